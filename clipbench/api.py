@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, SupportsIndex, TypeAlias
 
-from clipbench.choosing.log import read_log
+from clipbench.choosing.judgement_log import read_log
 from clipbench.choosing.make import PoolOptions, make_pool, read_queries
 from clipbench.choosing.pool import Pool, read_pool
 from clipbench.choosing.verdict import Choice, choose_model

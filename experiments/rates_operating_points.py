@@ -17,8 +17,14 @@ from scipy.optimize import brentq
 from scipy.stats import beta
 
 from clipbench.metrics.classification import class_scores, top_k_credit
-from clipbench.metrics.operating_points import Judged, accepted, even_thresholds, judged_answers, judged_pairs
-from clipbench.stats.operating_points import SURE, OperatingPoint, operating_point, precision_recall
+from clipbench.metrics.operating_points import (
+    JudgedTrials,
+    acceptance_rates,
+    even_thresholds,
+    judged_answers,
+    judged_pairs,
+)
+from clipbench.stats.threshold_intervals import SURE, OperatingPoint, operating_point, precision_recall
 
 DIM, POPULATION, FEW = 16, 4_000, 200
 POPULATIONS = {"pairs": 4, "answers": 500}
@@ -39,7 +45,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
 
 
-def pairs(rng: np.random.Generator, n: int, noise: float) -> Judged:
+def pairs(rng: np.random.Generator, n: int, noise: float) -> JudgedTrials:
     shown = rng.standard_normal((n, DIM))
     images, texts = (shown + noise * rng.standard_normal((n, DIM)) for _ in range(2))
     middle = np.zeros(DIM)
@@ -48,20 +54,20 @@ def pairs(rng: np.random.Generator, n: int, noise: float) -> Judged:
     return judged_pairs(unit(images + middle), unit(texts + middle), np.arange(n))
 
 
-def plain_pairs(rng: np.random.Generator, n: int, noise: float) -> Judged:
+def plain_pairs(rng: np.random.Generator, n: int, noise: float) -> JudgedTrials:
     shown = rng.standard_normal((n, 2 * DIM))
     images, texts = (unit(shown + noise * rng.standard_normal(shown.shape)) for _ in range(2))
     return judged_pairs(images, texts, np.arange(n))
 
 
-def answers(rng: np.random.Generator, n: int, noise: float) -> Judged:
+def answers(rng: np.random.Generator, n: int, noise: float) -> JudgedTrials:
     classes = unit(np.random.default_rng(3).standard_normal((10, DIM)))
     labels = rng.integers(10, size=n)
     own = np.exp(0.3 * rng.standard_normal((n, 1)))  # some images are harder than others
     images = unit(classes[labels] + noise * own * rng.standard_normal((n, DIM)) / 2)
     scores = class_scores(images, classes, labels, logit_scale=None)
     top, margin = scores.top.astype(np.float64), scores.margin.astype(np.float64)
-    return judged_answers(top, scores.own.astype(np.float64) - margin, top_k_credit(scores.better, scores.tied))
+    return judged_answers(top, scores.true_score.astype(np.float64) - margin, top_k_credit(scores.better, scores.tied))
 
 
 def plain_truths(noise: float, prevalence: float) -> Truths:
@@ -96,13 +102,13 @@ def plain_truths(noise: float, prevalence: float) -> Truths:
     return found
 
 
-def points_of(judged: Judged, prevalence: float) -> dict[float, OperatingPoint | None]:
-    coarse = accepted(judged, even_thresholds(judged, 60))
+def points_of(judged: JudgedTrials, prevalence: float) -> dict[float, OperatingPoint | None]:
+    coarse = acceptance_rates(judged, even_thresholds(judged, 60))
     bounds = precision_recall(coarse, prevalence, confidence=SURE)
     return {wanted: operating_point(judged, coarse, bounds, wanted, prevalence) for wanted in WANTED}
 
 
-def law_truths(draw: Callable[[np.random.Generator], Judged], n_populations: int, prevalence: float) -> Truths:
+def law_truths(draw: Callable[[np.random.Generator], JudgedTrials], n_populations: int, prevalence: float) -> Truths:
     """Return the threshold and recall of endless trials, for each precision; None where few of them reach it."""
     rng = np.random.default_rng(POPULATION)
     populations = [draw(rng) for _ in range(n_populations)]
@@ -130,7 +136,7 @@ def main() -> None:
     parser.add_argument("--effect", choices=NOISE["pairs"])
     parser.add_argument("--prevalence", type=float, default=0.5)
     options = parser.parse_args()
-    draws: dict[str, Callable[..., Judged]] = {"pairs": pairs, "plain pairs": plain_pairs, "answers": answers}
+    draws: dict[str, Callable[..., JudgedTrials]] = {"pairs": pairs, "plain pairs": plain_pairs, "answers": answers}
     for what, draw in draws.items():
         if options.only not in (None, what):
             continue
@@ -154,7 +160,7 @@ def main() -> None:
 
 def rates(
     rng: np.random.Generator,
-    draw: Callable[[np.random.Generator], Judged],
+    draw: Callable[[np.random.Generator], JudgedTrials],
     true: Truths,
     options: argparse.Namespace,
     n: int,

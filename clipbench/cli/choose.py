@@ -165,7 +165,7 @@ def choose(folder: Path, report: Path | None, **terms: Any) -> int:
     Exit status: 0 decided, 2 bad usage or input, 3 not yet, or without judgements.
     """
     from clipbench import plugins
-    from clipbench.choosing.log import read_log, write_qrels
+    from clipbench.choosing.judgement_log import read_log, write_qrels
     from clipbench.choosing.pool import read_pool
     from clipbench.choosing.verdict import choose_model
 

@@ -125,7 +125,7 @@ def _options(context: click.Context, given: dict[str, Any]) -> "TrainOptions":
     if given["resume"]:
         sources = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
         explicit = {name: value for name, value in options.items() if context.get_parameter_source(name) in sources}
-        return options_of(arguments_of(given["out"]), out=explicit.pop("out"), given=explicit)
+        return options_of(arguments_of(given["out"]), out=explicit.pop("out"), overrides=explicit)
     if options["data"] is None:
         raise click.UsageError("missing option --data: the data to train on, such as scenes", context)
     return TrainOptions(**options)

@@ -12,7 +12,7 @@ from clipbench.results.titles import metric_title
 def formats_of(metrics: Mapping[str, Metric], question: str) -> list[Format]:
     """Return the formats in which a metric was measured, that of the most bytes first."""
     names = [name.partition("/")[0] for name in metrics if name.endswith(f"/{question}")]
-    return sorted(filter(None, map(Format.named, names)), key=lambda form: -form.n_bytes)
+    return sorted(filter(None, map(Format.from_name, names)), key=lambda form: -form.n_bytes)
 
 
 def by_bytes(metrics: Mapping[str, Metric], question: str) -> Table:

@@ -25,7 +25,7 @@ from clipbench.data.prompts import Prompts
 from clipbench.errors import DataError, MissingPart, UsageError
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.classification import class_scores, top_k_credit
-from clipbench.metrics.compression import Components, Format, Kind, compressed, principal_components
+from clipbench.metrics.compression import Components, Format, Kind, compress, principal_components
 from clipbench.metrics.ranking import chance_recall_at_k, cross_ranks, recall_at_k
 from clipbench.metrics.similarity import unit
 from clipbench.models.encoding.store import comparable_sides
@@ -33,10 +33,10 @@ from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import bounded, count, counted, percent, shortest
 from clipbench.results.record import Curve, Metric
 from clipbench.stats.clusters import cluster_codes
-from clipbench.stats.compression import Walk, least_lost, least_queries, walk
 from clipbench.stats.estimators import Samples
 from clipbench.stats.intervals import mean_interval
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define, defined
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define, defined_values
+from clipbench.stats.noninferiority import Walk, least_lost, least_queries, walk
 from clipbench_tasks.tables import Column, Rows, Vectors, curve_of_means, joined, sampled
 from clipbench_tasks.zero_shot import prompted_classes
 
@@ -125,7 +125,7 @@ class Smallest(Definition):
 
     def _can_lose(self, samples: Samples) -> bool:
         """Return whether float32 is surely better than chance by the margin: a model at chance has nothing to lose."""
-        whole, clusters = defined(samples, self.question)
+        whole, clusters = defined_values(samples, self.question)
         low = mean_interval(whole, clusters=clusters).low
         return low is not None and low - self.chance > self.points / 100
 
@@ -162,7 +162,7 @@ class Smallest(Definition):
     def _changes(self, samples: Samples, form: Format | None = None) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the changes of a format, or of any, whose clusters are the same."""
         form = form or next(form for chain in self.chains for form in chain)
-        return defined(samples, f"{form.name}/{self.question}_change")
+        return defined_values(samples, f"{form.name}/{self.question}_change")
 
 
 @dataclass(frozen=True)
@@ -358,7 +358,7 @@ def _credit(question: Question, form: Format, fits: list[tuple[Components | None
     credit = np.empty(len(question.ids))
     for components, rows in fits if form.is_fitted else [(None, ALL)]:
         # Those of a fold are stored among all: an int8 scale is that of all stored vectors.
-        stored, queries = compressed(form, question.stored, question.queries, components)
+        stored, queries = compress(form, question.stored, question.queries, components)
         credit[rows] = question.credit(stored, queries, rows)
     return credit
 
@@ -406,7 +406,7 @@ def _curves(smallest: Smallest, samples: Mapping[str, np.ndarray]) -> dict[str, 
         columns = [question if form == whole else f"{form.name}/{question}" for form in forms]
         curves[f"{kind}/{question}_by_bytes"] = curve_of_means(
             [float(form.n_bytes) for form in forms],
-            [defined(samples, name) for name in columns],
+            [defined_values(samples, name) for name in columns],
             x_label="bytes per vector",
             y_label=QUESTIONS[question][0],
         )

@@ -32,7 +32,7 @@ from clipbench.stats.claims import above_chance
 from clipbench.stats.crossings import crossing_interval
 from clipbench.stats.estimators import Estimator, Samples
 from clipbench.stats.intervals import DIFFERENCES, Interval, mean_interval
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define, defined
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define, defined_values
 from clipbench_tasks.tables import Asked, Column, Items, Rows, Table, Vectors, curve_of_means, neighbours, stacked
 from clipbench_tasks.zero_shot import prompted_classes
 
@@ -142,7 +142,7 @@ class FewShot(Task):
             curves={
                 f"{method}_acc1_by_labels": curve_of_means(
                     numbers,
-                    [defined(samples, name) for name in _columns(samples, method, numbers)],
+                    [defined_values(samples, name) for name in _columns(samples, method, numbers)],
                     x_label="labelled images of each class",
                     y_label="acc1",
                 )
@@ -355,7 +355,7 @@ class Worth(Definition):
         never.
         """
         columns = (*self.columns, self.target)
-        hits, clusters = zip(*(defined(samples, name) for name in columns), strict=True)
+        hits, clusters = zip(*(defined_values(samples, name) for name in columns), strict=True)
         means = [float(column.mean()) for column in hits]
         excess = np.column_stack(hits[:-1]) - hits[-1][:, None]
         alone = Mean(column=self.target.removeprefix(OF_DRAWS), chance=self.chance)  # which does not depend on draws
@@ -399,7 +399,9 @@ class Worth(Definition):
         either.
         """
         places = np.log(self.labels).tolist()
-        found = crossing_interval(excess, places, what="the probe's hits less those of the prompts", clusters=clusters)
+        found = crossing_interval(
+            excess, places, excess_name="the probe's hits less those of the prompts", clusters=clusters
+        )
         if found.low is None or found.high is None:
             return found
         beyond = [f"{significant(self.labels[0])} or fewer"] * (found.low <= places[0])

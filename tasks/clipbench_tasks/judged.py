@@ -30,7 +30,7 @@ from clipbench.models.encoding.store import comparable
 from clipbench.models.protocol import COSINE, ROLES, Embedder, Role
 from clipbench.results.numbers import bounded, counted, percent
 from clipbench.results.record import Curve
-from clipbench.stats.clusters import alike, n_equal_clusters
+from clipbench.stats.clusters import clusters_by_half_overlap, n_equal_clusters
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
 from clipbench_tasks.directions import Draw, sample_notes
 from clipbench_tasks.tables import (
@@ -251,7 +251,7 @@ def _table(search: Search, levels: relevance.Levels, answers: Answers, ids: list
     right, chosen = answers.right_score.astype(np.float64), answers.first_score.astype(np.float64)
     rank = expected_rank(answers.ranks)
     # Queries with much the same relevant documents, such as captions of one image, are found or missed together.
-    clusters = np.array(queries.ids, object)[alike(relevant.query, relevant.document, len(ids))]
+    clusters = np.array(queries.ids, object)[clusters_by_half_overlap(relevant.query, relevant.document, len(ids))]
     texts, names = np.array(documents.texts, object), np.array(documents.ids, object)
     return {
         "sample_id": np.array(ids, object),
@@ -373,7 +373,7 @@ def definitions(ks: tuple[int, ...]) -> dict[str, Definition]:
 def _curves(search: Search, levels: relevance.Levels) -> Iterator[tuple[str, Curve]]:
     """Yield nDCG and recall at several k, with their intervals."""
     relevant, n_documents = search.relevant, search.n_documents
-    clusters = alike(relevant.query, relevant.document, len(n_documents))
+    clusters = clusters_by_half_overlap(relevant.query, relevant.document, len(n_documents))
     ks = [k for k in CURVE_KS if k <= n_documents.max()]
     for name, label, metric in (
         ("ndcg", "nDCG@k", relevance.ndcg_at_k),

@@ -35,7 +35,7 @@ from clipbench.results.numbers import significant
 from clipbench.results.record import Curve, Metric
 from clipbench.stats.crossings import crossing_interval
 from clipbench.stats.estimators import Estimator, Samples
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define, defined
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define, defined_values
 from clipbench_tasks.choices import decide, vectors_of
 from clipbench_tasks.directions import by_sides
 from clipbench_tasks.retrieval import Retrieval
@@ -245,10 +245,13 @@ class EffectiveLength(Definition):
             reason = "recall@1 of the whole captions cannot be told from chance: there is nothing to come near to"
             return self.define(Metric(value=None, unit=TOKENS, n=end.n, reason=reason))
         length = Estimator("first_length_reaching", self.columns, {"lengths": list(self.lengths), "share": self.share})
-        hits, clusters = zip(*(defined(samples, name) for name in self.columns), strict=True)
+        hits, clusters = zip(*(defined_values(samples, name) for name in self.columns), strict=True)
         recall = np.column_stack(hits)
         interval = crossing_interval(
-            recall - self.share * recall[:, -1:], self.lengths, what="recall less its share", clusters=clusters[0]
+            recall - self.share * recall[:, -1:],
+            self.lengths,
+            excess_name="recall less its share",
+            clusters=clusters[0],
         )
         statistic = Statistic(
             function=length, columns=self.columns, unit=TOKENS, higher_is_better=None, interval=interval

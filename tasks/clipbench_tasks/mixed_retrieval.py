@@ -32,7 +32,7 @@ from clipbench.models.encoding.store import comparable_sides
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import counted, shortest
 from clipbench.results.record import Curve
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define, defined
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define, defined_values
 from clipbench_tasks import mixed_judged
 from clipbench_tasks.mixed_judged import BOTH, CENTRED, IMAGE, TEXT, ZERO
 from clipbench_tasks.tables import (
@@ -358,7 +358,7 @@ def _curves(samples: Mapping[str, np.ndarray], corpora: Sequence[Corpus], ks: tu
             for corpus in corpora:
                 key, share = f"{corpus.name}{part}/{column}", float((corpus.kinds == TEXT).mean())
                 if corpus.name != THIRDS and key in samples and (share or name != "text_preference"):
-                    points[share] = defined(samples, key)
+                    points[share] = defined_values(samples, key)
             points = {share: point for share, point in points.items() if len(point[0])}
             if points:
                 x_label = "share of texts among the documents"

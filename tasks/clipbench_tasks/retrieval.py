@@ -148,7 +148,7 @@ def _by_size(direction: Direction, among: tuple[Ranks, Ranks], ks: tuple[int, ..
     added = sorted({*np.rint(sizes - n_own).astype(int).tolist(), 0, direction.n_more})
     curves = {}
     for k in ks:
-        hits = [expected_recall_at_k(*among, n_more=direction.n_more, n=n, k=k) for n in added]
+        hits = [expected_recall_at_k(*among, n_distractors=direction.n_more, n=n, k=k) for n in added]
         curves[f"{direction.name}_recall@{k}/by_gallery"] = curve_of_means(
             [float(n_own + n) for n in added],
             [(each, direction.clusters) for each in hits],

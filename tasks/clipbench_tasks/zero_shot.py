@@ -228,7 +228,7 @@ def _single_label(
     samples: Table = {
         "acc5": top_k_credit(scores.better, scores.tied, 5),
         "margin": scores.margin,
-        "right_cosine": scores.own.astype(np.float64),
+        "right_cosine": scores.true_score.astype(np.float64),
         "chosen_cosine": scores.top.astype(np.float64),
         "tied": (scores.tied > 0).astype(np.float64),
     }

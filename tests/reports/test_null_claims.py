@@ -39,7 +39,7 @@ from clipbench.results.record import Metric
 from clipbench.results.run import Run
 from clipbench.stats import intervals, significance
 from clipbench.stats.significance import ALPHA
-from clipbench.testing import INFO, GivenVectors, NamedImage
+from clipbench.testing import INFO, NamedImage, StubEmbedder
 from clipbench_reports.findings import Finding
 from clipbench_reports.page import compare as compare_page
 from clipbench_reports.page import report
@@ -61,7 +61,7 @@ unequal spread.
 """
 
 
-class Guesser(GivenVectors):
+class Guesser(StubEmbedder):
     """A model whose images have random vectors, of one of ``KINDS``; some of the images may be alike to their texts."""
 
     def __init__(

@@ -49,7 +49,7 @@ class TrainingProgress:
     seconds: float = 0.0
 
 
-class Checkpoint(NamedTuple):
+class CheckpointContent(NamedTuple):
     """The content of a checkpoint, without the optimizer's state."""
 
     model: CLIP
@@ -57,7 +57,7 @@ class Checkpoint(NamedTuple):
     progress: TrainingProgress
 
 
-def save_checkpoint(out: Path, checkpoint: Checkpoint, optimizer: torch.optim.Optimizer) -> Path:
+def save_checkpoint(out: Path, checkpoint: CheckpointContent, optimizer: torch.optim.Optimizer) -> Path:
     """Write ``step-N`` into a training's folder and return it; older checkpoints lose the optimizer's state.
 
     Raises:
@@ -84,8 +84,8 @@ def save_checkpoint(out: Path, checkpoint: Checkpoint, optimizer: torch.optim.Op
                 os.fsync(file.fileno())  # a power cut must not leave a folder with its final name and half its content
         half.rename(folder)
     except (OSError, SafetensorError) as error:
-        why = cause(error) if isinstance(error, OSError) else str(error)
-        raise MachineError(f"cannot write {folder} ({why}): {RESUME_ADVICE}") from error
+        reason = cause(error) if isinstance(error, OSError) else str(error)
+        raise MachineError(f"cannot write {folder} ({reason}): {RESUME_ADVICE}") from error
     finally:
         shutil.rmtree(half, ignore_errors=True)
     for older in bundled_checkpoints(out)[:-1]:
@@ -116,7 +116,7 @@ def write_progress(folder: Path, progress: TrainingProgress) -> None:
     _write_json(folder / TRAIN, content)
 
 
-def load_checkpoint(folder: Path) -> Checkpoint:
+def load_checkpoint(folder: Path) -> CheckpointContent:
     """Return model, tokenizer and progress of a checkpoint.
 
     Raises:
@@ -125,14 +125,14 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     path = folder / TRAIN
     content = read_json(path)
     try:
-        if missing := [each.name for each in fields(TrainingProgress) if each.name not in content]:
+        if missing := [member.name for member in fields(TrainingProgress) if member.name not in content]:
             raise SchemaError(f"{missing[0]} is not there")
         progress = fitted(TrainingProgress, content)
         progress.losses = [[int(step), loss] for step, loss in progress.losses]
     except (SchemaError, ValueError) as error:
         raise ModelError(f"{path} is not what clipbench train wrote ({error})") from error
     model, tokenizer = load_model(folder)
-    return Checkpoint(model, tokenizer, progress)
+    return CheckpointContent(model, tokenizer, progress)
 
 
 def load_model(folder: Path) -> tuple[CLIP, ClipTokenizer]:

@@ -16,7 +16,7 @@ from clipbench.data.dataset import Dataset
 from clipbench.data.labels import LabelSet
 from clipbench.errors import VectorError
 from clipbench.metrics.geometry import gap_noise, modality_gap
-from clipbench.metrics.shift import CORRECTIONS, SHIFTS, Classes, Maps, correction_maps, rescored, shift_maps
+from clipbench.metrics.shift import CORRECTIONS, SHIFTS, Classes, Maps, correction_maps, scores_after_move, shift_maps
 from clipbench.models.protocol import Embedder, no_logit_scale
 from clipbench.results.record import Curve
 from clipbench_tasks.tables import Rows, Vectors
@@ -27,7 +27,7 @@ DISTANCES = tuple(step / 4 for step in range(-4, 5))
 STRENGTHS = tuple(step / 4 for step in range(5))
 
 Scores = dict[str, float]
-"""Numbers of ``metrics.shift.rescored`` by name."""
+"""Numbers of ``metrics.shift.scores_after_move`` by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class Rescoring:
     def scores(
         self, images: Vectors, texts: Vectors, maps: Maps, relative_fit_noise: float | None = None
     ) -> dict[str, float]:
-        """Return the scores of moved pairs (see ``metrics.shift.rescored``).
+        """Return the scores of moved pairs (see ``metrics.shift.scores_after_move``).
 
         Args:
             relative_fit_noise: variance that the fit of the maps adds to the moved centroids' difference, in units of
@@ -62,7 +62,9 @@ class Rescoring:
         """
         images, texts = maps.image(images), maps.text(texts)
         classes = {name: part._replace(vectors=maps.text(part.vectors)) for name, part in self.classes.items()}
-        values = rescored(images, texts, logit_scale=self.logit_scale, logit_bias=self.logit_bias, classes=classes)
+        values = scores_after_move(
+            images, texts, logit_scale=self.logit_scale, logit_bias=self.logit_bias, classes=classes
+        )
         if relative_fit_noise is not None and len(images) > 1:
             values["gap_chance"] = gap_noise(images, texts).chance * sqrt(1 + relative_fit_noise)
         return values
@@ -107,7 +109,7 @@ def shift_curves(images: Vectors, texts: Vectors, rescore: Rescoring) -> dict[st
     def scores(which: str, distance: float) -> Scores:
         if distance == 0 and which != "both":  # no way of moving moves anything
             return scores("both", distance)
-        return rescore.scores(images, texts, shift_maps(images, texts, distance=distance, which=which))
+        return rescore.scores(images, texts, shift_maps(images, texts, distance=distance, shift=which))
 
     distances = sorted({*DISTANCES, modality_gap(images, texts)})
     curves: dict[str, Curve] = {}

@@ -257,7 +257,7 @@ def _among(vectors: Vectors, groups: Rows | None, reason: str) -> PairKind:
 
 
 def _checked(counts: MatchCounts) -> PairKind:
-    n_matches, n_others = int(counts.matches.sum()), int(counts.others.sum())
+    n_matches, n_others = int(counts.matches.sum()), int(counts.non_matches.sum())
     return counts if n_matches and n_others else f"it needs matches and others, and has {n_matches} and {n_others}"
 
 

@@ -26,7 +26,7 @@ from clipbench.metrics.similarity import pair_scores
 from clipbench.models.encoding.store import comparable
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve
-from clipbench.stats.clusters import sharing
+from clipbench.stats.clusters import clusters_by_shared_item
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
 from clipbench_tasks.choices import decide, vectors_of
 from clipbench_tasks.tables import Column, Rows, Table, Vectors, by_subset, curve_of_means, joined
@@ -284,7 +284,7 @@ def _verdict(
         top_k_credit(by_word.better, by_word.tied),
         (1 + np.sign(lead.astype(np.float64))) / 2,  # 1 won, 0 lost, one half for a tie
         by_object.margin,
-        by_object.own,
+        by_object.true_score,
         by_object.top,
         by_object.predicted,
     )
@@ -344,7 +344,7 @@ def _clusters(attacks: Sequence[Attack]) -> Shaped[np.ndarray, " n"]:
         for each in attacks
     ]
     rows = np.repeat(np.arange(len(attacks)), [len(each) for each in things])
-    groups = sharing(rows, np.concatenate(things), len(attacks))
+    groups = clusters_by_shared_item(rows, np.concatenate(things), len(attacks))
     return np.array([each[0] for each in things], object)[groups]
 
 

@@ -101,7 +101,7 @@ def test_arguments_of_a_training_that_are_none_are_refused(
     arguments: dict[str, object], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ModelError, match=message):
-        options_of(arguments, out=tmp_path, given={})
+        options_of(arguments, out=tmp_path, overrides={})
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_with_its_last_good_checkpoint(

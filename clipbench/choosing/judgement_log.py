@@ -1,7 +1,7 @@
 """The log of judgements: a line each, appended and on the disk before anything else is shown, never changed.
 
-The last line of a judge on a photograph of a query is that judge's judgement. Of several judges the grade is the
-median, the lower one of two in the middle, as grades are whole. A judge who skips a query has no say in it.
+The last line of a judge on a photograph of a query is that judge's judgement. The grade of several judges is the
+median, the lower one of two in the middle, as grades are integers. A judge who skips a query does not count in it.
 """
 
 import json
@@ -34,7 +34,7 @@ class LogLine:
 
 
 class Disagreement(NamedTuple):
-    """A photograph that judges graded apart."""
+    """A photograph with different grades of its judges."""
 
     query: str
     image: str
@@ -42,7 +42,7 @@ class Disagreement(NamedTuple):
     """By judge."""
 
 
-class Judgements:
+class PoolJudgements:
     """The judgements that hold after all lines of a log.
 
     Args:
@@ -55,8 +55,8 @@ class Judgements:
         for line in lines:
             self._own.setdefault((line.query, line.judge), {})[line.image] = line
         self._grades: dict[str, dict[str, dict[str, int]]] = {}
-        for (query, judge), found in self._own.items():
-            for image, line in found.items() if None not in found else ():
+        for (query, judge), judge_lines in self._own.items():
+            for image, line in judge_lines.items() if None not in judge_lines else ():
                 if image is not None and line.grade is not None:
                     self._grades.setdefault(query, {}).setdefault(image, {})[judge] = line.grade
 
@@ -71,10 +71,10 @@ class Judgements:
 
     def grades(self, query: str) -> dict[str, int] | None:
         """Return the grade of each candidate of a query, None as long as one has none."""
-        found = self.by_judge(query)
-        if len(found) < len(self.pool.candidates[query]):
+        grades_by_image = self.by_judge(query)
+        if len(grades_by_image) < len(self.pool.candidates[query]):
             return None
-        return {image: sorted(grades.values())[(len(grades) - 1) // 2] for image, grades in found.items()}
+        return {image: sorted(grades.values())[(len(grades) - 1) // 2] for image, grades in grades_by_image.items()}
 
     def begun(self) -> list[str]:
         """Return the queries that were judged, in part or whole, or skipped, in the order of the pool."""
@@ -83,34 +83,34 @@ class Judgements:
 
     def is_done(self, query: str, judge: str) -> bool:
         """Return whether a judge has graded all candidates of a query, or skipped it."""
-        own = self._own.get((query, judge), {})
-        return None in own or len(own) == len(self.pool.candidates[query])
+        judge_lines = self._own.get((query, judge), {})
+        return None in judge_lines or len(judge_lines) == len(self.pool.candidates[query])
 
-    def own(self, query: str, judge: str) -> Mapping[str | None, LogLine]:
-        """Return what a judge says of the photographs of a query; a skip stands under None."""
+    def lines_by_image(self, query: str, judge: str) -> Mapping[str | None, LogLine]:
+        """Return a judge's lines on the photographs of a query; a skip is under None."""
         return self._own.get((query, judge), {})
 
     @property
     def n(self) -> int:
         """Number of judgements."""
-        return sum(len(grades) for found in self._grades.values() for grades in found.values())
+        return sum(len(grades) for by_image in self._grades.values() for grades in by_image.values())
 
     def agreement(self) -> float | None:
         """Return Krippendorff's alpha of the grades; None where no photograph has two, or all are equal."""
-        return ordinal_alpha([[*grades.values()] for found in self._grades.values() for grades in found.values()])
+        return ordinal_alpha([[*grades.values()] for by_image in self._grades.values() for grades in by_image.values()])
 
     def disagreements(self) -> list[Disagreement]:
-        """Return what judges graded apart, the widest apart first."""
-        apart = [
+        """Return the photographs with different grades, the largest difference first."""
+        disputes = [
             Disagreement(query, image, grades)
             for query in self.pool.queries
             for image, grades in self.by_judge(query).items()
             if len(set(grades.values())) > 1
         ]
-        return sorted(apart, key=lambda each: min(each.grades.values()) - max(each.grades.values()))
+        return sorted(disputes, key=lambda dispute: min(dispute.grades.values()) - max(dispute.grades.values()))
 
 
-def read_log(pool: Pool) -> Judgements:
+def read_log(pool: Pool) -> PoolJudgements:
     """Return the judgements of a pool.
 
     The rest of a line that a killed process never finished is passed over, with a note.
@@ -120,28 +120,28 @@ def read_log(pool: Pool) -> Judgements:
     """
     file = pool.folder / LOG
     if not is_there(file):
-        return Judgements(pool, [])
+        return PoolJudgements(pool, [])
     with reading(file, DataError):
-        *whole, rest = read_bytes(file).split(b"\n")
+        *texts, rest = read_bytes(file).split(b"\n")
     notes: tuple[str, ...] = ()
     if rest and not _is_json(rest):
         unfinished = shown(rest.decode(errors="replace"))
-        notes = (f"{file}, line {len(whole) + 1} was never finished and is passed over: {unfinished}",)
+        notes = (f"{file}, line {len(texts) + 1} was never finished and is passed over: {unfinished}",)
     elif rest:
-        whole.append(rest)
-    held: dict[tuple[str, str, str | None], LogLine] = {}
-    for number, text in enumerate(whole, 1):
+        texts.append(rest)
+    current: dict[tuple[str, str, str | None], LogLine] = {}
+    for number, text in enumerate(texts, 1):
         if not text.strip():
             continue
         line = _line(text, f"{file}, line {number}", pool)
         key = (line.query, line.judge, line.image)
-        held.pop(key, None)  # the order is that of the last lines
+        current.pop(key, None)  # the order is that of the last lines
         if line.grade is not None or line.skip:
-            held[key] = line
-    return Judgements(pool, [*held.values()], notes)
+            current[key] = line
+    return PoolJudgements(pool, [*current.values()], notes)
 
 
-def append(pool: Pool, written: Iterable[LogLine]) -> None:
+def append(pool: Pool, log_lines: Iterable[LogLine]) -> None:
     """Append lines to the log of a pool, and return once they are on the disk.
 
     Several processes may do so at once: each writes whole lines at the end, one after the other.
@@ -152,7 +152,7 @@ def append(pool: Pool, written: Iterable[LogLine]) -> None:
     file = pool.folder / LOG
     text = "".join(
         json.dumps({name: getattr(line, name) for name in _FIELDS[line.image is None]}, ensure_ascii=False) + "\n"
-        for line in written
+        for line in log_lines
     )
     try:
         handle = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
@@ -171,7 +171,7 @@ _FIELDS = {False: ("query", "image", "grade", "judge", "time"), True: ("query", 
 
 
 def _write(handle: int, data: bytes) -> None:
-    """Write lines behind the last whole one: what a killed process left of one is cut off, as it was never answered."""
+    """Write lines behind the last whole one. An incomplete line of a killed process is cut off: it was unanswered."""
     size = os.fstat(handle).st_size
     os.lseek(handle, max(0, size - (1 << 16)), os.SEEK_SET)
     tail = os.read(handle, 1 << 16)
@@ -187,21 +187,21 @@ def _write(handle: int, data: bytes) -> None:
         raise OSError(None, "the disk is full")
 
 
-def graded(query: str, grades: Mapping[str, int | None], judge: str) -> list[LogLine]:
+def grade_lines(query: str, grades: Mapping[str, int | None], judge: str) -> list[LogLine]:
     """Return lines with grades of photographs, all of one moment."""
     now = _now()
     return [LogLine(query=query, image=image, grade=grade, judge=judge, time=now) for image, grade in grades.items()]
 
 
-def skipped(query: str, judge: str) -> list[LogLine]:
+def skip_lines(query: str, judge: str) -> list[LogLine]:
     """Return the line with which a judge skips a query."""
     return [LogLine(query=query, skip=True, judge=judge, time=_now())]
 
 
-def undone(found: Judgements, judge: str) -> list[LogLine]:
-    """Return lines that take back what a judge wrote last and still holds; none where nothing does."""
-    own = [line for line in found.lines if line.judge == judge]
-    last = [line for line in own if (line.time, line.query) == (own[-1].time, own[-1].query)]
+def undo_lines(judgements: PoolJudgements, judge: str) -> list[LogLine]:
+    """Return lines that take back a judge's last judgements that still hold; none if there are none."""
+    judge_lines = [line for line in judgements.lines if line.judge == judge]
+    last = [line for line in judge_lines if (line.time, line.query) == (judge_lines[-1].time, judge_lines[-1].query)]
     now = _now()
     return [
         LogLine(query=line.query, image=line.image, judge=judge, time=now, skip=None if line.image else False)
@@ -209,19 +209,19 @@ def undone(found: Judgements, judge: str) -> list[LogLine]:
     ]
 
 
-def write_qrels(found: Judgements) -> None:
+def write_qrels(judgements: PoolJudgements) -> None:
     """Write the grades of all queries that are judged to their end in TREC's columns: query, 0, photograph, grade."""
-    graded = {query: found.grades(query) or {} for query in found.pool.queries}
-    rows = [f"{query} 0 {image} {grade}\n" for query, of in graded.items() for image, grade in of.items()]
-    write_atomic({found.pool.folder / QRELS: "".join(rows).encode()})
+    graded = {query: judgements.grades(query) or {} for query in judgements.pool.queries}
+    rows = [f"{query} 0 {image} {grade}\n" for query, by_image in graded.items() for image, grade in by_image.items()]
+    write_atomic({judgements.pool.folder / QRELS: "".join(rows).encode()})
 
 
-def _line(text: bytes, place: str, pool: Pool) -> LogLine:
-    """Return a line of the log; raise DataError where it is no judgement of this pool."""
+def _line(text: bytes, source: str, pool: Pool) -> LogLine:
+    """Return a line of the log; raise DataError if it is not a judgement of this pool."""
     try:
         line = fitted(LogLine, decode_json(text.decode()))
     except (ValueError, SchemaError) as error:
-        raise DataError(f"{place} is no judgement: {error}; {_ADVICE}") from error
+        raise DataError(f"{source} is no judgement: {error}; {_ADVICE}") from error
     if line.query not in pool.candidates:
         fault = f"query is {shown(line.query)}, which the pool lacks"
     elif line.image is not None and line.image not in pool.candidates[line.query]:
@@ -232,7 +232,7 @@ def _line(text: bytes, place: str, pool: Pool) -> LogLine:
         fault = "expected a judge, and either an image or skip"
     else:
         return line
-    raise DataError(f"{place} is no judgement: {fault}; {_ADVICE}")
+    raise DataError(f"{source} is no judgement: {fault}; {_ADVICE}")
 
 
 _ADVICE = "fix the line, or take it out"

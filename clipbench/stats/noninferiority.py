@@ -15,9 +15,7 @@ class Walk(NamedTuple):
     """The formats that were tested, from the largest to the smallest of each kind."""
 
     most_lost: Mapping[str, float]
-    """Upper bound of what each loses, by its name; the last of a kind may be the first that is not shown to lose
-    less.
-    """
+    """Upper bound of each format's loss, by its name, up to the first of each kind that is not below the margin."""
     passed: Sequence[str]
     """Names of those that are shown to lose less than the margin."""
 
@@ -50,7 +48,7 @@ def walk(changes: Sequence[Mapping[str, Values]], margin: float, *, clusters: Cl
 
 
 def least_lost(n: int, n_kinds: int) -> float:
-    """Return the upper bound of what a format loses that changes no answer of n queries, or clusters of them."""
+    """Return the upper bound of the loss of a format that changes no answer of n queries, or clusters of them."""
     low = unchanged_interval(0.0, n, DIFFERENCES, tail=ERROR_RATE / n_kinds).low
     assert low is not None
     return -low

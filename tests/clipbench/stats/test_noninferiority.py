@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from clipbench.stats.compression import least_lost, least_queries, walk
 from clipbench.stats.intervals import DIFFERENCES, mean_interval
+from clipbench.stats.noninferiority import least_lost, least_queries, walk
 
 SAME = np.zeros(1_000)
 
