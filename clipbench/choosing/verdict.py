@@ -17,8 +17,8 @@ from clipbench.choosing.pool import Pool, Ranking, read_rankings
 from clipbench.comparison.across import pareto_front
 from clipbench.errors import UsageError, on_command_line, option
 from clipbench.metrics.relevance import Levels, Relevant, ndcg_at_k, relevant_recall_at_k
+from clipbench.results.costs import table_of_prices
 from clipbench.results.numbers import NONE, ascii_signs, change, change_interval, counted, listed, percent
-from clipbench.results.provenance import priced_table
 from clipbench.results.table import Cell, Column, Table, as_html, as_text
 from clipbench.stats.betting import confidence_sequence, needed
 from clipbench.stats.clusters import cluster_codes
@@ -133,7 +133,7 @@ class Choice:
         if not self.scores.keys() <= prices.keys():
             return None
         shown = [_shown(scores[name]) for scores in self.scores.values()]
-        return priced_table([(model, prices[model]) for model in self.scores], {f"{name} %": shown})
+        return table_of_prices([(model, prices[model]) for model in self.scores], {f"{name} %": shown})
 
     def front(self) -> list[str]:
         """Return the Pareto front of the deciding metric against the median time of one query, the fastest model first.

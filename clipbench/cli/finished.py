@@ -294,7 +294,7 @@ def export(runs: tuple[Path, ...], to: str, out: Path | None) -> None:
 
 
 def _provenance(result: "Result") -> Iterator[str]:
-    from clipbench.results.provenance import cost_table, price_table
+    from clipbench.results.costs import cost_table, price_table
     from clipbench.results.table import as_text
 
     yield f"command: {' '.join(result.command)}"

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from clipbench.errors import UsageError, did_you_mean
+from clipbench.results.costs import MIN_TIMED_ITEMS, MODEL_QUANTITIES
 from clipbench.results.frames import as_frame
 from clipbench.results.matching import check_same, trainings
 from clipbench.results.numbers import count
-from clipbench.results.provenance import FEW, MODEL_QUANTITIES
 from clipbench.results.record import EvaluationRecord, Metric, as_json
 from clipbench.results.run import Run, labels, read_one_run
 from clipbench.results.titles import full_title
@@ -314,10 +314,12 @@ def _notes(runs: Sequence[Run], *, names: Sequence[str], of: tuple[str, str]) ->
         label
         for name, each in measured.items()
         for label, tower in zip(names, each, strict=True)
-        if name.endswith("_per_second") and tower.n_timed < FEW
+        if name.endswith("_per_second") and tower.n_timed < MIN_TIMED_ITEMS
     ]
     if few:
-        notes.append(f"Measured over fewer than {count(FEW)} items, start included: {', '.join(dict.fromkeys(few))}.")
+        notes.append(
+            f"Measured over fewer than {count(MIN_TIMED_ITEMS)} items, start included: {', '.join(dict.fromkeys(few))}."
+        )
     return notes
 
 
