@@ -3,6 +3,7 @@ model?
 """
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +101,7 @@ class Across:
         return as_frame(rows)
 
 
-def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, seed: int = 0) -> Across:
+def across(*runs: Run | str | os.PathLike[str], x: str, y: str, data: str | None = None, seed: int = 0) -> Across:
     """Return many models by two of their metrics, with the rank correlation of the two.
 
     Args:

@@ -4,6 +4,7 @@ The expectation is a line through other models' accuracies (``stats.trend``): of
 alone, as Taori et al. define it, or of open_clip's CLIP models but for those that were fine-tuned to captions of COCO.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -67,7 +68,7 @@ class Robustness:
     """False where no reference model is as good, or as bad, on ImageNet: the line is continued beyond them."""
 
 
-def effective_robustness(*runs: "Run | str | Path", baseline: str = "standard") -> "pandas.DataFrame":
+def effective_robustness(*runs: Run | str | os.PathLike[str], baseline: str = "standard") -> "pandas.DataFrame":
     """Return how much higher models score on shifted data than their accuracy on ImageNet lets expect.
 
     Args:

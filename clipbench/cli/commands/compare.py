@@ -121,7 +121,7 @@ def _compare_candidates(
     from clipbench.comparison.records import CompareOptions, Comparison, Outcome, Refusal
     from clipbench.results.other_tools import Values, open_results
 
-    options = CompareOptions(alpha=arguments.alpha, smallest=smallest_difference(arguments.smallest, "--smallest"))
+    options = CompareOptions(alpha=arguments.alpha, smallest=smallest_difference(arguments.smallest))
     base, *candidates = (open_results(path) for path in arguments.runs)
     check_gate(gate, {name: metric for side in (*candidates, base) for name, metric in side.named_metrics.items()})
     comparisons: list[GatedComparison] = []
