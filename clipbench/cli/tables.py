@@ -219,12 +219,7 @@ def _how(name: str, slices: SlicesRecord) -> str:
 
 def published_cell(metric: Metric) -> str:
     """Return what was published for the same model, data and protocol, and whether the interval contains it."""
-    verdicts = {True: "agrees", False: "differs", None: "no interval"}
-    parts = [
-        f"{quantity(each.value, metric.unit)}"
-        f" ({verdicts[each.agrees]}{', secondary source' if each.is_secondary else ''})"
-        for each in metric.published
-    ]
+    parts = [f"{quantity(value.value, metric.unit)} ({value.verdict})" for value in metric.published]
     return f"published {', '.join(parts)}" if parts else ""
 
 

@@ -54,6 +54,12 @@ class PublishedValue:
     agrees: bool | None = None
     """True where our interval contains it; None where there is none."""
 
+    @property
+    def verdict(self) -> str:
+        """Whether it agrees with our interval, in words."""
+        agreement = {True: "agrees", False: "differs", None: "no interval"}[self.agrees]
+        return f"{agreement}, secondary source" if self.is_secondary else agreement
+
 
 @dataclass(frozen=True, kw_only=True)
 class StatisticRecord:
