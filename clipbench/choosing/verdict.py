@@ -17,7 +17,7 @@ from clipbench.choosing.pool import Pool, Ranking, read_rankings
 from clipbench.comparison.across import pareto_front
 from clipbench.errors import UsageError, on_command_line, option
 from clipbench.metrics.relevance import Levels, Relevant, ndcg_at_k, relevant_recall_at_k
-from clipbench.results.costs import table_of_prices
+from clipbench.results.model_costs import table_of_prices
 from clipbench.results.numbers import NONE, ascii_signs, change, change_interval, counted, listed, percent
 from clipbench.results.table import Cell, Column, Table, as_html, as_text
 from clipbench.stats.betting import confidence_sequence, needed

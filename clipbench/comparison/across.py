@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from clipbench.errors import UsageError, did_you_mean
-from clipbench.results.costs import MIN_TIMED_ITEMS, MODEL_QUANTITIES
 from clipbench.results.frames import as_frame
 from clipbench.results.matching import check_same, trainings
+from clipbench.results.model_costs import MIN_TIMED_ITEMS, MODEL_QUANTITIES
 from clipbench.results.numbers import count
 from clipbench.results.record import EvaluationRecord, Metric, as_json
 from clipbench.results.run import Run, labels, read_one_run

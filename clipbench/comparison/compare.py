@@ -11,8 +11,8 @@ from clipbench.comparison.paired_tests import difference
 from clipbench.comparison.records import CompareOptions, Comparison, Difference, Refusal, Verdict
 from clipbench.comparison.representations import representational_similarity
 from clipbench.errors import ClipbenchError, NotComparable
-from clipbench.results.costs import cost_differences
 from clipbench.results.matching import match
+from clipbench.results.model_costs import cost_differences
 from clipbench.results.other_tools import BARE, Values, open_results
 from clipbench.results.record import GROUP_COLUMN, Metric, MetricName
 from clipbench.results.run import Run, numbered

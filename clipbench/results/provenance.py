@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from clipbench.results.costs import cost_facts, price_facts
+from clipbench.results.model_costs import cost_facts, price_facts
 from clipbench.results.numbers import count, counted, significant
 from clipbench.results.record import DatasetRecord, EvaluationRecord
 from clipbench.results.run import Run

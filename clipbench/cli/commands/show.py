@@ -82,7 +82,7 @@ def _run_lines(run: "Run", tasks: Sequence[str], *, shows_all: bool) -> list[str
 
 
 def _provenance(result: "Result") -> Iterator[str]:
-    from clipbench.results.costs import cost_table, price_table
+    from clipbench.results.model_costs import cost_table, price_table
     from clipbench.results.table import as_text
 
     yield f"command: {' '.join(result.command)}"

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from clipbench.comparison.formats import tables
 from clipbench.comparison.gate import REPORTED, GatedComparison
 from clipbench.comparison.records import Comparison, Difference, Outcome, Verdict
-from clipbench.results.costs import cost_tables
+from clipbench.results.model_costs import cost_tables
 from clipbench.results.numbers import change_interval, quantity
 from clipbench.results.provenance import moment
 from clipbench.results.run import Run

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.results import numbers as fmt
-from clipbench.results.costs import cost_tables
 from clipbench.results.matching import is_one_training
+from clipbench.results.model_costs import cost_tables
 from clipbench.results.provenance import moment
 from clipbench.results.run import Run, labels
 from clipbench.results.table.html import tight

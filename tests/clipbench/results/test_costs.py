@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from clipbench.results.costs import cost_differences, cost_facts, cost_table, price_table
+from clipbench.results.model_costs import cost_differences, cost_facts, cost_table, price_table
 from clipbench.results.provenance import encoded_facts
 from clipbench.results.record import PriceRecord, Result, TowerRecord
 from clipbench.results.table import as_markdown
