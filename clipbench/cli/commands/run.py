@@ -157,13 +157,12 @@ def run(arguments: RunArguments) -> int:
     Each model gets a run folder with result.json, a table of samples for each task, and report.html.
 
     \b
-    --model   vit-b-32, siglip-b-16, ... (clipbench list models)
-              open_clip:ARCH/TAG  hf:ORG/REPO  hf:PATH  hf-hub:ORG/REPO
-              st:ORG/REPO  onnx:FOLDER  api:URL  pair:IMAGE_REF+TEXT_REF
-              embeddings:FILE.npz  predictions:FILE.csv  local-dir:PATH
-              python:module:factory
+    --model   vit-b-32, siglip-b-16, ...
+              open_clip:ARCH/TAG  hf:ORG/REPO  hf:PATH
+              embeddings:FILE.npz
               PATH.safetensors or PATH.pt with --arch ARCH
               'runs/train/step-*': all matching checkpoints, by their steps
+              and more: clipbench list models
     --watch   a folder with step-*/ (clipbench train), checkpoint-*/
               (transformers), or *.pt and *.safetensors (open_clip, with
               --arch), also in FOLDER/checkpoints
