@@ -297,9 +297,9 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "a device for a model in memory": (lambda: cb.run(Colours(), data=pairs(), device="cpu"), "does not reach"),
     "tasks that are no names": (
-        lambda: cb.run(Colours(), None, data=pairs()),
+        lambda: cb.run(Colours(), None, data=pairs()),  # type: ignore[arg-type]
         "tasks: got None, expected a text or a list of texts",
-    ),  # type: ignore[arg-type]
+    ),
     "a class": (lambda: cb.run(Colours, data=pairs()), r"got the class Colours: .* Colours\(\.\.\.\)"),  # type: ignore[arg-type]
     "a column twice": (
         lambda: cb.run(Colours(), data=pd.DataFrame([["a", "b", "c"]], columns=["image", "image", "caption"])),
@@ -350,9 +350,9 @@ BAD: dict[str, tuple[Any, str]] = {
         r"^across\(\): runs: got 5, expected a Run or a text or a path$",
     ),
     "a comparison of something else": (
-        lambda: cb.compare(1, 2),
+        lambda: cb.compare(1, 2),  # type: ignore[arg-type]
         r"^compare\(\): base: got 1, expected a Run or a Values or a text or a path$",
-    ),  # type: ignore[arg-type]
+    ),
 }
 
 

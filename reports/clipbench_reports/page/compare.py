@@ -302,7 +302,7 @@ def gate_html(outcomes: Sequence[Outcome]) -> Markup:
 
 def similarity_html(comparison: Comparison, evaluation: str) -> Markup | None:
     """Return the representational similarity of an evaluation's vectors as a table; None where there is none."""
-    found = tables.by_data(comparison).get(evaluation)
+    found = tables.by_evaluation(comparison.representational_similarity).get(evaluation)
     if not found:
         return None
     table = tables.similarity_table(found)
