@@ -343,8 +343,6 @@ def pool(  # noqa: PLR0913  the options of the command, each by its name
     """
     load = _load_options(device, precision, batch_size, arch, model_options, trust_remote_code)
     texts = read_queries(Path(queries)) if isinstance(queries, str | os.PathLike) else list(queries)
-    if wrong := [each for each in texts if not isinstance(each, str)]:
-        raise UsageError(f"a query is {wrong[0]!r:.60}: expected texts, or the name of a file with one in each line")
     options = PoolOptions(
         k=_integer("k", k, 1),
         n_random=_integer("n_random", n_random, 0),

@@ -147,7 +147,7 @@ def _of_run(label: str, run: Run, baseline: str) -> list[Robustness]:
     if original is None or not measured:
         raise ClipbenchError(
             f"run {run.label} has no effective robustness against the baseline {baseline}: got a top-1 accuracy with an"
-            f" interval on {', '.join(accuracies) or 'none of the data'}, expected one on {ORIGINAL} and on one of"
+            f" interval on {', '.join(accuracies) or 'no such data'}, expected one on {ORIGINAL} and on one of"
             f" {', '.join(lines)}. Measure a task that has it, such as zero-shot, on them."
         )
     found = []
