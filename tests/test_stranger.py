@@ -152,6 +152,13 @@ def test_its_section_has_question_sentence_figure_gallery_table_and_control(runs
     assert "Not drawn" not in text and "left out" not in text
 
 
+def test_models_are_compared_by_the_vectors_that_it_keeps(stranger: Stranger) -> None:
+    page = words(stranger.compared.read_text(encoding="utf-8"))
+    assert "length-bias@cards.jsonl: mutual k-NN and CKA of the two models are not computed" in page
+    assert "the runs kept 4, 4 pairs, 4 of them the same: expected at least 12" in page
+    assert "zero-shot@cards.jsonl: mutual k-NN" not in page
+
+
 def test_exports_hold_its_metrics_as_they_hold_ours(stranger: Stranger) -> None:
     table, markdown, latex = (stranger.exported[form] for form in ("csv", "markdown", "latex"))
     rows = {(row["task"], row["metric"]): row for row in csv.DictReader(table.splitlines())}

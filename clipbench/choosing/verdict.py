@@ -15,8 +15,8 @@ from clipbench.choosing.pool import Pool, Ranking, read_rankings
 from clipbench.comparison.across import pareto_front
 from clipbench.errors import UsageError, on_command_line, option
 from clipbench.metrics.relevance import Levels, Relevant, ndcg_at_k, relevant_recall_at_k
+from clipbench.results.model_costs import table_of_prices
 from clipbench.results.numbers import NONE, ascii_signs, change, change_interval, counted, listed, percent
-from clipbench.results.provenance import priced_table
 from clipbench.results.table import Cell, Column, Table, as_html, as_text
 from clipbench.stats.betting import confidence_sequence, queries_needed
 from clipbench.stats.clusters import cluster_codes
@@ -130,8 +130,8 @@ class Choice:
         prices, name = self.pool.facts.prices, METRICS[0].format(k=self.pool.facts.k)
         if not self.scores.keys() <= prices.keys():
             return None
-        cells = [_shown(scores[name]) for scores in self.scores.values()]
-        return priced_table([(model, prices[model]) for model in self.scores], {f"{name} %": cells})
+        shown = [_shown(scores[name]) for scores in self.scores.values()]
+        return table_of_prices([(model, prices[model]) for model in self.scores], {f"{name} %": shown})
 
     def front(self) -> list[str]:
         """Return the Pareto front of the deciding metric against the median time of one query, the fastest model first.

@@ -33,16 +33,14 @@ from clipbench.errors import (
 from clipbench.results.table.text import wrapped
 
 GROUPS = {
-    "Measure": {"run": "run", "doctor": "doctor", "list": "data:list_known", "data": "data", "cache": "cache"},
-    "Compare": {"compare": "compare", "show": "finished"},
-    "Choose": {"pool": "choose", "judge": "choose", "choose": "choose"},
-    "Publish": {"report": "finished", "view": "finished", "plot": "finished", "export": "finished"},
-    "Train": {"train": "train"},
+    "Measure": ("run", "doctor", "list", "data", "cache"),
+    "Compare": ("compare", "show"),
+    "Choose": ("pool", "judge", "choose"),
+    "Publish": ("report", "view", "plot", "export"),
+    "Train": ("train",),
 }
-"""The commands as ``clipbench --help`` groups them, each with its module here, and its function if that has another
-name.
-"""
-COMMANDS = {name: target for group in GROUPS.values() for name, target in group.items()}
+"""The commands as ``clipbench --help`` groups them, each in the module of its name in ``cli/commands``."""
+COMMANDS = [name for names in GROUPS.values() for name in names]
 DONE, FAULT, BAD_INPUT, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 OBJECTS_BETWEEN_COLLECTIONS = 100_000
 """New objects after which Python looks for circles that nobody refers to; 700 unless it is told otherwise."""
@@ -175,21 +173,22 @@ class Commands(HelpfulGroup):
     """The commands of clipbench, each imported when it is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return COMMANDS
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module, _, attribute = COMMANDS[cmd_name].partition(":")
-        found = getattr(import_module(f"clipbench.cli.{module}"), attribute or cmd_name)
-        assert isinstance(found, click.Command), cmd_name
-        return found
+        module = import_module(f"clipbench.cli.commands.{cmd_name}")
+        commands = (value for value in vars(module).values() if isinstance(value, click.Command))
+        return next(command for command in commands if command.name == cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, names in GROUPS.items():
             with formatter.section(title):
                 commands = {name: self.get_command(ctx, name) for name in names}
-                formatter.write_dl([(name, each.get_short_help_str(80)) for name, each in commands.items() if each])
+                formatter.write_dl(
+                    [(name, command.get_short_help_str(80)) for name, command in commands.items() if command]
+                )
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

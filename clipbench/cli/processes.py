@@ -1,9 +1,9 @@
 """Commands that run in several processes: several devices in ``--device``, and the part of each process."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clipbench.errors import UsageError
 
@@ -14,7 +14,7 @@ ELSEWHERE = {"embeddings": "holds vectors, so that nothing is encoded", "api": "
 """Models that several processes are of no use for, and why."""
 
 
-def serves_another(given: dict[str, Any]) -> bool:
+def serves_another(device: str) -> bool:
     """Do the share of this process in what process 0 does, and return True; return False if this one is process 0."""
     from clipbench.distributed.place import QUIET, Place
 
@@ -22,7 +22,7 @@ def serves_another(given: dict[str, Any]) -> bool:
     if place is None or place.rank == 0:
         return False
     os.environ.update(QUIET)
-    place.take_device(given["device"])
+    place.take_device(device)
     from clipbench.distributed.rounds import serve
     from clipbench.files import default_root
 
@@ -31,10 +31,11 @@ def serves_another(given: dict[str, Any]) -> bool:
 
 
 @contextmanager
-def sharing_work(given: dict[str, Any], command: list[str]) -> Iterator[None]:
+def sharing_work(device: str, models: Sequence[str], command: list[str]) -> Iterator[str]:
     """Have other processes share the work of the block: those that torchrun has started, or one for each device.
 
-    ``given["device"]`` becomes the device of this process.
+    Yields:
+        The device of this process.
 
     Raises:
         UsageError: there are no such devices, or nothing that several processes could do.
@@ -48,28 +49,28 @@ def sharing_work(given: dict[str, Any], command: list[str]) -> Iterator[None]:
         from clipbench.distributed.rounds import leading
 
         os.environ.update(QUIET)
-        _refuse_elsewhere(given["models"], f"{place.n} processes do")
-        place.take_device(given["device"])
+        _refuse_elsewhere(models, f"{place.n} processes do")
+        place.take_device(device)
         with leading(place, default_root()):
-            yield
+            yield device
         return
-    with launching(given, command) as others:
+    with launching(device, command) as (first_device, others):
         if others is None:
-            yield
+            yield first_device
             return
         from clipbench.distributed.rounds import leading
 
-        _refuse_elsewhere(given["models"], "several devices do")
+        _refuse_elsewhere(models, "several devices do")
         with leading(others.place, default_root(), others):
-            yield
+            yield first_device
 
 
 @contextmanager
-def launching(given: dict[str, Any], command: list[str]) -> "Iterator[Launched | None]":
-    """Start the processes of all devices but the first, and yield them; None where there are no more, or torchrun has
-    started this one.
+def launching(device: str, command: list[str]) -> "Iterator[tuple[str, Launched | None]]":
+    """Start a process for each device but the first.
 
-    ``given["device"]`` becomes the device of this process.
+    Yields:
+        The device of this process, and the processes; None if there is one device, or torchrun has started this one.
 
     Raises:
         UsageError: there are no such devices.
@@ -78,24 +79,22 @@ def launching(given: dict[str, Any], command: list[str]) -> "Iterator[Launched |
 
     place = Place.of_environment()
     if place is not None and place.device is not None:
-        given["device"] = place.device.partition(":")[0]
-    if place is not None or not ("," in given["device"] or given["device"] == "all"):
-        yield None
+        device = place.device.partition(":")[0]
+    if place is not None or not ("," in device or device == "all"):
+        yield device, None
         return
     from clipbench.distributed.place import chosen_devices, launched
 
-    asked, devices = given["device"], chosen_devices(given["device"])
-    given["device"] = devices[0].partition(":")[0]
+    devices = chosen_devices(device)
     if len(devices) < 2:
-        given["device"] = devices[0]
-        yield None
+        yield devices[0], None
         return
     with launched(command, devices) as others:
-        others.place.take_device(asked)
-        yield others
+        others.place.take_device(device)
+        yield devices[0].partition(":")[0], others
 
 
-def _refuse_elsewhere(references: list[str], who: str) -> None:
+def _refuse_elsewhere(references: Sequence[str], who: str) -> None:
     """Raise UsageError where no model is encoded on this machine."""
     prefixes = [reference.strip().partition(":")[0].casefold() for reference in references]
     if all(prefix in ELSEWHERE for prefix in prefixes):

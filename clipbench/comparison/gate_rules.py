@@ -23,7 +23,7 @@ from datetime import date, datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
-from clipbench.errors import UsageError, did_you_mean
+from clipbench.errors import UsageError, did_you_mean, option
 from clipbench.results.numbers import SYMBOLS
 from clipbench.results.record import MetricName
 from clipbench.untrusted.reading import read_toml, shown
@@ -86,18 +86,19 @@ class Tolerance:
         return self.amount * abs(base) if self.kind == "relative" else self.amount
 
 
-def smallest_difference(text: str, where: str) -> Tolerance:
+def smallest_difference(text: str) -> Tolerance:
     """Return the smallest difference that matters, from its text: points, or a number in each metric's unit.
 
     Raises:
-        UsageError: it is neither; ``where`` names the option in the error.
+        UsageError: it is neither.
     """
     with suppress(UsageError):
-        found = Tolerance.parse(text, where)
-        if found.kind != "relative":
-            return found
+        tolerance = Tolerance.parse(text, "smallest")
+        if tolerance.kind != "relative":
+            return tolerance
     raise UsageError(
-        f"{where} {shown(text)}: expected percentage points, such as 0.5pp, or a number in the metric's unit"
+        f"{option('smallest')} {shown(text)}: expected percentage points, such as 0.5pp, or a number in the metric's"
+        " unit"
     )
 
 

@@ -54,6 +54,12 @@ class PublishedValue:
     agrees: bool | None = None
     """True where our interval contains it; None where there is none."""
 
+    @property
+    def verdict(self) -> str:
+        """Whether it agrees with our interval, in words."""
+        agreement = {True: "agrees", False: "differs", None: "no interval"}[self.agrees]
+        return f"{agreement}, secondary source" if self.is_secondary else agreement
+
 
 @dataclass(frozen=True, kw_only=True)
 class StatisticRecord:
@@ -221,6 +227,21 @@ class MetricName(str):
 
 
 @dataclass(frozen=True, kw_only=True)
+class StoredFormat:
+    """A format in which a vector can be stored.
+
+    Example:
+        >>> StoredFormat(label="64 int8", n_bytes=64).n_bytes
+        64
+    """
+
+    label: str
+    """Name in a column of a table, such as ``64 int8``."""
+    n_bytes: int
+    """Bytes of one vector."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluationRecord:
     """One task on one data set."""
 
@@ -249,10 +270,19 @@ class EvaluationRecord:
     """The rule by which the task scores an answer."""
     subsets: Mapping[str, str] = field(default_factory=dict)
     """Titles of the subsets, or label sets, that metric names begin with: ``swap_att`` is ``Attributes swapped``."""
+    accuracy: str = ""
+    """Name of the metric that is the top-1 accuracy over the classes of the data; empty if there is none. Effective
+    robustness is computed from it."""
+    formats: Mapping[str, StoredFormat] = field(default_factory=dict)
+    """Formats of the vectors that metrics are measured on, by the subset that the metric names begin with; the empty
+    name is the format of the others. These metrics are shown in a table by bytes."""
     slices: Mapping[str, SlicesRecord] = field(default_factory=dict)
     """Metrics by the groups of the data, by the name of the grouping, such as ``language``."""
     files: Mapping[str, str] = field(default_factory=dict)
     """``samples`` and ``arrays``: paths inside the run folder; ``slices/NAME``: samples of groups of captions."""
+    vectors: list[str] = field(default_factory=list)
+    """Names of the arrays in ``arrays`` that hold a row per item. Representational similarity is computed from
+    ``images``, ``texts`` and their ``pair_id``."""
     has_all_rows: bool | None = None
     """False where ``arrays`` holds a sample of the rows of vectors; None where nothing was measured."""
 

@@ -66,8 +66,12 @@ class Run:
     result: Result
 
     def __repr__(self) -> str:
-        done = [each.name for each in self.result.evaluations if each.status == "ok"]
-        rest = [f"{each.name} {each.status}: {each.reason}" for each in self.result.evaluations if each.status != "ok"]
+        done = [record.name for record in self.result.evaluations if record.status == "ok"]
+        rest = [
+            f"{record.name} {record.status}: {record.reason}"
+            for record in self.result.evaluations
+            if record.status != "ok"
+        ]
         first = f"{model_name(self)}: {', '.join(done) or 'no evaluations'}"
         return f"<run of {'; '.join([first, *rest])}>"
 
@@ -85,11 +89,11 @@ class Run:
     @property
     def named_metrics(self) -> dict[MetricName, Metric]:
         """The same, and those of slices and of the summaries over them."""
-        found: dict[MetricName, Metric] = {}
+        metrics: dict[MetricName, Metric] = {}
         for record in self.result.evaluations:
             for name, metric in metrics_of(record) if record.status == "ok" else ():
-                found.setdefault(name, metric)
-        return found
+                metrics.setdefault(name, metric)
+        return metrics
 
     def frame(self) -> "pandas.DataFrame":
         """Return a tidy table, one row a metric: model, task, data, metric, value, low, high, chance, n, unit, ...
@@ -114,16 +118,16 @@ class Run:
             return name
         task, _, data = name.partition("@")
         evaluations = self.result.evaluations
-        wanted = task.strip().lower().replace("_", "-")
-        found = [each for each in evaluations if each.task == wanted and data in ("", each.dataset.id)]
-        if not found:
-            known = dict.fromkeys(each.name if data else each.task for each in evaluations)
+        task_name = task.strip().lower().replace("_", "-")
+        records = [record for record in evaluations if record.task == task_name and data in ("", record.dataset.id)]
+        if not records:
+            known = dict.fromkeys(record.name if data else record.task for record in evaluations)
             raise UsageError(f"the run has no evaluation '{name}': {did_you_mean(name, known)}")
-        if len({each.dataset.id for each in found}) > 1:
-            raise UsageError(f"the run has '{name}' on several data sets: name one, as '{found[0].name}'")
-        done = next((each for each in found if each.status == "ok"), None)
+        if len({record.dataset.id for record in records}) > 1:
+            raise UsageError(f"the run has '{name}' on several data sets: name one, as '{records[0].name}'")
+        done = next((record for record in records if record.status == "ok"), None)
         if done is None:
-            raise ClipbenchError(f"{found[0].name} was not measured: {found[0].reason}")
+            raise ClipbenchError(f"{records[0].name} was not measured: {records[0].reason}")
         return done
 
     def has_samples(self, evaluation: EvaluationRecord) -> bool:

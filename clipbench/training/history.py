@@ -3,6 +3,7 @@
 Imports no torch, since figures are drawn from it where torch may not be installed.
 """
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,7 +35,7 @@ class History:
     """Facts about the data that differ between the runs though their samples are the same."""
 
 
-def read_history(path: str | Path, *further_runs: str | Path) -> History:
+def read_history(path: str | os.PathLike[str], *further_runs: str | os.PathLike[str]) -> History:
     """Return the history of one training.
 
     A log gives the scalars of its ``evaluation`` events: ``gap``, ``image_retrieval_recall@1``, ... Where steps go back

@@ -31,7 +31,7 @@ from clipbench.metrics.similarity import unit
 from clipbench.models.encoding.store import comparable_sides
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import bounded, count, counted, percent, shortest
-from clipbench.results.record import Curve, Metric
+from clipbench.results.record import Curve, Metric, StoredFormat
 from clipbench.stats.clusters import cluster_codes
 from clipbench.stats.estimators import Samples
 from clipbench.stats.intervals import mean_interval
@@ -225,8 +225,14 @@ class Compression(Task):
         dim = questions[0].stored.shape[1]
         chains = self._chains(dim)
         found = joined([self._answers(question, chains, dim) for question in questions])
-        subsets = {form.name: words(form, dim) for chain in chains for form in chain}
-        return replace(found, notes=tuple(notes), subsets=subsets)
+        forms = [form for chain in chains for form in chain]
+        stored = {form.name: StoredFormat(label=form.label, n_bytes=form.n_bytes) for form in forms}
+        return replace(
+            found,
+            notes=tuple(notes),
+            subsets={form.name: words(form, dim) for form in forms},
+            formats={"": StoredFormat(label="float32", n_bytes=4 * dim), **stored},
+        )
 
     def _chains(self, dim: int) -> list[tuple[Format, ...]]:
         """Return the formats of each kind, from the largest to the smallest."""

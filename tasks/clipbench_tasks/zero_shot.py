@@ -335,6 +335,7 @@ def _of_answers(dataset: Dataset, answers: _Answers, *, acc5: Measure, no_confid
         curves=curves,
         controls=define(controls, METRICS),
         notes=notes,
+        accuracy="acc1",
     )
 
 

@@ -110,7 +110,7 @@ def _ending(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> object:
     def fail() -> object:
         raise error
 
-    monkeypatch.setattr("clipbench.cli.data._data", fail)
+    monkeypatch.setattr("clipbench.cli.commands.list._data", fail)
     with pytest.raises(SystemExit) as end:
         main(["list", "data"])
     return end.value.code

@@ -428,9 +428,12 @@ def _record(
         "seconds": {"load": 1.2, "encode_images": 35.2, "encode_texts": 0.41, "score": 0.03},
         "encoded": {"images": n, "texts": 50, "stored_images": 0, "stored_texts": 12},
     }
+    pairs = [name for name in ("images", "texts", "pair_id") if name in (arrays or ())]
     return EvaluationRecord(
         **{
             "task": task,
+            "accuracy": "acc1" if task == "zero-shot" else "",
+            "vectors": pairs,
             "task_version": 1,
             "params": {},
             "dataset": DatasetRecord(id=data, revision="v3", split="test", n_samples=n, fingerprint="9f8e7d6c5b4a3928"),

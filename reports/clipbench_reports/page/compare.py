@@ -11,8 +11,9 @@ from markupsafe import Markup
 from clipbench.comparison.formats import tables
 from clipbench.comparison.gate import REPORTED, GatedComparison
 from clipbench.comparison.records import Comparison, Difference, Outcome, Verdict
+from clipbench.results.model_costs import cost_tables
 from clipbench.results.numbers import change_interval, quantity
-from clipbench.results.provenance import cost_tables, moment
+from clipbench.results.provenance import moment
 from clipbench.results.run import Run
 from clipbench.results.short_names import last_parts
 from clipbench.results.table import Cell, Column, Row, Table, as_html
@@ -301,7 +302,7 @@ def gate_html(outcomes: Sequence[Outcome]) -> Markup:
 
 def similarity_html(comparison: Comparison, evaluation: str) -> Markup | None:
     """Return the representational similarity of an evaluation's vectors as a table; None where there is none."""
-    found = tables.by_data(comparison).get(evaluation)
+    found = tables.by_evaluation(comparison.representational_similarity).get(evaluation)
     if not found:
         return None
     table = tables.similarity_table(found)

@@ -11,7 +11,8 @@ from pathlib import Path
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.results import numbers as fmt
 from clipbench.results.matching import is_one_training
-from clipbench.results.provenance import cost_tables, moment
+from clipbench.results.model_costs import cost_tables
+from clipbench.results.provenance import moment
 from clipbench.results.run import Run, labels
 from clipbench.results.table.html import tight
 from clipbench.stats.claims import one_page

@@ -7,7 +7,7 @@ from functools import partial
 
 from clipbench.metrics.compression import Format
 from clipbench.results import numbers as fmt
-from clipbench.results.by_bytes import by_bytes, formats_of
+from clipbench.results.by_bytes import formats_by_bytes, table_by_bytes
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
 from clipbench_reports.drawing.marks import Axis, Chart, Panel, Ranges, Role, Rule, percent_axis
@@ -147,14 +147,17 @@ def formats(question: str) -> MakeTable:
     title = STORED_QUESTIONS[question][0]
 
     def table(evidence: Evidence) -> Table:
-        metrics = evidence.evaluation.metrics
-        if question not in metrics or not (forms := formats_of(metrics, question)):
+        record = evidence.evaluation
+        if question not in record.metrics or not (names := formats_by_bytes(record, question)):
             raise NotAsked(f"{title} of stored vectors")
-        made = by_bytes(metrics, question)
-        most_lost = _most_lost(
-            evidence, question, [form for form in forms if metrics[f"{form.name}/{question}"].value is not None]
-        )
-        lost = [fmt.NONE, *(most_lost.get(form.name, fmt.NONE) for form in forms)]
+        made = table_by_bytes(record, question)
+        forms = [
+            form
+            for name in names
+            if record.metrics[f"{name}/{question}"].value is not None and (form := Format.from_name(name)) is not None
+        ]
+        most_lost = _most_lost(evidence, question, forms)
+        lost = [fmt.NONE, *(most_lost.get(name, fmt.NONE) for name in names)]
         margin = _in_points(evidence.evaluation.params["points"])
         return replace(
             made,

@@ -401,7 +401,7 @@ def test_equal_photographs_are_one_and_a_bad_one_is_left_out_where_asked(photogr
         UsageError, match="price=True loads each model again, alone: expected references, got a model in"
     ):
         cb.pool(models, photographs, ["a query"], tmp_path / "pool", price=True)
-    with pytest.raises(UsageError, match="a query is 7: expected texts"):
+    with pytest.raises(UsageError, match=r"queries: got \[7\], expected a text or a path or a list of texts"):
         cb.pool(models, photographs, [7], tmp_path / "pool")  # type: ignore[list-item]
     with pytest.raises(UsageError, match="on_bad_image is 'ignore': expected 'error' or 'skip'"):
         cb.pool(models, photographs, ["a query"], tmp_path / "pool", on_bad_image="ignore")  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 import pytest
 
-from clipbench.comparison.across import Across, Place
+from clipbench.comparison.across import Across, ModelPoint
 from clipbench.comparison.records import Difference, Verdict
 from clipbench.results.record import Curve, Metric
 from clipbench.stats.intervals import Interval, wilson
@@ -200,7 +200,9 @@ def test_a_curve_with_holes_is_drawn_where_it_is_known(evidence: Make) -> None:
 
 def test_models_by_two_metrics_have_both_intervals_a_name_each_and_the_correlation_in_words() -> None:
     metrics = [Metric(value=0.1 * k, low=0.1 * k - 0.02, high=0.1 * k + 0.02) for k in range(1, 10)]
-    places = [Place(label=f"m{k}", x=each, y=each, n_parameters=None, training=None) for k, each in enumerate(metrics)]
+    places = [
+        ModelPoint(label=f"m{k}", x=each, y=each, n_parameters=None, training=None) for k, each in enumerate(metrics)
+    ]
     found = Across(
         x_title="Top-1 accuracy", y_title="MRR", places=places, given_parameters=None, left_out=["m9: no mrr"],
         correlation=RankCorrelation(1.0, Interval(0.9, 1.0, "percentile bootstrap over 9 points"), 0.0004),
@@ -225,7 +227,7 @@ def test_models_by_two_metrics_have_both_intervals_a_name_each_and_the_correlati
 def test_models_by_price_and_quality_have_a_logarithmic_axis_and_the_front_in_words() -> None:
     costs, scores = [0.1701, 4.0, 20.0, 9.25], [0.3, 0.5, 0.7, 0.4]
     places = [
-        Place(
+        ModelPoint(
             label=f"runs/m{k}",
             x=Metric(value=cost, unit="count"),
             y=Metric(value=score),

@@ -1,13 +1,15 @@
 """``clipbench compare``: is the candidate better or worse than the base, and does it pass the gate?"""
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from clipbench.cli.main import command
-from clipbench.cli.options import PATH, TRACEBACK
+from clipbench.cli.options import PATH, TRACEBACK, with_arguments
 from clipbench.cli.output import echo, echo_commands, echo_text, print_error, terminal_width
 from clipbench.errors import NotComparable, UsageError
 from clipbench.files import write_atomic
@@ -20,6 +22,22 @@ if TYPE_CHECKING:
 
 REGRESSION = 1
 FORMATS = ("table", "md", "json", "junit", "github", "html")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareArguments:
+    """The arguments of ``clipbench compare``."""
+
+    runs: Sequence[Path]
+    max_drop: str | None
+    gate: Path | None
+    require: Sequence[str]
+    strict: bool
+    alpha: float
+    smallest: str
+    form: str
+    out: Path | None
+    verbose: bool
 
 
 @command(Gate=("max_drop", "gate", "require", "strict"), Test=("alpha", "smallest"), Output=("form", "out", "verbose"))
@@ -45,7 +63,8 @@ FORMATS = ("table", "md", "json", "junit", "github", "html")
 @click.option("-o", "--out", metavar="FILE", type=PATH, help="Output file (required for html).")
 @click.option("-v", "--verbose", is_flag=True, help="Print all metrics, slices, changed samples and notes.")
 @TRACEBACK
-def compare(runs: tuple[Path, ...], form: str, out: Path | None, **given: Any) -> int:
+@with_arguments(CompareArguments)
+def compare(arguments: CompareArguments) -> int:
     """Compare candidates with a base, sample by sample, and apply a gate.
 
     \b
@@ -63,32 +82,33 @@ def compare(runs: tuple[Path, ...], form: str, out: Path | None, **given: Any) -
     Exit status: 0 no regression, 1 regression or a requirement not met, 2 bad usage or input, 3 not comparable, or a
     drop beyond the limit that cannot be tested.
     """
-    if len(runs) < 2:
-        raise click.UsageError(f"got {len(runs)} of at least 2 runs: expected BASE CANDIDATE [MORE...]")
-    if form == "html" and out is None:
+    form = arguments.form
+    if len(arguments.runs) < 2:
+        raise click.UsageError(f"got {len(arguments.runs)} of at least 2 runs: expected BASE CANDIDATE [MORE...]")
+    if form == "html" and arguments.out is None:
         raise click.UsageError("--format html needs -o FILE.html")
-    gate = _gate(given)
+    gate = _read_gate(arguments)
     if form == "junit" and not (gate.rules or gate.requirements):
         raise UsageError("--format junit reports gated metrics only: give --max-drop, --gate or --require")
-    comparisons, sides = _compare(runs, gate, given)
-    _write(comparisons, sides, form, out, is_verbose=given["verbose"])
+    comparisons, sides = _compare_candidates(arguments, gate)
+    _write(comparisons, sides, arguments)
     statuses = [gated.exit_status for gated in comparisons]
     return REGRESSION if REGRESSION in statuses else max(statuses)
 
 
-def _gate(given: dict[str, Any]) -> "Gate":
+def _read_gate(arguments: CompareArguments) -> "Gate":
     from clipbench.comparison.gate_rules import Gate, read_gate
 
-    gate = Gate.from_options(given["max_drop"], given["require"], given["strict"])
-    if given["gate"] is not None:
-        gate += read_gate(given["gate"])
+    gate = Gate.from_options(arguments.max_drop, arguments.require, arguments.strict)
+    if arguments.gate is not None:
+        gate += read_gate(arguments.gate)
     if gate.is_strict and not gate.rules:
         raise UsageError("--strict needs an allowed drop: give --max-drop, or a --gate with patterns")
     return gate
 
 
-def _compare(
-    paths: tuple[Path, ...], gate: "Gate", given: dict[str, Any]
+def _compare_candidates(
+    arguments: CompareArguments, gate: "Gate"
 ) -> "tuple[list[GatedComparison], list[Run | Values]]":
     """Return the comparisons, and the results that were compared, the base first; print why one could not be.
 
@@ -101,8 +121,8 @@ def _compare(
     from clipbench.comparison.records import CompareOptions, Comparison, Outcome, Refusal
     from clipbench.results.other_tools import Values, open_results
 
-    options = CompareOptions(alpha=given["alpha"], smallest=smallest_difference(given["smallest"], "--smallest"))
-    base, *candidates = (open_results(path) for path in paths)
+    options = CompareOptions(alpha=arguments.alpha, smallest=smallest_difference(arguments.smallest))
+    base, *candidates = (open_results(path) for path in arguments.runs)
     check_gate(gate, {name: metric for side in (*candidates, base) for name, metric in side.named_metrics.items()})
     comparisons: list[GatedComparison] = []
     sides, errors = [base], []
@@ -128,17 +148,11 @@ def _compare(
     return comparisons, sides
 
 
-def _write(
-    comparisons: "list[GatedComparison]",
-    sides: "list[Run | Values]",
-    form: str,
-    out: Path | None,
-    *,
-    is_verbose: bool,
-) -> None:
+def _write(comparisons: "list[GatedComparison]", sides: "list[Run | Values]", arguments: CompareArguments) -> None:
     from clipbench.comparison.formats.tables import verdict_lines
     from clipbench.results.numbers import ascii_signs
 
+    form, out = arguments.form, arguments.out
     if form == "html":
         assert out is not None, form
         from clipbench import plugins
@@ -152,7 +166,7 @@ def _write(
         makers = {"md": formats.markdown, "json": formats.as_json, "junit": formats.junit, "github": formats.github}
         if form == "table":
             width = terminal_width() if out is None else None
-            text = formats.terminal(comparisons, width, is_verbose=is_verbose)
+            text = formats.terminal(comparisons, width, is_verbose=arguments.verbose)
         else:
             text = makers[form](comparisons)
         if form == "github":

@@ -1,19 +1,50 @@
 """``clipbench train``: train the bundled CLIP, with a log and checkpoints in a folder."""
 
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
 from clipbench.cli.main import DONE, INTERRUPTED, command
-from clipbench.cli.options import DATA_ROOT, DEVICES, PATH, TRACEBACK, key_values
+from clipbench.cli.options import DATA_ROOT, DEVICES, PATH, TRACEBACK, key_values, with_arguments
 from clipbench.cli.output import echo, print_error, print_note
 from clipbench.cli.processes import launching
 from clipbench.training.options import LOSS_NAMES, TRAINING_PRECISIONS
 
 if TYPE_CHECKING:
     from clipbench.training.options import TrainOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainArguments:
+    """The arguments of ``clipbench train``."""
+
+    data: str | None
+    data_options: Mapping[str, str]
+    data_root: Path | None
+    out: Path
+    arch: str
+    loss: str
+    steps: int
+    batch_size: int
+    micro_batch_size: int | None
+    lr: float
+    warmup: int | None
+    weight_decay: float
+    temperature: float | None
+    precision: str
+    augment: bool | None
+    save_every: int | None
+    eval_every: int | None
+    resume: bool
+    seed: int
+    device: str
+    workers: int | None
+    quiet: bool
 
 
 @command(
@@ -78,8 +109,8 @@ if TYPE_CHECKING:
 @click.option("--workers", type=int, metavar="N", help="Processes that prepare images. [default: cores - 1, at most 8]")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 @TRACEBACK
-@click.pass_context
-def train(context: click.Context, /, **given: Any) -> int:
+@with_arguments(TrainArguments)
+def train(arguments: TrainArguments) -> int:
     """Train the bundled CLIP on images with captions.
 
     \b
@@ -96,36 +127,37 @@ def train(context: click.Context, /, **given: Any) -> int:
     from clipbench.training.train import Interrupted
     from clipbench.training.train import train as train_model
 
+    context = click.get_current_context()
     try:
-        with launching(given, context.obj[1:]) as launched:
+        with launching(arguments.device, context.obj[1:]) as (device, launched):
             checkpoint = train_model(
-                _options(context, given),
-                is_resumed=given["resume"],
-                show_progress=not given["quiet"],
+                _training_options(context, replace(arguments, device=device)),
+                is_resumed=arguments.resume,
+                show_progress=not arguments.quiet,
                 tell=print_note,
                 launched=launched,
             )
     except Interrupted as interrupted:
         print_error(f"{interrupted}; --resume goes on from there")
         return INTERRUPTED
-    if not given["quiet"]:
+    if not arguments.quiet:
         echo(f"checkpoint in {checkpoint}")
     return DONE
 
 
-def _options(context: click.Context, given: dict[str, Any]) -> "TrainOptions":
-    """Return the options on the command line; to resume, those of the training, overridden by those given now."""
+def _training_options(context: click.Context, arguments: TrainArguments) -> "TrainOptions":
+    """Return the options of the command line; a resumed training keeps its own options unless they are set here."""
     from clipbench.training.options import TrainOptions, arguments_of, options_of
 
-    options = {name: value for name, value in given.items() if name not in ("resume", "quiet")}
-    if options["data_root"] is not None:
-        options["data_root"] = str(options["data_root"])  # a checkpoint stores it
-    if options["workers"] is None:
+    options = {name: value for name, value in vars(arguments).items() if name not in ("resume", "quiet")}
+    if arguments.data_root is not None:
+        options["data_root"] = str(arguments.data_root)  # a checkpoint stores it
+    if arguments.workers is None:
         options["workers"] = min(8, (os.cpu_count() or 1) - 1)
-    if given["resume"]:
+    if arguments.resume:
         sources = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
         explicit = {name: value for name, value in options.items() if context.get_parameter_source(name) in sources}
-        return options_of(arguments_of(given["out"]), out=explicit.pop("out"), overrides=explicit)
-    if options["data"] is None:
+        return options_of(arguments_of(arguments.out), out=explicit.pop("out"), overrides=explicit)
+    if arguments.data is None:
         raise click.UsageError("missing option --data: the data to train on, such as scenes", context)
     return TrainOptions(**options)

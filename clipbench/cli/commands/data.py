@@ -1,18 +1,16 @@
-"""``clipbench list`` and ``clipbench data``: what is known, and the data sets of the catalogue; answers without
-torch.
-"""
+"""``clipbench data``: list, describe and download the data sets of the catalogue; answers without torch."""
 
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED, SETTINGS, HelpfulGroup, command
+from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED, SETTINGS, HelpfulGroup
 from clipbench.cli.options import DATA_ROOT, TRACEBACK
 from clipbench.cli.output import echo, print_error, print_line, terminal_width
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean, end_process
@@ -22,59 +20,6 @@ if TYPE_CHECKING:
 
 UNSURE = " (?)"
 """Marks a licence that no first-hand source confirms."""
-
-
-@command("list")
-@click.argument("what", type=click.Choice(["tasks", "suites", "models", "data"]))
-@TRACEBACK
-def list_known(what: str) -> None:
-    """List the tasks, suites, models or data sets that clipbench knows."""
-    from clipbench import plugins
-    from clipbench.evaluation.plan import task_class
-    from clipbench.models import reference_rows
-
-    makers: dict[str, Callable[[], list[tuple[str, str]]]] = {
-        "tasks": lambda: [*plugins.usable(plugins.TASKS, lambda name: task_class(name).summary).items()],
-        "suites": _suites,
-        "models": reference_rows,
-        "data": _data,
-    }
-    rows = makers[what]()
-    width = max(len(name) for name, _ in rows)
-    for name, text in rows:
-        echo(f"{name:{width}}  {text}".rstrip())
-
-
-def _suites() -> list[tuple[str, str]]:
-    from clipbench import plugins
-    from clipbench.evaluation.plan import read_suite, suites
-    from clipbench.results.numbers import counted
-
-    rows = []
-    for suite in suites():
-        try:
-            requests = read_suite(suite)
-        except ClipbenchError as error:
-            plugins.leave_out(str(error))
-            continue
-        tasks = ", ".join(dict.fromkeys(each.task for each in requests if not each.only_by_name))
-        by_name = ", ".join(dict.fromkeys(each.task for each in requests if each.only_by_name))
-        tasks += f" (only if named in --tasks: {by_name})" if by_name else ""
-        data = list(dict.fromkeys(str(each.data) for each in requests))
-        rows.append((suite, f"{tasks} on {data[0] if len(data) == 1 else counted(len(data), 'data set')}"))
-    return rows
-
-
-def _data() -> list[tuple[str, str]]:
-    from clipbench.data.catalogue.entries import catalogue
-
-    forms = [
-        ("scenes", "generated captioned images, with data for each task; no download"),
-        ("FOLDER", "one folder of images per class, or CLIP_benchmark's webdataset layout"),
-        ("FILE.csv, .tsv, .jsonl, .json", "a table of images with captions, labels or both"),
-        ("hf:ORG/NAME[:CONFIG[:SPLIT]]", "a Hugging Face data set, from the Hub or a local folder"),
-    ]
-    return [(entry.name, entry.title) for entry in catalogue().values()] + forms
 
 
 @click.group(cls=HelpfulGroup, context_settings=SETTINGS)

@@ -1,13 +1,13 @@
 """``clipbench doctor``: check a model and data, and find out why a score misses what was expected."""
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import click
 
 from clipbench.cli import options
 from clipbench.cli.main import DONE, FAULT, command
-from clipbench.cli.options import load_options, shows_traceback
+from clipbench.cli.options import DataArguments, ModelArguments, shows_traceback, with_arguments
 from clipbench.cli.output import echo, echo_json, terminal_width
 from clipbench.results.table.text import wrapped
 
@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 MARKS = {"ok": "ok", "warning": "WARNING", "fault": "FAULT", "not examined": "-"}
 NAME, MARK = 16, 8
 """Characters of the first two columns."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorArguments(ModelArguments, DataArguments):
+    """The arguments of ``clipbench doctor``."""
+
+    model: str
+    expect: str | None
+    metric: str | None
+    as_json: bool
 
 
 @command(
@@ -44,7 +54,8 @@ NAME, MARK = 16, 8
 @options.SEED
 @options.JSON
 @options.TRACEBACK
-def doctor(**given: Any) -> int:
+@with_arguments(DoctorArguments)
+def doctor(arguments: DoctorArguments) -> int:
     """Check that a model's adapter is right, and its data are sound.
 
     Each check says what it saw; a warning or a fault also why it matters, and what to do. Takes seconds, on built-in
@@ -60,29 +71,26 @@ def doctor(**given: Any) -> int:
 
     Exit status: 0 healthy, 1 a fault was found, 2 bad usage or input, 3 weights or data that are not here.
     """
-    from clipbench.data import DataOptions
     from clipbench.evaluation.diagnosis import DoctorOptions, diagnose
     from clipbench.evaluation.explain import Expectation
 
-    if given["metric"] is not None and given["expect"] is None:
+    if arguments.metric is not None and arguments.expect is None:
         raise click.UsageError("--metric names what --expect is of: add --expect SCORE")
     options = DoctorOptions(
-        data=given["data"],
-        loading=DataOptions(
-            data_root=given["data_root"], allow_partial=given["allow_partial"], options=given["data_option"]
-        ),
-        expectation=None if given["expect"] is None else Expectation(given["expect"], given["metric"]),
-        limit=given["limit"],
-        seed=given["seed"],
+        data=arguments.data,
+        loading=arguments.data_options,
+        expectation=None if arguments.expect is None else Expectation(arguments.expect, arguments.metric),
+        limit=arguments.limit,
+        seed=arguments.seed,
         raise_bugs=shows_traceback(),
     )
-    as_json, width = given["as_json"], terminal_width()
+    as_json, width = arguments.as_json, terminal_width()
 
     def print_finding(finding: "CheckFinding") -> None:
         if not as_json:
             echo(*finding_lines(finding, width))
 
-    diagnosis = diagnose(given["model"], load_options(given), options, print_finding)
+    diagnosis = diagnose(arguments.model, arguments.load_options, options, print_finding)
     explanation = diagnosis.explanation
     if as_json:
         parts = {"model": diagnosis.model.ref, "is_healthy": diagnosis.is_healthy}

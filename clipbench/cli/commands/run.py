@@ -2,14 +2,16 @@
 
 import os
 import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from clipbench.cli import options
 from clipbench.cli.main import BAD_INPUT, DONE, INCOMPLETE, INTERRUPTED, command
-from clipbench.cli.options import PATH, load_options, shows_traceback
+from clipbench.cli.options import PATH, DataArguments, ModelArguments, shows_traceback, with_arguments
 from clipbench.cli.output import print_error
 from clipbench.cli.processes import serves_another, sharing_work
 from clipbench.errors import ClipbenchError, UsageError
@@ -17,6 +19,33 @@ from clipbench.errors import ClipbenchError, UsageError
 if TYPE_CHECKING:
     from clipbench.cli.printer import Printer
     from clipbench.evaluation.session import SessionOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunArguments(ModelArguments, DataArguments):
+    """The arguments of ``clipbench run``."""
+
+    models: Sequence[str]
+    watch: Path | None
+    interval: float | None
+    idle: float | None
+    tasks: Sequence[str]
+    suite: str
+    prompts: Path | None
+    out: Path | None
+    workers: int | None
+    on_bad_image: str
+    thumbnails: int
+    keep_arrays: bool
+    no_preflight: bool
+    price: bool
+    no_report: bool
+    log: Sequence[str]
+    as_json: bool
+    yes: bool
+    offline: bool
+    verbose: bool | None
+    """None if neither ``--verbose`` nor ``--quiet`` is set."""
 
 
 @command(
@@ -121,19 +150,19 @@ if TYPE_CHECKING:
     help="Print all metrics and notes, or errors only; else the first metric of each task.",
 )
 @options.TRACEBACK
-def run(**given: Any) -> int:
+@with_arguments(RunArguments)
+def run(arguments: RunArguments) -> int:
     """Measure models on tasks, and write a report.
 
     Each model gets a run folder with result.json, a table of samples for each task, and report.html.
 
     \b
-    --model   vit-b-32, siglip-b-16, ... (clipbench list models)
-              open_clip:ARCH/TAG  hf:ORG/REPO  hf:PATH  hf-hub:ORG/REPO
-              st:ORG/REPO  onnx:FOLDER  api:URL  pair:IMAGE_REF+TEXT_REF
-              embeddings:FILE.npz  predictions:FILE.csv  local-dir:PATH
-              python:module:factory
+    --model   vit-b-32, siglip-b-16, ...
+              open_clip:ARCH/TAG  hf:ORG/REPO  hf:PATH
+              embeddings:FILE.npz
               PATH.safetensors or PATH.pt with --arch ARCH
               'runs/train/step-*': all matching checkpoints, by their steps
+              and more: clipbench list models
     --watch   a folder with step-*/ (clipbench train), checkpoint-*/
               (transformers), or *.pt and *.safetensors (open_clip, with
               --arch), also in FOLDER/checkpoints
@@ -146,55 +175,55 @@ def run(**given: Any) -> int:
     Exit status: 0 done, 2 bad usage, or a model or data of which nothing can be measured, 3 something could not be
     measured, 130 interrupted.
     """
-    _check(given)
+    _check(arguments)
     context = click.get_current_context()
-    if given["offline"]:
+    if arguments.offline:
         from clipbench.hub import cache_only
 
         context.with_resource(cache_only())
-    if given["watch"] is not None:
+    if arguments.watch is not None:
         from clipbench.cli.watch import INTERVAL, watch
 
         return watch(
-            given["watch"],
-            given["out"],
-            _session_options(given),
-            _printer(given, several=True, is_series=True),
-            interval=given["interval"] or INTERVAL,
-            idle=None if given["idle"] is None else 60 * given["idle"],
+            arguments.watch,
+            arguments.out,
+            _session_options(arguments),
+            _printer(arguments, several=True, is_series=True),
+            interval=arguments.interval or INTERVAL,
+            idle=None if arguments.idle is None else 60 * arguments.idle,
         )
-    if serves_another(given):
+    if serves_another(arguments.device):
         return DONE
-    with sharing_work(given, context.obj[1:]):
-        return _lead(given)
+    with sharing_work(arguments.device, arguments.models, context.obj[1:]) as device:
+        return _lead(replace(arguments, device=device))
 
 
-def _check(given: dict[str, Any]) -> None:
-    watched = given["watch"] is not None
-    if watched == bool(given["models"]):
+def _check(arguments: RunArguments) -> None:
+    watched = arguments.watch is not None
+    if watched == bool(arguments.models):
         raise click.UsageError("expected --model REF, the model to measure, or else --watch FOLDER")
-    for name in ("interval", "idle"):
-        if given[name] is not None and not watched:
+    for name, value in {"interval": arguments.interval, "idle": arguments.idle}.items():
+        if value is not None and not watched:
             raise click.UsageError(f"--{name} is of --watch alone: add --watch FOLDER, or drop it")
-    is_one = given["device"] != "all" and "," not in given["device"] and os.environ.get("WORLD_SIZE", "1") == "1"
+    is_one = arguments.device != "all" and "," not in arguments.device and os.environ.get("WORLD_SIZE", "1") == "1"
     if watched and not is_one:
         raise click.UsageError("--watch measures in one process: give one --device, and start it without torchrun")
-    for name in ("as_json", "watch"):
-        if given["verbose"] and given[name]:
-            raise UsageError(f"--verbose has no meaning with --{name.removeprefix('as_')}: drop one of them")
+    for name, is_used in {"json": arguments.as_json, "watch": watched}.items():
+        if arguments.verbose and is_used:
+            raise UsageError(f"--verbose has no meaning with --{name}: drop one of them")
 
 
-def _lead(given: dict[str, Any]) -> int:
+def _lead(arguments: RunArguments) -> int:
     """Run the command in the process that writes and prints: the only one, or the first of several."""
     from clipbench.cli.printer import results_alone
     from clipbench.evaluation.session import Session
     from clipbench.evaluation.targets import REPORT, find_targets
 
-    targets = find_targets(given["models"], given["out"], writes_reports=not given["no_report"])
-    printer = _printer(given, several=targets.are_several, is_series=targets.are_series)
-    session = Session(_session_options(given), targets, printer)
+    targets = find_targets(arguments.models, arguments.out, writes_reports=not arguments.no_report)
+    printer = _printer(arguments, several=targets.are_several, is_series=targets.are_series)
+    session = Session(_session_options(arguments), targets, printer)
     try:
-        with results_alone(given["as_json"]):
+        with results_alone(arguments.as_json):
             runs = session.run_all()
             session.try_report_all(runs)
             session.end_log()
@@ -214,68 +243,65 @@ def _lead(given: dict[str, Any]) -> int:
     if is_done:
         return DONE
     records = [record for run in runs for record in run.result.evaluations]
-    return BAD_INPUT if all(each.status == "failed" and each.error for each in records) else INCOMPLETE
+    return BAD_INPUT if all(record.status == "failed" and record.error for record in records) else INCOMPLETE
 
 
-def _session_options(given: dict[str, Any]) -> "SessionOptions":
-    from clipbench.data import DataOptions
+def _session_options(arguments: RunArguments) -> "SessionOptions":
     from clipbench.evaluation.plan import RunOptions
     from clipbench.evaluation.session import SessionOptions
 
     return SessionOptions(
-        tasks=given["tasks"] or ["all"],
-        suite=given["suite"],
-        data=given["data"],
-        prompts=given["prompts"],
+        tasks=arguments.tasks or ["all"],
+        suite=arguments.suite,
+        data=arguments.data,
+        prompts=arguments.prompts,
         run=RunOptions(
-            seed=given["seed"],
-            limit=given["limit"],
-            skip_bad_images=given["on_bad_image"] == "skip",
-            keep_arrays=given["keep_arrays"],
-            n_thumbnails=given["thumbnails"],
+            seed=arguments.seed,
+            limit=arguments.limit,
+            skip_bad_images=arguments.on_bad_image == "skip",
+            keep_arrays=arguments.keep_arrays,
+            n_thumbnails=arguments.thumbnails,
             raise_bugs=shows_traceback(),
-            data=DataOptions(
-                data_root=given["data_root"], allow_partial=given["allow_partial"], options=given["data_option"]
-            ),
+            data=arguments.data_options,
             command=click.get_current_context().obj,
         ),
-        load=load_options(given),
-        workers=given["workers"],
-        checks_model=not given["no_preflight"],
-        recalls_models=given["watch"] is None,  # a new checkpoint has to be read anyway
-        prices=given["price"],
-        writes_reports=not given["no_report"],
+        load=arguments.load_options,
+        workers=arguments.workers,
+        checks_model=not arguments.no_preflight,
+        recalls_models=arguments.watch is None,  # a new checkpoint has to be read anyway
+        prices=arguments.price,
+        writes_reports=not arguments.no_report,
         fetches=None,
-        log=given["log"],
+        log=arguments.log,
     )
 
 
-def _printer(given: dict[str, Any], *, several: bool, is_series: bool) -> "Printer":
+def _printer(arguments: RunArguments, *, several: bool, is_series: bool) -> "Printer":
     from clipbench.cli.printer import Printer
 
     command = click.get_current_context().obj
     again = [*(part for part in command if part not in ("--offline", "--yes")), "--yes"]
     return Printer(
-        quiet=given["verbose"] is False,
-        as_json=given["as_json"],
+        quiet=arguments.verbose is False,
+        as_json=arguments.as_json,
         several=several,
         is_series=is_series,
-        is_verbose=given["verbose"] is True,
-        root=given["data_root"] or Path(),
-        may_fetch=given["yes"] or os.environ.get("CI", "").lower() in ("1", "true", "yes"),
+        is_verbose=arguments.verbose is True,
+        root=arguments.data_root or Path(),
+        may_fetch=arguments.yes or os.environ.get("CI", "").lower() in ("1", "true", "yes"),
         again=shlex.join(again),
-        quick=_quick_command(given, command),
-        tasks=given["tasks"] or ["all"],
-        models=given["models"],
+        quick=_quick_command(arguments, command),
+        tasks=arguments.tasks or ["all"],
+        models=arguments.models,
     )
 
 
-def _quick_command(given: dict[str, Any], command: list[str]) -> str | None:
+def _quick_command(arguments: RunArguments, command: list[str]) -> str | None:
     """Return a command with the quick suite, into a folder of its own; None where something else than the papers'
     benchmarks is asked for."""
     from clipbench.evaluation.plan import QUICK, STANDARD
 
-    if given["suite"] != STANDARD or given["data"] is not None or any("@" in tasks for tasks in given["tasks"]):
+    if arguments.suite != STANDARD or arguments.data is not None or any("@" in tasks for tasks in arguments.tasks):
         return None
-    out = [] if given["out"] is None else ["--out", f"{given['out']}-{QUICK}"]
+    out = [] if arguments.out is None else ["--out", f"{arguments.out}-{QUICK}"]
     return shlex.join([*(part for part in command if part != "--offline"), "--suite", QUICK, *out])
