@@ -65,7 +65,7 @@ def copy(tmp_path: Path) -> Callable[[Path], Path]:
     return lambda folder: Path(shutil.copytree(folder, tmp_path / folder.name))
 
 
-WRONG: tuple[object, ...] = (None, "64", [64], {"a": 64}, -1, 0, 10**30, 1e400)
+WRONG: tuple[object, ...] = (None, "64", [64], {"a": 64}, -1, 0, 1e400)
 SIZES = {
     "bundled": ("embed_dim", "vision_cfg", "vision_cfg.image_size", "vision_cfg.width", "vision_cfg.layers",
                 "vision_cfg.head_width", "text_cfg.context_length", "text_cfg.vocab_size", "text_cfg.heads"),
