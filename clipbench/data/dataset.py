@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
-from clipbench.data.captions import CaptionPart
+from clipbench.data.caption_part import CaptionPart
 from clipbench.data.images import ImageRef, check_ids
 from clipbench.data.labels import LabelPart, LabelSet, LabelSetPart, SlicePart, TrainingPart
 from clipbench.data.modalities import ModalityPart
-from clipbench.data.part import Kept, Part, check_length, check_unicode, take_columns
+from clipbench.data.part import DataPart, Kept, check_length, check_unicode, take_columns
 from clipbench.data.questions import AttackPart, ContrastPart, JudgementPart
 from clipbench.errors import DataError, MissingPart, UsageError, data_option, did_you_mean, option
 from clipbench.untrusted.reading import is_int64
@@ -174,7 +174,7 @@ class Dataset(
         return replace(dataset, **fields).fingerprint([*(digests[row] for row in rows), *digests[len(self.images) :]])
 
 
-PARTS: tuple[type[Part], ...] = Dataset.__bases__
+PARTS: tuple[type[DataPart], ...] = Dataset.__bases__
 """The parts of a data set, in the order in which a fingerprint has them."""
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from clipbench.data.part import Fields, Kept, Part, array_bytes, check_length, check_unicode, pick
+from clipbench.data.part import DataPart, Fields, Kept, array_bytes, check_length, check_unicode, pick
 from clipbench.errors import DataError
 
 
@@ -42,7 +42,7 @@ class Groups(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelSetPart(Part):
+class LabelSetPart(DataPart):
     """Several ways to sort the images into classes."""
 
     label_sets: Mapping[str, LabelSet] | None = None
@@ -61,7 +61,7 @@ class LabelSetPart(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingPart(Part):
+class TrainingPart(DataPart):
     """Images to train on."""
 
     _image_columns = MappingProxyType({"is_training": "marks of images to train on"})
@@ -78,7 +78,7 @@ class TrainingPart(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SlicePart(Part):
+class SlicePart(DataPart):
     """Slices by groups of images or captions, and by classes."""
 
     groups: Mapping[str, Groups] = field(default_factory=dict)
@@ -120,7 +120,7 @@ class SlicePart(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelPart(Part):
+class LabelPart(DataPart):
     """The classes of the images, and the prompt templates that come with them."""
 
     _image_columns = MappingProxyType({"labels": "labels", "multilabels": "multilabels"})
@@ -162,12 +162,12 @@ def _take_all(label_sets: Mapping[str, LabelSet], kept: Kept) -> dict[str, Label
     return {name: label_set._replace(labels=label_set.labels[kept.images]) for name, label_set in label_sets.items()}
 
 
-def _check_label_set(part: Part, name: str, label_set: LabelSet, *, least: int) -> None:
+def _check_label_set(part: DataPart, name: str, label_set: LabelSet, *, least: int) -> None:
     check_length(part.id, label_set.labels, f"labels in the set '{name}'", part.images, "images")
     _check_range(part, label_set, f"'{name}' label", least=least)
 
 
-def _check_range(part: Part, label_set: LabelSet, name: str, *, least: int) -> None:
+def _check_range(part: DataPart, label_set: LabelSet, name: str, *, least: int) -> None:
     """Raise DataError if a label is below ``least``, or names no class."""
     labels, n_classes = label_set.labels, len(label_set.class_names)
     out_of_range = np.flatnonzero((labels < least) | (labels >= n_classes))

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from clipbench.data.images import check_ids, content_digest
-from clipbench.data.part import Fields, Kept, Part
+from clipbench.data.part import DataPart, Fields, Kept
 from clipbench.errors import DataError
 from clipbench.untrusted.reading import is_file, read_bytes
 
@@ -99,7 +99,7 @@ class Modalities:
         for _ in self.names:
             reached |= {name for link in self.pairs if reached & set(link) for name in link}
         is_connected = reached == set(self.names)
-        return len(n) == 1 and is_connected and all(np.array_equal(each, range(*n)) for each in self.pairs.values())
+        return len(n) == 1 and is_connected and all(np.array_equal(rows, range(*n)) for rows in self.pairs.values())
 
     @cached_property
     def groups(self) -> dict[str, Int64[np.ndarray, " n"]]:
@@ -139,7 +139,10 @@ class Modalities:
             self,
             items={name: [self.items[name][row] for row in kept.tolist()] for name, kept in rows.items()},
             ids={name: [self.ids[name][row] for row in kept.tolist()] for name, kept in rows.items()},
-            pairs={(source, target): new[target][each[rows[source]]] for (source, target), each in self.pairs.items()},
+            pairs={
+                (source, target): new[target][target_rows[rows[source]]]
+                for (source, target), target_rows in self.pairs.items()
+            },
         )
 
     def parts(self) -> list[object]:
@@ -152,11 +155,11 @@ def pairs_of(
     counts: Mapping[str, int], given: Mapping[tuple[str, str], Int64[np.ndarray, " n_source"]]
 ) -> dict[tuple[str, str], Int64[np.ndarray, " n_source"]]:
     """Return the pairs that are given, and row i with row i of modalities of equal counts of which nothing is said."""
-    found = dict(given)
+    pairs = dict(given)
     for first, second in combinations(sorted(counts), 2):
         if counts[first] == counts[second] and (first, second) not in given and (second, first) not in given:
-            found[first, second] = np.arange(counts[first])
-    return found
+            pairs[first, second] = np.arange(counts[first])
+    return pairs
 
 
 def unpaired(modalities: Modalities, first: str, second: str) -> str:
@@ -190,7 +193,7 @@ def check_modalities(modalities: Modalities, data: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModalityPart(Part):
+class ModalityPart(DataPart):
     """Items of further modalities."""
 
     modalities: Modalities | None = None
@@ -222,7 +225,7 @@ def _content(value: object) -> bytes | None:
     if isinstance(value, bytes):
         return b"bytes " + value
     if isinstance(value, tuple | list):  # such as samples and their rate
-        parts = [_content(each) for each in value]
+        parts = [_content(element) for element in value]
         return None if None in parts else b"".join(b"%d " % len(part) + part for part in parts if part)
     if isinstance(value, bool | int | float) or hasattr(value, "__array__"):
         array = np.asarray(value)

@@ -36,7 +36,7 @@ class Kept:
     """A mask of the groups of items that stay; None for data of images and captions only."""
 
 
-class Part:
+class DataPart:
     """One kind of content of a data set; each rule has a default for parts that do not need it."""
 
     _image_columns: ClassVar[Mapping[str, str]] = {}

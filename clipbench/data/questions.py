@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from clipbench.data.images import check_ids
-from clipbench.data.part import Fields, Kept, Part, check_unicode, sample
+from clipbench.data.part import DataPart, Fields, Kept, check_unicode, sample
 from clipbench.errors import DataError
 
 
@@ -67,7 +67,7 @@ class Attack(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ContrastPart(Part):
+class ContrastPart(DataPart):
     """Questions about a few images and captions at a time."""
 
     contrasts: Sequence[Contrast] | None = None
@@ -114,7 +114,7 @@ class ContrastPart(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttackPart(Part):
+class AttackPart(DataPart):
     """Objects with and without written words on them."""
 
     attacks: Sequence[Attack] | None = None
@@ -183,7 +183,7 @@ def _images_of(questions: Sequence[Question]) -> list[int]:
     return [row for question in questions for row in question.images]
 
 
-def _checked_item(part: Part, question: Contrast | Attack) -> str:
+def _checked_item(part: DataPart, question: Contrast | Attack) -> str:
     """Return the beginning of a message about a question; raise DataError unless its images exist."""
     item, n_images = f"data set {part.id}: item '{question.id}'", len(part.images)
     if not question.images or min(question.images) < 0 or max(question.images) >= n_images:
@@ -300,7 +300,7 @@ class Judgements:
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgementPart(Part):
+class JudgementPart(DataPart):
     """Judged relevance."""
 
     judgements: Judgements | None = None

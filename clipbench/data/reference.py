@@ -220,10 +220,10 @@ def _load_hugging_face(reference: str, options: DataOptions) -> Dataset:
     if not name or len(more) > 2:
         raise UsageError(f"data '{reference}': expected hf:ORG/NAME[:CONFIG[:SPLIT]] or hf:PATH")
     config, split = (part or None for part in [*more, "", ""][:2])
-    given = options.options.get("split")
-    if None not in (split, given) and split != given:
+    named_split = options.options.get("split")
+    if None not in (split, named_split) and split != named_split:
         raise UsageError(
-            f"data '{reference}' names the split '{split}', not {given}: remove {data_option(split=given)}"
+            f"data '{reference}' names the split '{split}', not {named_split}: remove {data_option(split=named_split)}"
         )
     if split is not None:
         options = replace(options, options={**options.options, "split": split})

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Int64
 
-from clipbench.data.captions import CaptionPart
+from clipbench.data.caption_part import CaptionPart
 from clipbench.data.dataset import Dataset
 from clipbench.data.labels import TrainingPart
-from clipbench.data.part import Part
+from clipbench.data.part import DataPart
 from clipbench.data.questions import AttackPart, ContrastPart
 from clipbench.errors import DataError, UsageError
 
@@ -60,7 +60,7 @@ def without_images(dataset: Dataset, rows: Int64[np.ndarray, " n_out"]) -> Datas
     return replace(dataset.take(kept_rows), notes=(*dataset.notes, note))
 
 
-ITEMS: tuple[type[Part], ...] = (ContrastPart, AttackPart, CaptionPart, TrainingPart)
+ITEMS: tuple[type[DataPart], ...] = (ContrastPart, AttackPart, CaptionPart, TrainingPart)
 """Parts of which a number of items is kept, in the order in which they are drawn."""
 
 

@@ -49,7 +49,7 @@ def too_many_pixels(width: int, height: int) -> str | None:
         return None
     return (
         f"it has {width:,} x {height:,} pixels, more than {most:,}: make it smaller, or set"
-        f" {MAX_PIXELS}={width * height} (4 bytes of memory a pixel)"
+        f" {MAX_PIXELS}={width * height} (4 bytes of memory per pixel)"
     )
 
 
@@ -61,7 +61,7 @@ def too_many_resized(width: int, height: int, side: int) -> str | None:
         return None
     return (
         f"it has {width:,} x {height:,} pixels, and {n_pixels:,} with its shorter side resized to {side}, more than"
-        f" {most:,}: cut it, or set {MAX_PIXELS}={n_pixels} (4 bytes of memory a pixel)"
+        f" {most:,}: cut it, or set {MAX_PIXELS}={n_pixels} (4 bytes of memory per pixel)"
     )
 
 

@@ -89,10 +89,10 @@ def refuse_special_files(folder: Path, error: type[ClipbenchError]) -> None:
     wait.
     """
     pending = [os.fspath(folder)]
-    for place in pending:
-        with reading(place, error):
-            found = list(os.scandir(place))
-        for entry in found:
+    for folder_path in pending:
+        with reading(folder_path, error):
+            entries_of_folder = list(os.scandir(folder_path))
+        for entry in entries_of_folder:
             if entry.is_dir(follow_symlinks=False):
                 pending.append(entry.path)
             elif not entry.is_file() and not entry.is_dir() and is_there(entry.path):
@@ -277,8 +277,8 @@ def check_depth(value: object) -> None:
     """Raise ValueError where lists and objects are nested too deep: what reads them calls itself for each level."""
     level = [value] if isinstance(value, _CONTAINERS) else []
     for _ in range(MOST_DEPTH):
-        inside = [each for node in level for each in (node.values() if type(node) is dict else node)]
-        level = [each for each in inside if type(each) in _CONTAINERS]
+        inside = [child for node in level for child in (node.values() if type(node) is dict else node)]
+        level = [child for child in inside if type(child) in _CONTAINERS]
         if not level:
             return
     raise ValueError(_TOO_DEEP)

@@ -189,7 +189,7 @@ def test_whole_images_come_in_batches_of_limited_pixels_and_are_let_go_of(
     assert [size for batch in model.batches for size in batch] == [size for size in sizes if size != (200, 200)]
     assert [len(batch) for batch in model.batches] == [4, 2, 5, 1]  # of six images, or fewer with 40,000 pixels at most
     assert max(model.held) <= 40_000
-    assert kept.notes[-1].endswith("make it smaller, or set CLIPBENCH_MAX_PIXELS=40000 (4 bytes of memory a pixel)")
+    assert kept.notes[-1].endswith("make it smaller, or set CLIPBENCH_MAX_PIXELS=40000 (4 bytes of memory per pixel)")
 
 
 def test_images_that_are_no_plain_ones_are_counted_and_encoded_again_under_a_new_rule(

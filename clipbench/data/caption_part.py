@@ -8,12 +8,12 @@ import numpy as np
 from jaxtyping import Int64
 
 from clipbench.data.images import check_ids
-from clipbench.data.part import Fields, Kept, Part, array_bytes, check_unicode, sample
+from clipbench.data.part import DataPart, Fields, Kept, array_bytes, check_unicode, sample
 from clipbench.errors import DataError
 
 
 @dataclass(frozen=True, kw_only=True)
-class CaptionPart(Part):
+class CaptionPart(DataPart):
     """Captions, of any length, and the image that each describes."""
 
     _caption_columns = MappingProxyType(
