@@ -16,7 +16,6 @@ from clipbench.errors import (
     UsageError,
     VectorError,
     cause,
-    foreign,
     on_command_line,
 )
 from clipbench.models.protocol import Embedder
@@ -146,8 +145,7 @@ def finding(check: Check, subject: Subject, *, raise_bugs: bool = False) -> Chec
     try:
         if check.needs_model and not subject.encodes:
             raise NotExamined(GIVEN)
-        with foreign():
-            outcome = check.examine(subject)
+        outcome = check.examine(subject)
     except VectorError:
         outcome = CheckOutcome("not examined", "a vector has no direction (see vectors)")
     except (NotExamined, NoTokenCounts) as error:

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 
 from clipbench.distributed.place import Launched, Place, connect
-from clipbench.errors import MachineError, end_process
+from clipbench.errors import MachineError
 
 EVERY_SECONDS = 0.5
 STUCK_SECONDS = 30.0
@@ -59,7 +59,7 @@ def _watch(launched: Launched | None, over: threading.Event) -> None:
         lost = None if launched is None else launched.lost()
         if lost is not None and not over.wait(STUCK_SECONDS):
             os.write(2, f"clipbench: {lost}: {ADVICE}\n".encode())  # nothing is flushed
-            end_process(2)
+            os._exit(2)
 
 
 def n_processes() -> int:

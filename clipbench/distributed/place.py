@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import IO, Any, Self
 
-from clipbench.errors import UsageError, end_process
+from clipbench.errors import UsageError
 
 DEVICE = "CLIPBENCH_PROCESS_DEVICE"
 """The variable in which ``launched`` tells a process its device."""
@@ -116,7 +116,7 @@ def _end_without(parent: int) -> None:
         time.sleep(WATCH_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)  # what it has in hand is stored
     time.sleep(END_SECONDS)
-    end_process(1)  # what it does cannot be interrupted
+    os._exit(1)  # what it does cannot be interrupted
 
 
 def connect(place: Place, listener: int | None = None) -> Store:

@@ -27,7 +27,6 @@ from clipbench.errors import (
     Unavailable,
     UsageError,
     cause,
-    foreign,
     is_machines,
     model_option,
     on_command_line,
@@ -400,8 +399,7 @@ def _number(encoders: object, name: str, reference: str) -> float | None:
 
 def _called(what: str, method: Callable[[list[T]], object], batch: list[T]) -> object:
     try:
-        with foreign():
-            return method(batch)
+        return method(batch)
     except ClipbenchError:
         raise
     except FOREIGN as error:

@@ -26,7 +26,6 @@ from clipbench.data.subset import without_images
 from clipbench.distributed.rounds import LATE_SECONDS, Rounds, current, portable
 from clipbench.errors import FOREIGN, BadImage, MachineError, ModelError
 from clipbench.files import default_root
-from clipbench.models.downloads import check_again, check_fingerprint
 from clipbench.models.encoding.pipeline import Commit, Done, Item, KnownImage, Wanted, encode, item_of, known_image
 from clipbench.models.encoding.recall import LoadCache, Recalled, load_cache_of
 from clipbench.models.encoding.store import TOKENS, Shelf
@@ -73,7 +72,6 @@ def load_embedder(  # noqa: PLR0913  those of StoreEmbedder, each by its name
         if isinstance(loaded.model, Embedder):
             return loaded.model
         model, probes = loaded.model, loaded.probes
-        check_fingerprint(reference, options, model.info.fingerprint, model.files)
     embedder = StoreEmbedder(
         model,
         root,
@@ -160,8 +158,6 @@ class StoreEmbedder(Embedder):
         loaded = self._load()
         if not isinstance(loaded.model, Model) or loaded.model.info.fingerprint != self.info.fingerprint:
             self._load_cache.forget()
-            if isinstance(loaded.model, Model):
-                check_again(str(self.info.ref), loaded.model.files)
             raise ModelError(
                 f"model {self.info.ref} is another one than at the beginning: its files were changed meanwhile; run it"
                 " again"
