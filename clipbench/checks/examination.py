@@ -125,9 +125,9 @@ def preflight(embedder: Embedder) -> list[CheckFinding]:
     A model without images or without texts has none: all checks are about the two.
     """
     checks = all_checks()
-    recalled = embedder.recalled_findings()
-    if recalled is not None and len(checks) == len(OURS):  # nobody knows what a check of others goes by
-        return recalled
+    cached = embedder.cached_findings()
+    if cached is not None and len(checks) == len(OURS):  # a check of a plug-in may depend on anything
+        return cached
     if _lacks_a_tower(embedder):
         return []
     subject = Subject(embedder, is_quick=True)

@@ -16,7 +16,6 @@ from clipbench.data.readers.image_folder import scan
 from clipbench.errors import DataError, UsageError, option
 from clipbench.files import alone_in, write_atomic
 from clipbench.metrics.similarity import score_blocks
-from clipbench.models.encoding.store import comparable
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import counted
 from clipbench.results.record import PriceRecord
@@ -97,8 +96,8 @@ def make_pool(
         if same := next((each for each, of in fingerprints.items() if of == embedder.info.fingerprint), None):
             raise UsageError(f"{name} and {same} are the same model: drop one of them")
         fingerprints[name] = embedder.info.fingerprint
-        asked = comparable(embedder.encode(TEXT, queries, "query"), embedder)
-        searched = comparable(embedder.encode(IMAGE, dataset.images, "document"), embedder)
+        asked = embedder.scoring_vectors(embedder.encode(TEXT, queries, "query"))
+        searched = embedder.scoring_vectors(embedder.encode(IMAGE, dataset.images, "document"))
         blocks = score_blocks(asked, searched)
         firsts = [np.argsort(-scores[:, order], axis=1, kind="stable")[:, : options.k] for _, scores in blocks]
         brought[name] = order[np.concatenate(firsts)]

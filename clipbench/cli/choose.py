@@ -66,16 +66,17 @@ def pool(**given: Any) -> None:
     more.
     """
     from clipbench.choosing.make import PoolOptions, make_pool, read_queries
-    from clipbench.models.encoding.embedder import load_embedder
+    from clipbench.models.encoding.image_hashes import ImageHashes
+    from clipbench.models.encoding.loading import load_embedder
     from clipbench.models.facts.price import price_alone
     from clipbench.models.reference import check_references
 
-    known: dict[Any, Any] = {}  # of a photograph, what the models before it read
+    hashes = ImageHashes()
     queries = read_queries(given["queries"])
     load = load_options(given)
     check_references(given["models"], load)
     made = make_pool(
-        [(name, partial(load_embedder, name, load, show_progress=True, known=known)) for name in given["models"]],
+        [(name, partial(load_embedder, name, load, show_progress=True, hashes=hashes)) for name in given["models"]],
         given["images"],
         queries,
         given["out"],

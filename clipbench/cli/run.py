@@ -242,7 +242,7 @@ def _session_options(given: dict[str, Any]) -> "SessionOptions":
         load=load_options(given),
         workers=given["workers"],
         checks_model=not given["no_preflight"],
-        recalls_models=given["watch"] is None,  # a new checkpoint has to be read anyway
+        uses_load_cache=given["watch"] is None,  # a new checkpoint has to be read anyway
         prices=given["price"],
         writes_reports=not given["no_report"],
         fetches=None,

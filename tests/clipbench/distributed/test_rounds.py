@@ -22,7 +22,9 @@ from clipbench.distributed import rounds
 from clipbench.distributed.place import Place, connect
 from clipbench.distributed.rounds import Rounds, current, leading, serve
 from clipbench.errors import BadImage, MachineError, UsageError
-from clipbench.models.encoding.embedder import StoreEmbedder, encode_together, load_embedder
+from clipbench.models.encoding.embedder import StoreEmbedder
+from clipbench.models.encoding.loading import load_embedder
+from clipbench.models.encoding.sharing import encode_together
 from clipbench.models.options import LoadOptions
 
 DEALT = """
@@ -59,7 +61,7 @@ def paired(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(rounds, "connect", noted)
     monkeypatch.setattr(rounds, "_current", rounds._current)
-    monkeypatch.setattr("clipbench.models.encoding.embedder._held", {})
+    monkeypatch.setattr("clipbench.models.encoding.sharing._loaded", {})
     other = threading.Thread(target=serve, args=(place(1, port), root), name="other")
     other.start()
     with leading(place(0, port), root):
