@@ -218,7 +218,7 @@ def main(arguments: list[str] | None = None) -> None:
     It is 141 where the output goes to a program that ends before it has read all, such as ``head``.
     """
     if "RANK" in os.environ:  # one of several processes ends with what has started it, whatever it does by then
-        from clipbench.distributed.place import end_with_parent
+        from clipbench.distributed.process_rank import end_with_parent
 
         end_with_parent()
     given = list(sys.argv[1:] if arguments is None else arguments)

@@ -11,8 +11,10 @@ from clipbench.cli import options
 from clipbench.cli.main import BAD_INPUT, DONE, INCOMPLETE, INTERRUPTED, command
 from clipbench.cli.options import PATH, load_options, shows_traceback
 from clipbench.cli.output import print_error
-from clipbench.cli.processes import serves_another, sharing_work
+from clipbench.cli.processes import launched_status, serves_another, sharing_work
 from clipbench.errors import ClipbenchError, UsageError
+
+RESUME = "what was encoded is stored, and the same command goes on from there"
 
 if TYPE_CHECKING:
     from clipbench.cli.printer import Printer
@@ -163,9 +165,11 @@ def run(**given: Any) -> int:
             interval=given["interval"] or INTERVAL,
             idle=None if given["idle"] is None else 60 * given["idle"],
         )
+    if (status := launched_status(given, context.obj[1:], advice=RESUME)) is not None:
+        return status
     if serves_another(given):
         return DONE
-    with sharing_work(given, context.obj[1:]):
+    with sharing_work(given):
         return _lead(given)
 
 

@@ -9,11 +9,14 @@ from click.core import ParameterSource
 from clipbench.cli.main import DONE, INTERRUPTED, command
 from clipbench.cli.options import DATA_ROOT, DEVICES, PATH, TRACEBACK, key_values
 from clipbench.cli.output import echo, print_error, print_note
-from clipbench.cli.processes import launching
+from clipbench.cli.processes import launched_status
 from clipbench.training.options import LOSS_NAMES, TRAINING_PRECISIONS
 
 if TYPE_CHECKING:
     from clipbench.training.options import TrainOptions
+
+
+RESUME = "the same command with --resume goes on from the last checkpoint"
 
 
 @command(
@@ -96,15 +99,15 @@ def train(context: click.Context, /, **given: Any) -> int:
     from clipbench.training.train import Interrupted
     from clipbench.training.train import train as train_model
 
+    if (status := launched_status(given, context.obj[1:], advice=RESUME)) is not None:
+        return status
     try:
-        with launching(given, context.obj[1:]) as launched:
-            checkpoint = train_model(
-                _options(context, given),
-                is_resumed=given["resume"],
-                show_progress=not given["quiet"],
-                tell=print_note,
-                launched=launched,
-            )
+        checkpoint = train_model(
+            _options(context, given),
+            is_resumed=given["resume"],
+            show_progress=not given["quiet"],
+            tell=print_note,
+        )
     except Interrupted as interrupted:
         print_error(f"{interrupted}; --resume goes on from there")
         return INTERRUPTED
