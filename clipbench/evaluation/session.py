@@ -106,7 +106,7 @@ class Session:
         self.datasets = Datasets(run, given=data if isinstance(data, Dataset) else None)
         self._hashes = ImageHashes()
         self._prices: dict[str, PriceRecord] = {}
-        self._ahead = Ahead(self._load, self.datasets, is_lenient=run.skip_bad_images)
+        self._prefetcher = EmbedderPrefetcher(self._load, self.datasets, is_lenient=run.skip_bad_images)
         self._requests = {
             own_samples: plan(options.tasks, options.suite, own_samples=own_samples, data=data, prompts=options.prompts)
             for own_samples in kinds
@@ -191,7 +191,7 @@ class Session:
         """
         requests = self._requests[target.brings_samples]
         self.datasets.check_some(requests)
-        embedder = target.embedder or self._ahead.embedder(target, next_ones, requests)
+        embedder = target.embedder or self._prefetcher.embedder(target, next_ones, requests)
         if embedder.dataset is not None:
             requests = fitting_data(requests, embedder.dataset)
         check_read()
@@ -286,17 +286,17 @@ class Session:
 
     def try_report(self, run: Run) -> None:
         """Do as ``report`` does, but say what goes wrong, and go on."""
-        with self._saying_why_not(run.folder / REPORT):
+        with self._report_failures(run.folder / REPORT):
             self.report(run)
 
     def try_report_all(self, runs: Sequence[Run]) -> None:
         """Write a joint report of several runs beside their folders, or say what goes wrong."""
         if self.options.writes_reports and len(runs) > 1:
-            with self._saying_why_not(self.targets.out / REPORT):
+            with self._report_failures(self.targets.out / REPORT):
                 report_writer()(runs, self.targets.out / REPORT)
 
     @contextmanager
-    def _saying_why_not(self, report: Path) -> Iterator[None]:
+    def _report_failures(self, report: Path) -> Iterator[None]:
         try:
             yield
         except MachineError:
@@ -327,7 +327,7 @@ MOST_MODELS = 16
 """The most models that are loaded together; more would hardly save more decoding."""
 
 
-class Ahead:
+class EmbedderPrefetcher:
     """Embedders of the next models, whose images are encoded already as far as several of them lacked the same ones.
 
     Args:
