@@ -20,7 +20,6 @@ from clipbench.comparison.compare import compare as compare_results
 from clipbench.comparison.gate_rules import smallest_difference
 from clipbench.comparison.records import CompareOptions
 from clipbench.data import DataOptions, Dataset
-from clipbench.data.images import ImageRef
 from clipbench.data.memory import dataset_in_memory
 from clipbench.data.reference import load_data as load_reference
 from clipbench.errors import KINDS, UsageError
@@ -35,8 +34,8 @@ from clipbench.hub import cache_only
 from clipbench.models import reference as model_references
 from clipbench.models.adapters.python import embedder_of
 from clipbench.models.checkpoints import is_pattern
-from clipbench.models.encoding.embedder import load_embedder
-from clipbench.models.encoding.pipeline import KnownImage
+from clipbench.models.encoding.image_hashes import ImageHashes
+from clipbench.models.encoding.loading import load_embedder
 from clipbench.models.facts.price import price_alone
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Embedder, Model
@@ -351,12 +350,12 @@ def pool(  # noqa: PLR0913  the options of the command, each by its name
         skip_bad_images=_skips_bad_images(on_bad_image),
     )
     model_references.check_references([str(model) for model in models if isinstance(model, str | os.PathLike)], load)
-    known: dict[ImageRef, KnownImage] = {}  # of a photograph, what the models before it read
+    hashes = ImageHashes()
     with tempfile.TemporaryDirectory(prefix="clipbench-store-") as own_root:
 
         def loader(model: "ModelLike") -> tuple[str, Callable[[], Embedder]]:
             if isinstance(model, str | os.PathLike):
-                return str(model), lambda: load_embedder(str(model), load, known=known)
+                return str(model), lambda: load_embedder(str(model), load, hashes=hashes)
             if price:
                 raise UsageError("price=True loads each model again, alone: expected references, got a model in memory")
             embedder = _embedder(model, load, Path(own_root))

@@ -204,30 +204,6 @@ def _entry(kind: str, entry: Mapping[str, object]) -> str:
 FOREIGN = (Exception, SystemExit)
 """Errors that the code of a model, a task or a plug-in may end with: it may call ``sys.exit``."""
 
-end_process = os._exit
-"""Ends this process at once. The command line replaces ``os._exit`` itself, which code of others may call."""
-
-
-class Stray(Exception):
-    """An end that code of others raised or called past every ``except Exception``; the text says it."""
-
-
-@contextmanager
-def foreign() -> Iterator[None]:
-    """Run code of others: whatever it raises is one of ``FOREIGN``, but for Ctrl-C, and the current folder stays what
-    it was.
-    """
-    folder = os.getcwd()
-    try:
-        yield
-    except (*FOREIGN, KeyboardInterrupt):
-        raise
-    except BaseException as error:
-        raise Stray(cause(error)) from error
-    finally:
-        os.chdir(folder)
-
-
 MACHINE = {
     getattr(errno, f"E{name}", None)
     for name in ["NOSPC", "DQUOT", "FBIG", "ACCES", "PERM", "ROFS", "IO", "MFILE", "NFILE", "NOMEM", "NAMETOOLONG"]
@@ -246,8 +222,6 @@ def cause(error: BaseException) -> str:
         >>> cause(OSError(errno.ENOSPC, "No space left on device", "runs/a"))
         'No space left on device: runs/a'
     """
-    if isinstance(error, Stray):
-        return str(error)
     if isinstance(error, SystemExit):
         return f"it called sys.exit({'' if error.code is None else repr(error.code)})"
     if package := missing_package(error):

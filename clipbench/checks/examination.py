@@ -16,7 +16,6 @@ from clipbench.errors import (
     UsageError,
     VectorError,
     cause,
-    foreign,
     on_command_line,
 )
 from clipbench.models.protocol import Embedder
@@ -126,9 +125,9 @@ def preflight(embedder: Embedder) -> list[CheckFinding]:
     A model without images or without texts has none: all checks are about the two.
     """
     checks = all_checks()
-    recalled = embedder.recalled_findings()
-    if recalled is not None and len(checks) == len(OURS):  # the inputs of a plug-in's check are unknown
-        return recalled
+    cached = embedder.cached_findings()
+    if cached is not None and len(checks) == len(OURS):  # a check of a plug-in may depend on anything
+        return cached
     if _lacks_a_tower(embedder):
         return []
     subject = Subject(embedder, is_quick=True)
@@ -146,8 +145,7 @@ def finding(check: Check, subject: Subject, *, raise_bugs: bool = False) -> Chec
     try:
         if check.needs_model and not subject.encodes:
             raise NotExamined(GIVEN)
-        with foreign():
-            outcome = check.examine(subject)
+        outcome = check.examine(subject)
     except VectorError:
         outcome = CheckOutcome("not examined", "a vector has no direction (see vectors)")
     except (NotExamined, NoTokenCounts) as error:

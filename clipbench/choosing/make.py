@@ -16,7 +16,6 @@ from clipbench.data.readers.image_folder import scan
 from clipbench.errors import DataError, UsageError, option
 from clipbench.files import folder_lock, write_atomic
 from clipbench.metrics.similarity import score_blocks
-from clipbench.models.encoding.store import comparable
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import counted
 from clipbench.results.record import PriceRecord
@@ -99,8 +98,8 @@ def make_pool(
         ):
             raise UsageError(f"{name} and {same} are the same model: drop one of them")
         fingerprints[name] = embedder.info.fingerprint
-        query_vectors = comparable(embedder.encode(TEXT, queries, "query"), embedder)
-        image_vectors = comparable(embedder.encode(IMAGE, dataset.images, "document"), embedder)
+        query_vectors = embedder.scoring_vectors(embedder.encode(TEXT, queries, "query"))
+        image_vectors = embedder.scoring_vectors(embedder.encode(IMAGE, dataset.images, "document"))
         blocks = score_blocks(query_vectors, image_vectors)
         firsts = [np.argsort(-scores[:, order], axis=1, kind="stable")[:, : options.k] for _, scores in blocks]
         rankings[name] = order[np.concatenate(firsts)]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
@@ -23,11 +23,9 @@ from clipbench.errors import (
     ClipbenchError,
     LeftOutWarning,
     NotComparable,
-    Stray,
     Unavailable,
     bug,
     did_you_mean,
-    end_process,
     for_command_line,
 )
 from clipbench.results.table.text import wrapped
@@ -219,7 +217,7 @@ def main(arguments: list[str] | None = None) -> None:
     It is 141 where the output goes to a program that ends before it has read all, such as ``head``.
     """
     if "RANK" in os.environ:  # one of several processes ends with what has started it, whatever it does by then
-        from clipbench.distributed.place import end_with_parent
+        from clipbench.distributed.process_rank import end_with_parent
 
         end_with_parent()
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -239,7 +237,6 @@ def main(arguments: list[str] | None = None) -> None:
         with (
             _interruptible(),
             _naming_plug_ins_once(),
-            _ended_by_nobody_else(),
             cli.make_context("clipbench", given, obj=["clipbench", *given]) as context,
         ):
             status = cli.invoke(context)
@@ -248,23 +245,6 @@ def main(arguments: list[str] | None = None) -> None:
     except BaseException as error:  # noqa: BLE001  the last line of defence, also against a plug-in's sys.exit(0)
         sys.exit(_failed(error, context, given))
     sys.exit(status if isinstance(status, int) else DONE)
-
-
-@contextmanager
-def _ended_by_nobody_else() -> Iterator[None]:
-    """Let an end of this process by code of others, unsaid and with any status, raise; what it has forked may end."""
-    process, before = os.getpid(), os._exit
-
-    def refuse(status: int) -> NoReturn:
-        if os.getpid() != process:
-            end_process(status)
-        raise Stray(f"it called os._exit({status})")
-
-    os._exit = refuse
-    try:
-        yield
-    finally:
-        os._exit = before
 
 
 def _failed(error: BaseException, context: click.Context | None, given: list[str]) -> int:

@@ -16,7 +16,6 @@ from clipbench.errors import (
     MissingPart,
     Unavailable,
     UsageError,
-    foreign,
     on_command_line,
     option,
 )
@@ -245,8 +244,7 @@ def explaining_missing(dataset: Dataset) -> Iterator[None]:
         Unavailable: with that reason.
     """
     try:
-        with foreign():
-            yield
+        yield
     except MissingPart as error:
         if error.part not in dataset.missing:
             raise

@@ -13,7 +13,7 @@ from clipbench.errors import DataError, UsageError, option
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.explain import Expectation, Explanation, Inquiry, Reload
 from clipbench.evaluation.plan import RunOptions, task_class
-from clipbench.models.encoding.embedder import load_embedder
+from clipbench.models.encoding.loading import load_embedder
 from clipbench.models.options import PRECISIONS, LoadOptions
 from clipbench.models.protocol import Embedder, ModelInfo
 from clipbench.models.reference import check_references

@@ -95,7 +95,7 @@ class Task:
     captions, whatever the suite says, and of no others."""
 
     takes_dot: ClassVar[bool] = False
-    """True where its scores are inner products of ``comparable`` vectors, so that it is defined for models whose
+    """True where its scores are inner products of ``Embedder.scoring_vectors``, so that it is defined for models whose
     vectors have no length of 1; others are unavailable for these.
     """
 

@@ -20,7 +20,6 @@ from tqdm import tqdm
 
 from clipbench.data import DataOptions
 from clipbench.distributed.group import n_processes, process_group, rank, sum_over_processes, wait_for_all
-from clipbench.distributed.place import Launched
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.files import check_writable, folder_lock
 from clipbench.models.checkpoints import bundled_checkpoints, newest_checkpoint
@@ -78,13 +77,11 @@ def train(
     is_resumed: bool = False,
     show_progress: bool = False,
     tell: Callable[[str], None] = lambda _: None,
-    launched: Launched | None = None,
 ) -> Path:
     """Train a model and return its last checkpoint.
 
     Args:
         tell: called with each note on the data before the first step.
-        launched: processes that this one has started to share its batches.
 
     Raises:
         UsageError: an option does not fit the data, the folder holds another training, another process trains in it, or
@@ -96,7 +93,7 @@ def train(
     target = placement(options.device, options.precision, options.batch_size)
     busy = f"another clipbench trains in {options.out}: wait for its end, or name another --out"
     with (
-        process_group(target.device, launched) as device,
+        process_group(target.device) as device,
         folder_lock(options.out, busy) if rank() == 0 and not options.out.is_file() else nullcontext(),
     ):
         training = (resume if is_resumed else start)(options, device=device, dtype=target.dtype)

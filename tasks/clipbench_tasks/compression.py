@@ -28,7 +28,6 @@ from clipbench.metrics.classification import class_scores, top_k_credit
 from clipbench.metrics.compression import Components, Format, Kind, compress, principal_components
 from clipbench.metrics.ranking import chance_recall_at_k, cross_ranks, recall_at_k
 from clipbench.metrics.similarity import unit
-from clipbench.models.encoding.store import comparable_sides
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import bounded, count, counted, percent, shortest
 from clipbench.results.record import Curve, Metric, StoredFormat
@@ -284,8 +283,8 @@ def retrieval(dataset: Dataset, embedder: Embedder, rng: np.random.Generator, no
     rows = _sampled(np.unique(dataset.caption_image), "images with their captions", rng, notes)
     captions = np.flatnonzero(np.isin(dataset.caption_image, rows))
     owner = np.searchsorted(rows, dataset.caption_image[captions])
-    images = comparable_sides(IMAGE, [dataset.images[row] for row in rows.tolist()], embedder)
-    texts = comparable_sides(TEXT, [dataset.captions[row] for row in captions.tolist()], embedder)
+    images = embedder.encode_sides(IMAGE, [dataset.images[row] for row in rows.tolist()])
+    texts = embedder.encode_sides(TEXT, [dataset.captions[row] for row in captions.tolist()])
     names, caption_names = (
         np.array(dataset.image_ids, object)[rows],
         np.array(dataset.caption_names(), object)[captions],

@@ -12,7 +12,7 @@ from jaxtyping import Shaped
 
 from clipbench.data.dataset import Dataset
 from clipbench.metrics.ranking import Answers, Ranks, answers_with_distractors, cross_answers, group_answers
-from clipbench.models.encoding.store import Sides
+from clipbench.models.protocol import Sides
 from clipbench.results.numbers import count, listed
 from clipbench.stats.clusters import clusters_by_links, clusters_by_shared_item
 from clipbench_tasks.duplicates import recall_limits

@@ -26,7 +26,6 @@ from clipbench.evaluation.task import OF_UNIT_VECTORS, Evaluation
 from clipbench.metrics import relevance
 from clipbench.metrics.ranking import Answers, Ranks, expected_rank, recall_at_k
 from clipbench.metrics.similarity import unit
-from clipbench.models.encoding.store import comparable
 from clipbench.models.protocol import COSINE, ROLES, Embedder, Role
 from clipbench.results.numbers import bounded, counted, percent
 from clipbench.results.record import Curve
@@ -144,11 +143,11 @@ def _parts(dataset: Dataset, items: JudgedItems, embedder: Embedder, role: Role)
     pairs = [(dataset.images[items.images[row]], items.texts[row]) for row in np.flatnonzero(is_pair).tolist()]
     nothing = np.zeros((0, embedder.info.embed_dim), np.float32)
     named = [dataset.images[row] for row in distinct.tolist()]
-    images = comparable(embedder.encode(IMAGE, named, role), embedder) if named else nothing
+    images = embedder.scoring_vectors(embedder.encode(IMAGE, named, role)) if named else nothing
     return Parts(
-        comparable(embedder.encode(TEXT, texts, role), embedder) if texts else nothing,
+        embedder.scoring_vectors(embedder.encode(TEXT, texts, role)) if texts else nothing,
         images if np.array_equal(place, np.arange(len(images))) else images[place],  # a large corpus is not copied
-        (comparable(embedder.encode(JOINT, pairs, role), embedder) if pairs else nothing) if is_joint else None,
+        (embedder.scoring_vectors(embedder.encode(JOINT, pairs, role)) if pairs else nothing) if is_joint else None,
     )
 
 

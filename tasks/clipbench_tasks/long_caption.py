@@ -29,7 +29,6 @@ from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.errors import NoTokenCounts, UsageError
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.ranking import cross_ranks, recall_at_k
-from clipbench.models.encoding.store import comparable_sides
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import significant
 from clipbench.results.record import Curve, Metric
@@ -161,13 +160,13 @@ def _tokens_kept(
     end = int(prefixes.n_tokens.max()) if context is None else min(context, int(prefixes.n_tokens.max()))
     lengths = [*sorted({n for n in tokens if n < end}), end]
     columns: dict[str, np.ndarray] = {}
-    images = comparable_sides(IMAGE, gallery.images, embedder)
+    images = embedder.encode_sides(IMAGE, gallery.images)
     owner, n_empty = gallery.caption_image, 0
     assert owner is not None
     for n in lengths:
         texts = prefixes.texts if n == end else prefixes.fitting(n)
         n_empty = max(n_empty, texts.count(""))
-        by_image, by_text = by_sides(cross_ranks, images, comparable_sides(TEXT, texts, embedder), owner)
+        by_image, by_text = by_sides(cross_ranks, images, embedder.encode_sides(TEXT, texts), owner)
         columns[f"{TO_IMAGE}/recall@1/{n}_tokens"] = recall_at_k(by_text, 1)
         columns[f"{TO_TEXT}/recall@1/{n}_tokens"] = recall_at_k(by_image, 1)
     curves = {

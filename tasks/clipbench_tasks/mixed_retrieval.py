@@ -28,7 +28,6 @@ from clipbench.metrics.ranking import Answers, Ranks, expected_rank
 from clipbench.metrics.relevance import Levels, Relevant, ndcg_at_k, relevant_recall_at_k
 from clipbench.metrics.shift import correction_maps
 from clipbench.metrics.similarity import score_blocks, unit
-from clipbench.models.encoding.store import comparable_sides
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import counted, shortest
 from clipbench.results.record import Curve
@@ -133,7 +132,7 @@ class MixedRetrieval(Task):
             return mixed_judged.evaluation(dataset, dataset.judgements, embedder, self.ks, definitions(self.ks))
         assert dataset.captions is not None
         documents = documents_of(dataset)
-        captions = comparable_sides(TEXTS, dataset.captions, embedder)
+        captions = embedder.encode_sides(TEXTS, dataset.captions)
         queries, texts = captions.query[documents.queries], captions.document[documents.texts]
         shown = [dataset.images[row] for row in documents.images.tolist()]
         images = unit(embedder.encode(IMAGES, shown, "document"))

@@ -27,7 +27,6 @@ from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.errors import MissingPart, UsageError
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.ranking import Ranks, chance_recall_at_k, expected_rank, expected_recall_at_k, recall_at_k
-from clipbench.models.encoding.store import comparable_sides
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve
 from clipbench.stats.estimators import Estimator
@@ -100,8 +99,8 @@ class Retrieval(Task):
             judgements, notes = judged.sampled(dataset.judgements, draw)
             found = judged.evaluation(judged.search_of(dataset, judgements, embedder), self.ks)
             return replace(found, notes=(*notes, *found.notes))
-        gallery = comparable_sides(IMAGE, dataset.gallery, embedder)
-        texts = None if dataset.captions is None else comparable_sides(TEXT, dataset.captions, embedder)
+        gallery = embedder.encode_sides(IMAGE, dataset.gallery)
+        texts = None if dataset.captions is None else embedder.encode_sides(TEXT, dataset.captions)
         digests = embedder.digests(dataset.gallery)
         directions = list(directions_of(dataset, gallery, digests, texts, draw))
         found = joined([_evaluation(direction, self.ks) for direction in directions])

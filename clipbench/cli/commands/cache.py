@@ -16,7 +16,7 @@ from clipbench.errors import UsageError, did_you_mean
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from clipbench.models.encoding.store import StoredModel
+    from clipbench.models.encoding.stored_models import StoredModel
 
 SECONDS = {"h": 3600, "d": 86400, "w": 7 * 86400}
 """Units of ages."""
@@ -44,7 +44,7 @@ def cache(context: click.Context) -> None:
     if context.invoked_subcommand is None:
         from clipbench.evaluation.persist import kept_copies
         from clipbench.files import default_root
-        from clipbench.models.encoding.store import stored_models
+        from clipbench.models.encoding.stored_models import stored_models
 
         root = default_root()
         models = stored_models(root)
@@ -80,7 +80,7 @@ def prune(age: int | None, names: Sequence[str], yes: bool) -> None:
     from clipbench.data.catalogue.download import readable_size
     from clipbench.evaluation.persist import kept_copies, remove_copies
     from clipbench.files import default_root
-    from clipbench.models.encoding.store import remove, stored_models
+    from clipbench.models.encoding.stored_models import remove, stored_models
     from clipbench.results.numbers import counted
 
     if age is None and not names:

@@ -13,7 +13,7 @@ import click
 from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED, SETTINGS, HelpfulGroup
 from clipbench.cli.options import DATA_ROOT, TRACEBACK
 from clipbench.cli.output import echo, print_error, print_line, terminal_width
-from clipbench.errors import ClipbenchError, UsageError, did_you_mean, end_process
+from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from clipbench.data.catalogue.entries import CatalogueEntry, Source
@@ -162,7 +162,7 @@ def _immediate_interrupt() -> Iterator[None]:
 
     def stop(*_: object) -> None:
         print_error("interrupted: complete files are kept, and the same command continues from there")
-        end_process(INTERRUPTED)
+        os._exit(INTERRUPTED)
 
     is_main = threading.current_thread() is threading.main_thread()  # others get no signals
     handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM) if is_main}

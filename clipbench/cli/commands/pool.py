@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -13,10 +12,6 @@ from clipbench.cli.main import command
 from clipbench.cli.options import PATH, ModelArguments, with_arguments
 from clipbench.cli.output import echo, print_note
 from clipbench.results.numbers import counted
-
-if TYPE_CHECKING:
-    from clipbench.data.images import ImageRef
-    from clipbench.models.encoding.pipeline import KnownImage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,19 +80,17 @@ def pool(arguments: PoolArguments) -> None:
     more.
     """
     from clipbench.choosing.make import PoolOptions, make_pool, read_queries
-    from clipbench.models.encoding.embedder import load_embedder
+    from clipbench.models.encoding.image_hashes import ImageHashes
+    from clipbench.models.encoding.loading import load_embedder
     from clipbench.models.facts.price import price_alone
     from clipbench.models.reference import check_references
 
-    known_images: dict[ImageRef, KnownImage] = {}  # shared, so that no photograph is hashed again per model
+    hashes = ImageHashes()  # shared, so that no photograph is hashed again per model
     queries = read_queries(arguments.queries)
     load = arguments.load_options
     check_references(arguments.models, load)
     made = make_pool(
-        [
-            (name, partial(load_embedder, name, load, show_progress=True, known=known_images))
-            for name in arguments.models
-        ],
+        [(name, partial(load_embedder, name, load, show_progress=True, hashes=hashes)) for name in arguments.models],
         arguments.images,
         queries,
         arguments.out,

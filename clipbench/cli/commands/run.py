@@ -13,8 +13,10 @@ from clipbench.cli import options
 from clipbench.cli.main import BAD_INPUT, DONE, INCOMPLETE, INTERRUPTED, command
 from clipbench.cli.options import PATH, DataArguments, ModelArguments, shows_traceback, with_arguments
 from clipbench.cli.output import print_error
-from clipbench.cli.processes import serves_another, sharing_work
+from clipbench.cli.processes import launched_status, serves_another, sharing_work
 from clipbench.errors import ClipbenchError, UsageError
+
+RESUME = "what was encoded is stored, and the same command goes on from there"
 
 if TYPE_CHECKING:
     from clipbench.cli.printer import Printer
@@ -192,9 +194,12 @@ def run(arguments: RunArguments) -> int:
             interval=arguments.interval or INTERVAL,
             idle=None if arguments.idle is None else 60 * arguments.idle,
         )
-    if serves_another(arguments.device):
+    status, device = launched_status(arguments.device, arguments.models, context.obj[1:], advice=RESUME)
+    if status is not None:
+        return status
+    if serves_another():
         return DONE
-    with sharing_work(arguments.device, arguments.models, context.obj[1:]) as device:
+    with sharing_work(arguments.models):
         return _lead(replace(arguments, device=device))
 
 
@@ -268,7 +273,7 @@ def _session_options(arguments: RunArguments) -> "SessionOptions":
         load=arguments.load_options,
         workers=arguments.workers,
         checks_model=not arguments.no_preflight,
-        recalls_models=arguments.watch is None,  # a new checkpoint has to be read anyway
+        uses_load_cache=arguments.watch is None,  # a new checkpoint has to be read anyway
         prices=arguments.price,
         writes_reports=not arguments.no_report,
         fetches=None,

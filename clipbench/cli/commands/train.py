@@ -12,11 +12,14 @@ from click.core import ParameterSource
 from clipbench.cli.main import DONE, INTERRUPTED, command
 from clipbench.cli.options import DATA_ROOT, DEVICES, PATH, TRACEBACK, key_values, with_arguments
 from clipbench.cli.output import echo, print_error, print_note
-from clipbench.cli.processes import launching
+from clipbench.cli.processes import launched_status
 from clipbench.training.options import LOSS_NAMES, TRAINING_PRECISIONS
 
 if TYPE_CHECKING:
     from clipbench.training.options import TrainOptions
+
+
+RESUME = "the same command with --resume goes on from the last checkpoint"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,15 +131,16 @@ def train(arguments: TrainArguments) -> int:
     from clipbench.training.train import train as train_model
 
     context = click.get_current_context()
+    status, device = launched_status(arguments.device, (), context.obj[1:], advice=RESUME)
+    if status is not None:
+        return status
     try:
-        with launching(arguments.device, context.obj[1:]) as (device, launched):
-            checkpoint = train_model(
-                _training_options(context, replace(arguments, device=device)),
-                is_resumed=arguments.resume,
-                show_progress=not arguments.quiet,
-                tell=print_note,
-                launched=launched,
-            )
+        checkpoint = train_model(
+            _training_options(context, replace(arguments, device=device)),
+            is_resumed=arguments.resume,
+            show_progress=not arguments.quiet,
+            tell=print_note,
+        )
     except Interrupted as interrupted:
         print_error(f"{interrupted}; --resume goes on from there")
         return INTERRUPTED

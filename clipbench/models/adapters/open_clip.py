@@ -23,8 +23,7 @@ from open_clip.transformer import TextTransformer
 from torch.func import functional_call
 
 from clipbench.errors import ModelError, NoTokenCounts, UsageError, model_option, option
-from clipbench.hub import HubRequest, files_of, model_request
-from clipbench.models import downloads
+from clipbench.hub import HubRequest, cached_first, files_of, model_request
 from clipbench.models.checkpoints import (
     CHECKPOINT_SUFFIXES,
     PARAMS,
@@ -406,7 +405,7 @@ def _files(recipe: Recipe) -> tuple[Path, ...]:
 def from_hub(load: Callable[[], T], wanted: HubRequest, model: str) -> T:
     """Return the result of one of open_clip's functions, from the cache or by download; its errors in one line."""
     with library_errors("open_clip", model, "see its configuration"), no_foreign_code():
-        return downloads.from_hub(load, wanted)
+        return cached_first(load, wanted)
 
 
 def _from_library(recipe: Recipe) -> tuple[Any, dict[str, Any], Any]:

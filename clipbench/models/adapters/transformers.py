@@ -20,9 +20,8 @@ from PIL import Image
 
 from clipbench.data.images import rgb
 from clipbench.errors import ModelError
-from clipbench.hub import cache_only, files_of, model_request
+from clipbench.hub import cache_only, cached_first, files_of, model_request
 from clipbench.models.checkpoints import step_in_name
-from clipbench.models.downloads import from_hub
 from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import TOWERS, ModelInfo, Preprocess
@@ -212,17 +211,17 @@ def _from_library(source: Pinned, reference: str, options: LoadOptions, known: S
     expected = "expected config.json, weights, an image processor and a tokenizer, as save_pretrained writes them"
     with library_errors("transformers", reference, expected, files_of(name)), _without_loading_bar():
         folder, code = name, None
-        settings = Path(name) if is_folder(name) else from_hub(lambda: settings_of(name, source.commit), wanted)
+        settings = Path(name) if is_folder(name) else cached_first(lambda: settings_of(name, source.commit), wanted)
         family = family_of(settings, reference)
         options.refuse_unknown([*([] if family in WITHOUT_THEIR_CODE else known), *OPTIONS.get(family, ())], reference)
         if not is_folder(name):
             forms = ("*.safetensors",) if family == JINA_V4 else WEIGHTS
-            folder = str(from_hub(lambda: snapshot(name, source.commit, forms), wanted))
+            folder = str(cached_first(lambda: snapshot(name, source.commit, forms), wanted))
         if family == JINA_V4:
             with cache_only(), no_foreign_code():
                 return load_jina_v4(Path(folder), reference, options, check_model(folder, reference), (files_of(name),))
         if options.trust_remote_code and family not in WITHOUT_THEIR_CODE:
-            code = from_hub(lambda: show_code(source, Path(folder), options), wanted)
+            code = cached_first(lambda: show_code(source, Path(folder), options), wanted)
         with cache_only(), no_foreign_code() if code is None else only_shown(code):
             return _load_parts(folder, reference, family, options, code)
 

@@ -111,12 +111,12 @@ def fit(module: torch.nn.Module, state: StateDict, *, source: object, arch: str,
     """Load weights into a module, all of them and nothing else; raise ModelError, with an advice, where names are
     missing or left over, or shapes differ.
     """
-    if faults := misfits(module.state_dict(), state):
+    if faults := state_dict_mismatches(module.state_dict(), state):
         raise ModelError(f"checkpoint {source} does not fit {arch}: {faults}; {advice or _advice(state)}")
     module.load_state_dict(state)
 
 
-def misfits(expected: Mapping[str, torch.Tensor], state: StateDict) -> str:
+def state_dict_mismatches(expected: Mapping[str, torch.Tensor], state: StateDict) -> str:
     """Return which names are missing, left over or of another shape, the first few of each; empty where all fit."""
     missing = [name for name in expected if name not in state]
     unexpected = [name for name in state if name not in expected]

@@ -109,11 +109,11 @@ def most_patches(options: LoadOptions) -> int | None:
     return number
 
 
-def own_budget(size: tuple[int, int]) -> int:
+def default_patch_budget(size: tuple[int, int]) -> int:
     """Return the patches that FG-CLIP 2 takes of an image of a size in pixels.
 
     Example:
-        >>> [own_budget(size) for size in ((640, 480), (448, 448), (224, 224), (160, 160), (8, 8))]
+        >>> [default_patch_budget(size) for size in ((640, 480), (448, 448), (224, 224), (160, 160), (8, 8))]
         [1024, 784, 256, 128, 128]
     """
     squares = (size[0] // SQUARE) * (size[1] // SQUARE)
@@ -174,7 +174,7 @@ class PatchesPreprocess:
     processor: Any
 
     def __call__(self, image: Image.Image) -> dict[str, np.ndarray]:
-        budget = own_budget(image.size)
+        budget = default_patch_budget(image.size)
         arrays = self.processor(images=[rgb(image)], max_num_patches=budget, return_tensors="np")
         found: Mapping[str, np.ndarray] = {name: np.asarray(values)[0] for name, values in arrays.items()}
         lacking = self.processor.max_num_patches - budget

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from clipbench import __version__
 from clipbench.errors import MachineError, ModelError, cause
 from clipbench.models.checkpoints import CONFIG, OPTIMIZER, TRAIN, WEIGHTS, bundled_checkpoints, read_json
-from clipbench.models.towers.checkpoint_file import fit, misfits, read_weights
+from clipbench.models.towers.checkpoint_file import fit, read_weights, state_dict_mismatches
 from clipbench.training.clip.config import ClipConfig
 from clipbench.training.clip.inputs import ClipTokenizer, load_tokenizer
 from clipbench.training.clip.model import CLIP
@@ -168,7 +168,7 @@ def load_optimizer(folder: Path, model: CLIP, optimizer: torch.optim.Optimizer) 
         for name, parameter in trained.items()
         for moment in MOMENTS
     }
-    if faults := misfits(expected, state):
+    if faults := state_dict_mismatches(expected, state):
         raise ModelError(f"{path} is of another model than {folder / WEIGHTS}: {faults}")
     for name, parameter in trained.items():
         optimizer.state[parameter] = {moment: state[f"{moment}/{name}"].to(parameter.device) for moment in MOMENTS}

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from clipbench import plugins
-from clipbench.errors import FOREIGN, ClipbenchError, UsageError, cause, foreign
+from clipbench.errors import FOREIGN, ClipbenchError, UsageError, cause
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.table import Table, as_html
@@ -222,8 +222,7 @@ class LoadedSection:
         @wraps(function)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
             try:
-                with foreign():
-                    made = function(*args, **kwargs)
+                made = function(*args, **kwargs)
                 for each in made if isinstance(made, list | tuple) and not isinstance(made, kind) else [made]:
                     if not isinstance(each, kind):
                         raise TypeError(f"it returned a {type(each).__name__}, expected a {kind.__name__}")

@@ -27,7 +27,6 @@ from clipbench.metrics.probes import (
 )
 from clipbench.metrics.similarity import row_blocks
 from clipbench.metrics.spectrum import GapSpectrum, ablations, gap_spectrum
-from clipbench.models.encoding.store import comparable
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
@@ -254,7 +253,7 @@ def _with_lengths(raw: Vectors, embedder: Embedder) -> tuple[Vectors, Column]:
     lengths = np.empty(len(raw))
     for rows in row_blocks(raw):
         np.einsum("ij,ij->i", raw[rows], raw[rows], dtype=np.float64, out=lengths[rows])
-    return comparable(raw, embedder), np.sqrt(lengths)
+    return embedder.scoring_vectors(raw), np.sqrt(lengths)
 
 
 def _linear_measures(geometry: PairGeometry, pairs: PairVectors, samples: Table) -> dict[str, Measure]:

@@ -25,7 +25,6 @@ from clipbench.errors import data_option
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics.classification import class_scores, top_k_credit
 from clipbench.metrics.probes import first_credit, fit_probe, neighbour_votes
-from clipbench.models.encoding.store import comparable
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import count, counted
 from clipbench.stats.clusters import clusters_by_shared_item
@@ -218,9 +217,9 @@ def _plain(attack: Attack) -> int:
 def image_vectors(dataset: Dataset, embedder: Embedder, *rows: Rows) -> list[Vectors]:
     """Return the unit vectors of each list of images; an image in several is encoded once."""
     distinct, place = np.unique(np.concatenate(rows), return_inverse=True)
-    vectors = comparable(embedder.encode(IMAGE, [dataset.images[row] for row in distinct.tolist()], "query"), embedder)[
-        place
-    ]
+    vectors = embedder.scoring_vectors(
+        embedder.encode(IMAGE, [dataset.images[row] for row in distinct.tolist()], "query")
+    )[place]
     return np.split(vectors, np.cumsum([len(each) for each in rows])[:-1])
 
 

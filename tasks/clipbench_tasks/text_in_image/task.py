@@ -23,7 +23,6 @@ from clipbench.errors import DataError, MissingPart
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.classification import class_scores, top_k_credit
 from clipbench.metrics.similarity import pair_scores
-from clipbench.models.encoding.store import comparable
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve
 from clipbench.stats.clusters import clusters_by_shared_item
@@ -91,7 +90,7 @@ def reading(dataset: Dataset, contrasts: Sequence[Contrast], embedder: Embedder)
     decided, by_chance, shortest, nearest = decide(contrasts, vectors, len)
     images = nearest["image"]
     mean = vectors.images[np.unique(images)].mean(axis=0, dtype=np.float64, keepdims=True).astype(np.float32)
-    of_mean = vectors._replace(images=np.broadcast_to(comparable(mean, embedder), vectors.images.shape))
+    of_mean = vectors._replace(images=np.broadcast_to(embedder.scoring_vectors(mean), vectors.images.shape))
     blind, credit = decide(contrasts, of_mean, len)[0].text, decided.text
     subset = np.array([contrast.subset for contrast in contrasts], object)
     right, wrong = nearest["right_cosine"], nearest["chosen_cosine"]

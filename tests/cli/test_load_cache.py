@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clipbench import plugins
-from clipbench.models.encoding import embedder, recall
+from clipbench.models.encoding import embedder, load_cache, loading
 from clipbench.models.options import LoadOptions
 from clipbench.models.reference import Loaded, load_with_probes
 from clipbench.results.run import read_run
@@ -36,16 +36,16 @@ def test_a_run_whose_vectors_are_stored_loads_no_model(
     save: Callable[[Path, int], Path],
 ) -> None:
     monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(recall, "SETTLED_SECONDS", 0.0)
+    monkeypatch.setattr(load_cache, "SETTLED_SECONDS", 0.0)
     monkeypatch.setattr(plugins, "_imported", set())
-    recall._surroundings.cache_clear()
+    load_cache._environment_key.cache_clear()
     loaded = []
 
     def load(reference: str, options: LoadOptions) -> Loaded:
         loaded.append(reference)
         return load_with_probes(reference, options)
 
-    monkeypatch.setattr(embedder, "load_with_probes", load)
+    monkeypatch.setattr(loading, "load_with_probes", load)
     watched: list[object] = []
 
     def watch(each: object) -> None:
@@ -64,4 +64,4 @@ def test_a_run_whose_vectors_are_stored_loads_no_model(
     assert "1 file" not in call("cache").out and "tiny" not in call("cache").out
     call("cache", "prune", "--model", str(model), "--yes")
     assert not list((tmp_path / "cache/store").iterdir())
-    recall._surroundings.cache_clear()
+    load_cache._environment_key.cache_clear()

@@ -13,9 +13,9 @@ from clipbench import plugins
 from clipbench.checks import examination
 from clipbench.errors import ModelError
 from clipbench.models import load_model
-from clipbench.models.encoding import embedder as embedders
-from clipbench.models.encoding import recall
-from clipbench.models.encoding.embedder import StoreEmbedder, load_embedder
+from clipbench.models.encoding import load_cache, loading
+from clipbench.models.encoding.embedder import StoreEmbedder
+from clipbench.models.encoding.loading import load_embedder
 from clipbench.models.encoding.store import SUFFIX, TOKENS
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Model
@@ -71,7 +71,7 @@ class World:
     def ask(self, reference: str | None = None, **options: Any) -> StoreEmbedder:
         """Return the model as a run has it."""
         found = load_embedder(
-            reference or f"hf:{self.model}", LoadOptions(**options), self.root, workers=0, may_recall=True
+            reference or f"hf:{self.model}", LoadOptions(**options), self.root, workers=0, uses_load_cache=True
         )
         assert isinstance(found, StoreEmbedder)
         return found
@@ -81,10 +81,10 @@ class World:
         embedder = self.ask(reference, **options)
         embedder.texts(TEXTS)
         embedder.count_tokens(TEXTS)
-        embedder.remember([FINDING])
+        embedder.cache_findings([FINDING])
         return embedder
 
-    def memories(self) -> list[Path]:
+    def descriptions(self) -> list[Path]:
         return sorted(self.root.glob("store/*/loaded-*.json"))
 
 
@@ -92,14 +92,14 @@ class World:
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """A model that was measured once, in a process that has run no code of others."""
     made = World(tmp_path)
-    monkeypatch.setattr(embedders, "load_with_probes", made.load)
-    monkeypatch.setattr(recall, "SETTLED_SECONDS", 0.0)
+    monkeypatch.setattr(loading, "load_with_probes", made.load)
+    monkeypatch.setattr(load_cache, "SETTLED_SECONDS", 0.0)
     monkeypatch.setattr(plugins, "_imported", set())
-    recall._surroundings.cache_clear()
+    load_cache._environment_key.cache_clear()
     made.run()
-    assert made.n_loaded == 1 and len(made.memories()) == 1
+    assert made.n_loaded == 1 and len(made.descriptions()) == 1
     yield made
-    recall._surroundings.cache_clear()
+    load_cache._environment_key.cache_clear()
 
 
 def overwritten(path: Path, text: str) -> None:
@@ -114,11 +114,11 @@ def test_what_is_stored_needs_no_model(world: World) -> None:
     again = world.ask()
     model = Counted("f1", "auto")
     assert again.info == model.info and again.notes == ()
-    assert again.recalled_findings() == [FINDING] == examination.preflight(again)
+    assert again.cached_findings() == [FINDING] == examination.preflight(again)
     assert np.array_equal(again.texts(TEXTS), model.encode_texts(TEXTS))
     counts = again.count_tokens([*TEXTS, TEXTS[0]])
     assert counts.dtype == np.int64 and counts.tolist() == model.count_tokens([*TEXTS, TEXTS[0]]).tolist()
-    again.remember([FINDING])
+    again.cache_findings([FINDING])
     assert world.n_loaded == 1
 
 
@@ -128,7 +128,7 @@ def test_what_is_not_stored_has_the_model_loaded_once(world: World, ask: Callabl
     ask(again)
     ask(again)
     assert again.model is again.model and world.n_loaded == 2
-    again.remember([FINDING])
+    again.cache_findings([FINDING])
     world.run()
     assert world.n_loaded == 2
 
@@ -175,11 +175,13 @@ SURROUNDINGS: dict[str, Callable[[World, pytest.MonkeyPatch, Path], object]] = {
     "environment": lambda it, patch, path: patch.setenv("HF_HUB_CACHE", str(path)),
     "devices that are hidden": lambda it, patch, path: patch.setenv("CUDA_VISIBLE_DEVICES", "1"),
     "working folder": lambda it, patch, path: patch.chdir(path),
-    "accelerators": lambda it, patch, path: patch.setattr(recall, "ACCELERATORS", (str(path),)),
+    "accelerators": lambda it, patch, path: patch.setattr(load_cache, "ACCELERATORS", (str(path),)),
     "version of Python": lambda it, patch, path: patch.setattr("platform.python_version", lambda: "3.99"),
-    "version of clipbench": lambda it, patch, path: patch.setattr(recall, "__version__", "99"),
-    "code of clipbench": lambda it, patch, path: patch.setattr(recall, "__file__", str(path / "a/b/recall.py")),
-    "version of a library": lambda it, patch, path: patch.setattr(recall, "version", lambda name: f"another {name}"),
+    "version of clipbench": lambda it, patch, path: patch.setattr(load_cache, "__version__", "99"),
+    "code of clipbench": lambda it, patch, path: patch.setattr(load_cache, "__file__", str(path / "a/b/load_cache.py")),
+    "version of a library": lambda it, patch, path: patch.setattr(
+        load_cache, "version", lambda name: f"another {name}"
+    ),
 }
 
 
@@ -191,7 +193,7 @@ def test_other_surroundings_have_the_model_loaded(
     tmp_path: Path,
 ) -> None:
     change(world, monkeypatch, tmp_path)
-    recall._surroundings.cache_clear()
+    load_cache._environment_key.cache_clear()
     world.ask()
     assert world.n_loaded == 2
 
@@ -220,12 +222,12 @@ def test_adapters_name_their_files_where_these_are_all_of_a_model(
         lambda path: path.write_bytes(path.read_bytes()[:-20]),
         lambda path: path.write_bytes(b""),
         lambda path: path.write_bytes(bytes(range(256))),
-        lambda path: path.write_bytes(recall._sum(b"[]") + b"[]"),
+        lambda path: path.write_bytes(load_cache._sum(b"[]") + b"[]"),
         lambda path: path.unlink(),
     ],
 )
 def test_a_damaged_or_deleted_memory_costs_a_load(world: World, damage: Callable[[Path], object]) -> None:
-    damage(world.memories()[0])
+    damage(world.descriptions()[0])
     assert world.run().info.fingerprint == "f1"
     world.run()
     assert world.n_loaded == 2
@@ -238,7 +240,7 @@ def test_a_file_that_was_changed_just_now_is_not_trusted(world: World, monkeypat
     world.run()
     world.run()
     assert world.n_loaded == 3
-    monkeypatch.setattr(recall, "SETTLED_SECONDS", 600.0)
+    monkeypatch.setattr(load_cache, "SETTLED_SECONDS", 600.0)
     world.on_load = lambda: None
     os.utime(config, (0, 0))
     world.run()
@@ -254,17 +256,17 @@ def test_a_model_that_was_changed_during_the_run_ends_it(world: World) -> None:
     with pytest.raises(
         ModelError, match="another one"
     ):  # recorded as a failed evaluation, it ends the run all the same
-        again.remember([])
-    assert world.memories() == [] and world.n_loaded == 2
+        again.cache_findings([])
+    assert world.descriptions() == [] and world.n_loaded == 2
 
 
 def test_code_of_others_always_has_the_model_loaded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     options = LoadOptions()
-    assert recall.load_cache_of("ref", "theirs", "body", options, world.root) is None
-    assert recall.load_cache_of("ref", "hf", "body", options, world.root) is not None
+    assert load_cache.load_cache_of("ref", "theirs", "body", options, world.root) is None
+    assert load_cache.load_cache_of("ref", "hf", "body", options, world.root) is not None
     with monkeypatch.context() as patch:
         patch.setattr(plugins, "distribution", lambda group, name: "theirs")
-        assert recall.load_cache_of("ref", "hf", "body", options, world.root) is None
+        assert load_cache.load_cache_of("ref", "hf", "body", options, world.root) is None
     monkeypatch.setattr(plugins, "_imported", {"clipbench", "theirs"})
     world.run()
     assert world.n_loaded == 2

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from clipbench.evaluation import session
-from clipbench.evaluation.session import Ahead
+from clipbench.evaluation.session import EmbedderPrefetcher
 
 
 @pytest.mark.parametrize(
@@ -29,5 +29,5 @@ def test_models_are_loaded_while_one_more_of_the_largest_would_fit(
         SimpleNamespace(reference=str(k), embedder=None, brings_samples=False, folder=tmp_path)
         for k in range(len(millions))
     ]
-    Ahead(load, None, is_lenient=False).embedder(targets[0], targets[1:], [])  # type: ignore[arg-type]
+    EmbedderPrefetcher(load, None, is_lenient=False).embedder(targets[0], targets[1:], [])  # type: ignore[arg-type]
     assert len(loaded) == n_loaded
