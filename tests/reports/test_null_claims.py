@@ -42,8 +42,6 @@ from clipbench.testing import INFO, GivenVectors, NamedImage
 from clipbench_reports.findings import Finding
 from clipbench_reports.page import compare as compare_page
 from clipbench_reports.page import report
-from clipbench_reports.page.groups import group
-from clipbench_reports.plots.of_runs import scorecard_chart
 from clipbench_reports.sections.section import load_section
 from tests.made import result_of
 
@@ -316,9 +314,8 @@ def claims_in(where: str, text: str) -> Iterator[str]:
 
 
 def of_report(*runs: Run) -> Iterator[tuple[str, str]]:
-    """Yield what the report says, the figure of all metrics, and the terminal."""
+    """Yield what the report says, and the terminal."""
     yield from said(report._context(runs))
-    yield from said(scorecard_chart(group(runs), [str(k) for k in range(len(runs))]))
     for run in runs:
         for record in run.result.evaluations:
             yield from (("terminal", line) for line in evaluation_lines(record))

@@ -38,7 +38,6 @@ EACH = (
         "long-caption",
         "typographic",
         "composition",
-        "scorecard",
         "robustness",
         "compare",
         "track",
@@ -254,7 +253,7 @@ def test_one_model_fills_a_column_and_several_a_page_on_shared_axes(
         assert table(out.with_suffix(".csv"))
     assert sorted(path.suffix for path in tmp_path.iterdir()) == sorted([".csv", ".svg", ".txt"] * 2)
     alone, together = (figure.panels for figure in drawn)
-    if name in ("scorecard", "compare"):
+    if name == "compare":
         assert len(together) == len(alone)  # the models share its panels
         return
     names = [folder.name for folder in several]
