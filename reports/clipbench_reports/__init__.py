@@ -8,7 +8,6 @@ from clipbench.results.table import Table as Table
 from clipbench.results.table import columns as columns
 from clipbench_reports.drawing.marks import Axis as Axis
 from clipbench_reports.drawing.marks import Bars as Bars
-from clipbench_reports.drawing.marks import Boxes as Boxes
 from clipbench_reports.drawing.marks import Cells as Cells
 from clipbench_reports.drawing.marks import Chart as Chart
 from clipbench_reports.drawing.marks import Dots as Dots

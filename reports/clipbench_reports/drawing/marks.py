@@ -186,13 +186,6 @@ class Cells(Mark):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Boxes(Mark):
-    """Outlines of rectangles: left, low, right, high."""
-
-    corners: Sequence[tuple[Number, Number, Number, Number]]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Words(Mark):
     """A short text beside a point."""
 

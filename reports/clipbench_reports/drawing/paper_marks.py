@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Patch
 
 from clipbench_reports.drawing import marks
 
@@ -164,12 +164,6 @@ def _(mark: marks.Cells, axes: Axes) -> None:
     for row, column, words in mark.words:
         colour = "white" if mark.depths[row, column] > 0.5 else RULE
         axes.text(column + 0.5, row + 0.5, words, ha="center", va="center", color=colour)
-
-
-@put.register(marks.Boxes)
-def _(mark: marks.Boxes, axes: Axes) -> None:
-    for left, low, right, high in mark.corners:
-        axes.add_patch(Rectangle((left, low), right - left, high - low, fill=False, edgecolor="#b0b0ac", linewidth=0.5))
 
 
 @put.register(marks.Words)

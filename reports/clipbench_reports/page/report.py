@@ -60,12 +60,7 @@ def _context(runs: Sequence[Run]) -> dict[str, object]:
     """
     groups = group(runs)
     measured = [(each.section, entry.evaluation) for each in groups for entry in each.measured]
-    n_figures = sum(
-        len(section.label_sets(evaluation)) for section, evaluation in measured
-    )  # one of each makes a claim
-    with one_page(
-        lambda: [section.summary(evaluation) for section, evaluation in measured], n_more=n_figures + (len(runs) > 1)
-    ):
+    with one_page(lambda: [section.summary(evaluation) for section, evaluation in measured], n_more=len(runs) > 1):
         return _said(runs, groups)
 
 

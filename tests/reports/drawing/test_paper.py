@@ -12,7 +12,6 @@ from clipbench_reports.drawing import paper
 from clipbench_reports.drawing.marks import (
     Axis,
     Bars,
-    Boxes,
     Chart,
     Dots,
     Hill,
@@ -52,7 +51,6 @@ def everything() -> Chart:
         Bars(edges=[0, 5, 10], counts=[1, 2], role="ink", name="bars"),
         Rule(at=3, axis="y", role="chance", name="chance"),
         Rule(at=3, axis="x", role="ink", span=(0, 1), is_dashed=True),
-        Boxes(corners=[(1, 1, 2, 2)]),
         Words(words="words", x=5, y=5, lift=1),
     )
 

@@ -142,19 +142,6 @@ def answers(label: str, predicted: str) -> dict[str, np.ndarray]:
     return {"label": np.array(label.split(), object), "predicted": np.array(predicted.split(), object)}
 
 
-def test_the_confusion_matrix_names_the_mistake_that_tests_tell_from_all_others(evidence: Make) -> None:
-    few, many = ("a a a a b b", "a b b c b b"), (" ".join(["a a a a b b"] * 10), " ".join(["a b b b b b"] * 10))
-    titles = [zero_shot.confusion(alone(evidence(samples=answers(*each)))).title for each in (few, many)]
-    assert titles == [
-        "Mean recall of 2 classes: 62.5 %.",
-        "Most often, “a” is taken for “b”: 75.0 % of its images.",
-    ]
-    level = answers(
-        " ".join(["a a a a b b"] * 10), " ".join(["a b b c b c"] * 10)
-    )  # half of the images of either class
-    assert zero_shot.confusion(alone(evidence(samples=level))).title.startswith("Mean recall of ")
-
-
 def test_the_confusion_matrix_has_shares_of_the_true_class(evidence: Make) -> None:
     found = zero_shot.confusion(alone(evidence(samples=answers("a a a a b b", "a b b c b b"))))
     (cells,) = marks(found, Cells)
