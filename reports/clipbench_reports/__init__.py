@@ -34,6 +34,7 @@ from clipbench_reports.evidence import ModelEvidence as ModelEvidence
 from clipbench_reports.evidence import ModelKey as ModelKey
 from clipbench_reports.evidence import NotAsked as NotAsked
 from clipbench_reports.evidence import read_each as read_each
+from clipbench_reports.figures.curves import CurvesFigure as CurvesFigure
 from clipbench_reports.findings import Finding as Finding
 from clipbench_reports.findings import claim as claim
 from clipbench_reports.findings import headline_findings as headline_findings

@@ -232,8 +232,6 @@ class Chart:
     panels: Sequence[Panel]
     reading: str
     """The explanation: how to read the drawing, and what not to read into it."""
-    detail: str = ""
-    """The content of the drawing in words, for readers who cannot see it."""
     n_columns: int = 1
     """Panels beside each other."""
     is_grid: bool = False

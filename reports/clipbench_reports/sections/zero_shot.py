@@ -16,7 +16,7 @@ from clipbench.results.table import Table, columns
 from clipbench_reports.drawing import marks
 from clipbench_reports.drawing.models import Layer, Statement, beside, chart, facet_chart
 from clipbench_reports.evidence import Evidence, MissingEvidence, Models, read_each
-from clipbench_reports.figures.shared import curve_line, why_lacking
+from clipbench_reports.figures.curves import curve_line
 from clipbench_reports.findings import Ability, Finding, claim
 from clipbench_reports.galleries import Fact, Gallery, PageBudget, cosines, gallery, one_image, words
 from clipbench_reports.sections.section import SampleColumn, Section, by_name
@@ -90,11 +90,9 @@ def ranked(evidence: Evidence) -> tuple[list[str], list[float]]:
     Raises:
         MissingEvidence: the run kept no such curve, or used one template only.
     """
-    if "templates" not in evidence.evaluation.curves:
-        raise MissingEvidence(
-            "the run kept no scores of single prompt templates: there is one only, or each class has its own"
-        )
-    curve = evidence.curve("templates")
+    if not (curves := evidence.curves_of("templates")):
+        raise MissingEvidence("there is one prompt template only, or each class has its own")
+    curve = curves[0]
     if len(curve.y) < 2:
         raise MissingEvidence("one prompt template was used, so there is no spread")
     names = evidence.array("template_names")
@@ -108,12 +106,9 @@ def _state(templates: _Templates, *, is_named: bool) -> Statement:
     ends = f"From {quoted(templates.names[-1])} to {quoted(templates.names[0])}"
     low, high = fmt.percent(templates.scores[-1]), fmt.percent(templates.scores[0])
     reach = f"{high} %" if low == high else f"{low} to {high} %"
-    which = f"Each of {len(templates.names)}" if low == high else "Single"
     return Statement(
-        title=f"{which} prompt templates {'alone reaches' if low == high else 'reach'} an accuracy of {reach}.",
         subject="Accuracy of single prompt templates",
         value=reach,
-        detail=f"{ends}; ensemble: {fmt.percent(templates.ensemble.value if templates.ensemble else None)} %.",
         reading="" if is_named else f"{ends}.",
     )
 
@@ -214,10 +209,8 @@ def _state_confusion(names: Sequence[str], counts: Counts) -> Statement:
     is_faultless = np.array_equal(counts, np.diag(np.diag(counts)))
     unnamed = "Some classes are named; the table of confused classes lists the most frequent pairs."
     return Statement(
-        title="No image is taken for another class." if is_faultless else f"Mean recall of {classes}: {right}.",
-        subject="Mean recall of the classes",
-        value=right,
-        detail=f"Confusion matrix of {classes}; recall is on the diagonal, {right} on average.",
+        subject=f"Mean recall of {classes}",
+        value=f"{right}; no image is taken for another class" if is_faultless else right,
         reading=unnamed if len(names) > MAX_NAMED else "",
     )
 
@@ -240,9 +233,10 @@ def reliability(models: Models) -> marks.Chart:
 
 
 def _read_confidence(evidence: Evidence) -> Layer:
-    if "reliability" not in evidence.evaluation.curves:
-        raise MissingEvidence(f"the run holds no confidences: {why_lacking(evidence, 'ece')}")
-    curve = evidence.curve("reliability")
+    if not (curves := evidence.curves_of("reliability")):
+        ece = evidence.evaluation.metrics.get("ece")
+        raise MissingEvidence(f"no curves for “reliability”: {ece.reason if ece else 'the run kept none'}")
+    curve = curves[0]
     confidence, right = (evidence.numbers(name) for name in ("confidence", "acc1"))
     known = np.isfinite(confidence) & np.isfinite(right)
     if not known.any():
@@ -260,15 +254,12 @@ def _read_confidence(evidence: Evidence) -> Layer:
             is_reference=True,
             of="accuracy",
         ),
-        replace(curve_line(curve, "ink", "accuracy"), weights=sizes if len(sizes) == len(curve.x) else []),
+        replace(curve_line(curve, "ink"), weights=sizes if len(sizes) == len(curve.x) else []),
     ]
     sure, accuracy = (fmt.percent(float(values[known].mean())) for values in (confidence, right))
-    points = ", ".join(f"{fmt.percent(x)} → {fmt.percent(y)}" for x, y in zip(curve.x, curve.y, strict=True))
     statement = Statement(
-        title=f"Mean confidence {sure} %, accuracy {accuracy} %.",
         subject="Mean confidence and accuracy",
         value=f"{sure} and {accuracy} %",
-        detail=f"Confidence → accuracy by bin, in percent: {points}.",
     )
     return Layer(drawn, statement)
 
@@ -398,7 +389,7 @@ SECTION = Section(
     galleries=(misnamed,),
     tables=(confused_pairs, class_recall, template_scores),
     findings=findings,
-    drawn_curves=("reliability", "templates"),
+    drawn_figures=("reliability", "templates"),
     describe_label_set=describe_classes,
     sample_columns=(
         SampleColumn(name="label", title="True class", is_of_sample=True),

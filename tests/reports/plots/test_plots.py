@@ -50,14 +50,14 @@ APART = ("gap", "cones", "similarity-matrix", "modalities", "modality-map")
 CURVES = {
     "shift": {
         ("Gap", "both moved by half"): "gap_by_shift_both",
-        ("Contrastive loss", "images moved"): "loss_by_shift_image",
+        ("Contrastive loss (nats)", "images moved"): "loss_by_shift_image",
         ("Image-to-text R@1, %", "texts moved"): "text_retrieval_recall@1_by_shift_text",
     },
     "corrections": {
         ("Gap", "centred"): "gap_by_centring",
         ("Gap", "centred, chance"): "gap_chance_by_centring",
         ("Gap", "standardised, chance"): "gap_chance_by_standardising",
-        ("Contrastive loss", "standardised"): "loss_by_standardising",
+        ("Contrastive loss (nats)", "standardised"): "loss_by_standardising",
         ("Text-to-image R@1, %", "centred, length kept"): "image_retrieval_recall@1_by_collapse",
     },
     "similarity-calibration": {

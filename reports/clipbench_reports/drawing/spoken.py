@@ -1,0 +1,72 @@
+"""The words that are read aloud in place of a drawing: its title, and the values of its marks."""
+
+import math
+from collections.abc import Sequence
+
+from clipbench.results import numbers as fmt
+from clipbench.results.numbers import Number
+from clipbench.results.shown_samples import evenly_spaced
+from clipbench_reports.drawing import plotted
+from clipbench_reports.drawing.marks import Axis, Bars, Cells, Chart, Dots, Line, Mark, Panel, Ranges, Rule
+
+MOST_POINTS, MOST_CELLS = 6, 16
+"""Points of a series, and cells of a matrix, that are read aloud; of more points, some that are evenly spread."""
+
+
+def spoken(figure: Chart) -> str:
+    """Return the words of a drawing for readers who cannot see it."""
+    return " ".join([figure.title, *filter(None, map(_of_panel, plotted.names(figure.panels), figure.panels))])
+
+
+def _of_panel(name: str, panel: Panel) -> str:
+    series = [f"{label} {values}" for label, mark in plotted.named(panel) if (values := _of_mark(mark, panel))]
+    return f"{name}: {'; '.join(series)}." if series else ""
+
+
+def _of_mark(mark: Mark, panel: Panel) -> str:
+    """Return the values of a mark; nothing for one that stands for no number, or whose mean is another mark."""
+    words = ""
+    match mark:
+        case Ranges(is_upright=False):
+            words = _of_points(mark.ys, mark.xs, panel.y, panel.x)
+        case Dots(is_dense=True):
+            words = fmt.counted(len(mark.xs), "point")
+        case Line() | Ranges() | Dots():
+            words = _of_points(mark.xs, mark.ys, panel.x, panel.y)
+        case Bars():
+            highest = max(range(len(mark.counts)), key=lambda k: mark.counts[k])
+            words = f"highest from {' to '.join(_value(edge, panel.x) for edge in mark.edges[highest : highest + 2])}"
+        case Rule() if mark.span is None or mark.role != "chance":
+            words = _value(mark.at, panel.x if mark.axis == "x" else panel.y)
+        case Cells():
+            words = _of_cells(mark)
+    return words
+
+
+def _of_points(places: Sequence[Number], values: Sequence[Number], along: Axis, axis: Axis) -> str:
+    points = [
+        f"{_value(value, axis)} at {_value(place, along)}"
+        for place, value in zip(places, values, strict=True)
+        if math.isfinite(value)
+    ]
+    return ", ".join(points[row] for row in evenly_spaced(len(points), min(len(points), MOST_POINTS)))
+
+
+def _of_cells(mark: Cells) -> str:
+    if mark.names is None or mark.values.size > MOST_CELLS:
+        return ""
+    rows, columns = mark.names
+    return ", ".join(
+        f"{rows[row]} and {columns[column]} {f'{fmt.percent(value)} %' if mark.is_percent else fmt.significant(value)}"
+        for row, line in enumerate(mark.values.tolist())
+        for column, value in enumerate(line)
+        if math.isfinite(value)
+    )
+
+
+def _value(value: Number, axis: Axis) -> str:
+    """Return a value as the axis has it: a name, a percentage or a number."""
+    if axis.names and value in axis.ticks:
+        name = axis.names[list(axis.ticks).index(value)].replace("\n", " ")
+        return name or fmt.significant(value)
+    return f"{fmt.percent(value)} %" if axis.is_percent else fmt.significant(value)
