@@ -201,9 +201,10 @@ def at_both_ends(curves: Curves) -> Statement:
         name = f"{curve.series} " if len(shown) > 1 else ""
         values.append(f"{name}{ends[0].removesuffix(' %')} to {ends[1]}")
     x_label = shown[0].x_label.partition(",")[0]
+    y_label = _label(shown[0].y_label) if shown[0].series else quoted(shown[0].y_label)
     places = " to ".join(fmt.count(end) if float(end).is_integer() else fmt.shortest(end) for end in (first, last))
     return Statement(
-        subject=f"{_label(shown[0].y_label)} with {x_label} from {places}",
+        subject=f"{y_label} with {x_label} from {places}",
         value=", ".join(values),
     )
 

@@ -24,7 +24,7 @@ RECALL = CurvesFigure(
     ),
     x_axis=log_axis,
     state=state_on_queries,
-    missing=NotAsked,
+    check=refuse_judged,
 )
 RECALL_WITHIN = CurvesFigure(
     name="recall within a modality",

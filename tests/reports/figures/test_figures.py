@@ -183,7 +183,7 @@ def test_a_curve_with_holes_is_drawn_where_it_is_known(evidence: Make) -> None:
     found = CurvesFigure(name="own")(alone(kept))
     (line,) = marks(found, Line)
     assert (line.xs, line.ys, line.lows, line.highs) == ([1, 3], [1, 3], [0, 2], [2, 4])
-    assert found.title == "Own with x from 1 to 3: 1 to 3."
+    assert found.title == "“own” with x from 1 to 3: 1 to 3."
 
 
 def test_models_by_two_metrics_have_both_intervals_a_name_each_and_the_correlation_in_words() -> None:

@@ -194,7 +194,7 @@ def test_curves_of_any_task_are_drawn_by_what_they_say_of_themselves(declare: De
         }
     )
     title = "Share read with letters from 1 to 2: large letters 50.0 to 75.0 %, small letters 50.0 to 75.0 %."
-    assert title in words and "Other with letters from 1 to 2: 0.500 to 0.750." in words
+    assert title in words and "“other” with letters from 1 to 2: 0.500 to 0.750." in words
     assert "chance" in words and "elsewhere" not in words
 
 
