@@ -9,8 +9,8 @@ from clipbench.results.shown_samples import evenly_spaced
 from clipbench_reports.drawing import plotted
 from clipbench_reports.drawing.marks import Axis, Bars, Cells, Chart, Dots, Line, Mark, Panel, Ranges, Rule
 
-MOST_POINTS, MOST_CELLS = 6, 16
-"""Points of a series, and cells of a matrix, that are read aloud; of more points, some that are evenly spread."""
+MOST_POINTS, MOST_NAMED = 6, 16
+"""Points of a series, and points with a name or cells, that are read aloud; of more points, evenly spread ones."""
 
 
 def spoken(figure: Chart) -> str:
@@ -19,8 +19,13 @@ def spoken(figure: Chart) -> str:
 
 
 def _of_panel(name: str, panel: Panel) -> str:
-    series = [f"{label} {values}" for label, mark in plotted.named(panel) if (values := _of_mark(mark, panel))]
-    return f"{name}: {'; '.join(series)}." if series else ""
+    series = [
+        f"{label} {values}" if label not in (panel.title, panel.y.label) else values
+        for label, mark in plotted.named(panel)
+        if (values := _of_mark(mark, panel))
+    ]
+    title = f"{name}: " if panel.title or panel.y.label else ""
+    return f"{title}{'; '.join(series)}." if series else ""
 
 
 def _of_mark(mark: Mark, panel: Panel) -> str:
@@ -36,7 +41,7 @@ def _of_mark(mark: Mark, panel: Panel) -> str:
         case Bars():
             highest = max(range(len(mark.counts)), key=lambda k: mark.counts[k])
             words = f"highest from {' to '.join(_value(edge, panel.x) for edge in mark.edges[highest : highest + 2])}"
-        case Rule() if mark.span is None or mark.role != "chance":
+        case Rule() if mark.name and (mark.span is None or mark.role != "chance"):
             words = _value(mark.at, panel.x if mark.axis == "x" else panel.y)
         case Cells():
             words = _of_cells(mark)
@@ -49,11 +54,11 @@ def _of_points(places: Sequence[Number], values: Sequence[Number], along: Axis, 
         for place, value in zip(places, values, strict=True)
         if math.isfinite(value)
     ]
-    return ", ".join(points[row] for row in evenly_spaced(len(points), min(len(points), MOST_POINTS)))
+    return ", ".join(points[row] for row in evenly_spaced(len(points), MOST_NAMED if along.names else MOST_POINTS))
 
 
 def _of_cells(mark: Cells) -> str:
-    if mark.names is None or mark.values.size > MOST_CELLS:
+    if mark.names is None or mark.values.size > MOST_NAMED:
         return ""
     rows, columns = mark.names
     return ", ".join(

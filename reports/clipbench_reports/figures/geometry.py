@@ -242,7 +242,7 @@ def _without_line(evidence: Evidence) -> str:
     errors = {
         name: metric
         for name, metric in evidence.evaluation.metrics.items()
-        if name.endswith("_calibration_error") and metric.value is None
+        if name.endswith("_calibration_error") and metric.value is None and name != MATCHES.metric
     }
     lacking = [f"{metric.title or name}: {metric.reason or NO_REASON}" for name, metric in errors.items()]
     return f"Without a line: {'; '.join(lacking)}." if lacking else ""

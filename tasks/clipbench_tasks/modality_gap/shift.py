@@ -203,6 +203,8 @@ DRAWN = {
     "text_retrieval_recall@1": "image-to-text R@1",
 }
 """Labels of scores that a figure shows; recall at more than the first place is recorded only."""
+RECORDED = {"gap_chance": "gap where none remains"}
+"""Labels of scores that no figure shows, where they are not their names."""
 
 
 def _curves(xs: Sequence[float], scores: Callable[[float], Scores], by: str, rescore: Rescoring) -> dict[str, Curve]:
@@ -223,7 +225,7 @@ def _curve(name: str, points: Mapping[float, Scores], move: Move, rescore: Resco
         y=[values[name] for values in points.values()],
         chance=None if None in chances else chances,
         x_label=move.x_label,
-        y_label=y_label or name,
+        y_label=y_label or RECORDED.get(name, name),
         unit="fraction" if "_recall@" in name or name.endswith("acc1") else "",
         figure=move.figure,
         series=move.series if y_label else "",
