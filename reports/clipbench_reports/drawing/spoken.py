@@ -33,11 +33,15 @@ def _of_mark(mark: Mark, panel: Panel) -> str:
     words = ""
     match mark:
         case Ranges(is_upright=False):
-            words = _of_points(mark.ys, mark.xs, panel.y, panel.x)
+            rows = _places(mark.ys, panel.y)
+            are_named = all(row in panel.y.ticks for row in mark.ys)
+            words = _of_points(rows if are_named or not mark.ids else mark.ids, mark.xs, panel.x)
         case Dots(is_dense=True):
             words = fmt.counted(len(mark.xs), "point")
         case Line() | Ranges() | Dots():
-            words = _of_points(mark.xs, mark.ys, panel.x, panel.y)
+            words = _of_points(
+                _places(mark.xs, panel.x), mark.ys, panel.y, most=MOST_NAMED if panel.x.names else MOST_POINTS
+            )
         case Bars():
             highest = max(range(len(mark.counts)), key=lambda k: mark.counts[k])
             words = f"highest from {' to '.join(_value(edge, panel.x) for edge in mark.edges[highest : highest + 2])}"
@@ -48,13 +52,15 @@ def _of_mark(mark: Mark, panel: Panel) -> str:
     return words
 
 
-def _of_points(places: Sequence[Number], values: Sequence[Number], along: Axis, axis: Axis) -> str:
+def _places(places: Sequence[Number], axis: Axis) -> list[str]:
+    return [_value(place, axis) for place in places]
+
+
+def _of_points(places: Sequence[str], values: Sequence[Number], axis: Axis, *, most: int = MOST_NAMED) -> str:
     points = [
-        f"{_value(value, axis)} at {_value(place, along)}"
-        for place, value in zip(places, values, strict=True)
-        if math.isfinite(value)
+        f"{_value(value, axis)} at {place}" for place, value in zip(places, values, strict=True) if math.isfinite(value)
     ]
-    return ", ".join(points[row] for row in evenly_spaced(len(points), MOST_NAMED if along.names else MOST_POINTS))
+    return ", ".join(points[row] for row in evenly_spaced(len(points), most))
 
 
 def _of_cells(mark: Cells) -> str:

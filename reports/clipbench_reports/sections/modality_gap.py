@@ -69,7 +69,7 @@ def _state(evidence: Evidence, curves: Curves) -> Statement:
     moved = min(gap.x, key=lambda x: abs(x - unmoved))
     before, after = (fmt.number(y, "distance") for y in (unmoved, gap.y[gap.x.index(moved)]))
     return statement._replace(
-        subject="Gap as it is, and with both modalities moved by it", value=f"{before} and {after}"
+        subject="The gap as it is, and with both modalities moved by it", value=f"{before} and {after}"
     )
 
 
