@@ -151,7 +151,7 @@ def test_a_function_that_returns_something_else_costs_only_that(
 
 def test_a_figure_that_cannot_be_drawn_costs_only_itself(declare: Declare, page: Page) -> None:
     def draw(models: Sequence[ModelEvidence]) -> Chart:
-        return Chart(title="Odd", detail="", reading="", panels=[None])  # type: ignore[list-item]
+        return Chart(title="Odd", reading="", panels=[None])  # type: ignore[list-item]
 
     declare(Section(findings=say, figures=(draw,)))
     words = page()
