@@ -143,7 +143,7 @@ def test_its_section_has_question_sentence_figure_gallery_table_and_control(runs
     assert "Does the longest of all captions score above the one that is true of an image?" in text
     assert "How it is scored A tie scores half" in text
     assert "The longest caption beats an image's own in 37.5 % [" in text
-    assert "25.0 % of the captions score below the longest." in text and section.count("<figure") == 1
+    assert "Captions that score below the longest: 25.0 %." in text and section.count("<figure") == 1
     assert "Images whose caption lost to the longest All 1, the worst first." in text
     assert "Caption a nice card Preferred a green card Margin −" in text
     assert section.count("data:image/webp;base64,") == 1

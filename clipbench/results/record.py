@@ -122,9 +122,15 @@ class Metric:
         return self.column is not None or self.influence is not None or self.statistic is not None
 
 
+CurveRole = Literal["image", "text", "pair", "ink"]
+"""Images, texts, pairs of both, or none of these."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """A named series for a figure, as many numbers of each; ``low`` and ``high`` bound ``y`` where they are known.
+    """A series of a figure: as many numbers of x, y, bounds and chance.
+
+    Curves of one figure are drawn together: those with the same ``y_label`` on one plane, told apart by ``series``.
 
     Example:
         >>> Curve(x=[1, 5], y=[0.4, 0.8], x_label="k", y_label="recall@k").y
@@ -136,8 +142,18 @@ class Curve:
     """None where the value is undefined, as strict JSON has no NaN; likewise the bounds."""
     low: Sequence[float | None] | None = None
     high: Sequence[float | None] | None = None
+    chance: Sequence[float | None] | None = None
+    """The value that a model without any knowledge would have at each point; None if that is not defined."""
     x_label: str = ""
     y_label: str = ""
+    unit: str = ""
+    """The unit of y, as of a metric: ``fraction`` is drawn in percent."""
+    figure: str = ""
+    """The figure that the curve belongs to; empty for a figure of its own."""
+    series: str = ""
+    """The name of the curve in its figure, such as ``text → image``. A curve of a figure without one is not drawn."""
+    role: CurveRole | None = None
+    """What the curve is about, which decides its colour; None for a colour that the figure chooses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -440,7 +456,7 @@ def finite_curve(curve: Curve) -> Curve:
     rows = [row for row, x in enumerate(curve.x) if _is_sound(x)]
     sides: dict[str, Any] = {
         name: [values[row] if _is_sound(values[row]) else None for row in rows]
-        for name in ("x", "y", "low", "high")
+        for name in ("x", "y", "low", "high", "chance")
         if (values := getattr(curve, name)) is not None
     }
     return replace(curve, **sides)

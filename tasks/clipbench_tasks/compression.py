@@ -47,6 +47,16 @@ QUESTIONS = {
 """Metrics: a title, what they count, and what is stored."""
 KINDS: tuple[tuple[Kind, ...], ...] = (("first",), ("pca",), ("float16", "int8"), ("pca_int8",), ("binary",))
 """Kinds of formats; those that stand together are walked as one, from the largest to the smallest."""
+SERIES = {
+    "float32": "float32 and float16",
+    "float16": "float32 and float16",
+    "int8": "int8 of the first dimensions",
+    "first": "first dimensions",
+    "pca": "principal components",
+    "pca_int8": "int8 of components",
+    "binary": "signs",
+}
+"""The name of each kind in a figure."""
 SMALLEST_DIM = 16
 LEAST_VECTORS = 2
 """Stored vectors, at least, for each principal component."""
@@ -403,6 +413,7 @@ def definitions(points: float) -> dict[str, Definition]:
 def _curves(smallest: Smallest, samples: Mapping[str, np.ndarray]) -> dict[str, Curve]:
     """Return quality and the most that may be lost by bytes, for each kind, and the point of the smallest format."""
     found, question, whole = smallest.walk(samples), smallest.question, Format("first", smallest.dim)
+    figure = f"{question} by bytes"
     by_kind: dict[str, list[Format]] = {}
     for form in (form for chain in smallest.chains for form in reversed(chain)):
         by_kind.setdefault(form.kind, []).append(form)
@@ -414,16 +425,23 @@ def _curves(smallest: Smallest, samples: Mapping[str, np.ndarray]) -> dict[str, 
             [defined_values(samples, name) for name in columns],
             x_label="bytes per vector",
             y_label=QUESTIONS[question][0],
+            unit="fraction",
+            figure=figure,
+            series=SERIES[kind],
         )
         lost = [(form.n_bytes, found.most_lost[form.name]) for form in forms if form.name in found.most_lost]
         if lost:
             x, y = zip(*lost, strict=True)
             name = f"{kind}/{question}_most_lost"
-            curves[name] = Curve(x=list(map(float, x)), y=y, x_label="bytes per vector", y_label="lost at most")
+            curves[name] = Curve(
+                x=list(map(float, x)), y=y, x_label="bytes per vector", y_label="lost at most", figure=figure
+            )
     chosen = smallest.chosen(samples, found)
     if chosen is not None:
         mean = float(samples[f"{chosen.name}/{question}"].mean())
-        curves[f"{question}_smallest"] = Curve(x=[float(chosen.n_bytes)], y=[mean], x_label="bytes per vector")
+        curves[f"{question}_smallest"] = Curve(
+            x=[float(chosen.n_bytes)], y=[mean], x_label="bytes per vector", figure=figure
+        )
     return curves
 
 

@@ -27,7 +27,7 @@ from clipbench.metrics.probes import C, first_credit, fit_probe, neighbour_votes
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder, no_logit_scale
 from clipbench.results.numbers import bounded, change, change_interval, count, counted, percent, shortest, significant
-from clipbench.results.record import Metric
+from clipbench.results.record import CurveRole, Metric
 from clipbench.stats.claims import above_chance
 from clipbench.stats.crossings import crossing_interval
 from clipbench.stats.estimators import Estimator, Samples
@@ -44,6 +44,12 @@ METHODS = {
     "prompt_probe": ("Prompt-initialised probe", "a linear classifier that is drawn towards the class prompts"),
 }
 """The classifiers: a title, and the words of a sentence."""
+SERIES: Mapping[str, tuple[str, CurveRole]] = {
+    "knn": ("k-NN", "image"),
+    "linear_probe": ("linear probe", "ink"),
+    "prompt_probe": ("prompt-initialised probe", "pair"),
+}
+"""Name and role of the curve of each classifier."""
 ZERO_SHOT = "zero_shot_acc1"
 OF_DRAWS = "draws/"
 """Beginning of columns that the rows of draws have again, of what does not depend on the draw."""
@@ -143,10 +149,16 @@ class FewShot(Task):
                 f"{method}_acc1_by_labels": curve_of_means(
                     numbers,
                     [defined_values(samples, name) for name in _columns(samples, method, numbers)],
+                    chance=[1 / len(names)] * len(numbers),
                     x_label="labelled images of each class",
-                    y_label="acc1",
+                    y_label="top-1 accuracy",
+                    unit="fraction",
+                    figure="labels",
+                    series=series,
+                    role=role,
                 )
-                for method in classifiers
+                for method, (series, role) in SERIES.items()
+                if method in classifiers
             },
             neighbours=neighbours(
                 Asked(ids.tolist(), images[test], true),

@@ -374,14 +374,21 @@ def _curves(search: Search, levels: relevance.Levels) -> Iterator[tuple[str, Cur
     relevant, n_documents = search.relevant, search.n_documents
     clusters = clusters_by_half_overlap(relevant.query, relevant.document, len(n_documents))
     ks = [k for k in CURVE_KS if k <= n_documents.max()]
-    for name, label, metric in (
-        ("ndcg", "nDCG@k", relevance.ndcg_at_k),
-        ("recall", "recall@k", relevance.relevant_recall_at_k),
+    for name, label, role, metric in (
+        ("ndcg", "nDCG@k", "ink", relevance.ndcg_at_k),
+        ("recall", "recall@k of relevant documents", "pair", relevance.relevant_recall_at_k),
     ):
         yield (
             name,
             curve_of_means(
-                map(float, ks), [(metric(levels, relevant, k), clusters) for k in ks], x_label="k", y_label=label
+                map(float, ks),
+                [(metric(levels, relevant, k), clusters) for k in ks],
+                x_label="k",
+                y_label="nDCG@k and recall@k",
+                unit="fraction",
+                figure="relevance",
+                series=label,
+                role=role,
             ),
         )
 

@@ -173,10 +173,18 @@ def _tokens_kept(
         f"{way}_recall@1_by_tokens": curve_of_means(
             map(float, lengths),
             [(columns[f"{way}/recall@1/{n}_tokens"], clusters) for n in lengths],
+            chance=[1 / len(gallery)] * len(lengths),
             x_label="tokens kept",
             y_label="recall@1",
+            unit="fraction",
+            figure="tokens kept",
+            series=series,
+            role=role,
         )
-        for way, clusters in ((TO_IMAGE, owner), (TO_TEXT, None))
+        for way, clusters, series, role in (
+            (TO_IMAGE, owner, "text → image", "image"),
+            (TO_TEXT, None, "image → text", "text"),
+        )
     }
     columns[f"{TO_IMAGE}/n_tokens"] = n_tokens = prefixes.n_tokens.astype(np.float64)
     if context is not None:
@@ -401,8 +409,17 @@ def _curves(samples: Mapping[str, np.ndarray], places: Sequence[str], rng: np.ra
     if not points:
         return {}
     x, y, bounds = zip(*points, strict=True)
-    labels = {"x_label": "place of the deciding token", "y_label": "true caption chosen"}
-    return {"text_acc_by_position": bounded_curve(x, y, bounds, **labels)}
+    curve = bounded_curve(
+        x,
+        y,
+        bounds,
+        x_label="place of the deciding token",
+        y_label="true caption chosen",
+        unit="fraction",
+        figure="positions",
+        series="true caption chosen",
+    )
+    return {"text_acc_by_position": curve}
 
 
 def shared_beginning(texts: Sequence[str]) -> str:

@@ -345,6 +345,10 @@ def definitions(ks: tuple[int, ...]) -> dict[str, Definition]:
     }
 
 
+DRAWN_BY_SHARE = ("ndcg", "text_preference")
+"""Metrics whose curves a figure shows; the others are in a table."""
+
+
 def _curves(samples: Mapping[str, np.ndarray], corpora: Sequence[Corpus], ks: tuple[int, ...]) -> dict[str, Curve]:
     """Return each metric by the share of texts, with its intervals; the preference only where there are both kinds."""
     last = max(ks)
@@ -360,9 +364,17 @@ def _curves(samples: Mapping[str, np.ndarray], corpora: Sequence[Corpus], ks: tu
                     points[share] = defined_values(samples, key)
             points = {share: point for share, point in points.items() if len(point[0])}
             if points:
-                x_label = "share of texts among the documents"
+                is_drawn = name in DRAWN_BY_SHARE
                 curves[f"{name}_by_share{end}"] = curve_of_means(
-                    points, list(points.values()), x_label=x_label, y_label=label
+                    points,
+                    list(points.values()),
+                    chance=list(points) if name == "text_preference" else None,
+                    x_label="documents that are texts",
+                    y_label=label,
+                    unit="fraction",
+                    figure="share of texts",
+                    series=("each modality centred" if end else "as it is") if is_drawn else "",
+                    role="pair" if end else "ink",
                 )
     return curves
 

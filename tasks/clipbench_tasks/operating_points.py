@@ -35,7 +35,7 @@ from clipbench.metrics.operating_points import (
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import count, percent, shortest
-from clipbench.results.record import Curve, Metric
+from clipbench.results.record import Curve, CurveRole, Metric
 from clipbench.stats.estimators import Samples
 from clipbench.stats.intervals import CONFIDENCE, Interval
 from clipbench.stats.measures import Definition, Fixed, Measure, Smooth, define
@@ -240,11 +240,22 @@ def definitions(precisions: Sequence[float], prevalence: float = 0.5) -> dict[st
 def _curves(part: str, coarse: AcceptanceRates, found: PrecisionRecall) -> Mapping[str, Curve]:
     x = coarse.thresholds.tolist()
 
-    def curve(name: str, *columns: np.ndarray) -> Curve:
+    def curve(name: str, role: CurveRole, *columns: np.ndarray) -> Curve:
         y, low, high = (column.tolist() for column in columns)
-        return Curve(x=x, y=y, low=low, high=high, x_label="cosine threshold", y_label=name)
+        return Curve(
+            x=x,
+            y=y,
+            low=low,
+            high=high,
+            x_label="cosine threshold",
+            y_label="precision and recall",
+            unit="fraction",
+            figure=part,
+            series=name,
+            role=role,
+        )
 
     return {
-        f"{part}/precision_by_cosine": curve("precision", found.precision, found.low, found.high),
-        f"{part}/recall_by_cosine": curve("recall", found.recall, found.recall_low, found.recall_high),
+        f"{part}/precision_by_cosine": curve("precision", "ink", found.precision, found.low, found.high),
+        f"{part}/recall_by_cosine": curve("recall", "pair", found.recall, found.recall_low, found.recall_high),
     }

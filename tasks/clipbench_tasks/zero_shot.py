@@ -342,7 +342,13 @@ def _reliability_curve(confidence: Column, credit: Column) -> Curve:
     bins = reliability(confidence, credit)
     filled = bins.n_samples > 0
     return Curve(
-        x=bins.confidence[filled].tolist(), y=bins.accuracy[filled].tolist(), x_label="confidence", y_label="accuracy"
+        x=bins.confidence[filled].tolist(),
+        y=bins.accuracy[filled].tolist(),
+        x_label="confidence",
+        y_label="accuracy",
+        unit="fraction",
+        figure="reliability",
+        series="accuracy",
     )
 
 
@@ -367,6 +373,9 @@ def _with_templates(
         y=accuracy[order].tolist(),
         x_label="single template, in ascending order of accuracy",
         y_label="acc1",
+        unit="fraction",
+        figure="templates",
+        series="single templates",
     )
     low, high = (percent(accuracy[order[end]]) for end in (0, -1))
     n, (worst, best) = count(len(chosen)), (templates[order[end]] for end in (0, -1))

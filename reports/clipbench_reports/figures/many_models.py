@@ -47,10 +47,6 @@ def across(found: Across, names: Sequence[str]) -> marks.Chart:
         title=_title(found),
         panels=[marks.Panel(x=x, y=y, marks=[*lines, *_points(found, names, x, y)], aspect=0.8)],
         reading=" ".join(_reading(found, names)),
-        detail=" ".join(
-            f"{name}: {_written(each.x)} and {_written(each.y)}."
-            for name, each in zip(names, found.places, strict=True)
-        ),
     )
 
 
@@ -240,11 +236,6 @@ def robustness(found: Sequence[Sequence[Robustness]], names: Sequence[str], base
             "Top-1 accuracy on shifted data against that on ImageNet, with 95 % intervals; effective robustness is the"
             f" distance to the line of models {NAMES[baseline]}, fitted to the logits of both (Taori et al., 2020),"
             f" with the band of its own doubt.{outside}"
-        ),
-        detail=" ".join(
-            f"{name} on {TITLES[each.data]}: {fmt.percent(each.value)} percentage points ({_range(each)})."
-            for name, of_model in zip(names, found, strict=True)
-            for each in of_model
         ),
     )
 

@@ -201,11 +201,6 @@ def _figure(shown: Sequence[Difference], axis: Axis, names: Pair, title: str) ->
         panels=[difference_panel(shown, rows, axis, names)],
         breadth=BREADTH,
         reading="",
-        detail=" ".join(
-            f"{each.title} {tables.difference_text(each)}, {each.verdict}."
-            for each in shown
-            if each.verdict not in ("no evidence", "not tested")
-        ),
     )
 
 

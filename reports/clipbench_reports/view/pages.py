@@ -47,8 +47,8 @@ MOST_OTHERS = 200
 """Runs that samples may be held against, the newest."""
 MOST_LETTERS = 1 << 26
 """Characters of a report: its images are part of it."""
-MOST_CHOSEN = 60
-"""Samples of a lasso that are filter_runs."""
+MOST_IN_VIEW = 60
+"""Samples in view on a map that are listed."""
 LONG_NAME = 24
 """Characters of a name that stays whole."""
 PROJECTIONS = {"pca": "PCA", "umap": "UMAP"}
@@ -250,7 +250,7 @@ class Pages(SiteAnswers):
         """Return the list of samples that were chosen on the map."""
         opened = self._chosen(request)[0]
         samples = self._vectors(opened, request.query_params["data"]).samples
-        rows = [_integer_or_1(number) for number in request.query_params["rows"].split(",")][:MOST_CHOSEN]
+        rows = [_integer_or_1(number) for number in request.query_params["rows"].split(",")][:MOST_IN_VIEW]
         chosen_samples = [samples.sample(row, "") for row in rows if 0 <= row < len(samples)]
         return _page("chosen.html.j2", request, opened=[opened], samples=samples, shown=chosen_samples)
 

@@ -226,7 +226,7 @@ def attacked(
     return Evaluation(
         samples={**samples, **of_probes.samples},
         measures={**define(_measures(samples, verdicts, len(names)), METRICS), **of_probes.measures},
-        curves=_response_curves(samples),
+        curves=_response_curves(samples, 1 / len(names)),
         controls={**define(controls, METRICS), **of_probes.controls},
         notes=(
             f"{len(attacks)} attacks by {len({attack.word for attack in attacks})} words, among {len(names)} classes",
@@ -392,7 +392,7 @@ def _measures(
     return measures
 
 
-def _response_curves(samples: Mapping[str, np.ndarray]) -> dict[str, Curve]:
+def _response_curves(samples: Mapping[str, np.ndarray], chance: float) -> dict[str, Curve]:
     """Return attack success and accuracy under attack as functions of each property that the conditions vary."""
     points: dict[str, list[tuple[float, np.ndarray]]] = defaultdict(list)
     for condition in sorted(set(samples["condition"].tolist()), key=lambda each: (_setting(each) or ("", 0.0), each)):
@@ -403,9 +403,17 @@ def _response_curves(samples: Mapping[str, np.ndarray]) -> dict[str, Curve]:
         f"{key}_by_{name}": curve_of_means(
             [x for x, _ in settings],
             [(samples[column][rows], samples["cluster"][rows]) for _, rows in settings],
+            chance=[chance] * len(settings) if role == "image" else None,
             x_label=AXES.get(name, name),
-            y_label="share of attacks",
+            y_label="predicted class",
+            unit="fraction",
+            figure=f"by {name}",
+            series=series,
+            role=role,
         )
         for name, settings in points.items()
-        for key, column in (("attack_success", "fooled"), ("attacked_acc", "right"))
+        for key, column, series, role in (
+            ("attack_success", "fooled", "attacking word", "text"),
+            ("attacked_acc", "right", "object", "image"),
+        )
     }
