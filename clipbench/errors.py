@@ -124,7 +124,8 @@ class Unavailable(ClipbenchError):
 
 
 KINDS: Mapping[str, type[ClipbenchError]] = {
-    each.__name__: each for each in (ClipbenchError, UsageError, ModelError, DataError, VectorError, Unavailable)
+    error_type.__name__: error_type
+    for error_type in (ClipbenchError, UsageError, ModelError, DataError, VectorError, Unavailable)
 }
 """Classes that take a message alone, by name: a result keeps the name."""
 
@@ -136,7 +137,7 @@ def kind(error: ClipbenchError) -> str:
         >>> kind(BadImage("a.png", "it is empty"))
         'DataError'
     """
-    return next(each.__name__ for each in type(error).__mro__ if each.__name__ in KINDS)
+    return next(parent.__name__ for parent in type(error).__mro__ if parent.__name__ in KINDS)
 
 
 class _Reader:
@@ -267,8 +268,12 @@ def missing_package(error: BaseException) -> str | None:
 
     # A package that is not there cannot say which modules it has.
     name = MODULES.get(error.name) or error.name.partition(".")[0].replace("_", "-")
-    needed = [re.split(r"[^\w-]", each)[0] for each in requires("clipbench") or () if "extra ==" not in each]
-    return next((each for each in needed if f"{each}-".startswith(f"{name}-")), None)
+    needed = [
+        re.split(r"[^\w-]", requirement)[0]
+        for requirement in requires("clipbench") or ()
+        if "extra ==" not in requirement
+    ]
+    return next((package for package in needed if f"{package}-".startswith(f"{name}-")), None)
 
 
 def is_machines(error: BaseException) -> bool:
@@ -276,7 +281,7 @@ def is_machines(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in MACHINE)
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known_names: Iterable[str]) -> str:
     """Return a hint for an unknown name: the nearest known name, or else the known names.
 
     Example:
@@ -287,15 +292,15 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         >>> did_you_mean("xyz", ["b", "a"])
         'known: a, b'
     """
-    names = sorted(known)
+    names = sorted(known_names)
     by_folded = {name.casefold(): name for name in names}
     folded = word.casefold()
     swapped = [name for name in by_folded if sorted(name) == sorted(folded)]  # letters in another order, as in "tyni"
     nearest = swapped or get_close_matches(folded, by_folded, n=1, cutoff=0.6)
     if nearest:
         return f"did you mean '{by_folded[nearest[0]]}'?"
-    more = f", ... ({len(names)} in all)" if len(names) > 30 else ""
-    return f"known: {', '.join(names[:30]) or 'none'}{more}"
+    suffix = f", ... ({len(names)} in all)" if len(names) > 30 else ""
+    return f"known: {', '.join(names[:30]) or 'none'}{suffix}"
 
 
 def with_checked_arguments(function: Callable[P, T]) -> Callable[P, T]:

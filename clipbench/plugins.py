@@ -82,24 +82,24 @@ def load(group: str, name: str) -> Any:
 
 def usable(group: str, load: Callable[[str], T]) -> dict[str, T]:
     """Return what ``load`` gives for each name of a group; a warning names those for which it raises."""
-    found = {}
+    loaded = {}
     for name in names(group):
         try:
-            found[name] = load(name)
+            loaded[name] = load(name)
         except ClipbenchError as error:
             leave_out(str(error))
-    return found
+    return loaded
 
 
-def leave_out(why: str) -> None:
+def leave_out(reason: str) -> None:
     """Warn that something is left out; of a process, the command line shows each warning once."""
-    warnings.warn(why, LeftOutWarning, stacklevel=2)
+    warnings.warn(reason, LeftOutWarning, stacklevel=2)
 
 
 def distribution(group: str, name: str) -> str:
     """Return the name of the distribution that declares a name, case aside; the first in the alphabet of several."""
-    found = [point for point in declared(group) if point.name.casefold() == name.casefold()]
-    return min(map(distribution_of, found), default="no distribution")
+    points = [point for point in declared(group) if point.name.casefold() == name.casefold()]
+    return min(map(distribution_of, points), default="no distribution")
 
 
 def distribution_of(point: EntryPoint) -> str:
@@ -142,10 +142,10 @@ def optional(package: str, *, extra: str, needed_by: str, kind: type[ClipbenchEr
         return import_module(package)
     except ImportError as error:
         is_missing = isinstance(error, ModuleNotFoundError) and error.name == package.partition(".")[0]
-        found = "is not installed" if is_missing else f"cannot be imported ({error})"
+        problem = "is not installed" if is_missing else f"cannot be imported ({error})"
         needed = (line.partition(";")[0] for line in requires(OURS) or () if re.search(rf"extra == .{extra}\b", line))
         raise kind(
-            f"{needed_by} needs the package {package.partition('.')[0]}, which {found}: pip install '{next(needed)}'"
+            f"{needed_by} needs the package {package.partition('.')[0]}, which {problem}: pip install '{next(needed)}'"
         ) from error
 
 
@@ -156,14 +156,14 @@ def _installed(group: str, folders: tuple[tuple[str, int], ...]) -> EntryPoints:
     Where two have one name, and one of them is clipbench's own, the other is left out.
     """
     points = entry_points(group=group)
-    own = {point.name.casefold() for point in points if distribution_of(point) == OURS}
-    taken = [point for point in points if point.name.casefold() in own and distribution_of(point) != OURS]
-    for point in taken:
+    our_names = {point.name.casefold() for point in points if distribution_of(point) == OURS}
+    shadowed = [point for point in points if point.name.casefold() in our_names and distribution_of(point) != OURS]
+    for point in shadowed:
         whose = distribution_of(point)
         leave_out(
             f"'{point.name}' of {whose} in {group} is left out, as clipbench has one: rename it, or uninstall {whose}"
         )
-    return EntryPoints(point for point in points if point not in taken)
+    return EntryPoints(point for point in points if point not in shadowed)
 
 
 def _changed(folder: str) -> int:

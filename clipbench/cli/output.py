@@ -18,8 +18,8 @@ def echo(*lines: str, err: bool = False) -> None:
     """
     width = terminal_width(err=err)
     for line in lines:
-        for each in [line] if width is None else wrapped(printable(line), width):
-            click.echo(log_line(each), err=err)
+        for part in [line] if width is None else wrapped(printable(line), width):
+            click.echo(log_line(part), err=err)
 
 
 def echo_text(text: str) -> None:

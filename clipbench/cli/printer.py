@@ -100,10 +100,10 @@ class Printer(Progress):
             from tqdm import tqdm
 
             self._start = time.monotonic()
-            offered = [each for each in needs if _is_on_offer(each)]
+            offered = [candidate for candidate in needs if _is_on_offer(candidate)]
             self._bar = tqdm(
-                total=sum(each.n_bytes or 0 for each in offered),
-                initial=sum(each.n_bytes_present for each in offered),
+                total=sum(candidate.n_bytes or 0 for candidate in offered),
+                initial=sum(candidate.n_bytes_present for candidate in offered),
                 unit="B",
                 unit_scale=True,
                 disable=True if self.quiet else None,  # None: unless on a terminal
@@ -202,11 +202,11 @@ class Printer(Progress):
         if self.several:
             print_error(f"{name}: {error}")
 
-    def report_failed(self, report: Path, why: str) -> None:
-        print_error(f"cannot write {report}: {why}")
+    def report_failed(self, report: Path, reason: str) -> None:
+        print_error(f"cannot write {report}: {reason}")
 
-    def log_failed(self, tracker: str, why: str) -> None:
-        print_error(f"--log: {tracker} failed ({why}); the run folder is whole")
+    def log_failed(self, tracker: str, reason: str) -> None:
+        print_error(f"--log: {tracker} failed ({reason}); the run folder is whole")
 
     def evaluation(self, record: EvaluationRecord) -> None:
         """Say that an evaluation has ended, with its headline metric, or why there is none.
@@ -232,9 +232,9 @@ class Printer(Progress):
         is_table = self.is_series or len(runs) > 1
         for run in runs if self.is_verbose or not is_table else ():
             echo(*([model_name(run)] if self.several else []), *run_lines(run, is_verbose=self.is_verbose, width=width))
-            has_some = any(each.status == "ok" for each in run.result.evaluations)
-            said = "results" if has_some else "no results: the reasons are"
-            echo(f"{said} in {run.folder}", *([""] if self.several else []))
+            has_some = any(record.status == "ok" for record in run.result.evaluations)
+            label = "results" if has_some else "no results: the reasons are"
+            echo(f"{label} in {run.folder}", *([""] if self.several else []))
         if is_table:
             lines = series_lines(runs, width) if self.is_series else models_lines(runs, width)
             echo(*lines, f"results in {runs[0].folder.parent}")
@@ -300,9 +300,9 @@ def needs_table(needs: Sequence[Need], *, title: str, known_cause: str | None = 
         note = notes.setdefault(remark, len(notes) + 1) if remark else 0
         part = "" if need.shards is None else f", {need.shards[0]} of {need.shards[1]} shards"
         rows.append([Cell(need.entry.name + part, note=note), ", ".join(need.tasks), _size(need), need.entry.licence])
-    known = sum(need.n_bytes or 0 for need in needs)
-    if len(needs) > 1 and known:
-        rows.append(["in all", "", readable_size(known), ""])
+    n_bytes = sum(need.n_bytes or 0 for need in needs)
+    if len(needs) > 1 and n_bytes:
+        rows.append(["in all", "", readable_size(n_bytes), ""])
     headers = [*columns("data set", "for", numbers=["size"]), *columns("licence")]
     table = Table(columns=headers, rows=rows, title=title, notes=list(map(one_line, notes)))
     return as_text(table, width=terminal_width(err=True)).splitlines()

@@ -96,10 +96,12 @@ class Watcher:
         """Measure what is whole and was not tried as it is; return what is being written."""
         growing = []
         checkpoints = training_checkpoints(self.folder)
-        slugs = [slug(each.name) for each in checkpoints]
-        for each in checkpoints:
-            is_distinct = slugs.count(slug(each.name)) == 1
-            self._names[each.path] = each.name if is_distinct else str(each.path.relative_to(self.folder))
+        slugs = [slug(checkpoint.name) for checkpoint in checkpoints]
+        for checkpoint in checkpoints:
+            is_distinct = slugs.count(slug(checkpoint.name)) == 1
+            self._names[checkpoint.path] = (
+                checkpoint.name if is_distinct else str(checkpoint.path.relative_to(self.folder))
+            )
         for checkpoint in sorted(checkpoints, key=lambda checkpoint: not self._has_run(checkpoint)):
             try:
                 signature = checkpoint.signature()
@@ -132,12 +134,12 @@ class Watcher:
             with results_alone(self.printer.as_json):
                 run = self.session.measure(target, check_read=check_read)
         except (ClipbenchError, OSError) as error:
-            why = str(error)
+            reason = str(error)
             if not _is_same(checkpoint, signature):
-                why = "it was changed or taken away while it was read"
+                reason = "it was changed or taken away while it was read"
             elif isinstance(error, OSError) or (isinstance(error, UsageError) and not self._has_run(checkpoint)):
                 raise  # an option is wrong, or the disk full: no checkpoint to come will fix it
-            print_error(f"{name}: {why} (tried again when it changes)")
+            print_error(f"{name}: {reason} (tried again when it changes)")
             return
         self.runs[checkpoint.path] = run
         self.session.try_report(run)
@@ -149,7 +151,7 @@ class Watcher:
             echo_json(asdict(run.result))
         elif not self.printer.quiet:
             echo(series_line(run))
-        order = {each.path: place for place, each in enumerate(training_checkpoints(self.folder))}
+        order = {listed.path: position for position, listed in enumerate(training_checkpoints(self.folder))}
         paths = sorted(self.runs, key=lambda path: order.get(path, -1))  # one that was deleted since was an early one
         self.session.try_report_all([self.runs[path] for path in paths])
 

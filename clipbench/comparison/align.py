@@ -51,8 +51,8 @@ def pair_evaluations(base: Run, candidate: Run) -> list[EvaluationPair]:
     pairs = []
     for before in _finished(base):
         partners = [record for record in _finished(candidate) if record.name == before.name]
-        alike = [record for record in partners if as_json(record.params) == as_json(before.params)]
-        pairs += [EvaluationPair(before, after) for after in (alike or partners)[:1]]
+        same_parameters = [record for record in partners if as_json(record.params) == as_json(before.params)]
+        pairs += [EvaluationPair(before, after) for after in (same_parameters or partners)[:1]]
     if not pairs:
         raise NotComparable(f"{base.label} and {candidate.label} have no finished evaluation in common")
     return pairs
@@ -89,11 +89,13 @@ def check_values(run: Run, metrics: Mapping[str, Metric], table: "pandas.DataFra
         if metric.value is None or not columns:
             continue
         recorded = f"{run.label}: {name} is {metric.value:g}"
-        missing = next((each for each in columns if each not in table), None)
+        missing = next((column for column in columns if column not in table), None)
         try:
-            numbers = {} if missing else {each: table[each].to_numpy(np.float64, na_value=np.nan) for each in columns}
+            numbers = (
+                {} if missing else {column: table[column].to_numpy(np.float64, na_value=np.nan) for column in columns}
+            )
             is_finite = np.isfinite(numbers[columns[0]]) if numbers else np.zeros(0, bool)
-            values = {each: column[is_finite] for each, column in numbers.items()}
+            values = {column: cells[is_finite] for column, cells in numbers.items()}
             if not is_finite.any():
                 where = missing or columns[0]
                 raise NotComparable(
@@ -110,10 +112,10 @@ def check_values(run: Run, metrics: Mapping[str, Metric], table: "pandas.DataFra
             raise NotComparable(f"{recorded}, and {value:g} by its samples: one of them is damaged, make the run again")
 
 
-def with_values(metrics: Mapping[str, Metric], others: Mapping[str, Metric]) -> dict[str, tuple[Metric, Metric]]:
+def with_values(metrics: Mapping[str, Metric], other_metrics: Mapping[str, Metric]) -> dict[str, tuple[Metric, Metric]]:
     """Return the metrics of two records that both have a value of, by their names; lines say what else there is."""
-    both = {name: (metric, others[name]) for name, metric in metrics.items() if name in others}
-    return {name: pair for name, pair in both.items() if all(each.value is not None for each in pair)}
+    both = {name: (metric, other_metrics[name]) for name, metric in metrics.items() if name in other_metrics}
+    return {name: pair for name, pair in both.items() if all(metric.value is not None for metric in pair)}
 
 
 def contradiction(pair: EvaluationPair) -> str:
@@ -148,8 +150,8 @@ def lost_evaluations(base: Run, candidate: Run) -> Iterator[Refusal]:
 
 def lost_metrics(candidate: Run, pair: EvaluationPair) -> Iterator[Refusal]:
     """Yield the metrics and the slices that the base has, and the candidate has not."""
-    for name, why in _valueless(pair.base.metrics, pair.candidate.metrics):
-        yield Refusal(f"{pair.base.name}/{name}", f"it has no value in {candidate.label} ({why})", is_part=True)
+    for name, reason in _valueless(pair.base.metrics, pair.candidate.metrics):
+        yield Refusal(f"{pair.base.name}/{name}", f"it has no value in {candidate.label} ({reason})", is_part=True)
     for grouping in pair.base.slices:
         if grouping not in pair.candidate.slices:
             yield Refusal(f"{pair.base.name}{{{grouping}}}", f"{candidate.label} has no such slices", is_part=True)
@@ -165,24 +167,24 @@ def notes_on(base: Run, candidate: Run, pairs: Sequence[EvaluationPair]) -> Iter
     """
     paired = {id(record) for pair in pairs for record in pair}
     for run, other, side in ((base, candidate, "base"), (candidate, base, "candidate")):
-        names = {each.name for each in _finished(other)}
-        for each in run.result.evaluations:
-            if each.status != "ok":
-                yield f"{each.name} is {each.status} in the {side}: {each.reason}"
-            elif each.name not in names:
+        names = {record.name for record in _finished(other)}
+        for record in run.result.evaluations:
+            if record.status != "ok":
+                yield f"{record.name} is {record.status} in the {side}: {record.reason}"
+            elif record.name not in names:
                 if run is candidate:
-                    yield f"{each.name} is not compared: only the candidate has it finished"
-            elif id(each) not in paired:
+                    yield f"{record.name} is not compared: only the candidate has it finished"
+            elif id(record) not in paired:
                 yield (
-                    f"{each.name} with the parameters {as_json(each.params)} is not compared: it is another of the"
+                    f"{record.name} with the parameters {as_json(record.params)} is not compared: it is another of the"
                     f" {side}"
                 )
     for pair in pairs:
         same = match(*pair)
         if same.is_same:
             yield from (f"{pair.base.name}: {note}" for note in same.notes)
-            for name, why in _valueless(pair.candidate.metrics, pair.base.metrics):
-                yield f"{pair.base.name}/{name} is not compared: it has no value in the base ({why})"
+            for name, reason in _valueless(pair.candidate.metrics, pair.base.metrics):
+                yield f"{pair.base.name}/{name} is not compared: it has no value in the base ({reason})"
     yield from _other_conditions(base, candidate)
 
 
@@ -200,10 +202,10 @@ def _by_id(run: Run, evaluation: EvaluationRecord, grouping: str | None) -> "pan
     return table.assign(**{name: table[name].map(str) for name in texts}).set_index("sample_id").sort_index()
 
 
-def _valueless(metrics: Mapping[str, Metric], others: Mapping[str, Metric]) -> Iterator[tuple[str, str | None]]:
+def _valueless(metrics: Mapping[str, Metric], other_metrics: Mapping[str, Metric]) -> Iterator[tuple[str, str | None]]:
     """Yield the names of metrics with a value that the others have none of, and why."""
     for name, metric in metrics.items():
-        other = others.get(name)
+        other = other_metrics.get(name)
         if metric.value is not None and (other is None or other.value is None):
             yield name, "it is not there" if other is None else other.reason
 

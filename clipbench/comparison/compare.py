@@ -78,10 +78,10 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
     similarity, not_computed = representational_similarity(base, candidate, pairs)
     notes += not_computed
     notes += cost_differences(base.result, candidate.result)
-    refused.sort(key=lambda each: each.is_part)
+    refused.sort(key=lambda refusal: refusal.is_part)
     if not differences:
         raise _nothing_compared(refused, pairs)
-    if options.smallest.amount and not any(options.smallest_of(each.base.unit) for each in differences):
+    if options.smallest.amount and not any(options.smallest_of(difference.base.unit) for difference in differences):
         notes.append(f"the smallest difference that matters, {options.smallest.text}, fits the unit of no metric")
     names = [base.label, candidate.label]
     if base.folder != candidate.folder:
@@ -112,9 +112,9 @@ def differences(base: Side, candidate: Side) -> list[Difference]:
             other parameters.
     """
     comparison = compare(base, candidate)
-    for each in comparison.refused:
-        if not each.is_part:
-            raise NotComparable(str(each))
+    for refusal in comparison.refused:
+        if not refusal.is_part:
+            raise NotComparable(str(refusal))
     return comparison.differences
 
 
@@ -163,8 +163,8 @@ def _untested_differences(pair: align.EvaluationPair, reason: str) -> Iterator[D
 
 def _nothing_compared(refused: Sequence[Refusal], pairs: Sequence[align.EvaluationPair]) -> NotComparable:
     if refused:
-        more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
-        return NotComparable(f"{refused[0]}{more}")
+        suffix = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
+        return NotComparable(f"{refused[0]}{suffix}")
     names = ", ".join(dict.fromkeys(pair.base.name for pair in pairs))
     return NotComparable(f"the runs have {names} in common, but no metric that both have a value of")
 
@@ -173,8 +173,8 @@ def _differences_of(pair: align.EvaluationPair, tables: align.Tables, seed: int,
     # Named before data are seen: where it has no value, no other metric takes its place.
     headline = first_headline(pair.base.metrics, lambda _: True) if pair.base.metrics else ""
     for name, both in align.with_values(pair.base.metrics, pair.candidate.metrics).items():
-        found = difference(both, evaluation=pair.base.name, name=name, tables=tables, seed=seed, alpha=alpha)
-        yield replace(found, subset=pair.subset_title(name), is_headline=name == headline)
+        tested = difference(both, evaluation=pair.base.name, name=name, tables=tables, seed=seed, alpha=alpha)
+        yield replace(tested, subset=pair.subset_title(name), is_headline=name == headline)
 
 
 def _slice_differences(
@@ -186,17 +186,21 @@ def _slice_differences(
     """
     tables = align.align_samples(base, candidate, pair, grouping)
     for group, metrics in pair.base.slices[grouping].groups.items():
-        others = pair.candidate.slices[grouping].groups.get(group, {})
-        own = align.Tables(*(_rows_of(table, grouping, group) for table in tables))
-        if (metrics and not others) or not own.base.index.equals(own.candidate.index):
+        candidate_metrics = pair.candidate.slices[grouping].groups.get(group, {})
+        group_tables = align.Tables(*(_rows_of(table, grouping, group) for table in tables))
+        if (metrics and not candidate_metrics) or not group_tables.base.index.equals(group_tables.candidate.index):
             raise NotComparable(f"the runs have different samples in '{group}'")
-        for run, found, table in zip((base, candidate), (metrics, others), own, strict=True):
-            align.check_values(run, {name: each for name, each in found.items() if each.column is not None}, table)
+        for run, side_metrics, table in zip((base, candidate), (metrics, candidate_metrics), group_tables, strict=True):
+            align.check_values(
+                run, {name: metric for name, metric in side_metrics.items() if metric.column is not None}, table
+            )
         evaluation = f"{pair.base.name}{{{grouping}={group}}}"
         means = {name: metric for name, metric in metrics.items() if metric.column is not None}
-        for name, both in align.with_values(means, others).items():
-            apart = difference(both, evaluation=evaluation, name=name, tables=own, seed=base.result.seed, alpha=alpha)
-            yield replace(apart, grouping=grouping, group=group, subset=pair.subset_title(name))
+        for name, both in align.with_values(means, candidate_metrics).items():
+            tested = difference(
+                both, evaluation=evaluation, name=name, tables=group_tables, seed=base.result.seed, alpha=alpha
+            )
+            yield replace(tested, grouping=grouping, group=group, subset=pair.subset_title(name))
 
 
 def _rows_of(table: "pandas.DataFrame", grouping: str, group: str) -> "pandas.DataFrame":
@@ -210,47 +214,59 @@ def _with_verdicts(differences: Sequence[Difference], options: CompareOptions) -
     """Return the differences with p-values that are corrected within each family, and verdicts."""
     judged = list(differences)
     for family in (True, False):
-        places = [place for place, each in enumerate(judged) if each.is_headline is family]
-        p_values = [judged[place].p_value for place in places]
-        for place, adjusted, is_claimed in zip(places, holm(p_values), claimed(p_values, options.alpha), strict=True):
-            verdict = _verdict(judged[place], options, is_claimed=is_claimed)
-            judged[place] = replace(judged[place], p_adjusted=adjusted, verdict=verdict)
+        rows = [row for row, difference in enumerate(judged) if difference.is_headline is family]
+        p_values = [judged[row].p_value for row in rows]
+        for row, adjusted, is_claimed in zip(rows, holm(p_values), claimed(p_values, options.alpha), strict=True):
+            verdict = _verdict(judged[row], options, is_claimed=is_claimed)
+            judged[row] = replace(judged[row], p_adjusted=adjusted, verdict=verdict)
     return judged
 
 
-def _verdict(each: Difference, options: CompareOptions, *, is_claimed: bool) -> Verdict:
-    smallest = options.smallest_of(each.base.unit)
+def _verdict(difference: Difference, options: CompareOptions, *, is_claimed: bool) -> Verdict:
+    smallest = options.smallest_of(difference.base.unit)
     # An interval without width says that these samples do not differ, not how much others might: no evidence.
-    if each.low is not None and each.high is not None and -smallest <= each.low < each.high <= smallest:
+    if (
+        difference.low is not None
+        and difference.high is not None
+        and -smallest <= difference.low < difference.high <= smallest
+    ):
         return "too small to matter"
-    if each.p_value is None:
+    if difference.p_value is None:
         return "not tested"
     if not is_claimed:
         return "no evidence"
-    if each.base.higher_is_better is None:
+    if difference.base.higher_is_better is None:
         return "different"
-    return "better" if (each.value > 0) == each.base.higher_is_better else "worse"
+    return "better" if (difference.value > 0) == difference.base.higher_is_better else "worse"
 
 
 def _compare_values(base: Run | Values, candidate: Run | Values) -> Comparison:
     """Return differences of values alone, in the order of the base, where a side is the results of another tool."""
-    one, other = (
+    base_metrics, candidate_metrics = (
         {name: metric for name, metric in side.named_metrics.items() if metric.value is not None and not name.slice}
         for side in (base, candidate)
     )
     labels = [base.label, candidate.label]
-    common = [name for name in one if name in other]
+    common = [name for name in base_metrics if name in candidate_metrics]
     if not common:
-        first, second = (f"{label} ({_some(side)})" for label, side in zip(labels, (one, other), strict=True))
+        first, second = (
+            f"{label} ({_first_names(side)})"
+            for label, side in zip(labels, (base_metrics, candidate_metrics), strict=True)
+        )
         raise NotComparable(f"{first} and {second} have no value in common")
     notes = [VALUES_ONLY]
     notes += [note for side in (base, candidate) if isinstance(side, Values) for note in side.notes]
-    for label, here, there in zip(labels, (one, other), (other, one), strict=True):
-        if rest := [name for name in here if name not in there]:
+    for label, metrics, other_metrics in zip(
+        labels, (base_metrics, candidate_metrics), (candidate_metrics, base_metrics), strict=True
+    ):
+        if rest := [name for name in metrics if name not in other_metrics]:
             notes.append(f"only {label} has {', '.join(rest)}")
     # A bare value has the parts of the name, the unit and the direction of the run's own metric, where one side is a
     # run.
-    ours = {name: (name, metric) for name, metric in (other if isinstance(base, Values) else one).items()}
+    ours = {
+        name: (name, metric)
+        for name, metric in (candidate_metrics if isinstance(base, Values) else base_metrics).items()
+    }
     subsets = {
         f"{record.name}/{subset}": title
         for side in (base, candidate)
@@ -268,7 +284,7 @@ def _compare_values(base: Run | Values, candidate: Run | Values) -> Comparison:
             candidate=labels[1],
             differences=[
                 replace(
-                    _bare_difference(*ours[name], one[name], other[name]),
+                    _bare_difference(*ours[name], base_metrics[name], candidate_metrics[name]),
                     subset=subsets.get(name.rpartition("/")[0], ""),
                     is_headline=name in headlines,
                 )
@@ -297,5 +313,5 @@ def _bare_difference(name: MetricName, like: Metric, base: Metric, candidate: Me
     )
 
 
-def _some(names: Collection[str]) -> str:
+def _first_names(names: Collection[str]) -> str:
     return ", ".join(list(names)[:3]) + (f", ... {len(names)} in all" if len(names) > 3 else "") or "no value"

@@ -179,11 +179,11 @@ def _loss_outcome(
 
 def _regression(name: MetricName, gate: Gate, today: date) -> tuple[Status, str]:
     """Return the status of a metric that regressed, which may be known, and the reason."""
-    known = [acknowledged for acknowledged in gate.acknowledged if matches(acknowledged.pattern, name)]
-    if valid := [acknowledged for acknowledged in known if today <= acknowledged.expires]:
+    matching = [acknowledged for acknowledged in gate.acknowledged if matches(acknowledged.pattern, name)]
+    if valid := [acknowledged for acknowledged in matching if today <= acknowledged.expires]:
         return "acknowledged", f"known until {valid[-1].expires}: {valid[-1].reason}"
-    if known:
-        return "regression", f"its acknowledgement expired on {known[-1].expires}: {known[-1].reason}"
+    if matching:
+        return "regression", f"its acknowledgement expired on {matching[-1].expires}: {matching[-1].reason}"
     return "regression", ""
 
 

@@ -120,9 +120,9 @@ def _outcome_texts(outcomes: Sequence[Outcome], word: Word) -> Iterable[str]:
         how = f"the limit of {limits}" if len(limits) < 20 else "their limits"
         yield f"{len(failed)} beyond {how}"
     elif word in ("worse", "mixed"):
-        kept = [outcome for outcome in outcomes if outcome.shift == "loss" and outcome.status == "pass"]
-        limits = " and ".join(dict.fromkeys(outcome.limit for outcome in kept))
-        if kept:
+        tolerated = [outcome for outcome in outcomes if outcome.shift == "loss" and outcome.status == "pass"]
+        limits = " and ".join(dict.fromkeys(outcome.limit for outcome in tolerated))
+        if tolerated:
             yield f"within the limit of {limits}" if len(limits) < 20 else "within their limits"
     for status, noun in (
         ("unmet", "requirement not met"),
@@ -132,5 +132,5 @@ def _outcome_texts(outcomes: Sequence[Outcome], word: Word) -> Iterable[str]:
     ):
         metrics = [outcome.metric for outcome in outcomes if outcome.status == status]
         if metrics:
-            more = f" and {len(metrics) - 1} more" if len(metrics) > 1 else ""
-            yield f"{noun}: {metrics[0]}{more}"
+            suffix = f" and {len(metrics) - 1} more" if len(metrics) > 1 else ""
+            yield f"{noun}: {metrics[0]}{suffix}"

@@ -255,16 +255,16 @@ class Comparison:
 
     def _table(self) -> Table:
         """Return the headline metrics and all that got worse; ``frame`` has every metric."""
-        shown = [metric for metric in self.differences if metric.is_headline or metric.verdict == "worse"]
+        metrics = [metric for metric in self.differences if metric.is_headline or metric.verdict == "worse"]
         rows: dict[str, list[Row]] = {}
-        for metric in shown:
+        for metric in metrics:
             rows.setdefault(metric.evaluation, []).append(_table_row(metric))
-        n_more = len(self.differences) - len(shown)
+        n_more = len(self.differences) - len(metrics)
         return Table(
             title=f"{self.candidate} against {self.base}",
             facts=f"({counted(n_more, 'more metric')} in frame())" if n_more else "",
             columns=columns("metric", numbers=TABLE_NUMBERS) + columns("verdict"),
-            rows=[row for evaluation, those in rows.items() for row in (evaluation, *those)],
+            rows=[row for evaluation, metric_rows in rows.items() for row in (evaluation, *metric_rows)],
         )
 
     def frame(self) -> "pandas.DataFrame":
@@ -272,11 +272,11 @@ class Comparison:
 
         Values, differences and bounds are in the metric's unit (``fraction`` is in [0, 1]); what is undefined is NaN.
         """
-        return typed_frame([_row(self, each) for each in self.differences], FRAME)
+        return typed_frame([_row(self, metric) for metric in self.differences], FRAME)
 
     def slices_frame(self) -> "pandas.DataFrame":
         """Return the same for the slices of the data; the column ``data`` ends with the slice, ``{language=de}``."""
-        return typed_frame([_row(self, each) for each in self.slices], FRAME)
+        return typed_frame([_row(self, metric) for metric in self.slices], FRAME)
 
     def similarity_frame(self) -> "pandas.DataFrame":
         """Return a table with a row for each modality and measure of the representational similarity: ``base``,
@@ -286,13 +286,13 @@ class Comparison:
             {
                 "base": self.base,
                 "candidate": self.candidate,
-                "data": each.evaluation.partition("@")[2],
-                "modality": each.modality,
+                "data": similarity.evaluation.partition("@")[2],
+                "modality": similarity.modality,
                 "metric": name,
                 **{key: getattr(metric, key) for key in ("value", "low", "high", "chance", "n")},
             }
-            for each in self.representational_similarity
-            for name, metric in each.measures.items()
+            for similarity in self.representational_similarity
+            for name, metric in similarity.measures.items()
         ]
         return typed_frame(rows, SIMILARITY_FRAME)
 
@@ -328,18 +328,18 @@ def _table_row(metric: Difference) -> Row:
     ]
 
 
-def _row(comparison: Comparison, each: Difference) -> dict[str, object]:
-    task, _, data = each.evaluation.partition("@")
+def _row(comparison: Comparison, metric: Difference) -> dict[str, object]:
+    task, _, data = metric.evaluation.partition("@")
     return {
-        **vars(each),
+        **vars(metric),
         "base": comparison.base,
         "candidate": comparison.candidate,
         "task": task,
         "data": data,
-        "metric": each.name,
-        "unit": each.base.unit,
-        "base_value": each.base.value,
-        "candidate_value": each.candidate.value,
-        "difference": each.value,
-        "title": each.title,
+        "metric": metric.name,
+        "unit": metric.base.unit,
+        "base_value": metric.base.value,
+        "candidate_value": metric.candidate.value,
+        "difference": metric.value,
+        "title": metric.title,
     }

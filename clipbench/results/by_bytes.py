@@ -40,8 +40,8 @@ def table_by_bytes(record: EvaluationRecord, metric: str) -> Table:
         >>> table_by_bytes(record, "acc1").rows
         [['float32', '64', '50.0', '–'], ['16 int8', '16', '50.0', '−25.0']]
     """
-    metrics, whole = record.metrics, record.formats[""]
-    rows = [[whole.label, count(whole.n_bytes), shown(metrics[metric]), NONE]]
+    metrics, full_vector = record.metrics, record.formats[""]
+    rows = [[full_vector.label, count(full_vector.n_bytes), shown(metrics[metric]), NONE]]
     for name in formats_by_bytes(record, metric):
         stored, values = record.formats[name], (metrics[f"{name}/{metric}"], metrics.get(f"{name}/{metric}_change"))
         rows.append([stored.label, count(stored.n_bytes), *map(shown, values)])

@@ -200,8 +200,8 @@ def listed(words: Sequence[str], conjunction: str = "and") -> str:
         >>> listed(["gap", "cone", "recall"]), listed(["image", "text"], "or"), listed(["gap"])
         ('gap, cone and recall', 'image or text', 'gap')
     """
-    *others, last = words
-    return f"{', '.join(others)} {conjunction} {last}" if others else last
+    *head, last = words
+    return f"{', '.join(head)} {conjunction} {last}" if head else last
 
 
 def shown(metric: Metric | None) -> str:

@@ -439,15 +439,15 @@ def finite(metric: Metric) -> Metric:
     """Return a metric that can be written and read: what is NaN, infinite or too large is undefined, with the
     reason.
     """
-    why = "too large a number, or made from one"
+    explanation = "too large a number, or made from one"
     chance = metric.chance if _is_sound(metric.chance) else None
     if not _is_sound(metric.value):
-        reason = f"the value is {metric.value}: {why}"
+        reason = f"the value is {metric.value}: {explanation}"
         return replace(metric, value=None, low=None, high=None, chance=chance, method=None, reason=reason)
     wrong = next((bound for bound in (metric.low, metric.high) if not _is_sound(bound)), None)
     if wrong is None:
         return replace(metric, chance=chance)
-    reason = f"no interval: a bound is {wrong}: {why}"
+    reason = f"no interval: a bound is {wrong}: {explanation}"
     return replace(metric, low=None, high=None, chance=chance, method=None, reason=reason)
 
 

@@ -21,8 +21,8 @@ def open_clip_results() -> Results:
 
     OpenAI's weights are listed under the architecture with their activation, ``-quickgelu``, as they were measured.
     """
-    found = _read("open_clip.csv")
-    return {re.sub("(?<!-quickgelu)/openai$", "-quickgelu/openai", model): found[model] for model in found}
+    scores = _read("open_clip.csv")
+    return {re.sub("(?<!-quickgelu)/openai$", "-quickgelu/openai", model): scores[model] for model in scores}
 
 
 @cache

@@ -121,8 +121,8 @@ class Run:
         task_name = task.strip().lower().replace("_", "-")
         records = [record for record in evaluations if record.task == task_name and data in ("", record.dataset.id)]
         if not records:
-            known = dict.fromkeys(record.name if data else record.task for record in evaluations)
-            raise UsageError(f"the run has no evaluation '{name}': {did_you_mean(name, known)}")
+            names = dict.fromkeys(record.name if data else record.task for record in evaluations)
+            raise UsageError(f"the run has no evaluation '{name}': {did_you_mean(name, names)}")
         if len({record.dataset.id for record in records}) > 1:
             raise UsageError(f"the run has '{name}' on several data sets: name one, as '{records[0].name}'")
         done = next((record for record in records if record.status == "ok"), None)
@@ -335,12 +335,12 @@ def write_result(result: Result, folder: Path) -> None:
     write_atomic({folder / "result.json": content}, is_durable=True)
 
 
-def check_record(record: Result | EvaluationRecord, what: str) -> None:
+def check_record(record: Result | EvaluationRecord, label: str) -> None:
     """Raise ClipbenchError unless a record can be written and read again, as what a task or a model of others says may
     not.
 
     Args:
-        what: the record, for the message.
+        label: the record, for the message.
     """
     try:
         # An evaluation lies so deep in a result.
@@ -348,9 +348,9 @@ def check_record(record: Result | EvaluationRecord, what: str) -> None:
         fitted(type(record), data)
     except (TypeError, ValueError, RecursionError) as error:
         expected = "expected texts and numbers of Python, neither infinite nor NaN, in lists and objects of few levels"
-        raise ClipbenchError(f"{what} cannot be recorded: {error}; {expected}") from error
+        raise ClipbenchError(f"{label} cannot be recorded: {error}; {expected}") from error
     except SchemaError as error:
-        raise ClipbenchError(f"{what} cannot be recorded: {error}") from error
+        raise ClipbenchError(f"{label} cannot be recorded: {error}") from error
 
 
 def read_run(path: str | os.PathLike[str]) -> Run:
@@ -363,7 +363,7 @@ def read_run(path: str | os.PathLike[str]) -> Run:
         >>> import tempfile
         >>> from clipbench import run, vectors
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     made = run(vectors(images=np.eye(3), texts=np.eye(3)), "retrieval").save(f"{folder}/mine")
+        ...     saved = run(vectors(images=np.eye(3), texts=np.eye(3)), "retrieval").save(f"{folder}/mine")
         ...     read_run(f"{folder}/mine")
         <run of vectors: retrieval@embeddings>
     """
@@ -383,17 +383,21 @@ def read_headlines(path: Path) -> Run:
     """
     file, data = _read(path)
     if isinstance(data, dict) and isinstance(data.get("evaluations"), list):
-        data["evaluations"] = [_light(each) if isinstance(each, dict) else each for each in data["evaluations"]]
+        data["evaluations"] = [
+            _headlines_only(record) if isinstance(record, dict) else record for record in data["evaluations"]
+        ]
     return Run(file.parent, _result(data, file))
 
 
-def _light(record: dict[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in record.items() if key not in ("controls", "curves", "slices")}
+def _headlines_only(record: dict[str, Any]) -> dict[str, Any]:
+    light_record = {key: value for key, value in record.items() if key not in ("controls", "curves", "slices")}
     metrics = record.get("metrics")
     if isinstance(metrics, dict):
-        marked = {name: each for name, each in metrics.items() if isinstance(each, dict) and each.get("is_headline")}
-        kept["metrics"] = marked or dict(list(metrics.items())[:1])
-    return kept
+        marked = {
+            name: metric for name, metric in metrics.items() if isinstance(metric, dict) and metric.get("is_headline")
+        }
+        light_record["metrics"] = marked or dict(list(metrics.items())[:1])
+    return light_record
 
 
 def _read(path: Path) -> tuple[Path, object]:
@@ -424,7 +428,7 @@ def find_runs(paths: Sequence[Path], note: Callable[[str], None] = lambda _: Non
     def by_numbers(path: Path) -> list[tuple[int, str]]:  # step-2 comes before step-10
         return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(path))]
 
-    found: list[Path] = []
+    folders: list[Path] = []
     for path in paths:
         is_run = reading.is_file(path / "result.json")
         inside = [] if is_run else sorted(reading.matching(path, "*/result.json"), key=by_numbers)
@@ -433,12 +437,12 @@ def find_runs(paths: Sequence[Path], note: Callable[[str], None] = lambda _: Non
             inside.remove(file)
         is_other = not is_run if reading.is_folder(path) else path.suffix != ".json"
         if inside:
-            found += [file.parent for file in inside]
+            folders += [file.parent for file in inside]
         elif is_other and reading.is_there(path) and len(paths) > 1:
             note(f"{path} is left out: it holds no run")
         else:
-            found.append(path)
-    return found or list(paths)
+            folders.append(path)
+    return folders or list(paths)
 
 
 def read_one_run(path: Path) -> Run:
@@ -471,7 +475,7 @@ def numbered(names: Sequence[str]) -> list[str]:
         >>> numbered(["a", "b", "a"])
         ['a #1', 'b', 'a #3']
     """
-    return [f"{name} #{place}" if names.count(name) > 1 else name for place, name in enumerate(names, 1)]
+    return [f"{name} #{number}" if names.count(name) > 1 else name for number, name in enumerate(names, 1)]
 
 
 def distinct_names(names: Sequence[str]) -> list[str]:
@@ -483,9 +487,11 @@ def distinct_names(names: Sequence[str]) -> list[str]:
     """
     single = {name for name in names if names.count(name) == 1}
     distinct: list[str] = []
-    for place, name in enumerate(names, 1):
-        candidates = [name] if name in single else (f"{name}-{number}" for number in count(place))
-        distinct.append(next(each for each in candidates if each == name or each not in {*single, *distinct}))
+    for position, name in enumerate(names, 1):
+        candidates = [name] if name in single else (f"{name}-{number}" for number in count(position))
+        distinct.append(
+            next(candidate for candidate in candidates if candidate == name or candidate not in {*single, *distinct})
+        )
     return distinct
 
 
@@ -501,28 +507,28 @@ def _result(data: object, file: Path) -> Result:
             f"{file} has schema version {reading.shown(version)}: it is no clipbench result; expected a folder that"
             " `clipbench run` finished"
         )
-    (major, minor), (own_major, own_minor) = (map(int, each.split(".")) for each in (version, SCHEMA_VERSION))
+    (major, minor), (own_major, own_minor) = (map(int, text.split(".")) for text in (version, SCHEMA_VERSION))
     if major > own_major:
         raise ClipbenchError(
             f"{file} has schema version {version}, expected at most {SCHEMA_VERSION}: update clipbench to read it"
         )
     try:
-        found = fitted(Result, data)
-        fitted(ModelRecord, found.model, "model.")
+        result = fitted(Result, data)
+        fitted(ModelRecord, result.model, "model.")
         unknown = list(islice(unknown_fields(Result, data), 4))
         if unknown and (major, minor) <= (own_major, own_minor):
             raise SchemaError(f"schema {version} has no field {unknown[0]}")
         if unknown:
             names = ", ".join([*unknown[:3], *(["..."] if unknown[3:] else [])])
             leave_out(f"{file} is of schema {version}, and this clipbench reads {SCHEMA_VERSION}: left out {names}")
-        for number, evaluation in enumerate(found.evaluations):
+        for number, evaluation in enumerate(result.evaluations):
             for name, curve in evaluation.curves.items():
-                sides = [len(each) for each in (curve.x, curve.y, curve.low, curve.high) if each is not None]
-                if len(set(sides)) > 1:
+                sizes = [len(side) for side in (curve.x, curve.y, curve.low, curve.high) if side is not None]
+                if len(set(sizes)) > 1:
                     raise SchemaError(
-                        f"evaluations[{number}].curves.{name} has {' and '.join(map(str, sides))} numbers, expected as"
+                        f"evaluations[{number}].curves.{name} has {' and '.join(map(str, sizes))} numbers, expected as"
                         " many of each"
                     )
-        return found
+        return result
     except SchemaError as error:
         raise ClipbenchError(f"{file} is not a clipbench result ({error}): make the run again") from error

@@ -39,10 +39,10 @@ def subset_legend(names: Iterable[str], subsets: Mapping[str, str]) -> str:
         >>> subset_legend(["audio-text/gap"], {"audio-text": "Audio and text"})
         ''
     """
-    own = dict.fromkeys(name.rpartition("/")[0] for name in names)
+    subset_names = dict.fromkeys(name.rpartition("/")[0] for name in names)
     return "; ".join(
         f"{subset}: {subsets[subset]}"
-        for subset in own
+        for subset in subset_names
         if _letters(subsets.get(subset, "")) not in ("", _letters(subset))
     )
 
@@ -76,7 +76,7 @@ def first_headline(metrics: Mapping[str, Any], has_value: Callable[[str], bool] 
         >>> first_headline({"ece": Metric(value=0.1), "acc1": Metric(value=0.5, is_headline=True)})
         'acc1'
     """
-    marked = [name for name, each in metrics.items() if getattr(each, "is_headline", False)] or list(metrics)
+    marked = [name for name, metric in metrics.items() if getattr(metric, "is_headline", False)] or list(metrics)
     has_value = has_value or (lambda name: metrics[name].value is not None)
     return next(filter(has_value, marked), marked[0])
 

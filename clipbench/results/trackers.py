@@ -207,8 +207,8 @@ class _Wandb:
         self._run.log({**values, **({} if step is None else {self._step: step})})
 
     def images(self, files: Mapping[str, Path], step: Step) -> None:
-        found = {f"figures/{name}": self._wandb.Image(str(file)) for name, file in files.items()}
-        self._run.log({**found, **({} if step is None else {self._step: step})})
+        images = {f"figures/{name}": self._wandb.Image(str(file)) for name, file in files.items()}
+        self._run.log({**images, **({} if step is None else {self._step: step})})
 
     def files(self, files: Sequence[Path], step: Step) -> None:
         if not files:
@@ -282,8 +282,8 @@ class _Trackio:
         self._run.log(dict(values), step=int(step or 0))
 
     def images(self, files: Mapping[str, Path], step: Step) -> None:
-        found = {f"figures/{name}": self._trackio.Image(file) for name, file in files.items()}
-        self._run.log(found, step=int(step or 0))
+        images = {f"figures/{name}": self._trackio.Image(file) for name, file in files.items()}
+        self._run.log(images, step=int(step or 0))
 
     def files(self, files: Sequence[Path], step: Step) -> None:
         for file in files:

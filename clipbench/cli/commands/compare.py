@@ -183,12 +183,12 @@ def _write(comparisons: "list[GatedComparison]", sides: "list[Run | Values]", ar
 
 def _summarise(text: str) -> None:
     """Append a text to the page of a GitHub workflow's run."""
-    place = os.environ.get("GITHUB_STEP_SUMMARY")
-    if not place:
+    summary_path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not summary_path:
         print_error("GITHUB_STEP_SUMMARY is not set: no summary was written")
         return
     try:
-        with Path(place).open("a", encoding="utf-8") as file:
+        with Path(summary_path).open("a", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise UsageError(f"cannot write GITHUB_STEP_SUMMARY {place}: {error.strerror or error}") from error
+        raise UsageError(f"cannot write GITHUB_STEP_SUMMARY {summary_path}: {error.strerror or error}") from error

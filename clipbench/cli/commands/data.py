@@ -95,15 +95,15 @@ def get(names: Sequence[str], data_root: Path | None, source: str | None, revisi
     logging.set_verbosity_error()  # it warns of each retry
     if quiet:
         disable_progress_bars()
-    wanted = _with_images(entries)
+    downloads = _with_images(entries)
     choices = {entries[0].name: (source, revision)}
     status = DONE
     with _immediate_interrupt():
-        for entry in wanted:
+        for entry in downloads:
             try:
                 _get(entry, data_root or Path(), *choices.get(entry.name, (None, None)))
             except ClipbenchError as error:
-                if len(wanted) == 1:
+                if len(downloads) == 1:
                     raise
                 print_error(str(error))
                 status = INCOMPLETE
@@ -114,13 +114,13 @@ def _with_images(entries: "Sequence[CatalogueEntry]") -> "list[CatalogueEntry]":
     """Return the entries, and after each that is about the images of another, that other; each once."""
     from clipbench.data.catalogue.entries import catalogue
 
-    wanted: dict[str, CatalogueEntry] = {}
+    by_name: dict[str, CatalogueEntry] = {}
     for entry in entries:
-        wanted[entry.name] = entry
+        by_name[entry.name] = entry
         if entry.images is not None:
             print_line(f"{entry.name} is about the images of {entry.images}: these are needed too")
-            wanted[entry.images] = catalogue()[entry.images]
-    return list(wanted.values())
+            by_name[entry.images] = catalogue()[entry.images]
+    return list(by_name.values())
 
 
 def source_line(source: "Source") -> str:
@@ -143,9 +143,9 @@ def _get(entry: "CatalogueEntry", root: Path, source: str | None, revision: str 
     from clipbench.data.catalogue.download import Download, choose_source, fetch
     from clipbench.data.catalogue.entries import origin_in, place_of
 
-    place = place_of(entry, root)
-    if place is not None:
-        echo(f"{entry.name} is present: {place} (to download it again, move that away)")
+    existing = place_of(entry, root)
+    if existing is not None:
+        echo(f"{entry.name} is present: {existing} (to download it again, move that away)")
         return
     chosen = choose_source(entry, source)
     folder = fetch(Download(entry=entry, source=chosen, root=root, revision=revision, report=print_line))
@@ -208,9 +208,9 @@ def _facts(entry: "CatalogueEntry", root: Path | None) -> list[tuple[str, str]]:
         ("items", entry.n_items),
         ("classes", entry.n_classes),
     ]
-    there = place_of(entry, root) or f"not in {root or 'the current folder'} (looked for {', '.join(entry.places)})"
+    location = place_of(entry, root) or f"not in {root or 'the current folder'} (looked for {', '.join(entry.places)})"
     facts = [
-        ("present", str(there)),
+        ("present", str(location)),
         ("for", entry.purpose),
         ("tasks", ", ".join(entry.tasks)),
         ("size", ", ".join(f"{n:,} {unit}" for unit, n in counts if n is not None)),

@@ -95,7 +95,7 @@ def doctor(arguments: DoctorArguments) -> int:
     if as_json:
         parts = {"model": diagnosis.model.ref, "is_healthy": diagnosis.is_healthy}
         explained = None if explanation is None else asdict(explanation)
-        echo_json({**parts, "findings": [asdict(found) for found in diagnosis.findings], "explanation": explained})
+        echo_json({**parts, "findings": [asdict(finding) for finding in diagnosis.findings], "explanation": explained})
     else:
         if explanation is not None:
             echo("", *explanation_lines(explanation, width))
@@ -105,8 +105,8 @@ def doctor(arguments: DoctorArguments) -> int:
 
 def finding_lines(finding: "CheckFinding", width: int | None) -> list[str]:
     """Return the lines of a finding: what was seen, and for a warning or a fault why it matters and the fix."""
-    seen = f"not examined: {finding.seen}" if finding.status == "not examined" else finding.seen
-    lines = _wrapped(MARKS[finding.status], finding.check, seen, width)
+    observation = f"not examined: {finding.seen}" if finding.status == "not examined" else finding.seen
+    lines = _wrapped(MARKS[finding.status], finding.check, observation, width)
     if finding.status in ("warning", "fault"):
         lines += _wrapped("", "  why", finding.why, width) + _wrapped("", "  fix", finding.fix, width)
     return lines
@@ -120,15 +120,15 @@ def explanation_lines(explanation: "Explanation", width: int | None = None) -> l
     unit = explanation.metric.unit
     rows = [
         [
-            ("> " if each.is_towards else "  ") + each.switch,
-            each.setting,
-            quantity(each.value, unit),
-            change(each.change, unit),
-            change_interval(each.low, each.high, unit),
-            p_value(each.p_value),
-            change(explanation.expected - each.value, unit),
+            ("> " if effect.is_towards else "  ") + effect.switch,
+            effect.setting,
+            quantity(effect.value, unit),
+            change(effect.change, unit),
+            change_interval(effect.low, effect.high, unit),
+            p_value(effect.p_value),
+            change(explanation.expected - effect.value, unit),
         ]
-        for each in explanation.effects
+        for effect in explanation.effects
     ]
     headers = [*columns("switch", "setting", numbers=["score", "change"]), *columns("interval", "p", numbers=["left"])]
     table = Table(columns=headers, rows=rows)

@@ -233,10 +233,10 @@ def _lead(arguments: RunArguments) -> int:
             session.try_report_all(runs)
             session.end_log()
     except KeyboardInterrupt:
-        what = "what was encoded is stored"
+        progress = "what was encoded is stored"
         if targets.are_several:
-            what = f"{session.n_done} of {len(targets.each)} models are finished, in {targets.out}"
-        print_error(f"interrupted: {what}; the same command with --out {targets.out} goes on from there")
+            progress = f"{session.n_done} of {len(targets.each)} models are finished, in {targets.out}"
+        print_error(f"interrupted: {progress}; the same command with --out {targets.out} goes on from there")
         return INTERRUPTED
     except ClipbenchError:
         printer.still_missing(session.needs)

@@ -54,8 +54,8 @@ def _lines(gated: GatedComparison) -> Iterator[str]:
     if ungated := tables.ungated_line(gated):
         yield from bullets([ungated])
     yield from ("", "<details>", f"<summary>All {len(comparison.differences)} metrics</summary>", "")
-    for name, found in tables.by_evaluation(comparison.differences).items():
-        yield from as_markdown(tables.difference_table(name, found)).splitlines()
+    for name, differences in tables.by_evaluation(comparison.differences).items():
+        yield from as_markdown(tables.difference_table(name, differences)).splitlines()
         yield ""
     yield "</details>"
     for title, slices in tables.by_grouping(comparison).items():
@@ -71,15 +71,15 @@ def _lines(gated: GatedComparison) -> Iterator[str]:
 
 def _cut(lines: Iterator[str], budget: int) -> str:
     """Return the lines as far as there is room; what is left out is said, and what is folded is closed."""
-    kept: list[str] = []
+    head: list[str] = []
     length = len(LEFT_OUT) + 20
     for line in map(log_line, lines):
         length += len(line) + 1
         if length > budget:
-            closing = ["", "</details>"] if kept.count("<details>") > kept.count("</details>") else []
-            return "\n".join([*kept, "", LEFT_OUT, *closing])
-        kept.append(line)
-    return "\n".join(kept)
+            closing = ["", "</details>"] if head.count("<details>") > head.count("</details>") else []
+            return "\n".join([*head, "", LEFT_OUT, *closing])
+        head.append(line)
+    return "\n".join(head)
 
 
 def as_json(comparisons: Sequence[GatedComparison]) -> str:
@@ -186,12 +186,12 @@ def _annotations(gated: GatedComparison) -> Iterator[tuple[str, str, str]]:
     yield from (("warning", "note", note) for note in gated.comparison.notes)
 
 
-def _capped(found: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    if len(found) <= MAX_OF_A_LEVEL:
-        return found
-    rest = found[MAX_OF_A_LEVEL - 1 :]
+def _capped(annotations: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    if len(annotations) <= MAX_OF_A_LEVEL:
+        return annotations
+    rest = annotations[MAX_OF_A_LEVEL - 1 :]
     titles = ", ".join(title for title, _ in rest)
-    return [*found[: MAX_OF_A_LEVEL - 1], (f"and {len(rest)} more", titles)]
+    return [*annotations[: MAX_OF_A_LEVEL - 1], (f"and {len(rest)} more", titles)]
 
 
 def _command(level: str, title: str, message: str) -> str:

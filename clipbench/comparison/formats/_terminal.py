@@ -64,26 +64,36 @@ def _short(gated: GatedComparison, width: int) -> Iterator[str]:
     comparison = gated.comparison
     yield f"{comparison.candidate} against {comparison.base}"
     yield ""
-    explored = [each for each in comparison.differences if each.verdict == "worse" and not each.is_headline]
-    shown = [each for each in comparison.differences if each.is_headline or each in explored[:N_EXPLORED]]
+    explored = [
+        difference
+        for difference in comparison.differences
+        if difference.verdict == "worse" and not difference.is_headline
+    ]
+    differences = [
+        difference
+        for difference in comparison.differences
+        if difference.is_headline or difference in explored[:N_EXPLORED]
+    ]
     is_tested = any(difference.p_value is not None for difference in comparison.differences)
     if not is_tested:
-        shown = comparison.differences[:N_UNTESTED]
-    if shown:
-        table = tables.difference_table("", shown)
+        differences = comparison.differences[:N_UNTESTED]
+    if differences:
+        table = tables.difference_table("", differences)
         rows = iter(table.rows)
         headed = [
-            row for name, those in tables.by_evaluation(shown).items() for row in (name, *islice(rows, len(those)))
+            row
+            for name, group in tables.by_evaluation(differences).items()
+            for row in (name, *islice(rows, len(group)))
         ]
-        places = [place for place, column in enumerate(tables.COLUMNS) if column.header in SHORT]
-        yield from as_text(replace(table, rows=headed).select(places), indent="", width=width).splitlines()
+        indices = [index for index, column in enumerate(tables.COLUMNS) if column.header in SHORT]
+        yield from as_text(replace(table, rows=headed).select(indices), indent="", width=width).splitlines()
     if len(explored) > N_EXPLORED:
         yield f"... and {counted(len(explored) - N_EXPLORED, 'metric')} more that got worse: -v"
-    if not is_tested and len(comparison.differences) > len(shown):
-        yield f"... and {counted(len(comparison.differences) - len(shown), 'metric')} more: -v"
+    if not is_tested and len(comparison.differences) > len(differences):
+        yield f"... and {counted(len(comparison.differences) - len(differences), 'metric')} more: -v"
     yield ""
     yield from _refusals(comparison.refused)
-    worse = [each for each in comparison.slices if each.verdict == "worse"]
+    worse = [difference for difference in comparison.slices if difference.verdict == "worse"]
     if worse:
         yield f"{counted(len(worse), 'metric')} of slices got worse: -v"
     yield from (f"note: {note}" for note in comparison.notes if note.startswith(SIMILARITY))
@@ -99,29 +109,31 @@ def _short(gated: GatedComparison, width: int) -> Iterator[str]:
 def _refusals(refused: Sequence[Refusal]) -> Iterator[str]:
     """Yield a line for each reason why evaluations were not compared."""
     by_reason: dict[str, list[str]] = {}
-    for each in refused:
-        by_reason.setdefault(each.reason, []).append(each.evaluation)
+    for refusal in refused:
+        by_reason.setdefault(refusal.reason, []).append(refusal.evaluation)
     for reason, names in by_reason.items():
-        more = f" and {len(names) - 2} more" if len(names) > 2 else ""
-        yield f"{', '.join(names[:2])}{more} {'is' if len(names) == 1 else 'are'} not comparable: {reason}"
+        suffix = f" and {len(names) - 2} more" if len(names) > 2 else ""
+        yield f"{', '.join(names[:2])}{suffix} {'is' if len(names) == 1 else 'are'} not comparable: {reason}"
 
 
 def _lines(gated: GatedComparison, width: int | None) -> Iterator[str]:
     comparison = gated.comparison
     yield f"{comparison.candidate} against {comparison.base}"
-    found = tables.by_evaluation(comparison.differences)
-    by_name = {name: tables.difference_table(name, those).select(range(9)) for name, those in found.items()}
+    by_evaluation = tables.by_evaluation(comparison.differences)
+    by_name = {
+        name: tables.difference_table(name, differences).select(range(9)) for name, differences in by_evaluation.items()
+    }
     widths = [max(column) for column in zip(*map(text_widths, by_name.values()), strict=True)]
     is_narrow = width is not None and sum(widths[1:]) + 2 * len(widths) > width
-    places = [place for place in range(9) if not (is_narrow and tables.COLUMNS[place].header in LEFT_OUT)]
-    widths = [widths[place] for place in places] if widths else []
+    indices = [index for index in range(9) if not (is_narrow and tables.COLUMNS[index].header in LEFT_OUT)]
+    widths = [widths[index] for index in indices] if widths else []
     for name, table in by_name.items():
         yield ""
-        yield from as_text(table.select(places), widths=widths, width=width).splitlines()
-        yield from _flips(found[name])
+        yield from as_text(table.select(indices), widths=widths, width=width).splitlines()
+        yield from _flips(by_evaluation[name])
     for title, slices in tables.by_grouping(comparison).items():
         yield ""
-        yield from as_text(tables.difference_table(title, slices[:N_SLICES]).select(places), width=width).splitlines()
+        yield from as_text(tables.difference_table(title, slices[:N_SLICES]).select(indices), width=width).splitlines()
         if len(slices) > N_SLICES:
             yield f"  ... ({len(slices) - N_SLICES} more: --format json has all)"
     yield ""
@@ -139,18 +151,18 @@ def _lines(gated: GatedComparison, width: int | None) -> Iterator[str]:
 
 
 def _flips(differences: Sequence[Difference]) -> Iterator[str]:
-    for each in differences:
-        flips = each.flips or Flips((), ())
+    for difference in differences:
+        flips = difference.flips or Flips((), ())
         ways = {"gained": flips.gained, "lost": flips.lost}
         ways |= {"gained in part (ties)": flips.part_gained, "lost in part (ties)": flips.part_lost}
         for word, ids in ways.items():
             if ids:
-                more = f", ... (--format json has all {len(ids):,})" if len(ids) > N_IDS else ""
-                yield f"  {each.name} {word} {len(ids):,}: {', '.join(ids[:N_IDS])}{more}"
+                ellipsis = f", ... (--format json has all {len(ids):,})" if len(ids) > N_IDS else ""
+                yield f"  {difference.name} {word} {len(ids):,}: {', '.join(ids[:N_IDS])}{ellipsis}"
 
 
-def _outcome(each: Outcome) -> str:
-    return f"{MARKS[each.status]}  {each.metric} ({each.rule}): {each.message}"
+def _outcome(outcome: Outcome) -> str:
+    return f"{MARKS[outcome.status]}  {outcome.metric} ({outcome.rule}): {outcome.message}"
 
 
 def _gate(gated: GatedComparison) -> Iterator[str]:

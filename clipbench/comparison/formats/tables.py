@@ -88,16 +88,16 @@ def difference_table(title: str, differences: Sequence[Difference]) -> Table:
 def by_grouping(comparison: Comparison) -> dict[str, list[Difference]]:
     """Return the headline metrics of the slices by ``task@data by grouping``, the gravest verdicts first."""
     groupings: dict[str, list[Difference]] = {}
-    for each in comparison.slices:
-        if each.candidate.is_headline:
-            whole = each.evaluation.removesuffix(f"{{{each.grouping}={each.group}}}")
-            inside = ", ".join(filter(None, (each.group, within_sentence(each.subset))))
-            row = replace(each, name=f"{each.group}/{each.name}", subset=inside)
-            groupings.setdefault(f"{whole} by {each.grouping}", []).append(row)
+    for difference in comparison.slices:
+        if difference.candidate.is_headline:
+            evaluation = difference.evaluation.removesuffix(f"{{{difference.grouping}={difference.group}}}")
+            inside = ", ".join(filter(None, (difference.group, within_sentence(difference.subset))))
+            row = replace(difference, name=f"{difference.group}/{difference.name}", subset=inside)
+            groupings.setdefault(f"{evaluation} by {difference.grouping}", []).append(row)
     order = list(VERDICTS)
     return {
-        title: sorted(those, key=lambda each: (order.index(each.verdict), each.p_value or 0.0))
-        for title, those in groupings.items()
+        title: sorted(differences, key=lambda difference: (order.index(difference.verdict), difference.p_value or 0.0))
+        for title, differences in groupings.items()
     }
 
 
@@ -106,7 +106,7 @@ def similarity_lines(evaluation: str, similarities: Sequence[RepresentationalSim
     lines = [f"representational similarity, {_pairs(similarities)} of {evaluation} ({NO_VERDICT})"]
     for similarity in similarities:
         words = []
-        for name, metric in _named(similarity).items():
+        for name, metric in _metrics_by_label(similarity).items():
             if metric.value is None:
                 words.append(f"{name} is undefined ({metric.reason})")
             else:
@@ -126,7 +126,7 @@ def similarity_table(similarities: Sequence[RepresentationalSimilarity]) -> Tabl
             _chance(metric),
         ]
         for similarity in similarities
-        for name, metric in _named(similarity).items()
+        for name, metric in _metrics_by_label(similarity).items()
     ]
     return Table(
         facts=_pairs(similarities), columns=columns("measure", numbers=["value", "95 % interval", "chance"]), rows=rows
@@ -144,7 +144,7 @@ def difference_text(difference: Difference) -> str:
     return change(difference.value, difference.base.unit)
 
 
-def _named(similarity: RepresentationalSimilarity) -> dict[str, Metric]:
+def _metrics_by_label(similarity: RepresentationalSimilarity) -> dict[str, Metric]:
     return {"mutual k-NN": similarity.mutual_knn, "CKA": similarity.cka}
 
 

@@ -35,7 +35,7 @@ def model_index(runs: Sequence[Run]) -> RenderedExport:
     name = one_model(runs, "a model card")
     records = [record for run in runs for record in run.result.evaluations]
     results = [_result(record) for record in records if _defined(record.metrics)]
-    notes = [one_line(note) for record in records for note in lacking(record)]
+    notes = [one_line(note) for record in records for note in missing_value_notes(record)]
     if not results:
         raise UsageError(
             f"no value of {name} to put on a model card: {'; '.join(notes[:3]) or 'the runs have no evaluation'}"
@@ -49,17 +49,17 @@ def as_yaml(data: object, purpose: str, runs: Sequence[Run], notes: Sequence[str
     from huggingface_hub.utils import yaml_dump
 
     origins = [one_line(f"{model_name(run)}: {origin(run)}") for run in runs]
-    comments = "".join(f"# {each}\n" for each in (f"Made by {purpose}", *origins, *notes))
+    comments = "".join(f"# {line}\n" for line in (f"Made by {purpose}", *origins, *notes))
     text = comments + yaml_dump(data, sort_keys=False)
     return RenderedExport(content=text.encode("utf-8", errors="replace"), notes=notes)
 
 
-def one_model(runs: Sequence[Run], what: str) -> str:
-    """Return the name of the model that all runs are of; ``what`` describes a single one, for the error."""
+def one_model(runs: Sequence[Run], document: str) -> str:
+    """Return the name of the model that all runs are of; ``document`` describes a single one, for the error."""
     fingerprints = {as_json(run.result.model.get("fingerprint")) for run in runs}
     if len(runs) > 1 and (len(fingerprints) > 1 or "null" in fingerprints):
         names = ", ".join(dict.fromkeys(model_name(run) for run in runs))
-        raise UsageError(f"{what} describes one model, and the {len(runs)} runs are of several: {names}")
+        raise UsageError(f"{document} describes one model, and the {len(runs)} runs are of several: {names}")
     return model_name(runs[0])
 
 
@@ -82,7 +82,7 @@ def _result(record: EvaluationRecord) -> dict[str, object]:
 def _dataset(record: EvaluationRecord) -> dict[str, object]:
     data = record.dataset
     name, config = hub_name(data.id) or (data.id, "")
-    found = {
+    fields = {
         "name": data.id,
         "type": name,
         "config": config or None,
@@ -95,7 +95,7 @@ def _dataset(record: EvaluationRecord) -> dict[str, object]:
             "params": dict(record.params),
         },
     }
-    return {key: value for key, value in found.items() if value is not None}
+    return {key: value for key, value in fields.items() if value is not None}
 
 
 def hub_name(data: str) -> tuple[str, str] | None:
@@ -105,8 +105,8 @@ def hub_name(data: str) -> tuple[str, str] | None:
         >>> hub_name("hf:org/birds:small"), hub_name("imagenet")
         (('org/birds', 'small'), None)
     """
-    found = re.fullmatch(r"hf:([\w.-]+/[\w.-]+)(?::(.*))?", data)
-    return (found[1], found[2] or "") if found else None
+    match = re.fullmatch(r"hf:([\w.-]+/[\w.-]+)(?::(.*))?", data)
+    return (match[1], match[2] or "") if match else None
 
 
 def _args(metric: Metric) -> dict[str, object]:
@@ -123,7 +123,7 @@ def _defined(metrics: Mapping[str, Metric]) -> dict[str, Metric]:
     return {name: metric for name, metric in metrics.items() if metric.value is not None}
 
 
-def lacking(record: EvaluationRecord) -> Iterator[str]:
+def missing_value_notes(record: EvaluationRecord) -> Iterator[str]:
     """Yield a note on an evaluation that was not made, and on each metric without a value."""
     if record.status != "ok":
         yield f"{record.name} is left out, {why_missing(record)}"
@@ -144,20 +144,22 @@ def eval_results(runs: Sequence[Run]) -> RenderedExport:
     entries, notes = [], []
     for run in runs:
         for record in run.result.evaluations:
-            found = {metric: each for metric, each in headlines(record).items() if each.value is not None}
-            place = hub_name(record.dataset.id)
+            headline_values = {
+                metric: headline for metric, headline in headlines(record).items() if headline.value is not None
+            }
+            hub_dataset = hub_name(record.dataset.id)
             if record.status != "ok":
-                notes += list(lacking(record))
-            elif place is None:
+                notes += list(missing_value_notes(record))
+            elif hub_dataset is None:
                 notes.append(f"{record.name} is left out: its data are not named as a data set of the Hub, hf:ORG/NAME")
-            elif not found:
+            elif not headline_values:
                 notes.append(f"{record.name} is left out: it has no headline metric with a value")
             else:
                 metric = first_headline(record.metrics)
                 value = record.metrics[metric]
                 notes += [
                     f"{record.name} {other} is left out: a task of a benchmark has one value"
-                    for other in found
+                    for other in headline_values
                     if other != metric
                 ]
                 revision = record.dataset.revision or ""
@@ -167,8 +169,8 @@ def eval_results(runs: Sequence[Run]) -> RenderedExport:
                 facts += [f"n {count(value.n)}", f"clipbench {run.result.clipbench_version}"]
                 entries.append(
                     EvalResultEntry(
-                        dataset_id=place[0],
-                        task_id=place[1] or DEFAULT,
+                        dataset_id=hub_dataset[0],
+                        task_id=hub_dataset[1] or DEFAULT,
                         value=value.value,
                         dataset_revision=revision if COMMIT.fullmatch(revision) else None,
                         date=run.result.created or None,

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from html import escape
+from itertools import starmap
 
 from clipbench.results.table.model import Cell, Column, Table
 
@@ -32,9 +33,9 @@ def _lines(table: Table, css: str) -> Iterator[str]:
     if table.title or table.facts:
         yield f"<caption>{escape(': '.join(filter(None, (table.title, table.facts))).rstrip('.'))}.</caption>"
     headers = [
-        f'<th scope="col"{_attributes({"class": "number" if each.is_number else None, "data-model": each.model})}>'
-        f"{escape(each.header)}</th>"
-        for each in table.columns
+        f'<th scope="col"{_attributes({"class": "number" if column.is_number else None, "data-model": column.model})}>'
+        f"{escape(column.header)}</th>"
+        for column in table.columns
     ]
     yield f"<thead><tr>{''.join(headers)}</tr></thead>"
     is_open = False
@@ -46,8 +47,8 @@ def _lines(table: Table, css: str) -> Iterator[str]:
             heading = f'<th scope="rowgroup" colspan="{len(table.columns)}"><bdi>{escape(row)}</bdi></th>'
             yield f'<tr class="block">{heading}</tr>'
         else:
-            first, *others = zip(table.cells(row), table.columns, strict=True)
-            yield f"<tr>{_row_header(first[0])}{''.join(_cell(*each) for each in others)}</tr>"
+            first, *cells = zip(table.cells(row), table.columns, strict=True)
+            yield f"<tr>{_row_header(first[0])}{''.join(starmap(_cell, cells))}</tr>"
     yield "</tbody>\n</table>" if is_open else "</table>"
     if table.notes:
         notes = "".join(f"<li><bdi>{escape(note)}</bdi></li>" for note in table.notes)

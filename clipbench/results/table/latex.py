@@ -48,10 +48,10 @@ def escape(text: str) -> str:
 
 def _parts(table: Table) -> Iterator[Table]:
     """Yield all rows of the first models, then of the next."""
-    models = [place for place, column in enumerate(table.columns) if column.model is not None]
+    models = [index for index, column in enumerate(table.columns) if column.model is not None]
     for first in range(0, max(1, len(models)), MOST_MODELS):
         left_out = {*models} - {*models[first : first + MOST_MODELS]}
-        part = table.select([place for place in range(len(table.columns)) if place not in left_out])
+        part = table.select([index for index in range(len(table.columns)) if index not in left_out])
         n_rows = MOST_ROWS // 2 if _is_stacked(part) else MOST_ROWS
         for start in range(0, len(table.rows), n_rows):
             yield replace(part, rows=part.rows[start : start + n_rows])

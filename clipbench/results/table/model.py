@@ -77,7 +77,7 @@ class Table:
         assert len(row) == len(self.columns), (self.title, row)
         return [Cell(cell) if isinstance(cell, str) else cell for cell in row]
 
-    def select(self, places: Sequence[int]) -> "Table":
-        """Return the table with some of its columns, by their places."""
-        rows = [row if isinstance(row, str) else [row[place] for place in places] for row in self.rows]
-        return replace(self, columns=[self.columns[place] for place in places], rows=rows)
+    def select(self, indices: Sequence[int]) -> "Table":
+        """Return the table with some of its columns, by their indices."""
+        rows = [row if isinstance(row, str) else [row[index] for index in indices] for row in self.rows]
+        return replace(self, columns=[self.columns[index] for index in indices], rows=rows)

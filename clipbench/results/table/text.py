@@ -24,8 +24,8 @@ def as_text(
             cells, and a long first cell has a line of its own; where that is not enough, each row is a paragraph. No
             number is broken. None: no line is broken.
     """
-    own = text_widths(table, has_header=has_header)
-    widths = [max(pair) for pair in zip(widths or own, own, strict=True)]
+    natural_widths = text_widths(table, has_header=has_header)
+    widths = [max(pair) for pair in zip(widths or natural_widths, natural_widths, strict=True)]
     rows = [[column.header for column in table.columns]] if has_header else []
     rows += [
         [printable(row)] if isinstance(row, str) else [printable(cell.plain) for cell in table.cells(row)]
@@ -35,7 +35,9 @@ def as_text(
     if room is None or sum(widths) + 2 * (sum(map(bool, widths)) - 1) <= room:
         body = _laid_out(table, rows, widths)
     else:
-        layouts = (_laid_out(table, rows, each) for each in _narrow_widths(rows, own, room))
+        layouts = (
+            _laid_out(table, rows, narrow_widths) for narrow_widths in _narrow_widths(rows, natural_widths, room)
+        )
         body = min(layouts, key=len, default=[]) or _paragraphs(rows, room, has_header=has_header)
     notes = [f"({number}) {printable(note)}" for number, note in enumerate(table.notes, 1)]
     head = printable(" ".join(filter(None, (table.title, table.facts))))
@@ -46,8 +48,8 @@ def text_widths(table: Table, *, has_header: bool = True) -> list[int]:
     """Return the width of each column, in characters."""
     rows = [table.cells(row) for row in table.rows if not isinstance(row, str)]
     return [
-        max([len(column.header) if has_header else 0, *(n_columns(printable(row[place].plain)) for row in rows)])
-        for place, column in enumerate(table.columns)
+        max([len(column.header) if has_header else 0, *(n_columns(printable(row[index].plain)) for row in rows)])
+        for index, column in enumerate(table.columns)
     ]
 
 
@@ -71,20 +73,22 @@ def _laid_out(table: Table, rows: Sequence[Sequence[str]], widths: Sequence[int]
     return lines
 
 
-def _narrow_widths(rows: Sequence[Sequence[str]], own: Sequence[int], room: int) -> Iterator[list[int]]:
+def _narrow_widths(rows: Sequence[Sequence[str]], natural_widths: Sequence[int], room: int) -> Iterator[list[int]]:
     """Yield the widths that fit, for each width that the first column may have."""
-    whole = [row for row in rows if len(row) == len(own)]
-    least = [max((longest_piece(row[place]) for row in whole), default=0) for place in range(len(own))]
-    if own[0] > room:
+    full_rows = [row for row in rows if len(row) == len(natural_widths)]
+    minimum = [max((longest_piece(row[index]) for row in full_rows), default=0) for index in range(len(natural_widths))]
+    if natural_widths[0] > room:
         return
-    for first in sorted({n_columns(row[0]) for row in whole}):
-        widths = [first, *own[1:]]
+    for first in sorted({n_columns(row[0]) for row in full_rows}):
+        widths = [first, *natural_widths[1:]]
         excess = sum(widths) + 2 * (sum(map(bool, widths)) - 1) - room
         while excess > 0:
-            place = max(range(1, len(own)), key=lambda each: (widths[each] > least[each], widths[each]))
-            if widths[place] <= least[place]:
+            widest = max(
+                range(1, len(natural_widths)), key=lambda column: (widths[column] > minimum[column], widths[column])
+            )
+            if widths[widest] <= minimum[widest]:
                 break
-            widths[place] -= 1
+            widths[widest] -= 1
             excess -= 1
         else:
             yield widths
@@ -96,8 +100,8 @@ def _paragraphs(rows: Sequence[Sequence[str]], room: int, *, has_header: bool) -
     headers = rows[0] if has_header else []
     for row in rows[has_header:]:
         lines += wrapped(row[0], room)
-        named = [f"{header}: {cell}" for header, cell in zip(headers, row, strict=False)] if headers else list(row)
-        cells = [text.replace(" ", "\0") for text, cell in zip(named, row, strict=False) if cell][1:]
+        labelled = [f"{header}: {cell}" for header, cell in zip(headers, row, strict=False)] if headers else list(row)
+        cells = [text.replace(" ", "\0") for text, cell in zip(labelled, row, strict=False) if cell][1:]
         cells = [cell if n_columns(cell) <= room - 4 else cell.replace("\0", " ") for cell in cells]
         lines += wrapped(f"    {'  '.join(cells)}", room, "    ") if cells else []
     return [line.replace("\0", " ") for line in lines]
@@ -122,8 +126,8 @@ def n_columns(text: str) -> int:
     """
     if text.isascii():
         return len(text)
-    seen = (each for each in text if unicodedata.category(each) not in NO_COLUMN)
-    return sum(1 + (unicodedata.east_asian_width(each) in "WF") for each in seen)
+    visible = (character for character in text if unicodedata.category(character) not in NO_COLUMN)
+    return sum(1 + (unicodedata.east_asian_width(character) in "WF") for character in visible)
 
 
 def wrapped(text: str, width: int, rest: str | None = None) -> list[str]:
@@ -159,4 +163,4 @@ def padded(text: str, width: int, *, is_right: bool = False) -> str:
 
 def longest_piece(text: str) -> int:
     """Return the columns that a text needs at least."""
-    return max((n_columns(each.strip()) for each in _PIECE.findall(text)), default=0)
+    return max((n_columns(piece.strip()) for piece in _PIECE.findall(text)), default=0)
