@@ -46,7 +46,7 @@ from clipbench.models.protocol import Embedder
 from clipbench.plugins import report_writer
 from clipbench.results.record import EvaluationRecord, PriceRecord, Result
 from clipbench.results.run import Run, distinct_names, write_result
-from clipbench.results.trackers import Place, Trackers, run_config
+from clipbench.results.trackers import Trackers, TrackerTarget, run_config
 from clipbench.untrusted.reading import is_there
 
 
@@ -312,7 +312,7 @@ class Session:
         """Log a finished run to the trackers, a series as one run of theirs; say what goes wrong, and go on."""
         is_series = self.targets.are_series
         name, folder = (self.targets.out.name, self.targets.out) if is_series else (target.name, run.folder)
-        self._trackers.run(run, Place(name=name, folder=folder, config=run_config(run)))
+        self._trackers.run(run, TrackerTarget(name=name, folder=folder, config=run_config(run)))
         if not is_series:
             self._trackers.close()
 

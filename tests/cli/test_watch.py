@@ -105,7 +105,7 @@ def test_a_tracker_gets_all_checkpoints_as_one_run_at_their_steps(
     opened, logged = [], []
 
     class Noted:
-        def __init__(self, _: object, place: trackers.Place) -> None:
+        def __init__(self, _: object, place: trackers.TrackerTarget) -> None:
             opened.append(place.name)
 
         def __getattr__(self, name: str) -> Callable[..., None]:

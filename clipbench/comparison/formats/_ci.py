@@ -18,7 +18,7 @@ from clipbench.untrusted.terminal import json_text, log_line, one_line, printabl
 MAX_LENGTH = 60_000
 """GitHub takes 65,536 characters in a comment, GitLab a million."""
 LEFT_OUT = "More does not fit a comment: `--format json` and `html` have it all."
-STANDINGS = {"bad": "❌", "doubtful": "⚠️", "good": "✅", "open": "⚪"}
+RATINGS = {"bad": "❌", "doubtful": "⚠️", "good": "✅", "open": "⚪"}
 ELEMENTS = {
     "regression": "failure",
     "unmet": "failure",
@@ -41,7 +41,7 @@ def markdown(comparisons: Sequence[GatedComparison]) -> str:
 
 def _lines(gated: GatedComparison) -> Iterator[str]:
     comparison, verdict = gated.comparison, gated.verdict
-    yield f"**{STANDINGS[tables.standing(gated)]} clipbench: {verdict.word}** ({escape(verdict.reason)})"
+    yield f"**{RATINGS[tables.rating(gated)]} clipbench: {verdict.word}** ({escape(verdict.reason)})"
     yield ""
     names = f"{code(comparison.candidate)} against {code(comparison.base)}"
     counts = tables.gate_counts(gated)
@@ -172,7 +172,7 @@ def github(comparisons: Sequence[GatedComparison]) -> str:
 
 
 def _verdict_annotation(gated: GatedComparison) -> tuple[str, str, str]:
-    is_quiet = gated.exit_status == PASSED and tables.standing(gated) != "bad"
+    is_quiet = gated.exit_status == PASSED and tables.rating(gated) != "bad"
     level = "notice" if is_quiet else "error" if gated.exit_status == FAILED else "warning"
     title = f"{gated.comparison.candidate} against {gated.comparison.base}"
     return level, title, str(gated.verdict)

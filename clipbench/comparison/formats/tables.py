@@ -49,7 +49,7 @@ TALLIED: Mapping[Verdict, str] = {
 MODALITIES = {"image": "images", "text": "texts"}
 NO_VERDICT = "alike is not better: no verdict"
 R = TypeVar("R", Difference, RepresentationalSimilarity)
-Standing = Literal["bad", "doubtful", "good", "open"]
+Rating = Literal["bad", "doubtful", "good", "open"]
 """How a comparison looks at first sight: red, yellow, green or grey."""
 GATE_COLUMNS = (
     Column("metric", is_number=False, is_name=True),
@@ -193,7 +193,7 @@ def _flips_cell(flips: Flips | None) -> Cell:
     return Cell(f"+{count(gained)} −{count(lost)}{in_part}", sort_key=gained + lost + n_in_part)
 
 
-def standing(gated: GatedComparison) -> Standing:
+def rating(gated: GatedComparison) -> Rating:
     """Return how a comparison looks at first sight: what the gate decides, or the word if nothing is gated."""
     word, status = gated.verdict.word, gated.exit_status
     is_gated = bool(gate_counts(gated))

@@ -30,7 +30,7 @@ from clipbench_reports.page.scorecard import arrow
 from clipbench_reports.sections.section import load_section
 from clipbench_reports.text import in_turn, sentence_case, two_lines
 
-GLYPHS: Mapping[tables.Standing, str] = {"bad": "▲", "doubtful": "■", "good": "●", "open": "○"}
+GLYPHS: Mapping[tables.Rating, str] = {"bad": "▲", "doubtful": "■", "good": "●", "open": "○"}
 
 BREADTH = 1.2
 """Width of a figure beside the samples that changed."""
@@ -122,7 +122,7 @@ def _part(
     fractions = [each for each in comparison.differences if each.base.unit == "fraction"]
     axis = replace(difference_axis(fractions, n_steps=4), label="Percentage points")
     reported, passed = gated.with_status(*REPORTED), gated.with_status("pass")
-    standing = tables.standing(gated)
+    standing = tables.rating(gated)
     return {
         "label": names[1],
         "title": f"{names[1]} against {names[0]}",
