@@ -16,7 +16,7 @@ from clipbench.choosing.judgement_log import read_log
 from clipbench.choosing.make import PoolOptions, make_pool, read_queries
 from clipbench.choosing.pool import Pool, read_pool
 from clipbench.choosing.verdict import Choice, choose_model
-from clipbench.comparison.compare import compare as compare_results
+from clipbench.comparison.compare_runs import compare as compare_results
 from clipbench.comparison.gate_rules import smallest_difference
 from clipbench.comparison.records import CompareOptions
 from clipbench.data import DataOptions, Dataset

@@ -130,11 +130,11 @@ KINDS: Mapping[str, type[ClipbenchError]] = {
 """Classes that take a message alone, by name: a result keeps the name."""
 
 
-def kind(error: ClipbenchError) -> str:
+def error_kind(error: ClipbenchError) -> str:
     """Return the name of the class in ``KINDS`` that an error is of.
 
     Example:
-        >>> kind(BadImage("a.png", "it is empty"))
+        >>> error_kind(BadImage("a.png", "it is empty"))
         'DataError'
     """
     return next(parent.__name__ for parent in type(error).__mro__ if parent.__name__ in KINDS)
@@ -227,7 +227,7 @@ def cause(error: BaseException) -> str:
         return f"it called sys.exit({'' if error.code is None else repr(error.code)})"
     if package := missing_package(error):
         return f"the package {package} is not installed: install clipbench with all that it depends on"
-    if is_machines(error):
+    if is_machine_error(error):
         name = getattr(error, "filename", None)
         text = getattr(error, "strerror", None) or "out of memory"
         return text if name is None else f"{text}: {name}"
@@ -241,7 +241,7 @@ def bug(error: BaseException, whose: str) -> str:
         >>> bug(KeyError("a"), "the task")
         "KeyError: 'a' (a bug in the task)"
     """
-    is_to_blame = not is_machines(error) and missing_package(error) is None
+    is_to_blame = not is_machine_error(error) and missing_package(error) is None
     return (
         f"{cause(error)} (a bug in {whose}{on_command_line(': --traceback shows where')})"
         if is_to_blame
@@ -276,7 +276,7 @@ def missing_package(error: BaseException) -> str | None:
     return next((package for package in needed if f"{package}-".startswith(f"{name}-")), None)
 
 
-def is_machines(error: BaseException) -> bool:
+def is_machine_error(error: BaseException) -> bool:
     """Return whether an error comes from the machine, such as a full disk, whatever code met it."""
     return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in MACHINE)
 

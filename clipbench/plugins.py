@@ -80,18 +80,18 @@ def load(group: str, name: str) -> Any:
     return _import(points[0])
 
 
-def usable(group: str, load: Callable[[str], T]) -> dict[str, T]:
+def load_usable(group: str, load: Callable[[str], T]) -> dict[str, T]:
     """Return what ``load`` gives for each name of a group; a warning names those for which it raises."""
     loaded = {}
     for name in names(group):
         try:
             loaded[name] = load(name)
         except ClipbenchError as error:
-            leave_out(str(error))
+            warn_left_out(str(error))
     return loaded
 
 
-def leave_out(reason: str) -> None:
+def warn_left_out(reason: str) -> None:
     """Warn that something is left out; of a process, the command line shows each warning once."""
     warnings.warn(reason, LeftOutWarning, stacklevel=2)
 
@@ -160,7 +160,7 @@ def _installed(group: str, folders: tuple[tuple[str, int], ...]) -> EntryPoints:
     shadowed = [point for point in points if point.name.casefold() in our_names and distribution_of(point) != OURS]
     for point in shadowed:
         whose = distribution_of(point)
-        leave_out(
+        warn_left_out(
             f"'{point.name}' of {whose} in {group} is left out, as clipbench has one: rename it, or uninstall {whose}"
         )
     return EntryPoints(point for point in points if point not in shadowed)

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from clipbench.comparison.compare import compare
+from clipbench.comparison.compare_runs import compare
 from clipbench.errors import UsageError, did_you_mean
 from clipbench.evaluation.measure import with_numbers
 from clipbench.files import write_atomic

@@ -13,7 +13,7 @@ from functools import cache
 
 import numpy as np
 
-from clipbench.comparison.compare import _with_verdicts
+from clipbench.comparison.compare_runs import _with_verdicts
 from clipbench.comparison.records import CompareOptions, Difference
 from clipbench.results.record import Metric
 from clipbench.stats.significance import ALPHA, holm, mcnemar

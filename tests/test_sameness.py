@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 import pandas
 import pytest
 
-from clipbench.comparison.compare import compare
+from clipbench.comparison.compare_runs import compare
 from clipbench.errors import NotComparable, UsageError
 from clipbench.evaluation import targets
 from clipbench.evaluation.plan import Request, RunOptions

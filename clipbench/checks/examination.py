@@ -96,7 +96,7 @@ def all_checks() -> list[Check]:
             raise UsageError(f"plug-in '{name}' brings a check '{check.name}', and there is one of that name already")
         checks.append(check)
 
-    plugins.usable(plugins.CHECKS, add)
+    plugins.load_usable(plugins.CHECKS, add)
     return checks
 
 

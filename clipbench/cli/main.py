@@ -28,7 +28,7 @@ from clipbench.errors import (
     did_you_mean,
     for_command_line,
 )
-from clipbench.results.table.text import wrapped
+from clipbench.results.table.text import wrap_text
 
 GROUPS = {
     "Measure": ("run", "doctor", "list", "data", "cache"),
@@ -80,7 +80,7 @@ class HelpFormatter(click.HelpFormatter):
 
     def getvalue(self) -> str:
         lines, width = super().getvalue().split("\n"), terminal_width()
-        return "\n".join(lines if width is None else (part for line in lines for part in wrapped(line, width)))
+        return "\n".join(lines if width is None else (part for line in lines for part in wrap_text(line, width)))
 
 
 class HelpContext(click.Context):
@@ -237,19 +237,19 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         # Not cli.main: it takes every EOFError for an interruption, and ends with status 1 where a pipe is closed.
         with (
-            _interruptible(),
-            _naming_plug_ins_once(),
+            _interrupt_handlers(),
+            _warn_once_per_plug_in(),
             cli.make_context("clipbench", argv, obj=["clipbench", *argv]) as context,
         ):
             status = cli.invoke(context)
     except click.exceptions.Exit as end:
         status = end.exit_code
     except BaseException as error:  # noqa: BLE001  the last line of defence, also against a plug-in's sys.exit(0)
-        sys.exit(_failed(error, context, argv))
+        sys.exit(_report_error(error, context, argv))
     sys.exit(status if isinstance(status, int) else DONE)
 
 
-def _failed(error: BaseException, context: click.Context | None, argv: list[str]) -> int:
+def _report_error(error: BaseException, context: click.Context | None, argv: list[str]) -> int:
     """Print one line on why a command ended, and return its exit status."""
     # One of several processes says what all of them meet.
     is_silent = argv[:1] in (["run"], ["train"]) and os.environ.get("RANK", "0") != "0"
@@ -289,7 +289,7 @@ def _leave_unread_output() -> bool:
 
 
 @contextmanager
-def _naming_plug_ins_once() -> Iterator[None]:
+def _warn_once_per_plug_in() -> Iterator[None]:
     """Print a line on each plug-in that is left out, in the first of several processes."""
     before, printed = warnings.showwarning, set[str]()
 
@@ -309,7 +309,7 @@ def _naming_plug_ins_once() -> Iterator[None]:
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def _interrupt_handlers() -> Iterator[None]:
     """Let Ctrl-C and SIGTERM end a command with its cleaning up, unless others handle them already.
 
     Amid an import they wait for its end, but not long: what a library makes of an exception there is another, or an

@@ -7,7 +7,7 @@ import traceback
 
 import click
 
-from clipbench.results.table.text import wrapped
+from clipbench.results.table.text import wrap_text
 from clipbench.untrusted.terminal import json_text, log_line, one_line, printable
 
 
@@ -18,7 +18,7 @@ def echo(*lines: str, err: bool = False) -> None:
     """
     width = terminal_width(err=err)
     for line in lines:
-        for part in [line] if width is None else wrapped(printable(line), width):
+        for part in [line] if width is None else wrap_text(printable(line), width):
             click.echo(log_line(part), err=err)
 
 
@@ -71,7 +71,7 @@ def confirm(question: str, *, default: bool = True) -> bool:
     return click.confirm(log_line(question), default=default, err=True)
 
 
-def someone_answers() -> bool:
+def is_interactive() -> bool:
     """Return whether a question would be seen and could be answered."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from clipbench.cli.output import confirm, echo, echo_json, print_error, print_note, someone_answers, terminal_width
+from clipbench.cli.output import confirm, echo, echo_json, is_interactive, print_error, print_note, terminal_width
 from clipbench.cli.tables import (
     heading,
     headline_facts,
@@ -85,7 +85,7 @@ class Printer(Progress):
         """
         self._missing = {need.entry.name for need in needs}
         offered = [need for need in needs if _is_on_offer(need)]
-        if not offered or self.quiet or not (self.may_fetch or someone_answers()):
+        if not offered or self.quiet or not (self.may_fetch or is_interactive()):
             return self.may_fetch
         n_bytes = sum(need.n_bytes or 0 for need in offered) - sum(need.n_bytes_present for need in offered)
         free = readable_size(shutil.disk_usage(nearest_existing_parent(self.root)).free)
@@ -245,7 +245,7 @@ class Printer(Progress):
 
 def _verdict_line(runs: Sequence[Run]) -> str:
     """Return the verdict on the second of two models against the first, or the reason why there is none."""
-    from clipbench.comparison.compare import compare
+    from clipbench.comparison.compare_runs import compare
     from clipbench.comparison.records import verdict_line
 
     base, candidate = last_parts([model_name(run) for run in runs])
@@ -265,7 +265,7 @@ def _skipped_lines(runs: Sequence[Run]) -> list[str]:
 
 
 @contextmanager
-def results_alone(is_on: bool) -> Iterator[None]:
+def reserve_stdout(is_on: bool) -> Iterator[None]:
     """Send what models and libraries print meanwhile to standard error, so that only results are on standard output.
 
     What libraries in C and child processes print goes there too.

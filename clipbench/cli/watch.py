@@ -7,7 +7,7 @@ from pathlib import Path
 
 from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED
 from clipbench.cli.output import echo, echo_json, print_error
-from clipbench.cli.printer import Printer, results_alone
+from clipbench.cli.printer import Printer, reserve_stdout
 from clipbench.cli.tables import series_line
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.evaluation.session import Session, SessionOptions
@@ -44,7 +44,7 @@ def watch(
     targets = Targets(out or Path("runs") / f"watch-{slug(str(folder))}", [], are_series=True, are_several=True)
     watcher = Watcher(folder, Session(options, targets, printer), printer, interval)
     try:
-        watcher.go(idle)
+        watcher.watch(idle)
     except KeyboardInterrupt:
         print_error(f"interrupted: finished runs are in {targets.out}; the same command goes on")
         return INTERRUPTED
@@ -69,7 +69,7 @@ class Watcher:
         self._tried: dict[Path, Signature] = {}
         self._seen: dict[Path, Signature] = {}
 
-    def go(self, idle: float | None) -> None:
+    def watch(self, idle: float | None) -> None:
         """Measure what is there and what comes, until nothing has come for long enough."""
         if not self.printer.quiet and idle != 0:
             out = self.session.targets.out
@@ -77,7 +77,7 @@ class Watcher:
         last, is_first = time.monotonic(), True
         while True:
             n_tried = len(self._tried)
-            growing = self._look()
+            growing = self._measure_new()
             if idle == 0 and not (growing and is_first):  # what is being written is looked at once more
                 for checkpoint in growing:
                     print_error(f"{checkpoint.path} is still being written: left out")
@@ -92,7 +92,7 @@ class Watcher:
         if not self._seen:
             raise UsageError(f"no checkpoint in {self.folder}: expected {CHECKPOINT_FORMS}")
 
-    def _look(self) -> list[TrainingCheckpoint]:
+    def _measure_new(self) -> list[TrainingCheckpoint]:
         """Measure what is whole and was not tried as it is; return what is being written."""
         growing = []
         checkpoints = training_checkpoints(self.folder)
@@ -131,7 +131,7 @@ class Watcher:
         try:
             if not self._has_run(checkpoint):
                 check_folder(folder)
-            with results_alone(self.printer.as_json):
+            with reserve_stdout(self.printer.as_json):
                 run = self.session.measure(target, check_read=check_read)
         except (ClipbenchError, OSError) as error:
             reason = str(error)
@@ -143,7 +143,7 @@ class Watcher:
             return
         self.runs[checkpoint.path] = run
         self.session.try_report(run)
-        with results_alone(self.printer.as_json):
+        with reserve_stdout(self.printer.as_json):
             self.session.try_log(target, run)
         if self.session.is_whole(run):
             self.unmeasured.remove(checkpoint.path)

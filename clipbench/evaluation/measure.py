@@ -16,7 +16,7 @@ import numpy as np
 
 from clipbench import __version__
 from clipbench.data import Dataset
-from clipbench.errors import FOREIGN, ClipbenchError, MachineError, Unavailable, bug, did_you_mean, kind
+from clipbench.errors import FOREIGN, ClipbenchError, MachineError, Unavailable, bug, did_you_mean, error_kind
 from clipbench.evaluation.datasets import Datasets, check_data, explaining_missing
 from clipbench.evaluation.persist import kept_rows, write_images, write_tables
 from clipbench.evaluation.plan import Request, RunOptions, build_task
@@ -92,7 +92,7 @@ def measure(
         raise
     except ClipbenchError as error:
         status: Status = "unavailable" if isinstance(error, Unavailable) else "failed"
-        return replace(empty, status=status, reason=str(error), error=kind(error))
+        return replace(empty, status=status, reason=str(error), error=error_kind(error))
     except FOREIGN as error:  # a bug in a plug-in must not cost the other evaluations
         if options.raise_bugs:
             raise

@@ -156,11 +156,13 @@ def _installed() -> dict[str, dict[str, Any]]:
         try:
             tables = decode_toml(files(package).joinpath("suites.toml").read_text(encoding="utf-8"))
         except FOREIGN as error:  # importing a package may raise anything
-            plugins.leave_out(f"the suites of {distribution} cannot be read ({cause(error)}): fix or uninstall it")
+            plugins.warn_left_out(f"the suites of {distribution} cannot be read ({cause(error)}): fix or uninstall it")
             continue
         for name, table in tables.items():
             if plugins.OURS in suites.get(name, {}):
-                plugins.leave_out(f"the suite {name} of {distribution} is left out, as clipbench has one: rename it")
+                plugins.warn_left_out(
+                    f"the suite {name} of {distribution} is left out, as clipbench has one: rename it"
+                )
             else:
                 suites.setdefault(name, {})[distribution] = table
     return suites
@@ -272,7 +274,7 @@ def fitting_data(requests: Sequence[Request], data: Dataset) -> list[Request]:
 
 def _of_modalities() -> list[Request]:
     """Return a request for each installed task that needs modalities; a broken plug-in has none."""
-    tasks = plugins.usable(plugins.TASKS, task_class)
+    tasks = plugins.load_usable(plugins.TASKS, task_class)
     return [Request(task=name) for name, task in tasks.items() if task.needs_modalities]
 
 

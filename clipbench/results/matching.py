@@ -58,14 +58,14 @@ def match(*records: EvaluationRecord) -> Match:
         'task version 1 in the one run, 2 in the other'
     """
     datasets = [record.dataset for record in records]
-    differences = _facts(
+    differences = _differing_facts(
         {
             "task": [record.task for record in records],
             "task version": [str(record.task_version) for record in records],
             "parameters": [as_json(record.params) for record in records],
         }
     )
-    described = _facts(
+    described = _differing_facts(
         {
             "data revision": [dataset.revision for dataset in datasets],
             "data split": [dataset.split for dataset in datasets],
@@ -101,7 +101,7 @@ def check_same(records: Sequence[tuple[str, EvaluationRecord]], consequence: str
             )
 
 
-def _facts(values: Mapping[str, Sequence[str | None]]) -> dict[str, list[str]]:
+def _differing_facts(values: Mapping[str, Sequence[str | None]]) -> dict[str, list[str]]:
     """Return the facts that have several values; None and an empty text are unknown and contradict nothing."""
     distinct = {name: list(dict.fromkeys(value for value in facts if value)) for name, facts in values.items()}
     return {name: facts for name, facts in distinct.items() if len(facts) > 1}

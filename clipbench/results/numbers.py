@@ -204,11 +204,11 @@ def listed(words: Sequence[str], conjunction: str = "and") -> str:
     return f"{', '.join(head)} {conjunction} {last}" if head else last
 
 
-def shown(metric: Metric | None) -> str:
+def value_with_interval(metric: Metric | None) -> str:
     """Return a value with its interval, where it has one, without the unit.
 
     Example:
-        >>> shown(Metric(value=0.5, low=0.45, high=0.55)), shown(None)
+        >>> value_with_interval(Metric(value=0.5, low=0.45, high=0.55)), value_with_interval(None)
         ('50.0 [45.0, 55.0]', '–')
     """
     if metric is None or metric.value is None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean, option
 from clipbench.files import is_inside, write_atomic
-from clipbench.plugins import leave_out, plotter, report_writer
+from clipbench.plugins import plotter, report_writer, warn_left_out
 from clipbench.results.frames import metrics_frame, scorecard, slices_frame
 from clipbench.results.numbers import counted
 from clipbench.results.record import (
@@ -465,14 +465,14 @@ def labels(runs: Sequence[Run]) -> list[str]:
     longer = [
         f"{name} ({run.folder.name})" if names.count(name) > 1 else name for name, run in zip(names, runs, strict=True)
     ]
-    return numbered(longer)
+    return number_duplicates(longer)
 
 
-def numbered(names: Sequence[str]) -> list[str]:
+def number_duplicates(names: Sequence[str]) -> list[str]:
     """Return the names, with their place where one stands there twice.
 
     Example:
-        >>> numbered(["a", "b", "a"])
+        >>> number_duplicates(["a", "b", "a"])
         ['a #1', 'b', 'a #3']
     """
     return [f"{name} #{number}" if names.count(name) > 1 else name for number, name in enumerate(names, 1)]
@@ -520,7 +520,7 @@ def _result(data: object, file: Path) -> Result:
             raise SchemaError(f"schema {version} has no field {unknown[0]}")
         if unknown:
             names = ", ".join([*unknown[:3], *(["..."] if unknown[3:] else [])])
-            leave_out(f"{file} is of schema {version}, and this clipbench reads {SCHEMA_VERSION}: left out {names}")
+            warn_left_out(f"{file} is of schema {version}, and this clipbench reads {SCHEMA_VERSION}: left out {names}")
         for number, evaluation in enumerate(result.evaluations):
             for name, curve in evaluation.curves.items():
                 sizes = [len(side) for side in (curve.x, curve.y, curve.low, curve.high) if side is not None]

@@ -43,11 +43,11 @@ def subset_legend(names: Iterable[str], subsets: Mapping[str, str]) -> str:
     return "; ".join(
         f"{subset}: {subsets[subset]}"
         for subset in subset_names
-        if _letters(subsets.get(subset, "")) not in ("", _letters(subset))
+        if _alphanumeric(subsets.get(subset, "")) not in ("", _alphanumeric(subset))
     )
 
 
-def _letters(words: str) -> str:
+def _alphanumeric(words: str) -> str:
     """Return letters and digits alone, without the word "and": "Audio and text" says no more than audio-text."""
     return "".join(filter(str.isalnum, words.lower().replace(" and ", "")))
 

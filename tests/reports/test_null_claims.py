@@ -24,7 +24,7 @@ from clipbench import vectors
 from clipbench.checks.examination import examine
 from clipbench.cli.tables import evaluation_lines
 from clipbench.comparison import formats
-from clipbench.comparison.compare import compare
+from clipbench.comparison.compare_runs import compare
 from clipbench.comparison.gate import GatedComparison, judge
 from clipbench.comparison.gate_rules import Gate
 from clipbench.data.dataset import Dataset

@@ -10,7 +10,7 @@ import click
 
 from clipbench.cli.main import SETTINGS, HelpfulGroup
 from clipbench.cli.options import TRACEBACK
-from clipbench.cli.output import confirm, echo, someone_answers, terminal_width
+from clipbench.cli.output import confirm, echo, is_interactive, terminal_width
 from clipbench.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def cache(context: click.Context) -> None:
         echo(f"vectors are stored in {root} (CLIPBENCH_CACHE names another folder)")
         echo(*_lines(models) if models else ["no vector is stored there"])
         if copies:
-            echo(f"beside them {_described(copies)}")
+            echo(f"beside them {_copies_text(copies)}")
 
 
 # An environment variable that is meant for `run`, such as CLIPBENCH_YES, must not remove anything here.
@@ -107,10 +107,10 @@ def prune(age: int | None, names: Sequence[str], yes: bool) -> None:
         size = readable_size(sum(model.n_bytes for model in chosen))
         parts.append(f"{counted(len(chosen), 'model')}, {size}")
     if copies:
-        echo(_described(copies))
-        parts.append(_described(copies))
+        echo(_copies_text(copies))
+        parts.append(_copies_text(copies))
     summary = " and ".join(parts)
-    if not yes and not someone_answers():
+    if not yes and not is_interactive():
         raise UsageError("nothing was removed: not a terminal, so pass --yes to confirm")
     if not yes and not confirm(f"Remove {summary}?", default=False):
         echo("nothing was removed")
@@ -120,7 +120,7 @@ def prune(age: int | None, names: Sequence[str], yes: bool) -> None:
     echo(f"removed {summary}")
 
 
-def _described(copies: "Mapping[Path, int]") -> str:
+def _copies_text(copies: "Mapping[Path, int]") -> str:
     """Return how many small copies of images there are, and their size, from the bytes of each."""
     from clipbench.data.catalogue.download import readable_size
     from clipbench.results.numbers import counted

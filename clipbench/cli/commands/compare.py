@@ -115,7 +115,7 @@ def _compare_candidates(
     Raises:
         NotComparable: no candidate could be compared.
     """
-    from clipbench.comparison.compare import compare
+    from clipbench.comparison.compare_runs import compare
     from clipbench.comparison.gate import GatedComparison, check_gate, judge
     from clipbench.comparison.gate_rules import smallest_difference
     from clipbench.comparison.records import CompareOptions, Comparison, Outcome, Refusal
@@ -149,7 +149,7 @@ def _compare_candidates(
 
 
 def _write(comparisons: "list[GatedComparison]", sides: "list[Run | Values]", arguments: CompareArguments) -> None:
-    from clipbench.comparison.formats.tables import verdict_lines
+    from clipbench.comparison.formats.difference_tables import verdict_lines
     from clipbench.results.numbers import ascii_signs
 
     form, out = arguments.form, arguments.out
@@ -170,7 +170,7 @@ def _write(comparisons: "list[GatedComparison]", sides: "list[Run | Values]", ar
         else:
             text = makers[form](comparisons)
         if form == "github":
-            _summarise(formats.markdown(comparisons))
+            _append_step_summary(formats.markdown(comparisons))
         if out is None and form == "table":
             echo(*text.split("\n"))
         elif out is None:
@@ -181,7 +181,7 @@ def _write(comparisons: "list[GatedComparison]", sides: "list[Run | Values]", ar
         echo(f"wrote {out}", *map(ascii_signs, verdict_lines(comparisons)))
 
 
-def _summarise(text: str) -> None:
+def _append_step_summary(text: str) -> None:
     """Append a text to the page of a GitHub workflow's run."""
     summary_path = os.environ.get("GITHUB_STEP_SUMMARY")
     if not summary_path:

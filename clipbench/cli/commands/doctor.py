@@ -9,7 +9,7 @@ from clipbench.cli import options
 from clipbench.cli.main import DONE, FAULT, command
 from clipbench.cli.options import DataArguments, ModelArguments, shows_traceback, with_arguments
 from clipbench.cli.output import echo, echo_json, terminal_width
-from clipbench.results.table.text import wrapped
+from clipbench.results.table.text import wrap_text
 
 if TYPE_CHECKING:
     from clipbench.evaluation.explain import Explanation
@@ -139,4 +139,4 @@ def _wrapped(mark: str, name: str, text: str, width: int | None) -> list[str]:
     """Return a text in a column of its own, behind a mark and a name."""
     indent = MARK + NAME
     line = f"{mark:{MARK}}{name:{NAME}}{' '.join(text.split())}".rstrip()
-    return [line] if width is None else wrapped(line, width, " " * min(indent, width // 3))
+    return [line] if width is None else wrap_text(line, width, " " * min(indent, width // 3))

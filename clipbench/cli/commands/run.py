@@ -200,7 +200,7 @@ def run(arguments: RunArguments) -> int:
     if serves_another():
         return DONE
     with sharing_work(arguments.models):
-        return _lead(replace(arguments, device=device))
+        return _run_as_lead(replace(arguments, device=device))
 
 
 def _check(arguments: RunArguments) -> None:
@@ -218,9 +218,9 @@ def _check(arguments: RunArguments) -> None:
             raise UsageError(f"--verbose has no meaning with --{name}: drop one of them")
 
 
-def _lead(arguments: RunArguments) -> int:
+def _run_as_lead(arguments: RunArguments) -> int:
     """Run the command in the process that writes and prints: the only one, or the first of several."""
-    from clipbench.cli.printer import results_alone
+    from clipbench.cli.printer import reserve_stdout
     from clipbench.evaluation.session import Session
     from clipbench.evaluation.targets import REPORT, find_targets
 
@@ -228,7 +228,7 @@ def _lead(arguments: RunArguments) -> int:
     printer = _printer(arguments, several=targets.are_several, is_series=targets.are_series)
     session = Session(_session_options(arguments), targets, printer)
     try:
-        with results_alone(arguments.as_json):
+        with reserve_stdout(arguments.as_json):
             runs = session.run_all()
             session.try_report_all(runs)
             session.end_log()

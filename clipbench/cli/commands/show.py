@@ -72,7 +72,7 @@ def _run_lines(run: "Run", tasks: Sequence[str], *, shows_all: bool) -> list[str
                 "",
                 *(evaluation_lines(record, width) if has_results else [f"{record.name}  {why_missing(record)}"]),
             ]
-            lines += _rest(record, width) if shows_all else ()
+            lines += _detail_lines(record, width) if shows_all else ()
     if result.average is not None and not tasks:
         parts = (f"  {' + '.join(names)}" for names in result.average.parts)
         lines += ["", *average_lines(result.average, width), *(parts if shows_all else ())]
@@ -98,7 +98,7 @@ def _provenance(result: "Result") -> Iterator[str]:
             yield from (f"  {warning}" for warning in table.warnings)
 
 
-def _rest(record: "EvaluationRecord", width: int | None) -> Iterator[str]:
+def _detail_lines(record: "EvaluationRecord", width: int | None) -> Iterator[str]:
     from clipbench.cli.tables import metric_lines
 
     data = record.dataset
@@ -109,10 +109,10 @@ def _rest(record: "EvaluationRecord", width: int | None) -> Iterator[str]:
     if record.controls:
         yield "  controls:"
         yield from ("  " + line for line in metric_lines(record.controls, width and width - 2))
-    yield from (f"  {line}" for line in _methods(record.metrics))
+    yield from (f"  {line}" for line in _interval_methods(record.metrics))
 
 
-def _methods(metrics: "Mapping[str, Metric]") -> Iterator[str]:
+def _interval_methods(metrics: "Mapping[str, Metric]") -> Iterator[str]:
     """Yield how the intervals of the metrics that have a value were made; then why others have none."""
     from clipbench.results.numbers import interval_name
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from xml.etree import ElementTree
 
-from clipbench.comparison.formats import tables
+from clipbench.comparison.formats import difference_tables as tables
 from clipbench.comparison.gate import FAILED, PASSED, REPORTED, GatedComparison
 from clipbench.comparison.records import Outcome
 from clipbench.results.numbers import ascii_signs

@@ -5,12 +5,12 @@ from dataclasses import replace
 from itertools import islice
 
 from clipbench.comparison.align import SIMILARITY
-from clipbench.comparison.formats import tables
+from clipbench.comparison.formats import difference_tables as tables
 from clipbench.comparison.gate import REPORTED, GatedComparison
 from clipbench.comparison.records import Difference, Flips, Outcome, Refusal
 from clipbench.results.numbers import ascii_signs, counted
 from clipbench.results.table import as_text
-from clipbench.results.table.text import text_widths, wrapped
+from clipbench.results.table.text import text_widths, wrap_text
 from clipbench.untrusted.terminal import log_line
 
 N_IDS = 5
@@ -47,7 +47,8 @@ def terminal(comparisons: Sequence[GatedComparison], width: int | None = None, *
     if not is_verbose:
         width = min(width or SHORT_WIDTH, SHORT_WIDTH)
         sections = [
-            [part for line in _short(gated, width) for part in wrapped(log_line(line), width)] for gated in comparisons
+            [part for line in _short(gated, width) for part in wrap_text(log_line(line), width)]
+            for gated in comparisons
         ]
     else:
         sections = [list(map(log_line, _lines(gated, width))) for gated in comparisons]

@@ -27,7 +27,7 @@ from clipbench.errors import (
     Unavailable,
     UsageError,
     cause,
-    is_machines,
+    is_machine_error,
     model_option,
     on_command_line,
     option,
@@ -433,5 +433,5 @@ def _as_floats(given: object, what: str) -> np.ndarray:
 
 
 def _fault(what: str, error: BaseException) -> ModelError:
-    advice = "" if is_machines(error) else f": see its traceback{on_command_line(' (--traceback)')}"
+    advice = "" if is_machine_error(error) else f": see its traceback{on_command_line(' (--traceback)')}"
     return ModelError(f"{what} failed ({cause(error)}){advice}")

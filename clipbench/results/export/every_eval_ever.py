@@ -12,7 +12,7 @@ from datetime import datetime
 
 from clipbench.errors import UsageError
 from clipbench.results.export.formats import ExportFormat, RenderedExport
-from clipbench.results.export.huggingface import METRIC_TYPES, hub_name, missing_value_notes, one_model
+from clipbench.results.export.model_card import METRIC_TYPES, hub_name, missing_value_notes, one_model
 from clipbench.results.record import EvaluationRecord, Metric, as_json
 from clipbench.results.run import Run
 from clipbench.untrusted.terminal import one_line

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from clipbench.errors import UsageError
 from clipbench.results.export.formats import ExportFormat, RenderedExport
-from clipbench.results.export.huggingface import missing_value_notes, one_model
+from clipbench.results.export.model_card import missing_value_notes, one_model
 from clipbench.results.other_tool_names import MIEB, mieb_metric
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from itertools import starmap
 
-from clipbench.results.table.model import Cell, Column, Table
+from clipbench.results.table.cells import Cell, Column, Table
 
 
 def as_html(table: Table, css: str = "") -> str:

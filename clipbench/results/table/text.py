@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
 from clipbench.results.numbers import ascii_signs
-from clipbench.results.table.model import Table
+from clipbench.results.table.cells import Table
 from clipbench.untrusted.terminal import printable
 
 
@@ -33,10 +33,10 @@ def as_text(
     ]
     room = None if width is None else width - len(indent)
     if room is None or sum(widths) + 2 * (sum(map(bool, widths)) - 1) <= room:
-        body = _laid_out(table, rows, widths)
+        body = _layout_lines(table, rows, widths)
     else:
         layouts = (
-            _laid_out(table, rows, narrow_widths) for narrow_widths in _narrow_widths(rows, natural_widths, room)
+            _layout_lines(table, rows, narrow_widths) for narrow_widths in _narrow_widths(rows, natural_widths, room)
         )
         body = min(layouts, key=len, default=[]) or _paragraphs(rows, room, has_header=has_header)
     notes = [f"({number}) {printable(note)}" for number, note in enumerate(table.notes, 1)]
@@ -53,17 +53,17 @@ def text_widths(table: Table, *, has_header: bool = True) -> list[int]:
     ]
 
 
-def _laid_out(table: Table, rows: Sequence[Sequence[str]], widths: Sequence[int]) -> list[str]:
+def _layout_lines(table: Table, rows: Sequence[Sequence[str]], widths: Sequence[int]) -> list[str]:
     lines = []
     for row in rows:
         cells = list(row)
         if len(cells) == 1 or n_columns(cells[0]) > widths[0]:
             lines.append(cells[0])
             cells[0] = ""
-        wrapped_cells = [wrapped(cell, width, "") for cell, width in zip(cells, widths, strict=False)]
+        wrapped_cells = [wrap_text(cell, width, "") for cell, width in zip(cells, widths, strict=False)]
         lines += [
             "  ".join(
-                padded(text, width, is_right=column.is_number)
+                pad_text(text, width, is_right=column.is_number)
                 for text, width, column in zip(texts, widths, table.columns, strict=True)
                 if width
             )
@@ -99,11 +99,11 @@ def _paragraphs(rows: Sequence[Sequence[str]], room: int, *, has_header: bool) -
     lines = []
     headers = rows[0] if has_header else []
     for row in rows[has_header:]:
-        lines += wrapped(row[0], room)
+        lines += wrap_text(row[0], room)
         labelled = [f"{header}: {cell}" for header, cell in zip(headers, row, strict=False)] if headers else list(row)
         cells = [text.replace(" ", "\0") for text, cell in zip(labelled, row, strict=False) if cell][1:]
         cells = [cell if n_columns(cell) <= room - 4 else cell.replace("\0", " ") for cell in cells]
-        lines += wrapped(f"    {'  '.join(cells)}", room, "    ") if cells else []
+        lines += wrap_text(f"    {'  '.join(cells)}", room, "    ") if cells else []
     return [line.replace("\0", " ") for line in lines]
 
 
@@ -130,7 +130,7 @@ def n_columns(text: str) -> int:
     return sum(1 + (unicodedata.east_asian_width(character) in "WF") for character in visible)
 
 
-def wrapped(text: str, width: int, rest: str | None = None) -> list[str]:
+def wrap_text(text: str, width: int, rest: str | None = None) -> list[str]:
     """Return a text in lines that fit; no word, path, option, number or interval is broken, even if it is too long.
 
     Args:
@@ -155,7 +155,7 @@ def wrapped(text: str, width: int, rest: str | None = None) -> list[str]:
     return [*lines, line]
 
 
-def padded(text: str, width: int, *, is_right: bool = False) -> str:
+def pad_text(text: str, width: int, *, is_right: bool = False) -> str:
     """Return a text filled up with spaces."""
     spaces = " " * (width - n_columns(text))
     return spaces + text if is_right else text + spaces

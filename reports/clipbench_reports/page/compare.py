@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from clipbench.comparison.formats import tables
+from clipbench.comparison.formats import difference_tables as tables
 from clipbench.comparison.gate import REPORTED, GatedComparison
 from clipbench.comparison.records import Comparison, Difference, Outcome, Verdict
 from clipbench.results.model_costs import cost_tables

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 
-from clipbench.comparison.compare import compare
+from clipbench.comparison.compare_runs import compare
 from clipbench.errors import ClipbenchError
 from clipbench.results import numbers as fmt
 from clipbench.results.titles import full_title, within_sentence

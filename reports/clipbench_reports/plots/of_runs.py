@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clipbench.comparison.across import across
-from clipbench.comparison.compare import differences
+from clipbench.comparison.compare_runs import differences
 from clipbench.comparison.representations import similarity_matrix
 from clipbench.comparison.robustness import BASELINES, SOURCES, robustness_of
 from clipbench.errors import UsageError, option

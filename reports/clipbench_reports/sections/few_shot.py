@@ -97,7 +97,7 @@ def _worth(worth: Metric, zero_shot: Metric | None) -> Finding:
     if zero_shot is None or not above_chance(zero_shot)[0]:
         chance = "not known" if zero_shot is None else f"{fmt.percent(zero_shot.chance)} %"
         text = f"chance is {chance}: too near to say how many labels it is worth"
-        return Finding("plain", f"The accuracy of the prompts is {fmt.shown(zero_shot)} %; {text}.")
+        return Finding("plain", f"The accuracy of the prompts is {fmt.value_with_interval(zero_shot)} %; {text}.")
     prompts = f", {fmt.bounded(zero_shot)}"
     text = (
         f"The prompts are worth {fmt.number(worth.value, worth.unit)} labels a class{interval_in_brackets(worth)}: with"
@@ -113,13 +113,16 @@ def by_labels(evidence: Evidence) -> Table:
     numbers = [name.removeprefix(LINEAR) for name in metrics if name.startswith(LINEAR)]
     if not numbers:
         raise MissingEvidence("the run has no accuracy of a linear probe")
-    rows = [[number, *(fmt.shown(metrics.get(f"{method}_acc1@{number}")) for method in METHODS)] for number in numbers]
+    rows = [
+        [number, *(fmt.value_with_interval(metrics.get(f"{method}_acc1@{number}")) for method in METHODS)]
+        for number in numbers
+    ]
     zero_shot = metrics.get("zero_shot_acc1")
     return Table(
         title="Accuracy by the number of labels",
         facts=(
             "Top-1 accuracy in percent, with 95 % intervals. The prompts, which need no labels, have "
-            f"{fmt.shown(zero_shot)} on the same images."
+            f"{fmt.value_with_interval(zero_shot)} on the same images."
         ),
         columns=columns("Labels a class", numbers=list(METHODS.values())),
         rows=rows,

@@ -8,7 +8,7 @@ from itertools import combinations
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table
-from clipbench.results.table.model import Cell, Row, columns
+from clipbench.results.table.cells import Cell, Row, columns
 from clipbench_reports.evidence import Evidence, MissingEvidence
 from clipbench_reports.figures import maps, matrices
 from clipbench_reports.findings import Finding, claim, defined

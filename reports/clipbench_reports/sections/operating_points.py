@@ -131,7 +131,14 @@ def points(evidence: Evidence) -> Table:
         part, _, own = name.partition("/")
         if own.startswith(THRESHOLD):
             recall = metrics.get(f"{part}/{RECALL}{own.removeprefix(THRESHOLD)}")
-            rows.append([PARTS.get(part, part), own.removeprefix(WANTED_AT), fmt.shown(threshold), fmt.shown(recall)])
+            rows.append(
+                [
+                    PARTS.get(part, part),
+                    own.removeprefix(WANTED_AT),
+                    fmt.value_with_interval(threshold),
+                    fmt.value_with_interval(recall),
+                ]
+            )
     if not rows:
         raise MissingEvidence("the run has no thresholds")
     return Table(
