@@ -212,15 +212,15 @@ MACHINE = {
 """Errors of the system that no code is to blame for: a full or read-only disk, a missing permission, no memory."""
 
 
-def cause(error: BaseException) -> str:
+def error_summary(error: BaseException) -> str:
     """Return in one line why the code of others failed.
 
     Example:
-        >>> cause(ZeroDivisionError("division by zero"))
+        >>> error_summary(ZeroDivisionError("division by zero"))
         'ZeroDivisionError: division by zero'
-        >>> cause(SystemExit(0))
+        >>> error_summary(SystemExit(0))
         'it called sys.exit(0)'
-        >>> cause(OSError(errno.ENOSPC, "No space left on device", "runs/a"))
+        >>> error_summary(OSError(errno.ENOSPC, "No space left on device", "runs/a"))
         'No space left on device: runs/a'
     """
     if isinstance(error, SystemExit):
@@ -234,18 +234,18 @@ def cause(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
 
 
-def bug(error: BaseException, whose: str) -> str:
+def bug_summary(error: BaseException, whose: str) -> str:
     """Return in one line why code failed, and that it is to blame, unless the machine is.
 
     Example:
-        >>> bug(KeyError("a"), "the task")
+        >>> bug_summary(KeyError("a"), "the task")
         "KeyError: 'a' (a bug in the task)"
     """
     is_to_blame = not is_machine_error(error) and missing_package(error) is None
     return (
-        f"{cause(error)} (a bug in {whose}{on_command_line(': --traceback shows where')})"
+        f"{error_summary(error)} (a bug in {whose}{on_command_line(': --traceback shows where')})"
         if is_to_blame
-        else cause(error)
+        else error_summary(error)
     )
 
 

@@ -20,8 +20,8 @@ from clipbench.errors import (
     LeftOutWarning,
     ModelError,
     UsageError,
-    cause,
     did_you_mean,
+    error_summary,
 )
 
 TASKS = "clipbench.tasks"
@@ -182,6 +182,6 @@ def _import(point: EntryPoint) -> object:
         return point.load()
     except FOREIGN as error:  # importing a plug-in may raise anything
         raise ClipbenchError(
-            f"'{point.name}' of {distribution_of(point)} cannot be imported from {point.value} ({cause(error)}):"
-            f" fix or uninstall {distribution_of(point)}"
+            f"'{point.name}' of {distribution_of(point)} cannot be imported from {point.value}"
+            f" ({error_summary(error)}): fix or uninstall {distribution_of(point)}"
         ) from error

@@ -24,7 +24,7 @@ from clipbench.errors import (
     LeftOutWarning,
     NotComparable,
     Unavailable,
-    bug,
+    bug_summary,
     did_you_mean,
     for_command_line,
 )
@@ -270,7 +270,7 @@ def _report_error(error: BaseException, context: click.Context | None, argv: lis
         return UNREAD
     if context is not None and context.meta.get(SHOWS_TRACEBACK):
         print_traceback()
-    print_error(str(error) if isinstance(error, ClipbenchError) else bug(error, "clipbench or in a plug-in"))
+    print_error(str(error) if isinstance(error, ClipbenchError) else bug_summary(error, "clipbench or in a plug-in"))
     return INCOMPLETE if isinstance(error, Unavailable | NotComparable) else BAD_INPUT
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from clipbench import __version__
 from clipbench.data import Dataset
-from clipbench.errors import FOREIGN, ClipbenchError, MachineError, Unavailable, bug, did_you_mean, error_kind
+from clipbench.errors import FOREIGN, ClipbenchError, MachineError, Unavailable, bug_summary, did_you_mean, error_kind
 from clipbench.evaluation.datasets import Datasets, check_data, explaining_missing
 from clipbench.evaluation.persist import kept_rows, write_images, write_tables
 from clipbench.evaluation.plan import Request, RunOptions, build_task
@@ -96,7 +96,7 @@ def measure(
     except FOREIGN as error:  # a bug in a plug-in must not cost the other evaluations
         if options.raise_bugs:
             raise
-        return replace(empty, status="failed", reason=bug(error, "the task or the model"))
+        return replace(empty, status="failed", reason=bug_summary(error, "the task or the model"))
     after = embedder.counts()
     counts = Counts() if before is None or after is None else after - before
     seconds = _seconds(counts, load, time.monotonic() - start, loading_encodes=options.skip_bad_images)

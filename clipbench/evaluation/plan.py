@@ -8,7 +8,7 @@ from typing import Any, get_args, get_type_hints
 
 from clipbench import plugins
 from clipbench.data import DataOptions, Dataset, read_prompts
-from clipbench.errors import FOREIGN, ClipbenchError, UsageError, cause, did_you_mean, option
+from clipbench.errors import FOREIGN, ClipbenchError, UsageError, did_you_mean, error_summary, option
 from clipbench.evaluation.task import Task
 from clipbench.untrusted.reading import decode_toml, read_toml, shown
 from clipbench.untrusted.schema import SchemaError, fitted, fitting
@@ -156,7 +156,9 @@ def _installed() -> dict[str, dict[str, Any]]:
         try:
             tables = decode_toml(files(package).joinpath("suites.toml").read_text(encoding="utf-8"))
         except FOREIGN as error:  # importing a package may raise anything
-            plugins.warn_left_out(f"the suites of {distribution} cannot be read ({cause(error)}): fix or uninstall it")
+            plugins.warn_left_out(
+                f"the suites of {distribution} cannot be read ({error_summary(error)}): fix or uninstall it"
+            )
             continue
         for name, table in tables.items():
             if plugins.OURS in suites.get(name, {}):

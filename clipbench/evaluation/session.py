@@ -9,7 +9,16 @@ from clipbench.checks.examination import preflight
 from clipbench.data import Dataset
 from clipbench.data.catalogue.needs import Need
 from clipbench.distributed.rounds import current
-from clipbench.errors import FOREIGN, ClipbenchError, MachineError, Unavailable, UsageError, bug, cause, option
+from clipbench.errors import (
+    FOREIGN,
+    ClipbenchError,
+    MachineError,
+    Unavailable,
+    UsageError,
+    bug_summary,
+    error_summary,
+    option,
+)
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.measure import average_of, empty_result, measure, now
 from clipbench.evaluation.plan import (
@@ -90,7 +99,9 @@ class Session:
         self.options = options
         self.targets = targets
         self.progress = progress or Progress()
-        self._trackers = Trackers(options.log, failed=lambda name, error: self.progress.log_failed(name, cause(error)))
+        self._trackers = Trackers(
+            options.log, failed=lambda name, error: self.progress.log_failed(name, error_summary(error))
+        )
         self.is_complete = True
         """False once a model could not be measured, or a report not be written."""
         self.n_done = 0
@@ -305,7 +316,7 @@ class Session:
             if self.options.run.raise_bugs:
                 raise
             self.is_complete = False
-            why = str(error) if isinstance(error, ClipbenchError) else bug(error, "a section of the report")
+            why = str(error) if isinstance(error, ClipbenchError) else bug_summary(error, "a section of the report")
             self.progress.report_failed(report, why)
 
     def try_log(self, target: Target, run: Run) -> None:

@@ -21,7 +21,16 @@ from clipbench.data.readers import judged, manifest
 from clipbench.data.readers.huggingface_rows import card_configs, choose_split
 from clipbench.data.readers.judged import Item, Judgement
 from clipbench.data.readers.table import ColumnTable
-from clipbench.errors import FOREIGN, BadImage, ClipbenchError, DataError, Unavailable, UnknownSplit, UsageError, cause
+from clipbench.errors import (
+    FOREIGN,
+    BadImage,
+    ClipbenchError,
+    DataError,
+    Unavailable,
+    UnknownSplit,
+    UsageError,
+    error_summary,
+)
 from clipbench.untrusted.reading import is_int64, shown
 
 if TYPE_CHECKING:
@@ -190,7 +199,7 @@ class ParquetImage(EncodedImage):
         try:
             data = _cells(self.file, self.column, self.group)[self.row].as_py()
         except FOREIGN as error:  # pyarrow raises many kinds of error for a damaged file
-            raise BadImage(self.name, cause(error)) from error
+            raise BadImage(self.name, error_summary(error)) from error
         if data is None:
             raise BadImage(self.name, "its row has no image")
         return bytes(data)
@@ -228,7 +237,7 @@ def _read(file: Path, folder: Path) -> tuple[ColumnTable, Sequence[ImageRef | No
         raise
     except FOREIGN as error:  # pyarrow raises many kinds of error for a damaged file
         raise DataError(
-            f"{file.relative_to(folder)} cannot be read ({cause(error)}): delete it, and fetch the data again"
+            f"{file.relative_to(folder)} cannot be read ({error_summary(error)}): delete it, and fetch the data again"
         ) from error
 
 

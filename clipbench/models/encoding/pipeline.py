@@ -18,7 +18,7 @@ from PIL import Image
 
 from clipbench.data.images import opened, rgb
 from clipbench.data.modalities import IMAGE, JOINT, TEXT
-from clipbench.errors import FOREIGN, BadImage, ModelError, Unavailable, VectorError, cause
+from clipbench.errors import FOREIGN, BadImage, ModelError, Unavailable, VectorError, error_summary
 from clipbench.models.encoding.image_hashes import key_of
 from clipbench.models.facts.preprocessing import within_limits
 from clipbench.models.protocol import COUNT_NAMES, Model, Preprocess, Role, Vectors, stacked
@@ -251,7 +251,7 @@ class _Images:
         except BadImage as error:
             return row, error
         except FOREIGN as error:  # a transform that fails on an odd mode or size
-            return row, BadImage(ref.name, cause(error))
+            return row, BadImage(ref.name, error_summary(error))
 
 
 def _in_full_size(loaded: Iterator[tuple[int, Any]], ends: set[int]) -> Iterator[LoadedBatch]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clipbench import plugins
-from clipbench.errors import FOREIGN, ClipbenchError, UsageError, cause, did_you_mean
+from clipbench.errors import FOREIGN, ClipbenchError, UsageError, did_you_mean, error_summary
 from clipbench.files import write_atomic
 from clipbench.results.run import Run, read_one_run
 from clipbench.untrusted.reading import is_folder, is_there
@@ -88,7 +88,7 @@ def export(paths: Sequence[Path], to: str, out: Path | None = None) -> Exported:
     except ClipbenchError:
         raise
     except FOREIGN as error:  # a plug-in may raise anything
-        raise ClipbenchError(f"the export {to} failed ({cause(error)})") from error
+        raise ClipbenchError(f"the export {to} failed ({error_summary(error)})") from error
     sliced = {record.name: record.slices for run in runs for record in run.result.evaluations if record.slices}
     notes = list(rendered.notes)
     if not form.has_slices:

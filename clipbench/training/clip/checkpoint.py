@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from clipbench import __version__
-from clipbench.errors import MachineError, ModelError, cause
+from clipbench.errors import MachineError, ModelError, error_summary
 from clipbench.models.checkpoints import CONFIG, OPTIMIZER, TRAIN, WEIGHTS, bundled_checkpoints, read_json
 from clipbench.models.towers.checkpoint_file import fit, read_weights, state_dict_mismatches
 from clipbench.training.clip.config import ClipConfig
@@ -84,7 +84,7 @@ def save_checkpoint(out: Path, checkpoint: CheckpointContent, optimizer: torch.o
                 os.fsync(file.fileno())  # a power cut must not leave a folder with its final name and half its content
         half.rename(folder)
     except (OSError, SafetensorError) as error:
-        reason = cause(error) if isinstance(error, OSError) else str(error)
+        reason = error_summary(error) if isinstance(error, OSError) else str(error)
         raise MachineError(f"cannot write {folder} ({reason}): {RESUME_ADVICE}") from error
     finally:
         shutil.rmtree(half, ignore_errors=True)

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from clipbench import plugins
-from clipbench.errors import FOREIGN, ClipbenchError, UsageError, cause
+from clipbench.errors import FOREIGN, ClipbenchError, UsageError, error_summary
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.table import Table, as_html
@@ -235,7 +235,7 @@ class LoadedSection:
                 if isinstance(error, UsageError) and self.package == OWN:
                     raise  # of an option, such as a projection whose package is not installed
                 name = getattr(function, "__name__", type(function).__name__)
-                raise Fault(f"{name} of {self.package} failed ({cause(error)})") from error
+                raise Fault(f"{name} of {self.package} failed ({error_summary(error)})") from error
 
         return guarded
 

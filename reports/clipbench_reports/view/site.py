@@ -20,7 +20,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from clipbench.errors import FOREIGN, ClipbenchError, MachineError, UsageError, bug
+from clipbench.errors import FOREIGN, ClipbenchError, MachineError, UsageError, bug_summary
 from clipbench.untrusted.reading import is_folder
 from clipbench_reports.evidence import MissingEvidence
 from clipbench_reports.page.html import assets
@@ -165,7 +165,7 @@ def _page(make: Callable[[Request], Response], answers: SiteAnswers, request: Re
     except (ClipbenchError, MissingEvidence) as error:
         return answers.refusal(str(error), 422)
     except FOREIGN as error:  # a hostile run, or a bug, costs a page
-        return answers.refusal(bug(error, "clipbench or the run"), 500)
+        return answers.refusal(bug_summary(error, "clipbench or the run"), 500)
 
 
 def _static(name: str, request: Request) -> Response:
