@@ -59,7 +59,7 @@ class Across:
 
     x_title: str
     y_title: str
-    places: Sequence[ModelPoint]
+    points: Sequence[ModelPoint]
     correlation: RankCorrelation
     given_parameters: RankCorrelation | None
     """With the number of parameters held fixed; None where these are unknown, or the same for all."""
@@ -96,7 +96,7 @@ class Across:
                 "parameters": point.n_parameters,
                 **({} if self.front is None else {"on_front": point.label in self.front}),
             }
-            for point in self.places
+            for point in self.points
         ]
         return as_frame(rows)
 
@@ -115,7 +115,7 @@ def across(*runs: Run | str | os.PathLike[str], x: str, y: str, data: str | None
         seed: of resamples and permutations.
 
     Returns:
-        ``places`` with both metrics and their intervals; ``correlation``, Spearman's, with a bootstrap interval over
+        ``points`` with both metrics and their intervals; ``correlation``, Spearman's, with a bootstrap interval over
         models (from 8 on) and the p-value of a permutation test; ``given_parameters``, the partial correlation with the
         number of parameters held fixed (interval from 20 on), since larger models may differ in both; ``front``,
         the models of the Pareto front of quality against cost.
@@ -130,7 +130,7 @@ def across(*runs: Run | str | os.PathLike[str], x: str, y: str, data: str | None
         >>> runs = [run(vectors(images=np.eye(8), texts=texts, name=str(k)), ["retrieval", "modality-gap"])
         ...         for k, texts in enumerate(turned)]
         >>> figure = across(*runs, x="pair_cosine", y="image_retrieval_recall@1")
-        >>> len(figure.places), figure.correlation.interval.low is None
+        >>> len(figure.points), figure.correlation.interval.low is None
         (3, True)
     """
     loaded_runs = [run if isinstance(run, Run) else read_one_run(Path(run)) for run in runs]
@@ -176,7 +176,7 @@ def across(*runs: Run | str | os.PathLike[str], x: str, y: str, data: str | None
     return Across(
         x_title=quantities[0][1].title,
         y_title=quantities[0][2].title,
-        places=points,
+        points=points,
         correlation=correlation,
         given_parameters=partial_correlation,
         left_out=left_out,

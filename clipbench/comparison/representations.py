@@ -58,8 +58,8 @@ class SimilarityMatrix:
     evaluation: str
     n: int
     """Pairs."""
-    found: Mapping[tuple[int, int], Sequence[RepresentationalSimilarity]]
-    """By the places of two models, the lower one first."""
+    by_pair: Mapping[tuple[int, int], Sequence[RepresentationalSimilarity]]
+    """By the indices of two models, the lower one first."""
     left_out: Sequence[str]
     """Runs without vectors, each with its reason."""
 
@@ -121,7 +121,7 @@ def similarity_matrix(runs: Sequence[Run], data: str | None = None) -> Similarit
         labels=names,
         evaluation=records[0].name,
         n=len(common[0]["image"]),
-        found={
+        by_pair={
             (one, other): _pair_similarity(common[one], common[other], records[0].name)
             for one, other in combinations(range(len(names)), 2)
         },

@@ -32,15 +32,15 @@ SIDES: tuple[tuple[Anchor, Lift], ...] = (("start", 1), ("end", 1), ("start", -1
 
 def across(found: Across, names: Sequence[str]) -> marks.Chart:
     """Return a panel with a point a model, and the rank correlation of the two quantities in words."""
-    x = _axis([each.x for each in found.places], found.x_title)
-    y = _axis([each.y for each in found.places], found.y_title)
+    x = _axis([each.x for each in found.points], found.x_title)
+    y = _axis([each.y for each in found.points], found.y_title)
     by_training: dict[str, list[ModelPoint]] = {}
-    for each in found.places:
+    for each in found.points:
         if each.training is not None:
             by_training.setdefault(each.training, []).append(each)
     lines = [_line(own, "one training") for own in by_training.values() if len(own) > 1]
     if found.front is not None and len(found.front) > 1:
-        by_label = {each.label: each for each in found.places}
+        by_label = {each.label: each for each in found.points}
         front = _line([by_label[label] for label in found.front], "Pareto front")
         lines.append(replace(front, is_dashed=True, is_reference=True))
     return marks.Chart(
@@ -62,7 +62,7 @@ def _line(places: Sequence[ModelPoint], name: str) -> marks.Line:
 
 def _points(found: Across, names: Sequence[str], x: marks.Axis, y: marks.Axis) -> list[marks.Mark]:
     """Return a mark a model where its colour tells it apart; else alike points, with their names beside them."""
-    places, titles = found.places, (found.y_title, found.x_title)
+    places, titles = found.points, (found.y_title, found.x_title)
     if len(places) <= len(marks.MODELS):
         return [
             mark
@@ -141,7 +141,7 @@ def _log_axis(values: Sequence[float], title: str) -> marks.Axis:
 def _title(found: Across) -> str:
     # The unit stands at the axis.
     y_title, x_title = (each.removesuffix(", millions") for each in (found.y_title, found.x_title))
-    words = f"{y_title} against {within_sentence(x_title)} of {len(found.places)} models"
+    words = f"{y_title} against {within_sentence(x_title)} of {len(found.points)} models"
     if math.isnan(found.correlation.value):
         return f"{words}: no rank correlation, as {found.correlation.interval.method}."
     return f"{words}: rank correlation {_correlation(found.correlation)}."
@@ -156,7 +156,7 @@ def _correlation(found: RankCorrelation) -> str:
 def _reading(found: Across, names: Sequence[str]) -> list[str]:
     said = ["Each point is a model, with 95 % intervals of both where there are some."]
     if found.front is not None:
-        of_label = dict(zip((each.label for each in found.places), names, strict=True))
+        of_label = dict(zip((each.label for each in found.points), names, strict=True))
         said.append(
             "On the Pareto front of cost and quality, where no other model is at least as cheap and at least as good,"
             f" and ahead in one of the two: {fmt.listed([of_label[each] for each in found.front])}. By the values:"

@@ -267,7 +267,7 @@ MATRICES = [
 def _matrix(found: SimilarityMatrix, measure: str, modality: str, title: str) -> Matrix:
     cells = {
         place: similar.measures[measure]
-        for (one, other), pair in found.found.items()
+        for (one, other), pair in found.by_pair.items()
         for similar in pair
         if similar.modality == modality
         for place in ((one, other), (other, one))
@@ -282,7 +282,7 @@ def _title(found: SimilarityMatrix) -> str:
     """Return the range of the mutual k-NN of images, and of texts, in a sentence; undefined values are not in it."""
     ranges = []
     for modality, noun in NOUNS.items():
-        own = [each.mutual_knn.value for pair in found.found.values() for each in pair if each.modality == modality]
+        own = [each.mutual_knn.value for pair in found.by_pair.values() for each in pair if each.modality == modality]
         values = [each for each in own if each is not None]
         if values:
             ends = dict.fromkeys(f"{fmt.percent(each)} %" for each in (min(values), max(values)))

@@ -132,7 +132,7 @@ def _across(paths: Sequence[RunLike], options: PlotOptions) -> Drawn:
         )
     runs = [opened(path) for path in paths]
     found = across(*runs, x=options.x, y=options.y, data=options.data, seed=options.seed)
-    return many_models.across(found, figure_labels([each.label for each in found.places])), _all_sources(runs)
+    return many_models.across(found, figure_labels([each.label for each in found.points])), _all_sources(runs)
 
 
 def _held_to(runs: Sequence[Run], data: str | None) -> list[Run]:

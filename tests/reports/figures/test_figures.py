@@ -192,12 +192,12 @@ def test_models_by_two_metrics_have_both_intervals_a_name_each_and_the_correlati
         ModelPoint(label=f"m{k}", x=each, y=each, n_parameters=None, training=None) for k, each in enumerate(metrics)
     ]
     found = Across(
-        x_title="Top-1 accuracy", y_title="MRR", places=places, given_parameters=None, left_out=["m9: no mrr"],
+        x_title="Top-1 accuracy", y_title="MRR", points=places, given_parameters=None, left_out=["m9: no mrr"],
         correlation=RankCorrelation(1.0, Interval(0.9, 1.0, "percentile bootstrap over 9 points"), 0.0004),
         evaluations=["zero-shot@x", "retrieval@x"], are_checkpoints=False,
     )  # fmt: skip
     names = [each.label for each in places]
-    many, few = many_models.across(found, names), many_models.across(replace(found, places=places[:3]), names[:3])
+    many, few = many_models.across(found, names), many_models.across(replace(found, points=places[:3]), names[:3])
     assert many.title == "MRR against top-1 accuracy of 9 models: rank correlation 1.00 (0.90 to 1.00)."
     priced = many_models.across(replace(found, x_title="Parameters, millions"), names)
     assert priced.title.startswith("MRR against parameters of 9 models: ")
@@ -225,7 +225,7 @@ def test_models_by_price_and_quality_have_a_logarithmic_axis_and_the_front_in_wo
         for k, (cost, score) in enumerate(zip(costs, scores, strict=True))
     ]
     found = Across(
-        x_title="GFLOPs of one image", y_title="MRR", places=places, given_parameters=None, left_out=[],
+        x_title="GFLOPs of one image", y_title="MRR", points=places, given_parameters=None, left_out=[],
         correlation=RankCorrelation(0.8, Interval(None, None, "too few"), 0.3), evaluations=["retrieval@x"],
         are_checkpoints=False, front=["runs/m0", "runs/m1", "runs/m2"], notes=["Of a machine."],
     )  # fmt: skip
