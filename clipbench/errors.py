@@ -127,7 +127,7 @@ KINDS: Mapping[str, type[ClipbenchError]] = {
     error_type.__name__: error_type
     for error_type in (ClipbenchError, UsageError, ModelError, DataError, VectorError, Unavailable)
 }
-"""Classes that take a message alone, by name: a result keeps the name."""
+"""Classes that take only a message, by name: a result keeps the name."""
 
 
 def error_kind(error: ClipbenchError) -> str:
@@ -146,7 +146,7 @@ class _Reader:
 
 @contextmanager
 def for_command_line() -> Iterator[None]:
-    """Have messages name the flags of the command line, as long as a command runs; else they name Python's keywords.
+    """Have messages name command-line flags while a command runs, instead of Python's keywords.
 
     It holds for the whole process and not for a context: images are read and servers are asked in threads too.
     """
@@ -158,7 +158,7 @@ def for_command_line() -> Iterator[None]:
 
 
 def on_command_line(text: str) -> str:
-    """Return words that have a meaning on the command line alone, and nothing for a reader in Python."""
+    """Return words that make sense only on the command line, and nothing for a reader in Python."""
     return text if _Reader.is_at_command_line else ""
 
 
@@ -282,7 +282,7 @@ def is_machine_error(error: BaseException) -> bool:
 
 
 def did_you_mean(word: str, known_names: Iterable[str]) -> str:
-    """Return a hint for an unknown name: the nearest known name, or else the known names.
+    """Return a hint for an unknown name: the nearest known name, or all known names if none is near.
 
     Example:
         >>> did_you_mean("zero_shot", ["zero-shot", "retrieval"])
@@ -353,7 +353,7 @@ ARGUMENT_KINDS: Mapping[Any, tuple[str, Any]] = {
 }
 """Annotated types that are checked: in words, and the types of values that are as good, such as numbers of numpy."""
 NO_TEXT = (int, float, list, tuple, dict, bytes, os.PathLike, NoneType)
-"""Types that are no text; all others may have a name as their text, such as a device of torch."""
+"""Types that are not accepted as text; other objects may have a name as their text, such as a torch device."""
 
 
 def _check_argument(name: str, value: object, annotation: object) -> None:

@@ -108,9 +108,7 @@ def distribution_of(point: EntryPoint) -> str:
 
 
 def has_foreign_code() -> bool:
-    """Return whether a plug-in of another distribution was imported in this process: it may have changed any
-    library.
-    """
+    """Return whether another distribution's plug-in was imported in this process: it may have changed any library."""
     return bool(_imported - {OURS})
 
 
@@ -120,9 +118,7 @@ def report_writer() -> Callable[..., None]:
 
 
 def plotter() -> Any:
-    """Return the module of figures for papers, which has ``plots``, ``PlotOptions``, ``draw_plot`` and
-    ``write_plot``.
-    """
+    """Return the module of figures: ``plots``, ``PlotOptions``, ``draw_plot`` and ``write_plot``."""
     return load(REPORTS, "plots")
 
 
@@ -167,9 +163,7 @@ def _installed(group: str, folders: tuple[tuple[str, int], ...]) -> EntryPoints:
 
 
 def _changed(folder: str) -> int:
-    """Return when an entry was last added to a folder or removed, 0 where there is no such folder; "" is the current
-    one.
-    """
+    """Return the time of a folder's last added or removed file, 0 if it does not exist; "" is the current folder."""
     try:
         return os.stat(folder or os.curdir).st_mtime_ns
     except OSError:

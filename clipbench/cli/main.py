@@ -112,7 +112,7 @@ def environment_variable(option: click.Option) -> str:
 
 
 class GroupedCommand(Command):
-    """A command whose options stand in groups in its help; those of no group are shown by ``--help-all`` alone.
+    """A command whose help groups its options; ``--help-all`` shows the options without a group.
 
     Args:
         groups: the names of options by the title of their group.
@@ -147,7 +147,7 @@ class GroupedCommand(Command):
 
 
 def command(name: str | None = None, **groups: Sequence[str]) -> Callable[[Callable[..., object]], click.Command]:
-    """Return a decorator that makes a function a command; ``groups`` are those of a ``GroupedCommand``."""
+    """Return a decorator that makes a function a command; ``groups`` are the groups of a ``GroupedCommand``."""
     if groups:
         return click.command(name, GroupedCommand, context_settings=SETTINGS, groups=groups)
     return click.command(name, Command, context_settings=SETTINGS)
@@ -275,9 +275,7 @@ def _report_error(error: BaseException, context: click.Context | None, argv: lis
 
 
 def _leave_unread_output() -> bool:
-    """Point standard output and error to the null device where nobody reads them any more; return whether one was
-    so.
-    """
+    """Point unread standard output and error to the null device; return whether one was unread."""
     is_unread = False
     for handle in (1, 2) if hasattr(select, "poll") else ():
         poll = select.poll()

@@ -62,12 +62,12 @@ def print_note(text: str) -> None:
 
 
 def print_error(text: str) -> None:
-    """Print an error, or what else a command's user must not miss, on standard error, in one line."""
+    """Print an error, or anything that a command's user must not miss, on standard error, in one line."""
     echo(f"clipbench: {one_line(text)}", err=True)
 
 
 def confirm(question: str, *, default: bool = True) -> bool:
-    """Ask a question on standard error, and return the answer; ``default`` is that of an empty line."""
+    """Ask a question on standard error, and return the answer; an empty line means ``default``."""
     return click.confirm(log_line(question), default=default, err=True)
 
 

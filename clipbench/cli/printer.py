@@ -80,9 +80,7 @@ class Printer(Progress):
             echo(*lines, err=True)
 
     def missing(self, needs: Sequence[Need]) -> bool:
-        """Show what can be fetched, and ask for leave, once for all, where that was not given and someone can
-        answer.
-        """
+        """Show what can be fetched, and ask once whether to fetch it unless that was confirmed or nobody can answer."""
         self._missing = {need.entry.name for need in needs}
         offered = [need for need in needs if _is_on_offer(need)]
         if not offered or self.quiet or not (self.may_fetch or is_interactive()):
@@ -127,7 +125,7 @@ class Printer(Progress):
             self._say(f"fetched {counted(len(came), 'data set')}: {readable_size(self._n_arrived)} in {seconds}")
 
     def still_missing(self, needs: Sequence[Need], *, is_excused: bool = False) -> None:
-        """Print one table of what is missing, with the reasons, and one command.
+        """Print one table of missing data sets, with the reasons, and one command.
 
         Args:
             is_excused: the command succeeds without it, as only a person can get it.
@@ -189,7 +187,7 @@ class Printer(Progress):
         self._say(f"warning: {one_line(f'{finding.check}: {finding.seen}; {finding.fix}')}")
 
     def left_out(self, reasons: Mapping[str, str]) -> None:
-        """Say which tasks the data do not allow, those of one reason together."""
+        """Print which tasks the data do not allow, grouped by reason."""
         tasks: dict[str, list[str]] = {}
         for task, reason in reasons.items():
             tasks.setdefault(reason, []).append(task.partition("@")[0])

@@ -16,7 +16,7 @@ from clipbench.results.titles import first_headline, headlines, subset_legend
 from clipbench.stats.claims import one_page, order
 
 WIDTH = 120
-"""Characters of a line if there is no terminal."""
+"""Characters per line without a terminal."""
 
 
 def run_lines(run: Run, *, is_verbose: bool, width: int | None = None) -> list[str]:
@@ -103,7 +103,7 @@ def folded_facts(records: Sequence[EvaluationRecord]) -> str | None:
 
 
 def headline_facts(record: EvaluationRecord) -> Iterator[str]:
-    """Yield each headline metric with its value; then why others have none, those of one reason together."""
+    """Yield each headline metric with its value, then the reasons why others have none."""
     for name, metric in headlines(record).items():
         if metric.value is not None:
             yield f"{name} {ascii_signs(quantity(metric.value, metric.unit))}"
@@ -159,9 +159,7 @@ def average_lines(average: AverageRecord, width: int | None = None) -> list[str]
 
 
 def metric_lines(metrics: Mapping[str, Metric], width: int | None = None) -> list[str]:
-    """Return an indented line for each metric, in columns; below them the undefined ones, those of one reason
-    together.
-    """
+    """Return an indented line per metric, in columns, and below them the undefined metrics by reason."""
     rows: list[Row] = []
     for name, metric in metrics.items():
         if metric.value is not None:
@@ -176,9 +174,7 @@ def metric_lines(metrics: Mapping[str, Metric], width: int | None = None) -> lis
 
 
 def slice_lines(record: EvaluationRecord, width: int | None = None) -> list[str]:
-    """Return an indented line for each headline metric by slice: its mean, the worst group, and how far groups
-    differ.
-    """
+    """Return an indented line per headline metric and grouping: mean, worst group and largest difference."""
     lines = []
     for grouping, slices in record.slices.items():
         names = [name for name in headlines(record) if name in slices.mean]
@@ -205,9 +201,7 @@ def _with_interval(metric: Metric) -> str:
 
 
 def _extreme_word(name: str, slices: SlicesRecord) -> str:
-    """Return "worst" where tests tell the group with the worst value of a metric from each other one, else which value
-    it is.
-    """
+    """Return "worst" if tests separate the worst group from every other one, otherwise "lowest" or "highest"."""
     groups = {group: metrics[name] for group, metrics in slices.groups.items() if name in metrics}
     worst = slices.worst_group[name]
     is_lowest = groups[worst].higher_is_better is not False
@@ -224,9 +218,7 @@ def published_cell(metric: Metric) -> str:
 
 
 def series_lines(runs: Sequence[Run], width: int | None = None) -> list[str]:
-    """Return a heading of two lines, then a line for each run: the name of its folder, and the metrics that stand for
-    it.
-    """
+    """Return a heading of two lines, then a line per run: the name of its folder and its most informative metrics."""
     chosen = _most_informative(runs, width)
     before = ["", *(name.evaluation for name in chosen)]
     headings = ["" if name.evaluation == last else name.evaluation for name, last in zip(chosen, before, strict=False)]

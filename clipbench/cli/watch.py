@@ -56,7 +56,7 @@ def watch(
 
 
 class Watcher:
-    """A watched folder, with what was seen and measured of it so far."""
+    """A watched folder, with the checkpoints that were seen and measured in it."""
 
     def __init__(self, folder: Path, session: Session, printer: Printer, interval: float) -> None:
         self.folder = folder

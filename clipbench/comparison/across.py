@@ -68,20 +68,20 @@ class Across:
     evaluations: Sequence[str]
     """The one or two evaluations that the quantities are of, as ``task@data``."""
     are_checkpoints: bool
-    """True where several models are checkpoints of one training, which are no independent models: no interval, no
+    """True if several models are checkpoints of one training. They are not independent, so there is no interval and no
     test.
     """
     front: Sequence[str] | None = None
-    """The Pareto front of quality against cost, the cheapest model first; by the values, whatever their intervals. None
-    unless one metric is a cost and the other has a better direction.
+    """The models of the Pareto front of quality against cost, by value, the cheapest first. None unless exactly one
+    metric is a cost and the other has a better direction.
     """
     notes: Sequence[str] = ()
-    """Sentences on speeds and memory: that they are of a machine, and which of its facts differ between the runs; and
-    on models that several runs are of.
+    """Notes on speed and memory, which depend on the machine, with the conditions that differ, and on models that have
+    several runs.
     """
 
     def frame(self) -> "pandas.DataFrame":
-        """Return a row a model: ``model``, ``x``, ``x_low``, ``x_high``, ``y``, ``y_low``, ``y_high``, ``parameters``.
+        """Return a row per model: ``model``, ``x``, ``x_low``, ``x_high``, the same of ``y``, and ``parameters``.
 
         Quality against cost has ``on_front`` too, true of the models of ``front``.
         """

@@ -59,7 +59,7 @@ def pair_evaluations(base: Run, candidate: Run) -> list[EvaluationPair]:
 
 
 def align_samples(base: Run, candidate: Run, pair: EvaluationPair, grouping: str | None = None) -> Tables:
-    """Return the samples of an evaluation in both runs, or those of all slices of a grouping, paired by id.
+    """Return the samples of an evaluation in both runs, or all samples of the slices of a grouping, paired by id.
 
     Raises:
         NotComparable: an id appears twice, or the runs have different ids.
@@ -79,9 +79,7 @@ def align_samples(base: Run, candidate: Run, pair: EvaluationPair, grouping: str
 
 
 def check_values(run: Run, metrics: Mapping[str, Metric], table: "pandas.DataFrame") -> None:
-    """Raise NotComparable where values are not those of their samples: one of the two is damaged, or changed by
-    hand.
-    """
+    """Raise NotComparable if a metric's value does not match its samples: the run is damaged or was edited."""
     for name, metric in metrics.items():
         statistic = Estimator.from_record(metric.statistic)
         first = metric.column or metric.influence
@@ -113,7 +111,7 @@ def check_values(run: Run, metrics: Mapping[str, Metric], table: "pandas.DataFra
 
 
 def with_values(metrics: Mapping[str, Metric], other_metrics: Mapping[str, Metric]) -> dict[str, tuple[Metric, Metric]]:
-    """Return the metrics of two records that both have a value of, by their names; lines say what else there is."""
+    """Return the metrics that have a value in both records, by name."""
     both = {name: (metric, other_metrics[name]) for name, metric in metrics.items() if name in other_metrics}
     return {name: pair for name, pair in both.items() if all(metric.value is not None for metric in pair)}
 
@@ -162,9 +160,7 @@ def _key(evaluation: EvaluationRecord) -> tuple[str, object]:
 
 
 def notes_on(base: Run, candidate: Run, pairs: Sequence[EvaluationPair]) -> Iterator[str]:
-    """Yield a line for what only the candidate has, or neither run has measured, and for what else differs between
-    them.
-    """
+    """Yield a note for each evaluation or metric of only one run, and for each condition that differs."""
     paired = {id(record) for pair in pairs for record in pair}
     for run, other, side in ((base, candidate, "base"), (candidate, base, "candidate")):
         names = {record.name for record in _finished(other)}

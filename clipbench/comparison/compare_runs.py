@@ -131,9 +131,7 @@ def _labels_without_samples(base: Run, candidate: Run, pair: align.EvaluationPai
 def _slices_of(
     base: Run, candidate: Run, pair: align.EvaluationPair, alpha: float, refused: list[Refusal]
 ) -> Iterator[Difference]:
-    """Yield the differences of all slices that both runs have; groupings that cannot be compared are added to
-    ``refused``.
-    """
+    """Yield the differences of all slices that both runs have; add the other groupings to ``refused``."""
     for grouping in [grouping for grouping in pair.base.slices if grouping in pair.candidate.slices]:
         try:
             yield from list(_slice_differences(base, candidate, pair, grouping, alpha))
@@ -241,7 +239,7 @@ def _verdict(difference: Difference, options: CompareOptions, *, is_claimed: boo
 
 
 def _compare_values(base: Run | Values, candidate: Run | Values) -> Comparison:
-    """Return differences of values alone, in the order of the base, where a side is the results of another tool."""
+    """Return differences without tests, in the order of the base, if a side is the results of another tool."""
     base_metrics, candidate_metrics = (
         {name: metric for name, metric in side.named_metrics.items() if metric.value is not None and not name.slice}
         for side in (base, candidate)

@@ -36,12 +36,12 @@ class GatedComparison:
     outcomes: Sequence[Outcome] = ()
 
     def with_status(self, *statuses: Status) -> list[Outcome]:
-        """Return the outcomes of some statuses, those of the first status first."""
+        """Return the outcomes with these statuses, in the order of the statuses."""
         return [outcome for status in statuses for outcome in self.outcomes if outcome.status == status]
 
     @property
     def exit_status(self) -> int:
-        """1 if a metric regressed or a requirement is not met, 3 if that cannot be decided, else 0."""
+        """1 if a metric regressed or a requirement is not met, 3 if that cannot be decided, 0 otherwise."""
         if self.with_status("regression", "unmet"):
             return FAILED
         is_refused = any(not refusal.is_part for refusal in self.comparison.refused)

@@ -38,7 +38,7 @@ class CompareOptions:
 
     alpha: float = ALPHA
     smallest: Tolerance = ANY_SIZE
-    """A difference whose interval lies within plus and minus it is too small to matter."""
+    """A difference is too small to matter if its whole interval is between minus and plus this amount."""
 
     def __post_init__(self) -> None:
         if not LEAST_ALPHA <= self.alpha <= MOST_ALPHA:
@@ -105,19 +105,17 @@ class Difference:
     is_identical: bool = False
     """True if all samples have the same values in both runs."""
     least_p: float = 0.0
-    """The smallest p-value that the test could have on so many samples or clusters, however different the models
-    are.
-    """
+    """The smallest p-value that this test can reach with this number of samples or clusters."""
 
     @property
     def title(self) -> str:
-        """The metric's title with that of its subset; results of other tools have none."""
+        """The metric's title with the title of its subset; results of other tools have no titles."""
         metric = self.candidate if self.candidate.title else self.base
         return full_title(self.name, metric, {self.name.rpartition("/")[0]: self.subset})
 
     @property
     def label(self) -> str:
-        """Evaluation and metric for a reader: by its title where one was recorded, else by its name."""
+        """Evaluation and metric for a reader: the title if one was recorded, the name otherwise."""
         has_title = self.base.title or self.candidate.title
         return f"{self.evaluation}: {self.title}" if has_title else f"{self.evaluation}/{self.name}"
 
@@ -130,7 +128,7 @@ class Refusal:
     reason: str
     """The facts that differ, with both values."""
     is_part: bool = False
-    """True where the candidate lacks it, or slices cannot be compared: all else may be."""
+    """True if the candidate lacks it or only its slices cannot be compared: the rest is compared."""
 
     def __str__(self) -> str:
         return f"{self.evaluation} is not comparable: {self.reason}"

@@ -26,12 +26,12 @@ ORIGINAL = "imagenet"
 SHIFTS = ("imagenetv2", "imagenet-sketch", "imagenet-r", "objectnet", "imagenet-a")
 """Shifted data of ImageNet's classes, by their names in the catalogue."""
 LEAST = 0.55
-"""Accuracy on ImageNet of a reference model, at least: weaker ones do not lie on one line with the others."""
+"""The lowest accuracy on ImageNet of a reference model: weaker models do not fit the line of the others."""
 BASELINES: Mapping[str, Callable[[], Results]] = {
     "standard": standard_results,
     "open_clip": lambda: {model: scores for model, scores in open_clip_results().items() if "finetuned" not in model},
 }
-"""Reference models: trained on ImageNet alone, or open_clip's."""
+"""Reference models: trained only on ImageNet, or open_clip's."""
 SOURCES = {"standard": TESTBED, "open_clip": OPEN_CLIP}
 
 

@@ -19,8 +19,7 @@ def formats_by_bytes(record: EvaluationRecord, metric: str) -> list[str]:
 
 
 def table_by_bytes(record: EvaluationRecord, metric: str) -> Table:
-    """Return a row for each format: the bytes of a vector, the metric, and its change from the whole vector, which is
-    the first row.
+    """Return a row per format: bytes of a vector, the metric, and its change from the full vector in the first row.
 
     Example:
         >>> from clipbench.results.record import DatasetRecord, Metric, StoredFormat

@@ -77,7 +77,7 @@ def _row(result: Result, record: EvaluationRecord, name: str, metric: Metric) ->
 
 
 def typed_frame(rows: Sequence[Mapping[str, object]], columns: Mapping[str, str]) -> "pandas.DataFrame":
-    """Return rows as a frame with these columns and their types, whatever else they hold."""
+    """Return rows as a frame with these columns and their types; other keys are dropped."""
     selected = [{name: row[name] for name in columns if name in row} for row in rows]
     return as_frame(selected, columns).astype({name: type_ for name, type_ in columns.items() if type_ != "str"})
 

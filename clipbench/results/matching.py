@@ -19,8 +19,8 @@ class Match:
     """The differences between records of evaluations, and what is worth a note."""
 
     differences: Mapping[str, Sequence[str]]
-    """Facts that forbid holding their numbers against each other, such as ``task version``, with their distinct values
-    in the order of the records; empty when the evaluations are the same.
+    """Facts that forbid a comparison, such as ``task version``, with their distinct values in the order of the records;
+    empty if the evaluations are the same.
     """
     notes: Sequence[str]
     """Facts that differ while the samples are the same, and how the samples are paired."""
@@ -90,9 +90,7 @@ def match(*records: EvaluationRecord) -> Match:
 
 
 def check_same(records: Sequence[tuple[str, EvaluationRecord]], consequence: str) -> None:
-    """Raise ClipbenchError, which ends with a reason, unless records, each with the name of its run, are of the same
-    evaluation.
-    """
+    """Raise ClipbenchError, with the consequence, unless all named records are of the same evaluation."""
     for name, record in records[1:]:
         same = match(records[0][1], record)
         if not same.is_same:

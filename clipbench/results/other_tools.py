@@ -44,7 +44,7 @@ class Values:
     """Values of one model, without samples."""
 
     label: str
-    """The model if the file names one, else the file."""
+    """The model if the file names one, the file otherwise."""
     values: Mapping[str, float]
     """Values by ``task@data/metric``; a name that is no ``MetricName`` ends the data's id at its first slash."""
     notes: list[str] = field(default_factory=list)

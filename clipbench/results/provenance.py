@@ -22,9 +22,7 @@ def origin(run: Run) -> str:
 
 
 def model_facts(run: Run) -> list[str]:
-    """Return short facts on the model: its full name, sizes, scale, and what it ran on; those that are not known are
-    left out.
-    """
+    """Return the known facts on the model: its full name, sizes, scale and device."""
     model, environment = run.result.model, run.result.environment
     return [
         *_fact("{}", model.get("family") if model.get("id") in (None, model.get("ref")) else model["id"]),

@@ -27,7 +27,7 @@ def open_clip_results() -> Results:
 
 @cache
 def standard_results() -> Results:
-    """Return the accuracies of models that were trained on ImageNet alone, on ImageNet and on shifted data.
+    """Return the accuracies, on ImageNet and on shifted data, of models that were trained only on ImageNet.
 
     They are the testbed's models of standard training with an accuracy of 55 % or more, to which its authors fit their
     line.

@@ -88,7 +88,7 @@ class Run:
 
     @property
     def named_metrics(self) -> dict[MetricName, Metric]:
-        """The same, and those of slices and of the summaries over them."""
+        """The same, and the metrics of slices and of the summaries over slices."""
         metrics: dict[MetricName, Metric] = {}
         for record in self.result.evaluations:
             for name, metric in metrics_of(record) if record.status == "ok" else ():
@@ -136,7 +136,7 @@ class Run:
         return len(parts) < 2 or reading.is_folder(self.folder / parts[0])
 
     def samples(self, evaluation: EvaluationRecord | str) -> "pandas.DataFrame":
-        """Return the table of an evaluation, one row a sample: ``sample_id`` and the columns behind its metrics.
+        """Return the table of an evaluation, one row per sample: ``sample_id`` and the columns behind its metrics.
 
         Raises:
             UsageError: the run has no such evaluation.
@@ -162,8 +162,7 @@ class Run:
         return self._table(record, "neighbours")
 
     def slices(self) -> "pandas.DataFrame":
-        """Return a tidy table of metrics by slice, one row a group and metric; summaries are the groups ``(mean)``,
-        ``(worst)`` and ``(distance)``.
+        """Return a row per group and metric; summaries are the groups ``(mean)``, ``(worst)`` and ``(distance)``.
 
         It is empty where the data have no groups: name their columns as the data option ``group``.
         """
@@ -319,7 +318,7 @@ class Run:
 
 
 def metrics_of(record: EvaluationRecord) -> Iterator[tuple[MetricName, Metric]]:
-    """Yield the metrics of an evaluation by their full names, and those of its slices."""
+    """Yield the metrics of an evaluation and of its slices, by their full names."""
     for name, metric in record.metrics.items():
         yield MetricName(record.name, name), metric
     for grouping, slices in record.slices.items():
@@ -336,8 +335,7 @@ def write_result(result: Result, folder: Path) -> None:
 
 
 def check_record(record: Result | EvaluationRecord, label: str) -> None:
-    """Raise ClipbenchError unless a record can be written and read again, as what a task or a model of others says may
-    not.
+    """Raise ClipbenchError unless a record can be written and read again; a plug-in may return anything.
 
     Args:
         label: the record, for the message.
@@ -354,7 +352,7 @@ def check_record(record: Result | EvaluationRecord, label: str) -> None:
 
 
 def read_run(path: str | os.PathLike[str]) -> Run:
-    """Return the run in a folder, or beside a ``result.json``.
+    """Return the run in a folder, or in the folder of a ``result.json``.
 
     Raises:
         ClipbenchError: there is no result, it is no JSON, or a newer clipbench wrote it.
@@ -372,8 +370,7 @@ def read_run(path: str | os.PathLike[str]) -> Run:
 
 
 def read_headlines(path: Path) -> Run:
-    """Return the run in a folder with the headline metrics of its evaluations and nothing else of them, for a list of
-    many.
+    """Return the run in a folder with only the headline metrics of its evaluations, for a list of many runs.
 
     Args:
         path: of the folder.
@@ -469,7 +466,7 @@ def labels(runs: Sequence[Run]) -> list[str]:
 
 
 def number_duplicates(names: Sequence[str]) -> list[str]:
-    """Return the names, with their place where one stands there twice.
+    """Return the names, with a number after each name that occurs more than once.
 
     Example:
         >>> number_duplicates(["a", "b", "a"])

@@ -19,7 +19,7 @@ def metric_title(name: str, metric: Metric) -> str:
 
 
 def full_title(name: str, metric: Metric, subsets: Mapping[str, str]) -> str:
-    """Return the title of a metric with that of its subset in brackets.
+    """Return the title of a metric with the title of its subset in brackets.
 
     Example:
         >>> full_title("swap_att/text_acc", Metric(value=0.5, title="Text score"), {"swap_att": "Attributes swapped"})
@@ -30,8 +30,7 @@ def full_title(name: str, metric: Metric, subsets: Mapping[str, str]) -> str:
 
 
 def subset_legend(names: Iterable[str], subsets: Mapping[str, str]) -> str:
-    """Return the titles of the subsets that metric names begin with, where these are listed by name and say more than
-    it.
+    """Return the titles of the subsets that metric names begin with, if they say more than the names.
 
     Example:
         >>> subset_legend(["acc1", "kind/acc1", "kind/ece"], {"kind": "Kind of object", "other": "Not listed"})
@@ -48,7 +47,7 @@ def subset_legend(names: Iterable[str], subsets: Mapping[str, str]) -> str:
 
 
 def _alphanumeric(words: str) -> str:
-    """Return letters and digits alone, without the word "and": "Audio and text" says no more than audio-text."""
+    """Return only letters and digits, without the word "and": "Audio and text" says no more than audio-text."""
     return "".join(filter(str.isalnum, words.lower().replace(" and ", "")))
 
 
@@ -58,7 +57,7 @@ def subset_title(subset: str, subsets: Mapping[str, str]) -> str:
 
 
 def headlines(evaluation: EvaluationRecord) -> dict[str, Metric]:
-    """Return the metrics that stand for an evaluation: its headlines, or else its first metric."""
+    """Return the metrics that represent an evaluation: its headlines, or its first metric if it has none."""
     marked = {name: metric for name, metric in evaluation.metrics.items() if metric.is_headline}
     return marked or dict(list(evaluation.metrics.items())[:1])
 
@@ -88,7 +87,7 @@ def readable(name: str) -> str:
 
 
 def within_sentence(title: str) -> str:
-    """Return a title as it stands inside a sentence: with a small letter, unless its first word is an acronym or name.
+    """Return a title for the middle of a sentence: in lower case unless its first word is an acronym or name.
 
     Example:
         >>> within_sentence("Top-1 accuracy"), within_sentence("IsoScore of images")

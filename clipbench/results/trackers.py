@@ -132,8 +132,7 @@ class Trackers:
 
 
 def run_scalars(run: Run) -> dict[str, float]:
-    """Return the metrics of a run by ``task@data/metric``, with the bounds of their intervals as ``..._low`` and
-    ``..._high``.
+    """Return the metrics of a run by ``task@data/metric``, and their bounds as ``..._low`` and ``..._high``.
 
     Slices stay in the report and the result.
     """
@@ -150,8 +149,7 @@ def run_scalars(run: Run) -> dict[str, float]:
 
 
 def run_figures(run: Run, failed: Callable[[str, BaseException], object]) -> "Iterator[tuple[str, Any]]":
-    """Yield the figures of ``clipbench plot`` that a run has what it takes for; those of several data sets for each of
-    them.
+    """Yield the figures of ``clipbench plot`` that a run allows, one per data set if a figure needs one.
 
     Args:
         failed: told the name and the error of a plot that raises, which costs no other.

@@ -302,8 +302,7 @@ def _printer(arguments: RunArguments, *, several: bool, is_series: bool) -> "Pri
 
 
 def _quick_command(arguments: RunArguments, command: list[str]) -> str | None:
-    """Return a command with the quick suite, into a folder of its own; None where something else than the papers'
-    benchmarks is asked for."""
+    """Return the command with the quick suite and a folder of its own; None if it names other data or another suite."""
     from clipbench.evaluation.plan import QUICK, STANDARD
 
     if arguments.suite != STANDARD or arguments.data is not None or any("@" in tasks for tasks in arguments.tasks):

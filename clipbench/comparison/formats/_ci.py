@@ -29,7 +29,7 @@ ELEMENTS = {
 """The element in a test case, by its status; those that pass have none."""
 LEVELS = {"regression": "error", "unmet": "error", "missing": "error", "untested": "warning", "acknowledged": "warning"}
 MAX_OF_A_LEVEL = 10
-"""GitHub shows so many annotations of a level for a step, and drops the others in silence."""
+"""The most annotations per level that GitHub shows for a step; it drops the others."""
 SCHEMA_VERSION = 1
 
 
@@ -112,9 +112,7 @@ def _outcome_fields(outcome: Outcome) -> dict[str, object]:
 
 
 def junit(comparisons: Sequence[GatedComparison]) -> str:
-    """Return JUnit XML: a suite for each comparison with its verdict as a property, a test case for each gated metric,
-    an error for each refusal.
-    """
+    """Return JUnit XML: a suite per comparison, a test case per gated metric, an error per refusal."""
     root = ElementTree.Element("testsuites", name="clipbench compare")
     for gated in comparisons:
         comparison = gated.comparison

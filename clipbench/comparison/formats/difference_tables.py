@@ -28,7 +28,7 @@ COLUMNS = (
     Column("verdict", is_number=False),
     Column("flipped"),
 )
-"""``detectable``: the smallest difference that so many samples find in 4 of 5 cases."""
+"""``detectable``: the smallest difference that this number of samples detects in 4 of 5 cases."""
 VERDICTS: Mapping[Verdict, str] = {
     "worse": "▲",
     "better": "●",
@@ -213,9 +213,7 @@ def worst_last(gated: Iterable[GatedComparison]) -> list[GatedComparison]:
 
 
 def verdict_lines(gated: Sequence[GatedComparison]) -> list[str]:
-    """Return the verdict of a comparison in a line; of several candidates one for each, with its name, the worst
-    last.
-    """
+    """Return a line per comparison with its verdict, and the candidate's name if there are several, the worst last."""
     if len(gated) == 1:
         return [str(gated[0].verdict)]
     return [verdict_line(*comparison.verdict, comparison.comparison.candidate) for comparison in worst_last(gated)]

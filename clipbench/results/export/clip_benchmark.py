@@ -108,7 +108,7 @@ def _entries(run: Run, record: EvaluationRecord) -> Iterator[Entry]:
 
 
 def _by_subset(record: EvaluationRecord) -> dict[str, dict[str, Metric]]:
-    """Return the metrics that are known there, by what stands before the last slash of their names."""
+    """Return the metrics that CLIP_benchmark has, by the subset in front of the last slash of their names."""
     by_subset: dict[str, dict[str, Metric]] = {}
     for name, metric in record.metrics.items():
         subset, _, metric_name = name.rpartition("/")

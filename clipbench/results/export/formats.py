@@ -120,7 +120,7 @@ def _check_out(form: ExportFormat, to: str, out: Path | None) -> bool:
 
 
 def _parts(rendered: RenderedExport, folder: Path) -> dict[Path, bytes]:
-    """Return the files of a folder; one that holds something else is not to be lost: only the folder was named."""
+    """Return the files of a folder; raise UsageError if a file with other content would be overwritten."""
     files = {folder / name: content for name, content in rendered.parts.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)

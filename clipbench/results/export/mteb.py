@@ -91,9 +91,7 @@ def _result(task: str, metrics: Mapping[str, Metric], record: EvaluationRecord, 
 
 
 def _name(task: str, ours: str) -> str | None:
-    """Return mteb's name of a metric of ours, the inverse of ``other_tool_names.mieb_metric``; None where it has
-    none.
-    """
+    """Return mteb's name of a metric, or None: the inverse of ``other_tool_names.mieb_metric``."""
     names = ("accuracy", "text_acc", "image_acc", f"hit_rate_at_{ours.rpartition('@')[2]}")
     return next((theirs for theirs in names if mieb_metric(task, theirs) == ours), None)
 

@@ -11,7 +11,7 @@ class Column:
     header: str
     _: KW_ONLY
     is_number: bool = True
-    """Numbers stand to the right, words to the left."""
+    """Numbers are aligned to the right, words to the left."""
     is_name: bool = False
     """Markdown sets names as code, so that no sign in them is markup."""
     model: int | None = None
@@ -25,7 +25,7 @@ class Cell:
     text: str
     _: KW_ONLY
     aside: str = ""
-    """An interval, which follows the text, or stands below it where there is no room."""
+    """An interval, which follows the text, or is below it if there is no room."""
     note: int = 0
     """The note of the table that explains the cell, counted from 1."""
     is_strong: bool = False
@@ -37,7 +37,7 @@ class Cell:
     sort_key: float | str | None = None
     """The key by which HTML sorts, where that is not the text."""
     html: str = ""
-    """Markup that HTML shows in place of the text."""
+    """Markup that HTML shows instead of the text."""
     css: str = ""
     """HTML classes."""
 
@@ -57,11 +57,11 @@ def columns(*words: str, numbers: Sequence[str] = ()) -> list[Column]:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows under headers, with what must be known to read them."""
+    """Rows under headers, with the facts that a reader needs."""
 
     columns: Sequence[Column]
     rows: Sequence[Row | str]
-    """A text in place of a row is a heading over the rows below it."""
+    """A text instead of a row is a heading over the rows below it."""
     title: str = ""
     facts: str = ""
     """One line on the whole table: which data, which intervals."""

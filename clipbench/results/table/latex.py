@@ -21,11 +21,9 @@ SPECIAL = {
 }
 PACKAGES = r"\usepackage{booktabs,graphicx}"
 MOST_MODELS, MOST_ROWS = 4, 30
-"""The models and rows of one table; more are given to further tables, since a page of an article ends at about 40
-lines.
-"""
+"""The most models and rows per table; further tables hold the rest, since a page of an article has about 40 lines."""
 STACKED_FROM = 3
-"""The number of models from which intervals stand below the values: a line has no room for them."""
+"""The number of models from which intervals are below the values: a line has no room for them."""
 
 
 def as_latex(table: Table, label: str) -> str:

@@ -112,13 +112,12 @@ _PIECE = re.compile(
 )
 """Words that stay together: a number with its unit and the word before it, both ends of an interval."""
 NO_COLUMN = ("Mn", "Me", "Cf")
-"""Unicode categories of signs that stand on another, such as accents and vowels, or are not seen."""
+"""Unicode categories of signs without a column, such as combining accents and vowels."""
 _LABEL = re.compile(r" *\S+(?: \S+)* {2,}")
 
 
 def n_columns(text: str) -> int:
-    """Return the columns that a text takes in a terminal: Chinese, Japanese and Korean signs take two, marks on others
-    none.
+    """Return the columns that a text takes in a terminal: East Asian wide characters take two, combining marks none.
 
     Example:
         >>> n_columns("犬 dog"), n_columns("e\\u0301"), n_columns("สวัสดี")
