@@ -154,13 +154,13 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
         1.0
     """
     skips_bad_images = _skips_bad_images(on_bad_image)
-    limit = None if limit is None else _integer("limit", limit, 1)
-    workers = None if workers is None else _integer("workers", workers, 0)
-    seed, thumbnails = _integer("seed", seed, 0), _integer("thumbnails", thumbnails, 0)
+    limit = None if limit is None else _check_integer("limit", limit, 1)
+    workers = None if workers is None else _check_integer("workers", workers, 0)
+    seed, thumbnails = _check_integer("seed", seed, 0), _check_integer("thumbnails", thumbnails, 0)
     trackers = [log] if isinstance(log, str) else log
     if out is None and "tensorboard" in trackers:
         raise UsageError("log='tensorboard' writes into the run folder, which is temporary without one: give out")
-    source, loading = _in_memory(data, _data_options(data_root, allow_partial, data_options))
+    source, loading = _load_in_memory(data, _data_options(data_root, allow_partial, data_options))
     load = _load_options(device, precision, batch_size, arch, model_options, trust_remote_code)
     options = SessionOptions(
         tasks=[tasks] if isinstance(tasks, str) else list(tasks),
@@ -240,12 +240,12 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
         >>> diagnosis.is_healthy, {finding.check: finding.status for finding in diagnosis.findings}["padding"]
         (True, 'ok')
     """
-    limit = None if limit is None else _integer("limit", limit, 1)
-    seed = _integer("seed", seed, 0)
+    limit = None if limit is None else _check_integer("limit", limit, 1)
+    seed = _check_integer("seed", seed, 0)
     if metric is not None and expect is None:
         raise UsageError("metric names what 'expect' is of: give expect, such as 52.1")
     load = _load_options(device, precision, batch_size, arch, model_options, trust_remote_code)
-    source, loading = _in_memory(data, _data_options(data_root, allow_partial, data_options))
+    source, loading = _load_in_memory(data, _data_options(data_root, allow_partial, data_options))
     options = DoctorOptions(
         data=source,
         loading=loading,
@@ -343,9 +343,9 @@ def pool(  # noqa: PLR0913  the options of the command, each by its name
     load = _load_options(device, precision, batch_size, arch, model_options, trust_remote_code)
     texts = read_queries(Path(queries)) if isinstance(queries, str | os.PathLike) else list(queries)
     options = PoolOptions(
-        k=_integer("k", k, 1),
-        n_random=_integer("n_random", n_random, 0),
-        seed=_integer("seed", seed, 0),
+        k=_check_integer("k", k, 1),
+        n_random=_check_integer("n_random", n_random, 0),
+        seed=_check_integer("seed", seed, 0),
         price=partial(price_alone, options=load) if price else None,
         skip_bad_images=_skips_bad_images(on_bad_image),
     )
@@ -502,7 +502,7 @@ def _embedder(
     )
 
 
-def _in_memory(data: "DataLike | None", loading: DataOptions) -> tuple[str | Dataset | None, DataOptions]:
+def _load_in_memory(data: "DataLike | None", loading: DataOptions) -> tuple[str | Dataset | None, DataOptions]:
     """Return data as a reference, or as a data set where they are in memory; and how they are to be loaded.
 
     Of data that have been read it is left to say on how many images words are written, and what is trained on.
@@ -531,7 +531,7 @@ def _load_options(
     return LoadOptions(
         device=device,
         precision=precision,
-        batch_size=None if batch_size is None else _integer("batch_size", batch_size, 1),
+        batch_size=None if batch_size is None else _check_integer("batch_size", batch_size, 1),
         arch=arch,
         options=options or {},
         trust_remote_code=trust_remote_code,
@@ -544,7 +544,7 @@ def _skips_bad_images(on_bad_image: object) -> bool:
     return on_bad_image == "skip"
 
 
-def _integer(name: str, value: SupportsIndex, minimum: int) -> int:
+def _check_integer(name: str, value: SupportsIndex, minimum: int) -> int:
     """Return an integer of Python or of numpy; raise UsageError if it is a truth value or out of range."""
     number = operator.index(value)
     if isinstance(value, bool) or not minimum <= number < 2**63:

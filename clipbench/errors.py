@@ -140,7 +140,7 @@ def error_kind(error: ClipbenchError) -> str:
     return next(parent.__name__ for parent in type(error).__mro__ if parent.__name__ in KINDS)
 
 
-class _Reader:
+class _MessageReader:
     is_at_command_line = False
 
 
@@ -150,16 +150,16 @@ def for_command_line() -> Iterator[None]:
 
     It holds for the whole process and not for a context: images are read and servers are asked in threads too.
     """
-    before, _Reader.is_at_command_line = _Reader.is_at_command_line, True
+    before, _MessageReader.is_at_command_line = _MessageReader.is_at_command_line, True
     try:
         yield
     finally:
-        _Reader.is_at_command_line = before
+        _MessageReader.is_at_command_line = before
 
 
 def on_command_line(text: str) -> str:
     """Return words that make sense only on the command line, and nothing for a reader in Python."""
-    return text if _Reader.is_at_command_line else ""
+    return text if _MessageReader.is_at_command_line else ""
 
 
 def option(name: str, value: object = None) -> str:
@@ -176,7 +176,7 @@ def option(name: str, value: object = None) -> str:
         ...     option("out"), option("device", "cpu"), option("allow_partial", True)
         ('--out', '--device cpu', '--allow-partial')
     """
-    if _Reader.is_at_command_line:
+    if _MessageReader.is_at_command_line:
         flag = f"--{name.replace('_', '-')}"
         return flag if value is None or value is True else f"{flag} {value}"
     return name if value is None else f"{name}={value if isinstance(value, int | float) else str(value)!r}"
@@ -199,7 +199,7 @@ def model_option(**entry: object) -> str:
 
 def _entry(kind: str, entry: Mapping[str, object]) -> str:
     ((name, value),) = entry.items()
-    return f"--{kind}-option {name}={value}" if _Reader.is_at_command_line else f"{kind}_options={entry}"
+    return f"--{kind}-option {name}={value}" if _MessageReader.is_at_command_line else f"{kind}_options={entry}"
 
 
 FOREIGN = (Exception, SystemExit)

@@ -54,7 +54,7 @@ def names(group: str) -> list[str]:
 
 def declared(group: str) -> EntryPoints:
     """Return the entry points of a group; they are read again only where something was installed meanwhile."""
-    return _installed(group, tuple((folder, _changed(folder)) for folder in sys.path))
+    return _read_entry_points(group, tuple((folder, _modified_ns(folder)) for folder in sys.path))
 
 
 def load(group: str, name: str) -> Any:
@@ -146,7 +146,7 @@ def optional(package: str, *, extra: str, needed_by: str, kind: type[ClipbenchEr
 
 
 @lru_cache(maxsize=16)
-def _installed(group: str, folders: tuple[tuple[str, int], ...]) -> EntryPoints:
+def _read_entry_points(group: str, folders: tuple[tuple[str, int], ...]) -> EntryPoints:
     """Return the entry points of a group, as they are as long as no folder of packages changes.
 
     Where two have one name, and one of them is clipbench's own, the other is left out.
@@ -162,7 +162,7 @@ def _installed(group: str, folders: tuple[tuple[str, int], ...]) -> EntryPoints:
     return EntryPoints(point for point in points if point not in shadowed)
 
 
-def _changed(folder: str) -> int:
+def _modified_ns(folder: str) -> int:
     """Return the time of a folder's last added or removed file, 0 if it does not exist; "" is the current folder."""
     try:
         return os.stat(folder or os.curdir).st_mtime_ns

@@ -185,7 +185,10 @@ def across(*runs: Run | str | os.PathLike[str], x: str, y: str, data: str | None
             dict.fromkeys(quantity.record.name for quantity in quantities[0][1:] if quantity.record is not None)
         ),
         front=_front(points, (x, y)),
-        notes=[*_notes(plotted_runs, names=plotted_names, axes=(x, y)), *_repeated(plotted_runs, plotted_names)],
+        notes=[
+            *_cost_notes(plotted_runs, names=plotted_names, axes=(x, y)),
+            *_repeated_model_notes(plotted_runs, plotted_names),
+        ],
     )
 
 
@@ -295,7 +298,7 @@ def _front(points: Sequence[ModelPoint], names: tuple[str, str]) -> list[str] | 
     return [points[row].label for row in front]
 
 
-def _notes(runs: Sequence[Run], *, names: Sequence[str], axes: tuple[str, str]) -> list[str]:
+def _cost_notes(runs: Sequence[Run], *, names: Sequence[str], axes: tuple[str, str]) -> list[str]:
     """Return what a reader has to know of speeds and memory, which are of a machine as well as of a model."""
     quantities = {name: MODEL_QUANTITIES[name] for name in axes if name in MODEL_QUANTITIES}
     if not any(quantity.is_measured for quantity in quantities.values()):
@@ -329,7 +332,7 @@ def _notes(runs: Sequence[Run], *, names: Sequence[str], axes: tuple[str, str]) 
     return notes
 
 
-def _repeated(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
+def _repeated_model_notes(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
     """Return a sentence for each model that several runs are of."""
     by_model: dict[str, list[str]] = {}
     for run, name in zip(runs, names, strict=True):

@@ -66,7 +66,7 @@ def align_samples(base: Run, candidate: Run, pair: EvaluationPair, grouping: str
         ClipbenchError: a table is missing or damaged.
     """
     sides = ((base, pair.base), (candidate, pair.candidate))
-    tables = Tables(*(_by_id(run, evaluation, grouping) for run, evaluation in sides))
+    tables = Tables(*(_samples_by_id(run, evaluation, grouping) for run, evaluation in sides))
     for table in tables:
         if not table.index.is_unique:
             twice = table.index[table.index.duplicated()][0]
@@ -110,7 +110,9 @@ def check_values(run: Run, metrics: Mapping[str, Metric], table: "pandas.DataFra
             raise NotComparable(f"{recorded}, and {value:g} by its samples: one of them is damaged, make the run again")
 
 
-def with_values(metrics: Mapping[str, Metric], other_metrics: Mapping[str, Metric]) -> dict[str, tuple[Metric, Metric]]:
+def metrics_in_both(
+    metrics: Mapping[str, Metric], other_metrics: Mapping[str, Metric]
+) -> dict[str, tuple[Metric, Metric]]:
     """Return the metrics that have a value in both records, by name."""
     both = {name: (metric, other_metrics[name]) for name, metric in metrics.items() if name in other_metrics}
     return {name: pair for name, pair in both.items() if all(metric.value is not None for metric in pair)}
@@ -118,7 +120,7 @@ def with_values(metrics: Mapping[str, Metric], other_metrics: Mapping[str, Metri
 
 def contradiction(pair: EvaluationPair) -> str:
     """Return what two records of the same task say otherwise of a metric, as no two runs do; empty where they agree."""
-    for name, (metric, other) in with_values(pair.base.metrics, pair.candidate.metrics).items():
+    for name, (metric, other) in metrics_in_both(pair.base.metrics, pair.candidate.metrics).items():
         for fact in ("unit", "higher_is_better", "column", "influence", "squared_influence", "statistic"):
             before, after = getattr(metric, fact), getattr(other, fact)
             if before != after:
@@ -132,11 +134,11 @@ def lost_evaluations(base: Run, candidate: Run) -> Iterator[Refusal]:
     The other failed at them, or one of the runs has them twice, so that nobody knows which counts; or the candidate
     lacks them.
     """
-    finished = {_key(record): record.name for run in (base, candidate) for record in _finished(run)}
+    finished = {_evaluation_key(record): record.name for run in (base, candidate) for record in _finished(run)}
     names = {record.name for record in candidate.result.evaluations}
     for key, name in finished.items():
         for run in (base, candidate):
-            records = [record for record in run.result.evaluations if _key(record) == key]
+            records = [record for record in run.result.evaluations if _evaluation_key(record) == key]
             failed = [record for record in records if record.status != "ok"]
             if len(records) - len(failed) > 1:
                 yield Refusal(name, f"{run.label} has it {len(records)} times")
@@ -148,18 +150,18 @@ def lost_evaluations(base: Run, candidate: Run) -> Iterator[Refusal]:
 
 def lost_metrics(candidate: Run, pair: EvaluationPair) -> Iterator[Refusal]:
     """Yield the metrics and the slices that the base has, and the candidate has not."""
-    for name, reason in _valueless(pair.base.metrics, pair.candidate.metrics):
+    for name, reason in _missing_values(pair.base.metrics, pair.candidate.metrics):
         yield Refusal(f"{pair.base.name}/{name}", f"it has no value in {candidate.label} ({reason})", is_part=True)
     for grouping in pair.base.slices:
         if grouping not in pair.candidate.slices:
             yield Refusal(f"{pair.base.name}{{{grouping}}}", f"{candidate.label} has no such slices", is_part=True)
 
 
-def _key(evaluation: EvaluationRecord) -> tuple[str, object]:
+def _evaluation_key(evaluation: EvaluationRecord) -> tuple[str, object]:
     return evaluation.name, as_json(evaluation.params)
 
 
-def notes_on(base: Run, candidate: Run, pairs: Sequence[EvaluationPair]) -> Iterator[str]:
+def alignment_notes(base: Run, candidate: Run, pairs: Sequence[EvaluationPair]) -> Iterator[str]:
     """Yield a note for each evaluation or metric of only one run, and for each condition that differs."""
     paired = {id(record) for pair in pairs for record in pair}
     for run, other, side in ((base, candidate, "base"), (candidate, base, "candidate")):
@@ -179,7 +181,7 @@ def notes_on(base: Run, candidate: Run, pairs: Sequence[EvaluationPair]) -> Iter
         same = match(*pair)
         if same.is_same:
             yield from (f"{pair.base.name}: {note}" for note in same.notes)
-            for name, reason in _valueless(pair.candidate.metrics, pair.base.metrics):
+            for name, reason in _missing_values(pair.candidate.metrics, pair.base.metrics):
                 yield f"{pair.base.name}/{name} is not compared: it has no value in the base ({reason})"
     yield from _other_conditions(base, candidate)
 
@@ -188,7 +190,7 @@ def _finished(run: Run) -> list[EvaluationRecord]:
     return [record for record in run.result.evaluations if record.status == "ok"]
 
 
-def _by_id(run: Run, evaluation: EvaluationRecord, grouping: str | None) -> "pandas.DataFrame":
+def _samples_by_id(run: Run, evaluation: EvaluationRecord, grouping: str | None) -> "pandas.DataFrame":
     table = run.samples(evaluation) if grouping is None else run.slice_samples(evaluation, grouping)
     if "sample_id" not in table:
         raise ClipbenchError(
@@ -198,7 +200,9 @@ def _by_id(run: Run, evaluation: EvaluationRecord, grouping: str | None) -> "pan
     return table.assign(**{name: table[name].map(str) for name in texts}).set_index("sample_id").sort_index()
 
 
-def _valueless(metrics: Mapping[str, Metric], other_metrics: Mapping[str, Metric]) -> Iterator[tuple[str, str | None]]:
+def _missing_values(
+    metrics: Mapping[str, Metric], other_metrics: Mapping[str, Metric]
+) -> Iterator[tuple[str, str | None]]:
     """Yield the names of metrics with a value that the others have none of, and why."""
     for name, metric in metrics.items():
         other = other_metrics.get(name)

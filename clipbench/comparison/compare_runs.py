@@ -49,7 +49,7 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
         ClipbenchError: samples are missing or cannot be read.
     """
     options = options or CompareOptions()
-    base, candidate = _opened(base), _opened(candidate)
+    base, candidate = _open_side(base), _open_side(candidate)
     if isinstance(base, Values) or isinstance(candidate, Values):
         return _compare_values(base, candidate)
     pairs = align.pair_evaluations(base, candidate)
@@ -57,7 +57,7 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
     slices: list[Difference] = []
     refused = list(dict.fromkeys(align.lost_evaluations(base, candidate)))
     lost = {refusal.evaluation for refusal in refused}
-    notes = list(align.notes_on(base, candidate, pairs))
+    notes = list(align.alignment_notes(base, candidate, pairs))
     for pair in [pair for pair in pairs if pair.base.name not in lost]:
         try:
             same = match(*pair)
@@ -68,7 +68,7 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
                 notes.append(f"{pair.base.name}: {without}: its values are compared without intervals and tests")
             else:
                 tables = _same_samples(base, candidate, pair)
-                differences += _differences_of(pair, tables, base.result.seed, options.alpha)
+                differences += _tested_differences(pair, tables, base.result.seed, options.alpha)
         except NotComparable as error:
             refused.append(Refusal(pair.base.name, str(error)))
             continue
@@ -118,7 +118,7 @@ def differences(base: Side, candidate: Side) -> list[Difference]:
     return comparison.differences
 
 
-def _opened(side: Side) -> Run | Values:
+def _open_side(side: Side) -> Run | Values:
     return side if isinstance(side, Run | Values) else open_results(side)
 
 
@@ -154,8 +154,8 @@ def _untested_differences(pair: align.EvaluationPair, reason: str) -> Iterator[D
     if contradiction := align.contradiction(pair):
         raise NotComparable(contradiction)
     headline = first_headline(pair.base.metrics, lambda _: True) if pair.base.metrics else ""
-    for name, both in align.with_values(pair.base.metrics, pair.candidate.metrics).items():
-        untested = _bare_difference(MetricName(pair.base.name, name), both[0], *both, reason=reason)
+    for name, both in align.metrics_in_both(pair.base.metrics, pair.candidate.metrics).items():
+        untested = _untested_difference(MetricName(pair.base.name, name), both[0], *both, reason=reason)
         yield replace(untested, subset=pair.subset_title(name), is_headline=name == headline)
 
 
@@ -167,10 +167,12 @@ def _nothing_compared(refused: Sequence[Refusal], pairs: Sequence[align.Evaluati
     return NotComparable(f"the runs have {names} in common, but no metric that both have a value of")
 
 
-def _differences_of(pair: align.EvaluationPair, tables: align.Tables, seed: int, alpha: float) -> Iterator[Difference]:
+def _tested_differences(
+    pair: align.EvaluationPair, tables: align.Tables, seed: int, alpha: float
+) -> Iterator[Difference]:
     # Named before data are seen: where it has no value, no other metric takes its place.
     headline = first_headline(pair.base.metrics, lambda _: True) if pair.base.metrics else ""
-    for name, both in align.with_values(pair.base.metrics, pair.candidate.metrics).items():
+    for name, both in align.metrics_in_both(pair.base.metrics, pair.candidate.metrics).items():
         tested = difference(both, evaluation=pair.base.name, name=name, tables=tables, seed=seed, alpha=alpha)
         yield replace(tested, subset=pair.subset_title(name), is_headline=name == headline)
 
@@ -194,7 +196,7 @@ def _slice_differences(
             )
         evaluation = f"{pair.base.name}{{{grouping}={group}}}"
         means = {name: metric for name, metric in metrics.items() if metric.column is not None}
-        for name, both in align.with_values(means, candidate_metrics).items():
+        for name, both in align.metrics_in_both(means, candidate_metrics).items():
             tested = difference(
                 both, evaluation=evaluation, name=name, tables=group_tables, seed=base.result.seed, alpha=alpha
             )
@@ -282,7 +284,7 @@ def _compare_values(base: Run | Values, candidate: Run | Values) -> Comparison:
             candidate=labels[1],
             differences=[
                 replace(
-                    _bare_difference(*ours[name], base_metrics[name], candidate_metrics[name]),
+                    _untested_difference(*ours[name], base_metrics[name], candidate_metrics[name]),
                     subset=subsets.get(name.rpartition("/")[0], ""),
                     is_headline=name in headlines,
                 )
@@ -294,7 +296,9 @@ def _compare_values(base: Run | Values, candidate: Run | Values) -> Comparison:
     )
 
 
-def _bare_difference(name: MetricName, like: Metric, base: Metric, candidate: Metric, reason: str = BARE) -> Difference:
+def _untested_difference(
+    name: MetricName, like: Metric, base: Metric, candidate: Metric, reason: str = BARE
+) -> Difference:
     """Return the untested difference of two values with the unit and direction of a metric."""
     assert base.value is not None and candidate.value is not None, name
     return Difference(

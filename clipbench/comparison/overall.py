@@ -92,8 +92,8 @@ def _evidence_text(word: Word, evidence: Sequence[MetricEvidence], scope: str, c
     losses, gains = ([metric for metric in evidence if metric.shift == shift] for shift in ("loss", "gain"))
     if losses or gains:
         if losses and gains:
-            return f"{_surest(losses)}, {len(losses)} worse, {_surest(gains)}, {len(gains)} better of {scope}"
-        return f"{_surest(losses or gains)}, {len(losses or gains)} of {scope}"
+            return f"{_strongest(losses)}, {len(losses)} worse, {_strongest(gains)}, {len(gains)} better of {scope}"
+        return f"{_strongest(losses or gains)}, {len(losses or gains)} of {scope}"
     differences = [metric.difference for metric in evidence]
     if word == "equal":
         are_identical = all(difference.is_identical for difference in differences)
@@ -103,7 +103,7 @@ def _evidence_text(word: Word, evidence: Sequence[MetricEvidence], scope: str, c
     return f"no test shows a difference in {scope}"
 
 
-def _surest(evidence: Sequence[MetricEvidence]) -> str:
+def _strongest(evidence: Sequence[MetricEvidence]) -> str:
     """Return the difference with the smallest p-value and its interval, of a headline metric if there is one."""
     differences = [metric.difference for metric in evidence]
     surest = min(differences, key=lambda difference: (not difference.is_headline, difference.p_value or 0.0))

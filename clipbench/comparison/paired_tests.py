@@ -120,12 +120,12 @@ def _flips(metric: Metric, tables: Tables) -> Flips | None:
     rows = after - before
     order = np.argsort(-np.abs(rows), kind="stable")
 
-    def named(is_such: Shaped[np.ndarray, " n"]) -> tuple[str, ...]:
+    def changed_ids(is_such: Shaped[np.ndarray, " n"]) -> tuple[str, ...]:
         return tuple(str(ids[row]) for row in order if is_such[row])
 
     return Flips(
-        gained=named(rows == 1),
-        lost=named(rows == -1),
-        part_gained=named((rows > 0) & (rows < 1)),
-        part_lost=named((rows > -1) & (rows < 0)),
+        gained=changed_ids(rows == 1),
+        lost=changed_ids(rows == -1),
+        part_gained=changed_ids((rows > 0) & (rows < 1)),
+        part_lost=changed_ids((rows > -1) & (rows < 0)),
     )

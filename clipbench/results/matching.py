@@ -33,7 +33,7 @@ class Match:
     @property
     def reason(self) -> str:
         """All differences with their values, in one line."""
-        return "; ".join(_words(name, values) for name, values in self.differences.items())
+        return "; ".join(_difference_text(name, values) for name, values in self.differences.items())
 
     @property
     def names(self) -> str:
@@ -79,7 +79,7 @@ def match(*records: EvaluationRecord) -> Match:
     if not are_same:
         differences |= described or {"contents of the data": []}
     elif len(read) == len(datasets):
-        notes += [f"{_words(*fact)}; {EQUAL_SAMPLES}" for fact in described.items()]
+        notes += [f"{_difference_text(*fact)}; {EQUAL_SAMPLES}" for fact in described.items()]
         notes += [OTHER_ORDER] if len({dataset.fingerprint for dataset in datasets}) > 1 else []
     else:
         differences |= described
@@ -105,7 +105,7 @@ def _differing_facts(values: Mapping[str, Sequence[str | None]]) -> dict[str, li
     return {name: facts for name, facts in distinct.items() if len(facts) > 1}
 
 
-def _words(name: str, values: Sequence[str]) -> str:
+def _difference_text(name: str, values: Sequence[str]) -> str:
     if not values:
         return f"{name} differ"
     if len(values) == 2:

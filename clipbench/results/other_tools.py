@@ -83,7 +83,7 @@ def open_results(path: str | os.PathLike[str]) -> Run | Values:
     for file in files:
         if not is_inside(file, source):
             raise ClipbenchError(f"{file} is a link that leads out of {source}, and is not read: name the file itself")
-    return _merged(source, {file: read_values(file) for file in files}, model) if files else read_run(source)
+    return _merge_files(source, {file: read_values(file) for file in files}, model) if files else read_run(source)
 
 
 def read_values(path: Path) -> Values:
@@ -98,8 +98,8 @@ def read_values(path: Path) -> Values:
     """
     source, model = _source_and_model(path)
     text = read_text(source, ClipbenchError, advice=EXPECTED)
-    records = _rows(text, source) if source.suffix == ".csv" else _objects(text, source)
-    kind = _kind(records, source)
+    records = _parse_csv(text, source) if source.suffix == ".csv" else _parse_json(text, source)
+    kind = _detect_format(records, source)
     notes: list[str] = []
     try:
         models = [kind.model(record) or str(source) for record in records]
@@ -114,7 +114,7 @@ def read_values(path: Path) -> Values:
         raise ClipbenchError(
             f"{source} looks like a file of {kind.name}, and is malformed ({error}); {EXPECTED}"
         ) from error
-    return _collected(label, items, source, notes)
+    return _collect_values(label, items, source, notes)
 
 
 def _source_and_model(path: Path) -> tuple[Path, str]:
@@ -123,7 +123,7 @@ def _source_and_model(path: Path) -> tuple[Path, str]:
     return (Path(source), model) if mark and not is_there(path) else (path, "")
 
 
-def _merged(folder: Path, values_by_file: Mapping[Path, Values], model: str) -> Values:
+def _merge_files(folder: Path, values_by_file: Mapping[Path, Values], model: str) -> Values:
     labels = list(
         dict.fromkeys(
             file_values.label for file, file_values in values_by_file.items() if file_values.label != str(file)
@@ -161,7 +161,7 @@ def _one_model(models: Sequence[str], path: Path, requested: str) -> str:
     return requested or models[0]
 
 
-def _objects(text: str, path: Path) -> list[_Record]:
+def _parse_json(text: str, path: Path) -> list[_Record]:
     """Return the object of a JSON file, the objects of its list (as our export writes it), or one object a line."""
     try:
         content = decode_json(text)
@@ -177,7 +177,7 @@ def _objects(text: str, path: Path) -> list[_Record]:
     return records
 
 
-def _rows(text: str, path: Path) -> list[_Record]:
+def _parse_csv(text: str, path: Path) -> list[_Record]:
     """Return the rows of CLIP_benchmark's table in the form of its JSON files; all numbers are taken for metrics."""
     facts = ("dataset", "task", "model", "pretrained", "language", "model_fullname")
 
@@ -254,7 +254,7 @@ _KINDS = (
 )
 
 
-def _kind(records: Sequence[_Record], path: Path) -> _Format:
+def _detect_format(records: Sequence[_Record], path: Path) -> _Format:
     for kind in _KINDS:
         if records and all(kind.keys <= record.keys() for record in records):
             return kind
@@ -268,7 +268,7 @@ def _kind(records: Sequence[_Record], path: Path) -> _Format:
     raise ClipbenchError(f"{path} is of no known kind (its keys: {keys}); {EXPECTED}")
 
 
-def _collected(label: str, items: Sequence[tuple[MetricName, object]], path: Path, notes: list[str]) -> Values:
+def _collect_values(label: str, items: Sequence[tuple[MetricName, object]], path: Path, notes: list[str]) -> Values:
     """Return the numbers among the items; texts are descriptions, not results."""
     values: dict[str, float] = {}
     for key, value in items:

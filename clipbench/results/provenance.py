@@ -77,7 +77,7 @@ def moment(created: str) -> str:
     return f"{time:%Y-%m-%d %H:%M} {time.tzname() or 'UTC'}"
 
 
-def why_missing(record: EvaluationRecord) -> str:
+def missing_reason(record: EvaluationRecord) -> str:
     """Return why an evaluation has no numbers, such as ``unavailable: no data in data/coco``."""
     return f"{record.status}: {record.reason or 'no reason was recorded'}"
 

@@ -50,7 +50,7 @@ def cache(context: click.Context) -> None:
         models = stored_models(root)
         copies = kept_copies(root)
         echo(f"vectors are stored in {root} (CLIPBENCH_CACHE names another folder)")
-        echo(*_lines(models) if models else ["no vector is stored there"])
+        echo(*_model_lines(models) if models else ["no vector is stored there"])
         if copies:
             echo(f"beside them {_copies_text(copies)}")
 
@@ -103,7 +103,7 @@ def prune(age: int | None, names: Sequence[str], yes: bool) -> None:
     echo(f"to remove from {root}:")
     parts = []
     if chosen:
-        echo(*_lines(chosen))
+        echo(*_model_lines(chosen))
         size = readable_size(sum(model.n_bytes for model in chosen))
         parts.append(f"{counted(len(chosen), 'model')}, {size}")
     if copies:
@@ -129,7 +129,7 @@ def _copies_text(copies: "Mapping[Path, int]") -> str:
     return f"{counted(len(copies), 'small copy', 'small copies')} of images for reports, {size}"
 
 
-def _lines(models: "Sequence[StoredModel]") -> list[str]:
+def _model_lines(models: "Sequence[StoredModel]") -> list[str]:
     from clipbench.data.catalogue.download import readable_size
     from clipbench.results.numbers import count, counted
     from clipbench.results.table import Cell, Row, Table, as_text, columns

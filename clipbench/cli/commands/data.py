@@ -55,7 +55,7 @@ def list_(data_root: Path | None) -> None:
 @TRACEBACK
 def show(name: str, data_root: Path | None) -> None:
     """Describe a data set: purpose, size, licence, protocol and sources."""
-    entry = _find(name)
+    entry = _find_entry(name)
     echo(f"{entry.name}: {entry.title}")
     for label, text in _facts(entry, data_root):
         echo(f"  {label:11} {text}")
@@ -85,7 +85,7 @@ def get(names: Sequence[str], data_root: Path | None, source: str | None, revisi
 
     Exit status: 0 all are present, 2 bad usage or input, 3 something cannot be downloaded.
     """
-    entries = [_find(name) for name in dict.fromkeys(names)]
+    entries = [_find_entry(name) for name in dict.fromkeys(names)]
     if len(entries) > 1 and (source or revision):
         raise UsageError(
             "--from and --revision apply to one data set: got " + ", ".join(entry.name for entry in entries)
@@ -95,13 +95,13 @@ def get(names: Sequence[str], data_root: Path | None, source: str | None, revisi
     logging.set_verbosity_error()  # it warns of each retry
     if quiet:
         disable_progress_bars()
-    downloads = _with_images(entries)
+    downloads = _add_image_entries(entries)
     choices = {entries[0].name: (source, revision)}
     status = DONE
     with _immediate_interrupt():
         for entry in downloads:
             try:
-                _get(entry, data_root or Path(), *choices.get(entry.name, (None, None)))
+                _download(entry, data_root or Path(), *choices.get(entry.name, (None, None)))
             except ClipbenchError as error:
                 if len(downloads) == 1:
                     raise
@@ -110,7 +110,7 @@ def get(names: Sequence[str], data_root: Path | None, source: str | None, revisi
     return status
 
 
-def _with_images(entries: "Sequence[CatalogueEntry]") -> "list[CatalogueEntry]":
+def _add_image_entries(entries: "Sequence[CatalogueEntry]") -> "list[CatalogueEntry]":
     """Return the entries, and after each that is about the images of another, that other; each once."""
     from clipbench.data.catalogue.entries import catalogue
 
@@ -139,7 +139,7 @@ def source_line(source: "Source") -> str:
     return ", ".join(parts) + (f" ({columns})" if columns else "") + (f"; {source.note}" if source.note else "")
 
 
-def _get(entry: "CatalogueEntry", root: Path, source: str | None, revision: str | None) -> None:
+def _download(entry: "CatalogueEntry", root: Path, source: str | None, revision: str | None) -> None:
     from clipbench.data.catalogue.download import Download, choose_source, fetch
     from clipbench.data.catalogue.entries import origin_in, place_of
 
@@ -173,7 +173,7 @@ def _immediate_interrupt() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _find(name: str) -> "CatalogueEntry":
+def _find_entry(name: str) -> "CatalogueEntry":
     from clipbench.data.catalogue.entries import catalogue
 
     entry = catalogue().get(name.lower())

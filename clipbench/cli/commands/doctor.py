@@ -106,9 +106,9 @@ def doctor(arguments: DoctorArguments) -> int:
 def finding_lines(finding: "CheckFinding", width: int | None) -> list[str]:
     """Return the lines of a finding: what was seen, and for a warning or a fault why it matters and the fix."""
     observation = f"not examined: {finding.seen}" if finding.status == "not examined" else finding.seen
-    lines = _wrapped(MARKS[finding.status], finding.check, observation, width)
+    lines = _wrap_columns(MARKS[finding.status], finding.check, observation, width)
     if finding.status in ("warning", "fault"):
-        lines += _wrapped("", "  why", finding.why, width) + _wrapped("", "  fix", finding.fix, width)
+        lines += _wrap_columns("", "  why", finding.why, width) + _wrap_columns("", "  fix", finding.fix, width)
     return lines
 
 
@@ -135,7 +135,7 @@ def explanation_lines(explanation: "Explanation", width: int | None = None) -> l
     return [*as_text(table, width=width).splitlines(), *(f"  note: {note}" for note in explanation.notes)]
 
 
-def _wrapped(mark: str, name: str, text: str, width: int | None) -> list[str]:
+def _wrap_columns(mark: str, name: str, text: str, width: int | None) -> list[str]:
     """Return a text in a column of its own, behind a mark and a name."""
     indent = MARK + NAME
     line = f"{mark:{MARK}}{name:{NAME}}{' '.join(text.split())}".rstrip()

@@ -52,7 +52,7 @@ def show(runs: tuple[Path, ...], tasks: tuple[str, ...], shows_all: bool) -> Non
 def _run_lines(run: "Run", tasks: Sequence[str], *, shows_all: bool) -> list[str]:
     """Return the results of some tasks of a run, of all without tasks, and what is missing."""
     from clipbench.cli.tables import average_lines, evaluation_lines, folded_facts, headline_lines
-    from clipbench.results.provenance import model_facts, origin, why_missing
+    from clipbench.results.provenance import missing_reason, model_facts, origin
     from clipbench.results.run import model_name
 
     result = run.result
@@ -70,7 +70,7 @@ def _run_lines(run: "Run", tasks: Sequence[str], *, shows_all: bool) -> list[str
             has_results = record.status == "ok"
             lines += [
                 "",
-                *(evaluation_lines(record, width) if has_results else [f"{record.name}  {why_missing(record)}"]),
+                *(evaluation_lines(record, width) if has_results else [f"{record.name}  {missing_reason(record)}"]),
             ]
             lines += _detail_lines(record, width) if shows_all else ()
     if result.average is not None and not tasks:

@@ -36,7 +36,7 @@ SCHEMA_VERSION = 1
 def markdown(comparisons: Sequence[GatedComparison]) -> str:
     """Return a section for each comparison; a table that a comment cannot hold is cut, and it says so."""
     budget = MAX_LENGTH // max(1, len(comparisons))
-    return ascii_signs("\n\n".join(_cut(_lines(gated), budget) for gated in comparisons) + "\n")
+    return ascii_signs("\n\n".join(_truncate(_lines(gated), budget) for gated in comparisons) + "\n")
 
 
 def _lines(gated: GatedComparison) -> Iterator[str]:
@@ -69,7 +69,7 @@ def _lines(gated: GatedComparison) -> Iterator[str]:
         yield from ("", "</details>")
 
 
-def _cut(lines: Iterator[str], budget: int) -> str:
+def _truncate(lines: Iterator[str], budget: int) -> str:
     """Return the lines as far as there is room; what is left out is said, and what is folded is closed."""
     head: list[str] = []
     length = len(LEFT_OUT) + 20
@@ -124,19 +124,19 @@ def junit(comparisons: Sequence[GatedComparison]) -> str:
         ElementTree.SubElement(properties, "property", name="verdict", value=one_line(f"{word} ({reason})"))
         for outcome in gated.outcomes:
             if outcome.status != "not gated":
-                _case(suite, outcome)
+                _add_case(suite, outcome)
         for refusal in comparison.refused:
             case = ElementTree.SubElement(
                 suite, "testcase", classname=one_line(refusal.evaluation), name="is comparable"
             )
             ElementTree.SubElement(case, "error", message=one_line(str(refusal)))
-        _count(suite)
+        _set_counts(suite)
     ElementTree.indent(root)
     lines = ElementTree.tostring(root, encoding="unicode").splitlines()
     return "\n".join(['<?xml version="1.0" encoding="UTF-8"?>', *map(log_line, lines), ""])
 
 
-def _case(suite: ElementTree.Element, outcome: Outcome) -> None:
+def _add_case(suite: ElementTree.Element, outcome: Outcome) -> None:
     metric = outcome.metric.removeprefix(f"{outcome.evaluation}/")
     case = ElementTree.SubElement(
         suite, "testcase", classname=one_line(outcome.evaluation or metric), name=one_line(f"{metric} ({outcome.rule})")
@@ -149,7 +149,7 @@ def _case(suite: ElementTree.Element, outcome: Outcome) -> None:
         ElementTree.SubElement(case, kind, message=one_line(words))
 
 
-def _count(suite: ElementTree.Element) -> None:
+def _set_counts(suite: ElementTree.Element) -> None:
     cases = suite.findall("testcase")
     suite.set("tests", str(len(cases)))
     for kind, plural in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
@@ -165,7 +165,9 @@ def github(comparisons: Sequence[GatedComparison]) -> str:
     by_level: dict[str, list[tuple[str, str]]] = {level: [] for level in (verdicts[0][0], "error", "warning", "notice")}
     for level, title, message in [*verdicts, *(line for gated in comparisons for line in _annotations(gated))]:
         by_level[level].append((title, message))
-    lines = [_command(level, *line) for level, annotations in by_level.items() for line in _capped(annotations)]
+    lines = [
+        _command(level, *line) for level, annotations in by_level.items() for line in _cap_annotations(annotations)
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -184,7 +186,7 @@ def _annotations(gated: GatedComparison) -> Iterator[tuple[str, str, str]]:
     yield from (("warning", "note", note) for note in gated.comparison.notes)
 
 
-def _capped(annotations: list[tuple[str, str]]) -> list[tuple[str, str]]:
+def _cap_annotations(annotations: list[tuple[str, str]]) -> list[tuple[str, str]]:
     if len(annotations) <= MAX_OF_A_LEVEL:
         return annotations
     rest = annotations[MAX_OF_A_LEVEL - 1 :]

@@ -47,7 +47,7 @@ def terminal(comparisons: Sequence[GatedComparison], width: int | None = None, *
     if not is_verbose:
         width = min(width or SHORT_WIDTH, SHORT_WIDTH)
         sections = [
-            [part for line in _short(gated, width) for part in wrap_text(log_line(line), width)]
+            [part for line in _short_lines(gated, width) for part in wrap_text(log_line(line), width)]
             for gated in comparisons
         ]
     else:
@@ -60,7 +60,7 @@ def terminal(comparisons: Sequence[GatedComparison], width: int | None = None, *
     return ascii_signs("\n\n".join(map("\n".join, sections)))
 
 
-def _short(gated: GatedComparison, width: int) -> Iterator[str]:
+def _short_lines(gated: GatedComparison, width: int) -> Iterator[str]:
     """Yield headlines, what got worse, what was refused or not tested, and the gate."""
     comparison = gated.comparison
     yield f"{comparison.candidate} against {comparison.base}"
@@ -93,21 +93,21 @@ def _short(gated: GatedComparison, width: int) -> Iterator[str]:
     if not is_tested and len(comparison.differences) > len(differences):
         yield f"... and {counted(len(comparison.differences) - len(differences), 'metric')} more: -v"
     yield ""
-    yield from _refusals(comparison.refused)
+    yield from _refusal_lines(comparison.refused)
     worse = [difference for difference in comparison.slices if difference.verdict == "worse"]
     if worse:
         yield f"{counted(len(worse), 'metric')} of slices got worse: -v"
     yield from (f"note: {note}" for note in comparison.notes if note.startswith(SIMILARITY))
     reported = gated.with_status(*REPORTED)
-    yield from map(_outcome, reported[:N_GATED])
+    yield from map(_outcome_line, reported[:N_GATED])
     if len(reported) > N_GATED:
         yield f"... and {len(reported) - N_GATED} more: -v"
     if comparison.notes:
         yield f"{counted(len(comparison.notes), 'note')}: -v"
-    yield from _gate(gated)
+    yield from _gate_lines(gated)
 
 
-def _refusals(refused: Sequence[Refusal]) -> Iterator[str]:
+def _refusal_lines(refused: Sequence[Refusal]) -> Iterator[str]:
     """Yield a line for each reason why evaluations were not compared."""
     by_reason: dict[str, list[str]] = {}
     for refusal in refused:
@@ -131,7 +131,7 @@ def _lines(gated: GatedComparison, width: int | None) -> Iterator[str]:
     for name, table in by_name.items():
         yield ""
         yield from as_text(table.select(indices), widths=widths, width=width).splitlines()
-        yield from _flips(by_evaluation[name])
+        yield from _flip_lines(by_evaluation[name])
     for title, slices in tables.by_grouping(comparison).items():
         yield ""
         yield from as_text(tables.difference_table(title, slices[:N_SLICES]).select(indices), width=width).splitlines()
@@ -146,12 +146,12 @@ def _lines(gated: GatedComparison, width: int | None) -> Iterator[str]:
     yield from (f"note: {note}" for note in comparison.notes)
     if comparison.slices:
         yield f"slices: {tables.tally(comparison.slices)}"
-    yield from map(_outcome, gated.with_status(*REPORTED))
+    yield from map(_outcome_line, gated.with_status(*REPORTED))
     yield tables.tally(comparison.differences)
-    yield from _gate(gated)
+    yield from _gate_lines(gated)
 
 
-def _flips(differences: Sequence[Difference]) -> Iterator[str]:
+def _flip_lines(differences: Sequence[Difference]) -> Iterator[str]:
     for difference in differences:
         flips = difference.flips or Flips((), ())
         ways = {"gained": flips.gained, "lost": flips.lost}
@@ -162,11 +162,11 @@ def _flips(differences: Sequence[Difference]) -> Iterator[str]:
                 yield f"  {difference.name} {word} {len(ids):,}: {', '.join(ids[:N_IDS])}{ellipsis}"
 
 
-def _outcome(outcome: Outcome) -> str:
+def _outcome_line(outcome: Outcome) -> str:
     return f"{MARKS[outcome.status]}  {outcome.metric} ({outcome.rule}): {outcome.message}"
 
 
-def _gate(gated: GatedComparison) -> Iterator[str]:
+def _gate_lines(gated: GatedComparison) -> Iterator[str]:
     """Yield what the gate decided, and in one line what it does not gate."""
     if gated.outcomes:
         yield f"gate: {tables.gate_counts(gated) or 'nothing is gated'}"

@@ -103,7 +103,7 @@ def by_grouping(comparison: Comparison) -> dict[str, list[Difference]]:
 
 def similarity_lines(evaluation: str, similarities: Sequence[RepresentationalSimilarity]) -> list[str]:
     """Return the representational similarity of two models in plain lines: a heading, and one for each modality."""
-    lines = [f"representational similarity, {_pairs(similarities)} of {evaluation} ({NO_VERDICT})"]
+    lines = [f"representational similarity, {_pair_count(similarities)} of {evaluation} ({NO_VERDICT})"]
     for similarity in similarities:
         words = []
         for name, metric in _metrics_by_label(similarity).items():
@@ -111,7 +111,7 @@ def similarity_lines(evaluation: str, similarities: Sequence[RepresentationalSim
                 words.append(f"{name} is undefined ({metric.reason})")
             else:
                 bounds = "" if metric.low is None else f" {interval(metric)}"
-                words.append(f"{name} {quantity(metric.value, metric.unit)}{bounds}, chance {_chance(metric)}")
+                words.append(f"{name} {quantity(metric.value, metric.unit)}{bounds}, chance {_chance_text(metric)}")
         lines.append(f"  {MODALITIES[similarity.modality]}: {'; '.join(words)}")
     return lines
 
@@ -123,13 +123,15 @@ def similarity_table(similarities: Sequence[RepresentationalSimilarity]) -> Tabl
             f"{MODALITIES[similarity.modality].capitalize()}: {name}",
             quantity(metric.value, metric.unit),
             interval(metric),
-            _chance(metric),
+            _chance_text(metric),
         ]
         for similarity in similarities
         for name, metric in _metrics_by_label(similarity).items()
     ]
     return Table(
-        facts=_pairs(similarities), columns=columns("measure", numbers=["value", "95 % interval", "chance"]), rows=rows
+        facts=_pair_count(similarities),
+        columns=columns("measure", numbers=["value", "95 % interval", "chance"]),
+        rows=rows,
     )
 
 
@@ -148,11 +150,11 @@ def _metrics_by_label(similarity: RepresentationalSimilarity) -> dict[str, Metri
     return {"mutual k-NN": similarity.mutual_knn, "CKA": similarity.cka}
 
 
-def _pairs(similarities: Sequence[RepresentationalSimilarity]) -> str:
+def _pair_count(similarities: Sequence[RepresentationalSimilarity]) -> str:
     return counted(similarities[0].mutual_knn.n, "pair")
 
 
-def _chance(metric: Metric) -> str:
+def _chance_text(metric: Metric) -> str:
     return quantity(metric.chance, metric.unit) if metric.chance else "0"
 
 
@@ -165,10 +167,10 @@ def _row(difference: Difference, notes: Sequence[str]) -> list[Cell | str]:
         Cell(quantity(difference.base.value, unit), sort_key=difference.base.value),
         Cell(quantity(difference.candidate.value, unit), sort_key=difference.candidate.value),
         Cell(difference_text(difference), sort_key=difference.value, css=f"value {faint}"),
-        Cell(change_interval(difference.low, difference.high, unit), sort_key=_key(difference.low)),
-        Cell(p_value(difference.p_value), sort_key=_key(difference.p_value)),
-        p or Cell(p_value(difference.p_adjusted), sort_key=_key(difference.p_adjusted)),
-        Cell(change(difference.detectable, unit, is_signed=False), sort_key=_key(difference.detectable)),
+        Cell(change_interval(difference.low, difference.high, unit), sort_key=_sort_key(difference.low)),
+        Cell(p_value(difference.p_value), sort_key=_sort_key(difference.p_value)),
+        p or Cell(p_value(difference.p_adjusted), sort_key=_sort_key(difference.p_adjusted)),
+        Cell(change(difference.detectable, unit, is_signed=False), sort_key=_sort_key(difference.detectable)),
         Cell(
             difference.verdict,
             mark=VERDICTS[difference.verdict],
@@ -180,7 +182,7 @@ def _row(difference: Difference, notes: Sequence[str]) -> list[Cell | str]:
     ]
 
 
-def _key(value: float | None) -> float | str:
+def _sort_key(value: float | None) -> float | str:
     return "" if value is None else value
 
 
@@ -276,14 +278,14 @@ def tally(differences: Iterable[Difference]) -> str:
     all_differences = list(differences)
     headlines = [difference for difference in all_differences if difference.is_headline]
     explored = [difference for difference in all_differences if not difference.is_headline]
-    parts = {"headline metrics": _counted(headlines), "others, explored": _counted(explored)}
+    parts = {"headline metrics": _verdict_counts(headlines), "others, explored": _verdict_counts(explored)}
     described = {name: words for name, words in parts.items() if words}
     if len(described) == 1:
         return next(iter(described.values()))
     return "; ".join(f"{name}: {words}" for name, words in described.items()) or "no metric compared"
 
 
-def _counted(differences: Iterable[Difference]) -> str:
+def _verdict_counts(differences: Iterable[Difference]) -> str:
     counts = Counter(difference.verdict for difference in differences)
     return ", ".join(f"{counts[verdict]} {words}" for verdict, words in TALLIED.items() if counts[verdict])
 

@@ -12,7 +12,7 @@ from pathlib import PurePath
 from clipbench.errors import UsageError
 from clipbench.results import other_tool_names
 from clipbench.results.export.formats import ExportFormat, RenderedExport
-from clipbench.results.provenance import why_missing
+from clipbench.results.provenance import missing_reason
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run
 
@@ -119,7 +119,7 @@ def _by_subset(record: EvaluationRecord) -> dict[str, dict[str, Metric]]:
 
 def _left_out(record: EvaluationRecord) -> Iterator[str]:
     if record.status != "ok":
-        yield f"{record.name} is left out, {why_missing(record)}"
+        yield f"{record.name} is left out, {missing_reason(record)}"
     elif record.task not in TASKS:
         yield f"{record.name} is left out: CLIP_benchmark has no such task"
     else:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from clipbench.errors import UsageError
 from clipbench.results.export.formats import ExportFormat, RenderedExport
 from clipbench.results.numbers import count, interval, interval_name, quantity
-from clipbench.results.provenance import origin, why_missing
+from clipbench.results.provenance import missing_reason, origin
 from clipbench.results.record import EvaluationRecord, Metric, as_json
 from clipbench.results.run import Run, model_name
 from clipbench.results.titles import first_headline, headlines
@@ -126,7 +126,7 @@ def _defined(metrics: Mapping[str, Metric]) -> dict[str, Metric]:
 def missing_value_notes(record: EvaluationRecord) -> Iterator[str]:
     """Yield a note on an evaluation that was not made, and on each metric without a value."""
     if record.status != "ok":
-        yield f"{record.name} is left out, {why_missing(record)}"
+        yield f"{record.name} is left out, {missing_reason(record)}"
     for name, metric in record.metrics.items():
         if metric.value is None:
             yield f"{record.name} {name} is left out, undefined: {metric.reason}"

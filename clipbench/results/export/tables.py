@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from clipbench.results.export.formats import ExportFormat, RenderedExport
 from clipbench.results.matching import match
 from clipbench.results.numbers import NONE, count, interval, interval_name, number, symbol
-from clipbench.results.provenance import data_facts, origin, why_missing
+from clipbench.results.provenance import data_facts, missing_reason, origin
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run, distinct_names, labels
 from clipbench.results.table import Cell, Column, Table, as_latex, as_markdown
@@ -68,7 +68,9 @@ def _table(records: dict[int, EvaluationRecord], names: list[str]) -> Table:
         for note in dict.fromkeys(record.notes):
             comments.setdefault(note, []).append(names[model])
     intervals = interval_name(metric for metrics in by_name.values() for metric in metrics.values())
-    missing = {name: why_missing(records[model]) if model in records else "not run" for model, name in enumerate(names)}
+    missing = {
+        name: missing_reason(records[model]) if model in records else "not run" for model, name in enumerate(names)
+    }
     differences = []
     for record in measured.values():
         same = match(first, record)
@@ -101,7 +103,7 @@ def _row(
 ) -> list[Cell | str]:
     """Return the line of a metric; reasons for what is missing are added to the notes."""
 
-    def noted(text: str, reason: str) -> Cell:
+    def cell_with_note(text: str, reason: str) -> Cell:
         if reason not in notes:
             notes.append(reason)
         return Cell(text, note=notes.index(reason) + 1)
@@ -110,13 +112,13 @@ def _row(
         if model not in measured:
             return Cell(NONE)
         if model not in metrics:
-            return noted(NONE, "the run has no such metric")
+            return cell_with_note(NONE, "the run has no such metric")
         metric = metrics[model]
         if metric.value is None:
-            return noted(NONE, f"undefined: {metric.reason or 'no reason was recorded'}")
+            return cell_with_note(NONE, f"undefined: {metric.reason or 'no reason was recorded'}")
         value = number(metric.value, metric.unit)
         if metric.low is None or metric.high is None:
-            return noted(value, metric.reason or "no interval: no reason was recorded")
+            return cell_with_note(value, metric.reason or "no interval: no reason was recorded")
         return Cell(value, aside=interval(metric))
 
     model, first = next(iter(metrics.items()))

@@ -34,7 +34,7 @@ def as_latex(table: Table, label: str) -> str:
     lines = [f"% {one_line(comment)}" for comment in table.comments]
     for number, part in enumerate(_parts(table), 1):
         name, suffix = (label, "") if number == 1 else (f"{label}-part-{number}", ", continued")
-        lines += _float(part, f"{escape(table.title)}{suffix}", name)
+        lines += _table_environment(part, f"{escape(table.title)}{suffix}", name)
     return "\n".join(lines)
 
 
@@ -59,7 +59,7 @@ def _is_stacked(table: Table) -> bool:
     return sum(column.model is not None for column in table.columns) >= STACKED_FROM
 
 
-def _float(table: Table, title: str, label: str) -> Iterator[str]:
+def _table_environment(table: Table, title: str, label: str) -> Iterator[str]:
     yield from (r"\begin{table}", r"  \centering\small")
     yield f"  \\caption{{{title} ({escape(table.facts)}).}}"
     yield f"  \\label{{tab:{label}}}"
@@ -70,7 +70,7 @@ def _float(table: Table, title: str, label: str) -> Iterator[str]:
     for row in table.rows:
         yield from (f"    {line}" for line in _rows(row, table))
     yield from (r"    \bottomrule", r"  \end{tabular}}")
-    yield from _below(table)
+    yield from _footnotes(table)
     yield r"\end{table}"
 
 
@@ -96,7 +96,7 @@ def _aside(cell: Cell) -> str:
     return escape(cell.aside).replace("{[}", "[")
 
 
-def _below(table: Table) -> Iterator[str]:
+def _footnotes(table: Table) -> Iterator[str]:
     """Yield the notes of the cells that are shown, and the warnings, as a paragraph in small print."""
     rows = [table.cells(row) for row in table.rows if not isinstance(row, str)]
     used = {cell.note for row in rows for cell in row}
