@@ -122,8 +122,8 @@ def plotter() -> Any:
     return load(REPORTS, "plots")
 
 
-def optional(package: str, *, extra: str, needed_by: str, kind: type[ClipbenchError] = ModelError) -> Any:
-    """Return an optional package, imported.
+def import_optional(package: str, *, extra: str, needed_by: str, kind: type[ClipbenchError] = ModelError) -> Any:
+    """Import and return an optional package.
 
     Args:
         package: the name by which it is imported, such as ``onnxruntime``.

@@ -244,8 +244,11 @@ def _no_value_message(runs: Sequence[Run], names: Sequence[str], data: str | Non
         if name not in known_names:
             # "flops" may mean image_flops or text_flops.
             of_towers = [quantity for quantity in MODEL_QUANTITIES if quantity.endswith(f"_{name}")]
-            meant = f"did you mean {' or '.join(of_towers)}?"
-            hint = meant if of_towers else did_you_mean(name, dict.fromkeys(known_names))
+            hint = (
+                f"did you mean {' or '.join(of_towers)}?"
+                if of_towers
+                else did_you_mean(name, dict.fromkeys(known_names))
+            )
             suffix = "" if hint.startswith("did you") else f"; of the model itself: {', '.join(MODEL_QUANTITIES)}"
             return f"no run has '{name}'{f' on {data}' if data else ''}: {hint}{suffix}"
         if name in MODEL_QUANTITIES:

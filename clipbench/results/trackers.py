@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipbench.errors import FOREIGN, ClipbenchError, PluginFault, UsageError, did_you_mean, option
-from clipbench.plugins import optional, plotter
+from clipbench.plugins import import_optional, plotter
 from clipbench.results.record import Metric
 from clipbench.results.run import Run
 from clipbench.untrusted.reading import is_file
@@ -70,7 +70,7 @@ class Trackers:
             if name not in TRACKERS:
                 raise UsageError(f"{option('log', name)}: {did_you_mean(name, TRACKERS)}")
         self._libraries = {
-            name: optional(name, extra=name, needed_by=option("log", name), kind=UsageError)
+            name: import_optional(name, extra=name, needed_by=option("log", name), kind=UsageError)
             for name in dict.fromkeys(names)
         }
         self._failed = failed

@@ -13,7 +13,7 @@ from clipbench.cli import options
 from clipbench.cli.main import BAD_INPUT, DONE, INCOMPLETE, INTERRUPTED, command
 from clipbench.cli.options import PATH, DataArguments, ModelArguments, shows_traceback, with_arguments
 from clipbench.cli.output import print_error
-from clipbench.cli.processes import launched_status, serves_another, sharing_work
+from clipbench.cli.processes import launch_processes, serve_as_worker, share_work
 from clipbench.errors import ClipbenchError, UsageError
 
 RESUME = "what was encoded is stored, and the same command goes on from there"
@@ -194,12 +194,12 @@ def run(arguments: RunArguments) -> int:
             interval=arguments.interval or INTERVAL,
             idle=None if arguments.idle is None else 60 * arguments.idle,
         )
-    status, device = launched_status(arguments.device, arguments.models, context.obj[1:], advice=RESUME)
+    status, device = launch_processes(arguments.device, arguments.models, context.obj[1:], advice=RESUME)
     if status is not None:
         return status
-    if serves_another():
+    if serve_as_worker():
         return DONE
-    with sharing_work(arguments.models):
+    with share_work(arguments.models):
         return _run_as_lead(replace(arguments, device=device))
 
 

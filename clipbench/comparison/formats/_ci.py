@@ -87,7 +87,7 @@ def as_json(comparisons: Sequence[GatedComparison]) -> str:
 
     ``verdict`` and ``reason`` at the top are those of the worst candidate.
     """
-    worst = tables.worst_last(comparisons)[-1].verdict
+    worst = tables.sort_worst_last(comparisons)[-1].verdict
     content = {
         "schema_version": SCHEMA_VERSION,
         "verdict": worst.word,
@@ -161,7 +161,7 @@ def github(comparisons: Sequence[GatedComparison]) -> str:
 
     GitHub shows only the first ten of a level; if there are more, the tenth says how many are left out.
     """
-    verdicts = [_verdict_annotation(gated) for gated in reversed(tables.worst_last(comparisons))]
+    verdicts = [_verdict_annotation(gated) for gated in reversed(tables.sort_worst_last(comparisons))]
     by_level: dict[str, list[tuple[str, str]]] = {level: [] for level in (verdicts[0][0], "error", "warning", "notice")}
     for level, title, message in [*verdicts, *(line for gated in comparisons for line in _annotations(gated))]:
         by_level[level].append((title, message))

@@ -206,7 +206,7 @@ def rating(gated: GatedComparison) -> Rating:
     return "good" if is_gated or word in ("better", "equal") else "open"
 
 
-def worst_last(gated: Iterable[GatedComparison]) -> list[GatedComparison]:
+def sort_worst_last(gated: Iterable[GatedComparison]) -> list[GatedComparison]:
     """Return comparisons in the order of their exit status and word, the worst last."""
     order = (0, UNDECIDED, FAILED)
     return sorted(
@@ -218,7 +218,7 @@ def verdict_lines(gated: Sequence[GatedComparison]) -> list[str]:
     """Return a line per comparison with its verdict, and the candidate's name if there are several, the worst last."""
     if len(gated) == 1:
         return [str(gated[0].verdict)]
-    return [verdict_line(*comparison.verdict, comparison.comparison.candidate) for comparison in worst_last(gated)]
+    return [verdict_line(*comparison.verdict, comparison.comparison.candidate) for comparison in sort_worst_last(gated)]
 
 
 def gate_counts(gated: GatedComparison) -> str:

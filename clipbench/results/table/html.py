@@ -18,11 +18,11 @@ def mark(sign: str) -> str:
     return f'<span class="mark" aria-hidden="true">{escape(sign)}</span>'
 
 
-def tight(text: str) -> str:
+def bind_percent_signs(text: str) -> str:
     """Return a text in which no line breaks between a number and its percent sign.
 
     Example:
-        >>> tight("9.5 %") == "9.5\\N{NO-BREAK SPACE}%"
+        >>> bind_percent_signs("9.5 %") == "9.5\\N{NO-BREAK SPACE}%"
         True
     """
     return re.sub(r"(?<=\d) (?=%)", "\N{NO-BREAK SPACE}", text)
@@ -63,7 +63,7 @@ def _row_header(cell: Cell) -> str:
 
 
 def _cell(cell: Cell, column: Column) -> str:
-    content = cell.html or escape(tight(" ".join(filter(None, (cell.text, cell.aside)))))
+    content = cell.html or escape(bind_percent_signs(" ".join(filter(None, (cell.text, cell.aside)))))
     if not column.is_number:
         content = f"<bdi>{content}</bdi>"
     content = (mark(cell.mark) if cell.mark else "") + content + (f" <sup>{cell.note}</sup>" if cell.note else "")

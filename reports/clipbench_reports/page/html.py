@@ -17,7 +17,7 @@ from clipbench.files import write_atomic
 from clipbench.results import numbers as fmt
 from clipbench.results.short_names import shorten_names
 from clipbench.results.table import as_html
-from clipbench.results.table.html import tight
+from clipbench.results.table.html import bind_percent_signs
 from clipbench_reports.drawing import page
 from clipbench_reports.drawing.marks import MODELS
 from clipbench_reports.drawing.plotted import told
@@ -100,7 +100,7 @@ def _static(name: str) -> str:
 
 
 def _prose(text: str) -> Markup:
-    return Markup(re.sub(r"`([^`]+)`", r'<code class="typed">\1</code>', str(escape(tight(text)))))
+    return Markup(re.sub(r"`([^`]+)`", r'<code class="typed">\1</code>', str(escape(bind_percent_signs(text)))))
 
 
 _ENVIRONMENT = environment(
@@ -115,7 +115,7 @@ _ENVIRONMENT = environment(
         "prose": _prose,
         "listed": lambda table: Markup(as_html(replace(table, title=""), "list")),
         "slug": slug,
-        "tight": tight,
+        "tight": bind_percent_signs,
         "breakable": lambda name: Markup(re.sub(r"([/_:])(?=\w)", r"\1<wbr>", str(escape(name)))),
         "dot": lambda place: dot(0, 0, MODELS[place % len(MODELS)], radius=DOT),
         "drawn": page.draw,

@@ -14,7 +14,7 @@ from clipbench.results.matching import is_one_training
 from clipbench.results.model_costs import cost_tables
 from clipbench.results.provenance import moment
 from clipbench.results.run import Run, labels
-from clipbench.results.table.html import tight
+from clipbench.results.table.html import bind_percent_signs
 from clipbench.stats.claims import one_page
 from clipbench.training.history import history_of_runs
 from clipbench_reports.drawing.marks import Chart
@@ -106,7 +106,7 @@ def _said(runs: Sequence[Run], groups: list[Group]) -> dict[str, object]:
         "uncompared": [] if is_one else uncompared(groups, len(runs)),
         "headlines": headline_card(measured, averages),
         "card": scorecard(groups, averages),
-        "interval_name": tight(fmt.interval_name(all_metrics)),
+        "interval_name": bind_percent_signs(fmt.interval_name(all_metrics)),
         "training": training,
         "sections": sections,
         "is_drawn": budget is not None,
