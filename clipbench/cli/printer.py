@@ -230,8 +230,8 @@ class Printer(Progress):
         is_table = self.is_series or len(runs) > 1
         for run in runs if self.is_verbose or not is_table else ():
             echo(*([model_name(run)] if self.several else []), *run_lines(run, is_verbose=self.is_verbose, width=width))
-            has_some = any(record.status == "ok" for record in run.result.evaluations)
-            label = "results" if has_some else "no results: the reasons are"
+            has_results = any(record.status == "ok" for record in run.result.evaluations)
+            label = "results" if has_results else "no results: the reasons are"
             echo(f"{label} in {run.folder}", *([""] if self.several else []))
         if is_table:
             lines = series_lines(runs, width) if self.is_series else models_lines(runs, width)

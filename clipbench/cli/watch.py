@@ -151,7 +151,7 @@ class Watcher:
             echo_json(asdict(run.result))
         elif not self.printer.quiet:
             echo(series_line(run))
-        order = {listed.path: position for position, listed in enumerate(training_checkpoints(self.folder))}
+        order = {other.path: position for position, other in enumerate(training_checkpoints(self.folder))}
         paths = sorted(self.runs, key=lambda path: order.get(path, -1))  # one that was deleted since was an early one
         self.session.try_report_all([self.runs[path] for path in paths])
 

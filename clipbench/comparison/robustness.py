@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ORIGINAL = "imagenet"
 SHIFTS = ("imagenetv2", "imagenet-sketch", "imagenet-r", "objectnet", "imagenet-a")
 """Shifted data of ImageNet's classes, by their names in the catalogue."""
-LEAST = 0.55
+MIN_ACCURACY = 0.55
 """The lowest accuracy on ImageNet of a reference model: weaker models do not fit the line of the others."""
 BASELINES: Mapping[str, Callable[[], Results]] = {
     "standard": standard_results,
@@ -131,7 +131,7 @@ def reference(baseline: str, data: str) -> Reference | None:
     pairs = [
         (scores[_column(ORIGINAL)], scores[_column(data)])
         for scores in BASELINES[baseline]().values()
-        if _column(data) in scores and scores[_column(ORIGINAL)] >= LEAST
+        if _column(data) in scores and scores[_column(ORIGINAL)] >= MIN_ACCURACY
     ]
     if not pairs:
         return None

@@ -193,13 +193,13 @@ class _Wandb:
     def __init__(self, wandb: Any, target: TrackerTarget) -> None:
         joined = wandb.run if target.joins else None
         project = os.environ.get("WANDB_PROJECT", PROJECT)
-        self._wandb, self._is_own = wandb, joined is None
+        self._wandb, self._owns_run = wandb, joined is None
         self._run = joined or wandb.init(
             project=project, name=target.name, config=dict(target.config), reinit="create_new"
         )
-        self._step = STEP if self._is_own else f"{PROJECT}/{STEP}"
+        self._step = STEP if self._owns_run else f"{PROJECT}/{STEP}"
         self._run.define_metric(self._step)
-        self._run.define_metric("*" if self._is_own else f"{PROJECT}/*", step_metric=self._step)
+        self._run.define_metric("*" if self._owns_run else f"{PROJECT}/*", step_metric=self._step)
 
     def scalars(self, values: Mapping[str, float], step: Step) -> None:
         self._run.log({**values, **({} if step is None else {self._step: step})})
@@ -217,7 +217,7 @@ class _Wandb:
         self._run.log_artifact(artifact)
 
     def close(self) -> None:
-        if self._is_own:
+        if self._owns_run:
             self._run.finish()
 
 
@@ -272,7 +272,7 @@ class _Trackio:
 
     def __init__(self, trackio: Any, target: TrackerTarget) -> None:
         joined = trackio.context_vars.current_run.get() if target.joins else None
-        self._trackio, self._is_own = trackio, joined is None
+        self._trackio, self._owns_run = trackio, joined is None
         quiet = {"embed": False, "auto_log_gpu": False, "auto_log_cpu": False}
         self._run = joined or trackio.init(project=PROJECT, name=target.name, config=dict(target.config), **quiet)
 
@@ -288,7 +288,7 @@ class _Trackio:
             self._run.log_artifact(file, name=file.stem, type="report")
 
     def close(self) -> None:
-        if self._is_own:
+        if self._owns_run:
             self._trackio.finish()  # which, unlike its run's, is not said again when Python ends
 
 
@@ -297,7 +297,7 @@ class _MLflow:
 
     def __init__(self, mlflow: Any, target: TrackerTarget) -> None:
         joined = mlflow.active_run() if target.joins else None
-        self._mlflow, self._is_own = mlflow, joined is None
+        self._mlflow, self._owns_run = mlflow, joined is None
         self._client = mlflow.MlflowClient()
         if joined is None:
             name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
@@ -327,7 +327,7 @@ class _MLflow:
             self._client.log_artifact(self._id, str(file), "/".join(_folder_of(step)) or None)
 
     def close(self) -> None:
-        if self._is_own:
+        if self._owns_run:
             self._client.set_terminated(self._id)
 
 
