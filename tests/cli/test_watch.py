@@ -176,7 +176,7 @@ def meddle(monkeypatch: pytest.MonkeyPatch, meddling: Callable[[], object], *, a
             next(times, lambda: None)()
         return loaded
 
-    monkeypatch.setattr("clipbench.models.encoding.embedder.load_with_probes", meddled)
+    monkeypatch.setattr("clipbench.models.encoding.loading.load_with_probes", meddled)
 
 
 @pytest.mark.parametrize("after", [False, True])
