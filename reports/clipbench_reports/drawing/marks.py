@@ -1,8 +1,8 @@
 """Charts: panels with axes and marks in the units of the data, before they are drawn.
 
-A figure function turns results into a ``Chart``; ``page`` draws one as SVG for the report, ``paper`` by matplotlib
-for print, and ``plotted`` lists its data. Marks carry a role, which is a meaning and not a colour: each renderer gives
-the roles its colours and shapes, the same in all figures.
+A figure function turns results into a ``Chart``; ``svg_chart`` draws one as SVG for the report, ``paper`` by
+matplotlib for print, and ``chart_data`` lists its data. Marks carry a role, which is a meaning and not a colour: each
+renderer gives the roles its colours and shapes, the same in all figures.
 """
 
 import math
@@ -47,9 +47,9 @@ class Axis:
     """True for words at the ticks of an x axis that stand upright, being many or long."""
 
     def share(self, value: Number) -> float:
-        """Return where a value lies: 0 at the low end, 1 at the high one."""
-        low, high, here = (math.log(v) if self.is_log else v for v in (self.low, self.high, value))
-        return (here - low) / (high - low)
+        """Return the position of a value on the axis: 0 at the low end, 1 at the high one."""
+        low, high, scaled_value = (math.log(v) if self.is_log else v for v in (self.low, self.high, value))
+        return (scaled_value - low) / (high - low)
 
     @property
     def words(self) -> list[str]:
@@ -253,28 +253,32 @@ class Chart:
         return self.n_columns > 1 or self.breadth > MAX_BREADTH
 
 
-def aside(mark: Ranges) -> tuple[list[Number], list[Number]]:
-    """Return where values are drawn: at their places, or beside them."""
-    more_x, more_y = (mark.aside, 0) if mark.is_upright else (0, mark.aside)
-    return [x + more_x for x in mark.xs], [y + more_y for y in mark.ys]
+def shifted_points(mark: Ranges) -> tuple[list[Number], list[Number]]:
+    """Return the coordinates at which values are drawn, shifted by ``aside``."""
+    shift_x, shift_y = (mark.aside, 0) if mark.is_upright else (0, mark.aside)
+    return [x + shift_x for x in mark.xs], [y + shift_y for y in mark.ys]
 
 
-def dot_scale(mark: Line) -> list[float]:
-    """Return the radius of each dot of a line, where 1 is that of an equal dot; the largest is as large as can be read.
+def dot_radii(mark: Line) -> list[float]:
+    """Return the radius of each dot of a line, in units of the radius of a dot without weights.
 
     Example:
-        >>> dot_scale(Line(xs=[0, 1], ys=[0, 1], role="ink", has_dots=True, weights=[1, 4]))
+        >>> dot_radii(Line(xs=[0, 1], ys=[0, 1], role="ink", has_dots=True, weights=[1, 4]))
         [0.8, 1.6]
     """
-    most = max(mark.weights, default=0)
-    return [MAX_DOT * max(MIN_DOT, math.sqrt(n / most)) for n in mark.weights] if most else [1.0] * len(mark.xs)
+    max_weight = max(mark.weights, default=0)
+    return (
+        [MAX_DOT * max(MIN_DOT, math.sqrt(n / max_weight)) for n in mark.weights]
+        if max_weight
+        else [1.0] * len(mark.xs)
+    )
 
 
-def outline(mark: Bars) -> list[tuple[Number, Number]]:
+def histogram_corners(mark: Bars) -> list[tuple[Number, Number]]:
     """Return the corners of a histogram, from its foot on the left to its foot on the right.
 
     Example:
-        >>> outline(Bars(edges=[0, 1, 2], counts=[3, 5], role="ink"))
+        >>> histogram_corners(Bars(edges=[0, 1, 2], counts=[3, 5], role="ink"))
         [(0, 0), (0, 3), (1, 3), (1, 5), (2, 5), (2, 0)]
     """
     steps = zip(mark.edges[:-1], mark.edges[1:], mark.counts, strict=True)
@@ -322,9 +326,9 @@ def percent_axis(fractions: Iterable[Number], label: str = "", *, n_steps: int =
         >>> percent_axis([0.03, 0.39]).words
         ['0', '10', '20', '30', '40']
     """
-    made = nice_axis([100 * value for value in fractions], label, n_steps=n_steps)
-    ticks = [tick / 100 for tick in made.ticks]
-    return replace(made, low=made.low / 100, high=made.high / 100, ticks=ticks, is_percent=True)
+    axis = nice_axis([100 * value for value in fractions], label, n_steps=n_steps)
+    ticks = [tick / 100 for tick in axis.ticks]
+    return replace(axis, low=axis.low / 100, high=axis.high / 100, ticks=ticks, is_percent=True)
 
 
 def tight_axis(values: Sequence[Number], label: str = "", *, n_steps: int = 4) -> Axis:
@@ -335,10 +339,10 @@ def tight_axis(values: Sequence[Number], label: str = "", *, n_steps: int = 4) -
         >>> axis.high, list(axis.ticks)
         (41.0, [0.0, 20.0, 40.0])
     """
-    made, low, high = nice_axis(values, label, n_steps=n_steps), min(values), max(values)
+    axis, low, high = nice_axis(values, label, n_steps=n_steps), min(values), max(values)
     if low == high:
-        return made
-    return replace(made, low=low, high=high, ticks=[tick for tick in made.ticks if low <= tick <= high])
+        return axis
+    return replace(axis, low=low, high=high, ticks=[tick for tick in axis.ticks if low <= tick <= high])
 
 
 def log_axis(values: Sequence[Number], label: str = "") -> Axis:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 from clipbench.results import numbers as fmt
 from clipbench.results.record import Metric, SlicesRecord
 from clipbench.results.titles import full_title, headlines
+from clipbench_reports.drawing.facets import Panels, Statement, chart, facets
 from clipbench_reports.drawing.marks import Chart, Mark, Panel, Rule, fraction_axis, nice_axis, rows_axis
-from clipbench_reports.drawing.models import Panels, Statement, chart, facets
 from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.shared import intervals
 from clipbench_reports.text import quoted, shorten

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from clipbench.results import numbers as fmt
 from clipbench.results.numbers import Number
+from clipbench_reports.drawing.facets import Panels, Statement, chart, facets
 from clipbench_reports.drawing.marks import (
     Axis,
     Chart,
@@ -21,7 +22,6 @@ from clipbench_reports.drawing.marks import (
     nice_axis,
     percent_axis,
 )
-from clipbench_reports.drawing.models import Panels, Statement, chart, facets
 from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, PlottedCurve, read_each
 from clipbench_reports.figures.shared import CHANCE, MAX_DOTTED, thinned
 from clipbench_reports.text import quoted, sentence_case, shorten

@@ -12,7 +12,7 @@ from jaxtyping import Float64
 from clipbench.results import numbers as fmt
 from clipbench.results.numbers import Number
 from clipbench_reports.drawing import marks
-from clipbench_reports.drawing.models import Statement, beside, chart
+from clipbench_reports.drawing.facets import Statement, beside, chart
 from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.curves import Curves, CurvesFigure
 from clipbench_reports.findings import defined

@@ -13,7 +13,7 @@ from clipbench.results.record import Metric
 from clipbench.results.titles import within_sentence
 from clipbench.stats.rank_correlation import RankCorrelation
 from clipbench_reports.drawing import marks
-from clipbench_reports.drawing.page_marks import Anchor, Box, Lift
+from clipbench_reports.drawing.svg_marks import Anchor, LabelBox, Lift
 from clipbench_reports.evidence import MissingEvidence
 
 MOST_NAMED = 16
@@ -79,13 +79,13 @@ def _names(places: Sequence[ModelPoint], names: Sequence[str], x: marks.Axis, y:
     """Return the names beside their points, where they touch neither another point nor another name; else not."""
     points = [(_or_nan(each.x.value), _or_nan(each.y.value)) for each in places]
     shares = [(x.share(across), y.share(up)) for across, up in points]
-    taken = [Box(across - POINT, up - POINT, across + POINT, up + POINT) for across, up in shares]
+    taken = [LabelBox(across - POINT, up - POINT, across + POINT, up + POINT) for across, up in shares]
     words = []
     for name, point, share in zip(names, points, shares, strict=True):
         for anchor, lift in SIDES:
             left = share[0] if anchor == "start" else share[0] - len(name) * LETTER
             low = share[1] + POINT if lift > 0 else share[1] - POINT - LINE
-            box = Box(left, low, left + len(name) * LETTER, low + LINE)
+            box = LabelBox(left, low, left + len(name) * LETTER, low + LINE)
             is_inside = box[0] >= 0 and box[2] <= 1 and box[1] >= 0 and box[3] <= 1
             if is_inside and not any(box.touches(other) for other in taken):
                 taken.append(box)

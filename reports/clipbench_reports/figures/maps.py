@@ -10,8 +10,8 @@ from jaxtyping import Float32, Float64
 from clipbench.errors import UsageError, option
 from clipbench.results import numbers as fmt
 from clipbench.results.shown_samples import MAX_POINTS, evenly_spaced
+from clipbench_reports.drawing.facets import Statement, beside, chart
 from clipbench_reports.drawing.marks import Axis, Chart, Dots, Mark, Panel, Role, Threads, nice_axis
-from clipbench_reports.drawing.models import Statement, beside, chart
 from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.matrices import listed, metrics_of, modalities
 from clipbench_reports.text import quoted

@@ -10,8 +10,8 @@ from clipbench.comparison.representations import K, SimilarityMatrix
 from clipbench.models.protocol import no_logit_scale
 from clipbench.results import numbers as fmt
 from clipbench.results.record import Metric
+from clipbench_reports.drawing.facets import Statement, beside, chart
 from clipbench_reports.drawing.marks import Axis, Cells, Chart, Panel
-from clipbench_reports.drawing.models import Statement, beside, chart
 from clipbench_reports.evidence import Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.shared import refuse_judged
 from clipbench_reports.text import sentence_case, shorten

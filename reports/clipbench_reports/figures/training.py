@@ -9,8 +9,8 @@ from clipbench.results.record import EvaluationRecord, MetricName
 from clipbench.results.run import Run
 from clipbench.results.titles import full_title, headlines, within_sentence
 from clipbench.training.history import History
+from clipbench_reports.drawing.facets import Statement, chart, facets
 from clipbench_reports.drawing.marks import Chart, Line, Panel, Role, fraction_axis, nice_axis, tight_axis
-from clipbench_reports.drawing.models import Statement, chart, facets
 from clipbench_reports.evidence import ByModel, MissingEvidence, ModelKey
 from clipbench_reports.figures.shared import MAX_DOTTED
 

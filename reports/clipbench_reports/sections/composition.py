@@ -13,8 +13,8 @@ from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
 from clipbench.results.titles import subset_title, within_sentence
 from clipbench.stats.claims import order
+from clipbench_reports.drawing.facets import Layer, Statement, facet_chart
 from clipbench_reports.drawing.marks import Axis, Chart, Mark, Panel, Role, fraction_axis
-from clipbench_reports.drawing.models import Layer, Statement, facet_chart
 from clipbench_reports.evidence import Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.geometry import Distribution, binned, ridges
 from clipbench_reports.figures.shared import chance_strokes, intervals

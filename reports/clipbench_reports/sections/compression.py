@@ -10,8 +10,8 @@ from clipbench.results.by_bytes import formats_by_bytes, table_by_bytes
 from clipbench.results.numbers import Number
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.table import Table, columns
+from clipbench_reports.drawing.facets import Statement
 from clipbench_reports.drawing.marks import Axis, Mark, Rule
-from clipbench_reports.drawing.models import Statement
 from clipbench_reports.evidence import Evidence, NotAsked
 from clipbench_reports.figures.curves import Curves, CurvesFigure
 from clipbench_reports.findings import Finding, defined

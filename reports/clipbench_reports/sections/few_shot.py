@@ -9,8 +9,8 @@ from clipbench.results.numbers import Number
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
 from clipbench.stats.claims import above_chance
+from clipbench_reports.drawing.facets import Statement
 from clipbench_reports.drawing.marks import Axis, Mark, Rule, Shade, log_axis
-from clipbench_reports.drawing.models import Statement
 from clipbench_reports.evidence import Evidence, MissingEvidence
 from clipbench_reports.figures.curves import Curves, CurvesFigure
 from clipbench_reports.findings import Finding, claim, defined, interval_in_brackets

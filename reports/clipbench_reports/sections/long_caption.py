@@ -13,8 +13,8 @@ from jaxtyping import Float64
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.titles import subset_title, within_sentence
+from clipbench_reports.drawing.facets import Layer, Statement, facet_chart
 from clipbench_reports.drawing.marks import Axis, Bars, Chart, Mark, Panel, Rule, Shade, fraction_axis, nice_axis
-from clipbench_reports.drawing.models import Layer, Statement, facet_chart
 from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, NotAsked, read_each
 from clipbench_reports.figures import matrices
 from clipbench_reports.figures.curves import Curves, CurvesFigure

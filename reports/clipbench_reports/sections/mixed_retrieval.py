@@ -4,8 +4,8 @@ from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.table import Table, columns
 from clipbench.results.titles import headlines
+from clipbench_reports.drawing.facets import Statement
 from clipbench_reports.drawing.marks import fraction_axis
-from clipbench_reports.drawing.models import Statement
 from clipbench_reports.evidence import Evidence, NotAsked
 from clipbench_reports.figures.curves import Curves, CurvesFigure
 from clipbench_reports.figures.shared import refuse_judged

@@ -7,8 +7,8 @@ from clipbench.models.protocol import no_logit_scale
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord
 from clipbench.stats.intervals import wilson
+from clipbench_reports.drawing.facets import Statement
 from clipbench_reports.drawing.marks import Mark, Rule, tight_axis
-from clipbench_reports.drawing.models import Statement
 from clipbench_reports.evidence import Evidence, PlottedCurve
 from clipbench_reports.figures import geometry, maps
 from clipbench_reports.figures.curves import Curves, CurvesFigure, References, at_both_ends, no_marks

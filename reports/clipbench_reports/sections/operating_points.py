@@ -7,7 +7,7 @@ import numpy as np
 from clipbench.results import numbers as fmt
 from clipbench.results.record import Curve, EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
-from clipbench_reports.drawing.models import Statement
+from clipbench_reports.drawing.facets import Statement
 from clipbench_reports.evidence import Evidence, MissingEvidence, NotAsked, PlottedCurve
 from clipbench_reports.figures.curves import Curves, CurvesFigure
 from clipbench_reports.figures.shared import upright

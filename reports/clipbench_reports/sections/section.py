@@ -18,7 +18,7 @@ from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.table import Table, as_html
 from clipbench.results.titles import subset_title, within_sentence
-from clipbench_reports.drawing import page
+from clipbench_reports.drawing import svg_chart
 from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.evidence import PLAIN, Evidence, Fault, MissingEvidence, Models, label_sets, within
 from clipbench_reports.findings import Finding, Mark, headline_findings, missing, not_measured
@@ -243,7 +243,7 @@ class LoadedSection:
 def _try_out(made: object) -> None:
     """Raise for what would otherwise fail in the middle of the page: what cannot be drawn or written."""
     if isinstance(made, Chart):
-        page.draw(made)
+        svg_chart.draw(made)
     elif isinstance(made, Table):
         as_html(made)
     elif isinstance(made, Finding) and made.mark not in get_args(Mark):

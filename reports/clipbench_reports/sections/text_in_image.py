@@ -11,8 +11,8 @@ from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
 from clipbench.results.titles import subset_title
 from clipbench.stats.claims import against_chance, may_differ
+from clipbench_reports.drawing.facets import Layer, Statement, facet_chart
 from clipbench_reports.drawing.marks import Chart, Mark, Panel, Role, columns_axis, fraction_axis, rows_axis
-from clipbench_reports.drawing.models import Layer, Statement, facet_chart
 from clipbench_reports.evidence import Evidence, MissingEvidence, Models, NotAsked, read_each
 from clipbench_reports.figures.curves import CurvesFigure
 from clipbench_reports.figures.shared import chance_rule, chance_strokes, intervals

@@ -14,7 +14,7 @@ from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
 from clipbench_reports.drawing import marks
-from clipbench_reports.drawing.models import Layer, Statement, beside, chart, facet_chart
+from clipbench_reports.drawing.facets import Layer, Statement, beside, chart, facet_chart
 from clipbench_reports.evidence import Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.curves import curve_line
 from clipbench_reports.findings import Ability, Finding, claim
