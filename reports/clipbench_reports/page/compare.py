@@ -20,7 +20,13 @@ from clipbench.results.table import Cell, Column, Row, Table, as_html
 from clipbench.results.table.html import mark
 from clipbench.results.titles import first_headline, readable
 from clipbench_reports.drawing.marks import Axis, Chart
-from clipbench_reports.figures.differences import difference_axis, difference_panel, doubt, most_telling, row_names
+from clipbench_reports.figures.differences import (
+    difference_axis,
+    difference_panel,
+    most_telling,
+    relative_width,
+    row_names,
+)
 from clipbench_reports.galleries import MAX_BYTES, PageBudget
 from clipbench_reports.page.flipped import flipped
 from clipbench_reports.page.groups import anchors
@@ -162,7 +168,7 @@ def _part(
 def _verdict(comparison: Comparison, verdict: Verdict, anchors: Mapping[str, str]) -> dict[str, object]:
     """Return the number of metrics with a verdict, and the surest of them with their headings; nothing without any."""
     decided = [each for each in comparison.differences if each.verdict == verdict]
-    named = in_turn(sorted(decided, key=doubt), lambda each: each.evaluation)[: N_NAMED.get(verdict, 0)]
+    named = in_turn(sorted(decided, key=relative_width), lambda each: each.evaluation)[: N_NAMED.get(verdict, 0)]
     if not decided:
         return {}
     return {

@@ -21,10 +21,10 @@ from clipbench_reports.text import NO_REASON, quoted
 
 def _axis(numbers: Sequence[Number], label: str) -> Axis:
     ticks = sorted(set(numbers))
-    shown = [tick for tick, after in zip(ticks, [*ticks[1:], float("inf")], strict=True) if after >= 1.4 * tick]
-    if len(shown) < 2:
+    spaced_ticks = [tick for tick, after in zip(ticks, [*ticks[1:], float("inf")], strict=True) if after >= 1.4 * tick]
+    if len(spaced_ticks) < 2:
         return log_axis(numbers, label)
-    return Axis(low=ticks[0], high=ticks[-1], ticks=shown, label=label, is_log=True)
+    return Axis(low=ticks[0], high=ticks[-1], ticks=spaced_ticks, label=label, is_log=True)
 
 
 def _references(evidence: Evidence, y_label: str) -> list[Mark]:
@@ -107,7 +107,7 @@ def _worth(worth: Metric, zero_shot: Metric | None) -> Finding:
     return Finding("plain", text, weakness=FEW_LABELS_ENOUGH if is_few else "")
 
 
-def by_labels(evidence: Evidence) -> Table:
+def table_by_labels(evidence: Evidence) -> Table:
     """Return the accuracy of each classifier with each number of labels."""
     metrics = evidence.evaluation.metrics
     numbers = [name.removeprefix(LINEAR) for name in metrics if name.startswith(LINEAR)]
@@ -126,7 +126,7 @@ def by_labels(evidence: Evidence) -> Table:
     )
 
 
-def misnamed(evidence: Evidence, budget: PageBudget) -> Gallery:
+def misclassified_images(evidence: Evidence, budget: PageBudget) -> Gallery:
     """Return the images that a linear probe with all labels takes for another class by the widest margin."""
     label, predicted, by_prompt = (words(evidence, name) for name in ("label", "predicted", "by_prompt"))
     margin = evidence.numbers("margin")
@@ -164,8 +164,8 @@ SECTION = Section(
     },
     title="Few labels",
     figures=(FEW_SHOT,),
-    galleries=(misnamed,),
-    tables=(by_labels,),
+    galleries=(misclassified_images,),
+    tables=(table_by_labels,),
     findings=findings,
     plots={
         "few-shot": Plot(

@@ -21,7 +21,7 @@ BAND = (
 )
 
 
-def _moved(name: str, reading: str, share_scored: float, references: References = no_marks) -> CurvesFigure:
+def _moved_figure(name: str, reading: str, share_scored: float, references: References = no_marks) -> CurvesFigure:
     """Return the figure of gap, loss, recall and accuracy of vectors that were moved.
 
     Args:
@@ -42,8 +42,8 @@ def _moved(name: str, reading: str, share_scored: float, references: References 
 
 def _with_intervals(share_scored: float, evidence: Evidence, curve: PlottedCurve) -> PlottedCurve:
     """Return a curve of shares of pairs with the interval of each, if the run recorded none."""
-    gap, most = evidence.evaluation.metrics.get("gap"), evidence.evaluation.params.get("rescored_sample")
-    n = 0 if gap is None else min(gap.n, most) if isinstance(most, int) else gap.n
+    gap, max_rescored = evidence.evaluation.metrics.get("gap"), evidence.evaluation.params.get("rescored_sample")
+    n = 0 if gap is None else min(gap.n, max_rescored) if isinstance(max_rescored, int) else gap.n
     n = math.ceil(n * share_scored)
     if curve.low or n < 1 or curve.unit != "fraction":
         return curve
@@ -52,12 +52,12 @@ def _with_intervals(share_scored: float, evidence: Evidence, curve: PlottedCurve
     return curve._replace(low=low, high=high)
 
 
-def _unmoved(evidence: Evidence, y_label: str) -> list[Mark]:
+def _unmoved_reference(evidence: Evidence, y_label: str) -> list[Mark]:
     """Return the places of vectors as they are, and moved by the gap."""
     (gap,) = defined(evidence.evaluation.metrics, "gap")
-    places = [0.0] if gap is None or not gap.value else [0.0, gap.value]
-    name = "unmoved, and moved by the gap" if len(places) > 1 else "unmoved"
-    return [Rule(at=place, axis="x", role="chance", name=name) for place in places]
+    positions = [0.0] if gap is None or not gap.value else [0.0, gap.value]
+    name = "unmoved, and moved by the gap" if len(positions) > 1 else "unmoved"
+    return [Rule(at=position, axis="x", role="chance", name=name) for position in positions]
 
 
 def _state(evidence: Evidence, curves: Curves) -> Statement:
@@ -75,23 +75,23 @@ def _state(evidence: Evidence, curves: Curves) -> Statement:
 
 def _not_drawn(evidence: Evidence, curves: Curves) -> str:
     """Return why the loss or zero-shot accuracy has no panel; nothing if both have one."""
-    lacking = []
+    reasons = []
     if evidence.run.result.model.get("logit_scale") is None:
-        lacking.append(f"The loss is undefined: {no_logit_scale()}.")
+        reasons.append(f"The loss is undefined: {no_logit_scale()}.")
     if not any(curve.y_label.startswith("zero-shot") for curve in curves):
-        lacking.append("Zero-shot accuracy takes one label for each image, which these data lack.")
-    return " ".join(lacking)
+        reasons.append("Zero-shot accuracy takes one label for each image, which these data lack.")
+    return " ".join(reasons)
 
 
-SHIFT = _moved(
+SHIFT = _moved_figure(
     "shift",
     "Vectors are moved along the unit gap vector by the distance on the axis, towards each other to the right, and"
     " normalized again; all is then scored anew, the loss over all pairs shown at the model’s own temperature (Liang"
     " et al., 2022).",
     1.0,
-    _unmoved,
+    _unmoved_reference,
 )
-CORRECTIONS = _moved(
+CORRECTIONS = _moved_figure(
     "corrections",
     "The mean of each modality (and its spread by dimension, where vectors are standardised) is taken from one half of"
     " the pairs, subtracted in part or, at 1, in whole from the other half, which is then scored anew. Centred and"
