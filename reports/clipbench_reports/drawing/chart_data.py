@@ -13,8 +13,8 @@ from clipbench.untrusted.terminal import harmless_cell
 from clipbench_reports.drawing import marks
 
 COLUMNS = ("panel", "series", "id", "x", "y", "low", "high", "value")
-"""``x`` and ``y`` are places on the axes; ``low`` and ``high`` the bounds of an interval; ``value`` that of a cell, or
-what the height of a distribution stands for.
+"""``x`` and ``y`` are coordinates, ``low`` and ``high`` bounds of an interval; ``value`` is the value of a cell or of a
+distribution.
 """
 
 Row = dict[str, str | Number]
@@ -129,7 +129,7 @@ def _point_rows(
 
 
 DIGITS, DECIMALS = 5, 4
-"""Digits of a number, and decimals of one of a matrix, most of whose cells are next to nothing."""
+"""Digits of a number, and decimals of a matrix cell, because most cells are nearly 0."""
 
 Json = dict[str, object]
 

@@ -1,4 +1,4 @@
-"""Figures of several models: series on shared axes, in the colours of the models, or panels beside each other.
+"""Figures of several models: series on shared axes, in the colours of the models, or panels next to each other.
 
 In a figure of one model, colour tells series apart, such as image and text. In one of several, colour is the model and
 nothing else, so that each series has a panel of its own, with all models in it. What would hide each other, such as
@@ -22,7 +22,7 @@ MAX_VALUES = 280
 drawing.
 """
 MAX_BESIDE = 4
-"""Models beside each other."""
+"""Number of models next to each other."""
 MAX_BANDS = 2
 """Models up to which the bands of lines are drawn: more of them would be one grey."""
 SPREAD, MAX_STEP, NEAR = 0.7, 0.05, 0.02
@@ -32,7 +32,7 @@ as a share of the axis; and the same where the places of the categories are valu
 
 
 class Panels(NamedTuple):
-    """Panels that belong together, and what the legend and the explanation of the figure must say of them."""
+    """Panels that belong together, with their part of the legend and of the explanation of the figure."""
 
     panels: Sequence[Panel]
     keys: Sequence[str] = ()
@@ -46,13 +46,11 @@ class Statement(NamedTuple):
     subject: str
     value: str
     reading: str = ""
-    """How to read what is drawn of this model."""
+    """How to read the marks of this model."""
 
 
 class Layer(NamedTuple):
-    """One model's part of a plane that all models share: its marks as they are where it is alone, and the words on
-    it.
-    """
+    """One model's part of a plane that all models share: its marks as in a figure of one model, and its statement."""
 
     marks: Sequence[Mark]
     statement: Statement

@@ -25,7 +25,7 @@ class Layout:
     n_columns: int
     legend: Sequence[Mark]
     is_grid: bool = False
-    """True where the planes of a row are as wide as each other, whatever is written beside them."""
+    """True if the planes of a row are equally wide, whatever words are next to them."""
 
 
 def lay_out(figure: Chart, *, max_columns: int = 99) -> Layout:

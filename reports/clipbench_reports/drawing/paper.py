@@ -36,10 +36,10 @@ NOTEBOOK_DPI = 200
 
 
 class NotebookFigure(Figure):
-    """A figure with an image of its own for notebooks: IPython asks pyplot for that of others."""
+    """A figure with its own image for notebooks; for other figures, IPython uses pyplot."""
 
     file_dpi: int | None = None
-    """Resolution of its files, where that is not matplotlib's to choose."""
+    """Resolution of its files; None for the default of matplotlib."""
 
     def savefig(self, *file: Any, **options: Any) -> None:
         """Write the figure as matplotlib does."""
@@ -57,15 +57,14 @@ WIDTHS = {"column": 8.25, "full": 17.5}
 """Widths of a column and of both, in cm: 3.25 and 6.875 inches, as two-column conferences have them."""
 CM = 1 / 2.54
 NARROWEST, BESIDE, TICK, LABEL = 1.0, 0.5, 0.1, 0.17
-"""Width of a panel beside others; what numbers with a label, a mark without its words, and a label take of it, in
-inches.
+"""Minimum width of a panel next to others; widths of numbers with a label, a tick and a label, in inches.
 """
 LEAST_PLANE, OUTSIDE = 0.5, 0.04
-"""Width of a plane in inches, in less of which nothing is seen; how far what is drawn may reach beyond the file."""
+"""Minimum width of a plane, and tolerated overflow of the drawing, in inches."""
 SAMPLE = 3.4 * POINTS / 72
 """Width of a sample in a legend with its distances, in inches."""
 DPI = 300
-"""Resolution of what is not a vector."""
+"""Resolution of raster parts."""
 SLIDE_DPI = 2 * DPI
 """Resolution of a PNG for slides: one as wide as a column has the pixels of a whole Full HD slide."""
 GAP, BETWEEN, NEAR = 0.12, 12.0, 3.0
@@ -128,7 +127,7 @@ DATES = {"svg": "Date", "pdf": "CreationDate", "ps": "CreationDate", "eps": "Cre
 def save(
     figure: Chart, path: Path, *, width: float = WIDTHS["column"], style: Path | None = None, dpi: int | None = None
 ) -> None:
-    """Write a figure as the type that its name ends in, whole or not at all; equal figures give equal bytes.
+    """Write a figure atomically in the format of its suffix; equal figures give equal bytes.
 
     Args:
         width: in cm.
@@ -148,7 +147,7 @@ def save(
 
 
 def draw(figure: Chart, *, width: float = WIDTHS["column"], style: Path | None = None) -> NotebookFigure:
-    """Return a figure of matplotlib, which neither pyplot nor the settings of the caller have a part in.
+    """Return a matplotlib figure, independent of pyplot and of the settings of the caller.
 
     Args:
         width: in cm.
@@ -178,7 +177,7 @@ def check_path(path: Path) -> str:
 
 @contextmanager
 def _settings(style: Path | None) -> Iterator[None]:
-    """Set matplotlib to its defaults, then to ours and those of the style, and back again."""
+    """Set matplotlib to its defaults, then to our settings and the style; restore it afterwards."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(SETTINGS)
@@ -280,7 +279,7 @@ def _is_inside(figure: Figure) -> bool:
 
 
 def _has_all_names(figure: Figure, layout: Layout) -> bool:
-    """Return whether every name at an axis is written; numbers may be left out where there is no room."""
+    """Return whether all names at the axes are visible; numbers may be hidden for lack of room."""
     panels = [cell.panel for row in layout.rows for cell in row]
     return all(
         label.get_visible()

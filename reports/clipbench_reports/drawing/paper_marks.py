@@ -1,4 +1,4 @@
-"""Marks as matplotlib draws them: what colour tells, the shape of a dot or a line tells too."""
+"""Marks drawn by matplotlib: the shape of a dot or a line shows the same as its colour."""
 
 from functools import singledispatch
 from typing import Any, NamedTuple

@@ -19,18 +19,17 @@ from clipbench_reports.drawing.svg import dot, drawing, element, text
 from clipbench_reports.drawing.svg_marks import SWATCH, Plane, draw_mark, names_at_lines, swatch
 
 WIDTH, SLOT, MAX_WIDTH = 400, 300, 1000
-"""Widths of a figure with one panel in a row, of a panel beside others, and of a whole figure, in pixels."""
+"""Widths of a figure with one panel per row, of a panel next to others, and of the largest figure, in pixels."""
 LETTER, BOLD, NAME_LETTER = 8, 8.8, 11
 """Width of a letter, of a bold one, and of a bold one of the widest system font, in which no name is cut, on a narrow
 screen, where letters are largest, in pixels."""
 LINE = 16
 """Distance of two lines of text."""
 EDGE, LABEL, TITLE, UNDER = 12, 20, 24, 8
-"""Free space around a plane, and what the label of an axis and the title of a panel take; that over titles under a
-plane.
+"""Free space around a plane; space for the label of an axis, for the title of a panel, and over a title below a plane.
 """
 MAX_NAME = 20
-"""Letters of a line of a name beside a plane, on a narrow screen."""
+"""Characters per line of a name next to a plane, on a narrow screen."""
 
 
 class ModelDrawing(NamedTuple):
@@ -40,9 +39,9 @@ class ModelDrawing(NamedTuple):
     """Its index among the models of the page."""
     drawing: Markup
     narrow: Markup
-    """For a narrow screen; nothing where one serves both."""
+    """The drawing for a narrow screen; empty if one drawing serves both."""
     is_wide: bool
-    """True where it needs more than a column of a page."""
+    """True if it needs more than a column of a page."""
 
 
 def draw(figure: Chart) -> Markup:

@@ -1,4 +1,4 @@
-"""Marks as SVG, with names at the lines: what colour tells, the shape of a dot or a line tells too."""
+"""Marks as SVG, with names at the lines: the shape of a dot or a line shows the same as its colour."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -144,7 +144,7 @@ def _(mark: marks.Shade, plane: Plane) -> Markup:
 
 @draw_mark.register
 def _(mark: marks.Cells, plane: Plane) -> Markup:
-    """One path a shade, of strokes as wide as long: far less than an element a cell."""
+    """Draw one path per shade, of square strokes, which is far smaller than one element per cell."""
     n_rows, n_columns = mark.depths.shape
     shades = np.rint(mark.depths * (LEVELS - 1)).astype(np.int64)
     plate = element("rect", x=plane.left, y=plane.top, width=plane.width, height=plane.height, css="plate")
@@ -199,24 +199,24 @@ def _stroke(mark: marks.Mark) -> str:
 LETTER, HEIGHT = 10.5, 16
 """Width of a bold letter on a narrow screen, where letters are largest, and height of a line, in pixels."""
 ROOM, EXTRA_ROOM = 5, 8
-"""Distance of a name from all lines, its own among them; and how much farther those of its colour are, in pixels."""
+"""Distance of a name from all lines, and how much farther other lines of its colour are, in pixels."""
 STEP = 4
-"""Distance of the points by which lines are known, in pixels."""
+"""Distance between the points of a traced line, in pixels."""
 N_PLACES = 24
-"""Places along a line that are tried, the last first."""
+"""Number of positions along a line that are tried, the last first."""
 
 Anchor = Literal["start", "middle", "end"]
 Lift = Literal[-1, 0, 1]
 ACROSS: tuple[Anchor, ...] = ("middle", "end", "start")
 BESIDE: tuple[Lift, ...] = (1, -1)
 SIDES: tuple[tuple[Anchor, Lift], ...] = (("start", 0), ("end", 0))
-"""Sides of a name at a place of a line: centred or to either side, above or below; or at its height, right or left."""
+"""Sides of a name at a point of a line: centred or to either side, above or below; or at its height, right or left."""
 
 Points = Float64[np.ndarray, "n 2"]
 
 
 class LabelBox(NamedTuple):
-    """The rectangle that words take."""
+    """The rectangle of a label."""
 
     left: Number
     top: Number
@@ -372,7 +372,7 @@ def _trace_points(drawn_marks: Sequence[marks.Mark], plane: Plane) -> Points:
 
 
 def _strokes(mark: marks.Mark, plane: Plane) -> Iterator[list[tuple[Number, Number]]]:
-    """Yield the strokes of a mark; bands, shades and threads may have words on them."""
+    """Yield the strokes of a mark that words must not cover; bands, shades and threads have none."""
     if isinstance(mark, marks.Line):
         yield plane.points(mark.xs, mark.ys)
     elif isinstance(mark, marks.Ranges):

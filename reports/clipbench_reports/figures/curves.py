@@ -42,7 +42,7 @@ def no_marks(evidence: Evidence, y_label: str) -> Sequence[Mark]:
 
 
 class _Plane(NamedTuple):
-    """The curves of one model, and what they are read against."""
+    """The curves of one model, with its statement and evidence."""
 
     curves: Curves
     statement: Statement

@@ -1,4 +1,4 @@
-"""Differences between two models: that of each fraction, with its paired interval and a line at zero."""
+"""Differences between two models in each fraction, with paired intervals and a line at zero."""
 
 import math
 from collections import Counter

@@ -1,6 +1,4 @@
-"""The modalities' geometry: distributions of cosines, the dimensions that carry the gap, and what a cosine says of a
-match.
-"""
+"""The modalities' geometry: distributions of cosines, dimensions of the gap, and match probability by cosine."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -58,7 +56,7 @@ def cones(models: Models) -> marks.Chart:
 
 
 def distributions(evidence: Evidence, figure: str) -> list[Distribution]:
-    """Return the distributions of a figure that a run kept.
+    """Return the distributions that a run kept for a figure.
 
     Raises:
         MissingEvidence: there is none.

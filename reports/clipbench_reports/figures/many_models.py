@@ -1,4 +1,4 @@
-"""Many models by two quantities, such as accuracy on shifted data and that on ImageNet."""
+"""Many models by two quantities, for example accuracy on shifted data and on ImageNet."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from clipbench_reports.drawing.svg_marks import Anchor, LabelBox, Lift
 from clipbench_reports.evidence import MissingEvidence
 
 MOST_NAMED = 16
-"""Models whose names are written into the drawing; more would hide each other, and are in the table alone."""
+"""Number of models up to which names are in the drawing; more would hide each other and are only in the table."""
 LOG_FROM = 8
 """A count, such as of parameters, has a logarithmic axis where the largest is so many times the smallest."""
 
@@ -27,7 +27,7 @@ MOST_TICKS = 9
 LETTER, LINE, POINT = 0.024, 0.055, 0.012
 """Width of a letter, height of a line and radius of a point, in shares of a plane of column width."""
 SIDES: tuple[tuple[Anchor, Lift], ...] = (("start", 1), ("end", 1), ("start", -1), ("end", -1))
-"""Sides at which a name may stand, the best first."""
+"""Possible sides of a name, the best first."""
 
 
 def across(comparison: Across, names: Sequence[str]) -> marks.Chart:

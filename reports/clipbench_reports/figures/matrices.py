@@ -96,10 +96,10 @@ CONE, DRAWN_BY_PAIR, BY_DIRECTION = "cone", ("gap", "pair_cosine", "separability
 MAX_BOUNDED, MAX_WRITTEN = 3, 6
 """Modalities up to which the cells have their intervals, and their values, written in them."""
 MOST_LETTERS = 26
-"""Letters of all names together up to which they stand beside each other below a matrix."""
+"""Total characters of names up to which they are next to each other below a matrix."""
 NAME_LENGTH = 14
 FULL = 0.44
-"""Darkest shade: what is written on it is read on a light and on a dark page."""
+"""Darkest shade on which words are legible on a light and on a dark page."""
 
 
 class Matrix(NamedTuple):
@@ -107,7 +107,7 @@ class Matrix(NamedTuple):
 
     title: str
     metrics: Mapping[tuple[int, int], Metric]
-    """By row and column; what is not there, or undefined, stays blank."""
+    """By row and column; a missing or undefined metric leaves its cell blank."""
     depth: Callable[[float], float]
     """From a value to its shade, 0 to 1."""
 
@@ -179,7 +179,7 @@ _TITLES = ("Gap", "Cosine", "R@1, %", "Separability, %")
 
 
 def matrix_panels(names: Sequence[str], matrices: Sequence[Matrix]) -> list[Panel]:
-    """Return a panel for each matrix, with the names of its rows, which are those of its columns."""
+    """Return a panel for each matrix, with the same names for its rows and its columns."""
     words = [shorten(name, NAME_LENGTH) for name in names]
     n, ticks = len(names), [index + 0.5 for index in range(len(names))]
     is_turned = sum(map(len, words)) > MOST_LETTERS

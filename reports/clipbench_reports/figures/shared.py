@@ -17,9 +17,9 @@ MAX_DOTTED = 30
 """Points up to which each gets a dot."""
 CHANCE = "chance"
 NAME_LENGTH = 34
-"""Letters of the name of a row that is a line high."""
+"""Characters of the name of a row that is one line high."""
 MAX_LINES, HEAD = 70, 2.8
-"""Lines that fit on a printed page, a row each; and those that a panel takes beside its rows."""
+"""Lines that fit on a printed page, one per row; lines that a panel takes in addition to its rows."""
 
 
 def refuse_judged(evidence: Evidence) -> None:

@@ -1,4 +1,4 @@
-"""Compression: the smallest vectors that will do, and what each format costs."""
+"""Compression: the smallest vectors that lose little, and the loss of each format."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -80,9 +80,7 @@ def _state(question: str, evidence: Evidence, curves: Curves) -> Statement:
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
-    """Return, for each question, the smallest vectors that lose little, or why none are known to; then what a search
-    reads.
-    """
+    """Return for each question the smallest vectors that lose little, or the reason; then the bytes of a search."""
     smallest = {
         question: metric
         for question in STORED_QUESTIONS
@@ -138,9 +136,7 @@ def format_table(question: str) -> MakeTable:
 
 
 def _most_lost(evidence: Evidence, question: str, forms: Sequence[Format]) -> dict[str, str]:
-    """Return what each tested format loses at most, by its name: the largest of a kind are tested; two may have as many
-    bytes.
-    """
+    """Return the bound of the loss of each tested format by its name; the largest formats of a kind are tested."""
     most_lost: dict[str, str] = {}
     for kind in {form.kind for form in forms}:
         largest_first = sorted((form for form in forms if form.kind == kind), key=lambda form: -form.dim)

@@ -81,7 +81,7 @@ FEW_LABELS_ENOUGH = "A few labels do better than the prompts"
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
-    """Return how many labels the prompts are worth, and what a linear probe reaches with all."""
+    """Return how many labels the prompts are worth, and the accuracy of a linear probe with all labels."""
     worth, accuracy = (evaluation.metrics.get(name) for name in ("zero_shot_worth", f"{LINEAR}{ALL}"))
     if worth is None or accuracy is None:
         return []

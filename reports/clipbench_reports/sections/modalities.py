@@ -1,6 +1,4 @@
-"""Several modalities: how far apart every two lie, and how often items of each find their partners in each other
-one.
-"""
+"""Several modalities: the gap of every two, and how often items find their partners in another modality."""
 
 from collections.abc import Mapping
 from itertools import combinations

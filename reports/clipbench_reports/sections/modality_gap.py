@@ -1,4 +1,4 @@
-"""The modality gap: two cones, what carries the gap, and what closing it does."""
+"""The modality gap: two cones, the dimensions of the gap, and the effect of closing it."""
 
 import math
 from functools import partial
@@ -74,7 +74,7 @@ def _state(evidence: Evidence, curves: Curves) -> Statement:
 
 
 def _not_drawn(evidence: Evidence, curves: Curves) -> str:
-    """Return why the loss or zero-shot accuracy has no panel; nothing if both have one."""
+    """Return the reasons why the loss or zero-shot accuracy has no panel; empty if both have one."""
     reasons = []
     if evidence.run.result.model.get("logit_scale") is None:
         reasons.append(f"The loss is undefined: {no_logit_scale()}.")

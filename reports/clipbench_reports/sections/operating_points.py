@@ -1,4 +1,4 @@
-"""Operating points: thresholds for a precision, what they miss, and whether one of other data holds here."""
+"""Operating points: thresholds for a precision, their recall, and thresholds of other data on these data."""
 
 from functools import partial
 
@@ -16,7 +16,7 @@ from clipbench_reports.sections.section import Plot, Section
 from clipbench_reports.text import NO_REASON
 
 QUESTIONS = {"pairs": "pairs of an image and a caption", "answers": "classes that are named"}
-"""The parts of the task, and what they accept."""
+"""The parts of the task, with the things that they accept."""
 CURVES = ("precision", "recall")
 NEEDS = {"pairs": "data with captions", "answers": "data with labels"}
 SHOWN = "p95"
@@ -44,9 +44,7 @@ def operating_points(part: str) -> CurvesFigure:
 
 
 def without_end(curve: PlottedCurve) -> PlottedCurve:
-    """Return a curve without its first point, the threshold of -1, which accepts everything, unless there is no
-    other.
-    """
+    """Return a curve without its first point, the threshold of -1, which accepts everything, if it has others."""
     if len(curve.x) < 2 or curve.x[0] > -1:
         return curve
     return curve.take(range(1, len(curve.x)))
@@ -84,11 +82,11 @@ LITTLE_ACCEPTED = "No threshold tells right from wrong"
 WANTED = 0.95
 """The precision that sentences are about."""
 ENOUGH = 0.5
-"""Recall below which a threshold leaves most of what should be accepted."""
+"""Recall below which a threshold rejects most of the right answers."""
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
-    """Return, for each question, what the threshold for 95 % precision accepts."""
+    """Return for each question the recall at the threshold for 95 % precision."""
     return [
         _finding(
             part,

@@ -113,7 +113,7 @@ FAILURE_GALLERIES = {
     ),
 }
 QUERY_LABELS = {"label": "True class", "query": "Query"}
-"""Labels of a query that is no caption."""
+"""Labels of queries that are not captions."""
 
 
 def failure_gallery(direction: str) -> MakeGallery:

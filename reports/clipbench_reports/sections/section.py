@@ -43,7 +43,7 @@ class SampleColumn:
     metrics: str = ".*"
     """A regular expression of the metrics that it explains, without their subsets."""
     is_of_sample: bool = False
-    """True where it says what the sample is, which is the same with all models."""
+    """True if it describes the sample itself, which is the same for all models."""
     right: str = ""
     """For a column with the best false option: the column of the right one, which is shown where that won ..."""
     margin: str = ""
@@ -94,7 +94,7 @@ class Section:
     title: str = ""
     """The name of the task for a reader; the task's own, where it is empty."""
     figures: tuple[Draw, ...] = ()
-    """The first stands open in the report, the others are folded."""
+    """The first is open in the report, the others are folded."""
     galleries: tuple[MakeGallery, ...] = ()
     tables: tuple[MakeTable, ...] = ()
     plots: Mapping[str, Plot] = field(default_factory=dict)
@@ -172,7 +172,7 @@ class LoadedSection:
     section: Section
     package: str = OWN
     fault: str = ""
-    """The reason why the plain section stands in for the package's."""
+    """The reason why the plain section replaces the section of the package."""
 
     @property
     def is_split(self) -> bool:
@@ -180,7 +180,7 @@ class LoadedSection:
         return self.section.describe_label_set is not None
 
     def label_sets(self, evaluation: EvaluationRecord) -> list[str]:
-        """Return the label sets that an evaluation has results of, or ``PLAIN`` alone."""
+        """Return the label sets that an evaluation has results of, or only ``PLAIN``."""
         return label_sets(evaluation) if self.is_split else [PLAIN]
 
     def parts(self, evidence: Evidence) -> list[Evidence]:
@@ -213,7 +213,7 @@ class LoadedSection:
         return sentences
 
     def guard(self, function: Callable[P, T], kind: type) -> Callable[P, T]:
-        """Return a function of the section whose errors become missing evidence, which costs nothing else.
+        """Return a function of the section whose errors become missing evidence.
 
         Args:
             kind: type of what the function returns, or of the entries of a list that it returns.

@@ -1,4 +1,4 @@
-"""Text in images: what written words do to classification, and which of them are read."""
+"""Text in images: the effect of written words on classification, and which words are read."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -276,9 +276,7 @@ def _probe_finding(evaluation: EvaluationRecord, probe: Metric) -> Finding:
 
 
 def attacked_objects(evidence: Evidence) -> Table:
-    """Return each object with how often it is still named under attack, and what it is taken for, in descending
-    order.
-    """
+    """Return how often each object is still named under attack, and its commonest wrong answer, the worst first."""
     fooled = evidence.numbers("attack_success")
     is_attacked = ~np.isnan(fooled)
     if not is_attacked.any():
@@ -308,7 +306,7 @@ def attacked_objects(evidence: Evidence) -> Table:
 
 
 def misread_words(evidence: Evidence) -> Table:
-    """Return the words that are read wrong, by their counts, and what they are taken for."""
+    """Return the misread words by their counts, with the commonest wrong answer."""
     credit = evidence.numbers("reading_acc")
     is_asked = ~np.isnan(credit)
     if not is_asked.any():
@@ -332,7 +330,7 @@ def misread_words(evidence: Evidence) -> Table:
 
 
 def misnamed_objects(evidence: Evidence, budget: PageBudget) -> Gallery:
-    """Return the objects that were taken for something else under a written label, by the widest margin."""
+    """Return the objects that were misnamed under a written label, the widest margins first."""
     credit, margin = credits_of(evidence, "attacked_acc", of_subsets=False), evidence.numbers("margin")
     thing, word, predicted = (words(evidence, name) for name in ("object", "word", "predicted"))
     by_probe = known(evidence, "linear_probe_predicted")

@@ -32,7 +32,7 @@ ALONE, TOGETHER = "single template", "ensemble"
 class _Templates(NamedTuple):
     names: list[str]
     scores: list[float]
-    """Accuracy of each template alone, in descending order."""
+    """Accuracy of each template, in descending order."""
     ensemble: Metric | None
 
     @property
