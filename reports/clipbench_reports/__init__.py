@@ -9,10 +9,10 @@ from clipbench.results.table import columns as columns
 from clipbench_reports.drawing.facets import Layer as Layer
 from clipbench_reports.drawing.facets import Panels as Panels
 from clipbench_reports.drawing.facets import Statement as Statement
-from clipbench_reports.drawing.facets import beside as beside
 from clipbench_reports.drawing.facets import chart as chart
 from clipbench_reports.drawing.facets import facet_chart as facet_chart
 from clipbench_reports.drawing.facets import facets as facets
+from clipbench_reports.drawing.facets import side_by_side as side_by_side
 from clipbench_reports.drawing.marks import Axis as Axis
 from clipbench_reports.drawing.marks import Bars as Bars
 from clipbench_reports.drawing.marks import Cells as Cells

@@ -81,7 +81,7 @@ def chart(
     Its title states the value of each model and never a difference, which takes a paired test.
 
     Args:
-        parts: made by ``facets`` or ``beside``.
+        parts: made by ``facets`` or ``side_by_side``.
         reading: the explanation that holds for all models.
         n_columns: panels beside each other where there is one model.
     """
@@ -132,7 +132,7 @@ def _title(statements: Mapping[ModelKey, Statement]) -> str:
     return f"{subject}: {values}." if values else f"{subject}."
 
 
-def beside(panels: ByModel[Sequence[Panel]], *, keys: Sequence[str] = ()) -> Panels:
+def side_by_side(panels: ByModel[Sequence[Panel]], *, keys: Sequence[str] = ()) -> Panels:
     """Return the panels of all models next to each other, with the model's name over them if there are several."""
     if not panels.is_joint:
         return Panels([panel for model_panels in panels.all for panel in model_panels], keys)
@@ -161,7 +161,7 @@ def facets(plane: Panel, models: ByModel[Sequence[Mark]], *, keys: Sequence[str]
         note = (
             f"{len(marks_by_model)} models are more than {len(MODELS)} colours can tell apart: each has its own panel."
         )
-        single = beside(
+        single = side_by_side(
             ByModel({m: [replace(plane, marks=marks)] for m, marks in marks_by_model.items()}, models.missing),
             keys=keys,
         )

@@ -27,7 +27,7 @@ from clipbench.files import write_atomic
 from clipbench.untrusted.reading import is_file, is_there
 from clipbench_reports.drawing.layout import Layout, LayoutCell, lay_out
 from clipbench_reports.drawing.marks import Axis, Chart, Mark, Panel
-from clipbench_reports.drawing.paper_marks import GRID, POINTS, RULE, draw_mark, sample
+from clipbench_reports.drawing.paper_marks import GRID, POINTS, RULE, draw_mark, legend_sample
 
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType  # not in 3.10
@@ -373,7 +373,7 @@ def _legend(marks: Sequence[Mark], width: float) -> dict[str, Any]:
     # matplotlib fills a column before the next; names are read by rows.
     order = [index for column in range(n_columns) for index in range(column, len(names), n_columns)]
     return {
-        "handles": [sample(marks[index]) for index in order],
+        "handles": [legend_sample(marks[index]) for index in order],
         "labels": [_wrap(names[index], width - SAMPLE) for index in order],
         "ncols": n_columns,
     }

@@ -173,7 +173,7 @@ def _(mark: marks.Words, axes: Axes) -> None:
     )
 
 
-def sample(mark: marks.Mark) -> Artist:
+def legend_sample(mark: marks.Mark) -> Artist:
     """Return a sample of a mark for the legend."""
     look = LOOKS[mark.role]
     if isinstance(mark, marks.Hill) or (isinstance(mark, marks.Bars) and mark.is_filled):

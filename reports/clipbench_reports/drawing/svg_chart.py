@@ -16,7 +16,7 @@ from clipbench_reports.drawing.alt_text import alt_text
 from clipbench_reports.drawing.layout import Layout, LayoutCell, lay_out
 from clipbench_reports.drawing.marks import MODELS, Axis, Cells, Chart, Mark, Panel
 from clipbench_reports.drawing.svg import dot, drawing, element, text
-from clipbench_reports.drawing.svg_marks import SWATCH, Plane, draw_mark, names_at_lines, swatch
+from clipbench_reports.drawing.svg_marks import SWATCH, Plane, draw_mark, legend_swatch, names_at_lines
 
 WIDTH, SLOT, MAX_WIDTH = 400, 300, 1000
 """Widths of a figure with one panel per row, of a panel next to others, and of the largest figure, in pixels."""
@@ -274,7 +274,7 @@ def _find_free_labels(centres: Sequence[Number], widths: Sequence[Number]) -> li
 
 def _rows(plane: Plane, *, has_grid: bool) -> Iterable[Markup]:
     axis = plane.y
-    heights = [plane.at(plane.x.low, tick)[1] for tick in axis.ticks]
+    heights = [plane.to_pixels(plane.x.low, tick)[1] for tick in axis.ticks]
     written = _find_free_labels(heights, [LINE * (words.count("\n") + 1) - 2 for words in axis.words])
     for y, words, is_written in zip(heights, axis.words, written, strict=True):
         if has_grid:
@@ -322,7 +322,7 @@ def _legend(marks: Sequence[Mark], width: Number, *, left: Number, top: Number) 
         if x > left + 6 and x + entry_width > left + width:
             x, y = left + 6, foot + LINE + 2
         names = [text(line, x + SWATCH + 6, y + LINE * k, css=f"name {mark.role}") for k, line in enumerate(lines)]
-        svg_parts += _model_group(mark.role, [swatch(mark, x, y - 4.5), *names])
+        svg_parts += _model_group(mark.role, [legend_swatch(mark, x, y - 4.5), *names])
         foot = max(foot, y + LINE * (len(lines) - 1))
         x += entry_width
     return svg_parts, foot + 8

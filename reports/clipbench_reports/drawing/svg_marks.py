@@ -32,7 +32,7 @@ class Plane:
     width: Number
     height: Number
 
-    def at(self, x: Number, y: Number) -> tuple[Number, Number]:
+    def to_pixels(self, x: Number, y: Number) -> tuple[Number, Number]:
         """Return the coordinates of a point in the drawing."""
         return self.left + self.x.share(x) * self.width, self.top + (1 - self.y.share(y)) * self.height
 
@@ -47,7 +47,7 @@ class Plane:
 
     def points(self, xs: Iterable[Number], ys: Iterable[Number]) -> list[tuple[Number, Number]]:
         """Return the coordinates of the finite points in the drawing."""
-        return [self.at(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)]
+        return [self.to_pixels(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)]
 
 
 @singledispatch
@@ -86,9 +86,9 @@ def _(mark: marks.Ranges, plane: Plane) -> Markup:
     for x, y, low, high in zip(xs, ys, mark.lows, mark.highs, strict=True):
         if math.isfinite(low) and math.isfinite(high):
             ends = [(x, low), (x, high)] if mark.is_upright else [(low, y), (high, y)]
-            parts.append(element("path", d=path(plane.at(*end) for end in ends), css=f"line {mark.role} solid"))
+            parts.append(element("path", d=path(plane.to_pixels(*end) for end in ends), css=f"line {mark.role} solid"))
         if math.isfinite(x) and math.isfinite(y):
-            parts.append(dot(*plane.at(x, y), mark.role))
+            parts.append(dot(*plane.to_pixels(x, y), mark.role))
     if mark.is_joined and (points := plane.points(xs, ys)):
         parts.insert(0, element("path", d=path(points), css=f"thread {mark.role}"))
     return Markup("").join(parts)
@@ -97,25 +97,27 @@ def _(mark: marks.Ranges, plane: Plane) -> Markup:
 @draw_mark.register
 def _(mark: marks.Threads, plane: Plane) -> Markup:
     pairs = zip(mark.starts.tolist(), mark.ends.tolist(), strict=True)
-    lines = (path([plane.at(*start), plane.at(*end)]) for start, end in pairs)
+    lines = (path([plane.to_pixels(*start), plane.to_pixels(*end)]) for start, end in pairs)
     return element("path", d="".join(lines), css=f"thread {mark.role}")
 
 
 @draw_mark.register
 def _(mark: marks.Hill, plane: Plane) -> Markup:
     points = plane.points(mark.xs, mark.ys)
-    (_, foot), left, right = plane.at(plane.x.low, mark.foot), points[0][0], points[-1][0]
+    (_, foot), left, right = plane.to_pixels(plane.x.low, mark.foot), points[0][0], points[-1][0]
     return element("path", d=path([(left, foot), *points, (right, foot)]) + "Z", css=f"hill {mark.role}")
 
 
 @draw_mark.register
 def _(mark: marks.Bars, plane: Plane) -> Markup:
     if not mark.is_filled:
-        return element("path", d=path(plane.at(*corner) for corner in marks.histogram_corners(mark)), css=_stroke(mark))
+        return element(
+            "path", d=path(plane.to_pixels(*corner) for corner in marks.histogram_corners(mark)), css=_stroke(mark)
+        )
     data = ""
     for n, low, high in zip(mark.counts, mark.edges[:-1], mark.edges[1:], strict=True):
         if n:
-            (left, top), (right, foot) = plane.at(low, n), plane.at(high, 0)
+            (left, top), (right, foot) = plane.to_pixels(low, n), plane.to_pixels(high, 0)
             data += f"M{left:.1f} {foot:.1f}V{top:.1f}H{max(left + 1, right - 0.5):.1f}V{foot:.1f}Z"
     return element("path", d=data, css=f"hill {mark.role}")
 
@@ -125,13 +127,13 @@ def _(mark: marks.Rule, plane: Plane) -> Markup:
     other = plane.y if mark.axis == "x" else plane.x
     ends = mark.span or (other.low, other.high)
     points = [(mark.at, end) if mark.axis == "x" else (end, mark.at) for end in ends]
-    return element("path", d=path(plane.at(*point) for point in points), css=_stroke(mark))
+    return element("path", d=path(plane.to_pixels(*point) for point in points), css=_stroke(mark))
 
 
 @draw_mark.register
 def _(mark: marks.Shade, plane: Plane) -> Markup:
-    left, _ = plane.at(mark.low, plane.y.low)
-    right, _ = plane.at(mark.high, plane.y.low)
+    left, _ = plane.to_pixels(mark.low, plane.y.low)
+    right, _ = plane.to_pixels(mark.high, plane.y.low)
     return element(
         "rect",
         x=left,
@@ -158,7 +160,7 @@ def _(mark: marks.Cells, plane: Plane) -> Markup:
     cells = element("g", *paths, transform=moved, shape_rendering="crispEdges")
     written = []
     for row, column, words in mark.words:
-        (x, y), depth = plane.at(column + 0.5, row + 0.5), mark.depths[row, column]
+        (x, y), depth = plane.to_pixels(column + 0.5, row + 0.5), mark.depths[row, column]
         css = "on" if depth > 0.62 else "mid" if depth > 0.45 else ""  # read on a light and on a dark page
         first, *below = words.split("\n")
         written.append(text(first, x, y + 4.5 - 7 * len(below), css=css, anchor="middle"))
@@ -168,13 +170,13 @@ def _(mark: marks.Cells, plane: Plane) -> Markup:
 
 @draw_mark.register
 def _(mark: marks.Words, plane: Plane) -> Markup:
-    x, y = plane.at(mark.x, mark.y)
+    x, y = plane.to_pixels(mark.x, mark.y)
     x += {"start": 8, "middle": 0, "end": -8}[mark.anchor] if mark.lift == 0 else 0
     y += {1: -10.0, 0: 4.5, -1: 20.0}[mark.lift]
     return text(mark.words, x, y, css=f"halo name {mark.role}", anchor=mark.anchor)
 
 
-def swatch(mark: marks.Mark, x: Number, y: Number) -> Markup:
+def legend_swatch(mark: marks.Mark, x: Number, y: Number) -> Markup:
     """Return a sample of a mark at the left of its name."""
     middle = x + SWATCH / 2
     if isinstance(mark, marks.Hill | marks.Bars | marks.Shade) and not (
@@ -285,11 +287,11 @@ def _candidates(mark: object, plane: Plane) -> Iterator[marks.Words]:
 def _(mark: marks.Line | marks.Ranges, plane: Plane) -> Iterator[marks.Words]:
     if isinstance(mark, marks.Line) or mark.is_joined:
         for x, y in _points_along(mark):
-            yield from _around(mark, x, y, [*product(ACROSS, BESIDE), *SIDES])
+            yield from _words_at_sides(mark, x, y, [*product(ACROSS, BESIDE), *SIDES])
     elif not mark.is_upright:
         for x, y, low, high in zip(*marks.shifted_points(mark), mark.lows, mark.highs, strict=True):
-            yield from _around(mark, high if np.isfinite(high) else x, y, SIDES[:1])
-            yield from _around(mark, low if np.isfinite(low) else x, y, SIDES[1:])
+            yield from _words_at_sides(mark, high if np.isfinite(high) else x, y, SIDES[:1])
+            yield from _words_at_sides(mark, low if np.isfinite(low) else x, y, SIDES[1:])
 
 
 @_candidates.register
@@ -299,28 +301,28 @@ def _(mark: marks.Rule, plane: Plane) -> Iterator[marks.Words]:
     for share in np.linspace(0.97, 0.03, N_PLACES).tolist():
         at = low + share * (high - low) if not other.is_log else low * (high / low) ** share
         if mark.axis == "x":
-            yield from _around(mark, mark.at, at, SIDES)
+            yield from _words_at_sides(mark, mark.at, at, SIDES)
         else:
-            yield from _around(mark, at, mark.at, list(product(ACROSS, BESIDE)))
+            yield from _words_at_sides(mark, at, mark.at, list(product(ACROSS, BESIDE)))
 
 
 @_candidates.register
 def _(mark: marks.Shade, plane: Plane) -> Iterator[marks.Words]:
     for y in np.linspace(plane.y.high, plane.y.low, N_PLACES)[1:-1].tolist():
-        yield from _around(mark, (mark.low + mark.high) / 2, y, [("middle", 0)])
+        yield from _words_at_sides(mark, (mark.low + mark.high) / 2, y, [("middle", 0)])
 
 
 @_candidates.register
 def _(mark: marks.Bars, plane: Plane) -> Iterator[marks.Words]:
     highest = int(np.argmax(mark.counts))
-    yield from _around(mark, mark.edges[highest], 0.9 * mark.counts[highest], SIDES[1:])
+    yield from _words_at_sides(mark, mark.edges[highest], 0.9 * mark.counts[highest], SIDES[1:])
 
 
 @_candidates.register
 def _(mark: marks.Threads, plane: Plane) -> Iterator[marks.Words]:
     middles = (mark.starts + mark.ends) / 2
     for y in np.linspace(middles[:, 1].max(), middles[:, 1].min(), N_PLACES).tolist():
-        yield from _around(mark, float(np.median(middles[:, 0])), y, [("middle", 0)])
+        yield from _words_at_sides(mark, float(np.median(middles[:, 0])), y, [("middle", 0)])
 
 
 @_candidates.register
@@ -332,11 +334,13 @@ def _(mark: marks.Dots, plane: Plane) -> Iterator[marks.Words]:
         for y in np.linspace(ys.max(), ys.min(), N_PLACES).tolist():
             row = xs[np.abs(ys - y) <= near]
             if len(row):
-                yield from _around(mark, float(row.min()), y, SIDES[1:])
-                yield from _around(mark, float(row.max()), y, SIDES[:1])
+                yield from _words_at_sides(mark, float(row.min()), y, SIDES[1:])
+                yield from _words_at_sides(mark, float(row.max()), y, SIDES[:1])
 
 
-def _around(mark: marks.Mark, x: Number, y: Number, sides: Sequence[tuple[Anchor, Lift]]) -> Iterator[marks.Words]:
+def _words_at_sides(
+    mark: marks.Mark, x: Number, y: Number, sides: Sequence[tuple[Anchor, Lift]]
+) -> Iterator[marks.Words]:
     for anchor, lift in sides:
         yield marks.Words(words=mark.name, x=x, y=y, role=mark.role, anchor=anchor, lift=lift)
 
@@ -387,18 +391,18 @@ def _strokes(mark: marks.Mark, plane: Plane) -> Iterator[list[tuple[Number, Numb
     elif isinstance(mark, marks.Hill):
         yield plane.points(mark.xs, mark.ys)
     elif isinstance(mark, marks.Bars):
-        yield [plane.at(*corner) for corner in marks.histogram_corners(mark)]
+        yield [plane.to_pixels(*corner) for corner in marks.histogram_corners(mark)]
     elif isinstance(mark, marks.Rule):
         other = plane.y if mark.axis == "x" else plane.x
         yield [
-            plane.at(mark.at, end) if mark.axis == "x" else plane.at(end, mark.at)
+            plane.to_pixels(mark.at, end) if mark.axis == "x" else plane.to_pixels(end, mark.at)
             for end in mark.span or (other.low, other.high)
         ]
 
 
 def _label_box(words: marks.Words, plane: Plane) -> LabelBox:
     """Return the rectangle of words, as ``draw_mark`` positions them."""
-    x, y = plane.at(words.x, words.y)
+    x, y = plane.to_pixels(words.x, words.y)
     width = LETTER * len(words.words)
     x += {"start": 8, "middle": 0, "end": -8}[words.anchor] if words.lift == 0 else 0
     foot = y + {1: -6, 0: 8.5, -1: 24}[words.lift]

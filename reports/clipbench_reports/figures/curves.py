@@ -107,7 +107,7 @@ class CurvesFigure:
         recorded = [curve for curve in evidence.curves_of(self.name) if any(map(math.isfinite, curve.y))]
         if not recorded:
             raise self.missing(self._reason(evidence))
-        statement = self.state(evidence, recorded) if self.state is not None else at_both_ends(recorded)
+        statement = self.state(evidence, recorded) if self.state is not None else state_at_both_ends(recorded)
         curves = [self.complete(evidence, curve) for curve in recorded]
         if self.x_axis is log_axis:
             curves = [curve.take([row for row, x in enumerate(curve.x) if x > 0]) for curve in curves]
@@ -190,7 +190,7 @@ def _chance(curve: PlottedCurve) -> list[Mark]:
     return [replace(line, of=curve.series, has_dots=False, is_reference=True)]
 
 
-def at_both_ends(curves: Curves) -> Statement:
+def state_at_both_ends(curves: Curves) -> Statement:
     """Return the statement about the curves with the first y label: their values at both ends."""
     first_curves = [curve for curve in curves if curve.y_label == curves[0].y_label]
     points = [[(x, y) for x, y in zip(curve.x, curve.y, strict=True) if math.isfinite(x + y)] for curve in first_curves]
@@ -219,7 +219,7 @@ def state_on_queries(evidence: Evidence, curves: Curves) -> Statement:
         reading = (
             f"Queries: at most {fmt.count(max_queries)} per direction, drawn at random, searching the whole gallery."
         )
-    return at_both_ends(curves)._replace(reading=reading)
+    return state_at_both_ends(curves)._replace(reading=reading)
 
 
 def _quantity(value: float, unit: str) -> str:

@@ -24,7 +24,7 @@ def compare(differences: Sequence[Difference], labels: tuple[str, str]) -> Chart
     if not fractions:
         raise MissingEvidence("the runs share no metric that is a fraction")
     n_panels = len({difference.evaluation for difference in fractions})
-    drawn_differences = most_telling(fractions, max(n_panels, int(MAX_LINES - HEAD * n_panels)))
+    drawn_differences = select_differences(fractions, max(n_panels, int(MAX_LINES - HEAD * n_panels)))
     by_evaluation: dict[str, list[Difference]] = {}
     for difference in drawn_differences:
         by_evaluation.setdefault(difference.evaluation, []).append(difference)
@@ -60,7 +60,7 @@ def compare(differences: Sequence[Difference], labels: tuple[str, str]) -> Chart
     )
 
 
-def most_telling(differences: Sequence[Difference], limit: int) -> list[Difference]:
+def select_differences(differences: Sequence[Difference], limit: int) -> list[Difference]:
     """Return at most ``limit`` differences in their order: headline metrics first, then those with a verdict."""
 
     def rank(difference: Difference) -> tuple[bool, bool, float]:

@@ -10,7 +10,7 @@ from jaxtyping import Float64
 from clipbench.results import numbers as fmt
 from clipbench.results.numbers import Number
 from clipbench_reports.drawing import marks
-from clipbench_reports.drawing.facets import Statement, beside, chart
+from clipbench_reports.drawing.facets import Statement, chart, side_by_side
 from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.curves import Curves, CurvesFigure
 from clipbench_reports.findings import defined
@@ -87,7 +87,9 @@ def ridges(
     keys = dict.fromkeys(
         name for distribution in all_distributions for name in (distribution.label, f"{distribution.label}, mean")
     )
-    panels = beside(by_model.map(lambda model_distributions: [_panel(model_distributions, axis)]), keys=list(keys))
+    panels = side_by_side(
+        by_model.map(lambda model_distributions: [_panel(model_distributions, axis)]), keys=list(keys)
+    )
     return chart([panels], by_model.map(state), reading=reading)
 
 

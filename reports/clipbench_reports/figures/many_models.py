@@ -50,7 +50,7 @@ def across(comparison: Across, names: Sequence[str]) -> marks.Chart:
     )
 
 
-def _written(metric: Metric) -> str:
+def _value_with_unit(metric: Metric) -> str:
     """Return a value with its unit; counts, which prices in millions are too, by their significant digits."""
     return fmt.significant(metric.value) if metric.unit == "count" else fmt.quantity(metric.value, metric.unit)
 

@@ -10,7 +10,7 @@ from jaxtyping import Float32, Float64
 from clipbench.errors import UsageError, option
 from clipbench.results import numbers as fmt
 from clipbench.results.shown_samples import MAX_POINTS, evenly_spaced
-from clipbench_reports.drawing.facets import Statement, beside, chart
+from clipbench_reports.drawing.facets import Statement, chart, side_by_side
 from clipbench_reports.drawing.marks import Axis, Chart, Dots, Mark, Panel, Role, Threads, nice_axis
 from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.matrices import metrics_of, modalities, modality_list
@@ -86,7 +86,7 @@ def _map(clouds: ByModel[_Cloud], state: Callable[[_Cloud], Statement]) -> Chart
         is_to_scale=flats[0].is_to_scale,
         has_grid=False,
     )
-    parts = beside(clouds.map(lambda cloud: [replace(plane, marks=_dots(cloud))]))
+    parts = side_by_side(clouds.map(lambda cloud: [replace(plane, marks=_dots(cloud))]))
     return chart([parts], clouds.map(state), reading=flats[0].reading)
 
 

@@ -10,7 +10,7 @@ from clipbench.comparison.representations import K, SimilarityMatrix
 from clipbench.models.protocol import no_logit_scale
 from clipbench.results import numbers as fmt
 from clipbench.results.record import Metric
-from clipbench_reports.drawing.facets import Statement, beside, chart
+from clipbench_reports.drawing.facets import Statement, chart, side_by_side
 from clipbench_reports.drawing.marks import Axis, Cells, Chart, Panel
 from clipbench_reports.evidence import Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.shared import refuse_judged
@@ -23,7 +23,7 @@ def similarity(models: Models) -> Chart:
     """Return the cosines between the images and the texts of a sample of pairs, and their softmax by row and column."""
     by_model = read_each(models, _read)
     return chart(
-        [beside(by_model.map(lambda matrix_and_scale: _panels(*matrix_and_scale)), keys=TITLES)],
+        [side_by_side(by_model.map(lambda matrix_and_scale: _panels(*matrix_and_scale)), keys=TITLES)],
         by_model.map(lambda matrix_and_scale: _state(*matrix_and_scale)),
         n_columns=3,
         reading=(
@@ -120,7 +120,7 @@ def modality_matrices(models: Models) -> Chart:
         bounded = " Brackets, where they fit, hold 95 % intervals, each by itself: of many, about one in twenty misses."
     panels = by_model.map(lambda metrics: matrix_panels(_with_spaces(modalities(metrics)), _matrices(metrics)))
     return chart(
-        [beside(panels, keys=_TITLES)],
+        [side_by_side(panels, keys=_TITLES)],
         by_model.map(_state_modalities),
         n_columns=2,
         reading=(
@@ -205,14 +205,14 @@ def _cells(matrix: Matrix, names: Sequence[str]) -> Cells:
             continue
         values[row, column] = metric.value
         depths[row, column] = FULL * min(1.0, max(0.0, matrix.depth(metric.value)))
-        written += [(row, column, _written(metric, has_bounds=n <= MAX_BOUNDED))] if n <= MAX_WRITTEN else []
+        written += [(row, column, _cell_words(metric, has_bounds=n <= MAX_BOUNDED))] if n <= MAX_WRITTEN else []
     is_percent = matrix.title.endswith("%")
     return Cells(
         depths=depths, values=values, is_percent=is_percent, names=(names, names), words=written, name=matrix.title
     )
 
 
-def _written(metric: Metric, *, has_bounds: bool) -> str:
+def _cell_words(metric: Metric, *, has_bounds: bool) -> str:
     """Return a value as it fits into a cell, and its interval on a second line."""
     value, low, high = (
         "" if bound is None else fmt.percent(bound) if metric.unit == "fraction" else f"{bound:.2f}".replace("-", "−")
@@ -314,7 +314,3 @@ def _reading(comparison: SimilarityMatrix) -> list[str]:
     ]
     sentences += ["Brackets, where they fit, hold 95 % intervals."] if len(comparison.labels) <= MAX_BOUNDED else []
     return [*sentences, *(f"Not drawn: {reason}." for reason in comparison.left_out)]
-
-
-def _quantity(metric: Metric) -> str:
-    return fmt.quantity(metric.value, metric.unit)

@@ -23,9 +23,9 @@ from clipbench_reports.drawing.marks import Axis, Chart
 from clipbench_reports.figures.differences import (
     difference_axis,
     difference_panel,
-    most_telling,
     relative_width,
     row_names,
+    select_differences,
 )
 from clipbench_reports.galleries import MAX_BYTES, PageBudget
 from clipbench_reports.page.flipped import flipped
@@ -187,9 +187,9 @@ def _most_telling(differences: Sequence[Difference], axis: Axis, names: Pair) ->
     fractions = [each for each in differences if each.base.unit == "fraction"]
     if telling(differences).base.unit != "fraction":
         whole = _figure(fractions, axis, names, f"All {len(fractions)} fractions") if fractions else None
-        table = difference_html({"": most_telling(differences, MAX_LISTED)})
+        table = difference_html({"": select_differences(differences, MAX_LISTED)})
         return {"figure": None, "table": table, "whole": whole}
-    few = most_telling(fractions, MAX_ROWS)
+    few = select_differences(fractions, MAX_ROWS)
     figure = _figure(few, axis, names, f"{sentence_case(tables.tally(differences))}.")
     if len(few) == len(fractions):
         return {"figure": figure, "table": "", "whole": None}

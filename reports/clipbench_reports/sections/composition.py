@@ -139,18 +139,18 @@ def _state(accuracies: Accuracies, side: str) -> Statement:
 def _order(scored: Mapping[str, Metric]) -> str:
     """Return the best and the worst subset as far as tests show them, otherwise the range of the values."""
 
-    def say(subset: str) -> str:
+    def describe(subset: str) -> str:
         return f"{quoted(subset)} ({fmt.percent(scored[subset].value)} %)"
 
     ranking = order(scored)
     ends = {"best": ranking.highest, "worst": ranking.lowest}
     extremes = {degree: subset for degree, subset in ends.items() if subset is not None}
     if extremes:
-        parts = " and ".join(f"{degree} in {say(subset)}" for degree, subset in extremes.items())
+        parts = " and ".join(f"{degree} in {describe(subset)}" for degree, subset in extremes.items())
         rest = [metric for subset, metric in scored.items() if subset not in extremes.values()]
         return f"{parts}, in the others in {_span(rest)}" if rest else parts
     if ranking.ends:
-        low, high = map(say, ranking.ends)
+        low, high = map(describe, ranking.ends)
         return f"more often in {high} than in {low}"
     return f"in {_span(scored.values())} of the items of {len(scored)} subsets"
 
@@ -256,17 +256,17 @@ def _subsets(evaluation: EvaluationRecord, name: str, side: str) -> list[Finding
         if subset
     }
 
-    def say(title: str) -> str:
+    def describe(title: str) -> str:
         metric = metrics[title]
         value = f"{fmt.percent(metric.value)} % {fmt.interval(metric)}"
         return f"{quoted(title)} ({value}; chance is {fmt.percent(metric.chance)} %)"
 
-    not_above_chance = not_better(metrics, say)
+    not_above_chance = not_better(metrics, describe)
     parts = {relation: f"{CHOICES[relation].format(side)} in" for relation in CHOICES if relation in not_above_chance}
     if not parts:
         return []
     relation, start = next(iter(parts.items()))
-    first = next(title for title in metrics if say(title) == not_above_chance[relation][0])
+    first = next(title for title in metrics if describe(title) == not_above_chance[relation][0])
     texts = [f"{words} {', '.join(not_above_chance[key])}" for key, words in parts.items()]
     failure = f"prefers the wrong {side} with {within_sentence(first)}"
     return [
@@ -328,7 +328,7 @@ def preferred_false_captions(evidence: Evidence, budget: PageBudget) -> Gallery:
             subset(row),
         ]
 
-    def say(row: int) -> str:
+    def describe(row: int) -> str:
         return f"An image of {quoted(caption[row])}, for which {quoted(preferred[row])} was preferred."
 
     return gallery(
@@ -339,7 +339,7 @@ def preferred_false_captions(evidence: Evidence, budget: PageBudget) -> Gallery:
         wrong=lost,
         margin=margin,
         facts=facts,
-        images=one_image(evidence, say),
+        images=one_image(evidence, describe),
     )
 
 

@@ -11,7 +11,7 @@ from clipbench_reports.drawing.facets import Statement
 from clipbench_reports.drawing.marks import Mark, Rule, tight_axis
 from clipbench_reports.evidence import Evidence, PlottedCurve
 from clipbench_reports.figures import geometry, maps
-from clipbench_reports.figures.curves import Curves, CurvesFigure, References, at_both_ends, no_marks
+from clipbench_reports.figures.curves import Curves, CurvesFigure, References, no_marks, state_at_both_ends
 from clipbench_reports.findings import Finding, claim, defined
 from clipbench_reports.sections.section import Plot, Section
 
@@ -62,7 +62,7 @@ def _unmoved_reference(evidence: Evidence, y_label: str) -> list[Mark]:
 
 def _state(evidence: Evidence, curves: Curves) -> Statement:
     """Return the gap as it is and with both modalities moved by it; of corrections, the gap at both ends."""
-    statement, gap = at_both_ends(curves)._replace(reading=_not_drawn(evidence, curves)), curves[0]
+    statement, gap = state_at_both_ends(curves)._replace(reading=_not_drawn(evidence, curves)), curves[0]
     if 0.0 not in gap.x or gap.x[0] == 0.0:
         return statement
     unmoved = gap.y[gap.x.index(0.0)]

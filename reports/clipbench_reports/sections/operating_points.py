@@ -37,13 +37,13 @@ def operating_points(part: str) -> CurvesFigure:
         references=lambda evidence, y_label: value_line(
             evidence.evaluation.metrics.get(f"{part}/threshold@{SHOWN}"), "threshold for 95 % precision"
         ),
-        complete=lambda evidence, curve: without_end(curve),
+        complete=lambda evidence, curve: without_lowest_threshold(curve),
         state=partial(_state, part),
         needs=NEEDS[part],
     )
 
 
-def without_end(curve: PlottedCurve) -> PlottedCurve:
+def without_lowest_threshold(curve: PlottedCurve) -> PlottedCurve:
     """Return a curve without its first point, the threshold of -1, which accepts everything, if it has others."""
     if len(curve.x) < 2 or curve.x[0] > -1:
         return curve

@@ -155,7 +155,7 @@ def _gallery(evidence: Evidence, budget: PageBudget, direction: str, failures: F
             Fact("Tokens", f"{tokens[row]}{unread}" if tokens[row] else ""),
         ]
 
-    def say(row: int, role: str) -> str:
+    def describe(row: int, role: str) -> str:
         if role == "Came first":
             return "What came first instead."
         of = f" of {quoted(queries[row])}" if queries[row] else ""
@@ -164,7 +164,7 @@ def _gallery(evidence: Evidence, budget: PageBudget, direction: str, failures: F
     roles = [(role, name) for role, name in failures.images if evidence.has_column(name)]
     other_roles = [(role, name) for role, name in roles if role != "Came first"]
     show, show_tied = (
-        images(evidence, *((role if len(columns) > 1 else "", name) for role, name in columns), say=say)
+        images(evidence, *((role if len(columns) > 1 else "", name) for role, name in columns), say=describe)
         for columns in (roles, other_roles)
     )
     return gallery(

@@ -347,7 +347,7 @@ def misnamed_objects(evidence: Evidence, budget: PageBudget) -> Gallery:
             Fact("Linear probe says", by_probe[row] if by_probe else ""),
         ]
 
-    def say(row: int) -> str:
+    def describe(row: int) -> str:
         return f"{quoted(thing[row])} with {quoted(word[row])} written on it, taken for {quoted(predicted[row])}."
 
     return gallery(
@@ -358,7 +358,7 @@ def misnamed_objects(evidence: Evidence, budget: PageBudget) -> Gallery:
         wrong=credit < 1,
         margin=margin,
         facts=facts,
-        images=one_image(evidence, say),
+        images=one_image(evidence, describe),
     )
 
 
@@ -377,7 +377,7 @@ def misread_images(evidence: Evidence, budget: PageBudget) -> Gallery:
             Fact("Margin", "", by),
         ]
 
-    def say(row: int) -> str:
+    def describe(row: int) -> str:
         return f"An image that is captioned {quoted(written[row])}, read as {quoted(read[row])}."
 
     return gallery(
@@ -388,7 +388,7 @@ def misread_images(evidence: Evidence, budget: PageBudget) -> Gallery:
         wrong=credit < 1,
         margin=margin,
         facts=facts,
-        images=one_image(evidence, say),
+        images=one_image(evidence, describe),
     )
 
 

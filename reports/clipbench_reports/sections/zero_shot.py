@@ -14,7 +14,7 @@ from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
 from clipbench_reports.drawing import marks
-from clipbench_reports.drawing.facets import Layer, Statement, beside, chart, facet_chart
+from clipbench_reports.drawing.facets import Layer, Statement, chart, facet_chart, side_by_side
 from clipbench_reports.evidence import Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.curves import curve_line
 from clipbench_reports.findings import Ability, Finding, claim
@@ -147,7 +147,7 @@ def confusion(models: Models) -> marks.Chart:
     by_model = answers.map(lambda pair: _confusion_counts(names, *pair))
     is_map = len(names) > MAX_NAMED
     return chart(
-        [beside(by_model.map(lambda counts: [_panel(names, _row_shares(counts))]))],
+        [side_by_side(by_model.map(lambda counts: [_panel(names, _row_shares(counts))]))],
         by_model.map(lambda counts: _state_confusion(names, counts)),
         reading=(
             f"A row is a true class, a column an answer, {len(names)} of each in the same order, so that right "
@@ -358,7 +358,7 @@ def misclassified_images(evidence: Evidence, budget: PageBudget) -> Gallery:
             Fact("Confidence", "" if confidence is None else f"{fmt.percent(float(confidence[row]))} %"),
         ]
 
-    def say(row: int) -> str:
+    def describe(row: int) -> str:
         return f"An image of {quoted(label[row])}, taken for {quoted(predicted[row])}."
 
     return gallery(
@@ -369,7 +369,7 @@ def misclassified_images(evidence: Evidence, budget: PageBudget) -> Gallery:
         wrong=evidence.numbers("acc1") < 1,
         margin=margin,
         facts=facts,
-        images=one_image(evidence, say),
+        images=one_image(evidence, describe),
     )
 
 

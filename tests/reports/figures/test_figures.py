@@ -118,8 +118,8 @@ def test_the_differences_of_two_runs_fit_on_a_page_the_headlines_and_the_surest_
     chart = differences.compare(found, ("a", "b"))
     assert chart.panels[0].y.names[-3:] == ["Wide", "Sure", "Head"] and "2 others would not fit" in chart.reading
     assert chart.title == "b against a: 1 better, 1 worse, 67 neither."
-    assert [each.name for each in differences.most_telling(found, 2)] == ["sure", "head"]
-    assert [each.name for each in differences.most_telling(found, 1)] == ["head"]
+    assert [each.name for each in differences.select_differences(found, 2)] == ["sure", "head"]
+    assert [each.name for each in differences.select_differences(found, 1)] == ["head"]
 
 
 def test_words_in_a_column_of_numbers_are_damaged(evidence: Make) -> None:
