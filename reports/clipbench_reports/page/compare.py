@@ -20,7 +20,13 @@ from clipbench.results.table import Cell, Column, Row, Table, as_html
 from clipbench.results.table.html import mark
 from clipbench.results.titles import first_headline, readable
 from clipbench_reports.drawing.marks import Axis, Chart
-from clipbench_reports.figures.differences import difference_axis, difference_panel, doubt, most_telling, row_names
+from clipbench_reports.figures.differences import (
+    difference_axis,
+    difference_panel,
+    relative_width,
+    row_names,
+    select_differences,
+)
 from clipbench_reports.galleries import MAX_BYTES, PageBudget
 from clipbench_reports.page.flipped import flipped
 from clipbench_reports.page.groups import anchors
@@ -162,7 +168,7 @@ def _part(
 def _verdict(comparison: Comparison, verdict: Verdict, anchors: Mapping[str, str]) -> dict[str, object]:
     """Return the number of metrics with a verdict, and the surest of them with their headings; nothing without any."""
     decided = [each for each in comparison.differences if each.verdict == verdict]
-    named = in_turn(sorted(decided, key=doubt), lambda each: each.evaluation)[: N_NAMED.get(verdict, 0)]
+    named = in_turn(sorted(decided, key=relative_width), lambda each: each.evaluation)[: N_NAMED.get(verdict, 0)]
     if not decided:
         return {}
     return {
@@ -181,9 +187,9 @@ def _most_telling(differences: Sequence[Difference], axis: Axis, names: Pair) ->
     fractions = [each for each in differences if each.base.unit == "fraction"]
     if telling(differences).base.unit != "fraction":
         whole = _figure(fractions, axis, names, f"All {len(fractions)} fractions") if fractions else None
-        table = difference_html({"": most_telling(differences, MAX_LISTED)})
+        table = difference_html({"": select_differences(differences, MAX_LISTED)})
         return {"figure": None, "table": table, "whole": whole}
-    few = most_telling(fractions, MAX_ROWS)
+    few = select_differences(fractions, MAX_ROWS)
     figure = _figure(few, axis, names, f"{sentence_case(tables.tally(differences))}.")
     if len(few) == len(fractions):
         return {"figure": figure, "table": "", "whole": None}

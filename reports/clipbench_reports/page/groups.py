@@ -12,7 +12,7 @@ from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run, labels
 from clipbench.results.short_names import shorten_names
 from clipbench.results.titles import readable
-from clipbench_reports.drawing.models import figure_labels
+from clipbench_reports.drawing.facets import figure_labels
 from clipbench_reports.sections.section import LoadedSection, load_section
 from clipbench_reports.text import NO_REASON, isolated, slug
 

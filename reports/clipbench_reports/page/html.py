@@ -18,10 +18,10 @@ from clipbench.results import numbers as fmt
 from clipbench.results.short_names import shorten_names
 from clipbench.results.table import as_html
 from clipbench.results.table.html import bind_percent_signs
-from clipbench_reports.drawing import page
+from clipbench_reports.drawing import svg_chart
+from clipbench_reports.drawing.alt_text import alt_text
+from clipbench_reports.drawing.chart_data import chart_json
 from clipbench_reports.drawing.marks import MODELS
-from clipbench_reports.drawing.plotted import told
-from clipbench_reports.drawing.spoken import spoken
 from clipbench_reports.drawing.svg import DOT, dot
 from clipbench_reports.text import slug
 
@@ -118,11 +118,11 @@ _ENVIRONMENT = environment(
         "tight": bind_percent_signs,
         "breakable": lambda name: Markup(re.sub(r"([/_:])(?=\w)", r"\1<wbr>", str(escape(name)))),
         "dot": lambda place: dot(0, 0, MODELS[place % len(MODELS)], radius=DOT),
-        "drawn": page.draw,
+        "drawn": svg_chart.draw,
         # As content, in which quotation marks may stand.
-        "told": lambda figure: Markup(told(figure).replace("&", "&amp;").replace("<", "&lt;")),
-        "drawn_narrow": page.draw_narrow,
-        "drawn_apart": page.draw_apart,
-        "alt": spoken,
+        "told": lambda figure: Markup(chart_json(figure).replace("&", "&amp;").replace("<", "&lt;")),
+        "drawn_narrow": svg_chart.draw_narrow,
+        "drawn_apart": svg_chart.draw_by_model,
+        "alt": alt_text,
     },
 )

@@ -15,8 +15,8 @@ from clipbench.results.record import MetricName
 from clipbench.results.run import Run, labels, read_run
 from clipbench.training.history import History, read_history
 from clipbench.untrusted.reading import is_file
+from clipbench_reports.drawing.facets import figure_labels
 from clipbench_reports.drawing.marks import Chart
-from clipbench_reports.drawing.models import figure_labels
 from clipbench_reports.figures import many_models, matrices, training
 from clipbench_reports.figures.differences import compare
 

@@ -17,9 +17,9 @@ from clipbench.files import writing_atomically
 from clipbench.results.provenance import data_facts, origin
 from clipbench.results.run import Run, labels
 from clipbench.untrusted.reading import is_file
-from clipbench_reports.drawing import paper, plotted
+from clipbench_reports.drawing import chart_data, paper
+from clipbench_reports.drawing.facets import figure_labels
 from clipbench_reports.drawing.marks import Chart
-from clipbench_reports.drawing.models import figure_labels
 from clipbench_reports.evidence import Damaged, Evidence, Fault, MissingArray, MissingEvidence, ModelEvidence, ModelKey
 from clipbench_reports.figures import maps
 from clipbench_reports.page.section import drawn
@@ -77,7 +77,7 @@ def write_plot(name: str, runs: Sequence[RunLike], out: Path, options: PlotOptio
     width = _width(options.width)
     chart, caption = _drawn(name, runs, options)
     texts = {
-        out.with_suffix(".csv"): plotted.table(chart).encode(),
+        out.with_suffix(".csv"): chart_data.chart_csv(chart).encode(),
         out.with_suffix(".txt"): ("\n\n".join(caption) + "\n").encode(),
     }
     with writing_atomically(texts):
@@ -258,6 +258,6 @@ def _check_beside(out: Path) -> None:
 def _is_table(path: Path) -> bool:
     try:
         with path.open(encoding="utf-8") as file:
-            return file.readline().strip() == ",".join(plotted.COLUMNS)
+            return file.readline().strip() == ",".join(chart_data.COLUMNS)
     except (OSError, UnicodeDecodeError):
         return False

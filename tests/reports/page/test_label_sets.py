@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clipbench_reports.drawing.marks import Chart
-from clipbench_reports.drawing.page import draw
+from clipbench_reports.drawing.svg_chart import draw
 from clipbench_reports.evidence import PLAIN, Evidence, MissingEvidence, ModelEvidence, ModelKey, label_sets
 from clipbench_reports.sections import zero_shot
 from clipbench_reports.sections.section import load_section

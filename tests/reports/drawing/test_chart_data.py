@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clipbench_reports.drawing import page, plotted
+from clipbench_reports.drawing import chart_data, svg_chart
+from clipbench_reports.drawing.chart_data import chart_json
 from clipbench_reports.drawing.marks import (
     Axis,
     Bars,
@@ -25,7 +26,6 @@ from clipbench_reports.drawing.marks import (
     Threads,
     Words,
 )
-from clipbench_reports.drawing.plotted import told
 
 PLAIN = Axis(low=0, high=10)
 ROLES: tuple[Role, ...] = ("image", "text")
@@ -60,7 +60,7 @@ def rows_of(panels: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 continue
             if isinstance(series.get("id"), int):
                 series["id"] = panel["series"][series["id"]]["id"]
-            named = [name for name in plotted.COLUMNS if isinstance(series.get(name), list)]
+            named = [name for name in chart_data.COLUMNS if isinstance(series.get(name), list)]
             for values in zip(*(series[name] for name in named), strict=True):
                 found.append(
                     {"panel": panel["name"], "series": series["name"], **dict(zip(named, values, strict=True))}
@@ -71,7 +71,7 @@ def rows_of(panels: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def test_every_mark_that_stands_for_a_number_is_told_with_it() -> None:
     cells = Cells(depths=np.eye(2), values=np.array([[0.5, 1e-9], [0.25, 1.0]]), name="cells")
     figure = chart(*EVERY, cells)
-    found, expected = rows_of(json.loads(told(figure))), list(plotted.rows(figure))
+    found, expected = rows_of(json.loads(chart_json(figure))), list(chart_data.chart_rows(figure))
     assert len(found) == len(expected) == 16
     for one, other in zip(found, expected, strict=True):
         assert one.keys() == other.keys()
@@ -83,7 +83,7 @@ def test_every_mark_that_stands_for_a_number_is_told_with_it() -> None:
 
 
 def test_it_is_said_how_a_mark_lies_and_whose_it_is() -> None:
-    line, ranges, cloud, hill, bars, rule, shade = json.loads(told(chart(*EVERY)))[0]["series"]
+    line, ranges, cloud, hill, bars, rule, shade = json.loads(chart_json(chart(*EVERY)))[0]["series"]
     assert line["model"] == 1 and "model" not in ranges
     assert (ranges["upright"], ranges["aside"]) == (True, 0.5)
     assert cloud["cloud"] and (hill["heights"], hill["foot"], hill["percent"]) == ([5.1, 5.9], 5, True)
@@ -95,15 +95,15 @@ def test_of_a_matrix_that_is_hardly_filled_what_is_there_is_told() -> None:
     names = ["a", "b", "c"]
     cells = Cells(depths=values, values=values, names=(names, names), name="cells")
     figure = chart(cells)
-    (series,) = json.loads(told(figure))[0]["series"]
+    (series,) = json.loads(chart_json(figure))[0]["series"]
     assert (series["filled"], series["n"], series["names"]) == ({"0": 0.5, "4": 0.25, "8": 1}, 9, names)
     assert "rows" not in series  # they are those of the columns
-    assert [row["value"] for row in rows_of(json.loads(told(figure)))] == values.ravel().tolist()
+    assert [row["value"] for row in rows_of(json.loads(chart_json(figure)))] == values.ravel().tolist()
 
 
 def test_names_that_two_series_share_are_there_once() -> None:
     clouds = [Dots(xs=[1, 2], ys=[3, 4], role=role, name=role, is_dense=True, ids=["p", "q"]) for role in ROLES]
-    first, second = json.loads(told(chart(*clouds)))[0]["series"]
+    first, second = json.loads(chart_json(chart(*clouds)))[0]["series"]
     assert (first["id"], second["id"]) == (["p", "q"], 0)
 
 
@@ -114,7 +114,7 @@ def planes(drawn: str) -> list[list[float]]:
 def test_each_plane_of_a_drawing_knows_its_panel_its_place_and_its_axes() -> None:
     log = Panel(x=Axis(low=1, high=100, is_log=True), y=Axis(low=4, high=0), aspect=0.5)
     figure = chart(panels=[Panel(x=PLAIN, y=PLAIN, aspect=0.5), log])
-    assert planes(page.draw(figure)) == [
+    assert planes(svg_chart.draw(figure)) == [
         [0, 10, 12, 374, 187, 0, 10, 0, 0, 10, 0],
         [1, 10, 219, 374, 187, 1, 100, 1, 4, 0, 0],
     ]

@@ -1,10 +1,10 @@
-"""Marks as SVG, with names at the lines: what colour tells, the shape of a dot or a line tells too."""
+"""Marks as SVG, with names at the lines: the shape of a dot or a line shows the same as its colour."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
-from itertools import pairwise, product
+from itertools import chain, pairwise, product
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -32,30 +32,31 @@ class Plane:
     width: Number
     height: Number
 
-    def at(self, x: Number, y: Number) -> tuple[Number, Number]:
-        """Return the place of a point in the drawing."""
+    def to_pixels(self, x: Number, y: Number) -> tuple[Number, Number]:
+        """Return the coordinates of a point in the drawing."""
         return self.left + self.x.share(x) * self.width, self.top + (1 - self.y.share(y)) * self.height
 
-    def in_words(self) -> str:
-        """Return place, size and axes for the script of a page: left, top, width, height; low, high and 1 of a
-        logarithmic axis.
+    def as_attribute(self) -> str:
+        """Return rectangle and axes for the script of a page.
+
+        These are left, top, width and height; then low, high and 1 if logarithmic, of each axis.
         """
-        place = (self.left, self.top, self.width, self.height)
+        rectangle = (self.left, self.top, self.width, self.height)
         ends = (part for axis in (self.x, self.y) for part in (axis.low, axis.high, int(axis.is_log)))
-        return " ".join([*(f"{each:.1f}" for each in place), *(f"{each:.7g}" for each in ends)])
+        return " ".join([*(f"{number:.1f}" for number in rectangle), *(f"{number:.7g}" for number in ends)])
 
     def points(self, xs: Iterable[Number], ys: Iterable[Number]) -> list[tuple[Number, Number]]:
-        """Return the places of points, without those that are not finite."""
-        return [self.at(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)]
+        """Return the coordinates of the finite points in the drawing."""
+        return [self.to_pixels(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)]
 
 
 @singledispatch
-def put(mark: object, plane: Plane) -> Markup:
+def draw_mark(mark: object, plane: Plane) -> Markup:
     """Return a mark in a plane."""
     raise TypeError(f"no way to draw a {type(mark).__name__}")
 
 
-@put.register
+@draw_mark.register
 def _(mark: marks.Line, plane: Plane) -> Markup:
     points = plane.points(mark.xs, mark.ys)
     if not points:
@@ -65,12 +66,12 @@ def _(mark: marks.Line, plane: Plane) -> Markup:
         edge = [*plane.points(mark.xs, mark.lows), *reversed(plane.points(mark.xs, mark.highs))]
         parts.insert(0, element("path", d=path(edge) + "Z", css=f"area {mark.role}"))
     if mark.has_dots:
-        scale = (each for each, y in zip(marks.dot_scale(mark), mark.ys, strict=True) if math.isfinite(y))
-        parts += [dot(x, y, mark.role, radius=DOT * each) for (x, y), each in zip(points, scale, strict=True)]
+        radii = (radius for radius, y in zip(marks.dot_radii(mark), mark.ys, strict=True) if math.isfinite(y))
+        parts += [dot(x, y, mark.role, radius=DOT * radius) for (x, y), radius in zip(points, radii, strict=True)]
     return Markup("").join(parts)
 
 
-@put.register
+@draw_mark.register
 def _(mark: marks.Dots, plane: Plane) -> Markup:
     points = plane.points(mark.xs, mark.ys)
     if mark.is_dense:
@@ -78,59 +79,61 @@ def _(mark: marks.Dots, plane: Plane) -> Markup:
     return Markup("").join(dot(x, y, mark.role) for x, y in points)
 
 
-@put.register
+@draw_mark.register
 def _(mark: marks.Ranges, plane: Plane) -> Markup:
     parts = []
-    xs, ys = marks.aside(mark)
+    xs, ys = marks.shifted_points(mark)
     for x, y, low, high in zip(xs, ys, mark.lows, mark.highs, strict=True):
         if math.isfinite(low) and math.isfinite(high):
             ends = [(x, low), (x, high)] if mark.is_upright else [(low, y), (high, y)]
-            parts.append(element("path", d=path(plane.at(*end) for end in ends), css=f"line {mark.role} solid"))
+            parts.append(element("path", d=path(plane.to_pixels(*end) for end in ends), css=f"line {mark.role} solid"))
         if math.isfinite(x) and math.isfinite(y):
-            parts.append(dot(*plane.at(x, y), mark.role))
+            parts.append(dot(*plane.to_pixels(x, y), mark.role))
     if mark.is_joined and (points := plane.points(xs, ys)):
         parts.insert(0, element("path", d=path(points), css=f"thread {mark.role}"))
     return Markup("").join(parts)
 
 
-@put.register
+@draw_mark.register
 def _(mark: marks.Threads, plane: Plane) -> Markup:
     pairs = zip(mark.starts.tolist(), mark.ends.tolist(), strict=True)
-    lines = (path([plane.at(*start), plane.at(*end)]) for start, end in pairs)
+    lines = (path([plane.to_pixels(*start), plane.to_pixels(*end)]) for start, end in pairs)
     return element("path", d="".join(lines), css=f"thread {mark.role}")
 
 
-@put.register
+@draw_mark.register
 def _(mark: marks.Hill, plane: Plane) -> Markup:
     points = plane.points(mark.xs, mark.ys)
-    (_, foot), left, right = plane.at(plane.x.low, mark.foot), points[0][0], points[-1][0]
+    (_, foot), left, right = plane.to_pixels(plane.x.low, mark.foot), points[0][0], points[-1][0]
     return element("path", d=path([(left, foot), *points, (right, foot)]) + "Z", css=f"hill {mark.role}")
 
 
-@put.register
+@draw_mark.register
 def _(mark: marks.Bars, plane: Plane) -> Markup:
     if not mark.is_filled:
-        return element("path", d=path(plane.at(*corner) for corner in marks.outline(mark)), css=_stroke(mark))
+        return element(
+            "path", d=path(plane.to_pixels(*corner) for corner in marks.histogram_corners(mark)), css=_stroke(mark)
+        )
     data = ""
     for n, low, high in zip(mark.counts, mark.edges[:-1], mark.edges[1:], strict=True):
         if n:
-            (left, top), (right, foot) = plane.at(low, n), plane.at(high, 0)
+            (left, top), (right, foot) = plane.to_pixels(low, n), plane.to_pixels(high, 0)
             data += f"M{left:.1f} {foot:.1f}V{top:.1f}H{max(left + 1, right - 0.5):.1f}V{foot:.1f}Z"
     return element("path", d=data, css=f"hill {mark.role}")
 
 
-@put.register
+@draw_mark.register
 def _(mark: marks.Rule, plane: Plane) -> Markup:
     other = plane.y if mark.axis == "x" else plane.x
     ends = mark.span or (other.low, other.high)
     points = [(mark.at, end) if mark.axis == "x" else (end, mark.at) for end in ends]
-    return element("path", d=path(plane.at(*point) for point in points), css=_stroke(mark))
+    return element("path", d=path(plane.to_pixels(*point) for point in points), css=_stroke(mark))
 
 
-@put.register
+@draw_mark.register
 def _(mark: marks.Shade, plane: Plane) -> Markup:
-    left, _ = plane.at(mark.low, plane.y.low)
-    right, _ = plane.at(mark.high, plane.y.low)
+    left, _ = plane.to_pixels(mark.low, plane.y.low)
+    right, _ = plane.to_pixels(mark.high, plane.y.low)
     return element(
         "rect",
         x=left,
@@ -141,9 +144,9 @@ def _(mark: marks.Shade, plane: Plane) -> Markup:
     )
 
 
-@put.register
+@draw_mark.register
 def _(mark: marks.Cells, plane: Plane) -> Markup:
-    """One path a shade, of strokes as wide as long: far less than an element a cell."""
+    """Draw one path per shade, of square strokes, which is far smaller than one element per cell."""
     n_rows, n_columns = mark.depths.shape
     shades = np.rint(mark.depths * (LEVELS - 1)).astype(np.int64)
     plate = element("rect", x=plane.left, y=plane.top, width=plane.width, height=plane.height, css="plate")
@@ -157,7 +160,7 @@ def _(mark: marks.Cells, plane: Plane) -> Markup:
     cells = element("g", *paths, transform=moved, shape_rendering="crispEdges")
     written = []
     for row, column, words in mark.words:
-        (x, y), depth = plane.at(column + 0.5, row + 0.5), mark.depths[row, column]
+        (x, y), depth = plane.to_pixels(column + 0.5, row + 0.5), mark.depths[row, column]
         css = "on" if depth > 0.62 else "mid" if depth > 0.45 else ""  # read on a light and on a dark page
         first, *below = words.split("\n")
         written.append(text(first, x, y + 4.5 - 7 * len(below), css=css, anchor="middle"))
@@ -165,15 +168,15 @@ def _(mark: marks.Cells, plane: Plane) -> Markup:
     return element("g", plate, cells, *written)
 
 
-@put.register
+@draw_mark.register
 def _(mark: marks.Words, plane: Plane) -> Markup:
-    x, y = plane.at(mark.x, mark.y)
+    x, y = plane.to_pixels(mark.x, mark.y)
     x += {"start": 8, "middle": 0, "end": -8}[mark.anchor] if mark.lift == 0 else 0
     y += {1: -10.0, 0: 4.5, -1: 20.0}[mark.lift]
     return text(mark.words, x, y, css=f"halo name {mark.role}", anchor=mark.anchor)
 
 
-def swatch(mark: marks.Mark, x: Number, y: Number) -> Markup:
+def legend_swatch(mark: marks.Mark, x: Number, y: Number) -> Markup:
     """Return a sample of a mark at the left of its name."""
     middle = x + SWATCH / 2
     if isinstance(mark, marks.Hill | marks.Bars | marks.Shade) and not (
@@ -197,25 +200,25 @@ def _stroke(mark: marks.Mark) -> str:
 
 LETTER, HEIGHT = 10.5, 16
 """Width of a bold letter on a narrow screen, where letters are largest, and height of a line, in pixels."""
-ROOM, APART = 5, 8
-"""Distance of a name from all lines, its own among them; and how much farther those of its colour are, in pixels."""
+ROOM, EXTRA_ROOM = 5, 8
+"""Distance of a name from all lines, and how much farther other lines of its colour are, in pixels."""
 STEP = 4
-"""Distance of the points by which lines are known, in pixels."""
+"""Distance between the points of a traced line, in pixels."""
 N_PLACES = 24
-"""Places along a line that are tried, the last first."""
+"""Number of positions along a line that are tried, the last first."""
 
 Anchor = Literal["start", "middle", "end"]
 Lift = Literal[-1, 0, 1]
 ACROSS: tuple[Anchor, ...] = ("middle", "end", "start")
 BESIDE: tuple[Lift, ...] = (1, -1)
 SIDES: tuple[tuple[Anchor, Lift], ...] = (("start", 0), ("end", 0))
-"""Sides of a name at a place of a line: centred or to either side, above or below; or at its height, right or left."""
+"""Sides of a name at a point of a line: centred or to either side, above or below; or at its height, right or left."""
 
 Points = Float64[np.ndarray, "n 2"]
 
 
-class Box(NamedTuple):
-    """The rectangle that words take."""
+class LabelBox(NamedTuple):
+    """The rectangle of a label."""
 
     left: Number
     top: Number
@@ -223,47 +226,50 @@ class Box(NamedTuple):
     foot: Number
 
     def distance(self, points: Points) -> float:
-        """Return how far the nearest point is; 0 where one is inside, and infinity where there is none."""
+        """Return the distance to the nearest point: 0 if one is inside, infinity if there is none."""
         x, y = points[:, 0], points[:, 1]
         across = np.maximum(np.maximum(self.left - x, x - self.right), 0)
         along = np.maximum(np.maximum(self.top - y, y - self.foot), 0)
         return float(np.hypot(across, along).min(initial=np.inf))
 
-    def touches(self, other: "Box") -> bool:
+    def touches(self, other: "LabelBox") -> bool:
         """Return whether two boxes overlap."""
         return self.left < other.right and other.left < self.right and self.top < other.foot and other.top < self.foot
 
     def is_inside(self, plane: "Plane") -> bool:
-        """Return whether a plane holds the box; at its top, half a line may stand out."""
+        """Return whether the box is inside a plane; half a line may be above its top."""
         top, right, foot = plane.top - HEIGHT / 2, plane.left + plane.width, plane.top + plane.height
         return plane.left <= self.left and self.right <= right and top <= self.top and self.foot <= foot
 
 
 def names_at_lines(panel: marks.Panel, plane: Plane, entries: Sequence[marks.Mark]) -> list[marks.Words] | None:
-    """Return the names of a legend as words at what they are of; None where one of them has no room.
+    """Return the names of a legend as words at their marks; None if one of them has no room.
 
-    A name stands beside its line, inside the plane and on nothing, and not where it could be that of another line of
-    its colour.
+    A name is next to its line, inside the plane, and covers nothing. It is farther from other lines of its colour.
 
     Args:
-        plane: the place of the panel.
-        entries: those of the legend, each a mark of the panel or of one like it.
+        plane: the rectangle of the panel.
+        entries: marks of the legend, from this panel or a similar one.
     """
-    taken = [_box(mark, plane) for mark in panel.marks if isinstance(mark, marks.Words)]
-    lines = _traced(panel.marks, plane)
+    occupied_boxes = [_label_box(mark, plane) for mark in panel.marks if isinstance(mark, marks.Words)]
+    lines = _trace_points(panel.marks, plane)
     words = []
     for entry in entries:
         of_name = [mark for mark in panel.marks if mark.name == entry.name and not isinstance(mark, marks.Words)]
         of_colour = [mark for mark in panel.marks if mark.role == entry.role and mark.name != entry.name]
-        others = _traced(of_colour, plane)
-        own = _traced(of_name, plane) if len(others) else others
-        for candidate in (each for mark in of_name for each in _candidates(mark, plane)):
-            box = _box(candidate, plane)
-            if not box.is_inside(plane) or any(map(box.touches, taken)) or box.distance(lines) <= ROOM:
+        other_points = _trace_points(of_colour, plane)
+        line_points = _trace_points(of_name, plane) if len(other_points) else other_points
+        for candidate in chain.from_iterable(_candidates(mark, plane) for mark in of_name):
+            box = _label_box(candidate, plane)
+            if not box.is_inside(plane) or any(map(box.touches, occupied_boxes)) or box.distance(lines) <= ROOM:
                 continue
-            if not len(others) or isinstance(entry, marks.Shade) or box.distance(own) + APART < box.distance(others):
+            if (
+                not len(other_points)
+                or isinstance(entry, marks.Shade)
+                or box.distance(line_points) + EXTRA_ROOM < box.distance(other_points)
+            ):
                 words.append(candidate)
-                taken.append(box)
+                occupied_boxes.append(box)
                 break
         else:
             return None
@@ -272,7 +278,7 @@ def names_at_lines(panel: marks.Panel, plane: Plane, entries: Sequence[marks.Mar
 
 @singledispatch
 def _candidates(mark: object, plane: Plane) -> Iterator[marks.Words]:
-    """Yield the places that a name may have, the best first; none for a mark that has to be told by a sample of it."""
+    """Yield the possible positions of a name, the best first; none for a mark that needs a sample in a legend."""
     return iter(())
 
 
@@ -280,12 +286,12 @@ def _candidates(mark: object, plane: Plane) -> Iterator[marks.Words]:
 @_candidates.register(marks.Ranges)
 def _(mark: marks.Line | marks.Ranges, plane: Plane) -> Iterator[marks.Words]:
     if isinstance(mark, marks.Line) or mark.is_joined:
-        for x, y in _spread(mark):
-            yield from _around(mark, x, y, [*product(ACROSS, BESIDE), *SIDES])
+        for x, y in _points_along(mark):
+            yield from _words_at_sides(mark, x, y, [*product(ACROSS, BESIDE), *SIDES])
     elif not mark.is_upright:
-        for x, y, low, high in zip(*marks.aside(mark), mark.lows, mark.highs, strict=True):
-            yield from _around(mark, high if np.isfinite(high) else x, y, SIDES[:1])
-            yield from _around(mark, low if np.isfinite(low) else x, y, SIDES[1:])
+        for x, y, low, high in zip(*marks.shifted_points(mark), mark.lows, mark.highs, strict=True):
+            yield from _words_at_sides(mark, high if np.isfinite(high) else x, y, SIDES[:1])
+            yield from _words_at_sides(mark, low if np.isfinite(low) else x, y, SIDES[1:])
 
 
 @_candidates.register
@@ -295,66 +301,72 @@ def _(mark: marks.Rule, plane: Plane) -> Iterator[marks.Words]:
     for share in np.linspace(0.97, 0.03, N_PLACES).tolist():
         at = low + share * (high - low) if not other.is_log else low * (high / low) ** share
         if mark.axis == "x":
-            yield from _around(mark, mark.at, at, SIDES)
+            yield from _words_at_sides(mark, mark.at, at, SIDES)
         else:
-            yield from _around(mark, at, mark.at, list(product(ACROSS, BESIDE)))
+            yield from _words_at_sides(mark, at, mark.at, list(product(ACROSS, BESIDE)))
 
 
 @_candidates.register
 def _(mark: marks.Shade, plane: Plane) -> Iterator[marks.Words]:
     for y in np.linspace(plane.y.high, plane.y.low, N_PLACES)[1:-1].tolist():
-        yield from _around(mark, (mark.low + mark.high) / 2, y, [("middle", 0)])
+        yield from _words_at_sides(mark, (mark.low + mark.high) / 2, y, [("middle", 0)])
 
 
 @_candidates.register
 def _(mark: marks.Bars, plane: Plane) -> Iterator[marks.Words]:
     highest = int(np.argmax(mark.counts))
-    yield from _around(mark, mark.edges[highest], 0.9 * mark.counts[highest], SIDES[1:])
+    yield from _words_at_sides(mark, mark.edges[highest], 0.9 * mark.counts[highest], SIDES[1:])
 
 
 @_candidates.register
 def _(mark: marks.Threads, plane: Plane) -> Iterator[marks.Words]:
     middles = (mark.starts + mark.ends) / 2
     for y in np.linspace(middles[:, 1].max(), middles[:, 1].min(), N_PLACES).tolist():
-        yield from _around(mark, float(np.median(middles[:, 0])), y, [("middle", 0)])
+        yield from _words_at_sides(mark, float(np.median(middles[:, 0])), y, [("middle", 0)])
 
 
 @_candidates.register
 def _(mark: marks.Dots, plane: Plane) -> Iterator[marks.Words]:
-    """Yield places at the left of a cloud and at its right, the highest first; none for dots that are told by their
-    shape.
-    """
+    """Yield positions left and right of a cloud, the highest first; none for dots that a legend explains."""
     if mark.is_dense:
         xs, ys = np.array(mark.xs, np.float64), np.array(mark.ys, np.float64)
         near = abs(plane.y.high - plane.y.low) * HEIGHT / plane.height
         for y in np.linspace(ys.max(), ys.min(), N_PLACES).tolist():
             row = xs[np.abs(ys - y) <= near]
             if len(row):
-                yield from _around(mark, float(row.min()), y, SIDES[1:])
-                yield from _around(mark, float(row.max()), y, SIDES[:1])
+                yield from _words_at_sides(mark, float(row.min()), y, SIDES[1:])
+                yield from _words_at_sides(mark, float(row.max()), y, SIDES[:1])
 
 
-def _around(mark: marks.Mark, x: Number, y: Number, sides: Sequence[tuple[Anchor, Lift]]) -> Iterator[marks.Words]:
+def _words_at_sides(
+    mark: marks.Mark, x: Number, y: Number, sides: Sequence[tuple[Anchor, Lift]]
+) -> Iterator[marks.Words]:
     for anchor, lift in sides:
         yield marks.Words(words=mark.name, x=x, y=y, role=mark.role, anchor=anchor, lift=lift)
 
 
-def _spread(mark: marks.Line | marks.Ranges) -> Iterable[tuple[float, float]]:
-    """Return places along a line in units of the data, the last first."""
-    xs, ys = marks.aside(mark) if isinstance(mark, marks.Ranges) else (mark.xs, mark.ys)
-    known = np.array([(x, y) for x, y in zip(xs, ys, strict=True) if np.isfinite(x) and np.isfinite(y)], np.float64)
-    if not len(known):
+def _points_along(mark: marks.Line | marks.Ranges) -> Iterable[tuple[float, float]]:
+    """Return points along a line in units of the data, the last first."""
+    xs, ys = marks.shifted_points(mark) if isinstance(mark, marks.Ranges) else (mark.xs, mark.ys)
+    finite_points = np.array(
+        [(x, y) for x, y in zip(xs, ys, strict=True) if np.isfinite(x) and np.isfinite(y)], np.float64
+    )
+    if not len(finite_points):
         return []
-    along = np.linspace(len(known) - 1, 0, N_PLACES)
-    rows = np.arange(len(known))
+    along = np.linspace(len(finite_points) - 1, 0, N_PLACES)
+    rows = np.arange(len(finite_points))
     return list(
-        zip(np.interp(along, rows, known[:, 0]).tolist(), np.interp(along, rows, known[:, 1]).tolist(), strict=True)
+        zip(
+            np.interp(along, rows, finite_points[:, 0]).tolist(),
+            np.interp(along, rows, finite_points[:, 1]).tolist(),
+            strict=True,
+        )
     )
 
 
-def _traced(drawn: Sequence[marks.Mark], plane: Plane) -> Points:
-    """Return points close to each other along all that some marks draw, in pixels."""
-    strokes = [stroke for mark in drawn for stroke in _strokes(mark, plane)]
+def _trace_points(drawn_marks: Sequence[marks.Mark], plane: Plane) -> Points:
+    """Return closely spaced points along the strokes of marks, in pixels."""
+    strokes = [stroke for mark in drawn_marks for stroke in _strokes(mark, plane)]
     points = [np.array(stroke[:1], np.float64) for stroke in strokes if len(stroke) == 1]
     for stroke in strokes:
         for start, end in pairwise(np.array(stroke, np.float64)):
@@ -364,11 +376,11 @@ def _traced(drawn: Sequence[marks.Mark], plane: Plane) -> Points:
 
 
 def _strokes(mark: marks.Mark, plane: Plane) -> Iterator[list[tuple[Number, Number]]]:
-    """Yield the strokes of a mark; bands, shades and threads may have words on them."""
+    """Yield the strokes of a mark that words must not cover; bands, shades and threads have none."""
     if isinstance(mark, marks.Line):
         yield plane.points(mark.xs, mark.ys)
     elif isinstance(mark, marks.Ranges):
-        xs, ys = marks.aside(mark)
+        xs, ys = marks.shifted_points(mark)
         if mark.is_joined:
             yield plane.points(xs, ys)
         for x, y, low, high in zip(xs, ys, mark.lows, mark.highs, strict=True):
@@ -379,20 +391,20 @@ def _strokes(mark: marks.Mark, plane: Plane) -> Iterator[list[tuple[Number, Numb
     elif isinstance(mark, marks.Hill):
         yield plane.points(mark.xs, mark.ys)
     elif isinstance(mark, marks.Bars):
-        yield [plane.at(*corner) for corner in marks.outline(mark)]
+        yield [plane.to_pixels(*corner) for corner in marks.histogram_corners(mark)]
     elif isinstance(mark, marks.Rule):
         other = plane.y if mark.axis == "x" else plane.x
         yield [
-            plane.at(mark.at, end) if mark.axis == "x" else plane.at(end, mark.at)
+            plane.to_pixels(mark.at, end) if mark.axis == "x" else plane.to_pixels(end, mark.at)
             for end in mark.span or (other.low, other.high)
         ]
 
 
-def _box(words: marks.Words, plane: Plane) -> Box:
-    """Return the room that words take, as ``page_marks.put`` places them."""
-    x, y = plane.at(words.x, words.y)
+def _label_box(words: marks.Words, plane: Plane) -> LabelBox:
+    """Return the rectangle of words, as ``draw_mark`` positions them."""
+    x, y = plane.to_pixels(words.x, words.y)
     width = LETTER * len(words.words)
     x += {"start": 8, "middle": 0, "end": -8}[words.anchor] if words.lift == 0 else 0
     foot = y + {1: -6, 0: 8.5, -1: 24}[words.lift]
     left = x - {"start": 0, "middle": width / 2, "end": width}[words.anchor]
-    return Box(left, foot - HEIGHT, left + width, foot)
+    return LabelBox(left, foot - HEIGHT, left + width, foot)

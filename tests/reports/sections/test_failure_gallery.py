@@ -8,8 +8,8 @@ import pytest
 
 from clipbench_reports.evidence import NotAsked
 from clipbench_reports.galleries import Fact, Gallery
-from clipbench_reports.sections.long_caption import misjudged
-from clipbench_reports.sections.retrieval import unfound
+from clipbench_reports.sections.long_caption import misjudged_facts
+from clipbench_reports.sections.retrieval import failure_gallery
 from tests.reports.sections.test_gallery import words_of
 
 NAN = np.nan
@@ -36,7 +36,7 @@ def recorded(**changes: Any) -> dict[str, Any]:
 def test_a_caption_shows_the_right_image_beside_the_one_that_came_first_each_with_its_cosine(
     hang: Callable[..., Gallery],
 ) -> None:
-    (only,) = hang(unfound("image_retrieval"), **recorded()).failures
+    (only,) = hang(failure_gallery("image_retrieval"), **recorded()).failures
     assert [(image.role, bool(image.address)) for image in only.images] == [
         ("Right", True),
         ("Came first", True),
@@ -53,7 +53,7 @@ def test_a_caption_shows_the_right_image_beside_the_one_that_came_first_each_wit
 
 def test_the_widest_margin_of_cosines_comes_first_whatever_the_rank(hang: Callable[..., Gallery]) -> None:
     table = recorded(image_retrieval_rank=[2.0, 7.0, NAN, NAN], image_retrieval_cosine_margin=[-0.2, -0.0887, NAN, NAN])
-    found = hang(unfound("image_retrieval"), **table)
+    found = hang(failure_gallery("image_retrieval"), **table)
     assert [words_of(each)["Caption"] for each in found.failures] == ["a cat", "a dog"]
 
 
@@ -62,7 +62,7 @@ def test_a_tie_for_the_first_place_names_nothing_that_came_first(hang: Callable[
         image_retrieval_rank=[1.0, 1.5, NAN, NAN], chosen_cosine=[0.5, 0.3124, 0.5, 0.26], chosen_image=["b" * 32] * 4
     )
     (only,) = hang(
-        unfound("image_retrieval"), **(tied | {"image_retrieval_cosine_margin": [0, 0.0, NAN, NAN]})
+        failure_gallery("image_retrieval"), **(tied | {"image_retrieval_cosine_margin": [0, 0.0, NAN, NAN]})
     ).failures
     assert [image.role for image in only.images] == [""]
     assert words_of(only) == {"Caption": "a dog", "Right": "0.3124 at rank 1.50, tied", "Margin": "0.0000"}
@@ -70,6 +70,6 @@ def test_a_tie_for_the_first_place_names_nothing_that_came_first(hang: Callable[
 
 def test_a_direction_that_was_not_asked_has_nothing_to_say(hang: Callable[..., Gallery]) -> None:
     with pytest.raises(NotAsked):
-        hang(unfound("image_image"), **recorded())
+        hang(failure_gallery("image_image"), **recorded())
     with pytest.raises(NotAsked):
-        hang(misjudged, **recorded())
+        hang(misjudged_facts, **recorded())

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from clipbench.results.record import Curve
+from clipbench_reports.drawing.facets import Panels, Statement, chart, facets, figure_labels
 from clipbench_reports.drawing.layout import lay_out
 from clipbench_reports.drawing.marks import (
     Axis,
@@ -25,8 +26,7 @@ from clipbench_reports.drawing.marks import (
     Rule,
     fraction_axis,
 )
-from clipbench_reports.drawing.models import Panels, Statement, chart, facets, figure_labels
-from clipbench_reports.drawing.page import draw
+from clipbench_reports.drawing.svg_chart import draw
 from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, ModelEvidence, ModelKey
 from clipbench_reports.figures import maps
 from clipbench_reports.sections import zero_shot

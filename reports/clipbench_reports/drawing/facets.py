@@ -1,4 +1,4 @@
-"""Figures of several models: series on shared axes, in the colours of the models, or panels beside each other.
+"""Figures of several models: series on shared axes, in the colours of the models, or panels next to each other.
 
 In a figure of one model, colour tells series apart, such as image and text. In one of several, colour is the model and
 nothing else, so that each series has a panel of its own, with all models in it. What would hide each other, such as
@@ -22,7 +22,7 @@ MAX_VALUES = 280
 drawing.
 """
 MAX_BESIDE = 4
-"""Models beside each other."""
+"""Number of models next to each other."""
 MAX_BANDS = 2
 """Models up to which the bands of lines are drawn: more of them would be one grey."""
 SPREAD, MAX_STEP, NEAR = 0.7, 0.05, 0.02
@@ -32,7 +32,7 @@ as a share of the axis; and the same where the places of the categories are valu
 
 
 class Panels(NamedTuple):
-    """Panels that belong together, and what the legend and the explanation of the figure must say of them."""
+    """Panels that belong together, with their part of the legend and of the explanation of the figure."""
 
     panels: Sequence[Panel]
     keys: Sequence[str] = ()
@@ -46,13 +46,11 @@ class Statement(NamedTuple):
     subject: str
     value: str
     reading: str = ""
-    """How to read what is drawn of this model."""
+    """How to read the marks of this model."""
 
 
 class Layer(NamedTuple):
-    """One model's part of a plane that all models share: its marks as they are where it is alone, and the words on
-    it.
-    """
+    """One model's part of a plane that all models share: its marks as in a figure of one model, and its statement."""
 
     marks: Sequence[Mark]
     statement: Statement
@@ -83,7 +81,7 @@ def chart(
     Its title states the value of each model and never a difference, which takes a paired test.
 
     Args:
-        parts: made by ``facets`` or ``beside``.
+        parts: made by ``facets`` or ``side_by_side``.
         reading: the explanation that holds for all models.
         n_columns: panels beside each other where there is one model.
     """
@@ -91,9 +89,9 @@ def chart(
     panels = [panel for part in parts for panel in part.panels]
     keys = [key for part in parts for key in part.keys]
     notes = dict.fromkeys(note for part in parts for note in part.notes)
-    readings = [f"{model.label}: {each.reading}" for model, each in statements.items() if each.reading]
+    readings = [f"{model.label}: {statement.reading}" for model, statement in statements.items() if statement.reading]
     first = next(iter(statements.values()))
-    if len({each.reading for each in statements.values()}) == 1:
+    if len({statement.reading for statement in statements.values()}) == 1:
         readings = [first.reading]
     title, is_grid = _sentence(first), False
     if models.is_joint:
@@ -124,67 +122,81 @@ def _sentence(statement: Statement) -> str:
 
 
 def _title(statements: Mapping[ModelKey, Statement]) -> str:
-    named = [(isolated(model.label), statement) for model, statement in statements.items()]
-    subject = named[0][1].subject
-    if any(statement.subject != subject for _, statement in named):
-        return " ".join(f"{name}: {_sentence(statement)}" for name, statement in named)
-    values = "; ".join(f"{name} {statement.value}" for name, statement in named if statement.value)
+    labelled_statements = [(isolated(model.label), statement) for model, statement in statements.items()]
+    subject = labelled_statements[0][1].subject
+    if any(statement.subject != subject for _, statement in labelled_statements):
+        return " ".join(f"{name}: {_sentence(statement)}" for name, statement in labelled_statements)
+    values = "; ".join(f"{name} {statement.value}" for name, statement in labelled_statements if statement.value)
     if len(values) > MAX_VALUES:
-        return f"{subject}, of {len(named)} models."
+        return f"{subject}, of {len(labelled_statements)} models."
     return f"{subject}: {values}." if values else f"{subject}."
 
 
-def beside(panels: ByModel[Sequence[Panel]], *, keys: Sequence[str] = ()) -> Panels:
-    """Return the panels of each model beside those of the others, with its name over them where there are several."""
+def side_by_side(panels: ByModel[Sequence[Panel]], *, keys: Sequence[str] = ()) -> Panels:
+    """Return the panels of all models next to each other, with the model's name over them if there are several."""
     if not panels.is_joint:
-        return Panels([panel for own in panels.all for panel in own], keys)
+        return Panels([panel for model_panels in panels.all for panel in model_panels], keys)
     has_mark = all(model.place < len(MODELS) for model in (*panels.values, *panels.missing))
     titled = [
         replace(panel, title=": ".join(filter(None, [model.label, panel.title])), model=model.place, has_mark=has_mark)
-        for model, own in panels.values.items()
-        for panel in own
+        for model, model_panels in panels.values.items()
+        for panel in model_panels
     ]
     return Panels(titled, keys)
 
 
 def facets(plane: Panel, models: ByModel[Sequence[Mark]], *, keys: Sequence[str] = ()) -> Panels:
-    """Return one panel with all marks of one model; of several models, a panel for each name, with all models in it.
+    """Return one panel for one model; for several models, one panel per series name, with all models in it.
 
-    What the others are read against, such as chance, is drawn once where it is equal for all models, and else broken,
-    in the colours of the models.
+    References, such as chance, are drawn once if they are equal for all models. Otherwise they are broken lines in the
+    colours of the models.
 
     Args:
         plane: the axes, which hold the values of all models.
         models: the marks as they are drawn where the model is alone; marks of one name are a series.
         keys: names of series that need neither a title nor an entry in the legend.
     """
-    there = {model: own for model, own in models.values.items() if not all(map(_is_reference, own))}
-    if not models.is_joint or any(model.place >= len(MODELS) for model in there):
-        note = f"{len(there)} models are more than {len(MODELS)} colours can tell apart: each has its own panel."
-        single = beside(
-            ByModel({m: [replace(plane, marks=own)] for m, own in there.items()}, models.missing), keys=keys
+    marks_by_model = {model: marks for model, marks in models.values.items() if not all(map(_is_reference, marks))}
+    if not models.is_joint or any(model.place >= len(MODELS) for model in marks_by_model):
+        note = (
+            f"{len(marks_by_model)} models are more than {len(MODELS)} colours can tell apart: each has its own panel."
+        )
+        single = side_by_side(
+            ByModel({m: [replace(plane, marks=marks)] for m, marks in marks_by_model.items()}, models.missing),
+            keys=keys,
         )
         return single._replace(notes=[note] if models.is_joint else [])
-    first, *others = there.values()
+    first_marks, *other_marks = marks_by_model.values()
     # Drawn once: the references that are equal for all, and a histogram of the data themselves.
     shared = [
         mark
-        for mark in first
-        if (_is_reference(mark) or (isinstance(mark, Bars) and others)) and all(mark in own for own in others)
+        for mark in first_marks
+        if (_is_reference(mark) or (isinstance(mark, Bars) and other_marks))
+        and all(mark in marks for marks in other_marks)
     ]
     names = dict.fromkeys(
-        mark.name for own in there.values() for mark in own if mark not in shared and not _is_reference(mark)
+        mark.name
+        for marks in marks_by_model.values()
+        for mark in marks
+        if mark not in shared and not _is_reference(mark)
     )
-    panels = [_facet(plane, name, there, shared, keys) for name in names or [""]]
-    if len(panels) > 1 and any(isinstance(mark, Ranges) and not mark.is_upright for mark in first):
+    panels = [_facet(plane, name, marks_by_model, shared, keys) for name in names or [""]]
+    if len(panels) > 1 and any(isinstance(mark, Ranges) and not mark.is_upright for mark in first_marks):
         # Narrower than the figure of one model, and each row holds more.
-        panels = [replace(panel, aspect=panel.aspect * (1 + len(there) / 6)) for panel in panels]
+        panels = [replace(panel, aspect=panel.aspect * (1 + len(marks_by_model) / 6)) for panel in panels]
     differing = dict.fromkeys(
-        mark.name for own in there.values() for mark in own if _is_reference(mark) and mark not in shared and mark.name
+        mark.name
+        for marks in marks_by_model.values()
+        for mark in marks
+        if _is_reference(mark) and mark not in shared and mark.name
     )
-    broken = [f"{model.label}, {name}" for model in there for name in differing]
+    broken = [f"{model.label}, {name}" for model in marks_by_model for name in differing]
     notes = [f"Broken, in the colour of each model: {', '.join(differing)}."] if differing else []
-    return Panels(panels, [*keys, *broken], notes + _notes(there, shared) + _missing(plane, list(names), there, models))
+    return Panels(
+        panels,
+        [*keys, *broken],
+        notes + _notes(marks_by_model, shared) + _missing(plane, list(names), marks_by_model, models),
+    )
 
 
 def _is_reference(mark: Mark) -> bool:
@@ -202,21 +214,21 @@ def _facet(
         if mark.of in ("", name)
     ]
     series: list[Mark] = []
-    for k, (model, own) in enumerate(marks.items()):
-        place = k - (len(marks) - 1) / 2
-        for mark in own:
+    for k, (model, model_marks) in enumerate(marks.items()):
+        offset = k - (len(marks) - 1) / 2
+        for mark in model_marks:
             if mark in shared:
                 continue
             if _is_reference(mark) and mark.of in ("", name):
-                references += _broken(mark, model, len(marks))
+                references += _in_model_colour(mark, model, len(marks))
             elif not _is_reference(mark) and mark.name == name:
                 coloured = replace(mark, role=MODELS[model.place], name=model.label)
-                series.append(_told_apart(coloured, plane, place, len(marks)))
+                series.append(_without_overlap(coloured, plane, offset, len(marks)))
     title = ": ".join(filter(None, [plane.title, "" if name in keys else name]))
     return replace(plane, title=title, marks=[*references, *series])
 
 
-def _broken(mark: Mark, model: ModelKey, n_models: int) -> list[Mark]:
+def _in_model_colour(mark: Mark, model: ModelKey, n_models: int) -> list[Mark]:
     """Return a reference in the colour of its model, broken so as not to be taken for a measurement."""
     mark = replace(mark, role=MODELS[model.place], name=f"{model.label}, {mark.name}" if mark.name else "")
     if isinstance(mark, Line | Rule):
@@ -224,32 +236,34 @@ def _broken(mark: Mark, model: ModelKey, n_models: int) -> list[Mark]:
     return [] if isinstance(mark, Shade) and n_models > MAX_BANDS else [mark]
 
 
-def _told_apart(mark: Mark, plane: Panel, place: float, n_models: int) -> Mark:
-    """Return the mark of a model so that it hides none of the others; its place is 0 in the middle of the models."""
+def _without_overlap(mark: Mark, plane: Panel, offset: float, n_models: int) -> Mark:
+    """Return the mark of a model so that it hides no other model; an offset of 0 is the middle of the models."""
     if isinstance(mark, Line):
         return replace(mark, is_dashed=False, has_band=n_models <= MAX_BANDS)
     if isinstance(mark, Ranges):
-        return replace(mark, aside=place * _distance(plane.x if mark.is_upright else plane.y, n_models))
+        return replace(mark, aside=offset * _model_spacing(plane.x if mark.is_upright else plane.y, n_models))
     return replace(mark, is_filled=False) if isinstance(mark, Bars) else mark
 
 
-def _distance(axis: Axis, n_models: int) -> float:
-    """Return how far apart the models of a category stand, so that the intervals of no two hide each other.
+def _model_spacing(axis: Axis, n_models: int) -> float:
+    """Return the distance between the models of a category, so that no two intervals hide each other.
 
-    On a logarithmic axis they stand at their places: a distance would be another one at each of them.
+    On a logarithmic axis the distance is 0, because the same distance would look different at each position.
     """
     if axis.is_log:
         return 0.0
     gaps = [round(abs(b - a), 9) for a, b in pairwise(sorted(axis.ticks))]
     length = abs(axis.high - axis.low)
-    most = (NEAR if len(set(gaps)) > 1 else MAX_STEP) * length
-    return min(SPREAD * min(gaps, default=length / 2) / n_models, most)
+    max_spacing = (NEAR if len(set(gaps)) > 1 else MAX_STEP) * length
+    return min(SPREAD * min(gaps, default=length / 2) / n_models, max_spacing)
 
 
 def _notes(marks: Mapping[ModelKey, Sequence[Mark]], shared: Sequence[Mark]) -> list[str]:
-    """Return the sentences on what is drawn once, and on what is not drawn."""
+    """Return sentences on marks that are drawn once for all models, and on bands that are left out."""
     equal = [mark.name for mark in shared if isinstance(mark, Bars)]
-    has_bands = any(isinstance(mark, Line) and mark.lows is not None for own in marks.values() for mark in own)
+    has_bands = any(
+        isinstance(mark, Line) and mark.lows is not None for model_marks in marks.values() for mark in model_marks
+    )
     notes = [f"The same for all models: {', '.join(equal)}."] if equal else []
     return notes + (["Bands are drawn for two models at most."] if has_bands and len(marks) > MAX_BANDS else [])
 
@@ -257,16 +271,16 @@ def _notes(marks: Mapping[ModelKey, Sequence[Mark]], shared: Sequence[Mark]) -> 
 def _missing(
     plane: Panel, names: Sequence[str], marks: Mapping[ModelKey, Sequence[Mark]], models: ByModel[Any]
 ) -> list[str]:
-    """Return which models lack the quantity, or one of its series."""
+    """Return sentences that name the models without the quantity, or without one of its series."""
     words = plane.title or plane.y.label or plane.x.label
-    lacking = {
+    missing_models = {
         name: [model.label for model in models.values if name not in {mark.name for mark in marks.get(model, ())}]
         for name in names
     }
-    if all(labels == lacking[names[0]] for labels in lacking.values()):
-        lacking = {"": lacking[names[0]]} if lacking else {}
+    if all(labels == missing_models[names[0]] for labels in missing_models.values()):
+        missing_models = {"": missing_models[names[0]]} if missing_models else {}
     return [
         f"{quoted(': '.join(filter(None, [words, name])))} is missing for {', '.join(labels)}."
-        for name, labels in lacking.items()
+        for name, labels in missing_models.items()
         if labels
     ]

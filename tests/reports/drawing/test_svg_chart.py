@@ -6,7 +6,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from clipbench_reports.drawing import page
+from clipbench_reports.drawing import svg_chart
+from clipbench_reports.drawing.alt_text import alt_text
 from clipbench_reports.drawing.marks import (
     Axis,
     Bars,
@@ -44,19 +45,19 @@ def words(drawn: str) -> list[str]:
 
 
 def test_a_line_runs_from_corner_to_corner() -> None:
-    drawn = page.draw(figure(Line(xs=[0, 5, 10], ys=[0, 10, 0], role="ink")))
+    drawn = svg_chart.draw(figure(Line(xs=[0, 5, 10], ys=[0, 10, 0], role="ink")))
     assert paths(drawn, "line ink") == [f"M{LEFT} {FOOT}L197 {TOP}L{RIGHT} {FOOT}"]
 
 
 def test_axes_may_be_logarithmic_and_run_downwards() -> None:
     x, y = Axis(low=1, high=100, is_log=True), Axis(low=4, high=0)
-    drawn = page.draw(figure(Line(xs=[1, 10, 100], ys=[0, 4, 2], role="ink"), x=x, y=y))
+    drawn = svg_chart.draw(figure(Line(xs=[1, 10, 100], ys=[0, 4, 2], role="ink"), x=x, y=y))
     assert paths(drawn, "line ink") == [f"M{LEFT} {TOP}L197 {FOOT}L{RIGHT} 105.5"]
 
 
 def test_every_kind_of_mark_stands_where_its_numbers_say() -> None:
     starts, ends = np.array([[0.0, 0.0]]), np.array([[10.0, 10.0]])
-    drawn = page.draw(
+    drawn = svg_chart.draw(
         figure(
             Dots(xs=[5], ys=[5], role="image"),
             Dots(xs=[5], ys=[5], role="text"),
@@ -87,14 +88,14 @@ def test_every_kind_of_mark_stands_where_its_numbers_say() -> None:
 
 def test_the_first_row_of_a_matrix_is_on_top() -> None:
     cells = Cells(depths=np.array([[0.0, 1.0], [0.0, 0.0]]), values=np.zeros((2, 2)), words=[(0, 1, "99")])
-    drawn = page.draw(figure(cells, x=Axis(low=0, high=2), y=Axis(low=2, high=0)))
+    drawn = svg_chart.draw(figure(cells, x=Axis(low=0, high=2), y=Axis(low=2, high=0)))
     assert paths(drawn, "cells") == ["M1 0h1"]
     assert '<text x="290.5" y="63.2" class="on" text-anchor="middle">99</text>' in drawn
 
 
 def test_what_is_not_finite_is_not_drawn() -> None:
     nan = float("nan")
-    drawn = page.draw(
+    drawn = svg_chart.draw(
         figure(
             Line(xs=[0, 5, 10], ys=[0, nan, 0], role="ink"),
             Line(xs=[nan], ys=[1], role="pair"),
@@ -114,9 +115,10 @@ def test_names_from_outside_stay_words(parts: SimpleNamespace) -> None:
         Line(xs=[0], ys=[0], role="ink", name=name),
         Rule(at=1, axis="x", role="chance", name=f"{name}2"),
     ]
-    drawn = page.draw(figure(*marks, Words(words=name, x=1, y=1), x=axis, y=axis, title=name, detail=name))
+    chart = figure(*marks, Words(words=name, x=1, y=1), x=axis, y=axis, title=name)
+    drawn = svg_chart.draw(chart)
     assert words(drawn).count(name) == 5 and "".join(words(drawn)).count("<script>") == 7  # in lines in the legend
-    assert ElementTree.fromstring(drawn).get("aria-label") == f"{name} {name}"
+    assert ElementTree.fromstring(drawn).get("aria-label") == alt_text(chart) and alt_text(chart).startswith(name)
     assert "<script" not in drawn
 
 
@@ -126,14 +128,14 @@ def test_on_a_narrow_screen_panels_stand_below_each_other_each_with_its_own_axis
         for title in ("one", "two", "three")
     ]
     both = Chart(title="Title.", panels=panels, reading="", n_columns=3, is_grid=True)
-    assert words(page.draw(both)).count("Gap") == 1
-    narrow = page.draw_narrow(both)
+    assert words(svg_chart.draw(both)).count("Gap") == 1
+    narrow = svg_chart.draw_narrow(both)
     assert words(narrow).count("Gap") == words(narrow).count("10") == 3
     assert ElementTree.fromstring(narrow).get("width") == "400" and ElementTree.fromstring(narrow).get("aria-label")
-    assert page.draw_narrow(figure()) == ""  # one image serves both
+    assert svg_chart.draw_narrow(figure()) == ""  # one image serves both
 
 
 def test_the_area_of_a_dot_grows_with_its_samples() -> None:
     line = Line(xs=[0, 5, 10], ys=[0, float("nan"), 10], role="image", has_dots=True, weights=[25, 9, 100])
-    radii = [float(r) for r in re.findall(r'<circle[^>]* r="([^"]*)"', page.draw(figure(line)))]
+    radii = [float(r) for r in re.findall(r'<circle[^>]* r="([^"]*)"', svg_chart.draw(figure(line)))]
     assert radii == [3.2, 6.4]

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from clipbench_reports.drawing.alt_text import alt_text
 from clipbench_reports.drawing.marks import (
     Axis,
     Bars,
@@ -18,13 +19,12 @@ from clipbench_reports.drawing.marks import (
     fraction_axis,
     rows_axis,
 )
-from clipbench_reports.drawing.spoken import spoken
 
 PLANE = Panel(x=Axis(low=0, high=10, label="k"), y=fraction_axis("Recall, %"))
 
 
 def of(*marks: Mark, panel: Panel = PLANE) -> str:
-    return spoken(Chart(title="Title.", panels=[replace(panel, marks=marks)], reading="")).removeprefix("Title. ")
+    return alt_text(Chart(title="Title.", panels=[replace(panel, marks=marks)], reading="")).removeprefix("Title. ")
 
 
 def test_a_series_is_read_with_its_name_its_places_and_the_unit_of_its_axis() -> None:
