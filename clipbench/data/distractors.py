@@ -18,17 +18,17 @@ OPTION = "distractors"
 SHARD = ".tar"
 
 
-def with_distractors(dataset: Dataset, place: str) -> Dataset:
+def with_distractors(dataset: Dataset, source: str) -> Dataset:
     """Return captioned data with the images of a folder or of shards.
 
     Raises:
         UsageError: the data have no captions, or there are no images there.
         DataError: a link or a shard is broken.
     """
-    option = data_option(**{OPTION: place})
+    option = data_option(**{OPTION: source})
     if dataset.captions is None or dataset.judgements is not None:
         raise UsageError(f"{option}: data set {dataset.id} has no captions that search images: drop the option")
-    root = user_path(place)
+    root = user_path(source)
     if not is_there(root):
         raise UsageError(
             f"{option}: no such file or folder{why_not_there(root)}: expected a folder of images or shards"
@@ -55,7 +55,7 @@ def with_distractors(dataset: Dataset, place: str) -> Dataset:
     return replace(dataset, distractors=added)
 
 
-def others_than_own(dataset: Dataset, digests: Callable[[Sequence[ImageRef]], list[str]]) -> Dataset:
+def drop_own_images(dataset: Dataset, digests: Callable[[Sequence[ImageRef]], list[str]]) -> Dataset:
     """Return data without those distractors that are images of the data, and a note that counts them.
 
     Args:

@@ -65,7 +65,7 @@ class Prompts:
         return {"kind": kind, "n_prompts": n_prompts, "fingerprint": content_digest(texts.encode())}
 
 
-class KnownPrompts(NamedTuple):
+class PublishedPrompts(NamedTuple):
     """The published prompts of a data set."""
 
     templates: tuple[str, ...]
@@ -79,17 +79,17 @@ def prompts_of(dataset: Dataset) -> Prompts:
 
 
 @cache
-def known_prompts(name: str) -> KnownPrompts:
-    """Return the published prompts of a table in ``prompts.toml``; raise UsageError where it has no such table."""
+def published_prompts(name: str) -> PublishedPrompts:
+    """Return the published prompts of a table in ``prompts.toml``, or raise UsageError if there is no such table."""
     tables = tomllib.loads(files("clipbench.data").joinpath("prompts.toml").read_text(encoding="utf-8"))
     if name not in tables:
         hint = did_you_mean(name, tables)
         raise UsageError(f"the catalogue has prompts = '{name}', and prompts.toml no such table: {hint}")
-    entry = tables[name]
-    names = None if "class_names" not in entry else _listed(entry["class_names"])
-    if names is not None and "classes" in entry:
-        names = tuple(names[place] for place in entry["classes"])
-    return KnownPrompts(_listed(entry["templates"]), names)
+    table = tables[name]
+    names = None if "class_names" not in table else _listed(table["class_names"])
+    if names is not None and "classes" in table:
+        names = tuple(names[number] for number in table["classes"])
+    return PublishedPrompts(_listed(table["templates"]), names)
 
 
 def read_prompts(path: Path) -> Prompts:
@@ -136,9 +136,9 @@ def _checked(templates: Sequence[str], path: Path) -> tuple[str, ...]:
     return tuple(templates)
 
 
-def _texts(value: object, place: str) -> list[str]:
+def _texts(value: object, location: str) -> list[str]:
     if not isinstance(value, list) or not value or not all(isinstance(text, str) and text.strip() for text in value):
-        raise DataError(f"{place}: expected a list of one or more texts, got {shown(value)}")
+        raise DataError(f"{location}: expected a list of one or more texts, got {shown(value)}")
     return value
 
 

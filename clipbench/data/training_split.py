@@ -15,7 +15,7 @@ FORM, OPTION = "training", "train"
 """The form of data with a split to train on, and the option that names what is trained on."""
 
 
-def is_named(options: DataOptions) -> bool:
+def has_training_split(options: DataOptions) -> bool:
     """Return whether the data are to come with a split to train on."""
     return options.form == FORM and OPTION in options.options
 
@@ -76,16 +76,17 @@ def join_splits(tested: Dataset, training: Dataset, split: str) -> Dataset:
     if len(untrained):
         first = tested.class_names[untrained[0]]
         raise DataError(f"{of_split} no image of {len(untrained)} of the classes that are tested, the first '{first}'")
-    image_groups = {name: each for name, each in tested.groups.items() if not each.of_captions}
-    groups = {name: each._replace(values=[*each.values, *[""] * len(training)]) for name, each in image_groups.items()}
+    image_groups = {name: group for name, group in tested.groups.items() if not group.of_captions}
+    groups = {
+        name: group._replace(values=[*group.values, *[""] * len(training)]) for name, group in image_groups.items()
+    }
     notes = [f"split '{split}': {note}" for note in training.notes if note not in tested.notes]
     plain = replace(tested, label_sets=None, label_slices={}, captions=None, caption_image=None, caption_ids=None)
     return _with_training(replace(plain, groups=groups), training, labels, split, notes)
 
 
 def join_attacks(tested: Dataset, training: Dataset, name: str) -> Dataset:
-    """Return attacks together with labelled images to train on, which come last; those of classes that no attack has
-    are left out.
+    """Return attacks and labelled training images, which come last. Drop images of classes without an attack.
 
     Words to read are left out too. Classes are told by their names, whatever the case of their letters.
 
@@ -118,8 +119,8 @@ def join_attacks(tested: Dataset, training: Dataset, name: str) -> Dataset:
             f"{option}: none of its {n_labelled:,} images is of a class of {tested.id}: its first class is '{first}',"
             f" expected names such as '{min(tested.class_names)}'; name the classes of both alike"
         )
-    shown = sorted({image for attack in tested.attacks for image in attack.images})
-    tested = replace(tested, contrasts=None).take(np.array(shown, np.int64))
+    attack_images = sorted({image for attack in tested.attacks for image in attack.images})
+    tested = replace(tested, contrasts=None).take(np.array(attack_images, np.int64))
     attack_labels = np.zeros(len(tested), np.int64)
     for attack in tested.attacks or ():
         attack_labels[list(attack.images)] = attack.label
@@ -140,7 +141,7 @@ def _with_training(
 ) -> Dataset:
     """Return the images to test, then those to train on, whose ids begin with the name of their split or data."""
     assert tested.labels is not None
-    whole = replace(
+    joined = replace(
         tested,
         images=[*tested.images, *training.images],
         image_ids=[*tested.image_ids, *(f"{name}: {image_id}" for image_id in training.image_ids)],
@@ -148,7 +149,7 @@ def _with_training(
         is_training=np.arange(len(tested) + len(training)) >= len(tested),
         notes=(*tested.notes, *notes),
     )
-    return check(whole, allow_partial=True)
+    return check(joined, allow_partial=True)
 
 
 def _refuse_ambiguous(tested: Sequence[str], training: Sequence[str], option: str) -> None:

@@ -102,7 +102,7 @@ def with_written_words(dataset: Dataset, *, n: int = N_WRITTEN_IMAGES) -> Datase
     chosen = random_subset(dataset, n, generator(0, "written words", dataset.id))
     assert chosen.labels is not None and chosen.class_names is not None
     images, ids, names = list(chosen.images), list(chosen.image_ids), chosen.class_names
-    bases, others = [_BaseImage(image) for image in images], _other_classes(names)
+    bases, other_classes = [_BaseImage(image) for image in images], _other_classes(names)
 
     def write(row: int, writing: Writing, suffix: str) -> int:
         images.append(WrittenImage(bases[row], writing))
@@ -114,7 +114,7 @@ def with_written_words(dataset: Dataset, *, n: int = N_WRITTEN_IMAGES) -> Datase
 
     plain = []
     for row, (id, label) in enumerate(zip(chosen.image_ids, chosen.labels.tolist(), strict=True)):
-        word = Sampler("written word", id).one_of(others[label])
+        word = Sampler("written word", id).one_of(other_classes[label])
         attacking = PLAIN_LABEL.writing(names[word])
         blank = write(row, replace(attacking, is_blank=True), "blank")
         benign = write(row, PLAIN_LABEL.writing(names[label]), "benign")

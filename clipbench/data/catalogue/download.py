@@ -48,12 +48,12 @@ class Download:
     @property
     def is_partial(self) -> bool:
         """True if some of the shards are enough."""
-        return self.n_images is not None and shards.has_parts(self.entry, self.source)
+        return self.n_images is not None and shards.supports_shards(self.entry, self.source)
 
     @property
     def target(self) -> Path:
-        """The data set's folder once it is complete, or that of its part."""
-        return shards.folder_of(self.entry, self.root) if self.is_partial else self.root / self.entry.name
+        """The folder of the complete data set, or of the selected shards."""
+        return shards.shard_folder(self.entry, self.root) if self.is_partial else self.root / self.entry.name
 
     @property
     def staging(self) -> Path:
@@ -108,7 +108,7 @@ def choose_source(entry: CatalogueEntry, name: str | None = None) -> Source:
 
 
 def list_files(download: Download) -> Listing:
-    """Return the files of a download with their sizes and hashes; nothing is fetched."""
+    """Return the files of a download with their sizes and hashes, without fetching anything."""
     if download.source.hub is None:
         files = []
         for file in download.source.urls:
@@ -119,7 +119,7 @@ def list_files(download: Download) -> Listing:
         return Listing(files=tuple(files), origin={"urls": [file.url for file in files]})
     hub = download.source.hub
     listing = online(lambda: _hub_listing(download, hub), download.request)
-    return _enough(download, listing) if download.is_partial else listing
+    return _select_shards(download, listing) if download.is_partial else listing
 
 
 def n_bytes_present(download: Download, listing: Listing) -> int:
@@ -184,7 +184,7 @@ def readable_size(n_bytes: int) -> str:
 
 
 def _hub_listing(download: Download, repository: str) -> Listing:
-    """Return the files of the commit to fetch; an interrupted download of the same goes on with its commit."""
+    """Return the files of the commit to fetch, which is the earlier commit if a download was interrupted."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import RevisionNotFoundError
 
@@ -197,18 +197,18 @@ def _hub_listing(download: Download, repository: str) -> Listing:
         except RevisionNotFoundError:
             download.say(f"commit {commit[:7]} is gone from {repository}: starting over")
     revision = download.revision or download.source.revision
-    found: list[str] = []
+    commit_ids: list[str] = []
     # The catalogue may hold the beginning of a commit, and the Hub resolves complete ones only.
     if revision is not None and download.revision is None and re.fullmatch("[0-9a-f]{1,39}", revision):
         ids = [commit.commit_id for commit in api.list_repo_commits(repository, repo_type="dataset")]
-        found = [each for each in ids if each.startswith(revision)]
+        commit_ids = [commit_id for commit_id in ids if commit_id.startswith(revision)]
     else:
         with suppress(RevisionNotFoundError):
-            found = [api.dataset_info(repository, revision=revision).sha or ""]
-    if len(found) != 1:
+            commit_ids = [api.dataset_info(repository, revision=revision).sha or ""]
+    if len(commit_ids) != 1:
         advice = "" if download.revision else "; --revision main takes the present one, and may give other numbers"
         raise UsageError(f"{repository} has no revision '{revision}' (any more){advice}")
-    return _listing_of(download, repository, found[0], api)
+    return _listing_of(download, repository, commit_ids[0], api)
 
 
 def _listing_of(download: Download, repository: str, commit: str, api: "HfApi") -> Listing:
@@ -260,18 +260,19 @@ def _fetch_files(download: Download, files: Sequence[RemoteFile], arrived: Calla
         fetch_all()
 
 
-def _enough(download: Download, listing: Listing) -> Listing:
-    """Return the small files of a listing, and the shards that are enough as far as their sizes tell."""
+def _select_shards(download: Download, listing: Listing) -> Listing:
+    """Return the small files of a listing, and as many shards as the limit needs by their sizes."""
     assert download.n_images is not None, download
     by_path = {file.path: file for file in listing.files}
-    order = shards.in_order(download.entry, list(by_path))
+    order = shards.ordered_shards(download.entry, list(by_path))
     begun = origin_in(download.staging) if _is_begun(download, listing) else {}
-    known: Mapping[str, int | None] = begun.get("shards", {})  # samples of those that have come
+    sample_counts: Mapping[str, int | None] = begun.get("shards", {})  # samples of those that have come
     sizes = [by_path[path].size or 0 for path in order]
-    n_chosen = shards.n_enough(download.entry, download.n_images, sizes, [known.get(path) for path in order])
+    counts = [sample_counts.get(path) for path in order]
+    n_chosen = shards.n_needed_shards(download.entry, download.n_images, sizes, counts)
     spare = tuple(by_path[path] for path in order[n_chosen:])
     files = tuple(file for file in listing.files if file not in spare)
-    origin = {**listing.origin, "shards": {path: known.get(path) for path in order}}
+    origin = {**listing.origin, "shards": dict(zip(order, counts, strict=True))}
     return Listing(files=files, origin=origin, spare=spare)
 
 
@@ -282,7 +283,7 @@ def _fetch_shards(download: Download, listing: Listing, arrived: Callable[[int],
     counts = dict(listing.origin["shards"])  # type: ignore[call-overload]
     by_path = {file.path: file for file in (*listing.files, *listing.spare)}
     n = 0
-    for path in shards.in_order(download.entry, list(counts)):
+    for path in shards.ordered_shards(download.entry, list(counts)):
         if n >= download.n_images:
             break
         _fetch_files(download, [by_path[path]], arrived)

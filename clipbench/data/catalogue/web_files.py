@@ -150,9 +150,9 @@ class _Counted:
         return self._file.write(content)
 
     def truncate(self) -> int:
-        place = self._file.tell()
-        self._arrived(place - self._file.seek(0, os.SEEK_END))
-        self._file.seek(place)
+        position = self._file.tell()
+        self._arrived(position - self._file.seek(0, os.SEEK_END))
+        self._file.seek(position)
         return self._file.truncate()
 
 

@@ -89,8 +89,8 @@ def _threes(parts: list[str]) -> list[list[str]]:
 def _some(parts: list[str], chance: Sampler, *, are_content: bool) -> list[str]:
     is_moved = [(part.strip(",'-") in FUNCTION_WORDS) != are_content for part in parts]
     moved = [part for part, moves in zip(parts, is_moved, strict=True) if moves]
-    others = iter(chance.some_of(moved, len(moved)))
-    return [next(others) if moves else part for part, moves in zip(parts, is_moved, strict=True)]
+    replacements = iter(chance.some_of(moved, len(moved)))
+    return [next(replacements) if moves else part for part, moves in zip(parts, is_moved, strict=True)]
 
 
 ORDERS: dict[str, Order] = {

@@ -91,8 +91,8 @@ def _background(background: Background, size: int) -> Canvas:
     canvas = np.empty((size, size, 3), np.float32)
     canvas[:] = base
     if background.texture != "plain":
-        at = (np.arange(size, dtype=np.float32) + 0.5) / size
-        share = _pattern(background, at[None, :], at[:, None], 1 / size)
+        centres = (np.arange(size, dtype=np.float32) + 0.5) / size
+        share = _pattern(background, centres[None, :], centres[:, None], 1 / size)
         # A tone of the same name: a little darker, or lighter where the colour is dark.
         tone = base * np.float32(0.82) if base.mean() > 90 else base + (255 - base) * np.float32(0.16)
         canvas += share[..., None] * (tone - base)
@@ -201,11 +201,11 @@ def paint_writing(canvas: Canvas, writing: Writing) -> None:
 
 
 def _paint_sign(canvas: Canvas, writing: Writing, paper: Float32[np.ndarray, " 3"]) -> None:
-    """Paint the sign that a word stands on: as wide as the word asks for, even where it is blank."""
+    """Paint the sign of a word, as wide as the word needs, even if it is blank."""
     size = len(canvas)
-    at = (np.arange(size, dtype=np.float32) + 0.5) / size
-    across = step(np.abs(at - writing.x) - (word_width(writing) / 2 + 0.35 * writing.height), 1 / size)
-    down = step(np.abs(at - writing.y) - 0.8 * writing.height, 1 / size)
+    centres = (np.arange(size, dtype=np.float32) + 0.5) / size
+    across = step(np.abs(centres - writing.x) - (word_width(writing) / 2 + 0.35 * writing.height), 1 / size)
+    down = step(np.abs(centres - writing.y) - 0.8 * writing.height, 1 / size)
     rows, columns = np.flatnonzero(down), np.flatnonzero(across)
     area = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     canvas[area] += (down[area[0], None] * across[None, area[1]])[..., None] * (paper - canvas[area])

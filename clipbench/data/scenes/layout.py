@@ -50,7 +50,7 @@ class Lettering(NamedTuple):
     case: str
     ink: str
     paper: str | None
-    place: str
+    position: str
     """ "above" or "below" the objects, or "on" the only one."""
 
 
@@ -156,10 +156,10 @@ _FITTING = {
 
 
 def _lettering(chance: Sampler, arrangement: str, background: str, looks: tuple[Look, ...]) -> Lettering:
-    place = chance.one_of(("above", "below"))
+    position = chance.one_of(("above", "below"))
     if arrangement == "alone" and looks[0].size == "large" and chance.bernoulli(0.4):
-        place = "on"
-    paper = chance.one_of(tuple(world.PAPERS)) if place == "on" or chance.bernoulli(0.4) else None
+        position = "on"
+    paper = chance.one_of(tuple(world.PAPERS)) if position == "on" or chance.bernoulli(0.4) else None
     return Lettering(
         word=_word(chance, looks),
         font=chance.one_of(tuple(world.FONTS)),
@@ -168,7 +168,7 @@ def _lettering(chance: Sampler, arrangement: str, background: str, looks: tuple[
             world.legible_inks(world.BACKGROUND_COLOURS[background] if paper is None else world.PAPERS[paper])
         ),
         paper=paper,
-        place=place,
+        position=position,
     )
 
 
@@ -218,12 +218,12 @@ def _solid(spot: _Spot, look: Look, tilts: Sampler | None = None) -> Solid:
 
 
 def _writing(lettering: Lettering, solids: tuple[Solid, ...], chance: Sampler) -> Writing:
-    word, font, case, ink, paper, place = lettering
-    if place == "on":
+    word, font, case, ink, paper, position = lettering
+    if position == "on":
         x, y, height = solids[0].x, solids[0].y, chance.between(0.1, 0.12)
     elif solids:
         x, height = chance.between(0.48, 0.52), chance.between(0.12, 0.17)
-        y = BAND / 2 if place == "above" else 1 - BAND / 2
+        y = BAND / 2 if position == "above" else 1 - BAND / 2
     else:
         x, y, height = chance.between(0.48, 0.52), chance.between(0.3, 0.7), chance.between(0.13, 0.2)
     return Writing(word, x, y, height, font, case, ink, paper)
@@ -236,8 +236,8 @@ def _radius(look: Look, chance: Sampler, *, at_most: float = 0.34) -> float:
 
 def _free_height(plan: Plan) -> tuple[float, float]:
     """Return the top and bottom of the part of the image that no word takes."""
-    place = None if plan.lettering is None else plan.lettering.place
-    return (BAND if place == "above" else 0.0), (1 - BAND if place == "below" else 1.0)
+    position = None if plan.lettering is None else plan.lettering.position
+    return (BAND if position == "above" else 0.0), (1 - BAND if position == "below" else 1.0)
 
 
 def _within(chance: Sampler, low: float, high: float) -> float:
@@ -250,7 +250,7 @@ def _within(chance: Sampler, low: float, high: float) -> float:
 
 def _alone(plan: Plan, chance: Sampler) -> _Layout:
     top, bottom = _free_height(plan)
-    is_labelled = plan.lettering is not None and plan.lettering.place == "on"
+    is_labelled = plan.lettering is not None and plan.lettering.position == "on"
     radius = 0.3 if is_labelled else _radius(plan.looks[0], chance, at_most=(bottom - top) / 2 - MARGIN)
     edge = radius + MARGIN
     sides = (0.45, 0.55) if is_labelled or chance.bernoulli(0.4) else (edge, 1 - edge)
@@ -325,8 +325,8 @@ def _on(plan: Plan, chance: Sampler) -> _Layout:
 
 def _group(plan: Plan, chance: Sampler) -> _Layout:
     radius = _radius(plan.looks[0], chance)
-    places = (0.2, 0.5, 0.8) if plan.looks[0].size == "small" else (0.26, 0.74)
-    cells = [(x, y) for x in places for y in places]
+    coordinates = (0.2, 0.5, 0.8) if plan.looks[0].size == "small" else (0.26, 0.74)
+    cells = [(x, y) for x in coordinates for y in coordinates]
     cells = chance.some_of(cells, len(cells))  # all of them, so that the first ones stay where more are wanted
     return _Layout([_Spot(*_shaken(chance, x, y), radius, 0) for x, y in cells[: plan.number]])
 
