@@ -11,14 +11,14 @@ import numpy as np
 from jaxtyping import Int64
 from PIL import Image
 
-from clipbench.data import huggingface
+from clipbench.data import huggingface_data
 from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.images import EncodedImage, Examined, FileImage, ImageRef, as_rgb, content_digest, reading_of_image
+from clipbench.data.loading import with_given_class_names
 from clipbench.data.modalities import IDS, IMAGE, LINK, NAME, TEXT, Modalities, ModalityItem, pairs_of
 from clipbench.data.readers.huggingface_rows import SplitRows, choose_split
 from clipbench.data.readers.table import OPTIONS as COLUMN_OPTIONS
 from clipbench.data.readers.table import ColumnTable, TableImage, find_roles, table_dataset
-from clipbench.data.reference import with_given_class_names
 from clipbench.errors import BadImage, DataError, UsageError, did_you_mean
 from clipbench.untrusted.reading import is_file, user_path, why_not_there
 
@@ -120,7 +120,7 @@ def dataset_in_memory(data: object, options: DataOptions) -> Dataset:
             split = options.options.get("split")
             split = choose_split(list(data), split, "the data set") if isinstance(data, dict) else split
             rows: Any = data[split] if isinstance(data, dict) else data
-            dataset = huggingface.from_rows(SplitRows(rows, split, None), options, ID)
+            dataset = huggingface_data.from_rows(SplitRows(rows, split, None), options, ID)
         elif is_frame:
             dataset = _from_table(_columns(data), "the data frame", options)
         elif isinstance(data, Sequence) and not isinstance(data, str | bytes):

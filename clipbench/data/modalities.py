@@ -229,7 +229,7 @@ def _content(value: object) -> bytes | None:
     if isinstance(value, bytes):
         return b"bytes " + value
     if isinstance(value, tuple | list):  # such as samples and their rate
-        parts = [_content(element) for element in value]
+        parts = [_content(member) for member in value]
         return None if None in parts else b"".join(b"%d " % len(part) + part for part in parts if part)
     if isinstance(value, bool | int | float) or hasattr(value, "__array__"):
         array = np.asarray(value)

@@ -86,10 +86,10 @@ def published_prompts(name: str) -> PublishedPrompts:
         hint = did_you_mean(name, tables)
         raise UsageError(f"the catalogue has prompts = '{name}', and prompts.toml no such table: {hint}")
     table = tables[name]
-    names = None if "class_names" not in table else _listed(table["class_names"])
+    names = None if "class_names" not in table else _expand_list(table["class_names"])
     if names is not None and "classes" in table:
         names = tuple(names[number] for number in table["classes"])
-    return PublishedPrompts(_listed(table["templates"]), names)
+    return PublishedPrompts(_expand_list(table["templates"]), names)
 
 
 def read_prompts(path: Path) -> Prompts:
@@ -142,7 +142,7 @@ def _texts(value: object, location: str) -> list[str]:
     return value
 
 
-def _listed(value: str | Iterable[str]) -> tuple[str, ...]:
+def _expand_list(value: str | Iterable[str]) -> tuple[str, ...]:
     """Return a list as it is, or the list ``NAME`` of open_clip for ``open_clip:NAME``, templates as text with
     ``{c}``.
     """
@@ -150,8 +150,8 @@ def _listed(value: str | Iterable[str]) -> tuple[str, ...]:
         return tuple(value)
     import open_clip
 
-    items = getattr(open_clip, value.removeprefix("open_clip:"))
-    return tuple(item(PLACEHOLDER) if callable(item) else item for item in items)
+    templates = getattr(open_clip, value.removeprefix("open_clip:"))
+    return tuple(template(PLACEHOLDER) if callable(template) else template for template in templates)
 
 
 # -- class names

@@ -95,14 +95,14 @@ class ContrastPart(DataPart):
         check_ids([contrast.id for contrast in contrasts], "item", self.id)
         for contrast in contrasts:
             check_unicode(self.id, "caption", contrast.captions)
-            item = _checked_name(self, contrast)
+            name = _checked_name(self, contrast)
             widths = {len(row) for row in contrast.is_true}
             if len(contrast.is_true) != len(contrast.images) or widths != {len(contrast.captions)}:
-                raise DataError(f"{item} does not say of each image and caption whether they belong together")
+                raise DataError(f"{name} does not say of each image and caption whether they belong together")
             if not all(caption.strip() for caption in contrast.captions):
-                raise DataError(f"{item} has an empty caption")
+                raise DataError(f"{name} has an empty caption")
             if contrast.truth.all() or not contrast.truth.any():
-                raise DataError(f"{item} has nothing to choose: expected something true and something false")
+                raise DataError(f"{name} has nothing to choose: expected something true and something false")
 
     def _limit(self, n: int, rng: np.random.Generator) -> tuple[Fields, Sequence[int]]:
         if self.contrasts is None:
@@ -141,13 +141,13 @@ class AttackPart(DataPart):
         attacks, n_classes = self.attacks or (), len(getattr(self, "class_names", None) or ())
         check_ids([attack.id for attack in attacks], "item", self.id)
         for attack in attacks:
-            item = _checked_name(self, attack)
+            name = _checked_name(self, attack)
             if not (0 <= attack.label < n_classes and 0 <= attack.word < n_classes):
                 raise DataError(
-                    f"{item} has the classes {attack.label} and {attack.word}, expected 0 to {n_classes - 1}"
+                    f"{name} has the classes {attack.label} and {attack.word}, expected 0 to {n_classes - 1}"
                 )
             if attack.label == attack.word:
-                raise DataError(f"{item} is attacked by its own name: expected the name of another class")
+                raise DataError(f"{name} is attacked by its own name: expected the name of another class")
 
     def _limit(self, n: int, rng: np.random.Generator) -> tuple[Fields, Sequence[int]]:
         """Return at most n attacks of the usual style, and the same words on the same objects in other styles."""
@@ -181,10 +181,10 @@ def _images_of(questions: Sequence[Question]) -> list[int]:
 
 def _checked_name(part: DataPart, question: Contrast | Attack) -> str:
     """Return the name of a question for messages, or raise DataError unless its images exist."""
-    item, n_images = f"data set {part.id}: item '{question.id}'", len(part.images)
+    name, n_images = f"data set {part.id}: item '{question.id}'", len(part.images)
     if not question.images or min(question.images) < 0 or max(question.images) >= n_images:
-        raise DataError(f"{item} has the images {question.images}, expected rows from 0 to {n_images - 1}")
-    return item
+        raise DataError(f"{name} has the images {question.images}, expected rows from 0 to {n_images - 1}")
+    return name
 
 
 POOL_FACTS = "pool.json"

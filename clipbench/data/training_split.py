@@ -65,20 +65,21 @@ def join_splits(tested: Dataset, training: Dataset, split: str) -> Dataset:
     for dataset in (tested, training):
         dataset.require("labels", "class_names")
     assert tested.labels is not None and tested.class_names is not None
-    row = {name: number for number, name in enumerate(tested.class_names)}
-    unknown = next((name for name in training.class_names or () if name not in row), None)
+    class_rows = {name: number for number, name in enumerate(tested.class_names)}
+    unknown = next((name for name in training.class_names or () if name not in class_rows), None)
     of_split = f"data set {tested.id}: the split '{split}' has"
     if unknown is not None:
-        hint = did_you_mean(unknown, row)
+        hint = did_you_mean(unknown, class_rows)
         raise DataError(f"{of_split} the class '{unknown}', which the tested images do not have: {hint}")
-    labels = _numbers_in(row, training)
+    labels = _numbers_in(class_rows, training)
     untrained = np.setdiff1d(tested.labels, labels)
     if len(untrained):
         first = tested.class_names[untrained[0]]
         raise DataError(f"{of_split} no image of {len(untrained)} of the classes that are tested, the first '{first}'")
-    image_groups = {name: group for name, group in tested.groups.items() if not group.of_captions}
     groups = {
-        name: group._replace(values=[*group.values, *[""] * len(training)]) for name, group in image_groups.items()
+        name: group._replace(values=[*group.values, *[""] * len(training)])
+        for name, group in tested.groups.items()
+        if not group.of_captions
     }
     notes = [f"split '{split}': {note}" for note in training.notes if note not in tested.notes]
     plain = replace(tested, label_sets=None, label_slices={}, captions=None, caption_image=None, caption_ids=None)
@@ -109,10 +110,10 @@ def join_attacks(tested: Dataset, training: Dataset, name: str) -> Dataset:
             )
     assert training.labels is not None and training.class_names is not None
     _refuse_ambiguous(tested.class_names, training.class_names, option)
-    row = {class_name.casefold(): number for number, class_name in enumerate(tested.class_names)}
+    class_rows = {class_name.casefold(): number for number, class_name in enumerate(tested.class_names)}
     n_readings, n_labelled, first = len(tested.contrasts or ()), len(training), training.class_names[0]
     training = replace(training, class_names=tuple(training_name.casefold() for training_name in training.class_names))
-    is_known = np.array([name in row for name in training.class_names or ()])
+    is_known = np.array([name in class_rows for name in training.class_names or ()])
     training = training.take(np.flatnonzero(is_known[training.labels]))
     if not len(training):
         raise DataError(
@@ -127,13 +128,13 @@ def join_attacks(tested: Dataset, training: Dataset, name: str) -> Dataset:
     notes = [f"words to read ({n_readings:,}): left out"] if n_readings else []
     if n_labelled > len(training):
         notes.append(f"images of {name} of classes that no attack has ({n_labelled - len(training):,}): left out")
-    labels = _numbers_in(row, training)
+    labels = _numbers_in(class_rows, training)
     return _with_training(replace(tested, labels=attack_labels, groups={}), training, labels, name, notes)
 
 
-def _numbers_in(row: Mapping[str, int], training: Dataset) -> Int64[np.ndarray, " n_training"]:
+def _numbers_in(class_rows: Mapping[str, int], training: Dataset) -> Int64[np.ndarray, " n_training"]:
     assert training.labels is not None and training.class_names is not None
-    return np.array([row[training.class_names[label]] for label in training.labels.tolist()], np.int64)
+    return np.array([class_rows[training.class_names[label]] for label in training.labels.tolist()], np.int64)
 
 
 def _with_training(

@@ -17,7 +17,7 @@ from clipbench.data.dataset import Dataset, check
 from clipbench.data.images import Examined, ImageRef, content_digest, examine
 from clipbench.data.questions import Attack
 from clipbench.data.scenes.drawing import paint_writing, unwritable
-from clipbench.data.scenes.questions import LABEL_FONT, PLAIN_LABEL, Label, varied_attacks
+from clipbench.data.scenes.scene_questions import LABEL_FONT, PLAIN_LABEL, Label, varied_attacks
 from clipbench.data.scenes.world import Writing
 from clipbench.data.subset import random_subset
 from clipbench.errors import BadImage, DataError, data_option

@@ -322,11 +322,11 @@ def check_size(dataset: Dataset, entry: CatalogueEntry, *, allow_partial: bool) 
 
 def size_differences(dataset: Dataset, entry: CatalogueEntry) -> list[str]:
     """Return the counts of the data set that differ from its published protocol."""
-    items = dataset.contrasts if dataset.contrasts is not None else dataset.attacks
+    questions = dataset.contrasts if dataset.contrasts is not None else dataset.attacks
     sizes = [
         ("image", len(dataset), entry.n_images),
         ("caption", None if dataset.captions is None else len(dataset.captions), entry.n_captions),
-        ("item", None if items is None else len(items), entry.n_items),
+        ("item", None if questions is None else len(questions), entry.n_items),
     ]
     return [
         f"{actual:,} {unit}{'' if actual == 1 else 's'}, expected {expected:,}"

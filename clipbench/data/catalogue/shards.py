@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int64
 
-from clipbench.data import huggingface
+from clipbench.data import huggingface_data
 from clipbench.data.catalogue.entries import CatalogueEntry, Source, origin_in, source_of
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.readers import webdataset
@@ -116,7 +116,7 @@ def load_shards(part: ShardSelection, entry: CatalogueEntry, options: DataOption
     if part.source.form == "webdataset":
         dataset = webdataset.load(part.folder, options, entry.name, shards=part.shards)
     else:
-        dataset = huggingface.load_files(part.shards, options, entry.name, split=part.source.split)
+        dataset = huggingface_data.load_files(part.shards, options, entry.name, split=part.source.split)
     note = f"{len(part.shards)} of {part.n_shards} shards are on this machine ({len(dataset):,} images)"
     if dataset.labels is not None and dataset.class_names is not None:
         n_classes = len(np.unique(dataset.labels))

@@ -432,7 +432,7 @@ def _text(value: object) -> str:
 
 def _texts(value: object) -> tuple[str, ...]:
     """Return the texts of a list, or the only text as a list of one."""
-    return (_text(value),) if isinstance(value, str) else tuple(_text(item) for item in _list(value))
+    return (_text(value),) if isinstance(value, str) else tuple(_text(text) for text in _list(value))
 
 
 def _list(value: object) -> Sequence[object]:

@@ -69,9 +69,9 @@ def _xm3600_captions(file: Path, folder: Path, most: int | None) -> Iterator[Fil
             if not isinstance(key, str) or not key:
                 raise DataError(f"{file}, line {line}: expected the image in {XM3600_KEY}, got {shown(key)}")
             image = folder / f"{key}.jpg"
-            for language, entry in row.items():
-                if isinstance(entry, Mapping):  # the other fields are of the image
-                    texts = _texts(entry.get("caption"), f"{file}, line {line}, {language}")
+            for language, record in row.items():
+                if isinstance(record, Mapping):  # the other fields are of the image
+                    texts = _texts(record.get("caption"), f"{file}, line {line}, {language}")
                     for number, text in enumerate(texts[:most]):
                         yield _caption(image, f"{key}.jpg", language, text, number)
 
@@ -158,7 +158,7 @@ def _by_language(file: Path) -> dict[str, object]:
     table = read_json(file, DataError)
     if not isinstance(table, dict):
         raise DataError(f"{file}: expected an object with an entry for each language")
-    return {str(language).lower(): entry for language, entry in table.items()}
+    return {str(language).lower(): content for language, content in table.items()}
 
 
 def _label_set(imagenet: Dataset, classes: object, templates: object, location: str) -> LabelSet:

@@ -227,10 +227,10 @@ def load_sharegpt4v(path: Path, options: DataOptions, id: str) -> Dataset:
     folder = image_folder(options, [file.parent])
     n = options.whole_number("n", "a number of captions, 1 or more", minimum=1) or SHAREGPT4V_CAPTIONS
     with reading(file, DataError):
-        items = list(islice(_list_items(file), n))
+        records = list(islice(_list_items(file), n))
     pairs = []
-    for number, item in enumerate(items, start=1):
-        match item:
+    for number, record in enumerate(records, start=1):
+        match record:
             case {"conversations": [_, {**turn}, *_], **fields_left}:
                 location, fields = (
                     f"{file}, item {number}",

@@ -180,10 +180,10 @@ def _jsonl_rows(path: Path) -> _NumberedRows:
 
 
 def _json_rows(path: Path) -> _NumberedRows:
-    items = read_json(path, DataError)
-    if not isinstance(items, list):
-        raise DataError(f"{path} holds a JSON {type(items).__name__}, expected a list with one object per image")
-    return ((number, _object(item, f"{path}, item {number}")) for number, item in enumerate(items, start=1))
+    rows = read_json(path, DataError)
+    if not isinstance(rows, list):
+        raise DataError(f"{path} holds a JSON {type(rows).__name__}, expected a list with one object per image")
+    return ((number, _object(row, f"{path}, item {number}")) for number, row in enumerate(rows, start=1))
 
 
 READERS: Mapping[str, Callable[[Path], _NumberedRows]] = {

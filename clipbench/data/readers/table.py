@@ -265,15 +265,15 @@ def _image_ids(
 
 def _one_per_image(values: Mapping[int, str], owner: Mapping[int, int], row_name: RowNamer, role: str) -> list[str]:
     """Return one value per image, in order, or raise DataError if the rows of an image differ."""
-    agreed: dict[int, tuple[int, str]] = {}
+    first_values: dict[int, tuple[int, str]] = {}
     for row, image in owner.items():
-        other, value = agreed.setdefault(image, (row, values[row]))
+        first, value = first_values.setdefault(image, (row, values[row]))
         if value != values[row]:
             raise DataError(
-                f"{row_name(row)}: the image has {role} '{values[row]}', and '{value}' in {row_name(other)}: name the"
+                f"{row_name(row)}: the image has {role} '{values[row]}', and '{value}' in {row_name(first)}: name the"
                 f" column that holds one {role} per image with {data_option(**{role: 'COLUMN'})}"
             )
-    return [value for _, value in agreed.values()]
+    return [value for _, value in first_values.values()]
 
 
 class _Caption(NamedTuple):
@@ -367,10 +367,10 @@ def _names_of_numbers(table: ColumnTable, label: str, class_name: str) -> dict[i
             raise DataError(
                 f"{table.row_name(row)}: expected a name of label {value} in {class_name}, got {shown(name)}"
             )
-        other, first_name = first_row.setdefault(int(str(value)), (row, name))
+        first, first_name = first_row.setdefault(int(str(value)), (row, name))
         if first_name != name:
             raise DataError(
                 f"{table.row_name(row)}: label {value} has the {class_name} '{name}', and '{first_name}' in"
-                f" {table.row_name(other)}: expected one name per label"
+                f" {table.row_name(first)}: expected one name per label"
             )
     return {number: str(first_row[number][1]) for number in sorted(first_row)}

@@ -12,7 +12,7 @@ from clipbench.data.catalogue.entries import CatalogueEntry, Source
 from clipbench.data.catalogue.needs import Use, find_needs, look_up_needs
 from clipbench.data.catalogue.shards import n_samples
 from clipbench.data.dataset import DataOptions, Dataset
-from clipbench.data.reference import load_data
+from clipbench.data.loading import load_data
 from clipbench.errors import DataError
 from tests.clipbench.data.conftest import ImageBytes
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from clipbench.data.scenes.captions import Phrase
 from clipbench.data.scenes.facts import verdict
-from clipbench.data.scenes.questions import SUBSETS, composition_dataset, composition_item
 from clipbench.data.scenes.sampling import SPLITS, belongs_to_split
+from clipbench.data.scenes.scene_questions import SUBSETS, composition_dataset, composition_item
 from clipbench.data.scenes.world import Scene
 
 indices = st.integers(0, 10**6)

@@ -3,9 +3,9 @@
 from itertools import permutations
 
 from clipbench.data.scenes import scenes_dataset
-from clipbench.data.scenes.dataset import POSITIONS, long_caption_item, position_items
 from clipbench.data.scenes.facts import verdict
 from clipbench.data.scenes.sampling import SPLITS, looks, novelties
+from clipbench.data.scenes.scene_datasets import POSITIONS, long_caption_item, position_items
 from tests.clipbench.data.scenes.test_composition import is_false, is_true
 
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from clipbench.data.scenes import SceneImage, scenes_dataset
 from clipbench.data.scenes.facts import word_relation_holds
-from clipbench.data.scenes.questions import Label, label_conditions, reading_item, typographic_item
 from clipbench.data.scenes.sampling import SPLITS
+from clipbench.data.scenes.scene_questions import Label, label_conditions, reading_item, typographic_item
 from clipbench.data.scenes.world import KINDS, Background, Scene, Solid, held_out
 
 indices = st.integers(0, 10**6)

@@ -67,12 +67,12 @@ def read_attacks(
         {name: "" if cell is None else str(cell) for name, cell in zip(columns, cells, strict=True)}
         for cells in zip(*columns.values(), strict=True)
     ]
-    facts = (
+    row_fields = (
         [_manifest_fields(row, table.row_name(number)) for number, row in enumerate(rows)]
         if is_own
         else _scam_fields(rows, table.row_name)
     )
-    photographs = [Photograph(image, id, **fact) for image, id, fact in zip(images, ids, facts, strict=True)]
+    photographs = [Photograph(image, id, **fields) for image, id, fields in zip(images, ids, row_fields, strict=True)]
     return photographs, None if is_own else published_prompts("imagenet").templates[:32]
 
 
@@ -123,12 +123,12 @@ def _controls(photographs: Sequence[Photograph], data: str) -> dict[tuple[str, s
     """Return the row of each thing's image without a label, with a blank one, and with its own name."""
     controls: dict[tuple[str, str], int] = {}
     for number, photograph in enumerate(photographs):
-        other = number
+        first = number
         if photograph.kind != "attacked":
-            other = controls.setdefault((photograph.object_key, photograph.kind), number)
-        if other != number:
+            first = controls.setdefault((photograph.object_key, photograph.kind), number)
+        if first != number:
             raise DataError(
-                f"data set {data}: '{photographs[other].id}' and '{photograph.id}' are both {photograph.kind} images of"
+                f"data set {data}: '{photographs[first].id}' and '{photograph.id}' are both {photograph.kind} images of"
                 f" {photograph.object_key}: expected one to compare with; put different objects into different sets"
             )
     return controls
@@ -159,7 +159,7 @@ def _scam_fields(rows: Sequence[Cells], row_name: RowNamer) -> list[dict[str, An
     # object, word and occurrence: each type lists the photographs in the same order.
     is_joining = len(set(ids)) < len(ids) == len({(row["type"], id) for row, id in zip(rows, ids, strict=True)})
     occurrences: Counter[tuple[str, str, str]] = Counter()
-    facts = []
+    row_fields = []
     for number, row in enumerate(rows):
         kind, name, word = (row[column] for column in SCAM_COLUMNS)
         if kind not in SCAM_TYPES:
@@ -169,10 +169,10 @@ def _scam_fields(rows: Sequence[Cells], row_name: RowNamer) -> list[dict[str, An
         occurrences[kind, name, word] += 1
         object_key = ids[number] if is_joining and all(ids) else f"{name}/{word}/{occurrences[kind, name, word]}"
         is_written, condition = SCAM_TYPES[kind]
-        facts.append(
+        row_fields.append(
             {"object": name, "text": word if is_written else "", "object_key": object_key, "condition": condition}
         )
-    return facts
+    return row_fields
 
 
 ANNOTATIONS = "annotations.json"

@@ -7,13 +7,13 @@ from functools import partial
 from pathlib import Path
 
 from clipbench import __version__
-from clipbench.data import attacks, distractors, huggingface, training_split
-from clipbench.data.attacks import files as attack_files
+from clipbench.data import attacks, distractors, huggingface_data, training_split
+from clipbench.data.attacks import attack_files
 from clipbench.data.attacks.written_words import N_WRITTEN_IMAGES, with_written_words
 from clipbench.data.catalogue import entries
 from clipbench.data.catalogue.entries import CatalogueEntry, catalogue
 from clipbench.data.catalogue.shards import ShardSelection, find_shards, load_shards
-from clipbench.data.contrasts import files as contrast_files
+from clipbench.data.contrasts import contrast_files
 from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.prompts import read_class_names, with_class_names
 from clipbench.data.readers import eccv_caption, image_folder, languages, long_captions, manifest, webdataset
@@ -43,9 +43,17 @@ LAYOUTS: tuple[Layout, ...] = (
     *judged_files.LAYOUTS,
     *languages.LAYOUTS,
     TABLE,
-    ("a .parquet file", lambda path: is_file(path) and path.suffix.lower() == ".parquet", huggingface.load_parquet),
+    (
+        "a .parquet file",
+        lambda path: is_file(path) and path.suffix.lower() == ".parquet",
+        huggingface_data.load_parquet,
+    ),
     ("CLIP_benchmark's webdataset layout", webdataset.is_layout, webdataset.load),
-    ("a Hugging Face data set (save_to_disk, parquet)", huggingface.is_folder_of_rows, huggingface.load_folder),
+    (
+        "a Hugging Face data set (save_to_disk, parquet)",
+        huggingface_data.is_folder_of_rows,
+        huggingface_data.load_folder,
+    ),
     ("a folder with a manifest", lambda path: bool(manifest.manifests_in(path)), manifest.load),
     CLASS_FOLDERS,
 )
@@ -229,10 +237,10 @@ def _load_hugging_face(reference: str, options: DataOptions) -> Dataset:
     if split is not None:
         options = replace(options, options={**options.options, "split": split})
     if is_folder(name):
-        return huggingface.load_folder(Path(name), options, path_id(Path(name), options.data_root), config=config)
+        return huggingface_data.load_folder(Path(name), options, path_id(Path(name), options.data_root), config=config)
     if name.count("/") > 1 or name.startswith((".", "/")):
         raise UsageError(f"no such folder: {name} (data on the Hub are hf:ORG/NAME)")
-    dataset = huggingface.load_hub(name, config, options)
+    dataset = huggingface_data.load_hub(name, config, options)
     entry = entries.entry_of_repository(name)
     if entry is None:
         return dataset

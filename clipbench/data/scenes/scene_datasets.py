@@ -27,8 +27,8 @@ from clipbench.data.scenes.captions import (
 )
 from clipbench.data.scenes.drawing import LARGEST, SMALLEST, SceneImage
 from clipbench.data.scenes.facts import ObjectDescription
-from clipbench.data.scenes.questions import composition_dataset, text_in_image_dataset
 from clipbench.data.scenes.sampling import check_split, looks, portrait, scene
+from clipbench.data.scenes.scene_questions import composition_dataset, text_in_image_dataset
 from clipbench.data.scenes.world import KINDS, SCENES_VERSION, Scene
 from clipbench.errors import UsageError, did_you_mean
 from clipbench.seeding import Sampler
@@ -127,8 +127,8 @@ def scenes_dataset(
     check_split(split)
     if size is not None and not SMALLEST <= size <= LARGEST:
         raise UsageError(f"scenes can be drawn {SMALLEST} to {LARGEST} pixels wide, got a size of {size}")
-    build, usual = FORMS[form]
-    n = usual if n is None else n
+    build, default_n = FORMS[form]
+    n = default_n if n is None else n
     if n < 1:
         raise UsageError(f"scenes need at least 1 image, got n = {n}")
     dataset = build(split, n) if form != "pairs" else _captioned(split, *distinct_pairs(split, n, seed=seed))
@@ -197,14 +197,16 @@ def _captioned(split: str, pairs: Mapping[int, CaptionedScene], note: str) -> Da
 def _paraphrase_pairs(split: str, n: int) -> Dataset:
     """Return the pairs with a second caption each, in other words where there are any."""
     pairs, note = distinct_pairs(split, n)
-    once = _captioned(split, pairs, note)
-    assert once.captions is not None and once.caption_ids is not None
-    again = [caption(pair.scene, "complete", Sampler("again", split, index, 0)).text for index, pair in pairs.items()]
+    dataset = _captioned(split, pairs, note)
+    assert dataset.captions is not None and dataset.caption_ids is not None
+    paraphrases = [
+        caption(pair.scene, "complete", Sampler("again", split, index, 0)).text for index, pair in pairs.items()
+    ]
     return replace(
-        once,
-        captions=[*once.captions, *again],
+        dataset,
+        captions=[*dataset.captions, *paraphrases],
         caption_image=np.tile(np.arange(n, dtype=np.int64), 2),
-        caption_ids=[*once.caption_ids, *(f"{caption_id}/again" for caption_id in once.caption_ids)],
+        caption_ids=[*dataset.caption_ids, *(f"{caption_id}/again" for caption_id in dataset.caption_ids)],
     )
 
 

@@ -161,7 +161,7 @@ def _contrasts(file: Path) -> Iterator[tuple[str, schemas.ParsedContrast]]:
 def _items(file: Path, schema: schemas.Schema, subset: str) -> Iterator[tuple[str, str, Mapping[str, object]]]:
     """Yield location, key and fields of each item, of one row or several, or of a column of a row."""
     rows: list[Mapping[str, object]] = []
-    n_items = 0
+    n_contrasts = 0
     for location, key, row in _rows(file):
         if schemas.find_schema(row) != schema:
             raise DataError(f"{file}, {location}: expected the fields of {schema.description}, got {', '.join(row)}")
@@ -171,8 +171,12 @@ def _items(file: Path, schema: schemas.Schema, subset: str) -> Iterator[tuple[st
             yield location, key, row
         rows.append(row)
         if len(rows) == schema.n_rows > 1:
-            yield location, str(n_items), {f"{field}_{n}": part[field] for n, part in enumerate(rows) for field in part}
-            n_items += 1
+            yield (
+                location,
+                str(n_contrasts),
+                {f"{field}_{n}": part[field] for n, part in enumerate(rows) for field in part},
+            )
+            n_contrasts += 1
         rows = [] if len(rows) == schema.n_rows else rows
     if rows:
         raise DataError(f"{file}: an item of {schema.description} has {schema.n_rows} rows, the last one {len(rows)}")

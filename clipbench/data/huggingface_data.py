@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
-from clipbench.data.attacks.files import attack_dataset, is_attack_table, read_attacks
+from clipbench.data.attacks.attack_files import attack_dataset, is_attack_table, read_attacks
 from clipbench.data.contrasts import schemas
 from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.prompts import names_for_prompts, read_class_names
