@@ -252,7 +252,7 @@ def load_hub(repository: str, config: str | None, options: DataOptions) -> Datas
     try:
         return cached_first(lambda: _download(reference, options), reference.request)
     except Unavailable:
-        cached = _cached(reference, options)
+        cached = _load_cached(reference, options)
         if cached is None:
             raise
         note = "the Hub did not answer, so the newest copy in the cache was read"
@@ -314,7 +314,7 @@ def _snapshot(reference: HubReference, patterns: Sequence[str], *, local_files_o
     return Path(snapshot_download(reference.repository, repo_type="dataset", **arguments))
 
 
-def _cached(reference: HubReference, options: DataOptions) -> Dataset | None:
+def _load_cached(reference: HubReference, options: DataOptions) -> Dataset | None:
     import datasets
     from huggingface_hub.errors import LocalEntryNotFoundError
 

@@ -86,13 +86,16 @@ def decode(data: bytes, name: str) -> Image.Image:
 
 
 def as_rgb(image: Image.Image, name: str) -> Image.Image:
-    """Return an image of any mode as RGB, or as L if it is grey with 8 bits; raise BadImage where its numbers have no
-    white, or Pillow cannot convert it."""
+    """Return an image of any mode as RGB, or as L if it is grey with 8 bits.
+
+    Raises:
+        BadImage: no standard says which of its numbers is white, or Pillow cannot convert it.
+    """
     if image.mode in ("RGB", "L") and not _is_signed(image):
         return image
-    whites = _white(image)
+    whites = _white_level(image)
     if whites is not None:
-        return _scaled(image, *whites)
+        return _scale_to_8_bits(image, *whites)
     if image.mode in ("I", "F") or image.mode.startswith("I;") or _is_signed(image):
         kind = {"F": "floating-point numbers", "L": "signed numbers"}.get(image.mode, "32-bit or signed integers")
         raise BadImage(name, f"its pixels are {kind}, and no standard says which is white: save it with 8 or 16 bits")
@@ -153,7 +156,7 @@ def _open_undecoded(data: bytes) -> Image.Image:
 
 
 def _remarks(image: Image.Image) -> Iterable[Remark]:
-    if _white(image) is not None:
+    if _white_level(image) is not None:
         yield "scaled"
     if image.has_transparency_data:
         yield "alpha"
@@ -165,7 +168,7 @@ def _remarks(image: Image.Image) -> Iterable[Remark]:
         yield "colours"
 
 
-def _white(image: Image.Image) -> tuple[int, bool] | None:
+def _white_level(image: Image.Image) -> tuple[int, bool] | None:
     """Return the number that is white in an image of more than 8 bits, and whether 0 is white instead of it."""
     tags = getattr(image, "tag_v2", {})
     if _is_signed(image):
@@ -181,7 +184,7 @@ def _is_signed(image: Image.Image) -> bool:
     return SIGNED in (sample_formats if isinstance(sample_formats, tuple) else (sample_formats,))
 
 
-def _scaled(image: Image.Image, white: int, is_inverted: bool) -> Image.Image:
+def _scale_to_8_bits(image: Image.Image, white: int, is_inverted: bool) -> Image.Image:
     """Return an image of up to 16 bits with 8, rounded, a strip at a time: the whole would take eight bytes a pixel."""
     pixels = np.asarray(image)
     scaled = np.empty(pixels.shape, np.uint8)

@@ -138,7 +138,7 @@ def read_data(reference: str, options: DataOptions) -> Dataset:
         options = replace(options, allow_partial=options.allow_partial or is_part)  # a part need not have every class
         dataset = _load_entry(entry, options)
     else:
-        path = _existing(reference, options.data_root)
+        path = _find_path(reference, options.data_root)
         dataset = _load_path(path, options, path_id(path, options.data_root))
     return check(with_given_class_names(dataset, options), allow_partial=options.allow_partial)
 
@@ -159,7 +159,7 @@ def path_id(path: Path, data_root: Path | None = None) -> str:
     return "/".join(parts[start:])
 
 
-def _existing(reference: str, data_root: Path | None) -> Path:
+def _find_path(reference: str, data_root: Path | None) -> Path:
     if not reference.strip():
         raise UsageError("no data named: expected a name (clipbench list data), a path, or hf:ORG/NAME")
     user_file = user_path(reference)  # no shell expands the ~ of TASK@~/data

@@ -166,8 +166,8 @@ def pairs_of(
     return pairs
 
 
-def unpaired(modalities: Modalities, first: str, second: str) -> str:
-    """Return why nothing is known of the pairs of two modalities, and what would say it."""
+def unpaired_message(modalities: Modalities, first: str, second: str) -> str:
+    """Return a message on two modalities without pairs, and on the option that states them."""
     counts = f"there are {len(modalities.items[first]):,} of {first} and {len(modalities.items[second]):,} of {second}"
     return f"no pairs of {first} and {second}: give {first}{LINK}{second} (needed because {counts})"
 
@@ -177,7 +177,7 @@ def check_modalities(modalities: Modalities, data: str) -> None:
     if len(modalities.items) < 2:
         raise DataError(f"data set {data} has {' and '.join(modalities.names)} alone: expected two modalities or more")
     if not modalities.pairs:
-        raise DataError(f"data set {data} has {unpaired(modalities, *modalities.names[:2])}")
+        raise DataError(f"data set {data} has {unpaired_message(modalities, *modalities.names[:2])}")
     for name, items in modalities.items.items():
         ids = modalities.ids[name]
         if not len(items):
@@ -220,7 +220,7 @@ class ModalityPart(DataPart):
 
 
 def _content(value: object) -> bytes | None:
-    """Return bytes that are equal for equal content, and only then; None where that is not known."""
+    """Return bytes that are equal only for equal content, or None if that cannot be decided."""
     for step in ("detach", "cpu"):  # a tensor is hashed as its array
         value = getattr(value, step)() if hasattr(value, step) else value
     if isinstance(value, str | os.PathLike):

@@ -112,18 +112,20 @@ def read_prompts(path: Path) -> Prompts:
             raise DataError(f"{path} holds no classes: expected an object from class name to a list of prompts")
         by_class = {name: tuple(_texts(prompts, f"{path}, class '{name}'")) for name, prompts in content.items()}
         return Prompts(by_class=by_class)
-    return Prompts(templates=_checked(_texts(content, str(path)), path))
+    return Prompts(templates=_check_templates(_texts(content, str(path)), path))
 
 
 def read_templates(path: Path) -> tuple[str, ...]:
-    """Return the templates in a text file, one a line, without blank lines; raise DataError where none is, or lacks
-    ``{c}``.
+    """Return the templates in a text file, one per line, without blank lines.
+
+    Raises:
+        DataError: there is none, or one lacks ``{c}``.
     """
     lines = [line.strip() for line in read_text(path, DataError).splitlines()]
-    return _checked([line for line in lines if line], path)
+    return _check_templates([line for line in lines if line], path)
 
 
-def _checked(templates: Sequence[str], path: Path) -> tuple[str, ...]:
+def _check_templates(templates: Sequence[str], path: Path) -> tuple[str, ...]:
     if not templates:
         raise DataError(f"{path} holds no templates: expected one or more, such as {DEFAULT_TEMPLATES[0]}")
     for template in templates:
@@ -143,9 +145,7 @@ def _texts(value: object, location: str) -> list[str]:
 
 
 def _expand_list(value: str | Iterable[str]) -> tuple[str, ...]:
-    """Return a list as it is, or the list ``NAME`` of open_clip for ``open_clip:NAME``, templates as text with
-    ``{c}``.
-    """
+    """Return a list unchanged, or the list ``NAME`` of open_clip for ``open_clip:NAME``, as texts with ``{c}``."""
     if not isinstance(value, str):
         return tuple(value)
     import open_clip

@@ -246,7 +246,7 @@ class Judgements:
         """Return some queries, in the order of ``rows``, with their judgements and all documents."""
         return self._take(rows, np.arange(len(self.documents.ids)))
 
-    def within(self, new_image: Int64[np.ndarray, " n_images"]) -> "Judgements":
+    def with_images(self, new_image: Int64[np.ndarray, " n_images"]) -> "Judgements":
         """Return the items whose images are kept, with their judgements.
 
         Args:
@@ -305,7 +305,7 @@ class JudgementPart(DataPart):
     """
 
     def _take(self, selection: RowSelection) -> Fields:
-        return {} if self.judgements is None else {"judgements": self.judgements.within(selection.new_image)}
+        return {} if self.judgements is None else {"judgements": self.judgements.with_images(selection.new_image)}
 
     def _sort(self) -> Fields:
         return {} if self.judgements is None else {"judgements": self.judgements.by_id()}

@@ -16,7 +16,7 @@ from PIL import Image
 from clipbench.data.dataset import Dataset, check
 from clipbench.data.images import Examined, ImageRef, content_digest, examine
 from clipbench.data.questions import Attack
-from clipbench.data.scenes.drawing import paint_writing, unwritable
+from clipbench.data.scenes.drawing import missing_characters, paint_writing
 from clipbench.data.scenes.scene_questions import LABEL_FONT, PLAIN_LABEL, Label, varied_attacks
 from clipbench.data.scenes.world import Writing
 from clipbench.data.subset import random_subset
@@ -150,7 +150,7 @@ def _check_names(dataset: Dataset) -> None:
     if len({name.casefold() for name in names}) < 2:
         raise DataError(f"data set {dataset.id} has {len(names)} class: an attack needs the name of another one")
     for name in names:
-        letters = unwritable(name, LABEL_FONT)
+        letters = missing_characters(name, LABEL_FONT)
         if letters:
             raise DataError(
                 f"data set {dataset.id}: the built-in font cannot write '{letters}' of the class name '{name}': give"

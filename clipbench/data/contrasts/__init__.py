@@ -5,6 +5,6 @@ next to their images (``data.huggingface_data`` reads the Hugging Face data sets
 captions of the order sets.
 """
 
-from clipbench.data.contrasts.word_order import order_contrasts, shuffled, words
+from clipbench.data.contrasts.word_order import order_contrasts, shuffle_words, words
 
-__all__ = ["order_contrasts", "shuffled", "words"]
+__all__ = ["order_contrasts", "shuffle_words", "words"]

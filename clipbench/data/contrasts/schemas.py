@@ -187,7 +187,7 @@ def _choice(images: Sequence[ImageKey], true: Sequence[str], false: Sequence[str
     return ParsedContrast(tuple(images), (*true, *false), (truth,) * len(images))
 
 
-def _crossed(images: Iterable[str], captions: Iterable[str]) -> ParsedContrast:
+def _matched_pairs(images: Iterable[str], captions: Iterable[str]) -> ParsedContrast:
     return ParsedContrast(tuple(map(ImageKey, images)), tuple(captions), ((True, False), (False, True)))
 
 
@@ -219,14 +219,14 @@ def _winogavil(row: Fields) -> ParsedContrast:
 def _two_by_two(ends: str) -> Reader:
     def read(row: Fields) -> ParsedContrast:
         images, captions = ([_text(row[f"{kind}_{end}"]) for end in ends] for kind in ("image", "caption"))
-        return _crossed(images, captions)
+        return _matched_pairs(images, captions)
 
     return read
 
 
 def _bivlc(row: Fields) -> ParsedContrast:
     images, captions = ([_text(row[f"{end}{kind}"]) for end in ("", "negative_")] for kind in ("image", "caption"))
-    return _crossed(images, captions)._replace(subset=_optional(row, "type"))
+    return _matched_pairs(images, captions)._replace(subset=_optional(row, "type"))
 
 
 def _one_negative(*true: str) -> Reader:
@@ -247,7 +247,7 @@ def _aro(row: Fields) -> ParsedContrast:
     return contrast._replace(group=group)
 
 
-def _distinct(images: Sequence[ImageKey], true: str, false: Iterable[str]) -> ParsedContrast:
+def _distinct_choice(images: Sequence[ImageKey], true: str, false: Iterable[str]) -> ParsedContrast:
     """Return the contrast of a caption and the distinct false captions that differ from it."""
     negatives = [text for text in dict.fromkeys(false) if text != true]
     return _choice(images, (true,), negatives)._replace(is_valid=bool(negatives))
@@ -255,7 +255,7 @@ def _distinct(images: Sequence[ImageKey], true: str, false: Iterable[str]) -> Pa
 
 def _order(row: Fields) -> ParsedContrast:
     shuffles = [_text(row[field]) for field in sorted(row) if field.startswith("hard_text_")]
-    return _distinct((_image(row),), _text(row["correct_caption"]), shuffles)
+    return _distinct_choice((_image(row),), _text(row["correct_caption"]), shuffles)
 
 
 def _mmvp(row: Fields) -> ParsedContrast:
@@ -264,7 +264,7 @@ def _mmvp(row: Fields) -> ParsedContrast:
         raise ValueError(f"expected two rows of one Type, got {shown(kind)} and {shown(row['Type_1'])}")
     images = [f"{kind}/{_integer(row, f'Question ID_{end}')}.jpg" for end in "01"]
     captions = [f"a photo of {_text(row[f'Statement_{end}'])}" for end in "01"]
-    return _crossed(images, captions)._replace(subset=kind)
+    return _matched_pairs(images, captions)._replace(subset=kind)
 
 
 def _count(row: Fields) -> ParsedContrast:
@@ -319,7 +319,7 @@ def _crepe(row: Fields) -> ParsedContrast:
     if false is None:
         raise ValueError(f"expected a list of texts in hard_negs, got {shown(cell)}")
     box = _box(row, ("x", "y", "width", "height"))
-    return _distinct((ImageKey(f"{_integer(row, 'image_id')}.jpg", box),), true, false)
+    return _distinct_choice((ImageKey(f"{_integer(row, 'image_id')}.jpg", box),), true, false)
 
 
 def _spec(row: Fields) -> ParsedContrast:

@@ -115,7 +115,7 @@ def _choose_split(root: Path, split: str | None) -> tuple[Path, str | None]:
 
 
 def _loose_images(folder: Path) -> list[Path]:
-    files = sorted(folder / entry.name for entry in _visible(folder) if _holds(entry.is_file))
+    files = sorted(folder / entry.name for entry in _visible_entries(folder) if _holds(entry.is_file))
     return [file for file in files if _is_image(file)]
 
 
@@ -149,7 +149,7 @@ def _files(folder: Path) -> Iterator[tuple[Path, os.DirEntry[str]]]:
         if (status.st_dev, status.st_ino) in walked:
             continue
         walked.add((status.st_dev, status.st_ino))
-        for entry in sorted(_visible(folder), key=lambda entry: entry.name):
+        for entry in sorted(_visible_entries(folder), key=lambda entry: entry.name):
             if not _holds(entry.is_dir):
                 yield folder, entry
             else:
@@ -164,8 +164,8 @@ def _holds(test: Callable[[], bool]) -> bool:
         return False
 
 
-def _visible(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """Yield the entries of a folder that are not hidden; unlike paths, they know their type without another stat."""
+def _visible_entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """Yield the entries of a folder that are not hidden, which know their type without another stat."""
     try:
         with os.scandir(folder) as entries:
             yield from [entry for entry in entries if not entry.name.startswith(".")]
@@ -174,7 +174,7 @@ def _visible(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(folder / entry.name for entry in _visible(folder) if _holds(entry.is_dir))
+    return sorted(folder / entry.name for entry in _visible_entries(folder) if _holds(entry.is_dir))
 
 
 def _is_image(path: Path) -> bool:

@@ -160,7 +160,7 @@ def is_in_region(solid: Solid, region: str) -> bool | None:
 
 
 def word_relation_holds(writing: Writing, relation: str, solid: Solid) -> bool | None:
-    """Judge above and below by height alone, since words run across most of the image."""
+    """Return whether a word is above, below or on a solid, by height only for above and below."""
     top, bottom = writing.y - writing.height / 2, writing.y + writing.height / 2
     room = {
         "above": solid.box.top - bottom,

@@ -71,12 +71,12 @@ def _swapped_attributes(chance: Sampler) -> Twins:
     scenes = lay_out(plan), lay_out(plan.with_colours_exchanged())
     is_listed = chance.bernoulli(0.5)
 
-    def stated(first: Mention, second: Mention) -> Phrase:
+    def pair_phrase(first: Mention, second: Mention) -> Phrase:
         if is_listed:
             return join_phrases([indefinite(first), Phrase("and"), indefinite(second)])
         return related(first, plan.arrangement, second)
 
-    return _captioned(scenes, stated)
+    return _captioned(scenes, pair_phrase)
 
 
 def _swapped_objects(chance: Sampler) -> Twins:
@@ -86,16 +86,16 @@ def _swapped_objects(chance: Sampler) -> Twins:
     scenes = lay_out(plan), lay_out(plan.with_objects_exchanged())
     is_inverse = plan.arrangement in OPPOSITES and chance.bernoulli(0.5)
 
-    def stated(first: Mention, second: Mention) -> Phrase:
+    def pair_phrase(first: Mention, second: Mention) -> Phrase:
         if is_inverse:
             return related(second, OPPOSITES[plan.arrangement], first)
         return related(first, plan.arrangement, second)
 
-    return _captioned(scenes, stated)
+    return _captioned(scenes, pair_phrase)
 
 
-def _captioned(scenes: tuple[Scene, Scene], stated: Callable[[Mention, Mention], Phrase]) -> Twins:
-    first, second = (CaptionedScene(scene, stated(*map(mention, scene.groups()))) for scene in scenes)
+def _captioned(scenes: tuple[Scene, Scene], pair_phrase: Callable[[Mention, Mention], Phrase]) -> Twins:
+    first, second = (CaptionedScene(scene, pair_phrase(*map(mention, scene.groups()))) for scene in scenes)
     return first, second
 
 
@@ -103,8 +103,8 @@ def _opposed_relations(chance: Sampler) -> Twins:
     plan = _two_objects(chance, ("left of", "above", "in front of"))
     scene, twin = lay_out(plan), lay_out(plan.with_objects_exchanged())
     first, second = map(mention, scene.groups())
-    stated, opposite = (related(first, name, second) for name in (plan.arrangement, OPPOSITES[plan.arrangement]))
-    return CaptionedScene(scene, stated), CaptionedScene(twin, opposite)
+    phrase, opposite = (related(first, name, second) for name in (plan.arrangement, OPPOSITES[plan.arrangement]))
+    return CaptionedScene(scene, phrase), CaptionedScene(twin, opposite)
 
 
 def _counts(chance: Sampler) -> Twins:
@@ -191,13 +191,13 @@ def reading_item(index: int, *, split: str = "test") -> tuple[Scene, list[str], 
     """
     words = [word for word in WORDS if (word in held_out().words) == (split == "held-out")]
     chance = Sampler("reading", split, index, 0)
-    scene, word = _legible(chance, split)
+    scene, word = _legible_scene(chance, split)
     distractors = chance.some_of([other for other in words if other != word], N_CANDIDATES - 1)
     candidates = chance.some_of([word, *distractors], N_CANDIDATES)
     return scene, candidates, candidates.index(word)
 
 
-def _legible(chance: Sampler, split: str) -> tuple[Scene, str]:
+def _legible_scene(chance: Sampler, split: str) -> tuple[Scene, str]:
     """Return a scene with a word that belongs to the split and names no object of the scene."""
     while True:
         plan = sample_plan(chance, arrangement=chance.one_of(("word", "alone")), has_word=True)
