@@ -70,7 +70,7 @@ def entry(request: Any, hub: Any, image_bytes: ImageBytes, monkeypatch: pytest.M
     form: str = request.param
     hub.add(f"me/{form}", {"webdataset": webdataset, "parquet": parquet}[form](image_bytes))
     made = entry_of(form, n_images=N_SHARDS * N_EACH)
-    for module in ("reference", "catalogue.needs"):
+    for module in ("loading", "catalogue.needs"):
         monkeypatch.setattr(f"clipbench.data.{module}.catalogue", lambda: {"pets": made})
     return made
 
