@@ -13,8 +13,8 @@ from PIL import Image
 
 from clipbench.data import huggingface_data
 from clipbench.data.dataset import DataOptions, Dataset, check
+from clipbench.data.dataset_loading import with_given_class_names
 from clipbench.data.images import EncodedImage, Examined, FileImage, ImageRef, as_rgb, content_digest, reading_of_image
-from clipbench.data.loading import with_given_class_names
 from clipbench.data.modalities import IDS, IMAGE, LINK, NAME, TEXT, Modalities, ModalityItem, pairs_of
 from clipbench.data.readers.huggingface_rows import SplitRows, choose_split
 from clipbench.data.readers.table import OPTIONS as COLUMN_OPTIONS

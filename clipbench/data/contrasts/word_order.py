@@ -59,7 +59,7 @@ def order_contrasts(
 
 
 def shuffle_words(caption: str) -> str | None:
-    """Return a caption with its words in another order, seeded by the caption, or None if there is no other order."""
+    """Return a caption with its words in another order, seeded by the caption, or None if no order differs."""
     return _reorder(" ".join(caption.split()), "all", _shuffle_all)
 
 

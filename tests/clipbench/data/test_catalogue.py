@@ -12,7 +12,7 @@ from PIL import Image
 from clipbench.data.catalogue.entries import ORIGIN_FILE, CatalogueEntry, catalogue, check_size
 from clipbench.data.catalogue.needs import Use, find_needs
 from clipbench.data.dataset import DataOptions, Dataset
-from clipbench.data.loading import load_data
+from clipbench.data.dataset_loading import load_data
 from clipbench.data.prompts import published_prompts
 from clipbench.errors import DataError, Unavailable, UsageError
 from tests.made import data_of

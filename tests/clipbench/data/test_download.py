@@ -17,7 +17,7 @@ from clipbench.data.catalogue.download import Download, fetch, list_files, n_byt
 from clipbench.data.catalogue.entries import ORIGIN_FILE, CatalogueEntry, Source, WebFile
 from clipbench.data.catalogue.web_files import RemoteFile, fetch_file
 from clipbench.data.dataset import DataOptions
-from clipbench.data.loading import load_data
+from clipbench.data.dataset_loading import load_data
 from clipbench.errors import ClipbenchError, DataError, Unavailable, UsageError
 from tests import hub_server
 from tests.clipbench.data.conftest import ImageBytes
@@ -94,7 +94,7 @@ def test_parquet_comes_by_split_and_its_columns_are_those_of_the_entry(
     folder = fetch(made)
     assert [path.name for path in folder.rglob("*.parquet")] == ["test-00000-of-00001.parquet"]
     entry = CatalogueEntry(**{**vars(made.entry), "sources": (made.source,), "prompts": "rendered-sst2"})
-    monkeypatch.setattr("clipbench.data.loading.catalogue", lambda: {"pets": entry})
+    monkeypatch.setattr("clipbench.data.dataset_loading.catalogue", lambda: {"pets": entry})
     found = load_data("pets", DataOptions(data_root=tmp_path / "data"))
     assert found.labels is not None
     assert (found.labels.tolist(), found.revision) == ([1, 0], "a" * 40)

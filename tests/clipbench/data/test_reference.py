@@ -6,7 +6,7 @@ import pytest
 
 from clipbench.data import huggingface_data, load_data
 from clipbench.data.dataset import DataOptions, Dataset
-from clipbench.data.loading import path_id
+from clipbench.data.dataset_loading import path_id
 from clipbench.errors import DataError, UsageError
 from tests.clipbench.data.conftest import ImageBytes
 
