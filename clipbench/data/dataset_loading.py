@@ -90,9 +90,9 @@ def load_data(reference: str, options: DataOptions) -> Dataset:
     if training_split.has_training_split(options):
         dataset = training_split.load_splits(partial(read_data, reference), options)
     elif options.form == attacks.FORM and reference.lower() != GENERATED:
-        read = training_split.tested_options(options)
-        other_options = {key: value for key, value in read.options.items() if key != attacks.NUMBER}
-        dataset = adapt_to_form(read_data(reference, replace(read, options=other_options)), options)
+        test_options = training_split.tested_options(options)
+        other_options = {key: value for key, value in test_options.options.items() if key != attacks.NUMBER}
+        dataset = adapt_to_form(read_data(reference, replace(test_options, options=other_options)), options)
     else:
         dataset = read_data(reference, options)
     return dataset if distractor_source is None else distractors.with_distractors(dataset, distractor_source)

@@ -39,11 +39,11 @@ def with_distractors(dataset: Dataset, source: str) -> Dataset:
     images: dict[str, ImageRef] = {}
     shards = [root]
     if folder == root:
-        scanned = scan(root)
-        if scanned.broken:
-            n = len(scanned.broken)
-            raise DataError(f"{option}: {n:,} links to images are broken, the first {scanned.broken[0]}: fix them")
-        images = {path.relative_to(root).as_posix(): FileImage(path) for path in scanned.images}
+        image_files = scan(root)
+        if image_files.broken:
+            n = len(image_files.broken)
+            raise DataError(f"{option}: {n:,} links to images are broken, the first {image_files.broken[0]}: fix them")
+        images = {path.relative_to(root).as_posix(): FileImage(path) for path in image_files.images}
         shards = sorted(root.rglob(f"*{SHARD}"))
     for shard in shards:
         images |= {
@@ -51,8 +51,8 @@ def with_distractors(dataset: Dataset, source: str) -> Dataset:
         }
     if not images:
         raise UsageError(f"{option}: no images there: expected image files at any depth, or {SHARD} shards of some")
-    added = Dataset(id=OPTION, images=list(images.values()), image_ids=list(images))
-    return replace(dataset, distractors=added)
+    distractors = Dataset(id=OPTION, images=list(images.values()), image_ids=list(images))
+    return replace(dataset, distractors=distractors)
 
 
 def drop_own_images(dataset: Dataset, digests: Callable[[Sequence[ImageRef]], list[str]]) -> Dataset:

@@ -91,9 +91,9 @@ def from_rows(split: SplitRows, options: DataOptions, id: str) -> Dataset:
     schema = schemas.find_schema(rows.column_names)
     if schema is not None and image_columns:
         return _contrasts(split, schema, image_columns, options, id)
-    typed = {"image": image_columns, "label": _columns_of(rows, ClassLabel)}
-    only = {role: columns[0] for role, columns in typed.items() if len(columns) == 1}
-    roles = find_roles(rows.column_names, options.options, source=id, **only)
+    typed_columns = {"image": image_columns, "label": _columns_of(rows, ClassLabel)}
+    single_columns = {role: columns[0] for role, columns in typed_columns.items() if len(columns) == 1}
+    roles = find_roles(rows.column_names, options.options, source=id, **single_columns)
     if "string" in getattr(rows.features[roles.image], "dtype", ""):
         raise UsageError(f"{id}: column '{roles.image}' holds texts, not images: a list of image files is a manifest")
     images = huggingface_rows.ImageColumn(split, roles.image)
@@ -291,10 +291,10 @@ def _open(reference: HubReference, commit: str | None) -> SplitRows:
     except (Unavailable, DataError) as error:
         # For a gated repository the library passes on the Hub's message, but not its error.
         is_gated = "is a gated dataset" in str(error)
-        refused = gated(reference.request) if is_gated else refusal(error, reference.request)
-        if refused is None:
+        access_error = gated(reference.request) if is_gated else refusal(error, reference.request)
+        if access_error is None:
             raise
-        raise refused from error
+        raise access_error from error
 
 
 def _load_judged(folder: Path, config: str | None, options: DataOptions, id: str) -> Dataset | None:

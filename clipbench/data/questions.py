@@ -78,10 +78,10 @@ class ContrastPart(DataPart):
         if self.contrasts is None:
             return {}
         new_rows = selection.new_image.tolist()
-        moved = (
+        contrasts = (
             contrast._replace(images=tuple(new_rows[row] for row in contrast.images)) for contrast in self.contrasts
         )
-        return {"contrasts": tuple(contrast for contrast in moved if min(contrast.images) >= 0)}
+        return {"contrasts": tuple(contrast for contrast in contrasts if min(contrast.images) >= 0)}
 
     def _sort(self) -> Fields:
         return {"contrasts": _by_id(self.contrasts)}

@@ -142,7 +142,7 @@ class Datasets:
                 )
         if not progress.missing(needs) and not may_fetch:
             return needs
-        left = fetch_needs(needs, begun=lambda need: progress.fetching(need, needs), arrived=progress.arrived)
+        left = fetch_needs(needs, on_start=lambda need: progress.fetching(need, needs), on_bytes=progress.arrived)
         progress.fetched(left)
         return left
 

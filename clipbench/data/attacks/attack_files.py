@@ -257,9 +257,9 @@ def load_named_files(path: Path, options: DataOptions, id: str) -> Dataset:
         match = _FILE_NAME.fullmatch(file.stem)
         if match is None:
             raise DataError(f"{file}: expected a name such as label=dog_text=cat{file.suffix}, as its neighbours have")
-        object_name, written = match["object"].replace("_", " "), match["text"].replace("_", " ") or None
+        object_name, text = match["object"].replace("_", " "), match["text"].replace("_", " ") or None
         photographs.append(
-            Photograph(FileImage(file), file.relative_to(path).as_posix(), object_name, written, object_name)
+            Photograph(FileImage(file), file.relative_to(path).as_posix(), object_name, text, object_name)
         )
     return _dataset(photographs, path, options, id)
 
@@ -290,9 +290,9 @@ def load_annotations(path: Path, options: DataOptions, id: str) -> Dataset:
         if not isinstance(object_name, str) or not object_name.strip():
             raise DataError(f"{file}: '{name}' has the {OBJECT} {object_name!r}, expected its name")
         word = str(annotation.get(WORD) or "").strip()
-        written = word if word.casefold() not in ("", "none") else None
+        text = word if word.casefold() not in ("", "none") else None
         image = FileImage(files.get(Path(name).name, file.parent / name))
-        photographs.append(Photograph(image, name, object_name, written, object_name))
+        photographs.append(Photograph(image, name, object_name, text, object_name))
     return _dataset(photographs, file.parent, options, id, templates=("a photo of {c}.",))
 
 

@@ -130,7 +130,7 @@ def n_bytes_present(download: Download, listing: Listing) -> int:
 
 
 def fetch(
-    download: Download, listing: Listing | None = None, *, arrived: Callable[[int], None] = lambda n_bytes: None
+    download: Download, listing: Listing | None = None, *, on_bytes: Callable[[int], None] = lambda n_bytes: None
 ) -> Path:
     """Return the folder of the data set, after its files have been fetched, checked and unpacked.
 
@@ -158,8 +158,8 @@ def fetch(
                     shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
             _write_origin(download.staging, listing.origin)
             if download.is_partial:
-                return _fetch_shards(download, listing, arrived)
-            _fetch_files(download, listing.files, arrived)
+                return _fetch_shards(download, listing, on_bytes)
+            _fetch_files(download, listing.files, on_bytes)
             return _finish(download, listing)
     except OSError as error:  # a full disk, a folder without write permission
         if error.errno is None:
@@ -189,9 +189,9 @@ def _hub_listing(download: Download, repository: str) -> Listing:
     from huggingface_hub.errors import RevisionNotFoundError
 
     api = HfApi()
-    begun = origin_in(download.staging)
-    if begun.get("repository") == repository and begun.get("asked") == download.revision:
-        commit = str(begun.get("revision"))
+    earlier_origin = origin_in(download.staging)
+    if earlier_origin.get("repository") == repository and earlier_origin.get("asked") == download.revision:
+        commit = str(earlier_origin.get("revision"))
         try:
             return _listing_of(download, repository, commit, api)
         except RevisionNotFoundError:
@@ -242,17 +242,17 @@ def _listing_of(download: Download, repository: str, commit: str, api: "HfApi") 
 
 def _is_begun(download: Download, listing: Listing) -> bool:
     """Return whether an earlier try at the same files has left some."""
-    begun = origin_in(download.staging)
-    return bool(begun) and all(begun.get(name) == listing.origin.get(name) for name in ORIGIN)
+    earlier_origin = origin_in(download.staging)
+    return bool(earlier_origin) and all(earlier_origin.get(name) == listing.origin.get(name) for name in ORIGIN)
 
 
-def _fetch_files(download: Download, files: Sequence[RemoteFile], arrived: Callable[[int], None]) -> None:
+def _fetch_files(download: Download, files: Sequence[RemoteFile], on_bytes: Callable[[int], None]) -> None:
     is_of_hub = download.source.hub is not None
 
     def fetch_all() -> None:
         for file in files:
             with nullcontext() if is_of_hub else web_files.client_errors(file.url, download.entry.name):
-                web_files.fetch_file(file, download.staging, arrived=arrived)
+                web_files.fetch_file(file, download.staging, on_bytes=on_bytes)
 
     if is_of_hub:
         online(fetch_all, download.request)
@@ -265,8 +265,8 @@ def _select_shards(download: Download, listing: Listing) -> Listing:
     assert download.n_images is not None, download
     by_path = {file.path: file for file in listing.files}
     order = shards.ordered_shards(download.entry, list(by_path))
-    begun = origin_in(download.staging) if _is_begun(download, listing) else {}
-    sample_counts: Mapping[str, int | None] = begun.get("shards", {})  # samples of those that have come
+    earlier_origin = origin_in(download.staging) if _is_begun(download, listing) else {}
+    sample_counts: Mapping[str, int | None] = earlier_origin.get("shards", {})  # samples of those that have come
     sizes = [by_path[path].size or 0 for path in order]
     counts = [sample_counts.get(path) for path in order]
     n_chosen = shards.n_needed_shards(download.entry, download.n_images, sizes, counts)
@@ -276,17 +276,17 @@ def _select_shards(download: Download, listing: Listing) -> Listing:
     return Listing(files=files, origin=origin, spare=spare)
 
 
-def _fetch_shards(download: Download, listing: Listing, arrived: Callable[[int], None]) -> Path:
+def _fetch_shards(download: Download, listing: Listing, on_bytes: Callable[[int], None]) -> Path:
     assert download.n_images is not None, download
     small = [file for file in listing.files if not file.path.endswith(shards.SUFFIXES)]
-    _fetch_files(download, small, arrived)
+    _fetch_files(download, small, on_bytes)
     counts = dict(listing.origin["shards"])  # type: ignore[call-overload]
     by_path = {file.path: file for file in (*listing.files, *listing.spare)}
     n = 0
     for path in shards.ordered_shards(download.entry, list(counts)):
         if n >= download.n_images:
             break
-        _fetch_files(download, [by_path[path]], arrived)
+        _fetch_files(download, [by_path[path]], on_bytes)
         counts[path] = shards.n_samples(download.staging / path)
         n += counts[path]
         _write_origin(download.staging, {**listing.origin, "shards": counts})

@@ -216,7 +216,7 @@ def _refuse_misspelt(table: Mapping[str, Any], sources: Sequence[Mapping[str, An
     parts: list[tuple[type[CatalogueEntry | Source | WebFile], Mapping[str, Any]]]
     parts = [(CatalogueEntry, table), *((Source, source) for source in sources)]
     urls = [source["urls"] for source in sources if isinstance(source.get("urls"), list)]
-    parts += [(WebFile, file) for listed in urls for file in listed if isinstance(file, dict)]
+    parts += [(WebFile, file) for web_files in urls for file in web_files if isinstance(file, dict)]
     for kind, section in parts:
         field_names = {dataclass_field.name for dataclass_field in fields(kind)} - {"name", "sources"}
         for key in section:

@@ -90,7 +90,7 @@ class Use(NamedTuple):
 
 
 def find_needs(requested: Mapping[str, Use], data_root: Path | None) -> list[Need]:
-    """Return the data sets of the catalogue that are asked for and not there, without a look at any server.
+    """Return the data sets of the catalogue that are requested and not on this machine, without network access.
 
     Args:
         requested: by the name of the data; names that the catalogue lacks are passed over.
@@ -141,34 +141,34 @@ def look_up_needs(needs: Sequence[Need]) -> list[Need]:
 def fetch_needs(
     needs: Sequence[Need],
     *,
-    begun: Callable[[Need], None] = lambda need: None,
-    arrived: Callable[[int], None] = lambda n_bytes: None,
+    on_start: Callable[[Need], None] = lambda need: None,
+    on_bytes: Callable[[int], None] = lambda n_bytes: None,
 ) -> list[Need]:
-    """Fetch what can be fetched, and return what is still needed, each with the reason.
+    """Fetch all data sets that have a download, and return those that are still missing, with the reason.
 
     One that fails does not cost the others, unless the Hub cannot be reached any more.
 
     Args:
-        arrived: called with each number of new bytes.
+        on_bytes: called with each number of new bytes.
     """
-    left, cause = [], None
+    unfetched, cause = [], None
     for need in needs:
         if need.download is None or need.problem is not None:
-            left.append(need)
+            unfetched.append(need)
         elif cause is not None:
-            left.append(replace(need, problem=cause))
+            unfetched.append(replace(need, problem=cause))
         else:
-            begun(need)
+            on_start(need)
             try:
-                fetch(need.download, need.listing, arrived=arrived)
+                fetch(need.download, need.listing, on_bytes=on_bytes)
             except ClipbenchError as error:
-                left.append(replace(need, problem=str(error)))
+                unfetched.append(replace(need, problem=str(error)))
                 cause = unreachable(PROBE_SECONDS)
-    return left
+    return unfetched
 
 
 def _download(entry: CatalogueEntry, root: Path, n_images: int | None) -> Download | None:
-    """Return how to fetch a data set, or None where a person has to do something first, such as ask its authors."""
+    """Return the download of a data set, or None if a person has to do something first, such as ask its authors."""
     if not entry.can_be_fetched:
         return None
     source = choose_source(entry)

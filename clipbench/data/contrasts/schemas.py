@@ -105,8 +105,8 @@ def build_dataset(
         Unavailable: images are missing; with ``allow_partial``, only if no question is left.
     """
     valid = {contrast_id: contrast for contrast_id, contrast in contrasts.items() if contrast.is_valid}
-    needed = dict.fromkeys(image for contrast in valid.values() for image in contrast.images)
-    missing = [image.name for image in needed if image not in images]
+    needed_images = dict.fromkeys(image for contrast in valid.values() for image in contrast.images)
+    missing_names = [image.name for image in needed_images if image not in images]
     complete = {
         contrast_id: contrast
         for contrast_id, contrast in valid.items()
@@ -118,18 +118,18 @@ def build_dataset(
         notes.append(f"{n_invalid:,} of {len(contrasts):,} items are not scored: {reason}")
     if not valid:
         raise DataError(f"data set {id} has no item to score: {notes[0] if notes else 'expected one or more'}")
-    scored = f"{len(complete):,} of {len(valid):,} items"
-    fix = f"{option('allow_partial', True)} scores the {scored} whose images are there"
+    scored_share = f"{len(complete):,} of {len(valid):,} items"
+    fix = f"{option('allow_partial', True)} scores the {scored_share} whose images are there"
     advice = f"looked for in {sources}: {fix if complete else 'put the images there'}"
     is_allowed = allow_partial and bool(complete)
-    if note := missing_note(missing, len(needed), id, is_allowed=is_allowed, advice=advice):
-        notes.append(f"{note}: {scored} are scored")
-    used = list(dict.fromkeys(image for contrast in complete.values() for image in contrast.images))
-    image_rows = {image: number for number, image in enumerate(used)}
+    if note := missing_note(missing_names, len(needed_images), id, is_allowed=is_allowed, advice=advice):
+        notes.append(f"{note}: {scored_share} are scored")
+    used_images = list(dict.fromkeys(image for contrast in complete.values() for image in contrast.images))
+    image_rows = {image: number for number, image in enumerate(used_images)}
     dataset = Dataset(
         id=id,
-        images=[images[key] if key.box is None else CroppedImage(images[key], key.box) for key in used],
-        image_ids=[image.id for image in used],
+        images=[images[key] if key.box is None else CroppedImage(images[key], key.box) for key in used_images],
+        image_ids=[image.id for image in used_images],
         contrasts=[
             Contrast(
                 id=contrast_id,

@@ -88,8 +88,8 @@ def _split_in_threes(parts: list[str]) -> list[list[str]]:
 
 def _shuffle_some(parts: list[str], chance: Sampler, *, are_content: bool) -> list[str]:
     is_moved = [(part.strip(",'-") in FUNCTION_WORDS) != are_content for part in parts]
-    moved = [part for part, moves in zip(parts, is_moved, strict=True) if moves]
-    replacements = iter(chance.some_of(moved, len(moved)))
+    moved_parts = [part for part, moves in zip(parts, is_moved, strict=True) if moves]
+    replacements = iter(chance.some_of(moved_parts, len(moved_parts)))
     return [next(replacements) if moves else part for part, moves in zip(parts, is_moved, strict=True)]
 
 

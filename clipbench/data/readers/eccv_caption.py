@@ -53,22 +53,22 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     kind = _choose(options, "judgements", JUDGEMENTS, JUDGEMENTS[0])
     folder, coco = _folder(path), _find_coco_captions(path, options, id)
     assert folder is not None
-    judged = _read_pairs(_file(folder, f"{kind}_{DIRECTIONS[direction]}.json", id))
-    searched = _read_pairs(_file(folder, f"original_{DIRECTIONS['i2t']}.json", id))
+    judged_pairs = _read_pairs(_file(folder, f"{kind}_{DIRECTIONS[direction]}.json", id))
+    split_pairs = _read_pairs(_file(folder, f"original_{DIRECTIONS['i2t']}.json", id))
     captions, file_names = _read_coco(coco)
     root = coco.parent.parent if coco.parent.name == "annotations" else coco.parent
     first = next(iter(file_names.values()))
     images = next(
         (root / subfolder for subfolder in IMAGE_FOLDERS if is_file(root / subfolder / first)), root / IMAGE_FOLDERS[0]
     )
-    in_split = list(dict.fromkeys(searched if direction == "t2i" else chain.from_iterable(searched.values())))
-    documents = dict.fromkeys([*in_split, *chain.from_iterable(judged.values())])
+    in_split = list(dict.fromkeys(split_pairs if direction == "t2i" else chain.from_iterable(split_pairs.values())))
+    documents = dict.fromkeys([*in_split, *chain.from_iterable(judged_pairs.values())])
     coco_items = {
         "image": {id: RetrievalItem(str(id), "", FileImage(images / name)) for id, name in file_names.items()},
         "caption": {id: RetrievalItem(str(id), text, None) for id, text in captions.items()},
     }
     kind_searched, query_kind = ("image", "caption") if direction == "t2i" else ("caption", "image")
-    queries, query_notes = _match_coco(judged, query_kind, coco_items[query_kind], coco, options, searches=True)
+    queries, query_notes = _match_coco(judged_pairs, query_kind, coco_items[query_kind], coco, options, searches=True)
     gallery, gallery_notes = _match_coco(
         documents, kind_searched, coco_items[kind_searched], coco, options, searches=False
     )
@@ -76,7 +76,7 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     sides, image_notes = with_files((queries, gallery), images, options, id, advice=advice)
     pairs = [
         Judgement(str(query_id), str(document_id), 1)
-        for query_id, relevant in judged.items()
+        for query_id, relevant in judged_pairs.items()
         for document_id in dict.fromkeys(relevant)
     ]
     dataset = judged_dataset(sides, pairs, options, id, image_id=lambda image: id_of_file(image, images))

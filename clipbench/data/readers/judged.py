@@ -81,10 +81,12 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     corpus, table_of_queries = _table(path, CORPORA), _table(path, QUERIES)
     assert corpus is not None and table_of_queries is not None, path
     sides = list(_items(table_of_queries)), list(_items(corpus))
-    queries, judged, query_notes = select_judged(sides, _read_qrels(qrels), qrels.name, options)
+    queries, judged_pairs, query_notes = select_judged(sides, _read_qrels(qrels), qrels.name, options)
     advice = "paths are relative to the folder of the data"
     sides_with_files, image_notes = with_files((queries, sides[1]), path, options, id, advice=advice)
-    dataset = judged_dataset(sides_with_files, judged, options, id, image_id=lambda image: id_of_file(image, path))
+    dataset = judged_dataset(
+        sides_with_files, judged_pairs, options, id, image_id=lambda image: id_of_file(image, path)
+    )
     assert dataset.judgements is not None
     judgements = replace(dataset.judgements, depth=_depth(path / POOL_FACTS))
     notes = (*split_notes, *query_notes, *image_notes)
@@ -99,7 +101,7 @@ def _depth(file: Path) -> int | None:
 
 def select_judged(
     sides: tuple[Sequence[RetrievalItem], Sequence[RetrievalItem]],
-    listed: Sequence[Judgement],
+    all_judgements: Sequence[Judgement],
     qrels: str,
     options: DataOptions,
 ) -> tuple[list[RetrievalItem], list[Judgement], list[str]]:
@@ -107,30 +109,34 @@ def select_judged(
 
     Args:
         sides: all queries and documents.
-        listed: all judgements.
+        all_judgements: all judgements.
         qrels: what messages call their source.
 
     Raises:
         DataError: judgements refer to missing items, without ``allow_partial``, or all of them do.
     """
     queries, documents = ({item.id for item in items} for items in sides)
-    judged = [judgement for judgement in listed if judgement.query in queries and judgement.document in documents]
-    n_unknown = len(listed) - len(judged)
-    problem = f"{n_unknown:,} of {len(listed):,} judgements of {qrels} are of items that the data lack"
-    if n_unknown and not (judged and options.allow_partial):
+    valid_judgements = [
+        judgement for judgement in all_judgements if judgement.query in queries and judgement.document in documents
+    ]
+    n_unknown = len(all_judgements) - len(valid_judgements)
+    problem = f"{n_unknown:,} of {len(all_judgements):,} judgements of {qrels} are of items that the data lack"
+    if n_unknown and not (valid_judgements and options.allow_partial):
         unknown = next(
-            judgement for judgement in listed if judgement.query not in queries or judgement.document not in documents
+            judgement
+            for judgement in all_judgements
+            if judgement.query not in queries or judgement.document not in documents
         )
         first_unknown = f"query '{unknown.query}'" if unknown.query not in queries else f"document '{unknown.document}'"
-        advice = f"fix it; {option('allow_partial', True)} leaves them out" if judged else "fix it"
+        advice = f"fix it; {option('allow_partial', True)} leaves them out" if valid_judgements else "fix it"
         raise DataError(f"{problem}, the first of {first_unknown}: {advice}")
-    judged_ids = {judgement.query for judgement in judged}
+    judged_ids = {judgement.query for judgement in valid_judgements}
     notes = []
     if n_left := len(queries - judged_ids):
         notes.append(f"{n_left:,} {'query is' if n_left == 1 else 'queries are'} not judged in {qrels}: not asked")
     if n_unknown:
         notes.append(f"{problem}: left out")
-    return [query for query in sides[0] if query.id in judged_ids], judged, notes
+    return [query for query in sides[0] if query.id in judged_ids], valid_judgements, notes
 
 
 def with_files(
@@ -160,7 +166,7 @@ def id_of_file(image: ImageRef, folder: Path) -> str:
 
 def judged_dataset(
     sides: tuple[Sequence[RetrievalItem], Sequence[RetrievalItem]],
-    judged: Sequence[Judgement],
+    judgements: Sequence[Judgement],
     options: DataOptions,
     id: str,
     *,
@@ -176,7 +182,7 @@ def judged_dataset(
         languages = tuple(item.language for item in items) if any(item.language for item in items) else ()
         judged_items.append(JudgedItems(ids, texts, np.array(of_image, np.int64), languages))
         rows.append({id: row for row, id in enumerate(ids)})
-    resolved = [judgement for judgement in judged if judgement.query in rows[0] and judgement.document in rows[1]]
+    resolved = [judgement for judgement in judgements if judgement.query in rows[0] and judgement.document in rows[1]]
     pairs = [(rows[0][judgement.query], rows[1][judgement.document], judgement.grade) for judgement in resolved]
     query, document, grade = np.array(pairs, np.int64).reshape(-1, 3).T
     dataset = Dataset(

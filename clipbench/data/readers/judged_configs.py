@@ -152,14 +152,16 @@ def load(folder: Path, located: JudgedFiles, options: DataOptions, id: str) -> D
     options.refuse_unknown(("split",), id)
     documents: list[RetrievalItem] = []
     queries: list[RetrievalItem] = []
-    listed: list[Judgement] = []
+    all_judgements: list[Judgement] = []
     for language, names in located.parts.items():
         corpus, query_files, qrels = ([folder / name for name in part] for part in names)
         language_documents = list(_items(corpus, folder))
         prefix = f"{language}/" if language else ""
         for query in _items(query_files, folder):
             queries.append(query._replace(id=f"{prefix}{query.id}", language=language or query.language))
-        listed += [judgement._replace(query=f"{prefix}{judgement.query}") for judgement in _judgements(qrels, folder)]
+        all_judgements += [
+            judgement._replace(query=f"{prefix}{judgement.query}") for judgement in _judgements(qrels, folder)
+        ]
         if documents and {item.id for item in language_documents} != {item.id for item in documents}:
             raise UsageError(
                 f"{id} has other documents for {language} than for {next(iter(located.parts))}: name one language, as"
@@ -167,7 +169,7 @@ def load(folder: Path, located: JudgedFiles, options: DataOptions, id: str) -> D
             )
         documents = documents or language_documents
     judged_queries, judgements, notes = judged.select_judged(
-        (queries, documents), listed, f"the split {located.split}", options
+        (queries, documents), all_judgements, f"the split {located.split}", options
     )
     sides = (("document", documents), ("query", judged_queries))
     ids = {item.image: f"{kind}:{item.id}" for kind, items in sides for item in items if item.image is not None}
@@ -242,8 +244,8 @@ def _read_parquet(file: Path, location: str) -> tuple[ColumnTable, Sequence[Imag
     with pyarrow.parquet.ParquetFile(file) as opened:
         columns = {arrow_field.name: arrow_field.type for arrow_field in opened.schema_arrow}
         encoded = [name for name, type in columns.items() if _holds_images(type)]
-        read = [name for name in columns if name.lower() in COLUMNS and name not in encoded]
-        values = {name: [] for name in columns} | opened.read(read).to_pydict()
+        read_columns = [name for name in columns if name.lower() in COLUMNS and name not in encoded]
+        values = {name: [] for name in columns} | opened.read(read_columns).to_pydict()
         table = ColumnTable(columns=values, row_name=lambda row: f"{location}, row {row}")
         if len(encoded) > 1 and "image" not in encoded:
             raise DataError(f"{location}: expected one column of images, or one called image, got {', '.join(encoded)}")

@@ -58,11 +58,11 @@ def load_xm3600(path: Path, options: DataOptions, id: str) -> Dataset:
     if choice not in ("all", "first"):
         raise UsageError(f"{data_option(captions=choice)}: expected all or first")
     folder = image_folder(options, [path / "images"])
-    captions = list(_xm3600_captions(path / XM3600_FILE, folder, most=1 if choice == "first" else None))
+    captions = list(_xm3600_captions(path / XM3600_FILE, folder, max_captions=1 if choice == "first" else None))
     return _dataset(captions, folder, options, id)
 
 
-def _xm3600_captions(file: Path, folder: Path, most: int | None) -> Iterator[FileCaption]:
+def _xm3600_captions(file: Path, folder: Path, max_captions: int | None) -> Iterator[FileCaption]:
     with reading(file, DataError):
         for line, row in manifest.READERS[".jsonl"](file):
             key = row.get(XM3600_KEY)
@@ -72,7 +72,7 @@ def _xm3600_captions(file: Path, folder: Path, most: int | None) -> Iterator[Fil
             for language, record in row.items():
                 if isinstance(record, Mapping):  # the other fields are of the image
                     texts = _texts(record.get("caption"), f"{file}, line {line}, {language}")
-                    for number, text in enumerate(texts[:most]):
+                    for number, text in enumerate(texts[:max_captions]):
                         yield _caption(image, f"{key}.jpg", language, text, number)
 
 

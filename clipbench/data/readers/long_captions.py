@@ -66,7 +66,7 @@ def captioned_dataset(captions: Sequence[FileCaption], folder: Path, options: Da
     )
 
 
-def image_folder(options: DataOptions, beside: Sequence[Path]) -> Path:
+def image_folder(options: DataOptions, candidates: Sequence[Path]) -> Path:
     """Return the folder of the option ``images``, or the first of some folders that exists.
 
     Raises:
@@ -74,7 +74,7 @@ def image_folder(options: DataOptions, beside: Sequence[Path]) -> Path:
     """
     user_folder = options.options.get("images")
     if user_folder is None:
-        return next((folder for folder in beside if is_folder(folder)), beside[0])
+        return next((folder for folder in candidates if is_folder(folder)), candidates[0])
     folder = user_path(user_folder)
     if not is_folder(folder):
         raise UsageError(f"{data_option(images=user_folder)}: expected the folder of the images")

@@ -293,16 +293,16 @@ def _groups(table: ColumnTable, name: str, owner: Mapping[int, int], captions: S
     if all(len(image_groups) == 1 for image_groups in by_image.values()):
         return Groups([image_groups.pop() for image_groups in by_image.values()])
     if not captions:
-        several = sorted(next(image_groups for image_groups in by_image.values() if len(image_groups) > 1))
+        group_names = sorted(next(image_groups for image_groups in by_image.values() if len(image_groups) > 1))
         raise DataError(
-            f"column '{name}' gives an image several groups, such as {' and '.join(several[:2])}: expected one for each"
-            " image, or captions"
+            f"column '{name}' gives an image several groups, such as {' and '.join(group_names[:2])}: expected one for"
+            " each image, or captions"
         )
     return Groups([values[caption.row] for caption in captions], of_captions=True)
 
 
 def _texts(value: object, column: str, row: int, row_name: RowNamer) -> list[str]:
-    """Return the captions in one cell: a text, a list of texts, or such a list as it is written in a .csv file."""
+    """Return the captions in one cell: a text, a list of texts, or a list as a .csv file writes it."""
     texts = read_written_list(value) or [value] if isinstance(value, str) else [] if value is None else value
     if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
         raise DataError(f"{row_name(row)}: expected a text or a list of texts in {column}, got {shown(value)}")

@@ -188,7 +188,7 @@ def test_a_file_of_the_hub_that_broke_in_an_earlier_run_goes_on_from_its_last_by
     made = plan(tmp_path)
     listing = list_files(made)
     present = n_bytes_present(made, listing)
-    folder = fetch(made, listing, arrived=grown.append)
+    folder = fetch(made, listing, on_bytes=grown.append)
     assert bodies(pets) == ["bytes=700-"]
     assert present == 700 + len(b"pet\n" + b"1") and present + sum(grown) == listing.n_bytes
     assert len(load_data(str(folder), DataOptions())) == 3
