@@ -20,8 +20,8 @@ from clipbench.comparison.compare_runs import compare as compare_results
 from clipbench.comparison.gate_rules import smallest_difference
 from clipbench.comparison.records import CompareOptions
 from clipbench.data import DataOptions, Dataset
+from clipbench.data.dataset_loading import load_data as load_reference
 from clipbench.data.memory import dataset_in_memory
-from clipbench.data.reference import load_data as load_reference
 from clipbench.errors import KINDS, UsageError
 from clipbench.evaluation.diagnosis import Diagnosis, DoctorOptions, diagnose
 from clipbench.evaluation.explain import Expectation

@@ -9,7 +9,7 @@ from dataclasses import replace
 from clipbench.data import Dataset, adapt_to_form, depends_on_form, load_data, random_subset
 from clipbench.data.catalogue.download import readable_size
 from clipbench.data.catalogue.needs import Need, Use, fetch_needs, find_needs, look_up_needs
-from clipbench.data.distractors import others_than_own
+from clipbench.data.distractors import drop_own_images
 from clipbench.errors import (
     ClipbenchError,
     DataError,
@@ -100,7 +100,7 @@ class Datasets:
                 if dataset.distractors is not None:
                     kept = embedder.readable(dataset.distractors, "document")
                     dataset = replace(dataset, distractors=kept, notes=(*dataset.notes, *kept.notes))
-            return others_than_own(dataset, embedder.digests)
+            return drop_own_images(dataset, embedder.digests)
         if request.data is not None:
             raise Unavailable(f"{embedder.info.id} holds its own samples only: ask for {request.task} without @DATA")
         if task_class(request.task).needs_model:
@@ -142,7 +142,7 @@ class Datasets:
                 )
         if not progress.missing(needs) and not may_fetch:
             return needs
-        left = fetch_needs(needs, begun=lambda need: progress.fetching(need, needs), arrived=progress.arrived)
+        left = fetch_needs(needs, on_start=lambda need: progress.fetching(need, needs), on_bytes=progress.arrived)
         progress.fetched(left)
         return left
 

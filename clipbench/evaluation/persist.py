@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from clipbench.data import Dataset
-from clipbench.data.images import opened, rgb
+from clipbench.data.images import open_image, rgb
 from clipbench.errors import BadImage, MachineError
 from clipbench.evaluation.plan import RunOptions
 from clipbench.evaluation.slices import Sliced
@@ -131,7 +131,7 @@ def write_thumbnails(
         data = _whole(copy)
         if data is None:
             try:
-                thumbnail = rgb(opened(images[row], side)).copy()  # images in memory are the caller's
+                thumbnail = rgb(open_image(images[row], side)).copy()  # images in memory are the caller's
             except BadImage:  # it was readable when its vector was stored, and no number depends on its small copy
                 continue
             thumbnail.thumbnail((side, side))

@@ -11,7 +11,7 @@ from clipbench.data import DataOptions, Dataset, read_prompts
 from clipbench.errors import FOREIGN, ClipbenchError, UsageError, did_you_mean, error_summary, option
 from clipbench.evaluation.task import Task
 from clipbench.untrusted.reading import decode_toml, read_toml, shown
-from clipbench.untrusted.schema import SchemaError, fitted, fitting
+from clipbench.untrusted.schema import SchemaError, parse_record, parse_value
 
 SUITES = "clipbench.suites"
 """Entry points: each names a package whose ``suites.toml`` has a table for each of its suites."""
@@ -109,7 +109,7 @@ def _request(entry: object, suite: str, needed: Sequence[str]) -> Request:
     if isinstance(entry.get("main"), str):
         entry = {**entry, "main": [entry["main"]]}
     try:
-        request = fitted(Request, entry)
+        request = parse_record(Request, entry)
     except SchemaError as error:
         raise UsageError(f"suite {suite}, in an [[evaluation]]: {error}") from error
     if request.limit is not None and request.limit < 1:
@@ -302,7 +302,7 @@ def build_task(request: Request) -> Task:
         if isinstance(value, dict) and any(map(is_dataclass, (kinds[name], *get_args(kinds[name])))):
             raise UsageError(f"task '{request.task}', parameter {name} is {shown(value)}: a suite cannot give it")
         try:
-            values[name] = fitting(kinds[name], value, name)
+            values[name] = parse_value(kinds[name], value, name)
         except SchemaError as error:
             raise UsageError(f"task '{request.task}', parameter {error}") from error
     return task_class(request.task)(**values)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from clipbench.data import CatalogueEntry, Dataset
 from clipbench.data.catalogue.entries import catalogue, entry_of_repository, size_differences
-from clipbench.data.prompts import known_prompts
+from clipbench.data.prompts import published_prompts
 from clipbench.evaluation.task import Task
 from clipbench.models.protocol import ModelInfo
 from clipbench.results.record import Metric, PublishedValue, SlicesRecord
@@ -210,7 +210,7 @@ def _is_as_published(measured: Measured, entry: CatalogueEntry) -> bool:
         return False
     if entry.prompts is None:
         return entry.kind != "classification" or dataset.templates is not None
-    templates, names = known_prompts(entry.prompts)
+    templates, names = published_prompts(entry.prompts)
     return dataset.templates == templates and names in (None, dataset.class_names)
 
 

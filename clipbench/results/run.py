@@ -30,7 +30,7 @@ from clipbench.results.record import (
 from clipbench.results.shown_samples import margin_units
 from clipbench.results.table import as_html, as_text
 from clipbench.untrusted import reading
-from clipbench.untrusted.schema import SchemaError, fitted, unknown_fields
+from clipbench.untrusted.schema import SchemaError, parse_record, unknown_fields
 
 if TYPE_CHECKING:
     import pandas
@@ -343,7 +343,7 @@ def check_record(record: Result | EvaluationRecord, label: str) -> None:
     try:
         # An evaluation lies so deep in a result.
         ((data,),) = reading.decode_json(f"[[{strict_json(record)}]]", is_text=False)
-        fitted(type(record), data)
+        parse_record(type(record), data)
     except (TypeError, ValueError, RecursionError) as error:
         expected = "expected texts and numbers of Python, neither infinite nor NaN, in lists and objects of few levels"
         raise ClipbenchError(f"{label} cannot be recorded: {error}; {expected}") from error
@@ -510,8 +510,8 @@ def _result(data: object, file: Path) -> Result:
             f"{file} has schema version {version}, expected at most {SCHEMA_VERSION}: update clipbench to read it"
         )
     try:
-        result = fitted(Result, data)
-        fitted(ModelRecord, result.model, "model.")
+        result = parse_record(Result, data)
+        parse_record(ModelRecord, result.model, "model.")
         unknown = list(islice(unknown_fields(Result, data), 4))
         if unknown and (major, minor) <= (own_major, own_minor):
             raise SchemaError(f"schema {version} has no field {unknown[0]}")

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from clipbench.data.dataset import Dataset
-from clipbench.data.modalities import Modalities, unpaired
+from clipbench.data.modalities import Modalities, unpaired_message
 from clipbench.errors import MissingPart, UsageError
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.geometry import cone, gap_noise, pair_geometry
@@ -158,7 +158,7 @@ class ModalitiesTask(Task):
         unpaired_names = []
         for pair in _pairs(data):
             if not isinstance(pair, Pair):
-                measures |= _undefined(*pair, reason=unpaired(data, *pair))
+                measures |= _undefined(*pair, reason=unpaired_message(data, *pair))
                 unpaired_names.append(" and ".join(pair))
                 continue
             if len(pair.targets) > self.separability_sample:

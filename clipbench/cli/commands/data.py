@@ -141,9 +141,9 @@ def source_line(source: "Source") -> str:
 
 def _download(entry: "CatalogueEntry", root: Path, source: str | None, revision: str | None) -> None:
     from clipbench.data.catalogue.download import Download, choose_source, fetch
-    from clipbench.data.catalogue.entries import origin_in, place_of
+    from clipbench.data.catalogue.entries import find_folder, origin_in
 
-    existing = place_of(entry, root)
+    existing = find_folder(entry, root)
     if existing is not None:
         echo(f"{entry.name} is present: {existing} (to download it again, move that away)")
         return
@@ -184,12 +184,12 @@ def _find_entry(name: str) -> "CatalogueEntry":
 
 def _presence(entry: "CatalogueEntry", root: Path | None) -> str:
     from clipbench.data.catalogue.download import staging_of
-    from clipbench.data.catalogue.entries import place_of
-    from clipbench.data.catalogue.shards import folder_of
+    from clipbench.data.catalogue.entries import find_folder
+    from clipbench.data.catalogue.shards import shard_folder
 
-    if place_of(entry, root) is not None:
+    if find_folder(entry, root) is not None:
         return "yes"
-    if os.path.isdir(folder_of(entry, root or Path())):
+    if os.path.isdir(shard_folder(entry, root or Path())):
         return "part"
     return "unfinished" if os.path.isdir(staging_of(entry, root or Path())) else "no"
 
@@ -200,7 +200,7 @@ def _licence(entry: "CatalogueEntry") -> str:
 
 def _facts(entry: "CatalogueEntry", root: Path | None) -> list[tuple[str, str]]:
     from clipbench.data.catalogue.download import readable_size
-    from clipbench.data.catalogue.entries import place_of
+    from clipbench.data.catalogue.entries import find_folder
 
     counts = [
         ("images", entry.n_images),
@@ -208,7 +208,9 @@ def _facts(entry: "CatalogueEntry", root: Path | None) -> list[tuple[str, str]]:
         ("items", entry.n_items),
         ("classes", entry.n_classes),
     ]
-    location = place_of(entry, root) or f"not in {root or 'the current folder'} (looked for {', '.join(entry.places)})"
+    location = (
+        find_folder(entry, root) or f"not in {root or 'the current folder'} (looked for {', '.join(entry.places)})"
+    )
     facts = [
         ("present", str(location)),
         ("for", entry.purpose),
@@ -228,11 +230,11 @@ def _facts(entry: "CatalogueEntry", root: Path | None) -> list[tuple[str, str]]:
 
 def _prompts(entry: "CatalogueEntry") -> str:
     """Return whose prompts classification takes, in a few words."""
-    from clipbench.data.prompts import known_prompts
+    from clipbench.data.prompts import published_prompts
     from clipbench.results.numbers import counted
 
     if entry.prompts is None:
         return "those beside the data" if entry.kind == "classification" else ""
-    templates, names = known_prompts(entry.prompts)
+    templates, names = published_prompts(entry.prompts)
     classes = "the data's class names" if names is None else counted(len(names), "class name")
     return f"{counted(len(templates), 'published template')}, {classes}"

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from clipbench.data.images import opened, rgb
+from clipbench.data.images import open_image, rgb
 from clipbench.data.modalities import IMAGE, JOINT, TEXT
 from clipbench.errors import FOREIGN, BadImage, ModelError, Unavailable, VectorError, error_summary
 from clipbench.models.encoding.image_hashes import key_of
@@ -61,7 +61,7 @@ class Item(NamedTuple):
         """Return what the model is given: a text, an image and a text, or the value of an item; raise BadImage."""
         if self.modality == JOINT:
             image, text = self.source
-            return within_limits(opened(image, None), None, None, image.name), text
+            return within_limits(open_image(image, None), None, None, image.name), text
         return self.source if self.modality == TEXT else self.source.value
 
 
@@ -246,7 +246,7 @@ class _Images:
     def __getitem__(self, row: int) -> tuple[int, Any]:
         ref = self.items[row].source
         try:
-            image = within_limits(opened(ref, self.side), self.preprocess, self.side, ref.name)
+            image = within_limits(open_image(ref, self.side), self.preprocess, self.side, ref.name)
             return row, rgb(image, ref.name) if self.preprocess is None else self.preprocess(image)
         except BadImage as error:
             return row, error

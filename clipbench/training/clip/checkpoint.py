@@ -28,7 +28,7 @@ from clipbench.training.clip.inputs import ClipTokenizer, load_tokenizer
 from clipbench.training.clip.model import CLIP
 from clipbench.training.log import RESUME_ADVICE
 from clipbench.untrusted.reading import is_file
-from clipbench.untrusted.schema import SchemaError, fitted
+from clipbench.untrusted.schema import SchemaError, parse_record
 
 FORMAT = 1
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -127,7 +127,7 @@ def load_checkpoint(folder: Path) -> CheckpointContent:
     try:
         if missing := [member.name for member in fields(TrainingProgress) if member.name not in content]:
             raise SchemaError(f"{missing[0]} is not there")
-        progress = fitted(TrainingProgress, content)
+        progress = parse_record(TrainingProgress, content)
         progress.losses = [[int(step), loss] for step, loss in progress.losses]
     except (SchemaError, ValueError) as error:
         raise ModelError(f"{path} is not what clipbench train wrote ({error})") from error

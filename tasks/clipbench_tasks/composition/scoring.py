@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
-from clipbench.data.contrasts import shuffled, words
+from clipbench.data.contrasts import shuffle_words, words
 from clipbench.data.questions import Contrast
 from clipbench.metrics.choice import choices
 from clipbench.metrics.similarity import pair_scores
@@ -152,7 +152,7 @@ def shuffles_of(contrasts: Sequence[Contrast], rng: np.random.Generator) -> list
     found = []
     for row in sampled(np.arange(len(contrasts)), MAX_SHUFFLED, rng).tolist():
         image, caption = np.argwhere(contrasts[row].truth)[0]
-        other = shuffled(contrasts[row].captions[caption])
+        other = shuffle_words(contrasts[row].captions[caption])
         if other is not None:
             found.append((row, contrasts[row].images[image], contrasts[row].captions[caption], other))
     return found

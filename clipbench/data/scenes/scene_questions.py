@@ -16,13 +16,13 @@ from clipbench.data.scenes.captions import (
     Mention,
     Phrase,
     indefinite,
-    joined,
+    join_phrases,
     mention,
     related,
 )
 from clipbench.data.scenes.drawing import SceneImage
 from clipbench.data.scenes.layout import Plan, lay_out, sample_plan
-from clipbench.data.scenes.sampling import belongs, portrait
+from clipbench.data.scenes.sampling import belongs_to_split, portrait
 from clipbench.data.scenes.world import KINDS, OPPOSITES, SUPPORTS, WORDS, Scene, Writing, held_out
 from clipbench.seeding import Sampler
 
@@ -35,18 +35,18 @@ def composition_item(subset: str, index: int, *, split: str = "test") -> Twins:
     chance = Sampler("composition", subset, split, index, 0)
     while True:
         first, second = _SUBSETS[subset][1](chance)
-        if belongs(first.scene, split) and belongs(second.scene, split):
+        if belongs_to_split(first.scene, split) and belongs_to_split(second.scene, split):
             break
     return (second, first) if chance.bernoulli(0.5) else (first, second)
 
 
 def composition_dataset(split: str, n: int) -> Dataset:
     """Return n items, in equal numbers of each subset: attribute swap, object swap, relation and count."""
-    places = [(subset, index) for subset in SUBSETS for index in range(-(-n // len(SUBSETS)))]
-    kept = sorted(sorted(places, key=lambda place: place[1])[:n], key=lambda place: SUBSETS.index(place[0]))
-    ids = [f"{split}/{subset}/{index}{end}" for subset, index in kept for end in ("", "/twin")]
-    twins = [composition_item(subset, index, split=split) for subset, index in kept]
-    scenes = [each.scene for pair in twins for each in pair]
+    item_keys = [(subset, index) for subset in SUBSETS for index in range(-(-n // len(SUBSETS)))]
+    chosen_keys = sorted(sorted(item_keys, key=lambda key: key[1])[:n], key=lambda key: SUBSETS.index(key[0]))
+    ids = [f"{split}/{subset}/{index}{end}" for subset, index in chosen_keys for end in ("", "/twin")]
+    twins = [composition_item(subset, index, split=split) for subset, index in chosen_keys]
+    scenes = [twin.scene for pair in twins for twin in pair]
     return Dataset(
         id="scenes",
         split=split,
@@ -60,7 +60,7 @@ def composition_dataset(split: str, n: int) -> Dataset:
                 captions=(first.caption.text, second.caption.text),
                 is_true=((True, False), (False, True)),
             )
-            for row, ((subset, index), (first, second)) in enumerate(zip(kept, twins, strict=True))
+            for row, ((subset, index), (first, second)) in enumerate(zip(chosen_keys, twins, strict=True))
         ],
         subsets={name: title for name, (title, _) in _SUBSETS.items()},
     )
@@ -71,12 +71,12 @@ def _swapped_attributes(chance: Sampler) -> Twins:
     scenes = lay_out(plan), lay_out(plan.with_colours_exchanged())
     is_listed = chance.bernoulli(0.5)
 
-    def stated(first: Mention, second: Mention) -> Phrase:
+    def pair_phrase(first: Mention, second: Mention) -> Phrase:
         if is_listed:
-            return joined([indefinite(first), Phrase("and"), indefinite(second)])
+            return join_phrases([indefinite(first), Phrase("and"), indefinite(second)])
         return related(first, plan.arrangement, second)
 
-    return _captioned(scenes, stated)
+    return _captioned(scenes, pair_phrase)
 
 
 def _swapped_objects(chance: Sampler) -> Twins:
@@ -86,16 +86,16 @@ def _swapped_objects(chance: Sampler) -> Twins:
     scenes = lay_out(plan), lay_out(plan.with_objects_exchanged())
     is_inverse = plan.arrangement in OPPOSITES and chance.bernoulli(0.5)
 
-    def stated(first: Mention, second: Mention) -> Phrase:
+    def pair_phrase(first: Mention, second: Mention) -> Phrase:
         if is_inverse:
             return related(second, OPPOSITES[plan.arrangement], first)
         return related(first, plan.arrangement, second)
 
-    return _captioned(scenes, stated)
+    return _captioned(scenes, pair_phrase)
 
 
-def _captioned(scenes: tuple[Scene, Scene], stated: Callable[[Mention, Mention], Phrase]) -> Twins:
-    first, second = (CaptionedScene(scene, stated(*map(mention, scene.groups()))) for scene in scenes)
+def _captioned(scenes: tuple[Scene, Scene], pair_phrase: Callable[[Mention, Mention], Phrase]) -> Twins:
+    first, second = (CaptionedScene(scene, pair_phrase(*map(mention, scene.groups()))) for scene in scenes)
     return first, second
 
 
@@ -103,16 +103,16 @@ def _opposed_relations(chance: Sampler) -> Twins:
     plan = _two_objects(chance, ("left of", "above", "in front of"))
     scene, twin = lay_out(plan), lay_out(plan.with_objects_exchanged())
     first, second = map(mention, scene.groups())
-    stated, opposite = (related(first, name, second) for name in (plan.arrangement, OPPOSITES[plan.arrangement]))
-    return CaptionedScene(scene, stated), CaptionedScene(twin, opposite)
+    phrase, opposite = (related(first, name, second) for name in (plan.arrangement, OPPOSITES[plan.arrangement]))
+    return CaptionedScene(scene, phrase), CaptionedScene(twin, opposite)
 
 
 def _counts(chance: Sampler) -> Twins:
     plan = sample_plan(chance, arrangement="group")
     number = chance.one_of((2, 3))  # and one more: two to four, as in the captions of training
-    scenes = [lay_out(replace(plan, number=each)) for each in (number, number + 1)]
-    fewer, more = (CaptionedScene(scene, indefinite(mention(scene.solids))) for scene in scenes)
-    return fewer, more
+    scenes = [lay_out(replace(plan, number=count)) for count in (number, number + 1)]
+    fewer, one_more = (CaptionedScene(scene, indefinite(mention(scene.solids))) for scene in scenes)
+    return fewer, one_more
 
 
 _SUBSETS: Mapping[str, tuple[str, Callable[[Sampler], Twins]]] = {
@@ -161,8 +161,8 @@ class Label:
 
     def writing(self, word: str) -> Writing:
         """Return the label with a word on it, in widths of the image."""
-        place = 0.5 + self.offset
-        return Writing(word, 0.5, place, self.height, LABEL_FONT, "lower", "black", "white", self.contrast)
+        y = 0.5 + self.offset
+        return Writing(word, 0.5, y, self.height, LABEL_FONT, "lower", "black", "white", self.contrast)
 
 
 LABEL_FONT = "sans-bold"
@@ -191,19 +191,19 @@ def reading_item(index: int, *, split: str = "test") -> tuple[Scene, list[str], 
     """
     words = [word for word in WORDS if (word in held_out().words) == (split == "held-out")]
     chance = Sampler("reading", split, index, 0)
-    scene, word = _legible(chance, split)
-    others = chance.some_of([other for other in words if other != word], N_CANDIDATES - 1)
-    candidates = chance.some_of([word, *others], N_CANDIDATES)
+    scene, word = _legible_scene(chance, split)
+    distractors = chance.some_of([other for other in words if other != word], N_CANDIDATES - 1)
+    candidates = chance.some_of([word, *distractors], N_CANDIDATES)
     return scene, candidates, candidates.index(word)
 
 
-def _legible(chance: Sampler, split: str) -> tuple[Scene, str]:
+def _legible_scene(chance: Sampler, split: str) -> tuple[Scene, str]:
     """Return a scene with a word that belongs to the split and names no object of the scene."""
     while True:
         plan = sample_plan(chance, arrangement=chance.one_of(("word", "alone")), has_word=True)
         assert plan.lettering is not None, "a word was asked for"
         word, scene = plan.lettering.word, lay_out(plan)
-        if word in [look.kind for look in plan.looks] or not belongs(scene, split):
+        if word in [look.kind for look in plan.looks] or not belongs_to_split(scene, split):
             continue
         if (word in held_out().words) == (split == "held-out"):
             return scene, word
@@ -251,14 +251,14 @@ def text_in_image_dataset(split: str, n: int) -> Dataset:
                 subset="with_object" if scene.solids else "word_alone",
                 images=(add(scene, f"word/{index}"),),
                 captions=tuple(f'the word "{word}"' for word in candidates),
-                is_true=(tuple(place == answer for place in range(len(candidates))),),
+                is_true=(tuple(number == answer for number in range(len(candidates))),),
             )
         )
     plain, kinds = [], list(KINDS)
     for index in range(n):
         word, scenes = typographic_item(index, split=split)
         id = f"{split}/label/{index}"
-        clean, blank, benign, attacked = (add(each, f"label/{index}/{name}") for name, each in scenes.items())
+        clean, blank, benign, attacked = (add(variant, f"label/{index}/{name}") for name, variant in scenes.items())
         label = kinds.index(scenes["clean"].solids[0].kind)
         plain.append(Attack(id, label, kinds.index(word), attacked, clean, blank, benign, object=id))
     attacks = [*plain, *varied_attacks(plain, draw, "/")]

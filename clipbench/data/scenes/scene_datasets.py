@@ -21,52 +21,59 @@ from clipbench.data.scenes.captions import (
     count_words,
     distinct_scenes,
     indefinite,
-    joined,
+    join_phrases,
     mention,
     paragraph,
 )
 from clipbench.data.scenes.drawing import LARGEST, SMALLEST, SceneImage
-from clipbench.data.scenes.facts import Description
-from clipbench.data.scenes.questions import composition_dataset, text_in_image_dataset
+from clipbench.data.scenes.facts import ObjectDescription
 from clipbench.data.scenes.sampling import check_split, looks, portrait, scene
+from clipbench.data.scenes.scene_questions import composition_dataset, text_in_image_dataset
 from clipbench.data.scenes.world import KINDS, SCENES_VERSION, Scene
 from clipbench.errors import UsageError, did_you_mean
 from clipbench.seeding import Sampler
 
-PLACES: Mapping[str, int] = MappingProxyType({"early": 0, "middle": 25, "late": 45, "beyond": 100})
+POSITIONS: Mapping[str, int] = MappingProxyType({"early": 0, "middle": 25, "late": 45, "beyond": 100})
 """Words before the deciding sentence. At about one token a word and a full stop, the last lies beyond 77 tokens."""
 
 
 def long_caption_item(index: int, *, split: str = "test") -> CaptionedScene:
     """Return scene ``index`` of the split with a caption of at least about 90 words."""
-    found = scene(split, index)
-    return CaptionedScene(found, paragraph(found, Sampler("long caption", split, index, 0), n_words=90))
+    sampled_scene = scene(split, index)
+    return CaptionedScene(sampled_scene, paragraph(sampled_scene, Sampler("long caption", split, index, 0), n_words=90))
 
 
 def position_items(index: int, *, split: str = "test") -> tuple[Scene, dict[str, tuple[Phrase, Phrase]]]:
-    """Return one scene with a true and a false paragraph for each of ``PLACES``: the same sentences, the deciding one
-    moved.
+    """Return a scene, and a true and a false paragraph for each of ``POSITIONS`` of the deciding sentence.
 
     The deciding sentence names the object; its false version has another colour or another kind, or both in the
     held-out split. All others are asides that are true of any image.
     """
     chance = Sampler("position", split, index, 0)
-    found = portrait(split, index)
-    true = mention(found.solids)
+    sampled_scene = portrait(split, index)
+    true = mention(sampled_scene.solids)
     # A look of the same split with another colour or another kind; with both where the split has no other.
-    others = [(colour, kind) for colour, kind in looks(split) if (colour, kind) != (true.what.colour, true.what.kind)]
-    near = [(colour, kind) for colour, kind in others if colour == true.what.colour or kind == true.what.kind]
-    colour, kind = chance.one_of(near or others)
-    false = true._replace(what=Description(kind, colour))
+    other_looks = [
+        (colour, kind)
+        for colour, kind in looks(split)
+        if (colour, kind) != (true.description.colour, true.description.kind)
+    ]
+    near = [
+        (colour, kind)
+        for colour, kind in other_looks
+        if colour == true.description.colour or kind == true.description.kind
+    ]
+    colour, kind = chance.one_of(near or other_looks)
+    false = true._replace(description=ObjectDescription(kind, colour))
     asides = [Phrase(text) for text in chance.some_of(ASIDES, len(ASIDES))]
-    named = [indefinite(each) for each in (true, false)]
-    sentences = [Phrase(f"There is {each.text}.", each.facts) for each in named]
-    items = {}
-    for place, before in PLACES.items():
+    phrases = [indefinite(mentioned) for mentioned in (true, false)]
+    sentences = [Phrase(f"There is {phrase.text}.", phrase.facts) for phrase in phrases]
+    paragraphs = {}
+    for position, before in POSITIONS.items():
         n = next(n for n in range(len(asides) + 1) if count_words(asides[:n]) >= before)
-        stated, denied = (joined([*asides[:n], each, *asides[n:]]) for each in sentences)
-        items[place] = (stated, denied)
-    return found, items
+        stated, denied = (join_phrases([*asides[:n], sentence, *asides[n:]]) for sentence in sentences)
+        paragraphs[position] = (stated, denied)
+    return sampled_scene, paragraphs
 
 
 def long_caption_dataset(split: str, n: int) -> Dataset:
@@ -79,18 +86,21 @@ def long_caption_dataset(split: str, n: int) -> Dataset:
     probes = {f"{split}/position/{index}": position_items(index, split=split) for index in range(n // 2)}
     return replace(
         captioned,
-        images=[*captioned.images, *(SceneImage(found, f"scenes/{id}") for id, (found, _) in probes.items())],
+        images=[
+            *captioned.images,
+            *(SceneImage(sampled_scene, f"scenes/{id}") for id, (sampled_scene, _) in probes.items()),
+        ],
         image_ids=[*captioned.image_ids, *probes],
         contrasts=[
             Contrast(
-                id=f"{split}/{row}/{place}",
-                subset=place,
+                id=f"{split}/{row}/{position}",
+                subset=position,
                 images=(n + row,),
                 captions=(true.text, false.text),
                 is_true=((True, False),),
             )
-            for row, (_, items) in enumerate(probes.values())
-            for place, (true, false) in items.items()
+            for row, (_, paragraphs) in enumerate(probes.values())
+            for position, (true, false) in paragraphs.items()
         ],
     )
 
@@ -117,13 +127,13 @@ def scenes_dataset(
     check_split(split)
     if size is not None and not SMALLEST <= size <= LARGEST:
         raise UsageError(f"scenes can be drawn {SMALLEST} to {LARGEST} pixels wide, got a size of {size}")
-    build, usual = FORMS[form]
-    n = usual if n is None else n
+    build, default_n = FORMS[form]
+    n = default_n if n is None else n
     if n < 1:
         raise UsageError(f"scenes need at least 1 image, got n = {n}")
     dataset = build(split, n) if form != "pairs" else _captioned(split, *distinct_pairs(split, n, seed=seed))
-    drawn = "as wide as the model's input" if size is None else f"{size} pixels wide"
-    note = f"generated world, version {SCENES_VERSION}, seed {seed}, drawn {drawn}"
+    width_note = "as wide as the model's input" if size is None else f"{size} pixels wide"
+    note = f"generated world, version {SCENES_VERSION}, seed {seed}, drawn {width_note}"
     if size is not None:
         images = [replace(image, size=size) for image in dataset.images]  # type: ignore[type-var]
         dataset = replace(dataset, images=images)
@@ -131,7 +141,7 @@ def scenes_dataset(
 
 
 def portrait_labels(split: str, n: int) -> Mapping[str, LabelSet]:
-    """Return the label sets of the zero-shot images, "kind" and "colour_kind"; classes without an image are left out.
+    """Return the label sets "kind" and "colour_kind" of the zero-shot images, without empty classes.
 
     Example:
         >>> sets = portrait_labels("test", 1800)
@@ -140,11 +150,11 @@ def portrait_labels(split: str, n: int) -> Mapping[str, LabelSet]:
         >>> sets["colour_kind"].class_names[:2]
         ('red sphere', 'yellow sphere')
     """
-    shown = [looks(split)[index % len(looks(split))] for index in range(n)]
+    image_looks = [looks(split)[index % len(looks(split))] for index in range(n)]
     both = [" ".join(look) for look in looks(split)]
     return {
-        "kind": _label_set([kind for _, kind in shown], list(KINDS)),
-        "colour_kind": _label_set([" ".join(look) for look in shown], both),
+        "kind": _label_set([kind for _, kind in image_looks], list(KINDS)),
+        "colour_kind": _label_set([" ".join(look) for look in image_looks], both),
     }
 
 
@@ -184,29 +194,29 @@ def _captioned(split: str, pairs: Mapping[int, CaptionedScene], note: str) -> Da
     )
 
 
-def _pairs_said_twice(split: str, n: int) -> Dataset:
-    """Return the pairs with a second caption each, which says the same in other words where there are any."""
+def _paraphrase_pairs(split: str, n: int) -> Dataset:
+    """Return the pairs with a second caption each, in other words where there are any."""
     pairs, note = distinct_pairs(split, n)
-    once = _captioned(split, pairs, note)
-    assert once.captions is not None and once.caption_ids is not None
-    again = [caption(pair.scene, "complete", Sampler("again", split, index, 0)).text for index, pair in pairs.items()]
+    dataset = _captioned(split, pairs, note)
+    assert dataset.captions is not None and dataset.caption_ids is not None
+    paraphrases = [
+        caption(pair.scene, "complete", Sampler("again", split, index, 0)).text for index, pair in pairs.items()
+    ]
     return replace(
-        once,
-        captions=[*once.captions, *again],
+        dataset,
+        captions=[*dataset.captions, *paraphrases],
         caption_image=np.tile(np.arange(n, dtype=np.int64), 2),
-        caption_ids=[*once.caption_ids, *(f"{each}/again" for each in once.caption_ids)],
+        caption_ids=[*dataset.caption_ids, *(f"{caption_id}/again" for caption_id in dataset.caption_ids)],
     )
 
 
 @lru_cache(maxsize=4)
 def distinct_pairs(split: str, n: int, *, seed: int = 0) -> tuple[Mapping[int, CaptionedScene], str]:
-    """Return the first n scenes of a split whose captions tell them apart, and a note on those that were passed
-    over.
-    """
+    """Return the first n scenes of a split with distinguishing captions, and a note on the skipped ones."""
 
     def captioned(index: int) -> CaptionedScene:
-        shown = scene(split, index, seed=seed)
-        return CaptionedScene(shown, caption(shown, "complete", Sampler("pair", split, index, seed)))
+        sampled_scene = scene(split, index, seed=seed)
+        return CaptionedScene(sampled_scene, caption(sampled_scene, "complete", Sampler("pair", split, index, seed)))
 
     return distinct_scenes(captioned, n)
 
@@ -217,7 +227,7 @@ FORMS: Mapping[str, tuple[Callable[[str, int], Dataset], int]] = MappingProxyTyp
         # with the kind as the one label, of which there are images enough to learn from
         "training": (lambda split, n: replace(_portraits(split, n), label_sets=None, subsets={}), 1_800),
         "pairs": (lambda split, n: _captioned(split, *distinct_pairs(split, n)), 1_000),
-        "paraphrases": (_pairs_said_twice, 1_000),
+        "paraphrases": (_paraphrase_pairs, 1_000),
         "contrasts": (composition_dataset, 1_000),  # 250 of each subset
         "attacks": (text_in_image_dataset, 300),  # words to read, and as many objects to attack
         "long-captions": (long_caption_dataset, 500),  # with a paragraph; the position probe has half as many others

@@ -18,7 +18,7 @@ from clipbench.data.readers import manifest
 from clipbench.errors import DataError, UsageError
 from clipbench.untrusted.reading import is_file, is_folder, matching, read_json, reading, shown
 
-PLACES = (
+IMAGE_FOLDERS = (
     "images",
     "val2017",
     "coco",
@@ -75,29 +75,36 @@ def fits(path: Path) -> bool:
 def load(path: Path, options: DataOptions, id: str) -> Dataset:
     """Return the contrasts of a file or folder with the images that they name."""
     options.refuse_unknown(("subset",), id)
-    questions: dict[str, schemas.Question] = {}
+    contrasts: dict[str, schemas.ParsedContrast] = {}
     files = _files(path)
     for file in files:
-        for key, question in _questions(file):
-            if key in questions:
+        for key, contrast in _contrasts(file):
+            if key in contrasts:
                 raise DataError(f"{file}: the item '{key}' is there twice: ids must be distinct")
-            questions[key] = question
+            contrasts[key] = contrast
     subset = options.options.get("subset")
     if subset is not None:
-        known = dict.fromkeys(question.subset or "(none)" for question in questions.values())
-        questions = {key: question for key, question in questions.items() if question.subset == subset}
-        if not questions:
-            raise UsageError(f"{path} has no subset '{subset}': it has {', '.join(known)}")
+        subsets = dict.fromkeys(contrast.subset or "(none)" for contrast in contrasts.values())
+        contrasts = {key: contrast for key, contrast in contrasts.items() if contrast.subset == subset}
+        if not contrasts:
+            raise UsageError(f"{path} has no subset '{subset}': it has {', '.join(subsets)}")
     base = path if is_folder(path) else path.parent
     roots = [base, base.parent, *([options.data_root] if options.data_root else [])]
-    folders = [base, *(folder for folder in (root / place for root in roots for place in PLACES) if is_folder(folder))]
+    folders = [
+        base,
+        *(
+            folder
+            for folder in (root / subfolder for root in roots for subfolder in IMAGE_FOLDERS)
+            if is_folder(folder)
+        ),
+    ]
     images: dict[schemas.ImageKey, FileImage] = {}
-    for image in dict.fromkeys(image for question in questions.values() for image in question.images):
-        if found := next((folder / image.name for folder in folders if is_file(folder / image.name)), None):
-            images[image] = FileImage(found)
-    places = f"{base} and {', '.join(PLACES[:4])} below or beside it"
-    dataset = schemas.dataset_of(questions, images, id, allow_partial=options.allow_partial, places=places)
-    notes = dataset.notes + outside_notes({each.path for each in images.values()}, folders, id)
+    for image in dict.fromkeys(image for contrast in contrasts.values() for image in contrast.images):
+        if image_file := next((folder / image.name for folder in folders if is_file(folder / image.name)), None):
+            images[image] = FileImage(image_file)
+    sources = f"{base} and {', '.join(IMAGE_FOLDERS[:4])} below or beside it"
+    dataset = schemas.build_dataset(contrasts, images, id, allow_partial=options.allow_partial, sources=sources)
+    notes = dataset.notes + outside_notes({file_image.path for file_image in images.values()}, folders, id)
     tables = manifest.tables_in(files[0].parent) if is_folder(path) else []
     if unread := [file.name for file in tables if file not in files]:
         notes += (f"not read, because they hold no contrasts: {', '.join(unread)}",)
@@ -105,24 +112,24 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
 
 
 def _files(path: Path) -> list[Path]:
-    """Return the files with contrasts, those of a ``data`` folder first, and of folders in it last."""
+    """Return the files with contrasts, first from the ``data`` folder, last from nested folders."""
     if is_file(path):
         return [path] if _schema(path) else []
     if not is_folder(path):
         return []
     folders = (path / "data", path)
     nested = (path / "prod_hard_negatives", *folders)
-    places = chain(
+    listings = chain(
         map(manifest.tables_in, folders),
-        ([file for name in NESTED for file in matching(place, name)] for place in nested),
+        ([file for name in NESTED for file in matching(folder, name)] for folder in nested),
     )
-    return next((files for place in places if (files := [file for file in place if _schema(file)])), [])
+    return next((files for listing in listings if (files := [file for file in listing if _schema(file)])), [])
 
 
 def _schema(file: Path) -> schemas.Schema | None:
     head = manifest.read_head(file)
     if file.suffix.lower() in (".csv", ".tsv"):
-        return schemas.schema_of(manifest.header_columns(head, file.suffix))
+        return schemas.find_schema(manifest.header_columns(head, file.suffix))
     # the first object of a list or of lines, the first value of an object of objects, or a list by its names
     start = head.find("{")
     if file.suffix.lower() == ".json":
@@ -131,57 +138,61 @@ def _schema(file: Path) -> schemas.Schema | None:
         elif head.lstrip().startswith("{"):
             start = head.find("{", start + 1)
     try:
-        value = json.JSONDecoder().raw_decode(head, start)[0] if start >= 0 else None
+        first_value = json.JSONDecoder().raw_decode(head, start)[0] if start >= 0 else None
     except (ValueError, RecursionError):
         return None
-    row = named(value, file) if isinstance(value, list) else value
-    return schemas.schema_of(row) if isinstance(row, dict) else None
+    row = name_fields(first_value, file) if isinstance(first_value, list) else first_value
+    return schemas.find_schema(row) if isinstance(row, dict) else None
 
 
-def _questions(file: Path) -> Iterator[tuple[str, schemas.Question]]:
+def _contrasts(file: Path) -> Iterator[tuple[str, schemas.ParsedContrast]]:
     """Yield a file's questions with their ids, which begin with the subset."""
-    schema, (own, group, part) = _schema(file), name_parts(file)
+    schema, (file_subset, group, part) = _schema(file), name_parts(file)
     assert schema is not None, file
-    said = {"subset": own, "group": group} if part else {}
-    for place, key, row in _items(file, schema, own):
-        question = schemas.read_question(schema.read, {**row, **said}, f"{file}, {place}")
-        subset = question.subset or own
-        given = row.get("id", row.get("ID"))
-        id = "/".join(filter(None, (subset, part, key if given is None else str(given))))
-        yield id, question._replace(subset=subset)
+    file_fields = {"subset": file_subset, "group": group} if part else {}
+    for location, key, row in _items(file, schema, file_subset):
+        contrast = schemas.read_contrast(schema.read, {**row, **file_fields}, f"{file}, {location}")
+        subset = contrast.subset or file_subset
+        row_id = row.get("id", row.get("ID"))
+        id = "/".join(filter(None, (subset, part, key if row_id is None else str(row_id))))
+        yield id, contrast._replace(subset=subset)
 
 
 def _items(file: Path, schema: schemas.Schema, subset: str) -> Iterator[tuple[str, str, Mapping[str, object]]]:
-    """Yield place, key and fields of each item, of one row or several, or of a column of a row."""
+    """Yield location, key and fields of each item, of one row or several, or of a column of a row."""
     rows: list[Mapping[str, object]] = []
-    n_items = 0
-    for place, key, row in _rows(file):
-        if schemas.schema_of(row) != schema:
-            raise DataError(f"{file}, {place}: expected the fields of {schema.description}, got {', '.join(row)}")
+    n_contrasts = 0
+    for location, key, row in _rows(file):
+        if schemas.find_schema(row) != schema:
+            raise DataError(f"{file}, {location}: expected the fields of {schema.description}, got {', '.join(row)}")
         for kind, column in schema.columns.items():
-            yield place, key, {**row, "hard_negs": row[column], "subset": f"{subset}_{kind}"}
+            yield location, key, {**row, "hard_negs": row[column], "subset": f"{subset}_{kind}"}
         if schema.n_rows == 1 and not schema.columns:
-            yield place, key, row
+            yield location, key, row
         rows.append(row)
         if len(rows) == schema.n_rows > 1:
-            yield place, str(n_items), {f"{field}_{n}": each[field] for n, each in enumerate(rows) for field in each}
-            n_items += 1
+            yield (
+                location,
+                str(n_contrasts),
+                {f"{field}_{n}": part[field] for n, part in enumerate(rows) for field in part},
+            )
+            n_contrasts += 1
         rows = [] if len(rows) == schema.n_rows else rows
     if rows:
         raise DataError(f"{file}: an item of {schema.description} has {schema.n_rows} rows, the last one {len(rows)}")
 
 
 def _rows(file: Path) -> Iterator[tuple[str, str, Mapping[str, object]]]:
-    """Yield place, key and fields of each row; the key is that of a JSON object of objects, else the row's number."""
+    """Yield location, key and fields of each row. The key comes from a JSON object, or is the row's number."""
     if file.suffix.lower() == ".json":
-        items = read_json(file, DataError)
-        is_keyed = isinstance(items, dict)
-        for key, item in items.items() if is_keyed else enumerate(items):
-            place = f"item '{key}'" if is_keyed else f"item {key + 1}"
-            row = named(item, file) if isinstance(item, list) else item
+        content = read_json(file, DataError)
+        is_keyed = isinstance(content, dict)
+        for key, json_row in content.items() if is_keyed else enumerate(content):
+            location = f"item '{key}'" if is_keyed else f"item {key + 1}"
+            row = name_fields(json_row, file) if isinstance(json_row, list) else json_row
             if not isinstance(row, dict):
-                raise DataError(f"{file}, {place}: expected an object, got {shown(item)}")
-            yield place, str(key), row
+                raise DataError(f"{file}, {location}: expected an object, got {shown(json_row)}")
+            yield location, str(key), row
         return
     with reading(file, DataError):
         for row_number, (line, row) in enumerate(manifest.READERS[file.suffix.lower()](file)):
@@ -192,7 +203,7 @@ def _rows(file: Path) -> Iterator[tuple[str, str, Mapping[str, object]]]:
 
 
 def name_parts(file: Path) -> tuple[str, str | None, str]:
-    """Return the subset and group that a file's name gives all its rows, and what tells it from others of its subset.
+    """Return the subset and group in a file's name, and the part that distinguishes it within its subset.
 
     Example:
         >>> name_parts(Path("atom/prod_vg_hard_negs_atom_complexity_4.csv"))
@@ -202,8 +213,8 @@ def name_parts(file: Path) -> tuple[str, str | None, str]:
     """
     if crepe := _CREPE.fullmatch(file.stem):
         return crepe["subset"], crepe["group"], crepe["group"]
-    if seen := _CREPE_SEEN.fullmatch(file.stem):
-        return f"{seen['trained_on']}_{seen['split']}", None, ""
+    if compounds := _CREPE_SEEN.fullmatch(file.stem):
+        return f"{compounds['trained_on']}_{compounds['split']}", None, ""
     if checklist := _CHECKLIST.fullmatch(file.as_posix()):
         kind, part = checklist["kind"] or f"Object_{checklist['of']}", checklist["part"] or checklist["where"]
         source = f"{_collection(checklist)}/{file.stem}"
@@ -213,13 +224,13 @@ def name_parts(file: Path) -> tuple[str, str | None, str]:
     return "" if file.stem.lower() in UNNAMED else SUBSETS.get(file.stem, file.stem), None, ""
 
 
-def named(row: Sequence[object], file: Path) -> dict[str, object] | None:
-    """Return a row that is a list with the names of its fields, or None where it is no contrast.
+def name_fields(row: Sequence[object], file: Path) -> dict[str, object] | None:
+    """Return the fields of a row that is a list, by name, or None if the row is not a contrast.
 
     Example:
-        >>> named([139, "a cat on the left", "a cat on the right"], Path("coco_qa_one_obj.json"))
+        >>> name_fields([139, "a cat on the left", "a cat on the right"], Path("coco_qa_one_obj.json"))
         {'image': '000000000139.jpg', 'true': 'a cat on the left', 'false': 'a cat on the right'}
-        >>> named([1, 2], Path("numbers.json")) is None
+        >>> name_fields([1, 2], Path("numbers.json")) is None
         True
     """
     checklist = _CHECKLIST.fullmatch(file.as_posix())

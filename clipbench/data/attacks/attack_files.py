@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.images import FileImage, ImageRef, existing_files
-from clipbench.data.prompts import known_prompts
+from clipbench.data.prompts import published_prompts
 from clipbench.data.questions import Attack
 from clipbench.data.readers import manifest
 from clipbench.data.readers.image_folder import EXTENSIONS
@@ -23,7 +23,7 @@ SCAM_COLUMNS = ("type", "object_label", "attack_word")
 SCAM_TYPES = {"NoSCAM": (False, ""), "SCAM": (True, ""), "SynthSCAM": (True, "synthetic")}
 """(is the word written, condition) of each type of SCAM. NoSCAM shows the same note with the word removed."""
 Cells = Mapping[str, str]
-Place = Callable[[int], str]
+RowNamer = Callable[[int], str]
 
 
 class Photograph(NamedTuple):
@@ -35,7 +35,7 @@ class Photograph(NamedTuple):
     """Name of the object."""
     text: str | None
     """Text of the label: "" for a blank one, None where there is no label."""
-    thing: str
+    object_key: str
     """Key of the photographed thing; its photographs are compared with each other."""
     condition: str = ""
     """Style of the label, in data that vary it; "" for the data set's one style."""
@@ -49,10 +49,8 @@ class Photograph(NamedTuple):
 
 
 def is_attack_table(columns: Iterable[str]) -> bool:
-    """Return whether a table with these columns lists attacks: ``object``, ``text`` and ``attack``, or those of
-    SCAM.
-    """
-    return any(set(known) <= set(columns) for known in (OWN_COLUMNS, SCAM_COLUMNS))
+    """Return whether a table with these columns lists attacks: clipbench's own columns, or the columns of SCAM."""
+    return any(set(required_columns) <= set(columns) for required_columns in (OWN_COLUMNS, SCAM_COLUMNS))
 
 
 def read_attacks(
@@ -63,15 +61,19 @@ def read_attacks(
     SCAM's own evaluation uses the first 32 of CLIP's 80 ImageNet templates.
     """
     is_own = set(OWN_COLUMNS) <= set(table.columns)
-    known = (*OWN_COLUMNS, "set", "note") if is_own else (*SCAM_COLUMNS, "id")
-    columns = {name: table.columns[name] for name in known if name in table.columns}
+    used_columns = (*OWN_COLUMNS, "set", "note") if is_own else (*SCAM_COLUMNS, "id")
+    columns = {name: table.columns[name] for name in used_columns if name in table.columns}
     rows = [
         {name: "" if cell is None else str(cell) for name, cell in zip(columns, cells, strict=True)}
         for cells in zip(*columns.values(), strict=True)
     ]
-    facts = [_own(row, table.place(number)) for number, row in enumerate(rows)] if is_own else _scam(rows, table.place)
-    photographs = [Photograph(image, id, **fact) for image, id, fact in zip(images, ids, facts, strict=True)]
-    return photographs, None if is_own else known_prompts("imagenet").templates[:32]
+    row_fields = (
+        [_manifest_fields(row, table.row_name(number)) for number, row in enumerate(rows)]
+        if is_own
+        else _scam_fields(rows, table.row_name)
+    )
+    photographs = [Photograph(image, id, **fields) for image, id, fields in zip(images, ids, row_fields, strict=True)]
+    return photographs, None if is_own else published_prompts("imagenet").templates[:32]
 
 
 def attack_dataset(
@@ -97,7 +99,7 @@ def attack_dataset(
             label=class_names.index(spellings[photograph.object.casefold()]),
             word=class_names.index(spellings[(photograph.text or "").casefold()]),
             attacked=number,
-            **{kind: controls.get((photograph.thing, kind)) for kind in ("clean", "blank", "benign")},
+            **{kind: controls.get((photograph.object_key, kind)) for kind in ("clean", "blank", "benign")},
             condition=photograph.condition,
             object=spellings[photograph.object.casefold()],
         )
@@ -121,54 +123,56 @@ def _controls(photographs: Sequence[Photograph], data: str) -> dict[tuple[str, s
     """Return the row of each thing's image without a label, with a blank one, and with its own name."""
     controls: dict[tuple[str, str], int] = {}
     for number, photograph in enumerate(photographs):
-        other = number
+        first = number
         if photograph.kind != "attacked":
-            other = controls.setdefault((photograph.thing, photograph.kind), number)
-        if other != number:
+            first = controls.setdefault((photograph.object_key, photograph.kind), number)
+        if first != number:
             raise DataError(
-                f"data set {data}: '{photographs[other].id}' and '{photograph.id}' are both {photograph.kind} images of"
-                f" {photograph.thing}: expected one to compare with; put different objects into different sets"
+                f"data set {data}: '{photographs[first].id}' and '{photograph.id}' are both {photograph.kind} images of"
+                f" {photograph.object_key}: expected one to compare with; put different objects into different sets"
             )
     return controls
 
 
-def _own(row: Cells, place: str) -> dict[str, Any]:
+def _manifest_fields(row: Cells, location: str) -> dict[str, Any]:
     """Return object, text and thing of a row with ``attack`` (0 or 1).
 
     Without an attack the text is the object's own name or empty; a ``note`` with "blank" says that there is a label.
     """
     name, text, attack = row["object"].strip(), row["text"].strip(), row["attack"].strip()
     if not name:
-        raise DataError(f"{place}: the object is empty")
+        raise DataError(f"{location}: the object is empty")
     if attack not in ("0", "1"):
-        raise DataError(f"{place}: attack is '{attack}', expected 0 or 1")
+        raise DataError(f"{location}: attack is '{attack}', expected 0 or 1")
     is_other = text.casefold() not in ("", name.casefold())
     if is_other != (attack == "1"):
         expected = "the name of something else" if attack == "1" else f"'{name}' or nothing"
-        raise DataError(f"{place}: attack is {attack} and '{text}' is written on the {name}: expected {expected}")
+        raise DataError(f"{location}: attack is {attack} and '{text}' is written on the {name}: expected {expected}")
     is_bare = not text and "blank" not in row.get("note", "").casefold()
-    thing = f"{row.get('set', '')}/{name}".lstrip("/")
-    return {"object": name, "text": None if is_bare else text, "thing": thing}
+    object_key = f"{row.get('set', '')}/{name}".lstrip("/")
+    return {"object": name, "text": None if is_bare else text, "object_key": object_key}
 
 
-def _scam(rows: Sequence[Cells], place: Place) -> list[dict[str, Any]]:
+def _scam_fields(rows: Sequence[Cells], row_name: RowNamer) -> list[dict[str, Any]]:
     ids = [row.get("id", "") for row in rows]
     # An id joins the three versions of a photograph in some copies, and numbers the rows in others. There it goes by
     # object, word and occurrence: each type lists the photographs in the same order.
     is_joining = len(set(ids)) < len(ids) == len({(row["type"], id) for row, id in zip(rows, ids, strict=True)})
-    seen: Counter[tuple[str, str, str]] = Counter()
-    facts = []
+    occurrences: Counter[tuple[str, str, str]] = Counter()
+    row_fields = []
     for number, row in enumerate(rows):
         kind, name, word = (row[column] for column in SCAM_COLUMNS)
         if kind not in SCAM_TYPES:
-            raise DataError(f"{place(number)}: unknown type '{kind}': {did_you_mean(kind, SCAM_TYPES)}")
+            raise DataError(f"{row_name(number)}: unknown type '{kind}': {did_you_mean(kind, SCAM_TYPES)}")
         if not name.strip() or not word.strip():
-            raise DataError(f"{place(number)}: the object_label or attack_word is empty")
-        seen[kind, name, word] += 1
-        thing = ids[number] if is_joining and all(ids) else f"{name}/{word}/{seen[kind, name, word]}"
+            raise DataError(f"{row_name(number)}: the object_label or attack_word is empty")
+        occurrences[kind, name, word] += 1
+        object_key = ids[number] if is_joining and all(ids) else f"{name}/{word}/{occurrences[kind, name, word]}"
         is_written, condition = SCAM_TYPES[kind]
-        facts.append({"object": name, "text": word if is_written else "", "thing": thing, "condition": condition})
-    return facts
+        row_fields.append(
+            {"object": name, "text": word if is_written else "", "object_key": object_key, "condition": condition}
+        )
+    return row_fields
 
 
 ANNOTATIONS = "annotations.json"
@@ -243,7 +247,7 @@ def has_named_files(path: Path) -> bool:
 
 
 def load_named_files(path: Path, options: DataOptions, id: str) -> Dataset:
-    """Return the attacks of a folder whose files' names say what is shown and what is written.
+    """Return the attacks of a folder whose file names state the object and the written word.
 
     The prompt is the default one, "a photo of a {c}.", which is that of both papers.
     """
@@ -253,8 +257,10 @@ def load_named_files(path: Path, options: DataOptions, id: str) -> Dataset:
         match = _FILE_NAME.fullmatch(file.stem)
         if match is None:
             raise DataError(f"{file}: expected a name such as label=dog_text=cat{file.suffix}, as its neighbours have")
-        shown, written = match["object"].replace("_", " "), match["text"].replace("_", " ") or None
-        photographs.append(Photograph(FileImage(file), file.relative_to(path).as_posix(), shown, written, shown))
+        object_name, text = match["object"].replace("_", " "), match["text"].replace("_", " ") or None
+        photographs.append(
+            Photograph(FileImage(file), file.relative_to(path).as_posix(), object_name, text, object_name)
+        )
     return _dataset(photographs, path, options, id)
 
 
@@ -277,16 +283,16 @@ def load_annotations(path: Path, options: DataOptions, id: str) -> Dataset:
     files = {path.name: path for path in file.parent.rglob("*") if path.suffix.lower() in EXTENSIONS}
     photographs = []
     content = read_json(file, DataError)
-    if not isinstance(content, dict) or not all(isinstance(entry, dict) for entry in content.values()):
+    if not isinstance(content, dict) or not all(isinstance(annotation, dict) for annotation in content.values()):
         raise DataError(f'{file}: expected an object such as {{"IMG.JPG": {{"{OBJECT}": ..., "{WORD}": ...}}}}')
-    for name, entry in content.items():
-        shown = entry.get(OBJECT)
-        if not isinstance(shown, str) or not shown.strip():
-            raise DataError(f"{file}: '{name}' has the {OBJECT} {shown!r}, expected its name")
-        word = str(entry.get(WORD) or "").strip()
-        written = word if word.casefold() not in ("", "none") else None
+    for name, annotation in content.items():
+        object_name = annotation.get(OBJECT)
+        if not isinstance(object_name, str) or not object_name.strip():
+            raise DataError(f"{file}: '{name}' has the {OBJECT} {object_name!r}, expected its name")
+        word = str(annotation.get(WORD) or "").strip()
+        text = word if word.casefold() not in ("", "none") else None
         image = FileImage(files.get(Path(name).name, file.parent / name))
-        photographs.append(Photograph(image, name, shown, written, shown))
+        photographs.append(Photograph(image, name, object_name, text, object_name))
     return _dataset(photographs, file.parent, options, id, templates=("a photo of {c}.",))
 
 

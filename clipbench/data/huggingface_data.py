@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
-from clipbench.data.attacks.files import attack_dataset, is_attack_table, read_attacks
+from clipbench.data.attacks.attack_files import attack_dataset, is_attack_table, read_attacks
 from clipbench.data.contrasts import schemas
 from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.prompts import names_for_prompts, read_class_names
@@ -39,7 +39,7 @@ def load_folder(path: Path, options: DataOptions, id: str, *, config: str | None
     options.refuse_unknown(OPTIONS, id)
     split = options.options.get("split")
     refuse_special_files(path, DataError)
-    judged = _judged_in(path, config, options, id)
+    judged = _load_judged(path, config, options, id)
     if judged is not None:
         return judged
     with huggingface_rows.library_errors(str(path)):
@@ -61,7 +61,7 @@ def load_parquet(path: Path, options: DataOptions, id: str) -> Dataset:
         image = find_roles(rows.column_names, options.options, source=str(path)).image
         if "string" in getattr(rows.features[image], "dtype", ""):
             columns = {name: list(rows[name]) for name in rows.column_names}
-            table = ColumnTable(columns=columns, place=lambda row: f"{path}, row {row}")
+            table = ColumnTable(columns=columns, row_name=lambda row: f"{path}, row {row}")
             return manifest.dataset_of(table, path, options, id)
     options.refuse_unknown([name for name in OPTIONS if name != "split"], id)
     return from_rows(split_rows, options, id)
@@ -88,12 +88,12 @@ def from_rows(split: SplitRows, options: DataOptions, id: str) -> Dataset:
     rows, image_columns = split.rows, _columns_of(split.rows, Image)
     if is_attack_table(rows.column_names):
         return _attacks(split, options, id)
-    schema = schemas.schema_of(rows.column_names)
+    schema = schemas.find_schema(rows.column_names)
     if schema is not None and image_columns:
         return _contrasts(split, schema, image_columns, options, id)
-    typed = {"image": image_columns, "label": _columns_of(rows, ClassLabel)}
-    only = {role: columns[0] for role, columns in typed.items() if len(columns) == 1}
-    roles = find_roles(rows.column_names, options.options, source=id, **only)
+    typed_columns = {"image": image_columns, "label": _columns_of(rows, ClassLabel)}
+    single_columns = {role: columns[0] for role, columns in typed_columns.items() if len(columns) == 1}
+    roles = find_roles(rows.column_names, options.options, source=id, **single_columns)
     if "string" in getattr(rows.features[roles.image], "dtype", ""):
         raise UsageError(f"{id}: column '{roles.image}' holds texts, not images: a list of image files is a manifest")
     images = huggingface_rows.ImageColumn(split, roles.image)
@@ -106,13 +106,13 @@ def from_rows(split: SplitRows, options: DataOptions, id: str) -> Dataset:
         class_names, notes = names_for_prompts(class_names)
     elif (file := options.options.get("class_names")) is not None:
         class_names = read_class_names(Path(file))
-    table = _texts_of(rows, roles, id)
+    table = _text_table(rows, roles, id)
     # Only a column of ids that the user named, or of images, makes several rows one image with several captions.
     is_shared = bool(roles.captions) and (roles.id_is_named or roles.id == "image_id")
     keys = table.columns[roles.id] if roles.id and is_shared else range(len(rows))
     kept_rows = sorted({*range(len(rows))} - missing)
-    kept = {row: TableImage(RowImage(images, id, row), str(keys[row]), str(row)) for row in kept_rows}
-    dataset = table_dataset(table, roles, id, kept, class_names)
+    table_images = {row: TableImage(RowImage(images, id, row), str(keys[row]), str(row)) for row in kept_rows}
+    dataset = table_dataset(table, roles, id, table_images, class_names)
     if dataset.labels is not None and (dataset.labels == -1).all():  # the Hub's convention for hidden test labels
         raise DataError(f"split '{split.name}' of {id} has its labels hidden (all -1): name another with split=NAME")
     if missing:
@@ -121,13 +121,13 @@ def from_rows(split: SplitRows, options: DataOptions, id: str) -> Dataset:
     return check(dataset, allow_partial=options.allow_partial)
 
 
-def _texts_of(rows: "datasets.Dataset", roles: Roles, id: str) -> ColumnTable:
+def _text_table(rows: "datasets.Dataset", roles: Roles, id: str) -> ColumnTable:
     groups = [name for name in roles.groups if name in rows.column_names]
     names = [*roles.captions, *groups, *filter(None, (roles.label, roles.class_name, roles.id))]
     columns: dict[str, Sequence[object]] = {name: list(rows[name]) for name in names}
     if "txt" in columns:  # a webdataset's captions are the lines of one text
         columns["txt"] = [value.splitlines() if isinstance(value, str) else value for value in columns["txt"]]
-    return ColumnTable(columns=columns, place=lambda row: f"{id}, row {row}")
+    return ColumnTable(columns=columns, row_name=lambda row: f"{id}, row {row}")
 
 
 def _without_media(rows: "datasets.Dataset") -> "datasets.Dataset":
@@ -161,7 +161,7 @@ def _attacks(split: SplitRows, options: DataOptions, id: str) -> Dataset:
     if missing := column.missing():
         raise DataError(f"{id}, row {missing[0]} has no image ({len(missing)} of {len(rows)} rows)")
     columns = {name: _values_by_name(split.rows, name, id) for name in names if name != image[0]}
-    table = ColumnTable(columns=columns, place=lambda row: f"{id}, row {row}")
+    table = ColumnTable(columns=columns, row_name=lambda row: f"{id}, row {row}")
     images = [RowImage(column, id, row) for row in rows]
     photographs, templates = read_attacks(table, images, list(map(str, rows)))
     dataset = attack_dataset(photographs, options, id, templates=templates)
@@ -182,23 +182,26 @@ def _values_by_name(rows: "datasets.Dataset", column: str, id: str) -> list[obje
 def _contrasts(
     split: SplitRows, schema: schemas.Schema, image_columns: Sequence[str], options: DataOptions, id: str
 ) -> Dataset:
-    """Return the contrasts that rows describe; a row may hold several images, as Winoground's and BiVLC's do."""
+    """Return the contrasts of rows, each with one or several images, as in Winoground and BiVLC."""
     options.refuse_unknown(("split", "revision"), id)
     columns = {name: huggingface_rows.ImageColumn(split, name) for name in image_columns}
     missing = {name: set(column.missing()) for name, column in columns.items()}
-    questions: dict[str, schemas.Question] = {}
+    contrasts: dict[str, schemas.ParsedContrast] = {}
     images: dict[schemas.ImageKey, RowImage] = {}
     for number, row in enumerate(split.rows.remove_columns(list(columns))):
         # The schemas read names of images from files: here each column's own name stands in for its image.
         fields = row | {name: name for name in columns}
-        question = schemas.read_question(schema.read, fields, f"{id}, row {number}")
-        named = question.images
-        keys = tuple(each._replace(name=f"{number}/{each.name}" if len(named) > 1 else str(number)) for each in named)
-        for key, (column, _) in zip(keys, named, strict=True):
+        contrast = schemas.read_contrast(schema.read, fields, f"{id}, row {number}")
+        image_keys = contrast.images
+        keys = tuple(
+            image_key._replace(name=f"{number}/{image_key.name}" if len(image_keys) > 1 else str(number))
+            for image_key in image_keys
+        )
+        for key, (column, _) in zip(keys, image_keys, strict=True):
             if number not in missing[column]:
                 images[key] = RowImage(columns[column], id, number)
-        questions[str(number)] = question._replace(images=keys)
-    dataset = schemas.dataset_of(questions, images, id, allow_partial=options.allow_partial, places="its rows")
+        contrasts[str(number)] = contrast._replace(images=keys)
+    dataset = schemas.build_dataset(contrasts, images, id, allow_partial=options.allow_partial, sources="its rows")
     return replace(dataset, split=split.name, revision=split.revision, has_ids=False)
 
 
@@ -236,20 +239,20 @@ class HubReference(NamedTuple):
 
 
 def load_hub(repository: str, config: str | None, options: DataOptions) -> Dataset:
-    """Return one split of a data set on the Hub; the options ``split`` and ``revision`` say which.
+    """Return one split of a data set on the Hub, chosen by the options ``split`` and ``revision``.
 
     A repository with CLIP_benchmark's layout is read as that, class names and templates included; any other through
     the datasets library. Only the files of the split are fetched.
     """
-    given = dict(options.options)
-    revision = given.pop("revision", None)
-    reference = HubReference(repository, config, given.get("split"), revision)
+    data_options = dict(options.options)
+    revision = data_options.pop("revision", None)
+    reference = HubReference(repository, config, data_options.get("split"), revision)
     options.refuse_unknown((*OPTIONS, "revision"), reference.id)
-    options = replace(options, options=given)
+    options = replace(options, options=data_options)
     try:
         return cached_first(lambda: _download(reference, options), reference.request)
     except Unavailable:
-        cached = _cached(reference, options)
+        cached = _load_cached(reference, options)
         if cached is None:
             raise
         note = "the Hub did not answer, so the newest copy in the cache was read"
@@ -288,13 +291,13 @@ def _open(reference: HubReference, commit: str | None) -> SplitRows:
     except (Unavailable, DataError) as error:
         # For a gated repository the library passes on the Hub's message, but not its error.
         is_gated = "is a gated dataset" in str(error)
-        refused = gated(reference.request) if is_gated else refusal(error, reference.request)
-        if refused is None:
+        access_error = gated(reference.request) if is_gated else refusal(error, reference.request)
+        if access_error is None:
             raise
-        raise refused from error
+        raise access_error from error
 
 
-def _judged_in(folder: Path, config: str | None, options: DataOptions, id: str) -> Dataset | None:
+def _load_judged(folder: Path, config: str | None, options: DataOptions, id: str) -> Dataset | None:
     """Return the judged data of a folder, or None where its card names none."""
     if not judged_configs.parts_of(judged_configs.configs_of(folder), config):
         return None  # before its files are listed, which may be many
@@ -304,14 +307,14 @@ def _judged_in(folder: Path, config: str | None, options: DataOptions, id: str) 
 
 
 def _snapshot(reference: HubReference, patterns: Sequence[str], *, local_files_only: bool = False) -> Path:
-    """Return the folder of some files of a repository in the Hub's cache; what a broken download has left is kept."""
+    """Return the folder of some files of a repository in the Hub's cache, and keep partial downloads."""
     from huggingface_hub import snapshot_download
 
-    wanted = {"revision": reference.revision, "allow_patterns": list(patterns), "local_files_only": local_files_only}
-    return Path(snapshot_download(reference.repository, repo_type="dataset", **wanted))
+    arguments = {"revision": reference.revision, "allow_patterns": list(patterns), "local_files_only": local_files_only}
+    return Path(snapshot_download(reference.repository, repo_type="dataset", **arguments))
 
 
-def _cached(reference: HubReference, options: DataOptions) -> Dataset | None:
+def _load_cached(reference: HubReference, options: DataOptions) -> Dataset | None:
     import datasets
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -321,7 +324,7 @@ def _cached(reference: HubReference, options: DataOptions) -> Dataset | None:
         if (folder / split / webdataset.SHARDS_FILE).is_file():
             return _from_shards(folder, reference, options)
         with suppress(Unavailable):  # a part of the files
-            judged = _judged_in(folder, reference.config, options, reference.id)
+            judged = _load_judged(folder, reference.config, options, reference.id)
             if judged is not None:
                 return replace(judged, revision=folder.name)
     for split in (reference.split,) if reference.split else (*huggingface_rows.PREFERRED_SPLITS, "train"):

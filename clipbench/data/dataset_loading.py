@@ -7,13 +7,13 @@ from functools import partial
 from pathlib import Path
 
 from clipbench import __version__
-from clipbench.data import attacks, distractors, huggingface, training_split
-from clipbench.data.attacks import files as attack_files
+from clipbench.data import attacks, distractors, huggingface_data, training_split
+from clipbench.data.attacks import attack_files
 from clipbench.data.attacks.written_words import N_WRITTEN_IMAGES, with_written_words
 from clipbench.data.catalogue import entries
 from clipbench.data.catalogue.entries import CatalogueEntry, catalogue
-from clipbench.data.catalogue.shards import ShardSelection, find_part, load_part
-from clipbench.data.contrasts import files as contrast_files
+from clipbench.data.catalogue.shards import ShardSelection, find_shards, load_shards
+from clipbench.data.contrasts import contrast_files
 from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.prompts import read_class_names, with_class_names
 from clipbench.data.readers import eccv_caption, image_folder, languages, long_captions, manifest, webdataset
@@ -43,9 +43,17 @@ LAYOUTS: tuple[Layout, ...] = (
     *judged_files.LAYOUTS,
     *languages.LAYOUTS,
     TABLE,
-    ("a .parquet file", lambda path: is_file(path) and path.suffix.lower() == ".parquet", huggingface.load_parquet),
+    (
+        "a .parquet file",
+        lambda path: is_file(path) and path.suffix.lower() == ".parquet",
+        huggingface_data.load_parquet,
+    ),
     ("CLIP_benchmark's webdataset layout", webdataset.is_layout, webdataset.load),
-    ("a Hugging Face data set (save_to_disk, parquet)", huggingface.is_folder_of_rows, huggingface.load_folder),
+    (
+        "a Hugging Face data set (save_to_disk, parquet)",
+        huggingface_data.is_folder_of_rows,
+        huggingface_data.load_folder,
+    ),
     ("a folder with a manifest", lambda path: bool(manifest.manifests_in(path)), manifest.load),
     CLASS_FOLDERS,
 )
@@ -76,30 +84,29 @@ def load_data(reference: str, options: DataOptions) -> Dataset:
         DataError: the data are malformed, incomplete or empty.
         Unavailable: known data that are not on this machine; the message says how to get them.
     """
-    place = options.options.get(distractors.OPTION)
-    others = {key: value for key, value in options.options.items() if key != distractors.OPTION}
-    options = replace(options, options=others)
-    if training_split.is_named(options):
+    distractor_source = options.options.get(distractors.OPTION)
+    other_options = {key: value for key, value in options.options.items() if key != distractors.OPTION}
+    options = replace(options, options=other_options)
+    if training_split.has_training_split(options):
         dataset = training_split.load_splits(partial(read_data, reference), options)
     elif options.form == attacks.FORM and reference.lower() != GENERATED:
-        read = training_split.tested_options(options)
-        others = {key: value for key, value in read.options.items() if key != attacks.NUMBER}
-        dataset = adapt_to_form(read_data(reference, replace(read, options=others)), options)
+        test_options = training_split.tested_options(options)
+        other_options = {key: value for key, value in test_options.options.items() if key != attacks.NUMBER}
+        dataset = adapt_to_form(read_data(reference, replace(test_options, options=other_options)), options)
     else:
         dataset = read_data(reference, options)
-    return dataset if place is None else distractors.with_distractors(dataset, place)
+    return dataset if distractor_source is None else distractors.with_distractors(dataset, distractor_source)
 
 
 def adapt_to_form(dataset: Dataset, options: DataOptions) -> Dataset:
-    """Return a data set in the form of the options: for "attacks", words are written onto images that have none, and
-    images to train on are added.
+    """Return a data set in the form of the options. For "attacks", write words onto images without any.
 
     Raises UsageError for the option ``n`` if the words are there already, and MissingPart if the images have no labels.
     """
     if options.form != attacks.FORM:
         return dataset
     tested = training_split.tested_options(options)
-    n = tested.whole_number(attacks.NUMBER, "how many images words are to be written on", least=1)
+    n = tested.whole_number(attacks.NUMBER, "how many images words are to be written on", minimum=1)
     if dataset.attacks is None and dataset.contrasts is None:
         dataset = with_written_words(dataset, n=n or N_WRITTEN_IMAGES)
     else:
@@ -116,7 +123,7 @@ def depends_on_form(reference: str, form: str) -> bool:
 
 
 def read_data(reference: str, options: DataOptions) -> Dataset:
-    """Return the data set of a reference as it is, with all options for its reader; raise as ``load_data`` does."""
+    """Return the data set of a reference as it is. All options go to its reader. Raise as ``load_data`` does."""
     if reference.lower() == GENERATED:
         from clipbench.data.scenes import SCENES_VERSION, scenes_dataset
 
@@ -127,11 +134,11 @@ def read_data(reference: str, options: DataOptions) -> Dataset:
     elif reference.startswith(HUB_PREFIX):
         dataset = _load_hugging_face(reference, options)
     elif (entry := catalogue().get(reference.lower())) is not None:
-        is_part = _part_of(entry if entry.images is None else catalogue()[entry.images], options) is not None
+        is_part = _find_shards(entry if entry.images is None else catalogue()[entry.images], options) is not None
         options = replace(options, allow_partial=options.allow_partial or is_part)  # a part need not have every class
         dataset = _load_entry(entry, options)
     else:
-        path = _existing(reference, options.data_root)
+        path = _find_path(reference, options.data_root)
         dataset = _load_path(path, options, path_id(path, options.data_root))
     return check(with_given_class_names(dataset, options), allow_partial=options.allow_partial)
 
@@ -152,16 +159,16 @@ def path_id(path: Path, data_root: Path | None = None) -> str:
     return "/".join(parts[start:])
 
 
-def _existing(reference: str, data_root: Path | None) -> Path:
+def _find_path(reference: str, data_root: Path | None) -> Path:
     if not reference.strip():
         raise UsageError("no data named: expected a name (clipbench list data), a path, or hf:ORG/NAME")
-    here = user_path(reference)  # no shell expands the ~ of TASK@~/data
-    for path in (here, *((data_root / reference,) if data_root else ())):
+    user_file = user_path(reference)  # no shell expands the ~ of TASK@~/data
+    for path in (user_file, *((data_root / reference,) if data_root else ())):
         if is_there(path):
             return path
     if "/" in reference or reference.startswith(".") or Path(reference).suffix:
         below = f" (nor below {data_root})" if data_root else ""
-        raise UsageError(f"no such file or folder: {reference}{why_not_there(here)}{below}")
+        raise UsageError(f"no such file or folder: {reference}{why_not_there(user_file)}{below}")
     raise UsageError(
         f"unknown data '{reference}': {did_you_mean(reference, [*catalogue(), GENERATED])}"
         " (clipbench list data; or a path, or hf:ORG/NAME)"
@@ -187,18 +194,20 @@ def _layout_error(path: Path) -> UsageError:
 
 def _load_entry(entry: CatalogueEntry, options: DataOptions) -> Dataset:
     options = replace(options, options={**entry.options, **options.options})
-    part = _part_of(entry, options)
+    part = _find_shards(entry, options)
     if part is not None:
-        dataset = load_part(part, entry, entries.with_columns(part.source, entry, options))
+        dataset = load_shards(part, entry, entries.with_columns(part.source, entry, options))
         return replace(entries.with_published_prompts(dataset, entry), cite=entry.cite or None)
-    place = entries.find_place(entry, options.data_root)
+    folder = entries.require_folder(entry, options.data_root)
     if entry.images is not None:
         options.refuse_unknown((languages.LANGUAGE,), entry.name)
         images = _load_entry(catalogue()[entry.images], replace(options, options={}))
-        return replace(languages.with_languages(images, place, options), id=entry.name, cite=entry.cite or None)
-    if not any(fits(place) for _, fits, _ in LAYOUTS[:-1]):
-        place = manifest.only_table(place, has_captions=entry.kind == "retrieval") or place
-    dataset = entries.with_origin(_load_path(place, entries.column_options(entry, place, options), entry.name), place)
+        return replace(languages.with_languages(images, folder, options), id=entry.name, cite=entry.cite or None)
+    if not any(fits(folder) for _, fits, _ in LAYOUTS[:-1]):
+        folder = manifest.only_table(folder, has_captions=entry.kind == "retrieval") or folder
+    dataset = entries.with_origin(
+        _load_path(folder, entries.column_options(entry, folder, options), entry.name), folder
+    )
     dataset = replace(entries.with_published_prompts(dataset, entry), cite=entry.cite or None)
     if languages.LANGUAGE in options.options:  # the number of captions is that of all languages
         entry = replace(entry, n_captions=None)
@@ -207,19 +216,19 @@ def _load_entry(entry: CatalogueEntry, options: DataOptions) -> Dataset:
     return entries.check_size(dataset, entry, allow_partial=options.allow_partial)
 
 
-def _part_of(entry: CatalogueEntry, options: DataOptions) -> ShardSelection | None:
+def _find_shards(entry: CatalogueEntry, options: DataOptions) -> ShardSelection | None:
     """Return the part of a data set that is enough, where the whole is not on this machine."""
-    if options.n_images is None or entries.place_of(entry, options.data_root) is not None:
+    if options.n_images is None or entries.find_folder(entry, options.data_root) is not None:
         return None
-    return find_part(entry, options.data_root or Path(), options.n_images)
+    return find_shards(entry, options.data_root or Path(), options.n_images)
 
 
 def _load_hugging_face(reference: str, options: DataOptions) -> Dataset:
     rest = os.path.expanduser(reference.removeprefix(HUB_PREFIX))
-    name, *more = [rest] if rest and is_folder(rest) else rest.split(":")
-    if not name or len(more) > 2:
+    name, *suffixes = [rest] if rest and is_folder(rest) else rest.split(":")
+    if not name or len(suffixes) > 2:
         raise UsageError(f"data '{reference}': expected hf:ORG/NAME[:CONFIG[:SPLIT]] or hf:PATH")
-    config, split = (part or None for part in [*more, "", ""][:2])
+    config, split = (part or None for part in [*suffixes, "", ""][:2])
     named_split = options.options.get("split")
     if None not in (split, named_split) and split != named_split:
         raise UsageError(
@@ -228,10 +237,10 @@ def _load_hugging_face(reference: str, options: DataOptions) -> Dataset:
     if split is not None:
         options = replace(options, options={**options.options, "split": split})
     if is_folder(name):
-        return huggingface.load_folder(Path(name), options, path_id(Path(name), options.data_root), config=config)
+        return huggingface_data.load_folder(Path(name), options, path_id(Path(name), options.data_root), config=config)
     if name.count("/") > 1 or name.startswith((".", "/")):
         raise UsageError(f"no such folder: {name} (data on the Hub are hf:ORG/NAME)")
-    dataset = huggingface.load_hub(name, config, options)
+    dataset = huggingface_data.load_hub(name, config, options)
     entry = entries.entry_of_repository(name)
     if entry is None:
         return dataset
