@@ -202,11 +202,11 @@ class Printer(Progress):
         if self.several:
             print_error(f"{name}: {error}")
 
-    def report_failed(self, report: Path, why: str) -> None:
-        print_error(f"cannot write {report}: {why}")
+    def report_failed(self, report: Path, reason: str) -> None:
+        print_error(f"cannot write {report}: {reason}")
 
-    def log_failed(self, tracker: str, why: str) -> None:
-        print_error(f"--log: {tracker} failed ({why}); the run folder is whole")
+    def log_failed(self, tracker: str, reason: str) -> None:
+        print_error(f"--log: {tracker} failed ({reason}); the run folder is whole")
 
     def evaluation(self, record: EvaluationRecord) -> None:
         """Say that an evaluation has ended, with its headline metric, or why there is none.

@@ -115,19 +115,18 @@ class Task:
         return None
 
 
-def suits(task: type[Task], embedder: Embedder) -> bool:
+def supports_similarity(task: type[Task], embedder: Embedder) -> bool:
     """Return whether a task is defined for a model's way to compare vectors."""
     return task.takes_dot or embedder.info.similarity == COSINE
 
 
 def evaluate(task: Task, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
-    """Return a task's answer; for a model that ranks by the inner product, measures in cosines or distances are
-    undefined.
+    """Return a task's evaluation; measures in cosines or distances are undefined for a model with inner products.
 
     Raises:
         Unavailable: the task is not defined for such a model.
     """
-    if not suits(type(task), embedder):
+    if not supports_similarity(type(task), embedder):
         raise Unavailable(f"{task.name} {OF_UNIT_VECTORS}")
     if embedder.info.similarity == COSINE:
         return task.evaluate(dataset, embedder, rng)
@@ -135,18 +134,18 @@ def evaluate(task: Task, dataset: Dataset, embedder: Embedder, rng: np.random.Ge
 
 
 def _without_cosines(evaluation: Evaluation) -> Evaluation:
-    def defined(name: str, measure: Measure) -> Measure:
+    def without_cosine(name: str, measure: Measure) -> Measure:
         if isinstance(measure, Within):
-            return replace(measure, measure=defined(name, measure.measure))
+            return replace(measure, measure=without_cosine(name, measure.measure))
         unit = getattr(measure, "unit", "")
         if unit not in ("cosine", "distance"):
             return measure
-        meaning = {each.name: getattr(measure, each.name) for each in fields(Definition)}
+        meaning = {parameter.name: getattr(measure, parameter.name) for parameter in fields(Definition)}
         return Fixed(value=None, reason=f"{name.rpartition('/')[2]} {OF_UNIT_VECTORS}", unit=unit, **meaning)
 
     return replace(
         evaluation,
-        measures={name: defined(name, each) for name, each in evaluation.measures.items()},
-        controls={name: defined(name, each) for name, each in evaluation.controls.items()},
+        measures={name: without_cosine(name, measure) for name, measure in evaluation.measures.items()},
+        controls={name: without_cosine(name, measure) for name, measure in evaluation.controls.items()},
         notes=(*evaluation.notes, INNER_PRODUCTS),
     )

@@ -235,7 +235,7 @@ def _lead(arguments: RunArguments) -> int:
     except KeyboardInterrupt:
         what = "what was encoded is stored"
         if targets.are_several:
-            what = f"{session.n_done} of {len(targets.each)} models are finished, in {targets.out}"
+            what = f"{session.n_done} of {len(targets.models)} models are finished, in {targets.out}"
         print_error(f"interrupted: {what}; the same command with --out {targets.out} goes on from there")
         return INTERRUPTED
     except ClipbenchError:
