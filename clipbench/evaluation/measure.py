@@ -188,11 +188,11 @@ def now() -> str:
 def empty_record(request: Request, task: Task, embedder: Embedder) -> EvaluationRecord:
     """Return the record of an evaluation before its data are read: task and parameters, and the name of the data."""
     dataset_id = "no data" if embedder.dataset is None else embedder.dataset.id
-    parameters = {parameter.name: getattr(task, parameter.name) for parameter in fields(task)}  # type: ignore[arg-type]
+    params = [(parameter.name, getattr(task, parameter.name)) for parameter in fields(task)]  # type: ignore[arg-type]
     return EvaluationRecord(
         task=request.task,
         task_version=task.version,
-        params={name: value.record() if hasattr(value, "record") else value for name, value in parameters.items()},
+        params={name: value.record() if hasattr(value, "record") else value for name, value in params},
         dataset=DatasetRecord(id=request.data or dataset_id),
         status="ok",
         question=task.question,
@@ -306,8 +306,9 @@ def _is_as_published(request: Request, score: list[Metric] | str) -> bool:
 def _mean(scores: Sequence[list[Metric] | str], title: str) -> Metric:
     measured = [score for score in scores if not isinstance(score, str)]
     average = Metric(value=None, n=len(measured), higher_is_better=True, title=title, is_headline=True)
-    missing = (score for score in scores if isinstance(score, str))
-    reasons = sorted(missing, key=lambda reason: reason.endswith(UNMEASURED))
+    reasons = sorted(
+        (score for score in scores if isinstance(score, str)), key=lambda reason: reason.endswith(UNMEASURED)
+    )
     if reasons:
         remainder = f"; and {len(reasons) - 3} more" if len(reasons) > 3 else ""
         reason = f"{len(measured)} of {len(scores)} data sets have a score, so there is no average"
