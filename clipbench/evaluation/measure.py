@@ -138,7 +138,7 @@ def empty_result(info: ModelInfo, options: RunOptions) -> Result:
     """Return the result of a run before anything is measured.
 
     Raises:
-        ClipbenchError: what the model says of itself cannot be recorded.
+        ClipbenchError: the description of the model cannot be recorded.
     """
     model = {name: value for name, value in asdict(info).items() if name not in ("device", "precision")}
     encodings = {

@@ -1,6 +1,6 @@
 """Persisting an evaluation: tables, arrays, and small images of samples.
 
-Small images let a report show samples years later without the data set. Of a large data set only those of the worst
+Small images let a report show samples years later without the data set. For a large data set only those of the worst
 mistakes are kept, for galleries, and smaller ones of the points of a scatter, in a folder of their own.
 """
 
@@ -43,7 +43,7 @@ QUALITY = {SIDE: 80, SMALL_SIDE: 70}
 def write_tables(
     evaluation: Evaluation, sliced: Sliced, digests: list[str], folder: Path, *, stem: str, options: RunOptions
 ) -> dict[str, str]:
-    """Write samples, neighbours of failures, slices and arrays into a run's folder; return the paths by what they hold.
+    """Write samples, neighbours of failures, slices and arrays into a run's folder; return the paths by content.
 
     Args:
         digests: content hashes of the images that the evaluation is of.

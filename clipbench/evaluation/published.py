@@ -44,7 +44,7 @@ WINDOWS = MappingProxyType(
         "PE-Core": 32,
     }
 )
-"""Text windows by what architectures are called, the first that fits; those of all others have 77 tokens."""
+"""Text windows in tokens by a part of the architecture's name, the first that matches; all others have 77 tokens."""
 
 
 class Key(NamedTuple):
@@ -158,8 +158,9 @@ def _rows(name: str) -> list[dict[str, str]]:
 
 
 def published_average(metric: Metric, parts: Sequence[Sequence[str]], info: ModelInfo) -> Metric:
-    """Return an average with the one that was published for the same model, if that is over the same scores:
-    open_clip's own, or the mean of what mteb's results have for each data set, as its leaderboard makes it.
+    """Return an average with the published average of the same model over the same scores, if there is one.
+
+    It is open_clip's own average, or the mean of mteb's results per data set, as on its leaderboard.
     """
     if metric.value is None:
         return metric

@@ -186,7 +186,7 @@ class Session:
 
         Args:
             next_targets: models that will be measured next, which may encode their images on the same decode.
-            check_read: called when the model has been loaded; what it raises ends the work.
+            check_read: called when the model has been loaded; its errors end the work.
 
         Raises:
             ClipbenchError: the model cannot be loaded, the folder holds another run, or another process writes to it.
@@ -340,7 +340,7 @@ class EmbedderPrefetcher:
 
     Args:
         load: returns the embedder of a model.
-        datasets: of the session.
+        datasets: the data sets of the session.
         is_lenient: unreadable images are skipped.
     """
 

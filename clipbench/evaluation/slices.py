@@ -3,8 +3,8 @@
 Groups of images share the rest of the data: an image of one region is searched for among all images, and classified
 among all classes, so that slices of different sizes can be compared. What is a mean or a statistic of samples is taken
 over the slice's samples; what is a function of all of them, such as the modality gap, is measured on the slice as data
-of its own. Groups of captions, such as languages, are data of their own altogether: their captions, and the images that
-have one. So are slices with classes of their own: those classes, and the images that belong to one. Judged queries of
+of its own. Groups of captions, such as languages, are data sets of their own: their captions, and the images that have
+one. So are slices with classes of their own: those classes, and the images that belong to one. Judged queries of
 one language search all documents.
 """
 

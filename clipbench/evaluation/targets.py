@@ -23,7 +23,7 @@ from clipbench.untrusted.reading import entries, is_file, is_folder, is_there
 
 RESULT, REPORT = "result.json", "report.html"
 OUR_FOLDERS = {"samples", "arrays", "thumbs"}
-"""Folders that an interrupted run may have left in its own, beside a result or report that is not whole."""
+"""Folders that an interrupted run may have left in its own, next to an incomplete result or report."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ INNER_PRODUCTS = "the model ranks by the inner product: the cosines in samples a
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The answer of a task: one row a sample, and how the metrics follow from the rows.
+    """The result of a task: one row per sample, and the measures that turn rows into metrics.
 
     Example:
         >>> from clipbench import Mean
@@ -37,7 +37,7 @@ class Evaluation:
     measures: Mapping[str, Measure]
     curves: Mapping[str, Curve] = field(default_factory=dict)
     controls: Mapping[str, Measure] = field(default_factory=dict)
-    """Scores of blind rules, tie rates: reported beside the metrics."""
+    """Scores of blind rules, tie rates: reported next to the metrics."""
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Arrays that figures need, kept whole."""
     vectors: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Evaluation:
     """The question that was asked, where the data change the task's own; likewise ``scoring``."""
     scoring: str = ""
     subsets: Mapping[str, str] = field(default_factory=dict)
-    """Titles of the subsets that metric names begin with, beside those that the data set gives."""
+    """Titles of the subsets that metric names begin with, in addition to the data set's titles."""
     accuracy: str = ""
     """Name of the metric that is the top-1 accuracy over the classes of the data: on ImageNet and its shifts, the
     effective robustness of models is computed from it."""
@@ -89,7 +89,7 @@ class Task:
     vectors cannot answer it, and ``--tasks all`` leaves it out for them.
     """
     searches_distractors: ClassVar[bool] = False
-    """True where captions search a data set's ``distractors`` too; of other tasks they are no part of the data."""
+    """True if captions search a data set's ``distractors`` too; other tasks leave them out."""
     needs_modalities: ClassVar[bool] = False
     """True where it is about modalities by name: ``--tasks all`` asks it of all data that have some beside images and
     captions, whatever the suite says, and of no others."""

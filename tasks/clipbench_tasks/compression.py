@@ -1,4 +1,4 @@
-"""Compression: what a vector costs, and what is lost when it is stored in fewer bytes.
+"""Compression: the cost of a vector, and the loss when it is stored in fewer bytes.
 
 Each image and text is encoded once. Its vector is then stored in each of several formats (``metrics.compression``): as
 float16; the first k dimensions; k principal components; int8 of k dimensions, or of k components; and the signs of k
@@ -46,7 +46,7 @@ QUESTIONS = {
 }
 """Metrics: a title, what they count, and what is stored."""
 KINDS: tuple[tuple[Kind, ...], ...] = (("first",), ("pca",), ("float16", "int8"), ("pca_int8",), ("binary",))
-"""Kinds of formats; those that stand together are walked as one, from the largest to the smallest."""
+"""Kinds of formats; kinds of one group are tested as one sequence, from the largest to the smallest."""
 SERIES = {
     "float32": "float32 and float16",
     "float16": "float32 and float16",
@@ -84,7 +84,7 @@ class CompressionQuestion(NamedTuple):
     """Credit in [0, 1] of the queries in some rows, from all stored vectors and all queries."""
     chance: float
     folds: Rows | None = None
-    """Folds of queries that are themselves stored: what is fitted for those of a fold is fitted on the others."""
+    """Folds of queries that are themselves stored: components for one fold are fitted on the others."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -337,7 +337,7 @@ def _margins(scores: Float64[np.ndarray, "n n_classes"], true: Rows) -> Column:
 
 
 def _columns(samples: Mapping[str, np.ndarray], method: str, numbers: Sequence[float]) -> list[str]:
-    """Return the columns of a classifier's hits, for each number of labels; the last may be that of all."""
+    """Return the columns of a classifier's hits by number of labels; the last may be the column of all labels."""
     names = [f"{method}_acc1@{shortest(number)}" for number in numbers]
     return [name if name in samples else f"{method}_acc1@{ALL}" for name in names]
 
@@ -367,7 +367,7 @@ class LabelWorth(Definition):
     columns: tuple[str, ...]
     """Hits of the probe with each number of labels."""
     target: str
-    """Hits of what it is to reach."""
+    """Hits that it has to reach."""
     labels: tuple[float, ...]
     """Numbers of labels a class, ascending."""
     chance: float

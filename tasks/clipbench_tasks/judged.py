@@ -79,7 +79,7 @@ class JudgedSearch(NamedTuple):
     left_out: Sequence[Rows]
     """Rows of the documents that each query ignores."""
     parts: Sequence[Parts]
-    """Vectors of the queries, and of the documents, by what they are made of."""
+    """Vectors of the queries, and of the documents, by content."""
     vectors: Sequence[Vectors]
     """Unit vectors of the queries, and of the documents."""
     n_without: int

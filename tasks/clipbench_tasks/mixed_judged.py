@@ -26,7 +26,7 @@ from clipbench_tasks.tables import Column, Rows, Table, Vectors
 IMAGE, TEXT, BOTH = range(3)
 """Kinds of a document: an image, a text, or one of each."""
 CENTRED = "centred"
-"""Name of what is measured with each modality centred."""
+"""Prefix of metrics with each modality centred."""
 ZERO = "centring leaves a vector without a direction: it is the mean of its modality"
 PREFERENCES = {"text_preference": (TEXT, IMAGE), "image_preference": (IMAGE, TEXT)}
 """The modality of the first document, and the modality of all relevant documents."""

@@ -70,7 +70,7 @@ class Pair(NamedTuple):
     first: str
     second: str
     source: str
-    """The one of the two whose items each have one partner; those of the other, the target, may have several."""
+    """The modality whose items have one partner; items of the other, the target, may have several."""
     target: str
     sources: Rows
     """Items of the source."""

@@ -48,7 +48,7 @@ SUBSETS = {PAIRS: "Is this caption of this image?", ANSWERS: "Which class, or no
 SAMPLED_IMAGES = 2_000
 """Images, a seeded sample of a larger set, whose pairs with all captions of the sample are judged."""
 CURVE_POINTS = 60
-"""Thresholds of a curve: so many cosines of what is right, evenly spaced by rank, and so many of what is wrong."""
+"""Thresholds of a curve: the number of right and of wrong cosines, evenly spaced by rank."""
 HEADLINE = 0.95
 
 

@@ -52,7 +52,7 @@ RECALL_CURVES: Mapping[str, tuple[str, str, CurveRole]] = {
     "image_image": ("recall within a modality", "image → image", "image"),
     "text_text": ("recall within a modality", "text → text", "text"),
 }
-"""Figure, series and role of the curve of each direction: a direction has the role of what it looks for."""
+"""Figure, series and role of the curve of each direction: a direction has the role of its right items."""
 N_SIZES = 12
 """Sizes of a gallery with distractors for which recall is computed."""
 SHOWN_PAIRS = 50

@@ -176,9 +176,9 @@ def gap_measure(gap: Estimate, noise: GapNoise, samples: Table, prefix: str = ""
 
     Args:
         gap: the distance of the two means.
-        noise: of the same pairs.
+        noise: the noise of the same pairs.
         samples: columns of the pairs, which are added to.
-        prefix: of the names of the columns.
+        prefix: the beginning of the columns' names.
     """
     has_spread = not isnan(noise.standard_error)
     samples[f"{prefix}gap_influence"] = gap.influence

@@ -436,7 +436,7 @@ SPECTRUM: Mapping[str, Any] = {
     "unit": "fraction",
     "figure": "spectrum",
 }
-"""What the curves by dimensions have in common; dimensions are in the order of their mean differences."""
+"""Common fields of the curves by dimensions, which are in the order of their mean differences."""
 ABLATED: Mapping[str, Mapping[str, Any]] = {
     "gap": {"y_label": "gap", "series": "gap", "role": "ink"},
     "image_retrieval_recall@1": {
