@@ -175,7 +175,7 @@ class Datasets:
         """
         errors: dict[str, ClipbenchError] = {}
         for request in requests:
-            error = self._error(request)
+            error = self._loading_error(request)
             if error is None or isinstance(error, UsageError):
                 return
             errors.setdefault(str(request.data) if isinstance(error, Unavailable) else request.name, error)
@@ -195,9 +195,9 @@ class Datasets:
 
     def failing_requests(self, requests: Iterable[Request]) -> Iterator[tuple[Request, ClipbenchError]]:
         """Yield the requests that cannot be measured, with the error of loading their data or of the task's check."""
-        return ((request, error) for request in requests if (error := self._error(request)) is not None)
+        return ((request, error) for request in requests if (error := self._loading_error(request)) is not None)
 
-    def _error(self, request: Request) -> ClipbenchError | None:
+    def _loading_error(self, request: Request) -> ClipbenchError | None:
         try:
             check_data(build_task(request), self.get(request))
         except ClipbenchError as error:

@@ -114,7 +114,7 @@ def diagnose(
     if isinstance(model, str):
         check_references([model], load)
     tasks = plugins.names(plugins.TASKS)
-    dataset, findings = _data(options, tasks)
+    dataset, findings = _load_readable(options, tasks)
     embedder = load_embedder(model, load) if isinstance(model, str) else model
     if embedder.dataset is not None and options.data is not None:
         raise UsageError(f"{embedder.info.ref} has samples of its own: remove the data")
@@ -131,12 +131,12 @@ def diagnose(
     if inquiry is None:
         return Diagnosis(model=embedder.info, findings=findings)
     explanation = inquiry.explanation(_reloads(model, load, embedder.info) if isinstance(model, str) else ())
-    findings.append(_finding(explanation))
+    findings.append(_score_finding(explanation))
     on_finding(findings[-1])
     return Diagnosis(model=embedder.info, findings=findings, explanation=explanation)
 
 
-def _data(options: DoctorOptions, tasks: Sequence[str]) -> tuple[Dataset | None, list[CheckFinding]]:
+def _load_readable(options: DoctorOptions, tasks: Sequence[str]) -> tuple[Dataset | None, list[CheckFinding]]:
     """Return the data set, or its readable part or None with a finding if it is malformed."""
     if options.data is None:
         return None, []
@@ -167,7 +167,7 @@ def _reloads(reference: str, load: LoadOptions, info: ModelInfo) -> Iterator[tup
             yield precision, partial(load_embedder, reference, replace(load, precision=precision), workers=0)
 
 
-def _finding(explanation: Explanation) -> CheckFinding:
+def _score_finding(explanation: Explanation) -> CheckFinding:
     metric, expected, cause = explanation.metric, explanation.expected, explanation.cause
     measured = f"{explanation.metric_name} is {quantity(metric.value, metric.unit)} {interval(metric)}".rstrip()
     comparison = f"{measured}, expected {quantity(expected, metric.unit)} ({explanation.source})"

@@ -271,14 +271,14 @@ def average_of(
     if not any(name in records for name in main_requests):
         return None
     scores = [_score(request, records.get(name)) for name, request in main_requests.items()]
-    parts = [_names(request, records.get(name)) for name, request in main_requests.items()]
+    parts = [_metric_names(request, records.get(name)) for name, request in main_requests.items()]
     metric = _mean(scores, title=f"Average over {counted(len(scores), 'data set')} ({PurePath(suite).stem})")
     if published_for is not None and all(map(_is_as_published, main_requests.values(), scores)):
         metric = published_average(metric, parts, published_for)
     return AverageRecord(suite=PurePath(suite).stem, metric=metric, parts=parts)
 
 
-def _names(request: Request, record: EvaluationRecord | None) -> list[str]:
+def _metric_names(request: Request, record: EvaluationRecord | None) -> list[str]:
     name = request.name if record is None else record.name
     return [f"{name}{'' if main.startswith('{') else '/'}{main}" for main in request.main]
 
@@ -287,11 +287,11 @@ def _score(request: Request, record: EvaluationRecord | None) -> list[Metric] | 
     if record is None or record.status != "ok":
         return f"{request.name} {UNMEASURED}"
     metrics_by_name = {str(name): metric for name, metric in metrics_of(record)}
-    for main, name in zip(request.main, _names(request, record), strict=True):
+    for main, name in zip(request.main, _metric_names(request, record), strict=True):
         if name not in metrics_by_name:
             metric_names = [metric_name.removeprefix(record.name).removeprefix("/") for metric_name in metrics_by_name]
             return f"{record.name} has no metric {main}: {did_you_mean(main, metric_names)}"
-    metrics = [metrics_by_name[name] for name in _names(request, record)]
+    metrics = [metrics_by_name[name] for name in _metric_names(request, record)]
     return next((f"{request.name}: {metric.reason}" for metric in metrics if metric.value is None), metrics)
 
 

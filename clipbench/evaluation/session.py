@@ -214,13 +214,13 @@ class Session:
         with folder_lock(target.folder):
             check_folder(target.folder)  # another process may have finished while this one loaded
             clear_leftovers(target.folder)
-            result = self._measured(empty, embedder, requests, target.folder)
+            result = self._measure_requests(empty, embedder, requests, target.folder)
             result = replace(result, price=self._prices.get(target.reference))
             write_result(result, target.folder)
         self.n_done += 1
         return Run(target.folder, result)
 
-    def _measured(self, empty: Result, embedder: Embedder, requests: Sequence[Request], folder: Path) -> Result:
+    def _measure_requests(self, empty: Result, embedder: Embedder, requests: Sequence[Request], folder: Path) -> Result:
         options = self.options
         findings = preflight(embedder) if options.checks_model else None
         for finding in findings or ():
@@ -274,7 +274,7 @@ class Session:
             self.progress.left_out(left_out)
         return records, left_out
 
-    def is_whole(self, run: Run) -> bool:
+    def covers_requests(self, run: Run) -> bool:
         """Return whether all requests were measured, except optional ones whose data only a person can get."""
         by_hand = {need.entry.name for need in self.needs if need.step is not None}
         optional_requests = [
@@ -358,11 +358,11 @@ class EmbedderPrefetcher:
         if target.reference not in self._loaded:
             self._loaded = {}  # before others are loaded
             self._loaded[target.reference] = self._load(target)
-            self._load_others(next_targets)
+            self._load_next(next_targets)
             self._encode(requests)
         return self._loaded.pop(target.reference)
 
-    def _load_others(self, targets: Sequence[Target]) -> None:
+    def _load_next(self, targets: Sequence[Target]) -> None:
         """Load the models that follow, as long as one more of the largest so far would fit into memory."""
         (first,) = self._loaded.values()
         room = SHARE_OF_MEMORY * _free_memory(first.info.device) / current().n_here

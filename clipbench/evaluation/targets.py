@@ -91,7 +91,7 @@ def find_targets(references: Sequence[str], out: Path | None, *, writes_reports:
         is_finished = may_be_finished(folder, writes_reports=writes_reports)
         return Targets(folder, [Target(distinct[0], distinct[0], folder, may_be_finished=is_finished)])
     parent = out or Path("runs") / stamp
-    models = _expanded(distinct)
+    models = _expand_patterns(distinct)
     folders = distinct_names([slug(name) for _, name in models])
     targets = [
         Target(reference, name, parent / folder, may_be_finished=True)
@@ -215,7 +215,7 @@ def slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[-80:] or "unnamed"
 
 
-def _expanded(references: list[str]) -> list[tuple[str, str]]:
+def _expand_patterns(references: list[str]) -> list[tuple[str, str]]:
     """Return references and names; with several patterns, a name is the full path."""
     n_patterns = sum(map(is_pattern, references))
     expanded: dict[str, tuple[str, str]] = {}

@@ -300,7 +300,7 @@ def retrieval(
 ) -> list[CompressionQuestion]:
     """Return the questions of captions that look for their image, and of images that look for a caption."""
     assert dataset.captions is not None and dataset.caption_image is not None
-    rows = _sampled(np.unique(dataset.caption_image), "images with their captions", rng, notes)
+    rows = _sample_images(np.unique(dataset.caption_image), "images with their captions", rng, notes)
     captions = np.flatnonzero(np.isin(dataset.caption_image, rows))
     owner = np.searchsorted(rows, dataset.caption_image[captions])
     images = embedder.encode_sides(IMAGE, [dataset.images[row] for row in rows.tolist()])
@@ -345,7 +345,7 @@ def zero_shot(
 ) -> CompressionQuestion:
     """Return the question of images, which are stored, that are classified by prompts."""
     assert dataset.labels is not None and dataset.class_names is not None
-    rows = _sampled(np.arange(len(dataset)), "images to classify", rng, notes)
+    rows = _sample_images(np.arange(len(dataset)), "images to classify", rng, notes)
     names, labels = np.array(dataset.image_ids, object)[rows], dataset.labels[rows]
 
     def credit(stored: Vectors, queries: Vectors, query_rows: Some) -> Column:
@@ -365,7 +365,7 @@ def zero_shot(
     )
 
 
-def _sampled(rows: Rows, noun: str, rng: np.random.Generator, notes: list[str]) -> Rows:
+def _sample_images(rows: Rows, noun: str, rng: np.random.Generator, notes: list[str]) -> Rows:
     if len(rows) > SAMPLED_IMAGES:
         notes.append(f"a seeded sample of {count(SAMPLED_IMAGES)} of {count(len(rows))} {noun}")
     return sample_rows(rows, SAMPLED_IMAGES, rng)

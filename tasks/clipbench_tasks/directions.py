@@ -118,11 +118,11 @@ def directions_of(
         draw: takes the ids of a direction's queries.
     """
     if texts is not None and dataset.captions is not None and dataset.caption_image is not None:
-        yield from _across(dataset, gallery, digests, texts, draw)
+        yield from _cross_directions(dataset, gallery, digests, texts, draw)
         if (np.bincount(dataset.caption_image) > 1).any():
-            yield _among_texts(dataset, texts, draw)
+            yield _text_direction(dataset, texts, draw)
     if searches_images(dataset):
-        yield _among_images(dataset, gallery.first(len(dataset)), draw)
+        yield _image_direction(dataset, gallery.first(len(dataset)), draw)
 
 
 def searches_images(dataset: Dataset) -> bool:
@@ -133,7 +133,9 @@ def searches_images(dataset: Dataset) -> bool:
     return bool(per_class.max(initial=0) > 1 and (per_class > 0).sum() > 1)
 
 
-def _across(dataset: Dataset, gallery: Sides, digests: Sequence[str], texts: Sides, draw: Draw) -> Iterator[Direction]:
+def _cross_directions(
+    dataset: Dataset, gallery: Sides, digests: Sequence[str], texts: Sides, draw: Draw
+) -> Iterator[Direction]:
     """Yield the directions of captions that look for their image, and of images that look for a caption."""
     assert dataset.captions is not None and dataset.caption_image is not None
     owner, captions = dataset.caption_image, np.array(dataset.captions, object)
@@ -186,7 +188,7 @@ def _across(dataset: Dataset, gallery: Sides, digests: Sequence[str], texts: Sid
     )
 
 
-def _among_texts(dataset: Dataset, texts: Sides, draw: Draw) -> Direction:
+def _text_direction(dataset: Dataset, texts: Sides, draw: Draw) -> Direction:
     """Return the direction of captions that look for another of their image."""
     assert dataset.captions is not None and dataset.caption_image is not None
     owner, captions = dataset.caption_image, np.array(dataset.captions, object)
@@ -213,7 +215,7 @@ def _among_texts(dataset: Dataset, texts: Sides, draw: Draw) -> Direction:
     )
 
 
-def _among_images(dataset: Dataset, images: Sides, draw: Draw) -> Direction:
+def _image_direction(dataset: Dataset, images: Sides, draw: Draw) -> Direction:
     """Return the direction of images that look for another of their class."""
     assert dataset.labels is not None
     labels, names = dataset.labels, None if dataset.class_names is None else np.array(dataset.class_names, object)

@@ -105,7 +105,7 @@ class FewShot(Task):
         """Raise unless there are two classes, images of each to train on, and two images to test."""
         dataset.require("class_names", "labels")
         assert dataset.labels is not None
-        training, test = _cut(dataset, np.random.default_rng(0))  # as many of each class whatever the draw
+        training, test = _split_rows(dataset, np.random.default_rng(0))  # as many of each class whatever the draw
         trained = np.unique(dataset.labels[training])
         untrained = np.setdiff1d(dataset.labels[test], trained)
         if len(trained) < 2 or len(test) < 2 or len(untrained):
@@ -119,7 +119,7 @@ class FewShot(Task):
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return two rows per test image, one of them for its draw. Needs labels and class names."""
         assert dataset.labels is not None
-        training, test = _cut(dataset, rng)
+        training, test = _split_rows(dataset, rng)
         trained = np.unique(dataset.labels[training])
         labels, images = np.searchsorted(trained, dataset.labels), unit(embedder.encode(IMAGE, dataset.images, "query"))
         classes = prompted_classes(dataset, self.prompts, embedder)[trained]
@@ -228,7 +228,7 @@ def definitions(shots: Sequence[int]) -> dict[str, Definition]:
     return metric_definitions
 
 
-def _cut(dataset: Dataset, rng: np.random.Generator) -> tuple[Rows, Rows]:
+def _split_rows(dataset: Dataset, rng: np.random.Generator) -> tuple[Rows, Rows]:
     """Return the rows to train on and the rows to test: the data's own split, or halves if they have none."""
     if dataset.is_training is not None:
         return np.flatnonzero(dataset.is_training), np.flatnonzero(~dataset.is_training)
@@ -247,7 +247,7 @@ def split_halves(labels: Rows, ids: Sequence[str], rng: np.random.Generator) -> 
         >>> len(training), len(test), 3 in training
         (3, 1, True)
     """
-    order = _shuffled(ids, rng)
+    order = _shuffle_by_id(ids, rng)
     position, size = _position_in_class(labels[order]), np.bincount(labels)[labels[order]]
     trains = 2 * position < size
     return np.sort(order[trains]), np.sort(order[~trains])
@@ -266,13 +266,13 @@ class Draws:
     ) -> None:
         training, test = cut
         names = np.array(ids, object)
-        of_test = test[_shuffled(names[test].tolist(), rng)]
+        of_test = test[_shuffle_by_id(names[test].tolist(), rng)]
         by_class = of_test[np.argsort(labels[of_test], kind="stable")]  # so that each share has its part of every class
         self.n = min(n, len(by_class))
         self.of_test = np.empty(len(by_class), np.int64)
         """The draw that each test image is tested by, in the order of the test images."""
         self.of_test[np.searchsorted(test, by_class)] = np.arange(len(by_class)) % self.n
-        self._orders = [training[_shuffled(names[training].tolist(), rng)] for _ in range(self.n)]
+        self._orders = [training[_shuffle_by_id(names[training].tolist(), rng)] for _ in range(self.n)]
         self._labels = labels
 
     def rows(self, draw: int, shots: int) -> Rows:
@@ -281,7 +281,7 @@ class Draws:
         return order[_position_in_class(self._labels[order]) < shots]
 
 
-def _shuffled(ids: Sequence[str], rng: np.random.Generator) -> Rows:
+def _shuffle_by_id(ids: Sequence[str], rng: np.random.Generator) -> Rows:
     """Return the rows of some images in a random order that depends only on their ids."""
     by_id = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
     return by_id[rng.permutation(len(by_id))]

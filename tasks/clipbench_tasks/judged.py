@@ -234,7 +234,7 @@ def _contents(items: JudgedItems) -> Iterator[tuple[str, int]]:
     return zip(items.texts, items.images.tolist(), strict=True)
 
 
-def values(
+def query_metrics(
     levels: relevance.Levels, relevant: relevance.Relevant, ranks: Ranks, ks: Sequence[int]
 ) -> dict[str, Column]:
     """Return each metric of each query."""
@@ -277,7 +277,7 @@ def _table(
         f"{DIRECTION}_cosine_margin": right - chosen,
         f"{DIRECTION}_rank": rank,
         f"{DIRECTION}_tied": (answers.ranks.tied > 0).astype(np.float64),
-        **values(levels, relevant, answers.ranks, ks),
+        **query_metrics(levels, relevant, answers.ranks, ks),
     }
 
 
@@ -319,7 +319,7 @@ def _limits(
 
 def _measures(relevant: relevance.Relevant, n_documents: Rows, ks: tuple[int, ...]) -> dict[str, Measure]:
     ranks = Ranks(0 * n_documents, n_documents - relevant.counts, relevant.counts)
-    by_chance = values(relevance.chance_levels(relevant, n_documents), relevant, ranks, ks)
+    by_chance = query_metrics(relevance.chance_levels(relevant, n_documents), relevant, ranks, ks)
     measures: dict[str, Measure] = {}
     for name, credits in by_chance.items():
         chance = float(credits.mean())

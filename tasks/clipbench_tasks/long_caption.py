@@ -38,7 +38,16 @@ from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic
 from clipbench_tasks.choices import decide, vectors_of
 from clipbench_tasks.directions import search_both_ways
 from clipbench_tasks.retrieval import Retrieval
-from clipbench_tasks.tables import Column, Rows, Table, at_rows, bounded_curve, by_subset, curve_of_means, stack_tables
+from clipbench_tasks.tables import (
+    Column,
+    Rows,
+    Table,
+    bounded_curve,
+    column_at_rows,
+    curve_of_means,
+    split_by_subset,
+    stack_tables,
+)
 
 Count = Callable[[Sequence[str]], Rows]
 """Returns the tokens of each text before any is cut off, start and end among them."""
@@ -129,7 +138,7 @@ class LongCaption(Task):
         queries = {**retrieval.samples, **_rows_of_data(retrieval.samples, captioned)}
         for name, values in cut.samples.items():
             is_of_direction = queries["direction"] == name.partition("/")[0]
-            queries[name] = at_rows(values, is_of_direction, len(is_of_direction))
+            queries[name] = column_at_rows(values, is_of_direction, len(is_of_direction))
         return Evaluation(
             samples=stack_tables(queries, probed.samples),
             measures={**retrieval.measures, **cut.measures, **probed.measures},
@@ -309,12 +318,12 @@ class Prefixes:
         while len(rows := rows[n_kept[rows] < self._n_words[rows]]):
             rows = rows[self._prefix_tokens(rows, n_kept[rows] + 1) <= n_tokens]
             n_kept[rows] += 1
-        return [text if fits[row] else self._cut(row, int(n_kept[row])) for row, text in enumerate(self.texts)]
+        return [text if fits[row] else self._prefix(row, int(n_kept[row])) for row, text in enumerate(self.texts)]
 
     def _prefix_tokens(self, rows: Rows, n_words: Rows) -> Rows:
-        return self._count([self._cut(int(row), int(n)) for row, n in zip(rows, n_words, strict=True)])
+        return self._count([self._prefix(int(row), int(n)) for row, n in zip(rows, n_words, strict=True)])
 
-    def _cut(self, row: int, n_words: int) -> str:
+    def _prefix(self, row: int, n_words: int) -> str:
         return self.texts[row][: self._ends[row][n_words - 1]] if n_words else ""
 
 
@@ -383,7 +392,7 @@ def probe(
     }
     by_name = {"text_acc": decided.text, "tied": np.where(np.isnan(margin), np.nan, margin == 0)}
     by_name |= {name: samples[name] for name in ("beyond_window",) if name in samples}
-    samples |= by_subset(subset, by_name)
+    samples |= split_by_subset(subset, by_name)
     subsets = list(dict.fromkeys(subset.tolist()))
     accuracies = {
         f"{name}/text_acc": Mean(column=f"{name}/text_acc", chance=_chance(chance[subset == name])) for name in subsets

@@ -82,7 +82,7 @@ def _columns(search: judged.JudgedSearch, kinds: Rows, ks: tuple[int, ...]) -> I
         return
     yield from _preferences(f"{CENTRED}/", search, kinds, queries, documents)
     levels, answers = judged_answers(queries, documents, search.relevant, without=search.left_out)
-    for name, values in judged.values(levels, search.relevant, answers.ranks, ks).items():
+    for name, values in judged.query_metrics(levels, search.relevant, answers.ranks, ks).items():
         yield f"{CENTRED}/{name}", values
 
 

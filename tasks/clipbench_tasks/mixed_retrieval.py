@@ -269,7 +269,7 @@ def _columns(
     columns: Table = {}
     for name, result in results.items():
         kind = kinds[name.partition("/")[0]]
-        columns |= {f"{name}/{metric}": values for metric, values in _values(result.answers.ranks, ks).items()}
+        columns |= {f"{name}/{metric}": values for metric, values in _query_metrics(result.answers.ranks, ks).items()}
         columns[f"{name}/text_preference"] = np.where(kind == IMAGE, result.first_is_text, np.nan)
         columns[f"{name}/image_preference"] = np.where(kind == TEXT, result.first_is_image, np.nan)
     if f"{OF_HALF}/{CENTRED}" in results:
@@ -278,7 +278,7 @@ def _columns(
     return columns
 
 
-def _values(ranks: Ranks, ks: Sequence[int]) -> dict[str, Column]:
+def _query_metrics(ranks: Ranks, ks: Sequence[int]) -> dict[str, Column]:
     """Return nDCG at the last k and recall at every k, for queries with a single right document."""
     queries = np.arange(len(ranks.better))
     levels = Levels(queries, ranks.better, ranks.tied + 1, np.ones_like(queries), np.ones(len(queries)))
@@ -293,7 +293,7 @@ def _measures(
     """Return nDCG in each corpus, and further measures in the corpus of half texts, such as the gain from centring."""
     n, last = len(corpora[0].kinds), f"ndcg@{max(ks)}"
     constant = Ranks(np.zeros(1, np.int64), np.full(1, n - 1), np.ones(1, np.int64))
-    by_chance = {name: float(values[0]) for name, values in _values(constant, ks).items()}
+    by_chance = {name: float(values[0]) for name, values in _query_metrics(constant, ks).items()}
     certain = Fixed(value=None, reason=f"every query hits, whatever the model: there are only {n} documents")
     measures: dict[str, Measure] = {}
     for corpus in corpora:

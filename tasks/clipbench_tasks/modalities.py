@@ -32,7 +32,7 @@ from clipbench_tasks.tables import (
     Rows,
     Table,
     Vectors,
-    at_rows,
+    column_at_rows,
     gap_measure,
     mean_over_parts,
     sample_rows,
@@ -189,7 +189,7 @@ class ModalitiesTask(Task):
             samples=samples,
             measures=define(by_kind, METRICS),
             controls=define(controls, METRICS),
-            vectors=_kept_vectors(data, vectors),
+            vectors=_group_vectors(data, vectors),
             notes=(*_notes(data), *notes),
             subsets=_titles(data),
         )
@@ -201,7 +201,7 @@ class ModalitiesTask(Task):
         x, y = vectors[pair.target][pair.targets], vectors[pair.source][pair.partners]
         geometry, noise = pair_geometry(x, y), gap_noise(x, y)
         chosen = sample_rows(np.arange(len(x)), self.separability_sample, rng)
-        is_separated = at_rows(separability(x[chosen], y[chosen], rng), chosen, len(x))
+        is_separated = column_at_rows(separability(x[chosen], y[chosen], rng), chosen, len(x))
         name = pair.name
         table = {f"{name}/pair_cosine": geometry.pair_cosine, f"{name}/separability": is_separated}
         measures: dict[str, Measure] = {
@@ -265,9 +265,9 @@ def _recall(query: Query, data: Modalities) -> tuple[Table, dict[str, Measure], 
     column = f"{query.name}/recall@1"
     table = {
         **_rows(query.name, query.source, query.rows, data),
-        "query": _shown(data, query.source, query.rows),
-        "right": _shown(data, query.target, query.gallery[answers.right]),
-        "chosen": _shown(data, query.target, query.gallery[answers.first]),
+        "query": _item_names(data, query.source, query.rows),
+        "right": _item_names(data, query.target, query.gallery[answers.right]),
+        "chosen": _item_names(data, query.target, query.gallery[answers.first]),
         "right_cosine": right,
         "chosen_cosine": chosen,
         "margin": right - chosen,
@@ -279,7 +279,7 @@ def _recall(query: Query, data: Modalities) -> tuple[Table, dict[str, Measure], 
     return table, {column: Mean(column=column, chance=chance)}, {f"{query.name}/tie_rate": tie_rate(tied)}
 
 
-def _shown(data: Modalities, modality: str, rows: Rows) -> np.ndarray:
+def _item_names(data: Modalities, modality: str, rows: Rows) -> np.ndarray:
     """Return the names of items in a table: the text itself, or the id of any other item."""
     items = data.items[modality]
     of_row = (items[row] for row in rows.tolist())
@@ -287,7 +287,7 @@ def _shown(data: Modalities, modality: str, rows: Rows) -> np.ndarray:
     return np.array(names, object)
 
 
-def _kept_vectors(data: Modalities, vectors: Mapping[str, Vectors]) -> dict[str, np.ndarray]:
+def _group_vectors(data: Modalities, vectors: Mapping[str, Vectors]) -> dict[str, np.ndarray]:
     """Return one row per group: the first item of each modality, NaN if a group has none."""
     if data.is_aligned:
         return {**vectors, "group_id": np.array(data.ids[data.names[0]])}

@@ -116,7 +116,7 @@ class Retrieval(Task):
             arrays=(
                 {}
                 if texts is None
-                else {"similarity": _shown_similarity(dataset, gallery.first(len(dataset)).document, texts.query, rng)}
+                else {"similarity": _sample_similarity(dataset, gallery.first(len(dataset)).document, texts.query, rng)}
             ),
             notes=(
                 *sample_notes(
@@ -252,7 +252,7 @@ def _strict(direction: Direction, ks: tuple[int, ...]) -> dict[str, Column]:
     }
 
 
-def _shown_similarity(dataset: Dataset, images: Vectors, texts: Vectors, rng: np.random.Generator) -> Vectors:
+def _sample_similarity(dataset: Dataset, images: Vectors, texts: Vectors, rng: np.random.Generator) -> Vectors:
     """Return the cosines of a seeded sample of images with their first captions, pairs on the diagonal."""
     assert dataset.caption_image is not None
     _, first = np.unique(dataset.caption_image, return_index=True)

@@ -76,14 +76,14 @@ def sample_rows(rows: Rows, at_most: int, rng: np.random.Generator) -> Rows:
     return rows if len(rows) <= at_most else np.sort(rng.choice(rows, at_most, replace=False))
 
 
-def at_rows(values: np.ndarray, rows: np.ndarray, n: int) -> Column:
+def column_at_rows(values: np.ndarray, rows: np.ndarray, n: int) -> Column:
     """Return a column of n rows with values in some rows, given by number or mask, and NaN in all others."""
     column = np.full(n, np.nan)
     column[rows] = values
     return column
 
 
-def by_subset(subset: np.ndarray, columns: Mapping[str, Column]) -> Table:
+def split_by_subset(subset: np.ndarray, columns: Mapping[str, Column]) -> Table:
     """Return the columns per subset in which they are defined, named like their metric, with NaN for other samples."""
     parts = {
         f"{name_of_subset}/{name}" if name_of_subset else name: np.where(subset == name_of_subset, column, np.nan)

@@ -119,13 +119,13 @@ class ZeroShot(Task):
         for name, label_set in dataset.label_sets.items():
             of_set = replace(dataset, labels=label_set.labels, class_names=label_set.class_names, label_sets=None)
             by_set[name] = self._evaluate(of_set, embedder, rng)
-        return _side_by_side(by_set)
+        return _join_label_sets(by_set)
 
     def _evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         assert dataset.class_names is not None
         predictions = embedder.predictions(dataset.images)
         if predictions is not None:
-            return _of_predictions(dataset, predictions)
+            return _evaluate_predictions(dataset, predictions)
         prompts = self.prompts or prompts_of(dataset)
         texts = prompts.render(dataset.class_names)
         by_prompt = prompt_vectors(texts, embedder)
@@ -187,7 +187,7 @@ SHARED = ("sample_id", "image")
 MEASURED = ("measures", "controls")
 
 
-def _side_by_side(by_set: Mapping[str, Evaluation]) -> Evaluation:
+def _join_label_sets(by_set: Mapping[str, Evaluation]) -> Evaluation:
     """Return the evaluations of several sets of labels as one, with names prefixed by the set, as in ``kind/acc1``."""
 
     def prefixed(part: str) -> dict[str, Any]:
@@ -238,7 +238,7 @@ def _single_label(
         reason = f"five of only {n_classes} classes are always right"
         acc5 = Fixed(value=None, reason=reason, higher_is_better=True)
     tie_rate = Mean(column="tied", higher_is_better=None)
-    evaluation = _of_answers(dataset, answers, acc5=acc5, no_confidence=no_logit_scale())
+    evaluation = _evaluate_choices(dataset, answers, acc5=acc5, no_confidence=no_logit_scale())
     return replace(
         evaluation,
         samples={**evaluation.samples, **samples},
@@ -261,7 +261,7 @@ class _ChosenClasses(NamedTuple):
     confidence: Column | None
 
 
-def _of_predictions(dataset: Dataset, predictions: Predictions) -> Evaluation:
+def _evaluate_predictions(dataset: Dataset, predictions: Predictions) -> Evaluation:
     """Return the metrics of predicted classes; metrics that need the scores of other classes are undefined."""
     assert dataset.labels is not None and dataset.class_names is not None
     if len(dataset.class_names) < 2:
@@ -270,7 +270,7 @@ def _of_predictions(dataset: Dataset, predictions: Predictions) -> Evaluation:
     answers = _ChosenClasses(predictions.predicted, credit, predictions.confidence)
     acc5 = Fixed(value=None, reason="it needs five classes per image, and the file has one", higher_is_better=True)
     return replace(
-        _of_answers(dataset, answers, acc5=acc5, no_confidence="it needs confidences, and the file has none"),
+        _evaluate_choices(dataset, answers, acc5=acc5, no_confidence="it needs confidences, and the file has none"),
         question="Is the predicted class of an image the true one?",
         scoring="An image counts as right when its predicted class is its label.",
     )
@@ -283,7 +283,7 @@ def _distinct_names(dataset: Dataset) -> list[str]:
     return [f"{name} ({row})" if counts[name] > 1 else name for row, name in enumerate(dataset.class_names)]
 
 
-def _of_answers(dataset: Dataset, answers: _ChosenClasses, *, acc5: Measure, no_confidence: str) -> Evaluation:
+def _evaluate_choices(dataset: Dataset, answers: _ChosenClasses, *, acc5: Measure, no_confidence: str) -> Evaluation:
     """Return the metrics that follow from the chosen class, and from its confidence if it is known.
 
     Args:

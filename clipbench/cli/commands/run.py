@@ -241,7 +241,7 @@ def _lead(arguments: RunArguments) -> int:
     except ClipbenchError:
         printer.still_missing(session.needs)
         raise
-    is_done = session.is_complete and all(map(session.is_whole, runs))
+    is_done = session.is_complete and all(map(session.covers_requests, runs))
     printer.still_missing(session.needs, is_excused=is_done)
     reports = [targets.out / REPORT, *(run.folder / REPORT for run in runs)]
     printer.end(runs, next((path for path in reports if path.is_file()), None))

@@ -281,7 +281,7 @@ def means(contrasts: Sequence[Contrast], scores: Mapping[str, Column], chances: 
         for subset in (subset for subset in subsets if subset not in SETS):
             group = np.where(subset_of == subset, group_of, "")
             is_scored = (group != "") & defined
-            enters = is_scored & _enters(subset, group)
+            enters = is_scored & _enters_mean(subset, group)
             title = f"{subset}/macro_{name}" if subset else f"macro_{name}"
             if enters.any():
                 add(aggregates.of_groups, title, np.where(enters, column, np.nan), group, chance)
@@ -308,7 +308,7 @@ def symmetric_relations() -> frozenset[str]:
     return frozenset(text.splitlines())
 
 
-def _enters(subset: str, group: np.ndarray) -> Bool[np.ndarray, " n"]:
+def _enters_mean(subset: str, group: np.ndarray) -> Bool[np.ndarray, " n"]:
     """Return a mask of the samples whose group enters the published mean; in other data, all samples do."""
     if subset == "vg_relation":
         return ~np.isin(group, list(symmetric_relations()))

@@ -233,9 +233,9 @@ def calibration(
     image_text = match_counts(images, texts, left_groups=np.arange(len(images)), right_groups=owners)
     text_groups = owners if len(texts) > len(images) else None if labels is None else labels[owners]
     kinds = {
-        "image_text": _checked(image_text),
-        "text_text": _among(texts, text_groups, "no image has several captions, and there are no labels"),
-        "image_image": _among(images, labels, "there are no labels"),
+        "image_text": _counts_or_reason(image_text),
+        "text_text": _within_modality(texts, text_groups, "no image has several captions, and there are no labels"),
+        "image_image": _within_modality(images, labels, "there are no labels"),
     }
     counts = {name: kind for name, kind in kinds.items() if not isinstance(kind, str)}
     probabilities = match_probabilities(counts) if counts else None
@@ -252,13 +252,13 @@ def _sample(n_images: int, text_image: Rows, rng: np.random.Generator) -> tuple[
     return chosen, np.sort(order[(number < CAPTIONS_EACH) & np.isin(owners, chosen)])
 
 
-def _among(vectors: Vectors, groups: Rows | None, reason: str) -> PairKind:
+def _within_modality(vectors: Vectors, groups: Rows | None, reason: str) -> PairKind:
     if groups is None:
         return reason
-    return _checked(match_counts(vectors, vectors, left_groups=groups, right_groups=groups, is_same=True))
+    return _counts_or_reason(match_counts(vectors, vectors, left_groups=groups, right_groups=groups, is_same=True))
 
 
-def _checked(counts: MatchCounts) -> PairKind:
+def _counts_or_reason(counts: MatchCounts) -> PairKind:
     n_matches, n_others = int(counts.matches.sum()), int(counts.non_matches.sum())
     return counts if n_matches and n_others else f"it needs matches and others, and has {n_matches} and {n_others}"
 
@@ -280,14 +280,18 @@ def _measures(
     noise = expected_noise(n)
     over, mean_noise = ", ".join(_words(name) for name in counts), sum(noise.values()) / len(noise)
     values: dict[str, Measure] = {
-        "similarity_calibration_error": _error(probabilities.error, min(n.values()), mean_noise, f"mean over {over}")
+        "similarity_calibration_error": _calibration_error(
+            probabilities.error, min(n.values()), mean_noise, f"mean over {over}"
+        )
     }
     for name, kind in kinds.items():
         if isinstance(kind, str):
             values[f"{name}_calibration_error"] = _undefined(kind)
         else:
             basis = f"{n[name]:,} matches, against all of {over}"
-            values[f"{name}_calibration_error"] = _error(probabilities.errors[name], n[name], noise[name], basis)
+            values[f"{name}_calibration_error"] = _calibration_error(
+                probabilities.errors[name], n[name], noise[name], basis
+            )
     return values
 
 
@@ -318,7 +322,7 @@ def _curves(probabilities: MatchProbabilities) -> dict[str, Curve]:
     return curves
 
 
-def _error(value: float, n: int, noise: float, basis: str) -> Fixed:
+def _calibration_error(value: float, n: int, noise: float, basis: str) -> Fixed:
     expected = f"kinds with the same P would show at least {noise:.2g} by noise"
     reason = f"{basis}; no interval: a resampled image matches its own copies; {expected}"
     return Fixed(value=value, n=n, reason=reason, higher_is_better=False)

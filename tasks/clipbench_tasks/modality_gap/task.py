@@ -32,7 +32,16 @@ from clipbench.results.record import Curve, CurveRole
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
 from clipbench_tasks.modality_gap import structure
 from clipbench_tasks.modality_gap.shift import correction_curves, rescoring, shift_curves
-from clipbench_tasks.tables import Column, Rows, Table, Vectors, at_rows, gap_measure, sample_rows, smooth_measure
+from clipbench_tasks.tables import (
+    Column,
+    Rows,
+    Table,
+    Vectors,
+    column_at_rows,
+    gap_measure,
+    sample_rows,
+    smooth_measure,
+)
 
 METRICS = {
     "gap": Definition(
@@ -188,7 +197,7 @@ class ModalityGap(Task):
         errors, match_curves = structure.calibration(
             x, pairs.captions, text_image=pairs.caption_pair, labels=labels, rng=rng
         )
-        samples["separability"] = at_rows(separability(*pairwise, rng), chosen, n)
+        samples["separability"] = column_at_rows(separability(*pairwise, rng), chosen, n)
         measures = {
             "gap": gap_measure(geometry.modality_gap, noise, samples),
             **_linear_measures(geometry, pairs, samples),
@@ -283,7 +292,7 @@ def _sampled_measures(images: Vectors, texts: Vectors, chosen: Rows, samples: Ta
         "text_uniformity": spread.uniformity(texts),
         "cross_uniformity": spread.cross_uniformity(images, texts),
     }.items():
-        column = at_rows(influence, chosen, len(samples["image"]))
+        column = column_at_rows(influence, chosen, len(samples["image"]))
         measures[name] = smooth_measure(name, Estimate(value, column), samples, "nats")
     units = {spread.effective_rank: "dimensions", spread.participation_ratio: "dimensions", spread.isoscore: "ratio"}
     for measure, unit in units.items():

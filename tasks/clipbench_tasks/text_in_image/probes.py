@@ -29,7 +29,7 @@ from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import count, counted
 from clipbench.stats.clusters import clusters_by_shared_item
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
-from clipbench_tasks.tables import Column, Mask, Rows, Table, Vectors, at_rows
+from clipbench_tasks.tables import Column, Mask, Rows, Table, Vectors, column_at_rows
 
 ZERO_SHOT = "zero_shot"
 CLASSIFIERS = {
@@ -145,13 +145,13 @@ def probe_attacks(
     training = training._replace(
         images=training.images[is_trained], labels=trained_labels, folds=training.folds[is_trained]
     )
-    plain = np.array([_plain(attacks[row]) for row in probed_rows.tolist()], np.int64)
+    plain = np.array([_plain_image(attacks[row]) for row in probed_rows.tolist()], np.int64)
     attacked = np.array([attacks[row].attacked for row in probed_rows.tolist()], np.int64)
     image_rows = training.images, attacked, np.where(plain >= 0, plain, attacked)
     of_training, *test_vectors = image_vectors(dataset, embedder, *image_rows)
     of_both = [np.searchsorted(trained, class_rows[probed_rows]) for class_rows in (labels, words)]
     prompts = [_credits_of_prompts(images, classes[trained], of_both) for images in test_vectors]
-    scores = _by_folds(training, of_training, test_vectors, training.of_attack[probed_rows], len(trained))
+    scores = _scores_by_fold(training, of_training, test_vectors, training.of_attack[probed_rows], len(trained))
     credits = {ZERO_SHOT: prompts} | {
         key: [[first_credit(image_scores, rows) for rows in of_both] for image_scores in kinds]
         for key, kinds in scores.items()
@@ -195,7 +195,7 @@ def _cross_fitted(image_ids: Sequence[str], attacks: Sequence[Attack], shown_ima
     """
     owners = np.repeat(np.arange(len(attacks)), [len(images) for images in shown_images])
     objects = clusters_by_shared_item(owners, np.concatenate(shown_images), len(attacks))
-    plain = np.array([_plain(attack) for attack in attacks], np.int64)
+    plain = np.array([_plain_image(attack) for attack in attacks], np.int64)
     labels = np.array([attack.label for attack in attacks], np.int64)
     with_plain = np.flatnonzero(plain >= 0)
     fold: dict[int, int] = {}
@@ -210,7 +210,7 @@ def _cross_fitted(image_ids: Sequence[str], attacks: Sequence[Attack], shown_ima
     return Training(rows, labels[first], of_attack[first], of_attack)
 
 
-def _plain(attack: Attack) -> int:
+def _plain_image(attack: Attack) -> int:
     """Return the row of the object's image without a label, or with a blank one; -1 if it has neither."""
     return next((row for row in (attack.clean, attack.blank) if row is not None), -1)
 
@@ -230,7 +230,7 @@ def _credits_of_prompts(images: Vectors, classes: Vectors, of_both: Sequence[Row
     return [top_k_credit(score.better, score.tied) for score in scores]
 
 
-def _by_folds(
+def _scores_by_fold(
     training: Training, vectors: Vectors, test_vectors: Sequence[Vectors], folds: Rows, n_classes: int
 ) -> dict[str, list[Float64[np.ndarray, "n_asked n_classes"]]]:
     """Return the scores of images with and without the word, by classifiers that were not trained on their fold.
@@ -269,7 +269,7 @@ def _samples(credits: Mapping[str, Sequence[Sequence[Column]]], plain: Rows, pro
         columns |= {f"{key}_plain_acc": plain_right * has_plain, f"{key}_plain_named_word": plain_named * has_plain}
     for key in PROBES:
         columns[f"{ZERO_SHOT}_minus_{key}"] = columns[f"{ZERO_SHOT}_attack_success"] - columns[f"{key}_attack_success"]
-    return {name: at_rows(values, probed_rows, n) for name, values in columns.items()}
+    return {name: column_at_rows(values, probed_rows, n) for name, values in columns.items()}
 
 
 def _measures(n_classes: int, *, has_plain: bool) -> tuple[dict[str, Measure], dict[str, Measure]]:

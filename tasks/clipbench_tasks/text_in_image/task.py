@@ -28,7 +28,7 @@ from clipbench.results.record import Curve
 from clipbench.stats.clusters import clusters_by_shared_item
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
 from clipbench_tasks.choices import decide, vectors_of
-from clipbench_tasks.tables import Column, Rows, Table, Vectors, by_subset, curve_of_means, join_evaluations
+from clipbench_tasks.tables import Column, Rows, Table, Vectors, curve_of_means, join_evaluations, split_by_subset
 from clipbench_tasks.text_in_image.probes import BY_ATTACKS, image_vectors, probe_attacks
 from clipbench_tasks.zero_shot import class_vectors, prompt_vectors
 
@@ -96,7 +96,7 @@ def reading(dataset: Dataset, contrasts: Sequence[Contrast], embedder: Embedder)
     right, wrong = nearest["right_cosine"], nearest["chosen_cosine"]
     chances, chance = by_chance.text, float(by_chance.text.mean())
     measures: dict[str, Measure] = {"reading_acc": Mean(column="reading_acc", chance=chance)}
-    of_subsets = by_subset(subset, {"reading_acc": credit}) if len(set(subset)) > 1 else {}
+    of_subsets = split_by_subset(subset, {"reading_acc": credit}) if len(set(subset)) > 1 else {}
     for name, column in of_subsets.items():
         measures[name] = Mean(column=name, chance=float(chances[~np.isnan(column)].mean()))
     controls: dict[str, Measure] = {
