@@ -145,7 +145,7 @@ class Watcher:
         self.session.try_report(run)
         with reserve_stdout(self.printer.as_json):
             self.session.try_log(target, run)
-        if self.session.is_whole(run):
+        if self.session.covers_requests(run):
             self.unmeasured.remove(checkpoint.path)
         if self.printer.as_json:
             echo_json(asdict(run.result))

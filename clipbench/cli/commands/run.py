@@ -235,13 +235,13 @@ def _run_as_lead(arguments: RunArguments) -> int:
     except KeyboardInterrupt:
         progress = "what was encoded is stored"
         if targets.are_several:
-            progress = f"{session.n_done} of {len(targets.each)} models are finished, in {targets.out}"
+            progress = f"{session.n_done} of {len(targets.models)} models are finished, in {targets.out}"
         print_error(f"interrupted: {progress}; the same command with --out {targets.out} goes on from there")
         return INTERRUPTED
     except ClipbenchError:
         printer.still_missing(session.needs)
         raise
-    is_done = session.is_complete and all(map(session.is_whole, runs))
+    is_done = session.is_complete and all(map(session.covers_requests, runs))
     printer.still_missing(session.needs, is_excused=is_done)
     reports = [targets.out / REPORT, *(run.folder / REPORT for run in runs)]
     printer.end(runs, next((path for path in reports if path.is_file()), None))
