@@ -20,19 +20,19 @@ from clipbench.results.run import Run
 from clipbench_reports.text import quoted
 
 Value = TypeVar("Value")
-Made = TypeVar("Made")
+Mapped = TypeVar("Mapped")
 Value_co = TypeVar("Value_co", covariant=True)
 PLAIN = ""
 """Stands for the one set of data that has no others."""
-MOST = 1e18
+MAX_MAGNITUDE = 1e18
 """Numbers beyond it are none of a vector or a cosine, and their squares would overflow."""
 
 
 class ModelKey(NamedTuple):
-    """The label of a model in a figure, and its place among those of the page, which is its colour."""
+    """The label of a model in a figure, and its position among the models of the page, which decides its colour."""
 
     label: str
-    place: int
+    position: int
 
 
 class MissingEvidence(Exception):
@@ -100,13 +100,15 @@ class Evidence:
 
     run: Run
     evaluation: EvaluationRecord
-    whole: "Evidence | None" = None
-    """The evidence of all label sets, where this is that of one."""
+    all_label_sets: "Evidence | None" = None
+    """The evidence of all label sets, if this is the evidence of one of them."""
     label_set: str = PLAIN
 
-    def of(self, label_set: str) -> "Evidence":
-        """Return the evidence of one label set, in which everything is named as if there were no other."""
-        return Evidence(self.run, within(self.evaluation, label_set), whole=self, label_set=label_set)
+    def for_label_set(self, label_set: str) -> "Evidence":
+        """Return the evidence of one label set, with the names of metrics, columns and arrays without the set."""
+        return Evidence(
+            self.run, restrict_to_label_set(self.evaluation, label_set), all_label_sets=self, label_set=label_set
+        )
 
     def column(self, name: str) -> np.ndarray:
         """Return a column of the sample table.
@@ -136,7 +138,7 @@ class Evidence:
         Raises:
             MissingEvidence: the run kept no such column.
         """
-        return np.array([each if isinstance(each, str) else "" for each in self.column(name)], object)
+        return np.array([cell if isinstance(cell, str) else "" for cell in self.column(name)], object)
 
     @property
     def columns(self) -> list[str]:
@@ -169,7 +171,7 @@ class Evidence:
         """
         array = self.array(name)
         numbers = array.astype(np.float64) if array.ndim == 2 and array.dtype.kind in "biuf" else None
-        if numbers is None or not (np.abs(numbers) < MOST).all():
+        if numbers is None or not (np.abs(numbers) < MAX_MAGNITUDE).all():
             raise self.damaged(f"the array {quoted(name)} is no matrix of finite numbers")
         return numbers
 
@@ -216,20 +218,22 @@ class Evidence:
     @cached_property
     def neighbours(self) -> Mapping[str, Sequence[Neighbour]]:
         """The nearest items to each listed failure, by sample id; empty where the run kept none that can be read."""
-        found: dict[str, list[Neighbour]] = {}
+        neighbours_by_sample: dict[str, list[Neighbour]] = {}
         try:
             for row in self.run.neighbours(self.evaluation).to_dict("records"):
                 if row.get("label_set", PLAIN) in (PLAIN, self.label_set):
-                    near = Neighbour(str(row["text"]), str(row["image"]), float(row["cosine"]), bool(row["is_right"]))
-                    found.setdefault(str(row["sample_id"]), []).append(near)
+                    neighbour = Neighbour(
+                        str(row["text"]), str(row["image"]), float(row["cosine"]), bool(row["is_right"])
+                    )
+                    neighbours_by_sample.setdefault(str(row["sample_id"]), []).append(neighbour)
         except (ClipbenchError, KeyError, TypeError, ValueError):
             return {}
-        return found
+        return neighbours_by_sample
 
     @cached_property
     def _samples(self) -> Mapping[str, np.ndarray]:
-        if self.whole is not None:
-            return self._own(self.whole._samples)
+        if self.all_label_sets is not None:
+            return self._label_set_parts(self.all_label_sets._samples)
         if "samples" not in self.evaluation.files:
             return {}
         try:
@@ -240,16 +244,16 @@ class Evidence:
 
     @cached_property
     def _arrays(self) -> Mapping[str, np.ndarray]:
-        if self.whole is not None:
-            return self._own(self.whole._arrays)
+        if self.all_label_sets is not None:
+            return self._label_set_parts(self.all_label_sets._arrays)
         try:
             return self.run.arrays(self.evaluation)
         except ClipbenchError as error:
             raise Damaged(str(error)) from error
 
-    def _own(self, parts: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        """Return the parts under the name of the label set, beside those that all sets share."""
-        return parts if self.label_set == PLAIN else {**parts, **stripped(parts, f"{self.label_set}/")}
+    def _label_set_parts(self, parts: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """Return the parts that all label sets share, and those of this set under their short names."""
+        return parts if self.label_set == PLAIN else {**parts, **without_prefix(parts, f"{self.label_set}/")}
 
     def _part(self, parts: Mapping[str, np.ndarray], name: str, kind: str) -> np.ndarray:
         if name not in parts or not parts[name].size:
@@ -285,7 +289,7 @@ class ByModel(Generic[Value_co]):
         """True of several models, of which only one may have a value."""
         return len(self.values) + len(self.missing) > 1
 
-    def map(self, make: "Callable[[Value_co], Made]") -> "ByModel[Made]":
+    def map(self, make: "Callable[[Value_co], Mapped]") -> "ByModel[Mapped]":
         """Return what is made of each value."""
         return ByModel({model: make(value) for model, value in self.values.items()}, self.missing)
 
@@ -318,35 +322,33 @@ def _numbers(values: Sequence[float | None]) -> list[float]:
 
 
 def label_sets(evaluation: EvaluationRecord) -> list[str]:
-    """Return the label sets that an evaluation has results of, in their order; only ``PLAIN`` where it has no
-    others.
-    """
-    named = _named(evaluation)
+    """Return the label sets that an evaluation has results of, in their order; ``PLAIN`` if it has no named ones."""
+    named_sets = _label_set_names(evaluation)
     everything = (*evaluation.metrics, *evaluation.curves)
-    is_plain = not named or any(_set_of(name) not in named for name in everything)
-    return [PLAIN, *named] if is_plain else named
+    is_plain = not named_sets or any(_set_of(name) not in named_sets for name in everything)
+    return [PLAIN, *named_sets] if is_plain else named_sets
 
 
-def within(evaluation: EvaluationRecord, label_set: str) -> EvaluationRecord:
-    """Return an evaluation with only the metrics, curves, controls and notes of a label set, named as if it were alone.
+def restrict_to_label_set(evaluation: EvaluationRecord, label_set: str) -> EvaluationRecord:
+    """Return an evaluation with only the metrics, curves, controls and notes of a label set, without its prefix.
 
-    What belongs to no named set belongs to ``PLAIN``.
+    Everything without a prefix belongs to ``PLAIN``.
     """
-    named = _named(evaluation)
-    if not named:
+    named_sets = _label_set_names(evaluation)
+    if not named_sets:
         return evaluation
     start = f"{label_set}: "
 
-    def own(parts: Mapping[str, Value]) -> dict[str, Value]:
+    def select_parts(parts: Mapping[str, Value]) -> dict[str, Value]:
         if label_set != PLAIN:
-            return stripped(parts, f"{label_set}/")
-        return {name: value for name, value in parts.items() if _set_of(name) not in named}
+            return without_prefix(parts, f"{label_set}/")
+        return {name: value for name, value in parts.items() if _set_of(name) not in named_sets}
 
     return replace(
         evaluation,
-        metrics=own(evaluation.metrics),
-        curves=own(evaluation.curves),
-        controls=own(evaluation.controls),
+        metrics=select_parts(evaluation.metrics),
+        curves=select_parts(evaluation.curves),
+        controls=select_parts(evaluation.controls),
         notes=shared_notes(evaluation)
         if label_set == PLAIN
         else [note.removeprefix(start) for note in evaluation.notes if note.startswith(start)],
@@ -355,16 +357,16 @@ def within(evaluation: EvaluationRecord, label_set: str) -> EvaluationRecord:
 
 def shared_notes(evaluation: EvaluationRecord) -> list[str]:
     """Return the notes that belong to no single label set."""
-    starts = tuple(f"{name}: " for name in _named(evaluation))
+    starts = tuple(f"{name}: " for name in _label_set_names(evaluation))
     return [note for note in evaluation.notes if not note.startswith(starts)]
 
 
-def stripped(parts: Mapping[str, Value], prefix: str) -> dict[str, Value]:
-    """Return what has a prefix, named without it."""
+def without_prefix(parts: Mapping[str, Value], prefix: str) -> dict[str, Value]:
+    """Return the values whose names have a prefix, by the names without it."""
     return {name.removeprefix(prefix): value for name, value in parts.items() if name.startswith(prefix)}
 
 
-def _named(evaluation: EvaluationRecord) -> list[str]:
+def _label_set_names(evaluation: EvaluationRecord) -> list[str]:
     return [name for name in dict.fromkeys(_set_of(metric) for metric in evaluation.metrics) if name != PLAIN]
 
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from clipbench.results.short_names import NAME_LENGTH
 
-Thing = TypeVar("Thing")
+Member = TypeVar("Member")
 
 _KEEPS_NAMES = ContextVar("keeps names", default=False)
 
@@ -98,16 +98,16 @@ def isolated(name: str) -> str:
     return name if name.isascii() else f"\N{FIRST STRONG ISOLATE}{name}\N{POP DIRECTIONAL ISOLATE}"
 
 
-def in_turn(things: Sequence[Thing], owner: Callable[[Thing], object]) -> list[Thing]:
-    """Return things so that the first of each owner comes before the second of any, else in their order.
+def interleave(members: Sequence[Member], owner: Callable[[Member], object]) -> list[Member]:
+    """Return members so that the first of each owner comes before the second of any, otherwise in their order.
 
     Example:
-        >>> in_turn(["a1", "a2", "b1"], lambda thing: thing[0])
+        >>> interleave(["a1", "a2", "b1"], lambda member: member[0])
         ['a1', 'b1', 'a2']
     """
-    seen = Counter[object]()
+    counts = Counter[object]()
     rounds = []
-    for each in things:
-        seen[owner(each)] += 1
-        rounds.append(seen[owner(each)])
-    return [things[at] for at in sorted(range(len(things)), key=rounds.__getitem__)]
+    for member in members:
+        counts[owner(member)] += 1
+        rounds.append(counts[owner(member)])
+    return [members[at] for at in sorted(range(len(members)), key=rounds.__getitem__)]

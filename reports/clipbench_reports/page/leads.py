@@ -24,7 +24,7 @@ RULE_OF_SEVERAL = (
 """The rule, for a reader."""
 
 
-class Compared(NamedTuple):
+class MetricComparison(NamedTuple):
     """Models that have a metric; of leads the best value first or, where neither direction is better, the largest."""
 
     group: Group
@@ -34,24 +34,26 @@ class Compared(NamedTuple):
     differences: Sequence[Difference] = ()
     """Of one model less the others, as far as they are tested. Of leads the first less each other one, or of the second
     alone where already that is not significant."""
-    why: str = ""
+    untested_reason: str = ""
     """The reason why there is no test."""
 
 
 def with_claims(
-    groups: Sequence[Group], compare_models: Callable[[Group], Compared | None]
-) -> list[tuple[Compared, list[bool]]]:
-    """Return what is compared in each evaluation, and which of its differences may be claimed beside all others."""
-    found = [models for group in groups if not group.same.differences and (models := compare_models(group)) is not None]
-    may_claim = iter(claimed([difference.p_value for models in found for difference in models.differences]))
-    return [(models, [next(may_claim) for _ in models.differences]) for models in found]
+    groups: Sequence[Group], compare_models: Callable[[Group], MetricComparison | None]
+) -> list[tuple[MetricComparison, list[bool]]]:
+    """Return the comparison of each evaluation, with whether each of its differences may be claimed."""
+    comparisons = [
+        models for group in groups if not group.same.differences and (models := compare_models(group)) is not None
+    ]
+    may_claim = iter(claimed([difference.p_value for models in comparisons for difference in models.differences]))
+    return [(models, [next(may_claim) for _ in models.differences]) for models in comparisons]
 
 
 def leads(groups: Sequence[Group]) -> list[Sentence]:
     """Return a sentence for each evaluation that two models or more have, and that may be compared."""
     titles, sentences = task_titles(groups), []
     for lead, claims in with_claims(groups, _lead):
-        is_ahead = all(claims) and not lead.why
+        is_ahead = all(claims) and not lead.untested_reason
         ahead = lead.entries[0].label if is_ahead else ""
         anchor = lead.group.anchor
         sentences.append(Sentence(anchor, _finding(lead, is_ahead=is_ahead), titles[anchor], ahead))
@@ -73,7 +75,7 @@ def lead_line(sentences: Sequence[Sentence], n_models: int) -> str:
     return "No test here shows a difference" if n_models == 2 else "No model is shown to be ahead of all others"
 
 
-def _lead(group: Group) -> Compared | None:
+def _lead(group: Group) -> MetricComparison | None:
     """Return the first headline metric that all of several models have a value of."""
     shared = shared_metric(group, group.measured)
     if shared is None:
@@ -83,16 +85,16 @@ def _lead(group: Group) -> Compared | None:
     ranked = sorted(zip(shared.values, shared.entries, strict=True), key=lambda pair: sign * pair[0])
     lead = shared._replace(entries=[entry for _, entry in ranked], values=[value for value, _ in ranked])
     if is_higher_better is None:
-        return lead._replace(why="neither direction is better")
+        return lead._replace(untested_reason="neither direction is better")
     try:
         differences = _differences(lead.entries, lead.name)
     except ClipbenchError as error:
-        return lead._replace(why=f"not tested: {error}")
-    untested = next((each.test for each in differences if each.p_value is None), "")
-    return lead._replace(differences=differences, why=untested)
+        return lead._replace(untested_reason=f"not tested: {error}")
+    untested = next((difference.test for difference in differences if difference.p_value is None), "")
+    return lead._replace(differences=differences, untested_reason=untested)
 
 
-def shared_metric(group: Group, entries: list[Entry]) -> Compared | None:
+def shared_metric(group: Group, entries: list[Entry]) -> MetricComparison | None:
     """Return the first headline metric that all of two or more models have a value of; None if there is none."""
     metrics = entries[0].evaluation.metrics if len(entries) > 1 else {}
     values = {
@@ -104,7 +106,7 @@ def shared_metric(group: Group, entries: list[Entry]) -> Compared | None:
         for name in metrics
     }
     name = first_headline(metrics, lambda name: len(values[name]) == len(entries)) if metrics else ""
-    return Compared(group, name, entries, values[name]) if name and len(values[name]) == len(entries) else None
+    return MetricComparison(group, name, entries, values[name]) if name and len(values[name]) == len(entries) else None
 
 
 def _differences(ranked: Sequence[Entry], name: str) -> list[Difference]:
@@ -123,25 +125,25 @@ def with_metric(entry: Entry, name: str) -> Run:
     return Run(entry.run.folder, replace(entry.run.result, evaluations=[evaluation]))
 
 
-def _finding(lead: Compared, *, is_ahead: bool) -> Finding:
+def _finding(lead: MetricComparison, *, is_ahead: bool) -> Finding:
     evaluation = lead.entries[0].evaluation
     metric = evaluation.metrics[lead.name]
     values = [fmt.quantity(value, metric.unit) for value in lead.values]
-    first, second, *others = (isolated(each.label) for each in lead.entries)
-    rest = "".join(f"; {label} {value}" for label, value in zip(others, values[2:], strict=True))
-    if len(others) > 1:
-        rest = f"; the other {len(others)}: {values[2]} to {values[-1]}"
+    first, second, *other_labels = (isolated(entry.label) for entry in lead.entries)
+    rest = "".join(f"; {label} {value}" for label, value in zip(other_labels, values[2:], strict=True))
+    if len(other_labels) > 1:
+        rest = f"; the other {len(other_labels)}: {values[2]} to {values[-1]}"
     title = within_sentence(full_title(lead.name, metric, evaluation.subsets))
-    what = f"{isolated(lead.group.task)} on {isolated(lead.group.data)}, {isolated(title)}"
+    subject = f"{isolated(lead.group.task)} on {isolated(lead.group.data)}, {isolated(title)}"
     both = f"{first} {values[0]}, {second} {values[1]}"
-    if lead.why:
-        return Finding("plain", f"{what}: {both}{rest} ({lead.why}).")
+    if lead.untested_reason:
+        return Finding("plain", f"{subject}: {both}{rest} ({lead.untested_reason}).")
     difference = difference_text(lead.differences[0], metric.unit)
     if is_ahead:
         ahead = f"{first} is ahead with {values[0]}, {second} has {values[1]}"
-        return Finding("ahead", f"{what}: {ahead} ({difference}){rest}.")
-    untold = "none is significantly ahead of all others" if others else "inconclusive"
-    return Finding("level", f"{what}: {untold}, {both} ({difference}){rest}.")
+        return Finding("ahead", f"{subject}: {ahead} ({difference}){rest}.")
+    untold = "none is significantly ahead of all others" if other_labels else "inconclusive"
+    return Finding("level", f"{subject}: {untold}, {both} ({difference}){rest}.")
 
 
 def difference_text(difference: Difference, unit: str) -> str:

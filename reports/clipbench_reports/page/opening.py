@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from clipbench.results.numbers import listed
 from clipbench_reports.findings import Degree, Finding, Mark
-from clipbench_reports.text import in_turn, sentence_case
+from clipbench_reports.text import interleave, sentence_case
 
 MOST = 3
 """Sentences with numbers at the top of a report. Whatever is missing is said besides."""
@@ -47,11 +47,11 @@ def in_short(sentences: Sequence[Sentence]) -> list[Sentence]:
     of any.
     """
     waiting = [_ranked(sentences, marks) for marks in KINDS]
-    taken: list[Sentence] = []
+    top_sentences: list[Sentence] = []
     for kind in (*TURNS, *(kind for kind in range(len(KINDS)) for _ in range(MOST))):
-        if waiting[kind] and len(taken) < MOST:
-            taken.append(waiting[kind].pop(0))
-    chosen = [sentence for mark in ORDER for sentence in taken if sentence.finding.mark == mark]
+        if waiting[kind] and len(top_sentences) < MOST:
+            top_sentences.append(waiting[kind].pop(0))
+    chosen = [sentence for mark in ORDER for sentence in top_sentences if sentence.finding.mark == mark]
     return [*chosen, *(sentence for sentence in sentences if sentence.finding.mark == "missing")]
 
 
@@ -62,7 +62,7 @@ def _ranked(sentences: Sequence[Sentence], marks: Sequence[Mark]) -> list[Senten
         sentence for sentence in sentences if sentence.finding.mark in marks and not sentence.finding.is_expected
     ]
     ordered = sorted(eligible, key=lambda sentence: sign * sentence.finding.skill)
-    return in_turn(ordered, lambda sentence: sentence.anchor)
+    return interleave(ordered, lambda sentence: sentence.anchor)
 
 
 ADVERBS: Mapping[Degree, str] = {"partly": "sometimes", "barely": "hardly"}
@@ -89,11 +89,11 @@ def opening_line(findings: Sequence[Finding]) -> str:
     for ability in abilities:
         if ability.degree not in ("unclear", "open"):
             degrees.setdefault(ability.does, set()).add(ability.degree)
-    said: dict[Degree, list[str]] = {}
+    by_degree: dict[Degree, list[str]] = {}
     for does, reached in degrees.items():  # of several degrees, as on two data sets, "partly"
         degree = next(iter(reached)) if len(reached) == 1 else "partly"
         does_not = next(ability.does_not for ability in abilities if ability.does == does)
-        said.setdefault(degree, []).append(does_not if degree == "never" else does)
-    some = [f"{adverb} {listed(said[degree])}" for degree, adverb in ADVERBS.items() if degree in said]
-    parts = said.get("fully", []), some, [*said.get("never", []), *said.get("reversed", [])]
+        by_degree.setdefault(degree, []).append(does_not if degree == "never" else does)
+    some = [f"{adverb} {listed(by_degree[degree])}" for degree, adverb in ADVERBS.items() if degree in by_degree]
+    parts = by_degree.get("fully", []), some, [*by_degree.get("never", []), *by_degree.get("reversed", [])]
     return sentence_case("; ".join(listed(phrases) for phrases in parts if phrases))

@@ -297,8 +297,8 @@ def misjudged(evidence: Evidence, budget: PageBudget) -> Gallery:
         one, other = around_difference(true[row], false[row])
         at = f"{place[row]}, token {fmt.count(tokens[row])}" if np.isfinite(tokens[row]) else place[row]
         return [
-            Fact("True", one, right, whole=true[row]),
-            Fact("Preferred", other, chosen, whole=false[row]),
+            Fact("True", one, right, full_words=true[row]),
+            Fact("Preferred", other, chosen, full_words=false[row]),
             Fact("Margin", "", by),
             Fact("Place", at),
         ]

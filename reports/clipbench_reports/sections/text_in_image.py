@@ -26,8 +26,8 @@ from clipbench_reports.galleries import (
     cosines,
     credits_of,
     gallery,
-    known,
     one_image,
+    optional_words,
     words,
 )
 from clipbench_reports.sections.section import Plot, SampleColumn, Section, by_name
@@ -335,7 +335,7 @@ def hijacked(evidence: Evidence, budget: PageBudget) -> Gallery:
     """Return the objects that were taken for something else under a written label, by the widest margin."""
     credit, margin = credits_of(evidence, "attacked_acc", of_subsets=False), evidence.numbers("margin")
     thing, word, predicted = (words(evidence, name) for name in ("object", "word", "predicted"))
-    by_probe = known(evidence, "linear_probe_predicted")
+    by_probe = optional_words(evidence, "linear_probe_predicted")
 
     written = cosines(evidence, margin)
 
@@ -374,8 +374,8 @@ def misread(evidence: Evidence, budget: PageBudget) -> Gallery:
     def facts(row: int) -> list[Fact]:
         (true, false), (right, chosen, by) = around_difference(written[row], read[row]), in_words(row)
         return [
-            Fact("Written", true, right, whole=written[row]),
-            Fact("Read as", false, chosen, whole=read[row]),
+            Fact("Written", true, right, full_words=written[row]),
+            Fact("Read as", false, chosen, full_words=read[row]),
             Fact("Margin", "", by),
         ]
 

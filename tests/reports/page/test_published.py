@@ -23,7 +23,7 @@ def run(folder: Path, metric: Metric) -> Run:
 def test_each_value_has_a_verdict_and_a_footnote_with_its_source(tmp_path: Path) -> None:
     made = run(tmp_path / "run", SHOWN)
     notes: list[str] = ["earlier"]
-    entry = Entry(place=0, label="m", run=made, evaluation=made.result.evaluations[0])
+    entry = Entry(position=0, label="m", run=made, evaluation=made.result.evaluations[0])
     (found,) = metric_lines([entry], notes)
     assert found.lines[0].published == [
         (0.6332, "agrees", 2),
