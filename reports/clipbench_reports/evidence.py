@@ -36,11 +36,11 @@ class ModelKey(NamedTuple):
 
 
 class MissingEvidence(Exception):
-    """A figure or table cannot be made; the text says what is not there."""
+    """A figure or table cannot be made; the text names the missing evidence."""
 
 
 class AllMissing(MissingEvidence):
-    """No model has what a figure draws; the text is the reason of the first."""
+    """No model has the evidence of a figure; the text is the reason of the first model."""
 
     def __init__(self, by_model: "Mapping[ModelKey, MissingEvidence]") -> None:
         super().__init__(str(next(iter(by_model.values()))))
@@ -74,7 +74,7 @@ class Neighbour(NamedTuple):
 
 
 class PlottedCurve(NamedTuple):
-    """A curve of a result with NaN for what is undefined, as figures draw it."""
+    """A curve of a result with NaN for undefined values, as figures draw it."""
 
     x: list[float]
     y: list[float]
@@ -131,7 +131,7 @@ class Evidence:
             raise self.damaged(f"the column {quoted(name)} holds no numbers") from error
 
     def words(self, name: str) -> Shaped[np.ndarray, " n"]:
-        """Return a column of the sample table as strings of Python; what is no word is empty.
+        """Return a column of the sample table as strings of Python; a cell that is not a string is empty.
 
         Numpy's own strings are all as long as the longest, which one cell of a foreign table makes gigabytes.
 
@@ -146,10 +146,10 @@ class Evidence:
         return list(self._samples)
 
     def has_column(self, name: str) -> bool:
-        """Return whether the run kept a column of a name.
+        """Return whether the run kept a column with the name.
 
         Raises:
-            Damaged: its table cannot be read, so that nothing is known of it.
+            Damaged: its table cannot be read, so that its columns are not known.
         """
         return name in self._samples
 
@@ -176,7 +176,7 @@ class Evidence:
         return numbers
 
     def damaged(self, fault: str) -> Damaged:
-        """Return the error of a part of the evaluation that is not what its task keeps."""
+        """Return the error of a part of the evaluation that does not fit its task."""
         return Damaged(f"{self.evaluation.name} in {self.run.folder}: {fault}: the run is damaged, make it again")
 
     def has_array(self, name: str) -> bool:
@@ -290,12 +290,12 @@ class ByModel(Generic[Value_co]):
         return len(self.values) + len(self.missing) > 1
 
     def map(self, make: "Callable[[Value_co], Mapped]") -> "ByModel[Mapped]":
-        """Return what is made of each value."""
+        """Return the results of a function of each value."""
         return ByModel({model: make(value) for model, value in self.values.items()}, self.missing)
 
 
 def read_each(models: Models, read: Callable[[Evidence], Value]) -> ByModel[Value]:
-    """Return what is read of each model's evidence.
+    """Return the values that ``read`` returns for the evidence of each model.
 
     Raises:
         AllMissing: ``read`` raises MissingEvidence for every model.
@@ -317,7 +317,7 @@ def figure_of(name: str, curve: Curve) -> str:
 
 
 def _numbers(values: Sequence[float | None]) -> list[float]:
-    """Return values as floats; strict JSON writes what is missing as null."""
+    """Return values as floats; strict JSON has null for missing values."""
     return [math.nan if value is None else float(value) for value in values]
 
 

@@ -10,9 +10,9 @@ from clipbench.stats.claims import Standing, against_chance, claimed, p_against
 from clipbench_reports.text import NO_REASON, isolated
 
 Mark = Literal["good", "weak", "level", "plain", "missing", "ahead", "gained", "lost"]
-"""``good``: better than chance; ``weak``: worse; ``level``: neither can be told, as of several models; ``plain``: no
-such claim is made; ``missing``: there is no number; ``ahead``: one of several models is; ``gained`` and ``lost``: a
-training made it better or worse.
+"""``good``: better than chance; ``weak``: worse; ``level``: no test shows a difference from chance, or between models;
+``plain``: not tested; ``missing``: there is no number; ``ahead``: one of several models is ahead; ``gained`` and
+``lost``: a training made it better or worse.
 """
 SIGNS: Mapping[Standing, Mark] = {"better": "good", "worse": "weak", "level": "level"}
 
@@ -44,7 +44,7 @@ class Finding(NamedTuple):
     skill: float = 0.0
     """The distance of the value from chance, see ``skill``; 0 where no such claim is made."""
     is_expected: bool = False
-    """True of what any model of the kind shows, or what holds by construction: it is never at the top of a report."""
+    """True if it holds for any model of the kind, or by construction: it is never at the top of a report."""
     weakness: str = ""
     """The weakness that it states, as ``Section.advice`` and a heading of docs/advice.md name it; empty where it states
     none.
@@ -70,7 +70,7 @@ def defined(metrics: Mapping[str, Metric], *names: str) -> list[Metric | None]:
 
 
 def not_measured(evaluation: EvaluationRecord) -> Finding:
-    """Return that an evaluation failed or could not be had, and why."""
+    """Return the finding that an evaluation failed or could not be measured, and the reason."""
     status = "Failed" if evaluation.status == "failed" else "Not measured"
     return missing_finding(status, evaluation.name, evaluation.reason or NO_REASON)
 
@@ -163,9 +163,9 @@ def mark_of(metrics: Iterable[Metric]) -> Mark:
 
 
 def skill(metric: Metric) -> float:
-    """Return where a fraction lies between chance and the best (1) or the worst (-1) that it could be.
+    """Return the position of a fraction between chance (0) and the best (1) or the worst (-1) possible value.
 
-    0 where its value, chance or direction is not known, or it is no fraction.
+    0 if its value, chance or direction is not known, or it is not a fraction.
 
     Example:
         >>> skill(Metric(value=0.75, chance=0.5, higher_is_better=True))

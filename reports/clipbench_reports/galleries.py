@@ -1,4 +1,4 @@
-"""A gallery of failures: small images of the run, what was asked, what was chosen, the right answer, and the margin."""
+"""A gallery of failures: small images of the run, the query, the chosen and the right answer, and the margin."""
 
 import base64
 import math
@@ -30,12 +30,12 @@ class PageBudget:
 
     left: int
     n_shares: int = 1
-    """Parts that share it: what one of them does not use is left for the next."""
+    """Parts that share it: the next part can use the rest of a share."""
     parent: "PageBudget | None" = None
     """The budget that this is a share of."""
 
     def share(self, n: int = 1) -> "PageBudget":
-        """Return the room for one of those who share it, who counts as much as ``n``.
+        """Return a share of the budget that counts as ``n`` parts.
 
         Example:
             >>> page = PageBudget(900, n_shares=3)
@@ -47,7 +47,7 @@ class PageBudget:
         return part
 
     def take(self, *addresses: str) -> bool:
-        """Return whether there is room for all of some addresses, which they then take."""
+        """Return whether all addresses fit the budget, and subtract them if they do."""
         needed = sum(map(len, addresses))
         if needed > self.left or not (self.parent is None or self.parent.take(*addresses)):
             return False
@@ -87,9 +87,9 @@ MAX_LETTERS, MAX_WHOLE = 300, 2000
 MAX_NEAR = 120
 """Letters of a neighbour."""
 LEAD = 60
-"""Letters that are left of what two long captions share before they part."""
+"""Characters that are kept of the common start of two long captions."""
 TERSE = 14
-"""Letters up to which words fit beside a score."""
+"""Largest number of characters of words that fit next to a score."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,21 +99,21 @@ class GalleryImage:
     address: str
     """A ``data:`` address, or nothing where the run kept no small copy."""
     alt: str
-    """Words for those who cannot see it."""
+    """The text for readers who cannot see it."""
     role: str = ""
     """The part that it plays, where a failure has several."""
 
 
 class Fact(NamedTuple):
-    """Something that is said of a failure: what was asked, what is right, what was chosen instead, by how much."""
+    """A fact about a failure, such as the query, the right answer, the chosen answer or the margin."""
 
     term: str
     words: str
     """Nothing where an image says it."""
     score: str = ""
-    """Its cosine with what was asked, where it is one of those that were chosen among."""
+    """Its cosine with the query, if it is one of the candidates."""
     aside: str = ""
-    """A remark beside the score."""
+    """A remark next to the score."""
     full_words: str = ""
     """The words in full, where a card shows a part of them."""
 
@@ -138,7 +138,7 @@ class Failure:
 
 
 class Near(NamedTuple):
-    """A text or image that was nearest to what was asked."""
+    """A text or image that was nearest to the query."""
 
     words: str
     cosine: str
@@ -157,17 +157,17 @@ class Gallery:
 
     @property
     def is_terse(self) -> bool:
-        """True where the words stand beside the scores, and not below them."""
+        """True if the words are next to the scores, not below them."""
         return all(len(fact.words) <= TERSE for failure in self.failures for fact in failure.facts if fact.score)
 
     @property
     def shown(self) -> list[Failure]:
-        """The failures that stand open."""
+        """The failures that are not folded."""
         return self.failures[:N_OPEN]
 
     @property
     def folded(self) -> list[Failure]:
-        """The failures that have to be folded out."""
+        """The failures that are folded."""
         return self.failures[N_OPEN:]
 
 
@@ -281,7 +281,7 @@ def images(
 
 
 def words(evidence: Evidence, name: str) -> list[str]:
-    """Return a column of words, none longer than can be read; what is no word is empty.
+    """Return a column of words, shortened to ``MAX_WHOLE`` characters; a cell that is not a word is empty.
 
     Raises:
         MissingEvidence: the run kept no such column.
@@ -290,7 +290,7 @@ def words(evidence: Evidence, name: str) -> list[str]:
 
 
 def credits_of(evidence: Evidence, name: str, *, of_subsets: bool = True) -> Float64[np.ndarray, " n"]:
-    """Return the least credit of each sample in a column, or in those of all subsets.
+    """Return the least credit of each sample in a column, or in the columns of all subsets.
 
     Raises:
         NotAsked: there is no such column.
@@ -307,8 +307,7 @@ def optional_words(evidence: Evidence, name: str) -> list[str]:
 
 
 def around_difference(one: str, other: str) -> tuple[str, str]:
-    """Return two texts so that a reader sees where they part: of what long ones share before that, a few words are
-    left.
+    """Return two texts so that their first difference is visible: a long common start is shortened to a few words.
 
     Example:
         >>> around_difference("a cat", "a dog")
@@ -329,7 +328,7 @@ def around_difference(one: str, other: str) -> tuple[str, str]:
 def cosines(
     evidence: Evidence, margin: Float64[np.ndarray, " n"], right: str = "right_cosine", chosen: str = "chosen_cosine"
 ) -> Callable[[int], tuple[str, str, str]]:
-    """Return a function of a row: the cosine of what is right, that of what was chosen, and the margin, in words.
+    """Return a function of a row: the cosines of the right and of the chosen answer, and the margin, in words.
 
     They have as many decimals as it takes for a margin of two digits, and are empty where not known.
     """
@@ -351,7 +350,7 @@ NO_FACTS = ("sample_id", "image", "cluster")
 
 
 def worst_samples(evidence: Evidence, budget: PageBudget) -> Gallery:
-    """Return the samples with a negative margin, the least first, with what their columns of words say.
+    """Return the samples with a negative margin, the least first, with their columns of words.
 
     Raises:
         NotAsked: samples have no image or no margin.

@@ -1,4 +1,4 @@
-"""The page of a choice among models: the verdict, its tables, and what judges graded apart."""
+"""The page of a choice among models: the verdict, its tables, and the images that judges graded differently."""
 
 from pathlib import Path
 

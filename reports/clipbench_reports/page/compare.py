@@ -1,4 +1,4 @@
-"""The page of a comparison: what the gate says, all differences with their verdicts, and the samples that changed."""
+"""The page of a comparison: the outcomes of the gate, all differences and verdicts, and the samples that changed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -33,11 +33,11 @@ from clipbench_reports.text import interleave, sentence_case, two_lines
 GLYPHS: Mapping[tables.Standing, str] = {"bad": "▲", "doubtful": "■", "good": "●", "open": "○"}
 
 BREADTH = 1.2
-"""Width of a figure beside the samples that changed."""
+"""Width of a figure next to the samples that changed."""
 NAME_LENGTH = 24
-"""Letters of a line of a name beside a row, which has two."""
+"""Characters per line of the name of a row, which has two lines."""
 MAX_ROWS, MAX_LISTED = 12, 8
-"""Rows of a figure and of a table that stand open."""
+"""Rows of a figure and of a table that are not folded."""
 N_NAMED: Mapping[Verdict, int] = {"worse": 3, "better": 3, "different": 1}
 """Metrics of a verdict that are named at the top: the surest of each evaluation before the second of any."""
 MOST_OUTCOMES = 8
@@ -181,7 +181,7 @@ def _verdict_summary(comparison: Comparison, verdict: Verdict, anchors: Mapping[
 
 
 def _leading_differences(differences: Sequence[Difference], axis: Axis, names: Pair) -> dict[str, object]:
-    """Return the leading differences of an evaluation: a figure if its headline is a fraction, or else a table.
+    """Return the leading differences of an evaluation: a figure if its headline is a fraction, otherwise a table.
 
     ``all_fractions`` is a figure of all fractions, unless the first has them.
     """
@@ -223,8 +223,8 @@ def difference_rows(
 ) -> tuple[list[dict[str, object]], str]:
     """Return a row for the headline of each evaluation, with a line for each candidate that has it.
 
-    A fraction lies on an axis that all rows share, from 0 to 1, whose middle is no difference; what it reaches to on
-    both sides is returned besides, in words.
+    The lines have positions on an axis of fractions that all rows share: 0.5 is a difference of zero. The second value
+    is the largest difference of the axis, in words.
     """
     heads: dict[str, dict[int, Difference]] = {}
     for candidate_index, comparison in enumerate(comparisons):

@@ -1,4 +1,4 @@
-"""Samples that two models judge differently, both ways: their small images, and what each model said of them."""
+"""Samples that two models judge differently, both ways: their small images, and the answers of both models."""
 
 import math
 import re
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     import pandas
 
 N_SHOWN, N_SEARCHED = 12, 48
-"""Samples of one way that are shown, with ids of more below; and those among which the ones with an image come
-first.
+"""Samples per direction that are shown, and samples per direction that are searched for images: those with an image
+come first.
 """
 MAX_IDS = 1000
-"""Ids of one way that stand below, so that pages of large data sets stay small."""
+"""Ids per direction that are listed below, so that pages of large data sets stay small."""
 MAX_BESIDE = 140
-"""Letters of a text that are shown beside what it was before."""
+"""Characters of a text that changed, and of the text before it."""
 
 OWN_IMAGE = SampleImage(name="image")
 MAX_PLAIN = 4
@@ -34,10 +34,10 @@ MAX_PLAIN = 4
 
 
 def flipped_samples(comparison: Comparison, base: Run, candidate: Run, budget: PageBudget) -> Iterator[dict[str, Any]]:
-    """Yield the metrics of which samples changed: those of significant differences first, and headlines before others.
+    """Yield the metrics whose samples changed: significant differences first, then headlines, then others.
 
-    Each has the evaluation, the metric's title, the verdict, and the ways in which samples changed: a gallery of the
-    first of them, all ids with the largest changes first, those that are listed, and the number of those that are not.
+    A metric has its evaluation, title and verdict, and the directions in which samples changed. A direction has a
+    gallery of its first samples, all ids with the largest changes first, the listed ids, and the number of the rest.
     """
     tables: dict[str, _Tables] = {}
     order = {"worse": 0, "better": 1}
@@ -113,10 +113,10 @@ class _Tables:
         self.columns = section.sample_columns or _plain_columns(self.tables)
         self.images = section.sample_images
         self.is_sure = all(len(namesakes) == 1 for namesakes in namesakes_by_run)
-        """True where the task was run once on the data: of several times, the name does not tell which is meant."""
+        """True if the task was run once on the data: otherwise, the name is ambiguous."""
 
     def sample(self, name: str, metric: str, images: list[GalleryImage], budget: PageBudget) -> Failure:
-        """Return a sample with what explains a metric of it."""
+        """Return a sample with the facts that explain one of its metrics."""
         if not budget.take(*(image.address for image in images)):
             images = [GalleryImage(address="", alt="")]
         return Failure(id=name, images=images, facts=list(self._facts(name, metric)) if self.is_sure else [])
@@ -158,19 +158,17 @@ class _Tables:
             yield GalleryImage(address=at, alt=alt, role=role)
 
     def _before_and_now(self, name: str, source: SampleColumn | SampleImage, subset: str) -> list[str]:
-        """Return a column of a sample in both runs, that of the metric's label set where it has its own."""
+        """Return a cell of a sample in both runs; a column of the metric's label set has precedence."""
         return [_cell_text(table, name, source, subset) for table in self.tables]
 
 
 def _from_to(before: str, now: str) -> str:
-    """Return what was and what is, neither of which can turn the direction of the other; a dash where it is not
-    known.
-    """
+    """Return the texts before and now, with isolated directions; a dash for a missing one."""
     return " → ".join(isolated(text) if text else fmt.NONE for text in (before, now))
 
 
 def _plain_columns(tables: "Sequence[pandas.DataFrame]") -> list[SampleColumn]:
-    """Return the first columns of words that both tables have, other than those with the content hashes of images."""
+    """Return the first columns of words that both tables have, without the columns of image hashes."""
     shared = [name for name in tables[0].columns if name in tables[1].columns and not re.fullmatch("(.*_)?image", name)]
     words = [
         name for name in shared if name != "cluster" and tables[0][name].map(lambda value: isinstance(value, str)).any()
@@ -179,7 +177,7 @@ def _plain_columns(tables: "Sequence[pandas.DataFrame]") -> list[SampleColumn]:
 
 
 def _cell_text(table: "pandas.DataFrame", name: str, source: SampleColumn | SampleImage, subset: str) -> str:
-    """Return a cell as it is read; of the best false option only where it was preferred, else the right one."""
+    """Return the text of a cell; a column with a margin has the true option if the margin is positive."""
     column = source.name
     if source.margin:
         margin = _cell(table, name, source.margin)

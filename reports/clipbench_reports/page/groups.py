@@ -1,4 +1,4 @@
-"""The same evaluation of several models, side by side, and what differs between them."""
+"""The same evaluation of several models, side by side, and the differences between them."""
 
 import re
 from collections import Counter
@@ -17,12 +17,12 @@ from clipbench_reports.sections.section import LoadedSection, load_section
 from clipbench_reports.text import NO_REASON, isolated, slug
 
 RESERVED = ["summary", "metrics", "training", "provenance", "preflight", "reading", "top", "keys", "switch"]
-"""The ids of what is no section of a task."""
+"""The ids of the page that are not sections of tasks."""
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One model's evaluation."""
+class EvaluatedModel:
+    """A model of the page, with its evaluation of one task."""
 
     position: int
     """The position of the model among the runs, which decides its colour."""
@@ -46,10 +46,10 @@ class Group:
     """A task on a data set, for all models that were asked."""
 
     anchor: str
-    """The id of its section: the task's name, with that of the data where it has several."""
+    """The id of its section: the task's name, with the name of the data if it has several data sets."""
     task: str
     data: str
-    entries: list[Entry]
+    models: list[EvaluatedModel]
     unasked: list[str]
     """Labels of the models that have no such evaluation."""
 
@@ -64,18 +64,18 @@ class Group:
         return self.section.section.title or readable(self.task)
 
     @property
-    def measured(self) -> list[Entry]:
-        """The entries that have numbers."""
-        return [entry for entry in self.entries if entry.evaluation.status == "ok"]
+    def measured(self) -> list[EvaluatedModel]:
+        """The models that have numbers."""
+        return [model for model in self.models if model.evaluation.status == "ok"]
 
     @property
     def gaps(self) -> list[Gap]:
         """The models without numbers, and why."""
         labels_by_reason: dict[tuple[str, str], list[str]] = {}
-        for entry in self.entries:
-            if entry.evaluation.status != "ok":
-                status = "Failed" if entry.evaluation.status == "failed" else "Not measured"
-                labels_by_reason.setdefault((status, entry.evaluation.reason or NO_REASON), []).append(entry.label)
+        for model in self.models:
+            if model.evaluation.status != "ok":
+                status = "Failed" if model.evaluation.status == "failed" else "Not measured"
+                labels_by_reason.setdefault((status, model.evaluation.reason or NO_REASON), []).append(model.label)
         return [Gap(names, status, reason) for (status, reason), names in labels_by_reason.items()]
 
     @cached_property
@@ -83,7 +83,7 @@ class Group:
         """The facts that are not the same for all models, so that their numbers must not be compared, and notes on
         others.
         """
-        return match(*(entry.evaluation for entry in self.measured))
+        return match(*(model.evaluation for model in self.measured))
 
 
 def group_evaluations(runs: Sequence[Run]) -> list[Group]:
@@ -91,18 +91,18 @@ def group_evaluations(runs: Sequence[Run]) -> list[Group]:
 
     A run that has a task on the same data twice, with other parameters, has it in two groups.
     """
-    entries_by_key: dict[tuple[str, str, int], list[Entry]] = {}
+    models_by_key: dict[tuple[str, str, int], list[EvaluatedModel]] = {}
     names = page_labels(runs)
     for position, (label, run) in enumerate(zip(names, runs, strict=True)):
         counts: dict[tuple[str, str], int] = {}
         for evaluation in run.result.evaluations:
             key = (evaluation.task, evaluation.dataset.id)
             counts[key] = counts.get(key, 0) + 1
-            entries_by_key.setdefault((*key, counts[key]), []).append(Entry(position, label, run, evaluation))
-    ids = anchors([(task, data) for task, data, _ in entries_by_key])
+            models_by_key.setdefault((*key, counts[key]), []).append(EvaluatedModel(position, label, run, evaluation))
+    ids = anchors([(task, data) for task, data, _ in models_by_key])
     return [
-        Group(anchor, task, data, entries, [name for name in names if name not in {entry.label for entry in entries}])
-        for anchor, ((task, data, _), entries) in zip(ids, entries_by_key.items(), strict=True)
+        Group(anchor, task, data, models, [name for name in names if name not in {model.label for model in models}])
+        for anchor, ((task, data, _), models) in zip(ids, models_by_key.items(), strict=True)
     ]
 
 
@@ -127,7 +127,7 @@ def unique_ids(names: Iterable[str], reserved: Iterable[str] = ()) -> list[str]:
 
 
 def anchors(evaluations: Sequence[tuple[str, str]]) -> list[str]:
-    """Return the ids of the sections of tasks on data sets; one that a task has alone is not named.
+    """Return the ids of the sections of tasks on data sets, without the data of a task with only one data set.
 
     Example:
         >>> anchors([("zero-shot", "a"), ("zero-shot", "hf:b/C"), ("retrieval", "a"), ("Summary", "a")])
@@ -154,7 +154,7 @@ def task_titles(groups: Sequence[Group]) -> dict[str, str]:
 
 
 def scope(groups: Sequence[Group]) -> str:
-    """Return what was measured, in one sentence.
+    """Return the tasks and data that were measured, in one sentence.
 
     Example:
         >>> scope([])
@@ -175,7 +175,7 @@ def scope(groups: Sequence[Group]) -> str:
 
 
 def uncompared(groups: Sequence[Group], n_models: int) -> list[tuple[str, str]]:
-    """Return each reason why models must not be compared, or can be in part, with the evaluations that it holds of."""
+    """Return each reason why models cannot be compared, or only in part, with the evaluations that it affects."""
     evaluations: dict[str, list[str]] = {}
     for group in groups:
         for reason in _reasons(group, n_models):

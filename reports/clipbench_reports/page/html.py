@@ -31,7 +31,7 @@ NO_TEXT = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127, *range(128, 160
 SHEETS = ("page", "contents", "summary", "scorecard", "section", "figure", "failure")
 """The style sheets of the page's parts, in the order in which they are joined; that for paper is the last."""
 SCRIPTS = ("page", "contents", "summary", "scorecard", "figure", "download", "failure")
-"""The scripts of the page's parts, likewise: each knows only the first, and keeps its names to itself."""
+"""The scripts of the page's parts, in their order: a script uses names of the first one only."""
 
 
 class Heading(NamedTuple):

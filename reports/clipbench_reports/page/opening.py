@@ -11,7 +11,7 @@ MOST = 3
 """Sentences with numbers at the top of a report. Whatever is missing is said besides."""
 
 KINDS: tuple[tuple[Mark, ...], ...] = (("weak", "level"), ("good",), ("plain",))
-"""Marks of sentences that take places together: what is not better than chance, by a test, waits in one line."""
+"""Marks of sentences of one kind: results that are not shown to be better than chance are one kind."""
 TURNS = (0, 0, 1)
 """The kinds in the order in which they take places; places that a kind cannot fill go to the others, in their order."""
 ORDER: tuple[Mark, ...] = ("weak", "level", "good", "plain")
@@ -34,17 +34,16 @@ class Sentence(NamedTuple):
     anchor: str
     finding: Finding
     task: str = ""
-    """The title of the task, with that of the data if the report has several sections of the task."""
+    """The title of the task, with the title of the data if the report has several sections of the task."""
     ahead: str = ""
     """The model that is ahead, if one is."""
 
 
 def in_short(sentences: Sequence[Sentence]) -> list[Sentence]:
-    """Return the sentences that matter most: weaknesses, strengths, neither of them, then everything that is missing.
+    """Return the sentences that matter most: weaknesses, strengths, other results, then missing results.
 
-    At most ``MOST`` have numbers. Weaknesses, and what no test tells from chance, are taken from the lowest on,
-    strengths from the highest on, by how far they lie from chance; the first of every section comes before the second
-    of any.
+    At most ``MOST`` have numbers. Weaknesses and inconclusive results are taken from the lowest on, strengths from the
+    highest on, by their distance from chance. The first of every section comes before the second of any.
     """
     waiting = [_ranked(sentences, marks) for marks in KINDS]
     top_sentences: list[Sentence] = []
@@ -56,7 +55,7 @@ def in_short(sentences: Sequence[Sentence]) -> list[Sentence]:
 
 
 def _ranked(sentences: Sequence[Sentence], marks: Sequence[Mark]) -> list[Sentence]:
-    """Return the sentences of a kind, the most telling first, and the sections in turn."""
+    """Return the sentences of a kind by their distance from chance, with the sections in turn."""
     sign = {"good": -1, "plain": 0}.get(marks[0], 1)
     eligible = [
         sentence for sentence in sentences if sentence.finding.mark in marks and not sentence.finding.is_expected
@@ -71,7 +70,7 @@ TOO_FEW = "Too few samples to distinguish this model from guessing"
 
 
 def opening_line(findings: Sequence[Finding]) -> str:
-    """Return what a model can do and what it cannot, in one line; an empty text if nothing was tested against chance.
+    """Return the abilities of a model in one line; an empty text if nothing was tested against chance.
 
     Example:
         >>> from clipbench_reports.findings import Ability, Finding

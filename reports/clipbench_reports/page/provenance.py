@@ -25,7 +25,7 @@ STEPS = {"load": "Load", "encode_images": "Encode images", "encode_texts": "Enco
 
 
 def origin(run: Run, label: str, position: int) -> dict[str, object]:
-    """Return everything that it takes to make a run again: its command in words quoted for a shell, and named facts."""
+    """Return the facts to repeat a run: its command in words quoted for a shell, and versions, settings and data."""
     result = run.result
     checks = "not made"
     if result.preflight is not None:
@@ -83,7 +83,7 @@ def _evaluation(evaluation: EvaluationRecord) -> dict[str, object]:
 
 
 def citations(runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """Return what to cite by data set that was measured; one that says nothing of it is named all the same."""
+    """Return the citation of each data set that was measured; a data set without one has a hint."""
     cited: dict[str, str | None] = {}
     for evaluation in (evaluation for run in runs for evaluation in run.result.evaluations):
         if evaluation.status == "ok":

@@ -1,4 +1,4 @@
-"""The report: one HTML file with no outside reference, made from results alone.
+"""The report: one HTML file with no outside reference, made from results only.
 
 The sentences at its top are of one model chosen by a rule, of several the model that is ahead in each evaluation.
 """
@@ -58,7 +58,7 @@ def report_html(runs: Sequence[Run], *, prints_all: bool = False) -> str:
 def _corrected_context(runs: Sequence[Run]) -> dict[str, object]:
     """Return the context of the template, with the tests of all its statements corrected together."""
     groups = group_evaluations(runs)
-    measured = [(group.section, entry.evaluation) for group in groups for entry in group.measured]
+    measured = [(group.section, model.evaluation) for group in groups for model in group.measured]
     with one_page(lambda: [section.summary(evaluation) for section, evaluation in measured], n_more=len(runs) > 1):
         return _page_context(runs, groups)
 
@@ -70,13 +70,13 @@ def _page_context(runs: Sequence[Run], groups: list[Group]) -> dict[str, object]
     measured = [group for group in groups if group.measured]
     training = _training(runs, {group.task: group.title for group in groups})
     failures_of = len(runs) - 1 if training else None
-    n_drawn = sum(len(group.section.label_sets(entry.evaluation)) for group in measured for entry in group.measured)
+    n_drawn = sum(len(group.section.label_sets(model.evaluation)) for group in measured for model in group.measured)
     budget = PageBudget(MAX_BYTES, n_shares=n_shares(groups, failures_of)) if n_drawn <= MAX_DRAWN else None
     sections = [task_results(group, budget=budget, failures_of=failures_of) for group in measured]
     line, sentences, by_section = _opening(groups, len(runs), is_training=bool(training))
     averages = {name: run.result.average for name, run in labelled}
     all_metrics = (
-        metric for group in measured for entry in group.measured for metric in entry.evaluation.metrics.values()
+        metric for group in measured for model in group.measured for metric in model.evaluation.metrics.values()
     )
     return {
         **assets(),
@@ -125,7 +125,7 @@ def _opening(
         every = [
             Sentence(group.anchor, finding, titles[group.anchor])
             for group in groups
-            for finding in group.section.summary(group.entries[0].evaluation)
+            for finding in group.section.summary(group.models[0].evaluation)
         ]
         return opening_line([sentence.finding for sentence in every]), in_short(every), {}
     compared = trends(groups) if is_training else leads(groups)
@@ -135,7 +135,7 @@ def _opening(
 
 
 def _training(runs: Sequence[Run], titles: Mapping[str, str]) -> list[Chart]:
-    """Return what the metrics do through a training, where the runs are of one training's checkpoints.
+    """Return figures of the metrics through a training; none if the runs are not checkpoints of one training.
 
     First the headline metrics, then the gap with cosines and recall.
     """

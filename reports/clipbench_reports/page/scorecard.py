@@ -11,10 +11,10 @@ from clipbench.results.numbers import number, symbol
 from clipbench.results.record import AverageRecord, EvaluationRecord, Metric
 from clipbench.results.titles import full_title, headlines, metric_title, subset_title, within_sentence
 from clipbench_reports.evidence import PLAIN
-from clipbench_reports.page.groups import Entry, Gap, Group, unique_ids
+from clipbench_reports.page.groups import EvaluatedModel, Gap, Group, unique_ids
 
 Control = tuple[str, str]
-"""A control in few words, beside the metric that is read against it, and its value with its unit."""
+"""The short title of a control of a metric, and its value with its unit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class MetricValue:
     position: int
     metric: Metric
     note: int | None
-    """Number of the footnote that says why there is no interval."""
+    """Number of the footnote with the reason for a missing interval."""
     published: list[tuple[float, str, int]]
     """Values that were published for the same model, data and protocol; each with a verdict, and the number of its
     footnote.
@@ -46,7 +46,7 @@ class MetricLines:
     """The title of the subset."""
     name: str
     words: str
-    """The title, with that of a subset that it is not listed under."""
+    """The title, with the title of its subset unless it is listed under it."""
     full_title: str
     """The title with the title of its subset."""
     direction: str
@@ -97,7 +97,7 @@ def scorecard(groups: list[Group], averages: Mapping[str, AverageRecord | None] 
     notes: list[str] = []
     blocks = _averages(averages, notes)
     for group in groups:
-        loose = [(entry.label, entry.position, loose_controls(entry.evaluation)) for entry in group.measured]
+        loose = [(model.label, model.position, loose_controls(model.evaluation)) for model in group.measured]
         if loose and all(controls == loose[0][2] for _, _, controls in loose):
             loose = [("", *loose[0][1:])]
         metrics = metric_lines(group.measured, notes, anchor=group.anchor)
@@ -126,8 +126,8 @@ def _chosen(evaluation: EvaluationRecord, names: set[str]) -> dict[str, Metric]:
 
 
 def _first_headlines(group: Group) -> set[str]:
-    """Return the name of the first headline metric with a value, or else of the first, of each label set."""
-    label_sets = {name for entry in group.measured for name in group.section.label_sets(entry.evaluation)}
+    """Return the first headline metric of each label set: the first with a value, if there is one."""
+    label_sets = {name for model in group.measured for name in group.section.label_sets(model.evaluation)}
     names: dict[str, str] = {}
     lines = metric_lines(group.measured, [], choose=headlines)
     for metric in sorted(lines, key=lambda metric: all(line.metric.value is None for line in metric.lines)):
@@ -140,21 +140,21 @@ Choose = Callable[[EvaluationRecord], Mapping[str, Metric]]
 
 
 def metric_lines(
-    entries: list[Entry], notes: list[str], *, choose: Choose = attrgetter("metrics"), anchor: str = ""
+    models: list[EvaluatedModel], notes: list[str], *, choose: Choose = attrgetter("metrics"), anchor: str = ""
 ) -> list[MetricLines]:
-    """Return the metrics of some models, in the order in which they first appear.
+    """Return the metrics of models, in the order in which they first appear.
 
     Args:
         notes: footnotes so far; new ones are added to it.
         anchor: that of the section, where each line is to have an id.
     """
     by_metric: dict[str, list[MetricValue]] = {}
-    for entry in entries:
-        for name, metric in choose(entry.evaluation).items():
-            controls = controls_of(name, entry.evaluation) if metric is entry.evaluation.metrics.get(name) else []
-            by_metric.setdefault(name, []).append(_line(entry.label, entry.position, metric, notes, controls))
+    for model in models:
+        for name, metric in choose(model.evaluation).items():
+            controls = controls_of(name, model.evaluation) if metric is model.evaluation.metrics.get(name) else []
+            by_metric.setdefault(name, []).append(_line(model.label, model.position, metric, notes, controls))
     n_metrics = Counter(_subset(name) for name in by_metric)
-    subsets = {name: title for entry in reversed(entries) for name, title in entry.evaluation.subsets.items()}
+    subsets = {name: title for model in reversed(models) for name, title in model.evaluation.subsets.items()}
     # A stable sort: what has no heading must not stand under that of another.
     ordered = sorted(by_metric, key=lambda name: n_metrics[_subset(name)] > 1 and _subset(name) != "")
     metric_rows = [_titled(name, by_metric[name], subsets, is_listed=n_metrics[_subset(name)] > 1) for name in ordered]
@@ -205,7 +205,7 @@ def _subset(name: str) -> str:
 
 
 def _line(label: str, position: int, metric: Metric, notes: list[str], controls: list[Control]) -> MetricValue:
-    """Return a model's value; what is said of it in footnotes is added to these."""
+    """Return a model's value, and add its footnotes to ``notes``."""
 
     def numbered(note: str) -> int:
         if note not in notes:

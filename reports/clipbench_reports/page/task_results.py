@@ -26,7 +26,7 @@ from clipbench_reports.figures import any_task
 from clipbench_reports.figures.curves import CurvesFigure
 from clipbench_reports.findings import Finding
 from clipbench_reports.galleries import MAX_LETTERS, Gallery, MakeGallery, PageBudget, address, optional_words
-from clipbench_reports.page.groups import Entry, Group
+from clipbench_reports.page.groups import EvaluatedModel, Group
 from clipbench_reports.page.scorecard import MetricLines, metric_lines
 from clipbench_reports.sections.section import Draw, LoadedSection
 from clipbench_reports.text import shorten
@@ -60,7 +60,7 @@ class SetResults:
     """The number of classes of the set, and some of them."""
     findings: list[Finding] = field(default_factory=list)
     figures: list[Chart] = field(default_factory=list)
-    """The first stands open, the others are folded."""
+    """The first is open, the others are folded."""
     points: Mapping[int, Mapping[int, list[Point]]] = field(default_factory=dict)
     """The samples at the points of a figure, by its index among the figures, then by the position of the model."""
     tables: list[Table] = field(default_factory=list)
@@ -71,7 +71,7 @@ class SetResults:
 
     @property
     def n_open(self) -> int:
-        """The number of figures that stand open: two small ones where there are no failures beside the first."""
+        """The number of figures that are not folded: two small ones if there are no failures."""
         is_pair = (
             not self.galleries and len(self.figures) > 1 and not any(figure.is_wide for figure in self.figures[:2])
         )
@@ -131,15 +131,15 @@ def n_shares(groups: list[Group], failures_of: int | None = None) -> int:
     total = 0
     for group in groups:
         section = group.section.section
-        for entry in group.measured:
-            n_galleries = len(section.galleries) if failures_of in (None, entry.position) else 0
-            n_sets = len(group.section.label_sets(entry.evaluation))
+        for model in group.measured:
+            n_galleries = len(section.galleries) if failures_of in (None, model.position) else 0
+            n_sets = len(group.section.label_sets(model.evaluation))
             total += n_sets * (n_galleries + CLOUD_SHARES * section.has_cloud)
     return total
 
 
 def task_results(group: Group, *, budget: PageBudget | None, failures_of: int | None = None) -> TaskResults:
-    """Return the section of a group that has at least one measured entry.
+    """Return the section of a group that has at least one measured model.
 
     The figures of several models are drawn together, unless they must not be compared: then each model has its own.
 
@@ -148,21 +148,21 @@ def task_results(group: Group, *, budget: PageBudget | None, failures_of: int | 
         failures_of: the position of the only model whose tables and failures are shown; None for those of all.
     """
     loaded = group.section
-    measured = [(entry, loaded.parts(Evidence(entry.run, entry.evaluation))) for entry in group.measured]
+    measured = [(model, loaded.parts(Evidence(model.run, model.evaluation))) for model in group.measured]
     is_joint = len(measured) > 1 and not group.same.differences
     footnotes: list[str] = []
 
     def recorded(field: str) -> str:
-        return next(filter(None, (getattr(entry.evaluation, field) for entry in group.entries)), "")
+        return next(filter(None, (getattr(model.evaluation, field) for model in group.models)), "")
 
     parts = []
-    for entry, set_evidences in measured:
-        images = budget if failures_of in (None, entry.position) or not is_joint else None
+    for model, set_evidences in measured:
+        images = budget if failures_of in (None, model.position) or not is_joint else None
         blocks = [
-            _set_results(entry, evidence, loaded, budget=images, has_figures=not is_joint) for evidence in set_evidences
+            _set_results(model, evidence, loaded, budget=images, has_figures=not is_joint) for evidence in set_evidences
         ]
-        notes = shared_notes(entry.evaluation) if loaded.is_split else list(entry.evaluation.notes)
-        parts.append(ModelResults(entry.label, entry.position, blocks, notes))
+        notes = shared_notes(model.evaluation) if loaded.is_split else list(model.evaluation.notes)
+        parts.append(ModelResults(model.label, model.position, blocks, notes))
     return TaskResults(
         anchor=group.anchor,
         task=group.task,
@@ -182,23 +182,23 @@ def task_results(group: Group, *, budget: PageBudget | None, failures_of: int | 
 
 
 def _joint_results(
-    loaded: LoadedSection, measured: Sequence[tuple[Entry, list[Evidence]]], *, budget: PageBudget
+    loaded: LoadedSection, measured: Sequence[tuple[EvaluatedModel, list[Evidence]]], *, budget: PageBudget
 ) -> list[SetResults]:
     by_set: dict[str, list[ModelEvidence]] = {}
-    for entry, set_evidences in measured:
+    for model, set_evidences in measured:
         for evidence in set_evidences:
-            model = ModelEvidence(ModelKey(entry.label, entry.position), evidence)
-            by_set.setdefault(evidence.label_set, []).append(model)
+            model_evidence = ModelEvidence(ModelKey(model.label, model.position), evidence)
+            by_set.setdefault(evidence.label_set, []).append(model_evidence)
     return [_with_figures(models, loaded, budget) for models in by_set.values()]
 
 
 def _set_results(
-    entry: Entry, evidence: Evidence, loaded: LoadedSection, *, budget: PageBudget | None, has_figures: bool
+    model: EvaluatedModel, evidence: Evidence, loaded: LoadedSection, *, budget: PageBudget | None, has_figures: bool
 ) -> SetResults:
     """Return the results of a model on a label set, without figures, tables and galleries where ``budget`` is None."""
     results = SetResults(title=_title(evidence))
     if budget is not None and has_figures:
-        results = _with_figures([ModelEvidence(ModelKey(entry.label, entry.position), evidence)], loaded, budget)
+        results = _with_figures([ModelEvidence(ModelKey(model.label, model.position), evidence)], loaded, budget)
     results = replace(
         results,
         findings=loaded.findings(evidence.evaluation),
@@ -292,7 +292,7 @@ def _make_all(makers: list[Callable[[Evidence], Part]], evidence: Evidence, abse
 
 
 def points_at(figure: Chart, evidence: Evidence, budget: PageBudget) -> list[Point]:
-    """Return what the points of a figure's first cloud are, in their order; nothing for a figure without a cloud.
+    """Return the samples at the points of a figure's first cloud, in their order; none without a cloud.
 
     Args:
         budget: of the page; where it does not hold the images of all points, those that have one are evenly spread.

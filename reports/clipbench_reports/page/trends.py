@@ -1,4 +1,4 @@
-"""The first words of a report on the checkpoints of a training: what it changed, by paired tests of the last one."""
+"""The first words of a report on the checkpoints of a training: its changes, by paired tests of the last one."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -9,7 +9,7 @@ from clipbench.results import numbers as fmt
 from clipbench.results.titles import full_title, within_sentence
 from clipbench.stats.significance import ALPHA
 from clipbench_reports.findings import Finding, Mark
-from clipbench_reports.page.groups import Entry, Group, task_titles
+from clipbench_reports.page.groups import EvaluatedModel, Group, task_titles
 from clipbench_reports.page.leads import MetricComparison, difference_text, shared_metric, with_claims, with_metric
 from clipbench_reports.page.opening import Sentence
 from clipbench_reports.text import isolated
@@ -45,14 +45,14 @@ def _trend(group: Group) -> MetricComparison | None:
     trend = shared_metric(group, sorted(group.measured, key=_step))
     if trend is None:
         return None
-    *earlier, last = [with_metric(entry, trend.name) for entry in trend.entries]
+    *earlier, last = [with_metric(model, trend.name) for model in trend.models]
     with suppress(ClipbenchError):
         return trend._replace(differences=[compare(run, last).differences[0] for run in earlier])
     return None
 
 
-def _step(entry: Entry) -> float:
-    return float(entry.run.result.model["step"])
+def _step(model: EvaluatedModel) -> float:
+    return float(model.run.result.model["step"])
 
 
 def _finding(trend: MetricComparison, may_claim: Sequence[bool], task: str) -> Finding:
@@ -63,10 +63,10 @@ def _finding(trend: MetricComparison, may_claim: Sequence[bool], task: str) -> F
         may_claim: whether each of its differences may be claimed.
         task: the title of its task.
     """
-    evaluation = trend.entries[-1].evaluation
+    evaluation = trend.models[-1].evaluation
     metric = evaluation.metrics[trend.name]
     title = isolated(full_title(trend.name, metric, evaluation.subsets))
-    steps = [fmt.count(_step(entry)) for entry in trend.entries]
+    steps = [fmt.count(_step(model)) for model in trend.models]
     first, last = fmt.number(trend.values[0], metric.unit), fmt.quantity(trend.values[-1], metric.unit)
     ends = f"{steps[0]} and {steps[-1]}"
     total = trend.differences[0]

@@ -1,4 +1,4 @@
-"""Figures for papers: which there are, what each draws on, and the files that come with each.
+"""Figures for papers: their list, their data, and the files that come with each figure.
 
 With ``gap.pdf`` come ``gap.csv``, the numbers that are plotted, and ``gap.txt``, a draft of its caption. Most are of
 the evaluations of one task, whose section brings them; a few are of whole runs (``run_plots``).
@@ -39,7 +39,7 @@ OF_ONE_PLOT = {"baseline": "robustness", "x": "across", "y": "across"}
 
 
 def plots() -> dict[str, str]:
-    """Return the names of the plots, with what each shows."""
+    """Return the names of the plots with their summaries."""
     of_tasks = {name: task_plot.plot.summary for name, task_plot in _plots_of_tasks().items()}
     return of_tasks | {name: plot.summary for name, plot in RUN_PLOTS.items()}
 
@@ -107,9 +107,7 @@ def _plots_of_tasks() -> dict[str, _TaskPlot]:
 
 
 def _chart_and_caption(name: str, runs: Sequence[RunLike], options: PlotOptions) -> tuple[Chart, list[str]]:
-    """Return a plot, and the paragraphs of its caption: what is shown, how to read it, its definition, and its
-    sources.
-    """
+    """Return a plot, and the paragraphs of its caption: title, reading, definition and sources."""
     of_tasks = _plots_of_tasks()
     if name not in of_tasks and name not in RUN_PLOTS:
         raise UsageError(
@@ -202,7 +200,7 @@ def _draw_evaluations(name: str, task_plot: _TaskPlot, runs: Sequence[RunLike], 
 
 
 def _find_evidence(run: Run, name: str, task: str, data: str | None) -> Evidence:
-    """Return the evaluation of a run that a plot draws on: the only one, or that on the data that were named."""
+    """Return the evidence of a run that a plot draws: its only evaluation of the task, or the one on ``data``."""
     candidates = [evaluation for evaluation in run.result.evaluations if evaluation.task == task]
     evaluations = [
         evaluation for evaluation in candidates if evaluation.status == "ok" and data in (None, evaluation.dataset.id)
@@ -232,8 +230,8 @@ def _find_evidence(run: Run, name: str, task: str, data: str | None) -> Evidence
 def _join_charts(charts: Sequence[Chart]) -> Chart:
     """Return several figures as panels of one.
 
-    Where one has panels beside each other, those that are alone have the whole width; else, of more than two, the
-    first.
+    If a figure has panels side by side, the panel of a figure with only one is broad. Otherwise, the first of more than
+    two panels is broad.
     """
     panels, n_columns = [panel for chart in charts for panel in chart.panels], max(chart.n_columns for chart in charts)
     is_broad = [len(chart.panels) == 1 for chart in charts for _ in chart.panels]

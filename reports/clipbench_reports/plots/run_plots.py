@@ -39,9 +39,9 @@ class PlotOptions:
     baseline: str | None = None
     """The models that ``robustness`` is read against: ``standard`` or ``open_clip``; None is the first of them."""
     x: str | None = None
-    """The metric of ``across``, or the fact of a model, that lies along the x axis."""
+    """The metric of ``across``, or the fact of a model, along the x axis."""
     y: str | None = None
-    """Likewise along the y axis."""
+    """The metric, or the fact of a model, along the y axis."""
     seed: int = 0
     """Seed of a projection that is drawn at random, and of the resamples of ``across``."""
     format: str | None = None
@@ -64,7 +64,7 @@ class RunsPlot:
 
 
 def open_run(run: RunLike) -> Run:
-    """Return a run, read where it is given as a folder."""
+    """Return a run, which is read if it is a folder."""
     return run if isinstance(run, Run) else read_run(Path(run))
 
 
@@ -84,7 +84,7 @@ def _draw_track(paths: Sequence[RunLike], options: PlotOptions) -> Drawn:
 
 
 def _restrict_history(history: History, data: str | None) -> History:
-    """Return what a history of runs holds of one data set; a log, which names none, as it is."""
+    """Return a history with the metrics of one data set; a log, which names no data, is returned as it is."""
     names = [name for name in history.values if isinstance(name, MetricName)]
     data_sets = dict.fromkeys(_data_of(name) for name in names)
     gaps = [data_set for data_set in data_sets if f"modality-gap@{data_set}/gap" in history.values]
@@ -137,7 +137,7 @@ def _draw_across(paths: Sequence[RunLike], options: PlotOptions) -> Drawn:
 
 
 def _restrict_runs(runs: Sequence[Run], data: str | None) -> list[Run]:
-    """Return runs with their evaluations on one data set only, where one was named.
+    """Return runs with only their evaluations on one data set; with all if ``data`` is None.
 
     Raises:
         UsageError: a run has none on it.
