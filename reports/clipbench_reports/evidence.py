@@ -116,7 +116,7 @@ class Evidence:
         Raises:
             MissingEvidence: the run kept no such column, or its table cannot be read.
         """
-        return self._part(self._samples, name, "column")
+        return self._require_part(self._samples, name, "column")
 
     def numbers(self, name: str) -> Float64[np.ndarray, " n"]:
         """Return a column of the sample table as numbers.
@@ -160,7 +160,7 @@ class Evidence:
             MissingArray: the run kept no such array.
             Damaged: its arrays cannot be read.
         """
-        return self._part(self._arrays, name, "array")
+        return self._require_part(self._arrays, name, "array")
 
     def matrix(self, name: str) -> Float64[np.ndarray, "n_rows n_columns"]:
         """Return one of the arrays kept for figures, of two dimensions and finite numbers.
@@ -195,11 +195,11 @@ class Evidence:
         if curve is None or not curve.x:
             raise MissingEvidence(f"the run kept no curve {quoted(name)}")
         low, high, chance = (
-            None if values is None else _numbers(values) for values in (curve.low, curve.high, curve.chance)
+            None if values is None else _floats(values) for values in (curve.low, curve.high, curve.chance)
         )
         return PlottedCurve(
-            x=_numbers(curve.x),
-            y=_numbers(curve.y),
+            x=_floats(curve.x),
+            y=_floats(curve.y),
             low=low,
             high=high,
             chance=chance,
@@ -255,7 +255,7 @@ class Evidence:
         """Return the parts that all label sets share, and those of this set under their short names."""
         return parts if self.label_set == PLAIN else {**parts, **without_prefix(parts, f"{self.label_set}/")}
 
-    def _part(self, parts: Mapping[str, np.ndarray], name: str, kind: str) -> np.ndarray:
+    def _require_part(self, parts: Mapping[str, np.ndarray], name: str, kind: str) -> np.ndarray:
         if name not in parts or not parts[name].size:
             raise (MissingArray if kind == "array" else MissingEvidence)(f"the run kept no {kind} {quoted(name)}")
         return parts[name]
@@ -316,7 +316,7 @@ def figure_of(name: str, curve: Curve) -> str:
     return name if not curve.figure else curve.figure if curve.series else ""
 
 
-def _numbers(values: Sequence[float | None]) -> list[float]:
+def _floats(values: Sequence[float | None]) -> list[float]:
     """Return values as floats; strict JSON has null for missing values."""
     return [math.nan if value is None else float(value) for value in values]
 
@@ -325,7 +325,7 @@ def label_sets(evaluation: EvaluationRecord) -> list[str]:
     """Return the label sets that an evaluation has results of, in their order; ``PLAIN`` if it has no named ones."""
     named_sets = _label_set_names(evaluation)
     everything = (*evaluation.metrics, *evaluation.curves)
-    is_plain = not named_sets or any(_set_of(name) not in named_sets for name in everything)
+    is_plain = not named_sets or any(_label_set_of(name) not in named_sets for name in everything)
     return [PLAIN, *named_sets] if is_plain else named_sets
 
 
@@ -342,7 +342,7 @@ def restrict_to_label_set(evaluation: EvaluationRecord, label_set: str) -> Evalu
     def select_parts(parts: Mapping[str, Value]) -> dict[str, Value]:
         if label_set != PLAIN:
             return without_prefix(parts, f"{label_set}/")
-        return {name: value for name, value in parts.items() if _set_of(name) not in named_sets}
+        return {name: value for name, value in parts.items() if _label_set_of(name) not in named_sets}
 
     return replace(
         evaluation,
@@ -367,8 +367,8 @@ def without_prefix(parts: Mapping[str, Value], prefix: str) -> dict[str, Value]:
 
 
 def _label_set_names(evaluation: EvaluationRecord) -> list[str]:
-    return [name for name in dict.fromkeys(_set_of(metric) for metric in evaluation.metrics) if name != PLAIN]
+    return [name for name in dict.fromkeys(_label_set_of(metric) for metric in evaluation.metrics) if name != PLAIN]
 
 
-def _set_of(name: str) -> str:
+def _label_set_of(name: str) -> str:
     return name.rpartition("/")[0]

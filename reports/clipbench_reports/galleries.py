@@ -161,12 +161,12 @@ class Gallery:
         return all(len(fact.words) <= TERSE for failure in self.failures for fact in failure.facts if fact.score)
 
     @property
-    def shown(self) -> list[Failure]:
+    def open_failures(self) -> list[Failure]:
         """The failures that are not folded."""
         return self.failures[:N_OPEN]
 
     @property
-    def folded(self) -> list[Failure]:
+    def folded_failures(self) -> list[Failure]:
         """The failures that are folded."""
         return self.failures[N_OPEN:]
 

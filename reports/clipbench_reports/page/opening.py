@@ -39,7 +39,7 @@ class Sentence(NamedTuple):
     """The model that is ahead, if one is."""
 
 
-def in_short(sentences: Sequence[Sentence]) -> list[Sentence]:
+def key_sentences(sentences: Sequence[Sentence]) -> list[Sentence]:
     """Return the sentences that matter most: weaknesses, strengths, other results, then missing results.
 
     At most ``MOST`` have numbers. Weaknesses and inconclusive results are taken from the lowest on, strengths from the

@@ -25,7 +25,7 @@ from clipbench_reports.galleries import MAX_BYTES, PageBudget
 from clipbench_reports.page.groups import Group, group_evaluations, page_labels, scope, task_titles, uncompared
 from clipbench_reports.page.html import PROVENANCE, SUMMARY, Heading, assets, render_template, task_headings, write_html
 from clipbench_reports.page.leads import RULE_OF_SEVERAL, lead_line, leads
-from clipbench_reports.page.opening import MOST, RULE, Sentence, in_short, opening_line
+from clipbench_reports.page.opening import MOST, RULE, Sentence, key_sentences, opening_line
 from clipbench_reports.page.provenance import citations, headline_facts, origin
 from clipbench_reports.page.scorecard import headline_card, scorecard
 from clipbench_reports.page.task_results import n_shares, task_results
@@ -127,7 +127,7 @@ def _opening(
             for group in groups
             for finding in group.section.summary(group.models[0].evaluation)
         ]
-        return opening_line([sentence.finding for sentence in every]), in_short(every), {}
+        return opening_line([sentence.finding for sentence in every]), key_sentences(every), {}
     compared = trends(groups) if is_training else leads(groups)
     line = trend_line(compared) if is_training else lead_line(compared, n_models)
     firsts = sorted(compared, key=lambda sentence: sentence.finding.mark not in ("ahead", "gained", "lost"))[:MOST]

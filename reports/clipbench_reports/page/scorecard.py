@@ -114,14 +114,14 @@ def headline_card(groups: list[Group], averages: Mapping[str, AverageRecord | No
     notes: list[str] = []
     blocks = [block for block in _averages(averages, notes) if block.metrics]
     for group in groups:
-        lines = metric_lines(group.measured, notes, choose=partial(_chosen, names=_first_headlines(group)))
+        lines = metric_lines(group.measured, notes, choose=partial(_select_headlines, names=_first_headlines(group)))
         if lines:
             metrics = [replace(metric, subset="", heading="", words=metric.full_title) for metric in lines]
             blocks.append(TaskMetrics(anchor=group.anchor, title=group.title, data=group.data, metrics=metrics))
     return Scorecard(blocks, notes)
 
 
-def _chosen(evaluation: EvaluationRecord, names: set[str]) -> dict[str, Metric]:
+def _select_headlines(evaluation: EvaluationRecord, names: set[str]) -> dict[str, Metric]:
     return {name: metric for name, metric in headlines(evaluation).items() if name in names}
 
 
@@ -152,12 +152,14 @@ def metric_lines(
     for model in models:
         for name, metric in choose(model.evaluation).items():
             controls = controls_of(name, model.evaluation) if metric is model.evaluation.metrics.get(name) else []
-            by_metric.setdefault(name, []).append(_line(model.label, model.position, metric, notes, controls))
+            by_metric.setdefault(name, []).append(_metric_value(model.label, model.position, metric, notes, controls))
     n_metrics = Counter(_subset(name) for name in by_metric)
     subsets = {name: title for model in reversed(models) for name, title in model.evaluation.subsets.items()}
-    # A stable sort: what has no heading must not stand under that of another.
+    # The sort is stable: a metric without a heading must not come under the heading of another.
     ordered = sorted(by_metric, key=lambda name: n_metrics[_subset(name)] > 1 and _subset(name) != "")
-    metric_rows = [_titled(name, by_metric[name], subsets, is_listed=n_metrics[_subset(name)] > 1) for name in ordered]
+    metric_rows = [
+        _titled_metric(name, by_metric[name], subsets, is_listed=n_metrics[_subset(name)] > 1) for name in ordered
+    ]
     ids = unique_ids(f"{anchor}/{metric.name}" for metric in metric_rows) if anchor else [""] * len(metric_rows)
     return [replace(metric, anchor=row_id) for metric, row_id in zip(metric_rows, ids, strict=True)]
 
@@ -177,14 +179,14 @@ def _averages(averages: Mapping[str, AverageRecord | None], notes: list[str]) ->
     ]
     for title in dict.fromkeys(metric.title for _, _, metric in of_models):
         mine = [(label, position, metric) for label, position, metric in of_models if metric.title == title]
-        lines = [_line(*average, notes, []) for average in mine if average[2].value is not None]
+        lines = [_metric_value(*average, notes, []) for average in mine if average[2].value is not None]
         missing = [Gap([label], "No average", str(metric.reason)) for label, _, metric in mine if metric.value is None]
-        metrics = [_titled("average", lines, {}, is_listed=False)] if lines else []
+        metrics = [_titled_metric("average", lines, {}, is_listed=False)] if lines else []
         blocks.append(TaskMetrics(title=title, metrics=metrics, missing=missing))
     return blocks
 
 
-def _titled(name: str, lines: list[MetricValue], subsets: Mapping[str, str], *, is_listed: bool) -> MetricLines:
+def _titled_metric(name: str, lines: list[MetricValue], subsets: Mapping[str, str], *, is_listed: bool) -> MetricLines:
     """Return a metric with its title; where it is listed with others of its subset, their heading names that."""
     first = next((line.metric for line in lines if line.metric.title), lines[0].metric)
     subset = _subset(name) if is_listed else ""
@@ -204,7 +206,7 @@ def _subset(name: str) -> str:
     return name.rpartition("/")[0]
 
 
-def _line(label: str, position: int, metric: Metric, notes: list[str], controls: list[Control]) -> MetricValue:
+def _metric_value(label: str, position: int, metric: Metric, notes: list[str], controls: list[Control]) -> MetricValue:
     """Return a model's value, and add its footnotes to ``notes``."""
 
     def numbered(note: str) -> int:

@@ -189,7 +189,7 @@ def _joint_results(
         for evidence in set_evidences:
             model_evidence = ModelEvidence(ModelKey(model.label, model.position), evidence)
             by_set.setdefault(evidence.label_set, []).append(model_evidence)
-    return [_with_figures(models, loaded, budget) for models in by_set.values()]
+    return [_draw_results(models, loaded, budget) for models in by_set.values()]
 
 
 def _set_results(
@@ -198,7 +198,7 @@ def _set_results(
     """Return the results of a model on a label set, without figures, tables and galleries where ``budget`` is None."""
     results = SetResults(title=_title(evidence))
     if budget is not None and has_figures:
-        results = _with_figures([ModelEvidence(ModelKey(model.label, model.position), evidence)], loaded, budget)
+        results = _draw_results([ModelEvidence(ModelKey(model.label, model.position), evidence)], loaded, budget)
     results = replace(
         results,
         findings=loaded.findings(evidence.evaluation),
@@ -208,7 +208,7 @@ def _set_results(
         return results
     absence_reasons = [reason for _, reason in results.absences]
     tables = _make_all([loaded.guard(make, Table) for make in loaded.section.tables], evidence, absence_reasons)
-    galleries = [_budgeted(loaded.guard(make, Gallery), budget) for make in loaded.section.galleries]
+    galleries = [_make_within_budget(loaded.guard(make, Gallery), budget) for make in loaded.section.galleries]
     return replace(
         results,
         tables=tables,
@@ -217,7 +217,7 @@ def _set_results(
     )
 
 
-def _budgeted(make: MakeGallery, budget: PageBudget) -> Callable[[Evidence], Gallery]:
+def _make_within_budget(make: MakeGallery, budget: PageBudget) -> Callable[[Evidence], Gallery]:
     # The share is taken when the gallery's turn comes: what the one before left is there for it.
     return lambda evidence: make(evidence, budget.share())
 
@@ -226,7 +226,7 @@ def _title(evidence: Evidence) -> str:
     return subset_title(evidence.label_set, evidence.evaluation.subsets)
 
 
-def _with_figures(models: Models, loaded: LoadedSection, budget: PageBudget) -> SetResults:
+def _draw_results(models: Models, loaded: LoadedSection, budget: PageBudget) -> SetResults:
     """Return the figures of one evaluation of some models, and the reasons for figures that are missing."""
     figures, absences, first = list[Chart](), dict[Absence, None](), models[0].evidence
     for make in _figure_makers(loaded, [evidence for _, evidence in models]):
