@@ -60,7 +60,9 @@ def test_what_was_nearest_is_kept_with_a_failure_of_its_label_set_and_small_imag
     assert first[:3] == ("wrong", "0.5000", False) and first.address.startswith("data:image/webp")
     assert second == ("right", "0.2500", True, "")
     assert found.failures[1].nearest == []  # of another label set
-    assert len(found.folded_failures) == 21 and not any(each.address for failure in found.folded_failures for each in failure.nearest)
+    assert len(found.folded_failures) == 21 and not any(
+        each.address for failure in found.folded_failures for each in failure.nearest
+    )
     assert zero_shot.misnamed(evidence, PageBudget(10)).failures[0].nearest[0].address == ""
     (run.folder / run.result.evaluations[0].files["neighbours"]).write_bytes(b"PAR1")
     damaged = zero_shot.misnamed(Evidence(run, run.result.evaluations[0]), PageBudget(ROOM))
