@@ -52,9 +52,10 @@ collect: $(READY)  ## list the tests, and so compile once what their processes i
 test-slow: $(READY)  ## run the tests that take longer
 	$(BIN)/pytest --quiet -m slow
 
-check: $(READY)  ## lint, types and import rules
+check: $(READY)  ## lint, names, types and import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/python experiments/names.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

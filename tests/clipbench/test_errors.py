@@ -23,7 +23,7 @@ from clipbench.errors import (
     model_option,
     option,
 )
-from clipbench_reports.plots.of_runs import PlotOptions
+from clipbench_reports.plots.run_plots import PlotOptions
 
 
 @pytest.mark.parametrize(

@@ -316,7 +316,7 @@ def claims_in(where: str, text: str) -> Iterator[str]:
 
 def of_report(*runs: Run) -> Iterator[tuple[str, str]]:
     """Yield what the report says, and the terminal."""
-    yield from said(report._context(runs))
+    yield from said(report._corrected_context(runs))
     for run in runs:
         for record in run.result.evaluations:
             yield from (("terminal", line) for line in evaluation_lines(record))
@@ -442,7 +442,7 @@ first, and what is read as a text is near to one of the same number.
 
 def of_page(run: Run) -> Iterator[tuple[str, str]]:
     """Yield what the report of one model and the terminal say."""
-    yield from said(report._context([run]))
+    yield from said(report._corrected_context([run]))
     for record in run.result.evaluations:
         yield from (("terminal", line) for line in evaluation_lines(record))
 

@@ -98,7 +98,7 @@ def chart(
         title = _title(statements)
         widest = max((len(part.panels) for part in parts), default=1)
         if any(panel.model is not None for panel in panels):
-            panels = [panel for model in statements for panel in panels if panel.model == model.place]
+            panels = [panel for model in statements for panel in panels if panel.model == model.position]
             n_of_one = len(panels) // len({panel.model for panel in panels})
             n_columns = n_of_one if n_of_one > 1 else min(MAX_BESIDE, len(panels))
             n_columns = 1 if any(panel.is_broad for panel in panels) else n_columns
@@ -136,9 +136,11 @@ def side_by_side(panels: ByModel[Sequence[Panel]], *, keys: Sequence[str] = ()) 
     """Return the panels of all models next to each other, with the model's name over them if there are several."""
     if not panels.is_joint:
         return Panels([panel for model_panels in panels.all for panel in model_panels], keys)
-    has_mark = all(model.place < len(MODELS) for model in (*panels.values, *panels.missing))
+    has_mark = all(model.position < len(MODELS) for model in (*panels.values, *panels.missing))
     titled = [
-        replace(panel, title=": ".join(filter(None, [model.label, panel.title])), model=model.place, has_mark=has_mark)
+        replace(
+            panel, title=": ".join(filter(None, [model.label, panel.title])), model=model.position, has_mark=has_mark
+        )
         for model, model_panels in panels.values.items()
         for panel in model_panels
     ]
@@ -157,7 +159,7 @@ def facets(plane: Panel, models: ByModel[Sequence[Mark]], *, keys: Sequence[str]
         keys: names of series that need neither a title nor an entry in the legend.
     """
     marks_by_model = {model: marks for model, marks in models.values.items() if not all(map(_is_reference, marks))}
-    if not models.is_joint or any(model.place >= len(MODELS) for model in marks_by_model):
+    if not models.is_joint or any(model.position >= len(MODELS) for model in marks_by_model):
         note = (
             f"{len(marks_by_model)} models are more than {len(MODELS)} colours can tell apart: each has its own panel."
         )
@@ -222,7 +224,7 @@ def _facet(
             if _is_reference(mark) and mark.of in ("", name):
                 references += _in_model_colour(mark, model, len(marks))
             elif not _is_reference(mark) and mark.name == name:
-                coloured = replace(mark, role=MODELS[model.place], name=model.label)
+                coloured = replace(mark, role=MODELS[model.position], name=model.label)
                 series.append(_without_overlap(coloured, plane, offset, len(marks)))
     title = ": ".join(filter(None, [plane.title, "" if name in keys else name]))
     return replace(plane, title=title, marks=[*references, *series])
@@ -230,7 +232,7 @@ def _facet(
 
 def _in_model_colour(mark: Mark, model: ModelKey, n_models: int) -> list[Mark]:
     """Return a reference in the colour of its model, broken so as not to be taken for a measurement."""
-    mark = replace(mark, role=MODELS[model.place], name=f"{model.label}, {mark.name}" if mark.name else "")
+    mark = replace(mark, role=MODELS[model.position], name=f"{model.label}, {mark.name}" if mark.name else "")
     if isinstance(mark, Line | Rule):
         return [replace(mark, is_dashed=True)]
     return [] if isinstance(mark, Shade) and n_models > MAX_BANDS else [mark]

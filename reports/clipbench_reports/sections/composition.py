@@ -322,8 +322,8 @@ def preferred_false_captions(evidence: Evidence, budget: PageBudget) -> Gallery:
     def facts(row: int) -> list[Fact]:
         (true, false), (right, chosen, by) = around_difference(caption[row], preferred[row]), written(row)
         return [
-            Fact("True", true, right, whole=caption[row]),
-            Fact("Preferred", false, chosen, whole=preferred[row]),
+            Fact("True", true, right, full_words=caption[row]),
+            Fact("Preferred", false, chosen, full_words=preferred[row]),
             Fact("Margin", "", by),
             subset(row),
         ]

@@ -310,8 +310,8 @@ def misjudged_facts(evidence: Evidence, budget: PageBudget) -> Gallery:
             else position_titles[row]
         )
         return [
-            Fact("True", one, right, whole=true[row]),
-            Fact("Preferred", other, chosen, whole=false[row]),
+            Fact("True", one, right, full_words=true[row]),
+            Fact("Preferred", other, chosen, full_words=false[row]),
             Fact("Margin", "", by),
             Fact("Place", at),
         ]

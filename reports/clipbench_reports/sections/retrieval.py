@@ -13,7 +13,17 @@ from clipbench_reports.figures import matrices
 from clipbench_reports.figures.curves import CurvesFigure, state_on_queries
 from clipbench_reports.figures.shared import refuse_judged
 from clipbench_reports.findings import Ability, Finding, claim
-from clipbench_reports.galleries import Fact, Gallery, MakeGallery, PageBudget, cosines, gallery, images, known, words
+from clipbench_reports.galleries import (
+    Fact,
+    Gallery,
+    MakeGallery,
+    PageBudget,
+    cosines,
+    gallery,
+    images,
+    optional_words,
+    words,
+)
 from clipbench_reports.sections.section import Plot, SampleColumn, SampleImage, Section
 from clipbench_reports.text import quoted
 
@@ -139,7 +149,7 @@ def _gallery(evidence: Evidence, budget: PageBudget, direction: str, failures: F
     is_tied = evidence.numbers("right_cosine") == evidence.numbers("chosen_cosine")
     nothing = [""] * len(rank)
     queries, right, chosen = (
-        known(evidence, name) or nothing for name in (failures.query, failures.right, failures.chosen)
+        optional_words(evidence, name) or nothing for name in (failures.query, failures.right, failures.chosen)
     )
     tokens, lost = (_tokens(evidence, f"{direction}/{name}") or nothing for name in ("n_tokens", "tokens_lost"))
 

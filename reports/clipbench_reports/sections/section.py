@@ -20,8 +20,16 @@ from clipbench.results.table import Table, as_html
 from clipbench.results.titles import subset_title, within_sentence
 from clipbench_reports.drawing import svg_chart
 from clipbench_reports.drawing.marks import Chart
-from clipbench_reports.evidence import PLAIN, Evidence, Fault, MissingEvidence, Models, label_sets, within
-from clipbench_reports.findings import Finding, Mark, headline_findings, missing, not_measured
+from clipbench_reports.evidence import (
+    PLAIN,
+    Evidence,
+    Fault,
+    MissingEvidence,
+    Models,
+    label_sets,
+    restrict_to_label_set,
+)
+from clipbench_reports.findings import Finding, Mark, headline_findings, missing_finding, not_measured
 from clipbench_reports.galleries import MakeGallery, worst_samples
 
 if TYPE_CHECKING:
@@ -185,7 +193,9 @@ class LoadedSection:
 
     def parts(self, evidence: Evidence) -> list[Evidence]:
         """Return the evidence of each label set."""
-        return [evidence.of(name) for name in label_sets(evidence.evaluation)] if self.is_split else [evidence]
+        return (
+            [evidence.for_label_set(name) for name in label_sets(evidence.evaluation)] if self.is_split else [evidence]
+        )
 
     def findings(self, evaluation: EvaluationRecord) -> list[Finding]:
         """Return the sentences on an evaluation, or on the part of it that is of one label set."""
@@ -195,7 +205,7 @@ class LoadedSection:
             sentences: Any = self.guard(self.section.findings, Finding)(evaluation)
             return ([sentences] if isinstance(sentences, Finding) else list(sentences)) or headline_findings(evaluation)
         except MissingEvidence as reason:
-            return [missing("Not said", evaluation.name, str(reason))]
+            return [missing_finding("Not said", evaluation.name, str(reason))]
 
     def summary(self, evaluation: EvaluationRecord) -> list[Finding]:
         """Return the sentences on all label sets, each with the title of its set."""
@@ -204,7 +214,7 @@ class LoadedSection:
         sentences = []
         for label_set in self.label_sets(evaluation):
             title = f"{subset_title(label_set, evaluation.subsets)}: " if label_set != PLAIN else ""
-            for finding in self.findings(within(evaluation, label_set)):
+            for finding in self.findings(restrict_to_label_set(evaluation, label_set)):
                 text, short = (
                     f"{title}{within_sentence(words)}" if title and words else words
                     for words in (finding.text, finding.short)

@@ -26,8 +26,8 @@ from clipbench_reports.galleries import (
     cosines,
     credits_of,
     gallery,
-    known,
     one_image,
+    optional_words,
     words,
 )
 from clipbench_reports.sections.section import Plot, SampleColumn, Section, table_by_true_name
@@ -333,7 +333,7 @@ def misnamed_objects(evidence: Evidence, budget: PageBudget) -> Gallery:
     """Return the objects that were misnamed under a written label, the widest margins first."""
     credit, margin = credits_of(evidence, "attacked_acc", of_subsets=False), evidence.numbers("margin")
     thing, word, predicted = (words(evidence, name) for name in ("object", "word", "predicted"))
-    by_probe = known(evidence, "linear_probe_predicted")
+    by_probe = optional_words(evidence, "linear_probe_predicted")
 
     written = cosines(evidence, margin)
 
@@ -372,8 +372,8 @@ def misread_images(evidence: Evidence, budget: PageBudget) -> Gallery:
     def facts(row: int) -> list[Fact]:
         (true, false), (right, chosen, by) = around_difference(written[row], read[row]), in_words(row)
         return [
-            Fact("Written", true, right, whole=written[row]),
-            Fact("Read as", false, chosen, whole=read[row]),
+            Fact("Written", true, right, full_words=written[row]),
+            Fact("Read as", false, chosen, full_words=read[row]),
             Fact("Margin", "", by),
         ]
 

@@ -239,9 +239,9 @@ class Guard:
             allowed = "POST" if request.url.path in self._writes else "GET, HEAD"
             return PlainTextResponse("Nothing can be changed here in this way.", 405, {"allow": allowed})
         if not is_write and self._is_token(request.query_params.get("token", "")):
-            entry = HTMLResponse(ENTRY)
-            entry.set_cookie(self._cookie, self._token, httponly=True, samesite="strict")
-            return entry
+            page = HTMLResponse(ENTRY)
+            page.set_cookie(self._cookie, self._token, httponly=True, samesite="strict")
+            return page
         if not self._is_token(request.cookies.get(self._cookie, "")):
             return PlainTextResponse(f"Open the address that {self._command} printed: it ends in a token.", 403)
         return self._refused_write(request) if is_write else None

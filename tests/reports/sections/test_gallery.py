@@ -60,7 +60,9 @@ def test_what_was_nearest_is_kept_with_a_failure_of_its_label_set_and_small_imag
     assert first[:3] == ("wrong", "0.5000", False) and first.address.startswith("data:image/webp")
     assert second == ("right", "0.2500", True, "")
     assert found.failures[1].nearest == []  # of another label set
-    assert len(found.folded) == 21 and not any(each.address for failure in found.folded for each in failure.nearest)
+    assert len(found.folded_failures) == 21 and not any(
+        each.address for failure in found.folded_failures for each in failure.nearest
+    )
     assert zero_shot.misclassified_images(evidence, PageBudget(10)).failures[0].nearest[0].address == ""
     (run.folder / run.result.evaluations[0].files["neighbours"]).write_bytes(b"PAR1")
     damaged = zero_shot.misclassified_images(Evidence(run, run.result.evaluations[0]), PageBudget(ROOM))
@@ -69,7 +71,7 @@ def test_what_was_nearest_is_kept_with_a_failure_of_its_label_set_and_small_imag
 
 def test_the_worst_mistakes_come_first_with_what_was_chosen_and_by_how_much(hang: Callable[..., Gallery]) -> None:
     found = hang(zero_shot.misclassified_images, **classified())
-    assert len(found.failures) == LISTED and len(found.shown) + len(found.folded) == LISTED
+    assert len(found.failures) == LISTED and len(found.open_failures) + len(found.folded_failures) == LISTED
     told = "The 24 worst of 29, the worst first. Numbers are cosines. Margin: the cosine of the true class less"
     assert found.note.startswith(told)
     worst = found.failures[0]

@@ -25,13 +25,13 @@ from clipbench_reports.evidence import (
 from clipbench_reports.figures import any_task
 from clipbench_reports.figures.curves import CurvesFigure
 from clipbench_reports.findings import Finding
-from clipbench_reports.galleries import MAX_LETTERS, Gallery, MakeGallery, PageBudget, address, known
-from clipbench_reports.page.groups import Entry, Group
+from clipbench_reports.galleries import MAX_LETTERS, Gallery, MakeGallery, PageBudget, address, optional_words
+from clipbench_reports.page.groups import EvaluatedModel, Group
 from clipbench_reports.page.scorecard import MetricLines, metric_lines
 from clipbench_reports.sections.section import Draw, LoadedSection
 from clipbench_reports.text import shorten
 
-Made = TypeVar("Made", Table, Gallery)
+Part = TypeVar("Part", Table, Gallery)
 Absence = tuple[str, str]
 """The models that lack something, nothing where it is all that there are, and why."""
 
@@ -60,18 +60,18 @@ class SetResults:
     """The number of classes of the set, and some of them."""
     findings: list[Finding] = field(default_factory=list)
     figures: list[Chart] = field(default_factory=list)
-    """The first stands open, the others are folded."""
+    """The first is open, the others are folded."""
     points: Mapping[int, Mapping[int, list[Point]]] = field(default_factory=dict)
-    """The samples at the points of a figure, by its place among the figures, then by that of the model."""
+    """The samples at the points of a figure, by its index among the figures, then by the position of the model."""
     tables: list[Table] = field(default_factory=list)
     galleries: list[Gallery] = field(default_factory=list)
-    lacking: list[Absence] = field(default_factory=list)
+    absences: list[Absence] = field(default_factory=list)
     """Reasons why a figure, table or gallery of this task is not there, with the models that lack it."""
     notes: list[str] = field(default_factory=list)
 
     @property
     def n_open(self) -> int:
-        """The number of figures that stand open: two small ones where there are no failures beside the first."""
+        """The number of figures that are not folded: two small ones if there are no failures."""
         is_pair = (
             not self.galleries and len(self.figures) > 1 and not any(figure.is_wide for figure in self.figures[:2])
         )
@@ -79,14 +79,18 @@ class SetResults:
 
     def points_from(self, first: int) -> Mapping[int, Mapping[int, list[Point]]]:
         """Return the samples at the points of the figures from one on."""
-        return {place - first: named for place, named in self.points.items() if place >= first}
+        return {
+            figure_index - first: points_by_model
+            for figure_index, points_by_model in self.points.items()
+            if figure_index >= first
+        }
 
 
 class ModelResults(NamedTuple):
     """The results of one model."""
 
     label: str
-    place: int
+    position: int
     blocks: list[SetResults]
     """One for each label set; a single one without a title where there are no several."""
     notes: list[str]
@@ -122,41 +126,43 @@ def n_shares(groups: list[Group], failures_of: int | None = None) -> int:
     """Return into how many shares the images of a page are budgeted: one for each possible gallery, more for a cloud.
 
     Args:
-        failures_of: the place of the only model whose failures are shown; None for those of all.
+        failures_of: the position of the only model whose failures are shown; None for those of all.
     """
     total = 0
     for group in groups:
         section = group.section.section
-        for entry in group.measured:
-            n_galleries = len(section.galleries) if failures_of in (None, entry.place) else 0
-            n_sets = len(group.section.label_sets(entry.evaluation))
+        for model in group.measured:
+            n_galleries = len(section.galleries) if failures_of in (None, model.position) else 0
+            n_sets = len(group.section.label_sets(model.evaluation))
             total += n_sets * (n_galleries + CLOUD_SHARES * section.has_cloud)
     return total
 
 
 def task_results(group: Group, *, budget: PageBudget | None, failures_of: int | None = None) -> TaskResults:
-    """Return the section of a group that has at least one measured entry.
+    """Return the section of a group that has at least one measured model.
 
     The figures of several models are drawn together, unless they must not be compared: then each model has its own.
 
     Args:
         budget: for images in the page; None for no figures, tables and galleries.
-        failures_of: the place of the only model whose tables and failures are shown; None for those of all.
+        failures_of: the position of the only model whose tables and failures are shown; None for those of all.
     """
     loaded = group.section
-    measured = [(entry, loaded.parts(Evidence(entry.run, entry.evaluation))) for entry in group.measured]
+    measured = [(model, loaded.parts(Evidence(model.run, model.evaluation))) for model in group.measured]
     is_joint = len(measured) > 1 and not group.same.differences
     footnotes: list[str] = []
 
     def recorded(field: str) -> str:
-        return next(filter(None, (getattr(entry.evaluation, field) for entry in group.entries)), "")
+        return next(filter(None, (getattr(model.evaluation, field) for model in group.models)), "")
 
     parts = []
-    for entry, own in measured:
-        images = budget if failures_of in (None, entry.place) or not is_joint else None
-        blocks = [_set_results(entry, each, loaded, budget=images, has_figures=not is_joint) for each in own]
-        notes = shared_notes(entry.evaluation) if loaded.is_split else list(entry.evaluation.notes)
-        parts.append(ModelResults(entry.label, entry.place, blocks, notes))
+    for model, set_evidences in measured:
+        images = budget if failures_of in (None, model.position) or not is_joint else None
+        blocks = [
+            _set_results(model, evidence, loaded, budget=images, has_figures=not is_joint) for evidence in set_evidences
+        ]
+        notes = shared_notes(model.evaluation) if loaded.is_split else list(model.evaluation.notes)
+        parts.append(ModelResults(model.label, model.position, blocks, notes))
     return TaskResults(
         anchor=group.anchor,
         task=group.task,
@@ -167,7 +173,7 @@ def task_results(group: Group, *, budget: PageBudget | None, failures_of: int | 
         fault=loaded.fault,
         differences=list(group.same.differences),
         advice=loaded.section.advice,
-        joint=[] if budget is None or not is_joint else _joint(loaded, measured, budget=budget),
+        joint=[] if budget is None or not is_joint else _joint_results(loaded, measured, budget=budget),
         parts=parts,
         metrics=metric_lines(group.measured, footnotes) if loaded.section.lists_metrics else [],
         controls=metric_lines(group.measured, footnotes, choose=attrgetter("controls")),
@@ -175,24 +181,24 @@ def task_results(group: Group, *, budget: PageBudget | None, failures_of: int | 
     )
 
 
-def _joint(
-    loaded: LoadedSection, measured: Sequence[tuple[Entry, list[Evidence]]], *, budget: PageBudget
+def _joint_results(
+    loaded: LoadedSection, measured: Sequence[tuple[EvaluatedModel, list[Evidence]]], *, budget: PageBudget
 ) -> list[SetResults]:
     by_set: dict[str, list[ModelEvidence]] = {}
-    for entry, own in measured:
-        for each in own:
-            model = ModelEvidence(ModelKey(entry.label, entry.place), each)
-            by_set.setdefault(each.label_set, []).append(model)
-    return [_with_figures(models, loaded, budget) for models in by_set.values()]
+    for model, set_evidences in measured:
+        for evidence in set_evidences:
+            model_evidence = ModelEvidence(ModelKey(model.label, model.position), evidence)
+            by_set.setdefault(evidence.label_set, []).append(model_evidence)
+    return [_draw_results(models, loaded, budget) for models in by_set.values()]
 
 
 def _set_results(
-    entry: Entry, evidence: Evidence, loaded: LoadedSection, *, budget: PageBudget | None, has_figures: bool
+    model: EvaluatedModel, evidence: Evidence, loaded: LoadedSection, *, budget: PageBudget | None, has_figures: bool
 ) -> SetResults:
     """Return the results of a model on a label set, without figures, tables and galleries where ``budget`` is None."""
     results = SetResults(title=_title(evidence))
     if budget is not None and has_figures:
-        results = _with_figures([ModelEvidence(ModelKey(entry.label, entry.place), evidence)], loaded, budget)
+        results = _draw_results([ModelEvidence(ModelKey(model.label, model.position), evidence)], loaded, budget)
     results = replace(
         results,
         findings=loaded.findings(evidence.evaluation),
@@ -200,18 +206,18 @@ def _set_results(
     )
     if budget is None:
         return results
-    lacking = [reason for _, reason in results.lacking]
-    tables = _make_all([loaded.guard(make, Table) for make in loaded.section.tables], evidence, lacking)
-    galleries = [_budgeted(loaded.guard(make, Gallery), budget) for make in loaded.section.galleries]
+    absence_reasons = [reason for _, reason in results.absences]
+    tables = _make_all([loaded.guard(make, Table) for make in loaded.section.tables], evidence, absence_reasons)
+    galleries = [_make_within_budget(loaded.guard(make, Gallery), budget) for make in loaded.section.galleries]
     return replace(
         results,
         tables=tables,
-        galleries=_make_all(galleries, evidence, lacking),
-        lacking=[("", reason) for reason in dict.fromkeys(lacking)],
+        galleries=_make_all(galleries, evidence, absence_reasons),
+        absences=[("", reason) for reason in dict.fromkeys(absence_reasons)],
     )
 
 
-def _budgeted(make: MakeGallery, budget: PageBudget) -> Callable[[Evidence], Gallery]:
+def _make_within_budget(make: MakeGallery, budget: PageBudget) -> Callable[[Evidence], Gallery]:
     # The share is taken when the gallery's turn comes: what the one before left is there for it.
     return lambda evidence: make(evidence, budget.share())
 
@@ -220,72 +226,73 @@ def _title(evidence: Evidence) -> str:
     return subset_title(evidence.label_set, evidence.evaluation.subsets)
 
 
-def _with_figures(models: Models, loaded: LoadedSection, budget: PageBudget) -> SetResults:
-    """Return what can be drawn of the same evaluation of some models, and why other figures are not there."""
-    shown, lacking, first = list[Chart](), dict[Absence, None](), models[0].evidence
+def _draw_results(models: Models, loaded: LoadedSection, budget: PageBudget) -> SetResults:
+    """Return the figures of one evaluation of some models, and the reasons for figures that are missing."""
+    figures, absences, first = list[Chart](), dict[Absence, None](), models[0].evidence
     for make in _figure_makers(loaded, [evidence for _, evidence in models]):
-        charts, missing = drawn(make, models)
-        shown += charts
-        names: dict[str, list[str]] = {}
+        charts, missing = draw_charts(make, models)
+        figures += charts
+        labels_by_reason: dict[str, list[str]] = {}
         for model, reason in missing.items():
             if not isinstance(reason, NotAsked):
-                names.setdefault(str(reason), []).append(model.label)
-        for why, those in names.items():
-            lacking["" if len(those) == len(models) else ", ".join(those), why] = None
-    points = {place: _points(figure, models, budget) for place, figure in enumerate(shown)}
+                labels_by_reason.setdefault(str(reason), []).append(model.label)
+        for text, labels in labels_by_reason.items():
+            absences["" if len(labels) == len(models) else ", ".join(labels), text] = None
+    points = {figure_index: _points(figure, models, budget) for figure_index, figure in enumerate(figures)}
     classes, describe = "", loaded.section.describe_label_set
     if describe is not None and first.label_set != PLAIN:
         with suppress(MissingEvidence):
             classes = loaded.guard(describe, str)(first)
-    return SetResults(title=_title(first), classes=classes, figures=shown, points=points, lacking=list(lacking))
+    return SetResults(title=_title(first), classes=classes, figures=figures, points=points, absences=list(absences))
 
 
-def drawn(make: Draw, models: Models) -> tuple[list[Chart], Mapping[ModelKey, MissingEvidence]]:
-    """Return what a function draws of some models, and why not of all of them."""
+def draw_charts(make: Draw, models: Models) -> tuple[list[Chart], Mapping[ModelKey, MissingEvidence]]:
+    """Return the figures that a function draws of models, and the reasons for the models that it leaves out."""
     try:
-        made = make(models)
+        drawing = make(models)
     except AllMissing as error:
         return [], error.by_model
     except MissingEvidence as error:
-        return [], {each.model: error for each in models}
-    charts = [made] if isinstance(made, Chart) else list(made)
+        return [], {model: error for model, _ in models}
+    charts = [drawing] if isinstance(drawing, Chart) else list(drawing)
     return charts, {model: reason for chart in charts for model, reason in chart.missing.items()}
 
 
 def _points(figure: Chart, models: Models, budget: PageBudget) -> dict[int, list[Point]]:
     clouds = {}
-    for (_, place), evidence in models:
-        own = [panel for panel in figure.panels if panel.model in (None, place)]
-        clouds[place] = points_at(replace(figure, panels=own), evidence, budget)
-    return {place: named for place, named in clouds.items() if named}
+    for (_, position), evidence in models:
+        panels = [panel for panel in figure.panels if panel.model in (None, position)]
+        clouds[position] = points_at(replace(figure, panels=panels), evidence, budget)
+    return {position: points for position, points in clouds.items() if points}
 
 
-def _figure_makers(loaded: LoadedSection, evidence: Sequence[Evidence]) -> list[Draw]:
+def _figure_makers(loaded: LoadedSection, evidences: Sequence[Evidence]) -> list[Draw]:
     """Return the functions that draw the figures of a task, and every curve that none of them shows."""
     figures = loaded.section.figures
-    is_drawn = {*loaded.section.drawn_figures, *(each.name for each in figures if isinstance(each, CurvesFigure))}
-    named = (figure_of(*item) for each in evidence for item in each.evaluation.curves.items())
-    others = [name for name in dict.fromkeys(filter(None, named)) if name not in is_drawn]
-    groupings = dict.fromkeys(name for each in evidence for name in each.evaluation.slices)
-    own = [loaded.guard(draw, Chart) for draw in figures]
-    return [*own, *map(any_task.slices, groupings), *(CurvesFigure(name=name) for name in others)]
+    is_drawn = {*loaded.section.drawn_figures, *(draw.name for draw in figures if isinstance(draw, CurvesFigure))}
+    curves = [pair for evidence in evidences for pair in evidence.evaluation.curves.items()]
+    curve_figures = dict.fromkeys(figure_of(name, curve) for name, curve in curves)
+    undrawn_figures = [name for name in curve_figures if name and name not in is_drawn]
+    groupings = dict.fromkeys(name for evidence in evidences for name in evidence.evaluation.slices)
+    section_draws = [loaded.guard(draw, Chart) for draw in figures]
+    return [*section_draws, *map(any_task.slices, groupings), *(CurvesFigure(name=name) for name in undrawn_figures)]
 
 
-def _make_all(makers: list[Callable[[Evidence], Made]], evidence: Evidence, lacking: list[str]) -> list[Made]:
-    """Return what can be made; add the reasons for the rest to ``lacking``."""
-    made: list[Made] = []
+def _make_all(makers: list[Callable[[Evidence], Part]], evidence: Evidence, absence_reasons: list[str]) -> list[Part]:
+    """Return the tables or galleries that can be made; add the reasons for the rest to ``absence_reasons``."""
+    parts: list[Part] = []
     for make in makers:
         try:
-            made.append(make(evidence))
+            parts.append(make(evidence))
         except NotAsked:
             continue
         except MissingEvidence as reason:
-            lacking.append(str(reason))
-    return made
+            absence_reasons.append(str(reason))
+    return parts
 
 
 def points_at(figure: Chart, evidence: Evidence, budget: PageBudget) -> list[Point]:
-    """Return what the points of a figure's first cloud are, in their order; nothing for a figure without a cloud.
+    """Return the samples at the points of a figure's first cloud, in their order; none without a cloud.
 
     Args:
         budget: of the page; where it does not hold the images of all points, those that have one are evenly spread.
@@ -294,27 +301,27 @@ def points_at(figure: Chart, evidence: Evidence, budget: PageBudget) -> list[Poi
     if not clouds or not clouds[0].ids:
         return []
     try:
-        ids, captions, digests = (known(evidence, name) for name in ("sample_id", "caption", "image"))
+        ids, captions, digests = (optional_words(evidence, name) for name in ("sample_id", "caption", "image"))
     except MissingEvidence:  # the table cannot be read: the figure, of arrays, stands without it
         return []
     rows = {name: row for row, name in enumerate(ids)}
-    places = [rows.get(name) for name in clouds[0].ids]
+    point_rows = [rows.get(name) for name in clouds[0].ids]
     images = [
-        address(evidence.run, digests[row], is_small=True) if digests and row is not None else "" for row in places
+        address(evidence.run, digests[row], is_small=True) if digests and row is not None else "" for row in point_rows
     ]
-    fitting = _fitting(images, budget.share(CLOUD_SHARES))
+    image_addresses = _addresses_within_budget(images, budget.share(CLOUD_SHARES))
     return [
         Point(
             id=name, caption=shorten(captions[row], MAX_LETTERS) if captions and row is not None else "", address=image
         )
-        for name, row, image in zip(clouds[0].ids, places, fitting, strict=True)
+        for name, row, image in zip(clouds[0].ids, point_rows, image_addresses, strict=True)
     ]
 
 
-def _fitting(addresses: list[str], budget: PageBudget) -> list[str]:
-    """Return the addresses that there is room for, evenly spread, and nothing in the place of the others."""
-    there = [place for place, each in enumerate(addresses) if each]
-    needed = sum(len(addresses[place]) for place in there)
-    n_fitting = len(there) if needed <= budget.left else len(there) * budget.left // needed
-    chosen = {there[row] for row in evenly_spaced(len(there), n_fitting)}
-    return [each if place in chosen and budget.take(each) else "" for place, each in enumerate(addresses)]
+def _addresses_within_budget(addresses: list[str], budget: PageBudget) -> list[str]:
+    """Return the addresses that fit the budget, evenly spread, with the others emptied."""
+    filled_rows = [row for row, address in enumerate(addresses) if address]
+    needed = sum(len(addresses[row]) for row in filled_rows)
+    n_fitting = len(filled_rows) if needed <= budget.left else len(filled_rows) * budget.left // needed
+    chosen = {filled_rows[filled_index] for filled_index in evenly_spaced(len(filled_rows), n_fitting)}
+    return [address if row in chosen and budget.take(address) else "" for row, address in enumerate(addresses)]
