@@ -116,7 +116,7 @@ test-peer: $(READY)  ## compare with CLIP_benchmark 1.6.2, in an environment of 
 torture: $(READY)  ## kill, damage and fill runs, stores, trainings, servers and downloads for ten minutes, and count what is survived
 	OMP_NUM_THREADS=1 $(BIN)/python experiments/torture.py  # forked commands would wait for threads of torch
 
-fuzz: $(READY)  ## feed damaged input to every reader for MINUTES=5 (docs/reliability.md)
+fuzz: $(READY)  ## feed damaged input to every reader for MINUTES=5 (design/reliability.md)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz.py --minutes $(MINUTES) --found .fuzz
 
 mutants: $(READY)  ## change 300 statements one by one, and count by room how many changes the tests notice: design/mutants.md
@@ -125,16 +125,16 @@ mutants: $(READY)  ## change 300 statements one by one, and count by room how ma
 bench: $(READY)  ## time every stage beside its peer and the bare work, and write bench.json: benchmarks/README.md; BENCH=--full
 	$(BIN)/python benchmarks/bench.py $(BENCH)
 
-proof: $(READY)  ## repeat published numbers from the outputs of true models: docs/proof.md; without a network FROM=FOLDER
+proof: $(READY)  ## repeat published numbers from the outputs of true models: experiments/proof.md; without a network FROM=FOLDER
 	$(BIN)/python experiments/proof.py $(FROM:%=--from %)
 
-parity: $(READY)  ## measure a dozen true checkpoints on true data, with a network, against published values: docs/parity.md
+parity: $(READY)  ## measure a dozen true checkpoints on true data, with a network, against published values: experiments/parity.md
 	$(BIN)/python experiments/parity.py $(PARITY)
 
-claims: $(READY)  ## train small models for two hours, and hold what papers say of CLIP against them: docs/claims.md; CLAIMS='--seeds 0 1 2 3'
+claims: $(READY)  ## train small models for two hours, and hold what papers say of CLIP against them: experiments/claims.md; CLAIMS='--seeds 0 1 2 3'
 	$(BIN)/python experiments/claims.py $(CLAIMS)
 
-rates: $(READY)  ## simulate for hours how often intervals cover and tests raise false alarms: docs/appendix/coverage.md
+rates: $(READY)  ## simulate for hours how often intervals cover and tests raise false alarms: design/coverage.md
 	$(BIN)/python experiments/rates.py
 
 figures: $(READY)  ## draw every kind of figure from a small training and the bundled model: docs/figures.md

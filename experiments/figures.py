@@ -27,18 +27,17 @@ HEAD = """# Figures
 
 <!-- page not run: `make figures` runs the commands and writes the page -->
 
-Made by `make figures` from the bundled model and a training of {steps} steps, both on scenes. The command is `clipbench plot NAME tiny -o NAME.pdf` where no other is shown.
+Draw figures for a paper or a talk from finished runs, without the model and the data. The command is `clipbench plot NAME tiny -o NAME.pdf` if no other is shown. In Python, use `run.plot("gap")`. `make figures` made
+these from the bundled model and a training of {steps} steps, both on scenes.
 
-A figure is drawn from run folders alone. `-o gap.pdf` also writes `gap.csv`, the numbers that are plotted, and `gap.txt`, the draft of a caption, which begins as here. `-o` takes pdf,
-svg, png and most other formats of matplotlib; `--width` takes `column` (8.25 cm, the default), `full` (17.5 cm) or a number of cm; `--style` takes a matplotlib style file. Text is 8 pt,
-fonts are embedded, and equal runs give equal files. In Python, `run.plot("gap")`.
+`-o gap.pdf` also writes `gap.csv`, the plotted numbers, and `gap.txt`, the draft of a caption, whose beginning you see here. `-o` takes pdf, svg, png and most other formats of matplotlib. `--width` takes `column` (8.25 cm,
+the default), `full` (17.5 cm) or a number of cm. `--style` takes a matplotlib style file. Text is 8 pt, fonts are embedded, and equal runs give equal files.
 
-Images are blue discs and solid lines, texts orange squares and dashed lines, pairs are grey, chance is dotted. With several runs, colour, shape and dashes mean the model. Titles give
-values and claim no difference that a test does not support ([statistics.md](statistics.md)).
+Images are blue discs and solid lines, texts orange squares and dashed lines, pairs are grey, chance is dotted. With several runs, colour, shape and dashes mean the model. Titles claim no difference that a test does not
+support ([statistics](statistics.md)).
 
-[modality-gap.md](modality-gap.md) defines what the figures of the gap show. Not below: `robustness` ([datacomp.md](datacomp.md#effective-robustness)); `modalities` and `modality-map`
-([tasks/modalities.md](tasks/modalities.md)); `relevance` ([data with judgements](data.md#data-with-judgements)). `across` also draws
-[quality against cost](costs.md#quality-against-cost).
+More figures are on other pages: [`robustness`](datacomp.md#effective-robustness), [`modalities` and `modality-map`](tasks/modalities.md), [`relevance`](tasks/retrieval.md#judged-relevance), and
+[quality against cost](costs.md#quality-against-cost) with `across`.
 """
 
 
@@ -55,7 +54,6 @@ class Entry(NamedTuple):
 ENTRIES = (
     Entry("gap", ("tiny",)),
     Entry("gap", ("tiny",), ("--projection", "gap-axis"), "gap-axis"),
-    Entry("gap", ("tiny",), ("--projection", "svd"), "gap-svd"),
     Entry("gap", ("tiny",), ("--projection", "umap"), "gap-umap"),
     Entry(
         "gap",
@@ -66,7 +64,6 @@ ENTRIES = (
     Entry("cones", ("tiny",)),
     Entry("spectrum", ("tiny",)),
     Entry("shift", ("tiny",)),
-    Entry("shift", ("series/step-400", "tiny"), ("--width", "full"), "shift-models"),
     Entry("corrections", ("tiny",)),
     Entry("similarity-calibration", ("tiny",)),
     Entry("track", ("training",)),
@@ -74,7 +71,6 @@ ENTRIES = (
     Entry("mixed-retrieval", ("tiny",)),
     Entry("typographic", ("tiny",)),
     Entry("long-caption", ("tiny",)),
-    Entry("long-caption", ("series/step-400", "tiny"), (), "long-caption-models"),
     Entry("operating-points", ("tiny",)),
     Entry("compression", ("tiny",)),
     Entry("few-shot", ("tiny",)),

@@ -17,7 +17,7 @@ from tests.cli.test_compare import write
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/ci.md").read_text(encoding="utf-8")
-FILES = dict(re.findall(r"^```\w+ file=(\S+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
+FILES = dict(re.findall(r'^```\w+ title="(\S+)"\n(.*?)^```', PAGE, re.MULTILINE | re.DOTALL))
 OUTSIDE = ("pip", "gh", "curl")
 """Programs that reach out: in the tests they write down what they were asked for."""
 CLIPBENCH = f'exec {sys.executable} -m clipbench "$@"'

@@ -43,7 +43,7 @@ DOCS = ROOT / "docs"
 PAGES = ("README.md", "CONTRIBUTING.md", *(str(page.relative_to(ROOT)) for page in sorted(DOCS.rglob("*.md"))))
 FILED = ("docs/plugins.md",)
 """The page whose commands need the files of the page: a test of its own runs it."""
-QUICK = ("README.md", "docs/ci.md", "docs/data.md", "docs/export.md")
+QUICK = ("README.md", "docs/ci.md", "docs/data.md", "docs/runs.md")
 """Pages that take seconds."""
 
 
@@ -114,7 +114,7 @@ def make_world(folder: Path, *, in_full: bool) -> None:
         )
     (photos / "captions.csv").write_text("\n".join(rows))
     for page in ("docs/tutorial.md", "docs/ci.md"):
-        for name, content in re.findall(r"^```toml file=(\S+)\n(.*?)^```", read(page), re.MULTILINE | re.DOTALL):
+        for name, content in re.findall(r'^```toml title="(\S+)"\n(.*?)^```', read(page), re.MULTILINE | re.DOTALL):
             (folder / name).write_text(content)
     invoke(["run", "--model", "tiny", "--tasks", "all", "--suite", "scenes", "--out", "runs/tiny"])
     for name in ("base", "candidate", "one", "two"):
@@ -268,7 +268,7 @@ def run_as_written(program: str, arguments: list[str], *, folder: Path) -> subpr
 @pytest.mark.slow
 def test_the_plug_in_of_the_docs_runs_as_it_stands(tmp_path: Path) -> None:
     text = read("docs/plugins.md")
-    files = re.findall(r"^```\w+ file=(\S+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    files = re.findall(r'^```\w+ title="(\S+)"\n(.*?)^```', text, re.MULTILINE | re.DOTALL)
     assert len(files) == 9
     for name, content in files:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
