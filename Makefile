@@ -22,7 +22,7 @@ MINUTES ?= 5
 
 PYTHONS ?= python3.11 python3.12 python3.13 python3.14
 
-.PHONY: help install axe demo test collect test-slow test-wheel test-wheel-all release-check test-peer lowest smoke-lowest test-lowest fuzz torture mutants check fmt bench proof parity claims rates figures pages docs docs-serve example-report train-tiny clean
+.PHONY: help install axe demo test collect test-slow test-wheel test-wheel-all release-check test-peer lowest smoke-lowest test-lowest fuzz torture mutants check fmt bench proof parity claims rates figures screens pages docs docs-serve example-report train-tiny clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -52,11 +52,12 @@ collect: $(READY)  ## list the tests, and so compile once what their processes i
 test-slow: $(READY)  ## run the tests that take longer
 	$(BIN)/pytest --quiet -m slow
 
-check: $(READY)  ## lint, types and import rules
+check: $(READY)  ## lint, types, import rules, and phrases of pages
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python experiments/prose.py
 
 fmt: $(READY)  ## format the code
 	$(BIN)/ruff format .
@@ -134,11 +135,14 @@ parity: $(READY)  ## measure a dozen true checkpoints on true data, with a netwo
 claims: $(READY)  ## train small models for two hours, and hold what papers say of CLIP against them: experiments/claims.md; CLAIMS='--seeds 0 1 2 3'
 	$(BIN)/python experiments/claims.py $(CLAIMS)
 
-rates: $(READY)  ## simulate for hours how often intervals cover and tests raise false alarms: design/coverage.md
+rates: $(READY)  ## simulate for hours how often intervals cover and tests raise false alarms: experiments/coverage.md
 	$(BIN)/python experiments/rates.py
 
 figures: $(READY)  ## draw every kind of figure from a small training and the bundled model: docs/figures.md
 	$(BIN)/python experiments/figures.py
+
+screens: $(READY)  ## take the pictures of view, judge and compare for docs/screens with a headless Chromium
+	$(BIN)/python experiments/screens.py
 
 pages: $(READY)  ## write docs/commands.md, docs/metrics.md and docs/schemas/ from help, definitions and records
 	$(BIN)/python experiments/pages.py

@@ -233,7 +233,8 @@ def test_commands_and_blocks_of_quick_pages_run_and_their_metrics_are_documented
     assert not [fault for page in QUICK for fault in run_page(page, in_full=False)]
     for record in clipbench.read_run("runs/tiny").result.evaluations:
         for name, metric in (*record.metrics.items(), *record.controls.items()):
-            row = pages_module().shared_row(f"| `{name.rpartition('/')[2]}` | {metric.title} |")
+            pages = pages_module()
+            row = pages.listed(pages.shared_row(f"| `{name.rpartition('/')[2]}` | {metric.title} |"))
             assert row in read("docs/metrics.md"), f"{record.name}: {name}"
 
 
@@ -459,7 +460,12 @@ def faults_of_links(page: str, text: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "page", [*PAGES, "SECURITY.md", *(f"design/{each.name}" for each in (ROOT / "design").glob("*.md"))]
+    "page",
+    [
+        *(*PAGES, "SECURITY.md", "CHANGELOG.md", "benchmarks/README.md"),
+        *(f"design/{path.name}" for path in (ROOT / "design").glob("*.md")),
+        *(f"experiments/{path.name}" for path in (ROOT / "experiments").glob("*.md") if path.name != "proof_page.md"),
+    ],
 )
 def test_links_lead_to_files_and_headings_that_are_there(page: str) -> None:
     assert not faults_of_links(page, read(page))

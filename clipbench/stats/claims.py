@@ -3,7 +3,7 @@
 One rule: a statement implies comparisons; those of them may be claimed whose p-values, after Holm's correction over all
 that it implies, are at most ``ALPHA``, divided by the number of statements of the page that it stands on (Bonferroni).
 To name the largest of several values implies its comparison with each other one. Where nothing may be claimed, a
-statement gives values. design/coverage.md has the rates of false claims.
+statement gives values. experiments/coverage.md has the rates of false claims.
 
 p-values are those of a paired test where two models share samples. What else a result tells is bounded values, for
 which ``p_against`` and ``p_between`` test what the bounds imply: a share as so many independent hits as its interval is

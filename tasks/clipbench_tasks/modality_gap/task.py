@@ -294,7 +294,7 @@ def _sampled_measures(images: Vectors, texts: Vectors, chosen: Rows, samples: Ta
 
 def _rank(value: float, shape: tuple[int, ...], unit: str) -> Measure:
     """Return a measure of the spectrum without an interval: it is biased by more than its spread
-    (design/coverage.md).
+    (experiments/coverage.md).
     """
     n, dim = shape
     if n < dim:
