@@ -24,7 +24,7 @@ import clipbench as cb
 ROOT = Path(__file__).parents[1]
 RUNS, SCREENS = ROOT / "runs" / "screens", ROOT / "docs" / "screens"
 CLIPBENCH = (sys.executable, "-m", "clipbench")
-WIDTH, HEIGHT = 1200, 780
+WIDTH, HEIGHT = 1240, 780
 N_PHOTOS, N_QUERIES = 80, 12
 
 
@@ -40,14 +40,14 @@ def main() -> None:
         clipbench("compare", "all/tiny", "all/candidate", "--format", "html", "-o", compare_page.name)
         shoot(browser, compare_page.as_uri(), "compare")
         with serving("view", "all") as address:
-            shoot(browser, address, "view")
-        with serving("judge", "pool") as address:
-            shoot(browser, address, "judge", grade_some)
+            shoot(browser, address, "view", height=580)
+        with serving("judge", "pool", "--judge", "anna") as address:
+            shoot(browser, address, "judge", prepare=grade_some)
         browser.close()
 
 
 def make_runs() -> None:
-    """Measure the bundled model and three steps of a short training."""
+    """Measure the bundled model and two checkpoints of a short training."""
     if not (RUNS / "training").exists():
         training = ("--data", "scenes", "--arch", "tiny", "--batch-size", "64")
         clipbench("train", *training, "--steps", "60", "--out", "training")
@@ -75,16 +75,16 @@ def make_pool() -> None:
 
 def grade_some(page: Page) -> None:
     """Grade a few photographs of the query that is shown."""
-    for key in ("2", "0", "1", "0"):
+    for key in "000002":
         page.keyboard.press(key)
         page.wait_for_timeout(300)
 
 
 @contextmanager
-def serving(command: str, folder: str) -> Iterator[str]:
+def serving(*command: str) -> Iterator[str]:
     """Yield the address of a command that serves pages until it is interrupted."""
     server = subprocess.Popen(
-        [*CLIPBENCH, command, folder, "--no-open"],
+        [*CLIPBENCH, *command, "--no-open"],
         cwd=RUNS,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -99,9 +99,16 @@ def serving(command: str, folder: str) -> Iterator[str]:
         server.wait()
 
 
-def shoot(browser: Browser, address: str, name: str, prepare: Callable[[Page], None] | None = None) -> None:
+def shoot(
+    browser: Browser,
+    address: str,
+    name: str,
+    *,
+    height: int = HEIGHT,
+    prepare: Callable[[Page], None] | None = None,
+) -> None:
     """Save a picture of a page as WebP."""
-    page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+    page = browser.new_page(viewport={"width": WIDTH, "height": height})
     page.goto(address)
     page.wait_for_timeout(2000)
     if prepare is not None:

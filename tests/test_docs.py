@@ -480,12 +480,3 @@ def test_the_site_has_every_page() -> None:
 
     nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
     assert sorted(f"docs/{page}" for page in listed(nav)) == sorted(page for page in PAGES if page.startswith("docs/"))
-
-
-@pytest.mark.slow
-def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
-    pytest.importorskip("mkdocs", reason="needs the extra docs: make docs")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert (tmp_path / "site/tasks/composition.html").is_file()
