@@ -44,7 +44,7 @@ COMMANDS_HEAD = """# Commands
 
 Every option has an environment variable, except `--data` and the options of `cache prune`. For example, `--device` is `CLIPBENCH_DEVICE`, and `--data-root` is `CLIPBENCH_DATA_ROOT`. In an option, `-` and `_`
 mean the same. Most commands also have `--quiet` (print errors only), `--traceback` (print the traceback of an error), `--help` and, if there are many options, `--help-all`. The option `--version` of `clipbench` prints the
-version. A RUN is a run folder or a folder of runs. Commands with a RUN need neither models nor data.
+version. A RUN is a run folder or a folder of runs. Commands with a RUN need neither models nor data. The guides list the forms of [`--model`](models.md), [`--data`](data.md) and [`export --to`](runs.md#export).
 
 | exit status | meaning |
 |---|---|
@@ -171,11 +171,12 @@ def list_of(rows: Iterable[str]) -> str:
 
 
 def help_of(command: click.Command) -> str:
-    """Return the help as Markdown: what is laid out by hand, as it is."""
+    """Return the help as Markdown: examples as code, and no lists of names, which the guides have."""
     paragraphs = [
         kept for each in cleandoc(command.help or "").split("\n\n") if (kept := SAID_AT_THE_TOP.sub("", each).strip())
     ]
     by_hand = "\b\n"
+    paragraphs = [each for each in paragraphs if not each.startswith(by_hand) or "\nclipbench " in each]
     return "\n\n".join(
         f"```text\n{each.removeprefix(by_hand)}\n```" if each.startswith(by_hand) else each for each in paragraphs
     )
