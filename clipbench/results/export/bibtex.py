@@ -43,8 +43,12 @@ def _fields(text: str) -> dict[str, str]:
 
 def bibtex(runs: Sequence[Run]) -> RenderedExport:
     """Return an entry for clipbench and one per publication, with a comment per data set that lists its keys."""
-    evaluations = [record for run in runs for record in run.result.evaluations if record.status == "ok"]
-    citations = {one_line(record.dataset.id): record.dataset.cite for record in evaluations}
+    citations = {
+        one_line(record.dataset.id): record.dataset.cite
+        for run in runs
+        for record in run.result.evaluations
+        if record.status == "ok" and record.dataset.id != "scenes"  # which clipbench draws
+    }
     cited = {data: publications(cite) for data, cite in citations.items() if cite}
     entries = {_key(work): work for works in cited.values() for work in works}
     comments = [f"% {data}: {', '.join(map(_key, works))}" for data, works in cited.items()]
@@ -54,11 +58,7 @@ def bibtex(runs: Sequence[Run]) -> RenderedExport:
         *(_entry(key, work) for key, work in entries.items()),
     ]
     content = ("\n\n".join(parts) + "\n").encode(errors="replace")
-    notes = [
-        f"{data}: no citation is recorded, cite its source"
-        for data, cite in citations.items()
-        if not cite and data != "scenes"  # which clipbench draws
-    ]
+    notes = [f"{data}: no citation is recorded, cite its source" for data, cite in citations.items() if not cite]
     return RenderedExport(content=content, notes=notes)
 
 

@@ -26,7 +26,7 @@ def cited(make_run: MakeRun, record: Record) -> Run:
     """A run on three data sets, of which two have a citation, and on scenes."""
     made = [record("zero-shot", name, {"acc1": Metric(value=0.5)}) for name in ("flickr", "birds_2", "mine", "scenes")]
     run = make_run(evaluations=made)
-    citations = (FLICKR, "Van Gool et al., Birds & 100 % more, 2020, arXiv:2012.05107", None, None)
+    citations = (FLICKR, "Van Gool et al., Birds & 100 % more, 2020, arXiv:2012.05107", None, "scenes 1")
     run.result.evaluations[:] = [
         replace(one, dataset=replace(one.dataset, cite=cite)) for one, cite in zip(made, citations, strict=True)
     ]
