@@ -190,7 +190,7 @@ def option_rows(command: click.Command, context: click.Context) -> dict[str, str
             record = each.get_help_record(context)
             assert record is not None
             names, text = (" ".join(part.split()) for part in record)
-            without_range = re.sub(r" \[[^]]*\bx[<>]=[^]]*]", "", text)
+            without_range = re.sub(r" \[[^]]*\bx[<>][^]]*]", "", text)
             shown = without_range.replace("[", chr(92) + "[")  # [x] would be the address of something
             rows[max(each.opts, key=len)] = f"- `{names}`: {shown}"
     return rows
