@@ -66,6 +66,7 @@ def make_pool() -> None:
         photos.mkdir(parents=True)
         for number, image in enumerate(scenes.images[:N_PHOTOS]):
             image.open().resize((256, 256)).save(photos / f"{number}.png")
+        assert scenes.captions is not None
         queries = list(dict.fromkeys(scenes.captions))[:N_QUERIES]
         (RUNS / "queries.txt").write_text("\n".join(queries), encoding="utf-8")
     if not (RUNS / "pool").exists():
