@@ -1,7 +1,7 @@
 """Rate of claims that a format loses less than a point where it does lose as much, and coverage of paired differences.
 
     python experiments/rates_compression.py     # about half an hour on a quiet core; tables of
-    docs/appendix/coverage.md
+    experiments/coverage.md
 
 Answers: five kinds of five formats each, whose credits are lost and won with given chances, independently of each
     other, which

@@ -1,4 +1,4 @@
-"""Power of a comparison by how many tasks it has, and its false alarms: a table of docs/appendix/coverage.md.
+"""Power of a comparison by how many tasks it has, and its false alarms: a table of experiments/coverage.md.
 
     python experiments/rates_families.py     # two minutes
 

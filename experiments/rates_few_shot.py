@@ -2,7 +2,7 @@
 guess have such a number.
 
     python experiments/rates_few_shot.py            # about ten minutes on a quiet core; the tables of
-    docs/appendix/coverage.md
+    experiments/coverage.md
 
 A law has classes around fixed directions, and prompts that are these directions with an error. Of each set of training
 images, a bank of draws is trained once and tested on a population of images. A data set is then n images of the

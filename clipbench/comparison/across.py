@@ -106,11 +106,12 @@ def across(*runs: Run | str | os.PathLike[str], x: str, y: str, data: str | None
 
     Args:
         runs: runs of different models, or their folders, three or more.
-        x, y: a metric: ``"gap"``, ``"modality-gap/gap"`` or ``"modality-gap@coco/gap"``, as short as it is plain; or
+        x: a metric: ``"gap"``, ``"modality-gap/gap"`` or ``"modality-gap@coco/gap"``, as short as it is plain; or
             what the model costs: ``"parameters"``, ``"dimensions"``, ``"bytes"`` of a vector, ``"image_flops"``,
             ``"image_parameters"``, ``"image_per_second"``, ``"image_memory"``, the same of ``text``; of a run with its
             price ``"image_p50"``, ``"text_p95"`` and the like, ``"load_seconds"``, ``"best_images_per_second"``,
             ``"query_memory"``; or ``"step"``.
+        y: another metric, with the same names.
         data: the data set, where runs have a task on several and the name of the metric leaves it open.
         seed: of resamples and permutations.
 

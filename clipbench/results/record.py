@@ -13,7 +13,7 @@ from clipbench.untrusted.schema import MOST
 
 SCHEMA_VERSION = "1.0"
 """A new field makes the second number larger; a field that goes, or means something else, the first
-(docs/schema.md).
+(docs/runs.md).
 """
 
 GROUP_COLUMN = "group:"

@@ -238,8 +238,8 @@ def test_interrupting_exits_with_130_and_keeps_what_is_finished(world: Path, sav
 def test_the_training_loop_of_the_documentation_runs_and_is_watched(
     world: Path, watch: Call, arch: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = (ROOT / "docs/training-history.md").read_text(encoding="utf-8")
-    ((name, code),) = re.findall(r"^```python file=(\S+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    text = (ROOT / "docs/training.md").read_text(encoding="utf-8")
+    ((name, code),) = re.findall(r'^```python title="(\S+)"\n(.*?)^```', text, re.MULTILINE | re.DOTALL)
     (world / name).write_text(code)
     monkeypatch.setattr(sys, "argv", [name, arch, "data.csv", "mine", "2"])
     runpy.run_path(name)

@@ -3,7 +3,7 @@
 The images of such a model have nothing to do with its texts. So every answer is at chance, and two such models are
 exchangeable: whatever a page claims of them is false. Claims are found by their words, without any knowledge of the
     rule
-(``clipbench.stats.claims``). docs/appendix/coverage.md has the rates of longer simulations.
+(``clipbench.stats.claims``). experiments/coverage.md has the rates of longer simulations.
 """
 
 import re

@@ -148,7 +148,7 @@ def test_of_judged_data_a_sample_of_the_queries_with_a_relevant_document_searche
 @pytest.mark.parametrize("noise", [0.25, 0.7, 2.5])
 @pytest.mark.parametrize("n", [20, 200])
 def test_the_interval_of_a_sample_holds_for_all_queries(noise: float, n: int) -> None:
-    """docs/appendix/coverage.md has the rates of more draws."""
+    """experiments/coverage.md has the rates of more draws."""
     draws = np.random.default_rng(0)
     owner = np.repeat(np.arange(400), 5)
     shown, spread = draws.standard_normal((400, 16)), noise * draws.uniform(0.2, 1.8, 400)[:, None]

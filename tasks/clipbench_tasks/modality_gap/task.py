@@ -2,7 +2,7 @@
 
 All measures are computed on unit vectors of pairs, each image with its first caption (Liang et al. 2022 take one
 caption an image); RMG uses all captions, and calibration two of each image. Means over pairs, and smooth functions of
-them, have an interval from the pairs' influence; other measures have none, with the reason. docs/modality-gap.md
+them, have an interval from the pairs' influence; other measures have none, with the reason. docs/tasks/modality-gap.md
 defines each.
 """
 
@@ -303,7 +303,7 @@ def _sampled_measures(images: Vectors, texts: Vectors, chosen: Rows, samples: Ta
 
 def _rank(value: float, shape: tuple[int, ...], unit: str) -> Measure:
     """Return a measure of the spectrum without an interval: it is biased by more than its spread
-    (docs/appendix/coverage.md).
+    (experiments/coverage.md).
     """
     n, dim = shape
     if n < dim:
