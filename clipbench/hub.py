@@ -27,7 +27,7 @@ T = TypeVar("T")
 class HubRequest:
     """The thing to fetch, in the words of the message for when it cannot be had."""
 
-    what: str
+    subject: str
     """Name of the thing, such as ``the weights of open_clip:ViT-B-32/laion2b_s34b_b79k``."""
     repository: str
     """Its Hub repository, ``ORG/NAME``."""
@@ -35,17 +35,17 @@ class HubRequest:
     """Advice for the user: how to put it in place by hand, and what runs without it."""
 
 
-def model_request(what: str, repository: str, prefix: str) -> HubRequest:
+def model_request(subject: str, repository: str, prefix: str) -> HubRequest:
     """Return the request for files of a model, which may also come as a folder of the adapter ``prefix``."""
     remedy = (
         f"where there is a network run `hf download {repository} --local-dir FOLDER`, bring the folder here and give"
         f" {option('model', f'{prefix}:FOLDER')}, or copy a filled Hugging Face cache here and set HF_HOME; local"
         " folders and embeddings: need no Hub"
     )
-    return HubRequest(what=what, repository=repository, remedy=remedy)
+    return HubRequest(subject=subject, repository=repository, remedy=remedy)
 
 
-def cached_first(load: Callable[[], T], wanted: HubRequest) -> T:
+def cached_first(load: Callable[[], T], request: HubRequest) -> T:
     """Return the result of ``load`` from the Hub's cache, or else, if the Hub can be reached, with downloads.
 
     Args:
@@ -62,24 +62,24 @@ def cached_first(load: Callable[[], T], wanted: HubRequest) -> T:
     except Exception as error:
         if not any(isinstance(link, LocalEntryNotFoundError | OfflineModeIsEnabled) for link in _chain(error)):
             raise
-    return online(load, wanted)
+    return online(load, request)
 
 
-def online(load: Callable[[], T], wanted: HubRequest) -> T:
+def online(load: Callable[[], T], request: HubRequest) -> T:
     """Return the result of ``load`` with requests to the Hub, after a first one has shown that it can be reached; raise
     Unavailable where the Hub cannot be reached, does not have it, keeps it closed, or breaks off."""
     cause = unreachable()
     if cause is not None:
         raise Unavailable(
-            f"cannot get {wanted.what}: not on this machine, and Hub repository {wanted.repository} cannot be reached"
-            f" ({cause}); {wanted.remedy}"
+            f"cannot get {request.subject}: not on this machine, and Hub repository {request.repository} cannot be"
+            f" reached ({cause}); {request.remedy}"
         )
     try:
         return load()
     except ClipbenchError:
         raise
     except Exception as error:
-        refused = refusal(error, wanted)
+        refused = refusal(error, request)
         if refused is None:
             raise
         raise refused from error
@@ -110,39 +110,39 @@ def unreachable(seconds: float = PROBE_SECONDS) -> str | None:
     return answers[0] if answers else f"no answer from {constants.ENDPOINT} within {seconds:g} s"
 
 
-def refusal(error: BaseException, wanted: HubRequest) -> ClipbenchError | None:
+def refusal(error: BaseException, request: HubRequest) -> ClipbenchError | None:
     """Return an error of the Hub, or of the network, in the user's words; None for other errors."""
     from huggingface_hub import errors
 
-    page = f"https://huggingface.co/{wanted.repository}"
+    page = f"https://huggingface.co/{request.repository}"
     for link in _chain(error):
         if isinstance(link, errors.LocalEntryNotFoundError):  # "nor in the cache": the cause is further down the chain
             continue
         if isinstance(link, errors.GatedRepoError):
-            return gated(wanted)
+            return gated(request)
         if isinstance(link, errors.RepositoryNotFoundError):
             advice = "the Hub has no such repository, or it is private: check the name, or `hf auth login`"
         elif isinstance(link, errors.EntryNotFoundError):
             advice = f"the repository lacks a file that is needed: see {page}"
         elif isinstance(link, errors.HfHubHTTPError):
-            advice = _advice(getattr(link.response, "status_code", None), page, wanted)
+            advice = _advice(getattr(link.response, "status_code", None), page, request)
         elif isinstance(link, errors.FileMetadataError):  # a proxy, a page to log in, a redirect that is not followed
-            advice = f"another server answered in place of the Hub; {wanted.remedy}"
+            advice = f"another server answered in place of the Hub; {request.remedy}"
         # of a file that arrived with another size than promised, the client raises a bare OSError
         elif isinstance(link, errors.HTTPError | ConnectionError | TimeoutError) or (
             isinstance(link, OSError) and "Consistency check failed" in str(link)
         ):
-            advice = f"the connection broke; {wanted.remedy}"
+            advice = f"the connection broke; {request.remedy}"
         else:
             continue
-        return _not_given(wanted, advice)
+        return _not_given(request, advice)
     return None
 
 
-def gated(wanted: HubRequest) -> Unavailable:
+def gated(request: HubRequest) -> Unavailable:
     """Return the error that says what opens a repository whose licence has to be accepted."""
-    page = f"https://huggingface.co/{wanted.repository}"
-    return _not_given(wanted, f"gated: accept the licence at {page}, then `hf auth login`")
+    page = f"https://huggingface.co/{request.repository}"
+    return _not_given(request, f"gated: accept the licence at {page}, then `hf auth login`")
 
 
 @contextmanager
@@ -174,21 +174,21 @@ def _ask(url: str, seconds: float) -> str | None:
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """Yield an error and those that led to it: libraries wrap the Hub's errors in their own, some without a cause."""
-    seen: set[int] = set()
+    visited: set[int] = set()
     link: BaseException | None = error
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
+    while link is not None and id(link) not in visited:
+        visited.add(id(link))
         yield link
         link = link.__cause__ or link.__context__
 
 
-def _not_given(wanted: HubRequest, advice: str) -> Unavailable:
-    return Unavailable(f"cannot get {wanted.what} from Hub repository {wanted.repository}: {advice}")
+def _not_given(request: HubRequest, advice: str) -> Unavailable:
+    return Unavailable(f"cannot get {request.subject} from Hub repository {request.repository}: {advice}")
 
 
-def _advice(status: int | None, page: str, wanted: HubRequest) -> str:
+def _advice(status: int | None, page: str, request: HubRequest) -> str:
     if status in (401, 403):
         return f"the Hub answered {status}: ask for access at {page}, then `hf auth login`"
     if status == 429:
-        return f"the Hub answered 429, too many requests: wait some minutes, or `hf auth login`; {wanted.remedy}"
-    return f"the Hub answered {status or 'with an error'}; {wanted.remedy}"
+        return f"the Hub answered 429, too many requests: wait some minutes, or `hf auth login`; {request.remedy}"
+    return f"the Hub answered {status or 'with an error'}; {request.remedy}"

@@ -225,7 +225,7 @@ class HubReference(NamedTuple):
     @property
     def request(self) -> HubRequest:
         remedy = "download it where there is a network, and name the folder instead (hf:PATH)"
-        return HubRequest(what=f"data set {self.id}", repository=f"datasets/{self.repository}", remedy=remedy)
+        return HubRequest(subject=f"data set {self.id}", repository=f"datasets/{self.repository}", remedy=remedy)
 
     @property
     def key(self) -> str:

@@ -188,9 +188,9 @@ def chosen_devices(device: str) -> list[str]:
     for name in names:
         kind, _, index = name.partition(":")
         if name != "cpu" and not (kind == "cuda" and index.isdecimal() and int(index) < n_gpus):
-            there = "is 1 CUDA device" if n_gpus == 1 else f"are {n_gpus} CUDA devices"
+            devices = "is 1 CUDA device" if n_gpus == 1 else f"are {n_gpus} CUDA devices"
             raise UsageError(
-                f"--device {device} names '{name}', and there {there} here: expected names such as cuda:0,cuda:1, or"
+                f"--device {device} names '{name}', and there {devices} here: expected names such as cuda:0,cuda:1, or"
                 " cpu,cpu for two processes"
             )
     if len(set(names)) not in (len(names), 1) or (len(set(names)) == 1 and names[0] != "cpu"):

@@ -52,12 +52,12 @@ class Rounds(Alone):
         self._store, self._folder = store, folder
         self._number = 0
 
-    def together(self, share: Share, here: Share) -> list[Any]:
+    def together(self, share: Share, own_share: Share) -> list[Any]:
         """Have every process do its share, and return what they return, by the number of the process.
 
         Args:
             share: of the other processes.
-            here: of this one, which may have at hand what the others have to load.
+            own_share: of this one, which may have at hand what the others have to load.
 
         Raises:
             MachineError: a process did not answer in time.
@@ -66,9 +66,9 @@ class Rounds(Alone):
         file = self._folder / f"{self._number}.share"
         _write(file, share)
         self._store.add("rounds", 1)
-        found = [here(0, self.n), *map(self._answer, range(1, self.n))]
+        answers = [own_share(0, self.n), *map(self._answer, range(1, self.n))]
         file.unlink(missing_ok=True)
-        return found
+        return answers
 
     def _answer(self, rank: int) -> Any:
         until = time.monotonic() + BARRIER_SECONDS

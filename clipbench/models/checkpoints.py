@@ -175,7 +175,7 @@ def matching_checkpoints(pattern: str) -> list[SeriesMember]:
     if not matches:
         raise UsageError(f"no checkpoint matches '{pattern}': expected a pattern of paths, such as 'runs/train/step-*'")
     parts = Path(path).parts
-    head = Path(*parts[: next(place for place, part in enumerate(parts) if glob.has_magic(part))])
+    head = Path(*parts[: next(index for index, part in enumerate(parts) if glob.has_magic(part))])
     return [SeriesMember(prefix + match, Path(match).relative_to(head).as_posix()) for match in matches]
 
 
@@ -260,13 +260,21 @@ def holds_bundled_checkpoint(path: Path) -> bool:
 def training_checkpoints(folder: Path) -> list[TrainingCheckpoint]:
     """Return the checkpoints of a training's folder, oldest step first; a model in the folder itself is none."""
     try:
-        found = [*_folder_checkpoints(folder), *_file_checkpoints(folder), *_file_checkpoints(folder / "checkpoints")]
+        checkpoints = [
+            *_folder_checkpoints(folder),
+            *_file_checkpoints(folder),
+            *_file_checkpoints(folder / "checkpoints"),
+        ]
     except FileNotFoundError:  # one was deleted while they were listed
         return training_checkpoints(folder)
-    steps = {each.path: step_in_name(each.path) for each in found}
+    steps = {checkpoint.path: step_in_name(checkpoint.path) for checkpoint in checkpoints}
     last = float("inf")
     return sorted(
-        found, key=lambda each: (last if (step := steps[each.path]) is None else step, natural_order(str(each.path)))
+        checkpoints,
+        key=lambda checkpoint: (
+            last if (step := steps[checkpoint.path]) is None else step,
+            natural_order(str(checkpoint.path)),
+        ),
     )
 
 

@@ -44,9 +44,9 @@ def file_digest(path: Path) -> str:
 
 def array_digest(array: np.ndarray) -> str:
     """Return 32 hex digits that stand for an array's type, shape and content."""
-    whole = np.ascontiguousarray(array)
+    contiguous = np.ascontiguousarray(array)
     hasher = hashlib.blake2b(f"{array.dtype.str} {array.shape} ".encode(), digest_size=16)
-    hasher.update(whole.reshape(-1).view(np.uint8).data)
+    hasher.update(contiguous.reshape(-1).view(np.uint8).data)
     return hasher.hexdigest()
 
 

@@ -45,9 +45,9 @@ class LoadOptions:
         """The batch size, ``DEFAULT_BATCH_SIZE`` where none was given."""
         return DEFAULT_BATCH_SIZE if self.batch_size is None else self.batch_size
 
-    def refuse_unknown(self, known: Iterable[str], model: str) -> None:
+    def refuse_unknown(self, accepted: Iterable[str], model: str) -> None:
         """Raise UsageError when an option is not among those that the model takes."""
-        names = list(known)
+        names = list(accepted)
         for name in self.options:
             if name not in names:
                 raise UsageError(f"model '{model}' takes no option '{name}': {did_you_mean(name, names)}")
@@ -82,12 +82,12 @@ class LoadOptions:
             raise UsageError(f"model option logit_scale={scale:g}: expected a number above 0")
         return scale, self.number("logit_bias") or 0.0
 
-    def refuse_precision(self, model: str, why: str) -> None:
+    def refuse_precision(self, model: str, reason: str) -> None:
         """Raise UsageError when a precision is given to a model that is not computed by torch here."""
         if self.precision != "fp32":
-            raise UsageError(f"{option('precision', self.precision)} does not reach {model}, {why}: drop it")
+            raise UsageError(f"{option('precision', self.precision)} does not reach {model}, {reason}: drop it")
 
-    def refuse_device(self, model: str, why: str) -> None:
+    def refuse_device(self, model: str, reason: str) -> None:
         """Raise UsageError when a device is given to a model that does not take one."""
         if self.device != "auto":
-            raise UsageError(f"{option('device', self.device)} does not reach {model}, {why}: drop it")
+            raise UsageError(f"{option('device', self.device)} does not reach {model}, {reason}: drop it")

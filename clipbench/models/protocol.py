@@ -222,8 +222,8 @@ class Model:
         """Return one vector an image, in order, preprocessed here where the model has a preprocessing."""
         starts = range(0, len(images), DEFAULT_BATCH_SIZE)
         batches = (self.inputs_of(images[start : start + DEFAULT_BATCH_SIZE]) for start in starts)
-        found = list(self.encode_batches(IMAGE, batches))
-        return np.concatenate(found) if found else np.empty((0, self.info.embed_dim), np.float32)
+        vectors = list(self.encode_batches(IMAGE, batches))
+        return np.concatenate(vectors) if vectors else np.empty((0, self.info.embed_dim), np.float32)
 
     def inputs_of(self, images: Sequence[Image.Image]) -> Any:
         """Return images as ``encode`` takes them."""
@@ -266,7 +266,7 @@ class Model:
 def stacked(inputs: Sequence[Any]) -> Any:
     """Return arrays of one shape as one array with a row for each; arrays by name are stacked name by name."""
     if isinstance(inputs[0], Mapping):
-        return {name: np.stack([each[name] for each in inputs]) for name in inputs[0]}
+        return {name: np.stack([arrays[name] for arrays in inputs]) for name in inputs[0]}
     return np.stack(inputs)
 
 

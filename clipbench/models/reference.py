@@ -70,7 +70,7 @@ class Alias(NamedTuple):
 
     alias: str
     target: str
-    what: str
+    description: str
     """Family, and size where it is known."""
     context: int
     """Tokens that the text tower takes."""
@@ -82,7 +82,7 @@ class Alias(NamedTuple):
     @property
     def n_bytes(self) -> int | None:
         """Bytes of the weights, 4 per parameter; None if unknown, or if they come with clipbench."""
-        n_parameters = re.search(r"([\d,]+) M parameters", self.what)
+        n_parameters = re.search(r"([\d,]+) M parameters", self.description)
         if n_parameters is None or self.target.startswith("bundled:"):
             return None
         return 4_000_000 * int(n_parameters[1].replace(",", ""))
@@ -91,7 +91,7 @@ class Alias(NamedTuple):
         """Return a description in one line, with the adapter that loads the model and OpenAI's name for it."""
         licence = "" if self.licence is None else f", {self.licence}"
         openai = "" if self.openai is None else f", also {self.openai}"
-        return f"{self.what}, {self.context} tokens{licence} ({self.target}{openai})"
+        return f"{self.description}, {self.context} tokens{licence} ({self.target}{openai})"
 
 
 class Resolved(NamedTuple):
@@ -137,9 +137,9 @@ def load_with_probes(reference: str, options: LoadOptions) -> Loaded:
         probes = encode_probes(model.encode_images, model.encode_texts)
         compared = () if info.similarity == COSINE else (info.similarity,)
         info = replace(info, fingerprint=digest(info.fingerprint, coarse_digest(probes), *compared))
-    named = copy.copy(model)
-    object.__setattr__(named, "info", info)  # of a frozen dataclass too
-    return Loaded(named, probes)
+    model_copy = copy.copy(model)
+    object.__setattr__(model_copy, "info", info)  # of a frozen dataclass too
+    return Loaded(model_copy, probes)
 
 
 def resolve(reference: str, options: LoadOptions) -> Resolved:
@@ -287,5 +287,5 @@ def _folder_hint(path: Path) -> str:
         return f"a folder with config.json is hf:{path}"
     if any(file.suffix in VECTOR_SUFFIXES for file in entries(path, UsageError)):
         return f"a folder of vectors is embeddings:{path}"
-    lacking = "the folder has no config.json (hf:) nor open_clip_config.json (local-dir:)"
-    return f"{lacking}; a checkpoint in it is FILE with {option('arch', 'ARCH')}"
+    hint = "the folder has no config.json (hf:) nor open_clip_config.json (local-dir:)"
+    return f"{hint}; a checkpoint in it is FILE with {option('arch', 'ARCH')}"

@@ -85,16 +85,16 @@ def check_model(name: str, reference: str) -> tuple[str, ...]:
             f"{reference} has {ADAPTER_CONFIG}, which adds weights to a model of another place: merge them and save the"
             " whole model"
         )
-    named = []
+    coded = []
     for config in CONFIGS:
         path = file_of(name, config)
         if path is not None:
             settings = read_json(path, ModelError, name=f"{reference}: {config}")
             check_settings(settings, config, reference, folder=path.parent, is_local=is_folder(name))
-            named += [config] if isinstance(settings, Mapping) and settings.get("auto_map") else []
-    if not named:
+            coded += [config] if isinstance(settings, Mapping) and settings.get("auto_map") else []
+    if not coded:
         return ()
-    return (f"the code that {name} brings (auto_map in {', '.join(named)}) was not run: the library has its own",)
+    return (f"the code that {name} brings (auto_map in {', '.join(coded)}) was not run: the library has its own",)
 
 
 def check_settings(settings: object, source: str, reference: str, *, folder: Path, is_local: bool) -> None:
@@ -105,12 +105,12 @@ def check_settings(settings: object, source: str, reference: str, *, folder: Pat
         source: name of the file in its ``folder``, for messages.
         is_local: True where open_clip takes the tokenizer from the folder, whatever its name.
     """
-    for place, key, value in _settings(settings, ""):
+    for setting_path, key, value in _settings(settings, ""):
         if is_local and key == "hf_tokenizer_name":
             continue
         reason = _names_file_elsewhere(key, value, folder) or (RULES[key](value) if key in RULES else None)
         if reason is not None:
-            raise ModelError(f"{reference}: {source} sets {place}, which {reason}")
+            raise ModelError(f"{reference}: {source} sets {setting_path}, which {reason}")
 
 
 @contextmanager
@@ -184,18 +184,18 @@ def hub_file(name: str, file: str) -> Path | None:
         return None
 
 
-def _settings(value: object, place: str) -> Iterator[tuple[str, str, Any]]:
+def _settings(value: object, setting_path: str) -> Iterator[tuple[str, str, Any]]:
     """Yield each setting with its place, such as ``text_cfg.tokenizer_kwargs``, however deep it lies."""
-    pending = [(place, value)]
+    pending = [(setting_path, value)]
     while pending:
-        place, value = pending.pop()
+        setting_path, value = pending.pop()
         if isinstance(value, Mapping):
             for key, inner in value.items():
-                inner_place = f"{place}.{key}" if place else str(key)
-                yield inner_place, str(key), inner
-                pending.append((inner_place, inner))
+                inner_path = f"{setting_path}.{key}" if setting_path else str(key)
+                yield inner_path, str(key), inner
+                pending.append((inner_path, inner))
         elif isinstance(value, list):
-            pending += [(f"{place}[{number}]", inner) for number, inner in enumerate(value)]
+            pending += [(f"{setting_path}[{number}]", inner) for number, inner in enumerate(value)]
 
 
 def _names_file_elsewhere(key: str, value: object, folder: Path) -> str | None:
@@ -236,14 +236,14 @@ def _tokenizer_arguments(value: object) -> str | None:
 
 
 def _timm_arguments(value: object) -> str | None:
-    named = sorted(key for key in value if key in TIMM_SOURCES and value[key]) if isinstance(value, Mapping) else []
-    return f"passes {', '.join(named)} to timm, which then reads other files: {ADVICE}" if named else None
+    sources = sorted(key for key in value if key in TIMM_SOURCES and value[key]) if isinstance(value, Mapping) else []
+    return f"passes {', '.join(sources)} to timm, which then reads other files: {ADVICE}" if sources else None
 
 
 def _weight_files(value: object) -> str | None:
     names = [name for name in (value.values() if isinstance(value, Mapping) else [value]) if isinstance(name, str)]
     leaving = [
-        each for each in names if each.startswith(("/", "\\", "~")) or ":" in each or ".." in re.split(r"[/\\]", each)
+        name for name in names if name.startswith(("/", "\\", "~")) or ":" in name or ".." in re.split(r"[/\\]", name)
     ]
     outside = leaving[0] if leaving else None
     return None if outside is None else f"names weights of another place ({outside}): expected files beside it"
@@ -310,12 +310,12 @@ def pinned(body: str, reference: str, options: LoadOptions) -> Pinned:
         if options.trust_remote_code:
             raise UsageError(f"{reference} is a folder, which no commit pins, and {needs}")
         return Pinned(body)
-    found = re.fullmatch(rf"({HUB_NAME})(?:@(.*))?", body)
-    if found is None:
+    match = re.fullmatch(rf"({HUB_NAME})(?:@(.*))?", body)
+    if match is None:
         raise UsageError(
             f"'{reference}' is no folder, nor a name on the Hub: expected {prefix}:FOLDER or {prefix}:ORG/REPO"
         )
-    name, commit = found[1], found[2]
+    name, commit = match[1], match[2]
     if commit is not None and not re.fullmatch(COMMIT, commit):
         raise UsageError(
             f"'{reference}' names '{commit}', which may change: expected a commit, {prefix}:ORG/REPO@ and 40 hex digits"
@@ -355,20 +355,20 @@ def show_code(source: Pinned, folder: Path, options: LoadOptions) -> TrustedCode
     lies in another repository, which the commit does not pin."""
     from huggingface_hub import snapshot_download
 
-    others = sorted(_other_places(folder))
+    repositories = sorted(_other_places(folder))
     commit = options.options.get("code_commit")
     folders, other = {f"{source.name}@{source.commit}": folder}, None
-    if others:
-        if len(others) > 1 or commit is None or not re.fullmatch(COMMIT, commit):
+    if repositories:
+        if len(repositories) > 1 or commit is None or not re.fullmatch(COMMIT, commit):
             raise ModelError(
-                f"the code of {source.name} lies in {', '.join(others)}, which its commit does not pin: add"
+                f"the code of {source.name} lies in {', '.join(repositories)}, which its commit does not pin: add"
                 f" {model_option(code_commit='COMMIT')}, 40 hex digits of that repository"
             )
-        other = Pinned(others[0], commit)
+        other = Pinned(repositories[0], commit)
         folders[f"{other.name}@{commit}"] = Path(
             snapshot_download(other.name, revision=commit, allow_patterns=["*.py", "*.json"])
         )
-    files = [(name, path) for name, place in folders.items() for path in sorted(place.rglob("*.py"))]
+    files = [(name, path) for name, root in folders.items() for path in sorted(root.rglob("*.py"))]
     if not files:
         return None
     lines, hashes = [], []
@@ -384,8 +384,8 @@ def show_code(source: Pinned, folder: Path, options: LoadOptions) -> TrustedCode
 
 def say(note: str) -> None:
     """Print what a reader has to know before a model is loaded, to callers from Python too."""
-    told = f"note: {printable(note)}"
-    print(told, file=sys.stderr, flush=True)
+    line = f"note: {printable(note)}"
+    print(line, file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -395,12 +395,12 @@ def only_shown(code: TrustedCode) -> Iterator[None]:
 
     library = dynamic.get_cached_module_file
 
-    def shown_file(place: str, file: str, **settings: Any) -> Any:
-        if code.other is not None and str(place) == code.other.name:
+    def shown_file(location: str, file: str, **settings: Any) -> Any:
+        if code.other is not None and str(location) == code.other.name:
             settings["revision"] = code.other.commit  # sentence-transformers passes code_revision to one module only
-        elif not is_inside(Path(place), code.folder):
-            raise ModelError(f"the model asks for code of {place} ({file}), which was not shown: it is not run")
-        return library(place, file, **settings)
+        elif not is_inside(Path(location), code.folder):
+            raise ModelError(f"the model asks for code of {location} ({file}), which was not shown: it is not run")
+        return library(location, file, **settings)
 
     dynamic.get_cached_module_file = shown_file
     try:
@@ -412,10 +412,10 @@ def only_shown(code: TrustedCode) -> Iterator[None]:
 def _other_places(folder: Path) -> set[str]:
     """Return the places before ``--`` in the names of classes that the files of a model hold, however deep."""
     values = [read_json(path, ModelError) for path in sorted(folder.rglob("*.json"))]
-    places = set()
+    repositories = set()
     for value in values:
         if isinstance(value, dict | list):
             values += value.values() if isinstance(value, dict) else value
-        elif isinstance(value, str) and (found := CLASS_ELSEWHERE.fullmatch(value)):
-            places.add(found[1])
-    return places
+        elif isinstance(value, str) and (match := CLASS_ELSEWHERE.fullmatch(value)):
+            repositories.add(match[1])
+    return repositories

@@ -14,7 +14,7 @@ from clipbench import hub as network
 from clipbench.errors import Unavailable
 from clipbench.hub import HubRequest, cached_first, unreachable
 
-WANTED = HubRequest(what="the weights of x", repository="org/name", remedy="do this instead")
+WANTED = HubRequest(subject="the weights of x", repository="org/name", remedy="do this instead")
 
 
 class Hub(BaseHTTPRequestHandler):

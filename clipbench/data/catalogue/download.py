@@ -64,7 +64,7 @@ class Download:
     def request(self) -> HubRequest:
         """The request to the Hub, in words for messages."""
         repository = f"datasets/{self.source.hub}"
-        return HubRequest(what=f"data set {self.entry.name}", repository=repository, remedy=web_files.RESUME_ADVICE)
+        return HubRequest(subject=f"data set {self.entry.name}", repository=repository, remedy=web_files.RESUME_ADVICE)
 
     def say(self, text: str) -> None:
         """Report something about the download."""

@@ -174,9 +174,9 @@ def load(body: str, options: LoadOptions) -> ApiModel:
         VectorError: it answers with NaN.
     """
     reference = f"api:{body}"
-    why = "which runs on a server"
-    options.refuse_device(reference, why)
-    options.refuse_precision(reference, why)
+    reason = "which runs on a server"
+    options.refuse_device(reference, reason)
+    options.refuse_precision(reference, reason)
     options.refuse_unknown((*OPTIONS, *(name for name in options.options if name.startswith(BODY))), reference)
     requests = _requests(options)
     concurrency, timeout = options.whole_number("concurrency"), options.number("timeout")
@@ -199,7 +199,7 @@ def load(body: str, options: LoadOptions) -> ApiModel:
     ramps = Image.fromarray(np.stack([x * 4, y * 4, (x + y) * 2], axis=-1).astype(np.uint8))
     fixed: dict[str, Any] = {TEXT: TEXTS[0], IMAGE: data_url(ramps), JOINT: (data_url(ramps), TEXTS[0])}
     for (modality, role), request_body in requests.bodies.items():
-        if {TOWERS[each] for each in (TOWERS if modality == JOINT else [modality])} <= {*options.towers}:
+        if {TOWERS[component] for component in (TOWERS if modality == JOINT else [modality])} <= {*options.towers}:
             samples[modality, role] = _sample(client, request_body, fixed[modality], request_size[modality])
     dims = {
         f"{modality} as {role}" if role else modality: len(sample.vector)
@@ -212,8 +212,8 @@ def load(body: str, options: LoadOptions) -> ApiModel:
             " some servers take as body.dimensions=N"
         )
     changing = ("model", *STYLES)
-    given = sorted(options.options.items())
-    named = [f"{name}={value}" for name, value in given if name in changing or name.startswith(BODY)]
+    settings = sorted(options.options.items())
+    identity_options = [f"{name}={value}" for name, value in settings if name in changing or name.startswith(BODY)]
     notes = ["a served model is known by its address, its name and the vectors of a few probes alone"]
     if (noise := max(sample.noise for sample in samples.values())) > NOISE:
         notes.append(
@@ -224,8 +224,8 @@ def load(body: str, options: LoadOptions) -> ApiModel:
         notes.append("the key travels unencrypted: the address begins with http:")
     info = ModelInfo(
         ref=reference,
-        id=" ".join([reference, *named, *(f"template={name}" for name in requests.template)]),
-        fingerprint=digest(ADAPTER, client.url, *named, *map(json.dumps, requests.template.values())),
+        id=" ".join([reference, *identity_options, *(f"template={name}" for name in requests.template)]),
+        fingerprint=digest(ADAPTER, client.url, *identity_options, *map(json.dumps, requests.template.values())),
         family="api",
         embed_dim=next(iter(dims.values())),
         logit_scale=scale,
@@ -270,20 +270,21 @@ SENT: Mapping[str, Callable[[Any], Any]] = {
 def _ask(client: Client, body: Body, items: list[Any]) -> np.ndarray:
     answer = client.post(body(items))
     data = answer.get("data")
-    if not isinstance(data, list) or not all(isinstance(each, dict) and "embedding" in each for each in data):
+    if not isinstance(data, list) or not all(isinstance(record, dict) and "embedding" in record for record in data):
         raise ModelError(
             f"{client.name} answered without embeddings, {shown(answer)}: expected 'data', a list of objects with"
             " 'embedding'"
         )
     if len(data) != len(items):
         raise ModelError(f"{client.name} answered {len(data)} vectors for {len(items)} inputs: expected one for each")
-    places = [each.get("index", place) for place, each in enumerate(data)]
-    if sorted(map(repr, places)) != sorted(map(repr, range(len(items)))):
+    indices = [record.get("index", position) for position, record in enumerate(data)]
+    if sorted(map(repr, indices)) != sorted(map(repr, range(len(items)))):
         raise ModelError(
-            f"{client.name} numbered its vectors {places!s:.60}: expected each of 0 to {len(items) - 1} once"
+            f"{client.name} numbered its vectors {indices!s:.60}: expected each of 0 to {len(items) - 1} once"
         )
     rows = [
-        _row(each["embedding"], client.name) for _, each in sorted(zip(places, data, strict=True), key=itemgetter(0))
+        _row(record["embedding"], client.name)
+        for _, record in sorted(zip(indices, data, strict=True), key=itemgetter(0))
     ]
     lengths = sorted(map(len, rows))
     if not lengths[0] or lengths[0] != lengths[-1]:
@@ -299,10 +300,10 @@ def _row(embedding: object, name: str) -> Float32[np.ndarray, " dim"]:
         if isinstance(embedding, str):  # some servers send base64 of little-endian float32 though floats were asked for
             return np.frombuffer(base64.b64decode(embedding), "<f4").astype(np.float32)
         if isinstance(embedding, list):
-            others = [each for each in embedding if type(each) not in (int, float)]
-            if not others:
+            non_numbers = [component for component in embedding if type(component) not in (int, float)]
+            if not non_numbers:
                 return np.array(embedding, np.float32)
-            wrong = others[0]  # numpy would take true for 1 and "2" for 2
+            wrong = non_numbers[0]  # numpy would take true for 1 and "2" for 2
     raise ModelError(
         f"{name} answered an embedding with {shown(wrong)}: expected a list of float32 numbers, or base64 of them"
     )
@@ -310,7 +311,7 @@ def _row(embedding: object, name: str) -> Float32[np.ndarray, " dim"]:
 
 def _sample(client: Client, body: Body, item: Any, size: int) -> Sample:
     """Return the vector of a fixed input, which is sent twice, and if a request takes several, also in a pair."""
-    answers = [_ask(client, body, each) for each in ([item], [item], [item, item])[: 3 if size > 1 else 2]]
+    answers = [_ask(client, body, batch) for batch in ([item], [item], [item, item])[: 3 if size > 1 else 2]]
     for vectors in answers:
         check_vectors(vectors, client.name)
     if len({vectors.shape[1] for vectors in answers}) != 1:
@@ -336,16 +337,16 @@ def _fields(options: LoadOptions) -> dict[Role, dict[str, Any]]:
     """Return the fields of the body of a request beside its inputs, for items of each role and of none."""
     if not options.options.get("model"):
         raise UsageError(f"api: needs the model's name on the server: {model_option(model='NAME')}")
-    given: dict[Role, dict[str, Any]] = {None: {}, "query": {}, "document": {}}
+    fields_by_role: dict[Role, dict[str, Any]] = {None: {}, "query": {}, "document": {}}
     for name, value in options.options.items():
         if name.startswith(BODY):
             role, _, field = name.removeprefix(BODY).rpartition(".")
-            fields = given[as_role(role) if role else None]
+            fields = fields_by_role[as_role(role) if role else None]
             fields[field] = value
             with suppress(ValueError):
                 fields[field] = decode_json(value)
-    common: dict[str, Any] = {"model": options.options["model"], "encoding_format": "float", **given[None]}
-    return {role: {**common, **fields} for role, fields in given.items()}
+    common: dict[str, Any] = {"model": options.options["model"], "encoding_format": "float", **fields_by_role[None]}
+    return {role: {**common, **fields} for role, fields in fields_by_role.items()}
 
 
 class _Requests(NamedTuple):
@@ -377,8 +378,10 @@ def _requests(options: LoadOptions) -> _Requests:
         by_role = {role: f"block {role} of {name} {listed}".rstrip() for role, listed in by_role.items()}
     bodies: dict[Kind, Body] = {}
     for role in (None, *(ROLES if any(by_role.values()) else ())):
-        made = _templated(blocks.get(role, blocks[None]), fields[role]) if blocks else _bodies(fields[role], styles)
-        bodies |= {(modality, role): body for modality, body in made.items()}
+        by_modality = (
+            _templated(blocks.get(role, blocks[None]), fields[role]) if blocks else _bodies(fields[role], styles)
+        )
+        bodies |= {(modality, role): body for modality, body in by_modality.items()}
     one_by_one = [modality for modality, tower in TOWERS.items() if styles[tower] == "messages"]
     return _Requests(bodies, (*TOWERS, JOINT) if blocks else one_by_one, by_role, {name: blocks} if name else {})
 
@@ -427,37 +430,37 @@ def _address(body: str, reference: str) -> str:
 # -- messages
 
 
-def read_template(given: str) -> dict[Role, Block]:
+def read_template(source: str) -> dict[Role, Block]:
     """Return the blocks of a template: that of every role under None, and those of the roles where they differ; then
     None has the block of documents.
 
     Args:
-        given: a name, or a file with the JSON of a block, or of an object with a block for ``query`` and one for
+        source: a name, or a file with the JSON of a block, or of an object with a block for ``query`` and one for
             ``document``.
 
     Raises:
         UsageError: there is no such name or file, or a block has no ``messages`` with a place for each of text and
             image.
     """
-    option = f"model option template={given}"
-    path = user_path(given)
-    if given not in TEMPLATES and not is_file(path):
-        raise UsageError(f"{option}: no such file, and no name of a template: {did_you_mean(given, TEMPLATES)}")
-    found = TEMPLATES.get(given) or read_json(path, UsageError, name=option)
-    by_role = isinstance(found, dict) and bool(found.keys() & {*ROLES})
-    blocks: dict[Role, Any] = {role: found.get(role) for role in ROLES} if by_role else {None: found}
-    if by_role and found.keys() != {*ROLES}:
-        raise UsageError(f"{option} has {', '.join(found)}: expected a block for each of {' and '.join(ROLES)}")
+    option = f"model option template={source}"
+    path = user_path(source)
+    if source not in TEMPLATES and not is_file(path):
+        raise UsageError(f"{option}: no such file, and no name of a template: {did_you_mean(source, TEMPLATES)}")
+    template = TEMPLATES.get(source) or read_json(path, UsageError, name=option)
+    by_role = isinstance(template, dict) and bool(template.keys() & {*ROLES})
+    blocks: dict[Role, Any] = {role: template.get(role) for role in ROLES} if by_role else {None: template}
+    if by_role and template.keys() != {*ROLES}:
+        raise UsageError(f"{option} has {', '.join(template)}: expected a block for each of {' and '.join(ROLES)}")
     for role, block in blocks.items():
         name = option if role is None else f"{option}, block {role}"
         if not isinstance(block, dict) or not isinstance(block.get("messages"), list):
             raise UsageError(
                 f'{name} has no messages: expected an object with "messages", a list as the server takes it'
             )
-        lacking = [f"{{{place}}}" for place in ("text", "image") if place not in _places(block)]
-        if lacking:
+        missing = [f"{{{kind}}}" for kind in ("text", "image") if kind not in _places(block)]
+        if missing:
             raise UsageError(
-                f"{name} has no place for the content: expected {' and '.join(lacking)} in one of its texts"
+                f"{name} has no place for the content: expected {' and '.join(missing)} in one of its texts"
             )
     return {None: blocks["document"], **blocks} if by_role else blocks
 
@@ -473,11 +476,11 @@ def filled(value: Any, content: Mapping[str, str]) -> Any:
         [{'text': 'a dog {image}'}]
     """
     if isinstance(value, str):
-        return PLACE.sub(lambda place: content.get(place[1], ""), value)
+        return PLACE.sub(lambda match: content.get(match[1], ""), value)
     if isinstance(value, Mapping):
-        return {name: filled(each, content) for name, each in value.items()}
+        return {name: filled(part, content) for name, part in value.items()}
     if isinstance(value, list):
-        return [filled(each, content) for each in value if "image" in content or _places(each) != {"image"}]
+        return [filled(part, content) for part in value if "image" in content or _places(part) != {"image"}]
     return value
 
 

@@ -126,9 +126,9 @@ class Client:
             _logger.warning("%s: %s: waiting %.0f s", self.name, cause, seconds)
         self._failed.wait(seconds)
 
-    def _count(self, **more: int) -> None:
+    def _count(self, **counts: int) -> None:
         with self._lock:
-            self.costs.update(more)
+            self.costs.update(counts)
 
     def _in_time(self, data: bytes) -> tuple[bytes, bool]:
         """Return an answer as ``_sent`` does, within the timeout: a socket's limit is for each piece that comes."""
@@ -184,15 +184,15 @@ class Client:
     def _broken(self, error: OSError | HTTPException) -> _RetryableError:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         advice = "is a server running there?"
-        said = f"the connection broke ({type(reason).__name__}: {reason})"
+        failure = f"the connection broke ({type(reason).__name__}: {reason})"
         if isinstance(reason, TimeoutError):
-            said = f"no answer within {self.timeout:g} s"
+            failure = f"no answer within {self.timeout:g} s"
         elif isinstance(reason, socket.gaierror):
             advice = "is the name of the host right?"
         elif isinstance(reason, ssl.SSLError):
             advice = "does the server speak https, with a certificate that this machine trusts?"
         silences = (TimeoutError, socket.gaierror, ssl.SSLError, ConnectionRefusedError)
-        return _RetryableError(said, advice, is_silence=isinstance(reason, silences))
+        return _RetryableError(failure, advice, is_silence=isinstance(reason, silences))
 
     def _parsed(self, content: bytes, is_whole: bool) -> dict[str, Any]:
         try:
@@ -215,24 +215,24 @@ class Client:
 
     def _refused(self, error: urllib.error.HTTPError, end: float) -> Exception:
         words = self._safe(_error_message(error, end))
-        said = f"the server answered {error.code}{words and f' ({words})'}"
+        failure = f"the server answered {error.code}{words and f' ({words})'}"
         self.has_answered = True
         if error.code in BUSY:
             advice = "does the model behind it run?"
             if error.code == 429:
-                less = model_option(concurrency="1")
-                advice = f"ask less at once ({less}), or later; has the key any quota left?"
+                slower = model_option(concurrency="1")
+                advice = f"ask less at once ({slower}), or later; has the key any quota left?"
             wait = _asked_wait(error.headers.get("Retry-After", ""))
             if wait is not None and wait > LONGEST_ASKED:
                 return ModelError(
-                    f"{self.name}: {said} and asks to wait {wait:,.0f} s, expected at most {LONGEST_ASKED:g} s: run the"
-                    " command again later, which goes on from what is stored"
+                    f"{self.name}: {failure} and asks to wait {wait:,.0f} s, expected at most {LONGEST_ASKED:g} s: run"
+                    " the command again later, which goes on from what is stored"
                 )
-            return _RetryableError(said, advice, wait=wait)
+            return _RetryableError(failure, advice, wait=wait)
         if error.code in (401, 403):
-            found = "is not set" if self.key is None else "was refused"
+            key_state = "is not set" if self.key is None else "was refused"
             other = model_option(key_env="NAME")
-            advice = f"the key in {self.key_variable} {found}; {other} names another variable"
+            advice = f"the key in {self.key_variable} {key_state}; {other} names another variable"
         elif 300 <= error.code < 400:
             advice = f"it redirects to {self._safe(error.headers.get('Location', 'nowhere'))}: give that address"
         elif error.code == 404:
@@ -241,7 +241,7 @@ class Client:
             advice = f"the request is too large: give a smaller {option('batch_size')}"
         else:
             advice = f"does the model take such inputs, and so many at once ({option('batch_size')})?"
-        return ModelError(f"{self.name}: {said}: {advice}")
+        return ModelError(f"{self.name}: {failure}: {advice}")
 
     def _safe(self, text: str) -> str:
         """Return words of a server in one short line, without the key that some echo."""
@@ -250,23 +250,23 @@ class Client:
 
 def _error_message(error: urllib.error.HTTPError, end: float) -> str:
     """Return what a server says about a status, from the places where servers put it."""
-    said = b""
+    body = b""
     try:
-        while piece := error.fp.read1(MOST_BYTES_OF_ERROR - len(said)):  # type: ignore[attr-defined]
-            said += piece
+        while piece := error.fp.read1(MOST_BYTES_OF_ERROR - len(body)):  # type: ignore[attr-defined]
+            body += piece
             if time.monotonic() > end:
                 return ""
     except (OSError, HTTPException):
         return ""
-    content = said.decode(errors="replace")
+    content = body.decode(errors="replace")
     try:
-        found = decode_json(content)
+        message = decode_json(content)
     except ValueError:
         return "" if content.lstrip().startswith("<") else content
     for name in ("error", "detail", "message"):
-        if isinstance(found, dict) and name in found:
-            found = found[name]
-    return str(found.get("message", found) if isinstance(found, dict) else found)
+        if isinstance(message, dict) and name in message:
+            message = message[name]
+    return str(message.get("message", message) if isinstance(message, dict) else message)
 
 
 def _asked_wait(retry_after: str) -> float | None:

@@ -59,23 +59,27 @@ def load_remote(module: str, factory: str, options: LoadOptions, reference: str)
         UsageError: that is no Python with numpy and Pillow.
         ModelError: there is no such module or factory, or the user's code failed.
     """
-    given = {name: value for name, value in options.options.items() if name not in OPTIONS}
+    factory_options = {name: value for name, value in options.options.items() if name not in OPTIONS}
     process = _Process(options.options["interpreter"], reference, options.number("timeout") or SECONDS)
-    made, _ = process.ask("the factory", {"module": module, "factory": factory, "options": given})
-    methods = {name: staticmethod(_method(process, name, told)) for name, told in made["methods"].items()}
-    encoders = type(made["class"], (), {**made["values"], **methods})()
-    known = ", ".join(f"{name} {made['versions'][name]}" for name in NAMED if name in made["versions"])
-    return RemoteObject(encoders, made["sources"], made["versions"], f"runs in another interpreter ({known})")
+    description, _ = process.ask("the factory", {"module": module, "factory": factory, "options": factory_options})
+    methods = {
+        name: staticmethod(_method(process, name, takes_role)) for name, takes_role in description["methods"].items()
+    }
+    encoders = type(description["class"], (), {**description["values"], **methods})()
+    versions = ", ".join(f"{name} {description['versions'][name]}" for name in NAMED if name in description["versions"])
+    return RemoteObject(
+        encoders, description["sources"], description["versions"], f"runs in another interpreter ({versions})"
+    )
 
 
 def _method(process: "_Process", name: str, takes_role: bool) -> Callable[..., np.ndarray]:
     """Return a method of the object: it takes ``role`` where that one does."""
 
-    def call(*lists: Any, **told: Role) -> np.ndarray:
+    def call(*lists: Any, **keywords: Role) -> np.ndarray:
         arrays: list[np.ndarray] = []
         batches = [lists] if name == "combine_prompts" else lists
         packed = [[_packed(item, arrays, process.reference) for item in batch] for batch in batches]
-        return process.ask(name, {"call": name, "lists": packed, **told}, arrays)[1][0]
+        return process.ask(name, {"call": name, "lists": packed, **keywords}, arrays)[1][0]
 
     def call_with_role(*lists: Any, role: Role = None) -> np.ndarray:
         return call(*lists, role=role)
@@ -156,19 +160,19 @@ class _Process:
             ) from error
 
     def ask(
-        self, what: str, message: Mapping[str, Any], arrays: Sequence[np.ndarray] = ()
+        self, callee: str, message: Mapping[str, Any], arrays: Sequence[np.ndarray] = ()
     ) -> tuple[dict[str, Any], list[np.ndarray]]:
         """Return the answer to a message; raise ModelError, which names what was asked."""
         try:
-            answer, found = self._answer(message, arrays)
+            answer, result_arrays = self._answer(message, arrays)
         except Broken as error:
-            raise ModelError(f"{self.reference}: {what}: {error}") from error
+            raise ModelError(f"{self.reference}: {callee}: {error}") from error
         if "failed" in answer:
             failed = shortened(" ".join(answer["failed"].split()), MOST_SHOWN)
             advice = on_command_line(": see its traceback (--traceback)")
             behind = RuntimeError(answer["traceback"])
-            raise ModelError(f"{self.reference}: {what} failed ({failed}){advice}{self._stderr_tail()}") from behind
-        return answer, found
+            raise ModelError(f"{self.reference}: {callee} failed ({failed}){advice}{self._stderr_tail()}") from behind
+        return answer, result_arrays
 
     def _answer(
         self, message: Mapping[str, Any] | None, arrays: Sequence[np.ndarray]

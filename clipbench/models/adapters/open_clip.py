@@ -50,8 +50,8 @@ from clipbench.models.towers.torch_model import (
     library_errors,
     n_parameters,
     of_pixels,
-    placement,
     probe,
+    resolve_placement,
     scale_and_bias,
     weights_digest,
 )
@@ -159,17 +159,17 @@ def _tag_recipe(arch: str, tag: str, options: LoadOptions) -> Recipe:
     return Recipe(id=reference, name=name, weights=path, preprocess=settings, notes=notes)
 
 
-def _weights_of(place: str) -> Path:
+def _weights_of(hub_path: str) -> Path:
     """Return the weights at ``ORG/NAME/FILE``, or ``ORG/NAME/`` for a file by one of open_clip's names.
 
     Its own function takes every error for a file that is not there, and asks for the next.
     """
-    repository, _, file = place.rpartition("/")
+    repository, _, file = hub_path.rpartition("/")
     names = dict.fromkeys((f"{Path(file).stem}.safetensors", file)) if file else FOLDER_WEIGHTS
-    found = next(filter(None, (hub_file(repository, name) for name in names)), None)
-    if found is None:
+    weights = next(filter(None, (hub_file(repository, name) for name in names)), None)
+    if weights is None:
         raise (LocalEntryNotFoundError if is_offline_mode() else EntryNotFoundError)(f"no {' or '.join(names)}")
-    return found
+    return weights
 
 
 def _random_recipe(arch: str, options: LoadOptions) -> Recipe:
@@ -215,12 +215,14 @@ def _training_recipe(path: Path, options: LoadOptions) -> Recipe:
     if settings.get("use_naflex") or settings.get("force_naflex_vision"):
         raise ModelError(f"{params} says that {path.name} was trained with NaFlex, which open_clip 3 cannot build")
     forced = {key: settings[key] for key in FORCED if settings.get(key)}
-    given = {key: settings[f"image_{key}"] for key in PREPROCESS if settings.get(f"image_{key}") is not None}
-    preprocess = {**open_clip.get_pretrained_cfg(name, str(settings.get("pretrained"))), **given}
-    shown = ", ".join([name, *(f"{key} {value}" for key, value in {**forced, **given}.items())])
+    preprocess_settings = {
+        key: settings[f"image_{key}"] for key in PREPROCESS if settings.get(f"image_{key}") is not None
+    }
+    preprocess = {**open_clip.get_pretrained_cfg(name, str(settings.get("pretrained"))), **preprocess_settings}
+    summary = ", ".join([name, *(f"{key} {value}" for key, value in {**forced, **preprocess_settings}.items())])
     if settings.get("siglip"):
         forced["init_logit_bias"] = -10.0
-    note = f"architecture and preprocessing by the training's {PARAMS}: {shown}"
+    note = f"architecture and preprocessing by the training's {PARAMS}: {summary}"
     if (precision := settings.get("precision", options.precision)) != options.precision:
         note = f"{note}; trained in {precision}, evaluated in {options.precision}"
     return Recipe(
@@ -253,14 +255,14 @@ def _plain(name: str) -> str:
     return name.casefold().replace("/", "-").replace("_", "-")
 
 
-def _known(what: str, name: str, known: list[str]) -> str:
+def _known(kind: str, name: str, names: list[str]) -> str:
     """Return the known name that matches, whatever its case, slashes and dashes; raise UsageError where none does."""
-    by_plain = {_plain(candidate): candidate for candidate in reversed(known)}
+    by_plain = {_plain(candidate): candidate for candidate in reversed(names)}
     if _plain(name) in by_plain:
         return by_plain[_plain(name)]
     near = [by_plain[plain] for plain in get_close_matches(_plain(name), by_plain, n=3, cutoff=0.5)]
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {_some(known)}"
-    raise UsageError(f"unknown {what} '{name}': {hint}")
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {_some(names)}"
+    raise UsageError(f"unknown {kind} '{name}': {hint}")
 
 
 def _some(names: list[str], n: int = 8) -> str:
@@ -292,12 +294,11 @@ def _preprocess_of(arch: str) -> tuple[Mapping[str, object], tuple[str, ...]]:
     }
     if len(distinct) == 1:
         settings: dict[str, object] = next(iter(distinct.values()))
-        shown = ", ".join(f"{key} {value}" for key, value in settings.items())
-        return settings, (f"preprocessing of open_clip's {arch} weights: {shown}",)
-    why = "the pretrained weights differ in it" if distinct else "there are no pretrained weights"
-    return {}, (
-        f"the preprocessing is open_clip's default, because {why} for {arch}; {model_option(tag='TAG')} names another",
-    )
+        summary = ", ".join(f"{key} {value}" for key, value in settings.items())
+        return settings, (f"preprocessing of open_clip's {arch} weights: {summary}",)
+    reason = "the pretrained weights differ in it" if distinct else "there are no pretrained weights"
+    tag = model_option(tag="TAG")
+    return {}, (f"the preprocessing is open_clip's default, because {reason} for {arch}; {tag} names another",)
 
 
 def _check_folder_config(folder: Path, reference: str) -> None:
@@ -334,7 +335,7 @@ def _weights_in(folder: Path, reference: str) -> Path:
 
 def build(recipe: Recipe, options: LoadOptions) -> TorchModel:
     """Return the model of a recipe; raise as ``load`` does."""
-    place = placement(options.device, options.precision, options.batch_size)
+    placement = resolve_placement(options.device, options.precision, options.batch_size)
     recipe = replace(recipe, context=options.whole_number("context"))
     file_notes = from_hub(partial(_check_files, recipe), _tokenizer_request(recipe), recipe.id)
     checkpoint = None if recipe.weights is None else read_checkpoint(recipe.weights, options.options.get("weights"))
@@ -372,7 +373,7 @@ def build(recipe: Recipe, options: LoadOptions) -> TorchModel:
         logit_scale=scale,
         logit_bias=bias,
         n_parameters=n_parameters(module),
-        device=str(place.device),
+        device=str(placement.device),
         precision=options.precision,
         notes=notes,
         step=step_in_name(Path(recipe.id)) if checkpoint is None or checkpoint.step is None else checkpoint.step,
@@ -382,12 +383,12 @@ def build(recipe: Recipe, options: LoadOptions) -> TorchModel:
         preprocess=OpenClipPreprocess(image_transform_v2(PreprocessCfg(**visual.preprocess_cfg), is_train=False)),
         image_tower=of_pixels(lambda pixels: module.encode_image(pixels, normalize=False)),
         text_tower=tower,
-        placement=place,
+        placement=placement,
         module=module,
         files=_files(recipe),
     )
-    freeze(module, place)
-    probe(model, place)
+    freeze(module, placement)
+    probe(model, placement)
     return model
 
 
@@ -396,16 +397,16 @@ def _files(recipe: Recipe) -> tuple[Path, ...]:
     if recipe.weights is None:
         return ()
     cached = next((folder for folder in recipe.weights.parents if folder.name.startswith("models--")), None)
-    own = recipe.weights.parent if recipe.name.startswith("local-dir:") else cached or recipe.weights
+    model_files = recipe.weights.parent if recipe.name.startswith("local-dir:") else cached or recipe.weights
     repository = _tokenizer_repository(recipe.name)
-    others = [] if repository == NO_REPOSITORY else [files_of(repository)]
-    return (own, *others, *([] if recipe.params is None else [recipe.params]))
+    tokenizer_files = [] if repository == NO_REPOSITORY else [files_of(repository)]
+    return (model_files, *tokenizer_files, *([] if recipe.params is None else [recipe.params]))
 
 
-def from_hub(load: Callable[[], T], wanted: HubRequest, model: str) -> T:
+def from_hub(load: Callable[[], T], request: HubRequest, model: str) -> T:
     """Return the result of one of open_clip's functions, from the cache or by download; its errors in one line."""
     with library_errors("open_clip", model, "see its configuration"), no_foreign_code():
-        return cached_first(load, wanted)
+        return cached_first(load, request)
 
 
 def _from_library(recipe: Recipe) -> tuple[Any, dict[str, Any], Any]:
@@ -425,8 +426,8 @@ def _from_library(recipe: Recipe) -> tuple[Any, dict[str, Any], Any]:
 
 def _check_files(recipe: Recipe) -> tuple[str, ...]:
     """Refuse a model whose files, or those of the repositories that they name, ask for code; return notes."""
-    own = [recipe.name.partition(":")[2]] if recipe.name.startswith(FOREIGN) else []
-    notes = [note for name in own for note in check_model(name, recipe.id)]
+    model_names = [recipe.name.partition(":")[2]] if recipe.name.startswith(FOREIGN) else []
+    notes = [note for name in model_names for note in check_model(name, recipe.id)]
     text = (open_clip.get_model_config(recipe.name) or {}).get("text_cfg", {})
     keys = ["hf_model_name"] if recipe.name.startswith("local-dir:") else ["hf_model_name", "hf_tokenizer_name"]
     for name in dict.fromkeys(text[key] for key in keys if text.get(key)):

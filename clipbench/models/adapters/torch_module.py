@@ -37,7 +37,9 @@ class TorchEncoders:
         """Return raw vectors (n, dim) of RGB images."""
         import torch
 
-        return self._encoded(self.image_tower, torch.stack([torch.as_tensor(self.preprocess(each)) for each in images]))
+        return self._encoded(
+            self.image_tower, torch.stack([torch.as_tensor(self.preprocess(image)) for image in images])
+        )
 
     def encode_texts(self, texts: list[str]) -> "torch.Tensor":
         """Return raw vectors (n, dim) of texts."""
@@ -49,8 +51,8 @@ class TorchEncoders:
 
         def tokenize(texts: Sequence[str]) -> Tokens:
             tokens = self.tokenizer(list(texts))
-            named = tokens if isinstance(tokens, Mapping) else {ONLY: tokens}
-            return {key: np.asarray(value) for key, value in named.items()}
+            arrays = tokens if isinstance(tokens, Mapping) else {ONLY: tokens}
+            return {key: np.asarray(value) for key, value in arrays.items()}
 
         def encode_tokens(tokens: Tokens) -> np.ndarray:
             tensors = {key: torch.as_tensor(value) for key, value in tokens.items()}
@@ -68,14 +70,16 @@ class TorchEncoders:
         """Return what a tower gives where the module's weights are, without gradients and in evaluation mode."""
         import torch
 
-        weight = next((each for each in self.net.parameters() if each.is_floating_point()), torch.empty(0))
+        weight = next((value for value in self.net.parameters() if value.is_floating_point()), torch.empty(0))
 
         def placed(tensor: "torch.Tensor") -> "torch.Tensor":
             return tensor.to(weight.device, weight.dtype) if tensor.is_floating_point() else tensor.to(weight.device)
 
         with evaluating(self.net):
-            named = isinstance(inputs, Mapping)
-            output = tower(**{key: placed(each) for key, each in inputs.items()}) if named else tower(placed(inputs))
+            if isinstance(inputs, Mapping):
+                output = tower(**{key: placed(tensor) for key, tensor in inputs.items()})
+            else:
+                output = tower(placed(inputs))
             # transformers may put the vectors into a record
             return output if hasattr(output, "detach") else output.pooler_output
 
@@ -129,7 +133,7 @@ def torch_model(  # noqa: PLR0913  what a module lacks to be measured, each by i
     if names is None:
         raise ModelError(
             f"clipbench.torch_model got an object of type {type(net).__name__} without"
-            f" {' and without '.join(' and '.join(each) for each in TOWERS)}: give it methods of these names"
+            f" {' and without '.join(' and '.join(methods) for methods in TOWERS)}: give it methods of these names"
         )
     if not callable(preprocess) or not callable(tokenizer):
         raise ModelError("clipbench.torch_model needs two functions, preprocess(image) and tokenizer(texts)")

@@ -60,8 +60,8 @@ from clipbench.models.towers.torch_model import (
     freeze,
     library_errors,
     n_parameters,
-    placement,
     probe,
+    resolve_placement,
     scale_and_bias,
     weights_digest,
 )
@@ -140,11 +140,11 @@ def load(body: str, options: LoadOptions) -> TorchModel | JinaV4:
         Unavailable: files that are not on this machine and cannot be fetched.
     """
     reference = f"hf:{body}"
-    known = ["context", *(["code_commit"] if options.trust_remote_code else [])]
-    options.refuse_unknown([*known, *{name for names in OPTIONS.values() for name in names}], reference)
+    common_options = ["context", *(["code_commit"] if options.trust_remote_code else [])]
+    options.refuse_unknown([*common_options, *{name for names in OPTIONS.values() for name in names}], reference)
     source = pinned(body, reference, options)
-    place = placement(options.device, options.precision, options.batch_size)
-    parts = _from_library(source, reference, options, known)
+    placement = resolve_placement(options.device, options.precision, options.batch_size)
+    parts = _from_library(source, reference, options, common_options)
     if isinstance(parts, JinaV4):
         probe(parts, parts.placement)
         return parts
@@ -159,7 +159,10 @@ def load(body: str, options: LoadOptions) -> TorchModel | JinaV4:
         json.dumps(parts.processor.to_dict(), sort_keys=True, default=str),
         tokenizer_identity(tower.tokenize, parts.tokenizer.get_vocab()),
     )
-    own = [*([parts.code] if parts.code else []), *(f"{key}={value}" for key, value in sorted(parts.options.items()))]
+    identity_parts = [
+        *([parts.code] if parts.code else []),
+        *(f"{key}={value}" for key, value in sorted(parts.options.items())),
+    ]
     scale, bias = _scale_and_bias(module, reference)
     embed_dim, context_length = _text_shape(module, tower, reference)
     vision = getattr(module.config, "vision_config", getattr(module.config, "image_config", None))
@@ -167,7 +170,7 @@ def load(body: str, options: LoadOptions) -> TorchModel | JinaV4:
     info = ModelInfo(
         ref=reference,
         id=" ".join([reference, *(f"{key}={value}" for key, value in sorted(parts.options.items()))]),
-        fingerprint=digest(identity, *own) if own else identity,
+        fingerprint=digest(identity, *identity_parts) if identity_parts else identity,
         family=f"transformers/{type(module).__name__.removesuffix('Model')}",
         embed_dim=embed_dim,
         context_length=context_length,
@@ -175,12 +178,12 @@ def load(body: str, options: LoadOptions) -> TorchModel | JinaV4:
         logit_scale=scale,
         logit_bias=bias,
         n_parameters=n_parameters(module),
-        device=str(place.device),
+        device=str(placement.device),
         precision=options.precision,
         notes=(*parts.notes, *notes, *stretching),
         step=step_in_name(Path(source.name)),
     )
-    freeze(module, place)
+    freeze(module, placement)
     is_one_array = parts.inputs == [PIXEL_VALUES]
     preprocess: Callable[[Any], Preprocess] = TransformersPreprocess if is_one_array else ArraysPreprocess
     if isinstance(module, Fgclip2Model) and "max_num_patches" not in parts.options:
@@ -188,40 +191,44 @@ def load(body: str, options: LoadOptions) -> TorchModel | JinaV4:
 
     def image_tower(inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         # Several arrays go by the processor's own names, as of SigLIP 2 NaFlex: patches, their mask, their grid.
-        named = {PIXEL_VALUES: inputs[PIXELS]} if is_one_array else inputs
-        return _vectors(module, module.get_image_features(**named))
+        arrays = {PIXEL_VALUES: inputs[PIXELS]} if is_one_array else inputs
+        return _vectors(module, module.get_image_features(**arrays))
 
     model = TorchModel(
         info=info,
         preprocess=preprocess(parts.processor),
         image_tower=image_tower,
         text_tower=tower,
-        placement=place,
+        placement=placement,
         module=module,
         files=(files_of(source.name),),
         has_pixels=is_one_array,
     )
-    probe(model, place)
+    probe(model, placement)
     return model
 
 
-def _from_library(source: Pinned, reference: str, options: LoadOptions, known: Sequence[str]) -> _Loaded | JinaV4:
+def _from_library(
+    source: Pinned, reference: str, options: LoadOptions, common_options: Sequence[str]
+) -> _Loaded | JinaV4:
     name = source.name
-    wanted = model_request(reference, name, "hf")
+    request = model_request(reference, name, "hf")
     expected = "expected config.json, weights, an image processor and a tokenizer, as save_pretrained writes them"
     with library_errors("transformers", reference, expected, files_of(name)), _without_loading_bar():
         folder, code = name, None
-        settings = Path(name) if is_folder(name) else cached_first(lambda: settings_of(name, source.commit), wanted)
+        settings = Path(name) if is_folder(name) else cached_first(lambda: settings_of(name, source.commit), request)
         family = family_of(settings, reference)
-        options.refuse_unknown([*([] if family in WITHOUT_THEIR_CODE else known), *OPTIONS.get(family, ())], reference)
+        options.refuse_unknown(
+            [*([] if family in WITHOUT_THEIR_CODE else common_options), *OPTIONS.get(family, ())], reference
+        )
         if not is_folder(name):
             forms = ("*.safetensors",) if family == JINA_V4 else WEIGHTS
-            folder = str(cached_first(lambda: snapshot(name, source.commit, forms), wanted))
+            folder = str(cached_first(lambda: snapshot(name, source.commit, forms), request))
         if family == JINA_V4:
             with cache_only(), no_foreign_code():
                 return load_jina_v4(Path(folder), reference, options, check_model(folder, reference), (files_of(name),))
         if options.trust_remote_code and family not in WITHOUT_THEIR_CODE:
-            code = cached_first(lambda: show_code(source, Path(folder), options), wanted)
+            code = cached_first(lambda: show_code(source, Path(folder), options), request)
         with cache_only(), no_foreign_code() if code is None else only_shown(code):
             return _load_parts(folder, reference, family, options, code)
 
@@ -264,19 +271,19 @@ def _load_parts(name: str, reference: str, family: str, options: LoadOptions, co
     # The library leaves AIMv2's causal mask out where no text of a batch is padded, and expects SDPA to apply one, but
     # this attention says is_causal=False. Eager attention always gets the mask.
     attention = {"text_config": "eager"} if config.model_type == AIMV2 else None
-    module, found = kind.from_pretrained(
+    module, report = kind.from_pretrained(
         name, config=config, dtype=torch.float32, output_loading_info=True, attn_implementation=attention, **trust
     )
     _check_is_dual_encoder(module, config, reference)
-    lacking = sorted(found["missing_keys"])
-    if lacking:
+    missing = sorted(report["missing_keys"])
+    if missing:
         raise ModelError(
-            f"{reference} lacks {len(lacking)} weights of its {type(module).__name__} ({', '.join(lacking[:3])}, ...):"
+            f"{reference} lacks {len(missing)} weights of its {type(module).__name__} ({', '.join(missing[:3])}, ...):"
             " they would be random, so it is not loaded; does config.json belong to these weights?"
         )
     unused = OF_REGIONS if family == FGCLIP2 else ()
     left_over = sorted(
-        key for key in found["unexpected_keys"] if not key.endswith(CONSTANTS) and not key.startswith(unused)
+        key for key in report["unexpected_keys"] if not key.endswith(CONSTANTS) and not key.startswith(unused)
     )
     if left_over:
         shown_names = ", ".join(left_over[:3])
@@ -284,8 +291,8 @@ def _load_parts(name: str, reference: str, family: str, options: LoadOptions, co
     if isinstance(module, Fgclip2Model):
         module.keep(walk_type(options))
     inputs = list(processor(images=Image.new("RGB", (64, 64)), return_tensors="pt"))
-    given = {key: value for key, value in options.options.items() if key in OPTIONS.get(family, ())}
-    return _Loaded(module, processor, tokenizer, notes, inputs, "" if code is None else code.identity, given)
+    family_options = {key: value for key, value in options.options.items() if key in OPTIONS.get(family, ())}
+    return _Loaded(module, processor, tokenizer, notes, inputs, "" if code is None else code.identity, family_options)
 
 
 def _image_processor(name: str, reference: str, trust: Mapping[str, bool]) -> Any:
@@ -327,10 +334,10 @@ def _stretch(module: Any, context: int | None, reference: str) -> tuple[str, ...
         return ()
     if type(module) is not transformers.CLIPModel:
         raise needs_causal_tower(context, reference)
-    places = module.text_model.embeddings
-    table, notes = stretched_to(places.position_embedding.weight.data, context)
-    places.position_embedding = torch.nn.Embedding.from_pretrained(table)
-    places.position_ids = torch.arange(context).expand((1, -1))
+    embeddings = module.text_model.embeddings
+    table, notes = stretched_to(embeddings.position_embedding.weight.data, context)
+    embeddings.position_embedding = torch.nn.Embedding.from_pretrained(table)
+    embeddings.position_ids = torch.arange(context).expand((1, -1))
     module.config.text_config.max_position_embeddings = context
     return notes
 

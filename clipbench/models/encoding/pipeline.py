@@ -163,20 +163,20 @@ def _encoded(model: Model, request: EncodeRequest, loaded: Iterator["LoadedBatch
             f"model {info.ref} has no encoder of {modality}: it encodes {' and '.join(model.modalities)}, and an object"
             f" needs encode_{COUNT_NAMES.get(modality, modality)}(items) for it"
         )
-    taken: deque[LoadedBatch] = deque()
+    pending: deque[LoadedBatch] = deque()
 
     def inputs() -> Iterator[Any]:
         for batch in loaded:
-            taken.append(batch._replace(inputs=np.empty((0, info.embed_dim), np.float32)))
+            pending.append(batch._replace(inputs=np.empty((0, info.embed_dim), np.float32)))
             if batch.rows:
                 yield batch.inputs
 
     for vectors in model.encode_batches(modality, inputs(), request.role):
-        while not taken[0].rows:
-            yield taken.popleft()
-        _check(model, vectors, [request.items[row] for row in taken[0].rows])
-        yield taken.popleft()._replace(inputs=vectors)
-    yield from taken
+        while not pending[0].rows:
+            yield pending.popleft()
+        _check(model, vectors, [request.items[row] for row in pending[0].rows])
+        yield pending.popleft()._replace(inputs=vectors)
+    yield from pending
 
 
 def _check(model: Model, vectors: Vectors, items: Sequence[Item]) -> None:
@@ -188,8 +188,8 @@ def _check(model: Model, vectors: Vectors, items: Sequence[Item]) -> None:
     good = np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)
     if not good.all():
         row = int(np.flatnonzero(~good)[0])
-        what = "a zero vector" if not vectors[row].any() else "a vector that is not finite"
-        raise VectorError(f"model {ref} gave {what} for {items[row].name}: no number can be made from it")
+        fault = "a zero vector" if not vectors[row].any() else "a vector that is not finite"
+        raise VectorError(f"model {ref} gave {fault} for {items[row].name}: no number can be made from it")
 
 
 # -- loading

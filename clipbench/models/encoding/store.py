@@ -250,15 +250,15 @@ class _Index:
         """Return the row of each key, -1 for one that is in no chunk."""
         first, second = _halves(np.frombuffer(b"".join(keys), KEY))
         rows = np.full(len(keys), -1, np.int64)
-        left = np.argsort((first >> 48).astype(np.uint16), kind="stable")  # to be found about in the order of memory
-        place = np.searchsorted(self._first, first[left])
-        while len(left):  # once, unless several keys have the same first half
-            is_there = place < len(self)
-            is_there[is_there] = self._first[place[is_there]] == first[left[is_there]]
-            left, place = left[is_there], place[is_there]
-            is_found = self._second[place] == second[left]
-            rows[left[is_found]] = self._rows[place[is_found]]
-            left, place = left[~is_found], place[~is_found] + 1
+        pending = np.argsort((first >> 48).astype(np.uint16), kind="stable")  # to be found about in the order of memory
+        position = np.searchsorted(self._first, first[pending])
+        while len(pending):  # once, unless several keys have the same first half
+            is_there = position < len(self)
+            is_there[is_there] = self._first[position[is_there]] == first[pending[is_there]]
+            pending, position = pending[is_there], position[is_there]
+            is_found = self._second[position] == second[pending]
+            rows[pending[is_found]] = self._rows[position[is_found]]
+            pending, position = pending[~is_found], position[~is_found] + 1
         return rows
 
     def chunks_of(self, rows: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n_chunks"]:

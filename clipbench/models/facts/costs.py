@@ -116,9 +116,11 @@ def _image_pass(model: Model) -> tuple[Callable[[], object], str] | None:
     preprocess = model.preprocess or parts.preprocess
     encode = parts.encode_pixels if model.preprocess is None else partial(model.encode, IMAGE)
     if preprocess is not None and encode is not None:
-        made = preprocess(image)
-        seen = "a square image" if isinstance(made, Mapping) else "an image of {} x {} pixels".format(*made.shape[-2:])
-        return (partial(encode, stacked([made])), seen)
+        pixels = preprocess(image)
+        input_label = (
+            "a square image" if isinstance(pixels, Mapping) else "an image of {} x {} pixels".format(*pixels.shape[-2:])
+        )
+        return (partial(encode, stacked([pixels])), input_label)
     return None if parts.module is None else (partial(model.encode_images, [image]), "a square image")
 
 

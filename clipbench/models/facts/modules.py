@@ -44,7 +44,7 @@ def evaluating(module: "nn.Module") -> Iterator[None]:
     import torch
 
     modes = [(part, part.training) for part in module.modules()]
-    device = next((each.device.type for each in module.parameters()), "cpu")
+    device = next((parameter.device.type for parameter in module.parameters()), "cpu")
     with torch.no_grad(), torch.autocast(device, enabled=False):
         try:
             module.eval()
@@ -82,12 +82,12 @@ def training_parts(module: "nn.Module") -> Iterator[list[str]]:
 
 def activations(module: "nn.Module") -> dict[str, list[str]]:
     """Return the activations in the perceptrons of each tower, each once, as far as they are modules."""
-    found: dict[str, list[str]] = {tower: [] for tower in TOWERS}
+    by_tower: dict[str, list[str]] = {tower: [] for tower in TOWERS}
     for name, part in module.named_modules():
         activation = _activation(part)
-        if activation is not None and activation not in found[tower_of(name)]:
-            found[tower_of(name)].append(activation)
-    return found
+        if activation is not None and activation not in by_tower[tower_of(name)]:
+            by_tower[tower_of(name)].append(activation)
+    return by_tower
 
 
 def _activation(part: "nn.Module") -> str | None:
@@ -173,8 +173,8 @@ def library_logits(
             logits = module(pixel_values=images, **texts).logits_per_image
         else:
             return None
-    found: np.ndarray = logits.float().cpu().numpy()
-    return found
+    array: np.ndarray = logits.float().cpu().numpy()
+    return array
 
 
 def declared_preprocessing(module: Any) -> tuple[Preprocessing, str] | None:

@@ -56,13 +56,13 @@ class Operations(TorchDispatchMode):
     @property
     def n_parameters(self) -> int:
         """The number of parameters that were used."""
-        return sum(each.numel() for each in self._parameters.values())
+        return sum(parameter.numel() for parameter in self._parameters.values())
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        for each in tree_leaves((args, kwargs)):
-            if isinstance(each, torch.nn.Parameter):
-                self._parameters[id(each)] = each
+        for leaf in tree_leaves((args, kwargs)):
+            if isinstance(leaf, torch.nn.Parameter):
+                self._parameters[id(leaf)] = leaf
         packet = func._overloadpacket
         # In inference mode an operation made of others comes whole. func.decompose would import sympy for some.
         if packet not in FORMULAS and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), COMPOSITE):

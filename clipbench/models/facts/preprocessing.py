@@ -112,24 +112,24 @@ def within_limits(
     is_large = image.width * image.height > LARGE
     if not is_long and not is_large:
         return image
-    side, found = side or UNKNOWN_SIDE, Preprocessing()
+    side, measured = side or UNKNOWN_SIDE, Preprocessing()
     if preprocess is not None:
         with suppress(*FOREIGN):  # of one that gives several arrays, say
-            found = measure(preprocess)
-    if found.interpolation in METHODS and found.resize == "crop" and is_long:
-        return middle(image, side, found.interpolation)
+            measured = measure(preprocess)
+    if measured.interpolation in METHODS and measured.resize == "crop" and is_long:
+        return middle(image, side, measured.interpolation)
     if (
-        found.interpolation in METHODS
-        and found.resize in ("crop", "squash")
+        measured.interpolation in METHODS
+        and measured.resize in ("crop", "squash")
         and is_large
-        and found.size == (side, side)
+        and measured.size == (side, side)
     ):
-        resized = [side, side] if found.resize == "squash" else [side * each // short for each in image.size]
-        return image.resize(resized, METHODS[found.interpolation])
+        resized = [side, side] if measured.resize == "squash" else [side * length // short for length in image.size]
+        return image.resize(resized, METHODS[measured.interpolation])
     if not is_long:
         return image
     fault = too_many_resized(*image.size, side)
-    if fault is not None and found.resize not in ("squash", "pad"):
+    if fault is not None and measured.resize not in ("squash", "pad"):
         raise BadImage(name, fault)
     return image
 
@@ -143,15 +143,15 @@ def middle(image: Image.Image, side: int, interpolation: str) -> Image.Image:
         (8, 4)
     """
     short, long = sorted(image.size)
-    whole = side * long // short
-    kept = 2 * side + whole % 4  # so that the whole and the part are cropped at the same place
-    end = (whole - kept) // 2 * long / whole
+    resized_length = side * long // short
+    kept_length = 2 * side + resized_length % 4  # so that the whole and the part are cropped at the same place
+    end = (resized_length - kept_length) // 2 * long / resized_length
     # Pillow's box has 24 bits a number: of a short piece, with a margin for the filter, that is enough.
     cut = max(0, int(end) - MARGIN * -(-short // side))
     is_wide = image.width > image.height
     piece = image.crop((cut, 0, long - cut, short) if is_wide else (0, cut, short, long - cut))
     box = (end - cut, 0, long - cut - end, short) if is_wide else (0, end - cut, short, long - cut - end)
-    return piece.resize((kept, side) if is_wide else (side, kept), METHODS[interpolation], box=box)
+    return piece.resize((kept_length, side) if is_wide else (side, kept_length), METHODS[interpolation], box=box)
 
 
 def _fault(preprocess: Preprocess, black: Float32[np.ndarray, " 3"], white: Float32[np.ndarray, " 3"]) -> str | None:
@@ -169,15 +169,15 @@ def _fault(preprocess: Preprocess, black: Float32[np.ndarray, " 3"], white: Floa
 def _resize(to_unit: Callable[[np.ndarray], np.ndarray]) -> Resize | None:
     """Return how a wide image becomes a square: which part of a grey ramp from left to right is left of it."""
     ramp = np.tile(np.linspace(0, 255, 256).round().astype(np.uint8), (128, 1))
-    seen = to_unit(ramp)
-    middle = seen[seen.shape[0] // 2]
+    pixels = to_unit(ramp)
+    middle = pixels[pixels.shape[0] // 2]
     left, right = float(middle[0]), float(middle[-1])
     if abs(left - 0.25) < EDGE and abs(right - 0.75) < EDGE:
         return "crop"
     if left > EDGE or right < 1 - EDGE:
         return None
-    height = seen.shape[0]
-    is_flat = [np.ptp(seen[row]) < EDGE for row in (height // 10, height - 1 - height // 10)]
+    height = pixels.shape[0]
+    is_flat = [np.ptp(pixels[row]) < EDGE for row in (height // 10, height - 1 - height // 10)]
     return "pad" if all(is_flat) else "squash"
 
 
@@ -187,8 +187,8 @@ def _interpolation(to_unit: Callable[[np.ndarray], np.ndarray], size: tuple[int,
         return None
     side = size[0]
     noise = np.random.default_rng(0).integers(0, 256, (OVERSIZE * side, OVERSIZE * side), np.uint8)
-    seen = to_unit(noise)
-    residuals = {name: float(np.abs(seen - resized).mean()) for name, resized in _candidates(noise, side)}
+    pixels = to_unit(noise)
+    residuals = {name: float(np.abs(pixels - resized).mean()) for name, resized in _candidates(noise, side)}
     best = min(residuals, key=residuals.__getitem__)
     return best if residuals[best] < MAX_RESIDUAL else None
 

@@ -81,21 +81,23 @@ class PriceTag:
 
     def price(self, model: Model) -> PriceRecord:
         """Return the price of a model that has just been loaded; what it cannot do is absent, with the reason."""
-        loaded, found, reasons = self._clock(), dict[str, Any](), dict[str, str]()
+        loaded, figures, reasons = self._clock(), dict[str, Any](), dict[str, str]()
         for name, item, encode in (
             (TEXT, lambda n: TEXTS[n % len(TEXTS)], model.encode_texts),
             (IMAGE, _image, model.encode_images),
         ):
             try:
-                found[f"{name}_p50"], found[f"{name}_p95"] = self._one_at_a_time(item, encode)
+                figures[f"{name}_p50"], figures[f"{name}_p95"] = self._one_at_a_time(item, encode)
             except FOREIGN as error:
                 reasons |= dict.fromkeys((f"{name}_p50", f"{name}_p95"), cause(error))
-        found["memory_bytes"] = self._peak(model)
-        if found["memory_bytes"] is None:
+        figures["memory_bytes"] = self._peak(model)
+        if figures["memory_bytes"] is None:
             reasons["memory_bytes"] = "this system does not tell the peak memory of a process"
-        if "image_p50" in found:
+        if "image_p50" in figures:
             images = [_image(n) for n in range(max(BATCHES))]  # after the peak, which they would be part of
-            found["images_per_second"], found["batch_size"] = self._best_batch(model, images, 1 / found["image_p50"])
+            figures["images_per_second"], figures["batch_size"] = self._best_batch(
+                model, images, 1 / figures["image_p50"]
+            )
         else:
             reasons |= dict.fromkeys(("images_per_second", "batch_size"), reasons["image_p50"])
         return PriceRecord(
@@ -103,7 +105,10 @@ class PriceTag:
             vector_bytes=4 * model.info.embed_dim,
             machine=_machine(model),
             reasons=reasons,
-            **cast(Any, {name: _rounded(each) if isinstance(each, float) else each for name, each in found.items()}),
+            **cast(
+                Any,
+                {name: _rounded(figure) if isinstance(figure, float) else figure for name, figure in figures.items()},
+            ),
         )
 
     def _one_at_a_time(self, item: Callable[[int], Any], encode: Callable[[Any], object]) -> tuple[float, float]:
@@ -115,13 +120,13 @@ class PriceTag:
             seconds.append(self._seconds(partial(encode, [item(len(seconds))])))
         return float(np.median(seconds)), float(np.quantile(seconds, 0.95))
 
-    def _best_batch(self, model: Model, images: Sequence[Image.Image], alone: float) -> tuple[float, int]:
+    def _best_batch(self, model: Model, images: Sequence[Image.Image], single_rate: float) -> tuple[float, int]:
         """Return the most images a second, and the size of the batch that gives them.
 
         Args:
-            alone: images a second one at a time.
+            single_rate: images a second one at a time.
         """
-        best = alone, 1
+        best = single_rate, 1
         for size in BATCHES:
             encode = partial(_encode, model, images[:size])
             try:
@@ -172,8 +177,8 @@ def _machine(model: Model) -> dict[str, str]:
 
 def _memory(name: str) -> int | None:
     """Return a fact of this process in bytes, such as its peak VmHWM; None where the system does not tell it."""
-    found = _value("/proc/self/status", name)
-    return None if found is None else 1024 * int(found.split()[0])
+    text = _value("/proc/self/status", name)
+    return None if text is None else 1024 * int(text.split()[0])
 
 
 def _value(file: str, name: str) -> str | None:

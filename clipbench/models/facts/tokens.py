@@ -60,17 +60,17 @@ def token_facts(
         (0, 2, True, False)
     """
     name = ids_name(tokenize(SHORT[:1]))
-    alone = [tokenize([text])[name][0] for text in SHORT]
+    single_rows = [tokenize([text])[name][0] for text in SHORT]
     rows = tokenize([*SHORT, longer_than(context)])[name]
     pad = _pad(rows[0])
     if pad is None:
         pad = _pad(rows[1])
     counts = None if count is None else [int(n_tokens) for n_tokens in count(SHORT)]
-    end = _end(alone, pad, counts)
+    end = _end(single_rows, pad, counts)
     return TokenFacts(
         name=name,
         width=rows.shape[1],
-        is_padded_to_longest=len(alone[0]) < rows.shape[1],
+        is_padded_to_longest=len(single_rows[0]) < rows.shape[1],
         pad=pad,
         end=end,
         keeps_end=None if end is None else bool(rows[-1, -1] == end),
@@ -127,9 +127,9 @@ def _pad(row: Int64[np.ndarray, " n_tokens"]) -> int | None:
     return int(row[-1]) if len(row) > 3 and row[-1] == row[-2] == row[-3] else None
 
 
-def _end(alone: Sequence[np.ndarray], pad: int | None, counts: Sequence[int] | None) -> int | None:
+def _end(rows: Sequence[np.ndarray], pad: int | None, counts: Sequence[int] | None) -> int | None:
     last = []
-    for row, n_tokens in zip(alone, counts or [0] * len(alone), strict=True):
+    for row, n_tokens in zip(rows, counts or [0] * len(rows), strict=True):
         content = np.flatnonzero(row != pad)
         n_content = int(content[-1]) + 1 if len(content) else 0
         if n_content < n_tokens <= len(row):

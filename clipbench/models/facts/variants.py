@@ -99,8 +99,8 @@ def canonical(text: str) -> str:
         >>> canonical('A dog,  "Rex" (left).')
         'a dog rex left'
     """
-    kept = text.replace("_", " ").translate(str.maketrans("", "", string.punctuation))
-    return " ".join(kept.lower().split())
+    cleaned = text.replace("_", " ").translate(str.maketrans("", "", string.punctuation))
+    return " ".join(cleaned.lower().split())
 
 
 def token_variants(model: Model, parts: Internals) -> Iterator[Variant]:
@@ -134,10 +134,10 @@ def image_variants(model: Model, parts: Internals, measured: Preprocessing) -> I
                 images = partial(_changed_images, model, side, resize, method)
                 yield _variant(model, "interpolation", f"images resized by {method} interpolation", images=images)
     if parts.encode_pixels is not None and measured.mean is not None and measured.std is not None:
-        own = np.array([measured.mean, measured.std])
+        normalization = np.array([measured.mean, measured.std])
         for name, settings in NORMALIZATIONS.items():
-            if np.abs(np.array(settings) - own).max() > 0.01:
-                images = partial(_normalized, parts, own, np.array(settings))
+            if np.abs(np.array(settings) - normalization).max() > 0.01:
+                images = partial(_normalized, parts, normalization, np.array(settings))
                 yield _variant(model, "normalization", f"mean and standard deviation {name}", images=images)
 
 
@@ -154,17 +154,17 @@ def activation_variants(model: Model, parts: Internals) -> Iterator[Variant]:
 
     if parts.module is None:
         return
-    module, found = parts.module, {name for names in activations(parts.module).values() for name in names}
-    if len(found) != 1:
+    module, activation_names = parts.module, {name for names in activations(parts.module).values() for name in names}
+    if len(activation_names) != 1:
         return
-    other = QUICK_GELU if found == {GELU} else GELU
+    other = QUICK_GELU if activation_names == {GELU} else GELU
 
     def with_other(encode: Callable[[Model, Any, Role], Vectors], items: Sequence[Any], role: Role = None) -> Vectors:
         with other_activation(module):
             return encode(model, items, role)
 
     images, texts = partial(with_other, images_as), partial(with_other, texts_as)
-    yield _variant(model, "activation", f"{other} for {found.pop()}", images=images, texts=texts)
+    yield _variant(model, "activation", f"{other} for {activation_names.pop()}", images=images, texts=texts)
 
 
 def _variant(
@@ -205,10 +205,14 @@ def _changed_tokens(
 
 
 def _normalized(
-    parts: Internals, own: np.ndarray, other: np.ndarray, images: Sequence[Image.Image], role: Role = None
+    parts: Internals,
+    normalization: np.ndarray,
+    new_normalization: np.ndarray,
+    images: Sequence[Image.Image],
+    role: Role = None,
 ) -> Vectors:
     assert parts.preprocess is not None and parts.encode_pixels is not None
-    (mean, std), (new_mean, new_std) = (settings[:, :, None, None] for settings in (own, other))
+    (mean, std), (new_mean, new_std) = (settings[:, :, None, None] for settings in (normalization, new_normalization))
     vectors = []
     for start in range(0, len(images), BATCH):
         batch = [parts.preprocess(image.convert("RGB")) for image in images[start : start + BATCH]]

@@ -89,11 +89,11 @@ def _read_file(path: Path, weights: str | None) -> Checkpoint:
     if isinstance(content, Mapping) and isinstance(content.get(KEYS[RAW]), Mapping):
         step = step_inside(content) if step is None else step
         has_ema = isinstance(content.get(KEYS[EMA]), Mapping)
-        taken, other = (EMA, RAW) if has_ema and weights != RAW else (RAW, EMA)
+        chosen, other = (EMA, RAW) if has_ema and weights != RAW else (RAW, EMA)
         if has_ema:
-            source = f"{path} ({KEYS[taken]})"
-            notes = (f"{taken} weights ({KEYS[taken]}); {model_option(weights=other)} takes the {other} ones",)
-        content = content[KEYS[taken]]
+            source = f"{path} ({KEYS[chosen]})"
+            notes = (f"{chosen} weights ({KEYS[chosen]}); {model_option(weights=other)} takes the {other} ones",)
+        content = content[KEYS[chosen]]
     if not isinstance(content, Mapping) or not content:
         raise ModelError(
             f"checkpoint {path} holds an object of type {type(content).__name__}: expected names with their tensors"
@@ -155,9 +155,13 @@ def _read_safetensors(path: Path) -> object:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        place = path.resolve()  # a link, where it was downloaded from the Hub
-        advice = "copy or save it again" if place == path.absolute() else "remove that file, and it is downloaded again"
-        raise ModelError(f"checkpoint {place} is no whole safetensors file ({first_line(error)}): {advice}") from error
+        real_path = path.resolve()  # a link, where it was downloaded from the Hub
+        advice = (
+            "copy or save it again" if real_path == path.absolute() else "remove that file, and it is downloaded again"
+        )
+        raise ModelError(
+            f"checkpoint {real_path} is no whole safetensors file ({first_line(error)}): {advice}"
+        ) from error
 
 
 def _read_pickle(path: Path) -> object:
@@ -219,12 +223,12 @@ class _ShardsUnpickler(pickle._Unpickler):  # the one in C cannot be asked about
     dispatch[pickle.BUILD[0]] = load_build
 
     def find_class(self, module: str, name: str) -> Any:
-        known = OF_SHARDS.get((module, name))
-        if known is None and module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
-            known = getattr(torch, name)
-        if known is None:
+        allowed = OF_SHARDS.get((module, name))
+        if allowed is None and module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
+            allowed = getattr(torch, name)
+        if allowed is None:
             raise pickle.UnpicklingError(f"GLOBAL {module}.{name}")
-        return known
+        return allowed
 
 
 def _read_sharded(folder: Path) -> Checkpoint:
@@ -233,9 +237,9 @@ def _read_sharded(folder: Path) -> Checkpoint:
     """
     listed, prefix = _shards_of(folder), "model."
     state = {
-        name.removeprefix(prefix): _joined(folder, name, each, listed.storage_data)
-        for name, each in listed.state_dict_metadata.items()
-        if name.startswith(prefix) and isinstance(each, dcp.TensorStorageMetadata)
+        name.removeprefix(prefix): _joined(folder, name, metadata, listed.storage_data)
+        for name, metadata in listed.state_dict_metadata.items()
+        if name.startswith(prefix) and isinstance(metadata, dcp.TensorStorageMetadata)
     }
     if not state:
         raise ModelError(
@@ -268,31 +272,31 @@ def _shards_of(folder: Path) -> dcp.Metadata:
     return listed
 
 
-def _joined(folder: Path, name: str, described: dcp.TensorStorageMetadata, places: Mapping[Any, Any]) -> torch.Tensor:
+def _joined(folder: Path, name: str, metadata: dcp.TensorStorageMetadata, locations: Mapping[Any, Any]) -> torch.Tensor:
     """Return a tensor from its chunks; raise ModelError where one is not there, or is not what the list says."""
     try:
-        dtype, chunks = described.properties.dtype, described.chunks
-        if sum(math.prod(each.sizes) for each in chunks) != math.prod(described.size):
+        dtype, chunks = metadata.properties.dtype, metadata.chunks
+        if sum(math.prod(chunk.sizes) for chunk in chunks) != math.prod(metadata.size):
             raise ValueError("its chunks are not the whole of it")
-        parts = [(each, places[dcp.MetadataIndex(name, each.offsets)]) for each in chunks]
+        parts = [(chunk, locations[dcp.MetadataIndex(name, chunk.offsets)]) for chunk in chunks]
         # All is looked at before memory is taken for the whole, which a damaged list may say to be of any size.
-        for chunk, place in parts:
-            file = folder / PurePosixPath(place.relative_path).name
-            if place.length < math.prod(chunk.sizes) * dtype.itemsize:
+        for chunk, location in parts:
+            file = folder / PurePosixPath(location.relative_path).name
+            if location.length < math.prod(chunk.sizes) * dtype.itemsize:
                 raise ValueError("a chunk lies in fewer bytes than it has")
-            if not is_file(file) or file.stat().st_size < place.offset + place.length:
+            if not is_file(file) or file.stat().st_size < location.offset + location.length:
                 raise FileNotFoundError(file.name)
-        whole = torch.empty(described.size, dtype=dtype)
-        for chunk, place in parts:
-            with open_file(folder / PurePosixPath(place.relative_path).name) as opened:
-                content: Any = _create_file_view(opened, place.offset, place.length)
+        tensor = torch.empty(metadata.size, dtype=dtype)
+        for chunk, location in parts:
+            with open_file(folder / PurePosixPath(location.relative_path).name) as opened:
+                content: Any = _create_file_view(opened, location.offset, location.length)
                 part = torch.load(content, map_location="cpu", weights_only=True)
             if part.dtype != dtype or part.shape != chunk.sizes:
                 raise ValueError("a chunk has another type or shape than the list says")
             if len(parts) == 1:
                 return part
             ends = zip(chunk.offsets, chunk.sizes, strict=True)
-            whole[tuple(slice(start, start + size) for start, size in ends)] = part
+            tensor[tuple(slice(start, start + size) for start, size in ends)] = part
     except FileNotFoundError as error:
         raise ModelError(
             f"sharded checkpoint {folder} lacks file {error}, or its end, with a part of '{name}': copy the files of"
@@ -303,7 +307,7 @@ def _joined(folder: Path, name: str, described: dcp.TensorStorageMetadata, place
             f"sharded checkpoint {folder}: '{name}' cannot be read ({type(error).__name__}: {first_line(error)}): copy"
             " the folder again"
         ) from error
-    return whole
+    return tensor
 
 
 # -- more tokens

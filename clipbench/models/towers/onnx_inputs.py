@@ -64,12 +64,12 @@ class TextInputs:
 def image_inputs(folder: Path, graph: Path, reference: str) -> ImageInputs:
     """Return the preprocessing that lies beside a graph or in the model's folder; raise ModelError where there is none,
     or it cannot be read."""
-    for place in dict.fromkeys((graph.parent, folder)):
-        if "image_processor" in _json(place / PROCESSOR) or is_file(place / IMAGE_PROCESSOR):
-            return _transformers_images(place, reference)
+    for directory in dict.fromkeys((graph.parent, folder)):
+        if "image_processor" in _json(directory / PROCESSOR) or is_file(directory / IMAGE_PROCESSOR):
+            return _transformers_images(directory, reference)
         for name in (OPEN_CLIP, PREPROCESS_CFG):
-            if is_file(place / name):
-                return _open_clip_images(_json(place / name), place / name)
+            if is_file(directory / name):
+                return _open_clip_images(_json(directory / name), directory / name)
     raise ModelError(
         f"{reference} does not say how images are prepared: expected {PROCESSOR} or {IMAGE_PROCESSOR}"
         f" (transformers), {OPEN_CLIP} or {PREPROCESS_CFG} (open_clip) beside {graph.name}"
@@ -90,22 +90,24 @@ def text_inputs(folder: Path, graph: Path, fixed_length: int | None, reference: 
     length = fixed_length or text.get("max_position_embeddings") or text.get("context_length")
     if not isinstance(length, int | None):
         raise ModelError(f"{folder} has a context of {shown(length)}: expected a number of tokens")
-    places = dict.fromkeys((graph.parent, folder))
-    place = next((each for each in places if any(is_file(each / name) for name in TOKENIZER_FILES)), None)
-    if place is not None:
-        return _transformers_texts(place, config, length, reference)
+    directories = dict.fromkeys((graph.parent, folder))
+    directory = next(
+        (candidate for candidate in directories if any(is_file(candidate / name) for name in TOKENIZER_FILES)), None
+    )
+    if directory is not None:
+        return _transformers_texts(directory, config, length, reference)
     if "text_cfg" in config and not text.get("hf_tokenizer_name"):
         return _open_clip_texts(length)
     raise ModelError(f"{reference} has no tokenizer: expected {', '.join(TOKENIZER_FILES)} beside {graph.name}")
 
 
-def _transformers_images(place: Path, reference: str) -> ImageInputs:
+def _transformers_images(directory: Path, reference: str) -> ImageInputs:
     import transformers
     from PIL import Image
 
-    _json(place / IMAGE_PROCESSOR)  # which says what is wrong with it
-    file = place / (PROCESSOR if "image_processor" in _json(place / PROCESSOR) else IMAGE_PROCESSOR)
-    processor = _loaded(partial(transformers.AutoImageProcessor.from_pretrained, place), file)
+    _json(directory / IMAGE_PROCESSOR)  # which says what is wrong with it
+    file = directory / (PROCESSOR if "image_processor" in _json(directory / PROCESSOR) else IMAGE_PROCESSOR)
+    processor = _loaded(partial(transformers.AutoImageProcessor.from_pretrained, directory), file)
     try:
         arrays = processor(images=Image.new("RGB", (64, 64)), return_tensors="pt")
     except Exception as error:  # the library raises many kinds of error for a configuration of wrong types
@@ -122,10 +124,10 @@ def _open_clip_images(config: Mapping[str, Any], path: Path) -> ImageInputs:
     from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
 
     is_alone = not config.keys() & {"preprocess_cfg", "model_cfg"}
-    given = config if is_alone else _part(config, "preprocess_cfg", path)
-    size = given.get("size") or _part(_part(config, "model_cfg", path), "vision_cfg", path).get("image_size")
+    preprocess = config if is_alone else _part(config, "preprocess_cfg", path)
+    size = preprocess.get("size") or _part(_part(config, "model_cfg", path), "vision_cfg", path).get("image_size")
     try:
-        settings = merge_preprocess_dict(PreprocessCfg(), {**given, "size": size})
+        settings = merge_preprocess_dict(PreprocessCfg(), {**preprocess, "size": size})
         transform = image_transform_v2(PreprocessCfg(**settings), is_train=False)
     except Exception as error:  # open_clip asserts
         raise ModelError(f"{path} cannot be used ({first_line(error)}): expected open_clip's preprocess_cfg") from error
@@ -133,12 +135,12 @@ def _open_clip_images(config: Mapping[str, Any], path: Path) -> ImageInputs:
     return ImageInputs(OpenClipPreprocess(transform), json.dumps(sorted(settings.items())), side)
 
 
-def _transformers_texts(place: Path, config: Mapping[str, Any], length: int | None, reference: str) -> TextInputs:
+def _transformers_texts(directory: Path, config: Mapping[str, Any], length: int | None, reference: str) -> TextInputs:
     import transformers
 
-    tokenizer = _loaded(partial(transformers.AutoTokenizer.from_pretrained, place), place / TOKENIZER_FILES[0])
+    tokenizer = _loaded(partial(transformers.AutoTokenizer.from_pretrained, directory), directory / TOKENIZER_FILES[0])
     length = context_of(tokenizer, [tokenizer.model_max_length if length is None else length], reference)
-    clean, notes = _cleaning(tokenizer, config, place)
+    clean, notes = _cleaning(tokenizer, config, directory)
 
     def tokenize(texts: Sequence[str]) -> dict[str, np.ndarray]:
         return dict(
@@ -159,9 +161,11 @@ def _transformers_texts(place: Path, config: Mapping[str, Any], length: int | No
     return TextInputs(tokenize, count, tuple(tokenize(["a"])), length, identity, notes)
 
 
-def _cleaning(tokenizer: Any, config: Mapping[str, Any], place: Path) -> tuple[Callable[[str], str], tuple[str, ...]]:
+def _cleaning(
+    tokenizer: Any, config: Mapping[str, Any], directory: Path
+) -> tuple[Callable[[str], str], tuple[str, ...]]:
     """Return how texts are cleaned ahead of the tokenizer: as open_clip's configuration says, or SigLIP was trained."""
-    rule = _part(_part(config, "text_cfg", place), "tokenizer_kwargs", place).get("clean")
+    rule = _part(_part(config, "text_cfg", directory), "tokenizer_kwargs", directory).get("clean")
     if rule is not None:
         from open_clip.tokenizer import get_clean_fn
 
@@ -169,7 +173,7 @@ def _cleaning(tokenizer: Any, config: Mapping[str, Any], place: Path) -> tuple[C
             return get_clean_fn(rule), ()
         except AssertionError as error:
             raise ModelError(
-                f"{place} has clean = {shown(rule)}: expected canonicalize, lower or whitespace"
+                f"{directory} has clean = {shown(rule)}: expected canonicalize, lower or whitespace"
             ) from error
     keeps_case = tokenizer("A").input_ids != tokenizer("a").input_ids
     if config.get("model_type") in LOWER_CASED and keeps_case:

@@ -73,8 +73,8 @@ class BatchSize:
         """Return what a reader of the numbers should know where the number had to be made smaller."""
         if self.first_failed is None:
             return ()
-        lacking = f"the memory of {device} was not enough for {self.first_failed:,} {items} at a time"
-        return (f"{lacking}: they were encoded {self.n:,} at a time ({option('batch_size', self.n)})",)
+        shortage = f"the memory of {device} was not enough for {self.first_failed:,} {items} at a time"
+        return (f"{shortage}: they were encoded {self.n:,} at a time ({option('batch_size', self.n)})",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +95,9 @@ class Placement:
         sent = {}
         for name, tensor in inputs.items():
             # Only from pinned memory a copy goes on while this process does something else.
-            own = tensor.pin_memory() if self.is_ahead else tensor
-            own = own.to(self.device, non_blocking=self.is_ahead)
-            sent[name] = own.to(self.dtype) if own.is_floating_point() else own
+            moved = tensor.pin_memory() if self.is_ahead else tensor
+            moved = moved.to(self.device, non_blocking=self.is_ahead)
+            sent[name] = moved.to(self.dtype) if moved.is_floating_point() else moved
         return sent
 
 
@@ -123,16 +123,19 @@ class TorchModel(Model):
             return self._encode_texts(inputs)
         tensors, step = as_tensors(inputs), self.placement.batch_size
         starts = range(0, n_rows(tensors), step)
-        batches = ({name: each[start : start + step] for name, each in tensors.items()} for start in starts)
+        batches = ({name: tensor[start : start + step] for name, tensor in tensors.items()} for start in starts)
         vectors = [*encode_batches(self.image_tower, batches, self.placement)]
         return np.concatenate(vectors) if vectors else np.empty((0, self.info.embed_dim), np.float32)
 
     def _encode_texts(self, texts: Sequence[str]) -> Vectors:
-        place = self.placement
+        placement = self.placement
         out = np.empty((len(texts), self.info.embed_dim), np.float32)
-        batches = self.text_tower.batches(texts, batch_size=place.texts.n)
+        batches = self.text_tower.batches(texts, batch_size=placement.texts.n)
         while several := list(islice(batches, WINDOW_BATCHES)):
-            encoded = [encode(self.text_tower.encode, place.send(tokens), place, place.texts) for _, tokens in several]
+            encoded = [
+                encode(self.text_tower.encode, placement.send(tokens), placement, placement.texts)
+                for _, tokens in several
+            ]
             for (rows, _), vectors in zip(several, encoded, strict=True):  # fetched when all of them have been sent
                 out[rows.numpy()] = vectors.cpu().numpy()
         return out
@@ -147,23 +150,25 @@ class TorchModel(Model):
         return self.text_tower.count(texts)
 
     def costs(self) -> tuple[str, ...]:
-        place = self.placement
-        return (*place.images.note("images", place.device), *place.texts.note("texts", place.device))
+        placement = self.placement
+        return (*placement.images.note("images", placement.device), *placement.texts.note("texts", placement.device))
 
     def internals(self) -> Internals:
         return replace(
             super().internals() if self.has_pixels else Internals(),
             module=self.module,
-            tokenize=lambda texts: {name: each.numpy() for name, each in self.text_tower.tokenize(list(texts)).items()},
+            tokenize=lambda texts: {name: ids.numpy() for name, ids in self.text_tower.tokenize(list(texts)).items()},
             encode_tokens=self._encode_tokens,
         )
 
     def _encode_tokens(self, tokens: Tokens) -> Vectors:
         """Return the raw vectors of texts by their tokens, as many of each text as there are, a batch at a time."""
-        tensors, place, vectors = as_tensors(tokens), self.placement, []
-        for start in range(0, n_rows(tensors), place.batch_size):
-            batch = place.send({name: each[start : start + place.batch_size] for name, each in tensors.items()})
-            vectors.append(encode(self.text_tower.encode, batch, place, place.texts).cpu().numpy())
+        tensors, placement, vectors = as_tensors(tokens), self.placement, []
+        for start in range(0, n_rows(tensors), placement.batch_size):
+            batch = placement.send(
+                {name: tensor[start : start + placement.batch_size] for name, tensor in tensors.items()}
+            )
+            vectors.append(encode(self.text_tower.encode, batch, placement, placement.texts).cpu().numpy())
         return np.concatenate(vectors)
 
 
@@ -197,8 +202,8 @@ def of_pixels(tower: Callable[[torch.Tensor], torch.Tensor]) -> Tower:
 
 def as_tensors(inputs: Any) -> Mapping[str, torch.Tensor]:
     """Return the inputs of images, one array or several by name, as tensors."""
-    named = inputs if isinstance(inputs, Mapping) else {PIXELS: inputs}
-    return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in named.items()}
+    arrays = inputs if isinstance(inputs, Mapping) else {PIXELS: inputs}
+    return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
 
 
 def n_rows(inputs: Tensors) -> int:
@@ -207,7 +212,7 @@ def n_rows(inputs: Tensors) -> int:
 
 
 def encode_batches(
-    tower: Tower, batches: Iterable[Tensors], place: Placement
+    tower: Tower, batches: Iterable[Tensors], placement: Placement
 ) -> Iterator[Float32[np.ndarray, "batch dim"]]:
     """Yield the vectors of each batch of images, in order; where the device computes by itself, some batches late."""
     waiting: list[Tensors] = []
@@ -215,31 +220,31 @@ def encode_batches(
     lengths: list[int] = []
     fetched = time.monotonic()
     for batch in batches:
-        waiting.append(place.send(batch))
+        waiting.append(placement.send(batch))
         lengths.append(n_rows(batch))
-        if sum(map(n_rows, waiting)) + place.batch_size <= place.images.n:
+        if sum(map(n_rows, waiting)) + placement.batch_size <= placement.images.n:
             continue  # one more goes with them
-        vectors.append(encode(tower, _joined(waiting), place, place.images))
+        vectors.append(encode(tower, _joined(waiting), placement, placement.images))
         waiting = []
-        if not place.is_ahead or time.monotonic() - fetched >= FETCH_SECONDS:
+        if not placement.is_ahead or time.monotonic() - fetched >= FETCH_SECONDS:
             yield from _fetch(vectors, lengths)
             vectors, lengths, fetched = [], [], time.monotonic()
     if waiting:
-        vectors.append(encode(tower, _joined(waiting), place, place.images))
+        vectors.append(encode(tower, _joined(waiting), placement, placement.images))
     yield from _fetch(vectors, lengths)
 
 
-def encode(tower: Tower, inputs: Tensors, place: Placement, size: BatchSize) -> torch.Tensor:
+def encode(tower: Tower, inputs: Tensors, placement: Placement, size: BatchSize) -> torch.Tensor:
     """Return the raw float32 vectors of inputs, all on the device; fewer go at once from where its memory runs out;
     raise ModelError where it runs out for one."""
     parts: list[torch.Tensor] = []
     start, n = 0, n_rows(inputs)
     while start < n:
-        rows = {name: each[start : start + size.n] for name, each in inputs.items()}
+        rows = {name: tensor[start : start + size.n] for name, tensor in inputs.items()}
         vectors = _encoded(tower, rows)
         if vectors is None:
-            size.halve(n_rows(rows), place.device)
-            if place.device.type != "cpu":
+            size.halve(n_rows(rows), placement.device)
+            if placement.device.type != "cpu":
                 torch.accelerator.empty_cache()
         else:
             parts.append(vectors)
@@ -263,8 +268,8 @@ def _encoded(tower: Tower, rows: Tensors) -> torch.Tensor | None:
 def _fetch(vectors: list[torch.Tensor], lengths: list[int]) -> Iterator[Float32[np.ndarray, "batch dim"]]:
     """Yield vectors from the device by the lengths of the batches that were loaded."""
     if vectors:
-        found = vectors[0] if len(vectors) == 1 else torch.cat(vectors)
-        yield from np.split(found.cpu().numpy(), np.cumsum(lengths)[:-1])
+        joined = vectors[0] if len(vectors) == 1 else torch.cat(vectors)
+        yield from np.split(joined.cpu().numpy(), np.cumsum(lengths)[:-1])
 
 
 def _joined(batches: list[Tensors]) -> Tensors:
@@ -273,7 +278,7 @@ def _joined(batches: list[Tensors]) -> Tensors:
     return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
 
 
-def placement(device: str, precision: str, batch_size: int | None) -> Placement:
+def resolve_placement(device: str, precision: str, batch_size: int | None) -> Placement:
     """Return device, precision and batch sizes, None for those of the device; fp32 on CUDA turns TF32 off; raise
     UsageError for an unknown device or precision, a batch size below 1, or a device that this machine lacks."""
     if precision not in DTYPES:
@@ -296,9 +301,9 @@ def placement(device: str, precision: str, batch_size: int | None) -> Placement:
     )
 
 
-def freeze(module: torch.nn.Module, place: Placement) -> None:
+def freeze(module: torch.nn.Module, placement: Placement) -> None:
     """Put a module in evaluation mode, without gradients, on its device; weights are cast to the precision."""
-    module.eval().requires_grad_(False).to(place.device, place.dtype)
+    module.eval().requires_grad_(False).to(placement.device, placement.dtype)
 
 
 def weights_digest(module: torch.nn.Module) -> str:
@@ -337,7 +342,7 @@ def scale_and_bias(module: Any, model: str) -> tuple[float, float]:
     return scale, bias
 
 
-def probe(model: Model, place: Placement) -> None:
+def probe(model: Model, placement: Placement) -> None:
     """Run one grey image and one text through a model, so that a fault shows before an hour of decoding; raise
     ModelError where a tower does not run on the device in the precision, or gives no vector of the stated dimension."""
     towers: dict[str, Callable[[], np.ndarray]] = {
@@ -348,10 +353,10 @@ def probe(model: Model, place: Placement) -> None:
         try:
             run()
         except FOREIGN as error:
-            precision = next(name for name, dtype in DTYPES.items() if dtype == place.dtype)
+            precision = next(name for name, dtype in DTYPES.items() if dtype == placement.dtype)
             raise ModelError(
                 f"the {name} tower of {model.info.id} gives no vector of dimension {model.info.embed_dim} on"
-                f" {place.device} in {precision} ({type(error).__name__}: {first_line(error)}): try"
+                f" {placement.device} in {precision} ({type(error).__name__}: {first_line(error)}): try"
                 f" {option('precision', 'fp32')} or another {option('device')}; if it fails there too, the model is at"
                 " fault"
             ) from error

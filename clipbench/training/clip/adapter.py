@@ -53,11 +53,18 @@ def _build(folder: Path, options: LoadOptions, notes: tuple[str, ...], *, files:
 
     from clipbench.models.towers.checkpoint_file import stretched_to
     from clipbench.models.towers.text_tower import TextTower, tokenizer_identity
-    from clipbench.models.towers.torch_model import TorchModel, freeze, of_pixels, placement, probe, weights_digest
+    from clipbench.models.towers.torch_model import (
+        TorchModel,
+        freeze,
+        of_pixels,
+        probe,
+        resolve_placement,
+        weights_digest,
+    )
     from clipbench.training.clip.checkpoint import load_model
     from clipbench.training.clip.inputs import ClipPreprocess
 
-    target = placement(options.device, options.precision, options.batch_size)
+    target = resolve_placement(options.device, options.precision, options.batch_size)
     module, tokenizer = load_model(folder)
     context = options.whole_number("context")
     if context is not None:

@@ -13,7 +13,7 @@ from clipbench.models.adapters.transformers import WEIGHTS
 from clipbench.models.trust import file_of, snapshot
 from tests import hub_server
 
-WANTED = HubRequest(what="the weights of x", repository="me/small", remedy="do this instead")
+WANTED = HubRequest(subject="the weights of x", repository="me/small", remedy="do this instead")
 LARGE, SMALL = b"weights " * 400, b"{}"
 NAMES = ("open_clip_model.safetensors", "model.safetensors")
 
