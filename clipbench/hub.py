@@ -60,15 +60,15 @@ def cached_first(load: Callable[[], T], request: HubRequest) -> T:
         with cache_only():
             return load()
     except Exception as error:
-        if not any(isinstance(link, LocalEntryNotFoundError | OfflineModeIsEnabled) for link in _chain(error)):
+        if not any(isinstance(link, LocalEntryNotFoundError | OfflineModeIsEnabled) for link in _error_chain(error)):
             raise
-    return online(load, request)
+    return load_online(load, request)
 
 
-def online(load: Callable[[], T], request: HubRequest) -> T:
+def load_online(load: Callable[[], T], request: HubRequest) -> T:
     """Return the result of ``load`` with requests to the Hub, after a first one has shown that it can be reached; raise
     Unavailable where the Hub cannot be reached, does not have it, keeps it closed, or breaks off."""
-    cause = unreachable()
+    cause = unreachable_reason()
     if cause is not None:
         raise Unavailable(
             f"cannot get {request.subject}: not on this machine, and Hub repository {request.repository} cannot be"
@@ -79,20 +79,20 @@ def online(load: Callable[[], T], request: HubRequest) -> T:
     except ClipbenchError:
         raise
     except Exception as error:
-        refused = refusal(error, request)
+        refused = hub_error(error, request)
         if refused is None:
             raise
         raise refused from error
 
 
-def files_of(name: str) -> Path:
+def local_folder(name: str) -> Path:
     """Return where the files of a model's name lie: the folder itself, or that of the repository in the Hub's cache."""
     from huggingface_hub import constants
 
     return Path(name) if is_folder(name) else Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}"
 
 
-def unreachable(seconds: float = PROBE_SECONDS) -> str | None:
+def unreachable_reason(seconds: float = PROBE_SECONDS) -> str | None:
     """Return why the Hub cannot be reached, or None when it answers; never takes longer than the limit.
 
     Honours ``HF_HUB_OFFLINE``, ``HF_ENDPOINT`` and the proxy variables. Any answer counts, a refusal too.
@@ -103,29 +103,29 @@ def unreachable(seconds: float = PROBE_SECONDS) -> str | None:
         return f"offline: HF_HUB_OFFLINE is set, or {option('offline', True)} given"
     answers: list[str | None] = []
     thread = threading.Thread(  # a thread, since no timeout of a socket covers the look-up of its name
-        target=lambda: answers.append(_ask(constants.ENDPOINT, seconds)), daemon=True
+        target=lambda: answers.append(_probe_endpoint(constants.ENDPOINT, seconds)), daemon=True
     )
     thread.start()
     thread.join(seconds)
     return answers[0] if answers else f"no answer from {constants.ENDPOINT} within {seconds:g} s"
 
 
-def refusal(error: BaseException, request: HubRequest) -> ClipbenchError | None:
+def hub_error(error: BaseException, request: HubRequest) -> ClipbenchError | None:
     """Return an error of the Hub, or of the network, in the user's words; None for other errors."""
     from huggingface_hub import errors
 
     page = f"https://huggingface.co/{request.repository}"
-    for link in _chain(error):
+    for link in _error_chain(error):
         if isinstance(link, errors.LocalEntryNotFoundError):  # "nor in the cache": the cause is further down the chain
             continue
         if isinstance(link, errors.GatedRepoError):
-            return gated(request)
+            return gated_error(request)
         if isinstance(link, errors.RepositoryNotFoundError):
             advice = "the Hub has no such repository, or it is private: check the name, or `hf auth login`"
         elif isinstance(link, errors.EntryNotFoundError):
             advice = f"the repository lacks a file that is needed: see {page}"
         elif isinstance(link, errors.HfHubHTTPError):
-            advice = _advice(getattr(link.response, "status_code", None), page, request)
+            advice = _status_advice(getattr(link.response, "status_code", None), page, request)
         elif isinstance(link, errors.FileMetadataError):  # a proxy, a page to log in, a redirect that is not followed
             advice = f"another server answered in place of the Hub; {request.remedy}"
         # of a file that arrived with another size than promised, the client raises a bare OSError
@@ -135,14 +135,14 @@ def refusal(error: BaseException, request: HubRequest) -> ClipbenchError | None:
             advice = f"the connection broke; {request.remedy}"
         else:
             continue
-        return _not_given(request, advice)
+        return _fetch_error(request, advice)
     return None
 
 
-def gated(request: HubRequest) -> Unavailable:
+def gated_error(request: HubRequest) -> Unavailable:
     """Return the error that says what opens a repository whose licence has to be accepted."""
     page = f"https://huggingface.co/{request.repository}"
-    return _not_given(request, f"gated: accept the licence at {page}, then `hf auth login`")
+    return _fetch_error(request, f"gated: accept the licence at {page}, then `hf auth login`")
 
 
 @contextmanager
@@ -161,7 +161,7 @@ def cache_only() -> Iterator[None]:
         constants.HF_HUB_OFFLINE = before
 
 
-def _ask(url: str, seconds: float) -> str | None:
+def _probe_endpoint(url: str, seconds: float) -> str | None:
     try:
         opener = urllib.request.build_opener()  # a new one: urlopen's keeps the proxies of its first call
         with opener.open(urllib.request.Request(url, method="HEAD"), timeout=seconds):
@@ -172,7 +172,7 @@ def _ask(url: str, seconds: float) -> str | None:
         return f"no connection to {url}: {getattr(error, 'reason', error)}"
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def _error_chain(error: BaseException) -> Iterator[BaseException]:
     """Yield an error and those that led to it: libraries wrap the Hub's errors in their own, some without a cause."""
     visited: set[int] = set()
     link: BaseException | None = error
@@ -182,11 +182,11 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         link = link.__cause__ or link.__context__
 
 
-def _not_given(request: HubRequest, advice: str) -> Unavailable:
+def _fetch_error(request: HubRequest, advice: str) -> Unavailable:
     return Unavailable(f"cannot get {request.subject} from Hub repository {request.repository}: {advice}")
 
 
-def _advice(status: int | None, page: str, request: HubRequest) -> str:
+def _status_advice(status: int | None, page: str, request: HubRequest) -> str:
     if status in (401, 403):
         return f"the Hub answered {status}: ask for access at {page}, then `hf auth login`"
     if status == 429:

@@ -18,7 +18,7 @@ from clipbench.data.readers.huggingface_rows import RowImage, SplitRows
 from clipbench.data.readers.table import OPTIONS as COLUMN_OPTIONS
 from clipbench.data.readers.table import ColumnTable, Roles, TableImage, find_roles, table_dataset
 from clipbench.errors import DataError, Unavailable, UsageError
-from clipbench.hub import HubRequest, cached_first, gated, refusal
+from clipbench.hub import HubRequest, cached_first, gated_error, hub_error
 from clipbench.untrusted.reading import is_file, matching, refuse_special_files
 
 if TYPE_CHECKING:
@@ -288,7 +288,7 @@ def _open(reference: HubReference, commit: str | None) -> SplitRows:
     except (Unavailable, DataError) as error:
         # For a gated repository the library passes on the Hub's message, but not its error.
         is_gated = "is a gated dataset" in str(error)
-        refused = gated(reference.request) if is_gated else refusal(error, reference.request)
+        refused = gated_error(reference.request) if is_gated else hub_error(error, reference.request)
         if refused is None:
             raise
         raise refused from error

@@ -79,7 +79,7 @@ class ProcessRank:
         """
         kind, _, number = device.partition(":")
         if "," in device:
-            devices = chosen_devices(device)
+            devices = parse_devices(device)
             if len(devices) != self.n_local:
                 raise UsageError(
                     f"--device {device} names {len(devices)} devices for {self.n_local} processes of this machine:"
@@ -164,7 +164,7 @@ def _number(variables: Mapping[str, str], name: str, default: int | None = None)
     return int(text)
 
 
-def chosen_devices(device: str) -> list[str]:
+def parse_devices(device: str) -> list[str]:
     """Return the device of each process that ``--device`` asks for, one process each.
 
     Args:
@@ -198,7 +198,7 @@ def chosen_devices(device: str) -> list[str]:
     return names
 
 
-def threads(n_local: int) -> int:
+def threads_per_process(n_local: int) -> int:
     """Return the threads of each of several processes of this machine: together they have a thread for each core."""
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, n_cores // n_local)

@@ -35,7 +35,7 @@ DAY_SECONDS = 86_400.0
 RESUME = "what was encoded is stored, and the same command goes on from there"
 
 
-class Alone:
+class SingleProcess:
     """This process without others."""
 
     n = 1
@@ -44,7 +44,7 @@ class Alone:
     """Those of them that share the cores of this machine."""
 
 
-class Rounds(Alone):
+class Rounds(SingleProcess):
     """Process 0 with the others beside it."""
 
     def __init__(self, process: ProcessRank, store: Store, folder: Path) -> None:
@@ -79,16 +79,16 @@ class Rounds(Alone):
         return _read(self._folder / f"{self._number}-{rank}.done")
 
 
-_current = Alone()
+_current = SingleProcess()
 
 
-def current() -> Alone:
+def current_rounds() -> SingleProcess:
     """Return the processes that share the work of this command."""
     return _current
 
 
 @contextmanager
-def leading(process: ProcessRank, root: Path) -> Iterator[None]:
+def lead_rounds(process: ProcessRank, root: Path) -> Iterator[None]:
     """Share the work of this process, number 0, with the others inside the block."""
     global _current  # noqa: PLW0603  one command has one group, as torch.distributed has its default group
     folder = _new_folder(root / FOLDER)
@@ -109,13 +109,13 @@ def leading(process: ProcessRank, root: Path) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def serve(process: ProcessRank, root: Path) -> None:
+def serve_rounds(process: ProcessRank, root: Path) -> None:
     """Do the shares of this process until process 0 has no more, or is gone; raise UsageError where the cache is
     another one than that of process 0."""
     import torch.distributed as dist
 
     global _current  # noqa: PLW0603
-    _current = Alone()
+    _current = SingleProcess()
     _current.n_here = process.n_local
     store = connect(process)
     with suppress(dist.DistError):  # the store is gone, and with it process 0, or torchrun, which says so
@@ -132,7 +132,7 @@ def serve(process: ProcessRank, root: Path) -> None:
         store.add("gone", 1)
 
 
-def portable(error: BaseException) -> BaseException:
+def picklable_error(error: BaseException) -> BaseException:
     """Return an error that can go to another process, as it is if that is possible."""
     text = "".join(traceback.format_exception(error))
     error.__cause__ = error.__context__ = None

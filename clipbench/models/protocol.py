@@ -94,7 +94,7 @@ sides.
 ROLES: tuple[Literal["query", "document"], ...] = ("query", "document")
 
 
-def as_role(name: str) -> Role:
+def parse_role(name: str) -> Role:
     """Return the role of a name; raise UsageError where there is none.
 
     Example:
@@ -227,7 +227,7 @@ class Model:
 
     def inputs_of(self, images: Sequence[Image.Image]) -> Any:
         """Return images as ``encode`` takes them."""
-        return list(images) if self.preprocess is None else stacked([self.preprocess(image) for image in images])
+        return list(images) if self.preprocess is None else stack_inputs([self.preprocess(image) for image in images])
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Return one vector a text, in order."""
@@ -263,7 +263,7 @@ class Model:
         return dict.fromkeys(self.modalities, self)
 
 
-def stacked(inputs: Sequence[Any]) -> Any:
+def stack_inputs(inputs: Sequence[Any]) -> Any:
     """Return arrays of one shape as one array with a row for each; arrays by name are stacked name by name."""
     if isinstance(inputs[0], Mapping):
         return {name: np.stack([arrays[name] for arrays in inputs]) for name in inputs[0]}

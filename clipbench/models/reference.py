@@ -159,7 +159,7 @@ def resolve(reference: str, options: LoadOptions) -> Resolved:
         >>> resolve("tiny", LoadOptions(arch="ViT-B-32")).options.arch is None
         True
     """
-    adapter, body, arch = _parsed(reference)
+    adapter, body, arch = _parse_reference(reference)
     if _needs_arch(adapter, body, arch):
         arch = options.arch
         if arch is None and adapter != PAIR:
@@ -178,7 +178,7 @@ def check_references(references: Sequence[str], options: LoadOptions) -> None:
     parsed: dict[str, tuple[str, str, str | None]] = {}
     for reference in references:
         with suppress(UsageError):
-            parsed[reference] = _parsed(reference.strip())
+            parsed[reference] = _parse_reference(reference.strip())
     if options.arch is not None and parsed and not any(_needs_arch(*parts) for parts in parsed.values()):
         names = ", ".join(f"'{reference}'" for reference in parsed)
         raise UsageError(
@@ -195,7 +195,7 @@ def check_references(references: Sequence[str], options: LoadOptions) -> None:
         models[model] = reference
 
 
-def _parsed(reference: str) -> tuple[str, str, str | None]:
+def _parse_reference(reference: str) -> tuple[str, str, str | None]:
     """Return the adapter, the rest of a reference and the architecture that it names; raise UsageError if it has no
     form.
     """
@@ -209,7 +209,7 @@ def _parsed(reference: str) -> tuple[str, str, str | None]:
         return adapters[prefix.casefold()], body, None
     for alias in aliases():
         if reference.casefold() in [name.casefold() for name in (alias.alias, alias.openai) if name]:
-            return _parsed(alias.target)
+            return _parse_reference(alias.target)
     if holds_bundled_checkpoint(Path(reference)):
         return "bundled", reference, None
     arch, path = split_arch(reference)
@@ -230,13 +230,13 @@ def _parsed(reference: str) -> tuple[str, str, str | None]:
 def _needs_arch(adapter: str, body: str, arch: str | None) -> bool:
     """Return whether the command has to name the architecture of a model, or of one side of a pair."""
     if adapter == PAIR:
-        return any(_needs_arch(*_parsed(part)) for part in body.split("+") if part)
+        return any(_needs_arch(*_parse_reference(part)) for part in body.split("+") if part)
     return (
         adapter == OPEN_CLIP and arch is None and is_open_clip_checkpoint(Path(body)) and params_of(Path(body)) is None
     )
 
 
-def brings_samples(reference: str) -> bool:
+def holds_samples(reference: str) -> bool:
     """Return whether what a reference stands for holds its own samples, so that it can be asked for no other data.
 
     Example:

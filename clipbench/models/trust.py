@@ -105,7 +105,7 @@ def check_settings(settings: object, source: str, reference: str, *, folder: Pat
         source: name of the file in its ``folder``, for messages.
         is_local: True where open_clip takes the tokenizer from the folder, whatever its name.
     """
-    for setting_path, key, value in _settings(settings, ""):
+    for setting_path, key, value in _nested_settings(settings, ""):
         if is_local and key == "hf_tokenizer_name":
             continue
         reason = _names_file_elsewhere(key, value, folder) or (RULES[key](value) if key in RULES else None)
@@ -133,7 +133,7 @@ def no_foreign_code() -> Iterator[None]:
         _set_environment(environment)
 
 
-def needs_code(reference: str) -> ModelError:
+def needs_code_error(reference: str) -> ModelError:
     """Return the error for a model that its library cannot build without the model's own code."""
     return ModelError(
         f"{reference} needs Python code from its repository, which is not run unasked: give"
@@ -142,7 +142,7 @@ def needs_code(reference: str) -> ModelError:
     )
 
 
-def asks_for_code(error: BaseException) -> bool:
+def is_code_request(error: BaseException) -> bool:
     """Return whether a library's error says that it would have to run a model's own code."""
     return "trust_remote_code" in str(error)
 
@@ -184,7 +184,7 @@ def hub_file(name: str, file: str) -> Path | None:
         return None
 
 
-def _settings(value: object, setting_path: str) -> Iterator[tuple[str, str, Any]]:
+def _nested_settings(value: object, setting_path: str) -> Iterator[tuple[str, str, Any]]:
     """Yield each setting with its place, such as ``text_cfg.tokenizer_kwargs``, however deep it lies."""
     pending = [(setting_path, value)]
     while pending:
@@ -298,7 +298,7 @@ class TrustedCode:
     """The other repository that holds code, if any."""
 
 
-def pinned(body: str, reference: str, options: LoadOptions) -> Pinned:
+def resolve_source(body: str, reference: str, options: LoadOptions) -> Pinned:
     """Return the folder or repository of a reference ``FOLDER``, ``ORG/REPO`` or ``ORG/REPO@COMMIT``; raise UsageError
     where it is none of them, or code shall be run that no commit pins."""
     prefix = reference.partition(":")[0]
@@ -325,7 +325,7 @@ def pinned(body: str, reference: str, options: LoadOptions) -> Pinned:
     return Pinned(name, commit)
 
 
-def snapshot(name: str, commit: str | None, forms: Sequence[str] = WEIGHTS) -> Path:
+def snapshot_folder(name: str, commit: str | None, forms: Sequence[str] = WEIGHTS) -> Path:
     """Return the folder of a repository's files, without weights of other libraries; an incomplete one in the cache is
     none.
 
@@ -335,7 +335,7 @@ def snapshot(name: str, commit: str | None, forms: Sequence[str] = WEIGHTS) -> P
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    folder = settings_of(name, commit)
+    folder = settings_folder(name, commit)
     for form in forms:
         snapshot_download(name, revision=commit, allow_patterns=[form], ignore_patterns=[*ELSEWHERE])
         if any(folder.rglob(form)):
@@ -343,7 +343,7 @@ def snapshot(name: str, commit: str | None, forms: Sequence[str] = WEIGHTS) -> P
     raise LocalEntryNotFoundError(f"the cache holds no weights of {name}")
 
 
-def settings_of(name: str, commit: str | None = None) -> Path:
+def settings_folder(name: str, commit: str | None = None) -> Path:
     """Return the folder of a repository's files without its weights."""
     from huggingface_hub import snapshot_download
 
@@ -355,7 +355,7 @@ def show_code(source: Pinned, folder: Path, options: LoadOptions) -> TrustedCode
     lies in another repository, which the commit does not pin."""
     from huggingface_hub import snapshot_download
 
-    repositories = sorted(_other_places(folder))
+    repositories = sorted(_code_repositories(folder))
     commit = options.options.get("code_commit")
     folders, other = {f"{source.name}@{source.commit}": folder}, None
     if repositories:
@@ -378,18 +378,18 @@ def show_code(source: Pinned, folder: Path, options: LoadOptions) -> TrustedCode
         described = f"({len(content.splitlines())} lines, sha256 {hashes[-1][:12]})"
         lines.append(f"{path.relative_to(folders[name])} {described}")
     note = f"runs code of {', '.join(folders)}: {', '.join(lines)}"
-    say(f"{option('trust_remote_code', True)} {note}; it lies in {folder}")
+    print_note(f"{option('trust_remote_code', True)} {note}; it lies in {folder}")
     return TrustedCode(digest(*hashes), note, folder, other)
 
 
-def say(note: str) -> None:
+def print_note(note: str) -> None:
     """Print what a reader has to know before a model is loaded, to callers from Python too."""
     line = f"note: {printable(note)}"
     print(line, file=sys.stderr, flush=True)
 
 
 @contextmanager
-def only_shown(code: TrustedCode) -> Iterator[None]:
+def only_shown_code(code: TrustedCode) -> Iterator[None]:
     """Let transformers import the code that was shown, of its commit, and none of another place."""
     from transformers import dynamic_module_utils as dynamic
 
@@ -409,7 +409,7 @@ def only_shown(code: TrustedCode) -> Iterator[None]:
         dynamic.get_cached_module_file = library
 
 
-def _other_places(folder: Path) -> set[str]:
+def _code_repositories(folder: Path) -> set[str]:
     """Return the places before ``--`` in the names of classes that the files of a model hold, however deep."""
     values = [read_json(path, ModelError) for path in sorted(folder.rglob("*.json"))]
     repositories = set()

@@ -22,7 +22,7 @@ from clipbench.errors import ModelError, UsageError, did_you_mean, model_option
 from clipbench.models.adapters.http_client import Client
 from clipbench.models.fingerprint import TEXTS, check_vectors, digest
 from clipbench.models.options import LoadOptions, Tower
-from clipbench.models.protocol import ROLES, Model, ModelInfo, Role, Vectors, as_role
+from clipbench.models.protocol import ROLES, Model, ModelInfo, Role, Vectors, parse_role
 from clipbench.untrusted.reading import decode_json, is_file, read_json, shown, user_path
 
 ADAPTER = "api adapter 1"
@@ -60,7 +60,7 @@ NOISE_FACTOR = 10.0
 Block = Mapping[str, Any]
 """Fields of a request, with places for the content."""
 
-PLACE = re.compile(r"\{(text|image)\}")
+PLACEHOLDER = re.compile(r"\{(text|image)\}")
 """Where a text, or the data URL of an image, stands in a block."""
 
 TEMPLATES: Mapping[str, Block] = {
@@ -122,7 +122,9 @@ class ApiModel(Model):
 
         def request(group: Sequence[Any]) -> np.ndarray:
             try:
-                vectors = _ask(client, self.bodies[modality, role], [SENT[modality](item) for item in group])
+                vectors = _request_vectors(
+                    client, self.bodies[modality, role], [SENT[modality](item) for item in group]
+                )
                 self._check_dimension(vectors)
                 return vectors
             except BaseException as error:  # here, as this thread would go on with the next group
@@ -178,7 +180,7 @@ def load(body: str, options: LoadOptions) -> ApiModel:
     options.refuse_device(reference, reason)
     options.refuse_precision(reference, reason)
     options.refuse_unknown((*OPTIONS, *(name for name in options.options if name.startswith(BODY))), reference)
-    requests = _requests(options)
+    requests = _parse_requests(options)
     concurrency, timeout = options.whole_number("concurrency"), options.number("timeout")
     if concurrency == 0:
         raise UsageError("model option concurrency=0: expected 1 or more requests at once")
@@ -189,7 +191,7 @@ def load(body: str, options: LoadOptions) -> ApiModel:
     request_size = {modality: shared for modality in (*TOWERS, JOINT)} | dict.fromkeys(requests.one_by_one, 1)
     scale, bias = options.logits()
     client = Client(
-        url=_address(body, reference),
+        url=_endpoint_url(body, reference),
         name=reference,
         timeout=timeout or SECONDS,
         key_variable=options.options.get("key_env", KEY_VARIABLE),
@@ -267,7 +269,7 @@ SENT: Mapping[str, Callable[[Any], Any]] = {
 """From an item to what a body is made from."""
 
 
-def _ask(client: Client, body: Body, items: list[Any]) -> np.ndarray:
+def _request_vectors(client: Client, body: Body, items: list[Any]) -> np.ndarray:
     answer = client.post(body(items))
     data = answer.get("data")
     if not isinstance(data, list) or not all(isinstance(record, dict) and "embedding" in record for record in data):
@@ -283,7 +285,7 @@ def _ask(client: Client, body: Body, items: list[Any]) -> np.ndarray:
             f"{client.name} numbered its vectors {indices!s:.60}: expected each of 0 to {len(items) - 1} once"
         )
     rows = [
-        _row(record["embedding"], client.name)
+        _parse_embedding(record["embedding"], client.name)
         for _, record in sorted(zip(indices, data, strict=True), key=itemgetter(0))
     ]
     lengths = sorted(map(len, rows))
@@ -294,7 +296,7 @@ def _ask(client: Client, body: Body, items: list[Any]) -> np.ndarray:
     return np.stack(rows)
 
 
-def _row(embedding: object, name: str) -> Float32[np.ndarray, " dim"]:
+def _parse_embedding(embedding: object, name: str) -> Float32[np.ndarray, " dim"]:
     wrong = embedding
     with suppress(OverflowError, ValueError):
         if isinstance(embedding, str):  # some servers send base64 of little-endian float32 though floats were asked for
@@ -311,7 +313,9 @@ def _row(embedding: object, name: str) -> Float32[np.ndarray, " dim"]:
 
 def _sample(client: Client, body: Body, item: Any, size: int) -> Sample:
     """Return the vector of a fixed input, which is sent twice, and if a request takes several, also in a pair."""
-    answers = [_ask(client, body, batch) for batch in ([item], [item], [item, item])[: 3 if size > 1 else 2]]
+    answers = [
+        _request_vectors(client, body, batch) for batch in ([item], [item], [item, item])[: 3 if size > 1 else 2]
+    ]
     for vectors in answers:
         check_vectors(vectors, client.name)
     if len({vectors.shape[1] for vectors in answers}) != 1:
@@ -333,7 +337,7 @@ def _has_effect(samples: Mapping[Kind, Sample], modality: str, role: Role) -> bo
     return _difference(by_role.vector, plain.vector) > NOISE_FACTOR * max(by_role.noise, plain.noise, NOISE)
 
 
-def _fields(options: LoadOptions) -> dict[Role, dict[str, Any]]:
+def _body_fields(options: LoadOptions) -> dict[Role, dict[str, Any]]:
     """Return the fields of the body of a request beside its inputs, for items of each role and of none."""
     if not options.options.get("model"):
         raise UsageError(f"api: needs the model's name on the server: {model_option(model='NAME')}")
@@ -341,7 +345,7 @@ def _fields(options: LoadOptions) -> dict[Role, dict[str, Any]]:
     for name, value in options.options.items():
         if name.startswith(BODY):
             role, _, field = name.removeprefix(BODY).rpartition(".")
-            fields = fields_by_role[as_role(role) if role else None]
+            fields = fields_by_role[parse_role(role) if role else None]
             fields[field] = value
             with suppress(ValueError):
                 fields[field] = decode_json(value)
@@ -361,12 +365,12 @@ class _Requests(NamedTuple):
     """By its name, the template; empty without one."""
 
 
-def _requests(options: LoadOptions) -> _Requests:
+def _parse_requests(options: LoadOptions) -> _Requests:
     styles = {tower: options.options.get(tower, "input") for tower in STYLES}
     for tower, style in styles.items():
         if style not in STYLES[tower]:
             raise UsageError(f"model option {tower}={style}: {did_you_mean(style, STYLES[tower])}")
-    fields, name = _fields(options), options.options.get("template")
+    fields, name = _body_fields(options), options.options.get("template")
     blocks = {} if name is None else read_template(name)
     if blocks and (both := [tower for tower in STYLES if tower in options.options]):
         raise UsageError(f"model option template={name} says how {both[0]} are sent: drop {both[0]}=")
@@ -379,7 +383,7 @@ def _requests(options: LoadOptions) -> _Requests:
     bodies: dict[Kind, Body] = {}
     for role in (None, *(ROLES if any(by_role.values()) else ())):
         by_modality = (
-            _templated(blocks.get(role, blocks[None]), fields[role]) if blocks else _bodies(fields[role], styles)
+            _template_bodies(blocks.get(role, blocks[None]), fields[role]) if blocks else _bodies(fields[role], styles)
         )
         bodies |= {(modality, role): body for modality, body in by_modality.items()}
     one_by_one = [modality for modality, tower in TOWERS.items() if styles[tower] == "messages"]
@@ -392,29 +396,29 @@ def _bodies(common: Mapping[str, Any], styles: Mapping[Tower, str]) -> dict[str,
         "input": lambda urls: {**common, "input": urls},
         "infinity": lambda urls: {**common, "input": urls, "modality": "image"},
         "objects": lambda urls: {**common, "input": [{"image": url} for url in urls]},
-        "messages": lambda urls: {**common, **_message({"type": "image_url", "image_url": {"url": urls[0]}})},
+        "messages": lambda urls: {**common, **_user_message({"type": "image_url", "image_url": {"url": urls[0]}})},
     }
     texts = {
         "input": lambda texts: {**common, "input": texts},
-        "messages": lambda texts: {**common, **_message({"type": "text", "text": texts[0]})},
+        "messages": lambda texts: {**common, **_user_message({"type": "text", "text": texts[0]})},
     }
     return {IMAGE: images[styles["images"]], TEXT: texts[styles["texts"]]}
 
 
-def _templated(block: Block, common: Mapping[str, Any]) -> dict[str, Body]:
+def _template_bodies(block: Block, common: Mapping[str, Any]) -> dict[str, Body]:
     """Return the same for requests by a template."""
     return {
-        IMAGE: lambda urls: {**filled(block, {"image": urls[0]}), **common},
-        TEXT: lambda texts: {**filled(block, {"text": texts[0]}), **common},
-        JOINT: lambda pairs: {**filled(block, {"image": pairs[0][0], "text": pairs[0][1]}), **common},
+        IMAGE: lambda urls: {**fill_template(block, {"image": urls[0]}), **common},
+        TEXT: lambda texts: {**fill_template(block, {"text": texts[0]}), **common},
+        JOINT: lambda pairs: {**fill_template(block, {"image": pairs[0][0], "text": pairs[0][1]}), **common},
     }
 
 
-def _message(content: dict[str, Any]) -> dict[str, Any]:
+def _user_message(content: dict[str, Any]) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": [content]}]}
 
 
-def _address(body: str, reference: str) -> str:
+def _endpoint_url(body: str, reference: str) -> str:
     parts = urlsplit(body)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(f"'{reference}' is no address: expected api:URL, such as api:http://127.0.0.1:8000/v1")
@@ -457,7 +461,7 @@ def read_template(source: str) -> dict[Role, Block]:
             raise UsageError(
                 f'{name} has no messages: expected an object with "messages", a list as the server takes it'
             )
-        missing = [f"{{{kind}}}" for kind in ("text", "image") if kind not in _places(block)]
+        missing = [f"{{{kind}}}" for kind in ("text", "image") if kind not in _placeholders(block)]
         if missing:
             raise UsageError(
                 f"{name} has no place for the content: expected {' and '.join(missing)} in one of its texts"
@@ -465,7 +469,7 @@ def read_template(source: str) -> dict[Role, Block]:
     return {None: blocks["document"], **blocks} if by_role else blocks
 
 
-def filled(value: Any, content: Mapping[str, str]) -> Any:
+def fill_template(value: Any, content: Mapping[str, str]) -> Any:
     """Return a block with the content in its places.
 
     A part of a list whose only places are for an image is left out without an image, and a text that is not there is
@@ -476,17 +480,19 @@ def filled(value: Any, content: Mapping[str, str]) -> Any:
         [{'text': 'a dog {image}'}]
     """
     if isinstance(value, str):
-        return PLACE.sub(lambda match: content.get(match[1], ""), value)
+        return PLACEHOLDER.sub(lambda match: content.get(match[1], ""), value)
     if isinstance(value, Mapping):
-        return {name: filled(part, content) for name, part in value.items()}
+        return {name: fill_template(part, content) for name, part in value.items()}
     if isinstance(value, list):
-        return [filled(part, content) for part in value if "image" in content or _places(part) != {"image"}]
+        return [
+            fill_template(part, content) for part in value if "image" in content or _placeholders(part) != {"image"}
+        ]
     return value
 
 
-def _places(value: Any) -> set[str]:
+def _placeholders(value: Any) -> set[str]:
     """Return the kinds of content that there is a place for."""
     if isinstance(value, str):
-        return set(PLACE.findall(value))
+        return set(PLACEHOLDER.findall(value))
     inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
-    return set().union(*map(_places, inner))
+    return set().union(*map(_placeholders, inner))

@@ -222,7 +222,7 @@ class Client:
             if error.code == 429:
                 slower = model_option(concurrency="1")
                 advice = f"ask less at once ({slower}), or later; has the key any quota left?"
-            wait = _asked_wait(error.headers.get("Retry-After", ""))
+            wait = _retry_after_seconds(error.headers.get("Retry-After", ""))
             if wait is not None and wait > LONGEST_ASKED:
                 return ModelError(
                     f"{self.name}: {failure} and asks to wait {wait:,.0f} s, expected at most {LONGEST_ASKED:g} s: run"
@@ -269,7 +269,7 @@ def _error_message(error: urllib.error.HTTPError, end: float) -> str:
     return str(message.get("message", message) if isinstance(message, dict) else message)
 
 
-def _asked_wait(retry_after: str) -> float | None:
+def _retry_after_seconds(retry_after: str) -> float | None:
     """Return the seconds that a server asks to wait, if it says so in a number."""
     try:
         seconds = float(retry_after)

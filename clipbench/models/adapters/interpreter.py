@@ -63,7 +63,8 @@ def load_remote(module: str, factory: str, options: LoadOptions, reference: str)
     process = _Process(options.options["interpreter"], reference, options.number("timeout") or SECONDS)
     description, _ = process.ask("the factory", {"module": module, "factory": factory, "options": factory_options})
     methods = {
-        name: staticmethod(_method(process, name, takes_role)) for name, takes_role in description["methods"].items()
+        name: staticmethod(_remote_method(process, name, takes_role))
+        for name, takes_role in description["methods"].items()
     }
     encoders = type(description["class"], (), {**description["values"], **methods})()
     versions = ", ".join(f"{name} {description['versions'][name]}" for name in NAMED if name in description["versions"])
@@ -72,13 +73,13 @@ def load_remote(module: str, factory: str, options: LoadOptions, reference: str)
     )
 
 
-def _method(process: "_Process", name: str, takes_role: bool) -> Callable[..., np.ndarray]:
+def _remote_method(process: "_Process", name: str, takes_role: bool) -> Callable[..., np.ndarray]:
     """Return a method of the object: it takes ``role`` where that one does."""
 
     def call(*lists: Any, **keywords: Role) -> np.ndarray:
         arrays: list[np.ndarray] = []
         batches = [lists] if name == "combine_prompts" else lists
-        packed = [[_packed(item, arrays, process.reference) for item in batch] for batch in batches]
+        packed = [[_pack_item(item, arrays, process.reference) for item in batch] for batch in batches]
         return process.ask(name, {"call": name, "lists": packed, **keywords}, arrays)[1][0]
 
     def call_with_role(*lists: Any, role: Role = None) -> np.ndarray:
@@ -87,7 +88,7 @@ def _method(process: "_Process", name: str, takes_role: bool) -> Callable[..., n
     return call_with_role if takes_role else call
 
 
-def _packed(item: object, arrays: list[np.ndarray], reference: str) -> Any:
+def _pack_item(item: object, arrays: list[np.ndarray], reference: str) -> Any:
     """Return an item as JSON has it; pixels and numbers are added to the arrays."""
     if isinstance(item, str):
         return item
@@ -104,7 +105,7 @@ def _packed(item: object, arrays: list[np.ndarray], reference: str) -> Any:
     return {"is_image": is_image}
 
 
-class _Answers(io.RawIOBase):
+class _ProcessOutput(io.RawIOBase):
     """The output of a process, until it has ended: a process that it started may hold the pipe open for longer."""
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
@@ -147,7 +148,7 @@ class _Process:
                 env=environment,
                 start_new_session=True,  # Ctrl-C is for this process
             )
-            self._answers = io.BufferedReader(_Answers(self._process)) if HAS_GROUPS else self._process.stdout
+            self._answers = io.BufferedReader(_ProcessOutput(self._process)) if HAS_GROUPS else self._process.stdout
             weakref.finalize(self, _close, self._process)
             with suppress(OSError):  # where it has ended already, the answer is that
                 cast(Any, self._process.stdin).write(source)

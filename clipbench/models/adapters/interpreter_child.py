@@ -165,10 +165,10 @@ def main() -> None:
         message, files = messages.get()
         try:
             if encoders is None:
-                encoders, answer = _made(**message)
+                encoders, answer = _make_object(**message)
                 arrays = []
             else:
-                answer, arrays = {}, [_called(encoders, message, iter(files))]
+                answer, arrays = {}, [_call_method(encoders, message, iter(files))]
         except (Exception, SystemExit) as error:  # noqa: BLE001  of the user's code
             cause = f"sys.exit({error.code!r})" if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
             answer, arrays = {"failed": cause, "traceback": traceback.format_exc()}, []
@@ -177,7 +177,7 @@ def main() -> None:
         write_message(answers, answer, arrays)
 
 
-def _made(module: str, factory: str, options: dict[str, str], n_arrays: int) -> tuple[object, dict[str, Any]]:
+def _make_object(module: str, factory: str, options: dict[str, str], n_arrays: int) -> tuple[object, dict[str, Any]]:
     """Return what a factory makes, and what there is to say of it."""
     sys.path.insert(0, os.getcwd())
     imported = module_of(module)
@@ -190,8 +190,8 @@ def _made(module: str, factory: str, options: dict[str, str], n_arrays: int) -> 
     return encoders, {
         "class": type(encoders).__name__,
         "values": {
-            **{name: _plain(getattr(encoders, name)) for name in VALUES if hasattr(encoders, name)},
-            "similarity": _plain(similarity_of(encoders)),
+            **{name: _json_value(getattr(encoders, name)) for name in VALUES if hasattr(encoders, name)},
+            "similarity": _json_value(similarity_of(encoders)),
         },
         "methods": {name: takes_role(getattr(encoders, name)) for name in names if callable(getattr(encoders, name))},
         "sources": sources_of(imported, function),
@@ -202,21 +202,21 @@ def _made(module: str, factory: str, options: dict[str, str], n_arrays: int) -> 
     }
 
 
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     """Return a value as JSON has it: a number out of an array or a tensor, and else the words for it."""
     value = value.item() if hasattr(value, "item") else value
     is_json = value is None or isinstance(value, (str, int)) or (isinstance(value, float) and np.isfinite(value))
     return value if is_json else repr(value)
 
 
-def _called(encoders: object, message: dict[str, Any], files: Iterator[bytes]) -> np.ndarray:
+def _call_method(encoders: object, message: dict[str, Any], files: Iterator[bytes]) -> np.ndarray:
     name, keywords = message["call"], {"role": message["role"]} if "role" in message else {}
-    lists = [[_item(packed, files) for packed in batch] for batch in message["lists"]]
+    lists = [[_unpack_item(packed, files) for packed in batch] for batch in message["lists"]]
     output = getattr(encoders, name)(*(lists[0] if name == "combine_prompts" else lists), **keywords)
     return np.asarray(output) if name == "count_tokens" else as_floats(output)
 
 
-def _item(packed: Any, files: Iterator[bytes]) -> Any:
+def _unpack_item(packed: Any, files: Iterator[bytes]) -> Any:
     if isinstance(packed, str):
         return packed
     if "path" in packed:

@@ -15,7 +15,7 @@ from clipbench.data.modalities import TEXT
 from clipbench.errors import ModelError, UsageError, did_you_mean, model_option, option
 from clipbench.models.fingerprint import TEXTS, check_vectors, digest, file_digest, probe_images
 from clipbench.models.options import LoadOptions, Tower
-from clipbench.models.protocol import Internals, Model, ModelInfo, Preprocess, Role, Vectors, stacked
+from clipbench.models.protocol import Internals, Model, ModelInfo, Preprocess, Role, Vectors, stack_inputs
 from clipbench.models.towers.onnx_inputs import TextInputs, image_inputs, text_inputs
 from clipbench.models.towers.torch_model import first_line
 from clipbench.plugins import optional
@@ -127,10 +127,10 @@ def load(body: str, options: LoadOptions) -> OnnxModel:
     if not is_folder(folder):
         raise UsageError(f"'{reference}' is no folder: expected onnx:FOLDER with one .onnx file a tower")
     scale, bias = options.logits()
-    paths = {tower: _graph(folder, tower, options, reference) for tower in options.towers}
+    paths = {tower: _find_graph(folder, tower, options, reference) for tower in options.towers}
     optional("onnxruntime", extra="onnx", needed_by=reference)
-    provider, device = _provider(options, reference)
-    sessions = {tower: _session(path, provider, reference) for tower, path in paths.items()}
+    provider, device = _choose_provider(options, reference)
+    sessions = {tower: _open_session(path, provider, reference) for tower, path in paths.items()}
     images, texts, graphs = None, None, dict[Tower, Graph]()
     if "images" in paths:
         images = image_inputs(folder, paths["images"], reference)
@@ -141,7 +141,7 @@ def load(body: str, options: LoadOptions) -> OnnxModel:
         graphs["texts"] = _text_graph(session, path, texts, options.options.get("text_output"))
         texts = texts.restricted_to([port.name for port in session.get_inputs()])
     preprocess = None if images is None else images.preprocess
-    dim, batch_notes = _tried(graphs, preprocess, texts, paths)
+    dim, batch_notes = _probe_graphs(graphs, preprocess, texts, paths)
     info = ModelInfo(
         ref=reference,
         id=" ".join([reference, *(f"{key}={value}" for key, value in sorted(options.options.items()))]),
@@ -166,7 +166,7 @@ def load(body: str, options: LoadOptions) -> OnnxModel:
     )
 
 
-def _graph(folder: Path, tower: Tower, options: LoadOptions, reference: str) -> Path:
+def _find_graph(folder: Path, tower: Tower, options: LoadOptions, reference: str) -> Path:
     file_name = options.options.get(tower)
     if file_name is not None:
         if not is_file(folder / file_name):
@@ -188,7 +188,7 @@ def _graph(folder: Path, tower: Tower, options: LoadOptions, reference: str) -> 
     return graph
 
 
-def _provider(options: LoadOptions, reference: str) -> tuple[tuple[str, dict[str, str]], str]:
+def _choose_provider(options: LoadOptions, reference: str) -> tuple[tuple[str, dict[str, str]], str]:
     """Return onnxruntime's provider with its settings, and the device by name."""
     import onnxruntime
 
@@ -212,7 +212,7 @@ def _provider(options: LoadOptions, reference: str) -> tuple[tuple[str, dict[str
     return (provider, {"device_id": number} if number else {}), f"{kind}:{number}" if number else kind
 
 
-def _session(path: Path, provider: tuple[str, dict[str, str]], reference: str) -> Any:
+def _open_session(path: Path, provider: tuple[str, dict[str, str]], reference: str) -> Any:
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()
@@ -236,10 +236,10 @@ def _image_graph(session: Any, path: Path, output: str | None) -> Graph:
     inputs = session.get_inputs()
     if not (len(inputs) == 1 and len(inputs[0].shape) == 4 and inputs[0].type in PIXELS):
         raise ModelError(
-            f"{path} takes {_described(inputs)}: expected pixels alone, floats of shape (n, 3, height, width); a graph"
+            f"{path} takes {_list_ports(inputs)}: expected pixels alone, floats of shape (n, 3, height, width); a graph"
             " of both towers has to be exported as one graph a tower"
         )
-    return Graph(session, _output(session, path, output, "image_output"))
+    return Graph(session, _choose_output(session, path, output, "image_output"))
 
 
 def _token_length(session: Any, path: Path) -> int | None:
@@ -248,7 +248,7 @@ def _token_length(session: Any, path: Path) -> int | None:
     inputs = session.get_inputs()
     if not inputs or not all(len(port.shape) == 2 and port.type in TOKENS for port in inputs):
         raise ModelError(
-            f"{path} takes {_described(inputs)}: expected token ids, integers of shape (n, length); a graph of both"
+            f"{path} takes {_list_ports(inputs)}: expected token ids, integers of shape (n, length); a graph of both"
             " towers has to be exported as one graph a tower"
         )
     return next((port.shape[1] for port in inputs if isinstance(port.shape[1], int)), None)
@@ -259,13 +259,13 @@ def _text_graph(session: Any, path: Path, texts: TextInputs, output: str | None)
     unknown = [port.name for port in inputs if port.name not in texts.names]
     if unknown and len(inputs) > 1:
         raise ModelError(
-            f"{path} takes {_described(inputs)}: expected nothing but what its tokenizer gives,"
+            f"{path} takes {_list_ports(inputs)}: expected nothing but what its tokenizer gives,"
             f" {', '.join(texts.names)}"
         )
-    return Graph(session, _output(session, path, output, "text_output"))
+    return Graph(session, _choose_output(session, path, output, "text_output"))
 
 
-def _output(session: Any, path: Path, output_name: str | None, key: str) -> str:
+def _choose_output(session: Any, path: Path, output_name: str | None, key: str) -> str:
     outputs = session.get_outputs()
     names = [port.name for port in outputs]
     if output_name is not None:
@@ -279,18 +279,20 @@ def _output(session: Any, path: Path, output_name: str | None, key: str) -> str:
     if usual_names or len(rows) == 1:
         return (usual_names or rows)[0]
     raise ModelError(
-        f"{path} gives {_described(outputs)}: expected one output of a vector a row; name it by"
+        f"{path} gives {_list_ports(outputs)}: expected one output of a vector a row; name it by"
         f" {model_option(**{key: 'NAME'})}"
     )
 
 
-def _tried(
+def _probe_graphs(
     graphs: Mapping[Tower, Graph], preprocess: Preprocess | None, texts: TextInputs | None, paths: Mapping[Tower, Path]
 ) -> tuple[int, tuple[str, ...]]:
     """Return the dimension of the vectors, and notes, after a few images and texts went through the graphs."""
     inputs: dict[Tower, Mapping[str, np.ndarray]] = {}
     if preprocess is not None:
-        inputs["images"] = {graphs["images"].inputs[0].name: stacked([preprocess(image) for image in probe_images()])}
+        inputs["images"] = {
+            graphs["images"].inputs[0].name: stack_inputs([preprocess(image) for image in probe_images()])
+        }
     if texts is not None:
         inputs["texts"] = texts.tokenize(TEXTS)
     dims, notes = {}, []
@@ -334,5 +336,5 @@ def _digest_with_weights(path: Path) -> str:
     return digest(*map(file_digest, [path, *weight_files]))
 
 
-def _described(ports: Sequence[Any]) -> str:
+def _list_ports(ports: Sequence[Any]) -> str:
     return ", ".join(f"{port.name} {port.type}{list(port.shape or [])}" for port in ports) or "nothing"

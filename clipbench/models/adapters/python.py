@@ -85,7 +85,7 @@ class PythonModel(Model):
 
     def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
         """Return one vector an item, in order; the user's method gets a batch at a time, images as RGB."""
-        name = name_of(self.encoders, modality, role)
+        name = method_name(self.encoders, modality, role)
         encode = encoder_of(self.encoders, modality, role)
         if encode is None:
             raise Unavailable(f"model {self.info.id} has no {name}: it encodes {' and '.join(self.modalities)}")
@@ -95,7 +95,9 @@ class PythonModel(Model):
         out = np.empty((len(items), self.info.embed_dim), np.float32)
         for start in range(0, len(items), self.batch_size):
             batch = items[start : start + self.batch_size]
-            out[start : start + len(batch)] = _encoded(f"{self.info.id}: {name}", encode, batch, self.info.embed_dim)
+            out[start : start + len(batch)] = _encode_batch(
+                f"{self.info.id}: {name}", encode, batch, self.info.embed_dim
+            )
         return out
 
     def combine(self, vectors: Vectors) -> np.ndarray | None:
@@ -105,7 +107,7 @@ class PythonModel(Model):
             return None
         label = f"{self.info.id}: combine_prompts"
         encode = lambda batch: _as_floats(combine(batch[0]), label)[None]
-        return _encoded(label, encode, [vectors], self.info.embed_dim)[0]
+        return _encode_batch(label, encode, [vectors], self.info.embed_dim)[0]
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
         """Return the token counts of the user's ``count_tokens``; raise ModelError where it gives no whole number a
@@ -117,7 +119,7 @@ class PythonModel(Model):
                 f"{self.info.id} does not say how many tokens a text takes: give the object count_tokens(texts), the"
                 " number of tokens of each text before any is cut off, start and end among them"
             )
-        return _whole_numbers(f"{self.info.id}: count_tokens", count, list(texts))
+        return _count_tokens(f"{self.info.id}: count_tokens", count, list(texts))
 
     def internals(self) -> Internals:
         """Return the parts that the user's object shows by a method of this name, as ``torch_model`` does."""
@@ -152,10 +154,10 @@ def load(body: str, options: LoadOptions) -> PythonModel:
         encoders, sources, versions, *note = load_remote(module_name, factory_name, options, reference)
         options = replace(options, options={k: v for k, v in options.options.items() if k not in OPTIONS})
     else:
-        module, factory = _factory(module_name, factory_name, reference)
+        module, factory = _import_factory(module_name, factory_name, reference)
         encoders, sources, note = _call_factory(factory, options, reference), sources_of(module, factory), []
     _check_encoders(encoders, f"{reference} made")
-    info = _info(encoders, reference, "", ())  # first: it finds what is wrong with a method
+    info = _model_info(encoders, reference, "", ())  # first: it finds what is wrong with a method
     declared, notes = getattr(encoders, "fingerprint", None), list(note)
     fingerprint = str(declared)
     if declared is None:
@@ -174,7 +176,7 @@ def load(body: str, options: LoadOptions) -> PythonModel:
     return PythonModel(info=info, encoders=encoders, batch_size=options.n_at_once)
 
 
-def _factory(module_name: str, factory_name: str, reference: str) -> tuple[object, Callable[..., object]]:
+def _import_factory(module_name: str, factory_name: str, reference: str) -> tuple[object, Callable[..., object]]:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
@@ -185,7 +187,7 @@ def _factory(module_name: str, factory_name: str, reference: str) -> tuple[objec
             raise UsageError(
                 f"no module '{module_name}' for {reference}: expected {module_name}.py in {os.getcwd()}, or installed"
             ) from error
-        raise _fault(f"{reference}: importing {module_name}", error) from error
+        raise _call_error(f"{reference}: importing {module_name}", error) from error
     factory = getattr(module, factory_name, None)
     if not callable(factory):
         attribute = "nothing" if factory is None else f"an object of type {type(factory).__name__}"
@@ -208,7 +210,7 @@ def _call_factory(factory: Callable[..., object], options: LoadOptions, referenc
     try:
         return factory(**options.options)
     except FOREIGN as error:
-        raise _fault(f"{reference}: the factory", error) from error
+        raise _call_error(f"{reference}: the factory", error) from error
 
 
 def wrap(encoders: object, name: str, *, batch_size: int) -> PythonModel:
@@ -225,7 +227,7 @@ def wrap(encoders: object, name: str, *, batch_size: int) -> PythonModel:
     compared = similarity_of(encoders)
     parts = () if compared == COSINE else (compared,)
     identity = uuid.uuid4().hex if fingerprint is None else digest("object 1", name, str(fingerprint), *parts)
-    model = PythonModel(info=_info(encoders, name, identity, notes), encoders=encoders, batch_size=batch_size)
+    model = PythonModel(info=_model_info(encoders, name, identity, notes), encoders=encoders, batch_size=batch_size)
     if fingerprint is None:
         return model
     probes = _probes(model.info.ref, encoders, model.info.embed_dim)
@@ -274,7 +276,7 @@ def _check_encoders(encoders: object, prefix: str) -> None:
         )
 
 
-def name_of(encoders: object, modality: str, role: Role = None) -> str:
+def method_name(encoders: object, modality: str, role: Role = None) -> str:
     """Return the name of the method that encodes items of a modality on a side of a search."""
     if modality == JOINT:
         return f"{ENCODE}joint"
@@ -288,7 +290,7 @@ def name_of(encoders: object, modality: str, role: Role = None) -> str:
 
 def encoder_of(encoders: object, modality: str, role: Role = None) -> Callable[[list[Any]], object] | None:
     """Return what encodes a list of items of a modality on a side of a search; None where there is no such method."""
-    method = getattr(encoders, name_of(encoders, modality, role), None)
+    method = getattr(encoders, method_name(encoders, modality, role), None)
     if not callable(method):
         return None
     encode = partial(method, role=role) if takes_role(method) else method
@@ -305,7 +307,7 @@ def roles_of(encoders: object) -> dict[str, dict[str, str]]:
     """
     roles: dict[str, dict[str, str]] = {}
     for modality in (*modalities_of(encoders), JOINT):
-        names: dict[str, str] = {role: name_of(encoders, modality, role) for role in ROLES}
+        names: dict[str, str] = {role: method_name(encoders, modality, role) for role in ROLES}
         with_role = {role: name for role, name in names.items() if takes_role(getattr(encoders, name, len))}
         if with_role or len({*names.values()}) > 1:
             roles[modality] = {
@@ -331,7 +333,7 @@ def modalities_of(encoders: object) -> list[str]:
     ]
 
 
-def _info(encoders: object, reference: str, fingerprint: str, notes: tuple[str, ...]) -> ModelInfo:
+def _model_info(encoders: object, reference: str, fingerprint: str, notes: tuple[str, ...]) -> ModelInfo:
     embed_dim = _embed_dim(encoders, reference)
     context_length = getattr(encoders, "context_length", None)
     try:
@@ -365,7 +367,9 @@ def _embed_dim(encoders: object, reference: str) -> int:
     for modality, batch in inputs.items():
         method = encoder_of(encoders, modality)
         if method is not None:
-            embed_dim = _encoded(f"{reference}: {name_of(encoders, modality)}", method, batch, embed_dim).shape[1]
+            embed_dim = _encode_batch(
+                f"{reference}: {method_name(encoders, modality)}", method, batch, embed_dim
+            ).shape[1]
     if embed_dim is not None:
         return embed_dim
     stated = getattr(encoders, "embed_dim", None)
@@ -381,9 +385,9 @@ def _probes(reference: str, encoders: object, embed_dim: int) -> Probes:
     """Return the vectors of the probes; none of a modality that the object has no encoder of."""
     vectors = []
     for modality, batch in ((IMAGE, probe_images()), (TEXT, list(TEXTS))):
-        method, label = encoder_of(encoders, modality), f"{reference}: {name_of(encoders, modality)}"
+        method, label = encoder_of(encoders, modality), f"{reference}: {method_name(encoders, modality)}"
         none = np.empty((0, embed_dim), np.float32)
-        vectors.append(none if method is None else _encoded(label, method, batch, embed_dim))
+        vectors.append(none if method is None else _encode_batch(label, method, batch, embed_dim))
     return Probes(*vectors)
 
 
@@ -402,25 +406,27 @@ def _number(encoders: object, name: str, reference: str) -> float | None:
     return number
 
 
-def _called(label: str, method: Callable[[list[T]], object], batch: list[T]) -> object:
+def _call_method(label: str, method: Callable[[list[T]], object], batch: list[T]) -> object:
     try:
         return method(batch)
     except ClipbenchError:
         raise
     except FOREIGN as error:
-        raise _fault(label, error) from error
+        raise _call_error(label, error) from error
 
 
-def _encoded(label: str, encode: Callable[[list[T]], object], batch: list[T], dim: int | None = None) -> np.ndarray:
-    vectors = _as_floats(_called(label, encode, batch), label)
+def _encode_batch(
+    label: str, encode: Callable[[list[T]], object], batch: list[T], dim: int | None = None
+) -> np.ndarray:
+    vectors = _as_floats(_call_method(label, encode, batch), label)
     is_right = vectors.ndim == 2 and len(vectors) == len(batch) and vectors.shape[1] == (dim or vectors.shape[1])
     if not is_right or not vectors.size:
         raise ModelError(f"{label} gave shape {vectors.shape} for {len(batch)}: expected ({len(batch)}, {dim or 'd'})")
     return vectors
 
 
-def _whole_numbers(label: str, count: Callable[[list[str]], object], texts: list[str]) -> Int64[np.ndarray, " n_texts"]:
-    counts = np.asarray(_called(label, lambda batch: np.asarray(count(batch)), texts))
+def _count_tokens(label: str, count: Callable[[list[str]], object], texts: list[str]) -> Int64[np.ndarray, " n_texts"]:
+    counts = np.asarray(_call_method(label, lambda batch: np.asarray(count(batch)), texts))
     is_whole = counts.size == 0 or (counts.dtype.kind in "iu" and counts.min() >= 0)
     if counts.shape != (len(texts),) or not is_whole:
         raise ModelError(
@@ -437,6 +443,6 @@ def _as_floats(output: object, label: str) -> np.ndarray:
         raise ModelError(f"{label} {error}{reason}") from error
 
 
-def _fault(label: str, error: BaseException) -> ModelError:
+def _call_error(label: str, error: BaseException) -> ModelError:
     advice = "" if is_machines(error) else f": see its traceback{on_command_line(' (--traceback)')}"
     return ModelError(f"{label} failed ({cause(error)}){advice}")

@@ -17,7 +17,7 @@ from PIL import Image
 from clipbench.data.images import rgb
 from clipbench.data.modalities import IMAGE, JOINT, TEXT
 from clipbench.errors import ModelError, NoTokenCounts, UsageError, did_you_mean, model_option
-from clipbench.hub import cache_only, cached_first, files_of, model_request
+from clipbench.hub import cache_only, cached_first, local_folder, model_request
 from clipbench.models.fingerprint import digest, file_digest
 from clipbench.models.options import LoadOptions, Tower
 from clipbench.models.protocol import ROLES, Internals, Model, ModelInfo, Role, Vectors
@@ -38,10 +38,10 @@ from clipbench.models.trust import (
     TrustedCode,
     check_settings,
     no_foreign_code,
-    only_shown,
-    pinned,
+    only_shown_code,
+    resolve_source,
     show_code,
-    snapshot,
+    snapshot_folder,
 )
 from clipbench.plugins import optional
 from clipbench.untrusted.reading import read_json, refuse_special_files
@@ -112,7 +112,9 @@ class SentenceModel(Model):
         for modality in dict.fromkeys(modality for modality, _ in self.prompts):
             plain, *of_roles = (self.encode(modality, [items[modality]], role) for role in (None, *ROLES))
             if any((vectors != plain).any() for vectors in of_roles):
-                prompts[modality] = {role: _text_of(self.module, self.prompts[modality, role], role) for role in ROLES}
+                prompts[modality] = {
+                    role: _prompt_text(self.module, self.prompts[modality, role], role) for role in ROLES
+                }
         return prompts
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
@@ -125,7 +127,7 @@ class SentenceModel(Model):
                 f"the tokenizer of {self.info.id} is not one of transformers: its tokens are not counted"
             )
         roles: Sequence[Role] = ROLES if TEXT in self.info.roles else (None,)
-        prompts = {_text_of(self.module, self.prompts[TEXT, role], role) for role in roles}
+        prompts = {_prompt_text(self.module, self.prompts[TEXT, role], role) for role in roles}
         counts = [token_counts(tokenizer, [prompt + text for text in texts]) for prompt in prompts]
         return np.max(counts, axis=0)
 
@@ -151,7 +153,7 @@ def load(body: str, options: LoadOptions) -> SentenceModel:
     reference = f"st:{body}"
     options.refuse_unknown((*OPTIONS, *(["code_commit"] if options.trust_remote_code else [])), reference)
     scale, bias = options.logits()
-    source = pinned(body, reference, options)
+    source = resolve_source(body, reference, options)
     optional("sentence_transformers", extra="st", needed_by=reference)
     placement = resolve_placement(options.device, options.precision, options.batch_size)
     module, folder, code = _from_library(source, reference, options, placement)
@@ -164,7 +166,7 @@ def load(body: str, options: LoadOptions) -> SentenceModel:
             )
     prompts = _prompts(module, options)
     prompt_texts = {
-        tower: _text_of(module, prompts[name, None]) for tower, name in NAMES.items() if (name, None) in prompts
+        tower: _prompt_text(module, prompts[name, None]) for tower, name in NAMES.items() if (name, None) in prompts
     }
     notes = [f"prompt of {tower}: '{text}'" for tower, text in prompt_texts.items() if text]
     freeze(module, placement)
@@ -209,7 +211,7 @@ def load(body: str, options: LoadOptions) -> SentenceModel:
         similarity=module.similarity_fn_name,
     )
     model = SentenceModel(
-        info=info, module=module, prompts=prompts, placement=placement, files=(files_of(source.name),)
+        info=info, module=module, prompts=prompts, placement=placement, files=(local_folder(source.name),)
     )
     model = replace(model, info=replace(info, roles=model.roles()))
     if len(options.towers) > 1:
@@ -226,17 +228,17 @@ def _from_library(
     name = source.name
     request = model_request(reference, name, "st")
     expected = "expected a folder as SentenceTransformer.save writes it"
-    with library_errors("sentence-transformers", reference, expected, files_of(name)):
+    with library_errors("sentence-transformers", reference, expected, local_folder(name)):
         folder, code = Path(name), None
         if not folder.is_dir():
-            folder = cached_first(lambda: snapshot(name, source.commit), request)
+            folder = cached_first(lambda: snapshot_folder(name, source.commit), request)
         if options.trust_remote_code:
             code = cached_first(lambda: show_code(source, folder, options), request)
         _check_files(folder, reference, code)
         truncate_dim = options.whole_number("truncate_dim")
         if truncate_dim == 0:
             raise UsageError("model option truncate_dim=0: expected 1 or more dimensions")
-        with cache_only(), no_foreign_code() if code is None else only_shown(code):
+        with cache_only(), no_foreign_code() if code is None else only_shown_code(code):
             module = sentence_transformers.SentenceTransformer(
                 str(folder),
                 device=str(placement.device),
@@ -294,7 +296,7 @@ def _prompts(module: Any, options: LoadOptions) -> dict[tuple[str, Role], Prompt
     """Return the prompt of each modality that is wanted, by role; of an image with a text that of the text."""
     prompts: dict[tuple[str, Role], Prompt] = {}
     for tower in options.towers:
-        common_prompt = _prompt(module, "image_" if tower == "images" else "", options)
+        common_prompt = _option_prompt(module, "image_" if tower == "images" else "", options)
         for role, name in ((None, ""), *((role, f"{role}_prompt") for role in ROLES)):
             model_prompt = next((key for key in OF_ROLES.get(role, ()) if module.prompts.get(key)), None)
             role_prompt = {} if model_prompt is None else {"prompt_name": model_prompt}
@@ -306,7 +308,7 @@ def _prompts(module: Any, options: LoadOptions) -> dict[tuple[str, Role], Prompt
     return prompts
 
 
-def _prompt(module: Any, prefix: str, options: LoadOptions) -> dict[str, str]:
+def _option_prompt(module: Any, prefix: str, options: LoadOptions) -> dict[str, str]:
     settings = {
         key: options.options[f"{prefix}{key}"]
         for key in ("prompt", "prompt_name")
@@ -325,7 +327,7 @@ def _prompt(module: Any, prefix: str, options: LoadOptions) -> dict[str, str]:
     return settings
 
 
-def _text_of(module: Any, prompt: Prompt, role: Role = None) -> str:
+def _prompt_text(module: Any, prompt: Prompt, role: Role = None) -> str:
     """Return the prompt itself; where none is given, the default of items without a role, as those of one have an empty
     one.
     """

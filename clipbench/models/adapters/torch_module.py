@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from clipbench.errors import ModelError
-from clipbench.models.facts.modules import evaluating
+from clipbench.models.introspection.modules import evaluation_mode
 from clipbench.models.protocol import TOWERS, Internals, Tokens
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class TorchEncoders:
         def placed(tensor: "torch.Tensor") -> "torch.Tensor":
             return tensor.to(weight.device, weight.dtype) if tensor.is_floating_point() else tensor.to(weight.device)
 
-        with evaluating(self.net):
+        with evaluation_mode(self.net):
             if isinstance(inputs, Mapping):
                 output = tower(**{key: placed(tensor) for key, tensor in inputs.items()})
             else:

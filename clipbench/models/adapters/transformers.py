@@ -20,12 +20,12 @@ from PIL import Image
 
 from clipbench.data.images import rgb
 from clipbench.errors import ModelError
-from clipbench.hub import cache_only, cached_first, files_of, model_request
+from clipbench.hub import cache_only, cached_first, local_folder, model_request
 from clipbench.models.checkpoints import step_in_name
 from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import TOWERS, ModelInfo, Preprocess
-from clipbench.models.towers.checkpoint_file import needs_causal_tower, stretched_to
+from clipbench.models.towers.checkpoint_file import causal_tower_error, stretch_table
 from clipbench.models.towers.families import (
     BUDGETS,
     FGCLIP2,
@@ -39,7 +39,7 @@ from clipbench.models.towers.families import (
     PatchesPreprocess,
     family_of,
     load_jina_v4,
-    most_patches,
+    patch_limit,
     walk_type,
 )
 from clipbench.models.towers.text_tower import (
@@ -47,8 +47,8 @@ from clipbench.models.towers.text_tower import (
     TextTower,
     Tokens,
     check_vocabulary,
-    context_of,
-    first_of,
+    first_position,
+    smallest_context,
     token_counts,
     tokenizer_identity,
 )
@@ -68,14 +68,14 @@ from clipbench.models.towers.torch_model import (
 from clipbench.models.trust import (
     Pinned,
     TrustedCode,
-    asks_for_code,
     check_model,
+    is_code_request,
     no_foreign_code,
-    only_shown,
-    pinned,
-    settings_of,
+    only_shown_code,
+    resolve_source,
+    settings_folder,
     show_code,
-    snapshot,
+    snapshot_folder,
 )
 from clipbench.untrusted.reading import is_folder, shown
 
@@ -142,7 +142,7 @@ def load(body: str, options: LoadOptions) -> TorchModel | JinaV4:
     reference = f"hf:{body}"
     common_options = ["context", *(["code_commit"] if options.trust_remote_code else [])]
     options.refuse_unknown([*common_options, *{name for names in OPTIONS.values() for name in names}], reference)
-    source = pinned(body, reference, options)
+    source = resolve_source(body, reference, options)
     placement = resolve_placement(options.device, options.precision, options.batch_size)
     parts = _from_library(source, reference, options, common_options)
     if isinstance(parts, JinaV4):
@@ -201,7 +201,7 @@ def load(body: str, options: LoadOptions) -> TorchModel | JinaV4:
         text_tower=tower,
         placement=placement,
         module=module,
-        files=(files_of(source.name),),
+        files=(local_folder(source.name),),
         has_pixels=is_one_array,
     )
     probe(model, placement)
@@ -214,22 +214,26 @@ def _from_library(
     name = source.name
     request = model_request(reference, name, "hf")
     expected = "expected config.json, weights, an image processor and a tokenizer, as save_pretrained writes them"
-    with library_errors("transformers", reference, expected, files_of(name)), _without_loading_bar():
+    with library_errors("transformers", reference, expected, local_folder(name)), _without_loading_bar():
         folder, code = name, None
-        settings = Path(name) if is_folder(name) else cached_first(lambda: settings_of(name, source.commit), request)
+        settings = (
+            Path(name) if is_folder(name) else cached_first(lambda: settings_folder(name, source.commit), request)
+        )
         family = family_of(settings, reference)
         options.refuse_unknown(
             [*([] if family in WITHOUT_THEIR_CODE else common_options), *OPTIONS.get(family, ())], reference
         )
         if not is_folder(name):
             forms = ("*.safetensors",) if family == JINA_V4 else WEIGHTS
-            folder = str(cached_first(lambda: snapshot(name, source.commit, forms), request))
+            folder = str(cached_first(lambda: snapshot_folder(name, source.commit, forms), request))
         if family == JINA_V4:
             with cache_only(), no_foreign_code():
-                return load_jina_v4(Path(folder), reference, options, check_model(folder, reference), (files_of(name),))
+                return load_jina_v4(
+                    Path(folder), reference, options, check_model(folder, reference), (local_folder(name),)
+                )
         if options.trust_remote_code and family not in WITHOUT_THEIR_CODE:
             code = cached_first(lambda: show_code(source, Path(folder), options), request)
-        with cache_only(), no_foreign_code() if code is None else only_shown(code):
+        with cache_only(), no_foreign_code() if code is None else only_shown_code(code):
             return _load_parts(folder, reference, family, options, code)
 
 
@@ -261,7 +265,7 @@ def _load_parts(name: str, reference: str, family: str, options: LoadOptions, co
         described = Fgclip2Model if family == FGCLIP2 else transformers.MODEL_MAPPING.get(type(config), None)
         _check_is_dual_encoder(described, config, reference)
     processor = _image_processor(name, reference, trust)
-    patches = most_patches(options)
+    patches = patch_limit(options)
     if patches is not None:
         processor.max_num_patches = patches
     elif family == FGCLIP2:
@@ -300,7 +304,7 @@ def _image_processor(name: str, reference: str, trust: Mapping[str, bool]) -> An
     try:
         return transformers.AutoImageProcessor.from_pretrained(name, **trust)
     except OSError as error:
-        if not is_folder(name) or asks_for_code(error):
+        if not is_folder(name) or is_code_request(error):
             raise
         raise ModelError(
             f"{reference} has no image processor that transformers can load: save that of the model that you trained"
@@ -333,9 +337,9 @@ def _stretch(module: Any, context: int | None, reference: str) -> tuple[str, ...
     if context is None:
         return ()
     if type(module) is not transformers.CLIPModel:
-        raise needs_causal_tower(context, reference)
+        raise causal_tower_error(context, reference)
     embeddings = module.text_model.embeddings
-    table, notes = stretched_to(embeddings.position_embedding.weight.data, context)
+    table, notes = stretch_table(embeddings.position_embedding.weight.data, context)
     embeddings.position_embedding = torch.nn.Embedding.from_pretrained(table)
     embeddings.position_ids = torch.arange(context).expand((1, -1))
     module.config.text_config.max_position_embeddings = context
@@ -357,7 +361,7 @@ def _text_tower(parts: _Loaded, reference: str) -> tuple[TextTower, tuple[str, .
     stated = getattr(getattr(module.config, "text_config", module.config), "max_position_embeddings", None)
     is_clip, is_siglip = type(module) is transformers.CLIPModel, isinstance(module, SIGLIP)
     limits = [stated] if is_clip or is_siglip else [stated, tokenizer.model_max_length]
-    length = context_of(tokenizer, limits, reference)
+    length = smallest_context(tokenizer, limits, reference)
     is_lowered = is_siglip and tokenizer("A").input_ids != tokenizer("a").input_ids
 
     def cleaned(texts: Sequence[str]) -> list[str]:
@@ -385,7 +389,7 @@ def _lengths_of_clip(
 
     def lengths(tokens: Tokens) -> Int64[torch.Tensor, " n_texts"]:
         ids = tokens["input_ids"]
-        return (ids.argmax(dim=-1) if end == ARGMAX_POOLING else first_of(end, ids)) + 1
+        return (ids.argmax(dim=-1) if end == ARGMAX_POOLING else first_position(end, ids)) + 1
 
     if int(lengths(tokenize(["a photo"]))[0]) < 3:
         raise ModelError(

@@ -76,14 +76,14 @@ class ArrayTable(NamedTuple):
     """The vectors whose rows an array of rows has."""
 
 
-def array_of(modality: str) -> str:
+def array_name(modality: str) -> str:
     """Return the name of the array with the vectors of a modality."""
     return ARRAY_OF.get(modality, modality)
 
 
-def _given(modality: str, arrays: Mapping[str, np.ndarray]) -> str:
+def _array_name_in(modality: str, arrays: Mapping[str, np.ndarray]) -> str:
     """Return the name under which the vectors of a modality were given, which errors say: ``text`` is ``texts`` too."""
-    return modality if modality in arrays else array_of(modality)
+    return modality if modality in arrays else array_name(modality)
 
 
 def modalities_of(arrays: Mapping[str, np.ndarray]) -> list[str]:
@@ -94,16 +94,16 @@ def modalities_of(arrays: Mapping[str, np.ndarray]) -> list[str]:
         ['audio', 'text']
     """
     extra_modalities = {name for name, array in arrays.items() if name not in KINDS and _are_vectors(array)}
-    return sorted(extra_modalities | {name for name in ARRAY_OF if _given(name, arrays) in arrays})
+    return sorted(extra_modalities | {name for name in ARRAY_OF if _array_name_in(name, arrays) in arrays})
 
 
 def _are_vectors(array: np.ndarray) -> bool:
     return np.ndim(array) == 2 and np.asarray(array).dtype.kind == "f"
 
 
-def _table(arrays: Mapping[str, np.ndarray]) -> ArrayTable:
+def _array_table(arrays: Mapping[str, np.ndarray]) -> ArrayTable:
     modalities = modalities_of(arrays)
-    vectors_of = {name: _given(name, arrays) for name in sorted({*modalities, *ARRAY_OF})}
+    vectors_of = {name: _array_name_in(name, arrays) for name in sorted({*modalities, *ARRAY_OF})}
     kinds = {**KINDS, **{vectors_of[name]: VECTORS for name in modalities}}
     describes = {"class_names": "class_texts", "labels": vectors_of["image"]}
     points_to = {"labels": "class_texts"}
@@ -144,25 +144,25 @@ def checked_arrays(raw: Arrays, source: str) -> Arrays:
     if duplicate is not None:
         raise DataError(f"{source} has '{duplicate}' and '{ARRAY_OF[duplicate]}', which are one array: keep one")
     _refuse_unknown(raw, source)
-    if len(modalities_of(raw)) < 2 and not {_given("image", raw), "class_texts"} <= set(raw):
+    if len(modalities_of(raw)) < 2 and not {_array_name_in("image", raw), "class_texts"} <= set(raw):
         raise DataError(
             f"{source} has {', '.join(raw) or 'no arrays'}: expected 'images', and 'texts' or 'class_texts' or both;"
             " or vectors of two modalities or more, each under its name"
         )
-    table = _table(raw)
+    table = _array_table(raw)
     arrays = {name: _cast(name, array, table.kinds[name], source) for name, array in raw.items()}
     for name in arrays:
         _check_size(name, arrays, table, source)
     for name in arrays:
         _check_values(name, arrays, table, source)
-    return {array_of(name): array for name, array in arrays.items()}
+    return {array_name(name): array for name, array in arrays.items()}
 
 
 def _refuse_unknown(arrays: Arrays, source: str) -> None:
     """Raise DataError for an array whose name says nothing, or something else than it holds."""
-    kinds = _table(arrays).kinds
+    kinds = _array_table(arrays).kinds
     for name, array in arrays.items():
-        correct_name = _meant(name, array)
+        correct_name = _corrected_name(name, array)
         if name not in kinds or correct_name is not None:
             hint = did_you_mean(name, kinds) if correct_name is None else f"call these vectors '{correct_name}'"
             raise DataError(f"{source} has an unknown array '{name}': {hint}")
@@ -174,7 +174,7 @@ def _refuse_unknown(arrays: Arrays, source: str) -> None:
             )
 
 
-def _meant(name: str, array: np.ndarray) -> str | None:
+def _corrected_name(name: str, array: np.ndarray) -> str | None:
     """Return what vectors are to be called that are of images, texts or classes by their name; None for all others."""
     if name in KINDS or name in ARRAY_OF or np.ndim(array) != 2 or np.asarray(array).dtype.kind not in "fiu":
         return None
@@ -277,7 +277,7 @@ def _cast(name: str, array: np.ndarray, kind: ArrayKind, source: str) -> np.ndar
 
 def _check_size(name: str, arrays: Arrays, table: ArrayTable, source: str) -> None:
     array, described = arrays[name], table.describes.get(name)
-    images = _given("image", arrays)
+    images = _array_name_in("image", arrays)
     first = images if images in arrays else next(other for other in arrays if table.kinds[other] is VECTORS)
     if table.kinds[name] is VECTORS and array.shape[1] != arrays[first].shape[1]:
         raise DataError(

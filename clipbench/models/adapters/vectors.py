@@ -14,7 +14,7 @@ from clipbench.data.images import content_digest
 from clipbench.data.labels import Groups
 from clipbench.data.modalities import IDS, IMAGE, LINK, TEXT, Modalities, pairs_of
 from clipbench.errors import BadImage, DataError, NoTokenCounts, UsageError, option
-from clipbench.models.adapters.vector_arrays import Arrays, array_of, checked_arrays, modalities_of, read_arrays
+from clipbench.models.adapters.vector_arrays import Arrays, array_name, checked_arrays, modalities_of, read_arrays
 from clipbench.models.adapters.vector_items import ITEMS_FILE, ItemLine, contrasts_of, read_items
 from clipbench.models.fingerprint import array_digest, digest
 from clipbench.models.options import LoadOptions
@@ -71,10 +71,10 @@ class Embeddings(Embedder):
         if modality == TEXT:
             return self._texts(items)
         if modality == IMAGE:
-            return _rows_of(self.image_vectors, self._rows(IMAGE, items, self.dataset.image_ids))
+            return _select_rows(self.image_vectors, self._rows(IMAGE, items, self.dataset.image_ids))
         if modality not in self.item_vectors:
             raise DataError(f"{self.info.id} has no vectors of {modality}: it has {', '.join(self._ids()) or 'none'}")
-        return _rows_of(self.item_vectors[modality], self._rows(modality, items, self._ids()[modality]))
+        return _select_rows(self.item_vectors[modality], self._rows(modality, items, self._ids()[modality]))
 
     def _texts(self, texts: Sequence[str]) -> Vectors:
         known_rows = zip(map(self.text_rows.get, texts), texts, strict=True)
@@ -82,9 +82,9 @@ class Embeddings(Embedder):
         start = 0
         for vectors in self.text_vectors:
             if ((start <= rows) & (rows < start + len(vectors))).all():
-                return _rows_of(vectors, rows - start)
+                return _select_rows(vectors, rows - start)
             start += len(vectors)
-        return _rows_of(np.concatenate(self.text_vectors), rows)
+        return _select_rows(np.concatenate(self.text_vectors), rows)
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
         raise NoTokenCounts(
@@ -151,7 +151,7 @@ def vectors(
     given_arrays = {key: _as_array(key, value) for key, value in arguments.items() if value is not None}
     checked = checked_arrays(given_arrays, "clipbench.vectors")
     of_rows = [ItemLine(f"clipbench.vectors: items[{number}]", fields) for number, fields in enumerate(items)]
-    return of_arrays(checked, name, "clipbench.vectors(...)", of_rows)
+    return embedder_from_arrays(checked, name, "clipbench.vectors(...)", of_rows)
 
 
 def load(body: str, options: LoadOptions) -> Embeddings:
@@ -165,12 +165,12 @@ def load(body: str, options: LoadOptions) -> Embeddings:
     reference = f"embeddings:{body}"
     options.refuse_unknown([], reference)
     options.refuse_precision(reference, "whose vectors are there already")
-    return of_arrays(read_arrays(Path(body)), reference, "the file", read_items(Path(body)))
+    return embedder_from_arrays(read_arrays(Path(body)), reference, "the file", read_items(Path(body)))
 
 
-def of_arrays(arrays: Arrays, reference: str, holder: str, items: Sequence[ItemLine] = ()) -> Embeddings:
+def embedder_from_arrays(arrays: Arrays, reference: str, holder: str, items: Sequence[ItemLine] = ()) -> Embeddings:
     """Return checked arrays, and items about their rows, as an embedder with its samples."""
-    dim = int(arrays[array_of(modalities_of(arrays)[0])].shape[1])
+    dim = int(arrays[array_name(modalities_of(arrays)[0])].shape[1])
     hashes = [f"{name} {array_digest(array)}" for name, array in sorted(arrays.items())]
     note = f"{holder} has no logit_scale: calibration and losses are undefined"
     info = ModelInfo(
@@ -235,7 +235,7 @@ def _modalities(arrays: Arrays) -> Modalities | None:
     names = modalities_of(arrays)
     if set(names) <= {IMAGE, TEXT}:
         return None
-    ids = {name: _names(arrays, f"{name}{IDS}", array_of(name), "") for name in names}
+    ids = {name: _names(arrays, f"{name}{IDS}", array_name(name), "") for name in names}
     items: dict[str, Sequence[object]] = {
         name: [VectorRow(row, id) for row, id in enumerate(modality_ids)] for name, modality_ids in ids.items()
     }
@@ -274,7 +274,7 @@ def _missing(arrays: Arrays) -> dict[str, str]:
     return missing | (dict.fromkeys(("labels", "class_names", "templates"), missing_arrays) if missing_arrays else {})
 
 
-def _rows_of(
+def _select_rows(
     vectors: Float32[np.ndarray, "n dim"], rows: Int64[np.ndarray, " n_rows"]
 ) -> Float32[np.ndarray, "n_rows dim"]:
     """Return rows of vectors: a part of them, still memory-mapped if they are, where the rows follow each other."""

@@ -19,12 +19,12 @@ from clipbench.data.modalities import IMAGE, JOINT, TEXT
 from clipbench.data.subset import without_images
 from clipbench.errors import BadImage, ModelError
 from clipbench.models.encoding.image_hashes import ImageHashes
-from clipbench.models.encoding.pipeline import EncodeRequest, Item, encode, item_of
+from clipbench.models.encoding.pipeline import EncodeItem, EncodeRequest, encode, item_of
 from clipbench.models.encoding.sharing import SharingEmbedder, batches_of, default_workers, encode_shared
 from clipbench.models.encoding.store import Shelf
 from clipbench.models.encoding.work_log import WorkLog
-from clipbench.models.facts.costs import tower_sizes
-from clipbench.models.protocol import Counts, Model, Role, Vectors, as_role
+from clipbench.models.introspection.costs import tower_sizes
+from clipbench.models.protocol import Counts, Model, Role, Vectors, parse_role
 from clipbench.results.numbers import counted
 from clipbench.results.record import TowerRecord
 
@@ -125,7 +125,7 @@ class StoreEmbedder(SharingEmbedder):
 
     def _effective_role(self, modality: str, role: Role) -> Role:
         """Return the role, None if the model gives items of the modality the same vector in all roles."""
-        checked = None if role is None else as_role(role)
+        checked = None if role is None else parse_role(role)
         return checked if modality in self.info.roles else None
 
     def shelf(self, modality: str) -> Shelf:
@@ -134,7 +134,7 @@ class StoreEmbedder(SharingEmbedder):
             self._shelves[modality] = Shelf(self._root, info.fingerprint, modality, info.embed_dim, (info.ref, info.id))
         return self._shelves[modality]
 
-    def _items(self, modality: str, sources: Sequence[Any], role: Role) -> list[Item]:
+    def _items(self, modality: str, sources: Sequence[Any], role: Role) -> list[EncodeItem]:
         if modality == IMAGE:
             hashes = self._hashes.read(sources, shows_bar=self.shows_bar)
             return [
@@ -149,7 +149,7 @@ class StoreEmbedder(SharingEmbedder):
             return [item_of(JOINT, pair, role, hash_.key) for pair, hash_ in zip(sources, hashes, strict=True) if hash_]
         return [item_of(modality, source, role) for source in sources]
 
-    def _fill(self, modality: str, items: Sequence[Item], role: Role = None, *, is_strict: bool = True) -> None:
+    def _fill(self, modality: str, items: Sequence[EncodeItem], role: Role = None, *, is_strict: bool = True) -> None:
         """Encode the items that the store does not have.
 
         Args:
@@ -200,7 +200,7 @@ class StoreEmbedder(SharingEmbedder):
         hashes = self._hashes.stored(images)
         return reading_notes(remark for hash_ in hashes if hash_ is not None for remark in hash_.remarks)
 
-    def missing_images(self, images: Sequence[ImageRef]) -> list[Item]:
+    def missing_images(self, images: Sequence[ImageRef]) -> list[EncodeItem]:
         """Return the images that the store has no vectors of, in order, without those that cannot be read; none if
         vectors of images depend on a role, which no task has stated yet."""
         if IMAGE in self.info.roles:

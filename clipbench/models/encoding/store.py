@@ -70,7 +70,7 @@ class Shelf:
     """
 
     def __init__(self, root: Path, fingerprint: str, modality: str, dim: int, names: Sequence[str] = ()) -> None:
-        self.folder = folder_of(root, fingerprint) / modality
+        self.folder = model_folder(root, fingerprint) / modality
         self.dim = dim
         self._root = root
         self.rejected: Counter[str] = Counter()
@@ -217,7 +217,7 @@ class Shelf:
         return digest.digest()
 
 
-def folder_of(root: Path, fingerprint: str) -> Path:
+def model_folder(root: Path, fingerprint: str) -> Path:
     """Return the folder of a model: named by its fingerprint, or by its hash where that could name another place."""
     name = fingerprint
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", fingerprint):

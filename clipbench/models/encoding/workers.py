@@ -28,7 +28,7 @@ def load_in_workers(dataset: Any, *, workers: int, **options: Any) -> Iterator[A
     is_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGCHLD) if is_main and hasattr(signal, "SIGCHLD") else None
     try:
-        with _uninterrupted():
+        with _deferred_signals():
             batches = iter(loader)
     finally:
         if (
@@ -51,7 +51,7 @@ def load_in_workers(dataset: Any, *, workers: int, **options: Any) -> Iterator[A
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
+def _deferred_signals() -> Iterator[None]:
     """Have Ctrl-C and SIGTERM wait for the end of the block: torch cannot clean up half of its workers."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -79,11 +79,11 @@ def _depend_on_parent(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
-    sys.excepthook = _tell_later
-    threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+    sys.excepthook = _print_later
+    threading.Thread(target=_exit_with_parent, args=(parent,), daemon=True).start()
 
 
-def _tell_later(*error: Any) -> None:
+def _print_later(*error: Any) -> None:
     """Print an exception if this worker is still there when it would have found its parent gone.
 
     A parent that dies while it takes a batch breaks the connection of the thread that hands it over.
@@ -92,7 +92,7 @@ def _tell_later(*error: Any) -> None:
     sys.__excepthook__(*error)
 
 
-def _end_after(parent: BaseProcess) -> None:
+def _exit_with_parent(parent: BaseProcess) -> None:
     if os.getppid() == parent.pid:
         while os.getppid() == parent.pid:
             time.sleep(CHECK_SECONDS)

@@ -104,10 +104,10 @@ def _read_file(path: Path, weights: str | None) -> Checkpoint:
                 f"checkpoint {path} holds '{name}' of type {type(value).__name__}: expected names with their tensors,"
                 " or a training checkpoint with them under 'state_dict'"
             )
-    return Checkpoint(state=_unwrapped(dict(content)), step=step, source=source, notes=notes)
+    return Checkpoint(state=_strip_wrappers(dict(content)), step=step, source=source, notes=notes)
 
 
-def fit(module: torch.nn.Module, state: StateDict, *, source: object, arch: str, advice: str = "") -> None:
+def load_strictly(module: torch.nn.Module, state: StateDict, *, source: object, arch: str, advice: str = "") -> None:
     """Load weights into a module, all of them and nothing else; raise ModelError, with an advice, where names are
     missing or left over, or shapes differ.
     """
@@ -141,10 +141,10 @@ def _advice(state: Iterable[str]) -> str:
     return f"is it another {option('arch')}?"
 
 
-def _unwrapped(state: StateDict) -> StateDict:
+def _strip_wrappers(state: StateDict) -> StateDict:
     for wrapper in WRAPPERS:
         if all(name.startswith(wrapper) for name in state):
-            return _unwrapped({name.removeprefix(wrapper): value for name, value in state.items()})
+            return _strip_wrappers({name.removeprefix(wrapper): value for name, value in state.items()})
     return state
 
 
@@ -235,9 +235,9 @@ def _read_sharded(folder: Path) -> Checkpoint:
     """Return the weights in a folder of torch.distributed.checkpoint, without the optimizer's state: chunk by chunk, so
     that no more than the weights and one chunk is in memory.
     """
-    listed, prefix = _shards_of(folder), "model."
+    listed, prefix = _read_shard_list(folder), "model."
     state = {
-        name.removeprefix(prefix): _joined(folder, name, metadata, listed.storage_data)
+        name.removeprefix(prefix): _assemble_tensor(folder, name, metadata, listed.storage_data)
         for name, metadata in listed.state_dict_metadata.items()
         if name.startswith(prefix) and isinstance(metadata, dcp.TensorStorageMetadata)
     }
@@ -250,10 +250,10 @@ def _read_sharded(folder: Path) -> Checkpoint:
         content = _read_pickle(extra)
         step = step_inside(content) if isinstance(content, Mapping) else None
     note = "raw weights: a sharded checkpoint of open_clip holds no EMA weights"
-    return Checkpoint(state=_unwrapped(state), step=step, source=str(folder), notes=(note,))
+    return Checkpoint(state=_strip_wrappers(state), step=step, source=str(folder), notes=(note,))
 
 
-def _shards_of(folder: Path) -> dcp.Metadata:
+def _read_shard_list(folder: Path) -> dcp.Metadata:
     path = folder / SHARDS
     try:
         with reading(path, ModelError):
@@ -272,7 +272,9 @@ def _shards_of(folder: Path) -> dcp.Metadata:
     return listed
 
 
-def _joined(folder: Path, name: str, metadata: dcp.TensorStorageMetadata, locations: Mapping[Any, Any]) -> torch.Tensor:
+def _assemble_tensor(
+    folder: Path, name: str, metadata: dcp.TensorStorageMetadata, locations: Mapping[Any, Any]
+) -> torch.Tensor:
     """Return a tensor from its chunks; raise ModelError where one is not there, or is not what the list says."""
     try:
         dtype, chunks = metadata.properties.dtype, metadata.chunks
@@ -313,7 +315,7 @@ def _joined(folder: Path, name: str, metadata: dcp.TensorStorageMetadata, locati
 # -- more tokens
 
 
-def with_context(state: StateDict, context: int) -> tuple[StateDict, tuple[str, ...]]:
+def stretch_context(state: StateDict, context: int) -> tuple[StateDict, tuple[str, ...]]:
     """Return weights with that many text positions, and notes for the result.
 
     The two tables of a Long-CLIP checkpoint, the frozen and the trained one, are joined. The table of an ordinary one
@@ -328,11 +330,11 @@ def with_context(state: StateDict, context: int) -> tuple[StateDict, tuple[str, 
     trained = state.get(f"{name}_res")
     rest = {key: value for key, value in state.items() if key not in (name, f"{name}_res")}
     table = state[name] if trained is None else torch.cat([state[name][:N_KEPT], trained[N_KEPT:]])
-    table, notes = stretched_to(table, context)
+    table, notes = stretch_table(table, context)
     return {**rest, name: table}, notes
 
 
-def stretched_to(
+def stretch_table(
     table: Float[torch.Tensor, "n_positions width"], context: int
 ) -> tuple[Float[torch.Tensor, "context width"], tuple[str, ...]]:
     """Return a table of that many positions, and a note if it had to be stretched; raise UsageError where it has
@@ -351,7 +353,7 @@ def stretched_to(
     return stretched(table), (note,)
 
 
-def needs_causal_tower(context: int, model: str) -> UsageError:
+def causal_tower_error(context: int, model: str) -> UsageError:
     """Return the error for a text tower whose vector depends on padding behind the text."""
     return UsageError(
         f"option context={context} needs a causal text tower pooled at the end of the text, and that of"

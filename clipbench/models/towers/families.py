@@ -85,7 +85,7 @@ def family_of(folder: Path, reference: str) -> str:
     path = folder / "config.json"
     settings = read_json(path, ModelError) if is_file(path) else {}
     settings = settings if isinstance(settings, Mapping) else {}
-    names = _names(settings)
+    names = _class_names(settings)
     for name in names:
         reason = next((reason for pattern, reason in REFUSED.items() if re.fullmatch(pattern, name.lower())), None)
         if reason is not None:
@@ -93,7 +93,7 @@ def family_of(folder: Path, reference: str) -> str:
     return JINA_V4 if any(name.startswith("JinaEmbeddingsV4") for name in names) else names[-1]
 
 
-def _names(settings: Mapping[str, Any]) -> list[str]:
+def _class_names(settings: Mapping[str, Any]) -> list[str]:
     """Return the classes and the model type of a configuration: a class first, as its type may be that of its base."""
     architectures, code = settings.get("architectures"), settings.get("auto_map")
     class_names = [*architectures] if isinstance(architectures, list) else []
@@ -101,7 +101,7 @@ def _names(settings: Mapping[str, Any]) -> list[str]:
     return [str(name) for name in (*class_names, settings.get("model_type", ""))]
 
 
-def most_patches(options: LoadOptions) -> int | None:
+def patch_limit(options: LoadOptions) -> int | None:
     """Return the option ``max_num_patches``, None where it is not given; raise UsageError for a number out of range."""
     number = options.whole_number("max_num_patches")
     if number is not None and not 1 <= number <= MOST_PATCHES:
@@ -262,7 +262,7 @@ def load_jina_v4(
         ModelError: weights that are missing or do not fit.
     """
     settings = read_json(folder / "config.json", ModelError)
-    task, dim = options.options.get("task"), _dimension(options, settings, reference)
+    task, dim = options.options.get("task"), _truncated_dim(options, settings, reference)
     if task is None:
         raise UsageError(
             f"{reference} has other weights for each task: add {model_option(task='retrieval')}, or"
@@ -281,7 +281,7 @@ def load_jina_v4(
             " ...): they would be random, so it is not loaded"
         )
     module = full_model.model
-    _add(module, folder / "adapters", task, reference)
+    _merge_adapters(module, folder / "adapters", task, reference)
     processor = transformers.Qwen2_5_VLProcessor.from_pretrained(folder)
     check_vocabulary(processor.tokenizer, reference)
     prefixes = JINA_PREFIXES if task != "text-matching" else dict.fromkeys(JINA_PREFIXES, JINA_PREFIXES[None])
@@ -323,7 +323,7 @@ def load_jina_v4(
     )
 
 
-def _dimension(options: LoadOptions, settings: Mapping[str, Any], reference: str) -> int:
+def _truncated_dim(options: LoadOptions, settings: Mapping[str, Any], reference: str) -> int:
     text = settings.get("text_config")
     full = (text if isinstance(text, Mapping) else settings).get("hidden_size", settings.get("hidden_size"))
     dimensions = [*(settings.get("matryoshka_dims") or []), full]
@@ -335,7 +335,7 @@ def _dimension(options: LoadOptions, settings: Mapping[str, Any], reference: str
     return int(dim)
 
 
-def _add(module: Any, folder: Path, task: str, reference: str) -> None:
+def _merge_adapters(module: Any, folder: Path, task: str, reference: str) -> None:
     """Add what the adapters of a task hold to the weights of the language model; raise ModelError where some are
     missing.
     """

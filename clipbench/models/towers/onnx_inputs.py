@@ -12,9 +12,15 @@ from jaxtyping import Int64
 
 from clipbench.errors import ModelError
 from clipbench.hub import cache_only
-from clipbench.models.facts.modules import IMAGE_PROCESSOR, PROCESSOR
+from clipbench.models.introspection.modules import IMAGE_PROCESSOR, PROCESSOR
 from clipbench.models.protocol import Preprocess
-from clipbench.models.towers.text_tower import LOWERED, check_vocabulary, context_of, token_counts, tokenizer_identity
+from clipbench.models.towers.text_tower import (
+    LOWERED,
+    check_vocabulary,
+    smallest_context,
+    token_counts,
+    tokenizer_identity,
+)
 from clipbench.models.towers.torch_model import OpenClipPreprocess, TransformersPreprocess, first_line, library_errors
 from clipbench.models.trust import check_model, no_foreign_code
 from clipbench.untrusted.reading import is_file, read_json, shown
@@ -65,11 +71,11 @@ def image_inputs(folder: Path, graph: Path, reference: str) -> ImageInputs:
     """Return the preprocessing that lies beside a graph or in the model's folder; raise ModelError where there is none,
     or it cannot be read."""
     for directory in dict.fromkeys((graph.parent, folder)):
-        if "image_processor" in _json(directory / PROCESSOR) or is_file(directory / IMAGE_PROCESSOR):
+        if "image_processor" in _read_object(directory / PROCESSOR) or is_file(directory / IMAGE_PROCESSOR):
             return _transformers_images(directory, reference)
         for name in (OPEN_CLIP, PREPROCESS_CFG):
             if is_file(directory / name):
-                return _open_clip_images(_json(directory / name), directory / name)
+                return _open_clip_images(_read_object(directory / name), directory / name)
     raise ModelError(
         f"{reference} does not say how images are prepared: expected {PROCESSOR} or {IMAGE_PROCESSOR}"
         f" (transformers), {OPEN_CLIP} or {PREPROCESS_CFG} (open_clip) beside {graph.name}"
@@ -85,7 +91,9 @@ def text_inputs(folder: Path, graph: Path, fixed_length: int | None, reference: 
     Raises:
         ModelError: there is none, it cannot be read, or nothing says how many tokens the tower takes.
     """
-    config = _json(folder / "config.json") | _part(_json(folder / OPEN_CLIP), "model_cfg", folder / OPEN_CLIP)
+    config = _read_object(folder / "config.json") | _part(
+        _read_object(folder / OPEN_CLIP), "model_cfg", folder / OPEN_CLIP
+    )
     text = _part(config, "text_cfg", folder) or _part(config, "text_config", folder)
     length = fixed_length or text.get("max_position_embeddings") or text.get("context_length")
     if not isinstance(length, int | None):
@@ -105,9 +113,9 @@ def _transformers_images(directory: Path, reference: str) -> ImageInputs:
     import transformers
     from PIL import Image
 
-    _json(directory / IMAGE_PROCESSOR)  # which says what is wrong with it
-    file = directory / (PROCESSOR if "image_processor" in _json(directory / PROCESSOR) else IMAGE_PROCESSOR)
-    processor = _loaded(partial(transformers.AutoImageProcessor.from_pretrained, directory), file)
+    _read_object(directory / IMAGE_PROCESSOR)  # which says what is wrong with it
+    file = directory / (PROCESSOR if "image_processor" in _read_object(directory / PROCESSOR) else IMAGE_PROCESSOR)
+    processor = _load_pretrained(partial(transformers.AutoImageProcessor.from_pretrained, directory), file)
     try:
         arrays = processor(images=Image.new("RGB", (64, 64)), return_tensors="pt")
     except Exception as error:  # the library raises many kinds of error for a configuration of wrong types
@@ -138,9 +146,11 @@ def _open_clip_images(config: Mapping[str, Any], path: Path) -> ImageInputs:
 def _transformers_texts(directory: Path, config: Mapping[str, Any], length: int | None, reference: str) -> TextInputs:
     import transformers
 
-    tokenizer = _loaded(partial(transformers.AutoTokenizer.from_pretrained, directory), directory / TOKENIZER_FILES[0])
-    length = context_of(tokenizer, [tokenizer.model_max_length if length is None else length], reference)
-    clean, notes = _cleaning(tokenizer, config, directory)
+    tokenizer = _load_pretrained(
+        partial(transformers.AutoTokenizer.from_pretrained, directory), directory / TOKENIZER_FILES[0]
+    )
+    length = smallest_context(tokenizer, [tokenizer.model_max_length if length is None else length], reference)
+    clean, notes = _text_cleaner(tokenizer, config, directory)
 
     def tokenize(texts: Sequence[str]) -> dict[str, np.ndarray]:
         return dict(
@@ -161,7 +171,7 @@ def _transformers_texts(directory: Path, config: Mapping[str, Any], length: int 
     return TextInputs(tokenize, count, tuple(tokenize(["a"])), length, identity, notes)
 
 
-def _cleaning(
+def _text_cleaner(
     tokenizer: Any, config: Mapping[str, Any], directory: Path
 ) -> tuple[Callable[[str], str], tuple[str, ...]]:
     """Return how texts are cleaned ahead of the tokenizer: as open_clip's configuration says, or SigLIP was trained."""
@@ -197,7 +207,7 @@ def _open_clip_texts(length: int | None) -> TextInputs:
     return TextInputs(tokenize, count, ("input_ids",), length, identity)
 
 
-def _loaded(load: Callable[..., Any], path: Path) -> Any:
+def _load_pretrained(load: Callable[..., Any], path: Path) -> Any:
     """Return what transformers loads from files here; code that lies beside them is never run."""
     with library_errors("transformers", str(path), "is it whole?"), cache_only(), no_foreign_code():
         check_model(str(path.parent), str(path.parent))
@@ -211,7 +221,7 @@ def _part(content: Mapping[str, Any], name: str, source: Path) -> dict[str, Any]
     return part
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _read_object(path: Path) -> dict[str, Any]:
     """Return the object in a file; empty where there is no file; raise ModelError where the file holds no JSON
     object."""
     if not is_file(path):

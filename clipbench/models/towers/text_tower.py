@@ -61,7 +61,7 @@ class TextTower:
                 yield rows + start, {name: values[rows, :longest] for name, values in tokens.items()}
 
 
-def first_of(token: int, ids: Int64[torch.Tensor, "n_texts n_tokens"]) -> Int64[torch.Tensor, " n_texts"]:
+def first_position(token: int, ids: Int64[torch.Tensor, "n_texts n_tokens"]) -> Int64[torch.Tensor, " n_texts"]:
     """Return the first position of a token in each text; 0 where it is absent, as in the libraries."""
     return (ids == token).int().argmax(dim=-1)
 
@@ -70,7 +70,7 @@ NO_LIMIT = 1 << 30
 """transformers writes a number above this if a tokenizer does not state its limit."""
 
 
-def context_of(tokenizer: Any, limits: Iterable[int | None], model: str) -> int:
+def smallest_context(tokenizer: Any, limits: Iterable[int | None], model: str) -> int:
     """Return the tokens that every text is padded and cut to: the least of some limits, None for those not stated.
 
     Args:

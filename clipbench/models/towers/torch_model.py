@@ -31,7 +31,7 @@ from clipbench.models.fingerprint import digest
 from clipbench.models.options import DEFAULT_BATCH_SIZE, PRECISIONS
 from clipbench.models.protocol import Internals, Model, ModelInfo, Preprocess, Role, Tokens, Vectors
 from clipbench.models.towers.text_tower import WINDOW_BATCHES, TextTower
-from clipbench.models.trust import asks_for_code, needs_code
+from clipbench.models.trust import is_code_request, needs_code_error
 from clipbench.untrusted.reading import damaged_weights
 
 PIXELS = "pixels"
@@ -195,7 +195,7 @@ class TransformersPreprocess:
         return np.asarray(self.processor(images=rgb(image), return_tensors="pt")["pixel_values"][0], np.float32)
 
 
-def of_pixels(tower: Callable[[torch.Tensor], torch.Tensor]) -> Tower:
+def pixel_tower(tower: Callable[[torch.Tensor], torch.Tensor]) -> Tower:
     """Return a tower of one tensor, pixels of shape (n, channels, height, width), as one of inputs by name."""
     return lambda inputs: tower(inputs[PIXELS])
 
@@ -224,13 +224,13 @@ def encode_batches(
         lengths.append(n_rows(batch))
         if sum(map(n_rows, waiting)) + placement.batch_size <= placement.images.n:
             continue  # one more goes with them
-        vectors.append(encode(tower, _joined(waiting), placement, placement.images))
+        vectors.append(encode(tower, _concatenate_batches(waiting), placement, placement.images))
         waiting = []
         if not placement.is_ahead or time.monotonic() - fetched >= FETCH_SECONDS:
             yield from _fetch(vectors, lengths)
             vectors, lengths, fetched = [], [], time.monotonic()
     if waiting:
-        vectors.append(encode(tower, _joined(waiting), placement, placement.images))
+        vectors.append(encode(tower, _concatenate_batches(waiting), placement, placement.images))
     yield from _fetch(vectors, lengths)
 
 
@@ -241,7 +241,7 @@ def encode(tower: Tower, inputs: Tensors, placement: Placement, size: BatchSize)
     start, n = 0, n_rows(inputs)
     while start < n:
         rows = {name: tensor[start : start + size.n] for name, tensor in inputs.items()}
-        vectors = _encoded(tower, rows)
+        vectors = _try_encode(tower, rows)
         if vectors is None:
             size.halve(n_rows(rows), placement.device)
             if placement.device.type != "cpu":
@@ -252,7 +252,7 @@ def encode(tower: Tower, inputs: Tensors, placement: Placement, size: BatchSize)
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def _encoded(tower: Tower, rows: Tensors) -> torch.Tensor | None:
+def _try_encode(tower: Tower, rows: Tensors) -> torch.Tensor | None:
     """Return the vectors of rows; None where the memory does not suffice, with nothing of the attempt left in it."""
     try:
         with torch.inference_mode():
@@ -272,7 +272,7 @@ def _fetch(vectors: list[torch.Tensor], lengths: list[int]) -> Iterator[Float32[
         yield from np.split(joined.cpu().numpy(), np.cumsum(lengths)[:-1])
 
 
-def _joined(batches: list[Tensors]) -> Tensors:
+def _concatenate_batches(batches: list[Tensors]) -> Tensors:
     if len(batches) == 1:
         return batches[0]
     return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
@@ -285,7 +285,7 @@ def resolve_placement(device: str, precision: str, batch_size: int | None) -> Pl
         raise UsageError(f"unknown precision '{precision}': {did_you_mean(precision, PRECISIONS)}")
     if batch_size is not None and batch_size < 1:
         raise UsageError(f"batch size is {batch_size}: expected 1 or more")
-    chosen = _device(device)
+    chosen = _parse_device(device)
     if chosen.type == "cuda" and precision == "fp32":
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
@@ -398,8 +398,8 @@ def library_errors(library: str, reference: str, expected: str, files: Path | No
     except ClipbenchError:
         raise
     except Exception as error:  # libraries raise many kinds of error for missing, damaged and foreign files
-        if asks_for_code(error):
-            raise needs_code(reference) from error
+        if is_code_request(error):
+            raise needs_code_error(reference) from error
         damaged = damaged_weights(files) if files is not None and isinstance(error, SafetensorError) else None
         advice = expected if damaged is None else f"{damaged} is damaged: delete it, and get it again"
         raise ModelError(
@@ -407,7 +407,7 @@ def library_errors(library: str, reference: str, expected: str, files: Path | No
         ) from error
 
 
-def _device(name: str) -> torch.device:
+def _parse_device(name: str) -> torch.device:
     if name == "auto":
         accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         return accelerator if accelerator is not None else torch.device("cpu")

@@ -23,7 +23,7 @@ from clipbench.models.towers.torch_model import (
     Tensors,
     TorchModel,
     encode_batches,
-    of_pixels,
+    pixel_tower,
     resolve_placement,
 )
 from clipbench.testing import INFO, count_words
@@ -183,7 +183,7 @@ def torch_model(place: Placement) -> TorchModel:
     return TorchModel(
         info=INFO,
         preprocess=lambda image: np.asarray(image.convert("RGB").resize((8, 8)), np.float32).transpose(2, 0, 1),
-        image_tower=of_pixels(module.encode_image),
+        image_tower=pixel_tower(module.encode_image),
         text_tower=text_tower(most=9),
         placement=place,
         module=module,

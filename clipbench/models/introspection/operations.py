@@ -77,7 +77,7 @@ class Operations(TorchDispatchMode):
 
 
 @contextmanager
-def counting() -> Iterator[Operations]:
+def count_operations() -> Iterator[Operations]:
     """Count what torch computes in the block, as the modules state it: uncompiled, and attention not fused with its
     layer.
     """

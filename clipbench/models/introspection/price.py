@@ -38,7 +38,7 @@ SIZE = (640, 480)
 TEXTS = ("a photo of a cat", "two people in red coats wait for a bus in the rain beside a shop that is closed")
 
 
-def price_alone(reference: str, options: LoadOptions) -> PriceRecord:
+def price_in_subprocess(reference: str, options: LoadOptions) -> PriceRecord:
     """Return the price of a model in a process of its own, where memory and time do not depend on what was loaded
     before.
 
@@ -72,7 +72,7 @@ class PriceTag:
 
     def __init__(self, clock: Clock = time.perf_counter) -> None:
         self._clock = clock
-        self._resident = _memory("VmRSS")
+        self._resident = _process_memory("VmRSS")
         with suppress(OSError):  # the peak begins again here, where the system has one
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
         if (torch := _cuda()) is not None:
@@ -147,7 +147,7 @@ class PriceTag:
     def _peak(self, model: Model) -> int | None:
         if (model.info.device or "").startswith("cuda") and (torch := _cuda()) is not None:
             return int(torch.cuda.max_memory_allocated(model.info.device))
-        peak = _memory("VmHWM")
+        peak = _process_memory("VmHWM")
         return None if peak is None or self._resident is None else max(0, peak - self._resident)
 
 
@@ -167,7 +167,7 @@ def _machine(model: Model) -> dict[str, str]:
     if device.startswith("cuda") and torch is not None:
         device = torch.cuda.get_device_name(device)
     facts = {
-        "cpu": _value("/proc/cpuinfo", "model name") or platform.machine(),
+        "cpu": _status_value("/proc/cpuinfo", "model name") or platform.machine(),
         "threads": str(threads),
         "device": device,
         "precision": model.info.precision or "",
@@ -175,13 +175,13 @@ def _machine(model: Model) -> dict[str, str]:
     return {name: fact for name, fact in facts.items() if fact}
 
 
-def _memory(name: str) -> int | None:
+def _process_memory(name: str) -> int | None:
     """Return a fact of this process in bytes, such as its peak VmHWM; None where the system does not tell it."""
-    text = _value("/proc/self/status", name)
+    text = _status_value("/proc/self/status", name)
     return None if text is None else 1024 * int(text.split()[0])
 
 
-def _value(file: str, name: str) -> str | None:
+def _status_value(file: str, name: str) -> str | None:
     """Return the value of a name in a file of lines ``name: value``; None where there is none."""
     with suppress(OSError):
         for line in Path(file).read_text(encoding="utf-8", errors="replace").splitlines():

@@ -42,7 +42,7 @@ METHODS = {
 NOT_ANTIALIASED = "{} without antialiasing"
 
 
-def measure(preprocess: Preprocess, *, with_interpolation: bool = True) -> Preprocessing:
+def measure_preprocessing(preprocess: Preprocess, *, with_interpolation: bool = True) -> Preprocessing:
     """Return the settings of a preprocessing, None for those that its output does not tell.
 
     Args:
@@ -76,7 +76,7 @@ def measure(preprocess: Preprocess, *, with_interpolation: bool = True) -> Prepr
     return replace(settings, resize=_resize(to_unit), interpolation=interpolation)
 
 
-def square(image: Image.Image, side: int, resize: Resize, interpolation: str) -> Image.Image:
+def make_square(image: Image.Image, side: int, resize: Resize, interpolation: str) -> Image.Image:
     """Return an image as a square of the model's size, so that its own preprocessing has nothing left to resize.
 
     Example:
@@ -94,7 +94,7 @@ def square(image: Image.Image, side: int, resize: Resize, interpolation: str) ->
     return scaled.crop((left, top, left + side, top + side))  # outside of the image a crop is black
 
 
-def within_limits(
+def limit_size(
     image: Image.Image, preprocess: Callable[[Image.Image], Any] | None, side: int | None, name: str
 ) -> Image.Image:
     """Return an image as its preprocessing can take it: a large one resized, and of a long and narrow one, whose
@@ -115,9 +115,9 @@ def within_limits(
     side, measured = side or UNKNOWN_SIDE, Preprocessing()
     if preprocess is not None:
         with suppress(*FOREIGN):  # of one that gives several arrays, say
-            measured = measure(preprocess)
+            measured = measure_preprocessing(preprocess)
     if measured.interpolation in METHODS and measured.resize == "crop" and is_long:
-        return middle(image, side, measured.interpolation)
+        return crop_middle(image, side, measured.interpolation)
     if (
         measured.interpolation in METHODS
         and measured.resize in ("crop", "squash")
@@ -134,7 +134,7 @@ def within_limits(
     return image
 
 
-def middle(image: Image.Image, side: int, interpolation: str) -> Image.Image:
+def crop_middle(image: Image.Image, side: int, interpolation: str) -> Image.Image:
     """Return the middle of an image, its shorter side resized to ``side`` pixels: a preprocessing that resizes so and
     crops the middle makes the same of it as of the whole image.
 

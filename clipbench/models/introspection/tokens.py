@@ -62,11 +62,11 @@ def token_facts(
     name = ids_name(tokenize(SHORT[:1]))
     single_rows = [tokenize([text])[name][0] for text in SHORT]
     rows = tokenize([*SHORT, longer_than(context)])[name]
-    pad = _pad(rows[0])
+    pad = _padding_id(rows[0])
     if pad is None:
-        pad = _pad(rows[1])
+        pad = _padding_id(rows[1])
     counts = None if count is None else [int(n_tokens) for n_tokens in count(SHORT)]
-    end = _end(single_rows, pad, counts)
+    end = _end_id(single_rows, pad, counts)
     return TokenFacts(
         name=name,
         width=rows.shape[1],
@@ -77,7 +77,7 @@ def token_facts(
     )
 
 
-def facts_of(model: Model, tokenize: Tokenize) -> TokenFacts:
+def tokenizer_facts(model: Model, tokenize: Tokenize) -> TokenFacts:
     """Return the habits of a model's tokenizer, with its own counts where it has some."""
     try:
         return token_facts(tokenize, model.count_tokens, context=model.info.context_length)
@@ -90,7 +90,7 @@ def ids_name(tokens: Tokens) -> str:
     return next((name for name in IDS if name in tokens), next(iter(tokens)))
 
 
-def padded(tokens: Tokens, facts: TokenFacts, width: int) -> Tokens:
+def pad_tokens(tokens: Tokens, facts: TokenFacts, width: int) -> Tokens:
     """Return tokens with padding behind each text up to a width; masks are 0 there."""
     assert facts.pad is not None
     missing = width - tokens[facts.name].shape[1]
@@ -100,13 +100,13 @@ def padded(tokens: Tokens, facts: TokenFacts, width: int) -> Tokens:
     return {name: np.pad(ids, ((0, 0), (0, missing)), constant_values=fill[name]) for name, ids in tokens.items()}
 
 
-def trimmed(tokens: Tokens, facts: TokenFacts) -> Tokens:
+def trim_tokens(tokens: Tokens, facts: TokenFacts) -> Tokens:
     """Return tokens without the padding behind the longest text."""
-    width = int(lengths(tokens[facts.name], facts).max(initial=1))
+    width = int(token_lengths(tokens[facts.name], facts).max(initial=1))
     return {name: ids[:, :width] for name, ids in tokens.items()}
 
 
-def with_end(tokens: Tokens, facts: TokenFacts) -> Tokens:
+def restore_end(tokens: Tokens, facts: TokenFacts) -> Tokens:
     """Return tokens in which each text that was cut ends with the end-of-text token."""
     assert facts.end is not None
     ids = np.array(tokens[facts.name])
@@ -114,7 +114,7 @@ def with_end(tokens: Tokens, facts: TokenFacts) -> Tokens:
     return {**tokens, facts.name: ids}
 
 
-def lengths(ids: Int64[np.ndarray, "n_texts n_tokens"], facts: TokenFacts) -> Int64[np.ndarray, " n_texts"]:
+def token_lengths(ids: Int64[np.ndarray, "n_texts n_tokens"], facts: TokenFacts) -> Int64[np.ndarray, " n_texts"]:
     """Return the tokens of each text before its padding; an end-of-text token with the padding's id is counted."""
     is_padding = np.flip(np.cumprod(np.flip(ids == facts.pad, axis=1), axis=1), axis=1)
     n_padding = is_padding.sum(axis=1).astype(np.int64)
@@ -122,12 +122,12 @@ def lengths(ids: Int64[np.ndarray, "n_texts n_tokens"], facts: TokenFacts) -> In
     return ids.shape[1] - np.maximum(n_padding - own_end, 0)
 
 
-def _pad(row: Int64[np.ndarray, " n_tokens"]) -> int | None:
+def _padding_id(row: Int64[np.ndarray, " n_tokens"]) -> int | None:
     """Return the id that a short text beside a long one ends with many times."""
     return int(row[-1]) if len(row) > 3 and row[-1] == row[-2] == row[-3] else None
 
 
-def _end(rows: Sequence[np.ndarray], pad: int | None, counts: Sequence[int] | None) -> int | None:
+def _end_id(rows: Sequence[np.ndarray], pad: int | None, counts: Sequence[int] | None) -> int | None:
     last = []
     for row, n_tokens in zip(rows, counts or [0] * len(rows), strict=True):
         content = np.flatnonzero(row != pad)

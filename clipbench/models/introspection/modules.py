@@ -35,7 +35,7 @@ RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 
 
 @contextmanager
-def evaluating(module: "nn.Module") -> Iterator[None]:
+def evaluation_mode(module: "nn.Module") -> Iterator[None]:
     """Compute without gradients, dropout and autocast; afterwards each part has the mode that it had.
 
     Autocast keeps the copies of weights that it makes. Made here, without gradients, they would be used by the step of
@@ -166,7 +166,7 @@ def library_logits(
     weight = next(module.parameters())
     images = torch.from_numpy(np.ascontiguousarray(pixels)).to(weight.device, weight.dtype)
     texts = {name: torch.from_numpy(np.ascontiguousarray(ids)).to(weight.device) for name, ids in tokens.items()}
-    with evaluating(module):
+    with evaluation_mode(module):
         if hasattr(module, "get_logits"):
             logits = module.get_logits(images, next(iter(texts.values())))[0]
         elif hasattr(module, "get_image_features"):

@@ -15,9 +15,9 @@ from jaxtyping import Float32
 from PIL import Image
 
 from clipbench.data.modalities import IMAGE, TEXT
-from clipbench.models.facts.preprocessing import METHODS, measure, square
-from clipbench.models.facts.tokens import TokenFacts, facts_of, padded, trimmed, with_end
 from clipbench.models.fingerprint import digest
+from clipbench.models.introspection.preprocessing import METHODS, make_square, measure_preprocessing
+from clipbench.models.introspection.tokens import TokenFacts, pad_tokens, restore_end, tokenizer_facts, trim_tokens
 from clipbench.models.options import Tower
 from clipbench.models.protocol import Internals, Model, ModelInfo, Preprocessing, Resize, Role, Tokens, Vectors
 
@@ -77,7 +77,7 @@ def variants(model: Model) -> Iterator[Variant]:
     yield from case_variants(model)
     yield from token_variants(model, parts)
     if parts.preprocess is not None:
-        yield from image_variants(model, parts, measure(parts.preprocess))
+        yield from image_variants(model, parts, measure_preprocessing(parts.preprocess))
     yield from activation_variants(model, parts)
 
 
@@ -85,12 +85,12 @@ def case_variants(model: Model) -> Iterator[Variant]:
     """Yield the model with texts in lower case, and with texts as SigLIP's code cleans them, without punctuation."""
     for switch, setting, change in (
         ("case", "texts in lower case", str.lower),
-        ("punctuation", "texts in lower case without punctuation", canonical),
+        ("punctuation", "texts in lower case without punctuation", canonicalize),
     ):
         yield _variant(model, switch, setting, texts=partial(_changed_texts, model, change))
 
 
-def canonical(text: str) -> str:
+def canonicalize(text: str) -> str:
     """Return a text in lower case, without punctuation, with single blanks.
 
     So google-research/big_vision evaluates SigLIP, and open_clip tokenizes for it (``clean: canonicalize``).
@@ -107,16 +107,16 @@ def token_variants(model: Model, parts: Internals) -> Iterator[Variant]:
     """Yield the model with texts padded otherwise, and with the end-of-text token put back where a cut took it."""
     if parts.tokenize is None or parts.encode_tokens is None:
         return
-    facts = facts_of(model, parts.tokenize)
+    facts = tokenizer_facts(model, parts.tokenize)
     context = max(model.info.context_length or 0, facts.width)
     change = partial(partial, _changed_tokens, parts, facts)
     if facts.pad is not None and facts.is_padded_to_longest:
-        full = change(lambda tokens, facts: padded(tokens, facts, context))
+        full = change(lambda tokens, facts: pad_tokens(tokens, facts, context))
         yield _variant(model, "padding", f"texts padded to {context} tokens", texts=full)
     elif facts.pad is not None:
-        yield _variant(model, "padding", "texts padded to the longest of a batch", texts=change(trimmed))
+        yield _variant(model, "padding", "texts padded to the longest of a batch", texts=change(trim_tokens))
     if facts.keeps_end is False:
-        yield _variant(model, "end of text", "end-of-text token kept where a text is cut", texts=change(with_end))
+        yield _variant(model, "end of text", "end-of-text token kept where a text is cut", texts=change(restore_end))
 
 
 def image_variants(model: Model, parts: Internals, measured: Preprocessing) -> Iterator[Variant]:
@@ -137,7 +137,7 @@ def image_variants(model: Model, parts: Internals, measured: Preprocessing) -> I
         normalization = np.array([measured.mean, measured.std])
         for name, settings in NORMALIZATIONS.items():
             if np.abs(np.array(settings) - normalization).max() > 0.01:
-                images = partial(_normalized, parts, normalization, np.array(settings))
+                images = partial(_renormalized_vectors, parts, normalization, np.array(settings))
                 yield _variant(model, "normalization", f"mean and standard deviation {name}", images=images)
 
 
@@ -150,7 +150,7 @@ SQUARES: dict[Resize, str] = {
 
 def activation_variants(model: Model, parts: Internals) -> Iterator[Variant]:
     """Yield the model with QuickGELU for GELU, or the reverse."""
-    from clipbench.models.facts.modules import GELU, QUICK_GELU, activations, other_activation
+    from clipbench.models.introspection.modules import GELU, QUICK_GELU, activations, other_activation
 
     if parts.module is None:
         return
@@ -189,7 +189,7 @@ def _changed_texts(model: Model, change: Callable[[str], str], texts: Sequence[s
 def _changed_images(
     model: Model, side: int, resize: Resize, interpolation: str, images: Sequence[Image.Image], role: Role = None
 ) -> Vectors:
-    return images_as(model, [square(image, side, resize, interpolation) for image in images], role)
+    return images_as(model, [make_square(image, side, resize, interpolation) for image in images], role)
 
 
 def _changed_tokens(
@@ -204,7 +204,7 @@ def _changed_tokens(
     return np.concatenate([parts.encode_tokens(change(tokens, facts)) for tokens in batches])
 
 
-def _normalized(
+def _renormalized_vectors(
     parts: Internals,
     normalization: np.ndarray,
     new_normalization: np.ndarray,
