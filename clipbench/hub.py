@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class HubRequest:
-    """The thing to fetch, in the words of the message for when it cannot be had."""
+    """A download from the Hub, with the texts of its error message."""
 
     subject: str
     """Name of the thing, such as ``the weights of open_clip:ViT-B-32/laion2b_s34b_b79k``."""
@@ -36,7 +36,7 @@ class HubRequest:
 
 
 def model_request(subject: str, repository: str, prefix: str) -> HubRequest:
-    """Return the request for files of a model, which may also come as a folder of the adapter ``prefix``."""
+    """Return the request for files of a model, which may also be a folder of the adapter ``prefix``."""
     remedy = (
         f"where there is a network run `hf download {repository} --local-dir FOLDER`, bring the folder here and give"
         f" {option('model', f'{prefix}:FOLDER')}, or copy a filled Hugging Face cache here and set HF_HOME; local"
@@ -46,7 +46,7 @@ def model_request(subject: str, repository: str, prefix: str) -> HubRequest:
 
 
 def cached_first(load: Callable[[], T], request: HubRequest) -> T:
-    """Return the result of ``load`` from the Hub's cache, or else, if the Hub can be reached, with downloads.
+    """Return the result of ``load`` from the Hub's cache, otherwise with downloads if the Hub can be reached.
 
     Args:
         load: called up to twice; the first time every request to the Hub fails at once.
@@ -86,14 +86,14 @@ def load_online(load: Callable[[], T], request: HubRequest) -> T:
 
 
 def local_folder(name: str) -> Path:
-    """Return where the files of a model's name lie: the folder itself, or that of the repository in the Hub's cache."""
+    """Return the folder of a model's files: the folder itself, or the repository in the Hub's cache."""
     from huggingface_hub import constants
 
     return Path(name) if is_folder(name) else Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}"
 
 
 def unreachable_reason(seconds: float = PROBE_SECONDS) -> str | None:
-    """Return why the Hub cannot be reached, or None when it answers; never takes longer than the limit.
+    """Return the reason why the Hub cannot be reached, or None if it answers, within the time limit.
 
     Honours ``HF_HUB_OFFLINE``, ``HF_ENDPOINT`` and the proxy variables. Any answer counts, a refusal too.
     """
@@ -111,7 +111,7 @@ def unreachable_reason(seconds: float = PROBE_SECONDS) -> str | None:
 
 
 def hub_error(error: BaseException, request: HubRequest) -> ClipbenchError | None:
-    """Return an error of the Hub, or of the network, in the user's words; None for other errors."""
+    """Return an error of the Hub or of the network with advice; None for other errors."""
     from huggingface_hub import errors
 
     page = f"https://huggingface.co/{request.repository}"
@@ -140,7 +140,7 @@ def hub_error(error: BaseException, request: HubRequest) -> ClipbenchError | Non
 
 
 def gated_error(request: HubRequest) -> Unavailable:
-    """Return the error that says what opens a repository whose licence has to be accepted."""
+    """Return the error for a repository whose licence must be accepted."""
     page = f"https://huggingface.co/{request.repository}"
     return _fetch_error(request, f"gated: accept the licence at {page}, then `hf auth login`")
 
@@ -173,7 +173,7 @@ def _probe_endpoint(url: str, seconds: float) -> str | None:
 
 
 def _error_chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and those that led to it: libraries wrap the Hub's errors in their own, some without a cause."""
+    """Yield an error and its causes and contexts, since libraries wrap the Hub's errors."""
     visited: set[int] = set()
     link: BaseException | None = error
     while link is not None and id(link) not in visited:

@@ -165,7 +165,7 @@ def _number(variables: Mapping[str, str], name: str, default: int | None = None)
 
 
 def parse_devices(device: str) -> list[str]:
-    """Return the device of each process that ``--device`` asks for, one process each.
+    """Return the device of each process that ``--device`` names, one process per device.
 
     Args:
         device: one device, several with commas between them, or ``all``.
@@ -199,6 +199,6 @@ def parse_devices(device: str) -> list[str]:
 
 
 def threads_per_process(n_local: int) -> int:
-    """Return the threads of each of several processes of this machine: together they have a thread for each core."""
+    """Return the number of threads per process of this machine: together one per core."""
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, n_cores // n_local)

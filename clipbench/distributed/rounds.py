@@ -36,7 +36,7 @@ RESUME = "what was encoded is stored, and the same command goes on from there"
 
 
 class SingleProcess:
-    """This process without others."""
+    """This process, without others."""
 
     n = 1
     """Processes that share work, this one among them."""
@@ -45,15 +45,15 @@ class SingleProcess:
 
 
 class Rounds(SingleProcess):
-    """Process 0 with the others beside it."""
+    """Process 0 and the processes that share its work."""
 
     def __init__(self, process: ProcessRank, store: Store, folder: Path) -> None:
         self.n, self.n_here = process.n, process.n_local
         self._store, self._folder = store, folder
         self._number = 0
 
-    def together(self, share: Share, own_share: Share) -> list[Any]:
-        """Have every process do its share, and return what they return, by the number of the process.
+    def run_shares(self, share: Share, own_share: Share) -> list[Any]:
+        """Run a share in every process, and return their results in the order of ranks.
 
         Args:
             share: of the other processes.
@@ -83,13 +83,13 @@ _current = SingleProcess()
 
 
 def current_rounds() -> SingleProcess:
-    """Return the processes that share the work of this command."""
+    """Return the group of processes that share the work of this command."""
     return _current
 
 
 @contextmanager
 def lead_rounds(process: ProcessRank, root: Path) -> Iterator[None]:
-    """Share the work of this process, number 0, with the others inside the block."""
+    """Share the work of this process, rank 0, with the other processes inside the block."""
     global _current  # noqa: PLW0603  one command has one group, as torch.distributed has its default group
     folder = _new_folder(root / FOLDER)
     try:
@@ -133,7 +133,7 @@ def serve_rounds(process: ProcessRank, root: Path) -> None:
 
 
 def picklable_error(error: BaseException) -> BaseException:
-    """Return an error that can go to another process, as it is if that is possible."""
+    """Return an error that can be pickled, unchanged if possible."""
     text = "".join(traceback.format_exception(error))
     error.__cause__ = error.__context__ = None
     error.add_note(f"In another process:\n{text}")

@@ -258,7 +258,7 @@ def holds_bundled_checkpoint(path: Path) -> bool:
 
 
 def training_checkpoints(folder: Path) -> list[TrainingCheckpoint]:
-    """Return the checkpoints of a training's folder, oldest step first; a model in the folder itself is none."""
+    """Return the checkpoints in a training's folder, oldest step first, without a model in the folder itself."""
     try:
         checkpoints = [
             *_folder_checkpoints(folder),

@@ -43,7 +43,7 @@ def file_digest(path: Path) -> str:
 
 
 def array_digest(array: np.ndarray) -> str:
-    """Return 32 hex digits that stand for an array's type, shape and content."""
+    """Return 32 hex digits of an array's type, shape and content."""
     contiguous = np.ascontiguousarray(array)
     hasher = hashlib.blake2b(f"{array.dtype.str} {array.shape} ".encode(), digest_size=16)
     hasher.update(contiguous.reshape(-1).view(np.uint8).data)

@@ -46,14 +46,14 @@ class LoadOptions:
         return DEFAULT_BATCH_SIZE if self.batch_size is None else self.batch_size
 
     def refuse_unknown(self, accepted: Iterable[str], model: str) -> None:
-        """Raise UsageError when an option is not among those that the model takes."""
+        """Raise UsageError if an option is not accepted by the model."""
         names = list(accepted)
         for name in self.options:
             if name not in names:
                 raise UsageError(f"model '{model}' takes no option '{name}': {did_you_mean(name, names)}")
 
     def whole_number(self, name: str) -> int | None:
-        """Return an option as a whole number, None where it is not given; raise UsageError when it is none."""
+        """Return an option as an integer, None if unset; raise UsageError for other values."""
         text = self.options.get(name)
         if text is None:
             return None
@@ -62,7 +62,7 @@ class LoadOptions:
         return int(text)
 
     def number(self, name: str) -> float | None:
-        """Return an option as a finite number, None where it is not given; raise UsageError when it is none."""
+        """Return an option as a finite number, None if unset; raise UsageError for other values."""
         text = self.options.get(name)
         if text is None:
             return None
@@ -83,11 +83,11 @@ class LoadOptions:
         return scale, self.number("logit_bias") or 0.0
 
     def refuse_precision(self, model: str, reason: str) -> None:
-        """Raise UsageError when a precision is given to a model that is not computed by torch here."""
+        """Raise UsageError if a precision is set for a model that torch does not compute here."""
         if self.precision != "fp32":
             raise UsageError(f"{option('precision', self.precision)} does not reach {model}, {reason}: drop it")
 
     def refuse_device(self, model: str, reason: str) -> None:
-        """Raise UsageError when a device is given to a model that does not take one."""
+        """Raise UsageError if a device is set for a model that does not use one."""
         if self.device != "auto":
             raise UsageError(f"{option('device', self.device)} does not reach {model}, {reason}: drop it")

@@ -95,7 +95,7 @@ ROLES: tuple[Literal["query", "document"], ...] = ("query", "document")
 
 
 def parse_role(name: str) -> Role:
-    """Return the role of a name; raise UsageError where there is none.
+    """Return the role of a name; raise UsageError for an unknown name.
 
     Example:
         >>> as_role("query")
@@ -219,7 +219,7 @@ class Model:
         return (self.encode(modality, batch, role) for batch in batches)
 
     def encode_images(self, images: Sequence[Image.Image]) -> Vectors:
-        """Return one vector an image, in order, preprocessed here where the model has a preprocessing."""
+        """Return one vector per image, in order, after the model's preprocessing if it has one."""
         starts = range(0, len(images), DEFAULT_BATCH_SIZE)
         batches = (self.inputs_of(images[start : start + DEFAULT_BATCH_SIZE]) for start in starts)
         vectors = list(self.encode_batches(IMAGE, batches))
@@ -264,7 +264,7 @@ class Model:
 
 
 def stack_inputs(inputs: Sequence[Any]) -> Any:
-    """Return arrays of one shape as one array with a row for each; arrays by name are stacked name by name."""
+    """Return arrays of one shape as one array with a row per input; arrays by name are stacked by name."""
     if isinstance(inputs[0], Mapping):
         return {name: np.stack([arrays[name] for arrays in inputs]) for name in inputs[0]}
     return np.stack(inputs)

@@ -117,7 +117,7 @@ def load_model(reference: str, options: LoadOptions) -> Model | Embedder:
 
 
 def load_with_probes(reference: str, options: LoadOptions) -> Loaded:
-    """Return the model that a reference stands for, with what was encoded for its fingerprint."""
+    """Return the model of a reference, with the probe vectors of its fingerprint."""
     prefix, body, options = resolve(reference.strip(), options)
     adapter = cast(Adapter, plugins.load(plugins.MODELS, prefix))
     try:
@@ -237,7 +237,7 @@ def _needs_arch(adapter: str, body: str, arch: str | None) -> bool:
 
 
 def holds_samples(reference: str) -> bool:
-    """Return whether what a reference stands for holds its own samples, so that it can be asked for no other data.
+    """Return whether the model of a reference has its own samples, and therefore accepts no other data.
 
     Example:
         >>> [brings_samples(name) for name in ("embeddings:vectors.npz", "predictions:labels.csv", "vit-b-32")]

@@ -98,8 +98,7 @@ def check_model(name: str, reference: str) -> tuple[str, ...]:
 
 
 def check_settings(settings: object, source: str, reference: str, *, folder: Path, is_local: bool) -> None:
-    """Raise ModelError, which names the setting, where those of a JSON file ask for code, or for files of another
-    place.
+    """Raise ModelError if settings of a JSON file require code, or files outside of the model.
 
     Args:
         source: name of the file in its ``folder``, for messages.
@@ -143,7 +142,7 @@ def needs_code_error(reference: str) -> ModelError:
 
 
 def is_code_request(error: BaseException) -> bool:
-    """Return whether a library's error says that it would have to run a model's own code."""
+    """Return whether a library's error is about running a model's own code."""
     return "trust_remote_code" in str(error)
 
 
@@ -185,7 +184,7 @@ def hub_file(name: str, file: str) -> Path | None:
 
 
 def _nested_settings(value: object, setting_path: str) -> Iterator[tuple[str, str, Any]]:
-    """Yield each setting with its place, such as ``text_cfg.tokenizer_kwargs``, however deep it lies."""
+    """Yield each setting with its path, such as ``text_cfg.tokenizer_kwargs``, at any depth."""
     pending = [(setting_path, value)]
     while pending:
         setting_path, value = pending.pop()
@@ -344,7 +343,7 @@ def snapshot_folder(name: str, commit: str | None, forms: Sequence[str] = WEIGHT
 
 
 def settings_folder(name: str, commit: str | None = None) -> Path:
-    """Return the folder of a repository's files without its weights."""
+    """Return the folder of a repository's files except its weights."""
     from huggingface_hub import snapshot_download
 
     return Path(snapshot_download(name, revision=commit, allow_patterns=[*SETTINGS], ignore_patterns=[*ELSEWHERE]))
@@ -383,14 +382,14 @@ def show_code(source: Pinned, folder: Path, options: LoadOptions) -> TrustedCode
 
 
 def print_note(note: str) -> None:
-    """Print what a reader has to know before a model is loaded, to callers from Python too."""
+    """Print a note about a model that is about to be loaded, also for callers from Python."""
     line = f"note: {printable(note)}"
     print(line, file=sys.stderr, flush=True)
 
 
 @contextmanager
 def only_shown_code(code: TrustedCode) -> Iterator[None]:
-    """Let transformers import the code that was shown, of its commit, and none of another place."""
+    """Let transformers import only the code that was shown, at its commit."""
     from transformers import dynamic_module_utils as dynamic
 
     library = dynamic.get_cached_module_file
@@ -410,7 +409,7 @@ def only_shown_code(code: TrustedCode) -> Iterator[None]:
 
 
 def _code_repositories(folder: Path) -> set[str]:
-    """Return the places before ``--`` in the names of classes that the files of a model hold, however deep."""
+    """Return the repositories before ``--`` in class names of the model's JSON files, at any depth."""
     values = [read_json(path, ModelError) for path in sorted(folder.rglob("*.json"))]
     repositories = set()
     for value in values:

@@ -338,7 +338,7 @@ def _has_effect(samples: Mapping[Kind, Sample], modality: str, role: Role) -> bo
 
 
 def _body_fields(options: LoadOptions) -> dict[Role, dict[str, Any]]:
-    """Return the fields of the body of a request beside its inputs, for items of each role and of none."""
+    """Return the fields of a request body except its inputs, for each role and for no role."""
     if not options.options.get("model"):
         raise UsageError(f"api: needs the model's name on the server: {model_option(model='NAME')}")
     fields_by_role: dict[Role, dict[str, Any]] = {None: {}, "query": {}, "document": {}}
@@ -391,7 +391,7 @@ def _parse_requests(options: LoadOptions) -> _Requests:
 
 
 def _bodies(common: Mapping[str, Any], styles: Mapping[Tower, str]) -> dict[str, Body]:
-    """Return what makes the body of a request from texts, and from data URLs."""
+    """Return one function per modality that builds the body of a request from texts or data URLs."""
     images = {
         "input": lambda urls: {**common, "input": urls},
         "infinity": lambda urls: {**common, "input": urls, "modality": "image"},
@@ -406,7 +406,7 @@ def _bodies(common: Mapping[str, Any], styles: Mapping[Tower, str]) -> dict[str,
 
 
 def _template_bodies(block: Block, common: Mapping[str, Any]) -> dict[str, Body]:
-    """Return the same for requests by a template."""
+    """Return one function per modality that builds the body of a request from a template."""
     return {
         IMAGE: lambda urls: {**fill_template(block, {"image": urls[0]}), **common},
         TEXT: lambda texts: {**fill_template(block, {"text": texts[0]}), **common},
@@ -435,8 +435,7 @@ def _endpoint_url(body: str, reference: str) -> str:
 
 
 def read_template(source: str) -> dict[Role, Block]:
-    """Return the blocks of a template: that of every role under None, and those of the roles where they differ; then
-    None has the block of documents.
+    """Return the blocks of a template by role; None has the common block, or the block for documents if roles differ.
 
     Args:
         source: a name, or a file with the JSON of a block, or of an object with a block for ``query`` and one for
@@ -470,7 +469,7 @@ def read_template(source: str) -> dict[Role, Block]:
 
 
 def fill_template(value: Any, content: Mapping[str, str]) -> Any:
-    """Return a block with the content in its places.
+    """Return a block with the content in its placeholders.
 
     A part of a list whose only places are for an image is left out without an image, and a text that is not there is
     empty.
@@ -491,7 +490,7 @@ def fill_template(value: Any, content: Mapping[str, str]) -> Any:
 
 
 def _placeholders(value: Any) -> set[str]:
-    """Return the kinds of content that there is a place for."""
+    """Return the kinds of content that a block has placeholders for."""
     if isinstance(value, str):
         return set(PLACEHOLDER.findall(value))
     inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()

@@ -106,14 +106,14 @@ class Client:
             if self.failure is not None:
                 raise self.failure
             try:
-                return self._parsed(*self._in_time(data))
+                return self._parse(*self._send_within_timeout(data))
             except _RetryableError as failure:
                 if number == TRIES or (failure.is_silence and not self.has_answered):
                     tries = f" after {number} tries" if number > 1 else ""
-                    raise ModelError(f"{self.name}: {self._safe(str(failure))}{tries}: {failure.advice}") from None
+                    raise ModelError(f"{self.name}: {self._redact(str(failure))}{tries}: {failure.advice}") from None
                 usual = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (number - 1)) * random.uniform(0.5, 1)
                 self._count(retries=1)
-                self._wait(usual if failure.wait is None else failure.wait, self._safe(str(failure)))
+                self._wait(usual if failure.wait is None else failure.wait, self._redact(str(failure)))
         raise AssertionError(TRIES)
 
     def _wait(self, seconds: float, cause: str) -> None:
@@ -130,13 +130,13 @@ class Client:
         with self._lock:
             self.costs.update(counts)
 
-    def _in_time(self, data: bytes) -> tuple[bytes, bool]:
-        """Return an answer as ``_sent`` does, within the timeout: a socket's limit is for each piece that comes."""
+    def _send_within_timeout(self, data: bytes) -> tuple[bytes, bool]:
+        """Return an answer as ``_send`` does, within the timeout: a socket's limit is for each piece that comes."""
         sent: Future[tuple[bytes, bool]] = Future()
 
         def send() -> None:
             try:
-                sent.set_result(self._sent(data))
+                sent.set_result(self._send(data))
             except FOREIGN as error:
                 sent.set_exception(error)
 
@@ -144,9 +144,9 @@ class Client:
         try:
             return sent.result(self.timeout + GRACE)
         except TimeoutError as error:
-            raise self._broken(error) from None
+            raise self._connection_error(error) from None
 
-    def _sent(self, data: bytes) -> tuple[bytes, bool]:
+    def _send(self, data: bytes) -> tuple[bytes, bool]:
         """Return an answer, and whether the server has shown that it is whole."""
         headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "clipbench"}
         if self.key is not None:
@@ -159,14 +159,14 @@ class Client:
                 content, is_whole = self._read(response, end), response.length is not None or response.chunked
         except urllib.error.HTTPError as error:
             with error:
-                raise self._refused(error, end) from None
+                raise self._status_error(error, end) from None
         except (ValueError, InvalidURL) as error:  # a header or address that cannot be sent; its text may hold the key
             raise ModelError(
                 f"{self.name}: the request cannot be sent ({type(error).__name__}): is {self.key_variable} one line of"
                 " ASCII, and the address whole?"
             ) from None
         except (OSError, HTTPException) as error:  # refused, reset, timed out, cut short
-            raise self._broken(error) from None
+            raise self._connection_error(error) from None
         self.has_answered = True
         return content, is_whole
 
@@ -181,7 +181,7 @@ class Client:
             raise ConnectionError("the answer was cut short")
         return bytes(content)
 
-    def _broken(self, error: OSError | HTTPException) -> _RetryableError:
+    def _connection_error(self, error: OSError | HTTPException) -> _RetryableError:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         advice = "is a server running there?"
         failure = f"the connection broke ({type(reason).__name__}: {reason})"
@@ -194,7 +194,7 @@ class Client:
         silences = (TimeoutError, socket.gaierror, ssl.SSLError, ConnectionRefusedError)
         return _RetryableError(failure, advice, is_silence=isinstance(reason, silences))
 
-    def _parsed(self, content: bytes, is_whole: bool) -> dict[str, Any]:
+    def _parse(self, content: bytes, is_whole: bool) -> dict[str, Any]:
         try:
             answer = decode_json(content.decode())
         except ValueError:
@@ -203,7 +203,7 @@ class Client:
                 raise _RetryableError("the answer was cut short", "is a server running there?") from None
             raise ModelError(
                 f"{self.name} answered {'HTML' if begin == b'<' else 'no JSON'}"
-                f" ({self._safe(content.decode(errors='replace'))}): expected the address of OpenAI-style embeddings,"
+                f" ({self._redact(content.decode(errors='replace'))}): expected the address of OpenAI-style embeddings,"
                 " such as api:http://127.0.0.1:8000/v1"
             ) from None
         if not isinstance(answer, dict):
@@ -213,8 +213,8 @@ class Client:
             self._count(tokens=usage["total_tokens"])
         return answer
 
-    def _refused(self, error: urllib.error.HTTPError, end: float) -> Exception:
-        words = self._safe(_error_message(error, end))
+    def _status_error(self, error: urllib.error.HTTPError, end: float) -> Exception:
+        words = self._redact(_error_message(error, end))
         failure = f"the server answered {error.code}{words and f' ({words})'}"
         self.has_answered = True
         if error.code in BUSY:
@@ -234,7 +234,7 @@ class Client:
             other = model_option(key_env="NAME")
             advice = f"the key in {self.key_variable} {key_state}; {other} names another variable"
         elif 300 <= error.code < 400:
-            advice = f"it redirects to {self._safe(error.headers.get('Location', 'nowhere'))}: give that address"
+            advice = f"it redirects to {self._redact(error.headers.get('Location', 'nowhere'))}: give that address"
         elif error.code == 404:
             advice = f"is the address whole, and does the server have {model_option(model='NAME')}?"
         elif error.code == 413:
@@ -243,13 +243,13 @@ class Client:
             advice = f"does the model take such inputs, and so many at once ({option('batch_size')})?"
         return ModelError(f"{self.name}: {failure}: {advice}")
 
-    def _safe(self, text: str) -> str:
+    def _redact(self, text: str) -> str:
         """Return words of a server in one short line, without the key that some echo."""
         return shortened(" ".join((text.replace(self.key, "***") if self.key else text).split()), SHOWN)
 
 
 def _error_message(error: urllib.error.HTTPError, end: float) -> str:
-    """Return what a server says about a status, from the places where servers put it."""
+    """Return the server's message about an error status, from the fields that servers use for it."""
     body = b""
     try:
         while piece := error.fp.read1(MOST_BYTES_OF_ERROR - len(body)):  # type: ignore[attr-defined]

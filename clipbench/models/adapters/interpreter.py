@@ -53,7 +53,7 @@ class RemoteObject(NamedTuple):
 
 
 def load_remote(module: str, factory: str, options: LoadOptions, reference: str) -> RemoteObject:
-    """Return what a factory makes in another interpreter.
+    """Return an object that a factory creates in another interpreter.
 
     Raises:
         UsageError: that is no Python with numpy and Pillow.
@@ -131,8 +131,8 @@ class _Process:
     def __init__(self, interpreter: str, reference: str, seconds: float) -> None:
         self.reference, self._seconds = reference, seconds
         self._lock = threading.Lock()
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the process
-        weakref.finalize(self, self._said.close)
+        self._stderr_file = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the process
+        weakref.finalize(self, self._stderr_file.close)
         self._is_late = False
         self._end = ""
         source = Path(interpreter_child.__file__).read_bytes()
@@ -144,7 +144,7 @@ class _Process:
                 [os.path.expanduser(interpreter), "-c", begin],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._said,
+                stderr=self._stderr_file,
                 env=environment,
                 start_new_session=True,  # Ctrl-C is for this process
             )
@@ -163,7 +163,7 @@ class _Process:
     def ask(
         self, callee: str, message: Mapping[str, Any], arrays: Sequence[np.ndarray] = ()
     ) -> tuple[dict[str, Any], list[np.ndarray]]:
-        """Return the answer to a message; raise ModelError, which names what was asked."""
+        """Return the answer to a message; raise ModelError, which names the callee."""
         try:
             answer, result_arrays = self._answer(message, arrays)
         except Broken as error:
@@ -178,7 +178,7 @@ class _Process:
     def _answer(
         self, message: Mapping[str, Any] | None, arrays: Sequence[np.ndarray]
     ) -> tuple[dict[str, Any], list[np.ndarray]]:
-        """Return the answer to a message, or what the process says first; raise Broken, with the whole reason."""
+        """Return the answer to a message, or the first message of the process; raise Broken with the reason."""
         stdin, answers = cast(Any, self._process.stdin), cast(Any, self._answers)
         with self._lock:
             if self._end:
@@ -192,9 +192,8 @@ class _Process:
                 answer, files = read_message(answers, partial(decode_json, is_text=False), MOST_BYTES)
                 return answer, [decode_array(file) for file in files]
             except (Broken, OSError, ValueError) as error:
-                self._end = (
-                    f"{self._lost(str(error) if isinstance(error, Broken | ValueError) else '')}{self._stderr_tail()}"
-                )
+                sent = str(error) if isinstance(error, Broken | ValueError) else ""
+                self._end = self._failure(sent) + self._stderr_tail()
                 raise Broken(self._end) from error
             except BaseException:  # Ctrl-C: the answer that still comes must not be taken for that to the next call
                 self._end = "the call before was interrupted"
@@ -207,8 +206,8 @@ class _Process:
         self._is_late = True
         _kill(self._process)
 
-    def _lost(self, sent: str) -> str:
-        """Return why there is no answer, and end the process: nothing that it may still send can be understood."""
+    def _failure(self, sent: str) -> str:
+        """End the process, and return the reason why there is no answer."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(0 if sent else 1)
         status = self._process.poll()
@@ -221,9 +220,9 @@ class _Process:
         return f"the other interpreter {ended}"
 
     def _stderr_tail(self) -> str:
-        """Return the last that it wrote to standard error."""
-        self._said.seek(max(0, self._said.seek(0, os.SEEK_END) - 4 * MOST_SHOWN))
-        lines = self._said.read().decode(errors="replace").splitlines()
+        """Return the last lines of the process on standard error."""
+        self._stderr_file.seek(max(0, self._stderr_file.seek(0, os.SEEK_END) - 4 * MOST_SHOWN))
+        lines = self._stderr_file.read().decode(errors="replace").splitlines()
         words = " | ".join(line.strip() for line in lines[-3:] if line.strip())
         return f"; it wrote: {words[-MOST_SHOWN:]}" if words else ""
 

@@ -86,7 +86,7 @@ def _frame(pipe: BinaryIO, most: int) -> bytes:
 
 
 def module_of(name: str) -> Any:
-    """Return the module of a name, or of a file that ends in ``.py``, which may import what lies beside it."""
+    """Return the module of a name, or of a ``.py`` file, which may import its neighbours."""
     if not name.endswith(".py"):
         return importlib.import_module(name)
     path = os.path.abspath(os.path.expanduser(name))
@@ -109,7 +109,7 @@ def sources_of(module: Any, factory: Callable[..., object]) -> dict[str, str]:
 
 
 def takes_role(method: Callable[..., object]) -> bool:
-    """Return whether a method is told the side of a search."""
+    """Return whether a method has a parameter for the side of a search."""
     try:
         return "role" in inspect.signature(method).parameters
     except ValueError:  # some callables written in C have no signature
@@ -117,17 +117,13 @@ def takes_role(method: Callable[..., object]) -> bool:
 
 
 def similarity_of(encoders: object) -> Any:
-    """Return how an object's vectors are compared; a method of that name, as sentence-transformers has it, does not say
-    so.
-    """
+    """Return the similarity that an object declares; a method of that name is ignored, since it declares nothing."""
     similarity = getattr(encoders, "similarity", "cosine")
     return "cosine" if callable(similarity) else similarity
 
 
 def as_floats(output: Any) -> np.ndarray:
-    """Return an array or a tensor, wherever and in whatever precision it is, as float32; raise TypeError for what is
-    none.
-    """
+    """Return an array or a tensor of any device and precision as float32; raise TypeError for other objects."""
     kind = f"{type(output).__name__} of {output.dtype}" if hasattr(output, "dtype") else type(output).__name__
     wrong = f"gave an object of type {kind}: expected an array of real numbers, (n, d)"
     if "complex" in kind or isinstance(output, np.ma.MaskedArray):  # numpy and torch drop an imaginary part or a mask
@@ -178,7 +174,7 @@ def main() -> None:
 
 
 def _make_object(module: str, factory: str, options: dict[str, str], n_arrays: int) -> tuple[object, dict[str, Any]]:
-    """Return what a factory makes, and what there is to say of it."""
+    """Return the object that a factory creates, and a description of it."""
     sys.path.insert(0, os.getcwd())
     imported = module_of(module)
     function = getattr(imported, factory)
@@ -203,7 +199,7 @@ def _make_object(module: str, factory: str, options: dict[str, str], n_arrays: i
 
 
 def _json_value(value: Any) -> Any:
-    """Return a value as JSON has it: a number out of an array or a tensor, and else the words for it."""
+    """Return a value as JSON: the number in an array or a tensor, and text for other objects."""
     value = value.item() if hasattr(value, "item") else value
     is_json = value is None or isinstance(value, (str, int)) or (isinstance(value, float) and np.isfinite(value))
     return value if is_json else repr(value)

@@ -61,7 +61,7 @@ class Graph:
         return self.session.get_inputs()
 
     def vectors(self, inputs: Mapping[str, np.ndarray], step: int) -> Float32[np.ndarray, "n dim"]:
-        """Return one vector a row, computed ``step`` rows at a time, or as many as the graph is exported for."""
+        """Return one vector per row, in batches of ``step`` rows, or of the graph's own batch size."""
         types = {port.name: (PIXELS | TOKENS)[port.type] for port in self.inputs}
         n, fixed, chunks = len(next(iter(inputs.values()))), self.inputs[0].shape[0], []
         size = fixed if isinstance(fixed, int) else step
@@ -100,7 +100,7 @@ class OnnxModel(Model):
         return super().count_tokens(texts) if self.texts is None else self.texts.count(texts)
 
     def internals(self) -> Internals:
-        """Return what the graphs are fed by, and the graphs behind it."""
+        """Return the preprocessing, the tokenizer and the graphs."""
         images = super().internals()
         if self.texts is None:
             return images
@@ -287,7 +287,7 @@ def _choose_output(session: Any, path: Path, output_name: str | None, key: str) 
 def _probe_graphs(
     graphs: Mapping[Tower, Graph], preprocess: Preprocess | None, texts: TextInputs | None, paths: Mapping[Tower, Path]
 ) -> tuple[int, tuple[str, ...]]:
-    """Return the dimension of the vectors, and notes, after a few images and texts went through the graphs."""
+    """Return the dimension of the vectors, and notes, after encoding a few images and texts."""
     inputs: dict[Tower, Mapping[str, np.ndarray]] = {}
     if preprocess is not None:
         inputs["images"] = {
@@ -327,7 +327,7 @@ def _probe_graphs(
 
 
 def _digest_with_weights(path: Path) -> str:
-    """Return a hash of a graph and of the files of weights that may belong to it."""
+    """Return a hash of a graph and of the weight files that may belong to it."""
     weight_files = [
         file
         for file in entries(path.parent, ModelError)

@@ -160,7 +160,7 @@ def _tag_recipe(arch: str, tag: str, options: LoadOptions) -> Recipe:
 
 
 def _fetch_weights(hub_path: str) -> Path:
-    """Return the weights at ``ORG/NAME/FILE``, or ``ORG/NAME/`` for a file by one of open_clip's names.
+    """Return the weights at ``ORG/NAME/FILE``, or at ``ORG/NAME/`` by one of open_clip's file names.
 
     Its own function takes every error for a file that is not there, and asks for the next.
     """
@@ -260,7 +260,7 @@ def _normalize_name(name: str) -> str:
 
 
 def _match_name(kind: str, name: str, names: list[str]) -> str:
-    """Return the known name that matches, whatever its case, slashes and dashes; raise UsageError where none does."""
+    """Return the name that matches regardless of case, slashes and dashes; raise UsageError if none does."""
     by_plain = {_normalize_name(candidate): candidate for candidate in reversed(names)}
     if _normalize_name(name) in by_plain:
         return by_plain[_normalize_name(name)]
@@ -288,7 +288,7 @@ def _with_activation(arch: str, tag: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _preprocess_of(arch: str) -> tuple[Mapping[str, object], tuple[str, ...]]:
-    """Return the preprocessing that all pretrained weights of an architecture share, or else open_clip's default.
+    """Return the preprocessing shared by all pretrained weights of an architecture, or open_clip's default.
 
     A checkpoint of one's own does not record which it was trained with, so a note says what is used.
     """
@@ -397,7 +397,7 @@ def build(recipe: Recipe, options: LoadOptions) -> TorchModel:
 
 
 def _source_files(recipe: Recipe) -> tuple[Path, ...]:
-    """Return the files and folders that a model is made of; none of random weights, which are made anew."""
+    """Return the files and folders that a model was loaded from; none for random weights."""
     if recipe.weights is None:
         return ()
     cached = next((folder for folder in recipe.weights.parents if folder.name.startswith("models--")), None)
@@ -408,7 +408,7 @@ def _source_files(recipe: Recipe) -> tuple[Path, ...]:
 
 
 def load_from_hub(load: Callable[[], T], request: HubRequest, model: str) -> T:
-    """Return the result of one of open_clip's functions, from the cache or by download; its errors in one line."""
+    """Return the result of an open_clip function, from the cache or by download; errors take one line."""
     with library_errors("open_clip", model, "see its configuration"), no_foreign_code():
         return cached_first(load, request)
 
@@ -429,7 +429,7 @@ def _from_library(recipe: Recipe) -> tuple[Any, dict[str, Any], Any]:
 
 
 def _check_files(recipe: Recipe) -> tuple[str, ...]:
-    """Refuse a model whose files, or those of the repositories that they name, ask for code; return notes."""
+    """Raise if files of the model or of repositories that they name require code; return notes."""
     model_names = [recipe.name.partition(":")[2]] if recipe.name.startswith(FOREIGN) else []
     notes = [note for name in model_names for note in check_model(name, recipe.id)]
     text = (open_clip.get_model_config(recipe.name) or {}).get("text_cfg", {})

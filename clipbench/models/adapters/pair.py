@@ -115,7 +115,7 @@ def load(body: str, options: LoadOptions) -> PairModel:
 
 
 def _side(part: str, tower: Tower, options: LoadOptions) -> Model:
-    """Return the model of one side; its probes are not encoded, since those of the pair are."""
+    """Return the model of one side, without encoding its probes: the pair has its own."""
     prefix = SIDES[tower]
     side_options = {
         name.removeprefix(prefix): value for name, value in options.options.items() if name.startswith(prefix)

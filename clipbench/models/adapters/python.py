@@ -101,7 +101,7 @@ class PythonModel(Model):
         return out
 
     def combine(self, vectors: Vectors) -> np.ndarray | None:
-        """Return what the user's ``combine_prompts`` makes of the vectors of a class's prompts; None without one."""
+        """Return the output of the user's ``combine_prompts`` for the prompts of a class; None without that method."""
         combine = getattr(self.encoders, "combine_prompts", None)
         if not callable(combine):
             return None
@@ -110,9 +110,7 @@ class PythonModel(Model):
         return _encode_batch(label, encode, [vectors], self.info.embed_dim)[0]
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-        """Return the token counts of the user's ``count_tokens``; raise ModelError where it gives no whole number a
-        text.
-        """
+        """Return the user's token counts; raise ModelError if it does not give one integer per text."""
         count = getattr(self.encoders, "count_tokens", None)
         if not callable(count):
             raise NoTokenCounts(
@@ -277,7 +275,7 @@ def _check_encoders(encoders: object, prefix: str) -> None:
 
 
 def method_name(encoders: object, modality: str, role: Role = None) -> str:
-    """Return the name of the method that encodes items of a modality on a side of a search."""
+    """Return the name of the method that encodes items of a modality in a role."""
     if modality == JOINT:
         return f"{ENCODE}joint"
     usual = USUAL.get(modality, f"{ENCODE}{modality}")
@@ -289,7 +287,7 @@ def method_name(encoders: object, modality: str, role: Role = None) -> str:
 
 
 def encoder_of(encoders: object, modality: str, role: Role = None) -> Callable[[list[Any]], object] | None:
-    """Return what encodes a list of items of a modality on a side of a search; None where there is no such method."""
+    """Return a function that encodes a list of items of a modality in a role; None if the object has none."""
     method = getattr(encoders, method_name(encoders, modality, role), None)
     if not callable(method):
         return None
@@ -298,7 +296,7 @@ def encoder_of(encoders: object, modality: str, role: Role = None) -> Callable[[
 
 
 def roles_of(encoders: object) -> dict[str, dict[str, str]]:
-    """Return how an object encodes each modality by role; those that it encodes alike whatever the role are left out.
+    """Return how an object encodes each modality by role, without modalities that ignore the role.
 
     Example:
         >>> from types import SimpleNamespace
@@ -317,7 +315,7 @@ def roles_of(encoders: object) -> dict[str, dict[str, str]]:
 
 
 def modalities_of(encoders: object) -> list[str]:
-    """Return the names of the modalities that an object has encoders of, images and texts first.
+    """Return the names of the modalities that an object can encode, images and texts first.
 
     Example:
         >>> from types import SimpleNamespace
@@ -359,9 +357,7 @@ def _model_info(encoders: object, reference: str, fingerprint: str, notes: tuple
 
 
 def _embed_dim(encoders: object, reference: str) -> int:
-    """Return the dimension of the vectors of a grey image and of a text; what the object says, where it encodes
-    neither.
-    """
+    """Return the dimension of the vectors of a test image and text, or ``embed_dim`` if the object encodes neither."""
     inputs: dict[str, list[Any]] = {IMAGE: [Image.new("RGB", (64, 64), (128, 128, 128))], TEXT: ["a photo"]}
     embed_dim: int | None = None
     for modality, batch in inputs.items():
@@ -382,7 +378,7 @@ def _embed_dim(encoders: object, reference: str) -> int:
 
 
 def _probes(reference: str, encoders: object, embed_dim: int) -> Probes:
-    """Return the vectors of the probes; none of a modality that the object has no encoder of."""
+    """Return the vectors of the probes; empty arrays for modalities without an encoder."""
     vectors = []
     for modality, batch in ((IMAGE, probe_images()), (TEXT, list(TEXTS))):
         method, label = encoder_of(encoders, modality), f"{reference}: {method_name(encoders, modality)}"

@@ -105,7 +105,7 @@ class SentenceModel(Model):
         return np.asarray(vectors, np.float32)
 
     def roles(self) -> dict[str, dict[str, str]]:
-        """Return the prompts by role of each modality in which a role gives an item another vector than none."""
+        """Return the prompts by role of each modality whose vectors depend on the role."""
         items: dict[str, Any] = {IMAGE: Image.new("RGB", (64, 64), (128, 128, 128)), TEXT: "a photo"}
         items[JOINT] = items[IMAGE], items[TEXT]
         prompts: dict[str, dict[str, str]] = {}
@@ -132,7 +132,7 @@ class SentenceModel(Model):
         return np.max(counts, axis=0)
 
     def internals(self) -> Internals:
-        """Return the module; what feeds it is the library's."""
+        """Return the module, without the parts that the library hides."""
         return Internals(module=self.module)
 
 
@@ -293,7 +293,7 @@ def _foreign_names(file: str, settings: Any) -> Iterator[str]:
 
 
 def _prompts(module: Any, options: LoadOptions) -> dict[tuple[str, Role], Prompt]:
-    """Return the prompt of each modality that is wanted, by role; of an image with a text that of the text."""
+    """Return the prompt of each encoded modality by role; an image with a text has the prompt of texts."""
     prompts: dict[tuple[str, Role], Prompt] = {}
     for tower in options.towers:
         common_prompt = _option_prompt(module, "image_" if tower == "images" else "", options)
@@ -328,9 +328,7 @@ def _option_prompt(module: Any, prefix: str, options: LoadOptions) -> dict[str, 
 
 
 def _prompt_text(module: Any, prompt: Prompt, role: Role = None) -> str:
-    """Return the prompt itself; where none is given, the default of items without a role, as those of one have an empty
-    one.
-    """
+    """Return the text of a prompt; without one, the default prompt for items without a role, or an empty text."""
     if "prompt" in prompt:
         return prompt["prompt"]
     name: str | None = prompt.get("prompt_name") or (module.default_prompt_name if role is None else role)

@@ -20,7 +20,7 @@ ONLY = "tokens"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TorchEncoders:
-    """A torch module with what turns images and texts into its inputs; made by ``torch_model``."""
+    """A torch module with its preprocessing and tokenizer; made by ``torch_model``."""
 
     net: "torch.nn.Module"
     name: str
@@ -37,13 +37,13 @@ class TorchEncoders:
         """Return raw vectors (n, dim) of RGB images."""
         import torch
 
-        return self._encoded(
+        return self._run_tower(
             self.image_tower, torch.stack([torch.as_tensor(self.preprocess(image)) for image in images])
         )
 
     def encode_texts(self, texts: list[str]) -> "torch.Tensor":
         """Return raw vectors (n, dim) of texts."""
-        return self._encoded(self.text_tower, self.tokenizer(texts))
+        return self._run_tower(self.text_tower, self.tokenizer(texts))
 
     def internals(self) -> Internals:
         """Return the module, and the parts that were given with it."""
@@ -56,18 +56,20 @@ class TorchEncoders:
 
         def encode_tokens(tokens: Tokens) -> np.ndarray:
             tensors = {key: torch.as_tensor(value) for key, value in tokens.items()}
-            return self._encoded(self.text_tower, tensors.get(ONLY, tensors)).float().cpu().numpy()
+            return self._run_tower(self.text_tower, tensors.get(ONLY, tensors)).float().cpu().numpy()
 
         return Internals(
             module=self.net,
             preprocess=lambda image: np.asarray(self.preprocess(image), np.float32),
-            encode_pixels=lambda pixels: self._encoded(self.image_tower, torch.as_tensor(pixels)).float().cpu().numpy(),
+            encode_pixels=lambda pixels: (
+                self._run_tower(self.image_tower, torch.as_tensor(pixels)).float().cpu().numpy()
+            ),
             tokenize=tokenize,
             encode_tokens=encode_tokens,
         )
 
-    def _encoded(self, tower: Callable[..., Any], inputs: Any) -> "torch.Tensor":
-        """Return what a tower gives where the module's weights are, without gradients and in evaluation mode."""
+    def _run_tower(self, tower: Callable[..., Any], inputs: Any) -> "torch.Tensor":
+        """Return the output of a tower on the module's device, without gradients and in evaluation mode."""
         import torch
 
         weight = next((value for value in self.net.parameters() if value.is_floating_point()), torch.empty(0))

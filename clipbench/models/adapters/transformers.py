@@ -293,14 +293,14 @@ def _load_parts(name: str, reference: str, family: str, options: LoadOptions, co
         shown_names = ", ".join(left_over[:3])
         notes += (f"{len(left_over)} weights of the checkpoint have no place in the model ({shown_names})",)
     if isinstance(module, Fgclip2Model):
-        module.keep(walk_type(options))
+        module.keep_positions(walk_type(options))
     inputs = list(processor(images=Image.new("RGB", (64, 64)), return_tensors="pt"))
     family_options = {key: value for key, value in options.options.items() if key in OPTIONS.get(family, ())}
     return _Loaded(module, processor, tokenizer, notes, inputs, "" if code is None else code.identity, family_options)
 
 
 def _image_processor(name: str, reference: str, trust: Mapping[str, bool]) -> Any:
-    """Return the image processor, which a training that saves its model alone leaves out."""
+    """Return the image processor, which a training may not have saved with the model."""
     try:
         return transformers.AutoImageProcessor.from_pretrained(name, **trust)
     except OSError as error:

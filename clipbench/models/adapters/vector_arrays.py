@@ -82,7 +82,7 @@ def array_name(modality: str) -> str:
 
 
 def _array_name_in(modality: str, arrays: Mapping[str, np.ndarray]) -> str:
-    """Return the name under which the vectors of a modality were given, which errors say: ``text`` is ``texts`` too."""
+    """Return the name under which the vectors of a modality were given, for messages: ``text`` or ``texts``."""
     return modality if modality in arrays else array_name(modality)
 
 
@@ -159,7 +159,7 @@ def checked_arrays(raw: Arrays, source: str) -> Arrays:
 
 
 def _refuse_unknown(arrays: Arrays, source: str) -> None:
-    """Raise DataError for an array whose name says nothing, or something else than it holds."""
+    """Raise DataError for an array with an unknown name, or with a name that contradicts its content."""
     kinds = _array_table(arrays).kinds
     for name, array in arrays.items():
         correct_name = _corrected_name(name, array)
@@ -175,7 +175,7 @@ def _refuse_unknown(arrays: Arrays, source: str) -> None:
 
 
 def _corrected_name(name: str, array: np.ndarray) -> str | None:
-    """Return what vectors are to be called that are of images, texts or classes by their name; None for all others."""
+    """Return the right name of vectors whose name says images, texts or classes; None for other arrays."""
     if name in KINDS or name in ARRAY_OF or np.ndim(array) != 2 or np.asarray(array).dtype.kind not in "fiu":
         return None
     return next((right for pattern, right in MEANT if pattern.match(name)), None)

@@ -65,20 +65,20 @@ class Embeddings(Embedder):
         return f"<vectors of {contents}, {self.info.embed_dim} dimensions>"
 
     def encode(self, modality: str, items: Sequence[Any], role: Role = None) -> Vectors:
-        """Return the vector of each item of ``dataset``, in order; raise DataError for an item that there is no vector
-        of.
-        """
+        """Return the vector of each item of ``dataset``, in order; raise DataError for an item without a vector."""
         if modality == TEXT:
-            return self._texts(items)
+            return self._text_vectors(items)
         if modality == IMAGE:
-            return _select_rows(self.image_vectors, self._rows(IMAGE, items, self.dataset.image_ids))
+            return _select_rows(self.image_vectors, self._item_rows(IMAGE, items, self.dataset.image_ids))
         if modality not in self.item_vectors:
             raise DataError(f"{self.info.id} has no vectors of {modality}: it has {', '.join(self._ids()) or 'none'}")
-        return _select_rows(self.item_vectors[modality], self._rows(modality, items, self._ids()[modality]))
+        return _select_rows(self.item_vectors[modality], self._item_rows(modality, items, self._ids()[modality]))
 
-    def _texts(self, texts: Sequence[str]) -> Vectors:
+    def _text_vectors(self, texts: Sequence[str]) -> Vectors:
         known_rows = zip(map(self.text_rows.get, texts), texts, strict=True)
-        rows = np.array([self._unknown("text", text) if row is None else row for row, text in known_rows], np.int64)
+        rows = np.array(
+            [self._raise_unknown("text", text) if row is None else row for row, text in known_rows], np.int64
+        )
         start = 0
         for vectors in self.text_vectors:
             if ((start <= rows) & (rows < start + len(vectors))).all():
@@ -94,13 +94,13 @@ class Embeddings(Embedder):
     def _ids(self) -> Mapping[str, Sequence[str]]:
         return {} if self.dataset.modalities is None else self.dataset.modalities.ids
 
-    def _rows(self, modality: str, items: Sequence[Any], ids: Sequence[str]) -> Int64[np.ndarray, " n_items"]:
+    def _item_rows(self, modality: str, items: Sequence[Any], ids: Sequence[str]) -> Int64[np.ndarray, " n_items"]:
         for item in items:
             if not isinstance(item, VectorRow) or [*ids[item.row : item.row + 1]] != [item.name]:
-                self._unknown(modality, item.name)
+                self._raise_unknown(modality, item.name)
         return np.array([item.row for item in items], np.int64)
 
-    def _unknown(self, kind: str, name: str) -> int:
+    def _raise_unknown(self, kind: str, name: str) -> int:
         raise DataError(
             f"{self.info.id} has no vector for {kind} '{name}': it holds vectors of its own samples only, so ask for a"
             f" task without @DATA and without {option('prompts')}"
@@ -169,7 +169,7 @@ def load(body: str, options: LoadOptions) -> Embeddings:
 
 
 def embedder_from_arrays(arrays: Arrays, reference: str, holder: str, items: Sequence[ItemLine] = ()) -> Embeddings:
-    """Return checked arrays, and items about their rows, as an embedder with its samples."""
+    """Return an embedder with its samples from checked arrays and from items about their rows."""
     dim = int(arrays[array_name(modalities_of(arrays)[0])].shape[1])
     hashes = [f"{name} {array_digest(array)}" for name, array in sorted(arrays.items())]
     note = f"{holder} has no logit_scale: calibration and losses are undefined"
@@ -277,7 +277,7 @@ def _missing(arrays: Arrays) -> dict[str, str]:
 def _select_rows(
     vectors: Float32[np.ndarray, "n dim"], rows: Int64[np.ndarray, " n_rows"]
 ) -> Float32[np.ndarray, "n_rows dim"]:
-    """Return rows of vectors: a part of them, still memory-mapped if they are, where the rows follow each other."""
+    """Return rows of vectors, as a view if the rows are consecutive: memory-mapped vectors then stay so."""
     if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
         part = vectors[rows[0] : rows[-1] + 1]
         part.flags.writeable = False  # it is the caller's to read, not to change

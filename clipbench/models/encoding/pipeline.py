@@ -58,7 +58,7 @@ class EncodeItem(NamedTuple):
         return f"{self.modality} {self.source.name}"
 
     def open(self) -> Any:
-        """Return what the model is given: a text, an image and a text, or the value of an item; raise BadImage."""
+        """Return the model's input: a text, an image and a text, or the value of an item; raise BadImage."""
         if self.modality == JOINT:
             image, text = self.source
             return limit_size(opened(image, None), None, None, image.name), text
@@ -66,7 +66,7 @@ class EncodeItem(NamedTuple):
 
 
 def item_of(modality: str, source: Any, role: Role = None, image_key: bytes = b"") -> EncodeItem:
-    """Return a text, an image, an image with a text, or an item of the data, as what is encoded.
+    """Return a text, an image, an image with a text, or an item of another modality as an ``EncodeItem``.
 
     Args:
         role: the side of a search that it is on: a model may encode the sides differently.
@@ -155,8 +155,7 @@ def encode(
 
 
 def _encode_batches(model: Model, request: EncodeRequest, loaded: Iterator["LoadedBatch"]) -> Iterator["LoadedBatch"]:
-    """Yield each batch with vectors instead of inputs; the model may take several batches before it returns the first
-    one."""
+    """Yield each batch with vectors instead of inputs; the model may read several batches ahead."""
     info, modality = model.info, request.modality
     if modality not in model.modalities and not (modality == JOINT and info.is_joint):
         raise Unavailable(
@@ -255,9 +254,7 @@ class _Images:
 
 
 def _load_full_size(loaded: Iterator[tuple[int, Any]], ends: set[int]) -> Iterator[LoadedBatch]:
-    """Yield images that the model preprocesses itself; fewer in a batch where together they would have too many
-    pixels.
-    """
+    """Yield images for models that preprocess them, in smaller batches where images have many pixels."""
     most = max_batch_pixels()
     batch, n_pixels = LoadedBatch([], list[Image.Image](), {}), 0
     for row, image in loaded:

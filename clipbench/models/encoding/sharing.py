@@ -133,7 +133,7 @@ def encode_shared(embedders: Sequence[SharingEmbedder], request: EncodeRequest, 
         def encode_here(rank: int, n: int) -> _Outcome:
             return _outcome(embedders, request, batches[rank::n], result, lambda n_items: bar.update(n * n_items))
 
-        outcomes: list[_Outcome] = group.together(share, encode_here)
+        outcomes: list[_Outcome] = group.run_shares(share, encode_here)
     failures = [outcome for outcome in outcomes if outcome.error is not None]
     if failures:
         raise min(failures, key=lambda outcome: outcome.row).error or AssertionError

@@ -218,7 +218,7 @@ class Shelf:
 
 
 def model_folder(root: Path, fingerprint: str) -> Path:
-    """Return the folder of a model: named by its fingerprint, or by its hash where that could name another place."""
+    """Return the folder of a model, named by its fingerprint, or by a hash of an unsafe fingerprint."""
     name = fingerprint
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", fingerprint):
         name = hashlib.blake2b(fingerprint.encode(errors="surrogatepass"), digest_size=16).hexdigest()
@@ -292,9 +292,7 @@ def _read_chunk(path: Path) -> _Chunk:
 
 
 def chunk_layout(file: BinaryIO) -> tuple[int, int, tuple[int, ...]]:
-    """Return where keys and vectors of an open chunk begin, and the vectors' shape; ValueError where it is no whole
-    chunk.
-    """
+    """Return the offsets of keys and vectors of an open chunk, and the shape; raise ValueError if it is incomplete."""
     n_bytes = os.fstat(file.fileno()).st_size
     n_keys, _, kind = array_header(file)
     keys_start = file.tell()

@@ -52,7 +52,7 @@ def load_in_workers(dataset: Any, *, workers: int, **options: Any) -> Iterator[A
 
 @contextmanager
 def _deferred_signals() -> Iterator[None]:
-    """Have Ctrl-C and SIGTERM wait for the end of the block: torch cannot clean up half of its workers."""
+    """Defer Ctrl-C and SIGTERM to the end of the block: torch cannot stop workers that have only half started."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -72,7 +72,7 @@ def _deferred_signals() -> Iterator[None]:
 
 
 def _depend_on_parent(worker: int) -> None:
-    """End this worker in silence when its parent is gone, however that ended, and leave Ctrl-C to the parent.
+    """End this worker silently when its parent has ended, and leave Ctrl-C to the parent.
 
     torch's workers look for their parent too, but then wait for ever to hand over their last batch.
     """
@@ -84,7 +84,7 @@ def _depend_on_parent(worker: int) -> None:
 
 
 def _print_later(*error: Any) -> None:
-    """Print an exception if this worker is still there when it would have found its parent gone.
+    """Print an exception if the parent of this worker is still running after two checks.
 
     A parent that dies while it takes a batch breaks the connection of the thread that hands it over.
     """

@@ -36,7 +36,7 @@ def tower_costs(embedder: Embedder, since: Counts | None) -> dict[str, TowerReco
 
 
 def _with_run_costs(size: TowerRecord, done: Counts, modality: str, embedder: Embedder) -> TowerRecord:
-    """Return a tower with what the calls of a run say of it."""
+    """Return a tower with the costs that the calls of a run recorded."""
     calls = [call for call in done.calls if call.modality == modality]
     n_encoded = len(frozenset[bytes]().union(*(call.encoded for call in calls)))
     timed = [call for call in calls if call.encoded and not call.is_ahead]
@@ -82,7 +82,7 @@ def tower_sizes(model: Model) -> dict[str, TowerRecord]:
 
 
 def _size(prepared: Callable[[Model], tuple[Callable[[], object], str] | None], model: Model) -> TowerRecord:
-    """Return what encoding one item takes, which ``prepared`` gives as a function with a description of the item."""
+    """Return the parameters and operations for one item, encoded by the function of ``prepared``."""
     if "torch" not in sys.modules:
         return _absent("it does not compute in torch in this process")
     from clipbench.models.introspection.operations import count_operations

@@ -36,7 +36,7 @@ RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 
 @contextmanager
 def evaluation_mode(module: "nn.Module") -> Iterator[None]:
-    """Compute without gradients, dropout and autocast; afterwards each part has the mode that it had.
+    """Run the block without gradients, dropout and autocast, then restore the mode of each part.
 
     Autocast keeps the copies of weights that it makes. Made here, without gradients, they would be used by the step of
     training that follows. So vectors are computed in the type of the weights.
@@ -81,7 +81,7 @@ def training_parts(module: "nn.Module") -> Iterator[list[str]]:
 
 
 def activations(module: "nn.Module") -> dict[str, list[str]]:
-    """Return the activations in the perceptrons of each tower, each once, as far as they are modules."""
+    """Return the distinct activations in the perceptrons of each tower that are modules."""
     by_tower: dict[str, list[str]] = {tower: [] for tower in TOWERS}
     for name, part in module.named_modules():
         activation = _activation(part)
@@ -100,11 +100,11 @@ def _activation(part: "nn.Module") -> str | None:
 
 @contextmanager
 def other_activation(module: "nn.Module") -> Iterator[None]:
-    """Compute with QuickGELU in place of GELU, and the reverse, as long as the context lasts."""
+    """Replace GELU by QuickGELU, and the reverse, inside the block."""
     import torch
     from torch import nn
 
-    class QuickGELU(nn.Module):
+    class QuickGELUSubstitute(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x * torch.sigmoid(1.702 * x)
 
@@ -114,7 +114,7 @@ def other_activation(module: "nn.Module") -> Iterator[None]:
             activation = _activation(part)
             if activation is not None:
                 replaced.append((parent, name, part))
-                setattr(parent, name, QuickGELU() if activation == GELU else nn.GELU())
+                setattr(parent, name, QuickGELUSubstitute() if activation == GELU else nn.GELU())
     try:
         yield
     finally:
@@ -158,9 +158,7 @@ def vocabulary_size(module: "nn.Module") -> int | None:
 def library_logits(
     module: Any, pixels: Float32[np.ndarray, "n_images channels height width"], tokens: Tokens
 ) -> Float32[np.ndarray, "n_images n_texts"] | None:
-    """Return the logits that the library's own code makes of inputs; None where it is neither open_clip nor
-    transformers.
-    """
+    """Return the logits of the library's own forward pass; None unless it is open_clip or transformers."""
     import torch
 
     weight = next(module.parameters())

@@ -78,9 +78,7 @@ class Operations(TorchDispatchMode):
 
 @contextmanager
 def count_operations() -> Iterator[Operations]:
-    """Count what torch computes in the block, as the modules state it: uncompiled, and attention not fused with its
-    layer.
-    """
+    """Count the operations of torch in the block, uncompiled, with attention not fused with its layer."""
     # What compiles is imported by those that compile; importing it takes seconds.
     uncompiled = torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
     was_fused = torch.backends.mha.get_fastpath_enabled()

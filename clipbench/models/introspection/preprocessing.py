@@ -43,7 +43,7 @@ NOT_ANTIALIASED = "{} without antialiasing"
 
 
 def measure_preprocessing(preprocess: Preprocess, *, with_interpolation: bool = True) -> Preprocessing:
-    """Return the settings of a preprocessing, None for those that its output does not tell.
+    """Return the settings of a preprocessing, measured on test images; None for settings that do not show.
 
     Args:
         with_interpolation: find the interpolation too, which takes nine tenths of the time.
@@ -77,7 +77,7 @@ def measure_preprocessing(preprocess: Preprocess, *, with_interpolation: bool = 
 
 
 def make_square(image: Image.Image, side: int, resize: Resize, interpolation: str) -> Image.Image:
-    """Return an image as a square of the model's size, so that its own preprocessing has nothing left to resize.
+    """Return an image as a square of the model's size, so that the model's preprocessing does not resize it.
 
     Example:
         >>> square(Image.new("RGB", (20, 10), "red"), 4, "pad", "bilinear").getpixel((2, 0))
@@ -167,7 +167,7 @@ def _fault(preprocess: Preprocess, black: Float32[np.ndarray, " 3"], white: Floa
 
 
 def _resize(to_unit: Callable[[np.ndarray], np.ndarray]) -> Resize | None:
-    """Return how a wide image becomes a square: which part of a grey ramp from left to right is left of it."""
+    """Return how a wide image becomes a square, by the part of a ramp from left to right that remains."""
     ramp = np.tile(np.linspace(0, 255, 256).round().astype(np.uint8), (128, 1))
     pixels = to_unit(ramp)
     middle = pixels[pixels.shape[0] // 2]
@@ -182,7 +182,7 @@ def _resize(to_unit: Callable[[np.ndarray], np.ndarray]) -> Resize | None:
 
 
 def _interpolation(to_unit: Callable[[np.ndarray], np.ndarray], size: tuple[int, int]) -> str | None:
-    """Return the method that makes the measured input of a noise image, or None where none of the known ones does."""
+    """Return the method whose output for a noise image matches the measured input; None if none matches."""
     if size[0] != size[1]:
         return None
     side = size[0]

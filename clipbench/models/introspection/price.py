@@ -39,8 +39,7 @@ TEXTS = ("a photo of a cat", "two people in red coats wait for a bus in the rain
 
 
 def price_in_subprocess(reference: str, options: LoadOptions) -> PriceRecord:
-    """Return the price of a model in a process of its own, where memory and time do not depend on what was loaded
-    before.
+    """Return the price of a model, measured in a new process without the memory of earlier models.
 
     Raises:
         MachineError: the process was killed.
@@ -80,7 +79,7 @@ class PriceTag:
         self._start = clock()
 
     def price(self, model: Model) -> PriceRecord:
-        """Return the price of a model that has just been loaded; what it cannot do is absent, with the reason."""
+        """Return the price of a model that has just been loaded; missing figures have a reason."""
         loaded, figures, reasons = self._clock(), dict[str, Any](), dict[str, str]()
         for name, item, encode in (
             (TEXT, lambda n: TEXTS[n % len(TEXTS)], model.encode_texts),
@@ -176,7 +175,7 @@ def _machine(model: Model) -> dict[str, str]:
 
 
 def _process_memory(name: str) -> int | None:
-    """Return a fact of this process in bytes, such as its peak VmHWM; None where the system does not tell it."""
+    """Return a memory figure of this process in bytes, such as its peak VmHWM; None if the system has none."""
     text = _status_value("/proc/self/status", name)
     return None if text is None else 1024 * int(text.split()[0])
 

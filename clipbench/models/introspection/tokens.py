@@ -45,7 +45,7 @@ class TokenFacts:
 def token_facts(
     tokenize: Tokenize, count: Callable[[Sequence[str]], Iterable[int]] | None = None, *, context: int | None = None
 ) -> TokenFacts:
-    """Return the habits of a tokenizer.
+    """Return the length, padding and end of a tokenizer's output.
 
     Args:
         context: tokens that the model says it takes; a longer text shows where texts are cut.
@@ -78,7 +78,7 @@ def token_facts(
 
 
 def tokenizer_facts(model: Model, tokenize: Tokenize) -> TokenFacts:
-    """Return the habits of a model's tokenizer, with its own counts where it has some."""
+    """Return ``token_facts`` of a model's tokenizer, with the model's own token counts if it has some."""
     try:
         return token_facts(tokenize, model.count_tokens, context=model.info.context_length)
     except NoTokenCounts:
@@ -91,7 +91,7 @@ def ids_name(tokens: Tokens) -> str:
 
 
 def pad_tokens(tokens: Tokens, facts: TokenFacts, width: int) -> Tokens:
-    """Return tokens with padding behind each text up to a width; masks are 0 there."""
+    """Return tokens with padding after each text up to a width; masks are 0 there."""
     assert facts.pad is not None
     missing = width - tokens[facts.name].shape[1]
     if missing <= 0:
@@ -101,13 +101,13 @@ def pad_tokens(tokens: Tokens, facts: TokenFacts, width: int) -> Tokens:
 
 
 def trim_tokens(tokens: Tokens, facts: TokenFacts) -> Tokens:
-    """Return tokens without the padding behind the longest text."""
+    """Return tokens without the padding after the longest text."""
     width = int(token_lengths(tokens[facts.name], facts).max(initial=1))
     return {name: ids[:, :width] for name, ids in tokens.items()}
 
 
 def restore_end(tokens: Tokens, facts: TokenFacts) -> Tokens:
-    """Return tokens in which each text that was cut ends with the end-of-text token."""
+    """Return tokens in which each truncated text ends with the end-of-text token."""
     assert facts.end is not None
     ids = np.array(tokens[facts.name])
     ids[~(ids == facts.end).any(axis=1), -1] = facts.end
@@ -115,7 +115,7 @@ def restore_end(tokens: Tokens, facts: TokenFacts) -> Tokens:
 
 
 def token_lengths(ids: Int64[np.ndarray, "n_texts n_tokens"], facts: TokenFacts) -> Int64[np.ndarray, " n_texts"]:
-    """Return the tokens of each text before its padding; an end-of-text token with the padding's id is counted."""
+    """Return the number of tokens of each text before its padding, with an end-of-text token of the padding's id."""
     is_padding = np.flip(np.cumprod(np.flip(ids == facts.pad, axis=1), axis=1), axis=1)
     n_padding = is_padding.sum(axis=1).astype(np.int64)
     own_end = 1 if facts.pad is not None and facts.pad == facts.end else 0
@@ -123,7 +123,7 @@ def token_lengths(ids: Int64[np.ndarray, "n_texts n_tokens"], facts: TokenFacts)
 
 
 def _padding_id(row: Int64[np.ndarray, " n_tokens"]) -> int | None:
-    """Return the id that a short text beside a long one ends with many times."""
+    """Return the id that a short text repeats at its end next to a long one; None without padding."""
     return int(row[-1]) if len(row) > 3 and row[-1] == row[-2] == row[-3] else None
 
 

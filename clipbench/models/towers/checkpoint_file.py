@@ -275,7 +275,7 @@ def _read_shard_list(folder: Path) -> dcp.Metadata:
 def _assemble_tensor(
     folder: Path, name: str, metadata: dcp.TensorStorageMetadata, locations: Mapping[Any, Any]
 ) -> torch.Tensor:
-    """Return a tensor from its chunks; raise ModelError where one is not there, or is not what the list says."""
+    """Return a tensor from its chunks; raise ModelError for a missing chunk, or one that contradicts the list."""
     try:
         dtype, chunks = metadata.properties.dtype, metadata.chunks
         if sum(math.prod(chunk.sizes) for chunk in chunks) != math.prod(metadata.size):
@@ -354,7 +354,7 @@ def stretch_table(
 
 
 def causal_tower_error(context: int, model: str) -> UsageError:
-    """Return the error for a text tower whose vector depends on padding behind the text."""
+    """Return the error for a text tower whose vector depends on padding after the text."""
     return UsageError(
         f"option context={context} needs a causal text tower pooled at the end of the text, and that of"
         f" {model} is none: drop the option"

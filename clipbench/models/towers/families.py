@@ -94,7 +94,7 @@ def family_of(folder: Path, reference: str) -> str:
 
 
 def _class_names(settings: Mapping[str, Any]) -> list[str]:
-    """Return the classes and the model type of a configuration: a class first, as its type may be that of its base."""
+    """Return the classes and the model type of a configuration, classes first: the type may be the base model's."""
     architectures, code = settings.get("architectures"), settings.get("auto_map")
     class_names = [*architectures] if isinstance(architectures, list) else []
     class_names += [str(value).rpartition(".")[2] for value in code.values()] if isinstance(code, Mapping) else []
@@ -102,7 +102,7 @@ def _class_names(settings: Mapping[str, Any]) -> list[str]:
 
 
 def patch_limit(options: LoadOptions) -> int | None:
-    """Return the option ``max_num_patches``, None where it is not given; raise UsageError for a number out of range."""
+    """Return the option ``max_num_patches``, None if unset; raise UsageError for a number out of range."""
     number = options.whole_number("max_num_patches")
     if number is not None and not 1 <= number <= MOST_PATCHES:
         raise UsageError(f"model option max_num_patches={number}: expected 1 to {MOST_PATCHES:,} patches an image")
@@ -110,7 +110,7 @@ def patch_limit(options: LoadOptions) -> int | None:
 
 
 def default_patch_budget(size: tuple[int, int]) -> int:
-    """Return the patches that FG-CLIP 2 takes of an image of a size in pixels.
+    """Return the patches that FG-CLIP 2 uses for an image of a size in pixels.
 
     Example:
         >>> [default_patch_budget(size) for size in ((640, 480), (448, 448), (224, 224), (160, 160), (8, 8))]
@@ -150,7 +150,7 @@ class Fgclip2Model(transformers.Siglip2Model):  # type: ignore[misc]
         embeddings.position_embedding_res = torch.nn.Embedding(length, text.hidden_size)
         self.longtext_head = torch.nn.Linear(text.hidden_size, text.hidden_size)
 
-    def keep(self, walk_type: str) -> None:
+    def keep_positions(self, walk_type: str) -> None:
         """Keep the positions and the head of ``short`` or of ``long`` texts alone; a long text's first positions were
         kept fixed while the rest was trained, in a table beside.
         """
@@ -221,10 +221,10 @@ class JinaV4(Model):
 
     def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
         starts = range(0, len(inputs), self.at_once)
-        vectors = [self._encoded(modality, inputs[start : start + self.at_once], role) for start in starts]
+        vectors = [self._encode_batch(modality, inputs[start : start + self.at_once], role) for start in starts]
         return np.concatenate(vectors) if vectors else np.empty((0, self.info.embed_dim), np.float32)
 
-    def _encoded(self, modality: str, items: Sequence[Any], role: Role) -> Vectors:
+    def _encode_batch(self, modality: str, items: Sequence[Any], role: Role) -> Vectors:
         padded: dict[str, Any] = {"padding": "longest", "return_tensors": "pt"}
         if modality == IMAGE:
             images = [rgb(image) for image in items]
@@ -336,9 +336,7 @@ def _truncated_dim(options: LoadOptions, settings: Mapping[str, Any], reference:
 
 
 def _merge_adapters(module: Any, folder: Path, task: str, reference: str) -> None:
-    """Add what the adapters of a task hold to the weights of the language model; raise ModelError where some are
-    missing.
-    """
+    """Add the LoRA adapters of a task to the weights of the language model; raise ModelError if some are missing."""
     settings = read_json(folder / "adapter_config.json", ModelError)
     rank, alpha = settings.get("r"), settings.get("lora_alpha")
     if not (isinstance(rank, int) and rank > 0 and isinstance(alpha, int | float)) or settings.get("use_dora"):

@@ -68,8 +68,7 @@ class TextInputs:
 
 
 def image_inputs(folder: Path, graph: Path, reference: str) -> ImageInputs:
-    """Return the preprocessing that lies beside a graph or in the model's folder; raise ModelError where there is none,
-    or it cannot be read."""
+    """Return the preprocessing next to a graph or in the model's folder; raise ModelError if it is unreadable."""
     for directory in dict.fromkeys((graph.parent, folder)):
         if "image_processor" in _read_object(directory / PROCESSOR) or is_file(directory / IMAGE_PROCESSOR):
             return _transformers_images(directory, reference)
@@ -83,7 +82,7 @@ def image_inputs(folder: Path, graph: Path, reference: str) -> ImageInputs:
 
 
 def text_inputs(folder: Path, graph: Path, fixed_length: int | None, reference: str) -> TextInputs:
-    """Return the tokenizer that lies beside a graph or in the model's folder.
+    """Return the tokenizer next to a graph or in the model's folder.
 
     Args:
         fixed_length: tokens that the graph is exported for, if it takes no other number.
@@ -174,7 +173,7 @@ def _transformers_texts(directory: Path, config: Mapping[str, Any], length: int 
 def _text_cleaner(
     tokenizer: Any, config: Mapping[str, Any], directory: Path
 ) -> tuple[Callable[[str], str], tuple[str, ...]]:
-    """Return how texts are cleaned ahead of the tokenizer: as open_clip's configuration says, or SigLIP was trained."""
+    """Return the function that cleans texts before the tokenizer, from open_clip's configuration or for SigLIP."""
     rule = _part(_part(config, "text_cfg", directory), "tokenizer_kwargs", directory).get("clean")
     if rule is not None:
         from open_clip.tokenizer import get_clean_fn
@@ -208,7 +207,7 @@ def _open_clip_texts(length: int | None) -> TextInputs:
 
 
 def _load_pretrained(load: Callable[..., Any], path: Path) -> Any:
-    """Return what transformers loads from files here; code that lies beside them is never run."""
+    """Return a transformers object from local files, without running their code."""
     with library_errors("transformers", str(path), "is it whole?"), cache_only(), no_foreign_code():
         check_model(str(path.parent), str(path.parent))
         return load(trust_remote_code=False)
@@ -222,8 +221,7 @@ def _part(content: Mapping[str, Any], name: str, source: Path) -> dict[str, Any]
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    """Return the object in a file; empty where there is no file; raise ModelError where the file holds no JSON
-    object."""
+    """Return the JSON object in a file; empty if there is no file; raise ModelError for other content."""
     if not is_file(path):
         return {}
     content = read_json(path, ModelError)

@@ -71,7 +71,7 @@ NO_LIMIT = 1 << 30
 
 
 def smallest_context(tokenizer: Any, limits: Iterable[int | None], model: str) -> int:
-    """Return the tokens that every text is padded and cut to: the least of some limits, None for those not stated.
+    """Return the tokens to which texts are padded and cut: the smallest of some limits, of which None are unknown.
 
     Args:
         tokenizer: of transformers, which has to know its padding.

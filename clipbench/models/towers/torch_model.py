@@ -70,7 +70,7 @@ class BatchSize:
         self.n = n_items // 2
 
     def note(self, items: str, device: torch.device) -> tuple[str, ...]:
-        """Return what a reader of the numbers should know where the number had to be made smaller."""
+        """Return a note if the batch size was reduced."""
         if self.first_failed is None:
             return ()
         shortage = f"the memory of {device} was not enough for {self.first_failed:,} {items} at a time"
@@ -91,7 +91,7 @@ class Placement:
     """True where the device computes while this process goes on: then inputs are sent without waiting for it."""
 
     def send(self, inputs: Tensors) -> Tensors:
-        """Return inputs on the device, numbers with a fraction in its precision."""
+        """Return inputs on the device, with floating-point numbers in its precision."""
         sent = {}
         for name, tensor in inputs.items():
             # Only from pinned memory a copy goes on while this process does something else.
@@ -118,7 +118,7 @@ class TorchModel(Model):
     """False where an image becomes several arrays, which nothing outside of the library could look at."""
 
     def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
-        """Return one raw vector an item, in order, as many at a time as go through the tower at once."""
+        """Return one raw vector per item, in order, in batches of the placement's size."""
         if modality == TEXT:
             return self._encode_texts(inputs)
         tensors, step = as_tensors(inputs), self.placement.batch_size
@@ -162,7 +162,7 @@ class TorchModel(Model):
         )
 
     def _encode_tokens(self, tokens: Tokens) -> Vectors:
-        """Return the raw vectors of texts by their tokens, as many of each text as there are, a batch at a time."""
+        """Return the raw vectors of texts from their tokens, one batch at a time."""
         tensors, placement, vectors = as_tensors(tokens), self.placement, []
         for start in range(0, n_rows(tensors), placement.batch_size):
             batch = placement.send(
@@ -196,7 +196,7 @@ class TransformersPreprocess:
 
 
 def pixel_tower(tower: Callable[[torch.Tensor], torch.Tensor]) -> Tower:
-    """Return a tower of one tensor, pixels of shape (n, channels, height, width), as one of inputs by name."""
+    """Return a tower of pixels (n, channels, height, width) as a tower of inputs by name."""
     return lambda inputs: tower(inputs[PIXELS])
 
 
@@ -253,7 +253,7 @@ def encode(tower: Tower, inputs: Tensors, placement: Placement, size: BatchSize)
 
 
 def _try_encode(tower: Tower, rows: Tensors) -> torch.Tensor | None:
-    """Return the vectors of rows; None where the memory does not suffice, with nothing of the attempt left in it."""
+    """Return the vectors of rows; None if the memory does not suffice, with the memory of the attempt free again."""
     try:
         with torch.inference_mode():
             return tower(rows).float()
@@ -266,7 +266,7 @@ def _try_encode(tower: Tower, rows: Tensors) -> torch.Tensor | None:
 
 
 def _fetch(vectors: list[torch.Tensor], lengths: list[int]) -> Iterator[Float32[np.ndarray, "batch dim"]]:
-    """Yield vectors from the device by the lengths of the batches that were loaded."""
+    """Yield vectors from the device, split by the lengths of the loaded batches."""
     if vectors:
         joined = vectors[0] if len(vectors) == 1 else torch.cat(vectors)
         yield from np.split(joined.cpu().numpy(), np.cumsum(lengths)[:-1])

@@ -140,9 +140,9 @@ def test_a_process_that_is_late_and_what_cannot_be_handed_over_are_told_in_a_lin
 ) -> None:
     monkeypatch.setattr(rounds, "BARRIER_SECONDS", 0.0)
     with pytest.raises(MachineError, match=r"^process 1 of 2 has not answered for 0 s: what was encoded is stored"):
-        Rounds(process(0, 1), HashStore(), tmp_path).together(max, max)
+        Rounds(process(0, 1), HashStore(), tmp_path).run_shares(max, max)
     with pytest.raises(UsageError, match=r"the data cannot be handed to other processes .*: run in one process"):
-        Rounds(process(0, 1), HashStore(), tmp_path).together(lambda rank, n: rank, max)
+        Rounds(process(0, 1), HashStore(), tmp_path).run_shares(lambda rank, n: rank, max)
     error = pickle.loads(pickle.dumps(rounds.picklable_error(ValueError("x"))))
     assert isinstance(error, ValueError) and error.__notes__[0].startswith("In another process:")
     assert str(rounds.picklable_error(type("Local", (Exception,), {})("x"))) == "Local: x"
