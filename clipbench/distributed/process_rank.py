@@ -174,7 +174,7 @@ def parse_devices(device: str) -> list[str]:
         UsageError: there are no such devices, or one GPU is named twice.
 
     Example:
-        >>> chosen_devices("cpu"), chosen_devices("cpu,cpu")
+        >>> parse_devices("cpu"), parse_devices("cpu,cpu")
         (['cpu'], ['cpu', 'cpu'])
     """
     names = [name.strip() for name in device.split(",")]

@@ -149,8 +149,8 @@ def is_pattern(reference: str) -> bool:
 
     Example:
         >>> [
-        ...     is_pattern(each)
-        ...     for each in ("runs/train/step-*", "hf:out/checkpoint-?00", "ViT-B-32,openai", "python:a:b*")
+        ...     is_pattern(reference)
+        ...     for reference in ("runs/train/step-*", "hf:out/checkpoint-?00", "ViT-B-32,openai", "python:a:b*")
         ... ]
         [True, True, False, False]
     """

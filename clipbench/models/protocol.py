@@ -98,7 +98,7 @@ def parse_role(name: str) -> Role:
     """Return the role of a name; raise UsageError for an unknown name.
 
     Example:
-        >>> as_role("query")
+        >>> parse_role("query")
         'query'
     """
     role = next((role for role in ROLES if role == name), None)

@@ -240,7 +240,7 @@ def holds_samples(reference: str) -> bool:
     """Return whether the model of a reference has its own samples, and therefore accepts no other data.
 
     Example:
-        >>> [brings_samples(name) for name in ("embeddings:vectors.npz", "predictions:labels.csv", "vit-b-32")]
+        >>> [holds_samples(name) for name in ("embeddings:vectors.npz", "predictions:labels.csv", "vit-b-32")]
         [True, True, False]
     """
     return reference.strip().partition(":")[0].casefold() in ("embeddings", "predictions")

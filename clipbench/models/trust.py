@@ -377,14 +377,13 @@ def show_code(source: Pinned, folder: Path, options: LoadOptions) -> TrustedCode
         described = f"({len(content.splitlines())} lines, sha256 {hashes[-1][:12]})"
         lines.append(f"{path.relative_to(folders[name])} {described}")
     note = f"runs code of {', '.join(folders)}: {', '.join(lines)}"
-    print_note(f"{option('trust_remote_code', True)} {note}; it lies in {folder}")
+    print_load_note(f"{option('trust_remote_code', True)} {note}; it lies in {folder}")
     return TrustedCode(digest(*hashes), note, folder, other)
 
 
-def print_note(note: str) -> None:
+def print_load_note(note: str) -> None:
     """Print a note about a model that is about to be loaded, also for callers from Python."""
-    line = f"note: {printable(note)}"
-    print(line, file=sys.stderr, flush=True)
+    print(f"note: {printable(note)}", file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -475,7 +475,7 @@ def fill_template(value: Any, content: Mapping[str, str]) -> Any:
     empty.
 
     Example:
-        >>> filled([{"text": "a {text}"}, {"url": "{image}"}], {"text": "dog {image}"})
+        >>> fill_template([{"text": "a {text}"}, {"url": "{image}"}], {"text": "dog {image}"})
         [{'text': 'a dog {image}'}]
     """
     if isinstance(value, str):

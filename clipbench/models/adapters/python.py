@@ -259,8 +259,7 @@ def embedder_of(
             )
         is_stored = getattr(model, "fingerprint", None) is not None
         name = getattr(model, "name", None)
-        label = name if isinstance(name, str) else type(model).__name__
-        model = wrap(model, label, batch_size=batch_size)
+        model = wrap(model, name if isinstance(name, str) else type(model).__name__, batch_size=batch_size)
         root = root if is_stored else own_root
     return StoreEmbedder(model, root, batch_size=batch_size, workers=workers, show_progress=show_progress)
 

@@ -322,14 +322,14 @@ def _check_vectors(vectors: Float32[np.ndarray, "n dim"], name: str, ids: Shaped
             raise VectorError(f"row {row}{row_id} of '{name}' is {fault}: no number can be made from it")
 
 
-def _check_rows(rows: Int64[np.ndarray, " n"], name: str, of: str, arrays: Arrays, source: str) -> None:
-    """Raise DataError unless rows are of vectors that are there; labels may be of classes without vectors."""
-    target = arrays.get(of)
+def _check_rows(rows: Int64[np.ndarray, " n"], name: str, target_name: str, arrays: Arrays, source: str) -> None:
+    """Raise DataError for rows without a vector; labels may name classes without vectors."""
+    target = arrays.get(target_name)
     if target is None and name != "labels":
-        raise DataError(f"{source} has '{name}' but no '{of}', whose rows it has")
+        raise DataError(f"{source} has '{name}' but no '{target_name}', whose rows it has")
     out = np.flatnonzero((rows < 0) | (target is not None and rows >= len(target)))
     if len(out):
-        expected = "0 or more" if target is None else f"0 to {len(target) - 1}, a row of '{of}'"
+        expected = "0 or more" if target is None else f"0 to {len(target) - 1}, a row of '{target_name}'"
         raise DataError(f"{source}: '{name}' has {rows[out[0]]} in row {out[0]}: expected {expected}")
     backwards = LINK.join(reversed(name.split(LINK))) if LINK in name else ""
     if backwards in arrays:

@@ -131,7 +131,7 @@ def encode_shared(embedders: Sequence[SharingEmbedder], request: EncodeRequest, 
         share = _Share(sources, [embedder.info.fingerprint for embedder in embedders], request, batches)
 
         def encode_here(rank: int, n: int) -> _Outcome:
-            return _outcome(embedders, request, batches[rank::n], result, lambda n_items: bar.update(n * n_items))
+            return _encode_share(embedders, request, batches[rank::n], result, lambda n_items: bar.update(n * n_items))
 
         outcomes: list[_Outcome] = group.run_shares(share, encode_here)
     failures = [outcome for outcome in outcomes if outcome.error is not None]
@@ -161,7 +161,7 @@ class _Outcome(NamedTuple):
     """About the first row that the error is of: in a single process, that of the lowest row would end the work."""
 
 
-def _outcome(
+def _encode_share(
     embedders: Sequence[SharingEmbedder],
     request: EncodeRequest,
     batches: Sequence[range],
@@ -187,7 +187,7 @@ class _Share:
 
     def __call__(self, rank: int, n: int) -> _Outcome:
         try:
-            outcome = _outcome(self._embedders(), self.request, self.batches[rank::n], EncodeResult())
+            outcome = _encode_share(self._embedders(), self.request, self.batches[rank::n], EncodeResult())
         except FOREIGN as error:
             return _Outcome({}, picklable_error(error))
         return outcome if outcome.error is None else outcome._replace(error=picklable_error(outcome.error))

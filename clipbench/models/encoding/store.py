@@ -101,22 +101,22 @@ class Shelf:
         The chunks of the others are compared with their digests: from now on their vectors are to be believed.
         """
         keys = list(keys)
-        return {keys[at] for at in np.flatnonzero(self._rows_of(keys) < 0)}
+        return {keys[index] for index in np.flatnonzero(self._rows_of(keys) < 0)}
 
     def get(self, keys: Sequence[bytes]) -> Float32[np.ndarray, "n dim"]:
         """Return the vectors of keys, in order, in a ``large_array``; KeyError names one that is not in the shelf."""
         rows = self._rows_of(keys)
-        for at in np.flatnonzero(rows < 0).tolist():
-            raise KeyError(keys[at])
+        for index in np.flatnonzero(rows < 0).tolist():
+            raise KeyError(keys[index])
         out = large_array((len(keys), self.dim), self._root, in_memory=memory_bytes() // MEMORY_SHARE)
         order = np.argsort(rows, kind="stable")  # each chunk is read once, from its begin to its end
         starts = self._indexed().starts
         bounds = np.searchsorted(rows[order], starts)
 
         def copy(number: int) -> None:
-            at = order[bounds[number] : bounds[number + 1]]
-            if len(at):
-                out[_span(at)] = self._chunks[number].vectors[_span(rows[at] - starts[number])]
+            positions = order[bounds[number] : bounds[number + 1]]
+            if len(positions):
+                out[_span(positions)] = self._chunks[number].vectors[_span(rows[positions] - starts[number])]
 
         in_threads(copy, range(len(self._chunks)))
         return out

@@ -50,8 +50,8 @@ def measure_preprocessing(preprocess: Preprocess, *, with_interpolation: bool = 
 
     Example:
         >>> side = lambda image: np.asarray(image.convert("RGB").resize((16, 16)), np.float32).transpose(2, 0, 1) / 255
-        >>> found = measure(side)
-        >>> found.size, found.mean, found.resize
+        >>> settings = measure_preprocessing(side)
+        >>> settings.size, settings.mean, settings.resize
         ((16, 16), (0.0, 0.0, 0.0), 'squash')
     """
     black, white = (_flat(preprocess, (value,) * 3) for value in (0, 255))
@@ -80,7 +80,7 @@ def make_square(image: Image.Image, side: int, resize: Resize, interpolation: st
     """Return an image as a square of the model's size, so that the model's preprocessing does not resize it.
 
     Example:
-        >>> square(Image.new("RGB", (20, 10), "red"), 4, "pad", "bilinear").getpixel((2, 0))
+        >>> make_square(Image.new("RGB", (20, 10), "red"), 4, "pad", "bilinear").getpixel((2, 0))
         (0, 0, 0)
     """
     rgb, method = image.convert("RGB"), METHODS[interpolation]
@@ -139,7 +139,7 @@ def crop_middle(image: Image.Image, side: int, interpolation: str) -> Image.Imag
     crops the middle makes the same of it as of the whole image.
 
     Example:
-        >>> middle(Image.new("L", (70, 10)), 4, "bicubic").size
+        >>> crop_middle(Image.new("L", (70, 10)), 4, "bicubic").size
         (8, 4)
     """
     short, long = sorted(image.size)

@@ -96,7 +96,7 @@ def canonicalize(text: str) -> str:
     So google-research/big_vision evaluates SigLIP, and open_clip tokenizes for it (``clean: canonicalize``).
 
     Example:
-        >>> canonical('A dog,  "Rex" (left).')
+        >>> canonicalize('A dog,  "Rex" (left).')
         'a dog rex left'
     """
     cleaned = text.replace("_", " ").translate(str.maketrans("", "", string.punctuation))

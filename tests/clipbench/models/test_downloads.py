@@ -8,7 +8,7 @@ import pytest
 
 from clipbench.errors import Unavailable
 from clipbench.hub import HubRequest, cached_first, load_online
-from clipbench.models.adapters.open_clip import _weights_of
+from clipbench.models.adapters.open_clip import _fetch_weights
 from clipbench.models.adapters.transformers import WEIGHTS
 from clipbench.models.trust import file_of, snapshot_folder
 from tests import hub_server
@@ -27,7 +27,7 @@ def served(hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def by_open_clip() -> Path:
-    return _weights_of("me/small/")
+    return _fetch_weights("me/small/")
 
 
 def by_snapshot() -> Path:
