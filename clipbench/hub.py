@@ -66,8 +66,11 @@ def cached_first(load: Callable[[], T], request: HubRequest) -> T:
 
 
 def load_online(load: Callable[[], T], request: HubRequest) -> T:
-    """Return the result of ``load`` with requests to the Hub, after a first one has shown that it can be reached; raise
-    Unavailable where the Hub cannot be reached, does not have it, keeps it closed, or breaks off."""
+    """Return the result of ``load`` with requests to the Hub, if a first request shows that it can be reached.
+
+    Raises:
+        Unavailable: the Hub cannot be reached, does not have it, keeps it closed, or breaks off.
+    """
     cause = unreachable_reason()
     if cause is not None:
         raise Unavailable(

@@ -46,8 +46,7 @@ class ProcessRank:
 
     @classmethod
     def of_environment(cls, variables: Mapping[str, str] = os.environ) -> Self | None:
-        """Return the rank that torch's launcher gave to this process, None if it is the only one; raise UsageError if a
-        variable is missing or not a number."""
+        """Return the rank set by torch's launcher, None for a single process; raise UsageError if invalid."""
         if "RANK" not in variables:
             return None
         rank, n = _number(variables, "RANK"), _number(variables, "WORLD_SIZE")
@@ -120,8 +119,7 @@ def _end_without(parent: int) -> None:
 
 
 def connect(process: ProcessRank) -> Store:
-    """Return the store of counters through which the processes find each other; raise UsageError if process 0 cannot
-    be reached."""
+    """Return the store of counters that connects the processes; raise UsageError without process 0."""
     import torch.distributed as dist
 
     is_host = process.rank == 0 and not process.has_agent

@@ -110,8 +110,11 @@ def lead_rounds(process: ProcessRank, root: Path) -> Iterator[None]:
 
 
 def serve_rounds(process: ProcessRank, root: Path) -> None:
-    """Do the shares of this process until process 0 has no more, or is gone; raise UsageError where the cache is
-    another one than that of process 0."""
+    """Run the shares of this process until process 0 ends.
+
+    Raises:
+        UsageError: the cache differs from the cache of process 0.
+    """
     import torch.distributed as dist
 
     global _current  # noqa: PLW0603

@@ -83,9 +83,7 @@ def split_arch(reference: str) -> tuple[str | None, str]:
 
 
 def is_sharded(path: Path) -> bool:
-    """Return whether a path is a folder of torch.distributed.checkpoint, as open_clip's ``--fsdp-checkpoint sharded``
-    writes it.
-    """
+    """Return whether a path is a folder of torch.distributed.checkpoint, as open_clip writes it."""
     return is_file(path / SHARDS)
 
 
@@ -95,8 +93,7 @@ def is_open_clip_checkpoint(path: Path) -> bool:
 
 
 def training_settings(checkpoint: Path) -> dict[str, object] | None:
-    """Return the settings by which open_clip trained a checkpoint, None where there is no ``params.txt`` of its
-    training.
+    """Return open_clip's settings for the training of a checkpoint, None without its ``params.txt``.
 
     Raises:
         ModelError: the file cannot be read, or names no model.
@@ -114,9 +111,7 @@ def training_settings(checkpoint: Path) -> dict[str, object] | None:
 
 
 def params_of(checkpoint: Path) -> Path | None:
-    """Return the ``params.txt`` of the training that a checkpoint in ``NAME/checkpoints`` belongs to; None where there
-    is none.
-    """
+    """Return the ``params.txt`` of the training of a checkpoint in ``NAME/checkpoints``, None if there is none."""
     folder = checkpoint.absolute().parent
     return folder.parent / PARAMS if folder.name == "checkpoints" and is_file(folder.parent / PARAMS) else None
 
@@ -159,8 +154,11 @@ def is_pattern(reference: str) -> bool:
 
 
 def matching_checkpoints(pattern: str) -> list[SeriesMember]:
-    """Return the checkpoints that a pattern matches, ``step-2`` before ``step-10``; raise UsageError where it matches
-    none, or could only be matched by searching whole trees of folders."""
+    """Return the checkpoints that match a pattern, ``step-2`` before ``step-10``.
+
+    Raises:
+        UsageError: none matches, or the pattern would search whole trees of folders.
+    """
     prefix, path = _split_prefix(pattern)
     wild_parts = [part for part in Path(path).parts if glob.has_magic(part)]
     if "**" in path or len(wild_parts) > MOST_WILD_PARTS:
@@ -190,8 +188,7 @@ def natural_order(text: str) -> list[tuple[int, str]]:
 
 
 def _split_prefix(reference: str) -> tuple[str, str]:
-    """Return the prefix with its colon, or the architecture with its comma, and the path; an empty path for an adapter
-    that reads none."""
+    """Return the prefix of a pattern with its colon or comma, and the path, empty for adapters without files."""
     prefix, colon, body = reference.partition(":")
     if not colon:
         arch, path = split_arch(reference)

@@ -74,7 +74,7 @@ def check_vectors(vectors: Float32[np.ndarray, "n dim"], model: str) -> None:
 
 
 def coarse_digest(probes: Probes) -> str:
-    """Return a hash of the first digits of the probes' norms and cosines, which threads and machines leave alone."""
+    """Return a hash of the first digits of the probes' norms and cosines, equal for all threads and machines."""
     vectors = np.concatenate(probes).astype(np.float64)
     norms = np.linalg.norm(vectors, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):  # a zero or infinite vector is reported where it is stored

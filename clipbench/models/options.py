@@ -75,8 +75,11 @@ class LoadOptions:
         return number
 
     def logits(self) -> tuple[float | None, float]:
-        """Return the options ``logit_scale`` and ``logit_bias``, for models whose files do not hold them; raise
-        UsageError where one is no number, or the scale is not above 0."""
+        """Return the options ``logit_scale`` and ``logit_bias``, for models whose files do not hold them.
+
+        Raises:
+            UsageError: one is not a number, or the scale is not above 0.
+        """
         scale = self.number("logit_scale")
         if scale is not None and scale <= 0:
             raise UsageError(f"model option logit_scale={scale:g}: expected a number above 0")

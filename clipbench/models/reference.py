@@ -196,9 +196,7 @@ def check_references(references: Sequence[str], options: LoadOptions) -> None:
 
 
 def _parse_reference(reference: str) -> tuple[str, str, str | None]:
-    """Return the adapter, the rest of a reference and the architecture that it names; raise UsageError if it has no
-    form.
-    """
+    """Return the adapter, the rest and the architecture of a reference; raise UsageError for an invalid one."""
     adapters = {name.casefold(): name for name in plugins.names(plugins.MODELS)}
     prefix, colon, body = reference.partition(":")
     if colon and prefix.casefold() in adapters:

@@ -167,9 +167,7 @@ def file_of(name: str, file: str) -> Path | None:
 
 
 def hub_file(name: str, file: str) -> Path | None:
-    """Return a file of a repository of the Hub; None where there is none, or none in the cache while no request is
-    allowed.
-    """
+    """Return a file of a Hub repository; None if it does not exist, or is not cached when offline."""
     from huggingface_hub import hf_hub_download, is_offline_mode
     from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
 
@@ -298,8 +296,11 @@ class TrustedCode:
 
 
 def resolve_source(body: str, reference: str, options: LoadOptions) -> Pinned:
-    """Return the folder or repository of a reference ``FOLDER``, ``ORG/REPO`` or ``ORG/REPO@COMMIT``; raise UsageError
-    where it is none of them, or code shall be run that no commit pins."""
+    """Return the source of a reference ``FOLDER``, ``ORG/REPO`` or ``ORG/REPO@COMMIT``.
+
+    Raises:
+        UsageError: another form, or code that no commit pins shall run.
+    """
     prefix = reference.partition(":")[0]
     needs = (
         f"{option('trust_remote_code', True)} runs code at a commit that you have read: expected"
@@ -325,8 +326,7 @@ def resolve_source(body: str, reference: str, options: LoadOptions) -> Pinned:
 
 
 def snapshot_folder(name: str, commit: str | None, forms: Sequence[str] = WEIGHTS) -> Path:
-    """Return the folder of a repository's files, without weights of other libraries; an incomplete one in the cache is
-    none.
+    """Return the folder of a repository's files, without weights for other libraries; ignore an incomplete cache.
 
     Args:
         forms: of weights, of which the first that is there is fetched.
@@ -350,8 +350,11 @@ def settings_folder(name: str, commit: str | None = None) -> Path:
 
 
 def show_code(source: Pinned, folder: Path, options: LoadOptions) -> TrustedCode | None:
-    """Print which code of a repository is about to be run; None where it brings none; raise ModelError where its code
-    lies in another repository, which the commit does not pin."""
+    """Print which code of a repository is about to run; None if it brings none.
+
+    Raises:
+        ModelError: the code is in another repository, which the commit does not pin.
+    """
     from huggingface_hub import snapshot_download
 
     repositories = sorted(_code_repositories(folder))

@@ -62,7 +62,7 @@ class _RetryableError(Exception):
 
 @dataclass
 class Client:
-    """A server's address with what every request to it has in common; safe to use from several threads."""
+    """A server's address, key and costs for its requests; safe to use from several threads."""
 
     url: str
     name: str
@@ -90,7 +90,7 @@ class Client:
         return os.environ.get(self.key_variable) or None
 
     def for_call(self) -> "Client":
-        """Return a client with the same costs, which one failed request stops alone."""
+        """Return a client with shared costs, stopped separately by its first failed request."""
         return replace(self, failure=None, _failed=threading.Event())
 
     def stop(self, failure: BaseException) -> None:
@@ -99,8 +99,11 @@ class Client:
         self._failed.set()
 
     def post(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Return the JSON object that the server answers to a JSON object; raise ModelError where the server refuses,
-        answers something else, or is still busy or silent after the last try."""
+        """Return the server's JSON object for a JSON object.
+
+        Raises:
+            ModelError: the server refuses, answers with other content, or is still busy or silent after the last try.
+        """
         data = json.dumps(body).encode()
         for number in range(1, TRIES + 1):
             if self.failure is not None:

@@ -124,9 +124,7 @@ class _ProcessOutput(io.RawIOBase):
 
 
 class _Process:
-    """The other interpreter, which waits for calls; nothing of it is left when this object, or this process, is
-    gone.
-    """
+    """The other interpreter, which waits for calls, and ends with this object or this process."""
 
     def __init__(self, interpreter: str, reference: str, seconds: float) -> None:
         self.reference, self._seconds = reference, seconds
@@ -228,7 +226,7 @@ class _Process:
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """Kill a process, and what it has started, which may have outlived it."""
+    """Kill a process and its children, which may have outlived it."""
     with suppress(OSError):
         if HAS_GROUPS:
             os.killpg(process.pid, signal.SIGKILL)

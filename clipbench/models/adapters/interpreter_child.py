@@ -40,7 +40,7 @@ METHODS = ("count_tokens", "combine_prompts")
 
 
 class Broken(Exception):
-    """Bytes that are no message; the text says what they are, and is empty where nothing more comes."""
+    """Bytes that do not form a message, described by the text; the text is empty at the end of the input."""
 
 
 def write_message(pipe: BinaryIO, message: Mapping[str, Any], arrays: Sequence[np.ndarray] = ()) -> None:

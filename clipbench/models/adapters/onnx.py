@@ -243,8 +243,7 @@ def _image_graph(session: Any, path: Path, output: str | None) -> Graph:
 
 
 def _token_length(session: Any, path: Path) -> int | None:
-    """Return the tokens that a text graph is exported for; None where it takes any number; raise ModelError where it
-    takes no token ids."""
+    """Return the fixed number of tokens of a text graph, None if it varies; raise ModelError without token ids."""
     inputs = session.get_inputs()
     if not inputs or not all(len(port.shape) == 2 and port.type in TOKENS for port in inputs):
         raise ModelError(

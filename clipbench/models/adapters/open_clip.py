@@ -198,9 +198,7 @@ def _file_recipe(path: Path, arch: str, options: LoadOptions) -> Recipe:
 
 
 def _training_recipe(path: Path, options: LoadOptions) -> Recipe:
-    """Return the recipe of a checkpoint as ``create_model_and_transforms`` built it for the training, by its
-    params.txt.
-    """
+    """Return the recipe of a checkpoint from its training's params.txt, as open_clip built the model."""
     options.refuse_unknown(["tag", "context", "weights"], str(path))
     settings, params = training_settings(path), params_of(path)
     assert settings is not None

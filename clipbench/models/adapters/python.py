@@ -127,7 +127,7 @@ class PythonModel(Model):
 
 
 def load(body: str, options: LoadOptions) -> PythonModel:
-    """Return the object that ``MODULE:FACTORY`` or ``FILE.py:FACTORY`` returns; a module may lie in the current folder.
+    """Return the object that ``MODULE:FACTORY`` or ``FILE.py:FACTORY`` returns, also from the current folder.
 
     The factory is called with all ``--model-option key=value`` pairs, the values as text; but ``interpreter``, the
     Python that makes the object and runs its methods, and with it ``timeout``, the seconds that one answer may take

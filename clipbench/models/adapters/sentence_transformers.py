@@ -251,8 +251,7 @@ def _from_library(
 
 
 def _check_files(folder: Path, reference: str, code: TrustedCode | None) -> None:
-    """Refuse a folder that names files of another place, or untrusted code, some of which the library leaves out
-    unsaid.
+    """Raise for a folder that names outside files or untrusted code, some of which the library ignores silently.
 
     Raises:
         ModelError: the message names the file and the class.

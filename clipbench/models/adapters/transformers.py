@@ -116,9 +116,7 @@ class _Loaded(NamedTuple):
 
 @dataclass(frozen=True)
 class ArraysPreprocess:
-    """The library's own image processor of a model that takes several arrays an image, by the names of its tower's
-    arguments.
-    """
+    """The library's image processor of a model with several arrays per image, named as in its tower."""
 
     processor: Any
 

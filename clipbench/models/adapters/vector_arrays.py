@@ -67,7 +67,7 @@ MEANT = (
 
 
 class ArrayTable(NamedTuple):
-    """The kind of each array, and what it is about."""
+    """The kind of each array, and the array that it describes."""
 
     kinds: Mapping[str, ArrayKind]
     describes: Mapping[str, str]

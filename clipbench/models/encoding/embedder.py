@@ -72,7 +72,7 @@ class StoreEmbedder(SharingEmbedder):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """A note for each reason why chunks of the store were rejected, and notes on what the model has cost."""
+        """Notes about rejected chunks of the store, and about the costs of the model."""
         return (*self._store_notes(), *self.model.costs())
 
     def _store_notes(self) -> list[str]:

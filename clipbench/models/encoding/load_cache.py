@@ -115,8 +115,7 @@ class LoadCache:
         return None
 
     def write(self, description: ModelDescription, files: Sequence[Path]) -> None:
-        """Store the description of a model that was loaded from some files and folders, unless they changed just
-        now."""
+        """Store the description of a model and the state of its files, unless they have just changed."""
         folder = model_folder(self._root, description.info.fingerprint)
         roots = sorted(os.path.abspath(file) for file in files)
         with suppress(OSError, MachineError):  # without a description, the model is loaded again

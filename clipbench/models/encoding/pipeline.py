@@ -44,7 +44,7 @@ class EncodeItem(NamedTuple):
 
     @property
     def is_stored(self) -> bool:
-        """False for what has no content that can be hashed: it is encoded each time."""
+        """False for content that cannot be hashed: it is encoded each time."""
         return self.modality in (IMAGE, TEXT, JOINT) or self.source.content is not None
 
     @property

@@ -63,8 +63,7 @@ def default_workers() -> int:
 
 
 def encode_together(embedders: Sequence[Embedder], images: Sequence[ImageRef]) -> None:
-    """Store the vectors of images for several models, on one decode for models of one preprocessing without the same
-    vectors.
+    """Store the vectors of images for several models, decoding images once per preprocessing.
 
     Images that cannot be read or encoded are left to the evaluation that needs them. Models that preprocess images
     themselves encode nothing here.
@@ -117,8 +116,11 @@ def _identity(preprocess: Preprocess) -> object:
 
 
 def encode_shared(embedders: Sequence[SharingEmbedder], request: EncodeRequest, result: EncodeResult) -> None:
-    """Store the vectors of all these models, encoded by all processes that share the work; raise MachineError if the
-    store cannot be written to, or a process was lost."""
+    """Store the vectors of several models, encoded by all processes that share the work.
+
+    Raises:
+        MachineError: the store cannot be written to, or a process was lost.
+    """
     first, group = embedders[0], current_rounds()
     batches = batches_of(request, first.batch_size)
     for embedder in embedders:

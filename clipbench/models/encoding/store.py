@@ -96,7 +96,7 @@ class Shelf:
                     self._take_in(self.folder / name)
 
     def missing(self, keys: Iterable[bytes]) -> set[bytes]:
-        """Return the keys that have no vector here, also not in what other processes have committed.
+        """Return the keys without a vector, neither here nor in chunks of other processes.
 
         The chunks of the others are compared with their digests: from now on their vectors are to be believed.
         """
@@ -138,12 +138,17 @@ class Shelf:
         return self._index
 
     def prepare(self, n_vectors: int) -> None:
-        """Raise MachineError unless the shelf can be written to and has room for so many more vectors."""
+        """Raise MachineError unless the shelf is writable and has room for a number of new vectors."""
         check_writable(self.folder, n_vectors * (KEY.itemsize + 4 * self.dim), advice=ADVICE)
 
     def put(self, keys: Sequence[bytes], vectors: Float32[np.ndarray, "n dim"]) -> None:
-        """Commit a chunk: when this returns, the vectors outlive a kill; a power cut never leaves half of them; raise
-        MachineError where the chunk cannot be written."""
+        """Commit a chunk.
+
+        Its vectors then outlive a kill, and a power cut never leaves half of them.
+
+        Raises:
+            MachineError: the chunk cannot be written.
+        """
         vectors = np.ascontiguousarray(vectors, np.float32)
         name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}{SUFFIX}"
         content = io.BytesIO()

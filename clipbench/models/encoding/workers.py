@@ -22,8 +22,11 @@ CHECK_SECONDS = 0.5
 
 
 def load_in_workers(dataset: Any, *, workers: int, **options: Any) -> Iterator[Any]:
-    """Yield the batches of a data set in order, made by worker processes, or by this process if there are none; raise
-    MachineError where a worker was killed."""
+    """Yield the batches of a data set in order, from worker processes or from this process.
+
+    Raises:
+        MachineError: a worker was killed.
+    """
     loader = DataLoader(dataset, num_workers=workers, worker_init_fn=_depend_on_parent if workers else None, **options)
     is_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGCHLD) if is_main and hasattr(signal, "SIGCHLD") else None

@@ -91,9 +91,7 @@ def activations(module: "nn.Module") -> dict[str, list[str]]:
 
 
 def _activation(part: "nn.Module") -> str | None:
-    """Return the activation that a part is, by the name of its class; an approximation of GELU is as good as GELU
-    itself.
-    """
+    """Return the activation of a part by its class name; approximations of GELU count as GELU."""
     name = type(part).__name__
     return QUICK_GELU if name.startswith("QuickGELU") else GELU if "GELU" in name else None
 
@@ -176,8 +174,7 @@ def library_logits(
 
 
 def declared_preprocessing(module: Any) -> tuple[Preprocessing, str] | None:
-    """Return the preprocessing that the files beside the weights, or the library's module, state, and which of them
-    does.
+    """Return the preprocessing stated by the files next to the weights or by the module, and which states it.
 
     open_clip leaves it on the image tower, the bundled CLIP in its configuration, and of a transformers model the file
     of its processor is read, in its folder or in the Hub's cache.

@@ -97,8 +97,7 @@ def make_square(image: Image.Image, side: int, resize: Resize, interpolation: st
 def limit_size(
     image: Image.Image, preprocess: Callable[[Image.Image], Any] | None, side: int | None, name: str
 ) -> Image.Image:
-    """Return an image as its preprocessing can take it: a large one resized, and of a long and narrow one, whose
-    shorter side would be enlarged, the middle, if no more is seen of it.
+    """Return an image small enough for its preprocessing: a large one resized, the middle of a long and narrow one.
 
     Args:
         preprocess: None where a model takes images as they are.
@@ -135,8 +134,9 @@ def limit_size(
 
 
 def crop_middle(image: Image.Image, side: int, interpolation: str) -> Image.Image:
-    """Return the middle of an image, its shorter side resized to ``side`` pixels: a preprocessing that resizes so and
-    crops the middle makes the same of it as of the whole image.
+    """Return the middle of an image, its shorter side resized to ``side`` pixels.
+
+    A preprocessing that resizes and crops the middle returns the same for it as for the full image.
 
     Example:
         >>> crop_middle(Image.new("L", (70, 10)), 4, "bicubic").size

@@ -26,7 +26,7 @@ def longer_than(context: int | None) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenFacts:
-    """Length and end of what a tokenizer makes of short and long texts."""
+    """Length, padding and end of a tokenizer's output for short and long texts."""
 
     name: str
     """Name of the ids among the tower's inputs."""

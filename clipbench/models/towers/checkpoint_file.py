@@ -108,9 +108,7 @@ def _read_file(path: Path, weights: str | None) -> Checkpoint:
 
 
 def load_strictly(module: torch.nn.Module, state: StateDict, *, source: object, arch: str, advice: str = "") -> None:
-    """Load weights into a module, all of them and nothing else; raise ModelError, with an advice, where names are
-    missing or left over, or shapes differ.
-    """
+    """Load weights into a module; raise ModelError for missing, unexpected or misshaped weights."""
     if faults := state_dict_mismatches(module.state_dict(), state):
         raise ModelError(f"checkpoint {source} does not fit {arch}: {faults}; {advice or _advice(state)}")
     module.load_state_dict(state)
@@ -232,8 +230,9 @@ class _ShardsUnpickler(pickle._Unpickler):  # the one in C cannot be asked about
 
 
 def _read_sharded(folder: Path) -> Checkpoint:
-    """Return the weights in a folder of torch.distributed.checkpoint, without the optimizer's state: chunk by chunk, so
-    that no more than the weights and one chunk is in memory.
+    """Return the weights in a folder of torch.distributed.checkpoint, without the optimizer's state.
+
+    Chunks are read one by one, so that the memory holds no more than the weights and one chunk.
     """
     listed, prefix = _read_shard_list(folder), "model."
     state = {

@@ -121,9 +121,7 @@ def default_patch_budget(size: tuple[int, int]) -> int:
 
 
 def walk_type(options: LoadOptions) -> str:
-    """Return the option ``walk_type``, ``short`` where it is not given; raise UsageError where it is neither of the
-    two.
-    """
+    """Return the option ``walk_type``, ``short`` if unset; raise UsageError for an unknown one."""
     name = options.options.get("walk_type", WALK_TYPES[0])
     if name not in WALK_TYPES:
         raise UsageError(f"{model_option(walk_type=name)}: expected {' or '.join(WALK_TYPES)}")
@@ -140,7 +138,7 @@ OF_REGIONS = ("dense_feature_head.", "boxtext_head.")
 
 
 class Fgclip2Model(transformers.Siglip2Model):  # type: ignore[misc]
-    """The towers of FG-CLIP 2, without what it has for regions."""
+    """The towers of FG-CLIP 2, without its parts for regions."""
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
@@ -151,8 +149,9 @@ class Fgclip2Model(transformers.Siglip2Model):  # type: ignore[misc]
         self.longtext_head = torch.nn.Linear(text.hidden_size, text.hidden_size)
 
     def keep_positions(self, walk_type: str) -> None:
-        """Keep the positions and the head of ``short`` or of ``long`` texts alone; a long text's first positions were
-        kept fixed while the rest was trained, in a table beside.
+        """Keep only the positions and the head of ``short`` or of ``long`` texts.
+
+        The first positions of long texts were fixed while the others were trained, in a second table.
         """
         text, embeddings = self.config.text_config, self.text_model.embeddings
         n_kept = getattr(text, "keep_len", KEPT)
@@ -169,9 +168,7 @@ class Fgclip2Model(transformers.Siglip2Model):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class PatchesPreprocess:
-    """The image processor of SigLIP 2 with as many patches as FG-CLIP 2's authors give an image of its size, padded to
-    the most that any has; picklable, without weights.
-    """
+    """The image processor of SigLIP 2 with FG-CLIP 2's patches per image size, padded; picklable, without weights."""
 
     processor: Any
 
@@ -248,7 +245,7 @@ class JinaV4(Model):
         return token_counts(self.processor.tokenizer, [self.prefixes["document"] + text for text in texts])
 
     def internals(self) -> Internals:
-        """Return the module; what feeds it is the library's processor."""
+        """Return the module, without the library's processor."""
         return Internals(module=self.module)
 
 

@@ -56,7 +56,7 @@ class TextInputs:
     notes: tuple[str, ...] = ()
 
     def restricted_to(self, names: Sequence[str]) -> "TextInputs":
-        """Return the same for a graph that takes some of the arrays, or the ids alone under any name."""
+        """Return the inputs for a graph with some of the arrays, or with only the ids under any name."""
         sources = {name: name if name in self.names else "input_ids" for name in names}
         tokenize = self.tokenize
 

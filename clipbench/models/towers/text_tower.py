@@ -49,7 +49,7 @@ class TextTower:
     def batches(
         self, texts: Sequence[str], *, batch_size: int
     ) -> Iterator[tuple[Int64[torch.Tensor, " batch"], Tokens]]:
-        """Yield rows of ``texts`` with their tokens, as many as the longest of them has, a batch at a time."""
+        """Yield batches of rows of ``texts`` with their tokens, as long as the longest text of a batch."""
         window = WINDOW_BATCHES * batch_size
         for start in range(0, len(texts), window):
             tokens = self.tokenize(list(texts[start : start + window]))
@@ -98,9 +98,7 @@ def token_counts(tokenizer: Any, texts: Sequence[str]) -> Int64[np.ndarray, " n_
 
 
 def check_vocabulary(tokenize: Callable[[list[str]], Tokens], model: str) -> None:
-    """Raise ModelError when different words get the same tokens: transformers 5 builds an empty tokenizer without
-    files.
-    """
+    """Raise ModelError if different words get the same tokens: transformers 5 accepts missing tokenizer files."""
     try:
         cat, dog = tokenize(["a photo of a cat"]), tokenize(["a photo of a dog"])
     except Exception as error:  # a tokenizer may have come with the model, and raise anything

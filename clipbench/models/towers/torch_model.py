@@ -174,9 +174,7 @@ class TorchModel(Model):
 
 @dataclass(frozen=True)
 class OpenClipPreprocess:
-    """A transform of torchvision, as open_clip has it, from an image in its own mode to an array; picklable, without
-    weights.
-    """
+    """A torchvision transform of open_clip, from an image in its own mode to an array; picklable."""
 
     transform: Callable[[Image.Image], torch.Tensor]
 
@@ -235,8 +233,11 @@ def encode_batches(
 
 
 def encode(tower: Tower, inputs: Tensors, placement: Placement, size: BatchSize) -> torch.Tensor:
-    """Return the raw float32 vectors of inputs, all on the device; fewer go at once from where its memory runs out;
-    raise ModelError where it runs out for one."""
+    """Return the raw float32 vectors of inputs on the device, in smaller batches if its memory runs out.
+
+    Raises:
+        ModelError: the memory does not suffice for one input.
+    """
     parts: list[torch.Tensor] = []
     start, n = 0, n_rows(inputs)
     while start < n:
@@ -279,8 +280,11 @@ def _concatenate_batches(batches: list[Tensors]) -> Tensors:
 
 
 def resolve_placement(device: str, precision: str, batch_size: int | None) -> Placement:
-    """Return device, precision and batch sizes, None for those of the device; fp32 on CUDA turns TF32 off; raise
-    UsageError for an unknown device or precision, a batch size below 1, or a device that this machine lacks."""
+    """Return the placement of options, with batch sizes of the device for None; fp32 on CUDA turns TF32 off.
+
+    Raises:
+        UsageError: unknown device or precision, a batch size below 1, or a device that this machine lacks.
+    """
     if precision not in DTYPES:
         raise UsageError(f"unknown precision '{precision}': {did_you_mean(precision, PRECISIONS)}")
     if batch_size is not None and batch_size < 1:
@@ -343,8 +347,11 @@ def scale_and_bias(module: Any, model: str) -> tuple[float, float]:
 
 
 def probe(model: Model, placement: Placement) -> None:
-    """Run one grey image and one text through a model, so that a fault shows before an hour of decoding; raise
-    ModelError where a tower does not run on the device in the precision, or gives no vector of the stated dimension."""
+    """Encode one grey image and one text, so that a fault shows before an hour of decoding.
+
+    Raises:
+        ModelError: a tower fails on the device in the precision, or returns no vector of the stated dimension.
+    """
     towers: dict[str, Callable[[], np.ndarray]] = {
         "image": lambda: model.encode_images([Image.new("RGB", (64, 64), (128, 128, 128))]),
         "text": lambda: model.encode_texts(["a photo"]),
