@@ -47,7 +47,7 @@ NO_ENCODERS = frozenset(
     {"image", "text", "pixels", "tokens", "query", "queries", "document", "documents", "corpus", "joint"}
 )
 """Ends of the names of methods of usual libraries that begin so and encode no modality of their own."""
-OF_ROLES: Mapping[Role, str] = {"query": "encode_queries", "document": "encode_documents"}
+ROLE_METHODS: Mapping[Role, str] = {"query": "encode_queries", "document": "encode_documents"}
 """Methods that encode texts by their role, where an object has both."""
 
 T = TypeVar("T")
@@ -278,11 +278,11 @@ def method_name(encoders: object, modality: str, role: Role = None) -> str:
     if modality == JOINT:
         return f"{ENCODE}joint"
     usual = USUAL.get(modality, f"{ENCODE}{modality}")
-    if modality != TEXT or not all(callable(getattr(encoders, name, None)) for name in OF_ROLES.values()):
+    if modality != TEXT or not all(callable(getattr(encoders, name, None)) for name in ROLE_METHODS.values()):
         return usual
     if role is None:
-        return usual if callable(getattr(encoders, usual, None)) else OF_ROLES["document"]
-    return OF_ROLES[role]
+        return usual if callable(getattr(encoders, usual, None)) else ROLE_METHODS["document"]
+    return ROLE_METHODS[role]
 
 
 def encoder_of(encoders: object, modality: str, role: Role = None) -> Callable[[list[Any]], object] | None:

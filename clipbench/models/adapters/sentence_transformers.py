@@ -69,7 +69,7 @@ OPTIONS = (
 )
 ENCODERS: Mapping[Role, str] = {None: "encode", "query": "encode_query", "document": "encode_document"}
 """The library's methods, which choose the part of a model that is for a role."""
-OF_ROLES: Mapping[Role, Sequence[str]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
+ROLE_PROMPTS: Mapping[Role, Sequence[str]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
 """Names of the prompts of a role: the first that is not empty counts. The library takes the first that is there, and
 adds an empty ``document`` to those of a model that calls it ``passage``.
 """
@@ -110,8 +110,8 @@ class SentenceModel(Model):
         items[JOINT] = items[IMAGE], items[TEXT]
         prompts: dict[str, dict[str, str]] = {}
         for modality in dict.fromkeys(modality for modality, _ in self.prompts):
-            plain, *of_roles = (self.encode(modality, [items[modality]], role) for role in (None, *ROLES))
-            if any((vectors != plain).any() for vectors in of_roles):
+            plain, *by_role = (self.encode(modality, [items[modality]], role) for role in (None, *ROLES))
+            if any((vectors != plain).any() for vectors in by_role):
                 prompts[modality] = {
                     role: _prompt_text(self.module, self.prompts[modality, role], role) for role in ROLES
                 }
@@ -297,7 +297,7 @@ def _prompts(module: Any, options: LoadOptions) -> dict[tuple[str, Role], Prompt
     for tower in options.towers:
         common_prompt = _option_prompt(module, "image_" if tower == "images" else "", options)
         for role, name in ((None, ""), *((role, f"{role}_prompt") for role in ROLES)):
-            model_prompt = next((key for key in OF_ROLES.get(role, ()) if module.prompts.get(key)), None)
+            model_prompt = next((key for key in ROLE_PROMPTS.get(role, ()) if module.prompts.get(key)), None)
             role_prompt = {} if model_prompt is None else {"prompt_name": model_prompt}
             if name in options.options:
                 role_prompt = {"prompt": options.options[name]}
@@ -313,10 +313,10 @@ def _option_prompt(module: Any, prefix: str, options: LoadOptions) -> dict[str, 
         for key in ("prompt", "prompt_name")
         if f"{prefix}{key}" in options.options
     }
-    of_role = [option_name for role in ROLES if (option_name := f"{role}_prompt") in options.options]
-    if settings and of_role and not prefix:
+    by_role = [option_name for role in ROLES if (option_name := f"{role}_prompt") in options.options]
+    if settings and by_role and not prefix:
         raise UsageError(
-            f"model option {next(iter(settings))} is the prompt of every role, and {of_role[0]} that of one: give one"
+            f"model option {next(iter(settings))} is the prompt of every role, and {by_role[0]} that of one: give one"
         )
     if len(settings) > 1:
         raise UsageError(f"model options {prefix}prompt and {prefix}prompt_name say the same thing: give one")

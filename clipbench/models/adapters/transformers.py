@@ -30,9 +30,9 @@ from clipbench.models.towers.families import (
     BUDGETS,
     FGCLIP2,
     JINA_V4,
-    OF_REGIONS,
     OPTIONS,
     PATCHES_BY_SIZE,
+    REGION_WEIGHTS,
     WITHOUT_THEIR_CODE,
     Fgclip2Model,
     JinaV4,
@@ -283,7 +283,7 @@ def _load_parts(name: str, reference: str, family: str, options: LoadOptions, co
             f"{reference} lacks {len(missing)} weights of its {type(module).__name__} ({', '.join(missing[:3])}, ...):"
             " they would be random, so it is not loaded; does config.json belong to these weights?"
         )
-    unused = OF_REGIONS if family == FGCLIP2 else ()
+    unused = REGION_WEIGHTS if family == FGCLIP2 else ()
     left_over = sorted(
         key for key in report["unexpected_keys"] if not key.endswith(CONSTANTS) and not key.startswith(unused)
     )

@@ -27,7 +27,7 @@ FORMULAS = {
 """Operations by packet, each with the function from its arguments to floating-point operations, a multiply-add as
 two.
 """
-OWN = ("aten", "prim", "prims", "profiler")
+NAMESPACES = ("aten", "prim", "prims", "profiler")
 """Namespaces of torch's plain operations, and of marks for its profiler. Others, such as ``quantized``, hold weights
 that are no parameters, and kernels that do a layer's work in one.
 """
@@ -71,7 +71,9 @@ class Operations(TorchDispatchMode):
         out = func(*args, **kwargs)
         if packet in FORMULAS:
             self.flops += int(FORMULAS[packet](*args, **kwargs, out_val=out))
-        elif func.namespace not in OWN or (PRODUCTS.search(packet.__name__) and not PLAIN.search(packet.__name__)):
+        elif func.namespace not in NAMESPACES or (
+            PRODUCTS.search(packet.__name__) and not PLAIN.search(packet.__name__)
+        ):
             self.unknown = f"{func.namespace}.{packet.__name__}"
         return out
 

@@ -193,7 +193,7 @@ def _is_torchscript(path: Path) -> bool:
 
 # -- shards
 
-OF_SHARDS = {
+SHARD_CLASSES = {
     **{("torch.distributed.checkpoint.metadata", name): getattr(dcp, name) for name in dcp.__all__},
     ("torch.distributed.checkpoint.metadata", "_MEM_FORMAT_ENCODING"): dcp._MEM_FORMAT_ENCODING,
     ("torch.distributed.checkpoint.filesystem", "_StorageInfo"): _StorageInfo,
@@ -221,7 +221,7 @@ class _ShardsUnpickler(pickle._Unpickler):  # the one in C cannot be asked about
     dispatch[pickle.BUILD[0]] = load_build
 
     def find_class(self, module: str, name: str) -> Any:
-        allowed = OF_SHARDS.get((module, name))
+        allowed = SHARD_CLASSES.get((module, name))
         if allowed is None and module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
             allowed = getattr(torch, name)
         if allowed is None:

@@ -130,10 +130,10 @@ def walk_type(options: LoadOptions) -> str:
 
 # -- FG-CLIP 2
 
-KEPT, LONG = 20, 196
+N_KEPT, LONG = 20, 196
 """Positions that long texts share with short ones, and the tokens of a long text, where a configuration states none."""
 
-OF_REGIONS = ("dense_feature_head.", "boxtext_head.")
+REGION_WEIGHTS = ("dense_feature_head.", "boxtext_head.")
 """Beginnings of the weights that no vector of a whole image or caption depends on."""
 
 
@@ -154,7 +154,7 @@ class Fgclip2Model(transformers.Siglip2Model):  # type: ignore[misc]
         The first positions of long texts were fixed while the others were trained, in a second table.
         """
         text, embeddings = self.config.text_config, self.text_model.embeddings
-        n_kept = getattr(text, "keep_len", KEPT)
+        n_kept = getattr(text, "keep_len", N_KEPT)
         first, rest = embeddings.position_embedding_ori.weight.data, embeddings.position_embedding_res.weight.data
         if walk_type == "long":
             embeddings.position_embedding = torch.nn.Embedding.from_pretrained(
