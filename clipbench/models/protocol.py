@@ -230,7 +230,7 @@ class Model:
         return list(images) if self.preprocess is None else stack_inputs([self.preprocess(image) for image in images])
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        """Return one vector a text, in order."""
+        """Return one vector per text, in order."""
         return self.encode(TEXT, list(texts))
 
     def combine(self, vectors: Vectors) -> Float32[np.ndarray, " dim"] | None:
@@ -327,8 +327,7 @@ class Embedder:
         return Sides(query, self.scoring_vectors(self.encode(modality, items, "document")))
 
     def scoring_vectors(self, vectors: Vectors) -> Vectors:
-        """Return vectors whose inner products are the model's scores: of length 1 (``metrics.similarity.unit``), or for
-        a model with ``similarity = "dot"`` of their own length (``metrics.similarity.unscaled``).
+        """Return vectors whose inner products are the model's scores: unit vectors, or unscaled ones for ``dot``.
 
         Raises:
             VectorError: a vector is zero or not finite.
@@ -377,8 +376,11 @@ class Embedder:
         return None
 
     def cache_findings(self, findings: list[CheckFinding] | None) -> None:
-        """Store the description of the model with the findings of its quick checks for the next run; raise
-        ClipbenchError if the model could not be loaded when something was missing in the store."""
+        """Store the model's description and the findings of its quick checks for the next run.
+
+        Raises:
+            ClipbenchError: the model could not be loaded when something was missing in the store.
+        """
 
 
 class Sides(NamedTuple):

@@ -86,7 +86,7 @@ class OnnxModel(Model):
     files: Sequence[Path] = ()
 
     def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
-        """Return one raw vector an item, in order; each text is padded to the full length."""
+        """Return one raw vector per item, in order; each text is padded to the full length."""
         step = self.batch_size
         if modality != TEXT:
             graph = self.graphs["images"]
@@ -109,7 +109,7 @@ class OnnxModel(Model):
 
 
 def load(body: str, options: LoadOptions) -> OnnxModel:
-    """Return the model of a folder with one graph a tower, as optimum, transformers.js and open_clip exports have it.
+    """Return the model of a folder with one graph per tower, as optimum, transformers.js and open_clip exports have it.
 
     Options: ``variant`` (``quantized`` for ``text_model_quantized.onnx``); ``images`` and ``texts``, paths of the
         graphs

@@ -84,7 +84,7 @@ class PythonModel(Model):
         return modalities_of(self.encoders)
 
     def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
-        """Return one vector an item, in order; the user's method gets a batch at a time, images as RGB."""
+        """Return one vector per item, in order; the user's method gets a batch at a time, images as RGB."""
         name = method_name(self.encoders, modality, role)
         encode = encoder_of(self.encoders, modality, role)
         if encode is None:

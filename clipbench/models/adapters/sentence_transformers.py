@@ -118,8 +118,10 @@ class SentenceModel(Model):
         return prompts
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-        """Return how many tokens each text takes with its longest prompt before any is cut off, start and end among
-        them; raise NoTokenCounts where the model has no tokenizer of transformers.
+        """Return the tokens of each text with its longest prompt before truncation, start and end included.
+
+        Raises:
+            NoTokenCounts: the model has no tokenizer of transformers.
         """
         tokenizer = getattr(self.module, "tokenizer", None)
         if not isinstance(tokenizer, transformers.PreTrainedTokenizerBase):

@@ -30,8 +30,7 @@ TEMPLATE = "class: {c}"
 
 @dataclass(frozen=True)
 class VectorRow:
-    """An image, or another item, of which only the vector or the predicted class is there; its id identifies it, so
-    that another model's file compares."""
+    """An image or another item, identified by its id, of which only the vector or the predicted class is known."""
 
     row: int
     name: str
@@ -121,8 +120,8 @@ def vectors(
     1 where a metric asks for it.
 
     Args:
-        images: one vector an image, (n_images, dim); ``image`` is the same.
-        texts: one vector a text, (n_texts, dim); ``text`` is the same. Without ``text_to_image``, text i belongs to
+        images: one vector per image, (n_images, dim); ``image`` is the same.
+        texts: one vector per text, (n_texts, dim); ``text`` is the same. Without ``text_to_image``, text i belongs to
             image i.
         items: for composition, each with ``id``, ``images`` (rows), ``captions`` (rows of texts), ``truth`` (a list per
             image, with 1 for each caption that is true of it, otherwise 0) and optionally ``subset``.

@@ -86,9 +86,12 @@ class StoreEmbedder(SharingEmbedder):
     # -- vectors
 
     def encode(self, modality: str, items: Sequence[Any], role: Role = None) -> Vectors:
-        """Return the raw vector of each item, in order; raise BadImage as soon as an image cannot be decoded,
-        ``Unavailable`` without an encoder of the modality, and VectorError if the model gave a NaN, infinite or zero
-        vector.
+        """Return the raw vector of each item, in order.
+
+        Raises:
+            BadImage: an image cannot be decoded.
+            Unavailable: there is no encoder of the modality.
+            VectorError: the model gave a NaN, infinite or zero vector.
         """
         role = self._effective_role(modality, role)
         if modality == IMAGE:
@@ -180,8 +183,7 @@ class StoreEmbedder(SharingEmbedder):
         return digests
 
     def readable(self, dataset: Dataset, role: Role = "query") -> Dataset:
-        """Encode all images that can be decoded, and return the data set without the others, with a note for each;
-        raise DataError if none can be decoded."""
+        """Encode images, and return the data set without undecodable ones; raise DataError if none remains."""
         images, role = dataset.images, self._effective_role(IMAGE, role)
         self._fill(IMAGE, self._items(IMAGE, images, role), role, is_strict=False)
         hashes = zip(images, self._hashes.stored(images), strict=True)
@@ -201,8 +203,7 @@ class StoreEmbedder(SharingEmbedder):
         return reading_notes(remark for hash_ in hashes if hash_ is not None for remark in hash_.remarks)
 
     def missing_images(self, images: Sequence[ImageRef]) -> list[EncodeItem]:
-        """Return the images that the store has no vectors of, in order, without those that cannot be read; none if
-        vectors of images depend on a role, which no task has stated yet."""
+        """Return the readable images without a stored vector, in order; none if vectors of images depend on a role."""
         if IMAGE in self.info.roles:
             return []
         by_key = {item.key: item for item in reversed(self._items(IMAGE, images, None))}

@@ -163,8 +163,7 @@ class CachedEmbedder(StoreEmbedder):
 
     @property
     def model(self) -> Model:
-        """The model, which is loaded now if it was not yet; raise ClipbenchError if it cannot be loaded, or is not the
-        described one."""
+        """The model, loaded at the first use; raise ClipbenchError if it fails or differs from its description."""
         if self._description is not None:
             if self._load_error is not None:
                 raise self._load_error

@@ -231,7 +231,7 @@ def model_folder(root: Path, fingerprint: str) -> Path:
 
 
 class _Index:
-    """Rows of keys in all chunks together, by two sorted columns of the halves of keys: 24 bytes a key.
+    """Rows of keys in all chunks together, by two sorted columns of the halves of keys: 24 bytes per key.
 
     A dictionary takes six times as much memory, and three times as long to make.
     """

@@ -120,10 +120,10 @@ class PriceTag:
         return float(np.median(seconds)), float(np.quantile(seconds, 0.95))
 
     def _best_batch(self, model: Model, images: Sequence[Image.Image], single_rate: float) -> tuple[float, int]:
-        """Return the most images a second, and the size of the batch that gives them.
+        """Return the most images per second, and the size of the batch that gives them.
 
         Args:
-            single_rate: images a second one at a time.
+            single_rate: images per second one at a time.
         """
         best = single_rate, 1
         for size in BATCHES:

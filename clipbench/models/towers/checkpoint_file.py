@@ -336,9 +336,11 @@ def stretch_context(state: StateDict, context: int) -> tuple[StateDict, tuple[st
 def stretch_table(
     table: Float[torch.Tensor, "n_positions width"], context: int
 ) -> tuple[Float[torch.Tensor, "context width"], tuple[str, ...]]:
-    """Return a table of that many positions, and a note if it had to be stretched; raise UsageError where it has
-    neither that many positions nor a number that stretches to it: for other lengths no rule has been published and
-    tested."""
+    """Return a table with a number of positions, and a note if it was stretched.
+
+    Raises:
+        UsageError: the table has another number of positions, and does not stretch to this one by the published rule.
+    """
     n_positions = len(table)
     if n_positions == context:
         return table, ()

@@ -76,8 +76,7 @@ REFUSED: Mapping[str, str] = {
 
 
 def family_of(folder: Path, reference: str) -> str:
-    """Return the model type that a folder's configuration states, empty where it states none; that of
-    jina-embeddings-v4 is of its base, and its class tells.
+    """Return the model type in a folder's configuration, or its class for jina-embeddings-v4; empty if unstated.
 
     Raises:
         ModelError: of a family that is refused; the message names it and says why.
@@ -206,7 +205,7 @@ ADDED = r"base_model\.model\.(?:model\.)?(?:language_model\.)?(layers\.\d+\.\w+\
 
 @dataclass(frozen=True, kw_only=True)
 class JinaV4(Model):
-    """The model for one task: one vector an item, the mean over its tokens."""
+    """The model for one task: one vector per item, the mean over its tokens."""
 
     info: ModelInfo
     module: Any
