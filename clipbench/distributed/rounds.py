@@ -96,11 +96,11 @@ def lead_rounds(process: ProcessRank, root: Path) -> Iterator[None]:
         store = connect(process)
         rounds = Rounds(process, store, folder)
         store.set("folder", folder.name)
-        before, _current = _current, rounds
+        previous, _current = _current, rounds
         try:
             yield
         finally:
-            _current = before
+            _current = previous
             store.set("end", "1")
             until = time.monotonic() + (0 if process.has_agent else END_SECONDS)
             while time.monotonic() < until and store.add("gone", 0) < process.n - 1:

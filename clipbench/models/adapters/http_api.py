@@ -146,9 +146,9 @@ class ApiModel(Model):
 
     def costs(self) -> tuple[str, ...]:
         costs = self.client.costs
-        again = f", {costs['retries']:,} of them again" if costs["retries"] else ""
+        retries = f", {costs['retries']:,} of them again" if costs["retries"] else ""
         tokens = f", {costs['tokens']:,} tokens by the server's count" if costs["tokens"] else ""
-        note = f"{costs['requests']:,} requests to {self.info.id} so far{again}: {costs['sent']:,} bytes sent,"
+        note = f"{costs['requests']:,} requests to {self.info.id} so far{retries}: {costs['sent']:,} bytes sent,"
         return (f"{note} {costs['received']:,} received{tokens}",)
 
     def _check_dimension(self, vectors: np.ndarray) -> None:
@@ -297,7 +297,7 @@ def _request_vectors(client: Client, body: Body, items: list[Any]) -> np.ndarray
 
 
 def _parse_embedding(embedding: object, name: str) -> Float32[np.ndarray, " dim"]:
-    wrong = embedding
+    culprit = embedding
     with suppress(OverflowError, ValueError):
         if isinstance(embedding, str):  # some servers send base64 of little-endian float32 though floats were asked for
             return np.frombuffer(base64.b64decode(embedding), "<f4").astype(np.float32)
@@ -305,9 +305,9 @@ def _parse_embedding(embedding: object, name: str) -> Float32[np.ndarray, " dim"
             non_numbers = [component for component in embedding if type(component) not in (int, float)]
             if not non_numbers:
                 return np.array(embedding, np.float32)
-            wrong = non_numbers[0]  # numpy would take true for 1 and "2" for 2
+            culprit = non_numbers[0]  # numpy would take true for 1 and "2" for 2
     raise ModelError(
-        f"{name} answered an embedding with {shown(wrong)}: expected a list of float32 numbers, or base64 of them"
+        f"{name} answered an embedding with {shown(culprit)}: expected a list of float32 numbers, or base64 of them"
     )
 
 
@@ -493,5 +493,5 @@ def _placeholders(value: Any) -> set[str]:
     """Return the kinds of content that a block has placeholders for."""
     if isinstance(value, str):
         return set(PLACEHOLDER.findall(value))
-    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
-    return set().union(*map(_placeholders, inner))
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return set().union(*map(_placeholders, parts))

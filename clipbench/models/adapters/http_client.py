@@ -194,8 +194,8 @@ class Client:
             advice = "is the name of the host right?"
         elif isinstance(reason, ssl.SSLError):
             advice = "does the server speak https, with a certificate that this machine trusts?"
-        silences = (TimeoutError, socket.gaierror, ssl.SSLError, ConnectionRefusedError)
-        return _RetryableError(failure, advice, is_silence=isinstance(reason, silences))
+        silent_errors = (TimeoutError, socket.gaierror, ssl.SSLError, ConnectionRefusedError)
+        return _RetryableError(failure, advice, is_silence=isinstance(reason, silent_errors))
 
     def _parse(self, content: bytes, is_whole: bool) -> dict[str, Any]:
         try:
@@ -234,8 +234,8 @@ class Client:
             return _RetryableError(failure, advice, wait=wait)
         if error.code in (401, 403):
             key_state = "is not set" if self.key is None else "was refused"
-            other = model_option(key_env="NAME")
-            advice = f"the key in {self.key_variable} {key_state}; {other} names another variable"
+            key_option = model_option(key_env="NAME")
+            advice = f"the key in {self.key_variable} {key_state}; {key_option} names another variable"
         elif 300 <= error.code < 400:
             advice = f"it redirects to {self._redact(error.headers.get('Location', 'nowhere'))}: give that address"
         elif error.code == 404:

@@ -125,16 +125,16 @@ def similarity_of(encoders: object) -> Any:
 def as_floats(output: Any) -> np.ndarray:
     """Return an array or a tensor of any device and precision as float32; raise TypeError for other objects."""
     kind = f"{type(output).__name__} of {output.dtype}" if hasattr(output, "dtype") else type(output).__name__
-    wrong = f"gave an object of type {kind}: expected an array of real numbers, (n, d)"
+    message = f"gave an object of type {kind}: expected an array of real numbers, (n, d)"
     if "complex" in kind or isinstance(output, np.ma.MaskedArray):  # numpy and torch drop an imaginary part or a mask
-        raise TypeError(wrong)
+        raise TypeError(message)
     try:
         for step in ("detach", "cpu", "float"):  # a torch tensor may need gradients, a GPU and bfloat16 taken off it
             if hasattr(output, step):
                 output = getattr(output, step)()
         return np.asarray(output, dtype=np.float32)
     except (Exception, SystemExit) as error:  # of a meta tensor NotImplementedError
-        raise TypeError(wrong) from error
+        raise TypeError(message) from error
 
 
 # -- in the other interpreter

@@ -203,11 +203,11 @@ def _training_recipe(path: Path, options: LoadOptions) -> Recipe:
     settings, params = training_settings(path), params_of(path)
     assert settings is not None
     name = _match_name(f"open_clip architecture in {params}", str(settings["model"]), open_clip.list_models())
-    other = (
+    other_arch = (
         options.arch if options.arch is not None and _normalize_name(options.arch) != _normalize_name(name) else None
     )
-    if other is not None or "tag" in options.options:
-        wrong = option("arch", other) if other is not None else model_option(tag=options.options["tag"])
+    if other_arch is not None or "tag" in options.options:
+        wrong = option("arch", other_arch) if other_arch is not None else model_option(tag=options.options["tag"])
         raise UsageError(
             f"{wrong} contradicts {params}, by which {path.name} is a {name} with a preprocessing of its own: drop it,"
             f" or move that {PARAMS} away"
@@ -262,8 +262,8 @@ def _match_name(kind: str, name: str, names: list[str]) -> str:
     by_plain = {_normalize_name(candidate): candidate for candidate in reversed(names)}
     if _normalize_name(name) in by_plain:
         return by_plain[_normalize_name(name)]
-    near = [by_plain[plain] for plain in get_close_matches(_normalize_name(name), by_plain, n=3, cutoff=0.5)]
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {_shorten_list(names)}"
+    close_names = [by_plain[plain] for plain in get_close_matches(_normalize_name(name), by_plain, n=3, cutoff=0.5)]
+    hint = f"did you mean {' or '.join(close_names)}?" if close_names else f"known: {_shorten_list(names)}"
     raise UsageError(f"unknown {kind} '{name}': {hint}")
 
 

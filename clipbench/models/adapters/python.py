@@ -277,11 +277,11 @@ def method_name(encoders: object, modality: str, role: Role = None) -> str:
     """Return the name of the method that encodes items of a modality in a role."""
     if modality == JOINT:
         return f"{ENCODE}joint"
-    usual = USUAL.get(modality, f"{ENCODE}{modality}")
+    default_method = USUAL.get(modality, f"{ENCODE}{modality}")
     if modality != TEXT or not all(callable(getattr(encoders, name, None)) for name in ROLE_METHODS.values()):
-        return usual
+        return default_method
     if role is None:
-        return usual if callable(getattr(encoders, usual, None)) else ROLE_METHODS["document"]
+        return default_method if callable(getattr(encoders, default_method, None)) else ROLE_METHODS["document"]
     return ROLE_METHODS[role]
 
 

@@ -194,19 +194,19 @@ class Shelf:
 
     def _verify(self, chunks: Sequence[_Chunk]) -> None:
         """Compare chunks with their digests, if that was not done, and remove those that do not agree."""
-        wrong: list[tuple[_Chunk, Path]] = []
+        damaged: list[tuple[_Chunk, Path]] = []
 
         def compare(chunk: _Chunk) -> None:
             if chunk.unverified is None:
                 return
             path, content = chunk.unverified
             if self._digest(content[:-DIGEST_BYTES]) != content[-DIGEST_BYTES:]:
-                wrong.append((chunk, path))
+                damaged.append((chunk, path))
             else:
                 chunk.unverified = None
 
         in_threads(compare, chunks)
-        for chunk, path in wrong:
+        for chunk, path in damaged:
             self._reject(path)
             self._chunks.remove(chunk)
             self._index = None  # another chunk may hold some of its keys too

@@ -30,14 +30,14 @@ def tower_costs(embedder: Embedder, since: Counts | None) -> dict[str, TowerReco
     counts = embedder.counts()
     if counts is None:
         return {}
-    done, sizes = counts - (since or Counts()), embedder.sizes()
-    names = [*sizes, *(name for name in done.modalities if name not in sizes and name not in (IMAGE, TEXT))]
-    return {name: _with_run_costs(sizes.get(name, TowerRecord()), done, name, embedder) for name in names}
+    work, sizes = counts - (since or Counts()), embedder.sizes()
+    names = [*sizes, *(name for name in work.modalities if name not in sizes and name not in (IMAGE, TEXT))]
+    return {name: _with_run_costs(sizes.get(name, TowerRecord()), work, name, embedder) for name in names}
 
 
-def _with_run_costs(size: TowerRecord, done: Counts, modality: str, embedder: Embedder) -> TowerRecord:
+def _with_run_costs(size: TowerRecord, work: Counts, modality: str, embedder: Embedder) -> TowerRecord:
     """Return a tower with the costs that the calls of a run recorded."""
-    calls = [call for call in done.calls if call.modality == modality]
+    calls = [call for call in work.calls if call.modality == modality]
     n_encoded = len(frozenset[bytes]().union(*(call.encoded for call in calls)))
     timed = [call for call in calls if call.encoded and not call.is_ahead]
     seconds = sum(call.seconds - call.seconds_loading for call in timed)

@@ -157,14 +157,14 @@ def activation_variants(model: Model, parts: Internals) -> Iterator[Variant]:
     module, activation_names = parts.module, {name for names in activations(parts.module).values() for name in names}
     if len(activation_names) != 1:
         return
-    other = QUICK_GELU if activation_names == {GELU} else GELU
+    other_name = QUICK_GELU if activation_names == {GELU} else GELU
 
     def with_other(encode: Callable[[Model, Any, Role], Vectors], items: Sequence[Any], role: Role = None) -> Vectors:
         with other_activation(module):
             return encode(model, items, role)
 
     images, texts = partial(with_other, images_as), partial(with_other, texts_as)
-    yield _variant(model, "activation", f"{other} for {activation_names.pop()}", images=images, texts=texts)
+    yield _variant(model, "activation", f"{other_name} for {activation_names.pop()}", images=images, texts=texts)
 
 
 def _variant(

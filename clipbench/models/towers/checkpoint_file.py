@@ -89,10 +89,12 @@ def _read_file(path: Path, weights: str | None) -> Checkpoint:
     if isinstance(content, Mapping) and isinstance(content.get(KEYS[RAW]), Mapping):
         step = step_inside(content) if step is None else step
         has_ema = isinstance(content.get(KEYS[EMA]), Mapping)
-        chosen, other = (EMA, RAW) if has_ema and weights != RAW else (RAW, EMA)
+        chosen, alternative = (EMA, RAW) if has_ema and weights != RAW else (RAW, EMA)
         if has_ema:
             source = f"{path} ({KEYS[chosen]})"
-            notes = (f"{chosen} weights ({KEYS[chosen]}); {model_option(weights=other)} takes the {other} ones",)
+            notes = (
+                f"{chosen} weights ({KEYS[chosen]}); {model_option(weights=alternative)} takes the {alternative} ones",
+            )
         content = content[KEYS[chosen]]
     if not isinstance(content, Mapping) or not content:
         raise ModelError(

@@ -131,12 +131,12 @@ class TorchModel(Model):
         placement = self.placement
         out = np.empty((len(texts), self.info.embed_dim), np.float32)
         batches = self.text_tower.batches(texts, batch_size=placement.texts.n)
-        while several := list(islice(batches, WINDOW_BATCHES)):
+        while window := list(islice(batches, WINDOW_BATCHES)):
             encoded = [
                 encode(self.text_tower.encode, placement.send(tokens), placement, placement.texts)
-                for _, tokens in several
+                for _, tokens in window
             ]
-            for (rows, _), vectors in zip(several, encoded, strict=True):  # fetched when all of them have been sent
+            for (rows, _), vectors in zip(window, encoded, strict=True):  # fetched when all of them have been sent
                 out[rows.numpy()] = vectors.cpu().numpy()
         return out
 
