@@ -162,7 +162,7 @@ def test_nothing_else_prints() -> None:
                 continue
             text = file.read_text(encoding="utf-8")
             if file.name == "trust.py":  # shows code before it runs, to callers from Python too, made harmless itself
-                text = re.sub(r"told = f.*printable\(note\).*\n    print\(told.*", "", text)
+                text = text.replace('print(f"note: {printable(note)}", file=sys.stderr, flush=True)', "pass")
             for node in ast.walk(ast.parse(text if re.search(r"print|echo|confirm|prompt|\.write", text) else "")):
                 if isinstance(node, ast.Call):
                     called = ast.unparse(node.func)

@@ -73,7 +73,7 @@ def test_along_the_gap_the_means_lie_as_far_apart_as_in_the_whole_space(run: Run
     gap = sum((a - b) ** 2 for a, b in zip(*means, strict=True)) ** 0.5
     assert texts[:, 0].mean() - images[:, 0].mean() == pytest.approx(gap, abs=1e-9)
     assert texts[:, 1].mean() == pytest.approx(images[:, 1].mean(), abs=1e-9)  # nothing of the gap is left
-    assert f"lie {gap:.4f} apart" in caption
+    assert f"along the gap vector: {gap:.4f}" in caption
 
 
 def test_what_lies_across_the_gap_is_the_first_component_of_the_rest(run: Run, draw: Draw) -> None:
