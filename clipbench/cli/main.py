@@ -34,7 +34,7 @@ from clipbench.results.table.text import wrapped
 
 GROUPS = {
     "Measure": {"run": "run", "doctor": "doctor", "list": "data:list_known", "data": "data", "cache": "cache"},
-    "Compare": {"compare": "compare", "show": "finished"},
+    "Compare": {"compare": "compare", "explain": "explain", "show": "finished"},
     "Choose": {"pool": "choose", "judge": "choose", "choose": "choose"},
     "Publish": {"report": "finished", "view": "finished", "plot": "finished", "export": "finished"},
     "Train": {"train": "train"},
@@ -61,9 +61,9 @@ SETTINGS = {
     "token_normalize_func": lambda name: name.replace("_", "-"),
 }
 """Flags take - and _ alike."""
-WITHOUT_VARIABLE = ("data",)
+WITHOUT_VARIABLE = ("data", "json_file")
 """Options without an environment variable: a data set for all tasks would contradict a command that names some
-itself.
+itself, and the variable of --json is a switch in other commands.
 """
 
 

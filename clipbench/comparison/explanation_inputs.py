@@ -1,0 +1,98 @@
+"""The inputs of a run's samples: what the data say of them, never what a model answered."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clipbench.comparison.column_file import read_columns
+from clipbench.comparison.explanation_groups import InputColumn, SampleGroups, Source, make_groups
+from clipbench.results.record import GROUP_COLUMN
+
+if TYPE_CHECKING:
+    import pandas
+
+CONDITIONS = ("subset", "condition", "language", "word", "object")
+"""Columns of tasks that say how a sample was made."""
+CAPTION, IMAGE, CLUSTER = "caption", "image", "cluster"
+IMAGE_INPUTS = "image inputs"
+
+
+def input_groups(
+    table: "pandas.DataFrame",
+    metric: str,
+    columns: Path | None,
+    image_inputs: Mapping[str, Mapping[str, float]] | str,
+) -> SampleGroups:
+    """Return the groups that the samples of a metric are in, by their inputs.
+
+    Args:
+        table: the base's samples by id; those without a value of the metric belong to it only by what they say of
+            images.
+        metric: name of the column of credits.
+        columns: a file with more columns.
+        image_inputs: measured inputs by the content hash of the image, or the reason why there are none.
+    """
+    own = table[table[metric].notna()]
+    texts = _captions(own, table)
+    unavailable: dict[Source, str] = {}
+    clusters = own[CLUSTER].map(str).tolist() if CLUSTER in own else None
+    inputs = [*_recorded(own)]
+    inputs += [] if columns is None else read_columns(columns, own.index.tolist(), clusters)
+    inputs += _lengths(own, metric, texts)
+    if isinstance(image_inputs, str):
+        unavailable[IMAGE_INPUTS] = image_inputs
+    elif IMAGE in own:
+        inputs += _measured(own, image_inputs)
+    return make_groups(inputs, texts, unavailable)
+
+
+def _recorded(own: "pandas.DataFrame") -> Iterator[InputColumn]:
+    """Yield groups of the data, conditions of the task, and the classes of each label set."""
+    for name in map(str, own):
+        bare = name.removeprefix(GROUP_COLUMN)
+        is_class = name.rpartition("/")[2] == "label"
+        if name in CONDITIONS or bare != name or is_class:
+            values = own[name].fillna("").map(str).to_numpy(object)
+            if len({*values}) > 1:
+                title = name.replace("/label", " class").replace("label", "class") if is_class else bare
+                yield InputColumn(title, "classes" if is_class else "columns", values)
+
+
+def _captions(own: "pandas.DataFrame", table: "pandas.DataFrame") -> list[str] | None:
+    """Return the captions of each sample, joined: its own, or those of its image if it has none.
+
+    A sample whose query is an image has no caption of its own: its image has those of the whole table.
+    """
+    if CAPTION not in own:
+        return None
+    captions = own[CAPTION].fillna("").map(str)
+    if IMAGE in own and (is_query_image := _queries_by_image(own)).any():
+        captioned = table[table[CAPTION].fillna("") != ""]
+        of_image = captioned.groupby(IMAGE)[CAPTION].agg(lambda texts: "\n".join(sorted({*map(str, texts)})))
+        captions = captions.where(~is_query_image, own[IMAGE].map(of_image).fillna(captions))
+    return captions.tolist() if (captions != "").any() else None
+
+
+def _queries_by_image(own: "pandas.DataFrame") -> "pandas.Series[bool]":
+    return own.index.to_series().str.contains(":image:", regex=False)
+
+
+def _lengths(own: "pandas.DataFrame", metric: str, texts: list[str] | None) -> Iterator[InputColumn]:
+    """Yield the mean number of words of a sample's captions, and the base's tokens where the task counted them."""
+    if texts is not None:
+        n_words = [np.mean([len(text.split()) for text in of_sample.split("\n")]) for of_sample in texts]
+        yield InputColumn("caption words", "caption length", np.array(n_words))
+    prefix = metric.partition("_recall")[0]
+    for name, title in ((f"{prefix}/n_tokens", "caption tokens"), (f"{prefix}/tokens_lost", "caption tokens cut off")):
+        if name in own and own[name].notna().any():
+            yield InputColumn(title, "caption length", own[name].to_numpy(np.float64))
+
+
+def _measured(own: "pandas.DataFrame", image_inputs: Mapping[str, Mapping[str, float]]) -> Iterator[InputColumn]:
+    names = dict.fromkeys(name for measures in image_inputs.values() for name in measures)
+    hashes = own[IMAGE].tolist()
+    for name in names:
+        values = np.array([image_inputs.get(image, {}).get(name, np.nan) for image in hashes])
+        yield InputColumn(name, IMAGE_INPUTS, values)
