@@ -1,8 +1,9 @@
 """Measure how often `clipbench explain` claims a loss that is not there, and how often it finds one that is.
 
-    python experiments/rates_explain.py                                  # hours
-    python experiments/rates_explain.py --worlds null --n 300 --simulations 100
-    python experiments/rates_explain.py --methods all --worlds planted   # beside other methods
+    python experiments/rates_explain.py runs/explain.jsonl                                      # hours
+    python experiments/rates_explain.py runs/explain.jsonl --worlds null --n 300 --simulations 100
+    python experiments/rates_explain.py runs/methods.jsonl --worlds planted --methods           # next to other methods
+    python experiments/rates_explain.py runs/explain.jsonl --summary
 
 Each simulation draws samples with hidden properties, groups made of these (columns and their pairs, words, clusters),
 and a paired change of each sample. A line has the share of simulations with a false claim of each kind, with bounds
@@ -11,10 +12,10 @@ that miss a true change, and of planted groups that are named.
 
 import argparse
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise, product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from clipbench.stats.significance import holm
 
 ALPHA = 0.05
 N_PROPERTIES = 12
+CHUNK = 20
+"""Simulations with the same samples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +189,7 @@ def by_top_down(changes: np.ndarray, grouping: Grouping, rng: np.random.Generato
 
     n_groups = len(grouping.sizes)
     observed = -here_statistics(changes[:, None], grouping)[:, 0]
-    drawn = -_flipped(changes, grouping, rng, max(n_draws, 999))
+    drawn = -_flipped(changes, grouping, rng, n_draws)
 
     def p_of(groups: np.ndarray) -> float:
         size = np.maximum(observed[groups], 0) ** 2
@@ -219,12 +222,12 @@ def named(claimed: np.ndarray, samples: Samples) -> np.ndarray:
     return (both / either > 0.5).any(axis=0) if len(members) else np.zeros(len(samples.planted), bool)
 
 
-def simulate(world: World, n: int, seed: int, n_draws: int, *, methods: bool) -> Iterator[dict[str, float]]:
+def simulate(world: World, n: int, seed: int, n_draws: int, *, methods: bool) -> Iterator[dict[str, float | None]]:
     """Yield the outcome of 20 simulations with the same samples."""
     rng = np.random.default_rng([seed, n])
     samples = draw_samples(world, n, rng)
     grouping, sizes = samples.grouping, samples.grouping.sizes
-    for _ in range(20):
+    for _ in range(CHUNK):
         changes, expected = draw_changes(world, samples, rng)
         true = grouping.sums(expected) / sizes
         relative = true - expected.mean()
@@ -269,7 +272,7 @@ def simulate(world: World, n: int, seed: int, n_draws: int, *, methods: bool) ->
                 claimed = method(changes, grouping, rng)
                 outcome[f"{name}, false"] = (claimed & (true > -1e-9)).any()
                 outcome[f"{name}, named"] = named(claimed, samples).mean() if len(samples.planted) else np.nan
-        yield {key: float(value) for key, value in outcome.items()}
+        yield {key: None if np.isnan(value) else float(value) for key, value in outcome.items()}
 
 
 def _is_any_false(covering: list[Covering], expected: np.ndarray, grouping: Grouping, *, is_net: bool) -> bool:
@@ -287,32 +290,41 @@ def _is_any_false(covering: list[Covering], expected: np.ndarray, grouping: Grou
     return False
 
 
+def summarise(log: Path) -> Iterator[dict[str, Any]]:
+    """Yield the mean of each outcome over all simulations of a world and size in a log."""
+    chunks: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for line in log.read_text(encoding="utf-8").splitlines():
+        chunk = json.loads(line)
+        chunks.setdefault((chunk["world"], chunk["n"]), []).append(chunk)
+    for (world, n), parts in chunks.items():
+        outcomes = [outcome for part in parts for outcome in part["outcomes"]]
+        row: dict[str, Any] = {"world": world, "n": n, "simulations": len(outcomes)}
+        for key in dict.fromkeys(key for outcome in outcomes for key in outcome):
+            values = [outcome[key] for outcome in outcomes if outcome.get(key) is not None]
+            row[key] = round(float(np.mean(values)), 4) if values else None
+        yield row
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--worlds", default="", help="beginning of the names of worlds")
+    parser.add_argument("log", type=Path, help="file of outcomes, which is continued")
+    parser.add_argument("--worlds", nargs="*", default=[""], help="beginnings of the names of worlds")
     parser.add_argument("--n", type=int, nargs="*", default=[300, 2_000, 10_000])
-    parser.add_argument("--simulations", type=int, default=0, help="0: 2,000, and 300 at 10,000")
-    parser.add_argument("--draws", type=int, default=199)
+    parser.add_argument("--simulations", type=int, default=2_000, help="of each world and size")
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--draws", type=int, default=199, help="sign flips, and permutations")
     parser.add_argument("--methods", action="store_true", help="other methods too")
-    parser.add_argument("--log", default="")
+    parser.add_argument("--summary", action="store_true", help="print the rates of the log and stop")
     arguments = parser.parse_args()
-    for n, world in product(arguments.n, WORLDS):
-        if not world.name.startswith(arguments.worlds):
-            continue
-        n_simulations = arguments.simulations or (300 if n >= 10_000 else 2_000)
-        start = time.perf_counter()
-        outcomes: list[dict[str, float]] = []
-        for seed in range(-(-n_simulations // 20)):
-            outcomes += simulate(world, n, seed, arguments.draws, methods=arguments.methods)
-        line: dict[str, Any] = {"world": world.name, "n": n, "simulations": len(outcomes)}
-        for key in outcomes[0]:
-            values = np.array([outcome[key] for outcome in outcomes])
-            line[key] = round(float(np.nanmean(values)), 4) if np.isfinite(values).any() else None
-        line["seconds"] = round(time.perf_counter() - start, 1)
-        print(json.dumps(line), flush=True)
-        if arguments.log:
-            with open(arguments.log, "a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+    worlds = [world for world in WORLDS if world.name.startswith(tuple(arguments.worlds))]
+    n_seeds = 0 if arguments.summary else -(-arguments.simulations // CHUNK)
+    for seed in range(arguments.first_seed, arguments.first_seed + n_seeds):
+        for n, world in product(arguments.n, worlds):
+            outcomes = [*simulate(world, n, seed, arguments.draws, methods=arguments.methods)]
+            with arguments.log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"world": world.name, "n": n, "seed": seed, "outcomes": outcomes}) + "\n")
+    for row in summarise(arguments.log):
+        print(json.dumps(row))
 
 
 if __name__ == "__main__":

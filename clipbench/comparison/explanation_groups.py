@@ -189,6 +189,6 @@ def describe_sources(groups: SampleGroups) -> str:
     return f"{counted(len(groups.groups), 'group')}: {parts}"
 
 
-def rows_of(groups: Sequence[SampleGroup]) -> list[Int64[np.ndarray, " n_members"]]:
+def rows_of(groups: Sequence[SampleGroup]) -> list[Int64[np.ndarray, " _"]]:
     """Return the row numbers of the members of each group."""
     return [np.flatnonzero(group.is_member) for group in groups]

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Bool, Float, Float32, Float64, Int64
 
 from clipbench.stats.clusters import NEGLIGIBLE, Codes, Values, cluster_codes
 
@@ -31,7 +31,7 @@ FEWEST_ALIKE = 20
 """Fewest clusters that are permuted among each other: clusters of rare sizes are permuted with those of near sizes."""
 
 OfGroups = Float64[np.ndarray, " n_groups"]
-Drawn = Float64[np.ndarray, "n_groups n_draws"]
+Drawn = Float[np.ndarray, "n_groups n_draws"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Grouping:
 
     @classmethod
     def from_rows(
-        cls, rows: Sequence[Int64[np.ndarray, " n_members"]], n_samples: int, clusters: Codes = None
+        cls, rows: Sequence[Int64[np.ndarray, " _"]], n_samples: int, clusters: Codes = None
     ) -> "Grouping":
         """Return the grouping of samples by the row numbers of the members of each group."""
         members = np.zeros((len(rows), n_samples), np.float32)
@@ -299,7 +299,7 @@ def _score(deviations: np.ndarray, of_clusters: np.ndarray, grouping: Grouping) 
     return grouping.sums(deviations) / np.sqrt(np.maximum(squared, least))
 
 
-def _of_clusters(values: Values, clusters: Codes) -> Values:
+def _of_clusters(values: Float[np.ndarray, " n"], clusters: Codes) -> Float[np.ndarray, " n"]:
     return values if clusters is None else np.bincount(clusters, values)[clusters].astype(values.dtype)
 
 
@@ -331,7 +331,7 @@ class _Permuter:
         return self._order[self._starts[donor] + self._position[:, None] % self._sizes[donor]]
 
 
-def _size_bins(sizes: Int64[np.ndarray, " n_clusters"]) -> list[Int64[np.ndarray, " k"]]:
+def _size_bins(sizes: Int64[np.ndarray, " n_clusters"]) -> list[Int64[np.ndarray, " _"]]:
     """Return clusters of one size together; those of a size that fewer than 20 have join those of the next size."""
     bins: list[np.ndarray] = []
     for size in np.unique(sizes):
@@ -354,5 +354,5 @@ def _step_down(sizes: OfGroups, drawn: Drawn) -> OfGroups:
     return p_values
 
 
-def _p_value(size: float, drawn: Float64[np.ndarray, " n_draws"]) -> float:
+def _p_value(size: float, drawn: Float[np.ndarray, " n_draws"]) -> float:
     return float((1 + np.count_nonzero(drawn >= size * (1 - 1e-5))) / (1 + len(drawn)))
