@@ -109,7 +109,8 @@ def explain(base: Side, candidate: Side, options: ExplainOptions | None = None) 
         outcomes,
         groups,
         labels=labels,
-        metric=f"{pair.base.name}/{name}",
+        evaluation=pair.base.name,
+        name=name,
         title=f"{pair.base.name}: {full_title(name, metric, pair.base.subsets)}",
         digest=digest,
         options=options,
@@ -199,7 +200,8 @@ def _explained(  # noqa: PLR0913
     groups: SampleGroups,
     *,
     labels: Sequence[str],
-    metric: str,
+    evaluation: str,
+    name: str,
     title: str,
     digest: str,
     options: ExplainOptions,
@@ -208,7 +210,7 @@ def _explained(  # noqa: PLR0913
 ) -> Explanation:
     grouping = Grouping.from_rows(rows_of(groups.groups), len(outcomes.ids), outcomes.clusters)
     merits = sign * outcomes.changes  # below 0 is a loss, whatever the direction of the metric
-    tests = judge_groups(merits, grouping, generator(options.seed, metric, "explain"), alpha=ALPHA)
+    tests = judge_groups(merits, grouping, generator(options.seed, evaluation, name, "explain"), alpha=ALPHA)
     changes = [_group_change(index, groups, grouping, outcomes, tests, sign) for index in range(len(groups.groups))]
     loss = -float(merits.sum())
     covering = cover_changes(merits, grouping, tests, ALPHA)[:MOST_CLAIMS]
@@ -218,7 +220,8 @@ def _explained(  # noqa: PLR0913
     return Explanation(
         base=labels[0],
         candidate=labels[1],
-        metric=metric,
+        evaluation=evaluation,
+        metric=f"{evaluation}/{name}",
         title=title,
         n=len(outcomes.ids),
         base_value=float(outcomes.base.mean()),

@@ -1,6 +1,6 @@
 """The record of an explanation: the groups in which a candidate got worse or better, for print, frames and JSON."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from html import escape
 from typing import TYPE_CHECKING, Literal
@@ -98,6 +98,8 @@ class Explanation:
 
     base: str
     candidate: str
+    evaluation: str
+    """``task@data``."""
     metric: str
     """``task@data/metric``."""
     title: str
@@ -169,7 +171,7 @@ class Explanation:
 
     def _repr_html_(self) -> str:
         parts = [f"<p><b>{escape(self.verdict[:1].upper() + self.verdict[1:])}.</b> {escape(self.opening)}</p>"]
-        parts += [as_html(table) for table in (self.loss_table(), self.gain_table()) if table.rows]
+        parts += [as_html(self.claim_table())] if self.claims else []
         parts += [f"<p>{escape(line)}</p>" for line in (self.remainder, *self.limits()) if line]
         return "\n".join(parts)
 
@@ -208,12 +210,11 @@ class Explanation:
         """Yield the explanation for a terminal."""
         yield f"{self.candidate} against {self.base}"
         yield self.opening
-        for title, table in (("Worse", self.loss_table()), ("Better", self.gain_table())):
-            yield ""
-            if table.rows:
-                yield from as_text(table, indent="", width=width).splitlines()
-            else:
-                yield f"{title}: no group of {self.n_groups:,}."
+        yield ""
+        if self.claims:
+            yield from as_text(self.claim_table(), indent="", width=width).splitlines()
+        if not self.losses:
+            yield f"No group of {self.n_groups:,} is shown to be worse."
         if self.n_more_claimed:
             groups = counted(self.n_more_claimed, "more group")
             yield f"{groups} passed a test, but not without the samples of the groups above."
@@ -225,20 +226,13 @@ class Explanation:
             yield f"Not available: {source} ({reason})."
         yield from (f"note: {note}" for note in self.notes)
 
-    def loss_table(self) -> Table:
-        """Return the claimed losses, with a heading for each kind of claim."""
-        return _claim_table(self.losses)
-
-    def gain_table(self) -> Table:
-        """Return the claimed gains."""
-        return _claim_table(self.gains)
-
-
-def _claim_table(claims: Sequence[Claim]) -> Table:
-    rows: list[Row | str] = []
-    for kind in dict.fromkeys(claim.claim for claim in claims):
-        rows += [kind[:1].upper() + kind[1:], *(_claim_row(claim) for claim in claims if claim.claim == kind)]
-    return Table(columns=columns("group", numbers=NUMBERS), rows=rows)
+    def claim_table(self) -> Table:
+        """Return the claims, with a heading for each kind."""
+        rows: list[Row | str] = []
+        for kind in dict.fromkeys(claim.claim for claim in self.claims):
+            claims = [claim for claim in self.claims if claim.claim == kind]
+            rows += [kind[:1].upper() + kind[1:], *map(_claim_row, claims)]
+        return Table(columns=columns("group", numbers=NUMBERS), rows=rows)
 
 
 def _claim_row(claim: Claim) -> Row:

@@ -43,9 +43,7 @@ class Grouping:
     clusters: Codes = None
 
     @classmethod
-    def from_rows(
-        cls, rows: Sequence[Int64[np.ndarray, " _"]], n_samples: int, clusters: Codes = None
-    ) -> "Grouping":
+    def from_rows(cls, rows: Sequence[Int64[np.ndarray, " _"]], n_samples: int, clusters: Codes = None) -> "Grouping":
         """Return the grouping of samples by the row numbers of the members of each group."""
         members = np.zeros((len(rows), n_samples), np.float32)
         for group, members_of_group in enumerate(rows):

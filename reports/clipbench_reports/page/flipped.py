@@ -39,12 +39,12 @@ def flipped(comparison: Comparison, base: Run, candidate: Run, budget: PageBudge
     Each has the evaluation, the metric's title, the verdict, and the ways in which samples changed: a gallery of the
     first of them, all ids with the largest changes first, those that are listed, and the number of those that are not.
     """
-    tables: dict[str, _Tables] = {}
+    tables: dict[str, PairedTables] = {}
     order = {"worse": 0, "better": 1}
     changed = [each for each in comparison.differences if each.flips is not None and any(vars(each.flips).values())]
     for each in sorted(changed, key=lambda each: (order.get(each.verdict, 2), not each.candidate.is_headline)):
         if each.evaluation not in tables:
-            tables[each.evaluation] = _Tables(each.evaluation, base, candidate)
+            tables[each.evaluation] = PairedTables(each.evaluation, base, candidate)
         ways = [
             {
                 "gallery": _gallery(title, each, ids, tables[each.evaluation], budget),
@@ -58,7 +58,9 @@ def flipped(comparison: Comparison, base: Run, candidate: Run, budget: PageBudge
         yield {"evaluation": each.evaluation, "title": each.title, "verdict": each.verdict, "ways": ways}
 
 
-def _gallery(title: str, difference: Difference, ids: Sequence[str], pair: "_Tables", budget: PageBudget) -> Gallery:
+def _gallery(
+    title: str, difference: Difference, ids: Sequence[str], pair: "PairedTables", budget: PageBudget
+) -> Gallery:
     found = {name: list(pair.images_of(name, difference.name)) for name in ids[:N_SEARCHED]}
     shown = sorted(found, key=lambda name: not all(image.address for image in found[name]))[:N_SHOWN]
     samples = [pair.sample(name, difference.name, found[name], budget) for name in shown]
@@ -83,7 +85,9 @@ def _ways(each: Difference) -> list[tuple[str, Sequence[str]]]:
     return list(zip(titles, [*whole[::sign], *part[::sign]], strict=True))
 
 
-class _Tables:
+class PairedTables:
+    """The samples of an evaluation in two runs, with their images and what each model said of them."""
+
     def __init__(self, evaluation: str, *runs: Run) -> None:
         named = [
             [each for each in run.result.evaluations if (each.name, each.status) == (evaluation, "ok")] for run in runs

@@ -155,9 +155,10 @@ def test_a_group_of_a_larger_share_needs_a_smaller_loss() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("world", ["nothing", "uneven flips", "uniform", "clusters"])
 def test_false_claims_are_as_rare_as_alpha(world: str) -> None:
-    """Return to the rates of experiments/rates_explain.py: 400 worlds, at most 5 % with a false claim, ± 2.2 points."""
+    """Three standard errors above 5 %, as twelve rates are looked at; experiments/rates_explain.py has more worlds."""
     rng = np.random.default_rng(11)
-    n, n_worlds = 400, 400
+    n, n_worlds = 400, 600
+    limit = 0.05 + 3 * np.sqrt(0.05 * 0.95 / n_worlds)
     n_here = n_elsewhere = n_missed = 0
     for _ in range(n_worlds):
         hard = rng.random(n)
@@ -174,6 +175,6 @@ def test_false_claims_are_as_rare_as_alpha(world: str) -> None:
         n_elsewhere += bool((tests.p_elsewhere <= 0.05).any())
         n_missed += bool(((tests.low > -loss) | (tests.high < -loss)).any())
 
-    assert n_here / n_worlds <= 0.072
-    assert n_elsewhere / n_worlds <= 0.072
-    assert n_missed / n_worlds <= 0.072
+    assert n_here / n_worlds <= limit
+    assert n_elsewhere / n_worlds <= limit
+    assert n_missed / n_worlds <= limit
