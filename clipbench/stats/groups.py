@@ -144,16 +144,16 @@ def judge_groups(
     elsewhere = elsewhere_statistics(changes, grouping)
     permute = _Permuter(len(changes), grouping.clusters)
     permuted = np.concatenate([_permuted(changes, grouping, permute, permutations, n) for n in parts], axis=1)
-    critical = float(np.quantile(np.abs(flipped).max(axis=0, initial=0.0), 1 - alpha, method="higher"))
-    low, high = simultaneous_bounds(changes, grouping, critical)
+    critical_here, critical_elsewhere = (_critical_size(drawn, alpha) for drawn in (flipped, permuted))
+    low, high = simultaneous_bounds(changes, grouping, critical_here)
     return GroupTests(
         change=grouping.sums(changes) / grouping.sizes,
         here=here,
         elsewhere=elsewhere,
         p_here=_step_down(np.abs(here), np.abs(flipped)),
         p_elsewhere=_step_down(np.abs(elsewhere), np.abs(permuted)),
-        critical_here=critical,
-        critical_elsewhere=float(np.quantile(np.abs(permuted).max(axis=0, initial=0.0), 1 - alpha, method="higher")),
+        critical_here=critical_here,
+        critical_elsewhere=critical_elsewhere,
         p_uneven=_p_value((elsewhere**2).sum(), (permuted**2).sum(axis=0)),
         low=low,
         high=high,
@@ -240,11 +240,15 @@ def simultaneous_bounds(changes: Values, grouping: Grouping, critical: float) ->
 def detectable_change(
     changes: Values, grouping: Grouping, critical: float, share: float, *, power: float = 0.8
 ) -> float:
-    """Return the change that a group of a share of the samples needs to exceed the critical size with some power."""
+    """Return the loss that a group of a share of the samples needs to exceed the critical size with some power.
+
+    A loss adds to the variance as much as it is itself.
+    """
     from scipy.special import ndtri
 
     variance = float((changes * _of_clusters(changes, grouping.clusters)).mean())
-    return float((critical + ndtri(power)) * np.sqrt(variance / (share * grouping.n_samples)))
+    needed = (critical + float(ndtri(power))) ** 2 / (share * grouping.n_samples)
+    return (needed + float(np.sqrt(needed**2 + 4 * needed * variance))) / 2
 
 
 def _score_bound(sums: OfGroups, gains: OfGroups, losses: OfGroups, n: OfGroups, reach: OfGroups) -> OfGroups:
@@ -339,6 +343,17 @@ def _size_bins(sizes: Int64[np.ndarray, " n_clusters"]) -> list[Int64[np.ndarray
         else:
             bins.append(own)
     return bins
+
+
+def _critical_size(drawn: Drawn, alpha: float) -> float:
+    """Return the size that the largest statistic exceeds with a chance of alpha; at least that of one group.
+
+    Where next to nothing changed, no flip is large, which says nothing of changes that other samples might have.
+    """
+    from scipy.special import ndtri
+
+    largest = np.abs(drawn).max(axis=0, initial=0.0)
+    return float(max(ndtri(1 - alpha / 2), np.quantile(largest, 1 - alpha, method="higher")))
 
 
 def _step_down(sizes: OfGroups, drawn: Drawn) -> OfGroups:

@@ -2,7 +2,7 @@
 
 from clipbench.comparison.explanation_records import Explanation, GroupChange
 from clipbench_reports.drawing.marks import Chart, Panel, Ranges, Rule, nice_axis, rows_axis
-from clipbench_reports.text import two_lines
+from clipbench_reports.text import shorten, two_lines
 
 MOST_ROWS = 14
 """Groups of the figure, of which at least ``LEAST_OTHERS`` are without evidence."""
@@ -19,7 +19,7 @@ def group_changes(explanation: Explanation) -> Chart:
     others.sort(key=lambda group: group.difference)
     groups: list[GroupChange] = [*explanation.claims, *others[: max(LEAST_OTHERS, MOST_ROWS - len(claims))]]
     ends = [0.0, *(100 * end for group in groups for end in (group.low, group.high))]
-    names = [f"{two_lines(group.slice, NAME_LENGTH)} {MARKS[claims.get(group.slice, '')]}" for group in groups]
+    names = [f"{_lines(group.slice)} {MARKS[claims.get(group.slice, '')]}" for group in groups]
     return Chart(
         title="Change by group: claims, and groups without evidence",
         panels=[
@@ -47,3 +47,11 @@ def group_changes(explanation: Explanation) -> Chart:
             f" {explanation.n_groups:,} groups hold their true differences at once, with a chance of 95 %."
         ),
     )
+
+
+def _lines(name: str) -> str:
+    """Return the name of a group in two lines; that of a pair of columns has a line for each."""
+    first, _, second = name.partition(" and ")
+    if not second:
+        return two_lines(name, NAME_LENGTH)
+    return f"{shorten(first, NAME_LENGTH)}\nand {shorten(second, NAME_LENGTH)}"

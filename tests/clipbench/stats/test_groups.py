@@ -149,7 +149,15 @@ def test_a_group_of_a_larger_share_needs_a_smaller_loss() -> None:
     needed = [detectable_change(changes, grouping, 3.5, share) for share in (0.01, 0.05, 0.2)]
 
     assert needed == sorted(needed, reverse=True)
-    assert needed[0] == pytest.approx((3.5 + 0.8416) * np.sqrt((changes**2).mean() / 6), rel=1e-3)
+    # The loss is as many standard errors as are needed, of changes with its own variance added.
+    assert needed[2] / np.sqrt(((changes**2).mean() + needed[2]) / 120) == pytest.approx(3.5 + 0.8416, rel=1e-3)
+
+
+def test_models_without_a_change_have_no_certificate_of_none() -> None:
+    tests = judge_groups(np.zeros(200), grouping_of(np.arange(200) < 50), np.random.default_rng(0))
+
+    assert tests.low[0] < -0.05 and tests.high[0] > 0.05
+    assert tests.p_here[0] == tests.p_elsewhere[0] == 1.0
 
 
 @pytest.mark.slow
