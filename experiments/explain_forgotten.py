@@ -88,25 +88,42 @@ def measured(model: tuple[torch.nn.Module, object], pairs: Pairs, name: str, fol
         images = torch.cat([module.encode_image(normalised(part, module)) for part in pairs.pixels.split(256)])
         tokens = torch.from_numpy(tokenizer.encode(pairs.captions))
         texts = torch.cat([module.encode_text(part) for part in tokens.split(256)])
-    vectors = cb.vectors(images=images.numpy(), texts=texts.numpy(), text_ids=pairs.captions, image_ids=pairs.ids, name=name)
+    vectors = cb.vectors(
+        images=images.numpy(), texts=texts.numpy(), text_ids=pairs.captions, image_ids=pairs.ids, name=name
+    )
     return cb.run(vectors, "retrieval").save(folder)
 
 
 def check(claims: Sequence[cb.Claim], base: "cb.Run", candidate: "cb.Run") -> list[dict[str, object]]:
     """Return each claim of words with its change on fresh scenes, and whether it is so there."""
     column = "image_retrieval_recall@1"
-    before, after = (run.samples("retrieval").dropna(subset=[column]).set_index("sample_id") for run in (base, candidate))
+    before, after = (
+        run.samples("retrieval").dropna(subset=[column]).set_index("sample_id") for run in (base, candidate)
+    )
     change = after[column] - before[column].loc[after.index]
     checked = []
     for claim in claims:
-        has_word = after["caption"].str.lower().str.contains(rf"\b{claim.slice.split(chr(34))[1]}\b") if '"' in claim.slice else None
+        has_word = (
+            after["caption"].str.lower().str.contains(rf"\b{claim.slice.split(chr(34))[1]}\b")
+            if '"' in claim.slice
+            else None
+        )
         if has_word is None:
             checked.append({"claim": claim.slice, "kind": claim.claim, "fresh": None})
             continue
         here, elsewhere = float(change[has_word].mean()), float(change[~has_word].mean())
         difference = here - elsewhere if claim.claim.endswith("elsewhere") else here
         is_so = difference < 0 if claim.claim.startswith("worse") else difference > 0
-        checked.append({"claim": claim.slice, "kind": claim.claim, "difference": claim.difference, "fresh": here, "fresh elsewhere": elsewhere, "is so": is_so})
+        checked.append(
+            {
+                "claim": claim.slice,
+                "kind": claim.claim,
+                "difference": claim.difference,
+                "fresh": here,
+                "fresh elsewhere": elsewhere,
+                "is so": is_so,
+            }
+        )
     return checked
 
 
@@ -126,7 +143,10 @@ def main() -> None:
     pool = training_pairs(arguments.pool, side, square)
     test, fresh = (held_out_pairs(n, side, square, seed) for n, seed in ((N_TEST, 5), (N_FRESH, 6)))
     rows = np.array([WORD not in caption.lower() for caption in pool.captions])
-    print(f"{rows.mean():.1%} of the captions are without {WORD}; drawn in {time.perf_counter() - start:.0f} s", flush=True)
+    print(
+        f"{rows.mean():.1%} of the captions are without {WORD}; drawn in {time.perf_counter() - start:.0f} s",
+        flush=True,
+    )
     for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
         start = time.perf_counter()
         trainings = {

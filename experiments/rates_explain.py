@@ -180,7 +180,7 @@ def by_evalues(changes: np.ndarray, grouping: Grouping, rng: np.random.Generator
     return claimed
 
 
-def by_top_down(changes: np.ndarray, grouping: Grouping, rng: np.random.Generator, n_draws: int = 199) -> np.ndarray:
+def by_top_down(changes: np.ndarray, grouping: Grouping, rng: np.random.Generator, n_draws: int = 1_999) -> np.ndarray:
     """Return groups that are worse in a test from the top: all groups, then blocks of 25, then groups of a block.
 
     Each node has the level times its share of the groups (Meinshausen, Biometrika 95 (2008)).

@@ -45,7 +45,7 @@ def explain(
     Exit status: 0 whatever is found, 2 bad usage or input, 3 not comparable.
     """
     if len(runs) != 2:
-        raise click.UsageError(f"got {len(runs)} runs: expected BASE CANDIDATE")
+        raise click.UsageError(f"got {len(runs)} of 2 runs: expected BASE CANDIDATE")
     from clipbench.evaluation.explain_runs import explain_runs
     from clipbench.results.numbers import ascii_signs
 

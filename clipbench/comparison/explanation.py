@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from clipbench.comparison import align
+from clipbench.comparison.explanation_groups import LEAST_SAMPLES as LEAST_IN_GROUP
 from clipbench.comparison.explanation_groups import SampleGroups, rows_of
-from clipbench.comparison.explanation_inputs import input_groups
+from clipbench.comparison.explanation_inputs import ImageInputs, input_groups, no_image_inputs
 from clipbench.comparison.explanation_records import (
     SAMPLE_IDS,
     Certificate,
@@ -36,8 +37,8 @@ from clipbench.stats.groups import Covering, Grouping, GroupTests, cover_changes
 ALPHA = 0.05
 LEAST_SAMPLES = 100
 """Fewer samples have no groups that a test could tell from chance."""
-CERTIFIED_SHARE = 0.05
-"""Share of the samples from which on groups are certified."""
+CERTIFIED_SHARE, LEAST_CERTIFIED = 0.05, 50
+"""Share, and number, of samples from which on groups are certified."""
 SHARES = (0.01, 0.05, 0.2)
 """Shares of the samples whose detectable loss is reported."""
 MOST_CLAIMS = 10
@@ -55,8 +56,8 @@ class ExplainOptions:
     columns: Path | None = None
     """A CSV file with more columns of the samples."""
     seed: int = 0
-    image_inputs: Mapping[str, Mapping[str, float]] | str = "no run has measured them"
-    """Measured inputs of images by their content hash, or why there are none."""
+    image_inputs: ImageInputs = no_image_inputs
+    """Finds the measured inputs of images."""
 
 
 class Outcomes(NamedTuple):
@@ -93,13 +94,17 @@ def explain(base: Side, candidate: Side, options: ExplainOptions | None = None) 
     tables = _same_samples(base, candidate, pair, name)
     metric = pair.base.metrics[name]
     assert metric.column is not None, name
-    groups = input_groups(tables.base, metric.column, options.columns, options.image_inputs)
+    is_defined = tables.base[metric.column].notna().to_numpy()
+    if (n := int(is_defined.sum())) < LEAST_SAMPLES:
+        raise UsageError(f"{pair.base.name}/{name} has {n} samples: expected {LEAST_SAMPLES} or more to find groups in")
+    has_images = any(pair.base.encoded.get(key) for key in ("images", "stored_images"))
+    image_inputs = options.image_inputs if has_images else None
+    groups = input_groups(tables.base, metric.column, options.columns, image_inputs)
     if not groups.groups:
         raise UsageError(
-            f"{pair.base.name} has no groups of samples to explain {name} by: add columns with"
+            f"{pair.base.name} has no groups of {LEAST_IN_GROUP} samples or more to explain {name} by: add columns with"
             f" {option('columns', 'FILE.csv')}"
         )
-    is_defined = tables.base[metric.column].notna().to_numpy()
     digest = groups.digest(tables.base.index[is_defined].tolist())
     outcomes = _outcomes(tables, metric, is_defined)
     labels = [base.label, candidate.label]
@@ -186,9 +191,6 @@ def _outcomes(tables: align.Tables, metric: Metric, is_defined: "np.ndarray") ->
     before, after = (table[metric.column].to_numpy(np.float64, na_value=np.nan) for table in tables)
     if (np.isfinite(before) != np.isfinite(after)).any():
         raise NotComparable(f"the runs have values of {metric.column} for different samples")
-    n = int(is_defined.sum())
-    if n < LEAST_SAMPLES:
-        raise UsageError(f"{metric.column} has {n} samples: expected at least {LEAST_SAMPLES} to find groups in")
     own = tables.base[is_defined]
     clusters = cluster_codes(own["cluster"].to_numpy()) if "cluster" in own else None
     base, candidate = (without_rounding(values[is_defined]) for values in (before, after))
@@ -284,7 +286,7 @@ def _claim(
 
 
 def _certificate(grouping: Grouping, tests: GroupTests, is_claimed: "np.ndarray") -> Certificate | None:
-    n_at_least = math.ceil(CERTIFIED_SHARE * grouping.n_samples)
+    n_at_least = max(LEAST_CERTIFIED, math.ceil(CERTIFIED_SHARE * grouping.n_samples))
     is_large = (grouping.sizes >= n_at_least) & ~is_claimed
     if not is_large.any():
         return None

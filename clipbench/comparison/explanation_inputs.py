@@ -1,6 +1,6 @@
 """The inputs of a run's samples: what the data say of them, never what a model answered."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,15 +15,24 @@ if TYPE_CHECKING:
 
 CONDITIONS = ("subset", "condition", "language", "word", "object")
 """Columns of tasks that say how a sample was made."""
+ImageInputs = Callable[[Sequence[str]], Mapping[str, Mapping[str, float]]]
+"""Returns measured inputs of images by name, for those of some content hashes that were measured."""
 CAPTION, IMAGE, CLUSTER = "caption", "image", "cluster"
 IMAGE_INPUTS = "image inputs"
+LEAST_MEASURED = 0.9
+"""Share of the images that must be measured: what was measured in part may be what one run encoded anew."""
+
+
+def no_image_inputs(digests: Sequence[str]) -> Mapping[str, Mapping[str, float]]:
+    """Return no measured inputs."""
+    return {}
 
 
 def input_groups(
     table: "pandas.DataFrame",
     metric: str,
     columns: Path | None,
-    image_inputs: Mapping[str, Mapping[str, float]] | str,
+    image_inputs: ImageInputs | None,
 ) -> SampleGroups:
     """Return the groups that the samples of a metric are in, by their inputs.
 
@@ -32,7 +41,7 @@ def input_groups(
             images.
         metric: name of the column of credits.
         columns: a file with more columns.
-        image_inputs: measured inputs by the content hash of the image, or the reason why there are none.
+        image_inputs: finds the measured inputs of images; None if the run encoded none.
     """
     own = table[table[metric].notna()]
     texts = _captions(own, table)
@@ -41,10 +50,18 @@ def input_groups(
     inputs = [*_recorded(own)]
     inputs += [] if columns is None else read_columns(columns, own.index.tolist(), clusters)
     inputs += _lengths(own, metric, texts)
-    if isinstance(image_inputs, str):
-        unavailable[IMAGE_INPUTS] = image_inputs
+    if image_inputs is None:
+        unavailable[IMAGE_INPUTS] = "the base run encoded no images"
     elif IMAGE in own:
-        inputs += _measured(own, image_inputs)
+        measures = image_inputs(own[IMAGE].tolist())
+        n_images = own[IMAGE].nunique()
+        if len(measures) >= LEAST_MEASURED * n_images:
+            inputs += _measured(own, measures)
+        else:
+            unavailable[IMAGE_INPUTS] = (
+                f"{len(measures):,} of {n_images:,} images were measured, which happens when an image is encoded: run"
+                " `clipbench cache prune` for a model of the images, then `clipbench run` with it"
+            )
     return make_groups(inputs, texts, unavailable)
 
 
@@ -90,9 +107,7 @@ def _lengths(own: "pandas.DataFrame", metric: str, texts: list[str] | None) -> I
             yield InputColumn(title, "caption length", own[name].to_numpy(np.float64))
 
 
-def _measured(own: "pandas.DataFrame", image_inputs: Mapping[str, Mapping[str, float]]) -> Iterator[InputColumn]:
-    names = dict.fromkeys(name for measures in image_inputs.values() for name in measures)
-    hashes = own[IMAGE].tolist()
-    for name in names:
-        values = np.array([image_inputs.get(image, {}).get(name, np.nan) for image in hashes])
+def _measured(own: "pandas.DataFrame", measures: Mapping[str, Mapping[str, float]]) -> Iterator[InputColumn]:
+    for name in dict.fromkeys(name for of_image in measures.values() for name in of_image):
+        values = np.array([measures.get(image, {}).get(name, np.nan) for image in own[IMAGE]])
         yield InputColumn(name, IMAGE_INPUTS, values)

@@ -203,7 +203,9 @@ class Explanation:
                 f" {_points(self.certificate.loss_at_most)}."
             )
         if self.detectable:
-            parts = ", ".join(f"{part.share:.0%} of the samples: {_points(part.loss)}" for part in self.detectable)
+            parts = ", ".join(
+                f"{100 * part.share:g} % of the samples: {_points(part.loss)}" for part in self.detectable
+            )
             yield f"Loss that a group needs to be claimed (80 % of the time): {parts}."
 
     def lines(self, width: int = WIDTH) -> Iterator[str]:

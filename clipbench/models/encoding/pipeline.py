@@ -20,6 +20,7 @@ from PIL import Image
 from clipbench.data.images import ImageRef, Remark, content_digest, examine, opened, rgb
 from clipbench.data.modalities import IMAGE, JOINT, TEXT
 from clipbench.errors import FOREIGN, BadImage, ModelError, Unavailable, VectorError, cause
+from clipbench.models.encoding.image_inputs import note_image
 from clipbench.models.facts.preprocessing import within_limits
 from clipbench.models.protocol import COUNT_NAMES, Model, Preprocess, Role, Vectors, stacked
 from clipbench.untrusted.limits import max_batch_pixels
@@ -279,6 +280,7 @@ class _Images:
         item, made = self.items[row], list[Any]()
         try:
             image = opened(item.source, self.side)
+            note_image(item.key, item.source, image)
         except FOREIGN as error:
             return row, [_bad(item, error)] * len(self.preprocesses)
         for preprocess in self.preprocesses:
