@@ -25,7 +25,6 @@ from clipbench.training.clip.inputs import ClipPreprocess
 from clipbench.training.step import clip_loss
 
 WORD = "yellow"
-N_TEST, N_FRESH = 1_500, 3_000
 FIRST = 1 << 50
 """Number of the first training scene: none of these has been seen by the bundled model."""
 
@@ -134,14 +133,16 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--pool", type=int, default=4_000)
+    parser.add_argument("--pool", type=int, default=4_000, help="training scenes")
+    parser.add_argument("--test", type=int, default=1_500, help="scenes that are explained")
+    parser.add_argument("--fresh", type=int, default=20_000, help="other scenes that claims are checked on")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     module, _ = load_model(SHIPPED["tiny"])
     square, side = ClipPreprocess(module.config), module.config.image_size
     start = time.perf_counter()
     pool = training_pairs(arguments.pool, side, square)
-    test, fresh = (held_out_pairs(n, side, square, seed) for n, seed in ((N_TEST, 5), (N_FRESH, 6)))
+    test, fresh = (held_out_pairs(n, side, square, seed) for n, seed in ((arguments.test, 5), (arguments.fresh, 6)))
     rows = np.array([WORD not in caption.lower() for caption in pool.captions])
     print(
         f"{rows.mean():.1%} of the captions are without {WORD}; drawn in {time.perf_counter() - start:.0f} s",

@@ -265,7 +265,7 @@ def simulate(world: World, n: int, seed: int, n_draws: int, *, methods: bool) ->
                 "either, named": named(worse | worse_than, samples).mean(),
                 "listed, named": named(losses, samples).mean(),
                 "listed, gains": len(covering) > len(losses),
-                "precision": samples.planted.any(axis=0)[claimed_rows].mean() if len(losses) else np.nan,
+                "precision": float((samples.planted.sum(axis=0) > 0)[claimed_rows].mean()) if len(losses) else np.nan,
             }
         if methods:
             for name, method in OTHERS.items():

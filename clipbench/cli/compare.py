@@ -13,6 +13,9 @@ from clipbench.errors import NotComparable, UsageError
 from clipbench.files import write_atomic
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from clipbench.comparison.explanation_records import Explanation
     from clipbench.comparison.gate import GatedComparison
     from clipbench.comparison.gate_rules import Gate
     from clipbench.results.other_tools import Values
@@ -22,7 +25,11 @@ REGRESSION = 1
 FORMATS = ("table", "md", "json", "junit", "github", "html")
 
 
-@command(Gate=("max_drop", "gate", "require", "strict"), Test=("alpha", "smallest"), Output=("form", "out", "verbose"))
+@command(
+    Gate=("max_drop", "gate", "require", "strict"),
+    Test=("alpha", "smallest"),
+    Output=("form", "out", "explain", "verbose"),
+)
 @click.argument("runs", nargs=-1, metavar="BASE CANDIDATE [MORE...]", type=PATH)
 @click.option(
     "--max-drop",
@@ -43,6 +50,7 @@ FORMATS = ("table", "md", "json", "junit", "github", "html")
 @click.option("--smallest", default="0", metavar="0.5pp|NUMBER", help="Smallest difference that matters.")
 @click.option("--format", "form", default="table", type=click.Choice(FORMATS), help="Output format.")
 @click.option("-o", "--out", metavar="FILE", type=PATH, help="Output file (required for html).")
+@click.option("--explain", is_flag=True, help="Add where each candidate got worse to the page (--format html).")
 @click.option("-v", "--verbose", is_flag=True, help="Print all metrics, slices, changed samples and notes.")
 @TRACEBACK
 def compare(runs: tuple[Path, ...], form: str, out: Path | None, **given: Any) -> int:
@@ -67,11 +75,14 @@ def compare(runs: tuple[Path, ...], form: str, out: Path | None, **given: Any) -
         raise click.UsageError(f"got {len(runs)} of at least 2 runs: expected BASE CANDIDATE [MORE...]")
     if form == "html" and out is None:
         raise click.UsageError("--format html needs -o FILE.html")
+    if given["explain"] and form != "html":
+        raise click.UsageError(f"--explain is a section of the page: got --format {form}, expected html")
     gate = _gate(given)
     if form == "junit" and not (gate.rules or gate.requirements):
         raise UsageError("--format junit reports gated metrics only: give --max-drop, --gate or --require")
     comparisons, sides = _compare(runs, gate, given)
-    _write(comparisons, sides, form, out, is_verbose=given["verbose"])
+    explanations = _explanations(sides) if given["explain"] else []
+    _write(comparisons, sides, form, out, is_verbose=given["verbose"], explanations=explanations)
     statuses = [gated.exit_status for gated in comparisons]
     return REGRESSION if REGRESSION in statuses else max(statuses)
 
@@ -128,6 +139,23 @@ def _compare(
     return comparisons, sides
 
 
+def _explanations(sides: "list[Run | Values]") -> "list[Explanation | None]":
+    """Return where each candidate got worse; print why one cannot be explained."""
+    from clipbench.errors import ClipbenchError
+    from clipbench.evaluation.explain_runs import explain_runs
+    from clipbench.results.other_tools import Values
+
+    explanations: list[Explanation | None] = []
+    for candidate in sides[1:]:
+        try:
+            is_run = not isinstance(sides[0], Values) and not isinstance(candidate, Values)
+            explanations.append(explain_runs(sides[0], candidate) if is_run else None)  # type: ignore[arg-type]
+        except ClipbenchError as error:
+            print_error(f"no explanation: {error}")
+            explanations.append(None)
+    return explanations
+
+
 def _write(
     comparisons: "list[GatedComparison]",
     sides: "list[Run | Values]",
@@ -135,6 +163,7 @@ def _write(
     out: Path | None,
     *,
     is_verbose: bool,
+    explanations: "Sequence[Explanation | None]" = (),
 ) -> None:
     from clipbench.comparison.formats.tables import verdict_lines
     from clipbench.results.numbers import ascii_signs
@@ -145,7 +174,7 @@ def _write(
         from clipbench.results.other_tools import Values
 
         runs = [None if isinstance(side, Values) else side for side in sides]
-        plugins.load(plugins.REPORTS, "compare")(comparisons, runs, out)
+        plugins.load(plugins.REPORTS, "compare")(comparisons, runs, out, explanations)
     else:
         from clipbench.comparison import formats
 

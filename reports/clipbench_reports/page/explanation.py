@@ -32,17 +32,17 @@ def write_explanation(explanation: Explanation, runs: Sequence[Run | Path], path
 
 def explanation_html(explanation: Explanation, runs: Sequence[Run | Path]) -> str:
     """Return the page of an explanation, as ``write_explanation`` writes it."""
-    return rendered("explanation.html.j2", {**assets("explanation"), **explanation_parts(explanation, runs)})
+    context = {**assets("explanation"), "models": [], "part": explanation_part(explanation, runs)}
+    return rendered("explanation.html.j2", context)
 
 
-def explanation_parts(explanation: Explanation, runs: Sequence[Run | Path]) -> dict[str, object]:
+def explanation_part(explanation: Explanation, runs: Sequence[Run | Path]) -> dict[str, object]:
     """Return what the templates of an explanation show, on a page of its own or in a section of a comparison."""
     base, candidate = (run if isinstance(run, Run) else read_run(run) for run in runs)
     return {
-        "models": [],  # the figure belongs to no model of several
         "explanation": explanation,
         "verdict": sentence_case(explanation.verdict),
-        "figure_of_groups": group_changes(explanation),
+        "figure": group_changes(explanation),
         "claims": [*_shown_claims(explanation, base, candidate)],
         "table": as_html(explanation.claim_table()) if explanation.claims else "",
     }
