@@ -25,10 +25,10 @@ from clipbench.data.memory import dataset_in_memory
 from clipbench.data.reference import load_data as load_reference
 from clipbench.errors import KINDS, UsageError
 from clipbench.evaluation.diagnosis import Diagnosis, DoctorOptions, diagnose
-from clipbench.evaluation.explain import Expectation
 from clipbench.evaluation.explain_runs import explain_runs
 from clipbench.evaluation.plan import RunOptions, task_class
 from clipbench.evaluation.progress import Progress
+from clipbench.evaluation.score_causes import Expectation
 from clipbench.evaluation.session import Session, SessionOptions
 from clipbench.evaluation.targets import REPORT, RESULT, Target, Targets, may_be_finished
 from clipbench.files import default_root

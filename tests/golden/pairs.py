@@ -67,9 +67,8 @@ def write_pairs(folder: Path) -> None:
 
 def write_columns(folder: Path) -> None:
     """Write files of columns for the samples: ``worse`` lost half of what phones took."""
-    cameras = [("phone" if row < 100 else "mirrorless", row % 7) for row in ROWS]
-    named = [(f"bird-{row:03}", *columns) for row, columns in zip(ROWS.tolist(), cameras, strict=True)]
-    files = {
+    named = [(f"bird-{row:03}", "phone" if row < 100 else "mirrorless", str(row % 7)) for row in ROWS.tolist()]
+    files: dict[str, tuple[tuple[str, ...], Sequence[tuple[str, ...]]]] = {
         "cameras": (("id", "camera", "day"), named),
         "others": (("id", "camera"), [("fish-1", "phone"), ("fish-2", "phone")]),
         "twice": (("id", "camera"), [("bird-000", "phone"), ("bird-000", "mirrorless")]),

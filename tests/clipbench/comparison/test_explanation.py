@@ -102,7 +102,7 @@ def test_a_word_a_number_and_a_measured_input_are_named(write: Write, tmp_path: 
             for side, right in (("base", hits()), ("new", lost_where(is_lost)))
         ]
         options = ExplainOptions(columns=tmp_path / "age.csv", image_inputs=lambda digests: brightness)
-        claims = explain(*runs, options).losses
+        claims = explain(runs[0], runs[1], options).losses
         assert any(claim.slice.startswith(expected[:-1]) for claim in claims), (expected, claims)
 
 
@@ -174,7 +174,7 @@ def test_runs_that_cannot_be_explained_say_why(write: Write) -> None:
     base = write("base", hits(), **columns)
     few = [write(f"few{side}", hits()[:60], **{"group:camera": CAMERA[:60]}) for side in range(2)]
     with pytest.raises(UsageError, match="retrieval@birds/recall has 60 samples: expected 100 or more"):
-        explain(*few)
+        explain(few[0], few[1])
     with pytest.raises(NotComparable, match="different samples"):
         explain(base, few[0])
     with pytest.raises(UsageError, match=r"no metric 'recal' in common: known: retrieval@birds/recall"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from clipbench.data.images import FileImage
+from clipbench.data.images import FileImage, content_digest
 from clipbench.models.encoding import image_inputs
 from clipbench.models.encoding.image_inputs import NAMES, measure_image, note_image, stored_image_inputs
 
@@ -55,7 +55,7 @@ def test_measures_are_found_by_content_hash_also_of_converted_images(tmp_path: P
     plain, converted = FileImage(tmp_path / "a.png"), b"\2" * 16
     digest = plain.digest()
     note_image(bytes.fromhex(digest), plain, plain.open())
-    hashed = image_inputs.content_digest(b"conversion" + converted)
+    hashed = content_digest(b"conversion" + converted)
     note_image(bytes.fromhex(hashed), plain, plain.open())
 
     found = stored_image_inputs([digest, converted.hex(), "00" * 16, ""], b"conversion")
