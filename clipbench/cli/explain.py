@@ -31,7 +31,7 @@ def explain(
     out: Path | None,
     seed: int,
 ) -> None:
-    """Find the groups of samples in which a candidate got worse, or better.
+    """Find where a candidate got worse, or better, by groups of samples.
 
     \b
     clipbench explain runs/base runs/candidate

@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, Shaped
 
-from clipbench.results.numbers import counted, shortest
+from clipbench.results.numbers import shortest
 
 Source = str
 SOURCES: tuple[Source, ...] = (
@@ -176,17 +176,6 @@ def _distinct(groups: Sequence[SampleGroup], n: int) -> list[SampleGroup]:
         if not is_alike[index, kept].any():
             kept.append(index)
     return [groups[index] for index in kept]
-
-
-def describe_sources(groups: SampleGroups) -> str:
-    """Return the number of groups of each source in words.
-
-    Example:
-        >>> describe_sources(SampleGroups([SampleGroup("camera = phone", "columns", np.ones(1, bool))]))
-        '1 group: 1 of columns'
-    """
-    parts = ", ".join(f"{n} of {source}" for source, n in groups.n_by_source.items())
-    return f"{counted(len(groups.groups), 'group')}: {parts}"
 
 
 def rows_of(groups: Sequence[SampleGroup]) -> list[Int64[np.ndarray, " _"]]:

@@ -59,8 +59,8 @@ def input_groups(
             inputs += _measured(own, measures)
         else:
             unavailable[IMAGE_INPUTS] = (
-                f"{len(measures):,} of {n_images:,} images were measured, which happens when an image is encoded: run"
-                " `clipbench cache prune` for a model of the images, then `clipbench run` with it"
+                f"{len(measures):,} of {n_images:,} images were measured when they were encoded: run `clipbench cache"
+                " prune --model` with the base's model, then the base again"
             )
     return make_groups(inputs, texts, unavailable)
 

@@ -193,6 +193,12 @@ class Explanation:
             return "The loss is spread evenly, as far as these groups show."
         return f"Spread evenly: {percent(self.spread_evenly)} % of the loss is in no group above."
 
+    @property
+    def sources(self) -> str:
+        """The number of groups of each source."""
+        parts = ", ".join(f"{source} {n}" for source, n in self.n_slices.items())
+        return f"Tested: {counted(self.n_groups, 'group')} ({parts})."
+
     def limits(self) -> Iterator[str]:
         """Yield what could not be seen: the certificate, and the losses that groups would have needed."""
         if self.certificate is not None:
@@ -222,8 +228,7 @@ class Explanation:
             yield f"{groups} passed a test, but not without the samples of the groups above."
         yield ""
         yield from filter(None, (self.remainder, *self.limits()))
-        sources = ", ".join(f"{n} {source}" for source, n in self.n_slices.items())
-        yield f"Tested: {counted(self.n_groups, 'group')} ({sources})."
+        yield self.sources
         for source, reason in self.unavailable.items():
             yield f"Not available: {source} ({reason})."
         yield from (f"note: {note}" for note in self.notes)

@@ -7,8 +7,9 @@ from pathlib import Path
 from clipbench.comparison.explanation_records import Claim, Explanation
 from clipbench.results.numbers import change, percent
 from clipbench.results.run import Run, read_run
+from clipbench.results.short_names import last_parts
 from clipbench.results.table import as_html
-from clipbench_reports.figures.explanation import group_changes
+from clipbench_reports.figures.group_changes import group_changes
 from clipbench_reports.galleries import MAX_BYTES, Gallery, PageBudget
 from clipbench_reports.page.flipped import PairedTables
 from clipbench_reports.page.html import assets, rendered, write_html
@@ -41,6 +42,7 @@ def explanation_part(explanation: Explanation, runs: Sequence[Run | Path]) -> di
     base, candidate = (run if isinstance(run, Run) else read_run(run) for run in runs)
     return {
         "explanation": explanation,
+        "label": last_parts([explanation.base, explanation.candidate])[1],
         "verdict": sentence_case(explanation.verdict),
         "figure": group_changes(explanation),
         "claims": [*_shown_claims(explanation, base, candidate)],

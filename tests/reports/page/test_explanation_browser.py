@@ -6,8 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from clipbench.comparison.compare import compare
 from clipbench.comparison.explanation import explain
+from clipbench.comparison.gate import GatedComparison
 from clipbench.results.record import Metric
+from clipbench.results.run import read_run
+from clipbench_reports.page.compare import write_compare
 from clipbench_reports.page.explanation import write_explanation
 from tests.reports.conftest import Faults, Visit
 
@@ -47,6 +51,10 @@ def pages(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) -> S
             parts.write_thumbnails(run.folder, [f"{k:032x}" for k in range(N)])
         paths[name] = folder / f"{name}.html"
         write_explanation(explain(*runs), runs, paths[name])
+    paths["compared"] = folder / "compared.html"
+    runs = [read_run(folder / f"lost-{side}") for side in ("base", "candidate")]
+    gated = GatedComparison(comparison=compare(*runs), outcomes=[])
+    write_compare([gated], runs, paths["compared"], [explain(*runs)])
     return SimpleNamespace(**paths)
 
 
@@ -59,6 +67,13 @@ def test_a_page_names_the_group_with_six_images_and_both_answers(pages: SimpleNa
     assert "Not available: image inputs" in text
 
 
+def test_a_comparison_has_the_same_as_a_section(pages: SimpleNamespace) -> None:
+    text = pages.compared.read_text(encoding="utf-8")
+
+    assert ">Where <bdi>lost-candidate</bdi> got worse<" in text
+    assert "Worse than elsewhere: −42.00 pp of 50 samples" in text
+
+
 def test_a_page_without_a_claim_says_so(pages: SimpleNamespace) -> None:
     text = pages.same.read_text(encoding="utf-8")
 
@@ -66,7 +81,7 @@ def test_a_page_without_a_claim_says_so(pages: SimpleNamespace) -> None:
     assert "<img src=" not in text
 
 
-@pytest.mark.parametrize("name", ["lost", "same", "attack"])
+@pytest.mark.parametrize("name", ["lost", "same", "attack", "compared"])
 @pytest.mark.parametrize("width", [360, 1280])
 def test_nothing_is_cut_off_or_scrolls_sideways(pages: SimpleNamespace, visit: Visit, name: str, width: int) -> None:
     page = visit(getattr(pages, name), width=width)
