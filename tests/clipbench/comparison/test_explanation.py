@@ -29,7 +29,14 @@ Write = Callable[..., Run]
 def write(tmp_path: Path) -> Write:
     """Return a function that writes a run in which these samples are right."""
 
-    def write(name: str, right: np.ndarray, *, order: Sequence[int] | None = None, **columns: Any) -> Run:
+    def write(
+        name: str,
+        right: np.ndarray,
+        *,
+        order: Sequence[int] | None = None,
+        is_lower_better: bool = False,
+        **columns: Any,
+    ) -> Run:
         folder = tmp_path / name
         (folder / "samples").mkdir(parents=True)
         ids = [f"image_retrieval:text:{row:03}" for row in range(len(right))]
@@ -37,7 +44,11 @@ def write(tmp_path: Path) -> Write:
         table = table if order is None else table.iloc[list(order)]
         table.to_parquet(folder / "samples/retrieval@birds.parquet", index=False)
         metric = Metric(
-            value=float(right.mean()), n=len(right), column="recall", higher_is_better=True, is_headline=True
+            value=float(right.mean()),
+            n=len(right),
+            column="recall",
+            higher_is_better=not is_lower_better,
+            is_headline=True,
         )
         data = DatasetRecord(id="birds", n_samples=len(right), fingerprint="f00d")
         record = record_of(
@@ -82,6 +93,17 @@ def test_a_recorded_column_is_named_with_its_numbers(write: Write) -> None:
     assert claim.p == claim.p_elsewhere <= 0.05
     assert claim.samples[0].startswith("image_retrieval:text:")
     assert explanation.frame().query("claim != ''")["slice"].tolist() == ["camera = phone"]
+
+
+def test_a_rise_of_what_should_be_low_is_worse(write: Write) -> None:
+    columns = {"group:camera": CAMERA, "is_lower_better": True}
+    base, candidate = write("base", ~hits(), **columns), write("new", ~lost_where(CAMERA == "phone"), **columns)
+
+    (claim,) = explain(base, candidate).claims
+
+    assert (claim.slice, claim.claim) == ("camera = phone", "worse than elsewhere")
+    assert 0 < claim.low < claim.difference < claim.high
+    assert claim.share_of_loss == pytest.approx(1.0, abs=0.2)
 
 
 def test_a_word_a_number_and_a_measured_input_are_named(write: Write, tmp_path: Path) -> None:
