@@ -21,7 +21,8 @@ import clipbench as cb
 from clipbench.data.scenes import draw, scenes_dataset, training_pair
 from clipbench.training.clip.adapter import SHIPPED
 from clipbench.training.clip.checkpoint import load_model
-from clipbench.training.clip.inputs import ClipPreprocess
+from clipbench.training.clip.inputs import ClipPreprocess, ClipTokenizer
+from clipbench.training.clip.model import CLIP
 from clipbench.training.step import clip_loss
 
 WORD = "yellow"
@@ -55,7 +56,7 @@ def held_out_pairs(n: int, side: int, square: ClipPreprocess, seed: int) -> Pair
     return Pairs([square.square(image.open()) for image in dataset.images], dataset.captions, dataset.image_ids)
 
 
-def fine_tuned(pairs: Pairs, steps: int, batch: int, seed: int) -> tuple[torch.nn.Module, object]:
+def fine_tuned(pairs: Pairs, steps: int, batch: int, seed: int) -> tuple[CLIP, ClipTokenizer]:
     """Return the bundled model after some steps on pairs, in an order of the seed."""
     module, tokenizer = load_model(SHIPPED["tiny"])
     module.train()
@@ -75,12 +76,12 @@ def fine_tuned(pairs: Pairs, steps: int, batch: int, seed: int) -> tuple[torch.n
     return module.eval(), tokenizer
 
 
-def normalised(pixels: torch.Tensor, module: torch.nn.Module) -> torch.Tensor:
+def normalised(pixels: torch.Tensor, module: CLIP) -> torch.Tensor:
     mean, std = (torch.tensor(values)[:, None, None] for values in (module.config.mean, module.config.std))
     return (pixels.float() / 255 - mean) / std
 
 
-def measured(model: tuple[torch.nn.Module, object], pairs: Pairs, name: str, folder: Path) -> "cb.Run":
+def measured(model: tuple[CLIP, ClipTokenizer], pairs: Pairs, name: str, folder: Path) -> "cb.Run":
     """Return a run of text-to-image retrieval among the pairs."""
     module, tokenizer = model
     with torch.inference_mode():
@@ -100,7 +101,7 @@ def check(claims: Sequence[cb.Claim], base: "cb.Run", candidate: "cb.Run") -> li
         run.samples("retrieval").dropna(subset=[column]).set_index("sample_id") for run in (base, candidate)
     )
     change = after[column] - before[column].loc[after.index]
-    checked = []
+    checked: list[dict[str, object]] = []
     for claim in claims:
         has_word = (
             after["caption"].str.lower().str.contains(rf"\b{claim.slice.split(chr(34))[1]}\b")

@@ -106,7 +106,7 @@ def _find_row(row_of_key: dict[str, int], names: Sequence[str], key: str) -> int
 
 
 def _parse_column(name: str, texts: Sequence[str], row_of_sample: Shaped[np.ndarray, " n"]) -> InputColumn:
-    """Return a column as numbers if all of its texts are numbers and there are more than a few, else as texts."""
+    """Return a column as numbers if its texts are numbers with more than ten values, otherwise as texts."""
     values = np.array([*(text.strip() for text in texts), ""], object)  # the last is of samples without a row
     if len({*values}) > 10 and _are_numbers(values):
         numbers = np.array([float(text) if text else np.nan for text in values])

@@ -36,7 +36,7 @@ from clipbench.stats.groups import Covering, Grouping, GroupTests, cover_changes
 
 ALPHA = 0.05
 LEAST_SAMPLES = 100
-"""Fewer samples have no groups that a test could tell from chance."""
+"""With fewer samples no group is large enough for a test."""
 CERTIFIED_SHARE, LEAST_CERTIFIED = 0.05, 50
 """Share, and number, of samples from which on groups are certified."""
 SHARES = (0.01, 0.05, 0.2)

@@ -24,7 +24,7 @@ SOURCES: tuple[Source, ...] = (
 """Sources of groups, the simplest to describe first: of groups with nearly the same samples, the first stays."""
 LEAST_SAMPLES = 20
 LEAST_SHARE = 0.01
-"""A group has at least so many samples, and at least this share of them."""
+"""A group has at least this number and this share of the samples."""
 MOST_ALIKE = 0.9
 """Jaccard similarity above which two groups count as one."""
 TAILS = (0.1, 0.25, 0.5)

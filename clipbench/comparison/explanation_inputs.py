@@ -1,4 +1,4 @@
-"""The inputs of a run's samples: what the data say of them, never what a model answered."""
+"""The inputs of a run's samples, from the data; nothing here depends on an answer of a model."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 CONDITIONS = ("subset", "condition", "language", "word", "object")
 """Columns of tasks that say how a sample was made."""
 ImageInputs = Callable[[Sequence[str]], Mapping[str, Mapping[str, float]]]
-"""Returns measured inputs of images by name, for those of some content hashes that were measured."""
+"""Returns the measured inputs of images by content hash; images without measurements are left out."""
 CAPTION, IMAGE, CLUSTER = "caption", "image", "cluster"
 IMAGE_INPUTS = "image inputs"
 LEAST_MEASURED = 0.9
-"""Share of the images that must be measured: what was measured in part may be what one run encoded anew."""
+"""Share of the images that must be measured; with fewer, the measured ones may be of one kind."""
 
 
 def no_image_inputs(digests: Sequence[str]) -> Mapping[str, Mapping[str, float]]:
@@ -37,8 +37,7 @@ def input_groups(
     """Return the groups that the samples of a metric are in, by their inputs.
 
     Args:
-        table: the base's samples by id; those without a value of the metric belong to it only by what they say of
-            images.
+        table: the base's samples by id. Samples without a value of the metric only add captions to images.
         metric: name of the column of credits.
         columns: a file with more columns.
         image_inputs: finds the measured inputs of images; None if the run encoded none.
@@ -78,9 +77,9 @@ def _recorded(own: "pandas.DataFrame") -> Iterator[InputColumn]:
 
 
 def _captions(own: "pandas.DataFrame", table: "pandas.DataFrame") -> list[str] | None:
-    """Return the captions of each sample, joined: its own, or those of its image if it has none.
+    """Return the captions of each sample, joined.
 
-    A sample whose query is an image has no caption of its own: its image has those of the whole table.
+    A sample whose query is an image has all captions that the table has of this image.
     """
     if CAPTION not in own:
         return None

@@ -73,7 +73,7 @@ class Certificate:
     n_at_least: int
     """Number of samples."""
     n_groups: int
-    """Groups of so many samples or more, without those that were claimed."""
+    """Number of groups of this size without a claim of a loss."""
     loss_at_most: float
 
 

@@ -28,7 +28,7 @@ MOST_NUMBERS = 1 << 20
 """Numbers in memory at once: samples times draws."""
 BISECTIONS = 30
 FEWEST_ALIKE = 20
-"""Fewest clusters that are permuted among each other: clusters of rare sizes are permuted with those of near sizes."""
+"""Fewest clusters that are permuted among each other; rarer sizes are permuted together with the next size."""
 
 OfGroups = Float64[np.ndarray, " n_groups"]
 Drawn = Float[np.ndarray, "n_groups n_draws"]
@@ -39,7 +39,7 @@ class Grouping:
     """Groups of samples, which may overlap, and the clusters that samples belong to."""
 
     members: Float32[np.ndarray, "n_groups n"]
-    """1 where a group has a sample, else 0."""
+    """1 if a group has a sample, otherwise 0."""
     clusters: Codes = None
 
     @classmethod
@@ -208,9 +208,9 @@ def here_statistics(changes: Float64[np.ndarray, "n draws"], grouping: Grouping)
 
 
 def elsewhere_statistics(changes: Values, grouping: Grouping) -> OfGroups:
-    """Return how far each group's mean change is from that of all samples, over its standard error.
+    """Return the distance of each group's mean change from the mean of all samples, over its standard error.
 
-    The variance is that of the group's samples (White), averaged with ``PRIOR_SAMPLES`` of all samples' variance.
+    The group's samples give the variance (White), averaged with ``PRIOR_SAMPLES`` samples of average variance.
     """
     deviations = changes - changes.mean()
     return _score(deviations[:, None], _of_clusters(deviations, grouping.clusters)[:, None], grouping)[:, 0]
@@ -220,7 +220,7 @@ def simultaneous_bounds(changes: Values, grouping: Grouping, critical: float) ->
     """Return bounds of all groups' true changes, by the size that a statistic must exceed.
 
     Tango's score interval (Statistics in Medicine 17 (1998)): the changes that the group's mean does not differ from by
-    more than the critical number of standard errors, which are those of gains and losses estimated under that change.
+    more than the critical number of standard errors. Gains and losses are estimated under the change in question.
     With clusters, their variance is multiplied by the design effect. Without them, the bounds exclude 0 exactly where
     the statistic of ``here_statistics`` exceeds the critical size.
     """
@@ -284,7 +284,7 @@ def _permuted(
 def _score(deviations: np.ndarray, of_clusters: np.ndarray, grouping: Grouping) -> Drawn:
     """Return the sums of groups over their standard errors.
 
-    A cluster c counts in a group g of share s by its deviations in the group, less s times those of the whole cluster.
+    A cluster counts in a group of share s by its deviations in the group, minus s times all deviations of the cluster.
 
     Args:
         deviations: from the mean of all samples, by sample and draw.
@@ -334,7 +334,7 @@ class _Permuter:
 
 
 def _size_bins(sizes: Int64[np.ndarray, " n_clusters"]) -> list[Int64[np.ndarray, " _"]]:
-    """Return clusters of one size together; those of a size that fewer than 20 have join those of the next size."""
+    """Return bins of clusters of one size; a size with fewer than 20 clusters shares a bin with the next."""
     bins: list[np.ndarray] = []
     for size in np.unique(sizes):
         own = np.flatnonzero(sizes == size)
@@ -346,7 +346,7 @@ def _size_bins(sizes: Int64[np.ndarray, " n_clusters"]) -> list[Int64[np.ndarray
 
 
 def _critical_size(drawn: Drawn, alpha: float) -> float:
-    """Return the size that the largest statistic exceeds with a chance of alpha; at least that of one group.
+    """Return the size that the largest statistic exceeds with a chance of alpha, at least as for one group.
 
     Where next to nothing changed, no flip is large, which says nothing of changes that other samples might have.
     """

@@ -26,7 +26,7 @@ NAMES = ("brightness", "contrast", "sharpness", "width", "height", "bytes per pi
 VERSION = "image-inputs-1"
 """The number goes up when the same image gives other numbers."""
 SIDE = 128
-"""Least pixels of the longer side after reducing: up to twice as many."""
+"""Pixels of the longer side after reducing, up to nearly twice this number."""
 WRITE_SECONDS, WRITE_IMAGES = 10.0, 4096
 
 _measured: dict[bytes, Float32[np.ndarray, " 6"]] = {}
@@ -84,7 +84,7 @@ def stored_image_inputs(digests: Sequence[str], conversion: bytes) -> Mapping[st
     """Return the measured inputs of images by content hash, of those that have any.
 
     Args:
-        conversion: what precedes the content in the key of an image that is converted when it is read.
+        conversion: bytes before the content in the key of an image that is converted when it is read.
     """
     write_measured()
     shelf = _shelf()
