@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 from clipbench.checks.examination import preflight
-from clipbench.models.encoding.embedder import StoreEmbedder, load_embedder
+from clipbench.models.encoding.embedder import StoreEmbedder
+from clipbench.models.encoding.loading import load_embedder
 from clipbench.models.fingerprint import TEXTS, probe_images
 from clipbench.models.options import LoadOptions
 

@@ -62,6 +62,7 @@ from clipbench.results.record import EvaluationRecord as EvaluationRecord
 from clipbench.results.record import Metric as Metric
 from clipbench.results.record import Result as Result
 from clipbench.results.record import SlicesRecord as SlicesRecord
+from clipbench.results.record import StoredFormat as StoredFormat
 from clipbench.results.run import Run as Run
 from clipbench.results.run import read_run as read_run
 from clipbench.stats.measures import Definition as Definition

@@ -1,6 +1,7 @@
 """The command: ``clipbench``, and ``python -m clipbench``, which is what torchrun starts."""
 
 import atexit
+import os
 import signal
 import sys
 import threading
@@ -10,7 +11,6 @@ if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # without a traceback of imports, until the command takes it
 
 from clipbench.cli import main as run_command
-from clipbench.errors import end_process
 
 SECONDS_OF_THREADS = 5.0
 """Time after the end of a command in which other threads may end too."""
@@ -36,7 +36,7 @@ def _end_late(status: int, threads_ended: threading.Event) -> None:
     with suppress(OSError, ValueError):  # closed, or nobody reads it
         sys.stdout.flush()
         sys.stderr.flush()
-    end_process(status)
+    os._exit(status)
 
 
 if __name__ == "__main__":

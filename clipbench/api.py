@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, SupportsIndex, TypeAlias
 
-from clipbench.choosing.log import read_log
+from clipbench.choosing.judgement_log import read_log
 from clipbench.choosing.make import PoolOptions, make_pool, read_queries
 from clipbench.choosing.pool import Pool, read_pool
 from clipbench.choosing.verdict import Choice, choose_model
@@ -20,7 +20,6 @@ from clipbench.comparison.compare import compare as compare_results
 from clipbench.comparison.gate_rules import smallest_difference
 from clipbench.comparison.records import CompareOptions
 from clipbench.data import DataOptions, Dataset
-from clipbench.data.images import ImageRef
 from clipbench.data.memory import dataset_in_memory
 from clipbench.data.reference import load_data as load_reference
 from clipbench.errors import KINDS, UsageError
@@ -36,8 +35,8 @@ from clipbench.hub import cache_only
 from clipbench.models import reference as model_references
 from clipbench.models.adapters.python import embedder_of
 from clipbench.models.checkpoints import is_pattern
-from clipbench.models.encoding.embedder import load_embedder
-from clipbench.models.encoding.pipeline import KnownImage
+from clipbench.models.encoding.image_hashes import ImageHashes
+from clipbench.models.encoding.loading import load_embedder
 from clipbench.models.facts.price import price_alone
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Embedder, Model
@@ -157,21 +156,16 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
         1.0
     """
     skips_bad_images = _skips_bad_images(on_bad_image)
-    limit = None if limit is None else _whole_number("limit", limit, 1)
-    workers = None if workers is None else _whole_number("workers", workers, 0)
-    seed, thumbnails = _whole_number("seed", seed, 0), _whole_number("thumbnails", thumbnails, 0)
-    names = [tasks] if isinstance(tasks, str) else tasks
-    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
-        raise UsageError(
-            f"tasks is {tasks!r:.60}: expected 'all', or a list of names such as ['zero-shot', 'retrieval']"
-        )
+    limit = None if limit is None else _integer("limit", limit, 1)
+    workers = None if workers is None else _integer("workers", workers, 0)
+    seed, thumbnails = _integer("seed", seed, 0), _integer("thumbnails", thumbnails, 0)
     trackers = [log] if isinstance(log, str) else log
     if out is None and "tensorboard" in trackers:
         raise UsageError("log='tensorboard' writes into the run folder, which is temporary without one: give out")
     given, loading = _in_memory(data, _data_options(data_root, allow_partial, data_options))
     load = _load_options(device, precision, batch_size, arch, model_options, trust_remote_code)
     options = SessionOptions(
-        tasks=list(names),
+        tasks=[tasks] if isinstance(tasks, str) else list(tasks),
         suite=suite,
         data=given,
         prompts=None if prompts is None else Path(prompts),
@@ -248,8 +242,8 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
         >>> found.is_healthy, {each.check: each.status for each in found.findings}["padding"]
         (True, 'ok')
     """
-    limit = None if limit is None else _whole_number("limit", limit, 1)
-    seed = _whole_number("seed", seed, 0)
+    limit = None if limit is None else _integer("limit", limit, 1)
+    seed = _integer("seed", seed, 0)
     if metric is not None and expect is None:
         raise UsageError("metric names what 'expect' is of: give expect, such as 52.1")
     load = _load_options(device, precision, batch_size, arch, model_options, trust_remote_code)
@@ -268,8 +262,8 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
 
 
 def compare(
-    base: "Run | Values | str | os.PathLike[str]",
-    candidate: "Run | Values | str | os.PathLike[str]",
+    base: Run | Values | str | os.PathLike[str],
+    candidate: Run | Values | str | os.PathLike[str],
     *,
     alpha: float = 0.05,
     smallest: float | str = 0.0,
@@ -300,13 +294,7 @@ def compare(
         >>> {each.name: each.verdict for each in comparison.differences}["text_retrieval_recall@1"]
         'better'
     """
-    for side in (base, candidate):
-        if not isinstance(side, Run | Values | str | os.PathLike):
-            raise UsageError(
-                f"cannot compare an object of type {type(side).__name__}: expected a run, a run folder or a results"
-                " file"
-            )
-    least = smallest_difference(str(smallest), "smallest")
+    least = smallest_difference(str(smallest))
     return compare_results(base, candidate, CompareOptions(alpha=alpha, smallest=least))
 
 
@@ -400,22 +388,20 @@ def pool(  # noqa: PLR0913  the options of the command, each by its name
     """
     load = _load_options(device, precision, batch_size, arch, model_options, trust_remote_code)
     texts = read_queries(Path(queries)) if isinstance(queries, str | os.PathLike) else list(queries)
-    if wrong := [each for each in texts if not isinstance(each, str)]:
-        raise UsageError(f"a query is {wrong[0]!r:.60}: expected texts, or the name of a file with one in each line")
     options = PoolOptions(
-        k=_whole_number("k", k, 1),
-        n_random=_whole_number("n_random", n_random, 0),
-        seed=_whole_number("seed", seed, 0),
+        k=_integer("k", k, 1),
+        n_random=_integer("n_random", n_random, 0),
+        seed=_integer("seed", seed, 0),
         price=partial(price_alone, options=load) if price else None,
         skip_bad_images=_skips_bad_images(on_bad_image),
     )
     model_references.check_references([str(model) for model in models if isinstance(model, str | os.PathLike)], load)
-    known: dict[ImageRef, KnownImage] = {}  # of a photograph, what the models before it read
+    hashes = ImageHashes()
     with tempfile.TemporaryDirectory(prefix="clipbench-store-") as own_root:
 
         def loader(model: "ModelLike") -> tuple[str, Callable[[], Embedder]]:
             if isinstance(model, str | os.PathLike):
-                return str(model), lambda: load_embedder(str(model), load, known=known)
+                return str(model), lambda: load_embedder(str(model), load, hashes=hashes)
             if price:
                 raise UsageError("price=True loads each model again, alone: expected references, got a model in memory")
             embedder = _embedder(model, load, Path(own_root))
@@ -591,7 +577,7 @@ def _load_options(
     return LoadOptions(
         device=device,
         precision=precision,
-        batch_size=None if batch_size is None else _whole_number("batch_size", batch_size, 1),
+        batch_size=None if batch_size is None else _integer("batch_size", batch_size, 1),
         arch=arch,
         options=options or {},
         trust_remote_code=trust_remote_code,
@@ -604,15 +590,12 @@ def _skips_bad_images(on_bad_image: object) -> bool:
     return on_bad_image == "skip"
 
 
-def _whole_number(name: str, value: SupportsIndex, least: int) -> int:
-    """Return a whole number of Python or of numpy; raise UsageError for anything else, and for one out of range."""
-    try:
-        number = -1 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = -1
-    if not least <= number < 2**63:
-        range_ = f"{least} or more" if number < least else "below 2^63"
-        raise UsageError(f"{name} is {value!r:.60}: expected a whole number, {range_}")
+def _integer(name: str, value: SupportsIndex, least: int) -> int:
+    """Return an integer of Python or of numpy; raise UsageError if it is a truth value or out of range."""
+    number = operator.index(value)
+    if isinstance(value, bool) or not least <= number < 2**63:
+        limit = f"{least} or more" if number < 2**63 else "below 2^63"
+        raise UsageError(f"{name}: got {value!r:.60}, expected an integer, {limit}")
     return number
 
 

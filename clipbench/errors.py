@@ -23,12 +23,12 @@ import errno
 import inspect
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import wraps
 from types import NoneType, UnionType
-from typing import Any, ParamSpec, TypeVar, get_args, get_origin
+from typing import Any, ParamSpec, SupportsFloat, SupportsIndex, TypeVar, get_args, get_origin
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -204,30 +204,6 @@ def _entry(kind: str, entry: Mapping[str, object]) -> str:
 FOREIGN = (Exception, SystemExit)
 """Errors that the code of a model, a task or a plug-in may end with: it may call ``sys.exit``."""
 
-end_process = os._exit
-"""Ends this process at once. The command line replaces ``os._exit`` itself, which code of others may call."""
-
-
-class Stray(Exception):
-    """An end that code of others raised or called past every ``except Exception``; the text says it."""
-
-
-@contextmanager
-def foreign() -> Iterator[None]:
-    """Run code of others: whatever it raises is one of ``FOREIGN``, but for Ctrl-C, and the current folder stays what
-    it was.
-    """
-    folder = os.getcwd()
-    try:
-        yield
-    except (*FOREIGN, KeyboardInterrupt):
-        raise
-    except BaseException as error:
-        raise Stray(cause(error)) from error
-    finally:
-        os.chdir(folder)
-
-
 MACHINE = {
     getattr(errno, f"E{name}", None)
     for name in ["NOSPC", "DQUOT", "FBIG", "ACCES", "PERM", "ROFS", "IO", "MFILE", "NFILE", "NOMEM", "NAMETOOLONG"]
@@ -246,8 +222,6 @@ def cause(error: BaseException) -> str:
         >>> cause(OSError(errno.ENOSPC, "No space left on device", "runs/a"))
         'No space left on device: runs/a'
     """
-    if isinstance(error, Stray):
-        return str(error)
     if isinstance(error, SystemExit):
         return f"it called sys.exit({'' if error.code is None else repr(error.code)})"
     if package := missing_package(error):
@@ -331,7 +305,7 @@ def with_checked_arguments(function: Callable[P, T]) -> Callable[P, T]:
         >>> with_checked_arguments(option)("device", valve="cpu")
         Traceback (most recent call last):
             ...
-        clipbench.errors.UsageError: option() has no argument 'valve': did you mean 'value'?
+        clipbench.errors.UsageError: option(): no argument 'valve': did you mean 'value'?
         >>> with_checked_arguments(option)()
         Traceback (most recent call last):
             ...
@@ -339,52 +313,59 @@ def with_checked_arguments(function: Callable[P, T]) -> Callable[P, T]:
         >>> with_checked_arguments(option)(3)
         Traceback (most recent call last):
             ...
-        clipbench.errors.UsageError: option(): name is 3, expected a text
+        clipbench.errors.UsageError: option(): name: got 3, expected a text
     """
-    signature = inspect.signature(function)
+    parameters, called = inspect.signature(function).parameters, f"{function.__name__}()"
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            bound = signature.bind(*args, **kwargs)
+            arguments = inspect.signature(function).bind(*args, **kwargs).arguments
         except TypeError as error:
-            raise UsageError(_argument_fault(function.__name__, signature.parameters, kwargs, error)) from None
-        for name, value in bound.arguments.items():
-            kinds = [get_origin(kind) or kind for kind in _union_members(signature.parameters[name].annotation)]
-            if all(kind in KIND_WORDS for kind in kinds) and not any(_is_a(value, kind) for kind in kinds):
-                words = " or ".join(KIND_WORDS[kind] for kind in kinds)
-                raise UsageError(f"{function.__name__}(): {name} is {value!r:.60}, expected {words}")
+            unknown = [keyword for keyword in kwargs if keyword not in parameters]
+            if unknown:
+                hint = did_you_mean(unknown[0], parameters)
+                raise UsageError(f"{called}: no argument '{unknown[0]}': {hint}") from None
+            names = [f"{name}=..." for name in parameters][:3] + ["..."] * (len(parameters) > 3)
+            raise UsageError(f"{called}: {error}. Expected {function.__name__}({', '.join(names)})") from None
+        for name, argument in arguments.items():
+            is_repeated = parameters[name].kind is inspect.Parameter.VAR_POSITIONAL
+            for value in argument if is_repeated else (argument,):
+                _check_argument(f"{called}: {name}", value, parameters[name].annotation)
         return function(*args, **kwargs)
 
     return call
 
 
-KIND_WORDS: dict[Any, str] = {
-    str: "a text",
-    os.PathLike: "a path",
-    float: "a number",
-    Mapping: "a dictionary",
-    NoneType: "None",
+ARGUMENT_KINDS: Mapping[Any, tuple[str, Any]] = {
+    str: ("a text", object),
+    os.PathLike: ("a path", os.PathLike),
+    int: ("an integer", SupportsIndex),
+    float: ("a number", SupportsFloat),
+    Mapping: ("a dictionary", Mapping),
+    Sequence: ("a list", Iterable),
+    NoneType: ("None", NoneType),
 }
-"""Types that are checked, in words; an argument that may be of any other type is left to the function."""
-N_SUGGESTED = 3
-"""Arguments that a suggested call shows."""
+"""Annotated types that are checked: in words, and the types of values that are as good, such as numbers of numpy."""
+NO_TEXT = (int, float, list, tuple, dict, bytes, os.PathLike, NoneType)
+"""Types that are no text; all others may have a name as their text, such as a device of torch."""
 
 
-def _union_members(annotation: object) -> tuple[object, ...]:
-    return get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+def _check_argument(name: str, value: object, annotation: object) -> None:
+    """Raise UsageError if a value is none of the annotated types.
 
-
-def _is_a(value: object, kind: Any) -> bool:
-    if kind is str:  # a device of torch is as good as its name
-        return not isinstance(value, int | float | list | tuple | dict | bytes | os.PathLike | NoneType)
-    return hasattr(value, "__float__") if kind is float else isinstance(value, kind)
-
-
-def _argument_fault(name: str, names: Mapping[str, object], keywords: Iterable[str], error: TypeError) -> str:
-    unknown = [keyword for keyword in keywords if keyword not in names]
-    if unknown and "positional" not in str(error):
-        return f"{name}() has no argument '{unknown[0]}': {did_you_mean(unknown[0], names)}"
-    shown = [f"{argument}=..." for argument in names]
-    shown[N_SUGGESTED:] = ["..."] * (len(shown) > N_SUGGESTED)
-    return f"{name}(): {error}. Expected {name}({', '.join(shown)})"
+    Classes of clipbench are checked as well as ``ARGUMENT_KINDS``. Nothing is checked if another type is allowed.
+    """
+    members = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    expected = []
+    for member in members:
+        kind: Any = get_origin(member) or member
+        if kind not in ARGUMENT_KINDS and not str(kind).startswith("<class 'clipbench."):
+            return
+        words, accepted = ARGUMENT_KINDS.get(kind) or (f"a {kind.__name__}", kind)
+        holds_texts = kind in (Sequence, Mapping) and str in get_args(member)
+        expected.append(f"{words} of texts" if holds_texts else words)
+        texts = value if holds_texts and isinstance(value, list | tuple | dict) else [value] if kind is str else []
+        if isinstance(value, accepted) and not any(isinstance(text, NO_TEXT) for text in texts):
+            return
+    raise UsageError(f"{name}: got {value!r:.60}, expected {' or '.join(expected)}")

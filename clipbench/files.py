@@ -19,7 +19,7 @@ try:
 except ImportError:  # Windows has no such locks
     fcntl = None  # type: ignore[assignment]
 
-HALF = ".half"
+TEMPORARY_SUFFIX = ".half"
 """End of the name of a file that is being written; the name begins with a dot."""
 LEAST_FREE = 1 << 20
 """Bytes that a disk must have free before work is begun whose results go to it."""
@@ -62,7 +62,7 @@ def writing_atomically(files: Mapping[Path, bytes], *, is_durable: bool = False)
                 if path.is_dir():  # else found only when it is replaced, after the block has done its work
                     raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
                 remove_abandoned(path.parent, path.name)
-                file = stack.enter_context(_half_file(path, is_durable=is_durable))
+                file = stack.enter_context(_temporary_file(path, is_durable=is_durable))
                 file.write(content)
                 file.flush()
         yield
@@ -93,7 +93,7 @@ def atomic_file(path: Path, *, is_durable: bool = False) -> Iterator[BinaryIO]:
     """
     with _write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _half_file(path, is_durable=is_durable) as file:
+        with _temporary_file(path, is_durable=is_durable) as file:
             yield file
 
 
@@ -106,19 +106,19 @@ def remove_abandoned(folder: Path, name: str | None = None) -> None:
         name: final name of the files; None for all.
     """
     pattern = "*" if name is None else glob.escape(_stem(name))
-    for half in folder.glob(f".{pattern}.*{HALF}") if fcntl is not None else ():
+    for temporary in folder.glob(f".{pattern}.*{TEMPORARY_SUFFIX}") if fcntl is not None else ():
         with suppress(OSError):  # it is being written, or gone; or there are no locks here, and it is left
-            handle = os.open(half, os.O_RDWR | os.O_NOFOLLOW)
+            handle = os.open(temporary, os.O_RDWR | os.O_NOFOLLOW)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                half.unlink()
+                temporary.unlink()
             finally:
                 os.close(handle)
 
 
-def nearest(folder: Path) -> Path:
-    """Return a folder, or the nearest one above it that is there."""
-    return next(each for each in (folder.absolute(), *folder.absolute().parents) if is_there(each))
+def nearest_existing_parent(folder: Path) -> Path:
+    """Return a folder, or the nearest folder above it that exists."""
+    return next(parent for parent in (folder.absolute(), *folder.absolute().parents) if is_there(parent))
 
 
 def check_writable(folder: Path, n_bytes: int = 0, *, advice: str) -> None:
@@ -127,11 +127,11 @@ def check_writable(folder: Path, n_bytes: int = 0, *, advice: str) -> None:
     Args:
         n_bytes: room that is needed, as far as it is known.
     """
-    there = nearest(folder)
+    parent = nearest_existing_parent(folder)
     try:
-        with tempfile.TemporaryFile(dir=there):  # has no name, so that nothing is left by a process that is killed here
+        with tempfile.TemporaryFile(dir=parent):  # without a name, so that a killed process leaves nothing
             pass
-        free = shutil.disk_usage(there).free
+        free = shutil.disk_usage(parent).free
     except OSError as error:
         raise MachineError(f"cannot write to {folder}: {error.strerror or error}; {advice}") from error
     needed = max(n_bytes, LEAST_FREE)
@@ -143,7 +143,7 @@ def check_writable(folder: Path, n_bytes: int = 0, *, advice: str) -> None:
 
 
 @contextmanager
-def alone_in(folder: Path, busy: str | None = None, *, wait: Callable[[], object] | None = None) -> Iterator[None]:
+def folder_lock(folder: Path, busy: str | None = None, *, wait: Callable[[], object] | None = None) -> Iterator[None]:
     """Hold a folder, made if it is not there: two watchers of one training would write over each other's tables.
 
     A process that ends, in whatever way, lets go of it, and so do the children that it forked. Where the system has no
@@ -198,7 +198,7 @@ def _hold(folder: Path, busy: str, wait: Callable[[], object] | None) -> tuple[i
     raise MachineError(f"cannot write to {folder}: it is removed again and again")
 
 
-def _let_go() -> None:
+def _close_inherited_locks() -> None:
     """Close, in a child that was forked, what its parent holds: a worker may outlive a parent that was killed."""
     for handle in _held:
         with suppress(OSError):
@@ -207,12 +207,12 @@ def _let_go() -> None:
 
 
 if fcntl is not None:
-    os.register_at_fork(after_in_child=_let_go)
+    os.register_at_fork(after_in_child=_close_inherited_locks)
 
 
 @contextmanager
-def _half_file(path: Path, *, is_durable: bool) -> Iterator[BinaryIO]:
-    half, file = _new_half(path)
+def _temporary_file(path: Path, *, is_durable: bool) -> Iterator[BinaryIO]:
+    temporary, file = _new_temporary_file(path)
     with file:
         try:
             yield file
@@ -222,30 +222,30 @@ def _half_file(path: Path, *, is_durable: bool) -> Iterator[BinaryIO]:
                     os.fsync(file.fileno())
                 if fcntl is None:
                     file.close()  # Windows moves no open file; elsewhere it is locked until it has its name
-                os.replace(half, path)
+                os.replace(temporary, path)
         except BaseException:
             with suppress(OSError):  # what could not be written is not flushed either
                 file.close()
             with suppress(OSError):
-                half.unlink()
+                temporary.unlink()
             raise
 
 
-def _new_half(path: Path) -> tuple[Path, BinaryIO]:
+def _new_temporary_file(path: Path) -> tuple[Path, BinaryIO]:
     for _ in range(ATTEMPTS):
-        half = path.with_name(f".{_stem(path.name)}.{uuid.uuid4().hex[:8]}{HALF}")
+        temporary = path.with_name(f".{_stem(path.name)}.{uuid.uuid4().hex[:8]}{TEMPORARY_SUFFIX}")
         file: BinaryIO | None = None
         try:
-            file = half.open("xb")
-            if fcntl is None or (_lock(file.fileno()) and _has_name(file.fileno(), half)):
-                return half, file
+            file = temporary.open("xb")
+            if fcntl is None or (_lock(file.fileno()) and _has_name(file.fileno(), temporary)):
+                return temporary, file
         except KeyboardInterrupt:  # before the caller knows of it
             if file is not None:
                 file.close()
-            half.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
         file.close()  # another process took it for abandoned, as it was not locked yet
-    raise FileNotFoundError(f"{half} is removed again and again")
+    raise FileNotFoundError(f"{temporary} is removed again and again")
 
 
 def _stem(name: str) -> str:

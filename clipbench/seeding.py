@@ -1,7 +1,7 @@
 """Seeded random generators by name: each draw has its own, so that a new draw changes no other."""
 
 import hashlib
-from _random import Random  # the generator itself: that of ``random`` seeds it twice, which is most of a stream's cost
+from _random import Random  # ``random.Random`` seeds the generator twice, which is most of a stream's cost
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
@@ -17,7 +17,7 @@ def generator(seed: int, *names: str) -> np.random.Generator:
         ... )
         True
     """
-    # Not hash(): Python salts it anew in each process.
+    # Not hash(): Python salts it in each process.
     digest = hashlib.blake2b(repr((seed, names)).encode(), digest_size=16).digest()
     return np.random.default_rng(int.from_bytes(digest))
 
@@ -25,13 +25,13 @@ def generator(seed: int, *names: str) -> np.random.Generator:
 T = TypeVar("T")
 
 
-class Chance:
-    """A stream of choices that its key alone decides.
+class Sampler:
+    """A stream of random choices that depends only on its key.
 
     Only ``random()`` of Python's generator is used: it is the one method whose sequence Python promises to keep.
 
     Example:
-        >>> Chance("demo", 0).one_of("abcdef"), Chance("demo", 0).one_of("abcdef")
+        >>> Sampler("demo", 0).one_of("abcdef"), Sampler("demo", 0).one_of("abcdef")
         ('e', 'e')
     """
 
@@ -39,8 +39,8 @@ class Chance:
         digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
         self._next = Random(int.from_bytes(digest)).random
 
-    def happens(self, probability: float) -> bool:
-        """Return True in that share of cases."""
+    def bernoulli(self, probability: float) -> bool:
+        """Return True with a probability."""
         return self._next() < probability
 
     def between(self, low: float, high: float) -> float:
@@ -48,7 +48,7 @@ class Chance:
         return round(low + (high - low) * self._next(), 4)
 
     def below(self, bound: int) -> int:
-        """Return a whole number from 0 to one below the bound."""
+        """Return an integer from 0 to bound - 1."""
         return int(self._next() * bound)
 
     def one_of(self, options: Sequence[T]) -> T:
@@ -56,12 +56,12 @@ class Chance:
         return options[self.below(len(options))]
 
     def some_of(self, options: Sequence[T], n: int) -> list[T]:
-        """Return n distinct options in random order; n is at most their number."""
+        """Return n distinct options in random order."""
         pool = list(options)
         return [pool.pop(self.below(len(pool))) for _ in range(n)]
 
     def weighted(self, options: Mapping[T, float]) -> T:
-        """Return one of the keys, with its value as probability; the values sum to 1."""
+        """Return one of the keys, with its value as probability. The values sum to 1."""
         left = self._next()
         for option, share in options.items():
             left -= share

@@ -40,7 +40,7 @@ def _vector_of(characters: str, dim: int) -> np.ndarray:
 class ToyModel(Model):
     """A model of deterministic vectors, from pixels and from groups of three characters.
 
-    It counts the images and texts that it encodes, so that a test can tell whether they came from the store.
+    It counts the images and texts that it encodes, so that a test can see which came from the store.
     """
 
     def __init__(self, *, embed_dim: int = 32, fingerprint: str = "toy", logit_scale: float | None = 100.0) -> None:
@@ -61,9 +61,9 @@ class ToyModel(Model):
 
     def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n_texts dim"]:
         self.encoded_texts += len(texts)
-        groups = [[text[at : at + 3] for at in range(max(1, len(text) - 2))] for text in texts]
-        rows = [np.sum([_vector_of(each, self.info.embed_dim) for each in found], axis=0) for found in groups]
-        return np.stack(rows).astype(np.float32)
+        trigrams = [[text[start : start + 3] for start in range(max(1, len(text) - 2))] for text in texts]
+        sums = [np.sum([_vector_of(part, self.info.embed_dim) for part in parts], axis=0) for parts in trigrams]
+        return np.stack(sums).astype(np.float32)
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
         return count_words(texts)
@@ -95,8 +95,8 @@ class NamedImage:
         return Image.new("RGB", (16, 16), (int(colour[0]), int(colour[1]), int(colour[2])))
 
 
-class GivenVectors(Embedder):
-    """An embedder that encodes nothing, and counts words as tokens; a subclass adds info, images and texts."""
+class StubEmbedder(Embedder):
+    """An embedder without encoder that counts words as tokens; a subclass adds info, images and texts."""
 
     def encode(self, modality: str, items: Sequence[Any], role: Role = None) -> Vectors:
         return self.images(items) if modality == IMAGE else self.texts(items)
@@ -105,7 +105,7 @@ class GivenVectors(Embedder):
         return count_words(texts)
 
 
-class FixedEmbedder(GivenVectors):
+class FixedEmbedder(StubEmbedder):
     """Vectors written down by hand: images by name, texts by themselves."""
 
     def __init__(

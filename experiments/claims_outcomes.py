@@ -173,7 +173,7 @@ def read_outcome(folder: Path) -> Outcome:
     events = read_log(folder / LOG_FILE)
     arguments = events[0]["arguments"]
     assert isinstance(arguments, dict), arguments
-    options = options_of(arguments, out=folder, given={})
+    options = options_of(arguments, out=folder, overrides={})
     steps = [event for event in events if event["event"] == "step"]
     if not steps or steps[-1]["step"] != options.steps:
         raise DataError(f"the run in {folder} is not at its last step, {options.steps}: train it to its end")

@@ -79,7 +79,6 @@ ENTRIES = (
     Entry("compression", ("tiny",)),
     Entry("few-shot", ("tiny",)),
     Entry("composition", ("tiny",)),
-    Entry("scorecard", ("tiny",)),
     Entry(
         "across",
         ("series/step-0", "series/step-100", "series/step-200", "series/step-400", "tiny"),

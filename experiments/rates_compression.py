@@ -17,11 +17,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from clipbench.metrics.classification import class_scores, top_k_credit
-from clipbench.metrics.compression import Components, Format, Kind, compressed, principal_components
+from clipbench.metrics.compression import Components, Format, Kind, compress, principal_components
 from clipbench.metrics.ranking import cross_ranks, recall_at_k
 from clipbench.metrics.similarity import unit
-from clipbench.stats.compression import walk
 from clipbench.stats.intervals import DIFFERENCES, mean_interval
+from clipbench.stats.noninferiority import walk
 from clipbench_tasks.compression import ALL, N_FOLDS, Compression, Question, Some, _credit, _fits, _least_stored
 
 SIZES = (25, 100, 1_000, 5_000)
@@ -167,7 +167,7 @@ def _credits(rng: np.random.Generator, n: int, noise: float, forms: Sequence[For
     components = principal_components(images)
     whole = recall_at_k(cross_ranks(images, texts, owner)[1], 1)
     return {
-        form.name: recall_at_k(cross_ranks(*compressed(form, images, texts, components), owner)[1], 1) - whole
+        form.name: recall_at_k(cross_ranks(*compress(form, images, texts, components), owner)[1], 1) - whole
         for form in forms
     }
 

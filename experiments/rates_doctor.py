@@ -11,7 +11,7 @@ import argparse
 
 import numpy as np
 
-from clipbench.checks.pairs import Pairs, standing
+from clipbench.checks.pairs import Pairs, pair_separation
 
 DIM, LARGE = 64, 2_000
 SHARED = {"none": 0.0, "small": 0.35, "large": 1.0, "reversed": -0.35}
@@ -26,7 +26,7 @@ def drawn(rng: np.random.Generator, n: int, shared: float) -> tuple[float, float
     texts = shared * scenes + rng.standard_normal((n, DIM)) - gap
     images[rng.random(n) < 0.1] -= 2 * gap  # near to all texts
     pairs = Pairs(source="", is_own=True, truth=np.arange(n), image_vectors=images, text_vectors=texts)
-    value, (low, high, _) = standing(pairs)
+    value, (low, high, _) = pair_separation(pairs)
     assert low is not None and high is not None
     return value, low, high
 

@@ -120,7 +120,7 @@ def worths(rng: np.random.Generator, banks: list[Bank], n: int, repeats: int) ->
             continue
         inside.append(covers((metric.low, metric.high, ""), truth))
         if repeat % 4 == 0:
-            boot.append(covers(bootstrap_interval(number.of(samples), n, rng, clusters=share), truth))
+            boot.append(covers(bootstrap_interval(number.over_draws(samples), n, rng, clusters=share), truth))
     truths = [
         labels_reaching(b.hits.mean(axis=(1, 2))[None], np.array([b.zero_shot.mean()]), labels=SHOTS)[0] for b in banks
     ]

@@ -4,8 +4,8 @@
     docs/appendix/coverage.md
 
 Pairs have a common part of their vectors and noise of their own; a hub image in ten is near to all texts, but none of
-the plain pairs. Answers are those of a classifier with ten classes. The truth is the mean of eight populations of 4,000
-images; that of plain pairs is known.
+the plain pairs. Answers are those of a classifier with ten classes. The truth is that of some populations of 4,000 images, pooled;
+for plain pairs it is computed from the law of the cosines.
 """
 
 import argparse
@@ -17,11 +17,21 @@ from scipy.optimize import brentq
 from scipy.stats import beta
 
 from clipbench.metrics.classification import class_scores, top_k_credit
-from clipbench.metrics.operating_points import Judged, accepted, even_thresholds, judged_answers, judged_pairs
-from clipbench.stats.operating_points import SURE, OperatingPoint, operating_point, precision_recall
+from clipbench.metrics.operating_points import (
+    JudgedTrials,
+    acceptance_rates,
+    even_thresholds,
+    judged_answers,
+    judged_pairs,
+)
+from clipbench.stats.threshold_intervals import SURE, OperatingPoint, operating_point, precision_recall
 
-DIM, POPULATION, POPULATIONS = 16, 4_000, 8
+DIM, POPULATION, FEW = 16, 4_000, 200
+POPULATIONS = {"pairs": 4, "answers": 500}
+"""Populations whose trials are pooled: 64 million false pairs, four million answers."""
 WANTED = (0.9, 0.95, 0.99)
+Truths = dict[float, tuple[float, float] | None]
+"""Threshold and recall for each precision; None where none has it."""
 NOISE = {
     "pairs": {"none": 100.0, "small": 1.0, "large": 0.45},
     "plain pairs": {"none": 100.0, "small": 1.0, "large": 0.5},
@@ -35,7 +45,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
 
 
-def pairs(rng: np.random.Generator, n: int, noise: float) -> Judged:
+def pairs(rng: np.random.Generator, n: int, noise: float) -> JudgedTrials:
     shown = rng.standard_normal((n, DIM))
     images, texts = (shown + noise * rng.standard_normal((n, DIM)) for _ in range(2))
     middle = np.zeros(DIM)
@@ -44,23 +54,23 @@ def pairs(rng: np.random.Generator, n: int, noise: float) -> Judged:
     return judged_pairs(unit(images + middle), unit(texts + middle), np.arange(n))
 
 
-def plain_pairs(rng: np.random.Generator, n: int, noise: float) -> Judged:
+def plain_pairs(rng: np.random.Generator, n: int, noise: float) -> JudgedTrials:
     shown = rng.standard_normal((n, 2 * DIM))
     images, texts = (unit(shown + noise * rng.standard_normal(shown.shape)) for _ in range(2))
     return judged_pairs(images, texts, np.arange(n))
 
 
-def answers(rng: np.random.Generator, n: int, noise: float) -> Judged:
+def answers(rng: np.random.Generator, n: int, noise: float) -> JudgedTrials:
     classes = unit(np.random.default_rng(3).standard_normal((10, DIM)))
     labels = rng.integers(10, size=n)
     own = np.exp(0.3 * rng.standard_normal((n, 1)))  # some images are harder than others
     images = unit(classes[labels] + noise * own * rng.standard_normal((n, DIM)) / 2)
     scores = class_scores(images, classes, labels, logit_scale=None)
     top, margin = scores.top.astype(np.float64), scores.margin.astype(np.float64)
-    return judged_answers(top, scores.own.astype(np.float64) - margin, top_k_credit(scores.better, scores.tied))
+    return judged_answers(top, scores.true_score.astype(np.float64) - margin, top_k_credit(scores.better, scores.tied))
 
 
-def plain_truths(noise: float, prevalence: float) -> dict[float, tuple[float, float] | None]:
+def plain_truths(noise: float, prevalence: float) -> Truths:
     """Return the threshold and recall of endless plain pairs, for each precision; None where no threshold has it.
 
     The squared cosine of two directions at random follows a beta law.
@@ -80,7 +90,7 @@ def plain_truths(noise: float, prevalence: float) -> dict[float, tuple[float, fl
         false = float(beta.sf(threshold**2, 0.5, DIM - 0.5)) / 2
         return (1 - wanted) * prevalence * recall(threshold) - wanted * (1 - prevalence) * false
 
-    found: dict[float, tuple[float, float] | None] = {}
+    found: Truths = {}
     for wanted in WANTED:
         at = np.linspace(0, 0.9, 901)
         has_precision = np.array([excess(each, wanted) > 0 for each in at])
@@ -92,25 +102,31 @@ def plain_truths(noise: float, prevalence: float) -> dict[float, tuple[float, fl
     return found
 
 
-def points_of(judged: Judged, prevalence: float) -> dict[float, OperatingPoint | None]:
-    coarse = accepted(judged, even_thresholds(judged, 60))
+def points_of(judged: JudgedTrials, prevalence: float) -> dict[float, OperatingPoint | None]:
+    coarse = acceptance_rates(judged, even_thresholds(judged, 60))
     bounds = precision_recall(coarse, prevalence, confidence=SURE)
     return {wanted: operating_point(judged, coarse, bounds, wanted, prevalence) for wanted in WANTED}
 
 
-def truths(draw: Callable[[np.random.Generator], Judged], prevalence: float) -> dict[float, tuple[float, float] | None]:
-    """Return the mean threshold and recall of some populations, for each precision; None where one of them has none."""
-    points: dict[float, list[tuple[float, float] | None]] = {wanted: [] for wanted in WANTED}
-    for seed in range(POPULATIONS):
-        found = points_of(draw(np.random.default_rng((seed, POPULATION))), prevalence)
-        for wanted, known in points.items():
-            point = found[wanted]
-            known.append(None if point is None else (point.threshold, point.recall))
-    means = {}
-    for wanted, known in points.items():
-        whole = [each for each in known if each is not None]
-        means[wanted] = tuple(np.mean(whole, axis=0).tolist()) if len(whole) == len(known) else None
-    return means
+def law_truths(draw: Callable[[np.random.Generator], JudgedTrials], n_populations: int, prevalence: float) -> Truths:
+    """Return the threshold and recall of endless trials, for each precision; None where few of them reach it."""
+    rng = np.random.default_rng(POPULATION)
+    populations = [draw(rng) for _ in range(n_populations)]
+    right, wrong = (
+        np.sort(np.concatenate([getattr(judged, side).cosines for judged in populations]))
+        for side in ("right", "wrong")
+    )
+    n_right, n_wrong = (sum(getattr(judged, f"n_{side}") for judged in populations) for side in ("right", "wrong"))
+    grid = np.linspace(-1, 1, 40_001)
+    n_accepted = len(right) - np.searchsorted(right, grid)
+    recall, false = n_accepted / n_right, (len(wrong) - np.searchsorted(wrong, grid)) / n_wrong
+    with np.errstate(invalid="ignore"):
+        precision = prevalence * recall / (prevalence * recall + (1 - prevalence) * false)
+    truths: Truths = {}
+    for wanted in WANTED:
+        reached = np.flatnonzero((precision >= wanted) & (n_accepted > FEW))
+        truths[wanted] = (float(grid[reached[0]]), float(recall[reached[0]])) if len(reached) else None
+    return truths
 
 
 def main() -> None:
@@ -120,7 +136,7 @@ def main() -> None:
     parser.add_argument("--effect", choices=NOISE["pairs"])
     parser.add_argument("--prevalence", type=float, default=0.5)
     options = parser.parse_args()
-    draws: dict[str, Callable[..., Judged]] = {"pairs": pairs, "plain pairs": plain_pairs, "answers": answers}
+    draws: dict[str, Callable[..., JudgedTrials]] = {"pairs": pairs, "plain pairs": plain_pairs, "answers": answers}
     for what, draw in draws.items():
         if options.only not in (None, what):
             continue
@@ -130,7 +146,7 @@ def main() -> None:
             true = (
                 plain_truths(noise, options.prevalence)
                 if what == "plain pairs"
-                else truths(partial(draw, n=POPULATION, noise=noise), options.prevalence)
+                else law_truths(partial(draw, n=POPULATION, noise=noise), POPULATIONS[what], options.prevalence)
             )
             print(
                 what,
@@ -144,8 +160,8 @@ def main() -> None:
 
 def rates(
     rng: np.random.Generator,
-    draw: Callable[[np.random.Generator], Judged],
-    true: dict[float, tuple[float, float] | None],
+    draw: Callable[[np.random.Generator], JudgedTrials],
+    true: Truths,
     options: argparse.Namespace,
     n: int,
 ) -> None:

@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from clipbench.comparison.representations import cka_interval, shared_neighbours_interval
 from clipbench.metrics.geometry import Estimate
 from clipbench.metrics.similarity import unit
 from clipbench.metrics.structure import cka, shared_neighbours
+from clipbench.stats.intervals import cka_interval, shared_neighbours_interval
 
 LATENT, POPULATION, POPULATIONS = 16, 3_000, 4
 COMMON = {"none": 0.0, "weak": 0.5, "strong": 3.0}

@@ -14,7 +14,7 @@ import numpy as np
 from clipbench.data import Dataset
 from clipbench.data.images import ImageRef
 from clipbench.evaluation.task import Task
-from clipbench.testing import INFO, GivenVectors, NamedImage
+from clipbench.testing import INFO, NamedImage, StubEmbedder
 
 EFFECTS = ("none", "small", "large")
 Truth = Mapping[str, float]
@@ -22,7 +22,7 @@ Vectors = np.ndarray
 TextVectors = Mapping[str, np.ndarray] | Callable[[Sequence[str]], Vectors]
 
 
-class SimulatedModel(GivenVectors):
+class SimulatedModel(StubEmbedder):
     """An embedder of drawn vectors: of images by their row, of texts by themselves."""
 
     def __init__(

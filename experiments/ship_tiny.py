@@ -18,7 +18,7 @@ from clipbench.models.checkpoints import bundled_checkpoints
 from clipbench.results.record import Metric, Result
 from clipbench.results.run import read_run
 from clipbench.training.clip.adapter import SHIPPED
-from clipbench.training.clip.checkpoint import Checkpoint, load_checkpoint, save_model, write_progress
+from clipbench.training.clip.checkpoint import CheckpointContent, load_checkpoint, save_model, write_progress
 from clipbench.training.log import LOG_FILE, read_log
 
 NAME = "tiny"
@@ -84,7 +84,7 @@ def measure() -> Result:
 
 
 def card(
-    trained: Checkpoint, folder: Path, *, result: Result, evaluations: list[dict[str, object]], machine: str
+    trained: CheckpointContent, folder: Path, *, result: Result, evaluations: list[dict[str, object]], machine: str
 ) -> str:
     """Return the text of the model card."""
     model, progress = trained.model, trained.progress

@@ -46,7 +46,7 @@ def attacks() -> dict[str, Attack]:
         named[f"model download, {number.name}"] = partial(stopped_model, number=number)
         named[f"view, {number.name}"] = partial(stopped_view, number=number)
     named["2 data get of one data set"] = two_gets
-    for kind in ("cut", "corrupt", "gone", "status"):
+    for kind in ("cut", "gone", "status"):
         named[f"model download: {kind}"] = partial(damaged_model, kind=kind)
     named["api: a server that dies"] = failing_server
     for kind in FAULTS:

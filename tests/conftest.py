@@ -6,11 +6,9 @@ import json
 import os
 import re
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import jaxtyping
@@ -117,32 +115,6 @@ for _proxy in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "HF_HUB_OFFLINE", "TRAN
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Nothing is read from or written to the user's cache."""
     os.environ["CLIPBENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-
-
-MOST_CALLS = 5_000_000
-
-
-class TooMuchWork(BaseException):
-    """A kind that no library catches."""
-
-
-@pytest.fixture
-def little_work() -> Iterator[None]:
-    """End a test that makes five million calls, of Python or of C: work is counted, so that a busy machine is not
-    judged.
-    """
-    n_calls = 0
-
-    def count(frame: FrameType, event: str, argument: Any) -> None:
-        nonlocal n_calls
-        n_calls += event.endswith("call")
-        if n_calls == MOST_CALLS:
-            raise TooMuchWork(f"{MOST_CALLS:,} calls")
-
-    before = sys.getprofile()
-    sys.setprofile(count)
-    yield
-    sys.setprofile(before)
 
 
 @pytest.fixture

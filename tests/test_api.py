@@ -296,7 +296,10 @@ BAD: dict[str, tuple[Any, str]] = {
         "samples of its own: remove data",
     ),
     "a device for a model in memory": (lambda: cb.run(Colours(), data=pairs(), device="cpu"), "does not reach"),
-    "tasks that are no names": (lambda: cb.run(Colours(), None, data=pairs()), "tasks is None: expected 'all'"),  # type: ignore[arg-type]
+    "tasks that are no names": (
+        lambda: cb.run(Colours(), None, data=pairs()),  # type: ignore[arg-type]
+        "tasks: got None, expected a text or a list of texts",
+    ),
     "a class": (lambda: cb.run(Colours, data=pairs()), r"got the class Colours: .* Colours\(\.\.\.\)"),  # type: ignore[arg-type]
     "a column twice": (
         lambda: cb.run(Colours(), data=pd.DataFrame([["a", "b", "c"]], columns=["image", "image", "caption"])),
@@ -308,7 +311,7 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "an unknown argument": (
         lambda: cb.run("tiny", dataset="scenes"),  # type: ignore[call-arg]
-        r"^run\(\) has no argument 'dataset': did you mean 'data'\?$",
+        r"^run\(\): no argument 'dataset': did you mean 'data'\?$",
     ),
     "vectors without names": (
         lambda: cb.vectors(np.eye(3), np.eye(3)),  # type: ignore[call-arg]
@@ -320,17 +323,36 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "a text for a number": (
         lambda: cb.compare("a", "b", alpha="x"),  # type: ignore[arg-type]
-        r"^compare\(\): alpha is 'x', expected a number$",
+        r"^compare\(\): alpha: got 'x', expected a number$",
     ),
     "a text for a dictionary": (
         lambda: cb.load_data("scenes", data_options="n=4"),  # type: ignore[arg-type]
-        r"^load_data\(\): data_options is 'n=4', expected a dictionary or None$",
+        r"^load_data\(\): data_options: got 'n=4', expected a dictionary of texts or None$",
     ),
     "a number for a path": (
         lambda: cb.read_run(5),  # type: ignore[arg-type]
-        r"^read_run\(\): path is 5, expected a text or a path$",
+        r"^read_run\(\): path: got 5, expected a text or a path$",
     ),
-    "a comparison of something else": (lambda: cb.compare(1, 2), "cannot compare an object of type int"),  # type: ignore[arg-type]
+    "a pool of something else": (
+        lambda: cb.choose(5),  # type: ignore[arg-type]
+        r"^choose\(\): pool: got 5, expected a Pool or a text or a path$",
+    ),
+    "a number for a tracker": (
+        lambda: cb.run("tiny", log=5),  # type: ignore[arg-type]
+        r"^run\(\): log: got 5, expected a text or a list of texts$",
+    ),
+    "a number among trackers": (
+        lambda: cb.run("tiny", log=["wandb", 5]),  # type: ignore[list-item]
+        r"^run\(\): log: got \['wandb', 5\], expected a text or a list of texts$",
+    ),
+    "a number among runs": (
+        lambda: cb.across("a", 5, x="gap", y="acc1"),  # type: ignore[arg-type]
+        r"^across\(\): runs: got 5, expected a Run or a text or a path$",
+    ),
+    "a comparison of something else": (
+        lambda: cb.compare(1, 2),  # type: ignore[arg-type]
+        r"^compare\(\): base: got 1, expected a Run or a Values or a text or a path$",
+    ),
 }
 
 

@@ -281,6 +281,7 @@ def test_the_plug_in_of_the_docs_runs_as_it_stands(tmp_path: Path) -> None:
         printed[program] = done.stdout
     assert list(printed) == ["pip", "pytest", "python", "clipbench"]
     assert "shouting@animals.csv" in printed["clipbench"] and "cosine" in printed["clipbench"]
+    assert re.search(r"^  float16 +32 +\d\.\d{4}", printed["clipbench"], re.MULTILINE), printed["clipbench"]
     assert "1 passed" in printed["pytest"]
     report = (tmp_path / "animals/report.html").read_text(encoding="utf-8")
     section = report.partition('aria-labelledby="shouting"')[2].partition("</section>")[0]

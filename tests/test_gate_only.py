@@ -28,7 +28,7 @@ COMMANDS = [
       for form in ("table", "md", "json", "junit", "github", "html")),
     *(["export", "RUN", "--to", form] for form in ("csv", "clip_benchmark", "model-index", "markdown", "latex", "every-eval-ever")),
     ["export", "RUN", "--to", "parquet", "-o", "metrics.parquet"],
-    *(["plot", name, "RUN", "-o", f"{name}.{form}"] for name, form in (("gap", "pdf"), ("scorecard", "svg"))),
+    *(["plot", name, "RUN", "-o", f"{name}.{form}"] for name, form in (("gap", "pdf"), ("cones", "svg"))),
     ["plot", "compare", "RUN", "RUN", "-o", "compare.png"],
 ]  # fmt: skip
 CODE = """

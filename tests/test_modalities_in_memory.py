@@ -14,7 +14,7 @@ import clipbench as cb
 from clipbench.data.modalities import Item
 from clipbench.errors import ClipbenchError
 from clipbench.models.adapters.python import wrap
-from clipbench.models.encoding.store import remove, stored_models
+from clipbench.models.encoding.stored_models import remove, stored_models
 
 WORDS = [f"sound {row}" for row in range(12)]
 SOUNDS = [np.eye(12, dtype=np.float32)[row] for row in range(12)]

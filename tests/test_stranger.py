@@ -143,13 +143,20 @@ def test_its_section_has_question_sentence_figure_gallery_table_and_control(runs
     assert "Does the longest of all captions score above the one that is true of an image?" in text
     assert "How it is scored A tie scores half" in text
     assert "The longest caption beats an image's own in 37.5 % [" in text
-    assert "25.0 % of the captions score below the longest." in text and section.count("<figure") == 1
+    assert "Captions that score below the longest: 25.0 %." in text and section.count("<figure") == 1
     assert "Images whose caption lost to the longest All 1, the worst first." in text
     assert "Caption a nice card Preferred a green card Margin −" in text
     assert section.count("data:image/webp;base64,") == 1
     assert "Longest caption wins, by the length of the caption" in text and "Letters Longest wins, % n" in text
     assert "1 control" in text and "Ties tie_ rate 25.0" in text  # it may break after the _
     assert "Not drawn" not in text and "left out" not in text
+
+
+def test_models_are_compared_by_the_vectors_that_it_keeps(stranger: Stranger) -> None:
+    page = words(stranger.compared.read_text(encoding="utf-8"))
+    assert "length-bias@cards.jsonl: mutual k-NN and CKA of the two models are not computed" in page
+    assert "the runs kept 4, 4 pairs, 4 of them the same: expected at least 12" in page
+    assert "zero-shot@cards.jsonl: mutual k-NN" not in page
 
 
 def test_exports_hold_its_metrics_as_they_hold_ours(stranger: Stranger) -> None:

@@ -1,3 +1,1 @@
-"""Is the adapter right, and can its numbers be believed? Checks of a model and of data, each with what it saw and the
-fix.
-"""
+"""Checks of a model and of data before its numbers are believed, each with an observation and a fix."""

@@ -1,8 +1,7 @@
-"""Checks of what a model does: which vectors must not move, which must differ, and whether true pairs stand out.
+"""Checks of a model's behaviour: vectors that must not move, vectors that must differ, and the margin of true pairs.
 
-Each varies one thing (the batch, the padding, capitals, the pairing), measures how far vectors move, and holds it
-against a
-bound: that of rounding at the model's precision, or that of chance.
+Each check varies one condition (the batch, the padding, capitals, the pairing), measures how far vectors move, and
+compares it with a bound: rounding at the model's precision, or chance.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,8 +12,8 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float
 
-from clipbench.checks.pairs import MIN_PAIRS, USEFUL, Pairs, gain, gained, standing
-from clipbench.checks.subject import CheckOutcome, NotExamined, Subject, apart, fault, healthy, warning
+from clipbench.checks.pairs import MIN_PAIRS, USEFUL, Pairs, compare_margins, pair_separation, variant_improves
+from clipbench.checks.subject import CheckOutcome, NotExamined, Subject, fault, healthy, largest_distance, warning
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.errors import model_option, option
 from clipbench.metrics.similarity import unit
@@ -40,8 +39,9 @@ N_SHIFTS = 8
 SERVED = "api"
 """Family of the models behind a server, which may need other messages than it was sent."""
 CROWDED = 0.7
-"""Mean cosine of images and texts that do not belong together above which messages are suspect: Qwen3-VL-Embedding has
-.78 to .93 with wrong ones and .28 to .44 with its own; CLIP and SigLIP lie below .3.
+"""Mean cosine of images and unrelated texts above which messages are suspect.
+
+Qwen3-VL-Embedding has .78 to .93 with wrong messages and .28 to .44 with its own; CLIP and SigLIP are below .3.
 """
 FOUND_AGAIN = 4.0
 """Margin of a shifted pairing, in standard errors above 0, that names it."""
@@ -50,25 +50,25 @@ FOUND_AGAIN = 4.0
 def vectors(subject: Subject) -> CheckOutcome:
     """Look for vectors that are not finite, zero, all equal, or equal for different inputs."""
     for kind, rows, names in _inputs(subject):
-        for flags, what in ((~np.isfinite(rows).all(axis=1), "not finite"), (~rows.any(axis=1), "zero")):
+        for flags, defect in ((~np.isfinite(rows).all(axis=1), "not finite"), (~rows.any(axis=1), "zero")):
             if flags.any():
                 first = names[int(np.flatnonzero(flags)[0])]
                 return fault(
-                    f"{int(flags.sum())} of {len(rows)} {kind} have a vector that is {what}, the first '{first}'",
+                    f"{int(flags.sum())} of {len(rows)} {kind} have a vector that is {defect}, the first '{first}'",
                     "encode in fp32, and look for overflow or an empty text",
                 )
         groups = _equal_rows(rows)
         if len(groups) == 1 and len(rows) > 1:
             return fault(f"all {len(rows)} {kind} have the same vector", "see whether the tower gets its input at all")
-        twice = next((f"'{names[group[0]]}' and '{names[group[1]]}'" for group in groups if len(group) > 1), None)
-        if twice is not None and not subject.encodes:
+        example = next((f"'{names[group[0]]}' and '{names[group[1]]}'" for group in groups if len(group) > 1), None)
+        if example is not None and not subject.encodes:
             return warning(
-                f"{len(rows) - len(groups)} of {len(rows)} {kind} have the vector of another: {twice}",
+                f"{len(rows) - len(groups)} of {len(rows)} {kind} have the vector of another: {example}",
                 "see whether these are the same image or text, or a cache that answers for another",
             )
-        if twice is not None:
+        if example is not None:
             return fault(
-                f"different {kind} have the same vector: {twice}",
+                f"different {kind} have the same vector: {example}",
                 "see whether tokens or pixels are lost on the way to the tower",
             )
     return healthy("vectors are finite, not zero, and differ where inputs differ")
@@ -109,36 +109,40 @@ def evaluation_mode(subject: Subject) -> CheckOutcome:
 
 def determinism(subject: Subject) -> CheckOutcome:
     """Encode the same image and text twice."""
-    found = subject.apart_twice
-    if found <= subject.limit:
-        return healthy(f"encoded twice, vectors are at most {found:.1g} apart")
+    distance = subject.repeat_distance
+    if distance <= subject.limit:
+        return healthy(f"encoded twice, vectors are at most {distance:.1g} apart")
     return fault(
-        f"the same input encoded twice gives vectors {found:.2g} apart",
+        f"the same input encoded twice gives vectors {distance:.2g} apart",
         "call model.eval(), and take random crops and other augmentation out of the preprocessing",
     )
 
 
 def batches(subject: Subject) -> CheckOutcome:
-    """Encode the same image and text alone and among others of as many tokens, and (in full) in another order."""
-    if subject.apart_twice > subject.limit:
+    """Encode one image and one text separately and in batches of equally long texts, and (in full) in another order."""
+    if subject.repeat_distance > subject.limit:
         raise NotExamined("the same input has several vectors (see determinism)")
-    again, model = subject.repeated, subject.model
-    found = {"image": again.image_among, "text": again.text_among}
-    is_moved = again.is_moved
+    repeated, model = subject.repeated, subject.model
+    distances = {"image": repeated.image_among, "text": repeated.text_among}
+    is_moved = repeated.is_moved
     if not subject.is_quick:
-        shown = subject.pairs
-        images = _backwards(model.encode_images, shown.images[:N_TURNED])
-        texts = _backwards(model.encode_texts, shown.texts[:N_TURNED])
+        pairs = subject.pairs
+        images = _backwards(model.encode_images, pairs.images[:N_TURNED])
+        texts = _backwards(model.encode_texts, pairs.texts[:N_TURNED])
         words = [" ".join(order) for order in islice(permutations(WORDS), N_TURNED)]
-        found["image"] = max(found["image"], apart(shown.image_vectors[: len(images)], images))
-        found["text"] = max(found["text"], apart(model.encode_texts(words), _backwards(model.encode_texts, words)))
-        is_moved |= _is_other_order(images, shown.image_vectors) or _is_other_order(texts, shown.text_vectors)
-    kind = max(found, key=found.__getitem__)
-    if found[kind] <= subject.limit and not is_moved:
-        return healthy(f"in other batches and orders vectors are at most {found[kind]:.1g} apart (floor of rounding)")
+        distances["image"] = max(distances["image"], largest_distance(pairs.image_vectors[: len(images)], images))
+        distances["text"] = max(
+            distances["text"], largest_distance(model.encode_texts(words), _backwards(model.encode_texts, words))
+        )
+        is_moved |= _is_other_order(images, pairs.image_vectors) or _is_other_order(texts, pairs.text_vectors)
+    kind = max(distances, key=distances.__getitem__)
+    if distances[kind] <= subject.limit and not is_moved:
+        return healthy(
+            f"in other batches and orders vectors are at most {distances[kind]:.1g} apart (floor of rounding)"
+        )
     moved = "; the vectors are there in another order" if is_moved else ""
     return fault(
-        f"the vector of the same {kind} is {found[kind]:.2g} away in another batch{moved}",
+        f"the vector of the same {kind} is {distances[kind]:.2g} away in another batch{moved}",
         "return one vector an item, in order; put batch normalisation in evaluation mode; take no statistics over a"
         " batch",
     )
@@ -153,28 +157,30 @@ def _backwards(
     return np.concatenate(batches)[::-1]
 
 
-def _is_other_order(vectors: Float[np.ndarray, "n dim"], others: Float[np.ndarray, "m dim"]) -> bool:
-    """Return whether each vector is among the others, but not in its row."""
-    if apart(vectors, others[: len(vectors)]) <= UNMOVED:
+def _is_other_order(vectors: Float[np.ndarray, "n dim"], reference: Float[np.ndarray, "m dim"]) -> bool:
+    """Return whether each vector equals one of the reference, but not the one in its row."""
+    if largest_distance(vectors, reference[: len(vectors)]) <= UNMOVED:
         return False
-    nearest = (unit(vectors) @ unit(others).T).argmax(axis=1)
-    return len(set(nearest.tolist())) > len(vectors) // 2 and apart(vectors, others[nearest]) <= UNMOVED
+    nearest = (unit(vectors) @ unit(reference).T).argmax(axis=1)
+    return len(set(nearest.tolist())) > len(vectors) // 2 and largest_distance(vectors, reference[nearest]) <= UNMOVED
 
 
 def padding(subject: Subject) -> CheckOutcome:
-    """Encode a text alone, beside a longer one, and (where tokens are shown) at full length."""
-    text, limit, again, facts = probing.TEXTS[0], subject.limit, subject.repeated, subject.tokens
-    if again.is_moved or max(subject.apart_twice, again.text_among) > limit:
+    """Encode a text separately, in a batch with a longer one, and (if tokens are available) at full length."""
+    text, limit, repeated, facts = probing.TEXTS[0], subject.limit, subject.repeated, subject.tokens
+    if repeated.is_moved or max(subject.repeat_distance, repeated.text_among) > limit:
         raise NotExamined("a text's vector changes in company of any length (see determinism and batches)")
     tokenize, encode = subject.parts.tokenize, subject.parts.encode_tokens
     full = None
     if tokenize is not None and encode is not None and facts is not None and facts.pad is not None:
         width = max(subject.info.context_length or 0, facts.width)
-        full = apart(encode(padded(tokenize([text]), facts, width)), again.text)
+        full = largest_distance(encode(padded(tokenize([text]), facts, width)), repeated.text)
     context = subject.info.context_length or (facts.width if facts else None)
     fix = f"pad every text to the context length{f' ({context} tokens)' if context else ''}: padding='max_length'"
-    if again.beside_long > limit:
-        return fault(f"the vector of '{text}' is {again.beside_long:.2g} away when a longer text is in its batch", fix)
+    if repeated.with_long_text > limit:
+        return fault(
+            f"the vector of '{text}' is {repeated.with_long_text:.2g} away when a longer text is in its batch", fix
+        )
     if full is not None and full > limit:
         return fault(
             f"the vector of '{text}' is {full:.2g} away when it is padded to full length: the tower reads its padding,"
@@ -186,44 +192,44 @@ def padding(subject: Subject) -> CheckOutcome:
             "the text tower gets an attention mask, and SigLIP was trained without one, on padding as it is",
             "pass input_ids alone, padded to the context length",
         )
-    seen = f"beside a longer text the vector is at most {again.beside_long:.1g} away"
-    return healthy(seen if full is None else f"{seen}, at full length {full:.1g}")
+    observation = f"beside a longer text the vector is at most {repeated.with_long_text:.1g} away"
+    return healthy(observation if full is None else f"{observation}, at full length {full:.1g}")
 
 
 def case(subject: Subject) -> CheckOutcome:
-    """Encode a text with capitals and without; where they matter, ask the pairs whether lower case fits better."""
+    """Encode a text with and without capitals. If they matter, test on the pairs whether lower case fits better."""
     model = subject.model
-    found = model.encode_texts(["a photo of a red dog", "A Photo Of A Red Dog", "a photo of a red dog."])
-    by_case, by_dot = (apart(found[:1], found[row : row + 1]) for row in (1, 2))
+    encoded = model.encode_texts(["a photo of a red dog", "A Photo Of A Red Dog", "a photo of a red dog."])
+    by_case, by_dot = (largest_distance(encoded[:1], encoded[row : row + 1]) for row in (1, 2))
     if by_case <= subject.limit:
         dot = f"a full stop changes it by {by_dot:.1g}" if by_dot > subject.limit else "nor does a full stop"
         return healthy(f"capitals do not change a text's vector, {dot}")
-    seen = f"capitals change a text's vector by {by_case:.2g}"
+    observation = f"capitals change a text's vector by {by_case:.2g}"
     fix = "lower-case texts in the adapter, as the model was trained: [text.lower() for text in texts]"
     if subject.is_siglip:
-        return fault(f"{seen}, and SigLIP was trained on lower-cased text", fix)
+        return fault(f"{observation}, and SigLIP was trained on lower-cased text", fix)
     pairs = subject.ranked_pairs
     if not pairs.is_own:  # captions of scenes have no capitals
         texts = [text.title() for text in pairs.texts]
         pairs = replace(pairs, texts=texts, text_vectors=model.encode_texts(texts))
-    is_better, margins = gain(pairs, next(iter(case_variants(model))))
+    is_better, margins = variant_improves(pairs, next(iter(case_variants(model))))
     if not is_better:
-        return healthy(f"{seen}; lower case does not fit {pairs.source} better ({margins})")
-    return (fault if pairs.is_own else warning)(f"{seen}, and lower case fits the images better: {margins}", fix)
+        return healthy(f"{observation}; lower case does not fit {pairs.source} better ({margins})")
+    return (fault if pairs.is_own else warning)(f"{observation}, and lower case fits the images better: {margins}", fix)
 
 
 def roles(subject: Subject) -> CheckOutcome:
-    """Let texts search images with the roles swapped, and ask the pairs whether that fits better."""
-    model, known = subject.model, subject.info.roles
-    if not known:
+    """Search images by texts with the roles swapped, and test on the pairs whether that fits better."""
+    model, model_roles = subject.model, subject.info.roles
+    if not model_roles:
         raise NotExamined("the model has no roles: an item has one vector, whether it asks or answers")
 
     def pairs(of_texts: Role, of_images: Role) -> Pairs:
-        images = images_as(model, subject.ranked_pairs.images, of_images if IMAGE in known else None)
-        texts = texts_as(model, subject.ranked_pairs.texts, of_texts if TEXT in known else None)
+        images = images_as(model, subject.ranked_pairs.images, of_images if IMAGE in model_roles else None)
+        texts = texts_as(model, subject.ranked_pairs.texts, of_texts if TEXT in model_roles else None)
         return replace(subject.ranked_pairs, image_vectors=images, text_vectors=texts)
 
-    is_better, margins = gained(pairs("query", "document"), pairs("document", "query"))
+    is_better, margins = compare_margins(pairs("query", "document"), pairs("document", "query"))
     if not is_better:
         return healthy(f"texts as queries of images: with the roles swapped, {margins}")
     fix = "see which prompt is for queries and which for documents: the model's card says so"
@@ -231,56 +237,55 @@ def roles(subject: Subject) -> CheckOutcome:
 
 
 def true_pairs(subject: Subject) -> CheckOutcome:
-    """Tell how far true pairs lie above shuffled ones; a fault where the interval excludes that they do by a useful
-    distance.
-    """
+    """Measure how far true pairs are above shuffled ones; a fault if the interval excludes a useful distance."""
     if subject.encodes and subject.parts.module is not None and untrained_towers(subject.parts.module):
         raise NotExamined("nothing was learned that could tell pairs (see weights)")
-    found = subject.ranked_pairs
-    if len(found.truth) < MIN_PAIRS:
-        raise NotExamined(f"{len(found.truth)} pairs are too few to tell: expected {MIN_PAIRS} or more")
-    if min(len(_equal_rows(found.image_vectors)), len(_equal_rows(found.text_vectors))) == 1:
+    pairs = subject.ranked_pairs
+    if len(pairs.truth) < MIN_PAIRS:
+        raise NotExamined(f"{len(pairs.truth)} pairs are too few to tell: expected {MIN_PAIRS} or more")
+    if min(len(_equal_rows(pairs.image_vectors)), len(_equal_rows(pairs.text_vectors))) == 1:
         raise NotExamined("all vectors are equal (see vectors)")
-    near = found.unrelated_cosine()
-    if subject.info.family == SERVED and near > CROWDED:
+    crowding = pairs.unrelated_cosine()
+    if subject.info.family == SERVED and crowding > CROWDED:
         return warning(
-            f"images and texts of {found.source} that do not belong together have a mean cosine of {near:.2f}",
+            f"images and texts of {pairs.source} that do not belong together have a mean cosine of {crowding:.2f}",
             "see whether the server needs other messages, such as a system instruction or an open assistant turn:"
             f" {model_option(template='FILE')}, for Qwen3-VL-Embedding on vLLM {model_option(template='qwen3-vl')}",
         )
-    mean, (low, high, _) = standing(found)
+    mean, (low, high, _) = pair_separation(pairs)
     if low is None or high is None:
-        raise NotExamined(f"{found.source} have too few different texts to tell")
-    seen = (
-        f"true pairs of {found.source} lie {mean:.2f} [{low:.2f}, {high:.2f}] standard deviations above shuffled ones"
+        raise NotExamined(f"{pairs.source} have too few different texts to tell")
+    observation = (
+        f"true pairs of {pairs.source} lie {mean:.2f} [{low:.2f}, {high:.2f}] standard deviations above shuffled ones"
     )
     if low > 0:
-        return healthy(seen)
-    again = next(_other_pairings(found), None)
-    if again is not None:
+        return healthy(observation)
+    other_pairing = next(_other_pairings(pairs), None)
+    if other_pairing is not None:
         return fault(
-            f"{seen}; but {again}", "bring images and texts into one order (text_to_image in a file of vectors)"
+            f"{observation}; but {other_pairing}",
+            "bring images and texts into one order (text_to_image in a file of vectors)",
         )
     if high >= USEFUL:
-        raise NotExamined(f"{seen}: too few pairs to tell")
+        raise NotExamined(f"{observation}: too few pairs to tell")
     fix = "see whether both towers are of one model, were trained, and whether texts belong to these images"
-    if not found.is_own:
+    if not pairs.is_own:
         fix += f"; for a model of another language or domain, give captioned images of its own with {option('data')}"
-    return fault(f"{seen}: {'they lie lower' if high < 0 else 'too little to find anything by'}", fix)
+    return fault(f"{observation}: {'they lie lower' if high < 0 else 'too little to find anything by'}", fix)
 
 
-def _other_pairings(found: Pairs) -> Iterator[str]:
-    """Yield the pairings, other than the given one, in which texts do stand out: shifted, or from last to first."""
-    n = len(found.truth)
-    if n != len(found.text_vectors):
+def _other_pairings(pairs: Pairs) -> Iterator[str]:
+    """Yield the names of other pairings in which true pairs stand out: rows shifted, or in reverse order."""
+    n = len(pairs.truth)
+    if n != len(pairs.text_vectors):
         return
-    tried = {}
+    truths = {}
     for size in range(1, N_SHIFTS + 1):
-        tried[f"the text of each image stands {counted(size, 'row')} below it"] = (found.truth + size) % n
-        tried[f"the text of each image stands {counted(size, 'row')} above it"] = (found.truth - size) % n
-    tried["the texts stand in the reverse order of the images"] = found.truth[::-1]
-    for name, truth in tried.items():
-        shifted = replace(found, truth=truth).margins()
+        truths[f"the text of each image stands {counted(size, 'row')} below it"] = (pairs.truth + size) % n
+        truths[f"the text of each image stands {counted(size, 'row')} above it"] = (pairs.truth - size) % n
+    truths["the texts stand in the reverse order of the images"] = pairs.truth[::-1]
+    for name, truth in truths.items():
+        shifted = replace(pairs, truth=truth).margins()
         error = float(shifted.std(ddof=1)) / np.sqrt(n)
         if error > 0 and shifted.mean() / error > FOUND_AGAIN and shifted.mean() > 0.5:
             yield name

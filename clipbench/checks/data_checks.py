@@ -1,4 +1,4 @@
-"""Checks of data: images that cannot be read or are there twice, captions and classes that cannot be told apart."""
+"""Checks of data: images that cannot be read or are duplicates, captions and classes that are ambiguous."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,8 +10,9 @@ from jaxtyping import Int16
 from PIL import Image
 
 from clipbench.checks.subject import CheckOutcome, NotExamined, Subject, fault, healthy, warning
-from clipbench.data.dataset import Dataset, LabelSet
+from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef, opened
+from clipbench.data.labels import LabelSet
 from clipbench.errors import BadImage, option
 from clipbench.results.numbers import count, counted
 from clipbench.seeding import generator
@@ -42,38 +43,38 @@ class Decoded(NamedTuple):
 
 def images(subject: Subject) -> CheckOutcome:
     """Decode a sample of the images."""
-    found, n_all = _decoded(subject), len(_dataset(subject))
-    if found.causes:
-        name, cause = next(iter(found.causes.items()))
+    decoded, n_all = _decoded_sample(subject), len(_dataset(subject))
+    if decoded.causes:
+        name, cause = next(iter(decoded.causes.items()))
         return fault(
-            f"{len(found.causes)} of {counted(found.n, 'image')} cannot be read, the first {name}: {cause}",
+            f"{len(decoded.causes)} of {counted(decoded.n, 'image')} cannot be read, the first {name}: {cause}",
             f"replace them, or run with {option('on_bad_image', 'skip')} to leave them out and say so",
         )
-    of_all = "" if found.n == n_all else f", a sample of {count(n_all)}"
-    return healthy(f"{counted(found.n, 'image')} can be read{of_all}")
+    of_all = "" if decoded.n == n_all else f", a sample of {count(n_all)}"
+    return healthy(f"{counted(decoded.n, 'image')} can be read{of_all}")
 
 
 def duplicates(subject: Subject) -> CheckOutcome:
     """Compare the content and small copies of a sample of the images."""
-    dataset, found = _dataset(subject), _decoded(subject)
+    dataset, decoded = _dataset(subject), _decoded_sample(subject)
     first: dict[str, int] = {}
-    same = [(first[each], k) for k, each in enumerate(found.digests) if first.setdefault(each, k) != k]
+    same = [(first[digest], k) for k, digest in enumerate(decoded.digests) if first.setdefault(digest, k) != k]
     near = []
-    for place, small in enumerate(found.small):
-        alike = np.flatnonzero(np.abs(found.small[:place] - small).max(axis=1, initial=0) <= SAME_PIXELS)
+    for position, small in enumerate(decoded.small):
+        matches = np.flatnonzero(np.abs(decoded.small[:position] - small).max(axis=1, initial=0) <= SAME_PIXELS)
         is_flat = np.ptp(small) <= 2 * SAME_PIXELS  # images of one colour look alike and need not be
-        if len(alike) and not is_flat and found.digests[alike[0]] != found.digests[place]:
-            near.append((int(alike[0]), place))
+        if len(matches) and not is_flat and decoded.digests[matches[0]] != decoded.digests[position]:
+            near.append((int(matches[0]), position))
     if not same and not near:
-        return healthy(f"no image is there twice or nearly so among {count(len(found.rows))}")
-    shown = (same or near)[0]
-    names = [dataset.image_ids[found.rows[place]] for place in shown]
+        return healthy(f"no image is there twice or nearly so among {count(len(decoded.rows))}")
+    example = (same or near)[0]
+    names = [dataset.image_ids[decoded.rows[position]] for position in example]
     counts = [
         counted(len(same), "exact copy", "exact copies") if same else "",
         counted(len(near), "near-duplicate") if near else "",
     ]
     return warning(
-        f"among {counted(len(found.rows), 'image')} {' and '.join(filter(None, counts))}: '{names[0]}' and"
+        f"among {counted(len(decoded.rows), 'image')} {' and '.join(filter(None, counts))}: '{names[0]}' and"
         f" '{names[1]}'",
         "drop one of each: retrieval counts the other as a wrong answer, and test images may be among training's",
     )
@@ -100,13 +101,13 @@ def captions(subject: Subject) -> CheckOutcome:
 
 def classes(subject: Subject) -> CheckOutcome:
     """Look for classes without images."""
-    for name, each in _label_sets(subject):
-        empty = sorted(set(range(len(each.class_names))) - set(each.labels.tolist()))
+    for name, label_set in _label_sets(subject):
+        empty = sorted(set(range(len(label_set.class_names))) - set(label_set.labels.tolist()))
         if empty:
-            n_classes = counted(len(each.class_names), "class", "classes")
+            n_classes = counted(len(label_set.class_names), "class", "classes")
             return warning(
                 f"{_some(len(empty), n_classes + name, 'has', 'have')} no image, the first"
-                f" '{each.class_names[empty[0]]}'",
+                f" '{label_set.class_names[empty[0]]}'",
                 "add images or drop the class: recall by class is undefined there, and its prompts still draw answers",
             )
     return healthy("every class has images")
@@ -114,13 +115,15 @@ def classes(subject: Subject) -> CheckOutcome:
 
 def class_names(subject: Subject) -> CheckOutcome:
     """Look for two classes of one name."""
-    for name, each in _label_sets(subject):
-        names = Counter(" ".join(class_name.casefold().replace("_", " ").split()) for class_name in each.class_names)
-        twice = [class_name for class_name, n in names.items() if n > 1]
-        if twice:
+    for name, label_set in _label_sets(subject):
+        names = Counter(
+            " ".join(class_name.casefold().replace("_", " ").split()) for class_name in label_set.class_names
+        )
+        repeated = [class_name for class_name, n in names.items() if n > 1]
+        if repeated:
             return fault(
-                f"{counted(len(twice), 'name')}{name} {'stands' if len(twice) == 1 else 'stand'} for several classes:"
-                f" '{twice[0]}' for {names[twice[0]]}",
+                f"{counted(len(repeated), 'name')}{name} {'stands' if len(repeated) == 1 else 'stand'} for several"
+                f" classes: '{repeated[0]}' for {names[repeated[0]]}",
                 "rename them ('crane bird', 'construction crane'): their prompts are the same, so that one never wins",
             )
     return healthy("every class has a name of its own")
@@ -146,19 +149,21 @@ def caption_length(subject: Subject) -> CheckOutcome:
     )
 
 
-def _decoded(subject: Subject) -> Decoded:
+def _decoded_sample(subject: Subject) -> Decoded:
     if isinstance(subject.sample, Decoded):
         return subject.sample
     dataset = _dataset(subject)
     rows = np.sort(generator(subject.seed, "doctor", "images").permutation(len(dataset))[:N_IMAGES]).tolist()
     with ThreadPoolExecutor(max_workers=8) as pool:  # decoding releases the interpreter lock
-        found = list(pool.map(_small_or_cause, [dataset.images[row] for row in rows]))
-    good = [(row, *each) for row, each in zip(rows, found, strict=True) if not isinstance(each, BadImage)]
+        outcomes = list(pool.map(_small_or_cause, [dataset.images[row] for row in rows]))
+    decoded = [
+        (row, *outcome) for row, outcome in zip(rows, outcomes, strict=True) if not isinstance(outcome, BadImage)
+    ]
     subject.sample = Decoded(
-        rows=[row for row, _, _ in good],
-        small=np.stack([small for _, small, _ in good]) if good else np.empty((0, SIDE * SIDE * 3), np.int16),
-        digests=[content for _, _, content in good],
-        causes={each.name: each.cause for each in found if isinstance(each, BadImage)},
+        rows=[row for row, _, _ in decoded],
+        small=np.stack([small for _, small, _ in decoded]) if decoded else np.empty((0, SIDE * SIDE * 3), np.int16),
+        digests=[content for _, _, content in decoded],
+        causes={outcome.name: outcome.cause for outcome in outcomes if isinstance(outcome, BadImage)},
         n=len(rows),
     )
     return subject.sample
@@ -175,7 +180,7 @@ def _small_or_cause(ref: ImageRef) -> tuple[np.ndarray, str] | BadImage:
 def _label_sets(subject: Subject) -> list[tuple[str, LabelSet]]:
     """Return the ways to sort the images into classes, each with its name for messages."""
     dataset = _dataset(subject)
-    sets = [(f" of '{name}'", each) for name, each in (dataset.label_sets or {}).items()]
+    sets = [(f" of '{name}'", label_set) for name, label_set in (dataset.label_sets or {}).items()]
     if dataset.labels is not None and dataset.class_names is not None:
         sets.insert(0, ("", LabelSet(dataset.labels, dataset.class_names)))
     if not sets:

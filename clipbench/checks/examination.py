@@ -16,7 +16,6 @@ from clipbench.errors import (
     UsageError,
     VectorError,
     cause,
-    foreign,
     on_command_line,
 )
 from clipbench.models.protocol import Embedder
@@ -72,20 +71,20 @@ WITHOUT_MODEL = {"vectors", "scale", "pairs", "classes", "class-names"}
 OURS: Sequence[Check] = [
     Check(
         name=name,
-        why=why,
+        why=reason,
         examine=function,
         about="model" if name in MODEL else "data",
         needs_model=name not in WITHOUT_MODEL,
         is_quick=name in QUICK,
     )
-    for name, (function, why) in (MODEL | DATA).items()
+    for name, (function, reason) in (MODEL | DATA).items()
 ]
 
 
 def all_checks() -> list[Check]:
-    """Return our checks, then those that packages bring by the entry point ``clipbench.checks``, by their names.
+    """Return the built-in checks, then the checks of packages by the entry point ``clipbench.checks``, by name.
 
-    What cannot be imported, is no check, or has a name that is taken is left out with a warning.
+    A plug-in that cannot be imported, is not a check, or has a name that exists already is left out with a warning.
     """
     checks = list(OURS)
 
@@ -93,7 +92,7 @@ def all_checks() -> list[Check]:
         check = plugins.load(plugins.CHECKS, name)
         if not isinstance(check, Check):
             raise UsageError(f"plug-in '{name}' is no check: expected an object of clipbench.Check")
-        if check.name in {each.name for each in checks}:
+        if check.name in {existing.name for existing in checks}:
             raise UsageError(f"plug-in '{name}' brings a check '{check.name}', and there is one of that name already")
         checks.append(check)
 
@@ -126,15 +125,15 @@ def preflight(embedder: Embedder) -> list[CheckFinding]:
     A model without images or without texts has none: all checks are about the two.
     """
     checks = all_checks()
-    recalled = embedder.recalled_findings()
-    if recalled is not None and len(checks) == len(OURS):  # nobody knows what a check of others goes by
-        return recalled
+    cached = embedder.cached_findings()
+    if cached is not None and len(checks) == len(OURS):  # a check of a plug-in may depend on anything
+        return cached
     if _lacks_a_tower(embedder):
         return []
     subject = Subject(embedder, is_quick=True)
-    chosen = [each for each in checks if each.about == "model" and (each.is_quick or not subject.encodes)]
-    found = [finding(check, subject) for check in chosen]
-    return [each for each in found if each.status in ("warning", "fault")]
+    chosen = [check for check in checks if check.about == "model" and (check.is_quick or not subject.encodes)]
+    findings = [finding(check, subject) for check in chosen]
+    return [result for result in findings if result.status in ("warning", "fault")]
 
 
 def _lacks_a_tower(embedder: Embedder) -> bool:
@@ -142,12 +141,11 @@ def _lacks_a_tower(embedder: Embedder) -> bool:
 
 
 def finding(check: Check, subject: Subject, *, raise_bugs: bool = False) -> CheckFinding:
-    """Return what a check finds: one that fails itself has examined nothing, and a model that fails has a fault."""
+    """Return the finding of a check; a check that fails has examined nothing, and a model that fails has a fault."""
     try:
         if check.needs_model and not subject.encodes:
             raise NotExamined(GIVEN)
-        with foreign():
-            outcome = check.examine(subject)
+        outcome = check.examine(subject)
     except VectorError:
         outcome = CheckOutcome("not examined", "a vector has no direction (see vectors)")
     except (NotExamined, NoTokenCounts) as error:

@@ -1,6 +1,4 @@
-"""Images and texts that belong together: how far true pairs stand out, and whether they would more with one switch
-flipped.
-"""
+"""Images and texts that belong together: the separation of true pairs, and whether one other setting increases it."""
 
 import math
 from collections.abc import Sequence
@@ -23,14 +21,12 @@ from clipbench.stats.intervals import Interval, mean_interval
 
 N_PAIRS = 64
 """Images that pairs are encoded of."""
-N_GIVEN = 1_000
+N_VECTOR_PAIRS = 1_000
 """Images of given vectors that are looked at, from the first on: only neighbours show that rows are shifted."""
 MIN_PAIRS = 16
-"""Fewer pairs, which a weak model may miss, tell nothing."""
+"""Fewer pairs, which a weak model may miss, show nothing."""
 USEFUL = 0.4
-"""Mean margin with which the right one of 64 texts comes first in about one of 25 cases, two to three times as often as
-by
-chance: a model below it finds hardly anything."""
+"""Mean margin below which a model finds hardly anything: the right one of 64 texts is first in about 1 of 25 cases."""
 LEAST_GAIN = 0.1
 """Share by which the mean margin must grow: small gains on a few images are the images', not the setting's."""
 LEAST_T = 4.0
@@ -54,7 +50,7 @@ class Pairs:
 
     @property
     def cosines(self) -> Float64[np.ndarray, "n_images n_texts"]:
-        """Those of all images with all texts."""
+        """Cosines of all images with all texts."""
         return unit(self.image_vectors).astype(np.float64) @ unit(self.text_vectors).astype(np.float64).T
 
     def unrelated_cosine(self) -> float:
@@ -63,7 +59,7 @@ class Pairs:
         return float(cosines[self.truth[:, None] != np.arange(cosines.shape[1])].mean())
 
     def margins(self) -> Float64[np.ndarray, " n_images"]:
-        """Return how many standard deviations each image's own text lies above the mean of the other texts.
+        """Return the distance of each image's true text above the mean of the other texts, in standard deviations.
 
         Example:
             >>> x = np.eye(4, dtype=np.float32)
@@ -73,20 +69,19 @@ class Pairs:
         """
         cosines = self.cosines
         rows, n_texts = np.arange(len(cosines)), cosines.shape[1]
-        own = cosines[rows, self.truth]
-        others = (cosines.sum(axis=1) - own) / max(n_texts - 1, 1)
+        true_cosines = cosines[rows, self.truth]
+        other_means = (cosines.sum(axis=1) - true_cosines) / max(n_texts - 1, 1)
         is_other = np.ones_like(cosines, dtype=bool)
         is_other[rows, self.truth] = False
-        spread = float((cosines - others[:, None])[is_other].std()) if is_other.any() else 0.0
-        return (own - others) / spread if spread > 0 else np.zeros(len(own))
+        spread = float((cosines - other_means[:, None])[is_other].std()) if is_other.any() else 0.0
+        return (true_cosines - other_means) / spread if spread > 0 else np.zeros(len(true_cosines))
 
 
-def standing(pairs: Pairs) -> tuple[float, Interval]:
-    """Return how far true pairs lie above shuffled ones, with the 95 % interval, in standard deviations of shuffled
-    pairs.
+def pair_separation(pairs: Pairs) -> tuple[float, Interval]:
+    """Return the distance of true pairs above shuffled ones, in standard deviations of those, with the 95 % interval.
 
-    Each cosine is taken less the mean of its image and that of its text, so that hubs and a gap count for nothing, and
-    pairs at random are at 0. Images with one text, such as the prompt of their class, are one cluster.
+    The means of its image and of its text are subtracted from each cosine, so that hubs and a gap count for nothing,
+    and random pairs are at 0. Images with one text, such as the prompt of their class, are one cluster.
     """
     cosines = pairs.cosines
     is_other = pairs.truth[:, None] != np.arange(cosines.shape[1])
@@ -105,20 +100,19 @@ def standing(pairs: Pairs) -> tuple[float, Interval]:
     return value, mean_interval(value + influence - influence.mean(), clusters=pairs.truth, within=None)
 
 
-def gain(pairs: Pairs, variant: Variant) -> tuple[bool, str]:
-    """Return whether true pairs stand out more, by a large and certain difference, with one switch of the model
-    flipped.
+def variant_improves(pairs: Pairs, variant: Variant) -> tuple[bool, str]:
+    """Return whether true pairs stand out clearly more with one setting of the model changed.
 
     The text gives both mean margins, for a message.
     """
     images = variant.encode_images(pairs.images) if "images" in variant.changes else pairs.image_vectors
     texts = variant.encode_texts(pairs.texts) if "texts" in variant.changes else pairs.text_vectors
-    return gained(pairs, replace(pairs, image_vectors=images, text_vectors=texts))
+    return compare_margins(pairs, replace(pairs, image_vectors=images, text_vectors=texts))
 
 
-def gained(pairs: Pairs, others: Pairs) -> tuple[bool, str]:
-    """Return what ``gain`` does of the same pairs with other vectors."""
-    before, after = pairs.margins(), others.margins()
+def compare_margins(pairs: Pairs, changed: Pairs) -> tuple[bool, str]:
+    """Return whether the true pairs stand out clearly more with other vectors, and both mean margins as text."""
+    before, after = pairs.margins(), changed.margins()
     gains = after - before
     error = float(gains.std(ddof=1)) / math.sqrt(len(gains))
     t = float(gains.mean()) / error if error > 0 else math.copysign(math.inf, gains.mean()) if gains.any() else 0.0
@@ -143,24 +137,22 @@ def scene_pairs(model: Model) -> Pairs:
     )
 
 
-def own_pairs(dataset: Dataset, model: Model, seed: int) -> Pairs | None:
-    """Return a sample of the user's images with a caption, or with the prompt of their class; None where they have
-    neither.
-    """
+def user_pairs(dataset: Dataset, model: Model, seed: int) -> Pairs | None:
+    """Return a sample of the user's images with captions, or with prompts of their classes; None without either."""
     order = generator(seed, "doctor", "sample").permutation(len(dataset)).tolist()
     rows, texts, truth = _texts(dataset, order)
     images: dict[int, Image.Image] = {}
-    for place, row in enumerate(rows):
+    for position, row in enumerate(rows):
         if len(images) == N_PAIRS:
             break
         try:
             image = opened(dataset.images[row], model.info.image_size)
-            fitting = within_limits(image, model.preprocess, model.info.image_size, dataset.images[row].name)
-            images[place] = fitting.convert("RGB")
+            resized = within_limits(image, model.preprocess, model.info.image_size, dataset.images[row].name)
+            images[position] = resized.convert("RGB")
         except BadImage:  # the check of images counts and names them
             continue
-    shown, truth = np.unique(truth[list(images)], return_inverse=True)
-    texts = [texts[row] for row in shown]
+    text_rows, truth = np.unique(truth[list(images)], return_inverse=True)
+    texts = [texts[row] for row in text_rows]
     if len(images) < MIN_PAIRS or len(set(texts)) < 2:
         return None
     opened_images = list(images.values())
@@ -175,11 +167,11 @@ def own_pairs(dataset: Dataset, model: Model, seed: int) -> Pairs | None:
     )
 
 
-def given_pairs(embedder: Embedder) -> Pairs | None:
-    """Return the first rows of given vectors with their texts, or with their classes; None where they have neither."""
+def vector_file_pairs(embedder: Embedder) -> Pairs | None:
+    """Return the first rows of a vector file with their texts, or with their classes; None without either."""
     dataset = embedder.dataset
     assert dataset is not None
-    rows, texts, truth = _texts(dataset, range(min(len(dataset), N_GIVEN)))
+    rows, texts, truth = _texts(dataset, range(min(len(dataset), N_VECTOR_PAIRS)))
     if not texts:
         return None
     return Pairs(
@@ -192,10 +184,10 @@ def given_pairs(embedder: Embedder) -> Pairs | None:
 
 
 def _texts(dataset: Dataset, rows: Sequence[int]) -> tuple[Sequence[int], list[str], Int64[np.ndarray, " n"]]:
-    """Return the rows that have a text, the texts (first captions, or prompts of all classes), and which is whose."""
+    """Return the rows that have a text, the texts (first captions, or prompts of all classes), and each row's text."""
     if dataset.captions is not None and dataset.caption_image is not None:
-        images, places = np.unique(dataset.caption_image, return_index=True)
-        first = dict(zip(images.tolist(), places.tolist(), strict=True))
+        images, caption_rows = np.unique(dataset.caption_image, return_index=True)
+        first = dict(zip(images.tolist(), caption_rows.tolist(), strict=True))
         rows = [row for row in rows if row in first]
         return rows, [dataset.captions[first[row]] for row in rows], np.arange(len(rows))
     if dataset.labels is not None and dataset.class_names is not None:

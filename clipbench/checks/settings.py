@@ -1,6 +1,4 @@
-"""Checks of how a model is set up: tokenizer, preprocessing, activation, scale and weights against what the checkpoint
-says.
-"""
+"""Checks of a model's settings against its checkpoint: tokenizer, preprocessing, activation, scale and weights."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from clipbench.checks.behaviour import SAME
-from clipbench.checks.pairs import gain, standing
-from clipbench.checks.subject import CheckOutcome, NotExamined, Subject, apart, fault, healthy, warning
+from clipbench.checks.pairs import pair_separation, variant_improves
+from clipbench.checks.subject import CheckOutcome, NotExamined, Subject, fault, healthy, largest_distance, warning
 from clipbench.errors import NoTokenCounts
 from clipbench.metrics.similarity import unit
 from clipbench.models import fingerprint as probing
@@ -33,7 +31,7 @@ COLOUR_TOLERANCE = 0.01
 UNSCALED = 0.02
 """A smaller standard deviation means pixels in [0, 255]."""
 CLIP_END = 49407
-"""Id of the end-of-text token in CLIP's vocabulary, the last; that of the start-of-text token is the one before."""
+"""Id of the end-of-text token in CLIP's vocabulary, the last one; the start-of-text token is the one before."""
 SCALES = (5.0, 1_000.0)
 """Factors from cosine to logit that training reaches: SigLIP begins at 10, CLIP at 14 and ends at 100."""
 LOGIT_TOLERANCE = 1e-2
@@ -54,18 +52,18 @@ def end_of_text(subject: Subject) -> CheckOutcome:
     if facts.keeps_end:
         return healthy(f"a text that is cut ends with the end-of-text token too (id {facts.end})")
     (cut,) = tokenize([longer_than(subject.info.context_length)])[facts.name]
-    token, places = f"end-of-text token (id {facts.end})", np.flatnonzero(cut == facts.end)
-    if len(places):
-        seen = f"a text that is cut has its {token} misplaced: at place {places[0] + 1} of {facts.width}"
+    token, positions = f"end-of-text token (id {facts.end})", np.flatnonzero(cut == facts.end)
+    if len(positions):
+        observation = f"a text that is cut has its {token} misplaced: at place {positions[0] + 1} of {facts.width}"
     else:
-        seen = (
+        observation = (
             f"a text of more than {facts.width} tokens is cut without its {token}, at which CLIP takes a text's vector"
         )
-    return fault(seen, f"put id {facts.end} at the last position of each cut text")
+    return fault(observation, f"put id {facts.end} at the last position of each cut text")
 
 
 def start_of_text(subject: Subject) -> CheckOutcome:
-    """Look for one token at the start of all texts: with CLIP's vocabulary, that before the end-of-text token."""
+    """Look for one token at the start of all texts; in CLIP's vocabulary, the token before the end-of-text token."""
     facts, tokenize = subject.tokens, subject.parts.tokenize
     if facts is None or tokenize is None:
         raise NotExamined(HIDDEN)
@@ -73,19 +71,19 @@ def start_of_text(subject: Subject) -> CheckOutcome:
     if rows[0, 0] == rows[0, 1]:
         raise NotExamined("padding stands before the texts")
     starts = [int(ids[0]) for ids in rows]
-    start, *others = sorted(set(starts), key=starts.count, reverse=True)
+    start, *other_starts = sorted(set(starts), key=starts.count, reverse=True)
     is_clip = facts.end == CLIP_END and (
         subject.parts.module is None or modules.vocabulary_size(subject.parts.module) == CLIP_END + 1
     )
-    if is_clip and (others or start != CLIP_END - 1):
+    if is_clip and (other_starts or start != CLIP_END - 1):
         return fault(
-            f"texts begin with the ids {', '.join(map(str, (start, *others)))}, not with the start-of-text token"
+            f"texts begin with the ids {', '.join(map(str, (start, *other_starts)))}, not with the start-of-text token"
             f" (id {CLIP_END - 1})",
             f"put id {CLIP_END - 1} before each text, as CLIP was trained",
         )
-    if not others:
+    if not other_starts:
         return healthy(f"every text begins with the same token (id {start})")
-    if len(others) == 1 and starts.count(start) == len(starts) - 1:
+    if len(other_starts) == 1 and starts.count(start) == len(starts) - 1:
         return fault(
             f"short texts begin with id {start}, and one that is cut with id {starts[-1]}",
             "cut texts at their end alone",
@@ -94,9 +92,7 @@ def start_of_text(subject: Subject) -> CheckOutcome:
 
 
 def _ends_with_padding(subject: Subject, facts: TokenFacts) -> bool:
-    """Return whether the first token of the padding marks the end, as in transformers' CLIP: it counts, the others do
-    not.
-    """
+    """Return whether only the first padding token changes the vector: in transformers' CLIP it marks the end."""
     tokenize, encode = subject.parts.tokenize, subject.parts.encode_tokens
     if tokenize is None or encode is None or facts.pad is None:
         return False
@@ -106,7 +102,7 @@ def _ends_with_padding(subject: Subject, facts: TokenFacts) -> bool:
     first, rest = np.array(ids), np.array(ids)
     first[0, n], rest[0, n + 1 :] = ids[0, n - 1], ids[0, n - 1]
     plain, without_first, without_rest = (encode({**tokens, facts.name: rows})[:1] for rows in (ids, first, rest))
-    return apart(plain, without_rest) <= subject.limit < apart(plain, without_first)
+    return largest_distance(plain, without_rest) <= subject.limit < largest_distance(plain, without_first)
 
 
 def tokenizer(subject: Subject) -> CheckOutcome:
@@ -152,13 +148,15 @@ def _context_by_behaviour(subject: Subject) -> CheckOutcome:
     except NoTokenCounts as error:
         raise NotExamined(HIDDEN) from error
     n_words = max(int(np.searchsorted(counts, context, side="right")), 2)
-    fitting, long = [SHORT[0]] * (n_words - 1), [SHORT[0]] * (2 * n_words)
-    texts = ([*fitting, "red"], [*fitting, "red"], [*fitting, "blue"], [*long, "red"], [*long, "blue"])
-    found = model.encode_texts([" ".join(words) for words in texts])
-    twice, within, beyond = (apart(found[[one]], found[[other]]) for one, other in ((0, 1), (0, 2), (3, 4)))
+    fitted, overlong = [SHORT[0]] * (n_words - 1), [SHORT[0]] * (2 * n_words)
+    texts = ([*fitted, "red"], [*fitted, "red"], [*fitted, "blue"], [*overlong, "red"], [*overlong, "blue"])
+    encoded = model.encode_texts([" ".join(words) for words in texts])
+    repeated, within, beyond = (
+        largest_distance(encoded[[one]], encoded[[other]]) for one, other in ((0, 1), (0, 2), (3, 4))
+    )
     fix = "correct context_length to the number of tokens that the tower gets"
     # One word of many moves a mean but little: it must move it more than the same text differs from itself.
-    if within <= max(SAME, 10 * twice):
+    if within <= max(SAME, 10 * repeated):
         return fault(
             f"the last of {n_words} words, which by count_tokens fit into {context} tokens, does not change the vector",
             fix,
@@ -169,7 +167,7 @@ def _context_by_behaviour(subject: Subject) -> CheckOutcome:
 
 
 def preprocessing(subject: Subject) -> CheckOutcome:
-    """Measure size, mean, standard deviation, crop and interpolation, and compare them with what is stated."""
+    """Measure size, mean, standard deviation, crop and interpolation, and compare them with the stated ones."""
     measured = subject.measured
     if measured.fault is not None:
         return fault(measured.fault, "give the image tower RGB images, in channels first, as in training")
@@ -183,7 +181,7 @@ def preprocessing(subject: Subject) -> CheckOutcome:
     if any("preprocessing" in note for note in subject.info.notes):  # that of bare weights, which state none
         source = "the architecture's default: the weights state none"
     side = subject.info.image_size
-    differences = [] if declared is None else list(differing(measured, declared))
+    differences = [] if declared is None else list(preprocessing_differences(measured, declared))
     if side is not None and measured.size is not None and side not in measured.size:
         differences.append(f"{_pixels(measured.size)}, and the model says that it takes {side}")
     if differences:
@@ -197,11 +195,11 @@ def preprocessing(subject: Subject) -> CheckOutcome:
     return healthy(f"{described}, as stated ({source})")
 
 
-def differing(measured: Preprocessing, declared: Preprocessing) -> Iterator[str]:
-    """Yield each setting in which two preprocessings differ, where both have it.
+def preprocessing_differences(measured: Preprocessing, declared: Preprocessing) -> Iterator[str]:
+    """Yield each setting in which two preprocessings differ, if both have it.
 
     Example:
-        >>> list(differing(Preprocessing(resize="squash"), Preprocessing(resize="crop")))
+        >>> list(preprocessing_differences(Preprocessing(resize="squash"), Preprocessing(resize="crop")))
         ['images squashed to a square, not the middle of an image cut out']
     """
     theirs = dict(_settings(declared))
@@ -225,7 +223,7 @@ def _settings(settings: Preprocessing) -> Iterator[tuple[str, str]]:
     for name in ("mean", "std"):
         values = getattr(settings, name)
         if values:
-            yield name, f"{values[0]:.3g}" if len(set(values)) == 1 else " ".join(f"{each:.3f}" for each in values)
+            yield name, f"{values[0]:.3g}" if len(set(values)) == 1 else " ".join(f"{number:.3f}" for number in values)
 
 
 def _pixels(size: tuple[int, int]) -> str:
@@ -233,26 +231,26 @@ def _pixels(size: tuple[int, int]) -> str:
 
 
 def activation(subject: Subject) -> CheckOutcome:
-    """Name the activation of each tower, and ask the pairs whether the other one fits better."""
-    found = {tower: names for tower, names in modules.activations(subject.module).items() if names}
-    if not found:
+    """Name the activation of each tower, and test on the pairs whether the other one fits better."""
+    activations = {tower: names for tower, names in modules.activations(subject.module).items() if names}
+    if not activations:
         raise NotExamined(
             "no part of the module is called GELU or QuickGELU: one that is written by hand, as a function or in a"
             " forward method, cannot be examined"
         )
-    kinds = {name for names in found.values() for name in names}
-    seen = " and ".join(f"{', '.join(names)} in the {tower}" for tower, names in found.items())
-    seen = f"{kinds.pop()} in both towers" if len(kinds) == 1 and len(found) > 1 else seen
+    kinds = {name for names in activations.values() for name in names}
+    observation = " and ".join(f"{', '.join(names)} in the {tower}" for tower, names in activations.items())
+    observation = f"{kinds.pop()} in both towers" if len(kinds) == 1 and len(activations) > 1 else observation
     other = next(activation_variants(subject.model, subject.parts), None)
     if other is None:
-        return warning(f"{seen}: the towers differ", "see which activation each tower was trained with")
-    if (standing(subject.ranked_pairs)[1].low or 0) <= 0:
-        raise NotExamined(f"{seen}; the pairs do not stand out, so that they cannot tell which one was trained")
-    is_better, margins = gain(subject.pairs, other)
+        return warning(f"{observation}: the towers differ", "see which activation each tower was trained with")
+    if (pair_separation(subject.ranked_pairs)[1].low or 0) <= 0:
+        raise NotExamined(f"{observation}; the pairs do not stand out, so that they cannot tell which one was trained")
+    is_better, margins = variant_improves(subject.pairs, other)
     if not is_better:
-        return healthy(f"{seen}; {other.setting} would not fit better ({margins})")
+        return healthy(f"{observation}; {other.setting} would not fit better ({margins})")
     return fault(
-        f"{seen}, and {other.setting} fits better: {margins}",
+        f"{observation}, and {other.setting} fits better: {margins}",
         "name the architecture with the other activation (open_clip's ...-quickgelu, hidden_act in config.json)",
     )
 
@@ -262,40 +260,40 @@ def scale(subject: Subject) -> CheckOutcome:
     factor, bias = subject.info.logit_scale, subject.info.logit_bias
     if factor is None:
         raise NotExamined("the model has no logit_scale: confidences and losses are undefined")
-    seen = f"scale {factor:.4g}, bias {bias:.4g}"
+    observation = f"scale {factor:.4g}, bias {bias:.4g}"
     if not SCALES[0] <= factor <= SCALES[1]:
         return fault(
-            f"{seen}: expected a scale of {SCALES[0]:g} to {SCALES[1]:g}",
+            f"{observation}: expected a scale of {SCALES[0]:g} to {SCALES[1]:g}",
             "give the factor itself as logit_scale: exp() of the learned logarithm, or 1 / temperature",
         )
     if bias > 0:
         return fault(
-            f"{seen}: a positive bias calls every pair a match",
+            f"{observation}: a positive bias calls every pair a match",
             "take logit_bias from the model: SigLIP's is about -10 to -17",
         )
-    is_compared = subject.encodes and not subject.is_quick and subject.apart_twice <= subject.limit
+    is_compared = subject.encodes and not subject.is_quick and subject.repeat_distance <= subject.limit
     difference = _from_library(subject, factor, bias) if is_compared else None
     if difference is None:
-        return healthy(seen)
+        return healthy(observation)
     if difference > factor * max(LOGIT_TOLERANCE, subject.limit):
         return fault(
-            f"{seen}: logits differ from those of the library's own code by {difference:.3g}",
+            f"{observation}: logits differ from those of the library's own code by {difference:.3g}",
             "take scale and bias from the model as its forward pass applies them, clamps included",
         )
-    return healthy(f"{seen}, as in the library's own logits (largest difference {difference:.1g})")
+    return healthy(f"{observation}, as in the library's own logits (largest difference {difference:.1g})")
 
 
 def _from_library(subject: Subject, factor: float, bias: float) -> float | None:
-    """Return how far logits of the probes are from those of the library's code; None where there is none to ask."""
+    """Return the largest difference of the probes' logits from the library's; None if the library computes none."""
     parts = subject.parts
     if parts.module is None or parts.preprocess is None or parts.tokenize is None:
         return None
     pixels = np.stack([parts.preprocess(image) for image in probing.probe_images()])
-    theirs = modules.library_logits(parts.module, pixels, parts.tokenize(list(probing.TEXTS)))
-    if theirs is None:
+    library_logits = modules.library_logits(parts.module, pixels, parts.tokenize(list(probing.TEXTS)))
+    if library_logits is None:
         return None
     images, texts = (unit(vectors).astype(np.float64) for vectors in subject.probes)
-    return float(np.abs(factor * images @ texts.T + bias - theirs).max())
+    return float(np.abs(factor * images @ texts.T + bias - library_logits).max())
 
 
 def weights(subject: Subject) -> CheckOutcome:

@@ -1,4 +1,4 @@
-"""Checks and what they examine: a model, its parts, data if any, and what several checks want, encoded once."""
+"""Checks and their subject: a model, its parts, data if any, and vectors that several checks use, encoded once."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float, Float32
 
-from clipbench.checks.pairs import Pairs, given_pairs, own_pairs, scene_pairs
+from clipbench.checks.pairs import Pairs, scene_pairs, user_pairs, vector_file_pairs
 from clipbench.data.dataset import Dataset
-from clipbench.errors import FOREIGN, ClipbenchError, ModelError, cause, foreign, is_machines
+from clipbench.errors import FOREIGN, ClipbenchError, ModelError, cause, is_machines
 from clipbench.metrics.similarity import unit
 from clipbench.models import fingerprint as probing
 from clipbench.models.facts.modules import training_parts
@@ -38,32 +38,32 @@ class NotExamined(Exception):
     """There is nothing to look at, such as the tokenizer of an adapter that shows none; the text is the reason."""
 
 
-def apart(one: Float[np.ndarray, "n dim"], other: Float[np.ndarray, "n dim"]) -> float:
+def largest_distance(one: Float[np.ndarray, "n dim"], other: Float[np.ndarray, "n dim"]) -> float:
     """Return the largest distance of two vectors in the same row, each scaled to length 1.
 
     Raises:
         VectorError: one of them has no direction.
 
     Example:
-        >>> apart(np.array([[1.0, 0]], np.float32), np.array([[3.0, 0]], np.float32))
+        >>> largest_distance(np.array([[1.0, 0]], np.float32), np.array([[3.0, 0]], np.float32))
         0.0
     """
     return float(np.linalg.norm(unit(one) - unit(other), axis=1).max())
 
 
 class RepeatedEncodings(NamedTuple):
-    """The first probe image and text, encoded alone once more and in company: how far their vectors move."""
+    """Distances between vectors of the first probe image and text, encoded separately again and in batches."""
 
     text: Float32[np.ndarray, "1 dim"]
-    """The vector of the text alone."""
+    """The vector of the text, encoded separately."""
     twice: float
-    """Alone, encoded twice."""
+    """The largest distance of two separate encodings."""
     image_among: float
     """The image among other images."""
     text_among: float
-    """The text beside its own words in another order: a text of as many tokens."""
-    beside_long: float
-    """The text beside a long one."""
+    """The text in a batch with its words in another order: a text of as many tokens."""
+    with_long_text: float
+    """The text in a batch with a long one."""
     is_moved: bool
     """True where the two came back in the other order."""
     training: Sequence[str]
@@ -116,7 +116,7 @@ class Subject:
         """The parts that the adapter shows, whose own errors are ModelErrors."""
         parts = self.model.internals()
         functions = {name: getattr(parts, name) for name in PARTS}
-        watched: dict[str, Any] = {name: each and _watch(name, each) for name, each in functions.items()}
+        watched: dict[str, Any] = {name: function and _watch(name, function) for name, function in functions.items()}
         return replace(parts, **watched)
 
     @property
@@ -142,31 +142,31 @@ class Subject:
         """The first probes once more, otherwise batched."""
         images, texts = self.model.encode_images, self.model.encode_texts
         image, text = probing.probe_images()[:1], probing.TEXTS[0]
-        found: AbstractContextManager[Sequence[str]] = nullcontext([])
+        training_mode: AbstractContextManager[Sequence[str]] = nullcontext([])
         if self.parts.module is not None:
-            found = training_parts(self.parts.module)
-        with found as training:
-            alone, both = texts([text]), texts([LONG, text])
+            training_mode = training_parts(self.parts.module)
+        with training_mode as training:
+            text_alone, text_pair = texts([text]), texts([LONG, text])
             image_alone, image_again = images(image), images(image)
-            text_again = texts([text])
+            text_again, with_long_text = texts([text]), largest_distance(text_pair[1:], text_alone)
             return RepeatedEncodings(
-                text=alone,
-                twice=max(apart(image_alone, image_again), apart(alone, text_again)),
-                image_among=apart(image_alone, self.probes.images[:1]),
-                text_among=apart(texts([" ".join(reversed(text.split())), text])[1:], alone),
-                beside_long=apart(both[1:], alone),
-                is_moved=apart(both[:1], alone) <= self.limit < apart(both[1:], alone),
+                text=text_alone,
+                twice=max(largest_distance(image_alone, image_again), largest_distance(text_alone, text_again)),
+                image_among=largest_distance(image_alone, self.probes.images[:1]),
+                text_among=largest_distance(texts([" ".join(reversed(text.split())), text])[1:], text_alone),
+                with_long_text=with_long_text,
+                is_moved=largest_distance(text_pair[:1], text_alone) <= self.limit < with_long_text,
                 training=training,
             )
 
     @cached_property
-    def apart_twice(self) -> float:
-        """Distance of the vectors of one input that is encoded twice, of more inputs in the full form."""
+    def repeat_distance(self) -> float:
+        """Largest distance of two encodings of one input; of more inputs in the full form."""
         if self.is_quick:
             return self.repeated.twice
-        # An image of waves looks much alike after a random crop: those of the pairs do not.
-        shown, encode = self.pairs.images[:N_TWICE], self.model.encode_images
-        return max(self.repeated.twice, apart(encode(shown), encode(shown)))
+        # An image of waves changes little under a random crop; images of the pairs do.
+        images, encode = self.pairs.images[:N_TWICE], self.model.encode_images
+        return max(self.repeated.twice, largest_distance(encode(images), encode(images)))
 
     @cached_property
     def tokens(self) -> TokenFacts | None:
@@ -182,14 +182,14 @@ class Subject:
 
     @cached_property
     def pairs(self) -> Pairs:
-        """Images and their texts: of the vectors that are given, of the user's data, or else generated."""
+        """Images and their texts, from the vector file, from the user's data, or generated."""
         if self.encodes:
-            own = None if self.dataset is None else own_pairs(self.dataset, self.model, self.seed)
-            return scene_pairs(self.model) if own is None else own
-        given = given_pairs(self.embedder)
-        if given is None:
+            user_sample = None if self.dataset is None else user_pairs(self.dataset, self.model, self.seed)
+            return scene_pairs(self.model) if user_sample is None else user_sample
+        file_pairs = vector_file_pairs(self.embedder)
+        if file_pairs is None:
             raise NotExamined("the file has neither texts of the images nor classes")
-        return given
+        return file_pairs
 
     @property
     def ranked_pairs(self) -> Pairs:
@@ -200,7 +200,7 @@ class Subject:
 
 
 class WatchedModel(Model):
-    """A model whose own errors are ModelErrors: they are faults of what is examined."""
+    """A model whose own errors are ModelErrors: they are faults of the examined model."""
 
     def __init__(self, model: Model) -> None:
         self.info, self.modalities, self.preprocess = model.info, model.modalities, model.preprocess
@@ -221,8 +221,7 @@ def _watch(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
     def watched(*inputs: Any) -> Any:
         try:
-            with foreign():
-                return function(*inputs)
+            return function(*inputs)
         except FOREIGN as error:
             if isinstance(error, ClipbenchError) or is_machines(error):
                 raise
@@ -241,19 +240,19 @@ class CheckOutcome(NamedTuple):
     """Advice."""
 
 
-def healthy(seen: str) -> CheckOutcome:
-    """Return that all is well, and what shows it."""
-    return CheckOutcome("ok", seen)
+def healthy(observation: str) -> CheckOutcome:
+    """Return an outcome without a problem, with the observation."""
+    return CheckOutcome("ok", observation)
 
 
-def warning(seen: str, fix: str) -> CheckOutcome:
-    """Return that something may be wrong."""
-    return CheckOutcome("warning", seen, fix)
+def warning(observation: str, fix: str) -> CheckOutcome:
+    """Return an outcome with a possible problem and advice."""
+    return CheckOutcome("warning", observation, fix)
 
 
-def fault(seen: str, fix: str) -> CheckOutcome:
-    """Return that something is wrong."""
-    return CheckOutcome("fault", seen, fix)
+def fault(observation: str, fix: str) -> CheckOutcome:
+    """Return an outcome with a problem and advice."""
+    return CheckOutcome("fault", observation, fix)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""A pool is made: every model ranks the photographs for every query, and their first ones are what is to be judged."""
+"""Make a pool: every model ranks the photographs for every query, and the first ones of each are to be judged."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,9 +14,8 @@ from clipbench.data.images import content_digest
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.data.readers.image_folder import scan
 from clipbench.errors import DataError, UsageError, option
-from clipbench.files import alone_in, write_atomic
+from clipbench.files import folder_lock, write_atomic
 from clipbench.metrics.similarity import score_blocks
-from clipbench.models.encoding.store import comparable
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import counted
 from clipbench.results.record import PriceRecord
@@ -29,7 +28,7 @@ class PoolOptions:
     """The options of a pool."""
 
     k: int = 10
-    """Photographs that each model brings to a query."""
+    """Photographs of each model per query."""
     n_random: int = 5
     """Others that are drawn at random for each query."""
     seed: int = 0
@@ -39,18 +38,18 @@ class PoolOptions:
 
 
 def read_queries(file: Path) -> list[str]:
-    """Return the queries in a file, a line each; raise DataError where a line is empty or there twice."""
-    found: dict[str, int] = {}
+    """Return the queries of a file, one per line; raise DataError if a line is empty or repeated."""
+    line_numbers: dict[str, int] = {}
     for number, line in enumerate(read_text(file, DataError).removesuffix("\n").split("\n"), 1):
         query = line.strip()
         if not query:
             raise DataError(f"{file}, line {number} is empty: expected a query in each line")
-        if query in found:
+        if query in line_numbers:
             raise DataError(
-                f"{file}, line {number} is line {found[query]} again, {shown(query)}: expected each query once"
+                f"{file}, line {number} is line {line_numbers[query]} again, {shown(query)}: expected each query once"
             )
-        found[query] = number
-    return list(found)
+        line_numbers[query] = number
+    return list(line_numbers)
 
 
 def make_pool(
@@ -67,15 +66,15 @@ def make_pool(
     A pool that is there already is kept, with its judgements; queries that are new come after its own, and prices
     replace those before.
 
-    Scores that tie are broken by one random order of the photographs, the same for all models. Of photographs with
-    equal content the first by name is kept.
+    Ties of scores are broken by one random order of the photographs, the same for all models. Photographs with equal
+    content are kept once, the first by name.
 
     Args:
-        models: their names, with what loads each; one at a time is loaded.
+        models: names and functions that load them; one model at a time is loaded.
         images: a folder of photographs, at any depth.
         queries: distinct texts.
         folder: of the pool, new or empty.
-        note: called with what a user should know.
+        note: called with facts for the user.
 
     Raises:
         ClipbenchError: there are too few models, photographs or queries, a model fails, or the folder holds something
@@ -84,7 +83,7 @@ def make_pool(
     _check([name for name, _ in models], queries, folder)
     dataset, digests, order = _photographs(images), list[str](), np.arange(0)
     fingerprints: dict[str, str] = {}
-    brought: dict[str, Int64[np.ndarray, "n_queries k"]] = {}
+    rankings: dict[str, Int64[np.ndarray, "n_queries k"]] = {}
     for name, load in models:
         embedder = load()
         if embedder.dataset is not None:
@@ -94,14 +93,16 @@ def make_pool(
         if not fingerprints:
             dataset, digests = _distinct(dataset, embedder, options, note)
             order = generator(options.seed, "ties").permutation(len(dataset))
-        if same := next((each for each, of in fingerprints.items() if of == embedder.info.fingerprint), None):
+        if same := next(
+            (model for model, fingerprint in fingerprints.items() if fingerprint == embedder.info.fingerprint), None
+        ):
             raise UsageError(f"{name} and {same} are the same model: drop one of them")
         fingerprints[name] = embedder.info.fingerprint
-        asked = comparable(embedder.encode(TEXT, queries, "query"), embedder)
-        searched = comparable(embedder.encode(IMAGE, dataset.images, "document"), embedder)
-        blocks = score_blocks(asked, searched)
+        query_vectors = embedder.scoring_vectors(embedder.encode(TEXT, queries, "query"))
+        image_vectors = embedder.scoring_vectors(embedder.encode(IMAGE, dataset.images, "document"))
+        blocks = score_blocks(query_vectors, image_vectors)
         firsts = [np.argsort(-scores[:, order], axis=1, kind="stable")[:, : options.k] for _, scores in blocks]
-        brought[name] = order[np.concatenate(firsts)]
+        rankings[name] = order[np.concatenate(firsts)]
         del embedder  # while the next one is loaded
     facts = Facts(
         models=fingerprints,
@@ -112,21 +113,21 @@ def make_pool(
         n_random=options.n_random,
         seed=options.seed,
     )
-    with alone_in(folder):
-        n_asked, there = 0, read_pool(folder) if is_file(folder / FACTS) else None
-        if there is not None:
-            facts.check_same(there.facts, folder)
-            facts = replace(facts, prices=there.facts.prices)
-            n_asked = len(there.queries)
-            if list(queries[:n_asked]) != [there.queries.get(f"q{row}") for row in range(1, n_asked + 1)]:
+    with folder_lock(folder):
+        n_existing, existing = 0, read_pool(folder) if is_file(folder / FACTS) else None
+        if existing is not None:
+            facts.check_same(existing.facts, folder)
+            facts = replace(facts, prices=existing.facts.prices)
+            n_existing = len(existing.queries)
+            if list(queries[:n_existing]) != [existing.queries.get(f"q{row}") for row in range(1, n_existing + 1)]:
                 raise UsageError(f"{folder} holds a pool of other queries: keep those, and add new ones at the end")
         if options.price is not None:
-            facts = replace(facts, prices=_prices(brought, options.price, note))
-        if there is None:
+            facts = replace(facts, prices=_prices(rankings, options.price, note))
+        if existing is None:
             (folder / QRELS).parent.mkdir(exist_ok=True)
             write_atomic({folder / name: b"" for name in (QRELS, LOG, CANDIDATES, RANKINGS)})
-        rest = generator(options.seed, "queries", str(n_asked)).permutation(np.arange(n_asked, len(queries)))
-        files = _files(facts, dataset, queries, brought, rest.tolist())
+        rest = generator(options.seed, "queries", str(n_existing)).permutation(np.arange(n_existing, len(queries)))
+        files = _files(facts, dataset, queries, rankings, rest.tolist())
         for name in (CANDIDATES, RANKINGS):  # what was judged stays as it was
             files[name] = (folder / name).read_bytes() + files[name]
         write_atomic({folder / name: text for name, text in files.items()})
@@ -146,8 +147,8 @@ def _prices(
 def _check(names: Sequence[str], queries: Sequence[str], folder: Path) -> None:
     if len(names) < 2:
         raise UsageError(f"a pool needs two models or more, got {len(names)}: repeat {option('model', 'REF')}")
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise UsageError(f"two models are called {twice}: drop one, or give it another name")
+    if repeated := next((name for name in names if names.count(name) > 1), None):
+        raise UsageError(f"two models are called {repeated}: drop one, or give it another name")
     if not queries or not all(map(str.strip, queries)) or len(set(queries)) < len(queries):
         raise DataError(
             f"got {counted(len(queries), 'query', 'queries')}: expected at least one, none empty or there twice"
@@ -168,11 +169,11 @@ def _photographs(folder: Path) -> Dataset:
 def _distinct(
     dataset: Dataset, embedder: Embedder, options: PoolOptions, note: Callable[[str], None]
 ) -> tuple[Dataset, list[str]]:
-    """Return the photographs that can be read, each content once, with the hashes of their content."""
+    """Return the readable photographs, each content once, with the hashes of their content."""
     if options.skip_bad_images:
         dataset = embedder.readable(dataset, "document")
-        for each in dataset.notes:
-            note(each)
+        for image_note in dataset.notes:
+            note(image_note)
     all_of = embedder.digests(dataset.images)
     rows = np.sort(np.unique(all_of, return_index=True)[1])
     if len(rows) < len(all_of):
@@ -184,25 +185,25 @@ def _files(
     facts: Facts,
     dataset: Dataset,
     queries: Sequence[str],
-    brought: Mapping[str, Int64[np.ndarray, "n_queries k"]],
-    asked: Sequence[int],
+    model_rankings: Mapping[str, Int64[np.ndarray, "n_queries k"]],
+    query_rows: Sequence[int],
 ) -> dict[str, bytes]:
-    """Return the files of a pool, with the candidates of the queries at some places."""
+    """Return the files of a pool, with the candidates of some queries."""
     ids = [f"p{row}" for row in range(1, len(dataset) + 1)]
     corpus = [{"_id": id, "image": image.name} for id, image in zip(ids, dataset.images, strict=True)]
     candidates, rankings = [], []
-    for row in asked:
-        firsts = {name: rows[row].tolist() for name, rows in brought.items()}
-        union = sorted({place for first in firsts.values() for place in first})
+    for row in query_rows:
+        firsts = {name: rows[row].tolist() for name, rows in model_rankings.items()}
+        union = sorted({image_row for first in firsts.values() for image_row in first})
         rng = generator(facts.seed, "candidates", queries[row])
-        others = np.setdiff1d(np.arange(len(ids)), union)
-        drawn = rng.permutation(others)[: facts.n_random].tolist()
-        shuffled = rng.permutation([*union, *drawn]).tolist()
+        remaining = np.setdiff1d(np.arange(len(ids)), union)
+        random_rows = rng.permutation(remaining)[: facts.n_random].tolist()
+        candidate_rows = rng.permutation([*union, *random_rows]).tolist()
         query = f"q{row + 1}"
-        images = [ids[place] for place in shuffled]
-        candidates.append({"query": query, "images": images, "batch": len(queries) - len(asked)})
-        named = {name: [ids[place] for place in first] for name, first in firsts.items()}
-        rankings.append({"query": query, "models": named, "random": [ids[place] for place in drawn]})
+        images = [ids[image_row] for image_row in candidate_rows]
+        candidates.append({"query": query, "images": images, "batch": len(queries) - len(query_rows)})
+        first_ids = {name: [ids[image_row] for image_row in first] for name, first in firsts.items()}
+        rankings.append({"query": query, "models": first_ids, "random": [ids[image_row] for image_row in random_rows]})
     texts = [{"_id": f"q{row}", "text": query} for row, query in enumerate(queries, 1)]
     return {
         CORPUS: _json_lines(corpus),

@@ -4,7 +4,7 @@ pool.json         the models with their fingerprints, the folder of photographs,
 corpus.jsonl      the photographs: with queries.jsonl and qrels/test.txt they are judged data, as ``readers.judged``
 reads it candidates.jsonl  the photographs to judge of each query, shuffled; the queries stand in the order in which
 they are judged rankings.jsonl    the first k of each model, and the photographs drawn at random: the page never shows
-it log.jsonl         the judgements, a line each, only ever appended to (``choosing.log``)
+it log.jsonl         the judgements, a line each, only ever appended to (``choosing.judgement_log``)
 """
 
 import os
@@ -45,20 +45,20 @@ class Facts:
     prices: Mapping[str, PriceRecord] = field(default_factory=dict)
     """Prices of one query of each model, by its name; empty where that was not measured."""
 
-    def check_same(self, there: "Facts", folder: Path) -> None:
-        """Raise unless a pool that is there already is the one that is asked for: judgements are never overwritten.
+    def check_same(self, existing: "Facts", folder: Path) -> None:
+        """Raise an error unless an existing pool has these facts: judgements are never overwritten.
 
         Raises:
             NotComparable: a model has another fingerprint by now.
             UsageError: anything else differs.
         """
-        for name in self.models.keys() & there.models.keys():
-            if self.models[name] != there.models[name]:
+        for name in self.models.keys() & existing.models.keys():
+            if self.models[name] != existing.models[name]:
                 raise NotComparable(
                     f"{folder} holds a pool of another version of {name}: its fingerprint is {self.models[name]}, and"
-                    f" was {there.models[name]}; name another folder"
+                    f" was {existing.models[name]}; name another folder"
                 )
-        before = asdict(there) | {"prices": asdict(self)["prices"]}
+        before = asdict(existing) | {"prices": asdict(self)["prices"]}
         if changed := ", ".join(name for name, value in asdict(self).items() if value != before[name]):
             raise UsageError(
                 f"{folder} holds another pool ({changed} differ), and judgements are never overwritten: name another"
@@ -68,16 +68,16 @@ class Facts:
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """A pool without what the models brought."""
+    """A pool without the models' rankings."""
 
     folder: Path
     facts: Facts
     queries: Mapping[str, str]
     """Texts by id, in the order in which they are judged."""
     candidates: Mapping[str, list[str]]
-    """Ids of photographs by that of the query."""
+    """Ids of photographs by the query's id."""
     batches: Mapping[str, int]
-    """By query, the number of queries that were there before it was added: those of one batch are in random order."""
+    """By query, the number of queries before it was added; queries of one batch are in random order."""
     images: Mapping[str, Path]
 
     def name(self, image: str) -> str:
@@ -87,7 +87,7 @@ class Pool:
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """The photographs that were brought for a query."""
+    """The photographs of a query: each model's first ones, and random ones."""
 
     query: str
     models: Mapping[str, list[str]]
@@ -123,8 +123,8 @@ def read_pool(folder: Path) -> Pool:
         DataError: a file of it is damaged; the message names the line.
     """
     if not is_file(folder / FACTS):
-        made = on_command_line(f", made by clipbench pool --out {folder}")
-        raise UsageError(f"{folder} is no pool: expected a folder with {FACTS}{made}")
+        advice = on_command_line(f", made by clipbench pool --out {folder}")
+        raise UsageError(f"{folder} is no pool: expected a folder with {FACTS}{advice}")
     facts = _fitted(Facts, read_json(folder / FACTS, DataError), str(folder / FACTS))
     texts = {line._id: line.text for _, line in lines(folder / QUERIES, _Query)}
     images = {line._id: Path(line.image) for _, line in lines(folder / CORPUS, _Image)}
@@ -134,11 +134,11 @@ def read_pool(folder: Path) -> Pool:
             " pool again"
         )
     candidates, batches = dict[str, list[str]](), dict[str, int]()
-    for place, line in lines(folder / CANDIDATES, _Candidates):
+    for source, line in lines(folder / CANDIDATES, _Candidates):
         unknown = [name for name in line.images if name not in images] or [line.query] * (line.query not in texts)
         if unknown or not line.images or line.query in candidates:
-            what = f"{shown(unknown[0])}, which the pool lacks" if unknown else "a query without candidates, or twice"
-            raise DataError(f"{place}: got {what}; make the pool again")
+            fault = f"{shown(unknown[0])}, which the pool lacks" if unknown else "a query without candidates, or twice"
+            raise DataError(f"{source}: got {fault}; make the pool again")
         candidates[line.query], batches[line.query] = line.images, line.batch
     if missing := sorted(texts.keys() - candidates.keys()):
         raise DataError(f"{folder / CANDIDATES} has no candidates of query {missing[0]}: make the pool again")
@@ -153,36 +153,36 @@ def read_pool(folder: Path) -> Pool:
 
 
 def read_rankings(pool: Pool) -> dict[str, Ranking]:
-    """Return what each model brought, by query; raise DataError where a ranking is damaged or another pool's."""
-    found: dict[str, Ranking] = {}
-    for place, line in lines(pool.folder / RANKINGS, Ranking):
-        named, facts = {*line.random, *(name for first in line.models.values() for name in first)}, pool.facts
+    """Return the rankings of all models by query; raise DataError if one is damaged or of another pool."""
+    rankings: dict[str, Ranking] = {}
+    for source, line in lines(pool.folder / RANKINGS, Ranking):
+        ranked, facts = {*line.random, *(name for first in line.models.values() for name in first)}, pool.facts
         lengths = {len(first) for first in line.models.values()}
         if (
             line.models.keys() != facts.models.keys()
             or lengths != {min(facts.k, facts.n_images)}
-            or named != set(pool.candidates.get(line.query, ()))
+            or ranked != set(pool.candidates.get(line.query, ()))
         ):
             raise DataError(
-                f"{place}: expected the models and k of {FACTS}, and the photographs of {CANDIDATES}; make the pool"
+                f"{source}: expected the models and k of {FACTS}, and the photographs of {CANDIDATES}; make the pool"
                 " again"
             )
-        found[line.query] = line
-    if missing := [query for query in pool.queries if query not in found]:
+        rankings[line.query] = line
+    if missing := [query for query in pool.queries if query not in rankings]:
         raise DataError(f"{pool.folder / RANKINGS} has no ranking of query {missing[0]}: make the pool again")
-    return found
+    return rankings
 
 
 def lines(file: Path, kind: type[Line]) -> Iterator[tuple[str, Line]]:
-    """Yield the lines of a file, each with its place; raise DataError for one of another form."""
+    """Yield the lines of a file, each with file and number; raise DataError for one of another form."""
     for number, text in enumerate(read_text(file, DataError).split("\n"), 1):
         if text.strip():
-            place = f"{file}, line {number}"
-            yield place, _fitted(kind, parse_json(text, place, DataError), place)
+            source = f"{file}, line {number}"
+            yield source, _fitted(kind, parse_json(text, source, DataError), source)
 
 
-def _fitted(kind: type[Line], data: object, place: str) -> Line:
+def _fitted(kind: type[Line], data: object, source: str) -> Line:
     try:
         return fitted(kind, data)
     except SchemaError as error:
-        raise DataError(f"{place}: {error}; make the pool again") from error
+        raise DataError(f"{source}: {error}; make the pool again") from error

@@ -1,6 +1,4 @@
-"""The verdict on the models of a pool: values of the judged queries, differences that one may look at any time, a
-sentence.
-"""
+"""The verdict on the models of a pool: metrics of the judged queries, differences valid at any time, and a sentence."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,15 +10,15 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from clipbench.choosing.log import Judgements
+from clipbench.choosing.judgement_log import PoolJudgements
 from clipbench.choosing.pool import Pool, Ranking, read_rankings
 from clipbench.comparison.across import pareto_front
 from clipbench.errors import UsageError, on_command_line, option
 from clipbench.metrics.relevance import Levels, Relevant, ndcg_at_k, relevant_recall_at_k
+from clipbench.results.model_costs import table_of_prices
 from clipbench.results.numbers import NONE, ascii_signs, change, change_interval, counted, listed, percent
-from clipbench.results.provenance import priced_table
 from clipbench.results.table import Cell, Column, Table, as_html, as_text
-from clipbench.stats.betting import confidence_sequence, needed
+from clipbench.stats.betting import confidence_sequence, queries_needed
 from clipbench.stats.clusters import cluster_codes
 from clipbench.stats.intervals import TAIL, effective_n
 from clipbench.stats.slices import exact_bounds
@@ -31,7 +29,7 @@ METRICS = ("nDCG@{k}", "precision@{k}", "success@{k}")
 MOST_DISAGREEMENTS = 20
 
 _AHEAD = {"better": (1, -1), "equal": (0, 0), "worse": (-1, 1), "open": (-1, -1)}
-"""For the model and for the other: 1 if it is surely ahead, 0 if they are equal, else -1."""
+"""For the model and for the other: 1 if it is surely ahead, 0 if they are equal, otherwise -1."""
 
 Values = Float64[np.ndarray, "n_models n_queries"]
 
@@ -45,7 +43,7 @@ class Score(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Difference:
+class ModelDifference:
     """The difference of two models in the metric that decides."""
 
     model: str
@@ -76,13 +74,13 @@ class Unseen:
 class Choice:
     """The verdict on the models of a pool, with all that it follows from."""
 
-    judgements: Judgements
+    judgements: PoolJudgements
     sentence: str
     """The verdict."""
     is_decided: bool
     scores: Mapping[str, Mapping[str, Score]]
     """By model and metric."""
-    differences: Sequence[Difference]
+    differences: Sequence[ModelDifference]
     n_queries: int
     """Queries that are judged to their end."""
     n_open: int
@@ -117,13 +115,13 @@ class Choice:
         rows: list[list[Cell | str]] = []
         for difference in self.differences:
             interval = change_interval(difference.low, difference.high, "fraction")
-            ndcg, *others = (
+            ndcg, *further = (
                 change((score.value or 0.0) - (base.value or 0.0), "fraction")
                 for score, base in zip(
                     self.scores[difference.model].values(), self.scores[difference.other].values(), strict=True
                 )
             )
-            rows.append([f"{difference.model} − {difference.other}", ndcg, interval, difference.verdict, *others])
+            rows.append([f"{difference.model} − {difference.other}", ndcg, interval, difference.verdict, *further])
         tables = [of_models, Table(columns=columns, rows=rows)]
         prices = self._prices()
         return tables if prices is None else [*tables, prices]
@@ -133,7 +131,7 @@ class Choice:
         if not self.scores.keys() <= prices.keys():
             return None
         shown = [_shown(scores[name]) for scores in self.scores.values()]
-        return priced_table([(model, prices[model]) for model in self.scores], {f"{name} %": shown})
+        return table_of_prices([(model, prices[model]) for model in self.scores], {f"{name} %": shown})
 
     def front(self) -> list[str]:
         """Return the Pareto front of the deciding metric against the median time of one query, the fastest model first.
@@ -142,29 +140,29 @@ class Choice:
         """
         prices = self.pool.facts.prices if self.differences else {}
         times = {model: time for model, price in prices.items() if (time := price.text_p50) is not None}
-        ahead = {(each.model, each.other): _AHEAD[each.verdict][0] for each in self.differences}
-        ahead |= {(each.other, each.model): _AHEAD[each.verdict][1] for each in self.differences}
+        ahead = {(pair.model, pair.other): _AHEAD[pair.verdict][0] for pair in self.differences}
+        ahead |= {(pair.other, pair.model): _AHEAD[pair.verdict][1] for pair in self.differences}
         models = [model for model in times if model in self.scores]
         front = pareto_front([times[model] for model in models], lambda a, b: ahead.get((models[a], models[b]), -1))
-        return [models[place] for place in front]
+        return [models[position] for position in front]
 
     def facts(self) -> list[str]:
-        """Return what a reader of the tables needs to know, a sentence or two per fact."""
+        """Return the facts that a reader of the tables needs, one or two sentences per fact."""
         n_asked = len(self.pool.queries)
         target = "future queries like these" if self.scope == "future" else f"the {n_asked} queries of the list"
-        judges, apart = self.judgements.judges, self.judgements.disagreements()
+        judges, disputed = self.judgements.judges, self.judgements.disagreements()
         by = f" by {', '.join(judges)}" if judges else ""
         n = counted(self.judgements.n, "judgement")
         judged = f"{self.n_queries} of {counted(n_asked, 'query', 'queries')} judged, with {n}{by}"
-        said = [f"{judged}. The intervals of differences are for {target} and hold whenever you look."]
+        sentences = [f"{judged}. The intervals of differences are for {target} and hold whenever you look."]
         if self.n_open:
-            said.append(
+            sentences.append(
                 f"{counted(self.n_open, 'query is', 'queries are')} skipped or judged in part: each counts as anything"
                 " possible."
             )
         ndcg, precision, success = (name.format(k=self.pool.facts.k) for name in METRICS)
         if self.n_queries:
-            said.append(
+            sentences.append(
                 f"{ndcg} is relative to this pool: its ideal ranking has only photographs that were judged here. So"
                 " values are never lower than with all photographs judged, and differences are usually larger. The"
                 f" margin of {self.margin:g} points is on this scale. {precision} and {success} need no ideal ranking."
@@ -176,39 +174,39 @@ class Choice:
                 f"{percent((scores[ndcg].value or 0.0) * self.n_queries / max(1, n_left))} % for {model}"
                 for model, scores in self.scores.items()
             ]
-            said.append(
+            sentences.append(
                 f"{without} no relevant photograph: each counts 0 here, and the task retrieval leaves them out. Over"
                 f" the other {n_left}, {ndcg} is {listed(values)}."
             )
         if self.unseen is not None:
             unseen = self.unseen
-            said.append(
+            sentences.append(
                 f"Relevant photographs that no model found, for {target}: {unseen.value:.1f} [{unseen.low:.1f},"
                 f" {unseen.high:.1f}] per query, since {unseen.n_relevant} of {unseen.n_drawn} drawn at random are"
                 " relevant. This interval is for one look."
             )
         if len(judges) > 1:
             alpha = self.judgements.agreement()
-            said.append(
+            sentences.append(
                 f"Agreement of the judges: Krippendorff's alpha {NONE if alpha is None else f'{alpha:.2f}'} (1 is full,"
-                f" 0 is chance); {counted(len(apart), 'photograph')} graded apart. The grade used is the median, the"
+                f" 0 is chance); {counted(len(disputed), 'photograph')} graded apart. The grade used is the median, the"
                 " lower of two in the middle."
             )
         prices = self._prices()
         if prices is None:
-            said.append(
+            sentences.append(
                 f"What a query costs was not measured: the same {on_command_line('clipbench ')}pool with"
                 f" {option('price', True)} adds it."
             )
         elif front := self.front():
-            said.append(
+            sentences.append(
                 f"Pareto front of {METRICS[0].format(k=self.pool.facts.k)} and the time of one query: {listed(front)}."
                 " No other model is better than these and no slower, or equal and faster, as far as is decided."
             )
-        return [*said, *(prices.warnings if prices else ()), *self.judgements.notes]
+        return [*sentences, *(prices.warnings if prices else ()), *self.judgements.notes]
 
-    def apart(self) -> list[tuple[str, str, Mapping[str, int]]]:
-        """Return what judges graded most apart: the query, the name of the photograph, and the grade of each judge."""
+    def disagreements(self) -> list[tuple[str, str, Mapping[str, int]]]:
+        """Return the largest disagreements of judges: query, name of the photograph, and the grade of each judge."""
         disagreements = self.judgements.disagreements()[:MOST_DISAGREEMENTS]
         return [(self.pool.queries[query], self.pool.name(image), grades) for query, image, grades in disagreements]
 
@@ -216,23 +214,25 @@ class Choice:
         """Return the verdict as lines for a terminal of a width."""
         titled = [replace(table, title=f"{table.title}:" if table.title else "") for table in self.tables()]
         tables = [as_text(table, indent="", width=width) for table in titled if table.rows]
-        apart = [
+        disagreements = [
             f"  {query}: {image} ({', '.join(f'{judge} {grade}' for judge, grade in grades.items())})"
-            for query, image, grades in self.apart()
+            for query, image, grades in self.disagreements()
         ]
-        if apart:
-            apart.insert(0, "Graded apart:")
-        return ascii_signs("\n".join([*tables, *self.facts(), *apart, self.sentence]))
+        if disagreements:
+            disagreements.insert(0, "Graded apart:")
+        return ascii_signs("\n".join([*tables, *self.facts(), *disagreements, self.sentence]))
 
 
-def choose_model(found: Judgements, *, scope: str = "future", margin: float = 3.0, alpha: float = 0.05) -> Choice:
-    """Return which model is better, by the judgements of a pool.
+def choose_model(
+    judgements: PoolJudgements, *, scope: str = "future", margin: float = 3.0, alpha: float = 0.05
+) -> Choice:
+    """Return the verdict on the models of a pool from its judgements.
 
-    A model is chosen that is better than each other or equal to it: the interval of the difference excludes 0, or lies
-    within the margin. The intervals are confidence sequences by betting, corrected over all pairs of models
-    (Bonferroni). A query without a relevant photograph counts 0 for every model. nDCG is relative to the pool: its
-    ideal ranking has only photographs that were judged. Of one that is skipped, or judged in part, all values are
-    possible: the lower bound is that of the lowest ones, the upper bound that of the highest.
+    The chosen model is better than or equal to each other one: the interval of the difference excludes 0, or is within
+    the margin. The intervals are confidence sequences by betting, corrected over all pairs of models (Bonferroni). A
+    query without a relevant photograph counts 0 for every model. nDCG is relative to the pool: its ideal ranking has
+    only photographs that were judged. A query that is skipped, or judged in part, may have any value: the lower bound
+    follows from the lowest values, the upper bound from the highest.
 
     Args:
         scope: ``"future"`` queries, of which the list is a sample, or the ``"list"`` itself.
@@ -249,9 +249,9 @@ def choose_model(found: Judgements, *, scope: str = "future", margin: float = 3.
         raise UsageError(f"{option('margin', margin)}: expected points above 0 and below 100")
     if not 0 < alpha < 1:
         raise UsageError(f"{option('alpha', alpha)}: expected a number above 0 and below 1")
-    pool, begun = found.pool, found.begun()
+    pool, begun = judgements.pool, judgements.begun()
     rankings = read_rankings(pool)
-    grades = {query: of for query in begun if (of := found.grades(query)) is not None}
+    grades = {query: by_image for query in begun if (by_image := judgements.grades(query)) is not None}
     values = _values(pool, rankings, {query: grades.get(query) for query in begun})
     models, primary = list(pool.facts.models), values[METRICS[0].format(k=pool.facts.k)]
     terms = _Terms(
@@ -261,21 +261,21 @@ def choose_model(found: Judgements, *, scope: str = "future", margin: float = 3.
         margin=margin / 100,
         n_left=len(pool.queries) - len(begun),
     )
-    pairs = [_ordered(models, primary, *pair) for pair in combinations(range(len(models)), 2)] if grades else []
+    pairs = [_ordered_pair(models, primary, *pair) for pair in combinations(range(len(models)), 2)] if grades else []
     differences = [_difference(*pair, terms) for pair in pairs]
     leader = _leader(models, differences)
-    basis = f"after {counted(len(grades), 'query', 'queries')} and {counted(found.n, 'judgement')}"
+    basis = f"after {counted(len(grades), 'query', 'queries')} and {counted(judgements.n, 'judgement')}"
     return Choice(
-        judgements=found,
+        judgements=judgements,
         sentence=(
             _open(differences, pairs, terms, basis) if leader is None else _decided(leader, differences, margin, basis)
         ),
         is_decided=leader is not None,
-        scores={model: {name: _score(each[row]) for name, each in values.items()} for row, model in enumerate(models)},
+        scores={model: {name: _score(rows[row]) for name, rows in values.items()} for row, model in enumerate(models)},
         differences=differences,
         n_queries=len(grades),
         n_open=len(begun) - len(grades),
-        n_without=sum(not any(of_query.values()) for of_query in grades.values()),
+        n_without=sum(not any(by_image.values()) for by_image in grades.values()),
         unseen=_unseen(pool, rankings, grades),
         scope=scope,
         margin=margin,
@@ -302,21 +302,30 @@ def _values(
 ) -> dict[str, Values]:
     """Return each metric of each model and query that was begun; NaN where the query is not judged to its end."""
     k, shape = pool.facts.k, (len(pool.facts.models), len(grades))
-    found = np.where([of is None for of in grades.values()], np.nan, np.zeros((len(METRICS), *shape)))
-    asked = [(row, query, of) for row, (query, of) in enumerate(grades.items()) if of is not None and any(of.values())]
-    relevant = [(at, image, grade) for at, (_, _, of) in enumerate(asked) for image, grade in of.items() if grade]
+    by_metric = np.where([by_image is None for by_image in grades.values()], np.nan, np.zeros((len(METRICS), *shape)))
+    answerable = [
+        (row, query, by_image)
+        for row, (query, by_image) in enumerate(grades.items())
+        if by_image is not None and any(by_image.values())
+    ]
+    relevant = [
+        (number, image, grade)
+        for number, (_, _, by_image) in enumerate(answerable)
+        for image, grade in by_image.items()
+        if grade
+    ]
     if relevant:
         of_query, _, of_grade = zip(*relevant, strict=True)
-        query, grade, rows = np.array(of_query), np.array(of_grade), [row for row, _, _ in asked]
+        query, grade, rows = np.array(of_query), np.array(of_grade), [row for row, _, _ in answerable]
         judged = Relevant(query, np.arange(len(query)), grade)
         for model, name in enumerate(pool.facts.models):
-            firsts = [rankings[each].models[name] for _, each, _ in asked]
-            places = [firsts[at].index(image) if image in firsts[at] else k for at, image, _ in relevant]
+            firsts = [rankings[query_id].models[name] for _, query_id, _ in answerable]
+            positions = [firsts[number].index(image) if image in firsts[number] else k for number, image, _ in relevant]
             ones = np.ones(len(query), np.int64)
-            levels = Levels(query, np.array(places), ones, ones, grade.astype(np.float64))
+            levels = Levels(query, np.array(positions), ones, ones, grade.astype(np.float64))
             n_found = relevant_recall_at_k(levels, judged, k) * judged.counts
-            found[:, model, rows] = ndcg_at_k(levels, judged, k), n_found / k, n_found > 0.5
-    return {name.format(k=k): each for name, each in zip(METRICS, found, strict=True)}
+            by_metric[:, model, rows] = ndcg_at_k(levels, judged, k), n_found / k, n_found > 0.5
+    return {name.format(k=k): values for name, values in zip(METRICS, by_metric, strict=True)}
 
 
 def _score(values: Float64[np.ndarray, " n_queries"]) -> Score:
@@ -325,26 +334,26 @@ def _score(values: Float64[np.ndarray, " n_queries"]) -> Score:
     return Score(float(np.nanmean(values)), *(float(np.nan_to_num(values, nan=bound).mean()) for bound in (0.0, 1.0)))
 
 
-def _ordered(models: Sequence[str], primary: Values, one: int, other: int) -> Pair:
-    """Return two models, that with the higher mean first, and their differences."""
+def _ordered_pair(models: Sequence[str], primary: Values, one: int, other: int) -> Pair:
+    """Return two models, the one with the higher mean first, and their differences."""
     if np.nanmean(primary[one]) < np.nanmean(primary[other]):
         one, other = other, one
     return models[one], models[other], primary[one] - primary[other]
 
 
-def _difference(model: str, other: str, values: Float64[np.ndarray, " n_queries"], terms: _Terms) -> Difference:
-    low, high = (_bounds(np.nan_to_num(values, nan=least), terms)[side] for side, least in enumerate((-1.0, 1.0)))
+def _difference(model: str, other: str, values: Float64[np.ndarray, " n_queries"], terms: _Terms) -> ModelDifference:
+    low, high = (_bounds(np.nan_to_num(values, nan=fill), terms)[side] for side, fill in enumerate((-1.0, 1.0)))
     if -terms.margin <= low and high <= terms.margin:
         verdict = "equal"
     else:
         verdict = "better" if low > 0 else "worse" if high < 0 else "open"
-    return Difference(model=model, other=other, value=float(np.nanmean(values)), low=low, high=high, verdict=verdict)
+    return ModelDifference(
+        model=model, other=other, value=float(np.nanmean(values)), low=low, high=high, verdict=verdict
+    )
 
 
 def _bounds(values: Float64[np.ndarray, " n_queries"], terms: _Terms) -> tuple[float, float]:
-    """Return bounds of a mean difference; for a list, from those of its batches, as it is not in random order as a
-    whole.
-    """
+    """Return bounds of a mean difference; for a list, from its batches, as only these are in random order."""
     if terms.sizes is None:
         return confidence_sequence(values, alpha=terms.alpha)
     level, n = terms.alpha / len(terms.sizes), sum(terms.sizes.values())
@@ -356,15 +365,15 @@ def _bounds(values: Float64[np.ndarray, " n_queries"], terms: _Terms) -> tuple[f
     return low, high
 
 
-def _leader(models: Sequence[str], differences: Sequence[Difference]) -> str | None:
-    """Return the model that is better than each other or equal to it, of several that with the highest mean."""
-    fits = {(each.model, each.other) for each in differences if each.verdict in ("better", "equal")}
-    fits |= {(each.other, each.model) for each in differences if each.verdict in ("worse", "equal")}
-    able = [model for model in models if all((model, other) in fits for other in models if other != model)]
-    return max(able, key=lambda model: sum(each.model == model for each in differences), default=None)
+def _leader(models: Sequence[str], differences: Sequence[ModelDifference]) -> str | None:
+    """Return the model that is better than or equal to every other; of several, the one with the highest mean."""
+    fits = {(pair.model, pair.other) for pair in differences if pair.verdict in ("better", "equal")}
+    fits |= {(pair.other, pair.model) for pair in differences if pair.verdict in ("worse", "equal")}
+    leaders = [model for model in models if all((model, other) in fits for other in models if other != model)]
+    return max(leaders, key=lambda model: sum(pair.model == model for pair in differences), default=None)
 
 
-def _decided(leader: str, differences: Sequence[Difference], margin: float, basis: str) -> str:
+def _decided(leader: str, differences: Sequence[ModelDifference], margin: float, basis: str) -> str:
     better, equal = list[str](), list[str]()
     for difference in differences:
         if leader in (difference.model, difference.other):
@@ -374,41 +383,41 @@ def _decided(leader: str, differences: Sequence[Difference], margin: float, basi
             values = f"{change(sign * difference.value, 'fraction')} {change_interval(ends[0], ends[1], 'fraction')}"
             (equal if difference.verdict == "equal" else better).append(f"{other} ({values})")
     words = {"better than": better, f"equal, within {margin:g} points, to": equal}
-    parts = [f"{standing} {listed(models)}" for standing, models in words.items() if models]
+    parts = [f"{relation} {listed(models)}" for relation, models in words.items() if models]
     return f"{leader} is {' and '.join(parts)}, in nDCG relative to this pool, {basis}."
 
 
-def _open(differences: Sequence[Difference], pairs: Sequence[Pair], terms: _Terms, basis: str) -> str:
+def _open(differences: Sequence[ModelDifference], pairs: Sequence[Pair], terms: _Terms, basis: str) -> str:
     if not differences:
         return "Not decided: no query is judged to its end yet."
     hints = []
-    for each, (_, _, values) in zip(differences, pairs, strict=True):
-        if each.verdict != "open":
+    for difference, (_, _, values) in zip(differences, pairs, strict=True):
+        if difference.verdict != "open":
             continue
-        least = max(terms.margin, abs(each.value))
-        n = needed(values[~np.isnan(values)], min(1.0, least), alpha=terms.alpha)
+        target = max(terms.margin, abs(difference.value))
+        n = queries_needed(values[~np.isnan(values)], min(1.0, target), alpha=terms.alpha)
         if n is not None and n > len(values):
             n_more = n - len(values) if terms.sizes is None else min(n - len(values), terms.n_left)
-            hints.append((n_more, least))
+            hints.append((n_more, target))
     text = f"Not decided {basis}"
     if hints:
-        n_more, least = max(hints)
+        n_more, target = max(hints)
         more_queries = counted(n_more, "more query", "more queries")
         text += (
-            f": about {more_queries} would show a difference of {100 * least:.1f} points of nDCG relative to this pool"
+            f": about {more_queries} would show a difference of {100 * target:.1f} points of nDCG relative to this pool"
         )
     is_at_its_end = terms.sizes is None and not terms.n_left
-    more = f" ({option('scope', 'list')} decides for the list itself)" if is_at_its_end else ""
-    return f"{text}; the list has {terms.n_left} left{more}."
+    advice = f" ({option('scope', 'list')} decides for the list itself)" if is_at_its_end else ""
+    return f"{text}; the list has {terms.n_left} left{advice}."
 
 
 def _unseen(pool: Pool, rankings: Mapping[str, Ranking], grades: Mapping[str, Mapping[str, int]]) -> Unseen | None:
-    """Return how many relevant photographs no model found; those of one query may be relevant together, or none."""
-    drawn = [[of_query[image] > 0 for image in rankings[query].random] for query, of_query in grades.items()]
-    sizes = np.array([len(of_query) for of_query in drawn], np.int64)
+    """Return an estimate of the relevant photographs that no model found; the photographs of a query are a cluster."""
+    relevant_draws = [[by_image[image] > 0 for image in rankings[query].random] for query, by_image in grades.items()]
+    sizes = np.array([len(by_image) for by_image in relevant_draws], np.int64)
     if not sizes.any():
         return None
-    hits, clusters = np.concatenate(drawn), np.repeat(np.arange(len(sizes)), sizes)
+    hits, clusters = np.concatenate(relevant_draws), np.repeat(np.arange(len(sizes)), sizes)
     n_unseen = sum(pool.facts.n_images - len(pool.candidates[query]) for query in grades) + len(hits)
     share, per_query = float(hits.mean()), n_unseen / len(grades)
     trials = effective_n(share, hits - share, cluster_codes(clusters), at_most=float(len(hits)))

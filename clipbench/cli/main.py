@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
@@ -23,26 +23,22 @@ from clipbench.errors import (
     ClipbenchError,
     LeftOutWarning,
     NotComparable,
-    Stray,
     Unavailable,
     bug,
     did_you_mean,
-    end_process,
     for_command_line,
 )
 from clipbench.results.table.text import wrapped
 
 GROUPS = {
-    "Measure": {"run": "run", "doctor": "doctor", "list": "data:list_known", "data": "data", "cache": "cache"},
-    "Compare": {"compare": "compare", "explain": "explain", "show": "finished"},
-    "Choose": {"pool": "choose", "judge": "choose", "choose": "choose"},
-    "Publish": {"report": "finished", "view": "finished", "plot": "finished", "export": "finished"},
-    "Train": {"train": "train"},
+    "Measure": ("run", "doctor", "list", "data", "cache"),
+    "Compare": ("compare", "explain", "show"),
+    "Choose": ("pool", "judge", "choose"),
+    "Publish": ("report", "view", "plot", "export"),
+    "Train": ("train",),
 }
-"""The commands as ``clipbench --help`` groups them, each with its module here, and its function if that has another
-name.
-"""
-COMMANDS = {name: target for group in GROUPS.values() for name, target in group.items()}
+"""The commands as ``clipbench --help`` groups them, each in the module of its name in ``cli/commands``."""
+COMMANDS = [name for names in GROUPS.values() for name in names]
 DONE, FAULT, BAD_INPUT, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 OBJECTS_BETWEEN_COLLECTIONS = 100_000
 """New objects after which Python looks for circles that nobody refers to; 700 unless it is told otherwise."""
@@ -175,21 +171,22 @@ class Commands(HelpfulGroup):
     """The commands of clipbench, each imported when it is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return COMMANDS
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module, _, attribute = COMMANDS[cmd_name].partition(":")
-        found = getattr(import_module(f"clipbench.cli.{module}"), attribute or cmd_name)
-        assert isinstance(found, click.Command), cmd_name
-        return found
+        module = import_module(f"clipbench.cli.commands.{cmd_name}")
+        commands = (value for value in vars(module).values() if isinstance(value, click.Command))
+        return next(command for command in commands if command.name == cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, names in GROUPS.items():
             with formatter.section(title):
                 commands = {name: self.get_command(ctx, name) for name in names}
-                formatter.write_dl([(name, each.get_short_help_str(80)) for name, each in commands.items() if each])
+                formatter.write_dl(
+                    [(name, command.get_short_help_str(80)) for name, command in commands.items() if command]
+                )
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -220,7 +217,7 @@ def main(arguments: list[str] | None = None) -> None:
     It is 141 where the output goes to a program that ends before it has read all, such as ``head``.
     """
     if "RANK" in os.environ:  # one of several processes ends with what has started it, whatever it does by then
-        from clipbench.distributed.place import end_with_parent
+        from clipbench.distributed.process_rank import end_with_parent
 
         end_with_parent()
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -240,7 +237,6 @@ def main(arguments: list[str] | None = None) -> None:
         with (
             _interruptible(),
             _naming_plug_ins_once(),
-            _ended_by_nobody_else(),
             cli.make_context("clipbench", given, obj=["clipbench", *given]) as context,
         ):
             status = cli.invoke(context)
@@ -249,23 +245,6 @@ def main(arguments: list[str] | None = None) -> None:
     except BaseException as error:  # noqa: BLE001  the last line of defence, also against a plug-in's sys.exit(0)
         sys.exit(_failed(error, context, given))
     sys.exit(status if isinstance(status, int) else DONE)
-
-
-@contextmanager
-def _ended_by_nobody_else() -> Iterator[None]:
-    """Let an end of this process by code of others, unsaid and with any status, raise; what it has forked may end."""
-    process, before = os.getpid(), os._exit
-
-    def refuse(status: int) -> NoReturn:
-        if os.getpid() != process:
-            end_process(status)
-        raise Stray(f"it called os._exit({status})")
-
-    os._exit = refuse
-    try:
-        yield
-    finally:
-        os._exit = before
 
 
 def _failed(error: BaseException, context: click.Context | None, given: list[str]) -> int:

@@ -1,15 +1,21 @@
-"""The options that several commands share."""
+"""The options that several commands share, and the records that commands receive them in."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from clipbench.cli.main import SHOWS_TRACEBACK
 
 if TYPE_CHECKING:
+    from clipbench.data import DataOptions
     from clipbench.models.options import LoadOptions
 
+A = TypeVar("A")
+R = TypeVar("R")
 
 PATH = click.Path(path_type=Path)
 
@@ -25,18 +31,60 @@ def key_values(context: click.Context, parameter: click.Parameter, values: tuple
     return pairs
 
 
-def load_options(given: dict[str, Any]) -> "LoadOptions":
-    """Return how a command line asks for a model to be loaded."""
-    from clipbench.models.options import LoadOptions
+@dataclass(frozen=True, kw_only=True)
+class ModelArguments:
+    """The options that say how a model is loaded."""
 
-    return LoadOptions(
-        device=given["device"],
-        precision=given["precision"],
-        batch_size=given["batch_size"],
-        arch=given["arch"],
-        options=given["model_option"],
-        trust_remote_code=given["trust_remote_code"],
-    )
+    model_option: Mapping[str, str]
+    trust_remote_code: bool
+    arch: str | None
+    device: str
+    precision: str
+    batch_size: int | None
+
+    @property
+    def load_options(self) -> "LoadOptions":
+        from clipbench.models.options import LoadOptions
+
+        return LoadOptions(
+            device=self.device,
+            precision=self.precision,
+            batch_size=self.batch_size,
+            arch=self.arch,
+            options=self.model_option,
+            trust_remote_code=self.trust_remote_code,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataArguments:
+    """The options that say how data is loaded, and which part of it is measured."""
+
+    data: str | None
+    data_root: Path | None
+    data_option: Mapping[str, str]
+    allow_partial: bool
+    limit: int | None
+    seed: int
+
+    @property
+    def data_options(self) -> "DataOptions":
+        from clipbench.data import DataOptions
+
+        return DataOptions(data_root=self.data_root, allow_partial=self.allow_partial, options=self.data_option)
+
+
+def with_arguments(record: type[A]) -> Callable[[Callable[[A], R]], Callable[..., R]]:
+    """Return a decorator that passes the arguments of a command as one record, which has a field for each."""
+
+    def decorate(run_command: Callable[[A], R]) -> Callable[..., R]:
+        @wraps(run_command)
+        def call(**arguments: object) -> R:
+            return run_command(record(**arguments))
+
+        return call
+
+    return decorate
 
 
 def shows_traceback() -> bool:
@@ -111,3 +159,4 @@ TRACEBACK = click.option(
 PORT = click.option("--port", default=0, metavar="N", type=click.IntRange(0, 65535), help="Port; 0 takes a free one.")
 NO_OPEN = click.option("--no-open", is_flag=True, help="Open no browser.")
 RUNS = click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=PATH)
+POOL = click.argument("folder", metavar="POOL", type=PATH)

@@ -26,7 +26,7 @@ from clipbench.errors import ClipbenchError
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.plan import QUICK, RunOptions, plan
 from clipbench.evaluation.progress import Progress
-from clipbench.files import nearest
+from clipbench.files import nearest_existing_parent
 from clipbench.models import aliases
 from clipbench.results.numbers import ascii_signs, counted, duration
 from clipbench.results.record import CheckFinding, EvaluationRecord
@@ -88,7 +88,7 @@ class Printer(Progress):
         if not offered or self.quiet or not (self.may_fetch or someone_answers()):
             return self.may_fetch
         n_bytes = sum(need.n_bytes or 0 for need in offered) - sum(need.n_bytes_present for need in offered)
-        free = readable_size(shutil.disk_usage(nearest(self.root)).free)
+        free = readable_size(shutil.disk_usage(nearest_existing_parent(self.root)).free)
         echo(*needs_table(offered, title=f"To fetch into {self._folder} ({free} free):"), err=True)
         self._offer_less()
         question = f"Fetch {counted(len(offered), 'data set')}, {readable_size(n_bytes)}?"

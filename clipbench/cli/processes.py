@@ -1,105 +1,78 @@
 """Commands that run in several processes: several devices in ``--device``, and the part of each process."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
 
 from clipbench.errors import UsageError
 
-if TYPE_CHECKING:
-    from clipbench.distributed.place import Launched
-
-ELSEWHERE = {"embeddings": "holds vectors, so that nothing is encoded", "api": "is computed by a server"}
-"""Models that several processes are of no use for, and why."""
+NO_PROCESSES = {"embeddings": "holds vectors, so that nothing is encoded", "api": "is computed by a server"}
+"""Models that several processes have no work for, and why."""
 
 
-def serves_another(given: dict[str, Any]) -> bool:
-    """Do the share of this process in what process 0 does, and return True; return False if this one is process 0."""
-    from clipbench.distributed.place import QUIET, Place
+def launched_status(device: str, models: Sequence[str], command: list[str], *, advice: str) -> tuple[int | None, str]:
+    """Run the command in one process per device, and return its exit status, and the device of this process.
 
-    place = Place.of_environment()
-    if place is None or place.rank == 0:
+    The status is None if the command has to run in this process.
+
+    Args:
+        advice: how to continue after a process was lost.
+
+    Raises:
+        UsageError: there are no such devices, or no work that several processes could share.
+        MachineError: a process was lost.
+    """
+    from clipbench.distributed.process_rank import QUIET, ProcessRank, chosen_devices
+
+    process = ProcessRank.of_environment()
+    if process is not None:
+        os.environ.update(QUIET)
+        return None, process.take_device(device)
+    devices = chosen_devices(device)
+    if len(devices) == 1:
+        return None, devices[0]
+    _require_work(models, "several devices do")
+    from clipbench.distributed.launch import launch
+
+    return launch(command, len(devices), advice), device
+
+
+def serves_another() -> bool:
+    """Do the share of this process in the work of process 0, and return True; return False if this is process 0."""
+    from clipbench.distributed.process_rank import ProcessRank
+
+    process = ProcessRank.of_environment()
+    if process is None or process.rank == 0:
         return False
-    os.environ.update(QUIET)
-    place.take_device(given["device"])
     from clipbench.distributed.rounds import serve
     from clipbench.files import default_root
 
-    serve(place, default_root())
+    serve(process, default_root())
     return True
 
 
 @contextmanager
-def sharing_work(given: dict[str, Any], command: list[str]) -> Iterator[None]:
-    """Have other processes share the work of the block: those that torchrun has started, or one for each device.
+def sharing_work(models: Sequence[str]) -> Iterator[None]:
+    """Have the processes of torch's launcher share the work of the block, or raise UsageError if they cannot."""
+    from clipbench.distributed.process_rank import ProcessRank
 
-    ``given["device"]`` becomes the device of this process.
-
-    Raises:
-        UsageError: there are no such devices, or nothing that several processes could do.
-        MachineError: a process was lost.
-    """
-    from clipbench.distributed.place import QUIET, Place
+    process = ProcessRank.of_environment()
+    if process is None or process.n == 1:
+        yield
+        return
+    from clipbench.distributed.rounds import leading
     from clipbench.files import default_root
 
-    place = Place.of_environment()
-    if place is not None and place.n > 1:
-        from clipbench.distributed.rounds import leading
-
-        os.environ.update(QUIET)
-        _refuse_elsewhere(given["models"], f"{place.n} processes do")
-        place.take_device(given["device"])
-        with leading(place, default_root()):
-            yield
-        return
-    with launching(given, command) as others:
-        if others is None:
-            yield
-            return
-        from clipbench.distributed.rounds import leading
-
-        _refuse_elsewhere(given["models"], "several devices do")
-        with leading(others.place, default_root(), others):
-            yield
+    _require_work(models, f"{process.n} processes do")
+    with leading(process, default_root()):
+        yield
 
 
-@contextmanager
-def launching(given: dict[str, Any], command: list[str]) -> "Iterator[Launched | None]":
-    """Start the processes of all devices but the first, and yield them; None where there are no more, or torchrun has
-    started this one.
-
-    ``given["device"]`` becomes the device of this process.
-
-    Raises:
-        UsageError: there are no such devices.
-    """
-    from clipbench.distributed.place import Place
-
-    place = Place.of_environment()
-    if place is not None and place.device is not None:
-        given["device"] = place.device.partition(":")[0]
-    if place is not None or not ("," in given["device"] or given["device"] == "all"):
-        yield None
-        return
-    from clipbench.distributed.place import chosen_devices, launched
-
-    asked, devices = given["device"], chosen_devices(given["device"])
-    given["device"] = devices[0].partition(":")[0]
-    if len(devices) < 2:
-        given["device"] = devices[0]
-        yield None
-        return
-    with launched(command, devices) as others:
-        others.place.take_device(asked)
-        yield others
-
-
-def _refuse_elsewhere(references: list[str], who: str) -> None:
-    """Raise UsageError where no model is encoded on this machine."""
+def _require_work(references: Sequence[str], who: str) -> None:
+    """Raise UsageError if no model is encoded on this machine."""
     prefixes = [reference.strip().partition(":")[0].casefold() for reference in references]
-    if all(prefix in ELSEWHERE for prefix in prefixes):
+    if references and all(prefix in NO_PROCESSES for prefix in prefixes):
         raise UsageError(
-            f"{who} not reach {references[0]}, which {ELSEWHERE[prefixes[0]]}: give one --device, and start it without"
-            " torchrun"
+            f"{who} not reach {references[0]}, which {NO_PROCESSES[prefixes[0]]}: give one --device, and start it"
+            " without torchrun"
         )

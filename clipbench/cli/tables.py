@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 
-from clipbench.results.by_bytes import by_bytes, formats_of
+from clipbench.results.by_bytes import metrics_by_format, table_by_bytes
 from clipbench.results.numbers import NONE, ascii_signs, count, counted, duration, interval, interval_name, quantity
 from clipbench.results.provenance import encoded_facts
 from clipbench.results.record import AverageRecord, EvaluationRecord, Metric, MetricName, SlicesRecord
@@ -131,13 +131,13 @@ def evaluation_lines(record: EvaluationRecord, width: int | None = None) -> list
     with one_page(lambda: slice_lines(record, width)):
         slices = slice_lines(record, width)
     lines, metrics = [heading(record)], record.metrics
-    for question in [name for name in metrics if formats_of(metrics, name)]:
-        lines += _format_lines(metrics, question, width)
-        ends = (question, f"{question}_change", f"{question}_smallest")
+    for stored in metrics_by_format(record):
+        lines += _format_lines(record, stored, width)
+        ends = (stored, f"{stored}_change", f"{stored}_smallest")
         metrics = {
-            name: each
-            for name, each in metrics.items()
-            if name.rpartition("/")[2] not in ends or (each.value is None and name != ends[-1])
+            name: metric
+            for name, metric in metrics.items()
+            if name.rpartition("/")[2] not in ends or (metric.value is None and name != ends[-1])
         }
     lines += metric_lines(metrics, width)
     if legend := subset_legend(metrics, record.subsets):
@@ -145,13 +145,12 @@ def evaluation_lines(record: EvaluationRecord, width: int | None = None) -> list
     return [*lines, *slices, *(f"  note: {note}" for note in record.notes)]
 
 
-def _format_lines(metrics: Mapping[str, Metric], question: str, width: int | None) -> list[str]:
-    """Return a table of formats by bytes, and the smallest that is safe or why none is."""
-    whole, smallest = metrics[question], metrics.get(f"{question}_smallest")
-    chance = "" if whole.chance is None else f", chance {quantity(whole.chance, whole.unit)}"
-    lines = [f"  {question}, n {count(whole.n)}{chance}; stored: first dimensions, components (PCA) or signs"]
-    lines += as_text(by_bytes(metrics, question), width=width).splitlines()
-    return [*lines, f"  {(smallest and smallest.reason) or 'the smallest that is safe is not known'}", ""]
+def _format_lines(record: EvaluationRecord, name: str, width: int | None) -> list[str]:
+    """Return a table of a metric by stored bytes, and the reason for the smallest format that suffices."""
+    metric, smallest = record.metrics[name], record.metrics.get(f"{name}_smallest")
+    chance = "" if metric.chance is None else f", chance {quantity(metric.chance, metric.unit)}"
+    lines = [f"  {name}, n {count(metric.n)}{chance}", *as_text(table_by_bytes(record, name), width=width).splitlines()]
+    return [*lines, *([f"  {smallest.reason}"] if smallest and smallest.reason else []), ""]
 
 
 def average_lines(average: AverageRecord, width: int | None = None) -> list[str]:
@@ -220,12 +219,7 @@ def _how(name: str, slices: SlicesRecord) -> str:
 
 def published_cell(metric: Metric) -> str:
     """Return what was published for the same model, data and protocol, and whether the interval contains it."""
-    verdicts = {True: "agrees", False: "differs", None: "no interval"}
-    parts = [
-        f"{quantity(each.value, metric.unit)}"
-        f" ({verdicts[each.agrees]}{', secondary source' if each.is_secondary else ''})"
-        for each in metric.published
-    ]
+    parts = [f"{quantity(value.value, metric.unit)} ({value.verdict})" for value in metric.published]
     return f"published {', '.join(parts)}" if parts else ""
 
 

@@ -3,6 +3,7 @@ model?
 """
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,8 @@ import numpy as np
 from clipbench.errors import UsageError, did_you_mean
 from clipbench.results.frames import as_frame
 from clipbench.results.matching import check_same, trainings
+from clipbench.results.model_costs import MIN_TIMED_ITEMS, MODEL_QUANTITIES
 from clipbench.results.numbers import count
-from clipbench.results.provenance import FEW, MODEL_QUANTITIES
 from clipbench.results.record import EvaluationRecord, Metric, as_json
 from clipbench.results.run import Run, labels, read_one_run
 from clipbench.results.titles import full_title
@@ -41,7 +42,7 @@ class Quantity(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class ModelPoint:
     """One model by its two quantities."""
 
     label: str
@@ -58,7 +59,7 @@ class Across:
 
     x_title: str
     y_title: str
-    places: Sequence[Place]
+    places: Sequence[ModelPoint]
     correlation: RankCorrelation
     given_parameters: RankCorrelation | None
     """With the number of parameters held fixed; None where these are unknown, or the same for all."""
@@ -100,7 +101,7 @@ class Across:
         return as_frame(rows)
 
 
-def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, seed: int = 0) -> Across:
+def across(*runs: Run | str | os.PathLike[str], x: str, y: str, data: str | None = None, seed: int = 0) -> Across:
     """Return many models by two of their metrics, with the rank correlation of the two.
 
     Args:
@@ -134,15 +135,15 @@ def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, s
     """
     made = [run if isinstance(run, Run) else read_one_run(Path(run)) for run in runs]
     names = labels(made)
-    places, left_out, found = [], [], []
+    places, left_out, quantities = [], [], []
     for label, run, training in zip(names, made, trainings(made), strict=True):
         first, second = (_quantity(run, name, data) for name in (x, y))
         if isinstance(first, str) or isinstance(second, str):
             left_out.append(f"{label}: {first if isinstance(first, str) else second}")
             continue
-        found.append((run, first, second))
+        quantities.append((run, first, second))
         places.append(
-            Place(
+            ModelPoint(
                 label=label,
                 x=first.metric,
                 y=second.metric,
@@ -150,19 +151,19 @@ def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, s
                 training=training,
             )
         )
-    if not found:
+    if not quantities:
         raise UsageError(_nowhere(made, (x, y), data))
-    if found[0][1] == found[0][2]:
+    if quantities[0][1] == quantities[0][2]:
         raise UsageError(f"x = {x} and y = {y} are one quantity: expected two")
     if len(places) < LEAST_MODELS:
         raise UsageError(
             f"{len(places)} of {len(made)} runs have both {x} and {y}: expected at least {LEAST_MODELS} models"
             + (f" ({left_out[0]})" if left_out else "")
         )
-    for pairs in ([(run, first) for run, first, _ in found], [(run, second) for run, _, second in found]):
+    for pairs in ([(run, first) for run, first, _ in quantities], [(run, second) for run, _, second in quantities]):
         of_runs = [(run.label, each.record) for run, each in pairs if each.record is not None]
         check_same(of_runs, "its numbers cannot stand in one figure")
-    drawn, drawn_names = [run for run, *_ in found], [each.label for each in places]
+    drawn, drawn_names = [run for run, *_ in quantities], [each.label for each in places]
     of_trainings = [each.training for each in places if each.training is not None]
     are_checkpoints = len(of_trainings) > len(set(of_trainings))
     xs, ys = (np.array([getattr(each, axis).value for each in places], np.float64) for axis in "xy")
@@ -173,14 +174,14 @@ def across(*runs: "Run | str | Path", x: str, y: str, data: str | None = None, s
         reason = "checkpoints of one training are not independent models"
         correlation = correlation._replace(interval=Interval(None, None, reason), p=None)
     return Across(
-        x_title=found[0][1].title,
-        y_title=found[0][2].title,
+        x_title=quantities[0][1].title,
+        y_title=quantities[0][2].title,
         places=places,
         correlation=correlation,
         given_parameters=given,
         left_out=left_out,
         are_checkpoints=are_checkpoints,
-        evaluations=list(dict.fromkeys(each.record.name for each in found[0][1:] if each.record is not None)),
+        evaluations=list(dict.fromkeys(each.record.name for each in quantities[0][1:] if each.record is not None)),
         front=_front(places, (x, y)),
         notes=[*_notes(drawn, names=drawn_names, of=(x, y)), *_repeated(drawn, drawn_names)],
     )
@@ -193,24 +194,24 @@ def _quantity(run: Run, name: str, data: str | None) -> Quantity | str:
         UsageError: the name fits metrics of several evaluations.
     """
     if name in MODEL_QUANTITIES:
-        own = MODEL_QUANTITIES[name]
-        value, why = own.read(run.result)
+        quantity = MODEL_QUANTITIES[name]
+        value, reason = quantity.read(run.result)
         if value is None:
-            return f"no {name}" + (f" ({why})" if why else "")
-        return Quantity(own.title, Metric(value=value / own.divisor, unit="count"), None)
-    fitting = [
+            return f"no {name}" + (f" ({reason})" if reason else "")
+        return Quantity(quantity.title, Metric(value=value / quantity.divisor, unit="count"), None)
+    matches = [
         (record, metric)
         for record in run.result.evaluations
         if record.status == "ok" and data in (None, record.dataset.id)
         for metric in record.metrics
         if name in (metric, f"{record.task}/{metric}", f"{record.name}/{metric}")
     ]
-    several = list(dict.fromkeys(f"{record.name}/{metric}" for record, metric in fitting))
-    if len(several) > 1:
-        raise UsageError(f"run {run.label} has '{name}' in several tasks: use a full name, {' or '.join(several)}")
-    if not fitting:
+    full_names = list(dict.fromkeys(f"{record.name}/{metric}" for record, metric in matches))
+    if len(full_names) > 1:
+        raise UsageError(f"run {run.label} has '{name}' in several tasks: use a full name, {' or '.join(full_names)}")
+    if not matches:
         return f"no {name}"
-    record, full_name = fitting[0]
+    record, full_name = matches[0]
     metric = record.metrics[full_name]
     if metric.value is None:
         return f"{name} is undefined ({metric.reason})"
@@ -238,8 +239,8 @@ def _nowhere(runs: Sequence[Run], names: Sequence[str], data: str | None) -> str
         if name not in known:
             of_towers = [each for each in MODEL_QUANTITIES if each.endswith(f"_{name}")]  # of "flops": of image, text
             hint = f"did you mean {' or '.join(of_towers)}?" if of_towers else did_you_mean(name, dict.fromkeys(known))
-            own = "" if hint.startswith("did you") else f"; of the model itself: {', '.join(MODEL_QUANTITIES)}"
-            return f"no run has '{name}'{f' on {data}' if data else ''}: {hint}{own}"
+            more = "" if hint.startswith("did you") else f"; of the model itself: {', '.join(MODEL_QUANTITIES)}"
+            return f"no run has '{name}'{f' on {data}' if data else ''}: {hint}{more}"
         if name in MODEL_QUANTITIES:
             found = [_quantity(run, name, None) for run in runs]
             if all(isinstance(each, str) for each in found):
@@ -248,13 +249,13 @@ def _nowhere(runs: Sequence[Run], names: Sequence[str], data: str | None) -> str
 
 
 def _given_parameters(
-    places: Sequence[Place], xs: np.ndarray, ys: np.ndarray, rng: np.random.Generator, *, names: tuple[str, str]
+    places: Sequence[ModelPoint], xs: np.ndarray, ys: np.ndarray, rng: np.random.Generator, *, names: tuple[str, str]
 ) -> RankCorrelation | None:
     counts = [each.n_parameters for each in places if each.n_parameters is not None]
     if len(counts) < len(places) or len(set(counts)) == 1 or PARAMETERS in names:
         return None
-    found = rank_correlation(xs, ys, rng, np.array(counts, np.float64))
-    return None if math.isnan(found.value) else found
+    correlation = rank_correlation(xs, ys, rng, np.array(counts, np.float64))
+    return None if math.isnan(correlation.value) else correlation
 
 
 def pareto_front(costs: Sequence[float], ahead: Callable[[int, int], int]) -> list[int]:
@@ -273,7 +274,7 @@ def pareto_front(costs: Sequence[float], ahead: Callable[[int, int], int]) -> li
     ]
 
 
-def _front(places: Sequence[Place], names: tuple[str, str]) -> list[str] | None:
+def _front(places: Sequence[ModelPoint], names: tuple[str, str]) -> list[str] | None:
     """Return the labels of the models of the front; None unless one is a cost and the other has a better direction."""
     prices = [name in MODEL_QUANTITIES and MODEL_QUANTITIES[name].cheaper is not None for name in names]
     if sum(prices) != 1:
@@ -291,33 +292,35 @@ def _front(places: Sequence[Place], names: tuple[str, str]) -> list[str] | None:
 
 def _notes(runs: Sequence[Run], *, names: Sequence[str], of: tuple[str, str]) -> list[str]:
     """Return what a reader has to know of speeds and memory, which are of a machine as well as of a model."""
-    own = {name: MODEL_QUANTITIES[name] for name in of if name in MODEL_QUANTITIES}
-    if not any(each.is_measured for each in own.values()):
+    quantities = {name: MODEL_QUANTITIES[name] for name in of if name in MODEL_QUANTITIES}
+    if not any(each.is_measured for each in quantities.values()):
         return []
     measured = {
         name: [run.result.towers[each.tower] for run in runs]
-        for name, each in own.items()
+        for name, each in quantities.items()
         if each.is_measured and each.tower
     }
     facts = {key: {as_json(run.result.environment.get(key)) for run in runs} for key in CONDITIONS}
     for towers in measured.values():
         facts["number of processes"] = {str(each.n_processes) for each in towers}
-    if any(each.is_price for each in own.values()):
+    if any(each.is_price for each in quantities.values()):
         facts = {
             key: {str(run.result.price.machine.get(key)) for run in runs if run.result.price}
             for key in ("cpu", "threads", "device", "precision")
         }
     differing = [name for name, values in facts.items() if len(values) > 1]
-    apart = f"; these runs differ in {', '.join(differing)}" if differing else ""
-    notes = [f"Speed and memory are of a run's machine as well as of its model{apart}."]
+    difference = f"; these runs differ in {', '.join(differing)}" if differing else ""
+    notes = [f"Speed and memory are of a run's machine as well as of its model{difference}."]
     few = [
         label
         for name, each in measured.items()
         for label, tower in zip(names, each, strict=True)
-        if name.endswith("_per_second") and tower.n_timed < FEW
+        if name.endswith("_per_second") and tower.n_timed < MIN_TIMED_ITEMS
     ]
     if few:
-        notes.append(f"Measured over fewer than {count(FEW)} items, start included: {', '.join(dict.fromkeys(few))}.")
+        notes.append(
+            f"Measured over fewer than {count(MIN_TIMED_ITEMS)} items, start included: {', '.join(dict.fromkeys(few))}."
+        )
     return notes
 
 
@@ -328,7 +331,7 @@ def _repeated(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
         if run.result.model.get("fingerprint"):
             by_model.setdefault(str(run.result.model["fingerprint"]), []).append(name)
     return [
-        f"{', '.join(own)} are runs of one model: the correlation counts it {len(own)} times."
-        for own in by_model.values()
-        if len(own) > 1
+        f"{', '.join(labels)} are runs of one model: the correlation counts it {len(labels)} times."
+        for labels in by_model.values()
+        if len(labels) > 1
     ]

@@ -50,9 +50,9 @@ def pair_evaluations(base: Run, candidate: Run) -> list[EvaluationPair]:
     """
     pairs = []
     for before in _finished(base):
-        named = [each for each in _finished(candidate) if each.name == before.name]
-        alike = [each for each in named if as_json(each.params) == as_json(before.params)]
-        pairs += [EvaluationPair(before, after) for after in (alike or named)[:1]]
+        partners = [record for record in _finished(candidate) if record.name == before.name]
+        alike = [record for record in partners if as_json(record.params) == as_json(before.params)]
+        pairs += [EvaluationPair(before, after) for after in (alike or partners)[:1]]
     if not pairs:
         raise NotComparable(f"{base.label} and {candidate.label} have no finished evaluation in common")
     return pairs
@@ -88,24 +88,26 @@ def check_values(run: Run, metrics: Mapping[str, Metric], table: "pandas.DataFra
         columns = statistic.columns if statistic is not None else () if first is None else (first,)
         if metric.value is None or not columns:
             continue
-        said = f"{run.label}: {name} is {metric.value:g}"
-        lacking = next((each for each in columns if each not in table), None)
+        recorded = f"{run.label}: {name} is {metric.value:g}"
+        missing = next((each for each in columns if each not in table), None)
         try:
-            numbers = {} if lacking else {each: table[each].to_numpy(np.float64, na_value=np.nan) for each in columns}
-            is_known = np.isfinite(numbers[columns[0]]) if numbers else np.zeros(0, bool)
-            known = {each: column[is_known] for each, column in numbers.items()}
-            if not is_known.any():
-                where = lacking or columns[0]
-                raise NotComparable(f"{said}, and no sample has a value in the column '{where}': make the run again")
-            value = statistic(known) if statistic is not None else float(known[columns[0]].mean())
+            numbers = {} if missing else {each: table[each].to_numpy(np.float64, na_value=np.nan) for each in columns}
+            is_finite = np.isfinite(numbers[columns[0]]) if numbers else np.zeros(0, bool)
+            values = {each: column[is_finite] for each, column in numbers.items()}
+            if not is_finite.any():
+                where = missing or columns[0]
+                raise NotComparable(
+                    f"{recorded}, and no sample has a value in the column '{where}': make the run again"
+                )
+            value = statistic(values) if statistic is not None else float(values[columns[0]].mean())
         except (LookupError, TypeError, ValueError):
             continue  # which the test of the difference says
-        n = int(is_known.sum())
+        n = int(is_finite.sum())
         if n < metric.n:
-            raise NotComparable(f"{said} of {metric.n:,} samples, and {n:,} have a value: make the run again")
+            raise NotComparable(f"{recorded} of {metric.n:,} samples, and {n:,} have a value: make the run again")
         is_held = statistic is not None or metric.column is not None
         if is_held and not abs(value - metric.value) <= 1e-6 * max(1.0, abs(metric.value)):
-            raise NotComparable(f"{said}, and {value:g} by its samples: one of them is damaged, make the run again")
+            raise NotComparable(f"{recorded}, and {value:g} by its samples: one of them is damaged, make the run again")
 
 
 def with_values(metrics: Mapping[str, Metric], others: Mapping[str, Metric]) -> dict[str, tuple[Metric, Metric]]:
@@ -130,14 +132,14 @@ def lost_evaluations(base: Run, candidate: Run) -> Iterator[Refusal]:
     The other failed at them, or one of the runs has them twice, so that nobody knows which counts; or the candidate
     lacks them.
     """
-    finished = {_key(each): each.name for run in (base, candidate) for each in _finished(run)}
-    names = {each.name for each in candidate.result.evaluations}
+    finished = {_key(record): record.name for run in (base, candidate) for record in _finished(run)}
+    names = {record.name for record in candidate.result.evaluations}
     for key, name in finished.items():
         for run in (base, candidate):
-            own = [each for each in run.result.evaluations if _key(each) == key]
-            failed = [each for each in own if each.status != "ok"]
-            if len(own) - len(failed) > 1:
-                yield Refusal(name, f"{run.label} has it {len(own)} times")
+            records = [record for record in run.result.evaluations if _key(record) == key]
+            failed = [record for record in records if record.status != "ok"]
+            if len(records) - len(failed) > 1:
+                yield Refusal(name, f"{run.label} has it {len(records)} times")
             elif failed:
                 yield Refusal(name, f"it is {failed[0].status} in {run.label}: {failed[0].reason}")
         if name not in names:
@@ -185,7 +187,7 @@ def notes_on(base: Run, candidate: Run, pairs: Sequence[EvaluationPair]) -> Iter
 
 
 def _finished(run: Run) -> list[EvaluationRecord]:
-    return [each for each in run.result.evaluations if each.status == "ok"]
+    return [record for record in run.result.evaluations if record.status == "ok"]
 
 
 def _by_id(run: Run, evaluation: EvaluationRecord, grouping: str | None) -> "pandas.DataFrame":

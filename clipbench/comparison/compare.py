@@ -12,8 +12,8 @@ from clipbench.comparison.records import CompareOptions, Comparison, Difference,
 from clipbench.comparison.representations import representational_similarity
 from clipbench.errors import ClipbenchError, NotComparable
 from clipbench.results.matching import match
+from clipbench.results.model_costs import cost_differences
 from clipbench.results.other_tools import BARE, Values, open_results
-from clipbench.results.provenance import costs_apart
 from clipbench.results.record import GROUP_COLUMN, Metric, MetricName
 from clipbench.results.run import Run, numbered
 from clipbench.results.titles import first_headline
@@ -77,7 +77,7 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
             slices += _slices_of(base, candidate, pair, options.alpha, refused)
     similarity, not_computed = representational_similarity(base, candidate, pairs)
     notes += not_computed
-    notes += costs_apart(base.result, candidate.result)
+    notes += cost_differences(base.result, candidate.result)
     refused.sort(key=lambda each: each.is_part)
     if not differences:
         raise _nothing_compared(refused, pairs)

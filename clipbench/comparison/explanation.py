@@ -31,7 +31,7 @@ from clipbench.results.run import Run, numbered
 from clipbench.results.titles import first_headline, full_title
 from clipbench.seeding import generator
 from clipbench.stats.clusters import Values as Numbers
-from clipbench.stats.clusters import cluster_codes, without_rounding
+from clipbench.stats.clusters import cluster_codes, snap_to_integers
 from clipbench.stats.groups import Covering, Grouping, GroupTests, cover_changes, detectable_change, judge_groups
 
 ALPHA = 0.05
@@ -193,7 +193,7 @@ def _outcomes(tables: align.Tables, metric: Metric, is_defined: "np.ndarray") ->
         raise NotComparable(f"the runs have values of {metric.column} for different samples")
     own = tables.base[is_defined]
     clusters = cluster_codes(own["cluster"].to_numpy()) if "cluster" in own else None
-    base, candidate = (without_rounding(values[is_defined]) for values in (before, after))
+    base, candidate = (snap_to_integers(values[is_defined]) for values in (before, after))
     return Outcomes(own.index.tolist(), base, candidate, clusters)
 
 

@@ -23,14 +23,12 @@ from datetime import date, datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
-from clipbench.errors import UsageError, did_you_mean
+from clipbench.errors import UsageError, did_you_mean, option
 from clipbench.results.numbers import SYMBOLS
 from clipbench.results.record import MetricName
 from clipbench.untrusted.reading import read_toml, shown
 
 WILDCARDS = "*?["
-MOST_PATTERN = 1_000
-"""Characters of a pattern: the time to make sense of one with many ``[`` grows with their square."""
 LEAST_ALPHA, MOST_ALPHA = 1e-6, 0.5
 """Range of significance levels: below it no loss would ever be shown, above it chance would be."""
 
@@ -88,18 +86,19 @@ class Tolerance:
         return self.amount * abs(base) if self.kind == "relative" else self.amount
 
 
-def smallest_difference(text: str, where: str) -> Tolerance:
+def smallest_difference(text: str) -> Tolerance:
     """Return the smallest difference that matters, from its text: points, or a number in each metric's unit.
 
     Raises:
-        UsageError: it is neither; ``where`` names the option in the error.
+        UsageError: it is neither.
     """
     with suppress(UsageError):
-        found = Tolerance.parse(text, where)
-        if found.kind != "relative":
-            return found
+        tolerance = Tolerance.parse(text, "smallest")
+        if tolerance.kind != "relative":
+            return tolerance
     raise UsageError(
-        f"{where} {shown(text)}: expected percentage points, such as 0.5pp, or a number in the metric's unit"
+        f"{option('smallest')} {shown(text)}: expected percentage points, such as 0.5pp, or a number in the metric's"
+        " unit"
     )
 
 
@@ -179,11 +178,6 @@ class Gate:
     acknowledged: Sequence[Acknowledgement] = ()
     is_strict: bool = False
     """True when a loss beyond the tolerance counts though it is not significant."""
-
-    def __post_init__(self) -> None:
-        longest = max(map(len, self.patterns), default=0)
-        if longest > MOST_PATTERN:
-            raise UsageError(f"a gate has a pattern of {longest:,} characters, expected at most {MOST_PATTERN:,}")
 
     @classmethod
     def from_options(cls, max_drop: str | None = None, require: Sequence[str] = (), strict: bool = False) -> "Gate":

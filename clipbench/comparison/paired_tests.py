@@ -10,7 +10,7 @@ from clipbench.comparison.records import Difference, Flips
 from clipbench.errors import ClipbenchError
 from clipbench.results.record import Metric
 from clipbench.seeding import generator
-from clipbench.stats.clusters import cluster_codes, without_rounding
+from clipbench.stats.clusters import cluster_codes, snap_to_integers
 from clipbench.stats.differences import PairedTest, paired_difference, untested
 from clipbench.stats.estimators import Estimator
 from clipbench.stats.intervals import Interval
@@ -112,7 +112,7 @@ def _flips(metric: Metric, tables: Tables) -> Flips | None:
     """Return the samples of a mean of credits that changed, the most first; None of other metrics."""
     if metric.column is None or metric.unit != "fraction" or metric.statistic is not None:
         return None
-    before, after = (without_rounding(_numbers(table, metric.column)) for table in tables)
+    before, after = (snap_to_integers(_numbers(table, metric.column)) for table in tables)
     is_defined = np.isfinite(before)
     before, after, ids = before[is_defined], after[is_defined], tables.base.index.to_numpy()[is_defined]
     if not all(bool(((column >= 0) & (column <= 1)).all()) for column in (before, after)):

@@ -2,14 +2,13 @@
 apart.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32
 
 from clipbench.comparison.align import EvaluationPair
 from clipbench.comparison.records import RepresentationalSimilarity
@@ -22,12 +21,9 @@ from clipbench.results.numbers import percent
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run, labels
 from clipbench.seeding import generator
-from clipbench.stats.clusters import standard_error, student
-from clipbench.stats.intervals import CONFIDENCE, SHARES, Interval, influence_interval
+from clipbench.stats.intervals import Interval, cka_interval, shared_neighbours_interval
 from clipbench.untrusted.reading import is_file
 
-TASK = "modality-gap"
-"""The task whose evaluations keep vectors of pairs."""
 K = 10
 """Neighbours of the mutual k-NN, as in Huh et al. 2024."""
 LEAST_PAIRS, MOST_PAIRS = K + 2, 1_000
@@ -37,12 +33,12 @@ MOST_CHANCE = 0.25
 then.
 """
 
-UNMOVED = "no sample moves the value"
-
 Vectors = Float32[np.ndarray, "_ _"]
 Modality = Literal["image", "text"]
 ARRAYS: Mapping[Modality, str] = {"image": "images", "text": "texts"}
 """The array that holds the vectors of a modality."""
+PAIR_ARRAYS = (*ARRAYS.values(), "pair_id")
+"""Arrays of an evaluation that keeps the vectors of pairs."""
 
 
 class KeptPairs(NamedTuple):
@@ -74,7 +70,7 @@ def representational_similarity(
     """Return how alike two models arrange the images, and the texts, of the pairs that both runs kept, paired by id.
 
     Args:
-        pairs: evaluations of both runs; of those that are no modality gap, or not of the same samples, nothing is said.
+        pairs: evaluations of both runs; those that keep no pairs, or are not of the same samples, are skipped.
 
     Returns:
         The similarity by data set and modality, and a line for each evaluation without it.
@@ -82,7 +78,7 @@ def representational_similarity(
     found: list[RepresentationalSimilarity] = []
     notes = []
     for pair in pairs:
-        if pair.base.task != TASK or not match(*pair).is_same:
+        if not keeps_pairs(pair.base) or not match(*pair).is_same:
             continue
         try:
             one, other = _common([kept_pairs(base, pair.base), kept_pairs(candidate, pair.candidate)])
@@ -96,7 +92,7 @@ def similarity_matrix(runs: Sequence[Run], data: str | None = None) -> Similarit
     """Return the representational similarity of every two of several runs, all on the same pairs.
 
     Args:
-        data: the data set, where runs have the task on several.
+        data: the data set, where runs have pairs of several.
 
     Raises:
         UsageError: fewer than two runs kept vectors, or a run has them of several data sets.
@@ -106,7 +102,7 @@ def similarity_matrix(runs: Sequence[Run], data: str | None = None) -> Similarit
     left_out = []
     for name, run in zip(labels(runs), runs, strict=True):
         try:
-            record = _evaluation(run, data)
+            record = _evaluation_with_pairs(run, data)
             kept.append((name, run, record, kept_pairs(run, record)))
         except UsageError:
             raise
@@ -131,6 +127,11 @@ def similarity_matrix(runs: Sequence[Run], data: str | None = None) -> Similarit
     )
 
 
+def keeps_pairs(evaluation: EvaluationRecord) -> bool:
+    """Return whether an evaluation keeps the vectors of images and of their texts."""
+    return evaluation.status == "ok" and set(PAIR_ARRAYS) <= set(evaluation.vectors)
+
+
 def kept_pairs(run: Run, evaluation: EvaluationRecord) -> KeptPairs:
     """Return the vectors of pairs that an evaluation kept.
 
@@ -139,11 +140,11 @@ def kept_pairs(run: Run, evaluation: EvaluationRecord) -> KeptPairs:
     """
     has_file = is_file(run.folder / evaluation.files.get("arrays", "(no arrays)"))  # a gate may keep results alone
     arrays = run.arrays(evaluation) if has_file else {}
-    missing = [name for name in (*ARRAYS.values(), "pair_id") if name not in arrays]
+    missing = [name for name in PAIR_ARRAYS if name not in arrays]
     if missing:
         raise ClipbenchError(
             f"{run.label} lacks the {'array' if len(missing) == 1 else 'arrays'} {', '.join(missing)};"
-            f" `clipbench run --tasks {TASK}` on the same data keeps them"
+            f" `clipbench run --tasks {evaluation.task}` on the same data keeps them"
         )
     ids = arrays["pair_id"].astype(str).ravel().tolist()
     vectors = {modality: arrays[name] for modality, name in ARRAYS.items()}
@@ -155,17 +156,20 @@ def kept_pairs(run: Run, evaluation: EvaluationRecord) -> KeptPairs:
     return KeptPairs({name: row for row, name in enumerate(ids)}, vectors)
 
 
-def _evaluation(run: Run, data: str | None) -> EvaluationRecord:
-    """Return the evaluation of a run that keeps vectors: the only one, or that on the data that were named."""
-    of_task = [each for each in run.result.evaluations if each.task == TASK and each.status == "ok"]
-    fitting = [each for each in of_task if data in (None, each.dataset.id)]
-    names = list(dict.fromkeys(each.dataset.id for each in fitting))
+def _evaluation_with_pairs(run: Run, data: str | None) -> EvaluationRecord:
+    """Return the evaluation of a run that keeps vectors of pairs: the only one, or the one on the named data."""
+    records = [record for record in run.result.evaluations if keeps_pairs(record)]
+    records = [record for record in records if data in (None, record.dataset.id)]
+    names = list(dict.fromkeys(record.dataset.id for record in records))
     if len(names) > 1:
-        raise UsageError(f"run {run.label} has {TASK} on {', '.join(names)}: choose with {option('data')}")
-    if not fitting:
-        on_data = f"@{data}" if data else ""
-        raise ClipbenchError(f"no {TASK}{on_data}: `clipbench run --tasks {TASK}{on_data}` makes it")
-    return fitting[0]
+        raise UsageError(f"run {run.label} has vectors of pairs of {', '.join(names)}: choose with {option('data')}")
+    if not records:
+        subject, on_data = (f" of {data}", f"@{data}") if data else ("", "")
+        raise ClipbenchError(
+            f"no vectors of pairs{subject}: measure a task that keeps them, such as `clipbench run --tasks"
+            f" modality-gap{on_data}`"
+        )
+    return records[0]
 
 
 def _common(kept: Sequence[KeptPairs]) -> list[Mapping[Modality, Vectors]]:
@@ -240,41 +244,3 @@ def _with_value(like: Metric, found: Estimate, interval: Interval) -> Metric:
     low, high, method = interval
     how = {"reason": f"no interval: {method}"} if low is None else {"method": method, "reason": None}
     return replace(like, value=found.value, low=low, high=high, n=len(found.influence), **how)
-
-
-def shared_neighbours_interval(value: float, influence: Float64[np.ndarray, " n"]) -> Interval:
-    """Return the interval of a mutual k-NN: value ± t × jackknife standard error, which is too wide rather than too
-    narrow.
-
-    Samples share neighbours, so that the error of a mean of independent shares would be too small.
-
-    Args:
-        influence: of each sample, as ``metrics.shared_neighbours`` returns it.
-
-    Example:
-        >>> shared_neighbours_interval(1.0, np.zeros(30)).method
-        'no sample moves the value'
-    """
-    found = influence_interval(value, influence, within=SHARES)
-    return found._replace(method=UNMOVED if found.low is None else "jackknife")
-
-
-def cka_interval(value: float, influence: Float64[np.ndarray, " n"]) -> Interval:
-    """Return the interval of a CKA: Fisher's z ± t × jackknife standard error, and back.
-
-    CKA is a correlation, of centred dot products, and as skewed near 1.
-
-    Args:
-        value: at most 1.
-        influence: of each sample, as ``metrics.cka`` returns it.
-
-    Example:
-        >>> low, high, _ = cka_interval(0.9, np.array([-0.3, 0.3] * 50))
-        >>> round(low, 3), round(high, 3)
-        (0.82, 0.945)
-    """
-    half = standard_error(influence, times=student((1 + CONFIDENCE) / 2, len(influence)))
-    if half is None or abs(value) >= 1:
-        return Interval(None, None, UNMOVED)
-    z, reach = math.atanh(value), half / (1 - value**2)
-    return Interval(math.tanh(z - reach), math.tanh(z + reach), "jackknife of Fisher's z")

@@ -4,6 +4,7 @@ The expectation is a line through other models' accuracies (``stats.trend``): of
 alone, as Taori et al. define it, or of open_clip's CLIP models but for those that were fine-tuned to captions of COCO.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -67,12 +68,13 @@ class Robustness:
     """False where no reference model is as good, or as bad, on ImageNet: the line is continued beyond them."""
 
 
-def effective_robustness(*runs: "Run | str | Path", baseline: str = "standard") -> "pandas.DataFrame":
+def effective_robustness(*runs: Run | str | os.PathLike[str], baseline: str = "standard") -> "pandas.DataFrame":
     """Return how much higher models score on shifted data than their accuracy on ImageNet lets expect.
 
     Args:
-        runs: runs with zero-shot on ``imagenet`` and on one or more of ``imagenetv2``, ``imagenet-sketch``,
-            ``imagenet-r``, ``objectnet`` and ``imagenet-a``; or their folders.
+        runs: runs with the top-1 accuracy of zero-shot, or of a task that sets ``Evaluation.accuracy``, on ``imagenet``
+            and on one or more of ``imagenetv2``, ``imagenet-sketch``, ``imagenet-r``, ``objectnet`` and
+            ``imagenet-a``; or their folders. If several tasks have it, the one with more of these data is used.
         baseline: the models that the expectation is of: ``"standard"``, trained on ImageNet alone (Taori et al. 2020;
             not for ImageNet-A, which was made of what such a model gets wrong), or ``"open_clip"``, the CLIP models of
             its results table but for one that was fine-tuned to captions of COCO.
@@ -92,6 +94,7 @@ def effective_robustness(*runs: "Run | str | Path", baseline: str = "standard") 
         ...     metric = Metric(value=acc, low=acc - 0.005, high=acc + 0.005)
         ...     return EvaluationRecord(
         ...         task="zero-shot",
+        ...         accuracy="acc1",
         ...         task_version=1,
         ...         params={},
         ...         dataset=DatasetRecord(id=data),
@@ -143,9 +146,9 @@ def _of_run(label: str, run: Run, baseline: str) -> list[Robustness]:
     measured = [data for data in lines if original is not None and data in accuracies]
     if original is None or not measured:
         raise ClipbenchError(
-            f"run {run.label} has no effective robustness against the baseline {baseline}: measure zero-shot on"
-            f" {ORIGINAL} and on one of {', '.join(lines)} (it has acc1 with an interval on"
-            f" {', '.join(accuracies) or 'none of them'})"
+            f"run {run.label} has no effective robustness against the baseline {baseline}: got a top-1 accuracy with an"
+            f" interval on {', '.join(accuracies) or 'no such data'}, expected one on {ORIGINAL} and on one of"
+            f" {', '.join(lines)}. Measure a task that has it, such as zero-shot, on them."
         )
     found = []
     for data in measured:
@@ -177,16 +180,23 @@ def _of_run(label: str, run: Run, baseline: str) -> list[Robustness]:
 
 
 def _accuracies(run: Run) -> dict[str, Bounded]:
-    """Return the top-1 accuracies of a run with their bounds, by the names of the data in the catalogue."""
-    found: dict[str, Bounded] = {}
+    """Return the top-1 accuracies of a run with their bounds, by the names of the data in the catalogue.
+
+    They are of one task: the first one of those that have the accuracy on most of the data.
+    """
+    by_task: dict[str, dict[str, Bounded]] = {}
     for record in run.result.evaluations:
-        metric = record.metrics.get("acc1")
-        if metric is None or record.task != "zero-shot" or record.status != "ok":
+        metric = record.metrics.get(record.accuracy)
+        if record.status != "ok" or metric is None:
             continue
+        name = record.dataset.id.removeprefix("hf:clip-benchmark/wds_")  # the catalogue would import open_clip
+        data = DATA.get(name, name)
         if metric.value is not None and metric.low is not None and metric.high is not None:
-            name = record.dataset.id.removeprefix("hf:clip-benchmark/wds_")  # the catalogue would import open_clip
-            found.setdefault(DATA.get(name, name), Bounded(metric.value, metric.low, metric.high))
-    return {data: found[data] for data in (ORIGINAL, *SHIFTS) if data in found}
+            accuracies = by_task.setdefault(record.task, {})
+            if data in (ORIGINAL, *SHIFTS):
+                accuracies.setdefault(data, Bounded(metric.value, metric.low, metric.high))
+    most = max(by_task.values(), key=len, default={})
+    return {data: most[data] for data in (ORIGINAL, *SHIFTS) if data in most}
 
 
 def _column(data: str) -> str:

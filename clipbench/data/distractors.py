@@ -25,28 +25,32 @@ def with_distractors(dataset: Dataset, place: str) -> Dataset:
         UsageError: the data have no captions, or there are no images there.
         DataError: a link or a shard is broken.
     """
-    given = data_option(**{OPTION: place})
+    option = data_option(**{OPTION: place})
     if dataset.captions is None or dataset.judgements is not None:
-        raise UsageError(f"{given}: data set {dataset.id} has no captions that search images: drop the option")
+        raise UsageError(f"{option}: data set {dataset.id} has no captions that search images: drop the option")
     root = user_path(place)
     if not is_there(root):
-        raise UsageError(f"{given}: no such file or folder{why_not_there(root)}: expected a folder of images or shards")
+        raise UsageError(
+            f"{option}: no such file or folder{why_not_there(root)}: expected a folder of images or shards"
+        )
     if not is_folder(root) and root.suffix != SHARD:
-        raise UsageError(f"{given}: got a file that is no {SHARD} shard: expected a folder of images or shards")
+        raise UsageError(f"{option}: got a file that is no {SHARD} shard: expected a folder of images or shards")
     folder = root if is_folder(root) else root.parent
     images: dict[str, ImageRef] = {}
     shards = [root]
     if folder == root:
-        found = scan(root)
-        if found.broken:
-            n = len(found.broken)
-            raise DataError(f"{given}: {n:,} links to images are broken, the first {found.broken[0]}: fix them")
-        images = {path.relative_to(root).as_posix(): FileImage(path) for path in found.images}
+        scanned = scan(root)
+        if scanned.broken:
+            n = len(scanned.broken)
+            raise DataError(f"{option}: {n:,} links to images are broken, the first {scanned.broken[0]}: fix them")
+        images = {path.relative_to(root).as_posix(): FileImage(path) for path in scanned.images}
         shards = sorted(root.rglob(f"*{SHARD}"))
     for shard in shards:
-        images |= {f"{shard.relative_to(folder).as_posix()}:{each.key}": each.image() for each in samples_in(shard)}
+        images |= {
+            f"{shard.relative_to(folder).as_posix()}:{sample.key}": sample.image() for sample in samples_in(shard)
+        }
     if not images:
-        raise UsageError(f"{given}: no images there: expected image files at any depth, or {SHARD} shards of some")
+        raise UsageError(f"{option}: no images there: expected image files at any depth, or {SHARD} shards of some")
     added = Dataset(id=OPTION, images=list(images.values()), image_ids=list(images))
     return replace(dataset, distractors=added)
 
@@ -62,8 +66,8 @@ def others_than_own(dataset: Dataset, digests: Callable[[Sequence[ImageRef]], li
     """
     if dataset.distractors is None:
         return dataset
-    own, all_digests = set(digests(dataset.images)), digests(dataset.distractors.images)
-    rows = np.array([row for row, digest in enumerate(all_digests) if digest not in own], np.int64)
+    data_digests, all_digests = set(digests(dataset.images)), digests(dataset.distractors.images)
+    rows = np.array([row for row, digest in enumerate(all_digests) if digest not in data_digests], np.int64)
     n, n_own = len(all_digests), len(all_digests) - len(rows)
     if not len(rows):
         raise DataError(f"data set {dataset.id}: all of its distractors ({n:,}) are its own images: name others")

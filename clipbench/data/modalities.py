@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from clipbench.data.images import check_ids, content_digest
+from clipbench.data.part import DataPart, Fields, Kept
 from clipbench.errors import DataError
 from clipbench.untrusted.reading import is_file, read_bytes
 
@@ -98,7 +99,7 @@ class Modalities:
         for _ in self.names:
             reached |= {name for link in self.pairs if reached & set(link) for name in link}
         is_connected = reached == set(self.names)
-        return len(n) == 1 and is_connected and all(np.array_equal(each, range(*n)) for each in self.pairs.values())
+        return len(n) == 1 and is_connected and all(np.array_equal(rows, range(*n)) for rows in self.pairs.values())
 
     @cached_property
     def groups(self) -> dict[str, Int64[np.ndarray, " n"]]:
@@ -116,6 +117,18 @@ class Modalities:
         parts = np.split(group.astype(np.int64), [*starts.values()][1:])
         return dict(zip(self.items, parts, strict=True))
 
+    def rows_of_groups(
+        self, rows: Int64[np.ndarray, " n_kept"]
+    ) -> tuple[Int64[np.ndarray, " n_kept_images"], Bool[np.ndarray, " n_groups"]]:
+        """Return all images of the groups of some images, or of some groups if there are no images, and a mask of these
+        groups.
+        """
+        group_of_image = self.groups.get(IMAGE)
+        is_kept = np.zeros(self.n_groups, bool)
+        is_kept[rows if group_of_image is None else group_of_image[rows]] = True
+        images = np.zeros(0, np.int64) if group_of_image is None else np.flatnonzero(is_kept[group_of_image])
+        return images, is_kept
+
     def take(self, is_kept: Bool[np.ndarray, " n_groups"]) -> "Modalities":
         """Return the items of some groups, in their order."""
         rows = {name: np.flatnonzero(is_kept[group]) for name, group in self.groups.items()}
@@ -126,7 +139,10 @@ class Modalities:
             self,
             items={name: [self.items[name][row] for row in kept.tolist()] for name, kept in rows.items()},
             ids={name: [self.ids[name][row] for row in kept.tolist()] for name, kept in rows.items()},
-            pairs={(source, target): new[target][each[rows[source]]] for (source, target), each in self.pairs.items()},
+            pairs={
+                (source, target): new[target][target_rows[rows[source]]]
+                for (source, target), target_rows in self.pairs.items()
+            },
         )
 
     def parts(self) -> list[object]:
@@ -139,11 +155,11 @@ def pairs_of(
     counts: Mapping[str, int], given: Mapping[tuple[str, str], Int64[np.ndarray, " n_source"]]
 ) -> dict[tuple[str, str], Int64[np.ndarray, " n_source"]]:
     """Return the pairs that are given, and row i with row i of modalities of equal counts of which nothing is said."""
-    found = dict(given)
+    pairs = dict(given)
     for first, second in combinations(sorted(counts), 2):
         if counts[first] == counts[second] and (first, second) not in given and (second, first) not in given:
-            found[first, second] = np.arange(counts[first])
-    return found
+            pairs[first, second] = np.arange(counts[first])
+    return pairs
 
 
 def unpaired(modalities: Modalities, first: str, second: str) -> str:
@@ -176,6 +192,29 @@ def check_modalities(modalities: Modalities, data: str) -> None:
             )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ModalityPart(DataPart):
+    """Items of further modalities."""
+
+    modalities: Modalities | None = None
+    """Items of modalities beside images and captions, or in place of them, and their pairs; the items of image and
+    text, where it has them, are ``images`` and ``captions``.
+    """
+
+    def _take(self, kept: Kept) -> Fields:
+        """Return the items of the groups that are kept."""
+        if self.modalities is None or kept.groups is None:
+            return {}
+        return {"modalities": self.modalities.take(kept.groups)}
+
+    def _content(self) -> Iterable[bytes]:
+        return () if self.modalities is None else (repr(self.modalities.parts()).encode(),)
+
+    def _check(self) -> None:
+        if self.modalities is not None:
+            check_modalities(self.modalities, self.id)
+
+
 def _content(value: object) -> bytes | None:
     """Return bytes that are equal for equal content, and only then; None where that is not known."""
     for step in ("detach", "cpu"):  # a tensor is hashed as its array
@@ -186,7 +225,7 @@ def _content(value: object) -> bytes | None:
     if isinstance(value, bytes):
         return b"bytes " + value
     if isinstance(value, tuple | list):  # such as samples and their rate
-        parts = [_content(each) for each in value]
+        parts = [_content(element) for element in value]
         return None if None in parts else b"".join(b"%d " % len(part) + part for part in parts if part)
     if isinstance(value, bool | int | float) or hasattr(value, "__array__"):
         array = np.asarray(value)

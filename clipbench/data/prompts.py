@@ -20,8 +20,6 @@ PLACEHOLDER = "{c}"
 DEFAULT_TEMPLATES = ("a photo of a {c}.",)
 """The CLIP paper's plain prompt, for data without templates that are not in the catalogue either."""
 
-MOST_BYTES = 1 << 26
-"""Bytes of a file of prompts: those of ImageNet's classes have a hundredth of it."""
 
 _BRACES = re.compile(r"\{[^{}]*\}")
 
@@ -108,7 +106,7 @@ def read_prompts(path: Path) -> Prompts:
         )
     if path.suffix.lower() != ".json":
         return Prompts(templates=read_templates(path))
-    content = read_json(path, DataError, most=MOST_BYTES)
+    content = read_json(path, DataError)
     if isinstance(content, dict):
         if not content:
             raise DataError(f"{path} holds no classes: expected an object from class name to a list of prompts")
@@ -121,7 +119,7 @@ def read_templates(path: Path) -> tuple[str, ...]:
     """Return the templates in a text file, one a line, without blank lines; raise DataError where none is, or lacks
     ``{c}``.
     """
-    lines = [line.strip() for line in read_text(path, DataError, most=MOST_BYTES).splitlines()]
+    lines = [line.strip() for line in read_text(path, DataError).splitlines()]
     return _checked([line for line in lines if line], path)
 
 

@@ -2,14 +2,15 @@
 misleading written word), and judged relevance (queries, documents, and the grade of a document for a query).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Int64
 
 from clipbench.data.images import check_ids
+from clipbench.data.part import DataPart, Fields, Kept, check_unicode, sample
 from clipbench.errors import DataError
 
 
@@ -65,57 +66,129 @@ class Attack(NamedTuple):
         return tuple(row for row in (self.attacked, self.clean, self.blank, self.benign) if row is not None)
 
 
-def contrasts_within(contrasts: Iterable[Contrast], new_rows: Mapping[int, int]) -> tuple[Contrast, ...]:
-    """Return the contrasts all of whose images are kept, with their new rows.
+@dataclass(frozen=True, kw_only=True)
+class ContrastPart(DataPart):
+    """Questions about a few images and captions at a time."""
 
-    Args:
-        new_rows: old row to new row, of the images that are kept.
-    """
-    return tuple(
-        contrast._replace(images=tuple(new_rows[row] for row in contrast.images))
-        for contrast in contrasts
-        if all(row in new_rows for row in contrast.images)
-    )
+    contrasts: Sequence[Contrast] | None = None
+    """Questions about a few images and captions at a time."""
+
+    def _take(self, kept: Kept) -> Fields:
+        """Return the contrasts all of whose images are kept."""
+        if self.contrasts is None:
+            return {}
+        new_rows = kept.new_image.tolist()
+        moved = (
+            contrast._replace(images=tuple(new_rows[row] for row in contrast.images)) for contrast in self.contrasts
+        )
+        return {"contrasts": tuple(contrast for contrast in moved if min(contrast.images) >= 0)}
+
+    def _sort(self) -> Fields:
+        return {"contrasts": _by_id(self.contrasts)}
+
+    def _texts(self) -> list[object]:
+        return [] if self.contrasts is None else [[tuple(contrast) for contrast in self.contrasts]]
+
+    def _check(self) -> None:
+        """Raise DataError unless each contrast has an id of its own, existing images, and both a true and a false
+        pair.
+        """
+        contrasts = self.contrasts or ()
+        check_ids([contrast.id for contrast in contrasts], "item", self.id)
+        for contrast in contrasts:
+            check_unicode(self.id, "caption", contrast.captions)
+            item = _checked_item(self, contrast)
+            widths = {len(row) for row in contrast.is_true}
+            if len(contrast.is_true) != len(contrast.images) or widths != {len(contrast.captions)}:
+                raise DataError(f"{item} does not say of each image and caption whether they belong together")
+            if not all(caption.strip() for caption in contrast.captions):
+                raise DataError(f"{item} has an empty caption")
+            if contrast.truth.all() or not contrast.truth.any():
+                raise DataError(f"{item} has nothing to choose: expected something true and something false")
+
+    def _limit(self, n: int, rng: np.random.Generator) -> tuple[Fields, Sequence[int]]:
+        if self.contrasts is None:
+            return {}, ()
+        contrasts = sample(self.contrasts, n, rng)
+        return {"contrasts": contrasts}, _images_of(contrasts)
 
 
-def attacks_within(attacks: Iterable[Attack], new_rows: Mapping[int, int]) -> tuple[Attack, ...]:
-    """Return the attacks whose attacked image is kept, with the new rows of those of its other images that are."""
+@dataclass(frozen=True, kw_only=True)
+class AttackPart(DataPart):
+    """Objects with and without written words on them."""
 
-    def moved(attack: Attack) -> Attack:
-        kinds = ("attacked", "clean", "blank", "benign")
-        rows: dict[str, Any] = {kind: new_rows.get(getattr(attack, kind)) for kind in kinds}
-        return attack._replace(**rows)
+    attacks: Sequence[Attack] | None = None
+    """Objects with and without written words on them; ``class_names`` holds objects and words."""
 
-    return tuple(moved(attack) for attack in attacks if attack.attacked in new_rows)
+    def _take(self, kept: Kept) -> Fields:
+        """Return the attacks whose attacked image is kept, with those of their other images that are."""
+        if self.attacks is None:
+            return {}
+        rows = {old: new for old, new in enumerate(kept.new_image.tolist()) if new >= 0}
+
+        def move(attack: Attack) -> Attack:
+            controls: dict[str, Any] = {kind: rows.get(getattr(attack, kind)) for kind in ("clean", "blank", "benign")}
+            return attack._replace(attacked=rows[attack.attacked], **controls)
+
+        return {"attacks": tuple(move(attack) for attack in self.attacks if attack.attacked in rows)}
+
+    def _sort(self) -> Fields:
+        return {"attacks": _by_id(self.attacks)}
+
+    def _texts(self) -> list[object]:
+        return [] if self.attacks is None else [[tuple(attack) for attack in self.attacks]]
+
+    def _check(self) -> None:
+        """Raise DataError unless each attack has existing images and a word that names another class than its
+        object.
+        """
+        attacks, n_classes = self.attacks or (), len(getattr(self, "class_names", None) or ())
+        check_ids([attack.id for attack in attacks], "item", self.id)
+        for attack in attacks:
+            item = _checked_item(self, attack)
+            if not (0 <= attack.label < n_classes and 0 <= attack.word < n_classes):
+                raise DataError(
+                    f"{item} has the classes {attack.label} and {attack.word}, expected 0 to {n_classes - 1}"
+                )
+            if attack.label == attack.word:
+                raise DataError(f"{item} is attacked by its own name: expected the name of another class")
+
+    def _limit(self, n: int, rng: np.random.Generator) -> tuple[Fields, Sequence[int]]:
+        """Return at most n attacks of the usual style, and the same words on the same objects in other styles."""
+        if self.attacks is None:
+            return {}, ()
+        usual = [attack for attack in self.attacks if not attack.condition]
+        if not usual or len(self.attacks) <= n:
+            attacks = sample(self.attacks, n, rng)
+        else:
+            chosen = sample(usual, n, rng)
+            pairs = {(attack.object, attack.word) for attack in chosen if attack.object is not None}
+            ids = {attack.id for attack in chosen}
+            attacks = [
+                attack
+                for attack in self.attacks
+                if attack.id in ids or (attack.condition and (attack.object, attack.word) in pairs)
+            ]
+        return {"attacks": attacks}, _images_of(attacks)
 
 
-def check_contrasts(contrasts: Sequence[Contrast], n_images: int, data: str) -> None:
-    """Raise DataError unless each contrast has an id of its own, existing images, and both a true and a false pair."""
-    check_ids([each.id for each in contrasts], "item", data)
-    for contrast in contrasts:
-        item = f"data set {data}: item '{contrast.id}'"
-        if not contrast.images or min(contrast.images) < 0 or max(contrast.images) >= n_images:
-            raise DataError(f"{item} has the images {contrast.images}, expected rows from 0 to {n_images - 1}")
-        widths = {len(row) for row in contrast.is_true}
-        if len(contrast.is_true) != len(contrast.images) or widths != {len(contrast.captions)}:
-            raise DataError(f"{item} does not say of each image and caption whether they belong together")
-        if not all(caption.strip() for caption in contrast.captions):
-            raise DataError(f"{item} has an empty caption")
-        if contrast.truth.all() or not contrast.truth.any():
-            raise DataError(f"{item} has nothing to choose: expected something true and something false")
+Question = TypeVar("Question", Contrast, Attack)
 
 
-def check_attacks(attacks: Sequence[Attack], n_images: int, n_classes: int, data: str) -> None:
-    """Raise DataError unless each attack has existing images and a word that names another class than its object."""
-    check_ids([each.id for each in attacks], "item", data)
-    for attack in attacks:
-        item = f"data set {data}: item '{attack.id}'"
-        if min(attack.images) < 0 or max(attack.images) >= n_images:
-            raise DataError(f"{item} has the images {attack.images}, expected rows from 0 to {n_images - 1}")
-        if not (0 <= attack.label < n_classes and 0 <= attack.word < n_classes):
-            raise DataError(f"{item} has the classes {attack.label} and {attack.word}, expected 0 to {n_classes - 1}")
-        if attack.label == attack.word:
-            raise DataError(f"{item} is attacked by its own name: expected the name of another class")
+def _by_id(questions: Sequence[Question] | None) -> tuple[Question, ...] | None:
+    return None if questions is None else tuple(sorted(questions, key=lambda question: question.id))
+
+
+def _images_of(questions: Sequence[Question]) -> list[int]:
+    return [row for question in questions for row in question.images]
+
+
+def _checked_item(part: DataPart, question: Contrast | Attack) -> str:
+    """Return the beginning of a message about a question; raise DataError unless its images exist."""
+    item, n_images = f"data set {part.id}: item '{question.id}'", len(part.images)
+    if not question.images or min(question.images) < 0 or max(question.images) >= n_images:
+        raise DataError(f"{item} has the images {question.images}, expected rows from 0 to {n_images - 1}")
+    return item
 
 
 POOL_FACTS = "pool.json"
@@ -226,24 +299,47 @@ class Judgements:
         return replace(self, query=self.query[rows], document=self.document[rows], grade=self.grade[rows])
 
 
-def check_judgements(judgements: Judgements | None, n_images: int, data: str) -> None:
-    """Raise DataError unless ids are distinct, each item has a text or an image, and no pair is judged twice."""
-    if judgements is None:
-        return
-    for kind, items in (("query", judgements.queries), ("document", judgements.documents)):
-        if not len(items.ids):
-            raise DataError(f"data set {data} has judgements, and no {kind}: expected at least one")
-        check_ids(items.ids, f"{kind} id", data)
-        for id, text, image in zip(items.ids, items.texts, items.images.tolist(), strict=True):
-            if not NO_IMAGE <= image < n_images:
-                raise DataError(f"data set {data}: {kind} '{id}' has image {image}, expected 0 to {n_images - 1}")
-            if image == NO_IMAGE and not text.strip():
-                raise DataError(f"data set {data}: {kind} '{id}' has neither a text nor an image")
-    pairs = np.stack([judgements.query, judgements.document], axis=1)
-    distinct, counts = np.unique(pairs, axis=0, return_counts=True)
-    if len(distinct) < len(pairs):
-        query, document = distinct[counts.argmax()].tolist()
-        raise DataError(
-            f"data set {data} judges document '{judgements.documents.ids[document]}' twice for query"
-            f" '{judgements.queries.ids[query]}': expected one grade"
-        )
+@dataclass(frozen=True, kw_only=True)
+class JudgementPart(DataPart):
+    """Judged relevance."""
+
+    judgements: Judgements | None = None
+    """Queries, documents and how relevant a document is to a query; ``images`` holds those of both, and may be
+    empty.
+    """
+
+    def _take(self, kept: Kept) -> Fields:
+        return {} if self.judgements is None else {"judgements": self.judgements.within(kept.new_image)}
+
+    def _sort(self) -> Fields:
+        return {} if self.judgements is None else {"judgements": self.judgements.by_id()}
+
+    def _content(self) -> Iterable[bytes]:
+        return () if self.judgements is None else self.judgements.content()
+
+    def _check(self) -> None:
+        """Raise DataError unless ids are distinct, each item has a text or an image, and no pair is judged twice."""
+        judgements = self.judgements
+        if judgements is None:
+            return
+        for name, texts in judgements.strings().items():
+            check_unicode(self.id, name, texts)
+        for kind, items in (("query", judgements.queries), ("document", judgements.documents)):
+            if not len(items.ids):
+                raise DataError(f"data set {self.id} has judgements, and no {kind}: expected at least one")
+            check_ids(items.ids, f"{kind} id", self.id)
+            for id, text, image in zip(items.ids, items.texts, items.images.tolist(), strict=True):
+                if not NO_IMAGE <= image < len(self.images):
+                    raise DataError(
+                        f"data set {self.id}: {kind} '{id}' has image {image}, expected 0 to {len(self.images) - 1}"
+                    )
+                if image == NO_IMAGE and not text.strip():
+                    raise DataError(f"data set {self.id}: {kind} '{id}' has neither a text nor an image")
+        pairs = np.stack([judgements.query, judgements.document], axis=1)
+        distinct, counts = np.unique(pairs, axis=0, return_counts=True)
+        if len(distinct) < len(pairs):
+            query, document = distinct[counts.argmax()].tolist()
+            raise DataError(
+                f"data set {self.id} judges document '{judgements.documents.ids[document]}' twice for query"
+                f" '{judgements.queries.ids[query]}': expected one grade"
+            )

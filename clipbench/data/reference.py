@@ -76,36 +76,38 @@ def load_data(reference: str, options: DataOptions) -> Dataset:
         DataError: the data are malformed, incomplete or empty.
         Unavailable: known data that are not on this machine; the message says how to get them.
     """
-    if distractors.OPTION in options.options:
-        others = {key: value for key, value in options.options.items() if key != distractors.OPTION}
-        dataset = load_data(reference, replace(options, options=others))
-        return distractors.with_distractors(dataset, options.options[distractors.OPTION])
+    place = options.options.get(distractors.OPTION)
+    others = {key: value for key, value in options.options.items() if key != distractors.OPTION}
+    options = replace(options, options=others)
     if training_split.is_named(options):
-        return training_split.load(partial(_load, reference), options)
-    if reference.lower() == GENERATED or options.form != attacks.FORM:
-        return _load(reference, options)
-    others = {name: text for name, text in training_split.of_tested(options).options.items() if name != "n"}
-    return in_form(_load(reference, replace(options, options=others)), options)
+        dataset = training_split.load_splits(partial(read_data, reference), options)
+    elif options.form == attacks.FORM and reference.lower() != GENERATED:
+        read = training_split.tested_options(options)
+        others = {key: value for key, value in read.options.items() if key != attacks.NUMBER}
+        dataset = adapt_to_form(read_data(reference, replace(read, options=others)), options)
+    else:
+        dataset = read_data(reference, options)
+    return dataset if place is None else distractors.with_distractors(dataset, place)
 
 
-def in_form(dataset: Dataset, options: DataOptions) -> Dataset:
-    """Return a data set in the form that is asked for: for "attacks", words are written onto images that have none.
+def adapt_to_form(dataset: Dataset, options: DataOptions) -> Dataset:
+    """Return a data set in the form of the options: for "attacks", words are written onto images that have none, and
+    images to train on are added.
 
-    Raises UsageError for the option ``n`` where the words are there already, and MissingPart where the images have no
-    labels.
+    Raises UsageError for the option ``n`` if the words are there already, and MissingPart if the images have no labels.
     """
     if options.form != attacks.FORM:
         return dataset
-    name = options.options.get(training_split.OPTION)
-    if name is not None:
-        tested = in_form(dataset, training_split.of_tested(options))
-        training = load_data(name, training_split.of_training(options))
-        return training_split.beside_attacks(tested, training, name)
-    n = options.whole_number("n", "how many images words are to be written on", least=1)
+    tested = training_split.tested_options(options)
+    n = tested.whole_number(attacks.NUMBER, "how many images words are to be written on", least=1)
     if dataset.attacks is None and dataset.contrasts is None:
-        return with_written_words(dataset, n=n or N_WRITTEN_IMAGES)
-    options.refuse_unknown([name for name in options.options if name != "n"], dataset.id)
-    return dataset
+        dataset = with_written_words(dataset, n=n or N_WRITTEN_IMAGES)
+    else:
+        tested.refuse_unknown([name for name in tested.options if name != attacks.NUMBER], dataset.id)
+    name = options.options.get(training_split.OPTION)
+    if name is None:
+        return dataset
+    return training_split.join_attacks(dataset, read_data(name, training_split.training_options(options)), name)
 
 
 def depends_on_form(reference: str, form: str) -> bool:
@@ -113,7 +115,8 @@ def depends_on_form(reference: str, form: str) -> bool:
     return reference.lower() == GENERATED or form in (attacks.FORM, training_split.FORM)
 
 
-def _load(reference: str, options: DataOptions) -> Dataset:
+def read_data(reference: str, options: DataOptions) -> Dataset:
+    """Return the data set of a reference as it is, with all options for its reader; raise as ``load_data`` does."""
     if reference.lower() == GENERATED:
         from clipbench.data.scenes import SCENES_VERSION, scenes_dataset
 
@@ -217,10 +220,10 @@ def _load_hugging_face(reference: str, options: DataOptions) -> Dataset:
     if not name or len(more) > 2:
         raise UsageError(f"data '{reference}': expected hf:ORG/NAME[:CONFIG[:SPLIT]] or hf:PATH")
     config, split = (part or None for part in [*more, "", ""][:2])
-    given = options.options.get("split")
-    if None not in (split, given) and split != given:
+    named_split = options.options.get("split")
+    if None not in (split, named_split) and split != named_split:
         raise UsageError(
-            f"data '{reference}' names the split '{split}', not {given}: remove {data_option(split=given)}"
+            f"data '{reference}' names the split '{split}', not {named_split}: remove {data_option(split=named_split)}"
         )
     if split is not None:
         options = replace(options, options={**options.options, "split": split})

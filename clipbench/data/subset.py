@@ -1,17 +1,16 @@
 """Subsets of a data set: a random, stratified sample of its images, or all images but some."""
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Int64
 
+from clipbench.data.caption_part import CaptionPart
 from clipbench.data.dataset import Dataset
-from clipbench.data.questions import Attack
+from clipbench.data.labels import TrainingPart
+from clipbench.data.part import DataPart
+from clipbench.data.questions import AttackPart, ContrastPart
 from clipbench.errors import DataError, UsageError
-
-T = TypeVar("T")
 
 
 def random_subset(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset:
@@ -33,7 +32,7 @@ def random_subset(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset
         note = f"a seeded subset of {n} of {n_queries} queries; all documents are searched"
         return replace(dataset, judgements=dataset.judgements.take_queries(rows), notes=(*dataset.notes, note))
     if dataset.contrasts or dataset.attacks:  # a few images may have many of them
-        return _limited_items(dataset, n, rng)
+        return _limit_items(dataset, n, rng)
     if n >= len(dataset):
         return dataset
     if dataset.labels is None:
@@ -61,42 +60,22 @@ def without_images(dataset: Dataset, rows: Int64[np.ndarray, " n_out"]) -> Datas
     return replace(dataset.take(kept_rows), notes=(*dataset.notes, note))
 
 
-def _limited_items(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset:
+ITEMS: tuple[type[DataPart], ...] = (ContrastPart, AttackPart, CaptionPart, TrainingPart)
+"""Parts of which a number of items is kept, in the order in which they are drawn."""
+
+
+def _limit_items(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset:
     """Return n contrasts, n attacks and n of the images with captions."""
-    contrasts, attacks = _some(dataset.contrasts, n, rng), _some_attacks(dataset.attacks, n, rng)
-    captioned = [] if dataset.caption_image is None else np.unique(dataset.caption_image).tolist()
-    kept_rows = {row for item in (*(contrasts or ()), *(attacks or ())) for row in item.images}
-    kept_rows |= set(_some(captioned, n, rng) or ())
-    kept_rows |= set() if dataset.is_training is None else set(np.flatnonzero(dataset.is_training).tolist())
-    n_items = len(dataset.contrasts or ()) + len(dataset.attacks or ())
-    is_whole = n >= len(dataset) or len(kept_rows) == len(dataset)
-    if is_whole and len(contrasts or ()) + len(attacks or ()) == n_items:
+    draws = [part._limit(dataset, n, rng) for part in ITEMS]
+    kept_rows = sorted({row for _, rows in draws for row in rows})
+    limited = replace(dataset, **{name: value for fields, _ in draws for name, value in fields.items()})
+    n_items, n_kept = (len(data.contrasts or ()) + len(data.attacks or ()) for data in (dataset, limited))
+    if (n >= len(dataset) or len(kept_rows) == len(dataset)) and n_kept == n_items:
         return dataset
     note = f"a seeded subset: at most {n} of each kind of question ({n_items} in all)"
-    note += f" and {n} captioned images" if captioned else ""
-    subset = replace(dataset, contrasts=contrasts, attacks=attacks, notes=(*dataset.notes, note))
-    return subset.take(np.array(sorted(kept_rows), np.int64))
-
-
-def _some_attacks(attacks: Sequence[Attack] | None, n: int, rng: np.random.Generator) -> list[Attack] | None:
-    """Return at most n attacks of the usual style, and the same words on the same objects in other styles."""
-    usual = [attack for attack in attacks or () if not attack.condition]
-    if not usual or len(attacks or ()) <= n:
-        return _some(attacks, n, rng)
-    chosen = _some(usual, n, rng) or []
-    pairs = {(attack.object, attack.word) for attack in chosen if attack.object is not None}
-    ids = {attack.id for attack in chosen}
-    return [
-        attack
-        for attack in attacks or ()
-        if attack.id in ids or (attack.condition and (attack.object, attack.word) in pairs)
-    ]
-
-
-def _some(items: Sequence[T] | None, n: int, rng: np.random.Generator) -> list[T] | None:
-    if items is None or len(items) <= n:
-        return None if items is None else list(items)
-    return [items[row] for row in np.sort(rng.choice(len(items), n, replace=False)).tolist()]
+    has_captions = dataset.caption_image is not None and len(dataset.caption_image) > 0
+    note += f" and {n} captioned images" if has_captions else ""
+    return replace(limited, notes=(*dataset.notes, note)).take(np.array(kept_rows, np.int64))
 
 
 def _shares(

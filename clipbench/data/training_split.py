@@ -20,19 +20,19 @@ def is_named(options: DataOptions) -> bool:
     return options.form == FORM and OPTION in options.options
 
 
-def of_training(options: DataOptions) -> DataOptions:
+def training_options(options: DataOptions) -> DataOptions:
     """Return the options with which images to train on beside attacks are loaded: ``train.split=NAME`` is their split.
 
     Example:
-        >>> of_training(DataOptions(options={"train": "photos", "train.split": "val", "n": "9"})).options
+        >>> training_options(DataOptions(options={"train": "photos", "train.split": "val", "n": "9"})).options
         {'split': 'val'}
     """
     prefix = f"{OPTION}."
-    own = {key.removeprefix(prefix): value for key, value in options.options.items() if key.startswith(prefix)}
-    return replace(options, form=DataOptions().form, options=own, n_images=None, allow_partial=True)
+    selected = {key.removeprefix(prefix): value for key, value in options.options.items() if key.startswith(prefix)}
+    return replace(options, form=DataOptions().form, options=selected, n_images=None, allow_partial=True)
 
 
-def of_tested(options: DataOptions) -> DataOptions:
+def tested_options(options: DataOptions) -> DataOptions:
     """Return the options without those of the images to train on; raise UsageError where there are some of images that
     are not named."""
     own_option = next((key for key in options.options if key.startswith(f"{OPTION}.")), None)
@@ -41,24 +41,26 @@ def of_tested(options: DataOptions) -> DataOptions:
             f"{data_option(**{own_option: options.options[own_option]})}: the images to train on, whose option it is,"
             f" are not named: add {data_option(train='DATA')}"
         )
-    own = {key: value for key, value in options.options.items() if key != OPTION and not key.startswith(f"{OPTION}.")}
-    return replace(options, options=own)
+    selected = {
+        key: value for key, value in options.options.items() if key != OPTION and not key.startswith(f"{OPTION}.")
+    }
+    return replace(options, options=selected)
 
 
-def load(load_split: Callable[[DataOptions], Dataset], options: DataOptions) -> Dataset:
+def load_splits(load_split: Callable[[DataOptions], Dataset], options: DataOptions) -> Dataset:
     """Return the images to test together with those of the split that is named, marked as images to train on."""
     name = options.options[OPTION]
-    others = {key: value for key, value in options.options.items() if key != OPTION}
-    tested = load_split(replace(options, options=others))
+    shared_options = {key: value for key, value in options.options.items() if key != OPTION}
+    tested = load_split(replace(options, options=shared_options))
     if tested.split in (None, name):
         of_what = "not of a split" if tested.split is None else f"of '{name}' too"
         advice = f"name another with {data_option(split='NAME')}"
         raise UsageError(f"{data_option(train=name)}: the images to test are {of_what}: {advice}")
-    of_training = replace(options, options={**others, "split": name}, n_images=None, allow_partial=True)
-    return joined(tested, load_split(of_training), name)
+    of_training = replace(options, options={**shared_options, "split": name}, n_images=None, allow_partial=True)
+    return join_splits(tested, load_split(of_training), name)
 
 
-def joined(tested: Dataset, training: Dataset, split: str) -> Dataset:
+def join_splits(tested: Dataset, training: Dataset, split: str) -> Dataset:
     """Return the images of two splits as one data set, those to train on last."""
     for dataset in (tested, training):
         dataset.require("labels", "class_names")
@@ -70,18 +72,18 @@ def joined(tested: Dataset, training: Dataset, split: str) -> Dataset:
         hint = did_you_mean(unknown, row)
         raise DataError(f"{of_split} the class '{unknown}', which the tested images do not have: {hint}")
     labels = _numbers_in(row, training)
-    lacking = np.setdiff1d(tested.labels, labels)
-    if len(lacking):
-        first = tested.class_names[lacking[0]]
-        raise DataError(f"{of_split} no image of {len(lacking)} of the classes that are tested, the first '{first}'")
-    of_images = {name: each for name, each in tested.groups.items() if not each.of_captions}
-    groups = {name: each._replace(values=[*each.values, *[""] * len(training)]) for name, each in of_images.items()}
+    untrained = np.setdiff1d(tested.labels, labels)
+    if len(untrained):
+        first = tested.class_names[untrained[0]]
+        raise DataError(f"{of_split} no image of {len(untrained)} of the classes that are tested, the first '{first}'")
+    image_groups = {name: each for name, each in tested.groups.items() if not each.of_captions}
+    groups = {name: each._replace(values=[*each.values, *[""] * len(training)]) for name, each in image_groups.items()}
     notes = [f"split '{split}': {note}" for note in training.notes if note not in tested.notes]
     plain = replace(tested, label_sets=None, label_slices={}, captions=None, caption_image=None, caption_ids=None)
     return _with_training(replace(plain, groups=groups), training, labels, split, notes)
 
 
-def beside_attacks(tested: Dataset, training: Dataset, name: str) -> Dataset:
+def join_attacks(tested: Dataset, training: Dataset, name: str) -> Dataset:
     """Return attacks together with labelled images to train on, which come last; those of classes that no attack has
     are left out.
 
@@ -93,37 +95,39 @@ def beside_attacks(tested: Dataset, training: Dataset, name: str) -> Dataset:
             alone.
         MissingPart: the images to train on have no labels.
     """
-    given = data_option(train=name)
+    option = data_option(train=name)
     if tested.attacks is None or tested.class_names is None:
         raise UsageError(
-            f"{given}: data set {tested.id} has no objects with words on them to test: leave the option out, or name"
+            f"{option}: data set {tested.id} has no objects with words on them to test: leave the option out, or name"
             " data with attacks (docs/data.md)"
         )
     for part in ("labels", "class_names"):
         if getattr(training, part) is None:
-            raise MissingPart(training.id, part, f": {given} takes images with labels, such as a folder for each class")
+            raise MissingPart(
+                training.id, part, f": {option} takes images with labels, such as a folder for each class"
+            )
     assert training.labels is not None and training.class_names is not None
-    _refuse_ambiguous(tested.class_names, training.class_names, given)
+    _refuse_ambiguous(tested.class_names, training.class_names, option)
     row = {class_name.casefold(): number for number, class_name in enumerate(tested.class_names)}
     n_readings, n_labelled, first = len(tested.contrasts or ()), len(training), training.class_names[0]
-    training = replace(training, class_names=tuple(each.casefold() for each in training.class_names))
+    training = replace(training, class_names=tuple(training_name.casefold() for training_name in training.class_names))
     is_known = np.array([name in row for name in training.class_names or ()])
     training = training.take(np.flatnonzero(is_known[training.labels]))
     if not len(training):
         raise DataError(
-            f"{given}: none of its {n_labelled:,} images is of a class of {tested.id}: its first class is '{first}',"
+            f"{option}: none of its {n_labelled:,} images is of a class of {tested.id}: its first class is '{first}',"
             f" expected names such as '{min(tested.class_names)}'; name the classes of both alike"
         )
     shown = sorted({image for attack in tested.attacks for image in attack.images})
     tested = replace(tested, contrasts=None).take(np.array(shown, np.int64))
-    own = np.zeros(len(tested), np.int64)
+    attack_labels = np.zeros(len(tested), np.int64)
     for attack in tested.attacks or ():
-        own[list(attack.images)] = attack.label
+        attack_labels[list(attack.images)] = attack.label
     notes = [f"words to read ({n_readings:,}): left out"] if n_readings else []
     if n_labelled > len(training):
         notes.append(f"images of {name} of classes that no attack has ({n_labelled - len(training):,}): left out")
     labels = _numbers_in(row, training)
-    return _with_training(replace(tested, labels=own, groups={}), training, labels, name, notes)
+    return _with_training(replace(tested, labels=attack_labels, groups={}), training, labels, name, notes)
 
 
 def _numbers_in(row: Mapping[str, int], training: Dataset) -> Int64[np.ndarray, " n_training"]:
@@ -139,7 +143,7 @@ def _with_training(
     whole = replace(
         tested,
         images=[*tested.images, *training.images],
-        image_ids=[*tested.image_ids, *(f"{name}: {each}" for each in training.image_ids)],
+        image_ids=[*tested.image_ids, *(f"{name}: {image_id}" for image_id in training.image_ids)],
         labels=np.concatenate([tested.labels, labels]),
         is_training=np.arange(len(tested) + len(training)) >= len(tested),
         notes=(*tested.notes, *notes),
@@ -147,15 +151,15 @@ def _with_training(
     return check(whole, allow_partial=True)
 
 
-def _refuse_ambiguous(tested: Sequence[str], training: Sequence[str], given: str) -> None:
+def _refuse_ambiguous(tested: Sequence[str], training: Sequence[str], option: str) -> None:
     """Raise DataError when two names of either that both have differ only in the case of their letters."""
-    common = {each.casefold() for each in tested} & {each.casefold() for each in training}
+    common = {class_name.casefold() for class_name in tested} & {class_name.casefold() for class_name in training}
     for names in (tested, training):
         first: dict[str, str] = {}
-        for each in names:
-            other = first.setdefault(each.casefold(), each)
-            if other != each and each.casefold() in common:
+        for class_name in names:
+            other = first.setdefault(class_name.casefold(), class_name)
+            if other != class_name and class_name.casefold() in common:
                 raise DataError(
-                    f"{given}: the classes '{other}' and '{each}' differ only in the case of their letters, by which"
-                    " images to train on cannot be told: expected other names; rename one of them"
+                    f"{option}: the classes '{other}' and '{class_name}' differ only in the case of their letters, by"
+                    " which images to train on cannot be told: expected other names; rename one of them"
                 )

@@ -1,65 +1,38 @@
 """The process group of torch, in which processes share a batch. Imports torch."""
 
-import os
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
 
-from clipbench.distributed.place import Launched, Place, connect
-from clipbench.errors import MachineError, end_process
+from clipbench.distributed.process_rank import ProcessRank, connect
+from clipbench.errors import MachineError
 
-EVERY_SECONDS = 0.5
-STUCK_SECONDS = 30.0
-"""NCCL may wait for a process that is gone; it is left so much time to find out itself."""
 ADVICE = "the same command with --resume goes on from the last checkpoint"
 
 
 @contextmanager
-def process_group(device: torch.device, launched: Launched | None = None) -> Iterator[torch.device]:
-    """Join the processes that torchrun or ``launch`` has started, if one did, and yield this one's own device.
-
-    Args:
-        launched: the others, where this process is number 0 and has started them.
-
-    Raises:
-        MachineError: one of those was lost.
-    """
-    place = Place.of_environment() if launched is None else launched.place
-    if place is None or dist.is_initialized():
+def process_group(device: torch.device) -> Iterator[torch.device]:
+    """Join the processes that torch's launcher has started, if it did, and yield the device of this one; raise
+    MachineError if another one was lost."""
+    process = ProcessRank.of_environment()
+    if process is None or dist.is_initialized():
         yield device
         return
     if device.type == "cuda":
-        device = torch.device(place.device or f"cuda:{place.local_rank}")
+        device = torch.device(f"cuda:{process.local_rank % torch.cuda.device_count()}")
         torch.cuda.set_device(device)
-    store = connect(place, None if launched is None else launched.listener)
     backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, store=store, rank=place.rank, world_size=place.n)
-    over = threading.Event()
-    threading.Thread(target=_watch, args=(launched, over), daemon=True).start()
+    dist.init_process_group(backend, store=connect(process), rank=process.rank, world_size=process.n)
     try:
         yield device
     except RuntimeError as error:
-        for _ in range(10 if launched is not None else 0):  # the group may notice a loss sooner than the system says so
-            if launched is not None and (lost := launched.lost()) is not None:
-                raise MachineError(f"{lost}: {ADVICE}") from error
-            time.sleep(0.1)
-        raise
+        if "gloo" not in str(error) and "NCCL" not in str(error):
+            raise
+        raise MachineError(f"another process was lost: {ADVICE}") from error
     finally:
-        over.set()
         dist.destroy_process_group()
-
-
-def _watch(launched: Launched | None, over: threading.Event) -> None:
-    """End this process when one that it has started and waits for without end is gone."""
-    while not over.wait(EVERY_SECONDS):
-        lost = None if launched is None else launched.lost()
-        if lost is not None and not over.wait(STUCK_SECONDS):
-            os.write(2, f"clipbench: {lost}: {ADVICE}\n".encode())  # nothing is flushed
-            end_process(2)
 
 
 def n_processes() -> int:

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from clipbench.distributed.place import Launched, Place, Store, connect
+from clipbench.distributed.process_rank import ProcessRank, Store, connect
 from clipbench.errors import MachineError, UsageError
 
 Share = Callable[[int, int], Any]
@@ -47,9 +47,9 @@ class Alone:
 class Rounds(Alone):
     """Process 0 with the others beside it."""
 
-    def __init__(self, place: Place, store: Store, folder: Path, launched: Launched | None) -> None:
-        self.n, self.n_here = place.n, place.n_local
-        self._store, self._folder, self._launched = store, folder, launched
+    def __init__(self, process: ProcessRank, store: Store, folder: Path) -> None:
+        self.n, self.n_here = process.n, process.n_local
+        self._store, self._folder = store, folder
         self._number = 0
 
     def together(self, share: Share, here: Share) -> list[Any]:
@@ -60,7 +60,7 @@ class Rounds(Alone):
             here: of this one, which may have at hand what the others have to load.
 
         Raises:
-            MachineError: a process was lost, or did not answer in time.
+            MachineError: a process did not answer in time.
         """
         self._number += 1
         file = self._folder / f"{self._number}.share"
@@ -70,15 +70,9 @@ class Rounds(Alone):
         file.unlink(missing_ok=True)
         return found
 
-    def check(self) -> None:
-        """Raise MachineError where a process that this one has started is gone."""
-        if self._launched is not None and (lost := self._launched.lost()) is not None:
-            raise MachineError(f"{lost}: {RESUME}")
-
     def _answer(self, rank: int) -> Any:
         until = time.monotonic() + BARRIER_SECONDS
         while not self._store.check([f"{self._number}/{rank}"]):
-            self.check()
             if time.monotonic() > until:
                 raise MachineError(f"process {rank} of {self.n} has not answered for {BARRIER_SECONDS:.0f} s: {RESUME}")
             time.sleep(POLL_SECONDS)
@@ -94,40 +88,36 @@ def current() -> Alone:
 
 
 @contextmanager
-def leading(place: Place, root: Path, launched: Launched | None = None) -> Iterator[None]:
-    """Share the work of this process, number 0, with the others inside the block; raise MachineError where a process
-    was lost, in whatever way that was noticed."""
+def leading(process: ProcessRank, root: Path) -> Iterator[None]:
+    """Share the work of this process, number 0, with the others inside the block."""
     global _current  # noqa: PLW0603  one command has one group, as torch.distributed has its default group
     folder = _new_folder(root / FOLDER)
     try:
-        store = connect(place, None if launched is None else launched.listener)
-        rounds = Rounds(place, store, folder, launched)
+        store = connect(process)
+        rounds = Rounds(process, store, folder)
         store.set("folder", folder.name)
         before, _current = _current, rounds
         try:
             yield
-        except KeyboardInterrupt:
-            rounds.check()  # was it lost, and that is why this one was told to end?
-            raise
         finally:
             _current = before
             store.set("end", "1")
-            until = time.monotonic() + (END_SECONDS if launched is None and not place.has_agent else 0)
-            while time.monotonic() < until and store.add("gone", 0) < place.n - 1:
+            until = time.monotonic() + (0 if process.has_agent else END_SECONDS)
+            while time.monotonic() < until and store.add("gone", 0) < process.n - 1:
                 time.sleep(POLL_SECONDS)  # the store goes with this process: the others have to see the end of it
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def serve(place: Place, root: Path) -> None:
+def serve(process: ProcessRank, root: Path) -> None:
     """Do the shares of this process until process 0 has no more, or is gone; raise UsageError where the cache is
     another one than that of process 0."""
     import torch.distributed as dist
 
     global _current  # noqa: PLW0603
     _current = Alone()
-    _current.n_here = place.n_local
-    store = connect(place)
+    _current.n_here = process.n_local
+    store = connect(process)
     with suppress(dist.DistError):  # the store is gone, and with it process 0, or torchrun, which says so
         while not store.check(["folder"]):
             time.sleep(POLL_SECONDS)
@@ -137,8 +127,8 @@ def serve(place: Place, root: Path) -> None:
                 time.sleep(POLL_SECONDS)
                 continue
             number += 1
-            _write(folder / f"{number}-{place.rank}.done", _read(folder / f"{number}.share")(place.rank, place.n))
-            store.set(f"{number}/{place.rank}", "1")
+            _write(folder / f"{number}-{process.rank}.done", _read(folder / f"{number}.share")(process.rank, process.n))
+            store.set(f"{number}/{process.rank}", "1")
         store.add("gone", 1)
 
 

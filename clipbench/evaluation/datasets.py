@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from clipbench.data import Dataset, depends_on_form, in_form, load_data, random_subset
+from clipbench.data import Dataset, adapt_to_form, depends_on_form, load_data, random_subset
 from clipbench.data.catalogue.download import readable_size
 from clipbench.data.catalogue.needs import Need, Use, fetch_needs, find_needs, look_up_needs
 from clipbench.data.distractors import others_than_own
@@ -16,7 +16,6 @@ from clipbench.errors import (
     MissingPart,
     Unavailable,
     UsageError,
-    foreign,
     on_command_line,
     option,
 )
@@ -70,7 +69,7 @@ class Datasets:
             options={**self._options.data.options, **request.data_options},
         )
         if self._given is not None and reference == self._given.id:
-            return self.cut(in_form(self._given, options), request)
+            return self.cut(adapt_to_form(self._given, options), request)
         return self.cut(load_data(reference, options), request)
 
     def cut(self, dataset: Dataset, request: Request | None = None) -> Dataset:
@@ -245,8 +244,7 @@ def explaining_missing(dataset: Dataset) -> Iterator[None]:
         Unavailable: with that reason.
     """
     try:
-        with foreign():
-            yield
+        yield
     except MissingPart as error:
         if error.part not in dataset.missing:
             raise

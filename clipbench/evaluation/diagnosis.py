@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from clipbench import plugins
 from clipbench.checks.examination import examine
-from clipbench.data import DataOptions, Dataset, in_form, load_data
+from clipbench.data import DataOptions, Dataset, adapt_to_form, load_data
 from clipbench.errors import DataError, UsageError, option
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.plan import RunOptions, task_class
 from clipbench.evaluation.score_causes import Expectation, Inquiry, Reload, ScoreCauses
-from clipbench.models.encoding.embedder import load_embedder
+from clipbench.models.encoding.loading import load_embedder
 from clipbench.models.options import PRECISIONS, LoadOptions
 from clipbench.models.protocol import Embedder, ModelInfo
 from clipbench.models.reference import check_references
@@ -143,7 +143,7 @@ def _data(options: DoctorOptions, tasks: Sequence[str]) -> tuple[Dataset | None,
     first = (options.expectation.metric or "").partition("/")[0] if options.expectation else ""
     loading = replace(options.loading, form=task_class(first).data_form) if first in tasks else options.loading
     if isinstance(options.data, Dataset):
-        return in_form(options.data, loading), []
+        return adapt_to_form(options.data, loading), []
     try:
         return load_data(options.data, loading), []
     except DataError as error:

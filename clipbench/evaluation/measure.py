@@ -231,6 +231,9 @@ def with_answer(
         scoring=evaluation.scoring or record.scoring,
         metrics=with_published(record.metrics, measured),
         subsets={**evaluation.subsets, **dataset.subsets},
+        accuracy=evaluation.accuracy,
+        formats=evaluation.formats,
+        vectors=list(evaluation.vectors),
         slices=slices_with_published(sliced.records, measured),
         notes=[
             *dataset.notes,

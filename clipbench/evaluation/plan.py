@@ -8,7 +8,7 @@ from typing import Any, get_args, get_type_hints
 
 from clipbench import plugins
 from clipbench.data import DataOptions, Dataset, read_prompts
-from clipbench.errors import FOREIGN, ClipbenchError, UsageError, cause, did_you_mean, foreign, option
+from clipbench.errors import FOREIGN, ClipbenchError, UsageError, cause, did_you_mean, option
 from clipbench.evaluation.task import Task
 from clipbench.untrusted.reading import decode_toml, read_toml, shown
 from clipbench.untrusted.schema import SchemaError, fitted, fitting
@@ -154,8 +154,7 @@ def _installed() -> dict[str, dict[str, Any]]:
     packages = {entry.value: plugins.distribution_of(entry) for entry in plugins.declared(SUITES)}
     for package, distribution in sorted(packages.items(), key=lambda each: each[1] != plugins.OURS):
         try:
-            with foreign():
-                tables = decode_toml(files(package).joinpath("suites.toml").read_text(encoding="utf-8"))
+            tables = decode_toml(files(package).joinpath("suites.toml").read_text(encoding="utf-8"))
         except FOREIGN as error:  # importing a package may raise anything
             plugins.leave_out(f"the suites of {distribution} cannot be read ({cause(error)}): fix or uninstall it")
             continue

@@ -8,7 +8,6 @@ from pathlib import Path
 from clipbench.checks.examination import preflight
 from clipbench.data import Dataset
 from clipbench.data.catalogue.needs import Need
-from clipbench.data.images import ImageRef
 from clipbench.distributed.rounds import current
 from clipbench.errors import FOREIGN, ClipbenchError, MachineError, Unavailable, UsageError, bug, cause, option
 from clipbench.evaluation.datasets import Datasets
@@ -35,12 +34,13 @@ from clipbench.evaluation.targets import (
     slug,
 )
 from clipbench.evaluation.task import OF_UNIT_VECTORS, suits
-from clipbench.files import alone_in, check_writable
-from clipbench.models.encoding.embedder import encode_together, load_embedder
-from clipbench.models.encoding.pipeline import KnownImage
-from clipbench.models.encoding.store import memory_bytes
+from clipbench.files import check_writable, folder_lock
+from clipbench.models.encoding.image_hashes import ImageHashes
+from clipbench.models.encoding.loading import load_embedder
+from clipbench.models.encoding.sharing import encode_together
 from clipbench.models.facts.costs import tower_costs
 from clipbench.models.facts.price import PriceTag
+from clipbench.models.large_arrays import memory_bytes
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Embedder
 from clipbench.plugins import report_writer
@@ -68,7 +68,7 @@ class SessionOptions:
     """Processes that decode images; None chooses."""
     checks_model: bool = True
     """Make the quick checks of each model before it is measured."""
-    recalls_models: bool = False
+    uses_load_cache: bool = False
     """Load a model only when something of it is not stored; where no code of the user's runs in the process."""
     prices: bool = False
     """Measure what one query costs with each model."""
@@ -104,9 +104,9 @@ class Session:
         self._suite = read_suite(options.suite, needs_data=False in kinds)
         most = most_bytes(options.suite)
         self.datasets = Datasets(run, given=data if isinstance(data, Dataset) else None)
-        self._known: dict[ImageRef, KnownImage] = {}
+        self._hashes = ImageHashes()
         self._prices: dict[str, PriceRecord] = {}
-        self._ahead = Ahead(self._load, self.datasets, is_lenient=run.skip_bad_images)
+        self._prefetcher = EmbedderPrefetcher(self._load, self.datasets, is_lenient=run.skip_bad_images)
         self._requests = {
             own_samples: plan(options.tasks, options.suite, own_samples=own_samples, data=data, prompts=options.prompts)
             for own_samples in kinds
@@ -136,8 +136,8 @@ class Session:
             self.options.load,
             workers=self.options.workers,
             show_progress=self.progress.shows_bars,
-            known=self._known,
-            may_recall=self.options.recalls_models and tag is None,
+            hashes=self._hashes,
+            uses_load_cache=self.options.uses_load_cache and tag is None,
         )
         if tag is not None and embedder.model is not None:
             self._prices[target.reference] = tag.price(embedder.model)
@@ -191,7 +191,7 @@ class Session:
         """
         requests = self._requests[target.brings_samples]
         self.datasets.check_some(requests)
-        embedder = target.embedder or self._ahead.embedder(target, next_ones, requests)
+        embedder = target.embedder or self._prefetcher.embedder(target, next_ones, requests)
         if embedder.dataset is not None:
             requests = fitting_data(requests, embedder.dataset)
         check_read()
@@ -209,7 +209,7 @@ class Session:
                 self.n_done += 1
                 self.progress.reused(target.name, run)
                 return run
-        with alone_in(target.folder):
+        with folder_lock(target.folder):
             check_folder(target.folder)  # another process may have finished while this one loaded
             clear_leftovers(target.folder)
             result = self._measured(empty, embedder, requests, target.folder)
@@ -223,12 +223,12 @@ class Session:
         findings = preflight(embedder) if options.checks_model else None
         for finding in findings or ():
             self.progress.warning(finding)
-        if options.recalls_models and len(self.targets.each) == 1:  # no tensors are there but the model's
+        if options.uses_load_cache and len(self.targets.each) == 1:  # no tensors are there but the model's
             embedder.watch_memory()
         before = embedder.counts()
         made, left_out = self._evaluate(embedder, requests, folder)
         towers = tower_costs(embedder, before)
-        embedder.remember(findings)
+        embedder.cache_findings(findings)
         is_whole = not options.run.may_be_part and options.prompts is None
         return replace(
             empty,
@@ -286,17 +286,17 @@ class Session:
 
     def try_report(self, run: Run) -> None:
         """Do as ``report`` does, but say what goes wrong, and go on."""
-        with self._saying_why_not(run.folder / REPORT):
+        with self._report_failures(run.folder / REPORT):
             self.report(run)
 
     def try_report_all(self, runs: Sequence[Run]) -> None:
         """Write a joint report of several runs beside their folders, or say what goes wrong."""
         if self.options.writes_reports and len(runs) > 1:
-            with self._saying_why_not(self.targets.out / REPORT):
+            with self._report_failures(self.targets.out / REPORT):
                 report_writer()(runs, self.targets.out / REPORT)
 
     @contextmanager
-    def _saying_why_not(self, report: Path) -> Iterator[None]:
+    def _report_failures(self, report: Path) -> Iterator[None]:
         try:
             yield
         except MachineError:
@@ -327,7 +327,7 @@ MOST_MODELS = 16
 """The most models that are loaded together; more would hardly save more decoding."""
 
 
-class Ahead:
+class EmbedderPrefetcher:
     """Embedders of the next models, whose images are encoded already as far as several of them lacked the same ones.
 
     Args:

@@ -26,7 +26,7 @@ from clipbench.seeding import generator
 from clipbench.stats.estimators import Samples
 from clipbench.stats.intervals import Interval
 from clipbench.stats.measures import RANGES, Measure, Smooth, Within
-from clipbench.stats.slices import Slice, distance, mean, worst
+from clipbench.stats.slices import Slice, slice_mean, slice_range, worst_slice
 
 MOST_SLICES = 300
 """Largest number of groups that make slices: more are names of samples rather than groups."""
@@ -205,10 +205,10 @@ def _record(parts: Mapping[str, Part], of: Literal["images", "captions", "classe
         if len(slices) < 2 or len(slices) < len(found):  # medians and the like: no bounds to choose among
             continue
         like, _ = next(iter(found.values()))
-        means[name] = _summary(like, *mean(slices), slices)
-        distances[name] = _summary(replace(like, higher_is_better=False), *distance(slices), slices)
+        means[name] = _summary(like, *slice_mean(slices), slices)
+        distances[name] = _summary(replace(like, higher_is_better=False), *slice_range(slices), slices)
         if like.higher_is_better is not None:
-            extreme = worst(slices, higher_is_better=like.higher_is_better)
+            extreme = worst_slice(slices, higher_is_better=like.higher_is_better)
             worsts[name] = _summary(like, extreme.value, extreme.interval, slices)
             worst_groups[name] = extreme.name
     return SlicesRecord(

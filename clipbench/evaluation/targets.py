@@ -11,7 +11,7 @@ from clipbench.errors import ClipbenchError, UsageError, option
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.measure import describe
 from clipbench.evaluation.plan import Request, RunOptions
-from clipbench.files import HALF, remove_abandoned
+from clipbench.files import TEMPORARY_SUFFIX, remove_abandoned
 from clipbench.models import brings_samples
 from clipbench.models.checkpoints import is_pattern, matching_checkpoints
 from clipbench.models.options import LoadOptions
@@ -125,7 +125,7 @@ def check_folder(folder: Path) -> None:
         )
     names = {entry.name for entry in entries(folder, UsageError)} if is_folder(folder) else set()
     names -= OUR_FOLDERS | ({RESULT, REPORT} if RESULT in names else set())
-    foreign = sorted(name for name in names if not (name.startswith(".") and name.endswith(HALF)))
+    foreign = sorted(name for name in names if not (name.startswith(".") and name.endswith(TEMPORARY_SUFFIX)))
     if foreign:
         raise UsageError(f"{option('out', folder)} holds other files ({foreign[0]}): expected a new or empty folder")
 

@@ -10,7 +10,7 @@ from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef
 from clipbench.errors import Unavailable
 from clipbench.models.protocol import COSINE, Embedder
-from clipbench.results.record import Curve
+from clipbench.results.record import Curve, StoredFormat
 from clipbench.stats.measures import Definition, Fixed, Measure, Within
 
 OF_UNIT_VECTORS = (
@@ -42,7 +42,8 @@ class Evaluation:
     """Arrays that figures need, kept whole."""
     vectors: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Arrays of equal length whose rows belong together, such as the vectors of pairs. The run keeps a seeded sample
-    of their rows, or all of them with ``--keep-arrays``."""
+    of their rows, or all of them with ``--keep-arrays``. If they are the ``images`` and ``texts`` of pairs with their
+    ``pair_id``, ``clipbench compare`` and ``clipbench plot representational-similarity`` compare models by them."""
     neighbours: Mapping[str, np.ndarray] = field(default_factory=dict)
     """A row for each of the few texts or images that were nearest to a listed failure: ``sample_id``, ``place`` from 1,
     ``text``, ``image`` (a row of the data set, -1 for none), ``cosine``, ``is_right``, and ``label_set`` where there
@@ -54,6 +55,13 @@ class Evaluation:
     scoring: str = ""
     subsets: Mapping[str, str] = field(default_factory=dict)
     """Titles of the subsets that metric names begin with, beside those that the data set gives."""
+    accuracy: str = ""
+    """Name of the metric that is the top-1 accuracy over the classes of the data: on ImageNet and its shifts, the
+    effective robustness of models is computed from it."""
+    formats: Mapping[str, StoredFormat] = field(default_factory=dict)
+    """Formats of stored vectors by the subset whose metrics are measured on them, such as ``int8@64`` for the metric
+    ``int8@64/acc1``; the empty name is the format of ``acc1`` itself. ``clipbench show`` prints these metrics, with
+    their ``int8@64/acc1_change``, as a table by bytes; the reason of ``acc1_smallest`` is the line below it."""
 
 
 class Task:
@@ -87,7 +95,7 @@ class Task:
     captions, whatever the suite says, and of no others."""
 
     takes_dot: ClassVar[bool] = False
-    """True where its scores are inner products of ``comparable`` vectors, so that it is defined for models whose
+    """True where its scores are inner products of ``Embedder.scoring_vectors``, so that it is defined for models whose
     vectors have no length of 1; others are unavailable for these.
     """
 

@@ -12,15 +12,14 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64
 
-from clipbench.metrics.similarity import Items, Pairs, scores_of
+from clipbench.metrics.similarity import Items, Pairs, scores_of_pairs
 
 TILE = 512
 """Rows of each side of a tile: its 1 MiB of float32 stays in the cache of a core while it is looked at."""
 ROW_TILES = 16
-"""Tiles whose rows stay while all columns pass by: a file larger than memory is read once for so many."""
+"""Tiles whose rows stay while all columns pass by: a file larger than memory is read once per 16 tiles of rows."""
 FEW = 32
-"""One in so many: where more of the pairs of a tile are above what is known, the whole tile is counted; and where more
-need their exact score, all of the tile's are computed."""
+"""If more than one pair in 32 of a tile may be above a threshold, or needs an exact score, all are counted exactly."""
 
 
 TileScores = Float32[np.ndarray, "tile_queries tile_items"]
@@ -42,16 +41,16 @@ class Tile(NamedTuple):
         return self.rows.start == self.columns.start
 
     def of_pairs(self, query: Int64[np.ndarray, " n_all"], item: Int64[np.ndarray, " n_all"]) -> Pairs:
-        """Return those of some pairs that are in it, as rows and columns of the tile.
+        """Return the pairs that are in the tile, as its rows and columns.
 
         Args:
             query: row of the query of each pair, ascending.
             item: row of its item.
         """
-        own = slice(*np.searchsorted(query, (self.rows.start, self.rows.stop)))
-        row, column = query[own] - self.rows.start, item[own] - self.columns.start
-        is_here = (column >= 0) & (column < self.columns.stop - self.columns.start)
-        return row[is_here], column[is_here]
+        in_rows = slice(*np.searchsorted(query, (self.rows.start, self.rows.stop)))
+        row, column = query[in_rows] - self.rows.start, item[in_rows] - self.columns.start
+        is_inside = (column >= 0) & (column < self.columns.stop - self.columns.start)
+        return row[is_inside], column[is_inside]
 
 
 def tiles(n_rows: int, n_columns: int, *, is_upper: bool = False) -> Iterator[Tile]:
@@ -63,9 +62,9 @@ def tiles(n_rows: int, n_columns: int, *, is_upper: bool = False) -> Iterator[Ti
     """
     for block in _slices(slice(0, n_rows), ROW_TILES * TILE):
         for columns in _slices(slice(block.start if is_upper else 0, n_columns), TILE):
-            for some in _slices(block, TILE):
-                if not is_upper or some.start <= columns.start:
-                    yield Tile(some, columns)
+            for rows in _slices(block, TILE):
+                if not is_upper or rows.start <= columns.start:
+                    yield Tile(rows, columns)
 
 
 def _slices(rows: slice, step: int) -> Iterator[slice]:
@@ -73,7 +72,7 @@ def _slices(rows: slice, step: int) -> Iterator[slice]:
         yield slice(start, min(start + step, rows.stop))
 
 
-class _Near(NamedTuple):
+class _OpenPairs(NamedTuple):
     """The pairs that a tile of products leaves open, as rows and columns of the tile."""
 
     above: Int64[np.ndarray, " tile_queries"]
@@ -88,14 +87,14 @@ class _Near(NamedTuple):
         return len(self.undecided[0]) + len(self.first[0])
 
 
-class Search:
+class TiledSearch:
     """For each query, how many items score above a threshold and how many level with it, and which item is first.
 
     Args:
         best: threshold of each query, the score of its best positive.
         right: row of the item that is first until one is ahead of it: the best positive.
         error: most by which a product differs from a score (``similarity.product_error``).
-        groups: of the queries and of the items; ``level_mates`` then counts those of the query's own group.
+        groups: of the queries and of the items; ``level_mates`` then counts level items of the query's own group.
     """
 
     def __init__(
@@ -108,10 +107,8 @@ class Search:
         groups: tuple[Int32[np.ndarray, " n_queries"], Int32[np.ndarray, " n_items"]] | None = None,
     ) -> None:
         self.queries, self.items, self.best, self.right, self.groups = queries, items, best, right, groups
-        self.of: Int64[np.ndarray, " n_queries"] | None = None
-        """Row of the vector of each query, ascending, where several thresholds are of one; None where each has its
-        own.
-        """
+        self.row_index: Int64[np.ndarray, " n_queries"] | None = None
+        """Row of each query's vector, ascending, if queries share vectors; None if each has its own vector."""
         self.error = np.float32(error)
         self.low, self.high = (
             np.nextafter(best - self.error, np.float32(-np.inf)),
@@ -123,115 +120,127 @@ class Search:
 
     def products(self, tile: Tile, *, is_exact: bool = False) -> np.ndarray:
         """Return the products of a tile in float32, or its exact scores."""
-        of = None if self.of is None else self.of[tile.rows]
-        left, right = self.queries[tile.rows if of is None else slice(of[0], of[-1] + 1)], self.items[tile.columns]
+        row_index = None if self.row_index is None else self.row_index[tile.rows]
+        left, right = (
+            self.queries[tile.rows if row_index is None else slice(row_index[0], row_index[-1] + 1)],
+            self.items[tile.columns],
+        )
         if is_exact:
-            found = (left.astype(np.float64) @ right.astype(np.float64).T).astype(np.float32)
+            scores = (left.astype(np.float64) @ right.astype(np.float64).T).astype(np.float32)
         else:
-            found = left @ right.T
-        return found if of is None or len(found) == len(of) else found[of - of[0]]
+            scores = left @ right.T
+        return scores if row_index is None or len(scores) == len(row_index) else scores[row_index - row_index[0]]
 
-    def look(self, here: slice, products: TileScores) -> _Near:
-        """Return what is open after a tile of products of the queries ``here``."""
-        may_be_above = products > self.low[here, None]
+    def process_tile(self, query_slice: slice, products: TileScores) -> _OpenPairs:
+        """Return the pairs that a tile of products of the queries ``query_slice`` leaves open."""
+        may_be_above = products > self.low[query_slice, None]
         if np.count_nonzero(may_be_above) * FEW > products.size:
-            return self._look_at_all(here, products, may_be_above)
-        row, item = _places(may_be_above)
-        found = products[row, item]
-        is_above = found > self.high[here][row]
+            return self._process_dense_tile(query_slice, products, may_be_above)
+        row, item = _true_indices(may_be_above)
+        scores = products[row, item]
+        is_above = scores > self.high[query_slice][row]
         highest = np.full(len(products), -np.inf, np.float32)
-        np.maximum.at(highest, row, found)
-        is_first = found >= self._bound(here, highest)[row]
+        np.maximum.at(highest, row, scores)
+        is_first = scores >= self._bound(query_slice, highest)[row]
         above = np.bincount(row[is_above], minlength=len(products))
-        return _Near(above, (row[~is_above], item[~is_above]), (row[is_first], item[is_first]))
+        return _OpenPairs(above, (row[~is_above], item[~is_above]), (row[is_first], item[is_first]))
 
-    def _look_at_all(self, here: slice, products: TileScores, may_be_above: TileMask) -> _Near:
-        """Do the same without a list of the pairs that may be above; overwrites ``may_be_above``."""
-        is_above = products > self.high[here, None]
+    def _process_dense_tile(self, query_slice: slice, products: TileScores, may_be_above: TileMask) -> _OpenPairs:
+        """Return the same without a list of the pairs that may be above; overwrites ``may_be_above``."""
+        is_above = products > self.high[query_slice, None]
         np.logical_xor(may_be_above, is_above, out=may_be_above)
         highest = products.max(axis=1)
-        bound = self._bound(here, highest)
-        hot = np.flatnonzero((highest >= bound) & (highest > -np.inf))
-        row, item = np.nonzero(products[hot] >= bound[hot, None])
-        return _Near(_count(is_above), _places(may_be_above), (hot[row], item))
+        bound = self._bound(query_slice, highest)
+        candidates = np.flatnonzero((highest >= bound) & (highest > -np.inf))
+        row, item = np.nonzero(products[candidates] >= bound[candidates, None])
+        return _OpenPairs(_count_by_query(is_above), _true_indices(may_be_above), (candidates[row], item))
 
-    def _bound(self, here: slice, highest: OfTile) -> OfTile:
-        """Return what a product must reach for its pair to be first, beside the highest of each query in the tile."""
-        return np.maximum(self.first_score[here], highest - self.error) - self.error
+    def _bound(self, query_slice: slice, highest: OfTile) -> OfTile:
+        """Return the product that a pair must reach to be first, given the highest product of its query in the tile."""
+        return np.maximum(self.first_score[query_slice], highest - self.error) - self.error
 
-    def add(self, near: _Near, here: slice, there: slice) -> None:
-        """Add a tile of products by what ``look`` has returned."""
-        row, item = near.undecided
-        queries, items = row + here.start, item + there.start
+    def add_tile(self, open_pairs: _OpenPairs, query_slice: slice, item_slice: slice) -> None:
+        """Add the open pairs of a tile of products, from ``process_tile``."""
+        row, item = open_pairs.undecided
+        queries, items = row + query_slice.start, item + item_slice.start
         scores, best = self._scores(queries, items), self.best[queries]
         is_level = scores == best
-        above = near.above + np.bincount(row[scores > best], minlength=len(near.above))
-        level = np.bincount(row[is_level], minlength=len(near.above))
-        mates = self._mates(row[is_level], queries[is_level], items[is_level], len(level))
-        queries, items = near.first[0] + here.start, near.first[1] + there.start
-        self._put(here, (above, level, mates), (queries, items), self._scores(queries, items))
+        above = open_pairs.above + np.bincount(row[scores > best], minlength=len(open_pairs.above))
+        level = np.bincount(row[is_level], minlength=len(open_pairs.above))
+        mates = self._count_level_mates(row[is_level], queries[is_level], items[is_level], len(level))
+        queries, items = open_pairs.first[0] + query_slice.start, open_pairs.first[1] + item_slice.start
+        self._update(query_slice, (above, level, mates), (queries, items), self._scores(queries, items))
 
-    def add_exact(self, scores: TileScores, here: slice, there: slice) -> None:
+    def add_exact(self, scores: TileScores, query_slice: slice, item_slice: slice) -> None:
         """Add a tile of exact scores."""
-        best = self.best[here, None]
+        best = self.best[query_slice, None]
         is_level = scores == best
         row, item = np.nonzero(is_level) if self.groups is not None else (np.zeros(0, np.int64),) * 2
-        mates = self._mates(row, row + here.start, item + there.start, len(scores))
+        mates = self._count_level_mates(row, row + query_slice.start, item + item_slice.start, len(scores))
         rows, first = np.arange(len(scores)), scores.argmax(axis=1)
-        places = rows + here.start, first + there.start
-        self._put(here, (_count(scores > best), _count(is_level), mates), places, scores[rows, first])
+        first_pairs = rows + query_slice.start, first + item_slice.start
+        self._update(
+            query_slice,
+            (_count_by_query(scores > best), _count_by_query(is_level), mates),
+            first_pairs,
+            scores[rows, first],
+        )
 
     def _scores(self, queries: OfPairs, items: OfPairs) -> PairScores:
-        return scores_of(self.queries, self.items, (queries if self.of is None else self.of[queries], items))
+        return scores_of_pairs(
+            self.queries, self.items, (queries if self.row_index is None else self.row_index[queries], items)
+        )
 
-    def _mates(self, row: OfPairs, queries: OfPairs, items: OfPairs, n_rows: int) -> Int64[np.ndarray, " n_rows"]:
+    def _count_level_mates(
+        self, row: OfPairs, queries: OfPairs, items: OfPairs, n_rows: int
+    ) -> Int64[np.ndarray, " n_rows"]:
         if self.groups is None:
             return np.zeros(n_rows, np.int64)
         of_queries, of_items = self.groups
         return np.bincount(row[of_queries[queries] == of_items[items]], minlength=n_rows)
 
-    def _put(
-        self, here: slice, counts: tuple[np.ndarray, np.ndarray, np.ndarray], pairs: Pairs, scores: PairScores
+    def _update(
+        self, query_slice: slice, counts: tuple[np.ndarray, np.ndarray, np.ndarray], pairs: Pairs, scores: PairScores
     ) -> None:
-        """Add counts, and put items first that score above what was, or level with it and come earlier in the data."""
+        """Add counts, and replace the first item by one that scores above it, or equally but earlier in the data."""
         queries, items = pairs
         order = np.lexsort((-items, scores, queries))
         order = order[np.diff(queries[order], append=-1) != 0]  # the last of each query
         queries, items, scores = queries[order], items[order], scores[order]
         with self._lock:
             for total, count in zip((self.above, self.level, self.level_mates), counts, strict=True):
-                total[here] += count
-            known = self.first_score[queries]
-            is_ahead = (scores > known) | ((scores == known) & (items < self.first[queries]))
+                total[query_slice] += count
+            previous = self.first_score[queries]
+            is_ahead = (scores > previous) | ((scores == previous) & (items < self.first[queries]))
             self.first[queries[is_ahead]], self.first_score[queries[is_ahead]] = items[is_ahead], scores[is_ahead]
 
 
 def scan(
-    by_row: Search, by_column: Search | None, tile: Tile, hidden: Pairs | Bool[np.ndarray, "rows columns"]
+    by_row: TiledSearch, by_column: TiledSearch | None, tile: Tile, hidden: Pairs | Bool[np.ndarray, "rows columns"]
 ) -> None:
-    """Add a tile to the search of its rows and, where there is one, to the search of its columns.
+    """Add a tile to the search of its rows and, if there is one, to the search of its columns.
 
     Args:
         hidden: pairs of the tile that count for neither.
     """
     products = by_row.products(tile)
     products[hidden] = -np.inf
-    ways = [(by_row, tile.rows, tile.columns, products)]
+    searches = [(by_row, tile.rows, tile.columns, products)]
     if by_column is not None:
-        ways.append((by_column, tile.columns, tile.rows, products.T))
-    near = [search.look(here, seen) for search, here, _, seen in ways]
-    if sum(each.n_pairs for each in near) * FEW <= products.size:
-        for each, (search, here, there, _) in zip(near, ways, strict=True):
-            search.add(each, here, there)
+        searches.append((by_column, tile.columns, tile.rows, products.T))
+    open_by_search = [search.process_tile(query_slice, tile_scores) for search, query_slice, _, tile_scores in searches]
+    if sum(open_pairs.n_pairs for open_pairs in open_by_search) * FEW <= products.size:
+        for open_pairs, (search, query_slice, item_slice, _) in zip(open_by_search, searches, strict=True):
+            search.add_tile(open_pairs, query_slice, item_slice)
         return
     scores = by_row.products(tile, is_exact=True)
     scores[hidden] = -np.inf
-    for (search, here, there, _), seen in zip(ways, (scores, scores.T), strict=False):
-        search.add_exact(seen, here, there)
+    for (search, query_slice, item_slice, _), tile_scores in zip(searches, (scores, scores.T), strict=False):
+        search.add_exact(tile_scores, query_slice, item_slice)
 
 
-def _places(mask: Bool[np.ndarray, "n_queries n_items"]) -> Pairs:
-    """Return the rows and columns that are True, of a mask whose memory is ordered either way."""
+def _true_indices(mask: Bool[np.ndarray, "n_queries n_items"]) -> Pairs:
+    """Return the rows and columns of the True values of a mask, stored by rows or by columns."""
     if mask.flags.c_contiguous:
         row, item = np.divmod(np.flatnonzero(mask), mask.shape[1])
     else:
@@ -239,8 +248,8 @@ def _places(mask: Bool[np.ndarray, "n_queries n_items"]) -> Pairs:
     return row, item
 
 
-def _count(mask: Bool[np.ndarray, "n_queries n_items"]) -> Int64[np.ndarray, " n_queries"]:
-    """Return how many are True for each query, of a mask whose memory is ordered either way."""
+def _count_by_query(mask: Bool[np.ndarray, "n_queries n_items"]) -> Int64[np.ndarray, " n_queries"]:
+    """Return the number of True values for each query of a mask, stored by rows or by columns."""
     if mask.flags.c_contiguous:  # of bytes, a sum along rows would take five times as long
         return np.bitwise_count(np.packbits(mask, axis=1)).sum(axis=1, dtype=np.int64)
     columns, total = mask.T.view(np.uint8), np.zeros(len(mask), np.int64)

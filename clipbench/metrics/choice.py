@@ -51,7 +51,7 @@ class Choices(NamedTuple):
     image_pairs: Values
     """Share of pairs, a true and a false image of one caption, in the right order (their AUC)."""
     image_jaccard: Values
-    """Jaccard index of each caption's true images with as many that score highest, ties in random order (WinoGAViL)."""
+    """Jaccard index of each caption's true images and the same number of top ones, ties in random order (WinoGAViL)."""
     text_margin: Values
     """Lowest true minus highest false score of an image, the least of them: positive right, 0 tied, negative wrong."""
     image_margin: Values
@@ -80,12 +80,12 @@ def choices(scores: Float32[np.ndarray, "n images captions"], truth: Truth) -> C
     image, image_pairs, image_margin = _side(scores.swapaxes(1, 2), truth.T)
     if np.isnan(text).all() and np.isnan(image).all() and len(scores):
         raise DataError(f"nothing to choose in {truth.tolist()}: expected something true and something false")
-    group, jaccard = _both(scores, truth, text, image), _jaccard(scores.swapaxes(1, 2), truth.T)
+    group, jaccard = _joint_credit(scores, truth, text, image), _jaccard(scores.swapaxes(1, 2), truth.T)
     return Choices(text, image, group, text_pairs, image_pairs, jaccard, text_margin, image_margin)
 
 
 def chance_choices(truth: Truth) -> Choices:
-    """Return the scores of a constant model on one contrast, which are those of random order.
+    """Return the scores of a constant model, or of random order, on one contrast.
 
     Example:
         >>> chance_choices(np.array([[True, True, False]])).text  # SugarCrepe++: two above one
@@ -156,46 +156,49 @@ def _credit(true: Float32[np.ndarray, "n true"], false: Float32[np.ndarray, "n f
     low, high = true.min(axis=1, keepdims=True), false.max(axis=1, keepdims=True)
     a, b = (true == low).sum(axis=1), (false == high).sum(axis=1)
     on_top = np.ones(len(true))
-    for place in range(int(b.max(initial=0))):
-        on_top *= np.where(place < b, (b - place) / np.maximum(a + b - place, 1), 1.0)
+    for position in range(int(b.max(initial=0))):
+        on_top *= np.where(position < b, (b - position) / np.maximum(a + b - position, 1), 1.0)
     return np.where(low > high, 1.0, np.where(low < high, 0.0, on_top[:, None]))[:, 0]
 
 
 def _jaccard(scores: OptionScores, truth: OptionTruth) -> Values:
-    """Return the Jaccard index of true options with as many that score highest, averaged over those who choose."""
+    """Return the Jaccard index of the true options and the same number of top-scoring ones, averaged over choosers."""
     choosing = np.flatnonzero(truth.any(axis=1) & ~truth.all(axis=1))
     total = np.zeros(len(scores))
     for row in choosing:
-        own, true = scores[:, row], truth[row]
+        row_scores, true = scores[:, row], truth[row]
         n_chosen = int(true.sum())
-        lowest = np.partition(own, -n_chosen, axis=1)[:, -n_chosen, None]
-        above, level = own > lowest, own == lowest
+        lowest = np.partition(row_scores, -n_chosen, axis=1)[:, -n_chosen, None]
+        above, level = row_scores > lowest, row_scores == lowest
         hits, tied_hits = (above & true).sum(axis=1), (level & true).sum(axis=1)
         cases = np.stack([hits, tied_hits, level.sum(axis=1), n_chosen - above.sum(axis=1)], axis=1)
-        distinct, place = np.unique(cases, axis=0, return_inverse=True)
+        distinct, case_of_sample = np.unique(cases, axis=0, return_inverse=True)
         values = np.array([_mean_jaccard(*case, n_chosen=n_chosen) for case in distinct.tolist()])
-        total += values[place.ravel()]
+        total += values[case_of_sample.ravel()]
     return total / len(choosing) if len(choosing) else np.full(len(scores), np.nan)
 
 
 def _mean_jaccard(hits: int, tied_hits: int, n_tied: int, n_open: int, *, n_chosen: int) -> float:
-    """Return the mean Jaccard index where the open places are drawn from those tied for them (hypergeometric)."""
+    """Return the mean Jaccard index if the open positions are drawn from the tied options (hypergeometric)."""
     ways = (
-        comb(tied_hits, more) * comb(n_tied - tied_hits, n_open - more) for more in range(min(tied_hits, n_open) + 1)
+        comb(tied_hits, n_added) * comb(n_tied - tied_hits, n_open - n_added)
+        for n_added in range(min(tied_hits, n_open) + 1)
     )
-    total = sum(Fraction(way * (hits + more), 2 * n_chosen - hits - more) for more, way in enumerate(ways))
+    total = sum(Fraction(way * (hits + n_added), 2 * n_chosen - hits - n_added) for n_added, way in enumerate(ways))
     return float(total / comb(n_tied, n_open))  # whole numbers until here: they are larger than any float
 
 
-def _both(scores: Float32[np.ndarray, "n images captions"], truth: Truth, text: Values, image: Values) -> Values:
+def _joint_credit(
+    scores: Float32[np.ndarray, "n images captions"], truth: Truth, text: Values, image: Values
+) -> Values:
     """Return the credit of text and image together: with ties it is not their product, as they share scores."""
     credit = text * image
     for row in np.flatnonzero((credit > 0) & (credit < 1)):
-        credit[row] = _order_probability(_tied_below(scores[row], truth))
+        credit[row] = _order_probability(_tied_competitors(scores[row], truth))
     return credit
 
 
-def _tied_below(scores: Float32[np.ndarray, "images captions"], truth: Truth) -> tuple[int, ...]:
+def _tied_competitors(scores: Float32[np.ndarray, "images captions"], truth: Truth) -> tuple[int, ...]:
     """Return, for each true entry (or false one, whichever are fewer), the entries that it is tied and compared with.
 
     They are bits of a number. Being above a set is as likely as being below it, so the sides may change places.
@@ -218,7 +221,7 @@ def _order_probability(below: tuple[int, ...]) -> float:
     """Return the probability that in random order each upper element comes above all the lower ones it must exceed.
 
     The orders are counted by adding the upper elements from the lowest up. The next one goes on top of those present;
-    its lower elements that are not yet present may then stand anywhere below it: with m of them and L elements
+    its lower elements that are not yet present may then be anywhere below it: with m of them and L elements
     before, (L + 1) ... (L + m) ways. The elements present depend only on which upper elements were added.
 
     Args:
@@ -226,12 +229,12 @@ def _order_probability(below: tuple[int, ...]) -> float:
     """
     ways, present = {0: 1}, {0: 0}
     for chosen in range(1 << len(below)):
-        placed = chosen.bit_count() + present[chosen].bit_count()
+        n_present = chosen.bit_count() + present[chosen].bit_count()
         for number, lower in enumerate(below):
             if not chosen >> number & 1:
-                more = chosen | 1 << number
+                with_number = chosen | 1 << number
                 m = (lower & ~present[chosen]).bit_count()
-                present[more] = present[chosen] | lower
-                ways[more] = ways.get(more, 0) + ways[chosen] * perm(placed + m, m)
+                present[with_number] = present[chosen] | lower
+                ways[with_number] = ways.get(with_number, 0) + ways[chosen] * perm(n_present + m, m)
     last = (1 << len(below)) - 1
     return ways[last] / factorial(len(below) + present[last].bit_count())

@@ -30,10 +30,10 @@ class ClassScores(NamedTuple):
     """Softmax probability of the highest score, in (0, 1]; NaN without a logit scale."""
     margin: Float32[np.ndarray, " n_images"]
     """Score of the true class minus the best other one's, a difference of cosines: negative when wrong."""
-    own: Float32[np.ndarray, " n_images"]
+    true_score: Float32[np.ndarray, " n_images"]
     """Score of the true class."""
     top: Float32[np.ndarray, " n_images"]
-    """The highest score, that of ``predicted``."""
+    """The highest score, the score of ``predicted``."""
 
 
 def class_scores(
@@ -43,7 +43,7 @@ def class_scores(
 
     Args:
         images: unit vectors (``metrics.similarity.unit``, which makes ties exact).
-        classes: unit vectors, one a class.
+        classes: unit vectors, one per class.
         labels: row of each image's true class.
         logit_scale: the model's own, above 0; None where it has none.
 
@@ -63,20 +63,20 @@ def class_scores(
     _check(labels, len(classes), logit_scale)
     n = len(images)
     better, tied, predicted = np.zeros((3, n), np.int64)
-    confidence, (margin, own, top) = np.full(n, np.nan), np.zeros((3, n), np.float32)
+    confidence, (margin, true_score, top) = np.full(n, np.nan), np.zeros((3, n), np.float32)
     for rows, scores in score_blocks(images, classes):
-        here, true = np.arange(len(scores)), labels[rows]
-        own[rows] = mine = scores[here, true]
-        better[rows] = (scores > mine[:, None]).sum(axis=1)
-        tied[rows] = (scores == mine[:, None]).sum(axis=1) - 1
+        block_rows, true = np.arange(len(scores)), labels[rows]
+        true_score[rows] = block_true_score = scores[block_rows, true]
+        better[rows] = (scores > block_true_score[:, None]).sum(axis=1)
+        tied[rows] = (scores == block_true_score[:, None]).sum(axis=1) - 1
         predicted[rows] = best = scores.argmax(axis=1)
-        top[rows] = scores[here, best]
+        top[rows] = scores[block_rows, best]
         if logit_scale is not None:
             below = scores.astype(np.float64) - scores.max(axis=1, keepdims=True)
             confidence[rows] = 1 / np.exp(logit_scale * below).sum(axis=1)
-        scores[here, true] = -np.inf
-        margin[rows] = mine - scores.max(axis=1)
-    return ClassScores(better, tied, predicted, confidence, margin, own, top)
+        scores[block_rows, true] = -np.inf
+        margin[rows] = block_true_score - scores.max(axis=1)
+    return ClassScores(better, tied, predicted, confidence, margin, true_score, top)
 
 
 def top_k_credit(better: Labels, tied: Labels, k: int = 1) -> Values:
@@ -112,8 +112,8 @@ def recall_influence(credit: Values, labels: Labels) -> Values:
 
     The influence is the derivative by the sample's weight, times n: its distance from its class's recall, weighted by
     the class's share of the mean. In a class of k samples that distance is too small by sqrt((k - 1) / k), for which
-    it is corrected (HC2 of MacKinnon and White, Journal of Econometrics 29 (1985)); a sample alone in its class has no
-    distance, and is compared with the mean of the other classes instead.
+    it is corrected (HC2 of MacKinnon and White, Journal of Econometrics 29 (1985)). The only sample of a class has no
+    distance, and is compared with the mean of the other classes.
 
     Example:
         >>> recall_influence(np.array([1.0, 0.0, 1.0, 1.0]), np.array([0, 0, 2, 2])).round(4)  # (1/2 + 1) / 2
@@ -124,8 +124,8 @@ def recall_influence(credit: Values, labels: Labels) -> Values:
     sizes = np.bincount(labels)
     recall = np.bincount(labels, credit) / np.maximum(sizes, 1)
     n_classes = np.count_nonzero(sizes)
-    others = (recall.sum() - recall) / max(n_classes - 1, 1)
-    centre = np.where(sizes > 1, recall, others)
+    other_mean = (recall.sum() - recall) / max(n_classes - 1, 1)
+    centre = np.where(sizes > 1, recall, other_mean)
     share = len(labels) / (n_classes * np.sqrt(sizes * np.maximum(sizes - 1, 1))[labels])
     return (credit - centre[labels]) * share
 
@@ -151,22 +151,22 @@ def macro_f1(predicted: Labels, labels: Labels) -> MacroF1:
         0.5833333333333333
     """
     n, n_classes = len(labels), int(max(labels.max(initial=-1), predicted.max(initial=-1))) + 1
-    own, named, hits = (
+    n_labelled, n_predicted, hits = (
         np.bincount(rows, minlength=n_classes) for rows in (labels, predicted, labels[predicted == labels])
     )
-    present = own > 0
-    sizes = np.maximum(own + named, 1)
+    present = n_labelled > 0
+    sizes = np.maximum(n_labelled + n_predicted, 1)
     f1 = np.where(present, 2 * hits / sizes, 0.0)
     weight = np.where(present, n / sizes, 0.0) / max(1, np.count_nonzero(present))
     influence = 2 * weight[labels] * (predicted == labels) - (f1 * weight)[labels] - (f1 * weight)[predicted]
     value = float(f1[present].mean()) if n else float("nan")
-    return MacroF1(value, f1[present], own[present].astype(np.int64), influence)
+    return MacroF1(value, f1[present], n_labelled[present].astype(np.int64), influence)
 
 
 def macro_f1_changes(before: Labels, after: Labels, labels: Labels) -> Values:
     """Return each sample's part in a difference of ``macro_f1``, times its class's size and the number of classes.
 
-    So their mean over classes of the mean in each is the difference, as that of hits is of mean per-class recall. A
+    So the mean over classes of their means is the difference, as it is for hits and mean per-class recall. A
     class with h hits, of which s samples and predictions are, changes by 2 (dh - h ds / s) s / (s of one x s of the
     other), with the mean h and s of both models: exactly, and linear in the samples.
 
@@ -178,17 +178,17 @@ def macro_f1_changes(before: Labels, after: Labels, labels: Labels) -> Values:
         >>> changes.round(4).tolist()  # 1 and 1 to 2/3 and 2/3
         [0.0, -1.3333, 0.0]
     """
-    n_classes = int(max(each.max(initial=-1) for each in (before, after, labels))) + 1
-    own = np.bincount(labels, minlength=n_classes)
-    named, hits = (
+    n_classes = int(max(codes.max(initial=-1) for codes in (before, after, labels))) + 1
+    n_labelled = np.bincount(labels, minlength=n_classes)
+    n_predicted, hits = (
         np.array([np.bincount(rows, minlength=n_classes) for rows in pair])
         for pair in ((before, after), (labels[before == labels], labels[after == labels]))
     )
-    sizes = np.maximum(own + named, 1)
+    sizes = np.maximum(n_labelled + n_predicted, 1)
     f1 = 2 * hits.sum(axis=0) / sizes.sum(axis=0)
-    weight = np.where(own > 0, sizes.mean(axis=0) / sizes.prod(axis=0), 0.0)
+    weight = np.where(n_labelled > 0, sizes.mean(axis=0) / sizes.prod(axis=0), 0.0)
     gained = (after == labels).astype(np.float64) - (before == labels)
-    return own[labels] * (2 * weight[labels] * gained - (f1 * weight)[after] + (f1 * weight)[before])
+    return n_labelled[labels] * (2 * weight[labels] * gained - (f1 * weight)[after] + (f1 * weight)[before])
 
 
 def confidence_bins(confidence: Values, n_bins: int = 15) -> Labels:
@@ -243,10 +243,10 @@ def expected_calibration_error(confidence: Values, credit: Values, n_bins: int =
 
 
 def average_precision(scores: Float[np.ndarray, " n"], positives: Bool[np.ndarray, " n"]) -> float:
-    """Return the mean over positives of the precision at their place, in expectation over the order of ties.
+    """Return the mean over positives of the precision at their position, in expectation over the order of ties.
 
     In a block of g equal scores, r of them positive, after a others with b positives, the item at place j of the block
-    is positive with probability r/g, and then (j - 1)(r - 1)/(g - 1) positives of the block stand before it on
+    is positive with probability r/g, and then (j - 1)(r - 1)/(g - 1) positives of the block are before it on
     average. scikit-learn's value where nothing is tied. NaN without positives.
 
     Example:
@@ -285,7 +285,7 @@ class MeanAveragePrecision(NamedTuple):
     by_class: Float64[np.ndarray, " n_scored"]
     """Average precision of each class that has positives."""
     spreads: Float64[np.ndarray, " n_scored"]
-    """Variance of the precisions of which that of a class is the mean."""
+    """Variance of each class's precisions, whose mean is its average precision."""
     n_positives: Int64[np.ndarray, " n_scored"]
 
 
@@ -299,7 +299,7 @@ def mean_average_precision(
         positives: True for each class that is true of the image.
     """
     n = len(images)
-    values, spreads, chances, changes, alone = [], [], [], np.zeros(n), []
+    values, spreads, chances, changes, single_positives = [], [], [], np.zeros(n), []
     for rows, scores in score_blocks(classes, images):
         for line, column in zip(scores, positives[:, rows].T, strict=True):
             if column.any():
@@ -307,12 +307,12 @@ def mean_average_precision(
                 chances.append(chance_average_precision(int(column.sum()), n))
                 spreads.append(precision_spread(line, column))
                 changes += precision_changes(line, column)
-                alone += [(values[-1], column)] if column.sum() == 1 else []
+                single_positives += [(values[-1], column)] if column.sum() == 1 else []
     if not values:
         none = np.empty(0)
         return MeanAveragePrecision(np.nan, np.nan, np.full(n, np.nan), none, none, none.astype(np.int64))
     # Without its only positive, a class is no part of the mean.
-    for value, column in alone if len(values) > 1 else []:
+    for value, column in single_positives if len(values) > 1 else []:
         changes[column] += value - (sum(values) - value) / (len(values) - 1)
     influence = (n - 1) * (changes - changes.mean()) / len(values)
     return MeanAveragePrecision(
@@ -326,18 +326,18 @@ def mean_average_precision(
 
 
 def precision_spread(scores: Float32[np.ndarray, " n"], positives: Bool[np.ndarray, " n"]) -> float:
-    """Return the variance over positives of the precision at their place; ties are taken in order.
+    """Return the variance over positives of the precision at their position; ties are taken in order.
 
     Example:
         >>> round(precision_spread(np.array([3, 2, 1], np.float32), np.array([True, False, True])), 4)  # of 1 and 2/3
         0.0278
     """
-    (places,) = np.nonzero(positives[np.argsort(-scores, kind="stable")])
-    return float((np.arange(1, len(places) + 1) / (places + 1)).var())
+    (positions,) = np.nonzero(positives[np.argsort(-scores, kind="stable")])
+    return float((np.arange(1, len(positions) + 1) / (positions + 1)).var())
 
 
 def precision_changes(scores: Float32[np.ndarray, " n"], positives: Bool[np.ndarray, " n"]) -> Values:
-    """Return how far the average precision falls when each item is left out; 0 for an only positive.
+    """Return the fall of the average precision without each image; 0 for a single positive.
 
     Ties are taken in order. With few positives the derivative by an item's weight is too small: a positive left out of
     three weighs half as much again.
@@ -353,8 +353,8 @@ def precision_changes(scores: Float32[np.ndarray, " n"], positives: Bool[np.ndar
     value = (hit * hits / rank).sum() / n_positives
     above = np.cumsum(hit * hits / rank) - hit * hits / rank
     # Items further down are a rank higher without one of those before them, and have a hit less if it was one.
-    without_other, without_hit = (hit * each / np.maximum(rank - 1, 1) for each in (hits, hits - 1))
-    below_other, below_hit = (each.sum() - np.cumsum(each) for each in (without_other, without_hit))
+    without_other, without_hit = (hit * precisions / np.maximum(rank - 1, 1) for precisions in (hits, hits - 1))
+    below_other, below_hit = (precisions.sum() - np.cumsum(precisions) for precisions in (without_other, without_hit))
     left = np.where(hit == 1, (above + below_hit) / max(n_positives - 1, 1), (above + below_other) / n_positives)
     changes = np.empty(len(hit))
     changes[order] = np.where((hit == 1) & (n_positives == 1), 0.0, value - left)
@@ -362,12 +362,12 @@ def precision_changes(scores: Float32[np.ndarray, " n"], positives: Bool[np.ndar
 
 
 def _expected_precisions(g: Int64[np.ndarray, " n_blocks"], r: Float64[np.ndarray, " n_blocks"]) -> Values:
-    """Return, for each place, the probability that it holds a positive times the precision there if so."""
+    """Return, for each position, the probability that it holds a positive times the precision there if so."""
     a, b = np.cumsum(g) - g, np.cumsum(r) - r
-    place = np.arange(1, g.sum() + 1)
-    before = place - 1 - np.repeat(a, g)
-    others = np.repeat((r - 1) / np.maximum(g - 1, 1), g)
-    return np.repeat(r / g, g) * (np.repeat(b, g) + 1 + before * others) / place
+    position = np.arange(1, g.sum() + 1)
+    before = position - 1 - np.repeat(a, g)
+    expected_share = np.repeat((r - 1) / np.maximum(g - 1, 1), g)
+    return np.repeat(r / g, g) * (np.repeat(b, g) + 1 + before * expected_share) / position
 
 
 def _check(labels: Labels, n_classes: int, logit_scale: float | None) -> None:

@@ -1,8 +1,8 @@
 """Vectors stored smaller: the first dimensions, principal components, float16, int8 and signs.
 
-A format makes stored vectors and queries of them, whose dot products are its scores. What is stored is all that the
-format has room for: no length is kept beside it, and queries stay float32, as they are not stored; only signs are
-compared with signs. Scales are those of the vectors that are stored, and components are given.
+A format turns vectors into stored vectors and queries, whose dot products are its scores. It stores no length next to
+them. Queries stay float32, as they are not stored; only signs are compared with signs. Scales follow from the stored
+vectors, and components are an argument.
 """
 
 from typing import Literal, NamedTuple, get_args
@@ -17,7 +17,7 @@ Kind = Literal["first", "pca", "float16", "int8", "pca_int8", "binary"]
 LARGEST_CODE = 127
 """Largest int8 code; the smallest is its negative, so that 0 is stored as 0."""
 STEPS = 2.0**26
-"""Components are multiples of 1 / STEPS, as those of ``similarity.unit``, so that equal vectors have equal scores."""
+"""Components are multiples of 1 / STEPS, as in ``similarity.unit``, so that equal vectors have equal scores."""
 
 
 class Format(NamedTuple):
@@ -35,8 +35,8 @@ class Format(NamedTuple):
     @property
     def label(self) -> str:
         """Its name in a column of a table, such as ``64 PCA, int8``."""
-        what = {"pca": "PCA", "pca_int8": "PCA, int8", "binary": "signs"}.get(self.kind, self.number)
-        return f"{self.dim:,} {what}"
+        storage = {"pca": "PCA", "pca_int8": "PCA, int8", "binary": "signs"}.get(self.kind, self.number)
+        return f"{self.dim:,} {storage}"
 
     @property
     def is_fitted(self) -> bool:
@@ -59,11 +59,11 @@ class Format(NamedTuple):
         return -(-self.dim * {"float32": 32, "float16": 16, "int8": 8, "binary": 1}[self.number] // 8)
 
     @classmethod
-    def named(cls, name: str) -> "Format | None":
-        """Return the format of a name; None where it is no format's.
+    def from_name(cls, name: str) -> "Format | None":
+        """Return the format of a name; None if no format has it.
 
         Example:
-            >>> Format.named("int8@128"), Format.named("kind")
+            >>> Format.from_name("int8@128"), Format.from_name("kind")
             (Format(kind='int8', dim=128), None)
         """
         kind, _, dim = name.partition("@")
@@ -75,7 +75,7 @@ class Components(NamedTuple):
 
     mean: Float64[np.ndarray, " dim"]
     axes: Float64[np.ndarray, "dim dim"]
-    """A column each, that of the largest variance first."""
+    """One column per component, the largest variance first."""
 
 
 def principal_components(stored: Vectors) -> Components:
@@ -92,22 +92,20 @@ def principal_components(stored: Vectors) -> Components:
     return Components(mean, axes[:, ::-1])
 
 
-def compressed(
+def compress(
     form: Format, stored: Float32[np.ndarray, "n_stored dim"], queries: Queries, components: Components | None = None
 ) -> tuple[Float32[np.ndarray, "n_stored n_numbers"], Float32[np.ndarray, "n_queries n_numbers"]]:
     """Return stored vectors and queries in a format; their dot products are its scores.
 
     - ``first``: the first dimensions, at length 1 again, of both.
-    - ``pca``: components of the stored vectors, less the mean. A query q scores q · mean + (its components) · (those
-    stored), which
-      is its dot product with the vector that the components stand for: with all of them, its cosine. So centring moves
-      no score, and the mean takes no component.
+    - ``pca``: components of the stored vectors, minus the mean. A query q scores q · mean + (its components) · (stored
+      components), which is its dot product with the reconstructed vector: with all components, its cosine. So centring
+      moves no score, and the mean takes no component.
     - ``float16``: rounded to it.
-    - ``int8``: of the first dimensions, at length 1 again. Symmetric, a scale a dimension: the largest absolute value
-    there
-      is 127. ``pca_int8``: the same of components.
-    - ``binary``: the signs of the first dimensions, 0 as below 0, of both. The dot product falls by the same with each
-      sign that differs, so that it ranks as the Hamming distance does.
+    - ``int8``: codes of the first dimensions, at length 1 again. Symmetric, with one scale per dimension: the largest
+      absolute value there is 127. ``pca_int8``: the same for components.
+    - ``binary``: the signs of the first dimensions, 0 as below 0, of both. The dot product falls by the same amount
+      with each sign that differs, so that it ranks as the Hamming distance does.
 
     Args:
         stored, queries: unit vectors.
@@ -115,32 +113,32 @@ def compressed(
 
     Example:
         >>> stored, queries = np.array([[0.6, 0.64, 0.48]], np.float32), np.array([[0.6, -0.8, 0]], np.float32)
-        >>> x, q = compressed(Format("first", 2), stored, queries)
+        >>> x, q = compress(Format("first", 2), stored, queries)
         >>> x.round(2), q.round(2)
         (array([[0.68, 0.73]], dtype=float32), array([[ 0.6, -0.8]], dtype=float32))
-        >>> x, q = compressed(Format("binary", 2), stored, queries)
+        >>> x, q = compress(Format("binary", 2), stored, queries)
         >>> (x @ q.T).round(6).tolist()  # one sign of two differs
         [[0.0]]
     """
     if form.is_fitted:
         assert components is not None, form
         axes = components.axes[:, : form.dim]
-        kept, asked = (stored - components.mean) @ axes, queries @ axes
-        kept = _decoded(kept) if form.number == "int8" else kept
-        return _on_steps(np.column_stack([kept, np.ones(len(kept))])), _on_steps(
-            np.column_stack([asked, queries @ components.mean])
+        coordinates, compressed_queries = (stored - components.mean) @ axes, queries @ axes
+        coordinates = _through_int8(coordinates) if form.number == "int8" else coordinates
+        return _round_to_steps(np.column_stack([coordinates, np.ones(len(coordinates))])), _round_to_steps(
+            np.column_stack([compressed_queries, queries @ components.mean])
         )
     if form.kind == "float16":
         return stored.astype(np.float16).astype(np.float32), queries
-    first, asked = (_at_length_1(each[:, : form.dim]) for each in (stored, queries))
+    first, compressed_queries = (_at_length_1(vectors[:, : form.dim]) for vectors in (stored, queries))
     if form.kind == "int8":
-        return _on_steps(_decoded(first)), asked
+        return _round_to_steps(_through_int8(first)), compressed_queries
     if form.kind == "binary":
-        return _signs(first), _signs(asked)
-    return first, asked
+        return _signs(first), _signs(compressed_queries)
+    return first, compressed_queries
 
 
-def _decoded(vectors: Vectors | Float64[np.ndarray, "n dim"]) -> Float64[np.ndarray, "n dim"]:
+def _through_int8(vectors: Vectors | Float64[np.ndarray, "n dim"]) -> Float64[np.ndarray, "n dim"]:
     """Return vectors as they are read from int8 codes, with a scale for each dimension."""
     largest = np.abs(vectors).max(axis=0).astype(np.float64)
     scales = np.where(largest > 0, largest, 1.0) / LARGEST_CODE
@@ -152,11 +150,11 @@ def _signs(vectors: Vectors) -> Vectors:
 
 
 def _at_length_1(vectors: Vectors) -> Vectors:
-    """Return vectors at length 1; those of length 0, which are alike to all queries, stay."""
+    """Return vectors at length 1; vectors of length 0, equally similar to all queries, stay."""
     out, is_long = np.zeros(vectors.shape, np.float32), vectors.any(axis=1)
     out[is_long] = unit(vectors[is_long])
     return out
 
 
-def _on_steps(vectors: Float64[np.ndarray, "n dim"]) -> Vectors:
+def _round_to_steps(vectors: Float64[np.ndarray, "n dim"]) -> Vectors:
     return (np.rint(vectors * STEPS) / STEPS).astype(np.float32)

@@ -33,7 +33,7 @@ class Estimate(NamedTuple):
     influence: Values
 
 
-def undefined(n: int) -> Estimate:
+def undefined_estimate(n: int) -> Estimate:
     """Return NaN for the value and for all n influences."""
     return Estimate(float("nan"), np.full(n, np.nan))
 
@@ -62,9 +62,7 @@ class PairGeometry(NamedTuple):
     pair_cosine: Values
     """The result of the function of its name."""
     alignment: Values
-    """Squared distance of each pair, in [0, 4]; their mean is the alignment loss of Wang and Isola, 2020, section
-    4.1.2.
-    """
+    """Squared distance of each pair, in [0, 4]; the mean is the alignment loss of Wang and Isola (2020, 4.1.2)."""
     l2i: Values
     """Distance of each pair, in [0, 2]; their mean is the L2I gap of Schrodi et al., 2025."""
     rmg: Estimate
@@ -76,7 +74,7 @@ def pair_geometry(images: Images, texts: Texts) -> PairGeometry:
     """Return all measures of this module, from two passes over each modality and two over the pairs.
 
     Raises:
-        DataError: there are not as many texts as images.
+        DataError: the numbers of texts and images differ.
 
     Example:
         >>> images, texts = np.array([[1, 0], [0, 1]], np.float32), np.array([[1, 0], [0.6, 0.8]], np.float32)
@@ -93,8 +91,8 @@ def pair_geometry(images: Images, texts: Texts) -> PairGeometry:
     return PairGeometry(
         gap,
         Estimate(length, image_side.products[:, 2] - text_side.products[:, 2]),
-        _cone(image_side, means[0], own=0),
-        _cone(text_side, means[1], own=1),
+        _cone(image_side, means[0], mean_column=0),
+        _cone(text_side, means[1], mean_column=1),
         _cross_cosine(image_side.products[:, 1] + text_side.products[:, 0], cosines, float(means[0] @ means[1])),
         cosines,
         squared_distances,
@@ -139,7 +137,7 @@ def cone(vectors: Vectors) -> Estimate:
         0.4667
     """
     mean = _mean(vectors)
-    return _cone(_side(vectors, mean, mean[:, None]), mean, own=0)
+    return _cone(_side(vectors, mean, mean[:, None]), mean, mean_column=0)
 
 
 def relative_gaps(images: Images, texts: Texts, text_image: Owners | None = None) -> tuple[Estimate, Estimate]:
@@ -220,12 +218,12 @@ def _pair_squared_distances(images: Images, texts: Texts, text_image: Owners | N
     return out
 
 
-def _cone(side: _Side, mean: Float64[np.ndarray, " dim"], *, own: int) -> Estimate:
-    """Return the cone from products of the centred vectors with directions of which ``own`` is their mean."""
+def _cone(side: _Side, mean: Float64[np.ndarray, " dim"], *, mean_column: int) -> Estimate:
+    """Return the cone from products of centred vectors with directions; the direction ``mean_column`` is their mean."""
     n = len(side.squared_lengths)
     if n < 2:
-        return undefined(n)
-    with_all = n * (side.products[:, own] + mean @ mean)
+        return undefined_estimate(n)
+    with_all = n * (side.products[:, mean_column] + mean @ mean)
     with_others = (with_all - side.squared_lengths) / (n - 1)
     value = float(with_others.mean())
     return Estimate(value, 2 * (with_others - value))
@@ -235,7 +233,7 @@ def _cross_cosine(centred_products: Values, cosines: Values, means_product: floa
     """Return the cross cosine from each image's product with the mean text plus its text's with the mean image."""
     n = len(cosines)
     if n < 2:
-        return undefined(n)
+        return undefined_estimate(n)
     with_others = (n * (centred_products + 2 * means_product) - 2 * cosines) / (n - 1)
     value = float(with_others.mean()) / 2
     return Estimate(value, with_others - 2 * value)
@@ -246,7 +244,7 @@ def _relative_gaps(
 ) -> tuple[Estimate, Estimate]:
     n_images, n_texts = len(image_deviations), len(text_deviations)
     if n_images < 2:
-        return undefined(n_images), undefined(n_images)
+        return undefined_estimate(n_images), undefined_estimate(n_images)
     # d is a quarter of the squared distance; twice the mean squared deviation is the mean squared distance.
     image_within = image_deviations * n_images / (n_images - 1) / 2
     text_within = text_deviations * n_texts / (n_texts - 1) / 2
@@ -255,7 +253,7 @@ def _relative_gaps(
     if matched.value == 0:
         matched = Estimate(1e-3 if images.value + texts.value else 0.0, np.zeros(n_images))
     within = Estimate(images.value + texts.value, images.influence + texts.influence)
-    return _share(matched, Estimate(within.value / 2, within.influence / 2)), _share(matched, within)
+    return _fraction(matched, Estimate(within.value / 2, within.influence / 2)), _fraction(matched, within)
 
 
 def _mean_by_image(
@@ -268,13 +266,13 @@ def _mean_by_image(
     return Estimate(mean, np.bincount(image, values - mean, minlength=n_images) * n_images / len(values))
 
 
-def _share(part: Estimate, rest: Estimate) -> Estimate:
+def _fraction(part: Estimate, rest: Estimate) -> Estimate:
     """Return part / (part + rest)."""
-    whole = part.value + rest.value
-    if whole == 0:
-        return undefined(len(part.influence))
-    influence = (rest.value * part.influence - part.value * rest.influence) / whole**2
-    return Estimate(part.value / whole, influence)
+    total = part.value + rest.value
+    if total == 0:
+        return undefined_estimate(len(part.influence))
+    influence = (rest.value * part.influence - part.value * rest.influence) / total**2
+    return Estimate(part.value / total, influence)
 
 
 class GapNoise(NamedTuple):
@@ -291,10 +289,9 @@ class GapNoise(NamedTuple):
     chance: float
     """sqrt(tr S / n), the gap expected of two modalities of one centroid. From two pairs on."""
     influence: Values
-    """n - 1 times the fall of ``squared_gap`` without each pair, less the mean of these (jackknife). From three pairs
-    on.
+    """n - 1 times the fall of ``squared_gap`` without each pair, minus the mean fall (jackknife); from three pairs on.
 
-    Where there is no gap, they make the variance twice as large as it is."""
+    Without a gap, they make the variance twice as large as it is."""
 
 
 def gap_noise(images: Vectors, texts: Vectors) -> GapNoise:

@@ -1,5 +1,4 @@
-"""Pairs of an image and a caption, and answers of a classifier, that a threshold on the cosine accepts rightly or
-wrongly.
+"""Pairs of image and caption, and answers of a classifier, that a threshold on the cosine accepts rightly or wrongly.
 
 A cosine of at least the threshold is accepted, so equal cosines are accepted together. They are counted for each image,
 so that a precision has an interval over images.
@@ -14,7 +13,7 @@ from clipbench.metrics.similarity import Images, Labels, Texts, Values, pair_sco
 
 
 class Trials(NamedTuple):
-    """Judged cosines, the highest first: those that should be accepted, or those that should not."""
+    """Cosines of trials, the highest first: all that should be accepted, or all that should not."""
 
     cosines: Float[np.ndarray, " n_trials"]
     images: Int32[np.ndarray, " n_trials"]
@@ -25,7 +24,7 @@ class Trials(NamedTuple):
     """The part of a trial that is on this side; None where each is wholly."""
 
 
-class Judged(NamedTuple):
+class JudgedTrials(NamedTuple):
     """Trials that a threshold may accept, rightly or wrongly."""
 
     n_images: int
@@ -37,21 +36,21 @@ class Judged(NamedTuple):
     """Trials that should not."""
 
 
-class Accepted(NamedTuple):
+class AcceptanceRates(NamedTuple):
     """Shares of each image that thresholds accept; precision is π right / (π right + (1 - π) wrong), of the means."""
 
     thresholds: Float64[np.ndarray, " n_thresholds"]
     """Cosines, ascending."""
     right: Float64[np.ndarray, "n_images n_thresholds"]
-    """Share of what should be accepted that is; its mean over images is the recall."""
+    """Share of the trials to accept that is accepted; its mean over images is the recall."""
     wrong: Float64[np.ndarray, "n_images n_thresholds"]
-    """The same of what should not be; its mean is the rate of false alarms. Of pairs, an image has its own and those of
-    its captions with other images (Hoeffding's projection), and may be below 0.
-    """
+    """Share of the trials to reject that is accepted; its mean is the rate of false alarms.
+
+    For pairs, an image has its own pairs and its captions' pairs (Hoeffding's projection), and may be below 0."""
 
 
-def judged_pairs(images: Images, texts: Texts, text_to_image: Int64[np.ndarray, " n_texts"]) -> Judged:
-    """Return all pairs of an image and a text of the data, of which those of a text and its own image are true.
+def judged_pairs(images: Images, texts: Texts, text_to_image: Int64[np.ndarray, " n_texts"]) -> JudgedTrials:
+    """Return all pairs of an image and a text; the pairs of a text and its own image are true.
 
     Args:
         images, texts: unit vectors, of at least two images.
@@ -59,7 +58,7 @@ def judged_pairs(images: Images, texts: Texts, text_to_image: Int64[np.ndarray, 
 
     Example:
         >>> x = np.eye(2, dtype=np.float32)
-        >>> found = accepted(judged_pairs(x, x, np.array([0, 1])), np.array([-1.0, 0.0, 1.0]))
+        >>> found = acceptance_rates(judged_pairs(x, x, np.array([0, 1])), np.array([-1.0, 0.0, 1.0]))
         >>> found.right.mean(axis=0), found.wrong.mean(axis=0)
         (array([1., 1., 1.]), array([1., 1., 0.]))
     """
@@ -70,10 +69,10 @@ def judged_pairs(images: Images, texts: Texts, text_to_image: Int64[np.ndarray, 
     owners, columns = np.broadcast_to(text_to_image[:, None], scores.shape), np.arange(n_images)
     false = scores[is_false], np.broadcast_to(columns, scores.shape)[is_false], owners[is_false]
     true = pair_scores(images[text_to_image], texts)
-    return Judged(n_images, _ordered(true, text_to_image), _ordered(*false), n_texts, len(false[0]))
+    return JudgedTrials(n_images, _sorted_trials(true, text_to_image), _sorted_trials(*false), n_texts, len(false[0]))
 
 
-def judged_answers(top: Values, without_own: Values, credit: Values) -> Judged:
+def judged_answers(top: Values, without_own: Values, credit: Values) -> JudgedTrials:
     """Return the answers to images, each asked twice: with its class in the list, and without it.
 
     Without it every answer is wrong, and "none of these" is right. An image that is asked with its class in the list
@@ -86,22 +85,22 @@ def judged_answers(top: Values, without_own: Values, credit: Values) -> Judged:
 
     Example:
         >>> judged = judged_answers(np.array([0.5, 0.3]), np.array([0.2, 0.3]), np.array([1.0, 0.0]))
-        >>> found = accepted(judged, np.array([-1.0, 0.2, 0.3, 0.5]))
+        >>> found = acceptance_rates(judged, np.array([-1.0, 0.2, 0.3, 0.5]))
         >>> found.right.mean(axis=0), found.wrong.mean(axis=0)
         (array([0.5, 0.5, 0.5, 0.5]), array([1.5, 1.5, 1. , 0. ]))
     """
     n = len(top)
     rows = np.arange(n)
-    right = _ordered(top[credit > 0], rows[credit > 0], weights=credit[credit > 0])
+    right = _sorted_trials(top[credit > 0], rows[credit > 0], weights=credit[credit > 0])
     misses = np.concatenate([1 - credit, np.ones(n)])
     is_some = misses > 0
-    wrong = _ordered(
+    wrong = _sorted_trials(
         np.concatenate([top, without_own])[is_some], np.concatenate([rows, rows])[is_some], weights=misses[is_some]
     )
-    return Judged(n, right, wrong, n, n)
+    return JudgedTrials(n, right, wrong, n, n)
 
 
-def _ordered(
+def _sorted_trials(
     cosines: Float[np.ndarray, " n"], images: Labels, owners: Labels | None = None, weights: Values | None = None
 ) -> Trials:
     order = np.argsort(-cosines, kind="stable")
@@ -109,32 +108,33 @@ def _ordered(
     return Trials(cosines[order], images[order].astype(np.int32), of_owner, None if weights is None else weights[order])
 
 
-def accepted(judged: Judged, thresholds: Float64[np.ndarray, " n_thresholds"]) -> Accepted:
-    """Return what thresholds accept of each image.
+def acceptance_rates(judged: JudgedTrials, thresholds: Float64[np.ndarray, " n_thresholds"]) -> AcceptanceRates:
+    """Return the shares of each image's trials that thresholds accept.
 
-    False pairs share images on both sides, and each of them is counted for two images. Their own noise would so be
-    counted
-    twice: an image's deviation from the mean is made smaller by as much.
+    False pairs share images on both sides, and each is counted for two images. Their noise would be counted twice, so
+    each image's deviation from the mean is made smaller by that amount.
 
     Args:
         thresholds: ascending.
     """
     n = judged.n_images
-    right = _at_least(judged.right, judged.right.images, thresholds, n) * (n / judged.n_right)
-    wrong = _at_least(judged.wrong, judged.wrong.images, thresholds, n) * (n / judged.n_wrong)
+    right = _counts_above(judged.right, judged.right.images, thresholds, n) * (n / judged.n_right)
+    wrong = _counts_above(judged.wrong, judged.wrong.images, thresholds, n) * (n / judged.n_wrong)
     if judged.wrong.owners is None:
-        return Accepted(thresholds, right, wrong)
+        return AcceptanceRates(thresholds, right, wrong)
     rates = wrong.mean(axis=0)
-    deviations = wrong + _at_least(judged.wrong, judged.wrong.owners, thresholds, n) * (n / judged.n_wrong) - 2 * rates
+    deviations = (
+        wrong + _counts_above(judged.wrong, judged.wrong.owners, thresholds, n) * (n / judged.n_wrong) - 2 * rates
+    )
     of_images, of_pairs = (deviations**2).sum(axis=0) / n**2, rates * (1 - rates) / judged.n_wrong
-    kept = 1 - np.divide(of_pairs, of_images, out=np.zeros_like(rates), where=of_images > 0)
-    return Accepted(thresholds, right, rates + deviations * np.sqrt(np.maximum(kept, 0.5)))
+    scale = 1 - np.divide(of_pairs, of_images, out=np.zeros_like(rates), where=of_images > 0)
+    return AcceptanceRates(thresholds, right, rates + deviations * np.sqrt(np.maximum(scale, 0.5)))
 
 
-def _at_least(
+def _counts_above(
     trials: Trials, images: Int32[np.ndarray, " n_trials"], thresholds: Float64[np.ndarray, " n_thresholds"], n: int
 ) -> Float64[np.ndarray, "n_images n_thresholds"]:
-    """Return how many trials of each image reach each threshold."""
+    """Return the number of trials of each image that reach each threshold."""
     ends = np.searchsorted(-trials.cosines.astype(np.float64), -thresholds, side="right").tolist()
     counts, total, start = np.zeros((n, len(thresholds))), np.zeros(n), 0
     for column, end in reversed(list(enumerate(ends))):
@@ -146,10 +146,9 @@ def _at_least(
 
 
 def precision_at_all(
-    judged: Judged, prevalence: float
+    judged: JudgedTrials, prevalence: float
 ) -> tuple[Float64[np.ndarray, " n_cosines"], Float64[np.ndarray, " n_cosines"]]:
-    """Return all distinct cosines that were judged, ascending, and the precision at each: π TPR / (π TPR + (1 - π)
-    FPR).
+    """Return all distinct cosines, ascending, and the precision at each: π TPR / (π TPR + (1 - π) FPR).
 
     At a prevalence π of 0.5 it is scikit-learn's precision where each true trial weighs 1 / (true trials) and each
     false one 1 / (false trials).
@@ -169,12 +168,10 @@ def precision_at_all(
     return cosines, right / (right + wrong)
 
 
-def even_thresholds(judged: Judged, n: int) -> Float64[np.ndarray, " n_thresholds"]:
-    """Return -1, n cosines of what is right, evenly spaced by rank, and n of what is wrong, closest where few are as
-    high.
-    """
+def even_thresholds(judged: JudgedTrials, n: int) -> Float64[np.ndarray, " n_thresholds"]:
+    """Return -1, n cosines to accept, evenly spaced by rank, and n cosines to reject, denser among the highest."""
     right, wrong = np.unique(judged.right.cosines), np.unique(judged.wrong.cosines)[::-1]
     even = np.linspace(0, len(right) - 1, min(len(right), n))
     by_size = np.geomspace(1, max(1, len(wrong)), min(len(wrong), n)) - 1
-    chosen = [each[rows.round().astype(np.int64)] for each, rows in ((right, even), (wrong, by_size))]
+    chosen = [cosines[rows.round().astype(np.int64)] for cosines, rows in ((right, even), (wrong, by_size))]
     return np.unique(np.concatenate([[-1.0], *chosen]).astype(np.float64))

@@ -1,6 +1,4 @@
-"""Classifiers that are trained on vectors: a regularised softmax, the vote of the nearest, and a line between two
-modalities.
-"""
+"""Classifiers trained on vectors: a regularised softmax, nearest neighbours, and a line between two modalities."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -12,7 +10,7 @@ from jaxtyping import Bool, Float32, Float64, Int64
 from clipbench.errors import DataError
 from clipbench.metrics.classification import top_k_credit
 from clipbench.metrics.geometry import gap_vector
-from clipbench.metrics.similarity import Labels, Values, Vectors, first_chances, score_blocks
+from clipbench.metrics.similarity import Labels, Values, Vectors, score_blocks, top_k_probabilities
 from clipbench.metrics.spectrum import round_numbers
 
 C = 10.0
@@ -95,19 +93,19 @@ def fit_probe(
         basis, upper = np.linalg.qr(x.T)
         x = upper.T
     of_class = _class_weights(labels, n_classes, is_balanced=is_balanced)
-    weights, bias = _minimum(x, offsets, labels, of_class, c)
+    weights, bias = _minimise(x, offsets, labels, of_class, c)
     weights = weights if basis is None else weights @ basis.T
     return Probe(weights if towards is None else towards + weights, bias)
 
 
-def _minimum(
+def _minimise(
     x: Float64[np.ndarray, "n dim"],
     offsets: Float64[np.ndarray, "n n_classes"] | None,
     labels: Labels,
     of_class: Float64[np.ndarray, " n_classes"],
     c: float,
 ) -> tuple[Float64[np.ndarray, "n_classes dim"], Float64[np.ndarray, " n_classes"]]:
-    """Return weights and bias of the least loss; scores have the offsets in place of a bias, where there are any.
+    """Return weights and bias of the least loss; scores have the offsets, if any, instead of a bias.
 
     Args:
         of_class: weight of the loss of each class's vectors.
@@ -125,23 +123,23 @@ def _minimum(
         for rows in blocks:  # never all scores at once
             scores = x[rows] @ weights.T + (bias if offsets is None else offsets[rows])
             scores -= scores.max(axis=1, keepdims=True)
-            own = np.arange(len(scores)), labels[rows]
+            true_entries = np.arange(len(scores)), labels[rows]
             weight = of_class[labels[rows]]
             shares = np.exp(scores)
             totals = shares.sum(axis=1)
-            loss += float(((np.log(totals) - scores[own]) * weight).sum()) / n
+            loss += float(((np.log(totals) - scores[true_entries]) * weight).sum()) / n
             shares /= totals[:, None]
-            shares[own] -= 1
+            shares[true_entries] -= 1
             shares *= weight[:, None]
             slope += shares.T @ x[rows] / n
             bias_slope += shares.sum(axis=0) / n
         return loss, slope.ravel() if offsets is not None else np.concatenate([slope.ravel(), bias_slope])
 
     start = np.zeros(size if offsets is not None else size + n_classes)
-    found = minimize(
+    solution = minimize(
         objective, start, jac=True, method="L-BFGS-B", options={"maxiter": _MOST_STEPS, "gtol": TOLERANCE, "ftol": 0.0}
     ).x
-    return found[:size].reshape(n_classes, -1), np.zeros(n_classes) if offsets is not None else found[size:]
+    return solution[:size].reshape(n_classes, -1), np.zeros(n_classes) if offsets is not None else solution[size:]
 
 
 def neighbour_votes(
@@ -153,8 +151,7 @@ def neighbour_votes(
     k: int = N_NEIGHBOURS,
     is_balanced: bool = False,
 ) -> Float64[np.ndarray, "n n_classes"]:
-    """Return the share of the vote that each class gets from a query's k nearest vectors, rounded so that equal ones
-    tie.
+    """Return each class's share of the votes of a query's k nearest vectors, rounded so that equal shares tie.
 
     A neighbour votes with the weight exp(cosine / 0.07). Those that tie for the last of the k places share them.
 
@@ -173,18 +170,16 @@ def neighbour_votes(
     votes, k = np.zeros((len(queries), n_classes)), min(k, len(vectors))
     of_class = _class_weights(labels, n_classes, is_balanced=is_balanced)
     for rows, scores in score_blocks(queries, vectors):
-        places = first_chances(scores, k)
-        query, voter = np.nonzero(places)
+        chances = top_k_probabilities(scores, k)
+        query, voter = np.nonzero(chances)
         nearness = scores[query, voter].astype(np.float64) - scores.max(axis=1)[query]
-        np.add.at(votes[rows], (query, labels[voter]), places[query, voter] * np.exp(nearness / TEMPERATURE))
+        np.add.at(votes[rows], (query, labels[voter]), chances[query, voter] * np.exp(nearness / TEMPERATURE))
     votes *= of_class
     return np.round(votes / votes.sum(axis=1, keepdims=True), DECIMALS)
 
 
 def _class_weights(labels: Labels, n_classes: int, *, is_balanced: bool) -> Float64[np.ndarray, " n_classes"]:
-    """Return the weight of a vector of each class: 1, or what makes the classes equal and is 1 on average over the
-    vectors.
-    """
+    """Return the weight of a vector of each class: 1, or inverse to the class size and 1 on average over vectors."""
     if not is_balanced:
         return np.ones(n_classes)
     sizes = np.bincount(labels, minlength=n_classes)
@@ -192,7 +187,7 @@ def _class_weights(labels: Labels, n_classes: int, *, is_balanced: bool) -> Floa
 
 
 def first_credit(scores: Float64[np.ndarray, "n n_classes"], classes: Labels) -> Values:
-    """Return 1 where a class scores highest, 0 where another does, and for a tie what a coin flip would give.
+    """Return 1 if a class scores highest, 0 if another does, and the expectation of a random choice for a tie.
 
     Args:
         scores: of each vector for each class.
@@ -202,15 +197,15 @@ def first_credit(scores: Float64[np.ndarray, "n n_classes"], classes: Labels) ->
         >>> first_credit(np.array([[0.7, 0.2, 0.1], [0.4, 0.4, 0.2]]), np.array([1, 1]))
         array([0. , 0.5])
     """
-    own = scores[np.arange(len(scores)), classes][:, None]
-    return top_k_credit((scores > own).sum(axis=1), (scores == own).sum(axis=1) - 1)
+    class_scores = scores[np.arange(len(scores)), classes][:, None]
+    return top_k_credit((scores > class_scores).sum(axis=1), (scores == class_scores).sum(axis=1) - 1)
 
 
 def separability(images: Vectors, texts: Vectors, rng: np.random.Generator) -> Values:
     """Return, for each held-out pair, the share of its two vectors whose modality a linear classifier predicts.
 
     A logistic regression (L2 penalty with C = 1, as scikit-learn fits it) is trained on a random half of the pairs; the
-    pairs trained on are NaN, and one pair alone is too. The mean of the others is the accuracy: 0.5 by chance, 1 when a
+    pairs trained on are NaN, and so is a single pair. The mean of the others is the accuracy: 0.5 by chance, 1 when a
     hyperplane separates images from texts. A vector on the boundary counts half. Source: Fahim et al., It's Not a
     Modality Gap, 2024 (who hold out 20 %).
 
@@ -219,7 +214,7 @@ def separability(images: Vectors, texts: Vectors, rng: np.random.Generator) -> V
         rng: draws the half.
     """
     credit = np.full(len(images), np.nan)
-    is_trained_on = _half(len(images), rng)
+    is_trained_on = _training_half(len(images), rng)
     if not is_trained_on.any():
         return credit
     credit[~is_trained_on] = _held_out_credit(images, texts, is_trained_on)
@@ -259,7 +254,7 @@ def separability_by_dimensions(images: Vectors, texts: Vectors, rng: np.random.G
     if len(images) > DIMENSION_SAMPLE:
         chosen = np.sort(rng.choice(len(images), DIMENSION_SAMPLE, replace=False))
         images, texts = images[chosen], texts[chosen]
-    is_trained_on = _half(len(images), rng)
+    is_trained_on = _training_half(len(images), rng)
     if not is_trained_on.any():
         return SeparabilityByDimensions(np.empty(0, np.int64), np.empty(0), None)
     difference = gap_vector(images[is_trained_on], texts[is_trained_on])
@@ -272,10 +267,12 @@ def separability_by_dimensions(images: Vectors, texts: Vectors, rng: np.random.G
 
     ks = [*round_numbers(images.shape[1]), images.shape[1]]
     accuracies = [accuracy(k) for k in ks]
-    return SeparabilityByDimensions(np.array(ks), np.array(accuracies), _fewest(ks, accuracy, ENOUGH * accuracies[-1]))
+    return SeparabilityByDimensions(
+        np.array(ks), np.array(accuracies), _bisect_dimensions(ks, accuracy, ENOUGH * accuracies[-1])
+    )
 
 
-def _half(n: int, rng: np.random.Generator) -> Bool[np.ndarray, " n"]:
+def _training_half(n: int, rng: np.random.Generator) -> Bool[np.ndarray, " n"]:
     """Return a mask of the pairs to train on: half of them, drawn at random; of one pair, none."""
     return np.isin(np.arange(n), rng.permutation(n)[: n // 2])
 
@@ -290,9 +287,9 @@ def _held_out_credit(
     return (np.heaviside(image_side, 0.5) + np.heaviside(-text_side, 0.5)) / 2
 
 
-def _fewest(ks: Sequence[int], accuracy: Callable[[int], float], enough: float) -> int:
-    place = next(place for place, k in enumerate(ks) if accuracy(k) >= enough)
-    low, high = (ks[place - 1] if place else 0), ks[place]
+def _bisect_dimensions(ks: Sequence[int], accuracy: Callable[[int], float], enough: float) -> int:
+    position = next(position for position, k in enumerate(ks) if accuracy(k) >= enough)
+    low, high = (ks[position - 1] if position else 0), ks[position]
     while high - low > 1:  # low does not reach it, high does
         middle = (low + high) // 2
         low, high = (low, middle) if accuracy(middle) >= enough else (middle, high)
@@ -300,10 +297,10 @@ def _fewest(ks: Sequence[int], accuracy: Callable[[int], float], enough: float) 
 
 
 def _fit_classifier(images: Vectors, texts: Vectors) -> tuple[Float64[np.ndarray, " dim"], float]:
-    """Return the normal and the offset of the hyperplane of a logistic regression: images lie on the positive side.
+    """Return the normal and the offset of the hyperplane of a logistic regression: images are on the positive side.
 
-    The objective, the solver and its tolerances are those of scikit-learn's ``LogisticRegression``, which takes longer
-    to import than a run takes to fit.
+    Objective, solver and tolerances are the same as in scikit-learn's ``LogisticRegression``, whose import takes longer
+    than the fits of a run.
     """
     from scipy.optimize import minimize
 

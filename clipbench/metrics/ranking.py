@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from clipbench.metrics._search import Search, Tile, scan, tiles
+from clipbench.metrics._search import Tile, TiledSearch, scan, tiles
 from clipbench.metrics.geometry import check_owners
-from clipbench.metrics.similarity import Images, Items, Pairs, Queries, Texts, Vectors, product_error, scores_of
+from clipbench.metrics.similarity import Images, Items, Pairs, Queries, Texts, Vectors, product_error, scores_of_pairs
 from clipbench.metrics.threads import in_threads
 
 OfQueries = Int64[np.ndarray, " n_queries"]
@@ -33,7 +33,7 @@ class Ranks(NamedTuple):
 class Answers(NamedTuple):
     """Result of each query: rank and row of its best positive, and the first item of the whole gallery.
 
-    Of items with one score, the first in the order of the data is named.
+    Among items with equal scores, the first in the order of the data is named.
     """
 
     ranks: Ranks
@@ -74,14 +74,14 @@ def cross_answers(
     images: Images,
     texts: Texts,
     text_image: Int64[np.ndarray, " n_texts"],
-    asked: tuple[Int64[np.ndarray, " n_asked_images"], Int64[np.ndarray, " n_asked_texts"]] | None = None,
+    query_rows: tuple[Int64[np.ndarray, " n_asked_images"], Int64[np.ndarray, " n_asked_texts"]] | None = None,
 ) -> tuple[Answers, Answers]:
     """Return the results of image queries over all texts, and of text queries over all images, in one pass.
 
-    Arguments and errors are those of ``cross_ranks``. Vectors may be memory-mapped: they are not copied.
+    Arguments and errors are the same as in ``cross_ranks``. Vectors may be memory-mapped: they are not copied.
 
     Args:
-        asked: rows of the images and of the texts that are queries, each over the whole of the other side, in the order
+        query_rows: rows of the images and of the texts that are queries, each over the whole other side, in the order
             of their results; None for all.
 
     Example:
@@ -99,34 +99,34 @@ def cross_answers(
         (array([2]), array([0, 0]))
     """
     check_owners(text_image, len(images))
-    if asked is not None:
-        of_images, of_texts = asked
-        place = np.full(len(images), -1)
-        place[of_images] = np.arange(len(of_images))
-        own = np.flatnonzero(place[text_image] >= 0)
-        own = own[np.argsort(place[text_image[own]], kind="stable")]
+    if query_rows is not None:
+        of_images, of_texts = query_rows
+        position = np.full(len(images), -1)
+        position[of_images] = np.arange(len(of_images))
+        positives = np.flatnonzero(position[text_image] >= 0)
+        positives = positives[np.argsort(position[text_image[positives]], kind="stable")]
         return (
-            _answers(images[of_images], texts, (place[text_image[own]], own)),
+            _answers(images[of_images], texts, (position[text_image[positives]], positives)),
             _answers(texts[of_texts], images, (np.arange(len(of_texts)), text_image[of_texts])),
         )
     images, texts = np.asarray(images), np.asarray(texts)  # a slice of a memmap costs more than one of an array
     order = np.argsort(text_image, kind="stable")  # the texts of an image become one slice
     starts = np.searchsorted(text_image[order], np.arange(len(images) + 1))
-    own_scores = scores_of(images, texts, (text_image, np.arange(len(texts))))
-    best, places, n_best = _best(own_scores[order], starts)
+    own_scores = scores_of_pairs(images, texts, (text_image, np.arange(len(texts))))
+    best, best_positions, n_best = _best_positives(own_scores[order], starts)
     error = product_error(images, texts)
     by_image, by_text = (
-        Search(images, texts, best, order[places], error),
-        Search(texts, images, own_scores, text_image, error),
+        TiledSearch(images, texts, best, order[best_positions], error),
+        TiledSearch(texts, images, own_scores, text_image, error),
     )
 
     def scan_tile(tile: Tile) -> None:
-        mine = order[starts[tile.rows.start] : starts[tile.rows.stop]]
-        mine = mine[(tile.columns.start <= mine) & (mine < tile.columns.stop)]
-        scan(by_image, by_text, tile, (text_image[mine] - tile.rows.start, mine - tile.columns.start))
+        positives = order[starts[tile.rows.start] : starts[tile.rows.stop]]
+        positives = positives[(tile.columns.start <= positives) & (positives < tile.columns.stop)]
+        scan(by_image, by_text, tile, (text_image[positives] - tile.rows.start, positives - tile.columns.start))
 
     in_threads(scan_tile, tiles(len(images), len(texts)))
-    return _answered(by_image, n_best), _answered(by_text, np.ones(len(texts), np.int64))
+    return _answers_of_search(by_image, n_best), _answers_of_search(by_text, np.ones(len(texts), np.int64))
 
 
 def _answers(queries: Queries, items: Items, positives: Pairs) -> Answers:
@@ -137,61 +137,63 @@ def _answers(queries: Queries, items: Items, positives: Pairs) -> Answers:
     """
     items, (query, item) = np.asarray(items), positives
     starts = np.searchsorted(query, np.arange(len(queries) + 1))
-    best, places, n_best = _best(scores_of(queries, items, positives), starts)
-    search = Search(queries, items, best, item[places], product_error(queries, items))
+    best, best_positions, n_best = _best_positives(scores_of_pairs(queries, items, positives), starts)
+    search = TiledSearch(queries, items, best, item[best_positions], product_error(queries, items))
     in_threads(lambda tile: scan(search, None, tile, tile.of_pairs(query, item)), tiles(len(queries), len(items)))
-    return _answered(search, n_best)
+    return _answers_of_search(search, n_best)
 
 
-def answers_among_more(answers: Answers, queries: Queries, more: Items, start: int) -> tuple[Answers, Ranks]:
-    """Return the results of queries over a gallery with more items, none of them right, and the ranks among these
-    alone.
+def answers_with_distractors(
+    answers: Answers, queries: Queries, distractors: Items, start: int
+) -> tuple[Answers, Ranks]:
+    """Return the results of queries over a gallery with distractors, and the ranks among the distractors only.
 
     Args:
-        answers: of the queries over the gallery without them.
-        start: row of the first of them in the whole gallery, after all others.
+        answers: of the queries over the gallery without distractors.
+        distractors: vectors that are relevant to no query.
+        start: row of the first distractor in the enlarged gallery, after all other items.
 
     Example:
         >>> images, texts = np.array([[0, 1], [1, 0]], np.float32), np.array([[0.6, 0.8]], np.float32)
         >>> _, answers = cross_answers(images[:1], texts, np.array([0]))
-        >>> whole, among = answers_among_more(answers, texts, np.array([[0.6, 0.8], [0, 1]], np.float32), 1)
+        >>> whole, among = answers_with_distractors(answers, texts, np.array([[0.6, 0.8], [0, 1]], np.float32), 1)
         >>> whole.ranks.better, whole.ranks.tied, whole.first, among.better, among.tied
         (array([1]), array([1]), array([1]), array([1]), array([1]))
     """
-    more, nothing = np.asarray(more), np.full(len(queries), -1)
-    search = Search(queries, more, answers.right_score, nothing, product_error(queries, more))
+    distractors, nothing = np.asarray(distractors), np.full(len(queries), -1)
+    search = TiledSearch(queries, distractors, answers.right_score, nothing, product_error(queries, distractors))
     none = np.zeros(0, np.int64)
-    in_threads(lambda tile: scan(search, None, tile, (none, none)), tiles(len(queries), len(more)))
+    in_threads(lambda tile: scan(search, None, tile, (none, none)), tiles(len(queries), len(distractors)))
     ranks = answers.ranks
     is_ahead = search.first_score > answers.first_score
-    whole = answers._replace(
+    enlarged = answers._replace(
         ranks=ranks._replace(better=ranks.better + search.above, tied=ranks.tied + search.level),
         first=np.where(is_ahead, start + search.first, answers.first),
         first_score=np.where(is_ahead, search.first_score, answers.first_score),
     )
-    return whole, ranks._replace(better=search.above, tied=search.level)
+    return enlarged, ranks._replace(better=search.above, tied=search.level)
 
 
-def _answered(search: Search, n_best: OfQueries) -> Answers:
+def _answers_of_search(search: TiledSearch, n_best: OfQueries) -> Answers:
     ranks = Ranks(search.above, search.level, n_best)
     return Answers(ranks, search.right, search.best, search.first, search.first_score)
 
 
-def _best(
+def _best_positives(
     scores: Float32[np.ndarray, " n_positives"], starts: Int64[np.ndarray, " n_queries_and_1"]
 ) -> tuple[Float32[np.ndarray, " n_queries"], OfQueries, OfQueries]:
-    """Return the best score of each query's positives, the place of the first that has it, and how many have it."""
+    """Return the best score of each query's positives, the first position with it, and the number that have it."""
     best = np.maximum.reduceat(scores, starts[:-1])
-    places = np.flatnonzero(scores == np.repeat(best, np.diff(starts)))
-    firsts = np.searchsorted(places, starts)
-    return best, places[firsts[:-1]], np.diff(firsts)
+    positions = np.flatnonzero(scores == np.repeat(best, np.diff(starts)))
+    firsts = np.searchsorted(positions, starts)
+    return best, positions[firsts[:-1]], np.diff(firsts)
 
 
 def group_answers(
     vectors: Vectors,
     groups: Int64[np.ndarray, " n"],
-    asked: Int64[np.ndarray, " n_asked"] | None = None,
-    as_queries: Vectors | None = None,
+    query_rows: Int64[np.ndarray, " n_asked"] | None = None,
+    query_vectors: Vectors | None = None,
 ) -> tuple[OfQueries, Answers, OfQueries]:
     """Return the results of each item as a query over all others; its positives are the others of its group.
 
@@ -201,8 +203,8 @@ def group_answers(
     Args:
         vectors: unit vectors (``metrics.similarity.unit``); may be memory-mapped: they are not copied.
         groups: any numbers, equal for items of a group.
-        asked: rows of the items that are queries, ascending, each over all others; None for all.
-        as_queries: their vectors where they ask, if those differ from ``vectors``, among which they search.
+        query_rows: rows of the items that are queries, ascending, each over all others; None for all.
+        query_vectors: vectors of the items as queries, if they differ from ``vectors``, the gallery.
 
     Returns:
         The rows of the queries, ascending, their results, and how many others are in the group of each.
@@ -217,42 +219,44 @@ def group_answers(
     """
     vectors = np.asarray(vectors)
     _, codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    rows = np.arange(len(vectors)) if asked is None else asked
-    asking = vectors if as_queries is None else np.asarray(as_queries)
-    queries = asking if asked is None else asking[asked]
+    rows = np.arange(len(vectors)) if query_rows is None else query_rows
+    all_query_vectors = vectors if query_vectors is None else np.asarray(query_vectors)
+    queries = all_query_vectors if query_rows is None else all_query_vectors[query_rows]
     codes, n_positives = codes.astype(np.int32), sizes[codes[rows]] - 1
-    error = product_error(asking, vectors)
-    # Where all are asked, of two mirrored tiles one.
-    is_mirrored = asked is None and as_queries is None
+    error = product_error(all_query_vectors, vectors)
+    # If all items are queries, one of two mirrored tiles is enough.
+    is_mirrored = query_rows is None and query_vectors is None
     pairs = partial(tiles, len(rows), len(vectors), is_upper=is_mirrored)
     # The best positive is what comes first within the group; one that is no query looks for what is above infinity.
     nothing = np.where(n_positives > 0, -np.inf, np.inf).astype(np.float32)
-    mates = Search(queries, vectors, nothing, np.full(len(rows), len(vectors)), error)
+    mates = TiledSearch(queries, vectors, nothing, np.full(len(rows), len(vectors)), error)
 
     def scan_mates(tile: Tile) -> None:
         is_hidden = codes[rows[tile.rows], None] != codes[tile.columns]
-        is_hidden[_itself(rows, tile)] = True
+        is_hidden[_self_pairs(rows, tile)] = True
         if not is_hidden.all():
             scan(mates, mates if is_mirrored and not tile.is_diagonal else None, tile, is_hidden)
 
     in_threads(scan_mates, pairs())
-    search = Search(queries, vectors, mates.first_score, mates.first, error, (codes[rows], codes))
+    search = TiledSearch(queries, vectors, mates.first_score, mates.first, error, (codes[rows], codes))
 
     def scan_all(tile: Tile) -> None:
-        scan(search, search if is_mirrored and not tile.is_diagonal else None, tile, _itself(rows, tile))
+        scan(search, search if is_mirrored and not tile.is_diagonal else None, tile, _self_pairs(rows, tile))
 
     in_threads(scan_all, pairs())
-    kept = np.flatnonzero(n_positives)
-    ranks = Ranks(*(each[kept] for each in (search.above, search.level - search.level_mates, search.level_mates)))
-    columns = (each[kept] for each in (search.right, search.best, search.first, search.first_score))
-    return rows[kept], Answers(ranks, *columns), n_positives[kept]
+    answerable = np.flatnonzero(n_positives)
+    ranks = Ranks(
+        *(column[answerable] for column in (search.above, search.level - search.level_mates, search.level_mates))
+    )
+    columns = (column[answerable] for column in (search.right, search.best, search.first, search.first_score))
+    return rows[answerable], Answers(ranks, *columns), n_positives[answerable]
 
 
-def _itself(rows: OfQueries, tile: Tile) -> Pairs:
-    """Return the pairs of a tile in which an item would find itself."""
-    own = rows[tile.rows] - tile.columns.start
-    row = np.flatnonzero((own >= 0) & (own < tile.columns.stop - tile.columns.start))
-    return row, own[row]
+def _self_pairs(rows: OfQueries, tile: Tile) -> Pairs:
+    """Return the pairs of a tile in which an item is compared with itself."""
+    columns = rows[tile.rows] - tile.columns.start
+    row = np.flatnonzero((columns >= 0) & (columns < tile.columns.stop - tile.columns.start))
+    return row, columns[row]
 
 
 def recall_at_k(ranks: Ranks, k: int) -> Float64[np.ndarray, " n_queries"]:
@@ -269,52 +273,54 @@ def recall_at_k(ranks: Ranks, k: int) -> Float64[np.ndarray, " n_queries"]:
         >>> recall_at_k(Ranks(better=one[:0], tied=one[:0], tied_positives=one[:0]), k=1)
         array([], dtype=float64)
     """
-    seen = k - ranks.better
-    miss = np.ones(len(seen))
-    for place in range(min(k, int(ranks.tied.max(initial=0)) + 1)):
-        left = np.maximum(ranks.tied - place, 0)
-        miss *= np.where(place < seen, left / np.maximum(left + ranks.tied_positives, 1), 1.0)
+    n_drawn = k - ranks.better
+    miss = np.ones(len(n_drawn))
+    for position in range(min(k, int(ranks.tied.max(initial=0)) + 1)):
+        left = np.maximum(ranks.tied - position, 0)
+        miss *= np.where(position < n_drawn, left / np.maximum(left + ranks.tied_positives, 1), 1.0)
     return 1 - miss
 
 
-def expected_recall_at_k(ranks: Ranks, more: Ranks, n_more: int, n: int, k: int) -> Float64[np.ndarray, " n_queries"]:
-    """Return each query's hit credit, expected over all galleries that n of ``n_more`` further items make larger.
+def expected_recall_at_k(
+    ranks: Ranks, distractor_ranks: Ranks, n_distractors: int, n: int, k: int
+) -> Float64[np.ndarray, " n_queries"]:
+    """Return each query's hit credit, expected over all galleries enlarged by n of ``n_distractors`` distractors.
 
-    Of the further items, those that beat the one positive are drawn by the hypergeometric law. Ties stand in random
-    order: v of the t others of the gallery that tie, and u of the s further ones, are before the positive with
-    probability C(v + u, v) C(t - v + s - u, t - v) / C(t + s, t) / (t + s + 1).
+    The number of distractors that beat the one positive follows the hypergeometric law. Ties are in random order: v of
+    the t tied items of the gallery, and u of the s tied distractors, are before the positive with probability
+    C(v + u, v) C(t - v + s - u, t - v) / C(t + s, t) / (t + s + 1).
 
     Args:
-        ranks: over the gallery without further items; each query has one positive.
-        more: ranks among the further items alone.
+        ranks: over the gallery without distractors; each query has one positive.
+        distractor_ranks: ranks among the distractors only.
 
     Example:
         >>> one = np.array([1])
         >>> first, beaten = Ranks(0 * one, 0 * one, one), Ranks(2 * one, 0 * one, one)
-        >>> expected_recall_at_k(first, beaten, n_more=4, n=1, k=1)  # two of the four items would beat it
+        >>> expected_recall_at_k(first, beaten, n_distractors=4, n=1, k=1)  # two of the four items would beat it
         array([0.5])
     """
-    columns = np.stack([ranks.better, ranks.tied, more.better, more.tied], axis=1)
+    columns = np.stack([ranks.better, ranks.tied, distractor_ranks.better, distractor_ranks.tied], axis=1)
     distinct, rows = np.unique(columns, axis=0, return_inverse=True)
     better, tied, above, level = distinct.T
     credit = np.zeros(len(distinct))
     plain = level == 0
     for v in range(min(k, int(tied[plain].max(initial=0)) + 1)):
-        at = np.flatnonzero(plain & (v <= tied))
-        credit[at] += _at_most(k - 1 - better[at] - v, n_more, above[at], n) / (tied[at] + 1)
+        tied_rows = np.flatnonzero(plain & (v <= tied))
+        credit[tied_rows] += _hypergeometric_cdf(k - 1 - better[tied_rows] - v, n_distractors, above[tied_rows], n) / (
+            tied[tied_rows] + 1
+        )
     for row in np.flatnonzero(~plain & (better < k)).tolist():
         t, s, u = int(tied[row]), int(level[row]), np.arange(level[row] + 1)
         for v in range(min(k - int(better[row]), t + 1)):
             orders = _log_choose(v + u, v) + _log_choose(t - v + s - u, t - v) - _log_choose(t + s, t)
-            hits = _at_most(np.full(s + 1, k - 1 - better[row] - v), n_more, above[row] + u, n)
+            hits = _hypergeometric_cdf(np.full(s + 1, k - 1 - better[row] - v), n_distractors, above[row] + u, n)
             credit[row] += np.exp(orders) @ hits / (t + s + 1)
     return credit[rows.reshape(-1)]
 
 
-def _at_most(most: Counts, n_all: int, n_marked: Counts, n: int) -> Float64[np.ndarray, " n_draws"]:
-    """Return the probability that n of ``n_all`` items, drawn without replacement, have at most so many of the marked
-    ones.
-    """
+def _hypergeometric_cdf(most: Counts, n_all: int, n_marked: Counts, n: int) -> Float64[np.ndarray, " n_draws"]:
+    """Return the probability that n of ``n_all`` items, drawn without replacement, have at most ``most`` marked."""
     total = np.zeros(len(most))
     for a in range(int(most.max(initial=-1)) + 1):
         can_be = (a <= most) & (a <= np.minimum(n_marked, n)) & (n - a <= n_all - n_marked)

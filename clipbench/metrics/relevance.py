@@ -1,5 +1,4 @@
-"""Judged relevance: nDCG, mAP@R, R-Precision, reciprocal rank and recall of documents with grades, as trec_eval defines
-them.
+"""Judged relevance: nDCG, mAP@R, R-Precision, reciprocal rank and recall of graded documents, as in trec_eval.
 
 Ties are never broken by position. Documents of one score stand in random order, and every value is its expectation, in
 closed form: a place in a group of documents that tie has the mean gain of the group, and the products of two places
@@ -12,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from clipbench.metrics._search import Search, scan, tiles
+from clipbench.metrics._search import TiledSearch, scan, tiles
 from clipbench.metrics.ranking import Answers, Ranks
-from clipbench.metrics.similarity import Items, Queries, product_error, scores_of
+from clipbench.metrics.similarity import Items, Queries, product_error, scores_of_pairs
 from clipbench.metrics.threads import in_threads
 
 OfJudged = Int64[np.ndarray, " n_judged"]
@@ -22,9 +21,7 @@ PerQuery = Float64[np.ndarray, " n_queries"]
 
 
 class Relevant(NamedTuple):
-    """The documents that are relevant to each query: at least one to each, in the order of the queries and
-    documents.
-    """
+    """The relevant documents of each query, at least one, in the order of the queries and documents."""
 
     query: Int64[np.ndarray, " n_relevant"]
     document: Int64[np.ndarray, " n_relevant"]
@@ -54,23 +51,23 @@ class Levels(NamedTuple):
 def relevant_documents(
     query: OfJudged, document: OfJudged, grade: OfJudged
 ) -> tuple[Relevant, Int64[np.ndarray, " n_asked"]]:
-    """Return what is relevant to each query that has a relevant document, and the rows of these queries.
+    """Return the relevant documents of each query that has one, and the rows of these queries.
 
     Example:
-        >>> relevant, asked = relevant_documents(np.array([4, 2, 2]), np.array([0, 1, 0]), np.array([1, 0, -1]))
-        >>> asked, relevant.query, relevant.document
+        >>> relevant, query_rows = relevant_documents(np.array([4, 2, 2]), np.array([0, 1, 0]), np.array([1, 0, -1]))
+        >>> query_rows, relevant.query, relevant.document
         (array([4]), array([0]), array([0]))
     """
     order = np.lexsort((document, query))
     order = order[grade[order] > 0]
-    asked, rows = np.unique(query[order], return_inverse=True)
-    return Relevant(rows.astype(np.int64), document[order], grade[order]), asked
+    query_rows, rows = np.unique(query[order], return_inverse=True)
+    return Relevant(rows.astype(np.int64), document[order], grade[order]), query_rows
 
 
 def judged_answers(
     queries: Queries, documents: Items, relevant: Relevant, *, without: Sequence[Int64[np.ndarray, " _"]] | None = None
 ) -> tuple[Levels, Answers]:
-    """Return where the relevant documents of each query stand, and what came first.
+    """Return the score levels of each query's relevant documents, and the best and first document of each query.
 
     Args:
         queries: unit vectors (``metrics.similarity.unit``, which makes ties exact).
@@ -87,24 +84,27 @@ def judged_answers(
         (array([1]), array([0]))
     """
     documents = np.asarray(documents)
-    scores = scores_of(queries, documents, (relevant.query, relevant.document))
+    scores = scores_of_pairs(queries, documents, (relevant.query, relevant.document))
     order = np.lexsort((relevant.document, -scores, relevant.query))
     query, score = relevant.query[order], scores[order]
     starts = np.flatnonzero(np.diff(query, prepend=-1) | (score != np.roll(score, 1)))
-    of, right = query[starts], relevant.document[order][starts]
-    search = Search(queries, documents, score[starts], right, product_error(queries, documents))
-    search.of = of
-    left_out = [] if without is None else [without[each] for each in of.tolist()]
-    hidden_row = np.repeat(np.arange(len(left_out)), [len(each) for each in left_out])
+    level_query, right = query[starts], relevant.document[order][starts]
+    search = TiledSearch(queries, documents, score[starts], right, product_error(queries, documents))
+    search.row_index = level_query
+    left_out = [] if without is None else [without[row] for row in level_query.tolist()]
+    hidden_row = np.repeat(np.arange(len(left_out)), [len(rows) for rows in left_out])
     hidden = np.concatenate([np.zeros(0, np.int64), *left_out])
-    in_threads(lambda tile: scan(search, None, tile, tile.of_pairs(hidden_row, hidden)), tiles(len(of), len(documents)))
+    in_threads(
+        lambda tile: scan(search, None, tile, tile.of_pairs(hidden_row, hidden)),
+        tiles(len(level_query), len(documents)),
+    )
     gain = np.add.reduceat(relevant.grade[order].astype(np.float64), starts)
-    table = Levels(of, search.above, search.level, np.diff(starts, append=len(order)), gain)
-    top = np.searchsorted(of, np.arange(len(queries)))
-    found = (each[top] for each in (right, search.best, search.first, search.first_score))
-    # Above the best relevant document of a query stands none that is relevant.
+    table = Levels(level_query, search.above, search.level, np.diff(starts, append=len(order)), gain)
+    top = np.searchsorted(level_query, np.arange(len(queries)))
+    first_columns = (column[top] for column in (right, search.best, search.first, search.first_score))
+    # No relevant document is above the best relevant document of a query.
     ranks = Ranks(table.above[top], (table.size - table.n_relevant)[top], table.n_relevant[top])
-    return table, Answers(ranks, *found)
+    return table, Answers(ranks, *first_columns)
 
 
 def chance_levels(relevant: Relevant, n_documents: Int64[np.ndarray, " n_queries"]) -> Levels:
@@ -120,7 +120,7 @@ def chance_levels(relevant: Relevant, n_documents: Int64[np.ndarray, " n_queries
 def ndcg_at_k(levels: Levels, relevant: Relevant, k: int) -> PerQuery:
     """Return the normalised discounted cumulative gain of each query's first k documents, in [0, 1].
 
-    DCG is the sum over places i up to k of grade / log2(i + 1), and the ideal is that of all relevant documents in the
+    DCG is the sum over positions i up to k of grade / log2(i + 1). The ideal DCG has all relevant documents in the
     order of their grades. The gain is the grade itself (linear), as in trec_eval; others take 2^grade - 1. Documents
     that tie share their gain (McSherry and Najork, ECIR 2008).
 
@@ -135,15 +135,15 @@ def ndcg_at_k(levels: Levels, relevant: Relevant, k: int) -> PerQuery:
     dcg = np.bincount(levels.query, levels.gain / levels.size * reached)
     order = np.lexsort((-relevant.grade, relevant.query))
     query = relevant.query[order]
-    place = np.arange(len(order)) - np.searchsorted(query, query)
-    ideal = np.where(place < k, relevant.grade[order] / np.log2(place + 2), 0.0)
+    position = np.arange(len(order)) - np.searchsorted(query, query)
+    ideal = np.where(position < k, relevant.grade[order] / np.log2(position + 2), 0.0)
     return dcg / np.bincount(query, ideal)
 
 
 def unjudged_at_k(
     levels: Levels, judged: Relevant, n_documents: Int64[np.ndarray, " n_queries"], k: int
 ) -> Float64[np.ndarray, "n_queries k"]:
-    """Return the probability that the document at each place up to k was not judged, a row per query.
+    """Return the probability that the document at each position up to k was not judged, one row per query.
 
     Args:
         levels: of all judged documents, relevant or not.
@@ -154,7 +154,7 @@ def unjudged_at_k(
         >>> unjudged_at_k(second, judged, np.array([3]), 4)
         array([[1., 0., 1., 0.]])
     """
-    n_judged = [relevant_recall_at_k(levels, judged, place) * judged.counts for place in range(k + 1)]
+    n_judged = [relevant_recall_at_k(levels, judged, position) * judged.counts for position in range(k + 1)]
     unjudged: Float64[np.ndarray, "n_queries k"] = (np.arange(k) < n_documents[:, None]) - np.diff(n_judged, axis=0).T
     return unjudged.round(9)
 
@@ -173,11 +173,11 @@ def ndcg_with_unjudged_at_k(
         >>> ndcg_with_unjudged_at_k(second, relevant, np.array([[1.0, 0.0]]))
         array([1.])
     """
-    query, place = np.nonzero(unjudged)
+    query, position = np.nonzero(unjudged)
     ones, grade = np.ones_like(query), relevant.grade.max()
-    added = Levels(query, place, ones, ones, grade * unjudged[query, place])
+    added = Levels(query, position, ones, ones, grade * unjudged[query, position])
     all_levels = Levels(*map(np.concatenate, zip(levels, added, strict=True)))
-    all_relevant = Relevant(*map(np.concatenate, zip(relevant, (query, place, grade * ones), strict=True)))
+    all_relevant = Relevant(*map(np.concatenate, zip(relevant, (query, position, grade * ones), strict=True)))
     return ndcg_at_k(all_levels, all_relevant, unjudged.shape[1])
 
 
@@ -250,11 +250,11 @@ def reciprocal_rank(ranks: Ranks) -> PerQuery:
         array([0.41666667])
     """
     distinct, rows = np.unique(np.stack(ranks, axis=1), axis=0, return_inverse=True)
-    return np.array([_expected_reciprocal(*each) for each in distinct.tolist()])[rows.reshape(-1)]
+    return np.array([_expected_reciprocal(*counts) for counts in distinct.tolist()])[rows.reshape(-1)]
 
 
 def _expected_reciprocal(better: int, tied: int, positives: int) -> float:
-    places = np.arange(tied)
-    missed = np.concatenate([[1.0], np.cumprod((tied - places) / (tied + positives - places))])
-    at = np.arange(tied + 1)
-    return float((missed * positives / (tied + positives - at) / (better + at + 1)).sum())
+    steps = np.arange(tied)
+    missed = np.concatenate([[1.0], np.cumprod((tied - steps) / (tied + positives - steps))])
+    n_before = np.arange(tied + 1)
+    return float((missed * positives / (tied + positives - n_before) / (better + n_before + 1)).sum())

@@ -27,9 +27,7 @@ _NO_DIRECTION = 1e-6
 _NO_SPREAD = 1e-7
 """A smaller standard deviation is rounding error."""
 _STEPS = 2.0**25
-"""Steps of a component of a collapsed vector, of length up to 2: dot products stay exact in float64, so ties are
-real.
-"""
+"""Steps of a component of a collapsed vector, of length up to 2: float64 dot products are exact, so ties are real."""
 
 
 class Classes(NamedTuple):
@@ -55,12 +53,12 @@ class AffineMap:
             VectorError: a vector becomes zero, so that it has no direction.
         """
         if self.drift is not None and self.drift.any():
-            return _in_steps(replace(self, drift=None)(vectors) + self.drift)
+            return _round_to_steps(replace(self, drift=None)(vectors) + self.drift)
         if not self.offset.any() and (self.divisor == 1).all():
             return vectors
         moved = (vectors - self.offset) / self.divisor
         if not self.is_renormalised:
-            return _in_steps(moved)
+            return _round_to_steps(moved)
         lengths = np.sqrt(np.einsum("ij,ij->i", moved, moved))
         zero = np.flatnonzero(lengths < _NO_DIRECTION)
         if len(zero):
@@ -76,7 +74,7 @@ class Maps(NamedTuple):
     """Movement of captions and of class prompts."""
 
 
-def shift_maps(images: Vectors, texts: Vectors, *, distance: float, which: str = "both") -> Maps:
+def shift_maps(images: Vectors, texts: Vectors, *, distance: float, shift: str = "both") -> Maps:
     """Return the maps that move modalities towards each other along the unit gap vector g.
 
     With "both", images move to image - distance/2 × g and texts to text + distance/2 × g; otherwise the one modality
@@ -86,7 +84,7 @@ def shift_maps(images: Vectors, texts: Vectors, *, distance: float, which: str =
     Args:
         images, texts: unit vectors, which define g.
         distance: length of the move along g.
-        which: one of ``SHIFTS``.
+        shift: one of ``SHIFTS``.
 
     Raises:
         VectorError: the gap is zero, so that there is no direction to move along (unless the distance is 0 too).
@@ -96,7 +94,7 @@ def shift_maps(images: Vectors, texts: Vectors, *, distance: float, which: str =
     if distance and length < _NO_DIRECTION:
         raise VectorError("the gap is zero: there is no direction to shift along")
     step = distance / length * gap if distance else np.zeros_like(gap)
-    by_image, by_text = SHIFTS[which]
+    by_image, by_text = SHIFTS[shift]
     ones = np.ones_like(gap)
     return Maps(AffineMap(by_image * step, ones), AffineMap(-by_text * step, ones))
 
@@ -117,7 +115,7 @@ def correction_maps(images: Images, texts: Texts, *, kind: str, strength: float 
       these lies from m_image; scores are dot products. ReAlign (Yu et al., arXiv 2602.07026, as their repository
       states it). Each of the three steps is made to its ``strength``.
 
-    The text mean is that of captions; class prompts, which are corrected with it, may have another.
+    The text mean is the mean of captions; class prompts, which are corrected with it, may have another mean.
 
     Args:
         images, texts: unit vectors to fit on, at least one.
@@ -153,17 +151,17 @@ def contrastive_loss(images: Vectors, texts: Vectors, *, logit_scale: float) -> 
     n = len(images)
     if not n:
         return float("nan")
-    own, by_image, by_text = np.empty(n), np.empty(n), np.full(n, -np.inf)
+    pair_logits, by_image, by_text = np.empty(n), np.empty(n), np.full(n, -np.inf)
     for rows, dots in dot_blocks(images, texts):
         logits = logit_scale * dots
-        own[rows] = np.diagonal(logits, rows.start)
+        pair_logits[rows] = np.diagonal(logits, rows.start)
         by_image[rows] = _log_sum_exp(logits, 1)
         by_text = np.logaddexp(by_text, _log_sum_exp(logits, 0))
-    return float(((by_image + by_text) / 2 - own).mean())
+    return float(((by_image + by_text) / 2 - pair_logits).mean())
 
 
 def sigmoid_loss(images: Vectors, texts: Vectors, *, logit_scale: float, logit_bias: float) -> float:
-    """Return the cross-entropy of telling pairs from non-pairs, summed over n × n and divided by n, in nats.
+    """Return the cross-entropy of classifying n × n combinations as pairs or non-pairs, divided by n, in nats.
 
     Source: Zhai et al., Sigmoid Loss for Language Image Pre-Training, 2023, algorithm 1. NaN without pairs.
 
@@ -184,7 +182,7 @@ def sigmoid_loss(images: Vectors, texts: Vectors, *, logit_scale: float, logit_b
     return float(total / n)
 
 
-def rescored(
+def scores_after_move(
     images: Vectors,
     texts: Vectors,
     *,
@@ -236,7 +234,7 @@ def _realign(images: Images, texts: Texts, strength: float) -> Maps:
     return Maps(nothing, replace(first, drift=strength * drift))
 
 
-def _in_steps(moved: Float64[np.ndarray, "n dim"]) -> Vectors:
+def _round_to_steps(moved: Float64[np.ndarray, "n dim"]) -> Vectors:
     """Return vectors of any length, rounded so that their dot products are exact."""
     return (np.rint(moved * _STEPS) / _STEPS).astype(np.float32)
 

@@ -21,7 +21,7 @@ Items = Float32[np.ndarray, "n_items dim"]
 Values = Float64[np.ndarray, " n"]
 """A number of each sample."""
 Labels = Int64[np.ndarray, " n"]
-"""The class of each sample, as a row, or another whole number."""
+"""The class of each sample, as a row, or another integer."""
 Pairs = tuple[Int64[np.ndarray, " n_pairs"], Int64[np.ndarray, " n_pairs"]]
 """Rows of the queries and of the items."""
 
@@ -54,7 +54,7 @@ def unit(vectors: Vectors, out: Vectors | None = None) -> Vectors:
         >>> unit(np.array([[3, 4]], np.float32))
         array([[0.6, 0.8]], dtype=float32)
     """
-    return _in_steps(vectors, _STEPS / _lengths(vectors), np.array(1 / _STEPS), out)
+    return _rounded(vectors, _STEPS / _lengths(vectors), np.array(1 / _STEPS), out)
 
 
 def unscaled(vectors: Vectors, out: Vectors | None = None) -> Vectors:
@@ -71,7 +71,7 @@ def unscaled(vectors: Vectors, out: Vectors | None = None) -> Vectors:
     """
     _, exponents = np.frexp(_lengths(vectors))
     steps = np.ldexp(_STEPS, -exponents)
-    return _in_steps(vectors, steps, (1 / steps)[:, None], out)
+    return _rounded(vectors, steps, (1 / steps)[:, None], out)
 
 
 def _lengths(vectors: Vectors) -> Values:
@@ -82,8 +82,8 @@ def _lengths(vectors: Vectors) -> Values:
     return lengths
 
 
-def _in_steps(vectors: Vectors, per_unit: Values, step: Float64[np.ndarray, "..."], out: Vectors | None) -> Vectors:
-    """Return the vectors times ``per_unit``, rounded to whole numbers, times ``step``, a power of 2."""
+def _rounded(vectors: Vectors, per_unit: Values, step: Float64[np.ndarray, "..."], out: Vectors | None) -> Vectors:
+    """Return the vectors times ``per_unit``, rounded to integers, times ``step``, a power of 2."""
     vectors = np.asarray(vectors)  # a slice of a memmap costs more than one of an array
     out = np.empty(vectors.shape, np.float32) if out is None else out
     for rows in row_blocks(vectors):
@@ -140,12 +140,12 @@ def product_error(queries: Queries, items: Items) -> float:
     for the rounding of the score, and of a threshold that the error is added to.
     """
     u, dim = 2.0**-24, queries.shape[1]
-    squares = [np.einsum("ij,ij->i", each, each, dtype=np.float64).max(initial=0) for each in (queries, items)]
+    squares = [np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64).max(initial=0) for vectors in (queries, items)]
     return float((dim * u / (1 - dim * u) + 16 * u) * np.sqrt(squares[0] * squares[1]))
 
 
-def scores_of(queries: Queries, items: Items, pairs: Pairs) -> Float32[np.ndarray, " n_pairs"]:
-    """Return the scores of some pairs, given by their rows on both sides."""
+def scores_of_pairs(queries: Queries, items: Items, pairs: Pairs) -> Float32[np.ndarray, " n_pairs"]:
+    """Return the scores of pairs of rows of both sides."""
     out = np.empty(len(pairs[0]), np.float32)
     for start in range(0, len(out), PAIRS_AT_ONCE):
         left, right = (rows[start : start + PAIRS_AT_ONCE] for rows in pairs)
@@ -154,7 +154,7 @@ def scores_of(queries: Queries, items: Items, pairs: Pairs) -> Float32[np.ndarra
 
 
 def pair_scores(left: Vectors, right: Vectors) -> Float32[np.ndarray, " n"]:
-    """Return the score of each row with the same row of the other: for unit vectors, ``score_blocks``' entry.
+    """Return the scores of vectors paired by row, equal to the scores of ``score_blocks`` for unit vectors.
 
     Example:
         >>> pair_scores(np.eye(2, dtype=np.float32), np.array([[1, 0], [1, 0]], np.float32))
@@ -186,21 +186,21 @@ def nearest(
     rows = np.zeros((len(queries), max(k, 0)), np.int64)
     scores = np.zeros(rows.shape, np.float32)
     error = np.float32(product_error(queries, items))
-    for place in range(len(queries) if k > 0 else 0):
-        if place % FEW_QUERIES == 0:
-            block = queries[place : place + FEW_QUERIES] @ items.T
-        products = block[place % FEW_QUERIES]
+    for query_row in range(len(queries) if k > 0 else 0):
+        if query_row % FEW_QUERIES == 0:
+            block = queries[query_row : query_row + FEW_QUERIES] @ items.T
+        products = block[query_row % FEW_QUERIES]
         if without is not None:
-            products[without[place]] = -np.inf
-        least = np.partition(products, -k)[-k] - 2 * error
-        open_items = np.flatnonzero(products >= least)
-        exact = scores_of(queries, items, (np.full(len(open_items), place), open_items))
+            products[without[query_row]] = -np.inf
+        threshold = np.partition(products, -k)[-k] - 2 * error
+        open_items = np.flatnonzero(products >= threshold)
+        exact = scores_of_pairs(queries, items, (np.full(len(open_items), query_row), open_items))
         order = np.argsort(-exact, kind="stable")[:k]
-        rows[place], scores[place] = open_items[order], exact[order]
+        rows[query_row], scores[query_row] = open_items[order], exact[order]
     return rows, scores
 
 
-def first_chances(scores: Float32[np.ndarray, "block n_items"], k: int) -> Float64[np.ndarray, "block n_items"]:
+def top_k_probabilities(scores: Float32[np.ndarray, "block n_items"], k: int) -> Float64[np.ndarray, "block n_items"]:
     """Return the probability that each item is among the first k of each row, ties in random order."""
     last = np.partition(scores, -k, axis=1)[:, -k, None]
     above, level = scores > last, scores == last

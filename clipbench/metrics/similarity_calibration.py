@@ -25,7 +25,7 @@ class MatchCounts(NamedTuple):
     """Number of pairs of each kind with a cosine in each of the fine bins."""
 
     matches: Int64[np.ndarray, " n_fine"]
-    others: Int64[np.ndarray, " n_fine"]
+    non_matches: Int64[np.ndarray, " n_fine"]
 
 
 class MatchProbabilities(NamedTuple):
@@ -54,7 +54,7 @@ def match_counts(
     right_groups: Int64[np.ndarray, " n_right"],
     is_same: bool = False,
 ) -> MatchCounts:
-    """Return the counts of cosines between vectors of one group (matches), and of different groups (others).
+    """Return the counts of cosines between vectors of one group (matches) and of different groups (non-matches).
 
     Args:
         left, right: unit vectors.
@@ -64,14 +64,14 @@ def match_counts(
     Example:
         >>> axes = np.eye(2, dtype=np.float32)
         >>> counts = match_counts(axes, axes, left_groups=np.array([0, 1]), right_groups=np.array([0, 1]))
-        >>> np.flatnonzero(counts.matches).tolist(), np.flatnonzero(counts.others).tolist()  # cosines 1, 1 and 0, 0
+        >>> np.flatnonzero(counts.matches).tolist(), np.flatnonzero(counts.non_matches).tolist()  # two 1s, two 0s
         ([3999], [2000])
     """
     counts = np.zeros(2 * FINE_BINS, np.int64)
     for rows, cosines in dot_blocks(left, right):
         columns = slice(rows.start if is_same else 0, None)
-        places = (cosines[:, columns].astype(np.float32) + 1.0) * (FINE_BINS / 2)
-        bins = np.clip(places, 0, FINE_BINS - 1).astype(np.int64)
+        positions = (cosines[:, columns].astype(np.float32) + 1.0) * (FINE_BINS / 2)
+        bins = np.clip(positions, 0, FINE_BINS - 1).astype(np.int64)
         bins += FINE_BINS * (left_groups[rows, None] == right_groups[columns])
         if is_same:  # only above the diagonal
             bins = bins[np.arange(bins.shape[1]) > np.arange(len(bins))[:, None]]
@@ -112,7 +112,7 @@ def match_probabilities(kinds: Mapping[str, MatchCounts], n_bins: int = N_BINS) 
         {'a': 0.25, 'b': 0.25}
     """
     p = np.stack([counts.matches / counts.matches.sum() for counts in kinds.values()])  # (kinds, fine)
-    q = np.stack([counts.others / counts.others.sum() for counts in kinds.values()])
+    q = np.stack([counts.non_matches / counts.non_matches.sum() for counts in kinds.values()])
     starts = _equal_mass_starts((p + q).mean(axis=0) / 2, n_bins)
     p_bin, q_bin = (np.add.reduceat(share, starts, axis=1) for share in (p, q))  # (kinds, bins)
     mass = (p_bin + q_bin) / 2
@@ -120,7 +120,7 @@ def match_probabilities(kinds: Mapping[str, MatchCounts], n_bins: int = N_BINS) 
     nonzero_mass = np.where(mass > 0, mass, np.nan)
     cosine = np.add.reduceat((p + q) / 2 * middles, starts, axis=1) / nonzero_mass
     probability = p_bin / 2 / nonzero_mass
-    pooled = _never_falling(p_bin.sum(axis=0) / 2 / mass.sum(axis=0), mass.sum(axis=0))
+    pooled = _isotonic_regression(p_bin.sum(axis=0) / 2 / mass.sum(axis=0), mass.sum(axis=0))
     errors = np.nansum(mass * np.abs(probability - pooled), axis=1)
     return MatchProbabilities(
         cosine=dict(zip(kinds, cosine, strict=True)),
@@ -131,11 +131,11 @@ def match_probabilities(kinds: Mapping[str, MatchCounts], n_bins: int = N_BINS) 
 
 
 def expected_noise(n_matches: Mapping[str, int]) -> dict[str, float]:
-    """Return the error that each kind would show on average if all kinds had the same P.
+    """Return the mean error of each kind if all kinds had the same P.
 
-    The pool is the mean of K kinds: from it, a kind is off by (1 - 1/K) of its own noise and 1/K of each other's, so
-    that a kind of many matches has the noise of those of few. Simulations in the tests hold it to a fifth, for 15 bins
-    and many more others than matches.
+    The pool is the mean of K kinds: a kind differs from it by (1 - 1/K) of its own noise and 1/K of each other's, so
+    that kinds with few matches add noise to kinds with many. Simulations in the tests confirm it to a fifth, for 15
+    bins and many more non-matches than matches.
 
     Args:
         n_matches: independent matches of each kind, at least 1; of matches that share images or labels there are fewer
@@ -146,9 +146,10 @@ def expected_noise(n_matches: Mapping[str, int]) -> dict[str, float]:
         {'a': 0.045, 'b': 0.045, 'c': 0.045}
     """
     n_kinds = len(n_matches)
-    others = {kind: sum(1 / n for other, n in n_matches.items() if other != kind) for kind in n_matches}
+    other_noise = {kind: sum(1 / n for other, n in n_matches.items() if other != kind) for kind in n_matches}
     return {
-        kind: _NOISE * sqrt((1 - 1 / n_kinds) ** 2 / n + others[kind] / n_kinds**2) for kind, n in n_matches.items()
+        kind: _NOISE * sqrt((1 - 1 / n_kinds) ** 2 / n + other_noise[kind] / n_kinds**2)
+        for kind, n in n_matches.items()
     }
 
 
@@ -157,12 +158,12 @@ def _equal_mass_starts(mass: Float64[np.ndarray, " n_fine"], n_bins: int) -> Int
     nonempty = np.flatnonzero(mass)
     before = np.cumsum(mass[nonempty]) - mass[nonempty] / 2
     # Sums of equal shares that should be whole are off by rounding: 1e-9 puts a middle on an edge to the right of it.
-    place = np.minimum(np.floor(before * n_bins + 1e-9), n_bins - 1)
-    _, first = np.unique(place, return_index=True)
+    bin_of_middle = np.minimum(np.floor(before * n_bins + 1e-9), n_bins - 1)
+    _, first = np.unique(bin_of_middle, return_index=True)
     return nonempty[first]
 
 
-def _never_falling(
+def _isotonic_regression(
     values: Float64[np.ndarray, " n_bins"], weights: Float64[np.ndarray, " n_bins"]
 ) -> Float64[np.ndarray, " n_bins"]:
     """Return the isotonic regression: at i, the largest over a <= i of the least over b >= i of the mean of a to b."""

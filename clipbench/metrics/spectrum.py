@@ -68,8 +68,7 @@ def round_numbers(below: int) -> list[int]:
 
 
 def ablations(images: Images, texts: Texts) -> dict[int, tuple[float, float, float]]:
-    """Return gap and recall@1 without the dimensions that carry most of the gap of these pairs, by how many are
-    removed.
+    """Return gap and recall@1 without the dimensions that carry most of the gap, by the number removed.
 
     The numbers are 0 and ``round_numbers``. The remaining components of each vector are scaled to unit length again; a
     number that leaves some vector zero is left out, as its cosines are undefined.
@@ -81,16 +80,16 @@ def ablations(images: Images, texts: Texts) -> dict[int, tuple[float, float, flo
         The gap, recall@1 of texts over images and recall@1 of images over texts, with ties broken at random.
 
     Raises:
-        DataError: there are not as many texts as images.
+        DataError: the numbers of texts and images differ.
     """
     check_paired(images, texts)
     order = gap_spectrum(gap_vector(images, texts)).dimensions
-    found = {}
+    results = {}
     for n_removed in (0, *round_numbers(images.shape[1])):
         dimensions = np.sort(order[n_removed:])
         x, y = images[:, dimensions], texts[:, dimensions]
         if len(x) and x.any(axis=1).all() and y.any(axis=1).all():
             x, y = unit(x), unit(y)
             by_image, by_text = (recall_at_k(ranks, 1) for ranks in cross_ranks(x, y, np.arange(len(x))))
-            found[n_removed] = modality_gap(x, y), float(by_text.mean()), float(by_image.mean())
-    return found
+            results[n_removed] = modality_gap(x, y), float(by_text.mean()), float(by_image.mean())
+    return results

@@ -9,7 +9,7 @@ undefined: too few vectors, or all equal.
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from clipbench.metrics.geometry import Estimate, check_paired, undefined
+from clipbench.metrics.geometry import Estimate, check_paired, undefined_estimate
 from clipbench.metrics.similarity import Images, Texts, Values, Vectors, dot_blocks
 
 N_BINS = 200
@@ -27,7 +27,7 @@ def bin_middles(n_bins: int = N_BINS) -> Float64[np.ndarray, " n_bins"]:
 
 
 def cosine_counts(images: Images, texts: Texts, n_bins: int = N_BINS) -> dict[str, Int64[np.ndarray, " n_bins"]]:
-    """Return how many cosines lie in each bin: of two images, two texts, and an image with the text of another.
+    """Return the number of cosines in each bin, for two images, two texts, and an image with another image's text.
 
     Two images, or texts, count in both orders, as ``image`` and ``text``; the others are ``cross``.
 
@@ -35,7 +35,7 @@ def cosine_counts(images: Images, texts: Texts, n_bins: int = N_BINS) -> dict[st
     lengths (1 + 1e-7), count in the outermost bin.
 
     Raises:
-        DataError: there are not as many texts as images.
+        DataError: the numbers of texts and images differ.
 
     Example:
         >>> images, texts = np.array([[1, 0], [0, 1]], np.float32), np.array([[1, 0], [0.6, 0.8]], np.float32)
@@ -48,8 +48,8 @@ def cosine_counts(images: Images, texts: Texts, n_bins: int = N_BINS) -> dict[st
     counts = {name: np.zeros(n_bins, np.int64) for name in sides}
     for name, (x, y) in sides.items():
         for rows, dots in dot_blocks(x, y):
-            own = dots[np.arange(len(dots)), np.arange(rows.start, rows.stop)]
-            counts[name] += cosine_histogram(dots.ravel(), n_bins) - cosine_histogram(own, n_bins)
+            pair_cosines = dots[np.arange(len(dots)), np.arange(rows.start, rows.stop)]
+            counts[name] += cosine_histogram(dots.ravel(), n_bins) - cosine_histogram(pair_cosines, n_bins)
     return counts
 
 
@@ -60,9 +60,9 @@ def cosine_histogram(cosines: Values, n_bins: int = N_BINS) -> Int64[np.ndarray,
         >>> cosine_histogram(np.array([-1.0, 0.0, 0.49, 0.5, 1.0]), n_bins=4)
         array([1, 0, 2, 2])
     """
-    places = np.floor((cosines + 1) * (n_bins / 2))
-    np.clip(places, 0, n_bins - 1, out=places)
-    return np.bincount(places.astype(np.intp), minlength=n_bins).astype(np.int64)
+    positions = np.floor((cosines + 1) * (n_bins / 2))
+    np.clip(positions, 0, n_bins - 1, out=positions)
+    return np.bincount(positions.astype(np.intp), minlength=n_bins).astype(np.int64)
 
 
 def uniformity(vectors: Vectors, t: float = 2.0) -> Estimate:
@@ -85,12 +85,12 @@ def cross_uniformity(images: Images, texts: Texts, t: float = 2.0) -> Estimate:
     Source: the cross-modal uniformity of Fahim et al., 2024. NaN for fewer than two pairs.
 
     Raises:
-        DataError: there are not as many texts as images.
+        DataError: the numbers of texts and images differ.
     """
     check_paired(images, texts)
     n = len(images)
     if n < 2:
-        return undefined(n)
+        return undefined_estimate(n)
     by_image, by_text = np.empty(n), np.zeros(n)
     image_lengths, text_lengths = _squared_lengths(images), _squared_lengths(texts)
     for rows, dots in dot_blocks(images, texts):

@@ -1,5 +1,4 @@
-"""Neighbours and kernels: hubs that many queries retrieve, and the structure that two spaces give the same samples,
-whatever the gap.
+"""Neighbours and kernels: hubs that many queries retrieve, and the shared structure of two spaces, whatever the gap.
 
 NaN means undefined.
 """
@@ -10,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from clipbench.metrics.geometry import Estimate, check_paired, undefined
-from clipbench.metrics.similarity import Queries, Vectors, first_chances, score_blocks
+from clipbench.metrics.geometry import Estimate, check_paired, undefined_estimate
+from clipbench.metrics.similarity import Queries, Vectors, score_blocks, top_k_probabilities
 
 
 class Hubness(NamedTuple):
@@ -45,7 +44,7 @@ def hubness(queries: Queries, gallery: Float32[np.ndarray, "n_gallery dim"], k: 
         return Hubness(float("nan"), float("nan"), float("nan"))
     counts, missed = np.zeros(len(gallery)), np.ones(len(gallery))
     for _, scores in score_blocks(queries, gallery):
-        chances = first_chances(scores, k)
+        chances = top_k_probabilities(scores, k)
         counts += chances.sum(axis=0)
         missed *= (1 - chances).prod(axis=0)
     return Hubness(_skewness(counts), float(counts.max() / len(queries)), float(missed.mean()))
@@ -63,7 +62,7 @@ def mutual_neighbours(first: Vectors, second: Float32[np.ndarray, "n_second othe
         k: neighbours.
 
     Raises:
-        DataError: there are not as many vectors of both.
+        DataError: the numbers of vectors differ.
 
     Example:
         >>> line = np.array([[1, 0], [0.8, 0.6], [0, 1], [-0.6, 0.8]], np.float32)
@@ -75,11 +74,13 @@ def mutual_neighbours(first: Vectors, second: Float32[np.ndarray, "n_second othe
     if n <= k:
         return math.nan
     total = 0.0
-    for (rows, scores), (_, others) in zip(score_blocks(first, first), score_blocks(second, second), strict=True):
-        places = np.arange(rows.start, rows.start + len(scores))
-        for each in (scores, others):
-            each[np.arange(len(places)), places] = -np.inf  # a sample is not its own neighbour
-        shares = [first_chances(each, k) for each in (scores, others)]
+    for (rows, scores), (_, second_scores) in zip(
+        score_blocks(first, first), score_blocks(second, second), strict=True
+    ):
+        columns = np.arange(rows.start, rows.start + len(scores))
+        for space_scores in (scores, second_scores):
+            space_scores[np.arange(len(columns)), columns] = -np.inf  # a sample is not its own neighbour
+        shares = [top_k_probabilities(space_scores, k) for space_scores in (scores, second_scores)]
         total += float((shares[0] * shares[1]).sum())
     return total / (k * n)
 
@@ -87,8 +88,8 @@ def mutual_neighbours(first: Vectors, second: Float32[np.ndarray, "n_second othe
 def shared_neighbours(first: Vectors, second: Float32[np.ndarray, "n_second other_dim"], k: int = 10) -> Estimate:
     """Return the mutual k-NN of two models of the same samples, in [0, 1], with the jackknife influence of each sample.
 
-    As ``mutual_neighbours``, but that ties at place k go to the lower row in both spaces: what both models hold for
-    equal is alike, and a model shares all neighbours with itself. Where ties are many, rows should be in random order.
+    As ``mutual_neighbours``, except that ties at position k go to the lower row in both spaces, so that a model shares
+    all neighbours with itself. If there are many ties, rows should be in random order.
     The variance from the influences is too large rather than too small (Efron and Stein, Annals of Statistics 9
     (1981)). Takes n² bytes. NaN for fewer than k + 2 samples, of which all are neighbours.
 
@@ -97,7 +98,7 @@ def shared_neighbours(first: Vectors, second: Float32[np.ndarray, "n_second othe
         k: neighbours.
 
     Raises:
-        DataError: there are not as many vectors of both.
+        DataError: the numbers of vectors differ.
 
     Example:
         >>> line = np.array([[1, 0], [0.8, 0.6], [0, 1], [-0.6, 0.8]], np.float32)
@@ -107,7 +108,7 @@ def shared_neighbours(first: Vectors, second: Float32[np.ndarray, "n_second othe
     check_paired(first, second)
     n = len(first)
     if n < k + 2:
-        return undefined(n)
+        return undefined_estimate(n)
     (in_first, next_first), (in_second, next_second) = _nearest(first, k), _nearest(second, k)
     in_both = in_first & in_second
     shared = in_both.sum(axis=1)
@@ -132,15 +133,13 @@ def cka(first: Vectors, second: Float32[np.ndarray, "n_second other_dim"]) -> Es
     Sources: Kornblith et al., ICML 2019; Song et al., JMLR 13 (2012), equation 5. NaN for fewer than four samples, or
     vectors that are all equal, or all but one.
 
-    Influences are those of the jackknife, each sample left out in turn; NaN for four samples, or vectors of which all
-    but two are equal. Shuffled samples have a mean of exactly 0 and a standard deviation of exactly sqrt(2 / (n (n -
-    3))), whatever the
-    vectors: the kernels, centred for the unbiased estimator, have rows that sum to 0, as in the bias-corrected distance
-        correlation of
-    Székely and Rizzo, Journal of Multivariate Analysis 117 (2013).
+    Influences are the jackknife's, which leaves each sample out in turn; NaN for four samples, or vectors of which all
+    but two are equal. Shuffled samples have a mean of exactly 0 and a standard deviation of exactly
+    sqrt(2 / (n (n - 3))), whatever the vectors: the kernels, centred for the unbiased estimator, have rows that sum to
+    0, as in the bias-corrected distance correlation of Székely and Rizzo, Journal of Multivariate Analysis 117 (2013).
 
     Raises:
-        DataError: there are not as many vectors of both.
+        DataError: the numbers of vectors differ.
 
     Example:
         >>> x = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
@@ -151,18 +150,18 @@ def cka(first: Vectors, second: Float32[np.ndarray, "n_second other_dim"]) -> Es
     check_paired(first, second)
     n = len(first)
     if n < 4:
-        return undefined(n)
+        return undefined_estimate(n)
     one, other = (_kernel(vectors) for vectors in (first, second))
-    own, least = (_hsic(one, one), _hsic(other, other)), (_rounding(one), _rounding(other))
-    if own[0] <= least[0] or own[1] <= least[1]:
-        return undefined(n)
-    value = _hsic(one, other) / math.sqrt(own[0] * own[1])
+    self_hsics, tolerances = (_hsic(one, one), _hsic(other, other)), (_rounding_bound(one), _rounding_bound(other))
+    if self_hsics[0] <= tolerances[0] or self_hsics[1] <= tolerances[1]:
+        return undefined_estimate(n)
+    value = _hsic(one, other) / math.sqrt(self_hsics[0] * self_hsics[1])
     if n < 5:
-        return undefined(n)._replace(value=value)
-    own_without = _hsics_without_each(one, one), _hsics_without_each(other, other)
-    if own_without[0].min() <= least[0] or own_without[1].min() <= least[1]:
-        return undefined(n)._replace(value=value)
-    without_each = _hsics_without_each(one, other) / np.sqrt(own_without[0] * own_without[1])
+        return undefined_estimate(n)._replace(value=value)
+    self_hsics_without_each = _hsics_without_each(one, one), _hsics_without_each(other, other)
+    if self_hsics_without_each[0].min() <= tolerances[0] or self_hsics_without_each[1].min() <= tolerances[1]:
+        return undefined_estimate(n)._replace(value=value)
+    without_each = _hsics_without_each(one, other) / np.sqrt(self_hsics_without_each[0] * self_hsics_without_each[1])
     return Estimate(value, (n - 1) * (without_each.mean() - without_each))
 
 
@@ -178,8 +177,8 @@ def _nearest(vectors: Vectors, k: int) -> tuple[Bool[np.ndarray, "n n"], Int64[n
     n = len(vectors)
     is_near, following = np.zeros((n, n), np.bool_), np.empty(n, np.int64)
     for rows, scores in score_blocks(vectors, vectors):
-        places = np.arange(len(scores))
-        scores[places, rows.start + places] = -np.inf  # a sample is not its own neighbour
+        block_rows = np.arange(len(scores))
+        scores[block_rows, rows.start + block_rows] = -np.inf  # a sample is not its own neighbour
         bits = (np.float32(0) - scores).view(np.int32)  # from 0, so that no zero has a sign
         in_order = bits ^ (bits >> 31 & 0x7FFFFFFF)  # integers in the order of the floats
         nearest = np.argpartition(in_order * np.int64(n) + np.arange(n), k, axis=1)[:, : k + 1]
@@ -196,10 +195,8 @@ def _kernel(vectors: Vectors) -> Float64[np.ndarray, "n n"]:
     return kernel
 
 
-def _rounding(kernel: Float64[np.ndarray, "n n"]) -> float:
-    """Return more than rounding leaves of the ``_hsic`` of a kernel and itself where it is 0: of vectors that are
-    equal, or all but one.
-    """
+def _rounding_bound(kernel: Float64[np.ndarray, "n n"]) -> float:
+    """Return a bound of the rounding error of a kernel's ``_hsic`` with itself where its true value is 0."""
     return max(1e-18, 1e-9 * float(np.einsum("ij,ij->", kernel, kernel)) / kernel.size)
 
 
@@ -216,8 +213,8 @@ def _hsics_without_each(
     """Return ``_hsic`` without each sample in turn: all of them in the time of a few."""
     n = len(first) - 1
     rows = first.sum(axis=1), second.sum(axis=1)
-    own = np.einsum("ij,ij->i", first, second)
-    sums = own.sum() - 2 * own
+    products = np.einsum("ij,ij->i", first, second)
+    sums = products.sum() - 2 * products
     totals = (rows[0].sum() - 2 * rows[0]) * (rows[1].sum() - 2 * rows[1])
-    dots = rows[0] @ rows[1] - rows[0] * rows[1] - first @ rows[1] - second @ rows[0] + own
+    dots = rows[0] @ rows[1] - rows[0] * rows[1] - first @ rows[1] - second @ rows[0] + products
     return np.asarray((sums + totals / ((n - 1) * (n - 2)) - 2 * dots / (n - 2)) / (n * (n - 3)))

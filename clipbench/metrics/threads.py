@@ -16,9 +16,9 @@ Piece = TypeVar("Piece")
 
 
 def n_threads() -> int:
-    """Return how many threads numpy's own products take: OPENBLAS_NUM_THREADS, OMP_NUM_THREADS, or all processors."""
-    found = [library["num_threads"] for library in _blas().info()]
-    return max(found) if found else os.cpu_count() or 1
+    """Return the number of threads of numpy's products: OPENBLAS_NUM_THREADS, OMP_NUM_THREADS, or all processors."""
+    counts = [library["num_threads"] for library in _blas().info()]
+    return max(counts) if counts else os.cpu_count() or 1
 
 
 @cache
@@ -31,7 +31,7 @@ def _blas() -> "ThreadpoolController":
 
 @contextmanager
 def limited_threads(n: int) -> Iterator[None]:
-    """Let numpy's own products take at most so many threads in the block, and ``in_threads`` likewise."""
+    """Limit the threads of numpy's products and of ``in_threads`` to n within the block."""
     with _blas().limit(limits=n):
         yield
 
@@ -39,11 +39,11 @@ def limited_threads(n: int) -> Iterator[None]:
 def in_threads(work: Callable[[Piece], None], pieces: Iterable[Piece]) -> None:
     """Call ``work`` with each piece, in order but several at once, and return when all are done.
 
-    Each of ``n_threads()`` threads, or of as many as there are pieces, takes the next piece when it has done one, and
-    products in a piece take one thread: numpy's own threads would stand still while a piece is looked at.
+    At most ``n_threads()`` threads each take the next piece when they have done one, and products in a piece take one
+    thread: numpy's own threads would idle between the products of a piece.
 
     Raises:
-        Exception: what a failing piece raised, the first to be seen; none is begun once one has failed.
+        Exception: the first error of a piece; no piece is begun after an error.
     """
     left = iter(pieces)
     begun = list(islice(left, n_threads()))
@@ -70,8 +70,8 @@ def in_threads(work: Callable[[Piece], None], pieces: Iterable[Piece]) -> None:
     with _blas().limit(limits=1), ThreadPoolExecutor(n) as pool:
         running = [pool.submit(take_pieces) for _ in range(n)]
         try:
-            for each in as_completed(running):
-                each.result()
+            for future in as_completed(running):
+                future.result()
         except BaseException:  # an interrupt too: each thread ends after the piece in hand
             has_failed = True
             raise

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from clipbench.errors import ModelError, UsageError
 from clipbench.untrusted.reading import (
-    MOST_BYTES_OF_SETTINGS,
     is_file,
     is_folder,
     is_there,
@@ -105,7 +104,7 @@ def training_settings(checkpoint: Path) -> dict[str, object] | None:
     path = params_of(checkpoint)
     if path is None:
         return None
-    lines = read_text(path, ModelError, most=MOST_BYTES_OF_SETTINGS).splitlines()
+    lines = read_text(path, ModelError).splitlines()
     settings = {name: _literal(value) for name, _, value in (line.partition(": ") for line in lines)}
     if not isinstance(settings.get("model"), str):
         raise ModelError(
@@ -237,7 +236,7 @@ def read_json(path: Path) -> dict[str, object]:
     """Return the object in a checkpoint's file; raise ModelError where it cannot be read."""
     if not is_file(path):
         raise ModelError(f"no checkpoint in {path.parent}: it has no file {path.name}{why_not_there(path)}")
-    content = read_any_json(path, ModelError, advice="the checkpoint is damaged", most=MOST_BYTES_OF_SETTINGS)
+    content = read_any_json(path, ModelError, advice="the checkpoint is damaged")
     if not isinstance(content, dict):
         raise ModelError(
             f"{path} holds a JSON {type(content).__name__}: expected an object, as clipbench train writes it"
@@ -248,7 +247,7 @@ def read_json(path: Path) -> dict[str, object]:
 def is_bundled_checkpoint(folder: Path) -> bool:
     """Return whether a folder is a checkpoint of the bundled CLIP: transformers' config.json has no "model_cfg"."""
     try:
-        return b'"model_cfg"' in read_bytes(folder / CONFIG, MOST_BYTES_OF_SETTINGS)
+        return b'"model_cfg"' in read_bytes(folder / CONFIG)
     except OSError:
         return False
 

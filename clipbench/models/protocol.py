@@ -15,7 +15,9 @@ from clipbench.data.images import ImageRef
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.errors import NoTokenCounts, UsageError, did_you_mean, model_option
 from clipbench.files import default_root
+from clipbench.metrics.similarity import unit, unscaled
 from clipbench.models.fingerprint import Probes
+from clipbench.models.large_arrays import large_array
 from clipbench.models.options import DEFAULT_BATCH_SIZE
 from clipbench.results.record import CheckFinding, TowerRecord
 
@@ -283,10 +285,11 @@ class Embedder:
     probes: Probes | None = None
     """Vectors of a few fixed inputs, where loading the model has encoded them."""
 
-    peak_bytes: dict[str, int] | None = None
-    """The most memory of a CUDA device that tensors took while items of each modality were encoded; None where it is
-    not watched.
-    """
+    @property
+    def peak_bytes(self) -> Mapping[str, int] | None:
+        """The most memory of a CUDA device that tensors took while items of each modality were encoded; None if not
+        watched."""
+        return None
 
     def watch_memory(self) -> None:
         """Note the memory of the device that encoding takes from now on, in a process without other models."""
@@ -323,6 +326,24 @@ class Embedder:
         it.
         """
         return None
+
+    def encode_sides(self, modality: str, items: Sequence[Any]) -> "Sides":
+        """Return ``scoring_vectors`` of items on both sides of a search, encoded once if the model has no roles for
+        them."""
+        query = self.scoring_vectors(self.encode(modality, items, "query"))
+        if modality not in self.info.roles:
+            return Sides(query, query)
+        return Sides(query, self.scoring_vectors(self.encode(modality, items, "document")))
+
+    def scoring_vectors(self, vectors: Vectors) -> Vectors:
+        """Return vectors whose inner products are the model's scores: of length 1 (``metrics.similarity.unit``), or for
+        a model with ``similarity = "dot"`` of their own length (``metrics.similarity.unscaled``).
+
+        Raises:
+            VectorError: a vector is zero or not finite.
+        """
+        prepare = unit if self.info.similarity == COSINE else unscaled
+        return prepare(vectors, out=large_array(vectors.shape, self.root))
 
     def images(self, images: Sequence[ImageRef]) -> Vectors:
         """Return the raw vector of each image, in order, on no side of a search."""
@@ -362,13 +383,35 @@ class Embedder:
         """Return size and work of each tower, by its modality; none where vectors were given."""
         return {}
 
-    def recalled_findings(self) -> list[CheckFinding] | None:
-        """Return what the quick checks of the model found when it was last loaded; None where they have to be made."""
+    def cached_findings(self) -> list[CheckFinding] | None:
+        """Return the findings of the quick checks when the model was last loaded; None if they have to be made."""
         return None
 
-    def remember(self, findings: list[CheckFinding] | None) -> None:
-        """Keep what the model says of itself, with what its quick checks found, for the next run; raise ClipbenchError
-        where it could not be loaded when something was missing in the store."""
+    def cache_findings(self, findings: list[CheckFinding] | None) -> None:
+        """Store the description of the model with the findings of its quick checks for the next run; raise
+        ClipbenchError if the model could not be loaded when something was missing in the store."""
+
+
+class Sides(NamedTuple):
+    """Scoring vectors of items as queries and as documents; one array for both if the model has no roles for them."""
+
+    query: Float32[np.ndarray, "n dim"]
+    document: Float32[np.ndarray, "n dim"]
+
+    @property
+    def are_equal(self) -> bool:
+        """True for one array."""
+        return self.query is self.document
+
+    def take(self, rows: Int64[np.ndarray, " n_rows"]) -> "Sides":
+        """Return some rows."""
+        query = self.query[rows]
+        return Sides(query, query if self.are_equal else self.document[rows])
+
+    def first(self, n: int) -> "Sides":
+        """Return the first rows, not copied."""
+        query = self.query[:n]
+        return Sides(query, query if self.are_equal else self.document[:n])
 
 
 COUNT_NAMES = {IMAGE: "images", TEXT: "texts"}

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from clipbench import plugins
-from clipbench.errors import ModelError, Stray, UsageError, cause, did_you_mean, foreign, missing_package, option
+from clipbench.errors import ModelError, UsageError, cause, did_you_mean, missing_package, option
 from clipbench.models.checkpoints import (
     CHECKPOINT_SUFFIXES,
     holds_bundled_checkpoint,
@@ -121,10 +121,9 @@ def load_with_probes(reference: str, options: LoadOptions) -> Loaded:
     prefix, body, options = resolve(reference.strip(), options)
     adapter = cast(Adapter, plugins.load(plugins.MODELS, prefix))
     try:
-        with foreign():
-            model = adapter(body, options)
-    except (ModuleNotFoundError, Stray) as error:
-        if missing_package(error) is None and not isinstance(error, Stray):
+        model = adapter(body, options)
+    except ModuleNotFoundError as error:
+        if missing_package(error) is None:
             raise
         raise ModelError(f"{reference} cannot be loaded: {cause(error)}") from error
     if not isinstance(model, Model | Embedder) or not isinstance(getattr(model, "info", None), ModelInfo):

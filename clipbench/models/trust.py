@@ -22,45 +22,19 @@ from clipbench.files import is_inside
 from clipbench.hub import HUB_NAME
 from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions
-from clipbench.untrusted.reading import (
-    MOST_BYTES_OF_SETTINGS,
-    is_file,
-    is_folder,
-    is_there,
-    read_json,
-    refuse_special_files,
-    shown,
-)
+from clipbench.untrusted.reading import is_file, is_folder, is_there, read_json, refuse_special_files
 from clipbench.untrusted.terminal import printable
 
-MOST_LAYERS = 1_000
-"""Layers of one tower; the deepest published dual encoders have below 100."""
-MOST_SIDE = 4_096
-"""Side of an image or patch in pixels."""
-MOST_TOKENS = 1 << 19
-"""Tokens of a text; the towers of language models take up to half as many."""
-SPARE_WEIGHTS = 1 << 26
-"""Weights by which a model may exceed its files: those that lack a few get a message that names them."""
-
-SIDES = frozenset({"image_size", "patch_size", "size", "crop_size", "height", "shortest_edge", "longest_edge"})
-"""Names of sides in pixels in the configuration of a model, where ``width`` is that of a tower."""
-EDGES = frozenset({"shortest_edge", "longest_edge"})
-"""Names that stand for numbers of pixels, no sides, in the preprocessing of Qwen2-VL."""
-SIDES_OF_IMAGES = SIDES | {"width"}
-"""Those in the configuration of preprocessing."""
-_TOKENS = ("max_position_embeddings", "context_length")
-_LAYERS = ("layers", "depth", "depths", "n_layer", "num_hidden_layers")
-
-CONFIGS: Mapping[str, frozenset[str] | None] = {
-    "config.json": SIDES,
-    "open_clip_config.json": SIDES,
-    "tokenizer_config.json": None,
-    "preprocessor_config.json": SIDES_OF_IMAGES,
-    "processor_config.json": SIDES_OF_IMAGES,
-    "model.safetensors.index.json": None,
-    "pytorch_model.bin.index.json": None,
-}
-"""The files of a model from which its libraries take arguments, with the names of sides of images in them."""
+CONFIGS = (
+    "config.json",
+    "open_clip_config.json",
+    "tokenizer_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "model.safetensors.index.json",
+    "pytorch_model.bin.index.json",
+)
+"""The files of a model from which its libraries take arguments."""
 ADAPTER_CONFIG = "adapter_config.json"
 
 NO_CODE = "clipbench never runs code that comes with a model"
@@ -94,7 +68,7 @@ third, transformers tells a service of the Hub, from a thread, which pickled wei
 
 
 def check_model(name: str, reference: str) -> tuple[str, ...]:
-    """Refuse a folder or a Hub repository whose files ask for code, for files of another place, or for absurd sizes.
+    """Refuse a folder or a Hub repository whose files ask for code, or for files of another place.
 
     What is not in the Hub's cache is fetched, unless requests to the Hub fail at once: then no library reads it either.
     Returns a note where the files name code that the library does without.
@@ -112,15 +86,11 @@ def check_model(name: str, reference: str) -> tuple[str, ...]:
             " whole model"
         )
     named = []
-    for config, sides in CONFIGS.items():
+    for config in CONFIGS:
         path = file_of(name, config)
         if path is not None:
-            settings = read_json(path, ModelError, name=f"{reference}: {config}", most=MOST_BYTES_OF_SETTINGS)
+            settings = read_json(path, ModelError, name=f"{reference}: {config}")
             check_settings(settings, config, reference, folder=path.parent, is_local=is_folder(name))
-            if sides is not None:
-                kind = settings.get("image_processor_type") if isinstance(settings, Mapping) else None
-                is_by_area = str(kind).startswith("Qwen2VL")
-                check_sizes(settings, f"{reference}: {config}", sides - EDGES if is_by_area else sides)
             named += [config] if isinstance(settings, Mapping) and settings.get("auto_map") else []
     if not named:
         return ()
@@ -141,30 +111,6 @@ def check_settings(settings: object, source: str, reference: str, *, folder: Pat
         reason = _names_file_elsewhere(key, value, folder) or (RULES[key](value) if key in RULES else None)
         if reason is not None:
             raise ModelError(f"{reference}: {source} sets {place}, which {reason}")
-
-
-def check_sizes(config: object, source: object, sides: frozenset[str] = SIDES) -> None:
-    """Raise ModelError for a configuration with more layers, larger images or longer texts than any model has."""
-    for _, key, value in _settings(config, ""):
-        limits = ((key.endswith(_LAYERS), MOST_LAYERS), (key in _TOKENS, MOST_TOKENS), (key in sides, MOST_SIDE))
-        most = next((limit for is_meant, limit in limits if is_meant), None)
-        numbers = [value]
-        for number in numbers:  # and those of lists in it
-            numbers += number if isinstance(number, list) else []
-            is_number = isinstance(number, int | float) and not isinstance(number, bool)
-            if most is not None and is_number and not 1 <= number <= most:
-                raise ModelError(f"{source} has {key} = {shown(number)}, expected 1 to {most:,}")
-
-
-def check_weights(n_described: int, n_held: int, source: object) -> None:
-    """Raise ModelError where a configuration describes far more weights and constants than its checkpoint can hold at
-    most.
-    """
-    if n_described > n_held + SPARE_WEIGHTS:
-        raise ModelError(
-            f"{source} has weights for {n_held:,} numbers at most, and its configuration describes a model of"
-            f" {n_described:,}: do they belong together?"
-        )
 
 
 @contextmanager

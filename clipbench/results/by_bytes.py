@@ -1,33 +1,50 @@
-"""The table of what compression measures: the formats of a vector by their bytes."""
+"""The table of metrics that are measured on vectors in several stored formats, by the bytes of a vector."""
 
-from collections.abc import Mapping
-
-from clipbench.metrics.compression import Format
-from clipbench.results.numbers import NONE, count, shown
-from clipbench.results.record import Metric
+from clipbench.results.numbers import NONE, count, shown, symbol
+from clipbench.results.record import EvaluationRecord
 from clipbench.results.table import Table, columns
 from clipbench.results.titles import metric_title
 
 
-def formats_of(metrics: Mapping[str, Metric], question: str) -> list[Format]:
-    """Return the formats in which a metric was measured, that of the most bytes first."""
-    names = [name.partition("/")[0] for name in metrics if name.endswith(f"/{question}")]
-    return sorted(filter(None, map(Format.named, names)), key=lambda form: -form.n_bytes)
+def metrics_by_format(record: EvaluationRecord) -> list[str]:
+    """Return the names of the metrics that an evaluation has of the whole vector and of other stored formats."""
+    measured = {name.partition("/")[2] for name in record.metrics if name.partition("/")[0] in record.formats}
+    return [name for name in record.metrics if name in measured and "" in record.formats]
 
 
-def by_bytes(metrics: Mapping[str, Metric], question: str) -> Table:
-    """Return a row for each format: the bytes of a vector, the metric, and its change from float32, which is the first
-    row.
+def formats_by_bytes(record: EvaluationRecord, metric: str) -> list[str]:
+    """Return the formats, other than the whole vector, that a metric was measured on, the largest first."""
+    formats = [name for name in record.formats if name and f"{name}/{metric}" in record.metrics]
+    return sorted(formats, key=lambda name: -record.formats[name].n_bytes)
+
+
+def table_by_bytes(record: EvaluationRecord, metric: str) -> Table:
+    """Return a row for each format: the bytes of a vector, the metric, and its change from the whole vector, which is
+    the first row.
 
     Example:
+        >>> from clipbench.results.record import DatasetRecord, Metric, StoredFormat
         >>> half, less = Metric(value=0.5), Metric(value=-0.25, unit="difference")
-        >>> by_bytes({"acc1": half, "int8@16/acc1": half, "int8@16/acc1_change": less}, "acc1").rows
+        >>> record = EvaluationRecord(
+        ...     task="small",
+        ...     task_version=1,
+        ...     params={},
+        ...     dataset=DatasetRecord(id="mine"),
+        ...     status="ok",
+        ...     metrics={"acc1": half, "int8/acc1": half, "int8/acc1_change": less},
+        ...     formats={
+        ...         "": StoredFormat(label="float32", n_bytes=64),
+        ...         "int8": StoredFormat(label="16 int8", n_bytes=16),
+        ...     },
+        ... )
+        >>> table_by_bytes(record, "acc1").rows
         [['float32', '64', '50.0', '–'], ['16 int8', '16', '50.0', '−25.0']]
     """
-    forms = formats_of(metrics, question)
-    rows = [["float32", count(4 * max(form.dim for form in forms)), shown(metrics[question]), NONE]]
-    for form in forms:
-        own = f"{form.name}/{question}"
-        rows.append([form.label, count(form.n_bytes), shown(metrics[own]), shown(metrics.get(f"{own}_change"))])
-    title = metric_title(question, metrics[question])
-    return Table(columns=columns("Stored", numbers=["Bytes", f"{title}, %", "Change, pp"]), rows=rows)
+    metrics, whole = record.metrics, record.formats[""]
+    rows = [[whole.label, count(whole.n_bytes), shown(metrics[metric]), NONE]]
+    for name in formats_by_bytes(record, metric):
+        stored, values = record.formats[name], (metrics[f"{name}/{metric}"], metrics.get(f"{name}/{metric}_change"))
+        rows.append([stored.label, count(stored.n_bytes), *map(shown, values)])
+    title, unit = metric_title(metric, metrics[metric]), metrics[metric].unit
+    change = "Change, pp" if unit == "fraction" else "Change"
+    return Table(columns=columns("Stored", numbers=["Bytes", f"{title}, {symbol(unit)}", change]), rows=rows)

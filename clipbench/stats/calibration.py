@@ -1,4 +1,4 @@
-"""The calibration error with an interval of the true one, and the level that noise alone would show.
+"""The calibration error with an interval of the true one, and its expected value for a calibrated model.
 
 The plain binned value is biased upwards: where a bin holds few samples, accuracy misses confidence by chance, and every
 miss adds to it. It is kept as papers print it. The interval is of the binned error that endless samples would give.
@@ -17,7 +17,7 @@ from clipbench.results.record import Metric
 from clipbench.stats.clusters import NEGLIGIBLE, Clusters, Codes, Values, cluster_codes, cluster_sums
 from clipbench.stats.estimators import Estimator, Samples
 from clipbench.stats.intervals import CONFIDENCE, Interval, Z, too_few
-from clipbench.stats.measures import Estimated, defined
+from clipbench.stats.measures import Estimated, defined_values
 
 Bins = Float64[np.ndarray, " n_bins"]
 Deviates = Float64[np.ndarray, " n_deviates"]
@@ -33,7 +33,7 @@ class CalibrationEstimate(NamedTuple):
     value: float
     """``expected_calibration_error``."""
     noise: float
-    """The value that a calibrated model would show on average, on as many samples."""
+    """The mean value of a calibrated model on samples of this size."""
     low: float
     high: float
     influence: Values
@@ -49,7 +49,7 @@ class CalibrationEstimate(NamedTuple):
     """Standard error of each bin's miss."""
 
     def true_errors(self, deviates: Deviates, z: float) -> Deviates:
-        """Return the true errors of which the value lies so many standard errors above its mean, without its bias.
+        """Return the true errors for which the value is ``deviates`` standard errors above its mean, without its bias.
 
         Bins as noisy as these show more than the true error: a miss shows the mean of a folded normal law. The misses
         keep their proportions.
@@ -62,17 +62,17 @@ class CalibrationEstimate(NamedTuple):
         from scipy.special import ndtr
 
         shape = self.misses / self.value if self.value > NEGLIGIBLE else np.ones(len(self.misses))
-        errors, (below, above) = np.maximum(self.errors, NEGLIGIBLE), _reaches(self.spread, self.n_units, z)
+        errors, (below, above) = np.maximum(self.errors, NEGLIGIBLE), _distances_to_bounds(self.spread, self.n_units, z)
         true = min(1.0, self.value + above) * np.linspace(0, 1, N_ERRORS) ** 2
         ratios = true[:, None] * shape / errors
         normal = sqrt(2 / pi) * np.exp(-(ratios**2) / 2)
-        shown = (errors * (ratios * (2 * ndtr(ratios) - 1) + normal)) @ self.shares
-        shown -= max(0.0, shown[0] - self.value)  # less than a calibrated model shows is no evidence against it
-        return np.interp(self.value - deviates / z * np.where(deviates > 0, below, above), shown, true)
+        mean_values = (errors * (ratios * (2 * ndtr(ratios) - 1) + normal)) @ self.shares
+        mean_values -= max(0.0, mean_values[0] - self.value)  # a value below a calibrated model's is no evidence
+        return np.interp(self.value - deviates / z * np.where(deviates > 0, below, above), mean_values, true)
 
 
-def _reaches(spread: float, n_units: int, z: float) -> tuple[float, float]:
-    """Return how far a value may lie above and below its mean; below, with Wilson's bound for none in n."""
+def _distances_to_bounds(spread: float, n_units: int, z: float) -> tuple[float, float]:
+    """Return the distances from a value to the bounds of its mean, with Wilson's bound for 0 of n for the lower one."""
     return z * spread, sqrt((z * spread) ** 2 + (z**2 / (n_units + z**2)) ** 2)
 
 
@@ -98,17 +98,17 @@ def calibration_estimate(
     _, bins = np.unique(confidence_bins(confidence, n_bins), return_inverse=True)
     counts = np.bincount(bins)
     miss = np.bincount(bins, credit - confidence) / counts
-    squares, n_units = _squares(bins, units, credit - confidence - miss[bins])
-    seen = squares / counts**2 * n_units / np.maximum(n_units - 1, 1)
+    squares, n_units = _squared_sums(bins, units, credit - confidence - miss[bins])
+    observed = squares / counts**2 * n_units / np.maximum(n_units - 1, 1)
     # Few samples that are all right have no spread; their confidences say what spread a calibrated model would have.
-    expected = _squares(bins, units, np.sqrt(confidence * (1 - confidence)))[0] / counts**2
-    squared_errors = np.where(n_units > 1, np.maximum(seen, expected / 2), expected)
+    expected = _squared_sums(bins, units, np.sqrt(confidence * (1 - confidence)))[0] / counts**2
+    squared_errors = np.where(n_units > 1, np.maximum(observed, expected / 2), expected)
     share = counts / n
     value = expected_calibration_error(confidence, credit, n_bins)
     noise = sqrt(2 / pi) * float(share @ np.sqrt(squared_errors))
-    of_shares = np.bincount(units, np.abs(miss)[bins] - value)
-    spread = sqrt(float(share**2 @ squared_errors) + float(of_shares @ of_shares) / n**2)
-    below, above = _reaches(spread, len(of_shares), Z)
+    unit_deviations = np.bincount(units, np.abs(miss)[bins] - value)
+    spread = sqrt(float(share**2 @ squared_errors) + float(unit_deviations @ unit_deviations) / n**2)
+    below, above = _distances_to_bounds(spread, len(unit_deviations), Z)
     return CalibrationEstimate(
         value=value,
         noise=noise,
@@ -116,7 +116,7 @@ def calibration_estimate(
         high=min(1.0, value + above),
         influence=np.sign(miss)[bins] * (credit - confidence) - value,
         spread=spread,
-        n_units=len(of_shares),
+        n_units=len(unit_deviations),
         shares=share,
         misses=np.abs(miss),
         errors=np.sqrt(squared_errors),
@@ -144,7 +144,7 @@ def calibration_difference_interval(
     return Interval(min(value, float(low.min())), max(value, float(high.max())), method)
 
 
-def _squares(
+def _squared_sums(
     bins: Int64[np.ndarray, " n"], units: Int64[np.ndarray, " n"], values: Values
 ) -> tuple[Float64[np.ndarray, " n_bins"], Int64[np.ndarray, " n_bins"]]:
     """Return, for each bin, the sum over its samples or clusters of their squared sums, and how many they are."""
@@ -163,12 +163,12 @@ class CalibrationError(Estimated):
     higher_is_better: bool | None = False
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
-        confidence, clusters = defined(samples, self.confidence)
+        confidence, clusters = defined_values(samples, self.confidence)
         if not len(confidence):
             return self._undefined(f"no sample has a value for '{self.confidence}'")
         credit = samples[self.credit][~np.isnan(samples[self.confidence])].astype(np.float64)
-        found, codes = calibration_estimate(confidence, credit, clusters=clusters), cluster_codes(clusters)
+        estimate, codes = calibration_estimate(confidence, credit, clusters=clusters), cluster_codes(clusters)
         is_bounded = len(cluster_sums(confidence, codes)) > 1
-        interval = Interval(found.low, found.high, METHOD) if is_bounded else too_few(codes)
+        interval = Interval(estimate.low, estimate.high, METHOD) if is_bounded else too_few(codes)
         statistic = Estimator("expected_calibration_error", (self.confidence, self.credit)).record()
-        return replace(self._estimated(found.value, len(confidence), interval), statistic=statistic)
+        return replace(self._estimated(estimate.value, len(confidence), interval), statistic=statistic)

@@ -1,13 +1,13 @@
-"""The one rule of what a title, a sentence or a mark may claim: a difference, an order, a distance from chance.
+"""The one rule for the claims of a title, a sentence or a mark: a difference, an order, a distance from chance.
 
-One rule: a statement implies comparisons; those of them may be claimed whose p-values, after Holm's correction over all
-that it implies, are at most ``ALPHA``, divided by the number of statements of the page that it stands on (Bonferroni).
-To name the largest of several values implies its comparison with each other one. Where nothing may be claimed, a
+A statement implies comparisons. A comparison may be claimed if its p-value, after Holm's correction over all
+comparisons of the statement, is at most ``ALPHA`` divided by the number of statements on the page (Bonferroni). For
+example, to name the largest of several values implies its comparison with each other one. If nothing may be claimed, a
 statement gives values. docs/appendix/coverage.md has the rates of false claims.
 
-p-values are those of a paired test where two models share samples. What else a result tells is bounded values, for
-which ``p_against`` and ``p_between`` test what the bounds imply: a share as so many independent hits as its interval is
-worth, any other value by the normal law.
+Two models that share samples have the p-values of a paired test. For other values with bounds, ``p_against`` and
+``p_between`` test the values that the bounds imply: a share as a number of independent hits with an interval of this
+width, any other value by the normal law.
 """
 
 import math
@@ -39,8 +39,7 @@ _page: ContextVar[_Page | None] = ContextVar("page", default=None)
 
 @contextmanager
 def one_page(say: Callable[[], object], *, n_more: int = 0) -> Iterator[None]:
-    """Correct the statements that are made meanwhile for their number, so that a page has one false claim in 5 % of
-    cases.
+    """Correct the statements of the context for their number, so that 5 % of pages at most have a false claim.
 
     Args:
         say: makes the statements once, to be counted.
@@ -65,8 +64,8 @@ def claimed(p_values: Sequence[float | None], alpha: float | None = None) -> lis
     """Return which of the comparisons that one statement implies may be claimed.
 
     Args:
-        p_values: of all of them; None for one that cannot be tested, which is never claimed.
-        alpha: that of the page, if None.
+        p_values: one per comparison; None for one that cannot be tested, which is never claimed.
+        alpha: level of the statement; the page's by default.
     """
     page = _page.get() or _Page()
     page.n_statements += any(p is not None for p in p_values)
@@ -75,17 +74,14 @@ def claimed(p_values: Sequence[float | None], alpha: float | None = None) -> lis
 
 
 def against_chance(*metrics: Metric) -> list[Standing | None]:
-    """Return how each of the metrics that one statement names stands to its chance.
-
-    None where its interval, chance or direction is not known.
-    """
-    may_claim = claimed([None if each.higher_is_better is None else _p_against_chance(each) for each in metrics])
-    return [_standing(metric, is_claimed) for metric, is_claimed in zip(metrics, may_claim, strict=True)]
+    """Return the relation of each metric of one statement to its chance; None without interval, chance or direction."""
+    may_claim = claimed([None if metric.higher_is_better is None else _p_against_chance(metric) for metric in metrics])
+    return [_relation_to_chance(metric, is_claimed) for metric, is_claimed in zip(metrics, may_claim, strict=True)]
 
 
 def above_chance(*metrics: Metric) -> list[bool]:
-    """Return which of the metrics that one statement names lie above chance, whatever direction is better."""
-    may_claim = claimed([_p_against_chance(each) for each in metrics])
+    """Return which metrics of one statement are above chance, whatever direction is better."""
+    may_claim = claimed([_p_against_chance(metric) for metric in metrics])
     return [
         is_claimed and metric.value > metric.chance  # type: ignore[operator]
         for metric, is_claimed in zip(metrics, may_claim, strict=True)
@@ -98,10 +94,10 @@ def may_differ(one: Metric, other: Metric) -> bool:
 
 
 class Order(NamedTuple):
-    """The names that a statement on several values may use; None where tests do not tell."""
+    """The names that a statement on several values may use; None if the tests show no difference."""
 
     highest: str | None
-    """The one whose value is above that of each other."""
+    """Name of the value that is above all others."""
     lowest: str | None
     ends: tuple[str, str] | None
     """The ones with the lowest and the highest value, which differ from each other."""
@@ -114,14 +110,14 @@ def order(metrics: Mapping[str, Metric]) -> Order:
         metrics: with values, of samples that are not paired.
     """
     names = sorted(metrics, key=lambda name: metrics[name].value or 0.0)
-    pairs = [(a, b) for place, a in enumerate(names) for b in names[place + 1 :]]
+    pairs = [(a, b) for position, a in enumerate(names) for b in names[position + 1 :]]
     may_claim = claimed([p_between(metrics[a], metrics[b]) for a, b in pairs])
-    told = {pair for pair, is_claimed in zip(pairs, may_claim, strict=True) if is_claimed}
+    claimed_pairs = {pair for pair, is_claimed in zip(pairs, may_claim, strict=True) if is_claimed}
     first, last = names[0], names[-1]
     return Order(
-        highest=last if all((name, last) in told for name in names[:-1]) else None,
-        lowest=first if all((first, name) in told for name in names[1:]) else None,
-        ends=(first, last) if (first, last) in told else None,
+        highest=last if all((name, last) in claimed_pairs for name in names[:-1]) else None,
+        lowest=first if all((first, name) in claimed_pairs for name in names[1:]) else None,
+        ends=(first, last) if (first, last) in claimed_pairs else None,
     )
 
 
@@ -143,9 +139,8 @@ def p_against(metric: Metric, level: float) -> float | None:
     return None if n is None else _p_binomial(metric.value * n, n, level)
 
 
-def agreeing(metric: Metric) -> Metric:
-    """Return a metric whose interval holds chance where the test does not reject it, so that neither contradicts the
-    other.
+def align_with_test(metric: Metric) -> Metric:
+    """Return a metric whose interval contains chance if the test does not reject it, so that both agree.
 
     Intervals of shares are right on average, the test at every share: of 100 hits where chance is 50 %, 60 have an
     interval from 50.2 % and a p-value of 0.057. Where the test rejects chance, the interval does so too, or nothing is
@@ -181,20 +176,20 @@ def p_between(one: Metric, other: Metric) -> float | None:
     return _p_normal(abs(one.value - other.value) / spread) if spread else None
 
 
-def p_of_shares(hits: float, n: float, others: float, m: float) -> float:
+def p_of_shares(hits: float, n: float, other_hits: float, other_n: float) -> float:
     """Return the two-sided p-value of two shares of independent trials: the score test with Yates's correction.
 
     Numbers need not be whole. The correction keeps the test at its level where hits are few, as Fisher's exact test
     does.
     """
-    pooled = (hits + others) / (n + m)
-    difference = abs(hits / n - others / m) - (1 / n + 1 / m) / 2
+    pooled = (hits + other_hits) / (n + other_n)
+    difference = abs(hits / n - other_hits / other_n) - (1 / n + 1 / other_n) / 2
     if difference <= 0 or not 0 < pooled < 1:
         return 1.0
-    return _p_normal(difference / math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m)))
+    return _p_normal(difference / math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / other_n)))
 
 
-def _standing(metric: Metric, is_claimed: bool) -> Standing | None:
+def _relation_to_chance(metric: Metric, is_claimed: bool) -> Standing | None:
     if metric.higher_is_better is None or _p_against_chance(metric) is None:
         return None
     if not is_claimed:
@@ -208,7 +203,7 @@ def _p_against_chance(metric: Metric) -> float | None:
 
 def _is_share(metric: Metric) -> bool:
     return metric.unit == "fraction" and all(
-        0 <= (each or 0.0) <= 1 for each in (metric.value, metric.low, metric.high)
+        0 <= (bound or 0.0) <= 1 for bound in (metric.value, metric.low, metric.high)
     )
 
 
@@ -222,8 +217,8 @@ def _trials(metric: Metric) -> float | None:
     assert metric.value is not None and metric.low is not None and metric.high is not None, metric
     if metric.n and metric.n <= 2 * FEW:
         width = metric.high - metric.low - 1e-9
-        found = ((n, wilson(metric.value * n, n)) for n in range(metric.n, 0, -1))
-        return float(next((n for n, (low, high, _) in found if high - low >= width), 1))  # type: ignore[operator]
+        candidates = ((n, wilson(metric.value * n, n)) for n in range(metric.n, 0, -1))
+        return float(next((n for n, (low, high, _) in candidates if high - low >= width), 1))  # type: ignore[operator]
     bound = metric.high if metric.value < 0.5 else metric.low
     half = abs(metric.value - bound)
     if not 0 < bound < 1 or not half:
@@ -250,8 +245,8 @@ def _p_normal(z: float) -> float:
 def _p_binomial(hits: float, n: float, share: float) -> float:
     """Return the exact two-sided p-value of a number of hits; twice the smaller tail if a number is not whole.
 
-    It is the chance of all numbers that are no likelier than this one, as ``binomtest`` of SciPy and ``binom.test`` of
-    R have it.
+    It is the chance of all numbers that are at most as likely as this one, as in SciPy's ``binomtest`` and R's
+    ``binom.test``.
     """
     from scipy.special import betainc, gammaln, xlog1py, xlogy
 

@@ -16,20 +16,20 @@ NEGLIGIBLE = 1e-12
 
 
 _ROWS_AT_ONCE = 256
-"""Rows whose things are compared with those of all others at once: every other may share some."""
+"""Rows whose features are compared with the features of all rows at once."""
 
 
-def without_rounding(values: Values) -> Values:
-    """Return values of which those that a rounding error parts from a whole number are that number.
+def snap_to_integers(values: Values) -> Values:
+    """Return values, rounded to an integer if they differ from it by a rounding error only.
 
     A hit computed as 1 - 1e-10 is a hit: tests and intervals of zeros and ones hold for it.
 
     Example:
-        >>> without_rounding(np.array([1 - 1e-10, 0.25])).tolist()
+        >>> snap_to_integers(np.array([1 - 1e-10, 0.25])).tolist()
         [1.0, 0.25]
     """
-    whole = np.round(values)
-    return np.where(np.abs(values - whole) < 1e-9, whole, values)
+    integers = np.round(values)
+    return np.where(np.abs(values - integers) < 1e-9, integers, values)
 
 
 def cluster_codes(clusters: Clusters) -> Codes:
@@ -40,8 +40,10 @@ def cluster_codes(clusters: Clusters) -> Codes:
     return None if len(distinct) == len(clusters) else codes.astype(np.int64)
 
 
-def joined(one: Shaped[np.ndarray, " links"], other: Shaped[np.ndarray, " links"], n: int) -> Int64[np.ndarray, " n"]:
-    """Return, for each of n rows, the lowest row of those that links join to it, directly or by others.
+def clusters_by_links(
+    one: Shaped[np.ndarray, " links"], other: Shaped[np.ndarray, " links"], n: int
+) -> Int64[np.ndarray, " n"]:
+    """Return, for each of n rows, the lowest row that links connect to it, directly or through other rows.
 
     Images that search among images are often each other's best right answer: they are found, or missed, together.
 
@@ -57,36 +59,38 @@ def joined(one: Shaped[np.ndarray, " links"], other: Shaped[np.ndarray, " links"
     return lowest[group].astype(np.int64)
 
 
-def sharing(rows: Int64[np.ndarray, " pairs"], things: Shaped[np.ndarray, " pairs"], n: int) -> Int64[np.ndarray, " n"]:
-    """Return, for each of n rows, the lowest row of those that share a thing with it, directly or by others.
+def clusters_by_shared_item(
+    rows: Int64[np.ndarray, " pairs"], features: Shaped[np.ndarray, " pairs"], n: int
+) -> Int64[np.ndarray, " n"]:
+    """Return, for each of n rows, the lowest row that shares a feature with it, directly or through other rows.
 
     Args:
-        rows: row of each pair of a row and a thing, such as an item and an image of it.
-        things: the other part of each pair.
+        rows: row of each pair of a row and a feature, such as a question and its image.
+        features: the other part of each pair.
 
     Example:
-        >>> sharing(np.array([0, 1, 1, 2]), np.array(["sea", "sea", "wood", "hill"]), 3)
+        >>> clusters_by_shared_item(np.array([0, 1, 1, 2]), np.array(["sea", "sea", "wood", "hill"]), 3)
         array([0, 0, 2])
     """
-    distinct, codes = np.unique(things, return_inverse=True)
-    return joined(rows, n + codes, n + len(distinct))[:n]
+    distinct, codes = np.unique(features, return_inverse=True)
+    return clusters_by_links(rows, n + codes, n + len(distinct))[:n]
 
 
-def alike(rows: Int64[np.ndarray, " pairs"], things: Int64[np.ndarray, " pairs"], n: int) -> Int64[np.ndarray, " n"]:
-    """Return, for each of n rows, the lowest row of those that share half of their things with it, directly or by
-    others.
+def clusters_by_half_overlap(
+    rows: Int64[np.ndarray, " pairs"], features: Int64[np.ndarray, " pairs"], n: int
+) -> Int64[np.ndarray, " n"]:
+    """Return, for each of n rows, the lowest row that shares half of its features, directly or through other rows.
 
-    Of two that share, it is half of each one's that they share: the captions of an image look for the same documents
-    and are found, or missed, together, while two queries that have a few of many documents in common are not.
+    Two rows are linked if they share half of the features of each. For example, captions of one image look for the same
+    documents and succeed or fail together, while two queries with a few of many documents in common do not.
 
     Args:
-        rows: row of each pair of a row and a thing, such as a query and a document that is relevant to it; each pair
-            once.
-        things: the other part of each pair.
+        rows: row of each pair of a row and a feature, such as a query and a relevant document; each pair once.
+        features: the other part of each pair.
     """
     from scipy.sparse import coo_array
 
-    distinct, codes = np.unique(things, return_inverse=True)
+    distinct, codes = np.unique(features, return_inverse=True)
     incidence = coo_array((np.ones(len(rows)), (rows, codes)), shape=(n, len(distinct))).tocsr()
     sizes = np.bincount(rows, minlength=n)
     links = [np.zeros((2, 0), np.int64)]
@@ -96,7 +100,7 @@ def alike(rows: Int64[np.ndarray, " pairs"], things: Int64[np.ndarray, " pairs"]
         is_link = (one < other) & (2 * shared.data >= np.maximum(sizes[one], sizes[other]))
         links.append(np.stack([one[is_link], other[is_link]]).astype(np.int64))
     one, other = np.concatenate(links, axis=1)
-    return joined(one, other, n)
+    return clusters_by_links(one, other, n)
 
 
 def n_equal_clusters(clusters: Shaped[np.ndarray, " n"]) -> float:
@@ -129,7 +133,7 @@ def standard_error(influence: Values, clusters: Clusters = None, *, times: float
         times: a factor of the result, such as the quantile that makes it half an interval.
 
     Returns:
-        None for fewer than two clusters, or when no sample deviates: the data cannot tell.
+        None for fewer than two clusters, or if no sample deviates.
     """
     sums = cluster_sums(influence, clusters)
     if len(sums) < 2 or np.abs(sums).max() < NEGLIGIBLE:

@@ -16,7 +16,7 @@ from clipbench.metrics.threads import in_threads
 from clipbench.results.record import Metric
 from clipbench.stats import intervals, significance
 from clipbench.stats.calibration import calibration_difference_interval, calibration_estimate
-from clipbench.stats.clusters import NEGLIGIBLE, Codes, Values, cluster_sums, standard_error, without_rounding
+from clipbench.stats.clusters import NEGLIGIBLE, Codes, Values, cluster_sums, snap_to_integers, standard_error
 from clipbench.stats.distances import distance_difference_interval
 from clipbench.stats.estimators import CHANGES, Estimator, Samples
 from clipbench.stats.intervals import Interval, Range
@@ -36,9 +36,9 @@ class PairedTest:
     test: str
     """Name of the test behind the p-value, or the reason why there is none."""
     p_value: float | None = None
-    """P-value of this test alone: the interval excludes 0 exactly where it is at most 5 %."""
+    """P-value of this test, uncorrected: the interval excludes 0 exactly if it is at most 5 %."""
     standard_error: float | None = None
-    """Standard error of the difference; None where the data cannot tell."""
+    """Standard error of the difference; None if the data do not show it."""
     n_units: int = 0
     """Samples, or clusters, behind the standard error."""
     margin: float = 0.0
@@ -46,12 +46,10 @@ class PairedTest:
     is_identical: bool = False
     """True if all samples have the same values in both runs."""
     least_p: float = 0.0
-    """The smallest p-value that the test could have on so many samples or clusters, however different the models
-    are.
-    """
+    """The smallest p-value that the test can have with this number of samples or clusters."""
 
     def detectable(self, alpha: float) -> float | None:
-        """Return the smallest true difference that this test finds with 80 % power; None where the data cannot tell."""
+        """Return the smallest true difference that this test finds with 80 % power; None if it has no test."""
         if self.p_value is None or self.standard_error is None:
             return None
         return significance.detectable(self.standard_error, self.n_units, alpha=alpha) + self.margin
@@ -70,61 +68,64 @@ def paired_difference(
     Args:
         base, candidate: with a value, and the names of their columns.
         before: the columns of the base, by name, without samples that have no value.
-        after: those of the candidate, sample by sample the same.
+        after: the columns of the candidate, for the same samples.
     """
-    found = _tested(base, candidate, before, after, clusters, rng)
+    paired = _paired_test(base, candidate, before, after, clusters, rng)
     if candidate.value != base.value or any((before[name] != after[name]).any() for name in before):
-        return found
-    interval, n_units = found.interval, found.n if clusters is None else int(clusters.max()) + 1
+        return paired
+    interval, n_units = paired.interval, paired.n if clusters is None else int(clusters.max()) + 1
     if interval.low is None and n_units > 1:
         interval = Interval(0.0, 0.0, "all samples are equal")
-    test = f"equal in all {n_units} {_unit(clusters)}"
-    return replace(found, interval=interval, test=test, p_value=1.0, is_identical=True)
+    test = f"equal in all {n_units} {_unit_noun(clusters)}"
+    return replace(paired, interval=interval, test=test, p_value=1.0, is_identical=True)
 
 
-def _tested(
+def _paired_test(
     base: Metric, candidate: Metric, before: Samples, after: Samples, clusters: Codes, rng: np.random.Generator
 ) -> PairedTest:
     assert base.value is not None and candidate.value is not None, base
     value = candidate.value - base.value
-    within = intervals.applicable(RANGES.get(base.unit), value)
+    within = intervals.applicable_range(RANGES.get(base.unit), value)
     estimator = Estimator.from_record(base.statistic)
     if estimator is not None:
         if estimator.name == "expected_calibration_error":
-            return _of_calibration(estimator, (before, after), clusters, within)
-        of = _of_parts if estimator.name in CHANGES else _of_statistic
-        return of(estimator, value, (before, after), clusters, within, rng)
+            return _test_calibration(estimator, (before, after), clusters, within)
+        test_of_kind = _test_parts if estimator.name in CHANGES else _test_statistic
+        return test_of_kind(estimator, value, (before, after), clusters, within, rng)
     if base.column is not None and base.column in before:
-        credits, others = (without_rounding(each[base.column]) for each in (before, after))
-        return _of_means(credits, others, clusters, within, rng)
+        credits, candidate_credits = (snap_to_integers(table[base.column]) for table in (before, after))
+        return _test_means(credits, candidate_credits, clusters, within, rng)
     rows = {name: after[name] - before[name] for name in before}
     squares = [
-        None if each.value is None or each.chance is None else each.value**2 - each.chance**2
-        for each in (base, candidate)
+        None if metric.value is None or metric.chance is None else metric.value**2 - metric.chance**2
+        for metric in (base, candidate)
     ]
     if base.squared_influence in rows and squares[0] is not None and squares[1] is not None:
         values = (base.value, candidate.value)
-        return _of_distances(values, (squares[0], squares[1]), rows[str(base.squared_influence)], clusters)
-    return _of_influences(value, rows[str(base.influence)], clusters, within)
+        return _test_distances(values, (squares[0], squares[1]), rows[str(base.squared_influence)], clusters)
+    return _test_influences(value, rows[str(base.influence)], clusters, within)
 
 
-def _of_means(before: Values, after: Values, clusters: Codes, within: Range, rng: np.random.Generator) -> PairedTest:
+def _test_means(before: Values, after: Values, clusters: Codes, within: Range, rng: np.random.Generator) -> PairedTest:
     """Return McNemar's exact test of independent hits, and sign flips of other means."""
     rows = after - before
     rows[np.abs(rows) < NEGLIGIBLE] = 0.0
     n, mean, sums = len(rows), float(rows.mean()), cluster_sums(rows, clusters)
     if clusters is None and np.isin((before, after), (0.0, 1.0)).all():
         gained, lost = int((rows > 0).sum()), int((rows < 0).sum())
-        found, name = significance.mcnemar(gained, lost), f"exact McNemar, {gained} gained and {lost} lost"
+        test, name = significance.mcnemar(gained, lost), f"exact McNemar, {gained} gained and {lost} lost"
     else:
-        found, name = significance.flip_test(rows, clusters, rng), f"sign flips of {_counted(len(sums), clusters)}"
+        test, name = (
+            significance.flip_test(rows, clusters, rng),
+            f"sign flips of {_count_of_units(len(sums), clusters)}",
+        )
     # Half the step between two totals: a flip moves them by twice its unit's size, or more.
     step = np.abs(sums[np.abs(sums) > NEGLIGIBLE]).min(initial=np.inf)
     return PairedTest(
         n=n,
-        interval=_agreeing(intervals.mean_interval(rows, clusters=clusters, within=within), mean, found, n),
+        interval=_with_zero_by_test(intervals.mean_interval(rows, clusters=clusters, within=within), mean, test, n),
         test=name,
-        p_value=found.p_value,
+        p_value=test.p_value,
         standard_error=standard_error(rows - mean, clusters),
         n_units=len(sums),
         margin=float(step) / n if np.isfinite(step) else 0.0,
@@ -132,16 +133,15 @@ def _of_means(before: Values, after: Values, clusters: Codes, within: Range, rng
     )
 
 
-def _agreeing(interval: Interval, value: float, test: significance.NullTest, n: int) -> Interval:
-    """Return the interval of what is not rejected: 0 by the test, and other differences by an interval that covers
-    them.
+def _with_zero_by_test(interval: Interval, value: float, test: significance.NullTest, n: int) -> Interval:
+    """Return an interval that contains 0 exactly if the test does not reject it.
 
-    The test holds its level under the hypothesis of no difference alone, where nothing has to be estimated; inverted
-    for other differences it is too sure (design/intervals.md). Where only the interval holds 0, its end is as far from
-    the value as differences reach that the test does not reject.
+    The test holds its level only under the hypothesis of no difference, where nothing has to be estimated. Inverted for
+    other differences it is too sure (design/intervals.md). If only the interval contains 0, its end moves to the
+    largest distance from the value that the test does not reject.
 
     Args:
-        n: what sizes of the test are divided by to be differences.
+        n: divisor that turns sizes of the test into differences.
     """
     low, high, method = interval
     if low is None or high is None or (test.p_value <= ALPHA) == (not low <= 0 <= high):
@@ -156,7 +156,7 @@ def _agreeing(interval: Interval, value: float, test: significance.NullTest, n: 
     return Interval(low, high, f"{method}; 0 by the test")
 
 
-def _of_influences(value: float, rows: Values, clusters: Codes, within: Range) -> PairedTest:
+def _test_influences(value: float, rows: Values, clusters: Codes, within: Range) -> PairedTest:
     interval = intervals.influence_interval(value, rows, clusters=clusters, within=within)
     error, n_units = standard_error(rows, clusters), len(cluster_sums(rows, clusters))
     if error is None:
@@ -174,11 +174,10 @@ def _of_influences(value: float, rows: Values, clusters: Codes, within: Range) -
     )
 
 
-def _of_distances(
+def _test_distances(
     values: tuple[float, float], squares: tuple[float, float], rows: Values, clusters: Codes
 ) -> PairedTest:
-    """Return the t-test of the unbiased squares: distances themselves differ by noise alone where vectors spread
-    differently.
+    """Return the t-test of the unbiased squares, as noise makes distances differ if the spreads of vectors do.
 
     Where the distances differ the other way, the noise is as large as the difference, and nothing is claimed.
     """
@@ -198,7 +197,7 @@ def _of_distances(
     )
 
 
-def _of_parts(
+def _test_parts(
     estimator: Estimator,
     value: float,
     samples: tuple[Samples, Samples],
@@ -213,7 +212,7 @@ def _of_parts(
     """
     first, second = estimator.columns
     labels = samples[0][second].astype(np.int64)
-    changes = CHANGES[estimator.name](np.stack([each[first] for each in samples]), labels)
+    changes = CHANGES[estimator.name](np.stack([table[first] for table in samples]), labels)
     _, parts = np.unique(labels, return_inverse=True)
     changes[np.abs(changes) < NEGLIGIBLE] = 0.0
     influence = recall_influence(changes, parts)
@@ -223,40 +222,40 @@ def _of_parts(
         return PairedTest(n=len(parts), interval=interval, test=f"no test: {interval.method}")
     sides = [np.maximum(0.0, side * changes) for side in (1, -1)]
     sums = [cluster_sums(recall_influence(side, parts), clusters) for side in sides]
-    bounds = [_of_share(side, parts, clusters) for side in sides]
+    bounds = [_share_distances(side, parts, clusters) for side in sides]
 
-    def at(confidence: float) -> Interval:
-        below, above = intervals.added_reaches(bounds[0](confidence), bounds[1](confidence), *sums)
+    def interval_at(confidence: float) -> Interval:
+        below, above = intervals.mover_distances(bounds[0](confidence), bounds[1](confidence), *sums)
         return Interval(value - below, value + above, f"gains and losses in {parts.max() + 1} parts by Wilson")
 
     return PairedTest(
         n=len(parts),
-        interval=at(intervals.CONFIDENCE).clipped(within),
-        test=f"interval of gains and losses of {n_units} {_unit(clusters)}, inverted",
-        p_value=significance.inverted(at),
+        interval=interval_at(intervals.CONFIDENCE).clipped(within),
+        test=f"interval of gains and losses of {n_units} {_unit_noun(clusters)}, inverted",
+        p_value=significance.p_value_by_inversion(interval_at),
         standard_error=error,
         n_units=n_units,
     )
 
 
-def _of_share(
+def _share_distances(
     credits: Values, parts: Int64[np.ndarray, " n"], clusters: Codes
 ) -> Callable[[float], tuple[float, float]]:
-    """Return how far the bounds of a mean over parts lie below and above it, by their confidence."""
+    """Return the distances from a mean over parts to its lower and upper bound, as a function of the confidence."""
     sizes, influence = np.bincount(parts), recall_influence(credits, parts)
     means, weights = np.bincount(parts, credits) / sizes, 1 / (len(sizes) * sizes[parts])
     most = 1 / float((cluster_sums(weights, clusters) ** 2).sum())  # clusters that are all right or all wrong
     if credits.any():
         sums = cluster_sums(influence, clusters)
-        alike = float(sums @ sums) / max(float(influence @ influence), NEGLIGIBLE)  # 1 without clusters
-        most = intervals.trials_of_means(np.minimum(1.0, means), sizes) / max(1.0, alike)
+        design_effect = float(sums @ sums) / max(float(influence @ influence), NEGLIGIBLE)  # 1 without clusters
+        most = intervals.trials_of_means(np.minimum(1.0, means), sizes) / max(1.0, design_effect)
     value = float(means.mean())
     return lambda confidence: intervals.share_interval(
         value, influence, clusters, at_most=most, confidence=confidence
-    ).reaches(value)
+    ).distances_to_bounds(value)
 
 
-def _of_calibration(
+def _test_calibration(
     estimator: Estimator, samples: tuple[Samples, Samples], clusters: Codes, within: Range
 ) -> PairedTest:
     """Return the interval of the difference of two calibration errors, and the test that it is when inverted.
@@ -272,20 +271,20 @@ def _of_calibration(
         interval = intervals.too_few(clusters)
         return PairedTest(n=n, interval=interval, test=f"no test: {interval.method}")
 
-    def at(confidence: float) -> Interval:
+    def interval_at(confidence: float) -> Interval:
         return calibration_difference_interval(before, after, clusters, confidence=confidence)
 
     return PairedTest(
         n=n,
-        interval=at(intervals.CONFIDENCE).clipped(within),
-        test=f"interval of both true errors of {before.n_units} {_unit(clusters)}, inverted",
-        p_value=significance.inverted(at),
+        interval=interval_at(intervals.CONFIDENCE).clipped(within),
+        test=f"interval of both true errors of {before.n_units} {_unit_noun(clusters)}, inverted",
+        p_value=significance.p_value_by_inversion(interval_at),
         standard_error=standard_error(rows, clusters),
         n_units=before.n_units,
     )
 
 
-def _of_statistic(
+def _test_statistic(
     estimator: Estimator,
     value: float,
     samples: tuple[Samples, Samples],
@@ -296,27 +295,27 @@ def _of_statistic(
     """Return the test by exchanging the two models' samples, and the interval of a paired bootstrap.
 
     Raises:
-        LookupError, TypeError, ValueError: the columns are not those of the statistic.
+        LookupError, TypeError, ValueError: the columns do not fit the statistic.
     """
     n = len(samples[0][estimator.columns[0]])
     units = np.arange(n) if clusters is None else clusters
     n_units = int(units.max()) + 1
-    of_before, of_after = (estimator.of(each) for each in samples)
-    exchanged, drawn = estimator.difference(*samples, units), rng.spawn(1)[0]
+    of_before, of_after = (estimator.over_draws(table) for table in samples)
+    exchanged, bootstrap_rng = estimator.difference(*samples, units), rng.spawn(1)[0]
 
-    def bound() -> Interval:
+    def bootstrap() -> Interval:
         return intervals.bootstrap_interval(
-            lambda counts: of_after(counts) - of_before(counts), n, drawn, clusters=clusters
+            lambda counts: of_after(counts) - of_before(counts), n, bootstrap_rng, clusters=clusters
         )
 
     def exchange() -> significance.NullTest:
         return significance.exchange_test(exchanged, n_units, rng)
 
     # Both take most of their time for random numbers, each from a generator of its own.
-    found: dict[Any, Any] = {}
-    in_threads(lambda part: found.update({part: part()}), [exchange, bound])
-    test: significance.NullTest = found[exchange]
-    interval = _agreeing(found[bound], value, test, 1)
+    results: dict[Any, Any] = {}
+    in_threads(lambda part: results.update({part: part()}), [exchange, bootstrap])
+    test: significance.NullTest = results[exchange]
+    interval = _with_zero_by_test(results[bootstrap], value, test, 1)
     if interval.low is None:
         return PairedTest(n=n, interval=interval, test=f"no test: {interval.method}")
     if value == interval.low == interval.high == 0 and within is not None:
@@ -324,16 +323,16 @@ def _of_statistic(
     return PairedTest(
         n=n,
         interval=interval.clipped(within),
-        test=f"models exchanged in {n_units} {_unit(clusters)}",
+        test=f"models exchanged in {n_units} {_unit_noun(clusters)}",
         p_value=test.p_value,
         standard_error=test.standard_error if test.standard_error > 0 else None,
         n_units=n_units,
     )
 
 
-def _counted(n: int, clusters: Codes) -> str:
-    return f"{n} {_unit(clusters) if n != 1 else _unit(clusters).removesuffix('s')}"
+def _count_of_units(n: int, clusters: Codes) -> str:
+    return f"{n} {_unit_noun(clusters) if n != 1 else _unit_noun(clusters).removesuffix('s')}"
 
 
-def _unit(clusters: Codes) -> str:
+def _unit_noun(clusters: Codes) -> str:
     return "samples" if clusters is None else "clusters"

@@ -35,10 +35,11 @@ def distance_interval(value: float, squared: float, standard_error: float, n: in
 def distance_difference_interval(
     values: tuple[float, float], squares: tuple[float, float], influence: Values, codes: Codes
 ) -> Interval:
-    """Return the interval of the difference of two distances from that of their unbiased squares.
+    """Return the interval of the difference of two distances from the interval of their squares' difference.
 
-    A difference d of two distances and that of their squares, D, are d = D / (sum of the distances), and |d| is at most
-    sqrt |D|: the smaller of the two bounds it, so that distances that may both be 0 have an interval too.
+    The difference d of two distances follows from the difference D of their squares: d = D / (sum of the distances),
+    and |d| is at most sqrt |D|. The smaller of the two is the bound, so that distances that may both be 0 have an
+    interval too.
 
     Args:
         values: both distances, biased upwards; the interval contains their difference, the second less the first.

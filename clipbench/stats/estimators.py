@@ -1,6 +1,4 @@
-"""Statistics of the sample table that a result names, so that two models are compared by computing them from both
-tables.
-"""
+"""Statistics of the sample table that a result names, so that a comparison computes them from both models' tables."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,11 +39,11 @@ class Estimator:
     def __call__(self, samples: Samples) -> float:
         if self.name in MEANS:
             return MEANS[self.name](*(samples[name] for name in self.columns))
-        return float(self.of(samples)(np.ones((1, len(samples[self.columns[0]])), np.int64))[0])
+        return float(self.over_draws(samples)(np.ones((1, len(samples[self.columns[0]])), np.int64))[0])
 
-    def of(self, samples: Samples) -> OfCounts:
-        """Return its values in many draws at once, from how often each sample is in each of them."""
-        return self._found(samples).of_counts
+    def over_draws(self, samples: Samples) -> OfCounts:
+        """Return a function from the count of each sample in several draws to the statistic of each draw."""
+        return self._statistic(samples).of_counts
 
     def difference(self, base: Samples, candidate: Samples, units: Int64[np.ndarray, " n"]) -> OfExchanges:
         """Return the candidate's value less the base's, from which units' samples are exchanged between them.
@@ -53,10 +51,10 @@ class Estimator:
         Args:
             units: the unit of each sample: its cluster, or itself; 0, 1, ...
         """
-        before, after = (self._found(samples) for samples in (base, candidate))
+        before, after = (self._statistic(samples) for samples in (base, candidate))
         return before.difference(after, units)
 
-    def _found(self, samples: Samples) -> Any:
+    def _statistic(self, samples: Samples) -> Any:
         columns = [samples[name].astype(np.float64) for name in self.columns]
         return ESTIMATORS[self.name](*columns, **self.parameters)
 
@@ -67,11 +65,11 @@ class Estimator:
     @classmethod
     def from_record(cls, record: StatisticRecord | None) -> "Estimator | None":
         """Return the statistic of a record; None without one, or for one that this version does not know."""
-        known = {**ESTIMATORS, **CHANGES}
-        if record is None or record.name not in known:
+        functions = {**ESTIMATORS, **CHANGES}
+        if record is None or record.name not in functions:
             return None
         try:
-            signature(known[record.name]).bind(*record.columns, **record.parameters)
+            signature(functions[record.name]).bind(*record.columns, **record.parameters)
         except TypeError:
             return None
         return cls(record.name, tuple(record.columns), record.parameters)
@@ -88,13 +86,12 @@ def first_length_reaching(recall: Curves, *, lengths: Sequence[int | float], sha
     Returns:
         NaN where nothing is found at the longest.
     """
-    length = first_reaching(recall, share * recall[:, -1], np.array(lengths, np.float64))
+    length = first_position_reaching(recall, share * recall[:, -1], np.array(lengths, np.float64))
     return np.where(recall[:, -1] > 0, length, np.nan)
 
 
 def labels_reaching(accuracy: Curves, target: Draws, *, labels: Sequence[int | float]) -> Draws:
-    """Return the number of labels at which an accuracy first reaches a target, interpolated on the logarithm of the
-    number.
+    """Return the number of labels at which an accuracy first reaches a target, interpolated on a logarithmic scale.
 
     Args:
         accuracy: with each number of labels, one row for each draw of samples.
@@ -109,10 +106,10 @@ def labels_reaching(accuracy: Curves, target: Draws, *, labels: Sequence[int | f
         >>> labels_reaching(accuracy, np.array([0.625, 0.2, 0.9]), labels=[1, 4, 16]).round(6)  # half-way: 8
         array([ 8.,  1., 16.])
     """
-    return np.exp(first_reaching(accuracy, target, np.log(np.array(labels, np.float64))))
+    return np.exp(first_position_reaching(accuracy, target, np.log(np.array(labels, np.float64))))
 
 
-def first_reaching(curves: Curves, target: Draws, positions: Float64[np.ndarray, " n_positions"]) -> Draws:
+def first_position_reaching(curves: Curves, target: Draws, positions: Float64[np.ndarray, " n_positions"]) -> Draws:
     """Return where each curve first reaches its target, interpolated linearly; the last position if it never does."""
     is_reached = curves >= target[:, None]
     draws, row = np.arange(len(curves)), is_reached.argmax(axis=1)
@@ -134,23 +131,25 @@ class _Sums(NamedTuple):
         return self.value(counts @ self.columns, counts.sum(axis=1, keepdims=True))
 
     def difference(self, candidate: "_Sums", units: Int64[np.ndarray, " n"]) -> OfExchanges:
-        apart = np.column_stack([np.bincount(units, each) for each in (candidate.columns - self.columns).T])
-        before, after = (each.columns.sum(axis=0) for each in (self, candidate))
+        unit_differences = np.column_stack(
+            [np.bincount(units, column) for column in (candidate.columns - self.columns).T]
+        )
+        before, after = (model.columns.sum(axis=0) for model in (self, candidate))
 
-        def of(is_exchanged: Bool[np.ndarray, "draws n_units"]) -> Draws:
-            moved = is_exchanged @ apart
+        def difference_of(is_exchanged: Bool[np.ndarray, "draws n_units"]) -> Draws:
+            moved = is_exchanged @ unit_differences
             return self.value(after - moved, len(units)) - self.value(before + moved, len(units))
 
-        return of
+        return difference_of
 
 
-def _length(*hits: Values, lengths: Sequence[int | float], share: float) -> _Sums:
+def _length_reaching(*hits: Values, lengths: Sequence[int | float], share: float) -> _Sums:
     """Return ``first_length_reaching`` of hits, one column for each length, one row for each query."""
     return _Sums(np.column_stack(hits), lambda sums, n: first_length_reaching(sums / n, lengths=lengths, share=share))
 
 
-def _labels(*hits: Values, labels: Sequence[int | float]) -> _Sums:
-    """Return ``labels_reaching`` of hits, one column for each number of labels, and at last those of the target."""
+def _labels_reaching(*hits: Values, labels: Sequence[int | float]) -> _Sums:
+    """Return ``labels_reaching`` of hits, one column per number of labels; the last column is the target's hits."""
     return _Sums(
         np.column_stack(hits), lambda sums, n: labels_reaching((sums / n)[:, :-1], (sums / n)[:, -1], labels=labels)
     )
@@ -169,7 +168,7 @@ class _Median:
         self.values, self.order = values, np.argsort(values)
 
     def of_counts(self, counts: Shaped[np.ndarray, "draws n"]) -> Draws:
-        return _middle(self.values[self.order], np.cumsum(counts[:, self.order], axis=1), counts.sum(axis=1))
+        return _medians(self.values[self.order], np.cumsum(counts[:, self.order], axis=1), counts.sum(axis=1))
 
     def difference(self, candidate: "_Median", units: Int64[np.ndarray, " n"]) -> OfExchanges:
         n, n_units = len(units), int(units.max()) + 1
@@ -183,7 +182,7 @@ class _Median:
         def at(
             is_exchanged: Bool[np.ndarray, "draws n_units"], low: int, high: int
         ) -> tuple[Draws, Bool[np.ndarray, " draws"]]:
-            """Return the difference of the medians, and whether both lie at these places among the values of both."""
+            """Return the difference of the medians, and whether both are between these positions among all values."""
             size = np.full(len(is_exchanged), n)
             below = is_base[:low].sum() + is_exchanged @ np.bincount(owner[:low], to_base[:low], n_units).astype(float)
             moves = is_exchanged.take(owner[low:high], axis=1) * to_base[low:high]
@@ -191,21 +190,21 @@ class _Median:
             of_candidate = np.arange(low + 1, high + 1) - reached
             sides = ((below, reached), (low - below, of_candidate))  # both middles of n rows lie among these places
             is_near = np.all([(before < (n + 1) // 2) & (up_to[:, -1] > n // 2) for before, up_to in sides], axis=0)
-            return _middle(both[low:high], of_candidate, size) - _middle(both[low:high], reached, size), is_near
+            return _medians(both[low:high], of_candidate, size) - _medians(both[low:high], reached, size), is_near
 
         def of(is_exchanged: Bool[np.ndarray, "draws n_units"]) -> Draws:
-            found, is_near = at(is_exchanged, max(0, n - reach), min(2 * n, n + reach))
+            value, is_near = at(is_exchanged, max(0, n - reach), min(2 * n, n + reach))
             if not is_near.all():
-                found[~is_near], _ = at(is_exchanged[~is_near], 0, 2 * n)
-            return found
+                value[~is_near], _ = at(is_exchanged[~is_near], 0, 2 * n)
+            return value
 
         return of
 
 
-def _middle(
+def _medians(
     values: Float64[np.ndarray, " places"], reached: Shaped[np.ndarray, "draws places"], n: Shaped[np.ndarray, " draws"]
 ) -> Draws:
-    """Return the mean of the values at both middles of n rows, from how many rows lie up to each place."""
+    """Return the median of n rows in each draw, from the number of rows up to each value."""
     first, second = (reached >= (n[:, None] + 1) // 2).argmax(axis=1), (reached > n[:, None] // 2).argmax(axis=1)
     return values[np.array([first, second])].mean(axis=0)
 
@@ -213,8 +212,8 @@ def _middle(
 ESTIMATORS: Mapping[str, Callable[..., Any]] = {
     "median": _Median,
     "expected_calibration_error": _calibration_error,
-    "first_length_reaching": _length,
-    "labels_reaching": _labels,
+    "first_length_reaching": _length_reaching,
+    "labels_reaching": _labels_reaching,
 }
 """By the name in results."""
 
@@ -231,8 +230,8 @@ MEANS: Mapping[str, Callable[..., float]] = {
 """Means over parts, such as classes, by the name in results."""
 CHANGES: Mapping[str, Callable[..., Values]] = {
     "mean_over_parts": lambda credit, parts: credit[1] - credit[0],
-    "macro_f1": lambda named, labels: macro_f1_changes(named[0].astype(np.int64), named[1].astype(np.int64), labels),
+    "macro_f1": lambda predicted, labels: macro_f1_changes(
+        predicted[0].astype(np.int64), predicted[1].astype(np.int64), labels
+    ),
 }
-"""The addition of each sample's change to its part's mean, from a column of both models and the part of each sample; by
-the names of ``MEANS``.
-"""
+"""Each sample's change of the mean of its part, from both models' columns; by the names of ``MEANS``."""

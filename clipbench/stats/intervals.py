@@ -23,9 +23,9 @@ from clipbench.stats.clusters import (
     cluster_codes,
     cluster_sums,
     n_equal_clusters,
+    snap_to_integers,
     standard_error,
     student,
-    without_rounding,
 )
 
 CONFIDENCE = 0.95
@@ -37,9 +37,7 @@ Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 FEW = 3
 """Hits, or misses, up to which Wilson's bound is too sure."""
 HEAVY = 4
-"""Kurtosis from which on a few differences make most of their spread, so that larger ones may not have been seen; the
-normal law has 3.
-"""
+"""Kurtosis from which a few differences make most of the spread, so that larger ones may be unseen; 3 is normal."""
 _BLOCK_DRAWS = 1 << 15
 """Rows drawn at once: few enough for the processor's cache."""
 
@@ -55,11 +53,11 @@ OfCounts = Callable[[Shaped[np.ndarray, "draws n"]], Float64[np.ndarray, " draws
 """The values of a statistic in several draws, from how often each row is in each of them."""
 
 
-def applicable(within: Range, values: Values | float) -> Range:
-    """Return a range; None where a value lies outside: a plugin's column may be called a fraction and be none.
+def applicable_range(within: Range, values: Values | float) -> Range:
+    """Return a range; None if a value is outside it, as in a plug-in's column that is called a fraction wrongly.
 
     Example:
-        >>> applicable(SHARES, 1.0), applicable(SHARES, np.array([0.5, 18.0]))
+        >>> applicable_range(SHARES, 1.0), applicable_range(SHARES, np.array([0.5, 18.0]))
         ((0.0, 1.0), None)
     """
     if within is None:
@@ -69,9 +67,7 @@ def applicable(within: Range, values: Values | float) -> Range:
 
 
 class Interval(NamedTuple):
-    """Bounds at ``CONFIDENCE``, unless another was asked for, and how they were made; both are None where the data
-    cannot tell.
-    """
+    """Bounds at ``CONFIDENCE``, unless a caller passes another one, and their method; both None without evidence."""
 
     low: float | None
     high: float | None
@@ -79,7 +75,7 @@ class Interval(NamedTuple):
     """Name of the method, or the reason why there are no bounds."""
 
     def clipped(self, within: Range) -> "Interval":
-        """Return the part of the interval that lies within a range.
+        """Return the part of the interval within a range.
 
         Example:
             >>> Interval(-0.2, 0.4, "delta method").clipped(SHARES).low
@@ -95,8 +91,8 @@ class Interval(NamedTuple):
         assert self.low is not None and self.high is not None, self.method
         return self.low, self.high
 
-    def reaches(self, value: float) -> tuple[float, float]:
-        """Return how far the bounds, which there are, lie below and above a value."""
+    def distances_to_bounds(self, value: float) -> tuple[float, float]:
+        """Return the distances from a value to the lower and the upper bound, both of which exist."""
         low, high = self.bounds
         return value - low, high - value
 
@@ -109,8 +105,8 @@ def wilson(
 ) -> Interval:
     """Return the score interval of a proportion, which is never empty: 0 of 10 may still be 28 %.
 
-    Of up to ``FEW`` hits, the lower bound is no higher than the exact one that is missed with a chance of 5 %; likewise
-    of misses. Without it, a share of 0.2 % is covered in 84 % of samples of 100, as a single hit excludes it.
+    For up to ``FEW`` hits, the lower bound is at most the exact one that is missed with a chance of 5 %, and so is the
+    upper bound for misses. Without it, a share of 0.2 % is covered in 84 % of samples of 100, as one hit excludes it.
 
     Source: Wilson, JASA 22 (1927); with few hits Brown, Cai and DasGupta, Statistical Science 16 (2001), section 4.1.1.
 
@@ -132,16 +128,14 @@ def wilson(
     low = share**2 / (share + spread)
     lack = (1 - share) ** 2 / (1 - share + spread)
     return Interval(
-        min(low, _least_of_few(successes, float(n), confidence)),
-        1 - min(lack, _least_of_few(n - successes, float(n), confidence)),
+        min(low, _exact_lower_bound(successes, float(n), confidence)),
+        1 - min(lack, _exact_lower_bound(n - successes, float(n), confidence)),
         "Wilson",
     )
 
 
-def _least_of_few(successes: float, n: float, confidence: float) -> float:
-    """Return the share of which as many successes or more have a chance of 1 - confidence; 1 for more than ``FEW``, 0
-    for none.
-    """
+def _exact_lower_bound(successes: float, n: float, confidence: float) -> float:
+    """Return the exact lower bound of a share from few successes; 1 for more than ``FEW``, 0 for none."""
     from scipy.special import betaincinv
 
     if successes <= 0:
@@ -155,8 +149,8 @@ def _least_of_few(successes: float, n: float, confidence: float) -> float:
 def unchanged_interval(value: float, n_units: int, within: tuple[float, float], *, tail: float = TAIL) -> Interval:
     """Return the interval of a mean that all of n samples share: others may differ, though none of these does.
 
-    Were more than 1 - 0.025^(1 / n) of all samples different, one of n would have been with a chance of 97.5 %. So many
-    may be, by as much as the range allows, on either side.
+    If more than 1 - 0.025^(1 / n) of all samples were different, one of n would be with a chance of 97.5 %. This
+    fraction may differ, by as much as the range allows, on either side.
 
     Source: the exact bound of no successes in n trials, of Clopper and Pearson, Biometrika 26 (1934).
     """
@@ -168,19 +162,19 @@ def unchanged_interval(value: float, n_units: int, within: tuple[float, float], 
 def mean_interval(
     values: Values, *, clusters: Clusters = None, within: Range = SHARES, confidence: float = CONFIDENCE
 ) -> Interval:
-    """Return the interval of a mean: Wilson's of hits and credits, that of gains and losses of differences, else
-    Hall's.
+    """Return the interval of a mean: Wilson's of hits and credits, by gains and losses of differences, or Hall's.
 
     Independent hits have Wilson's. Credits between 0 and 1 and hits in clusters have Wilson's with the effective number
-    of samples (``share_interval``), and differences that of their gains and losses (``_difference_interval``): a
-    bootstrap is too short where hardly a sample is wrong, or changes. Cosines and the like have ``unskewed``.
+    of samples (``share_interval``), and differences have the interval of their gains and losses
+    (``_difference_interval``): a bootstrap is too short if hardly a sample is wrong, or changes. Cosines and the like
+    have ``hall_interval``.
 
     Equal values have no spread: when all are 0, or all 1, the interval is Wilson's with n the number of clusters;
     another constant of a known range has the bound of ``unchanged_interval``, and one without a range has no width, and
     the method says so. One value (or cluster) that is neither hit nor miss has no interval.
 
     Args:
-        within: the range of the values, beyond which no bound lies: ``SHARES``, of which 0 is a miss and 1 a hit,
+        within: the range of the values, and limit of the bounds: ``SHARES``, of which 0 is a miss and 1 a hit,
             one from -x to x for differences of shares, or None for cosines and the like.
         confidence: of the interval; each bound is missed with half of the rest.
 
@@ -189,118 +183,123 @@ def mean_interval(
     """
     if not len(values):
         raise DataError("cannot bound the mean of no values: expected at least 1")
-    values, codes = without_rounding(values), cluster_codes(clusters)
+    values, codes = snap_to_integers(values), cluster_codes(clusters)
     mean, is_constant = float(values.mean()), np.ptp(values) < NEGLIGIBLE
     n = len(values) if codes is None else int(codes.max()) + 1
-    within = applicable(within, values)
+    within = applicable_range(within, values)
     are_hits = within == SHARES and bool(np.isin(values, SHARES).all())
     if are_hits and (codes is None or is_constant):
-        return wilson(mean * n, n, confidence=confidence)._replace(method="Wilson" + _over(codes, n))
+        return wilson(mean * n, n, confidence=confidence)._replace(method="Wilson" + _cluster_suffix(codes, n))
     if n == 1:
         return too_few(codes)
     is_seen, tail = not is_constant and standard_error(values - mean, codes) is not None, (1 - confidence) / 2
     if within is None:
         return (
-            unskewed(mean, values - mean, codes, tail=tail) if is_seen else Interval(mean, mean, "all values are equal")
+            hall_interval(mean, values - mean, codes, tail=tail)
+            if is_seen
+            else Interval(mean, mean, "all values are equal")
         )
     if within == SHARES and (are_hits or is_seen):
-        least, most = _trials(values, codes)
-        return share_interval(mean, values - mean, codes, at_least=least, at_most=most, confidence=confidence)
+        min_trials, max_trials = _trials(values, codes)
+        return share_interval(
+            mean, values - mean, codes, at_least=min_trials, at_most=max_trials, confidence=confidence
+        )
     if not is_seen:
         return unchanged_interval(mean, n, within, tail=tail)  # in each cluster, gains and losses cancel
     return _difference_interval(values, codes, within[1], confidence).clipped(within)
 
 
 def _trials(values: Values, codes: Codes) -> tuple[float, float]:
-    """Return the least and the most independent hits that may know as much as these credits.
+    """Return the smallest and the largest number of independent hits that may be as informative as these credits.
 
-    The least know as little as clusters which are each all right or all wrong: no credits spread more (Bhatia and Davis
-    2000). Hits have a most: that few clusters of them are less alike than chance would have it is luck. So have other
-    credits: as many as if one more sample, or cluster, were at the far end of the range. Of reciprocal ranks near 0 a
-        few
-    near 1 make most of the mean, and samples without one know nothing of their spread.
+    The smallest is for clusters which are each all right or all wrong: no credits spread more (Bhatia and Davis 2000).
+    Hits are at most as informative as independent ones: if few clusters of them agree less than by chance, it is luck.
+    Other credits are bounded by one more sample, or cluster, at the far end of the range. For example, a few reciprocal
+    ranks near 1 make most of a mean near 0, and a sample without any does not show their spread.
     """
     n = float(len(values))
-    least = n if codes is None else n_equal_clusters(codes)
+    min_trials = n if codes is None else n_equal_clusters(codes)
     if np.isin(values, SHARES).all():
-        return least, n
+        return min_trials, n
     share, sums = float(values.mean()), cluster_sums(values - values.mean(), codes)
     far = max(share, 1 - share) * n / len(sums)
     variance = (float(sums @ sums) + far**2) / n**2 * len(sums) / (len(sums) - 1)
-    return least, share * (1 - share) / variance
+    return min_trials, share * (1 - share) / variance
 
 
-def unskewed(mean: float, deviations: Values, codes: Codes, *, tail: float = TAIL) -> Interval:
+def hall_interval(mean: float, deviations: Values, codes: Codes, *, tail: float = TAIL) -> Interval:
     """Return Student's interval of a mean, after a transformation of t that takes out its skewness.
 
-    Source: Hall, JRSS B 54 (1992), the cubic one, with Student's quantiles in place of the normal law's.
+    Source: Hall, JRSS B 54 (1992), the cubic one, with Student's quantiles instead of the normal law's.
     """
     sums = cluster_sums(deviations, codes)
     n, error = len(sums), standard_error(deviations, codes)
     assert error is not None, "they differ"
     skewness, t = float((sums**3).mean() / (sums**2).mean() ** 1.5) / sqrt(n), student(1 - tail, n)
 
-    def inverse(of: float) -> float:
+    def inverse(quantile: float) -> float:
         if abs(skewness) < 1e-6:
-            return of  # the limit, without the rounding errors
-        return 3 / skewness * (math.cbrt(1 + skewness * (of - skewness / 6)) - 1)
+            return quantile  # the limit, without the rounding errors
+        return 3 / skewness * (math.cbrt(1 + skewness * (quantile - skewness / 6)) - 1)
 
-    method = "Student's t, corrected for skewness" + _over(codes, n)
+    method = "Student's t, corrected for skewness" + _cluster_suffix(codes, n)
     return Interval(mean - error * inverse(t), mean - error * inverse(-t), method)
 
 
 def _difference_interval(values: Values, codes: Codes, largest: float, confidence: float) -> Interval:
     """Return the interval of a mean of differences, from its gains and losses.
 
-    Differences of credits of which none stands out have ``unskewed``.
+    Differences of credits without outliers have ``hall_interval``.
     """
     are_of_hits = bool(np.isin(np.abs(values), (0.0, largest)).all())
-    if not are_of_hits and _is_even(cluster_sums(values - values.mean(), codes)):
-        return unskewed(float(values.mean()), values - values.mean(), codes, tail=(1 - confidence) / 2)
+    if not are_of_hits and _is_spread_evenly(cluster_sums(values - values.mean(), codes)):
+        return hall_interval(float(values.mean()), values - values.mean(), codes, tail=(1 - confidence) / 2)
     return gains_and_losses(values, codes, largest=largest, confidence=confidence)
 
 
 def gains_and_losses(values: Values, codes: Codes, *, largest: float = 1.0, confidence: float = CONFIDENCE) -> Interval:
-    """Return the interval of a mean of differences from those of its gains and losses, which are shares of the largest.
+    """Return the interval of a mean of differences from the intervals of its gains and of its losses.
 
-    Where nothing was lost, Wilson's interval of losses says how much may be lost. No resample would show any.
+    Gains and losses are shares of the largest possible difference. If nothing was lost, Wilson's interval bounds the
+    true loss. No resample would show any.
     """
     mean = float(values.mean())
     parts = [np.maximum(0.0, side * values / largest) for side in (1, -1)]
-    reaches, sums = [], []
+    distances, sums = [], []
     for credits in parts:
-        share, (least, most) = float(credits.mean()), _trials(credits, codes)
-        bounds = share_interval(share, credits - share, codes, at_least=least, at_most=most, confidence=confidence)
-        reaches.append(bounds.reaches(share))
+        share, (min_trials, max_trials) = float(credits.mean()), _trials(credits, codes)
+        bounds = share_interval(
+            share, credits - share, codes, at_least=min_trials, at_most=max_trials, confidence=confidence
+        )
+        distances.append(bounds.distances_to_bounds(share))
         sums.append(cluster_sums(credits - share, codes))
-    below, above = added_reaches(reaches[0], reaches[1], *sums)
-    method = "gains and losses by Wilson" + _over(codes, len(sums[0]))
+    below, above = mover_distances(distances[0], distances[1], *sums)
+    method = "gains and losses by Wilson" + _cluster_suffix(codes, len(sums[0]))
     return Interval(mean - largest * below, mean + largest * above, method)
 
 
-def _is_even(sums: Float64[np.ndarray, " n_units"]) -> bool:
-    """Return whether deviations from a mean have a kurtosis below ``HEAVY``, and more than four of them make the
-    spread.
+def _is_spread_evenly(sums: Float64[np.ndarray, " n_units"]) -> bool:
+    """Return whether deviations have a kurtosis below ``HEAVY``, and more than four of them make the spread.
 
     Their own spread is then enough. One more sample at the far end of the range, which ``_trials`` allows for, would
-    make the interval of 120 changes of at most .2 twice as wide, and that of 11 clusters of them three times.
+    make the interval twice as wide for 120 changes of at most .2, and three times as wide for 11 clusters of them.
     """
     n_spreading = float((sums**2).sum() ** 2 / (sums**4).sum())
     return n_spreading > max(HEAVY, len(sums) / HEAVY)
 
 
-def added_reaches(
+def mover_distances(
     one: tuple[float, float], other: tuple[float, float], influence: Values, of_other: Values
 ) -> tuple[float, float]:
-    """Return how far one value less another may lie below and above, from how far each may (MOVER).
+    """Return the distances from a difference of two values to its bounds, from the distances of each value (MOVER).
 
-    Squares are added, as those of standard errors are, with the correlation of both values.
+    Squared distances are added like squared standard errors, with the correlation of both values.
 
     Source: Newcombe, Statistics in Medicine 17 (1998), 2635-2650; Zou and Donner, Statistics in Medicine 27 (2008).
 
     Args:
-        one, other: how far each may lie below and above.
-        influence, of_other: of each sample, or cluster, on each of them.
+        one, other: distances from each value to its lower and its upper bound.
+        influence, of_other: of each sample, or cluster, on each value.
     """
     spread = float(np.linalg.norm(influence) * np.linalg.norm(of_other))
     correlation = float(influence @ of_other) / spread if spread > NEGLIGIBLE else 0.0
@@ -328,8 +327,8 @@ def mean_of_independent(
         >>> round(low, 3), round(high, 3)
         (0.554, 0.7)
     """
-    reaches = np.array([(value - low, high - value) for value, (low, high) in zip(values, bounds, strict=True)])
-    halves = np.maximum(np.linalg.norm(reaches, axis=0), np.linalg.norm(reaches.mean(axis=1))) / len(values)
+    distances = np.array([(value - low, high - value) for value, (low, high) in zip(values, bounds, strict=True)])
+    halves = np.maximum(np.linalg.norm(distances, axis=0), np.linalg.norm(distances.mean(axis=1))) / len(values)
     below, above = (halves * times).tolist()
     value = float(np.mean(values))
     return Interval(value - below, value + above, f"bounds of {len(values)} values, added as standard errors (MOVER)")
@@ -352,7 +351,7 @@ def share_interval(
     """
     share = min(1.0, max(0.0, share))  # rounding may have left it outside
     trials = effective_n(share, influence, codes, at_least=at_least, at_most=at_most, confidence=confidence)
-    method = f"Wilson of {trials:.0f} effective samples" + _over(codes, len(cluster_sums(influence, codes)))
+    method = f"Wilson of {trials:.0f} effective samples" + _cluster_suffix(codes, len(cluster_sums(influence, codes)))
     return wilson(share * trials, trials, confidence=confidence)._replace(method=method)
 
 
@@ -367,9 +366,9 @@ def trials_of_means(
     more with the mean of all (Agresti and Coull, The American Statistician 52 (1998)).
 
     Args:
-        means: of credits, one a part.
+        means: mean credit of each part.
         sizes: samples of each part, at least 1.
-        spreads: variance of the credits of each part; that of hits by default.
+        spreads: variance of the credits of each part; the variance of hits by default.
     """
     value, n_parts = float(means.mean()), len(means)
     shrunk = (sizes * means + 4 * value) / (sizes + 4)
@@ -401,8 +400,8 @@ def bootstrap_interval(statistic: OfCounts, n: int, rng: np.random.Generator, *,
     values, size = np.empty(STATISTIC_RESAMPLES), max(1, _BLOCK_DRAWS // n)
     for start in range(0, len(values), size):
         block = values[start : start + size]
-        drawn = rng.integers(n_units, size=(len(block), n_units))
-        counts = np.array([np.bincount(row, minlength=n_units) for row in drawn])
+        units = rng.integers(n_units, size=(len(block), n_units))
+        counts = np.array([np.bincount(row, minlength=n_units) for row in units])
         block[:] = statistic(counts if codes is None else counts[:, codes])
     return _percentiles(values, codes, n_units)
 
@@ -417,13 +416,13 @@ def influence_interval(value: float, influence: Values, *, clusters: Clusters = 
 
     t is Student's, with one degree of freedom less than there are samples, or clusters.
 
-    The standard error is that of ``clusters.standard_error``. When no sample has any influence the method is blind, not
-    the value certain: there is no interval.
+    The standard error is from ``clusters.standard_error``. If no sample has any influence there is no interval, as the
+    method is blind, not the value certain.
 
     Args:
         value: the estimate.
         influence: derivative of the estimate with respect to each sample's weight, times n; sums to about 0.
-        within: the range of the value, beyond which no bound lies.
+        within: the range of the value, and limit of the bounds.
     """
     codes = cluster_codes(clusters)
     n_units = len(cluster_sums(influence, codes))
@@ -432,7 +431,7 @@ def influence_interval(value: float, influence: Values, *, clusters: Clusters = 
     half = standard_error(influence, codes, times=student((1 + CONFIDENCE) / 2, n_units))
     if half is None:
         return Interval(None, None, "the delta method has no width here: no sample moves the value")
-    return Interval(value - half, value + half, "delta method" + _over(codes, n_units)).clipped(within)
+    return Interval(value - half, value + half, "delta method" + _cluster_suffix(codes, n_units)).clipped(within)
 
 
 def effective_n(
@@ -482,13 +481,13 @@ def _percentiles(values: Float64[np.ndarray, " resamples"], codes: Codes, n_unit
     # Student's t are needed; percentiles further out make up for both.
     reach = student((1 + CONFIDENCE) / 2, n_units) * sqrt(n_units / (n_units - 1))
     low, high = np.quantile(defined, (NormalDist().cdf(-reach), NormalDist().cdf(reach)))
-    method = f"percentile bootstrap, {len(defined)} resamples" + _over(codes, n_units)
+    method = f"percentile bootstrap, {len(defined)} resamples" + _cluster_suffix(codes, n_units)
     if n_undefined:
         method += f"; {n_undefined} more, where the value is undefined, left out"
     return Interval(float(low), float(high), method)
 
 
-def _over(codes: Codes, n_units: int) -> str:
+def _cluster_suffix(codes: Codes, n_units: int) -> str:
     return "" if codes is None else f" over {n_units} clusters"
 
 
@@ -496,3 +495,44 @@ def too_few(codes: Codes) -> Interval:
     """Return the interval of a single sample, or cluster: none."""
     unit = "sample" if codes is None else "cluster"
     return Interval(None, None, f"an interval needs at least two {unit}s")
+
+
+UNMOVED = "no sample moves the value"
+
+
+def shared_neighbours_interval(value: float, influence: Float64[np.ndarray, " n"]) -> Interval:
+    """Return the interval of a mutual k-NN: value ± t × jackknife standard error, which is too wide rather than too
+    narrow.
+
+    Samples share neighbours, so that the error of a mean of independent shares would be too small.
+
+    Args:
+        influence: of each sample, as ``metrics.shared_neighbours`` returns it.
+
+    Example:
+        >>> shared_neighbours_interval(1.0, np.zeros(30)).method
+        'no sample moves the value'
+    """
+    interval = influence_interval(value, influence, within=SHARES)
+    return interval._replace(method=UNMOVED if interval.low is None else "jackknife")
+
+
+def cka_interval(value: float, influence: Float64[np.ndarray, " n"]) -> Interval:
+    """Return the interval of a CKA: Fisher's z ± t × jackknife standard error, and back.
+
+    CKA is a correlation, of centred dot products, and as skewed near 1.
+
+    Args:
+        value: at most 1.
+        influence: of each sample, as ``metrics.cka`` returns it.
+
+    Example:
+        >>> low, high, _ = cka_interval(0.9, np.array([-0.3, 0.3] * 50))
+        >>> round(low, 3), round(high, 3)
+        (0.82, 0.945)
+    """
+    half = standard_error(influence, times=student((1 + CONFIDENCE) / 2, len(influence)))
+    if half is None or abs(value) >= 1:
+        return Interval(None, None, UNMOVED)
+    z, reach = math.atanh(value), half / (1 - value**2)
+    return Interval(math.tanh(z - reach), math.tanh(z + reach), "jackknife of Fisher's z")

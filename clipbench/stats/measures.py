@@ -3,7 +3,7 @@
 A task declares measures; the runner turns them into metrics. Each kind knows the one interval that is right for it:
 
 - ``Mean`` of a column: Wilson's of hits and credits, with the effective number of samples, of differences
-  by gains and losses, else Student's t, corrected for skewness;
+  by gains and losses, otherwise Student's t, corrected for skewness;
 - ``Statistic`` of rows, such as a median: a (cluster) bootstrap;
 - ``Smooth``: a value that is a smooth function of means, with each sample's influence on it (delta method; of a
   fraction, Wilson's with the effective number of samples);
@@ -26,9 +26,9 @@ from clipbench.stats.clusters import Values, cluster_codes
 from clipbench.stats.estimators import Estimator, Samples
 
 RANGES: Mapping[str, intervals.Range] = {"fraction": intervals.SHARES, "difference": intervals.DIFFERENCES}
-"""Smallest and largest value of the units whose samples lie at these ends, so that intervals count them."""
+"""Smallest and largest value of the units whose samples are at these ends, so that intervals count them."""
 LIMITS: Mapping[str, intervals.Range] = {**RANGES, "cosine": (-1.0, 1.0), "distance": (0.0, math.inf)}
-"""Beyond these no value lies."""
+"""Limits of the values by unit."""
 _ROUNDING = 1e-6
 """A cosine of float32 vectors of length 1 may be so much more than 1."""
 
@@ -81,9 +81,7 @@ class Estimated(Definition):
     higher_is_better: bool | None = True
 
     def _estimated(self, value: float, n: int, interval: intervals.Interval, *, of: Values | None = None) -> Metric:
-        """Return a metric whose interval lies within the limits of its unit, unless the value, or a sample it is
-        ``of``, does not.
-        """
+        """Return a metric, its interval clipped to the limits of its unit if its value and samples respect them."""
         if math.isnan(value):
             return self._undefined("the value is undefined for these samples")
         limits = LIMITS.get(self.unit)
@@ -103,7 +101,7 @@ class Estimated(Definition):
             method=interval.method if is_bounded else None,
             reason=None if is_bounded else f"no interval: {interval.method}",
         )
-        return self.define(claims.agreeing(metric))
+        return self.define(claims.align_with_test(metric))
 
     def _undefined(self, reason: str) -> Metric:
         """Return a metric without a value."""
@@ -123,12 +121,12 @@ class Mean(Estimated):
 
     column: str
     image: str | None = None
-    """Column of what is counted as n where several samples share one, such as the image that was scored."""
+    """Column of the units that n counts if samples share one, such as the image that was scored."""
     limit: str = ""
     """The limits of the value, such as documents that were not judged: a footnote to a value with an interval."""
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
-        values, clusters = defined(samples, self.column)
+        values, clusters = defined_values(samples, self.column)
         if not len(values):
             return self._undefined(f"no sample has a value for '{self.column}'")
         n = len(values)
@@ -162,7 +160,7 @@ class Statistic(Estimated):
     """Takes the place of the bootstrap's where that fails, such as for a statistic that resampling biases."""
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
-        first, clusters = defined(samples, self.columns[0])
+        first, clusters = defined_values(samples, self.columns[0])
         if not len(first):
             return self._undefined(f"no sample has a value for '{self.columns[0]}'")
         is_defined = ~np.isnan(samples[self.columns[0]].astype(np.float64))
@@ -172,11 +170,11 @@ class Statistic(Estimated):
             return self.function({name: column[index] for name, column in rows.items()})
 
         value = self.function(rows)
-        named = self.function if isinstance(self.function, Estimator) else None
-        of_counts = intervals.of_rows(at) if named is None else named.of(rows)
+        estimator = self.function if isinstance(self.function, Estimator) else None
+        of_counts = intervals.of_rows(at) if estimator is None else estimator.over_draws(rows)
         interval = self.interval or intervals.bootstrap_interval(of_counts, len(first), rng, clusters=clusters)
         return replace(
-            self._estimated(value, len(first), interval), statistic=None if named is None else named.record()
+            self._estimated(value, len(first), interval), statistic=None if estimator is None else estimator.record()
         )
 
 
@@ -207,8 +205,8 @@ class Smooth(Estimated):
     """The most independent hits that it may count as (``trials_of_means``); of means of means of credits only."""
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
-        influence, clusters = defined(samples, self.influence)
-        within = intervals.applicable(RANGES.get(self.unit), self.value)
+        influence, clusters = defined_values(samples, self.influence)
+        within = intervals.applicable_range(RANGES.get(self.unit), self.value)
         interval = self.interval or self._interval(influence, clusters, within)
         return replace(
             self._estimated(self.value, len(influence), interval),
@@ -269,46 +267,46 @@ class Within:
     measure: Measure
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
-        own = {
+        subset = {
             name.removeprefix(self.prefix): column for name, column in samples.items() if name.startswith(self.prefix)
         }
-        metric = self.measure.metric({**samples, **own}, rng)
+        metric = self.measure.metric({**samples, **subset}, rng)
 
-        def placed(name: str | None) -> str | None:
-            return f"{self.prefix}{name}" if name in own else name
+        def prefixed(name: str | None) -> str | None:
+            return f"{self.prefix}{name}" if name in subset else name
 
         statistic = metric.statistic
         if statistic is not None:
-            statistic = replace(statistic, columns=[str(placed(name)) for name in statistic.columns])
+            statistic = replace(statistic, columns=[str(prefixed(name)) for name in statistic.columns])
         return replace(
             metric,
-            column=placed(metric.column),
-            influence=placed(metric.influence),
-            squared_influence=placed(metric.squared_influence),
+            column=prefixed(metric.column),
+            influence=prefixed(metric.influence),
+            squared_influence=prefixed(metric.squared_influence),
             statistic=statistic,
             control_of=[f"{self.prefix}{name}" for name in metric.control_of],
         )
 
 
 def define(measures: Mapping[str, Measure], definitions: Mapping[str, Definition]) -> dict[str, Measure]:
-    """Return measures with what a table says of their names.
+    """Return measures with the definitions that a table has for their names.
 
-    What comes before a slash is a subset: ``swap_att/text_acc`` has the definition of ``text_acc``, its controls are
-    read against the metrics of the same subset, and it is no headline but by itself.
+    The part before a slash is a subset. For example, ``swap_att/text_acc`` has the definition of ``text_acc``, its
+    controls are read against the metrics of the same subset, and it is a headline only if its measure says so.
 
     Example:
         >>> table = {"hit": Definition(title="Top-1 accuracy", is_headline=True)}
         >>> define({"hit": Mean(column="hit")}, table)["hit"].title
         'Top-1 accuracy'
     """
-    return {name: _defined_as(name, measure, definitions) for name, measure in measures.items()}
+    return {name: _with_definition(name, measure, definitions) for name, measure in measures.items()}
 
 
-def _defined_as(name: str, measure: Measure, definitions: Mapping[str, Definition]) -> Measure:
-    subset, slash, own = name.rpartition("/")
-    if own not in definitions or not isinstance(measure, Definition):
+def _with_definition(name: str, measure: Measure, definitions: Mapping[str, Definition]) -> Measure:
+    subset, slash, base_name = name.rpartition("/")
+    if base_name not in definitions or not isinstance(measure, Definition):
         return measure
-    definition = definitions[own]
+    definition = definitions[base_name]
     return replace(
         measure,
         title=definition.title,
@@ -318,7 +316,7 @@ def _defined_as(name: str, measure: Measure, definitions: Mapping[str, Definitio
     )
 
 
-def defined(samples: Samples, column: str) -> tuple[np.ndarray, np.ndarray | None]:
+def defined_values(samples: Samples, column: str) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the defined values of a column, as float64, and the clusters of their samples."""
     values = samples[column].astype(np.float64)
     is_defined = ~np.isnan(values)

@@ -1,6 +1,4 @@
-"""Spearman's rank correlation of two quantities over models, with an interval, a test, and a third quantity held
-fixed.
-"""
+"""Spearman's rank correlation of two quantities over models: interval, test, and a third quantity held fixed."""
 
 import math
 from itertools import permutations
@@ -36,43 +34,43 @@ class RankCorrelation(NamedTuple):
     interval: Interval
     """Over points; without bounds, its method is the reason."""
     p: float | None
-    """Two-sided, of independence; None where a third quantity is held fixed, or there is no value."""
+    """Two-sided p-value of independence; None if a third quantity is held fixed, or the value is NaN."""
 
 
-def rank_correlation(x: Points, y: Points, rng: np.random.Generator, given: Points | None = None) -> RankCorrelation:
+def rank_correlation(x: Points, y: Points, rng: np.random.Generator, control: Points | None = None) -> RankCorrelation:
     """Return the rank correlation of two quantities, ties by their mean rank.
 
     The interval is a percentile bootstrap over points; the test counts permutations of ``y`` that give as large a
-    correlation, the observed one among them where they are drawn. With ``given``, it is the partial correlation of
-    ranks: what is left of the relation between points of equal ``given``.
+    correlation, the observed one among them where they are drawn. With ``control``, it is the partial correlation of
+    ranks: what is left of the relation between points of equal ``control``.
 
     Args:
         x, y: finite, a value a point, of three or more.
         rng: of the resamples and permutations.
-        given: a third quantity, which may explain the relation of the two.
+        control: a third quantity, which may explain the relation of the two.
     """
-    columns = [np.asarray(each, np.float64) for each in (x, y, given) if each is not None]
-    n, least = len(x), LEAST if given is None else LEAST_GIVEN
-    value = float(_correlation(*(each[None] for each in columns))[0])
+    columns = [np.asarray(values, np.float64) for values in (x, y, control) if values is not None]
+    n, min_points = len(x), LEAST if control is None else LEAST_GIVEN
+    value = float(_correlation(*(values[None] for values in columns))[0])
     if math.isnan(value):
         return RankCorrelation(math.nan, Interval(None, None, "one of the quantities is the same for all"), None)
-    p = _p_value(columns[0], columns[1], value, rng) if given is None else None
-    if n < least:
-        return RankCorrelation(value, Interval(None, None, f"{n} points: an interval needs at least {least}"), p)
+    p = _p_value(columns[0], columns[1], value, rng) if control is None else None
+    if n < min_points:
+        return RankCorrelation(value, Interval(None, None, f"{n} points: an interval needs at least {min_points}"), p)
     resamples = (rng.integers(n, size=(_BLOCK, n)) for _ in range(0, N_RESAMPLES, _BLOCK))
-    draws = np.concatenate([_correlation(*(each[rows] for each in columns)) for rows in resamples])
+    draws = np.concatenate([_correlation(*(values[rows] for values in columns)) for rows in resamples])
     tail = (1 - CONFIDENCE) / 2
     low, high = np.nanquantile(draws, [tail, 1 - tail]).tolist()
     return RankCorrelation(value, Interval(low, high, f"percentile bootstrap over {n} points"), p)
 
 
-def _correlation(x: Columns, y: Columns, given: Columns | None = None) -> Float64[np.ndarray, " draws"]:
+def _correlation(x: Columns, y: Columns, control: Columns | None = None) -> Float64[np.ndarray, " draws"]:
     """Return the correlation of the ranks in each draw; NaN where one side has a single value."""
     first, second = _ranks(x), _ranks(y)
     plain = _cosine(first, second)
-    if given is None:
+    if control is None:
         return plain
-    third = _ranks(given)
+    third = _ranks(control)
     with_x, with_y = _cosine(first, third), _cosine(second, third)
     return _ratio(plain - with_x * with_y, np.sqrt(np.maximum((1 - with_x**2) * (1 - with_y**2), 0)))
 
@@ -89,8 +87,10 @@ def _cosine(a: Columns, b: Columns) -> Float64[np.ndarray, " draws"]:
     return np.clip(_ratio(np.einsum("ij,ij->i", a, b), lengths), -1, 1)
 
 
-def _ratio(of: Float64[np.ndarray, " draws"], to: Float64[np.ndarray, " draws"]) -> Float64[np.ndarray, " draws"]:
-    return np.divide(of, to, out=np.full(of.shape, np.nan), where=to > 1e-9)
+def _ratio(
+    numerator: Float64[np.ndarray, " draws"], denominator: Float64[np.ndarray, " draws"]
+) -> Float64[np.ndarray, " draws"]:
+    return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > 1e-9)
 
 
 def _p_value(x: Points, y: Points, value: float, rng: np.random.Generator) -> float:
@@ -100,6 +100,6 @@ def _p_value(x: Points, y: Points, value: float, rng: np.random.Generator) -> fl
     if len(x) <= EXACT_POINTS:
         orders = np.array(list(permutations(range(len(x)))))
         return float(np.mean(np.abs(second[orders] @ first) / length >= abs(value) - 1e-12))
-    drawn = rng.permuted(np.tile(second, (N_PERMUTATIONS, 1)), axis=1)
-    n_as_large = int(np.count_nonzero(np.abs(drawn @ first) / length >= abs(value) - 1e-12))
+    permuted = rng.permuted(np.tile(second, (N_PERMUTATIONS, 1)), axis=1)
+    n_as_large = int(np.count_nonzero(np.abs(permuted @ first) / length >= abs(value) - 1e-12))
     return (n_as_large + 1) / (N_PERMUTATIONS + 1)

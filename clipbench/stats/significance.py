@@ -19,9 +19,7 @@ from clipbench.stats.intervals import Interval
 ALPHA = 0.05
 """Highest p-value at which a difference is significant."""
 N_DRAWS = 20_000
-"""Sign flips of a test: no p-value is below one in as many, which leaves room for Holm's correction of a few hundred
-metrics.
-"""
+"""Sign flips of a test: p-values go down to 1 / 20,000, enough for Holm's correction of a few hundred metrics."""
 N_EXCHANGES = 5_000
 """Exchanges of the two models' rows of a statistic that may be significant: each computes the statistic twice."""
 N_FIRST_EXCHANGES = 500
@@ -45,9 +43,7 @@ _EIGHTS = 64
 PValue = TypeVar("PValue", float, float | None)
 Draws = Float64[np.ndarray, " draws"]
 OfExchanges = Callable[[Bool[np.ndarray, "draws n_units"]], Draws]
-"""The difference of a statistic, the candidate's less the base's, when the samples of these units are exchanged between
-them.
-"""
+"""The candidate's statistic minus the base's, after the samples of these units are exchanged between them."""
 
 
 class NullTest(NamedTuple):
@@ -57,9 +53,7 @@ class NullTest(NamedTuple):
     largest: float
     """The largest size whose p-value is above ``ALPHA``; 0 where there is none."""
     standard_error: float = math.nan
-    """Spread of the difference under exchange; 0 where no exchange moves it, NaN where it is undefined, or of
-    totals.
-    """
+    """Spread of the difference under exchange; 0 if no exchange moves it, NaN if it is undefined, or of totals."""
 
 
 def mcnemar(gained: int, lost: int) -> NullTest:
@@ -68,7 +62,7 @@ def mcnemar(gained: int, lost: int) -> NullTest:
     The binomial is symmetric, so the p-value is twice the smaller tail, at most 1. The test is discrete, hence
     conservative: with fewer than six samples that differ, p never falls below 0.05.
 
-    Source: McNemar, Psychometrika 12 (1947), with the binomial in place of its normal approximation.
+    Source: McNemar, Psychometrika 12 (1947), with the binomial instead of its normal approximation.
 
     Args:
         gained: samples that the base has wrong and the candidate right.
@@ -90,8 +84,8 @@ def flip_test(differences: Values, clusters: Clusters, rng: np.random.Generator,
     """Return the test of a mean difference by its total: the p-value is the share of sign flips that reach its size.
 
     The signs of whole clusters are flipped together. Clusters without a difference have none to flip; with at most
-    ``EXACT_UNITS`` others, all flips are counted, else ``n_draws`` are drawn, and the observed difference counts as
-    one of them, so that the p-value is never 0 (Phipson and Smyth, Stat. Appl. Genet. Mol. Biol. 9 (2010)).
+    ``EXACT_UNITS`` others, all flips are counted. Otherwise ``n_draws`` are drawn, and the observed difference counts
+    as one of them, so that the p-value is never 0 (Phipson and Smyth, Stat. Appl. Genet. Mol. Biol. 9 (2010)).
 
     Args:
         differences: one for each sample.
@@ -123,9 +117,9 @@ def _by_sizes(sizes: Draws, reached: float, *, n_more: int) -> NullTest:
     """Return the test of a size, from those under the null hypothesis and ``n_more`` that are as large as it."""
     n = len(sizes) + n_more
     p_value = (n_more + int(np.count_nonzero(sizes >= reached))) / n
-    place = math.floor(ALPHA * n) - n_more  # of the largest that as many as 5 % and one more reach
+    rank = math.floor(ALPHA * n) - n_more  # of the largest that as many as 5 % and one more reach
     ordered = np.sort(sizes)[::-1]
-    return NullTest(p_value, float(ordered[place]) if 0 <= place < len(sizes) else math.inf)
+    return NullTest(p_value, float(ordered[rank]) if 0 <= rank < len(sizes) else math.inf)
 
 
 def exchange_test(difference: OfExchanges, n_units: int, rng: np.random.Generator) -> NullTest:
@@ -146,11 +140,11 @@ def exchange_test(difference: OfExchanges, n_units: int, rng: np.random.Generato
     reached = observed - 1e-9 * max(1.0, observed)  # an exchange that gives the same size in another order must count
     sizes = _exchanged_sizes(difference, n_units, rng, N_FIRST_EXCHANGES)
     if np.count_nonzero(sizes >= reached) < N_FIRST_EXCHANGES / 10:
-        more = _exchanged_sizes(difference, n_units, rng, N_EXCHANGES - N_FIRST_EXCHANGES)
-        sizes = np.concatenate([sizes, more])
+        further_sizes = _exchanged_sizes(difference, n_units, rng, N_EXCHANGES - N_FIRST_EXCHANGES)
+        sizes = np.concatenate([sizes, further_sizes])
     sizes = sizes[~np.isnan(sizes)]
-    found = _by_sizes(sizes, reached, n_more=1)
-    return found._replace(standard_error=float(np.sqrt(np.mean(sizes**2))) if len(sizes) else math.nan)
+    test = _by_sizes(sizes, reached, n_more=1)
+    return test._replace(standard_error=float(np.sqrt(np.mean(sizes**2))) if len(sizes) else math.nan)
 
 
 def _exchanged_sizes(
@@ -161,7 +155,7 @@ def _exchanged_sizes(
     return np.concatenate([np.abs(difference(rng.random((n, n_units)) < 0.5)) for n in parts])
 
 
-def inverted(interval: Callable[[float], Interval]) -> float:
+def p_value_by_inversion(interval: Callable[[float], Interval]) -> float:
     """Return the p-value of no difference by an interval: 1 less the confidence at which it begins to hold 0.
 
     Args:
@@ -174,7 +168,7 @@ def inverted(interval: Callable[[float], Interval]) -> float:
         return max(low, -high)
 
     is_excluded = distance(math.log(ALPHA)) > 0
-    ends = [math.log(each) for each in ((_LEAST_P, ALPHA) if is_excluded else (ALPHA, 0.999))]
+    ends = [math.log(bound) for bound in ((_LEAST_P, ALPHA) if is_excluded else (ALPHA, 0.999))]
     if (distance(ends[0]) > 0) == (distance(ends[1]) > 0):
         return _LEAST_P if is_excluded else 1.0
     p_value = math.exp(brentq(distance, ends[0], ends[1], xtol=1e-6))
@@ -205,12 +199,12 @@ def holm(p_values: Sequence[PValue]) -> list[PValue]:
         >>> holm([0.02, None, 0.5, 0.01])
         [0.04, None, 0.5, 0.03]
     """
-    tested = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    tested = sorted((p, position) for position, p in enumerate(p_values) if p is not None)
     adjusted: dict[int, float] = {}
     largest = 0.0
-    for rank, (p, place) in enumerate(tested):
-        adjusted[place] = largest = max(largest, min(1.0, (len(tested) - rank) * p))
-    return [p if p is None else adjusted[place] for place, p in enumerate(p_values)]
+    for rank, (p, position) in enumerate(tested):
+        adjusted[position] = largest = max(largest, min(1.0, (len(tested) - rank) * p))
+    return [p if p is None else adjusted[position] for position, p in enumerate(p_values)]
 
 
 def detectable(standard_error: float, n_units: int, *, alpha: float = 0.05, power: float = 0.8) -> float:
@@ -241,14 +235,12 @@ def _flipped_totals(sums: Values, rng: np.random.Generator, n_draws: int) -> Ite
     n_block = max(1, _BLOCK_BYTES // n_bytes)
     n_drawn = [min(n_block, n_draws - start) for start in range(0, n_draws, n_block)]
     for start in range(0, len(n_drawn), _CALLS):
-        drawn = [rng.integers(256, size=(n, n_bytes), dtype=np.uint8) for n in n_drawn[start : start + _CALLS]]
-        yield sums.sum() - 2 * _sums_of_bits(table, np.concatenate(drawn))
+        random_bytes = [rng.integers(256, size=(n, n_bytes), dtype=np.uint8) for n in n_drawn[start : start + _CALLS]]
+        yield sums.sum() - 2 * _sums_of_bits(table, np.concatenate(random_bytes))
 
 
 def _sums_of_bits(table: Float64[np.ndarray, " sums"], rows: UInt8[np.ndarray, "draws n_bytes"]) -> Draws:
-    """Return the sum of the units whose bits are set in each row of bytes, from the 256 sums of each byte's eight
-    units.
-    """
+    """Return the sum of the units whose bits are set in each row of bytes, from the 256 possible sums of each byte."""
     sums, first = np.zeros(len(rows)), 256 * np.arange(_EIGHTS)[:, None]
     for start in range(0, rows.shape[1], _EIGHTS):
         part = rows[:, start : start + _EIGHTS].T  # byte after byte: the 256 sums of one are at hand for all rows

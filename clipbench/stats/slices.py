@@ -19,16 +19,16 @@ from clipbench.stats.clusters import (
     cluster_codes,
     cluster_sums,
     n_equal_clusters,
+    snap_to_integers,
     standard_error,
     student,
-    without_rounding,
 )
 from clipbench.stats.intervals import CONFIDENCE, SHARES, TAIL, Interval, Range
 
 
 @dataclass(frozen=True, kw_only=True)
 class Slice:
-    """The samples of one slice: those of which a metric is the mean, or their influences on a value."""
+    """The samples of one slice: the values of which a metric is the mean, or their influences on a value."""
 
     value: float
     influence: Values
@@ -41,8 +41,8 @@ class Slice:
     @classmethod
     def of_mean(cls, values: Values, clusters: Clusters = None, within: Range = SHARES) -> "Slice":
         """Return the slice of a metric that is the mean of its samples' values."""
-        values = without_rounding(values)
-        within = intervals.applicable(within, values)
+        values = snap_to_integers(values)
+        within = intervals.applicable_range(within, values)
         mean = float(values.mean())
         are_hits = within == SHARES and bool(np.isin(values, SHARES).all())
         return cls(value=mean, influence=values - mean, clusters=clusters, within=within, are_hits=are_hits)
@@ -53,33 +53,30 @@ class Slice:
         return len(cluster_sums(self.influence, self.clusters))
 
     def bounds(self, tail: float) -> tuple[float, float]:
-        """Return a lower and an upper bound that are each missed with a chance of ``tail``; infinite where nothing is
-        known.
+        """Return a lower and an upper bound that are each missed with a chance of ``tail``; infinite without evidence.
 
-        Hits have the exact bounds of Clopper and Pearson, with the effective number of samples where they are clustered
-        (Korn and Graubard 1998); other values those of Student's t, and where all are alike, the bound of what no
-        sample shows. Without a range, each bound is Student's or the one corrected for skewness, whichever lies farther
-        out: few values with wide tails look skewed by chance.
+        Hits have the exact bounds of Clopper and Pearson, with the effective number of samples if they are clustered
+        (Korn and Graubard 1998). Other values have the bounds of Student's t, and equal values the bound of unseen
+        ones. Without a range, each bound is the wider of Student's and the one corrected for skewness: few values with
+        wide tails look skewed by chance.
         """
-        least, most = self.within or (-inf, inf)
+        minimum, maximum = self.within or (-inf, inf)
         if self.are_hits:
             return exact_bounds(self.value, self._trials(1 - 2 * tail), tail)
         error = standard_error(self.influence, self.clusters)
         if error is not None:
             half = error * student(1 - tail, self.n_units)
-            low, high = max(least, self.value - half), min(most, self.value + half)
+            low, high = max(minimum, self.value - half), min(maximum, self.value + half)
             if self.within is not None:
                 return low, high
-            of_skewed = intervals.unskewed(self.value, self.influence, cluster_codes(self.clusters), tail=tail)
-            return min(low, of_skewed.bounds[0]), max(high, of_skewed.bounds[1])
+            corrected = intervals.hall_interval(self.value, self.influence, cluster_codes(self.clusters), tail=tail)
+            return min(low, corrected.bounds[0]), max(high, corrected.bounds[1])
         if self.within is None:
-            return least, most
+            return minimum, maximum
         return intervals.unchanged_interval(self.value, self.n_units, self.within, tail=tail).bounds
 
     def interval(self) -> tuple[float, float]:
-        """Return the bounds of the slice by itself: Wilson's of hits, which are right on average where exact ones are
-        too wide.
-        """
+        """Return the 95 % bounds of one slice: for hits Wilson's, as exact ones are too wide on average."""
         if not self.are_hits:
             return self.bounds(TAIL)
         trials = self._trials(CONFIDENCE)
@@ -104,17 +101,17 @@ class Extreme(NamedTuple):
     interval: Interval
 
 
-def worst(slices: Mapping[str, Slice], *, higher_is_better: bool = True) -> Extreme:
+def worst_slice(slices: Mapping[str, Slice], *, higher_is_better: bool = True) -> Extreme:
     """Return the slice with the worst value, and an interval of the worst true value.
 
-    With L and U the bounds of K slices, the smallest true value lies between the smallest L, each missed with a chance
-    of 2.5 %, and the smallest U, each missed with a chance of 2.5 % / K: that of the slice which truly is the worst
-    bounds it from below, and no U may fall below it. It holds at 95 % or more however the slices depend on each other
-    (Bonferroni). Of equal values the first is the worst.
+    With L and U the bounds of K slices, the smallest true value is between the smallest L, each missed with a chance of
+    2.5 %, and the smallest U, each missed with a chance of 2.5 % / K: the L of the truly worst slice bounds it from
+    below, and no U may fall below it. This holds at 95 % or more however the slices depend on each other (Bonferroni).
+    The first of equal values is the worst.
     """
     sign = 1 if higher_is_better else -1
-    name = min(slices, key=lambda each: sign * slices[each].value)
-    certain, corrected = ([each.bounds(tail) for each in slices.values()] for tail in (TAIL, TAIL / len(slices)))
+    name = min(slices, key=lambda slice_name: sign * slices[slice_name].value)
+    certain, corrected = ([subset.bounds(tail) for subset in slices.values()] for tail in (TAIL, TAIL / len(slices)))
     if higher_is_better:
         low, high = min(low for low, _ in certain), min(high for _, high in corrected)
     else:
@@ -124,17 +121,17 @@ def worst(slices: Mapping[str, Slice], *, higher_is_better: bool = True) -> Extr
     return Extreme(name, value, _interval(min(low, value), max(high, value), method))
 
 
-def distance(slices: Mapping[str, Slice]) -> tuple[float, Interval]:
+def slice_range(slices: Mapping[str, Slice]) -> tuple[float, Interval]:
     """Return the largest value less the smallest, and an interval of that distance between the true values.
 
     It is at most the largest U less the smallest L, each missed with a chance of 1.25 %, and at least the largest L
     less the smallest U, each missed with a chance of 1.25 % / K. A lower bound above 0 says that the slices differ:
     where they do not, it is above 0 with a chance of 2.5 % or less.
     """
-    values = [each.value for each in slices.values()]
+    values = [subset.value for subset in slices.values()]
     value = max(values) - min(values)
     certain, corrected = (
-        [each.bounds(tail) for each in slices.values()] for tail in (TAIL / 2, TAIL / 2 / len(slices))
+        [subset.bounds(tail) for subset in slices.values()] for tail in (TAIL / 2, TAIL / 2 / len(slices))
     )
     high = max(high for _, high in certain) - min(low for low, _ in certain)
     low = max(0.0, max(low for low, _ in corrected) - min(high for _, high in corrected))
@@ -142,35 +139,35 @@ def distance(slices: Mapping[str, Slice]) -> tuple[float, Interval]:
     return value, _interval(min(low, value), max(high, value), method)
 
 
-def mean(slices: Mapping[str, Slice]) -> tuple[float, Interval]:
+def slice_mean(slices: Mapping[str, Slice]) -> tuple[float, Interval]:
     """Return the mean of the slices' values, each with the same weight, and its interval.
 
-    It is that of independent values (``intervals.mean_of_independent``). Where slices share clusters, such as captions
-    of one image in several languages, it is widened by as much as that widens the standard error.
+    The interval is for independent values (``intervals.mean_of_independent``). If slices share clusters, such as
+    captions of one image in several languages, it is widened in proportion to the standard error.
     """
-    each = list(slices.values())
-    values = [one.value for one in each]
-    bounds = [one.interval() for one in each]
-    low, high = intervals.mean_of_independent(values, bounds, times=_dependence(each)).bounds
-    ranges = {one.within for one in each}
+    subsets = list(slices.values())
+    values = [subset.value for subset in subsets]
+    bounds = [subset.interval() for subset in subsets]
+    low, high = intervals.mean_of_independent(values, bounds, times=_dependence(subsets)).bounds
+    ranges = {subset.within for subset in subsets}
     within = ranges.pop() if len(ranges) == 1 else None
-    method = f"bounds of {len(each)} slices, added as standard errors (MOVER)"
+    method = f"bounds of {len(subsets)} slices, added as standard errors (MOVER)"
     return float(np.mean(values)), _interval(low, high, method).clipped(within)
 
 
 def _dependence(slices: Sequence[Slice]) -> float:
     """Return by how much clusters that slices share widen the standard error of their mean; 1 where they share none."""
-    if any(one.clusters is None for one in slices):
+    if any(subset.clusters is None for subset in slices):
         return 1.0
-    clusters = np.concatenate([np.asarray(one.clusters) for one in slices])
-    if len(np.unique(clusters)) == sum(len(np.unique(np.asarray(one.clusters))) for one in slices):
+    clusters = np.concatenate([np.asarray(subset.clusters) for subset in slices])
+    if len(np.unique(clusters)) == sum(len(np.unique(np.asarray(subset.clusters))) for subset in slices):
         return 1.0
     n = len(clusters)
-    influence = np.concatenate([one.influence * n / len(one.influence) for one in slices])
-    owner = np.repeat(np.arange(len(slices)), [len(one.influence) for one in slices])
+    influence = np.concatenate([subset.influence * n / len(subset.influence) for subset in slices])
+    owner = np.repeat(np.arange(len(slices)), [len(subset.influence) for subset in slices])
     pairs = np.stack([owner, np.unique(clusters, return_inverse=True)[1]])
-    apart = np.unique(pairs, axis=1, return_inverse=True)[1].ravel()
-    shared, separate = standard_error(influence, clusters), standard_error(influence, apart)
+    cell = np.unique(pairs, axis=1, return_inverse=True)[1].ravel()
+    shared, separate = standard_error(influence, clusters), standard_error(influence, cell)
     return 1.0 if shared is None or separate is None else max(1.0, shared / separate)
 
 

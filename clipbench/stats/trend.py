@@ -1,6 +1,6 @@
-"""The trend of accuracies on shifted data against accuracies on the original data, and how far a model lies above it.
+"""The trend of accuracies on shifted data against accuracies on the original data, and a model's distance above it.
 
-Accuracies of many models lie near a line once both axes are logits (Taori et al., NeurIPS 2020; Miller et al., ICML
+Accuracies of many models are near a line once both axes are logits (Taori et al., NeurIPS 2020; Miller et al., ICML
 2021, take probits, which differ little). A model's distance from the line, in accuracy, is its effective robustness.
 """
 
@@ -39,9 +39,7 @@ class Trend(NamedTuple):
 
     @classmethod
     def fit(cls, original: Float64[np.ndarray, " n"], shifted: Float64[np.ndarray, " n"]) -> "Trend":
-        """Return the line of three or more models' accuracies that differ; those without a logit, 0 or 1, and NaN are
-        left out.
-        """
+        """Return the line of three or more different accuracies, without those that are 0, 1 or NaN."""
         is_there = np.all([(share > 0) & (share < 1) for share in (original, shifted)], axis=0)
         x, y = (np.log(share[is_there] / (1 - share[is_there])) for share in (original, shifted))
         centre, spread = float(x.mean()), float(((x - x.mean()) ** 2).sum())
@@ -56,9 +54,9 @@ class Trend(NamedTuple):
         return expit(self.intercept + self.slope * logit(original))
 
     def band(self, original: float) -> tuple[float, float]:
-        """Return the bounds of what is expected, by the doubt of the line alone."""
-        at, half = self.intercept + self.slope * logit(original), self._half(logit(original))
-        return expit(at - half), expit(at + half)
+        """Return the bounds of the expected accuracy, by the uncertainty of the line only."""
+        centre, half = self.intercept + self.slope * logit(original), self._half(logit(original))
+        return expit(centre - half), expit(centre + half)
 
     def _half(self, x: float) -> float:
         """Return half the width of the interval of the line at a logit."""
@@ -69,21 +67,24 @@ class Trend(NamedTuple):
         """Return how much higher a model's accuracy is than the line's, and its interval.
 
         The doubts of both accuracies and of the line are taken to be independent, and added as standard errors are
-        (MOVER): the line's is that of its mean at this place, not of a further model, as it is the line that a model is
-        compared with.
+        (MOVER). The uncertainty of the line is the uncertainty of its mean here, not of a further model, as a model is
+        compared with the line.
 
         Raises:
             DataError: an accuracy on the original data is 0 or 1, which has no logit.
         """
         x, expected = logit(original.value), self.expected(original.value)
         half = self._half(x)
-        at = self.intercept + self.slope * x
+        position = self.intercept + self.slope * x
         # Where the line rises, a lower accuracy on the original data means a lower expectation.
         steps = sorted(self.slope * (logit(bound) - x) for bound in (original.low, original.high))
-        least, most = expit(at - hypot(half, min(steps[0], 0.0))), expit(at + hypot(half, max(steps[1], 0.0)))
+        lowest, highest = (
+            expit(position - hypot(half, min(steps[0], 0.0))),
+            expit(position + hypot(half, max(steps[1], 0.0))),
+        )
         value = shifted.value - expected
-        low = value - hypot(shifted.value - shifted.low, most - expected)
-        high = value + hypot(shifted.high - shifted.value, expected - least)
+        low = value - hypot(shifted.value - shifted.low, highest - expected)
+        high = value + hypot(shifted.high - shifted.value, expected - lowest)
         return value, Interval(low, high, f"bounds of both accuracies and of a line of {self.n} models (MOVER)")
 
 

@@ -1,4 +1,4 @@
-"""Images with captions to train on, and batches of them, in an order that depends on the seed and the step alone.
+"""Images with captions to train on, and batches of them, in an order that depends only on the seed and the step.
 
 So a training can be interrupted and resumed without storing anything of the order. Imports torch.
 """
@@ -81,7 +81,7 @@ class ScenePairs:
 PairSource = DatasetPairs | ScenePairs
 
 
-class Corpus(NamedTuple):
+class TrainingCorpus(NamedTuple):
     """Pairs to train on, and others to measure on."""
 
     train: PairSource
@@ -92,9 +92,8 @@ class Corpus(NamedTuple):
     """Facts about the data that whoever trains on them should know."""
 
 
-def load_corpus(data: str, options: DataOptions, *, seed: int, size: int) -> Corpus:
-    """Return the pairs that a data reference names, those of the ``train`` split if there is one and no other is asked
-    for.
+def load_corpus(data: str, options: DataOptions, *, seed: int, size: int) -> TrainingCorpus:
+    """Return the pairs of a data reference, by default of the ``train`` split if there is one.
 
     ``scenes`` takes the option ``primer``, the number of images of single objects that come first. They are never
     cropped: a crop could cut off an object that the caption counts, or a letter of a word.
@@ -111,7 +110,7 @@ def load_corpus(data: str, options: DataOptions, *, seed: int, size: int) -> Cor
         options.refuse_unknown(["primer"], SCENES)
         primer = options.whole_number("primer", "a number of pairs, 0 or more") or 0
         test = scenes_dataset("pairs", split="test", n=HELD_OUT, size=size, seed=HELD_OUT_SEED)
-        return Corpus(ScenePairs(size, seed, primer), DatasetPairs(test), may_crop=False)
+        return TrainingCorpus(ScenePairs(size, seed, primer), DatasetPairs(test), may_crop=False)
     dataset = _load_split(data, options)
     if dataset.captions is None:
         raise DataError(
@@ -124,7 +123,7 @@ def load_corpus(data: str, options: DataOptions, *, seed: int, size: int) -> Cor
         raise DataError(f"data set {dataset.id} has {n_images} images: expected at least 20, a tenth to measure on")
     order = np.random.default_rng(seed).permutation(n_images)
     held_out, train = (DatasetPairs(dataset.take(np.sort(rows))) for rows in np.split(order, [n_held_out]))
-    return Corpus(train, held_out, may_crop=True, notes=dataset.notes)
+    return TrainingCorpus(train, held_out, may_crop=True, notes=dataset.notes)
 
 
 def _load_split(data: str, options: DataOptions) -> Dataset:
@@ -189,10 +188,10 @@ class SampleOrder:
         positions = range(first, first + share)
         if self.n_pairs is None:
             return [SampleIndex(position, position, 0) for position in positions]
-        places = [divmod(position, self.n_pairs - self.n_pairs % self.batch_size) for position in positions]
+        epochs_and_offsets = [divmod(position, self.n_pairs - self.n_pairs % self.batch_size) for position in positions]
         return [
-            SampleIndex(position, int(_shuffled(self.n_pairs, self.seed, epoch)[place]), epoch)
-            for position, (epoch, place) in zip(positions, places, strict=True)
+            SampleIndex(position, int(_shuffled(self.n_pairs, self.seed, epoch)[offset]), epoch)
+            for position, (epoch, offset) in zip(positions, epochs_and_offsets, strict=True)
         ]
 
 

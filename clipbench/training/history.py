@@ -3,6 +3,7 @@
 Imports no torch, since figures are drawn from it where torch may not be installed.
 """
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,7 +35,7 @@ class History:
     """Facts about the data that differ between the runs though their samples are the same."""
 
 
-def read_history(path: str | Path, *more: str | Path) -> History:
+def read_history(path: str | os.PathLike[str], *further_runs: str | os.PathLike[str]) -> History:
     """Return the history of one training.
 
     A log gives the scalars of its ``evaluation`` events: ``gap``, ``image_retrieval_recall@1``, ... Where steps go back
@@ -44,7 +45,7 @@ def read_history(path: str | Path, *more: str | Path) -> History:
     Args:
         path: a folder of ``clipbench train``, its log file or a ``Monitor``'s, a run folder, or a folder of run folders
             as ``clipbench run --watch`` writes it.
-        more: further run folders.
+        further_runs: further run folders.
 
     Raises:
         ClipbenchError: a log or a run is damaged, or there is nothing to read.
@@ -58,17 +59,17 @@ def read_history(path: str | Path, *more: str | Path) -> History:
         ...     read_history(log).values
         {'gap': [0.8]}
     """
-    first, *others = (Path(each) for each in (path, *more))
+    first, *further_paths = (Path(run_path) for run_path in (path, *further_runs))
     if not is_there(first):
         raise UsageError(f"no such file or folder: {first}{why_not_there(first)}")
-    if not others:
+    if not further_paths:
         if is_file(first) and first.name != "result.json":
             return _history_of_log(first)
         if is_file(first / LOG_FILE):
             if not is_inside(first / LOG_FILE, first):
                 raise ClipbenchError(f"{first / LOG_FILE} is a link that leads out of its folder: name the log itself")
             return _history_of_log(first / LOG_FILE)
-    return history_of_runs([read_run(folder) for each in (first, *others) for folder in _run_folders(each)])
+    return history_of_runs([read_run(folder) for root in (first, *further_paths) for folder in _run_folders(root)])
 
 
 def history_of_runs(runs: Sequence[Run]) -> History:
@@ -90,7 +91,7 @@ def history_of_runs(runs: Sequence[Run]) -> History:
                 " expected runs of one training"
             )
         by_step[step] = run
-    notes = _check_alike(list(by_step.values()))
+    notes = _match_runs(list(by_step.values()))
     points: list[tuple[float, Values]] = [
         (step, {name: metric.value for name, metric in by_step[step].named_metrics.items() if not name.slice})
         for step in sorted(by_step)
@@ -164,15 +165,15 @@ def _step_of(run: Run) -> float:
         raise ClipbenchError(f"run {run.folder}: the model's step {error}: make the run again") from error
 
 
-def _check_alike(runs: Sequence[Run]) -> tuple[str, ...]:
-    """Raise UsageError unless each evaluation is the same in every run that has it; return the notes of the match."""
+def _match_runs(runs: Sequence[Run]) -> tuple[str, ...]:
+    """Return notes on the match of the runs' evaluations; raise UsageError if one differs between runs."""
     notes: dict[str, None] = {}
-    seen: dict[str, tuple[Run, EvaluationRecord]] = {}
+    first_records: dict[str, tuple[Run, EvaluationRecord]] = {}
     for run in runs:
         for record in run.result.evaluations:
             if record.status != "ok":
                 continue
-            other, before = seen.setdefault(record.name, (run, record))
+            other, before = first_records.setdefault(record.name, (run, record))
             same = match(before, record)
             if not same.is_same:
                 raise UsageError(

@@ -59,7 +59,7 @@ class Alarm(NamedTuple):
 class Limits:
     """Limits beyond which scalars raise alarms; None for no alarm.
 
-    The defaults lie outside the range seen in healthy models at 128 to 256 pairs: trained ones (OpenAI's ViT-B/32 on
+    The defaults are outside the range seen in healthy models at 128 to 256 pairs: trained ones (OpenAI's ViT-B/32 on
     COCO; the bundled model from step 250 on) and transformers with random weights. A ResNet with random weights has an
     image cone of 0.997: its alarm at step 0 ends with training.
 
@@ -112,19 +112,16 @@ class Monitor:
     """
 
     images: "torch.Tensor | Mapping[str, torch.Tensor] | None" = None
-    """Preprocessed images, as the model takes them: a few hundred, held out from training. None if only ``vectors`` is
-    called."""
+    """A few hundred preprocessed images, held out from training. None if only ``vectors`` is called."""
     texts: "torch.Tensor | Mapping[str, torch.Tensor] | None" = None
     """Tokens of their captions, in the same order, or the mapping that a tokenizer of transformers returns."""
     limits: Limits = field(default_factory=Limits)
     on_alarm: Literal["warn", "raise"] | Callable[[Alarm], object] = "warn"
-    """``warn`` (a ``CollapseWarning``), ``raise`` (a ``CollapseError``), or a function that is called with each
-    alarm.
-    """
+    """``warn`` (a ``CollapseWarning``), ``raise`` (a ``CollapseError``), or a function, called with each alarm."""
     log: str | Path | Sequence[str | Path] | None = None
     """File to which scalars and alarms are appended, a line of JSON each, as in the log of ``clipbench train``; or
     ``"wandb"``, ``"tensorboard"``, ``"trackio"`` or ``"mlflow"``, which get the scalars as ``clipbench/NAME`` in the
-    run that the loop has open, or else in one of their own; or several of these.
+    run that the loop has open, otherwise in a new one; or several of these.
     """
     batch_size: int = 64
     """Pairs encoded at a time."""
@@ -142,9 +139,9 @@ class Monitor:
                 raise UsageError(f"a monitor needs pairs, two or more: got {n_images} images and {n_texts} texts")
         self._same = (equal_inputs(self.images), equal_inputs(self.texts))
         logs = [self.log] if isinstance(self.log, str | Path) else self.log or ()
-        self._files = [Path(each) for each in logs if each not in TRACKERS]
+        self._files = [Path(target) for target in logs if target not in TRACKERS]
         self._not_logged: list[tuple[str, BaseException]] = []
-        names = [str(each) for each in logs if each in TRACKERS]
+        names = [str(target) for target in logs if target in TRACKERS]
         self._trackers = Trackers(names, failed=lambda *failure: self._not_logged.append(failure))
         self._place = Place(name="monitor", folder=Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-monitor", joins=True)
         for file in self._files:
@@ -157,7 +154,7 @@ class Monitor:
                 raise UsageError(f"cannot write the log {file}: {error.strerror or error}") from error
 
     def __call__(self, model: "torch.nn.Module", step: Number) -> Scalars:
-        """Return the scalars of a model: those of ``pair_scalars``, and its temperature and bias if it has them.
+        """Return the scalars of a model: the scalars of ``pair_scalars``, and its temperature and bias if it has them.
 
         The model has ``encode_image`` and ``encode_text`` (open_clip, OpenAI, bundled) or ``get_image_features`` and
         ``get_text_features`` (transformers), bare or wrapped by DistributedDataParallel or torch.compile. It is run
@@ -221,9 +218,9 @@ def find_alarms(values: Scalars, limits: Limits, step: Number) -> list[Alarm]:
         >>> [alarm.message for alarm in find_alarms({"image_cone": 0.999}, Limits(), 300)]
         ['step 300: image_cone is 0.999, where healthy models have at most 0.99: collapsing, or collapsed']
     """
-    found = []
+    alarms = []
     for name, value in values.items():
-        kind = next((each.name for each in fields(Limits) if name.endswith(each.name)), None)
+        kind = next((limit_field.name for limit_field in fields(Limits) if name.endswith(limit_field.name)), None)
         limit = None if kind is None else getattr(limits, kind)
         if value is None or limit is None:
             continue
@@ -233,10 +230,10 @@ def find_alarms(values: Scalars, limits: Limits, step: Number) -> list[Alarm]:
         is_beyond, bound = (value < limit, "at least") if kind == "effective_rank" else (value > limit, "at most")
         advice = "training has diverged" if kind == "non_finite" else "collapsing, or collapsed"
         if is_beyond:
-            said = f"step {step:g}: {name} is {value:.3g}, where healthy models have {bound} {limit:g}: {advice}"
-            found.append(Alarm(step, name, value, limit, said))
-    return found
+            message = f"step {step:g}: {name} is {value:.3g}, where healthy models have {bound} {limit:g}: {advice}"
+            alarms.append(Alarm(step, name, value, limit, message))
+    return alarms
 
 
-def _failure(step: Number, what: str, error: BaseException) -> Alarm:
-    return Alarm(step, "failed", None, None, f"step {step:g}: {what} ({type(error).__name__}: {error})")
+def _failure(step: Number, failure: str, error: BaseException) -> Alarm:
+    return Alarm(step, "failed", None, None, f"step {step:g}: {failure} ({type(error).__name__}: {error})")

@@ -56,9 +56,9 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         find_config(self.arch)
-        for name, known in {"loss": LOSS_NAMES, "precision": TRAINING_PRECISIONS}.items():
-            if (value := getattr(self, name)) not in known:
-                raise UsageError(f"unknown {name} '{value}': {did_you_mean(value, known)}")
+        for name, choices in {"loss": LOSS_NAMES, "precision": TRAINING_PRECISIONS}.items():
+            if (value := getattr(self, name)) not in choices:
+                raise UsageError(f"unknown {name} '{value}': {did_you_mean(value, choices)}")
         at_least = {"steps": 1, "batch_size": 2, "micro_batch_size": 1, "save_every": 1, "eval_every": 1, "workers": 0}
         for name, smallest in {**at_least, "warmup": 0, "seed": 0}.items():
             value = getattr(self, name)
@@ -82,9 +82,7 @@ class TrainOptions:
         return {**asdict(self), "out": str(self.out), "data_options": dict(self.data_options)}
 
     def check_same(self, arguments: Mapping[str, object]) -> None:
-        """Raise UsageError unless these are the arguments that a training was started with, except for ``RESUMABLE``
-        ones.
-        """
+        """Raise UsageError unless the training was started with these arguments, except ``RESUMABLE`` ones."""
         for name, value in self.to_json().items():
             if name not in RESUMABLE and name in arguments and arguments[name] != value:
                 raise UsageError(
@@ -94,8 +92,7 @@ class TrainOptions:
 
 
 def arguments_of(run: Path) -> Mapping[str, object]:
-    """Return the arguments of a training: those in its newest checkpoint, or in its log if it was ended before the
-    first.
+    """Return the arguments of a training, from its newest checkpoint, or from its log if it has no checkpoint.
 
     Raises:
         UsageError: there are none.
@@ -113,14 +110,14 @@ def arguments_of(run: Path) -> Mapping[str, object]:
     return arguments
 
 
-def options_of(arguments: Mapping[str, object], *, out: Path, given: Mapping[str, object]) -> TrainOptions:
+def options_of(arguments: Mapping[str, object], *, out: Path, overrides: Mapping[str, object]) -> TrainOptions:
     """Return the options of a training to resume: those it was started with, overridden by those given now.
 
     Raises:
         ModelError: it was started with none that a training has.
     """
     try:
-        return fitted(TrainOptions, {**arguments, **given, "out": out})
+        return fitted(TrainOptions, {**arguments, **overrides, "out": out})
     except SchemaError as error:
         raise ModelError(f"the arguments that the run in {out} was started with are damaged: {error}") from error
 

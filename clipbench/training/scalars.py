@@ -43,18 +43,18 @@ def pair_scalars(
 ) -> Scalars:
     """Return gap, cones, mean cosine of pairs, recall@1 both ways, effective ranks, and shares of duplicate vectors.
 
-    Names and definitions are those of the tasks ``modality-gap`` and ``retrieval``; equal captions have equal vectors,
-    and a tie scores what a random choice would. ``image_duplicates`` and ``text_duplicates`` are the shares of
-    different inputs whose vector has a cosine of ``SAME`` or more with that of another one; ``n_distinct_images`` and
-    ``n_distinct_texts`` count different inputs, and ranks are below that; ``non_finite`` is the share of vectors that
-    are not finite or zero, and if there is one, all else is None but ``n_pairs``.
+    Names and definitions are the same as in the tasks ``modality-gap`` and ``retrieval``. Equal captions have equal
+    vectors, and a tie scores like a random choice. ``image_duplicates`` and ``text_duplicates`` are the shares of
+    different inputs whose vector has a cosine of ``SAME`` or more with another one. ``n_distinct_images`` and
+    ``n_distinct_texts`` count different inputs, and ranks are below these. ``non_finite`` is the share of vectors that
+    are not finite or zero. If there is one, all other scalars except ``n_pairs`` are None.
 
     Args:
         images: raw vectors, of any length.
         texts: raw vectors of the same pairs, row by row.
         same_images: a number for each input, equal for equal inputs, whose vectors cannot differ. None if the inputs
             are unknown: then all count as different, and ``n_distinct_images`` counts different vectors.
-        same_texts: likewise, of texts.
+        same_texts: the same for texts.
 
     Example:
         >>> x, y = np.eye(2, dtype=np.float32)
@@ -62,7 +62,7 @@ def pair_scalars(
         >>> found["pair_cosine"], found["text_cone"], found["image_duplicates"], found["text_duplicates"]
         (0.5, 1.0, 0.0, 1.0)
     """
-    n_bad = sum(int((~np.isfinite(each).all(axis=1) | ~each.any(axis=1)).sum()) for each in (images, texts))
+    n_bad = sum(int((~np.isfinite(vectors).all(axis=1) | ~vectors.any(axis=1)).sum()) for vectors in (images, texts))
     if n_bad:
         return {**dict.fromkeys(_NAMES), "n_pairs": len(images), "non_finite": n_bad / (2 * len(images))}
     images, texts = unit(images), unit(texts)
@@ -134,7 +134,7 @@ def encode_pairs(
     names = next((names for names in TOWERS if all(hasattr(module, name) for name in names)), None)
     if names is None:
         raise ModelError(
-            f"a model of type {type(model).__name__} has neither {' nor '.join(' and '.join(each) for each in TOWERS)}"
+            f"a model of type {type(model).__name__} has neither {' nor '.join(' and '.join(pair) for pair in TOWERS)}"
         )
     with evaluating(module):
         return _vectors(module, names[0], images, batch_size), _vectors(module, names[1], texts, batch_size)
@@ -172,8 +172,10 @@ def equal_inputs(inputs: Any) -> list[int] | None:
         return None
     parts = list(inputs.values()) if isinstance(inputs, Mapping) else [inputs]
     arrays = [np.ascontiguousarray(as_array(part)) for part in parts]
-    seen: dict[bytes, int] = {}
-    return [seen.setdefault(b"".join(array[row].tobytes() for array in arrays), row) for row in range(n_inputs(inputs))]
+    firsts: dict[bytes, int] = {}
+    return [
+        firsts.setdefault(b"".join(array[row].tobytes() for array in arrays), row) for row in range(n_inputs(inputs))
+    ]
 
 
 def as_array(values: Any) -> np.ndarray:
@@ -189,18 +191,18 @@ def _vectors(module: Any, name: str, inputs: Any, batch_size: int) -> np.ndarray
         sizes[parameter.dtype] += parameter.numel()
     method, device, dtype = getattr(module, name), next(module.parameters()).device, sizes.most_common(1)[0][0]
 
-    def place(part: "torch.Tensor") -> "torch.Tensor":  # images in the type of most of the weights
+    def to_device(part: "torch.Tensor") -> "torch.Tensor":  # images in the type of most of the weights
         return part.to(device, dtype) if part.is_floating_point() else part.to(device)
 
     arrays = []
     for start in range(0, n_inputs(inputs), batch_size):
         rows = slice(start, start + batch_size)
         if isinstance(inputs, Mapping):
-            output = method(**{key: place(value[rows]) for key, value in inputs.items()})
+            output = method(**{key: to_device(value[rows]) for key, value in inputs.items()})
         elif name in KEYWORDS:
-            output = method(**{KEYWORDS[name]: place(inputs[rows])})
+            output = method(**{KEYWORDS[name]: to_device(inputs[rows])})
         else:
-            output = method(place(inputs[rows]))
+            output = method(to_device(inputs[rows]))
         vectors = as_array(output if hasattr(output, "detach") else output.pooler_output)
         n_expected = min(batch_size, n_inputs(inputs) - start)
         if len(vectors) != n_expected:

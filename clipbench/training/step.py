@@ -42,8 +42,7 @@ BLOCK_ELEMENTS = 1 << 24
 Loss = Callable[
     [Float[Tensor, "n E"], Float[Tensor, "n E"], Float[Tensor, ""], Float[Tensor, ""] | None], Float[Tensor, ""]
 ]
-"""A function of unit image vectors, unit text vectors (row i of both is a pair), scale and bias; returns this process's
-share of the loss."""
+"""A function from unit image and text vectors (paired by row), scale and bias to this process's share of the loss."""
 
 
 def clip_loss(
@@ -84,7 +83,7 @@ def siglip_loss(
     logit_scale: Float[Tensor, ""],
     logit_bias: Float[Tensor, ""] | None,
 ) -> Float[Tensor, ""]:
-    """Return the binary cross-entropy of telling pairs from non-pairs, summed over N x N, divided by N.
+    """Return the binary cross-entropy of classifying N x N combinations as pairs or non-pairs, divided by N.
 
     Source: Zhai et al., Sigmoid Loss for Language Image Pre-Training, 2023, algorithm 1.
 
@@ -106,9 +105,9 @@ def siglip_loss(
 
     def block(rows: slice) -> Tensor:
         logits = logit_scale * images[rows] @ all_texts.T + logit_bias  # (rows, N)
-        own = torch.arange(rows.start, rows.stop, device=images.device)
+        pair_rows = torch.arange(rows.start, rows.stop, device=images.device)
         signs = -torch.ones_like(logits)
-        signs[own - rows.start, first + own] = 1
+        signs[pair_rows - rows.start, first + pair_rows] = 1
         return -F.logsigmoid(signs * logits).sum()
 
     return _sum_of_blocks(block, len(images), n_all) / n_all
@@ -118,9 +117,7 @@ LOSSES: dict[str, Loss] = {"clip": clip_loss, "siglip": siglip_loss}
 
 
 def gather(vectors: Float[Tensor, "n E"]) -> Float[Tensor, "N E"]:
-    """Return the vectors of all processes, in the order of their ranks; gradients flow back to the process they came
-    from.
-    """
+    """Return the vectors of all processes, by rank; gradients flow back to the process of each vector."""
     if n_processes() == 1:
         return vectors
     gathered: Tensor = _Gather.apply(vectors)  # type: ignore[no-untyped-call]
@@ -162,7 +159,7 @@ LARGEST_LOGIT_SCALE = 100.0
 MEASURED_AT_ONCE = 64
 """Pairs that are encoded at a time when a model is measured."""
 CACHE_SIZED = 64
-"""Pairs that a processor core encodes at once: their activations fit its cache, those of a whole batch do not."""
+"""Pairs that a processor core encodes at once: their activations fit its cache, a whole batch's do not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +174,7 @@ class Towers:
     def images(self, pixels: Tensor) -> Float32[Tensor, "n E"]:
         """Return raw vectors of pixels as they come in a batch."""
         config = self.model.config
-        mean, std = (torch.tensor(each, device=self.device)[:, None, None] for each in (config.mean, config.std))
+        mean, std = (torch.tensor(values, device=self.device)[:, None, None] for values in (config.mean, config.std))
         normalized = (pixels.to(self.device).float() / 255 - mean) / std
         with self._precision():
             return self.model.encode_image(normalized).float()
@@ -243,8 +240,8 @@ def add_gradients(
     share.backward()
     assert vectors.grad is not None
     for (side, rows, encode), output in zip(parts, outputs, strict=True):
-        again = output if keep else encode()
-        again.backward(vectors.grad[side, rows])
+        attached = output if keep else encode()
+        attached.backward(vectors.grad[side, rows])
     return share.detach()
 
 
@@ -281,8 +278,8 @@ def make_optimizer(model: CLIP, *, lr: float, weight_decay: float) -> torch.opti
     Those are the parameters with fewer than two dimensions; embeddings of tokens and positions are decayed.
     """
     decayed = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter.ndim >= 2]
-    others = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter.ndim < 2]
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    undecayed = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter.ndim < 2]
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": undecayed, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=lr, betas=BETAS, eps=EPSILON, fused=True)
 
 

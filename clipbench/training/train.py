@@ -1,6 +1,6 @@
 """The training loop: one batch after another, with a log, checkpoints and measurements. Imports torch.
 
-The resulting weights depend on the options alone: an interrupted and resumed training ends with those of an
+The resulting weights depend only on the options: an interrupted and resumed training ends with the same weights as an
 uninterrupted one, bit for bit on one thread of a CPU.
 """
 
@@ -20,22 +20,21 @@ from tqdm import tqdm
 
 from clipbench.data import DataOptions
 from clipbench.distributed.group import n_processes, process_group, rank, sum_over_processes, wait_for_all
-from clipbench.distributed.place import Launched
 from clipbench.errors import ClipbenchError, UsageError
-from clipbench.files import alone_in, check_writable
+from clipbench.files import check_writable, folder_lock
 from clipbench.models.checkpoints import bundled_checkpoints, newest_checkpoint
 from clipbench.models.towers.torch_model import placement
 from clipbench.training.batches import (
     Batch,
-    Corpus,
     PairReader,
     SampleIndex,
     SampleOrder,
+    TrainingCorpus,
     load_batches,
     load_corpus,
 )
 from clipbench.training.clip.checkpoint import (
-    Checkpoint,
+    CheckpointContent,
     TrainingProgress,
     load_checkpoint,
     load_optimizer,
@@ -78,13 +77,11 @@ def train(
     is_resumed: bool = False,
     show_progress: bool = False,
     tell: Callable[[str], None] = lambda _: None,
-    launched: Launched | None = None,
 ) -> Path:
     """Train a model and return its last checkpoint.
 
     Args:
         tell: called with each note on the data before the first step.
-        launched: processes that this one has started to share its batches.
 
     Raises:
         UsageError: an option does not fit the data, the folder holds another training, another process trains in it, or
@@ -93,13 +90,13 @@ def train(
         MachineError: a process was lost that shares the batches.
         Interrupted: SIGINT or SIGTERM came; the current step was finished and saved.
     """
-    place = placement(options.device, options.precision, options.batch_size)
+    target = placement(options.device, options.precision, options.batch_size)
     busy = f"another clipbench trains in {options.out}: wait for its end, or name another --out"
     with (
-        process_group(place.device, launched) as device,
-        alone_in(options.out, busy) if rank() == 0 and not options.out.is_file() else nullcontext(),
+        process_group(target.device) as device,
+        folder_lock(options.out, busy) if rank() == 0 and not options.out.is_file() else nullcontext(),
     ):
-        training = (resume if is_resumed else start)(options, device=device, dtype=place.dtype)
+        training = (resume if is_resumed else start)(options, device=device, dtype=target.dtype)
         is_shown = show_progress and rank() == 0
         for note in training.notes if rank() == 0 else ():
             tell(note)
@@ -120,11 +117,11 @@ def train(
 
 
 @dataclass(kw_only=True)
-class Training:
+class TrainingLoop:
     """A training that is ready to take its next step; it logs, measures and saves between the steps."""
 
     options: TrainOptions
-    checkpoint: Checkpoint
+    checkpoint: CheckpointContent
     """Model, tokenizer and progress; the steps change them in place."""
     towers: Towers
     optimizer: torch.optim.AdamW
@@ -204,14 +201,14 @@ class Training:
             save_checkpoint(self.options.out, self.checkpoint, self.optimizer)
 
     def _check_finite(self, loss: float, norm: float) -> None:
-        """Raise ClipbenchError unless the step can be taken; the weights are still those of the step before."""
-        what, value = ("gradient's norm", norm) if math.isfinite(loss) else ("loss", loss)
+        """Raise ClipbenchError unless the step can be taken; the weights have not changed yet."""
+        quantity, value = ("gradient's norm", norm) if math.isfinite(loss) else ("loss", loss)
         if math.isfinite(value):
             return
         step = self.checkpoint.progress.step + 1
-        self.log.write("stop", step - 1, {"reason": f"the {what} of step {step} is {value}"})
+        self.log.write("stop", step - 1, {"reason": f"the {quantity} of step {step} is {value}"})
         raise ClipbenchError(
-            f"the {what} is {value} at step {step}: stopped; the last good checkpoint is"
+            f"the {quantity} is {value} at step {step}: stopped; the last good checkpoint is"
             f" {bundled_checkpoints(self.options.out)[-1]}; start again with a lower --lr (it is {self.options.lr:g})"
             f" or a longer --warmup ({self.options.warmup_steps})"
         )
@@ -240,7 +237,7 @@ def _stop_signal() -> Iterator[threading.Event]:
         restore()
 
 
-def start(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) -> Training:
+def start(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) -> TrainingLoop:
     """Return a new training, whose random weights are equal in all processes.
 
     Raises:
@@ -254,9 +251,9 @@ def start(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) ->
     # A log without a step, and unfinished files, are nothing that was trained.
     is_free = all(name == LOG_FILE or name.startswith((".step-", f".{LOG_FILE}.")) for name in names)
     if not is_free or (names and has_steps(options.out)):
-        what = "holds another run" if is_file(options.out / LOG_FILE) else "is not empty"
+        conflict = "holds another run" if is_file(options.out / LOG_FILE) else "is not empty"
         raise UsageError(
-            f"{options.out} {what}: give another --out, or --resume to go on with a run of the same arguments"
+            f"{options.out} {conflict}: give another --out, or --resume to go on with a run of the same arguments"
         )
     corpus, order = _data(options)
     config = find_config(options.arch)
@@ -271,12 +268,14 @@ def start(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) ->
     check_writable(options.out, n_bytes, advice="make room there, or name another --out")
     wait_for_all()  # each process has to find the folder empty before the first one writes to it
     progress = TrainingProgress(arguments=options.to_json(), data=_description(corpus))
-    training = _assemble(options, Checkpoint(model, tokenizer, progress), corpus, order, device=device, dtype=dtype)
+    training = _assemble(
+        options, CheckpointContent(model, tokenizer, progress), corpus, order, device=device, dtype=dtype
+    )
     training.log.write("start", 0, {"arguments": options.to_json(), "data": progress.data, "notes": list(corpus.notes)})
     return training
 
 
-def resume(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) -> Training:
+def resume(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) -> TrainingLoop:
     """Return a training at its newest checkpoint, or at its beginning if it was ended before the first.
 
     Raises:
@@ -290,8 +289,8 @@ def resume(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) -
     checkpoint = load_checkpoint(folder)
     options.check_same(checkpoint.progress.arguments)
     corpus, order = _data(options)
-    if (there := checkpoint.progress.data) != _description(corpus):
-        raise UsageError(f"the data are {_description(corpus)}, and the run in {options.out} has {there}")
+    if (recorded := checkpoint.progress.data) != _description(corpus):
+        raise UsageError(f"the data are {_description(corpus)}, and the run in {options.out} has {recorded}")
     if options.temperature is not None:
         checkpoint.model.logit_scale.requires_grad_(False)
     training = _assemble(options, checkpoint, corpus, order, device=device, dtype=dtype)
@@ -301,7 +300,7 @@ def resume(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) -
     return training
 
 
-def _data(options: TrainOptions) -> tuple[Corpus, SampleOrder]:
+def _data(options: TrainOptions) -> tuple[TrainingCorpus, SampleOrder]:
     root = None if options.data_root is None else Path(options.data_root)
     data = DataOptions(data_root=root, options=options.data_options)
     corpus = load_corpus(options.data, data, seed=options.seed, size=find_config(options.arch).image_size)
@@ -311,20 +310,20 @@ def _data(options: TrainOptions) -> tuple[Corpus, SampleOrder]:
 
 def _assemble(
     options: TrainOptions,
-    checkpoint: Checkpoint,
-    corpus: Corpus,
+    checkpoint: CheckpointContent,
+    corpus: TrainingCorpus,
     order: SampleOrder,
     *,
     device: torch.device,
     dtype: torch.dtype,
-) -> Training:
+) -> TrainingLoop:
     model = checkpoint.model.to(device)
     crops = corpus.may_crop if options.augment is None else options.augment
     resumed_at = checkpoint.progress.step if bundled_checkpoints(options.out) else None
     preprocess = ClipPreprocess(model.config)
     held_out = PairReader(pairs=corpus.held_out, preprocess=preprocess, crops=False, seed=0)
     samples = [SampleIndex(position=number, pair=number, epoch=0) for number in range(corpus.held_out.n_pairs)]
-    return Training(
+    return TrainingLoop(
         options=options,
         checkpoint=checkpoint,
         towers=Towers(model=model, device=device, dtype=dtype),
@@ -337,5 +336,5 @@ def _assemble(
     )
 
 
-def _description(corpus: Corpus) -> dict[str, object]:
+def _description(corpus: TrainingCorpus) -> dict[str, object]:
     return {"name": corpus.train.name, "n_pairs": corpus.train.n_pairs, "n_held_out": corpus.held_out.n_pairs}

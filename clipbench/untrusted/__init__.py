@@ -1,1 +1,1 @@
-"""Files, texts and names that others made: read within limits, checked against types, and printed without harm."""
+"""Files, texts and names that others made: read, checked against types, and printed without harm."""

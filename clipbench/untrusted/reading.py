@@ -1,8 +1,8 @@
-"""Files that others wrote, and the names of files: read within limits, refused in one line.
+"""Files that others wrote, and the names of files: what is damaged is refused in one line.
 
 A name may be too long for the system, hold a NUL, or belong to a FIFO, which waits for its writer for ever. JSON may be
-nested a hundred thousand deep, an array's header may ask for a terabyte. Everything that comes from outside is opened
-by the functions of this module, so that no caller has to think of these.
+nested deeper than Python can read, an array may be shorter than its header says. Everything that comes from outside is
+opened by the functions of this module, so that no caller has to think of these.
 """
 
 import ast
@@ -26,14 +26,6 @@ from clipbench.errors import ClipbenchError
 if TYPE_CHECKING:
     import numpy as np
 
-MOST_BYTES = 1 << 30
-"""Bytes of a text or a JSON document of data that is read at once: JSON takes many times as much memory."""
-MOST_BYTES_OF_SETTINGS = 1 << 24
-"""Bytes of a file of settings, such as a suite, a gate or a model's configuration."""
-MOST_BYTES_OF_TOML = 1 << 18
-"""Bytes of a TOML file."""
-MOST_DOTS = 500
-"""Dots in a line of TOML: the time for a key ``a.a.a...`` grows with the square of their number."""
 MOST_BITS = 10_000
 """Bits of a whole number that is shown with decimal digits; of Python's own limit it is two thirds."""
 MOST_DEPTH = 100
@@ -97,10 +89,10 @@ def refuse_special_files(folder: Path, error: type[ClipbenchError]) -> None:
     wait.
     """
     pending = [os.fspath(folder)]
-    for place in pending:
-        with reading(place, error):
-            found = list(os.scandir(place))
-        for entry in found:
+    for folder_path in pending:
+        with reading(folder_path, error):
+            entries_of_folder = list(os.scandir(folder_path))
+        for entry in entries_of_folder:
             if entry.is_dir(follow_symlinks=False):
                 pending.append(entry.path)
             elif not entry.is_file() and not entry.is_dir() and is_there(entry.path):
@@ -168,30 +160,18 @@ def encoding_of(data: bytes) -> str:
     return "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else UTF8
 
 
-def read_bytes(path: str | os.PathLike[str], most: int = MOST_BYTES) -> bytes:
-    """Return the content of a regular file; raise OSError where it cannot be read or is too large."""
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """Return the content of a regular file; raise OSError if it cannot be read."""
     with open_file(path) as file:
-        # A read takes room for all that it is asked for, which for a gigabyte takes longer than a small file's content.
-        n_bytes = os.fstat(file.fileno()).st_size
-        content = file.read(min(n_bytes, most) + 1)
-        if len(content) > n_bytes:  # the system says 0 of some of its own, and others grow
-            content += file.read(most + 1 - len(content))
-    if len(content) > most:
-        raise OSError(None, f"it has more than {most:,} bytes, the most that is read at once")
-    return content
+        return file.read()
 
 
 def read_text(
-    path: str | os.PathLike[str],
-    error: type[ClipbenchError],
-    *,
-    name: str | None = None,
-    advice: str = "",
-    most: int = MOST_BYTES,
+    path: str | os.PathLike[str], error: type[ClipbenchError], *, name: str | None = None, advice: str = ""
 ) -> str:
     """Return the text of a file, UTF-8 or UTF-16 with any kind of line end; raise ``error`` if it cannot be read."""
     with reading(path, error, name=name, advice=advice):
-        data = read_bytes(path, most)
+        data = read_bytes(path)
         text = data.decode(encoding_of(data))
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
@@ -237,15 +217,10 @@ def decode_array(data: bytes) -> "np.ndarray":
 
 
 def read_json(
-    path: str | os.PathLike[str],
-    error: type[ClipbenchError],
-    *,
-    name: str | None = None,
-    advice: str = "",
-    most: int = MOST_BYTES,
+    path: str | os.PathLike[str], error: type[ClipbenchError], *, name: str | None = None, advice: str = ""
 ) -> Any:
     """Return the value in a JSON file; raise ``error`` as ``read_text`` and ``parse_json`` do."""
-    text = read_text(path, error, name=name, advice=advice, most=most)
+    text = read_text(path, error, name=name, advice=advice)
     return parse_json(text, name or str(path), error, advice=advice)
 
 
@@ -277,7 +252,7 @@ def decode_json(text: str, *, is_text: bool = True) -> Any:
 
 def read_toml(path: str | os.PathLike[str], error: type[ClipbenchError], *, name: str | None = None) -> dict[str, Any]:
     """Return the table in a TOML file; raise ``error`` where it cannot be read, is not TOML, or is nested too deep."""
-    text = read_text(path, error, name=name, most=MOST_BYTES_OF_TOML)
+    text = read_text(path, error, name=name)
     try:
         return decode_toml(text)
     except ValueError as fault:
@@ -290,9 +265,6 @@ def _said(fault: ValueError) -> str:
 
 def decode_toml(text: str) -> dict[str, Any]:
     """Return the table of a TOML text; raise ValueError, with the reason, for every text that has none."""
-    n_dots = max((line.count(".") for line in text.splitlines()), default=0)
-    if n_dots > MOST_DOTS:
-        raise ValueError(f"a line has {n_dots:,} dots, expected at most {MOST_DOTS}")
     try:
         table = tomllib.loads(text)
     except RecursionError as error:
@@ -305,8 +277,8 @@ def check_depth(value: object) -> None:
     """Raise ValueError where lists and objects are nested too deep: what reads them calls itself for each level."""
     level = [value] if isinstance(value, _CONTAINERS) else []
     for _ in range(MOST_DEPTH):
-        inside = [each for node in level for each in (node.values() if type(node) is dict else node)]
-        level = [each for each in inside if type(each) in _CONTAINERS]
+        inside = [child for node in level for child in (node.values() if type(node) is dict else node)]
+        level = [child for child in inside if type(child) in _CONTAINERS]
         if not level:
             return
     raise ValueError(_TOO_DEEP)

@@ -46,13 +46,13 @@ def fitted(kind: type[Record], data: object, place: str = "") -> Record:
     if not isinstance(data, dict):
         raise SchemaError(f"{place.removesuffix('.') or 'it'} is {shown(data)}, expected an object")
     hints = _hints(kind)  # type: ignore[arg-type]
-    found = {}
+    values = {}
     for field in fields(kind):  # type: ignore[arg-type]
         if field.name in data:
-            found[field.name] = fitting(hints[field.name], data[field.name], f"{place}{field.name}")
+            values[field.name] = fitting(hints[field.name], data[field.name], f"{place}{field.name}")
         elif field.default is MISSING and field.default_factory is MISSING:
             raise SchemaError(f"{place}{field.name} is not there")
-    return kind(**found)
+    return kind(**values)
 
 
 def fitting(kind: Any, value: object, place: str) -> Any:
@@ -88,18 +88,18 @@ def unknown_fields(kind: Any, value: object, place: str = "") -> Iterator[str]:
     """
     if is_dataclass(kind):
         hints = _hints(kind)  # type: ignore[arg-type]
-        for key, each in value.items() if isinstance(value, dict) else ():
-            yield from unknown_fields(hints[key], each, f"{place}{key}.") if key in hints else (f"{place}{key}",)
+        for key, inner in value.items() if isinstance(value, dict) else ():
+            yield from unknown_fields(hints[key], inner, f"{place}{key}.") if key in hints else (f"{place}{key}",)
         return
     parts = [part for part in get_args(kind) if part is not NoneType]
     if get_origin(kind) in (Union, UnionType):
         yield from unknown_fields(parts[0], value, place)
     elif get_origin(kind) is Mapping and isinstance(value, dict):
-        for key, each in value.items():
-            yield from unknown_fields(parts[1], each, f"{place}{key}.")
+        for key, inner in value.items():
+            yield from unknown_fields(parts[1], inner, f"{place}{key}.")
     elif get_origin(kind) in (list, Sequence) and isinstance(value, list):
-        for at, each in enumerate(value):
-            yield from unknown_fields(parts[0], each, f"{place.removesuffix('.')}[{at}].")
+        for at, inner in enumerate(value):
+            yield from unknown_fields(parts[0], inner, f"{place.removesuffix('.')}[{at}].")
 
 
 def _fitting_generic(origin: Any, parts: tuple[Any, ...], value: object, place: str) -> Any:
@@ -111,20 +111,20 @@ def _fitting_generic(origin: Any, parts: tuple[Any, ...], value: object, place: 
             raise SchemaError(f"{place} is {shown(value)}, expected one of {', '.join(map(str, parts))}")
         return value
     if origin in (list, Sequence):
-        return [fitting(parts[0], each, f"{place}[{at}]") for at, each in enumerate(_of(list, value, place))]
+        return [fitting(parts[0], inner, f"{place}[{at}]") for at, inner in enumerate(_of(list, value, place))]
     if origin is tuple and parts[1:] == (Ellipsis,):
         items = list(value) if isinstance(value, tuple) else value
         return tuple(fitting(list[parts[0]], items, place))  # type: ignore[valid-type]
     if origin is Mapping:
-        return {key: fitting(parts[1], each, f"{place}.{key}") for key, each in _of(dict, value, place).items()}
+        return {key: fitting(parts[1], inner, f"{place}.{key}") for key, inner in _of(dict, value, place).items()}
     return value
 
 
 def _sound(value: object, place: str) -> object:
     """Return a value of any type; the numbers in it are checked, however deep."""
     inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for at, each in inside:
-        _sound(each, f"{place}[{at}]" if isinstance(value, list) else f"{place}.{at}")
+    for at, inner in inside:
+        _sound(inner, f"{place}[{at}]" if isinstance(value, list) else f"{place}.{at}")
     return _of(type(value), value, place) if isinstance(value, int | float) else value
 
 

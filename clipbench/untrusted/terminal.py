@@ -25,7 +25,7 @@ def printable(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(each if each.isprintable() else SHOWN for each in re.sub(r"\s", " ", text))
+    return "".join(character if character.isprintable() else SHOWN for character in re.sub(r"\s", " ", text))
 
 
 def one_line(text: str) -> str:

@@ -8,7 +8,6 @@ from clipbench.results.table import Table as Table
 from clipbench.results.table import columns as columns
 from clipbench_reports.drawing.marks import Axis as Axis
 from clipbench_reports.drawing.marks import Bars as Bars
-from clipbench_reports.drawing.marks import Boxes as Boxes
 from clipbench_reports.drawing.marks import Cells as Cells
 from clipbench_reports.drawing.marks import Chart as Chart
 from clipbench_reports.drawing.marks import Dots as Dots
@@ -35,6 +34,7 @@ from clipbench_reports.evidence import ModelEvidence as ModelEvidence
 from clipbench_reports.evidence import ModelKey as ModelKey
 from clipbench_reports.evidence import NotAsked as NotAsked
 from clipbench_reports.evidence import read_each as read_each
+from clipbench_reports.figures.curves import CurvesFigure as CurvesFigure
 from clipbench_reports.findings import Finding as Finding
 from clipbench_reports.findings import claim as claim
 from clipbench_reports.findings import headline_findings as headline_findings

@@ -5,7 +5,7 @@ the ``acc1`` of the set ``kind``; in others a name before a slash means somethin
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float64, Shaped
 
 from clipbench.errors import ClipbenchError
-from clipbench.results.record import EvaluationRecord
+from clipbench.results.record import Curve, CurveRole, EvaluationRecord
 from clipbench.results.run import Run
 from clipbench_reports.text import quoted
 
@@ -80,13 +80,18 @@ class PlottedCurve(NamedTuple):
     y: list[float]
     low: list[float] | None = None
     high: list[float] | None = None
+    chance: list[float] | None = None
     x_label: str = ""
     y_label: str = ""
+    unit: str = ""
+    series: str = ""
+    role: CurveRole | None = None
 
     def take(self, rows: Sequence[int]) -> "PlottedCurve":
         """Return some of the points."""
-        low, high = ([bound[row] for row in rows] if bound else None for bound in (self.low, self.high))
-        return self._replace(x=[self.x[row] for row in rows], y=[self.y[row] for row in rows], low=low, high=high)
+        low, high, chance = (values and [values[row] for row in rows] for values in (self.low, self.high, self.chance))
+        x, y = ([values[row] for row in rows] for values in (self.x, self.y))
+        return self._replace(x=x, y=y, low=low, high=high, chance=chance)
 
 
 @dataclass(frozen=True)
@@ -187,19 +192,26 @@ class Evidence:
         curve = self.evaluation.curves.get(name)
         if curve is None or not curve.x:
             raise MissingEvidence(f"the run kept no curve {quoted(name)}")
-        low, high = (None if bound is None else _numbers(bound) for bound in (curve.low, curve.high))
-        return PlottedCurve(_numbers(curve.x), _numbers(curve.y), low, high, curve.x_label, curve.y_label)
+        low, high, chance = (
+            None if values is None else _numbers(values) for values in (curve.low, curve.high, curve.chance)
+        )
+        return PlottedCurve(
+            x=_numbers(curve.x),
+            y=_numbers(curve.y),
+            low=low,
+            high=high,
+            chance=chance,
+            x_label=curve.x_label or "x",
+            y_label=curve.y_label or name,
+            unit=curve.unit,
+            series=curve.series,
+            role=curve.role,
+        )
 
-    def curves(self, names: Iterable[str], lacking: MissingEvidence | None = None) -> dict[str, PlottedCurve]:
-        """Return the curves of some names that the run kept, each with at least one point.
-
-        Raises:
-            MissingEvidence: it kept none of them, and ``lacking`` says what that means.
-        """
-        found = {name: self.curve(name) for name in names if (curve := self.evaluation.curves.get(name)) and curve.x}
-        if lacking is not None and not found:
-            raise lacking
-        return found
+    def curves_of(self, figure: str) -> list[PlottedCurve]:
+        """Return the curves that a figure shows; of a curve that names no figure, the curve of that name."""
+        recorded = self.evaluation.curves.items()
+        return [self.curve(name) for name, curve in recorded if figure_of(name, curve) == figure and curve.x]
 
     @cached_property
     def neighbours(self) -> Mapping[str, Sequence[Neighbour]]:
@@ -293,6 +305,11 @@ def read_each(models: Models, read: Callable[[Evidence], Value]) -> ByModel[Valu
     if not values:
         raise AllMissing(missing) from next(iter(missing.values()))
     return ByModel(values, missing)
+
+
+def figure_of(name: str, curve: Curve) -> str:
+    """Return the figure of a recorded curve; empty for a curve of a figure that does not show it."""
+    return name if not curve.figure else curve.figure if curve.series else ""
 
 
 def _numbers(values: Sequence[float | None]) -> list[float]:

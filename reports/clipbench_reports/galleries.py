@@ -73,7 +73,7 @@ def _embedded(path: Path, folder: Path) -> str:
     if not is_inside(path, folder):  # a run that another has made may link to any image of this machine
         return ""
     try:
-        data = read_bytes(path, MAX_BYTES)
+        data = read_bytes(path)
     except OSError:
         return ""
     is_whole = data[:4] == b"RIFF" and data[8:12] == b"WEBP"

@@ -11,7 +11,6 @@ from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.data.questions import Contrast
 from clipbench.metrics.choice import Choices, chance_choices, choices, contrast_scores, truth_groups
 from clipbench.metrics.similarity import pair_scores
-from clipbench.models.encoding.store import comparable
 from clipbench.models.protocol import COSINE, Embedder
 from clipbench_tasks.tables import Column, Rows, Table, Vectors
 
@@ -48,14 +47,14 @@ def vectors_of(
     """
     distinct = list(dict.fromkeys(texts))
     if of is None:
-        images = comparable(embedder.encode(IMAGE, dataset.images, "query"), embedder)
+        images = embedder.scoring_vectors(embedder.encode(IMAGE, dataset.images, "query"))
     else:
         rows = sorted({row for contrast in of for row in contrast.images})
         images = np.zeros((len(dataset), embedder.info.embed_dim), np.float32)
-        images[rows] = comparable(embedder.encode(IMAGE, [dataset.images[row] for row in rows], "query"), embedder)
-    of_texts = comparable(embedder.encode(TEXT, distinct, "document"), embedder)
+        images[rows] = embedder.scoring_vectors(embedder.encode(IMAGE, [dataset.images[row] for row in rows], "query"))
+    of_texts = embedder.scoring_vectors(embedder.encode(TEXT, distinct, "document"))
     has_sides = embedder.info.similarity != COSINE and TEXT in embedder.info.roles
-    asking = comparable(embedder.encode(TEXT, distinct, "query"), embedder) if has_sides else of_texts
+    asking = embedder.scoring_vectors(embedder.encode(TEXT, distinct, "query")) if has_sides else of_texts
     return ItemVectors(images, of_texts, {text: row for row, text in enumerate(distinct)}, asking)
 
 

@@ -25,18 +25,17 @@ from clipbench.data.prompts import Prompts
 from clipbench.errors import DataError, MissingPart, UsageError
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.classification import class_scores, top_k_credit
-from clipbench.metrics.compression import Components, Format, Kind, compressed, principal_components
+from clipbench.metrics.compression import Components, Format, Kind, compress, principal_components
 from clipbench.metrics.ranking import chance_recall_at_k, cross_ranks, recall_at_k
 from clipbench.metrics.similarity import unit
-from clipbench.models.encoding.store import comparable_sides
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import bounded, count, counted, percent, shortest
-from clipbench.results.record import Curve, Metric
+from clipbench.results.record import Curve, Metric, StoredFormat
 from clipbench.stats.clusters import cluster_codes
-from clipbench.stats.compression import Walk, least_lost, least_queries, walk
 from clipbench.stats.estimators import Samples
 from clipbench.stats.intervals import mean_interval
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define, defined
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define, defined_values
+from clipbench.stats.noninferiority import Walk, least_lost, least_queries, walk
 from clipbench_tasks.tables import Column, Rows, Vectors, curve_of_means, joined, sampled
 from clipbench_tasks.zero_shot import prompted_classes
 
@@ -48,6 +47,16 @@ QUESTIONS = {
 """Metrics: a title, what they count, and what is stored."""
 KINDS: tuple[tuple[Kind, ...], ...] = (("first",), ("pca",), ("float16", "int8"), ("pca_int8",), ("binary",))
 """Kinds of formats; those that stand together are walked as one, from the largest to the smallest."""
+SERIES = {
+    "float32": "float32 and float16",
+    "float16": "float32 and float16",
+    "int8": "int8 of the first dimensions",
+    "first": "first dimensions",
+    "pca": "principal components",
+    "pca_int8": "int8 of components",
+    "binary": "signs",
+}
+"""The name of each kind in a figure."""
 SMALLEST_DIM = 16
 LEAST_VECTORS = 2
 """Stored vectors, at least, for each principal component."""
@@ -125,7 +134,7 @@ class Smallest(Definition):
 
     def _can_lose(self, samples: Samples) -> bool:
         """Return whether float32 is surely better than chance by the margin: a model at chance has nothing to lose."""
-        whole, clusters = defined(samples, self.question)
+        whole, clusters = defined_values(samples, self.question)
         low = mean_interval(whole, clusters=clusters).low
         return low is not None and low - self.chance > self.points / 100
 
@@ -162,7 +171,7 @@ class Smallest(Definition):
     def _changes(self, samples: Samples, form: Format | None = None) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the changes of a format, or of any, whose clusters are the same."""
         form = form or next(form for chain in self.chains for form in chain)
-        return defined(samples, f"{form.name}/{self.question}_change")
+        return defined_values(samples, f"{form.name}/{self.question}_change")
 
 
 @dataclass(frozen=True)
@@ -225,8 +234,14 @@ class Compression(Task):
         dim = questions[0].stored.shape[1]
         chains = self._chains(dim)
         found = joined([self._answers(question, chains, dim) for question in questions])
-        subsets = {form.name: words(form, dim) for chain in chains for form in chain}
-        return replace(found, notes=tuple(notes), subsets=subsets)
+        forms = [form for chain in chains for form in chain]
+        stored = {form.name: StoredFormat(label=form.label, n_bytes=form.n_bytes) for form in forms}
+        return replace(
+            found,
+            notes=tuple(notes),
+            subsets={form.name: words(form, dim) for form in forms},
+            formats={"": StoredFormat(label="float32", n_bytes=4 * dim), **stored},
+        )
 
     def _chains(self, dim: int) -> list[tuple[Format, ...]]:
         """Return the formats of each kind, from the largest to the smallest."""
@@ -278,8 +293,8 @@ def retrieval(dataset: Dataset, embedder: Embedder, rng: np.random.Generator, no
     rows = _sampled(np.unique(dataset.caption_image), "images with their captions", rng, notes)
     captions = np.flatnonzero(np.isin(dataset.caption_image, rows))
     owner = np.searchsorted(rows, dataset.caption_image[captions])
-    images = comparable_sides(IMAGE, [dataset.images[row] for row in rows.tolist()], embedder)
-    texts = comparable_sides(TEXT, [dataset.captions[row] for row in captions.tolist()], embedder)
+    images = embedder.encode_sides(IMAGE, [dataset.images[row] for row in rows.tolist()])
+    texts = embedder.encode_sides(TEXT, [dataset.captions[row] for row in captions.tolist()])
     names, caption_names = (
         np.array(dataset.image_ids, object)[rows],
         np.array(dataset.caption_names(), object)[captions],
@@ -358,7 +373,7 @@ def _credit(question: Question, form: Format, fits: list[tuple[Components | None
     credit = np.empty(len(question.ids))
     for components, rows in fits if form.is_fitted else [(None, ALL)]:
         # Those of a fold are stored among all: an int8 scale is that of all stored vectors.
-        stored, queries = compressed(form, question.stored, question.queries, components)
+        stored, queries = compress(form, question.stored, question.queries, components)
         credit[rows] = question.credit(stored, queries, rows)
     return credit
 
@@ -398,6 +413,7 @@ def definitions(points: float) -> dict[str, Definition]:
 def _curves(smallest: Smallest, samples: Mapping[str, np.ndarray]) -> dict[str, Curve]:
     """Return quality and the most that may be lost by bytes, for each kind, and the point of the smallest format."""
     found, question, whole = smallest.walk(samples), smallest.question, Format("first", smallest.dim)
+    figure = f"{question} by bytes"
     by_kind: dict[str, list[Format]] = {}
     for form in (form for chain in smallest.chains for form in reversed(chain)):
         by_kind.setdefault(form.kind, []).append(form)
@@ -406,19 +422,26 @@ def _curves(smallest: Smallest, samples: Mapping[str, np.ndarray]) -> dict[str, 
         columns = [question if form == whole else f"{form.name}/{question}" for form in forms]
         curves[f"{kind}/{question}_by_bytes"] = curve_of_means(
             [float(form.n_bytes) for form in forms],
-            [defined(samples, name) for name in columns],
+            [defined_values(samples, name) for name in columns],
             x_label="bytes per vector",
             y_label=QUESTIONS[question][0],
+            unit="fraction",
+            figure=figure,
+            series=SERIES[kind],
         )
         lost = [(form.n_bytes, found.most_lost[form.name]) for form in forms if form.name in found.most_lost]
         if lost:
             x, y = zip(*lost, strict=True)
             name = f"{kind}/{question}_most_lost"
-            curves[name] = Curve(x=list(map(float, x)), y=y, x_label="bytes per vector", y_label="lost at most")
+            curves[name] = Curve(
+                x=list(map(float, x)), y=y, x_label="bytes per vector", y_label="lost at most", figure=figure
+            )
     chosen = smallest.chosen(samples, found)
     if chosen is not None:
         mean = float(samples[f"{chosen.name}/{question}"].mean())
-        curves[f"{question}_smallest"] = Curve(x=[float(chosen.n_bytes)], y=[mean], x_label="bytes per vector")
+        curves[f"{question}_smallest"] = Curve(
+            x=[float(chosen.n_bytes)], y=[mean], x_label="bytes per vector", figure=figure
+        )
     return curves
 
 

@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Shaped
 
 from clipbench.data.dataset import Dataset
-from clipbench.metrics.ranking import Answers, Ranks, answers_among_more, cross_answers, group_answers
-from clipbench.models.encoding.store import Sides
+from clipbench.metrics.ranking import Answers, Ranks, answers_with_distractors, cross_answers, group_answers
+from clipbench.models.protocol import Sides
 from clipbench.results.numbers import count, listed
-from clipbench.stats.clusters import joined, sharing
+from clipbench.stats.clusters import clusters_by_links, clusters_by_shared_item
 from clipbench_tasks.duplicates import recall_limits
 from clipbench_tasks.tables import Asked, Items, Rows, Vectors
 
@@ -148,7 +148,7 @@ def _across(dataset: Dataset, gallery: Sides, digests: Sequence[str], texts: Sid
     among, columns = None, {}
     if n_more:
         own = by_text.ranks
-        by_text, more = answers_among_more(by_text, asked, gallery.document[len(dataset) :], len(dataset))
+        by_text, more = answers_with_distractors(by_text, asked, gallery.document[len(dataset) :], len(dataset))
         among = own, more
         counts = {"distractors_above": more.better, "distractors_tied": more.tied}
         columns = {name: each.astype(np.float64) for name, each in counts.items()}
@@ -188,7 +188,9 @@ def _among_texts(dataset: Dataset, texts: Sides, draw: Draw) -> Direction:
     owner, captions = dataset.caption_image, np.array(dataset.captions, object)
     queries, answers, n_positives, n_all = _group_answers(texts, owner, dataset.caption_names(), draw)
     # Two equal captions of different images come first for each other: both miss.
-    clusters = np.array(dataset.image_ids, object)[sharing(owner, captions, len(dataset))[owner[queries]]]
+    clusters = np.array(dataset.image_ids, object)[
+        clusters_by_shared_item(owner, captions, len(dataset))[owner[queries]]
+    ]
     ids = _ids("text_text:text", dataset.caption_names(), queries)
     return Direction(
         name="text_text",
@@ -222,7 +224,7 @@ def _among_images(dataset: Dataset, images: Sides, draw: Draw) -> Direction:
         items=Items(images.document, labels, _image_texts(dataset), np.arange(len(labels))),
         images=queries,
         # Two images that are each other's best right answer are found, or missed, together.
-        clusters=np.array(dataset.image_ids, object)[joined(queries, answers.right, len(labels))[queries]],
+        clusters=np.array(dataset.image_ids, object)[clusters_by_links(queries, answers.right, len(labels))[queries]],
         answers=answers,
         n_positives=n_positives,
         n_all=n_all,

@@ -27,12 +27,12 @@ from clipbench.metrics.probes import C, first_credit, fit_probe, neighbour_votes
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder, no_logit_scale
 from clipbench.results.numbers import bounded, change, change_interval, count, counted, percent, shortest, significant
-from clipbench.results.record import Metric
+from clipbench.results.record import CurveRole, Metric
 from clipbench.stats.claims import above_chance
 from clipbench.stats.crossings import crossing_interval
 from clipbench.stats.estimators import Estimator, Samples
 from clipbench.stats.intervals import DIFFERENCES, Interval, mean_interval
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define, defined
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define, defined_values
 from clipbench_tasks.tables import Asked, Column, Items, Rows, Table, Vectors, curve_of_means, neighbours, stacked
 from clipbench_tasks.zero_shot import prompted_classes
 
@@ -44,6 +44,12 @@ METHODS = {
     "prompt_probe": ("Prompt-initialised probe", "a linear classifier that is drawn towards the class prompts"),
 }
 """The classifiers: a title, and the words of a sentence."""
+SERIES: Mapping[str, tuple[str, CurveRole]] = {
+    "knn": ("k-NN", "image"),
+    "linear_probe": ("linear probe", "ink"),
+    "prompt_probe": ("prompt-initialised probe", "pair"),
+}
+"""Name and role of the curve of each classifier."""
 ZERO_SHOT = "zero_shot_acc1"
 OF_DRAWS = "draws/"
 """Beginning of columns that the rows of draws have again, of what does not depend on the draw."""
@@ -142,11 +148,17 @@ class FewShot(Task):
             curves={
                 f"{method}_acc1_by_labels": curve_of_means(
                     numbers,
-                    [defined(samples, name) for name in _columns(samples, method, numbers)],
+                    [defined_values(samples, name) for name in _columns(samples, method, numbers)],
+                    chance=[1 / len(names)] * len(numbers),
                     x_label="labelled images of each class",
-                    y_label="acc1",
+                    y_label="top-1 accuracy",
+                    unit="fraction",
+                    figure="labels",
+                    series=series,
+                    role=role,
                 )
-                for method in classifiers
+                for method, (series, role) in SERIES.items()
+                if method in classifiers
             },
             neighbours=neighbours(
                 Asked(ids.tolist(), images[test], true),
@@ -355,7 +367,7 @@ class Worth(Definition):
         never.
         """
         columns = (*self.columns, self.target)
-        hits, clusters = zip(*(defined(samples, name) for name in columns), strict=True)
+        hits, clusters = zip(*(defined_values(samples, name) for name in columns), strict=True)
         means = [float(column.mean()) for column in hits]
         excess = np.column_stack(hits[:-1]) - hits[-1][:, None]
         alone = Mean(column=self.target.removeprefix(OF_DRAWS), chance=self.chance)  # which does not depend on draws
@@ -399,7 +411,9 @@ class Worth(Definition):
         either.
         """
         places = np.log(self.labels).tolist()
-        found = crossing_interval(excess, places, what="the probe's hits less those of the prompts", clusters=clusters)
+        found = crossing_interval(
+            excess, places, excess_name="the probe's hits less those of the prompts", clusters=clusters
+        )
         if found.low is None or found.high is None:
             return found
         beyond = [f"{significant(self.labels[0])} or fewer"] * (found.low <= places[0])

@@ -26,11 +26,10 @@ from clipbench.evaluation.task import OF_UNIT_VECTORS, Evaluation
 from clipbench.metrics import relevance
 from clipbench.metrics.ranking import Answers, Ranks, expected_rank, recall_at_k
 from clipbench.metrics.similarity import unit
-from clipbench.models.encoding.store import comparable
 from clipbench.models.protocol import COSINE, ROLES, Embedder, Role
 from clipbench.results.numbers import bounded, counted, percent
 from clipbench.results.record import Curve
-from clipbench.stats.clusters import alike, n_equal_clusters
+from clipbench.stats.clusters import clusters_by_half_overlap, n_equal_clusters
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
 from clipbench_tasks.directions import Draw, sample_notes
 from clipbench_tasks.tables import (
@@ -144,11 +143,11 @@ def _parts(dataset: Dataset, items: JudgedItems, embedder: Embedder, role: Role)
     pairs = [(dataset.images[items.images[row]], items.texts[row]) for row in np.flatnonzero(is_pair).tolist()]
     nothing = np.zeros((0, embedder.info.embed_dim), np.float32)
     named = [dataset.images[row] for row in distinct.tolist()]
-    images = comparable(embedder.encode(IMAGE, named, role), embedder) if named else nothing
+    images = embedder.scoring_vectors(embedder.encode(IMAGE, named, role)) if named else nothing
     return Parts(
-        comparable(embedder.encode(TEXT, texts, role), embedder) if texts else nothing,
+        embedder.scoring_vectors(embedder.encode(TEXT, texts, role)) if texts else nothing,
         images if np.array_equal(place, np.arange(len(images))) else images[place],  # a large corpus is not copied
-        (comparable(embedder.encode(JOINT, pairs, role), embedder) if pairs else nothing) if is_joint else None,
+        (embedder.scoring_vectors(embedder.encode(JOINT, pairs, role)) if pairs else nothing) if is_joint else None,
     )
 
 
@@ -251,7 +250,7 @@ def _table(search: Search, levels: relevance.Levels, answers: Answers, ids: list
     right, chosen = answers.right_score.astype(np.float64), answers.first_score.astype(np.float64)
     rank = expected_rank(answers.ranks)
     # Queries with much the same relevant documents, such as captions of one image, are found or missed together.
-    clusters = np.array(queries.ids, object)[alike(relevant.query, relevant.document, len(ids))]
+    clusters = np.array(queries.ids, object)[clusters_by_half_overlap(relevant.query, relevant.document, len(ids))]
     texts, names = np.array(documents.texts, object), np.array(documents.ids, object)
     return {
         "sample_id": np.array(ids, object),
@@ -373,16 +372,23 @@ def definitions(ks: tuple[int, ...]) -> dict[str, Definition]:
 def _curves(search: Search, levels: relevance.Levels) -> Iterator[tuple[str, Curve]]:
     """Yield nDCG and recall at several k, with their intervals."""
     relevant, n_documents = search.relevant, search.n_documents
-    clusters = alike(relevant.query, relevant.document, len(n_documents))
+    clusters = clusters_by_half_overlap(relevant.query, relevant.document, len(n_documents))
     ks = [k for k in CURVE_KS if k <= n_documents.max()]
-    for name, label, metric in (
-        ("ndcg", "nDCG@k", relevance.ndcg_at_k),
-        ("recall", "recall@k", relevance.relevant_recall_at_k),
+    for name, label, role, metric in (
+        ("ndcg", "nDCG@k", "ink", relevance.ndcg_at_k),
+        ("recall", "recall@k of relevant documents", "pair", relevance.relevant_recall_at_k),
     ):
         yield (
             name,
             curve_of_means(
-                map(float, ks), [(metric(levels, relevant, k), clusters) for k in ks], x_label="k", y_label=label
+                map(float, ks),
+                [(metric(levels, relevant, k), clusters) for k in ks],
+                x_label="k",
+                y_label="nDCG@k and recall@k",
+                unit="fraction",
+                figure="relevance",
+                series=label,
+                role=role,
             ),
         )
 

@@ -29,13 +29,12 @@ from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.errors import NoTokenCounts, UsageError
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.ranking import cross_ranks, recall_at_k
-from clipbench.models.encoding.store import comparable_sides
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import significant
 from clipbench.results.record import Curve, Metric
 from clipbench.stats.crossings import crossing_interval
 from clipbench.stats.estimators import Estimator, Samples
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define, defined
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define, defined_values
 from clipbench_tasks.choices import decide, vectors_of
 from clipbench_tasks.directions import by_sides
 from clipbench_tasks.retrieval import Retrieval
@@ -161,23 +160,31 @@ def _tokens_kept(
     end = int(prefixes.n_tokens.max()) if context is None else min(context, int(prefixes.n_tokens.max()))
     lengths = [*sorted({n for n in tokens if n < end}), end]
     columns: dict[str, np.ndarray] = {}
-    images = comparable_sides(IMAGE, gallery.images, embedder)
+    images = embedder.encode_sides(IMAGE, gallery.images)
     owner, n_empty = gallery.caption_image, 0
     assert owner is not None
     for n in lengths:
         texts = prefixes.texts if n == end else prefixes.fitting(n)
         n_empty = max(n_empty, texts.count(""))
-        by_image, by_text = by_sides(cross_ranks, images, comparable_sides(TEXT, texts, embedder), owner)
+        by_image, by_text = by_sides(cross_ranks, images, embedder.encode_sides(TEXT, texts), owner)
         columns[f"{TO_IMAGE}/recall@1/{n}_tokens"] = recall_at_k(by_text, 1)
         columns[f"{TO_TEXT}/recall@1/{n}_tokens"] = recall_at_k(by_image, 1)
     curves = {
         f"{way}_recall@1_by_tokens": curve_of_means(
             map(float, lengths),
             [(columns[f"{way}/recall@1/{n}_tokens"], clusters) for n in lengths],
+            chance=[1 / len(gallery)] * len(lengths),
             x_label="tokens kept",
             y_label="recall@1",
+            unit="fraction",
+            figure="tokens kept",
+            series=series,
+            role=role,
         )
-        for way, clusters in ((TO_IMAGE, owner), (TO_TEXT, None))
+        for way, clusters, series, role in (
+            (TO_IMAGE, owner, "text → image", "image"),
+            (TO_TEXT, None, "image → text", "text"),
+        )
     }
     columns[f"{TO_IMAGE}/n_tokens"] = n_tokens = prefixes.n_tokens.astype(np.float64)
     if context is not None:
@@ -245,10 +252,13 @@ class EffectiveLength(Definition):
             reason = "recall@1 of the whole captions cannot be told from chance: there is nothing to come near to"
             return self.define(Metric(value=None, unit=TOKENS, n=end.n, reason=reason))
         length = Estimator("first_length_reaching", self.columns, {"lengths": list(self.lengths), "share": self.share})
-        hits, clusters = zip(*(defined(samples, name) for name in self.columns), strict=True)
+        hits, clusters = zip(*(defined_values(samples, name) for name in self.columns), strict=True)
         recall = np.column_stack(hits)
         interval = crossing_interval(
-            recall - self.share * recall[:, -1:], self.lengths, what="recall less its share", clusters=clusters[0]
+            recall - self.share * recall[:, -1:],
+            self.lengths,
+            excess_name="recall less its share",
+            clusters=clusters[0],
         )
         statistic = Statistic(
             function=length, columns=self.columns, unit=TOKENS, higher_is_better=None, interval=interval
@@ -399,8 +409,17 @@ def _curves(samples: Mapping[str, np.ndarray], places: Sequence[str], rng: np.ra
     if not points:
         return {}
     x, y, bounds = zip(*points, strict=True)
-    labels = {"x_label": "place of the deciding token", "y_label": "true caption chosen"}
-    return {"text_acc_by_position": bounded_curve(x, y, bounds, **labels)}
+    curve = bounded_curve(
+        x,
+        y,
+        bounds,
+        x_label="place of the deciding token",
+        y_label="true caption chosen",
+        unit="fraction",
+        figure="positions",
+        series="true caption chosen",
+    )
+    return {"text_acc_by_position": curve}
 
 
 def shared_beginning(texts: Sequence[str]) -> str:

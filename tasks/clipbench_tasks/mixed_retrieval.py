@@ -28,11 +28,10 @@ from clipbench.metrics.ranking import Answers, Ranks, expected_rank
 from clipbench.metrics.relevance import Levels, Relevant, ndcg_at_k, relevant_recall_at_k
 from clipbench.metrics.shift import correction_maps
 from clipbench.metrics.similarity import score_blocks, unit
-from clipbench.models.encoding.store import comparable_sides
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import counted, shortest
 from clipbench.results.record import Curve
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define, defined
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define, defined_values
 from clipbench_tasks import mixed_judged
 from clipbench_tasks.mixed_judged import BOTH, CENTRED, IMAGE, TEXT, ZERO
 from clipbench_tasks.tables import (
@@ -133,7 +132,7 @@ class MixedRetrieval(Task):
             return mixed_judged.evaluation(dataset, dataset.judgements, embedder, self.ks, definitions(self.ks))
         assert dataset.captions is not None
         documents = documents_of(dataset)
-        captions = comparable_sides(TEXTS, dataset.captions, embedder)
+        captions = embedder.encode_sides(TEXTS, dataset.captions)
         queries, texts = captions.query[documents.queries], captions.document[documents.texts]
         shown = [dataset.images[row] for row in documents.images.tolist()]
         images = unit(embedder.encode(IMAGES, shown, "document"))
@@ -346,6 +345,10 @@ def definitions(ks: tuple[int, ...]) -> dict[str, Definition]:
     }
 
 
+DRAWN_BY_SHARE = ("ndcg", "text_preference")
+"""Metrics whose curves a figure shows; the others are in a table."""
+
+
 def _curves(samples: Mapping[str, np.ndarray], corpora: Sequence[Corpus], ks: tuple[int, ...]) -> dict[str, Curve]:
     """Return each metric by the share of texts, with its intervals; the preference only where there are both kinds."""
     last = max(ks)
@@ -358,12 +361,20 @@ def _curves(samples: Mapping[str, np.ndarray], corpora: Sequence[Corpus], ks: tu
             for corpus in corpora:
                 key, share = f"{corpus.name}{part}/{column}", float((corpus.kinds == TEXT).mean())
                 if corpus.name != THIRDS and key in samples and (share or name != "text_preference"):
-                    points[share] = defined(samples, key)
+                    points[share] = defined_values(samples, key)
             points = {share: point for share, point in points.items() if len(point[0])}
             if points:
-                x_label = "share of texts among the documents"
+                is_drawn = name in DRAWN_BY_SHARE
                 curves[f"{name}_by_share{end}"] = curve_of_means(
-                    points, list(points.values()), x_label=x_label, y_label=label
+                    points,
+                    list(points.values()),
+                    chance=list(points) if name == "text_preference" else None,
+                    x_label="documents that are texts",
+                    y_label=label,
+                    unit="fraction",
+                    figure="share of texts",
+                    series=("each modality centred" if end else "as it is") if is_drawn else "",
+                    role="pair" if end else "ink",
                 )
     return curves
 

@@ -24,8 +24,7 @@ from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.geometry import cone, gap_noise, pair_geometry
 from clipbench.metrics.probes import separability
 from clipbench.metrics.ranking import Answers, chance_recall_at_k, cross_answers, recall_at_k
-from clipbench.models.encoding.store import Sides, comparable, comparable_sides
-from clipbench.models.protocol import Embedder
+from clipbench.models.protocol import Embedder, Sides
 from clipbench.seeding import generator
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
 from clipbench_tasks.directions import by_sides
@@ -145,9 +144,9 @@ class ModalitiesTask(Task):
         """Return a row an item and a row a query. Needs modalities, with the pairs of two of them at least."""
         data = dataset.modalities
         assert data is not None
-        vectors = {name: comparable(embedder.encode(name, items), embedder) for name, items in data.items.items()}
+        vectors = {name: embedder.scoring_vectors(embedder.encode(name, items)) for name, items in data.items.items()}
         sides = {
-            name: comparable_sides(name, data.items[name], embedder) if name in embedder.info.roles else Sides(own, own)
+            name: embedder.encode_sides(name, data.items[name]) if name in embedder.info.roles else Sides(own, own)
             for name, own in vectors.items()
         }
         seed = int(rng.integers(2**63))  # a pair has its own draws, whatever other modalities there are

@@ -24,15 +24,22 @@ from clipbench.data.prompts import Prompts
 from clipbench.errors import DataError, MissingPart, UsageError
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.classification import class_scores, top_k_credit
-from clipbench.metrics.operating_points import Accepted, Judged, accepted, even_thresholds, judged_answers, judged_pairs
+from clipbench.metrics.operating_points import (
+    AcceptanceRates,
+    JudgedTrials,
+    acceptance_rates,
+    even_thresholds,
+    judged_answers,
+    judged_pairs,
+)
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import count, percent, shortest
-from clipbench.results.record import Curve, Metric
+from clipbench.results.record import Curve, CurveRole, Metric
 from clipbench.stats.estimators import Samples
 from clipbench.stats.intervals import CONFIDENCE, Interval
 from clipbench.stats.measures import Definition, Fixed, Measure, Smooth, define
-from clipbench.stats.operating_points import SURE, PrecisionRecall, operating_point, precision_recall
+from clipbench.stats.threshold_intervals import SURE, PrecisionRecall, operating_point, precision_recall
 from clipbench_tasks.tables import Rows, joined, sampled
 from clipbench_tasks.zero_shot import prompted_classes
 
@@ -126,7 +133,7 @@ class OperatingPoints(Task):
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return a row an image for each question. Needs captions, or labels and class names."""
-        parts: dict[str, tuple[Judged, np.ndarray]] = {}
+        parts: dict[str, tuple[JudgedTrials, np.ndarray]] = {}
         notes: list[str] = []
         if dataset.captions is not None:
             parts[PAIRS] = self._pairs(dataset, embedder, rng, notes)
@@ -137,7 +144,7 @@ class OperatingPoints(Task):
 
     def _pairs(
         self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator, notes: list[str]
-    ) -> tuple[Judged, Rows]:
+    ) -> tuple[JudgedTrials, Rows]:
         """Return the pairs of images and captions, and the rows of the images."""
         assert dataset.captions is not None and dataset.caption_image is not None
         rows = np.unique(dataset.caption_image)
@@ -155,20 +162,20 @@ class OperatingPoints(Task):
         )
         return judged_pairs(images, texts, owner), rows
 
-    def _answers(self, dataset: Dataset, embedder: Embedder) -> tuple[Judged, Rows]:
+    def _answers(self, dataset: Dataset, embedder: Embedder) -> tuple[JudgedTrials, Rows]:
         """Return the answers to all images, and the rows of the images."""
         assert dataset.labels is not None
         classes = prompted_classes(dataset, self.prompts, embedder)
         scores = class_scores(
             unit(embedder.encode(IMAGE, dataset.images, "query")), classes, dataset.labels, logit_scale=None
         )
-        others = scores.own.astype(np.float64) - scores.margin  # the highest cosine with another class
+        others = scores.true_score.astype(np.float64) - scores.margin  # the highest cosine with another class
         credit = top_k_credit(scores.better, scores.tied)
         return judged_answers(scores.top.astype(np.float64), others, credit), np.arange(len(dataset))
 
-    def _part(self, part: str, dataset: Dataset, judged: Judged, rows: Rows) -> Evaluation:
+    def _part(self, part: str, dataset: Dataset, judged: JudgedTrials, rows: Rows) -> Evaluation:
         """Return the table, measures and curves of one question, with its name before theirs."""
-        coarse, n = accepted(judged, even_thresholds(judged, CURVE_POINTS)), len(rows)
+        coarse, n = acceptance_rates(judged, even_thresholds(judged, CURVE_POINTS)), len(rows)
         found = precision_recall(coarse, self.prevalence)
         sure = precision_recall(coarse, self.prevalence, confidence=SURE)
         ids = np.array(dataset.image_ids, object)[rows]
@@ -230,14 +237,25 @@ def definitions(precisions: Sequence[float], prevalence: float = 0.5) -> dict[st
     return found
 
 
-def _curves(part: str, coarse: Accepted, found: PrecisionRecall) -> Mapping[str, Curve]:
+def _curves(part: str, coarse: AcceptanceRates, found: PrecisionRecall) -> Mapping[str, Curve]:
     x = coarse.thresholds.tolist()
 
-    def curve(name: str, *columns: np.ndarray) -> Curve:
+    def curve(name: str, role: CurveRole, *columns: np.ndarray) -> Curve:
         y, low, high = (column.tolist() for column in columns)
-        return Curve(x=x, y=y, low=low, high=high, x_label="cosine threshold", y_label=name)
+        return Curve(
+            x=x,
+            y=y,
+            low=low,
+            high=high,
+            x_label="cosine threshold",
+            y_label="precision and recall",
+            unit="fraction",
+            figure=part,
+            series=name,
+            role=role,
+        )
 
     return {
-        f"{part}/precision_by_cosine": curve("precision", found.precision, found.low, found.high),
-        f"{part}/recall_by_cosine": curve("recall", found.recall, found.recall_low, found.recall_high),
+        f"{part}/precision_by_cosine": curve("precision", "ink", found.precision, found.low, found.high),
+        f"{part}/recall_by_cosine": curve("recall", "pair", found.recall, found.recall_low, found.recall_high),
     }

@@ -15,7 +15,7 @@ A tie scores what a coin flip would. Where ties decide anything, ``..._strict`` 
 counted as a miss; published numbers take ties in whatever order a sort left them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -27,9 +27,8 @@ from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.errors import MissingPart, UsageError
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.ranking import Ranks, chance_recall_at_k, expected_rank, expected_recall_at_k, recall_at_k
-from clipbench.models.encoding.store import comparable_sides
 from clipbench.models.protocol import Embedder
-from clipbench.results.record import Curve
+from clipbench.results.record import Curve, CurveRole
 from clipbench.stats.estimators import Estimator
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define
 from clipbench_tasks import judged
@@ -47,6 +46,13 @@ from clipbench_tasks.tables import (
 
 CURVE_ENDS_AT = 100
 """Largest k of the recall curves."""
+RECALL_CURVES: Mapping[str, tuple[str, str, CurveRole]] = {
+    "image_retrieval": ("recall", "text → image", "image"),
+    "text_retrieval": ("recall", "image → text", "text"),
+    "image_image": ("recall within a modality", "image → image", "image"),
+    "text_text": ("recall within a modality", "text → text", "text"),
+}
+"""Figure, series and role of the curve of each direction: a direction has the role of what it looks for."""
 N_SIZES = 12
 """Sizes of a gallery with distractors for which recall is computed."""
 SHOWN_PAIRS = 50
@@ -100,8 +106,8 @@ class Retrieval(Task):
             judgements, notes = judged.sampled(dataset.judgements, draw)
             found = judged.evaluation(judged.search_of(dataset, judgements, embedder), self.ks)
             return replace(found, notes=(*notes, *found.notes))
-        gallery = comparable_sides(IMAGE, dataset.gallery, embedder)
-        texts = None if dataset.captions is None else comparable_sides(TEXT, dataset.captions, embedder)
+        gallery = embedder.encode_sides(IMAGE, dataset.gallery)
+        texts = None if dataset.captions is None else embedder.encode_sides(TEXT, dataset.captions)
         digests = embedder.digests(dataset.gallery)
         directions = list(directions_of(dataset, gallery, digests, texts, draw))
         found = joined([_evaluation(direction, self.ks) for direction in directions])
@@ -125,15 +131,30 @@ def _evaluation(direction: Direction, ks: tuple[int, ...]) -> Evaluation:
     controls |= {strict: Mean(column=strict) for strict in _strict(direction, ks)}
     n_points = min(CURVE_ENDS_AT, direction.n_gallery)
     ks_drawn = range(1, n_points + 1)
+    figure, series, role = RECALL_CURVES[name]
     recall = [float(recall_at_k(direction.ranks, k).mean()) for k in ks_drawn]
-    curve = Curve(x=[float(k) for k in ks_drawn], y=recall, x_label="k", y_label="recall@k")
     by_chance = [chance_recall_at_k(direction.n_positives, direction.n_gallery, k) for k in ks_drawn]
+    curve = Curve(
+        x=[float(k) for k in ks_drawn],
+        y=recall,
+        chance=by_chance,
+        unit="fraction",
+        x_label="k",
+        y_label="recall@k",
+        figure=figure,
+        series=series,
+        role=role,
+    )
     by_size = {} if direction.among is None else _by_size(direction, direction.among, ks)
     return Evaluation(
         samples=_table(direction, ks),
         measures=define(_measures(direction, ks), definitions),
         controls=define(controls, definitions),
-        curves={f"{name}_recall": curve, f"{name}_recall_chance": replace(curve, y=by_chance), **by_size},
+        curves={
+            f"{name}_recall": curve,
+            f"{name}_recall_chance": replace(curve, y=by_chance, chance=None, series=""),
+            **by_size,
+        },
         neighbours=neighbours_of_answers(direction.asked, direction.answers, direction.items),
         notes=(f"{DIRECTIONS[name][0]} {direction.limit}",) if direction.limit else (),
     )
@@ -148,12 +169,15 @@ def _by_size(direction: Direction, among: tuple[Ranks, Ranks], ks: tuple[int, ..
     added = sorted({*np.rint(sizes - n_own).astype(int).tolist(), 0, direction.n_more})
     curves = {}
     for k in ks:
-        hits = [expected_recall_at_k(*among, n_more=direction.n_more, n=n, k=k) for n in added]
+        hits = [expected_recall_at_k(*among, n_distractors=direction.n_more, n=n, k=k) for n in added]
         curves[f"{direction.name}_recall@{k}/by_gallery"] = curve_of_means(
             [float(n_own + n) for n in added],
             [(each, direction.clusters) for each in hits],
-            x_label="images",
-            y_label=f"recall@{k}",
+            x_label="images searched",
+            y_label="recall@k",
+            unit="fraction",
+            figure="gallery size",
+            series=f"R@{k}",
         )
     return curves
 

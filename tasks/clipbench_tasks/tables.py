@@ -4,7 +4,7 @@ tasks have.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isnan
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, Shaped
@@ -233,21 +233,21 @@ def mean_over_parts(
     return columns, measure
 
 
-def curve_of_means(x: Iterable[float], parts: Sequence[tuple[np.ndarray, np.ndarray | None]], **labels: str) -> Curve:
+def curve_of_means(x: Iterable[float], parts: Sequence[tuple[np.ndarray, np.ndarray | None]], **facts: Any) -> Curve:
     """Return the mean at each point with its interval, from the values there and their clusters, if they have any.
 
     Args:
-        labels: of the axes, ``x_label`` and ``y_label``.
+        facts: other fields of the curve, such as ``x_label`` and ``figure``.
     """
     y = [float(values.mean()) for values, _ in parts]
-    return bounded_curve(x, y, [mean_interval(values, clusters=clusters)[:2] for values, clusters in parts], **labels)
+    return bounded_curve(x, y, [mean_interval(values, clusters=clusters)[:2] for values, clusters in parts], **facts)
 
 
 Bounds = Sequence[tuple[float | None, float | None]]
 
 
-def bounded_curve(x: Iterable[float], y: Sequence[float], bounds: Bounds, **labels: str) -> Curve:
+def bounded_curve(x: Iterable[float], y: Sequence[float], bounds: Bounds, **facts: Any) -> Curve:
     """Return a curve with its bounds, or without them where any point has none."""
-    low, high = ([each[side] for each in bounds if each[side] is not None] for side in (0, 1))
+    low, high = ([bound[side] for bound in bounds if bound[side] is not None] for side in (0, 1))
     is_bounded = len(low) == len(high) == len(bounds)
-    return Curve(x=list(x), y=list(y), low=low if is_bounded else None, high=high if is_bounded else None, **labels)
+    return Curve(x=list(x), y=list(y), low=low if is_bounded else None, high=high if is_bounded else None, **facts)

@@ -20,7 +20,6 @@ from clipbench.data.prompts import Prompts, prompts_of
 from clipbench.errors import DataError
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.classification import class_scores, macro_f1, mean_average_precision, reliability, top_k_credit
-from clipbench.models.encoding.store import comparable
 from clipbench.models.protocol import Embedder, Predictions, Role, no_logit_scale
 from clipbench.results.numbers import count, percent
 from clipbench.results.record import Curve
@@ -131,7 +130,7 @@ class ZeroShot(Task):
         texts = prompts.render(dataset.class_names)
         by_prompt = prompt_vectors(texts, embedder)
         classes = class_vectors(by_prompt, embedder)
-        images = comparable(embedder.encode(IMAGE, dataset.images, "query"), embedder)
+        images = embedder.scoring_vectors(embedder.encode(IMAGE, dataset.images, "query"))
         notes = (f"prompts for class '{dataset.class_names[0]}': {len(texts[0])}, the first '{texts[0][0]}'",)
         if dataset.multilabels is not None:
             return _multilabel(dataset, images, classes, notes)
@@ -139,7 +138,7 @@ class ZeroShot(Task):
         if dataset.is_slice or prompts.templates is None or len(prompts.templates) < 2:
             return evaluation
         assert dataset.labels is not None
-        by_template = np.stack([comparable(rows, embedder) for rows in by_prompt], axis=1)
+        by_template = np.stack([embedder.scoring_vectors(rows) for rows in by_prompt], axis=1)
         return _with_templates(evaluation, by_template, images, dataset.labels, templates=prompts.templates, rng=rng)
 
 
@@ -170,9 +169,9 @@ def class_vectors(by_prompt: Sequence[Vectors], embedder: Embedder, *, of_raw: b
     """
     combined = embedder.combine(by_prompt)
     if combined is None:
-        parts = by_prompt if of_raw else [comparable(rows, embedder) for rows in by_prompt]
+        parts = by_prompt if of_raw else [embedder.scoring_vectors(rows) for rows in by_prompt]
         combined = np.stack([rows.mean(axis=0, dtype=np.float64).astype(np.float32) for rows in parts])
-    return comparable(combined, embedder)
+    return embedder.scoring_vectors(combined)
 
 
 def prompted_classes(dataset: Dataset, prompts: Prompts | None, embedder: Embedder, role: Role = "document") -> Vectors:
@@ -228,7 +227,7 @@ def _single_label(
     samples: Table = {
         "acc5": top_k_credit(scores.better, scores.tied, 5),
         "margin": scores.margin,
-        "right_cosine": scores.own.astype(np.float64),
+        "right_cosine": scores.true_score.astype(np.float64),
         "chosen_cosine": scores.top.astype(np.float64),
         "tied": (scores.tied > 0).astype(np.float64),
     }
@@ -335,6 +334,7 @@ def _of_answers(dataset: Dataset, answers: _Answers, *, acc5: Measure, no_confid
         curves=curves,
         controls=define(controls, METRICS),
         notes=notes,
+        accuracy="acc1",
     )
 
 
@@ -342,7 +342,13 @@ def _reliability_curve(confidence: Column, credit: Column) -> Curve:
     bins = reliability(confidence, credit)
     filled = bins.n_samples > 0
     return Curve(
-        x=bins.confidence[filled].tolist(), y=bins.accuracy[filled].tolist(), x_label="confidence", y_label="accuracy"
+        x=bins.confidence[filled].tolist(),
+        y=bins.accuracy[filled].tolist(),
+        x_label="confidence",
+        y_label="accuracy",
+        unit="fraction",
+        figure="reliability",
+        series="accuracy",
     )
 
 
@@ -367,6 +373,9 @@ def _with_templates(
         y=accuracy[order].tolist(),
         x_label="single template, in ascending order of accuracy",
         y_label="acc1",
+        unit="fraction",
+        figure="templates",
+        series="single templates",
     )
     low, high = (percent(accuracy[order[end]]) for end in (0, -1))
     n, (worst, best) = count(len(chosen)), (templates[order[end]] for end in (0, -1))

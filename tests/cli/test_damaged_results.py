@@ -23,7 +23,7 @@ COMMANDS = (
     ("show", "run"),
     ("report", "run", "-o", "report.html"),
     ("compare", "run", "run"),
-    ("plot", "scorecard", "run", "-o", "figure.svg"),
+    ("plot", "gap", "run", "-o", "figure.svg"),
     ("export", "run", "--to", "csv", "-o", "file.csv"),
 )
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipbench.cli.doctor import finding_lines
+from clipbench.cli.commands.doctor import finding_lines
 from clipbench.results.record import CheckFinding
 from clipbench.results.run import read_run
 from tests.cli.conftest import Call

@@ -100,7 +100,7 @@ def test_a_variable_belongs_to_one_option_of_all_commands() -> None:
     assert options["CLIPBENCH_DEVICE"] == {"--device"}
     assert options["CLIPBENCH_DATA_ROOT"] == {"--data-root"}
     assert {variable: names for variable, names in options.items() if len(names) > 1} == {}
-    others = {"CACHE", "CATALOGUE", "MAX_PIXELS", "MAX_UNPACKED", "API_KEY", "DATA"}
+    others = {"CACHE", "CATALOGUE", "MAX_PIXELS", "API_KEY", "DATA"}
     assert not {f"CLIPBENCH_{name}" for name in others} & options.keys()
 
 
@@ -110,7 +110,7 @@ def _ending(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> object:
     def fail() -> object:
         raise error
 
-    monkeypatch.setattr("clipbench.cli.data._data", fail)
+    monkeypatch.setattr("clipbench.cli.commands.list._data", fail)
     with pytest.raises(SystemExit) as end:
         main(["list", "data"])
     return end.value.code

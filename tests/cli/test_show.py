@@ -1,7 +1,7 @@
 """`clipbench show` from the command line: what `run` printed, whose numbers they are, and what is missing."""
 
 from clipbench.cli.tables import evaluation_lines
-from clipbench.results.record import Metric, SlicesRecord
+from clipbench.results.record import Metric, SlicesRecord, StoredFormat
 from clipbench.stats.intervals import wilson
 from tests.made import record_of
 
@@ -38,7 +38,14 @@ def test_formats_of_vectors_are_a_table_by_bytes_and_what_has_no_value_says_why(
         "pca@16/acc1": Metric(value=None, reason="too few vectors"),
         **{f"{name}/acc1_change": change for name in ("binary@64", "int8@64")},
     }
-    lines = evaluation_lines(record_of(metrics=metrics, subsets={"int8@64": "All 64 dimensions as int8"}))
+    formats = {
+        "": StoredFormat(label="float32", n_bytes=256),
+        "binary@64": StoredFormat(label="64 signs", n_bytes=8),
+        "int8@64": StoredFormat(label="64 int8", n_bytes=64),
+        "pca@16": StoredFormat(label="16 PCA", n_bytes=64),
+    }
+    record = record_of(metrics=metrics, subsets={"int8@64": "All 64 dimensions as int8"}, formats=formats)
+    lines = evaluation_lines(record)
     assert [line.split()[:6] for line in lines[3:7]] == [
         ["float32", "256", "50.0", "[40.0,", "60.0]", "–"],
         ["64", "int8", "64", "50.0", "[40.0,", "60.0]"],

@@ -11,12 +11,12 @@ from uuid import UUID
 import pytest
 
 from clipbench.errors import UsageError
-from clipbench.files import alone_in, check_writable, write_atomic, writing_atomically
+from clipbench.files import check_writable, folder_lock, write_atomic, writing_atomically
 
-HOLD = "import sys, time; from pathlib import Path; from clipbench.files import alone_in\n"
-HOLD += "with alone_in(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
-FORK = "import os, sys, time; from pathlib import Path; from clipbench.files import alone_in\n"
-FORK += "with alone_in(Path(sys.argv[1])): print(os.fork() or '', flush=True); time.sleep(60)"
+HOLD = "import sys, time; from pathlib import Path; from clipbench.files import folder_lock\n"
+HOLD += "with folder_lock(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+FORK = "import os, sys, time; from pathlib import Path; from clipbench.files import folder_lock\n"
+FORK += "with folder_lock(Path(sys.argv[1])): print(os.fork() or '', flush=True); time.sleep(60)"
 
 
 def test_files_are_written_and_replace_what_was_there(tmp_path: Path) -> None:
@@ -52,11 +52,11 @@ def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path: Path) -> 
     first = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert first.stdout is not None and first.stdout.readline() == "held\n"
     message = f"another clipbench writes to {tmp_path}: wait for its end, or name another out"
-    with pytest.raises(UsageError, match=message), alone_in(tmp_path):
+    with pytest.raises(UsageError, match=message), folder_lock(tmp_path):
         pass
     os.kill(first.pid, signal.SIGKILL)
     first.communicate()
-    with alone_in(tmp_path):
+    with folder_lock(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -64,12 +64,12 @@ def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path: Path) -> 
 @pytest.mark.skipif(sys.platform == "win32", reason="the system has no such locks")
 def test_a_folder_is_let_go_of_after_an_error_and_whoever_was_forked_meanwhile(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
-    with pytest.raises(RuntimeError), alone_in(tmp_path):
+    with pytest.raises(RuntimeError), folder_lock(tmp_path):
         worker = context.Process(target=signal.pause)
         worker.start()
         raise RuntimeError
     try:
-        with alone_in(tmp_path):
+        with folder_lock(tmp_path):
             pass
     finally:
         worker.kill()
@@ -96,7 +96,7 @@ def test_a_child_that_outlives_its_killed_parent_does_not_hold_the_folder(tmp_pa
         parent.kill()
         parent.wait()
         os.kill(child, 0)  # it lives
-        with alone_in(tmp_path):
+        with folder_lock(tmp_path):
             pass
     finally:
         os.kill(child, signal.SIGKILL)
@@ -105,12 +105,12 @@ def test_a_child_that_outlives_its_killed_parent_does_not_hold_the_folder(tmp_pa
 
 def test_a_folder_is_made_and_taken_away_again_if_nothing_came_into_it(tmp_path: Path) -> None:
     for name, content in (("empty", None), ("full", "result.json")):
-        with alone_in(tmp_path / name / "run"):
+        with folder_lock(tmp_path / name / "run"):
             assert (tmp_path / name / "run").is_dir()
             if content is not None:
                 (tmp_path / name / "run" / content).touch()
     (tmp_path / "mine").mkdir()
-    with alone_in(tmp_path / "mine"):
+    with folder_lock(tmp_path / "mine"):
         pass
     assert not (tmp_path / "empty/run").exists() and (tmp_path / "full/run").is_dir() and (tmp_path / "mine").is_dir()
 
@@ -138,7 +138,7 @@ def test_two_writers_of_one_file_do_not_mix_and_leftovers_go(tmp_path: Path) -> 
 def test_a_name_that_cannot_be_looked_up_is_one_line(tmp_path: Path) -> None:
     folder = tmp_path / ("a" * 300) / "run"
     check_writable(folder, advice="")  # of the nearest folder that is there
-    with pytest.raises(UsageError, match=r"^cannot write .*: File name too long$"), alone_in(folder):
+    with pytest.raises(UsageError, match=r"^cannot write .*: File name too long$"), folder_lock(folder):
         pass
 
 

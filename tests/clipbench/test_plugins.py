@@ -102,10 +102,10 @@ def test_a_name_of_clipbenchs_own_stays_its_own(installed: Path) -> None:
 def test_of_several_plug_ins_the_broken_ones_are_named_and_the_others_usable(
     installed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plugins, "names", lambda group: ["closes", "good"])
-    install(installed, "closes", declares="closes = closes:load", module="raise GeneratorExit\n")
+    monkeypatch.setattr(plugins, "names", lambda group: ["fails", "good"])
+    install(installed, "fails", declares="fails = fails:load", module="raise SystemExit\n")
     install(installed, "good", declares="good = good:load", module="load = 7\n")
     with pytest.warns(
-        LeftOutWarning, match=r"'closes' of closes cannot be imported from closes:load \(GeneratorExit\)"
+        LeftOutWarning, match=r"'fails' of fails cannot be imported from fails:load \(it called sys.exit\(\)\)"
     ):
         assert plugins.usable(plugins.MODELS, lambda name: plugins.load(plugins.MODELS, name)) == {"good": 7}

@@ -179,7 +179,7 @@ def _page(command: str) -> tuple[int, str, str]:
     from clipbench_reports.view import runs, site
 
     path, _, query = command.removeprefix("GET ").partition("?")
-    query = query.format(**{row.place: row.id for row in runs.Runs(Path("runs")).rows()})
+    query = query.format(**{row.relative_path: row.id for row in runs.Runs(Path("runs")).rows()})
     headers = [(b"host", b"localhost:1"), (b"cookie", b"clipbench-1=token")]
     scope = {"type": "http", "method": "GET", "path": path, "query_string": query.encode(), "headers": headers}
     said: list[Any] = []

@@ -1,7 +1,7 @@
 """Runs by hand for the verdicts of comparisons: each differs from ``pairs/base`` in what its name says."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -139,7 +139,8 @@ def _gap(pair: Pair, folder: Path) -> EvaluationRecord:
         unit="distance",
     )
     hub = Metric(value=pair.hub, n=N, title="Largest hub of images", higher_is_better=False)
-    return _record("modality-gap", {"gap": gap, "image_largest_hub": hub}, {}, pair, folder)
+    record = _record("modality-gap", {"gap": gap, "image_largest_hub": hub}, {}, pair, folder)
+    return replace(record, vectors=["images", "texts", "pair_id"])
 
 
 def _record(

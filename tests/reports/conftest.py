@@ -15,6 +15,7 @@ from clipbench.results.record import Curve, DatasetRecord, EvaluationRecord, Met
 from clipbench.results.run import Run, read_run, write_result
 from clipbench_reports.evidence import Evidence
 from clipbench_reports.galleries import Gallery, MakeGallery, PageBudget
+from tests.reports.recorded import recorded
 
 CLASSES = ("cube", "sphere", "cylinder", "cone", "torus", "pyramid", "star", "ring", "arch", "cross")
 HOSTILE = '<script>alert("1")</script>&amp; "\u202eשלום" 👩‍👩‍👧 ' + "very-long-" * 30
@@ -428,9 +429,14 @@ def _record(
         "seconds": {"load": 1.2, "encode_images": 35.2, "encode_texts": 0.41, "score": 0.03},
         "encoded": {"images": n, "texts": 50, "stored_images": 0, "stored_texts": 12},
     }
+    if "curves" in parts:
+        parts = {**parts, "curves": recorded(parts["curves"])}
+    pairs = [name for name in ("images", "texts", "pair_id") if name in (arrays or ())]
     return EvaluationRecord(
         **{
             "task": task,
+            "accuracy": "acc1" if task == "zero-shot" else "",
+            "vectors": pairs,
             "task_version": 1,
             "params": {},
             "dataset": DatasetRecord(id=data, revision="v3", split="test", n_samples=n, fingerprint="9f8e7d6c5b4a3928"),

@@ -10,7 +10,7 @@ import pytest
 from clipbench.data import Dataset, Prompts
 from clipbench.errors import DataError, UsageError
 from clipbench.evaluation.task import Evaluation
-from clipbench.metrics.compression import Format, compressed, principal_components
+from clipbench.metrics.compression import Format, compress, principal_components
 from clipbench.metrics.similarity import unit
 from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder
@@ -188,7 +188,7 @@ def test_components_of_images_to_classify_are_fitted_on_others() -> None:
     components, queries = principal_components(known), unit(classes.astype(np.float32))
     lost = {}
     for name, x, true in (("known", known, labels[0]), ("new", new, labels[1])):
-        kept, asked = compressed(Format("pca", 32), x, queries, components)
+        kept, asked = compress(Format("pca", 32), x, queries, components)
         lost[name] = np.mean((x @ queries.T).argmax(1) == true) - np.mean((kept @ asked.T).argmax(1) == true)
     change = metric(found, "pca@32/acc1_change").value
     assert change is not None and lost["known"] < lost["new"] - 0.1 and -change > lost["new"] - 0.05
@@ -220,11 +220,11 @@ def test_what_is_fitted_knows_no_query(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[np.ndarray] = []
 
     def recorded(form: Format, *args: Any) -> tuple[np.ndarray, np.ndarray]:
-        stored, queries = compressed(form, *args)
+        stored, queries = compress(form, *args)
         kept.append(stored)
         return stored, queries
 
-    monkeypatch.setattr("clipbench_tasks.compression.compressed", recorded)
+    monkeypatch.setattr("clipbench_tasks.compression.compress", recorded)
     data, embedder = world()
     assert data.captions is not None
     captions = [f"another {each}" for each in data.captions]

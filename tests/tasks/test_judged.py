@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import clipbench as cb
-from clipbench.choosing.log import append, graded, read_log, write_qrels
+from clipbench.choosing.judgement_log import append, grade_lines, read_log, write_qrels
 from clipbench.choosing.make import PoolOptions, make_pool
 from clipbench.data import Dataset, load_data
 from clipbench.data.dataset import DataOptions
@@ -24,7 +24,7 @@ from clipbench.evaluation.slices import slices_of
 from clipbench.evaluation.task import Evaluation
 from clipbench.models.protocol import DOT, Role, Vectors
 from clipbench.results.record import Metric
-from clipbench.testing import INFO, FixedEmbedder, GivenVectors, ToyModel
+from clipbench.testing import INFO, FixedEmbedder, StubEmbedder, ToyModel
 from clipbench_tasks.mixed_retrieval import MixedRetrieval
 from clipbench_tasks.retrieval import Retrieval
 from tests.made import data_of, metrics_of
@@ -112,7 +112,8 @@ def test_a_pool_has_one_value_in_choose_and_in_a_run_and_says_what_it_did_not_ju
     pool = make_pool(loaders, photographs, queries, tmp_path / "pool", PoolOptions(k=5))
     for number, (query, images) in enumerate(pool.candidates.items()):  # the last three have nothing relevant
         append(
-            pool, graded(query, {image: int(number < 5 and place < 3) for place, image in enumerate(images)}, "anna")
+            pool,
+            grade_lines(query, {image: int(number < 5 and place < 3) for place, image in enumerate(images)}, "anna"),
         )
     write_qrels(read_log(pool))
     chosen = cb.choose(pool)
@@ -137,7 +138,7 @@ def test_a_pool_has_one_value_in_choose_and_in_a_run_and_says_what_it_did_not_ju
     )
 
 
-class Coloured(GivenVectors):
+class Coloured(StubEmbedder):
     """A model that knows each photograph and each query by a random vector."""
 
     def __init__(self, name: str) -> None:

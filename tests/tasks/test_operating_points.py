@@ -9,9 +9,9 @@ import scipy.stats
 from clipbench.data import Dataset, Prompts
 from clipbench.errors import DataError
 from clipbench.evaluation.task import Evaluation
-from clipbench.metrics.operating_points import accepted, even_thresholds, judged_answers, judged_pairs
+from clipbench.metrics.operating_points import acceptance_rates, even_thresholds, judged_answers, judged_pairs
 from clipbench.metrics.similarity import unit
-from clipbench.stats.operating_points import SURE, operating_point, precision_recall
+from clipbench.stats.threshold_intervals import SURE, operating_point, precision_recall
 from clipbench.testing import FixedEmbedder
 from clipbench_tasks.operating_points import OperatingPoints
 from tests.made import data_of, metrics_of
@@ -109,12 +109,23 @@ def test_intervals_of_answers_cover() -> None:
     covered = []
     for _ in range(30):
         judged = judged_answers(*draw(100))
-        coarse = accepted(judged, even_thresholds(judged, 50))
+        coarse = acceptance_rates(judged, even_thresholds(judged, 50))
         point = operating_point(judged, coarse, precision_recall(coarse, confidence=SURE), 0.9)
         if point is not None:
             for (low, high, _), true in ((point.interval, at[first]), (point.recall_interval, recall[first])):
                 covered.append(low is not None and high is not None and low <= true <= high)
     assert len(covered) > 40 and np.mean(covered) >= 0.85
+
+
+def test_few_answers_show_no_threshold_for_a_rare_class() -> None:
+    """With one true answer in a hundred, 90 % precision allows one false answer in a thousand: 200 images cannot show it."""
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        own, other = 0.6 + 0.1 * rng.standard_normal(200), 0.1 * rng.standard_normal(200)
+        judged = judged_answers(np.maximum(own, other), other, (own > other).astype(np.float64))
+        coarse = acceptance_rates(judged, even_thresholds(judged, 50))
+        bounds = precision_recall(coarse, 0.01, confidence=SURE)
+        assert operating_point(judged, coarse, bounds, 0.9, 0.01) is None
 
 
 @pytest.mark.parametrize(
@@ -140,7 +151,7 @@ def test_intervals_of_pairs_cover_the_threshold_of_their_law(prevalence: float, 
     threshold, covered = float(at[int(np.argmax(right >= wanted * (right + wrong)))]), []
     for _ in range(n_draws):
         judged = judged_pairs(*draw(n), np.arange(n))
-        coarse = accepted(judged, even_thresholds(judged, 60))
+        coarse = acceptance_rates(judged, even_thresholds(judged, 60))
         point = operating_point(
             judged, coarse, precision_recall(coarse, prevalence, confidence=SURE), wanted, prevalence
         )

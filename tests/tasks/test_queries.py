@@ -18,7 +18,7 @@ from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import ModelInfo
 from clipbench.results.record import EvaluationRecord
 from clipbench.stats.intervals import mean_interval
-from clipbench.testing import INFO, FixedEmbedder, GivenVectors
+from clipbench.testing import INFO, FixedEmbedder, StubEmbedder
 from clipbench_tasks.directions import drawn
 from clipbench_tasks.retrieval import Retrieval
 from tests.made import data_of
@@ -29,7 +29,7 @@ OWNER = np.arange(N_TEXTS) % N_IMAGES
 DIRECTIONS = {"image_retrieval": N_TEXTS, "text_retrieval": N_IMAGES, "text_text": N_TEXTS, "image_image": N_IMAGES}
 
 
-class Coarse(GivenVectors):
+class Coarse(StubEmbedder):
     """Vectors of few different values, with many ties, whatever is asked."""
 
     info: ModelInfo = replace(INFO, embed_dim=DIM)

@@ -8,7 +8,7 @@ import pytest
 
 from clipbench.data import Dataset
 from clipbench.evaluation.task import Evaluation
-from clipbench.models.encoding import store
+from clipbench.models import large_arrays, protocol
 from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder
 from clipbench_tasks.retrieval import Retrieval
@@ -207,15 +207,15 @@ def test_images_with_each_other_as_best_right_answer_are_one_cluster_and_ties_ha
 def test_vectors_beyond_memory_give_the_same_rows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     expected, _ = evaluate(dataset(labels=np.array([0, 0, 1]), class_names=("a", "b")))
     monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path))
-    monkeypatch.setattr(store, "IN_MEMORY", 0)
+    monkeypatch.setattr(large_arrays, "IN_MEMORY", 0)
     made: list[object] = []
-    make = store.large_array
+    make = large_arrays.large_array
 
     def noted(shape: tuple[int, int], folder: Path) -> np.ndarray:
         made.append(make(shape, folder))
         return cast("np.ndarray", made[-1])
 
-    monkeypatch.setattr(store, "large_array", noted)
+    monkeypatch.setattr(protocol, "large_array", noted)
     found, _ = evaluate(dataset(labels=np.array([0, 0, 1]), class_names=("a", "b")))
     assert len(made) == 2 and all(isinstance(each, np.memmap) for each in made)
     for name, column in expected.samples.items():

@@ -9,7 +9,7 @@ from clipbench.data.scenes import scenes_dataset
 from clipbench.evaluation.task import Task
 from clipbench.models.protocol import ModelInfo
 from clipbench.results.record import Metric
-from clipbench.testing import INFO, GivenVectors, ToyModel
+from clipbench.testing import INFO, StubEmbedder, ToyModel
 from clipbench_tasks.composition.task import Composition
 from clipbench_tasks.compression import Compression
 from clipbench_tasks.few_shot import FewShot
@@ -38,7 +38,7 @@ TASKS: dict[str, Task] = {
 }
 
 
-class Toy(GivenVectors):
+class Toy(StubEmbedder):
     """A toy model over drawn scenes; it sees no pixels, which no title depends on."""
 
     info: ModelInfo = INFO

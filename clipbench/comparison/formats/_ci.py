@@ -62,7 +62,7 @@ def _lines(gated: GatedComparison) -> Iterator[str]:
         yield from ("", "<details>", f"<summary>{escape(title)}: {tables.tally(slices)}</summary>", "")
         yield from as_markdown(tables.difference_table("", slices)).splitlines()
         yield from ("", "</details>")
-    for name, similar in tables.by_data(comparison).items():
+    for name, similar in tables.by_evaluation(comparison.representational_similarity).items():
         summary = f"Representational similarity on {escape(name)}: {tables.NO_VERDICT}"
         yield from ("", "<details>", f"<summary>{summary}</summary>", "")
         yield from as_markdown(tables.similarity_table(similar)).splitlines()

@@ -127,7 +127,7 @@ def _lines(gated: GatedComparison, width: int | None) -> Iterator[str]:
     yield ""
     if is_narrow:
         yield f"left out in {width} columns: {' and '.join(LEFT_OUT)} (--format md has all)"
-    for name, similar in tables.by_data(comparison).items():
+    for name, similar in tables.by_evaluation(comparison.representational_similarity).items():
         yield from tables.similarity_lines(name, similar)
     yield from map(str, comparison.refused)
     yield from (f"note: {note}" for note in comparison.notes)

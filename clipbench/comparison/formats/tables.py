@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 from clipbench.comparison.gate import FAILED, UNDECIDED, GatedComparison
 from clipbench.comparison.overall import WORDS
@@ -48,6 +48,7 @@ TALLIED: Mapping[Verdict, str] = {
 }
 MODALITIES = {"image": "images", "text": "texts"}
 NO_VERDICT = "alike is not better: no verdict"
+R = TypeVar("R", Difference, RepresentationalSimilarity)
 Standing = Literal["bad", "doubtful", "good", "open"]
 """How a comparison looks at first sight: red, yellow, green or grey."""
 GATE_COLUMNS = (
@@ -77,113 +78,105 @@ NOUNS: dict[Status, tuple[str, str]] = {
 
 def difference_table(title: str, differences: Sequence[Difference]) -> Table:
     """Return the differences of an evaluation as rows; an arrow marks a metric of which less is better."""
-    notes = list(dict.fromkeys(each.test for each in differences if each.p_value is None))
-    own = {each.name: each.subset for each in differences if not each.grouping}
-    legend = subset_legend(own, {name.rpartition("/")[0]: subset for name, subset in own.items()})
-    rows = [_row(each, notes) for each in differences]
+    notes = list(dict.fromkeys(difference.test for difference in differences if difference.p_value is None))
+    subsets = {difference.name: difference.subset for difference in differences if not difference.grouping}
+    legend = subset_legend(subsets, {name.rpartition("/")[0]: subset for name, subset in subsets.items()})
+    rows = [_row(difference, notes) for difference in differences]
     return Table(title=title, facts=f"({legend})" if legend else "", columns=COLUMNS, rows=rows, notes=notes)
 
 
 def by_grouping(comparison: Comparison) -> dict[str, list[Difference]]:
     """Return the headline metrics of the slices by ``task@data by grouping``, the gravest verdicts first."""
-    found: dict[str, list[Difference]] = {}
+    groupings: dict[str, list[Difference]] = {}
     for each in comparison.slices:
         if each.candidate.is_headline:
             whole = each.evaluation.removesuffix(f"{{{each.grouping}={each.group}}}")
             inside = ", ".join(filter(None, (each.group, within_sentence(each.subset))))
             row = replace(each, name=f"{each.group}/{each.name}", subset=inside)
-            found.setdefault(f"{whole} by {each.grouping}", []).append(row)
+            groupings.setdefault(f"{whole} by {each.grouping}", []).append(row)
     order = list(VERDICTS)
     return {
         title: sorted(those, key=lambda each: (order.index(each.verdict), each.p_value or 0.0))
-        for title, those in found.items()
+        for title, those in groupings.items()
     }
 
 
-def by_data(comparison: Comparison) -> dict[str, list[RepresentationalSimilarity]]:
-    """Return the representational similarity by the ``task@data`` whose vectors it is of."""
-    found: dict[str, list[RepresentationalSimilarity]] = {}
-    for each in comparison.representational_similarity:
-        found.setdefault(each.evaluation, []).append(each)
-    return found
-
-
-def similarity_lines(evaluation: str, found: Sequence[RepresentationalSimilarity]) -> list[str]:
+def similarity_lines(evaluation: str, similarities: Sequence[RepresentationalSimilarity]) -> list[str]:
     """Return the representational similarity of two models in plain lines: a heading, and one for each modality."""
-    lines = [f"representational similarity, {_pairs(found)} of {evaluation} ({NO_VERDICT})"]
-    for each in found:
+    lines = [f"representational similarity, {_pairs(similarities)} of {evaluation} ({NO_VERDICT})"]
+    for similarity in similarities:
         words = []
-        for name, metric in _named(each).items():
+        for name, metric in _named(similarity).items():
             if metric.value is None:
                 words.append(f"{name} is undefined ({metric.reason})")
             else:
                 bounds = "" if metric.low is None else f" {interval(metric)}"
                 words.append(f"{name} {quantity(metric.value, metric.unit)}{bounds}, chance {_chance(metric)}")
-        lines.append(f"  {MODALITIES[each.modality]}: {'; '.join(words)}")
+        lines.append(f"  {MODALITIES[similarity.modality]}: {'; '.join(words)}")
     return lines
 
 
-def similarity_table(found: Sequence[RepresentationalSimilarity]) -> Table:
+def similarity_table(similarities: Sequence[RepresentationalSimilarity]) -> Table:
     """Return the representational similarity of two models as a table with a row for each modality and measure."""
     rows = [
         [
-            f"{MODALITIES[each.modality].capitalize()}: {name}",
+            f"{MODALITIES[similarity.modality].capitalize()}: {name}",
             quantity(metric.value, metric.unit),
             interval(metric),
             _chance(metric),
         ]
-        for each in found
-        for name, metric in _named(each).items()
+        for similarity in similarities
+        for name, metric in _named(similarity).items()
     ]
     return Table(
-        facts=_pairs(found), columns=columns("measure", numbers=["value", "95 % interval", "chance"]), rows=rows
+        facts=_pairs(similarities), columns=columns("measure", numbers=["value", "95 % interval", "chance"]), rows=rows
     )
 
 
-def metric_cell(found: Difference) -> Cell:
+def metric_cell(difference: Difference) -> Cell:
     """Return the name of a metric, with its title."""
-    arrow = " ↓" if found.base.higher_is_better is False else ""
-    return Cell(f"{found.name}{arrow}", title=found.title, sort_key=found.title)
+    arrow = " ↓" if difference.base.higher_is_better is False else ""
+    return Cell(f"{difference.name}{arrow}", title=difference.title, sort_key=difference.title)
 
 
-def difference_text(found: Difference) -> str:
+def difference_text(difference: Difference) -> str:
     """Return a difference with its unit."""
-    return change(found.value, found.base.unit)
+    return change(difference.value, difference.base.unit)
 
 
-def _named(found: RepresentationalSimilarity) -> dict[str, Metric]:
-    return {"mutual k-NN": found.mutual_knn, "CKA": found.cka}
+def _named(similarity: RepresentationalSimilarity) -> dict[str, Metric]:
+    return {"mutual k-NN": similarity.mutual_knn, "CKA": similarity.cka}
 
 
-def _pairs(found: Sequence[RepresentationalSimilarity]) -> str:
-    return counted(found[0].mutual_knn.n, "pair")
+def _pairs(similarities: Sequence[RepresentationalSimilarity]) -> str:
+    return counted(similarities[0].mutual_knn.n, "pair")
 
 
 def _chance(metric: Metric) -> str:
     return quantity(metric.chance, metric.unit) if metric.chance else "0"
 
 
-def _row(found: Difference, notes: Sequence[str]) -> list[Cell | str]:
-    unit = found.base.unit
-    faint = found.verdict.replace(" ", "-")
-    p = Cell("no test", note=notes.index(found.test) + 1, sort_key="") if found.p_value is None else None
+def _row(difference: Difference, notes: Sequence[str]) -> list[Cell | str]:
+    unit = difference.base.unit
+    faint = difference.verdict.replace(" ", "-")
+    p = Cell("no test", note=notes.index(difference.test) + 1, sort_key="") if difference.p_value is None else None
     return [
-        metric_cell(found),
-        Cell(quantity(found.base.value, unit), sort_key=found.base.value),
-        Cell(quantity(found.candidate.value, unit), sort_key=found.candidate.value),
-        Cell(difference_text(found), sort_key=found.value, css=f"value {faint}"),
-        Cell(change_interval(found.low, found.high, unit), sort_key=_key(found.low)),
-        Cell(p_value(found.p_value), sort_key=_key(found.p_value)),
-        p or Cell(p_value(found.p_adjusted), sort_key=_key(found.p_adjusted)),
-        Cell(change(found.detectable, unit, is_signed=False), sort_key=_key(found.detectable)),
+        metric_cell(difference),
+        Cell(quantity(difference.base.value, unit), sort_key=difference.base.value),
+        Cell(quantity(difference.candidate.value, unit), sort_key=difference.candidate.value),
+        Cell(difference_text(difference), sort_key=difference.value, css=f"value {faint}"),
+        Cell(change_interval(difference.low, difference.high, unit), sort_key=_key(difference.low)),
+        Cell(p_value(difference.p_value), sort_key=_key(difference.p_value)),
+        p or Cell(p_value(difference.p_adjusted), sort_key=_key(difference.p_adjusted)),
+        Cell(change(difference.detectable, unit, is_signed=False), sort_key=_key(difference.detectable)),
         Cell(
-            found.verdict,
-            mark=VERDICTS[found.verdict],
-            is_strong=found.verdict in ("better", "worse"),
-            sort_key=list(VERDICTS).index(found.verdict),
+            difference.verdict,
+            mark=VERDICTS[difference.verdict],
+            is_strong=difference.verdict in ("better", "worse"),
+            sort_key=list(VERDICTS).index(difference.verdict),
             css=f"verdict {faint}",
         ),
-        _flips_cell(found.flips),
+        _flips_cell(difference.flips),
     ]
 
 
@@ -282,25 +275,24 @@ def tally(differences: Iterable[Difference]) -> str:
         >>> tally([])
         'no metric compared'
     """
-    found = list(differences)
-    families = {"headline metrics": True, "others, explored": False}
-    parts = {
-        name: _counted(each for each in found if each.is_headline is is_first) for name, is_first in families.items()
-    }
-    told = {name: words for name, words in parts.items() if words}
-    if len(told) == 1:
-        return next(iter(told.values()))
-    return "; ".join(f"{name}: {words}" for name, words in told.items()) or "no metric compared"
+    all_differences = list(differences)
+    headlines = [difference for difference in all_differences if difference.is_headline]
+    explored = [difference for difference in all_differences if not difference.is_headline]
+    parts = {"headline metrics": _counted(headlines), "others, explored": _counted(explored)}
+    described = {name: words for name, words in parts.items() if words}
+    if len(described) == 1:
+        return next(iter(described.values()))
+    return "; ".join(f"{name}: {words}" for name, words in described.items()) or "no metric compared"
 
 
 def _counted(differences: Iterable[Difference]) -> str:
-    counts = Counter(each.verdict for each in differences)
+    counts = Counter(difference.verdict for difference in differences)
     return ", ".join(f"{counts[verdict]} {words}" for verdict, words in TALLIED.items() if counts[verdict])
 
 
-def by_evaluation(differences: Iterable[Difference]) -> dict[str, list[Difference]]:
-    """Return the differences by ``task@data``, in their order."""
-    found: dict[str, list[Difference]] = {}
-    for each in differences:
-        found.setdefault(each.evaluation, []).append(each)
-    return found
+def by_evaluation(records: Iterable[R]) -> dict[str, list[R]]:
+    """Return differences, or representational similarities, by ``task@data``, in their order."""
+    groups: dict[str, list[R]] = {}
+    for record in records:
+        groups.setdefault(record.evaluation, []).append(record)
+    return groups

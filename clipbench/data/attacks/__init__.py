@@ -5,3 +5,5 @@
 
 FORM = "attacks"
 """The form of data for which words are written onto the images of a classification set."""
+NUMBER = "n"
+"""The option that says how many images words are written onto."""

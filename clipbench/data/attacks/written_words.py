@@ -21,7 +21,7 @@ from clipbench.data.scenes.questions import LABEL_FONT, PLAIN_LABEL, Label, vari
 from clipbench.data.scenes.world import Writing
 from clipbench.data.subset import random_subset
 from clipbench.errors import BadImage, DataError, data_option
-from clipbench.seeding import Chance, generator
+from clipbench.seeding import Sampler, generator
 from clipbench.untrusted.limits import too_many_resized
 
 N_WRITTEN_IMAGES = 500
@@ -114,7 +114,7 @@ def with_written_words(dataset: Dataset, *, n: int = N_WRITTEN_IMAGES) -> Datase
 
     plain = []
     for row, (id, label) in enumerate(zip(chosen.image_ids, chosen.labels.tolist(), strict=True)):
-        word = Chance("written word", id).one_of(others[label])
+        word = Sampler("written word", id).one_of(others[label])
         attacking = PLAIN_LABEL.writing(names[word])
         blank = write(row, replace(attacking, is_blank=True), "blank")
         benign = write(row, PLAIN_LABEL.writing(names[label]), "benign")

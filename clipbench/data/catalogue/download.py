@@ -21,7 +21,7 @@ from clipbench.data.catalogue import shards, web_files
 from clipbench.data.catalogue.entries import ORIGIN_FILE, CatalogueEntry, Source, origin_in
 from clipbench.data.catalogue.web_files import RemoteFile
 from clipbench.errors import DataError, Unavailable, UsageError, did_you_mean, option
-from clipbench.files import alone_in, write_atomic
+from clipbench.files import folder_lock, write_atomic
 from clipbench.hub import HubRequest, online
 
 ORIGIN = ("repository", "asked", "revision", "urls")
@@ -144,7 +144,7 @@ def fetch(
     """
     try:
         download.root.mkdir(parents=True, exist_ok=True)
-        with alone_in(
+        with folder_lock(
             download.staging,
             wait=lambda: download.say(f"another clipbench downloads it to {download.root}: waiting for its end"),
         ):

@@ -14,7 +14,7 @@ from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.prompts import known_prompts, with_class_names
 from clipbench.data.readers.webdataset import is_layout
 from clipbench.errors import DataError, Unavailable, UsageError, did_you_mean, option
-from clipbench.untrusted.reading import MOST_BYTES_OF_SETTINGS, decode_json, is_there, read_bytes, read_toml, shown
+from clipbench.untrusted.reading import decode_json, is_there, read_bytes, read_toml, shown
 from clipbench.untrusted.schema import SchemaError, fitted
 
 ORIGIN_FILE = ".clipbench.json"
@@ -282,7 +282,7 @@ def read_origin(place: Path) -> Mapping[str, Any]:
 def origin_in(folder: Path) -> Mapping[str, Any]:
     """Return the record of ``data get`` in this very folder; empty where there is none, or a damaged one."""
     try:
-        origin = decode_json(read_bytes(folder / ORIGIN_FILE, MOST_BYTES_OF_SETTINGS).decode())
+        origin = decode_json(read_bytes(folder / ORIGIN_FILE).decode())
     except (OSError, ValueError):
         return {}
     is_record = isinstance(origin, dict) and isinstance(origin.get("revision"), str | None)

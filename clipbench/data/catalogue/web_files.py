@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from clipbench.errors import DataError, Unavailable, option
-from clipbench.untrusted.limits import ARCHIVE_ERRORS, check_zip, refuse_unpacked
+from clipbench.untrusted.limits import ARCHIVE_ERRORS
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 RESUME_ADVICE = "the same command resumes where this one ended"
@@ -99,31 +99,21 @@ def unpack(archive: Path) -> None:
     """Put the files of an archive beside it, and remove it; nothing in it can get outside its folder.
 
     Raises:
-        DataError: it is damaged, and removed, so that it will be fetched again; or it would unpack to too much.
+        DataError: it is damaged, and removed, so that it will be fetched again; or it is encrypted.
     """
     try:
         if archive.name.endswith(".zip"):
-            with archive.open("rb") as file, zipfile.ZipFile(file) as packed:
-                check_zip(packed, file)
+            with zipfile.ZipFile(archive) as packed:
                 packed.extractall(archive.parent)
         else:
             with tarfile.open(archive) as packed_tar:
-                packed_tar.extractall(archive.parent, _limited(packed_tar, archive.stat().st_size), filter="data")
-    except (ValueError, RuntimeError) as error:  # too much, encrypted, or nothing that this library can read
+                packed_tar.extractall(archive.parent, filter="data")
+    except (ValueError, RuntimeError) as error:  # encrypted, or nothing that this library can read
         raise DataError(f"{archive} is not unpacked: {error}") from error
     except ARCHIVE_ERRORS as error:
         archive.unlink()
         raise DataError(f"{archive.name} is damaged and was removed ({error}): fetch it again") from error
     archive.unlink()
-
-
-def _limited(packed: tarfile.TarFile, size: int) -> Iterator[tarfile.TarInfo]:
-    """Yield the members of an archive of ``size`` bytes as long as they are not too much."""
-    unpacked = 0
-    for member in packed:
-        unpacked += member.size
-        refuse_unpacked(unpacked, size)
-        yield member
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from clipbench.data.questions import Contrast
-from clipbench.seeding import Chance
+from clipbench.seeding import Sampler
 
 MAX_WORDS = 30
 """Words of a caption that are kept, as in ARO."""
@@ -33,7 +33,7 @@ _FUNCTION_WORDS = """
 FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 """Words that count as neither noun, adjective nor verb."""
 
-Order = Callable[[list[str], Chance], list[str]]
+Order = Callable[[list[str], Sampler], list[str]]
 T = TypeVar("T")
 
 
@@ -69,7 +69,7 @@ def words(caption: str) -> list[str]:
 
 
 def _reordered(caption: str, name: str, order: Order) -> str | None:
-    chance = Chance("order", name, caption)
+    chance = Sampler("order", name, caption)
     parts = caption.split()
     for _ in range(MAX_DRAWS):
         text = " ".join(order(parts, chance))
@@ -78,7 +78,7 @@ def _reordered(caption: str, name: str, order: Order) -> str | None:
     return None
 
 
-def _all(parts: list[T], chance: Chance) -> list[T]:
+def _all(parts: list[T], chance: Sampler) -> list[T]:
     return chance.some_of(parts, len(parts))
 
 
@@ -86,7 +86,7 @@ def _threes(parts: list[str]) -> list[list[str]]:
     return [parts[start : start + 3] for start in range(0, len(parts), 3)]
 
 
-def _some(parts: list[str], chance: Chance, *, are_content: bool) -> list[str]:
+def _some(parts: list[str], chance: Sampler, *, are_content: bool) -> list[str]:
     is_moved = [(part.strip(",'-") in FUNCTION_WORDS) != are_content for part in parts]
     moved = [part for part, moves in zip(parts, is_moved, strict=True) if moves]
     others = iter(chance.some_of(moved, len(moved)))

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from clipbench.data.dataset import DataOptions, Dataset, Groups, LabelSet, check
+from clipbench.data.dataset import DataOptions, Dataset, check
+from clipbench.data.labels import Groups, LabelSet
 from clipbench.data.prompts import PLACEHOLDER
 from clipbench.data.readers import manifest
 from clipbench.data.readers.long_captions import FileCaption, captioned_dataset, image_folder

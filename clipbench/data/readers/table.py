@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int64
 
-from clipbench.data.dataset import Dataset, Groups
+from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef
+from clipbench.data.labels import Groups
 from clipbench.errors import DataError, UnknownSplit, UsageError, data_option, did_you_mean
 from clipbench.untrusted.reading import is_int64, read_written_list, shown
 

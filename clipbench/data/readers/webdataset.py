@@ -21,8 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from clipbench.data.dataset import DataOptions, Dataset, Groups, LabelSet, check
+from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.images import EncodedImage
+from clipbench.data.labels import Groups, LabelSet
 from clipbench.data.prompts import CLASS_NAMES_FILE, PLACEHOLDER, read_class_names, read_templates
 from clipbench.errors import BadImage, DataError, UnknownSplit, UsageError, data_option
 from clipbench.untrusted.limits import ARCHIVE_ERRORS
@@ -38,8 +39,6 @@ IMAGES = ("webp", "png", "jpg", "jpeg")
 
 CONTENTS = ("cls", "npy", "txt")
 """Extensions of the members that are read; of all others only the name is kept."""
-MOST_BYTES = 1 << 24
-"""Bytes of such a member."""
 MOST_SHARDS = 1_000_000
 KINDS = ("classification", "multilabel", "retrieval")
 """Words that ``dataset_type.txt`` may hold."""
@@ -192,8 +191,6 @@ def _read(member: tarfile.TarInfo, extension: str, tar: tarfile.TarFile, sample:
         return TarImage(sample.shard, member.name, member.offset_data, member.size)
     if extension not in CONTENTS:
         return None
-    if member.size > MOST_BYTES:
-        raise DataError(f"{sample.place}: .{extension} has {member.size:,} bytes, expected at most {MOST_BYTES:,}")
     file = tar.extractfile(member)
     assert file is not None, member
     return file.read()

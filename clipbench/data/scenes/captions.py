@@ -21,7 +21,7 @@ from clipbench.data.scenes.facts import (
 )
 from clipbench.data.scenes.world import KINDS, OPPOSITES, Background, Relation, Scene, Solid, Writing
 from clipbench.errors import UsageError, did_you_mean
-from clipbench.seeding import Chance
+from clipbench.seeding import Sampler
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
 
@@ -205,7 +205,7 @@ ASIDES = (
 _PLACES = ("upper left", "upper right", "lower left", "lower right", "centre", "left", "right", "top", "bottom")
 
 
-def caption(scene: Scene, style: str, chance: Chance) -> Phrase:
+def caption(scene: Scene, style: str, chance: Sampler) -> Phrase:
     """Return a true caption with the facts that it states.
 
     Args:
@@ -227,7 +227,7 @@ def related(first: Mention, relation: str, second: Mention, *, wording: str | No
 # -- styles
 
 
-def _name(scene: Scene, chance: Chance) -> Phrase:
+def _name(scene: Scene, chance: Sampler) -> Phrase:
     """Return the kind of one object in a prompt template; in the plural only where the group is all of that kind."""
     groups = scene.groups()
     if not groups:
@@ -237,28 +237,28 @@ def _name(scene: Scene, chance: Chance) -> Phrase:
     return _in_template(mention(group if is_alone else group[:1], colour=False), chance)
 
 
-def _short(scene: Scene, chance: Chance) -> Phrase:
-    if scene.writing is not None and (not scene.solids or chance.happens(0.35)):
-        return word(scene.writing, quoted=chance.happens(0.7))
-    mentioned = mention(chance.one_of(scene.groups()), size=chance.happens(0.3), texture=chance.happens(0.4))
-    return indefinite(mentioned) if chance.happens(0.5) else _in_template(mentioned, chance)
+def _short(scene: Scene, chance: Sampler) -> Phrase:
+    if scene.writing is not None and (not scene.solids or chance.bernoulli(0.35)):
+        return word(scene.writing, quoted=chance.bernoulli(0.7))
+    mentioned = mention(chance.one_of(scene.groups()), size=chance.bernoulli(0.3), texture=chance.bernoulli(0.4))
+    return indefinite(mentioned) if chance.bernoulli(0.5) else _in_template(mentioned, chance)
 
 
-def _sentence(scene: Scene, chance: Chance) -> Phrase:
-    if scene.writing is not None and (not scene.solids or chance.happens(0.6)):
+def _sentence(scene: Scene, chance: Sampler) -> Phrase:
+    if scene.writing is not None and (not scene.solids or chance.bernoulli(0.6)):
         return _worded(scene, chance)
     mentions = _mentions(scene.groups(), chance, detail=0.25)
     if len(mentions) == 1:
         parts = [indefinite(mentions[0])]
-        return _opened(joined([*parts, _against(scene)] if chance.happens(0.5) else parts), chance)
-    if chance.happens(0.2):
+        return _opened(joined([*parts, _against(scene)] if chance.bernoulli(0.5) else parts), chance)
+    if chance.bernoulli(0.2):
         return _listed(mentions)
     relation = chance.one_of(scene.relations)
     return _opened(_related(mentions, relation, chance), chance)
 
 
-def _full(scene: Scene, chance: Chance, detail: float = 0.6) -> Phrase:
-    against = [_against(scene)] if chance.happens(detail) else []
+def _full(scene: Scene, chance: Sampler, detail: float = 0.6) -> Phrase:
+    against = [_against(scene)] if chance.bernoulli(detail) else []
     if not scene.solids:
         return _opened(joined([_written(scene, chance), *against]), chance)
     parts = [_objects(scene, chance, detail), *against]
@@ -274,7 +274,7 @@ def _against(scene: Scene) -> Phrase:
     return joined([Phrase("against"), background(scene.background)])
 
 
-def _in_template(mentioned: Mention, chance: Chance) -> Phrase:
+def _in_template(mentioned: Mention, chance: Sampler) -> Phrase:
     start, _, end = chance.one_of(TEMPLATES).partition("a {c}")
     if mentioned.number > 1:
         start = start.replace("there is", "there are").replace("this is", "these are")
@@ -282,14 +282,14 @@ def _in_template(mentioned: Mention, chance: Chance) -> Phrase:
     return Phrase(f"{start}{named.text}{end}", named.facts)
 
 
-def _opened(phrase: Phrase, chance: Chance) -> Phrase:
+def _opened(phrase: Phrase, chance: Sampler) -> Phrase:
     """Return the phrase, in 40 % of cases with an opening that states nothing about the image."""
     opening = chance.weighted({"": 0.6, "a picture of ": 0.16, "a drawing of ": 0.12, "a scene with ": 0.12})
     return Phrase(opening + phrase.text, phrase.facts)
 
 
-def _mentions(groups: Sequence[Sequence[Solid]], chance: Chance, *, detail: float) -> list[Mention]:
-    return [mention(group, size=chance.happens(detail), texture=chance.happens(detail)) for group in groups]
+def _mentions(groups: Sequence[Sequence[Solid]], chance: Sampler, *, detail: float) -> list[Mention]:
+    return [mention(group, size=chance.bernoulli(detail), texture=chance.bernoulli(detail)) for group in groups]
 
 
 def _listed(mentions: Sequence[Mention]) -> Phrase:
@@ -298,20 +298,20 @@ def _listed(mentions: Sequence[Mention]) -> Phrase:
     return joined([joined(most, ", "), Phrase("and"), last]) if most else last
 
 
-def _related(mentions: Sequence[Mention], relation: Relation, chance: Chance) -> Phrase:
+def _related(mentions: Sequence[Mention], relation: Relation, chance: Sampler) -> Phrase:
     first, name, second = _from_either_end(mentions, relation, chance)
     return related(first, name, second, wording=chance.one_of(SYNONYMS.get(name, (name,))))
 
 
-def _from_either_end(mentions: Sequence[Mention], relation: Relation, chance: Chance) -> tuple[Mention, str, Mention]:
+def _from_either_end(mentions: Sequence[Mention], relation: Relation, chance: Sampler) -> tuple[Mention, str, Mention]:
     """Return the parts of a relation: the cube left of the sphere, or the sphere right of the cube."""
     first, name, second = mentions[relation.subject], relation.name, mentions[relation.object]
-    if name in OPPOSITES and chance.happens(0.5):
+    if name in OPPOSITES and chance.bernoulli(0.5):
         return second, OPPOSITES[name], first
     return first, name, second
 
 
-def _objects(scene: Scene, chance: Chance, detail: float) -> Phrase:
+def _objects(scene: Scene, chance: Sampler, detail: float) -> Phrase:
     mentions = _mentions(scene.groups(), chance, detail=detail)
     if len(scene.relations) < 2:
         return _related(mentions, scene.relations[0], chance) if scene.relations else _listed(mentions)
@@ -324,33 +324,33 @@ def _objects(scene: Scene, chance: Chance, detail: float) -> Phrase:
     return joined(parts)
 
 
-def _written(scene: Scene, chance: Chance) -> Phrase:
+def _written(scene: Scene, chance: Sampler) -> Phrase:
     """Return 'the word "apple" written below', or the sign that says so."""
     assert scene.writing is not None
     place, facts = word_place(scene)
-    if scene.writing.paper is not None and place != "on" and chance.happens(0.5):
+    if scene.writing.paper is not None and place != "on" and chance.bernoulli(0.5):
         named = sign(scene.writing)
         return Phrase(" ".join(part for part in (named.text, place) if part), named.facts + facts)
-    named = word(scene.writing, quoted=chance.happens(0.8), ink=chance.happens(0.3))
+    named = word(scene.writing, quoted=chance.bernoulli(0.8), ink=chance.bernoulli(0.3))
     ending = {"": "", "on": " written on it"}.get(place, f" written {place}")
     return Phrase(named.text + ending, named.facts + facts)
 
 
-def _worded(scene: Scene, chance: Chance) -> Phrase:
+def _worded(scene: Scene, chance: Sampler) -> Phrase:
     assert scene.writing is not None
     if not scene.solids:
         return joined([word(scene.writing), _against(scene)])
     mentioned = _mentions(scene.groups(), chance, detail=0.25)[0]
     place, facts = word_place(scene, mentioned)
-    named = word(scene.writing, quoted=chance.happens(0.8))
-    link = "written" if place == "on" or chance.happens(0.5) else ""
+    named = word(scene.writing, quoted=chance.bernoulli(0.8))
+    link = "written" if place == "on" or chance.bernoulli(0.5) else ""
     return joined([named, Phrase(link), Phrase(place, facts), indefinite(mentioned)])
 
 
 # -- paragraphs
 
 
-def paragraph(scene: Scene, chance: Chance, *, n_words: int | None = None) -> Phrase:
+def paragraph(scene: Scene, chance: Sampler, *, n_words: int | None = None) -> Phrase:
     """Return a sentence for each fact of a scene, with asides in between.
 
     Args:
@@ -377,10 +377,10 @@ def count_words(sentences: Sequence[Phrase]) -> int:
     return sum(len(sentence.text.split()) for sentence in sentences)
 
 
-def _introduction(scene: Scene, mentions: Sequence[Mention], chance: Chance) -> list[Phrase]:
+def _introduction(scene: Scene, mentions: Sequence[Mention], chance: Sampler) -> list[Phrase]:
     n_solids = len(scene.solids)
     sentences = []
-    if n_solids > 1 and chance.happens(0.6):
+    if n_solids > 1 and chance.bernoulli(0.6):
         text = f"There are {NUMBERS[n_solids]} objects in the picture."
         sentences.append(Phrase(text, (Count(Description(), n_solids),)))
     for mentioned in mentions:
@@ -390,7 +390,7 @@ def _introduction(scene: Scene, mentions: Sequence[Mention], chance: Chance) -> 
     return sentences
 
 
-def _place(scene: Scene, mentioned: Mention, chance: Chance) -> list[Phrase]:
+def _place(scene: Scene, mentioned: Mention, chance: Sampler) -> list[Phrase]:
     """Return a sentence on the objects' place in the image, if that is clear."""
     true = [place for place in _PLACES if verdict(Located(mentioned.what, place), scene)]
     if not true:
@@ -404,7 +404,7 @@ def _place(scene: Scene, mentioned: Mention, chance: Chance) -> list[Phrase]:
 _ON_SIDE = {"left": "on the left", "right": "on the right", "top": "near the top", "bottom": "near the bottom"}
 
 
-def _relation(mentions: Sequence[Mention], relation: Relation, chance: Chance) -> Phrase:
+def _relation(mentions: Sequence[Mention], relation: Relation, chance: Sampler) -> Phrase:
     first, name, second = _from_either_end(mentions, relation, chance)
     text = f"{definite(first)} {verb(first)} {name} {definite(second)}."
     return Phrase(text.capitalize(), (Related(first.what, name, second.what),))
@@ -435,7 +435,7 @@ def _writing(scene: Scene, mentions: Sequence[Mention]) -> list[Phrase]:
     return sentences
 
 
-_STYLES: Mapping[str, Callable[[Scene, Chance], Phrase]] = {
+_STYLES: Mapping[str, Callable[[Scene, Sampler], Phrase]] = {
     "name": _name,
     "short": _short,
     "sentence": _sentence,

@@ -9,7 +9,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from clipbench.data.dataset import Dataset, LabelSet, check
+from clipbench.data.dataset import Dataset, check
+from clipbench.data.labels import LabelSet
 from clipbench.data.questions import Contrast
 from clipbench.data.scenes.captions import (
     ASIDES,
@@ -30,7 +31,7 @@ from clipbench.data.scenes.questions import composition_dataset, text_in_image_d
 from clipbench.data.scenes.sampling import check_split, looks, portrait, scene
 from clipbench.data.scenes.world import KINDS, SCENES_VERSION, Scene
 from clipbench.errors import UsageError, did_you_mean
-from clipbench.seeding import Chance
+from clipbench.seeding import Sampler
 
 PLACES: Mapping[str, int] = MappingProxyType({"early": 0, "middle": 25, "late": 45, "beyond": 100})
 """Words before the deciding sentence. At about one token a word and a full stop, the last lies beyond 77 tokens."""
@@ -39,7 +40,7 @@ PLACES: Mapping[str, int] = MappingProxyType({"early": 0, "middle": 25, "late": 
 def long_caption_item(index: int, *, split: str = "test") -> CaptionedScene:
     """Return scene ``index`` of the split with a caption of at least about 90 words."""
     found = scene(split, index)
-    return CaptionedScene(found, paragraph(found, Chance("long caption", split, index, 0), n_words=90))
+    return CaptionedScene(found, paragraph(found, Sampler("long caption", split, index, 0), n_words=90))
 
 
 def position_items(index: int, *, split: str = "test") -> tuple[Scene, dict[str, tuple[Phrase, Phrase]]]:
@@ -49,7 +50,7 @@ def position_items(index: int, *, split: str = "test") -> tuple[Scene, dict[str,
     The deciding sentence names the object; its false version has another colour or another kind, or both in the
     held-out split. All others are asides that are true of any image.
     """
-    chance = Chance("position", split, index, 0)
+    chance = Sampler("position", split, index, 0)
     found = portrait(split, index)
     true = mention(found.solids)
     # A look of the same split with another colour or another kind; with both where the split has no other.
@@ -188,7 +189,7 @@ def _pairs_said_twice(split: str, n: int) -> Dataset:
     pairs, note = distinct_pairs(split, n)
     once = _captioned(split, pairs, note)
     assert once.captions is not None and once.caption_ids is not None
-    again = [caption(pair.scene, "complete", Chance("again", split, index, 0)).text for index, pair in pairs.items()]
+    again = [caption(pair.scene, "complete", Sampler("again", split, index, 0)).text for index, pair in pairs.items()]
     return replace(
         once,
         captions=[*once.captions, *again],
@@ -205,7 +206,7 @@ def distinct_pairs(split: str, n: int, *, seed: int = 0) -> tuple[Mapping[int, C
 
     def captioned(index: int) -> CaptionedScene:
         shown = scene(split, index, seed=seed)
-        return CaptionedScene(shown, caption(shown, "complete", Chance("pair", split, index, seed)))
+        return CaptionedScene(shown, caption(shown, "complete", Sampler("pair", split, index, seed)))
 
     return distinct_scenes(captioned, n)
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from clipbench.data.scenes import world
 from clipbench.data.scenes.world import Background, Relation, Scene, Solid, Writing
-from clipbench.seeding import Chance
+from clipbench.seeding import Sampler
 
 ARRANGEMENTS: Mapping[str, float] = {
     "alone": 0.32,
@@ -80,12 +80,12 @@ class Plan:
         return replace(self, looks=looks)
 
 
-def sample_plan(chance: Chance, *, arrangement: str | None = None, has_word: bool | None = None) -> Plan:
+def sample_plan(chance: Sampler, *, arrangement: str | None = None, has_word: bool | None = None) -> Plan:
     """Return a plan from the world's distribution, with the given parts fixed."""
     arrangement = arrangement or chance.weighted(ARRANGEMENTS)
     background = sample_background(chance)
     if has_word is None:
-        has_word = chance.happens(WORD_SHARES.get(arrangement, 0.0))
+        has_word = chance.bernoulli(WORD_SHARES.get(arrangement, 0.0))
     looks = () if arrangement == "word" else _looks(chance, arrangement, background.colour)
     return Plan(
         arrangement,
@@ -97,24 +97,24 @@ def sample_plan(chance: Chance, *, arrangement: str | None = None, has_word: boo
     )
 
 
-def sample_background(chance: Chance) -> Background:
+def sample_background(chance: Sampler) -> Background:
     """Return a background; two in five are plain."""
-    texture = "plain" if chance.happens(0.4) else chance.one_of(world.BACKGROUND_TEXTURES[1:])
+    texture = "plain" if chance.bernoulli(0.4) else chance.one_of(world.BACKGROUND_TEXTURES[1:])
     return Background(chance.one_of(tuple(world.BACKGROUND_COLOURS)), texture, chance.between(0.1, 0.15))
 
 
-def sample_texture(chance: Chance, kind: str, size: str) -> str:
+def sample_texture(chance: Sampler, kind: str, size: str) -> str:
     """Return a texture that is visible on such an object: marks need space."""
-    if size != "large" or kind in world.HOLLOW or chance.happens(0.5):
+    if size != "large" or kind in world.HOLLOW or chance.bernoulli(0.5):
         return "plain"
     return chance.one_of(world.TEXTURES[1:])
 
 
-def _looks(chance: Chance, arrangement: str, background: str) -> tuple[Look, ...]:
+def _looks(chance: Sampler, arrangement: str, background: str) -> tuple[Look, ...]:
     sizes = [chance.one_of(options) for options in _SIZES[arrangement]]
     kinds = _kinds(chance, arrangement, len(sizes))
     colours = chance.some_of(world.palette(background), len(sizes))
-    if len(kinds) == 2 and kinds[0] != kinds[1] and arrangement not in ("in front of", "on") and chance.happens(0.1):
+    if len(kinds) == 2 and kinds[0] != kinds[1] and arrangement not in ("in front of", "on") and chance.bernoulli(0.1):
         colours[1] = colours[0]
     textures = [sample_texture(chance, kind, size) for kind, size in zip(kinds, sizes, strict=True)]
     if arrangement == "in front of":
@@ -122,12 +122,12 @@ def _looks(chance: Chance, arrangement: str, background: str) -> tuple[Look, ...
     return tuple(Look(*parts) for parts in zip(kinds, colours, textures, sizes, strict=True))
 
 
-def _kinds(chance: Chance, arrangement: str, n: int) -> list[str]:
+def _kinds(chance: Sampler, arrangement: str, n: int) -> list[str]:
     """Return kinds that fit the arrangement: mostly all different, in 12 % of cases two the same."""
     first, second = _FITTING.get(arrangement, (tuple(world.KINDS), tuple(world.KINDS)))
     kinds = [chance.one_of(first)]
     if n > 1:
-        is_same = kinds[0] in second and chance.happens(0.12)
+        is_same = kinds[0] in second and chance.bernoulli(0.12)
         kinds += kinds if is_same else [chance.one_of([kind for kind in second if kind != kinds[0]])]
     return kinds + chance.some_of([kind for kind in world.KINDS if kind not in kinds], n - len(kinds))
 
@@ -155,11 +155,11 @@ _FITTING = {
 }
 
 
-def _lettering(chance: Chance, arrangement: str, background: str, looks: tuple[Look, ...]) -> Lettering:
+def _lettering(chance: Sampler, arrangement: str, background: str, looks: tuple[Look, ...]) -> Lettering:
     place = chance.one_of(("above", "below"))
-    if arrangement == "alone" and looks[0].size == "large" and chance.happens(0.4):
+    if arrangement == "alone" and looks[0].size == "large" and chance.bernoulli(0.4):
         place = "on"
-    paper = chance.one_of(tuple(world.PAPERS)) if place == "on" or chance.happens(0.4) else None
+    paper = chance.one_of(tuple(world.PAPERS)) if place == "on" or chance.bernoulli(0.4) else None
     return Lettering(
         word=_word(chance, looks),
         font=chance.one_of(tuple(world.FONTS)),
@@ -172,11 +172,11 @@ def _lettering(chance: Chance, arrangement: str, background: str, looks: tuple[L
     )
 
 
-def _word(chance: Chance, looks: tuple[Look, ...]) -> str:
+def _word(chance: Sampler, looks: tuple[Look, ...]) -> str:
     """Return a word that sometimes names the object, or another kind of object: both occur on the web."""
-    if looks and chance.happens(0.25):
+    if looks and chance.bernoulli(0.25):
         return looks[0].kind
-    return chance.one_of(tuple(world.KINDS) if chance.happens(0.2) else world.WORDS)
+    return chance.one_of(tuple(world.KINDS) if chance.bernoulli(0.2) else world.WORDS)
 
 
 TILTING = ("star", "heart", "cross", "moon")
@@ -204,20 +204,20 @@ class _Layout(NamedTuple):
 
 def lay_out(plan: Plan) -> Scene:
     """Return the scene of a plan: the same plan gives the same scene."""
-    layout = _LAYOUTS[plan.arrangement](plan, Chance("places", plan.key))
-    tilts = Chance("tilts", plan.key) if layout.may_tilt and any(look.kind in TILTING for look in plan.looks) else None
+    layout = _LAYOUTS[plan.arrangement](plan, Sampler("places", plan.key))
+    tilts = Sampler("tilts", plan.key) if layout.may_tilt and any(look.kind in TILTING for look in plan.looks) else None
     solids = tuple(_solid(spot, plan.looks[spot.group], tilts) for spot in layout.spots)
-    writing = None if plan.lettering is None else _writing(plan.lettering, solids, Chance("writing", plan.key))
+    writing = None if plan.lettering is None else _writing(plan.lettering, solids, Sampler("writing", plan.key))
     return Scene(plan.background, solids, layout.relations, writing)
 
 
-def _solid(spot: _Spot, look: Look, tilts: Chance | None = None) -> Solid:
+def _solid(spot: _Spot, look: Look, tilts: Sampler | None = None) -> Solid:
     tilt = tilts.between(-0.16, 0.16) if tilts and look.kind in TILTING else 0.0
     x, y, radius = round(spot.x, 4), round(spot.y, 4), round(spot.radius, 4)
     return Solid(look.kind, look.colour, look.texture, x, y, radius, tilt, spot.group)
 
 
-def _writing(lettering: Lettering, solids: tuple[Solid, ...], chance: Chance) -> Writing:
+def _writing(lettering: Lettering, solids: tuple[Solid, ...], chance: Sampler) -> Writing:
     word, font, case, ink, paper, place = lettering
     if place == "on":
         x, y, height = solids[0].x, solids[0].y, chance.between(0.1, 0.12)
@@ -229,7 +229,7 @@ def _writing(lettering: Lettering, solids: tuple[Solid, ...], chance: Chance) ->
     return Writing(word, x, y, height, font, case, ink, paper)
 
 
-def _radius(look: Look, chance: Chance, *, at_most: float = 0.34) -> float:
+def _radius(look: Look, chance: Sampler, *, at_most: float = 0.34) -> float:
     low, high = world.SIZES[look.size]
     return chance.between(low, min(high, max(at_most, low)))
 
@@ -240,7 +240,7 @@ def _free_height(plan: Plan) -> tuple[float, float]:
     return (BAND if place == "above" else 0.0), (1 - BAND if place == "below" else 1.0)
 
 
-def _within(chance: Chance, low: float, high: float) -> float:
+def _within(chance: Sampler, low: float, high: float) -> float:
     """Return a number between two bounds, or their middle where they have crossed."""
     return chance.between(low, high) if low < high else (low + high) / 2
 
@@ -248,37 +248,37 @@ def _within(chance: Chance, low: float, high: float) -> float:
 # -- one object, or none
 
 
-def _alone(plan: Plan, chance: Chance) -> _Layout:
+def _alone(plan: Plan, chance: Sampler) -> _Layout:
     top, bottom = _free_height(plan)
     is_labelled = plan.lettering is not None and plan.lettering.place == "on"
     radius = 0.3 if is_labelled else _radius(plan.looks[0], chance, at_most=(bottom - top) / 2 - MARGIN)
     edge = radius + MARGIN
-    sides = (0.45, 0.55) if is_labelled or chance.happens(0.4) else (edge, 1 - edge)
+    sides = (0.45, 0.55) if is_labelled or chance.bernoulli(0.4) else (edge, 1 - edge)
     x, y = _within(chance, *sides), _within(chance, top + edge, bottom - edge)
     return _Layout([_Spot(x, y, radius, 0)])
 
 
-def _portrait(plan: Plan, chance: Chance) -> _Layout:
+def _portrait(plan: Plan, chance: Sampler) -> _Layout:
     return _Layout([_Spot(chance.between(0.45, 0.55), chance.between(0.45, 0.55), chance.between(0.24, 0.32), 0)])
 
 
 # -- two objects
 
 
-def _beside(plan: Plan, chance: Chance) -> _Layout:
+def _beside(plan: Plan, chance: Sampler) -> _Layout:
     top, bottom = _free_height(plan)
     first, second = _along(plan.looks, chance, top, bottom)
     return _Layout([_Spot(*first, 0), _Spot(*second, 1)], (Relation(0, "left of", 1),))
 
 
-def _stacked(plan: Plan, chance: Chance) -> _Layout:
+def _stacked(plan: Plan, chance: Sampler) -> _Layout:
     first, second = _along(plan.looks, chance, 0.0, 1.0)
     spots = [_Spot(y, x, radius, group) for group, (x, y, radius) in enumerate((first, second))]
     return _Layout(spots, (Relation(0, "above", 1),))
 
 
 def _along(
-    looks: tuple[Look, ...], chance: Chance, top: float, bottom: float
+    looks: tuple[Look, ...], chance: Sampler, top: float, bottom: float
 ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Return x, y and radius of two objects side by side, about level, clear of each other."""
     gap = 0.05
@@ -293,7 +293,7 @@ def _along(
     return (x, middle - step, a), (x + away, middle + step, b)
 
 
-def _in_front(plan: Plan, chance: Chance) -> _Layout:
+def _in_front(plan: Plan, chance: Sampler) -> _Layout:
     front, back = _radius(plan.looks[0], chance), chance.between(0.23, 0.27)
     x, y = chance.between(0.38, 0.62), chance.between(0.33, 0.5)
     aside = copysign(chance.between(0.4, 0.6) * back, chance.between(-1.0, 1.0))
@@ -302,14 +302,14 @@ def _in_front(plan: Plan, chance: Chance) -> _Layout:
     return _Layout(spots, (Relation(0, "in front of", 1),))
 
 
-def _inside(plan: Plan, chance: Chance) -> _Layout:
+def _inside(plan: Plan, chance: Sampler) -> _Layout:
     outer = chance.between(0.28, 0.36)
     x, y = chance.between(outer + MARGIN, 1 - outer - MARGIN), chance.between(outer + MARGIN, 1 - outer - MARGIN)
     inner = _Spot(x + chance.between(-0.008, 0.008), y, chance.between(0.095, 0.115), 0)
     return _Layout([_Spot(x, y, outer, 1), inner], (Relation(0, "inside", 1),), may_tilt=False)
 
 
-def _on(plan: Plan, chance: Chance) -> _Layout:
+def _on(plan: Plan, chance: Sampler) -> _Layout:
     upper, lower = (_radius(look, chance, at_most=0.22) for look in plan.looks[:2])
     x = chance.between(lower + 0.08, 0.92 - lower)
     bottom = chance.between(min(2 * (upper + lower) + MARGIN, 0.95), 0.97)
@@ -323,7 +323,7 @@ def _on(plan: Plan, chance: Chance) -> _Layout:
 # -- several
 
 
-def _group(plan: Plan, chance: Chance) -> _Layout:
+def _group(plan: Plan, chance: Sampler) -> _Layout:
     radius = _radius(plan.looks[0], chance)
     places = (0.2, 0.5, 0.8) if plan.looks[0].size == "small" else (0.26, 0.74)
     cells = [(x, y) for x in places for y in places]
@@ -331,7 +331,7 @@ def _group(plan: Plan, chance: Chance) -> _Layout:
     return _Layout([_Spot(*_shaken(chance, x, y), radius, 0) for x, y in cells[: plan.number]])
 
 
-def _group_and_one(plan: Plan, chance: Chance) -> _Layout:
+def _group_and_one(plan: Plan, chance: Sampler) -> _Layout:
     """Place a block of like objects at one side, and another object at the other."""
     radius, other = _radius(plan.looks[0], chance, at_most=0.1), _radius(plan.looks[1], chance, at_most=0.2)
     block = _BLOCKS[plan.number]
@@ -353,7 +353,7 @@ _BLOCKS = {
 }
 
 
-def _row(plan: Plan, chance: Chance) -> _Layout:
+def _row(plan: Plan, chance: Sampler) -> _Layout:
     y = chance.between(0.25, 0.75)
     spots = [
         _Spot(x + chance.between(-0.02, 0.02), y + chance.between(-0.04, 0.04), _radius(look, chance), group)
@@ -362,7 +362,7 @@ def _row(plan: Plan, chance: Chance) -> _Layout:
     return _Layout(spots, (Relation(1, "right of", 0), Relation(1, "left of", 2)))
 
 
-def _corner(plan: Plan, chance: Chance) -> _Layout:
+def _corner(plan: Plan, chance: Sampler) -> _Layout:
     """Place the second beside the first, and the third above or below the first."""
     x, y = chance.one_of((0.26, 0.74)), chance.one_of((0.26, 0.74))
     cells = ((x, y), (1 - x, y), (x, 1 - y))
@@ -374,11 +374,11 @@ def _corner(plan: Plan, chance: Chance) -> _Layout:
     return _Layout(spots, (Relation(0, across, 1), Relation(0, down, 2)))
 
 
-def _shaken(chance: Chance, x: float, y: float) -> tuple[float, float]:
+def _shaken(chance: Sampler, x: float, y: float) -> tuple[float, float]:
     return x + chance.between(-0.02, 0.02), y + chance.between(-0.02, 0.02)
 
 
-_LAYOUTS: dict[str, Callable[[Plan, Chance], _Layout]] = {
+_LAYOUTS: dict[str, Callable[[Plan, Sampler], _Layout]] = {
     "word": lambda plan, chance: _Layout([]),
     "alone": _alone,
     "portrait": _portrait,

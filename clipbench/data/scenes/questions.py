@@ -24,7 +24,7 @@ from clipbench.data.scenes.drawing import SceneImage
 from clipbench.data.scenes.layout import Plan, lay_out, sample_plan
 from clipbench.data.scenes.sampling import belongs, portrait
 from clipbench.data.scenes.world import KINDS, OPPOSITES, SUPPORTS, WORDS, Scene, Writing, held_out
-from clipbench.seeding import Chance
+from clipbench.seeding import Sampler
 
 Twins = tuple[CaptionedScene, CaptionedScene]
 """Each caption is true of its own scene, and false of the other."""
@@ -32,12 +32,12 @@ Twins = tuple[CaptionedScene, CaptionedScene]
 
 def composition_item(subset: str, index: int, *, split: str = "test") -> Twins:
     """Return item ``index`` of a subset, for any index."""
-    chance = Chance("composition", subset, split, index, 0)
+    chance = Sampler("composition", subset, split, index, 0)
     while True:
         first, second = _SUBSETS[subset][1](chance)
         if belongs(first.scene, split) and belongs(second.scene, split):
             break
-    return (second, first) if chance.happens(0.5) else (first, second)
+    return (second, first) if chance.bernoulli(0.5) else (first, second)
 
 
 def composition_dataset(split: str, n: int) -> Dataset:
@@ -66,10 +66,10 @@ def composition_dataset(split: str, n: int) -> Dataset:
     )
 
 
-def _swapped_attributes(chance: Chance) -> Twins:
+def _swapped_attributes(chance: Sampler) -> Twins:
     plan = _two_objects(chance, ("left of", "above", "in front of", "inside", "on"))
     scenes = lay_out(plan), lay_out(plan.with_colours_exchanged())
-    is_listed = chance.happens(0.5)
+    is_listed = chance.bernoulli(0.5)
 
     def stated(first: Mention, second: Mention) -> Phrase:
         if is_listed:
@@ -79,12 +79,12 @@ def _swapped_attributes(chance: Chance) -> Twins:
     return _captioned(scenes, stated)
 
 
-def _swapped_objects(chance: Chance) -> Twins:
+def _swapped_objects(chance: Sampler) -> Twins:
     plan = _two_objects(chance, ("left of", "above", "in front of", "on"))
     while plan.arrangement == "on" and plan.looks[0].kind not in SUPPORTS:
         plan = _two_objects(chance, ("on",))
     scenes = lay_out(plan), lay_out(plan.with_objects_exchanged())
-    is_inverse = plan.arrangement in OPPOSITES and chance.happens(0.5)
+    is_inverse = plan.arrangement in OPPOSITES and chance.bernoulli(0.5)
 
     def stated(first: Mention, second: Mention) -> Phrase:
         if is_inverse:
@@ -99,7 +99,7 @@ def _captioned(scenes: tuple[Scene, Scene], stated: Callable[[Mention, Mention],
     return first, second
 
 
-def _opposed_relations(chance: Chance) -> Twins:
+def _opposed_relations(chance: Sampler) -> Twins:
     plan = _two_objects(chance, ("left of", "above", "in front of"))
     scene, twin = lay_out(plan), lay_out(plan.with_objects_exchanged())
     first, second = map(mention, scene.groups())
@@ -107,7 +107,7 @@ def _opposed_relations(chance: Chance) -> Twins:
     return CaptionedScene(scene, stated), CaptionedScene(twin, opposite)
 
 
-def _counts(chance: Chance) -> Twins:
+def _counts(chance: Sampler) -> Twins:
     plan = sample_plan(chance, arrangement="group")
     number = chance.one_of((2, 3))  # and one more: two to four, as in the captions of training
     scenes = [lay_out(replace(plan, number=each)) for each in (number, number + 1)]
@@ -115,7 +115,7 @@ def _counts(chance: Chance) -> Twins:
     return fewer, more
 
 
-_SUBSETS: Mapping[str, tuple[str, Callable[[Chance], Twins]]] = {
+_SUBSETS: Mapping[str, tuple[str, Callable[[Sampler], Twins]]] = {
     "swap_att": ("Colours swapped", _swapped_attributes),
     "swap_obj": ("Objects swapped", _swapped_objects),
     "relation": ("Opposite relation", _opposed_relations),
@@ -124,7 +124,7 @@ _SUBSETS: Mapping[str, tuple[str, Callable[[Chance], Twins]]] = {
 SUBSETS = tuple(_SUBSETS)
 
 
-def _two_objects(chance: Chance, arrangements: tuple[str, ...]) -> Plan:
+def _two_objects(chance: Sampler, arrangements: tuple[str, ...]) -> Plan:
     """Return a plan of two objects that differ in kind and in colour, so that every exchange changes the image."""
     while True:
         plan = sample_plan(chance, arrangement=chance.one_of(arrangements), has_word=False)
@@ -177,7 +177,7 @@ def typographic_item(index: int, *, split: str = "test", label: Label = PLAIN_LA
     """
     scene = portrait(split, index)
     kind = scene.solids[0].kind
-    word = Chance("attack", split, index, 0).one_of([other for other in KINDS if other != kind])
+    word = Sampler("attack", split, index, 0).one_of([other for other in KINDS if other != kind])
     attacked = replace(scene, writing=label.writing(word))
     benign = replace(scene, writing=label.writing(kind))
     return word, {"clean": scene, "blank": attacked.with_blank_sign(), "benign": benign, "attacked": attacked}
@@ -190,14 +190,14 @@ def reading_item(index: int, *, split: str = "test") -> tuple[Scene, list[str], 
     held-out split all are words that never occur in training; elsewhere none is.
     """
     words = [word for word in WORDS if (word in held_out().words) == (split == "held-out")]
-    chance = Chance("reading", split, index, 0)
+    chance = Sampler("reading", split, index, 0)
     scene, word = _legible(chance, split)
     others = chance.some_of([other for other in words if other != word], N_CANDIDATES - 1)
     candidates = chance.some_of([word, *others], N_CANDIDATES)
     return scene, candidates, candidates.index(word)
 
 
-def _legible(chance: Chance, split: str) -> tuple[Scene, str]:
+def _legible(chance: Sampler, split: str) -> tuple[Scene, str]:
     """Return a scene with a word that belongs to the split and names no object of the scene."""
     while True:
         plan = sample_plan(chance, arrangement=chance.one_of(("word", "alone")), has_word=True)

@@ -7,7 +7,7 @@ from clipbench.data.scenes.facts import stands
 from clipbench.data.scenes.layout import Look, Plan, lay_out, sample_background, sample_plan, sample_texture
 from clipbench.data.scenes.world import BASE_RELATIONS, COLOURS, KINDS, Scene, held_out, palette
 from clipbench.errors import UsageError, did_you_mean
-from clipbench.seeding import Chance
+from clipbench.seeding import Sampler
 
 SPLITS = ("train", "test", "held-out")
 """Held-out scenes have a combination of attributes that scenes of the other two never have."""
@@ -53,7 +53,7 @@ def check_split(split: str) -> None:
 def scene(split: str, index: int, *, seed: int = 0) -> Scene:
     """Return scene ``index`` of a split, for any index, in any order and process."""
     check_split(split)
-    chance = Chance("scene", split, index, seed)
+    chance = Sampler("scene", split, index, seed)
     while True:
         candidate = lay_out(sample_plan(chance))
         if belongs(candidate, split):
@@ -76,7 +76,7 @@ def portrait(split: str, index: int) -> Scene:
     The index cycles through kinds and colours, so a multiple of ``len(looks(split))`` scenes has each equally often.
     """
     colour, kind = looks(split)[index % len(looks(split))]
-    chance = Chance("portrait", split, index, 0)
+    chance = Sampler("portrait", split, index, 0)
     background = sample_background(chance)
     while colour not in palette(background.colour):
         background = sample_background(chance)
@@ -87,7 +87,7 @@ def portrait(split: str, index: int) -> Scene:
 def training_pair(index: int) -> CaptionedScene:
     """Return pair ``index`` of the train split, for any index, in any order and process."""
     found = scene("train", index)
-    chance = Chance("training caption", index, 0)
+    chance = Sampler("training caption", index, 0)
     return CaptionedScene(found, caption(found, chance.weighted(STYLE_SHARES), chance))
 
 
@@ -98,5 +98,5 @@ def primer_pair(index: int) -> CaptionedScene:
     long to learn kinds. In the primer, there is little else to learn.
     """
     found = portrait("train", index)
-    chance = Chance("primer caption", index, 0)
-    return CaptionedScene(found, caption(found, "name" if chance.happens(0.2) else "short", chance))
+    chance = Sampler("primer caption", index, 0)
+    return CaptionedScene(found, caption(found, "name" if chance.bernoulli(0.2) else "short", chance))

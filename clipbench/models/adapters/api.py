@@ -51,11 +51,11 @@ BODY = "body."
 SECONDS = 60.0
 """Default limit of an answer."""
 
-NOISE = 1e-4
-"""Share of a vector's length by which a server's vector of one input may vary without being called another."""
+NOISE = 1e-5
+"""Share of a vector's length by which a server's vector of one input may vary without a note."""
 
 NOISE_FACTOR = 10.0
-"""The same, as a multiple of what it varies by while the model is loaded."""
+"""Vectors of two roles differ if their distance is larger than this multiple of the noise."""
 
 Block = Mapping[str, Any]
 """Fields of a request, with places for the content."""
@@ -89,18 +89,12 @@ Kind = tuple[str, Role]
 TOWERS: Mapping[str, Tower] = {IMAGE: "images", TEXT: "texts"}
 
 
-class Canary(NamedTuple):
-    """An input that goes along with every request: its vector shows whether another model has begun to answer."""
+class Sample(NamedTuple):
+    """The server's vector of a fixed input, encoded when the model is loaded."""
 
-    item: Any
     vector: Float32[np.ndarray, " dim"]
     noise: float
-    """Share of its length by which the vector varies between calls and within a batch while the model is loaded."""
-
-    @property
-    def tolerance(self) -> float:
-        """The share by which it may vary without being called another."""
-        return max(NOISE, NOISE_FACTOR * self.noise)
+    """Share of its length by which the vector varies between calls and within a batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +105,6 @@ class ApiModel(Model):
     client: Client
     bodies: Mapping[Kind, Body]
     """From inputs to the body of a request."""
-    canaries: Mapping[Kind, Canary]
     request_size: Mapping[str, int]
     """Items of a modality that one request takes."""
     concurrency: int
@@ -119,8 +112,8 @@ class ApiModel(Model):
     is_sole = True  # requests and bytes are counted in one process
 
     def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
-        """Return one vector an item, in order; images are sent as PNG, without loss; raise ModelError where the server
-        fails, or the model behind it has changed since it was loaded."""
+        """Return one vector per item, in order; images are sent as PNG, without loss; raise ModelError if the server
+        fails."""
         if not inputs:
             return np.empty((0, self.info.embed_dim), np.float32)
         size = self.request_size[modality]
@@ -129,7 +122,9 @@ class ApiModel(Model):
 
         def request(group: Sequence[Any]) -> np.ndarray:
             try:
-                return self._request(client, (modality, role), [SENT[modality](item) for item in group])
+                vectors = _ask(client, self.bodies[modality, role], [SENT[modality](item) for item in group])
+                self._check_dimension(vectors)
+                return vectors
             except BaseException as error:  # here, as this thread would go on with the next group
                 client.stop(error)
                 raise
@@ -154,25 +149,12 @@ class ApiModel(Model):
         note = f"{costs['requests']:,} requests to {self.info.id} so far{again}: {costs['sent']:,} bytes sent,"
         return (f"{note} {costs['received']:,} received{tokens}",)
 
-    def _request(self, client: Client, kind: Kind, items: list[Any]) -> np.ndarray:
-        """Return the vectors of one request, after the canary in it has shown that the same model answered."""
-        canary, body, modality = self.canaries[kind], self.bodies[kind], kind[0]
-        inputs = [canary.item, *items]
-        groups = [[each] for each in inputs] if self.request_size[modality] == 1 else [inputs]
-        answer = np.concatenate([_ask(client, body, group) for group in groups])
-        if answer.shape[1] != self.info.embed_dim:
+    def _check_dimension(self, vectors: np.ndarray) -> None:
+        if vectors.shape[1] != self.info.embed_dim:
             raise ModelError(
-                f"{self.info.id} gave vectors of dimension {answer.shape[1]}, and {self.info.embed_dim} when it was"
+                f"{self.info.id} gave vectors of dimension {vectors.shape[1]}, and {self.info.embed_dim} when it was"
                 " loaded"
             )
-        change = _difference(answer[0], canary.vector)
-        if not change <= canary.tolerance:
-            raise ModelError(
-                f"the model behind {self.info.id} has changed while it was measured: the vector of one fixed {modality}"
-                f" differs by {change:.2g} of its length from that at the start (up to {canary.tolerance:.2g} is"
-                " noise); what it gave since is not stored, and the same command measures it as it is now"
-            )
-        return answer[1:]
 
 
 def load(body: str, options: LoadOptions) -> ApiModel:
@@ -212,15 +194,16 @@ def load(body: str, options: LoadOptions) -> ApiModel:
         timeout=timeout or SECONDS,
         key_variable=options.options.get("key_env", KEY_VARIABLE),
     )
-    canaries: dict[Kind, Canary] = {}
+    samples: dict[Kind, Sample] = {}
     y, x = np.indices((64, 64))
     ramps = Image.fromarray(np.stack([x * 4, y * 4, (x + y) * 2], axis=-1).astype(np.uint8))
     fixed: dict[str, Any] = {TEXT: TEXTS[0], IMAGE: data_url(ramps), JOINT: (data_url(ramps), TEXTS[0])}
     for (modality, role), request_body in requests.bodies.items():
         if {TOWERS[each] for each in (TOWERS if modality == JOINT else [modality])} <= {*options.towers}:
-            canaries[modality, role] = _canary(client, request_body, fixed[modality], request_size[modality])
+            samples[modality, role] = _sample(client, request_body, fixed[modality], request_size[modality])
     dims = {
-        f"{modality} as {role}" if role else modality: len(each.vector) for (modality, role), each in canaries.items()
+        f"{modality} as {role}" if role else modality: len(sample.vector)
+        for (modality, role), sample in samples.items()
     }
     if len({*dims.values()}) != 1:
         raise ModelError(
@@ -232,7 +215,7 @@ def load(body: str, options: LoadOptions) -> ApiModel:
     given = sorted(options.options.items())
     named = [f"{name}={value}" for name, value in given if name in changing or name.startswith(BODY)]
     notes = ["a served model is known by its address, its name and the vectors of a few probes alone"]
-    if (noise := max(each.noise for each in canaries.values())) > NOISE / NOISE_FACTOR:
+    if (noise := max(sample.noise for sample in samples.values())) > NOISE:
         notes.append(
             f"the server's vector of one input varies by {noise:.1g} of its length from call to call: a later run may"
             " not find these vectors in the store again"
@@ -251,15 +234,14 @@ def load(body: str, options: LoadOptions) -> ApiModel:
         roles={
             modality: requests.by_role
             for modality in (*TOWERS, JOINT)
-            if any(_are_apart(canaries, modality, role) for role in ROLES)
+            if any(_has_effect(samples, modality, role) for role in ROLES)
         },
-        is_joint=(JOINT, None) in canaries,
+        is_joint=(JOINT, None) in samples,
     )
     return ApiModel(
         info=info,
         client=client,
         bodies=requests.bodies,
-        canaries=canaries,
         request_size=request_size,
         concurrency=concurrency,
     )
@@ -326,15 +308,15 @@ def _row(embedding: object, name: str) -> Float32[np.ndarray, " dim"]:
     )
 
 
-def _canary(client: Client, body: Body, item: Any, size: int) -> Canary:
-    """Return a fixed input with its vector, alone and, where a request takes several, beside itself."""
+def _sample(client: Client, body: Body, item: Any, size: int) -> Sample:
+    """Return the vector of a fixed input, which is sent twice, and if a request takes several, also in a pair."""
     answers = [_ask(client, body, each) for each in ([item], [item], [item, item])[: 3 if size > 1 else 2]]
     for vectors in answers:
         check_vectors(vectors, client.name)
     if len({vectors.shape[1] for vectors in answers}) != 1:
         raise ModelError(f"{client.name} gave vectors of different dimensions for one input")
-    alone = answers[0][0]
-    return Canary(item, alone, max(_difference(each, alone) for vectors in answers for each in vectors))
+    first = answers[0][0]
+    return Sample(first, max(_difference(vector, first) for vectors in answers for vector in vectors))
 
 
 def _difference(a: np.ndarray, b: np.ndarray) -> float:
@@ -342,14 +324,12 @@ def _difference(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.linalg.norm(a.astype(np.float64) - b) / np.linalg.norm(b))
 
 
-def _are_apart(canaries: Mapping[Kind, Canary], modality: str, role: Role) -> bool:
-    """Return whether an input has another vector in a role than in none: a server may look at a field for texts
-    alone.
-    """
-    plain, own = (canaries.get((modality, each)) for each in (None, role))
-    if plain is None or own is None:
+def _has_effect(samples: Mapping[Kind, Sample], modality: str, role: Role) -> bool:
+    """Return whether a role changes the vector of an input: a server may use a field only for texts."""
+    plain, by_role = samples.get((modality, None)), samples.get((modality, role))
+    if plain is None or by_role is None:
         return False
-    return _difference(own.vector, plain.vector) > max(own.tolerance, plain.tolerance)
+    return _difference(by_role.vector, plain.vector) > NOISE_FACTOR * max(by_role.noise, plain.noise, NOISE)
 
 
 def _fields(options: LoadOptions) -> dict[Role, dict[str, Any]]:

@@ -18,7 +18,7 @@ from http.client import HTTPException, HTTPMessage, HTTPResponse, InvalidURL
 from typing import IO, Any
 
 from clipbench.errors import FOREIGN, ModelError, model_option, option
-from clipbench.untrusted.reading import MOST_BYTES, decode_json, shortened
+from clipbench.untrusted.reading import decode_json, shortened
 
 _logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-class _Again(Exception):
+class _RetryableError(Exception):
     """A failure after which the same request may succeed."""
 
     def __init__(self, cause: str, advice: str, *, wait: float | None = None, is_silence: bool = False) -> None:
@@ -107,7 +107,7 @@ class Client:
                 raise self.failure
             try:
                 return self._parsed(*self._in_time(data))
-            except _Again as failure:
+            except _RetryableError as failure:
                 if number == TRIES or (failure.is_silence and not self.has_answered):
                     tries = f" after {number} tries" if number > 1 else ""
                     raise ModelError(f"{self.name}: {self._safe(str(failure))}{tries}: {failure.advice}") from None
@@ -177,15 +177,11 @@ class Client:
             content += piece
             if time.monotonic() > end:  # nobody waits for it any more
                 raise TimeoutError
-            if len(content) > MOST_BYTES:
-                raise ModelError(
-                    f"{self.name} answered more than {MOST_BYTES:,} bytes: is it the address of embeddings?"
-                )
         if expected is not None and len(content) < expected:
             raise ConnectionError("the answer was cut short")
         return bytes(content)
 
-    def _broken(self, error: OSError | HTTPException) -> _Again:
+    def _broken(self, error: OSError | HTTPException) -> _RetryableError:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         advice = "is a server running there?"
         said = f"the connection broke ({type(reason).__name__}: {reason})"
@@ -196,7 +192,7 @@ class Client:
         elif isinstance(reason, ssl.SSLError):
             advice = "does the server speak https, with a certificate that this machine trusts?"
         silences = (TimeoutError, socket.gaierror, ssl.SSLError, ConnectionRefusedError)
-        return _Again(said, advice, is_silence=isinstance(reason, silences))
+        return _RetryableError(said, advice, is_silence=isinstance(reason, silences))
 
     def _parsed(self, content: bytes, is_whole: bool) -> dict[str, Any]:
         try:
@@ -204,7 +200,7 @@ class Client:
         except ValueError:
             begin = content.lstrip()[:1]
             if begin == b"{" and not is_whole:
-                raise _Again("the answer was cut short", "is a server running there?") from None
+                raise _RetryableError("the answer was cut short", "is a server running there?") from None
             raise ModelError(
                 f"{self.name} answered {'HTML' if begin == b'<' else 'no JSON'}"
                 f" ({self._safe(content.decode(errors='replace'))}): expected the address of OpenAI-style embeddings,"
@@ -218,7 +214,7 @@ class Client:
         return answer
 
     def _refused(self, error: urllib.error.HTTPError, end: float) -> Exception:
-        words = self._safe(_words(error, end))
+        words = self._safe(_error_message(error, end))
         said = f"the server answered {error.code}{words and f' ({words})'}"
         self.has_answered = True
         if error.code in BUSY:
@@ -232,7 +228,7 @@ class Client:
                     f"{self.name}: {said} and asks to wait {wait:,.0f} s, expected at most {LONGEST_ASKED:g} s: run the"
                     " command again later, which goes on from what is stored"
                 )
-            return _Again(said, advice, wait=wait)
+            return _RetryableError(said, advice, wait=wait)
         if error.code in (401, 403):
             found = "is not set" if self.key is None else "was refused"
             other = model_option(key_env="NAME")
@@ -252,7 +248,7 @@ class Client:
         return shortened(" ".join((text.replace(self.key, "***") if self.key else text).split()), SHOWN)
 
 
-def _words(error: urllib.error.HTTPError, end: float) -> str:
+def _error_message(error: urllib.error.HTTPError, end: float) -> str:
     """Return what a server says about a status, from the places where servers put it."""
     said = b""
     try:

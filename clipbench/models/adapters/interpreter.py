@@ -42,7 +42,7 @@ NAMED = ("python", "numpy", "torch", "transformers")
 """Versions that are told; all are part of the fingerprint."""
 
 
-class Elsewhere(NamedTuple):
+class RemoteObject(NamedTuple):
     """An object in another interpreter, as it is seen from here."""
 
     encoders: object
@@ -52,7 +52,7 @@ class Elsewhere(NamedTuple):
     note: str
 
 
-def load_elsewhere(module: str, factory: str, options: LoadOptions, reference: str) -> Elsewhere:
+def load_remote(module: str, factory: str, options: LoadOptions, reference: str) -> RemoteObject:
     """Return what a factory makes in another interpreter.
 
     Raises:
@@ -65,7 +65,7 @@ def load_elsewhere(module: str, factory: str, options: LoadOptions, reference: s
     methods = {name: staticmethod(_method(process, name, told)) for name, told in made["methods"].items()}
     encoders = type(made["class"], (), {**made["values"], **methods})()
     known = ", ".join(f"{name} {made['versions'][name]}" for name in NAMED if name in made["versions"])
-    return Elsewhere(encoders, made["sources"], made["versions"], f"runs in another interpreter ({known})")
+    return RemoteObject(encoders, made["sources"], made["versions"], f"runs in another interpreter ({known})")
 
 
 def _method(process: "_Process", name: str, takes_role: bool) -> Callable[..., np.ndarray]:
@@ -167,7 +167,7 @@ class _Process:
             failed = shortened(" ".join(answer["failed"].split()), MOST_SHOWN)
             advice = on_command_line(": see its traceback (--traceback)")
             behind = RuntimeError(answer["traceback"])
-            raise ModelError(f"{self.reference}: {what} failed ({failed}){advice}{self._words()}") from behind
+            raise ModelError(f"{self.reference}: {what} failed ({failed}){advice}{self._stderr_tail()}") from behind
         return answer, found
 
     def _answer(
@@ -187,7 +187,9 @@ class _Process:
                 answer, files = read_message(answers, partial(decode_json, is_text=False), MOST_BYTES)
                 return answer, [decode_array(file) for file in files]
             except (Broken, OSError, ValueError) as error:
-                self._end = f"{self._lost(str(error) if isinstance(error, Broken | ValueError) else '')}{self._words()}"
+                self._end = (
+                    f"{self._lost(str(error) if isinstance(error, Broken | ValueError) else '')}{self._stderr_tail()}"
+                )
                 raise Broken(self._end) from error
             except BaseException:  # Ctrl-C: the answer that still comes must not be taken for that to the next call
                 self._end = "the call before was interrupted"
@@ -213,7 +215,7 @@ class _Process:
         ended = f"ended with status {status}" if status >= 0 else f"was killed ({signal.strsignal(-status)})"
         return f"the other interpreter {ended}"
 
-    def _words(self) -> str:
+    def _stderr_tail(self) -> str:
         """Return the last that it wrote to standard error."""
         self._said.seek(max(0, self._said.seek(0, os.SEEK_END) - 4 * MOST_SHOWN))
         lines = self._said.read().decode(errors="replace").splitlines()

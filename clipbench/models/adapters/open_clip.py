@@ -23,8 +23,7 @@ from open_clip.transformer import TextTransformer
 from torch.func import functional_call
 
 from clipbench.errors import ModelError, NoTokenCounts, UsageError, model_option, option
-from clipbench.hub import HubRequest, files_of, model_request
-from clipbench.models import downloads
+from clipbench.hub import HubRequest, cached_first, files_of, model_request
 from clipbench.models.checkpoints import (
     CHECKPOINT_SUFFIXES,
     PARAMS,
@@ -38,7 +37,6 @@ from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import ModelInfo
 from clipbench.models.towers.checkpoint_file import (
     Checkpoint,
-    StateDict,
     fit,
     needs_causal_tower,
     read_checkpoint,
@@ -50,7 +48,6 @@ from clipbench.models.towers.torch_model import (
     TorchModel,
     freeze,
     library_errors,
-    n_described,
     n_parameters,
     of_pixels,
     placement,
@@ -58,8 +55,8 @@ from clipbench.models.towers.torch_model import (
     scale_and_bias,
     weights_digest,
 )
-from clipbench.models.trust import check_model, check_weights, hub_file, no_foreign_code, settings_of
-from clipbench.untrusted.reading import MOST_BYTES_OF_SETTINGS, entries, is_file, is_folder, read_json
+from clipbench.models.trust import check_model, hub_file, no_foreign_code, settings_of
+from clipbench.untrusted.reading import entries, is_file, is_folder, read_json
 
 ADAPTER = "open_clip adapter 1"
 """Part of every fingerprint; changed whenever the same weights would give other vectors."""
@@ -311,7 +308,7 @@ def _check_folder_config(folder: Path, reference: str) -> None:
             f" checkpoint is {option('model', 'FILE')} with {option('arch', 'ARCH')}, a transformers model"
             f" {option('model', 'hf:FOLDER')}"
         )
-    config = read_json(path, ModelError, most=MOST_BYTES_OF_SETTINGS)
+    config = read_json(path, ModelError)
     model = config.get("model_cfg") if isinstance(config, dict) else None
     kinds = {"embed_dim": int, "vision_cfg": dict, "text_cfg": dict}
     if not isinstance(model, dict) or not all(isinstance(model.get(key), kind) for key, kind in kinds.items()):
@@ -341,7 +338,7 @@ def build(recipe: Recipe, options: LoadOptions) -> TorchModel:
     recipe = replace(recipe, context=options.whole_number("context"))
     file_notes = from_hub(partial(_check_files, recipe), _tokenizer_request(recipe), recipe.id)
     checkpoint = None if recipe.weights is None else read_checkpoint(recipe.weights, options.options.get("weights"))
-    tokenizer, config, module = _from_library(recipe, None if checkpoint is None else checkpoint.state)
+    tokenizer, config, module = _from_library(recipe)
     tower = text_tower(module, tokenizer)
     check_vocabulary(tower.tokenize, recipe.id)
     if recipe.context is not None and tower.lengths is None:
@@ -408,21 +405,14 @@ def _files(recipe: Recipe) -> tuple[Path, ...]:
 def from_hub(load: Callable[[], T], wanted: HubRequest, model: str) -> T:
     """Return the result of one of open_clip's functions, from the cache or by download; its errors in one line."""
     with library_errors("open_clip", model, "see its configuration"), no_foreign_code():
-        return downloads.from_hub(load, wanted)
+        return cached_first(load, wanted)
 
 
-def _from_library(recipe: Recipe, state: StateDict | None) -> tuple[Any, dict[str, Any], Any]:
-    """Return the tokenizer, the configuration and the module without its weights.
-
-    A configuration that comes with the weights ``state`` may describe anything: it is built only if they can fill it.
-    """
+def _from_library(recipe: Recipe) -> tuple[Any, dict[str, Any], Any]:
+    """Return the tokenizer, the configuration and the module without its weights."""
 
     def load() -> tuple[Any, dict[str, Any], Any]:
         _check_files(recipe)  # again: what was not in the cache before is fetched now
-        source = recipe.id if recipe.params is None else f"{recipe.id}, by {recipe.params},"
-        if state is not None and (recipe.forced or recipe.name.startswith(FOREIGN)):
-            described = n_described(partial(_without_weights, recipe, "meta"))
-            check_weights(described, sum(value.numel() for value in state.values()), source)
         config = open_clip.get_model_config(recipe.name)
         # The last argument overrides the configuration's; open_clip's own tokenizer does not know it.
         trust = {"trust_remote_code": False} if config["text_cfg"].get("hf_tokenizer_name") else {}
@@ -450,12 +440,12 @@ def _tokenizer_request(recipe: Recipe) -> HubRequest:
     return model_request(f"the tokenizer of {recipe.id}", _tokenizer_repository(recipe.name), "local-dir")
 
 
-def _without_weights(recipe: Recipe, device: str = "cpu") -> Any:
+def _without_weights(recipe: Recipe) -> Any:
     with torch.random.fork_rng(devices=[]):  # the user's random state stays as it was
         torch.manual_seed(recipe.seed)
         return open_clip.create_model(
             recipe.name,
-            device=device,
+            device="cpu",
             load_weights=False,
             pretrained_text=False,
             force_preprocess_cfg=dict(recipe.preprocess),

@@ -27,13 +27,12 @@ from clipbench.errors import (
     Unavailable,
     UsageError,
     cause,
-    foreign,
     is_machines,
     model_option,
     on_command_line,
     option,
 )
-from clipbench.models.adapters.interpreter import OPTIONS, load_elsewhere
+from clipbench.models.adapters.interpreter import OPTIONS, load_remote
 from clipbench.models.adapters.interpreter_child import as_floats, module_of, similarity_of, sources_of, takes_role
 from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.models.fingerprint import TEXTS, Probes, array_digest, coarse_digest, digest, probe_images
@@ -151,7 +150,7 @@ def load(body: str, options: LoadOptions) -> PythonModel:
         raise UsageError(f"'{reference}' is incomplete: expected python:MODULE:FACTORY, such as python:my_model:load")
     versions: Mapping[str, str] = {}
     if "interpreter" in options.options:
-        encoders, sources, versions, *note = load_elsewhere(module_name, factory_name, options, reference)
+        encoders, sources, versions, *note = load_remote(module_name, factory_name, options, reference)
         options = replace(options, options={k: v for k, v in options.options.items() if k not in OPTIONS})
     else:
         module, factory = _factory(module_name, factory_name, reference)
@@ -400,8 +399,7 @@ def _number(encoders: object, name: str, reference: str) -> float | None:
 
 def _called(what: str, method: Callable[[list[T]], object], batch: list[T]) -> object:
     try:
-        with foreign():
-            return method(batch)
+        return method(batch)
     except ClipbenchError:
         raise
     except FOREIGN as error:

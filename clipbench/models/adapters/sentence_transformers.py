@@ -17,8 +17,7 @@ from PIL import Image
 from clipbench.data.images import rgb
 from clipbench.data.modalities import IMAGE, JOINT, TEXT
 from clipbench.errors import ModelError, NoTokenCounts, UsageError, did_you_mean, model_option
-from clipbench.hub import cache_only, files_of, model_request
-from clipbench.models.downloads import from_hub
+from clipbench.hub import cache_only, cached_first, files_of, model_request
 from clipbench.models.fingerprint import digest, file_digest
 from clipbench.models.options import LoadOptions, Tower
 from clipbench.models.protocol import ROLES, Internals, Model, ModelInfo, Role, Vectors
@@ -226,9 +225,9 @@ def _from_library(
     with library_errors("sentence-transformers", reference, expected, files_of(name)):
         folder, code = Path(name), None
         if not folder.is_dir():
-            folder = from_hub(lambda: snapshot(name, source.commit), wanted)
+            folder = cached_first(lambda: snapshot(name, source.commit), wanted)
         if options.trust_remote_code:
-            code = from_hub(lambda: show_code(source, folder, options), wanted)
+            code = cached_first(lambda: show_code(source, folder, options), wanted)
         _check_files(folder, reference, code)
         truncate_dim = options.whole_number("truncate_dim")
         if truncate_dim == 0:

@@ -5,11 +5,9 @@
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,9 +20,8 @@ from PIL import Image
 
 from clipbench.data.images import rgb
 from clipbench.errors import ModelError
-from clipbench.hub import cache_only, files_of, model_request
-from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES, step_in_name
-from clipbench.models.downloads import from_hub
+from clipbench.hub import cache_only, cached_first, files_of, model_request
+from clipbench.models.checkpoints import step_in_name
 from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import TOWERS, ModelInfo, Preprocess
@@ -62,7 +59,6 @@ from clipbench.models.towers.torch_model import (
     first_line,
     freeze,
     library_errors,
-    n_described,
     n_parameters,
     placement,
     probe,
@@ -74,7 +70,6 @@ from clipbench.models.trust import (
     TrustedCode,
     asks_for_code,
     check_model,
-    check_weights,
     no_foreign_code,
     only_shown,
     pinned,
@@ -82,7 +77,7 @@ from clipbench.models.trust import (
     show_code,
     snapshot,
 )
-from clipbench.untrusted.reading import is_folder, matching, shown
+from clipbench.untrusted.reading import is_folder, shown
 
 ADAPTER = "transformers adapter 1"
 """Part of every fingerprint; changed whenever the same weights would give other vectors."""
@@ -216,17 +211,17 @@ def _from_library(source: Pinned, reference: str, options: LoadOptions, known: S
     expected = "expected config.json, weights, an image processor and a tokenizer, as save_pretrained writes them"
     with library_errors("transformers", reference, expected, files_of(name)), _without_loading_bar():
         folder, code = name, None
-        settings = Path(name) if is_folder(name) else from_hub(lambda: settings_of(name, source.commit), wanted)
+        settings = Path(name) if is_folder(name) else cached_first(lambda: settings_of(name, source.commit), wanted)
         family = family_of(settings, reference)
         options.refuse_unknown([*([] if family in WITHOUT_THEIR_CODE else known), *OPTIONS.get(family, ())], reference)
         if not is_folder(name):
             forms = ("*.safetensors",) if family == JINA_V4 else WEIGHTS
-            folder = str(from_hub(lambda: snapshot(name, source.commit, forms), wanted))
+            folder = str(cached_first(lambda: snapshot(name, source.commit, forms), wanted))
         if family == JINA_V4:
             with cache_only(), no_foreign_code():
                 return load_jina_v4(Path(folder), reference, options, check_model(folder, reference), (files_of(name),))
         if options.trust_remote_code and family not in WITHOUT_THEIR_CODE:
-            code = from_hub(lambda: show_code(source, Path(folder), options), wanted)
+            code = cached_first(lambda: show_code(source, Path(folder), options), wanted)
         with cache_only(), no_foreign_code() if code is None else only_shown(code):
             return _load_parts(folder, reference, family, options, code)
 
@@ -258,9 +253,6 @@ def _load_parts(name: str, reference: str, family: str, options: LoadOptions, co
     if code is None:
         described = Fgclip2Model if family == FGCLIP2 else transformers.MODEL_MAPPING.get(type(config), None)
         _check_is_dual_encoder(described, config, reference)
-        # Of one byte or more each; none on the Hub, or where there are none, which the library says better.
-        if files := [file for suffix in CHECKPOINT_SUFFIXES for file in matching(Path(name), f"*{suffix}")]:
-            check_weights(n_described(partial(described, config)), sum(map(os.path.getsize, files)), reference)
     processor = _image_processor(name, reference, trust)
     patches = most_patches(options)
     if patches is not None:

@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from PIL import Image
 
-from clipbench.data.dataset import Dataset, Groups, check
+from clipbench.data.dataset import Dataset, check
 from clipbench.data.images import content_digest
+from clipbench.data.labels import Groups
 from clipbench.data.modalities import IDS, IMAGE, LINK, TEXT, Modalities, pairs_of
 from clipbench.errors import BadImage, DataError, NoTokenCounts, UsageError, option
 from clipbench.models.adapters.vector_arrays import Arrays, array_of, checked_arrays, modalities_of, read_arrays

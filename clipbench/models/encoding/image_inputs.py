@@ -16,9 +16,10 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image
 
-from clipbench.data.images import FileImage, ImageRef, content_digest
+from clipbench.data.images import FileImage, ImageRef
 from clipbench.errors import MachineError
 from clipbench.files import default_root
+from clipbench.models.encoding.image_hashes import CONVERSION, key_of
 from clipbench.models.encoding.store import Shelf
 
 NAMES = ("brightness", "contrast", "sharpness", "width", "height", "bytes per pixel")
@@ -80,17 +81,13 @@ def write_measured() -> None:
             _shelf().put([*measured], np.stack([*measured.values()]))
 
 
-def stored_image_inputs(digests: Sequence[str], conversion: bytes) -> Mapping[str, Mapping[str, float]]:
-    """Return the measured inputs of images by content hash, of those that have any.
-
-    Args:
-        conversion: bytes before the content in the key of an image that is converted when it is read.
-    """
+def stored_image_inputs(digests: Sequence[str]) -> Mapping[str, Mapping[str, float]]:
+    """Return the measured inputs of images by content hash; images without measurements are left out."""
     write_measured()
     shelf = _shelf()
     keys = {digest: bytes.fromhex(digest) for digest in set(digests) if digest}
     missing = shelf.missing(keys.values())
-    converted = {digest: bytes.fromhex(content_digest(conversion + key)) for digest, key in keys.items()}
+    converted = {digest: key_of(CONVERSION + key) for digest, key in keys.items()}
     keys = {digest: converted[digest] if key in missing else key for digest, key in keys.items()}
     missing = shelf.missing(keys.values())
     keys = {digest: key for digest, key in keys.items() if key not in missing}

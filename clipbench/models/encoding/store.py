@@ -14,7 +14,6 @@ import json
 import math
 import os
 import re
-import tempfile
 import time
 import uuid
 from collections import Counter
@@ -22,98 +21,17 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import numpy as np
 import xxhash
 from jaxtyping import Float32, Int64, Shaped
 
-from clipbench.errors import ClipbenchError, MachineError
-from clipbench.files import HALF, atomic_file, check_writable, remove_abandoned, write_atomic
-from clipbench.metrics.similarity import unit, unscaled
+from clipbench.errors import MachineError
+from clipbench.files import atomic_file, check_writable, remove_abandoned, write_atomic
 from clipbench.metrics.threads import in_threads
-from clipbench.models.protocol import COSINE, Embedder
-from clipbench.untrusted.reading import array_header, open_file, read_json
-
-IN_MEMORY = 1 << 28
-"""Bytes up to which a large array is in memory, unless its maker says otherwise."""
-
-
-def large_array(shape: tuple[int, int], folder: Path, *, in_memory: int | None = None) -> Float32[np.ndarray, "n dim"]:
-    """Return a new array, its content undefined: in memory if it is not too large, else in a temporary file.
-
-    The file has no name in the folder, and is gone with the array. Where it cannot be made, or the disk has no room for
-    it, the array is in memory. Up to ``in_memory`` bytes, ``IN_MEMORY`` unless given, an array is not too large.
-    """
-    n_bytes = 4 * shape[0] * shape[1]
-    if n_bytes > (IN_MEMORY if in_memory is None else in_memory):
-        with suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder) as file:
-                if hasattr(os, "posix_fallocate"):  # else a full disk is found by a crash, at the first write
-                    os.posix_fallocate(file.fileno(), 0, n_bytes)
-                return np.memmap(file, np.float32, "w+", shape=shape)
-    return np.empty(shape, np.float32)
-
-
-def comparable(vectors: Float32[np.ndarray, "n dim"], embedder: Embedder) -> Float32[np.ndarray, "n dim"]:
-    """Return vectors whose inner products are the model's scores: at length 1 (``metrics.similarity.unit``), or of a
-    model with ``similarity = "dot"`` as long as they are (``metrics.similarity.unscaled``).
-
-    Args:
-        embedder: the one that gave the vectors, of any number: a large array lies beside its store.
-
-    Raises:
-        VectorError: a vector is zero or not finite.
-    """
-    prepare = unit if embedder.info.similarity == COSINE else unscaled
-    return prepare(vectors, out=large_array(vectors.shape, embedder.root))
-
-
-class Sides(NamedTuple):
-    """Vectors of items that can be compared, as queries and as documents; one array for both where the model has no
-    roles for them.
-    """
-
-    query: Float32[np.ndarray, "n dim"]
-    document: Float32[np.ndarray, "n dim"]
-
-    @property
-    def are_equal(self) -> bool:
-        """True for one array."""
-        return self.query is self.document
-
-    def take(self, rows: Int64[np.ndarray, " n_rows"]) -> "Sides":
-        """Return some rows."""
-        query = self.query[rows]
-        return Sides(query, query if self.are_equal else self.document[rows])
-
-    def first(self, n: int) -> "Sides":
-        """Return the first rows, not copied."""
-        query = self.query[:n]
-        return Sides(query, query if self.are_equal else self.document[:n])
-
-
-def comparable_sides(modality: str, items: Sequence[Any], embedder: Embedder) -> Sides:
-    """Return ``comparable`` of items on both sides of a search, encoded once where the model has no roles for them."""
-    query = comparable(embedder.encode(modality, items, "query"), embedder)
-    if modality not in embedder.info.roles:
-        return Sides(query, query)
-    return Sides(query, comparable(embedder.encode(modality, items, "document"), embedder))
-
-
-def memory_bytes() -> int:
-    """Return the memory of this machine, or of the container that the process is in; IN_MEMORY where nothing tells
-    it.
-    """
-    found = []
-    if hasattr(os, "sysconf"):
-        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        with suppress(OSError, ValueError):  # "max" is no number
-            found.append(int(Path(limit).read_text(encoding="utf-8")))
-    return min(found, default=IN_MEMORY)
-
+from clipbench.models.large_arrays import large_array, memory_bytes
+from clipbench.untrusted.reading import array_header, open_file
 
 KEY = np.dtype("V16")
 SUFFIX = ".vectors"
@@ -126,8 +44,8 @@ ATTEMPTS = 3
 """Attempts to write a chunk whose folder is deleted meanwhile."""
 ADVICE = "make room there, or name another folder in CLIPBENCH_CACHE"
 
-MEMORY_PREFIX, MEMORY_SUFFIX = "loaded-", ".json"
-"""Ends of the names of files with what a model said of itself (``models.encoding.recall``), beside its vectors."""
+DESCRIPTION_PREFIX, DESCRIPTION_SUFFIX = "loaded-", ".json"
+"""Ends of the names of files with the description of a model (``models.encoding.load_cache``), next to its vectors."""
 
 DAMAGED = "damaged or another model's, and removed"
 MEMORY_SHARE = 8
@@ -366,14 +284,14 @@ def _halves(keys: Shaped[np.ndarray, " n"]) -> tuple[Shaped[np.ndarray, " n"], S
 def _read_chunk(path: Path) -> _Chunk:
     """Return a chunk with its vectors memory-mapped, not verified; any error but an OSError when it cannot be one."""
     with open_file(path) as file:
-        keys_start, vectors_start, shape = _layout(file)
+        keys_start, vectors_start, shape = chunk_layout(file)
         content = np.memmap(file, np.uint8, "r").data
     keys = np.frombuffer(content[keys_start:], KEY, shape[0])
     vectors = np.frombuffer(content[vectors_start:-DIGEST_BYTES], np.float32).reshape(shape)
     return _Chunk(keys, vectors, (path, content))
 
 
-def _layout(file: BinaryIO) -> tuple[int, int, tuple[int, ...]]:
+def chunk_layout(file: BinaryIO) -> tuple[int, int, tuple[int, ...]]:
     """Return where keys and vectors of an open chunk begin, and the vectors' shape; ValueError where it is no whole
     chunk.
     """
@@ -390,103 +308,3 @@ def _layout(file: BinaryIO) -> tuple[int, int, tuple[int, ...]]:
     if n_bytes - vectors_start - 4 * math.prod(shape) != DIGEST_BYTES:
         raise ValueError("cut short")
     return keys_start, vectors_start, shape
-
-
-# -- the models that the store holds
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoredModel:
-    """The vectors of one fingerprint."""
-
-    folder: Path
-    names: tuple[str, ...]
-    """The reference that the model was first asked for by, and its full name; none where the file with them is
-    damaged.
-    """
-    n_vectors: int
-    n_bytes: int
-    n_damaged: int
-    """Files that hold no whole vectors."""
-    last_used: float
-    """Seconds since 1970."""
-
-    @property
-    def fingerprint(self) -> str:
-        """The name of the folder: the fingerprint, or a hash of one that no folder can be called by."""
-        return self.folder.name
-
-    def is_called(self, name: str) -> bool:
-        """Return whether a name is one of the model's, or the beginning of its fingerprint."""
-        folded = name.casefold()
-        return folded in map(str.casefold, self.names) or (len(name) >= 6 and self.fingerprint.startswith(name))
-
-
-def stored_models(root: Path) -> list[StoredModel]:
-    """Return the models in the store below a folder, the largest first; what is no model's folder is left out; raise
-    MachineError where the folder cannot be listed."""
-    try:
-        folders = [each for each in (root / "store").iterdir() if each.is_dir() and not each.is_symlink()]
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise MachineError(f"cannot list {root / 'store'}: {error.strerror or error}") from error
-    models = [model for folder in folders if (model := _stored_model(folder)) is not None]
-    return sorted(models, key=lambda model: (-model.n_bytes, model.fingerprint))
-
-
-def remove(models: Iterable[StoredModel]) -> None:
-    """Remove the vectors of models, and no other file that may lie beside them.
-
-    Raises:
-        MachineError: a file cannot be removed; those before it are.
-    """
-    for model in models:
-        for file in _files(model.folder):
-            try:
-                file.unlink(missing_ok=True)
-            except OSError as error:
-                raise MachineError(f"cannot remove {file}: {error.strerror or error}") from error
-        for folder in (*model.folder.glob("*/"), model.folder):
-            with suppress(OSError):  # other files lie there, or another process has just stored a vector
-                folder.rmdir()
-
-
-def _stored_model(folder: Path) -> StoredModel | None:
-    sizes = {file: file.stat() for file in _files(folder)}
-    if not sizes:
-        return None
-    counts = {path: _n_vectors(path) for path in sizes if path.name.endswith(SUFFIX)}
-    noted = sizes.get(folder / MODEL_FILE)
-    return StoredModel(
-        folder=folder,
-        names=_names(folder / MODEL_FILE),
-        n_vectors=sum(count or 0 for path, count in counts.items() if path.parent.name != TOKENS),
-        n_bytes=sum(each.st_size for each in sizes.values()),
-        n_damaged=[*counts.values()].count(None),
-        last_used=noted.st_mtime if noted else max(each.st_mtime for each in sizes.values()),
-    )
-
-
-def _files(folder: Path) -> list[Path]:
-    """Return the store's own files of a model; links, and files of others, are none."""
-    vectors = [
-        file for file in folder.glob("*/*") if file.name.endswith((SUFFIX, HALF)) and not file.parent.is_symlink()
-    ]
-    own = [*vectors, *folder.glob(f"{MEMORY_PREFIX}*{MEMORY_SUFFIX}"), folder / MODEL_FILE]
-    return [file for file in own if file.is_file() and not file.is_symlink()]
-
-
-def _n_vectors(path: Path) -> int | None:
-    try:
-        with open_file(path) as file:
-            return _layout(file)[2][0]
-    except Exception:  # numpy raises many kinds of error for damaged headers  # noqa: BLE001
-        return None
-
-
-def _names(path: Path) -> tuple[str, ...]:
-    names: object = None
-    with suppress(ClipbenchError, OSError):
-        names = read_json(path, ClipbenchError)
-    return tuple(each for each in names if isinstance(each, str)) if isinstance(names, list) else ()

@@ -11,7 +11,7 @@ from clipbench.errors import ModelError
 from clipbench.hub import cache_only
 from clipbench.models.protocol import Preprocessing, Tokens
 from clipbench.models.trust import file_of
-from clipbench.untrusted.reading import MOST_BYTES_OF_SETTINGS, read_json
+from clipbench.untrusted.reading import read_json
 
 if TYPE_CHECKING:
     from torch import nn
@@ -202,7 +202,7 @@ def declared_preprocessing(module: Any) -> tuple[Preprocessing, str] | None:
         for part in (PROCESSOR, IMAGE_PROCESSOR):
             with cache_only():
                 file = file_of(name, part)
-            content = None if file is None else read_json(file, ModelError, most=MOST_BYTES_OF_SETTINGS)
+            content = None if file is None else read_json(file, ModelError)
             if part == PROCESSOR and isinstance(content, Mapping):
                 content = content.get("image_processor")
             if isinstance(content, Mapping):

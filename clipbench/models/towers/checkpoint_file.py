@@ -111,12 +111,12 @@ def fit(module: torch.nn.Module, state: StateDict, *, source: object, arch: str,
     """Load weights into a module, all of them and nothing else; raise ModelError, with an advice, where names are
     missing or left over, or shapes differ.
     """
-    if faults := misfits(module.state_dict(), state):
+    if faults := state_dict_mismatches(module.state_dict(), state):
         raise ModelError(f"checkpoint {source} does not fit {arch}: {faults}; {advice or _advice(state)}")
     module.load_state_dict(state)
 
 
-def misfits(expected: Mapping[str, torch.Tensor], state: StateDict) -> str:
+def state_dict_mismatches(expected: Mapping[str, torch.Tensor], state: StateDict) -> str:
     """Return which names are missing, left over or of another shape, the first few of each; empty where all fit."""
     missing = [name for name in expected if name not in state]
     unexpected = [name for name in state if name not in expected]
@@ -191,8 +191,6 @@ def _is_torchscript(path: Path) -> bool:
 
 # -- shards
 
-MOST_BYTES_OF_SHARDS = 1 << 28
-"""Bytes of the list of tensors: it grows with the weights' names times the processes of the training."""
 OF_SHARDS = {
     **{("torch.distributed.checkpoint.metadata", name): getattr(dcp, name) for name in dcp.__all__},
     ("torch.distributed.checkpoint.metadata", "_MEM_FORMAT_ENCODING"): dcp._MEM_FORMAT_ENCODING,
@@ -255,7 +253,7 @@ def _shards_of(folder: Path) -> dcp.Metadata:
     path = folder / SHARDS
     try:
         with reading(path, ModelError):
-            listed = _ShardsUnpickler(io.BytesIO(read_bytes(path, MOST_BYTES_OF_SHARDS))).load()
+            listed = _ShardsUnpickler(io.BytesIO(read_bytes(path))).load()
         is_whole = isinstance(listed.state_dict_metadata, dict) and isinstance(listed.storage_data, dict)
     except ModelError:
         raise

@@ -26,7 +26,7 @@ from clipbench.models.protocol import Internals, Model, ModelInfo, Role, Vectors
 from clipbench.models.towers.checkpoint_file import read_weights
 from clipbench.models.towers.text_tower import check_vocabulary, token_counts, tokenizer_identity
 from clipbench.models.towers.torch_model import Placement, freeze, n_parameters, placement, weights_digest
-from clipbench.untrusted.reading import MOST_BYTES_OF_SETTINGS, is_file, read_json, shown
+from clipbench.untrusted.reading import is_file, read_json, shown
 
 SIGLIP2, FGCLIP2, JINA_V4 = "siglip2", "fgclip2", "jina_embeddings_v4"
 
@@ -83,7 +83,7 @@ def family_of(folder: Path, reference: str) -> str:
         ModelError: of a family that is refused; the message names it and says why.
     """
     path = folder / "config.json"
-    settings = read_json(path, ModelError, most=MOST_BYTES_OF_SETTINGS) if is_file(path) else {}
+    settings = read_json(path, ModelError) if is_file(path) else {}
     settings = settings if isinstance(settings, Mapping) else {}
     names = _names(settings)
     for name in names:
@@ -109,11 +109,11 @@ def most_patches(options: LoadOptions) -> int | None:
     return number
 
 
-def own_budget(size: tuple[int, int]) -> int:
+def default_patch_budget(size: tuple[int, int]) -> int:
     """Return the patches that FG-CLIP 2 takes of an image of a size in pixels.
 
     Example:
-        >>> [own_budget(size) for size in ((640, 480), (448, 448), (224, 224), (160, 160), (8, 8))]
+        >>> [default_patch_budget(size) for size in ((640, 480), (448, 448), (224, 224), (160, 160), (8, 8))]
         [1024, 784, 256, 128, 128]
     """
     squares = (size[0] // SQUARE) * (size[1] // SQUARE)
@@ -174,7 +174,7 @@ class PatchesPreprocess:
     processor: Any
 
     def __call__(self, image: Image.Image) -> dict[str, np.ndarray]:
-        budget = own_budget(image.size)
+        budget = default_patch_budget(image.size)
         arrays = self.processor(images=[rgb(image)], max_num_patches=budget, return_tensors="np")
         found: Mapping[str, np.ndarray] = {name: np.asarray(values)[0] for name, values in arrays.items()}
         lacking = self.processor.max_num_patches - budget

@@ -16,8 +16,8 @@ from clipbench.models.facts.modules import IMAGE_PROCESSOR, PROCESSOR
 from clipbench.models.protocol import Preprocess
 from clipbench.models.towers.text_tower import LOWERED, check_vocabulary, context_of, token_counts, tokenizer_identity
 from clipbench.models.towers.torch_model import OpenClipPreprocess, TransformersPreprocess, first_line, library_errors
-from clipbench.models.trust import SIDES, SIDES_OF_IMAGES, check_model, check_sizes, no_foreign_code
-from clipbench.untrusted.reading import MOST_BYTES_OF_SETTINGS, is_file, read_json, shown
+from clipbench.models.trust import check_model, no_foreign_code
+from clipbench.untrusted.reading import is_file, read_json, shown
 
 OPEN_CLIP, PREPROCESS_CFG = "open_clip_config.json", "preprocess_cfg.json"
 """open_clip's description of a model; its preprocessing alone."""
@@ -212,8 +212,7 @@ def _json(path: Path) -> dict[str, Any]:
     object."""
     if not is_file(path):
         return {}
-    content = read_json(path, ModelError, most=MOST_BYTES_OF_SETTINGS)
+    content = read_json(path, ModelError)
     if not isinstance(content, dict):
         raise ModelError(f"{path} holds a JSON {type(content).__name__}: expected an object")
-    check_sizes(content, path, SIDES_OF_IMAGES if path.name in (PROCESSOR, IMAGE_PROCESSOR, PREPROCESS_CFG) else SIDES)
     return content

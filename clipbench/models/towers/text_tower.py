@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Int64
 
 from clipbench.errors import ModelError
-from clipbench.models.trust import MOST_TOKENS
 
 Tokens = Mapping[str, torch.Tensor]
 """Arguments of a text tower by name: integers of shape (n_texts, n_tokens)."""
@@ -67,6 +66,10 @@ def first_of(token: int, ids: Int64[torch.Tensor, "n_texts n_tokens"]) -> Int64[
     return (ids == token).int().argmax(dim=-1)
 
 
+NO_LIMIT = 1 << 30
+"""transformers writes a number above this if a tokenizer does not state its limit."""
+
+
 def context_of(tokenizer: Any, limits: Iterable[int | None], model: str) -> int:
     """Return the tokens that every text is padded and cut to: the least of some limits, None for those not stated.
 
@@ -77,7 +80,7 @@ def context_of(tokenizer: Any, limits: Iterable[int | None], model: str) -> int:
     Raises:
         ModelError: no limit is stated, or the tokenizer has no padding.
     """
-    stated = [limit for limit in limits if limit is not None and limit <= MOST_TOKENS]
+    stated = [limit for limit in limits if limit is not None and limit < NO_LIMIT]
     if not stated:
         raise ModelError(
             f"{model} does not say how many tokens its text tower takes: put model_max_length into"

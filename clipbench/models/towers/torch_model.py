@@ -314,16 +314,6 @@ def n_parameters(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def n_described(build: Callable[[], Any]) -> int:
-    """Return the numbers in a model that a configuration describes, without making them; 0 if that needs them made."""
-    try:
-        with torch.device("meta"):
-            described = build()
-    except (NotImplementedError, RuntimeError):  # some families compute with values while they are built
-        return 0
-    return sum(value.numel() for value in (*described.parameters(), *described.buffers()))
-
-
 def scale_and_bias(module: Any, model: str) -> tuple[float, float]:
     """Return the factor and the summand from cosine to logit that a module has learned.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clipbench import plugins
-from clipbench.errors import FOREIGN, ClipbenchError, UsageError, cause, did_you_mean, foreign
+from clipbench.errors import FOREIGN, ClipbenchError, UsageError, cause, did_you_mean
 from clipbench.files import write_atomic
 from clipbench.results.run import Run, read_one_run
 from clipbench.untrusted.reading import is_folder, is_there
@@ -84,8 +84,7 @@ def export(paths: Sequence[Path], to: str, out: Path | None = None) -> Exported:
     is_folder = _check_out(form, to, out)
     runs = [read_one_run(path) for path in paths]
     try:
-        with foreign():
-            rendered = form.render(runs)
+        rendered = form.render(runs)
     except ClipbenchError:
         raise
     except FOREIGN as error:  # a plug-in may raise anything

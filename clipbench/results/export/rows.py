@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from clipbench.results.export.formats import ExportFormat, RenderedExport
-from clipbench.results.provenance import MODEL_QUANTITIES
+from clipbench.results.model_costs import MODEL_QUANTITIES
 from clipbench.results.record import Metric, as_json
 from clipbench.results.run import Run, labels
 from clipbench.untrusted.terminal import harmless_cell

@@ -27,14 +27,16 @@ def latex(runs: Sequence[Run]) -> RenderedExport:
 
     An evaluation that no model could be measured on has no table: it is a comment, and a note.
     """
-    found = tables(runs)
+    every_table = tables(runs)
     parts = [
         f"% Made by clipbench export --to latex. Needs {PACKAGES}.",
         *(f"% {one_line(each)}" for each in _origins(runs)),
     ]
-    notes = [one_line(f"{table.title}: {warning}") for table in found if not table.rows for warning in table.warnings]
+    notes = [
+        one_line(f"{table.title}: {warning}") for table in every_table if not table.rows for warning in table.warnings
+    ]
     parts = ["\n".join([*parts, *(f"% {note}" for note in notes)])]
-    measured = [table for table in found if table.rows]
+    measured = [table for table in every_table if table.rows]
     # Labels of letters that TeX takes there.
     labels = distinct_names([re.sub(r"[^a-z0-9]+", "-", table.title.lower()).strip("-") for table in measured])
     parts += [as_latex(table, label) for table, label in zip(measured, labels, strict=True)]
@@ -46,13 +48,13 @@ def tables(runs: Sequence[Run]) -> list[Table]:
 
     A run that has a task on the same data twice, with other parameters, has it in two tables.
     """
-    found: dict[tuple[str, int], dict[int, EvaluationRecord]] = {}
-    for place, run in enumerate(runs):
+    records_by_table: dict[tuple[str, int], dict[int, EvaluationRecord]] = {}
+    for model, run in enumerate(runs):
         seen: dict[str, int] = {}
         for record in run.result.evaluations:
             seen[record.name] = seen.get(record.name, 0) + 1
-            found.setdefault((record.name, seen[record.name]), {})[place] = record
-    return [_table(records, labels(runs)) for records in found.values()]
+            records_by_table.setdefault((record.name, seen[record.name]), {})[model] = record
+    return [_table(records, labels(runs)) for records in records_by_table.values()]
 
 
 def _table(records: dict[int, EvaluationRecord], names: list[str]) -> Table:

@@ -19,12 +19,11 @@ ADAPTER = "bundled adapter 1"
 """Part of the fingerprint: the number goes up when the same weights give different vectors."""
 
 SHIPPED = {"tiny": Path(__file__).parent / "checkpoints" / "tiny"}
-"""Checkpoints that come with clipbench, by name; each has a model card (README.md) beside its weights."""
+"""Checkpoints that come with clipbench, by name; each has a model card (README.md) next to its weights."""
 
 
 def load(body: str, options: LoadOptions) -> "TorchModel":
-    """Return the model of a checkpoint, or of the newest one of a training, which a note then names. Option:
-    ``context``.
+    """Return the model of a checkpoint, or of a training's newest one, which a note then names. Option: ``context``.
 
     Args:
         body: a folder, or a name in ``SHIPPED``; a folder of such a name is written ``./NAME``.
@@ -37,13 +36,13 @@ def load(body: str, options: LoadOptions) -> "TorchModel":
     path = SHIPPED.get(body, Path(body))
     folder, notes = path, tuple[str, ...]()
     if not checkpoints.is_bundled_checkpoint(path):
-        found = checkpoints.bundled_checkpoints(path)
-        if not found:
+        run_checkpoints = checkpoints.bundled_checkpoints(path)
+        if not run_checkpoints:
             raise ModelError(
                 f"{path} is no checkpoint of clipbench train: expected a folder with {checkpoints.CONFIG} and"
                 f" {checkpoints.WEIGHTS}, or a run's folder"
             )
-        folder = found[-1]
+        folder = run_checkpoints[-1]
         notes = (f"of the run in {body}, its newest checkpoint: {folder.name}",)
     return _build(folder, options, notes, files=(folder, path))
 
@@ -58,7 +57,7 @@ def _build(folder: Path, options: LoadOptions, notes: tuple[str, ...], *, files:
     from clipbench.training.clip.checkpoint import load_model
     from clipbench.training.clip.inputs import ClipPreprocess
 
-    place = placement(options.device, options.precision, options.batch_size)
+    target = placement(options.device, options.precision, options.batch_size)
     module, tokenizer = load_model(folder)
     context = options.whole_number("context")
     if context is not None:
@@ -75,21 +74,21 @@ def _build(folder: Path, options: LoadOptions, notes: tuple[str, ...], *, files:
     words = tokenizer_identity(tower.tokenize, tokenizer.vocabulary())
     identity = digest(ADAPTER, weights_digest(module), options.precision, module.config, words)
     model = TorchModel(
-        info=_info(module, folder, identity, notes, place, options),
+        info=_info(module, folder, identity, notes, target, options),
         preprocess=ClipPreprocess(module.config),
         image_tower=of_pixels(module.encode_image),
         text_tower=tower,
-        placement=place,
+        placement=target,
         module=module,
         files=files,
     )
-    freeze(module, place)
-    probe(model, place)
+    freeze(module, target)
+    probe(model, target)
     return model
 
 
 def _info(
-    module: "CLIP", folder: Path, fingerprint: str, notes: tuple[str, ...], place: "Placement", options: LoadOptions
+    module: "CLIP", folder: Path, fingerprint: str, notes: tuple[str, ...], target: "Placement", options: LoadOptions
 ) -> ModelInfo:
     from clipbench.models.towers.torch_model import n_parameters, scale_and_bias
 
@@ -110,7 +109,7 @@ def _info(
         logit_scale=scale,
         logit_bias=bias,
         n_parameters=n_parameters(module),
-        device=str(place.device),
+        device=str(target.device),
         precision=options.precision,
         step=checkpoints.step_in_name(folder) if recorded is None else recorded,
         notes=notes,

@@ -22,8 +22,7 @@ from safetensors.torch import save_file
 from clipbench import __version__
 from clipbench.errors import MachineError, ModelError, cause
 from clipbench.models.checkpoints import CONFIG, OPTIMIZER, TRAIN, WEIGHTS, bundled_checkpoints, read_json
-from clipbench.models.towers.checkpoint_file import fit, misfits, read_weights
-from clipbench.models.trust import check_weights
+from clipbench.models.towers.checkpoint_file import fit, read_weights, state_dict_mismatches
 from clipbench.training.clip.config import ClipConfig
 from clipbench.training.clip.inputs import ClipTokenizer, load_tokenizer
 from clipbench.training.clip.model import CLIP
@@ -50,7 +49,7 @@ class TrainingProgress:
     seconds: float = 0.0
 
 
-class Checkpoint(NamedTuple):
+class CheckpointContent(NamedTuple):
     """The content of a checkpoint, without the optimizer's state."""
 
     model: CLIP
@@ -58,7 +57,7 @@ class Checkpoint(NamedTuple):
     progress: TrainingProgress
 
 
-def save_checkpoint(out: Path, checkpoint: Checkpoint, optimizer: torch.optim.Optimizer) -> Path:
+def save_checkpoint(out: Path, checkpoint: CheckpointContent, optimizer: torch.optim.Optimizer) -> Path:
     """Write ``step-N`` into a training's folder and return it; older checkpoints lose the optimizer's state.
 
     Raises:
@@ -85,8 +84,8 @@ def save_checkpoint(out: Path, checkpoint: Checkpoint, optimizer: torch.optim.Op
                 os.fsync(file.fileno())  # a power cut must not leave a folder with its final name and half its content
         half.rename(folder)
     except (OSError, SafetensorError) as error:
-        why = cause(error) if isinstance(error, OSError) else str(error)
-        raise MachineError(f"cannot write {folder} ({why}): {RESUME_ADVICE}") from error
+        reason = cause(error) if isinstance(error, OSError) else str(error)
+        raise MachineError(f"cannot write {folder} ({reason}): {RESUME_ADVICE}") from error
     finally:
         shutil.rmtree(half, ignore_errors=True)
     for older in bundled_checkpoints(out)[:-1]:
@@ -117,7 +116,7 @@ def write_progress(folder: Path, progress: TrainingProgress) -> None:
     _write_json(folder / TRAIN, content)
 
 
-def load_checkpoint(folder: Path) -> Checkpoint:
+def load_checkpoint(folder: Path) -> CheckpointContent:
     """Return model, tokenizer and progress of a checkpoint.
 
     Raises:
@@ -126,14 +125,14 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     path = folder / TRAIN
     content = read_json(path)
     try:
-        if missing := [each.name for each in fields(TrainingProgress) if each.name not in content]:
+        if missing := [member.name for member in fields(TrainingProgress) if member.name not in content]:
             raise SchemaError(f"{missing[0]} is not there")
         progress = fitted(TrainingProgress, content)
         progress.losses = [[int(step), loss] for step, loss in progress.losses]
     except (SchemaError, ValueError) as error:
         raise ModelError(f"{path} is not what clipbench train wrote ({error})") from error
     model, tokenizer = load_model(folder)
-    return Checkpoint(model, tokenizer, progress)
+    return CheckpointContent(model, tokenizer, progress)
 
 
 def load_model(folder: Path) -> tuple[CLIP, ClipTokenizer]:
@@ -152,7 +151,6 @@ def load_model(folder: Path) -> tuple[CLIP, ClipTokenizer]:
     if tokenizer.vocab_size != config.vocab_size:
         raise ModelError(f"{folder} has {tokenizer.vocab_size} tokens, and weights for {config.vocab_size}")
     state = read_weights(folder / WEIGHTS)
-    check_weights(config.n_weights, sum(value.numel() for value in state.values()), folder)
     model = CLIP(config)
     fit(model, state, source=folder / WEIGHTS, arch="the configuration")
     return model, tokenizer
@@ -170,7 +168,7 @@ def load_optimizer(folder: Path, model: CLIP, optimizer: torch.optim.Optimizer) 
         for name, parameter in trained.items()
         for moment in MOMENTS
     }
-    if faults := misfits(expected, state):
+    if faults := state_dict_mismatches(expected, state):
         raise ModelError(f"{path} is of another model than {folder / WEIGHTS}: {faults}")
     for name, parameter in trained.items():
         optimizer.state[parameter] = {moment: state[f"{moment}/{name}"].to(parameter.device) for moment in MOMENTS}

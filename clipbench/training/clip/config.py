@@ -62,20 +62,8 @@ class ClipConfig:
         if self.image_size % self.patch_size:
             raise ModelError(f"image size {self.image_size} is not a multiple of patch size {self.patch_size}")
 
-    @property
-    def n_weights(self) -> int:
-        """The number of weights of a model with this configuration."""
-        vision, text = self.vision, self.text
-        n_patches = (self.image_size // self.patch_size) ** 2
-        image_tower = vision.width * (3 * self.patch_size**2 + n_patches + 6 + self.embed_dim)
-        text_tower = text.width * (self.vocab_size + self.context_length + 2 + self.embed_dim)
-        blocks = sum(tower.layers * tower.width * (12 * tower.width + 13) for tower in (vision, text))
-        return image_tower + text_tower + blocks + (1 if self.init_logit_bias is None else 2)
-
     def for_siglip(self) -> "ClipConfig":
-        """Return the configuration with SigLIP's initial temperature and bias: t' = ln 10, b = -10 (Zhai et al.,
-        2023).
-        """
+        """Return the configuration with the initial t' = ln 10 and b = -10 of SigLIP (Zhai et al., 2023)."""
         return replace(self, init_logit_scale=math.log(10), init_logit_bias=-10.0)
 
     def to_json(self) -> dict[str, object]:
@@ -104,8 +92,6 @@ class ClipConfig:
         Raises:
             ModelError: a part is missing or of another type.
         """
-        from clipbench.models.trust import check_sizes
-
         try:
             file = _part(content, "", {"model_cfg": dict, "preprocess_cfg": dict})
             model = _part(file["model_cfg"], "model_cfg.", _MODEL)
@@ -116,7 +102,6 @@ class ClipConfig:
             raise ModelError(
                 f"{source} does not describe a model ({error}): expected what clipbench train wrote"
             ) from error
-        check_sizes([model, vision, text], source)
         mean, std, head_width = tuple(colours["mean"]), tuple(colours["std"]), vision["head_width"]
         if head_width < 1 or {len(mean), len(std)} != {3} or min(std) <= 0:
             raise ModelError(
@@ -152,12 +137,12 @@ _VISION = dict.fromkeys(("image_size", "patch_size", "width", "layers", "head_wi
 _TEXT = dict.fromkeys(("context_length", "vocab_size", "width", "layers", "heads"), int)
 
 
-def _part(content: Mapping[str, object], place: str, kinds: Mapping[str, Any]) -> dict[str, Any]:
+def _part(content: Mapping[str, object], prefix: str, kinds: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of a part of the file, each of its type; other keys are passed over."""
     missing = [key for key in kinds if key not in content]
     if missing:
-        raise SchemaError(f"{place}{missing[0]} is not there")
-    return {key: fitting(kind, content[key], f"{place}{key}") for key, kind in kinds.items()}
+        raise SchemaError(f"{prefix}{missing[0]} is not there")
+    return {key: fitting(kind, content[key], f"{prefix}{key}") for key, kind in kinds.items()}
 
 
 CLIP_VOCABULARY = 49408
@@ -217,8 +202,8 @@ def find_config(name: str) -> ClipConfig:
         >>> find_config("vit-b/32").vision.width
         768
     """
-    wanted = name.replace("/", "-").lower()
-    for known, config in CONFIGS.items():
-        if known.lower() == wanted:
+    lowered = name.replace("/", "-").lower()
+    for config_name, config in CONFIGS.items():
+        if config_name.lower() == lowered:
             return config
     raise UsageError(f"unknown architecture '{name}': {did_you_mean(name, CONFIGS)}")

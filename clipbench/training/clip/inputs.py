@@ -46,25 +46,25 @@ class ClipPreprocess:
 
     def __call__(self, image: Image.Image) -> Float32[np.ndarray, "channels height width"]:
         """Return the pixels that the model sees as (value / 255 - mean) / std of each channel."""
-        mean, std = (np.array(each, np.float32)[:, None, None] for each in (self.config.mean, self.config.std))
+        mean, std = (np.array(values, np.float32)[:, None, None] for values in (self.config.mean, self.config.std))
         return (self.square(image).astype(np.float32) / np.float32(255) - mean) / std
 
     def square(self, image: Image.Image) -> UInt8[np.ndarray, "channels height width"]:
         """Return the square of pixels that the model sees, before normalization."""
         side = self.config.image_size
-        whole = rgb(image)
-        short = min(whole.size)
+        resized = rgb(image)
+        short = min(resized.size)
         if short != side:
-            width, height = (int(side * length / short) for length in whole.size)
-            whole = whole.resize((width, height), Image.Resampling.BICUBIC)
-        left, top = (round((length - side) / 2) for length in whole.size)
-        return _planes(whole.crop((left, top, left + side, top + side)))
+            width, height = (int(side * length / short) for length in resized.size)
+            resized = resized.resize((width, height), Image.Resampling.BICUBIC)
+        left, top = (round((length - side) / 2) for length in resized.size)
+        return _planes(resized.crop((left, top, left + side, top + side)))
 
     def random_crop(self, image: Image.Image, rng: np.random.Generator) -> UInt8[np.ndarray, "channels height width"]:
         """Return the pixels of a random crop, resized to the model's square without keeping its aspect."""
-        whole = rgb(image)
+        rgb_image = rgb(image)
         side = self.config.image_size
-        return _planes(whole.resize((side, side), Image.Resampling.BICUBIC, box=random_box(whole.size, rng)))
+        return _planes(rgb_image.resize((side, side), Image.Resampling.BICUBIC, box=random_box(rgb_image.size, rng)))
 
 
 def random_box(size: tuple[int, int], rng: np.random.Generator) -> tuple[int, int, int, int]:
@@ -109,8 +109,7 @@ class ClipTokenizer:
         self._start, self._end = self.vocab_size - 2, self.vocab_size - 1
 
     def encode(self, texts: Sequence[str]) -> Int64[np.ndarray, "n_texts context"]:
-        """Return the ids of each text between start and end tokens, padded with 0; long texts are cut before the end
-        token.
+        """Return each text's ids between start and end tokens, padded with 0; long texts lose ids before the end token.
 
         Example:
             >>> train_tokenizer(["a cat"], vocab_size=514, context_length=6).encode(["a", "a cat, a cat"])
@@ -183,12 +182,12 @@ def train_tokenizer(captions: Iterable[str], *, vocab_size: int, context_length:
     if vocab_size < smallest:
         raise DataError(f"a vocabulary of {vocab_size} is too small: expected at least {smallest}")
     splitter = _pipeline([]).pre_tokenizer
-    found: Counter[str] = Counter()
+    piece_counts: Counter[str] = Counter()
     for caption in captions:
-        found.update(piece for piece, _ in splitter.pre_tokenize_str(clean(caption)))
-    if not found:
+        piece_counts.update(piece for piece, _ in splitter.pre_tokenize_str(clean(caption)))
+    if not piece_counts:
         raise DataError("no captions to learn a vocabulary from: expected at least one")
-    n_pieces = {(*piece[:-1], piece[-1] + WORD_END): n for piece, n in found.items()}
+    n_pieces = {(*piece[:-1], piece[-1] + WORD_END): n for piece, n in piece_counts.items()}
     return ClipTokenizer(_pipeline(_learn_merges(n_pieces, vocab_size - smallest)), context_length)
 
 
@@ -228,11 +227,11 @@ def _learn_merges(n_pieces: Mapping[tuple[str, ...], int], n_tokens: int) -> Mer
     """Return the merges, most frequent first, that make at most ``n_tokens`` distinct tokens."""
     pieces, weights = list(n_pieces), list(n_pieces.values())
     n_pairs: Counter[tuple[str, str]] = Counter()
-    places: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
-    for place, piece in enumerate(pieces):
+    pieces_of_pair: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
+    for number, piece in enumerate(pieces):
         for pair in pairwise(piece):
-            n_pairs[pair] += weights[place]
-            places[pair].add(place)
+            n_pairs[pair] += weights[number]
+            pieces_of_pair[pair].add(number)
     queue = [(-n, pair) for pair, n in n_pairs.items()]
     heapify(queue)
     merges: dict[tuple[str, str], str] = {}
@@ -244,17 +243,17 @@ def _learn_merges(n_pieces: Mapping[tuple[str, ...], int], n_tokens: int) -> Mer
         merges[pair] = "".join(pair)
         tokens.add(merges[pair])
         changed: set[tuple[str, str]] = set()
-        for place in places.pop(pair):
-            before, pieces[place] = pieces[place], _merged(pieces[place], pair)
+        for number in pieces_of_pair.pop(pair):
+            before, pieces[number] = pieces[number], _merged(pieces[number], pair)
             for old in pairwise(before):
-                n_pairs[old] -= weights[place]
+                n_pairs[old] -= weights[number]
                 changed.add(old)
-            for new in pairwise(pieces[place]):
-                n_pairs[new] += weights[place]
-                places[new].add(place)
+            for new in pairwise(pieces[number]):
+                n_pairs[new] += weights[number]
+                pieces_of_pair[new].add(number)
                 changed.add(new)
-        for each in changed:
-            heappush(queue, (-n_pairs[each], each))
+        for changed_pair in changed:
+            heappush(queue, (-n_pairs[changed_pair], changed_pair))
     return list(merges)
 
 
@@ -285,5 +284,5 @@ def _pipeline(merges: Merges) -> Tokenizer:
 def _byte_characters() -> list[str]:
     """Return the printable character that stands for each byte, printable bytes first: the order of OpenAI's ids."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    others = 256 - len(printable)
-    return [chr(byte) for byte in printable] + [chr(256 + number) for number in range(others)]
+    n_unprintable = 256 - len(printable)
+    return [chr(byte) for byte in printable] + [chr(256 + number) for number in range(n_unprintable)]

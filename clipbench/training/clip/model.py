@@ -1,5 +1,4 @@
-"""CLIP, written to be read: Radford et al., Learning Transferable Visual Models From Natural Language Supervision,
-2021.
+"""CLIP, written to be read. Source: Radford et al., Learning Transferable Visual Models From Natural Language, 2021.
 
 Two towers turn images and texts into vectors of one space, and a learned temperature turns their cosines into logits:
 
@@ -23,7 +22,7 @@ from clipbench.training.clip.config import ClipConfig, Tower
 class CLIP(nn.Module):
     """An image tower, a text tower, and the temperature (and bias) between their unit vectors.
 
-    The text tower is not a module of its own, since OpenAI's is not either: its parts lie beside ``visual``.
+    As in OpenAI's code, the text tower is not a module of its own: its parts are attributes, like ``visual``.
     """
 
     def __init__(self, config: ClipConfig) -> None:

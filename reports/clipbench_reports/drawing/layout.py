@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from clipbench.results.numbers import Number
-from clipbench_reports.drawing.marks import MODELS, Axis, Boxes, Chart, Mark, Panel, Rule, Shade, Words
+from clipbench_reports.drawing.marks import MODELS, Axis, Chart, Mark, Panel, Rule, Shade, Words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ def _entries(panel: Panel, keys: Sequence[str]) -> dict[str, Mark]:
     """Return the first mark of each name in the order in which they are drawn: models first, and chance last."""
     marks: dict[str, Mark] = {}
     for mark in panel.marks:
-        if mark.name and mark.name not in keys and not isinstance(mark, Words | Boxes):
+        if mark.name and mark.name not in keys and not isinstance(mark, Words):
             marks.setdefault(mark.name, mark)
     return _ordered(marks)
 

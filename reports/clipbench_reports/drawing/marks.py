@@ -186,13 +186,6 @@ class Cells(Mark):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Boxes(Mark):
-    """Outlines of rectangles: left, low, right, high."""
-
-    corners: Sequence[tuple[Number, Number, Number, Number]]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Words(Mark):
     """A short text beside a point."""
 
@@ -239,8 +232,6 @@ class Chart:
     panels: Sequence[Panel]
     reading: str
     """The explanation: how to read the drawing, and what not to read into it."""
-    detail: str = ""
-    """The content of the drawing in words, for readers who cannot see it."""
     n_columns: int = 1
     """Panels beside each other."""
     is_grid: bool = False

@@ -41,15 +41,12 @@ class Panels(NamedTuple):
 
 
 class Statement(NamedTuple):
-    """The words of a figure on one model."""
+    """The words of a figure on one model: the title is the subject, a colon and the value, of several models each."""
 
-    title: str
-    """One sentence with what is to be seen, for a figure of this model alone."""
     subject: str
-    """The same in two parts, for a figure of several models: a sentence up to its colon, and what comes after it."""
     value: str
-    detail: str = ""
     reading: str = ""
+    """How to read what is drawn of this model."""
 
 
 class Layer(NamedTuple):
@@ -98,10 +95,9 @@ def chart(
     first = next(iter(statements.values()))
     if len({each.reading for each in statements.values()}) == 1:
         readings = [first.reading]
-    title, detail, is_grid = first.title, first.detail, False
+    title, is_grid = _sentence(first), False
     if models.is_joint:
         title = _title(statements)
-        detail = " ".join(f"{model.label}: {each.title} {each.detail}".strip() for model, each in statements.items())
         widest = max((len(part.panels) for part in parts), default=1)
         if any(panel.model is not None for panel in panels):
             panels = [panel for model in statements for panel in panels if panel.model == model.place]
@@ -115,7 +111,6 @@ def chart(
         title=title,
         panels=panels,
         reading=" ".join(filter(None, [reading, *readings, *notes])),
-        detail=detail,
         n_columns=n_columns,
         is_grid=is_grid,
         keys=keys,
@@ -124,11 +119,15 @@ def chart(
     )
 
 
+def _sentence(statement: Statement) -> str:
+    return f"{statement.subject}: {statement.value}." if statement.value else f"{statement.subject}."
+
+
 def _title(statements: Mapping[ModelKey, Statement]) -> str:
     named = [(isolated(model.label), statement) for model, statement in statements.items()]
     subject = named[0][1].subject
     if any(statement.subject != subject for _, statement in named):
-        return " ".join(f"{name}: {statement.title}" for name, statement in named)
+        return " ".join(f"{name}: {_sentence(statement)}" for name, statement in named)
     values = "; ".join(f"{name} {statement.value}" for name, statement in named if statement.value)
     if len(values) > MAX_VALUES:
         return f"{subject}, of {len(named)} models."

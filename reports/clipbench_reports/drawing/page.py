@@ -15,6 +15,7 @@ from clipbench.results.numbers import Number
 from clipbench_reports.drawing.layout import Layout, Place, lay_out
 from clipbench_reports.drawing.marks import MODELS, Axis, Cells, Chart, Mark, Panel
 from clipbench_reports.drawing.page_marks import SWATCH, Plane, names_at_lines, put, swatch
+from clipbench_reports.drawing.spoken import spoken
 from clipbench_reports.drawing.svg import dot, drawing, element, text
 
 WIDTH, SLOT, MAX_WIDTH = 400, 300, 1000
@@ -45,8 +46,8 @@ class Apart(NamedTuple):
 
 
 def draw(figure: Chart) -> Markup:
-    """Return the drawing of a figure; its title and detail are what is read out in its place."""
-    return _drawn(figure, alt=alt(figure))
+    """Return the drawing of a figure; its title and the values of its marks are read aloud in its place."""
+    return _drawn(figure, alt=spoken(figure))
 
 
 def draw_narrow(figure: Chart) -> Markup:
@@ -54,13 +55,13 @@ def draw_narrow(figure: Chart) -> Markup:
 
     Nothing where one drawing serves both: where it fits, and where it is a large matrix, which no screen may shrink.
     """
-    return _drawn(_narrowed(figure), alt=alt(figure)) if _is_too_broad(figure) else Markup("")
+    return _drawn(_narrowed(figure), alt=spoken(figure)) if _is_too_broad(figure) else Markup("")
 
 
 def draw_apart(figure: Chart) -> list[Apart]:
     """Return the drawings of a figure whose panels are each of one model; nothing where any is of all.
 
-    They stand in an element with the words of ``alt``, which are read out in the place of all of them.
+    They stand in an element with the words of ``spoken``, which are read out in the place of all of them.
     """
     by_model: dict[int, list[int]] = {}
     for number, panel in enumerate(figure.panels):
@@ -77,11 +78,6 @@ def draw_apart(figure: Chart) -> list[Apart]:
         narrow = _drawn(_narrowed(mine), numbers=numbers) if _is_too_broad(mine) else Markup("")
         drawings.append(Apart(model, _drawn(mine, numbers=numbers), narrow, mine.is_wide))
     return drawings
-
-
-def alt(figure: Chart) -> str:
-    """Return what is read out in the place of a drawing."""
-    return f"{figure.title} {figure.detail}".strip()
 
 
 def _is_too_broad(figure: Chart) -> bool:

@@ -166,13 +166,6 @@ def _(mark: marks.Cells, plane: Plane) -> Markup:
 
 
 @put.register
-def _(mark: marks.Boxes, plane: Plane) -> Markup:
-    corners = ([(a, b), (c, b), (c, d), (a, d)] for a, b, c, d in mark.corners)
-    data = "".join(path(plane.at(*corner) for corner in each) + "Z" for each in corners)
-    return element("path", d=data, css="outline")
-
-
-@put.register
 def _(mark: marks.Words, plane: Plane) -> Markup:
     x, y = plane.at(mark.x, mark.y)
     x += {"start": 8, "middle": 0, "end": -8}[mark.anchor] if mark.lift == 0 else 0

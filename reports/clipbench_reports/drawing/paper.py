@@ -5,7 +5,6 @@ when it was made. Colours are those of the report; what colour tells, the shape 
 """
 
 import re
-import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -63,8 +62,8 @@ inches.
 """
 LEAST_PLANE, OUTSIDE = 0.5, 0.04
 """Width of a plane in inches, in less of which nothing is seen; how far what is drawn may reach beyond the file."""
-LETTER, SAMPLE = 0.46, 3.4
-"""Width of a letter, on average, and of a sample in a legend with its distances, where 1 is the height of letters."""
+SAMPLE = 3.4 * POINTS / 72
+"""Width of a sample in a legend with its distances, in inches."""
 DPI = 300
 """Resolution of what is not a vector."""
 SLIDE_DPI = 2 * DPI
@@ -196,40 +195,35 @@ def _settings(style: Path | None) -> Iterator[None]:
 
 
 def _fitted(figure: Chart, width: float) -> NotebookFigure:
-    """Return the figure at a width in inches, in as many columns as have room for their words.
+    """Return the figure at a width in inches.
 
     Raises:
-        UsageError: there is no room in one column either.
+        UsageError: there is no room for its words.
     """
-    for at_most in range(max(1, int(width / NARROWEST)), 0, -1):
-        slot = width / lay_out(figure, at_most=at_most).n_columns
-        layout = lay_out(_with_whole_names(figure, slot), at_most=at_most)
-        names = [mark.name for row in layout.rows for place in row for mark in place.legend]
-        if at_most == 1 or all(_legend_width([name], 1) + BESIDE <= width / layout.n_columns for name in names):
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "constrained_layout not applied")  # there is no room, then
-                drawn = _drawn(layout, width)
-                if _words_fit(drawn) and _names_fit(drawn, layout):
-                    return drawn
+    at_most = max(1, int(width / NARROWEST))
+    figure = _with_whole_names(figure, width / lay_out(figure, at_most=at_most).n_columns)
+    layout = lay_out(figure, at_most=at_most)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "constrained_layout not applied")  # there is no room, then
+        drawn = _drawn(layout, width)
+        has_room = _is_inside(drawn) and _has_all_names(drawn, layout)
+    if has_room:
+        return drawn
+    example = f", such as full ({WIDTHS['full']} cm)" if width < WIDTHS["full"] * CM else ""
     raise UsageError(
-        f"a figure {width / CM:.3g} cm wide has no room for its words: expected a larger {option('width')}"
+        f"no room for the words of the figure: got a width of {width / CM:.3g} cm, expected more. Use a larger "
+        f"{option('width')}{example}"
     )
 
 
 def _with_whole_names(figure: Chart, slot: float) -> Chart:
     """Return a figure with the names of its rows in as many lines as they need, and rows as high as their names."""
-    panels = [replace(panel, y=_in_lines(panel.y, NAMES_SHARE * slot)) for panel in figure.panels]
+    panels = [
+        replace(panel, y=replace(panel.y, names=[_wrapped(name, NAMES_SHARE * slot) for name in panel.y.names]))
+        for panel in figure.panels
+    ]
     plane = max(LEAST_PLANE, slot - max(map(_left, panels)))  # panels of rows stand below each other, in line
     return replace(figure, panels=[replace(panel, aspect=_aspect(panel, plane)) for panel in panels])
-
-
-def _in_lines(axis: Axis, room: float) -> Axis:
-    return replace(axis, names=[name if _widest(name) <= room else _by_words(name, room) for name in axis.names])
-
-
-def _by_words(name: str, room: float) -> str:
-    """Return a name in lines of at most so many inches, or as wide as its longest word."""
-    return _wrapped(name, max(room, *map(_width, re.split(r"(?<=-)|\s", name))))
 
 
 def _aspect(panel: Panel, plane: float) -> float:
@@ -274,22 +268,24 @@ def _fit(figure: Figure, rows: Sequence[Sequence[Axes]]) -> None:
             _hide_wide_words(axes, n_columns=image.get_size()[1])
 
 
-def _words_fit(figure: Figure) -> bool:
+def _is_inside(figure: Figure) -> bool:
+    """Return whether all words are inside the figure, and all planes are wide enough to see anything."""
     figure.draw_without_rendering()
     whole = figure.bbox.padded(OUTSIDE * figure.dpi)
-    boxes = [box for each in (*figure.axes, *figure.legends) if (box := each.get_tightbbox()) is not None]
+    boxes = [box for artist in (*figure.axes, *figure.legends) if (box := artist.get_tightbbox()) is not None]
     is_inside = all(box.x0 >= whole.x0 and box.x1 <= whole.x1 for box in boxes)
     return is_inside and all(axes.bbox.width >= LEAST_PLANE * figure.dpi for axes in figure.axes)
 
 
-def _names_fit(figure: Figure, layout: Layout) -> bool:
-    """Return whether all names of rows that are in several lines are written."""
+def _has_all_names(figure: Figure, layout: Layout) -> bool:
+    """Return whether every name at an axis is written; numbers may be left out where there is no room."""
     panels = [place.panel for row in layout.rows for place in row]
     return all(
         label.get_visible()
         for panel, axes in zip(panels, figure.axes, strict=True)
-        if any("\n" in name for name in panel.y.names)
-        for label in axes.get_yticklabels()
+        for axis, labels in ((panel.x, axes.get_xticklabels()), (panel.y, axes.get_yticklabels()))
+        if axis.names
+        for label in labels
     )
 
 
@@ -335,9 +331,8 @@ def _draw(place: Place, axes: Axes, slot: float, *, room: float) -> None:
         put(mark, axes)
     _set_axis(axes, _turned(panel.x, room), "x")
     _set_axis(axes, panel.y, "y")
-    n_letters, n_high = (int(room * 72 / POINTS / LETTER) for room in (slot, (slot - BESIDE) * panel.aspect))
-    axes.set_ylabel(textwrap.fill(panel.y.label, max(8, n_high), break_long_words=False), linespacing=1.0)
-    axes.set_xlabel(textwrap.fill(panel.x.label, n_letters - 4), linespacing=1.0)
+    axes.set_ylabel(_wrapped(panel.y.label, (slot - BESIDE) * panel.aspect), linespacing=1.0)
+    axes.set_xlabel(_wrapped(panel.x.label, slot - BESIDE), linespacing=1.0)
     title = _wrapped(panel.title, room)
     if place.legend:
         above = {"loc": "lower left", "bbox_to_anchor": (0, 1.0), "alignment": "left", "title": title or None}
@@ -351,11 +346,9 @@ def _turned(axis: Axis, room: float) -> Axis:
     widest = max(map(_widest, axis.names), default=0.0)
     if widest * len(axis.names) <= room:
         return axis
-    n_lines = max(1, int(room / LINE / max(1, len(axis.names))))
+    is_loose = room >= 2 * LINE * len(axis.names)
     flat = [name.replace("\n", " ") for name in axis.names]
-    return replace(
-        axis, names=[_by_words(name, max(UPRIGHT, 1.2 * _width(name) / n_lines)) for name in flat], is_turned=True
-    )
+    return replace(axis, names=[_wrapped(name, UPRIGHT) if is_loose else name for name in flat], is_turned=True)
 
 
 def _set_axis(axes: Axes, axis: Axis, which: Literal["x", "y"]) -> None:
@@ -375,25 +368,26 @@ def _set_axis(axes: Axes, axis: Axis, which: Literal["x", "y"]) -> None:
 def _legend(marks: Sequence[Mark], width: float) -> dict[str, Any]:
     """Return the entries of a legend, in as many columns as fit."""
     names = [mark.name for mark in marks]
-    n_columns = next((n for n in range(len(names), 1, -1) if _legend_width(names, n) <= width), 1)
-    room = width - SAMPLE * POINTS / 72 if n_columns == 1 else width
+    widths = [SAMPLE + _width(name) for name in names]
+    columns = (n for n in range(len(names), 1, -1) if sum(max(widths[k::n]) for k in range(n)) <= width)
+    n_columns = next(columns, 1)
     # matplotlib fills a column before the next; names are read by rows.
     order = [place for column in range(n_columns) for place in range(column, len(names), n_columns)]
     return {
         "handles": [sample(marks[place]) for place in order],
-        "labels": [_wrapped(names[place], room) for place in order],
+        "labels": [_wrapped(names[place], width - SAMPLE) for place in order],
         "ncols": n_columns,
     }
 
 
 def _wrapped(words: str, room: float) -> str:
-    """Return words in lines of at most so many inches; of a few letters, where there is no room at all."""
-    lines = [words]
-    for n_letters in range(len(words), 4, -1):
-        lines = textwrap.wrap(words, n_letters)
-        if max(map(_width, lines)) <= room:
-            break
-    return "\n".join(lines)
+    """Return words in lines of at most so many inches, or as wide as the longest word or part before a hyphen."""
+    lines = [""]
+    for part in re.split(r"(?<=[-\s])", words):
+        if lines[-1] and ("\n" in lines[-1] or _width(f"{lines[-1]}{part}".rstrip()) > room):
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _widest(words: str) -> float:
@@ -403,10 +397,3 @@ def _widest(words: str) -> float:
 def _width(line: str) -> float:
     width, _, _ = text_to_path.get_text_width_height_descent(line, FontProperties(size=POINTS), ismath=False)
     return float(width) / 72
-
-
-def _legend_width(names: Sequence[str], n_columns: int) -> float:
-    """Return about how wide a legend is, in inches: its letters, and samples."""
-    columns = (names[column::n_columns] for column in range(n_columns))
-    letters = sum(LETTER * max(len(name) for name in column) + SAMPLE for column in columns)
-    return letters * POINTS / 72

@@ -3,14 +3,13 @@
 from functools import singledispatch
 from typing import Any, NamedTuple
 
-import matplotlib
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.colors import to_rgb, to_rgba
+from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Patch
 
 from clipbench_reports.drawing import marks
 
@@ -39,14 +38,6 @@ LOOKS: dict[marks.Role, RoleStyle] = {
     "m4": RoleStyle("#56b4e9", "v", (0, (7, 2))),
     "m5": RoleStyle("#8a5a3c", "P", (0, (4, 1, 1, 1, 1, 1))),
 }
-ON_DARK: dict[marks.Role, str] = {
-    "ink": "#e9e8e4",
-    "m0": "#e9e8e4",
-    "pair": "#9c9c9c",
-    "chance": "#a3a39e",
-    "m5": "#b58463",
-}
-"""Colours where a style has dark planes, as the report has them in dark mode."""
 RULE, GRID = "#1c1c1e", "#e4e4e0"
 
 
@@ -60,7 +51,7 @@ def put(mark: object, axes: Axes) -> None:
 def _(mark: marks.Line, axes: Axes) -> None:
     if not _is_seen(mark):
         return
-    look = _look(mark.role)
+    look = LOOKS[mark.role]
     if mark.lows is not None and mark.highs is not None and mark.has_band:
         axes.fill_between(mark.xs, mark.lows, mark.highs, color=look.colour, alpha=0.16, linewidth=0)
     marker = look.marker if mark.has_dots and not mark.weights else ""
@@ -76,7 +67,7 @@ def _(mark: marks.Line, axes: Axes) -> None:
 
 @put.register(marks.Dots)
 def _(mark: marks.Dots, axes: Axes) -> None:
-    look = _look(mark.role)
+    look = LOOKS[mark.role]
     axes.scatter(
         mark.xs,
         mark.ys,
@@ -96,7 +87,7 @@ def _(mark: marks.Dots, axes: Axes) -> None:
 def _(mark: marks.Ranges, axes: Axes) -> None:
     if not _is_seen(mark):
         return
-    look, lows, highs = _look(mark.role), np.array(mark.lows, float), np.array(mark.highs, float)
+    look, lows, highs = LOOKS[mark.role], np.array(mark.lows, float), np.array(mark.highs, float)
     xs, ys = marks.aside(mark)
     known = np.isfinite(lows) & np.isfinite(highs)
     if mark.is_upright:
@@ -119,20 +110,20 @@ def _(mark: marks.Ranges, axes: Axes) -> None:
 @put.register(marks.Threads)
 def _(mark: marks.Threads, axes: Axes) -> None:
     segments = np.stack([mark.starts, mark.ends], axis=1)
-    colour = _look(mark.role).colour
+    colour = LOOKS[mark.role].colour
     axes.add_collection(LineCollection(list(segments), colors=colour, linewidths=0.35, alpha=0.4, rasterized=True))
 
 
 @put.register(marks.Hill)
 def _(mark: marks.Hill, axes: Axes) -> None:
-    colour = _look(mark.role).colour
+    colour = LOOKS[mark.role].colour
     axes.fill_between(mark.xs, mark.ys, mark.foot, color=_faint(colour), linewidth=0)
     axes.plot(mark.xs, mark.ys, color=colour, linewidth=0.8)
 
 
 @put.register(marks.Bars)
 def _(mark: marks.Bars, axes: Axes) -> None:
-    colour = _look(mark.role).colour
+    colour = LOOKS[mark.role].colour
     if not mark.is_filled:
         axes.stairs(mark.counts, mark.edges, color=colour, linestyle=_dashes(mark), linewidth=0.8)
         return
@@ -141,7 +132,7 @@ def _(mark: marks.Bars, axes: Axes) -> None:
 
 @put.register(marks.Rule)
 def _(mark: marks.Rule, axes: Axes) -> None:
-    look = _look(mark.role)
+    look = LOOKS[mark.role]
     if mark.span is not None:
         draw = axes.vlines if mark.axis == "x" else axes.hlines
         draw(mark.at, *mark.span, color=look.colour, linestyle=_dashes(mark), linewidth=0.9)
@@ -152,7 +143,7 @@ def _(mark: marks.Rule, axes: Axes) -> None:
 
 @put.register(marks.Shade)
 def _(mark: marks.Shade, axes: Axes) -> None:
-    axes.axvspan(mark.low, mark.high, color=_faint(_look(mark.role).colour), linewidth=0, zorder=0)
+    axes.axvspan(mark.low, mark.high, color=_faint(LOOKS[mark.role].colour), linewidth=0, zorder=0)
 
 
 @put.register(marks.Cells)
@@ -166,12 +157,6 @@ def _(mark: marks.Cells, axes: Axes) -> None:
         axes.text(column + 0.5, row + 0.5, words, ha="center", va="center", color=colour)
 
 
-@put.register(marks.Boxes)
-def _(mark: marks.Boxes, axes: Axes) -> None:
-    for left, low, right, high in mark.corners:
-        axes.add_patch(Rectangle((left, low), right - left, high - low, fill=False, edgecolor="#b0b0ac", linewidth=0.5))
-
-
 @put.register(marks.Words)
 def _(mark: marks.Words, axes: Axes) -> None:
     aligned = {"start": "left", "middle": "center", "end": "right"}[mark.anchor]
@@ -183,14 +168,14 @@ def _(mark: marks.Words, axes: Axes) -> None:
         textcoords="offset points",
         ha=aligned,
         va={1: "bottom", 0: "center", -1: "top"}[mark.lift],
-        color=_look(mark.role).colour,
+        color=LOOKS[mark.role].colour,
         annotation_clip=False,
     )
 
 
 def sample(mark: marks.Mark) -> Artist:
     """Return a sample of a mark for the legend."""
-    look = _look(mark.role)
+    look = LOOKS[mark.role]
     if isinstance(mark, marks.Hill) or (isinstance(mark, marks.Bars) and mark.is_filled):
         return Patch(facecolor=_faint(look.colour), edgecolor=look.colour, linewidth=0.8)
     if isinstance(mark, marks.Shade):
@@ -223,23 +208,10 @@ def _is_hollow(mark: marks.Mark) -> bool:
 def _dashes(mark: marks.Mark) -> Any:
     if isinstance(mark, marks.Line | marks.Rule) and mark.is_dashed:
         return (0, (3, 2))
-    return "solid" if isinstance(mark, marks.Ranges | marks.Threads) else _look(mark.role).dashes
-
-
-def _look(role: marks.Role) -> RoleStyle:
-    look = LOOKS[role]
-    return look._replace(colour=ON_DARK.get(role, look.colour)) if sum(_ground()) < 1.5 else look
+    return "solid" if isinstance(mark, marks.Ranges | marks.Threads) else LOOKS[mark.role].dashes
 
 
 def _faint(colour: str, share: float = 0.16) -> tuple[float, float, float]:
-    """Return a colour thinned with what is behind it: print has no transparency to rely on."""
-    red, green, blue = (
-        ground + share * (part - ground) for part, ground in zip(to_rgb(colour), _ground(), strict=True)
-    )
+    """Return a colour thinned with the white of paper: print has no transparency to rely on."""
+    red, green, blue = (1 - share * (1 - part) for part in to_rgb(colour))
     return red, green, blue
-
-
-def _ground() -> tuple[float, float, float]:
-    """Return the colour of planes, as the style has it; white where they have none."""
-    red, green, blue, opacity = to_rgba(matplotlib.rcParams["axes.facecolor"])
-    return (red, green, blue) if opacity > 0.5 else (1.0, 1.0, 1.0)

@@ -116,10 +116,9 @@ def _(mark: marks.Cells) -> Iterator[Row]:
 
 
 @points.register(marks.Threads)
-@points.register(marks.Boxes)
 @points.register(marks.Words)
-def _(mark: marks.Threads | marks.Boxes | marks.Words) -> Iterator[Row]:
-    """Say nothing: threads join points that are there already; boxes and words point at them."""
+def _(mark: marks.Threads | marks.Words) -> Iterator[Row]:
+    """Say nothing: threads join points that are listed already, words are next to them."""
     return iter(())
 
 

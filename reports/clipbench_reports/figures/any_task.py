@@ -1,4 +1,4 @@
-"""Figures of any task: its curves, and its headline metrics by the groups of its data."""
+"""The figure of any task whose data have groups: its headline metrics by group."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -6,45 +6,11 @@ from typing import NamedTuple
 from clipbench.results import numbers as fmt
 from clipbench.results.record import Metric, SlicesRecord
 from clipbench.results.titles import full_title, headlines
-from clipbench_reports.drawing.marks import Chart, Line, Mark, Panel, Rule, fraction_axis, nice_axis, rows_axis
-from clipbench_reports.drawing.models import Layer, Panels, Statement, chart, facet_chart, facets
+from clipbench_reports.drawing.marks import Chart, Mark, Panel, Rule, fraction_axis, nice_axis, rows_axis
+from clipbench_reports.drawing.models import Panels, Statement, chart, facets
 from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, read_each
-from clipbench_reports.figures.shared import curve_line, intervals, xs_of
+from clipbench_reports.figures.shared import intervals
 from clipbench_reports.text import quoted, shorten
-
-X_LABEL_LENGTH, Y_LABEL_LENGTH = 44, 32
-"""Letters of a label under and beside a plane; the explanation has the whole."""
-
-
-def curve(name: str) -> Callable[[Models], Chart]:
-    """Return the function that draws the curve of a name, with its bounds where it has them."""
-
-    def read(evidence: Evidence) -> Layer:
-        line = curve_line(evidence.curve(name), "ink", name)
-        if not line.xs:
-            raise MissingEvidence(f"the curve {quoted(name)} has no finite point")
-        first, last = fmt.significant(line.ys[0]), fmt.significant(line.ys[-1])
-        statement = Statement(
-            title=f"{quoted(name)}: from {first} to {last} over {fmt.counted(len(evidence.curve(name).x), 'point')}.",
-            subject=f"{quoted(name)} at both ends",
-            value=f"{first} and {last}",
-        )
-        return Layer([line], statement)
-
-    def draw(models: Models) -> Chart:
-        by_model = read_each(models, read)
-        lines = [mark for layer in by_model.all for mark in layer.marks if isinstance(mark, Line)]
-        curves = [evidence.evaluation.curves[name] for model, evidence in models if model in by_model.values]
-        x_label, y_label = curves[0].x_label or "x", curves[0].y_label or "y"
-        heights = [y for line in lines for y in (*line.ys, *(line.lows or []), *(line.highs or []))]
-        plane = Panel(
-            x=nice_axis(xs_of(by_model), shorten(x_label, X_LABEL_LENGTH)),
-            y=nice_axis(heights, shorten(y_label, Y_LABEL_LENGTH)),
-        )
-        return facet_chart(plane, by_model, reading=f"{y_label} against {x_label}.", keys=[name])
-
-    return draw
-
 
 NAME_LENGTH = 22
 ROW = 0.1
@@ -145,17 +111,7 @@ def _state(values: Values, recorded: SlicesRecord, name: str, grouping: str) -> 
     lowest, highest = (fmt.quantity(groups[group].value, groups[group].unit) for group in (low, high))
     mean, distance = recorded.mean.get(name), recorded.distance.get(name)
     on_average = "" if mean is None else f", {fmt.quantity(mean.value, mean.unit)} on average"
+    ends = f"{lowest} and {highest}{on_average}; no two groups are shown to differ"
     if distance is not None and (distance.low or 0.0) > 0:
-        words = f"{subject}: from {lowest} ({quoted(low)}) to {highest} ({quoted(high)}){on_average}."
-    else:
-        words = f"{subject}: {lowest} to {highest}{on_average}; no two groups are shown to differ."
-    detail = " ".join(
-        f"{each}: {', '.join(f'{group} {fmt.quantity(metric.value, metric.unit)}' for group, metric in own.items())}."
-        for each, own in values.items()
-    )
-    return Statement(
-        title=words,
-        subject=f"{subject}, smallest and largest value of a group",
-        value=f"{lowest} and {highest}",
-        detail=detail,
-    )
+        ends = f"{lowest} ({quoted(low)}) and {highest} ({quoted(high)}){on_average}"
+    return Statement(subject=f"{subject}, smallest and largest value of a group", value=ends)

@@ -2,7 +2,7 @@
 match.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -10,23 +10,28 @@ import numpy as np
 from jaxtyping import Float64
 
 from clipbench.results import numbers as fmt
+from clipbench.results.numbers import Number
 from clipbench_reports.drawing import marks
-from clipbench_reports.drawing.models import Layer, Panels, Statement, beside, chart, facet_chart, facets
-from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, PlottedCurve, read_each
-from clipbench_reports.figures.shared import curve_line, why_lacking, xs_of
+from clipbench_reports.drawing.models import Statement, beside, chart
+from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, read_each
+from clipbench_reports.figures.curves import Curves, CurvesFigure
+from clipbench_reports.findings import defined
+from clipbench_reports.text import NO_REASON, quoted
 
 BINS = 200
 """Over [-1, 1]."""
 RISE = 0.62
 """Height of a distribution, where 1 is the distance of two feet."""
 
-COSINES: dict[str, tuple[str, marks.Role, str]] = {
-    "cosines_image": ("image–image", "image", "image_cone"),
-    "cosines_text": ("text–text", "text", "text_cone"),
-    "cosines_pair": ("true pair", "pair", "pair_cosine"),
-    "cosines_cross": ("image–other text", "ink", "cross_cosine"),
+MEANS = {
+    "image–image": "image_cone",
+    "text–text": "text_cone",
+    "true pair": "pair_cosine",
+    "image–other text": "cross_cosine",
+    "images": "image_cone",
+    "texts": "text_cone",
 }
-"""Curves with the name, the role and the metric that is the mean of each."""
+"""The metric that is the mean of each distribution."""
 
 
 class Distribution(NamedTuple):
@@ -42,7 +47,7 @@ class Distribution(NamedTuple):
 def cones(models: Models) -> marks.Chart:
     """Return the distributions of cosines between images, between texts, of pairs, and of images with other texts."""
     return ridges(
-        read_each(models, lambda evidence: distributions(evidence, COSINES, "cosines")),
+        read_each(models, lambda evidence: distributions(evidence, "cosines")),
         _state,
         reading=(
             "Cosines between unit vectors, each distribution scaled to the same height; the upright stroke is its "
@@ -52,27 +57,21 @@ def cones(models: Models) -> marks.Chart:
     )
 
 
-def distributions(
-    evidence: Evidence, curves: Mapping[str, tuple[str, marks.Role, str]], subject: str
-) -> list[Distribution]:
-    """Return the distributions that a run kept.
-
-    Args:
-        curves: as ``COSINES``.
-        subject: the word for what is distributed.
+def distributions(evidence: Evidence, figure: str) -> list[Distribution]:
+    """Return the distributions of a figure that a run kept.
 
     Raises:
-        MissingEvidence: one of them is not there.
+        MissingEvidence: there is none.
     """
-    found = []
-    for name, (label, role, metric_name) in curves.items():
-        if name not in evidence.evaluation.curves:
-            reason = why_lacking(evidence, metric_name)
-            raise MissingEvidence(f"the run kept no distribution of {subject}, {label}: {reason}")
-        curve, metric = evidence.curve(name), evidence.evaluation.metrics.get(metric_name)
-        mean = metric.value if metric is not None and metric.value is not None else float(np.dot(curve.x, curve.y))
-        found.append(Distribution(label, role, curve.x, curve.y, mean))
-    return found
+    curves = evidence.curves_of(figure)
+    if not curves:
+        raise MissingEvidence(f"no distributions for {quoted(figure)}: the run kept none")
+    made = []
+    for curve in curves:
+        (metric,) = defined(evidence.evaluation.metrics, MEANS[curve.series])
+        mean = float(np.dot(curve.x, curve.y)) if metric is None else metric.value or 0.0
+        made.append(Distribution(curve.series, curve.role or "ink", curve.x, curve.y, mean))
+    return made
 
 
 def ridges(
@@ -111,14 +110,8 @@ def binned(values: Float64[np.ndarray, " n"]) -> tuple[list[float], list[float]]
 
 
 def _state(distributions: Sequence[Distribution]) -> Statement:
-    pair, other = (fmt.number(each.mean, "cosine") for each in distributions[2:])
     means = ", ".join(f"{each.label} {fmt.number(each.mean, 'cosine')}" for each in distributions)
-    return Statement(
-        title=f"A true pair has cosine {pair} on average, an image and another text {other}.",
-        subject="Mean cosine of a true pair, and of an image and another text",
-        value=f"{pair} and {other}",
-        detail=f"Mean cosines: {means}.",
-    )
+    return Statement(subject="Mean cosines", value=means)
 
 
 def _ridge(distribution: Distribution, foot: int, axis: marks.Axis) -> list[marks.Mark]:
@@ -164,17 +157,10 @@ def _outline(distribution: Distribution, axis: marks.Axis) -> tuple[list[float],
     return middles[shown].tolist(), (smooth[shown] / smooth.max()).tolist(), shares[shown].tolist()
 
 
-CONFORMITY: dict[str, tuple[str, marks.Role, str]] = {
-    "conformity_image": ("images", "image", "image_cone"),
-    "conformity_text": ("texts", "text", "text_cone"),
-}
-"""Curves with the name, the role and the metric that is the mean of each."""
-
-
 def conformity(models: Models) -> marks.Chart:
     """Return the distributions of the mean cosine that an item has with all others of its modality."""
     return ridges(
-        read_each(models, lambda evidence: distributions(evidence, CONFORMITY, "conformity")),
+        read_each(models, lambda evidence: distributions(evidence, "conformity")),
         _state_conformity,
         reading=(
             "Conformity is an item’s mean cosine with all others of its modality: common items lie to the right,"
@@ -187,151 +173,90 @@ def conformity(models: Models) -> marks.Chart:
 def _state_conformity(of_modalities: Sequence[Distribution]) -> Statement:
     means = " and ".join(f"{fmt.number(each.mean, 'cosine')} ({each.label})" for each in of_modalities)
     return Statement(
-        title=f"Mean cosine of an item with all others of its modality: {means}.",
         subject="Mean cosine of an item with all others of its modality",
         value=means,
     )
 
 
-SHARE, LEFT = "gap_share_by_dimensions", "gap_by_ablation"
-KEPT: dict[str, tuple[marks.Role, str]] = {
-    SHARE: ("ink", "share of the squared gap"),
-    "separability_by_dimensions": ("pair", "accuracy of a linear classifier"),
-}
-REMOVED: dict[str, tuple[marks.Role, str]] = {
-    LEFT: ("ink", "gap, of the whole"),
-    "image_retrieval_recall@1_by_ablation": ("image", "recall@1, text → image"),
-    "text_retrieval_recall@1_by_ablation": ("text", "recall@1, image → text"),
-}
-
-
-def spectrum(models: Models) -> marks.Chart:
-    """Return how the gap is spread over dimensions, and gap and recall when the dimensions that carry most are
-    removed.
-    """
-    by_model = read_each(models, _read_spectrum)
-    return chart(
-        [_concentration(by_model), _ablation(by_model)],
-        by_model.map(_state_spectrum),
-        reading=(
-            "Above: the cumulative share of the squared distance of the two centroids, by dimensions in the order of"
-            " their shares; and the accuracy of a linear classifier of the modality on so many dimensions, on held-out"
-            " pairs. Below: the gap and recall@1 when the dimensions that carry most of the gap are removed from all"
-            " vectors, which are then normalized again; on the left edge, nothing is removed."
-        ),
-    )
-
-
-def _read_spectrum(evidence: Evidence) -> dict[str, PlottedCurve]:
-    curves = evidence.curves([*KEPT, *REMOVED])
-    if SHARE not in curves:
-        raise MissingEvidence(f"the run kept no spectrum of the gap: {why_lacking(evidence, 'gap_dimensions')}")
-    return curves
-
-
-def _concentration(by_model: ByModel[dict[str, PlottedCurve]]) -> Panels:
-    most = marks.Rule(at=0.9, axis="y", role="chance", name="90 %", of=KEPT[SHARE][1])
-    n_dimensions = max(curves[SHARE].x[-1] for curves in by_model.all)
-    plane = marks.Panel(
-        x=marks.log_axis([1, n_dimensions], "Dimensions kept"), y=marks.fraction_axis("Share, %"), aspect=0.45
-    )
-
-    def drawn(curves: Mapping[str, PlottedCurve]) -> list[marks.Mark]:
-        return [*(curve_line(curves[name], *KEPT[name]) for name in KEPT if name in curves), most]
-
-    return facets(plane, by_model.map(drawn))
-
-
-def _ablation(by_model: ByModel[dict[str, PlottedCurve]]) -> Panels:
-    """Return the panel of what is left; the point with nothing removed stands at the edge of the logarithmic axis."""
-
-    def lines(curves: Mapping[str, PlottedCurve]) -> list[marks.Line]:
-        made = []
-        for name, (role, words) in REMOVED.items():
-            if name in curves:
-                curve = curves[name]
-                whole = curve.y[0] or 1.0 if name == LEFT else 1.0
-                moved = curve._replace(x=[x or 0.5 for x in curve.x], y=[y / whole for y in curve.y])
-                made.append(curve_line(moved, role, words))
-        return made
-
-    drawn = by_model.map(lines)
-    highest = max((y for own in drawn.all for line in own for y in line.ys), default=1.0)
-    x = marks.log_axis([0.5, max(2.0, *(curves[SHARE].x[-1] for curves in by_model.all))], "Dimensions removed")
-    y = marks.fraction_axis("Remaining, %") if highest <= 1 else marks.percent_axis([0, highest], "Remaining, %")
-    return facets(marks.Panel(x=replace(x, names=["0", *x.words[1:]]), y=y, aspect=0.45), drawn)
-
-
-def _state_spectrum(curves: Mapping[str, PlottedCurve]) -> Statement:
-    share, gap, recall = curves[SHARE], curves.get(LEFT), curves.get("image_retrieval_recall@1_by_ablation")
-    needed, n = next((x for x, y in zip(share.x, share.y, strict=True) if y >= 0.9), share.x[-1]), share.x[-1]
-    carry = "carries" if needed == 1 else "carry"
-    title = f"{fmt.counted(int(needed), 'dimension')} of {fmt.count(n)} {carry} 90 % of the squared gap"
-    if gap is not None and recall is not None:
-        half = next((k for k, y in enumerate(gap.y) if y <= gap.y[0] / 2), len(gap.y) - 1)
-        title += (
-            f"; with all of them, and without the first {fmt.count(gap.x[half])}, the gap is "
-            f"{fmt.number(gap.y[0], 'distance')} and {fmt.number(gap.y[half], 'distance')}, and text-to-image R@1 by"
-            " one caption per image "
-            f"{fmt.percent(recall.y[0])} and {fmt.percent(recall.y[half])} %"
-        )
+def _state_spectrum(evidence: Evidence, curves: Curves) -> Statement:
+    (needed,) = defined(evidence.evaluation.metrics, "gap_dimensions")
+    n_dimensions = max(curve.x[-1] for curve in curves)
     return Statement(
-        title=f"{title}.",
         subject="Dimensions that carry 90 % of the squared gap",
-        value=f"{fmt.count(needed)} of {fmt.count(n)}",
+        value=f"{'?' if needed is None else fmt.count(needed.value or 0)} of {fmt.count(n_dimensions)}",
     )
 
 
-MATCHES: dict[str, tuple[str, marks.Role]] = {
-    "match_by_cosine_image_text": ("image–text", "ink"),
-    "match_by_cosine_text_text": ("text–text", "text"),
-    "match_by_cosine_image_image": ("image–image", "image"),
-}
-"""The curves, with the name and the role of each."""
+def _most_of_gap(evidence: Evidence, y_label: str) -> list[marks.Mark]:
+    return [marks.Rule(at=0.9, axis="y", role="chance", name="90 %", of="share of the squared gap")]
 
 
-def similarity_calibration(models: Models) -> marks.Chart:
-    """Return the probability of a match by cosine: of an image and a text, of two texts, of two images."""
-    by_model = read_each(models, _read_matches)
-    plane = marks.Panel(
-        x=marks.nice_axis(xs_of(by_model), "Cosine"), y=marks.fraction_axis("Probability of a match, %")
-    )
-    return facet_chart(
-        plane,
-        by_model,
-        reading=(
-            "The probability that two items belong together, by their cosine, for one match drawn for each non-match. "
-            "Where the lines lie apart, one threshold on the cosine cannot serve searches within a modality and across."
-        ),
-    )
+def _from_nothing(places: Sequence[Number], label: str) -> marks.Axis:
+    """Return the logarithmic axis of dimensions removed, with nothing removed at its left edge."""
+    axis = marks.log_axis([NOTHING, max(2.0, *places)], label)
+    return replace(axis, names=["0", *axis.words[1:]])
 
 
-def _read_matches(evidence: Evidence) -> Layer:
-    why = why_lacking(evidence, "similarity_calibration_error")
-    curves = evidence.curves(MATCHES, MissingEvidence(f"the probability of a match by cosine: {why}"))
-    lines = [curve_line(curve, MATCHES[name][1], MATCHES[name][0]) for name, curve in curves.items()]
-    even = [_even(line.xs, line.ys) for line in lines]
-    middles = ", ".join(f"{line.name} {cosine}" for line, cosine in zip(lines, even, strict=True))
-    error = evidence.evaluation.metrics.get("similarity_calibration_error")
-    known = "" if error is None or error.value is None else f" Cosine calibration error {fmt.percent(error.value)} pp."
-    statement = Statement(
-        title=f"Cosine at which the probability of a match is one half: {middles}.{known}",
-        subject=f"Cosine at which the probability of a match is one half, {lines[0].name}",
-        value=even[0],
+NOTHING = 0.5
+"""The place of nothing on a logarithmic axis of dimensions."""
+SPECTRUM = CurvesFigure(
+    name="spectrum",
+    reading=(
+        "The cumulative share of the squared distance of the two centroids, by dimensions in the order of their mean"
+        " differences; and the accuracy of a linear classifier of the modality on so many dimensions, on held-out"
+        " pairs."
+    ),
+    x_axis=marks.log_axis,
+    aspect=0.45,
+    references=_most_of_gap,
+    state=_state_spectrum,
+    metric="gap_dimensions",
+)
+ABLATION = CurvesFigure(
+    name="ablation",
+    reading=(
+        "Gap and recall@1 when the dimensions that carry most of the gap are removed from all vectors, which are then"
+        " normalized again; on the left edge, nothing is removed. Recall is by one caption per image."
+    ),
+    x_axis=_from_nothing,
+    aspect=0.45,
+    n_columns=1,
+    complete=lambda evidence, curve: curve._replace(x=[x or NOTHING for x in curve.x]),
+    metric="gap",
+)
+
+
+def _state_matches(evidence: Evidence, curves: Curves) -> Statement:
+    even = ", ".join(f"{curve.series} {_even(curve.x, curve.y)}" for curve in curves)
+    (error,) = defined(evidence.evaluation.metrics, "similarity_calibration_error")
+    value = "" if error is None else f"; cosine calibration error {fmt.percent(error.value)} pp"
+    return Statement(
+        subject="Cosine at which the probability of a match is one half",
+        value=f"{even}{value}",
         reading=_without_line(evidence),
     )
-    return Layer(lines, statement)
 
 
 def _without_line(evidence: Evidence) -> str:
-    """Return the kinds of pairs that have no line, with the reasons; nothing where all have one."""
-    errors = {name: f"{name.removeprefix('match_by_cosine_')}_calibration_error" for name in MATCHES}
-    lacking = [
-        f"{words}: {why_lacking(evidence, errors[name])}"
-        for name, (words, _) in MATCHES.items()
-        if name not in evidence.evaluation.curves
-    ]
-    return f"No line for {'; '.join(lacking)}." if lacking else ""
+    """Return the kinds of pairs that have no line, with the reasons; nothing if all have one."""
+    errors = {
+        name: metric
+        for name, metric in evidence.evaluation.metrics.items()
+        if name.endswith("_calibration_error") and metric.value is None and name != MATCHES.metric
+    }
+    lacking = [f"{metric.title or name}: {metric.reason or NO_REASON}" for name, metric in errors.items()]
+    return f"Without a line: {'; '.join(lacking)}." if lacking else ""
+
+
+MATCHES = CurvesFigure(
+    name="matches",
+    reading=(
+        "The probability that two items belong together, by their cosine, for one match drawn for each non-match. "
+        "Where the lines lie apart, one threshold on the cosine cannot serve searches within a modality and across."
+    ),
+    state=_state_matches,
+    metric="similarity_calibration_error",
+)
 
 
 def _even(xs: Sequence[float], ys: Sequence[float]) -> str:

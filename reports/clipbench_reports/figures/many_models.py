@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from clipbench.comparison.across import Across, Place
+from clipbench.comparison.across import Across, ModelPoint
 from clipbench.comparison.robustness import BASELINES, SHIFTS, Reference, Robustness, reference
 from clipbench.results import numbers as fmt
 from clipbench.results.record import Metric
@@ -34,7 +34,7 @@ def across(found: Across, names: Sequence[str]) -> marks.Chart:
     """Return a panel with a point a model, and the rank correlation of the two quantities in words."""
     x = _axis([each.x for each in found.places], found.x_title)
     y = _axis([each.y for each in found.places], found.y_title)
-    by_training: dict[str, list[Place]] = {}
+    by_training: dict[str, list[ModelPoint]] = {}
     for each in found.places:
         if each.training is not None:
             by_training.setdefault(each.training, []).append(each)
@@ -47,10 +47,6 @@ def across(found: Across, names: Sequence[str]) -> marks.Chart:
         title=_title(found),
         panels=[marks.Panel(x=x, y=y, marks=[*lines, *_points(found, names, x, y)], aspect=0.8)],
         reading=" ".join(_reading(found, names)),
-        detail=" ".join(
-            f"{name}: {_written(each.x)} and {_written(each.y)}."
-            for name, each in zip(names, found.places, strict=True)
-        ),
     )
 
 
@@ -59,7 +55,7 @@ def _written(metric: Metric) -> str:
     return fmt.significant(metric.value) if metric.unit == "count" else fmt.quantity(metric.value, metric.unit)
 
 
-def _line(places: Sequence[Place], name: str) -> marks.Line:
+def _line(places: Sequence[ModelPoint], name: str) -> marks.Line:
     xs, ys = [_or_nan(each.x.value) for each in places], [_or_nan(each.y.value) for each in places]
     return marks.Line(xs=xs, ys=ys, role="ink", name=name)
 
@@ -79,7 +75,7 @@ def _points(found: Across, names: Sequence[str], x: marks.Axis, y: marks.Axis) -
     ]
 
 
-def _names(places: Sequence[Place], names: Sequence[str], x: marks.Axis, y: marks.Axis) -> list[marks.Words]:
+def _names(places: Sequence[ModelPoint], names: Sequence[str], x: marks.Axis, y: marks.Axis) -> list[marks.Words]:
     """Return the names beside their points, where they touch neither another point nor another name; else not."""
     points = [(_or_nan(each.x.value), _or_nan(each.y.value)) for each in places]
     shares = [(x.share(across), y.share(up)) for across, up in points]
@@ -99,7 +95,7 @@ def _names(places: Sequence[Place], names: Sequence[str], x: marks.Axis, y: mark
 
 
 def _point(
-    role: marks.Role, name: str, names: Sequence[str], places: Sequence[Place], titles: Sequence[str]
+    role: marks.Role, name: str, names: Sequence[str], places: Sequence[ModelPoint], titles: Sequence[str]
 ) -> list[marks.Mark]:
     """Return points with the bars of both intervals; those along x where there are some."""
     upright, lying = (
@@ -240,11 +236,6 @@ def robustness(found: Sequence[Sequence[Robustness]], names: Sequence[str], base
             "Top-1 accuracy on shifted data against that on ImageNet, with 95 % intervals; effective robustness is the"
             f" distance to the line of models {NAMES[baseline]}, fitted to the logits of both (Taori et al., 2020),"
             f" with the band of its own doubt.{outside}"
-        ),
-        detail=" ".join(
-            f"{name} on {TITLES[each.data]}: {fmt.percent(each.value)} percentage points ({_range(each)})."
-            for name, of_model in zip(names, found, strict=True)
-            for each in of_model
         ),
     )
 

@@ -96,10 +96,7 @@ def _state(cloud: _Cloud) -> Statement:
         f"{fmt.count(len(cloud.ids))} pairs; a grey line joins an image and its text, for {fmt.count(n_joined)} of"
         " them."
     )
-    return cloud.flat.statement._replace(
-        detail="Scatter of image and text vectors with lines between pairs.",
-        reading=" ".join(filter(None, [cloud.flat.statement.reading, drawn])),
-    )
+    return cloud.flat.statement._replace(reading=" ".join(filter(None, [cloud.flat.statement.reading, drawn])))
 
 
 def _axis(flats: Sequence[Flat], place: int) -> Axis:
@@ -122,12 +119,11 @@ def _aspect(flat: Flat) -> float:
 def _pca(vectors: Vectors, seed: int) -> Flat:
     """Project on the two directions in which all vectors together vary most."""
     places, shares = _components(vectors - vectors.mean(axis=0))
-    first, both = fmt.percent(shares[0]), fmt.percent(sum(shares))
+    both = fmt.percent(sum(shares))
     return Flat(
         places,
         ("First principal component", "Second"),
         Statement(
-            title=f"Two directions hold {both} % of all variation of images and texts; the first alone {first} %.",
             subject="Share of all variation of images and texts that two directions hold",
             value=f"{both} %",
         ),
@@ -144,7 +140,6 @@ def _svd(vectors: Vectors, seed: int) -> Flat:
         places,
         ("First singular direction", "Second"),
         Statement(
-            title=f"Two singular directions hold {both} % of the squared length of images and texts.",
             subject="Share of the squared length of images and texts that two singular directions hold",
             value=f"{both} %",
         ),
@@ -167,8 +162,7 @@ def _gap_axis(vectors: Vectors, seed: int) -> Flat:
         places,
         ("Along the gap vector", "First component of the rest"),
         Statement(
-            title=f"Along the gap vector, the mean image and the mean text lie {fmt.number(length, 'distance')} apart.",
-            subject="How far apart the mean image and the mean text lie along the gap vector",
+            subject="Distance of the mean image and the mean text along the gap vector",
             value=fmt.number(length, "distance"),
             reading=f"The first component of the rest holds {fmt.percent(shares[0])} % of its variation.",
         ),
@@ -194,7 +188,6 @@ def _umap(vectors: Vectors, seed: int) -> Flat:
         places,
         ("UMAP 1", "UMAP 2"),
         Statement(
-            title="Images and texts as UMAP lays them out by their nearest neighbours.",
             subject="Images and texts as UMAP lays them out by their nearest neighbours",
             value="",
         ),
@@ -274,7 +267,7 @@ def _of_all(flat: Flat, names: Sequence[str]) -> Flat:
     def said(text: str) -> str:
         return text.replace("Images and texts", words).replace("images and texts", small)
 
-    statement = flat.statement._replace(title=said(flat.statement.title), subject=said(flat.statement.subject))
+    statement = flat.statement._replace(subject=said(flat.statement.subject))
     return flat._replace(statement=statement, reading=said(flat.reading))
 
 
@@ -299,4 +292,4 @@ def _state_map(cloud: _Cloud) -> Statement:
     counts = ", ".join(f"{fmt.count(len(rows))} of {name}" for name, rows in zip(cloud.names, cloud.rows, strict=True))
     joined = " A grey line joins two that belong together." if len(cloud.names) == 2 else ""
     reading = " ".join(filter(None, [cloud.flat.statement.reading, f"Items drawn: {counts}.{joined}"]))
-    return cloud.flat.statement._replace(detail=f"Scatter of vectors of {', '.join(cloud.names)}.", reading=reading)
+    return cloud.flat.statement._replace(reading=reading)

@@ -81,10 +81,8 @@ def _state(matrix: Float64[np.ndarray, "n n"], scale: float) -> Statement:
     lit = int((np.diag(matrix) > others.max(axis=1)).sum())
     by_row, by_column = (fmt.percent(float(np.diag(softmax(scale * matrix, axis=axis)).mean())) for axis in (1, 0))
     return Statement(
-        title=f"In {lit} of {n} rows the true pair, on the diagonal, has the highest cosine.",
         subject="Rows in which the true pair, on the diagonal, has the highest cosine",
         value=f"{lit} of {n}",
-        detail=f"Mean cosine on the diagonal {fmt.number(diagonal, 'cosine')}, off it {fmt.number(rest, 'cosine')}.",
         reading=(
             f"{n} pairs; median {fmt.number(_median_of_others(matrix), 'cosine')}, highest"
             f" {fmt.number(float(matrix.max()), 'cosine')}, logit scale {fmt.significant(scale)}. The mean cosine of"
@@ -227,21 +225,12 @@ def _state_modalities(metrics: Mapping[str, Metric]) -> Statement:
     gaps = [metric.value for name, metric in metrics.items() if name.endswith("/gap") and metric.value is not None]
     recall = metrics.get("mean_recall@1")
     found = "" if recall is None or recall.value is None else f"{fmt.percent(recall.value)} %"
-    title = f"{listed(names)}: no pairs, no gap"
+    values = [found] if found else []
     if gaps:
         ends = dict.fromkeys(fmt.number(gap, "distance") for gap in (min(gaps), max(gaps)))
-        title = f"{listed(linked(names, metrics))}: {'gaps' if len(gaps) > 1 else 'a gap'} of {' to '.join(ends)}"
-    title += f"; mean R@1 over all directions {found}" if found else ""
-    detail = "; ".join(
-        f"{matrix.title}: "
-        + ", ".join(
-            f"{names[row]} and {names[column]} {fmt.number(metric.value, metric.unit)}"
-            for (row, column), metric in matrix.metrics.items()
-            if metric.value is not None and (row <= column or matrix.title == _TITLES[2])
-        )
-        for matrix in _matrices(metrics)
-    )
-    return Statement(title=f"{title}.", subject="Mean R@1 over all directions", value=found, detail=f"{detail}.")
+        recalls = [f"mean R@1 over all directions {value}" for value in values]
+        values = [f"{'gaps' if len(gaps) > 1 else 'a gap'} of {' to '.join(ends)}", *recalls]
+    return Statement(subject=listed(linked(names, metrics)), value="; ".join(values) or "no pairs, no gap")
 
 
 def linked(names: Sequence[str], metrics: Mapping[str, Metric]) -> list[str]:
@@ -263,12 +252,6 @@ def representational_similarity(found: SimilarityMatrix, names: Sequence[str]) -
         panels=matrix_panels(names, [_matrix(found, *each) for each in MATRICES]),
         n_columns=2,
         reading=" ".join(_reading(found)),
-        detail=" ".join(
-            f"{names[one]} and {names[other]}, {NOUNS[similar.modality]}: mutual k-NN "
-            f"{_quantity(similar.mutual_knn)}, CKA {_quantity(similar.cka)}."
-            for (one, other), pair in found.found.items()
-            for similar in pair
-        ),
     )
 
 

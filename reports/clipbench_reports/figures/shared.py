@@ -6,12 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from clipbench.results import numbers as fmt
 from clipbench.results.numbers import Number
-from clipbench.results.record import EvaluationRecord, Metric
-from clipbench_reports.drawing.marks import Axis, Line, Mark, Ranges, Role, Rule, Shade
-from clipbench_reports.drawing.models import Layer
-from clipbench_reports.evidence import ByModel, Evidence, NotAsked, PlottedCurve
+from clipbench.results.record import Metric
+from clipbench_reports.drawing.marks import Axis, Mark, Ranges, Role, Rule, Shade
+from clipbench_reports.evidence import Evidence, NotAsked
 
 MAX_POINTS = 300
 """Points of a line; more cannot be seen."""
@@ -24,16 +22,9 @@ MAX_LINES, HEAD = 70, 2.8
 """Lines that fit on a printed page, a row each; and those that a panel takes beside its rows."""
 
 
-JUDGED: Mapping[str, tuple[Role, str]] = {
-    "judged_ndcg": ("ink", "nDCG@k"),
-    "judged_recall": ("pair", "recall@k of relevant documents"),
-}
-"""Curves of data with judgements: their role, and their label."""
-
-
 def refuse_judged(evidence: Evidence) -> None:
     """Raise NotAsked for data with judgements, which have figures of their own."""
-    if any(name in evidence.evaluation.curves for name in JUDGED):
+    if evidence.curves_of("relevance"):
         raise NotAsked("data with judgements have nDCG and recall of relevant documents instead")
 
 
@@ -42,46 +33,9 @@ def chance_rule(chance: float | None) -> list[Mark]:
     return [] if chance is None else [Rule(at=chance, axis="y", role="chance", name=CHANCE)]
 
 
-def curve_line(curve: PlottedCurve, role: Role = "ink", name: str = "", *, is_dashed: bool = False) -> Line:
-    """Return a curve as a line over the band of its bounds, thinned, with a dot at each point where they are few."""
-    rows = [row for row, (x, y) in enumerate(zip(curve.x, curve.y, strict=True)) if math.isfinite(x + y)]
-    drawn = curve.take([rows[row] for row in thinned(len(rows))])
-    return Line(
-        xs=drawn.x,
-        ys=drawn.y,
-        lows=drawn.low,
-        highs=drawn.high,
-        role=role,
-        name=name,
-        is_dashed=is_dashed,
-        has_dots=len(drawn.x) <= MAX_DOTTED,
-    )
-
-
-def points_in_words(label: str, curve: PlottedCurve, at: Sequence[Number] | None = None) -> str:
-    """Return the points of a curve of fractions over counts; the last one and those at some counts, where these are
-    given.
-    """
-    points = [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if at is None or x in (*at, curve.x[-1])]
-    return f"{label}: {', '.join(f'{fmt.percent(y)} % at {fmt.count(x)}' for x, y in points)}."
-
-
-def on_queries(evaluation: EvaluationRecord) -> str:
-    """Return that the queries of retrieval are a sample; empty where all search."""
-    most = evaluation.params.get("queries")
-    if not isinstance(most, int):
-        return ""
-    return f"Queries: at most {fmt.count(most)} of each direction, drawn at random, each over the whole gallery."
-
-
 def unwritten(axis: Axis) -> Axis:
     """Return the axis of a panel over another one, which has its words."""
     return replace(axis, names=[""] * len(axis.ticks), label="")
-
-
-def xs_of(by_model: ByModel[Layer]) -> list[Number]:
-    """Return the places of all lines of all models, which an axis must hold."""
-    return [x for layer in by_model.all for mark in layer.marks if isinstance(mark, Line) for x in mark.xs]
 
 
 def intervals(  # noqa: PLR0913  as many as a mark has
@@ -128,13 +82,6 @@ def upright(metric: Metric | None, name: str, *, of: str = "") -> list[Mark]:
     if metric.low is None or metric.high is None:
         return [line]
     return [line, Shade(low=metric.low, high=metric.high, name=name, of=of)]
-
-
-def why_lacking(evidence: Evidence, metric: str) -> str:
-    """Return why what a metric is made of is not there: its reason; or an older version of the task did not keep it."""
-    recorded = evidence.evaluation.metrics.get(metric)
-    reason = recorded.reason if recorded is not None and recorded.value is None else None
-    return reason or f"run {evidence.evaluation.task} again to have it"
 
 
 def thinned(n: int) -> list[int]:

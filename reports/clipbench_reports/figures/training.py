@@ -63,14 +63,11 @@ def _state(history: History) -> Statement:
         raise MissingEvidence(f"{history.label} holds no gap: measure modality-gap on its checkpoints")
     first, last = (fmt.number(gaps[0].ys[k], "distance") for k in (0, -1))
     steps = [fmt.count(gaps[0].xs[k]) for k in (0, -1)]
-    lines = {words: line for name, (words, _) in {**COSINES, **RECALLS}.items() for line in _line(history, name)}
     found = [line.ys for line in _line(history, "image_retrieval_recall@1")]
     recall = f"; text-to-image R@1 {fmt.percent(found[0][0])} and {fmt.percent(found[0][-1])} %" if found else ""
     return Statement(
-        title=f"The gap is {first} at step {steps[0]} and {last} at step {steps[1]}{recall}.",
-        subject="The gap at the first and at the last step",
-        value=f"{first} and {last}",
-        detail=_ends(lines),
+        subject=f"The gap at step {steps[0]} and at step {steps[1]}",
+        value=f"{first} and {last}{recall}",
         reading=" ".join([f"Measured at {fmt.counted(len(history.steps), 'step')} of the training.", *notes]),
     )
 
@@ -95,7 +92,6 @@ def progress(history: History, runs: Sequence[Run], titles: Mapping[str, str]) -
     n_columns = min(3, len(panels))
     last_row = range(len(panels) - n_columns, len(panels))
     ends = (fmt.count(history.steps[k]) for k in (0, -1))
-    lines = {panel.title: mark for panel in panels for mark in panel.marks if isinstance(mark, Line)}
     return Chart(
         title=f"Headline metrics at {len(history.steps)} steps of one training, {' to '.join(ends)}.",
         panels=[
@@ -103,7 +99,6 @@ def progress(history: History, runs: Sequence[Run], titles: Mapping[str, str]) -
         ],
         n_columns=n_columns,
         reading=" ".join(["Fractions in percent.", *(f"{note}." for note in history.notes)]),
-        detail=_ends(lines),
     )
 
 
@@ -116,12 +111,6 @@ def _progress_panel(history: History, record: EvaluationRecord, evaluation: str)
             x = tight_axis(history.steps, "Training step")
             return [Panel(x=x, y=y, marks=[replace(line, name=title)], title=title, aspect=0.5)]
     return []
-
-
-def _ends(lines: Mapping[str, Line]) -> str:
-    return " ".join(
-        f"{name}: {fmt.significant(line.ys[0])} to {fmt.significant(line.ys[-1])}." for name, line in lines.items()
-    )
 
 
 def _line(history: History, name: str) -> list[Line]:

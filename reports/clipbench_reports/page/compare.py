@@ -12,8 +12,9 @@ from clipbench.comparison.explanation_records import Explanation
 from clipbench.comparison.formats import tables
 from clipbench.comparison.gate import REPORTED, GatedComparison
 from clipbench.comparison.records import Comparison, Difference, Outcome, Verdict
+from clipbench.results.model_costs import cost_tables
 from clipbench.results.numbers import change_interval, quantity
-from clipbench.results.provenance import cost_tables, moment
+from clipbench.results.provenance import moment
 from clipbench.results.run import Run
 from clipbench.results.short_names import last_parts
 from clipbench.results.table import Cell, Column, Row, Table, as_html
@@ -220,11 +221,6 @@ def _figure(shown: Sequence[Difference], axis: Axis, names: Pair, title: str) ->
         panels=[difference_panel(shown, rows, axis, names)],
         breadth=BREADTH,
         reading="",
-        detail=" ".join(
-            f"{each.title} {tables.difference_text(each)}, {each.verdict}."
-            for each in shown
-            if each.verdict not in ("no evidence", "not tested")
-        ),
     )
 
 
@@ -321,7 +317,7 @@ def gate_html(outcomes: Sequence[Outcome]) -> Markup:
 
 def similarity_html(comparison: Comparison, evaluation: str) -> Markup | None:
     """Return the representational similarity of an evaluation's vectors as a table; None where there is none."""
-    found = tables.by_data(comparison).get(evaluation)
+    found = tables.by_evaluation(comparison.representational_similarity).get(evaluation)
     if not found:
         return None
     table = tables.similarity_table(found)

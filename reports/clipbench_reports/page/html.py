@@ -21,6 +21,7 @@ from clipbench.results.table.html import tight
 from clipbench_reports.drawing import page
 from clipbench_reports.drawing.marks import MODELS
 from clipbench_reports.drawing.plotted import told
+from clipbench_reports.drawing.spoken import spoken
 from clipbench_reports.drawing.svg import DOT, dot
 from clipbench_reports.text import slug
 
@@ -122,6 +123,6 @@ _ENVIRONMENT = environment(
         "told": lambda figure: Markup(told(figure).replace("&", "&amp;").replace("<", "&lt;")),
         "drawn_narrow": page.draw_narrow,
         "drawn_apart": page.draw_apart,
-        "alt": page.alt,
+        "alt": spoken,
     },
 )

@@ -11,7 +11,8 @@ from pathlib import Path
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.results import numbers as fmt
 from clipbench.results.matching import is_one_training
-from clipbench.results.provenance import cost_tables, moment
+from clipbench.results.model_costs import cost_tables
+from clipbench.results.provenance import moment
 from clipbench.results.run import Run, labels
 from clipbench.results.table.html import tight
 from clipbench.stats.claims import one_page
@@ -60,12 +61,7 @@ def _context(runs: Sequence[Run]) -> dict[str, object]:
     """
     groups = group(runs)
     measured = [(each.section, entry.evaluation) for each in groups for entry in each.measured]
-    n_figures = sum(
-        len(section.label_sets(evaluation)) for section, evaluation in measured
-    )  # one of each makes a claim
-    with one_page(
-        lambda: [section.summary(evaluation) for section, evaluation in measured], n_more=n_figures + (len(runs) > 1)
-    ):
+    with one_page(lambda: [section.summary(evaluation) for section, evaluation in measured], n_more=len(runs) > 1):
         return _said(runs, groups)
 
 
@@ -105,7 +101,7 @@ def _said(runs: Sequence[Run], groups: list[Group]) -> dict[str, object]:
         "scope": scope(groups),
         "line": line,
         "sentences": sentences,
-        "leads": by_section,
+        "trends": by_section,
         "rule": RULE if is_one else RULE_OF_TRAINING if training else RULE_OF_SEVERAL,
         "uncompared": [] if is_one else uncompared(groups, len(runs)),
         "headlines": headline_card(measured, averages),
@@ -125,7 +121,7 @@ def _said(runs: Sequence[Run], groups: list[Group]) -> dict[str, object]:
 def _opening(
     groups: Sequence[Group], n_models: int, *, is_training: bool
 ) -> tuple[str, list[Sentence], dict[str, Finding]]:
-    """Return the line in large type, the sentences below it, and the sentence of each section of several models."""
+    """Return the line in large type, the sentences below it, and of one training the trend of each section."""
     if n_models == 1:
         titles = task_titles(groups)
         every = [
@@ -137,7 +133,7 @@ def _opening(
     compared = trends(groups) if is_training else leads(groups)
     line = trend_line(compared) if is_training else lead_line(compared, n_models)
     firsts = sorted(compared, key=lambda sentence: sentence.finding.mark not in ("ahead", "gained", "lost"))[:MOST]
-    return line, firsts, {sentence.anchor: sentence.finding for sentence in compared}
+    return line, firsts, {sentence.anchor: sentence.finding for sentence in compared if is_training}
 
 
 def _training(runs: Sequence[Run], titles: Mapping[str, str]) -> list[Chart]:

@@ -215,10 +215,8 @@ def _line(label: str, place: int, metric: Metric, notes: list[str], controls: li
         if metric.low is None or metric.reason:
             note = numbered(metric.reason or "No interval and no reason were recorded.")
         for each in metric.published:
-            verdict = {True: "agrees", False: "differs", None: "no interval to agree with"}[each.agrees]
-            verdict += ", secondary source" if each.is_secondary else ""
             source = numbered(f"Published value: {each.protocol}. Source: {each.source}.")
-            published.append((each.value, verdict, source))
+            published.append((each.value, each.verdict, source))
     return MetricValue(label=label, place=place, metric=metric, note=note, published=published, controls=controls)
 
 

@@ -1,6 +1,5 @@
 """One section a task: the question, the answer in sentences, and the figures, galleries and tables behind it."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -20,9 +19,11 @@ from clipbench_reports.evidence import (
     ModelKey,
     Models,
     NotAsked,
+    figure_of,
     shared_notes,
 )
 from clipbench_reports.figures import any_task
+from clipbench_reports.figures.curves import CurvesFigure
 from clipbench_reports.findings import Finding
 from clipbench_reports.galleries import MAX_LETTERS, Gallery, MakeGallery, PageBudget, address, known
 from clipbench_reports.page.groups import Entry, Group
@@ -261,12 +262,13 @@ def _points(figure: Chart, models: Models, budget: PageBudget) -> dict[int, list
 
 def _figure_makers(loaded: LoadedSection, evidence: Sequence[Evidence]) -> list[Draw]:
     """Return the functions that draw the figures of a task, and every curve that none of them shows."""
-    # A curve of a label set, kind/reliability, is shown with its others where the whole evaluation is drawn.
-    is_drawn = re.compile(rf"(.*/)?({'|'.join(loaded.section.drawn_curves)})").fullmatch
-    others = dict.fromkeys(name for each in evidence for name in each.evaluation.curves if not is_drawn(name))
+    figures = loaded.section.figures
+    is_drawn = {*loaded.section.drawn_figures, *(each.name for each in figures if isinstance(each, CurvesFigure))}
+    named = (figure_of(*item) for each in evidence for item in each.evaluation.curves.items())
+    others = [name for name in dict.fromkeys(filter(None, named)) if name not in is_drawn]
     groupings = dict.fromkeys(name for each in evidence for name in each.evaluation.slices)
-    own = [loaded.guard(draw, Chart) for draw in loaded.section.figures]
-    return [*own, *map(any_task.slices, groupings), *map(any_task.curve, others)]
+    own = [loaded.guard(draw, Chart) for draw in figures]
+    return [*own, *map(any_task.slices, groupings), *(CurvesFigure(name=name) for name in others)]
 
 
 def _make_all(makers: list[Callable[[Evidence], Made]], evidence: Evidence, lacking: list[str]) -> list[Made]:

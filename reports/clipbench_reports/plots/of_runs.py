@@ -1,8 +1,7 @@
-"""Figures for papers that are of whole runs: trainings, scorecards, and models against each other."""
+"""Figures for papers that are of whole runs: trainings, and models against each other."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 from clipbench.comparison.across import across
@@ -10,23 +9,16 @@ from clipbench.comparison.compare import differences
 from clipbench.comparison.representations import similarity_matrix
 from clipbench.comparison.robustness import BASELINES, SOURCES, robustness_of
 from clipbench.errors import UsageError, option
-from clipbench.results import numbers as fmt
 from clipbench.results.numbers import shortest
 from clipbench.results.provenance import data_facts, origin
-from clipbench.results.record import Metric, MetricName
+from clipbench.results.record import MetricName
 from clipbench.results.run import Run, labels, read_run
-from clipbench.results.titles import full_title
-from clipbench.stats.claims import above_chance
 from clipbench.training.history import History, read_history
 from clipbench.untrusted.reading import is_file
-from clipbench_reports.drawing.marks import MODELS, Chart, Dots, Mark, Panel, Rule, fraction_axis, rows_axis
+from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.drawing.models import figure_labels
-from clipbench_reports.evidence import MissingEvidence
 from clipbench_reports.figures import many_models, matrices, training
 from clipbench_reports.figures.differences import compare
-from clipbench_reports.figures.shared import CHANCE, HEAD, MAX_LINES, NAME_LENGTH, intervals, unwritten
-from clipbench_reports.page.groups import Group, group
-from clipbench_reports.text import shorten
 
 RunLike = Run | Path | str
 """A run, or the folder of one."""
@@ -109,11 +101,6 @@ def _data_of(name: MetricName) -> str:
     return name.evaluation.partition("@")[2]
 
 
-def _scorecard(paths: Sequence[RunLike], options: PlotOptions) -> Drawn:
-    runs = _held_to([opened(path) for path in paths], options.data)
-    return scorecard_chart(group(runs), figure_labels(labels(runs))), _all_sources(runs)
-
-
 def _compare(paths: Sequence[RunLike], options: PlotOptions) -> Drawn:
     if len(paths) != 2:
         raise UsageError(f"compare draws the difference of two runs: got {len(paths)}")
@@ -186,7 +173,6 @@ OF_RUNS: Mapping[str, RunsPlot] = {
         ),
         draw=_track,
     ),
-    "scorecard": RunsPlot(summary="all metrics that are fractions, with interval and chance", draw=_scorecard),
     "robustness": RunsPlot(
         summary="accuracy on shifted data against that on ImageNet, beside other models",
         definition=(
@@ -206,91 +192,3 @@ OF_RUNS: Mapping[str, RunsPlot] = {
     "compare": RunsPlot(summary="the differences of two runs, paired by sample", draw=_compare),
 }
 """The figures of whole runs, by the name that ``clipbench plot`` takes."""
-
-
-ASIDE = 0.5
-"""Share of the distance of two rows that the models of one row are spread over."""
-
-
-ScorecardRows = Mapping[str, Mapping[int, Metric]]
-"""Metrics by their recorded names, then by the places of their models among the runs."""
-
-
-def scorecard_chart(groups: Sequence[Group], labels: Sequence[str]) -> Chart:
-    """Return every metric that is a fraction and has a chance level, with interval, chance and published value.
-
-    Raises:
-        MissingEvidence: no model has such a metric; or there are more models than can be told apart.
-    """
-    if len(labels) > len(MODELS):
-        raise MissingEvidence(f"{len(labels)} models cannot be told apart in one panel: at most {len(MODELS)}")
-    shown = [(group, rows) for group in groups if (rows := _rows(group))]
-    if not shown:
-        raise MissingEvidence("no metric is a fraction with a chance level")
-    n_all = sum(len(rows) for _, rows in shown)
-    if n_all + HEAD * len(shown) > MAX_LINES:
-        shown = [(group, _headlines(rows)) for group, rows in shown]
-    n_left = n_all - sum(len(rows) for _, rows in shown)
-    left_out = f" Headline metrics alone: {fmt.count(n_left)} more would not fit on a page." if n_left else ""
-    measured = [
-        (f"{group.task}@{group.data}/{name}", labels[place], metric)
-        for group, rows in shown
-        for name, by_place in rows.items()
-        for place, metric in by_place.items()
-    ]
-    above = sum(above_chance(*(metric for _, _, metric in measured)))
-    last = len(shown) - 1
-    return Chart(
-        title=f"{above} of {len(measured)} values lie above chance, by tests corrected for their number (Holm).",
-        panels=[_card_panel(group, rows, labels, is_last=k == last) for k, (group, rows) in enumerate(shown)],
-        reading=f"Values with their 95 % intervals; those without a chance level are left out.{left_out}",
-        detail=" ".join(f"{name}, {label}: {fmt.percent(metric.value)} %." for name, label, metric in measured),
-    )
-
-
-def _card_panel(group: Group, rows: ScorecardRows, labels: Sequence[str], *, is_last: bool) -> Panel:
-    x, subsets = fraction_axis("%" if is_last else ""), group.measured[0].evaluation.subsets
-    titles = [full_title(name, next(iter(by_place.values())), subsets) for name, by_place in rows.items()]
-    return Panel(
-        title=f"{group.task}@{group.data}",
-        x=x if is_last else unwritten(x),
-        y=rows_axis([shorten(title, NAME_LENGTH) for title in titles]),
-        marks=_marks(rows, labels),
-        n_rows=len(rows),
-    )
-
-
-def _rows(group: Group) -> ScorecardRows:
-    rows: dict[str, dict[int, Metric]] = {name: {} for each in group.measured for name in each.evaluation.metrics}
-    for entry in group.measured:
-        for name, metric in entry.evaluation.metrics.items():
-            if metric.unit == "fraction" and metric.value is not None and metric.chance is not None:
-                rows[name][entry.place] = metric
-    return {name: by_place for name, by_place in rows.items() if by_place}
-
-
-def _headlines(rows: ScorecardRows) -> ScorecardRows:
-    """Return the rows of headline metrics, or the first row."""
-    heads = {name: by for name, by in rows.items() if any(each.is_headline for each in by.values())}
-    return heads or dict(islice(rows.items(), 1))
-
-
-def _marks(rows: ScorecardRows, labels: Sequence[str]) -> list[Mark]:
-    marks: list[Mark] = []
-    for k, by_place in enumerate(rows.values()):
-        for chance in sorted({metric.chance for metric in by_place.values() if metric.chance is not None}):
-            marks.append(Rule(at=chance, axis="x", role="chance", name=CHANCE, span=(k - 0.4, k + 0.4)))
-    for place, label in enumerate(labels):
-        aside = ASIDE * ((place + 0.5) / len(labels) - 0.5) if len(labels) > 1 else 0.0
-        own = {name: by_place[place] for name, by_place in rows.items() if place in by_place}
-        ys = [k + aside for k, by_place in enumerate(rows.values()) if place in by_place]
-        marks.append(intervals(own, ys, MODELS[place], label, is_upright=False))
-        published = [
-            (each.value, y, name)
-            for y, (name, metric) in zip(ys, own.items(), strict=True)
-            for each in metric.published
-        ]
-        if published:
-            xs, places, ids = zip(*published, strict=True)
-            marks.append(Dots(xs=xs, ys=places, role="pair", name="published", ids=ids))
-    return marks

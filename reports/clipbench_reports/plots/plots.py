@@ -237,7 +237,6 @@ def _joined(made: Sequence[Chart]) -> Chart:
             replace(panel, is_broad=panel.is_broad or is_alone) for panel, is_alone in zip(panels, alone, strict=True)
         ],
         reading=" ".join(dict.fromkeys(each.reading for each in made)),
-        detail=" ".join(each.detail for each in made if each.detail),
         n_columns=n_columns,
         is_grid=any(each.is_grid for each in made),
         keys=[key for each in made for key in each.keys],

@@ -129,16 +129,9 @@ def _state(accuracies: Accuracies, side: str) -> Statement:
     if len(scored) == 1:
         (metric,) = scored.values()
         chance = f", chance {fmt.percent(metric.chance)} %" if metric.chance is not None else ""
-        title = f"{words} are told apart in {fmt.percent(metric.value)} % of {fmt.count(metric.n)} items{chance}."
-        subject, value = f"{words} told apart", f"{fmt.percent(metric.value)} %"
-    else:
-        title = f"{words} are told apart {_order(scored)}."
-        subject, value = f"{words} told apart, over the subsets", _span(scored.values())
-    details = []
-    for subset, sides in accuracies.items():
-        shares = ", ".join(f"{SIDES[side].words} {fmt.percent(metric.value)} %" for side, metric in sides.items())
-        details.append(f"{subset or 'All'}: {shares}.")
-    return Statement(title, subject, value, detail=" ".join(details))
+        value = f"{fmt.percent(metric.value)} % of {fmt.count(metric.n)} items{chance}"
+        return Statement(subject=f"{words} told apart", value=value)
+    return Statement(subject=f"{words} told apart, over the subsets", value=_order(scored))
 
 
 def _order(scored: Mapping[str, Metric]) -> str:
@@ -213,9 +206,8 @@ def _cosines(evidence: Evidence) -> list[Distribution]:
 def _state_twins(distributions: Sequence[Distribution]) -> Statement:
     means = ", ".join(f"with {each.label} {fmt.number(each.mean, 'cosine')}" for each in distributions)
     return Statement(
-        title=f"A caption’s cosine on average: {means}.",
-        subject=f"A caption’s mean cosine with {distributions[0].label}",
-        value=fmt.number(distributions[0].mean, "cosine"),
+        subject="Mean cosine of a caption",
+        value=means,
     )
 
 

@@ -1,20 +1,20 @@
 """Compression: the smallest vectors that will do, and what each format costs."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
 from clipbench.metrics.compression import Format
 from clipbench.results import numbers as fmt
-from clipbench.results.by_bytes import by_bytes, formats_of
-from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.by_bytes import formats_by_bytes, table_by_bytes
+from clipbench.results.numbers import Number
+from clipbench.results.record import EvaluationRecord
 from clipbench.results.table import Table, columns
-from clipbench_reports.drawing.marks import Axis, Chart, Panel, Ranges, Role, Rule, percent_axis
-from clipbench_reports.drawing.models import Layer, Statement, facet_chart
-from clipbench_reports.evidence import Evidence, MissingEvidence, Models, NotAsked, PlottedCurve, read_each
-from clipbench_reports.figures.shared import points_in_words
-from clipbench_reports.findings import Finding
+from clipbench_reports.drawing.marks import Axis, Mark, Rule
+from clipbench_reports.drawing.models import Statement
+from clipbench_reports.evidence import Evidence, NotAsked
+from clipbench_reports.figures.curves import Curves, CurvesFigure
+from clipbench_reports.findings import Finding, defined
 from clipbench_reports.sections.section import MakeTable, Plot, Section
 from clipbench_reports.text import NO_REASON
 
@@ -24,96 +24,58 @@ STORED_QUESTIONS = {
     "acc1": ("Top-1 accuracy", "labels and class names"),
 }
 """Metrics of stored vectors: a title, and the part of the data that they need."""
-FORMATS: dict[str, tuple[Role, str]] = {
-    "float32": ("ink", "float32 and float16"),
-    "float16": ("ink", "float32 and float16"),
-    "int8": ("m1", "int8 of the first dimensions"),
-    "first": ("m4", "first dimensions"),
-    "pca": ("m2", "principal components"),
-    "pca_int8": ("m3", "int8 of components"),
-    "binary": ("pair", "signs"),
-}
-"""Kinds of formats, with the role and the name of each; all dimensions as float32 and as float16 are one series of two
-points.
-"""
 
 
-def compression(question: str) -> Callable[[Models], Chart]:
-    """Return the function that draws one metric of vectors in each format by their bytes."""
-
-    def draw(models: Models) -> Chart:
-        by_model = read_each(models, partial(_read, question))
-        ranges = [mark for layer in by_model.all for mark in layer.marks if isinstance(mark, Ranges)]
-        ends = [y for mark in ranges for y in (*mark.ys, *mark.lows, *mark.highs)]
-        return facet_chart(
-            Panel(
-                x=_axis([float(x) for mark in ranges for x in mark.xs]),
-                y=percent_axis(ends, f"{STORED_QUESTIONS[question][0]}, %"),
-            ),
-            by_model,
-            reading=(
-                "Each point is a format in which the same vectors are stored: fewer dimensions, and fewer bytes for"
-                " each. Bars: 95 % intervals; a change from float32, over the same queries, is known better than they"
-                " show."
-            ),
-        )
-
-    return draw
+def compression(question: str) -> CurvesFigure:
+    """Return the figure of one metric of vectors in each format by their bytes."""
+    part = STORED_QUESTIONS[question][1]
+    return CurvesFigure(
+        name=f"{question} by bytes",
+        reading=(
+            "Each point is a format in which the same vectors are stored: fewer dimensions, and fewer bytes for each."
+            " Bars: 95 % intervals; a change from float32, over the same queries, is known better than they show."
+        ),
+        x_axis=_axis,
+        is_zoomed=True,
+        has_bars=True,
+        references=partial(_references, question),
+        state=partial(_state, question),
+        needs=f"data with {part}",
+    )
 
 
-def _axis(sizes: Sequence[float]) -> Axis:
+def _axis(sizes: Sequence[Number], label: str) -> Axis:
     ends = min(sizes), max(sizes)
     ticks = [ends[1]]
     for size in sorted(set(sizes), reverse=True):
         if size <= ticks[-1] / 3.9:
             ticks.append(size)
-    return Axis(low=ends[0] / 1.2, high=ends[1] * 1.2, ticks=ticks[::-1], label="Bytes per vector", is_log=True)
+    return Axis(low=ends[0] / 1.2, high=ends[1] * 1.2, ticks=ticks[::-1], label=label, is_log=True)
 
 
-def _read(question: str, evidence: Evidence) -> Layer:
-    found = evidence.curves(f"{kind}/{question}_by_bytes" for kind in FORMATS)
-    curves = {name.partition("/")[0]: curve for name, curve in found.items()}
-    title, part = STORED_QUESTIONS[question]
-    if "float32" not in curves:
-        raise MissingEvidence(f"{title} of stored vectors, which needs data with {part}")
-    metric = evidence.evaluation.metrics.get(f"{question}_smallest")
-    points = evidence.evaluation.params["points"]
-    margin = _in_points(points)
-    at, name = curves["float32"].y[0] - points / 100, f"{margin} below float32"
-    below = [Rule(at=at, axis="y", role="ink", name=name, is_dashed=True)] if at > 0 else []
-    ranges = [_ranges(curve, *FORMATS[kind]) for kind, curve in curves.items()]
-    if metric is not None and metric.value is not None:
-        below.append(Rule(at=metric.value, axis="x", role="ink", name=f"smallest that loses less than {margin}"))
-    return Layer([*below, *ranges], _state(title, margin, metric, curves))
+def _references(question: str, evidence: Evidence, y_label: str) -> list[Mark]:
+    """Return the loss that is allowed, and the smallest format that loses less."""
+    metrics, points = evidence.evaluation.metrics, evidence.evaluation.params["points"]
+    whole, smallest = defined(metrics, question, f"{question}_smallest")
+    marks: list[Mark] = []
+    if whole is not None and (level := (whole.value or 0.0) - points / 100) > 0:
+        marks.append(Rule(at=level, axis="y", role="ink", name=f"{_in_points(points)} below float32", is_dashed=True))
+    if smallest is not None:
+        name = f"smallest that loses less than {_in_points(points)}"
+        marks.append(Rule(at=smallest.value or 0.0, axis="x", role="ink", name=name))
+    return marks
 
 
 def _in_points(points: float) -> str:
     return f"{fmt.shortest(points)} {'point' if points == 1 else 'points'}"
 
 
-def _ranges(curve: PlottedCurve, role: Role, name: str) -> Ranges:
-    missing = [math.nan] * len(curve.x)
-    return Ranges(
-        xs=curve.x,
-        ys=curve.y,
-        lows=curve.low or missing,
-        highs=curve.high or missing,
-        role=role,
-        name=name,
-        is_joined=True,
-    )
-
-
-def _state(title: str, margin: str, metric: Metric | None, curves: dict[str, PlottedCurve]) -> Statement:
-    value = None if metric is None else metric.value
-    smallest = f"no format is shown to lose less than {margin}"
-    if metric is not None and value is not None:
-        smallest = metric.reason or NO_REASON
+def _state(question: str, evidence: Evidence, curves: Curves) -> Statement:
+    margin = _in_points(evidence.evaluation.params["points"])
+    (smallest,) = defined(evidence.evaluation.metrics, f"{question}_smallest")
     return Statement(
-        title=f"{title}: {smallest}.",
-        subject=f"Bytes of the smallest vectors that lose less than {margin} of {title}",
-        value="none" if value is None else fmt.number(value, "bytes"),
-        detail=" ".join(points_in_words(FORMATS[kind][1], curve) for kind, curve in curves.items()),
+        subject=f"Bytes of the smallest vectors that lose less than {margin} of {STORED_QUESTIONS[question][0]}",
+        value="none is shown" if smallest is None else fmt.number(smallest.value, "bytes"),
     )
 
 
@@ -147,14 +109,17 @@ def formats(question: str) -> MakeTable:
     title = STORED_QUESTIONS[question][0]
 
     def table(evidence: Evidence) -> Table:
-        metrics = evidence.evaluation.metrics
-        if question not in metrics or not (forms := formats_of(metrics, question)):
+        record = evidence.evaluation
+        if question not in record.metrics or not (names := formats_by_bytes(record, question)):
             raise NotAsked(f"{title} of stored vectors")
-        made = by_bytes(metrics, question)
-        most_lost = _most_lost(
-            evidence, question, [form for form in forms if metrics[f"{form.name}/{question}"].value is not None]
-        )
-        lost = [fmt.NONE, *(most_lost.get(form.name, fmt.NONE) for form in forms)]
+        made = table_by_bytes(record, question)
+        forms = [
+            form
+            for name in names
+            if record.metrics[f"{name}/{question}"].value is not None and (form := Format.from_name(name)) is not None
+        ]
+        most_lost = _most_lost(evidence, question, forms)
+        lost = [fmt.NONE, *(most_lost.get(name, fmt.NONE) for name in names)]
         margin = _in_points(evidence.evaluation.params["points"])
         return replace(
             made,
@@ -176,13 +141,13 @@ def _most_lost(evidence: Evidence, question: str, forms: Sequence[Format]) -> di
     """Return what each tested format loses at most, by its name: the largest of a kind are tested; two may have as many
     bytes.
     """
-    found: dict[str, str] = {}
+    most_lost: dict[str, str] = {}
     for kind in {form.kind for form in forms}:
         largest_first = sorted((form for form in forms if form.kind == kind), key=lambda form: -form.dim)
-        for curve in evidence.curves([f"{kind}/{question}_most_lost"]).values():
-            bounds = (fmt.number(y, "difference", 2) for y in reversed(curve.y))
-            found |= {form.name: bound for form, bound in zip(largest_first, bounds, strict=False)}
-    return found
+        curve = evidence.evaluation.curves.get(f"{kind}/{question}_most_lost")
+        bounds = [] if curve is None else [fmt.number(y, "difference", 2) for y in reversed(curve.y)]
+        most_lost |= {form.name: bound for form, bound in zip(largest_first, bounds, strict=False)}
+    return most_lost
 
 
 SECTION = Section(
@@ -197,5 +162,4 @@ SECTION = Section(
             draws=tuple(map(compression, STORED_QUESTIONS)),
         )
     },
-    drawn_curves=(".*_by_bytes", ".*_most_lost", ".*_smallest"),
 )

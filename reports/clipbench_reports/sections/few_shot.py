@@ -2,92 +2,74 @@
 all.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from clipbench.results import numbers as fmt
+from clipbench.results.numbers import Number
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
 from clipbench.stats.claims import above_chance
-from clipbench_reports.drawing.marks import Axis, Chart, Panel, Role, Rule, Shade, fraction_axis, log_axis
-from clipbench_reports.drawing.models import Layer, Statement, facet_chart
-from clipbench_reports.evidence import Evidence, MissingEvidence, Models, PlottedCurve, read_each
-from clipbench_reports.figures.shared import chance_rule, curve_line, points_in_words, xs_of
-from clipbench_reports.findings import Finding, claim, interval_in_brackets
+from clipbench_reports.drawing.marks import Axis, Mark, Rule, Shade, log_axis
+from clipbench_reports.drawing.models import Statement
+from clipbench_reports.evidence import Evidence, MissingEvidence
+from clipbench_reports.figures.curves import Curves, CurvesFigure
+from clipbench_reports.findings import Finding, claim, defined, interval_in_brackets
 from clipbench_reports.galleries import Fact, Gallery, PageBudget, gallery, one_image, words
 from clipbench_reports.sections.section import Plot, SampleColumn, Section
 from clipbench_reports.text import NO_REASON, quoted
 
-BY_LABELS: dict[str, tuple[Role, str]] = {
-    "knn_acc1_by_labels": ("image", "k-NN"),
-    "linear_probe_acc1_by_labels": ("ink", "linear probe"),
-    "prompt_probe_acc1_by_labels": ("pair", "prompt-initialised probe"),
-}
-"""The curves, with the role and the name of each: one of images alone, and one of images and texts, have their
-colours.
-"""
-PROBE_CURVE = "linear_probe_acc1_by_labels"
 
-
-def few_shot(models: Models) -> Chart:
-    """Return the accuracy of each classifier by the number of labels, with that of the prompts."""
-    by_model = read_each(models, _read)
-    return facet_chart(
-        Panel(x=_axis(xs_of(by_model)), y=fraction_axis("Top-1 accuracy, %")),
-        by_model,
-        reading=(
-            "Each classifier is trained on so many labelled images of each class, the last point on all training"
-            " images. Bands: 95 % intervals, over draws of training images and test images. Dashed: the prompts, on the"
-            " same test images."
-        ),
-    )
-
-
-def _axis(numbers: Sequence[float]) -> Axis:
+def _axis(numbers: Sequence[Number], label: str) -> Axis:
     ticks = sorted(set(numbers))
     shown = [tick for tick, after in zip(ticks, [*ticks[1:], float("inf")], strict=True) if after >= 1.4 * tick]
     if len(shown) < 2:
-        return log_axis(numbers, "Labelled images of each class")
-    return Axis(low=ticks[0], high=ticks[-1], ticks=shown, label="Labelled images of each class", is_log=True)
+        return log_axis(numbers, label)
+    return Axis(low=ticks[0], high=ticks[-1], ticks=shown, label=label, is_log=True)
 
 
-def _read(evidence: Evidence) -> Layer:
-    curves = evidence.curves(BY_LABELS, MissingEvidence("the run kept no accuracy by the number of labels"))
-    metrics = evidence.evaluation.metrics
-    zero_shot, worth = metrics.get("zero_shot_acc1"), metrics.get("zero_shot_worth")
-    marks = chance_rule(zero_shot.chance if zero_shot else None)
+def _references(evidence: Evidence, y_label: str) -> list[Mark]:
+    """Return the accuracy of the prompts, and the labels that they are worth."""
+    zero_shot, worth = defined(evidence.evaluation.metrics, "zero_shot_acc1", "zero_shot_worth")
+    marks: list[Mark] = []
     if worth is not None and worth.low is not None and worth.high is not None:
-        name, of = "labels that zero-shot is worth", BY_LABELS[PROBE_CURVE][1]
-        marks.insert(0, Shade(low=worth.low, high=worth.high, name=name, of=of))
-    if zero_shot is not None and zero_shot.value is not None:
-        marks.append(Rule(at=zero_shot.value, axis="y", role="text", name="zero-shot", is_dashed=True))
-    lines = [curve_line(curve, *BY_LABELS[name]) for name, curve in curves.items()]
-    return Layer([*marks, *lines], _state(curves, zero_shot, worth))
+        marks.append(Shade(low=worth.low, high=worth.high, name="labels that zero-shot is worth", of="linear probe"))
+    if zero_shot is not None:
+        marks.append(Rule(at=zero_shot.value or 0.0, axis="y", role="text", name="zero-shot", is_dashed=True))
+    return marks
 
 
-def _state(curves: Mapping[str, PlottedCurve], zero_shot: Metric | None, worth: Metric | None) -> Statement:
-    name = PROBE_CURVE if PROBE_CURVE in curves else next(iter(curves))
-    curve, words = curves[name], BY_LABELS[name][1]
-    few, many = fmt.percent(curve.y[0]), fmt.percent(curve.y[-1])
-    title = f"A {words} has {few} % with {_labels(curve.x[0])} and {many} % with {_labels(curve.x[-1])}"
-    prompts = fmt.percent(zero_shot.value if zero_shot else None)
-    title += f"; the prompts have {prompts} %"
-    reading = ""
-    if worth is not None and worth.value is not None:
-        title += f", and are worth {fmt.number(worth.value, worth.unit)} labels a class"
-        reading = "The prompts are worth the number of labels with which the linear probe reaches them"
-        reading += "; its interval is shaded." if worth.low is not None else "."
-    return Statement(
-        title=f"{title}.",
-        subject=f"Accuracy of a {words} with {_labels(curve.x[-1])}, and of the prompts",
-        value=f"{many} and {prompts} %",
-        detail=" ".join(points_in_words(BY_LABELS[name][1], curve) for name, curve in curves.items()),
-        reading=reading,
+def _state(evidence: Evidence, curves: Curves) -> Statement:
+    zero_shot, worth = defined(evidence.evaluation.metrics, "zero_shot_acc1", "zero_shot_worth")
+    curve = next((curve for curve in curves if curve.series == "linear probe"), curves[0])
+    few, many = (f"{fmt.percent(curve.y[row])} % with {_labels(curve.x[row])}" for row in (0, -1))
+    statement = Statement(
+        subject=f"Accuracy of a {curve.series}, and of the prompts",
+        value=f"{few}, {many}; prompts {fmt.percent(zero_shot.value if zero_shot else None)} %",
     )
+    if worth is None:
+        return statement
+    shaded = "; its interval is shaded" if worth.low is not None else ""
+    reading = f"The prompts are worth the number of labels with which the linear probe reaches them{shaded}."
+    value = f"{statement.value}, worth {fmt.number(worth.value, worth.unit)} labels a class"
+    return statement._replace(value=value, reading=reading)
 
 
 def _labels(number: float) -> str:
     mean = "" if float(number).is_integer() else " on average"  # with all labels, classes have unequal numbers
     return f"{fmt.significant(number)} {'label' if number == 1 else 'labels'} a class{mean}"
+
+
+FEW_SHOT = CurvesFigure(
+    name="labels",
+    reading=(
+        "Each classifier is trained on so many labelled images of each class, the last point on all training images."
+        " Bands: 95 % intervals, over draws of training images and test images. Dashed: the prompts, on the same test"
+        " images."
+    ),
+    x_axis=_axis,
+    references=_references,
+    state=_state,
+)
 
 
 METHODS = {"knn": "k-NN", "linear_probe": "Linear probe", "prompt_probe": "Prompt-initialised probe"}
@@ -181,7 +163,7 @@ SECTION = Section(
         ),
     },
     title="Few labels",
-    figures=(few_shot,),
+    figures=(FEW_SHOT,),
     galleries=(misnamed,),
     tables=(by_labels,),
     findings=findings,
@@ -193,10 +175,9 @@ SECTION = Section(
                 " regression on unit vectors, C = 10; the prompt-initialised one is regularised towards the logit scale"
                 " times the prompts' vectors."
             ),
-            draws=(few_shot,),
+            draws=(FEW_SHOT,),
         )
     },
-    drawn_curves=tuple(BY_LABELS),
     sample_columns=(
         SampleColumn(name="label", title="True class", is_of_sample=True),
         SampleColumn(name="predicted", title="By the probe, all labels"),

@@ -2,7 +2,7 @@
 in.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -13,11 +13,12 @@ from jaxtyping import Float64
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.titles import subset_title, within_sentence
-from clipbench_reports.drawing.marks import Axis, Bars, Chart, Mark, Panel, Role, Rule, Shade, fraction_axis, nice_axis
+from clipbench_reports.drawing.marks import Axis, Bars, Chart, Mark, Panel, Rule, Shade, fraction_axis, nice_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
-from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, NotAsked, PlottedCurve, read_each
+from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, NotAsked, read_each
 from clipbench_reports.figures import matrices
-from clipbench_reports.figures.shared import chance_rule, curve_line, intervals, points_in_words, upright, xs_of
+from clipbench_reports.figures.curves import Curves, CurvesFigure
+from clipbench_reports.figures.shared import chance_rule, intervals, upright
 from clipbench_reports.findings import (
     Ability,
     Finding,
@@ -29,23 +30,11 @@ from clipbench_reports.findings import (
     skill,
 )
 from clipbench_reports.galleries import Fact, Gallery, PageBudget, around_difference, cosines, gallery, one_image, words
-from clipbench_reports.sections.retrieval import (
-    RECALL_CURVES,
-    SAMPLE_COLUMNS,
-    SAMPLE_IMAGES,
-    SEARCHES,
-    recall,
-    unfound,
-)
+from clipbench_reports.sections.retrieval import RECALL, SAMPLE_COLUMNS, SAMPLE_IMAGES, SEARCHES, unfound
 from clipbench_reports.sections.section import Plot, Section
 from clipbench_reports.text import NO_REASON, isolated, shorten
 
 N_BINS = 30
-KEPT: dict[str, tuple[Role, str]] = {
-    "image_retrieval_recall@1_by_tokens": ("image", "text → image"),
-    "text_retrieval_recall@1_by_tokens": ("text", "image → text"),
-}
-"""Curves of recall by tokens kept: the role of what is looked for, and the label."""
 
 
 def token_lengths(models: Models) -> Chart:
@@ -76,18 +65,15 @@ def _read_lengths(evidence: Evidence) -> Layer:
     lengths = lengths[np.isfinite(lengths)]
     if not len(lengths):
         raise MissingEvidence("no caption has a length in tokens")
-    low, high = (fmt.count(float(end)) for end in (lengths.min(), lengths.max()))
     middle = fmt.number(float(np.median(lengths)), "tokens")
     statement = Statement(
-        title=f"The median caption takes {middle} tokens.",
         subject="Median length of the captions",
         value=f"{middle} tokens",
-        detail=f"Shortest {low}, median {middle}, longest {high} tokens.",
     )
     if context is not None:
         share = f"{fmt.percent(float((lengths > context).mean()))} %"
-        title = f"{share} of the captions are longer than the window of {context} tokens."
-        statement = statement._replace(title=title, subject="Captions that are longer than the window", value=share)
+        subject = f"Captions that are longer than the window of {context} tokens"
+        statement = Statement(subject, value=share)
     return Layer([_histogram(lengths), *_window(context)], statement)
 
 
@@ -99,32 +85,10 @@ def _histogram(lengths: Float64[np.ndarray, " n"]) -> Bars:
     return Bars(edges=edges.tolist(), counts=counts.tolist(), role="text", name="captions")
 
 
-def tokens_kept(models: Models) -> Chart:
-    """Return recall@1 against the tokens kept of each caption, both ways, with the effective length."""
-    by_model = read_each(models, _read_recall)
-    ends = [0, *xs_of(by_model), *(_context_of(evidence) or 0 for _, evidence in models)]
-    return facet_chart(
-        Panel(x=nice_axis(ends, "Tokens kept"), y=fraction_axis("Recall@1, %")),
-        by_model,
-        reading=(
-            "Each caption is cut to its first whole words that fit into so many tokens, start and end of text among"
-            " them; the last point is the whole caption. Bands: 95 % intervals. The effective length is the number of"
-            f" tokens at which captions reach {share_of_recall(models[0].evidence.evaluation)} % of their last point;"
-            " its interval is shaded."
-        ),
-    )
-
-
-def _read_recall(evidence: Evidence) -> Layer:
-    curves = evidence.curves(KEPT, MissingEvidence(f"recall by tokens kept ({_reason_of(evidence)})"))
-    length, recall = map(evidence.evaluation.metrics.get, ("effective_length", "image_retrieval_recall@1"))
-    marks = [
-        *upright(length, "effective length", of=KEPT["image_retrieval_recall@1_by_tokens"][1]),
-        *chance_rule(recall.chance if recall else None),
-        *_window(_context_of(evidence)),
-        *(curve_line(curve, *KEPT[name]) for name, curve in curves.items()),
-    ]
-    return Layer(marks, _state_recall(curves, length, share_of_recall(evidence.evaluation)))
+def _references(evidence: Evidence, y_label: str) -> list[Mark]:
+    """Return the effective length and the window."""
+    length = evidence.evaluation.metrics.get("effective_length")
+    return [*upright(length, "effective length", of="text → image"), *_window(_context_of(evidence))]
 
 
 def share_of_recall(evaluation: EvaluationRecord) -> str:
@@ -132,20 +96,32 @@ def share_of_recall(evaluation: EvaluationRecord) -> str:
     return fmt.significant(100 * evaluation.params["share"])
 
 
-def _state_recall(curves: Mapping[str, PlottedCurve], length: Metric | None, share: str) -> Statement:
-    curve = next(iter(curves.values()))
-    few, whole = fmt.percent(curve.y[0]), fmt.percent(curve.y[-1])
-    title = f"Recall@1 is {few} % with {fmt.count(curve.x[0])} tokens and {whole} % with the whole caption"
-    tokens = "undefined"
-    if length is not None and length.value is not None:
-        tokens = f"{fmt.number(length.value, 'tokens')} tokens"
-        title += f"; {share} % of that takes {tokens}"
+def _state_recall(evidence: Evidence, curves: Curves) -> Statement:
+    (length,) = defined(evidence.evaluation.metrics, "effective_length")
+    share = share_of_recall(evidence.evaluation)
+    few, whole = (f"{fmt.percent(curves[0].y[row])} % with {fmt.count(curves[0].x[row])} tokens" for row in (0, -1))
+    takes = "" if length is None else f"; {share} % of that takes {fmt.number(length.value, 'tokens')} tokens"
     return Statement(
-        title=f"{title}.",
-        subject="Recall@1 with the whole caption, and the effective length",
-        value=f"{whole} % and {tokens}",
-        detail=" ".join(points_in_words(KEPT[name][1], curve) for name, curve in curves.items()),
+        subject=f"Recall@1, {curves[0].series}",
+        value=f"{few}, {whole}{takes}",
+        reading=(
+            f"The effective length is the number of tokens at which captions reach {share} % of their last point; its"
+            " interval is shaded."
+        ),
     )
+
+
+TOKENS_KEPT = CurvesFigure(
+    name="tokens kept",
+    reading=(
+        "Each caption is cut to its first whole words that fit into so many tokens, start and end of text among them;"
+        " the last point is the whole caption. Bands: 95 % intervals."
+    ),
+    x_axis=lambda places, label: nice_axis([0, *places], label),
+    references=_references,
+    state=_state_recall,
+    metric="effective_length",
+)
 
 
 def _context_of(evidence: Evidence) -> int | None:
@@ -160,10 +136,6 @@ def _reason_of(evidence: Evidence) -> str:
 
 def _window(context: int | None) -> list[Mark]:
     return [] if context is None else [Rule(at=context, axis="x", role="ink", name="end of the window")]
-
-
-BY_POSITION = "text_acc_by_position"
-"""The curve that is drawn with the names of its places."""
 
 
 class _Place(NamedTuple):
@@ -199,8 +171,7 @@ def positions(models: Models) -> Chart:
 
 def _read(evidence: Evidence) -> list[_Place]:
     """Return the places, the nearest first, with their accuracy."""
-    curve = evidence.evaluation.curves.get(BY_POSITION)
-    if curve is None or not curve.x:
+    if not evidence.curves_of("positions"):
         asked = any(name.endswith("/text_acc") for name in evidence.evaluation.metrics)
         raise MissingEvidence(
             "facts at several places, which these data do not have" if not asked else _reason_of(evidence)
@@ -229,15 +200,8 @@ def _marks(places: Sequence[_Place], context: int | None, x: Axis) -> list[Mark]
 
 def _state(places: Sequence[_Place]) -> Statement:
     shares = {place.name: f"{fmt.percent(place.metric.value)} %" for place in places}
-    first, last = places[0], places[-1]
-    return Statement(
-        title=(
-            f"Accuracy by where the fact is stated: {', '.join(f'{name} {share}' for name, share in shares.items())}."
-        ),
-        subject=f"Accuracy for a fact stated {first.name} and {last.name}",
-        value=f"{fmt.percent(first.metric.value)} and {shares[last.name]}",
-        detail=" ".join(f"{place.name}: token {fmt.significant(place.token)}." for place in places),
-    )
+    values = ", ".join(f"{name} {share}" for name, share in shares.items())
+    return Statement(subject="Accuracy by where the fact is stated", value=values)
 
 
 UNREAD_END = "The end of a caption is not read"
@@ -364,15 +328,15 @@ SECTION = Section(
         ),
     },
     title="Long captions",
-    figures=(tokens_kept, positions, token_lengths, matrices.similarity, recall),
+    figures=(TOKENS_KEPT, positions, token_lengths, matrices.similarity, RECALL),
     galleries=(*map(unfound, SEARCHES), misjudged),
     findings=findings,
     plots={
         "long-caption": Plot(
-            summary="recall by tokens kept, and accuracy by where a fact is stated", draws=(tokens_kept, positions)
+            summary="recall by tokens kept, and accuracy by where a fact is stated", draws=(TOKENS_KEPT, positions)
         )
     },
-    drawn_curves=(*RECALL_CURVES, *KEPT, BY_POSITION),
+    drawn_figures=("positions",),
     sample_columns=SAMPLE_COLUMNS,
     sample_images=SAMPLE_IMAGES,
 )

@@ -1,6 +1,5 @@
 """Operating points: thresholds for a precision, what they miss, and whether one of other data holds here."""
 
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -8,17 +7,18 @@ import numpy as np
 from clipbench.results import numbers as fmt
 from clipbench.results.record import Curve, EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
-from clipbench_reports.drawing.marks import Chart, Panel, fraction_axis, nice_axis
-from clipbench_reports.drawing.models import Layer, Statement, facet_chart
-from clipbench_reports.evidence import Evidence, MissingEvidence, Models, NotAsked, PlottedCurve, read_each
-from clipbench_reports.figures.shared import curve_line, upright, xs_of
-from clipbench_reports.findings import Finding, interval_in_brackets
+from clipbench_reports.drawing.models import Statement
+from clipbench_reports.evidence import Evidence, MissingEvidence, NotAsked, PlottedCurve
+from clipbench_reports.figures.curves import Curves, CurvesFigure
+from clipbench_reports.figures.shared import upright
+from clipbench_reports.findings import Finding, defined, interval_in_brackets
 from clipbench_reports.sections.section import Plot, Section
 from clipbench_reports.text import NO_REASON
 
 QUESTIONS = {"pairs": "pairs of an image and a caption", "answers": "classes that are named"}
 """The parts of the task, and what they accept."""
 CURVES = ("precision", "recall")
+NEEDS = {"pairs": "data with captions", "answers": "data with labels"}
 SHOWN = "p95"
 """The precision whose threshold is marked."""
 READINGS = {
@@ -27,23 +27,20 @@ READINGS = {
 }
 
 
-def operating_points(part: str) -> Callable[[Models], Chart]:
-    """Return the function that draws precision and recall of one question by threshold."""
-
-    def draw(models: Models) -> Chart:
-        by_model = read_each(models, partial(_read, part))
-        x = nice_axis(xs_of(by_model), "Cosine threshold")
-        return facet_chart(
-            Panel(x=x, y=fraction_axis("Precision and recall, %")),
-            by_model,
-            reading=(
-                f"A cosine of at least the threshold is accepted. {READINGS[part]} By weight,"
-                f" {_share(models[0].evidence.evaluation)} of all should be accepted. Bands: 95 % intervals over"
-                " images."
-            ),
-        )
-
-    return draw
+def operating_points(part: str) -> CurvesFigure:
+    """Return the figure of precision and recall of one question by threshold."""
+    return CurvesFigure(
+        name=part,
+        reading=(
+            f"A cosine of at least the threshold is accepted. {READINGS[part]} Bands: 95 % intervals over images."
+        ),
+        references=lambda evidence, y_label: upright(
+            evidence.evaluation.metrics.get(f"{part}/threshold@{SHOWN}"), "threshold for 95 % precision"
+        ),
+        complete=lambda evidence, curve: without_end(curve),
+        state=partial(_state, part),
+        needs=NEEDS[part],
+    )
 
 
 def without_end(curve: PlottedCurve) -> PlottedCurve:
@@ -55,35 +52,15 @@ def without_end(curve: PlottedCurve) -> PlottedCurve:
     return curve.take(range(1, len(curve.x)))
 
 
-def _read(part: str, evidence: Evidence) -> Layer:
-    curves = evidence.curves(f"{part}/{name}_by_cosine" for name in CURVES)
-    if len(curves) < len(CURVES):
-        lacking = {"pairs": "captions", "answers": "labels"}[part]
-        raise MissingEvidence(f"precision of {QUESTIONS[part]}, which needs data with {lacking}")
+def _state(part: str, evidence: Evidence, curves: Curves) -> Statement:
     metrics = evidence.evaluation.metrics
-    threshold, recall = (metrics.get(f"{part}/{name}@{SHOWN}") for name in ("threshold", "recall"))
-    lines = [
-        curve_line(without_end(curve), "ink" if name == "precision" else "pair", name, is_dashed=name == "recall")
-        for name, curve in zip(CURVES, curves.values(), strict=True)
-    ]
-    return Layer([*upright(threshold, "threshold for 95 % precision"), *lines], _state(part, threshold, recall))
-
-
-def _state(part: str, threshold: Metric | None, recall: Metric | None) -> Statement:
-    what = QUESTIONS[part]
-    if threshold is None or threshold.value is None or recall is None or recall.value is None:
-        known = "was asked for" if threshold is None else "is known"
-        title = f"No threshold {known} from which on 95 % of the {what} are right."
-        return Statement(title=title, subject=f"Cosine from which on 95 % of the {what} are right", value="none")
-    at, share = fmt.number(threshold.value, "cosine"), fmt.percent(recall.value)
-    return Statement(
-        title=(
-            f"From a cosine of {at} on, 95 % of the {what} are right; that accepts {share} % of what should be"
-            " accepted."
-        ),
-        subject=f"Cosine from which on 95 % of the {what} are right, and recall there",
-        value=f"{at} and {share} %",
-    )
+    threshold, recall = defined(metrics, f"{part}/threshold@{SHOWN}", f"{part}/recall@{SHOWN}")
+    subject = f"Cosine from which on 95 % of the {QUESTIONS[part]} are right, and recall there"
+    reading = f"By weight, {_share(evidence.evaluation)} of all should be accepted."
+    if threshold is None or recall is None:
+        is_asked = f"{part}/threshold@{SHOWN}" in metrics
+        return Statement(subject, "none is known" if is_asked else "not asked for", reading)
+    return Statement(subject, f"{fmt.number(threshold.value, 'cosine')} and {fmt.percent(recall.value)} %", reading)
 
 
 THRESHOLD, RECALL, WANTED_AT = "threshold@", "recall@", "threshold@p"
@@ -229,5 +206,4 @@ SECTION = Section(
             draws=tuple(map(operating_points, QUESTIONS)),
         )
     },
-    drawn_curves=[f"{name}_by_cosine" for name in CURVES],
 )

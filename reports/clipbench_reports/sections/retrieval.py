@@ -1,8 +1,5 @@
 """Retrieval: recall in every direction, the similarity matrix, and the queries whose right answer came too late."""
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -10,200 +7,59 @@ import numpy as np
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.titles import headlines
-from clipbench_reports.drawing.marks import Chart, Line, Panel, Role, fraction_axis, log_axis
-from clipbench_reports.drawing.models import Layer, Statement, facet_chart
-from clipbench_reports.evidence import Evidence, MissingEvidence, Models, NotAsked, PlottedCurve, read_each
+from clipbench_reports.drawing.marks import log_axis
+from clipbench_reports.evidence import Evidence, NotAsked
 from clipbench_reports.figures import matrices
-from clipbench_reports.figures.shared import (
-    CHANCE,
-    JUDGED,
-    curve_line,
-    on_queries,
-    points_in_words,
-    refuse_judged,
-    xs_of,
-)
+from clipbench_reports.figures.curves import CurvesFigure, state_on_queries
+from clipbench_reports.figures.shared import refuse_judged
 from clipbench_reports.findings import Ability, Finding, claim
 from clipbench_reports.galleries import Fact, Gallery, MakeGallery, PageBudget, cosines, gallery, images, known, words
 from clipbench_reports.sections.section import Plot, SampleColumn, SampleImage, Section
 from clipbench_reports.text import quoted
 
-
-class RecallCurve(NamedTuple):
-    """A direction of retrieval."""
-
-    role: Role
-    """The role of what is looked for."""
-    label: str
-    words: str
-
-
-ACROSS = {
-    "image_retrieval_recall": RecallCurve("image", "text → image", "text-to-image"),
-    "text_retrieval_recall": RecallCurve("text", "image → text", "image-to-text"),
-}
-BY_CHANCE = "_chance"
-"""End of the names of curves of recall by chance."""
-BY_GALLERY = "/by_gallery"
-"""End of the names of curves of recall by the number of images."""
-WITHIN = {
-    "image_image_recall": RecallCurve("image", "image → image", "image-to-image"),
-    "text_text_recall": RecallCurve("text", "text → text", "text-to-text"),
-}
-RECALL_CURVES = tuple(f"{name}{end}" for name in (*ACROSS, *WITHIN) for end in ("", BY_CHANCE))
-"""Names of the curves of recall, and of recall by chance."""
-
-
-def recall(models: Models) -> Chart:
-    """Return recall@k for captions that look for images and the reverse."""
-    reading = (
+RECALL = CurvesFigure(
+    name="recall",
+    reading=(
         "Recall@k: the share of captions whose image, and of images one of whose captions, is among the k nearest."
-    )
-    return _draw(models, ACROSS, reading=reading, reason="no recall curve across images and captions was kept")
-
-
-def recall_within(models: Models) -> Chart:
-    """Return recall@k for images that look for images and captions that look for captions."""
-    return _draw(
-        models,
-        WITHIN,
-        reading=(
-            "Recall@k: the share of images with another of their label, and of captions with another of their image, "
-            "among the k nearest."
-        ),
-        reason=(
-            "image-to-image retrieval, which takes labels, and text-to-text retrieval, which takes several captions of "
-            "an image"
-        ),
-    )
-
-
-def _draw(models: Models, ways: Mapping[str, RecallCurve], *, reading: str, reason: str) -> Chart:
-    def read(evidence: Evidence) -> Layer:
-        refuse_judged(evidence)
-        drawable = {name: _on_log_axis(curve) for name, curve in evidence.curves(ways).items()}
-        curves = {name: curve for name, curve in drawable.items() if curve.x}
-        if not curves:
-            raise MissingEvidence(reason)
-        lines = [curve_line(curve, ways[name].role, ways[name].label) for name, curve in curves.items()]
-        chances = _chances(evidence, ways, curves)
-        return Layer([*chances, *lines], _state(ways, curves, on_queries(evidence.evaluation)))
-
-    return _chart(models, read, reading=reading)
-
-
-def _chart(
-    models: Models, read: Callable[[Evidence], Layer], *, reading: str, x: str = "k", y: str = "Recall@k, %"
-) -> Chart:
-    """Return the curves of each model on a logarithmic axis."""
-    by_model = read_each(models, read)
-    return facet_chart(Panel(x=log_axis(xs_of(by_model), x), y=fraction_axis(y)), by_model, reading=reading)
-
-
-def _on_log_axis(curve: PlottedCurve) -> PlottedCurve:
-    """Return the points that a logarithmic axis can hold."""
-    return curve.take([row for row, x in enumerate(curve.x) if x > 0 and math.isfinite(curve.y[row])])
-
-
-def _chances(evidence: Evidence, ways: Mapping[str, RecallCurve], curves: Mapping[str, PlottedCurve]) -> list[Line]:
-    """Return the recall of a model that guesses, as far as each curve reaches."""
-    chances = evidence.curves(f"{name}{BY_CHANCE}" for name in curves)
-    return [
-        replace(
-            curve_line(_on_log_axis(chance), "chance", CHANCE),
-            of=ways[name.removesuffix(BY_CHANCE)].label,
-            has_dots=False,
-        )
-        for name, chance in chances.items()
-    ]
-
-
-def _state(ways: Mapping[str, RecallCurve], curves: Mapping[str, PlottedCurve], reading: str) -> Statement:
-    """Return recall at the smallest k; a curve may begin later than at 1."""
-    k = fmt.count(next(iter(curves.values())).x[0])
-    firsts = {ways[name].words: fmt.percent(curve.y[0]) for name, curve in curves.items()}
-    return Statement(
-        title=f"Recall@{k}: {', '.join(f'{words} {first} %' for words, first in firsts.items())}.",
-        subject=f"Recall@{k}, {' and '.join(firsts)}",
-        value=f"{' and '.join(firsts.values())} %",
-        detail=" ".join(points_in_words(ways[name].label, curve, at=(1, 5, 10, 100)) for name, curve in curves.items()),
-        reading=reading,
-    )
-
-
-def by_gallery(models: Models) -> Chart:
-    """Return recall@k of captions by the number of images that they search, on data with distractors."""
-    return _chart(
-        models,
-        _read_by_gallery,
-        x="images searched",
-        reading=(
-            "Text-to-image recall@k against the number of images: those of the data, and ever more distractors beside"
-            " them, each point the mean over all ways to choose so many. Bands: 95 % intervals over queries."
-        ),
-    )
-
-
-def _read_by_gallery(evidence: Evidence) -> Layer:
-    lacking = NotAsked("recall by the number of images takes data with distractors")
-    curves = evidence.curves((name for name in evidence.evaluation.curves if name.endswith(BY_GALLERY)), lacking)
-    labels = {name: f"R@{name.removesuffix(BY_GALLERY).rpartition('@')[2]}" for name in curves}
-    roles: tuple[Role, ...] = ("image", "pair", "text", "ink")
-    lines = [
-        curve_line(curve, roles[place % len(roles)], labels[name]) for place, (name, curve) in enumerate(curves.items())
-    ]
-    first, curve = next(iter(curves.items()))
-    few, many = (fmt.count(curve.x[at]) for at in (0, -1))
-    before, after = (fmt.percent(curve.y[at]) for at in (0, -1))
-    statement = Statement(
-        title=f"{labels[first]}: {before} % among {few} images, {after} % among {many}.",
-        subject=f"{labels[first]} among {few} and {many} images",
-        value=f"{before} and {after} %",
-        detail=" ".join(points_in_words(labels[name], each) for name, each in curves.items()),
-        reading=on_queries(evidence.evaluation),
-    )
-    return Layer(lines, statement)
-
-
-def relevance(models: Models) -> Chart:
-    """Return nDCG@k and recall@k of the documents that were judged relevant."""
-    return _chart(
-        models,
-        _read,
-        y="nDCG@k and recall@k, %",
-        reading=(
-            "nDCG@k: the grades of the first k documents, each divided by the logarithm of its rank + 1, as a share of"
-            " what the best order would have. Recall@k: the share of a query's relevant documents among the first k."
-            " Bands: 95 % intervals."
-        ),
-    )
-
-
-def _read(evidence: Evidence) -> Layer:
-    curves = {name: curve for name, curve in evidence.curves(JUDGED).items() if curve.x and curve.x[0] > 0}
-    if not curves:
-        raise NotAsked("nDCG and recall of relevant documents take data with judgements")
-    lines = [curve_line(curve, *JUDGED[name], is_dashed=name == "judged_recall") for name, curve in curves.items()]
-    return Layer(lines, _state_judged(curves, on_queries(evidence.evaluation)))
-
-
-def _state_judged(curves: Mapping[str, PlottedCurve], reading: str) -> Statement:
-    """Return the values at 10, or at the last k of a smaller set."""
-    k = next(k for k in (10, *reversed(next(iter(curves.values())).x)) if _at(curves, k))
-    values = {JUDGED[name][1].replace("@k", f"@{fmt.count(k)}"): value for name, value in _at(curves, k).items()}
-    return Statement(
-        title=f"{', '.join(f'{name} {value} %' for name, value in values.items())}.",
-        subject=" and ".join(values),
-        value=f"{' and '.join(values.values())} %",
-        detail=" ".join(points_in_words(JUDGED[name][1], curve) for name, curve in curves.items()),
-        reading=reading,
-    )
-
-
-def _at(curves: Mapping[str, PlottedCurve], k: float) -> dict[str, str]:
-    """Return the values of all curves at k, nothing where one has none."""
-    found = {name: fmt.percent(curve.y[curve.x.index(k)]) for name, curve in curves.items() if k in curve.x}
-    return found if len(found) == len(curves) else {}
+    ),
+    x_axis=log_axis,
+    state=state_on_queries,
+    check=refuse_judged,
+)
+RECALL_WITHIN = CurvesFigure(
+    name="recall within a modality",
+    reading=(
+        "Recall@k: the share of images with another of their label, and of captions with another of their image, "
+        "among the k nearest."
+    ),
+    x_axis=log_axis,
+    state=state_on_queries,
+    check=refuse_judged,
+    needs="labels, or several captions per image",
+)
+BY_GALLERY = CurvesFigure(
+    name="gallery size",
+    reading=(
+        "Text-to-image recall@k against the number of images: those of the data, and more and more distractors. Each "
+        "point is the mean over all ways to choose so many. Bands: 95 % intervals over queries."
+    ),
+    x_axis=log_axis,
+    state=state_on_queries,
+    needs="data with distractors",
+    missing=NotAsked,
+)
+RELEVANCE = CurvesFigure(
+    name="relevance",
+    reading=(
+        "nDCG@k: the grades of the first k documents, each divided by the logarithm of its rank + 1, as a share of"
+        " what the best order would have. Recall@k: the share of a query's relevant documents among the first k."
+        " Bands: 95 % intervals."
+    ),
+    x_axis=log_axis,
+    state=state_on_queries,
+    needs="data with judgements",
+    missing=NotAsked,
+)
 
 
 class Search(NamedTuple):
@@ -335,7 +191,7 @@ ABILITIES = {
     "text_retrieval_recall@1": Ability("finds captions", "does not find captions"),
 }
 UNFOUND = "A caption does not find its image"
-RECALL = r".*_recall@[0-9]+"
+RECALL_METRICS = r".*_recall@[0-9]+"
 OF_JUDGED = r"ndcg@[0-9]+|recall@[0-9]+|hit_rate@[0-9]+|map@R|r_precision|mrr"
 """Metrics of data with judgements."""
 DIRECTIONS = [direction for direction in SEARCHES if direction != "mixed"]
@@ -354,11 +210,11 @@ SAMPLE_COLUMNS = (
     SampleColumn(name="query", title="Query", is_of_sample=True),
     SampleColumn(name="judged_rank", title="Rank", metrics=OF_JUDGED),
     SampleColumn(name="chosen_text", title="Came first", metrics=OF_JUDGED),
-    SampleColumn(name="chosen_caption", title="Came first", metrics=RECALL),
+    SampleColumn(name="chosen_caption", title="Came first", metrics=RECALL_METRICS),
 )
 SAMPLE_IMAGES = (
-    SampleImage(name="image", role="right", metrics=RECALL),
-    SampleImage(name="chosen_image", role="first", metrics=RECALL),
+    SampleImage(name="image", role="right", metrics=RECALL_METRICS),
+    SampleImage(name="chosen_image", role="first", metrics=RECALL_METRICS),
     SampleImage(name="right_image", role="right", metrics=OF_JUDGED),
     SampleImage(name="chosen_image", role="first", metrics=OF_JUDGED),
 )
@@ -392,7 +248,7 @@ SECTION = Section(
         ),
     },
     title="Retrieval",
-    figures=(recall, by_gallery, matrices.similarity, recall_within, relevance),
+    figures=(RECALL, BY_GALLERY, matrices.similarity, RECALL_WITHIN, RELEVANCE),
     galleries=tuple(map(unfound, DIRECTIONS)),
     findings=findings,
     plots={
@@ -402,15 +258,14 @@ SECTION = Section(
         ),
         "gallery-size": Plot(
             summary="recall@k of captions by the number of images that they search, on data with distractors",
-            draws=(by_gallery,),
+            draws=(BY_GALLERY,),
         ),
         "relevance": Plot(
             summary="nDCG and recall of relevant documents by rank, on data with judgements",
             definition="nDCG has the grades as gains (linear), as trec_eval has.",
-            draws=(relevance,),
+            draws=(RELEVANCE,),
         ),
     },
-    drawn_curves=(*RECALL_CURVES, *JUDGED, BY_GALLERY.removeprefix("/")),
     sample_columns=SAMPLE_COLUMNS,
     sample_images=SAMPLE_IMAGES,
 )

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from clipbench import plugins
-from clipbench.errors import FOREIGN, ClipbenchError, UsageError, cause, foreign
+from clipbench.errors import FOREIGN, ClipbenchError, UsageError, cause
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.table import Table, as_html
@@ -103,9 +103,9 @@ class Section:
     """One to three sentences at the head of the section, the best of which also stand at the top of the report; where
     it gives none, there is one on each headline metric.
     """
-    drawn_curves: Collection[str] = ()
-    """Names of the curves that one of the figures shows, or regular expressions of them; each other curve gets a plain
-    figure of its own.
+    drawn_figures: Collection[str] = ()
+    """Figures of curves that functions of ``figures`` draw. Each other figure that a curve names, and each curve
+    without one, gets a plain figure.
     """
     has_cloud: bool = False
     """True where the points of a figure are samples, whose images are shown to who points at them."""
@@ -124,8 +124,8 @@ class Section:
     """
 
     def __post_init__(self) -> None:
-        if isinstance(self.drawn_curves, str) or not all(map(re.compile, self.drawn_curves)):
-            raise TypeError(f"drawn_curves of a Section: got {self.drawn_curves!r}, expected a tuple of names")
+        if isinstance(self.drawn_figures, str):
+            raise TypeError(f"drawn_figures of a Section: got {self.drawn_figures!r}, expected a tuple of names")
         for name in ("figures", "galleries", "tables"):
             makers = getattr(self, name)
             if not isinstance(makers, tuple) or not all(map(callable, makers)):  # (draw) without a comma is no tuple
@@ -222,8 +222,7 @@ class LoadedSection:
         @wraps(function)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
             try:
-                with foreign():
-                    made = function(*args, **kwargs)
+                made = function(*args, **kwargs)
                 for each in made if isinstance(made, list | tuple) and not isinstance(made, kind) else [made]:
                     if not isinstance(each, kind):
                         raise TypeError(f"it returned a {type(each).__name__}, expected a {kind.__name__}")

@@ -1,7 +1,6 @@
 """Text in images: what written words do to classification, and which of them are read."""
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -12,10 +11,11 @@ from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
 from clipbench.results.titles import subset_title
 from clipbench.stats.claims import against_chance, may_differ
-from clipbench_reports.drawing.marks import Chart, Mark, Panel, Role, columns_axis, fraction_axis, nice_axis, rows_axis
+from clipbench_reports.drawing.marks import Chart, Mark, Panel, Role, columns_axis, fraction_axis, rows_axis
 from clipbench_reports.drawing.models import Layer, Statement, facet_chart
-from clipbench_reports.evidence import Evidence, MissingEvidence, Models, NotAsked, PlottedCurve, read_each
-from clipbench_reports.figures.shared import chance_rule, chance_strokes, curve_line, intervals, xs_of
+from clipbench_reports.evidence import Evidence, MissingEvidence, Models, NotAsked, read_each
+from clipbench_reports.figures.curves import CurvesFigure
+from clipbench_reports.figures.shared import chance_rule, chance_strokes, intervals
 from clipbench_reports.findings import Ability, Finding, claim, defined, interval_in_brackets, skill
 from clipbench_reports.findings import Mark as FindingMark
 from clipbench_reports.galleries import (
@@ -31,7 +31,7 @@ from clipbench_reports.galleries import (
     words,
 )
 from clipbench_reports.sections.section import Plot, SampleColumn, Section, by_name
-from clipbench_reports.text import NO_REASON, quoted, sentence_case, shorten
+from clipbench_reports.text import NO_REASON, quoted, shorten
 
 CONDITIONS = {
     "clean": ("no", "label"),
@@ -41,7 +41,7 @@ CONDITIONS = {
 }
 """The label on the object, in two lines."""
 
-SETTINGS = {"height": "Letter height", "contrast": "Contrast", "offset": "Place of the label"}
+SETTINGS = ("height", "contrast", "offset")
 """The properties of a label that the data that ship vary."""
 
 
@@ -101,63 +101,13 @@ def _state(named: _Named) -> Statement:
     on_it = {"clean": "without a label", "blank": "with a blank label"}
     start = f"{right[before]} % {on_it[before]}, " if before else ""
     end = f"; attack success {fooled['attacked']} %" if "attacked" in fooled else ""
-    details = []
-    for name, shares in ((OBJECT, right), (WORD, fooled)):
-        parts = [f"{' '.join(CONDITIONS[kind])} {shares[kind]} %" for kind in CONDITIONS if kind in shares]
-        details.append(f"Classified as the {name}: {', '.join(parts)}.")
-    return Statement(
-        title=f"Accuracy {start}{right['attacked']} % with another thing's name on the object{end}.",
-        subject="Accuracy under attack, and attack success",
-        value=f"{right['attacked']} and {fooled.get('attacked', fmt.NONE)} %",
-        detail=" ".join(details),
-    )
+    end = f"{start}{right['attacked']} % with another thing's name on the object{end}"
+    return Statement(subject="Accuracy", value=end)
 
 
-def response(name: str) -> Callable[[Models], Chart]:
-    """Return the function that draws what one of ``SETTINGS`` does; it raises MissingEvidence where it was not
-    varied.
-    """
-
-    def read(evidence: Evidence) -> Layer:
-        curves = evidence.curves(f"{curve}_by_{name}" for curve in ("attacked_acc", "attack_success"))
-        fooled = curves.get(f"attack_success_by_{name}")
-        if fooled is None:
-            raise MissingEvidence("labels were made in one way only: there are no response curves")
-        if not any(map(math.isfinite, fooled.y)):
-            raise MissingEvidence("the response curves have no finite point")
-        accuracy = evidence.evaluation.metrics.get("attacked_acc")
-        lines = [curve_line(each, *((TEXT, WORD) if each is fooled else (IMAGE, OBJECT))) for each in curves.values()]
-        return Layer([*chance_rule(accuracy.chance if accuracy else None), *lines], _state_response(name, fooled))
-
-    def draw(models: Models) -> Chart:
-        by_model = read_each(models, read)
-        curves = (evidence.evaluation.curves.get(f"attack_success_by_{name}") for _, evidence in models)
-        x_label = next(curve.x_label for curve in curves if curve is not None)
-        # The axis has no room for the unit, which the explanation has.
-        x = nice_axis(xs_of(by_model), sentence_case(x_label.partition(",")[0]))
-        return facet_chart(
-            Panel(x=x, y=fraction_axis("Predicted class, %")),
-            by_model,
-            reading=(
-                f"Across: {x_label}. The share of images that are classified as the object, and as the attacking word."
-            ),
-        )
-
-    return draw
-
-
-def _state_response(name: str, curve: PlottedCurve) -> Statement:
-    """Return the values at both ends; a peak between them would be the largest of several, which a curve has no test
-    of.
-    """
-    points = [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if math.isfinite(y)]
-    first, last = (f"{fmt.percent(y)} % at {fmt.shortest(x)}" for x, y in (points[0], points[-1]))
-    return Statement(
-        title=f"{SETTINGS[name]}: attack success {first} and {last}.",
-        subject=f"{SETTINGS[name]}: attack success at both ends",
-        value=f"{first} and {last}",
-        detail=", ".join(f"{fmt.shortest(x)} → {fmt.percent(y)} %" for x, y in zip(curve.x, curve.y, strict=True)),
-    )
+def response(name: str) -> CurvesFigure:
+    """Return the figure of what one property of the label does."""
+    return CurvesFigure(name=f"by {name}", needs="labels that were made in several ways")
 
 
 CLASSIFIERS = {"zero_shot": "zero-shot", "linear_probe": "linear probe", "knn": "k-NN"}
@@ -206,22 +156,7 @@ def _read_probes(evidence: Evidence) -> Layer:
 def _state_probes(known: Mapping[str, Metric]) -> Statement:
     success = {key: fmt.percent(known[f"{key}_attack_success"].value) for key in CLASSIFIERS}
     shares = [f"{words} {success[key]} %" for key, words in CLASSIFIERS.items()]
-    details = [
-        f"{name.capitalize()}: "
-        + ", ".join(
-            f"{words} {fmt.percent(known[f'{key}_{series}'].value)} %"
-            for key, words in CLASSIFIERS.items()
-            if f"{key}_{series}" in known
-        )
-        for series, (_, name, _) in SERIES.items()
-        if any(f"{key}_{series}" in known for key in CLASSIFIERS)
-    ]
-    return Statement(
-        title=f"Attack success among the classes of the probe: {', '.join(shares)}.",
-        subject="Attack success among the classes of the probe, by zero-shot and a linear probe",
-        value=f"{success['zero_shot']} and {success['linear_probe']} %",
-        detail=". ".join(details) + ".",
-    )
+    return Statement(subject="Attack success among the classes of the probe", value=", ".join(shares))
 
 
 NAME, ALL = "reading_acc", "all"
@@ -262,12 +197,9 @@ def _layer_reading(metrics: Mapping[str, Metric], rows: Sequence[str]) -> Layer:
     places, metric = [rows.index(name) for name in metrics], metrics[ALL]
     guesses = chance_strokes(zip(places, metrics.values(), strict=True))
     against = f", where guessing gives {fmt.percent(metric.chance)} %" if metric.chance is not None else ""
-    right = f"{fmt.percent(metric.value)} %"
     statement = Statement(
-        title=f"The written word is read correctly in {right} of {fmt.count(metric.n)} images{against}.",
         subject="Written words that are read correctly",
-        value=right,
-        detail=" ".join(f"{words}: {fmt.percent(metric.value)} %." for words, metric in metrics.items()),
+        value=f"{fmt.percent(metric.value)} % of {fmt.count(metric.n)} images{against}",
     )
     return Layer([*guesses, intervals(metrics, places, "text", "read correctly", is_upright=False)], statement)
 
@@ -462,6 +394,7 @@ def misread(evidence: Evidence, budget: PageBudget) -> Gallery:
     )
 
 
+RESPONSES = tuple(map(response, SETTINGS))
 SECTION = Section(
     advice={
         UNREAD: (
@@ -476,7 +409,7 @@ SECTION = Section(
         ),
     },
     title="Text in images",
-    figures=(hijacking, probe_attacks, *map(response, SETTINGS), reading),
+    figures=(hijacking, probe_attacks, *RESPONSES, reading),
     galleries=(hijacked, misread),
     tables=(attacked_objects, misread_words),
     findings=findings,
@@ -484,10 +417,9 @@ SECTION = Section(
         "typographic": Plot(
             summary="accuracy and attack success under typographic attacks",
             definition="An attack succeeds when the class of the written word scores highest.",
-            draws=(hijacking, probe_attacks, *map(response, SETTINGS)),
+            draws=(hijacking, probe_attacks, *RESPONSES),
         )
     },
-    drawn_curves=[f"(attack_success|attacked_acc)_by_{name}" for name in SETTINGS],
     sample_columns=(
         SampleColumn(name="object", title="Object", is_of_sample=True),
         SampleColumn(name="word", title="Label says", is_of_sample=True),

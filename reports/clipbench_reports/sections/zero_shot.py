@@ -13,12 +13,10 @@ from clipbench.metrics.classification import reliability as binned
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
-from clipbench.stats.claims import claimed, p_of_shares
-from clipbench.stats.significance import mcnemar
 from clipbench_reports.drawing import marks
 from clipbench_reports.drawing.models import Layer, Statement, beside, chart, facet_chart
 from clipbench_reports.evidence import Evidence, MissingEvidence, Models, read_each
-from clipbench_reports.figures.shared import curve_line, why_lacking
+from clipbench_reports.figures.curves import curve_line
 from clipbench_reports.findings import Ability, Finding, claim
 from clipbench_reports.galleries import Fact, Gallery, PageBudget, cosines, gallery, one_image, words
 from clipbench_reports.sections.section import SampleColumn, Section, by_name
@@ -92,11 +90,9 @@ def ranked(evidence: Evidence) -> tuple[list[str], list[float]]:
     Raises:
         MissingEvidence: the run kept no such curve, or used one template only.
     """
-    if "templates" not in evidence.evaluation.curves:
-        raise MissingEvidence(
-            "the run kept no scores of single prompt templates: there is one only, or each class has its own"
-        )
-    curve = evidence.curve("templates")
+    if not (curves := evidence.curves_of("templates")):
+        raise MissingEvidence("there is one prompt template only, or each class has its own")
+    curve = curves[0]
     if len(curve.y) < 2:
         raise MissingEvidence("one prompt template was used, so there is no spread")
     names = evidence.array("template_names")
@@ -110,12 +106,9 @@ def _state(templates: _Templates, *, is_named: bool) -> Statement:
     ends = f"From {quoted(templates.names[-1])} to {quoted(templates.names[0])}"
     low, high = fmt.percent(templates.scores[-1]), fmt.percent(templates.scores[0])
     reach = f"{high} %" if low == high else f"{low} to {high} %"
-    which = f"Each of {len(templates.names)}" if low == high else "Single"
     return Statement(
-        title=f"{which} prompt templates {'alone reaches' if low == high else 'reach'} an accuracy of {reach}.",
         subject="Accuracy of single prompt templates",
         value=reach,
-        detail=f"{ends}; ensemble: {fmt.percent(templates.ensemble.value if templates.ensemble else None)} %.",
         reading="" if is_named else f"{ends}.",
     )
 
@@ -125,22 +118,14 @@ MAX_NAMED, MAX_CLASSES = 30, 120
 MAX_WRITTEN = 15
 """Classes up to which the shares are written into the cells."""
 CONFUSION_NAME_LENGTH = 16
-MAX_BOXES, MIN_CLASSES = 15, 3
-"""More boxes, or fewer classes a box, would be no pattern."""
 CONFUSION_N_NAMED = 9
-"""Classes that are named where there are no boxes."""
+"""Classes of a pattern that are named."""
 MAP_NAME_LENGTH = 14
 
 Counts = Int64[np.ndarray, "n n"]
 """Samples of each true class (row) by answer (column)."""
 Shares = Float64[np.ndarray, "n n"]
 """The same as shares of the class."""
-
-
-class _Span(NamedTuple):
-    words: str
-    start: int
-    stop: int
 
 
 def confusion(models: Models) -> marks.Chart:
@@ -186,27 +171,22 @@ def _shares_of(counts: Counts) -> Shares:
 
 
 def _panel(names: Sequence[str], shares: Shares) -> marks.Panel:
-    """Return the confusion matrix: of many classes, with boxes where the first words of their names make groups."""
-    n, boxes = len(names), _boxes(names)
-    rows, length = list(range(n)), CONFUSION_NAME_LENGTH
+    """Return the confusion matrix, in which some of many classes are named."""
+    n, rows, length = len(names), list(range(len(names))), CONFUSION_NAME_LENGTH
     if n > MAX_NAMED:
         rows = ((np.arange(CONFUSION_N_NAMED) + 0.5) * n / CONFUSION_N_NAMED).astype(int).tolist()
         length = MAP_NAME_LENGTH
-    spans = boxes or [_Span(shorten(names[row], length), row, row + 1) for row in rows]
-    ticks, short = [(span.start + span.stop) / 2 for span in spans], [span.words for span in spans]
+    ticks, short = [row + 0.5 for row in rows], [shorten(names[row], length) for row in rows]
     # Less would be written as 0.
     written = np.argwhere(shares >= 0.005).tolist() if n <= MAX_WRITTEN else []
     words = [(row, column, f"{100 * shares[row, column]:.0f}") for row, column in written]
     cells = marks.Cells(
         depths=np.sqrt(shares), values=shares, is_percent=True, names=(names, names), words=words, name="share"
     )
-    outlines = marks.Boxes(
-        corners=[(box.start, box.start, box.stop, box.stop) for box in boxes], name="first word in common"
-    )
     return marks.Panel(
         x=marks.Axis(low=0, high=n, ticks=ticks, names=short, label="Answer", is_turned=True),
         y=marks.Axis(low=n, high=0, ticks=ticks, names=short, label="True class"),
-        marks=[cells, outlines] if boxes else [cells],
+        marks=[cells],
         aspect=1.0,
         has_grid=False,
     )
@@ -223,73 +203,16 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
 
 
 def _state_confusion(names: Sequence[str], counts: Counts) -> Statement:
-    """Return mean recall and, where tests tell it from all others, the most frequent mistake."""
     shares = _shares_of(counts)
     recalls = np.diag(shares)[shares.any(axis=1)]
     right, classes = f"{fmt.percent(float(recalls.mean()))} %", fmt.counted(len(recalls), "class", "classes")
-    title = f"Mean recall of {classes}: {right}."
-    mistake = _most_frequent(counts)
-    if mistake is not None:
-        row, column = mistake
-        share = f"{fmt.percent(float(shares[row, column]))} %"
-        title = f"Most often, {quoted(names[row])} is taken for {quoted(names[column])}: {share} of its images."
-    elif np.array_equal(counts, np.diag(np.diag(counts))):
-        title = "No image is taken for another class."
+    is_faultless = np.array_equal(counts, np.diag(np.diag(counts)))
+    unnamed = "Some classes are named; the table of confused classes lists the most frequent pairs."
     return Statement(
-        title=title,
-        subject="Mean recall of the classes",
-        value=right,
-        detail=f"Confusion matrix of {classes}; recall is on the diagonal, {right} on average.",
-        reading=_map_reading(names, shares) if len(names) > MAX_NAMED else "",
+        subject=f"Mean recall of {classes}",
+        value=f"{right}; no image is taken for another class" if is_faultless else right,
+        reading=unnamed if len(names) > MAX_NAMED else "",
     )
-
-
-def _most_frequent(counts: Counts) -> tuple[int, int] | None:
-    """Return true class and answer of the mistake with the largest share of its class, if it differs from each
-    other.
-    """
-    n = len(counts)
-    totals, wrong = counts.sum(axis=1), ~np.eye(n, dtype=bool)
-    shares = np.where(wrong, _shares_of(counts), -1.0)
-    row, column = divmod(int(shares.argmax()), n)
-    hits, total = int(counts[row, column]), int(totals[row])
-    if not hits:
-        return None
-    asked = wrong & (totals > 0)[:, None]
-    asked[row, column] = False
-    # Many cells are alike, most of them empty: each test is made once.
-    others = Counter((int(counts[r, c]), int(totals[r]), r == row) for r, c in np.argwhere(asked).tolist())
-    p_values = [
-        p
-        for (other, n_other, is_of_row), times in others.items()
-        for p in [mcnemar(hits, other).p_value if is_of_row else p_of_shares(hits, total, other, n_other)] * times
-    ]
-    return (row, column) if all(claimed(p_values)) else None
-
-
-def _map_reading(names: Sequence[str], shares: Shares) -> str:
-    """Return what the boxes of ``_panel`` are, and how many of the mistakes stay inside them."""
-    boxes, wrong = _boxes(names), shares * (1 - np.eye(len(shares)))
-    if not boxes:
-        return "Some classes are named; the table of confused classes has the pairs with the largest counts."
-    said = "A box holds the classes whose names begin with one word"
-    if wrong.any():
-        inside = sum(float(wrong[box.start : box.stop, box.start : box.stop].sum()) for box in boxes)
-        share = fmt.percent(inside / float(wrong.sum()))
-        said += f"; {share} % of the mistakes stay inside, all classes weighing the same"
-    return f"{said}."
-
-
-def _boxes(names: Sequence[str]) -> list[_Span]:
-    """Return the runs of names with one first word, or nothing where they are no groups worth a box."""
-    words = [name.split(" ", 1)[0] for name in names]
-    starts = [0, *(row for row in range(1, len(words)) if words[row] != words[row - 1])]
-    stops = [*starts[1:], len(words)]
-    if len(names) <= MAX_NAMED or not 1 < len(starts) <= min(MAX_BOXES, len(names) / MIN_CLASSES):
-        return []
-    return [
-        _Span(shorten(words[start], MAP_NAME_LENGTH), start, stop) for start, stop in zip(starts, stops, strict=True)
-    ]
 
 
 N_BINS = 20
@@ -310,9 +233,10 @@ def reliability(models: Models) -> marks.Chart:
 
 
 def _read_confidence(evidence: Evidence) -> Layer:
-    if "reliability" not in evidence.evaluation.curves:
-        raise MissingEvidence(f"the run holds no confidences: {why_lacking(evidence, 'ece')}")
-    curve = evidence.curve("reliability")
+    if not (curves := evidence.curves_of("reliability")):
+        ece = evidence.evaluation.metrics.get("ece")
+        raise MissingEvidence(f"no curves for “reliability”: {ece.reason if ece else 'the run kept none'}")
+    curve = curves[0]
     confidence, right = (evidence.numbers(name) for name in ("confidence", "acc1"))
     known = np.isfinite(confidence) & np.isfinite(right)
     if not known.any():
@@ -330,15 +254,12 @@ def _read_confidence(evidence: Evidence) -> Layer:
             is_reference=True,
             of="accuracy",
         ),
-        replace(curve_line(curve, "ink", "accuracy"), weights=sizes if len(sizes) == len(curve.x) else []),
+        replace(curve_line(curve, "ink"), weights=sizes if len(sizes) == len(curve.x) else []),
     ]
     sure, accuracy = (fmt.percent(float(values[known].mean())) for values in (confidence, right))
-    points = ", ".join(f"{fmt.percent(x)} → {fmt.percent(y)}" for x, y in zip(curve.x, curve.y, strict=True))
     statement = Statement(
-        title=f"Mean confidence {sure} %, accuracy {accuracy} %.",
         subject="Mean confidence and accuracy",
         value=f"{sure} and {accuracy} %",
-        detail=f"Confidence → accuracy by bin, in percent: {points}.",
     )
     return Layer(drawn, statement)
 
@@ -468,7 +389,7 @@ SECTION = Section(
     galleries=(misnamed,),
     tables=(confused_pairs, class_recall, template_scores),
     findings=findings,
-    drawn_curves=("reliability", "templates"),
+    drawn_figures=("reliability", "templates"),
     describe_label_set=describe_classes,
     sample_columns=(
         SampleColumn(name="label", title="True class", is_of_sample=True),

@@ -13,7 +13,7 @@ from clipbench.results.run import read_run
 from clipbench_reports.page.html import assets
 from clipbench_reports.page.report import write_report
 from clipbench_reports.view.pages import N_COLUMNS, ROOM_OF_HEADLINES, render
-from clipbench_reports.view.runs import Row, Runs, filled_columns, have_different_headlines, listed, metric_columns
+from clipbench_reports.view.runs import Row, Runs, filled_columns, filter_runs, have_different_headlines, metric_columns
 
 
 def write_site(folder: Path, out: Path, note: Callable[[str], None]) -> int:
@@ -22,7 +22,7 @@ def write_site(folder: Path, out: Path, note: Callable[[str], None]) -> int:
     The list is written last: a folder without ``index.html`` is not whole. Runs that cannot be read are left out.
 
     Args:
-        note: told each run that is left out, with the reason, and each report before it is made.
+        note: called with each run that is left out, with the reason, and with each report before it is made.
 
     Raises:
         UsageError: ``out`` holds something, or no run can be read.
@@ -32,9 +32,9 @@ def write_site(folder: Path, out: Path, note: Callable[[str], None]) -> int:
         raise UsageError(f"{out} holds something: name a new folder for the site")
     runs = Runs(folder)
     runs.look()
-    known = listed(runs.rows())
-    rows = [row for row in known if not row.fault]
-    for row in known:
+    all_rows = filter_runs(runs.rows())
+    rows = [row for row in all_rows if not row.fault]
+    for row in all_rows:
         if row.fault:
             note(f"left out: {row.fault}")
     none = UsageError(f"there is no run below {folder} that can be read: name the folder that holds your runs")
@@ -44,8 +44,8 @@ def write_site(folder: Path, out: Path, note: Callable[[str], None]) -> int:
         pass
     written: dict[str, Row] = {}
     for number, row in enumerate(rows, 1):
-        note(f"{number} of {len(rows)}: {row.place}")
-        name = f"{re.sub(r'[^A-Za-z0-9]+', '-', row.place).strip('-')[:60] or 'run'}-{row.id[:6]}.html"
+        note(f"{number} of {len(rows)}: {row.relative_path}")
+        name = f"{re.sub(r'[^A-Za-z0-9]+', '-', row.relative_path).strip('-')[:60] or 'run'}-{row.id[:6]}.html"
         try:
             write_report([read_run(row.folder)], out / name)
         except MachineError:
@@ -60,14 +60,14 @@ def write_site(folder: Path, out: Path, note: Callable[[str], None]) -> int:
     choices = metric_columns(readable)
     has_headlines = have_different_headlines(readable)
     n_columns = N_COLUMNS - ROOM_OF_HEADLINES if has_headlines else N_COLUMNS
-    shown = {name: choices[name] for name in filled_columns(readable, choices)[:n_columns]}
-    own = files("clipbench_reports.view").joinpath("static/view.css").read_text(encoding="utf-8")
+    columns = {name: choices[name] for name in filled_columns(readable, choices)[:n_columns]}
+    site_style = files("clipbench_reports.view").joinpath("static/view.css").read_text(encoding="utf-8")
     page = render(
         "static.html.j2",
         rows=written,
-        columns=shown,
+        columns=columns,
         has_headlines=has_headlines,
-        style=Markup(f"{assets()['style']}\n{own}"),
+        style=Markup(f"{assets()['style']}\n{site_style}"),
     )
     write_atomic({out / "index.html": page.encode()})
     return len(written)

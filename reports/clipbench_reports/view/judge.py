@@ -12,14 +12,22 @@ from PIL import ImageOps
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from clipbench.choosing.log import Judgements, append, graded, read_log, skipped, undone, write_qrels
+from clipbench.choosing.judgement_log import (
+    PoolJudgements,
+    append,
+    grade_lines,
+    read_log,
+    skip_lines,
+    undo_lines,
+    write_qrels,
+)
 from clipbench.choosing.pool import GRADES, MOST_GRADE, Pool, read_pool
 from clipbench.choosing.verdict import choose_model
 from clipbench.data.images import FileImage, rgb
 from clipbench.errors import UsageError
 from clipbench.results.table import as_html
 from clipbench.untrusted.reading import decode_json, is_int64
-from clipbench_reports.view.pages import Answers, recent, render
+from clipbench_reports.view.pages import SiteAnswers, recent, render
 from clipbench_reports.view.site import POLICY, Site
 
 SIDE = 640
@@ -44,7 +52,7 @@ def judge(folder: Path, port: int, judge: str) -> Site:
     return Site(lambda token: Judging(read_pool(folder), judge.strip(), token), port, "clipbench judge")
 
 
-class Judging(Answers):
+class Judging(SiteAnswers):
     """The answers of the site."""
 
     static = ("page.js", "judge.js", "judge.css")
@@ -63,12 +71,12 @@ class Judging(Answers):
         return HTMLResponse(text, headers={"content-security-policy": POLICY.replace("img-src", "img-src 'self'")})
 
     def state(self, request: Request) -> Response:
-        """Return the first query that the judge has not done yet."""
-        found = read_log(self._pool)
-        return self._shown(found, self._next(found, -1))
+        """Return the first query that the judge has not judged yet."""
+        judgements = read_log(self._pool)
+        return self._state(judgements, self._next(judgements, -1))
 
     def image(self, request: Request) -> Response:
-        """Return a photograph, by the places of its query and its own."""
+        """Return a photograph, by the indices of its query and of itself."""
         images = self._pool.candidates[self._query(request.query_params.get("query", ""))]
         name = request.query_params.get("place", "")
         if not is_int64(name) or not 0 <= int(name) < len(images):
@@ -78,82 +86,87 @@ class Judging(Answers):
 
     def verdict(self, request: Request) -> Response:
         """Return the verdict so far."""
-        chosen = choose_model(read_log(self._pool))
+        choice = choose_model(read_log(self._pool))
         return JSONResponse(
             {
-                "sentence": chosen.sentence,
-                "tables": [as_html(each, "list") for each in chosen.tables()],
-                "facts": chosen.facts(),
+                "sentence": choice.sentence,
+                "tables": [as_html(table, "list") for table in choice.tables()],
+                "facts": choice.facts(),
             }
         )
 
     def write(self, request: Request, content: bytes) -> Response:
-        """Append to the log, and return what is to be seen next: it is on the disk by then.
+        """Append to the log, and return the next state once the lines are on the disk.
 
         ``{"query": 3, "grades": {"0": 2}}`` grades photographs by their places, with ``"next"`` all others as not
         relevant, and goes on; ``{"query": 3, "skip": true}`` skips the query; ``{"undo": true}`` takes the last of
         these back.
         """
         try:
-            asked = decode_json(content.decode())
+            body = decode_json(content.decode())
         except ValueError as error:
             raise UsageError(f"the request is not JSON: {error}") from error
-        if not isinstance(asked, dict):
+        if not isinstance(body, dict):
             raise UsageError("the request is no object")
-        place, goes_on, is_undo = -1, True, asked.get("undo") is True
+        query_index, goes_on, is_undo = -1, True, body.get("undo") is True
         if is_undo:
-            written = undone(read_log(self._pool), self._judge)
+            log_lines = undo_lines(read_log(self._pool), self._judge)
         else:
-            query = self._query(str(asked.get("query", "")))
-            is_skip, is_next = (asked.get(name) is True for name in ("skip", "next"))
-            place, goes_on = self._queries.index(query), is_skip or is_next
-            written = skipped(query, self._judge) if is_skip else graded(query, self._grades(query, asked), self._judge)
-        if written:
-            append(self._pool, written)
-        if written and is_undo:
-            place, goes_on = self._queries.index(written[0].query), False
-        found = read_log(self._pool)
+            query = self._query(str(body.get("query", "")))
+            is_skip, is_next = (body.get(name) is True for name in ("skip", "next"))
+            query_index, goes_on = self._queries.index(query), is_skip or is_next
+            log_lines = (
+                skip_lines(query, self._judge)
+                if is_skip
+                else grade_lines(query, self._grades(query, body), self._judge)
+            )
+        if log_lines:
+            append(self._pool, log_lines)
+        if log_lines and is_undo:
+            query_index, goes_on = self._queries.index(log_lines[0].query), False
+        judgements = read_log(self._pool)
         if goes_on or is_undo:  # not at each key
-            write_qrels(found)
-        return self._shown(found, self._next(found, place) if goes_on else place)
+            write_qrels(judgements)
+        return self._state(judgements, self._next(judgements, query_index) if goes_on else query_index)
 
-    def _query(self, place: str) -> str:
-        if not is_int64(place) or not 0 <= int(place) < len(self._queries):
-            raise KeyError(place)
-        return self._queries[int(place)]
+    def _query(self, index: str) -> str:
+        if not is_int64(index) or not 0 <= int(index) < len(self._queries):
+            raise KeyError(index)
+        return self._queries[int(index)]
 
-    def _grades(self, query: str, asked: dict[str, Any]) -> dict[str, int | None]:
-        images, given = self._pool.candidates[query], asked.get("grades", {})
-        places = {str(place): image for place, image in enumerate(images)}
-        if not isinstance(given, dict) or not given.keys() <= places.keys():
+    def _grades(self, query: str, body: dict[str, Any]) -> dict[str, int | None]:
+        images, grades = self._pool.candidates[query], body.get("grades", {})
+        image_at = {str(index): image for index, image in enumerate(images)}
+        if not isinstance(grades, dict) or not grades.keys() <= image_at.keys():
             raise UsageError(f"grades are of places from 0 to {len(images) - 1}")
-        if not all(type(grade) is int and 0 <= grade <= MOST_GRADE for grade in given.values()):
+        if not all(type(grade) is int and 0 <= grade <= MOST_GRADE for grade in grades.values()):
             raise UsageError(f"a grade is a whole number from 0 to {MOST_GRADE}")
         rest: list[str] = []
-        if asked.get("next") is True:
-            own = read_log(self._pool).own(query, self._judge)
-            rest = [image for image in images if image not in own]
-        return {**dict.fromkeys(rest, 0), **{places[place]: grade for place, grade in given.items()}}
+        if body.get("next") is True:
+            judged_images = read_log(self._pool).lines_by_image(query, self._judge)
+            rest = [image for image in images if image not in judged_images]
+        return {**dict.fromkeys(rest, 0), **{image_at[index]: grade for index, grade in grades.items()}}
 
-    def _next(self, found: Judgements, place: int) -> int | None:
-        """Return the place of the next query that the judge has not done; None where none is left."""
+    def _next(self, judgements: PoolJudgements, query_index: int) -> int | None:
+        """Return the index of the next query that the judge has not judged; None if none is left."""
         n = len(self._queries)
-        places = [(place + step) % n for step in range(1, n + 1)]
-        return next((each for each in places if not found.is_done(self._queries[each], self._judge)), None)
+        following = [(query_index + step) % n for step in range(1, n + 1)]
+        return next((index for index in following if not judgements.is_done(self._queries[index], self._judge)), None)
 
-    def _shown(self, found: Judgements, place: int | None) -> Response:
+    def _state(self, judgements: PoolJudgements, index: int | None) -> Response:
         queries = self._queries
-        shown: dict[str, Any] = {
+        state: dict[str, Any] = {
             "n_queries": len(queries),
-            "n_done": sum(found.is_done(query, self._judge) for query in queries),
-            "notes": found.notes,
+            "n_done": sum(judgements.is_done(query, self._judge) for query in queries),
+            "notes": judgements.notes,
             "query": None,
         }
-        if place is not None:
-            own = found.own(queries[place], self._judge)
-            grades = [own[image].grade if image in own else None for image in self._pool.candidates[queries[place]]]
-            shown |= {"query": place, "text": self._pool.queries[queries[place]], "grades": grades}
-        return JSONResponse(shown)
+        if index is not None:
+            lines = judgements.lines_by_image(queries[index], self._judge)
+            candidates = self._pool.candidates[queries[index]]
+            grades = [lines[image].grade if image in lines else None for image in candidates]
+            state |= {"query": index, "text": self._pool.queries[queries[index]], "grades": grades}
+        return JSONResponse(state)
 
 
 def _small(path: Path) -> bytes:

@@ -29,8 +29,8 @@ from clipbench_reports.view.runs import (
     Opened,
     Runs,
     filled_columns,
+    filter_runs,
     have_different_headlines,
-    listed,
     metric_columns,
 )
 from clipbench_reports.view.samples import SORTS, SampleChoice, Samples, read_samples
@@ -47,42 +47,42 @@ MOST_OTHERS = 200
 """Runs that samples may be held against, the newest."""
 MOST_LETTERS = 1 << 26
 """Characters of a report: its images are part of it."""
-MOST_CHOSEN = 60
-"""Samples of a lasso that are listed."""
+MOST_IN_VIEW = 60
+"""Samples in view on a map that are listed."""
 LONG_NAME = 24
 """Characters of a name that stays whole."""
 PROJECTIONS = {"pca": "PCA", "umap": "UMAP"}
 OWN_POLICY = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-Made = TypeVar("Made")
-Thing = TypeVar("Thing")
+Result = TypeVar("Result")
+PageRow = TypeVar("PageRow")
 
 
-def recent(n: int, make: Callable[..., Made]) -> Callable[..., Made]:
-    """Return a function that remembers what it made last, and makes a thing once for all who ask meanwhile."""
-    lock, made = Lock(), OrderedDict[tuple[Hashable, ...], Future[Made]]()
+def recent(n: int, make: Callable[..., Result]) -> Callable[..., Result]:
+    """Return a function that caches its last n results, and computes a result once for concurrent calls."""
+    lock, futures = Lock(), OrderedDict[tuple[Hashable, ...], Future[Result]]()
 
-    def get(*of: Hashable) -> Made:
+    def cached(*key: Hashable) -> Result:
         with lock:
-            is_asked = of in made
-            future = made.setdefault(of, Future())
-            made.move_to_end(of)
-            while len(made) > n:
-                made.popitem(last=False)
+            is_asked = key in futures
+            future = futures.setdefault(key, Future())
+            futures.move_to_end(key)
+            while len(futures) > n:
+                futures.popitem(last=False)
         if not is_asked:
             try:
-                future.set_result(make(*of))
+                future.set_result(make(*key))
             except FOREIGN as error:
                 future.set_exception(error)
                 with lock:
-                    made.pop(of, None)
+                    futures.pop(key, None)
         return future.result()
 
-    return get
+    return cached
 
 
-class Answers:
-    """The answers of a site; what one raises becomes a refusal."""
+class SiteAnswers:
+    """The functions that answer the requests of a site; an error of one becomes a refusal."""
 
     reads: Mapping[str, Callable[[Request], Response]]
     """By their addresses."""
@@ -96,11 +96,11 @@ class Answers:
         return "This takes long. Ask for it again later."
 
     def refusal(self, reason: str, status: int) -> Response:
-        """Return an answer that says in a line why there is no other."""
+        """Return an answer with one line, the reason why there is no other."""
         return PlainTextResponse(reason, status)
 
 
-class Pages(Answers):
+class Pages(SiteAnswers):
     """The pages over the runs below a folder."""
 
     static = ("page.js", "view.js", "map.js", "view.css")
@@ -120,22 +120,22 @@ class Pages(Answers):
         self._runs = runs
         self._columns = recent(1, lambda version: metric_columns(runs.rows()))
         self._written = recent(8, lambda write, *opened: write(opened))
-        self._samples = recent(4, lambda name, *opened: read_samples([each.run for each in opened], name))
+        self._samples = recent(4, lambda name, *opened: read_samples([opened_run.run for opened_run in opened], name))
         self._vectors = recent(2, lambda opened, data: find_vectors(opened.run, data))
         self._maps = recent(4, self._map)
 
     def runs(self, request: Request) -> Response:
         """Return the list of runs."""
         rows, query = self._runs.rows(), request.query_params
-        asked: dict[str, Any] = {
+        filters: dict[str, Any] = {
             "words": query.get("q", ""),
             "sort": query.get("sort", "created"),
             "is_rising": query.get("order") == "rising",
             "is_grouped": "group" in query,
         }
-        found = listed(rows, **asked)
+        matching = filter_runs(rows, **filters)
         choices = self._columns(self._runs.version)
-        cut = _cut(found, RUNS_OF_PAGE, request)
+        cut = _page_rows(matching, RUNS_OF_PAGE, request)
         chosen = [name for name in query.getlist("column") if name in choices]
         has_headlines = have_different_headlines(cut["rows"])
         n_columns = N_COLUMNS - ROOM_OF_HEADLINES if has_headlines else N_COLUMNS
@@ -145,8 +145,8 @@ class Pages(Answers):
             **cut,
             is_chosen=bool(chosen),
             has_headlines=has_headlines,
-            asked=asked,
-            counts=Counter(row.model for row in found),
+            filters=filters,
+            counts=Counter(row.model for row in matching),
             columns={name: choices[name] for name in chosen or filled_columns(cut["rows"], choices)[:n_columns]},
             choices=dict(islice(choices.items(), MOST_COLUMNS)),
             n_all=len(rows),
@@ -154,7 +154,7 @@ class Pages(Answers):
         )
 
     def state(self, request: Request) -> Response:
-        """Return what changes with the list of runs."""
+        """Return a text that changes with the list of runs."""
         self._runs.rows()
         return JSONResponse({"state": self._runs.state})
 
@@ -163,10 +163,10 @@ class Pages(Answers):
         return self._written_page(_report, self._chosen(request))
 
     def compare(self, request: Request) -> Response:
-        """Return the comparison of candidates with a base: the one that is named, or else the oldest run."""
+        """Return the comparison of candidates with a base: the requested one, or the oldest run."""
         opened = self._chosen(request)
         if "base" not in request.query_params:
-            opened.sort(key=lambda each: each.run.result.created)
+            opened.sort(key=lambda opened_run: opened_run.run.result.created)
         if len(opened) < 2:
             raise UsageError("choose two runs or more to compare")
         return self._written_page(_comparison, opened)
@@ -174,21 +174,21 @@ class Pages(Answers):
     def samples(self, request: Request) -> Response:
         """Return the samples of an evaluation, of one run or of two."""
         opened = self._chosen(request)[:2]
-        names = _with_samples(opened[0].run)
+        names = _evaluations_with_samples(opened[0].run)
         name = request.query_params.get("of") or names[0]
         samples: Samples = self._samples(name, *opened)
-        asked = _asked(request, samples)
-        cut = _cut(samples.rows(asked).tolist(), SAMPLES_OF_PAGE, request)
+        choice = _sample_choice(request, samples)
+        cut = _page_rows(samples.rows(choice).tolist(), SAMPLES_OF_PAGE, request)
         return _page(
             "samples.html.j2",
             request,
             **cut,
             opened=opened,
             samples=samples,
-            asked=asked,
+            choice=choice,
             names=names,
-            counts={show: fmt.count(int(passing.sum())) for show, passing in samples.passing(asked.by).items()},
-            shown=[samples.sample(row, asked.by) for row in cut["rows"]],
+            counts={show: fmt.count(int(passing.sum())) for show, passing in samples.passing(choice.by).items()},
+            shown=[samples.sample(row, choice.by) for row in cut["rows"]],
             sorts={name: title for name, title in SORTS.items() if name != "change" or len(opened) > 1},
             others=self._runs.comparable(opened[0].id, name)[:MOST_OTHERS],
         )
@@ -197,52 +197,52 @@ class Pages(Answers):
         """Return a sample with its nearest neighbours."""
         opened = self._chosen(request)[:2]
         samples: Samples = self._samples(request.query_params["of"], *opened)
-        asked, row = _asked(request, samples), _whole(request.query_params["row"])
+        choice, row = _sample_choice(request, samples), _integer_or_1(request.query_params["row"])
         if not 0 <= row < len(samples):
             raise KeyError(row)
-        order = samples.rows(asked).tolist()
-        place = order.index(row) if row in order else len(order)
-        neighbours, vectors, lacking = [], None, ""
+        order = samples.rows(choice).tolist()
+        position = order.index(row) if row in order else len(order)
+        neighbours, vectors, missing = [], None, ""
         try:
             vectors = self._vectors(opened[0], samples.records[0].dataset.id)
             neighbours = list(vectors.neighbours(vectors.pair_of(samples, row)))
         except MissingEvidence as reason:
-            lacking = str(reason)
+            missing = str(reason)
         return _page(
             "sample.html.j2",
             request,
             opened=opened,
             samples=samples,
-            asked=asked,
-            sample=samples.sample(row, asked.by),
-            before=order[place - 1] if 0 < place < len(order) else None,
-            after=order[place + 1] if place + 1 < len(order) else None,
-            place=place,
+            choice=choice,
+            sample=samples.sample(row, choice.by),
+            before=order[position - 1] if 0 < position < len(order) else None,
+            after=order[position + 1] if position + 1 < len(order) else None,
+            position=position,
             n=len(order),
             nearest=samples.nearest(row),
             neighbours=neighbours,
             vectors=vectors,
-            lacking=lacking,
+            missing=missing,
         )
 
     def map(self, request: Request) -> Response:
         """Return the page of the map; its script asks for the points."""
         opened = self._chosen(request)[0]
-        records = [each for each in opened.run.result.evaluations if each.status == "ok"]
+        records = [record for record in opened.run.result.evaluations if record.status == "ok"]
         reason = MissingEvidence(f"{model_name(opened.run)}: the run has no evaluation with numbers")
-        asked = request.query_params.get("data")
-        for data in [asked] if asked else dict.fromkeys(each.dataset.id for each in records):
+        requested = request.query_params.get("data")
+        for data in [requested] if requested else dict.fromkeys(record.dataset.id for record in records):
             try:
                 self._vectors(opened, data)
             except MissingEvidence as error:
                 reason = error
                 continue
-            shown = {"data": data, "projection": _projection(request), "kinds": PROJECTIONS}
-            return _page("map.html.j2", request, opened=[opened], **shown)
+            context = {"data": data, "projection": _projection(request), "kinds": PROJECTIONS}
+            return _page("map.html.j2", request, opened=[opened], **context)
         raise reason
 
     def points(self, request: Request) -> Response:
-        """Return what the map draws."""
+        """Return the points of the map."""
         opened, data = self._chosen(request)[0], request.query_params["data"]
         return JSONResponse(self._maps(opened, data, _projection(request)))
 
@@ -250,19 +250,19 @@ class Pages(Answers):
         """Return the list of samples that were chosen on the map."""
         opened = self._chosen(request)[0]
         samples = self._vectors(opened, request.query_params["data"]).samples
-        rows = [_whole(each) for each in request.query_params["rows"].split(",")][:MOST_CHOSEN]
-        shown = [samples.sample(row, "") for row in rows if 0 <= row < len(samples)]
-        return _page("chosen.html.j2", request, opened=[opened], samples=samples, shown=shown)
+        rows = [_integer_or_1(number) for number in request.query_params["rows"].split(",")][:MOST_IN_VIEW]
+        chosen_samples = [samples.sample(row, "") for row in rows if 0 <= row < len(samples)]
+        return _page("chosen.html.j2", request, opened=[opened], samples=samples, shown=chosen_samples)
 
     def late(self, request: Request) -> str:
         """Return the sentence for a page that takes too long, which names the runs."""
         return (
-            f"{self._runs.places(_names(request))}: this page takes long. It is still being made: ask for it again"
-            " later."
+            f"{self._runs.folder_names(_names(request))}: this page takes long. It is still being made: ask for it"
+            " again later."
         )
 
     def refusal(self, reason: str, status: int) -> Response:
-        """Return a page that says in a line why there is no other."""
+        """Return a page with one line, the reason why there is no other."""
         return HTMLResponse(render("refusal.html.j2", reason=reason), status)
 
     def _chosen(self, request: Request) -> list[Opened]:
@@ -279,13 +279,13 @@ class Pages(Answers):
         return flat_map(vectors, projection, colourings(vectors, opened.run))
 
     def _written_page(self, write: Callable[[Sequence[Opened]], str], opened: Sequence[Opened]) -> Response:
-        """Return a page that needs nothing of this site and brings its own policy."""
+        """Return a page that is independent of this site and has its own policy."""
         text = self._written(write, *opened)
         if len(text) > MOST_LETTERS:
-            places = self._runs.places([each.id for each in opened])
-            raise UsageError(f"{places}: the page has {len(text):,} characters, and {MOST_LETTERS:,} are the most")
-        found = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
-        policy = unescape(found[1]) if found else "default-src 'none'"
+            folders = self._runs.folder_names([opened_run.id for opened_run in opened])
+            raise UsageError(f"{folders}: the page has {len(text):,} characters, and {MOST_LETTERS:,} are the most")
+        meta = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
+        policy = unescape(meta[1]) if meta else "default-src 'none'"
         return HTMLResponse(text, headers={"content-security-policy": f"{policy}; {OWN_POLICY}"})
 
 
@@ -295,25 +295,25 @@ def _names(request: Request) -> list[str]:
 
 
 def _report(opened: Sequence[Opened]) -> str:
-    return report_html([each.run for each in opened])
+    return report_html([opened_run.run for opened_run in opened])
 
 
 def _comparison(opened: Sequence[Opened]) -> str:
-    """Return the page of a comparison, which offers to take the only candidate as the base."""
-    runs = [each.run for each in opened]
+    """Return the page of a comparison; with one candidate it has a link that swaps the two."""
+    runs = [opened_run.run for opened_run in opened]
     comparisons = [GatedComparison(comparison=compare(runs[0], candidate)) for candidate in runs[1:]]
     swap = "/compare?" + urlencode({"base": opened[1].id, "run": opened[0].id}) if len(opened) == 2 else ""
     return compare_html(comparisons, runs, swap=swap)
 
 
-def _with_samples(run: Run) -> list[str]:
-    names = [each.name for each in run.result.evaluations if each.status == "ok" and "samples" in each.files]
+def _evaluations_with_samples(run: Run) -> list[str]:
+    names = [record.name for record in run.result.evaluations if record.status == "ok" and "samples" in record.files]
     if not names:
         raise MissingEvidence(f"{model_name(run)}: the run kept no samples")
     return list(dict.fromkeys(names))
 
 
-def _asked(request: Request, samples: Samples) -> SampleChoice:
+def _sample_choice(request: Request, samples: Samples) -> SampleChoice:
     query = request.query_params
     by, sort = query.get("by", ""), query.get("sort", "")
     return SampleChoice(
@@ -330,17 +330,17 @@ def _projection(request: Request) -> str:
     return name if name in MOST_PAIRS else "pca"
 
 
-def _whole(text: str | None) -> int:
-    """Return a whole number of a query; 1 for anything else."""
+def _integer_or_1(text: str | None) -> int:
+    """Return an integer of a query; 1 for any other text."""
     return int(text) if text is not None and is_int64(text) else 1
 
 
-def _cut(things: Sequence[Thing], n_of_page: int, request: Request) -> dict[str, Any]:
-    """Return the rows of the page that is asked for, with its number, that of all pages and that of all rows."""
-    n_pages = max(1, -(-len(things) // n_of_page))
-    page = min(max(1, _whole(request.query_params.get("page"))), n_pages)
-    rows = things[n_of_page * (page - 1) : n_of_page * page]
-    return {"rows": rows, "page": page, "n_pages": n_pages, "n": len(things)}
+def _page_rows(all_rows: Sequence[PageRow], n_of_page: int, request: Request) -> dict[str, Any]:
+    """Return the rows of the requested page, with its number and the numbers of all pages and rows."""
+    n_pages = max(1, -(-len(all_rows) // n_of_page))
+    page = min(max(1, _integer_or_1(request.query_params.get("page"))), n_pages)
+    rows = all_rows[n_of_page * (page - 1) : n_of_page * page]
+    return {"rows": rows, "page": page, "n_pages": n_pages, "n": len(all_rows)}
 
 
 def _page(template: str, request: Request, **context: Any) -> Response:
@@ -348,9 +348,9 @@ def _page(template: str, request: Request, **context: Any) -> Response:
 
     def link(path: str, **changes: object) -> str:
         """Return the address of a page with this query, some of it changed; None takes a part away."""
-        kept = [(name, value) for name, value in query if name not in changes]
+        unchanged = [(name, value) for name, value in query if name not in changes]
         added = [(name, value) for name, value in changes.items() if value is not None]
-        return f"{path}?{urlencode([*kept, *added], errors='replace')}"
+        return f"{path}?{urlencode([*unchanged, *added], errors='replace')}"
 
     return HTMLResponse(render(template, link=link, **context))
 

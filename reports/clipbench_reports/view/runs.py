@@ -23,8 +23,6 @@ from clipbench.results.record import EvaluationRecord, Metric, as_json
 from clipbench.results.run import Run, model_name, read_headlines, read_run
 from clipbench.results.titles import first_headline, full_title
 
-MOST_BYTES = 1 << 24
-"""Bytes of a result that is read: one of all tasks has 200 KB, and JSON takes up to thirty times as much memory."""
 MOST_LETTERS = 1 << 17
 """Characters of all names of a run together."""
 PATIENCE = 0.5
@@ -41,7 +39,7 @@ Stamp = tuple[int, int, str]
 """Time and size of a result, and why it is not read: another one, another content."""
 
 
-class Column(NamedTuple):
+class HeadlineColumn(NamedTuple):
     """A headline metric of an evaluation."""
 
     title: str
@@ -56,7 +54,7 @@ class Row:
     id: str
     """Its name in addresses: no path is ever made from an address."""
     folder: Path
-    place: str
+    relative_path: str
     """The folder as seen from the one that is viewed."""
     stamp: Stamp = NOWHERE
     fault: str = ""
@@ -67,7 +65,7 @@ class Row:
     tasks: Sequence[str] = ()
     n_missing: int = 0
     """Evaluations without numbers."""
-    columns: Mapping[str, Column] = field(default_factory=dict)
+    columns: Mapping[str, HeadlineColumn] = field(default_factory=dict)
     """Headline metrics by their full names."""
     headline: str = ""
     """The full name of the first headline metric of the first evaluation with numbers; empty if there is none."""
@@ -76,13 +74,13 @@ class Row:
 
     def has_same(self, name: str, other: "Row") -> bool:
         """Return whether another run has samples of the same evaluation."""
-        own, others = self.records.get(name), other.records.get(name)
-        return own is not None and others is not None and match(own, others).is_same
+        record, other_record = self.records.get(name), other.records.get(name)
+        return record is not None and other_record is not None and match(record, other_record).is_same
 
     @cached_property
     def text(self) -> str:
-        """All that a filter looks in."""
-        return " ".join((self.model, self.place, self.fault, *self.tasks, *self.data)).casefold()
+        """The text that a filter searches."""
+        return " ".join((self.model, self.relative_path, self.fault, *self.tasks, *self.data)).casefold()
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,7 @@ class Runs:
 
     @property
     def state(self) -> str:
-        """A text that changes with the list, and with what is known of it."""
+        """A text that changes with the list of runs and with the progress of reading it."""
         return f"{self.version}-{self.n_unread}-{self.has_looked}"
 
     def rows(self) -> list[Row]:
@@ -122,15 +120,15 @@ class Runs:
         self._is_done.wait(PATIENCE if self.n_unread <= FEW else 0)
         return list(self._rows.values())
 
-    def places(self, names: Collection[str]) -> str:
-        """Return the folders of runs by their names in addresses, for a message."""
-        return ", ".join(row.place for row in self.rows() if row.id in names)
+    def folder_names(self, names: Collection[str]) -> str:
+        """Return the folders of runs as text, from their names in addresses."""
+        return ", ".join(row.relative_path for row in self.rows() if row.id in names)
 
     def comparable(self, name: str, evaluation: str) -> list[Row]:
         """Return the other runs with the same samples of an evaluation."""
         rows = {row.id: row for row in self.rows()}
-        own = rows.get(name)
-        return [] if own is None else [row for row in rows.values() if row is not own and own.has_same(evaluation, row)]
+        base = rows.pop(name, None)
+        return [] if base is None else [row for row in rows.values() if base.has_same(evaluation, row)]
 
     def open(self, name: str) -> Opened:
         """Return a run by its name in addresses.
@@ -144,28 +142,26 @@ class Runs:
         if row.fault:
             raise ClipbenchError(row.fault)
         if not is_inside(row.folder, self.folder):
-            raise ClipbenchError(f"{row.place} leads out of {self.folder}, and is not read")
+            raise ClipbenchError(f"{row.relative_path} leads out of {self.folder}, and is not read")
         stamp = _stamp(row.folder)
-        if stamp[1] > MOST_BYTES:
-            raise ClipbenchError(f"{row.place} has a result of {stamp[1]:,} bytes, and {MOST_BYTES:,} are the most")
         return Opened(name, stamp, self._read(row.folder, stamp))
 
     def look(self) -> None:
         """Read all runs that are new or have changed."""
         try:
-            found = {
-                hashlib.sha256(os.fsencode(place)).hexdigest()[:16]: (place, stamp) for place, stamp in self._find()
+            folders = {
+                hashlib.sha256(os.fsencode(path)).hexdigest()[:16]: (path, stamp) for path, stamp in self._find()
             }
-            known = {name: row.stamp for name, row in self._rows.items()}
-            unread = [name for name, (_, stamp) in found.items() if known.get(name) != stamp]
+            stamps = {name: row.stamp for name, row in self._rows.items()}
+            unread = [name for name, (_, stamp) in folders.items() if stamps.get(name) != stamp]
             self.n_unread, self.has_looked = len(unread), True
-            for name in known.keys() - found.keys():
+            for name in stamps.keys() - folders.keys():
                 del self._rows[name]
                 self.version += 1
-            for name in sorted(unread, key=lambda name: found[name][1], reverse=True):
-                place, stamp = found[name]
-                shown = os.fsencode(place).decode(errors="replace")
-                row = Row(id=name, folder=self.folder / place, place=shown, stamp=stamp, fault=stamp[2])
+            for name in sorted(unread, key=lambda name: folders[name][1], reverse=True):
+                path, stamp = folders[name]
+                relative_path = os.fsencode(path).decode(errors="replace")
+                row = Row(id=name, folder=self.folder / path, relative_path=relative_path, stamp=stamp, fault=stamp[2])
                 self._rows[name] = row if row.fault else _with_content(row)
                 self.version += 1
                 self.n_unread -= 1
@@ -181,45 +177,47 @@ class Runs:
             if "result.json" in files or "result.json" in inside:
                 yield os.path.relpath(folder, root), _stamp(folder)
                 inside.clear()
-            for path in (f"{folder}/{each}" for each in inside):
+            for path in (f"{folder}/{name}" for name in inside):
                 if os.path.islink(path) and not is_inside(Path(path), self.folder):
-                    place = os.path.relpath(path, root)
-                    yield place, (0, 0, f"{place} is a link that leads out of the folder: not followed")
+                    relative_path = os.path.relpath(path, root)
+                    yield relative_path, (0, 0, f"{relative_path} is a link that leads out of the folder: not followed")
             depth = folder.count("/") - root.count("/")
-            inside[:] = [each for each in inside if not each.startswith(".") and depth < MOST_DEPTH]
+            inside[:] = [name for name in inside if not name.startswith(".") and depth < MOST_DEPTH]
         for error in unreadable:
-            place = os.path.relpath(error.filename, root)
-            yield place, (0, 0, f"{place} cannot be read: {error.strerror}")
+            relative_path = os.path.relpath(error.filename, root)
+            yield relative_path, (0, 0, f"{relative_path} cannot be read: {error.strerror}")
 
 
 def _with_content(row: Row) -> Row:
     try:
-        run = read_headlines(row.folder, MOST_BYTES)
+        run = read_headlines(row.folder)
     except FOREIGN as error:  # whatever is wrong with a run costs its row
         fault = str(error) if isinstance(error, ClipbenchError) else bug(error, "clipbench or the run")
         return replace(row, fault=fault)
     records = run.result.evaluations
-    done = [each for each in records if each.status == "ok"]
+    done = [record for record in records if record.status == "ok"]
     first = next((record for record in done if record.metrics), None)
-    columns: dict[str, Column] = {}
-    for each in done:
-        for metric, value in each.metrics.items():
-            column = Column(full_title(metric, value, each.subsets), each.name, value)
-            columns.setdefault(f"{each.name}/{metric}", column)  # of an evaluation that was made twice, the first
-    names = [model_name(run), run.result.created, *(each.name for each in records), *columns]
-    names += [text for each in columns.values() for text in (each.title, each.metric.unit)]
+    columns: dict[str, HeadlineColumn] = {}
+    for record in done:
+        for metric, value in record.metrics.items():
+            column = HeadlineColumn(full_title(metric, value, record.subsets), record.name, value)
+            columns.setdefault(f"{record.name}/{metric}", column)  # of an evaluation that was made twice, the first
+    names = [model_name(run), run.result.created, *(record.name for record in records), *columns]
+    names += [text for column in columns.values() for text in (column.title, column.metric.unit)]
     if (n := sum(map(len, names))) > MOST_LETTERS:
-        return replace(row, fault=f"{row.place}: its names have {n:,} characters, and {MOST_LETTERS:,} are the most")
+        return replace(
+            row, fault=f"{row.relative_path}: its names have {n:,} characters, and {MOST_LETTERS:,} are the most"
+        )
     return replace(
         row,
         model=model_name(run),
         created=run.result.created,
-        data=list(dict.fromkeys(each.dataset.id for each in records)),
-        tasks=list(dict.fromkeys(each.task for each in records)),
+        data=list(dict.fromkeys(record.dataset.id for record in records)),
+        tasks=list(dict.fromkeys(record.task for record in records)),
         n_missing=len(records) - len(done),
         columns=columns,
         headline="" if first is None else f"{first.name}/{first_headline(first.metrics)}",
-        records={each.name: _identity(each) for each in done if "samples" in each.files},
+        records={record.name: _identity(record) for record in done if "samples" in record.files},
     )
 
 
@@ -239,9 +237,9 @@ def _stamp(folder: Path | str) -> Stamp:
     return stat.st_mtime_ns, stat.st_size, ""
 
 
-def metric_columns(rows: Sequence[Row]) -> dict[str, Column]:
+def metric_columns(rows: Sequence[Row]) -> dict[str, HeadlineColumn]:
     """Return the metrics of runs by their full names, the commonest first."""
-    counts, columns = Counter[str](), dict[str, Column]()
+    counts, columns = Counter[str](), dict[str, HeadlineColumn]()
     for row in rows:
         counts.update(row.columns.keys())
         columns |= row.columns
@@ -249,7 +247,7 @@ def metric_columns(rows: Sequence[Row]) -> dict[str, Column]:
 
 
 def filled_columns(rows: Sequence[Row], columns: Iterable[str]) -> list[str]:
-    """Return the metrics that half of the runs have or more, which are shown where a reader chose none."""
+    """Return the metrics that at least half of the runs have: the columns if a reader chose none."""
     readable = [row for row in rows if not row.fault]
     return [name for name in columns if 2 * sum(name in row.columns for row in readable) >= len(readable) > 0]
 
@@ -259,13 +257,13 @@ def have_different_headlines(rows: Sequence[Row]) -> bool:
     return len({row.headline for row in rows} - {""}) > 1
 
 
-def listed(
+def filter_runs(
     rows: Sequence[Row], *, words: str = "", sort: str = "created", is_rising: bool = False, is_grouped: bool = False
 ) -> list[Row]:
-    """Return the runs that pass a filter, in order; those without what is sorted by come last.
+    """Return the runs that pass a filter, in order; runs without a sort key come last.
 
     Args:
-        words: all of them stand in the model, the folder, a task or the data of a run.
+        words: all of them are in the model, the folder, a task or the data of a run.
         sort: ``created``, ``model``, ``place`` or the full name of a metric.
         is_grouped: True to keep the runs of a model together.
     """
@@ -273,11 +271,11 @@ def listed(
     def key(row: Row) -> str | float | None:
         if sort in row.columns:
             return row.columns[sort].metric.value
-        return {"created": row.created, "model": row.model.casefold(), "place": row.place}.get(sort) or None
+        return {"created": row.created, "model": row.model.casefold(), "place": row.relative_path}.get(sort) or None
 
-    kept = [row for row in rows if all(word in row.text for word in words.casefold().split())]
-    keyed = [(key(row), row.place, row) for row in kept]
-    with_key = [each for each in keyed if each[0] is not None]
+    matching = [row for row in rows if all(word in row.text for word in words.casefold().split())]
+    keyed = [(key(row), row.relative_path, row) for row in matching]
+    with_key = [keyed_row for keyed_row in keyed if keyed_row[0] is not None]
     with_key.sort(key=itemgetter(0, 1), reverse=not is_rising)
-    kept = [row for _, _, row in (*with_key, *(each for each in keyed if each[0] is None))]
-    return sorted(kept, key=lambda row: (bool(row.fault), row.model.casefold())) if is_grouped else kept
+    matching = [row for _, _, row in (*with_key, *(keyed_row for keyed_row in keyed if keyed_row[0] is None))]
+    return sorted(matching, key=lambda row: (bool(row.fault), row.model.casefold())) if is_grouped else matching

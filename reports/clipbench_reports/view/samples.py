@@ -80,19 +80,17 @@ class Samples:
             return {"all": "All"}
         return FILTERS if len(self.runs) == 1 else PAIRED_FILTERS
 
-    def rows(self, asked: SampleChoice) -> Int64[np.ndarray, " n"]:
-        """Return the rows that pass filter and search, in the order that is asked for; without a margin they are
-        last.
-        """
-        margins = self.margin(asked.by)
-        kept = self.passing(asked.by).get(asked.show, np.ones(len(self), bool))
-        for word in asked.words.casefold().split():
-            kept = kept & np.any([each.str.contains(word, regex=False) for each in self._haystacks], axis=0)
-        rows = np.flatnonzero(kept)
-        if asked.sort == "row":
-            return rows[::-1] if asked.is_falling else rows
-        key = margins[-1] - margins[0] if asked.sort == "change" else margins[-1]
-        key = -key[rows] if asked.is_falling else key[rows]
+    def rows(self, choice: SampleChoice) -> Int64[np.ndarray, " n"]:
+        """Return the rows that pass filter and search, in the chosen order; rows without a margin are last."""
+        margins = self.margin(choice.by)
+        passes = self.passing(choice.by).get(choice.show, np.ones(len(self), bool))
+        for word in choice.words.casefold().split():
+            passes = passes & np.any([texts.str.contains(word, regex=False) for texts in self._haystacks], axis=0)
+        rows = np.flatnonzero(passes)
+        if choice.sort == "row":
+            return rows[::-1] if choice.is_falling else rows
+        key = margins[-1] - margins[0] if choice.sort == "change" else margins[-1]
+        key = -key[rows] if choice.is_falling else key[rows]
         return rows[np.argsort(key, kind="stable")]
 
     def passing(self, by: str) -> dict[str, Bool[np.ndarray, " n"]]:
@@ -114,7 +112,7 @@ class Samples:
     def sample(self, row: int, by: str) -> dict[str, object]:
         """Return a sample as a list shows it; its state is that in the last run, nothing where it has no margin."""
         margins = [float(margin[row]) for margin in self.margin(by)]
-        known = [margin for margin in margins if not np.isnan(margin)]
+        numbers = [margin for margin in margins if not np.isnan(margin)]
         return {
             "row": row,
             "id": shortened(self.text("sample_id", row) or f"row {row}", MAX_LETTERS),
@@ -123,51 +121,48 @@ class Samples:
             "words": self._words(row, by.rpartition("/")[0]),
             "unit": self._units[row],
             "margins": [fmt.significant(None if np.isnan(margin) else margin) for margin in margins],
-            "state": STATES[int(np.sign(known[-1]))] if known else "",
+            "state": STATES[int(np.sign(numbers[-1]))] if numbers else "",
         }
 
     def cells(self, row: int) -> list[tuple[str, list[str]]]:
-        """Return what the tables say of a sample in words and numbers: titles, and a value of each run."""
+        """Return the titles and values of a sample's words and numbers in the tables, one value per run."""
         names = [str(name) for name in self.tables[0].columns if not _is_image(name)]
         cells = [(self.title(name), self._texts(name, row)) for name in names if not name.endswith(PARTS_OF_INTERVALS)]
         return [(title, values) for title, values in cells if any(values)]
 
     def images(self, row: int, *, is_small: bool = False) -> list[tuple[str, str]]:
-        """Return the images of a sample, each once, with its part in it; a ``data:`` address, or nothing where none was
-        kept.
-        """
-        asked = self._loaded.section.sample_images
-        own = [] if any(each.name == "image" for each in asked) else [SampleImage(name="image")]
+        """Return title and ``data:`` address of each distinct image of a sample; empty addresses if none was kept."""
+        section_images = self._loaded.section.sample_images
+        default_images = [] if any(image.name == "image" for image in section_images) else [SampleImage(name="image")]
         parts: dict[str, list[str]] = {}
-        for image in (*own, *asked):
-            digests = self._shown(image, row, "")
+        for image in (*default_images, *section_images):
+            digests = self._cell_texts(image, row, "")
             for digest in filter(None, dict.fromkeys(digests)):
                 run = "AB"[digests.index(digest)] if len(set(digests)) > 1 else ""
                 parts.setdefault(digest, []).append(f"{image.role} {run}".strip())
-        found = [
+        titled = [
             (sentence_case(", ".join(filter(None, dict.fromkeys(roles)))), digest) for digest, roles in parts.items()
         ]
-        addresses = [[address(run, digest, is_small=is_small) for run in self.runs] for _, digest in found]
+        addresses = [[address(run, digest, is_small=is_small) for run in self.runs] for _, digest in titled]
         return [
-            (role if len(found) > 1 else "", next(filter(None, each), ""))
-            for (role, _), each in zip(found, addresses, strict=True)
+            (title if len(titled) > 1 else "", next(filter(None, run_addresses), ""))
+            for (title, _), run_addresses in zip(titled, addresses, strict=True)
         ]
 
     def nearest(self, row: int) -> list[tuple[str, list[Near]]]:
-        """Return what was nearest to a sample, by label set, where the first run kept it: that of its worst
-        failures.
-        """
-        whole, name = Evidence(self.runs[0], self.records[0]), self.text("sample_id", row)
-        sets = {"": whole, **{each: whole.of(each) for each in self._label_sets}}
-        found = {subset_title(each, self.records[0].subsets): nearest(of)(name) for each, of in sets.items()}
-        return [(title, near) for title, near in found.items() if near]
+        """Return the nearest neighbours of a sample by label set, which the first run keeps for its worst failures."""
+        record, sample_id = self.records[0], self.text("sample_id", row)
+        evidence = Evidence(self.runs[0], record)
+        sets = {"": evidence, **{label_set: evidence.of(label_set) for label_set in self._label_sets}}
+        neighbours = {subset_title(name, record.subsets): nearest(part)(sample_id) for name, part in sets.items()}
+        return [(title, near) for title, near in neighbours.items() if near]
 
     def text(self, column: str, row: int) -> str:
-        """Return a cell of the first run as text; nothing where there is none."""
+        """Return a cell of the first run as text; empty if there is none."""
         return self._texts(column, row)[0]
 
     def margin(self, column: str) -> list[Float64[np.ndarray, " n"]]:
-        """Return a column as numbers, of each run; NaN for what is none."""
+        """Return a column of each run as numbers; NaN for other values."""
         import pandas
 
         return [
@@ -178,48 +173,46 @@ class Samples:
         ]
 
     def _texts(self, column: str, row: int) -> list[str]:
-        """Return a cell of each run as it is read; nothing for what is missing."""
+        """Return a cell of each run as text; empty if it is missing."""
         texts = []
         for table in self.tables:
-            value = table[column].iat[row] if column in table.columns else None
+            cell = table[column].iat[row] if column in table.columns else None
             metric = self.records[0].metrics.get(column)
-            if isinstance(value, float | np.floating):
-                shown = fmt.quantity(float(value), metric.unit) if metric is not None else fmt.significant(float(value))
-                value = None if np.isnan(value) else shown
-            texts.append("" if value is None else str(value))
+            if isinstance(cell, float | np.floating):
+                text = fmt.quantity(float(cell), metric.unit) if metric is not None else fmt.significant(float(cell))
+                cell = None if np.isnan(cell) else text
+            texts.append("" if cell is None else str(cell))
         return texts
 
     def _words(self, row: int, label_set: str) -> list[tuple[str, str]]:
-        """Return what the task's section shows of a sample, or the first texts: of a label set, or of all where it is
-        none.
-        """
-        found: dict[str, str] = {}
+        """Return the texts of a sample that the task's section shows, or the first ones, of one label set or of all."""
+        texts: dict[str, str] = {}
         for column in self._loaded.section.sample_columns or self._plain_columns:
             for subset in [label_set] if label_set else ["", *self._label_sets]:
                 name = f"{subset}/{column.name}" if subset and not label_set else column.name
-                values = dict.fromkeys(filter(None, self._shown(column, row, subset)))
+                values = dict.fromkeys(filter(None, self._cell_texts(column, row, subset)))
                 if values and ("/" not in name or name in self.tables[0].columns):
-                    found.setdefault(self.title(name, column.title), shortened(" → ".join(values), MAX_LETTERS))
-        return list(found.items())[:MAX_WORDS]
+                    texts.setdefault(self.title(name, column.title), shortened(" → ".join(values), MAX_LETTERS))
+        return list(texts.items())[:MAX_WORDS]
 
-    def _shown(self, of: SampleColumn | SampleImage, row: int, label_set: str) -> list[str]:
-        """Return a column of each run as it is read, that of the right option where it won."""
+    def _cell_texts(self, column: SampleColumn | SampleImage, row: int, label_set: str) -> list[str]:
+        """Return a column's text in each run; of an option's columns, the right one's if it won."""
         texts = []
         for number, table in enumerate(self.tables):
-            margin = table[of.margin].iat[row] if of.margin in table.columns else None
-            name = of.right if isinstance(margin, float | np.floating) and margin > 0 else of.name
-            own = f"{label_set}/{name}"
-            texts.append(self._texts(own if own in table.columns else name, row)[number])
+            margin = table[column.margin].iat[row] if column.margin in table.columns else None
+            name = column.right if isinstance(margin, float | np.floating) and margin > 0 else column.name
+            subset_name = f"{label_set}/{name}"
+            texts.append(self._texts(subset_name if subset_name in table.columns else name, row)[number])
         return texts
 
     def title(self, name: str, title: str = "") -> str:
-        """Return the title that the report has of a column, with that of its label set."""
+        """Return the report's title of a column, with the title of its label set."""
         record, (subset, _, end) = self.records[0], name.rpartition("/")
         if name in record.metrics:
             return full_title(name, record.metrics[name], record.subsets)
         columns = self._loaded.section.sample_columns
-        own = title or next((each.title for each in columns if each.name == end), readable(end))
-        return f"{own} ({within_sentence(subset_title(subset, record.subsets))})" if subset else own
+        own_title = title or next((column.title for column in columns if column.name == end), readable(end))
+        return f"{own_title} ({within_sentence(subset_title(subset, record.subsets))})" if subset else own_title
 
     @cached_property
     def _loaded(self) -> LoadedSection:
@@ -231,24 +224,24 @@ class Samples:
 
     @cached_property
     def _label_sets(self) -> list[str]:
-        return [each for each in self._loaded.label_sets(self.records[0]) if each != PLAIN]
+        return [label_set for label_set in self._loaded.label_sets(self.records[0]) if label_set != PLAIN]
 
     @cached_property
     def _plain_columns(self) -> list[SampleColumn]:
         return [
-            SampleColumn(name=each, title=readable(each))
-            for each in self._worded
-            if each not in ("sample_id", "cluster")
+            SampleColumn(name=name, title=readable(name))
+            for name in self._text_columns
+            if name not in ("sample_id", "cluster")
         ]
 
     @cached_property
-    def _worded(self) -> list[str]:
+    def _text_columns(self) -> list[str]:
         texts = self.tables[0].select_dtypes(["object", "string"])
         return [str(name) for name in texts.columns if not _is_image(name)]
 
     @cached_property
     def _haystacks(self) -> "list[pandas.Series]":
-        columns = [table[name] for table in self.tables for name in self._worded if name in table.columns]
+        columns = [table[name] for table in self.tables for name in self._text_columns if name in table.columns]
         return [column.astype("str").fillna("").str.casefold() for column in columns]
 
 
@@ -273,7 +266,7 @@ def read_samples(runs: Sequence[Run], evaluation: str) -> Samples:
         n_alone = len(first.index.symmetric_difference(other.index))
         notes += [f"{fmt.counted(n_alone, 'sample')} of one run alone: not shown"] if n_alone else []
         shared = first.index[first.index.isin(other.index)]
-        tables = [each.loc[shared].reset_index(drop=True) for each in (first, other)]
+        tables = [indexed.loc[shared].reset_index(drop=True) for indexed in (first, other)]
     return Samples(runs, records, tables, notes)
 
 

@@ -1,6 +1,4 @@
-"""The sites: what belongs to each address, the guard before every page, and the server, which nobody but this machine
-reaches.
-"""
+"""The sites: the function of each address, the guard before every page, and the server, reachable from this machine."""
 
 import asyncio
 import os
@@ -26,7 +24,7 @@ from clipbench.errors import FOREIGN, ClipbenchError, MachineError, UsageError, 
 from clipbench.untrusted.reading import is_folder
 from clipbench_reports.evidence import MissingEvidence
 from clipbench_reports.page.html import assets
-from clipbench_reports.view.pages import Answers, Pages
+from clipbench_reports.view.pages import Pages, SiteAnswers
 from clipbench_reports.view.runs import Runs
 
 HOST = "127.0.0.1"
@@ -35,7 +33,7 @@ TYPES = {".js": "text/javascript", ".css": "text/css"}
 SECONDS_TO_END = 1
 """Pages that are being made when the server ends are waited for so long."""
 SECONDS_OF_PAGE = 180
-"""A page that takes longer is told to be asked for again."""
+"""A page that takes longer is answered with a request to try again later."""
 SECONDS_OF_SILENCE = 30
 """A connection is closed that brings no whole request for so long, or up to twice as long."""
 MOST_BYTES = 1 << 16
@@ -55,7 +53,7 @@ class Site:
         MachineError: the port is taken.
     """
 
-    def __init__(self, make: Callable[[str], Answers], port: int, command: str) -> None:
+    def __init__(self, make: Callable[[str], SiteAnswers], port: int, command: str) -> None:
         try:
             self.socket = socket.create_server((HOST, port))  # it listens before the address is told
         except OSError as error:
@@ -99,7 +97,7 @@ def application(folder: Path, token: str, port: int) -> ASGIApp:
     return guarded(Pages(Runs(folder)), token, port, "clipbench view")
 
 
-def guarded(answers: Answers, token: str, port: int, command: str) -> ASGIApp:
+def guarded(answers: SiteAnswers, token: str, port: int, command: str) -> ASGIApp:
     """Return a site behind its guard."""
     routes = [Route(path, partial(_answer, make, answers)) for path, make in answers.reads.items()]
     routes += [Route(path, partial(_write, make, answers), methods=["POST"]) for path, make in answers.writes.items()]
@@ -108,7 +106,7 @@ def guarded(answers: Answers, token: str, port: int, command: str) -> ASGIApp:
 
 
 class Impatient(H11Protocol):
-    """A connection that is closed where it brings no whole request."""
+    """A connection that is closed if no complete request arrives."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -124,7 +122,7 @@ class Impatient(H11Protocol):
             self._look_again()
 
 
-async def _write(make: Callable[[Request, bytes], Response], answers: Answers, request: Request) -> Response:
+async def _write(make: Callable[[Request, bytes], Response], answers: SiteAnswers, request: Request) -> Response:
     """Return the answer to a request that writes, once its content is there."""
     content = b""
     try:
@@ -138,7 +136,7 @@ async def _write(make: Callable[[Request, bytes], Response], answers: Answers, r
     return await _answer(lambda request: make(request, content), answers, request)
 
 
-async def _answer(make: Callable[[Request], Response], answers: Answers, request: Request) -> Response:
+async def _answer(make: Callable[[Request], Response], answers: SiteAnswers, request: Request) -> Response:
     """Return what is made in a thread that no end of the process waits for: a map by UMAP takes minutes."""
     loop = asyncio.get_running_loop()
     answer = loop.create_future()
@@ -159,7 +157,7 @@ async def _answer(make: Callable[[Request], Response], answers: Answers, request
         return answers.refusal(answers.late(request), 503)
 
 
-def _page(make: Callable[[Request], Response], answers: Answers, request: Request) -> Response:
+def _page(make: Callable[[Request], Response], answers: SiteAnswers, request: Request) -> Response:
     try:
         return make(request)
     except KeyError:
@@ -256,5 +254,5 @@ class Guard:
             return PlainTextResponse(f"What writes needs the token in the header {WRITES}.", 403)
         return None
 
-    def _is_token(self, given: str) -> bool:
-        return secrets.compare_digest(given.encode(errors="replace"), self._token.encode())
+    def _is_token(self, candidate: str) -> bool:
+        return secrets.compare_digest(candidate.encode(errors="replace"), self._token.encode())

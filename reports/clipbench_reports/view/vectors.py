@@ -55,22 +55,22 @@ class Vectors:
     def neighbours(self, pair: int) -> Iterator[tuple[str, str, list[tuple[int, str, bool]]]]:
         """Yield the texts nearest to a pair's image, and the images nearest to its text.
 
-        Each has a title, the place of the pair's own among all, and the nearest: the row among the samples of the
-        vectors, the cosine, and True for the pair's own.
+        Each has a title, the rank of the pair's match as text, and the nearest: the row among the samples of the
+        vectors, the cosine, and True for the match.
         """
-        for title, query, others in (
+        for title, query, gallery in (
             ("Texts nearest to this image", self.images[pair], self.texts),
             ("Images nearest to this text", self.texts[pair], self.images),
         ):
-            cosines = others @ query
+            cosines = gallery @ query
             n = min(N_NEIGHBOURS, len(cosines))
             nearest = np.argpartition(-cosines, n - 1)[:n]
             nearest = nearest[np.argsort(-cosines[nearest], kind="stable")]
             rank = fmt.count(1 + int((cosines > cosines[pair]).sum()))
-            shown = [fmt.number(float(cosines[k]), "cosine") for k in (pair, *nearest)]
-            own = f"its own is number {rank} of {fmt.count(len(cosines))}, cosine {shown[0]}"
-            near = zip(nearest.tolist(), shown[1:], strict=True)
-            yield title, own, [(self.rows[k], cosine, k == pair) for k, cosine in near]
+            cosine_texts = [fmt.number(float(cosines[k]), "cosine") for k in (pair, *nearest)]
+            rank_text = f"its own is number {rank} of {fmt.count(len(cosines))}, cosine {cosine_texts[0]}"
+            near = zip(nearest.tolist(), cosine_texts[1:], strict=True)
+            yield title, rank_text, [(self.rows[k], cosine, k == pair) for k, cosine in near]
 
 
 def find_vectors(run: Run, data: str) -> Vectors:
@@ -107,7 +107,7 @@ def _unit(vectors: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n dim"]
 
 
 def flat_map(vectors: Vectors, projection: str, colours: dict[str, list[str]]) -> dict[str, object]:
-    """Return places of images and texts on a plane, and all else that the browser draws, as plain JSON.
+    """Return positions of images and texts on a plane, and the rest of the map's content, as plain JSON.
 
     Args:
         vectors: of the pairs.
@@ -118,12 +118,12 @@ def flat_map(vectors: Vectors, projection: str, colours: dict[str, list[str]]) -
     both = np.concatenate([vectors.images[pairs], vectors.texts[pairs]]).astype(np.float64)
     flat = PROJECTIONS[projection](both, 0)
     low, span = flat.places.min(axis=0), max(float(np.ptp(flat.places, axis=0).max()), 1e-12)
-    places = np.rint(10_000 * (flat.places - low) / span).astype(int)
+    points = np.rint(10_000 * (flat.places - low) / span).astype(int)
     return {
         "reading": flat.reading,
         "n_pairs": len(vectors.rows),
-        "x": places[:, 0].tolist(),
-        "y": places[:, 1].tolist(),
+        "x": points[:, 0].tolist(),
+        "y": points[:, 1].tolist(),
         "rows": [vectors.rows[pair] for pair in pairs],
         "ids": [vectors.samples.text("sample_id", vectors.rows[pair])[:80] for pair in pairs],
         "colours": {name: _coded([labels[pair] for pair in pairs]) for name, labels in colours.items()},
@@ -131,11 +131,11 @@ def flat_map(vectors: Vectors, projection: str, colours: dict[str, list[str]]) -
 
 
 def colourings(vectors: Vectors, run: Run) -> dict[str, list[str]]:
-    """Return what the pairs can be coloured by: labels and failures of all evaluations of the same images."""
+    """Return the colourings of the pairs: labels and failures of all evaluations of the same images."""
     import pandas
 
     data = vectors.samples.records[0].dataset.id
-    found: dict[str, list[str]] = {}
+    labels: dict[str, list[str]] = {}
     for record in run.result.evaluations:
         if record.status != "ok" or record.dataset.id != data or "samples" not in record.files:
             continue
@@ -148,19 +148,19 @@ def colourings(vectors: Vectors, run: Run) -> dict[str, list[str]]:
             end = name.rpartition("/")[2]
             if end == "label":
                 of_image = dict(zip(images, table[name].astype(str), strict=True))
-                found[f"Label: {record.task} {name}"] = [of_image.get(digest, "") for digest in vectors.digests]
+                labels[f"Label: {record.task} {name}"] = [of_image.get(digest, "") for digest in vectors.digests]
             elif end == MARGIN:
                 margins = pandas.Series(samples.margin(name)[0]).groupby(images).min()
                 worst = margins.reindex(vectors.digests).to_numpy()
-                found[f"Failure: {record.task} {name}"] = [
+                labels[f"Failure: {record.task} {name}"] = [
                     "" if np.isnan(margin) else STATES[int(np.sign(margin))] for margin in worst
                 ]
-    return found
+    return labels
 
 
 def _coded(labels: Sequence[str]) -> dict[str, object]:
-    """Return the commonest labels, and the place among them of each pair's; -1 for others and for none."""
+    """Return the commonest labels, and the index among them of each pair's label; -1 for other labels and none."""
     names, counts = np.unique([label for label in labels if label], return_counts=True)
     common = names[np.argsort(-counts, kind="stable")][:N_LABELS].tolist()
-    place = {name: k for k, name in enumerate(common)}
-    return {"names": [str(name)[:60] for name in common], "codes": [place.get(label, -1) for label in labels]}
+    code = {name: k for k, name in enumerate(common)}
+    return {"names": [str(name)[:60] for name in common], "codes": [code.get(label, -1) for label in labels]}

@@ -29,7 +29,7 @@ from clipbench.errors import MissingPart
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.choice import Choices, truth_groups
 from clipbench.models.protocol import Embedder
-from clipbench.stats.clusters import sharing
+from clipbench.stats.clusters import clusters_by_shared_item
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Smooth, define
 from clipbench_tasks.choices import decide, vectors_of
 from clipbench_tasks.composition import scoring
@@ -262,7 +262,7 @@ def _identity(dataset: Dataset, contrasts: Sequence[Contrast], nearest: Table) -
     first = [dataset.image_ids[min(contrast.images)] for contrast in contrasts]
     sets = {row: name for row, contrast in enumerate(contrasts) if (name := scoring.set_of(contrast)) is not None}
     _, codes = np.unique(np.array([*sets.values()], object), return_inverse=True)
-    linked = sharing(
+    linked = clusters_by_shared_item(
         np.concatenate([rows, np.array([*sets], np.int64)]),
         np.concatenate([images, len(dataset) + codes]),
         len(contrasts),

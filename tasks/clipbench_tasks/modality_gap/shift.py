@@ -9,15 +9,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from math import sqrt
+from typing import NamedTuple
 
 import numpy as np
 
-from clipbench.data.dataset import Dataset, LabelSet
+from clipbench.data.dataset import Dataset
+from clipbench.data.labels import LabelSet
 from clipbench.errors import VectorError
 from clipbench.metrics.geometry import gap_noise, modality_gap
-from clipbench.metrics.shift import CORRECTIONS, SHIFTS, Classes, Maps, correction_maps, rescored, shift_maps
+from clipbench.metrics.shift import CORRECTIONS, SHIFTS, Classes, Maps, correction_maps, scores_after_move, shift_maps
 from clipbench.models.protocol import Embedder, no_logit_scale
-from clipbench.results.record import Curve
+from clipbench.results.record import Curve, CurveRole
 from clipbench_tasks.tables import Rows, Vectors
 from clipbench_tasks.zero_shot import prompted_classes
 
@@ -26,7 +28,7 @@ DISTANCES = tuple(step / 4 for step in range(-4, 5))
 STRENGTHS = tuple(step / 4 for step in range(5))
 
 Scores = dict[str, float]
-"""Numbers of ``metrics.shift.rescored`` by name."""
+"""Numbers of ``metrics.shift.scores_after_move`` by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +52,7 @@ class Rescoring:
     def scores(
         self, images: Vectors, texts: Vectors, maps: Maps, relative_fit_noise: float | None = None
     ) -> dict[str, float]:
-        """Return the scores of moved pairs (see ``metrics.shift.rescored``).
+        """Return the scores of moved pairs (see ``metrics.shift.scores_after_move``).
 
         Args:
             relative_fit_noise: variance that the fit of the maps adds to the moved centroids' difference, in units of
@@ -61,7 +63,9 @@ class Rescoring:
         """
         images, texts = maps.image(images), maps.text(texts)
         classes = {name: part._replace(vectors=maps.text(part.vectors)) for name, part in self.classes.items()}
-        values = rescored(images, texts, logit_scale=self.logit_scale, logit_bias=self.logit_bias, classes=classes)
+        values = scores_after_move(
+            images, texts, logit_scale=self.logit_scale, logit_bias=self.logit_bias, classes=classes
+        )
         if relative_fit_noise is not None and len(images) > 1:
             values["gap_chance"] = gap_noise(images, texts).chance * sqrt(1 + relative_fit_noise)
         return values
@@ -106,13 +110,12 @@ def shift_curves(images: Vectors, texts: Vectors, rescore: Rescoring) -> dict[st
     def scores(which: str, distance: float) -> Scores:
         if distance == 0 and which != "both":  # no way of moving moves anything
             return scores("both", distance)
-        return rescore.scores(images, texts, shift_maps(images, texts, distance=distance, which=which))
+        return rescore.scores(images, texts, shift_maps(images, texts, distance=distance, shift=which))
 
     distances = sorted({*DISTANCES, modality_gap(images, texts)})
     curves: dict[str, Curve] = {}
     for which in SHIFTS:
-        label = "distance moved along the gap vector" + ("" if which == "both" else f", {which}s only")
-        curves |= _curves(distances, partial(scores, which), f"shift_{which}", label, rescore)
+        curves |= _curves(distances, partial(scores, which), f"shift_{which}", rescore)
     return curves
 
 
@@ -147,7 +150,7 @@ def correction_curves(
 
     curves: dict[str, Curve] = {}
     for kind in CORRECTIONS:
-        curves |= _curves(STRENGTHS, partial(scores, kind), kind, f"strength of {kind}", rescore)
+        curves |= _curves(STRENGTHS, partial(scores, kind), kind, rescore)
     return curves
 
 
@@ -170,26 +173,74 @@ def _loss_note(embedder: Embedder, n: int) -> str:
     return f"loss: the contrastive loss of {n:,} pairs in one batch at the model's scale {scale:.4g}"
 
 
-def _curves(
-    xs: Sequence[float], scores: Callable[[float], Scores], by: str, x_label: str, rescore: Rescoring
-) -> dict[str, Curve]:
-    """Return one curve a score; a move under which a vector becomes zero has no point."""
+class Move(NamedTuple):
+    """A way to move vectors, as its curves are drawn."""
+
+    figure: str
+    x_label: str
+    series: str
+    role: CurveRole
+
+
+def _shift(series: str, role: CurveRole) -> Move:
+    return Move("shift", "distance moved", series, role)
+
+
+def _correction(series: str, role: CurveRole) -> Move:
+    return Move("corrections", "strength of the correction", series, role)
+
+
+MOVES: Mapping[str, Move] = {
+    "shift_both": _shift("both moved by half", "ink"),
+    "shift_image": _shift("images moved", "image"),
+    "shift_text": _shift("texts moved", "text"),
+    "centring": _correction("centred", "ink"),
+    "standardising": _correction("standardised", "pair"),
+    "collapse": _correction("centred, length kept", "ink"),
+    "realign": _correction("ReAlign", "text"),
+}
+"""The ways, by the ends of the names of their curves."""
+DRAWN = {
+    "gap": "gap",
+    "image_retrieval_recall@1": "text-to-image R@1",
+    "text_retrieval_recall@1": "image-to-text R@1",
+}
+"""Labels of scores that a figure shows; recall at more than the first place is recorded only."""
+RECORDED = {"gap_chance": "gap where none remains"}
+"""Labels of scores that no figure shows, where they are not their names."""
+
+
+def _curves(xs: Sequence[float], scores: Callable[[float], Scores], by: str, rescore: Rescoring) -> dict[str, Curve]:
+    """Return one curve per score; a move under which a vector becomes zero has no point."""
     points: dict[float, Scores] = {}
     for x in xs:
         with suppress(VectorError):
             points[x] = scores(x)
-    return {
-        f"{name}_by_{by}": Curve(
-            x=list(points),
-            y=[each[name] for each in points.values()],
-            x_label=x_label,
-            y_label=_y_label(name, rescore),
-        )
-        for name in next(iter(points.values()), {})
-    }
+    names = next(iter(points.values()), {})
+    return {f"{name}_by_{by}": _curve(name, points, MOVES[by], rescore) for name in names}
+
+
+def _curve(name: str, points: Mapping[float, Scores], move: Move, rescore: Rescoring) -> Curve:
+    y_label = _y_label(name, rescore)
+    chances = [values.get("gap_chance") if name == "gap" else None for values in points.values()]
+    return Curve(
+        x=list(points),
+        y=[values[name] for values in points.values()],
+        chance=None if None in chances else chances,
+        x_label=move.x_label,
+        y_label=y_label or RECORDED.get(name, name),
+        unit="fraction" if "_recall@" in name or name.endswith("acc1") else "",
+        figure=move.figure,
+        series=move.series if y_label else "",
+        role=move.role,
+    )
 
 
 def _y_label(name: str, rescore: Rescoring) -> str:
+    """Return the label of a score, which is empty if no figure shows the score."""
+    subset, _, score = name.rpartition("/")
+    if score == "acc1":
+        return f"zero-shot top-1 accuracy{f' ({subset})' if subset else ''}"
     if name == "loss":
         return "sigmoid loss (nats)" if rescore.logit_bias else "contrastive loss (nats)"
-    return "gap where none remains" if name == "gap_chance" else name
+    return DRAWN.get(name, "")

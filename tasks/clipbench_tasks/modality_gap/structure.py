@@ -19,7 +19,7 @@ from clipbench.metrics.similarity_calibration import (
     match_probabilities,
 )
 from clipbench.metrics.structure import cka, hubness, mutual_neighbours
-from clipbench.results.record import Curve
+from clipbench.results.record import Curve, CurveRole
 from clipbench.stats.measures import Definition, Fixed, Measure, define
 from clipbench_tasks.tables import Column, Rows, Vectors, sampled
 
@@ -257,7 +257,7 @@ def _among(vectors: Vectors, groups: Rows | None, reason: str) -> PairKind:
 
 
 def _checked(counts: MatchCounts) -> PairKind:
-    n_matches, n_others = int(counts.matches.sum()), int(counts.others.sum())
+    n_matches, n_others = int(counts.matches.sum()), int(counts.non_matches.sum())
     return counts if n_matches and n_others else f"it needs matches and others, and has {n_matches} and {n_others}"
 
 
@@ -289,15 +289,29 @@ def _measures(
     return values
 
 
+SERIES: Mapping[str, tuple[str, CurveRole]] = {
+    "image_text": ("image–text", "ink"),
+    "text_text": ("text–text", "text"),
+    "image_image": ("image–image", "image"),
+}
+"""Name and role of the curve of each kind of pairs."""
+
+
 def _curves(probabilities: MatchProbabilities) -> dict[str, Curve]:
     curves = {}
-    for name in probabilities.probability:
+    for name, (series, role) in SERIES.items():
+        if name not in probabilities.probability:
+            continue
         held = ~np.isnan(probabilities.probability[name])
         curves[f"match_by_cosine_{name}"] = Curve(
             x=probabilities.cosine[name][held].tolist(),
             y=probabilities.probability[name][held].tolist(),
             x_label="cosine",
-            y_label="probability of a match at even odds",
+            y_label="probability of a match",
+            unit="fraction",
+            figure="matches",
+            series=series,
+            role=role,
         )
     return curves
 

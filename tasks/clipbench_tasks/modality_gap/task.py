@@ -9,7 +9,7 @@ defines each.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,9 +27,8 @@ from clipbench.metrics.probes import (
 )
 from clipbench.metrics.similarity import row_blocks
 from clipbench.metrics.spectrum import GapSpectrum, ablations, gap_spectrum
-from clipbench.models.encoding.store import comparable
 from clipbench.models.protocol import Embedder
-from clipbench.results.record import Curve
+from clipbench.results.record import Curve, CurveRole
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
 from clipbench_tasks.modality_gap import structure
 from clipbench_tasks.modality_gap.shift import correction_curves, rescoring, shift_curves
@@ -209,8 +208,9 @@ class ModalityGap(Task):
                 "separability_by_dimensions",
                 by_dimensions.ks,
                 by_dimensions.accuracies,
-                "dimensions kept, the largest mean difference first",
-                "held-out accuracy",
+                series="accuracy of a linear classifier",
+                role="pair",
+                **SPECTRUM,
             ),
             **shift_curves(*rescored, rescore),
             **correction_curves(*rescored, rescore, rng),
@@ -254,7 +254,7 @@ def _with_lengths(raw: Vectors, embedder: Embedder) -> tuple[Vectors, Column]:
     lengths = np.empty(len(raw))
     for rows in row_blocks(raw):
         np.einsum("ij,ij->i", raw[rows], raw[rows], dtype=np.float64, out=lengths[rows])
-    return comparable(raw, embedder), np.sqrt(lengths)
+    return embedder.scoring_vectors(raw), np.sqrt(lengths)
 
 
 def _linear_measures(geometry: PairGeometry, pairs: PairVectors, samples: Table) -> dict[str, Measure]:
@@ -348,28 +348,36 @@ def _cosine_curves(images: Vectors, texts: Vectors, geometry: PairGeometry) -> d
     pairs.
     """
     counts = spread.cosine_counts(images, texts) | {"pair": spread.cosine_histogram(geometry.pair_cosine)}
-    return {
-        name: curve for kind, each in counts.items() for name, curve in _distribution(f"cosines_{kind}", each).items()
-    }
+    curves: dict[str, Curve] = {}
+    for kind, (series, role) in COSINES.items():
+        curves |= _distribution(f"cosines_{kind}", counts[kind], figure="cosines", series=series, role=role)
+    return curves
 
 
 def _spectrum_curves(spectrum: GapSpectrum) -> dict[str, Curve]:
     """Return the mean differences by rank, and the share of the squared gap that the first ones carry."""
-    ranks, label = np.arange(1, len(spectrum.dimensions) + 1), "dimensions, the largest mean difference first"
-    curves = _curve("gap_spectrum", ranks, spectrum.mean_differences, label, "mean difference")
+    ranks = np.arange(1, len(spectrum.dimensions) + 1)
+    curves = _curve("gap_spectrum", ranks, spectrum.mean_differences, **{**SPECTRUM, "y_label": "mean difference"})
     if spectrum.n_carrying() is not None:
-        curves |= _curve("gap_share_by_dimensions", ranks, spectrum.shares, label, "share of the squared gap")
+        series = "share of the squared gap"
+        curves |= _curve("gap_share_by_dimensions", ranks, spectrum.shares, series=series, role="ink", **SPECTRUM)
     return curves
 
 
 def _ablation_curves(images: Vectors, texts: Vectors) -> dict[str, Curve]:
     """Return the gap and recall@1 both ways by the number of dimensions removed; no recall for a single pair."""
     found = ablations(images, texts)
-    names = ("gap", "image_retrieval_recall@1", "text_retrieval_recall@1")[: 3 if len(images) > 1 else 1]
+    n_curves = len(ABLATED) if len(images) > 1 else 1
     curves: dict[str, Curve] = {}
-    for name, values in zip(names, zip(*found.values(), strict=True), strict=False):
-        label = "dimensions removed, the largest mean difference first"
-        curves |= _curve(f"{name}_by_ablation", np.array(list(found)), np.array(values), label, name)
+    for (name, facts), values in list(zip(ABLATED.items(), zip(*found.values(), strict=True), strict=False))[:n_curves]:
+        curves |= _curve(
+            f"{name}_by_ablation",
+            np.array(list(found)),
+            np.array(values),
+            x_label="dimensions removed",
+            figure="ablation",
+            **facts,
+        )
     return curves
 
 
@@ -379,21 +387,62 @@ def _conformity_curves(geometry: PairGeometry) -> dict[str, Curve]:
     for side, cone in (("image", geometry.image_cone), ("text", geometry.text_cone)):
         if not isnan(cone.value):
             counts = spread.cosine_histogram(cone.value + cone.influence / 2)
-            curves |= _distribution(f"conformity_{side}", counts, "mean cosine with all others of the modality")
+            curves |= _distribution(
+                f"conformity_{side}",
+                counts,
+                x_label="mean cosine with all others of the modality",
+                figure="conformity",
+                series=f"{side}s",
+                role=side,
+            )
     return curves
 
 
-def _distribution(name: str, counts: Rows, label: str = "cosine") -> dict[str, Curve]:
+def _distribution(name: str, counts: Rows, *, x_label: str = "cosine", **facts: Any) -> dict[str, Curve]:
     """Return the shares of a histogram between its first and last non-empty bin; no curve of an empty one."""
     nonempty = np.flatnonzero(counts)
     if not len(nonempty):
         return {}
     bins = slice(nonempty[0], nonempty[-1] + 1)
-    return _curve(name, spread.bin_middles(len(counts))[bins], counts[bins] / counts.sum(), label, "share")
+    return _curve(
+        name,
+        spread.bin_middles(len(counts))[bins],
+        counts[bins] / counts.sum(),
+        x_label=x_label,
+        y_label="share",
+        **facts,
+    )
 
 
-def _curve(name: str, x: np.ndarray, y: np.ndarray, x_label: str, y_label: str) -> dict[str, Curve]:
+def _curve(name: str, x: np.ndarray, y: np.ndarray, **facts: Any) -> dict[str, Curve]:
     """Return a curve by its name; none without points, since strict JSON has no NaN."""
     if not len(x):
         return {}
-    return {name: Curve(x=x.astype(float).tolist(), y=y.astype(float).tolist(), x_label=x_label, y_label=y_label)}
+    return {name: Curve(x=x.astype(float).tolist(), y=y.astype(float).tolist(), **facts)}
+
+
+COSINES: Mapping[str, tuple[str, CurveRole]] = {
+    "image": ("image–image", "image"),
+    "text": ("text–text", "text"),
+    "pair": ("true pair", "pair"),
+    "cross": ("image–other text", "ink"),
+}
+"""Name and role of the distribution of each kind of cosines."""
+SPECTRUM: Mapping[str, Any] = {
+    "x_label": "dimensions kept",
+    "y_label": "share",
+    "unit": "fraction",
+    "figure": "spectrum",
+}
+"""What the curves by dimensions have in common; dimensions are in the order of their mean differences."""
+ABLATED: Mapping[str, Mapping[str, Any]] = {
+    "gap": {"y_label": "gap", "series": "gap", "role": "ink"},
+    "image_retrieval_recall@1": {
+        "y_label": "recall@1",
+        "unit": "fraction",
+        "series": "text → image",
+        "role": "image",
+    },
+    "text_retrieval_recall@1": {"y_label": "recall@1", "unit": "fraction", "series": "image → text", "role": "text"},
+}
+"""What is measured when dimensions are removed."""

@@ -25,10 +25,9 @@ from clipbench.errors import data_option
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics.classification import class_scores, top_k_credit
 from clipbench.metrics.probes import first_credit, fit_probe, neighbour_votes
-from clipbench.models.encoding.store import comparable
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import count, counted
-from clipbench.stats.clusters import sharing
+from clipbench.stats.clusters import clusters_by_shared_item
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
 from clipbench_tasks.tables import Column, Mask, Rows, Table, Vectors, at_rows
 
@@ -194,7 +193,7 @@ def _cross_fitted(image_ids: Sequence[str], attacks: Sequence[Attack], shown: Se
         shown: the images of each attack, copies under one number.
     """
     owners = np.repeat(np.arange(len(attacks)), [len(each) for each in shown])
-    objects = sharing(owners, np.concatenate(shown), len(attacks))
+    objects = clusters_by_shared_item(owners, np.concatenate(shown), len(attacks))
     plain = np.array([_plain(each) for each in attacks], np.int64)
     labels = np.array([each.label for each in attacks], np.int64)
     with_plain = np.flatnonzero(plain >= 0)
@@ -218,9 +217,9 @@ def _plain(attack: Attack) -> int:
 def image_vectors(dataset: Dataset, embedder: Embedder, *rows: Rows) -> list[Vectors]:
     """Return the unit vectors of each list of images; an image in several is encoded once."""
     distinct, place = np.unique(np.concatenate(rows), return_inverse=True)
-    vectors = comparable(embedder.encode(IMAGE, [dataset.images[row] for row in distinct.tolist()], "query"), embedder)[
-        place
-    ]
+    vectors = embedder.scoring_vectors(
+        embedder.encode(IMAGE, [dataset.images[row] for row in distinct.tolist()], "query")
+    )[place]
     return np.split(vectors, np.cumsum([len(each) for each in rows])[:-1])
 
 

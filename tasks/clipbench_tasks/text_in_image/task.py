@@ -23,10 +23,9 @@ from clipbench.errors import DataError, MissingPart
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.classification import class_scores, top_k_credit
 from clipbench.metrics.similarity import pair_scores
-from clipbench.models.encoding.store import comparable
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve
-from clipbench.stats.clusters import sharing
+from clipbench.stats.clusters import clusters_by_shared_item
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
 from clipbench_tasks.choices import decide, vectors_of
 from clipbench_tasks.tables import Column, Rows, Table, Vectors, by_subset, curve_of_means, joined
@@ -91,7 +90,7 @@ def reading(dataset: Dataset, contrasts: Sequence[Contrast], embedder: Embedder)
     decided, by_chance, shortest, nearest = decide(contrasts, vectors, len)
     images = nearest["image"]
     mean = vectors.images[np.unique(images)].mean(axis=0, dtype=np.float64, keepdims=True).astype(np.float32)
-    of_mean = vectors._replace(images=np.broadcast_to(comparable(mean, embedder), vectors.images.shape))
+    of_mean = vectors._replace(images=np.broadcast_to(embedder.scoring_vectors(mean), vectors.images.shape))
     blind, credit = decide(contrasts, of_mean, len)[0].text, decided.text
     subset = np.array([contrast.subset for contrast in contrasts], object)
     right, wrong = nearest["right_cosine"], nearest["chosen_cosine"]
@@ -227,7 +226,7 @@ def attacked(
     return Evaluation(
         samples={**samples, **of_probes.samples},
         measures={**define(_measures(samples, verdicts, len(names)), METRICS), **of_probes.measures},
-        curves=_response_curves(samples),
+        curves=_response_curves(samples, 1 / len(names)),
         controls={**define(controls, METRICS), **of_probes.controls},
         notes=(
             f"{len(attacks)} attacks by {len({attack.word for attack in attacks})} words, among {len(names)} classes",
@@ -284,7 +283,7 @@ def _verdict(
         top_k_credit(by_word.better, by_word.tied),
         (1 + np.sign(lead.astype(np.float64))) / 2,  # 1 won, 0 lost, one half for a tie
         by_object.margin,
-        by_object.own,
+        by_object.true_score,
         by_object.top,
         by_object.predicted,
     )
@@ -344,7 +343,7 @@ def _clusters(attacks: Sequence[Attack]) -> Shaped[np.ndarray, " n"]:
         for each in attacks
     ]
     rows = np.repeat(np.arange(len(attacks)), [len(each) for each in things])
-    groups = sharing(rows, np.concatenate(things), len(attacks))
+    groups = clusters_by_shared_item(rows, np.concatenate(things), len(attacks))
     return np.array([each[0] for each in things], object)[groups]
 
 
@@ -393,7 +392,7 @@ def _measures(
     return measures
 
 
-def _response_curves(samples: Mapping[str, np.ndarray]) -> dict[str, Curve]:
+def _response_curves(samples: Mapping[str, np.ndarray], chance: float) -> dict[str, Curve]:
     """Return attack success and accuracy under attack as functions of each property that the conditions vary."""
     points: dict[str, list[tuple[float, np.ndarray]]] = defaultdict(list)
     for condition in sorted(set(samples["condition"].tolist()), key=lambda each: (_setting(each) or ("", 0.0), each)):
@@ -404,9 +403,17 @@ def _response_curves(samples: Mapping[str, np.ndarray]) -> dict[str, Curve]:
         f"{key}_by_{name}": curve_of_means(
             [x for x, _ in settings],
             [(samples[column][rows], samples["cluster"][rows]) for _, rows in settings],
+            chance=[chance] * len(settings) if role == "image" else None,
             x_label=AXES.get(name, name),
-            y_label="share of attacks",
+            y_label="predicted class",
+            unit="fraction",
+            figure=f"by {name}",
+            series=series,
+            role=role,
         )
         for name, settings in points.items()
-        for key, column in (("attack_success", "fooled"), ("attacked_acc", "right"))
+        for key, column, series, role in (
+            ("attack_success", "fooled", "attacking word", "text"),
+            ("attacked_acc", "right", "object", "image"),
+        )
     }

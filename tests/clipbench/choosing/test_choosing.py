@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipbench.choosing.log import append, graded, read_log, skipped, undone, write_qrels
+from clipbench.choosing.judgement_log import append, grade_lines, read_log, skip_lines, undo_lines, write_qrels
 from clipbench.choosing.make import PoolOptions, make_pool
 from clipbench.choosing.pool import LOG, Facts, Pool, Ranking, read_pool, read_rankings
 from clipbench.choosing.verdict import _unseen, choose_model
@@ -78,7 +78,7 @@ def judge(pool: Pool, queries: list[str]) -> None:
     for query in queries:
         right = f"p{query[1:]}"
         grades = {image: 3 if image == right else int(rng.integers(0, 8) == 0) for image in pool.candidates[query]}
-        append(pool, graded(query, grades, "anna"))
+        append(pool, grade_lines(query, grades, "anna"))
 
 
 def test_candidates_are_the_first_of_all_models_and_random_others_in_an_order_that_tells_nothing(make: Make) -> None:
@@ -100,7 +100,7 @@ def test_values_are_those_of_trec_eval_and_the_pool_is_judged_data(make: Make) -
     pool = make()
     judge(pool, [*pool.queries][:-1])
     nothing = [*pool.queries][-1]
-    append(pool, graded(nothing, dict.fromkeys(pool.candidates[nothing], 0), "anna"))
+    append(pool, grade_lines(nothing, dict.fromkeys(pool.candidates[nothing], 0), "anna"))
     found = read_log(pool)
     write_qrels(found)
     chosen = choose_model(found)
@@ -157,7 +157,7 @@ def test_the_verdict_is_a_sentence(make: Make, models: dict[str, float], expecte
     queries = [*pool.queries]
     for query in queries[:2] if "one" in models else queries:
         grades = {image: 3 * (image == f"p{query[1:]}") for image in pool.candidates[query]}
-        append(pool, graded(query, grades, "anna"))
+        append(pool, grade_lines(query, grades, "anna"))
     chosen = choose_model(read_log(pool), scope="list")
     assert chosen.sentence.startswith(expected) and chosen.is_decided == ("one" not in models)
     assert str(chosen).endswith(chosen.sentence.replace("−", "-"))
@@ -187,7 +187,10 @@ def test_prices_stand_beside_the_verdict_and_the_front_is_of_what_is_decided(
     pool = make(models=models, price=lambda name: price(prices[[*models].index(name)]))
     assert choose_model(read_log(pool)).front() == []  # nothing is judged
     for query in [*pool.queries][: 2 if "one" in models else N_QUERIES]:
-        append(pool, graded(query, {image: 3 * (image == f"p{query[1:]}") for image in pool.candidates[query]}, "anna"))
+        append(
+            pool,
+            grade_lines(query, {image: 3 * (image == f"p{query[1:]}") for image in pool.candidates[query]}, "anna"),
+        )
     chosen = choose_model(read_log(pool), scope="list")
     assert chosen.front() == front
     (name, scores), shown = next(iter(chosen.scores.items())), str(chosen)
@@ -213,7 +216,7 @@ def test_relevant_photographs_that_no_model_found_are_estimated(make: Make) -> N
     rankings = read_rankings(pool)
     for query, images in pool.candidates.items():
         drawn = rankings[query].random
-        append(pool, graded(query, {image: int(image == drawn[0]) for image in images}, "anna"))
+        append(pool, grade_lines(query, {image: int(image == drawn[0]) for image in images}, "anna"))
     chosen = choose_model(read_log(pool))
     unseen = chosen.unseen
     assert unseen is not None and (unseen.n_relevant, unseen.n_drawn) == (N_QUERIES, 2 * N_QUERIES)
@@ -256,15 +259,15 @@ def test_of_several_judges_the_lower_median_counts_and_what_they_grade_apart_is_
     query = next(iter(pool.queries))
     first, second, *_ = images = pool.candidates[query]
     for name, grade in (("anna", 0), ("ben", 3), ("cem", 1), ("dora", 2)):
-        append(pool, graded(query, {**dict.fromkeys(images, 0), first: grade}, name))
+        append(pool, grade_lines(query, {**dict.fromkeys(images, 0), first: grade}, name))
     found = read_log(pool)
     assert (found.grades(query) or {})[first] == 1 and found.judges == ["anna", "ben", "cem", "dora"]
     assert [each[:2] for each in found.disagreements()] == [(query, first)]
-    append(pool, skipped(query, "anna"))  # without a say, and the grades of others stay
+    append(pool, skip_lines(query, "anna"))  # without a say, and the grades of others stay
     assert (read_log(pool).grades(query) or {})[first] == 2
-    append(pool, undone(read_log(pool), "anna"))
+    append(pool, undo_lines(read_log(pool), "anna"))
     assert (read_log(pool).grades(query) or {})[first] == 1
-    append(pool, undone(read_log(pool), "anna"))  # all that anna graded at one moment, and nothing of others
+    append(pool, undo_lines(read_log(pool), "anna"))  # all that anna graded at one moment, and nothing of others
     assert "anna" not in read_log(pool).by_judge(query)[second] and read_log(pool).n == 3 * len(images)
 
 
@@ -287,7 +290,7 @@ LINE = {"query": "q1", "image": "p1", "grade": 1, "judge": "anna", "time": "t"}
 )
 def test_a_log_that_was_edited_into_nonsense_is_refused_by_its_line(make: Make, line: object, fault: str) -> None:
     pool = make()
-    append(pool, graded("q1", {pool.candidates["q1"][0]: 1}, "anna"))
+    append(pool, grade_lines("q1", {pool.candidates["q1"][0]: 1}, "anna"))
     with (pool.folder / LOG).open("a") as file:
         file.write(f"{line if isinstance(line, str) else json.dumps(line)}\n")
     with pytest.raises(DataError) as error:
@@ -299,13 +302,13 @@ WORKER = """
 import sys
 from pathlib import Path
 from typing import Any
-from clipbench.choosing.log import append, graded
+from clipbench.choosing.judgement_log import append, grade_lines
 from clipbench.choosing.pool import read_pool
 pool = read_pool(Path(sys.argv[1]))
 for query, images in pool.candidates.items():
     for image in images:
         for grade in range(3):
-            append(pool, graded(query, {image: grade}, sys.argv[2]))
+            append(pool, grade_lines(query, {image: grade}, sys.argv[2]))
             print(f"{query} {image} {grade}\\n", end="", flush=True)  # in one piece, also where Python does not buffer
 """
 
@@ -349,10 +352,10 @@ def test_a_killed_process_loses_nothing_that_it_answered_and_its_half_line_costs
         file.write('{"query": "q1", "ima')
     torn = read_log(pool)
     assert torn.lines == before.lines and "was never finished and is passed over" in torn.notes[0]
-    append(pool, skipped("q1", "b"))
+    append(pool, skip_lines("q1", "b"))
     assert len(read_log(pool).lines) == len(before.lines) + 1 and not read_log(pool).notes
     os.truncate(pool.folder / LOG, (pool.folder / LOG).stat().st_size - 1)  # an editor may leave out the last line end
-    append(pool, skipped("q2", "b"))
+    append(pool, skip_lines("q2", "b"))
     assert len(read_log(pool).lines) == len(before.lines) + 2
 
 
@@ -398,7 +401,7 @@ def test_equal_photographs_are_one_and_a_bad_one_is_left_out_where_asked(photogr
         UsageError, match="price=True loads each model again, alone: expected references, got a model in"
     ):
         cb.pool(models, photographs, ["a query"], tmp_path / "pool", price=True)
-    with pytest.raises(UsageError, match="a query is 7: expected texts"):
+    with pytest.raises(UsageError, match=r"queries: got \[7\], expected a text or a path or a list of texts"):
         cb.pool(models, photographs, [7], tmp_path / "pool")  # type: ignore[list-item]
     with pytest.raises(UsageError, match="on_bad_image is 'ignore': expected 'error' or 'skip'"):
         cb.pool(models, photographs, ["a query"], tmp_path / "pool", on_bad_image="ignore")  # type: ignore[arg-type]

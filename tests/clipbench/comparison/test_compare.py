@@ -354,9 +354,7 @@ def test_the_verdict_is_of_direction_and_size(higher_is_better: bool | None, sma
     runs = [
         held(evaluation({"acc": mean_of(each, higher_is_better=higher_is_better)}, {"hit": each})) for each in columns
     ]
-    (found,) = compare(
-        runs[0], runs[1], CompareOptions(smallest=smallest_difference(str(smallest), "smallest"))
-    ).differences
+    (found,) = compare(runs[0], runs[1], CompareOptions(smallest=smallest_difference(str(smallest)))).differences
     assert found.value == pytest.approx(0.08) and 0.1 < bounds(found)[1] < 0.2
     assert found.verdict == verdict
 
@@ -381,9 +379,7 @@ def test_a_metric_without_a_direction_is_different_and_not_better() -> None:
 
 def test_equal_samples_are_no_evidence_that_the_models_are_equal() -> None:
     hits = np.array([1.0, 0.0, 1.0, 1.0])
-    (found,) = compare(
-        of_hits(hits), of_hits(hits), CompareOptions(smallest=smallest_difference("0.1", "smallest"))
-    ).differences
+    (found,) = compare(of_hits(hits), of_hits(hits), CompareOptions(smallest=smallest_difference("0.1"))).differences
     assert (found.value, found.p_value) == (0, 1)
     assert found.low == pytest.approx(0.025**0.25 - 1) and found.high == pytest.approx(1 - 0.025**0.25)
     assert (found.detectable, found.verdict) == (None, "no evidence")

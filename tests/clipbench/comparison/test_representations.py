@@ -41,6 +41,7 @@ def write(folder: Path, arrays: dict[str, Any] | None, rows: np.ndarray | None =
         "task_version": 2,
         "metrics": {"gap": Metric(value=0.5, n=N, unit="distance")},
         "files": {"samples": "samples.parquet", "arrays": "arrays/gap.npz"},
+        "vectors": ["images", "texts", "pair_id"],
     }
     result = result_of(record_of("modality-gap", COCO, **{**facts, **changes}), model={"ref": folder.name})
     write_result(result, folder)
@@ -124,7 +125,7 @@ def test_a_matrix_has_every_two_runs_on_the_pairs_of_all(runs: list[Run], tmp_pa
         UsageError, match=r"^1 of 2 runs have vectors of pairs: expected at least 2 \(bare: .* lacks the arrays"
     ):
         similarity_matrix([runs[0], bare])
-    with pytest.raises(UsageError, match=r"no modality-gap@sea: `clipbench run --tasks modality-gap@sea` makes it"):
+    with pytest.raises(UsageError, match=r"no vectors of pairs of sea: .* `clipbench run --tasks modality-gap@sea`"):
         similarity_matrix(runs, data="sea")
     other = write(tmp_path / "other", vectors(2), dataset=DatasetRecord(id="coco", fingerprint="g"))
     with pytest.raises(ClipbenchError, match=r"^modality-gap@coco has other contents of the data in other than in 1: "):

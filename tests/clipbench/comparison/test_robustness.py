@@ -1,5 +1,6 @@
 """Effective robustness of runs: the published lines, both baselines, and what is missing."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 import clipbench as cb
 from clipbench.comparison.robustness import SHIFTS, reference
 from clipbench.errors import ClipbenchError, DataError, UsageError
-from clipbench.results.record import Metric
+from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.reference_models import open_clip_results
 from clipbench.results.run import Run
 from tests.made import record_of, result_of
@@ -20,7 +21,7 @@ def run_of(accuracies: dict[str, float], half: float = 0.004) -> Run:
         data: {"acc1": Metric(value=share, low=max(0.0, share - half), high=min(1.0, share + half))}
         for data, share in accuracies.items()
     }
-    records = [record_of(data=data, metrics=of_data) for data, of_data in metrics.items()]
+    records = [record_of(data=data, metrics=of_data, accuracy="acc1") for data, of_data in metrics.items()]
     return Run(Path("runs/vit"), result_of(*records, model={"ref": "vit-b-32"}))
 
 
@@ -72,15 +73,31 @@ def test_data_of_the_hub_count_by_their_repository() -> None:
 def test_what_is_missing_is_said() -> None:
     with pytest.raises(
         ClipbenchError,
-        match=r"^run runs/vit has no effective robustness against the baseline standard: measure zero-shot on"
-        r" imagenet and on one of imagenetv2, imagenet-sketch, imagenet-r, objectnet \(it has acc1 with an interval on"
-        r" imagenet, imagenet-a\)$",
+        match=r"^run runs/vit has no effective robustness against the baseline standard: got a top-1 accuracy with an"
+        r" interval on imagenet, imagenet-a, expected one on imagenet and on one of imagenetv2, imagenet-sketch,"
+        r" imagenet-r, objectnet\. Measure a task that has it, such as zero-shot, on them\.$",
     ):
         cb.effective_robustness(run_of({"imagenet": 0.6, "imagenet-a": 0.3}))
     with pytest.raises(UsageError, match=r"unknown baseline 'openclip': did you mean 'open_clip'"):
         cb.effective_robustness(run_of({"imagenet": 0.6, "imagenetv2": 0.5}), baseline="openclip")
     with pytest.raises(DataError, match="vit-b-32 on imagenet: an accuracy of 1 has no logit"):
         cb.effective_robustness(run_of({"imagenet": 1.0, "imagenetv2": 0.5}))
+
+
+def test_the_accuracy_of_any_task_counts_and_of_several_that_on_most_data() -> None:
+    def records(task: str, accuracies: dict[str, float]) -> list[EvaluationRecord]:
+        return [
+            record_of(task, data, metrics={"top1": Metric(value=share, low=share - 0.01, high=share + 0.01)},
+                      accuracy="top1")
+            for data, share in accuracies.items()
+        ]  # fmt: skip
+
+    few = records("probe", {"imagenet": 0.7, "imagenetv2": 0.6})
+    many = records("neighbours", {"imagenet": 0.5, "imagenetv2": 0.4, "imagenet-r": 0.3})
+    other = [replace(record, accuracy="") for record in records("other", dict.fromkeys(("imagenet", *SHIFTS), 0.6))]
+    run = Run(Path("runs/vit"), result_of(*few, *many, *other, model={"ref": "vit-b-32"}))
+    frame = cb.effective_robustness(run)
+    assert dict(zip(frame["data"], frame["shifted"], strict=True)) == {"imagenetv2": 0.4, "imagenet-r": 0.3}
 
 
 def test_no_runs_are_refused() -> None:

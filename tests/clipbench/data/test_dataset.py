@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from clipbench.data.dataset import DataOptions, Dataset, LabelSet, check
+from clipbench.data.dataset import DataOptions, Dataset, check
+from clipbench.data.labels import LabelSet
 from clipbench.data.memory import dataset_in_memory
 from clipbench.data.questions import Attack, Contrast
 from clipbench.errors import DataError

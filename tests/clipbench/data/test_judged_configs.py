@@ -13,7 +13,6 @@ from clipbench.data import Dataset, load_data
 from clipbench.data.dataset import DataOptions
 from clipbench.data.readers.judged_configs import ParquetImage
 from clipbench.errors import ClipbenchError, DataError, Unavailable, UsageError
-from clipbench.untrusted.limits import MAX_UNPACKED
 from tests import hub_server
 from tests.clipbench.data.conftest import ImageBytes
 
@@ -199,7 +198,6 @@ BAD: dict[str, tuple[Any, dict[str, str], type[ClipbenchError], str]] = {
     "two grades": (changed("default", **{"corpus-id": ["d1", "d1", "d3"]}), {}, DataError, "'d1' has grade -1 for query 'q0', and 2 before"),
     "half a grade": (changed("default", score=[0.5, 1.0, 1.0]), {}, DataError, "row 0: the grade is 0.5, expected a whole number"),
     "no grades": (changed("default", score=()), {}, DataError, "columns are query-id, corpus-id; expected query-id, corpus-id and score"),
-    "unpacked": (changed("corpus", title=["x" * 600_000] * 4), {}, DataError, "bytes unpack to 2,400,.* are the limit"),
     "split": (LAYOUTS["mteb"], {"split": "dev"}, UsageError, "hf:me/judged has no split 'dev': it has test"),
     "two splits": (LAYOUTS["mteb"], {}, UsageError, "has the splits dev, train: name one with split=NAME"),
     "shards": (LAYOUTS["mteb"], {}, Unavailable, "configuration corpus: expected 2 files such as corpus/.*, got 1: fetch the data again"),
@@ -209,10 +207,7 @@ BAD: dict[str, tuple[Any, dict[str, str], type[ClipbenchError], str]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_is_wrong_is_one_line(
-    hub: Any, image_bytes: ImageBytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
-) -> None:
-    monkeypatch.setenv(MAX_UNPACKED, "1000000")
+def test_what_is_wrong_is_one_line(hub: Any, image_bytes: ImageBytes, tmp_path: Path, case: str) -> None:
     layout, options, error, message = BAD[case]
     files = files_of(layout, image_bytes, tmp_path)
     if case == "shards":

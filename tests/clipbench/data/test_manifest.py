@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from clipbench.data.dataset import DataOptions, Dataset, Groups
+from clipbench.data.dataset import DataOptions, Dataset
+from clipbench.data.labels import Groups
 from clipbench.data.readers import manifest
 from clipbench.errors import DataError, Unavailable, UsageError
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from clipbench.data import Attack, DataOptions, load_data
 from clipbench.data.dataset import Dataset
-from clipbench.data.training_split import beside_attacks
+from clipbench.data.training_split import join_attacks
 from clipbench.errors import ClipbenchError, DataError, UsageError
 from clipbench.testing import NamedImage
 
@@ -67,8 +67,8 @@ def test_images_beside_attacks_go_by_the_names_of_their_classes_whatever_their_c
     images, ids = [NamedImage("a"), NamedImage("b")], ["a", "b"]
     tested = Dataset(id="x", images=images, image_ids=ids, class_names=("cat", "dog"), attacks=[Attack("1", 0, 1, 0)])
     training = Dataset(id="y", images=images, image_ids=ids, class_names=("Dog", "emu"), labels=np.array([0, 1]))
-    data = beside_attacks(tested, training, "photos")
+    data = join_attacks(tested, training, "photos")
     assert data.labels is not None and data.labels.tolist() == [0, 1] and data.image_ids == ["a", "photos: a"]
     assert data.notes == ("images of photos of classes that no attack has (1): left out",)
     with pytest.raises(DataError, match=r"the classes 'Cat' and 'cat' differ only in the case"):
-        beside_attacks(tested, replace(training, class_names=("Cat", "cat")), "photos")
+        join_attacks(tested, replace(training, class_names=("Cat", "cat")), "photos")

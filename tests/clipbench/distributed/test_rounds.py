@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,10 +18,12 @@ from torch.distributed import HashStore  # type: ignore[attr-defined]
 from clipbench.data.dataset import Dataset
 from clipbench.data.images import FileImage
 from clipbench.distributed import rounds
-from clipbench.distributed.place import Place, connect
+from clipbench.distributed.process_rank import ProcessRank, connect
 from clipbench.distributed.rounds import Rounds, current, leading, serve
 from clipbench.errors import BadImage, MachineError, UsageError
-from clipbench.models.encoding.embedder import StoreEmbedder, encode_together, load_embedder
+from clipbench.models.encoding.embedder import StoreEmbedder
+from clipbench.models.encoding.loading import load_embedder
+from clipbench.models.encoding.sharing import encode_together
 from clipbench.models.options import LoadOptions
 
 DEALT = """
@@ -42,8 +43,8 @@ class Toy(ToyModel):
 TEXTS = [f"a {'very ' * (number % 5)}red cube {number}" for number in range(70)]
 
 
-def place(rank: int, port: int) -> Place:
-    return Place(rank=rank, n=2, local_rank=rank, n_local=2, address="127.0.0.1", port=port)
+def process(rank: int, port: int) -> ProcessRank:
+    return ProcessRank(rank=rank, n=2, local_rank=rank, n_local=2, address="127.0.0.1", port=port)
 
 
 @contextmanager
@@ -53,16 +54,16 @@ def paired(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         port = free.getsockname()[1]
     is_there = threading.Event()
 
-    def noted(of: Place, listener: int | None = None) -> Any:
+    def noted(of: ProcessRank) -> Any:
         is_there.set() if of.rank else is_there.wait()  # two processes have a group each: here the leader's counts
-        return connect(of, listener)
+        return connect(of)
 
     monkeypatch.setattr(rounds, "connect", noted)
     monkeypatch.setattr(rounds, "_current", rounds._current)
-    monkeypatch.setattr("clipbench.models.encoding.embedder._held", {})
-    other = threading.Thread(target=serve, args=(place(1, port), root), name="other")
+    monkeypatch.setattr("clipbench.models.encoding.sharing._loaded", {})
+    other = threading.Thread(target=serve, args=(process(1, port), root), name="other")
     other.start()
-    with leading(place(0, port), root):
+    with leading(process(0, port), root):
         yield
     other.join(10)
     assert not other.is_alive() and list((root / "processes").iterdir()) == []
@@ -134,17 +135,14 @@ def test_the_error_is_that_of_the_first_row_that_has_one_whoever_met_it(
     assert found.notes == loaded("python:dealt:Toy", tmp_path / "one").readable(dataset).notes and len(found) == 16
 
 
-def test_a_process_that_is_lost_or_late_and_what_cannot_be_handed_over_are_told_in_a_line(
+def test_a_process_that_is_late_and_what_cannot_be_handed_over_are_told_in_a_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lost: Any = SimpleNamespace(lost=lambda: "process 1 of 2 was killed (SIGKILL)")
-    with pytest.raises(MachineError, match=r"^process 1 of 2 was killed \(SIGKILL\): what was encoded is stored, and"):
-        Rounds(place(0, 1), HashStore(), tmp_path, lost).together(max, max)
     monkeypatch.setattr(rounds, "BARRIER_SECONDS", 0.0)
     with pytest.raises(MachineError, match=r"^process 1 of 2 has not answered for 0 s: what was encoded is stored"):
-        Rounds(place(0, 1), HashStore(), tmp_path, None).together(max, max)
+        Rounds(process(0, 1), HashStore(), tmp_path).together(max, max)
     with pytest.raises(UsageError, match=r"the data cannot be handed to other processes .*: run in one process"):
-        Rounds(place(0, 1), HashStore(), tmp_path, None).together(lambda rank, n: rank, max)
+        Rounds(process(0, 1), HashStore(), tmp_path).together(lambda rank, n: rank, max)
     error = pickle.loads(pickle.dumps(rounds.portable(ValueError("x"))))
     assert isinstance(error, ValueError) and error.__notes__[0].startswith("In another process:")
     assert str(rounds.portable(type("Local", (Exception,), {})("x"))) == "Local: x"

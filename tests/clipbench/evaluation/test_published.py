@@ -7,7 +7,7 @@ import pytest
 
 from clipbench.data import Dataset
 from clipbench.data.catalogue.entries import catalogue
-from clipbench.data.dataset import Groups
+from clipbench.data.labels import Groups
 from clipbench.data.prompts import known_prompts
 from clipbench.evaluation.published import (
     SAME,

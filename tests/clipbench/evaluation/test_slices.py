@@ -13,7 +13,7 @@ from PIL import Image
 import clipbench as cb
 from clipbench.comparison.gate import judge
 from clipbench.comparison.gate_rules import Gate
-from clipbench.data.dataset import Groups, LabelSet
+from clipbench.data.labels import Groups, LabelSet
 from clipbench.evaluation.slices import slices_of
 from clipbench.testing import FixedEmbedder, NamedImage
 from clipbench_tasks.retrieval import Retrieval

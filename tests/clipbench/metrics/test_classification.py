@@ -68,7 +68,7 @@ def test_class_scores_agree_with_the_full_matrix(
     images, classes, labels = make(n, dim, 0), make(n_classes, dim, 1), labels_of(n, n_classes)
     found = class_scores(images, classes, labels, logit_scale=18.5)
     expected = naive_class_scores(full_matrix(images, classes), labels, 18.5)
-    for name in ("better", "tied", "predicted", "margin", "own", "top"):
+    for name in ("better", "tied", "predicted", "margin", "true_score", "top"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
     np.testing.assert_allclose(found.confidence, expected.confidence, rtol=1e-12)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from clipbench.metrics.compression import Format, compressed, principal_components
+from clipbench.metrics.compression import Format, compress, principal_components
 from clipbench.metrics.ranking import cross_ranks
 from clipbench.metrics.similarity import unit
 
@@ -18,7 +18,7 @@ def vectors(seed: int, n: int = N) -> np.ndarray:
 
 def scores(form: Format, stored: np.ndarray, queries: np.ndarray) -> np.ndarray:
     components = principal_components(stored) if form.is_fitted else None
-    kept, asked = compressed(form, stored, queries, components)
+    kept, asked = compress(form, stored, queries, components)
     return asked.astype(np.float64) @ kept.astype(np.float64).T
 
 
@@ -50,7 +50,7 @@ def test_all_components_are_the_cosines() -> None:
 
 def test_float16_has_eleven_significant_bits() -> None:
     x, q = vectors(0), vectors(1, 5)
-    kept, asked = compressed(Format("float16", DIM), x, q)
+    kept, asked = compress(Format("float16", DIM), x, q)
     _, exponent = np.frexp(x.astype(np.float64))
     exponent = np.maximum(exponent, -13)  # below 2**-14 steps stay as large as there
     np.testing.assert_array_equal(kept, np.ldexp(np.rint(np.ldexp(x.astype(np.float64), 11 - exponent)), exponent - 11))
@@ -59,7 +59,7 @@ def test_float16_has_eleven_significant_bits() -> None:
 
 def test_int8_has_a_scale_for_each_dimension_and_errs_little_more_than_codes_from_the_lowest_to_the_highest() -> None:
     x, q = vectors(0), vectors(1, 5)
-    kept, asked = compressed(Format("int8", DIM), x, q)
+    kept, asked = compress(Format("int8", DIM), x, q)
     scales = np.abs(x).max(axis=0) / 127
     codes = kept / scales
     np.testing.assert_allclose(codes, np.rint(codes), atol=1e-3)
@@ -94,5 +94,5 @@ def test_a_constant_model_ties_with_all_in_every_format() -> None:
     x = np.repeat(vectors(0, 1), 20, axis=0)
     components = principal_components(x)
     for form in (Format(kind, 8) for kind in ("first", "pca", "float16", "int8", "pca_int8", "binary")):
-        ranks, _ = cross_ranks(*compressed(form, x, x, components), np.arange(20))
+        ranks, _ = cross_ranks(*compress(form, x, x, components), np.arange(20))
         assert (ranks.tied == 19).all() and (ranks.better == 0).all(), form

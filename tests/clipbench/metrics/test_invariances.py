@@ -342,8 +342,8 @@ TABLE = {
     "sigmoid_loss": Row(
         lambda g: m.sigmoid_loss(g.images, g.pair_texts, logit_scale=20.0, logit_bias=-10.0), BOTH_SIDES
     ),
-    "rescored": Row(
-        lambda g: m.rescored(g.images, g.pair_texts, logit_scale=20.0)["image_retrieval_recall@5"],
+    "scores_after_move": Row(
+        lambda g: m.scores_after_move(g.images, g.pair_texts, logit_scale=20.0)["image_retrieval_recall@5"],
         RANKING,
         chance=lambda g: 5 / len(g.images),
     ),
@@ -361,7 +361,7 @@ TABLE = {
 }
 NOT_METRICS = {
     "class_scores",
-    "answers_among_more",
+    "answers_with_distractors",
     "cross_answers",
     "cross_ranks",
     "expected_recall_at_k",
@@ -389,7 +389,7 @@ NOT_METRICS = {
     "expected_noise",
     "precision_changes",
     "precision_spread",
-    "undefined",
+    "undefined_estimate",
 }
 """Functions that rows of the table are made from, or compared with."""
 

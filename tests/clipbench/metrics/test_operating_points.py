@@ -5,15 +5,15 @@ import pytest
 from sklearn.metrics import precision_recall_curve
 
 from clipbench.metrics.operating_points import (
-    Accepted,
-    accepted,
+    AcceptanceRates,
+    acceptance_rates,
     even_thresholds,
     judged_answers,
     judged_pairs,
     precision_at_all,
 )
 from clipbench.metrics.similarity import unit
-from clipbench.stats.operating_points import SURE, operating_point, precision_recall
+from clipbench.stats.threshold_intervals import SURE, operating_point, precision_recall
 
 
 def world(n: int, each: int, noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -34,7 +34,7 @@ def test_precision_and_recall_of_pairs_are_scikit_learn_s(n: int, each: int, noi
     precision, recall, at = precision_recall_curve(is_true.ravel(), scores.ravel(), sample_weight=weights.ravel())
     cosines, found = precision_at_all(judged, prevalence)
     assert cosines == pytest.approx(at) and found == pytest.approx(precision[:-1])
-    coarse = accepted(judged, even_thresholds(judged, 50))
+    coarse = acceptance_rates(judged, even_thresholds(judged, 50))
     rows = np.searchsorted(at.astype(np.float64), coarse.thresholds - 1e-12)
     of_coarse = precision_recall(coarse, prevalence)
     assert of_coarse.precision == pytest.approx(precision[rows]) and of_coarse.recall == pytest.approx(recall[rows])
@@ -47,7 +47,7 @@ def test_pairs_by_hand_and_equal_cosines_are_accepted_together() -> None:
     # True pairs: 1, 0.8, 0.6. False ones: text 0 with image 1 (0), text 1 with image 0 (0.6), text 2 with image 0 (0.8).
     cosines, precision = precision_at_all(judged, 0.5)
     assert cosines == pytest.approx([0, 0.6, 0.8, 1]) and precision == pytest.approx([1 / 2, 3 / 5, 2 / 3, 1])
-    found = accepted(judged, cosines)
+    found = acceptance_rates(judged, cosines)
     assert found.right.mean(axis=0) == pytest.approx([1, 1, 2 / 3, 1 / 3])
     assert found.wrong.mean(axis=0) == pytest.approx([1, 2 / 3, 1 / 3, 0])
 
@@ -62,14 +62,14 @@ def test_an_image_has_its_row_and_that_of_its_texts_less_what_is_counted_twice()
     rate = wrong.sum() / (16 * 7)
     deviations = 8 / (16 * 7) * (wrong.sum(axis=1) + of_texts) - 2 * rate
     spread, twice = (deviations**2).sum() / 64, rate * (1 - rate) / (16 * 7)
-    found = accepted(judged, np.array([at])).wrong[:, 0]
+    found = acceptance_rates(judged, np.array([at])).wrong[:, 0]
     assert found == pytest.approx(rate + deviations * np.sqrt(max(1 - twice / spread, 0.5)))
 
 
 def test_answers_by_hand() -> None:
     # Right at 0.9, with 0.4 for the best other class; wrong at 0.7; a tie for the first place at 0.5.
     judged = judged_answers(np.array([0.9, 0.7, 0.5]), np.array([0.4, 0.7, 0.5]), np.array([1.0, 0.0, 0.5]))
-    found = accepted(judged, np.array([-1, 0.4, 0.5, 0.7, 0.9]))
+    found = acceptance_rates(judged, np.array([-1, 0.4, 0.5, 0.7, 0.9]))
     assert found.right.mean(axis=0) == pytest.approx([0.5, 0.5, 0.5, 1 / 3, 1 / 3])
     assert precision_recall(found).precision == pytest.approx([1.5 / 6, 1.5 / 6, 1.5 / 5, 1 / 3, 1])
 
@@ -86,7 +86,7 @@ def test_the_threshold_is_the_lowest_with_the_precision_and_its_interval_holds_i
     wanted: float, prevalence: float
 ) -> None:
     judged = judged_pairs(*world(200, 1, 0.6))
-    coarse = accepted(judged, even_thresholds(judged, 40))
+    coarse = acceptance_rates(judged, even_thresholds(judged, 40))
     point = operating_point(judged, coarse, precision_recall(coarse, prevalence, confidence=SURE), wanted, prevalence)
     assert point is not None
     right, wrong = (trials.cosines.astype(np.float64) for trials in (judged.right, judged.wrong))
@@ -98,7 +98,7 @@ def test_the_threshold_is_the_lowest_with_the_precision_and_its_interval_holds_i
     assert point.threshold == min(at for at in np.concatenate([right, wrong]).tolist() if precision(at) >= wanted)
     low, high, _ = point.interval
     assert low is not None and high is not None and low < point.threshold < high
-    at_ends = precision_recall(accepted(judged, np.array([low, high])), prevalence, confidence=SURE)
+    at_ends = precision_recall(acceptance_rates(judged, np.array([low, high])), prevalence, confidence=SURE)
     assert at_ends.high[0] >= wanted and at_ends.low[1] >= wanted
     below, above, _ = point.recall_interval
     assert below is not None and above is not None and below < point.recall < above
@@ -117,10 +117,10 @@ def test_a_threshold_among_four_million_pairs_is_exact() -> None:
 def test_a_few_that_are_right_by_luck_have_no_threshold() -> None:
     right = np.array([[1.0, 1.0]] * 2 + [[1.0, 0.0]] * 18)
     wrong = np.array([[1.0, 0.0]] * 20)
-    found = precision_recall(Accepted(np.array([-1.0, 0.5]), right, wrong))
+    found = precision_recall(AcceptanceRates(np.array([-1.0, 0.5]), right, wrong))
     assert found.precision[1] == 1 and found.low[1] < 0.5
     judged = judged_answers(np.repeat([0.6, 0.1], [2, 18]), np.full(20, 0.2), np.repeat([1.0, 0.0], [2, 18]))
-    coarse = accepted(judged, even_thresholds(judged, 40))
+    coarse = acceptance_rates(judged, even_thresholds(judged, 40))
     assert operating_point(judged, coarse, precision_recall(coarse, confidence=SURE), 0.9) is None
 
 
@@ -128,5 +128,5 @@ def test_what_is_wrong_is_no_more_above_a_threshold_than_at_it() -> None:
     """Nothing wrong is accepted by the second threshold; its bound is the first's, which a few alarms tell well."""
     rng = np.random.default_rng(0)
     wrong = np.column_stack([rng.random(100) * 0.002, np.zeros(100)])
-    found = precision_recall(Accepted(np.array([-1.0, 0.5]), np.ones((100, 2)), wrong))
+    found = precision_recall(AcceptanceRates(np.array([-1.0, 0.5]), np.ones((100, 2)), wrong))
     assert found.low[1] == pytest.approx(found.low[0]) and found.low[0] > 0.99

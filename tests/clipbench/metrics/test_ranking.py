@@ -14,7 +14,7 @@ from clipbench.metrics import _search, ranking, threads
 from clipbench.metrics.ranking import (
     Answers,
     Ranks,
-    answers_among_more,
+    answers_with_distractors,
     chance_recall_at_k,
     cross_answers,
     cross_ranks,
@@ -23,7 +23,7 @@ from clipbench.metrics.ranking import (
     group_answers,
     recall_at_k,
 )
-from clipbench.metrics.similarity import scores_of, unit
+from clipbench.metrics.similarity import scores_of_pairs, unit
 from tests.made import published_vectors
 
 
@@ -207,7 +207,7 @@ def test_more_items_change_answers_as_if_they_had_been_there(
     tiles.use(monkeypatch)
     images, texts, more, owner = make(20, 4, 0), make(40, 4, 1), make(70, 4, 2), pairing(20, 40, 3)
     _, alone = cross_answers(images, texts, owner)
-    whole, among = answers_among_more(alone, texts, more, 20)
+    whole, among = answers_with_distractors(alone, texts, more, 20)
     _, expected = cross_answers(
         np.concatenate([images, more]), np.concatenate([texts, more]), np.r_[owner, 20 + np.arange(70)]
     )
@@ -222,7 +222,7 @@ def test_recall_over_drawn_items_is_the_mean_over_all_subsets(
 ) -> None:
     images, texts, more, rows = make(10, 2, 0), make(10, 2, 1), make(9, 2, 2), np.arange(10)
     _, alone = cross_answers(images, texts, rows)
-    _, among = answers_among_more(alone, texts, more, 10)
+    _, among = answers_with_distractors(alone, texts, more, 10)
     assert (among.tied > 0).any() == (make is coarse)
     own, added = texts @ images.T, texts @ more.T
     right = own[rows, rows][:, None]
@@ -232,7 +232,7 @@ def test_recall_over_drawn_items_is_the_mean_over_all_subsets(
             scores = np.concatenate([own, added[:, subset]], axis=1)
             counts = (scores > right).sum(axis=1), (scores == right).sum(axis=1) - 1
             drawn.append(recall_at_k(Ranks(*counts, np.ones(10, int)), k))
-        found = expected_recall_at_k(alone.ranks, among, n_more=9, n=n, k=k)
+        found = expected_recall_at_k(alone.ranks, among, n_distractors=9, n=n, k=k)
         np.testing.assert_allclose(found, np.mean(drawn, axis=0), atol=1e-12)
 
 
@@ -296,10 +296,10 @@ def test_a_positive_does_not_beat_itself_where_two_sums_differ_in_the_last_bit(m
     """As they may for vectors that are not from ``unit``."""
 
     def a_bit_lower(left: np.ndarray, right: np.ndarray, pairs: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-        return np.nextafter(scores_of(left, right, pairs), np.float32(-2))
+        return np.nextafter(scores_of_pairs(left, right, pairs), np.float32(-2))
 
-    monkeypatch.setattr(ranking, "scores_of", a_bit_lower)
-    monkeypatch.setattr(_search, "scores_of", a_bit_lower)
+    monkeypatch.setattr(ranking, "scores_of_pairs", a_bit_lower)
+    monkeypatch.setattr(_search, "scores_of_pairs", a_bit_lower)
     axes = np.eye(4, dtype=np.float32)
     for found in cross_ranks(axes, axes, np.arange(4)):
         assert_same(found, Ranks(np.zeros(4, np.int64), np.zeros(4, np.int64), np.ones(4, np.int64)))
@@ -338,10 +338,10 @@ def test_one_caption_a_thousand_times_is_no_more_work_than_it_must_be(monkeypatc
 
     def counted(left: np.ndarray, right: np.ndarray, pairs: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         scored.append(len(pairs[0]))
-        return scores_of(left, right, pairs)
+        return scores_of_pairs(left, right, pairs)
 
-    monkeypatch.setattr(ranking, "scores_of", counted)
-    monkeypatch.setattr(_search, "scores_of", counted)
+    monkeypatch.setattr(ranking, "scores_of_pairs", counted)
+    monkeypatch.setattr(_search, "scores_of_pairs", counted)
     images = unit(smooth(50, 16, 0) + np.float32(1))
     texts = np.concatenate([unit(np.ones((1, 16), np.float32)).repeat(1000, axis=0), smooth(50, 16, 1)])
     by_image, _ = cross_ranks(images, texts, np.concatenate([np.arange(1000) % 50, np.arange(50)]))

@@ -11,7 +11,14 @@ from clipbench.errors import VectorError
 from clipbench.metrics import similarity as arrays
 from clipbench.metrics.geometry import gap_vector, modality_gap
 from clipbench.metrics.ranking import cross_ranks, recall_at_k
-from clipbench.metrics.shift import Classes, contrastive_loss, correction_maps, rescored, shift_maps, sigmoid_loss
+from clipbench.metrics.shift import (
+    Classes,
+    contrastive_loss,
+    correction_maps,
+    scores_after_move,
+    shift_maps,
+    sigmoid_loss,
+)
 from clipbench.metrics.similarity import unit
 from tests.made import published_vectors
 
@@ -19,7 +26,7 @@ Pairs = tuple[np.ndarray, np.ndarray]
 
 
 def shifted(images: np.ndarray, texts: np.ndarray, *, distance: float, which: str = "both") -> Pairs:
-    maps = shift_maps(images, texts, distance=distance, which=which)
+    maps = shift_maps(images, texts, distance=distance, shift=which)
     return maps.image(images), maps.text(texts)
 
 
@@ -206,7 +213,7 @@ def test_a_constant_model_has_nothing_left_but_collapses_to_ties() -> None:
     with pytest.raises(VectorError, match=r"vector 0 becomes zero when it is moved \(4 of 4 do\)"):
         correction_maps(constant, constant, kind="centring").image(constant)
     collapsed = correction_maps(constant, constant, kind="collapse").image(constant)
-    scores = rescored(collapsed, collapsed, logit_scale=100.0)
+    scores = scores_after_move(collapsed, collapsed, logit_scale=100.0)
     assert scores["image_retrieval_recall@1"] == pytest.approx(1 / 4)
     assert scores["loss"] == pytest.approx(np.log(4))
 
@@ -268,7 +275,7 @@ def test_scores_are_those_of_the_metrics_themselves() -> None:
     images, texts = pairs(30)
     labels = np.arange(30) % 3
     classes = {"kind/acc1": Classes(texts[:3], labels)}
-    found = rescored(images, texts, logit_scale=30.0, classes=classes)
+    found = scores_after_move(images, texts, logit_scale=30.0, classes=classes)
     similarity = images.astype(np.float64) @ texts.T.astype(np.float64)
     by_image, by_text = cross_ranks(images, texts, np.arange(30))
     assert list(found) == [

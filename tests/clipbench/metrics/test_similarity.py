@@ -9,7 +9,7 @@ import pytest
 from clipbench.errors import VectorError
 from clipbench.metrics import similarity as arrays
 from clipbench.metrics._search import tiles
-from clipbench.metrics.similarity import dot_blocks, product_error, score_blocks, scores_of, unit, unscaled
+from clipbench.metrics.similarity import dot_blocks, product_error, score_blocks, scores_of_pairs, unit, unscaled
 
 SHAPES = [(40, 3), (40, 64), (30, 513), (20, 2048)]
 
@@ -125,4 +125,4 @@ def test_scores_of_pairs_are_those_of_the_matrix(monkeypatch: pytest.MonkeyPatch
     left, right = (unit(np.random.default_rng(k).standard_normal((30, 9)).astype(np.float32)) for k in range(2))
     rows, columns = (np.random.default_rng(k).integers(30, size=50) for k in (2, 3))
     ((_, scores),) = score_blocks(left, right)
-    np.testing.assert_array_equal(scores_of(left, right, (rows, columns)), scores[rows, columns])
+    np.testing.assert_array_equal(scores_of_pairs(left, right, (rows, columns)), scores[rows, columns])

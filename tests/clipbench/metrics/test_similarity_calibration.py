@@ -61,8 +61,8 @@ def test_every_pair_is_counted_once_as_a_match_or_not(
             place = min(int((float(cosine) + 1) / 2 * FINE_BINS), FINE_BINS - 1)
             expected[int(left_groups[i] == right_groups[j]), place] += 1
     np.testing.assert_array_equal(found.matches, expected[1])
-    np.testing.assert_array_equal(found.others, expected[0])
-    assert found.matches.sum() + found.others.sum() == (23 * 22 / 2 if is_same else 23 * 17)
+    np.testing.assert_array_equal(found.non_matches, expected[0])
+    assert found.matches.sum() + found.non_matches.sum() == (23 * 22 / 2 if is_same else 23 * 17)
 
 
 # Probabilities and errors ---------------------------------------------------------------------------------------------
@@ -113,7 +113,9 @@ def test_the_pool_is_the_isotonic_regression_of_the_kinds() -> None:
     kinds = {name: MatchCounts(*draws.integers(0, 9, (2, 40))) for name in "abc"}
     found = match_probabilities(kinds, n_bins=12)
     # The bins, from their definition: a fine bin goes where the middle of its mass falls.
-    shares = np.array([[each.matches / each.matches.sum(), each.others / each.others.sum()] for each in kinds.values()])
+    shares = np.array(
+        [[each.matches / each.matches.sum(), each.non_matches / each.non_matches.sum()] for each in kinds.values()]
+    )
     mass = shares.sum(axis=(0, 1)) / 6
     place = ((np.cumsum(mass) - mass / 2) * 12).astype(int)
     binned = np.array([[[row[place == b].sum() for b in np.unique(place)] for row in each] for each in shares])

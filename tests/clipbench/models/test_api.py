@@ -1,6 +1,5 @@
 """Served models: vectors in order whatever the server does, and one line for each way in which it can be wrong."""
 
-import itertools
 import json
 import socket
 import threading
@@ -16,8 +15,6 @@ from PIL import Image
 
 from clipbench.checks.examination import OURS, finding
 from clipbench.checks.subject import Subject
-from clipbench.data import DataOptions
-from clipbench.data.memory import dataset_in_memory
 from clipbench.data.modalities import JOINT
 from clipbench.errors import ClipbenchError, ModelError, UsageError, VectorError
 from clipbench.models import load_model
@@ -98,7 +95,7 @@ def test_messages_are_those_of_the_template(url: str, state: Any, toy: ToyModel,
     same(found[2], toy.encode_images([picture]) + toy.encode_texts([text]))
     shown = {"type": "image_url", "image_url": {"url": data_url(picture)}}
     users = [[words(text)], [shown, words("")], [shown, words(text)]]
-    for body, user in zip(state.bodies[1::2], users, strict=True):  # before each goes the canary
+    for body, user in zip(state.bodies, users, strict=True):
         turns = {"system": [words("Represent the user's input.")], "user": user, "assistant": [words("")]}
         assert body == {
             "model": "toy",
@@ -197,7 +194,7 @@ def test_requests_and_bytes_are_counted(url: str, state: Any) -> None:
     costs = model.client.costs - before
     assert (costs["requests"], costs["sent"]) == (2, sent)
     assert model.is_sole  # or they would be counted in several processes
-    assert costs["tokens"] == 10 + 2 and costs["received"] > 0  # each request has its canary
+    assert costs["tokens"] == 10 and costs["received"] > 0
 
 
 # ----- another model behind the same address
@@ -212,32 +209,6 @@ def test_another_model_behind_the_address_has_another_fingerprint(url: str, stat
     state.encode_texts = lambda texts: other.encode_texts(texts)[:, ::-1]
 
     assert first == again != fingerprint()
-
-
-@pytest.mark.parametrize("modality", ["images", "texts"])
-def test_a_change_half_way_is_noticed_and_nothing_of_the_new_model_is_stored(
-    url: str, state: Any, toy: ToyModel, tmp_path: Path, modality: str
-) -> None:
-    pictures = [Image.new("RGB", (8, 8), (7 * number, 255 - 7 * number, number)) for number in range(30)]
-    data = dataset_in_memory([(picture, text) for picture, text in zip(pictures, TEXTS, strict=False)], DataOptions())
-    embedder = StoreEmbedder(served(url, batch_size=4, concurrency="1"), tmp_path, batch_size=4, workers=0)
-    inputs: list[Any] = list(data.images) if modality == "images" else list(TEXTS) * 1
-    encode = getattr(embedder, modality)
-    name = f"encode_{modality}"
-    honest, n_calls = getattr(state, name), itertools.count()
-    setattr(state, name, lambda items: honest(items) + (0.05 if next(n_calls) >= 4 else 0))
-
-    with pytest.raises(ModelError, match=r"has changed while it was measured: the vector of one fixed"):
-        encode(inputs)
-
-    setattr(state, name, honest)
-    again = StoreEmbedder(served(url, batch_size=4), tmp_path, batch_size=4, workers=0)
-    items = pictures if modality == "images" else inputs
-    same(getattr(again, modality)(inputs), honest(items))
-    counts = again.counts()
-    assert counts is not None
-    if modality == "images":  # texts go to the model 64 at a time, so none had come to the store
-        assert 0 < counts.n_items()["stored_images"] < 30
 
 
 def test_a_server_that_fails_in_company_is_refused(url: str, state: Any, toy: ToyModel) -> None:
@@ -358,7 +329,6 @@ def test_vectors_of_different_dimensions_are_refused(
         ("ragged", r"answered embeddings of \d+ to 32 numbers: expected one length above 0"),
         ("fewer", r"answered \d vectors for \d inputs"),
         ("numbered_twice", r"numbered its vectors \[0, 0, .*: expected each of 0 to \d once"),
-        ("not_a_number", "has changed while it was measured"),
     ],
 )  # fmt: skip
 def test_a_server_that_goes_wrong_later_is_refused(url: str, state: Any, name: str, message: str) -> None:
@@ -392,12 +362,6 @@ def test_a_wrong_address_is_said_at_once(url: str, monkeypatch: pytest.MonkeyPat
     with pytest.raises(ModelError, match=message):
         served(address.replace("HOST", url.removeprefix("http://").removesuffix("/v1")))
     assert not waits, "what will not fix itself is not tried again"
-
-
-def test_an_endless_answer_is_refused(url: str, state: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_http_client, "MOST_BYTES", 100)
-    with pytest.raises(ModelError, match="answered more than 100 bytes: is it the address of embeddings"):
-        served(url)
 
 
 def test_after_a_failure_nothing_more_is_asked(url: str, state: Any) -> None:

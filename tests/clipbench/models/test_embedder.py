@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from clipbench.data.dataset import Dataset
-from clipbench.data.images import FileImage, ImageRef
+from clipbench.data.images import FileImage
 from clipbench.errors import BadImage, VectorError
 from clipbench.models.adapters.python import wrap
 from clipbench.models.encoding.embedder import StoreEmbedder
-from clipbench.models.encoding.pipeline import KnownImage
+from clipbench.models.encoding.image_hashes import ImageHashes
 from clipbench.testing import NamedImage, ToyModel
 
 TEXTS = ["a cat", "a dog", "a cat", "two words more"]
@@ -189,7 +189,7 @@ def test_whole_images_come_in_batches_of_limited_pixels_and_are_let_go_of(
     assert [size for batch in model.batches for size in batch] == [size for size in sizes if size != (200, 200)]
     assert [len(batch) for batch in model.batches] == [4, 2, 5, 1]  # of six images, or fewer with 40,000 pixels at most
     assert max(model.held) <= 40_000
-    assert kept.notes[-1].endswith("make it smaller, or set CLIPBENCH_MAX_PIXELS=40000 (4 bytes of memory a pixel)")
+    assert kept.notes[-1].endswith("make it smaller, or set CLIPBENCH_MAX_PIXELS=40000 (4 bytes of memory per pixel)")
 
 
 def test_images_that_are_no_plain_ones_are_counted_and_encoded_again_under_a_new_rule(
@@ -199,18 +199,18 @@ def test_images_that_are_no_plain_ones_are_counted_and_encoded_again_under_a_new
     deep.save(tmp_path / "deep.png")
     deep.convert("L").convert("RGBA").save(tmp_path / "alpha.png")
     refs = [*images(tmp_path, 2), FileImage(tmp_path / "deep.png"), FileImage(tmp_path / "alpha.png")]
-    known: dict[ImageRef, KnownImage] = {}
-    embedder = StoreEmbedder(ToyModel(), tmp_path / "store", known=known)
+    hashes = ImageHashes()
+    embedder = StoreEmbedder(ToyModel(), tmp_path / "store", hashes=hashes)
     embedder.images(refs)
     notes = (
         "1 image with 16 bits a pixel: scaled to 8",
         "1 image with transparency: it is dropped, and the colours below it are seen",
     )
     assert embedder.image_notes(refs) == notes and embedder.image_notes(refs[:2]) == ()
-    another = StoreEmbedder(ToyModel(fingerprint="other"), tmp_path / "store", known=known)
+    another = StoreEmbedder(ToyModel(fingerprint="other"), tmp_path / "store", hashes=hashes)
     assert another.digests(refs) == [ref.digest() for ref in refs]
     assert another.image_notes(refs) == notes  # told of each model, though the images are read once
-    monkeypatch.setattr("clipbench.models.encoding.pipeline.CONVERSION", b"another rule ")
+    monkeypatch.setattr("clipbench.models.encoding.image_hashes.CONVERSION", b"another rule ")
     again = StoreEmbedder(ToyModel(), tmp_path / "store")
     again.images(refs)
     assert again.counts().n_items() == {"images": 2, "texts": 0, "stored_images": 2, "stored_texts": 0}

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from clipbench.data.images import FileImage, content_digest
+from clipbench.data.images import FileImage
 from clipbench.models.encoding import image_inputs
+from clipbench.models.encoding.image_hashes import CONVERSION, key_of
 from clipbench.models.encoding.image_inputs import NAMES, measure_image, note_image, stored_image_inputs
 
 
@@ -55,10 +56,9 @@ def test_measures_are_found_by_content_hash_also_of_converted_images(tmp_path: P
     plain, converted = FileImage(tmp_path / "a.png"), b"\2" * 16
     digest = plain.digest()
     note_image(bytes.fromhex(digest), plain, plain.open())
-    hashed = content_digest(b"conversion" + converted)
-    note_image(bytes.fromhex(hashed), plain, plain.open())
+    note_image(key_of(CONVERSION + converted), plain, plain.open())
 
-    found = stored_image_inputs([digest, converted.hex(), "00" * 16, ""], b"conversion")
+    found = stored_image_inputs([digest, converted.hex(), "00" * 16, ""])
 
     assert set(found) == {digest, converted.hex()}
     size = (tmp_path / "a.png").stat().st_size
@@ -70,4 +70,4 @@ def test_a_cache_that_cannot_be_written_to_ends_nothing(tmp_path: Path, monkeypa
     monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "file"))
     note_image(b"\1" * 16, FileImage(tmp_path / "file"), noise())
 
-    assert stored_image_inputs(["01" * 16], b"") == {}
+    assert stored_image_inputs(["01" * 16]) == {}

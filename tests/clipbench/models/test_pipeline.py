@@ -17,9 +17,9 @@ from clipbench.data.dataset import Dataset
 from clipbench.data.images import FileImage, ImageRef
 from clipbench.data.modalities import IMAGE, JOINT, TEXT
 from clipbench.errors import BadImage, Unavailable, UsageError
-from clipbench.models.encoding.embedder import StoreEmbedder, encode_together
-from clipbench.models.encoding.pipeline import Wanted, item_of, load
-from clipbench.models.encoding.store import comparable_sides
+from clipbench.models.encoding.embedder import StoreEmbedder
+from clipbench.models.encoding.pipeline import EncodeRequest, item_of, load
+from clipbench.models.encoding.sharing import encode_together
 from clipbench.models.facts import preprocessing
 from clipbench.models.facts.preprocessing import middle, within_limits
 from clipbench.models.protocol import Model, Role, Vectors, as_role
@@ -96,7 +96,7 @@ Models = Callable[[], list[Pixels]]
     "models",
     [
         lambda: [Pixels("a"), Pixels("bb"), Pixels("ccc")],
-        lambda: [Pixels("a"), Pixels("bb", Resize(2)), Pixels("ccc", Resize(3, is_named=True))],
+        lambda: [Pixels("a"), Pixels("bb", Resize(2, is_named=True)), Pixels("ccc")],
         lambda: [Pixels("a", Resize(2, is_named=True)), Pixels("bb", Resize(2, is_named=True))],
     ],
 )
@@ -108,11 +108,11 @@ def test_vectors_are_those_of_each_model_by_itself(
     embedders = [StoreEmbedder(model, tmp_path / "several", batch_size=4, workers=0) for model in several]
     decoded.clear()
     encode_together(embedders, images)
-    assert len(decoded) == 11
+    assert len(decoded) == 11  # for the models of one preprocessing
     for embedder, expected in zip(embedders, single, strict=True):
         assert embedder.images(images).tobytes() == expected.tobytes()
         assert embedder.counts().n_items()["images"] == 11
-    assert len(decoded) == 11
+    assert len(decoded) == 11 * len({model.preprocess for model in several})
     assert [model.batches for model in several] == [[4, 4, 3]] * len(several)
 
 
@@ -122,21 +122,23 @@ def test_what_goes_wrong_is_left_to_the_model_that_it_is_of(
     def embedders(folder: str, *models: Pixels) -> list[StoreEmbedder]:
         return [StoreEmbedder(model, tmp_path / folder, batch_size=4, workers=0) for model in models]
 
-    good, refusing = embedders("refusing", Pixels("a"), Pixels("bb", Resize(4, refuses=(8, 9))))
-    encode_together([good, refusing], images)
+    odd = Resize(4, refuses=(8, 9))
+    refusing = embedders("refusing", Pixels("a", odd), Pixels("bb", odd))
+    encode_together(refusing, images)
     assert len(decoded) == 11
-    assert good.images(images).tobytes() == embedders("alone", Pixels("a"))[0].images(images).tobytes()
-    with pytest.raises(BadImage, match=r"7\.png: ValueError: an odd size"):
-        refusing.images(images)
+    for embedder, alone in zip(refusing, embedders("readable", Pixels("a"), Pixels("bb")), strict=True):
+        assert embedder.images(images[:7]).tobytes() == alone.images(images[:7]).tobytes()
+        with pytest.raises(BadImage, match=r"7\.png: ValueError: an odd size"):
+            embedder.images(images)
 
     good, diverged = embedders("diverged", Pixels("a"), Pixels("bb", fails_at=1))
     encode_together([good, diverged], images)
     assert good.images(images).tobytes() == embedders("alone", Pixels("a"))[0].images(images).tobytes()
 
-    ahead, behind, alone = embedders("ahead", Pixels("a"), Pixels("bb"), Pixels("ccc"))
+    ahead, behind, last = embedders("ahead", Pixels("a"), Pixels("bb"), Pixels("ccc"))
     ahead.images(images[:4])
     decoded.clear()
-    encode_together([ahead, behind, alone], images)
+    encode_together([ahead, behind, last], images)
     assert len(decoded) == 11  # of the two that lack the same
     ahead.images(images)
     assert len(decoded) == 11 + 7
@@ -176,12 +178,12 @@ def test_the_same_item_on_another_side_of_a_search_is_another_one(tmp_path: Path
     assert again.encode(TEXT, ["a cat"], "document")[0, 0] == 3 and again.texts(["a cat"])[0, 0] == 1
     assert again.encode(IMAGE, images[:1], "query")[0, 0] == 1  # images have no roles here: one vector, one key
     assert again.counts().n_items()["texts"] == again.counts().n_items()["images"] == 0
-    assert len(comparable_sides(IMAGE, images, again)) == 2 and again.counts().n_items()["images"] == len(images) - 1
+    assert len(again.encode_sides(IMAGE, images)) == 2 and again.counts().n_items()["images"] == len(images) - 1
     with pytest.raises(UsageError, match=r"^no role 'querry': did you mean 'query'\?$"):
         as_role("querry")
     bad: list[ImageRef] = [*images, NamedImage("bad")]
     sided = StoreEmbedder(Searching(IMAGE), tmp_path / "other", workers=0)
-    assert sided.lacking(images) == []  # of which role, no task has said
+    assert sided.missing_images(images) == []  # of which role, no task has said
     every = Dataset(id="d", images=bad, image_ids=list("abcdefghijkl"))
     assert len(sided.readable(every, "document").images) == len(images)
     sided.encode(IMAGE, images, "document")
@@ -276,10 +278,10 @@ def test_a_long_image_is_not_enlarged_as_a_whole(
     monkeypatch.setenv(MAX_PIXELS, "40000")
     Image.new("RGB", (2000, 10)).save(tmp_path / "long.png")
     item = item_of(IMAGE, FileImage(tmp_path / "long.png"), image_key=bytes(16))
-    ((batch,),) = load(Wanted(IMAGE, [item]), [preprocess], 16, [range(1)])
+    (batch,) = load(EncodeRequest(IMAGE, [item]), preprocess, 16, [range(1)])
     assert (batch.rows == [0]) is is_read
     if not is_read:
         with pytest.raises(
             BadImage, match=r"long\.png: it has 2,000 x 10 pixels, and 51,200 with its shorter side resized to 16"
         ):
-            raise batch.bad[0]
+            raise batch.errors[0]

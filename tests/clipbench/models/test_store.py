@@ -17,9 +17,12 @@ import pytest
 
 from clipbench.errors import UsageError
 from clipbench.files import atomic_file
+from clipbench.models import large_arrays
 from clipbench.models.encoding import store
 from clipbench.models.encoding.embedder import StoreEmbedder
-from clipbench.models.encoding.store import DAMAGED, Shelf, comparable, large_array, memory_bytes, stored_models
+from clipbench.models.encoding.store import DAMAGED, Shelf
+from clipbench.models.encoding.stored_models import stored_models
+from clipbench.models.large_arrays import large_array, memory_bytes
 from clipbench.testing import ToyModel
 
 
@@ -250,7 +253,7 @@ def test_the_folder_may_be_deleted_at_any_time(tmp_path: Path) -> None:
 
 
 def test_an_array_beyond_the_bound_is_in_a_file_without_a_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(store, "IN_MEMORY", 4 * 3 * 10)
+    monkeypatch.setattr(large_arrays, "IN_MEMORY", 4 * 3 * 10)
     assert type(large_array((10, 3), tmp_path / "new")) is np.ndarray and not (tmp_path / "new").exists()
     large = large_array((11, 3), tmp_path / "new")
     large[:] = 7
@@ -262,9 +265,9 @@ def test_an_array_beyond_the_bound_is_in_a_file_without_a_name(monkeypatch: pyte
 
 
 def test_unit_vectors_lie_beside_the_store_of_their_embedder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(store, "IN_MEMORY", 10)
+    monkeypatch.setattr(large_arrays, "IN_MEMORY", 10)
     monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "default"))
     embedder = StoreEmbedder(ToyModel(), tmp_path / "own")
-    made = comparable(embedder.texts(["a cat", "a dog"]), embedder)
+    made = embedder.scoring_vectors(embedder.texts(["a cat", "a dog"]))
     assert isinstance(made, np.memmap) and np.allclose(np.linalg.norm(made, axis=1), 1)
     assert (tmp_path / "own").is_dir() and not (tmp_path / "default").exists()

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from clipbench.results.provenance import cost_facts, cost_table, costs_apart, encoded_facts, price_table
+from clipbench.results.model_costs import cost_differences, cost_facts, cost_table, price_table
+from clipbench.results.provenance import encoded_facts
 from clipbench.results.record import PriceRecord, Result, TowerRecord
 from clipbench.results.table import as_markdown
 
@@ -40,12 +41,12 @@ def test_prices_are_told_with_their_machine_and_not_where_none_was_taken() -> No
     plain, first = result({}), replace(result({}), price=PRICE)
     other = replace(PRICE, machine={**CPU, "device": "H100"}, memory_bytes=None, reasons={"memory_bytes": "untold"})
     second = replace(plain, price=other)
-    assert price_table([plain], ["none"]) is None and not costs_apart(plain, first)
+    assert price_table([plain], ["none"]) is None and not cost_differences(plain, first)
     alone, both = price_table([plain, first], ["none", "mine"]), price_table([first, second], ["mine", "yours"])
     assert alone is not None and alone.facts.endswith("on Xeon, 2 threads, fp32")
     assert "| mine | 1.50 | 12.1 | 20 | 250 | 300 | 8.25 | 16 | 600 MB | 2,048 |" in as_markdown(alone)
     assert both is not None and both.notes == ["Xeon, 2 threads, fp32", "H100, fp32"] and both.warnings == ["untold"]
-    (said,) = costs_apart(first, second)
+    (said,) = cost_differences(first, second)
     assert "never judged" in said and "12.1 ms per text and 250 ms per image on H100, fp32" in said
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clipbench.errors import DataError
-from clipbench.stats.betting import SHARES, confidence_sequence, log_wealth, needed
+from clipbench.stats.betting import SHARES, confidence_sequence, log_wealth, queries_needed
 
 
 @pytest.mark.parametrize("total", [None, 8, 12])
@@ -66,8 +66,8 @@ def test_who_looks_after_every_query_is_misled_in_one_of_twenty_at_most(total: i
 def test_as_many_queries_as_are_said_to_be_needed_show_a_difference_in_half_of_all_cases_or_more() -> None:
     rng = np.random.default_rng(4)
     seen = rng.choice([-0.5, 0.0, 0.5], 50)
-    n = needed(seen, 0.1)
-    assert n is not None and needed(seen[:1], 0.1) is None
+    n = queries_needed(seen, 0.1)
+    assert n is not None and queries_needed(seen[:1], 0.1) is None
     drawn = [rng.choice(seen - seen.mean() + 0.1, n) for _ in range(200)]
     n_shown = sum(confidence_sequence(each)[0] > 0 for each in drawn)
     assert 100 <= n_shown <= 150  # more than half, as an earlier look counts too

@@ -104,7 +104,7 @@ def test_the_interval_of_a_share_excludes_chance_exactly_where_the_binomial_test
     """Summed over all numbers of hits; the bounds of Wilson alone exclude a chance of 1 % in 6.8 % of samples of
     400.
     """
-    metrics = [claims.agreeing(share(hits, n, chance=chance)) for hits in range(n + 1)]
+    metrics = [claims.align_with_test(share(hits, n, chance=chance)) for hits in range(n + 1)]
     excluded = np.array([not metric.low <= chance <= metric.high for metric in metrics])  # type: ignore[operator]
     assert scipy.stats.binom(n, chance).pmf(range(n + 1))[excluded].sum() <= 0.05
     rejected = [scipy.stats.binomtest(hits, n, chance).pvalue <= 0.05 for hits in range(n + 1)]

@@ -6,7 +6,7 @@ import scipy.stats
 
 from clipbench.stats import clusters as clusters_module
 from clipbench.stats import intervals
-from clipbench.stats.clusters import alike, cluster_codes, joined, standard_error
+from clipbench.stats.clusters import cluster_codes, clusters_by_half_overlap, clusters_by_links, standard_error
 
 
 def test_samples_that_are_each_their_own_cluster_have_no_codes() -> None:
@@ -50,10 +50,12 @@ def test_rows_that_share_half_of_their_things_are_alike(rows_at_once: int, monke
             if (held[a] & held[b]).any() and 2 * (held[a] & held[b]).sum() >= max(held[a].sum(), held[b].sum())
         ]
         one, other = np.array(links, np.int64).reshape(-1, 2).T
-        np.testing.assert_array_equal(alike(rows, things * 10, 12), joined(one, other, 12))
+        np.testing.assert_array_equal(
+            clusters_by_half_overlap(rows, things * 10, 12), clusters_by_links(one, other, 12)
+        )
 
 
 def test_one_shared_document_of_many_joins_no_queries() -> None:
     rows, things = np.repeat(np.arange(4), 3), np.array([0, 1, 2, 2, 3, 4, 4, 5, 6, 6, 7, 8])
-    assert alike(rows, things, 4).tolist() == [0, 1, 2, 3]
-    assert alike(np.array([0, 1, 2]), np.array([5, 5, 5]), 3).tolist() == [0, 0, 0]
+    assert clusters_by_half_overlap(rows, things, 4).tolist() == [0, 1, 2, 3]
+    assert clusters_by_half_overlap(np.array([0, 1, 2]), np.array([5, 5, 5]), 3).tolist() == [0, 0, 0]

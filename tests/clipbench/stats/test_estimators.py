@@ -78,7 +78,7 @@ def test_values_of_many_draws_are_those_of_their_rows() -> None:
     drawn = rng.integers(30, size=(50, 30))
     counts = np.array([np.bincount(rows, minlength=30) for rows in drawn])
     for named, of in of_rows:
-        assert named.of(samples)(counts) == pytest.approx([of(rows) for rows in drawn])
+        assert named.over_draws(samples)(counts) == pytest.approx([of(rows) for rows in drawn])
 
 
 @pytest.mark.parametrize("n", [1, 7, 601])
@@ -110,5 +110,5 @@ def test_medians_of_resamples_are_found_far_from_the_middle_too() -> None:
     order = np.argsort(values)
     counts = rng.integers(0, 3, (3, 2000))
     counts[0, order[:1200]], counts[1, order[1200:]] = 0, 0
-    found = Estimator("median", ("x",)).of({"x": values})(counts)
+    found = Estimator("median", ("x",)).over_draws({"x": values})(counts)
     assert found.tolist() == [np.median(np.repeat(values, row)) for row in counts]

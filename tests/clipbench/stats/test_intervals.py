@@ -389,7 +389,7 @@ def test_the_bootstrap_of_a_statistic_covers(is_clustered: bool, monkeypatch: py
         values = draws.standard_normal(100)[clusters] + draws.standard_normal(300)
         if not is_clustered:
             values, clusters = draws.standard_normal(100), np.arange(100)
-        median = Estimator("median", ("x",)).of({"x": values})
+        median = Estimator("median", ("x",)).over_draws({"x": values})
         return bootstrap_interval(median, len(values), draws, clusters=clusters)
 
     assert coverage(simulated, 0.0, n=400) == COVERED

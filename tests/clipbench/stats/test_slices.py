@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from clipbench.stats.slices import Slice, distance, mean, worst
+from clipbench.stats.slices import Slice, slice_mean, slice_range, worst_slice
 
 HITS = {"de": np.array([1.0] * 40), "sw": np.array([1.0] * 10 + [0.0] * 30), "ja": np.array([1.0, 0.0] * 20)}
 EPSILON = 1e-9
@@ -47,24 +47,24 @@ def test_bounds_of_values_out_of_range_hold_the_value() -> None:
 
 
 def test_the_worst_slice_is_named_and_its_interval_allows_for_the_choice() -> None:
-    name, value, (low, high, method) = worst(slices_of(HITS))
+    name, value, (low, high, method) = worst_slice(slices_of(HITS))
     assert (name, value) == ("sw", 0.25)
     assert low == pytest.approx(stats.binomtest(10, 40).proportion_ci(0.95, "exact").low)
     assert high == pytest.approx(stats.binomtest(10, 40).proportion_ci(1 - 0.05 / 3, "exact").high)
     assert "3 slices" in method
-    name, value, interval = worst(slices_of(HITS), higher_is_better=False)
+    name, value, interval = worst_slice(slices_of(HITS), higher_is_better=False)
     assert (name, value, interval.high) == ("de", 1.0, 1.0)
 
 
 def test_slices_that_differ_are_apart_and_equal_ones_may_be_one() -> None:
-    value, (low, high, _) = distance(slices_of(HITS))
+    value, (low, high, _) = slice_range(slices_of(HITS))
     assert value == 0.75 and low is not None and 0.4 < low < value < high <= 1  # type: ignore[operator]
-    value, (low, _, _) = distance(slices_of({"a": HITS["ja"], "b": HITS["ja"]}))
+    value, (low, _, _) = slice_range(slices_of({"a": HITS["ja"], "b": HITS["ja"]}))
     assert (value, low) == (0.0, 0.0)
 
 
 def test_each_slice_has_the_same_weight_in_the_mean() -> None:
-    value, (low, high, _) = mean(slices_of({"a": np.ones(400), "b": np.zeros(4)}))
+    value, (low, high, _) = slice_mean(slices_of({"a": np.ones(400), "b": np.zeros(4)}))
     assert value == 0.5 and low is not None and low < 0.5 < high  # type: ignore[operator]
 
 
@@ -73,13 +73,13 @@ def test_images_that_slices_share_widen_the_interval_of_the_mean() -> None:
     images = np.arange(50)
     apart = {name: Slice.of_mean(values, images + 50 * k) for k, name in enumerate("abc")}
     shared = {name: Slice.of_mean(values, images) for name in "abc"}
-    (_, one), (_, other) = mean(apart), mean(shared)
+    (_, one), (_, other) = slice_mean(apart), slice_mean(shared)
     assert (other.high - other.low) / (one.high - one.low) == pytest.approx(np.sqrt(3), rel=0.01)  # type: ignore[operator]
 
 
 def test_a_slice_of_which_nothing_is_known_leaves_no_interval() -> None:
     found = {"a": Slice.of_mean(np.array([0.2]), within=None), "b": Slice.of_mean(np.array([0.2, 0.4]), within=None)}
-    for interval in (worst(found).interval, distance(found)[1], mean(found)[1]):
+    for interval in (worst_slice(found).interval, slice_range(found)[1], slice_mean(found)[1]):
         assert interval.low is None and "too few samples" in interval.method
 
 
@@ -153,7 +153,11 @@ def rates(draw: Draw, n_slices: int, n: int, spread: float, *, n_tables: int, ba
     held = dict.fromkeys([*targets, "apart"], 0)
     for _ in range(n_tables):
         slices = {str(k): each for k, each in enumerate(draw(rng, truths, n))}
-        intervals = {"worst": worst(slices).interval, "distance": distance(slices)[1], "mean": mean(slices)[1]}
+        intervals = {
+            "worst": worst_slice(slices).interval,
+            "distance": slice_range(slices)[1],
+            "mean": slice_mean(slices)[1],
+        }
         for name, (low, high, _) in intervals.items():
             assert low is not None and high is not None
             held[name] += low - EPSILON <= targets[name] <= high + EPSILON

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from clipbench.errors import ClipbenchError, ModelError, UsageError
-from clipbench.files import alone_in
+from clipbench.files import folder_lock
 from clipbench.training.clip.checkpoint import load_model
 from clipbench.training.clip.config import ClipConfig
 from clipbench.training.log import read_log
@@ -101,7 +101,7 @@ def test_arguments_of_a_training_that_are_none_are_refused(
     arguments: dict[str, object], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ModelError, match=message):
-        options_of(arguments, out=tmp_path, given={})
+        options_of(arguments, out=tmp_path, overrides={})
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_with_its_last_good_checkpoint(
@@ -208,12 +208,12 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_from_its_last_checkpoint(op
 
 def test_two_processes_do_not_train_in_one_folder(options: Options) -> None:
     with (
-        alone_in(options().out),
+        folder_lock(options().out),
         pytest.raises(UsageError, match=r"another clipbench trains in .*run: wait for its end"),
     ):
         train(options())
     run = train(options(steps=2)).parent
-    with alone_in(run), pytest.raises(UsageError, match=r"another clipbench trains in .*run: wait for its end"):
+    with folder_lock(run), pytest.raises(UsageError, match=r"another clipbench trains in .*run: wait for its end"):
         train(options(steps=2), is_resumed=True)
 
 

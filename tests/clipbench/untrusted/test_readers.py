@@ -1,4 +1,4 @@
-"""Files of other people are read in few places, which bound what they take and never run what they hold."""
+"""Files of other people are read in few modules, which never run their content."""
 
 import ast
 from collections.abc import Iterator
@@ -14,15 +14,13 @@ READERS = {
     *("pyarrow.parquet.read_table", "pyarrow.parquet.ParquetFile"),
 }  # fmt: skip
 HOMES = {
-    "clipbench/untrusted/": "bounds size, depth and numbers",
+    "clipbench/untrusted/": "bounds depth and numbers",
     "clipbench/models/towers/checkpoint_file.py": "weights: tensors alone",
-    "clipbench/models/adapters/vector_arrays.py": "vectors: no objects, bounded",
-    "clipbench/results/run.py": "tables and arrays of a run: no objects, bounded",
-    "clipbench/data/catalogue/web_files.py": "archives of the catalogue: bounded, nothing gets out of the folder",
+    "clipbench/models/adapters/vector_arrays.py": "vectors: no objects",
+    "clipbench/results/run.py": "tables and arrays of a run: no objects",
+    "clipbench/data/catalogue/web_files.py": "archives of the catalogue: nothing gets out of the folder",
     "clipbench/data/readers/webdataset.py": "shards: read member by member, never unpacked",
-    "clipbench/data/readers/judged_configs.py": (
-        "judged data: columns of text bounded, each different image of a few rows once"
-    ),
+    "clipbench/data/readers/judged_configs.py": "judged data: columns of text, each different image of a few rows once",
     "clipbench/models/adapters/interpreter_child.py": (
         "what a command hands a process of its own: arrays of numbers alone"
     ),

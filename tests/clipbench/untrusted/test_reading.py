@@ -4,7 +4,6 @@ import os
 import socket
 import struct
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -86,14 +85,13 @@ def test_what_would_be_waited_for_is_never_opened(tmp_path: Path) -> None:
         (LONG, None, "^cannot read .*: File name too long; do this$"),
         ("nul\0", None, "^cannot read .*: the name holds a NUL"),
         ("file", b"a\xff", r"^.*file is not UTF-8 text: invalid start byte at byte 1; do this$"),
-        ("file", b"a" * 101, "^cannot read .*file: it has more than 100 bytes"),
     ],
 )
 def test_a_text_that_cannot_be_read_is_one_line(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=message):
-        reading.read_text(tmp_path / name, DataError, advice="do this", most=100)
+        reading.read_text(tmp_path / name, DataError, advice="do this")
 
 
 def test_a_text_is_read_with_any_line_end_and_mark(tmp_path: Path) -> None:
@@ -151,11 +149,8 @@ def test_json_within_the_limits_is_what_json_reads() -> None:
     ("text", "cause"),
     [
         ("a = " + "[" * 100_000, DEEP),
-        ("a" + ".a" * 50_000 + " = 1", "a line has 50,000 dots, expected at most 500"),
-        ("[a" + ".a" * 50_000 + "]", "a line has 50,000 dots"),
         ("a" + ".a" * 200 + " = 1", DEEP),
         ("a = " + "1" * 5_000, "Exceeds the limit .4300 digits.[^;]*$"),
-        ("a = 1\n" * 100_000, "cannot read .*it has more than 262,144 bytes"),
         ("a = 2026-13-41", "is not TOML: "),
         ("a = ", "is not TOML: Invalid value"),
     ],
@@ -205,17 +200,6 @@ def test_an_array_is_what_numpy_wrote(array: np.ndarray) -> None:
         (b"\x93NUMPY\x09\x00" + bytes(100), "it is no array in .npy form"),
     ],
 )
-def test_an_array_that_is_not_whole_is_refused_before_memory_is_asked_for(data: bytes, cause: str) -> None:
+def test_an_array_that_is_not_whole_is_refused(data: bytes, cause: str) -> None:
     with pytest.raises(ValueError, match=cause):
         reading.decode_array(data)
-
-
-@pytest.mark.parametrize("said", [0, 3, 10, 1 << 40])
-def test_a_file_is_read_whole_whatever_the_system_says_of_its_size(
-    said: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "a").write_bytes(b"0123456789")
-    monkeypatch.setattr(os, "fstat", lambda _: SimpleNamespace(st_size=said))
-    assert reading.read_bytes(tmp_path / "a", 10) == b"0123456789"
-    with pytest.raises(OSError, match="it has more than 9 bytes"):
-        reading.read_bytes(tmp_path / "a", 9)

@@ -85,7 +85,7 @@ def together(
     found: Sequence[ModelKey] = (A, B),
     missing: Mapping[ModelKey, MissingEvidence] = MappingProxyType({}),
 ) -> Chart:
-    claims = {model: Statement(f"Title {model.label}.", "Subject", "1 %") for model in found}
+    claims = {model: Statement("Subject", "1 %") for model in found}
     return chart(parts, ByModel(claims, missing), reading="Read.")
 
 
@@ -98,7 +98,7 @@ def test_the_marks_of_one_model_are_drawn_as_they_are() -> None:
     found = together([facets(PLANE, ByModel({A: own}))], [A])
     (panel,) = found.panels
     assert list(panel.marks) == own
-    assert (found.title, found.reading, panel.title, panel.model) == ("Title base.", "Read.", "", None)
+    assert (found.title, found.reading, panel.title, panel.model) == ("Subject: 1 %.", "Read.", "", None)
 
 
 def test_each_series_has_a_panel_and_each_model_a_colour_in_it() -> None:
@@ -195,10 +195,10 @@ def test_the_sentence_says_one_thing_of_each_model_and_claims_no_difference() ->
     def title(*claims: Statement) -> str:
         return chart([Panels([PLANE])], ByModel(dict(zip((A, B), claims, strict=True))), reading="").title
 
-    alike = [Statement("", "Found first", f"{100 * y:.1f} %") for y in (0.971, 0.126)]
+    alike = [Statement("Found first", f"{100 * y:.1f} %") for y in (0.971, 0.126)]
     assert title(*alike) == "Found first: base 97.1 %; tuned 12.6 %."
-    assert title(*(Statement(f"Title {k}.", str(k), "") for k in range(2))) == "base: Title 0. tuned: Title 1."
-    assert title(*[Statement("", "Found first", "x" * 200)] * 2) == "Found first, of 2 models."
+    assert title(*(Statement(f"Title {k}", "") for k in range(2))) == "base: Title 0. tuned: Title 1."
+    assert title(*[Statement("Found first", "x" * 200)] * 2) == "Found first, of 2 models."
 
 
 def test_a_quantity_that_a_model_lacks_is_drawn_of_the_others_and_named() -> None:

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 from clipbench.errors import UsageError
 from clipbench_reports.drawing import paper
 from clipbench_reports.drawing.marks import (
     Axis,
     Bars,
-    Boxes,
     Chart,
     Dots,
     Hill,
@@ -52,7 +53,6 @@ def everything() -> Chart:
         Bars(edges=[0, 5, 10], counts=[1, 2], role="ink", name="bars"),
         Rule(at=3, axis="y", role="chance", name="chance"),
         Rule(at=3, axis="x", role="ink", span=(0, 1), is_dashed=True),
-        Boxes(corners=[(1, 1, 2, 2)]),
         Words(words="words", x=5, y=5, lift=1),
     )
 
@@ -157,9 +157,37 @@ def test_rows_get_higher_for_names_in_several_lines() -> None:
 
 def test_a_figure_that_has_no_room_for_its_words_is_refused(tmp_path: Path) -> None:
     wide = Axis(low=0, high=2, ticks=[1], names=["a_long_name_of_a_metric@10"])
-    with pytest.raises(UsageError, match=r"^a figure 3 cm wide has no room for its words: expected a larger width$"):
+    with pytest.raises(
+        UsageError,
+        match=r"^no room for the words of the figure: got a width of 3 cm, expected more\. Use a larger width, such as full",
+    ):
         paper.save(figure(Rule(at=1, axis="x", role="ink"), y=wide), tmp_path / "figure.png", width=3.0)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("width", "n_panels"), [(3.0, 1), (5.0, 1), (8.25, 1), (8.25, 2), (17.5, 2)])
+def test_every_word_of_a_figure_is_inside_it_or_the_figure_is_refused(width: float, n_panels: int) -> None:
+    names = ["a name of four words", "Linear-separability-of-all-modalities", "i", "a_name_without_spaces"]
+    ticks = [0.5, 1.5, 2.5, 3.5]
+    x, y = Axis(low=0, high=4, ticks=ticks, names=names, label="Names, from left to right"), rows_axis(names)
+    lines = [Line(xs=[0, 4], ys=[k, k], role="ink", name=name) for k, name in enumerate(names)]
+    panel = Panel(x=x, y=y, marks=lines, title="A title that is longer than a column", n_rows=4)
+    try:
+        drawn = paper.draw(Chart(title="", panels=n_panels * [panel], reading="", n_columns=n_panels), width=width)
+    except UsageError:
+        assert width / n_panels < 8
+        return
+    drawn.draw_without_rendering()
+    shown = [text for text in drawn.findobj(Text) if text.get_visible() and text.get_text()]
+    written = " ".join(text.get_text().replace("-\n", "-").replace("\n", " ") for text in shown)
+    assert all(written.count(name) >= 3 for name in names if name != "i")  # in the legend and at both axes
+    whole = drawn.bbox.padded(paper.OUTSIDE * drawn.dpi)
+    outside = [text.get_text() for text in shown if not _is_within(text.get_window_extent(), whole)]
+    assert not outside
+
+
+def _is_within(box: Bbox, whole: Bbox) -> bool:
+    return bool(box.x0 >= whole.x0 and box.x1 <= whole.x1 and box.y0 >= whole.y0 and box.y1 <= whole.y1)
 
 
 def test_a_figure_for_slides_is_saved_with_its_pixels(tmp_path: Path) -> None:

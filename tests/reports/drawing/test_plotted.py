@@ -11,7 +11,6 @@ from clipbench_reports.drawing import page, plotted
 from clipbench_reports.drawing.marks import (
     Axis,
     Bars,
-    Boxes,
     Cells,
     Chart,
     Dots,
@@ -39,7 +38,6 @@ EVERY: list[Mark] = [
     Rule(at=0.5, axis="x", role="chance", name="chance", span=(1, 2)),
     Shade(low=1, high=2, name="shade"),
     Threads(starts=np.zeros((1, 2)), ends=np.ones((1, 2)), name="pair"),
-    Boxes(corners=[(0, 0, 1, 1)]),
     Words(words="words", x=1, y=1),
 ]  # fmt: skip
 

@@ -1,6 +1,5 @@
 """Figures show what the run holds: their numbers against naive versions of the same."""
 
-import re
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 import pytest
 
-from clipbench.comparison.across import Across, Place
+from clipbench.comparison.across import Across, ModelPoint
 from clipbench.comparison.records import Difference, Verdict
 from clipbench.results.record import Curve, Metric
 from clipbench.stats.intervals import Interval, wilson
@@ -20,8 +19,10 @@ from clipbench.training.history import History
 from clipbench_reports.drawing import page, paper, plotted
 from clipbench_reports.drawing.layout import lay_out
 from clipbench_reports.drawing.marks import Cells, Chart, Dots, Line, Ranges, Threads, Words
-from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence, ModelKey
-from clipbench_reports.figures import any_task, differences, many_models, maps, matrices, training
+from clipbench_reports.drawing.spoken import spoken
+from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence, ModelKey, figure_of
+from clipbench_reports.figures import differences, many_models, maps, matrices, training
+from clipbench_reports.figures.curves import CurvesFigure
 from clipbench_reports.figures.shared import HEAD, MAX_LINES
 from clipbench_reports.sections import modality_gap, retrieval, zero_shot
 from tests.reports.conftest import Make, MakeRun
@@ -47,9 +48,9 @@ def marks(figure: Chart, kind: type[Kind]) -> list[Kind]:
         ("zero-shot", zero_shot.reliability),
         ("zero-shot", zero_shot.templates),
         ("retrieval", matrices.similarity),
-        ("retrieval", retrieval.recall),
+        ("retrieval", retrieval.RECALL),
         ("modality-gap", maps.gap),
-        ("retrieval", any_task.curve("image_retrieval_recall")),
+        ("retrieval", CurvesFigure(name="recall")),
     ],
 )
 def test_both_renderers_draw_it_and_its_data_are_listed(
@@ -69,7 +70,7 @@ def test_both_renderers_draw_it_and_its_data_are_listed(
 def test_the_gap_that_would_show_if_none_remained_is_drawn_as_chance(make_run: MakeRun) -> None:
     run = make_run()
     evaluation = next(each for each in run.result.evaluations if each.task == "modality-gap")
-    found = modality_gap.corrections(alone(Evidence(run, evaluation)))
+    found = modality_gap.CORRECTIONS(alone(Evidence(run, evaluation)))
     gap, *others = found.panels
     lines = [
         (mark.name, mark.of, list(mark.ys)) for mark in gap.marks if isinstance(mark, Line) and mark.role == "chance"
@@ -80,13 +81,13 @@ def test_the_gap_that_would_show_if_none_remained_is_drawn_as_chance(make_run: M
     assert all(mark.role != "chance" for panel in others for mark in panel.marks)
     assert [mark.name for mark in lay_out(found).legend].count("chance") == 1
     # ... and in no figure of its own.
-    assert all(re.fullmatch("|".join(modality_gap.DRAWN), f"gap_chance_by_{way}") for way in ways.values())
+    assert not any(figure_of(f"gap_chance_by_{way}", curves[words]) for words, way in ways.items())
 
 
 def test_shares_of_corrected_pairs_have_their_doubt_and_no_axis_is_tighter(make_run: MakeRun) -> None:
     run = make_run()
     evaluation = next(each for each in run.result.evaluations if each.task == "modality-gap")
-    found = modality_gap.corrections(alone(Evidence(run, evaluation)))
+    found = modality_gap.CORRECTIONS(alone(Evidence(run, evaluation)))
     recall = found.panels[2]
     lines = [mark for mark in recall.marks if isinstance(mark, Line)]
     assert [line.has_band for line in lines] == [True, False, False]
@@ -135,24 +136,11 @@ def test_columns_of_words_take_the_memory_of_their_words(evidence: Make) -> None
     confused = zero_shot.confusion(alone(found))
     assert tracemalloc.get_traced_memory()[1] < 50e6
     tracemalloc.stop()
-    assert confused.title == "No image is taken for another class."
+    assert confused.title == "Mean recall of 2 classes: 100.0 %; no image is taken for another class."
 
 
 def answers(label: str, predicted: str) -> dict[str, np.ndarray]:
     return {"label": np.array(label.split(), object), "predicted": np.array(predicted.split(), object)}
-
-
-def test_the_confusion_matrix_names_the_mistake_that_tests_tell_from_all_others(evidence: Make) -> None:
-    few, many = ("a a a a b b", "a b b c b b"), (" ".join(["a a a a b b"] * 10), " ".join(["a b b b b b"] * 10))
-    titles = [zero_shot.confusion(alone(evidence(samples=answers(*each)))).title for each in (few, many)]
-    assert titles == [
-        "Mean recall of 2 classes: 62.5 %.",
-        "Most often, “a” is taken for “b”: 75.0 % of its images.",
-    ]
-    level = answers(
-        " ".join(["a a a a b b"] * 10), " ".join(["a b b c b c"] * 10)
-    )  # half of the images of either class
-    assert zero_shot.confusion(alone(evidence(samples=level))).title.startswith("Mean recall of ")
 
 
 def test_the_confusion_matrix_has_shares_of_the_true_class(evidence: Make) -> None:
@@ -192,15 +180,17 @@ def test_a_curve_with_holes_is_drawn_where_it_is_known(evidence: Make) -> None:
     kept = evidence(
         curves={"own": Curve(x=[1.0, 2.0, 3.0], y=[1.0, None, 3.0], low=[0.0, 4.0, 2.0], high=[2.0, 6.0, 4.0])}
     )
-    found = any_task.curve("own")(alone(kept))
+    found = CurvesFigure(name="own")(alone(kept))
     (line,) = marks(found, Line)
     assert (line.xs, line.ys, line.lows, line.highs) == ([1, 3], [1, 3], [0, 2], [2, 4])
-    assert "from 1 to 3 over 3 points" in found.title
+    assert found.title == "“own” with x from 1 to 3: 1 to 3."
 
 
 def test_models_by_two_metrics_have_both_intervals_a_name_each_and_the_correlation_in_words() -> None:
     metrics = [Metric(value=0.1 * k, low=0.1 * k - 0.02, high=0.1 * k + 0.02) for k in range(1, 10)]
-    places = [Place(label=f"m{k}", x=each, y=each, n_parameters=None, training=None) for k, each in enumerate(metrics)]
+    places = [
+        ModelPoint(label=f"m{k}", x=each, y=each, n_parameters=None, training=None) for k, each in enumerate(metrics)
+    ]
     found = Across(
         x_title="Top-1 accuracy", y_title="MRR", places=places, given_parameters=None, left_out=["m9: no mrr"],
         correlation=RankCorrelation(1.0, Interval(0.9, 1.0, "percentile bootstrap over 9 points"), 0.0004),
@@ -225,7 +215,7 @@ def test_models_by_two_metrics_have_both_intervals_a_name_each_and_the_correlati
 def test_models_by_price_and_quality_have_a_logarithmic_axis_and_the_front_in_words() -> None:
     costs, scores = [0.1701, 4.0, 20.0, 9.25], [0.3, 0.5, 0.7, 0.4]
     places = [
-        Place(
+        ModelPoint(
             label=f"runs/m{k}",
             x=Metric(value=cost, unit="count"),
             y=Metric(value=score),
@@ -246,7 +236,7 @@ def test_models_by_price_and_quality_have_a_logarithmic_axis_and_the_front_in_wo
     assert (front.xs, front.ys, front.is_dashed) == ([0.1701, 4, 20], [0.3, 0.5, 0.7], True)
     assert "at least as cheap and at least as good, and ahead in one of the two: m0, m1 and m2." in drawn.reading
     assert "may belong to it. Of a machine. The rank" in drawn.reading
-    assert drawn.detail == "m0: 0.170 and 30.0 %. m1: 4 and 50.0 %. m2: 20 and 70.0 %. m3: 9.25 and 40.0 %."
+    assert "m0 30.0 % at 0.170; m1 50.0 % at 4; m2 70.0 % at 20; m3 40.0 % at 9.25" in spoken(drawn)
     assert not marks(many_models.across(replace(found, front=["runs/m2"]), ["m0", "m1", "m2", "m3"]), Line)
     assert page.draw(drawn) and paper.draw(drawn, width=8.25)
 
@@ -254,7 +244,7 @@ def test_models_by_price_and_quality_have_a_logarithmic_axis_and_the_front_in_wo
 def test_a_track_says_text_to_image_recall_of_that_direction_alone() -> None:
     of_texts: dict[str, list[float | None]] = {"image_retrieval_recall@1": [0.2, 0.8]}
     others: dict[str, list[float | None]] = {"gap": [1.0, 0.5], "text_retrieval_recall@1": [0.1, 0.9]}
-    gap = "The gap is 1.0000 at step 0 and 0.5000 at step 10"
+    gap = "The gap at step 0 and at step 10: 1.0000 and 0.5000"
     for values, title in (
         (others, f"{gap}."),
         (others | of_texts, f"{gap}; text-to-image R@1 20.0 and 80.0 %."),

@@ -94,15 +94,15 @@ def test_the_pointer_is_told_what_a_mark_of_each_kind_stands_for(pages: SimpleNa
     page = visit(pages.one)
     evaluations = {each.task: each for each in pages.run.result.evaluations if each.status == "ok"}
     recall = evaluations["retrieval"].curves["image_retrieval_recall"].y[9]
-    shown = point_at(page, figure_of(page, "Recall@1: text-to-image"), 10, recall)
+    shown = point_at(page, figure_of(page, "Recall@k with k from 1"), 10, recall)
     assert "k 10" in shown and f"{fmt.percent(recall)}\u00a0%" in shown and "text → image" in shown
-    templates = point_at(page, figure_of(page, "Single prompt templates"), 0.839, 0)
+    templates = point_at(page, figure_of(page, "Accuracy of single prompt templates"), 0.839, 0)
     assert "art of the {c}." in templates and "83.9\u00a0%" in templates
-    cell = point_at(page, figure_of(page, "is taken for"), 0.5, 0.5)
+    cell = point_at(page, figure_of(page, "Mean recall of"), 0.5, 0.5)
     assert re.search(r"True class arch, answer arch\n\d+\.\d\u00a0%", cell)
     bar = point_at(page, figure_of(page, "Mean confidence"), 0.975, 0.01)
     assert "Confidence 95.0 to 100.0\u00a0%" in bar
-    hill = point_at(page, figure_of(page, "A true pair has cosine"), 0.531, 3.2)
+    hill = point_at(page, figure_of(page, "Mean cosines"), 0.531, 3.2)
     assert "image–image" in hill and "Cosine 0.5" in hill
     page.mouse.move(0, 0)
     assert not page.locator(".pointed:visible").count() and not page.locator(".drawing .here").count()

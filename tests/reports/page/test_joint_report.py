@@ -61,11 +61,11 @@ def changed(run: Run, **changes: Any) -> Run:
 
 def test_what_only_some_models_have_is_named(small: list[Run], tmp_path: Path) -> None:
     found = sections(tmp_path, small[0], changed(small[1], curves={}))["retrieval"]
-    assert "Not drawn for <bdi>tuned</bdi>: <bdi>no recall curve across images and captions was kept</bdi>." in found
+    assert "Not drawn for <bdi>tuned</bdi>: <bdi>no curves for “recall”: the run kept none</bdi>." in found
     together = by_model(found)[0]
     assert together.count("<figure") == 2 and ">base</text>" in together
     neither = sections(tmp_path, *(changed(run, curves={}) for run in small))["retrieval"]
-    assert "Not drawn: <bdi>no recall curve across images and captions was kept</bdi>." in neither
+    assert "Not drawn: <bdi>no curves for “recall”: the run kept none</bdi>." in neither
 
 
 def test_models_that_must_not_be_compared_have_figures_of_their_own(small: list[Run], tmp_path: Path) -> None:

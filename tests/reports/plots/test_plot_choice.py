@@ -29,21 +29,20 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> list[Chart]:
     return found
 
 
-@pytest.mark.parametrize("name", ["scorecard", "compare"])
-def test_what_draws_every_task_can_be_held_to_one_data_set(
-    name: str, make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path, undrawn: list[Chart]
+def test_a_comparison_can_be_held_to_one_data_set(
+    make_run: MakeRun, parts: SimpleNamespace, tmp_path: Path, undrawn: list[Chart]
 ) -> None:
     measured = parts.zero_shot(np.random.default_rng(0), parts.classes)
     found = {f"{task}@{data}": measured for task in ("zero-shot", "other") for data in ("a", "b")}
     runs = [make_run(found, name=each).folder for each in ("one", "two")]
-    write_plot(name, runs, tmp_path / "figure.svg", PlotOptions(data="b"))
+    write_plot("compare", runs, tmp_path / "figure.svg", PlotOptions(data="b"))
     with (tmp_path / "figure.csv").open(newline="", encoding="utf-8") as file:
         assert {row["panel"] for row in csv.DictReader(file)} == {"zero-shot@b", "other@b"}
 
 
 def bring(monkeypatch: pytest.MonkeyPatch, *draws: Callable[[Sequence[ModelEvidence]], Chart]) -> None:
     """Have the section of zero-shot, of a package, bring a plot ``mine``, and another of a name that is taken."""
-    offered = {"mine": Plot(summary="mine", draws=draws), "scorecard": Plot(summary="another", draws=draws)}
+    offered = {"mine": Plot(summary="mine", draws=draws), "compare": Plot(summary="another", draws=draws)}
     loaded = LoadedSection(Section(plots=offered), package="stranger")
     monkeypatch.setattr(plots, "load_section", lambda task: loaded if task == "zero-shot" else load_section(task))
 
@@ -66,9 +65,9 @@ def test_what_the_section_of_a_package_fails_to_draw_costs_itself_alone(
         write_plot("mine", [run], tmp_path / "figure.svg", PlotOptions(data="scenes"))
     assert [figure.title for figure in undrawn] == ["Title."]
     assert [bool(re.search(told, str(each.message))) for each in said] == [False, True]
-    assert str(said[0].message) == "the plot scorecard of stranger is left out: there is another"
+    assert str(said[0].message) == "the plot compare of stranger is left out: there is another"
     bring(monkeypatch, broken)
     with pytest.warns(UserWarning, match="left out"), pytest.raises(PluginFault, match=rf"^cannot draw mine: {told}$"):
         write_plot("mine", [run], tmp_path / "figure.svg", PlotOptions(data="scenes"))
     with pytest.warns(UserWarning, match="left out"):
-        assert plots.plots()["mine"] == "mine" and plots.plots()["scorecard"] != "another"
+        assert plots.plots()["mine"] == "mine" and plots.plots()["compare"] != "another"

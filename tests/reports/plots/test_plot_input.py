@@ -46,7 +46,7 @@ def test_a_format_that_cannot_be_written_is_refused(make_run: MakeRun, refused: 
 
 def test_a_folder_without_a_run_is_named(refused: Refused, tmp_path: Path) -> None:
     nowhere = SimpleNamespace(folder=tmp_path / "nowhere")
-    refused(r"no result\.json in .*nowhere: expected a folder that `clipbench run` finished$", "scorecard", nowhere)
+    refused(r"no result\.json in .*nowhere: expected a folder that `clipbench run` finished$", "gap", nowhere)
     refused(r"no such file or folder: .*nowhere$", "track", nowhere)
 
 
@@ -123,12 +123,6 @@ def test_a_comparison_is_of_two_runs_of_the_same_samples(
     refused(r"^compare draws the difference of two runs: got 3$", "compare", first, second, other)
     refused(r"have no finished evaluation in common$", "compare", first, other)
     refused(r"^retrieval@scenes is not comparable: the runs have different samples$", "compare", first, second)
-
-
-def test_more_models_than_there_are_colours_are_no_scorecard(make_run: MakeRun, refused: Refused) -> None:
-    runs = [make_run({}, name=f"run{k}") for k in range(7)]
-    refused(r"^cannot draw scorecard: 7 models cannot be told apart in one panel: at most 6$", "scorecard", *runs)
-    refused(r"^cannot draw scorecard: no metric is a fraction with a chance level$", "scorecard", *runs[:1])
 
 
 def test_a_track_needs_two_steps_and_a_gap(make_run: MakeRun, parts: SimpleNamespace, refused: Refused) -> None:

@@ -38,7 +38,6 @@ EACH = (
         "long-caption",
         "typographic",
         "composition",
-        "scorecard",
         "robustness",
         "compare",
         "track",
@@ -51,14 +50,14 @@ APART = ("gap", "cones", "similarity-matrix", "modalities", "modality-map")
 CURVES = {
     "shift": {
         ("Gap", "both moved by half"): "gap_by_shift_both",
-        ("Contrastive loss", "images moved"): "loss_by_shift_image",
+        ("Contrastive loss (nats)", "images moved"): "loss_by_shift_image",
         ("Image-to-text R@1, %", "texts moved"): "text_retrieval_recall@1_by_shift_text",
     },
     "corrections": {
         ("Gap", "centred"): "gap_by_centring",
         ("Gap", "centred, chance"): "gap_chance_by_centring",
         ("Gap", "standardised, chance"): "gap_chance_by_standardising",
-        ("Contrastive loss", "standardised"): "loss_by_standardising",
+        ("Contrastive loss (nats)", "standardised"): "loss_by_standardising",
         ("Text-to-image R@1, %", "centred, length kept"): "image_retrieval_recall@1_by_collapse",
     },
     "similarity-calibration": {
@@ -254,7 +253,7 @@ def test_one_model_fills_a_column_and_several_a_page_on_shared_axes(
         assert table(out.with_suffix(".csv"))
     assert sorted(path.suffix for path in tmp_path.iterdir()) == sorted([".csv", ".svg", ".txt"] * 2)
     alone, together = (figure.panels for figure in drawn)
-    if name in ("scorecard", "compare"):
+    if name == "compare":
         assert len(together) == len(alone)  # the models share its panels
         return
     names = [folder.name for folder in several]

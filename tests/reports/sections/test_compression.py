@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from clipbench.results.record import Curve, Metric
+from clipbench.metrics.compression import Format
+from clipbench.results.record import Curve, Metric, StoredFormat
 from clipbench.results.run import Run
 from clipbench_reports.evidence import Evidence, NotAsked
 from clipbench_reports.sections.compression import SECTION
@@ -41,8 +42,15 @@ def small(**changes: Any) -> dict[str, Any]:
             "acc1_smallest": Curve(x=[64], y=[0.798]),
         },
         "params": {"points": 1.0},
+        "formats": formats("pca@16", "int8@64", "int8@16"),
         **changes,
     }
+
+
+def formats(*names: str) -> dict[str, StoredFormat]:
+    forms = {name: form for name in names if (form := Format.from_name(name)) is not None}
+    stored = {name: StoredFormat(label=form.label, n_bytes=form.n_bytes) for name, form in forms.items()}
+    return {"": StoredFormat(label="float32", n_bytes=256), **stored}
 
 
 def evidence(run: Run) -> Evidence:
@@ -74,6 +82,7 @@ def test_the_bound_of_a_format_is_not_shown_for_another_of_as_many_bytes(make_ru
     parts = small()
     for dim in (4, 5, 8, 16):
         parts["metrics"][f"binary@{dim}/acc1"] = Metric(value=0.5, n=90)
+    parts["formats"] = formats(*(f"binary@{dim}" for dim in (4, 5, 8, 16)))
     parts["curves"]["binary/acc1_most_lost"] = Curve(x=[1, 2], y=[0.02, 0.001])
     table = SECTION.tables[2](evidence(make_run({"compression@a": parts})))
     bounds = {row[0]: row[4] for row in table.rows if str(row[0]).endswith("signs")}

@@ -66,7 +66,7 @@ def test_a_modality_without_partners_is_neither_drawn_nor_in_the_titles() -> Non
     models = [ModelEvidence(ModelKey("model", 0), Evidence(run, run.result.evaluations[0]))]
     drawn, matrix = maps.modality_map(models), matrices.modality_matrices(models)
     assert [mark.name for mark in drawn.panels[0].marks if isinstance(mark, Dots)] == ["text", "video"]
-    assert "of text and video;" in drawn.title and matrix.title.startswith("Text and video: a gap of ")
+    assert " of text and video that" in drawn.title and matrix.title.startswith("Text and video: a gap of ")
     assert page.draw(drawn) and page.draw(matrix)
 
 

@@ -70,7 +70,7 @@ def test_a_precision_that_was_not_asked_for_is_not_said_to_have_no_threshold(mak
     own["metrics"] = {name.replace("p95", "p90"): metric for name, metric in own["metrics"].items()}
     shown = evidence(make_run({"operating-points@a": own}))
     chart = operating_points("pairs")([ModelEvidence(ModelKey("tiny", 0), shown)])
-    assert chart.title.startswith("No threshold was asked for from which on 95 %")
+    assert chart.title.endswith("and recall there: not asked for.")
     assert SECTION.findings(shown.evaluation) == []  # the section of any task has a sentence then
 
 

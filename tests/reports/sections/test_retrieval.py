@@ -59,8 +59,8 @@ def test_sentences_and_figures_say_where_the_queries_are_a_sample(
         "retrieval@pairs": parts.retrieval(np.random.default_rng(0), n=300),
     }
     run = make_run({name: {**each, "params": {"queries": queries}} for name, each in both.items()})
-    reading = f"Queries: at most {queries} of each direction, drawn at random, each over the whole gallery."
-    for evaluation, draw in zip(run.result.evaluations, (retrieval.relevance, retrieval.recall), strict=True):
+    reading = f"Queries: at most {queries} per direction, drawn at random, searching the whole gallery."
+    for evaluation, draw in zip(run.result.evaluations, (retrieval.RELEVANCE, retrieval.RECALL), strict=True):
         sentences = findings(evaluation)
         assert all((" drawn at random" in each.text) == (queries == 300) for each in sentences[:2]), sentences
         chart = draw([ModelEvidence(ModelKey("tiny", 0), Evidence(run, evaluation))])
@@ -68,7 +68,7 @@ def test_sentences_and_figures_say_where_the_queries_are_a_sample(
 
 
 @pytest.mark.parametrize(
-    ("draw", "name"), [(retrieval.recall, "text_retrieval"), (retrieval.recall_within, "text_text")]
+    ("draw", "name"), [(retrieval.RECALL, "text_retrieval"), (retrieval.RECALL_WITHIN, "text_text")]
 )
 def test_a_chance_line_reaches_as_far_as_its_axis(make_run: MakeRun, draw: Callable[..., Chart], name: str) -> None:
     ks = [float(k) for k in range(1, 101)]
@@ -86,11 +86,11 @@ def test_recall_by_the_number_of_images_is_drawn_where_there_are_distractors(mak
     }
     run = make_run({"retrieval@pairs": {"curves": curves}, "retrieval@plain": {"curves": {}}})
     drawn, plain = ([ModelEvidence(ModelKey("tiny", 0), Evidence(run, each))] for each in run.result.evaluations)
-    chart = retrieval.by_gallery(drawn)
-    assert chart.title == "R@1: 55.0 % among 1,000 images, 25.0 % among 50,000."
+    chart = retrieval.BY_GALLERY(drawn)
+    assert chart.title == "Recall@k with images searched from 1,000 to 50,000: R@1 55.0 to 25.0 %, R@5 75.0 to 25.0 %."
     assert [line.name for line in chart.panels[0].marks] == ["R@1", "R@5"]
     with pytest.raises(MissingEvidence, match="takes data with distractors"):
-        retrieval.by_gallery(plain)
+        retrieval.BY_GALLERY(plain)
 
 
 def test_a_failure_has_the_query_and_both_documents(hang: Callable[..., Gallery], parts: SimpleNamespace) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from html import unescape
 from importlib.metadata import EntryPoint
 from importlib.metadata import entry_points as installed
@@ -150,7 +151,7 @@ def test_a_function_that_returns_something_else_costs_only_that(
 
 def test_a_figure_that_cannot_be_drawn_costs_only_itself(declare: Declare, page: Page) -> None:
     def draw(models: Sequence[ModelEvidence]) -> Chart:
-        return Chart(title="Odd", detail="", reading="", panels=[None])  # type: ignore[list-item]
+        return Chart(title="Odd", reading="", panels=[None])  # type: ignore[list-item]
 
     declare(Section(findings=say, figures=(draw,)))
     words = page()
@@ -175,10 +176,26 @@ def test_a_single_sentence_is_said_and_one_of_an_unknown_mark_costs_only_itself(
     assert "failed (ValueError: mark 'great', expected one of good, weak," in words and "Counted" in words
 
 
-def test_curves_that_no_figure_shows_are_drawn_plainly(declare: Declare, page: Page) -> None:
-    declare(Section(findings=say, drawn_curves=frozenset({"shown"})))
-    words = page(curves={name: Curve(x=[1.0, 2.0], y=[0.5, 0.75]) for name in ("shown", "other")})
-    assert "“other”" in words and "“shown”" not in words
+def test_curves_of_any_task_are_drawn_by_what_they_say_of_themselves(declare: Declare, page: Page) -> None:
+    def curve(figure: str = "", series: str = "") -> Curve:
+        return Curve(
+            x=[1.0, 2.0], y=[0.5, 0.75], x_label="letters", y_label="share read", unit="fraction", figure=figure,
+            series=series, chance=[0.25, 0.25],
+        )  # fmt: skip
+
+    declare(Section(findings=say, drawn_figures=("shown",)))
+    words = page(
+        curves={
+            "shown": curve("shown", "elsewhere"),
+            "kept": curve("sizes"),
+            "one": curve("sizes", "large letters"),
+            "two": curve("sizes", "small letters"),
+            "other": replace(curve(), y_label="", unit="", chance=None),
+        }
+    )
+    title = "Share read with letters from 1 to 2: large letters 50.0 to 75.0 %, small letters 50.0 to 75.0 %."
+    assert title in words and "“other” with letters from 1 to 2: 0.500 to 0.750." in words
+    assert "chance" in words and "elsewhere" not in words
 
 
 def test_without_a_section_the_worst_samples_are_shown_with_their_words(make_run: MakeRun) -> None:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import clipbench as cb
-from clipbench.choosing.log import read_log
+from clipbench.choosing.judgement_log import read_log
 from clipbench.choosing.pool import GRADES, LOG, Pool, read_pool
 from clipbench.testing import ConstantModel, ToyModel
 from clipbench_reports.page.choice import write_choice

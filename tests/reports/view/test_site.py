@@ -35,7 +35,7 @@ def app(viewed: Path) -> Any:
 @pytest.fixture(scope="module")
 def ids(viewed: Path) -> dict[str, str]:
     """The names of the runs in addresses, by their folders."""
-    return {row.place: row.id for row in Runs(viewed).rows()}
+    return {row.relative_path: row.id for row in Runs(viewed).rows()}
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def write_dated(parts: SimpleNamespace, folder: Path, data: dict[str, str]) -> d
         found = {f"zero-shot@{of}": parts.zero_shot(np.random.default_rng(day), parts.classes[:4], n=N)}
         model = {**parts.model, "ref": f"model-{name}"}
         parts.write_run(folder / name, found, model=model, created=f"2026-11-{20 - day}T12:00:00+00:00")
-    return {row.place: row.id for row in Runs(folder).rows()}
+    return {row.relative_path: row.id for row in Runs(folder).rows()}
 
 
 def test_runs_on_different_data_have_their_first_headlines_with_the_names_of_the_metrics(

@@ -58,4 +58,9 @@ class LengthBias(Task):
             description="Share of captions that score exactly as the longest.",
             control_of="longest_wins",
         )
-        return Evaluation(samples=samples, measures={"longest_wins": wins, "lead": margin}, controls={"tie_rate": ties})
+        return Evaluation(
+            samples=samples,
+            measures={"longest_wins": wins, "lead": margin},
+            controls={"tie_rate": ties},
+            vectors={"images": images, "texts": texts, "pair_id": samples["sample_id"].astype(str)},
+        )

@@ -58,7 +58,6 @@ def _read(evidence: Evidence) -> Layer:
     letters, lead = evidence.column("n_letters").tolist(), evidence.column("margin").tolist()
     beaten = f"{100 * np.mean(np.array(lead) < 0):.1f} %"
     statement = Statement(
-        title=f"{beaten} of the captions score below the longest.",
         subject="Captions that score below the longest",
         value=beaten,
     )

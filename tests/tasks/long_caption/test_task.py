@@ -13,7 +13,7 @@ from clipbench.evaluation.task import Evaluation
 from clipbench.models.protocol import ModelInfo
 from clipbench.results.record import Metric
 from clipbench.stats.estimators import first_length_reaching
-from clipbench.testing import INFO, GivenVectors, NamedImage, count_words
+from clipbench.testing import INFO, NamedImage, StubEmbedder, count_words
 from clipbench_tasks.long_caption import EffectiveLength, LongCaption, Prefixes, probe
 from tests.made import metrics_of
 
@@ -21,7 +21,7 @@ N, N_WORDS, CONTEXT = 40, 20, 12
 """Images, words of each caption, and tokens that the model reads: the start, ten words, the end."""
 
 
-class Reader(GivenVectors):
+class Reader(StubEmbedder):
     """A bag of words over the first words of a text; each word has an axis of its own, and so has an image's name."""
 
     def __init__(self, *, context: int | None = CONTEXT, reads: int = CONTEXT - 2) -> None:

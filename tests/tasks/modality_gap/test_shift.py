@@ -20,7 +20,7 @@ SCORES += [f"{query}_retrieval_recall@{k}" for query in ("image", "text") for k 
 
 
 def shifted(images: np.ndarray, texts: np.ndarray, *, distance: float, which: str = "both") -> Pairs:
-    maps = shift_maps(images, texts, distance=distance, which=which)
+    maps = shift_maps(images, texts, distance=distance, shift=which)
     return maps.image(images), maps.text(texts)
 
 

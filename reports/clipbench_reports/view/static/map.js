@@ -7,14 +7,13 @@ const tip = map.querySelector(".tip");
 const wait = map.querySelector(".wait");
 const colour = document.querySelector("[data-colour]");
 const pairs = document.querySelector("[data-pairs]");
-const lassoing = document.querySelector("[data-lasso]");
 const MOST_LISTED = 60, MOST_LINES = 400, NEAR = 12;
 const STATES = { wrong: "#d55e00", tie: "#b78a00", right: "#56b4e9" };
 const CYCLE = ["#009e73", "#cc79a7", "#b78a00", "#56b4e9", "#8a5a3c", "#0072b2", "#d55e00", "#7a5cc0"];
 
 let points = null; // { x, y, rows, ids, colours }: images first, then their texts
 let view = { scale: 1, x: 0, y: 0 }; // a place p is drawn at p * scale + offset
-let shades = null, lasso = null, held = null, isDrawing = false;
+let shades = null, held = null, isDrawing = false;
 
 const style = (name) => getComputedStyle(map).getPropertyValue(name);
 const isDark = () => (root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
@@ -99,14 +98,6 @@ function draw() {
       pen.stroke();
     }
     layer(pen, image);
-    if (lasso) {
-      pen.strokeStyle = style("--ink");
-      pen.lineWidth = 1.5 * ratio;
-      pen.beginPath();
-      lasso.forEach(([x, y], k) => (k ? pen.lineTo(x, y) : pen.moveTo(x, y)));
-      pen.closePath();
-      pen.stroke();
-    }
     map.dataset.milliseconds = (performance.now() - start).toFixed(1);
   });
 }
@@ -137,22 +128,15 @@ function nearest([x, y]) {
   return best;
 }
 
-function isInside([x, y], polygon) {
-  let inside = false;
-  for (let k = 0, j = polygon.length - 1; k < polygon.length; j = k++) {
-    const [[ax, ay], [bx, by]] = [polygon[k], polygon[j]];
-    if (ay > y !== by > y && x < (bx - ax) * (y - ay) / (by - ay) + ax) inside = !inside;
-  }
-  return inside;
-}
+const inView = (k) => across(k) >= 0 && across(k) <= canvas.width && down(k) >= 0 && down(k) <= canvas.height;
 
-async function list(isChosen) {
+async function listView() {
   const n = points.rows.length, found = new Set();
-  for (let k = 0; k < 2 * n; k++) if (isChosen(k)) found.add(points.rows[k % n]);
+  for (let k = 0; k < 2 * n; k++) if (inView(k)) found.add(points.rows[k % n]);
   const rows = [...found].slice(0, MOST_LISTED);
   const head = document.querySelector("[data-count]"), target = document.querySelector("[data-chosen]");
   head.hidden = false;
-  head.textContent = `${found.size.toLocaleString("en")} of ${n.toLocaleString("en")} pairs chosen${found.size > rows.length ? `, the first ${rows.length} here` : ""}`;
+  head.textContent = `${found.size.toLocaleString("en")} of ${n.toLocaleString("en")} pairs in view${found.size > rows.length ? `, the first ${rows.length} here` : ""}`;
   if (!rows.length) {
     target.replaceChildren();
     return;
@@ -163,24 +147,15 @@ async function list(isChosen) {
   showMarks();
 }
 
-const inView = (k) => across(k) >= 0 && across(k) <= canvas.width && down(k) >= 0 && down(k) <= canvas.height;
-
-function setLasso(isOn) {
-  lassoing.setAttribute("aria-pressed", isOn);
-  map.classList.toggle("lasso", isOn);
-}
-
 canvas.addEventListener("pointerdown", (event) => {
   if (!points) return;
   canvas.setPointerCapture(event.pointerId);
   held = spot(event);
-  if (lassoing.getAttribute("aria-pressed") === "true") lasso = [held];
 });
 canvas.addEventListener("pointermove", (event) => {
   if (!points) return;
   const at = spot(event);
-  if (held && lasso) lasso.push(at);
-  else if (held) {
+  if (held) {
     view = { ...view, x: view.x + at[0] - held[0], y: view.y + at[1] - held[1] };
     held = at;
   } else {
@@ -196,13 +171,7 @@ canvas.addEventListener("pointermove", (event) => {
   }
   draw();
 });
-canvas.addEventListener("pointerup", () => {
-  held = null;
-  if (!lasso) return;
-  const polygon = lasso;
-  setLasso(false);
-  list((k) => isInside([across(k), down(k)], polygon)).finally(() => { lasso = null; draw(); });
-});
+canvas.addEventListener("pointerup", () => { held = null; });
 canvas.addEventListener("wheel", (event) => {
   event.preventDefault();
   zoom(Math.exp(-event.deltaY / 400), ...spot(event));
@@ -217,12 +186,11 @@ canvas.addEventListener("keydown", (event) => {
   } else if (event.key === "+" || event.key === "=") zoom(1.4);
   else if (event.key === "-") zoom(1 / 1.4);
   else if (event.key === "0") whole();
-  else if (event.key === "Enter") list(inView);
+  else if (event.key === "Enter") listView();
   else return;
   event.preventDefault();
 });
-lassoing.addEventListener("click", () => setLasso(lassoing.getAttribute("aria-pressed") !== "true"));
-document.querySelector("[data-view]").addEventListener("click", () => points && list(inView));
+document.querySelector("[data-view]").addEventListener("click", () => points && listView());
 document.querySelector("[data-whole]").addEventListener("click", () => points && whole());
 colour.addEventListener("change", () => points && paint());
 pairs.addEventListener("change", draw);

@@ -21,7 +21,7 @@ from clipbench.data.scenes.world import (
     Scene,
     Solid,
 )
-from clipbench.seeding import Chance
+from clipbench.seeding import Sampler
 
 indices = st.integers(0, 10**6)
 STYLES = (*STYLE_SHARES, "complete")
@@ -31,7 +31,7 @@ STYLES = (*STYLE_SHARES, "complete")
 @given(index=indices, split=st.sampled_from(SPLITS), style=st.sampled_from(STYLES))
 def test_every_fact_of_a_caption_is_true(index: int, split: str, style: str) -> None:
     shown = scene(split, index)
-    stated = caption(shown, style, Chance("test", index))
+    stated = caption(shown, style, Sampler("test", index))
     assert stated.facts, stated.text
     assert [fact for fact in stated.facts if verdict(fact, shown) is not True] == [], stated.text
 
@@ -63,7 +63,7 @@ def read(found: re.Match[str], shown: Scene) -> list[Solid]:
 @given(index=indices, style=st.sampled_from(STYLES))
 def test_every_object_that_the_words_name_is_there_in_that_number(index: int, style: str) -> None:
     shown = scene("test", index)
-    text = re.sub(r'(word|says) "?\w+"?', "", caption(shown, style, Chance("test", index)).text.lower())
+    text = re.sub(r'(word|says) "?\w+"?', "", caption(shown, style, Sampler("test", index)).text.lower())
     nouns = list(NOUN.finditer(text))
     if not nouns:
         assert not shown.solids or shown.writing is not None, text
@@ -92,7 +92,7 @@ AHEAD = {
 @given(index=indices, style=st.sampled_from(("sentence", "full", "complete")))
 def test_a_relation_between_two_noun_phrases_is_how_they_lie(index: int, style: str) -> None:
     shown = scene("test", index)
-    text = caption(shown, style, Chance("test", index)).text
+    text = caption(shown, style, Sampler("test", index)).text
     nouns = list(NOUN.finditer(text))
     for first, second in pairwise(nouns):
         between = text[first.end() : second.start()].strip().removeprefix("to the ")
@@ -105,7 +105,7 @@ def test_a_relation_between_two_noun_phrases_is_how_they_lie(index: int, style: 
 @given(index=indices, style=st.sampled_from(STYLES))
 def test_a_word_in_quotes_is_written_and_no_colour_is_named_that_is_not_there(index: int, style: str) -> None:
     shown = scene("test", index)
-    text = caption(shown, style, Chance("test", index)).text.lower()
+    text = caption(shown, style, Sampler("test", index)).text.lower()
     word = shown.writing.word if shown.writing is not None else None
     assert set(re.findall(r'"(\w+)"', text)) <= {word}
     named = set(re.findall(r"\w+", re.sub(r'(word|says) "?\w+"?', "", text)))
@@ -118,7 +118,7 @@ def test_a_word_in_quotes_is_written_and_no_colour_is_named_that_is_not_there(in
 def test_a_complete_caption_names_every_group_the_background_and_the_word() -> None:
     for index in range(200):
         shown = scene("test", index)
-        text = caption(shown, "complete", Chance("test", index)).text
+        text = caption(shown, "complete", Sampler("test", index)).text
         for group in shown.groups():
             assert re.search(rf"\b{group[0].colour} ({group[0].kind}|{KINDS[group[0].kind]})\b", text), text
         assert shown.background.colour in text and shown.background.texture in text
@@ -135,6 +135,6 @@ def test_asides_name_nothing_that_images_differ_in() -> None:
 
 def test_single_objects_are_named_in_the_prompts_words() -> None:
     starts = tuple(template.partition("{c}")[0] for template in TEMPLATES)
-    named = [caption(scene("train", index), "name", Chance("test", index)) for index in range(100)]
+    named = [caption(scene("train", index), "name", Sampler("test", index)) for index in range(100)]
     singular = [each.text for each in named if each.text.endswith(tuple(KINDS))]
     assert len(singular) > 50 and all(text.startswith(starts) or text.startswith("the word") for text in singular)

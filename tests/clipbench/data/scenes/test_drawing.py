@@ -22,7 +22,7 @@ from clipbench.data.scenes.world import (
     Solid,
     Writing,
 )
-from clipbench.seeding import Chance
+from clipbench.seeding import Sampler
 
 GREY = Background("grey", "plain", 0.1)
 
@@ -43,7 +43,7 @@ def test_the_scenes_of_this_version_are_the_published_ones() -> None:
 
 def test_the_captions_of_this_version_are_the_published_ones() -> None:
     texts = [
-        caption(scene("train", index), style, Chance("caption", style, 0)).text.encode()
+        caption(scene("train", index), style, Sampler("caption", style, 0)).text.encode()
         for index in range(60)
         for style in STYLE_SHARES
     ]

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from clipbench.errors import ModelError, UsageError
 from clipbench.models.checkpoints import bundled_checkpoints, is_bundled_checkpoint, newest_checkpoint
 from clipbench.training.clip.checkpoint import (
-    Checkpoint,
+    CheckpointContent,
     TrainingProgress,
     load_checkpoint,
     load_model,
@@ -26,14 +26,14 @@ from clipbench.training.clip.model import CLIP
 from clipbench.training.step import make_optimizer
 
 
-def trained(config: ClipConfig, step: int = 0) -> Checkpoint:
+def trained(config: ClipConfig, step: int = 0) -> CheckpointContent:
     tokenizer = train_tokenizer(["a red disc", "a blue square"], vocab_size=560, context_length=12)
     torch.manual_seed(0)
     model = CLIP(replace(config, vocab_size=tokenizer.vocab_size))
     progress = TrainingProgress(
         arguments={"seed": 3, "lr": 0.1}, data={"name": "toy"}, step=step, losses=[[1, 2.5]], seconds=7.0
     )
-    return Checkpoint(model, tokenizer, progress)
+    return CheckpointContent(model, tokenizer, progress)
 
 
 def optimizer_of(model: CLIP) -> torch.optim.AdamW:

@@ -1,0 +1,1 @@
+"""The commands, one file per command, or per group of them."""

@@ -1,0 +1,142 @@
+"""``clipbench doctor``: check a model and data, and find out why a score misses what was expected."""
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from clipbench.cli import options
+from clipbench.cli.main import DONE, FAULT, command
+from clipbench.cli.options import DataArguments, ModelArguments, shows_traceback, with_arguments
+from clipbench.cli.output import echo, echo_json, terminal_width
+from clipbench.results.table.text import wrapped
+
+if TYPE_CHECKING:
+    from clipbench.evaluation.score_causes import ScoreCauses
+    from clipbench.results.record import CheckFinding
+
+MARKS = {"ok": "ok", "warning": "WARNING", "fault": "FAULT", "not examined": "-"}
+NAME, MARK = 16, 8
+"""Characters of the first two columns."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorArguments(ModelArguments, DataArguments):
+    """The arguments of ``clipbench doctor``."""
+
+    model: str
+    expect: str | None
+    metric: str | None
+    as_json: bool
+
+
+@command(
+    What=("model", "data", "expect", "metric"),
+    Data=("data_root", "data_option", "limit"),
+    Model=("model_option", "arch", "precision"),
+    Speed=("device",),
+    Output=("as_json",),
+)
+@click.option("--model", required=True, metavar="REF", help="Model to check.")
+@click.option("--data", metavar="DATA", help="Data to check, and to check the model on.")
+@click.option("--expect", metavar="SCORE|published", help="Score that is expected on the data, such as 52.1.")
+@click.option("--metric", metavar="TASK/METRIC", help="Metric that the score is of, such as zero-shot/acc1.")
+@click.option("--allow-partial", is_flag=True, help="Check what is present when images or classes are missing.")
+@options.MODEL_OPTION
+@options.TRUST_REMOTE_CODE
+@options.ARCH
+@options.DEVICE
+@options.PRECISION
+@options.BATCH_SIZE
+@options.DATA_ROOT
+@options.DATA_OPTION
+@options.LIMIT
+@options.SEED
+@options.JSON
+@options.TRACEBACK
+@with_arguments(DoctorArguments)
+def doctor(arguments: DoctorArguments) -> int:
+    """Check that a model's adapter is right, and its data are sound.
+
+    Each check says what it saw; a warning or a fault also why it matters, and what to do. Takes seconds, on built-in
+    images and captions, and on a sample of the data.
+
+    \b
+    clipbench doctor --model vit-b-32
+    clipbench doctor --model hf:my/checkpoint --data photos/captions.csv
+    clipbench doctor --model siglip2-b-16 --data coco --expect published
+
+    With --expect, the score is measured, and each switch is flipped in turn (templates, case, padding, end of text,
+    resize, interpolation, normalization, activation, precision), to say which leads to the expected one.
+
+    Exit status: 0 healthy, 1 a fault was found, 2 bad usage or input, 3 weights or data that are not here.
+    """
+    from clipbench.evaluation.diagnosis import DoctorOptions, diagnose
+    from clipbench.evaluation.score_causes import Expectation
+
+    if arguments.metric is not None and arguments.expect is None:
+        raise click.UsageError("--metric names what --expect is of: add --expect SCORE")
+    options = DoctorOptions(
+        data=arguments.data,
+        loading=arguments.data_options,
+        expectation=None if arguments.expect is None else Expectation(arguments.expect, arguments.metric),
+        limit=arguments.limit,
+        seed=arguments.seed,
+        raise_bugs=shows_traceback(),
+    )
+    as_json, width = arguments.as_json, terminal_width()
+
+    def print_finding(finding: "CheckFinding") -> None:
+        if not as_json:
+            echo(*finding_lines(finding, width))
+
+    diagnosis = diagnose(arguments.model, arguments.load_options, options, print_finding)
+    explanation = diagnosis.explanation
+    if as_json:
+        parts = {"model": diagnosis.model.ref, "is_healthy": diagnosis.is_healthy}
+        explained = None if explanation is None else asdict(explanation)
+        echo_json({**parts, "findings": [asdict(found) for found in diagnosis.findings], "explanation": explained})
+    else:
+        if explanation is not None:
+            echo("", *explanation_lines(explanation, width))
+        echo("", f"{diagnosis.model.ref}: {diagnosis.summary}")
+    return DONE if diagnosis.is_healthy else FAULT
+
+
+def finding_lines(finding: "CheckFinding", width: int | None) -> list[str]:
+    """Return the lines of a finding: what was seen, and for a warning or a fault why it matters and the fix."""
+    seen = f"not examined: {finding.seen}" if finding.status == "not examined" else finding.seen
+    lines = _wrapped(MARKS[finding.status], finding.check, seen, width)
+    if finding.status in ("warning", "fault"):
+        lines += _wrapped("", "  why", finding.why, width) + _wrapped("", "  fix", finding.fix, width)
+    return lines
+
+
+def explanation_lines(explanation: "ScoreCauses", width: int | None = None) -> list[str]:
+    """Return a table of what each switch does to the score."""
+    from clipbench.results.numbers import change, change_interval, p_value, quantity
+    from clipbench.results.table import Table, as_text, columns
+
+    unit = explanation.metric.unit
+    rows = [
+        [
+            ("> " if each.is_towards else "  ") + each.switch,
+            each.setting,
+            quantity(each.value, unit),
+            change(each.change, unit),
+            change_interval(each.low, each.high, unit),
+            p_value(each.p_value),
+            change(explanation.expected - each.value, unit),
+        ]
+        for each in explanation.effects
+    ]
+    headers = [*columns("switch", "setting", numbers=["score", "change"]), *columns("interval", "p", numbers=["left"])]
+    table = Table(columns=headers, rows=rows)
+    return [*as_text(table, width=width).splitlines(), *(f"  note: {note}" for note in explanation.notes)]
+
+
+def _wrapped(mark: str, name: str, text: str, width: int | None) -> list[str]:
+    """Return a text in a column of its own, behind a mark and a name."""
+    indent = MARK + NAME
+    line = f"{mark:{MARK}}{name:{NAME}}{' '.join(text.split())}".rstrip()
+    return [line] if width is None else wrapped(line, width, " " * min(indent, width // 3))

@@ -1,0 +1,44 @@
+"""``clipbench export``: write the metrics of runs as a table, or for other tools."""
+
+from pathlib import Path
+
+import click
+
+from clipbench.cli.main import command
+from clipbench.cli.options import PATH, RUNS, TRACEBACK
+from clipbench.cli.output import echo, echo_text, print_note
+
+
+@command()
+@RUNS
+@click.option("--to", required=True, metavar="FORMAT", help="Output format, one of those above.")
+@click.option(
+    "-o", "--out", metavar="FILE", type=PATH, help="Output file, replaced if it exists.  [default: standard output]"
+)
+@TRACEBACK
+def export(runs: tuple[Path, ...], to: str, out: Path | None) -> None:
+    """Write the metrics of runs as a table, or for other tools.
+
+    \b
+    csv, parquet    one row per metric, with interval, chance and versions
+    clip_benchmark  CLIP_benchmark's JSON: one list, or files (-o FOLDER)
+    mteb            mteb's JSON of its image tasks, likewise
+    every-eval-ever JSON of the EvalEval coalition's shared schema
+    model-index     YAML for the metadata of a Hugging Face model card
+    eval-results    YAML for the leaderboards of the Hub's benchmarks
+    markdown        one table per evaluation, one column per model
+    latex           the same tables for a paper, with booktabs
+
+    A RUN is a run folder or the folder of several; of several RUNs, those without a run are left out.
+    Only the run folders are read: neither models nor data are needed.
+    """
+    from clipbench.results.export.formats import export as write
+    from clipbench.results.run import find_runs
+
+    done = write(find_runs(runs, print_note), to, out)
+    for note in done.notes:
+        print_note(note)
+    if done.text is not None:
+        echo_text(done.text)
+    for path in done.written:
+        echo(f"wrote {path}")

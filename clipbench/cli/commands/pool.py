@@ -1,0 +1,111 @@
+"""``clipbench pool``: collect what models find among photographs, to be judged."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import click
+
+from clipbench.cli import options
+from clipbench.cli.main import command
+from clipbench.cli.options import PATH, ModelArguments, with_arguments
+from clipbench.cli.output import echo, print_note
+from clipbench.results.numbers import counted
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolArguments(ModelArguments):
+    """The arguments of ``clipbench pool``."""
+
+    models: Sequence[str]
+    images: Path
+    queries: Path
+    k: int
+    n_random: int
+    price: bool
+    out: Path
+    on_bad_image: str
+    seed: int
+
+
+@command(
+    What=("models", "images", "queries", "k", "n_random", "price", "out"),
+    Model=("model_option", "arch", "precision"),
+    Speed=("device",),
+)
+@click.option(
+    "--model", "models", multiple=True, required=True, metavar="REF", help="Model to choose from; repeatable."
+)
+@click.option("--images", required=True, metavar="FOLDER", type=PATH, help="Folder of photographs.")
+@click.option("--queries", required=True, metavar="FILE", type=PATH, help="Text file with a query in each line.")
+@click.option(
+    "--k", default=10, metavar="N", type=click.IntRange(1, 100), help="Photographs that each model brings to a query."
+)
+@click.option(
+    "--random",
+    "n_random",
+    default=5,
+    metavar="N",
+    type=click.IntRange(0, 100),
+    help="Others drawn at random for each query: they show what no model found.",
+)
+@click.option("--price", is_flag=True, help="Measure what one query costs each model, which choose shows.")
+@click.option("--out", required=True, metavar="POOL", type=PATH, help="New folder for the pool.")
+@click.option(
+    "--on-bad-image",
+    default="error",
+    type=click.Choice(["error", "skip"]),
+    help="Unreadable images end the command, or are left out.",
+)
+@options.MODEL_OPTION
+@options.TRUST_REMOTE_CODE
+@options.ARCH
+@options.DEVICE
+@options.PRECISION
+@options.BATCH_SIZE
+@options.SEED
+@options.TRACEBACK
+@with_arguments(PoolArguments)
+def pool(arguments: PoolArguments) -> None:
+    """Collect what models find among your photographs, to be judged.
+
+    \b
+    clipbench pool --model vit-b-32 --model siglip-b-16 \\
+        --images photos --queries queries.txt --out pool
+    clipbench judge pool
+    clipbench choose pool
+
+    The first N photographs of all models are united for each query, with others drawn at random. docs/choose.md says
+    more.
+    """
+    from clipbench.choosing.make import PoolOptions, make_pool, read_queries
+    from clipbench.models.encoding.image_hashes import ImageHashes
+    from clipbench.models.encoding.loading import load_embedder
+    from clipbench.models.facts.price import price_alone
+    from clipbench.models.reference import check_references
+
+    hashes = ImageHashes()  # shared, so that no photograph is hashed again per model
+    queries = read_queries(arguments.queries)
+    load = arguments.load_options
+    check_references(arguments.models, load)
+    made = make_pool(
+        [(name, partial(load_embedder, name, load, show_progress=True, hashes=hashes)) for name in arguments.models],
+        arguments.images,
+        queries,
+        arguments.out,
+        PoolOptions(
+            k=arguments.k,
+            n_random=arguments.n_random,
+            seed=arguments.seed,
+            skip_bad_images=arguments.on_bad_image == "skip",
+            price=partial(price_alone, options=load) if arguments.price else None,
+        ),
+        note=print_note,
+    )
+    n = sum(map(len, made.candidates.values()))
+    echo(
+        f"{counted(len(made.queries), 'query', 'queries')}, {counted(made.facts.n_images, 'photograph')},"
+        f" {counted(n, 'candidate')} to judge in {made.folder}",
+        f"clipbench judge {made.folder}",
+    )

@@ -1,0 +1,312 @@
+"""``clipbench run``: measure models and write run folders and a report."""
+
+import os
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from clipbench.cli import options
+from clipbench.cli.main import BAD_INPUT, DONE, INCOMPLETE, INTERRUPTED, command
+from clipbench.cli.options import PATH, DataArguments, ModelArguments, shows_traceback, with_arguments
+from clipbench.cli.output import print_error
+from clipbench.cli.processes import launched_status, serves_another, sharing_work
+from clipbench.errors import ClipbenchError, UsageError
+
+RESUME = "what was encoded is stored, and the same command goes on from there"
+
+if TYPE_CHECKING:
+    from clipbench.cli.printer import Printer
+    from clipbench.evaluation.session import SessionOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunArguments(ModelArguments, DataArguments):
+    """The arguments of ``clipbench run``."""
+
+    models: Sequence[str]
+    watch: Path | None
+    interval: float | None
+    idle: float | None
+    tasks: Sequence[str]
+    suite: str
+    prompts: Path | None
+    out: Path | None
+    workers: int | None
+    on_bad_image: str
+    thumbnails: int
+    keep_arrays: bool
+    no_preflight: bool
+    price: bool
+    no_report: bool
+    log: Sequence[str]
+    as_json: bool
+    yes: bool
+    offline: bool
+    verbose: bool | None
+    """None if neither ``--verbose`` nor ``--quiet`` is set."""
+
+
+@command(
+    What=("models", "watch", "tasks", "suite", "prompts", "out"),
+    Data=("data", "data_root", "data_option", "limit", "yes", "offline"),
+    Model=("model_option", "arch", "precision"),
+    Speed=("device",),
+    Output=("as_json", "verbose"),
+)
+@click.option("--model", "models", multiple=True, metavar="REF", help="Model to measure; repeatable.")
+@click.option(
+    "--watch",
+    metavar="FOLDER",
+    type=PATH,
+    help="Measure the checkpoints in the folder of a training as they appear, in place of --model.",
+)
+@click.option(
+    "--interval",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    help="With --watch: seconds between two looks at FOLDER. [default: 60]",
+)
+@click.option(
+    "--idle",
+    metavar="MINUTES",
+    type=click.FloatRange(min=0),
+    help="With --watch: end after MINUTES without a new checkpoint; 0 measures those that are there. [default: never]",
+)
+@options.MODEL_OPTION
+@options.TRUST_REMOTE_CODE
+@options.ARCH
+@click.option(
+    "--tasks",
+    multiple=True,
+    metavar="TASK[@DATA],...",
+    help="Tasks to measure; all leaves out those that a suite runs by name only. [default: all]",
+)
+@click.option("--data", metavar="DATA", help="Data of all tasks, in place of the suite's.")
+@click.option("--suite", default="standard", metavar="NAME|FILE.toml", help="Suite: which data each task uses.")
+@options.DATA_ROOT
+@options.DATA_OPTION
+@click.option(
+    "--prompts",
+    metavar="FILE",
+    type=PATH,
+    help="JSON file of zero-shot prompts: a list of templates, or a dict of prompts by class.",
+)
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=PATH,
+    help="Run folder; with several models, the folder of their run folders. [default: runs/TIME-MODEL]",
+)
+@options.DEVICES
+@options.PRECISION
+@options.BATCH_SIZE
+@click.option(
+    "--workers", type=click.IntRange(min=0), metavar="N", help="Processes that decode images. [default: cores - 1]"
+)
+@options.LIMIT
+@options.SEED
+@click.option("--allow-partial", is_flag=True, help="Measure what is present when images or classes are missing.")
+@click.option(
+    "--on-bad-image",
+    default="error",
+    type=click.Choice(["error", "skip"]),
+    help="Stop at an image that cannot be read, or skip it.",
+)
+@click.option(
+    "--thumbnails",
+    default=200,
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Thumbnails that each evaluation keeps of its worst mistakes, and five times as many smaller ones for scatter"
+    " plots; 0 for none.",
+)
+@click.option("--keep-arrays", is_flag=True, help="Keep all vectors in the run folder, not a sample.")
+@click.option("--no-preflight", is_flag=True, help="Skip the quick checks of the model before the run.")
+@click.option(
+    "--price",
+    is_flag=True,
+    help="Measure what one query costs first: seconds to load, time of one text and one image, best speed, memory.",
+)
+@click.option("--no-report", is_flag=True, help="Write no report.html.")
+@click.option(
+    "--log",
+    multiple=True,
+    metavar="wandb|tensorboard|trackio|mlflow",
+    help="Experiment tracker that finished runs are logged to; repeatable.",
+)
+@options.JSON
+@click.option(
+    "--yes",
+    is_flag=True,
+    help="Fetch missing data sets without asking; implied where the environment variable CI is set.",
+)
+@click.option("--offline", is_flag=True, help="Do not use the network.")
+@click.option(
+    "-v/-q",
+    "--verbose/--quiet",
+    default=None,
+    help="Print all metrics and notes, or errors only; else the first metric of each task.",
+)
+@options.TRACEBACK
+@with_arguments(RunArguments)
+def run(arguments: RunArguments) -> int:
+    """Measure models on tasks, and write a report.
+
+    Each model gets a run folder with result.json, a table of samples for each task, and report.html.
+
+    \b
+    --model   vit-b-32, siglip-b-16, ...
+              open_clip:ARCH/TAG  hf:ORG/REPO  hf:PATH
+              embeddings:FILE.npz
+              PATH.safetensors or PATH.pt with --arch ARCH
+              'runs/train/step-*': all matching checkpoints, by their steps
+              and more: clipbench list models
+    --watch   a folder with step-*/ (clipbench train), checkpoint-*/
+              (transformers), or *.pt and *.safetensors (open_clip, with
+              --arch), also in FOLDER/checkpoints
+    --tasks   all  zero-shot  zero-shot@hf:ORG/NAME  retrieval@captions.jsonl
+
+    With --watch each checkpoint gets a run folder in --out (default: runs/watch-FOLDER), and all of them a joint
+    report. A checkpoint that is still being written is measured once it no longer changes; one that cannot be read is
+    tried again when it changes. After an interruption, the same command continues.
+
+    Exit status: 0 done, 2 bad usage, or a model or data of which nothing can be measured, 3 something could not be
+    measured, 130 interrupted.
+    """
+    _check(arguments)
+    context = click.get_current_context()
+    if arguments.offline:
+        from clipbench.hub import cache_only
+
+        context.with_resource(cache_only())
+    if arguments.watch is not None:
+        from clipbench.cli.watch import INTERVAL, watch
+
+        return watch(
+            arguments.watch,
+            arguments.out,
+            _session_options(arguments),
+            _printer(arguments, several=True, is_series=True),
+            interval=arguments.interval or INTERVAL,
+            idle=None if arguments.idle is None else 60 * arguments.idle,
+        )
+    status, device = launched_status(arguments.device, arguments.models, context.obj[1:], advice=RESUME)
+    if status is not None:
+        return status
+    if serves_another():
+        return DONE
+    with sharing_work(arguments.models):
+        return _lead(replace(arguments, device=device))
+
+
+def _check(arguments: RunArguments) -> None:
+    watched = arguments.watch is not None
+    if watched == bool(arguments.models):
+        raise click.UsageError("expected --model REF, the model to measure, or else --watch FOLDER")
+    for name, value in {"interval": arguments.interval, "idle": arguments.idle}.items():
+        if value is not None and not watched:
+            raise click.UsageError(f"--{name} is of --watch alone: add --watch FOLDER, or drop it")
+    is_one = arguments.device != "all" and "," not in arguments.device and os.environ.get("WORLD_SIZE", "1") == "1"
+    if watched and not is_one:
+        raise click.UsageError("--watch measures in one process: give one --device, and start it without torchrun")
+    for name, is_used in {"json": arguments.as_json, "watch": watched}.items():
+        if arguments.verbose and is_used:
+            raise UsageError(f"--verbose has no meaning with --{name}: drop one of them")
+
+
+def _lead(arguments: RunArguments) -> int:
+    """Run the command in the process that writes and prints: the only one, or the first of several."""
+    from clipbench.cli.printer import results_alone
+    from clipbench.evaluation.session import Session
+    from clipbench.evaluation.targets import REPORT, find_targets
+
+    targets = find_targets(arguments.models, arguments.out, writes_reports=not arguments.no_report)
+    printer = _printer(arguments, several=targets.are_several, is_series=targets.are_series)
+    session = Session(_session_options(arguments), targets, printer)
+    try:
+        with results_alone(arguments.as_json):
+            runs = session.run_all()
+            session.try_report_all(runs)
+            session.end_log()
+    except KeyboardInterrupt:
+        what = "what was encoded is stored"
+        if targets.are_several:
+            what = f"{session.n_done} of {len(targets.each)} models are finished, in {targets.out}"
+        print_error(f"interrupted: {what}; the same command with --out {targets.out} goes on from there")
+        return INTERRUPTED
+    except ClipbenchError:
+        printer.still_missing(session.needs)
+        raise
+    is_done = session.is_complete and all(map(session.is_whole, runs))
+    printer.still_missing(session.needs, is_excused=is_done)
+    reports = [targets.out / REPORT, *(run.folder / REPORT for run in runs)]
+    printer.end(runs, next((path for path in reports if path.is_file()), None))
+    if is_done:
+        return DONE
+    records = [record for run in runs for record in run.result.evaluations]
+    return BAD_INPUT if all(record.status == "failed" and record.error for record in records) else INCOMPLETE
+
+
+def _session_options(arguments: RunArguments) -> "SessionOptions":
+    from clipbench.evaluation.plan import RunOptions
+    from clipbench.evaluation.session import SessionOptions
+
+    return SessionOptions(
+        tasks=arguments.tasks or ["all"],
+        suite=arguments.suite,
+        data=arguments.data,
+        prompts=arguments.prompts,
+        run=RunOptions(
+            seed=arguments.seed,
+            limit=arguments.limit,
+            skip_bad_images=arguments.on_bad_image == "skip",
+            keep_arrays=arguments.keep_arrays,
+            n_thumbnails=arguments.thumbnails,
+            raise_bugs=shows_traceback(),
+            data=arguments.data_options,
+            command=click.get_current_context().obj,
+        ),
+        load=arguments.load_options,
+        workers=arguments.workers,
+        checks_model=not arguments.no_preflight,
+        uses_load_cache=arguments.watch is None,  # a new checkpoint has to be read anyway
+        prices=arguments.price,
+        writes_reports=not arguments.no_report,
+        fetches=None,
+        log=arguments.log,
+    )
+
+
+def _printer(arguments: RunArguments, *, several: bool, is_series: bool) -> "Printer":
+    from clipbench.cli.printer import Printer
+
+    command = click.get_current_context().obj
+    again = [*(part for part in command if part not in ("--offline", "--yes")), "--yes"]
+    return Printer(
+        quiet=arguments.verbose is False,
+        as_json=arguments.as_json,
+        several=several,
+        is_series=is_series,
+        is_verbose=arguments.verbose is True,
+        root=arguments.data_root or Path(),
+        may_fetch=arguments.yes or os.environ.get("CI", "").lower() in ("1", "true", "yes"),
+        again=shlex.join(again),
+        quick=_quick_command(arguments, command),
+        tasks=arguments.tasks or ["all"],
+        models=arguments.models,
+    )
+
+
+def _quick_command(arguments: RunArguments, command: list[str]) -> str | None:
+    """Return a command with the quick suite, into a folder of its own; None where something else than the papers'
+    benchmarks is asked for."""
+    from clipbench.evaluation.plan import QUICK, STANDARD
+
+    if arguments.suite != STANDARD or arguments.data is not None or any("@" in tasks for tasks in arguments.tasks):
+        return None
+    out = [] if arguments.out is None else ["--out", f"{arguments.out}-{QUICK}"]
+    return shlex.join([*(part for part in command if part != "--offline"), "--suite", QUICK, *out])

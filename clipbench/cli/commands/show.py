@@ -1,0 +1,131 @@
+"""``clipbench show``: print the results of runs, and what is missing from them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from clipbench.cli.main import command
+from clipbench.cli.options import RUNS, TRACEBACK
+from clipbench.cli.output import echo, print_note, terminal_width
+from clipbench.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from clipbench.results.record import EvaluationRecord, Metric, Result
+    from clipbench.results.run import Run
+
+
+@command()
+@RUNS
+@click.option("--task", "tasks", multiple=True, metavar="TASK[@DATA]", help="Task to print; repeatable. [default: all]")
+@click.option(
+    "--all",
+    "shows_all",
+    is_flag=True,
+    help="Print all metrics, notes, controls, methods, data, versions and the command.",
+)
+@TRACEBACK
+def show(runs: tuple[Path, ...], tasks: tuple[str, ...], shows_all: bool) -> None:
+    """Print the results of runs, and what is missing from them.
+
+    \b
+    clipbench show runs/tiny                    # the headline of each task
+    clipbench show runs/tiny --task retrieval   # all metrics of a task
+    clipbench show runs/tiny --all              # and methods, data, versions
+
+    A RUN is a run folder or the folder of several; of several RUNs, those without a run are left out.
+    """
+    from clipbench.results.run import find_runs, read_run
+
+    read = [read_run(folder) for folder in find_runs(runs, print_note)]
+    names = {name for run in read for record in run.result.evaluations for name in (record.name, record.task)}
+    for task in tasks:
+        if task not in names:
+            raise UsageError(f"--task {task}: the run has no such task: {did_you_mean(task, names)}")
+    for number, run in enumerate(read):
+        heading = [f"{run.folder}:"] if len(read) > 1 else []
+        echo(*[""] * bool(number), *heading, *_run_lines(run, tasks, shows_all=shows_all))
+
+
+def _run_lines(run: "Run", tasks: Sequence[str], *, shows_all: bool) -> list[str]:
+    """Return the results of some tasks of a run, of all without tasks, and what is missing."""
+    from clipbench.cli.tables import average_lines, evaluation_lines, folded_facts, headline_lines
+    from clipbench.results.provenance import model_facts, origin, why_missing
+    from clipbench.results.run import model_name
+
+    result = run.result
+    records = [each for each in result.evaluations if not tasks or each.task in tasks or each.name in tasks]
+    lines = ["  ".join(filter(None, (model_name(run), ", ".join(model_facts(run))))), origin(run)]
+    lines += [f"warning: {each.check}: {each.seen}; {each.fix}" for each in result.preflight or ()]
+    lines += _provenance(result) if shows_all else ()
+    width = terminal_width()
+    if not tasks and (table := headline_lines(records, width)):
+        lines += ["", *table]
+    folded = None if tasks or shows_all else folded_facts([record for record in records if record.status == "ok"])
+    lines += [] if folded is None else [f"{folded}: --all"]
+    for record in records:
+        if tasks or shows_all or record.status != "ok":
+            made = record.status == "ok"
+            lines += ["", *(evaluation_lines(record, width) if made else [f"{record.name}  {why_missing(record)}"])]
+            lines += _rest(record, width) if shows_all else ()
+    if result.average is not None and not tasks:
+        parts = (f"  {' + '.join(names)}" for names in result.average.parts)
+        lines += ["", *average_lines(result.average, width), *(parts if shows_all else ())]
+    lacking = [record.name for record in records if record.status != "ok"]
+    if not records:
+        lines += ["", "missing: the run has no such evaluation" if tasks else "missing: the run has no evaluation"]
+    elif lacking:
+        lines += ["", f"missing: {len(lacking)} of {len(records)} evaluations: {', '.join(lacking)}"]
+    return lines
+
+
+def _provenance(result: "Result") -> Iterator[str]:
+    from clipbench.results.model_costs import cost_table, price_table
+    from clipbench.results.table import as_text
+
+    yield f"command: {' '.join(result.command)}"
+    yield f"environment: {_pairs(result.environment)}"
+    yield f"model: {_pairs(result.model)}"
+    costs, prices = cost_table([result], [""]), price_table([result], [str(result.model.get("ref", ""))])
+    for table in (costs and replace(costs, facts=""), prices):
+        if table is not None:
+            yield from as_text(table).splitlines()
+            yield from (f"  {warning}" for warning in table.warnings)
+
+
+def _rest(record: "EvaluationRecord", width: int | None) -> Iterator[str]:
+    from clipbench.cli.tables import metric_lines
+
+    data = record.dataset
+    yield f"  data: revision {data.revision}, split {data.split}, fingerprint {data.fingerprint}"
+    if data.cite:
+        yield f"  cite: {data.cite}"
+    yield f"  task: version {record.task_version}{''.join(f', {key} {value}' for key, value in record.params.items())}"
+    if record.controls:
+        yield "  controls:"
+        yield from ("  " + line for line in metric_lines(record.controls, width and width - 2))
+    yield from (f"  {line}" for line in _methods(record.metrics))
+
+
+def _methods(metrics: "Mapping[str, Metric]") -> Iterator[str]:
+    """Yield how the intervals of the metrics that have a value were made; then why others have none."""
+    from clipbench.results.numbers import interval_name
+
+    with_interval: dict[str, list[str]] = {}
+    without: dict[str, list[str]] = {}
+    for name, metric in metrics.items():
+        if metric.value is None:
+            continue
+        if metric.low is None:
+            without.setdefault(metric.reason or "no interval", []).append(name)
+        else:
+            made = f"{interval_name([metric])} by {metric.method or 'a method not recorded'}"
+            with_interval.setdefault(made, []).append(name)
+    yield from (f"{made}: {', '.join(names)}" for made, names in with_interval.items())
+    yield from (f"{', '.join(names)}: {reason}" for reason, names in without.items())
+
+
+def _pairs(facts: Mapping[str, object]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in facts.items())

@@ -1,0 +1,70 @@
+"""The captions of a data set's images: a part of it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from jaxtyping import Int64
+
+from clipbench.data.images import check_ids
+from clipbench.data.part import DataPart, Fields, Kept, array_bytes, check_unicode, sample
+from clipbench.errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionPart(DataPart):
+    """Captions, of any length, and the image that each describes."""
+
+    _caption_columns = MappingProxyType(
+        {"captions": "captions", "caption_image": "rows of images", "caption_ids": "caption ids"}
+    )
+
+    captions: Sequence[str] | None = None
+    caption_image: Int64[np.ndarray, " n_captions"] | None = None
+    """Row of each caption's image; several captions may share one."""
+    caption_ids: Sequence[str] | None = None
+
+    def caption_names(self) -> list[str]:
+        """Return a distinct name for each caption: its id, or its image's id and its number among the captions of the
+        image.
+        """
+        if self.caption_ids is not None:
+            return list(self.caption_ids)
+        assert self.caption_image is not None
+        n_seen = np.zeros(len(self.images), np.int64)
+        names = []
+        for image in self.caption_image:
+            names.append(f"{self.image_ids[image]}#{n_seen[image]}")
+            n_seen[image] += 1
+        return names
+
+    def _take(self, kept: Kept) -> Fields:
+        if self.caption_image is None:
+            return {}
+        return {"caption_image": kept.new_image[self.caption_image[kept.captions]]}
+
+    def _texts(self) -> list[object]:
+        return [list(self.captions or ()), list(self.caption_ids or ())]
+
+    def _content(self) -> Iterable[bytes]:
+        return (array_bytes(self.caption_image),)
+
+    def _check(self) -> None:
+        check_unicode(self.id, "caption", self.captions or ())
+        check_unicode(self.id, "caption id", self.caption_ids or ())
+        check_ids(self.caption_ids or (), "caption id", self.id)
+        if self.captions is None or self.caption_image is None:
+            return
+        for caption, image in zip(self.captions, self.caption_image, strict=True):
+            if not 0 <= image < len(self.images):
+                raise DataError(
+                    f"data set {self.id} has a caption of image {image}, expected 0 to {len(self.images) - 1}"
+                )
+            if not caption.strip():
+                raise DataError(f"data set {self.id} has an empty caption for image '{self.image_ids[image]}'")
+
+    def _limit(self, n: int, rng: np.random.Generator) -> tuple[Fields, Sequence[int]]:
+        """Return n of the images that have captions."""
+        captioned = [] if self.caption_image is None else np.unique(self.caption_image).tolist()
+        return {}, sample(captioned, n, rng)

@@ -1,0 +1,179 @@
+"""Parts of a data set that sort its images: labels, several sets of labels, images to train on, and slices."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int64
+
+from clipbench.data.part import DataPart, Fields, Kept, array_bytes, check_length, check_unicode, pick
+from clipbench.errors import DataError
+
+
+class LabelSet(NamedTuple):
+    """One way to sort a data set's images into classes."""
+
+    labels: Int64[np.ndarray, " n_images"]
+    """True class of each image, as a row of ``class_names``."""
+    class_names: tuple[str, ...]
+    templates: tuple[str, ...] | None = None
+    """Prompt templates of its own, such as those in the language of the names; None for the data set's."""
+
+
+class Groups(NamedTuple):
+    """One way to slice a data set, such as by region or by language."""
+
+    values: Sequence[str]
+    """The group of each image, or of each caption; empty where it has none."""
+    of_captions: bool = False
+    main: str | None = None
+    """The group of captions that the metrics of all data are of, such as English; None for all captions together."""
+
+    @property
+    def has_main(self) -> bool:
+        """True where the metrics of all data are of the captions of one group."""
+        return self.of_captions and self.main in self.values
+
+    def take(self, rows: Int64[np.ndarray, " n_kept"]) -> "Groups":
+        """Return the groups of some images, or captions."""
+        return self._replace(values=pick(self.values, rows))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelSetPart(DataPart):
+    """Several ways to sort the images into classes."""
+
+    label_sets: Mapping[str, LabelSet] | None = None
+    """Several ways to sort the images into classes, by name; classification is scored for each."""
+
+    def _take(self, kept: Kept) -> Fields:
+        return {} if self.label_sets is None else {"label_sets": _take_all(self.label_sets, kept)}
+
+    def _content(self) -> Iterator[bytes]:
+        for name, label_set in (self.label_sets or {}).items():
+            yield repr((name, label_set.class_names)).encode() + label_set.labels.tobytes()
+
+    def _check(self) -> None:
+        for name, label_set in (self.label_sets or {}).items():
+            _check_label_set(self, name, label_set, least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPart(DataPart):
+    """Images to train on."""
+
+    _image_columns = MappingProxyType({"is_training": "marks of images to train on"})
+
+    is_training: Bool[np.ndarray, " n_images"] | None = None
+    """True for the images that a task may train on, which it then does not test; None where they are not told apart."""
+
+    def _content(self) -> Iterable[bytes]:
+        return () if self.is_training is None else (b"training" + self.is_training.tobytes(),)
+
+    def _limit(self, n: int, rng: np.random.Generator) -> tuple[Fields, Sequence[int]]:
+        """Return all images to train on."""
+        return {}, () if self.is_training is None else np.flatnonzero(self.is_training).tolist()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlicePart(DataPart):
+    """Slices by groups of images or captions, and by classes."""
+
+    groups: Mapping[str, Groups] = field(default_factory=dict)
+    """Ways to slice the data, by name; metrics are given for each slice too. They are no part of the fingerprint."""
+    label_slices: Mapping[str, Mapping[str, LabelSet]] = field(default_factory=dict)
+    """Ways to slice the data by classes of their own, such as ImageNet's in several languages, by name: the classes of
+    each slice, which has only the images that belong to one of them; the label of all others is -1.
+    """
+    is_slice: bool = False
+    """True for a slice of a larger data set: samples and measures are all that is used of its evaluation."""
+
+    @property
+    def main_slice(self) -> str:
+        """The slice that the metrics of all data are of, as in ``{language=en}/acc1``; empty where they are of all."""
+        return next((f"{{{name}={groups.main}}}/" for name, groups in self.groups.items() if groups.has_main), "")
+
+    def _take(self, kept: Kept) -> Fields:
+        rows = {True: kept.captions, False: kept.images}
+        return {
+            "groups": {name: groups.take(rows[groups.of_captions]) for name, groups in self.groups.items()},
+            "label_slices": {name: _take_all(label_sets, kept) for name, label_sets in self.label_slices.items()},
+        }
+
+    def _content(self) -> Iterator[bytes]:
+        if self.main_slice:
+            yield repr(self.main_slice).encode()
+        for name, label_sets in self.label_slices.items():
+            for value, (labels, *texts) in label_sets.items():
+                yield repr((name, value, texts)).encode() + labels.tobytes()
+
+    def _check(self) -> None:
+        items = {True: getattr(self, "captions", None) or (), False: self.images}
+        for name, groups in self.groups.items():
+            of = "captions" if groups.of_captions else "images"
+            check_length(self.id, groups.values, f"values of the group '{name}'", items[groups.of_captions], of)
+        for label_sets in self.label_slices.values():
+            for value, label_set in label_sets.items():
+                _check_label_set(self, value, label_set, least=-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelPart(DataPart):
+    """The classes of the images, and the prompt templates that come with them."""
+
+    _image_columns = MappingProxyType({"labels": "labels", "multilabels": "multilabels"})
+
+    labels: Int64[np.ndarray, " n_images"] | None = None
+    """True class of each image, as a row of ``class_names``."""
+    multilabels: Bool[np.ndarray, "n_images n_classes"] | None = None
+    """True for each class that holds of the image, where several may."""
+    class_names: tuple[str, ...] | None = None
+    templates: tuple[str, ...] | None = None
+    """Prompt templates that come with the data; ``{c}`` stands for the class name."""
+
+    def _texts(self) -> list[object]:
+        return [self.class_names, self.templates]
+
+    def _content(self) -> Iterable[bytes]:
+        return array_bytes(self.labels), array_bytes(self.multilabels)
+
+    def _class_counts(self) -> Int64[np.ndarray, " n_classes"] | None:
+        """Return the number of images of each class; None for data without labels."""
+        if self.labels is not None and self.class_names is not None:
+            return np.bincount(self.labels, minlength=len(self.class_names))
+        return None if self.multilabels is None else self.multilabels.sum(axis=0)
+
+    def _check(self) -> None:
+        check_unicode(self.id, "class name", self.class_names or ())
+        check_unicode(self.id, "template", self.templates or ())
+        if self.class_names is None:
+            return
+        n_classes = len(self.class_names)
+        if self.multilabels is not None and self.multilabels.shape[1] != n_classes:
+            n_labels = self.multilabels.shape[1]
+            raise DataError(f"data set {self.id} has labels for {n_labels} classes, and {n_classes} class names")
+        if self.labels is not None:
+            _check_range(self, LabelSet(self.labels, self.class_names), "label", least=0)
+
+
+def _take_all(label_sets: Mapping[str, LabelSet], kept: Kept) -> dict[str, LabelSet]:
+    return {name: label_set._replace(labels=label_set.labels[kept.images]) for name, label_set in label_sets.items()}
+
+
+def _check_label_set(part: DataPart, name: str, label_set: LabelSet, *, least: int) -> None:
+    check_length(part.id, label_set.labels, f"labels in the set '{name}'", part.images, "images")
+    _check_range(part, label_set, f"'{name}' label", least=least)
+
+
+def _check_range(part: DataPart, label_set: LabelSet, name: str, *, least: int) -> None:
+    """Raise DataError if a label is below ``least``, or names no class."""
+    labels, n_classes = label_set.labels, len(label_set.class_names)
+    out_of_range = np.flatnonzero((labels < least) | (labels >= n_classes))
+    if len(out_of_range):
+        row = out_of_range[0]
+        raise DataError(
+            f"data set {part.id}: image '{part.image_ids[row]}' has {name} {labels[row]}, expected 0 to"
+            f" {n_classes - 1} ({n_classes} class names)"
+        )

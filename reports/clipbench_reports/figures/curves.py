@@ -1,0 +1,247 @@
+"""Figures of recorded curves: a curve says its figure, series, role and chance, and one function draws them all."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from clipbench.results import numbers as fmt
+from clipbench.results.numbers import Number
+from clipbench_reports.drawing.marks import (
+    Axis,
+    Chart,
+    Line,
+    Mark,
+    Panel,
+    Ranges,
+    Role,
+    Rule,
+    fraction_axis,
+    log_axis,
+    nice_axis,
+    percent_axis,
+)
+from clipbench_reports.drawing.models import Panels, Statement, chart, facets
+from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, PlottedCurve, read_each
+from clipbench_reports.figures.shared import CHANCE, MAX_DOTTED, thinned
+from clipbench_reports.text import quoted, sentence_case, shorten
+
+ROLES: tuple[Role, ...] = ("ink", "m1", "m2", "m3", "m4", "pair")
+"""Roles of series whose curves name none, in their order."""
+X_LABEL_LENGTH, Y_LABEL_LENGTH = 44, 32
+"""Characters of a label under and next to a plane; the explanation has the whole."""
+
+Curves = Sequence[PlottedCurve]
+References = Callable[[Evidence, str], Sequence[Mark]]
+"""Takes the evidence and a label of y; returns the marks that the curves with it are read against."""
+
+
+def no_marks(evidence: Evidence, y_label: str) -> Sequence[Mark]:
+    """Return no marks."""
+    return ()
+
+
+class _Plane(NamedTuple):
+    """The curves of one model, and what they are read against."""
+
+    curves: Curves
+    statement: Statement
+    evidence: Evidence
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvesFigure:
+    """A figure of the curves that name it: a plane for each label of y, and a line for each series.
+
+    Called with the evidence of one or several models, it returns the chart.
+    """
+
+    name: str
+    """The figure that curves name; or the name of a curve that names none."""
+    reading: str = ""
+    """How to read it; without one, the labels of the axes say what is drawn."""
+    x_axis: Callable[[Sequence[Number], str], Axis] = nice_axis
+    """Makes the axis of x from the values that it holds and its label."""
+    is_zoomed: bool = False
+    """True for an axis of fractions that ends where the values do, instead of at 0 and 100 %."""
+    has_bars: bool = False
+    """True for intervals as bars instead of bands."""
+    has_all_bands: bool = True
+    """False to draw only the interval of the first series in a plane."""
+    n_columns: int = 2
+    """Planes next to each other, of one model."""
+    aspect: float = 0.72
+    references: References = no_marks
+    """Marks that the curves with a label of y are read against, apart from chance."""
+    complete: Callable[[Evidence, PlottedCurve], PlottedCurve] = lambda evidence, curve: curve
+    """Returns a curve as it is drawn."""
+    state: Callable[[Evidence, Curves], Statement] | None = None
+    """The words on one model; without it, they are the values at both ends."""
+    check: Callable[[Evidence], None] = lambda evidence: None
+    """Raises MissingEvidence for evidence that the figure is not for."""
+    metric: str = ""
+    """The metric whose reason says why there are no curves."""
+    needs: str = ""
+    """The data that the curves take."""
+    missing: type[MissingEvidence] = field(default=MissingEvidence)
+    """What is raised without curves: ``NotAsked`` if nothing is to be said of it."""
+
+    def __call__(self, models: Models) -> Chart:
+        """Return the figure of one or several models.
+
+        Raises:
+            MissingEvidence: no model has its curves.
+        """
+        by_model = read_each(models, self._read)
+        every = [curve for plane in by_model.all for curve in plane.curves]
+        labels = list(dict.fromkeys(curve.y_label for curve in every))
+        return chart(
+            [self._panels(by_model, label) for label in labels],
+            by_model.map(lambda plane: plane.statement),
+            reading=self.reading or f"{_listed(labels)} against {every[0].x_label}.",
+            n_columns=min(self.n_columns, len(labels)),
+        )
+
+    def _read(self, evidence: Evidence) -> _Plane:
+        self.check(evidence)
+        recorded = [curve for curve in evidence.curves_of(self.name) if any(map(math.isfinite, curve.y))]
+        if not recorded:
+            raise self.missing(self._reason(evidence))
+        statement = self.state(evidence, recorded) if self.state is not None else at_both_ends(recorded)
+        curves = [self.complete(evidence, curve) for curve in recorded]
+        if self.x_axis is log_axis:
+            curves = [curve.take([row for row, x in enumerate(curve.x) if x > 0]) for curve in curves]
+        return _Plane(curves, statement, evidence)
+
+    def _reason(self, evidence: Evidence) -> str:
+        recorded = evidence.evaluation.metrics.get(self.metric)
+        reason = recorded.reason if recorded is not None and recorded.value is None else None
+        needs = f"this takes {self.needs}" if self.needs else "the run kept none"
+        return f"no curves for {quoted(self.name)}: {reason or needs}"
+
+    def _panels(self, by_model: ByModel[_Plane], label: str) -> Panels:
+        marks = by_model.map(lambda plane: self._marks(plane, label))
+        every = [mark for own in marks.all for mark in own]
+        curves = [curve for plane in by_model.all for curve in plane.curves if curve.y_label == label]
+        x = self.x_axis(_places(every), shorten(_label(curves[0].x_label), X_LABEL_LENGTH))
+        y_label = shorten(_label(label), Y_LABEL_LENGTH)
+        ends = [y for mark in every if isinstance(mark, Line | Ranges) for y in _heights(mark)]
+        y = nice_axis(ends, y_label)
+        if all(curve.unit == "fraction" for curve in curves):
+            y = percent_axis(ends, f"{y_label}, %") if self.is_zoomed else fraction_axis(f"{y_label}, %")
+        keys = [curve.series for curve in curves] if len({curve.series for curve in curves}) == 1 else []
+        return facets(Panel(x=x, y=y, aspect=self.aspect), marks, keys=keys)
+
+    def _marks(self, plane: _Plane, label: str) -> list[Mark]:
+        """Return the lines of one model over what they are read against."""
+        references, lines = list(self.references(plane.evidence, label)), list[Mark]()
+        used: dict[str, Role] = {}
+        for curve in plane.curves:
+            if curve.y_label != label:
+                continue
+            unused: Role = next((role for role in ROLES if role not in used.values()), "ink")
+            role: Role = used.get(curve.series) or curve.role or unused
+            is_dashed = curve.series not in used and role in used.values()
+            used.setdefault(curve.series, role)
+            references += [mark for mark in _chance(curve) if mark not in references]
+            lines.append(_bars(curve, role) if self.has_bars else curve_line(curve, role, is_dashed=is_dashed))
+        if not self.has_all_bands:
+            lines[1:] = [replace(line, has_band=False) for line in lines[1:] if isinstance(line, Line)]
+        return [*references, *lines]
+
+
+def curve_line(curve: PlottedCurve, role: Role, *, is_dashed: bool = False) -> Line:
+    """Return a curve as a line over the band of its bounds, thinned, with a dot at each point if they are few."""
+    rows = [row for row, (x, y) in enumerate(zip(curve.x, curve.y, strict=True)) if math.isfinite(x + y)]
+    shown = curve.take([rows[row] for row in thinned(len(rows))])
+    return Line(
+        xs=shown.x,
+        ys=shown.y,
+        lows=shown.low,
+        highs=shown.high,
+        role=role,
+        name=curve.series,
+        is_dashed=is_dashed,
+        has_dots=len(shown.x) <= MAX_DOTTED,
+    )
+
+
+def _bars(curve: PlottedCurve, role: Role) -> Ranges:
+    missing = [math.nan] * len(curve.x)
+    return Ranges(
+        xs=curve.x,
+        ys=curve.y,
+        lows=curve.low or missing,
+        highs=curve.high or missing,
+        role=role,
+        name=curve.series,
+        is_joined=True,
+    )
+
+
+def _chance(curve: PlottedCurve) -> list[Mark]:
+    """Return the level of chance of a curve: a line across the plane if it is the same at all points."""
+    if curve.chance is None:
+        return []
+    levels = {level for level in curve.chance if math.isfinite(level)}
+    if len(levels) == 1:
+        return [Rule(at=levels.pop(), axis="y", role="chance", name=CHANCE)]
+    line = curve_line(curve._replace(y=curve.chance, low=None, high=None, series=CHANCE), "chance")
+    return [replace(line, of=curve.series, has_dots=False, is_reference=True)]
+
+
+def at_both_ends(curves: Curves) -> Statement:
+    """Return the words on the curves with the first label of y: their values at both ends."""
+    shown = [curve for curve in curves if curve.y_label == curves[0].y_label]
+    points = [[(x, y) for x, y in zip(curve.x, curve.y, strict=True) if math.isfinite(x + y)] for curve in shown]
+    first, last = min(own[0][0] for own in points), max(own[-1][0] for own in points)
+    values = []
+    for curve, own in zip(shown, points, strict=True):
+        ends = [_quantity(own[end][1], curve.unit) for end in (0, -1)]
+        name = f"{curve.series} " if len(shown) > 1 else ""
+        values.append(f"{name}{ends[0].removesuffix(' %')} to {ends[1]}")
+    x_label = shown[0].x_label.partition(",")[0]
+    y_label = _label(shown[0].y_label) if shown[0].series else quoted(shown[0].y_label)
+    places = " to ".join(fmt.count(end) if float(end).is_integer() else fmt.shortest(end) for end in (first, last))
+    return Statement(
+        subject=f"{y_label} with {x_label} from {places}",
+        value=", ".join(values),
+    )
+
+
+def state_on_queries(evidence: Evidence, curves: Curves) -> Statement:
+    """Return the words on curves of retrieval, and that its queries are a sample if not all items search."""
+    most, reading = evidence.evaluation.params.get("queries"), ""
+    if isinstance(most, int):
+        reading = f"Queries: at most {fmt.count(most)} per direction, drawn at random, searching the whole gallery."
+    return at_both_ends(curves)._replace(reading=reading)
+
+
+def _quantity(value: float, unit: str) -> str:
+    return f"{fmt.percent(value)} %" if unit == "fraction" else fmt.significant(value)
+
+
+def _places(marks: Iterable[Mark]) -> list[Number]:
+    """Return the places that an axis of x holds: of lines, and of what they are read against."""
+    places: list[Number] = []
+    for mark in marks:
+        if isinstance(mark, Line | Ranges):
+            places += mark.xs
+        elif isinstance(mark, Rule) and mark.axis == "x":
+            places.append(mark.at)
+    return places
+
+
+def _heights(mark: Line | Ranges) -> list[Number]:
+    return [*mark.ys, *(mark.lows or ()), *(mark.highs or ())]
+
+
+def _label(words: str) -> str:
+    """Return a label as it is written at an axis: without its unit after a comma, and a name as it is."""
+    start = words.partition(",")[0]
+    first_word = start.partition(" ")[0]
+    return start if len(first_word) == 1 or first_word != first_word.lower() else sentence_case(start)
+
+
+def _listed(labels: Sequence[str]) -> str:
+    return sentence_case(fmt.listed(labels))
