@@ -103,6 +103,17 @@ def test_bounds_of_changes_that_are_all_none_are_those_of_so_few_samples() -> No
     assert low[0] == pytest.approx(-high[0])
 
 
+def test_bounds_never_contradict_the_test() -> None:
+    rng = np.random.default_rng(2)
+    clusters = np.arange(300) // 3
+    for _ in range(30):
+        changes = rng.choice([-1.0, 0, 1], 100, p=[0.3, 0.55, 0.15])[clusters] * (rng.random(300) < 0.8)
+        tests = judge_groups(changes, grouping_of(*random_masks(300, 8, rng), clusters=clusters), rng, n_draws=99)
+        is_claimed, is_loss = tests.p_here <= 0.05, tests.here < 0
+        assert (tests.high[is_claimed & is_loss] <= 0).all() and (tests.low[is_claimed & ~is_loss] >= 0).all()
+        assert ((tests.low <= 0) & (tests.high >= 0))[~is_claimed].all()
+
+
 def planted(n: int = 600, loss: float = 0.6, seed: int = 0) -> tuple[np.ndarray, Grouping]:
     """Return the changes of samples of which a group lost, with that group first, its half, and ten random ones."""
     rng = np.random.default_rng(seed)
