@@ -22,7 +22,7 @@ MINUTES ?= 5
 
 PYTHONS ?= python3.11 python3.12 python3.13 python3.14
 
-.PHONY: help install axe demo test collect test-slow test-wheel test-wheel-all release-check test-peer lowest smoke-lowest test-lowest fuzz torture mutants check fmt bench proof parity claims rates figures pages docs docs-serve example-report train-tiny clean
+.PHONY: help install axe demo test collect test-slow test-wheel test-wheel-all release-check test-peer lowest smoke-lowest test-lowest fuzz torture mutants check fmt bench proof parity claims rates figures screens pages docs docs-serve example-report train-tiny clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -52,11 +52,13 @@ collect: $(READY)  ## list the tests, and so compile once what their processes i
 test-slow: $(READY)  ## run the tests that take longer
 	$(BIN)/pytest --quiet -m slow
 
-check: $(READY)  ## lint, types and import rules
+check: $(READY)  ## lint, names, types, import rules, and phrases of pages
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/python experiments/names.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python experiments/prose.py
 
 fmt: $(READY)  ## format the code
 	$(BIN)/ruff format .
@@ -116,7 +118,7 @@ test-peer: $(READY)  ## compare with CLIP_benchmark 1.6.2, in an environment of 
 torture: $(READY)  ## kill, damage and fill runs, stores, trainings, servers and downloads for ten minutes, and count what is survived
 	OMP_NUM_THREADS=1 $(BIN)/python experiments/torture.py  # forked commands would wait for threads of torch
 
-fuzz: $(READY)  ## feed damaged input to every reader for MINUTES=5 (docs/reliability.md)
+fuzz: $(READY)  ## feed damaged input to every reader for MINUTES=5 (design/reliability.md)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz.py --minutes $(MINUTES) --found .fuzz
 
 mutants: $(READY)  ## change 300 statements one by one, and count by room how many changes the tests notice: design/mutants.md
@@ -125,20 +127,23 @@ mutants: $(READY)  ## change 300 statements one by one, and count by room how ma
 bench: $(READY)  ## time every stage beside its peer and the bare work, and write bench.json: benchmarks/README.md; BENCH=--full
 	$(BIN)/python benchmarks/bench.py $(BENCH)
 
-proof: $(READY)  ## repeat published numbers from the outputs of true models: docs/proof.md; without a network FROM=FOLDER
+proof: $(READY)  ## repeat published numbers from the outputs of true models: experiments/proof.md; without a network FROM=FOLDER
 	$(BIN)/python experiments/proof.py $(FROM:%=--from %)
 
-parity: $(READY)  ## measure a dozen true checkpoints on true data, with a network, against published values: docs/parity.md
+parity: $(READY)  ## measure a dozen true checkpoints on true data, with a network, against published values: experiments/parity.md
 	$(BIN)/python experiments/parity.py $(PARITY)
 
-claims: $(READY)  ## train small models for two hours, and hold what papers say of CLIP against them: docs/claims.md; CLAIMS='--seeds 0 1 2 3'
+claims: $(READY)  ## train small models for two hours, and hold what papers say of CLIP against them: experiments/claims.md; CLAIMS='--seeds 0 1 2 3'
 	$(BIN)/python experiments/claims.py $(CLAIMS)
 
-rates: $(READY)  ## simulate for hours how often intervals cover and tests raise false alarms: docs/appendix/coverage.md
+rates: $(READY)  ## simulate for hours how often intervals cover and tests raise false alarms: experiments/coverage.md
 	$(BIN)/python experiments/rates.py
 
 figures: $(READY)  ## draw every kind of figure from a small training and the bundled model: docs/figures.md
 	$(BIN)/python experiments/figures.py
+
+screens: $(READY)  ## take the pictures of view, judge and compare for docs/screens with a headless Chromium
+	$(BIN)/python experiments/screens.py
 
 pages: $(READY)  ## write docs/commands.md, docs/metrics.md and docs/schemas/ from help, definitions and records
 	$(BIN)/python experiments/pages.py

@@ -1,4 +1,4 @@
-"""Print how far each adapter is from its library: adapters.py [WORD...], the figures that docs/models.md sums up.
+"""Print how far each adapter is from its library: adapters.py [WORD...], the figures that README.md lists.
 
 Needs the dev extra, and no network.
 

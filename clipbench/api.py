@@ -16,12 +16,12 @@ from clipbench.choosing.judgement_log import read_log
 from clipbench.choosing.make import PoolOptions, make_pool, read_queries
 from clipbench.choosing.pool import Pool, read_pool
 from clipbench.choosing.verdict import Choice, choose_model
-from clipbench.comparison.compare import compare as compare_results
+from clipbench.comparison.compare_runs import compare as compare_results
 from clipbench.comparison.gate_rules import smallest_difference
 from clipbench.comparison.records import CompareOptions
 from clipbench.data import DataOptions, Dataset
+from clipbench.data.dataset_loading import load_data as load_reference
 from clipbench.data.memory import dataset_in_memory
-from clipbench.data.reference import load_data as load_reference
 from clipbench.errors import KINDS, UsageError
 from clipbench.evaluation.diagnosis import Diagnosis, DoctorOptions, diagnose
 from clipbench.evaluation.explain_runs import explain_runs
@@ -156,18 +156,18 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
         1.0
     """
     skips_bad_images = _skips_bad_images(on_bad_image)
-    limit = None if limit is None else _integer("limit", limit, 1)
-    workers = None if workers is None else _integer("workers", workers, 0)
-    seed, thumbnails = _integer("seed", seed, 0), _integer("thumbnails", thumbnails, 0)
+    limit = None if limit is None else _check_integer("limit", limit, 1)
+    workers = None if workers is None else _check_integer("workers", workers, 0)
+    seed, thumbnails = _check_integer("seed", seed, 0), _check_integer("thumbnails", thumbnails, 0)
     trackers = [log] if isinstance(log, str) else log
     if out is None and "tensorboard" in trackers:
         raise UsageError("log='tensorboard' writes into the run folder, which is temporary without one: give out")
-    given, loading = _in_memory(data, _data_options(data_root, allow_partial, data_options))
+    source, loading = _load_in_memory(data, _data_options(data_root, allow_partial, data_options))
     load = _load_options(device, precision, batch_size, arch, model_options, trust_remote_code)
     options = SessionOptions(
         tasks=[tasks] if isinstance(tasks, str) else list(tasks),
         suite=suite,
-        data=given,
+        data=source,
         prompts=None if prompts is None else Path(prompts),
         run=RunOptions(
             seed=seed,
@@ -238,18 +238,18 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
         ClipbenchError: the model, the data or an option is wrong.
 
     Example:
-        >>> found = doctor("tiny", device="cpu")
-        >>> found.is_healthy, {each.check: each.status for each in found.findings}["padding"]
+        >>> diagnosis = doctor("tiny", device="cpu")
+        >>> diagnosis.is_healthy, {finding.check: finding.status for finding in diagnosis.findings}["padding"]
         (True, 'ok')
     """
-    limit = None if limit is None else _integer("limit", limit, 1)
-    seed = _integer("seed", seed, 0)
+    limit = None if limit is None else _check_integer("limit", limit, 1)
+    seed = _check_integer("seed", seed, 0)
     if metric is not None and expect is None:
         raise UsageError("metric names what 'expect' is of: give expect, such as 52.1")
     load = _load_options(device, precision, batch_size, arch, model_options, trust_remote_code)
-    given, loading = _in_memory(data, _data_options(data_root, allow_partial, data_options))
+    source, loading = _load_in_memory(data, _data_options(data_root, allow_partial, data_options))
     options = DoctorOptions(
-        data=given,
+        data=source,
         loading=loading,
         expectation=None if expect is None else Expectation(str(expect), metric),
         limit=limit,
@@ -291,11 +291,11 @@ def compare(
         >>> x = np.eye(32)
         >>> good, bad = (run(vectors(images=x, texts=y), "retrieval") for y in (x, np.roll(x, 1, axis=0)))
         >>> comparison = compare(bad, good)
-        >>> {each.name: each.verdict for each in comparison.differences}["text_retrieval_recall@1"]
+        >>> {metric.name: metric.verdict for metric in comparison.differences}["text_retrieval_recall@1"]
         'better'
     """
-    least = smallest_difference(str(smallest))
-    return compare_results(base, candidate, CompareOptions(alpha=alpha, smallest=least))
+    tolerance = smallest_difference(str(smallest))
+    return compare_results(base, candidate, CompareOptions(alpha=alpha, smallest=tolerance))
 
 
 def explain(
@@ -382,16 +382,16 @@ def pool(  # noqa: PLR0913  the options of the command, each by its name
         >>> from clipbench import choose, pool
         >>> folder = Path(tempfile.mkdtemp())
         >>> Image.new("RGB", (8, 8), "red").save(folder / "red.png")
-        >>> made = pool(["tiny", "pair:tiny+tiny"], folder, ["a red cube"], folder / "pool", device="cpu")
-        >>> dict(made.candidates), choose(made).is_decided  # nobody has judged it
+        >>> photos = pool(["tiny", "pair:tiny+tiny"], folder, ["a red cube"], folder / "pool", device="cpu")
+        >>> dict(photos.candidates), choose(photos).is_decided  # nobody has judged it
         ({'q1': ['p1']}, False)
     """
     load = _load_options(device, precision, batch_size, arch, model_options, trust_remote_code)
     texts = read_queries(Path(queries)) if isinstance(queries, str | os.PathLike) else list(queries)
     options = PoolOptions(
-        k=_integer("k", k, 1),
-        n_random=_integer("n_random", n_random, 0),
-        seed=_integer("seed", seed, 0),
+        k=_check_integer("k", k, 1),
+        n_random=_check_integer("n_random", n_random, 0),
+        seed=_check_integer("seed", seed, 0),
         price=partial(price_alone, options=load) if price else None,
         skip_bad_images=_skips_bad_images(on_bad_image),
     )
@@ -437,8 +437,8 @@ def choose(
             ...
         clipbench.errors.UsageError: photos is no pool: expected a folder with pool.json
     """
-    there = pool if isinstance(pool, Pool) else read_pool(Path(pool))
-    return choose_model(read_log(there), scope=scope, margin=margin, alpha=alpha)
+    judged_pool = pool if isinstance(pool, Pool) else read_pool(Path(pool))
+    return choose_model(read_log(judged_pool), scope=scope, margin=margin, alpha=alpha)
 
 
 def load_model(  # noqa: PLR0913  the options of the command, each by its name
@@ -548,15 +548,15 @@ def _embedder(
     )
 
 
-def _in_memory(data: "DataLike | None", loading: DataOptions) -> tuple[str | Dataset | None, DataOptions]:
+def _load_in_memory(data: "DataLike | None", loading: DataOptions) -> tuple[str | Dataset | None, DataOptions]:
     """Return data as a reference, or as a data set where they are in memory; and how they are to be loaded.
 
     Of data that have been read it is left to say on how many images words are written, and what is trained on.
     """
     if data is None or isinstance(data, str | os.PathLike):
         return None if data is None else str(data), loading
-    kept = {name: text for name, text in loading.options.items() if name in ("n", "train")}
-    return dataset_in_memory(data, loading), replace(loading, options=kept)
+    task_options = {name: text for name, text in loading.options.items() if name in ("n", "train")}
+    return dataset_in_memory(data, loading), replace(loading, options=task_options)
 
 
 def _data_options(
@@ -577,7 +577,7 @@ def _load_options(
     return LoadOptions(
         device=device,
         precision=precision,
-        batch_size=None if batch_size is None else _integer("batch_size", batch_size, 1),
+        batch_size=None if batch_size is None else _check_integer("batch_size", batch_size, 1),
         arch=arch,
         options=options or {},
         trust_remote_code=trust_remote_code,
@@ -590,11 +590,11 @@ def _skips_bad_images(on_bad_image: object) -> bool:
     return on_bad_image == "skip"
 
 
-def _integer(name: str, value: SupportsIndex, least: int) -> int:
+def _check_integer(name: str, value: SupportsIndex, minimum: int) -> int:
     """Return an integer of Python or of numpy; raise UsageError if it is a truth value or out of range."""
     number = operator.index(value)
-    if isinstance(value, bool) or not least <= number < 2**63:
-        limit = f"{least} or more" if number < 2**63 else "below 2^63"
+    if isinstance(value, bool) or not minimum <= number < 2**63:
+        limit = f"{minimum} or more" if number < 2**63 else "below 2^63"
         raise UsageError(f"{name}: got {value!r:.60}, expected an integer, {limit}")
     return number
 
@@ -611,7 +611,7 @@ def _refuse_empty(run: Run) -> None:
         (run.folder / name).unlink(missing_ok=True)
     with suppress(OSError):
         run.folder.rmdir()
-    first, others = records[0], len(records) - 1
-    more = f" (and {others} more could not be measured)" if others else ""
+    first, n_others = records[0], len(records) - 1
+    suffix = f" (and {n_others} more could not be measured)" if n_others else ""
     kind = KINDS[first.error or "ClipbenchError"]
-    raise kind(f"{first.name} could not be measured: {first.reason}{more}")
+    raise kind(f"{first.name} could not be measured: {first.reason}{suffix}")

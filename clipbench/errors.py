@@ -124,41 +124,42 @@ class Unavailable(ClipbenchError):
 
 
 KINDS: Mapping[str, type[ClipbenchError]] = {
-    each.__name__: each for each in (ClipbenchError, UsageError, ModelError, DataError, VectorError, Unavailable)
+    error_type.__name__: error_type
+    for error_type in (ClipbenchError, UsageError, ModelError, DataError, VectorError, Unavailable)
 }
-"""Classes that take a message alone, by name: a result keeps the name."""
+"""Classes that take only a message, by name: a result keeps the name."""
 
 
-def kind(error: ClipbenchError) -> str:
+def error_kind(error: ClipbenchError) -> str:
     """Return the name of the class in ``KINDS`` that an error is of.
 
     Example:
-        >>> kind(BadImage("a.png", "it is empty"))
+        >>> error_kind(BadImage("a.png", "it is empty"))
         'DataError'
     """
-    return next(each.__name__ for each in type(error).__mro__ if each.__name__ in KINDS)
+    return next(parent.__name__ for parent in type(error).__mro__ if parent.__name__ in KINDS)
 
 
-class _Reader:
+class _MessageReader:
     is_at_command_line = False
 
 
 @contextmanager
 def for_command_line() -> Iterator[None]:
-    """Have messages name the flags of the command line, as long as a command runs; else they name Python's keywords.
+    """Have messages name command-line flags while a command runs, instead of Python's keywords.
 
     It holds for the whole process and not for a context: images are read and servers are asked in threads too.
     """
-    before, _Reader.is_at_command_line = _Reader.is_at_command_line, True
+    before, _MessageReader.is_at_command_line = _MessageReader.is_at_command_line, True
     try:
         yield
     finally:
-        _Reader.is_at_command_line = before
+        _MessageReader.is_at_command_line = before
 
 
 def on_command_line(text: str) -> str:
-    """Return words that have a meaning on the command line alone, and nothing for a reader in Python."""
-    return text if _Reader.is_at_command_line else ""
+    """Return words that make sense only on the command line, and nothing for a reader in Python."""
+    return text if _MessageReader.is_at_command_line else ""
 
 
 def option(name: str, value: object = None) -> str:
@@ -175,7 +176,7 @@ def option(name: str, value: object = None) -> str:
         ...     option("out"), option("device", "cpu"), option("allow_partial", True)
         ('--out', '--device cpu', '--allow-partial')
     """
-    if _Reader.is_at_command_line:
+    if _MessageReader.is_at_command_line:
         flag = f"--{name.replace('_', '-')}"
         return flag if value is None or value is True else f"{flag} {value}"
     return name if value is None else f"{name}={value if isinstance(value, int | float) else str(value)!r}"
@@ -198,7 +199,7 @@ def model_option(**entry: object) -> str:
 
 def _entry(kind: str, entry: Mapping[str, object]) -> str:
     ((name, value),) = entry.items()
-    return f"--{kind}-option {name}={value}" if _Reader.is_at_command_line else f"{kind}_options={entry}"
+    return f"--{kind}-option {name}={value}" if _MessageReader.is_at_command_line else f"{kind}_options={entry}"
 
 
 FOREIGN = (Exception, SystemExit)
@@ -211,40 +212,40 @@ MACHINE = {
 """Errors of the system that no code is to blame for: a full or read-only disk, a missing permission, no memory."""
 
 
-def cause(error: BaseException) -> str:
+def error_summary(error: BaseException) -> str:
     """Return in one line why the code of others failed.
 
     Example:
-        >>> cause(ZeroDivisionError("division by zero"))
+        >>> error_summary(ZeroDivisionError("division by zero"))
         'ZeroDivisionError: division by zero'
-        >>> cause(SystemExit(0))
+        >>> error_summary(SystemExit(0))
         'it called sys.exit(0)'
-        >>> cause(OSError(errno.ENOSPC, "No space left on device", "runs/a"))
+        >>> error_summary(OSError(errno.ENOSPC, "No space left on device", "runs/a"))
         'No space left on device: runs/a'
     """
     if isinstance(error, SystemExit):
         return f"it called sys.exit({'' if error.code is None else repr(error.code)})"
     if package := missing_package(error):
         return f"the package {package} is not installed: install clipbench with all that it depends on"
-    if is_machines(error):
+    if is_machine_error(error):
         name = getattr(error, "filename", None)
         text = getattr(error, "strerror", None) or "out of memory"
         return text if name is None else f"{text}: {name}"
     return f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
 
 
-def bug(error: BaseException, whose: str) -> str:
+def bug_summary(error: BaseException, whose: str) -> str:
     """Return in one line why code failed, and that it is to blame, unless the machine is.
 
     Example:
-        >>> bug(KeyError("a"), "the task")
+        >>> bug_summary(KeyError("a"), "the task")
         "KeyError: 'a' (a bug in the task)"
     """
-    is_to_blame = not is_machines(error) and missing_package(error) is None
+    is_to_blame = not is_machine_error(error) and missing_package(error) is None
     return (
-        f"{cause(error)} (a bug in {whose}{on_command_line(': --traceback shows where')})"
+        f"{error_summary(error)} (a bug in {whose}{on_command_line(': --traceback shows where')})"
         if is_to_blame
-        else cause(error)
+        else error_summary(error)
     )
 
 
@@ -267,17 +268,21 @@ def missing_package(error: BaseException) -> str | None:
 
     # A package that is not there cannot say which modules it has.
     name = MODULES.get(error.name) or error.name.partition(".")[0].replace("_", "-")
-    needed = [re.split(r"[^\w-]", each)[0] for each in requires("clipbench") or () if "extra ==" not in each]
-    return next((each for each in needed if f"{each}-".startswith(f"{name}-")), None)
+    needed = [
+        re.split(r"[^\w-]", requirement)[0]
+        for requirement in requires("clipbench") or ()
+        if "extra ==" not in requirement
+    ]
+    return next((package for package in needed if f"{package}-".startswith(f"{name}-")), None)
 
 
-def is_machines(error: BaseException) -> bool:
+def is_machine_error(error: BaseException) -> bool:
     """Return whether an error comes from the machine, such as a full disk, whatever code met it."""
     return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in MACHINE)
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a hint for an unknown name: the nearest known name, or else the known names.
+def did_you_mean(word: str, known_names: Iterable[str]) -> str:
+    """Return a hint for an unknown name: the nearest known name, or all known names if none is near.
 
     Example:
         >>> did_you_mean("zero_shot", ["zero-shot", "retrieval"])
@@ -287,15 +292,15 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         >>> did_you_mean("xyz", ["b", "a"])
         'known: a, b'
     """
-    names = sorted(known)
+    names = sorted(known_names)
     by_folded = {name.casefold(): name for name in names}
     folded = word.casefold()
     swapped = [name for name in by_folded if sorted(name) == sorted(folded)]  # letters in another order, as in "tyni"
     nearest = swapped or get_close_matches(folded, by_folded, n=1, cutoff=0.6)
     if nearest:
         return f"did you mean '{by_folded[nearest[0]]}'?"
-    more = f", ... ({len(names)} in all)" if len(names) > 30 else ""
-    return f"known: {', '.join(names[:30]) or 'none'}{more}"
+    suffix = f", ... ({len(names)} in all)" if len(names) > 30 else ""
+    return f"known: {', '.join(names[:30]) or 'none'}{suffix}"
 
 
 def with_checked_arguments(function: Callable[P, T]) -> Callable[P, T]:
@@ -348,7 +353,7 @@ ARGUMENT_KINDS: Mapping[Any, tuple[str, Any]] = {
 }
 """Annotated types that are checked: in words, and the types of values that are as good, such as numbers of numpy."""
 NO_TEXT = (int, float, list, tuple, dict, bytes, os.PathLike, NoneType)
-"""Types that are no text; all others may have a name as their text, such as a device of torch."""
+"""Types that are not accepted as text; other objects may have a name as their text, such as a torch device."""
 
 
 def _check_argument(name: str, value: object, annotation: object) -> None:

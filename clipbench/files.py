@@ -159,7 +159,7 @@ def folder_lock(folder: Path, busy: str | None = None, *, wait: Callable[[], obj
         MachineError: it cannot be made.
     """
     busy = busy or f"another clipbench writes to {folder}: wait for its end, or name another {option('out')}"
-    handle, is_new = _hold(folder, busy, wait)
+    handle, is_new = _lock_folder(folder, busy, wait)
     try:
         yield
     finally:
@@ -173,10 +173,8 @@ def folder_lock(folder: Path, busy: str | None = None, *, wait: Callable[[], obj
             os.close(handle)
 
 
-def _hold(folder: Path, busy: str, wait: Callable[[], object] | None) -> tuple[int, bool]:
-    """Return the handle of a folder that is locked under its name, -1 where there are no locks, and whether it was
-    made.
-    """
+def _lock_folder(folder: Path, busy: str, wait: Callable[[], object] | None) -> tuple[int, bool]:
+    """Return the handle of a locked folder, or -1 where there are no locks, and whether it was created."""
     for _ in range(ATTEMPTS):
         is_new = not is_there(folder)
         with _write_errors(folder):
@@ -184,7 +182,7 @@ def _hold(folder: Path, busy: str, wait: Callable[[], object] | None) -> tuple[i
             if fcntl is None:
                 return -1, is_new
             handle = os.open(folder, os.O_RDONLY)
-        is_free = _lock(handle)
+        is_free = _try_lock(handle)
         if not is_free and wait is not None:
             wait()
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -237,7 +235,7 @@ def _new_temporary_file(path: Path) -> tuple[Path, BinaryIO]:
         file: BinaryIO | None = None
         try:
             file = temporary.open("xb")
-            if fcntl is None or (_lock(file.fileno()) and _has_name(file.fileno(), temporary)):
+            if fcntl is None or (_try_lock(file.fileno()) and _has_name(file.fileno(), temporary)):
                 return temporary, file
         except KeyboardInterrupt:  # before the caller knows of it
             if file is not None:
@@ -254,16 +252,16 @@ def _stem(name: str) -> str:
 
 
 @contextmanager
-def locked(handle: int) -> Iterator[None]:
-    """Hold the lock of an open file, once no other process does; nothing is held where the system has no such locks."""
+def file_lock(handle: int) -> Iterator[None]:
+    """Hold the lock of an open file, after waiting for other processes. Do nothing where there are no locks."""
     if fcntl is not None:
         with suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)
     yield  # closing the file lets go of it
 
 
-def _lock(handle: int) -> bool:
-    """Lock a file and return True, also where the file system has no locks; return False if another process has it."""
+def _try_lock(handle: int) -> bool:
+    """Lock a file. Return False if another process has it, and True where the file system has no locks."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -20,8 +20,8 @@ from clipbench.errors import (
     LeftOutWarning,
     ModelError,
     UsageError,
-    cause,
     did_you_mean,
+    error_summary,
 )
 
 TASKS = "clipbench.tasks"
@@ -54,7 +54,7 @@ def names(group: str) -> list[str]:
 
 def declared(group: str) -> EntryPoints:
     """Return the entry points of a group; they are read again only where something was installed meanwhile."""
-    return _installed(group, tuple((folder, _changed(folder)) for folder in sys.path))
+    return _read_entry_points(group, tuple((folder, _modified_ns(folder)) for folder in sys.path))
 
 
 def load(group: str, name: str) -> Any:
@@ -80,26 +80,26 @@ def load(group: str, name: str) -> Any:
     return _import(points[0])
 
 
-def usable(group: str, load: Callable[[str], T]) -> dict[str, T]:
+def load_usable(group: str, load: Callable[[str], T]) -> dict[str, T]:
     """Return what ``load`` gives for each name of a group; a warning names those for which it raises."""
-    found = {}
+    loaded = {}
     for name in names(group):
         try:
-            found[name] = load(name)
+            loaded[name] = load(name)
         except ClipbenchError as error:
-            leave_out(str(error))
-    return found
+            warn_left_out(str(error))
+    return loaded
 
 
-def leave_out(why: str) -> None:
+def warn_left_out(reason: str) -> None:
     """Warn that something is left out; of a process, the command line shows each warning once."""
-    warnings.warn(why, LeftOutWarning, stacklevel=2)
+    warnings.warn(reason, LeftOutWarning, stacklevel=2)
 
 
 def distribution(group: str, name: str) -> str:
     """Return the name of the distribution that declares a name, case aside; the first in the alphabet of several."""
-    found = [point for point in declared(group) if point.name.casefold() == name.casefold()]
-    return min(map(distribution_of, found), default="no distribution")
+    points = [point for point in declared(group) if point.name.casefold() == name.casefold()]
+    return min(map(distribution_of, points), default="no distribution")
 
 
 def distribution_of(point: EntryPoint) -> str:
@@ -108,9 +108,7 @@ def distribution_of(point: EntryPoint) -> str:
 
 
 def has_foreign_code() -> bool:
-    """Return whether a plug-in of another distribution was imported in this process: it may have changed any
-    library.
-    """
+    """Return whether another distribution's plug-in was imported in this process: it may have changed any library."""
     return bool(_imported - {OURS})
 
 
@@ -120,14 +118,12 @@ def report_writer() -> Callable[..., None]:
 
 
 def plotter() -> Any:
-    """Return the module of figures for papers, which has ``plots``, ``PlotOptions``, ``draw_plot`` and
-    ``write_plot``.
-    """
+    """Return the module of figures: ``plots``, ``PlotOptions``, ``draw_plot`` and ``write_plot``."""
     return load(REPORTS, "plots")
 
 
-def optional(package: str, *, extra: str, needed_by: str, kind: type[ClipbenchError] = ModelError) -> Any:
-    """Return an optional package, imported.
+def import_optional(package: str, *, extra: str, needed_by: str, kind: type[ClipbenchError] = ModelError) -> Any:
+    """Import and return an optional package.
 
     Args:
         package: the name by which it is imported, such as ``onnxruntime``.
@@ -142,34 +138,32 @@ def optional(package: str, *, extra: str, needed_by: str, kind: type[ClipbenchEr
         return import_module(package)
     except ImportError as error:
         is_missing = isinstance(error, ModuleNotFoundError) and error.name == package.partition(".")[0]
-        found = "is not installed" if is_missing else f"cannot be imported ({error})"
+        problem = "is not installed" if is_missing else f"cannot be imported ({error})"
         needed = (line.partition(";")[0] for line in requires(OURS) or () if re.search(rf"extra == .{extra}\b", line))
         raise kind(
-            f"{needed_by} needs the package {package.partition('.')[0]}, which {found}: pip install '{next(needed)}'"
+            f"{needed_by} needs the package {package.partition('.')[0]}, which {problem}: pip install '{next(needed)}'"
         ) from error
 
 
 @lru_cache(maxsize=16)
-def _installed(group: str, folders: tuple[tuple[str, int], ...]) -> EntryPoints:
+def _read_entry_points(group: str, folders: tuple[tuple[str, int], ...]) -> EntryPoints:
     """Return the entry points of a group, as they are as long as no folder of packages changes.
 
     Where two have one name, and one of them is clipbench's own, the other is left out.
     """
     points = entry_points(group=group)
-    own = {point.name.casefold() for point in points if distribution_of(point) == OURS}
-    taken = [point for point in points if point.name.casefold() in own and distribution_of(point) != OURS]
-    for point in taken:
+    our_names = {point.name.casefold() for point in points if distribution_of(point) == OURS}
+    shadowed = [point for point in points if point.name.casefold() in our_names and distribution_of(point) != OURS]
+    for point in shadowed:
         whose = distribution_of(point)
-        leave_out(
+        warn_left_out(
             f"'{point.name}' of {whose} in {group} is left out, as clipbench has one: rename it, or uninstall {whose}"
         )
-    return EntryPoints(point for point in points if point not in taken)
+    return EntryPoints(point for point in points if point not in shadowed)
 
 
-def _changed(folder: str) -> int:
-    """Return when an entry was last added to a folder or removed, 0 where there is no such folder; "" is the current
-    one.
-    """
+def _modified_ns(folder: str) -> int:
+    """Return the time of a folder's last added or removed file, 0 if it does not exist; "" is the current folder."""
     try:
         return os.stat(folder or os.curdir).st_mtime_ns
     except OSError:
@@ -182,6 +176,6 @@ def _import(point: EntryPoint) -> object:
         return point.load()
     except FOREIGN as error:  # importing a plug-in may raise anything
         raise ClipbenchError(
-            f"'{point.name}' of {distribution_of(point)} cannot be imported from {point.value} ({cause(error)}):"
-            f" fix or uninstall {distribution_of(point)}"
+            f"'{point.name}' of {distribution_of(point)} cannot be imported from {point.value}"
+            f" ({error_summary(error)}): fix or uninstall {distribution_of(point)}"
         ) from error

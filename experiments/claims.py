@@ -1,4 +1,4 @@
-"""Train small CLIPs, hold what papers say of CLIP against them, and print the tables of docs/claims.md: `make claims`.
+"""Train small CLIPs, hold what papers say of CLIP against them, and print the tables of experiments/claims.md: `make claims`.
 
     python experiments/claims.py                  # about two hours on two cores
     python experiments/claims.py --samples 8192   # sooner, with less to be seen
@@ -320,7 +320,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--samples", type=int, default=32_768, help="of each run, a multiple of 256 [%(default)s]")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="SEED", help="[%(default)s]")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "claims", help="where runs are kept")
-    parser.add_argument("--docs", type=Path, default=ROOT / "docs" / "claims", help="where figures are drawn")
+    parser.add_argument("--docs", type=Path, default=ROOT / "experiments" / "claims", help="where figures are drawn")
     parser.add_argument(
         "--clip-vectors",
         type=Path,

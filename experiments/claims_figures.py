@@ -1,4 +1,4 @@
-"""The figures of docs/claims.md. The same outcomes give the same bytes. Imported only with matplotlib at hand."""
+"""The figures of experiments/claims.md. The same outcomes give the same bytes. Imported only with matplotlib at hand."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -6,7 +6,6 @@ Runs are made once, in runs/figures; the page is made from finished runs alone.
 """
 
 import argparse
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,18 +26,17 @@ HEAD = """# Figures
 
 <!-- page not run: `make figures` runs the commands and writes the page -->
 
-Made by `make figures` from the bundled model and a training of {steps} steps, both on scenes. The command is `clipbench plot NAME tiny -o NAME.pdf` where no other is shown.
+Draw figures for a paper or a talk from finished runs, without the model and the data. The command is `clipbench plot NAME tiny -o NAME.pdf` if no other is shown. In Python, use `run.plot("gap")`. `make figures` made
+these from the bundled model and a training of {steps} steps, both on scenes.
 
-A figure is drawn from run folders alone. `-o gap.pdf` also writes `gap.csv`, the numbers that are plotted, and `gap.txt`, the draft of a caption, which begins as here. `-o` takes pdf,
-svg, png and most other formats of matplotlib; `--width` takes `column` (8.25 cm, the default), `full` (17.5 cm) or a number of cm; `--style` takes a matplotlib style file. Text is 8 pt,
-fonts are embedded, and equal runs give equal files. In Python, `run.plot("gap")`.
+`-o gap.pdf` also writes `gap.csv`, the plotted numbers, and `gap.txt`, the draft of a caption. `-o` takes pdf, svg, png and most other formats of matplotlib. `--width` takes `column` (8.25 cm,
+the default), `full` (17.5 cm) or a number of cm. `--style` takes a matplotlib style file. Text is 8 pt, fonts are embedded, and equal runs give equal files.
 
-Images are blue discs and solid lines, texts orange squares and dashed lines, pairs are grey, chance is dotted. With several runs, colour, shape and dashes mean the model. Titles give
-values and claim no difference that a test does not support ([statistics.md](statistics.md)).
+Images are blue discs and solid lines, texts orange squares and dashed lines, pairs are grey, chance is dotted. With several runs, colour, shape and dashes mean the model. Titles claim no difference that a test does not
+support ([statistics](statistics.md)).
 
-[modality-gap.md](modality-gap.md) defines what the figures of the gap show. Not below: `robustness` ([datacomp.md](datacomp.md#effective-robustness)); `modalities` and `modality-map`
-([tasks/modalities.md](tasks/modalities.md)); `relevance` ([data with judgements](data.md#data-with-judgements)). `across` also draws
-[quality against cost](costs.md#quality-against-cost).
+More figures are on other pages: [`robustness`](datacomp.md#effective-robustness), [`modalities` and `modality-map`](tasks/modalities.md), [`relevance`](tasks/retrieval.md#judged-relevance), and
+[quality against cost](costs.md#quality-against-cost) with `across`.
 """
 
 
@@ -55,7 +53,6 @@ class Entry(NamedTuple):
 ENTRIES = (
     Entry("gap", ("tiny",)),
     Entry("gap", ("tiny",), ("--projection", "gap-axis"), "gap-axis"),
-    Entry("gap", ("tiny",), ("--projection", "svd"), "gap-svd"),
     Entry("gap", ("tiny",), ("--projection", "umap"), "gap-umap"),
     Entry(
         "gap",
@@ -66,7 +63,6 @@ ENTRIES = (
     Entry("cones", ("tiny",)),
     Entry("spectrum", ("tiny",)),
     Entry("shift", ("tiny",)),
-    Entry("shift", ("series/step-400", "tiny"), ("--width", "full"), "shift-models"),
     Entry("corrections", ("tiny",)),
     Entry("similarity-calibration", ("tiny",)),
     Entry("track", ("training",)),
@@ -74,7 +70,6 @@ ENTRIES = (
     Entry("mixed-retrieval", ("tiny",)),
     Entry("typographic", ("tiny",)),
     Entry("long-caption", ("tiny",)),
-    Entry("long-caption", ("series/step-400", "tiny"), (), "long-caption-models"),
     Entry("operating-points", ("tiny",)),
     Entry("compression", ("tiny",)),
     Entry("few-shot", ("tiny",)),
@@ -125,31 +120,16 @@ def draw(entry: Entry) -> str:
     clipbench("plot", entry.plot, *entry.runs, *entry.options, "-o", path.name)
     with Image.open(path) as full:  # 256 colours are enough for a page, at a quarter of the size
         full.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(IMAGES / path.name, optimize=True)
-    caption = beginning(path.with_suffix(".txt").read_text(encoding="utf-8").strip())
     command = " ".join(["clipbench plot", entry.plot, *entry.runs, *entry.options, "-o", f"{name}.pdf"])
     shown = "" if command == f"clipbench plot {name} tiny -o {name}.pdf" else f"    {command}\n\n"
+    description = plots()[entry.plot]
     width = 827 if "full" in entry.options else 390
     return f"""## `{name}`
 
-{shown}<img src="figures/{path.name}" width="{width}" alt="{plots()[entry.plot]}">
+{description[0].upper()}{description[1:]}.
 
-{caption}
+{shown}<img src="figures/{path.name}" width="{width}" alt="figure {name}">
 """
-
-
-def beginning(caption: str, most: int = 180) -> str:
-    """Return the first sentence of a caption, and as many more as fit into a number of characters.
-
-    Example:
-        >>> beginning("The gap is 0.69. Two dots are a pair. Data: scenes.", most=40)
-        'The gap is 0.69. Two dots are a pair.'
-    """
-    first, *others = re.split(r"(?<=[.!?]) +(?=[A-Z0-9])", caption.split("\n\n", maxsplit=1)[0].replace("\n", " "))
-    for each in others:
-        if len(first) + 1 + len(each) > most:
-            break
-        first = f"{first} {each}"
-    return first
 
 
 def clipbench(*arguments: str) -> None:

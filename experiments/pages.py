@@ -40,17 +40,18 @@ COMMANDS_HEAD = """# Commands
 
 <!-- page not run: what is shown is how each command is called -->
 
-Written by `make pages` from the commands' own help. Options have environment variables, the same in every
-command: `--device` is `CLIPBENCH_DEVICE`, `--data-root` is `CLIPBENCH_DATA_ROOT`. Only `--data` and the options of `cache prune` have none. `-` and `_` mean the same in an option. Most commands
-also take `--quiet` (print errors only), `--traceback` (print the traceback of an error), `--help` and, where options are many, `--help-all`; the option `--version` of `clipbench` prints the version. A RUN
-is a run folder or the folder of several; of several RUNs, those without a run are left out. Commands that take RUN need neither models nor data.
+`make pages` writes this page from the help of the commands.
+
+Every option has an environment variable, except `--data` and the options of `cache prune`. For example, `--device` is `CLIPBENCH_DEVICE`, and `--data-root` is `CLIPBENCH_DATA_ROOT`. In an option, `-` and `_`
+mean the same. Most commands also have `--quiet` (print errors only), `--traceback` (print the traceback of an error), `--help` and, if there are many options, `--help-all`. The option `--version` of `clipbench` prints the
+version. A RUN is a run folder or a folder of runs. Commands with a RUN need neither models nor data. The guides list the forms of [`--model`](models.md), [`--data`](data.md) and [`export --to`](runs.md#export).
 
 | exit status | meaning |
 |---|---|
 | 0 | done; `compare`: no regression; `doctor`: healthy |
 | 1 | `compare`: a regression, or a requirement that is not met; `doctor`: a fault |
-| 2 | bad usage or bad input: the message says what to do |
-| 3 | something could not be measured (the rest is written), or was not here or could not be downloaded; `compare`: not comparable, or undecided |
+| 2 | bad usage or bad input: the message says how to fix it |
+| 3 | something could not be measured (the rest is written), or was missing and could not be downloaded; `compare`: not comparable, or undecided |
 | 130 | interrupted: the same command continues |
 """
 
@@ -59,21 +60,19 @@ SAID_AT_THE_TOP = re.compile(
 )
 """Text that the help of a command repeats, and the page says once."""
 
-METRICS_HEAD = """# All metrics
+METRICS_HEAD = """# Metrics
 
-Written by `make pages` from the tasks' own definitions. Results, gates and exports name a metric by its key, the report by its title. Data with subsets have a metric for each:
-`swap_att/text_acc`. Controls are scores of rules that do not look at the image, and shares of ties. The [guides of the tasks](tasks/index.md) say how to read them, and
-[statistics.md](statistics.md) how their intervals are made. Metrics that differ by one word share a row:
+`make pages` writes this page from the definitions of the tasks. Results, gates and exports name a metric by its key, the report by its title. Data with subsets have one metric per subset, for example
+`swap_att/text_acc`. Controls are scores of rules that do not look at the image, and fractions of ties. The pages of the [tasks](tasks/index.md) show how to read the metrics, and
+[statistics](statistics.md) how their confidence intervals are computed. Metrics that differ by one word share an entry:
 
-| in a row | stands for |
-|---|---|
-| k | a number, such as 5; `all` labels |
-| DIRECTION | `image_retrieval` (text to image), `text_retrieval` (image to text), `image_image`, `text_text` |
-| SCORE | another score of the task, if it has this variant; in `SCORE_strict` also `macro_SCORE` |
-| M, N | `image` or `text`, and the other one |
-| CONDITION | `clean` (without a label), `blank` (a blank label), `benign` (a truthful label), `attacked` (under attack) |
-| PAIR | `image_text`, `text_text`, `image_image` |
-| PROBE | `zero_shot` (the prompts, among the classes of the probes), `linear_probe`, `knn` |
+- k: a number, such as 5; `all` labels
+- DIRECTION: `image_retrieval` (text to image), `text_retrieval` (image to text), `image_image`, `text_text`
+- SCORE: another score of the task, if it has this variant; in `SCORE_strict` also `macro_SCORE`
+- M, N: `image` or `text`, and the other one
+- CONDITION: `clean` (without a label), `blank` (a blank label), `benign` (a truthful label), `attacked` (under attack)
+- PAIR: `image_text`, `text_text`, `image_image`
+- PROBE: `zero_shot` (the prompts, among the classes of the probes), `linear_probe`, `knn`
 """
 
 
@@ -135,7 +134,7 @@ def commands_page() -> str:
     found = [each for name in COMMANDS for each in commands(name, cli, "clipbench")]
     rows = [row for command, own in found for row in option_rows(command, own).values()]
     shared = [row for row in dict.fromkeys(rows) if rows.count(row) > 1]
-    of_several = f"## Options of several commands\n\n{table_of(shared)}"
+    of_several = f"## Options of several commands\n\n{list_of(shared)}"
     return "\n".join([COMMANDS_HEAD, of_several, *(section(command, own, shared) for command, own in found)])
 
 
@@ -162,41 +161,43 @@ def section(command: click.Command, own: click.Context, shared: Collection[str])
     if named:
         parts.append(f"Also [shared options](#options-of-several-commands): {', '.join(named)}.")
     if len(named) < len(rows):
-        parts.append(table_of(row for row in rows.values() if row not in shared).rstrip())
+        parts.append(list_of(row for row in rows.values() if row not in shared).rstrip())
     return "\n\n".join(parts) + "\n"
 
 
-def table_of(rows: Iterable[str]) -> str:
-    """Return a table of options."""
-    return "| option | |\n|---|---|\n" + "\n".join(rows) + "\n"
+def list_of(rows: Iterable[str]) -> str:
+    """Return a list of options."""
+    return "\n".join(rows) + "\n"
 
 
 def help_of(command: click.Command) -> str:
-    """Return the help as Markdown: what is laid out by hand, as it is."""
+    """Return the help as Markdown: examples as code, and no lists of names, which the guides have."""
     paragraphs = [
         kept for each in cleandoc(command.help or "").split("\n\n") if (kept := SAID_AT_THE_TOP.sub("", each).strip())
     ]
     by_hand = "\b\n"
+    paragraphs = [each for each in paragraphs if not each.startswith(by_hand) or "\nclipbench " in each]
     return "\n\n".join(
         f"```text\n{each.removeprefix(by_hand)}\n```" if each.startswith(by_hand) else each for each in paragraphs
     )
 
 
 def option_rows(command: click.Command, context: click.Context) -> dict[str, str]:
-    """Return the rows of a command's options, by name."""
+    """Return the entries of a command's options, by name."""
     rows = {}
     for each in command.params:
         if isinstance(each, click.Option) and each.name not in OF_ALL and not each.hidden:
             record = each.get_help_record(context)
             assert record is not None
-            names, text = (" ".join(part.split()).replace("|", "&#124;") for part in record)
-            shown = text.replace("[", chr(92) + "[")  # [x>=0] would be the address of something
-            rows[max(each.opts, key=len)] = f"| <code>{names}</code> | {shown} |"
+            names, text = (" ".join(part.split()) for part in record)
+            without_range = re.sub(r" \[[^]]*\bx[<>][^]]*]", "", text)
+            shown = without_range.replace("[", chr(92) + "[")  # [x] would be the address of something
+            rows[max(each.opts, key=len)] = f"- `{names}`: {shown}"
     return rows
 
 
 def metrics_page() -> str:
-    """Return a table of metrics and controls for each task."""
+    """Return a list of metrics and controls for each task."""
     return "\n".join([METRICS_HEAD, *(table(task, found) for task, found in definitions().items())])
 
 
@@ -229,11 +230,24 @@ def definitions() -> dict[str, dict[str, Definition]]:
 
 
 def table(task: str, found: Mapping[str, Definition]) -> str:
-    """Return the table of a task; metrics that differ by one word share a row."""
+    """Return the list of a task; metrics that differ by one word share a row."""
     rows = dict.fromkeys(
         shared_row(f"| `{key}` | {each.title} | {each.description}{control(each)} |") for key, each in found.items()
     )
-    return f"## {task}\n\n| key | title | |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+    return f"## {task}\n\n" + "\n".join(map(listed, rows)) + "\n"
+
+
+def listed(row: str) -> str:
+    """Return a row of a table as an entry of a list.
+
+    Example:
+        >>> listed("| `acc1` | Top-1 accuracy | Share of images. |")
+        '- `acc1`, **Top-1 accuracy**: Share of images.'
+        >>> listed("| `acc1` | Top-1 accuracy |")
+        '- `acc1`, **Top-1 accuracy**:'
+    """
+    key, title, *text = row.strip("| ").split(" | ", 2)
+    return f"- {key}, **{title}**: {''.join(text)}".rstrip()
 
 
 def shared_row(row: str) -> str:

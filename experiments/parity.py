@@ -1,4 +1,4 @@
-"""Measure true checkpoints on true data, and compare the values with published ones: `make parity`, docs/parity.md.
+"""Measure true checkpoints on true data, and compare the values with published ones: `make parity`, experiments/parity.md.
 
 It says first what it downloads and how long that takes. After an interruption, the same command continues: what was
 measured is kept in --out. A model or a data set that cannot be had is named on the page, and the others are measured.
@@ -67,7 +67,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", nargs="+", default=[*DATA], choices=DATA, help="[%(default)s]")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "parity", help="where runs are kept")
     parser.add_argument("--data-root", type=Path, default=Path("."), help="folder that holds data sets by name")
-    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "parity.md", help="[docs/parity.md]")
+    parser.add_argument("--page", type=Path, default=ROOT / "experiments" / "parity.md", help="[experiments/parity.md]")
     options = parser.parse_args()
     options.out = options.out.absolute()
     return options

@@ -1,4 +1,4 @@
-"""Repeat published numbers from the outputs of true models, and write docs/proof.md: `make proof`.
+"""Repeat published numbers from the outputs of true models, and write experiments/proof.md: `make proof`.
 
 Each source is downloaded at a fixed commit, or found in the folder of --from, and checked by its SHA-256. Its arrays
 or labels are written in the form that clipbench reads, without a change to any value, and measured by the commands that
@@ -114,7 +114,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, default=ROOT / "runs" / "proof", help="folder of inputs and runs [runs/proof]"
     )
-    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "proof.md", help="[docs/proof.md]")
+    parser.add_argument("--page", type=Path, default=ROOT / "experiments" / "proof.md", help="[experiments/proof.md]")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""Measure how often intervals cover and tests raise false alarms, and write docs/appendix/coverage.md. Run by `make
+"""Measure how often intervals cover and tests raise false alarms, and write experiments/coverage.md. Run by `make
 rates`.
 
     python experiments/rates.py                                # hours on two cores
@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from clipbench.comparison.compare import compare
+from clipbench.comparison.compare_runs import compare
 from clipbench.errors import UsageError, did_you_mean
 from clipbench.evaluation.measure import with_numbers
 from clipbench.files import write_atomic
@@ -258,7 +258,7 @@ def _arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--worlds", nargs="+", default=list(WORLDS), metavar="WORLD", help="beginnings of their names")
     parser.add_argument("--workers", type=int, default=2, help="processes")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "rates", help="folder of the outcomes")
-    parser.add_argument("--no-page", action="store_true", help="leave docs/appendix/coverage.md as it is")
+    parser.add_argument("--no-page", action="store_true", help="leave experiments/coverage.md as it is")
     return parser.parse_args(given)
 
 
@@ -279,6 +279,6 @@ if __name__ == "__main__":
             counts={n: n_simulations[n] for n in options.n},
             workers=options.workers,
             runs=options.runs,
-            page=None if options.no_page else ROOT / "docs" / "appendix" / "coverage.md",
+            page=None if options.no_page else ROOT / "experiments" / "coverage.md",
         )
     )

@@ -1,5 +1,5 @@
 """Error rate and queries of a choice between models that is looked at after every query: tables of
-docs/appendix/coverage.md.
+experiments/coverage.md.
 
     python experiments/rates_choosing.py PAIRS.npy     # images and texts of true pairs (2, n, dim); some minutes
 

@@ -1,6 +1,6 @@
-"""Coverage of the intervals of docs/claims.md: means over few seeds that share their test images.
+"""Coverage of the intervals of experiments/claims.md: means over few seeds that share their test images.
 
-    python experiments/rates_claims.py     # about five minutes on a quiet core; a table of docs/appendix/coverage.md
+    python experiments/rates_claims.py     # about five minutes on a quiet core; a table of experiments/coverage.md
 
 Two models a seed have hits on the same images, in both directions: an image has a difficulty, each model of each seed a
 skill, and each hit noise of its own. The value is the lead of one model in recall@1. Then shares of one model, in one

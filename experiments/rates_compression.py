@@ -1,7 +1,7 @@
 """Rate of claims that a format loses less than a point where it does lose as much, and coverage of paired differences.
 
     python experiments/rates_compression.py     # about half an hour on a quiet core; tables of
-    docs/appendix/coverage.md
+    experiments/coverage.md
 
 Answers: five kinds of five formats each, whose credits are lost and won with given chances, independently of each
     other, which
@@ -22,7 +22,16 @@ from clipbench.metrics.ranking import cross_ranks, recall_at_k
 from clipbench.metrics.similarity import unit
 from clipbench.stats.intervals import DIFFERENCES, mean_interval
 from clipbench.stats.noninferiority import walk
-from clipbench_tasks.compression import ALL, N_FOLDS, Compression, Question, Some, _credit, _fits, _least_stored
+from clipbench_tasks.compression import (
+    ALL,
+    N_FOLDS,
+    Compression,
+    CompressionQuestion,
+    Some,
+    _credit,
+    _fits,
+    _least_stored,
+)
 
 SIZES = (25, 100, 1_000, 5_000)
 MARGIN = 0.01
@@ -128,7 +137,7 @@ def of_classes(repeats: int) -> None:
             )
 
 
-def _images(rng: np.random.Generator, classes: np.ndarray, noise: float, n: int) -> Question:
+def _images(rng: np.random.Generator, classes: np.ndarray, noise: float, n: int) -> CompressionQuestion:
     labels = rng.integers(N_CLASSES, size=n)
     images = unit((classes[labels] + noise * rng.standard_normal((n, CLASS_DIM))).astype(np.float32))
 
@@ -137,11 +146,11 @@ def _images(rng: np.random.Generator, classes: np.ndarray, noise: float, n: int)
         return top_k_credit(scores.better, scores.tied)
 
     rows, queries = np.arange(n), unit(classes.astype(np.float32))
-    return Question("acc1", rows, rows, rows, images, queries, credit, 1 / N_CLASSES)
+    return CompressionQuestion("acc1", rows, rows, rows, images, queries, credit, 1 / N_CLASSES)
 
 
 def _change(
-    question: Question,
+    question: CompressionQuestion,
     forms: Sequence[Format],
     folds: np.ndarray | None = None,
     fits: list[tuple[Components | None, Some]] | None = None,

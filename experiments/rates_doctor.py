@@ -1,5 +1,5 @@
 """Coverage of the distance of true pairs from shuffled ones, which a run looks at first: a line of
-docs/appendix/coverage.md.
+experiments/coverage.md.
 
     python experiments/rates_doctor.py     # two minutes
 

@@ -1,4 +1,4 @@
-"""Power of a comparison by how many tasks it has, and its false alarms: a table of docs/appendix/coverage.md.
+"""Power of a comparison by how many tasks it has, and its false alarms: a table of experiments/coverage.md.
 
     python experiments/rates_families.py     # two minutes
 
@@ -13,7 +13,7 @@ from functools import cache
 
 import numpy as np
 
-from clipbench.comparison.compare import _with_verdicts
+from clipbench.comparison.compare_runs import _with_verdicts
 from clipbench.comparison.records import CompareOptions, Difference
 from clipbench.results.record import Metric
 from clipbench.stats.significance import ALPHA, holm, mcnemar

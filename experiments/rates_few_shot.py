@@ -2,7 +2,7 @@
 guess have such a number.
 
     python experiments/rates_few_shot.py            # about ten minutes on a quiet core; the tables of
-    docs/appendix/coverage.md
+    experiments/coverage.md
 
 A law has classes around fixed directions, and prompts that are these directions with an error. Of each set of training
 images, a bank of draws is trained once and tested on a population of images. A data set is then n images of the
@@ -18,7 +18,7 @@ import numpy as np
 from clipbench.metrics.probes import fit_probe
 from clipbench.stats.estimators import Estimator, labels_reaching
 from clipbench.stats.intervals import bootstrap_interval, mean_interval
-from clipbench_tasks.few_shot import Worth, _place_in_class
+from clipbench_tasks.few_shot import LabelWorth, _position_in_class
 
 CLASSES, DIM, SHOTS, DRAWS = 5, 16, (1, 2, 4, 8, 16), 20
 POOL, BANK, POPULATION = 40, 200, 4_000
@@ -59,7 +59,7 @@ def bank(rng: np.random.Generator, strength: float, error: float, *, is_known: b
     hits = np.empty((len(SHOTS), BANK, POPULATION), bool)
     for draw in range(BANK):
         order = rng.permutation(len(pool))
-        place = _place_in_class(of_pool[order])
+        place = _position_in_class(of_pool[order])
         for row, shots in enumerate(SHOTS):
             rows = order[place < shots]
             hits[row, draw] = fit_probe(pool[rows], of_pool[rows], CLASSES).scores(population).argmax(axis=1) == labels
@@ -104,7 +104,7 @@ def accuracies(rng: np.random.Generator, banks: list[Bank], n: int, repeats: int
 
 def worths(rng: np.random.Generator, banks: list[Bank], n: int, repeats: int) -> dict[str, float]:
     names = tuple(f"hits@{k}" for k in SHOTS)
-    measure = Worth(columns=names, target="zero_shot", labels=tuple(map(float, SHOTS)), chance=1 / CLASSES)
+    measure = LabelWorth(columns=names, target="zero_shot", labels=tuple(map(float, SHOTS)), chance=1 / CLASSES)
     number = Estimator("labels_reaching", (*names, "zero_shot"), {"labels": list(SHOTS)})
     inside, boot, defined = [], [], []
     for repeat in range(repeats):

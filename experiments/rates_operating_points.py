@@ -1,7 +1,7 @@
 """Coverage of the intervals of operating points: thresholds for a precision, and the recall there.
 
     python experiments/rates_operating_points.py [--prevalence 0.01]     # two hours on a quiet core; a table of
-    docs/appendix/coverage.md
+    experiments/coverage.md
 
 Pairs have a common part of their vectors and noise of their own; a hub image in ten is near to all texts, but none of
 the plain pairs. Answers are those of a classifier with ten classes. The truth is that of some populations of 4,000 images, pooled;

@@ -1,4 +1,4 @@
-"""The tables of docs/appendix/coverage.md, computed from the outcomes of simulations."""
+"""The tables of experiments/coverage.md, computed from the outcomes of simulations."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence

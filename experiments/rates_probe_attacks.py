@@ -1,7 +1,7 @@
 """Coverage of the intervals of attacks on probes: cross-fitted probes, and their difference from the prompts.
 
     python experiments/rates_probe_attacks.py     # about seven minutes on a quiet core; a table of
-    docs/appendix/coverage.md
+    experiments/coverage.md
 
 Objects of eight classes lie around fixed directions; a written word adds a direction of its own, which the prompts know
 too, and a part of that of the objects it names. Each object has one attack, or two by different words, which are one

@@ -1,7 +1,7 @@
 """Coverage of the intervals of mutual k-NN and CKA between two models.
 
     python experiments/rates_representations.py     # about ten minutes on a quiet core; a table of
-    docs/appendix/coverage.md
+    experiments/coverage.md
 
 Two models show a common part, 16 numbers a sample, by maps of their own, and noise of their own. Samples are alike, or
 of ten classes; directions of the noise have equal variances, or such that fall as 1 / k. The truth of mutual k-NN,

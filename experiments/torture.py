@@ -1,4 +1,4 @@
-"""Kill, damage, fill and confuse clipbench in every way that docs/reliability.md promises it to survive. Run by `make
+"""Kill, damage, fill and confuse clipbench in every way that design/reliability.md promises it to survive. Run by `make
 torture`.
 
     OMP_NUM_THREADS=1 python experiments/torture.py    # ten minutes; a fork has none of the threads of torch, and waits

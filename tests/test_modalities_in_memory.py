@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import clipbench as cb
-from clipbench.data.modalities import Item
+from clipbench.data.modalities import ModalityItem
 from clipbench.errors import ClipbenchError
 from clipbench.models.adapters.python import wrap
 from clipbench.models.encoding.stored_models import remove, stored_models
@@ -116,11 +116,11 @@ def test_what_can_be_hashed_is_encoded_once_and_anything_else_each_time(
 def test_equal_content_has_equal_hashes_whatever_holds_it(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"x")
     (tmp_path / "b.wav").write_bytes(b"x")
-    paths = [Item(tmp_path / name, name).content for name in ("a.wav", "b.wav")]
-    assert paths[0] == paths[1] != Item(b"x", "").content
-    assert Item((SOUNDS[0], 16_000), "").content == Item((SOUNDS[0].copy(), 16_000), "").content
-    assert Item((SOUNDS[0], 16_000), "").content != Item((SOUNDS[0], 44_100), "").content
-    assert Item((SOUNDS[0], Player()), "").content is None
+    paths = [ModalityItem(tmp_path / name, name).content for name in ("a.wav", "b.wav")]
+    assert paths[0] == paths[1] != ModalityItem(b"x", "").content
+    assert ModalityItem((SOUNDS[0], 16_000), "").content == ModalityItem((SOUNDS[0].copy(), 16_000), "").content
+    assert ModalityItem((SOUNDS[0], 16_000), "").content != ModalityItem((SOUNDS[0], 44_100), "").content
+    assert ModalityItem((SOUNDS[0], Player()), "").content is None
 
 
 def test_other_recordings_have_another_fingerprint() -> None:

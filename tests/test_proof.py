@@ -1,4 +1,4 @@
-"""Published numbers, repeated: rows of docs/proof.md if the files are at hand, and what `make proof` says if not."""
+"""Published numbers, repeated: rows of experiments/proof.md if the files are at hand, and what `make proof` says if not."""
 
 import io
 import re
@@ -93,7 +93,7 @@ def test_the_page_is_what_the_command_writes(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "28 published values and 35 computed twice: all equal" in done.stdout
-    assert (tmp_path / "proof.md").read_text() == (ROOT / "docs/proof.md").read_text(), "make proof"
+    assert (tmp_path / "proof.md").read_text() == (ROOT / "experiments/proof.md").read_text(), "make proof"
 
 
 def test_a_value_is_equal_only_with_all_printed_digits() -> None:
@@ -190,16 +190,16 @@ def test_a_folder_without_the_sources_ends_with_status_2(folder: str, tmp_path: 
 
 
 def test_the_page_names_every_source_with_its_licence() -> None:
-    text = (ROOT / "docs/proof.md").read_text()
+    text = (ROOT / "experiments/proof.md").read_text()
     for source in proof_sources.SOURCES.values():
         assert source.page in text and source.sha256[:12] in text and f"| {source.licence} |" in text
     assert not re.search(r"\{\{|\}\}", text)
 
 
 def test_the_page_says_whether_true_checkpoints_were_loaded() -> None:
-    has_page = (ROOT / "docs/parity.md").is_file()
+    has_page = (ROOT / "experiments/parity.md").is_file()
     sentence = proof.PARITY_PAGE if has_page else proof.NO_PARITY_PAGE
-    assert sentence in (ROOT / "docs/proof.md").read_text()
+    assert sentence in (ROOT / "experiments/proof.md").read_text()
 
 
 def workflow() -> dict[Any, Any]:
@@ -212,7 +212,7 @@ def run_last_step(folder: Path) -> subprocess.CompletedProcess[str]:
     (step,) = [step for step in workflow()["jobs"]["parity"]["steps"] if "pull request" in step.get("name", "")]
     programs = folder / "bin"
     programs.mkdir()
-    for name, script in {"make": 'echo "$*" > docs/proof.md', "gh": 'echo "gh $*"'}.items():
+    for name, script in {"make": 'echo "$*" > experiments/proof.md', "gh": 'echo "gh $*"'}.items():
         (programs / name).write_text(f"#!/bin/bash\n{script}\n")
         (programs / name).chmod(0o755)
     environment = {"PATH": f"{programs}:/usr/bin:/bin", "BRANCH": "parity-7", "HOME": str(folder)}
@@ -225,20 +225,20 @@ def clone(tmp_path: Path) -> Path:
     """A clone of an empty repository."""
     subprocess.run(["git", "init", "--quiet", "--bare", "origin"], cwd=tmp_path, check=True)
     subprocess.run(["git", "clone", "--quiet", "origin", "clone"], cwd=tmp_path, check=True, capture_output=True)
-    (tmp_path / "clone/docs").mkdir()
+    (tmp_path / "clone/experiments").mkdir()
     return tmp_path
 
 
 def test_the_parity_workflow_is_started_by_hand_and_opens_a_pull_request(clone: Path) -> None:
     assert list(workflow()[True]) == ["workflow_dispatch"]  # YAML reads the key `on` as true
     assert workflow()["permissions"] == {"contents": "write", "pull-requests": "write"}
-    (clone / "clone/docs/parity.md").write_text("# Parity\n")
+    (clone / "clone/experiments/parity.md").write_text("# Parity\n")
     done = run_last_step(clone)
     assert done.returncode == 0, done.stderr
     assert "gh pr create --head parity-7" in done.stdout
     pushed = ["git", "show", "--stat", "--format=", "parity-7"]
     listed = subprocess.run(pushed, cwd=clone / "origin", capture_output=True, text=True, check=True).stdout
-    assert "docs/parity.md" in listed and "docs/proof.md" in listed
+    assert "experiments/parity.md" in listed and "experiments/proof.md" in listed
 
 
 def test_the_parity_workflow_fails_if_nothing_was_measured(clone: Path) -> None:

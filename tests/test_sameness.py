@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 import pandas
 import pytest
 
-from clipbench.comparison.compare import compare
+from clipbench.comparison.compare_runs import compare
 from clipbench.errors import NotComparable, UsageError
 from clipbench.evaluation import targets
 from clipbench.evaluation.plan import Request, RunOptions
@@ -19,7 +19,7 @@ from clipbench.results.matching import BY_POSITION, EQUAL_SAMPLES, ON_TRUST, OTH
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric
 from clipbench.results.run import Run, read_run, write_result
 from clipbench.training.history import history_of_runs
-from clipbench_reports.page.groups import group, uncompared
+from clipbench_reports.page.groups import group_evaluations, uncompared
 from tests.made import record_of, result_of
 
 BASE = record_of(
@@ -113,7 +113,7 @@ def by_compare(base: Run, candidate: Run) -> str:
 
 
 def by_report(base: Run, candidate: Run) -> str:
-    (found,) = group([base, candidate])
+    (found,) = group_evaluations([base, candidate])
     said = "\n".join(reason for reason, _ in uncompared([found], 2))
     return f"refused: {said}" if found.same.differences else said
 

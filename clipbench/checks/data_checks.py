@@ -11,7 +11,7 @@ from PIL import Image
 
 from clipbench.checks.subject import CheckOutcome, NotExamined, Subject, fault, healthy, warning
 from clipbench.data.dataset import Dataset
-from clipbench.data.images import ImageRef, opened
+from clipbench.data.images import ImageRef, open_image
 from clipbench.data.labels import LabelSet
 from clipbench.errors import BadImage, option
 from clipbench.results.numbers import count, counted
@@ -171,7 +171,7 @@ def _decoded_sample(subject: Subject) -> Decoded:
 
 def _small_or_cause(ref: ImageRef) -> tuple[np.ndarray, str] | BadImage:
     try:
-        small = opened(ref, 0).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
+        small = open_image(ref, 0).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
         return np.asarray(small, np.int16).ravel(), ref.digest()
     except BadImage as error:
         return error

@@ -15,7 +15,7 @@ from clipbench.errors import (
     NoTokenCounts,
     UsageError,
     VectorError,
-    cause,
+    error_summary,
     on_command_line,
 )
 from clipbench.models.protocol import Embedder
@@ -96,7 +96,7 @@ def all_checks() -> list[Check]:
             raise UsageError(f"plug-in '{name}' brings a check '{check.name}', and there is one of that name already")
         checks.append(check)
 
-    plugins.usable(plugins.CHECKS, add)
+    plugins.load_usable(plugins.CHECKS, add)
     return checks
 
 
@@ -157,5 +157,5 @@ def finding(check: Check, subject: Subject, *, raise_bugs: bool = False) -> Chec
             fix = "let the adapter take any RGB image and any text, empty and long ones too"
             outcome = fault(str(error), fix + on_command_line("; --traceback shows where it fails"))
         else:
-            outcome = CheckOutcome("not examined", f"the check failed ({cause(error)[:200]})")
+            outcome = CheckOutcome("not examined", f"the check failed ({error_summary(error)[:200]})")
     return CheckFinding(check=check.name, status=outcome.status, seen=outcome.seen, why=check.why, fix=outcome.fix)

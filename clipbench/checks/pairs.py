@@ -10,7 +10,7 @@ from PIL import Image
 
 from clipbench.data import DataOptions, load_data, prompts_of
 from clipbench.data.dataset import Dataset
-from clipbench.data.images import opened
+from clipbench.data.images import open_image
 from clipbench.errors import BadImage
 from clipbench.metrics.similarity import unit
 from clipbench.models.facts.preprocessing import within_limits
@@ -125,7 +125,7 @@ def scene_pairs(model: Model) -> Pairs:
     """Return generated images with their captions, drawn at the size of the model's input."""
     dataset = load_data("scenes", DataOptions(options={"n": str(N_PAIRS)}))
     assert dataset.captions is not None
-    images = [opened(ref, model.info.image_size).convert("RGB") for ref in dataset.images]
+    images = [open_image(ref, model.info.image_size).convert("RGB") for ref in dataset.images]
     return Pairs(
         source=f"{N_PAIRS} generated scenes",
         is_own=False,
@@ -146,7 +146,7 @@ def user_pairs(dataset: Dataset, model: Model, seed: int) -> Pairs | None:
         if len(images) == N_PAIRS:
             break
         try:
-            image = opened(dataset.images[row], model.info.image_size)
+            image = open_image(dataset.images[row], model.info.image_size)
             resized = within_limits(image, model.preprocess, model.info.image_size, dataset.images[row].name)
             images[position] = resized.convert("RGB")
         except BadImage:  # the check of images counts and names them

@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32
 
 from clipbench.checks.pairs import Pairs, scene_pairs, user_pairs, vector_file_pairs
 from clipbench.data.dataset import Dataset
-from clipbench.errors import FOREIGN, ClipbenchError, ModelError, cause, is_machines
+from clipbench.errors import FOREIGN, ClipbenchError, ModelError, error_summary, is_machine_error
 from clipbench.metrics.similarity import unit
 from clipbench.models import fingerprint as probing
 from clipbench.models.facts.modules import training_parts
@@ -223,9 +223,9 @@ def _watch(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*inputs)
         except FOREIGN as error:
-            if isinstance(error, ClipbenchError) or is_machines(error):
+            if isinstance(error, ClipbenchError) or is_machine_error(error):
                 raise
-            raise ModelError(f"{name} fails: {cause(error)}") from error
+            raise ModelError(f"{name} fails: {error_summary(error)}") from error
 
     return watched
 

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from clipbench.choosing.pool import LOG, MOST_GRADE, QRELS, Pool
 from clipbench.errors import DataError, MachineError
-from clipbench.files import locked, write_atomic
+from clipbench.files import file_lock, write_atomic
 from clipbench.stats.agreement import ordinal_alpha
 from clipbench.untrusted.reading import decode_json, is_there, read_bytes, reading, shown
-from clipbench.untrusted.schema import SchemaError, fitted
+from clipbench.untrusted.schema import SchemaError, parse_record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +157,7 @@ def append(pool: Pool, log_lines: Iterable[LogLine]) -> None:
     try:
         handle = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
         try:
-            with locked(handle):
+            with file_lock(handle):
                 _write(handle, text.encode())
                 os.fsync(handle)
         finally:
@@ -219,7 +219,7 @@ def write_qrels(judgements: PoolJudgements) -> None:
 def _line(text: bytes, source: str, pool: Pool) -> LogLine:
     """Return a line of the log; raise DataError if it is not a judgement of this pool."""
     try:
-        line = fitted(LogLine, decode_json(text.decode()))
+        line = parse_record(LogLine, decode_json(text.decode()))
     except (ValueError, SchemaError) as error:
         raise DataError(f"{source} is no judgement: {error}; {_ADVICE}") from error
     if line.query not in pool.candidates:

@@ -17,7 +17,7 @@ from clipbench.data.questions import POOL_FACTS
 from clipbench.errors import DataError, NotComparable, UsageError, on_command_line
 from clipbench.results.record import PriceRecord
 from clipbench.untrusted.reading import is_file, parse_json, read_json, read_text, shown
-from clipbench.untrusted.schema import SchemaError, fitted
+from clipbench.untrusted.schema import SchemaError, parse_record
 
 FACTS, CORPUS, QUERIES, QRELS = POOL_FACTS, "corpus.jsonl", "queries.jsonl", "qrels/test.txt"
 CANDIDATES, RANKINGS, LOG = "candidates.jsonl", "rankings.jsonl", "log.jsonl"
@@ -183,6 +183,6 @@ def lines(file: Path, kind: type[Line]) -> Iterator[tuple[str, Line]]:
 
 def _fitted(kind: type[Line], data: object, source: str) -> Line:
     try:
-        return fitted(kind, data)
+        return parse_record(kind, data)
     except SchemaError as error:
         raise DataError(f"{source}: {error}; make the pool again") from error

@@ -24,11 +24,11 @@ from clipbench.errors import (
     LeftOutWarning,
     NotComparable,
     Unavailable,
-    bug,
+    bug_summary,
     did_you_mean,
     for_command_line,
 )
-from clipbench.results.table.text import wrapped
+from clipbench.results.table.text import wrap_text
 
 GROUPS = {
     "Measure": ("run", "doctor", "list", "data", "cache"),
@@ -80,7 +80,7 @@ class HelpFormatter(click.HelpFormatter):
 
     def getvalue(self) -> str:
         lines, width = super().getvalue().split("\n"), terminal_width()
-        return "\n".join(lines if width is None else (part for line in lines for part in wrapped(line, width)))
+        return "\n".join(lines if width is None else (part for line in lines for part in wrap_text(line, width)))
 
 
 class HelpContext(click.Context):
@@ -112,7 +112,7 @@ def environment_variable(option: click.Option) -> str:
 
 
 class GroupedCommand(Command):
-    """A command whose options stand in groups in its help; those of no group are shown by ``--help-all`` alone.
+    """A command whose help groups its options; ``--help-all`` shows the options without a group.
 
     Args:
         groups: the names of options by the title of their group.
@@ -133,19 +133,21 @@ class GroupedCommand(Command):
         )
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        rest = {str(each.name): each for each in self.get_params(ctx) if isinstance(each, click.Option)}
+        rest = {
+            str(parameter.name): parameter for parameter in self.get_params(ctx) if isinstance(parameter, click.Option)
+        }
         titled = {title: [rest.pop(name) for name in names] for title, names in self.groups.items()}
         of_help = [rest.pop(name) for name in ("help_all", str(getattr(self.get_help_option(ctx), "name", "")))]
         if ctx.meta.get(SHOWS_ALL):
             titled["More"] = list(rest.values())
         titled["Help"] = of_help
-        for title, those in titled.items():
+        for title, options in titled.items():
             with formatter.section(title):
-                formatter.write_dl([record for each in those if (record := each.get_help_record(ctx))])
+                formatter.write_dl([record for option in options if (record := option.get_help_record(ctx))])
 
 
 def command(name: str | None = None, **groups: Sequence[str]) -> Callable[[Callable[..., object]], click.Command]:
-    """Return a decorator that makes a function a command; ``groups`` are those of a ``GroupedCommand``."""
+    """Return a decorator that makes a function a command; ``groups`` are the groups of a ``GroupedCommand``."""
     if groups:
         return click.command(name, GroupedCommand, context_settings=SETTINGS, groups=groups)
     return click.command(name, Command, context_settings=SETTINGS)
@@ -220,7 +222,7 @@ def main(arguments: list[str] | None = None) -> None:
         from clipbench.distributed.process_rank import end_with_parent
 
         end_with_parent()
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    argv = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A caption may hold any character: one that the terminal cannot show must not fail a finished command.
@@ -235,45 +237,45 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         # Not cli.main: it takes every EOFError for an interruption, and ends with status 1 where a pipe is closed.
         with (
-            _interruptible(),
-            _naming_plug_ins_once(),
-            cli.make_context("clipbench", given, obj=["clipbench", *given]) as context,
+            _interrupt_handlers(),
+            _warn_once_per_plug_in(),
+            cli.make_context("clipbench", argv, obj=["clipbench", *argv]) as context,
         ):
             status = cli.invoke(context)
     except click.exceptions.Exit as end:
         status = end.exit_code
     except BaseException as error:  # noqa: BLE001  the last line of defence, also against a plug-in's sys.exit(0)
-        sys.exit(_failed(error, context, given))
+        sys.exit(_report_error(error, context, argv))
     sys.exit(status if isinstance(status, int) else DONE)
 
 
-def _failed(error: BaseException, context: click.Context | None, given: list[str]) -> int:
+def _report_error(error: BaseException, context: click.Context | None, argv: list[str]) -> int:
     """Print one line on why a command ended, and return its exit status."""
     # One of several processes says what all of them meet.
-    is_silent = given[:1] in (["run"], ["train"]) and os.environ.get("RANK", "0") != "0"
+    is_silent = argv[:1] in (["run"], ["train"]) and os.environ.get("RANK", "0") != "0"
     if isinstance(error, KeyboardInterrupt | click.Abort):  # the second also from a question that is closed unanswered
         if not is_silent:
             echo("", err=True)  # below the ^C
             print_error("interrupted")
         return INTERRUPTED
     if isinstance(error, click.ClickException):
-        of = getattr(error, "ctx", None)  # click gives none where an option lacks its value
-        named = " ".join(["clipbench", *(name for name in given[:1] if name in COMMANDS)])
+        error_context = getattr(error, "ctx", None)  # click gives none where an option lacks its value
+        path = " ".join(["clipbench", *(name for name in argv[:1] if name in COMMANDS)])
         if not is_silent:
-            print_error(f"{error.format_message()} ({named if of is None else of.command_path} --help)")
+            print_error(
+                f"{error.format_message()} ({path if error_context is None else error_context.command_path} --help)"
+            )
         return BAD_INPUT
     if isinstance(error, BrokenPipeError) and _leave_unread_output():
         return UNREAD
     if context is not None and context.meta.get(SHOWS_TRACEBACK):
         print_traceback()
-    print_error(str(error) if isinstance(error, ClipbenchError) else bug(error, "clipbench or in a plug-in"))
+    print_error(str(error) if isinstance(error, ClipbenchError) else bug_summary(error, "clipbench or in a plug-in"))
     return INCOMPLETE if isinstance(error, Unavailable | NotComparable) else BAD_INPUT
 
 
 def _leave_unread_output() -> bool:
-    """Point standard output and error to the null device where nobody reads them any more; return whether one was
-    so.
-    """
+    """Point unread standard output and error to the null device; return whether one was unread."""
     is_unread = False
     for handle in (1, 2) if hasattr(select, "poll") else ():
         poll = select.poll()
@@ -285,16 +287,16 @@ def _leave_unread_output() -> bool:
 
 
 @contextmanager
-def _naming_plug_ins_once() -> Iterator[None]:
+def _warn_once_per_plug_in() -> Iterator[None]:
     """Print a line on each plug-in that is left out, in the first of several processes."""
-    before, said = warnings.showwarning, set[str]()
+    before, printed = warnings.showwarning, set[str]()
 
-    def show(message: Warning | str, category: type[Warning], *rest: Any, **named: Any) -> None:
+    def show(message: Warning | str, category: type[Warning], *rest: Any, **keywords: Any) -> None:
         text = str(message)
         if not issubclass(category, LeftOutWarning):
-            before(message, category, *rest, **named)
-        elif text not in said and os.environ.get("RANK", "0") == "0":
-            said.add(text)
+            before(message, category, *rest, **keywords)
+        elif text not in printed and os.environ.get("RANK", "0") == "0":
+            printed.add(text)
             print_error(text)
 
     warnings.showwarning = show
@@ -305,7 +307,7 @@ def _naming_plug_ins_once() -> Iterator[None]:
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def _interrupt_handlers() -> Iterator[None]:
     """Let Ctrl-C and SIGTERM end a command with its cleaning up, unless others handle them already.
 
     Amid an import they wait for its end, but not long: what a library makes of an exception there is another, or an
@@ -333,12 +335,12 @@ def _interruptible() -> Iterator[None]:
         else:
             signal.raise_signal(number)
 
-    taken = [number for number, handler in before.items() if handler in usual[number]]
-    for number in taken:
+    handled = [number for number, handler in before.items() if handler in usual[number]]
+    for number in handled:
         signal.signal(number, interrupt)
     try:
         yield
     finally:
         is_over.set()
-        for number in taken:
+        for number in handled:
             signal.signal(number, before[number])

@@ -7,7 +7,7 @@ import traceback
 
 import click
 
-from clipbench.results.table.text import wrapped
+from clipbench.results.table.text import wrap_text
 from clipbench.untrusted.terminal import json_text, log_line, one_line, printable
 
 
@@ -18,8 +18,8 @@ def echo(*lines: str, err: bool = False) -> None:
     """
     width = terminal_width(err=err)
     for line in lines:
-        for each in [line] if width is None else wrapped(printable(line), width):
-            click.echo(log_line(each), err=err)
+        for part in [line] if width is None else wrap_text(printable(line), width):
+            click.echo(log_line(part), err=err)
 
 
 def echo_text(text: str) -> None:
@@ -62,16 +62,16 @@ def print_note(text: str) -> None:
 
 
 def print_error(text: str) -> None:
-    """Print an error, or what else a command's user must not miss, on standard error, in one line."""
+    """Print an error, or anything that a command's user must not miss, on standard error, in one line."""
     echo(f"clipbench: {one_line(text)}", err=True)
 
 
 def confirm(question: str, *, default: bool = True) -> bool:
-    """Ask a question on standard error, and return the answer; ``default`` is that of an empty line."""
+    """Ask a question on standard error, and return the answer; an empty line means ``default``."""
     return click.confirm(log_line(question), default=default, err=True)
 
 
-def someone_answers() -> bool:
+def is_interactive() -> bool:
     """Return whether a question would be seen and could be answered."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from clipbench.cli.output import confirm, echo, echo_json, print_error, print_note, someone_answers, terminal_width
+from clipbench.cli.output import confirm, echo, echo_json, is_interactive, print_error, print_note, terminal_width
 from clipbench.cli.tables import (
     heading,
     headline_facts,
@@ -80,12 +80,10 @@ class Printer(Progress):
             echo(*lines, err=True)
 
     def missing(self, needs: Sequence[Need]) -> bool:
-        """Show what can be fetched, and ask for leave, once for all, where that was not given and someone can
-        answer.
-        """
+        """Show what can be fetched, and ask once whether to fetch it unless that was confirmed or nobody can answer."""
         self._missing = {need.entry.name for need in needs}
         offered = [need for need in needs if _is_on_offer(need)]
-        if not offered or self.quiet or not (self.may_fetch or someone_answers()):
+        if not offered or self.quiet or not (self.may_fetch or is_interactive()):
             return self.may_fetch
         n_bytes = sum(need.n_bytes or 0 for need in offered) - sum(need.n_bytes_present for need in offered)
         free = readable_size(shutil.disk_usage(nearest_existing_parent(self.root)).free)
@@ -100,10 +98,10 @@ class Printer(Progress):
             from tqdm import tqdm
 
             self._start = time.monotonic()
-            offered = [each for each in needs if _is_on_offer(each)]
+            offered = [candidate for candidate in needs if _is_on_offer(candidate)]
             self._bar = tqdm(
-                total=sum(each.n_bytes or 0 for each in offered),
-                initial=sum(each.n_bytes_present for each in offered),
+                total=sum(candidate.n_bytes or 0 for candidate in offered),
+                initial=sum(candidate.n_bytes_present for candidate in offered),
                 unit="B",
                 unit_scale=True,
                 disable=True if self.quiet else None,  # None: unless on a terminal
@@ -127,7 +125,7 @@ class Printer(Progress):
             self._say(f"fetched {counted(len(came), 'data set')}: {readable_size(self._n_arrived)} in {seconds}")
 
     def still_missing(self, needs: Sequence[Need], *, is_excused: bool = False) -> None:
-        """Print one table of what is missing, with the reasons, and one command.
+        """Print one table of missing data sets, with the reasons, and one command.
 
         Args:
             is_excused: the command succeeds without it, as only a person can get it.
@@ -189,7 +187,7 @@ class Printer(Progress):
         self._say(f"warning: {one_line(f'{finding.check}: {finding.seen}; {finding.fix}')}")
 
     def left_out(self, reasons: Mapping[str, str]) -> None:
-        """Say which tasks the data do not allow, those of one reason together."""
+        """Print which tasks the data do not allow, grouped by reason."""
         tasks: dict[str, list[str]] = {}
         for task, reason in reasons.items():
             tasks.setdefault(reason, []).append(task.partition("@")[0])
@@ -202,11 +200,11 @@ class Printer(Progress):
         if self.several:
             print_error(f"{name}: {error}")
 
-    def report_failed(self, report: Path, why: str) -> None:
-        print_error(f"cannot write {report}: {why}")
+    def report_failed(self, report: Path, reason: str) -> None:
+        print_error(f"cannot write {report}: {reason}")
 
-    def log_failed(self, tracker: str, why: str) -> None:
-        print_error(f"--log: {tracker} failed ({why}); the run folder is whole")
+    def log_failed(self, tracker: str, reason: str) -> None:
+        print_error(f"--log: {tracker} failed ({reason}); the run folder is whole")
 
     def evaluation(self, record: EvaluationRecord) -> None:
         """Say that an evaluation has ended, with its headline metric, or why there is none.
@@ -232,9 +230,9 @@ class Printer(Progress):
         is_table = self.is_series or len(runs) > 1
         for run in runs if self.is_verbose or not is_table else ():
             echo(*([model_name(run)] if self.several else []), *run_lines(run, is_verbose=self.is_verbose, width=width))
-            has_some = any(each.status == "ok" for each in run.result.evaluations)
-            said = "results" if has_some else "no results: the reasons are"
-            echo(f"{said} in {run.folder}", *([""] if self.several else []))
+            has_results = any(record.status == "ok" for record in run.result.evaluations)
+            label = "results" if has_results else "no results: the reasons are"
+            echo(f"{label} in {run.folder}", *([""] if self.several else []))
         if is_table:
             lines = series_lines(runs, width) if self.is_series else models_lines(runs, width)
             echo(*lines, f"results in {runs[0].folder.parent}")
@@ -245,7 +243,7 @@ class Printer(Progress):
 
 def _verdict_line(runs: Sequence[Run]) -> str:
     """Return the verdict on the second of two models against the first, or the reason why there is none."""
-    from clipbench.comparison.compare import compare
+    from clipbench.comparison.compare_runs import compare
     from clipbench.comparison.records import verdict_line
 
     base, candidate = last_parts([model_name(run) for run in runs])
@@ -265,7 +263,7 @@ def _skipped_lines(runs: Sequence[Run]) -> list[str]:
 
 
 @contextmanager
-def results_alone(is_on: bool) -> Iterator[None]:
+def reserve_stdout(is_on: bool) -> Iterator[None]:
     """Send what models and libraries print meanwhile to standard error, so that only results are on standard output.
 
     What libraries in C and child processes print goes there too.
@@ -300,9 +298,9 @@ def needs_table(needs: Sequence[Need], *, title: str, known_cause: str | None = 
         note = notes.setdefault(remark, len(notes) + 1) if remark else 0
         part = "" if need.shards is None else f", {need.shards[0]} of {need.shards[1]} shards"
         rows.append([Cell(need.entry.name + part, note=note), ", ".join(need.tasks), _size(need), need.entry.licence])
-    known = sum(need.n_bytes or 0 for need in needs)
-    if len(needs) > 1 and known:
-        rows.append(["in all", "", readable_size(known), ""])
+    n_bytes = sum(need.n_bytes or 0 for need in needs)
+    if len(needs) > 1 and n_bytes:
+        rows.append(["in all", "", readable_size(n_bytes), ""])
     headers = [*columns("data set", "for", numbers=["size"]), *columns("licence")]
     table = Table(columns=headers, rows=rows, title=title, notes=list(map(one_line, notes)))
     return as_text(table, width=terminal_width(err=True)).splitlines()

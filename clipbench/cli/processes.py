@@ -10,7 +10,7 @@ NO_PROCESSES = {"embeddings": "holds vectors, so that nothing is encoded", "api"
 """Models that several processes have no work for, and why."""
 
 
-def launched_status(device: str, models: Sequence[str], command: list[str], *, advice: str) -> tuple[int | None, str]:
+def launch_processes(device: str, models: Sequence[str], command: list[str], *, advice: str) -> tuple[int | None, str]:
     """Run the command in one process per device, and return its exit status, and the device of this process.
 
     The status is None if the command has to run in this process.
@@ -37,7 +37,7 @@ def launched_status(device: str, models: Sequence[str], command: list[str], *, a
     return launch(command, len(devices), advice), device
 
 
-def serves_another() -> bool:
+def serve_as_worker() -> bool:
     """Do the share of this process in the work of process 0, and return True; return False if this is process 0."""
     from clipbench.distributed.process_rank import ProcessRank
 
@@ -52,7 +52,7 @@ def serves_another() -> bool:
 
 
 @contextmanager
-def sharing_work(models: Sequence[str]) -> Iterator[None]:
+def share_work(models: Sequence[str]) -> Iterator[None]:
     """Have the processes of torch's launcher share the work of the block, or raise UsageError if they cannot."""
     from clipbench.distributed.process_rank import ProcessRank
 

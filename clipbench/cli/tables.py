@@ -16,7 +16,7 @@ from clipbench.results.titles import first_headline, headlines, subset_legend
 from clipbench.stats.claims import one_page, order
 
 WIDTH = 120
-"""Characters of a line if there is no terminal."""
+"""Characters per line without a terminal."""
 
 
 def run_lines(run: Run, *, is_verbose: bool, width: int | None = None) -> list[str]:
@@ -39,22 +39,22 @@ def headline_lines(records: Iterable[EvaluationRecord], width: int | None = None
     """Return a table of the first headline metric of each evaluation that is ok."""
     rows: list[Row] = []
     notes: list[str] = []
-    shown = {
+    first_headlines = {
         record.name: (name := first_headline(record.metrics), record.metrics[name])
         for record in records
         if record.status == "ok" and record.metrics
     }
-    for task, (name, metric) in shown.items():
+    for task, (name, metric) in first_headlines.items():
         if metric.reason is not None:  # of no value, of no interval, or of a choice
             notes.append(f"{name}{' is undefined' if metric.value is None else ''}: {metric.reason}")
         value = Cell(quantity(metric.value, metric.unit), note=len(notes) if metric.reason is not None else 0)
         chance = NONE if metric.chance is None else quantity(metric.chance, metric.unit)
         rows.append([task, name, value, interval(metric), chance, published_cell(metric).removeprefix("published ")])
     headers = columns(
-        "task", "metric", numbers=["value", interval_name(metric for _, metric in shown.values()), "chance"]
+        "task", "metric", numbers=["value", interval_name(metric for _, metric in first_headlines.values()), "chance"]
     )
     table = Table(columns=[*headers, *columns("published")], rows=rows, notes=notes)
-    if not any(metric.published for _, metric in shown.values()):
+    if not any(metric.published for _, metric in first_headlines.values()):
         table = table.select(range(len(headers)))
     return as_text(table, indent="", width=width).splitlines() if rows else []
 
@@ -67,7 +67,7 @@ MAX_WITH_INTERVALS = 3
 
 def models_lines(runs: Sequence[Run], width: int | None = None) -> list[str]:
     """Return a table of the first metric of each evaluation, and of the suite's average, with a column per model."""
-    chosen = _telling(runs, width=1)
+    chosen = _most_informative(runs, width=1)
     rows = {(name.evaluation, name.metric): [run.named_metrics.get(name) for run in runs] for name in chosen}
     averages = [run.result.average and run.result.average.metric for run in runs]
     for title in dict.fromkeys(metric.title for metric in averages if metric):
@@ -98,12 +98,12 @@ def folded_facts(records: Sequence[EvaluationRecord]) -> str | None:
     n_more = sum(max(0, len(record.metrics) - 1) for record in records)
     n_notes = sum(len(record.notes) for record in records)
     groupings = dict.fromkeys(grouping for record in records for grouping in record.slices)
-    facts = [counted(n_more, "more metric")] * bool(n_more) + [f"metrics by {each}" for each in groupings]
+    facts = [counted(n_more, "more metric")] * bool(n_more) + [f"metrics by {grouping}" for grouping in groupings]
     return ", ".join(facts + [counted(n_notes, "note")] * bool(n_notes)) or None
 
 
 def headline_facts(record: EvaluationRecord) -> Iterator[str]:
-    """Yield each headline metric with its value; then why others have none, those of one reason together."""
+    """Yield each headline metric with its value, then the reasons why others have none."""
     for name, metric in headlines(record).items():
         if metric.value is not None:
             yield f"{name} {ascii_signs(quantity(metric.value, metric.unit))}"
@@ -159,16 +159,14 @@ def average_lines(average: AverageRecord, width: int | None = None) -> list[str]
 
 
 def metric_lines(metrics: Mapping[str, Metric], width: int | None = None) -> list[str]:
-    """Return an indented line for each metric, in columns; below them the undefined ones, those of one reason
-    together.
-    """
+    """Return an indented line per metric, in columns, and below them the undefined metrics by reason."""
     rows: list[Row] = []
     for name, metric in metrics.items():
         if metric.value is not None:
-            made = "" if metric.low is None else interval(metric)
+            bounds = "" if metric.low is None else interval(metric)
             chance = "" if metric.chance is None else f"chance {quantity(metric.chance, metric.unit)}"
             value = quantity(metric.value, metric.unit)
-            rows.append([name, value, made, chance, f"n {count(metric.n)}", published_cell(metric)])
+            rows.append([name, value, bounds, chance, f"n {count(metric.n)}", published_cell(metric)])
     headers = [*columns("metric", numbers=["value"]), *columns("interval", "chance", "n", "published")]
     table = Table(columns=headers, rows=rows)
     undefined = [f"  undefined: {', '.join(names)}: {reason}" for reason, names in _undefined(metrics).items()]
@@ -176,9 +174,7 @@ def metric_lines(metrics: Mapping[str, Metric], width: int | None = None) -> lis
 
 
 def slice_lines(record: EvaluationRecord, width: int | None = None) -> list[str]:
-    """Return an indented line for each headline metric by slice: its mean, the worst group, and how far groups
-    differ.
-    """
+    """Return an indented line per headline metric and grouping: mean, worst group and largest difference."""
     lines = []
     for grouping, slices in record.slices.items():
         names = [name for name in headlines(record) if name in slices.mean]
@@ -191,7 +187,7 @@ def slice_lines(record: EvaluationRecord, width: int | None = None) -> list[str]
                 [
                     f"  {name}",
                     f"mean {_with_interval(mean)} {published_cell(mean)}".strip(),
-                    "" if worst is None else f"{_how(name, slices)} {group} {_with_interval(worst)}",
+                    "" if worst is None else f"{_extreme_word(name, slices)} {group} {_with_interval(worst)}",
                     f"largest difference {_with_interval(distance)}",
                 ]
             )
@@ -204,15 +200,13 @@ def _with_interval(metric: Metric) -> str:
     return f"{quantity(metric.value, metric.unit)} {interval(metric)}".strip()
 
 
-def _how(name: str, slices: SlicesRecord) -> str:
-    """Return "worst" where tests tell the group with the worst value of a metric from each other one, else which value
-    it is.
-    """
+def _extreme_word(name: str, slices: SlicesRecord) -> str:
+    """Return "worst" if tests separate the worst group from every other one, otherwise "lowest" or "highest"."""
     groups = {group: metrics[name] for group, metrics in slices.groups.items() if name in metrics}
     worst = slices.worst_group[name]
     is_lowest = groups[worst].higher_is_better is not False
-    found = order({group: metric for group, metric in groups.items() if metric.value is not None})
-    if worst == (found.lowest if is_lowest else found.highest):
+    extremes = order({group: metric for group, metric in groups.items() if metric.value is not None})
+    if worst == (extremes.lowest if is_lowest else extremes.highest):
         return "worst"
     return "lowest" if is_lowest else "highest"
 
@@ -224,25 +218,23 @@ def published_cell(metric: Metric) -> str:
 
 
 def series_lines(runs: Sequence[Run], width: int | None = None) -> list[str]:
-    """Return a heading of two lines, then a line for each run: the name of its folder, and the metrics that stand for
-    it.
-    """
-    chosen = _telling(runs, width)
-    before = ["", *(each.evaluation for each in chosen)]
-    headings = ["" if each.evaluation == last else each.evaluation for each, last in zip(chosen, before, strict=False)]
-    rows = [[run.folder.name, *(_value(run, each) for each in chosen)] for run in runs]
-    table = Table(columns=columns("", numbers=headings), rows=[["", *(each.metric for each in chosen)], *rows])
+    """Return a heading of two lines, then a line per run: the name of its folder and its most informative metrics."""
+    chosen = _most_informative(runs, width)
+    before = ["", *(name.evaluation for name in chosen)]
+    headings = ["" if name.evaluation == last else name.evaluation for name, last in zip(chosen, before, strict=False)]
+    rows = [[run.folder.name, *(_value(run, name) for name in chosen)] for run in runs]
+    table = Table(columns=columns("", numbers=headings), rows=[["", *(name.metric for name in chosen)], *rows])
     return as_text(table, indent="", width=width).splitlines()
 
 
 def series_line(run: Run) -> str:
     """Return one line for a run."""
-    values = [f"{each.metric} {ascii_signs(_value(run, each))}" for each in _telling([run])]
+    values = [f"{name.metric} {ascii_signs(_value(run, name))}" for name in _most_informative([run])]
     return "  ".join([run.folder.name, *values])
 
 
-def _telling(runs: Sequence[Run], width: int | None = None) -> list[MetricName]:
-    """Return the metrics that tell most in the width of a line, in the order of the evaluations.
+def _most_informative(runs: Sequence[Run], width: int | None = None) -> list[MetricName]:
+    """Return the most informative metrics that fit the width of a line, in the order of the evaluations.
 
     A task puts its metrics in the order of their weight. So these are the first metric of each evaluation that is
     defined in some run, then the second ones, and so on, as long as the line has room for them; of metrics that differ
@@ -251,19 +243,19 @@ def _telling(runs: Sequence[Run], width: int | None = None) -> list[MetricName]:
     by_stem: dict[str, dict[str, MetricName]] = {}
     for record in (record for run in runs for record in run.result.evaluations):
         stems = by_stem.setdefault(record.name, {})
-        for metric, found in record.metrics.items():
-            if found.value is not None:
-                stems.setdefault(metric.partition("@")[0], MetricName(record.name, metric))
+        for name, metric in record.metrics.items():
+            if metric.value is not None:
+                stems.setdefault(name.partition("@")[0], MetricName(record.name, name))
     width = width or shutil.get_terminal_size((WIDTH, 24)).columns
     room = width - max(len(run.folder.name) for run in runs)
     chosen: set[MetricName] = set()
     ranked = enumerate(zip_longest(*(stems.values() for stems in by_stem.values())))
-    for rank, column in ((rank, each) for rank, of_rank in ranked for each in of_rank if each):
+    for rank, column in ((rank, column) for rank, of_rank in ranked for column in of_rank if column):
         room -= 2 + max(len(column.metric), 8, 0 if rank else len(column.evaluation))
         if rank and room < 0:
             break
         chosen.add(column)
-    return [each for stems in by_stem.values() for each in stems.values() if each in chosen]
+    return [name for stems in by_stem.values() for name in stems.values() if name in chosen]
 
 
 def _value(run: Run, column: MetricName) -> str:

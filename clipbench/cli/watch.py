@@ -7,7 +7,7 @@ from pathlib import Path
 
 from clipbench.cli.main import DONE, INCOMPLETE, INTERRUPTED
 from clipbench.cli.output import echo, echo_json, print_error
-from clipbench.cli.printer import Printer, results_alone
+from clipbench.cli.printer import Printer, reserve_stdout
 from clipbench.cli.tables import series_line
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.evaluation.session import Session, SessionOptions
@@ -44,7 +44,7 @@ def watch(
     targets = Targets(out or Path("runs") / f"watch-{slug(str(folder))}", [], are_series=True, are_several=True)
     watcher = Watcher(folder, Session(options, targets, printer), printer, interval)
     try:
-        watcher.go(idle)
+        watcher.watch(idle)
     except KeyboardInterrupt:
         print_error(f"interrupted: finished runs are in {targets.out}; the same command goes on")
         return INTERRUPTED
@@ -56,7 +56,7 @@ def watch(
 
 
 class Watcher:
-    """A watched folder, with what was seen and measured of it so far."""
+    """A watched folder, with the checkpoints that were seen and measured in it."""
 
     def __init__(self, folder: Path, session: Session, printer: Printer, interval: float) -> None:
         self.folder = folder
@@ -69,7 +69,7 @@ class Watcher:
         self._tried: dict[Path, Signature] = {}
         self._seen: dict[Path, Signature] = {}
 
-    def go(self, idle: float | None) -> None:
+    def watch(self, idle: float | None) -> None:
         """Measure what is there and what comes, until nothing has come for long enough."""
         if not self.printer.quiet and idle != 0:
             out = self.session.targets.out
@@ -77,7 +77,7 @@ class Watcher:
         last, is_first = time.monotonic(), True
         while True:
             n_tried = len(self._tried)
-            growing = self._look()
+            growing = self._measure_new()
             if idle == 0 and not (growing and is_first):  # what is being written is looked at once more
                 for checkpoint in growing:
                     print_error(f"{checkpoint.path} is still being written: left out")
@@ -92,14 +92,16 @@ class Watcher:
         if not self._seen:
             raise UsageError(f"no checkpoint in {self.folder}: expected {CHECKPOINT_FORMS}")
 
-    def _look(self) -> list[TrainingCheckpoint]:
+    def _measure_new(self) -> list[TrainingCheckpoint]:
         """Measure what is whole and was not tried as it is; return what is being written."""
         growing = []
         checkpoints = training_checkpoints(self.folder)
-        slugs = [slug(each.name) for each in checkpoints]
-        for each in checkpoints:
-            is_distinct = slugs.count(slug(each.name)) == 1
-            self._names[each.path] = each.name if is_distinct else str(each.path.relative_to(self.folder))
+        slugs = [slug(checkpoint.name) for checkpoint in checkpoints]
+        for checkpoint in checkpoints:
+            is_distinct = slugs.count(slug(checkpoint.name)) == 1
+            self._names[checkpoint.path] = (
+                checkpoint.name if is_distinct else str(checkpoint.path.relative_to(self.folder))
+            )
         for checkpoint in sorted(checkpoints, key=lambda checkpoint: not self._has_run(checkpoint)):
             try:
                 signature = checkpoint.signature()
@@ -129,27 +131,27 @@ class Watcher:
         try:
             if not self._has_run(checkpoint):
                 check_folder(folder)
-            with results_alone(self.printer.as_json):
+            with reserve_stdout(self.printer.as_json):
                 run = self.session.measure(target, check_read=check_read)
         except (ClipbenchError, OSError) as error:
-            why = str(error)
+            reason = str(error)
             if not _is_same(checkpoint, signature):
-                why = "it was changed or taken away while it was read"
+                reason = "it was changed or taken away while it was read"
             elif isinstance(error, OSError) or (isinstance(error, UsageError) and not self._has_run(checkpoint)):
                 raise  # an option is wrong, or the disk full: no checkpoint to come will fix it
-            print_error(f"{name}: {why} (tried again when it changes)")
+            print_error(f"{name}: {reason} (tried again when it changes)")
             return
         self.runs[checkpoint.path] = run
         self.session.try_report(run)
-        with results_alone(self.printer.as_json):
+        with reserve_stdout(self.printer.as_json):
             self.session.try_log(target, run)
-        if self.session.is_whole(run):
+        if self.session.covers_requests(run):
             self.unmeasured.remove(checkpoint.path)
         if self.printer.as_json:
             echo_json(asdict(run.result))
         elif not self.printer.quiet:
             echo(series_line(run))
-        order = {each.path: place for place, each in enumerate(training_checkpoints(self.folder))}
+        order = {other.path: position for position, other in enumerate(training_checkpoints(self.folder))}
         paths = sorted(self.runs, key=lambda path: order.get(path, -1))  # one that was deleted since was an early one
         self.session.try_report_all([self.runs[path] for path in paths])
 

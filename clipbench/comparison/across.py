@@ -59,7 +59,7 @@ class Across:
 
     x_title: str
     y_title: str
-    places: Sequence[ModelPoint]
+    points: Sequence[ModelPoint]
     correlation: RankCorrelation
     given_parameters: RankCorrelation | None
     """With the number of parameters held fixed; None where these are unknown, or the same for all."""
@@ -68,35 +68,35 @@ class Across:
     evaluations: Sequence[str]
     """The one or two evaluations that the quantities are of, as ``task@data``."""
     are_checkpoints: bool
-    """True where several models are checkpoints of one training, which are no independent models: no interval, no
+    """True if several models are checkpoints of one training. They are not independent, so there is no interval and no
     test.
     """
     front: Sequence[str] | None = None
-    """The Pareto front of quality against cost, the cheapest model first; by the values, whatever their intervals. None
-    unless one metric is a cost and the other has a better direction.
+    """The models of the Pareto front of quality against cost, by value, the cheapest first. None unless exactly one
+    metric is a cost and the other has a better direction.
     """
     notes: Sequence[str] = ()
-    """Sentences on speeds and memory: that they are of a machine, and which of its facts differ between the runs; and
-    on models that several runs are of.
+    """Notes on speed and memory, which depend on the machine, with the conditions that differ, and on models that have
+    several runs.
     """
 
     def frame(self) -> "pandas.DataFrame":
-        """Return a row a model: ``model``, ``x``, ``x_low``, ``x_high``, ``y``, ``y_low``, ``y_high``, ``parameters``.
+        """Return a row per model: ``model``, ``x``, ``x_low``, ``x_high``, the same of ``y``, and ``parameters``.
 
         Quality against cost has ``on_front`` too, true of the models of ``front``.
         """
         rows = [
             {
-                "model": each.label,
+                "model": point.label,
                 **{
                     f"{axis}{end}": getattr(metric, name)
-                    for axis, metric in (("x", each.x), ("y", each.y))
+                    for axis, metric in (("x", point.x), ("y", point.y))
                     for end, name in (("", "value"), ("_low", "low"), ("_high", "high"))
                 },
-                "parameters": each.n_parameters,
-                **({} if self.front is None else {"on_front": each.label in self.front}),
+                "parameters": point.n_parameters,
+                **({} if self.front is None else {"on_front": point.label in self.front}),
             }
-            for each in self.places
+            for point in self.points
         ]
         return as_frame(rows)
 
@@ -106,16 +106,17 @@ def across(*runs: Run | str | os.PathLike[str], x: str, y: str, data: str | None
 
     Args:
         runs: runs of different models, or their folders, three or more.
-        x, y: a metric: ``"gap"``, ``"modality-gap/gap"`` or ``"modality-gap@coco/gap"``, as short as it is plain; or
+        x: a metric: ``"gap"``, ``"modality-gap/gap"`` or ``"modality-gap@coco/gap"``, as short as it is plain; or
             what the model costs: ``"parameters"``, ``"dimensions"``, ``"bytes"`` of a vector, ``"image_flops"``,
             ``"image_parameters"``, ``"image_per_second"``, ``"image_memory"``, the same of ``text``; of a run with its
             price ``"image_p50"``, ``"text_p95"`` and the like, ``"load_seconds"``, ``"best_images_per_second"``,
             ``"query_memory"``; or ``"step"``.
+        y: another metric, with the same names.
         data: the data set, where runs have a task on several and the name of the metric leaves it open.
         seed: of resamples and permutations.
 
     Returns:
-        ``places`` with both metrics and their intervals; ``correlation``, Spearman's, with a bootstrap interval over
+        ``points`` with both metrics and their intervals; ``correlation``, Spearman's, with a bootstrap interval over
         models (from 8 on) and the p-value of a permutation test; ``given_parameters``, the partial correlation with the
         number of parameters held fixed (interval from 20 on), since larger models may differ in both; ``front``,
         the models of the Pareto front of quality against cost.
@@ -127,22 +128,22 @@ def across(*runs: Run | str | os.PathLike[str], x: str, y: str, data: str | None
     Example:
         >>> from clipbench import run, vectors
         >>> turned = [np.roll(np.eye(8), k, axis=0) + np.eye(8) * weight for k, weight in ((1, 0.5), (1, 2), (2, 3))]
-        >>> runs = [run(vectors(images=np.eye(8), texts=each, name=str(k)), ["retrieval", "modality-gap"])
-        ...         for k, each in enumerate(turned)]
-        >>> found = across(*runs, x="pair_cosine", y="image_retrieval_recall@1")
-        >>> len(found.places), found.correlation.interval.low is None
+        >>> runs = [run(vectors(images=np.eye(8), texts=texts, name=str(k)), ["retrieval", "modality-gap"])
+        ...         for k, texts in enumerate(turned)]
+        >>> figure = across(*runs, x="pair_cosine", y="image_retrieval_recall@1")
+        >>> len(figure.points), figure.correlation.interval.low is None
         (3, True)
     """
-    made = [run if isinstance(run, Run) else read_one_run(Path(run)) for run in runs]
-    names = labels(made)
-    places, left_out, quantities = [], [], []
-    for label, run, training in zip(names, made, trainings(made), strict=True):
+    loaded_runs = [run if isinstance(run, Run) else read_one_run(Path(run)) for run in runs]
+    names = labels(loaded_runs)
+    points, left_out, quantities = [], [], []
+    for label, run, training in zip(names, loaded_runs, trainings(loaded_runs), strict=True):
         first, second = (_quantity(run, name, data) for name in (x, y))
         if isinstance(first, str) or isinstance(second, str):
             left_out.append(f"{label}: {first if isinstance(first, str) else second}")
             continue
         quantities.append((run, first, second))
-        places.append(
+        points.append(
             ModelPoint(
                 label=label,
                 x=first.metric,
@@ -152,38 +153,43 @@ def across(*runs: Run | str | os.PathLike[str], x: str, y: str, data: str | None
             )
         )
     if not quantities:
-        raise UsageError(_nowhere(made, (x, y), data))
+        raise UsageError(_no_value_message(loaded_runs, (x, y), data))
     if quantities[0][1] == quantities[0][2]:
         raise UsageError(f"x = {x} and y = {y} are one quantity: expected two")
-    if len(places) < LEAST_MODELS:
+    if len(points) < LEAST_MODELS:
         raise UsageError(
-            f"{len(places)} of {len(made)} runs have both {x} and {y}: expected at least {LEAST_MODELS} models"
+            f"{len(points)} of {len(loaded_runs)} runs have both {x} and {y}: expected at least {LEAST_MODELS} models"
             + (f" ({left_out[0]})" if left_out else "")
         )
     for pairs in ([(run, first) for run, first, _ in quantities], [(run, second) for run, _, second in quantities]):
-        of_runs = [(run.label, each.record) for run, each in pairs if each.record is not None]
+        of_runs = [(run.label, quantity.record) for run, quantity in pairs if quantity.record is not None]
         check_same(of_runs, "its numbers cannot stand in one figure")
-    drawn, drawn_names = [run for run, *_ in quantities], [each.label for each in places]
-    of_trainings = [each.training for each in places if each.training is not None]
+    plotted_runs, plotted_names = [run for run, *_ in quantities], [point.label for point in points]
+    of_trainings = [point.training for point in points if point.training is not None]
     are_checkpoints = len(of_trainings) > len(set(of_trainings))
-    xs, ys = (np.array([getattr(each, axis).value for each in places], np.float64) for axis in "xy")
+    xs, ys = (np.array([getattr(point, axis).value for point in points], np.float64) for axis in "xy")
     rng = generator(seed, "across", x, y)
     correlation = rank_correlation(xs, ys, rng)
-    given = None if are_checkpoints else _given_parameters(places, xs, ys, rng, names=(x, y))
+    partial_correlation = None if are_checkpoints else _given_parameters(points, xs, ys, rng, names=(x, y))
     if are_checkpoints and not math.isnan(correlation.value):  # interval and test take models for independent
         reason = "checkpoints of one training are not independent models"
         correlation = correlation._replace(interval=Interval(None, None, reason), p=None)
     return Across(
         x_title=quantities[0][1].title,
         y_title=quantities[0][2].title,
-        places=places,
+        points=points,
         correlation=correlation,
-        given_parameters=given,
+        given_parameters=partial_correlation,
         left_out=left_out,
         are_checkpoints=are_checkpoints,
-        evaluations=list(dict.fromkeys(each.record.name for each in quantities[0][1:] if each.record is not None)),
-        front=_front(places, (x, y)),
-        notes=[*_notes(drawn, names=drawn_names, of=(x, y)), *_repeated(drawn, drawn_names)],
+        evaluations=list(
+            dict.fromkeys(quantity.record.name for quantity in quantities[0][1:] if quantity.record is not None)
+        ),
+        front=_front(points, (x, y)),
+        notes=[
+            *_cost_notes(plotted_runs, names=plotted_names, axes=(x, y)),
+            *_repeated_model_notes(plotted_runs, plotted_names),
+        ],
     )
 
 
@@ -218,7 +224,7 @@ def _quantity(run: Run, name: str, data: str | None) -> Quantity | str:
     return Quantity(full_title(full_name, metric, record.subsets), metric, record)
 
 
-def _nowhere(runs: Sequence[Run], names: Sequence[str], data: str | None) -> str:
+def _no_value_message(runs: Sequence[Run], names: Sequence[str], data: str | None) -> str:
     """Return the error of data or a name that no run has, or of two names that none has both of."""
     if not runs:
         return "no runs: expected three or more, or their folders"
@@ -227,83 +233,89 @@ def _nowhere(runs: Sequence[Run], names: Sequence[str], data: str | None) -> str
     if data is not None and not on_data:
         return (
             f"no run is of the data set '{data}':"
-            f" {did_you_mean(data, dict.fromkeys(each.dataset.id for each in records))}"
+            f" {did_you_mean(data, dict.fromkeys(record.dataset.id for record in records))}"
         )
-    known = list(MODEL_QUANTITIES) + [
-        known
+    known_names = list(MODEL_QUANTITIES) + [
+        full_name
         for record in on_data
         for metric in record.metrics
-        for known in (metric, f"{record.task}/{metric}", f"{record.name}/{metric}")
+        for full_name in (metric, f"{record.task}/{metric}", f"{record.name}/{metric}")
     ]
     for name in names:
-        if name not in known:
-            of_towers = [each for each in MODEL_QUANTITIES if each.endswith(f"_{name}")]  # of "flops": of image, text
-            hint = f"did you mean {' or '.join(of_towers)}?" if of_towers else did_you_mean(name, dict.fromkeys(known))
-            more = "" if hint.startswith("did you") else f"; of the model itself: {', '.join(MODEL_QUANTITIES)}"
-            return f"no run has '{name}'{f' on {data}' if data else ''}: {hint}{more}"
+        if name not in known_names:
+            # "flops" may mean image_flops or text_flops.
+            of_towers = [quantity for quantity in MODEL_QUANTITIES if quantity.endswith(f"_{name}")]
+            hint = (
+                f"did you mean {' or '.join(of_towers)}?"
+                if of_towers
+                else did_you_mean(name, dict.fromkeys(known_names))
+            )
+            suffix = "" if hint.startswith("did you") else f"; of the model itself: {', '.join(MODEL_QUANTITIES)}"
+            return f"no run has '{name}'{f' on {data}' if data else ''}: {hint}{suffix}"
         if name in MODEL_QUANTITIES:
-            found = [_quantity(run, name, None) for run in runs]
-            if all(isinstance(each, str) for each in found):
-                return f"no run has a value of {name}: {'; '.join(dict.fromkeys(map(str, found)))}"
+            readings = [_quantity(run, name, None) for run in runs]
+            if all(isinstance(reading, str) for reading in readings):
+                return f"no run has a value of {name}: {'; '.join(dict.fromkeys(map(str, readings)))}"
     return f"no run has a value of both {names[0]} and {names[1]}"
 
 
 def _given_parameters(
-    places: Sequence[ModelPoint], xs: np.ndarray, ys: np.ndarray, rng: np.random.Generator, *, names: tuple[str, str]
+    points: Sequence[ModelPoint], xs: np.ndarray, ys: np.ndarray, rng: np.random.Generator, *, names: tuple[str, str]
 ) -> RankCorrelation | None:
-    counts = [each.n_parameters for each in places if each.n_parameters is not None]
-    if len(counts) < len(places) or len(set(counts)) == 1 or PARAMETERS in names:
+    counts = [point.n_parameters for point in points if point.n_parameters is not None]
+    if len(counts) < len(points) or len(set(counts)) == 1 or PARAMETERS in names:
         return None
     correlation = rank_correlation(xs, ys, rng, np.array(counts, np.float64))
     return None if math.isnan(correlation.value) else correlation
 
 
 def pareto_front(costs: Sequence[float], ahead: Callable[[int, int], int]) -> list[int]:
-    """Return the places of those that no other beats by being better and no dearer, or equal and cheaper; the cheapest
-    first.
+    """Return the rows of the models that no other beats, the cheapest first.
+
+    A model beats another if it is better and costs no more, or is equal and cheaper.
 
     Args:
-        ahead: 1 where the first of two places is better, 0 where they are equal, else -1.
+        ahead: 1 if the first of two rows is better, 0 if they are equal, -1 otherwise.
     """
-    places = sorted(range(len(costs)), key=lambda place: costs[place])
+    rows = sorted(range(len(costs)), key=lambda row: costs[row])
 
     return [
-        place
-        for place in places
-        if not any(costs[at] <= costs[place] and ahead(at, place) >= (costs[at] == costs[place]) for at in places)
+        row
+        for row in rows
+        if not any(costs[other] <= costs[row] and ahead(other, row) >= (costs[other] == costs[row]) for other in rows)
     ]
 
 
-def _front(places: Sequence[ModelPoint], names: tuple[str, str]) -> list[str] | None:
+def _front(points: Sequence[ModelPoint], names: tuple[str, str]) -> list[str] | None:
     """Return the labels of the models of the front; None unless one is a cost and the other has a better direction."""
     prices = [name in MODEL_QUANTITIES and MODEL_QUANTITIES[name].cheaper is not None for name in names]
     if sum(prices) != 1:
         return None
     price, quality = ("x", "y") if prices[0] else ("y", "x")
-    is_better = {getattr(each, quality).higher_is_better for each in places}
+    is_better = {getattr(point, quality).higher_is_better for point in points}
     if len(is_better) > 1 or is_better == {None}:
         return None
     cheaper = MODEL_QUANTITIES[names[0] if prices[0] else names[1]].cheaper
-    costs = [getattr(each, price).value * (1 if cheaper == "less" else -1) for each in places]
-    scores = [getattr(each, quality).value * (1 if is_better == {True} else -1) for each in places]
+    costs = [getattr(point, price).value * (1 if cheaper == "less" else -1) for point in points]
+    scores = [getattr(point, quality).value * (1 if is_better == {True} else -1) for point in points]
     front = pareto_front(costs, lambda one, other: int(np.sign(scores[one] - scores[other])))
-    return [places[row].label for row in front]
+    return [points[row].label for row in front]
 
 
-def _notes(runs: Sequence[Run], *, names: Sequence[str], of: tuple[str, str]) -> list[str]:
+def _cost_notes(runs: Sequence[Run], *, names: Sequence[str], axes: tuple[str, str]) -> list[str]:
     """Return what a reader has to know of speeds and memory, which are of a machine as well as of a model."""
-    quantities = {name: MODEL_QUANTITIES[name] for name in of if name in MODEL_QUANTITIES}
-    if not any(each.is_measured for each in quantities.values()):
+    quantities = {name: MODEL_QUANTITIES[name] for name in axes if name in MODEL_QUANTITIES}
+    if not any(quantity.is_measured for quantity in quantities.values()):
         return []
     measured = {
-        name: [run.result.towers[each.tower] for run in runs]
-        for name, each in quantities.items()
-        if each.is_measured and each.tower
+        name: [run.result.towers[quantity.tower] for run in runs]
+        for name, quantity in quantities.items()
+        if quantity.is_measured and quantity.tower
     }
     facts = {key: {as_json(run.result.environment.get(key)) for run in runs} for key in CONDITIONS}
     for towers in measured.values():
-        facts["number of processes"] = {str(each.n_processes) for each in towers}
-    if any(each.is_price for each in quantities.values()):
+        facts["number of processes"] = {str(tower.n_processes) for tower in towers}
+    if any(quantity.is_price for quantity in quantities.values()):
         facts = {
             key: {str(run.result.price.machine.get(key)) for run in runs if run.result.price}
             for key in ("cpu", "threads", "device", "precision")
@@ -313,8 +325,8 @@ def _notes(runs: Sequence[Run], *, names: Sequence[str], of: tuple[str, str]) ->
     notes = [f"Speed and memory are of a run's machine as well as of its model{difference}."]
     few = [
         label
-        for name, each in measured.items()
-        for label, tower in zip(names, each, strict=True)
+        for name, towers in measured.items()
+        for label, tower in zip(names, towers, strict=True)
         if name.endswith("_per_second") and tower.n_timed < MIN_TIMED_ITEMS
     ]
     if few:
@@ -324,7 +336,7 @@ def _notes(runs: Sequence[Run], *, names: Sequence[str], of: tuple[str, str]) ->
     return notes
 
 
-def _repeated(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
+def _repeated_model_notes(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
     """Return a sentence for each model that several runs are of."""
     by_model: dict[str, list[str]] = {}
     for run, name in zip(runs, names, strict=True):

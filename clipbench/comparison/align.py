@@ -51,22 +51,22 @@ def pair_evaluations(base: Run, candidate: Run) -> list[EvaluationPair]:
     pairs = []
     for before in _finished(base):
         partners = [record for record in _finished(candidate) if record.name == before.name]
-        alike = [record for record in partners if as_json(record.params) == as_json(before.params)]
-        pairs += [EvaluationPair(before, after) for after in (alike or partners)[:1]]
+        same_parameters = [record for record in partners if as_json(record.params) == as_json(before.params)]
+        pairs += [EvaluationPair(before, after) for after in (same_parameters or partners)[:1]]
     if not pairs:
         raise NotComparable(f"{base.label} and {candidate.label} have no finished evaluation in common")
     return pairs
 
 
 def align_samples(base: Run, candidate: Run, pair: EvaluationPair, grouping: str | None = None) -> Tables:
-    """Return the samples of an evaluation in both runs, or those of all slices of a grouping, paired by id.
+    """Return the samples of an evaluation in both runs, or all samples of the slices of a grouping, paired by id.
 
     Raises:
         NotComparable: an id appears twice, or the runs have different ids.
         ClipbenchError: a table is missing or damaged.
     """
     sides = ((base, pair.base), (candidate, pair.candidate))
-    tables = Tables(*(_by_id(run, evaluation, grouping) for run, evaluation in sides))
+    tables = Tables(*(_samples_by_id(run, evaluation, grouping) for run, evaluation in sides))
     for table in tables:
         if not table.index.is_unique:
             twice = table.index[table.index.duplicated()][0]
@@ -79,9 +79,7 @@ def align_samples(base: Run, candidate: Run, pair: EvaluationPair, grouping: str
 
 
 def check_values(run: Run, metrics: Mapping[str, Metric], table: "pandas.DataFrame") -> None:
-    """Raise NotComparable where values are not those of their samples: one of the two is damaged, or changed by
-    hand.
-    """
+    """Raise NotComparable if a metric's value does not match its samples: the run is damaged or was edited."""
     for name, metric in metrics.items():
         statistic = Estimator.from_record(metric.statistic)
         first = metric.column or metric.influence
@@ -89,11 +87,13 @@ def check_values(run: Run, metrics: Mapping[str, Metric], table: "pandas.DataFra
         if metric.value is None or not columns:
             continue
         recorded = f"{run.label}: {name} is {metric.value:g}"
-        missing = next((each for each in columns if each not in table), None)
+        missing = next((column for column in columns if column not in table), None)
         try:
-            numbers = {} if missing else {each: table[each].to_numpy(np.float64, na_value=np.nan) for each in columns}
+            numbers = (
+                {} if missing else {column: table[column].to_numpy(np.float64, na_value=np.nan) for column in columns}
+            )
             is_finite = np.isfinite(numbers[columns[0]]) if numbers else np.zeros(0, bool)
-            values = {each: column[is_finite] for each, column in numbers.items()}
+            values = {column: cells[is_finite] for column, cells in numbers.items()}
             if not is_finite.any():
                 where = missing or columns[0]
                 raise NotComparable(
@@ -110,15 +110,17 @@ def check_values(run: Run, metrics: Mapping[str, Metric], table: "pandas.DataFra
             raise NotComparable(f"{recorded}, and {value:g} by its samples: one of them is damaged, make the run again")
 
 
-def with_values(metrics: Mapping[str, Metric], others: Mapping[str, Metric]) -> dict[str, tuple[Metric, Metric]]:
-    """Return the metrics of two records that both have a value of, by their names; lines say what else there is."""
-    both = {name: (metric, others[name]) for name, metric in metrics.items() if name in others}
-    return {name: pair for name, pair in both.items() if all(each.value is not None for each in pair)}
+def metrics_in_both(
+    metrics: Mapping[str, Metric], other_metrics: Mapping[str, Metric]
+) -> dict[str, tuple[Metric, Metric]]:
+    """Return the metrics that have a value in both records, by name."""
+    both = {name: (metric, other_metrics[name]) for name, metric in metrics.items() if name in other_metrics}
+    return {name: pair for name, pair in both.items() if all(metric.value is not None for metric in pair)}
 
 
 def contradiction(pair: EvaluationPair) -> str:
     """Return what two records of the same task say otherwise of a metric, as no two runs do; empty where they agree."""
-    for name, (metric, other) in with_values(pair.base.metrics, pair.candidate.metrics).items():
+    for name, (metric, other) in metrics_in_both(pair.base.metrics, pair.candidate.metrics).items():
         for fact in ("unit", "higher_is_better", "column", "influence", "squared_influence", "statistic"):
             before, after = getattr(metric, fact), getattr(other, fact)
             if before != after:
@@ -132,11 +134,11 @@ def lost_evaluations(base: Run, candidate: Run) -> Iterator[Refusal]:
     The other failed at them, or one of the runs has them twice, so that nobody knows which counts; or the candidate
     lacks them.
     """
-    finished = {_key(record): record.name for run in (base, candidate) for record in _finished(run)}
+    finished = {_evaluation_key(record): record.name for run in (base, candidate) for record in _finished(run)}
     names = {record.name for record in candidate.result.evaluations}
     for key, name in finished.items():
         for run in (base, candidate):
-            records = [record for record in run.result.evaluations if _key(record) == key]
+            records = [record for record in run.result.evaluations if _evaluation_key(record) == key]
             failed = [record for record in records if record.status != "ok"]
             if len(records) - len(failed) > 1:
                 yield Refusal(name, f"{run.label} has it {len(records)} times")
@@ -148,41 +150,39 @@ def lost_evaluations(base: Run, candidate: Run) -> Iterator[Refusal]:
 
 def lost_metrics(candidate: Run, pair: EvaluationPair) -> Iterator[Refusal]:
     """Yield the metrics and the slices that the base has, and the candidate has not."""
-    for name, why in _valueless(pair.base.metrics, pair.candidate.metrics):
-        yield Refusal(f"{pair.base.name}/{name}", f"it has no value in {candidate.label} ({why})", is_part=True)
+    for name, reason in _missing_values(pair.base.metrics, pair.candidate.metrics):
+        yield Refusal(f"{pair.base.name}/{name}", f"it has no value in {candidate.label} ({reason})", is_part=True)
     for grouping in pair.base.slices:
         if grouping not in pair.candidate.slices:
             yield Refusal(f"{pair.base.name}{{{grouping}}}", f"{candidate.label} has no such slices", is_part=True)
 
 
-def _key(evaluation: EvaluationRecord) -> tuple[str, object]:
+def _evaluation_key(evaluation: EvaluationRecord) -> tuple[str, object]:
     return evaluation.name, as_json(evaluation.params)
 
 
-def notes_on(base: Run, candidate: Run, pairs: Sequence[EvaluationPair]) -> Iterator[str]:
-    """Yield a line for what only the candidate has, or neither run has measured, and for what else differs between
-    them.
-    """
+def alignment_notes(base: Run, candidate: Run, pairs: Sequence[EvaluationPair]) -> Iterator[str]:
+    """Yield a note for each evaluation or metric of only one run, and for each condition that differs."""
     paired = {id(record) for pair in pairs for record in pair}
     for run, other, side in ((base, candidate, "base"), (candidate, base, "candidate")):
-        names = {each.name for each in _finished(other)}
-        for each in run.result.evaluations:
-            if each.status != "ok":
-                yield f"{each.name} is {each.status} in the {side}: {each.reason}"
-            elif each.name not in names:
+        names = {record.name for record in _finished(other)}
+        for record in run.result.evaluations:
+            if record.status != "ok":
+                yield f"{record.name} is {record.status} in the {side}: {record.reason}"
+            elif record.name not in names:
                 if run is candidate:
-                    yield f"{each.name} is not compared: only the candidate has it finished"
-            elif id(each) not in paired:
+                    yield f"{record.name} is not compared: only the candidate has it finished"
+            elif id(record) not in paired:
                 yield (
-                    f"{each.name} with the parameters {as_json(each.params)} is not compared: it is another of the"
+                    f"{record.name} with the parameters {as_json(record.params)} is not compared: it is another of the"
                     f" {side}"
                 )
     for pair in pairs:
         same = match(*pair)
         if same.is_same:
             yield from (f"{pair.base.name}: {note}" for note in same.notes)
-            for name, why in _valueless(pair.candidate.metrics, pair.base.metrics):
-                yield f"{pair.base.name}/{name} is not compared: it has no value in the base ({why})"
+            for name, reason in _missing_values(pair.candidate.metrics, pair.base.metrics):
+                yield f"{pair.base.name}/{name} is not compared: it has no value in the base ({reason})"
     yield from _other_conditions(base, candidate)
 
 
@@ -190,7 +190,7 @@ def _finished(run: Run) -> list[EvaluationRecord]:
     return [record for record in run.result.evaluations if record.status == "ok"]
 
 
-def _by_id(run: Run, evaluation: EvaluationRecord, grouping: str | None) -> "pandas.DataFrame":
+def _samples_by_id(run: Run, evaluation: EvaluationRecord, grouping: str | None) -> "pandas.DataFrame":
     table = run.samples(evaluation) if grouping is None else run.slice_samples(evaluation, grouping)
     if "sample_id" not in table:
         raise ClipbenchError(
@@ -200,10 +200,12 @@ def _by_id(run: Run, evaluation: EvaluationRecord, grouping: str | None) -> "pan
     return table.assign(**{name: table[name].map(str) for name in texts}).set_index("sample_id").sort_index()
 
 
-def _valueless(metrics: Mapping[str, Metric], others: Mapping[str, Metric]) -> Iterator[tuple[str, str | None]]:
+def _missing_values(
+    metrics: Mapping[str, Metric], other_metrics: Mapping[str, Metric]
+) -> Iterator[tuple[str, str | None]]:
     """Yield the names of metrics with a value that the others have none of, and why."""
     for name, metric in metrics.items():
-        other = others.get(name)
+        other = other_metrics.get(name)
         if metric.value is not None and (other is None or other.value is None):
             yield name, "it is not there" if other is None else other.reason
 

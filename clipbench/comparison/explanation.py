@@ -27,7 +27,7 @@ from clipbench.errors import ClipbenchError, NotComparable, UsageError, did_you_
 from clipbench.results.matching import match
 from clipbench.results.other_tools import Values, open_results
 from clipbench.results.record import Metric
-from clipbench.results.run import Run, numbered
+from clipbench.results.run import Run, distinct_names
 from clipbench.results.titles import first_headline, full_title
 from clipbench.seeding import generator
 from clipbench.stats.clusters import Values as Numbers
@@ -109,7 +109,7 @@ def explain(base: Side, candidate: Side, options: ExplainOptions | None = None) 
     outcomes = _outcomes(tables, metric, is_defined)
     labels = [base.label, candidate.label]
     if base.folder != candidate.folder:
-        labels = numbered(labels)
+        labels = distinct_names(labels)
     return _explained(
         outcomes,
         groups,
@@ -137,7 +137,7 @@ def _chosen_metric(base: Run, candidate: Run, asked: str | None) -> tuple[align.
     names = {
         f"{pair.base.name}/{name}": (pair, name)
         for pair in pairs
-        for name in align.with_values(pair.base.metrics, pair.candidate.metrics)
+        for name in align.metrics_in_both(pair.base.metrics, pair.candidate.metrics)
     }
     explained = {key: chosen for key, chosen in names.items() if _is_mean_of_credits(chosen[0].base.metrics[chosen[1]])}
     if asked is None:

@@ -36,12 +36,12 @@ class GatedComparison:
     outcomes: Sequence[Outcome] = ()
 
     def with_status(self, *statuses: Status) -> list[Outcome]:
-        """Return the outcomes of some statuses, those of the first status first."""
+        """Return the outcomes with these statuses, in the order of the statuses."""
         return [outcome for status in statuses for outcome in self.outcomes if outcome.status == status]
 
     @property
     def exit_status(self) -> int:
-        """1 if a metric regressed or a requirement is not met, 3 if that cannot be decided, else 0."""
+        """1 if a metric regressed or a requirement is not met, 3 if that cannot be decided, 0 otherwise."""
         if self.with_status("regression", "unmet"):
             return FAILED
         is_refused = any(not refusal.is_part for refusal in self.comparison.refused)
@@ -179,11 +179,11 @@ def _loss_outcome(
 
 def _regression(name: MetricName, gate: Gate, today: date) -> tuple[Status, str]:
     """Return the status of a metric that regressed, which may be known, and the reason."""
-    known = [acknowledged for acknowledged in gate.acknowledged if matches(acknowledged.pattern, name)]
-    if valid := [acknowledged for acknowledged in known if today <= acknowledged.expires]:
+    matching = [acknowledged for acknowledged in gate.acknowledged if matches(acknowledged.pattern, name)]
+    if valid := [acknowledged for acknowledged in matching if today <= acknowledged.expires]:
         return "acknowledged", f"known until {valid[-1].expires}: {valid[-1].reason}"
-    if known:
-        return "regression", f"its acknowledgement expired on {known[-1].expires}: {known[-1].reason}"
+    if matching:
+        return "regression", f"its acknowledgement expired on {matching[-1].expires}: {matching[-1].reason}"
     return "regression", ""
 
 

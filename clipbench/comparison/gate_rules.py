@@ -109,7 +109,7 @@ class GateRule:
     pattern: str
     tolerance: Tolerance
     alpha: float | None = None
-    """Significance level of a loss; None for that of the comparison."""
+    """Significance level of a loss; None for the level of the comparison."""
 
     @property
     def rule(self) -> str:
@@ -187,7 +187,7 @@ class Gate:
             UsageError: an option cannot be read.
         """
         rules = [] if max_drop is None else [GateRule(pattern="*", tolerance=Tolerance.parse(max_drop, "--max-drop"))]
-        return cls(rules=rules, requirements=[Requirement.parse(each) for each in require], is_strict=strict)
+        return cls(rules=rules, requirements=[Requirement.parse(text) for text in require], is_strict=strict)
 
     @property
     def patterns(self) -> list[str]:
@@ -197,7 +197,7 @@ class Gate:
             *self.requirements,
             *self.acknowledged,
         )
-        return [each.pattern for each in parts]
+        return [part.pattern for part in parts]
 
     def __add__(self, other: "Gate") -> "Gate":
         """Return both gates as one, the rules of the other after its own."""
@@ -253,17 +253,17 @@ def read_gate(path: str | os.PathLike[str]) -> Gate:
     if not data:
         raise UsageError(f'the gate file {path} asks for nothing: expected such as "*" = {{max_drop = "1pp"}}')
     patterns = {key: value for key, value in data.items() if "/" in key or "*" in key}
-    others = {key: value for key, value in data.items() if key not in patterns}
-    _check_keys(others, {"require": list, "acknowledge": list}, str(path))
-    required = others.get("require", [])
-    for each in required:
-        if not isinstance(each, str):
+    settings = {key: value for key, value in data.items() if key not in patterns}
+    _check_keys(settings, {"require": list, "acknowledge": list}, str(path))
+    required = settings.get("require", [])
+    for text in required:
+        if not isinstance(text, str):
             expected = "expected texts such as 'zero-shot@imagenet/acc1 >= 0.63'"
-            raise UsageError(f"{path}: require holds {shown(each)}: {expected}")
+            raise UsageError(f"{path}: require holds {shown(text)}: {expected}")
     return Gate(
         rules=[_rule(pattern, value, f"{path}: '{pattern}'") for pattern, value in patterns.items()],
-        requirements=[Requirement.parse(each) for each in required],
-        acknowledged=[_acknowledgement(each, f"{path}: acknowledge") for each in others.get("acknowledge", [])],
+        requirements=[Requirement.parse(text) for text in required],
+        acknowledged=[_acknowledgement(table, f"{path}: acknowledge") for table in settings.get("acknowledge", [])],
     )
 
 

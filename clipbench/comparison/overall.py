@@ -92,8 +92,8 @@ def _evidence_text(word: Word, evidence: Sequence[MetricEvidence], scope: str, c
     losses, gains = ([metric for metric in evidence if metric.shift == shift] for shift in ("loss", "gain"))
     if losses or gains:
         if losses and gains:
-            return f"{_surest(losses)}, {len(losses)} worse, {_surest(gains)}, {len(gains)} better of {scope}"
-        return f"{_surest(losses or gains)}, {len(losses or gains)} of {scope}"
+            return f"{_strongest(losses)}, {len(losses)} worse, {_strongest(gains)}, {len(gains)} better of {scope}"
+        return f"{_strongest(losses or gains)}, {len(losses or gains)} of {scope}"
     differences = [metric.difference for metric in evidence]
     if word == "equal":
         are_identical = all(difference.is_identical for difference in differences)
@@ -103,7 +103,7 @@ def _evidence_text(word: Word, evidence: Sequence[MetricEvidence], scope: str, c
     return f"no test shows a difference in {scope}"
 
 
-def _surest(evidence: Sequence[MetricEvidence]) -> str:
+def _strongest(evidence: Sequence[MetricEvidence]) -> str:
     """Return the difference with the smallest p-value and its interval, of a headline metric if there is one."""
     differences = [metric.difference for metric in evidence]
     surest = min(differences, key=lambda difference: (not difference.is_headline, difference.p_value or 0.0))
@@ -120,9 +120,9 @@ def _outcome_texts(outcomes: Sequence[Outcome], word: Word) -> Iterable[str]:
         how = f"the limit of {limits}" if len(limits) < 20 else "their limits"
         yield f"{len(failed)} beyond {how}"
     elif word in ("worse", "mixed"):
-        kept = [outcome for outcome in outcomes if outcome.shift == "loss" and outcome.status == "pass"]
-        limits = " and ".join(dict.fromkeys(outcome.limit for outcome in kept))
-        if kept:
+        tolerated = [outcome for outcome in outcomes if outcome.shift == "loss" and outcome.status == "pass"]
+        limits = " and ".join(dict.fromkeys(outcome.limit for outcome in tolerated))
+        if tolerated:
             yield f"within the limit of {limits}" if len(limits) < 20 else "within their limits"
     for status, noun in (
         ("unmet", "requirement not met"),
@@ -132,5 +132,5 @@ def _outcome_texts(outcomes: Sequence[Outcome], word: Word) -> Iterable[str]:
     ):
         metrics = [outcome.metric for outcome in outcomes if outcome.status == status]
         if metrics:
-            more = f" and {len(metrics) - 1} more" if len(metrics) > 1 else ""
-            yield f"{noun}: {metrics[0]}{more}"
+            suffix = f" and {len(metrics) - 1} more" if len(metrics) > 1 else ""
+            yield f"{noun}: {metrics[0]}{suffix}"

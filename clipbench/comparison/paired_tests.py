@@ -73,19 +73,19 @@ def paired_test(base: Metric, candidate: Metric, *, tables: Tables, rng: np.rand
         base, candidate: with a value.
         tables: of base and candidate; clusters are the base's.
     """
-    estimator, other = (Estimator.from_record(each.statistic) for each in (base, candidate))
+    estimator, other = (Estimator.from_record(metric.statistic) for metric in (base, candidate))
     if estimator != other:
         return untested("the runs compute it from different columns", 0)
     names: tuple[str | None, ...] = (base.column, base.influence, base.squared_influence)
     if estimator is not None:
         names = estimator.columns
-    known = [name for name in names if name is not None and all(name in table for table in tables)]
-    if len(known) < len(names) if estimator is not None else not {base.column, base.influence} & {*known}:
+    shared = [name for name in names if name is not None and all(name in table for table in tables)]
+    if len(shared) < len(names) if estimator is not None else not {base.column, base.influence} & {*shared}:
         reason = "" if base.column or base.influence or base.statistic else base.reason or ""
-        why = reason.removeprefix("no interval: ").removesuffix(": no interval")
-        return untested(why if "no interval" in reason else UNRECORDED, base.n)  # other reasons are of a choice
-    before, after = ({name: _numbers(table, name) for name in known} for table in tables)
-    is_defined, is_defined_after = (np.isfinite(columns[known[0]]) for columns in (before, after))
+        explanation = reason.removeprefix("no interval: ").removesuffix(": no interval")
+        return untested(explanation if "no interval" in reason else UNRECORDED, base.n)  # other reasons are of a choice
+    before, after = ({name: _numbers(table, name) for name in shared} for table in tables)
+    is_defined, is_defined_after = (np.isfinite(columns[shared[0]]) for columns in (before, after))
     if (is_defined != is_defined_after).any():
         return untested("the runs have values for different samples", int((is_defined & is_defined_after).sum()))
     if not is_defined.any():
@@ -120,12 +120,12 @@ def _flips(metric: Metric, tables: Tables) -> Flips | None:
     rows = after - before
     order = np.argsort(-np.abs(rows), kind="stable")
 
-    def named(is_such: Shaped[np.ndarray, " n"]) -> tuple[str, ...]:
+    def changed_ids(is_such: Shaped[np.ndarray, " n"]) -> tuple[str, ...]:
         return tuple(str(ids[row]) for row in order if is_such[row])
 
     return Flips(
-        gained=named(rows == 1),
-        lost=named(rows == -1),
-        part_gained=named((rows > 0) & (rows < 1)),
-        part_lost=named((rows > -1) & (rows < 0)),
+        gained=changed_ids(rows == 1),
+        lost=changed_ids(rows == -1),
+        part_gained=changed_ids((rows > 0) & (rows < 1)),
+        part_lost=changed_ids((rows > -1) & (rows < 0)),
     )

@@ -38,7 +38,7 @@ class CompareOptions:
 
     alpha: float = ALPHA
     smallest: Tolerance = ANY_SIZE
-    """A difference whose interval lies within plus and minus it is too small to matter."""
+    """A difference is too small to matter if its whole interval is between minus and plus this amount."""
 
     def __post_init__(self) -> None:
         if not LEAST_ALPHA <= self.alpha <= MOST_ALPHA:
@@ -105,19 +105,17 @@ class Difference:
     is_identical: bool = False
     """True if all samples have the same values in both runs."""
     least_p: float = 0.0
-    """The smallest p-value that the test could have on so many samples or clusters, however different the models
-    are.
-    """
+    """The smallest p-value that this test can reach with this number of samples or clusters."""
 
     @property
     def title(self) -> str:
-        """The metric's title with that of its subset; results of other tools have none."""
+        """The metric's title with the title of its subset; results of other tools have no titles."""
         metric = self.candidate if self.candidate.title else self.base
         return full_title(self.name, metric, {self.name.rpartition("/")[0]: self.subset})
 
     @property
     def label(self) -> str:
-        """Evaluation and metric for a reader: by its title where one was recorded, else by its name."""
+        """Evaluation and metric for a reader: the title if one was recorded, the name otherwise."""
         has_title = self.base.title or self.candidate.title
         return f"{self.evaluation}: {self.title}" if has_title else f"{self.evaluation}/{self.name}"
 
@@ -130,7 +128,7 @@ class Refusal:
     reason: str
     """The facts that differ, with both values."""
     is_part: bool = False
-    """True where the candidate lacks it, or slices cannot be compared: all else may be."""
+    """True if the candidate lacks it or only its slices cannot be compared: the rest is compared."""
 
     def __str__(self) -> str:
         return f"{self.evaluation} is not comparable: {self.reason}"
@@ -255,16 +253,16 @@ class Comparison:
 
     def _table(self) -> Table:
         """Return the headline metrics and all that got worse; ``frame`` has every metric."""
-        shown = [metric for metric in self.differences if metric.is_headline or metric.verdict == "worse"]
+        metrics = [metric for metric in self.differences if metric.is_headline or metric.verdict == "worse"]
         rows: dict[str, list[Row]] = {}
-        for metric in shown:
+        for metric in metrics:
             rows.setdefault(metric.evaluation, []).append(_table_row(metric))
-        n_more = len(self.differences) - len(shown)
+        n_more = len(self.differences) - len(metrics)
         return Table(
             title=f"{self.candidate} against {self.base}",
             facts=f"({counted(n_more, 'more metric')} in frame())" if n_more else "",
             columns=columns("metric", numbers=TABLE_NUMBERS) + columns("verdict"),
-            rows=[row for evaluation, those in rows.items() for row in (evaluation, *those)],
+            rows=[row for evaluation, metric_rows in rows.items() for row in (evaluation, *metric_rows)],
         )
 
     def frame(self) -> "pandas.DataFrame":
@@ -272,11 +270,11 @@ class Comparison:
 
         Values, differences and bounds are in the metric's unit (``fraction`` is in [0, 1]); what is undefined is NaN.
         """
-        return typed_frame([_row(self, each) for each in self.differences], FRAME)
+        return typed_frame([_row(self, metric) for metric in self.differences], FRAME)
 
     def slices_frame(self) -> "pandas.DataFrame":
         """Return the same for the slices of the data; the column ``data`` ends with the slice, ``{language=de}``."""
-        return typed_frame([_row(self, each) for each in self.slices], FRAME)
+        return typed_frame([_row(self, metric) for metric in self.slices], FRAME)
 
     def similarity_frame(self) -> "pandas.DataFrame":
         """Return a table with a row for each modality and measure of the representational similarity: ``base``,
@@ -286,13 +284,13 @@ class Comparison:
             {
                 "base": self.base,
                 "candidate": self.candidate,
-                "data": each.evaluation.partition("@")[2],
-                "modality": each.modality,
+                "data": similarity.evaluation.partition("@")[2],
+                "modality": similarity.modality,
                 "metric": name,
                 **{key: getattr(metric, key) for key in ("value", "low", "high", "chance", "n")},
             }
-            for each in self.representational_similarity
-            for name, metric in each.measures.items()
+            for similarity in self.representational_similarity
+            for name, metric in similarity.measures.items()
         ]
         return typed_frame(rows, SIMILARITY_FRAME)
 
@@ -328,18 +326,18 @@ def _table_row(metric: Difference) -> Row:
     ]
 
 
-def _row(comparison: Comparison, each: Difference) -> dict[str, object]:
-    task, _, data = each.evaluation.partition("@")
+def _row(comparison: Comparison, metric: Difference) -> dict[str, object]:
+    task, _, data = metric.evaluation.partition("@")
     return {
-        **vars(each),
+        **vars(metric),
         "base": comparison.base,
         "candidate": comparison.candidate,
         "task": task,
         "data": data,
-        "metric": each.name,
-        "unit": each.base.unit,
-        "base_value": each.base.value,
-        "candidate_value": each.candidate.value,
-        "difference": each.value,
-        "title": each.title,
+        "metric": metric.name,
+        "unit": metric.base.unit,
+        "base_value": metric.base.value,
+        "candidate_value": metric.candidate.value,
+        "difference": metric.value,
+        "title": metric.title,
     }

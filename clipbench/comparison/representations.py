@@ -58,8 +58,8 @@ class SimilarityMatrix:
     evaluation: str
     n: int
     """Pairs."""
-    found: Mapping[tuple[int, int], Sequence[RepresentationalSimilarity]]
-    """By the places of two models, the lower one first."""
+    by_pair: Mapping[tuple[int, int], Sequence[RepresentationalSimilarity]]
+    """By the indices of two models, the lower one first."""
     left_out: Sequence[str]
     """Runs without vectors, each with its reason."""
 
@@ -75,17 +75,17 @@ def representational_similarity(
     Returns:
         The similarity by data set and modality, and a line for each evaluation without it.
     """
-    found: list[RepresentationalSimilarity] = []
+    similarities: list[RepresentationalSimilarity] = []
     notes = []
     for pair in pairs:
         if not keeps_pairs(pair.base) or not match(*pair).is_same:
             continue
         try:
-            one, other = _common([kept_pairs(base, pair.base), kept_pairs(candidate, pair.candidate)])
-            found += _between(one, other, pair.base.name)
+            one, other = _common_vectors([kept_pairs(base, pair.base), kept_pairs(candidate, pair.candidate)])
+            similarities += _pair_similarity(one, other, pair.base.name)
         except ClipbenchError as error:
             notes.append(f"{pair.base.name}: mutual k-NN and CKA of the two models are not computed: {error}")
-    return found, notes
+    return similarities, notes
 
 
 def similarity_matrix(runs: Sequence[Run], data: str | None = None) -> SimilarityMatrix:
@@ -98,29 +98,31 @@ def similarity_matrix(runs: Sequence[Run], data: str | None = None) -> Similarit
         UsageError: fewer than two runs kept vectors, or a run has them of several data sets.
         ClipbenchError: runs were measured on different samples, or have too few pairs in common.
     """
-    kept: list[tuple[str, Run, EvaluationRecord, KeptPairs]] = []
+    runs_with_pairs: list[tuple[str, Run, EvaluationRecord, KeptPairs]] = []
     left_out = []
     for name, run in zip(labels(runs), runs, strict=True):
         try:
             record = _evaluation_with_pairs(run, data)
-            kept.append((name, run, record, kept_pairs(run, record)))
+            runs_with_pairs.append((name, run, record, kept_pairs(run, record)))
         except UsageError:
             raise
         except ClipbenchError as error:
             left_out.append(f"{name}: {error}")
-    if len(kept) < 2:
-        why = f" ({left_out[0]})" if left_out else ""
-        raise UsageError(f"{len(kept)} of {len(runs)} runs have vectors of pairs: expected at least 2{why}")
-    names, drawn, records, pairs = map(list, zip(*kept, strict=True))
+    if len(runs_with_pairs) < 2:
+        reason = f" ({left_out[0]})" if left_out else ""
+        raise UsageError(
+            f"{len(runs_with_pairs)} of {len(runs)} runs have vectors of pairs: expected at least 2{reason}"
+        )
+    names, matrix_runs, records, pairs = map(list, zip(*runs_with_pairs, strict=True))
     check_same(list(zip(names, records, strict=True)), "the models did not see the same data")
-    common = _common(pairs)
+    common = _common_vectors(pairs)
     return SimilarityMatrix(
-        runs=drawn,
+        runs=matrix_runs,
         labels=names,
         evaluation=records[0].name,
         n=len(common[0]["image"]),
-        found={
-            (one, other): _between(common[one], common[other], records[0].name)
+        by_pair={
+            (one, other): _pair_similarity(common[one], common[other], records[0].name)
             for one, other in combinations(range(len(names)), 2)
         },
         left_out=left_out,
@@ -148,7 +150,7 @@ def kept_pairs(run: Run, evaluation: EvaluationRecord) -> KeptPairs:
         )
     ids = arrays["pair_id"].astype(str).ravel().tolist()
     vectors = {modality: arrays[name] for modality, name in ARRAYS.items()}
-    is_whole = all(each.ndim == 2 and each.dtype.kind == "f" and len(each) == len(ids) for each in vectors.values())
+    is_whole = all(array.ndim == 2 and array.dtype.kind == "f" and len(array) == len(ids) for array in vectors.values())
     if not is_whole or len(set(ids)) < len(ids):
         raise ClipbenchError(
             f"{run.label} has no vector for each pair of {evaluation.name}: the run is damaged, make it again"
@@ -172,38 +174,38 @@ def _evaluation_with_pairs(run: Run, data: str | None) -> EvaluationRecord:
     return records[0]
 
 
-def _common(kept: Sequence[KeptPairs]) -> list[Mapping[Modality, Vectors]]:
+def _common_vectors(pairs_by_run: Sequence[KeptPairs]) -> list[Mapping[Modality, Vectors]]:
     """Return the vectors of the pairs that all have, or of a seeded sample of them, in one random order.
 
     The order is random because ties of neighbours go to the lower row: ids may lie by class.
     """
-    ids = sorted(set.intersection(*(set(each.row) for each in kept)))
+    ids = sorted(set.intersection(*(set(pairs.row) for pairs in pairs_by_run)))
     if len(ids) < LEAST_PAIRS:
-        counts = ", ".join(f"{len(each.row):,}" for each in kept)
+        counts = ", ".join(f"{len(pairs.row):,}" for pairs in pairs_by_run)
         raise ClipbenchError(
             f"the runs kept {counts} pairs, {len(ids)} of them the same: expected at least {LEAST_PAIRS}; runs of one"
             f" {option('seed')} keep the same pairs, and {option('keep_arrays', True)} keeps all"
         )
     chosen = [ids[row] for row in generator(0, "representations").permutation(len(ids))[:MOST_PAIRS]]
     common: list[Mapping[Modality, Vectors]] = []
-    for each in kept:
-        rows = [each.row[name] for name in chosen]
-        common.append({modality: unit(vectors[rows]) for modality, vectors in each.vectors.items()})
+    for pairs in pairs_by_run:
+        rows = [pairs.row[name] for name in chosen]
+        common.append({modality: unit(vectors[rows]) for modality, vectors in pairs.vectors.items()})
     return common
 
 
-def _between(
+def _pair_similarity(
     base: Mapping[Modality, Vectors], candidate: Mapping[Modality, Vectors], evaluation: str
 ) -> list[RepresentationalSimilarity]:
-    found = []
+    similarities = []
     for modality, noun in ARRAYS.items():
         cka = _cka(base[modality], candidate[modality], noun)
         undefined = cka.reason if cka.value is None else None
         mutual_knn = _mutual_knn(base[modality], candidate[modality], noun, undefined=undefined)
-        found.append(
+        similarities.append(
             RepresentationalSimilarity(evaluation=evaluation, modality=modality, mutual_knn=mutual_knn, cka=cka)
         )
-    return found
+    return similarities
 
 
 def _mutual_knn(base: Vectors, candidate: Vectors, noun: str, *, undefined: str | None) -> Metric:
@@ -218,15 +220,15 @@ def _mutual_knn(base: Vectors, candidate: Vectors, noun: str, *, undefined: str 
     )
     if undefined is not None:
         return like
-    found = shared_neighbours(base, candidate, K)
+    estimate = shared_neighbours(base, candidate, K)
     if chance > MOST_CHANCE:
-        why = f"with {len(base)} pairs, {percent(chance)} % are neighbours by chance"
-        return _with_value(like, found, Interval(None, None, why))
-    return _with_value(like, found, shared_neighbours_interval(*found))
+        reason = f"with {len(base)} pairs, {percent(chance)} % are neighbours by chance"
+        return _with_value(like, estimate, Interval(None, None, reason))
+    return _with_value(like, estimate, shared_neighbours_interval(*estimate))
 
 
 def _cka(base: Vectors, candidate: Vectors, noun: str) -> Metric:
-    found = cka(base, candidate)
+    estimate = cka(base, candidate)
     like = Metric(
         value=None,
         unit="ratio",
@@ -237,10 +239,10 @@ def _cka(base: Vectors, candidate: Vectors, noun: str) -> Metric:
         ),
         reason=f"all {noun} are equal in one of the models, or all but one or two",
     )
-    return like if np.isnan(found.influence).any() else _with_value(like, found, cka_interval(*found))
+    return like if np.isnan(estimate.influence).any() else _with_value(like, estimate, cka_interval(*estimate))
 
 
-def _with_value(like: Metric, found: Estimate, interval: Interval) -> Metric:
+def _with_value(like: Metric, estimate: Estimate, interval: Interval) -> Metric:
     low, high, method = interval
     how = {"reason": f"no interval: {method}"} if low is None else {"method": method, "reason": None}
-    return replace(like, value=found.value, low=low, high=high, n=len(found.influence), **how)
+    return replace(like, value=estimate.value, low=low, high=high, n=len(estimate.influence), **how)

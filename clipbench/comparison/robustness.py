@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 ORIGINAL = "imagenet"
 SHIFTS = ("imagenetv2", "imagenet-sketch", "imagenet-r", "objectnet", "imagenet-a")
 """Shifted data of ImageNet's classes, by their names in the catalogue."""
-LEAST = 0.55
-"""Accuracy on ImageNet of a reference model, at least: weaker ones do not lie on one line with the others."""
+MIN_ACCURACY = 0.55
+"""The lowest accuracy on ImageNet of a reference model: weaker models do not fit the line of the others."""
 BASELINES: Mapping[str, Callable[[], Results]] = {
     "standard": standard_results,
     "open_clip": lambda: {model: scores for model, scores in open_clip_results().items() if "finetuned" not in model},
 }
-"""Reference models: trained on ImageNet alone, or open_clip's."""
+"""Reference models: trained only on ImageNet, or open_clip's."""
 SOURCES = {"standard": TESTBED, "open_clip": OPEN_CLIP}
 
 
@@ -102,14 +102,14 @@ def effective_robustness(*runs: Run | str | os.PathLike[str], baseline: str = "s
         ...         metrics={"acc1": metric},
         ...     )
         >>> both = [measured("imagenet", 0.6332), measured("imagenetv2", 0.5592)]  # OpenAI's ViT-B/32
-        >>> made = Result(
+        >>> result = Result(
         ...     clipbench_version="", created="", command=[], seed=0, environment={}, model={}, evaluations=both
         ... )
-        >>> effective_robustness(Run(Path("."), made))[["data", "expected", "value"]].round(3).to_string(index=False)
+        >>> effective_robustness(Run(Path("."), result))[["data", "expected", "value"]].round(3).to_string(index=False)
         '      data  expected  value\\nimagenetv2     0.502  0.058'
     """
-    made = [run if isinstance(run, Run) else read_one_run(Path(run)) for run in runs]
-    rows = [asdict(each) for of_run in robustness_of(made, baseline) for each in of_run]
+    loaded_runs = [run if isinstance(run, Run) else read_one_run(Path(run)) for run in runs]
+    rows = [asdict(robustness) for of_run in robustness_of(loaded_runs, baseline) for robustness in of_run]
     return as_frame(rows, Robustness.__dataclass_fields__)
 
 
@@ -117,7 +117,7 @@ def robustness_of(runs: Sequence[Run], baseline: str) -> list[list[Robustness]]:
     """Return the effective robustness of each run on each shift that it has."""
     if not runs:
         raise UsageError("no runs: expected one or more, or their folders")
-    return [_of_run(label, run, baseline) for label, run in zip(labels(runs), runs, strict=True)]
+    return [_run_robustness(label, run, baseline) for label, run in zip(labels(runs), runs, strict=True)]
 
 
 def reference(baseline: str, data: str) -> Reference | None:
@@ -131,7 +131,7 @@ def reference(baseline: str, data: str) -> Reference | None:
     pairs = [
         (scores[_column(ORIGINAL)], scores[_column(data)])
         for scores in BASELINES[baseline]().values()
-        if _column(data) in scores and scores[_column(ORIGINAL)] >= LEAST
+        if _column(data) in scores and scores[_column(ORIGINAL)] >= MIN_ACCURACY
     ]
     if not pairs:
         return None
@@ -139,7 +139,7 @@ def reference(baseline: str, data: str) -> Reference | None:
     return Reference(original, shifted, Trend.fit(original, shifted))
 
 
-def _of_run(label: str, run: Run, baseline: str) -> list[Robustness]:
+def _run_robustness(label: str, run: Run, baseline: str) -> list[Robustness]:
     accuracies = _accuracies(run)
     original = accuracies.get(ORIGINAL)
     lines = {data: line for data in SHIFTS if (line := reference(baseline, data)) is not None}
@@ -150,7 +150,7 @@ def _of_run(label: str, run: Run, baseline: str) -> list[Robustness]:
             f" interval on {', '.join(accuracies) or 'no such data'}, expected one on {ORIGINAL} and on one of"
             f" {', '.join(lines)}. Measure a task that has it, such as zero-shot, on them."
         )
-    found = []
+    measurements = []
     for data in measured:
         shifted, line = accuracies[data], lines[data]
         try:
@@ -159,7 +159,7 @@ def _of_run(label: str, run: Run, baseline: str) -> list[Robustness]:
             raise DataError(f"{label} on {ORIGINAL}: {error}") from error
         expected = line.trend.expected(original.value)
         assert interval.low is not None and interval.high is not None
-        found.append(
+        measurements.append(
             Robustness(
                 model=label,
                 data=data,
@@ -176,7 +176,7 @@ def _of_run(label: str, run: Run, baseline: str) -> list[Robustness]:
                 is_within=bool(line.original.min() <= original.value <= line.original.max()),
             )
         )
-    return found
+    return measurements
 
 
 def _accuracies(run: Run) -> dict[str, Bounded]:

@@ -12,7 +12,7 @@ from clipbench.data.questions import Attack, Contrast
 from clipbench.data.subset import random_subset
 
 if TYPE_CHECKING:
-    from clipbench.data.reference import adapt_to_form, depends_on_form, load_data
+    from clipbench.data.dataset_loading import adapt_to_form, depends_on_form, load_data
 
 __all__ = [
     "Attack",
@@ -37,7 +37,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Import a function of ``reference`` when it is first used: all readers of files come with it."""
+    """Import a function of ``dataset_loading`` when it is first used, as it imports all readers of files."""
     if name not in ("depends_on_form", "adapt_to_form", "load_data"):
         raise AttributeError(f"module 'clipbench.data' has no attribute '{name}'")
-    return getattr(import_module("clipbench.data.reference"), name)
+    return getattr(import_module("clipbench.data.dataset_loading"), name)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from clipbench.data.images import check_ids
-from clipbench.data.part import DataPart, Fields, Kept, array_bytes, check_unicode, sample
+from clipbench.data.part import DataPart, Fields, RowSelection, array_bytes, check_unicode, sample
 from clipbench.errors import DataError
 
 
@@ -39,10 +39,10 @@ class CaptionPart(DataPart):
             n_seen[image] += 1
         return names
 
-    def _take(self, kept: Kept) -> Fields:
+    def _take(self, selection: RowSelection) -> Fields:
         if self.caption_image is None:
             return {}
-        return {"caption_image": kept.new_image[self.caption_image[kept.captions]]}
+        return {"caption_image": selection.new_image[self.caption_image[selection.captions]]}
 
     def _texts(self) -> list[object]:
         return [list(self.captions or ()), list(self.caption_ids or ())]

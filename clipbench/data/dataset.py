@@ -12,7 +12,7 @@ from clipbench.data.caption_part import CaptionPart
 from clipbench.data.images import ImageRef, check_ids
 from clipbench.data.labels import LabelPart, LabelSet, LabelSetPart, SlicePart, TrainingPart
 from clipbench.data.modalities import ModalityPart
-from clipbench.data.part import DataPart, Kept, check_length, check_unicode, take_columns
+from clipbench.data.part import DataPart, RowSelection, check_length, check_unicode, take_columns
 from clipbench.data.questions import AttackPart, ContrastPart, JudgementPart
 from clipbench.errors import DataError, MissingPart, UsageError, data_option, did_you_mean, option
 from clipbench.untrusted.reading import is_int64
@@ -111,12 +111,12 @@ class Dataset(
         if captions is None:
             owners = np.zeros(0, np.int64) if self.caption_image is None else self.caption_image
             captions = np.flatnonzero(new_image[owners] >= 0)
-        kept = Kept(images, captions, new_image, groups)
+        selection = RowSelection(images, captions, new_image, groups)
         fields = take_columns(self, ("images", "image_ids"), images)
         for part in PARTS:
             fields |= take_columns(self, part._image_columns, images)
             fields |= take_columns(self, part._caption_columns, captions)
-            fields |= part._take(self, kept)
+            fields |= part._take(self, selection)
         return replace(self, **fields)
 
     def whole(self) -> "Dataset":
@@ -197,19 +197,22 @@ class DataOptions:
     know.
     """
 
-    def whole_number(self, name: str, expected: str = "a whole number", *, least: int = 0) -> int | None:
-        """Return an option as a whole number, None where it is not given; raise UsageError where it is no whole number,
-        or below ``least``."""
+    def whole_number(self, name: str, expected: str = "a whole number", *, minimum: int = 0) -> int | None:
+        """Return an option as an integer, or None if unset.
+
+        Raises:
+            UsageError: it is not an integer, or below ``minimum``.
+        """
         text = self.options.get(name)
         if text is None:
             return None
-        if not text.isdecimal() or not is_int64(text) or int(text) < least:
+        if not text.isdecimal() or not is_int64(text) or int(text) < minimum:
             raise UsageError(f"{data_option(**{name: text})}: expected {expected}")
         return int(text)
 
-    def refuse_unknown(self, known: Iterable[str], data: str) -> None:
-        """Raise UsageError when an option is not among those that the data take."""
-        names = list(known)
+    def refuse_unknown(self, allowed: Iterable[str], data: str) -> None:
+        """Raise UsageError if an option is not among the ``allowed`` ones."""
+        names = list(allowed)
         for name in self.options:
             if name not in names:
                 raise UsageError(f"data '{data}' has no option '{name}': {did_you_mean(name, names)}")

@@ -18,17 +18,17 @@ OPTION = "distractors"
 SHARD = ".tar"
 
 
-def with_distractors(dataset: Dataset, place: str) -> Dataset:
+def with_distractors(dataset: Dataset, source: str) -> Dataset:
     """Return captioned data with the images of a folder or of shards.
 
     Raises:
         UsageError: the data have no captions, or there are no images there.
         DataError: a link or a shard is broken.
     """
-    option = data_option(**{OPTION: place})
+    option = data_option(**{OPTION: source})
     if dataset.captions is None or dataset.judgements is not None:
         raise UsageError(f"{option}: data set {dataset.id} has no captions that search images: drop the option")
-    root = user_path(place)
+    root = user_path(source)
     if not is_there(root):
         raise UsageError(
             f"{option}: no such file or folder{why_not_there(root)}: expected a folder of images or shards"
@@ -39,11 +39,11 @@ def with_distractors(dataset: Dataset, place: str) -> Dataset:
     images: dict[str, ImageRef] = {}
     shards = [root]
     if folder == root:
-        scanned = scan(root)
-        if scanned.broken:
-            n = len(scanned.broken)
-            raise DataError(f"{option}: {n:,} links to images are broken, the first {scanned.broken[0]}: fix them")
-        images = {path.relative_to(root).as_posix(): FileImage(path) for path in scanned.images}
+        image_files = scan(root)
+        if image_files.broken:
+            n = len(image_files.broken)
+            raise DataError(f"{option}: {n:,} links to images are broken, the first {image_files.broken[0]}: fix them")
+        images = {path.relative_to(root).as_posix(): FileImage(path) for path in image_files.images}
         shards = sorted(root.rglob(f"*{SHARD}"))
     for shard in shards:
         images |= {
@@ -51,11 +51,11 @@ def with_distractors(dataset: Dataset, place: str) -> Dataset:
         }
     if not images:
         raise UsageError(f"{option}: no images there: expected image files at any depth, or {SHARD} shards of some")
-    added = Dataset(id=OPTION, images=list(images.values()), image_ids=list(images))
-    return replace(dataset, distractors=added)
+    distractors = Dataset(id=OPTION, images=list(images.values()), image_ids=list(images))
+    return replace(dataset, distractors=distractors)
 
 
-def others_than_own(dataset: Dataset, digests: Callable[[Sequence[ImageRef]], list[str]]) -> Dataset:
+def drop_own_images(dataset: Dataset, digests: Callable[[Sequence[ImageRef]], list[str]]) -> Dataset:
     """Return data without those distractors that are images of the data, and a note that counts them.
 
     Args:

@@ -64,10 +64,13 @@ class Reading(NamedTuple):
 
 
 def decode(data: bytes, name: str) -> Image.Image:
-    """Return the image that some bytes encode, RGB or L; raise BadImage where they are no image of ``FORMATS``, a
-    damaged one, one with too many pixels, or one without a white."""
+    """Return the image in encoded bytes, as RGB or L.
+
+    Raises:
+        BadImage: they are not an image of ``FORMATS``, or it is damaged, has too many pixels, or has no white.
+    """
     try:
-        image = _opened(data)
+        image = _open_undecoded(data)
         fault = too_many_pixels(*image.size)
         if fault is None:
             image.load()
@@ -83,13 +86,16 @@ def decode(data: bytes, name: str) -> Image.Image:
 
 
 def as_rgb(image: Image.Image, name: str) -> Image.Image:
-    """Return an image of any mode as RGB, or as L if it is grey with 8 bits; raise BadImage where its numbers have no
-    white, or Pillow cannot convert it."""
+    """Return an image of any mode as RGB, or as L if it is grey with 8 bits.
+
+    Raises:
+        BadImage: no standard says which of its numbers is white, or Pillow cannot convert it.
+    """
     if image.mode in ("RGB", "L") and not _is_signed(image):
         return image
-    whites = _white(image)
+    whites = _white_level(image)
     if whites is not None:
-        return _scaled(image, *whites)
+        return _scale_to_8_bits(image, *whites)
     if image.mode in ("I", "F") or image.mode.startswith("I;") or _is_signed(image):
         kind = {"F": "floating-point numbers", "L": "signed numbers"}.get(image.mode, "32-bit or signed integers")
         raise BadImage(name, f"its pixels are {kind}, and no standard says which is white: save it with 8 or 16 bits")
@@ -108,13 +114,13 @@ def rgb(image: Image.Image, name: str = "in memory") -> Image.Image:
 
 
 def reading_of(data: bytes) -> Reading:
-    """Return how an encoded image will be read, by its header; nothing for one that cannot be read."""
+    """Return how an encoded image will be read, by its header, or an empty reading if it cannot be read."""
     if data.startswith(b"\xff\xd8"):  # most images are plain JPEGs, and opening one takes as long as hashing it
         head = data[:MARKERS]
         if b"Exif\0" not in head and b"Adobe" not in head:
             return Reading()
     try:
-        return reading_of_image(_opened(data))
+        return reading_of_image(_open_undecoded(data))
     except FOREIGN:  # decode says what is wrong
         return Reading()
 
@@ -133,26 +139,24 @@ def reading_notes(remarks: Iterable[Remark]) -> tuple[str, ...]:
         1 image with 16 bits a pixel: scaled to 8
         2 images with transparency: it is dropped, and the colours below it are seen
     """
-    found = Counter(remarks)
-    counts = [(found[remark], note) for remark, note in NOTES.items() if found[remark]]
+    remark_counts = Counter(remarks)
+    counts = [(remark_counts[remark], note) for remark, note in NOTES.items() if remark_counts[remark]]
     return tuple(f"{n:,} image{'s' * (n != 1)} {note}" for n, note in counts)
 
 
-def _opened(data: bytes) -> Image.Image:
-    """Open an image without decoding it; its size is checked by our limit, not by Pillow's, which only warns at
-    first.
-    """
+def _open_undecoded(data: bytes) -> Image.Image:
+    """Open an image without decoding it or checking its size, which Pillow would only warn about at first."""
     with _LOCK:
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             Image.init()  # else a format that Pillow was built without is a KeyError
-            return Image.open(io.BytesIO(data), formats=[each for each in FORMATS if each in Image.OPEN])
+            return Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name in Image.OPEN])
         finally:
             Image.MAX_IMAGE_PIXELS = before
 
 
 def _remarks(image: Image.Image) -> Iterable[Remark]:
-    if _white(image) is not None:
+    if _white_level(image) is not None:
         yield "scaled"
     if image.has_transparency_data:
         yield "alpha"
@@ -164,7 +168,7 @@ def _remarks(image: Image.Image) -> Iterable[Remark]:
         yield "colours"
 
 
-def _white(image: Image.Image) -> tuple[int, bool] | None:
+def _white_level(image: Image.Image) -> tuple[int, bool] | None:
     """Return the number that is white in an image of more than 8 bits, and whether 0 is white instead of it."""
     tags = getattr(image, "tag_v2", {})
     if _is_signed(image):
@@ -176,11 +180,11 @@ def _white(image: Image.Image) -> tuple[int, bool] | None:
 
 
 def _is_signed(image: Image.Image) -> bool:
-    found = getattr(image, "tag_v2", {}).get(SAMPLE_FORMAT, ())
-    return SIGNED in (found if isinstance(found, tuple) else (found,))
+    sample_formats = getattr(image, "tag_v2", {}).get(SAMPLE_FORMAT, ())
+    return SIGNED in (sample_formats if isinstance(sample_formats, tuple) else (sample_formats,))
 
 
-def _scaled(image: Image.Image, white: int, is_inverted: bool) -> Image.Image:
+def _scale_to_8_bits(image: Image.Image, white: int, is_inverted: bool) -> Image.Image:
     """Return an image of up to 16 bits with 8, rounded, a strip at a time: the whole would take eight bytes a pixel."""
     pixels = np.asarray(image)
     scaled = np.empty(pixels.shape, np.uint8)
@@ -223,8 +227,8 @@ class DrawnImage(ImageRef, Protocol):
         ...
 
 
-def opened(ref: ImageRef, side: int | None) -> Image.Image:
-    """Return the decoded image, drawn for a square input of ``side`` pixels where it has no pixels of its own."""
+def open_image(ref: ImageRef, side: int | None) -> Image.Image:
+    """Return the decoded image, drawn for a square input of ``side`` pixels if it is a DrawnImage."""
     return ref.open_at(side) if side is not None and isinstance(ref, DrawnImage) else ref.open()
 
 
@@ -285,12 +289,12 @@ class FileImage(EncodedImage):
 
 
 def check_ids(ids: Sequence[str], kind: str, data: str) -> None:
-    """Raise DataError where an id is there twice."""
-    seen: set[str] = set()
+    """Raise DataError if an id occurs twice."""
+    distinct_ids: set[str] = set()
     for id in ids:
-        if id in seen:
+        if id in distinct_ids:
             raise DataError(f"data set {data} has the {kind} '{id}' twice: ids must be distinct")
-        seen.add(id)
+        distinct_ids.add(id)
 
 
 def existing_files(
@@ -325,9 +329,7 @@ def missing_note(missing: Sequence[object], n_images: int, data: str, *, is_allo
 
 
 def outside_notes(files: Collection[Path], folders: Iterable[Path], data: str) -> tuple[str, ...]:
-    """Return a note on the images that lie in none of the folders: a stranger's table may name any image of this
-    machine.
-    """
+    """Return a note on the images outside the folders, as a table from the web may name any local image."""
     inside = [os.path.abspath(folder) for folder in folders]
-    n_outside = sum(not any(Path(os.path.abspath(file)).is_relative_to(each) for each in inside) for file in files)
+    n_outside = sum(not any(Path(os.path.abspath(file)).is_relative_to(root) for root in inside) for file in files)
     return (f"{n_outside:,} of {len(files):,} images lie outside of the folder of {data}",) if n_outside else ()

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from clipbench.data.part import DataPart, Fields, Kept, array_bytes, check_length, check_unicode, pick
+from clipbench.data.part import DataPart, Fields, RowSelection, array_bytes, check_length, check_unicode, pick
 from clipbench.errors import DataError
 
 
@@ -48,8 +48,8 @@ class LabelSetPart(DataPart):
     label_sets: Mapping[str, LabelSet] | None = None
     """Several ways to sort the images into classes, by name; classification is scored for each."""
 
-    def _take(self, kept: Kept) -> Fields:
-        return {} if self.label_sets is None else {"label_sets": _take_all(self.label_sets, kept)}
+    def _take(self, selection: RowSelection) -> Fields:
+        return {} if self.label_sets is None else {"label_sets": _take_all(self.label_sets, selection)}
 
     def _content(self) -> Iterator[bytes]:
         for name, label_set in (self.label_sets or {}).items():
@@ -57,7 +57,7 @@ class LabelSetPart(DataPart):
 
     def _check(self) -> None:
         for name, label_set in (self.label_sets or {}).items():
-            _check_label_set(self, name, label_set, least=0)
+            _check_label_set(self, name, label_set, minimum=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,11 +95,11 @@ class SlicePart(DataPart):
         """The slice that the metrics of all data are of, as in ``{language=en}/acc1``; empty where they are of all."""
         return next((f"{{{name}={groups.main}}}/" for name, groups in self.groups.items() if groups.has_main), "")
 
-    def _take(self, kept: Kept) -> Fields:
-        rows = {True: kept.captions, False: kept.images}
+    def _take(self, selection: RowSelection) -> Fields:
+        rows = {True: selection.captions, False: selection.images}
         return {
             "groups": {name: groups.take(rows[groups.of_captions]) for name, groups in self.groups.items()},
-            "label_slices": {name: _take_all(label_sets, kept) for name, label_sets in self.label_slices.items()},
+            "label_slices": {name: _take_all(label_sets, selection) for name, label_sets in self.label_slices.items()},
         }
 
     def _content(self) -> Iterator[bytes]:
@@ -110,13 +110,15 @@ class SlicePart(DataPart):
                 yield repr((name, value, texts)).encode() + labels.tobytes()
 
     def _check(self) -> None:
-        items = {True: getattr(self, "captions", None) or (), False: self.images}
+        owners = {True: getattr(self, "captions", None) or (), False: self.images}
         for name, groups in self.groups.items():
-            of = "captions" if groups.of_captions else "images"
-            check_length(self.id, groups.values, f"values of the group '{name}'", items[groups.of_captions], of)
+            owners_name = "captions" if groups.of_captions else "images"
+            check_length(
+                self.id, groups.values, f"values of the group '{name}'", owners[groups.of_captions], owners_name
+            )
         for label_sets in self.label_slices.values():
             for value, label_set in label_sets.items():
-                _check_label_set(self, value, label_set, least=-1)
+                _check_label_set(self, value, label_set, minimum=-1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,22 +157,24 @@ class LabelPart(DataPart):
             n_labels = self.multilabels.shape[1]
             raise DataError(f"data set {self.id} has labels for {n_labels} classes, and {n_classes} class names")
         if self.labels is not None:
-            _check_range(self, LabelSet(self.labels, self.class_names), "label", least=0)
+            _check_range(self, LabelSet(self.labels, self.class_names), "label", minimum=0)
 
 
-def _take_all(label_sets: Mapping[str, LabelSet], kept: Kept) -> dict[str, LabelSet]:
-    return {name: label_set._replace(labels=label_set.labels[kept.images]) for name, label_set in label_sets.items()}
+def _take_all(label_sets: Mapping[str, LabelSet], selection: RowSelection) -> dict[str, LabelSet]:
+    return {
+        name: label_set._replace(labels=label_set.labels[selection.images]) for name, label_set in label_sets.items()
+    }
 
 
-def _check_label_set(part: DataPart, name: str, label_set: LabelSet, *, least: int) -> None:
+def _check_label_set(part: DataPart, name: str, label_set: LabelSet, *, minimum: int) -> None:
     check_length(part.id, label_set.labels, f"labels in the set '{name}'", part.images, "images")
-    _check_range(part, label_set, f"'{name}' label", least=least)
+    _check_range(part, label_set, f"'{name}' label", minimum=minimum)
 
 
-def _check_range(part: DataPart, label_set: LabelSet, name: str, *, least: int) -> None:
-    """Raise DataError if a label is below ``least``, or names no class."""
+def _check_range(part: DataPart, label_set: LabelSet, name: str, *, minimum: int) -> None:
+    """Raise DataError if a label is below ``minimum``, or names no class."""
     labels, n_classes = label_set.labels, len(label_set.class_names)
-    out_of_range = np.flatnonzero((labels < least) | (labels >= n_classes))
+    out_of_range = np.flatnonzero((labels < minimum) | (labels >= n_classes))
     if len(out_of_range):
         row = out_of_range[0]
         raise DataError(

@@ -11,14 +11,14 @@ import numpy as np
 from jaxtyping import Int64
 from PIL import Image
 
-from clipbench.data import huggingface
+from clipbench.data import huggingface_data
 from clipbench.data.dataset import DataOptions, Dataset, check
+from clipbench.data.dataset_loading import with_given_class_names
 from clipbench.data.images import EncodedImage, Examined, FileImage, ImageRef, as_rgb, content_digest, reading_of_image
-from clipbench.data.modalities import IDS, IMAGE, LINK, NAME, TEXT, Item, Modalities, pairs_of
+from clipbench.data.modalities import IDS, IMAGE, LINK, NAME, TEXT, Modalities, ModalityItem, pairs_of
 from clipbench.data.readers.huggingface_rows import SplitRows, choose_split
 from clipbench.data.readers.table import OPTIONS as COLUMN_OPTIONS
 from clipbench.data.readers.table import ColumnTable, TableImage, find_roles, table_dataset
-from clipbench.data.reference import with_given_class_names
 from clipbench.errors import BadImage, DataError, UsageError, did_you_mean
 from clipbench.untrusted.reading import is_file, user_path, why_not_there
 
@@ -110,7 +110,7 @@ def dataset_in_memory(data: object, options: DataOptions) -> Dataset:
     is_frame = library == "pandas" and hasattr(data, "columns")
     if is_frame and MODALITIES in options.options:
         options.refuse_unknown([MODALITIES], "in memory, of modalities")
-        dataset = _from_modalities(_named(_columns(data), options.options[MODALITIES]))
+        dataset = _from_modalities(_select_modalities(_columns(data), options.options[MODALITIES]))
     elif isinstance(data, Mapping) and library != "datasets":
         options.refuse_unknown([], "in memory, of modalities")
         dataset = _from_modalities(data)
@@ -120,7 +120,7 @@ def dataset_in_memory(data: object, options: DataOptions) -> Dataset:
             split = options.options.get("split")
             split = choose_split(list(data), split, "the data set") if isinstance(data, dict) else split
             rows: Any = data[split] if isinstance(data, dict) else data
-            dataset = huggingface.from_rows(SplitRows(rows, split, None), options, ID)
+            dataset = huggingface_data.from_rows(SplitRows(rows, split, None), options, ID)
         elif is_frame:
             dataset = _from_table(_columns(data), "the data frame", options)
         elif isinstance(data, Sequence) and not isinstance(data, str | bytes):
@@ -134,26 +134,26 @@ def dataset_in_memory(data: object, options: DataOptions) -> Dataset:
 
 def _from_table(columns: Mapping[str, list[object]], source: str, options: DataOptions) -> Dataset:
     roles = find_roles(list(columns), options.options, source=source)
-    table = ColumnTable(columns=columns, place=lambda row: f"{source}, row {row}")
+    table = ColumnTable(columns=columns, row_name=lambda row: f"{source}, row {row}")
     images: dict[int, TableImage] = {}
     first_row: dict[object, int] = {}
     for row, cell in enumerate(columns[roles.image]):
         is_path = isinstance(cell, str | os.PathLike)
         key = str(cell) if is_path else id(cell)
         name = str(cell) if is_path else str(first_row.setdefault(key, row))
-        images[row] = TableImage(_image(cell, table.place(row)), key, name)
+        images[row] = TableImage(_image(cell, table.row_name(row)), key, name)
     if not images:
         raise DataError(f"{source} is empty: expected one row or more")
     return table_dataset(table, roles, ID, images)
 
 
-def _named(columns: Mapping[str, list[object]], names: str) -> dict[str, list[object]]:
+def _select_modalities(columns: Mapping[str, list[object]], names: str) -> dict[str, list[object]]:
     modalities = [name.strip() for name in names.split(",") if name.strip()]
     for name in modalities:
         if name not in columns:
             raise UsageError(f"the data frame has no column '{name}': {did_you_mean(name, columns)}")
-    wanted = {*modalities, *(f"{name}{IDS}" for name in modalities)}
-    return {name: cells for name, cells in columns.items() if name in wanted}
+    selected = {*modalities, *(f"{name}{IDS}" for name in modalities)}
+    return {name: cells for name, cells in columns.items() if name in selected}
 
 
 def _columns(frame: Any) -> dict[str, list[object]]:
@@ -174,34 +174,38 @@ def _pairs(pairs: Sequence[object]) -> dict[str, list[object]]:
     return {"image": [pair[0] for pair in pairs], "caption": [pair[1] for pair in pairs]}  # type: ignore[index]
 
 
-def _image(cell: object, place: str) -> ImageRef:
+def _image(cell: object, location: str) -> ImageRef:
     if isinstance(cell, Mapping):  # as a Hugging Face data set gives it to pandas
         cell = cell.get("bytes") or cell.get("path")
     if isinstance(cell, str | os.PathLike):
         path = user_path(cell)
         if not is_file(path):
             raise DataError(
-                f"{place}: no image file {path}{why_not_there(path)}; expected a path from the current folder, or an"
+                f"{location}: no image file {path}{why_not_there(path)}; expected a path from the current folder, or an"
                 " absolute one"
             )
         return FileImage(path)
     if isinstance(cell, bytes):
-        return BytesImage(cell, place)
+        return BytesImage(cell, location)
     if isinstance(cell, np.ndarray):
         try:
-            return DecodedImage(Image.fromarray(cell), place)
+            return DecodedImage(Image.fromarray(cell), location)
         except (TypeError, ValueError) as error:
-            raise DataError(f"{place}: no image is an array of {cell.dtype}, {cell.shape}: expected uint8") from error
+            raise DataError(
+                f"{location}: no image is an array of {cell.dtype}, {cell.shape}: expected uint8"
+            ) from error
     if isinstance(cell, Image.Image):
-        return DecodedImage(cell, place)
-    raise DataError(f"{place}: an image is of type {type(cell).__name__}: expected a path, PIL image or encoded bytes")
+        return DecodedImage(cell, location)
+    raise DataError(
+        f"{location}: an image is of type {type(cell).__name__}: expected a path, PIL image or encoded bytes"
+    )
 
 
 # -- several modalities: a list of items for each, their ids, and rows that pair them
 
 
 def _from_modalities(columns: Mapping[Any, Any]) -> Dataset:
-    """Return data of several modalities; images and texts among them are its images and captions too.
+    """Return data of several modalities. Its images and texts become images and captions too.
 
     The column ``audio_ids`` has the names of the items of ``audio``, and ``audio_to_text`` the row of each one's text.
     Without such rows, item i of two modalities with as many items belongs to item i.
@@ -215,8 +219,8 @@ def _from_modalities(columns: Mapping[Any, Any]) -> Dataset:
     items = {name: _items(name, lists[name]) for name in names}
     ids = {name: _ids(name, lists) for name in names}
     links = [(source, target) for source in names for target in names if f"{source}{LINK}{target}" in lists]
-    given = {link: _rows(LINK.join(link), lists[LINK.join(link)]) for link in links}
-    modalities = Modalities(items, ids, pairs_of({name: len(each) for name, each in items.items()}, given))
+    link_rows = {link: _rows(LINK.join(link), lists[LINK.join(link)]) for link in links}
+    modalities = Modalities(items, ids, pairs_of({name: len(content) for name, content in items.items()}, link_rows))
     captions = _captions(modalities)
     return Dataset(
         id=ID,
@@ -240,12 +244,12 @@ def _captions(modalities: Modalities) -> dict[str, Any]:
 
 def _refuse_names(lists: Mapping[str, list[Any]], names: Sequence[str]) -> None:
     links = [f"{source}{LINK}{target}" for source in names for target in names if source != target]
-    known = [*names, *(f"{name}{IDS}" for name in names), *links]
+    allowed_names = [*names, *(f"{name}{IDS}" for name in names), *links]
     for name in lists:
         if name in ("images", "texts"):
             raise DataError(f"data: '{name}' is no modality: call it '{name[:-1]}'")
-        if name not in known or (name in names and not NAME.fullmatch(name)):
-            hint = did_you_mean(name, [each for each in known if each != name])
+        if name not in allowed_names or (name in names and not NAME.fullmatch(name)):
+            hint = did_you_mean(name, [candidate for candidate in allowed_names if candidate != name])
             raise DataError(f"data: '{name}' is neither a modality nor says which items belong together: {hint}")
         backwards = LINK.join(reversed(name.split(LINK))) if name in links else ""
         if backwards in lists:
@@ -253,22 +257,22 @@ def _refuse_names(lists: Mapping[str, list[Any]], names: Sequence[str]) -> None:
 
 
 def _items(name: str, cells: list[Any]) -> list[Any]:
-    places = [f"data, {name} {row}" for row in range(len(cells))]
+    locations = [f"data, {name} {row}" for row in range(len(cells))]
     if name == IMAGE:
-        return [_image(cell, place) for cell, place in zip(cells, places, strict=True)]
+        return [_image(cell, location) for cell, location in zip(cells, locations, strict=True)]
     if name == TEXT:
         wrong = next((row for row, cell in enumerate(cells) if not isinstance(cell, str) or not cell.strip()), None)
         if wrong is not None:
-            raise DataError(f"{places[wrong]} is {cells[wrong]!r:.60}: expected a text")
+            raise DataError(f"{locations[wrong]} is {cells[wrong]!r:.60}: expected a text")
         return cells
-    return [Item(cell, f"{row}") for row, cell in enumerate(cells)]
+    return [ModalityItem(cell, f"{row}") for row, cell in enumerate(cells)]
 
 
 def _ids(name: str, lists: Mapping[str, list[Any]]) -> list[str]:
-    """Return the ids of items: those that were given, or paths where each item is another one, or else rows."""
-    given, cells = lists.get(f"{name}{IDS}"), lists[name]
-    if given is not None:
-        return list(map(str, given))
+    """Return the ids of items: the user's, or distinct paths, or otherwise row numbers."""
+    id_cells, cells = lists.get(f"{name}{IDS}"), lists[name]
+    if id_cells is not None:
+        return list(map(str, id_cells))
     are_paths = name != TEXT and all(isinstance(cell, str | os.PathLike) for cell in cells)
     paths = [os.fspath(cell) for cell in cells] if are_paths else []
     return paths if paths and len(set(paths)) == len(paths) else [str(row) for row in range(len(cells))]

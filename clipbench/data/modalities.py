@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from clipbench.data.images import check_ids, content_digest
-from clipbench.data.part import DataPart, Fields, Kept
+from clipbench.data.part import DataPart, Fields, RowSelection
 from clipbench.errors import DataError
 from clipbench.untrusted.reading import is_file, read_bytes
 
@@ -42,8 +42,8 @@ class ItemRef(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Item:
-    """An item in memory, which an encoder takes as it is: a path, bytes, an array, or anything else."""
+class ModalityItem:
+    """An item in memory, such as a path, bytes or an array, which an encoder takes unchanged."""
 
     value: object
     name: str
@@ -133,12 +133,12 @@ class Modalities:
         """Return the items of some groups, in their order."""
         rows = {name: np.flatnonzero(is_kept[group]) for name, group in self.groups.items()}
         new = {name: np.full(len(self.items[name]), -1, np.int64) for name in rows}
-        for name, kept in rows.items():
-            new[name][kept] = np.arange(len(kept))
+        for name, kept_rows in rows.items():
+            new[name][kept_rows] = np.arange(len(kept_rows))
         return replace(
             self,
-            items={name: [self.items[name][row] for row in kept.tolist()] for name, kept in rows.items()},
-            ids={name: [self.ids[name][row] for row in kept.tolist()] for name, kept in rows.items()},
+            items={name: [self.items[name][row] for row in kept_rows.tolist()] for name, kept_rows in rows.items()},
+            ids={name: [self.ids[name][row] for row in kept_rows.tolist()] for name, kept_rows in rows.items()},
             pairs={
                 (source, target): new[target][target_rows[rows[source]]]
                 for (source, target), target_rows in self.pairs.items()
@@ -152,18 +152,22 @@ class Modalities:
 
 
 def pairs_of(
-    counts: Mapping[str, int], given: Mapping[tuple[str, str], Int64[np.ndarray, " n_source"]]
+    counts: Mapping[str, int], stated_pairs: Mapping[tuple[str, str], Int64[np.ndarray, " n_source"]]
 ) -> dict[tuple[str, str], Int64[np.ndarray, " n_source"]]:
-    """Return the pairs that are given, and row i with row i of modalities of equal counts of which nothing is said."""
-    pairs = dict(given)
+    """Return the stated pairs, and pair equally long modalities row by row if no pairs are stated."""
+    pairs = dict(stated_pairs)
     for first, second in combinations(sorted(counts), 2):
-        if counts[first] == counts[second] and (first, second) not in given and (second, first) not in given:
+        if (
+            counts[first] == counts[second]
+            and (first, second) not in stated_pairs
+            and (second, first) not in stated_pairs
+        ):
             pairs[first, second] = np.arange(counts[first])
     return pairs
 
 
-def unpaired(modalities: Modalities, first: str, second: str) -> str:
-    """Return why nothing is known of the pairs of two modalities, and what would say it."""
+def unpaired_message(modalities: Modalities, first: str, second: str) -> str:
+    """Return a message on two modalities without pairs, and on the option that states them."""
     counts = f"there are {len(modalities.items[first]):,} of {first} and {len(modalities.items[second]):,} of {second}"
     return f"no pairs of {first} and {second}: give {first}{LINK}{second} (needed because {counts})"
 
@@ -173,7 +177,7 @@ def check_modalities(modalities: Modalities, data: str) -> None:
     if len(modalities.items) < 2:
         raise DataError(f"data set {data} has {' and '.join(modalities.names)} alone: expected two modalities or more")
     if not modalities.pairs:
-        raise DataError(f"data set {data} has {unpaired(modalities, *modalities.names[:2])}")
+        raise DataError(f"data set {data} has {unpaired_message(modalities, *modalities.names[:2])}")
     for name, items in modalities.items.items():
         ids = modalities.ids[name]
         if not len(items):
@@ -201,11 +205,11 @@ class ModalityPart(DataPart):
     text, where it has them, are ``images`` and ``captions``.
     """
 
-    def _take(self, kept: Kept) -> Fields:
+    def _take(self, selection: RowSelection) -> Fields:
         """Return the items of the groups that are kept."""
-        if self.modalities is None or kept.groups is None:
+        if self.modalities is None or selection.groups is None:
             return {}
-        return {"modalities": self.modalities.take(kept.groups)}
+        return {"modalities": self.modalities.take(selection.groups)}
 
     def _content(self) -> Iterable[bytes]:
         return () if self.modalities is None else (repr(self.modalities.parts()).encode(),)
@@ -216,7 +220,7 @@ class ModalityPart(DataPart):
 
 
 def _content(value: object) -> bytes | None:
-    """Return bytes that are equal for equal content, and only then; None where that is not known."""
+    """Return bytes that are equal only for equal content, or None if that cannot be decided."""
     for step in ("detach", "cpu"):  # a tensor is hashed as its array
         value = getattr(value, step)() if hasattr(value, step) else value
     if isinstance(value, str | os.PathLike):
@@ -225,7 +229,7 @@ def _content(value: object) -> bytes | None:
     if isinstance(value, bytes):
         return b"bytes " + value
     if isinstance(value, tuple | list):  # such as samples and their rate
-        parts = [_content(element) for element in value]
+        parts = [_content(member) for member in value]
         return None if None in parts else b"".join(b"%d " % len(part) + part for part in parts if part)
     if isinstance(value, bool | int | float) or hasattr(value, "__array__"):
         array = np.asarray(value)

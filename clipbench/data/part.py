@@ -25,7 +25,7 @@ Fields = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Kept:
+class RowSelection:
     """The rows of a data set that stay, in their new order."""
 
     images: Int64[np.ndarray, " n_kept_images"]
@@ -48,7 +48,7 @@ class DataPart:
     images: Sequence[ImageRef]
     image_ids: Sequence[str]
 
-    def _take(self, kept: Kept) -> Fields:
+    def _take(self, selection: RowSelection) -> Fields:
         """Return the fields for the rows that stay, apart from columns."""
         return {}
 
@@ -96,11 +96,11 @@ def array_bytes(array: np.ndarray | None) -> bytes:
 
 
 def check_length(
-    data: str, column: Sequence[object] | np.ndarray | None, name: str, items: Sequence[T], of: str
+    data: str, column: Sequence[object] | np.ndarray | None, name: str, owners: Sequence[T], owners_name: str
 ) -> None:
     """Raise DataError if a column does not have one value per item."""
-    if column is not None and len(column) != len(items):
-        raise DataError(f"data set {data} has {len(column)} {name}, and {len(items)} {of}")
+    if column is not None and len(column) != len(owners):
+        raise DataError(f"data set {data} has {len(column)} {name}, and {len(owners)} {owners_name}")
 
 
 def check_unicode(data: str, name: str, texts: Iterable[str]) -> None:

@@ -65,7 +65,7 @@ class Prompts:
         return {"kind": kind, "n_prompts": n_prompts, "fingerprint": content_digest(texts.encode())}
 
 
-class KnownPrompts(NamedTuple):
+class PublishedPrompts(NamedTuple):
     """The published prompts of a data set."""
 
     templates: tuple[str, ...]
@@ -79,17 +79,17 @@ def prompts_of(dataset: Dataset) -> Prompts:
 
 
 @cache
-def known_prompts(name: str) -> KnownPrompts:
-    """Return the published prompts of a table in ``prompts.toml``; raise UsageError where it has no such table."""
+def published_prompts(name: str) -> PublishedPrompts:
+    """Return the published prompts of a table in ``prompts.toml``, or raise UsageError if there is no such table."""
     tables = tomllib.loads(files("clipbench.data").joinpath("prompts.toml").read_text(encoding="utf-8"))
     if name not in tables:
         hint = did_you_mean(name, tables)
         raise UsageError(f"the catalogue has prompts = '{name}', and prompts.toml no such table: {hint}")
-    entry = tables[name]
-    names = None if "class_names" not in entry else _listed(entry["class_names"])
-    if names is not None and "classes" in entry:
-        names = tuple(names[place] for place in entry["classes"])
-    return KnownPrompts(_listed(entry["templates"]), names)
+    table = tables[name]
+    names = None if "class_names" not in table else _expand_list(table["class_names"])
+    if names is not None and "classes" in table:
+        names = tuple(names[number] for number in table["classes"])
+    return PublishedPrompts(_expand_list(table["templates"]), names)
 
 
 def read_prompts(path: Path) -> Prompts:
@@ -112,18 +112,20 @@ def read_prompts(path: Path) -> Prompts:
             raise DataError(f"{path} holds no classes: expected an object from class name to a list of prompts")
         by_class = {name: tuple(_texts(prompts, f"{path}, class '{name}'")) for name, prompts in content.items()}
         return Prompts(by_class=by_class)
-    return Prompts(templates=_checked(_texts(content, str(path)), path))
+    return Prompts(templates=_check_templates(_texts(content, str(path)), path))
 
 
 def read_templates(path: Path) -> tuple[str, ...]:
-    """Return the templates in a text file, one a line, without blank lines; raise DataError where none is, or lacks
-    ``{c}``.
+    """Return the templates in a text file, one per line, without blank lines.
+
+    Raises:
+        DataError: there is none, or one lacks ``{c}``.
     """
     lines = [line.strip() for line in read_text(path, DataError).splitlines()]
-    return _checked([line for line in lines if line], path)
+    return _check_templates([line for line in lines if line], path)
 
 
-def _checked(templates: Sequence[str], path: Path) -> tuple[str, ...]:
+def _check_templates(templates: Sequence[str], path: Path) -> tuple[str, ...]:
     if not templates:
         raise DataError(f"{path} holds no templates: expected one or more, such as {DEFAULT_TEMPLATES[0]}")
     for template in templates:
@@ -136,22 +138,20 @@ def _checked(templates: Sequence[str], path: Path) -> tuple[str, ...]:
     return tuple(templates)
 
 
-def _texts(value: object, place: str) -> list[str]:
+def _texts(value: object, location: str) -> list[str]:
     if not isinstance(value, list) or not value or not all(isinstance(text, str) and text.strip() for text in value):
-        raise DataError(f"{place}: expected a list of one or more texts, got {shown(value)}")
+        raise DataError(f"{location}: expected a list of one or more texts, got {shown(value)}")
     return value
 
 
-def _listed(value: str | Iterable[str]) -> tuple[str, ...]:
-    """Return a list as it is, or the list ``NAME`` of open_clip for ``open_clip:NAME``, templates as text with
-    ``{c}``.
-    """
+def _expand_list(value: str | Iterable[str]) -> tuple[str, ...]:
+    """Return a list unchanged, or the list ``NAME`` of open_clip for ``open_clip:NAME``, as texts with ``{c}``."""
     if not isinstance(value, str):
         return tuple(value)
     import open_clip
 
-    items = getattr(open_clip, value.removeprefix("open_clip:"))
-    return tuple(item(PLACEHOLDER) if callable(item) else item for item in items)
+    templates = getattr(open_clip, value.removeprefix("open_clip:"))
+    return tuple(template(PLACEHOLDER) if callable(template) else template for template in templates)
 
 
 # -- class names

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from clipbench.data.images import check_ids
-from clipbench.data.part import DataPart, Fields, Kept, check_unicode, sample
+from clipbench.data.part import DataPart, Fields, RowSelection, check_unicode, sample
 from clipbench.errors import DataError
 
 
@@ -73,15 +73,15 @@ class ContrastPart(DataPart):
     contrasts: Sequence[Contrast] | None = None
     """Questions about a few images and captions at a time."""
 
-    def _take(self, kept: Kept) -> Fields:
+    def _take(self, selection: RowSelection) -> Fields:
         """Return the contrasts all of whose images are kept."""
         if self.contrasts is None:
             return {}
-        new_rows = kept.new_image.tolist()
-        moved = (
+        new_rows = selection.new_image.tolist()
+        contrasts = (
             contrast._replace(images=tuple(new_rows[row] for row in contrast.images)) for contrast in self.contrasts
         )
-        return {"contrasts": tuple(contrast for contrast in moved if min(contrast.images) >= 0)}
+        return {"contrasts": tuple(contrast for contrast in contrasts if min(contrast.images) >= 0)}
 
     def _sort(self) -> Fields:
         return {"contrasts": _by_id(self.contrasts)}
@@ -90,21 +90,19 @@ class ContrastPart(DataPart):
         return [] if self.contrasts is None else [[tuple(contrast) for contrast in self.contrasts]]
 
     def _check(self) -> None:
-        """Raise DataError unless each contrast has an id of its own, existing images, and both a true and a false
-        pair.
-        """
+        """Raise DataError unless each contrast has a unique id, existing images, and a true and a false pair."""
         contrasts = self.contrasts or ()
         check_ids([contrast.id for contrast in contrasts], "item", self.id)
         for contrast in contrasts:
             check_unicode(self.id, "caption", contrast.captions)
-            item = _checked_item(self, contrast)
+            name = _checked_name(self, contrast)
             widths = {len(row) for row in contrast.is_true}
             if len(contrast.is_true) != len(contrast.images) or widths != {len(contrast.captions)}:
-                raise DataError(f"{item} does not say of each image and caption whether they belong together")
+                raise DataError(f"{name} does not say of each image and caption whether they belong together")
             if not all(caption.strip() for caption in contrast.captions):
-                raise DataError(f"{item} has an empty caption")
+                raise DataError(f"{name} has an empty caption")
             if contrast.truth.all() or not contrast.truth.any():
-                raise DataError(f"{item} has nothing to choose: expected something true and something false")
+                raise DataError(f"{name} has nothing to choose: expected something true and something false")
 
     def _limit(self, n: int, rng: np.random.Generator) -> tuple[Fields, Sequence[int]]:
         if self.contrasts is None:
@@ -120,11 +118,11 @@ class AttackPart(DataPart):
     attacks: Sequence[Attack] | None = None
     """Objects with and without written words on them; ``class_names`` holds objects and words."""
 
-    def _take(self, kept: Kept) -> Fields:
-        """Return the attacks whose attacked image is kept, with those of their other images that are."""
+    def _take(self, selection: RowSelection) -> Fields:
+        """Return the attacks whose attacked image is kept, and drop references to removed control images."""
         if self.attacks is None:
             return {}
-        rows = {old: new for old, new in enumerate(kept.new_image.tolist()) if new >= 0}
+        rows = {old: new for old, new in enumerate(selection.new_image.tolist()) if new >= 0}
 
         def move(attack: Attack) -> Attack:
             controls: dict[str, Any] = {kind: rows.get(getattr(attack, kind)) for kind in ("clean", "blank", "benign")}
@@ -139,19 +137,17 @@ class AttackPart(DataPart):
         return [] if self.attacks is None else [[tuple(attack) for attack in self.attacks]]
 
     def _check(self) -> None:
-        """Raise DataError unless each attack has existing images and a word that names another class than its
-        object.
-        """
+        """Raise DataError unless each attack has existing images and names a class other than its object."""
         attacks, n_classes = self.attacks or (), len(getattr(self, "class_names", None) or ())
         check_ids([attack.id for attack in attacks], "item", self.id)
         for attack in attacks:
-            item = _checked_item(self, attack)
+            name = _checked_name(self, attack)
             if not (0 <= attack.label < n_classes and 0 <= attack.word < n_classes):
                 raise DataError(
-                    f"{item} has the classes {attack.label} and {attack.word}, expected 0 to {n_classes - 1}"
+                    f"{name} has the classes {attack.label} and {attack.word}, expected 0 to {n_classes - 1}"
                 )
             if attack.label == attack.word:
-                raise DataError(f"{item} is attacked by its own name: expected the name of another class")
+                raise DataError(f"{name} is attacked by its own name: expected the name of another class")
 
     def _limit(self, n: int, rng: np.random.Generator) -> tuple[Fields, Sequence[int]]:
         """Return at most n attacks of the usual style, and the same words on the same objects in other styles."""
@@ -183,12 +179,12 @@ def _images_of(questions: Sequence[Question]) -> list[int]:
     return [row for question in questions for row in question.images]
 
 
-def _checked_item(part: DataPart, question: Contrast | Attack) -> str:
-    """Return the beginning of a message about a question; raise DataError unless its images exist."""
-    item, n_images = f"data set {part.id}: item '{question.id}'", len(part.images)
+def _checked_name(part: DataPart, question: Contrast | Attack) -> str:
+    """Return the name of a question for messages, or raise DataError unless its images exist."""
+    name, n_images = f"data set {part.id}: item '{question.id}'", len(part.images)
     if not question.images or min(question.images) < 0 or max(question.images) >= n_images:
-        raise DataError(f"{item} has the images {question.images}, expected rows from 0 to {n_images - 1}")
-    return item
+        raise DataError(f"{name} has the images {question.images}, expected rows from 0 to {n_images - 1}")
+    return name
 
 
 POOL_FACTS = "pool.json"
@@ -247,11 +243,11 @@ class Judgements:
     """Documents that each model of a pool brought to a query, all judged; None for data that are not a pool."""
 
     def take_queries(self, rows: Int64[np.ndarray, " n_kept"]) -> "Judgements":
-        """Return some queries, in the order of ``rows``, with what was judged for them; all documents stay."""
-        return self._kept(rows, np.arange(len(self.documents.ids)))
+        """Return some queries, in the order of ``rows``, with their judgements and all documents."""
+        return self._take(rows, np.arange(len(self.documents.ids)))
 
-    def within(self, new_image: Int64[np.ndarray, " n_images"]) -> "Judgements":
-        """Return the items whose images are still there, with what was judged of them.
+    def with_images(self, new_image: Int64[np.ndarray, " n_images"]) -> "Judgements":
+        """Return the items whose images are kept, with their judgements.
 
         Args:
             new_image: row of each image among those that stay, -1 for one that does not.
@@ -259,7 +255,7 @@ class Judgements:
         new = np.append(new_image, NO_IMAGE)  # the last, of which NO_IMAGE is the row, is that of no image
         sides = (self.queries, self.documents)
         rows = [np.flatnonzero((side.images == NO_IMAGE) | (new[side.images] != NO_IMAGE)) for side in sides]
-        left = self._kept(*rows)
+        left = self._take(*rows)
         queries, documents = (side._replace(images=new[side.images]) for side in (left.queries, left.documents))
         return replace(left, queries=queries, documents=documents)
 
@@ -267,8 +263,8 @@ class Judgements:
         """Return the same with queries, documents and judgements in the order of their ids."""
         sides = (self.queries, self.documents)
         orders = [np.array(sorted(range(len(side.ids)), key=side.ids.__getitem__), np.int64) for side in sides]
-        ordered = self._kept(*orders)
-        return ordered._judged(np.lexsort((ordered.document, ordered.query)))
+        ordered = self._take(*orders)
+        return ordered._take_judgements(np.lexsort((ordered.document, ordered.query)))
 
     def content(self) -> tuple[bytes, ...]:
         """Return all that a fingerprint depends on."""
@@ -285,17 +281,17 @@ class Judgements:
             for part, strings in (("id", items.ids), ("text", items.texts))
         }
 
-    def _kept(
+    def _take(
         self, queries: Int64[np.ndarray, " n_queries"], documents: Int64[np.ndarray, " n_documents"]
     ) -> "Judgements":
         new_query, new_document = (np.full(len(side.ids), -1, np.int64) for side in (self.queries, self.documents))
         new_query[queries], new_document[documents] = np.arange(len(queries)), np.arange(len(documents))
         query, document = new_query[self.query], new_document[self.document]
         kept_queries, kept_documents = self.queries.take(queries), self.documents.take(documents)
-        kept = replace(self, queries=kept_queries, documents=kept_documents, query=query, document=document)
-        return kept._judged(np.flatnonzero((query >= 0) & (document >= 0)))
+        judgements = replace(self, queries=kept_queries, documents=kept_documents, query=query, document=document)
+        return judgements._take_judgements(np.flatnonzero((query >= 0) & (document >= 0)))
 
-    def _judged(self, rows: Int64[np.ndarray, " n_kept"]) -> "Judgements":
+    def _take_judgements(self, rows: Int64[np.ndarray, " n_kept"]) -> "Judgements":
         return replace(self, query=self.query[rows], document=self.document[rows], grade=self.grade[rows])
 
 
@@ -308,8 +304,8 @@ class JudgementPart(DataPart):
     empty.
     """
 
-    def _take(self, kept: Kept) -> Fields:
-        return {} if self.judgements is None else {"judgements": self.judgements.within(kept.new_image)}
+    def _take(self, selection: RowSelection) -> Fields:
+        return {} if self.judgements is None else {"judgements": self.judgements.with_images(selection.new_image)}
 
     def _sort(self) -> Fields:
         return {} if self.judgements is None else {"judgements": self.judgements.by_id()}

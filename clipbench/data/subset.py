@@ -41,7 +41,10 @@ def random_subset(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset
         classes, counts = np.unique(dataset.labels, return_counts=True)
         of_classes = [np.flatnonzero(dataset.labels == label) for label in classes]
         shares = zip(of_classes, _shares(counts, n, rng), strict=True)
-        kind, rows = "seeded, stratified", np.concatenate([rng.choice(own, n, replace=False) for own, n in shares])
+        kind, rows = (
+            "seeded, stratified",
+            np.concatenate([rng.choice(class_rows, n, replace=False) for class_rows, n in shares]),
+        )
     note = f"a {kind} subset of {n} of {len(dataset)} images"
     return replace(dataset.take(np.sort(rows).astype(np.int64)), notes=(*dataset.notes, note))
 

@@ -15,7 +15,7 @@ FORM, OPTION = "training", "train"
 """The form of data with a split to train on, and the option that names what is trained on."""
 
 
-def is_named(options: DataOptions) -> bool:
+def has_training_split(options: DataOptions) -> bool:
     """Return whether the data are to come with a split to train on."""
     return options.form == FORM and OPTION in options.options
 
@@ -65,27 +65,29 @@ def join_splits(tested: Dataset, training: Dataset, split: str) -> Dataset:
     for dataset in (tested, training):
         dataset.require("labels", "class_names")
     assert tested.labels is not None and tested.class_names is not None
-    row = {name: number for number, name in enumerate(tested.class_names)}
-    unknown = next((name for name in training.class_names or () if name not in row), None)
+    class_rows = {name: number for number, name in enumerate(tested.class_names)}
+    unknown = next((name for name in training.class_names or () if name not in class_rows), None)
     of_split = f"data set {tested.id}: the split '{split}' has"
     if unknown is not None:
-        hint = did_you_mean(unknown, row)
+        hint = did_you_mean(unknown, class_rows)
         raise DataError(f"{of_split} the class '{unknown}', which the tested images do not have: {hint}")
-    labels = _numbers_in(row, training)
+    labels = _numbers_in(class_rows, training)
     untrained = np.setdiff1d(tested.labels, labels)
     if len(untrained):
         first = tested.class_names[untrained[0]]
         raise DataError(f"{of_split} no image of {len(untrained)} of the classes that are tested, the first '{first}'")
-    image_groups = {name: each for name, each in tested.groups.items() if not each.of_captions}
-    groups = {name: each._replace(values=[*each.values, *[""] * len(training)]) for name, each in image_groups.items()}
+    groups = {
+        name: group._replace(values=[*group.values, *[""] * len(training)])
+        for name, group in tested.groups.items()
+        if not group.of_captions
+    }
     notes = [f"split '{split}': {note}" for note in training.notes if note not in tested.notes]
     plain = replace(tested, label_sets=None, label_slices={}, captions=None, caption_image=None, caption_ids=None)
     return _with_training(replace(plain, groups=groups), training, labels, split, notes)
 
 
 def join_attacks(tested: Dataset, training: Dataset, name: str) -> Dataset:
-    """Return attacks together with labelled images to train on, which come last; those of classes that no attack has
-    are left out.
+    """Return attacks and labelled training images, which come last. Drop images of classes without an attack.
 
     Words to read are left out too. Classes are told by their names, whatever the case of their letters.
 
@@ -108,31 +110,31 @@ def join_attacks(tested: Dataset, training: Dataset, name: str) -> Dataset:
             )
     assert training.labels is not None and training.class_names is not None
     _refuse_ambiguous(tested.class_names, training.class_names, option)
-    row = {class_name.casefold(): number for number, class_name in enumerate(tested.class_names)}
+    class_rows = {class_name.casefold(): number for number, class_name in enumerate(tested.class_names)}
     n_readings, n_labelled, first = len(tested.contrasts or ()), len(training), training.class_names[0]
     training = replace(training, class_names=tuple(training_name.casefold() for training_name in training.class_names))
-    is_known = np.array([name in row for name in training.class_names or ()])
+    is_known = np.array([name in class_rows for name in training.class_names or ()])
     training = training.take(np.flatnonzero(is_known[training.labels]))
     if not len(training):
         raise DataError(
             f"{option}: none of its {n_labelled:,} images is of a class of {tested.id}: its first class is '{first}',"
             f" expected names such as '{min(tested.class_names)}'; name the classes of both alike"
         )
-    shown = sorted({image for attack in tested.attacks for image in attack.images})
-    tested = replace(tested, contrasts=None).take(np.array(shown, np.int64))
+    attack_images = sorted({image for attack in tested.attacks for image in attack.images})
+    tested = replace(tested, contrasts=None).take(np.array(attack_images, np.int64))
     attack_labels = np.zeros(len(tested), np.int64)
     for attack in tested.attacks or ():
         attack_labels[list(attack.images)] = attack.label
     notes = [f"words to read ({n_readings:,}): left out"] if n_readings else []
     if n_labelled > len(training):
         notes.append(f"images of {name} of classes that no attack has ({n_labelled - len(training):,}): left out")
-    labels = _numbers_in(row, training)
+    labels = _numbers_in(class_rows, training)
     return _with_training(replace(tested, labels=attack_labels, groups={}), training, labels, name, notes)
 
 
-def _numbers_in(row: Mapping[str, int], training: Dataset) -> Int64[np.ndarray, " n_training"]:
+def _numbers_in(class_rows: Mapping[str, int], training: Dataset) -> Int64[np.ndarray, " n_training"]:
     assert training.labels is not None and training.class_names is not None
-    return np.array([row[training.class_names[label]] for label in training.labels.tolist()], np.int64)
+    return np.array([class_rows[training.class_names[label]] for label in training.labels.tolist()], np.int64)
 
 
 def _with_training(
@@ -140,7 +142,7 @@ def _with_training(
 ) -> Dataset:
     """Return the images to test, then those to train on, whose ids begin with the name of their split or data."""
     assert tested.labels is not None
-    whole = replace(
+    joined = replace(
         tested,
         images=[*tested.images, *training.images],
         image_ids=[*tested.image_ids, *(f"{name}: {image_id}" for image_id in training.image_ids)],
@@ -148,7 +150,7 @@ def _with_training(
         is_training=np.arange(len(tested) + len(training)) >= len(tested),
         notes=(*tested.notes, *notes),
     )
-    return check(whole, allow_partial=True)
+    return check(joined, allow_partial=True)
 
 
 def _refuse_ambiguous(tested: Sequence[str], training: Sequence[str], option: str) -> None:

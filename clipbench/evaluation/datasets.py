@@ -1,6 +1,4 @@
-"""The data of a session: what is missing is fetched, each data set is loaded once, and what went wrong with it is
-kept.
-"""
+"""The data sets of a session: missing ones are fetched, each is loaded once, and its errors are kept."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +7,7 @@ from dataclasses import replace
 from clipbench.data import Dataset, adapt_to_form, depends_on_form, load_data, random_subset
 from clipbench.data.catalogue.download import readable_size
 from clipbench.data.catalogue.needs import Need, Use, fetch_needs, find_needs, look_up_needs
-from clipbench.data.distractors import others_than_own
+from clipbench.data.distractors import drop_own_images
 from clipbench.errors import (
     ClipbenchError,
     DataError,
@@ -36,16 +34,16 @@ class Datasets:
     Args:
         options: how data are found and read, to which a request adds its own, and the number of images to cut them down
             to.
-        given: a data set in memory, which requests name by its id.
+        memory_dataset: a data set in memory, which requests refer to by its id.
     """
 
-    def __init__(self, options: RunOptions, given: Dataset | None = None) -> None:
+    def __init__(self, options: RunOptions, memory_dataset: Dataset | None = None) -> None:
         self._options = options
-        self._given = given
+        self._memory_dataset = memory_dataset
         self._loaded: dict[tuple[str, ...], Dataset | ClipbenchError] = {}
 
     def get(self, request: Request) -> Dataset:
-        """Return the data of a request, cut down to the limit; raise what loading them raised."""
+        """Return the data set of a request, cut down to the limit; raise the error of its loading."""
         if request.data is None:
             raise UsageError(f"'{request.task}' has no data in this suite: {_advice(request.task)}")
         form = task_class(request.task).data_form
@@ -68,8 +66,8 @@ class Datasets:
             n_images=self._limit_of(request),
             options={**self._options.data.options, **request.data_options},
         )
-        if self._given is not None and reference == self._given.id:
-            return self.cut(adapt_to_form(self._given, options), request)
+        if self._memory_dataset is not None and reference == self._memory_dataset.id:
+            return self.cut(adapt_to_form(self._memory_dataset, options), request)
         return self.cut(load_data(reference, options), request)
 
     def cut(self, dataset: Dataset, request: Request | None = None) -> Dataset:
@@ -84,8 +82,8 @@ class Datasets:
     def _limit_of(self, request: Request) -> int | None:
         return min((limit for limit in (self._options.limit, request.limit) if limit is not None), default=None)
 
-    def to_score(self, request: Request, embedder: Embedder) -> Dataset:
-        """Return the data that a request scores with a model: those that the model brings, else the request's.
+    def dataset_for(self, request: Request, embedder: Embedder) -> Dataset:
+        """Return the data set that a request scores with a model: the model's own samples, or the request's data.
 
         Raises:
             Unavailable: the model has vectors of its own samples only, and they do not allow the task.
@@ -98,9 +96,9 @@ class Datasets:
             if self._options.skip_bad_images:
                 dataset = embedder.readable(dataset)
                 if dataset.distractors is not None:
-                    kept = embedder.readable(dataset.distractors, "document")
-                    dataset = replace(dataset, distractors=kept, notes=(*dataset.notes, *kept.notes))
-            return others_than_own(dataset, embedder.digests)
+                    distractors = embedder.readable(dataset.distractors, "document")
+                    dataset = replace(dataset, distractors=distractors, notes=(*dataset.notes, *distractors.notes))
+            return drop_own_images(dataset, embedder.digests)
         if request.data is not None:
             raise Unavailable(f"{embedder.info.id} holds its own samples only: ask for {request.task} without @DATA")
         if task_class(request.task).needs_model:
@@ -116,7 +114,7 @@ class Datasets:
         most_bytes: int | None,
         progress: Progress,
     ) -> list[Need]:
-        """Fetch the data of the catalogue that are missing, if that is wanted, and return what is still missing.
+        """Fetch missing data sets of the catalogue, if requested, and return those that are still missing.
 
         Args:
             suite: the suite whose data they are.
@@ -142,7 +140,7 @@ class Datasets:
                 )
         if not progress.missing(needs) and not may_fetch:
             return needs
-        left = fetch_needs(needs, begun=lambda need: progress.fetching(need, needs), arrived=progress.arrived)
+        left = fetch_needs(needs, on_start=lambda need: progress.fetching(need, needs), on_bytes=progress.arrived)
         progress.fetched(left)
         return left
 
@@ -164,11 +162,11 @@ class Datasets:
             UsageError: a reference or an option is wrong, which has to be corrected before any work is worth starting.
                 Data that are malformed or not there are reported later, by the evaluation that needs them.
         """
-        for _, error in self.lacking(requests):
+        for _, error in self.failing_requests(requests):
             if isinstance(error, UsageError):
                 raise error
 
-    def check_some(self, requests: Sequence[Request]) -> None:
+    def require_any_measurable(self, requests: Sequence[Request]) -> None:
         """Raise if no request can be measured: loading a model for nothing would take long.
 
         Raises:
@@ -177,14 +175,14 @@ class Datasets:
         """
         errors: dict[str, ClipbenchError] = {}
         for request in requests:
-            error = self._error(request)
+            error = self._loading_error(request)
             if error is None or isinstance(error, UsageError):
                 return
             errors.setdefault(str(request.data) if isinstance(error, Unavailable) else request.name, error)
         if len(errors) == 1:
             ((name, only),) = errors.items()
             raise only if isinstance(only, Unavailable) else DataError(f"{name} cannot be measured: {only}") from only
-        if all(isinstance(each, Unavailable) for each in errors.values()) and errors:
+        if all(isinstance(error, Unavailable) for error in errors.values()) and errors:
             command = on_command_line("clipbench run --model tiny --suite scenes")
             raise Unavailable(
                 f"none of the {len(errors)} data sets is on this machine: name your own, TASK@DATA, or try generated"
@@ -192,56 +190,56 @@ class Datasets:
             )
         if errors:
             reasons = "; ".join(f"{name}: {error}" for name, error in errors.items())
-            is_some_absent = any(isinstance(each, Unavailable) for each in errors.values())
+            is_some_absent = any(isinstance(error, Unavailable) for error in errors.values())
             raise (Unavailable if is_some_absent else DataError)(f"nothing can be measured: {reasons}")
 
-    def lacking(self, requests: Iterable[Request]) -> Iterator[tuple[Request, ClipbenchError]]:
-        """Yield each request that cannot be measured, with what loading its data raised, or the task's check."""
-        return ((request, error) for request in requests if (error := self._error(request)) is not None)
+    def failing_requests(self, requests: Iterable[Request]) -> Iterator[tuple[Request, ClipbenchError]]:
+        """Yield the requests that cannot be measured, with the error of loading their data or of the task's check."""
+        return ((request, error) for request in requests if (error := self._loading_error(request)) is not None)
 
-    def _error(self, request: Request) -> ClipbenchError | None:
+    def _loading_error(self, request: Request) -> ClipbenchError | None:
         try:
             check_data(build_task(request), self.get(request))
         except ClipbenchError as error:
             return error
         return None
 
-    def fitting(self, requests: Sequence[Request]) -> tuple[list[Request], dict[str, str]]:
-        """Return the requests that the data fit, and why each optional one is left out; all where none would be
-        left.
-        """
-        unfit = [
+    def supported_requests(self, requests: Sequence[Request]) -> tuple[list[Request], dict[str, str]]:
+        """Return the requests that the data support, and the reason of each left-out one; all if none is supported."""
+        unsupported = [
             (request, str(error))
-            for request, error in self.lacking(requests)
+            for request, error in self.failing_requests(requests)
             if request.is_optional and isinstance(error, MissingPart)
         ]
-        left = [request for request in requests if all(request is not each for each, _ in unfit)]
-        return (left, {request.name: reason for request, reason in unfit}) if left else ([*requests], {})
+        supported = [request for request in requests if all(request is not left_out for left_out, _ in unsupported)]
+        return (
+            (supported, {request.name: reason for request, reason in unsupported}) if supported else ([*requests], {})
+        )
 
     def problems(self, requests: Sequence[Request], needs: Sequence[Need]) -> list[str]:
-        """Return a line for each data set that is malformed or not there, and not in ``needs``, with the tasks that ask
-        for it.
-        """
-        known = {need.entry.name for need in needs}
+        """Return a line per malformed or missing data set that is not in ``needs``, with the tasks that request it."""
+        catalogue_names = {need.entry.name for need in needs}
         tasks: dict[str, list[str]] = {}
-        for request, error in self.lacking([each for each in requests if (each.data or "").lower() not in known]):
+        for request, error in self.failing_requests(
+            [request for request in requests if (request.data or "").lower() not in catalogue_names]
+        ):
             tasks.setdefault(str(error), []).append(request.task)
         return [f"{', '.join(names)}: {error}" for error, names in tasks.items()]
 
 
 def check_data(task: Task, dataset: Dataset) -> None:
-    """Raise what the task's check does of the data that it would evaluate."""
-    whole = dataset.whole()
-    with explaining_missing(whole):
-        task.check(whole)
+    """Raise the error of the task's check on the data that it would evaluate."""
+    main_data = dataset.whole()
+    with explaining_missing(main_data):
+        task.check(main_data)
 
 
 @contextmanager
 def explaining_missing(dataset: Dataset) -> Iterator[None]:
-    """Run a task's code; a part that it lacks is unavailable where the data say why they have none.
+    """Run a task's code, and add the data set's reason to the error about a missing part.
 
     Raises:
-        Unavailable: with that reason.
+        Unavailable: a part is missing, and the data set has a reason for it.
     """
     try:
         yield

@@ -34,8 +34,8 @@ class Diagnosis:
         >>> from clipbench import doctor, vectors
         >>> import numpy as np
         >>> x = np.random.default_rng(0).standard_normal((40, 8))
-        >>> found = doctor(vectors(images=x, texts=np.roll(x, 3, axis=0), logit_scale=100.0))
-        >>> found.is_healthy, [each.check for each in found.findings if each.status == "fault"]
+        >>> diagnosis = doctor(vectors(images=x, texts=np.roll(x, 3, axis=0), logit_scale=100.0))
+        >>> diagnosis.is_healthy, [finding.check for finding in diagnosis.findings if finding.status == "fault"]
         (False, ['pairs'])
     """
 
@@ -52,20 +52,20 @@ class Diagnosis:
 
     @property
     def is_healthy(self) -> bool:
-        """True where no check found a fault; warnings are none."""
-        return not any(each.status == "fault" for each in self.findings)
+        """True if no check found a fault; a warning is not a fault."""
+        return not any(finding.status == "fault" for finding in self.findings)
 
     @property
     def summary(self) -> str:
         """The number of findings of each status."""
-        n = Counter(each.status for each in self.findings)
+        n = Counter(finding.status for finding in self.findings)
         faults, warnings = counted(n["fault"], "fault"), counted(n["warning"], "warning")
         return f"{faults}, {warnings}, {n['ok']} ok, {n['not examined']} not examined"
 
     def frame(self) -> "pandas.DataFrame":
-        """Return a row for each check: check, status, seen, why, fix."""
+        """Return one row per check: check, status, seen, why, fix."""
         columns = [part.name for part in fields(CheckFinding)]
-        return as_frame([asdict(each) for each in self.findings], columns)
+        return as_frame([asdict(finding) for finding in self.findings], columns)
 
     def _repr_html_(self) -> str:
         return as_html(self._table())
@@ -80,7 +80,7 @@ class DoctorOptions:
     """Options of a diagnosis."""
 
     data: str | Dataset | None = None
-    """Data of the user's own; None for the built-in pairs alone."""
+    """Data to check; None for the built-in pairs only."""
     loading: DataOptions = field(default_factory=DataOptions)
     expectation: Expectation | None = None
     limit: int | None = None
@@ -94,7 +94,7 @@ def diagnose(
     model: "str | Embedder",
     load: LoadOptions,
     options: DoctorOptions,
-    tell: Callable[[CheckFinding], None] = lambda _: None,
+    on_finding: Callable[[CheckFinding], None] = lambda _: None,
 ) -> Diagnosis:
     """Return the findings of all checks.
 
@@ -102,7 +102,7 @@ def diagnose(
         model: a reference, or a model that is loaded already.
         load: how a reference is loaded.
         options: data, and the score that is expected.
-        tell: called with each finding as it is made.
+        on_finding: called with each finding as it is made.
 
     Raises:
         ClipbenchError: the model, the data or the expectation is wrong or not here.
@@ -114,7 +114,7 @@ def diagnose(
     if isinstance(model, str):
         check_references([model], load)
     tasks = plugins.names(plugins.TASKS)
-    dataset, findings = _data(options, tasks)
+    dataset, findings = _load_readable(options, tasks)
     embedder = load_embedder(model, load) if isinstance(model, str) else model
     if embedder.dataset is not None and options.data is not None:
         raise UsageError(f"{embedder.info.ref} has samples of its own: remove the data")
@@ -123,21 +123,21 @@ def diagnose(
         scored = Datasets(RunOptions(data=options.loading, seed=options.seed, limit=options.limit)).cut(dataset)
         may_be_part = options.limit is not None or options.loading.allow_partial or bool(findings)
         inquiry = Inquiry(options.expectation, scored, embedder, tasks, seed=options.seed, may_be_part=may_be_part)
-    for found in findings:
-        tell(found)
-    for found in examine(embedder, dataset, seed=options.seed, raise_bugs=options.raise_bugs):
-        findings.append(found)
-        tell(found)
+    for finding in findings:
+        on_finding(finding)
+    for finding in examine(embedder, dataset, seed=options.seed, raise_bugs=options.raise_bugs):
+        findings.append(finding)
+        on_finding(finding)
     if inquiry is None:
         return Diagnosis(model=embedder.info, findings=findings)
     explanation = inquiry.explanation(_reloads(model, load, embedder.info) if isinstance(model, str) else ())
-    findings.append(_finding(explanation))
-    tell(findings[-1])
+    findings.append(_score_finding(explanation))
+    on_finding(findings[-1])
     return Diagnosis(model=embedder.info, findings=findings, explanation=explanation)
 
 
-def _data(options: DoctorOptions, tasks: Sequence[str]) -> tuple[Dataset | None, list[CheckFinding]]:
-    """Return the data; of malformed data a finding, and the part that can be read, or None."""
+def _load_readable(options: DoctorOptions, tasks: Sequence[str]) -> tuple[Dataset | None, list[CheckFinding]]:
+    """Return the data set, or its readable part or None with a finding if it is malformed."""
     if options.data is None:
         return None, []
     first = (options.expectation.metric or "").partition("/")[0] if options.expectation else ""
@@ -147,7 +147,7 @@ def _data(options: DoctorOptions, tasks: Sequence[str]) -> tuple[Dataset | None,
     try:
         return load_data(options.data, loading), []
     except DataError as error:
-        found = CheckFinding(
+        finding = CheckFinding(
             check="loading",
             status="fault",
             seen=str(error),
@@ -155,9 +155,9 @@ def _data(options: DoctorOptions, tasks: Sequence[str]) -> tuple[Dataset | None,
             fix=f"correct the data, or score what is whole of them with {option('allow_partial', True)}",
         )
     try:
-        return load_data(options.data, replace(loading, allow_partial=True)), [found]
+        return load_data(options.data, replace(loading, allow_partial=True)), [finding]
     except DataError:
-        return None, [found]
+        return None, [finding]
 
 
 def _reloads(reference: str, load: LoadOptions, info: ModelInfo) -> Iterator[tuple[str, Reload]]:
@@ -167,24 +167,24 @@ def _reloads(reference: str, load: LoadOptions, info: ModelInfo) -> Iterator[tup
             yield precision, partial(load_embedder, reference, replace(load, precision=precision), workers=0)
 
 
-def _finding(explanation: ScoreCauses) -> CheckFinding:
+def _score_finding(explanation: ScoreCauses) -> CheckFinding:
     metric, expected, cause = explanation.metric, explanation.expected, explanation.cause
     measured = f"{explanation.metric_name} is {quantity(metric.value, metric.unit)} {interval(metric)}".rstrip()
-    seen = f"{measured}, expected {quantity(expected, metric.unit)} ({explanation.source})"
-    found = CheckFinding(
+    comparison = f"{measured}, expected {quantity(expected, metric.unit)} ({explanation.source})"
+    finding = CheckFinding(
         check="expected-score",
         status="fault",
-        seen=seen,
+        seen=comparison,
         why="A score that misses the published one by more than its interval has a cause, most often in the adapter.",
     )
     if explanation.agrees:
-        return replace(found, status="ok", seen=f"{seen}: the interval contains it")
+        return replace(finding, status="ok", seen=f"{comparison}: the interval contains it")
     if cause is None:
         fix = (
             f"none of {len(explanation.effects)} switches leads nearer to it: look at the split, the class names, the"
             " protocol and the weights"
         )
-        return replace(found, fix=fix)
+        return replace(finding, fix=fix)
     moved, left = (change(value, metric.unit) for value in (cause.change, expected - cause.value))
     value = quantity(cause.value, metric.unit)
-    return replace(found, fix=f"{cause.switch}: {cause.setting} moves it by {moved} to {value}, {left} from it")
+    return replace(finding, fix=f"{cause.switch}: {cause.setting} moves it by {moved} to {value}, {left} from it")

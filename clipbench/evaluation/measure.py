@@ -16,7 +16,7 @@ import numpy as np
 
 from clipbench import __version__
 from clipbench.data import Dataset
-from clipbench.errors import FOREIGN, ClipbenchError, MachineError, Unavailable, bug, did_you_mean, kind
+from clipbench.errors import FOREIGN, ClipbenchError, MachineError, Unavailable, bug_summary, did_you_mean, error_kind
 from clipbench.evaluation.datasets import Datasets, check_data, explaining_missing
 from clipbench.evaluation.persist import kept_rows, write_images, write_tables
 from clipbench.evaluation.plan import Request, RunOptions, build_task
@@ -60,19 +60,19 @@ def measure(
     except ClipbenchError as error:
         return replace(empty, params={}, status="failed", reason=str(error))
     try:
-        dataset = datasets.to_score(request, embedder)
+        dataset = datasets.dataset_for(request, embedder)
         check_data(task, dataset)
         digests = embedder.digests(dataset.gallery)
         load = time.monotonic() - start
-        whole = dataset.whole()
-        with explaining_missing(whole):
-            evaluation = evaluate(task, whole, embedder, generator(options.seed, request.task, dataset.id))
+        main_data = dataset.whole()
+        with explaining_missing(main_data):
+            evaluation = evaluate(task, main_data, embedder, generator(options.seed, request.task, dataset.id))
         record = with_numbers(replace(empty, dataset=dataset_record(dataset, digests)), evaluation, options.seed)
         sliced = slices_of(task, dataset, embedder, evaluation, options.seed)
         evaluation = replace(evaluation, samples={**evaluation.samples, **sliced.columns})
-        n_own = len(dataset.images)
-        of_image = dict(zip(dataset.image_ids, digests[:n_own], strict=True))
-        of_whole = [*(of_image[id] for id in whole.image_ids), *digests[n_own:]]
+        n_images = len(dataset.images)
+        digest_of_image = dict(zip(dataset.image_ids, digests[:n_images], strict=True))
+        main_digests = [*(digest_of_image[id] for id in main_data.image_ids), *digests[n_images:]]
         measured = Measured(
             model=embedder.info,
             task=task,
@@ -83,20 +83,20 @@ def measure(
         record = with_answer(record, evaluation, sliced, measured, embedder)
         record = replace(
             record,
-            files=write_tables(evaluation, sliced, of_whole, folder, stem=stem, options=options),
+            files=write_tables(evaluation, sliced, main_digests, folder, stem=stem, options=options),
             has_all_rows=kept_rows(evaluation.vectors, options) is None,
         )
-        write_images(evaluation, whole, of_whole, folder / "thumbs", options=options)
+        write_images(evaluation, main_data, main_digests, folder / "thumbs", options=options)
         check_record(record, "the evaluation")  # else all of them would be lost with it in the end
     except MachineError:
         raise
     except ClipbenchError as error:
         status: Status = "unavailable" if isinstance(error, Unavailable) else "failed"
-        return replace(empty, status=status, reason=str(error), error=kind(error))
+        return replace(empty, status=status, reason=str(error), error=error_kind(error))
     except FOREIGN as error:  # a bug in a plug-in must not cost the other evaluations
         if options.raise_bugs:
             raise
-        return replace(empty, status="failed", reason=bug(error, "the task or the model"))
+        return replace(empty, status="failed", reason=bug_summary(error, "the task or the model"))
     after = embedder.counts()
     counts = Counts() if before is None or after is None else after - before
     seconds = _seconds(counts, load, time.monotonic() - start, loading_encodes=options.skip_bad_images)
@@ -108,23 +108,25 @@ def with_numbers(record: EvaluationRecord, evaluation: Evaluation, seed: int) ->
     names = (record.task, record.dataset.id)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is undefined, with its reason
         metrics = {
-            name: finite(each.metric(evaluation.samples, generator(seed, *names, name)))
-            for name, each in evaluation.measures.items()
+            name: finite(measure.metric(evaluation.samples, generator(seed, *names, name)))
+            for name, measure in evaluation.measures.items()
         }
         controls = {
-            name: finite(each.metric(evaluation.samples, generator(seed, *names, "control", name)))
-            for name, each in evaluation.controls.items()
+            name: finite(measure.metric(evaluation.samples, generator(seed, *names, "control", name)))
+            for name, measure in evaluation.controls.items()
         }
     curves = {name: finite_curve(curve) for name, curve in evaluation.curves.items()}
     return replace(record, metrics=metrics, controls=controls, curves=curves)
 
 
 def _seconds(counts: Counts, load: float, total: float, *, loading_encodes: bool) -> dict[str, float]:
-    encoding = {f"encode_{COUNT_NAMES.get(each, each)}": counts.seconds(each) for each in counts.modalities}
+    encoding = {
+        f"encode_{COUNT_NAMES.get(modality, modality)}": counts.seconds(modality) for modality in counts.modalities
+    }
     # Where unreadable images are skipped, they are encoded while loading, to find out which they are.
     rest = total - sum(encoding.values()) + counts.seconds_ahead()
-    within = encoding["encode_images"] - counts.seconds_ahead() if loading_encodes else 0.0
-    load = min(rest, max(0.0, load - within))
+    encoding_while_loading = encoding["encode_images"] - counts.seconds_ahead() if loading_encodes else 0.0
+    load = min(rest, max(0.0, load - encoding_while_loading))
     seconds = {"load": load, **encoding, "score": rest - load}
     return {name: round(value, 3) for name, value in seconds.items()}
 
@@ -136,12 +138,18 @@ def empty_result(info: ModelInfo, options: RunOptions) -> Result:
     """Return the result of a run before anything is measured.
 
     Raises:
-        ClipbenchError: what the model says of itself cannot be recorded.
+        ClipbenchError: the description of the model cannot be recorded.
     """
     model = {name: value for name, value in asdict(info).items() if name not in ("device", "precision")}
-    sides = {each: [f"as {role} '{how}'" for role, how in roles.items()] for each, roles in info.roles.items()}
+    encodings = {
+        modality: [f"as {role} '{encoding}'" for role, encoding in roles.items()]
+        for modality, roles in info.roles.items()
+    }
     model["embed_dim"] = info.embed_dim or None  # predictions have no vectors
-    model["notes"] = [*info.notes, *(f"{each} is encoded by its role: {', '.join(how)}" for each, how in sides.items())]
+    model["notes"] = [
+        *info.notes,
+        *(f"{modality} is encoded by its role: {', '.join(role_notes)}" for modality, role_notes in encodings.items()),
+    ]
     result = Result(
         clipbench_version=__version__,
         created=now(),
@@ -156,7 +164,7 @@ def empty_result(info: ModelInfo, options: RunOptions) -> Result:
 
 
 def environment_of(info: ModelInfo) -> dict[str, Any]:
-    """Return what the numbers of a run may depend on beside the model and the data."""
+    """Return the device, precision, platform and package versions that the numbers of a run may depend on."""
     environment: dict[str, Any] = {
         "device": info.device,
         "precision": info.precision,
@@ -179,13 +187,13 @@ def now() -> str:
 
 def empty_record(request: Request, task: Task, embedder: Embedder) -> EvaluationRecord:
     """Return the record of an evaluation before its data are read: task and parameters, and the name of the data."""
-    own = "no data" if embedder.dataset is None else embedder.dataset.id
-    parameters = [(each.name, getattr(task, each.name)) for each in fields(task)]  # type: ignore[arg-type]
+    dataset_id = "no data" if embedder.dataset is None else embedder.dataset.id
+    params = [(parameter.name, getattr(task, parameter.name)) for parameter in fields(task)]  # type: ignore[arg-type]
     return EvaluationRecord(
         task=request.task,
         task_version=task.version,
-        params={name: value.record() if hasattr(value, "record") else value for name, value in parameters},
-        dataset=DatasetRecord(id=request.data or own),
+        params={name: value.record() if hasattr(value, "record") else value for name, value in params},
+        dataset=DatasetRecord(id=request.data or dataset_id),
         status="ok",
         question=task.question,
         scoring=task.scoring,
@@ -193,7 +201,7 @@ def empty_record(request: Request, task: Task, embedder: Embedder) -> Evaluation
 
 
 def dataset_record(dataset: Dataset, digests: list[str]) -> DatasetRecord:
-    """Return the record of data; ``digests`` are the content hashes of its gallery."""
+    """Return the record of a data set; ``digests`` are the content hashes of its gallery."""
     n, sample = len(dataset), "image" if len(dataset.images) else "group"
     if dataset.judgements is not None:
         n, sample = len(dataset.judgements.documents.ids), "document"
@@ -211,10 +219,10 @@ def dataset_record(dataset: Dataset, digests: list[str]) -> DatasetRecord:
 
 
 def describe(request: Request, embedder: Embedder, datasets: Datasets) -> EvaluationRecord:
-    """Return the record that ``measure`` would make, without numbers; missing data have no fingerprint in it."""
+    """Return the record that ``measure`` would make, without numbers, and without a fingerprint if data are missing."""
     empty = empty_record(request, build_task(request), embedder)
     try:
-        dataset = datasets.to_score(request, embedder)
+        dataset = datasets.dataset_for(request, embedder)
         return replace(empty, dataset=dataset_record(dataset, embedder.digests(dataset.gallery)))
     except ClipbenchError:
         return empty
@@ -248,29 +256,29 @@ def with_answer(
 def average_of(
     suite: str, requests: Sequence[Request], records: Mapping[str, EvaluationRecord], *, published_for: ModelInfo | None
 ) -> AverageRecord | None:
-    """Return the average over the data sets of a suite, or None where it has none or none of them was asked for.
+    """Return the average over the data sets of a suite; None if it has none, or none of them was requested.
 
     A data set whose score is the mean of several metrics, such as recall in both directions, counts once; their
     intervals are averaged too, as they are of the same images. Data sets are taken to be independent.
 
     Args:
         suite: its name, or its file.
-        requests: all of the suite's.
-        records: those that were made, by the name of the request.
-        published_for: the model, where the run is one to which a published average may be compared.
+        requests: all requests of the suite.
+        records: records by the name of their request.
+        published_for: the model; None if no published average applies to the run.
     """
-    asked = {request.name: request for request in requests if request.main}
-    if not any(name in records for name in asked):
+    main_requests = {request.name: request for request in requests if request.main}
+    if not any(name in records for name in main_requests):
         return None
-    scores = [_score(request, records.get(name)) for name, request in asked.items()]
-    parts = [_names(request, records.get(name)) for name, request in asked.items()]
+    scores = [_score(request, records.get(name)) for name, request in main_requests.items()]
+    parts = [_metric_names(request, records.get(name)) for name, request in main_requests.items()]
     metric = _mean(scores, title=f"Average over {counted(len(scores), 'data set')} ({PurePath(suite).stem})")
-    if published_for is not None and all(map(_is_as_published, asked.values(), scores)):
+    if published_for is not None and all(map(_is_as_published, main_requests.values(), scores)):
         metric = published_average(metric, parts, published_for)
     return AverageRecord(suite=PurePath(suite).stem, metric=metric, parts=parts)
 
 
-def _names(request: Request, record: EvaluationRecord | None) -> list[str]:
+def _metric_names(request: Request, record: EvaluationRecord | None) -> list[str]:
     name = request.name if record is None else record.name
     return [f"{name}{'' if main.startswith('{') else '/'}{main}" for main in request.main]
 
@@ -278,44 +286,44 @@ def _names(request: Request, record: EvaluationRecord | None) -> list[str]:
 def _score(request: Request, record: EvaluationRecord | None) -> list[Metric] | str:
     if record is None or record.status != "ok":
         return f"{request.name} {UNMEASURED}"
-    found = {str(name): metric for name, metric in metrics_of(record)}
-    for main, name in zip(request.main, _names(request, record), strict=True):
-        if name not in found:
-            known = [each.removeprefix(record.name).removeprefix("/") for each in found]
-            return f"{record.name} has no metric {main}: {did_you_mean(main, known)}"
-    metrics = [found[name] for name in _names(request, record)]
-    return next((f"{request.name}: {each.reason}" for each in metrics if each.value is None), metrics)
+    metrics_by_name = {str(name): metric for name, metric in metrics_of(record)}
+    for main, name in zip(request.main, _metric_names(request, record), strict=True):
+        if name not in metrics_by_name:
+            metric_names = [metric_name.removeprefix(record.name).removeprefix("/") for metric_name in metrics_by_name]
+            return f"{record.name} has no metric {main}: {did_you_mean(main, metric_names)}"
+    metrics = [metrics_by_name[name] for name in _metric_names(request, record)]
+    return next((f"{request.name}: {metric.reason}" for metric in metrics if metric.value is None), metrics)
 
 
 def _is_as_published(request: Request, score: list[Metric] | str) -> bool:
-    """Return whether a score may enter an average that is compared: of all data, and beside the table's, where it has
-    one.
-    """
+    """Return whether a score may enter a published average: it covers all data and has a published value, if single."""
     if isinstance(score, str) or request.limit is not None or request.params or request.data_options:
         return False
-    is_alone = len(request.main) == 1 and not request.main[0].startswith("{")
-    return not is_alone or any(each.source.startswith((OPEN_CLIP, MTEB)) for each in score[0].published)
+    is_single = len(request.main) == 1 and not request.main[0].startswith("{")
+    return not is_single or any(published.source.startswith((OPEN_CLIP, MTEB)) for published in score[0].published)
 
 
 def _mean(scores: Sequence[list[Metric] | str], title: str) -> Metric:
     measured = [score for score in scores if not isinstance(score, str)]
-    metric = Metric(value=None, n=len(measured), higher_is_better=True, title=title, is_headline=True)
-    reasons = sorted((each for each in scores if isinstance(each, str)), key=lambda each: each.endswith(UNMEASURED))
+    average = Metric(value=None, n=len(measured), higher_is_better=True, title=title, is_headline=True)
+    reasons = sorted(
+        (score for score in scores if isinstance(score, str)), key=lambda reason: reason.endswith(UNMEASURED)
+    )
     if reasons:
-        more = f"; and {len(reasons) - 3} more" if len(reasons) > 3 else ""
+        remainder = f"; and {len(reasons) - 3} more" if len(reasons) > 3 else ""
         reason = f"{len(measured)} of {len(scores)} data sets have a score, so there is no average"
-        return replace(metric, reason=f"{reason}: {'; '.join(reasons[:3])}{more}")
-    units = sorted({each.unit for score in measured for each in score})
+        return replace(average, reason=f"{reason}: {'; '.join(reasons[:3])}{remainder}")
+    units = sorted({metric.unit for score in measured for metric in score})
     if units != ["fraction"]:
-        return replace(metric, reason=f"scores in {' and '.join(units)} have no average")
-    if not all(each.higher_is_better for score in measured for each in score):
-        return replace(metric, reason="scores of which not all are better where they are higher have no average")
-    table = [np.array([(each.value, each.low, each.high) for each in score], float) for score in measured]
+        return replace(average, reason=f"scores in {' and '.join(units)} have no average")
+    if not all(metric.higher_is_better for score in measured for metric in score):
+        return replace(average, reason="scores of which not all are better where they are higher have no average")
+    table = [np.array([(metric.value, metric.low, metric.high) for metric in score], float) for score in measured]
     values = [float(np.mean(score[:, 0])) for score in table]
-    metric = replace(metric, value=float(np.mean(values)))
+    average = replace(average, value=float(np.mean(values)))
     if any(np.isnan(score).any() for score in table):
-        return replace(metric, reason="no interval: a data set's score has none")
+        return replace(average, reason="no interval: a data set's score has none")
     bounds = [(float(low), float(high)) for low, high in (score[:, 1:].mean(axis=0) for score in table)]
     are_shares = all(SHARES[0] <= value <= SHARES[1] for value in values)
     interval = mean_of_independent(values, bounds).clipped(SHARES if are_shares else None)
-    return replace(metric, low=interval.low, high=interval.high, method=interval.method)
+    return replace(average, low=interval.low, high=interval.high, method=interval.method)

@@ -1,6 +1,6 @@
 """Persisting an evaluation: tables, arrays, and small images of samples.
 
-Small images let a report show samples years later without the data set. Of a large data set only those of the worst
+Small images let a report show samples years later without the data set. For a large data set only those of the worst
 mistakes are kept, for galleries, and smaller ones of the points of a scatter, in a folder of their own.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from clipbench.data import Dataset
-from clipbench.data.images import opened, rgb
+from clipbench.data.images import open_image, rgb
 from clipbench.errors import BadImage, MachineError
 from clipbench.evaluation.plan import RunOptions
 from clipbench.evaluation.slices import Sliced
@@ -43,7 +43,7 @@ QUALITY = {SIDE: 80, SMALL_SIDE: 70}
 def write_tables(
     evaluation: Evaluation, sliced: Sliced, digests: list[str], folder: Path, *, stem: str, options: RunOptions
 ) -> dict[str, str]:
-    """Write samples, neighbours of failures, slices and arrays into a run's folder; return the paths by what they hold.
+    """Write samples, neighbours of failures, slices and arrays into a run's folder; return the paths by content.
 
     Args:
         digests: content hashes of the images that the evaluation is of.
@@ -71,9 +71,9 @@ def write_tables(
         ]
         with atomic_file(folder / path) as file:
             pandas.concat(frames).to_parquet(file, index=False)
-    vectors, kept = evaluation.vectors, kept_rows(evaluation.vectors, options)
-    if kept is not None:  # all are taken as they are: indexing would copy them
-        vectors = {name: rows[kept] for name, rows in vectors.items()}
+    vectors, row_indices = evaluation.vectors, kept_rows(evaluation.vectors, options)
+    if row_indices is not None:  # all are taken as they are: indexing would copy them
+        vectors = {name: rows[row_indices] for name, rows in vectors.items()}
     arrays = {**evaluation.arrays, **vectors}
     if arrays:
         files["arrays"] = f"arrays/{stem}.npz"
@@ -83,7 +83,7 @@ def write_tables(
 
 
 def kept_rows(vectors: Mapping[str, np.ndarray], options: RunOptions) -> Int64[np.ndarray, " n_kept"] | None:
-    """Return the rows of vectors that a run keeps, a seeded sample, the same of each array; None where it keeps all."""
+    """Return a seeded sample of the rows of vectors, the same for all arrays; None if the run keeps all rows."""
     n_rows = len(next(iter(vectors.values()), ()))
     if options.keep_arrays or n_rows <= KEPT_ROWS:
         return None
@@ -93,45 +93,45 @@ def kept_rows(vectors: Mapping[str, np.ndarray], options: RunOptions) -> Int64[n
 def write_images(
     evaluation: Evaluation, dataset: Dataset, digests: list[str], folder: Path, *, options: RunOptions
 ) -> None:
-    """Write small images of galleries, and smaller ones of points and neighbours, within the budget of the options."""
+    """Write thumbnails for galleries, and smaller ones for points and neighbours, within the budget of the options."""
     samples, budget = evaluation.samples, options.n_thumbnails
     n_images = len(dataset.gallery)
     has_points = bool(evaluation.vectors) and n_images > budget
     if has_points:
-        kept = kept_rows(evaluation.vectors, options)
+        row_indices = kept_rows(evaluation.vectors, options)
         all_rows = np.arange(len(next(iter(evaluation.vectors.values()))))
-        points = point_rows(samples, all_rows if kept is None else kept, budget)
-        write_thumbnails(dataset, digests, points.tolist(), folder / SMALL, kept=default_root(), side=SMALL_SIDE)
+        points = point_rows(samples, all_rows if row_indices is None else row_indices, budget)
+        write_thumbnails(dataset, digests, points.tolist(), folder / SMALL, cache=default_root(), side=SMALL_SIDE)
     chosen = gallery_rows(samples, n_images, budget)
     if not has_points or any(name.endswith("margin") for name in samples):
-        write_thumbnails(dataset, digests, chosen, folder, kept=default_root())
+        write_thumbnails(dataset, digests, chosen, folder, cache=default_root())
     if budget and "image" in evaluation.neighbours:
-        near = sorted(set(evaluation.neighbours["image"].tolist()) - {-1, *chosen})
-        write_thumbnails(dataset, digests, near, folder / SMALL, kept=default_root(), side=SMALL_SIDE)
+        neighbour_rows = sorted(set(evaluation.neighbours["image"].tolist()) - {-1, *chosen})
+        write_thumbnails(dataset, digests, neighbour_rows, folder / SMALL, cache=default_root(), side=SMALL_SIDE)
 
 
 def write_thumbnails(
-    dataset: Dataset, digests: Sequence[str], rows: Sequence[int], folder: Path, *, kept: Path, side: int = SIDE
+    dataset: Dataset, digests: Sequence[str], rows: Sequence[int], folder: Path, *, cache: Path, side: int = SIDE
 ) -> None:
-    """Write ``<content hash>.webp`` for the images of some rows, without those that are there already.
+    """Write ``<content hash>.webp`` for the images of some rows; files that exist are skipped.
 
     Args:
         digests: content hashes of all images of the data set.
-        kept: the cache, where copies are kept for later runs.
+        cache: the folder whose copies later runs reuse.
         side: longest side in pixels, one of ``QUALITY``.
     """
-    copies, images = kept / COPIES / f"{side}-{QUALITY[side]}", dataset.gallery
-    there = set(os.listdir(folder)) if folder.is_dir() else set()
+    copies, images = cache / COPIES / f"{side}-{QUALITY[side]}", dataset.gallery
+    existing_names = set(os.listdir(folder)) if folder.is_dir() else set()
     for row in rows:
         name = f"{digests[row]}.webp"
-        if name in there:
+        if name in existing_names:
             continue
-        there.add(name)
+        existing_names.add(name)
         copy = copies / digests[row][:2] / name
-        data = _whole(copy)
+        data = _read_copy(copy)
         if data is None:
             try:
-                thumbnail = rgb(opened(images[row], side)).copy()  # images in memory are the caller's
+                thumbnail = rgb(open_image(images[row], side)).copy()  # images in memory are the caller's
             except BadImage:  # it was readable when its vector was stored, and no number depends on its small copy
                 continue
             thumbnail.thumbnail((side, side))
@@ -144,18 +144,18 @@ def write_thumbnails(
 
 
 def kept_copies(root: Path, *, before: float = math.inf) -> dict[Path, int]:
-    """Return the copies in a cache written before a time, in seconds since 1970, with the bytes of each."""
+    """Return the copies in a cache that were written before a time (Unix seconds), with their sizes in bytes."""
     copies = {}
     for path in (root / COPIES).glob("*-*/??/*.webp"):
         with suppress(FileNotFoundError):  # another process has just removed it
-            found = path.lstat()
-            if stat.S_ISREG(found.st_mode) and found.st_mtime < before:
-                copies[path] = found.st_size
+            status = path.lstat()
+            if stat.S_ISREG(status.st_mode) and status.st_mtime < before:
+                copies[path] = status.st_size
     return copies
 
 
 def remove_copies(copies: Iterable[Path]) -> None:
-    """Remove copies from a cache; raise MachineError where one cannot be removed."""
+    """Remove copies from a cache; raise MachineError if one cannot be removed."""
     for path in copies:
         try:
             path.unlink(missing_ok=True)
@@ -164,8 +164,7 @@ def remove_copies(copies: Iterable[Path]) -> None:
 
 
 def gallery_rows(samples: Mapping[str, np.ndarray], n_images: int, budget: int) -> list[int]:
-    """Return the rows of at most ``budget`` images for galleries: all of a small set, the worst failures of a large
-    one.
+    """Return the rows of at most ``budget`` images for galleries: all images, or the worst failures of a large set.
 
     Each column whose name ends in ``margin`` is the order of one gallery, its least values the worst, NaN where a
     sample is not in it. They take turns. A column ``margin`` stands for the whole table: it counts where there is no
@@ -183,9 +182,9 @@ def gallery_rows(samples: Mapping[str, np.ndarray], n_images: int, budget: int) 
     """
     image_columns = [samples[name] for name in samples if is_image(name, samples[name])]
     margins = [name for name in samples if name.endswith("margin")]
-    of_galleries = [name for name in margins if name != "margin"]
-    found = [samples[name] for name in of_galleries or margins]
-    sorted_ = [(margin, np.argsort(margin, kind="stable")) for margin in found]
+    gallery_names = [name for name in margins if name != "margin"]
+    gallery_margins = [samples[name] for name in gallery_names or margins]
+    sorted_ = [(margin, np.argsort(margin, kind="stable")) for margin in gallery_margins]
     orders = [order[~np.isnan(margin[order])] for margin, order in sorted_]
     if n_images <= budget or not image_columns or not orders:
         return list(range(min(n_images, budget)))
@@ -195,18 +194,18 @@ def gallery_rows(samples: Mapping[str, np.ndarray], n_images: int, budget: int) 
 
 
 def point_rows(
-    samples: Mapping[str, np.ndarray], kept: Int64[np.ndarray, " n_kept"], budget: int
+    samples: Mapping[str, np.ndarray], vector_rows: Int64[np.ndarray, " n_kept"], budget: int
 ) -> Int64[np.ndarray, " n_images"]:
-    """Return the rows of the images behind a scatter's points: all of them, or some that are evenly spread.
+    """Return the rows of the images behind a scatter's points: all of them, or an evenly spread subset.
 
     Args:
         samples: with a row for each vector.
-        kept: rows of the vectors that the run keeps.
+        vector_rows: rows of the vectors that the run keeps.
         budget: images that galleries may have.
     """
     if "image" not in samples:
         return np.zeros(0, np.int64)
-    points = kept[evenly_spaced(len(kept), MAX_POINTS)]
+    points = vector_rows[evenly_spaced(len(vector_rows), MAX_POINTS)]
     rows = samples["image"][points[evenly_spaced(len(points), POINTS_EACH * budget)]]
     return rows[rows >= 0].astype(np.int64)  # -1 is none, not the last
 
@@ -221,8 +220,8 @@ def _write(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def _whole(path: Path) -> bytes | None:
-    """Return a kept copy; None where there is none, or one that was cut off."""
+def _read_copy(path: Path) -> bytes | None:
+    """Return a cached copy; None if it is missing or was cut off."""
     try:
         data = read_bytes(path)
     except OSError:

@@ -8,10 +8,10 @@ from typing import Any, get_args, get_type_hints
 
 from clipbench import plugins
 from clipbench.data import DataOptions, Dataset, read_prompts
-from clipbench.errors import FOREIGN, ClipbenchError, UsageError, cause, did_you_mean, option
+from clipbench.errors import FOREIGN, ClipbenchError, UsageError, did_you_mean, error_summary, option
 from clipbench.evaluation.task import Task
 from clipbench.untrusted.reading import decode_toml, read_toml, shown
-from clipbench.untrusted.schema import SchemaError, fitted, fitting
+from clipbench.untrusted.schema import SchemaError, parse_record, parse_value
 
 SUITES = "clipbench.suites"
 """Entry points: each names a package whose ``suites.toml`` has a table for each of its suites."""
@@ -88,17 +88,17 @@ def read_suite(name: str, *, needs_data: bool = True) -> list[Request]:
         ClipbenchError: no such suite or file, two distributions bring it, the file does not say what it should, or a
             score of the average is given in two ways.
     """
-    table = _table(name)
+    table = _suite_table(name)
     _refuse_unknown(table, SUITE_KEYS, f"suite {name}: unknown key")
     entries = table.get("evaluation")
     if not isinstance(entries, list) or not entries:
         raise UsageError(f"suite {name} has no [[evaluation]]: expected tables with task = ... and data = ...")
-    requests = [_request(entry, name, ("task", "data") if needs_data else ("task",)) for entry in entries]
-    _refuse_two_ways([request for request in requests if request.main], name)
+    requests = [_parse_request(entry, name, ("task", "data") if needs_data else ("task",)) for entry in entries]
+    _refuse_conflicts([request for request in requests if request.main], name)
     return requests
 
 
-def _request(entry: object, suite: str, needed: Sequence[str]) -> Request:
+def _parse_request(entry: object, suite: str, needed: Sequence[str]) -> Request:
     """Return the request of an ``[[evaluation]]``, whose ``main`` is one metric or a list."""
     if not isinstance(entry, dict):
         raise UsageError(f"suite {suite}: an evaluation is {shown(entry)}, expected [[evaluation]] tables")
@@ -109,7 +109,7 @@ def _request(entry: object, suite: str, needed: Sequence[str]) -> Request:
     if isinstance(entry.get("main"), str):
         entry = {**entry, "main": [entry["main"]]}
     try:
-        request = fitted(Request, entry)
+        request = parse_record(Request, entry)
     except SchemaError as error:
         raise UsageError(f"suite {suite}, in an [[evaluation]]: {error}") from error
     if request.limit is not None and request.limit < 1:
@@ -117,24 +117,24 @@ def _request(entry: object, suite: str, needed: Sequence[str]) -> Request:
     return request
 
 
-def _refuse_unknown(table: Mapping[str, Any], known: Sequence[str], message: str) -> None:
+def _refuse_unknown(table: Mapping[str, Any], allowed_names: Sequence[str], message: str) -> None:
     for name in table:
-        if name not in known:
-            raise UsageError(f"{message} '{name}': {did_you_mean(name, known)}")
+        if name not in allowed_names:
+            raise UsageError(f"{message} '{name}': {did_you_mean(name, allowed_names)}")
 
 
 def most_bytes(name: str) -> int | None:
     """Return the number of bytes that a run may fetch for a suite, its ``most_bytes``; None if it sets none."""
-    n_bytes = _table(name).get("most_bytes")
+    n_bytes = _suite_table(name).get("most_bytes")
     if n_bytes is not None and (type(n_bytes) is not int or n_bytes < 0):
         raise UsageError(f"suite {name}: most_bytes is {shown(n_bytes)}: expected a number of bytes")
     return n_bytes
 
 
-def _table(name: str) -> Mapping[str, Any]:
+def _suite_table(name: str) -> Mapping[str, Any]:
     if name.endswith(".toml"):
         return read_toml(name, UsageError, name=f"suite {name}")
-    suites = _installed()
+    suites = _installed_suites()
     if name not in suites:
         raise UsageError(f"unknown suite '{name}': {did_you_mean(name, suites)} (or a path to a .toml file)")
     if len(suites[name]) > 1:
@@ -145,29 +145,33 @@ def _table(name: str) -> Mapping[str, Any]:
 
 def suites() -> list[str]:
     """Return the names of the suites that packages bring."""
-    return list(_installed())
+    return list(_installed_suites())
 
 
-def _installed() -> dict[str, dict[str, Any]]:
+def _installed_suites() -> dict[str, dict[str, Any]]:
     """Return the tables of all installed suites by name and distribution; a warning names what is left out."""
     suites: dict[str, dict[str, Any]] = {}
     packages = {entry.value: plugins.distribution_of(entry) for entry in plugins.declared(SUITES)}
-    for package, distribution in sorted(packages.items(), key=lambda each: each[1] != plugins.OURS):
+    for package, distribution in sorted(packages.items(), key=lambda package: package[1] != plugins.OURS):
         try:
             tables = decode_toml(files(package).joinpath("suites.toml").read_text(encoding="utf-8"))
         except FOREIGN as error:  # importing a package may raise anything
-            plugins.leave_out(f"the suites of {distribution} cannot be read ({cause(error)}): fix or uninstall it")
+            plugins.warn_left_out(
+                f"the suites of {distribution} cannot be read ({error_summary(error)}): fix or uninstall it"
+            )
             continue
         for name, table in tables.items():
             if plugins.OURS in suites.get(name, {}):
-                plugins.leave_out(f"the suite {name} of {distribution} is left out, as clipbench has one: rename it")
+                plugins.warn_left_out(
+                    f"the suite {name} of {distribution} is left out, as clipbench has one: rename it"
+                )
             else:
                 suites.setdefault(name, {})[distribution] = table
     return suites
 
 
 def plan(
-    asked: Sequence[str],
+    tasks: Sequence[str],
     suite: str,
     *,
     own_samples: bool = False,
@@ -177,27 +181,31 @@ def plan(
     """Return the evaluations that ``--tasks`` asks for, each once, in order.
 
     Args:
-        asked: values of ``--tasks``: ``all``, ``TASK`` (on every data set the suite has for it), ``TASK@DATA``;
+        tasks: values of ``--tasks``: ``all``, ``TASK`` (on every data set the suite has for it), ``TASK@DATA``;
             each may hold several, separated by commas.
         own_samples: the model brings its own samples, so ``TASK`` asks for those instead, and ``all`` for what they
             allow.
-        data: the data of every task, in place of the suite's.
+        data: the data of every task, instead of the suite's.
         prompts: a file with prompts for the tasks that take some.
 
     Raises:
         UsageError: an unknown task, a task without data that the suite has no data for, data that are named twice, or a
             suite that asks for a task on the same data in two ways.
     """
-    of_suite = read_suite(suite, needs_data=not own_samples)
+    suite_requests = read_suite(suite, needs_data=not own_samples)
     if own_samples:
-        of_suite = [*_on(None, of_suite), *_of_modalities()]
+        suite_requests = [*_with_same_data(None, suite_requests), *_modality_requests()]
     distinct: dict[str, Request] = {}
-    for item in (part.strip() for value in asked for part in value.split(",")):
-        if not item:
+    for selector in (part.strip() for names in tasks for part in names.split(",")):
+        if not selector:
             continue
-        is_all = item.lower() == "all"
-        expanded = [each for each in of_suite if not each.only_by_name] if is_all else _expand(item, of_suite)
-        _refuse_two_ways(expanded, suite)
+        is_all = selector.lower() == "all"
+        expanded = (
+            [request for request in suite_requests if not request.only_by_name]
+            if is_all
+            else _expand(selector, suite_requests)
+        )
+        _refuse_conflicts(expanded, suite)
         for request in expanded:
             if not is_all or request.name not in distinct:  # what is asked for by name is not optional
                 distinct[request.name] = replace(request, is_optional=is_all)
@@ -207,28 +215,30 @@ def plan(
     for request in requests:
         build_task(request)
     if data is not None:
-        named = next((task for task in asked if "@" in task), None)
-        if named is not None:
-            raise UsageError(f"'{named}' names its data, and data are given for all tasks: drop one of the two")
+        task_with_data = next((task for task in tasks if "@" in task), None)
+        if task_with_data is not None:
+            raise UsageError(
+                f"'{task_with_data}' names its data, and data are given for all tasks: drop one of the two"
+            )
         requests = with_data(requests, data)
     return requests if prompts is None else with_prompts(requests, read_prompts(prompts))
 
 
-def _expand(item: str, of_suite: list[Request]) -> list[Request]:
-    task, has_data, data = item.partition("@")
+def _expand(selector: str, suite_requests: list[Request]) -> list[Request]:
+    task, has_data, data = selector.partition("@")
     task = task.lower().replace("_", "-")
     names = plugins.names(plugins.TASKS)
     if task not in names:
         raise UsageError(f"unknown task '{task}': {did_you_mean(task, [*names, 'all'])} (clipbench list tasks)")
     if has_data:
         if not data:
-            raise UsageError(f"'{item}' names no data: expected TASK@DATA, such as {task}@path/to/data")
+            raise UsageError(f"'{selector}' names no data: expected TASK@DATA, such as {task}@path/to/data")
         return [Request(task=task, data=data)]
-    return [request for request in of_suite if request.task == task] or [Request(task=task)]
+    return [request for request in suite_requests if request.task == task] or [Request(task=task)]
 
 
-def _refuse_two_ways(requests: Sequence[Request], suite: str) -> None:
-    """Raise UsageError where two requests of a suite have the same task and data: a result cannot tell them apart."""
+def _refuse_conflicts(requests: Sequence[Request], suite: str) -> None:
+    """Raise UsageError if two requests of a suite have the same task and data: a result cannot distinguish them."""
     first: dict[str, Request] = {}
     for request in requests:
         if first.setdefault(request.name, request) != request:
@@ -239,27 +249,28 @@ def _refuse_two_ways(requests: Sequence[Request], suite: str) -> None:
 
 
 def with_data(requests: Sequence[Request], data: str | Dataset) -> list[Request]:
-    """Return the requests with the same data for each, every task once for each set of its parameters."""
+    """Return the requests with the same data for all, without duplicates."""
     name = data.id if isinstance(data, Dataset) else data
     if isinstance(data, Dataset) and any(request.is_optional for request in requests):
-        requests = fitting_data([*requests, *(replace(each, is_optional=True) for each in _of_modalities())], data)
-    requests = _on(name, requests)
-    return [request for place, request in enumerate(requests) if request not in requests[:place]]
+        requests = drop_unsupported(
+            [*requests, *(replace(request, is_optional=True) for request in _modality_requests())], data
+        )
+    requests = _with_same_data(name, requests)
+    return [request for index, request in enumerate(requests) if request not in requests[:index]]
 
 
-def _on(data: str | None, requests: Sequence[Request]) -> list[Request]:
+def _with_same_data(data: str | None, requests: Sequence[Request]) -> list[Request]:
     return [replace(request, data=data, data_options={}, limit=None, main=()) for request in requests]
 
 
-def fitting_data(requests: Sequence[Request], data: Dataset) -> list[Request]:
-    """Return the requests without optional ones about modalities that the data lack: images with captions or labels, or
-    others.
+def drop_unsupported(requests: Sequence[Request], data: Dataset) -> list[Request]:
+    """Return the requests without optional ones about modalities that the data lack.
 
     Example:
         >>> images = Dataset(id="pets", images=[], image_ids=[])
         >>> [
-        ...     each.task
-        ...     for each in fitting_data(
+        ...     request.task
+        ...     for request in drop_unsupported(
         ...         [Request(task="retrieval"), Request(task="modalities", is_optional=True)], images
         ...     )
         ... ]
@@ -267,12 +278,14 @@ def fitting_data(requests: Sequence[Request], data: Dataset) -> list[Request]:
     """
     has_images = data.modalities is None or len(data.images) > 0
     fits = {True: data.modalities is not None, False: has_images}
-    return [each for each in requests if not each.is_optional or fits[task_class(each.task).needs_modalities]]
+    return [
+        request for request in requests if not request.is_optional or fits[task_class(request.task).needs_modalities]
+    ]
 
 
-def _of_modalities() -> list[Request]:
-    """Return a request for each installed task that needs modalities; a broken plug-in has none."""
-    tasks = plugins.usable(plugins.TASKS, task_class)
+def _modality_requests() -> list[Request]:
+    """Return a request for each installed task that needs modalities; broken plug-ins are skipped."""
+    tasks = plugins.load_usable(plugins.TASKS, task_class)
     return [Request(task=name) for name, task in tasks.items() if task.needs_modalities]
 
 
@@ -298,14 +311,14 @@ def build_task(request: Request) -> Task:
         if isinstance(value, dict) and any(map(is_dataclass, (kinds[name], *get_args(kinds[name])))):
             raise UsageError(f"task '{request.task}', parameter {name} is {shown(value)}: a suite cannot give it")
         try:
-            values[name] = fitting(kinds[name], value, name)
+            values[name] = parse_value(kinds[name], value, name)
         except SchemaError as error:
             raise UsageError(f"task '{request.task}', parameter {error}") from error
     return task_class(request.task)(**values)
 
 
 def task_class(name: str) -> type[Task]:
-    """Return the task of a name; raise UsageError where there is none, or its plug-in offers something else."""
+    """Return the task class of a name; raise UsageError if there is none, or its plug-in is not a task."""
     task = plugins.load(plugins.TASKS, name)
     parts = ("name", "version", "summary")
     is_task = isinstance(task, type) and issubclass(task, Task) and is_dataclass(task)
@@ -322,6 +335,6 @@ def _parameters(task: str) -> dict[str, Any]:
     assert is_dataclass(kind), kind
     try:
         hints = get_type_hints(kind)
-    except NameError:  # a name that is imported for type checkers alone
+    except NameError:  # a name that is imported for type checkers only
         hints = {}
     return {parameter.name: hints.get(parameter.name, object) for parameter in fields(kind)}

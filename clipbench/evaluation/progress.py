@@ -64,8 +64,8 @@ class Progress:
     def model_failed(self, name: str, error: ClipbenchError, data_problems: Sequence[str]) -> None:
         """A model could not be measured; where it is unavailable, so may be data, which are named too."""
 
-    def report_failed(self, report: Path, why: str) -> None:
+    def report_failed(self, report: Path, reason: str) -> None:
         """A report could not be written; its runs are whole."""
 
-    def log_failed(self, tracker: str, why: str) -> None:
+    def log_failed(self, tracker: str, reason: str) -> None:
         """A finished run could not be logged to a tracker, or its ``figures`` could not be drawn; the run is whole."""

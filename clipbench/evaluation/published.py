@@ -1,4 +1,4 @@
-"""Published values, for the same model, data and protocol, beside what a run measures."""
+"""Published values for the model, data and protocol of a measurement."""
 
 import csv
 from collections import defaultdict
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from clipbench.data import CatalogueEntry, Dataset
 from clipbench.data.catalogue.entries import catalogue, entry_of_repository, size_differences
-from clipbench.data.prompts import known_prompts
+from clipbench.data.prompts import published_prompts
 from clipbench.evaluation.task import Task
 from clipbench.models.protocol import ModelInfo
 from clipbench.results.record import Metric, PublishedValue, SlicesRecord
@@ -44,7 +44,7 @@ WINDOWS = MappingProxyType(
         "PE-Core": 32,
     }
 )
-"""Text windows by what architectures are called, the first that fits; those of all others have 77 tokens."""
+"""Text windows in tokens by a part of the architecture's name, the first that matches; all others have 77 tokens."""
 
 
 class Key(NamedTuple):
@@ -58,7 +58,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """The facts of a measurement that decide which published values may stand beside it."""
+    """The facts of a measurement that decide which published values it can be compared with."""
 
     model: ModelInfo
     task: Task
@@ -82,26 +82,29 @@ def with_published(metrics: Mapping[str, Metric], measured: Measured, group: str
     Example:
         >>> all_values = published_values()
         >>> key = Key("ViT-B-32-quickgelu/openai", "zero-shot", "imagenet", "acc1")
-        >>> [(each.value, each.is_secondary) for each in all_values[key]]
+        >>> [(published.value, published.is_secondary) for published in all_values[key]]
         [(0.6332, False), (0.632, True)]
     """
-    place = _place(measured)
-    if place is None:
+    prefix = _key_prefix(measured)
+    if prefix is None:
         return dict(metrics)
-    known = published_values()
+    published = published_values()
     group = measured.dataset.main_slice if group is None else group
-    return {name: _beside(metric, known.get(Key(*place, f"{group}{name}"), ())) for name, metric in metrics.items()}
+    return {
+        name: _with_published_values(metric, published.get(Key(*prefix, f"{group}{name}"), ()))
+        for name, metric in metrics.items()
+    }
 
 
 def published_names(measured: Measured) -> set[str]:
     """Return the names of the metrics that have published values for the same model, data and protocol."""
-    place, group = _place(measured), measured.dataset.main_slice
-    of_place = (key.metric for key in published_values() if key[:3] == place)
-    return {name.removeprefix(group) for name in of_place if name.startswith(group)}
+    prefix, group = _key_prefix(measured), measured.dataset.main_slice
+    metrics = (key.metric for key in published_values() if key[:3] == prefix)
+    return {name.removeprefix(group) for name in metrics if name.startswith(group)}
 
 
 def slices_with_published(slices: Mapping[str, SlicesRecord], measured: Measured) -> dict[str, SlicesRecord]:
-    """Return the slices with the values that were published for each, and for their mean."""
+    """Return the slices with the values that were published for them, and for their mean."""
     return {
         name: replace(
             record,
@@ -118,13 +121,13 @@ def slices_with_published(slices: Mapping[str, SlicesRecord], measured: Measured
 @cache
 def published_values() -> Mapping[Key, tuple[PublishedValue, ...]]:
     """Return all values of ``open_clip.csv``, ``published.csv`` and the ``WIDE`` tables; fractions are in [0, 1]."""
-    found: dict[Key, list[PublishedValue]] = defaultdict(list)
+    values_by_key: dict[Key, list[PublishedValue]] = defaultdict(list)
     for model, results in open_clip_results().items():
         for column, score in results.items():
             evaluation, _, metric = column.partition("/")
             task, _, data = evaluation.partition("@")
             if metric and "{" not in evaluation and " + " not in metric:
-                found[Key(model, task, data, metric)] = [_of_open_clip(score)]
+                values_by_key[Key(model, task, data, metric)] = [_open_clip_value(score)]
     for row in _rows("published.csv"):
         value = PublishedValue(
             value=float(row["value"]),
@@ -132,14 +135,14 @@ def published_values() -> Mapping[Key, tuple[PublishedValue, ...]]:
             source=row["source"],
             is_secondary=row["is_secondary"] == "true",
         )
-        found[Key(row["model"], row["task"], row["data"], row["metric"])].append(value)
+        values_by_key[Key(row["model"], row["task"], row["data"], row["metric"])].append(value)
     for row in (row for table in WIDE for row in _rows(table)):
         model, protocol, source = (row.pop(name) for name in ("model", "protocol", "source"))
         for column, cell in row.items():
             if cell:
                 value = PublishedValue(value=float(cell), protocol=protocol, source=source, is_secondary=False)
-                found[_key(model, column)].append(value)
-    return MappingProxyType({key: tuple(values) for key, values in found.items()})
+                values_by_key[_key(model, column)].append(value)
+    return MappingProxyType({key: tuple(values) for key, values in values_by_key.items()})
 
 
 def _key(model: str, column: str) -> Key:
@@ -155,53 +158,59 @@ def _rows(name: str) -> list[dict[str, str]]:
 
 
 def published_average(metric: Metric, parts: Sequence[Sequence[str]], info: ModelInfo) -> Metric:
-    """Return an average with the one that was published for the same model, if that is over the same scores:
-    open_clip's own, or the mean of what mteb's results have for each data set, as its leaderboard makes it.
+    """Return an average with the published average of the same model over the same scores, if there is one.
+
+    It is open_clip's own average, or the mean of mteb's results per data set, as on its leaderboard.
     """
     if metric.value is None:
         return metric
     model = _model(info)
     results = open_clip_results().get(model or "", {})
-    if {"average", *(" + ".join(each) for each in parts)} == set(results):
-        return _beside(metric, (_of_open_clip(results["average"]),))
-    known = [[published_values().get(_key(model or "", name), ()) for name in names] for names in parts]
+    if {"average", *(" + ".join(part) for part in parts)} == set(results):
+        return _with_published_values(metric, (_open_clip_value(results["average"]),))
+    candidates = [[published_values().get(_key(model or "", name), ()) for name in names] for names in parts]
     values = [
-        [next((each for each in found if each.source.startswith(MTEB)), None) for found in part] for part in known
+        [next((value for value in published if value.source.startswith(MTEB)), None) for published in part]
+        for part in candidates
     ]
     if any(value is None for part in values for value in part):
         return metric
     mean = fmean(fmean(value.value for value in part if value is not None) for part in values)
     first = next(value for value in values[0] if value is not None)
-    return _beside(metric, (replace(first, value=mean, protocol=f"{first.protocol}, the mean of the data sets"),))
+    return _with_published_values(
+        metric, (replace(first, value=mean, protocol=f"{first.protocol}, the mean of the data sets"),)
+    )
 
 
-def _place(measured: Measured) -> tuple[str, str, str] | None:
-    """Return model, task and data as published values name them; None where no published value may stand beside."""
+def _key_prefix(measured: Measured) -> tuple[str, str, str] | None:
+    """Return the model, task and data of a ``Key``; None if the measurement has no published counterpart."""
     data = measured.dataset.id
     entry = catalogue().get(data) or entry_of_repository(data.removeprefix("hf:"))
     model = None if entry is None else _model(measured.model)  # reads all published values
     if entry is None or model is None or not _is_as_published(measured, entry):
         return None
-    for each in fields(measured.task):  # type: ignore[arg-type]
-        default = each.default if each.default_factory is MISSING else each.default_factory()
-        if getattr(measured.task, each.name) != default:
+    for parameter in fields(measured.task):  # type: ignore[arg-type]
+        default = parameter.default if parameter.default_factory is MISSING else parameter.default_factory()
+        if getattr(measured.task, parameter.name) != default:
             return None
     return model, measured.task.name, entry.name
 
 
-def _of_open_clip(score: float) -> PublishedValue:
+def _open_clip_value(score: float) -> PublishedValue:
     return PublishedValue(value=score, protocol="DataComp's suite", source=OPEN_CLIP, is_secondary=False)
 
 
-def _beside(metric: Metric, values: tuple[PublishedValue, ...]) -> Metric:
-    """Return a metric with published values; each agrees if the metric's interval contains it."""
+def _with_published_values(metric: Metric, values: tuple[PublishedValue, ...]) -> Metric:
+    """Return a metric with published values, which agree if the metric's interval contains them."""
     low, high = metric.low, metric.high
-    agrees = [None if low is None or high is None else low <= each.value <= high for each in values]
-    return replace(metric, published=[replace(each, agrees=does) for each, does in zip(values, agrees, strict=True)])
+    agrees = [None if low is None or high is None else low <= value.value <= high for value in values]
+    return replace(
+        metric, published=[replace(value, agrees=is_inside) for value, is_inside in zip(values, agrees, strict=True)]
+    )
 
 
 def _is_as_published(measured: Measured, entry: CatalogueEntry) -> bool:
-    """Return whether the data are whole, and read and prompted as the catalogue's are."""
+    """Return whether the data are complete, and read and prompted like the catalogue's."""
     dataset = measured.dataset
     has_size = (entry.n_images, entry.n_captions, entry.n_items) != (None, None, None)
     if size_differences(dataset, entry) or (measured.may_be_part and not has_size):
@@ -210,12 +219,12 @@ def _is_as_published(measured: Measured, entry: CatalogueEntry) -> bool:
         return False
     if entry.prompts is None:
         return entry.kind != "classification" or dataset.templates is not None
-    templates, names = known_prompts(entry.prompts)
+    templates, names = published_prompts(entry.prompts)
     return dataset.templates == templates and names in (None, dataset.class_names)
 
 
 def _model(info: ModelInfo) -> str | None:
-    """Return the model as the table names it, or None where it is not one of the table's."""
+    """Return the model's name in the tables; None if it is not in them."""
     name = SAME.get(info.id.lower(), info.id.removeprefix("open_clip:"))
     architecture = name.partition("/")[0]
     own_context = next((window for part, window in WINDOWS.items() if part in architecture), 77)

@@ -89,8 +89,8 @@ class ScoreCauses:
         return next((effect for effect in self.effects if effect.is_towards), None)
 
     def frame(self) -> "pandas.DataFrame":
-        """Return a row for each switch: switch, setting, value, change, low, high, p_value, is_towards."""
-        return as_frame([asdict(each) for each in self.effects], [part.name for part in fields(SwitchEffect)])
+        """Return one row per switch: switch, setting, value, change, low, high, p_value, is_towards."""
+        return as_frame([asdict(effect) for effect in self.effects], [part.name for part in fields(SwitchEffect)])
 
 
 class Expectation(NamedTuple):
@@ -278,7 +278,7 @@ def _other_templates(task: Task, dataset: Dataset) -> Iterator[tuple[str, Task]]
         tuple(template(PLACEHOLDER) for template in templates)
         for templates in (open_clip.OPENAI_IMAGENET_TEMPLATES, open_clip.SIMPLE_IMAGENET_TEMPLATES)
     )
-    own = getattr(task, "prompts", None) or Prompts(templates=dataset.templates or DEFAULT_TEMPLATES)
+    current_prompts = getattr(task, "prompts", None) or Prompts(templates=dataset.templates or DEFAULT_TEMPLATES)
     for setting, templates in (
         ("class names without a template", (PLACEHOLDER,)),
         (f"the template '{DEFAULT_TEMPLATES[0]}'", DEFAULT_TEMPLATES),
@@ -286,30 +286,30 @@ def _other_templates(task: Task, dataset: Dataset) -> Iterator[tuple[str, Task]]
         ("OpenAI's 80 templates for ImageNet", imagenet),
         ("OpenAI's 7 best templates for ImageNet", simple),
     ):
-        if templates is not None and templates != own.templates:
+        if templates is not None and templates != current_prompts.templates:
             yield setting, replace(task, prompts=Prompts(templates=templates))  # type: ignore[type-var]
 
 
 def _ranked(effects: Sequence[SwitchEffect], metric: Metric, expected: float) -> list[SwitchEffect]:
     """Return the effects with corrected p-values, those that lead towards the expected value first."""
     assert metric.value is not None
-    adjusted = iter(holm([each.p_value for each in effects if each.p_value is not None]))
+    adjusted = iter(holm([effect.p_value for effect in effects if effect.p_value is not None]))
     missing = abs(expected - metric.value)
     ranked = []
-    for each in effects:
-        p_value = None if each.p_value is None else next(adjusted)
+    for effect in effects:
+        p_value = None if effect.p_value is None else next(adjusted)
         is_supported = p_value is not None and p_value < ALPHA
-        is_towards = is_supported and abs(expected - each.value) < missing
-        ranked.append(replace(each, p_value=p_value, is_towards=is_towards))
-    return sorted(ranked, key=lambda each: (not each.is_towards, abs(expected - each.value)))
+        is_towards = is_supported and abs(expected - effect.value) < missing
+        ranked.append(replace(effect, p_value=p_value, is_towards=is_towards))
+    return sorted(ranked, key=lambda effect: (not effect.is_towards, abs(expected - effect.value)))
 
 
 def _check_published(metric: str | None, measured: Measured) -> None:
     """Raise UsageError unless a value of the metric, or of any where none is named, was published for the
     measurement.
     """
-    known = published_names(measured)
-    if known if metric is None else metric in known:
+    published = published_names(measured)
+    if published if metric is None else metric in published:
         return
     name = f"{measured.task.name}@{measured.dataset.id}{f'/{metric}' if metric else ''}"
     if measured.may_be_part:

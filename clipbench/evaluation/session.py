@@ -9,14 +9,23 @@ from clipbench.checks.examination import preflight
 from clipbench.data import Dataset
 from clipbench.data.catalogue.needs import Need
 from clipbench.distributed.rounds import current
-from clipbench.errors import FOREIGN, ClipbenchError, MachineError, Unavailable, UsageError, bug, cause, option
+from clipbench.errors import (
+    FOREIGN,
+    ClipbenchError,
+    MachineError,
+    Unavailable,
+    UsageError,
+    bug_summary,
+    error_summary,
+    option,
+)
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.measure import average_of, empty_result, measure, now
 from clipbench.evaluation.plan import (
     Request,
     RunOptions,
     build_task,
-    fitting_data,
+    drop_unsupported,
     most_bytes,
     plan,
     read_suite,
@@ -33,7 +42,7 @@ from clipbench.evaluation.targets import (
     has_results,
     slug,
 )
-from clipbench.evaluation.task import OF_UNIT_VECTORS, suits
+from clipbench.evaluation.task import OF_UNIT_VECTORS, supports_similarity
 from clipbench.files import check_writable, folder_lock
 from clipbench.models.encoding.image_hashes import ImageHashes
 from clipbench.models.encoding.loading import load_embedder
@@ -46,7 +55,7 @@ from clipbench.models.protocol import Embedder
 from clipbench.plugins import report_writer
 from clipbench.results.record import EvaluationRecord, PriceRecord, Result
 from clipbench.results.run import Run, distinct_names, write_result
-from clipbench.results.trackers import Place, Trackers, run_config
+from clipbench.results.trackers import Trackers, TrackerTarget, run_config
 from clipbench.untrusted.reading import is_there
 
 
@@ -59,7 +68,7 @@ class SessionOptions:
     suite: str = "standard"
     """An installed suite or a TOML file: the data of each task that names none."""
     data: str | Dataset | None = None
-    """The data of every task, in place of the suite's."""
+    """The data of every task, instead of the suite's."""
     prompts: Path | None = None
     """A file with prompts for the tasks that take some."""
     run: RunOptions = field(default_factory=RunOptions)
@@ -90,20 +99,24 @@ class Session:
         self.options = options
         self.targets = targets
         self.progress = progress or Progress()
-        self._trackers = Trackers(options.log, failed=lambda name, error: self.progress.log_failed(name, cause(error)))
+        self._trackers = Trackers(
+            options.log, failed=lambda name, error: self.progress.log_failed(name, error_summary(error))
+        )
         self.is_complete = True
         """False once a model could not be measured, or a report not be written."""
         self.n_done = 0
         run, data = options.run, options.data
-        kinds = {target.brings_samples for target in targets.each} or {False}
-        whole = next((target.name for target in targets.each if target.brings_samples), None)
-        if whole is not None and data is not None:
-            raise UsageError(f"{whole} has samples of its own: remove {option('data')}")
-        if whole is not None and options.prices:
-            raise UsageError(f"{whole} encodes nothing, so it has no price: remove {option('price', True)}")
+        kinds = {target.brings_samples for target in targets.models} or {False}
+        target_with_samples = next((target.name for target in targets.models if target.brings_samples), None)
+        if target_with_samples is not None and data is not None:
+            raise UsageError(f"{target_with_samples} has samples of its own: remove {option('data')}")
+        if target_with_samples is not None and options.prices:
+            raise UsageError(
+                f"{target_with_samples} encodes nothing, so it has no price: remove {option('price', True)}"
+            )
         self._suite = read_suite(options.suite, needs_data=False in kinds)
         most = most_bytes(options.suite)
-        self.datasets = Datasets(run, given=data if isinstance(data, Dataset) else None)
+        self.datasets = Datasets(run, memory_dataset=data if isinstance(data, Dataset) else None)
         self._hashes = ImageHashes()
         self._prices: dict[str, PriceRecord] = {}
         self._prefetcher = EmbedderPrefetcher(self._load, self.datasets, is_lenient=run.skip_bad_images)
@@ -126,7 +139,7 @@ class Session:
                 progress=self.progress,
             )
             self.datasets.check(self._requests[False])
-            self._requests[False], self._left_out = self.datasets.fitting(self._requests[False])
+            self._requests[False], self._left_out = self.datasets.supported_requests(self._requests[False])
 
     def _load(self, target: Target) -> Embedder:
         is_priced = self.options.prices and not has_results(target.folder)
@@ -147,21 +160,21 @@ class Session:
         """Measure every model and return the runs that could be made, each with its report.
 
         Raises:
-            MachineError: the disk is full, say: the next model would fail likewise.
+            MachineError: the next model would fail as well, for example because the disk is full.
             ClipbenchError: no run could be made; the error is the first model's.
         """
-        if not any(target.brings_samples for target in self.targets.each):
-            self.datasets.check_some(self._requests.get(False, []))
+        if not any(target.brings_samples for target in self.targets.models):
+            self.datasets.require_any_measurable(self._requests.get(False, []))
         if self._left_out:
             self.progress.left_out(self._left_out)
-        for request, error in self.datasets.lacking(self._requests.get(False, [])):
+        for request, error in self.datasets.failing_requests(self._requests.get(False, [])):
             self.progress.unmeasurable(request.name, error, data=str(request.data))
         runs: list[Run] = []
         first_failure: ClipbenchError | None = None
-        for number, target in enumerate(self.targets.each):
-            self.progress.model(target.name, number, len(self.targets.each))
+        for number, target in enumerate(self.targets.models):
+            self.progress.model(target.name, number, len(self.targets.models))
             try:
-                run = self.measure(target, next_ones=self.targets.each[number + 1 :])
+                run = self.measure(target, next_targets=self.targets.models[number + 1 :])
             except MachineError:
                 raise
             except ClipbenchError as error:
@@ -178,22 +191,22 @@ class Session:
         return runs
 
     def measure(
-        self, target: Target, *, next_ones: Sequence[Target] = (), check_read: Callable[[], None] = lambda: None
+        self, target: Target, *, next_targets: Sequence[Target] = (), check_read: Callable[[], None] = lambda: None
     ) -> Run:
-        """Return the run of one model; where just this run is finished already, that one.
+        """Return the run of one model: a new one, or the finished one of its folder.
 
         Args:
-            next_ones: models that will be measured next, which may encode their images on the same decode.
-            check_read: called when the model has been loaded; what it raises ends the work.
+            next_targets: models that will be measured next, which may encode their images on the same decode.
+            check_read: called when the model has been loaded; its errors end the work.
 
         Raises:
             ClipbenchError: the model cannot be loaded, the folder holds another run, or another process writes to it.
         """
         requests = self._requests[target.brings_samples]
-        self.datasets.check_some(requests)
-        embedder = target.embedder or self._prefetcher.embedder(target, next_ones, requests)
+        self.datasets.require_any_measurable(requests)
+        embedder = target.embedder or self._prefetcher.embedder(target, next_targets, requests)
         if embedder.dataset is not None:
-            requests = fitting_data(requests, embedder.dataset)
+            requests = drop_unsupported(requests, embedder.dataset)
         check_read()
         empty = empty_result(embedder.info, self.options.run)
         if target.may_be_finished:
@@ -212,35 +225,35 @@ class Session:
         with folder_lock(target.folder):
             check_folder(target.folder)  # another process may have finished while this one loaded
             clear_leftovers(target.folder)
-            result = self._measured(empty, embedder, requests, target.folder)
+            result = self._measure_requests(empty, embedder, requests, target.folder)
             result = replace(result, price=self._prices.get(target.reference))
             write_result(result, target.folder)
         self.n_done += 1
         return Run(target.folder, result)
 
-    def _measured(self, empty: Result, embedder: Embedder, requests: Sequence[Request], folder: Path) -> Result:
+    def _measure_requests(self, empty: Result, embedder: Embedder, requests: Sequence[Request], folder: Path) -> Result:
         options = self.options
         findings = preflight(embedder) if options.checks_model else None
         for finding in findings or ():
             self.progress.warning(finding)
-        if options.uses_load_cache and len(self.targets.each) == 1:  # no tensors are there but the model's
+        if options.uses_load_cache and len(self.targets.models) == 1:  # no tensors are there but the model's
             embedder.watch_memory()
         before = embedder.counts()
-        made, left_out = self._evaluate(embedder, requests, folder)
+        records, left_out = self._evaluate(embedder, requests, folder)
         towers = tower_costs(embedder, before)
         embedder.cache_findings(findings)
         is_whole = not options.run.may_be_part and options.prompts is None
         return replace(
             empty,
             created=now(),
-            evaluations=[record for _, record in made],
+            evaluations=[record for _, record in records],
             preflight=findings,
             left_out=self._left_out if embedder.dataset is None else left_out,
             towers=towers,
             average=average_of(
                 options.suite,
                 self._suite,
-                {request.name: record for request, record in made},
+                {request.name: record for request, record in records},
                 published_for=embedder.info if is_whole else None,
             ),
         )
@@ -248,15 +261,15 @@ class Session:
     def _evaluate(
         self, embedder: Embedder, requests: Sequence[Request], folder: Path
     ) -> tuple[list[tuple[Request, EvaluationRecord]], dict[str, str]]:
-        """Return the requests with their records, in which stands what went wrong, and why tasks were left out."""
-        made: list[tuple[Request, EvaluationRecord]] = []
+        """Return the requests with their records, which hold errors too, and the reasons of left-out tasks."""
+        records: list[tuple[Request, EvaluationRecord]] = []
         left_out: dict[str, str] = {}
         stems = distinct_names([f"{request.task}@{slug(request.data or 'own')}" for request in requests])
         for request, stem in zip(requests, stems, strict=True):
             if request.may_be_left_out and task_class(request.task).needs_model:
                 left_out[request.task] = "needs the model itself"
                 continue
-            if request.is_optional and not suits(task_class(request.task), embedder):
+            if request.is_optional and not supports_similarity(task_class(request.task), embedder):
                 left_out[request.task] = OF_UNIT_VECTORS
                 continue
             record = measure(request, embedder, self.datasets, folder, stem=stem, options=self.options.run)
@@ -264,20 +277,26 @@ class Session:
                 left_out[request.task] = record.reason or ""
                 continue
             self.progress.evaluation(record)
-            made.append((request, record))
-        if not made:
+            records.append((request, record))
+        if not records:
             reasons = "; ".join(f"{task}: {reason}" for task, reason in left_out.items())
             raise Unavailable(f"{embedder.info.id} has samples for no task ({reasons})")
         if left_out:
             self.progress.left_out(left_out)
-        return made, left_out
+        return records, left_out
 
-    def is_whole(self, run: Run) -> bool:
-        """Return whether all was measured, but for what ``all`` asks of data that only a person can get."""
+    def covers_requests(self, run: Run) -> bool:
+        """Return whether all requests were measured, except optional ones whose data only a person can get."""
         by_hand = {need.entry.name for need in self.needs if need.step is not None}
-        asked = [request for requests in self._requests.values() for request in requests if request.is_optional]
-        excused = {(each.task, each.data) for each in asked if (each.data or "").lower() in by_hand}
-        return all(each.status == "ok" or (each.task, each.dataset.id) in excused for each in run.result.evaluations)
+        optional_requests = [
+            request for requests in self._requests.values() for request in requests if request.is_optional
+        ]
+        excused = {
+            (request.task, request.data) for request in optional_requests if (request.data or "").lower() in by_hand
+        }
+        return all(
+            record.status == "ok" or (record.task, record.dataset.id) in excused for record in run.result.evaluations
+        )
 
     def report(self, run: Run) -> None:
         """Write the report of one run into its folder, unless it is there already."""
@@ -285,12 +304,12 @@ class Session:
             report_writer()([run], run.folder / REPORT)
 
     def try_report(self, run: Run) -> None:
-        """Do as ``report`` does, but say what goes wrong, and go on."""
+        """Write the report of one run, or report the failure and go on."""
         with self._report_failures(run.folder / REPORT):
             self.report(run)
 
     def try_report_all(self, runs: Sequence[Run]) -> None:
-        """Write a joint report of several runs beside their folders, or say what goes wrong."""
+        """Write a joint report of several runs next to their folders, or report the failure."""
         if self.options.writes_reports and len(runs) > 1:
             with self._report_failures(self.targets.out / REPORT):
                 report_writer()(runs, self.targets.out / REPORT)
@@ -305,14 +324,14 @@ class Session:
             if self.options.run.raise_bugs:
                 raise
             self.is_complete = False
-            why = str(error) if isinstance(error, ClipbenchError) else bug(error, "a section of the report")
-            self.progress.report_failed(report, why)
+            reason = str(error) if isinstance(error, ClipbenchError) else bug_summary(error, "a section of the report")
+            self.progress.report_failed(report, reason)
 
     def try_log(self, target: Target, run: Run) -> None:
-        """Log a finished run to the trackers, a series as one run of theirs; say what goes wrong, and go on."""
+        """Log a finished run to the trackers, a series as one tracker run; failures are reported, not raised."""
         is_series = self.targets.are_series
         name, folder = (self.targets.out.name, self.targets.out) if is_series else (target.name, run.folder)
-        self._trackers.run(run, Place(name=name, folder=folder, config=run_config(run)))
+        self._trackers.run(run, TrackerTarget(name=name, folder=folder, config=run_config(run)))
         if not is_series:
             self._trackers.close()
 
@@ -328,11 +347,11 @@ MOST_MODELS = 16
 
 
 class EmbedderPrefetcher:
-    """Embedders of the next models, whose images are encoded already as far as several of them lacked the same ones.
+    """Loads the embedders of the next models together, and encodes the images that several of them need on one decode.
 
     Args:
         load: returns the embedder of a model.
-        datasets: of the session.
+        datasets: the data sets of the session.
         is_lenient: unreadable images are skipped.
     """
 
@@ -340,8 +359,8 @@ class EmbedderPrefetcher:
         self._load, self._datasets, self._is_lenient = load, datasets, is_lenient
         self._loaded: dict[str, Embedder] = {}
 
-    def embedder(self, target: Target, next_ones: Sequence[Target], requests: Sequence[Request]) -> Embedder:
-        """Return the embedder of a model; with it some of the next ones are loaded, and encode the images of requests.
+    def embedder(self, target: Target, next_targets: Sequence[Target], requests: Sequence[Request]) -> Embedder:
+        """Return the embedder of a model; some of the next models are loaded with it, and encode the same images.
 
         Raises:
             ClipbenchError: the model cannot be loaded.
@@ -350,18 +369,18 @@ class EmbedderPrefetcher:
         if target.reference not in self._loaded:
             self._loaded = {}  # before others are loaded
             self._loaded[target.reference] = self._load(target)
-            self._load_others(next_ones)
+            self._load_next(next_targets)
             self._encode(requests)
         return self._loaded.pop(target.reference)
 
-    def _load_others(self, targets: Sequence[Target]) -> None:
+    def _load_next(self, targets: Sequence[Target]) -> None:
         """Load the models that follow, as long as one more of the largest so far would fit into memory."""
         (first,) = self._loaded.values()
         room = SHARE_OF_MEMORY * _free_memory(first.info.device) / current().n_here
         for target in targets:
-            infos = [each.info for each in self._loaded.values()]
+            infos = [embedder.info for embedder in self._loaded.values()]
             # Bytes of the weights, 0 where unknown.
-            sizes = [(each.n_parameters or 0) * (2 if each.precision in ("bf16", "fp16") else 4) for each in infos]
+            sizes = [(info.n_parameters or 0) * (2 if info.precision in ("bf16", "fp16") else 4) for info in infos]
             if len(sizes) >= MOST_MODELS or not all(sizes) or sum(sizes) + max(sizes) > room:
                 return
             if target.embedder is not None or target.brings_samples or has_results(target.folder):
@@ -372,7 +391,7 @@ class EmbedderPrefetcher:
                 continue
 
     def _encode(self, requests: Sequence[Request]) -> None:
-        """Encode the images that tasks ask for first, in the batches in which they would ask for them."""
+        """Encode the images that tasks need first, in the batches in which they would encode them."""
         if len(self._loaded) < 2:
             return
         unforeseen = set[str | None]()

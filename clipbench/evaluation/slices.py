@@ -3,8 +3,8 @@
 Groups of images share the rest of the data: an image of one region is searched for among all images, and classified
 among all classes, so that slices of different sizes can be compared. What is a mean or a statistic of samples is taken
 over the slice's samples; what is a function of all of them, such as the modality gap, is measured on the slice as data
-of its own. Groups of captions, such as languages, are data of their own altogether: their captions, and the images that
-have one. So are slices with classes of their own: those classes, and the images that belong to one. Judged queries of
+of its own. Groups of captions, such as languages, are data sets of their own: their captions, and the images that have
+one. So are slices with classes of their own: those classes, and the images that belong to one. Judged queries of
 one language search all documents.
 """
 
@@ -48,16 +48,16 @@ class Sliced:
 
 
 def slices_of(task: Task, dataset: Dataset, embedder: Embedder, evaluation: Evaluation, seed: int) -> Sliced:
-    """Return an evaluation's metrics by the groups of its data; a group that makes no slices costs a note."""
+    """Return an evaluation's metrics by the groups of its data, with a note for a group that makes no slices."""
     sliced = Sliced()
-    of_groups = {name: sorted(set(groups.values) - {""}) for name, groups in dataset.groups.items()}
-    of_labels = {  # classes without an image make no slice
-        name: sorted(value for value, each in sets.items() if (each.labels >= 0).any())
+    group_values = {name: sorted(set(groups.values) - {""}) for name, groups in dataset.groups.items()}
+    label_values = {  # classes without an image make no slice
+        name: sorted(value for value, label_set in sets.items() if (label_set.labels >= 0).any())
         for name, sets in dataset.label_slices.items()
     }
     languages = () if dataset.judgements is None else dataset.judgements.queries.languages
-    of_queries = {LANGUAGE: sorted(set(languages) - {""})} if languages else {}
-    for name, values in (of_groups | of_labels | of_queries).items():
+    query_values = {LANGUAGE: sorted(set(languages) - {""})} if languages else {}
+    for name, values in (group_values | label_values | query_values).items():
         if not 2 <= len(values) <= MOST_SLICES:
             sliced.notes.append(
                 f"no slices by {name}: it has {counted(len(values), 'group')}, and 2 to {MOST_SLICES} make slices"
@@ -89,36 +89,46 @@ class _Slicer:
         sets, groups = self.dataset.label_slices.get(self.name), self.dataset.groups.get(self.name)
         if sets is not None:
             return _record(
-                self._apart((each, self.dataset.take_classes(sets[each])) for each in self.values), "classes"
+                self._separate_slice_metrics((value, self.dataset.take_classes(sets[value])) for value in self.values),
+                "classes",
             )
         if groups is None:
-            return _record(self._by_query(), "queries")
+            return _record(self._metrics_by_query(), "queries")
         if not groups.of_captions:
-            return _record(self._by_image(), "images")
+            return _record(self._metrics_by_image(), "images")
         of_caption = np.array(groups.values, object)
-        rows = ((each, np.flatnonzero(of_caption == each)) for each in self.values)
-        return _record(self._apart((each, self.dataset.take_captions(own)) for each, own in rows), "captions")
+        rows = ((value, np.flatnonzero(of_caption == value)) for value in self.values)
+        return _record(
+            self._separate_slice_metrics(
+                (value, self.dataset.take_captions(caption_rows)) for value, caption_rows in rows
+            ),
+            "captions",
+        )
 
-    def _by_image(self) -> dict[str, Part]:
+    def _metrics_by_image(self) -> dict[str, Part]:
         """Return the slices by groups of images; the group of each sample becomes a column."""
         samples, measures = self.evaluation.samples, self.evaluation.measures
         if "image" not in samples:
             raise ClipbenchError("the task's samples do not say which image they are of")
-        whole = self.dataset.whole()  # of which the evaluation is
-        of_image = np.array([*whole.groups[self.name].values, ""], object)  # -1, no image, is the last
+        main_data = self.dataset.whole()  # of which the evaluation is
+        of_image = np.array([*main_data.groups[self.name].values, ""], object)  # -1, no image, is the last
         of_sample = of_image[samples["image"]]
         self.sliced.columns[f"{GROUP_COLUMN}{self.name}"] = of_sample
         parts: dict[str, Part] = {}
         for value in self.values:
-            found = dict(self._of_samples(of_sample == value, value))
-            if any(_of_the_whole(each) is not None for each in measures.values()):
-                alone = self._evaluate(whole.take(np.flatnonzero(of_image[:-1] == value)), value)
-                of_whole = {name: each for name, each in alone.measures.items() if _of_the_whole(each) is not None}
-                found |= self._measured(of_whole, alone.samples, value)
-            parts[value] = {name: found[name] for name in measures if name in found}
+            metrics = dict(self._sample_metrics(of_sample == value, value))
+            if any(_joint_measure(measure) is not None for measure in measures.values()):
+                slice_evaluation = self._evaluate(main_data.take(np.flatnonzero(of_image[:-1] == value)), value)
+                joint_measures = {
+                    name: measure
+                    for name, measure in slice_evaluation.measures.items()
+                    if _joint_measure(measure) is not None
+                }
+                metrics |= self._part_metrics(joint_measures, slice_evaluation.samples, value)
+            parts[value] = {name: metrics[name] for name in measures if name in metrics}
         return parts
 
-    def _by_query(self) -> dict[str, Part]:
+    def _metrics_by_query(self) -> dict[str, Part]:
         """Return the slices by the languages of judged queries; the language of each sample becomes a column."""
         judgements = self.dataset.judgements
         assert judgements is not None, self.name
@@ -127,17 +137,19 @@ class _Slicer:
             [of_query[id.removeprefix("query:")] for id in self.evaluation.samples["sample_id"]], object
         )
         self.sliced.columns[f"{GROUP_COLUMN}{self.name}"] = of_sample
-        return {value: self._of_samples(of_sample == value, value) for value in self.values}
+        return {value: self._sample_metrics(of_sample == value, value) for value in self.values}
 
-    def _of_samples(self, is_own: Bool[np.ndarray, " n_samples"], value: str) -> Part:
+    def _sample_metrics(self, is_member: Bool[np.ndarray, " n_samples"], value: str) -> Part:
         """Return the metrics of some of the evaluation's samples, without a level of chance: that is of all data."""
-        own = {name: column[is_own] for name, column in self.evaluation.samples.items()}
-        of_rows = {name: each for name, each in self.evaluation.measures.items() if _of_the_whole(each) is None}
-        measured = self._measured(of_rows, own, value)
+        slice_samples = {name: column[is_member] for name, column in self.evaluation.samples.items()}
+        measures = {
+            name: measure for name, measure in self.evaluation.measures.items() if _joint_measure(measure) is None
+        }
+        measured = self._part_metrics(measures, slice_samples, value)
         return {name: (replace(metric, chance=None), part) for name, (metric, part) in measured.items()}
 
-    def _apart(self, slices: Iterable[tuple[str, Dataset]]) -> dict[str, Part]:
-        """Return the metrics of slices that are data of their own, and keep the samples of each.
+    def _separate_slice_metrics(self, slices: Iterable[tuple[str, Dataset]]) -> dict[str, Part]:
+        """Return the metrics of slices that are data sets of their own, and keep their samples.
 
         An image may be in several: samples without a cluster are clustered by their image, so that the mean knows.
         """
@@ -145,15 +157,15 @@ class _Slicer:
         parts: dict[str, Part] = {}
         tables: list[Samples] = []
         for value, dataset in slices:
-            alone = self._evaluate(dataset, value)
-            samples = alone.samples
-            ids = np.array([f"{value}:{each}" for each in samples["sample_id"]], object)
+            slice_evaluation = self._evaluate(dataset, value)
+            samples = slice_evaluation.samples
+            ids = np.array([f"{value}:{sample_id}" for sample_id in samples["sample_id"]], object)
             group = np.full(len(ids), value, object)
             tables.append({**samples, "sample_id": ids, f"{GROUP_COLUMN}{self.name}": group})
             if "cluster" not in samples and "image" in samples:
                 rows = np.array([row[id] for id in dataset.image_ids], np.int64)
                 samples = {**samples, "cluster": rows[samples["image"]]}
-            parts[value] = self._measured(alone.measures, samples, value)
+            parts[value] = self._part_metrics(slice_evaluation.measures, samples, value)
         self.sliced.tables[self.name] = tables
         return parts
 
@@ -162,11 +174,11 @@ class _Slicer:
         self.task.check(part)
         return evaluate(self.task, part, self.embedder, self._rng(value, ""))
 
-    def _measured(self, measures: Mapping[str, Measure], samples: Samples, value: str) -> Part:
+    def _part_metrics(self, measures: Mapping[str, Measure], samples: Samples, value: str) -> Part:
         part = {}
         for name, measure in measures.items():
             metric = finite(measure.metric(samples, self._rng(value, name)))
-            smooth = _of_the_whole(measure)
+            smooth = _joint_measure(measure)
             # Influences do not tell how sure a value with an interval of its own is, such as a distance near 0.
             has_influences = smooth is None or smooth.interval is None
             if metric.value is not None:
@@ -177,14 +189,14 @@ class _Slicer:
         return generator(self.seed, self.task.name, self.dataset.id, self.name, value, metric)
 
 
-def _of_the_whole(measure: Measure) -> Smooth | None:
-    """Return a measure that follows from all samples together, so that some of them do not have it; else None."""
+def _joint_measure(measure: Measure) -> Smooth | None:
+    """Return a measure that follows from all samples together, which a subset cannot reuse; None for any other."""
     inner = measure.measure if isinstance(measure, Within) else measure
     return inner if isinstance(inner, Smooth) else None
 
 
 def _slice(metric: Metric, samples: Samples) -> Slice | None:
-    """Return the samples behind a metric; None for one that is neither a mean nor has influences, such as a median."""
+    """Return the samples behind a metric; None if it is neither a mean nor has influences, such as a median."""
     column = metric.column or metric.influence
     if column is None or metric.value is None:
         return None
@@ -200,16 +212,16 @@ def _slice(metric: Metric, samples: Samples) -> Slice | None:
 def _record(parts: Mapping[str, Part], of: Literal["images", "captions", "classes", "queries"]) -> SlicesRecord:
     means, worsts, distances, worst_groups = {}, {}, {}, {}
     for name in dict.fromkeys(name for part in parts.values() for name in part):
-        found = {value: part[name] for value, part in parts.items() if name in part}
-        slices = {value: each for value, (_, each) in found.items() if each is not None}
-        if len(slices) < 2 or len(slices) < len(found):  # medians and the like: no bounds to choose among
+        metrics = {value: part[name] for value, part in parts.items() if name in part}
+        slices = {value: samples for value, (_, samples) in metrics.items() if samples is not None}
+        if len(slices) < 2 or len(slices) < len(metrics):  # medians and the like: no bounds to choose among
             continue
-        like, _ = next(iter(found.values()))
-        means[name] = _summary(like, *slice_mean(slices), slices)
-        distances[name] = _summary(replace(like, higher_is_better=False), *slice_range(slices), slices)
-        if like.higher_is_better is not None:
-            extreme = worst_slice(slices, higher_is_better=like.higher_is_better)
-            worsts[name] = _summary(like, extreme.value, extreme.interval, slices)
+        prototype, _ = next(iter(metrics.values()))
+        means[name] = _summary(prototype, *slice_mean(slices), slices)
+        distances[name] = _summary(replace(prototype, higher_is_better=False), *slice_range(slices), slices)
+        if prototype.higher_is_better is not None:
+            extreme = worst_slice(slices, higher_is_better=prototype.higher_is_better)
+            worsts[name] = _summary(prototype, extreme.value, extreme.interval, slices)
             worst_groups[name] = extreme.name
     return SlicesRecord(
         of=of,
@@ -221,15 +233,15 @@ def _record(parts: Mapping[str, Part], of: Literal["images", "captions", "classe
     )
 
 
-def _summary(like: Metric, value: float, interval: Interval, slices: Mapping[str, Slice]) -> Metric:
-    """Return a number over all slices, in the words of the metric that it is made of."""
+def _summary(prototype: Metric, value: float, interval: Interval, slices: Mapping[str, Slice]) -> Metric:
+    """Return the metric of a number over all slices, with the title and unit of ``prototype``."""
     is_bounded = interval.low is not None
     return replace(
-        like,
+        prototype,
         value=value,
         low=interval.low,
         high=interval.high,
-        n=sum(len(each.influence) for each in slices.values()),
+        n=sum(len(samples.influence) for samples in slices.values()),
         chance=None,
         column=None,
         influence=None,

@@ -23,7 +23,7 @@ from clipbench.untrusted.reading import entries, is_file, is_folder, is_there
 
 RESULT, REPORT = "result.json", "report.html"
 OUR_FOLDERS = {"samples", "arrays", "thumbs"}
-"""Folders that an interrupted run may have left in its own, beside a result or report that is not whole."""
+"""Folders that an interrupted run may have left in its own, next to an incomplete result or report."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Target:
 
     reference: str
     name: str
-    """The name that tells it from the others."""
+    """The name that distinguishes it from other models."""
     folder: Path
     may_be_finished: bool = False
     """Reuse the run in the folder, if it is the one that is asked for."""
@@ -51,7 +51,7 @@ class Targets:
 
     out: Path
     """Parent of their run folders; the only one's own folder."""
-    each: Sequence[Target]
+    models: Sequence[Target]
     are_series: bool = False
     """True if a pattern named them: then one line is printed for each."""
     are_several: bool = False
@@ -60,7 +60,7 @@ class Targets:
     def check_references(self, load: LoadOptions) -> None:
         """Raise UsageError if no reference means a model, two mean the same one, or none needs the architecture that is
         given: a slip should not be found after hours of downloads."""
-        references = [target.reference for target in self.each if target.embedder is None]
+        references = [target.reference for target in self.models if target.embedder is None]
         check_references(references, load)
         errors: list[UsageError] = []
         for reference in references:
@@ -91,7 +91,7 @@ def find_targets(references: Sequence[str], out: Path | None, *, writes_reports:
         is_finished = may_be_finished(folder, writes_reports=writes_reports)
         return Targets(folder, [Target(distinct[0], distinct[0], folder, may_be_finished=is_finished)])
     parent = out or Path("runs") / stamp
-    models = _expanded(distinct)
+    models = _expand_patterns(distinct)
     folders = distinct_names([slug(name) for _, name in models])
     targets = [
         Target(reference, name, parent / folder, may_be_finished=True)
@@ -104,7 +104,7 @@ def find_targets(references: Sequence[str], out: Path | None, *, writes_reports:
 
 
 def may_be_finished(folder: Path, *, writes_reports: bool) -> bool:
-    """Return whether the folder of a single run holds one that lacks its report alone, and so can be reused.
+    """Return whether the folder of a single run holds a run that only lacks its report, and so can be reused.
 
     Raises:
         UsageError: it holds something else, or a run with its report.
@@ -141,14 +141,14 @@ def has_results(folder: Path) -> bool:
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Remove a run without results, unfinished files of an interrupted run, and small images, which may be cut off."""
+    """Remove a run without results, unfinished files of an interrupted run, and thumbnails, which may be cut off."""
     if is_file(folder / RESULT):
         (folder / REPORT).unlink(missing_ok=True)  # first: without its result, a report is a foreign file
         (folder / RESULT).unlink()
     remove_abandoned(folder)
-    for inside in (folder / name for name in OUR_FOLDERS):
-        for each in (inside, *inside.glob("*/")):
-            remove_abandoned(each)
+    for subfolder in (folder / name for name in OUR_FOLDERS):
+        for path in (subfolder, *subfolder.glob("*/")):
+            remove_abandoned(path)
     for image in (folder / "thumbs").rglob("*.webp"):
         if re.fullmatch(r"[0-9a-f]{32}", image.stem):
             image.unlink(missing_ok=True)
@@ -163,7 +163,7 @@ def finished_run(
     *,
     note: Callable[[str], None] = lambda _: None,
 ) -> Run | None:
-    """Return the run in a folder if it is the one that is asked for, None where the folder holds no results.
+    """Return the run in a folder if it matches the requests; None if the folder holds no results.
 
     Model fingerprint and seed have to be equal, the evaluations the same (``results.matching``), and all arrays there
     if all are to be kept.
@@ -189,17 +189,19 @@ def finished_run(
         refuse("other weights, or at another precision")
     if result.seed != options.seed:
         refuse(f"seed {result.seed}")
-    if options.keep_arrays and any("arrays" in each.files and not each.has_all_rows for each in result.evaluations):
+    if options.keep_arrays and any(
+        "arrays" in record.files and not record.has_all_rows for record in result.evaluations
+    ):
         refuse(f"a sample of the arrays, made without {option('keep_arrays', True)}")
-    requests = [each for each in requests if not (each.is_optional and each.task in left_out)]
+    requests = [request for request in requests if not (request.is_optional and request.task in left_out)]
     if len(result.evaluations) != len(requests):
         refuse(f"other tasks ({', '.join(record.name for record in result.evaluations)})")
     for request, record in zip(requests, result.evaluations, strict=True):
-        same = match(record, describe(request, embedder, datasets))
-        if not same.is_same:
-            refuse(f"{record.name} with other {same.names} than asked for now")
-        for each in same.notes:
-            note(f"{record.name}: {each}")
+        comparison = match(record, describe(request, embedder, datasets))
+        if not comparison.is_same:
+            refuse(f"{record.name} with other {comparison.names} than asked for now")
+        for difference in comparison.notes:
+            note(f"{record.name}: {difference}")
     return run
 
 
@@ -213,8 +215,8 @@ def slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[-80:] or "unnamed"
 
 
-def _expanded(references: list[str]) -> list[tuple[str, str]]:
-    """Return reference and name; of several patterns, names have the whole path."""
+def _expand_patterns(references: list[str]) -> list[tuple[str, str]]:
+    """Return references and names; with several patterns, a name is the full path."""
     n_patterns = sum(map(is_pattern, references))
     expanded: dict[str, tuple[str, str]] = {}
     for reference in references:

@@ -21,7 +21,7 @@ INNER_PRODUCTS = "the model ranks by the inner product: the cosines in samples a
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The answer of a task: one row a sample, and how the metrics follow from the rows.
+    """The result of a task: one row per sample, and the measures that turn rows into metrics.
 
     Example:
         >>> from clipbench import Mean
@@ -37,7 +37,7 @@ class Evaluation:
     measures: Mapping[str, Measure]
     curves: Mapping[str, Curve] = field(default_factory=dict)
     controls: Mapping[str, Measure] = field(default_factory=dict)
-    """Scores of blind rules, tie rates: reported beside the metrics."""
+    """Scores of blind rules, tie rates: reported next to the metrics."""
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Arrays that figures need, kept whole."""
     vectors: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Evaluation:
     """The question that was asked, where the data change the task's own; likewise ``scoring``."""
     scoring: str = ""
     subsets: Mapping[str, str] = field(default_factory=dict)
-    """Titles of the subsets that metric names begin with, beside those that the data set gives."""
+    """Titles of the subsets that metric names begin with, in addition to the data set's titles."""
     accuracy: str = ""
     """Name of the metric that is the top-1 accuracy over the classes of the data: on ImageNet and its shifts, the
     effective robustness of models is computed from it."""
@@ -89,7 +89,7 @@ class Task:
     vectors cannot answer it, and ``--tasks all`` leaves it out for them.
     """
     searches_distractors: ClassVar[bool] = False
-    """True where captions search a data set's ``distractors`` too; of other tasks they are no part of the data."""
+    """True if captions search a data set's ``distractors`` too; other tasks leave them out."""
     needs_modalities: ClassVar[bool] = False
     """True where it is about modalities by name: ``--tasks all`` asks it of all data that have some beside images and
     captions, whatever the suite says, and of no others."""
@@ -115,19 +115,18 @@ class Task:
         return None
 
 
-def suits(task: type[Task], embedder: Embedder) -> bool:
+def supports_similarity(task: type[Task], embedder: Embedder) -> bool:
     """Return whether a task is defined for a model's way to compare vectors."""
     return task.takes_dot or embedder.info.similarity == COSINE
 
 
 def evaluate(task: Task, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
-    """Return a task's answer; for a model that ranks by the inner product, measures in cosines or distances are
-    undefined.
+    """Return a task's evaluation; measures in cosines or distances are undefined for a model with inner products.
 
     Raises:
         Unavailable: the task is not defined for such a model.
     """
-    if not suits(type(task), embedder):
+    if not supports_similarity(type(task), embedder):
         raise Unavailable(f"{task.name} {OF_UNIT_VECTORS}")
     if embedder.info.similarity == COSINE:
         return task.evaluate(dataset, embedder, rng)
@@ -135,18 +134,18 @@ def evaluate(task: Task, dataset: Dataset, embedder: Embedder, rng: np.random.Ge
 
 
 def _without_cosines(evaluation: Evaluation) -> Evaluation:
-    def defined(name: str, measure: Measure) -> Measure:
+    def without_cosine(name: str, measure: Measure) -> Measure:
         if isinstance(measure, Within):
-            return replace(measure, measure=defined(name, measure.measure))
+            return replace(measure, measure=without_cosine(name, measure.measure))
         unit = getattr(measure, "unit", "")
         if unit not in ("cosine", "distance"):
             return measure
-        meaning = {each.name: getattr(measure, each.name) for each in fields(Definition)}
+        meaning = {parameter.name: getattr(measure, parameter.name) for parameter in fields(Definition)}
         return Fixed(value=None, reason=f"{name.rpartition('/')[2]} {OF_UNIT_VECTORS}", unit=unit, **meaning)
 
     return replace(
         evaluation,
-        measures={name: defined(name, each) for name, each in evaluation.measures.items()},
-        controls={name: defined(name, each) for name, each in evaluation.controls.items()},
+        measures={name: without_cosine(name, measure) for name, measure in evaluation.measures.items()},
+        controls={name: without_cosine(name, measure) for name, measure in evaluation.controls.items()},
         notes=(*evaluation.notes, INNER_PRODUCTS),
     )

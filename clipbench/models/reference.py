@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from clipbench import plugins
-from clipbench.errors import ModelError, UsageError, cause, did_you_mean, missing_package, option
+from clipbench.errors import ModelError, UsageError, did_you_mean, error_summary, missing_package, option
 from clipbench.models.checkpoints import (
     CHECKPOINT_SUFFIXES,
     holds_bundled_checkpoint,
@@ -125,7 +125,7 @@ def load_with_probes(reference: str, options: LoadOptions) -> Loaded:
     except ModuleNotFoundError as error:
         if missing_package(error) is None:
             raise
-        raise ModelError(f"{reference} cannot be loaded: {cause(error)}") from error
+        raise ModelError(f"{reference} cannot be loaded: {error_summary(error)}") from error
     if not isinstance(model, Model | Embedder) or not isinstance(getattr(model, "info", None), ModelInfo):
         raise ModelError(
             f"model adapter '{prefix}' returned an object of type {type(model).__name__} for '{reference}': expected a"

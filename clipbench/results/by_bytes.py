@@ -1,6 +1,6 @@
 """The table of metrics that are measured on vectors in several stored formats, by the bytes of a vector."""
 
-from clipbench.results.numbers import NONE, count, shown, symbol
+from clipbench.results.numbers import NONE, count, symbol, value_with_interval
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.table import Table, columns
 from clipbench.results.titles import metric_title
@@ -19,8 +19,7 @@ def formats_by_bytes(record: EvaluationRecord, metric: str) -> list[str]:
 
 
 def table_by_bytes(record: EvaluationRecord, metric: str) -> Table:
-    """Return a row for each format: the bytes of a vector, the metric, and its change from the whole vector, which is
-    the first row.
+    """Return a row per format: bytes of a vector, the metric, and its change from the full vector in the first row.
 
     Example:
         >>> from clipbench.results.record import DatasetRecord, Metric, StoredFormat
@@ -40,11 +39,11 @@ def table_by_bytes(record: EvaluationRecord, metric: str) -> Table:
         >>> table_by_bytes(record, "acc1").rows
         [['float32', '64', '50.0', '–'], ['16 int8', '16', '50.0', '−25.0']]
     """
-    metrics, whole = record.metrics, record.formats[""]
-    rows = [[whole.label, count(whole.n_bytes), shown(metrics[metric]), NONE]]
+    metrics, full_vector = record.metrics, record.formats[""]
+    rows = [[full_vector.label, count(full_vector.n_bytes), value_with_interval(metrics[metric]), NONE]]
     for name in formats_by_bytes(record, metric):
         stored, values = record.formats[name], (metrics[f"{name}/{metric}"], metrics.get(f"{name}/{metric}_change"))
-        rows.append([stored.label, count(stored.n_bytes), *map(shown, values)])
+        rows.append([stored.label, count(stored.n_bytes), *map(value_with_interval, values)])
     title, unit = metric_title(metric, metrics[metric]), metrics[metric].unit
     change = "Change, pp" if unit == "fraction" else "Change"
     return Table(columns=columns("Stored", numbers=["Bytes", f"{title}, {symbol(unit)}", change]), rows=rows)

@@ -77,9 +77,9 @@ def _row(result: Result, record: EvaluationRecord, name: str, metric: Metric) ->
 
 
 def typed_frame(rows: Sequence[Mapping[str, object]], columns: Mapping[str, str]) -> "pandas.DataFrame":
-    """Return rows as a frame with these columns and their types, whatever else they hold."""
-    own = [{name: row[name] for name in columns if name in row} for row in rows]
-    return as_frame(own, columns).astype({name: type_ for name, type_ in columns.items() if type_ != "str"})
+    """Return rows as a frame with these columns and their types; other keys are dropped."""
+    selected = [{name: row[name] for name in columns if name in row} for row in rows]
+    return as_frame(selected, columns).astype({name: type_ for name, type_ in columns.items() if type_ != "str"})
 
 
 def as_frame(rows: Sequence[Mapping[str, object]], columns: Iterable[str] | None = None) -> "pandas.DataFrame":
@@ -102,9 +102,11 @@ def as_frame(rows: Sequence[Mapping[str, object]], columns: Iterable[str] | None
 def scorecard(result: Result) -> Table:
     """Return the headlines of each evaluation, and the reason where there are none."""
     done = [record for record in result.evaluations if record.status == "ok"]
-    shown = [(record, name, metric) for record in done for name, metric in headlines(record).items()]
+    headline_metrics = [(record, name, metric) for record in done for name, metric in headlines(record).items()]
     columns = [Column(name, is_number=False) for name in ("evaluation", "metric")]
-    columns += [Column(name) for name in ("value", interval_name(metric for _, _, metric in shown), "chance", "n")]
+    columns += [
+        Column(name) for name in ("value", interval_name(metric for _, _, metric in headline_metrics), "chance", "n")
+    ]
     rows = [
         [
             Cell(record.name),
@@ -114,13 +116,15 @@ def scorecard(result: Result) -> Table:
             Cell(quantity(metric.chance, metric.unit)),
             Cell(count(metric.n)),
         ]
-        for record, name, metric in shown
+        for record, name, metric in headline_metrics
     ]
     if result.average is not None and result.average.metric.value is not None:
         average = result.average.metric
         words = (result.average.suite, average.title, quantity(average.value, average.unit), interval(average), "")
         rows.append([*map(Cell, words), Cell(count(average.n))])
-    missing = [f"{each.name} {each.status}: {each.reason}" for each in result.evaluations if each.status != "ok"]
+    missing = [
+        f"{record.name} {record.status}: {record.reason}" for record in result.evaluations if record.status != "ok"
+    ]
     if result.average is not None and result.average.metric.value is None:
         missing.append(f"{result.average.metric.title}: {result.average.metric.reason}")
     return Table(title=str(result.model.get("ref") or "unnamed model"), columns=columns, rows=rows, notes=missing)

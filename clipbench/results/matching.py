@@ -19,8 +19,8 @@ class Match:
     """The differences between records of evaluations, and what is worth a note."""
 
     differences: Mapping[str, Sequence[str]]
-    """Facts that forbid holding their numbers against each other, such as ``task version``, with their distinct values
-    in the order of the records; empty when the evaluations are the same.
+    """Facts that forbid a comparison, such as ``task version``, with their distinct values in the order of the records;
+    empty if the evaluations are the same.
     """
     notes: Sequence[str]
     """Facts that differ while the samples are the same, and how the samples are paired."""
@@ -33,7 +33,7 @@ class Match:
     @property
     def reason(self) -> str:
         """All differences with their values, in one line."""
-        return "; ".join(_words(name, values) for name, values in self.differences.items())
+        return "; ".join(_difference_text(name, values) for name, values in self.differences.items())
 
     @property
     def names(self) -> str:
@@ -57,55 +57,55 @@ def match(*records: EvaluationRecord) -> Match:
         >>> match(one, other).reason
         'task version 1 in the one run, 2 in the other'
     """
-    data = [each.dataset for each in records]
-    differences = _facts(
+    datasets = [record.dataset for record in records]
+    differences = _differing_facts(
         {
-            "task": [each.task for each in records],
-            "task version": [str(each.task_version) for each in records],
-            "parameters": [as_json(each.params) for each in records],
+            "task": [record.task for record in records],
+            "task version": [str(record.task_version) for record in records],
+            "parameters": [as_json(record.params) for record in records],
         }
     )
-    described = _facts(
+    described = _differing_facts(
         {
-            "data revision": [each.revision for each in data],
-            "data split": [each.split for each in data],
-            "number of samples": [str(each.n_samples or "") for each in data],
+            "data revision": [dataset.revision for dataset in datasets],
+            "data split": [dataset.split for dataset in datasets],
+            "number of samples": [str(dataset.n_samples or "") for dataset in datasets],
         }
     )
-    read = [each for each in data if each.fingerprint is not None]
-    unordered = {each.unordered_fingerprint for each in read}
-    are_same = len({each.fingerprint for each in read}) <= 1 or (len(unordered) == 1 and None not in unordered)
+    read = [dataset for dataset in datasets if dataset.fingerprint is not None]
+    unordered = {dataset.unordered_fingerprint for dataset in read}
+    are_same = len({dataset.fingerprint for dataset in read}) <= 1 or (len(unordered) == 1 and None not in unordered)
     notes = []
     if not are_same:
         differences |= described or {"contents of the data": []}
-    elif len(read) == len(data):
-        notes += [f"{_words(*fact)}; {EQUAL_SAMPLES}" for fact in described.items()]
-        notes += [OTHER_ORDER] if len({each.fingerprint for each in data}) > 1 else []
+    elif len(read) == len(datasets):
+        notes += [f"{_difference_text(*fact)}; {EQUAL_SAMPLES}" for fact in described.items()]
+        notes += [OTHER_ORDER] if len({dataset.fingerprint for dataset in datasets}) > 1 else []
     else:
         differences |= described
         notes += [] if described else [ON_TRUST]
-    if any(each.has_ids is False for each in data):
+    if any(dataset.has_ids is False for dataset in datasets):
         notes.append(BY_POSITION)
     return Match(differences, notes)
 
 
-def check_same(records: Sequence[tuple[str, EvaluationRecord]], why: str) -> None:
-    """Raise ClipbenchError, which ends with a reason, unless records, each with the name of its run, are of the same
-    evaluation.
-    """
+def check_same(records: Sequence[tuple[str, EvaluationRecord]], consequence: str) -> None:
+    """Raise ClipbenchError, with the consequence, unless all named records are of the same evaluation."""
     for name, record in records[1:]:
         same = match(records[0][1], record)
         if not same.is_same:
-            raise ClipbenchError(f"{record.name} has other {same.names} in {name} than in {records[0][0]}: {why}")
+            raise ClipbenchError(
+                f"{record.name} has other {same.names} in {name} than in {records[0][0]}: {consequence}"
+            )
 
 
-def _facts(values: Mapping[str, Sequence[str | None]]) -> dict[str, list[str]]:
+def _differing_facts(values: Mapping[str, Sequence[str | None]]) -> dict[str, list[str]]:
     """Return the facts that have several values; None and an empty text are unknown and contradict nothing."""
-    distinct = {name: list(dict.fromkeys(each for each in those if each)) for name, those in values.items()}
-    return {name: those for name, those in distinct.items() if len(those) > 1}
+    distinct = {name: list(dict.fromkeys(value for value in facts if value)) for name, facts in values.items()}
+    return {name: facts for name, facts in distinct.items() if len(facts) > 1}
 
 
-def _words(name: str, values: Sequence[str]) -> str:
+def _difference_text(name: str, values: Sequence[str]) -> str:
     if not values:
         return f"{name} differ"
     if len(values) == 2:
@@ -133,11 +133,11 @@ def trainings(runs: Sequence[Run]) -> list[str | None]:
     weights: dict[tuple[str | None, object], set[object]] = {}
     for key, model in zip(keys, models, strict=True):
         weights.setdefault((key, model.get("step")), set()).add(model.get("fingerprint"))
-    mixed = {key for (key, _), those in weights.items() if len(those) > 1}
+    mixed = {key for (key, _), fingerprints in weights.items() if len(fingerprints) > 1}
     return [None if key in mixed else key for key in keys]
 
 
 def is_one_training(runs: Sequence[Run]) -> bool:
     """Return whether all runs, two or more, are of checkpoints of one training."""
-    found = set(trainings(runs))
-    return len(runs) > 1 and len(found) == 1 and None not in found
+    distinct = set(trainings(runs))
+    return len(runs) > 1 and len(distinct) == 1 and None not in distinct

@@ -38,7 +38,7 @@ class ModelQuantity(NamedTuple):
     write: Callable[[Any], str] = significant
     """Returns the value of a cell in that column."""
     cheaper: Literal["less", "more"] | None = None
-    """Direction in which a value costs less; None if the quantity is no cost."""
+    """Direction in which a value costs less; None if the quantity is not a cost."""
     divisor: float = 1.0
     """Ratio of the recorded value to the value in the unit of the title."""
     tower: str | None = None
@@ -139,8 +139,7 @@ def price_facts(result: Result) -> list[str]:
 
 
 def cost_differences(base: Result, candidate: Result) -> list[str]:
-    """Return a line on the sizes and the work of two models that differ in them, and one on their prices, if both
-    are known.
+    """Return a line on the sizes and the work of two models if they differ, and one on their prices if known.
 
     Example:
         >>> from types import SimpleNamespace

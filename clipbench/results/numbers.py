@@ -19,7 +19,7 @@ Number = int | float
 """JSON and Python write a whole number either way."""
 
 NONE = "–"
-"""Stands where there is no number; the reason is given beside it."""
+"""Printed if there is no number; the reason is next to it."""
 SYMBOLS = {"fraction": "%", "difference": "pp"}
 """The units that are written in hundredths, with their symbols."""
 DECIMALS = {
@@ -30,13 +30,13 @@ DECIMALS = {
     "bytes": 0,
 }
 COUNTED = ("bytes", "tokens", "labels")
-"""Units that the names of their metrics do not say: they stand behind the numbers."""
+"""Units that a metric's name does not say, so they follow the number."""
 MOST_DECIMALS = 4
 """Decimals of all other units, and the most that a change has."""
 
 
 def number(value: Number | None, unit: str, least_decimals: int = 0) -> str:
-    """Return a value without its unit; no sign stands before a zero.
+    """Return a value without its unit; a zero has no sign.
 
     Args:
         least_decimals: for numbers that are nearly alike and are to be told apart.
@@ -122,7 +122,7 @@ def symbol(unit: str) -> str:
 
 
 def significant(value: Number | None) -> str:
-    """Return a number without a unit, such as a logit scale: three significant digits; whole numbers in full.
+    """Return a number without a unit, such as a logit scale: three significant digits, or all digits of an integer.
 
     Example:
         >>> significant(14.2857), significant(-1.5), significant(1203.0), significant(2e-7), significant(0.0)
@@ -140,7 +140,7 @@ def significant(value: Number | None) -> str:
 
 
 def count(n: Number) -> str:
-    """Return a whole number with thousands marked.
+    """Return an integer with thousands separators.
 
     Example:
         >>> count(12000)
@@ -200,15 +200,15 @@ def listed(words: Sequence[str], conjunction: str = "and") -> str:
         >>> listed(["gap", "cone", "recall"]), listed(["image", "text"], "or"), listed(["gap"])
         ('gap, cone and recall', 'image or text', 'gap')
     """
-    *others, last = words
-    return f"{', '.join(others)} {conjunction} {last}" if others else last
+    *head, last = words
+    return f"{', '.join(head)} {conjunction} {last}" if head else last
 
 
-def shown(metric: Metric | None) -> str:
+def value_with_interval(metric: Metric | None) -> str:
     """Return a value with its interval, where it has one, without the unit.
 
     Example:
-        >>> shown(Metric(value=0.5, low=0.45, high=0.55)), shown(None)
+        >>> value_with_interval(Metric(value=0.5, low=0.45, high=0.55)), value_with_interval(None)
         ('50.0 [45.0, 55.0]', '–')
     """
     if metric is None or metric.value is None:
@@ -218,7 +218,7 @@ def shown(metric: Metric | None) -> str:
 
 
 def bounded(metric: Metric) -> str:
-    """Return a value with its unit and its interval, or that it has none, to stand in a sentence.
+    """Return a value with its unit and its interval for a sentence, or that it has none.
 
     Example:
         >>> bounded(Metric(value=0.5, low=0.45, high=0.55)), bounded(Metric(value=0.5, unit="cosine"))

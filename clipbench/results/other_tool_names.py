@@ -31,7 +31,7 @@ DATA = {
     "flickr_1k_test_image_text_retrieval": "flickr30k",
     "retrieval/flickr30k": "flickr30k-whole",  # DataComp's 31,014 images, not the usual 1,000
 }
-"""The same, and those that DataComp alone has."""
+"""The same, and data sets that only DataComp has."""
 FOLDERS = frozenset({"wds", "tfds", "vtab"})
 """Prefixes of CLIP_benchmark's data names: the library that reads them, or the benchmark they belong to."""
 TASKS = {

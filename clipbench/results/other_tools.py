@@ -44,7 +44,7 @@ class Values:
     """Values of one model, without samples."""
 
     label: str
-    """The model if the file names one, else the file."""
+    """The model if the file names one, the file otherwise."""
     values: Mapping[str, float]
     """Values by ``task@data/metric``; a name that is no ``MetricName`` ends the data's id at its first slash."""
     notes: list[str] = field(default_factory=list)
@@ -75,15 +75,15 @@ def open_results(path: str | os.PathLike[str]) -> Run | Values:
     path = Path(path)
     if path.name == "result.json" or is_there(path / "result.json"):
         return read_run(path)
-    place, model = _named(path)
-    if not is_folder(place):
+    source, model = _source_and_model(path)
+    if not is_folder(source):
         return read_values(path)
-    files = [each for each in entries(place, ClipbenchError) if each.suffix in (".json", ".jsonl")]
-    files = [each for each in files if each.name != MODEL_CARD]
+    files = [file for file in entries(source, ClipbenchError) if file.suffix in (".json", ".jsonl")]
+    files = [file for file in files if file.name != MODEL_CARD]
     for file in files:
-        if not is_inside(file, place):
-            raise ClipbenchError(f"{file} is a link that leads out of {place}, and is not read: name the file itself")
-    return _merged(place, {file: read_values(file) for file in files}, model) if files else read_run(place)
+        if not is_inside(file, source):
+            raise ClipbenchError(f"{file} is a link that leads out of {source}, and is not read: name the file itself")
+    return _merge_files(source, {file: read_values(file) for file in files}, model) if files else read_run(source)
 
 
 def read_values(path: Path) -> Values:
@@ -96,78 +96,88 @@ def read_values(path: Path) -> Values:
         ClipbenchError: the file cannot be read, is of no known kind, or has two values of one name.
         UsageError: it holds several models, and none or an unknown one was named.
     """
-    place, model = _named(path)
-    text = read_text(place, ClipbenchError, advice=EXPECTED)
-    records = _rows(text, place) if place.suffix == ".csv" else _objects(text, place)
-    kind = _kind(records, place)
+    source, model = _source_and_model(path)
+    text = read_text(source, ClipbenchError, advice=EXPECTED)
+    records = _parse_csv(text, source) if source.suffix == ".csv" else _parse_json(text, source)
+    kind = _detect_format(records, source)
     notes: list[str] = []
     try:
-        models = [kind.model(record) or str(place) for record in records]
-        label = _one_model(list(dict.fromkeys(models)), place, model)
-        kept = [record for record, each in zip(records, models, strict=True) if each == label]
-        if kind is _OPEN_CLIP and len(kept) > 1:
-            epoch = f" (epoch {kept[-1]['epoch']})" if "epoch" in kept[-1] else ""
-            notes.append(f"{place} logs {len(kept)} evaluations: the last{epoch} is compared")
-            kept = kept[-1:]
-        items = [item for record in kept for item in kind.items(record)]
+        models = [kind.model(record) or str(source) for record in records]
+        label = _one_model(list(dict.fromkeys(models)), source, model)
+        model_records = [record for record, record_model in zip(records, models, strict=True) if record_model == label]
+        if kind is _OPEN_CLIP and len(model_records) > 1:
+            epoch = f" (epoch {model_records[-1]['epoch']})" if "epoch" in model_records[-1] else ""
+            notes.append(f"{source} logs {len(model_records)} evaluations: the last{epoch} is compared")
+            model_records = model_records[-1:]
+        items = [item for record in model_records for item in kind.items(record)]
     except (AttributeError, TypeError, KeyError, ValueError) as error:
         raise ClipbenchError(
-            f"{place} looks like a file of {kind.name}, and is malformed ({error}); {EXPECTED}"
+            f"{source} looks like a file of {kind.name}, and is malformed ({error}); {EXPECTED}"
         ) from error
-    return _collected(label, items, place, notes)
+    return _collect_values(label, items, source, notes)
 
 
-def _named(path: Path) -> tuple[Path, str]:
-    """Return a place and the model that is asked for there, after ``#``; a name that is there may hold one itself."""
-    place, mark, model = str(path).rpartition("#")
-    return (Path(place), model) if mark and not is_there(path) else (path, "")
+def _source_and_model(path: Path) -> tuple[Path, str]:
+    """Return a path and the model that follows its ``#``; the name of an existing file may contain ``#`` itself."""
+    source, mark, model = str(path).rpartition("#")
+    return (Path(source), model) if mark and not is_there(path) else (path, "")
 
 
-def _merged(folder: Path, values_by_file: Mapping[Path, Values], model: str) -> Values:
-    labels = list(dict.fromkeys(each.label for file, each in values_by_file.items() if each.label != str(file)))
-    for file, each in values_by_file.items():
-        if labels and each.label == str(file):
+def _merge_files(folder: Path, values_by_file: Mapping[Path, Values], model: str) -> Values:
+    labels = list(
+        dict.fromkeys(
+            file_values.label for file, file_values in values_by_file.items() if file_values.label != str(file)
+        )
+    )
+    for file, file_values in values_by_file.items():
+        if labels and file_values.label == str(file):
             raise ClipbenchError(
                 f"{file} does not say of which model it is, as others in {folder} do: move it elsewhere"
             )
     label = _one_model(labels or [str(folder)], folder, model)
-    values_by_file = {file: each for file, each in values_by_file.items() if not labels or each.label == label}
+    values_by_file = {
+        file: file_values for file, file_values in values_by_file.items() if not labels or file_values.label == label
+    }
     values: dict[str, float] = {}
-    for file, each in values_by_file.items():
-        for key, value in each.values.items():
+    for file, file_values in values_by_file.items():
+        for key, value in file_values.values.items():
             if values.setdefault(key, value) != value:
                 first = next(other for other, one in values_by_file.items() if key in one.values)
                 raise ClipbenchError(
                     f"{first} and {file} have two values of {key}: {values[key]} and {value}; expected one"
                 )
-    return Values(label=label, values=values, notes=[note for each in values_by_file.values() for note in each.notes])
+    return Values(
+        label=label,
+        values=values,
+        notes=[note for file_values in values_by_file.values() for note in file_values.notes],
+    )
 
 
-def _one_model(models: Sequence[str], path: Path, asked: str) -> str:
-    if asked and asked not in models:
-        raise UsageError(f"{path} has no model '{asked}': {did_you_mean(asked, models)}")
-    if not asked and len(models) > 1:
+def _one_model(models: Sequence[str], path: Path, requested: str) -> str:
+    if requested and requested not in models:
+        raise UsageError(f"{path} has no model '{requested}': {did_you_mean(requested, models)}")
+    if not requested and len(models) > 1:
         raise UsageError(f"{path} holds {len(models)} models: name one as {path}#MODEL ({', '.join(models[:3])}, ...)")
-    return asked or models[0]
+    return requested or models[0]
 
 
-def _objects(text: str, path: Path) -> list[_Record]:
+def _parse_json(text: str, path: Path) -> list[_Record]:
     """Return the object of a JSON file, the objects of its list (as our export writes it), or one object a line."""
     try:
-        whole = decode_json(text)
-        records = whole if isinstance(whole, list) else [whole]
+        content = decode_json(text)
+        records = content if isinstance(content, list) else [content]
     except ValueError as error:
         try:
             records = [decode_json(line) for line in text.splitlines() if line.strip()]
         except ValueError as line:
             cause = line if path.suffix == ".jsonl" else error
             raise ClipbenchError(f"{path} is not JSON: {cause}; {EXPECTED}") from error
-    if not records or not all(isinstance(each, dict) for each in records):
+    if not records or not all(isinstance(record, dict) for record in records):
         raise ClipbenchError(f"{path} holds no JSON objects; {EXPECTED}")
     return records
 
 
-def _rows(text: str, path: Path) -> list[_Record]:
+def _parse_csv(text: str, path: Path) -> list[_Record]:
     """Return the rows of CLIP_benchmark's table in the form of its JSON files; all numbers are taken for metrics."""
     facts = ("dataset", "task", "model", "pretrained", "language", "model_fullname")
 
@@ -225,14 +235,14 @@ def _mieb(record: _Record) -> _Items:
     task = str(record["task_name"])
     evaluation = names.MIEB.get(task, f"mieb@{task}")
     has_one_image = evaluation.startswith("composition") and task != "Winoground"
-    for split, found in record["scores"].items():
-        place = evaluation if len(record["scores"]) == 1 else f"{evaluation}-{split}"
-        for entry in found:
+    for split, subset_scores in record["scores"].items():
+        split_evaluation = evaluation if len(record["scores"]) == 1 else f"{evaluation}-{split}"
+        for entry in subset_scores:
             subset = entry.get("hf_subset") or "default"
             prefix = "" if subset == "default" else f"{subset}/"
             for name, value in entry.items():
                 if not (name.startswith("cv_recall_at") and name.replace("cv_recall", "hit_rate") in entry):
-                    key = MetricName(place, f"{prefix}{names.mieb_metric(task, name)}")
+                    key = MetricName(split_evaluation, f"{prefix}{names.mieb_metric(task, name)}")
                     yield key, ARTEFACT if has_one_image and name in names.ALWAYS_ZERO else value
 
 
@@ -244,7 +254,7 @@ _KINDS = (
 )
 
 
-def _kind(records: Sequence[_Record], path: Path) -> _Format:
+def _detect_format(records: Sequence[_Record], path: Path) -> _Format:
     for kind in _KINDS:
         if records and all(kind.keys <= record.keys() for record in records):
             return kind
@@ -258,7 +268,7 @@ def _kind(records: Sequence[_Record], path: Path) -> _Format:
     raise ClipbenchError(f"{path} is of no known kind (its keys: {keys}); {EXPECTED}")
 
 
-def _collected(label: str, items: Sequence[tuple[MetricName, object]], path: Path, notes: list[str]) -> Values:
+def _collect_values(label: str, items: Sequence[tuple[MetricName, object]], path: Path, notes: list[str]) -> Values:
     """Return the numbers among the items; texts are descriptions, not results."""
     values: dict[str, float] = {}
     for key, value in items:

@@ -22,9 +22,7 @@ def origin(run: Run) -> str:
 
 
 def model_facts(run: Run) -> list[str]:
-    """Return short facts on the model: its full name, sizes, scale, and what it ran on; those that are not known are
-    left out.
-    """
+    """Return the known facts on the model: its full name, sizes, scale and device."""
     model, environment = run.result.model, run.result.environment
     return [
         *_fact("{}", model.get("family") if model.get("id") in (None, model.get("ref")) else model["id"]),
@@ -79,7 +77,7 @@ def moment(created: str) -> str:
     return f"{time:%Y-%m-%d %H:%M} {time.tzname() or 'UTC'}"
 
 
-def why_missing(record: EvaluationRecord) -> str:
+def missing_reason(record: EvaluationRecord) -> str:
     """Return why an evaluation has no numbers, such as ``unavailable: no data in data/coco``."""
     return f"{record.status}: {record.reason or 'no reason was recorded'}"
 

@@ -13,7 +13,7 @@ from clipbench.untrusted.schema import MOST
 
 SCHEMA_VERSION = "1.0"
 """A new field makes the second number larger; a field that goes, or means something else, the first
-(docs/schema.md).
+(docs/runs.md).
 """
 
 GROUP_COLUMN = "group:"
@@ -439,30 +439,30 @@ def finite(metric: Metric) -> Metric:
     """Return a metric that can be written and read: what is NaN, infinite or too large is undefined, with the
     reason.
     """
-    why = "too large a number, or made from one"
-    chance = metric.chance if _is_sound(metric.chance) else None
-    if not _is_sound(metric.value):
-        reason = f"the value is {metric.value}: {why}"
+    explanation = "too large a number, or made from one"
+    chance = metric.chance if _is_finite(metric.chance) else None
+    if not _is_finite(metric.value):
+        reason = f"the value is {metric.value}: {explanation}"
         return replace(metric, value=None, low=None, high=None, chance=chance, method=None, reason=reason)
-    wrong = next((bound for bound in (metric.low, metric.high) if not _is_sound(bound)), None)
+    wrong = next((bound for bound in (metric.low, metric.high) if not _is_finite(bound)), None)
     if wrong is None:
         return replace(metric, chance=chance)
-    reason = f"no interval: a bound is {wrong}: {why}"
+    reason = f"no interval: a bound is {wrong}: {explanation}"
     return replace(metric, low=None, high=None, chance=chance, method=None, reason=reason)
 
 
 def finite_curve(curve: Curve) -> Curve:
     """Return a curve that can be written and read: points without a place are left out, and other values undefined."""
-    rows = [row for row, x in enumerate(curve.x) if _is_sound(x)]
+    rows = [row for row, x in enumerate(curve.x) if _is_finite(x)]
     sides: dict[str, Any] = {
-        name: [values[row] if _is_sound(values[row]) else None for row in rows]
+        name: [values[row] if _is_finite(values[row]) else None for row in rows]
         for name in ("x", "y", "low", "high", "chance")
         if (values := getattr(curve, name)) is not None
     }
     return replace(curve, **sides)
 
 
-def _is_sound(value: float | None) -> bool:
+def _is_finite(value: float | None) -> bool:
     return value is None or abs(value) < MOST  # false for NaN
 
 

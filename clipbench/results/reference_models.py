@@ -21,13 +21,13 @@ def open_clip_results() -> Results:
 
     OpenAI's weights are listed under the architecture with their activation, ``-quickgelu``, as they were measured.
     """
-    found = _read("open_clip.csv")
-    return {re.sub("(?<!-quickgelu)/openai$", "-quickgelu/openai", model): found[model] for model in found}
+    scores = _read("open_clip.csv")
+    return {re.sub("(?<!-quickgelu)/openai$", "-quickgelu/openai", model): scores[model] for model in scores}
 
 
 @cache
 def standard_results() -> Results:
-    """Return the accuracies of models that were trained on ImageNet alone, on ImageNet and on shifted data.
+    """Return the accuracies, on ImageNet and on shifted data, of models that were trained only on ImageNet.
 
     They are the testbed's models of standard training with an accuracy of 55 % or more, to which its authors fit their
     line.

@@ -15,7 +15,7 @@ import numpy as np
 
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean, option
 from clipbench.files import is_inside, write_atomic
-from clipbench.plugins import leave_out, plotter, report_writer
+from clipbench.plugins import plotter, report_writer, warn_left_out
 from clipbench.results.frames import metrics_frame, scorecard, slices_frame
 from clipbench.results.numbers import counted
 from clipbench.results.record import (
@@ -30,7 +30,7 @@ from clipbench.results.record import (
 from clipbench.results.shown_samples import margin_units
 from clipbench.results.table import as_html, as_text
 from clipbench.untrusted import reading
-from clipbench.untrusted.schema import SchemaError, fitted, unknown_fields
+from clipbench.untrusted.schema import SchemaError, parse_record, unknown_fields
 
 if TYPE_CHECKING:
     import pandas
@@ -88,7 +88,7 @@ class Run:
 
     @property
     def named_metrics(self) -> dict[MetricName, Metric]:
-        """The same, and those of slices and of the summaries over them."""
+        """The same, and the metrics of slices and of the summaries over slices."""
         metrics: dict[MetricName, Metric] = {}
         for record in self.result.evaluations:
             for name, metric in metrics_of(record) if record.status == "ok" else ():
@@ -121,8 +121,8 @@ class Run:
         task_name = task.strip().lower().replace("_", "-")
         records = [record for record in evaluations if record.task == task_name and data in ("", record.dataset.id)]
         if not records:
-            known = dict.fromkeys(record.name if data else record.task for record in evaluations)
-            raise UsageError(f"the run has no evaluation '{name}': {did_you_mean(name, known)}")
+            names = dict.fromkeys(record.name if data else record.task for record in evaluations)
+            raise UsageError(f"the run has no evaluation '{name}': {did_you_mean(name, names)}")
         if len({record.dataset.id for record in records}) > 1:
             raise UsageError(f"the run has '{name}' on several data sets: name one, as '{records[0].name}'")
         done = next((record for record in records if record.status == "ok"), None)
@@ -136,7 +136,7 @@ class Run:
         return len(parts) < 2 or reading.is_folder(self.folder / parts[0])
 
     def samples(self, evaluation: EvaluationRecord | str) -> "pandas.DataFrame":
-        """Return the table of an evaluation, one row a sample: ``sample_id`` and the columns behind its metrics.
+        """Return the table of an evaluation, one row per sample: ``sample_id`` and the columns behind its metrics.
 
         Raises:
             UsageError: the run has no such evaluation.
@@ -162,8 +162,7 @@ class Run:
         return self._table(record, "neighbours")
 
     def slices(self) -> "pandas.DataFrame":
-        """Return a tidy table of metrics by slice, one row a group and metric; summaries are the groups ``(mean)``,
-        ``(worst)`` and ``(distance)``.
+        """Return a row per group and metric; summaries are the groups ``(mean)``, ``(worst)`` and ``(distance)``.
 
         It is empty where the data have no groups: name their columns as the data option ``group``.
         """
@@ -319,7 +318,7 @@ class Run:
 
 
 def metrics_of(record: EvaluationRecord) -> Iterator[tuple[MetricName, Metric]]:
-    """Yield the metrics of an evaluation by their full names, and those of its slices."""
+    """Yield the metrics of an evaluation and of its slices, by their full names."""
     for name, metric in record.metrics.items():
         yield MetricName(record.name, name), metric
     for grouping, slices in record.slices.items():
@@ -335,26 +334,25 @@ def write_result(result: Result, folder: Path) -> None:
     write_atomic({folder / "result.json": content}, is_durable=True)
 
 
-def check_record(record: Result | EvaluationRecord, what: str) -> None:
-    """Raise ClipbenchError unless a record can be written and read again, as what a task or a model of others says may
-    not.
+def check_record(record: Result | EvaluationRecord, label: str) -> None:
+    """Raise ClipbenchError unless a record can be written and read again; a plug-in may return anything.
 
     Args:
-        what: the record, for the message.
+        label: the record, for the message.
     """
     try:
         # An evaluation lies so deep in a result.
         ((data,),) = reading.decode_json(f"[[{strict_json(record)}]]", is_text=False)
-        fitted(type(record), data)
+        parse_record(type(record), data)
     except (TypeError, ValueError, RecursionError) as error:
         expected = "expected texts and numbers of Python, neither infinite nor NaN, in lists and objects of few levels"
-        raise ClipbenchError(f"{what} cannot be recorded: {error}; {expected}") from error
+        raise ClipbenchError(f"{label} cannot be recorded: {error}; {expected}") from error
     except SchemaError as error:
-        raise ClipbenchError(f"{what} cannot be recorded: {error}") from error
+        raise ClipbenchError(f"{label} cannot be recorded: {error}") from error
 
 
 def read_run(path: str | os.PathLike[str]) -> Run:
-    """Return the run in a folder, or beside a ``result.json``.
+    """Return the run in a folder, or in the folder of a ``result.json``.
 
     Raises:
         ClipbenchError: there is no result, it is no JSON, or a newer clipbench wrote it.
@@ -363,7 +361,7 @@ def read_run(path: str | os.PathLike[str]) -> Run:
         >>> import tempfile
         >>> from clipbench import run, vectors
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     made = run(vectors(images=np.eye(3), texts=np.eye(3)), "retrieval").save(f"{folder}/mine")
+        ...     saved = run(vectors(images=np.eye(3), texts=np.eye(3)), "retrieval").save(f"{folder}/mine")
         ...     read_run(f"{folder}/mine")
         <run of vectors: retrieval@embeddings>
     """
@@ -372,8 +370,7 @@ def read_run(path: str | os.PathLike[str]) -> Run:
 
 
 def read_headlines(path: Path) -> Run:
-    """Return the run in a folder with the headline metrics of its evaluations and nothing else of them, for a list of
-    many.
+    """Return the run in a folder with only the headline metrics of its evaluations, for a list of many runs.
 
     Args:
         path: of the folder.
@@ -383,17 +380,21 @@ def read_headlines(path: Path) -> Run:
     """
     file, data = _read(path)
     if isinstance(data, dict) and isinstance(data.get("evaluations"), list):
-        data["evaluations"] = [_light(each) if isinstance(each, dict) else each for each in data["evaluations"]]
+        data["evaluations"] = [
+            _headlines_only(record) if isinstance(record, dict) else record for record in data["evaluations"]
+        ]
     return Run(file.parent, _result(data, file))
 
 
-def _light(record: dict[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in record.items() if key not in ("controls", "curves", "slices")}
+def _headlines_only(record: dict[str, Any]) -> dict[str, Any]:
+    light_record = {key: value for key, value in record.items() if key not in ("controls", "curves", "slices")}
     metrics = record.get("metrics")
     if isinstance(metrics, dict):
-        marked = {name: each for name, each in metrics.items() if isinstance(each, dict) and each.get("is_headline")}
-        kept["metrics"] = marked or dict(list(metrics.items())[:1])
-    return kept
+        marked = {
+            name: metric for name, metric in metrics.items() if isinstance(metric, dict) and metric.get("is_headline")
+        }
+        light_record["metrics"] = marked or dict(list(metrics.items())[:1])
+    return light_record
 
 
 def _read(path: Path) -> tuple[Path, object]:
@@ -424,7 +425,7 @@ def find_runs(paths: Sequence[Path], note: Callable[[str], None] = lambda _: Non
     def by_numbers(path: Path) -> list[tuple[int, str]]:  # step-2 comes before step-10
         return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(path))]
 
-    found: list[Path] = []
+    folders: list[Path] = []
     for path in paths:
         is_run = reading.is_file(path / "result.json")
         inside = [] if is_run else sorted(reading.matching(path, "*/result.json"), key=by_numbers)
@@ -433,12 +434,12 @@ def find_runs(paths: Sequence[Path], note: Callable[[str], None] = lambda _: Non
             inside.remove(file)
         is_other = not is_run if reading.is_folder(path) else path.suffix != ".json"
         if inside:
-            found += [file.parent for file in inside]
+            folders += [file.parent for file in inside]
         elif is_other and reading.is_there(path) and len(paths) > 1:
             note(f"{path} is left out: it holds no run")
         else:
-            found.append(path)
-    return found or list(paths)
+            folders.append(path)
+    return folders or list(paths)
 
 
 def read_one_run(path: Path) -> Run:
@@ -461,17 +462,17 @@ def labels(runs: Sequence[Run]) -> list[str]:
     longer = [
         f"{name} ({run.folder.name})" if names.count(name) > 1 else name for name, run in zip(names, runs, strict=True)
     ]
-    return numbered(longer)
+    return number_duplicates(longer)
 
 
-def numbered(names: Sequence[str]) -> list[str]:
-    """Return the names, with their place where one stands there twice.
+def number_duplicates(names: Sequence[str]) -> list[str]:
+    """Return the names, with a number after each name that occurs more than once.
 
     Example:
-        >>> numbered(["a", "b", "a"])
+        >>> number_duplicates(["a", "b", "a"])
         ['a #1', 'b', 'a #3']
     """
-    return [f"{name} #{place}" if names.count(name) > 1 else name for place, name in enumerate(names, 1)]
+    return [f"{name} #{number}" if names.count(name) > 1 else name for number, name in enumerate(names, 1)]
 
 
 def distinct_names(names: Sequence[str]) -> list[str]:
@@ -483,9 +484,11 @@ def distinct_names(names: Sequence[str]) -> list[str]:
     """
     single = {name for name in names if names.count(name) == 1}
     distinct: list[str] = []
-    for place, name in enumerate(names, 1):
-        candidates = [name] if name in single else (f"{name}-{number}" for number in count(place))
-        distinct.append(next(each for each in candidates if each == name or each not in {*single, *distinct}))
+    for position, name in enumerate(names, 1):
+        candidates = [name] if name in single else (f"{name}-{number}" for number in count(position))
+        distinct.append(
+            next(candidate for candidate in candidates if candidate == name or candidate not in {*single, *distinct})
+        )
     return distinct
 
 
@@ -501,28 +504,28 @@ def _result(data: object, file: Path) -> Result:
             f"{file} has schema version {reading.shown(version)}: it is no clipbench result; expected a folder that"
             " `clipbench run` finished"
         )
-    (major, minor), (own_major, own_minor) = (map(int, each.split(".")) for each in (version, SCHEMA_VERSION))
+    (major, minor), (own_major, own_minor) = (map(int, text.split(".")) for text in (version, SCHEMA_VERSION))
     if major > own_major:
         raise ClipbenchError(
             f"{file} has schema version {version}, expected at most {SCHEMA_VERSION}: update clipbench to read it"
         )
     try:
-        found = fitted(Result, data)
-        fitted(ModelRecord, found.model, "model.")
+        result = parse_record(Result, data)
+        parse_record(ModelRecord, result.model, "model.")
         unknown = list(islice(unknown_fields(Result, data), 4))
         if unknown and (major, minor) <= (own_major, own_minor):
             raise SchemaError(f"schema {version} has no field {unknown[0]}")
         if unknown:
             names = ", ".join([*unknown[:3], *(["..."] if unknown[3:] else [])])
-            leave_out(f"{file} is of schema {version}, and this clipbench reads {SCHEMA_VERSION}: left out {names}")
-        for number, evaluation in enumerate(found.evaluations):
+            warn_left_out(f"{file} is of schema {version}, and this clipbench reads {SCHEMA_VERSION}: left out {names}")
+        for number, evaluation in enumerate(result.evaluations):
             for name, curve in evaluation.curves.items():
-                sides = [len(each) for each in (curve.x, curve.y, curve.low, curve.high) if each is not None]
-                if len(set(sides)) > 1:
+                sizes = [len(side) for side in (curve.x, curve.y, curve.low, curve.high) if side is not None]
+                if len(set(sizes)) > 1:
                     raise SchemaError(
-                        f"evaluations[{number}].curves.{name} has {' and '.join(map(str, sides))} numbers, expected as"
+                        f"evaluations[{number}].curves.{name} has {' and '.join(map(str, sizes))} numbers, expected as"
                         " many of each"
                     )
-        return found
+        return result
     except SchemaError as error:
         raise ClipbenchError(f"{file} is not a clipbench result ({error}): make the run again") from error

@@ -34,11 +34,11 @@ def shorten_names(names: Sequence[str], length: int = NAME_LENGTH) -> list[str]:
         ['ViT-…r1-wa…final', 'ViT-…r2-wa…final']
     """
     half, quarter, third = length // 2, length // 4, length // 3
-    alike: dict[str, list[str]] = {}
+    by_cut: dict[str, list[str]] = {}
     for name in names:
-        alike.setdefault(f"{name[: half - 1]}…{name[-half:]}" if len(name) > length else name, []).append(name)
+        by_cut.setdefault(f"{name[: half - 1]}…{name[-half:]}" if len(name) > length else name, []).append(name)
     short: dict[str, str] = {}
-    for cut, group in alike.items():
+    for cut, group in by_cut.items():
         start = max(0, len(commonprefix(group)) - third // 3)  # noqa: RUF071  names are characters here
         tail = length - quarter - third - 2
         for name in group:
@@ -46,6 +46,6 @@ def shorten_names(names: Sequence[str], length: int = NAME_LENGTH) -> list[str]:
             short[name] = cut if len(set(group)) == 1 else part
     counts = Counter(short.values())
     return [
-        f"{short[name][: length - 6]}… #{place}" if counts[short[name]] > 1 else short[name]
-        for place, name in enumerate(names, 1)
+        f"{short[name][: length - 6]}… #{position}" if counts[short[name]] > 1 else short[name]
+        for position, name in enumerate(names, 1)
     ]

@@ -17,7 +17,7 @@ NEAREST = 5
 
 
 def worst(margin: Float64[np.ndarray, " n"], is_failure: Bool[np.ndarray, " n"]) -> Int64[np.ndarray, " n_listed"]:
-    """Return the rows of the failures that are listed: those of the least margins, in ascending order."""
+    """Return the rows of the listed failures: the smallest margins, in ascending order."""
     rows = np.flatnonzero(is_failure)
     return rows[np.argsort(margin[rows], kind="stable")][:LISTED]
 
@@ -33,8 +33,7 @@ def evenly_spaced(n: int, at_most: int) -> list[int]:
 
 
 def margin_units(table: "pandas.DataFrame") -> list[str]:
-    """Return the unit of each sample's margin: ``rank`` where that was recorded, else ``cosine``, or nothing without
-    any.
+    """Return the unit of each sample's margin: ``rank`` if recorded, ``cosine`` otherwise, empty without either.
 
     Example:
         >>> import pandas

@@ -19,7 +19,7 @@ def metric_title(name: str, metric: Metric) -> str:
 
 
 def full_title(name: str, metric: Metric, subsets: Mapping[str, str]) -> str:
-    """Return the title of a metric with that of its subset in brackets.
+    """Return the title of a metric with the title of its subset in brackets.
 
     Example:
         >>> full_title("swap_att/text_acc", Metric(value=0.5, title="Text score"), {"swap_att": "Attributes swapped"})
@@ -30,8 +30,7 @@ def full_title(name: str, metric: Metric, subsets: Mapping[str, str]) -> str:
 
 
 def subset_legend(names: Iterable[str], subsets: Mapping[str, str]) -> str:
-    """Return the titles of the subsets that metric names begin with, where these are listed by name and say more than
-    it.
+    """Return the titles of the subsets that metric names begin with, if they say more than the names.
 
     Example:
         >>> subset_legend(["acc1", "kind/acc1", "kind/ece"], {"kind": "Kind of object", "other": "Not listed"})
@@ -39,16 +38,16 @@ def subset_legend(names: Iterable[str], subsets: Mapping[str, str]) -> str:
         >>> subset_legend(["audio-text/gap"], {"audio-text": "Audio and text"})
         ''
     """
-    own = dict.fromkeys(name.rpartition("/")[0] for name in names)
+    subset_names = dict.fromkeys(name.rpartition("/")[0] for name in names)
     return "; ".join(
         f"{subset}: {subsets[subset]}"
-        for subset in own
-        if _letters(subsets.get(subset, "")) not in ("", _letters(subset))
+        for subset in subset_names
+        if _alphanumeric(subsets.get(subset, "")) not in ("", _alphanumeric(subset))
     )
 
 
-def _letters(words: str) -> str:
-    """Return letters and digits alone, without the word "and": "Audio and text" says no more than audio-text."""
+def _alphanumeric(words: str) -> str:
+    """Return only letters and digits, without the word "and": "Audio and text" says no more than audio-text."""
     return "".join(filter(str.isalnum, words.lower().replace(" and ", "")))
 
 
@@ -58,7 +57,7 @@ def subset_title(subset: str, subsets: Mapping[str, str]) -> str:
 
 
 def headlines(evaluation: EvaluationRecord) -> dict[str, Metric]:
-    """Return the metrics that stand for an evaluation: its headlines, or else its first metric."""
+    """Return the metrics that represent an evaluation: its headlines, or its first metric if it has none."""
     marked = {name: metric for name, metric in evaluation.metrics.items() if metric.is_headline}
     return marked or dict(list(evaluation.metrics.items())[:1])
 
@@ -76,7 +75,7 @@ def first_headline(metrics: Mapping[str, Any], has_value: Callable[[str], bool] 
         >>> first_headline({"ece": Metric(value=0.1), "acc1": Metric(value=0.5, is_headline=True)})
         'acc1'
     """
-    marked = [name for name, each in metrics.items() if getattr(each, "is_headline", False)] or list(metrics)
+    marked = [name for name, metric in metrics.items() if getattr(metric, "is_headline", False)] or list(metrics)
     has_value = has_value or (lambda name: metrics[name].value is not None)
     return next(filter(has_value, marked), marked[0])
 
@@ -88,7 +87,7 @@ def readable(name: str) -> str:
 
 
 def within_sentence(title: str) -> str:
-    """Return a title as it stands inside a sentence: with a small letter, unless its first word is an acronym or name.
+    """Return a title for the middle of a sentence: in lower case unless its first word is an acronym or name.
 
     Example:
         >>> within_sentence("Top-1 accuracy"), within_sentence("IsoScore of images")

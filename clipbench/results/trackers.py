@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipbench.errors import FOREIGN, ClipbenchError, PluginFault, UsageError, did_you_mean, option
-from clipbench.plugins import optional, plotter
+from clipbench.plugins import import_optional, plotter
 from clipbench.results.record import Metric
 from clipbench.results.run import Run
 from clipbench.untrusted.reading import is_file
@@ -42,16 +42,16 @@ Step = int | float | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """The place that a tracker is to write to."""
+class TrackerTarget:
+    """The run and the folder that a tracker writes to."""
 
     name: str
     """Name of the run in the tracker."""
     folder: Path
-    """Folder for TensorBoard's file; the other trackers have places of their own."""
+    """Folder for TensorBoard's file; the other trackers ignore it."""
     config: Mapping[str, str | int | float] = field(default_factory=dict)
     joins: bool = False
-    """Write to the run that this process has open, if there is one, in place of a new one."""
+    """True to write to the run that this process has open, if there is one, instead of a new one."""
 
 
 class Trackers:
@@ -70,13 +70,13 @@ class Trackers:
             if name not in TRACKERS:
                 raise UsageError(f"{option('log', name)}: {did_you_mean(name, TRACKERS)}")
         self._libraries = {
-            name: optional(name, extra=name, needed_by=option("log", name), kind=UsageError)
+            name: import_optional(name, extra=name, needed_by=option("log", name), kind=UsageError)
             for name in dict.fromkeys(names)
         }
         self._failed = failed
         self._open: dict[str, Tracker] = {}
 
-    def run(self, run: Run, place: Place) -> None:
+    def run(self, run: Run, target: TrackerTarget) -> None:
         """Log the metrics of a run with their intervals, its figures, its report and its result."""
         if not self._libraries:
             return
@@ -85,34 +85,34 @@ class Trackers:
         with tempfile.TemporaryDirectory(prefix="clipbench-figures-") as folder:
             images = self._figures(run, Path(folder))
             for name in self._libraries:
-                with self._tracker(name, place) as tracker:
+                with self._tracker(name, target) as tracker:
                     tracker.scalars(run_scalars(run), step)
                     tracker.images(images, step)
                     tracker.files(files, step)
 
-    def scalars(self, values: Mapping[str, float], step: Step, place: Place) -> None:
+    def scalars(self, values: Mapping[str, float], step: Step, target: TrackerTarget) -> None:
         """Log numbers by name."""
         for name in self._libraries:
-            with self._tracker(name, place) as tracker:
+            with self._tracker(name, target) as tracker:
                 tracker.scalars(values, step)
 
     def close(self, *files: Path) -> None:
         """End the runs that were opened here, with the last files that they are to keep."""
         for name, tracker in self._open.items():
-            with self._saying_why_not(name):
+            with self._report_failures(name):
                 tracker.files([file for file in files if is_file(file)], None)
                 tracker.close()
         self._open.clear()
 
     @contextmanager
-    def _tracker(self, name: str, place: Place) -> "Iterator[Tracker]":
-        with self._saying_why_not(name):
+    def _tracker(self, name: str, target: TrackerTarget) -> "Iterator[Tracker]":
+        with self._report_failures(name):
             if name not in self._open:
-                self._open[name] = TRACKERS[name](self._libraries[name], place)
+                self._open[name] = TRACKERS[name](self._libraries[name], target)
             yield self._open[name]
 
     @contextmanager
-    def _saying_why_not(self, name: str) -> "Iterator[None]":
+    def _report_failures(self, name: str) -> "Iterator[None]":
         try:
             with redirect_stdout(sys.stderr):  # where libraries greet: results alone are on standard output
                 yield
@@ -121,7 +121,7 @@ class Trackers:
 
     def _figures(self, run: Run, folder: Path) -> dict[str, Path]:
         figures: dict[str, Path] = {}
-        with self._saying_why_not("figures"), warnings.catch_warnings():
+        with self._report_failures("figures"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for name, figure in run_figures(run, self._failed):
                 file = folder / str(len(figures)) / f"{re.sub(r'[^A-Za-z0-9._@-]+', '-', name)}.png"
@@ -132,8 +132,7 @@ class Trackers:
 
 
 def run_scalars(run: Run) -> dict[str, float]:
-    """Return the metrics of a run by ``task@data/metric``, with the bounds of their intervals as ``..._low`` and
-    ``..._high``.
+    """Return the metrics of a run by ``task@data/metric``, and their bounds as ``..._low`` and ``..._high``.
 
     Slices stay in the report and the result.
     """
@@ -150,8 +149,7 @@ def run_scalars(run: Run) -> dict[str, float]:
 
 
 def run_figures(run: Run, failed: Callable[[str, BaseException], object]) -> "Iterator[tuple[str, Any]]":
-    """Yield the figures of ``clipbench plot`` that a run has what it takes for; those of several data sets for each of
-    them.
+    """Yield the figures of ``clipbench plot`` that a run allows, one per data set if a figure needs one.
 
     Args:
         failed: told the name and the error of a plot that raises, which costs no other.
@@ -192,23 +190,23 @@ def run_config(run: Run) -> dict[str, str | int | float]:
 class _Wandb:
     """Weights & Biases. Steps are a metric of their own, so that checkpoints may come in any order."""
 
-    def __init__(self, wandb: Any, place: Place) -> None:
-        joined = wandb.run if place.joins else None
+    def __init__(self, wandb: Any, target: TrackerTarget) -> None:
+        joined = wandb.run if target.joins else None
         project = os.environ.get("WANDB_PROJECT", PROJECT)
-        self._wandb, self._is_own = wandb, joined is None
+        self._wandb, self._owns_run = wandb, joined is None
         self._run = joined or wandb.init(
-            project=project, name=place.name, config=dict(place.config), reinit="create_new"
+            project=project, name=target.name, config=dict(target.config), reinit="create_new"
         )
-        self._step = STEP if self._is_own else f"{PROJECT}/{STEP}"
+        self._step = STEP if self._owns_run else f"{PROJECT}/{STEP}"
         self._run.define_metric(self._step)
-        self._run.define_metric("*" if self._is_own else f"{PROJECT}/*", step_metric=self._step)
+        self._run.define_metric("*" if self._owns_run else f"{PROJECT}/*", step_metric=self._step)
 
     def scalars(self, values: Mapping[str, float], step: Step) -> None:
         self._run.log({**values, **({} if step is None else {self._step: step})})
 
     def images(self, files: Mapping[str, Path], step: Step) -> None:
-        found = {f"figures/{name}": self._wandb.Image(str(file)) for name, file in files.items()}
-        self._run.log({**found, **({} if step is None else {self._step: step})})
+        images = {f"figures/{name}": self._wandb.Image(str(file)) for name, file in files.items()}
+        self._run.log({**images, **({} if step is None else {self._step: step})})
 
     def files(self, files: Sequence[Path], step: Step) -> None:
         if not files:
@@ -219,21 +217,21 @@ class _Wandb:
         self._run.log_artifact(artifact)
 
     def close(self) -> None:
-        if self._is_own:
+        if self._owns_run:
             self._run.finish()
 
 
 class _TensorBoard:
     """A file of events; TensorBoard keeps no artifacts, so that a text says where they are."""
 
-    def __init__(self, tensorboard: Any, place: Place) -> None:
-        folder = os.environ.get("TENSORBOARD_LOGGING_DIR", place.folder)
+    def __init__(self, tensorboard: Any, target: TrackerTarget) -> None:
+        folder = os.environ.get("TENSORBOARD_LOGGING_DIR", target.folder)
         writer = import_module("tensorboard.summary.writer.event_file_writer")
         self._writer = writer.EventFileWriter(str(folder))
         self._event = import_module("tensorboard.compat.proto.event_pb2").Event
         self._proto = import_module("tensorboard.compat.proto.summary_pb2")
-        if place.config:
-            rows = "".join(f"| {name} | {value} |\n" for name, value in place.config.items())
+        if target.config:
+            rows = "".join(f"| {name} | {value} |\n" for name, value in target.config.items())
             self._write(0, [self._text("config", f"| setting | value |\n| --- | --- |\n{rows}")])
 
     def scalars(self, values: Mapping[str, float], step: Step) -> None:
@@ -272,41 +270,41 @@ class _TensorBoard:
 class _Trackio:
     """Trackio, on this machine or in a Space, as its environment variables say."""
 
-    def __init__(self, trackio: Any, place: Place) -> None:
-        joined = trackio.context_vars.current_run.get() if place.joins else None
-        self._trackio, self._is_own = trackio, joined is None
+    def __init__(self, trackio: Any, target: TrackerTarget) -> None:
+        joined = trackio.context_vars.current_run.get() if target.joins else None
+        self._trackio, self._owns_run = trackio, joined is None
         quiet = {"embed": False, "auto_log_gpu": False, "auto_log_cpu": False}
-        self._run = joined or trackio.init(project=PROJECT, name=place.name, config=dict(place.config), **quiet)
+        self._run = joined or trackio.init(project=PROJECT, name=target.name, config=dict(target.config), **quiet)
 
     def scalars(self, values: Mapping[str, float], step: Step) -> None:
         self._run.log(dict(values), step=int(step or 0))
 
     def images(self, files: Mapping[str, Path], step: Step) -> None:
-        found = {f"figures/{name}": self._trackio.Image(file) for name, file in files.items()}
-        self._run.log(found, step=int(step or 0))
+        images = {f"figures/{name}": self._trackio.Image(file) for name, file in files.items()}
+        self._run.log(images, step=int(step or 0))
 
     def files(self, files: Sequence[Path], step: Step) -> None:
         for file in files:
             self._run.log_artifact(file, name=file.stem, type="report")
 
     def close(self) -> None:
-        if self._is_own:
+        if self._owns_run:
             self._trackio.finish()  # which, unlike its run's, is not said again when Python ends
 
 
 class _MLflow:
     """MLflow, where MLFLOW_TRACKING_URI says; its client leaves the active run of the process as it is."""
 
-    def __init__(self, mlflow: Any, place: Place) -> None:
-        joined = mlflow.active_run() if place.joins else None
-        self._mlflow, self._is_own = mlflow, joined is None
+    def __init__(self, mlflow: Any, target: TrackerTarget) -> None:
+        joined = mlflow.active_run() if target.joins else None
+        self._mlflow, self._owns_run = mlflow, joined is None
         self._client = mlflow.MlflowClient()
         if joined is None:
             name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
             existing = self._client.get_experiment_by_name(name)
             experiment = self._client.create_experiment(name) if existing is None else existing.experiment_id
-            joined = self._client.create_run(experiment, run_name=place.name)
-            params = [mlflow.entities.Param(name, str(value)) for name, value in place.config.items()]
+            joined = self._client.create_run(experiment, run_name=target.name)
+            params = [mlflow.entities.Param(name, str(value)) for name, value in target.config.items()]
             self._client.log_batch(joined.info.run_id, params=params)
         self._id = joined.info.run_id
 
@@ -329,7 +327,7 @@ class _MLflow:
             self._client.log_artifact(self._id, str(file), "/".join(_folder_of(step)) or None)
 
     def close(self) -> None:
-        if self._is_own:
+        if self._owns_run:
             self._client.set_terminated(self._id)
 
 
@@ -339,7 +337,7 @@ def _folder_of(step: Step) -> list[str]:
 
 Tracker = _Wandb | _TensorBoard | _Trackio | _MLflow
 """An open run of a tracker."""
-TRACKERS: Mapping[str, Callable[[Any, Place], Tracker]] = {
+TRACKERS: Mapping[str, Callable[[Any, TrackerTarget], Tracker]] = {
     "wandb": _Wandb,
     "tensorboard": _TensorBoard,
     "trackio": _Trackio,

@@ -3,7 +3,7 @@
 A statement implies comparisons. A comparison may be claimed if its p-value, after Holm's correction over all
 comparisons of the statement, is at most ``ALPHA`` divided by the number of statements on the page (Bonferroni). For
 example, to name the largest of several values implies its comparison with each other one. If nothing may be claimed, a
-statement gives values. docs/appendix/coverage.md has the rates of false claims.
+statement gives values. experiments/coverage.md has the rates of false claims.
 
 Two models that share samples have the p-values of a paired test. For other values with bounds, ``p_against`` and
 ``p_between`` test the values that the bounds imply: a share as a number of independent hits with an interval of this

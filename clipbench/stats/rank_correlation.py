@@ -12,7 +12,7 @@ from clipbench.stats.intervals import CONFIDENCE, Interval
 LEAST, LEAST_GIVEN = 8, 20
 """Points from which an interval covers, without and with a third quantity: of 5 points, it covers 70 to 97 % in
 simulations instead of 95, and of 12 points with a third quantity that correlates .95 with both, 78 %
-(docs/appendix/coverage.md).
+(experiments/coverage.md).
 """
 N_RESAMPLES = 10_000
 N_PERMUTATIONS = 20_000

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipbench.errors import ClipbenchError, MachineError, UsageError, cause
+from clipbench.errors import ClipbenchError, MachineError, UsageError, error_summary
 from clipbench.files import write_atomic
 from clipbench.untrusted.reading import decode_json, is_file, read_bytes, read_text, reading
 
@@ -48,7 +48,7 @@ class Log:
             self._file.write(line)
             self._file.flush()
         except OSError as error:
-            raise MachineError(f"cannot write {self._file.name} ({cause(error)}): {RESUME_ADVICE}") from error
+            raise MachineError(f"cannot write {self._file.name} ({error_summary(error)}): {RESUME_ADVICE}") from error
 
     def close(self) -> None:
         if self._file is not None:

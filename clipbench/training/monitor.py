@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from clipbench.errors import ClipbenchError, UsageError
-from clipbench.results.trackers import TRACKERS, Place, Trackers
+from clipbench.results.trackers import TRACKERS, Trackers, TrackerTarget
 from clipbench.training.log import log_line
 from clipbench.training.scalars import (
     Number,
@@ -143,7 +143,9 @@ class Monitor:
         self._not_logged: list[tuple[str, BaseException]] = []
         names = [str(target) for target in logs if target in TRACKERS]
         self._trackers = Trackers(names, failed=lambda *failure: self._not_logged.append(failure))
-        self._place = Place(name="monitor", folder=Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-monitor", joins=True)
+        self._place = TrackerTarget(
+            name="monitor", folder=Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-monitor", joins=True
+        )
         for file in self._files:
             try:
                 file.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from clipbench.errors import ModelError, UsageError, did_you_mean
 from clipbench.training.clip.config import find_config
 from clipbench.training.log import LOG_FILE, has_steps, start_in
-from clipbench.untrusted.schema import SchemaError, fitted
+from clipbench.untrusted.schema import SchemaError, parse_record
 
 LOSS_NAMES = ("clip", "siglip")
 TRAINING_PRECISIONS = ("fp32", "bf16")
@@ -117,7 +117,7 @@ def options_of(arguments: Mapping[str, object], *, out: Path, overrides: Mapping
         ModelError: it was started with none that a training has.
     """
     try:
-        return fitted(TrainOptions, {**arguments, **overrides, "out": out})
+        return parse_record(TrainOptions, {**arguments, **overrides, "out": out})
     except SchemaError as error:
         raise ModelError(f"the arguments that the run in {out} was started with are damaged: {error}") from error
 

@@ -44,11 +44,11 @@ def max_batch_pixels() -> int:
 
 def too_many_pixels(width: int, height: int) -> str | None:
     """Return why an image is too large, None if it is not."""
-    most = _max_pixels()
-    if width * height <= most:
+    limit = _max_pixels()
+    if width * height <= limit:
         return None
     return (
-        f"it has {width:,} x {height:,} pixels, more than {most:,}: make it smaller, or set"
+        f"it has {width:,} x {height:,} pixels, more than {limit:,}: make it smaller, or set"
         f" {MAX_PIXELS}={width * height} (4 bytes of memory per pixel)"
     )
 
@@ -56,12 +56,12 @@ def too_many_pixels(width: int, height: int) -> str | None:
 def too_many_resized(width: int, height: int, side: int) -> str | None:
     """Return why an image is too large when its shorter side is resized to ``side`` pixels, None if it is not."""
     short, long = sorted((width, height))
-    most, n_pixels = _max_pixels(), side * side * long // short
-    if n_pixels <= most:
+    limit, n_pixels = _max_pixels(), side * side * long // short
+    if n_pixels <= limit:
         return None
     return (
         f"it has {width:,} x {height:,} pixels, and {n_pixels:,} with its shorter side resized to {side}, more than"
-        f" {most:,}: cut it, or set {MAX_PIXELS}={n_pixels} (4 bytes of memory per pixel)"
+        f" {limit:,}: cut it, or set {MAX_PIXELS}={n_pixels} (4 bytes of memory per pixel)"
     )
 
 

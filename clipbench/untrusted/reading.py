@@ -118,15 +118,15 @@ def reading(
         advice: what to do.
         is_table: the file is one that a person can save again.
     """
-    shown, end = name or path, f"; {advice}" if advice else ""
+    source, end = name or path, f"; {advice}" if advice else ""
     try:
         yield
     except UnicodeDecodeError as fault:
         encoding = "UTF-16" if "16" in fault.encoding else "UTF-8"
         end = "; save it as UTF-8" if is_table else end
-        raise error(f"{shown} is not {encoding} text: {fault.reason} at byte {fault.start}{end}") from fault
+        raise error(f"{source} is not {encoding} text: {fault.reason} at byte {fault.start}{end}") from fault
     except OSError as fault:
-        raise error(f"cannot read {shown}: {fault.strerror or fault}{end}") from fault
+        raise error(f"cannot read {source}: {fault.strerror or fault}{end}") from fault
 
 
 def open_file(path: str | os.PathLike[str]) -> io.BufferedReader:
@@ -224,17 +224,17 @@ def read_json(
     return parse_json(text, name or str(path), error, advice=advice)
 
 
-def parse_json(text: str, place: str, error: type[ClipbenchError], *, advice: str = "", is_text: bool = True) -> Any:
-    """Return the value of a JSON text; raise ``error`` where it is not JSON, nested too deep, or has too many digits.
+def parse_json(text: str, location: str, error: type[ClipbenchError], *, advice: str = "", is_text: bool = True) -> Any:
+    """Return the value of a JSON text, or raise ``error`` if it is not JSON, too deep, or has too many digits.
 
     Args:
-        place: name of the file, or of the line in it, for the message.
+        location: name of the file, or of the line in it, for the message.
         is_text: refuse half surrogates, which are no text; False for a result, which may name a file that has them.
     """
     try:
         return decode_json(text, is_text=is_text)
     except ValueError as fault:
-        raise error(f"{place} is not JSON: {_said(fault)}{f'; {advice}' if advice else ''}") from fault
+        raise error(f"{location} is not JSON: {_fault_text(fault)}{f'; {advice}' if advice else ''}") from fault
 
 
 def decode_json(text: str, *, is_text: bool = True) -> Any:
@@ -251,15 +251,15 @@ def decode_json(text: str, *, is_text: bool = True) -> Any:
 
 
 def read_toml(path: str | os.PathLike[str], error: type[ClipbenchError], *, name: str | None = None) -> dict[str, Any]:
-    """Return the table in a TOML file; raise ``error`` where it cannot be read, is not TOML, or is nested too deep."""
+    """Return the table in a TOML file, or raise ``error`` if it cannot be read, is not TOML, or is too deep."""
     text = read_text(path, error, name=name)
     try:
         return decode_toml(text)
     except ValueError as fault:
-        raise error(f"{name or path} is not TOML: {_said(fault)}") from fault
+        raise error(f"{name or path} is not TOML: {_fault_text(fault)}") from fault
 
 
-def _said(fault: ValueError) -> str:
+def _fault_text(fault: ValueError) -> str:
     return str(fault).partition("; use sys.")[0]  # what Python advises for long numbers is no remedy here
 
 

@@ -29,57 +29,57 @@ class SchemaError(Exception):
     """A value has another type than its field declares; the text names the place, the value and the expected type."""
 
 
-def fitted(kind: type[Record], data: object, place: str = "") -> Record:
+def parse_record(kind: type[Record], data: object, location: str = "") -> Record:
     """Return a dataclass from a JSON object.
 
     Args:
-        place: of the object in its file, such as ``evaluations[0].``.
+        location: of the object in its file, such as ``evaluations[0].``.
 
     Raises:
         SchemaError: a field without default is not there, or a value is of another type.
 
     Example:
         >>> from clipbench.results.record import DatasetRecord
-        >>> fitted(DatasetRecord, {"id": "coco", "n_samples": 5000, "later": 1}).n_samples
+        >>> parse_record(DatasetRecord, {"id": "coco", "n_samples": 5000, "later": 1}).n_samples
         5000
     """
     if not isinstance(data, dict):
-        raise SchemaError(f"{place.removesuffix('.') or 'it'} is {shown(data)}, expected an object")
+        raise SchemaError(f"{location.removesuffix('.') or 'it'} is {shown(data)}, expected an object")
     hints = _hints(kind)  # type: ignore[arg-type]
     values = {}
     for field in fields(kind):  # type: ignore[arg-type]
         if field.name in data:
-            values[field.name] = fitting(hints[field.name], data[field.name], f"{place}{field.name}")
+            values[field.name] = parse_value(hints[field.name], data[field.name], f"{location}{field.name}")
         elif field.default is MISSING and field.default_factory is MISSING:
-            raise SchemaError(f"{place}{field.name} is not there")
+            raise SchemaError(f"{location}{field.name} is not there")
     return kind(**values)
 
 
-def fitting(kind: Any, value: object, place: str) -> Any:
-    """Return a value converted to a type; one of a class that is no dataclass has to be an instance already.
+def parse_value(kind: Any, value: object, location: str) -> Any:
+    """Return a value converted to a type. A class that is not a dataclass only accepts its instances.
 
     Raises:
         SchemaError: it is of another type.
 
     Example:
-        >>> fitting(tuple[int, ...], [1, 5], "ks")
+        >>> parse_value(tuple[int, ...], [1, 5], "ks")
         (1, 5)
     """
     if get_origin(kind) is not None:
-        return _fitting_generic(get_origin(kind), get_args(kind), value, place)
+        return _parse_generic(get_origin(kind), get_args(kind), value, location)
     if kind is Any:
-        return _sound(value, place)
+        return _parse_any(value, location)
     if kind in _NAMES:
-        return _of(kind, value, place)
+        return _parse_plain(kind, value, location)
     if not isinstance(kind, type) or isinstance(value, kind):
         return value
     if is_dataclass(kind):
-        return fitted(kind, value, f"{place}.")
-    raise SchemaError(f"{place} is {shown(value)}, expected a {kind.__name__}")
+        return parse_record(kind, value, f"{location}.")
+    raise SchemaError(f"{location} is {shown(value)}, expected a {kind.__name__}")
 
 
-def unknown_fields(kind: Any, value: object, place: str = "") -> Iterator[str]:
-    """Yield the places of keys that no field of a dataclass has, in it and in those inside it.
+def unknown_fields(kind: Any, value: object, location: str = "") -> Iterator[str]:
+    """Yield the locations of keys that are not fields of a dataclass, including nested ones.
 
     Example:
         >>> from clipbench.results.record import EvaluationRecord
@@ -89,46 +89,53 @@ def unknown_fields(kind: Any, value: object, place: str = "") -> Iterator[str]:
     if is_dataclass(kind):
         hints = _hints(kind)  # type: ignore[arg-type]
         for key, inner in value.items() if isinstance(value, dict) else ():
-            yield from unknown_fields(hints[key], inner, f"{place}{key}.") if key in hints else (f"{place}{key}",)
+            yield from unknown_fields(hints[key], inner, f"{location}{key}.") if key in hints else (f"{location}{key}",)
         return
     parts = [part for part in get_args(kind) if part is not NoneType]
     if get_origin(kind) in (Union, UnionType):
-        yield from unknown_fields(parts[0], value, place)
+        yield from unknown_fields(parts[0], value, location)
     elif get_origin(kind) is Mapping and isinstance(value, dict):
         for key, inner in value.items():
-            yield from unknown_fields(parts[1], inner, f"{place}{key}.")
+            yield from unknown_fields(parts[1], inner, f"{location}{key}.")
     elif get_origin(kind) in (list, Sequence) and isinstance(value, list):
-        for at, inner in enumerate(value):
-            yield from unknown_fields(parts[0], inner, f"{place.removesuffix('.')}[{at}].")
+        for index, inner in enumerate(value):
+            yield from unknown_fields(parts[0], inner, f"{location.removesuffix('.')}[{index}].")
 
 
-def _fitting_generic(origin: Any, parts: tuple[Any, ...], value: object, place: str) -> Any:
-    """Return a value converted to a type with parameters; one that is not known here is taken as it is."""
+def _parse_generic(origin: Any, parts: tuple[Any, ...], value: object, location: str) -> Any:
+    """Return a value converted to a type with parameters, unchanged if the type is not supported."""
     if origin in (Union, UnionType):
-        return None if value is None else fitting(next(part for part in parts if part is not NoneType), value, place)
+        inner_type = next(part for part in parts if part is not NoneType)
+        return None if value is None else parse_value(inner_type, value, location)
     if origin is Literal:
         if value not in parts:
-            raise SchemaError(f"{place} is {shown(value)}, expected one of {', '.join(map(str, parts))}")
+            raise SchemaError(f"{location} is {shown(value)}, expected one of {', '.join(map(str, parts))}")
         return value
     if origin in (list, Sequence):
-        return [fitting(parts[0], inner, f"{place}[{at}]") for at, inner in enumerate(_of(list, value, place))]
+        return [
+            parse_value(parts[0], inner, f"{location}[{index}]")
+            for index, inner in enumerate(_parse_plain(list, value, location))
+        ]
     if origin is tuple and parts[1:] == (Ellipsis,):
         items = list(value) if isinstance(value, tuple) else value
-        return tuple(fitting(list[parts[0]], items, place))  # type: ignore[valid-type]
+        return tuple(parse_value(list[parts[0]], items, location))  # type: ignore[valid-type]
     if origin is Mapping:
-        return {key: fitting(parts[1], inner, f"{place}.{key}") for key, inner in _of(dict, value, place).items()}
+        return {
+            key: parse_value(parts[1], inner, f"{location}.{key}")
+            for key, inner in _parse_plain(dict, value, location).items()
+        }
     return value
 
 
-def _sound(value: object, place: str) -> object:
-    """Return a value of any type; the numbers in it are checked, however deep."""
+def _parse_any(value: object, location: str) -> object:
+    """Return a value of any type after checking all numbers in it."""
     inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for at, inner in inside:
-        _sound(inner, f"{place}[{at}]" if isinstance(value, list) else f"{place}.{at}")
-    return _of(type(value), value, place) if isinstance(value, int | float) else value
+    for key, inner in inside:
+        _parse_any(inner, f"{location}[{key}]" if isinstance(value, list) else f"{location}.{key}")
+    return _parse_plain(type(value), value, location) if isinstance(value, int | float) else value
 
 
-def _of(kind: Any, value: Any, place: str) -> Any:
+def _parse_plain(kind: Any, value: Any, location: str) -> Any:
     """Return a value of a plain type.
 
     A bool is no number, and neither are NaN, infinity and integers beyond 64 bits, which Python reads from JSON.
@@ -136,7 +143,7 @@ def _of(kind: Any, value: Any, place: str) -> Any:
     is_right = type(value) is kind or (kind is float and type(value) is int)
     if not is_right or (kind in (int, float) and not abs(value) < MOST):
         bound = " below 2^63" if is_right and abs(value) >= MOST else ""
-        raise SchemaError(f"{place} is {shown(value)}, expected {_NAMES[kind]}{bound}")
+        raise SchemaError(f"{location} is {shown(value)}, expected {_NAMES[kind]}{bound}")
     return float(value) if kind is float else value
 
 

@@ -45,7 +45,7 @@ def log_line(text: str) -> str:
         >>> print(log_line("::stop-commands::x"), log_line("a ##[error] b"), log_line("acc::1"))
         \::stop-commands::x a #\#[error] b acc::1
     """
-    return _COMMAND.sub(lambda found: found[0] + "\\", printable(text))
+    return _COMMAND.sub(lambda match: match[0] + "\\", printable(text))
 
 
 def json_text(text: str) -> str:
@@ -56,7 +56,7 @@ def json_text(text: str) -> str:
         ["a\u007f\u202e", "#\u0023[error]", "é"]
     """
     commands = re.sub(r"#(?=#(?:vso|teamcity)?\[)#", r"#\\u0023", text)
-    return re.sub(r"[^\n -~]", lambda found: found[0] if found[0].isprintable() else _by_number(found[0]), commands)
+    return re.sub(r"[^\n -~]", lambda match: match[0] if match[0].isprintable() else _by_number(match[0]), commands)
 
 
 def harmless_cell(value: object) -> object:
@@ -71,4 +71,4 @@ def harmless_cell(value: object) -> object:
 
 def _by_number(letter: str) -> str:
     units = letter.encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
+    return "".join(f"\\u{units[index]:02x}{units[index + 1]:02x}" for index in range(0, len(units), 2))

@@ -6,6 +6,13 @@ functions take and return. docs/plugins.md has an example.
 
 from clipbench.results.table import Table as Table
 from clipbench.results.table import columns as columns
+from clipbench_reports.drawing.facets import Layer as Layer
+from clipbench_reports.drawing.facets import Panels as Panels
+from clipbench_reports.drawing.facets import Statement as Statement
+from clipbench_reports.drawing.facets import chart as chart
+from clipbench_reports.drawing.facets import facet_chart as facet_chart
+from clipbench_reports.drawing.facets import facets as facets
+from clipbench_reports.drawing.facets import side_by_side as side_by_side
 from clipbench_reports.drawing.marks import Axis as Axis
 from clipbench_reports.drawing.marks import Bars as Bars
 from clipbench_reports.drawing.marks import Cells as Cells
@@ -21,13 +28,6 @@ from clipbench_reports.drawing.marks import Threads as Threads
 from clipbench_reports.drawing.marks import Words as Words
 from clipbench_reports.drawing.marks import fraction_axis as fraction_axis
 from clipbench_reports.drawing.marks import nice_axis as nice_axis
-from clipbench_reports.drawing.models import Layer as Layer
-from clipbench_reports.drawing.models import Panels as Panels
-from clipbench_reports.drawing.models import Statement as Statement
-from clipbench_reports.drawing.models import beside as beside
-from clipbench_reports.drawing.models import chart as chart
-from clipbench_reports.drawing.models import facet_chart as facet_chart
-from clipbench_reports.drawing.models import facets as facets
 from clipbench_reports.evidence import Evidence as Evidence
 from clipbench_reports.evidence import MissingEvidence as MissingEvidence
 from clipbench_reports.evidence import ModelEvidence as ModelEvidence

@@ -20,27 +20,27 @@ from clipbench.results.run import Run
 from clipbench_reports.text import quoted
 
 Value = TypeVar("Value")
-Made = TypeVar("Made")
+Mapped = TypeVar("Mapped")
 Value_co = TypeVar("Value_co", covariant=True)
 PLAIN = ""
 """Stands for the one set of data that has no others."""
-MOST = 1e18
+MAX_MAGNITUDE = 1e18
 """Numbers beyond it are none of a vector or a cosine, and their squares would overflow."""
 
 
 class ModelKey(NamedTuple):
-    """The label of a model in a figure, and its place among those of the page, which is its colour."""
+    """The label of a model in a figure, and its position among the models of the page, which decides its colour."""
 
     label: str
-    place: int
+    position: int
 
 
 class MissingEvidence(Exception):
-    """A figure or table cannot be made; the text says what is not there."""
+    """A figure or table cannot be made; the text names the missing evidence."""
 
 
 class AllMissing(MissingEvidence):
-    """No model has what a figure draws; the text is the reason of the first."""
+    """No model has the evidence of a figure; the text is the reason of the first model."""
 
     def __init__(self, by_model: "Mapping[ModelKey, MissingEvidence]") -> None:
         super().__init__(str(next(iter(by_model.values()))))
@@ -74,7 +74,7 @@ class Neighbour(NamedTuple):
 
 
 class PlottedCurve(NamedTuple):
-    """A curve of a result with NaN for what is undefined, as figures draw it."""
+    """A curve of a result with NaN for undefined values, as figures draw it."""
 
     x: list[float]
     y: list[float]
@@ -100,13 +100,15 @@ class Evidence:
 
     run: Run
     evaluation: EvaluationRecord
-    whole: "Evidence | None" = None
-    """The evidence of all label sets, where this is that of one."""
+    all_label_sets: "Evidence | None" = None
+    """The evidence of all label sets, if this is the evidence of one of them."""
     label_set: str = PLAIN
 
-    def of(self, label_set: str) -> "Evidence":
-        """Return the evidence of one label set, in which everything is named as if there were no other."""
-        return Evidence(self.run, within(self.evaluation, label_set), whole=self, label_set=label_set)
+    def for_label_set(self, label_set: str) -> "Evidence":
+        """Return the evidence of one label set, with the names of metrics, columns and arrays without the set."""
+        return Evidence(
+            self.run, restrict_to_label_set(self.evaluation, label_set), all_label_sets=self, label_set=label_set
+        )
 
     def column(self, name: str) -> np.ndarray:
         """Return a column of the sample table.
@@ -114,7 +116,7 @@ class Evidence:
         Raises:
             MissingEvidence: the run kept no such column, or its table cannot be read.
         """
-        return self._part(self._samples, name, "column")
+        return self._require_part(self._samples, name, "column")
 
     def numbers(self, name: str) -> Float64[np.ndarray, " n"]:
         """Return a column of the sample table as numbers.
@@ -129,14 +131,14 @@ class Evidence:
             raise self.damaged(f"the column {quoted(name)} holds no numbers") from error
 
     def words(self, name: str) -> Shaped[np.ndarray, " n"]:
-        """Return a column of the sample table as strings of Python; what is no word is empty.
+        """Return a column of the sample table as strings of Python; a cell that is not a string is empty.
 
         Numpy's own strings are all as long as the longest, which one cell of a foreign table makes gigabytes.
 
         Raises:
             MissingEvidence: the run kept no such column.
         """
-        return np.array([each if isinstance(each, str) else "" for each in self.column(name)], object)
+        return np.array([cell if isinstance(cell, str) else "" for cell in self.column(name)], object)
 
     @property
     def columns(self) -> list[str]:
@@ -144,10 +146,10 @@ class Evidence:
         return list(self._samples)
 
     def has_column(self, name: str) -> bool:
-        """Return whether the run kept a column of a name.
+        """Return whether the run kept a column with the name.
 
         Raises:
-            Damaged: its table cannot be read, so that nothing is known of it.
+            Damaged: its table cannot be read, so that its columns are not known.
         """
         return name in self._samples
 
@@ -158,7 +160,7 @@ class Evidence:
             MissingArray: the run kept no such array.
             Damaged: its arrays cannot be read.
         """
-        return self._part(self._arrays, name, "array")
+        return self._require_part(self._arrays, name, "array")
 
     def matrix(self, name: str) -> Float64[np.ndarray, "n_rows n_columns"]:
         """Return one of the arrays kept for figures, of two dimensions and finite numbers.
@@ -169,12 +171,12 @@ class Evidence:
         """
         array = self.array(name)
         numbers = array.astype(np.float64) if array.ndim == 2 and array.dtype.kind in "biuf" else None
-        if numbers is None or not (np.abs(numbers) < MOST).all():
+        if numbers is None or not (np.abs(numbers) < MAX_MAGNITUDE).all():
             raise self.damaged(f"the array {quoted(name)} is no matrix of finite numbers")
         return numbers
 
     def damaged(self, fault: str) -> Damaged:
-        """Return the error of a part of the evaluation that is not what its task keeps."""
+        """Return the error of a part of the evaluation that does not fit its task."""
         return Damaged(f"{self.evaluation.name} in {self.run.folder}: {fault}: the run is damaged, make it again")
 
     def has_array(self, name: str) -> bool:
@@ -193,11 +195,11 @@ class Evidence:
         if curve is None or not curve.x:
             raise MissingEvidence(f"the run kept no curve {quoted(name)}")
         low, high, chance = (
-            None if values is None else _numbers(values) for values in (curve.low, curve.high, curve.chance)
+            None if values is None else _floats(values) for values in (curve.low, curve.high, curve.chance)
         )
         return PlottedCurve(
-            x=_numbers(curve.x),
-            y=_numbers(curve.y),
+            x=_floats(curve.x),
+            y=_floats(curve.y),
             low=low,
             high=high,
             chance=chance,
@@ -216,20 +218,22 @@ class Evidence:
     @cached_property
     def neighbours(self) -> Mapping[str, Sequence[Neighbour]]:
         """The nearest items to each listed failure, by sample id; empty where the run kept none that can be read."""
-        found: dict[str, list[Neighbour]] = {}
+        neighbours_by_sample: dict[str, list[Neighbour]] = {}
         try:
             for row in self.run.neighbours(self.evaluation).to_dict("records"):
                 if row.get("label_set", PLAIN) in (PLAIN, self.label_set):
-                    near = Neighbour(str(row["text"]), str(row["image"]), float(row["cosine"]), bool(row["is_right"]))
-                    found.setdefault(str(row["sample_id"]), []).append(near)
+                    neighbour = Neighbour(
+                        str(row["text"]), str(row["image"]), float(row["cosine"]), bool(row["is_right"])
+                    )
+                    neighbours_by_sample.setdefault(str(row["sample_id"]), []).append(neighbour)
         except (ClipbenchError, KeyError, TypeError, ValueError):
             return {}
-        return found
+        return neighbours_by_sample
 
     @cached_property
     def _samples(self) -> Mapping[str, np.ndarray]:
-        if self.whole is not None:
-            return self._own(self.whole._samples)
+        if self.all_label_sets is not None:
+            return self._label_set_parts(self.all_label_sets._samples)
         if "samples" not in self.evaluation.files:
             return {}
         try:
@@ -240,18 +244,18 @@ class Evidence:
 
     @cached_property
     def _arrays(self) -> Mapping[str, np.ndarray]:
-        if self.whole is not None:
-            return self._own(self.whole._arrays)
+        if self.all_label_sets is not None:
+            return self._label_set_parts(self.all_label_sets._arrays)
         try:
             return self.run.arrays(self.evaluation)
         except ClipbenchError as error:
             raise Damaged(str(error)) from error
 
-    def _own(self, parts: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        """Return the parts under the name of the label set, beside those that all sets share."""
-        return parts if self.label_set == PLAIN else {**parts, **stripped(parts, f"{self.label_set}/")}
+    def _label_set_parts(self, parts: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """Return the parts that all label sets share, and those of this set under their short names."""
+        return parts if self.label_set == PLAIN else {**parts, **without_prefix(parts, f"{self.label_set}/")}
 
-    def _part(self, parts: Mapping[str, np.ndarray], name: str, kind: str) -> np.ndarray:
+    def _require_part(self, parts: Mapping[str, np.ndarray], name: str, kind: str) -> np.ndarray:
         if name not in parts or not parts[name].size:
             raise (MissingArray if kind == "array" else MissingEvidence)(f"the run kept no {kind} {quoted(name)}")
         return parts[name]
@@ -285,13 +289,13 @@ class ByModel(Generic[Value_co]):
         """True of several models, of which only one may have a value."""
         return len(self.values) + len(self.missing) > 1
 
-    def map(self, make: "Callable[[Value_co], Made]") -> "ByModel[Made]":
-        """Return what is made of each value."""
+    def map(self, make: "Callable[[Value_co], Mapped]") -> "ByModel[Mapped]":
+        """Return the results of a function of each value."""
         return ByModel({model: make(value) for model, value in self.values.items()}, self.missing)
 
 
 def read_each(models: Models, read: Callable[[Evidence], Value]) -> ByModel[Value]:
-    """Return what is read of each model's evidence.
+    """Return the values that ``read`` returns for the evidence of each model.
 
     Raises:
         AllMissing: ``read`` raises MissingEvidence for every model.
@@ -312,41 +316,39 @@ def figure_of(name: str, curve: Curve) -> str:
     return name if not curve.figure else curve.figure if curve.series else ""
 
 
-def _numbers(values: Sequence[float | None]) -> list[float]:
-    """Return values as floats; strict JSON writes what is missing as null."""
+def _floats(values: Sequence[float | None]) -> list[float]:
+    """Return values as floats; strict JSON has null for missing values."""
     return [math.nan if value is None else float(value) for value in values]
 
 
 def label_sets(evaluation: EvaluationRecord) -> list[str]:
-    """Return the label sets that an evaluation has results of, in their order; only ``PLAIN`` where it has no
-    others.
-    """
-    named = _named(evaluation)
+    """Return the label sets that an evaluation has results of, in their order; ``PLAIN`` if it has no named ones."""
+    named_sets = _label_set_names(evaluation)
     everything = (*evaluation.metrics, *evaluation.curves)
-    is_plain = not named or any(_set_of(name) not in named for name in everything)
-    return [PLAIN, *named] if is_plain else named
+    is_plain = not named_sets or any(_label_set_of(name) not in named_sets for name in everything)
+    return [PLAIN, *named_sets] if is_plain else named_sets
 
 
-def within(evaluation: EvaluationRecord, label_set: str) -> EvaluationRecord:
-    """Return an evaluation with only the metrics, curves, controls and notes of a label set, named as if it were alone.
+def restrict_to_label_set(evaluation: EvaluationRecord, label_set: str) -> EvaluationRecord:
+    """Return an evaluation with only the metrics, curves, controls and notes of a label set, without its prefix.
 
-    What belongs to no named set belongs to ``PLAIN``.
+    Everything without a prefix belongs to ``PLAIN``.
     """
-    named = _named(evaluation)
-    if not named:
+    named_sets = _label_set_names(evaluation)
+    if not named_sets:
         return evaluation
     start = f"{label_set}: "
 
-    def own(parts: Mapping[str, Value]) -> dict[str, Value]:
+    def select_parts(parts: Mapping[str, Value]) -> dict[str, Value]:
         if label_set != PLAIN:
-            return stripped(parts, f"{label_set}/")
-        return {name: value for name, value in parts.items() if _set_of(name) not in named}
+            return without_prefix(parts, f"{label_set}/")
+        return {name: value for name, value in parts.items() if _label_set_of(name) not in named_sets}
 
     return replace(
         evaluation,
-        metrics=own(evaluation.metrics),
-        curves=own(evaluation.curves),
-        controls=own(evaluation.controls),
+        metrics=select_parts(evaluation.metrics),
+        curves=select_parts(evaluation.curves),
+        controls=select_parts(evaluation.controls),
         notes=shared_notes(evaluation)
         if label_set == PLAIN
         else [note.removeprefix(start) for note in evaluation.notes if note.startswith(start)],
@@ -355,18 +357,18 @@ def within(evaluation: EvaluationRecord, label_set: str) -> EvaluationRecord:
 
 def shared_notes(evaluation: EvaluationRecord) -> list[str]:
     """Return the notes that belong to no single label set."""
-    starts = tuple(f"{name}: " for name in _named(evaluation))
+    starts = tuple(f"{name}: " for name in _label_set_names(evaluation))
     return [note for note in evaluation.notes if not note.startswith(starts)]
 
 
-def stripped(parts: Mapping[str, Value], prefix: str) -> dict[str, Value]:
-    """Return what has a prefix, named without it."""
+def without_prefix(parts: Mapping[str, Value], prefix: str) -> dict[str, Value]:
+    """Return the values whose names have a prefix, by the names without it."""
     return {name.removeprefix(prefix): value for name, value in parts.items() if name.startswith(prefix)}
 
 
-def _named(evaluation: EvaluationRecord) -> list[str]:
-    return [name for name in dict.fromkeys(_set_of(metric) for metric in evaluation.metrics) if name != PLAIN]
+def _label_set_names(evaluation: EvaluationRecord) -> list[str]:
+    return [name for name in dict.fromkeys(_label_set_of(metric) for metric in evaluation.metrics) if name != PLAIN]
 
 
-def _set_of(name: str) -> str:
+def _label_set_of(name: str) -> str:
     return name.rpartition("/")[0]

@@ -10,9 +10,9 @@ from clipbench.stats.claims import Standing, against_chance, claimed, p_against
 from clipbench_reports.text import NO_REASON, isolated
 
 Mark = Literal["good", "weak", "level", "plain", "missing", "ahead", "gained", "lost"]
-"""``good``: better than chance; ``weak``: worse; ``level``: neither can be told, as of several models; ``plain``: no
-such claim is made; ``missing``: there is no number; ``ahead``: one of several models is; ``gained`` and ``lost``: a
-training made it better or worse.
+"""``good``: better than chance; ``weak``: worse; ``level``: no test shows a difference from chance, or between models;
+``plain``: not tested; ``missing``: there is no number; ``ahead``: one of several models is ahead; ``gained`` and
+``lost``: a training made it better or worse.
 """
 SIGNS: Mapping[Standing, Mark] = {"better": "good", "worse": "weak", "level": "level"}
 
@@ -44,7 +44,7 @@ class Finding(NamedTuple):
     skill: float = 0.0
     """The distance of the value from chance, see ``skill``; 0 where no such claim is made."""
     is_expected: bool = False
-    """True of what any model of the kind shows, or what holds by construction: it is never at the top of a report."""
+    """True if it holds for any model of the kind, or by construction: it is never at the top of a report."""
     weakness: str = ""
     """The weakness that it states, as ``Section.advice`` and a heading of docs/advice.md name it; empty where it states
     none.
@@ -65,20 +65,19 @@ def headline_findings(evaluation: EvaluationRecord) -> list[Finding]:
 
 
 def defined(metrics: Mapping[str, Metric], *names: str) -> list[Metric | None]:
-    """Return the metrics of some names; None for one that is not there or is undefined."""
-    found = (metrics.get(name) for name in names)
-    return [metric if metric is not None and metric.value is not None else None for metric in found]
+    """Return the metrics by name, in the order of ``names``; None for one that is missing or undefined."""
+    return [metric if metric and metric.value is not None else None for metric in map(metrics.get, names)]
 
 
 def not_measured(evaluation: EvaluationRecord) -> Finding:
-    """Return that an evaluation failed or could not be had, and why."""
+    """Return the finding that an evaluation failed or could not be measured, and the reason."""
     status = "Failed" if evaluation.status == "failed" else "Not measured"
-    return missing(status, evaluation.name, evaluation.reason or NO_REASON)
+    return missing_finding(status, evaluation.name, evaluation.reason or NO_REASON)
 
 
-def missing(status: str, what: str, reason: str) -> Finding:
-    """Return that something has no numbers, and why."""
-    return Finding("missing", f"{status}: {isolated(what)} – {isolated(reason)}")
+def missing_finding(status: str, subject: str, reason: str) -> Finding:
+    """Return the finding that an evaluation has no numbers, and the reason."""
+    return Finding("missing", f"{status}: {isolated(subject)} – {isolated(reason)}")
 
 
 def claim(
@@ -107,33 +106,33 @@ def claim(
     text += sentence.replace("{value}", value).replace("{n}", fmt.count(metric.n))
     if metric.chance is None:
         return Finding("plain", f"{text}.")
-    standing = against_chance(metric)[0]
+    outcome = against_chance(metric)[0]
     below = (
-        f" {'below' if metric.higher_is_better else 'worse than'} chance, which" if standing == "worse" else " chance"
+        f" {'below' if metric.higher_is_better else 'worse than'} chance, which" if outcome == "worse" else " chance"
     )
-    mark: Mark = "plain" if standing is None else SIGNS[standing]
+    mark: Mark = "plain" if outcome is None else SIGNS[outcome]
     return Finding(
         mark,
         f"{text};{below} is {fmt.number(metric.chance, metric.unit)}{unit}.",
-        skill(metric) if standing else 0.0,
+        skill(metric) if outcome else 0.0,
         weakness=weakness if mark in ("level", "weak") else "",
-        ability=ability and standing and _with_degree(ability, metric, standing),
+        ability=ability and outcome and _with_degree(ability, metric, outcome),
     )
 
 
-def _with_degree(ability: Ability, metric: Metric, standing: Standing) -> Ability:
+def _with_degree(ability: Ability, metric: Metric, outcome: Standing) -> Ability:
     """Return an ability with its degree, which takes two tests unless the metric is worse than chance."""
-    if standing == "worse":
+    if outcome == "worse":
         return Ability(ability.failure or f"{ability.does} less often than by guessing", degree="reversed")
-    return ability._replace(degree=_degree(metric, standing))
+    return ability._replace(degree=_degree(metric, outcome))
 
 
-def _degree(metric: Metric, standing: Standing) -> Degree:
+def _degree(metric: Metric, outcome: Standing) -> Degree:
     chance, best, value = metric.chance or 0.0, 1.0 if metric.higher_is_better else 0.0, skill(metric)
     is_half, is_tenth = claimed([p_against(metric, chance + share * (best - chance)) for share in (HALF, TENTH)])
     if is_tenth and value < TENTH:
-        return "barely" if standing == "better" else "never"
-    if standing == "better":
+        return "barely" if outcome == "better" else "never"
+    if outcome == "better":
         return "fully" if is_half and value > HALF else "partly"
     return "unclear" if is_half else "open"
 
@@ -144,31 +143,29 @@ def interval_in_brackets(metric: Metric) -> str:
 
 
 def not_better(metrics: Mapping[str, Metric], say: Callable[[str], str] = isolated) -> dict[str, list[str]]:
-    """Return the names of the metrics of one sentence that do not beat chance, as they are said, by how they stand to
-    it.
-    """
+    """Return the names of the metrics of one sentence that do not beat chance, by the words for their test."""
     words: dict[Standing, str] = {"level": "inconclusive", "worse": "below chance"}
-    standings = against_chance(*metrics.values())
-    found: dict[str, list[str]] = {}
-    for standing, phrase in words.items():
-        if names := [say(name) for name, each in zip(metrics, standings, strict=True) if each == standing]:
-            found[phrase] = names
-    return found
+    outcomes = against_chance(*metrics.values())
+    names_by_phrase: dict[str, list[str]] = {}
+    for failing_outcome, phrase in words.items():
+        if names := [say(name) for name, outcome in zip(metrics, outcomes, strict=True) if outcome == failing_outcome]:
+            names_by_phrase[phrase] = names
+    return names_by_phrase
 
 
 def mark_of(metrics: Iterable[Metric]) -> Mark:
-    """Return the mark of a sentence on several metrics: that of those that stand worst to chance."""
-    standings = against_chance(*metrics)
-    for standing in ("worse", "level"):
-        if standing in standings:
-            return SIGNS[standing]
-    return "plain" if None in standings or not standings else "good"
+    """Return the mark of a sentence on several metrics, which is the worst of their marks."""
+    outcomes = against_chance(*metrics)
+    for outcome in ("worse", "level"):
+        if outcome in outcomes:
+            return SIGNS[outcome]
+    return "plain" if None in outcomes or not outcomes else "good"
 
 
 def skill(metric: Metric) -> float:
-    """Return where a fraction lies between chance and the best (1) or the worst (-1) that it could be.
+    """Return the position of a fraction between chance (0) and the best (1) or the worst (-1) possible value.
 
-    0 where its value, chance or direction is not known, or it is no fraction.
+    0 if its value, chance or direction is not known, or it is not a fraction.
 
     Example:
         >>> skill(Metric(value=0.75, chance=0.5, higher_is_better=True))

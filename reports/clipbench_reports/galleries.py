@@ -1,4 +1,4 @@
-"""A gallery of failures: small images of the run, what was asked, what was chosen, the right answer, and the margin."""
+"""A gallery of failures: small images of the run, the query, the chosen and the right answer, and the margin."""
 
 import base64
 import math
@@ -30,26 +30,26 @@ class PageBudget:
 
     left: int
     n_shares: int = 1
-    """Parts that share it: what one of them does not use is left for the next."""
-    whole: "PageBudget | None" = None
+    """Parts that share it: the next part can use the rest of a share."""
+    parent: "PageBudget | None" = None
     """The budget that this is a share of."""
 
     def share(self, n: int = 1) -> "PageBudget":
-        """Return the room for one of those who share it, who counts as much as ``n``.
+        """Return a share of the budget that counts as ``n`` parts.
 
         Example:
             >>> page = PageBudget(900, n_shares=3)
             >>> page.share().take("x" * 100), page.share().left
             (True, 400)
         """
-        part = PageBudget(self.left * n // max(n, self.n_shares), whole=self)
+        part = PageBudget(self.left * n // max(n, self.n_shares), parent=self)
         self.n_shares -= n
         return part
 
     def take(self, *addresses: str) -> bool:
-        """Return whether there is room for all of some addresses, which they then take."""
+        """Return whether all addresses fit the budget, and subtract them if they do."""
         needed = sum(map(len, addresses))
-        if needed > self.left or not (self.whole is None or self.whole.take(*addresses)):
+        if needed > self.left or not (self.parent is None or self.parent.take(*addresses)):
             return False
         self.left -= needed
         return True
@@ -87,9 +87,9 @@ MAX_LETTERS, MAX_WHOLE = 300, 2000
 MAX_NEAR = 120
 """Letters of a neighbour."""
 LEAD = 60
-"""Letters that are left of what two long captions share before they part."""
+"""Characters that are kept of the common start of two long captions."""
 TERSE = 14
-"""Letters up to which words fit beside a score."""
+"""Largest number of characters of words that fit next to a score."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,29 +99,29 @@ class GalleryImage:
     address: str
     """A ``data:`` address, or nothing where the run kept no small copy."""
     alt: str
-    """Words for those who cannot see it."""
+    """The text for readers who cannot see it."""
     role: str = ""
     """The part that it plays, where a failure has several."""
 
 
 class Fact(NamedTuple):
-    """Something that is said of a failure: what was asked, what is right, what was chosen instead, by how much."""
+    """A fact about a failure, such as the query, the right answer, the chosen answer or the margin."""
 
     term: str
     words: str
     """Nothing where an image says it."""
     score: str = ""
-    """Its cosine with what was asked, where it is one of those that were chosen among."""
+    """Its cosine with the query, if it is one of the candidates."""
     aside: str = ""
-    """A remark beside the score."""
-    whole: str = ""
+    """A remark next to the score."""
+    full_words: str = ""
     """The words in full, where a card shows a part of them."""
 
     def cut(self) -> "Fact":
-        """Return what a card shows, with the whole beside it where that is more."""
-        whole = self.whole or self.words
+        """Return the fact as a card shows it, with the full words if the card shows only a part of them."""
+        full_words = self.full_words or self.words
         words = self.words if len(self.words) <= MAX_LETTERS else shorten(self.words, MAX_LETTERS)
-        return self._replace(words=words, whole="" if whole == words else whole)
+        return self._replace(words=words, full_words="" if full_words == words else full_words)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +138,7 @@ class Failure:
 
 
 class Near(NamedTuple):
-    """A text or image that was nearest to what was asked."""
+    """A text or image that was nearest to the query."""
 
     words: str
     cosine: str
@@ -157,17 +157,17 @@ class Gallery:
 
     @property
     def is_terse(self) -> bool:
-        """True where the words stand beside the scores, and not below them."""
+        """True if the words are next to the scores, not below them."""
         return all(len(fact.words) <= TERSE for failure in self.failures for fact in failure.facts if fact.score)
 
     @property
-    def shown(self) -> list[Failure]:
-        """The failures that stand open."""
+    def open_failures(self) -> list[Failure]:
+        """The failures that are not folded."""
         return self.failures[:N_OPEN]
 
     @property
-    def folded(self) -> list[Failure]:
-        """The failures that have to be folded out."""
+    def folded_failures(self) -> list[Failure]:
+        """The failures that are folded."""
         return self.failures[N_OPEN:]
 
 
@@ -186,8 +186,7 @@ def gallery(  # noqa: PLR0913  what sections say of failures differs in each
     facts: Callable[[int], list[Fact]],
     images: Callable[[int], list[GalleryImage]],
 ) -> Gallery:
-    """Return the worst failures in the sample table, as many as fit the budget, with what was nearest where the run
-    kept that.
+    """Return the worst failures in the sample table that fit the budget, with their nearest items if the run kept them.
 
     Args:
         note: the meaning of the margin.
@@ -198,25 +197,27 @@ def gallery(  # noqa: PLR0913  what sections say of failures differs in each
     Raises:
         MissingEvidence: nothing is wrong, or there is no room for even one image.
     """
-    what = f"{title[0].lower()}{title[1:]}"
+    subject = f"{title[0].lower()}{title[1:]}"
     n_wrong = int(wrong.sum())
     if not n_wrong:
-        raise MissingEvidence(f"{what}: there are none")
+        raise MissingEvidence(f"{subject}: there are none")
     failures: list[Failure] = []
-    ids, nearest_to = known(evidence, "sample_id"), nearest(evidence)
+    ids, nearest_to = optional_words(evidence, "sample_id"), nearest(evidence)
     for row in worst(margin, wrong).tolist():
-        shown = [replace(image, alt=shorten(image.alt, MAX_LETTERS)) for image in images(row)]
-        if not budget.take(*(image.address for image in shown)):
+        row_images = [replace(image, alt=shorten(image.alt, MAX_LETTERS)) for image in images(row)]
+        if not budget.take(*(image.address for image in row_images)):
             break
-        said = [fact.cut() for fact in facts(row) if any(fact[1:])]
+        row_facts = [fact.cut() for fact in facts(row) if any(fact[1:])]
         name = ids[row] if ids else ""
-        failures.append(Failure(id=name, images=shown, facts=said, nearest=nearest_to(name)))
+        failures.append(Failure(id=name, images=row_images, facts=row_facts, nearest=nearest_to(name)))
     if not failures:
-        raise MissingEvidence(f"{what}: their images would make the page too large")
-    room = budget.whole or budget  # few and small, neighbours may take the room from other galleries
-    for place, each in enumerate(failures):
-        near = [one if place < N_OPEN and room.take(one.address) else one._replace(address="") for one in each.nearest]
-        failures[place] = replace(each, nearest=near)
+        raise MissingEvidence(f"{subject}: their images would make the page too large")
+    room = budget.parent or budget  # few and small, neighbours may take the room from other galleries
+    for rank, failure in enumerate(failures):
+        neighbours = [
+            near if rank < N_OPEN and room.take(near.address) else near._replace(address="") for near in failure.nearest
+        ]
+        failures[rank] = replace(failure, nearest=neighbours)
     n_shown, n_all = fmt.count(len(failures)), fmt.count(n_wrong)
     head = f"All {n_all}" if n_shown == n_all else f"The {n_shown} worst of {n_all}"
     notes = [f"{head}, the worst first."]
@@ -224,31 +225,33 @@ def gallery(  # noqa: PLR0913  what sections say of failures differs in each
         notes.append("Numbers are cosines.")
     notes += [note] if note else []
     if not any(image.address for failure in failures for image in failure.images):
-        notes += ["The run kept no small copies of their images."] if any(each.images for each in failures) else []
+        notes += (
+            ["The run kept no small copies of their images."] if any(failure.images for failure in failures) else []
+        )
         failures = [replace(failure, images=[]) for failure in failures]
     return Gallery(title=title, note=" ".join(notes), failures=failures)
 
 
 def nearest(evidence: Evidence) -> Callable[[str], list[Near]]:
-    """Return a function of what was nearest to a row, by its name; nothing where the run kept none."""
+    """Return a function that lists the nearest items of a sample by its id; an empty list if the run kept none."""
 
     def near(name: str) -> list[Near]:
         return [
             Near(
-                words=shorten(each.text, MAX_NEAR),
-                cosine=fmt.number(each.cosine, "cosine"),
-                is_right=each.is_right,
-                address=address(evidence.run, each.image, is_small=True),
+                words=shorten(neighbour.text, MAX_NEAR),
+                cosine=fmt.number(neighbour.cosine, "cosine"),
+                is_right=neighbour.is_right,
+                address=address(evidence.run, neighbour.image, is_small=True),
             )
-            for each in evidence.neighbours.get(name, ())[:NEAREST]
+            for neighbour in evidence.neighbours.get(name, ())[:NEAREST]
         ]
 
     return near
 
 
 def one_image(evidence: Evidence, say: Callable[[int], str]) -> Callable[[int], list[GalleryImage]]:
-    """Return a function that shows a row's own image, with the words of ``say``; an empty place if there is none."""
-    digests = known(evidence, "image")
+    """Return a function that lists the image of a row, with the words of ``say``; no image has no address."""
+    digests = optional_words(evidence, "image")
 
     def show(row: int) -> list[GalleryImage]:
         return [GalleryImage(address=address(evidence.run, digests[row]) if digests else "", alt=say(row))]
@@ -265,7 +268,7 @@ def images(
         roles: what each is, and the column of its content hash.
         say: words for who cannot see an image, by row and role.
     """
-    columns = [(role, known(evidence, name)) for role, name in roles]
+    columns = [(role, optional_words(evidence, name)) for role, name in roles]
 
     def show(row: int) -> list[GalleryImage]:
         return [
@@ -278,34 +281,33 @@ def images(
 
 
 def words(evidence: Evidence, name: str) -> list[str]:
-    """Return a column of words, none longer than can be read; what is no word is empty.
+    """Return a column of words, shortened to ``MAX_WHOLE`` characters; a cell that is not a word is empty.
 
     Raises:
         MissingEvidence: the run kept no such column.
     """
-    return [each if len(each) <= MAX_WHOLE else shorten(each, MAX_WHOLE) for each in evidence.words(name).tolist()]
+    return [text if len(text) <= MAX_WHOLE else shorten(text, MAX_WHOLE) for text in evidence.words(name).tolist()]
 
 
 def credits_of(evidence: Evidence, name: str, *, of_subsets: bool = True) -> Float64[np.ndarray, " n"]:
-    """Return the least credit of each sample in a column, or in those of all subsets.
+    """Return the least credit of each sample in a column, or in the columns of all subsets.
 
     Raises:
         NotAsked: there is no such column.
     """
-    names = [each for each in evidence.columns if each == name or (of_subsets and each.endswith(f"/{name}"))]
+    names = [column for column in evidence.columns if column == name or (of_subsets and column.endswith(f"/{name}"))]
     if not names:
         raise NotAsked(name)
-    return np.fmin.reduce([evidence.numbers(each) for each in names])
+    return np.fmin.reduce([evidence.numbers(column) for column in names])
 
 
-def known(evidence: Evidence, name: str) -> list[str]:
-    """Return a column of words, or nothing where the run did not keep it."""
+def optional_words(evidence: Evidence, name: str) -> list[str]:
+    """Return a column of words, or an empty list if the run did not keep it."""
     return words(evidence, name) if evidence.has_column(name) else []
 
 
 def around_difference(one: str, other: str) -> tuple[str, str]:
-    """Return two texts so that a reader sees where they part: of what long ones share before that, a few words are
-    left.
+    """Return two texts so that their first difference is visible: a long common start is shortened to a few words.
 
     Example:
         >>> around_difference("a cat", "a dog")
@@ -326,7 +328,7 @@ def around_difference(one: str, other: str) -> tuple[str, str]:
 def cosines(
     evidence: Evidence, margin: Float64[np.ndarray, " n"], right: str = "right_cosine", chosen: str = "chosen_cosine"
 ) -> Callable[[int], tuple[str, str, str]]:
-    """Return a function of a row: the cosine of what is right, that of what was chosen, and the margin, in words.
+    """Return a function of a row: the cosines of the right and of the chosen answer, and the margin, in words.
 
     They have as many decimals as it takes for a margin of two digits, and are empty where not known.
     """
@@ -348,7 +350,7 @@ NO_FACTS = ("sample_id", "image", "cluster")
 
 
 def worst_samples(evidence: Evidence, budget: PageBudget) -> Gallery:
-    """Return the samples with a negative margin, the least first, with what their columns of words say.
+    """Return the samples with a negative margin, the least first, with their columns of words.
 
     Raises:
         NotAsked: samples have no image or no margin.
@@ -357,12 +359,16 @@ def worst_samples(evidence: Evidence, budget: PageBudget) -> Gallery:
     if not (evidence.has_column("image") and evidence.has_column("margin")):
         raise NotAsked("image and margin")
     ids, margin = words(evidence, "sample_id"), evidence.numbers("margin")
-    said = {name: column for name in evidence.columns if name not in NO_FACTS and (column := words(evidence, name))}
-    shown = [name for name, column in said.items() if any(column) and not name.endswith("_image")][:MAX_FACTS]
+    words_by_column = {
+        name: column for name in evidence.columns if name not in NO_FACTS and (column := words(evidence, name))
+    }
+    shown_columns = [name for name, column in words_by_column.items() if any(column) and not name.endswith("_image")][
+        :MAX_FACTS
+    ]
 
     def facts(row: int) -> list[Fact]:
-        known = [Fact(readable(name), said[name][row]) for name in shown]
-        return [*known, Fact("Margin", "", fmt.number(float(margin[row]), "margin")), Fact("Sample", ids[row])]
+        column_facts = [Fact(readable(name), words_by_column[name][row]) for name in shown_columns]
+        return [*column_facts, Fact("Margin", "", fmt.number(float(margin[row]), "margin")), Fact("Sample", ids[row])]
 
     return gallery(
         evidence,

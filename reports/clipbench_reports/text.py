@@ -1,4 +1,4 @@
-"""Words on a page: names and phrases, kept from turning the direction of what is around them; the commonest answer."""
+"""Words on a page: names and phrases that cannot turn the direction of the text around them."""
 
 import re
 import textwrap
@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from clipbench.results.short_names import NAME_LENGTH
 
-Thing = TypeVar("Thing")
+Member = TypeVar("Member")
 
 _KEEPS_NAMES = ContextVar("keeps names", default=False)
 
@@ -28,7 +28,7 @@ def sentence_case(words: str) -> str:
 
 
 def slug(words: str) -> str:
-    """Return words as they stand in an address, as a site of Markdown makes those of its headings.
+    """Return words as an address has them, like the addresses of headings on a Markdown site.
 
     Example:
         >>> slug("A written label decides")
@@ -73,13 +73,13 @@ def _fits(words: str, length: int) -> bool:
 
 
 def two_lines(name: str, length: int) -> str:
-    """Return a name in at most two lines of so many letters."""
+    """Return a name in at most two lines of ``length`` characters."""
     lines = textwrap.wrap(name, length) or [""]
     return "\n".join([lines[0], shorten(" ".join(lines[1:]), length)][: len(lines)])
 
 
 def quoted(name: str) -> str:
-    """Return a name in quotes to stand in a sentence, and not too long.
+    """Return a name in quotes for a sentence, shortened if it is long.
 
     Example:
         >>> quoted("a photo of a {c}")
@@ -89,7 +89,7 @@ def quoted(name: str) -> str:
 
 
 def isolated(name: str) -> str:
-    r"""Return a name so that it cannot turn the direction of the sentence that it stands in.
+    r"""Return a name that cannot turn the direction of the sentence around it.
 
     Example:
         >>> isolated("cube"), isolated("\u202eebuc") == "\N{FIRST STRONG ISOLATE}\u202eebuc\N{POP DIRECTIONAL ISOLATE}"
@@ -98,16 +98,16 @@ def isolated(name: str) -> str:
     return name if name.isascii() else f"\N{FIRST STRONG ISOLATE}{name}\N{POP DIRECTIONAL ISOLATE}"
 
 
-def in_turn(things: Sequence[Thing], owner: Callable[[Thing], object]) -> list[Thing]:
-    """Return things so that the first of each owner comes before the second of any, else in their order.
+def interleave(members: Sequence[Member], owner: Callable[[Member], object]) -> list[Member]:
+    """Return members so that the first of each owner comes before the second of any, otherwise in their order.
 
     Example:
-        >>> in_turn(["a1", "a2", "b1"], lambda thing: thing[0])
+        >>> interleave(["a1", "a2", "b1"], lambda member: member[0])
         ['a1', 'b1', 'a2']
     """
-    seen = Counter[object]()
+    counts = Counter[object]()
     rounds = []
-    for each in things:
-        seen[owner(each)] += 1
-        rounds.append(seen[owner(each)])
-    return [things[at] for at in sorted(range(len(things)), key=rounds.__getitem__)]
+    for member in members:
+        counts[owner(member)] += 1
+        rounds.append(counts[owner(member)])
+    return [members[at] for at in sorted(range(len(members)), key=rounds.__getitem__)]

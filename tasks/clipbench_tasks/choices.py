@@ -1,4 +1,4 @@
-"""Choices of images among captions and of captions among images: what was decided, and by which pair."""
+"""Choices of images among captions and of captions among images, and the pairs that decided them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -16,34 +16,31 @@ from clipbench_tasks.tables import Column, Rows, Table, Vectors
 
 
 class ItemVectors(NamedTuple):
-    """Unit vectors of a data set's images, zeros for those that were not asked for, and of each distinct text."""
+    """Unit vectors of a data set's images, zeros for images that were not requested, and of distinct texts."""
 
     images: Vectors
     texts: Vectors
     row: Mapping[str, int]
     """Row in ``texts`` of each text."""
-    asking: Vectors
-    """Vectors of the texts as those that are compared with ``texts``: the same, but for inner products of a model with
-    roles.
-    """
+    query_texts: Vectors
+    """Vectors of the texts in the query role: equal to ``texts``, except for inner products of a model with roles."""
 
     def of(self, texts: Iterable[str]) -> Vectors:
         """Return the vectors of some texts."""
         return self.texts[[self.row[text] for text in texts]]
 
     def cosines(self, left: Iterable[str], right: Iterable[str]) -> Float32[np.ndarray, " n"]:
-        """Return the cosine of each text with that at the same place of the other list."""
-        return pair_scores(self.asking[[self.row[text] for text in left]], self.of(right))
+        """Return the cosines of the texts of one list with the texts of the other, pair by pair."""
+        return pair_scores(self.query_texts[[self.row[text] for text in left]], self.of(right))
 
 
 def vectors_of(
     dataset: Dataset, texts: Iterable[str], embedder: Embedder, of: Sequence[Contrast] | None = None
 ) -> ItemVectors:
-    """Return the unit vectors of a data set's images, which ask, and of some texts, which answer, each encoded in one
-    call.
+    """Return the unit vectors of a data set's images as queries, and of some texts as documents.
 
     Args:
-        of: contrasts whose images are asked for; None for all images.
+        of: contrasts whose images are needed; None for all images.
     """
     distinct = list(dict.fromkeys(texts))
     if of is None:
@@ -54,8 +51,8 @@ def vectors_of(
         images[rows] = embedder.scoring_vectors(embedder.encode(IMAGE, [dataset.images[row] for row in rows], "query"))
     of_texts = embedder.scoring_vectors(embedder.encode(TEXT, distinct, "document"))
     has_sides = embedder.info.similarity != COSINE and TEXT in embedder.info.roles
-    asking = embedder.scoring_vectors(embedder.encode(TEXT, distinct, "query")) if has_sides else of_texts
-    return ItemVectors(images, of_texts, {text: row for row, text in enumerate(distinct)}, asking)
+    query_texts = embedder.scoring_vectors(embedder.encode(TEXT, distinct, "query")) if has_sides else of_texts
+    return ItemVectors(images, of_texts, {text: row for row, text in enumerate(distinct)}, query_texts)
 
 
 def decide(
@@ -64,7 +61,7 @@ def decide(
     length: Callable[[str], int],
     read: Sequence[Sequence[str]] | None = None,
 ) -> tuple[Choices, Choices, Column, Table]:
-    """Return the decisions of the model and of a constant one, the text score of the shorter caption, and what decided.
+    """Return the choices of the model and of a constant one, the text score of the shorter caption, and a table.
 
     The table has the choice of each contrast that is nearest to failing, or failed by the most: an image's (``image``,
     its lowest true ``caption`` and highest false one, ``preferred``, with their cosines), and a caption's
@@ -83,7 +80,7 @@ def decide(
     decided, by_chance = np.full((2, len(Choices._fields), n), np.nan)
     shorter = np.full(n, np.nan)
     for rows in truth_groups([contrast.truth for contrast in contrasts]):
-        group, truth, here = [contrasts[row] for row in rows], contrasts[rows[0]].truth, np.arange(len(rows))
+        group, truth, index = [contrasts[row] for row in rows], contrasts[rows[0]].truth, np.arange(len(rows))
         images = np.array([contrast.images for contrast in group])
         captions = np.array([contrast.captions for contrast in group], object)
         lines = captions if read is None else [read[row] for row in rows]
@@ -94,31 +91,31 @@ def decide(
         by_chance[:, rows] = np.stack(chance_choices(truth))
         shorter[rows] = choices(np.repeat(brevity[:, None, :], len(truth), axis=1), truth).text
         chooser, true, false = _nearest_to_failing(scores, truth)
-        nearest["image"][rows], nearest["caption"][rows] = images[here, chooser], captions[here, true]
+        nearest["image"][rows], nearest["caption"][rows] = images[index, chooser], captions[index, true]
         if false is not None:
-            nearest["preferred"][rows] = captions[here, false]
-            nearest["right_cosine"][rows] = scores[here, chooser, true]
-            nearest["chosen_cosine"][rows] = scores[here, chooser, false]
+            nearest["preferred"][rows] = captions[index, false]
+            nearest["right_cosine"][rows] = scores[index, chooser, true]
+            nearest["chosen_cosine"][rows] = scores[index, chooser, false]
         chooser, true, false = _nearest_to_failing(scores.swapaxes(1, 2), truth.T)
         if false is not None:
-            nearest["asked_caption"][rows] = captions[here, chooser]
-            nearest["right_image"][rows], nearest["preferred_image"][rows] = images[here, true], images[here, false]
-            nearest["right_image_cosine"][rows] = scores[here, true, chooser]
-            nearest["preferred_image_cosine"][rows] = scores[here, false, chooser]
+            nearest["asked_caption"][rows] = captions[index, chooser]
+            nearest["right_image"][rows], nearest["preferred_image"][rows] = images[index, true], images[index, false]
+            nearest["right_image_cosine"][rows] = scores[index, true, chooser]
+            nearest["preferred_image_cosine"][rows] = scores[index, false, chooser]
     return Choices(*decided), Choices(*by_chance), shorter, nearest
 
 
 def _nearest_to_failing(
     scores: Float32[np.ndarray, "rows choosers options"], truth: Bool[np.ndarray, "choosers options"]
 ) -> tuple[Rows, Rows, Rows | None]:
-    """Return the chooser nearest to failing in each contrast, its lowest true option and its highest false one.
+    """Return the chooser nearest to failing in each contrast, its lowest true and its highest false option.
 
     Without a choice on this side, the chooser is the lowest true one of the first option that chooses among them.
     """
     low, high = np.where(truth, scores, np.inf), np.where(truth, -np.inf, scores)
-    has_choice, here = truth.any(axis=1) & ~truth.all(axis=1), np.arange(len(scores))
+    has_choice, index = truth.any(axis=1) & ~truth.all(axis=1), np.arange(len(scores))
     if not has_choice.any():
         option = int(np.flatnonzero(truth.any(axis=0) & ~truth.all(axis=0))[0])
         return low[:, :, option].argmin(axis=1), np.full(len(scores), option), None
     chooser = np.where(has_choice, low.min(axis=2) - high.max(axis=2), np.inf).argmin(axis=1)
-    return chooser, low[here, chooser].argmin(axis=1), high[here, chooser].argmax(axis=1)
+    return chooser, low[index, chooser].argmin(axis=1), high[index, chooser].argmax(axis=1)

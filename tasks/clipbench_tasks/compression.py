@@ -1,4 +1,4 @@
-"""Compression: what a vector costs, and what is lost when it is stored in fewer bytes.
+"""Compression: the cost of a vector, and the loss when it is stored in fewer bytes.
 
 Each image and text is encoded once. Its vector is then stored in each of several formats (``metrics.compression``): as
 float16; the first k dimensions; k principal components; int8 of k dimensions, or of k components; and the signs of k
@@ -36,7 +36,7 @@ from clipbench.stats.estimators import Samples
 from clipbench.stats.intervals import mean_interval
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define, defined_values
 from clipbench.stats.noninferiority import Walk, least_lost, least_queries, walk
-from clipbench_tasks.tables import Column, Rows, Vectors, curve_of_means, joined, sampled
+from clipbench_tasks.tables import Column, Rows, Vectors, curve_of_means, join_evaluations, sample_rows
 from clipbench_tasks.zero_shot import prompted_classes
 
 QUESTIONS = {
@@ -46,7 +46,7 @@ QUESTIONS = {
 }
 """Metrics: a title, what they count, and what is stored."""
 KINDS: tuple[tuple[Kind, ...], ...] = (("first",), ("pca",), ("float16", "int8"), ("pca_int8",), ("binary",))
-"""Kinds of formats; those that stand together are walked as one, from the largest to the smallest."""
+"""Kinds of formats; kinds of one group are tested as one sequence, from the largest to the smallest."""
 SERIES = {
     "float32": "float32 and float16",
     "float16": "float32 and float16",
@@ -69,7 +69,7 @@ Some = slice | Bool[np.ndarray, " n"]
 ALL = slice(None)
 
 
-class Question(NamedTuple):
+class CompressionQuestion(NamedTuple):
     """A metric, the vectors that it compares, and how a query's answer is credited."""
 
     name: str
@@ -84,12 +84,12 @@ class Question(NamedTuple):
     """Credit in [0, 1] of the queries in some rows, from all stored vectors and all queries."""
     chance: float
     folds: Rows | None = None
-    """Folds of queries that are themselves stored: what is fitted for those of a fold is fitted on the others."""
+    """Folds of queries that are themselves stored: components for one fold are fitted on the others."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Smallest(Definition):
-    """Bytes of the smallest format that is shown to lose less than a margin, or why there is none."""
+class SmallestFormat(Definition):
+    """Bytes of the smallest format that is shown to lose less than a margin, or the reason why there is none."""
 
     question: str
     chains: tuple[tuple[Format, ...], ...]
@@ -99,18 +99,16 @@ class Smallest(Definition):
     chance: float
 
     def walk(self, samples: Samples) -> Walk:
-        """Return which formats are shown to lose less."""
+        """Return the formats that are shown to lose less than the margin."""
         changes = [{form.name: self._changes(samples, form)[0] for form in chain} for chain in self.chains]
         return walk(changes, self.points / 100, clusters=self._changes(samples)[1])
 
-    def chosen(self, samples: Samples, found: Walk) -> Format | None:
-        """Return the smallest of those; of equal ones, that with the lowest bound of its loss; None where nothing can
-        be lost.
-        """
-        passed = [form for chain in self.chains for form in chain if form.name in found.passed]
+    def choose(self, samples: Samples, verdict: Walk) -> Format | None:
+        """Return the smallest passed format, or the one that loses least of equal ones; None if nothing can be lost."""
+        passed = [form for chain in self.chains for form in chain if form.name in verdict.passed]
         if not self._can_lose(samples):
             return None
-        return min(passed, key=lambda form: (form.n_bytes, found.most_lost[form.name]), default=None)
+        return min(passed, key=lambda form: (form.n_bytes, verdict.most_lost[form.name]), default=None)
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
         """Return the bytes; the choice, in a sentence, is the reason why they have no interval."""
@@ -119,8 +117,8 @@ class Smallest(Definition):
         n = len(changes) if codes is None else int(codes.max(initial=-1)) + 1
         if not n:
             return self.define(Metric(value=None, unit="bytes", higher_is_better=None, reason="no query"))
-        found = self.walk(samples)
-        form = self.chosen(samples, found)
+        verdict = self.walk(samples)
+        form = self.choose(samples, verdict)
         # A model that has more to lose may need more bytes: between models, no direction is better.
         return self.define(
             Metric(
@@ -128,30 +126,30 @@ class Smallest(Definition):
                 n=len(changes),
                 unit="bytes",
                 higher_is_better=None,
-                reason=self._none(samples, found, n) if form is None else self._sentence(samples, form),
+                reason=self._reason_without_format(samples, verdict, n)
+                if form is None
+                else self._sentence(samples, form),
             )
         )
 
     def _can_lose(self, samples: Samples) -> bool:
         """Return whether float32 is surely better than chance by the margin: a model at chance has nothing to lose."""
-        whole, clusters = defined_values(samples, self.question)
-        low = mean_interval(whole, clusters=clusters).low
+        float32_credit, clusters = defined_values(samples, self.question)
+        low = mean_interval(float32_credit, clusters=clusters).low
         return low is not None and low - self.chance > self.points / 100
 
     def _sentence(self, samples: Samples, form: Format) -> str:
-        """Return what a format saves. The margin is given beside float32's score, since one point of 2 % is a large
-        loss.
-        """
+        """Return the bytes that a format saves, with the margin next to float32's score, which gives it its weight."""
         saved = f"{counted(form.n_bytes, 'byte')} instead of {count(4 * self.dim)}"
-        margin = f"{in_points(self.points)} of the {self._whole(samples)} of float32"
-        return f"{words(form, self.dim)} lose less than {margin}: {saved}"
+        margin = f"{in_points(self.points)} of the {self._float32_score(samples)} of float32"
+        return f"{describe_format(form, self.dim)} lose less than {margin}: {saved}"
 
-    def _whole(self, samples: Samples) -> str:
+    def _float32_score(self, samples: Samples) -> str:
         return bounded(Mean(column=self.question).metric(samples, np.random.default_rng(0)))
 
-    def _none(self, samples: Samples, found: Walk, n: int) -> str:
+    def _reason_without_format(self, samples: Samples, verdict: Walk, n: int) -> str:
         margin, n_kinds = self.points / 100, len(self.chains)
-        if not found.passed and least_lost(n, n_kinds) >= margin:
+        if not verdict.passed and least_lost(n, n_kinds) >= margin:
             return (
                 f"at n = {count(n)} images no format is shown to lose less than {in_points(self.points)}: even one that"
                 f" changes no answer may lose {percent(least_lost(n, n_kinds))} points;"
@@ -159,17 +157,19 @@ class Smallest(Definition):
             )
         if not self._can_lose(samples):
             return (
-                f"float32 has {self._whole(samples)}, too close to chance to measure a loss of {in_points(self.points)}"
+                f"float32 has {self._float32_score(samples)}, too close to chance to measure a loss of"
+                f" {in_points(self.points)}"
             )
-        name = min(found.most_lost, key=found.most_lost.__getitem__)
+        name = min(verdict.most_lost, key=verdict.most_lost.__getitem__)
         form = next(form for chain in self.chains for form in chain if form.name == name)
         return (
-            f"no format is shown to lose less than {in_points(self.points)} of the {self._whole(samples)} of float32:"
-            f" {words(form, self.dim, is_first=False)} may lose {percent(found.most_lost[name])} points"
+            f"no format is shown to lose less than {in_points(self.points)} of the {self._float32_score(samples)} of"
+            f" float32: {describe_format(form, self.dim, is_first=False)} may lose"
+            f" {percent(verdict.most_lost[name])} points"
         )
 
     def _changes(self, samples: Samples, form: Format | None = None) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return the changes of a format, or of any, whose clusters are the same."""
+        """Return the changes of a format and their clusters; of any format if none is given."""
         form = form or next(form for chain in self.chains for form in chain)
         return defined_values(samples, f"{form.name}/{self.question}_change")
 
@@ -220,10 +220,10 @@ class Compression(Task):
             )
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
-        """Return a row a query of each question. Needs captions, or labels and class names."""
+        """Return one row per query of each question. Needs captions, or labels and class names."""
         has_classes = dataset.labels is not None and len(dataset.class_names or ()) > 1
         notes: list[str] = []
-        questions: list[Question] = []
+        questions: list[CompressionQuestion] = []
         if dataset.captions is not None:
             questions += retrieval(dataset, embedder, rng, notes)
         if dataset.captions is None or has_classes:
@@ -233,13 +233,13 @@ class Compression(Task):
             notes.append(f"labels {of_what}: images are not classified")
         dim = questions[0].stored.shape[1]
         chains = self._chains(dim)
-        found = joined([self._answers(question, chains, dim) for question in questions])
+        evaluation = join_evaluations([self._answers(question, chains, dim) for question in questions])
         forms = [form for chain in chains for form in chain]
         stored = {form.name: StoredFormat(label=form.label, n_bytes=form.n_bytes) for form in forms}
         return replace(
-            found,
+            evaluation,
             notes=tuple(notes),
-            subsets={form.name: words(form, dim) for form in forms},
+            subsets={form.name: describe_format(form, dim) for form in forms},
             formats={"": StoredFormat(label="float32", n_bytes=4 * dim), **stored},
         )
 
@@ -249,36 +249,44 @@ class Compression(Task):
         if max(dims, default=0) >= dim and self.dims is not None:
             raise UsageError(f"task compression: dims = {list(dims)}, expected fewer than the {dim} of the vectors")
         fewer = sorted(dims, reverse=True)
-        whole = {"float16": [dim], "int8": [dim, *fewer], "binary": [dim, *fewer]}
-        chains = [tuple(Format(kind, k) for kind in kinds for k in whole.get(kind, fewer)) for kinds in KINDS]
+        dims_by_kind = {"float16": [dim], "int8": [dim, *fewer], "binary": [dim, *fewer]}
+        chains = [tuple(Format(kind, k) for kind in kinds for k in dims_by_kind.get(kind, fewer)) for kinds in KINDS]
         return list(filter(None, chains))
 
-    def _answers(self, question: Question, chains: Sequence[tuple[Format, ...]], dim: int) -> Evaluation:
+    def _answers(self, question: CompressionQuestion, chains: Sequence[tuple[Format, ...]], dim: int) -> Evaluation:
         """Return the table, measures and curves of one question."""
         name, n_stored = question.name, len(question.stored)
-        whole = question.credit(question.stored, question.queries, ALL)
-        samples = {"sample_id": question.ids, "cluster": question.clusters, "image": question.images, name: whole}
+        float32_credit = question.credit(question.stored, question.queries, ALL)
+        samples = {
+            "sample_id": question.ids,
+            "cluster": question.clusters,
+            "image": question.images,
+            name: float32_credit,
+        }
         measures: dict[str, Measure] = {}
         fits: list[tuple[Components | None, Some]] = []
         for form in (form for chain in chains for form in chain):
-            own = f"{form.name}/{name}"
+            column = f"{form.name}/{name}"
             if n_stored < _least_stored(form):
-                least = count(_least_stored(form))
+                least_stored = count(_least_stored(form))
                 reason = (
-                    f"{count(form.dim)} components need {least} stored vectors or more, and there are {count(n_stored)}"
+                    f"{count(form.dim)} components need {least_stored} stored vectors or more, and there are"
+                    f" {count(n_stored)}"
                 )
-                measures[own] = Fixed(value=None, reason=reason, higher_is_better=True)
-                measures[f"{own}_change"] = Fixed(value=None, reason=reason, unit="difference")
+                measures[column] = Fixed(value=None, reason=reason, higher_is_better=True)
+                measures[f"{column}_change"] = Fixed(value=None, reason=reason, unit="difference")
                 continue
             if form.is_fitted and not fits:
                 fits = _fits(question)
             credit = _credit(question, form, fits)
-            samples |= {own: credit, f"{own}_change": credit - whole}
-            measures[own] = Mean(column=own, chance=question.chance)
+            samples |= {column: credit, f"{column}_change": credit - float32_credit}
+            measures[column] = Mean(column=column, chance=question.chance)
             # A model that has more to lose is no worse for losing more: between models, no direction is better.
-            measures[f"{own}_change"] = Mean(column=f"{own}_change", unit="difference", higher_is_better=None)
-        kept = [tuple(form for form in chain if n_stored >= _least_stored(form)) for chain in chains]
-        smallest = Smallest(question=name, chains=tuple(kept), dim=dim, points=self.points, chance=question.chance)
+            measures[f"{column}_change"] = Mean(column=f"{column}_change", unit="difference", higher_is_better=None)
+        measurable_chains = [tuple(form for form in chain if n_stored >= _least_stored(form)) for chain in chains]
+        smallest = SmallestFormat(
+            question=name, chains=tuple(measurable_chains), dim=dim, points=self.points, chance=question.chance
+        )
         first: dict[str, Measure] = {f"{name}_smallest": smallest, name: Mean(column=name, chance=question.chance)}
         return Evaluation(
             samples=samples,
@@ -287,10 +295,12 @@ class Compression(Task):
         )
 
 
-def retrieval(dataset: Dataset, embedder: Embedder, rng: np.random.Generator, notes: list[str]) -> list[Question]:
+def retrieval(
+    dataset: Dataset, embedder: Embedder, rng: np.random.Generator, notes: list[str]
+) -> list[CompressionQuestion]:
     """Return the questions of captions that look for their image, and of images that look for a caption."""
     assert dataset.captions is not None and dataset.caption_image is not None
-    rows = _sampled(np.unique(dataset.caption_image), "images with their captions", rng, notes)
+    rows = _sample_images(np.unique(dataset.caption_image), "images with their captions", rng, notes)
     captions = np.flatnonzero(np.isin(dataset.caption_image, rows))
     owner = np.searchsorted(rows, dataset.caption_image[captions])
     images = embedder.encode_sides(IMAGE, [dataset.images[row] for row in rows.tolist()])
@@ -300,14 +310,14 @@ def retrieval(dataset: Dataset, embedder: Embedder, rng: np.random.Generator, no
         np.array(dataset.caption_names(), object)[captions],
     )
 
-    def by_caption(stored: Vectors, queries: Vectors, asked: Some) -> Column:
-        return recall_at_k(cross_ranks(stored, queries, owner)[1], 1)[asked]
+    def by_caption(stored: Vectors, queries: Vectors, query_rows: Some) -> Column:
+        return recall_at_k(cross_ranks(stored, queries, owner)[1], 1)[query_rows]
 
-    def by_image(stored: Vectors, queries: Vectors, asked: Some) -> Column:
-        return recall_at_k(cross_ranks(queries, stored, owner)[0], 1)[asked]
+    def by_image(stored: Vectors, queries: Vectors, query_rows: Some) -> Column:
+        return recall_at_k(cross_ranks(queries, stored, owner)[0], 1)[query_rows]
 
     return [
-        Question(
+        CompressionQuestion(
             name="image_retrieval_recall@1",
             ids="image_retrieval:text:" + caption_names,
             images=rows[owner],
@@ -317,7 +327,7 @@ def retrieval(dataset: Dataset, embedder: Embedder, rng: np.random.Generator, no
             credit=by_caption,
             chance=1 / len(rows),
         ),
-        Question(
+        CompressionQuestion(
             name="text_retrieval_recall@1",
             ids="text_retrieval:image:" + names,
             images=rows,
@@ -332,17 +342,17 @@ def retrieval(dataset: Dataset, embedder: Embedder, rng: np.random.Generator, no
 
 def zero_shot(
     dataset: Dataset, embedder: Embedder, rng: np.random.Generator, notes: list[str], prompts: Prompts | None
-) -> Question:
+) -> CompressionQuestion:
     """Return the question of images, which are stored, that are classified by prompts."""
     assert dataset.labels is not None and dataset.class_names is not None
-    rows = _sampled(np.arange(len(dataset)), "images to classify", rng, notes)
+    rows = _sample_images(np.arange(len(dataset)), "images to classify", rng, notes)
     names, labels = np.array(dataset.image_ids, object)[rows], dataset.labels[rows]
 
-    def credit(stored: Vectors, queries: Vectors, asked: Some) -> Column:
-        scores = class_scores(stored[asked], queries, labels[asked], logit_scale=None)
+    def credit(stored: Vectors, queries: Vectors, query_rows: Some) -> Column:
+        scores = class_scores(stored[query_rows], queries, labels[query_rows], logit_scale=None)
         return top_k_credit(scores.better, scores.tied)
 
-    return Question(
+    return CompressionQuestion(
         name="acc1",
         ids="class:" + names,
         images=rows,
@@ -355,13 +365,13 @@ def zero_shot(
     )
 
 
-def _sampled(rows: Rows, what: str, rng: np.random.Generator, notes: list[str]) -> Rows:
+def _sample_images(rows: Rows, noun: str, rng: np.random.Generator, notes: list[str]) -> Rows:
     if len(rows) > SAMPLED_IMAGES:
-        notes.append(f"a seeded sample of {count(SAMPLED_IMAGES)} of {count(len(rows))} {what}")
-    return sampled(rows, SAMPLED_IMAGES, rng)
+        notes.append(f"a seeded sample of {count(SAMPLED_IMAGES)} of {count(len(rows))} {noun}")
+    return sample_rows(rows, SAMPLED_IMAGES, rng)
 
 
-def _fits(question: Question) -> list[tuple[Components | None, Some]]:
+def _fits(question: CompressionQuestion) -> list[tuple[Components | None, Some]]:
     """Return principal components, each with the queries whose answers they are for."""
     if question.folds is None:
         return [(principal_components(question.stored), ALL)]
@@ -369,7 +379,7 @@ def _fits(question: Question) -> list[tuple[Components | None, Some]]:
     return [(principal_components(question.stored[~part]), part) for part in parts]
 
 
-def _credit(question: Question, form: Format, fits: list[tuple[Components | None, Some]]) -> Column:
+def _credit(question: CompressionQuestion, form: Format, fits: list[tuple[Components | None, Some]]) -> Column:
     credit = np.empty(len(question.ids))
     for components, rows in fits if form.is_fitted else [(None, ALL)]:
         # Those of a fold are stored among all: an int8 scale is that of all stored vectors.
@@ -394,32 +404,34 @@ def powers_of_two(dim: int) -> tuple[int, ...]:
 
 def definitions(points: float) -> dict[str, Definition]:
     """Return the definitions of the metrics, without the format."""
-    found = {}
+    metric_definitions = {}
     for name, (title, counted_things, stored) in QUESTIONS.items():
-        found[f"{name}_smallest"] = Definition(
+        metric_definitions[f"{name}_smallest"] = Definition(
             f"{title}: bytes of the smallest vectors that lose less than {in_points(points)}",
             f"Bytes of a stored vector in the smallest format that a test shows to lose less than {in_points(points)}"
             f" of the share of {counted_things}.",
             is_headline=True,
         )
-        found[name] = Definition(title, f"Share of {counted_things}, where the {stored} are stored in the format.")
-        found[f"{name}_change"] = Definition(
+        metric_definitions[name] = Definition(
+            title, f"Share of {counted_things}, where the {stored} are stored in the format."
+        )
+        metric_definitions[f"{name}_change"] = Definition(
             f"{title}, change from float32",
             f"Share of {counted_things}, less that by the whole float32 vectors, over the same queries.",
         )
-    return found
+    return metric_definitions
 
 
-def _curves(smallest: Smallest, samples: Mapping[str, np.ndarray]) -> dict[str, Curve]:
+def _curves(smallest: SmallestFormat, samples: Mapping[str, np.ndarray]) -> dict[str, Curve]:
     """Return quality and the most that may be lost by bytes, for each kind, and the point of the smallest format."""
-    found, question, whole = smallest.walk(samples), smallest.question, Format("first", smallest.dim)
+    verdict, question, float32_format = smallest.walk(samples), smallest.question, Format("first", smallest.dim)
     figure = f"{question} by bytes"
     by_kind: dict[str, list[Format]] = {}
     for form in (form for chain in smallest.chains for form in reversed(chain)):
         by_kind.setdefault(form.kind, []).append(form)
     curves = {}
-    for kind, forms in {"float32": [whole], **by_kind}.items():
-        columns = [question if form == whole else f"{form.name}/{question}" for form in forms]
+    for kind, forms in {"float32": [float32_format], **by_kind}.items():
+        columns = [question if form == float32_format else f"{form.name}/{question}" for form in forms]
         curves[f"{kind}/{question}_by_bytes"] = curve_of_means(
             [float(form.n_bytes) for form in forms],
             [defined_values(samples, name) for name in columns],
@@ -429,14 +441,14 @@ def _curves(smallest: Smallest, samples: Mapping[str, np.ndarray]) -> dict[str, 
             figure=figure,
             series=SERIES[kind],
         )
-        lost = [(form.n_bytes, found.most_lost[form.name]) for form in forms if form.name in found.most_lost]
+        lost = [(form.n_bytes, verdict.most_lost[form.name]) for form in forms if form.name in verdict.most_lost]
         if lost:
             x, y = zip(*lost, strict=True)
             name = f"{kind}/{question}_most_lost"
             curves[name] = Curve(
                 x=list(map(float, x)), y=y, x_label="bytes per vector", y_label="lost at most", figure=figure
             )
-    chosen = smallest.chosen(samples, found)
+    chosen = smallest.choose(samples, verdict)
     if chosen is not None:
         mean = float(samples[f"{chosen.name}/{question}"].mean())
         curves[f"{question}_smallest"] = Curve(
@@ -445,22 +457,22 @@ def _curves(smallest: Smallest, samples: Mapping[str, np.ndarray]) -> dict[str, 
     return curves
 
 
-def words(form: Format, dim: int, *, is_first: bool = True) -> str:
-    """Return a format in words, in the plural.
+def describe_format(form: Format, dim: int, *, is_first: bool = True) -> str:
+    """Return the description of a format, in the plural.
 
     Example:
-        >>> words(Format("int8", 128), 512), words(Format("pca_int8", 64), 512), words(Format("binary", 512), 512)
-        ('The first 128 dimensions as int8', '64 principal components as int8', 'The signs of all 512 dimensions')
+        >>> describe_format(Format("int8", 128), 512), describe_format(Format("binary", 512), 512)
+        ('The first 128 dimensions as int8', 'The signs of all 512 dimensions')
     """
     if form.is_fitted:
-        kept = f"{count(form.dim)} principal components"
+        dimensions = f"{count(form.dim)} principal components"
     elif form.dim == dim:
-        kept = f"all {count(dim)} dimensions"
+        dimensions = f"all {count(dim)} dimensions"
     else:
-        kept = f"the first {count(form.dim)} dimensions"
-    said = f"the signs of {kept}" if form.kind == "binary" else kept
-    said = f"{said} as {form.number}" if form.number in ("int8", "float16") else said
-    return f"{said[:1].upper()}{said[1:]}" if is_first else said
+        dimensions = f"the first {count(form.dim)} dimensions"
+    phrase = f"the signs of {dimensions}" if form.kind == "binary" else dimensions
+    phrase = f"{phrase} as {form.number}" if form.number in ("int8", "float16") else phrase
+    return f"{phrase[:1].upper()}{phrase[1:]}" if is_first else phrase
 
 
 def in_points(points: float) -> str:

@@ -16,7 +16,7 @@ from clipbench.models.protocol import Sides
 from clipbench.results.numbers import count, listed
 from clipbench.stats.clusters import clusters_by_links, clusters_by_shared_item
 from clipbench_tasks.duplicates import recall_limits
-from clipbench_tasks.tables import Asked, Items, Rows, Vectors
+from clipbench_tasks.tables import QuerySet, Rows, SearchedItems, Vectors
 
 DIRECTIONS = {
     "image_retrieval": ("Text-to-image", "captions"),
@@ -31,7 +31,7 @@ Found = TypeVar("Found")
 Find = Callable[..., tuple[Found, Found]]
 
 
-def drawn(ids: Sequence[str], at_most: int | None, rng: np.random.Generator) -> Rows:
+def draw_queries(ids: Sequence[str], at_most: int | None, rng: np.random.Generator) -> Rows:
     """Return the rows of at most so many queries, ascending: a random sample that depends on ids, not on their order.
 
     Args:
@@ -39,7 +39,7 @@ def drawn(ids: Sequence[str], at_most: int | None, rng: np.random.Generator) -> 
         at_most: None for all.
 
     Example:
-        >>> draws = [drawn(ids, 2, np.random.default_rng(0)) for ids in (["a", "b", "c"], ["b", "c", "a"])]
+        >>> draws = [draw_queries(ids, 2, np.random.default_rng(0)) for ids in (["a", "b", "c"], ["b", "c", "a"])]
         >>> [rows.tolist() for rows in draws]  # b and c, wherever they stand
         [[1, 2], [0, 1]]
     """
@@ -50,10 +50,10 @@ def drawn(ids: Sequence[str], at_most: int | None, rng: np.random.Generator) -> 
 
 
 def sample_notes(sizes: Iterable[tuple[int, int, str]]) -> tuple[str, ...]:
-    """Return a note on the queries that are a sample, or none where all search.
+    """Return a note on the queries that are a sample; empty if all queries search.
 
     Args:
-        sizes: of each direction the number of queries, the number that they are drawn from, and what they are.
+        sizes: the number of queries of each direction, the number that they are drawn from, and their plural noun.
 
     Example:
         >>> sample_notes([(500, 25_000, "captions"), (400, 400, "images"), (500, 25_000, "captions")])
@@ -61,26 +61,26 @@ def sample_notes(sizes: Iterable[tuple[int, int, str]]) -> tuple[str, ...]:
         >>> sample_notes([(400, 400, "images")])
         ()
     """
-    samples = list(dict.fromkeys(f"{count(n)} of {count(n_all)} {what}" for n, n_all, what in sizes if n < n_all))
+    samples = list(dict.fromkeys(f"{count(n)} of {count(n_all)} {noun}" for n, n_all, noun in sizes if n < n_all))
     if not samples:
         return ()
     return (f"{listed(samples)}, drawn at random, search the whole gallery; each is ranked exactly",)
 
 
 class Direction(NamedTuple):
-    """The queries of one direction, such as text queries over images, and their results; a sample of all queries, or
-    all.
-    """
+    """The queries of one direction, such as text queries over images, and their results; all queries, or a sample."""
 
     name: str
     """Prefix of its metrics: ``image_retrieval``, ``text_retrieval``, ``image_image`` or ``text_text``."""
-    asked: Asked
-    items: Items
+    queries: QuerySet
+    items: SearchedItems
     images: Rows
     """Row of the image that each query is or belongs to."""
     clusters: Shaped[np.ndarray, " n_queries"]
-    """Name of the cluster of each query: its image; of images that search among images, those that find each other; and
-    of captions that search among captions, the images that share one.
+    """Name of the cluster of each query: its image.
+
+    Images that search among images share a cluster if they find each other; captions that search among captions share
+    one if their images share a caption.
     """
     answers: Answers
     n_positives: Rows
@@ -89,7 +89,7 @@ class Direction(NamedTuple):
     columns: Mapping[str, np.ndarray]
     """Sample columns of the query and the first item: texts, and rows of images in columns named ``..._image``."""
     among: tuple[Ranks, Ranks] | None = None
-    """Ranks in the gallery without distractors, and among these alone; None where there are none."""
+    """Ranks in the gallery without distractors, and ranks among the distractors; None if there are none."""
     n_more: int = 0
     """Number of distractors in the gallery."""
     limit: str = ""
@@ -102,8 +102,8 @@ class Direction(NamedTuple):
 
     @property
     def n_gallery(self) -> int:
-        """Items that each query searches: without itself, where queries are items."""
-        return len(self.items.vectors) - (self.asked.left_out is not None)
+        """Number of items that each query searches, without the query itself."""
+        return len(self.items.vectors) - (self.queries.left_out is not None)
 
 
 def directions_of(
@@ -114,26 +114,28 @@ def directions_of(
     Args:
         gallery: vectors of the images, then of the distractors, on both sides of a search.
         digests: content hashes of the gallery.
-        texts: those of the captions, None for data without.
+        texts: vectors of the captions; None for data without captions.
         draw: takes the ids of a direction's queries.
     """
     if texts is not None and dataset.captions is not None and dataset.caption_image is not None:
-        yield from _across(dataset, gallery, digests, texts, draw)
+        yield from _cross_directions(dataset, gallery, digests, texts, draw)
         if (np.bincount(dataset.caption_image) > 1).any():
-            yield _among_texts(dataset, texts, draw)
+            yield _text_direction(dataset, texts, draw)
     if searches_images(dataset):
-        yield _among_images(dataset, gallery.first(len(dataset)), draw)
+        yield _image_direction(dataset, gallery.first(len(dataset)), draw)
 
 
 def searches_images(dataset: Dataset) -> bool:
-    """Return whether labels make a search of images by images: two images of a class, and another class."""
+    """Return whether labels allow a search of images by images: two images of a class, and another class."""
     if dataset.labels is None:
         return False
     per_class = np.bincount(dataset.labels)
     return bool(per_class.max(initial=0) > 1 and (per_class > 0).sum() > 1)
 
 
-def _across(dataset: Dataset, gallery: Sides, digests: Sequence[str], texts: Sides, draw: Draw) -> Iterator[Direction]:
+def _cross_directions(
+    dataset: Dataset, gallery: Sides, digests: Sequence[str], texts: Sides, draw: Draw
+) -> Iterator[Direction]:
     """Yield the directions of captions that look for their image, and of images that look for a caption."""
     assert dataset.captions is not None and dataset.caption_image is not None
     owner, captions = dataset.caption_image, np.array(dataset.captions, object)
@@ -142,20 +144,24 @@ def _across(dataset: Dataset, gallery: Sides, digests: Sequence[str], texts: Sid
     caption_names = dataset.caption_names()
     of_texts, of_images = draw(caption_names), draw(dataset.image_ids)
     is_sample = len(of_texts) < len(captions) or len(of_images) < len(dataset)
-    by_image, by_text = by_sides(cross_answers, images, texts, owner, (of_images, of_texts) if is_sample else None)
-    image_of, asked = owner[of_texts], _rows(texts.query, of_texts)
+    by_image, by_text = search_both_ways(
+        cross_answers, images, texts, owner, (of_images, of_texts) if is_sample else None
+    )
+    image_of, query_vectors = owner[of_texts], _rows(texts.query, of_texts)
     limits = ["", ""] if is_sample else recall_limits(dataset.captions, digests, owner, len(dataset))
     among, columns = None, {}
     if n_more:
-        own = by_text.ranks
-        by_text, more = answers_with_distractors(by_text, asked, gallery.document[len(dataset) :], len(dataset))
-        among = own, more
-        counts = {"distractors_above": more.better, "distractors_tied": more.tied}
-        columns = {name: each.astype(np.float64) for name, each in counts.items()}
+        image_ranks = by_text.ranks
+        by_text, distractor_ranks = answers_with_distractors(
+            by_text, query_vectors, gallery.document[len(dataset) :], len(dataset)
+        )
+        among = image_ranks, distractor_ranks
+        counts = {"distractors_above": distractor_ranks.better, "distractors_tied": distractor_ranks.tied}
+        columns = {name: column.astype(np.float64) for name, column in counts.items()}
     yield Direction(
         name="image_retrieval",
-        asked=Asked(_ids("image_retrieval:text", caption_names, of_texts), asked, image_of),
-        items=Items(gallery.document, rows, [*_image_texts(dataset), *[""] * n_more], rows),
+        queries=QuerySet(_ids("image_retrieval:text", caption_names, of_texts), query_vectors, image_of),
+        items=SearchedItems(gallery.document, rows, [*_image_texts(dataset), *[""] * n_more], rows),
         images=image_of,
         clusters=names[image_of],
         answers=by_text,
@@ -168,10 +174,10 @@ def _across(dataset: Dataset, gallery: Sides, digests: Sequence[str], texts: Sid
     )
     yield Direction(
         name="text_retrieval",
-        asked=Asked(
+        queries=QuerySet(
             _ids("text_retrieval:image", dataset.image_ids, of_images), _rows(images.query, of_images), of_images
         ),
-        items=Items(texts.document, owner, dataset.captions),
+        items=SearchedItems(texts.document, owner, dataset.captions),
         images=of_images,
         clusters=names[of_images],
         answers=by_image,
@@ -182,7 +188,7 @@ def _across(dataset: Dataset, gallery: Sides, digests: Sequence[str], texts: Sid
     )
 
 
-def _among_texts(dataset: Dataset, texts: Sides, draw: Draw) -> Direction:
+def _text_direction(dataset: Dataset, texts: Sides, draw: Draw) -> Direction:
     """Return the direction of captions that look for another of their image."""
     assert dataset.captions is not None and dataset.caption_image is not None
     owner, captions = dataset.caption_image, np.array(dataset.captions, object)
@@ -194,8 +200,8 @@ def _among_texts(dataset: Dataset, texts: Sides, draw: Draw) -> Direction:
     ids = _ids("text_text:text", dataset.caption_names(), queries)
     return Direction(
         name="text_text",
-        asked=Asked(ids, _rows(texts.query, queries), owner[queries], list(queries[:, None])),
-        items=Items(texts.document, owner, dataset.captions),
+        queries=QuerySet(ids, _rows(texts.query, queries), owner[queries], list(queries[:, None])),
+        items=SearchedItems(texts.document, owner, dataset.captions),
         images=owner[queries],
         clusters=clusters,
         answers=answers,
@@ -209,7 +215,7 @@ def _among_texts(dataset: Dataset, texts: Sides, draw: Draw) -> Direction:
     )
 
 
-def _among_images(dataset: Dataset, images: Sides, draw: Draw) -> Direction:
+def _image_direction(dataset: Dataset, images: Sides, draw: Draw) -> Direction:
     """Return the direction of images that look for another of their class."""
     assert dataset.labels is not None
     labels, names = dataset.labels, None if dataset.class_names is None else np.array(dataset.class_names, object)
@@ -220,8 +226,8 @@ def _among_images(dataset: Dataset, images: Sides, draw: Draw) -> Direction:
         columns |= {"label": names[labels[queries]], "chosen_label": names[labels[answers.first]]}
     return Direction(
         name="image_image",
-        asked=Asked(ids, _rows(images.query, queries), labels[queries], list(queries[:, None])),
-        items=Items(images.document, labels, _image_texts(dataset), np.arange(len(labels))),
+        queries=QuerySet(ids, _rows(images.query, queries), labels[queries], list(queries[:, None])),
+        items=SearchedItems(images.document, labels, _image_texts(dataset), np.arange(len(labels))),
         images=queries,
         # Two images that are each other's best right answer are found, or missed, together.
         clusters=np.array(dataset.image_ids, object)[clusters_by_links(queries, answers.right, len(labels))[queries]],
@@ -233,29 +239,28 @@ def _among_images(dataset: Dataset, images: Sides, draw: Draw) -> Direction:
 
 
 def _group_answers(vectors: Sides, groups: Rows, ids: Sequence[str], draw: Draw) -> tuple[Rows, Answers, Rows, int]:
-    """Return the results of ``group_answers`` of the queries that are drawn, and the number that they are drawn
-    from.
-    """
+    """Return the results of ``group_answers`` for the drawn queries, and the number that they are drawn from."""
     having = np.flatnonzero(np.bincount(groups)[groups] > 1)
     queries = having[draw([ids[row] for row in having.tolist()])]
-    asked = queries if len(queries) < len(having) else None
-    found = group_answers(vectors.document, groups, asked, None if vectors.are_equal else vectors.query)
-    return *found, len(having)
+    query_rows = queries if len(queries) < len(having) else None
+    results = group_answers(vectors.document, groups, query_rows, None if vectors.are_equal else vectors.query)
+    return *results, len(having)
 
 
-def by_sides(find: Find[Found], images: Sides, texts: Sides, *given: Any) -> tuple[Found, Found]:
-    """Return what images find among texts, and texts among images, in one pass where the model has no roles.
+def search_both_ways(find: Find[Found], images: Sides, texts: Sides, *arguments: Any) -> tuple[Found, Found]:
+    """Return the results of images among texts, and of texts among images, in one pass if the model has no roles.
 
     Args:
-        find: ``cross_answers`` or ``cross_ranks``, with what it is given after the vectors.
+        find: ``cross_answers`` or ``cross_ranks``.
+        arguments: passed to it after the vectors.
     """
     if images.are_equal and texts.are_equal:
-        return find(images.query, texts.query, *given)
-    return find(images.query, texts.document, *given)[0], find(images.document, texts.query, *given)[1]
+        return find(images.query, texts.query, *arguments)
+    return find(images.query, texts.document, *arguments)[0], find(images.document, texts.query, *arguments)[1]
 
 
 def _image_texts(dataset: Dataset) -> list[str]:
-    """Return the first caption of each image, or else its class; empty where it has neither."""
+    """Return the first caption of each image, or its class; empty if it has neither."""
     if dataset.captions is not None and dataset.caption_image is not None:
         first = dict(zip(reversed(dataset.caption_image.tolist()), reversed(dataset.captions), strict=True))
         return [first.get(row, "") for row in range(len(dataset))]

@@ -1,4 +1,4 @@
-"""The highest R@1 that any model can reach where captions, or images, are the same.
+"""The highest R@1 that any model can reach if captions or images are duplicates.
 
 A model gives equal items equal vectors. So of two images with one caption, a search by that caption finds only one
 first; and of two equal images that tie, a search finds the right one first in half of the orders.
@@ -13,7 +13,7 @@ from clipbench_tasks.tables import Rows
 
 
 def recall_limits(captions: Sequence[str], digests: Sequence[str], owner: Rows, n_images: int) -> list[str]:
-    """Return what text-to-image and image-to-text R@1 cannot exceed, and why, in words; empty if it may be 100 %.
+    """Return sentences on the limits of text-to-image and image-to-text R@1, with causes; empty if it may be 100 %.
 
     Equal queries have the same first item, one of n that are equal. It is right for as many of these queries as have
     such items for an answer, divided by n.
@@ -27,12 +27,12 @@ def recall_limits(captions: Sequence[str], digests: Sequence[str], owner: Rows, 
         >>> recall_limits(["a frog", "a frog", "a cat"], ["1", "2", "3"], np.array([0, 1, 2]), 3)[0]
         'R@1 cannot exceed 66.7 %: 2 images share a caption'
     """
-    texts, images = (np.unique(np.array(items, object), return_inverse=True)[1] for items in (captions, digests))
+    texts, images = (np.unique(np.array(names, object), return_inverse=True)[1] for names in (captions, digests))
     (text, image), n_right = np.unique(np.stack([texts, images[owner]]), axis=1, return_counts=True)
     of_text, of_image = np.unique(np.stack([texts, owner]), axis=1)
     n_sharing = len(np.unique(of_image[np.bincount(of_text)[of_text] > 1]))
-    n_alike = {"share a caption": n_sharing, "are equal to another": int((np.bincount(images)[images] > 1).sum())}
-    causes = " and ".join(f"{count(n)} images {words}" for words, n in n_alike.items() if n)
+    n_equal = {"share a caption": n_sharing, "are equal to another": int((np.bincount(images)[images] > 1).sum())}
+    causes = " and ".join(f"{count(n)} images {relation}" for relation, n in n_equal.items() if n)
     limits = []
     for query, right, items, n_queries in ((text, image, images, len(texts)), (image, text, texts, n_images)):
         hits = np.zeros(query.max() + 1)

@@ -33,7 +33,17 @@ from clipbench.stats.crossings import crossing_interval
 from clipbench.stats.estimators import Estimator, Samples
 from clipbench.stats.intervals import DIFFERENCES, Interval, mean_interval
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define, defined_values
-from clipbench_tasks.tables import Asked, Column, Items, Rows, Table, Vectors, curve_of_means, neighbours, stacked
+from clipbench_tasks.tables import (
+    Column,
+    QuerySet,
+    Rows,
+    SearchedItems,
+    Table,
+    Vectors,
+    curve_of_means,
+    neighbours,
+    stack_tables,
+)
 from clipbench_tasks.zero_shot import prompted_classes
 
 ALL = "all"
@@ -95,21 +105,21 @@ class FewShot(Task):
         """Raise unless there are two classes, images of each to train on, and two images to test."""
         dataset.require("class_names", "labels")
         assert dataset.labels is not None
-        training, test = _cut(dataset, np.random.default_rng(0))  # as many of each class whatever the draw
+        training, test = _split_rows(dataset, np.random.default_rng(0))  # as many of each class whatever the draw
         trained = np.unique(dataset.labels[training])
-        lacking = np.setdiff1d(dataset.labels[test], trained)
-        if len(trained) < 2 or len(test) < 2 or len(lacking):
+        untrained = np.setdiff1d(dataset.labels[test], trained)
+        if len(trained) < 2 or len(test) < 2 or len(untrained):
             raise DataError(
                 f"data set {dataset.id} has {counted(len(training), 'image')} of"
                 f" {counted(len(trained), 'class', 'classes')} to train on, and {len(test)} to"
-                f" test{', some of other classes' if len(lacking) else ''}: few-shot needs two classes, images of each"
-                " to train on, and two images to test"
+                f" test{', some of other classes' if len(untrained) else ''}: few-shot needs two classes, images of"
+                " each to train on, and two images to test"
             )
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
-        """Return a row a test image, and one more for its draw. Needs labels and class names."""
+        """Return two rows per test image, one of them for its draw. Needs labels and class names."""
         assert dataset.labels is not None
-        training, test = _cut(dataset, rng)
+        training, test = _split_rows(dataset, rng)
         trained = np.unique(dataset.labels[training])
         labels, images = np.searchsorted(trained, dataset.labels), unit(embedder.encode(IMAGE, dataset.images, "query"))
         classes = prompted_classes(dataset, self.prompts, embedder)[trained]
@@ -130,18 +140,18 @@ class FewShot(Task):
         # The worth compares both on the same rows.
         of_draws |= {f"{OF_DRAWS}{name}": of_images[name] for name in (ZERO_SHOT, f"linear_probe_acc1@{ALL}")}
         names = np.array(dataset.class_names, object)[trained]
-        ids, shown = np.array(dataset.image_ids, object)[test], {"image": test, "label": names[true]}
+        ids, test_columns = np.array(dataset.image_ids, object)[test], {"image": test, "label": names[true]}
         answers = {
             "predicted": names[with_all["linear_probe"].argmax(axis=1)],
             "by_prompt": names[zero_shot.predicted],
             "margin": _margins(with_all["linear_probe"], true),
         }
         draw = np.array([f"draw {number + 1}" for number in draws.of_test.tolist()], object)
-        samples = stacked(
-            {"sample_id": ids, "cluster": ids, **shown, **answers, **of_images},
-            {"sample_id": draw + ":" + ids, "cluster": draw, **shown, **of_draws},
+        samples = stack_tables(
+            {"sample_id": ids, "cluster": ids, **test_columns, **answers, **of_images},
+            {"sample_id": draw + ":" + ids, "cluster": draw, **test_columns, **of_draws},
         )
-        own = labels[training]
+        training_labels = labels[training]
         return Evaluation(
             samples=samples,
             measures=define(self._measures(samples, numbers, per_class, true, classifiers), definitions(self.shots)),
@@ -161,8 +171,8 @@ class FewShot(Task):
                 if method in classifiers
             },
             neighbours=neighbours(
-                Asked(ids.tolist(), images[test], true),
-                Items(images[training], own, names[own].tolist(), training),
+                QuerySet(ids.tolist(), images[test], true),
+                SearchedItems(images[training], training_labels, names[training_labels].tolist(), training),
                 margin=answers["margin"],
                 is_failure=of_images[f"linear_probe_acc1@{ALL}"] < 1,
             ),
@@ -189,7 +199,7 @@ class FewShot(Task):
         measures[ZERO_SHOT] = Mean(column=ZERO_SHOT, chance=guess)
         columns = _columns(samples, "linear_probe", numbers)
         of_draws = [f"{OF_DRAWS}{name}" if name.endswith(f"@{ALL}") else name for name in columns]
-        measures["zero_shot_worth"] = Worth(
+        measures["zero_shot_worth"] = LabelWorth(
             columns=tuple(of_draws), target=f"{OF_DRAWS}{ZERO_SHOT}", labels=tuple(numbers), chance=guess
         )
         return measures
@@ -197,7 +207,7 @@ class FewShot(Task):
 
 def definitions(shots: Sequence[int]) -> dict[str, Definition]:
     """Return the definitions of the metrics."""
-    found = {
+    metric_definitions = {
         ZERO_SHOT: Definition(
             "Zero-shot accuracy, same images", "Share of the test images whose true class has the nearest prompt."
         ),
@@ -207,40 +217,39 @@ def definitions(shots: Sequence[int]) -> dict[str, Definition]:
             is_headline=True,
         ),
     }
-    given = {**{str(k): labels_a_class(k) for k in shots}, ALL: "all labels"}
+    labels_by_shots = {**{str(k): labels_a_class(k) for k in shots}, ALL: "all labels"}
     for method, (title, words) in METHODS.items():
-        for k, labels in given.items():
-            found[f"{method}_acc1@{k}"] = Definition(
+        for k, labels in labels_by_shots.items():
+            metric_definitions[f"{method}_acc1@{k}"] = Definition(
                 f"{title} accuracy, {labels}",
                 f"Share of the test images named right by {words}.",
                 is_headline=k == ALL and method == "linear_probe",
             )
-    return found
+    return metric_definitions
 
 
-def _cut(dataset: Dataset, rng: np.random.Generator) -> tuple[Rows, Rows]:
-    """Return the rows to train on and those to test, as the data tell them apart, or else halves."""
+def _split_rows(dataset: Dataset, rng: np.random.Generator) -> tuple[Rows, Rows]:
+    """Return the rows to train on and the rows to test: the data's own split, or halves if they have none."""
     if dataset.is_training is not None:
         return np.flatnonzero(dataset.is_training), np.flatnonzero(~dataset.is_training)
     assert dataset.labels is not None
-    return halves(dataset.labels, dataset.image_ids, rng)
+    return split_halves(dataset.labels, dataset.image_ids, rng)
 
 
-def halves(labels: Rows, ids: Sequence[str], rng: np.random.Generator) -> tuple[Rows, Rows]:
-    """Return the rows to train on and those to test: each class cut at random into two halves, the larger one to train
-    on.
+def split_halves(labels: Rows, ids: Sequence[str], rng: np.random.Generator) -> tuple[Rows, Rows]:
+    """Return the rows to train on and the rows to test: each class is cut at random, and its larger half trains.
 
     It depends on ids, not on the order of the images, and on no model: two models, and two orders, have the same
     halves.
 
     Example:
-        >>> training, test = halves(np.array([0, 0, 0, 1]), ["a", "b", "c", "d"], np.random.default_rng(0))
+        >>> training, test = split_halves(np.array([0, 0, 0, 1]), ["a", "b", "c", "d"], np.random.default_rng(0))
         >>> len(training), len(test), 3 in training
         (3, 1, True)
     """
-    order = _shuffled(ids, rng)
-    place, size = _place_in_class(labels[order]), np.bincount(labels)[labels[order]]
-    trains = 2 * place < size
+    order = _shuffle_by_id(ids, rng)
+    position, size = _position_in_class(labels[order]), np.bincount(labels)[labels[order]]
+    trains = 2 * position < size
     return np.sort(order[trains]), np.sort(order[~trains])
 
 
@@ -248,7 +257,7 @@ class Draws:
     """Seeded draws from the training images, and the share of the test images that each draw is tested on.
 
     A draw is an order of the training images: its first k of each class are its k shots, so that more shots hold the
-    fewer. Each test image is tested by one draw alone. So the draws' shares are independent, each with its own images
+    fewer. Each test image is tested by a single draw. So the draws' shares are independent, each with its own images
     and its own training set, and an interval over them holds for other draws and other images.
     """
 
@@ -257,32 +266,32 @@ class Draws:
     ) -> None:
         training, test = cut
         names = np.array(ids, object)
-        of_test = test[_shuffled(names[test].tolist(), rng)]
+        of_test = test[_shuffle_by_id(names[test].tolist(), rng)]
         by_class = of_test[np.argsort(labels[of_test], kind="stable")]  # so that each share has its part of every class
         self.n = min(n, len(by_class))
         self.of_test = np.empty(len(by_class), np.int64)
         """The draw that each test image is tested by, in the order of the test images."""
         self.of_test[np.searchsorted(test, by_class)] = np.arange(len(by_class)) % self.n
-        self._orders = [training[_shuffled(names[training].tolist(), rng)] for _ in range(self.n)]
+        self._orders = [training[_shuffle_by_id(names[training].tolist(), rng)] for _ in range(self.n)]
         self._labels = labels
 
     def rows(self, draw: int, shots: int) -> Rows:
         """Return the training images of a draw: so many of each class, or all that a class has."""
         order = self._orders[draw]
-        return order[_place_in_class(self._labels[order]) < shots]
+        return order[_position_in_class(self._labels[order]) < shots]
 
 
-def _shuffled(ids: Sequence[str], rng: np.random.Generator) -> Rows:
-    """Return the rows of some images in a random order that depends on their ids alone."""
+def _shuffle_by_id(ids: Sequence[str], rng: np.random.Generator) -> Rows:
+    """Return the rows of some images in a random order that depends only on their ids."""
     by_id = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
     return by_id[rng.permutation(len(by_id))]
 
 
-def _place_in_class(labels: Rows) -> Rows:
-    """Return, for each row, how many rows of its class come before it.
+def _position_in_class(labels: Rows) -> Rows:
+    """Return the number of rows of the same class before each row.
 
     Example:
-        >>> _place_in_class(np.array([1, 0, 1, 1])).tolist()
+        >>> _position_in_class(np.array([1, 0, 1, 1])).tolist()
         [0, 0, 1, 2]
     """
     import pandas
@@ -302,10 +311,10 @@ def _classifiers(images: Vectors, labels: Rows, classes: Vectors, logit_scale: f
     ) -> Float64[np.ndarray, "n_test n_classes"]:
         return fit_probe(images[rows], labels[rows], n_classes, towards=towards).scores(images[test])
 
-    found: dict[str, Scores] = {"knn": votes, "linear_probe": probe}
+    classifiers: dict[str, Scores] = {"knn": votes, "linear_probe": probe}
     if logit_scale is not None:
-        found["prompt_probe"] = partial(probe, towards=logit_scale * classes.astype(np.float64))
-    return found
+        classifiers["prompt_probe"] = partial(probe, towards=logit_scale * classes.astype(np.float64))
+    return classifiers
 
 
 def _hits_of_draws(scores: Scores, labels: Rows, test: Rows, draws: Draws, shots: int) -> Column:
@@ -322,22 +331,24 @@ def _margins(scores: Float64[np.ndarray, "n n_classes"], true: Rows) -> Column:
     from scipy.special import softmax
 
     shares, rows = softmax(scores, axis=1), np.arange(len(true))
-    own = shares[rows, true]
+    true_share = shares[rows, true]
     shares[rows, true] = -np.inf
-    return own - shares.max(axis=1)
+    return true_share - shares.max(axis=1)
 
 
 def _columns(samples: Mapping[str, np.ndarray], method: str, numbers: Sequence[float]) -> list[str]:
-    """Return the columns of a classifier's hits, for each number of labels; the last may be that of all."""
+    """Return the columns of a classifier's hits by number of labels; the last may be the column of all labels."""
     names = [f"{method}_acc1@{shortest(number)}" for number in numbers]
     return [name if name in samples else f"{method}_acc1@{ALL}" for name in names]
 
 
 def _notes(dataset: Dataset, training: Rows, test: Rows, draws: Draws, per_class: Rows) -> Iterator[str]:
     fewest, most = int(per_class.min()), int(per_class.max())
-    each = count(fewest) if fewest == most else f"{count(fewest)} to {count(most)}"
-    how = "each class cut at random" if dataset.is_training is None else "trained on a split of its own"
-    yield f"{how}: {count(len(training))} images to train on ({each} a class), {count(len(test))} to test"
+    images_per_class = count(fewest) if fewest == most else f"{count(fewest)} to {count(most)}"
+    source = "each class cut at random" if dataset.is_training is None else "trained on a split of its own"
+    yield (
+        f"{source}: {count(len(training))} images to train on ({images_per_class} a class), {count(len(test))} to test"
+    )
     assert dataset.labels is not None
     n_untested = len(per_class) - len(np.unique(dataset.labels[test]))
     if n_untested:
@@ -350,28 +361,28 @@ def _notes(dataset: Dataset, training: Rows, test: Rows, draws: Draws, per_class
 
 
 @dataclass(frozen=True, kw_only=True)
-class Worth(Definition):
-    """The number of labels a class with which an accuracy first reaches another, or why there is none."""
+class LabelWorth(Definition):
+    """The number of labels per class with which an accuracy first reaches another, or the reason why there is none."""
 
     columns: tuple[str, ...]
     """Hits of the probe with each number of labels."""
     target: str
-    """Hits of what it is to reach."""
+    """Hits that it has to reach."""
     labels: tuple[float, ...]
     """Numbers of labels a class, ascending."""
     chance: float
     """Accuracy of guesses: a target that is not surely above it is worth no labels."""
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
-        """Return the number; None where the target is not surely above chance, or reached with the fewest labels or
-        never.
-        """
+        """Return the number; None if the target is not above chance, or is reached with the fewest labels or never."""
         columns = (*self.columns, self.target)
         hits, clusters = zip(*(defined_values(samples, name) for name in columns), strict=True)
         means = [float(column.mean()) for column in hits]
         excess = np.column_stack(hits[:-1]) - hits[-1][:, None]
-        alone = Mean(column=self.target.removeprefix(OF_DRAWS), chance=self.chance)  # which does not depend on draws
-        accuracy = alone.metric(samples, rng)
+        target_accuracy = Mean(
+            column=self.target.removeprefix(OF_DRAWS), chance=self.chance
+        )  # which does not depend on draws
+        accuracy = target_accuracy.metric(samples, rng)
         if above_chance(accuracy)[0]:
             reason = self._reason(means[:-1], means[-1], excess, clusters[0])
         else:
@@ -387,13 +398,13 @@ class Worth(Definition):
     def _reason(
         self, accuracy: list[float], target: float, excess: np.ndarray, clusters: np.ndarray | None
     ) -> str | None:
-        """Return why there is no number, as the end of a sentence on the accuracy of the prompts."""
+        """Return the reason why there is no number, as the end of a sentence on the accuracy of the prompts."""
         best = int(np.argmax(accuracy))
         if accuracy[0] < target <= accuracy[best]:
             return None
         is_reached = accuracy[0] >= target
-        place = 0 if is_reached else best
-        low, high, _ = mean_interval(excess[:, place], clusters=clusters, within=DIFFERENCES)
+        row = 0 if is_reached else best
+        low, high, _ = mean_interval(excess[:, row], clusters=clusters, within=DIFFERENCES)
         is_noise = low is None or high is None or low <= 0 <= high
         head = (
             f"{'reached' if is_noise else 'exceeded'} with {labels_a_class(self.labels[0])} already"
@@ -401,29 +412,27 @@ class Worth(Definition):
             else f"not reached with up to {labels_a_class(self.labels[-1])}"
         )
         return (
-            f"{head}: the accuracy of the probe is {percent(accuracy[place])} %{'' if is_reached else ' at most'}, that"
-            f" of the prompts {percent(target)} %; difference {change(accuracy[place] - target, 'fraction')}"
+            f"{head}: the accuracy of the probe is {percent(accuracy[row])} %{'' if is_reached else ' at most'}, that"
+            f" of the prompts {percent(target)} %; difference {change(accuracy[row] - target, 'fraction')}"
             f" {change_interval(low, high, 'fraction')}"
         )
 
     def _interval(self, excess: np.ndarray, clusters: np.ndarray | None) -> Interval:
-        """Return the interval; where it ends at the fewest or the most labels, those beyond cannot be excluded
-        either.
-        """
-        places = np.log(self.labels).tolist()
-        found = crossing_interval(
-            excess, places, excess_name="the probe's hits less those of the prompts", clusters=clusters
+        """Return the interval; if it ends at the fewest or the most labels, its method says that more are possible."""
+        log_labels = np.log(self.labels).tolist()
+        log_interval = crossing_interval(
+            excess, log_labels, excess_name="the probe's hits less those of the prompts", clusters=clusters
         )
-        if found.low is None or found.high is None:
-            return found
-        beyond = [f"{significant(self.labels[0])} or fewer"] * (found.low <= places[0])
-        beyond += [f"{significant(self.labels[-1])} or more"] * (found.high >= places[-1])
-        method = "; ".join([found.method, *beyond])
-        return Interval(float(np.exp(found.low)), float(np.exp(found.high)), method)
+        if log_interval.low is None or log_interval.high is None:
+            return log_interval
+        beyond = [f"{significant(self.labels[0])} or fewer"] * (log_interval.low <= log_labels[0])
+        beyond += [f"{significant(self.labels[-1])} or more"] * (log_interval.high >= log_labels[-1])
+        method = "; ".join([log_interval.method, *beyond])
+        return Interval(float(np.exp(log_interval.low)), float(np.exp(log_interval.high)), method)
 
 
 def labels_a_class(number: int | float) -> str:  # noqa: PYI041 (a checker of types at run time tells them apart)
-    """Return a number of labels in words.
+    """Return a number of labels per class in words.
 
     Example:
         >>> labels_a_class(1.0), labels_a_class(90.0), labels_a_class(12.5)

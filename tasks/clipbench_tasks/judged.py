@@ -34,10 +34,10 @@ from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
 from clipbench_tasks.directions import Draw, sample_notes
 from clipbench_tasks.tables import (
     CERTAIN,
-    Asked,
     Column,
-    Items,
+    QuerySet,
     Rows,
+    SearchedItems,
     Table,
     Vectors,
     curve_of_means,
@@ -58,10 +58,9 @@ CURVE_KS = (1, 2, 3, 5, 10, 20, 50, 100)
 
 
 class Parts(NamedTuple):
-    """Unit vectors of queries or documents with a text, of those with an image, and by a joint encoder of those with
-    both.
+    """Unit vectors of queries or documents: of their texts, of their images, and of both by a joint encoder.
 
-    With a joint encoder, those with both are in the last alone; without one, that is None.
+    With a joint encoder, items with a text and an image are only in ``joint``; without one, ``joint`` is None.
     """
 
     texts: Vectors
@@ -69,24 +68,24 @@ class Parts(NamedTuple):
     joint: Vectors | None
 
 
-class Search(NamedTuple):
+class JudgedSearch(NamedTuple):
     """The queries that have a relevant document, the documents, and the vectors of both."""
 
     queries: JudgedItems
     documents: JudgedItems
     relevant: relevance.Relevant
     judgements: Judgements
-    """Those of these queries."""
+    """The judgements of these queries."""
     left_out: Sequence[Rows]
-    """The rows of the documents that each query does not look for."""
+    """Rows of the documents that each query ignores."""
     parts: Sequence[Parts]
-    """Vectors of the queries, and of the documents, by what they are made of."""
+    """Vectors of the queries, and of the documents, by content."""
     vectors: Sequence[Vectors]
     """Unit vectors of the queries, and of the documents."""
     n_without: int
     """Queries without a relevant document, which are left out."""
     of_both: str = ""
-    """A sentence on the vectors of what is an image and a text; empty where nothing is."""
+    """A sentence on the vectors of items with an image and a text; empty if there are none."""
 
     @property
     def n_documents(self) -> Rows:
@@ -94,43 +93,41 @@ class Search(NamedTuple):
         return len(self.documents.ids) - np.array([len(rows) for rows in self.left_out])
 
 
-def sampled(judgements: Judgements, draw: Draw) -> tuple[Judgements, tuple[str, ...]]:
-    """Return the judgements of the queries that are drawn from those with a relevant document, and a note; or all, and
-    none.
-    """
-    _, asked = relevance.relevant_documents(judgements.query, judgements.document, judgements.grade)
-    rows = asked[draw([judgements.queries.ids[row] for row in asked.tolist()])]
-    if len(rows) == len(asked):
+def sample_queries(judgements: Judgements, draw: Draw) -> tuple[Judgements, tuple[str, ...]]:
+    """Return the judgements of a sample of the queries with a relevant document, and a note; or all, without a note."""
+    _, query_rows = relevance.relevant_documents(judgements.query, judgements.document, judgements.grade)
+    rows = query_rows[draw([judgements.queries.ids[row] for row in query_rows.tolist()])]
+    if len(rows) == len(query_rows):
         return judgements, ()
-    return judgements.take_queries(rows), sample_notes([(len(rows), len(asked), "queries")])
+    return judgements.take_queries(rows), sample_notes([(len(rows), len(query_rows), "queries")])
 
 
 def check(dataset: Dataset, judgements: Judgements) -> None:
-    """Raise DataError where no query has a relevant document."""
+    """Raise DataError if no query has a relevant document."""
     if not (judgements.grade > 0).any():
         raise DataError(f"data set {dataset.id} judges no document relevant: expected a grade above 0")
 
 
-def search_of(dataset: Dataset, judgements: Judgements, embedder: Embedder) -> Search:
-    """Return the queries that have a relevant document, what they search, and the vectors.
+def search_of(dataset: Dataset, judgements: Judgements, embedder: Embedder) -> JudgedSearch:
+    """Return the queries that have a relevant document, the documents, and the vectors of both.
 
     Raises:
         Unavailable: some are an image and a text, the model has no joint encoder, and a mean makes no sense of its
             scores.
     """
-    relevant, asked = relevance.relevant_documents(judgements.query, judgements.document, judgements.grade)
-    queries, documents = judgements.queries.take(asked), judgements.documents
+    relevant, query_rows = relevance.relevant_documents(judgements.query, judgements.document, judgements.grade)
+    queries, documents = judgements.queries.take(query_rows), judgements.documents
     of_both = ""
     if queries.has_both.any() or documents.has_both.any():
         if embedder.info.similarity != COSINE and not embedder.info.is_joint:
             raise Unavailable(f"a mean of an image and a text {OF_UNIT_VECTORS}")
         of_both = BY_JOINT_ENCODER if embedder.info.is_joint else BY_MEAN
     parts = [_parts(dataset, items, embedder, role) for items, role in ((queries, ROLES[0]), (documents, ROLES[1]))]
-    vectors = [item_vectors(items, own) for items, own in zip((queries, documents), parts, strict=True)]
-    left_out = themselves(queries, documents, relevant)
-    n_without = len(judgements.queries.ids) - len(asked)
-    own = judgements.take_queries(asked)
-    return Search(queries, documents, relevant, own, left_out, parts, vectors, n_without, of_both)
+    vectors = [item_vectors(items, item_parts) for items, item_parts in zip((queries, documents), parts, strict=True)]
+    left_out = documents_of_queries(queries, documents, relevant)
+    n_without = len(judgements.queries.ids) - len(query_rows)
+    query_judgements = judgements.take_queries(query_rows)
+    return JudgedSearch(queries, documents, relevant, query_judgements, left_out, parts, vectors, n_without, of_both)
 
 
 def _parts(dataset: Dataset, items: JudgedItems, embedder: Embedder, role: Role) -> Parts:
@@ -139,20 +136,21 @@ def _parts(dataset: Dataset, items: JudgedItems, embedder: Embedder, role: Role)
     is_pair = items.has_both & is_joint
     texts = [items.texts[row] for row in np.flatnonzero(items.has_text & ~is_pair).tolist()]
     rows = items.images[(items.images != NO_IMAGE) & ~is_pair]
-    distinct, place = np.unique(rows, return_inverse=True)
+    distinct, image_index = np.unique(rows, return_inverse=True)
     pairs = [(dataset.images[items.images[row]], items.texts[row]) for row in np.flatnonzero(is_pair).tolist()]
     nothing = np.zeros((0, embedder.info.embed_dim), np.float32)
-    named = [dataset.images[row] for row in distinct.tolist()]
-    images = embedder.scoring_vectors(embedder.encode(IMAGE, named, role)) if named else nothing
+    distinct_images = [dataset.images[row] for row in distinct.tolist()]
+    images = embedder.scoring_vectors(embedder.encode(IMAGE, distinct_images, role)) if distinct_images else nothing
     return Parts(
         embedder.scoring_vectors(embedder.encode(TEXT, texts, role)) if texts else nothing,
-        images if np.array_equal(place, np.arange(len(images))) else images[place],  # a large corpus is not copied
+        # A large corpus is not copied.
+        images if np.array_equal(image_index, np.arange(len(images))) else images[image_index],
         (embedder.scoring_vectors(embedder.encode(JOINT, pairs, role)) if pairs else nothing) if is_joint else None,
     )
 
 
-def evaluation(search: Search, ks: tuple[int, ...]) -> Evaluation:
-    """Return a row for each query."""
+def evaluation(search: JudgedSearch, ks: tuple[int, ...]) -> Evaluation:
+    """Return one row per query."""
     queries, documents, relevant, left_out = search.queries, search.documents, search.relevant, search.left_out
     of_queries, of_documents = search.vectors
     levels, answers = relevance.judged_answers(of_queries, of_documents, relevant, without=left_out)
@@ -168,7 +166,8 @@ def evaluation(search: Search, ks: tuple[int, ...]) -> Evaluation:
     if isinstance(measure := measures[last], Mean):
         measures[last] = replace(measure, limit="; ".join(limits))
     table = {
-        name: replace(each, description=f"{each.description}{search.of_both}") for name, each in definitions(ks).items()
+        name: replace(definition, description=f"{definition.description}{search.of_both}")
+        for name, definition in definitions(ks).items()
     }
     return Evaluation(
         samples=samples,
@@ -176,9 +175,9 @@ def evaluation(search: Search, ks: tuple[int, ...]) -> Evaluation:
         controls=define(controls, table),
         curves={f"{DIRECTION}_{name}": curve for name, curve in _curves(search, levels)},
         neighbours=neighbours_of_answers(
-            Asked(ids, of_queries, np.arange(len(ids)), left_out),
+            QuerySet(ids, of_queries, np.arange(len(ids)), left_out),
             answers,
-            Items(of_documents, np.arange(len(documents.ids)), documents.texts, documents.images),
+            SearchedItems(of_documents, np.arange(len(documents.ids)), documents.texts, documents.images),
             is_relevant,
         ),
         question=QUESTION,
@@ -188,8 +187,9 @@ def evaluation(search: Search, ks: tuple[int, ...]) -> Evaluation:
 
 
 def item_vectors(items: JudgedItems, parts: Parts) -> Vectors:
-    """Return the unit vector of each query or document: of its text, its image, or both by the joint encoder, or
-    without one of the mean of both unit vectors.
+    """Return the unit vectors of queries or documents: of a text, an image, or both.
+
+    Both are encoded by the joint encoder; without one, their vector is the mean of the two unit vectors, at length 1.
     """
     has_text, has_image, has_both = items.has_text, items.images != NO_IMAGE, items.has_both
     if not has_text.any() and has_image.all():
@@ -205,23 +205,27 @@ def item_vectors(items: JudgedItems, parts: Parts) -> Vectors:
     return vectors
 
 
-def themselves(queries: JudgedItems, documents: JudgedItems, relevant: relevance.Relevant) -> list[Rows]:
-    """Return the rows of the documents that each query is, without those that were judged relevant to it.
+def documents_of_queries(queries: JudgedItems, documents: JudgedItems, relevant: relevance.Relevant) -> list[Rows]:
+    """Return the rows of the documents that equal each query, without those that were judged relevant to it.
 
-    For a query of an image and a text they include all documents that are this image alone.
+    For a query of an image and a text they include all documents that are only this image.
     """
     rows = {id: row for row, id in enumerate(documents.ids)}
-    alone: dict[int, list[int]] = {}
+    image_only: dict[int, list[int]] = {}
     for row, (text, image) in enumerate(_contents(documents)):
         if image != NO_IMAGE and not text:
-            alone.setdefault(image, []).append(row)
+            image_only.setdefault(image, []).append(row)
     starts = np.searchsorted(relevant.query, np.arange(len(queries.ids) + 1))
     left_out = []
     for query, (id, (text, image)) in enumerate(zip(queries.ids, _contents(queries), strict=True)):
-        at = rows.get(id, -1)
-        is_document = at >= 0 and documents.texts[at] == text and documents.images[at] == image
-        own = np.array([*([at] if is_document else ()), *(alone.get(image, ()) if text else ())], np.int64)
-        left_out.append(np.setdiff1d(own, relevant.document[starts[query] : starts[query + 1]]) if len(own) else own)
+        document = rows.get(id, -1)
+        is_document = document >= 0 and documents.texts[document] == text and documents.images[document] == image
+        matches = np.array(
+            [*([document] if is_document else ()), *(image_only.get(image, ()) if text else ())], np.int64
+        )
+        left_out.append(
+            np.setdiff1d(matches, relevant.document[starts[query] : starts[query + 1]]) if len(matches) else matches
+        )
     return left_out
 
 
@@ -230,7 +234,7 @@ def _contents(items: JudgedItems) -> Iterator[tuple[str, int]]:
     return zip(items.texts, items.images.tolist(), strict=True)
 
 
-def values(
+def query_metrics(
     levels: relevance.Levels, relevant: relevance.Relevant, ranks: Ranks, ks: Sequence[int]
 ) -> dict[str, Column]:
     """Return each metric of each query."""
@@ -244,8 +248,10 @@ def values(
     }
 
 
-def _table(search: Search, levels: relevance.Levels, answers: Answers, ids: list[str], ks: tuple[int, ...]) -> Table:
-    """Return one row a query: what it is, its best relevant document, the first of all, and each metric."""
+def _table(
+    search: JudgedSearch, levels: relevance.Levels, answers: Answers, ids: list[str], ks: tuple[int, ...]
+) -> Table:
+    """Return one row per query: the query, its best relevant document, the first document, and all metrics."""
     queries, documents, relevant = search.queries, search.documents, search.relevant
     right, chosen = answers.right_score.astype(np.float64), answers.first_score.astype(np.float64)
     rank = expected_rank(answers.ranks)
@@ -271,14 +277,14 @@ def _table(search: Search, levels: relevance.Levels, answers: Answers, ids: list
         f"{DIRECTION}_cosine_margin": right - chosen,
         f"{DIRECTION}_rank": rank,
         f"{DIRECTION}_tied": (answers.ranks.tied > 0).astype(np.float64),
-        **values(levels, relevant, answers.ranks, ks),
+        **query_metrics(levels, relevant, answers.ranks, ks),
     }
 
 
 def _limits(
-    search: Search, levels: relevance.Levels, samples: Table, controls: dict[str, Measure], k: int
+    search: JudgedSearch, levels: relevance.Levels, samples: Table, controls: dict[str, Measure], k: int
 ) -> Iterator[str]:
-    """Yield what limits nDCG@k: documents that were not judged, queries that are left out, and a shallow pool.
+    """Yield notes on the limits of nDCG@k: documents that were not judged, queries left out, and a shallow pool.
 
     The share of documents that were not judged gets a column and a control.
     """
@@ -313,10 +319,10 @@ def _limits(
 
 def _measures(relevant: relevance.Relevant, n_documents: Rows, ks: tuple[int, ...]) -> dict[str, Measure]:
     ranks = Ranks(0 * n_documents, n_documents - relevant.counts, relevant.counts)
-    by_chance = values(relevance.chance_levels(relevant, n_documents), relevant, ranks, ks)
+    by_chance = query_metrics(relevance.chance_levels(relevant, n_documents), relevant, ranks, ks)
     measures: dict[str, Measure] = {}
-    for name, each in by_chance.items():
-        chance = float(each.mean())
+    for name, credits in by_chance.items():
+        chance = float(credits.mean())
         measures[name] = Mean(column=name, chance=chance)
         if chance >= CERTAIN:
             n = int(n_documents.max())
@@ -329,7 +335,7 @@ def _measures(relevant: relevance.Relevant, n_documents: Rows, ks: tuple[int, ..
 def definitions(ks: tuple[int, ...]) -> dict[str, Definition]:
     """Return the definitions of the metrics and the control of data with judgements."""
     last = max(ks)
-    found = {
+    metric_definitions = {
         f"ndcg@{k}": Definition(
             f"nDCG@{k}",
             f"Normalised discounted cumulative gain of the first {k} documents, with the grades as gains.",
@@ -337,39 +343,41 @@ def definitions(ks: tuple[int, ...]) -> dict[str, Definition]:
         )
         for k in ks
     }
-    found["map@R"] = Definition(
+    metric_definitions["map@R"] = Definition(
         "mAP@R",
         "Average precision of the first R documents, R being the number of documents that are relevant to the query.",
     )
-    found["mrr"] = Definition("MRR", "Mean reciprocal rank of the first relevant document.", is_headline=True)
+    metric_definitions["mrr"] = Definition(
+        "MRR", "Mean reciprocal rank of the first relevant document.", is_headline=True
+    )
     for k in ks:
-        found[f"recall@{k}"] = Definition(
+        metric_definitions[f"recall@{k}"] = Definition(
             f"Recall@{k} of relevant documents", f"Share of a query's relevant documents that is among the first {k}."
         )
-    found["r_precision"] = Definition(
+    metric_definitions["r_precision"] = Definition(
         "R-Precision",
         "Share of relevant ones among the first R documents, R being the number of documents that are relevant to the"
         " query.",
     )
     for k in ks:
-        found[f"hit_rate@{k}"] = Definition(
+        metric_definitions[f"hit_rate@{k}"] = Definition(
             f"Hit rate@{k}",
             f"Share of the queries with a relevant document among the first {k}: R@{k} in papers on CLIP.",
         )
-    found[f"unjudged@{last}"] = Definition(
+    metric_definitions[f"unjudged@{last}"] = Definition(
         f"Not judged among the first {last}",
         f"Share of documents among the first {last} that nobody judged: they count as not relevant.",
         f"ndcg@{last}",
     )
-    found[f"{DIRECTION}_tie_rate"] = Definition(
+    metric_definitions[f"{DIRECTION}_tie_rate"] = Definition(
         "Ties for first place",
         "Share of the queries whose best relevant document ties with one that is not relevant.",
         ("mrr", f"ndcg@{last}"),
     )
-    return found
+    return metric_definitions
 
 
-def _curves(search: Search, levels: relevance.Levels) -> Iterator[tuple[str, Curve]]:
+def _curves(search: JudgedSearch, levels: relevance.Levels) -> Iterator[tuple[str, Curve]]:
     """Yield nDCG and recall at several k, with their intervals."""
     relevant, n_documents = search.relevant, search.n_documents
     clusters = clusters_by_half_overlap(relevant.query, relevant.document, len(n_documents))
@@ -396,14 +404,12 @@ def _curves(search: Search, levels: relevance.Levels) -> Iterator[tuple[str, Cur
 def _notes(
     queries: JudgedItems, documents: JudgedItems, left_out: Sequence[Rows], clusters: np.ndarray
 ) -> Iterator[str]:
-    """Yield what was left out, and why intervals are wide where chains of queries with common documents leave few
-    clusters.
-    """
-    is_itself = [  # a document of the query's image alone has no text, so another than the query's
+    """Yield notes on left-out documents, and on wide intervals if queries with common documents leave few clusters."""
+    equal_texts = [  # a document that is only the query's image has no text, so its text differs from the query's
         {documents.texts[row] == text for row in rows.tolist()}
         for text, rows in zip(queries.texts, left_out, strict=True)
     ]
-    n_itself, n_images = (sum(each in found for found in is_itself) for each in (True, False))
+    n_itself, n_images = (sum(is_equal in equalities for equalities in equal_texts) for is_equal in (True, False))
     if n_itself:
         yield f"the query itself is left out of the search of {counted(n_itself, 'query', 'queries')}"
     if n_images:

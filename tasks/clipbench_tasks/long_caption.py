@@ -36,9 +36,18 @@ from clipbench.stats.crossings import crossing_interval
 from clipbench.stats.estimators import Estimator, Samples
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define, defined_values
 from clipbench_tasks.choices import decide, vectors_of
-from clipbench_tasks.directions import by_sides
+from clipbench_tasks.directions import search_both_ways
 from clipbench_tasks.retrieval import Retrieval
-from clipbench_tasks.tables import Column, Rows, Table, at_rows, bounded_curve, by_subset, curve_of_means, stacked
+from clipbench_tasks.tables import (
+    Column,
+    Rows,
+    Table,
+    bounded_curve,
+    column_at_rows,
+    curve_of_means,
+    split_by_subset,
+    stack_tables,
+)
 
 Count = Callable[[Sequence[str]], Rows]
 """Returns the tokens of each text before any is cut off, start and end among them."""
@@ -111,14 +120,14 @@ class LongCaption(Task):
         dataset.require("captions", "caption_image")
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
-        """Return a row a query and a row an item of the position probe. Needs captions.
+        """Return one row per query and one per item of the position probe. Needs captions.
 
         Images that only the probe uses are not part of the gallery.
         """
         assert dataset.caption_image is not None
         captioned = np.unique(dataset.caption_image)
         gallery = replace(dataset.take(captioned), labels=None)
-        whole = Retrieval(ks=self.ks).evaluate(gallery, embedder, rng)
+        retrieval = Retrieval(ks=self.ks).evaluate(gallery, embedder, rng)
         try:
             prefixes = Prefixes(list(gallery.captions or ()), embedder.count_tokens)
             cut = _tokens_kept(gallery, embedder, prefixes=prefixes, tokens=self.tokens, share=self.share)
@@ -126,24 +135,24 @@ class LongCaption(Task):
         except NoTokenCounts as error:
             cut = _undefined(str(error), share=self.share)
             probed = probe(dataset, embedder, rng, count=None, reason=str(error))
-        queries = {**whole.samples, **_rows_of_data(whole.samples, captioned)}
+        queries = {**retrieval.samples, **_rows_of_data(retrieval.samples, captioned)}
         for name, values in cut.samples.items():
             is_of_direction = queries["direction"] == name.partition("/")[0]
-            queries[name] = at_rows(values, is_of_direction, len(is_of_direction))
+            queries[name] = column_at_rows(values, is_of_direction, len(is_of_direction))
         return Evaluation(
-            samples=stacked(queries, probed.samples),
-            measures={**whole.measures, **cut.measures, **probed.measures},
-            curves={**whole.curves, **cut.curves, **probed.curves},
-            controls={**whole.controls, **cut.controls, **probed.controls},
-            arrays=whole.arrays,
-            neighbours={**whole.neighbours, **_rows_of_data(whole.neighbours, captioned)},
+            samples=stack_tables(queries, probed.samples),
+            measures={**retrieval.measures, **cut.measures, **probed.measures},
+            curves={**retrieval.curves, **cut.curves, **probed.curves},
+            controls={**retrieval.controls, **cut.controls, **probed.controls},
+            arrays=retrieval.arrays,
+            neighbours={**retrieval.neighbours, **_rows_of_data(retrieval.neighbours, captioned)},
             notes=(*cut.notes, *probed.notes),
             subsets=probed.subsets,
         )
 
 
 def _rows_of_data(samples: Mapping[str, np.ndarray], captioned: Rows) -> Table:
-    """Return the columns of image rows, with rows of the data set instead of the gallery's; -1 (no image) stays."""
+    """Return the columns of image rows as rows of the data set instead of the gallery; -1 (no image) stays."""
     images = [name for name in samples if name == "image" or name.endswith("_image")]
     rows = np.append(captioned, -1)
     return {name: rows[samples[name]] for name in images}
@@ -164,9 +173,9 @@ def _tokens_kept(
     owner, n_empty = gallery.caption_image, 0
     assert owner is not None
     for n in lengths:
-        texts = prefixes.texts if n == end else prefixes.fitting(n)
+        texts = prefixes.texts if n == end else prefixes.truncate(n)
         n_empty = max(n_empty, texts.count(""))
-        by_image, by_text = by_sides(cross_ranks, images, embedder.encode_sides(TEXT, texts), owner)
+        by_image, by_text = search_both_ways(cross_ranks, images, embedder.encode_sides(TEXT, texts), owner)
         columns[f"{TO_IMAGE}/recall@1/{n}_tokens"] = recall_at_k(by_text, 1)
         columns[f"{TO_TEXT}/recall@1/{n}_tokens"] = recall_at_k(by_image, 1)
     curves = {
@@ -235,10 +244,10 @@ def _measures(lengths: Sequence[int], n_images: int, context: int | None, *, sha
 
 @dataclass(frozen=True, kw_only=True)
 class EffectiveLength(Definition):
-    """The length at which a curve of recall reaches a share of its end, with that of ``crossing_interval``."""
+    """The length at which a curve of recall reaches a share of its end, with the interval of ``crossing_interval``."""
 
     columns: tuple[str, ...]
-    """Hits at each length; the last are those of the whole captions."""
+    """Hits at each length; the last length is the whole caption."""
     lengths: tuple[float, ...]
     """Lengths in tokens, ascending."""
     share: float
@@ -246,7 +255,7 @@ class EffectiveLength(Definition):
     """Recall at random."""
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
-        """Return the length; None where the end of the curve cannot be told from chance."""
+        """Return the length; None if the end of the curve does not differ from chance."""
         end = Mean(column=self.columns[-1]).metric(samples, rng)
         if end.value is None or end.low is None or end.low <= self.chance + ROUNDING:
             reason = "recall@1 of the whole captions cannot be told from chance: there is nothing to come near to"
@@ -269,13 +278,13 @@ class EffectiveLength(Definition):
 class Prefixes:
     """Texts that can be cut at the end of any word.
 
-    The number of words that fit is guessed from the tokens of each distinct word alone, and settled by counting the
-    prefix itself and the one that is a word longer: a tokenizer need not treat words one by one. A longer prefix is
-    assumed to have no fewer tokens.
+    The number of words that fit is guessed from the tokens of each distinct word, and settled by counting the prefix
+    itself and the one that is a word longer: a tokenizer need not treat words one by one. A longer prefix is assumed
+    to have no fewer tokens.
 
     Example:
         >>> texts = Prefixes(["a red  cube", "it"], lambda texts: np.array([len(text.split()) + 2 for text in texts]))
-        >>> texts.n_tokens.tolist(), texts.fitting(4), texts.fitting(2)
+        >>> texts.n_tokens.tolist(), texts.truncate(4), texts.truncate(2)
         ([5, 3], ['a red', 'it'], ['', ''])
     """
 
@@ -289,34 +298,37 @@ class Prefixes:
         words = [text.split() for text in self.texts]
         distinct = sorted({word for words_of_one in words for word in words_of_one})
         start_and_end = int(count([""])[0])
-        alone = dict(zip(distinct, (count(distinct) - start_and_end).tolist(), strict=True))
-        self._guesses = [start_and_end + np.cumsum([alone[word] for word in own], dtype=np.int64) for own in words]
+        tokens_of_word = dict(zip(distinct, (count(distinct) - start_and_end).tolist(), strict=True))
+        self._guesses = [
+            start_and_end + np.cumsum([tokens_of_word[word] for word in text_words], dtype=np.int64)
+            for text_words in words
+        ]
         """Tokens of the first word of each text, the first two, ..., with words counted one by one."""
 
-    def fitting(self, n_tokens: int) -> list[str]:
-        """Return each text, or its longest beginning of whole words that takes at most ``n_tokens``.
+    def truncate(self, n_tokens: int) -> list[str]:
+        """Return the texts, cut to their longest beginning of whole words that takes at most ``n_tokens``.
 
         It is the empty text if the first word is already too long.
         """
         n_kept = np.array([int(np.searchsorted(guess, n_tokens, side="right")) for guess in self._guesses], np.int64)
-        whole = self.n_tokens <= n_tokens
-        over = rows = np.flatnonzero(~whole)
-        while len(over := over[(n_kept[over] > 0) & (self._taken(over, n_kept[over]) > n_tokens)]):
+        fits = self.n_tokens <= n_tokens
+        over = rows = np.flatnonzero(~fits)
+        while len(over := over[(n_kept[over] > 0) & (self._prefix_tokens(over, n_kept[over]) > n_tokens)]):
             n_kept[over] -= 1
         while len(rows := rows[n_kept[rows] < self._n_words[rows]]):
-            rows = rows[self._taken(rows, n_kept[rows] + 1) <= n_tokens]
+            rows = rows[self._prefix_tokens(rows, n_kept[rows] + 1) <= n_tokens]
             n_kept[rows] += 1
-        return [text if whole[row] else self._cut(row, int(n_kept[row])) for row, text in enumerate(self.texts)]
+        return [text if fits[row] else self._prefix(row, int(n_kept[row])) for row, text in enumerate(self.texts)]
 
-    def _taken(self, rows: Rows, n_words: Rows) -> Rows:
-        return self._count([self._cut(int(row), int(n)) for row, n in zip(rows, n_words, strict=True)])
+    def _prefix_tokens(self, rows: Rows, n_words: Rows) -> Rows:
+        return self._count([self._prefix(int(row), int(n)) for row, n in zip(rows, n_words, strict=True)])
 
-    def _cut(self, row: int, n_words: int) -> str:
+    def _prefix(self, row: int, n_words: int) -> str:
         return self.texts[row][: self._ends[row][n_words - 1]] if n_words else ""
 
 
 DIRECTION = "position"
-"""Value of a sample column that tells the items of the probe from the queries of retrieval."""
+"""Value of a sample column that distinguishes the items of the probe from the queries of retrieval."""
 
 TITLES = {"early": "Early", "middle": "Middle", "late": "Late", "beyond": "Beyond 77 tokens"}
 
@@ -324,11 +336,11 @@ TITLES = {"early": "Early", "middle": "Middle", "late": "Late", "beyond": "Beyon
 def probe(
     dataset: Dataset, embedder: Embedder, rng: np.random.Generator, *, count: Count | None, reason: str = ""
 ) -> Evaluation:
-    """Return a row an item, and accuracy by place, for all contrasts in which an image chooses among captions.
+    """Return one row per contrast in which an image chooses among captions, and accuracy by place.
 
-    The captions of an item differ in a single statement, and its subset names the statement's place. That is measured
-    in the model's own tokens: the first token in which the captions differ, counted from 1. From the last place of the
-    window on, which the end-of-text token takes, the model cannot read it.
+    The captions of a contrast differ in a single statement, and its subset names the statement's place. The place is
+    measured in the model's own tokens: the first token in which the captions differ, counted from 1. From the last
+    place of the window on, which the end-of-text token takes, the model cannot read the statement.
 
     Captions that agree as far as the model reads are the same text to it: they get one vector and tie, so that rounding
     within a batch cannot decide between them.
@@ -337,28 +349,35 @@ def probe(
         count: the model's token counts; None where it has none.
         reason: why there are none.
     """
-    items = [contrast for contrast in dataset.contrasts or () if len(contrast.captions) > 1]
-    if not items:
+    contrasts = [contrast for contrast in dataset.contrasts or () if len(contrast.captions) > 1]
+    if not contrasts:
         return Evaluation(samples={}, measures={})
-    images, place = np.array([item.images[0] for item in items]), np.array([item.subset for item in items], object)
+    images, subset = (
+        np.array([contrast.images[0] for contrast in contrasts]),
+        np.array([contrast.subset for contrast in contrasts], object),
+    )
     samples: Table = {
-        "sample_id": np.array([f"{DIRECTION}:{item.id}" for item in items], object),
-        "direction": np.full(len(items), DIRECTION, object),
+        "sample_id": np.array([f"{DIRECTION}:{contrast.id}" for contrast in contrasts], object),
+        "direction": np.full(len(contrasts), DIRECTION, object),
         "cluster": np.array(dataset.image_ids, object)[images],
         "image": images,
-        "place": place,
+        "place": subset,
     }
     if count is not None:
-        samples["fact_token"] = count([shared_beginning(item.captions) for item in items]).astype(np.float64)
+        samples["fact_token"] = count([shared_beginning(contrast.captions) for contrast in contrasts]).astype(
+            np.float64
+        )
     context = embedder.info.context_length
-    is_unread = np.zeros(len(items), bool)
+    is_unread = np.zeros(len(contrasts), bool)
     if count is not None and context is not None:
         is_unread = samples["fact_token"] >= context
         samples["beyond_window"] = is_unread.astype(np.float64)
-    captions = [item.captions for item in items]
-    vectors = vectors_of(dataset, (caption for each in captions for caption in each), embedder, of=items)
-    read = [each[:1] * len(each) if unread else each for each, unread in zip(captions, is_unread, strict=True)]
-    decided, by_chance, shorter, nearest = decide(items, vectors, len, read)
+    captions = [contrast.captions for contrast in contrasts]
+    vectors = vectors_of(dataset, (caption for options in captions for caption in options), embedder, of=contrasts)
+    read = [
+        options[:1] * len(options) if unread else options for options, unread in zip(captions, is_unread, strict=True)
+    ]
+    decided, by_chance, shorter, nearest = decide(contrasts, vectors, len, read)
     margin, chance = decided.text_margin, by_chance.text
     samples |= {
         "text_acc": decided.text,
@@ -371,41 +390,45 @@ def probe(
         "right_cosine": nearest["right_cosine"],
         "chosen_cosine": nearest["chosen_cosine"],
     }
-    of_places = {"text_acc": decided.text, "tied": np.where(np.isnan(margin), np.nan, margin == 0)}
-    of_places |= {name: samples[name] for name in ("beyond_window",) if name in samples}
-    samples |= by_subset(place, of_places)
-    places = list(dict.fromkeys(place.tolist()))
+    by_name = {"text_acc": decided.text, "tied": np.where(np.isnan(margin), np.nan, margin == 0)}
+    by_name |= {name: samples[name] for name in ("beyond_window",) if name in samples}
+    samples |= split_by_subset(subset, by_name)
+    subsets = list(dict.fromkeys(subset.tolist()))
     accuracies = {
-        f"{each}/text_acc": Mean(column=f"{each}/text_acc", chance=_chance(chance[place == each])) for each in places
+        f"{name}/text_acc": Mean(column=f"{name}/text_acc", chance=_chance(chance[subset == name])) for name in subsets
     }
     rule = Mean(column="shorter_caption", chance=_chance(chance), higher_is_better=None)
     controls: dict[str, Measure] = {"shorter_caption": rule}
     missing = Fixed(value=None, reason=reason or "the model does not say how many tokens it takes")
-    for each in places:
-        controls[f"{each}/tie_rate"] = Mean(column=f"{each}/tied", higher_is_better=None)
-        beyond = f"{each}/beyond_window"
+    for name in subsets:
+        controls[f"{name}/tie_rate"] = Mean(column=f"{name}/tied", higher_is_better=None)
+        beyond = f"{name}/beyond_window"
         controls[beyond] = Mean(column=beyond, higher_is_better=None) if beyond in samples else missing
     return Evaluation(
         samples=samples,
         measures=define(accuracies, METRICS),
         controls=define(controls, METRICS),
-        curves=_curves(samples, places, rng) if count is not None else {},
-        subsets={each: TITLES[each] for each in places if each in TITLES},
+        curves=_curves(samples, subsets, rng) if count is not None else {},
+        subsets={name: TITLES[name] for name in subsets if name in TITLES},
     )
 
 
 def _chance(chances: Column) -> float | None:
-    """Return the mean score of a constant model on some items; None where none of them has a choice."""
+    """Return the mean score of a constant model on some contrasts; None if none of them has a choice."""
     return None if np.isnan(chances).all() else float(np.nanmean(chances))
 
 
-def _curves(samples: Mapping[str, np.ndarray], places: Sequence[str], rng: np.random.Generator) -> dict[str, Curve]:
-    """Return accuracy as a function of the deciding token's place, the median of each kind of place."""
-    at = [float(np.median(samples["fact_token"][samples["place"] == place])) for place in places]
-    order: Rows = np.argsort(at, kind="stable")
-    metrics = [Mean(column=f"{places[row]}/text_acc").metric(samples, rng) for row in order]
+def _curves(samples: Mapping[str, np.ndarray], subsets: Sequence[str], rng: np.random.Generator) -> dict[str, Curve]:
+    """Return accuracy by the deciding token's place, the median of each subset."""
+    median_tokens = [float(np.median(samples["fact_token"][samples["place"] == subset])) for subset in subsets]
+    order: Rows = np.argsort(median_tokens, kind="stable")
+    metrics = [Mean(column=f"{subsets[row]}/text_acc").metric(samples, rng) for row in order]
     by_place = zip(order, metrics, strict=True)
-    points = [(at[row], each.value, (each.low, each.high)) for row, each in by_place if each.value is not None]
+    points = [
+        (median_tokens[row], metric.value, (metric.low, metric.high))
+        for row, metric in by_place
+        if metric.value is not None
+    ]
     if not points:
         return {}
     x, y, bounds = zip(*points, strict=True)

@@ -26,10 +26,10 @@ from clipbench_tasks.tables import Column, Rows, Table, Vectors
 IMAGE, TEXT, BOTH = range(3)
 """Kinds of a document: an image, a text, or one of each."""
 CENTRED = "centred"
-"""Name of what is measured with each modality centred."""
+"""Prefix of metrics with each modality centred."""
 ZERO = "centring leaves a vector without a direction: it is the mean of its modality"
 PREFERENCES = {"text_preference": (TEXT, IMAGE), "image_preference": (IMAGE, TEXT)}
-"""The modality of the first document, and that of all relevant documents."""
+"""The modality of the first document, and the modality of all relevant documents."""
 NO_IMAGE_ALONE = "no query is a text whose relevant documents are all images without a text"
 
 
@@ -44,12 +44,12 @@ def evaluation(
     if f"{CENTRED}/ndcg@{max(ks)}" in columns:
         columns["centring_gain"] = columns[f"{CENTRED}/ndcg@{max(ks)}"] - base.samples[f"ndcg@{max(ks)}"]
     measures, controls = _measures(base.measures, columns, kinds)
-    named = {name: metrics[name] for name in (*PREFERENCES, "centring_gain")}
+    definitions = {name: metrics[name] for name in (*PREFERENCES, "centring_gain")}
     return replace(
         base,
         samples={**base.samples, **columns},
-        measures={**base.measures, **define(measures, named)},
-        controls={**base.controls, **define(controls, named)},
+        measures={**base.measures, **define(measures, definitions)},
+        controls={**base.controls, **define(controls, definitions)},
         subsets={CENTRED: "Each modality centred"},
         question="",  # the task's own
         notes=(*base.notes, *(() if "centring_gain" in columns else (ZERO,))),
@@ -57,7 +57,7 @@ def evaluation(
 
 
 def check(dataset: Dataset, judgements: Judgements) -> None:
-    """Raise DataError where no document has an image, or none a text; or no query has a relevant document."""
+    """Raise DataError if no document has an image, none has a text, or no query has a relevant document."""
     kinds = _kinds(judgements.documents)
     for kind, words in ((IMAGE, "an image"), (TEXT, "a text")):
         if not np.isin(kinds, (kind, BOTH)).any():
@@ -69,8 +69,8 @@ def _kinds(items: JudgedItems) -> Rows:
     return np.where(items.has_both, BOTH, np.where(items.has_text, TEXT, IMAGE))
 
 
-def _columns(search: judged.Search, kinds: Rows, ks: tuple[int, ...]) -> Iterator[tuple[str, Column]]:
-    """Yield the preferences of each query, and each metric with each modality centred, where that is possible."""
+def _columns(search: judged.JudgedSearch, kinds: Rows, ks: tuple[int, ...]) -> Iterator[tuple[str, Column]]:
+    """Yield the preferences of each query, and its metrics with both modalities centred if that is possible."""
     yield from _preferences("", search, kinds, *search.vectors)
     of_queries, of_documents = search.parts
     try:
@@ -82,7 +82,7 @@ def _columns(search: judged.Search, kinds: Rows, ks: tuple[int, ...]) -> Iterato
         return
     yield from _preferences(f"{CENTRED}/", search, kinds, queries, documents)
     levels, answers = judged_answers(queries, documents, search.relevant, without=search.left_out)
-    for name, values in judged.values(levels, search.relevant, answers.ranks, ks).items():
+    for name, values in judged.query_metrics(levels, search.relevant, answers.ranks, ks).items():
         yield f"{CENTRED}/{name}", values
 
 
@@ -95,9 +95,7 @@ def _centred_parts(parts: judged.Parts, of_queries: judged.Parts, of_documents: 
 
 
 def _centred(vectors: Vectors, of_queries: Vectors, of_documents: Vectors) -> Vectors:
-    """Return vectors of one modality less the mean of the documents', or without any of the queries', at unit
-    length.
-    """
+    """Return vectors of one modality minus the documents' mean (the queries' mean without documents), at length 1."""
     if not len(vectors):
         return vectors
     fitted = of_documents if len(of_documents) else of_queries
@@ -105,13 +103,13 @@ def _centred(vectors: Vectors, of_queries: Vectors, of_documents: Vectors) -> Ve
 
 
 def _preferences(
-    subset: str, search: judged.Search, kinds: Rows, queries: Vectors, documents: Vectors
+    subset: str, search: judged.JudgedSearch, kinds: Rows, queries: Vectors, documents: Vectors
 ) -> Iterator[tuple[str, Column]]:
-    """Yield how much of what comes first is of another kind than all that is relevant; NaN where that is of several."""
+    """Yield the share of first documents of another kind than the relevant ones; NaN if these are of several kinds."""
     shares = {name: np.full(len(search.queries.ids), np.nan) for name in PREFERENCES}
     for rows, scores in score_blocks(queries, documents):
-        for line, each in zip(scores, search.left_out[rows], strict=True):
-            line[each] = -np.inf
+        for line, left_out in zip(scores, search.left_out[rows], strict=True):
+            line[left_out] = -np.inf
         is_first = scores == scores.max(axis=1, keepdims=True)
         for name, (kind, _) in PREFERENCES.items():
             shares[name][rows] = is_first[:, kinds == kind].sum(axis=1) / is_first.sum(axis=1)

@@ -36,10 +36,10 @@ from clipbench_tasks import mixed_judged
 from clipbench_tasks.mixed_judged import BOTH, CENTRED, IMAGE, TEXT, ZERO
 from clipbench_tasks.tables import (
     CERTAIN,
-    Asked,
     Column,
-    Items,
+    QuerySet,
     Rows,
+    SearchedItems,
     Table,
     Vectors,
     curve_of_means,
@@ -59,11 +59,11 @@ class Documents(NamedTuple):
     images: Rows
     """Row of the image of each document."""
     texts: Rows
-    """Row of the caption of each."""
+    """Row of the caption of each document."""
     queries: Rows
     """Rows of the captions that search."""
     right: Rows
-    """The document that each looks for."""
+    """The document that each query looks for."""
 
 
 class Corpus(NamedTuple):
@@ -74,12 +74,12 @@ class Corpus(NamedTuple):
     kinds: Rows
 
 
-class Found(NamedTuple):
+class CorpusResults(NamedTuple):
     """The results of all queries in a corpus."""
 
     answers: Answers
     first_is_text: Column
-    """Share of the documents with the highest score that are texts; likewise of images."""
+    """Share of texts among the documents with the highest score."""
     first_is_image: Column
 
 
@@ -127,21 +127,23 @@ class MixedRetrieval(Task):
         documents_of(dataset)
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
-        """Return a row a query. Needs images with two captions or more, or judgements of texts and images."""
+        """Return one row per query. Needs images with two captions or more, or judgements of texts and images."""
         if dataset.judgements is not None:
             return mixed_judged.evaluation(dataset, dataset.judgements, embedder, self.ks, definitions(self.ks))
         assert dataset.captions is not None
         documents = documents_of(dataset)
         captions = embedder.encode_sides(TEXTS, dataset.captions)
         queries, texts = captions.query[documents.queries], captions.document[documents.texts]
-        shown = [dataset.images[row] for row in documents.images.tolist()]
-        images = unit(embedder.encode(IMAGES, shown, "document"))
+        document_images = [dataset.images[row] for row in documents.images.tolist()]
+        images = unit(embedder.encode(IMAGES, document_images, "document"))
         joint = None
         if embedder.info.is_joint:
-            pairs = [(image, dataset.captions[row]) for image, row in zip(shown, documents.texts, strict=True)]
+            pairs = [
+                (image, dataset.captions[row]) for image, row in zip(document_images, documents.texts, strict=True)
+            ]
             joint = unit(embedder.encode(JOINT, pairs, "document"))
         corpora = list(corpora_of(len(images), sorted(self.shares), rng))
-        found = searched(queries, images, texts, corpora, documents.right, joint)
+        results = search_corpora(queries, images, texts, corpora, documents.right, joint)
         notes = []
         if n_without := len(documents.images) - len(np.unique(documents.right)):
             notes.append(
@@ -153,27 +155,27 @@ class MixedRetrieval(Task):
             if joint is not None:
                 joint = correction_maps(joint, joint, kind="centring").image(joint)
             moved = maps.text(queries), maps.image(images), maps.text(texts)
-            centred = searched(*moved, corpora, documents.right, joint)
-            found |= {f"{name}/{CENTRED}": each for name, each in centred.items()}
+            centred = search_corpora(*moved, corpora, documents.right, joint)
+            results |= {f"{name}/{CENTRED}": result for name, result in centred.items()}
         except VectorError:
             notes.append(ZERO)
         kinds = next(corpus.kinds for corpus in corpora if corpus.name == OF_HALF)
         shown_texts = np.where(kinds == IMAGE, "", np.array(dataset.captions, object)[documents.texts])
         shown_images = np.where(kinds == TEXT, -1, documents.images)
         samples = {
-            **_shown(dataset, documents, shown_texts, shown_images, found[OF_HALF].answers),
-            **_columns(found, corpora, documents.right, self.ks),
+            **_query_columns(dataset, documents, shown_texts, shown_images, results[OF_HALF].answers),
+            **_columns(results, corpora, documents.right, self.ks),
         }
         documents_of_half = np.where(kinds[:, None] == TEXT, texts, images)
         return Evaluation(
             samples=samples,
-            measures=_measures(found, corpora, self.ks),
-            controls=_controls(found, self.ks),
+            measures=_measures(results, corpora, self.ks),
+            controls=_controls(results, self.ks),
             curves=_curves(samples, corpora, self.ks),
             neighbours=neighbours_of_answers(
-                Asked(samples["sample_id"].tolist(), queries, documents.right),
-                found[OF_HALF].answers,
-                Items(documents_of_half, np.arange(len(kinds)), shown_texts.tolist(), shown_images),
+                QuerySet(samples["sample_id"].tolist(), queries, documents.right),
+                results[OF_HALF].answers,
+                SearchedItems(documents_of_half, np.arange(len(kinds)), shown_texts.tolist(), shown_images),
             ),
             subsets={
                 name: title
@@ -188,25 +190,25 @@ class MixedRetrieval(Task):
 
 
 def documents_of(dataset: Dataset) -> Documents:
-    """Return which captions are documents and which search.
+    """Return the captions that are documents and the captions that search.
 
     Raises:
         MissingPart: no image has a second caption.
     """
     assert dataset.captions is not None and dataset.caption_image is not None
-    images, firsts, place = np.unique(dataset.caption_image, return_index=True, return_inverse=True)
-    others = np.setdiff1d(np.arange(len(dataset.captions)), firsts)
-    if not len(others):
+    images, firsts, image_index = np.unique(dataset.caption_image, return_index=True, return_inverse=True)
+    later_captions = np.setdiff1d(np.arange(len(dataset.captions)), firsts)
+    if not len(later_captions):
         raise MissingPart(dataset.id, "a second caption of some image, which looks for the image's document")
     captions = np.array(dataset.captions, object)
-    queries = others[captions[others] != captions[firsts[place[others]]]]
+    queries = later_captions[captions[later_captions] != captions[firsts[image_index[later_captions]]]]
     if not len(queries):
         raise MissingPart(dataset.id, "second caption in other words than the first")
-    return Documents(images, firsts, queries, place[queries])
+    return Documents(images, firsts, queries, image_index[queries])
 
 
 def corpora_of(n: int, shares: Sequence[float], rng: np.random.Generator) -> Iterator[Corpus]:
-    """Yield the corpora of n documents: by the share of texts, and of a third each."""
+    """Yield the corpora of n documents: one per share of texts, and one with a third each of texts, images and both."""
     order = rng.permutation(n)
     for share in shares:
         words = {0.0: "Images alone", 1.0: "Texts alone"}.get(share, f"{shortest(100 * share)} % texts")
@@ -214,13 +216,13 @@ def corpora_of(n: int, shares: Sequence[float], rng: np.random.Generator) -> Ite
     yield Corpus(THIRDS, "A third each texts, images and both", order % 3)
 
 
-def searched(
+def search_corpora(
     queries: Vectors, images: Vectors, texts: Vectors, corpora: list[Corpus], right: Rows, joint: Vectors | None = None
-) -> dict[str, Found]:
-    """Return what is found in each corpus, from three products of queries and documents for all of them.
+) -> dict[str, CorpusResults]:
+    """Return the results of all queries in each corpus, from three products of queries and documents.
 
     Args:
-        joint: of each image with its text; None where that is the mean of the two.
+        joint: vectors of images with their texts; None takes the mean of the two.
     """
     total = images + texts if joint is None else joint
     has_direction = np.abs(total).max(axis=1, keepdims=True) > 0
@@ -230,43 +232,54 @@ def searched(
     for blocks in zip(*(score_blocks(queries, documents) for documents in (images, texts, both)), strict=True):
         rows, scores = blocks[0][0], [block for _, block in blocks]
         for corpus in corpora:
-            parts[corpus.name].append(_found(np.choose(corpus.kinds, scores), corpus.kinds, right[rows]))
-    found = {}
-    for name, each in parts.items():
-        above, tied, own, first, top, *first_is = (np.concatenate(columns) for columns in zip(*each, strict=True))
-        found[name] = Found(Answers(Ranks(above, tied, np.ones_like(above)), right, own, first, top), *first_is)
-    return found
+            parts[corpus.name].append(_search_block(np.choose(corpus.kinds, scores), corpus.kinds, right[rows]))
+    results = {}
+    for name, corpus_parts in parts.items():
+        above, tied, right_score, first, top, *first_is = (
+            np.concatenate(columns) for columns in zip(*corpus_parts, strict=True)
+        )
+        results[name] = CorpusResults(
+            Answers(Ranks(above, tied, np.ones_like(above)), right, right_score, first, top), *first_is
+        )
+    return results
 
 
-def _found(scores: Float32[np.ndarray, "block n_documents"], kinds: Rows, right: Rows) -> tuple[np.ndarray, ...]:
-    """Return how many score above and level with the right one, its score, the first, its score, and its kinds'
-    shares.
-    """
+def _search_block(scores: Float32[np.ndarray, "block n_documents"], kinds: Rows, right: Rows) -> tuple[np.ndarray, ...]:
+    """Return the numbers above and tied with the right document, its score, the first one, its score and shares."""
     rows = np.arange(len(scores))
-    own, first = scores[rows, right], scores.argmax(axis=1)
+    right_score, first = scores[rows, right], scores.argmax(axis=1)
     top = scores[rows, first]
     is_first = scores == top[:, None]
     shares = [is_first[:, kinds == kind].sum(axis=1) / is_first.sum(axis=1) for kind in (TEXT, IMAGE)]
-    return (scores > own[:, None]).sum(axis=1), (scores == own[:, None]).sum(axis=1) - 1, own, first, top, *shares
+    return (
+        (scores > right_score[:, None]).sum(axis=1),
+        (scores == right_score[:, None]).sum(axis=1) - 1,
+        right_score,
+        first,
+        top,
+        *shares,
+    )
 
 
-def _columns(found: Mapping[str, Found], corpora: Sequence[Corpus], right: Rows, ks: tuple[int, ...]) -> Table:
-    """Return what each query scores in each corpus; a query that a preference is not of has NaN."""
+def _columns(
+    results: Mapping[str, CorpusResults], corpora: Sequence[Corpus], right: Rows, ks: tuple[int, ...]
+) -> Table:
+    """Return the metrics of each query in each corpus; a preference is NaN for queries of the other kind."""
     kinds = {corpus.name: corpus.kinds[right] for corpus in corpora}
     columns: Table = {}
-    for name, each in found.items():
+    for name, result in results.items():
         kind = kinds[name.partition("/")[0]]
-        columns |= {f"{name}/{metric}": values for metric, values in _values(each.answers.ranks, ks).items()}
-        columns[f"{name}/text_preference"] = np.where(kind == IMAGE, each.first_is_text, np.nan)
-        columns[f"{name}/image_preference"] = np.where(kind == TEXT, each.first_is_image, np.nan)
-    if f"{OF_HALF}/{CENTRED}" in found:
+        columns |= {f"{name}/{metric}": values for metric, values in _query_metrics(result.answers.ranks, ks).items()}
+        columns[f"{name}/text_preference"] = np.where(kind == IMAGE, result.first_is_text, np.nan)
+        columns[f"{name}/image_preference"] = np.where(kind == TEXT, result.first_is_image, np.nan)
+    if f"{OF_HALF}/{CENTRED}" in results:
         before, after = (columns[f"{OF_HALF}{part}/ndcg@{max(ks)}"] for part in ("", f"/{CENTRED}"))
         columns[f"{OF_HALF}/centring_gain"] = after - before
     return columns
 
 
-def _values(ranks: Ranks, ks: Sequence[int]) -> dict[str, Column]:
-    """Return nDCG at the last k and recall at each, of queries with a single right document."""
+def _query_metrics(ranks: Ranks, ks: Sequence[int]) -> dict[str, Column]:
+    """Return nDCG at the last k and recall at every k, for queries with a single right document."""
     queries = np.arange(len(ranks.better))
     levels = Levels(queries, ranks.better, ranks.tied + 1, np.ones_like(queries), np.ones(len(queries)))
     relevant = Relevant(queries, np.zeros_like(queries), np.ones_like(queries))
@@ -274,47 +287,47 @@ def _values(ranks: Ranks, ks: Sequence[int]) -> dict[str, Column]:
     return ndcg | {f"recall@{k}": relevant_recall_at_k(levels, relevant, k) for k in ks}
 
 
-def _measures(found: Mapping[str, Found], corpora: Sequence[Corpus], ks: tuple[int, ...]) -> dict[str, Measure]:
-    """Return nDCG in each corpus, and of that of half texts recall, the preference for texts and the gain from
-    centring.
-    """
+def _measures(
+    results: Mapping[str, CorpusResults], corpora: Sequence[Corpus], ks: tuple[int, ...]
+) -> dict[str, Measure]:
+    """Return nDCG in each corpus, and further measures in the corpus of half texts, such as the gain from centring."""
     n, last = len(corpora[0].kinds), f"ndcg@{max(ks)}"
     constant = Ranks(np.zeros(1, np.int64), np.full(1, n - 1), np.ones(1, np.int64))
-    by_chance = {name: float(values[0]) for name, values in _values(constant, ks).items()}
+    by_chance = {name: float(values[0]) for name, values in _query_metrics(constant, ks).items()}
     certain = Fixed(value=None, reason=f"every query hits, whatever the model: there are only {n} documents")
     measures: dict[str, Measure] = {}
     for corpus in corpora:
         for subset in (corpus.name, f"{corpus.name}/{CENTRED}"):
-            own: dict[str, Measure] = {}
+            subset_measures: dict[str, Measure] = {}
             for name, chance in by_chance.items():
                 if corpus.name == OF_HALF or name == last:
                     column, is_headline = f"{subset}/{name}", subset == OF_HALF and name == last
                     mean = Mean(column=column, chance=chance, is_headline=is_headline)
-                    own[column] = certain if chance >= CERTAIN else mean
+                    subset_measures[column] = certain if chance >= CERTAIN else mean
             if corpus.name == OF_HALF:
-                own[f"{subset}/text_preference"] = Mean(
+                subset_measures[f"{subset}/text_preference"] = Mean(
                     column=f"{subset}/text_preference",
                     chance=float((corpus.kinds == TEXT).mean()),
                     higher_is_better=False,
                     is_headline=subset == OF_HALF,
                 )
-            measures |= own if subset in found else dict.fromkeys(own, UNDEFINED)
+            measures |= subset_measures if subset in results else dict.fromkeys(subset_measures, UNDEFINED)
     gain = f"{OF_HALF}/centring_gain"
-    is_centred = f"{OF_HALF}/{CENTRED}" in found
+    is_centred = f"{OF_HALF}/{CENTRED}" in results
     measures[gain] = Mean(column=gain, unit="difference", chance=0.0) if is_centred else UNDEFINED
     return define(measures, definitions(ks))
 
 
-def _controls(found: Mapping[str, Found], ks: tuple[int, ...]) -> dict[str, Measure]:
-    """Return how often an image comes before the right text, and the rate of ties, in the corpus of half texts."""
-    names = [f"{subset}/image_preference" for subset in (OF_HALF, f"{OF_HALF}/{CENTRED}") if subset in found]
+def _controls(results: Mapping[str, CorpusResults], ks: tuple[int, ...]) -> dict[str, Measure]:
+    """Return the preference for images over the right text, and the tie rate, in the corpus of half texts."""
+    names = [f"{subset}/image_preference" for subset in (OF_HALF, f"{OF_HALF}/{CENTRED}") if subset in results]
     controls: dict[str, Measure] = {name: Mean(column=name, higher_is_better=False) for name in names}
-    controls[f"{OF_HALF}/tie_rate"] = tie_rate(found[OF_HALF].answers.ranks.tied > 0)
+    controls[f"{OF_HALF}/tie_rate"] = tie_rate(results[OF_HALF].answers.ranks.tied > 0)
     return define(controls, definitions(ks))
 
 
 def definitions(ks: tuple[int, ...]) -> dict[str, Definition]:
-    """Return the definitions of the metrics and controls, which all are of a corpus."""
+    """Return the definitions of the metrics and controls of a corpus."""
     last = max(ks)
     return {
         f"ndcg@{last}": Definition(
@@ -350,7 +363,7 @@ DRAWN_BY_SHARE = ("ndcg", "text_preference")
 
 
 def _curves(samples: Mapping[str, np.ndarray], corpora: Sequence[Corpus], ks: tuple[int, ...]) -> dict[str, Curve]:
-    """Return each metric by the share of texts, with its intervals; the preference only where there are both kinds."""
+    """Return the metrics by the share of texts, with intervals; the preference only if there are both kinds."""
     last = max(ks)
     columns = {"ndcg": (f"ndcg@{last}", f"nDCG@{last}"), **{f"recall@{k}": (f"recall@{k}", f"R@{k}") for k in ks}}
     columns["text_preference"] = ("text_preference", "text before the right image")
@@ -379,8 +392,8 @@ def _curves(samples: Mapping[str, np.ndarray], corpora: Sequence[Corpus], ks: tu
     return curves
 
 
-def _shown(dataset: Dataset, documents: Documents, texts: np.ndarray, images: Rows, answers: Answers) -> Table:
-    """Return what each query is, what it looks for and what came first.
+def _query_columns(dataset: Dataset, documents: Documents, texts: np.ndarray, images: Rows, answers: Answers) -> Table:
+    """Return the columns of the queries, their right documents and the first documents.
 
     Args:
         texts: of each document, empty for an image.

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from clipbench.data.dataset import Dataset
-from clipbench.data.modalities import Modalities, unpaired
+from clipbench.data.modalities import Modalities, unpaired_message
 from clipbench.errors import MissingPart, UsageError
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.geometry import cone, gap_noise, pair_geometry
@@ -27,17 +27,17 @@ from clipbench.metrics.ranking import Answers, chance_recall_at_k, cross_answers
 from clipbench.models.protocol import Embedder, Sides
 from clipbench.seeding import generator
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
-from clipbench_tasks.directions import by_sides
+from clipbench_tasks.directions import search_both_ways
 from clipbench_tasks.tables import (
     Rows,
     Table,
     Vectors,
-    at_rows,
+    column_at_rows,
     gap_measure,
     mean_over_parts,
-    sampled,
-    smooth,
-    stacked,
+    sample_rows,
+    smooth_measure,
+    stack_tables,
     tie_rate,
 )
 
@@ -70,7 +70,7 @@ class Pair(NamedTuple):
     first: str
     second: str
     source: str
-    """The one of the two whose items each have one partner; those of the other, the target, may have several."""
+    """The modality whose items have one partner; items of the other, the target, may have several."""
     target: str
     sources: Rows
     """Items of the source."""
@@ -141,24 +141,26 @@ class ModalitiesTask(Task):
             )
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
-        """Return a row an item and a row a query. Needs modalities, with the pairs of two of them at least."""
+        """Return one row per item and one per query. Needs modalities, with the pairs of at least two of them."""
         data = dataset.modalities
         assert data is not None
         vectors = {name: embedder.scoring_vectors(embedder.encode(name, items)) for name, items in data.items.items()}
         sides = {
-            name: embedder.encode_sides(name, data.items[name]) if name in embedder.info.roles else Sides(own, own)
-            for name, own in vectors.items()
+            name: embedder.encode_sides(name, data.items[name])
+            if name in embedder.info.roles
+            else Sides(unit_vectors, unit_vectors)
+            for name, unit_vectors in vectors.items()
         }
         seed = int(rng.integers(2**63))  # a pair has its own draws, whatever other modalities there are
         tables, measures, controls = [], dict[str, Measure](), dict[str, Measure]()
-        for name, own in vectors.items():
-            tables.append(_rows(name, name, np.arange(len(own)), data))
-            measures[f"{name}/cone"] = smooth(f"{name}/cone", cone(own), tables[-1], "cosine")
+        for name, unit_vectors in vectors.items():
+            tables.append(_rows(name, name, np.arange(len(unit_vectors)), data))
+            measures[f"{name}/cone"] = smooth_measure(f"{name}/cone", cone(unit_vectors), tables[-1], "cosine")
         notes: list[str] = []
         unpaired_names = []
         for pair in _pairs(data):
             if not isinstance(pair, Pair):
-                measures |= _undefined(*pair, reason=unpaired(data, *pair))
+                measures |= _undefined(*pair, reason=unpaired_message(data, *pair))
                 unpaired_names.append(" and ".join(pair))
                 continue
             if len(pair.targets) > self.separability_sample:
@@ -172,7 +174,7 @@ class ModalitiesTask(Task):
                 tables.append(table)
                 measures |= measured
                 controls |= ties
-        samples = stacked(*tables)
+        samples = stack_tables(*tables)
         measures["mean_recall@1"] = Fixed(value=None, reason=ALONE, higher_is_better=True)
         if "recall@1" in samples:  # of galleries of more than one item
             columns, measures["mean_recall@1"] = mean_over_parts(
@@ -180,14 +182,14 @@ class ModalitiesTask(Task):
             )
             samples |= columns
         kinds = list(METRICS)  # those of one kind stand beside each other
-        by_kind = dict(sorted(measures.items(), key=lambda each: kinds.index(each[0].rpartition("/")[2])))
+        by_kind = dict(sorted(measures.items(), key=lambda pair: kinds.index(pair[0].rpartition("/")[2])))
         if unpaired_names:
             notes.append(f"mean_recall@1 leaves out directions without pairs: {', '.join(unpaired_names)}")
         return Evaluation(
             samples=samples,
             measures=define(by_kind, METRICS),
             controls=define(controls, METRICS),
-            vectors=_kept_vectors(data, vectors),
+            vectors=_group_vectors(data, vectors),
             notes=(*_notes(data), *notes),
             subsets=_titles(data),
         )
@@ -198,34 +200,34 @@ class ModalitiesTask(Task):
         """Return the measures of a pair, with a row for each item of its target."""
         x, y = vectors[pair.target][pair.targets], vectors[pair.source][pair.partners]
         geometry, noise = pair_geometry(x, y), gap_noise(x, y)
-        chosen = sampled(np.arange(len(x)), self.separability_sample, rng)
-        is_separated = at_rows(separability(x[chosen], y[chosen], rng), chosen, len(x))
+        chosen = sample_rows(np.arange(len(x)), self.separability_sample, rng)
+        is_separated = column_at_rows(separability(x[chosen], y[chosen], rng), chosen, len(x))
         name = pair.name
         table = {f"{name}/pair_cosine": geometry.pair_cosine, f"{name}/separability": is_separated}
         measures: dict[str, Measure] = {
             f"{name}/gap": gap_measure(geometry.modality_gap, noise, table, f"{name}/"),
             f"{name}/pair_cosine": Mean(column=f"{name}/pair_cosine", unit="cosine", higher_is_better=None),
-            f"{name}/cross_cosine": smooth(f"{name}/cross_cosine", geometry.cross_cosine, table, "cosine"),
+            f"{name}/cross_cosine": smooth_measure(f"{name}/cross_cosine", geometry.cross_cosine, table, "cosine"),
             f"{name}/separability": Mean(column=f"{name}/separability", chance=0.5, higher_is_better=None),
         }
         return table, measures
 
 
 def _undefined(first: str, second: str, *, reason: str) -> dict[str, Measure]:
-    """Return the measures of two modalities of which nothing says what belongs together."""
+    """Return the undefined measures of two modalities without pairs."""
     units = {"gap": "distance", "pair_cosine": "cosine", "cross_cosine": "cosine", "separability": "fraction"}
-    found: dict[str, Measure] = {
+    measures: dict[str, Measure] = {
         f"{first}-{second}/{kind}": Fixed(value=None, unit=unit, reason=reason) for kind, unit in units.items()
     }
     for way in (f"{first}-to-{second}", f"{second}-to-{first}"):
-        found[f"{way}/recall@1"] = Fixed(value=None, reason=reason, higher_is_better=True)
-    return found
+        measures[f"{way}/recall@1"] = Fixed(value=None, reason=reason, higher_is_better=True)
+    return measures
 
 
 def _pairs(data: Modalities) -> Iterator[Pair | tuple[str, str]]:
-    """Yield every two modalities, in alphabetical order; their names alone where nothing says what belongs together."""
-    for place, first in enumerate(data.names):
-        for second in data.names[place + 1 :]:
+    """Yield every two modalities, in alphabetical order: a ``Pair``, or only their names if they have no pairs."""
+    for index, first in enumerate(data.names):
+        for second in data.names[index + 1 :]:
             link = next((link for link in ((second, first), (first, second)) if link in data.pairs), None)
             if link is None:
                 yield first, second
@@ -235,7 +237,7 @@ def _pairs(data: Modalities) -> Iterator[Pair | tuple[str, str]]:
 
 
 def _rows(prefix: str, modality: str, rows: Rows, data: Modalities) -> Table:
-    """Return the columns that tell what the rows of a table are: an item each."""
+    """Return the columns that identify the rows of a table, one row per item."""
     ids = [data.ids[modality][row] for row in rows.tolist()]
     return {
         "sample_id": np.array([f"{prefix}:{id}" for id in ids], object),
@@ -247,7 +249,7 @@ def _rows(prefix: str, modality: str, rows: Rows, data: Modalities) -> Table:
 def _queries(pair: Pair, sides: Mapping[str, Sides]) -> tuple[Query, Query]:
     """Return both directions of a pair: items of the target first."""
     x, y = sides[pair.target].take(pair.targets), sides[pair.source].take(pair.sources)
-    by_target, by_source = by_sides(cross_answers, x, y, pair.owners)
+    by_target, by_source = search_both_ways(cross_answers, x, y, pair.owners)
     several, one = np.bincount(pair.owners), np.ones(len(pair.sources), np.int64)
     return (
         Query(pair.target, pair.source, pair.targets, pair.sources, by_target, several),
@@ -256,16 +258,16 @@ def _queries(pair: Pair, sides: Mapping[str, Sides]) -> tuple[Query, Query]:
 
 
 def _recall(query: Query, data: Modalities) -> tuple[Table, dict[str, Measure], dict[str, Measure]]:
-    """Return a row a query, recall@1 of a direction, and its rate of ties."""
+    """Return one row per query, recall@1 of a direction, and its tie rate."""
     answers, n_gallery = query.answers, len(query.gallery)
     right, chosen = answers.right_score.astype(np.float64), answers.first_score.astype(np.float64)
     hit, tied = recall_at_k(answers.ranks, 1), answers.ranks.tied > 0
     column = f"{query.name}/recall@1"
     table = {
         **_rows(query.name, query.source, query.rows, data),
-        "query": _shown(data, query.source, query.rows),
-        "right": _shown(data, query.target, query.gallery[answers.right]),
-        "chosen": _shown(data, query.target, query.gallery[answers.first]),
+        "query": _item_names(data, query.source, query.rows),
+        "right": _item_names(data, query.target, query.gallery[answers.right]),
+        "chosen": _item_names(data, query.target, query.gallery[answers.first]),
         "right_cosine": right,
         "chosen_cosine": chosen,
         "margin": right - chosen,
@@ -277,28 +279,31 @@ def _recall(query: Query, data: Modalities) -> tuple[Table, dict[str, Measure], 
     return table, {column: Mean(column=column, chance=chance)}, {f"{query.name}/tie_rate": tie_rate(tied)}
 
 
-def _shown(data: Modalities, modality: str, rows: Rows) -> np.ndarray:
-    """Return what stands for items in a table: a text itself, the id of any other."""
+def _item_names(data: Modalities, modality: str, rows: Rows) -> np.ndarray:
+    """Return the names of items in a table: the text itself, or the id of any other item."""
     items = data.items[modality]
     of_row = (items[row] for row in rows.tolist())
     names = [item if isinstance(item, str) else data.ids[modality][row] for item, row in zip(of_row, rows, strict=True)]
     return np.array(names, object)
 
 
-def _kept_vectors(data: Modalities, vectors: Mapping[str, Vectors]) -> dict[str, np.ndarray]:
-    """Return a row for each group: the first item of each modality, NaN where a group has none of it."""
+def _group_vectors(data: Modalities, vectors: Mapping[str, Vectors]) -> dict[str, np.ndarray]:
+    """Return one row per group: the first item of each modality, NaN if a group has none."""
     if data.is_aligned:
         return {**vectors, "group_id": np.array(data.ids[data.names[0]])}
-    kept: dict[str, np.ndarray] = {}
+    group_vectors: dict[str, np.ndarray] = {}
     ids = np.full(data.n_groups, "", object)
-    for name, own in vectors.items():
+    for name, item_vectors in vectors.items():
         groups, first = np.unique(data.groups[name], return_index=True)
-        kept[name] = np.full((data.n_groups, own.shape[1]), np.nan, np.float32)
-        kept[name][groups] = own[first]
+        group_vectors[name] = np.full((data.n_groups, item_vectors.shape[1]), np.nan, np.float32)
+        group_vectors[name][groups] = item_vectors[first]
         of_group = np.array(data.ids[name], object)[first]
         ids[groups] = np.where(ids[groups] == "", of_group, ids[groups])
-    has_several: Bool[np.ndarray, " n_groups"] = sum(~np.isnan(own[:, 0]) for own in kept.values()) > 1
-    return {**{name: own[has_several] for name, own in kept.items()}, "group_id": ids[has_several].astype(str)}
+    has_several: Bool[np.ndarray, " n_groups"] = sum(~np.isnan(rows[:, 0]) for rows in group_vectors.values()) > 1
+    return {
+        **{name: rows[has_several] for name, rows in group_vectors.items()},
+        "group_id": ids[has_several].astype(str),
+    }
 
 
 def _notes(data: Modalities) -> list[str]:
@@ -315,7 +320,7 @@ def _notes(data: Modalities) -> list[str]:
 
 def _titles(data: Modalities) -> dict[str, str]:
     words = {name: name.replace("_", " ") for name in data.names}
-    capital = {name: f"{each[:1].upper()}{each[1:]}" for name, each in words.items()}
+    capital = {name: f"{phrase[:1].upper()}{phrase[1:]}" for name, phrase in words.items()}
     titles = dict(capital)
     for first in data.names:
         for second in data.names:

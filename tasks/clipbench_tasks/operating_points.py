@@ -40,7 +40,7 @@ from clipbench.stats.estimators import Samples
 from clipbench.stats.intervals import CONFIDENCE, Interval
 from clipbench.stats.measures import Definition, Fixed, Measure, Smooth, define
 from clipbench.stats.threshold_intervals import SURE, PrecisionRecall, operating_point, precision_recall
-from clipbench_tasks.tables import Rows, joined, sampled
+from clipbench_tasks.tables import Rows, join_evaluations, sample_rows
 from clipbench_tasks.zero_shot import prompted_classes
 
 PAIRS, ANSWERS = "pairs", "answers"
@@ -48,7 +48,7 @@ SUBSETS = {PAIRS: "Is this caption of this image?", ANSWERS: "Which class, or no
 SAMPLED_IMAGES = 2_000
 """Images, a seeded sample of a larger set, whose pairs with all captions of the sample are judged."""
 CURVE_POINTS = 60
-"""Thresholds of a curve: so many cosines of what is right, evenly spaced by rank, and so many of what is wrong."""
+"""Thresholds of a curve: the number of right and of wrong cosines, evenly spaced by rank."""
 HEADLINE = 0.95
 
 
@@ -109,7 +109,7 @@ class OperatingPoints(Task):
             raise UsageError(
                 f"task operating-points: prevalence = {self.prevalence}, expected a number between 0 and 1"
             )
-        inside = all(self.prevalence < each < 1 for each in self.precisions)
+        inside = all(self.prevalence < precision < 1 for precision in self.precisions)
         if not self.precisions or not inside or list(self.precisions) != sorted(set(self.precisions)):
             raise UsageError(
                 f"task operating-points: precisions = {list(self.precisions)}, expected ascending numbers between the"
@@ -132,15 +132,15 @@ class OperatingPoints(Task):
                 )
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
-        """Return a row an image for each question. Needs captions, or labels and class names."""
+        """Return one row per image and question. Needs captions, or labels and class names."""
         parts: dict[str, tuple[JudgedTrials, np.ndarray]] = {}
         notes: list[str] = []
         if dataset.captions is not None:
             parts[PAIRS] = self._pairs(dataset, embedder, rng, notes)
         if dataset.labels is not None:
             parts[ANSWERS] = self._answers(dataset, embedder)
-        found = joined([self._part(name, dataset, *part) for name, part in parts.items()])
-        return replace(found, notes=tuple(notes), subsets={name: SUBSETS[name] for name in parts})
+        evaluation = join_evaluations([self._part(name, dataset, *part) for name, part in parts.items()])
+        return replace(evaluation, notes=tuple(notes), subsets={name: SUBSETS[name] for name in parts})
 
     def _pairs(
         self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator, notes: list[str]
@@ -150,7 +150,7 @@ class OperatingPoints(Task):
         rows = np.unique(dataset.caption_image)
         if len(rows) > SAMPLED_IMAGES:
             notes.append(f"pairs of a seeded sample of {count(SAMPLED_IMAGES)} of {count(len(rows))} images")
-        rows = sampled(rows, SAMPLED_IMAGES, rng)
+        rows = sample_rows(rows, SAMPLED_IMAGES, rng)
         captions = np.flatnonzero(np.isin(dataset.caption_image, rows))
         images = unit(embedder.encode(IMAGE, [dataset.images[row] for row in rows.tolist()], "query"))
         texts = unit(embedder.encode(TEXT, [dataset.captions[row] for row in captions.tolist()], "document"))
@@ -169,27 +169,27 @@ class OperatingPoints(Task):
         scores = class_scores(
             unit(embedder.encode(IMAGE, dataset.images, "query")), classes, dataset.labels, logit_scale=None
         )
-        others = scores.true_score.astype(np.float64) - scores.margin  # the highest cosine with another class
+        other_score = scores.true_score.astype(np.float64) - scores.margin  # the highest cosine with another class
         credit = top_k_credit(scores.better, scores.tied)
-        return judged_answers(scores.top.astype(np.float64), others, credit), np.arange(len(dataset))
+        return judged_answers(scores.top.astype(np.float64), other_score, credit), np.arange(len(dataset))
 
     def _part(self, part: str, dataset: Dataset, judged: JudgedTrials, rows: Rows) -> Evaluation:
-        """Return the table, measures and curves of one question, with its name before theirs."""
+        """Return the table, measures and curves of one question, their names prefixed by its name."""
         coarse, n = acceptance_rates(judged, even_thresholds(judged, CURVE_POINTS)), len(rows)
-        found = precision_recall(coarse, self.prevalence)
+        rates = precision_recall(coarse, self.prevalence)
         sure = precision_recall(coarse, self.prevalence, confidence=SURE)
         ids = np.array(dataset.image_ids, object)[rows]
         samples: dict[str, np.ndarray] = {"sample_id": f"{part}:" + ids, "cluster": ids, "image": rows}
         measures: dict[str, Measure] = {}
-        for wanted in self.precisions:
-            name, point = named(wanted), operating_point(judged, coarse, sure, wanted, self.prevalence)
+        for precision in self.precisions:
+            name, point = precision_key(precision), operating_point(judged, coarse, sure, precision, self.prevalence)
             if point is None:
                 best = float(np.nanmax(sure.low))
-                share = f"{shortest(round(100 * wanted, 6))} %"
+                share = f"{shortest(round(100 * precision, 6))} %"
                 reason = f"no threshold reliably reaches a precision of {share} (best lower bound {percent(best)} %)"
                 measures[f"{part}/threshold@{name}"] = Fixed(value=None, unit="cosine", reason=reason)
                 measures[f"{part}/recall@{name}"] = Fixed(
-                    value=None, reason=reason, higher_is_better=True, is_headline=wanted == HEADLINE
+                    value=None, reason=reason, higher_is_better=True, is_headline=precision == HEADLINE
                 )
                 continue
             column = f"{part}/recall@{name}_influence"
@@ -201,20 +201,20 @@ class OperatingPoints(Task):
                 unit="fraction",
                 higher_is_better=True,
                 interval=point.recall_interval,
-                is_headline=wanted == HEADLINE,
+                is_headline=precision == HEADLINE,
             )
         return Evaluation(
             samples=samples,
             measures=define(measures, definitions(self.precisions, self.prevalence)),
-            curves=_curves(part, coarse, found),
+            curves=_curves(part, coarse, rates),
         )
 
 
-def named(precision: float) -> str:
-    """Return the name of a wanted precision in keys.
+def precision_key(precision: float) -> str:
+    """Return the name of a precision in keys.
 
     Example:
-        >>> named(0.95), named(0.995)
+        >>> precision_key(0.95), precision_key(0.995)
         ('p95', 'p99.5')
     """
     return f"p{shortest(round(100 * precision, 6))}"
@@ -222,22 +222,22 @@ def named(precision: float) -> str:
 
 def definitions(precisions: Sequence[float], prevalence: float = 0.5) -> dict[str, Definition]:
     """Return the definitions of the metrics, without the subset."""
-    found, part = {}, "half" if prevalence == 0.5 else f"{shortest(100 * prevalence)} %"
-    for wanted in precisions:
-        share = f"{shortest(round(100 * wanted, 6))} %"
-        found[f"threshold@{named(wanted)}"] = Definition(
+    metric_definitions, part = {}, "half" if prevalence == 0.5 else f"{shortest(100 * prevalence)} %"
+    for precision in precisions:
+        share = f"{shortest(round(100 * precision, 6))} %"
+        metric_definitions[f"threshold@{precision_key(precision)}"] = Definition(
             f"Cosine threshold for {share} precision",
             f"Lowest threshold at which at least {share} of what is accepted is right, if {part} of all should be"
             " accepted.",
         )
-        found[f"recall@{named(wanted)}"] = Definition(
+        metric_definitions[f"recall@{precision_key(precision)}"] = Definition(
             f"Recall at {share} precision",
             f"Share of what should be accepted that is rightly accepted at the threshold for {share} precision.",
         )
-    return found
+    return metric_definitions
 
 
-def _curves(part: str, coarse: AcceptanceRates, found: PrecisionRecall) -> Mapping[str, Curve]:
+def _curves(part: str, coarse: AcceptanceRates, rates: PrecisionRecall) -> Mapping[str, Curve]:
     x = coarse.thresholds.tolist()
 
     def curve(name: str, role: CurveRole, *columns: np.ndarray) -> Curve:
@@ -256,6 +256,6 @@ def _curves(part: str, coarse: AcceptanceRates, found: PrecisionRecall) -> Mappi
         )
 
     return {
-        f"{part}/precision_by_cosine": curve("precision", "ink", found.precision, found.low, found.high),
-        f"{part}/recall_by_cosine": curve("recall", "pair", found.recall, found.recall_low, found.recall_high),
+        f"{part}/precision_by_cosine": curve("precision", "ink", rates.precision, rates.low, rates.high),
+        f"{part}/recall_by_cosine": curve("recall", "pair", rates.recall, rates.recall_low, rates.recall_high),
     }

@@ -32,14 +32,14 @@ from clipbench.results.record import Curve, CurveRole
 from clipbench.stats.estimators import Estimator
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define
 from clipbench_tasks import judged
-from clipbench_tasks.directions import DIRECTIONS, Direction, directions_of, drawn, sample_notes, searches_images
+from clipbench_tasks.directions import DIRECTIONS, Direction, directions_of, draw_queries, sample_notes, searches_images
 from clipbench_tasks.tables import (
     CERTAIN,
     Column,
     Table,
     Vectors,
     curve_of_means,
-    joined,
+    join_evaluations,
     neighbours_of_answers,
     tie_rate,
 )
@@ -52,7 +52,7 @@ RECALL_CURVES: Mapping[str, tuple[str, str, CurveRole]] = {
     "image_image": ("recall within a modality", "image → image", "image"),
     "text_text": ("recall within a modality", "text → text", "text"),
 }
-"""Figure, series and role of the curve of each direction: a direction has the role of what it looks for."""
+"""Figure, series and role of the curve of each direction: a direction has the role of its right items."""
 N_SIZES = 12
 """Sizes of a gallery with distractors for which recall is computed."""
 SHOWN_PAIRS = 50
@@ -95,32 +95,34 @@ class Retrieval(Task):
             judged.check(dataset, dataset.judgements)
         elif dataset.captions is None and not searches_images(dataset):
             classes = np.unique([] if dataset.labels is None else dataset.labels)
-            lacking = "two images of a class" if len(classes) > 1 else "images of two classes"
+            missing_images = "two images of a class" if len(classes) > 1 else "images of two classes"
             has_labels = dataset.labels is not None and "captions" not in dataset.missing
-            raise MissingPart(dataset.id, f"captions, or {lacking}" if has_labels else "captions")
+            raise MissingPart(dataset.id, f"captions, or {missing_images}" if has_labels else "captions")
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
-        """Return a row a query. Needs captions, labels for image-to-image retrieval, or judgements."""
-        draw = partial(drawn, at_most=self.queries, rng=rng)
+        """Return one row per query. Needs captions, labels for image-to-image retrieval, or judgements."""
+        draw = partial(draw_queries, at_most=self.queries, rng=rng)
         if dataset.judgements is not None:
-            judgements, notes = judged.sampled(dataset.judgements, draw)
-            found = judged.evaluation(judged.search_of(dataset, judgements, embedder), self.ks)
-            return replace(found, notes=(*notes, *found.notes))
+            judgements, notes = judged.sample_queries(dataset.judgements, draw)
+            evaluation = judged.evaluation(judged.search_of(dataset, judgements, embedder), self.ks)
+            return replace(evaluation, notes=(*notes, *evaluation.notes))
         gallery = embedder.encode_sides(IMAGE, dataset.gallery)
         texts = None if dataset.captions is None else embedder.encode_sides(TEXT, dataset.captions)
         digests = embedder.digests(dataset.gallery)
         directions = list(directions_of(dataset, gallery, digests, texts, draw))
-        found = joined([_evaluation(direction, self.ks) for direction in directions])
+        evaluation = join_evaluations([_evaluation(direction, self.ks) for direction in directions])
         return replace(
-            found,
+            evaluation,
             arrays=(
                 {}
                 if texts is None
-                else {"similarity": _shown_similarity(dataset, gallery.first(len(dataset)).document, texts.query, rng)}
+                else {"similarity": _sample_similarity(dataset, gallery.first(len(dataset)).document, texts.query, rng)}
             ),
             notes=(
-                *sample_notes((len(each.images), each.n_all, DIRECTIONS[each.name][1]) for each in directions),
-                *found.notes,
+                *sample_notes(
+                    (len(direction.images), direction.n_all, DIRECTIONS[direction.name][1]) for direction in directions
+                ),
+                *evaluation.notes,
             ),
         )
 
@@ -155,24 +157,22 @@ def _evaluation(direction: Direction, ks: tuple[int, ...]) -> Evaluation:
             f"{name}_recall_chance": replace(curve, y=by_chance, chance=None, series=""),
             **by_size,
         },
-        neighbours=neighbours_of_answers(direction.asked, direction.answers, direction.items),
+        neighbours=neighbours_of_answers(direction.queries, direction.answers, direction.items),
         notes=(f"{DIRECTIONS[name][0]} {direction.limit}",) if direction.limit else (),
     )
 
 
 def _by_size(direction: Direction, among: tuple[Ranks, Ranks], ks: tuple[int, ...]) -> dict[str, Curve]:
-    """Return recall@k by the number of images: those of the data and some distractors, the mean over all ways to choose
-    so many.
-    """
-    n_own = direction.n_gallery - direction.n_more
-    sizes = np.geomspace(n_own, direction.n_gallery, N_SIZES)
-    added = sorted({*np.rint(sizes - n_own).astype(int).tolist(), 0, direction.n_more})
+    """Return recall@k by the gallery's size: the data's images and some distractors, the mean over all choices."""
+    n_images = direction.n_gallery - direction.n_more
+    sizes = np.geomspace(n_images, direction.n_gallery, N_SIZES)
+    added = sorted({*np.rint(sizes - n_images).astype(int).tolist(), 0, direction.n_more})
     curves = {}
     for k in ks:
         hits = [expected_recall_at_k(*among, n_distractors=direction.n_more, n=n, k=k) for n in added]
         curves[f"{direction.name}_recall@{k}/by_gallery"] = curve_of_means(
-            [float(n_own + n) for n in added],
-            [(each, direction.clusters) for each in hits],
+            [float(n_images + n) for n in added],
+            [(credit, direction.clusters) for credit in hits],
             x_label="images searched",
             y_label="recall@k",
             unit="fraction",
@@ -226,7 +226,7 @@ def _table(direction: Direction, ks: tuple[int, ...]) -> Table:
     name, answers, ranks = direction.name, direction.answers, direction.ranks
     right, chosen = answers.right_score.astype(np.float64), answers.first_score.astype(np.float64)
     return {
-        "sample_id": np.array(direction.asked.ids, object),
+        "sample_id": np.array(direction.queries.ids, object),
         "direction": np.full(len(direction.images), name, object),
         "cluster": direction.clusters,
         "image": direction.images,
@@ -243,7 +243,7 @@ def _table(direction: Direction, ks: tuple[int, ...]) -> Table:
 
 
 def _strict(direction: Direction, ks: tuple[int, ...]) -> dict[str, Column]:
-    """Return the queries that hit whatever the order of ties, for each k at which ties decide any."""
+    """Return recall with ties counted as misses, for each k at which ties decide any query."""
     hits = {k: recall_at_k(direction.ranks, k) for k in ks if k < direction.n_gallery}
     return {
         f"{direction.name}_recall@{k}_strict": (hit == 1).astype(np.float64)
@@ -252,8 +252,8 @@ def _strict(direction: Direction, ks: tuple[int, ...]) -> dict[str, Column]:
     }
 
 
-def _shown_similarity(dataset: Dataset, images: Vectors, texts: Vectors, rng: np.random.Generator) -> Vectors:
-    """Return the cosines between a seeded sample of images and the first caption of each, pairs on the diagonal."""
+def _sample_similarity(dataset: Dataset, images: Vectors, texts: Vectors, rng: np.random.Generator) -> Vectors:
+    """Return the cosines of a seeded sample of images with their first captions, pairs on the diagonal."""
     assert dataset.caption_image is not None
     _, first = np.unique(dataset.caption_image, return_index=True)
     chosen = np.sort(rng.choice(len(images), min(SHOWN_PAIRS, len(images)), replace=False))

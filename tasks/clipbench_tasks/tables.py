@@ -32,59 +32,59 @@ CERTAIN = 1 - 1e-9
 """A value by chance from which on no model can miss."""
 
 
-def stacked(*tables: Mapping[str, np.ndarray]) -> Table:
-    """Return tables of samples below each other; a table without columns has no rows.
+def stack_tables(*tables: Mapping[str, np.ndarray]) -> Table:
+    """Return one table with the rows of several tables of samples; a table without columns has no rows.
 
     A column that a table lacks is NaN in its rows; "" if it holds text, and -1 if it holds row numbers.
 
     Example:
         >>> first, second = {"sample_id": np.array(["a"], object), "x": np.ones(1)}, {"sample_id": np.array(["b"])}
-        >>> table = stacked(first, second)
+        >>> table = stack_tables(first, second)
         >>> table["sample_id"].tolist(), table["x"].tolist()
         (['a', 'b'], [1.0, nan])
     """
     filled = [table for table in tables if table]
-    like = {name: column for table in filled for name, column in table.items()}
-    return {name: np.concatenate([_column(table, name, column) for table in filled]) for name, column in like.items()}
+    prototype = {name: column for table in filled for name, column in table.items()}
+    return {
+        name: np.concatenate([_column(table, name, column) for table in filled]) for name, column in prototype.items()
+    }
 
 
-def _column(table: Mapping[str, np.ndarray], name: str, like: np.ndarray) -> np.ndarray:
+def _column(table: Mapping[str, np.ndarray], name: str, prototype: np.ndarray) -> np.ndarray:
     if name in table:
         return table[name]
     size = len(table["sample_id"])
-    if like.dtype == object:
+    if prototype.dtype == object:
         return np.full(size, "", object)
-    return np.full(size, -1, like.dtype) if np.issubdtype(like.dtype, np.integer) else np.full(size, np.nan)
+    return np.full(size, -1, prototype.dtype) if np.issubdtype(prototype.dtype, np.integer) else np.full(size, np.nan)
 
 
-def joined(parts: Sequence[Evaluation]) -> Evaluation:
+def join_evaluations(parts: Sequence[Evaluation]) -> Evaluation:
     """Return the evaluations of several questions, whose metrics have different names, as one."""
     return Evaluation(
-        samples=stacked(*(part.samples for part in parts)),
+        samples=stack_tables(*(part.samples for part in parts)),
         measures={name: measure for part in parts for name, measure in part.measures.items()},
         controls={name: measure for part in parts for name, measure in part.controls.items()},
         curves={name: curve for part in parts for name, curve in part.curves.items()},
-        neighbours=stacked(*(part.neighbours for part in parts)),
+        neighbours=stack_tables(*(part.neighbours for part in parts)),
         notes=tuple(note for part in parts for note in part.notes),
     )
 
 
-def sampled(rows: Rows, at_most: int, rng: np.random.Generator) -> Rows:
-    """Return a seeded sample of rows in their order, or all where they are no more."""
+def sample_rows(rows: Rows, at_most: int, rng: np.random.Generator) -> Rows:
+    """Return a seeded sample of rows in their order, or all rows if there are at most ``at_most``."""
     return rows if len(rows) <= at_most else np.sort(rng.choice(rows, at_most, replace=False))
 
 
-def at_rows(values: np.ndarray, rows: np.ndarray, n: int) -> Column:
-    """Return a column of n rows that has values in some, by number or by mask, and NaN in the others."""
+def column_at_rows(values: np.ndarray, rows: np.ndarray, n: int) -> Column:
+    """Return a column of n rows with values in some rows, given by number or mask, and NaN in all others."""
     column = np.full(n, np.nan)
     column[rows] = values
     return column
 
 
-def by_subset(subset: np.ndarray, columns: Mapping[str, Column]) -> Table:
-    """Return each column for each subset in which it is defined, named like its metric, with NaN for the other
-    samples.
-    """
+def split_by_subset(subset: np.ndarray, columns: Mapping[str, Column]) -> Table:
+    """Return the columns per subset in which they are defined, named like their metric, with NaN for other samples."""
     parts = {
         f"{name_of_subset}/{name}" if name_of_subset else name: np.where(subset == name_of_subset, column, np.nan)
         for name_of_subset in dict.fromkeys(subset.tolist())
@@ -93,66 +93,68 @@ def by_subset(subset: np.ndarray, columns: Mapping[str, Column]) -> Table:
     return {name: part for name, part in parts.items() if not np.isnan(part).all()}
 
 
-class Asked(NamedTuple):
-    """Queries."""
+class QuerySet(NamedTuple):
+    """The queries of a search."""
 
     ids: Sequence[str]
     vectors: Vectors
     """Unit vectors."""
     groups: Rows
-    """Group of each: what is right has the same."""
+    """Group of each query: right items have the same."""
     left_out: Sequence[Rows] | None = None
-    """The rows of the items that each does not look for, such as itself."""
+    """Rows of the items that each query ignores, such as itself."""
 
 
-class Items(NamedTuple):
-    """Those that were looked for."""
+class SearchedItems(NamedTuple):
+    """The items that queries search among."""
 
     vectors: Vectors
     """Unit vectors."""
     groups: Rows
     texts: Sequence[str]
-    """A class, a caption, or that of an image; empty where it has none."""
+    """A class, a caption, or the caption of an image; empty if it has none."""
     images: Rows | None = None
-    """Rows of the images that they are."""
+    """Rows of the items' images."""
 
 
 IsRight = Callable[[Rows, Rows], Mask]
-"""Says of the rows of queries and items which items are right, in place of equal groups."""
+"""Marks right items by the rows of queries and items, instead of by equal groups."""
 
 
 def neighbours(
-    asked: Asked, items: Items, *, margin: Column, is_failure: Mask, is_right: IsRight | None = None
+    queries: QuerySet, items: SearchedItems, *, margin: Column, is_failure: Mask, is_right: IsRight | None = None
 ) -> Table:
-    """Return ``Evaluation.neighbours`` of the worst failures: a row for each of the nearest items of each, the nearest
-    first.
+    """Return ``Evaluation.neighbours`` of the worst failures: one row per nearby item, the nearest first.
 
     Example:
         >>> vectors, rows = np.eye(2, dtype=np.float32), np.arange(2)
-        >>> asked, items = Asked(["a", "b"], vectors[::-1].copy(), rows), Items(vectors, rows, ["cat", "dog"])
-        >>> table = neighbours(asked, items, margin=np.array([-1.0, 0.5]), is_failure=np.array([True, False]))
+        >>> queries = QuerySet(["a", "b"], vectors[::-1].copy(), rows)
+        >>> items = SearchedItems(vectors, rows, ["cat", "dog"])
+        >>> table = neighbours(queries, items, margin=np.array([-1.0, 0.5]), is_failure=np.array([True, False]))
         >>> [table[name].tolist() for name in ("sample_id", "text", "cosine", "is_right")]
         [['a', 'a'], ['dog', 'cat'], [1.0, 0.0], [False, True]]
     """
     rows = worst(margin, is_failure)
-    left_out = None if asked.left_out is None else [asked.left_out[row] for row in rows.tolist()]
-    found, scores = nearest(asked.vectors[rows], items.vectors, NEAREST, without=left_out)
-    item, query = found.ravel(), np.repeat(rows, found.shape[1])
+    left_out = None if queries.left_out is None else [queries.left_out[row] for row in rows.tolist()]
+    nearest_rows, scores = nearest(queries.vectors[rows], items.vectors, NEAREST, without=left_out)
+    item, query = nearest_rows.ravel(), np.repeat(rows, nearest_rows.shape[1])
     return {
-        "sample_id": np.array([asked.ids[row] for row in query.tolist()], object),
-        "place": np.tile(np.arange(1, found.shape[1] + 1), len(rows)),
+        "sample_id": np.array([queries.ids[row] for row in query.tolist()], object),
+        "place": np.tile(np.arange(1, nearest_rows.shape[1] + 1), len(rows)),
         "text": np.array([items.texts[row] for row in item.tolist()], object),
         "image": np.full(len(item), -1) if items.images is None else items.images[item],
         "cosine": scores.ravel().astype(np.float64),
-        "is_right": items.groups[item] == asked.groups[query] if is_right is None else is_right(query, item),
+        "is_right": items.groups[item] == queries.groups[query] if is_right is None else is_right(query, item),
     }
 
 
-def neighbours_of_answers(asked: Asked, answers: Answers, items: Items, is_right: IsRight | None = None) -> Table:
+def neighbours_of_answers(
+    queries: QuerySet, answers: Answers, items: SearchedItems, is_right: IsRight | None = None
+) -> Table:
     """Return ``neighbours`` of the queries of a search that failed by the widest margins."""
     margin = answers.right_score.astype(np.float64) - answers.first_score
     is_failure = expected_rank(answers.ranks) > 1
-    return neighbours(asked, items, margin=margin, is_failure=is_failure, is_right=is_right)
+    return neighbours(queries, items, margin=margin, is_failure=is_failure, is_right=is_right)
 
 
 def tie_rate(is_tied: Mask) -> Fixed:
@@ -161,8 +163,8 @@ def tie_rate(is_tied: Mask) -> Fixed:
     return Fixed(value=float(is_tied.mean()), n=len(is_tied), reason=reason)
 
 
-def smooth(name: str, estimate: Estimate, samples: Table, unit: str) -> Measure:
-    """Return an estimate over pairs as a measure, adding its influences to the samples; undefined where it is NaN."""
+def smooth_measure(name: str, estimate: Estimate, samples: Table, unit: str) -> Measure:
+    """Return an estimate over pairs as a measure, and add its influences to the samples; undefined if it is NaN."""
     if isnan(estimate.value):
         return Fixed(value=None, unit=unit, reason="it needs at least two pairs that are not all equal")
     samples[f"{name}_influence"] = estimate.influence
@@ -170,13 +172,13 @@ def smooth(name: str, estimate: Estimate, samples: Table, unit: str) -> Measure:
 
 
 def gap_measure(gap: Estimate, noise: GapNoise, samples: Table, prefix: str = "") -> Smooth:
-    """Return the gap of two modalities with what no gap would show as chance, and add its influences to the samples.
+    """Return the gap of two modalities, with the gap of pure noise as chance, and add its influences to the samples.
 
     Args:
         gap: the distance of the two means.
-        noise: of the same pairs.
+        noise: the noise of the same pairs.
         samples: columns of the pairs, which are added to.
-        prefix: of the names of the columns.
+        prefix: the beginning of the columns' names.
     """
     has_spread = not isnan(noise.standard_error)
     samples[f"{prefix}gap_influence"] = gap.influence
@@ -199,8 +201,7 @@ def mean_over_parts(
     *,
     chance: Float64[np.ndarray, " n"] | None = None,
 ) -> tuple[Table, Smooth]:
-    """Return the mean over parts, such as classes, of their samples' mean credit, with the columns that it is made
-    from.
+    """Return the mean over parts, such as classes, of their samples' mean credit, and the columns behind it.
 
     A bootstrap leaves out whole parts where each has a sample or two: its intervals cover the truth too rarely.
 
@@ -234,7 +235,7 @@ def mean_over_parts(
 
 
 def curve_of_means(x: Iterable[float], parts: Sequence[tuple[np.ndarray, np.ndarray | None]], **facts: Any) -> Curve:
-    """Return the mean at each point with its interval, from the values there and their clusters, if they have any.
+    """Return the mean at each point with its interval, from the point's values and their clusters, if any.
 
     Args:
         facts: other fields of the curve, such as ``x_label`` and ``figure``.
@@ -247,7 +248,7 @@ Bounds = Sequence[tuple[float | None, float | None]]
 
 
 def bounded_curve(x: Iterable[float], y: Sequence[float], bounds: Bounds, **facts: Any) -> Curve:
-    """Return a curve with its bounds, or without them where any point has none."""
+    """Return a curve with its bounds, or without them if any point has none."""
     low, high = ([bound[side] for bound in bounds if bound[side] is not None] for side in (0, 1))
     is_bounded = len(low) == len(high) == len(bounds)
     return Curve(x=list(x), y=list(y), low=low if is_bounded else None, high=high if is_bounded else None, **facts)

@@ -28,16 +28,16 @@ from clipbench.stats.estimators import Estimator
 from clipbench.stats.intervals import trials_of_means
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Smooth, Within, define
 from clipbench_tasks.tables import (
-    Asked,
     Column,
-    Items,
+    QuerySet,
     Rows,
+    SearchedItems,
     Table,
     Vectors,
     mean_over_parts,
     neighbours,
-    sampled,
-    stacked,
+    sample_rows,
+    stack_tables,
 )
 
 METRICS = {
@@ -112,20 +112,20 @@ class ZeroShot(Task):
             dataset.require("class_names", *(["labels"] if dataset.multilabels is None else []))
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
-        """Return a row an image. Needs class names, and labels or multilabels; or several sets of labels."""
+        """Return one row per image. Needs class names, and labels or multilabels; or several sets of labels."""
         if dataset.label_sets is None:
             return self._evaluate(dataset, embedder, rng)
         by_set = {}
-        for name, each in dataset.label_sets.items():
-            of_set = replace(dataset, labels=each.labels, class_names=each.class_names, label_sets=None)
+        for name, label_set in dataset.label_sets.items():
+            of_set = replace(dataset, labels=label_set.labels, class_names=label_set.class_names, label_sets=None)
             by_set[name] = self._evaluate(of_set, embedder, rng)
-        return _side_by_side(by_set)
+        return _join_label_sets(by_set)
 
     def _evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         assert dataset.class_names is not None
         predictions = embedder.predictions(dataset.images)
         if predictions is not None:
-            return _of_predictions(dataset, predictions)
+            return _evaluate_predictions(dataset, predictions)
         prompts = self.prompts or prompts_of(dataset)
         texts = prompts.render(dataset.class_names)
         by_prompt = prompt_vectors(texts, embedder)
@@ -149,9 +149,10 @@ def prompt_vectors(texts: Sequence[Sequence[str]], embedder: Embedder, role: Rol
 
 
 def class_vectors(by_prompt: Sequence[Vectors], embedder: Embedder, *, of_raw: bool = False) -> Vectors:
-    """Return each class's unit vector: the mean of its prompts' unit vectors, at unit length again; of a model that
-    ranks by the inner product their mean as they are, and of one with a way of its own (``Embedder.combine``) what that
-    gives.
+    """Return each class's unit vector: the mean of its prompts' unit vectors, at unit length again.
+
+    A model that ranks by the inner product has the mean of the vectors as they are; a model with ``Embedder.combine``
+    has the result of that.
 
     Source: Radford et al. 2021, and the notebook that came with it.
 
@@ -163,8 +164,8 @@ def class_vectors(by_prompt: Sequence[Vectors], embedder: Embedder, *, of_raw: b
     Example:
         >>> from clipbench import vectors
         >>> prompts = [np.array([[9, 0], [0, 1]], np.float32)]
-        >>> given = vectors(images=np.eye(2), texts=np.eye(2))
-        >>> class_vectors(prompts, given).round(3), class_vectors(prompts, given, of_raw=True).round(3)
+        >>> model = vectors(images=np.eye(2), texts=np.eye(2))
+        >>> class_vectors(prompts, model).round(3), class_vectors(prompts, model, of_raw=True).round(3)
         (array([[0.707, 0.707]], dtype=float32), array([[0.994, 0.11 ]], dtype=float32))
     """
     combined = embedder.combine(by_prompt)
@@ -175,7 +176,7 @@ def class_vectors(by_prompt: Sequence[Vectors], embedder: Embedder, *, of_raw: b
 
 
 def prompted_classes(dataset: Dataset, prompts: Prompts | None, embedder: Embedder, role: Role = "document") -> Vectors:
-    """Return the unit vectors of a data set's classes, by some prompts, or else those of its own."""
+    """Return the unit vectors of a data set's classes, by the given prompts or by the data set's own."""
     assert dataset.class_names is not None
     by_prompt = prompt_vectors((prompts or prompts_of(dataset)).render(dataset.class_names), embedder, role)
     return class_vectors(by_prompt, embedder)
@@ -186,8 +187,8 @@ SHARED = ("sample_id", "image")
 MEASURED = ("measures", "controls")
 
 
-def _side_by_side(by_set: Mapping[str, Evaluation]) -> Evaluation:
-    """Return the evaluations of several sets of labels as one, each name prefixed by its set, as in ``kind/acc1``."""
+def _join_label_sets(by_set: Mapping[str, Evaluation]) -> Evaluation:
+    """Return the evaluations of several sets of labels as one, with names prefixed by the set, as in ``kind/acc1``."""
 
     def prefixed(part: str) -> dict[str, Any]:
         return {
@@ -205,11 +206,11 @@ def _side_by_side(by_set: Mapping[str, Evaluation]) -> Evaluation:
         controls=prefixed("controls"),
         curves=prefixed("curves"),
         arrays=prefixed("arrays"),
-        neighbours=stacked(
+        neighbours=stack_tables(
             *(
-                {**each.neighbours, "label_set": np.full(len(each.neighbours["sample_id"]), name, object)}
-                for name, each in by_set.items()
-                if each.neighbours
+                {**evaluation.neighbours, "label_set": np.full(len(evaluation.neighbours["sample_id"]), name, object)}
+                for name, evaluation in by_set.items()
+                if evaluation.neighbours
             )
         ),
         notes=tuple(f"{label_set}: {note}" for label_set, evaluation in by_set.items() for note in evaluation.notes),
@@ -223,7 +224,7 @@ def _single_label(
     labels, n_classes = dataset.labels, len(classes)
     scores = class_scores(images, classes, labels, logit_scale=logit_scale)
     acc1 = top_k_credit(scores.better, scores.tied, 1)
-    answers = _Answers(scores.predicted, acc1, None if logit_scale is None else scores.confidence)
+    answers = _ChosenClasses(scores.predicted, acc1, None if logit_scale is None else scores.confidence)
     samples: Table = {
         "acc5": top_k_credit(scores.better, scores.tied, 5),
         "margin": scores.margin,
@@ -237,14 +238,14 @@ def _single_label(
         reason = f"five of only {n_classes} classes are always right"
         acc5 = Fixed(value=None, reason=reason, higher_is_better=True)
     tie_rate = Mean(column="tied", higher_is_better=None)
-    evaluation = _of_answers(dataset, answers, acc5=acc5, no_confidence=no_logit_scale())
+    evaluation = _evaluate_choices(dataset, answers, acc5=acc5, no_confidence=no_logit_scale())
     return replace(
         evaluation,
         samples={**evaluation.samples, **samples},
         controls={**evaluation.controls, **define({"tie_rate": tie_rate}, METRICS)},
         neighbours=neighbours(
-            Asked(dataset.image_ids, images, labels),
-            Items(classes, np.arange(n_classes), _distinct_names(dataset)),
+            QuerySet(dataset.image_ids, images, labels),
+            SearchedItems(classes, np.arange(n_classes), _distinct_names(dataset)),
             margin=scores.margin.astype(np.float64),
             is_failure=acc1 < 1,
         ),
@@ -252,7 +253,7 @@ def _single_label(
     )
 
 
-class _Answers(NamedTuple):
+class _ChosenClasses(NamedTuple):
     """The class that was chosen for each image."""
 
     predicted: Rows
@@ -260,16 +261,16 @@ class _Answers(NamedTuple):
     confidence: Column | None
 
 
-def _of_predictions(dataset: Dataset, predictions: Predictions) -> Evaluation:
-    """Return what follows from the predicted classes; what needs the scores of other classes is undefined."""
+def _evaluate_predictions(dataset: Dataset, predictions: Predictions) -> Evaluation:
+    """Return the metrics of predicted classes; metrics that need the scores of other classes are undefined."""
     assert dataset.labels is not None and dataset.class_names is not None
     if len(dataset.class_names) < 2:
         raise DataError(f"zero-shot classification needs at least 2 classes, got {len(dataset.class_names)}")
     credit = (predictions.predicted == dataset.labels).astype(np.float64)
-    answers = _Answers(predictions.predicted, credit, predictions.confidence)
+    answers = _ChosenClasses(predictions.predicted, credit, predictions.confidence)
     acc5 = Fixed(value=None, reason="it needs five classes per image, and the file has one", higher_is_better=True)
     return replace(
-        _of_answers(dataset, answers, acc5=acc5, no_confidence="it needs confidences, and the file has none"),
+        _evaluate_choices(dataset, answers, acc5=acc5, no_confidence="it needs confidences, and the file has none"),
         question="Is the predicted class of an image the true one?",
         scoring="An image counts as right when its predicted class is its label.",
     )
@@ -282,7 +283,7 @@ def _distinct_names(dataset: Dataset) -> list[str]:
     return [f"{name} ({row})" if counts[name] > 1 else name for row, name in enumerate(dataset.class_names)]
 
 
-def _of_answers(dataset: Dataset, answers: _Answers, *, acc5: Measure, no_confidence: str) -> Evaluation:
+def _evaluate_choices(dataset: Dataset, answers: _ChosenClasses, *, acc5: Measure, no_confidence: str) -> Evaluation:
     """Return the metrics that follow from the chosen class, and from its confidence if it is known.
 
     Args:
@@ -362,14 +363,14 @@ def _with_templates(
     rng: np.random.Generator,
 ) -> Evaluation:
     """Add the accuracy of each single template, whose vectors are already computed."""
-    chosen = sampled(np.arange(len(images)), SPREAD_IMAGES, rng)
+    chosen = sample_rows(np.arange(len(images)), SPREAD_IMAGES, rng)
     accuracy = np.empty(len(templates))
     for row, classes in enumerate(by_template):
         scores = class_scores(images[chosen], classes, labels[chosen], logit_scale=None)
         accuracy[row] = top_k_credit(scores.better, scores.tied, 1).mean()
     order = np.argsort(accuracy, kind="stable")
     curve = Curve(
-        x=[float(place) for place in range(1, len(templates) + 1)],
+        x=[float(rank) for rank in range(1, len(templates) + 1)],
         y=accuracy[order].tolist(),
         x_label="single template, in ascending order of accuracy",
         y_label="acc1",

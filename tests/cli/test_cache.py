@@ -88,7 +88,7 @@ def test_a_person_is_asked(
         questions.append((text, default))
         return answer
 
-    monkeypatch.setattr("clipbench.cli.commands.cache.someone_answers", lambda: True)
+    monkeypatch.setattr("clipbench.cli.commands.cache.is_interactive", lambda: True)
     monkeypatch.setattr("click.confirm", confirm)
     done = call("cache", "prune", "--older-than", "30d")
     assert questions == [("Remove 1 model, 777 B?", False)] and done.status == 0

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import clipbench
-from clipbench.comparison.compare import compare
+from clipbench.comparison.compare_runs import compare
 from clipbench.errors import ClipbenchError
 from clipbench.results.record import SCHEMA_VERSION
 from tests.cli.conftest import Call, Done

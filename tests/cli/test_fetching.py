@@ -121,7 +121,7 @@ def test_on_a_terminal_there_is_one_question_for_all(
         asked.append(question)
         return answer
 
-    monkeypatch.setattr("clipbench.cli.printer.someone_answers", lambda: True)
+    monkeypatch.setattr("clipbench.cli.printer.is_interactive", lambda: True)
     monkeypatch.setattr("click.confirm", confirm)
     done = run("--out", "out", "--no-report", tasks="zero-shot,long-caption")
     assert len(asked) == 1 and re.fullmatch(r"Fetch 2 data sets, \d+ kB\?", asked[0])

@@ -30,7 +30,7 @@ def clipbench(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_completion_is_there_as_the_docs_say() -> None:
-    text = (Path(__file__).parents[2] / "docs/faq.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs/install.md").read_text(encoding="utf-8")
     assert all(f"_CLIPBENCH_COMPLETE={shell}_source clipbench" in text for shell in ("bash", "zsh", "fish"))
     assert "_CLIPBENCH_COMPLETE=bash_complete" in _completed("bash_source")
     assert "plain,--older-than" in _completed("bash_complete", COMP_WORDS="clipbench cache prune --o", COMP_CWORD="3")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clipbench.comparison.compare import compare
+from clipbench.comparison.compare_runs import compare
 from tests.cli.conftest import Call, Done
 
 N = 40

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clipbench.comparison.compare import compare
+from clipbench.comparison.compare_runs import compare
 from clipbench.comparison.records import Flips
 from clipbench.results.matching import OTHER_ORDER
 from tests.cli.conftest import Call

@@ -105,7 +105,7 @@ def test_a_tracker_gets_all_checkpoints_as_one_run_at_their_steps(
     opened, logged = [], []
 
     class Noted:
-        def __init__(self, _: object, place: trackers.Place) -> None:
+        def __init__(self, _: object, place: trackers.TrackerTarget) -> None:
             opened.append(place.name)
 
         def __getattr__(self, name: str) -> Callable[..., None]:
@@ -176,7 +176,7 @@ def meddle(monkeypatch: pytest.MonkeyPatch, meddling: Callable[[], object], *, a
             next(times, lambda: None)()
         return loaded
 
-    monkeypatch.setattr("clipbench.models.encoding.embedder.load_with_probes", meddled)
+    monkeypatch.setattr("clipbench.models.encoding.loading.load_with_probes", meddled)
 
 
 @pytest.mark.parametrize("after", [False, True])
@@ -238,8 +238,8 @@ def test_interrupting_exits_with_130_and_keeps_what_is_finished(world: Path, sav
 def test_the_training_loop_of_the_documentation_runs_and_is_watched(
     world: Path, watch: Call, arch: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = (ROOT / "docs/training-history.md").read_text(encoding="utf-8")
-    ((name, code),) = re.findall(r"^```python file=(\S+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    text = (ROOT / "docs/training.md").read_text(encoding="utf-8")
+    ((name, code),) = re.findall(r'^```python title="(\S+)"\n(.*?)^```', text, re.MULTILINE | re.DOTALL)
     (world / name).write_text(code)
     monkeypatch.setattr(sys, "argv", [name, arch, "data.csv", "mine", "2"])
     runpy.run_path(name)

@@ -16,14 +16,14 @@ from clipbench.errors import (
     ClipbenchError,
     DataError,
     UsageError,
-    bug,
+    bug_summary,
     data_option,
     for_command_line,
     missing_package,
     model_option,
     option,
 )
-from clipbench_reports.plots.of_runs import PlotOptions
+from clipbench_reports.plots.run_plots import PlotOptions
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_an_option_is_worded_for_its_reader(name: str, value: object, keyword: s
     assert option(name, value) == keyword
     with for_command_line():
         assert option(name, value) == flag
-        assert bug(KeyError("a"), "the task") == "KeyError: 'a' (a bug in the task: --traceback shows where)"
+        assert bug_summary(KeyError("a"), "the task") == "KeyError: 'a' (a bug in the task: --traceback shows where)"
 
 
 def test_an_option_of_data_or_model_keeps_the_value_as_it_was_given() -> None:

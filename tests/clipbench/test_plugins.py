@@ -108,4 +108,4 @@ def test_of_several_plug_ins_the_broken_ones_are_named_and_the_others_usable(
     with pytest.warns(
         LeftOutWarning, match=r"'fails' of fails cannot be imported from fails:load \(it called sys.exit\(\)\)"
     ):
-        assert plugins.usable(plugins.MODELS, lambda name: plugins.load(plugins.MODELS, name)) == {"good": 7}
+        assert plugins.load_usable(plugins.MODELS, lambda name: plugins.load(plugins.MODELS, name)) == {"good": 7}

@@ -337,7 +337,7 @@ def read_result(path: Path) -> None:
 
     from clipbench import plugins
     from clipbench.cli.main import cli
-    from clipbench.comparison.compare import compare
+    from clipbench.comparison.compare_runs import compare
     from clipbench.results.export.formats import export
     from clipbench.results.run import read_run
     from clipbench.training.history import history_of_runs
@@ -379,7 +379,7 @@ def in_all_formats(comparison: Any) -> None:
 
 
 def read_values(path: Path) -> None:
-    from clipbench.comparison.compare import compare
+    from clipbench.comparison.compare_runs import compare
     from clipbench.results.other_tools import open_results
 
     found = open_results(path)
@@ -413,7 +413,7 @@ def read_gate(path: Path) -> None:
 
 @cache
 def _run_and_same() -> Any:
-    from clipbench.comparison.compare import compare
+    from clipbench.comparison.compare_runs import compare
     from clipbench.results.run import read_run
 
     run = read_run(run_of_vectors())

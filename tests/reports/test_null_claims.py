@@ -3,7 +3,7 @@
 The images of such a model have nothing to do with its texts. So every answer is at chance, and two such models are
 exchangeable: whatever a page claims of them is false. Claims are found by their words, without any knowledge of the
     rule
-(``clipbench.stats.claims``). docs/appendix/coverage.md has the rates of longer simulations.
+(``clipbench.stats.claims``). experiments/coverage.md has the rates of longer simulations.
 """
 
 import re
@@ -24,7 +24,7 @@ from clipbench import vectors
 from clipbench.checks.examination import examine
 from clipbench.cli.tables import evaluation_lines
 from clipbench.comparison import formats
-from clipbench.comparison.compare import compare
+from clipbench.comparison.compare_runs import compare
 from clipbench.comparison.gate import GatedComparison, judge
 from clipbench.comparison.gate_rules import Gate
 from clipbench.data.dataset import Dataset
@@ -316,7 +316,7 @@ def claims_in(where: str, text: str) -> Iterator[str]:
 
 def of_report(*runs: Run) -> Iterator[tuple[str, str]]:
     """Yield what the report says, and the terminal."""
-    yield from said(report._context(runs))
+    yield from said(report._corrected_context(runs))
     for run in runs:
         for record in run.result.evaluations:
             yield from (("terminal", line) for line in evaluation_lines(record))
@@ -442,7 +442,7 @@ first, and what is read as a text is near to one of the same number.
 
 def of_page(run: Run) -> Iterator[tuple[str, str]]:
     """Yield what the report of one model and the terminal say."""
-    yield from said(report._context([run]))
+    yield from said(report._corrected_context([run]))
     for record in run.result.evaluations:
         yield from (("terminal", line) for line in evaluation_lines(record))
 

@@ -14,7 +14,7 @@ from clipbench.metrics.compression import Format, compress, principal_components
 from clipbench.metrics.similarity import unit
 from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder
-from clipbench_tasks.compression import Compression, Smallest
+from clipbench_tasks.compression import Compression, SmallestFormat
 from tests.made import data_of
 
 N, DIM = 40, 16
@@ -112,7 +112,7 @@ def changed(whole: np.ndarray, change: np.ndarray, *, points: float = 1.0) -> Me
     samples = {"q": whole, "cluster": np.arange(len(whole))}
     samples |= {f"{form.name}/q{end}": column for form in forms for end, column in (("", whole), ("_change", change))}
     chains = tuple((form,) for form in forms)
-    smallest = Smallest(title="", description="", question="q", chains=chains, dim=16, points=points, chance=0.01)
+    smallest = SmallestFormat(title="", description="", question="q", chains=chains, dim=16, points=points, chance=0.01)
     return smallest.metric(samples, np.random.default_rng(0))
 
 

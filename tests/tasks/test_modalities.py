@@ -8,7 +8,7 @@ import pytest
 
 import clipbench as cb
 from clipbench.errors import ClipbenchError, DataError, MissingPart
-from clipbench.evaluation.plan import fitting_data, plan
+from clipbench.evaluation.plan import drop_unsupported, plan
 from clipbench.evaluation.task import Evaluation
 from clipbench.models.adapters.vectors import Embeddings
 from clipbench.results.record import Metric
@@ -134,7 +134,9 @@ def test_one_pair_and_a_gallery_of_one_are_undefined_and_no_crash() -> None:
 def test_all_asks_it_of_data_that_have_other_modalities_and_of_no_others() -> None:
     of, requests = noisy(image=0.7, text=1.0, audio=1.5), plan(["all"], "standard", own_samples=True)
     asked = {
-        names: [each.task for each in fitting_data(requests, cb.vectors(**{name: of[name] for name in names}).dataset)]
+        names: [
+            each.task for each in drop_unsupported(requests, cb.vectors(**{name: of[name] for name in names}).dataset)
+        ]
         for names in (("image", "text"), ("audio", "text"), ("image", "text", "audio"))
     }
     others = asked["image", "text"]

@@ -19,7 +19,7 @@ from clipbench.models.protocol import ModelInfo
 from clipbench.results.record import EvaluationRecord
 from clipbench.stats.intervals import mean_interval
 from clipbench.testing import INFO, FixedEmbedder, StubEmbedder
-from clipbench_tasks.directions import drawn
+from clipbench_tasks.directions import draw_queries
 from clipbench_tasks.retrieval import Retrieval
 from tests.made import data_of
 from tests.made import record_of as made_record
@@ -111,14 +111,14 @@ def test_another_model_has_the_same_sample_and_so_do_the_same_data_in_another_or
     ids = [str(row) for row in range(100)]
     order = np.random.default_rng(3).permutation(100)
     moved = [ids[row] for row in order.tolist()]
-    rows, of_moved = (drawn(each, 10, np.random.default_rng(0)) for each in (ids, moved))
+    rows, of_moved = (draw_queries(each, 10, np.random.default_rng(0)) for each in (ids, moved))
     assert sorted(ids[row] for row in rows.tolist()) == sorted(moved[row] for row in of_moved.tolist())
     assert (np.diff(rows) > 0).all() and (np.diff(of_moved) > 0).all()
 
 
 def test_every_query_is_as_likely_to_be_drawn() -> None:
     ids = [str(row) for row in range(12)]
-    drawings = np.concatenate([drawn(ids, 3, np.random.default_rng(seed)) for seed in range(2_000)])
+    drawings = np.concatenate([draw_queries(ids, 3, np.random.default_rng(seed)) for seed in range(2_000)])
     np.testing.assert_allclose(np.bincount(drawings, minlength=12) / 2_000, 3 / 12, atol=0.04)
 
 
@@ -148,7 +148,7 @@ def test_of_judged_data_a_sample_of_the_queries_with_a_relevant_document_searche
 @pytest.mark.parametrize("noise", [0.25, 0.7, 2.5])
 @pytest.mark.parametrize("n", [20, 200])
 def test_the_interval_of_a_sample_holds_for_all_queries(noise: float, n: int) -> None:
-    """docs/appendix/coverage.md has the rates of more draws."""
+    """experiments/coverage.md has the rates of more draws."""
     draws = np.random.default_rng(0)
     owner = np.repeat(np.arange(400), 5)
     shown, spread = draws.standard_normal((400, 16)), noise * draws.uniform(0.2, 1.8, 400)[:, None]
@@ -157,7 +157,7 @@ def test_the_interval_of_a_sample_holds_for_all_queries(noise: float, n: int) ->
     images, texts = (unit(each.astype(np.float32)) for each in (drawn_images, drawn_texts))
     _, by_text = cross_answers(images, texts, owner)
     hits, ids = recall_at_k(by_text.ranks, 1), [str(row) for row in range(2_000)]
-    samples = [drawn(ids, n, np.random.default_rng(seed)) for seed in range(200)]
+    samples = [draw_queries(ids, n, np.random.default_rng(seed)) for seed in range(200)]
     bounds = np.array([mean_interval(hits[rows], clusters=owner[rows])[:2] for rows in samples])
     covered = (bounds[:, 0] <= hits.mean()) & (hits.mean() <= bounds[:, 1])
     assert covered.mean() > 0.9  # a standard error of 0.95 is 0.015

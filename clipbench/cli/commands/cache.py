@@ -10,7 +10,7 @@ import click
 
 from clipbench.cli.main import SETTINGS, HelpfulGroup
 from clipbench.cli.options import TRACEBACK
-from clipbench.cli.output import confirm, echo, someone_answers, terminal_width
+from clipbench.cli.output import confirm, echo, is_interactive, terminal_width
 from clipbench.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -23,12 +23,12 @@ SECONDS = {"h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 def _age(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
-    found = re.fullmatch(r"(\d{1,6})([hdw])", value or "")
-    if value is not None and found is None:
+    match = re.fullmatch(r"(\d{1,6})([hdw])", value or "")
+    if value is not None and match is None:
         raise click.UsageError(
             f"--older-than {value}: expected a number of hours, days or weeks: 12h, 30d, 8w", context
         )
-    return int(found[1]) * SECONDS[found[2]] if found else None
+    return int(match[1]) * SECONDS[match[2]] if match else None
 
 
 @click.group(cls=HelpfulGroup, invoke_without_command=True, context_settings=SETTINGS)
@@ -50,9 +50,9 @@ def cache(context: click.Context) -> None:
         models = stored_models(root)
         copies = kept_copies(root)
         echo(f"vectors are stored in {root} (CLIPBENCH_CACHE names another folder)")
-        echo(*_lines(models) if models else ["no vector is stored there"])
+        echo(*_model_lines(models) if models else ["no vector is stored there"])
         if copies:
-            echo(f"beside them {_described(copies)}")
+            echo(f"beside them {_copies_text(copies)}")
 
 
 # An environment variable that is meant for `run`, such as CLIPBENCH_YES, must not remove anything here.
@@ -89,8 +89,8 @@ def prune(age: int | None, names: Sequence[str], yes: bool) -> None:
     models = stored_models(root)
     for name in names:
         if not any(model.is_called(name) for model in models):
-            known = {each for model in models for each in (*model.names[:1], model.fingerprint)}
-            raise UsageError(f"--model {name}: no vector of it in {root}: {did_you_mean(name, known)}")
+            known_names = {alias for model in models for alias in (*model.names[:1], model.fingerprint)}
+            raise UsageError(f"--model {name}: no vector of it in {root}: {did_you_mean(name, known_names)}")
     chosen = [
         model
         for model in models
@@ -103,24 +103,24 @@ def prune(age: int | None, names: Sequence[str], yes: bool) -> None:
     echo(f"to remove from {root}:")
     parts = []
     if chosen:
-        echo(*_lines(chosen))
+        echo(*_model_lines(chosen))
         size = readable_size(sum(model.n_bytes for model in chosen))
         parts.append(f"{counted(len(chosen), 'model')}, {size}")
     if copies:
-        echo(_described(copies))
-        parts.append(_described(copies))
-    what = " and ".join(parts)
-    if not yes and not someone_answers():
+        echo(_copies_text(copies))
+        parts.append(_copies_text(copies))
+    summary = " and ".join(parts)
+    if not yes and not is_interactive():
         raise UsageError("nothing was removed: not a terminal, so pass --yes to confirm")
-    if not yes and not confirm(f"Remove {what}?", default=False):
+    if not yes and not confirm(f"Remove {summary}?", default=False):
         echo("nothing was removed")
         return
     remove(chosen)
     remove_copies(copies)
-    echo(f"removed {what}")
+    echo(f"removed {summary}")
 
 
-def _described(copies: "Mapping[Path, int]") -> str:
+def _copies_text(copies: "Mapping[Path, int]") -> str:
     """Return how many small copies of images there are, and their size, from the bytes of each."""
     from clipbench.data.catalogue.download import readable_size
     from clipbench.results.numbers import counted
@@ -129,7 +129,7 @@ def _described(copies: "Mapping[Path, int]") -> str:
     return f"{counted(len(copies), 'small copy', 'small copies')} of images for reports, {size}"
 
 
-def _lines(models: "Sequence[StoredModel]") -> list[str]:
+def _model_lines(models: "Sequence[StoredModel]") -> list[str]:
     from clipbench.data.catalogue.download import readable_size
     from clipbench.results.numbers import count, counted
     from clipbench.results.table import Cell, Row, Table, as_text, columns
@@ -145,7 +145,7 @@ def _lines(models: "Sequence[StoredModel]") -> list[str]:
         vectors = Cell(count(model.n_vectors), note=len(notes) if model.n_damaged else 0)
         rows.append([name, model.fingerprint[:12], vectors, readable_size(model.n_bytes), used])
     if len(models) > 1:
-        n_vectors, n_bytes = sum(each.n_vectors for each in models), sum(each.n_bytes for each in models)
+        n_vectors, n_bytes = sum(model.n_vectors for model in models), sum(model.n_bytes for model in models)
         rows.append(["in all", "", count(n_vectors), readable_size(n_bytes), ""])
     headers = columns("model", "fingerprint", numbers=("vectors", "size", "last used"))
     return as_text(Table(columns=headers, rows=rows, notes=notes), width=terminal_width()).splitlines()

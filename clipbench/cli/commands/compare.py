@@ -124,7 +124,7 @@ def _compare_candidates(
     Raises:
         NotComparable: no candidate could be compared.
     """
-    from clipbench.comparison.compare import compare
+    from clipbench.comparison.compare_runs import compare
     from clipbench.comparison.gate import GatedComparison, check_gate, judge
     from clipbench.comparison.gate_rules import smallest_difference
     from clipbench.comparison.records import CompareOptions, Comparison, Outcome, Refusal
@@ -175,7 +175,7 @@ def _explanations(sides: "list[Run | Values]") -> "list[Explanation | None]":
 
 
 def _write(comparisons: "list[GatedComparison]", sides: "list[Run | Values]", arguments: CompareArguments) -> None:
-    from clipbench.comparison.formats.tables import verdict_lines
+    from clipbench.comparison.formats.difference_tables import verdict_lines
     from clipbench.results.numbers import ascii_signs
 
     form, out = arguments.form, arguments.out
@@ -197,7 +197,7 @@ def _write(comparisons: "list[GatedComparison]", sides: "list[Run | Values]", ar
         else:
             text = makers[form](comparisons)
         if form == "github":
-            _summarise(formats.markdown(comparisons))
+            _append_step_summary(formats.markdown(comparisons))
         if out is None and form == "table":
             echo(*text.split("\n"))
         elif out is None:
@@ -208,14 +208,14 @@ def _write(comparisons: "list[GatedComparison]", sides: "list[Run | Values]", ar
         echo(f"wrote {out}", *map(ascii_signs, verdict_lines(comparisons)))
 
 
-def _summarise(text: str) -> None:
+def _append_step_summary(text: str) -> None:
     """Append a text to the page of a GitHub workflow's run."""
-    place = os.environ.get("GITHUB_STEP_SUMMARY")
-    if not place:
+    summary_path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not summary_path:
         print_error("GITHUB_STEP_SUMMARY is not set: no summary was written")
         return
     try:
-        with Path(place).open("a", encoding="utf-8") as file:
+        with Path(summary_path).open("a", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise UsageError(f"cannot write GITHUB_STEP_SUMMARY {place}: {error.strerror or error}") from error
+        raise UsageError(f"cannot write GITHUB_STEP_SUMMARY {summary_path}: {error.strerror or error}") from error

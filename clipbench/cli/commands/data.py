@@ -55,7 +55,7 @@ def list_(data_root: Path | None) -> None:
 @TRACEBACK
 def show(name: str, data_root: Path | None) -> None:
     """Describe a data set: purpose, size, licence, protocol and sources."""
-    entry = _find(name)
+    entry = _find_entry(name)
     echo(f"{entry.name}: {entry.title}")
     for label, text in _facts(entry, data_root):
         echo(f"  {label:11} {text}")
@@ -85,7 +85,7 @@ def get(names: Sequence[str], data_root: Path | None, source: str | None, revisi
 
     Exit status: 0 all are present, 2 bad usage or input, 3 something cannot be downloaded.
     """
-    entries = [_find(name) for name in dict.fromkeys(names)]
+    entries = [_find_entry(name) for name in dict.fromkeys(names)]
     if len(entries) > 1 and (source or revision):
         raise UsageError(
             "--from and --revision apply to one data set: got " + ", ".join(entry.name for entry in entries)
@@ -95,32 +95,32 @@ def get(names: Sequence[str], data_root: Path | None, source: str | None, revisi
     logging.set_verbosity_error()  # it warns of each retry
     if quiet:
         disable_progress_bars()
-    wanted = _with_images(entries)
+    downloads = _add_image_entries(entries)
     choices = {entries[0].name: (source, revision)}
     status = DONE
     with _immediate_interrupt():
-        for entry in wanted:
+        for entry in downloads:
             try:
-                _get(entry, data_root or Path(), *choices.get(entry.name, (None, None)))
+                _download(entry, data_root or Path(), *choices.get(entry.name, (None, None)))
             except ClipbenchError as error:
-                if len(wanted) == 1:
+                if len(downloads) == 1:
                     raise
                 print_error(str(error))
                 status = INCOMPLETE
     return status
 
 
-def _with_images(entries: "Sequence[CatalogueEntry]") -> "list[CatalogueEntry]":
+def _add_image_entries(entries: "Sequence[CatalogueEntry]") -> "list[CatalogueEntry]":
     """Return the entries, and after each that is about the images of another, that other; each once."""
     from clipbench.data.catalogue.entries import catalogue
 
-    wanted: dict[str, CatalogueEntry] = {}
+    by_name: dict[str, CatalogueEntry] = {}
     for entry in entries:
-        wanted[entry.name] = entry
+        by_name[entry.name] = entry
         if entry.images is not None:
             print_line(f"{entry.name} is about the images of {entry.images}: these are needed too")
-            wanted[entry.images] = catalogue()[entry.images]
-    return list(wanted.values())
+            by_name[entry.images] = catalogue()[entry.images]
+    return list(by_name.values())
 
 
 def source_line(source: "Source") -> str:
@@ -139,13 +139,13 @@ def source_line(source: "Source") -> str:
     return ", ".join(parts) + (f" ({columns})" if columns else "") + (f"; {source.note}" if source.note else "")
 
 
-def _get(entry: "CatalogueEntry", root: Path, source: str | None, revision: str | None) -> None:
+def _download(entry: "CatalogueEntry", root: Path, source: str | None, revision: str | None) -> None:
     from clipbench.data.catalogue.download import Download, choose_source, fetch
-    from clipbench.data.catalogue.entries import origin_in, place_of
+    from clipbench.data.catalogue.entries import find_folder, origin_in
 
-    place = place_of(entry, root)
-    if place is not None:
-        echo(f"{entry.name} is present: {place} (to download it again, move that away)")
+    existing = find_folder(entry, root)
+    if existing is not None:
+        echo(f"{entry.name} is present: {existing} (to download it again, move that away)")
         return
     chosen = choose_source(entry, source)
     folder = fetch(Download(entry=entry, source=chosen, root=root, revision=revision, report=print_line))
@@ -173,7 +173,7 @@ def _immediate_interrupt() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _find(name: str) -> "CatalogueEntry":
+def _find_entry(name: str) -> "CatalogueEntry":
     from clipbench.data.catalogue.entries import catalogue
 
     entry = catalogue().get(name.lower())
@@ -184,12 +184,12 @@ def _find(name: str) -> "CatalogueEntry":
 
 def _presence(entry: "CatalogueEntry", root: Path | None) -> str:
     from clipbench.data.catalogue.download import staging_of
-    from clipbench.data.catalogue.entries import place_of
-    from clipbench.data.catalogue.shards import folder_of
+    from clipbench.data.catalogue.entries import find_folder
+    from clipbench.data.catalogue.shards import shard_folder
 
-    if place_of(entry, root) is not None:
+    if find_folder(entry, root) is not None:
         return "yes"
-    if os.path.isdir(folder_of(entry, root or Path())):
+    if os.path.isdir(shard_folder(entry, root or Path())):
         return "part"
     return "unfinished" if os.path.isdir(staging_of(entry, root or Path())) else "no"
 
@@ -200,7 +200,7 @@ def _licence(entry: "CatalogueEntry") -> str:
 
 def _facts(entry: "CatalogueEntry", root: Path | None) -> list[tuple[str, str]]:
     from clipbench.data.catalogue.download import readable_size
-    from clipbench.data.catalogue.entries import place_of
+    from clipbench.data.catalogue.entries import find_folder
 
     counts = [
         ("images", entry.n_images),
@@ -208,9 +208,11 @@ def _facts(entry: "CatalogueEntry", root: Path | None) -> list[tuple[str, str]]:
         ("items", entry.n_items),
         ("classes", entry.n_classes),
     ]
-    there = place_of(entry, root) or f"not in {root or 'the current folder'} (looked for {', '.join(entry.places)})"
+    location = (
+        find_folder(entry, root) or f"not in {root or 'the current folder'} (looked for {', '.join(entry.places)})"
+    )
     facts = [
-        ("present", str(there)),
+        ("present", str(location)),
         ("for", entry.purpose),
         ("tasks", ", ".join(entry.tasks)),
         ("size", ", ".join(f"{n:,} {unit}" for unit, n in counts if n is not None)),
@@ -228,11 +230,11 @@ def _facts(entry: "CatalogueEntry", root: Path | None) -> list[tuple[str, str]]:
 
 def _prompts(entry: "CatalogueEntry") -> str:
     """Return whose prompts classification takes, in a few words."""
-    from clipbench.data.prompts import known_prompts
+    from clipbench.data.prompts import published_prompts
     from clipbench.results.numbers import counted
 
     if entry.prompts is None:
         return "those beside the data" if entry.kind == "classification" else ""
-    templates, names = known_prompts(entry.prompts)
+    templates, names = published_prompts(entry.prompts)
     classes = "the data's class names" if names is None else counted(len(names), "class name")
     return f"{counted(len(templates), 'published template')}, {classes}"

@@ -9,7 +9,7 @@ from clipbench.cli import options
 from clipbench.cli.main import DONE, FAULT, command
 from clipbench.cli.options import DataArguments, ModelArguments, shows_traceback, with_arguments
 from clipbench.cli.output import echo, echo_json, terminal_width
-from clipbench.results.table.text import wrapped
+from clipbench.results.table.text import wrap_text
 
 if TYPE_CHECKING:
     from clipbench.evaluation.score_causes import ScoreCauses
@@ -95,7 +95,7 @@ def doctor(arguments: DoctorArguments) -> int:
     if as_json:
         parts = {"model": diagnosis.model.ref, "is_healthy": diagnosis.is_healthy}
         explained = None if explanation is None else asdict(explanation)
-        echo_json({**parts, "findings": [asdict(found) for found in diagnosis.findings], "explanation": explained})
+        echo_json({**parts, "findings": [asdict(finding) for finding in diagnosis.findings], "explanation": explained})
     else:
         if explanation is not None:
             echo("", *explanation_lines(explanation, width))
@@ -105,10 +105,10 @@ def doctor(arguments: DoctorArguments) -> int:
 
 def finding_lines(finding: "CheckFinding", width: int | None) -> list[str]:
     """Return the lines of a finding: what was seen, and for a warning or a fault why it matters and the fix."""
-    seen = f"not examined: {finding.seen}" if finding.status == "not examined" else finding.seen
-    lines = _wrapped(MARKS[finding.status], finding.check, seen, width)
+    observation = f"not examined: {finding.seen}" if finding.status == "not examined" else finding.seen
+    lines = _wrap_columns(MARKS[finding.status], finding.check, observation, width)
     if finding.status in ("warning", "fault"):
-        lines += _wrapped("", "  why", finding.why, width) + _wrapped("", "  fix", finding.fix, width)
+        lines += _wrap_columns("", "  why", finding.why, width) + _wrap_columns("", "  fix", finding.fix, width)
     return lines
 
 
@@ -120,23 +120,23 @@ def explanation_lines(explanation: "ScoreCauses", width: int | None = None) -> l
     unit = explanation.metric.unit
     rows = [
         [
-            ("> " if each.is_towards else "  ") + each.switch,
-            each.setting,
-            quantity(each.value, unit),
-            change(each.change, unit),
-            change_interval(each.low, each.high, unit),
-            p_value(each.p_value),
-            change(explanation.expected - each.value, unit),
+            ("> " if effect.is_towards else "  ") + effect.switch,
+            effect.setting,
+            quantity(effect.value, unit),
+            change(effect.change, unit),
+            change_interval(effect.low, effect.high, unit),
+            p_value(effect.p_value),
+            change(explanation.expected - effect.value, unit),
         ]
-        for each in explanation.effects
+        for effect in explanation.effects
     ]
     headers = [*columns("switch", "setting", numbers=["score", "change"]), *columns("interval", "p", numbers=["left"])]
     table = Table(columns=headers, rows=rows)
     return [*as_text(table, width=width).splitlines(), *(f"  note: {note}" for note in explanation.notes)]
 
 
-def _wrapped(mark: str, name: str, text: str, width: int | None) -> list[str]:
+def _wrap_columns(mark: str, name: str, text: str, width: int | None) -> list[str]:
     """Return a text in a column of its own, behind a mark and a name."""
     indent = MARK + NAME
     line = f"{mark:{MARK}}{name:{NAME}}{' '.join(text.split())}".rstrip()
-    return [line] if width is None else wrapped(line, width, " " * min(indent, width // 3))
+    return [line] if width is None else wrap_text(line, width, " " * min(indent, width // 3))

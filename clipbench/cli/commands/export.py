@@ -28,6 +28,7 @@ def export(runs: tuple[Path, ...], to: str, out: Path | None) -> None:
     eval-results    YAML for the leaderboards of the Hub's benchmarks
     markdown        one table per evaluation, one column per model
     latex           the same tables for a paper, with booktabs
+    bibtex          clipbench and the data of the runs, for a bibliography
 
     A RUN is a run folder or the folder of several; of several RUNs, those without a run are left out.
     Only the run folders are read: neither models nor data are needed.

@@ -28,14 +28,14 @@ def judge(folder: Path, judge_name: str | None, port: int, no_open: bool) -> Non
     """
     from clipbench import plugins
 
-    made = plugins.load(plugins.REPORTS, "judge")(folder, port, judge_name or _user())
+    server = plugins.load(plugins.REPORTS, "judge")(folder, port, judge_name or _user())
     echo(
-        f"{folder} is at {made.address}",
+        f"{folder} is at {server.address}",
         f"Ctrl-C ends it. clipbench choose {shlex.quote(str(folder))} prints the verdict.",
     )
     if not no_open:
-        click.launch(made.address)
-    made.serve()
+        click.launch(server.address)
+    server.serve()
 
 
 def _user() -> str:

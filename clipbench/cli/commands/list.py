@@ -20,7 +20,7 @@ def list_names(subject: str) -> None:
     from clipbench.models import reference_rows
 
     makers: dict[str, Callable[[], list[tuple[str, str]]]] = {
-        "tasks": lambda: [*plugins.usable(plugins.TASKS, lambda name: task_class(name).summary).items()],
+        "tasks": lambda: [*plugins.load_usable(plugins.TASKS, lambda name: task_class(name).summary).items()],
         "suites": _suites,
         "models": reference_rows,
         "data": _data,
@@ -41,7 +41,7 @@ def _suites() -> list[tuple[str, str]]:
         try:
             requests = read_suite(suite)
         except ClipbenchError as error:
-            plugins.leave_out(str(error))
+            plugins.warn_left_out(str(error))
             continue
         tasks = ", ".join(dict.fromkeys(request.task for request in requests if not request.only_by_name))
         by_name = ", ".join(dict.fromkeys(request.task for request in requests if request.only_by_name))

@@ -89,7 +89,7 @@ def pool(arguments: PoolArguments) -> None:
     queries = read_queries(arguments.queries)
     load = arguments.load_options
     check_references(arguments.models, load)
-    made = make_pool(
+    new_pool = make_pool(
         [(name, partial(load_embedder, name, load, show_progress=True, hashes=hashes)) for name in arguments.models],
         arguments.images,
         queries,
@@ -103,9 +103,9 @@ def pool(arguments: PoolArguments) -> None:
         ),
         note=print_note,
     )
-    n = sum(map(len, made.candidates.values()))
+    n = sum(map(len, new_pool.candidates.values()))
     echo(
-        f"{counted(len(made.queries), 'query', 'queries')}, {counted(made.facts.n_images, 'photograph')},"
-        f" {counted(n, 'candidate')} to judge in {made.folder}",
-        f"clipbench judge {made.folder}",
+        f"{counted(len(new_pool.queries), 'query', 'queries')}, {counted(new_pool.facts.n_images, 'photograph')},"
+        f" {counted(n, 'candidate')} to judge in {new_pool.folder}",
+        f"clipbench judge {new_pool.folder}",
     )

@@ -13,7 +13,7 @@ from clipbench.cli import options
 from clipbench.cli.main import BAD_INPUT, DONE, INCOMPLETE, INTERRUPTED, command
 from clipbench.cli.options import PATH, DataArguments, ModelArguments, shows_traceback, with_arguments
 from clipbench.cli.output import print_error
-from clipbench.cli.processes import launched_status, serves_another, sharing_work
+from clipbench.cli.processes import launch_processes, serve_as_worker, share_work
 from clipbench.errors import ClipbenchError, UsageError
 
 RESUME = "what was encoded is stored, and the same command goes on from there"
@@ -194,13 +194,13 @@ def run(arguments: RunArguments) -> int:
             interval=arguments.interval or INTERVAL,
             idle=None if arguments.idle is None else 60 * arguments.idle,
         )
-    status, device = launched_status(arguments.device, arguments.models, context.obj[1:], advice=RESUME)
+    status, device = launch_processes(arguments.device, arguments.models, context.obj[1:], advice=RESUME)
     if status is not None:
         return status
-    if serves_another():
+    if serve_as_worker():
         return DONE
-    with sharing_work(arguments.models):
-        return _lead(replace(arguments, device=device))
+    with share_work(arguments.models):
+        return _run_as_lead(replace(arguments, device=device))
 
 
 def _check(arguments: RunArguments) -> None:
@@ -218,9 +218,9 @@ def _check(arguments: RunArguments) -> None:
             raise UsageError(f"--verbose has no meaning with --{name}: drop one of them")
 
 
-def _lead(arguments: RunArguments) -> int:
+def _run_as_lead(arguments: RunArguments) -> int:
     """Run the command in the process that writes and prints: the only one, or the first of several."""
-    from clipbench.cli.printer import results_alone
+    from clipbench.cli.printer import reserve_stdout
     from clipbench.evaluation.session import Session
     from clipbench.evaluation.targets import REPORT, find_targets
 
@@ -228,20 +228,20 @@ def _lead(arguments: RunArguments) -> int:
     printer = _printer(arguments, several=targets.are_several, is_series=targets.are_series)
     session = Session(_session_options(arguments), targets, printer)
     try:
-        with results_alone(arguments.as_json):
+        with reserve_stdout(arguments.as_json):
             runs = session.run_all()
             session.try_report_all(runs)
             session.end_log()
     except KeyboardInterrupt:
-        what = "what was encoded is stored"
+        progress = "what was encoded is stored"
         if targets.are_several:
-            what = f"{session.n_done} of {len(targets.each)} models are finished, in {targets.out}"
-        print_error(f"interrupted: {what}; the same command with --out {targets.out} goes on from there")
+            progress = f"{session.n_done} of {len(targets.models)} models are finished, in {targets.out}"
+        print_error(f"interrupted: {progress}; the same command with --out {targets.out} goes on from there")
         return INTERRUPTED
     except ClipbenchError:
         printer.still_missing(session.needs)
         raise
-    is_done = session.is_complete and all(map(session.is_whole, runs))
+    is_done = session.is_complete and all(map(session.covers_requests, runs))
     printer.still_missing(session.needs, is_excused=is_done)
     reports = [targets.out / REPORT, *(run.folder / REPORT for run in runs)]
     printer.end(runs, next((path for path in reports if path.is_file()), None))
@@ -302,8 +302,7 @@ def _printer(arguments: RunArguments, *, several: bool, is_series: bool) -> "Pri
 
 
 def _quick_command(arguments: RunArguments, command: list[str]) -> str | None:
-    """Return a command with the quick suite, into a folder of its own; None where something else than the papers'
-    benchmarks is asked for."""
+    """Return the command with the quick suite and a folder of its own; None if it names other data or another suite."""
     from clipbench.evaluation.plan import QUICK, STANDARD
 
     if arguments.suite != STANDARD or arguments.data is not None or any("@" in tasks for tasks in arguments.tasks):

@@ -39,26 +39,26 @@ def show(runs: tuple[Path, ...], tasks: tuple[str, ...], shows_all: bool) -> Non
     """
     from clipbench.results.run import find_runs, read_run
 
-    read = [read_run(folder) for folder in find_runs(runs, print_note)]
-    names = {name for run in read for record in run.result.evaluations for name in (record.name, record.task)}
+    loaded_runs = [read_run(folder) for folder in find_runs(runs, print_note)]
+    names = {name for run in loaded_runs for record in run.result.evaluations for name in (record.name, record.task)}
     for task in tasks:
         if task not in names:
             raise UsageError(f"--task {task}: the run has no such task: {did_you_mean(task, names)}")
-    for number, run in enumerate(read):
-        heading = [f"{run.folder}:"] if len(read) > 1 else []
+    for number, run in enumerate(loaded_runs):
+        heading = [f"{run.folder}:"] if len(loaded_runs) > 1 else []
         echo(*[""] * bool(number), *heading, *_run_lines(run, tasks, shows_all=shows_all))
 
 
 def _run_lines(run: "Run", tasks: Sequence[str], *, shows_all: bool) -> list[str]:
     """Return the results of some tasks of a run, of all without tasks, and what is missing."""
     from clipbench.cli.tables import average_lines, evaluation_lines, folded_facts, headline_lines
-    from clipbench.results.provenance import model_facts, origin, why_missing
+    from clipbench.results.provenance import missing_reason, model_facts, origin
     from clipbench.results.run import model_name
 
     result = run.result
-    records = [each for each in result.evaluations if not tasks or each.task in tasks or each.name in tasks]
+    records = [record for record in result.evaluations if not tasks or record.task in tasks or record.name in tasks]
     lines = ["  ".join(filter(None, (model_name(run), ", ".join(model_facts(run))))), origin(run)]
-    lines += [f"warning: {each.check}: {each.seen}; {each.fix}" for each in result.preflight or ()]
+    lines += [f"warning: {finding.check}: {finding.seen}; {finding.fix}" for finding in result.preflight or ()]
     lines += _provenance(result) if shows_all else ()
     width = terminal_width()
     if not tasks and (table := headline_lines(records, width)):
@@ -67,17 +67,20 @@ def _run_lines(run: "Run", tasks: Sequence[str], *, shows_all: bool) -> list[str
     lines += [] if folded is None else [f"{folded}: --all"]
     for record in records:
         if tasks or shows_all or record.status != "ok":
-            made = record.status == "ok"
-            lines += ["", *(evaluation_lines(record, width) if made else [f"{record.name}  {why_missing(record)}"])]
-            lines += _rest(record, width) if shows_all else ()
+            has_results = record.status == "ok"
+            lines += [
+                "",
+                *(evaluation_lines(record, width) if has_results else [f"{record.name}  {missing_reason(record)}"]),
+            ]
+            lines += _detail_lines(record, width) if shows_all else ()
     if result.average is not None and not tasks:
         parts = (f"  {' + '.join(names)}" for names in result.average.parts)
         lines += ["", *average_lines(result.average, width), *(parts if shows_all else ())]
-    lacking = [record.name for record in records if record.status != "ok"]
+    missing = [record.name for record in records if record.status != "ok"]
     if not records:
         lines += ["", "missing: the run has no such evaluation" if tasks else "missing: the run has no evaluation"]
-    elif lacking:
-        lines += ["", f"missing: {len(lacking)} of {len(records)} evaluations: {', '.join(lacking)}"]
+    elif missing:
+        lines += ["", f"missing: {len(missing)} of {len(records)} evaluations: {', '.join(missing)}"]
     return lines
 
 
@@ -95,7 +98,7 @@ def _provenance(result: "Result") -> Iterator[str]:
             yield from (f"  {warning}" for warning in table.warnings)
 
 
-def _rest(record: "EvaluationRecord", width: int | None) -> Iterator[str]:
+def _detail_lines(record: "EvaluationRecord", width: int | None) -> Iterator[str]:
     from clipbench.cli.tables import metric_lines
 
     data = record.dataset
@@ -106,10 +109,10 @@ def _rest(record: "EvaluationRecord", width: int | None) -> Iterator[str]:
     if record.controls:
         yield "  controls:"
         yield from ("  " + line for line in metric_lines(record.controls, width and width - 2))
-    yield from (f"  {line}" for line in _methods(record.metrics))
+    yield from (f"  {line}" for line in _interval_methods(record.metrics))
 
 
-def _methods(metrics: "Mapping[str, Metric]") -> Iterator[str]:
+def _interval_methods(metrics: "Mapping[str, Metric]") -> Iterator[str]:
     """Yield how the intervals of the metrics that have a value were made; then why others have none."""
     from clipbench.results.numbers import interval_name
 
@@ -121,9 +124,9 @@ def _methods(metrics: "Mapping[str, Metric]") -> Iterator[str]:
         if metric.low is None:
             without.setdefault(metric.reason or "no interval", []).append(name)
         else:
-            made = f"{interval_name([metric])} by {metric.method or 'a method not recorded'}"
-            with_interval.setdefault(made, []).append(name)
-    yield from (f"{made}: {', '.join(names)}" for made, names in with_interval.items())
+            method = f"{interval_name([metric])} by {metric.method or 'a method not recorded'}"
+            with_interval.setdefault(method, []).append(name)
+    yield from (f"{method}: {', '.join(names)}" for method, names in with_interval.items())
     yield from (f"{', '.join(names)}: {reason}" for reason, names in without.items())
 
 

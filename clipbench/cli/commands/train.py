@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from clipbench.cli.main import DONE, INTERRUPTED, command
 from clipbench.cli.options import DATA_ROOT, DEVICES, PATH, TRACEBACK, key_values, with_arguments
 from clipbench.cli.output import echo, print_error, print_note
-from clipbench.cli.processes import launched_status
+from clipbench.cli.processes import launch_processes
 from clipbench.training.options import LOSS_NAMES, TRAINING_PRECISIONS
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def train(arguments: TrainArguments) -> int:
     from clipbench.training.train import train as train_model
 
     context = click.get_current_context()
-    status, device = launched_status(arguments.device, (), context.obj[1:], advice=RESUME)
+    status, device = launch_processes(arguments.device, (), context.obj[1:], advice=RESUME)
     if status is not None:
         return status
     try:

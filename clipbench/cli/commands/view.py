@@ -40,8 +40,8 @@ def view(folder: Path, port: int, no_open: bool, out: Path | None) -> None:
         n_runs = plugins.load(plugins.REPORTS, "site")(folder, out, print_line)
         echo(f"{counted(n_runs, 'run')} in {out / 'index.html'}")
         return
-    made = plugins.load(plugins.REPORTS, "view")(folder, port)
-    echo(f"{folder} is at {made.address}", "Ctrl-C ends it.")
+    server = plugins.load(plugins.REPORTS, "view")(folder, port)
+    echo(f"{folder} is at {server.address}", "Ctrl-C ends it.")
     if not no_open:
-        click.launch(made.address)
-    made.serve()
+        click.launch(server.address)
+    server.serve()

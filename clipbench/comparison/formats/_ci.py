@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from xml.etree import ElementTree
 
-from clipbench.comparison.formats import tables
+from clipbench.comparison.formats import difference_tables as tables
 from clipbench.comparison.gate import FAILED, PASSED, REPORTED, GatedComparison
 from clipbench.comparison.records import Outcome
 from clipbench.results.numbers import ascii_signs
@@ -18,7 +18,7 @@ from clipbench.untrusted.terminal import json_text, log_line, one_line, printabl
 MAX_LENGTH = 60_000
 """GitHub takes 65,536 characters in a comment, GitLab a million."""
 LEFT_OUT = "More does not fit a comment: `--format json` and `html` have it all."
-STANDINGS = {"bad": "❌", "doubtful": "⚠️", "good": "✅", "open": "⚪"}
+RATINGS = {"bad": "❌", "doubtful": "⚠️", "good": "✅", "open": "⚪"}
 ELEMENTS = {
     "regression": "failure",
     "unmet": "failure",
@@ -29,19 +29,19 @@ ELEMENTS = {
 """The element in a test case, by its status; those that pass have none."""
 LEVELS = {"regression": "error", "unmet": "error", "missing": "error", "untested": "warning", "acknowledged": "warning"}
 MAX_OF_A_LEVEL = 10
-"""GitHub shows so many annotations of a level for a step, and drops the others in silence."""
+"""The most annotations per level that GitHub shows for a step; it drops the others."""
 SCHEMA_VERSION = 1
 
 
 def markdown(comparisons: Sequence[GatedComparison]) -> str:
     """Return a section for each comparison; a table that a comment cannot hold is cut, and it says so."""
     budget = MAX_LENGTH // max(1, len(comparisons))
-    return ascii_signs("\n\n".join(_cut(_lines(gated), budget) for gated in comparisons) + "\n")
+    return ascii_signs("\n\n".join(_truncate(_lines(gated), budget) for gated in comparisons) + "\n")
 
 
 def _lines(gated: GatedComparison) -> Iterator[str]:
     comparison, verdict = gated.comparison, gated.verdict
-    yield f"**{STANDINGS[tables.standing(gated)]} clipbench: {verdict.word}** ({escape(verdict.reason)})"
+    yield f"**{RATINGS[tables.rating(gated)]} clipbench: {verdict.word}** ({escape(verdict.reason)})"
     yield ""
     names = f"{code(comparison.candidate)} against {code(comparison.base)}"
     counts = tables.gate_counts(gated)
@@ -54,8 +54,8 @@ def _lines(gated: GatedComparison) -> Iterator[str]:
     if ungated := tables.ungated_line(gated):
         yield from bullets([ungated])
     yield from ("", "<details>", f"<summary>All {len(comparison.differences)} metrics</summary>", "")
-    for name, found in tables.by_evaluation(comparison.differences).items():
-        yield from as_markdown(tables.difference_table(name, found)).splitlines()
+    for name, differences in tables.by_evaluation(comparison.differences).items():
+        yield from as_markdown(tables.difference_table(name, differences)).splitlines()
         yield ""
     yield "</details>"
     for title, slices in tables.by_grouping(comparison).items():
@@ -69,17 +69,17 @@ def _lines(gated: GatedComparison) -> Iterator[str]:
         yield from ("", "</details>")
 
 
-def _cut(lines: Iterator[str], budget: int) -> str:
+def _truncate(lines: Iterator[str], budget: int) -> str:
     """Return the lines as far as there is room; what is left out is said, and what is folded is closed."""
-    kept: list[str] = []
+    head: list[str] = []
     length = len(LEFT_OUT) + 20
     for line in map(log_line, lines):
         length += len(line) + 1
         if length > budget:
-            closing = ["", "</details>"] if kept.count("<details>") > kept.count("</details>") else []
-            return "\n".join([*kept, "", LEFT_OUT, *closing])
-        kept.append(line)
-    return "\n".join(kept)
+            closing = ["", "</details>"] if head.count("<details>") > head.count("</details>") else []
+            return "\n".join([*head, "", LEFT_OUT, *closing])
+        head.append(line)
+    return "\n".join(head)
 
 
 def as_json(comparisons: Sequence[GatedComparison]) -> str:
@@ -87,7 +87,7 @@ def as_json(comparisons: Sequence[GatedComparison]) -> str:
 
     ``verdict`` and ``reason`` at the top are those of the worst candidate.
     """
-    worst = tables.worst_last(comparisons)[-1].verdict
+    worst = tables.sort_worst_last(comparisons)[-1].verdict
     content = {
         "schema_version": SCHEMA_VERSION,
         "verdict": worst.word,
@@ -112,9 +112,7 @@ def _outcome_fields(outcome: Outcome) -> dict[str, object]:
 
 
 def junit(comparisons: Sequence[GatedComparison]) -> str:
-    """Return JUnit XML: a suite for each comparison with its verdict as a property, a test case for each gated metric,
-    an error for each refusal.
-    """
+    """Return JUnit XML: a suite per comparison, a test case per gated metric, an error per refusal."""
     root = ElementTree.Element("testsuites", name="clipbench compare")
     for gated in comparisons:
         comparison = gated.comparison
@@ -126,19 +124,19 @@ def junit(comparisons: Sequence[GatedComparison]) -> str:
         ElementTree.SubElement(properties, "property", name="verdict", value=one_line(f"{word} ({reason})"))
         for outcome in gated.outcomes:
             if outcome.status != "not gated":
-                _case(suite, outcome)
+                _add_case(suite, outcome)
         for refusal in comparison.refused:
             case = ElementTree.SubElement(
                 suite, "testcase", classname=one_line(refusal.evaluation), name="is comparable"
             )
             ElementTree.SubElement(case, "error", message=one_line(str(refusal)))
-        _count(suite)
+        _set_counts(suite)
     ElementTree.indent(root)
     lines = ElementTree.tostring(root, encoding="unicode").splitlines()
     return "\n".join(['<?xml version="1.0" encoding="UTF-8"?>', *map(log_line, lines), ""])
 
 
-def _case(suite: ElementTree.Element, outcome: Outcome) -> None:
+def _add_case(suite: ElementTree.Element, outcome: Outcome) -> None:
     metric = outcome.metric.removeprefix(f"{outcome.evaluation}/")
     case = ElementTree.SubElement(
         suite, "testcase", classname=one_line(outcome.evaluation or metric), name=one_line(f"{metric} ({outcome.rule})")
@@ -151,7 +149,7 @@ def _case(suite: ElementTree.Element, outcome: Outcome) -> None:
         ElementTree.SubElement(case, kind, message=one_line(words))
 
 
-def _count(suite: ElementTree.Element) -> None:
+def _set_counts(suite: ElementTree.Element) -> None:
     cases = suite.findall("testcase")
     suite.set("tests", str(len(cases)))
     for kind, plural in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
@@ -163,16 +161,18 @@ def github(comparisons: Sequence[GatedComparison]) -> str:
 
     GitHub shows only the first ten of a level; if there are more, the tenth says how many are left out.
     """
-    verdicts = [_verdict_annotation(gated) for gated in reversed(tables.worst_last(comparisons))]
+    verdicts = [_verdict_annotation(gated) for gated in reversed(tables.sort_worst_last(comparisons))]
     by_level: dict[str, list[tuple[str, str]]] = {level: [] for level in (verdicts[0][0], "error", "warning", "notice")}
     for level, title, message in [*verdicts, *(line for gated in comparisons for line in _annotations(gated))]:
         by_level[level].append((title, message))
-    lines = [_command(level, *line) for level, annotations in by_level.items() for line in _capped(annotations)]
+    lines = [
+        _command(level, *line) for level, annotations in by_level.items() for line in _cap_annotations(annotations)
+    ]
     return "\n".join(lines) + "\n"
 
 
 def _verdict_annotation(gated: GatedComparison) -> tuple[str, str, str]:
-    is_quiet = gated.exit_status == PASSED and tables.standing(gated) != "bad"
+    is_quiet = gated.exit_status == PASSED and tables.rating(gated) != "bad"
     level = "notice" if is_quiet else "error" if gated.exit_status == FAILED else "warning"
     title = f"{gated.comparison.candidate} against {gated.comparison.base}"
     return level, title, str(gated.verdict)
@@ -186,12 +186,12 @@ def _annotations(gated: GatedComparison) -> Iterator[tuple[str, str, str]]:
     yield from (("warning", "note", note) for note in gated.comparison.notes)
 
 
-def _capped(found: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    if len(found) <= MAX_OF_A_LEVEL:
-        return found
-    rest = found[MAX_OF_A_LEVEL - 1 :]
+def _cap_annotations(annotations: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    if len(annotations) <= MAX_OF_A_LEVEL:
+        return annotations
+    rest = annotations[MAX_OF_A_LEVEL - 1 :]
     titles = ", ".join(title for title, _ in rest)
-    return [*found[: MAX_OF_A_LEVEL - 1], (f"and {len(rest)} more", titles)]
+    return [*annotations[: MAX_OF_A_LEVEL - 1], (f"and {len(rest)} more", titles)]
 
 
 def _command(level: str, title: str, message: str) -> str:

@@ -5,12 +5,12 @@ from dataclasses import replace
 from itertools import islice
 
 from clipbench.comparison.align import SIMILARITY
-from clipbench.comparison.formats import tables
+from clipbench.comparison.formats import difference_tables as tables
 from clipbench.comparison.gate import REPORTED, GatedComparison
 from clipbench.comparison.records import Difference, Flips, Outcome, Refusal
 from clipbench.results.numbers import ascii_signs, counted
 from clipbench.results.table import as_text
-from clipbench.results.table.text import text_widths, wrapped
+from clipbench.results.table.text import text_widths, wrap_text
 from clipbench.untrusted.terminal import log_line
 
 N_IDS = 5
@@ -47,7 +47,8 @@ def terminal(comparisons: Sequence[GatedComparison], width: int | None = None, *
     if not is_verbose:
         width = min(width or SHORT_WIDTH, SHORT_WIDTH)
         sections = [
-            [part for line in _short(gated, width) for part in wrapped(log_line(line), width)] for gated in comparisons
+            [part for line in _short_lines(gated, width) for part in wrap_text(log_line(line), width)]
+            for gated in comparisons
         ]
     else:
         sections = [list(map(log_line, _lines(gated, width))) for gated in comparisons]
@@ -59,69 +60,81 @@ def terminal(comparisons: Sequence[GatedComparison], width: int | None = None, *
     return ascii_signs("\n\n".join(map("\n".join, sections)))
 
 
-def _short(gated: GatedComparison, width: int) -> Iterator[str]:
+def _short_lines(gated: GatedComparison, width: int) -> Iterator[str]:
     """Yield headlines, what got worse, what was refused or not tested, and the gate."""
     comparison = gated.comparison
     yield f"{comparison.candidate} against {comparison.base}"
     yield ""
-    explored = [each for each in comparison.differences if each.verdict == "worse" and not each.is_headline]
-    shown = [each for each in comparison.differences if each.is_headline or each in explored[:N_EXPLORED]]
+    explored = [
+        difference
+        for difference in comparison.differences
+        if difference.verdict == "worse" and not difference.is_headline
+    ]
+    differences = [
+        difference
+        for difference in comparison.differences
+        if difference.is_headline or difference in explored[:N_EXPLORED]
+    ]
     is_tested = any(difference.p_value is not None for difference in comparison.differences)
     if not is_tested:
-        shown = comparison.differences[:N_UNTESTED]
-    if shown:
-        table = tables.difference_table("", shown)
+        differences = comparison.differences[:N_UNTESTED]
+    if differences:
+        table = tables.difference_table("", differences)
         rows = iter(table.rows)
         headed = [
-            row for name, those in tables.by_evaluation(shown).items() for row in (name, *islice(rows, len(those)))
+            row
+            for name, group in tables.by_evaluation(differences).items()
+            for row in (name, *islice(rows, len(group)))
         ]
-        places = [place for place, column in enumerate(tables.COLUMNS) if column.header in SHORT]
-        yield from as_text(replace(table, rows=headed).select(places), indent="", width=width).splitlines()
+        indices = [index for index, column in enumerate(tables.COLUMNS) if column.header in SHORT]
+        yield from as_text(replace(table, rows=headed).select(indices), indent="", width=width).splitlines()
     if len(explored) > N_EXPLORED:
         yield f"... and {counted(len(explored) - N_EXPLORED, 'metric')} more that got worse: -v"
-    if not is_tested and len(comparison.differences) > len(shown):
-        yield f"... and {counted(len(comparison.differences) - len(shown), 'metric')} more: -v"
+    if not is_tested and len(comparison.differences) > len(differences):
+        yield f"... and {counted(len(comparison.differences) - len(differences), 'metric')} more: -v"
     yield ""
-    yield from _refusals(comparison.refused)
-    worse = [each for each in comparison.slices if each.verdict == "worse"]
+    yield from _refusal_lines(comparison.refused)
+    worse = [difference for difference in comparison.slices if difference.verdict == "worse"]
     if worse:
         yield f"{counted(len(worse), 'metric')} of slices got worse: -v"
     yield from (f"note: {note}" for note in comparison.notes if note.startswith(SIMILARITY))
     reported = gated.with_status(*REPORTED)
-    yield from map(_outcome, reported[:N_GATED])
+    yield from map(_outcome_line, reported[:N_GATED])
     if len(reported) > N_GATED:
         yield f"... and {len(reported) - N_GATED} more: -v"
     if comparison.notes:
         yield f"{counted(len(comparison.notes), 'note')}: -v"
-    yield from _gate(gated)
+    yield from _gate_lines(gated)
 
 
-def _refusals(refused: Sequence[Refusal]) -> Iterator[str]:
+def _refusal_lines(refused: Sequence[Refusal]) -> Iterator[str]:
     """Yield a line for each reason why evaluations were not compared."""
     by_reason: dict[str, list[str]] = {}
-    for each in refused:
-        by_reason.setdefault(each.reason, []).append(each.evaluation)
+    for refusal in refused:
+        by_reason.setdefault(refusal.reason, []).append(refusal.evaluation)
     for reason, names in by_reason.items():
-        more = f" and {len(names) - 2} more" if len(names) > 2 else ""
-        yield f"{', '.join(names[:2])}{more} {'is' if len(names) == 1 else 'are'} not comparable: {reason}"
+        suffix = f" and {len(names) - 2} more" if len(names) > 2 else ""
+        yield f"{', '.join(names[:2])}{suffix} {'is' if len(names) == 1 else 'are'} not comparable: {reason}"
 
 
 def _lines(gated: GatedComparison, width: int | None) -> Iterator[str]:
     comparison = gated.comparison
     yield f"{comparison.candidate} against {comparison.base}"
-    found = tables.by_evaluation(comparison.differences)
-    by_name = {name: tables.difference_table(name, those).select(range(9)) for name, those in found.items()}
+    by_evaluation = tables.by_evaluation(comparison.differences)
+    by_name = {
+        name: tables.difference_table(name, differences).select(range(9)) for name, differences in by_evaluation.items()
+    }
     widths = [max(column) for column in zip(*map(text_widths, by_name.values()), strict=True)]
     is_narrow = width is not None and sum(widths[1:]) + 2 * len(widths) > width
-    places = [place for place in range(9) if not (is_narrow and tables.COLUMNS[place].header in LEFT_OUT)]
-    widths = [widths[place] for place in places] if widths else []
+    indices = [index for index in range(9) if not (is_narrow and tables.COLUMNS[index].header in LEFT_OUT)]
+    widths = [widths[index] for index in indices] if widths else []
     for name, table in by_name.items():
         yield ""
-        yield from as_text(table.select(places), widths=widths, width=width).splitlines()
-        yield from _flips(found[name])
+        yield from as_text(table.select(indices), widths=widths, width=width).splitlines()
+        yield from _flip_lines(by_evaluation[name])
     for title, slices in tables.by_grouping(comparison).items():
         yield ""
-        yield from as_text(tables.difference_table(title, slices[:N_SLICES]).select(places), width=width).splitlines()
+        yield from as_text(tables.difference_table(title, slices[:N_SLICES]).select(indices), width=width).splitlines()
         if len(slices) > N_SLICES:
             yield f"  ... ({len(slices) - N_SLICES} more: --format json has all)"
     yield ""
@@ -133,27 +146,27 @@ def _lines(gated: GatedComparison, width: int | None) -> Iterator[str]:
     yield from (f"note: {note}" for note in comparison.notes)
     if comparison.slices:
         yield f"slices: {tables.tally(comparison.slices)}"
-    yield from map(_outcome, gated.with_status(*REPORTED))
+    yield from map(_outcome_line, gated.with_status(*REPORTED))
     yield tables.tally(comparison.differences)
-    yield from _gate(gated)
+    yield from _gate_lines(gated)
 
 
-def _flips(differences: Sequence[Difference]) -> Iterator[str]:
-    for each in differences:
-        flips = each.flips or Flips((), ())
+def _flip_lines(differences: Sequence[Difference]) -> Iterator[str]:
+    for difference in differences:
+        flips = difference.flips or Flips((), ())
         ways = {"gained": flips.gained, "lost": flips.lost}
         ways |= {"gained in part (ties)": flips.part_gained, "lost in part (ties)": flips.part_lost}
         for word, ids in ways.items():
             if ids:
-                more = f", ... (--format json has all {len(ids):,})" if len(ids) > N_IDS else ""
-                yield f"  {each.name} {word} {len(ids):,}: {', '.join(ids[:N_IDS])}{more}"
+                ellipsis = f", ... (--format json has all {len(ids):,})" if len(ids) > N_IDS else ""
+                yield f"  {difference.name} {word} {len(ids):,}: {', '.join(ids[:N_IDS])}{ellipsis}"
 
 
-def _outcome(each: Outcome) -> str:
-    return f"{MARKS[each.status]}  {each.metric} ({each.rule}): {each.message}"
+def _outcome_line(outcome: Outcome) -> str:
+    return f"{MARKS[outcome.status]}  {outcome.metric} ({outcome.rule}): {outcome.message}"
 
 
-def _gate(gated: GatedComparison) -> Iterator[str]:
+def _gate_lines(gated: GatedComparison) -> Iterator[str]:
     """Yield what the gate decided, and in one line what it does not gate."""
     if gated.outcomes:
         yield f"gate: {tables.gate_counts(gated) or 'nothing is gated'}"

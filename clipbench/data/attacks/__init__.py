@@ -1,6 +1,6 @@
 """Typographic attacks: photographs of objects with written labels, and words written onto the images of any set.
 
-``files`` makes a data set of those on disk, ``written_words`` one of any classification set.
+``attack_files`` reads attacks from disk, ``written_words`` makes them from any classification set.
 """
 
 FORM = "attacks"

@@ -16,8 +16,8 @@ from PIL import Image
 from clipbench.data.dataset import Dataset, check
 from clipbench.data.images import Examined, ImageRef, content_digest, examine
 from clipbench.data.questions import Attack
-from clipbench.data.scenes.drawing import paint_writing, unwritable
-from clipbench.data.scenes.questions import LABEL_FONT, PLAIN_LABEL, Label, varied_attacks
+from clipbench.data.scenes.drawing import missing_characters, paint_writing
+from clipbench.data.scenes.scene_questions import LABEL_FONT, PLAIN_LABEL, Label, varied_attacks
 from clipbench.data.scenes.world import Writing
 from clipbench.data.subset import random_subset
 from clipbench.errors import BadImage, DataError, data_option
@@ -102,7 +102,7 @@ def with_written_words(dataset: Dataset, *, n: int = N_WRITTEN_IMAGES) -> Datase
     chosen = random_subset(dataset, n, generator(0, "written words", dataset.id))
     assert chosen.labels is not None and chosen.class_names is not None
     images, ids, names = list(chosen.images), list(chosen.image_ids), chosen.class_names
-    bases, others = [_BaseImage(image) for image in images], _other_classes(names)
+    bases, other_classes = [_BaseImage(image) for image in images], _other_classes(names)
 
     def write(row: int, writing: Writing, suffix: str) -> int:
         images.append(WrittenImage(bases[row], writing))
@@ -114,7 +114,7 @@ def with_written_words(dataset: Dataset, *, n: int = N_WRITTEN_IMAGES) -> Datase
 
     plain = []
     for row, (id, label) in enumerate(zip(chosen.image_ids, chosen.labels.tolist(), strict=True)):
-        word = Sampler("written word", id).one_of(others[label])
+        word = Sampler("written word", id).one_of(other_classes[label])
         attacking = PLAIN_LABEL.writing(names[word])
         blank = write(row, replace(attacking, is_blank=True), "blank")
         benign = write(row, PLAIN_LABEL.writing(names[label]), "benign")
@@ -150,7 +150,7 @@ def _check_names(dataset: Dataset) -> None:
     if len({name.casefold() for name in names}) < 2:
         raise DataError(f"data set {dataset.id} has {len(names)} class: an attack needs the name of another one")
     for name in names:
-        letters = unwritable(name, LABEL_FONT)
+        letters = missing_characters(name, LABEL_FONT)
         if letters:
             raise DataError(
                 f"data set {dataset.id}: the built-in font cannot write '{letters}' of the class name '{name}': give"

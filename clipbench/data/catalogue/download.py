@@ -48,12 +48,12 @@ class Download:
     @property
     def is_partial(self) -> bool:
         """True if some of the shards are enough."""
-        return self.n_images is not None and shards.has_parts(self.entry, self.source)
+        return self.n_images is not None and shards.supports_shards(self.entry, self.source)
 
     @property
     def target(self) -> Path:
-        """The data set's folder once it is complete, or that of its part."""
-        return shards.folder_of(self.entry, self.root) if self.is_partial else self.root / self.entry.name
+        """The folder of the complete data set, or of the selected shards."""
+        return shards.shard_folder(self.entry, self.root) if self.is_partial else self.root / self.entry.name
 
     @property
     def staging(self) -> Path:
@@ -108,7 +108,7 @@ def choose_source(entry: CatalogueEntry, name: str | None = None) -> Source:
 
 
 def list_files(download: Download) -> Listing:
-    """Return the files of a download with their sizes and hashes; nothing is fetched."""
+    """Return the files of a download with their sizes and hashes, without fetching anything."""
     if download.source.hub is None:
         files = []
         for file in download.source.urls:
@@ -119,7 +119,7 @@ def list_files(download: Download) -> Listing:
         return Listing(files=tuple(files), origin={"urls": [file.url for file in files]})
     hub = download.source.hub
     listing = online(lambda: _hub_listing(download, hub), download.request)
-    return _enough(download, listing) if download.is_partial else listing
+    return _select_shards(download, listing) if download.is_partial else listing
 
 
 def n_bytes_present(download: Download, listing: Listing) -> int:
@@ -130,7 +130,7 @@ def n_bytes_present(download: Download, listing: Listing) -> int:
 
 
 def fetch(
-    download: Download, listing: Listing | None = None, *, arrived: Callable[[int], None] = lambda n_bytes: None
+    download: Download, listing: Listing | None = None, *, on_bytes: Callable[[int], None] = lambda n_bytes: None
 ) -> Path:
     """Return the folder of the data set, after its files have been fetched, checked and unpacked.
 
@@ -158,8 +158,8 @@ def fetch(
                     shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
             _write_origin(download.staging, listing.origin)
             if download.is_partial:
-                return _fetch_shards(download, listing, arrived)
-            _fetch_files(download, listing.files, arrived)
+                return _fetch_shards(download, listing, on_bytes)
+            _fetch_files(download, listing.files, on_bytes)
             return _finish(download, listing)
     except OSError as error:  # a full disk, a folder without write permission
         if error.errno is None:
@@ -184,31 +184,31 @@ def readable_size(n_bytes: int) -> str:
 
 
 def _hub_listing(download: Download, repository: str) -> Listing:
-    """Return the files of the commit to fetch; an interrupted download of the same goes on with its commit."""
+    """Return the files of the commit to fetch, which is the earlier commit if a download was interrupted."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import RevisionNotFoundError
 
     api = HfApi()
-    begun = origin_in(download.staging)
-    if begun.get("repository") == repository and begun.get("asked") == download.revision:
-        commit = str(begun.get("revision"))
+    earlier_origin = origin_in(download.staging)
+    if earlier_origin.get("repository") == repository and earlier_origin.get("asked") == download.revision:
+        commit = str(earlier_origin.get("revision"))
         try:
             return _listing_of(download, repository, commit, api)
         except RevisionNotFoundError:
             download.say(f"commit {commit[:7]} is gone from {repository}: starting over")
     revision = download.revision or download.source.revision
-    found: list[str] = []
+    commit_ids: list[str] = []
     # The catalogue may hold the beginning of a commit, and the Hub resolves complete ones only.
     if revision is not None and download.revision is None and re.fullmatch("[0-9a-f]{1,39}", revision):
         ids = [commit.commit_id for commit in api.list_repo_commits(repository, repo_type="dataset")]
-        found = [each for each in ids if each.startswith(revision)]
+        commit_ids = [commit_id for commit_id in ids if commit_id.startswith(revision)]
     else:
         with suppress(RevisionNotFoundError):
-            found = [api.dataset_info(repository, revision=revision).sha or ""]
-    if len(found) != 1:
+            commit_ids = [api.dataset_info(repository, revision=revision).sha or ""]
+    if len(commit_ids) != 1:
         advice = "" if download.revision else "; --revision main takes the present one, and may give other numbers"
         raise UsageError(f"{repository} has no revision '{revision}' (any more){advice}")
-    return _listing_of(download, repository, found[0], api)
+    return _listing_of(download, repository, commit_ids[0], api)
 
 
 def _listing_of(download: Download, repository: str, commit: str, api: "HfApi") -> Listing:
@@ -242,17 +242,17 @@ def _listing_of(download: Download, repository: str, commit: str, api: "HfApi") 
 
 def _is_begun(download: Download, listing: Listing) -> bool:
     """Return whether an earlier try at the same files has left some."""
-    begun = origin_in(download.staging)
-    return bool(begun) and all(begun.get(name) == listing.origin.get(name) for name in ORIGIN)
+    earlier_origin = origin_in(download.staging)
+    return bool(earlier_origin) and all(earlier_origin.get(name) == listing.origin.get(name) for name in ORIGIN)
 
 
-def _fetch_files(download: Download, files: Sequence[RemoteFile], arrived: Callable[[int], None]) -> None:
+def _fetch_files(download: Download, files: Sequence[RemoteFile], on_bytes: Callable[[int], None]) -> None:
     is_of_hub = download.source.hub is not None
 
     def fetch_all() -> None:
         for file in files:
             with nullcontext() if is_of_hub else web_files.client_errors(file.url, download.entry.name):
-                web_files.fetch_file(file, download.staging, arrived=arrived)
+                web_files.fetch_file(file, download.staging, on_bytes=on_bytes)
 
     if is_of_hub:
         online(fetch_all, download.request)
@@ -260,32 +260,33 @@ def _fetch_files(download: Download, files: Sequence[RemoteFile], arrived: Calla
         fetch_all()
 
 
-def _enough(download: Download, listing: Listing) -> Listing:
-    """Return the small files of a listing, and the shards that are enough as far as their sizes tell."""
+def _select_shards(download: Download, listing: Listing) -> Listing:
+    """Return the small files of a listing, and as many shards as the limit needs by their sizes."""
     assert download.n_images is not None, download
     by_path = {file.path: file for file in listing.files}
-    order = shards.in_order(download.entry, list(by_path))
-    begun = origin_in(download.staging) if _is_begun(download, listing) else {}
-    known: Mapping[str, int | None] = begun.get("shards", {})  # samples of those that have come
+    order = shards.ordered_shards(download.entry, list(by_path))
+    earlier_origin = origin_in(download.staging) if _is_begun(download, listing) else {}
+    sample_counts: Mapping[str, int | None] = earlier_origin.get("shards", {})  # samples of those that have come
     sizes = [by_path[path].size or 0 for path in order]
-    n_chosen = shards.n_enough(download.entry, download.n_images, sizes, [known.get(path) for path in order])
+    counts = [sample_counts.get(path) for path in order]
+    n_chosen = shards.n_needed_shards(download.entry, download.n_images, sizes, counts)
     spare = tuple(by_path[path] for path in order[n_chosen:])
     files = tuple(file for file in listing.files if file not in spare)
-    origin = {**listing.origin, "shards": {path: known.get(path) for path in order}}
+    origin = {**listing.origin, "shards": dict(zip(order, counts, strict=True))}
     return Listing(files=files, origin=origin, spare=spare)
 
 
-def _fetch_shards(download: Download, listing: Listing, arrived: Callable[[int], None]) -> Path:
+def _fetch_shards(download: Download, listing: Listing, on_bytes: Callable[[int], None]) -> Path:
     assert download.n_images is not None, download
     small = [file for file in listing.files if not file.path.endswith(shards.SUFFIXES)]
-    _fetch_files(download, small, arrived)
+    _fetch_files(download, small, on_bytes)
     counts = dict(listing.origin["shards"])  # type: ignore[call-overload]
     by_path = {file.path: file for file in (*listing.files, *listing.spare)}
     n = 0
-    for path in shards.in_order(download.entry, list(counts)):
+    for path in shards.ordered_shards(download.entry, list(counts)):
         if n >= download.n_images:
             break
-        _fetch_files(download, [by_path[path]], arrived)
+        _fetch_files(download, [by_path[path]], on_bytes)
         counts[path] = shards.n_samples(download.staging / path)
         n += counts[path]
         _write_origin(download.staging, {**listing.origin, "shards": counts})

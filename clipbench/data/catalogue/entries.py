@@ -11,11 +11,11 @@ from types import MappingProxyType
 from typing import Any
 
 from clipbench.data.dataset import DataOptions, Dataset
-from clipbench.data.prompts import known_prompts, with_class_names
+from clipbench.data.prompts import published_prompts, with_class_names
 from clipbench.data.readers.webdataset import is_layout
 from clipbench.errors import DataError, Unavailable, UsageError, did_you_mean, option
 from clipbench.untrusted.reading import decode_json, is_there, read_bytes, read_toml, shown
-from clipbench.untrusted.schema import SchemaError, fitted
+from clipbench.untrusted.schema import SchemaError, parse_record
 
 ORIGIN_FILE = ".clipbench.json"
 """Record that ``clipbench data get`` leaves in a folder: repository, commit and file hashes."""
@@ -159,20 +159,23 @@ class CatalogueEntry:
 
 @cache
 def catalogue() -> Mapping[str, CatalogueEntry]:
-    """Return all entries by name, in the order of the file; a file of one's own adds entries, or replaces some; raise
-    UsageError where the file that ``CLIPBENCH_CATALOGUE`` names cannot be read, or is no catalogue."""
+    """Return all entries by name, in the order of the file, with the user's own entries.
+
+    Raises:
+        UsageError: the file that ``CLIPBENCH_CATALOGUE`` names cannot be read, or is not a catalogue.
+    """
     text = files("clipbench.data.catalogue").joinpath("catalogue.toml").read_text(encoding="utf-8")
     entries = {name: read_entry(name, table, "catalogue.toml") for name, table in tomllib.loads(text).items()}
-    own = os.environ.get(OWN_CATALOGUE)
-    if own:
+    user_file = os.environ.get(OWN_CATALOGUE)
+    if user_file:
         try:
-            tables = read_toml(Path(own), UsageError)
+            tables = read_toml(Path(user_file), UsageError)
         except UsageError as error:
             raise UsageError(f"{OWN_CATALOGUE}: {error}") from error
-        entries |= {name: read_entry(name, table, f"{OWN_CATALOGUE}: {own}") for name, table in tables.items()}
+        entries |= {name: read_entry(name, table, f"{OWN_CATALOGUE}: {user_file}") for name, table in tables.items()}
     for name, entry in entries.items():
         if entry.images is not None and (entry.images not in entries or entries[entry.images].images is not None):
-            file = f"{OWN_CATALOGUE}: {own}" if own else "catalogue.toml"
+            file = f"{OWN_CATALOGUE}: {user_file}" if user_file else "catalogue.toml"
             raise UsageError(
                 f"{file}: [{name}] has images = '{entry.images}', expected the name of an entry with images"
             )
@@ -180,45 +183,45 @@ def catalogue() -> Mapping[str, CatalogueEntry]:
 
 
 def read_entry(name: str, table: object, file: str) -> CatalogueEntry:
-    """Return an entry of a catalogue; raise UsageError where something is missing, misspelt or of another type."""
-    place = f"{file}: [{name}]"
+    """Return an entry of a catalogue, or raise UsageError if a field is missing, misspelt or of another type."""
+    location = f"{file}: [{name}]"
     if name != name.lower():
-        raise UsageError(f"{place} is a name with capitals, expected [{name.lower()}]")
+        raise UsageError(f"{location} is a name with capitals, expected [{name.lower()}]")
     if not isinstance(table, dict):
-        raise UsageError(f"{place} is {shown(table)}, expected a table; {NEEDS}")
+        raise UsageError(f"{location} is {shown(table)}, expected a table; {NEEDS}")
     sources = table.get("source", [])
     if not isinstance(sources, list) or not all(isinstance(source, dict) for source in sources):
-        raise UsageError(f"{place} has source = {shown(sources)}, expected [[{name}.source]]; {NEEDS}")
-    _refuse_misspelt({key: value for key, value in table.items() if key != "source"}, sources, place)
-    own = {"name": name, "places": [name], **table, "sources": sources}
+        raise UsageError(f"{location} has source = {shown(sources)}, expected [[{name}.source]]; {NEEDS}")
+    _refuse_misspelt({key: value for key, value in table.items() if key != "source"}, sources, location)
+    arguments = {"name": name, "places": [name], **table, "sources": sources}
     try:
-        entry = fitted(CatalogueEntry, own)
+        entry = parse_record(CatalogueEntry, arguments)
     except SchemaError as error:
-        raise UsageError(f"{place}: {error}; {NEEDS}") from error
+        raise UsageError(f"{location}: {error}; {NEEDS}") from error
     chosen = [("kind", entry.kind, KINDS), *(("form", source.form, FORMS) for source in entry.sources)]
     for field_name, value, known_values in chosen:
         if value not in known_values:
-            raise UsageError(f"{place} has {field_name} '{value}': {did_you_mean(value, known_values)}; {NEEDS}")
+            raise UsageError(f"{location} has {field_name} '{value}': {did_you_mean(value, known_values)}; {NEEDS}")
     for source in entry.sources:
-        lacking = next((each for each in FORMS[source.form] if not getattr(source, each)), None)
-        if lacking is not None:
-            raise UsageError(f"{place} has a source of form '{source.form}' without {lacking}; {NEEDS}")
+        missing_field = next(
+            (required_field for required_field in FORMS[source.form] if not getattr(source, required_field)), None
+        )
+        if missing_field is not None:
+            raise UsageError(f"{location} has a source of form '{source.form}' without {missing_field}; {NEEDS}")
     return replace(entry, size=sum(entry.shards)) if entry.shards else entry
 
 
-def _refuse_misspelt(table: Mapping[str, Any], sources: Sequence[Mapping[str, Any]], place: str) -> None:
-    """Raise UsageError for a field that an entry, its sources or their files do not have: ``fitted`` passes over
-    them.
-    """
+def _refuse_misspelt(table: Mapping[str, Any], sources: Sequence[Mapping[str, Any]], location: str) -> None:
+    """Raise UsageError for fields that ``parse_record`` would ignore: in an entry, its sources or their files."""
     parts: list[tuple[type[CatalogueEntry | Source | WebFile], Mapping[str, Any]]]
     parts = [(CatalogueEntry, table), *((Source, source) for source in sources)]
     urls = [source["urls"] for source in sources if isinstance(source.get("urls"), list)]
-    parts += [(WebFile, file) for listed in urls for file in listed if isinstance(file, dict)]
-    for kind, given in parts:
-        known = {each.name for each in fields(kind)} - {"name", "sources"}
-        for key in given:
-            if key not in known:
-                raise UsageError(f"{place} has '{key}': {did_you_mean(key, known)}; {NEEDS}")
+    parts += [(WebFile, file) for web_files in urls for file in web_files if isinstance(file, dict)]
+    for kind, section in parts:
+        field_names = {dataclass_field.name for dataclass_field in fields(kind)} - {"name", "sources"}
+        for key in section:
+            if key not in field_names:
+                raise UsageError(f"{location} has '{key}': {did_you_mean(key, field_names)}; {NEEDS}")
 
 
 def entry_of_repository(repository: str) -> CatalogueEntry | None:
@@ -226,18 +229,17 @@ def entry_of_repository(repository: str) -> CatalogueEntry | None:
     return next((entry for entry in catalogue().values() if repository in entry.hub), None)
 
 
-def place_of(entry: CatalogueEntry, data_root: Path | None) -> Path | None:
+def find_folder(entry: CatalogueEntry, data_root: Path | None) -> Path | None:
     """Return the existing folder of a data set below the data root (or the current folder), or None."""
-    places = ((data_root or Path()) / place for place in entry.places)
-    return next((place for place in places if is_there(place)), None)
+    folders = ((data_root or Path()) / folder for folder in entry.places)
+    return next((folder for folder in folders if is_there(folder)), None)
 
 
-def find_place(entry: CatalogueEntry, data_root: Path | None) -> Path:
-    """Return the folder of a data set below the data root (or, without one, the current folder); raise Unavailable
-    where there is none."""
-    place = place_of(entry, data_root)
-    if place is not None:
-        return place
+def require_folder(entry: CatalogueEntry, data_root: Path | None) -> Path:
+    """Return the folder of a data set below the data root or the current folder, or raise Unavailable."""
+    folder = find_folder(entry, data_root)
+    if folder is not None:
+        return folder
     elsewhere = option("data_root", "FOLDER")
     root = f"below {data_root}" if data_root else f"in the current folder ({elsewhere} looks in another)"
     raise Unavailable(
@@ -246,13 +248,13 @@ def find_place(entry: CatalogueEntry, data_root: Path | None) -> Path:
     )
 
 
-def column_options(entry: CatalogueEntry, place: Path, options: DataOptions) -> DataOptions:
-    """Return the options with the columns of the source that ``data get`` fetched; the user's own take precedence.
+def column_options(entry: CatalogueEntry, folder: Path, options: DataOptions) -> DataOptions:
+    """Return the options with the columns of the fetched source, which the user's own options override.
 
     Shards that somebody else put there are taken for those of the entry.
     """
-    origin = read_origin(place)
-    if not origin and is_layout(place):
+    origin = read_origin(folder)
+    if not origin and is_layout(folder):
         source = next((source for source in entry.sources if source.form == "webdataset"), None)
     else:
         source = source_of(entry, origin)
@@ -267,16 +269,14 @@ def with_columns(source: Source, entry: CatalogueEntry, options: DataOptions) ->
     return replace(options, options={**source.columns, **options.options})
 
 
-def with_origin(dataset: Dataset, place: Path) -> Dataset:
+def with_origin(dataset: Dataset, folder: Path) -> Dataset:
     """Return the data set with the commit that ``data get`` fetched as its revision, where there is one."""
-    return replace(dataset, revision=dataset.revision or read_origin(place).get("revision"))
+    return replace(dataset, revision=dataset.revision or read_origin(folder).get("revision"))
 
 
-def read_origin(place: Path) -> Mapping[str, Any]:
-    """Return the record of ``data get`` in a folder or the one above it; empty where there is none, or a damaged
-    one.
-    """
-    return origin_in(place) or origin_in(place.parent)
+def read_origin(folder: Path) -> Mapping[str, Any]:
+    """Return the record of ``data get`` from a folder or its parent, empty if there is none or it is damaged."""
+    return origin_in(folder) or origin_in(folder.parent)
 
 
 def origin_in(folder: Path) -> Mapping[str, Any]:
@@ -291,14 +291,14 @@ def origin_in(folder: Path) -> Mapping[str, Any]:
 
 def source_of(entry: CatalogueEntry, origin: Mapping[str, Any]) -> Source | None:
     """Return the repository that files come from, by the record of ``data get``."""
-    return next((each for each in entry.sources if each.hub and each.hub == origin.get("repository")), None)
+    return next((source for source in entry.sources if source.hub and source.hub == origin.get("repository")), None)
 
 
 def with_published_prompts(dataset: Dataset, entry: CatalogueEntry) -> Dataset:
     """Return the data set with the templates and class names of its published protocol."""
     if entry.prompts is None:
         return dataset
-    templates, names = known_prompts(entry.prompts)
+    templates, names = published_prompts(entry.prompts)
     notes = dataset.notes
     if dataset.templates not in (None, templates):
         notes += (f"the published templates of {entry.name} are used, not those that lie beside the data",)
@@ -322,11 +322,11 @@ def check_size(dataset: Dataset, entry: CatalogueEntry, *, allow_partial: bool) 
 
 def size_differences(dataset: Dataset, entry: CatalogueEntry) -> list[str]:
     """Return the counts of the data set that differ from its published protocol."""
-    items = dataset.contrasts if dataset.contrasts is not None else dataset.attacks
+    questions = dataset.contrasts if dataset.contrasts is not None else dataset.attacks
     sizes = [
         ("image", len(dataset), entry.n_images),
         ("caption", None if dataset.captions is None else len(dataset.captions), entry.n_captions),
-        ("item", None if items is None else len(items), entry.n_items),
+        ("item", None if questions is None else len(questions), entry.n_items),
     ]
     return [
         f"{actual:,} {unit}{'' if actual == 1 else 's'}, expected {expected:,}"

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from clipbench.data.catalogue.download import Download, Listing, choose_source, fetch, list_files, n_bytes_present
-from clipbench.data.catalogue.entries import CatalogueEntry, catalogue, place_of
-from clipbench.data.catalogue.shards import SUFFIXES, find_part, stated_shards
+from clipbench.data.catalogue.entries import CatalogueEntry, catalogue, find_folder
+from clipbench.data.catalogue.shards import SUFFIXES, find_shards, needed_shard_sizes
 from clipbench.errors import ClipbenchError
 from clipbench.hub import online, unreachable
 
@@ -59,16 +59,16 @@ class Need:
 
     @property
     def n_bytes(self) -> int | None:
-        """Bytes to fetch, as the server says, else as the catalogue says; None where neither is known."""
+        """Bytes to fetch, from the server or otherwise from the catalogue, or None if neither states them."""
         if self.listing is not None:
             return self.listing.n_bytes
-        return sum(stated_shards(self.entry, self.n_images)) or self.entry.size
+        return sum(needed_shard_sizes(self.entry, self.n_images)) or self.entry.size
 
     @property
     def shards(self) -> tuple[int, int] | None:
-        """Shards that are enough, and shards of the whole; None where all is fetched, or it is not known."""
+        """Number of shards to fetch and of all shards, or None if all are fetched or the number is unknown."""
         if self.listing is None:
-            n, n_of = len(stated_shards(self.entry, self.n_images)), len(self.entry.shards)
+            n, n_of = len(needed_shard_sizes(self.entry, self.n_images)), len(self.entry.shards)
         else:
             n = sum(file.path.endswith(SUFFIXES) for file in self.listing.files)
             n_of = n + len(self.listing.spare)
@@ -89,35 +89,37 @@ class Use(NamedTuple):
     """Images that are enough; None for all."""
 
 
-def find_needs(asked: Mapping[str, Use], data_root: Path | None) -> list[Need]:
-    """Return the data sets of the catalogue that are asked for and not there, without a look at any server.
+def find_needs(requested: Mapping[str, Use], data_root: Path | None) -> list[Need]:
+    """Return the data sets of the catalogue that are requested and not on this machine, without network access.
 
     Args:
-        asked: by the name of the data; names that the catalogue lacks are passed over.
+        requested: by the name of the data; names that the catalogue lacks are passed over.
     """
     root = data_root or Path()
     needs: list[Need] = []
-    for name, use in _with_images(asked).items():
+    for name, use in _with_images(requested).items():
         entry = catalogue().get(name.lower())
-        if entry is None or place_of(entry, data_root) is not None:
+        if entry is None or find_folder(entry, data_root) is not None:
             continue
         if any(need.entry.name in entry.places and need.n_images is None for need in needs):
             continue  # the same files, which will lie there
-        if use.n_images is not None and find_part(entry, root, use.n_images) is not None:
+        if use.n_images is not None and find_shards(entry, root, use.n_images) is not None:
             continue
         download = _download(entry, root, use.n_images)
         needs.append(Need(entry=entry, tasks=tuple(dict.fromkeys(use.tasks)), n_images=use.n_images, download=download))
     return needs
 
 
-def _with_images(asked: Mapping[str, Use]) -> Mapping[str, Use]:
-    uses = dict(asked)
-    for name, use in asked.items():
+def _with_images(requested: Mapping[str, Use]) -> Mapping[str, Use]:
+    uses = dict(requested)
+    for name, use in requested.items():
         entry = catalogue().get(name.lower())
         if entry is not None and entry.images is not None:
-            own = uses.get(entry.images, use)
-            n_images = None if own.n_images is None or use.n_images is None else max(own.n_images, use.n_images)
-            uses[entry.images] = Use((*own.tasks, *use.tasks), n_images)
+            image_use = uses.get(entry.images, use)
+            n_images = (
+                None if image_use.n_images is None or use.n_images is None else max(image_use.n_images, use.n_images)
+            )
+            uses[entry.images] = Use((*image_use.tasks, *use.tasks), n_images)
     return uses
 
 
@@ -133,40 +135,40 @@ def look_up_needs(needs: Sequence[Need]) -> list[Need]:
         return [replace(need, problem=cause) if need.can_be_fetched else need for need in needs]
     get_session()  # made once: in older versions each thread makes one, and all but one are never closed
     with ThreadPoolExecutor(N_LOOK_UPS) as pool:
-        return list(pool.map(_looked_up, needs))
+        return list(pool.map(_with_listing, needs))
 
 
 def fetch_needs(
     needs: Sequence[Need],
     *,
-    begun: Callable[[Need], None] = lambda need: None,
-    arrived: Callable[[int], None] = lambda n_bytes: None,
+    on_start: Callable[[Need], None] = lambda need: None,
+    on_bytes: Callable[[int], None] = lambda n_bytes: None,
 ) -> list[Need]:
-    """Fetch what can be fetched, and return what is still needed, each with the reason.
+    """Fetch all data sets that have a download, and return those that are still missing, with the reason.
 
     One that fails does not cost the others, unless the Hub cannot be reached any more.
 
     Args:
-        arrived: called with each number of new bytes.
+        on_bytes: called with each number of new bytes.
     """
-    left, cause = [], None
+    unfetched, cause = [], None
     for need in needs:
         if need.download is None or need.problem is not None:
-            left.append(need)
+            unfetched.append(need)
         elif cause is not None:
-            left.append(replace(need, problem=cause))
+            unfetched.append(replace(need, problem=cause))
         else:
-            begun(need)
+            on_start(need)
             try:
-                fetch(need.download, need.listing, arrived=arrived)
+                fetch(need.download, need.listing, on_bytes=on_bytes)
             except ClipbenchError as error:
-                left.append(replace(need, problem=str(error)))
+                unfetched.append(replace(need, problem=str(error)))
                 cause = unreachable(PROBE_SECONDS)
-    return left
+    return unfetched
 
 
 def _download(entry: CatalogueEntry, root: Path, n_images: int | None) -> Download | None:
-    """Return how to fetch a data set, or None where a person has to do something first, such as ask its authors."""
+    """Return the download of a data set, or None if a person has to do something first, such as ask its authors."""
     if not entry.can_be_fetched:
         return None
     source = choose_source(entry)
@@ -175,22 +177,22 @@ def _download(entry: CatalogueEntry, root: Path, n_images: int | None) -> Downlo
     return Download(entry=entry, source=source, root=root, n_images=n_images, report=lambda line: None)
 
 
-def _looked_up(need: Need) -> Need:
+def _with_listing(need: Need) -> Need:
     if need.download is None:
         return need
     try:
-        if need.download.source.is_gated and not online(lambda: _is_let_in(need.entry), need.download.request):
+        if need.download.source.is_gated and not online(lambda: _has_access(need.entry), need.download.request):
             return replace(need, download=None)
         listing = list_files(need.download)
         if need.download.is_partial and not listing.spare:  # all of it
-            whole = replace(need.download, n_images=None)
-            return replace(need, download=whole, listing=list_files(whole))
+            full_download = replace(need.download, n_images=None)
+            return replace(need, download=full_download, listing=list_files(full_download))
         return replace(need, listing=listing)
     except ClipbenchError as error:
         return replace(need, problem=str(error))
 
 
-def _is_let_in(entry: CatalogueEntry) -> bool:
+def _has_access(entry: CatalogueEntry) -> bool:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int64
 
-from clipbench.data import huggingface
+from clipbench.data import huggingface_data
 from clipbench.data.catalogue.entries import CatalogueEntry, Source, origin_in, source_of
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.readers import webdataset
@@ -40,44 +40,42 @@ class ShardSelection(NamedTuple):
     """Shards of the whole data set."""
 
 
-def folder_of(entry: CatalogueEntry, root: Path) -> Path:
-    """Return the folder of a data set's part."""
+def shard_folder(entry: CatalogueEntry, root: Path) -> Path:
+    """Return the folder for the selected shards of a data set."""
     return root / f"{entry.name}-shards"
 
 
-def has_parts(entry: CatalogueEntry, source: Source) -> bool:
-    """Return whether some of the files of a source can stand for all."""
+def supports_shards(entry: CatalogueEntry, source: Source) -> bool:
+    """Return whether some of the files of a source can be used without the others."""
     return source.form in FORMS and entry.kind in KINDS
 
 
-def in_order(entry: CatalogueEntry, paths: Sequence[str]) -> list[str]:
-    """Return the shards among some files in the order in which they are taken."""
+def ordered_shards(entry: CatalogueEntry, paths: Sequence[str]) -> list[str]:
+    """Return the shards among some files, in the order in which they are selected."""
     shards = sorted((path for path in paths if path.endswith(SUFFIXES)), key=_natural)
-    return [shards[place] for place in _order(entry, len(shards))]
+    return [shards[index] for index in _order(entry, len(shards))]
 
 
-def n_enough(entry: CatalogueEntry, n_images: int, sizes: Sequence[int], counts: Sequence[int | None]) -> int:
-    """Return how many shards, from the first that is taken on, are enough for a number of images, as far as sizes tell.
+def n_needed_shards(entry: CatalogueEntry, n_images: int, sizes: Sequence[int], counts: Sequence[int | None]) -> int:
+    """Return the number of shards that hold a number of images, estimated from their sizes.
 
     Where the data set's number of images is not known, one shard is taken to be enough until it has been counted.
     """
     n_of = entry.n_images or entry.n_items
     n = 0.0
-    for place, (size, count) in enumerate(zip(sizes, counts, strict=True)):
+    for n_taken, (size, count) in enumerate(zip(sizes, counts, strict=True)):
         if n >= n_images:
-            return place
+            return n_taken
         n += count or (n_images if n_of is None else size / max(1, sum(sizes)) * n_of)
     return len(sizes)
 
 
-def stated_shards(entry: CatalogueEntry, n_images: int | None) -> list[int]:
-    """Return the bytes of the shards that are enough for a number of images, as the catalogue says; none where it does
-    not.
-    """
-    if n_images is None or not entry.sources or not has_parts(entry, entry.sources[0]):
+def needed_shard_sizes(entry: CatalogueEntry, n_images: int | None) -> list[int]:
+    """Return the bytes of each shard that a number of images needs, empty if the catalogue does not state them."""
+    if n_images is None or not entry.sources or not supports_shards(entry, entry.sources[0]):
         return []
-    sizes = [entry.shards[place] for place in _order(entry, len(entry.shards))]
-    return sizes[: n_enough(entry, n_images, sizes, [None] * len(sizes))]
+    sizes = [entry.shards[index] for index in _order(entry, len(entry.shards))]
+    return sizes[: n_needed_shards(entry, n_images, sizes, [None] * len(sizes))]
 
 
 def n_samples(shard: Path) -> int:
@@ -93,15 +91,15 @@ def n_samples(shard: Path) -> int:
         raise DataError(f"{shard} cannot be read: {error}; remove it to have it fetched again") from error
 
 
-def find_part(entry: CatalogueEntry, root: Path, n_images: int) -> ShardSelection | None:
-    """Return the shards below the root that are enough for so many images, or None where they are not all there."""
-    folder = folder_of(entry, root)
+def find_shards(entry: CatalogueEntry, root: Path, n_images: int) -> ShardSelection | None:
+    """Return the downloaded shards that hold a number of images, or None if one of them is missing."""
+    folder = shard_folder(entry, root)
     origin = origin_in(folder)
     source = source_of(entry, origin)
     if source is None or not isinstance(origin.get("shards"), dict):
         return None
     chosen, n_chosen = [], 0
-    for path in in_order(entry, list(origin["shards"])):
+    for path in ordered_shards(entry, list(origin["shards"])):
         if n_chosen >= n_images:
             break
         n = origin["shards"][path]
@@ -113,12 +111,12 @@ def find_part(entry: CatalogueEntry, root: Path, n_images: int) -> ShardSelectio
     return ShardSelection(folder, source, origin.get("revision"), shards, len(origin["shards"]))
 
 
-def load_part(part: ShardSelection, entry: CatalogueEntry, options: DataOptions) -> Dataset:
-    """Return the images of some shards, with a note that says so."""
+def load_shards(part: ShardSelection, entry: CatalogueEntry, options: DataOptions) -> Dataset:
+    """Return the images of some shards, with a note on the selection."""
     if part.source.form == "webdataset":
         dataset = webdataset.load(part.folder, options, entry.name, shards=part.shards)
     else:
-        dataset = huggingface.load_files(part.shards, options, entry.name, split=part.source.split)
+        dataset = huggingface_data.load_files(part.shards, options, entry.name, split=part.source.split)
     note = f"{len(part.shards)} of {part.n_shards} shards are on this machine ({len(dataset):,} images)"
     if dataset.labels is not None and dataset.class_names is not None:
         n_classes = len(np.unique(dataset.labels))

@@ -54,11 +54,11 @@ def look_up(url: str, name: str) -> tuple[int | None, str | None]:
     return (int(length) if length else None), response.headers.get("ETag")
 
 
-def fetch_file(file: RemoteFile, folder: Path, *, arrived: Callable[[int], None] = lambda n_bytes: None) -> Path:
+def fetch_file(file: RemoteFile, folder: Path, *, on_bytes: Callable[[int], None] = lambda n_bytes: None) -> Path:
     """Return the file below the folder once it is whole and has its hash; what came in an earlier try is kept.
 
     Args:
-        arrived: called with each number of new bytes, a negative one for bytes that came in vain.
+        on_bytes: called with each number of new bytes, a negative one for bytes that came in vain.
     """
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -70,18 +70,18 @@ def fetch_file(file: RemoteFile, folder: Path, *, arrived: Callable[[int], None]
     path.parent.mkdir(parents=True, exist_ok=True)
     partial, version = (path.with_name(path.name + ending) for ending in (PARTIAL, VERSION))
     if partial.is_file() and not (version.is_file() and version.read_text(encoding="utf-8") == file.tag):
-        arrived(-partial.stat().st_size)
+        on_bytes(-partial.stat().st_size)
         partial.unlink()
     version.write_text(file.tag, encoding="utf-8")
     for seconds in (*RETRY_SECONDS, None):
         try:
-            _download(file, partial, arrived)
+            _download(file, partial, on_bytes)
             break
         except HfHubHTTPError as error:
             if seconds is None or error.response.status_code < 500:
                 raise
             time.sleep(seconds)
-    _check_hash(file, partial, arrived)
+    _check_hash(file, partial, on_bytes)
     os.replace(partial, path)
     version.unlink()
     return path
@@ -140,34 +140,34 @@ def client_errors(url: str, name: str) -> Iterator[None]:
 class _Counted:
     """A partial file that says how many bytes it grows by; a server that ignores the range makes it begin anew."""
 
-    def __init__(self, file: IO[bytes], arrived: Callable[[int], None]) -> None:
+    def __init__(self, file: IO[bytes], on_bytes: Callable[[int], None]) -> None:
         self._file = file
-        self._arrived = arrived
+        self._on_bytes = on_bytes
         self.seek, self.tell, self.name = file.seek, file.tell, file.name
 
     def write(self, content: bytes) -> int:
-        self._arrived(len(content))
+        self._on_bytes(len(content))
         return self._file.write(content)
 
     def truncate(self) -> int:
-        place = self._file.tell()
-        self._arrived(place - self._file.seek(0, os.SEEK_END))
-        self._file.seek(place)
+        position = self._file.tell()
+        self._on_bytes(position - self._file.seek(0, os.SEEK_END))
+        self._file.seek(position)
         return self._file.truncate()
 
 
-def _download(file: RemoteFile, partial: Path, arrived: Callable[[int], None]) -> None:
+def _download(file: RemoteFile, partial: Path, on_bytes: Callable[[int], None]) -> None:
     from huggingface_hub.file_download import http_get
 
     with partial.open("ab") as content:
-        counted = _Counted(content, arrived)
+        counted = _Counted(content, on_bytes)
         if file.size is not None and counted.tell() > file.size:
             counted.seek(0)
             counted.truncate()
         http_get(file.url, counted, resume_size=counted.tell(), expected_size=file.size, headers=dict(file.headers))
 
 
-def _check_hash(file: RemoteFile, partial: Path, arrived: Callable[[int], None]) -> None:
+def _check_hash(file: RemoteFile, partial: Path, on_bytes: Callable[[int], None]) -> None:
     from huggingface_hub.utils.sha import git_hash, sha_fileobj
 
     with partial.open("rb") as content:
@@ -178,6 +178,6 @@ def _check_hash(file: RemoteFile, partial: Path, arrived: Callable[[int], None])
         else:
             return
     if not actual.startswith(expected):
-        arrived(-partial.stat().st_size)
+        on_bytes(-partial.stat().st_size)
         partial.unlink()
         raise DataError(f"{file.url} has {kind} {actual}, expected {expected}: repeat the command to fetch it again")

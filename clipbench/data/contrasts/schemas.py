@@ -33,7 +33,7 @@ class ImageKey(NamedTuple):
         return self.name if self.box is None else f"{self.name}[{','.join(str(side) for side in self.box)}]"
 
 
-class Question(NamedTuple):
+class ParsedContrast(NamedTuple):
     """A contrast whose images are still names."""
 
     images: tuple[ImageKey, ...]
@@ -65,75 +65,81 @@ class CroppedImage:
         return Examined(content_digest(data + repr(self.box).encode()), reading_of(data))
 
     def open(self) -> Image.Image:
-        """Return the part, RGB; raise BadImage where the file cannot be decoded, or the box holds nothing of the
-        image."""
-        whole = self.image.open()
+        """Return the part as RGB, or raise BadImage if the image is damaged or the box is outside it."""
+        image = self.image.open()
         x, y, width, height = self.box
-        left, top, right, bottom = max(0, x), max(0, y), min(whole.width, x + width), min(whole.height, y + height)
+        left, top, right, bottom = max(0, x), max(0, y), min(image.width, x + width), min(image.height, y + height)
         if left >= right or top >= bottom:
-            raise BadImage(self.name, f"the box is outside of the image, {whole.width} x {whole.height} pixels")
-        return whole.crop((left, top, right, bottom))
+            raise BadImage(self.name, f"the box is outside of the image, {image.width} x {image.height} pixels")
+        return image.crop((left, top, right, bottom))
 
 
 Images = Mapping[ImageKey, EncodedImage]
-Reader = Callable[[Mapping[str, object]], Question]
+Reader = Callable[[Mapping[str, object]], ParsedContrast]
 """Makes the question of one row; raises KeyError, TypeError, ValueError or OverflowError where a field does not fit."""
 
 
-def read_question(read: Reader, row: Mapping[str, object], place: str) -> Question:
-    """Return the question of a row; ``subset`` and ``group`` fields of the row itself are read for every schema; raise
-    DataError where a field is missing, empty or of another kind."""
+def read_contrast(read: Reader, row: Mapping[str, object], location: str) -> ParsedContrast:
+    """Return the contrast of a row. Every schema may have the fields ``subset`` and ``group``.
+
+    Raises:
+        DataError: a field is missing, empty or of another type.
+    """
     try:
-        question = read(row)
+        contrast = read(row)
     except KeyError as error:
-        raise DataError(f"{place}: the field {error} is missing") from error
+        raise DataError(f"{location}: the field {error} is missing") from error
     except (TypeError, ValueError, OverflowError) as error:
-        raise DataError(f"{place}: {error}") from error
+        raise DataError(f"{location}: {error}") from error
     subset, group = (str(row[field]) if row.get(field) else None for field in ("subset", "group"))
-    return question._replace(subset=subset or question.subset, group=question.group or group)
+    return contrast._replace(subset=subset or contrast.subset, group=contrast.group or group)
 
 
-def dataset_of(
-    questions: Mapping[str, Question], images: Images, id: str, *, allow_partial: bool, places: str
+def build_dataset(
+    contrasts: Mapping[str, ParsedContrast], images: Images, id: str, *, allow_partial: bool, sources: str
 ) -> Dataset:
-    """Return the data set of the questions all of whose images were found.
+    """Return the data set of the contrasts whose images were all found.
 
     Raises:
         DataError: no question is valid.
         Unavailable: images are missing; with ``allow_partial``, only if no question is left.
     """
-    valid = {item: question for item, question in questions.items() if question.is_valid}
-    needed = dict.fromkeys(image for question in valid.values() for image in question.images)
-    missing = [image.name for image in needed if image not in images]
-    complete = {item: question for item, question in valid.items() if all(key in images for key in question.images)}
+    valid = {contrast_id: contrast for contrast_id, contrast in contrasts.items() if contrast.is_valid}
+    needed_images = dict.fromkeys(image for contrast in valid.values() for image in contrast.images)
+    missing_names = [image.name for image in needed_images if image not in images]
+    complete = {
+        contrast_id: contrast
+        for contrast_id, contrast in valid.items()
+        if all(key in images for key in contrast.images)
+    }
     notes = []
-    if n_invalid := len(questions) - len(valid):
-        why = "nothing to choose, or not valid by their authors' rule"
-        notes.append(f"{n_invalid:,} of {len(questions):,} items are not scored: {why}")
+    if n_invalid := len(contrasts) - len(valid):
+        reason = "nothing to choose, or not valid by their authors' rule"
+        notes.append(f"{n_invalid:,} of {len(contrasts):,} items are not scored: {reason}")
     if not valid:
         raise DataError(f"data set {id} has no item to score: {notes[0] if notes else 'expected one or more'}")
-    scored = f"{len(complete):,} of {len(valid):,} items"
-    fix = f"{option('allow_partial', True)} scores the {scored} whose images are there"
-    advice = f"looked for in {places}: {fix if complete else 'put the images there'}"
+    scored_share = f"{len(complete):,} of {len(valid):,} items"
+    fix = f"{option('allow_partial', True)} scores the {scored_share} whose images are there"
+    advice = f"looked for in {sources}: {fix if complete else 'put the images there'}"
     is_allowed = allow_partial and bool(complete)
-    if note := missing_note(missing, len(needed), id, is_allowed=is_allowed, advice=advice):
-        notes.append(f"{note}: {scored} are scored")
-    used = list(dict.fromkeys(image for question in complete.values() for image in question.images))
-    row = {image: number for number, image in enumerate(used)}
+    if note := missing_note(missing_names, len(needed_images), id, is_allowed=is_allowed, advice=advice):
+        notes.append(f"{note}: {scored_share} are scored")
+    used_images = list(dict.fromkeys(image for contrast in complete.values() for image in contrast.images))
+    image_rows = {image: number for number, image in enumerate(used_images)}
     dataset = Dataset(
         id=id,
-        images=[images[key] if key.box is None else CroppedImage(images[key], key.box) for key in used],
-        image_ids=[image.id for image in used],
+        images=[images[key] if key.box is None else CroppedImage(images[key], key.box) for key in used_images],
+        image_ids=[image.id for image in used_images],
         contrasts=[
             Contrast(
-                id=item,
-                subset=question.subset or "",
-                images=tuple(row[image] for image in question.images),
-                captions=question.captions,
-                is_true=question.is_true,
-                group=question.group,
+                id=contrast_id,
+                subset=contrast.subset or "",
+                images=tuple(image_rows[image] for image in contrast.images),
+                captions=contrast.captions,
+                is_true=contrast.is_true,
+                group=contrast.group,
             )
-            for item, question in complete.items()
+            for contrast_id, contrast in complete.items()
         ],
         notes=tuple(notes),
     )
@@ -168,38 +174,38 @@ class Schema(NamedTuple):
     """
 
 
-def schema_of(fields: Iterable[str]) -> Schema | None:
-    """Return the schema of a row with these fields, or None where it is no contrast."""
-    known = set(fields)
-    has_image = not known.isdisjoint(IMAGE_FIELDS)
-    matching = (schema for schema in SCHEMAS if schema.fields <= known and (has_image or not schema.has_image))
+def find_schema(fields: Iterable[str]) -> Schema | None:
+    """Return the schema of a row with these fields, or None if the row is not a contrast."""
+    field_names = set(fields)
+    has_image = not field_names.isdisjoint(IMAGE_FIELDS)
+    matching = (schema for schema in SCHEMAS if schema.fields <= field_names and (has_image or not schema.has_image))
     return next(matching, None)
 
 
-def _choice(images: Sequence[ImageKey], true: Sequence[str], false: Sequence[str]) -> Question:
+def _choice(images: Sequence[ImageKey], true: Sequence[str], false: Sequence[str]) -> ParsedContrast:
     truth = (True,) * len(true) + (False,) * len(false)
-    return Question(tuple(images), (*true, *false), (truth,) * len(images))
+    return ParsedContrast(tuple(images), (*true, *false), (truth,) * len(images))
 
 
-def _crossed(images: Iterable[str], captions: Iterable[str]) -> Question:
-    return Question(tuple(map(ImageKey, images)), tuple(captions), ((True, False), (False, True)))
+def _matched_pairs(images: Iterable[str], captions: Iterable[str]) -> ParsedContrast:
+    return ParsedContrast(tuple(map(ImageKey, images)), tuple(captions), ((True, False), (False, True)))
 
 
-def _own_truth(row: Fields) -> Question:
+def _truth_matrix(row: Fields) -> ParsedContrast:
     """Read a matrix of truth values, a row for each image and a column for each caption."""
     truth = tuple(tuple(_flag(cell) for cell in _list(line)) for line in _list(row["truth"]))
-    return Question(_images(row), _texts(row["captions"]), truth)
+    return ParsedContrast(_images(row), _texts(row["captions"]), truth)
 
 
-def _nlvr(row: Fields) -> Question:
+def _nlvr(row: Fields) -> ParsedContrast:
     cells = [_mapping(cell) for cell in _list(row["images"])]
     labels = tuple((_flag(cell["label"]),) for cell in cells)
     images = tuple(ImageKey(_text(cell["path"])) for cell in cells)
-    return Question(images, (_text(row["sentence"]),), labels, is_valid=len(set(labels)) > 1)
+    return ParsedContrast(images, (_text(row["sentence"]),), labels, is_valid=len(set(labels)) > 1)
 
 
-def _winogavil(row: Fields) -> Question:
-    """Read a cue with the images it could be for; the lists are JSON in the cells of a CSV file."""
+def _winogavil(row: Fields) -> ParsedContrast:
+    """Read a cue with its candidate images. The lists are JSON in the cells of a CSV file."""
     cells = (row[field] for field in ("candidates", "associations"))
     candidates, associations = (_texts(decode_json(cell) if isinstance(cell, str) else cell) for cell in cells)
     cue = _text(row["cue"]).lower()
@@ -207,28 +213,28 @@ def _winogavil(row: Fields) -> Question:
     caption = f"{'An' if cue[0] in 'aeiou' else 'A'} {cue}"
     images = tuple(ImageKey(f"{candidate}.jpg") for candidate in candidates)
     subset = "10-12" if len(candidates) >= 10 else "5-6"
-    return Question(images, (caption,), labels, subset=subset, is_valid=len(set(labels)) > 1)
+    return ParsedContrast(images, (caption,), labels, subset=subset, is_valid=len(set(labels)) > 1)
 
 
 def _two_by_two(ends: str) -> Reader:
-    def read(row: Fields) -> Question:
+    def read(row: Fields) -> ParsedContrast:
         images, captions = ([_text(row[f"{kind}_{end}"]) for end in ends] for kind in ("image", "caption"))
-        return _crossed(images, captions)
+        return _matched_pairs(images, captions)
 
     return read
 
 
-def _bivlc(row: Fields) -> Question:
+def _bivlc(row: Fields) -> ParsedContrast:
     images, captions = ([_text(row[f"{end}{kind}"]) for end in ("", "negative_")] for kind in ("image", "caption"))
-    return _crossed(images, captions)._replace(subset=_optional(row, "type"))
+    return _matched_pairs(images, captions)._replace(subset=_optional(row, "type"))
 
 
 def _one_negative(*true: str) -> Reader:
     """Return a reader of one image, of fields with a true caption each, and of a false caption."""
-    return lambda row: _choice((_image(row),), [_text(row[each]) for each in true], (_text(row["negative_caption"]),))
+    return lambda row: _choice((_image(row),), [_text(row[field]) for field in true], (_text(row["negative_caption"]),))
 
 
-def _aro(row: Fields) -> Question:
+def _aro(row: Fields) -> ParsedContrast:
     image = _image(row)
     # The box is four fields in ARO's own files, one of four parts in its copies on the Hub.
     box = _mapping(row.get("bbox") or {side: row.get(f"bbox_{side}") for side in "xywh"})
@@ -237,40 +243,41 @@ def _aro(row: Fields) -> Question:
     group = _optional(row, "relation_name")
     if group is None and row.get("attributes") is not None:
         group = "_".join(_texts(row["attributes"]))
-    question = _choice((image,), (_text(row["true_caption"]),), (_text(row["false_caption"]),))
-    return question._replace(group=group)
+    contrast = _choice((image,), (_text(row["true_caption"]),), (_text(row["false_caption"]),))
+    return contrast._replace(group=group)
 
 
-def _distinct(images: Sequence[ImageKey], true: str, false: Iterable[str]) -> Question:
-    """Return the question of a caption and those that differ: one that is the caption, or another, adds no choice."""
-    others = [text for text in dict.fromkeys(false) if text != true]
-    return _choice(images, (true,), others)._replace(is_valid=bool(others))
+def _distinct_choice(images: Sequence[ImageKey], true: str, false: Iterable[str]) -> ParsedContrast:
+    """Return the contrast of a caption and the distinct false captions that differ from it."""
+    negatives = [text for text in dict.fromkeys(false) if text != true]
+    return _choice(images, (true,), negatives)._replace(is_valid=bool(negatives))
 
 
-def _order(row: Fields) -> Question:
+def _order(row: Fields) -> ParsedContrast:
     shuffles = [_text(row[field]) for field in sorted(row) if field.startswith("hard_text_")]
-    return _distinct((_image(row),), _text(row["correct_caption"]), shuffles)
+    return _distinct_choice((_image(row),), _text(row["correct_caption"]), shuffles)
 
 
-def _mmvp(row: Fields) -> Question:
+def _mmvp(row: Fields) -> ParsedContrast:
     kind = _text(row["Type_0"])
     if row["Type_1"] != kind:
         raise ValueError(f"expected two rows of one Type, got {shown(kind)} and {shown(row['Type_1'])}")
-    images = [f"{kind}/{_whole(row, f'Question ID_{end}')}.jpg" for end in "01"]
+    images = [f"{kind}/{_integer(row, f'Question ID_{end}')}.jpg" for end in "01"]
     captions = [f"a photo of {_text(row[f'Statement_{end}'])}" for end in "01"]
-    return _crossed(images, captions)._replace(subset=kind)
+    return _matched_pairs(images, captions)._replace(subset=kind)
 
 
-def _count(row: Fields) -> Question:
-    """Read a caption with a number, which is replaced by each of the others; a caption without it is no question."""
-    text, number = _text(row["text"]), _whole(row, "number")
+def _count(row: Fields) -> ParsedContrast:
+    """Read a caption, and replace its number by each other number. A caption without its number is invalid."""
+    text, number = _text(row["text"]), _integer(row, "number")
     if not 2 <= number <= len(COUNTS) + 1:
         raise ValueError(f"expected a number from 2 to {len(COUNTS) + 1}, got {number}")
-    place = re.search(rf"\b({COUNTS[number - 2]}|{number})\b", text, re.IGNORECASE)
-    if place is None:
+    number_match = re.search(rf"\b({COUNTS[number - 2]}|{number})\b", text, re.IGNORECASE)
+    if number_match is None:
         return _choice((_image(row),), (text,), ())._replace(is_valid=False)
-    others = [_written_like(place[0], other) for other in range(2, len(COUNTS) + 2) if other != number]
-    return _choice((_image(row),), (text,), [text[: place.start()] + other + text[place.end() :] for other in others])
+    replacements = [_written_like(number_match[0], other) for other in range(2, len(COUNTS) + 2) if other != number]
+    start, end = number_match.span()
+    return _choice((_image(row),), (text,), [text[:start] + other + text[end:] for other in replacements])
 
 
 def _written_like(model: str, number: int) -> str:
@@ -281,51 +288,53 @@ def _written_like(model: str, number: int) -> str:
     return word.upper() if model.isupper() else word.capitalize() if model[0].isupper() else word
 
 
-def _svo(row: Fields) -> Question:
-    images = tuple(ImageKey(f"{_whole(row, f'{end}_image_id')}.jpg") for end in ("pos", "neg"))
+def _svo(row: Fields) -> ParsedContrast:
+    images = tuple(ImageKey(f"{_integer(row, f'{end}_image_id')}.jpg") for end in ("pos", "neg"))
     subsets = [field for field in SVO_SUBSETS if _flag(row[field])]
     is_valid = len(subsets) == 1  # its authors leave out images that differ in several
     subset = subsets[0] if is_valid else None
-    return Question(images, (_text(row["sentence"]),), ((True,), (False,)), subset=subset, is_valid=is_valid)
+    return ParsedContrast(images, (_text(row["sentence"]),), ((True,), (False,)), subset=subset, is_valid=is_valid)
 
 
-def _negbench(row: Fields) -> Question:
-    """Read a multiple-choice question; its path is that of its authors' machine, of which the name is kept."""
+def _negbench(row: Fields) -> ParsedContrast:
+    """Read a multiple-choice question, and keep only the file name of its path."""
     captions = tuple(_text(row[f"caption_{number}"]) for number in range(4))
-    truth = _only_true(row, "correct_answer", len(captions))
+    truth = _one_hot(row, "correct_answer", len(captions))
     image = ImageKey(PurePosixPath(_image(row).name).name)
-    return Question((image,), captions, (truth,), subset=_text(row["correct_answer_template"]))
+    return ParsedContrast((image,), captions, (truth,), subset=_text(row["correct_answer_template"]))
 
 
-def _whats_up(row: Fields) -> Question:
-    """Read an image with the caption that is true first; its group is the two objects that the image shows."""
+def _whats_up(row: Fields) -> ParsedContrast:
+    """Read an image whose first caption is true. Its two objects are its group."""
     path = PurePosixPath(_image(row).name)
     true, *false = _texts(row["caption_options"])
-    first, has_others, others = path.stem.partition("_")
-    group = f"{first} {others.rpartition('_')[2]}" if has_others else None
+    first, has_others, rest = path.stem.partition("_")
+    group = f"{first} {rest.rpartition('_')[2]}" if has_others else None
     return _choice((ImageKey("/".join(path.parts[-2:])),), (true,), false)._replace(group=group)
 
 
-def _crepe(row: Fields) -> Question:
+def _crepe(row: Fields) -> ParsedContrast:
     true, cell = _text(row["caption"]), _text(row["hard_negs"])
     false = read_written_list(cell)
     if false is None:
         raise ValueError(f"expected a list of texts in hard_negs, got {shown(cell)}")
     box = _box(row, ("x", "y", "width", "height"))
-    return _distinct((ImageKey(f"{_whole(row, 'image_id')}.jpg", box),), true, false)
+    return _distinct_choice((ImageKey(f"{_integer(row, 'image_id')}.jpg", box),), true, false)
 
 
-def _spec(row: Fields) -> Question:
-    """Read an image with texts, or a text with images, which lie in the folder of the subset."""
+def _spec(row: Fields) -> ParsedContrast:
+    """Read an image with texts, or a text with images, which are in the folder of the subset."""
     query, keys = _text(row["query"]), _texts(row["keys"])
-    is_true = _only_true(row, "label", len(keys))
+    is_true = _one_hot(row, "label", len(keys))
     folder = f"{row['subset']}/" if row.get("subset") else ""
     if PurePosixPath(query).suffix.lower() in (".jpg", ".jpeg", ".png"):
-        return Question((ImageKey(folder + query),), keys, (is_true,))
-    return Question(tuple(ImageKey(folder + key) for key in keys), (query,), tuple((each,) for each in is_true))
+        return ParsedContrast((ImageKey(folder + query),), keys, (is_true,))
+    return ParsedContrast(
+        tuple(ImageKey(folder + key) for key in keys), (query,), tuple((is_match,) for is_match in is_true)
+    )
 
 
-def _valse(row: Fields) -> Question:
+def _valse(row: Fields) -> ParsedContrast:
     votes = _mapping(row.get("mturk") or {}).get("caption", MIN_VALSE_VOTES)
     is_valid = isinstance(votes, int) and votes >= MIN_VALSE_VOTES
     return _choice((_image(row),), (_text(row["caption"]),), (_text(row["foil"]),))._replace(is_valid=is_valid)
@@ -334,7 +343,7 @@ def _valse(row: Fields) -> Question:
 CREPE_COLUMNS = MappingProxyType({kind: f"valid_hard_negs_{kind}" for kind in ("atom", "comp", "combined")})
 
 SCHEMAS = (
-    Schema("a contrast with its truth matrix", {"captions", "truth"}, True, _own_truth),
+    Schema("a contrast with its truth matrix", {"captions", "truth"}, True, _truth_matrix),
     Schema(
         "a contrast with true and false captions",
         {"true", "false"},
@@ -377,16 +386,16 @@ SCHEMAS = (
 """The first schema whose fields are all there is used: a schema stands before those with a subset of its fields."""
 
 
-def _only_true(row: Fields, field: str, n: int) -> tuple[bool, ...]:
+def _one_hot(row: Fields, field: str, n: int) -> tuple[bool, ...]:
     """Return truth values of which that is true whose number, from 0 on, a field has."""
-    answer = _whole(row, field)
+    answer = _integer(row, field)
     if not 0 <= answer < n:
         raise ValueError(f"{field} is {answer}, expected a number from 0 to {n - 1}")
     return tuple(number == answer for number in range(n))
 
 
-def _whole(row: Fields, field: str, *, is_cut: bool = False) -> int:
-    """Return a whole number, or what is left of another one when it is cut."""
+def _integer(row: Fields, field: str, *, is_cut: bool = False) -> int:
+    """Return an integer field, with its fraction cut off if ``is_cut``."""
     text = str(row[field])
     try:
         return int(float(text)) if is_cut else int(text)
@@ -400,8 +409,8 @@ def _image(row: Fields) -> ImageKey:
 
 
 def _box(fields: Fields, sides: Sequence[str]) -> tuple[int, int, int, int]:
-    """Return left, top, width and height in whole pixels; fractions are cut off."""
-    left, top, width, height = (_whole(fields, side, is_cut=True) for side in sides)
+    """Return left, top, width and height in integer pixels, with their fractions cut off."""
+    left, top, width, height = (_integer(fields, side, is_cut=True) for side in sides)
     return left, top, width, height
 
 
@@ -423,7 +432,7 @@ def _text(value: object) -> str:
 
 def _texts(value: object) -> tuple[str, ...]:
     """Return the texts of a list, or the only text as a list of one."""
-    return (_text(value),) if isinstance(value, str) else tuple(_text(item) for item in _list(value))
+    return (_text(value),) if isinstance(value, str) else tuple(_text(text) for text in _list(value))
 
 
 def _list(value: object) -> Sequence[object]:
@@ -439,9 +448,9 @@ def _mapping(value: object) -> Fields:
 
 
 def _flag(value: object) -> bool:
-    """Return a truth value; releases of NLVR write true, "True" or 1."""
-    known = {True: True, False: False, "true": True, "false": False}
+    """Return a truth value, which releases of NLVR write as true, "True" or 1."""
+    flags = {True: True, False: False, "true": True, "false": False}
     key = value.lower() if isinstance(value, str) else value
-    if key not in known:
+    if key not in flags:
         raise ValueError(f"expected true or false, got {shown(value)}")
-    return known[key]
+    return flags[key]

@@ -50,7 +50,7 @@ def order_contrasts(
     for id, caption, image in zip(ids, captions, caption_image.tolist(), strict=True):
         # ARO's pre_caption: lower case, some punctuation removed, at most 30 words.
         true = " ".join(_PUNCTUATION.sub(" ", caption.lower()).split()[:MAX_WORDS])
-        false = dict.fromkeys(_reordered(true, name, order) for name, order in ORDERS.items())
+        false = dict.fromkeys(_reorder(true, name, order) for name, order in ORDERS.items())
         options = (true, *(text for text in false if text is not None))
         if len(options) > 1:
             truth = (True, *(False for _ in options[1:]))
@@ -58,9 +58,9 @@ def order_contrasts(
     return tuple(contrasts)
 
 
-def shuffled(caption: str) -> str | None:
-    """Return a caption with its words in another order, drawn from the caption alone; None where there is no other."""
-    return _reordered(" ".join(caption.split()), "all", _all)
+def shuffle_words(caption: str) -> str | None:
+    """Return a caption with its words in another order, seeded by the caption, or None if no order differs."""
+    return _reorder(" ".join(caption.split()), "all", _shuffle_all)
 
 
 def words(caption: str) -> list[str]:
@@ -68,7 +68,7 @@ def words(caption: str) -> list[str]:
     return re.findall(r"[^\W_]+(?:['’][^\W_]+)*", caption.lower())
 
 
-def _reordered(caption: str, name: str, order: Order) -> str | None:
+def _reorder(caption: str, name: str, order: Order) -> str | None:
     chance = Sampler("order", name, caption)
     parts = caption.split()
     for _ in range(MAX_DRAWS):
@@ -78,25 +78,27 @@ def _reordered(caption: str, name: str, order: Order) -> str | None:
     return None
 
 
-def _all(parts: list[T], chance: Sampler) -> list[T]:
+def _shuffle_all(parts: list[T], chance: Sampler) -> list[T]:
     return chance.some_of(parts, len(parts))
 
 
-def _threes(parts: list[str]) -> list[list[str]]:
+def _split_in_threes(parts: list[str]) -> list[list[str]]:
     return [parts[start : start + 3] for start in range(0, len(parts), 3)]
 
 
-def _some(parts: list[str], chance: Sampler, *, are_content: bool) -> list[str]:
+def _shuffle_some(parts: list[str], chance: Sampler, *, are_content: bool) -> list[str]:
     is_moved = [(part.strip(",'-") in FUNCTION_WORDS) != are_content for part in parts]
-    moved = [part for part, moves in zip(parts, is_moved, strict=True) if moves]
-    others = iter(chance.some_of(moved, len(moved)))
-    return [next(others) if moves else part for part, moves in zip(parts, is_moved, strict=True)]
+    moved_parts = [part for part, moves in zip(parts, is_moved, strict=True) if moves]
+    replacements = iter(chance.some_of(moved_parts, len(moved_parts)))
+    return [next(replacements) if moves else part for part, moves in zip(parts, is_moved, strict=True)]
 
 
 ORDERS: dict[str, Order] = {
-    "content words": lambda parts, chance: _some(parts, chance, are_content=True),
-    "other words": lambda parts, chance: _some(parts, chance, are_content=False),
-    "within threes": lambda parts, chance: list(chain(*(_all(three, chance) for three in _threes(parts)))),
-    "threes": lambda parts, chance: list(chain(*_all(_threes(parts), chance))),
+    "content words": lambda parts, chance: _shuffle_some(parts, chance, are_content=True),
+    "other words": lambda parts, chance: _shuffle_some(parts, chance, are_content=False),
+    "within threes": lambda parts, chance: list(
+        chain(*(_shuffle_all(three, chance) for three in _split_in_threes(parts)))
+    ),
+    "threes": lambda parts, chance: list(chain(*_shuffle_all(_split_in_threes(parts), chance))),
 }
 """ARO's four perturbations."""

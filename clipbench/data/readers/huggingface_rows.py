@@ -135,10 +135,10 @@ def card_configs(folder: Path) -> list[object]:
 def _check_card(folder: Path) -> None:
     """Refuse a folder whose card names data of another place: the library would look for them, on the web too."""
     configs = card_configs(folder)
-    places = [each.get(key) for each in configs if isinstance(each, dict) for key in ("data_files", "data_dir")]
-    for text in _texts(places):
+    sources = [config.get(key) for config in configs if isinstance(config, dict) for key in ("data_files", "data_dir")]
+    for text in _texts(sources):
         if "://" in text or not _is_below(str(folder / text), folder):
-            raise _elsewhere(str(folder), text)
+            raise _outside_error(str(folder), text)
 
 
 def _check_files(source: str, base: str, files: Sequence[object]) -> None:
@@ -148,10 +148,10 @@ def _check_files(source: str, base: str, files: Sequence[object]) -> None:
         else:  # the library tells the place of a repository since its fifth version
             is_below = file.startswith((f"{base}/", f"hf://datasets/{source}@")) and ".." not in file
         if not is_below:
-            raise _elsewhere(source, file)
+            raise _outside_error(source, file)
 
 
-def _elsewhere(source: str, file: str) -> DataError:
+def _outside_error(source: str, file: str) -> DataError:
     return DataError(f"{source} names {file} as its data, which is outside of it: copy it there if it is meant")
 
 
@@ -159,8 +159,8 @@ def _texts(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list):
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from _texts(each)
+        for nested in value.values() if isinstance(value, dict) else value:
+            yield from _texts(nested)
 
 
 def _is_below(path: str, folder: Path) -> bool:

@@ -68,9 +68,9 @@ def load(root: Path, options: DataOptions, id: str) -> Dataset:
         in_file = read_class_names(root / CLASS_NAMES_FILE)
         check_renaming(names, in_file, source=str(root / CLASS_NAMES_FILE))
         names, notes = in_file, ()
-    if others := [*(path for folder in folders for path in folder.others), *_loose_images(root)]:
-        first = others[0].relative_to(root)
-        notes += (f"{len(others)} files that are no images of a class were left out, the first {first}",)
+    if other_files := [*(path for folder in folders for path in folder.other_files), *_loose_images(root)]:
+        first = other_files[0].relative_to(root)
+        notes += (f"{len(other_files)} files that are no images of a class were left out, the first {first}",)
     if broken:
         notes += (f"{len(broken)} links to images are broken and were left out",)
     if empty := [folder.path.name for folder in folders if not folder.images]:
@@ -91,7 +91,7 @@ def load(root: Path, options: DataOptions, id: str) -> Dataset:
 class _ClassFolder(NamedTuple):
     path: Path
     images: Sequence[Path]
-    others: Sequence[Path]
+    other_files: Sequence[Path]
     """Files that are no images."""
     broken: Sequence[Path]
     """Links without a target."""
@@ -115,7 +115,7 @@ def _choose_split(root: Path, split: str | None) -> tuple[Path, str | None]:
 
 
 def _loose_images(folder: Path) -> list[Path]:
-    files = sorted(folder / entry.name for entry in _visible(folder) if _holds(entry.is_file))
+    files = sorted(folder / entry.name for entry in _visible_entries(folder) if _holds(entry.is_file))
     return [file for file in files if _is_image(file)]
 
 
@@ -132,11 +132,11 @@ def _class_folders(root: Path) -> list[Path]:
 
 
 def scan(folder: Path) -> _ClassFolder:
-    """Return the images in a folder, at any depth, by name, and its broken links; hidden files are left out."""
-    images, others, broken = list[Path](), list[Path](), list[Path]()
+    """Return the images in a folder, at any depth, by name, and its broken links, without hidden files."""
+    images, other_files, broken = list[Path](), list[Path](), list[Path]()
     for path, is_link in sorted((inner / entry.name, entry.is_symlink()) for inner, entry in _files(folder)):
-        (broken if is_link and not path.exists() else images if _is_image(path) else others).append(path)
-    return _ClassFolder(folder, images, others, broken)
+        (broken if is_link and not path.exists() else images if _is_image(path) else other_files).append(path)
+    return _ClassFolder(folder, images, other_files, broken)
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, os.DirEntry[str]]]:
@@ -149,7 +149,7 @@ def _files(folder: Path) -> Iterator[tuple[Path, os.DirEntry[str]]]:
         if (status.st_dev, status.st_ino) in walked:
             continue
         walked.add((status.st_dev, status.st_ino))
-        for entry in sorted(_visible(folder), key=lambda entry: entry.name):
+        for entry in sorted(_visible_entries(folder), key=lambda entry: entry.name):
             if not _holds(entry.is_dir):
                 yield folder, entry
             else:
@@ -164,8 +164,8 @@ def _holds(test: Callable[[], bool]) -> bool:
         return False
 
 
-def _visible(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """Yield the entries of a folder that are not hidden; unlike paths, they know their type without another stat."""
+def _visible_entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """Yield the entries of a folder that are not hidden, which know their type without another stat."""
     try:
         with os.scandir(folder) as entries:
             yield from [entry for entry in entries if not entry.name.startswith(".")]
@@ -174,7 +174,7 @@ def _visible(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(folder / entry.name for entry in _visible(folder) if _holds(entry.is_dir))
+    return sorted(folder / entry.name for entry in _visible_entries(folder) if _holds(entry.is_dir))
 
 
 def _is_image(path: Path) -> bool:

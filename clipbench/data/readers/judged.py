@@ -43,11 +43,11 @@ SPLIT = "test"
 IDS = ("_id", "id", "query_id", "corpus_id", "doc_id", "query-id", "corpus-id")
 TEXTS = (("title", "text"), ("query",))
 """Columns whose texts are joined: the first of these of which the last is there."""
-PLACES = {3: (0, 1, 2), 4: (0, 2, 3)}
+QRELS_COLUMNS = {3: (0, 1, 2), 4: (0, 2, 3)}
 """Places of query, document and grade in a line of so many fields."""
 
 
-class Item(NamedTuple):
+class RetrievalItem(NamedTuple):
     """A query or a document."""
 
     id: str
@@ -81,13 +81,15 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     corpus, table_of_queries = _table(path, CORPORA), _table(path, QUERIES)
     assert corpus is not None and table_of_queries is not None, path
     sides = list(_items(table_of_queries)), list(_items(corpus))
-    queries, judged, asked_notes = asked(sides, _read_qrels(qrels), qrels.name, options)
+    queries, judged_pairs, query_notes = select_judged(sides, _read_qrels(qrels), qrels.name, options)
     advice = "paths are relative to the folder of the data"
-    kept, image_notes = with_files((queries, sides[1]), path, options, id, advice=advice)
-    dataset = judged_dataset(kept, judged, options, id, image_id=lambda image: id_of_file(image, path))
+    sides_with_files, image_notes = with_files((queries, sides[1]), path, options, id, advice=advice)
+    dataset = judged_dataset(
+        sides_with_files, judged_pairs, options, id, image_id=lambda image: id_of_file(image, path)
+    )
     assert dataset.judgements is not None
     judgements = replace(dataset.judgements, depth=_depth(path / POOL_FACTS))
-    notes = (*split_notes, *asked_notes, *image_notes)
+    notes = (*split_notes, *query_notes, *image_notes)
     return replace(dataset, judgements=judgements, split=split, notes=notes)
 
 
@@ -97,41 +99,55 @@ def _depth(file: Path) -> int | None:
     return facts["k"] if isinstance(facts, dict) and type(facts.get("k")) is int else None
 
 
-def asked(
-    sides: tuple[Sequence[Item], Sequence[Item]], listed: Sequence[Judgement], qrels: str, options: DataOptions
-) -> tuple[list[Item], list[Judgement], list[str]]:
-    """Return the queries that were judged, the judgements of what is there, and notes on all others; raise DataError
-    where judgements are of items that the data lack, and none may be.
+def select_judged(
+    sides: tuple[Sequence[RetrievalItem], Sequence[RetrievalItem]],
+    all_judgements: Sequence[Judgement],
+    qrels: str,
+    options: DataOptions,
+) -> tuple[list[RetrievalItem], list[Judgement], list[str]]:
+    """Return the judged queries, the judgements of existing items, and notes on everything left out.
 
     Args:
         sides: all queries and documents.
-        listed: all judgements.
+        all_judgements: all judgements.
         qrels: what messages call their source.
+
+    Raises:
+        DataError: judgements refer to missing items, without ``allow_partial``, or all of them do.
     """
     queries, documents = ({item.id for item in items} for items in sides)
-    judged = [each for each in listed if each.query in queries and each.document in documents]
-    n_unknown = len(listed) - len(judged)
-    lacking = f"{n_unknown:,} of {len(listed):,} judgements of {qrels} are of items that the data lack"
-    if n_unknown and not (judged and options.allow_partial):
-        unknown = next(each for each in listed if each.query not in queries or each.document not in documents)
-        what = f"query '{unknown.query}'" if unknown.query not in queries else f"document '{unknown.document}'"
-        advice = f"fix it; {option('allow_partial', True)} leaves them out" if judged else "fix it"
-        raise DataError(f"{lacking}, the first of {what}: {advice}")
-    are_asked = {each.query for each in judged}
+    valid_judgements = [
+        judgement for judgement in all_judgements if judgement.query in queries and judgement.document in documents
+    ]
+    n_unknown = len(all_judgements) - len(valid_judgements)
+    problem = f"{n_unknown:,} of {len(all_judgements):,} judgements of {qrels} are of items that the data lack"
+    if n_unknown and not (valid_judgements and options.allow_partial):
+        unknown = next(
+            judgement
+            for judgement in all_judgements
+            if judgement.query not in queries or judgement.document not in documents
+        )
+        first_unknown = f"query '{unknown.query}'" if unknown.query not in queries else f"document '{unknown.document}'"
+        advice = f"fix it; {option('allow_partial', True)} leaves them out" if valid_judgements else "fix it"
+        raise DataError(f"{problem}, the first of {first_unknown}: {advice}")
+    judged_ids = {judgement.query for judgement in valid_judgements}
     notes = []
-    if n_left := len(queries - are_asked):
+    if n_left := len(queries - judged_ids):
         notes.append(f"{n_left:,} {'query is' if n_left == 1 else 'queries are'} not judged in {qrels}: not asked")
     if n_unknown:
-        notes.append(f"{lacking}: left out")
-    return [query for query in sides[0] if query.id in are_asked], judged, notes
+        notes.append(f"{problem}: left out")
+    return [query for query in sides[0] if query.id in judged_ids], valid_judgements, notes
 
 
 def with_files(
-    sides: tuple[Sequence[Item], Sequence[Item]], folder: Path, options: DataOptions, id: str, *, advice: str
-) -> tuple[tuple[list[Item], list[Item]], tuple[str, ...]]:
-    """Return the queries and documents without those whose files are missing, and notes; raise Unavailable where none
-    may be.
-    """
+    sides: tuple[Sequence[RetrievalItem], Sequence[RetrievalItem]],
+    folder: Path,
+    options: DataOptions,
+    id: str,
+    *,
+    advice: str,
+) -> tuple[tuple[list[RetrievalItem], list[RetrievalItem]], tuple[str, ...]]:
+    """Return the queries and documents whose files exist, and notes, or raise Unavailable if none may be missing."""
     files = [item.image.path for items in sides[::-1] for item in items if isinstance(item.image, FileImage)]
     existing, notes = existing_files(files, folder, id, advice, allow_partial=options.allow_partial)
 
@@ -149,14 +165,14 @@ def id_of_file(image: ImageRef, folder: Path) -> str:
 
 
 def judged_dataset(
-    sides: tuple[Sequence[Item], Sequence[Item]],
-    judged: Sequence[Judgement],
+    sides: tuple[Sequence[RetrievalItem], Sequence[RetrievalItem]],
+    judgements: Sequence[Judgement],
     options: DataOptions,
     id: str,
     *,
     image_id: Callable[[ImageRef], str],
 ) -> Dataset:
-    """Return a data set of queries and documents, and their images; judgements of others are left out."""
+    """Return a data set of queries and documents, with the judgements that refer to them."""
     images = list(dict.fromkeys(item.image for items in sides[::-1] for item in items if item.image is not None))
     image_rows = {image: row for row, image in enumerate(images)}
     judged_items, rows = [], []
@@ -166,8 +182,8 @@ def judged_dataset(
         languages = tuple(item.language for item in items) if any(item.language for item in items) else ()
         judged_items.append(JudgedItems(ids, texts, np.array(of_image, np.int64), languages))
         rows.append({id: row for row, id in enumerate(ids)})
-    known = [each for each in judged if each.query in rows[0] and each.document in rows[1]]
-    pairs = [(rows[0][each.query], rows[1][each.document], each.grade) for each in known]
+    resolved = [judgement for judgement in judgements if judgement.query in rows[0] and judgement.document in rows[1]]
+    pairs = [(rows[0][judgement.query], rows[1][judgement.document], judgement.grade) for judgement in resolved]
     query, document, grade = np.array(pairs, np.int64).reshape(-1, 3).T
     dataset = Dataset(
         id=id,
@@ -185,25 +201,32 @@ def _table(folder: Path, names: Sequence[str]) -> Path | None:
     return next((file for file in files if is_file(file)), None)
 
 
-def _items(file: Path) -> Iterator[Item]:
+def _items(file: Path) -> Iterator[RetrievalItem]:
     table = manifest.read_table(file)
     column = usual_column("image", table.columns)
 
     def image_of(row: int) -> ImageRef | None:
         image = _text(table, column or "", row)
         if image.startswith(("http://", "https://")):
-            raise DataError(f"{table.place(row)}: {image} is a web address: download the images and list their files")
+            raise DataError(
+                f"{table.row_name(row)}: {image} is a web address: download the images and list their files"
+            )
         return FileImage(Path(os.path.normpath(file.parent / image))) if image else None
 
     return items_of(table, str(file), None if column is None else image_of)
 
 
-def items_of(table: ColumnTable, source: str, image_of: Callable[[int], ImageRef | None] | None) -> Iterator[Item]:
-    """Yield the queries or documents of a table; raise DataError where it has no ids, or neither texts nor images.
+def items_of(
+    table: ColumnTable, source: str, image_of: Callable[[int], ImageRef | None] | None
+) -> Iterator[RetrievalItem]:
+    """Yield the queries or documents of a table.
 
     Args:
         source: what messages call the table.
         image_of: gives the image of a row, None where it has none; None for a table without a column of images.
+
+    Raises:
+        DataError: it has no ids, or neither texts nor images.
     """
     by_name = {column.lower(): column for column in table.columns}
     id_column = next((by_name[name] for name in IDS if name in by_name), None)
@@ -217,12 +240,12 @@ def items_of(table: ColumnTable, source: str, image_of: Callable[[int], ImageRef
         raise DataError(f"{source} has no column of texts or images: expected title, text or image, got {columns}")
     for row, value in enumerate(table.columns[id_column]):
         if not isinstance(value, str | int) or isinstance(value, bool) or not str(value).strip():
-            raise DataError(f"{table.place(row)}: expected an id in {id_column}, got {shown(value)}")
+            raise DataError(f"{table.row_name(row)}: expected an id in {id_column}, got {shown(value)}")
         text = " ".join(filter(None, (_text(table, name, row) for name in text_columns)))
         image = None if image_of is None else image_of(row)
         if not text and image is None:
-            raise DataError(f"{table.place(row)}: expected a text or an image, and both are empty")
-        yield Item(str(value), text, image, _text(table, "language", row))
+            raise DataError(f"{table.row_name(row)}: expected a text or an image, and both are empty")
+        yield RetrievalItem(str(value), text, image, _text(table, "language", row))
 
 
 def _text(table: ColumnTable, column: str, row: int) -> str:
@@ -230,19 +253,21 @@ def _text(table: ColumnTable, column: str, row: int) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise DataError(f"{table.place(row)}: expected a text in {column}, got {shown(value)}")
+        raise DataError(f"{table.row_name(row)}: expected a text in {column}, got {shown(value)}")
     return value.strip()
 
 
 def _qrels(path: Path, options: DataOptions) -> tuple[Path, str | None, list[str]]:
     """Return the file of judgements, the name of its split, and a note where it was chosen among several."""
-    split, given = options.options.get("split"), options.options.get("qrels")
-    if given is not None:
+    split, qrels_file = options.options.get("split"), options.options.get("qrels")
+    if qrels_file is not None:
         if split is not None:
-            raise UsageError(f"{data_option(qrels=given)} names the judgements: drop {data_option(split=split)}")
-        file = next((each for each in (user_path(given), path / given) if is_file(each)), None)
+            raise UsageError(f"{data_option(qrels=qrels_file)} names the judgements: drop {data_option(split=split)}")
+        file = next((candidate for candidate in (user_path(qrels_file), path / qrels_file) if is_file(candidate)), None)
         if file is None:
-            raise UsageError(f"{data_option(qrels=given)}: no such file, nor in {path}: expected a file of judgements")
+            raise UsageError(
+                f"{data_option(qrels=qrels_file)}: no such file, nor in {path}: expected a file of judgements"
+            )
         return file, file.stem, []
     files = {file.stem: file for file in _qrels_in(path / QRELS)} or {file.stem: file for file in _qrels_in(path)}
     if not files:
@@ -261,8 +286,8 @@ def _qrels(path: Path, options: DataOptions) -> tuple[Path, str | None, list[str
         raise UsageError(
             f"{path} has judgements for {', '.join(sorted(files))}: name one by {data_option(split='NAME')}"
         )
-    others = ", ".join(sorted(set(files) - {SPLIT}))
-    note = f"the split {SPLIT} alone ({others} left out); {data_option(split='NAME')} reads another"
+    ignored = ", ".join(sorted(set(files) - {SPLIT}))
+    note = f"the split {SPLIT} alone ({ignored} left out); {data_option(split='NAME')} reads another"
     return files[SPLIT], SPLIT, [note]
 
 
@@ -273,28 +298,31 @@ def _qrels_in(folder: Path) -> list[Path]:
 
 
 def _read_qrels(file: Path) -> list[Judgement]:
-    """Return the judgements of a file, each pair once; raise DataError where a line has another form, or a pair has two
-    grades."""
+    """Return the judgements of a file, one per pair.
+
+    Raises:
+        DataError: a line is malformed, or a pair has two grades.
+    """
     grades: dict[tuple[str, str], int] = {}
     with reading(file, DataError), open_text(file) as lines:
         for number, line in enumerate(lines, start=1):
             fields = line.rstrip("\n").split("\t") if "\t" in line else line.split()
             if not fields or not line.strip():
                 continue
-            place = f"{file}, line {number}"
-            if len(fields) not in PLACES:
+            location = f"{file}, line {number}"
+            if len(fields) not in QRELS_COLUMNS:
                 raise DataError(
-                    f"{place}: {len(fields)} fields, expected query, document and grade, or TREC's query, 0, document"
-                    " and grade"
+                    f"{location}: {len(fields)} fields, expected query, document and grade, or TREC's query, 0,"
+                    " document and grade"
                 )
-            query, document, grade = (fields[at].strip() for at in PLACES[len(fields)])
+            query, document, grade = (fields[column].strip() for column in QRELS_COLUMNS[len(fields)])
             if not is_int64(grade):
                 if number == 1 and not grade.lstrip("+-.")[:1].isdigit():
                     continue  # the names of the columns
-                raise DataError(f"{place}: the grade is '{grade}', expected a whole number")
+                raise DataError(f"{location}: the grade is '{grade}', expected a whole number")
             if grades.setdefault((query, document), int(grade)) != int(grade):
                 raise DataError(
-                    f"{place}: document '{document}' has grade {grade} for query '{query}', and"
+                    f"{location}: document '{document}' has grade {grade} for query '{query}', and"
                     f" {grades[query, document]} before: expected one grade"
                 )
     if not grades:

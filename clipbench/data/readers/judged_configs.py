@@ -19,9 +19,18 @@ from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.images import EncodedImage, ImageRef
 from clipbench.data.readers import judged, manifest
 from clipbench.data.readers.huggingface_rows import card_configs, choose_split
-from clipbench.data.readers.judged import Item, Judgement
+from clipbench.data.readers.judged import Judgement, RetrievalItem
 from clipbench.data.readers.table import ColumnTable
-from clipbench.errors import FOREIGN, BadImage, ClipbenchError, DataError, Unavailable, UnknownSplit, UsageError, cause
+from clipbench.errors import (
+    FOREIGN,
+    BadImage,
+    ClipbenchError,
+    DataError,
+    Unavailable,
+    UnknownSplit,
+    UsageError,
+    error_summary,
+)
 from clipbench.untrusted.reading import is_int64, shown
 
 if TYPE_CHECKING:
@@ -57,28 +66,27 @@ Configs = Mapping[str, Mapping[str, Sequence[str]]]
 
 def configs_of(folder: Path) -> Configs:
     """Return the configurations that the card of a repository names."""
-    found = {}
-    for each in card_configs(folder):
-        if isinstance(each, dict) and isinstance(each.get("config_name"), str):
-            found[each["config_name"]] = dict(_patterns(each.get("data_files")))
-    return found
+    configs = {}
+    for config in card_configs(folder):
+        if isinstance(config, dict) and isinstance(config.get("config_name"), str):
+            configs[config["config_name"]] = dict(_patterns(config.get("data_files")))
+    return configs
 
 
 def _patterns(data_files: object) -> Iterator[tuple[str, list[str]]]:
-    """Yield the splits of a configuration; patterns without a split are of ``train``, as for the datasets library."""
+    """Yield the splits of a configuration. As in the datasets library, the default split is ``train``."""
     listed = data_files if isinstance(data_files, list) else [data_files]
-    of_all = [each for each in listed if isinstance(each, str)]
+    of_all = [source for source in listed if isinstance(source, str)]
     if of_all:
         yield "train", of_all
-    for each in listed:
-        if isinstance(each, dict) and isinstance(each.get("split"), str):
-            paths = each["path"] if isinstance(each.get("path"), list) else [each.get("path")]
-            yield each["split"], [path for path in paths if isinstance(path, str)]
+    for source in listed:
+        if isinstance(source, dict) and isinstance(source.get("split"), str):
+            paths = source["path"] if isinstance(source.get("path"), list) else [source.get("path")]
+            yield source["split"], [path for path in paths if isinstance(path, str)]
 
 
 def parts_of(configs: Configs, config: str | None) -> dict[str, Part]:
-    """Return the parts by language, or by "" for all data; empty where the repository has none, or ``config`` is
-    another.
+    """Return the parts by language, or by "" for all data, or nothing if ``config`` is not judged data.
 
     Example:
         >>> parts_of({"corpus": {}, "queries": {}, "default": {}}, None)
@@ -91,12 +99,12 @@ def parts_of(configs: Configs, config: str | None) -> dict[str, Part]:
     if config is None and None not in (shared, qrels) and "corpus" in configs:
         return {"": Part("corpus", str(shared), str(qrels))}
     languages = [name.removesuffix("-corpus") for name in configs if name.endswith("-corpus")]
-    found = {each: Part(f"{each}-corpus", f"{each}-queries", f"{each}-qrels") for each in languages}
-    found = {language: part for language, part in found.items() if set(part) <= set(configs)}
-    return found if config is None else {"": found[config]} if config in found else {}
+    parts = {name: Part(f"{name}-corpus", f"{name}-queries", f"{name}-qrels") for name in languages}
+    parts = {language: part for language, part in parts.items() if set(part) <= set(configs)}
+    return parts if config is None else {"": parts[config]} if config in parts else {}
 
 
-class Located(NamedTuple):
+class JudgedFiles(NamedTuple):
     """The files of judged data, relative to their folder."""
 
     split: str
@@ -109,7 +117,7 @@ class Located(NamedTuple):
         return [name for part in self.parts.values() for names in part for name in names]
 
 
-def locate(folder: Path, names: Sequence[str], config: str | None, split: str | None, id: str) -> Located | None:
+def locate(folder: Path, names: Sequence[str], config: str | None, split: str | None, id: str) -> JudgedFiles | None:
     """Return the files of a split, or None where the card of a repository names no judged data.
 
     Args:
@@ -125,8 +133,11 @@ def locate(folder: Path, names: Sequence[str], config: str | None, split: str | 
     if not parts:
         return None
     chosen = choose_split(list(configs[next(iter(parts.values())).qrels]), split, id)
-    found = {name: tuple(_files(configs, each, chosen, names, id) for each in part) for name, part in parts.items()}
-    return Located(chosen, found)
+    files = {
+        name: tuple(_files(configs, config_name, chosen, names, id) for config_name in part)
+        for name, part in parts.items()
+    }
+    return JudgedFiles(chosen, files)
 
 
 def _files(configs: Configs, config: str, split: str, names: Sequence[str], id: str) -> list[str]:
@@ -134,40 +145,44 @@ def _files(configs: Configs, config: str, split: str, names: Sequence[str], id: 
     if split not in splits and len(splits) != 1:
         raise UnknownSplit(f"{id}, configuration {config},", split, list(splits))
     patterns = splits[split] if split in splits else next(iter(splits.values()))
-    found = [name for name in names if any(fnmatch(name, pattern.removeprefix("./")) for pattern in patterns)]
-    shards = {int(match[1]) for match in map(SHARD.search, found) if match}
-    if not found or shards - {len(found)}:
+    matches = [name for name in names if any(fnmatch(name, pattern.removeprefix("./")) for pattern in patterns)]
+    shards = {int(match[1]) for match in map(SHARD.search, matches) if match}
+    if not matches or shards - {len(matches)}:
         expected = f"{max(shards)} files" if shards else "files"
         raise Unavailable(
             f"{id}, configuration {config}: expected {expected} such as {', '.join(patterns[:1])}, got"
-            f" {len(found) or 'none'}: fetch the data again, which keeps what is there"
+            f" {len(matches) or 'none'}: fetch the data again, which keeps what is there"
         )
-    return sorted(found)
+    return sorted(matches)
 
 
-def load(folder: Path, located: Located, options: DataOptions, id: str) -> Dataset:
-    """Return all documents, and the queries that were judged; those of several languages search the same documents."""
+def load(folder: Path, located: JudgedFiles, options: DataOptions, id: str) -> Dataset:
+    """Return all documents and the judged queries, if all languages search the same documents."""
     options.refuse_unknown(("split",), id)
-    documents: list[Item] = []
-    queries: list[Item] = []
-    listed: list[Judgement] = []
+    documents: list[RetrievalItem] = []
+    queries: list[RetrievalItem] = []
+    all_judgements: list[Judgement] = []
     for language, names in located.parts.items():
-        corpus, asked, qrels = ([folder / name for name in each] for each in names)
-        own = list(_items(corpus, folder))
+        corpus, query_files, qrels = ([folder / name for name in part] for part in names)
+        language_documents = list(_items(corpus, folder))
         prefix = f"{language}/" if language else ""
-        for query in _items(asked, folder):
+        for query in _items(query_files, folder):
             queries.append(query._replace(id=f"{prefix}{query.id}", language=language or query.language))
-        listed += [each._replace(query=f"{prefix}{each.query}") for each in _judgements(qrels, folder)]
-        if documents and {item.id for item in own} != {item.id for item in documents}:
+        all_judgements += [
+            judgement._replace(query=f"{prefix}{judgement.query}") for judgement in _judgements(qrels, folder)
+        ]
+        if documents and {item.id for item in language_documents} != {item.id for item in documents}:
             raise UsageError(
                 f"{id} has other documents for {language} than for {next(iter(located.parts))}: name one language, as"
                 f" {id}:{language}"
             )
-        documents = documents or own
-    kept, judgements, notes = judged.asked((queries, documents), listed, f"the split {located.split}", options)
-    sides = (("document", documents), ("query", kept))
+        documents = documents or language_documents
+    judged_queries, judgements, notes = judged.select_judged(
+        (queries, documents), all_judgements, f"the split {located.split}", options
+    )
+    sides = (("document", documents), ("query", judged_queries))
     ids = {item.image: f"{kind}:{item.id}" for kind, items in sides for item in items if item.image is not None}
-    dataset = judged.judged_dataset((kept, documents), judgements, options, id, image_id=ids.__getitem__)
+    dataset = judged.judged_dataset((judged_queries, documents), judgements, options, id, image_id=ids.__getitem__)
     return replace(dataset, split=located.split, notes=tuple(notes))
 
 
@@ -190,7 +205,7 @@ class ParquetImage(EncodedImage):
         try:
             data = _cells(self.file, self.column, self.group)[self.row].as_py()
         except FOREIGN as error:  # pyarrow raises many kinds of error for a damaged file
-            raise BadImage(self.name, cause(error)) from error
+            raise BadImage(self.name, error_summary(error)) from error
         if data is None:
             raise BadImage(self.name, "its row has no image")
         return bytes(data)
@@ -208,7 +223,7 @@ def _cells(file: Path, column: str, group: int) -> Any:
     return pyarrow.compute.struct_field(cells, "bytes")
 
 
-def _items(files: Sequence[Path], folder: Path) -> Iterator[Item]:
+def _items(files: Sequence[Path], folder: Path) -> Iterator[RetrievalItem]:
     for file in files:
         table, images = _read(file, folder)
         image_of = None if images is None else images.__getitem__
@@ -219,8 +234,8 @@ def _read(file: Path, folder: Path) -> tuple[ColumnTable, Sequence[ImageRef | No
     """Return the columns of a file that hold no images, and the image of each row, where it has a column of them."""
     if file.suffix != ".parquet":
         if not manifest.fits(file):
-            known = ", ".join(manifest.READERS)
-            raise DataError(f"{file.relative_to(folder)}: expected a file of .parquet, {known}")
+            suffixes = ", ".join(manifest.READERS)
+            raise DataError(f"{file.relative_to(folder)}: expected a file of .parquet, {suffixes}")
         return manifest.read_table(file), None
     try:
         return _read_parquet(file, file.relative_to(folder).as_posix())
@@ -228,21 +243,21 @@ def _read(file: Path, folder: Path) -> tuple[ColumnTable, Sequence[ImageRef | No
         raise
     except FOREIGN as error:  # pyarrow raises many kinds of error for a damaged file
         raise DataError(
-            f"{file.relative_to(folder)} cannot be read ({cause(error)}): delete it, and fetch the data again"
+            f"{file.relative_to(folder)} cannot be read ({error_summary(error)}): delete it, and fetch the data again"
         ) from error
 
 
-def _read_parquet(file: Path, place: str) -> tuple[ColumnTable, Sequence[ImageRef | None] | None]:
+def _read_parquet(file: Path, location: str) -> tuple[ColumnTable, Sequence[ImageRef | None] | None]:
     import pyarrow.parquet
 
     with pyarrow.parquet.ParquetFile(file) as opened:
-        columns = {each.name: each.type for each in opened.schema_arrow}
+        columns = {arrow_field.name: arrow_field.type for arrow_field in opened.schema_arrow}
         encoded = [name for name, type in columns.items() if _holds_images(type)]
-        read = [name for name in columns if name.lower() in COLUMNS and name not in encoded]
-        values = {name: [] for name in columns} | opened.read(read).to_pydict()
-        table = ColumnTable(columns=values, place=lambda row: f"{place}, row {row}")
+        read_columns = [name for name in columns if name.lower() in COLUMNS and name not in encoded]
+        values = {name: [] for name in columns} | opened.read(read_columns).to_pydict()
+        table = ColumnTable(columns=values, row_name=lambda row: f"{location}, row {row}")
         if len(encoded) > 1 and "image" not in encoded:
-            raise DataError(f"{place}: expected one column of images, or one called image, got {', '.join(encoded)}")
+            raise DataError(f"{location}: expected one column of images, or one called image, got {', '.join(encoded)}")
         column = "image" if "image" in encoded else encoded[0] if encoded else None
         return table, None if column is None else list(_images(file, column, opened))
 
@@ -251,7 +266,7 @@ def _holds_images(type: "pyarrow.DataType") -> bool:
     import pyarrow
 
     fields = type if pyarrow.types.is_struct(type) else ()
-    return any(each.name == "bytes" and each.type in (pyarrow.binary(), pyarrow.large_binary()) for each in fields)
+    return any(field.name == "bytes" and field.type in (pyarrow.binary(), pyarrow.large_binary()) for field in fields)
 
 
 def _images(file: Path, column: str, opened: "pyarrow.parquet.ParquetFile") -> Iterator[ImageRef | None]:
@@ -272,8 +287,10 @@ def _images(file: Path, column: str, opened: "pyarrow.parquet.ParquetFile") -> I
 
 
 def _judgements(files: Sequence[Path], folder: Path) -> Iterator[Judgement]:
-    """Yield each pair that was judged, once; raise DataError where one has two grades, or a grade is no whole
-    number.
+    """Yield one judgement per pair.
+
+    Raises:
+        DataError: a pair has two grades, or a grade is not an integer.
     """
     grades: dict[tuple[str, str], int] = {}
     for file in files:
@@ -288,11 +305,11 @@ def _judgements(files: Sequence[Path], folder: Path) -> Iterator[Judgement]:
         for row, (query, document, score) in enumerate(zip(*columns, strict=True)):
             text = str(int(score)) if isinstance(score, float) and score.is_integer() else str(score)
             if not is_int64(text):
-                raise DataError(f"{table.place(row)}: the grade is {shown(score)}, expected a whole number")
+                raise DataError(f"{table.row_name(row)}: the grade is {shown(score)}, expected a whole number")
             pair = str(query), str(document)
             if grades.setdefault(pair, int(text)) != int(text):
                 raise DataError(
-                    f"{table.place(row)}: document '{document}' has grade {text} for query '{query}', and"
+                    f"{table.row_name(row)}: document '{document}' has grade {text} for query '{query}', and"
                     f" {grades[pair]} before: expected one grade"
                 )
     for (query, document), grade in grades.items():

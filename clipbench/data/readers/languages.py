@@ -54,31 +54,31 @@ def load_xm3600(path: Path, options: DataOptions, id: str) -> Dataset:
     CLIP_benchmark, and with it open_clip's table, takes the first; Babel-ImageNet's authors and MIEB take all.
     """
     options.refuse_unknown((LANGUAGE, "captions", "images"), id)
-    kept = options.options.get("captions", "all")
-    if kept not in ("all", "first"):
-        raise UsageError(f"{data_option(captions=kept)}: expected all or first")
+    choice = options.options.get("captions", "all")
+    if choice not in ("all", "first"):
+        raise UsageError(f"{data_option(captions=choice)}: expected all or first")
     folder = image_folder(options, [path / "images"])
-    captions = list(_xm3600_captions(path / XM3600_FILE, folder, most=1 if kept == "first" else None))
+    captions = list(_xm3600_captions(path / XM3600_FILE, folder, max_captions=1 if choice == "first" else None))
     return _dataset(captions, folder, options, id)
 
 
-def _xm3600_captions(file: Path, folder: Path, most: int | None) -> Iterator[FileCaption]:
+def _xm3600_captions(file: Path, folder: Path, max_captions: int | None) -> Iterator[FileCaption]:
     with reading(file, DataError):
         for line, row in manifest.READERS[".jsonl"](file):
             key = row.get(XM3600_KEY)
             if not isinstance(key, str) or not key:
                 raise DataError(f"{file}, line {line}: expected the image in {XM3600_KEY}, got {shown(key)}")
             image = folder / f"{key}.jpg"
-            for language, entry in row.items():
-                if isinstance(entry, Mapping):  # the other fields are of the image
-                    texts = _texts(entry.get("caption"), f"{file}, line {line}, {language}")
-                    for number, text in enumerate(texts[:most]):
+            for language, record in row.items():
+                if isinstance(record, Mapping):  # the other fields are of the image
+                    texts = _texts(record.get("caption"), f"{file}, line {line}, {language}")
+                    for number, text in enumerate(texts[:max_captions]):
                         yield _caption(image, f"{key}.jpg", language, text, number)
 
 
-def _texts(value: object, place: str) -> Sequence[str]:
+def _texts(value: object, location: str) -> Sequence[str]:
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        raise DataError(f"{place}: expected a list of texts as caption, got {shown(value)}")
+        raise DataError(f"{location}: expected a list of texts as caption, got {shown(value)}")
     return value
 
 
@@ -118,8 +118,8 @@ def load_lines(path: Path, options: DataOptions, id: str) -> Dataset:
 
 
 def _caption_files(path: Path) -> dict[str, Path]:
-    found = ((CAPTION_FILE.fullmatch(file.name), file) for file in matching(path, "*.txt"))
-    return {match[1]: file for match, file in found if match}
+    matches = ((CAPTION_FILE.fullmatch(file.name), file) for file in matching(path, "*.txt"))
+    return {match[1]: file for match, file in matches if match}
 
 
 def _lines(file: Path) -> list[str]:
@@ -137,8 +137,7 @@ BABEL_NAMES, BABEL_PROMPTS = "babel_imagenet-298.json", "nllb_dist13b_prompts.js
 
 
 def with_languages(imagenet: Dataset, path: Path, options: DataOptions) -> Dataset:
-    """Return ImageNet with its classes in other languages as slices: those that have templates, or those that are
-    named.
+    """Return ImageNet with its classes in other languages as slices: all with templates, or the chosen ones.
 
     One that is named alone has no slices: the images are those of its classes, with its names and templates.
     """
@@ -148,7 +147,7 @@ def with_languages(imagenet: Dataset, path: Path, options: DataOptions) -> Datas
         for language, classes in tables[0].items()
         if language not in ENGLISH and (LANGUAGE in options.options or language in tables[1])
     }
-    chosen = {language: sets[language] for language in _chosen(list(sets), options)}
+    chosen = {language: sets[language] for language in _choose_languages(list(sets), options)}
     if LANGUAGE in options.options and len(chosen) == 1:
         return imagenet.take_classes(*chosen.values())
     notes = (*imagenet.notes, "the metrics of all data are of English names; those of other languages are slices")
@@ -159,23 +158,25 @@ def _by_language(file: Path) -> dict[str, object]:
     table = read_json(file, DataError)
     if not isinstance(table, dict):
         raise DataError(f"{file}: expected an object with an entry for each language")
-    return {str(language).lower(): entry for language, entry in table.items()}
+    return {str(language).lower(): content for language, content in table.items()}
 
 
-def _label_set(imagenet: Dataset, classes: object, templates: object, place: str) -> LabelSet:
-    """Return the classes of one language; without templates the name alone is the prompt, as the authors have it."""
+def _label_set(imagenet: Dataset, classes: object, templates: object, location: str) -> LabelSet:
+    """Return the classes of one language, whose names are the prompts if there are no templates."""
     imagenet.require("labels", "class_names")
     assert imagenet.labels is not None and imagenet.class_names is not None
     numbers, names = classes if isinstance(classes, list) and len(classes) == 2 else ([], [])
     n_classes = len(imagenet.class_names)
-    is_sound = isinstance(numbers, list) and all(isinstance(each, int) and 0 <= each < n_classes for each in numbers)
-    if not numbers or not is_sound or len(set(numbers)) != len(numbers) or len(_texts(names, place)) != len(numbers):
-        raise DataError(f"{place}: expected numbers of classes, below {n_classes}, and a name for each")
-    place_of = np.full(n_classes, -1, np.int64)
-    place_of[numbers] = np.arange(len(numbers))
-    texts = ["{}"] if templates is None else _texts(templates, f"{BABEL_PROMPTS}, {place}")
-    own = tuple(text.replace("{}", PLACEHOLDER) for text in texts)
-    return LabelSet(place_of[imagenet.labels], tuple(names), own)
+    is_sound = isinstance(numbers, list) and all(
+        isinstance(number, int) and 0 <= number < n_classes for number in numbers
+    )
+    if not numbers or not is_sound or len(set(numbers)) != len(numbers) or len(_texts(names, location)) != len(numbers):
+        raise DataError(f"{location}: expected numbers of classes, below {n_classes}, and a name for each")
+    class_rows = np.full(n_classes, -1, np.int64)
+    class_rows[numbers] = np.arange(len(numbers))
+    texts = ["{}"] if templates is None else _texts(templates, f"{BABEL_PROMPTS}, {location}")
+    prompts = tuple(text.replace("{}", PLACEHOLDER) for text in texts)
+    return LabelSet(class_rows[imagenet.labels], tuple(names), prompts)
 
 
 # -- what they share
@@ -185,33 +186,37 @@ def _caption(file: Path, image: str, language: str, text: str, number: int = 0) 
     return FileCaption(file, image, text, f"{image}:{language}{number}", language)
 
 
-def _chosen(languages: Sequence[str], options: DataOptions) -> list[str]:
-    asked = options.options.get(LANGUAGE)
-    chosen = list(languages) if asked is None else list(dict.fromkeys(each.strip() for each in asked.split(",")))
+def _choose_languages(languages: Sequence[str], options: DataOptions) -> list[str]:
+    requested = options.options.get(LANGUAGE)
+    chosen = (
+        list(languages) if requested is None else list(dict.fromkeys(name.strip() for name in requested.split(",")))
+    )
     for language in chosen:
         if language not in languages:
-            raise UsageError(f"{data_option(language=asked)}: no '{language}': {did_you_mean(language, languages)}")
+            raise UsageError(f"{data_option(language=requested)}: no '{language}': {did_you_mean(language, languages)}")
     return chosen
 
 
 def _dataset(captions: Sequence[FileCaption], folder: Path, options: DataOptions, id: str) -> Dataset:
-    """Return the data set of the captions in the languages that are asked for; blank ones are left out, with a note."""
+    """Return the data set of the captions in the chosen languages, with a note on blank ones, which are dropped."""
     if not captions:
         raise DataError(f"data set {id} holds no captions in any language")
-    languages = _chosen(list(dict.fromkeys(each.language for each in captions)), options)
-    asked = [each for each in captions if each.language in languages]
-    kept = [each for each in asked if each.text.strip()]
-    dataset = captioned_dataset(kept, folder, options, id)
+    languages = _choose_languages(list(dict.fromkeys(caption.language for caption in captions)), options)
+    requested = [caption for caption in captions if caption.language in languages]
+    nonblank = [caption for caption in requested if caption.text.strip()]
+    dataset = captioned_dataset(nonblank, folder, options, id)
     notes = dataset.notes
-    if len(kept) < len(asked):
-        notes += (f"{len(asked) - len(kept)} captions are blank and were left out",)
+    if len(nonblank) < len(requested):
+        notes += (f"{len(requested) - len(nonblank)} captions are blank and were left out",)
     if len(languages) == 1:
         return check(replace(dataset, notes=notes))
     firsts = ENGLISH if LANGUAGE not in options.options else ()
-    main = next((each for each in firsts if each in languages), languages[0])
+    main = next((language for language in firsts if language in languages), languages[0])
     notes += (f"the metrics of all data are of the language {main}; those of others are slices",)
     present = set(dataset.image_ids)
-    groups = Groups([each.language for each in kept if each.image_id in present], of_captions=True, main=main)
+    groups = Groups(
+        [caption.language for caption in nonblank if caption.image_id in present], of_captions=True, main=main
+    )
     return check(replace(dataset, groups={LANGUAGE: groups}, notes=notes))
 
 

@@ -49,32 +49,35 @@ class FileCaption(NamedTuple):
 
 def captioned_dataset(captions: Sequence[FileCaption], folder: Path, options: DataOptions, id: str) -> Dataset:
     """Return the data set, not yet checked, of the captions whose images, named relative to a folder, exist."""
-    files = [each.image for each in captions]
+    files = [caption.image for caption in captions]
     advice = f"put the images there, or name their folder with {data_option(images='FOLDER')}"
     existing, notes = existing_files(files, folder, id, advice, allow_partial=options.allow_partial)
-    kept = [each for each in captions if each.image in existing]
-    images = {each.image: each.image_id for each in kept}
-    row = {image: number for number, image in enumerate(images)}
+    existing_captions = [caption for caption in captions if caption.image in existing]
+    images = {caption.image: caption.image_id for caption in existing_captions}
+    image_rows = {image: number for number, image in enumerate(images)}
     return Dataset(
         id=id,
         images=[FileImage(image) for image in images],
         image_ids=list(images.values()),
-        captions=[each.text for each in kept],
-        caption_image=np.array([row[each.image] for each in kept], np.int64),
-        caption_ids=[each.id for each in kept],
+        captions=[caption.text for caption in existing_captions],
+        caption_image=np.array([image_rows[caption.image] for caption in existing_captions], np.int64),
+        caption_ids=[caption.id for caption in existing_captions],
         notes=notes,
     )
 
 
-def image_folder(options: DataOptions, beside: Sequence[Path]) -> Path:
-    """Return the folder of the images: the option ``images``, or the first of some folders that exists; raise
-    UsageError where the option names no folder."""
-    given = options.options.get("images")
-    if given is None:
-        return next((folder for folder in beside if is_folder(folder)), beside[0])
-    folder = user_path(given)
+def image_folder(options: DataOptions, candidates: Sequence[Path]) -> Path:
+    """Return the folder of the option ``images``, or the first of some folders that exists.
+
+    Raises:
+        UsageError: the option does not name a folder.
+    """
+    user_folder = options.options.get("images")
+    if user_folder is None:
+        return next((folder for folder in candidates if is_folder(folder)), candidates[0])
+    folder = user_path(user_folder)
     if not is_folder(folder):
-        raise UsageError(f"{data_option(images=given)}: expected the folder of the images")
+        raise UsageError(f"{data_option(images=user_folder)}: expected the folder of the images")
     return folder
 
 
@@ -131,8 +134,10 @@ def load_docci(path: Path, options: DataOptions, id: str) -> Dataset:
     rows = _read_lines(file)
     split_rows = rows_of_split([row.get("split") for _, row in rows], split, source=str(file))
     fields = ("example_id", "image_file", "description")
-    found = [[_text(row, field, place) for field in fields] for place, row in (rows[number] for number in split_rows)]
-    pairs = [_pair(name, folder / image, text) for name, image, text in found]
+    descriptions = [
+        [_text(row, field, location) for field in fields] for location, row in (rows[number] for number in split_rows)
+    ]
+    pairs = [_pair(name, folder / image, text) for name, image, text in descriptions]
     return check(replace(captioned_dataset(pairs, folder, options, id), split=split))
 
 
@@ -220,16 +225,19 @@ def load_sharegpt4v(path: Path, options: DataOptions, id: str) -> Dataset:
     options.refuse_unknown(("images", "n"), id)
     file = path / SHAREGPT4V_FILE if is_folder(path) else path
     folder = image_folder(options, [file.parent])
-    n = options.whole_number("n", "a number of captions, 1 or more", least=1) or SHAREGPT4V_CAPTIONS
+    n = options.whole_number("n", "a number of captions, 1 or more", minimum=1) or SHAREGPT4V_CAPTIONS
     with reading(file, DataError):
-        items = list(islice(_list_items(file), n))
+        records = list(islice(_list_items(file), n))
     pairs = []
-    for number, item in enumerate(items, start=1):
-        match item:
-            case {"conversations": [_, {**turn}, *_], **more}:
-                place, fields = f"{file}, item {number}", {"image": more.get("image"), "value": turn.get("value")}
-                image = _text(fields, "image", place)
-                pairs.append(_pair(image, folder / image, _text(fields, "value", place).replace("\n", " ")))
+    for number, record in enumerate(records, start=1):
+        match record:
+            case {"conversations": [_, {**turn}, *_], **fields_left}:
+                location, fields = (
+                    f"{file}, item {number}",
+                    {"image": fields_left.get("image"), "value": turn.get("value")},
+                )
+                image = _text(fields, "image", location)
+                pairs.append(_pair(image, folder / image, _text(fields, "value", location).replace("\n", " ")))
             case _:
                 raise DataError(f"{file}, item {number}: expected an image, and its caption as second conversation")
     return check(captioned_dataset(pairs, folder, options, id))
@@ -248,10 +256,10 @@ def _list_items(path: Path) -> Iterator[object]:
             except RecursionError as error:
                 raise DataError(f"{path} is nested more than {MOST_DEPTH} deep") from error
             except ValueError as error:
-                more = file.read(BLOCK_CHARACTERS) if len(body) < MAX_ITEM_CHARACTERS else ""
-                if not more:
+                block = file.read(BLOCK_CHARACTERS) if len(body) < MAX_ITEM_CHARACTERS else ""
+                if not block:
                     raise DataError(f"{path} is not a list in JSON, or is cut off: {error}") from error
-                rest += more
+                rest += block
                 continue
             rest, before = body[end:], ","
             try:
@@ -299,13 +307,13 @@ def load_iiw(path: Path, options: DataOptions, id: str) -> Dataset:
     if caption not in rows[0][1]:
         raise UsageError(f"{file} has no field '{caption}': {did_you_mean(caption, rows[0][1])}")
     pairs = []
-    for place, row in rows:
+    for location, row in rows:
         field = next((field for field in IIW_IMAGES if field in row), None)
         if field is None:
-            raise DataError(f"{place}: expected the image in {' or '.join(IIW_IMAGES)}")
-        name = _text(row, field, place)
+            raise DataError(f"{location}: expected the image in {' or '.join(IIW_IMAGES)}")
+        name = _text(row, field, location)
         image = folder / (name if Path(name).suffix else f"{name}.jpg")
-        pairs.append(_pair(name, image, _text(row, caption, place)))
+        pairs.append(_pair(name, image, _text(row, caption, location)))
     return check(captioned_dataset(pairs, folder, options, id))
 
 
@@ -316,10 +324,10 @@ def _pair(id: str, image: Path, caption: str) -> FileCaption:
     return FileCaption(image, id, caption, id)
 
 
-def _text(row: Mapping[str, object], field: str, place: str) -> str:
+def _text(row: Mapping[str, object], field: str, location: str) -> str:
     value = row.get(field)
     if not isinstance(value, str) or not value.strip():
-        raise DataError(f"{place}: expected a text in {field}, got {shown(value)}")
+        raise DataError(f"{location}: expected a text in {field}, got {shown(value)}")
     return value
 
 

@@ -36,9 +36,9 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     Without an id column an image's id is its path, relative to the manifest where it lies below it.
     """
     if is_folder(path):
-        path, *others = manifests_in(path)
-        if others:
-            raise UsageError(f"{path.parent} has {path.name} and {others[0].name}: name one, as {path}")
+        path, *other_manifests = manifests_in(path)
+        if other_manifests:
+            raise UsageError(f"{path.parent} has {path.name} and {other_manifests[0].name}: name one, as {path}")
     return dataset_of(read_table(path), path, options, id)
 
 
@@ -73,8 +73,11 @@ def dataset_of(table: ColumnTable, path: Path, options: DataOptions, id: str) ->
 
 
 def read_table(path: Path) -> ColumnTable:
-    """Return the columns of a manifest; error messages name a row by its line; raise DataError where it cannot be read,
-    has no rows, or a line is malformed."""
+    """Return the columns of a manifest, with line numbers as row names.
+
+    Raises:
+        DataError: it cannot be read, has no rows, or a line is malformed.
+    """
     with reading(path, DataError, is_table=True):
         numbered = list(READERS[path.suffix.lower()](path))
     if not numbered:
@@ -84,7 +87,7 @@ def read_table(path: Path) -> ColumnTable:
     unit = "item" if path.suffix.lower() == ".json" else "line"
     return ColumnTable(
         columns={name: [row.get(name) for _, row in numbered] for name in names},
-        place=lambda row: f"{path}, {unit} {numbers[row]}",
+        row_name=lambda row: f"{path}, {unit} {numbers[row]}",
     )
 
 
@@ -177,10 +180,10 @@ def _jsonl_rows(path: Path) -> _NumberedRows:
 
 
 def _json_rows(path: Path) -> _NumberedRows:
-    items = read_json(path, DataError)
-    if not isinstance(items, list):
-        raise DataError(f"{path} holds a JSON {type(items).__name__}, expected a list with one object per image")
-    return ((number, _object(item, f"{path}, item {number}")) for number, item in enumerate(items, start=1))
+    rows = read_json(path, DataError)
+    if not isinstance(rows, list):
+        raise DataError(f"{path} holds a JSON {type(rows).__name__}, expected a list with one object per image")
+    return ((number, _object(row, f"{path}, item {number}")) for number, row in enumerate(rows, start=1))
 
 
 READERS: Mapping[str, Callable[[Path], _NumberedRows]] = {
@@ -194,18 +197,18 @@ NAMES = tuple(f"{stem}{suffix}" for stem in ("manifest", "metadata") for suffix 
 """Files that make a folder one with a manifest."""
 
 
-def _object(value: object, place: str) -> Mapping[str, object]:
+def _object(value: object, location: str) -> Mapping[str, object]:
     if not isinstance(value, dict):
-        raise DataError(f'{place}: expected an object such as {{"image": ..., "caption": ...}}, got {shown(value)}')
+        raise DataError(f'{location}: expected an object such as {{"image": ..., "caption": ...}}, got {shown(value)}')
     return value
 
 
 def _file(manifest: Path, table: ColumnTable, column: str, row: int) -> Path:
     value = table.columns[column][row]
     if not isinstance(value, str) or not value.strip():
-        raise DataError(f"{table.place(row)}: expected the path of an image in {column}, got {shown(value)}")
+        raise DataError(f"{table.row_name(row)}: expected the path of an image in {column}, got {shown(value)}")
     if value.startswith(("http://", "https://")):
-        raise DataError(f"{table.place(row)}: {value} is a web address: download the images and list their files")
+        raise DataError(f"{table.row_name(row)}: {value} is a web address: download the images and list their files")
     return Path(os.path.normpath(manifest.parent / value))
 
 

@@ -73,9 +73,9 @@ class Roles:
 
 
 def usual_column(role: str, columns: Iterable[str]) -> str | None:
-    """Return the first column that has the most usual name of a role; None where none has any."""
-    known = list(columns)
-    return next((name for tier in USUAL_NAMES[role] for name in known if name.lower() in tier), None)
+    """Return the first column with the most usual name of a role, or None if there is none."""
+    all_columns = list(columns)
+    return next((name for tier in USUAL_NAMES[role] for name in all_columns if name.lower() in tier), None)
 
 
 def find_roles(
@@ -86,8 +86,7 @@ def find_roles(
     image: str | None = None,
     label: str | None = None,
 ) -> Roles:
-    """Return the column of each role; raise UsageError where a named column does not exist, several could have one
-    role, or there is no image column, or neither captions nor labels.
+    """Return the column of each role.
 
     If the user names the captions or the labels, the other is not guessed.
 
@@ -96,17 +95,20 @@ def find_roles(
             (likewise).
         image: the image column by its type; the user's choice takes precedence.
         label: the label column by its type; a usual name takes precedence.
+
+    Raises:
+        UsageError: a named column does not exist, a role is ambiguous, or images or annotations are missing.
     """
-    given = _Columns(columns, options, source)
-    image = given.one("image") or image or given.guess("image")
+    choices = _Columns(columns, options, source)
+    image = choices.named_column("image") or image or choices.guess("image")
     if image is None:
-        raise UsageError(f"{source} has no image column: {given.advice('image')}")
-    captions, labels = given.named("caption"), given.one("label")
+        raise UsageError(f"{source} has no image column: {choices.advice('image')}")
+    captions, labels = choices.named_columns("caption"), choices.named_column("label")
     if not captions and labels is None:
-        captions, labels = given.guess_captions(), given.guess("label") or label
-    class_name = given.guess("class_name") if labels or not captions else None
+        captions, labels = choices.guess_captions(), choices.guess("label") or label
+    class_name = choices.guess("class_name") if labels or not captions else None
     if not captions and labels is None and class_name is None:
-        advice = f"{given.advice('caption')} or {data_option(label='COLUMN')}"
+        advice = f"{choices.advice('caption')} or {data_option(label='COLUMN')}"
         raise UsageError(f"{source} has neither captions nor labels: {advice}")
     by_caption = [CAPTION_COLUMN] if len(captions) > 1 else []
     return Roles(
@@ -114,10 +116,10 @@ def find_roles(
         captions=captions,
         label=labels or class_name,
         class_name=class_name if labels else None,
-        id=given.one("id") or given.guess("id"),
+        id=choices.named_column("id") or choices.guess("id"),
         id_is_named="id" in options,
-        split=given.guess("split"),
-        groups=given.named("group", by_caption) or tuple(filter(None, [given.guess("group")])),
+        split=choices.guess("split"),
+        groups=choices.named_columns("group", by_caption) or tuple(filter(None, [choices.guess("group")])),
     )
 
 
@@ -131,7 +133,7 @@ class _Columns(NamedTuple):
     def advice(self, role: str) -> str:
         return f"its columns are {', '.join(self.columns)}; name one with {data_option(**{role: 'COLUMN'})}"
 
-    def named(self, role: str, also: Sequence[str] = ()) -> tuple[str, ...]:
+    def named_columns(self, role: str, also: Sequence[str] = ()) -> tuple[str, ...]:
         """Return the columns that an option names, with commas between them."""
         text = self.options.get(role)
         names = [] if text is None else [text] if text in self.columns else [part.strip() for part in text.split(",")]
@@ -141,15 +143,15 @@ class _Columns(NamedTuple):
                 raise UsageError(f"{self.source} has no column '{name}' ({data_option(**{role: text})}): {hint}")
         return tuple(names)
 
-    def one(self, role: str) -> str | None:
-        return next(iter(self.named(role)), None)
+    def named_column(self, role: str) -> str | None:
+        return next(iter(self.named_columns(role)), None)
 
     def guess(self, role: str) -> str | None:
         for tier in USUAL_NAMES[role]:
             candidates = [column for column in self.columns if column.lower() in tier]
             if len(candidates) > 1:
-                both, named = " and ".join(candidates), role if role in OPTIONS else "label"
-                raise UsageError(f"{self.source}: {both} could each be the {role} column: {self.advice(named)}")
+                both, option = " and ".join(candidates), role if role in OPTIONS else "label"
+                raise UsageError(f"{self.source}: {both} could each be the {role} column: {self.advice(option)}")
             if candidates:
                 return candidates[0]
         return None
@@ -170,7 +172,7 @@ def rows_of_split(column: Iterable[object], split: str | None, *, source: str) -
     return rows
 
 
-Place = Callable[[int], str]
+RowNamer = Callable[[int], str]
 """Returns the name of a row for messages, such as ``manifest.csv, line 3``."""
 
 
@@ -179,7 +181,7 @@ class ColumnTable:
     """Columns of equal length, and a name for each row in messages."""
 
     columns: Mapping[str, Sequence[object]]
-    place: Place
+    row_name: RowNamer
 
     def column(self, name: str, rows: Iterable[int]) -> list[tuple[int, object]]:
         """Return (row, value) of a column for some rows."""
@@ -204,7 +206,7 @@ def table_dataset(
     images: Mapping[int, TableImage],
     class_names: Sequence[str] | None = None,
 ) -> Dataset:
-    """Return the data set of some rows, not yet checked; several rows of one image give it several captions.
+    """Return the data set of some rows, not yet checked. Rows that share an image give it several captions.
 
     With ``class_names``, labels are rows of it. Otherwise whole numbers are used as they are, and texts become their
     place in the sorted order of all texts of the table (not only of the rows that are kept). Numbers with names beside
@@ -227,7 +229,7 @@ def table_dataset(
         for row, image in owner.items()
         for column in roles.captions
         if not (may_lack and table.columns[column][row] in (None, ""))
-        for text in _texts(table.columns[column][row], column, row, table.place)
+        for text in _texts(table.columns[column][row], column, row, table.row_name)
     ]
     return Dataset(
         id=id,
@@ -252,26 +254,26 @@ def _image_ids(
         column = {row: "" if value is None else str(value) for row, value in table.column(roles.id, owner)}
         empty = next((row for row, value in column.items() if not value.strip()), None)
         if roles.id_is_named and empty is not None:
-            raise DataError(f"{table.place(empty)}: the {roles.id} is empty")
+            raise DataError(f"{table.row_name(empty)}: the {roles.id} is empty")
         pairs = {(image, column[row]) for row, image in owner.items()}
         if roles.id_is_named or (empty is None and len(pairs) == len(set(owner.values())) == len(set(column.values()))):
             ids = column
         else:
             notes = (f"column '{roles.id}' does not give each image an id of its own, so it was not used as ids",)
-    return _agreed(ids, owner, table.place, "id"), notes
+    return _one_per_image(ids, owner, table.row_name, "id"), notes
 
 
-def _agreed(values: Mapping[int, str], owner: Mapping[int, int], place: Place, what: str) -> list[str]:
-    """Return the value of each image, in order; raise DataError where its rows differ."""
-    agreed: dict[int, tuple[int, str]] = {}
+def _one_per_image(values: Mapping[int, str], owner: Mapping[int, int], row_name: RowNamer, role: str) -> list[str]:
+    """Return one value per image, in order, or raise DataError if the rows of an image differ."""
+    first_values: dict[int, tuple[int, str]] = {}
     for row, image in owner.items():
-        other, value = agreed.setdefault(image, (row, values[row]))
+        first, value = first_values.setdefault(image, (row, values[row]))
         if value != values[row]:
             raise DataError(
-                f"{place(row)}: the image has {what} '{values[row]}', and '{value}' in {place(other)}: name the column"
-                f" that holds one {what} per image with {data_option(**{what: 'COLUMN'})}"
+                f"{row_name(row)}: the image has {role} '{values[row]}', and '{value}' in {row_name(first)}: name the"
+                f" column that holds one {role} per image with {data_option(**{role: 'COLUMN'})}"
             )
-    return [value for _, value in agreed.values()]
+    return [value for _, value in first_values.values()]
 
 
 class _Caption(NamedTuple):
@@ -288,25 +290,25 @@ def _groups(table: ColumnTable, name: str, owner: Mapping[int, int], captions: S
     by_image: dict[int, set[str]] = {}
     for row, image in owner.items():
         by_image.setdefault(image, set()).add(values[row])
-    if all(len(each) == 1 for each in by_image.values()):
-        return Groups([each.pop() for each in by_image.values()])
+    if all(len(image_groups) == 1 for image_groups in by_image.values()):
+        return Groups([image_groups.pop() for image_groups in by_image.values()])
     if not captions:
-        several = sorted(next(each for each in by_image.values() if len(each) > 1))
+        group_names = sorted(next(image_groups for image_groups in by_image.values() if len(image_groups) > 1))
         raise DataError(
-            f"column '{name}' gives an image several groups, such as {' and '.join(several[:2])}: expected one for each"
-            " image, or captions"
+            f"column '{name}' gives an image several groups, such as {' and '.join(group_names[:2])}: expected one for"
+            " each image, or captions"
         )
     return Groups([values[caption.row] for caption in captions], of_captions=True)
 
 
-def _texts(value: object, column: str, row: int, place: Place) -> list[str]:
-    """Return the captions in one cell: a text, a list of texts, or such a list as it is written in a .csv file."""
+def _texts(value: object, column: str, row: int, row_name: RowNamer) -> list[str]:
+    """Return the captions in one cell: a text, a list of texts, or a list as a .csv file writes it."""
     texts = read_written_list(value) or [value] if isinstance(value, str) else [] if value is None else value
     if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
-        raise DataError(f"{place(row)}: expected a text or a list of texts in {column}, got {shown(value)}")
+        raise DataError(f"{row_name(row)}: expected a text or a list of texts in {column}, got {shown(value)}")
     if not texts or not all(text.strip() for text in texts):
         raise DataError(
-            f"{place(row)}: the {column} is empty, expected a caption ({data_option(caption='COLUMN')} or"
+            f"{row_name(row)}: the {column} is empty, expected a caption ({data_option(caption='COLUMN')} or"
             f" {data_option(label='COLUMN')} names another column)"
         )
     return list(texts)
@@ -319,8 +321,12 @@ def _labels(
         return None, None
     for row, value in table.column(roles.label, owner):
         if not _is_label(value):
-            raise DataError(f"{table.place(row)}: expected a class name or number as {roles.label}, got {shown(value)}")
-    agreed = _agreed({row: str(value) for row, value in table.column(roles.label, owner)}, owner, table.place, "label")
+            raise DataError(
+                f"{table.row_name(row)}: expected a class name or number as {roles.label}, got {shown(value)}"
+            )
+    agreed = _one_per_image(
+        {row: str(value) for row, value in table.column(roles.label, owner)}, owner, table.row_name, "label"
+    )
     # Of the whole table, so that a split or a subset numbers its classes as the whole does.
     all_labels = {str(value) for value in table.columns[roles.label] if _is_label(value)}
     if not all(value.removeprefix("-").isdecimal() for value in all_labels):
@@ -328,13 +334,15 @@ def _labels(
         return _class_numbers(agreed, names), names
     for row, value in table.column(roles.label, owner):
         if not is_int64(str(value)):
-            raise DataError(f"{table.place(row)}: the {roles.label} is {shown(value)}, expected the number of a class")
+            raise DataError(
+                f"{table.row_name(row)}: the {roles.label} is {shown(value)}, expected the number of a class"
+            )
     numbers = [int(value) for value in agreed]
     if class_names is not None or roles.class_name is None:
         return np.array(numbers, np.int64), None if class_names is None else tuple(class_names)
-    named = _names_of_numbers(table, roles.label, roles.class_name)
-    place = {number: row for row, number in enumerate(named)}
-    return np.array([place[number] for number in numbers], np.int64), tuple(named.values())
+    number_names = _names_of_numbers(table, roles.label, roles.class_name)
+    class_rows = {number: row for row, number in enumerate(number_names)}
+    return np.array([class_rows[number] for number in numbers], np.int64), tuple(number_names.values())
 
 
 def _is_label(value: object) -> bool:
@@ -342,11 +350,11 @@ def _is_label(value: object) -> bool:
 
 
 def _class_numbers(labels: Sequence[str], names: Sequence[str]) -> Int64[np.ndarray, " n_images"]:
-    place = {name: row for row, name in reversed(list(enumerate(names)))}  # of two equal names the first
+    class_rows = {name: row for row, name in reversed(list(enumerate(names)))}  # of two equal names the first
     for label in labels:
-        if label not in place:
+        if label not in class_rows:
             raise DataError(f"label '{label}' is no class name: {did_you_mean(label, names)}")
-    return np.array([place[label] for label in labels], np.int64)
+    return np.array([class_rows[label] for label in labels], np.int64)
 
 
 def _names_of_numbers(table: ColumnTable, label: str, class_name: str) -> dict[int, str]:
@@ -356,11 +364,13 @@ def _names_of_numbers(table: ColumnTable, label: str, class_name: str) -> dict[i
         if not _is_label(value) or not is_int64(str(value)):
             continue
         if not _is_label(name):
-            raise DataError(f"{table.place(row)}: expected a name of label {value} in {class_name}, got {shown(name)}")
-        other, known = first_row.setdefault(int(str(value)), (row, name))
-        if known != name:
             raise DataError(
-                f"{table.place(row)}: label {value} has the {class_name} '{name}', and '{known}' in"
-                f" {table.place(other)}: expected one name per label"
+                f"{table.row_name(row)}: expected a name of label {value} in {class_name}, got {shown(name)}"
+            )
+        first, first_name = first_row.setdefault(int(str(value)), (row, name))
+        if first_name != name:
+            raise DataError(
+                f"{table.row_name(row)}: label {value} has the {class_name} '{name}', and '{first_name}' in"
+                f" {table.row_name(first)}: expected one name per label"
             )
     return {number: str(first_row[number][1]) for number in sorted(first_row)}

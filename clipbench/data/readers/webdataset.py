@@ -75,19 +75,19 @@ class _Sample:
     members: dict[str, TarImage | bytes | None] = field(default_factory=dict)
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         return f"{self.shard}, sample '{self.key}'"
 
     def image(self) -> TarImage:
         for extension in IMAGES:
             if isinstance(image := self.members.get(extension), TarImage):
                 return image
-        raise DataError(f"{self.place} has no image: expected one of {', '.join(IMAGES)}")
+        raise DataError(f"{self.location} has no image: expected one of {', '.join(IMAGES)}")
 
     def content(self, extension: str) -> bytes:
         content = self.members.get(extension)
         if not isinstance(content, bytes):
-            raise DataError(f"{self.place} has no .{extension} (it has {', '.join(self.members)})")
+            raise DataError(f"{self.location} has no .{extension} (it has {', '.join(self.members)})")
         return content
 
 
@@ -211,7 +211,7 @@ def _captions(samples: Sequence[_Sample]) -> dict[str, Any]:
         try:
             lines.append(sample.content("txt").decode().splitlines())
         except UnicodeDecodeError as error:
-            raise DataError(f"{sample.place}: .txt is not UTF-8 text") from error
+            raise DataError(f"{sample.location}: .txt is not UTF-8 text") from error
     return {
         "captions": [line for captions in lines for line in captions],
         "caption_image": np.repeat(np.arange(len(lines)), [len(captions) for captions in lines]).astype(np.int64),
@@ -225,11 +225,11 @@ def _labels(samples: Sequence[_Sample], *, has_several: bool) -> dict[str, Any]:
     for sample in samples:
         vector = _array(sample)
         if vector.ndim != 1 or vector.dtype.kind not in "biuf" or not np.isin(vector, (0, 1)).all():
-            raise DataError(f"{sample.place}: .npy has shape {vector.shape}, expected one 0 or 1 a class")
+            raise DataError(f"{sample.location}: .npy has shape {vector.shape}, expected one 0 or 1 a class")
         vectors.append(vector)
         if len(vector) != len(vectors[0]):
             raise DataError(
-                f"{sample.place}: .npy has {len(vector)} classes, expected {len(vectors[0])} as in the first"
+                f"{sample.location}: .npy has {len(vector)} classes, expected {len(vectors[0])} as in the first"
             )
     return {"multilabels": np.array(vectors, bool).reshape(len(vectors), len(vectors[0]) if vectors else 0)}
 
@@ -238,7 +238,7 @@ def _label(sample: _Sample) -> int:
     text = sample.content("cls")
     number = text.decode("ascii", "replace").strip()
     if not is_int64(number):
-        raise DataError(f"{sample.place}: .cls holds {text[:40]!r}, expected a whole number")
+        raise DataError(f"{sample.location}: .cls holds {text[:40]!r}, expected a whole number")
     return int(number)
 
 
@@ -246,56 +246,61 @@ def _array(sample: _Sample) -> np.ndarray:
     try:
         return np.asarray(decode_array(sample.content("npy")))
     except ValueError as error:
-        raise DataError(f"{sample.place}: .npy cannot be read: {error}") from error
+        raise DataError(f"{sample.location}: .npy cannot be read: {error}") from error
 
 
 def _groups(
-    samples: Sequence[_Sample], given: str | None, classes: Mapping[str, Sequence[str]]
+    samples: Sequence[_Sample], option_text: str | None, classes: Mapping[str, Sequence[str]]
 ) -> Mapping[str, Groups]:
     """Return the groups that ``NAME:PLACE`` names, by their numbers, or by the classes of that name."""
-    columns = _columns(samples, "group", given)
-    names = {group: dict(zip(map(str, range(len(each))), each, strict=True)) for group, each in classes.items()}
+    columns = _columns(samples, "group", option_text)
+    names = {
+        group: dict(zip(map(str, range(len(class_names))), class_names, strict=True))
+        for group, class_names in classes.items()
+    }
     return {
         group: Groups([names.get(group, {}).get(value, value) for value in values]) for group, values in columns.items()
     }
 
 
 def _label_sets(
-    root: Path, samples: Sequence[_Sample], given: str | None
+    root: Path, samples: Sequence[_Sample], option_text: str | None
 ) -> tuple[Mapping[str, LabelSet] | None, Mapping[str, Sequence[str]]]:
-    """Return the labels that ``NAME:PLACE`` names, and the classes of each; a class is called by its whole prompt."""
-    if given is None:
+    """Return the labels that ``NAME:PLACE`` names, with whole prompts as class names, and the plain class names."""
+    if option_text is None:
         return None, {}
     lines, templates = read_class_names(root / CLASS_NAMES_FILE), read_templates(root / TEMPLATES_FILE)
     sets, classes = {}, {}
-    for name, values in _columns(samples, "label", given).items():
+    for name, values in _columns(samples, "label", option_text).items():
         classes[name] = [line.removeprefix(f"{name}:") for line in lines if line.startswith(f"{name}:")]
-        own = [each.removeprefix(f"{name}:") for each in templates if each.startswith(f"{name}:")]
-        if not classes[name] or len(own) != 1 or not all(map(is_int64, values)):
+        set_templates = [text.removeprefix(f"{name}:") for text in templates if text.startswith(f"{name}:")]
+        if not classes[name] or len(set_templates) != 1 or not all(map(is_int64, values)):
             raise DataError(
-                f"{root} has {len(classes[name])} classes and {len(own)} templates that begin with '{name}:': expected"
-                " classes, one template, and whole numbers as labels"
+                f"{root} has {len(classes[name])} classes and {len(set_templates)} templates that begin with '{name}:':"
+                " expected classes, one template, and whole numbers as labels"
             )
-        prompts = tuple(own[0].replace(PLACEHOLDER, each) for each in classes[name])
+        prompts = tuple(set_templates[0].replace(PLACEHOLDER, class_name) for class_name in classes[name])
         sets[name] = LabelSet(np.array([*map(int, values)], np.int64), prompts)
     return sets, classes
 
 
-def _columns(samples: Sequence[_Sample], name: str, given: str | None) -> dict[str, list[str]]:
+def _columns(samples: Sequence[_Sample], name: str, option_text: str | None) -> dict[str, list[str]]:
     """Return the numbers of every sample's .npy at the places that ``NAME:PLACE`` names."""
-    places = {}
-    for part in given.split(",") if given else ():
-        column, _, place = part.strip().rpartition(":")
-        if not column or not place.isdecimal():
-            raise UsageError(f"{data_option(**{name: given})}: expected NAME:PLACE in each .npy, such as region:0")
-        places[column] = int(place)
-    found: dict[str, list[str]] = {column: [] for column in places}
-    for sample in samples if places else ():
+    positions = {}
+    for part in option_text.split(",") if option_text else ():
+        column, _, digits = part.strip().rpartition(":")
+        if not column or not digits.isdecimal():
+            raise UsageError(
+                f"{data_option(**{name: option_text})}: expected NAME:PLACE in each .npy, such as region:0"
+            )
+        positions[column] = int(digits)
+    column_values: dict[str, list[str]] = {column: [] for column in positions}
+    for sample in samples if positions else ():
         numbers = _array(sample)
-        if numbers.ndim != 1 or max(places.values()) >= len(numbers):
-            expected = f"expected a number at place {max(places.values())}"
-            raise DataError(f"{sample.place}: .npy has shape {numbers.shape}, {expected}")
-        for column, at in places.items():
-            value = numbers[at].item()
-            found[column].append(str(int(value) if isinstance(value, float) and value.is_integer() else value))
-    return found
+        if numbers.ndim != 1 or max(positions.values()) >= len(numbers):
+            expected = f"expected a number at place {max(positions.values())}"
+            raise DataError(f"{sample.location}: .npy has shape {numbers.shape}, {expected}")
+        for column, position in positions.items():
+            value = numbers[position].item()
+            column_values[column].append(str(int(value) if isinstance(value, float) and value.is_integer() else value))
+    return column_values

@@ -9,10 +9,10 @@ from typing import NamedTuple
 from clipbench.data.scenes.facts import (
     Backdrop,
     Count,
-    Description,
     Exists,
     Fact,
-    Located,
+    InRegion,
+    ObjectDescription,
     Related,
     Written,
     WrittenBy,
@@ -44,11 +44,11 @@ class Phrase(NamedTuple):
 class Mention(NamedTuple):
     """Objects that look alike, as a caption speaks of them."""
 
-    what: Description
+    description: ObjectDescription
     number: int
 
 
-def joined(parts: Sequence[Phrase], separator: str = " ") -> Phrase:
+def join_phrases(parts: Sequence[Phrase], separator: str = " ") -> Phrase:
     """Return the phrases as one."""
     text = separator.join(part.text for part in parts if part.text)
     return Phrase(text, tuple(fact for part in parts for fact in part.facts))
@@ -58,32 +58,32 @@ def mention(group: Sequence[Solid], *, colour: bool = True, size: bool = False, 
     """Return the mention of a group: its kind, and of the other attributes those that are asked for and not plain."""
     first = group[0]
     sizes = {size_name(solid) for solid in group}
-    what = Description(
+    description = ObjectDescription(
         kind=first.kind,
         colour=first.colour if colour else None,
         size=sizes.pop() if size and len(sizes) == 1 else None,
         texture=first.texture if texture and first.texture != "plain" else None,
     )
-    return Mention(what, len(group))
+    return Mention(description, len(group))
 
 
 def indefinite(mentioned: Mention) -> Phrase:
     """Return "a small red cube" or "three red cubes".
 
     Example:
-        >>> indefinite(Mention(Description("cube", "red"), 3))
-        Phrase(text='three red cubes', facts=(Count(what=Description(kind='cube', colour='red', size=None, \
-texture=None), number=3),))
+        >>> indefinite(Mention(ObjectDescription("cube", "red"), 3))
+        Phrase(text='three red cubes', facts=(Count(description=ObjectDescription(kind='cube', colour='red', \
+size=None, texture=None), number=3),))
     """
-    what, number = mentioned
+    description, number = mentioned
     if number == 1:
-        return Phrase(f"a {_noun(what)}", (Exists(what),))
-    return Phrase(f"{NUMBERS[number]} {_noun(what, is_plural=True)}", (Count(what, number),))
+        return Phrase(f"a {_noun(description)}", (Exists(description),))
+    return Phrase(f"{NUMBERS[number]} {_noun(description, is_plural=True)}", (Count(description, number),))
 
 
 def definite(mentioned: Mention) -> str:
     """Return "the red cube" or "the red cubes"."""
-    return f"the {_noun(mentioned.what, is_plural=mentioned.number > 1)}"
+    return f"the {_noun(mentioned.description, is_plural=mentioned.number > 1)}"
 
 
 def verb(mentioned: Mention) -> str:
@@ -110,8 +110,8 @@ def sign(writing: Writing) -> Phrase:
     return Phrase(f'a {writing.paper} sign that says "{writing.word}"', (fact,))
 
 
-def word_place(scene: Scene, mentioned: Mention | None = None) -> tuple[str, tuple[Fact, ...]]:
-    """Return a word's place: "above" or "below" where it is clear of all objects, else "on"; "" without objects.
+def word_relation(scene: Scene, mentioned: Mention | None = None) -> tuple[str, tuple[Fact, ...]]:
+    """Return the relation of a word to all objects, "above", "below" or "on", or "" if there are no objects.
 
     With it comes the fact, of the objects that are mentioned, or of any.
     """
@@ -119,11 +119,11 @@ def word_place(scene: Scene, mentioned: Mention | None = None) -> tuple[str, tup
     if not scene.solids:
         return "", ()
     if all(scene.writing.y < solid.box.top for solid in scene.solids):
-        place = "above"
+        relation = "above"
     else:
-        place = "below" if all(scene.writing.y > solid.box.bottom for solid in scene.solids) else "on"
-    what = mentioned.what if mentioned else Description()
-    return place, (WrittenBy(scene.writing.word, place, what),)
+        relation = "below" if all(scene.writing.y > solid.box.bottom for solid in scene.solids) else "on"
+    description = mentioned.description if mentioned else ObjectDescription()
+    return relation, (WrittenBy(scene.writing.word, relation, description),)
 
 
 class CaptionedScene(NamedTuple):
@@ -134,17 +134,17 @@ class CaptionedScene(NamedTuple):
 
 
 def distinct_scenes(captioned: Callable[[int], CaptionedScene], n: int) -> tuple[dict[int, CaptionedScene], str]:
-    """Return the first n scenes whose captions tell them apart, by number, and a note on those that were passed over.
+    """Return the first n scenes with distinguishing captions, by number, and a note on the skipped ones.
 
     For any two of them, the caption of each states something that is False of the other.
     """
     chosen: dict[int, CaptionedScene] = {}
-    alike: dict[Background, list[CaptionedScene]] = defaultdict(list)
+    scenes_by_background: dict[Background, list[CaptionedScene]] = defaultdict(list)
     number = 0
     while len(chosen) < n:
         candidate = captioned(number)
         # Every caption names the background, so only scenes with the same one can be confused.
-        rivals = alike[replace(candidate.scene.background, scale=0.0)]
+        rivals = scenes_by_background[replace(candidate.scene.background, scale=0.0)]
         if all(_is_refuted(candidate, rival) and _is_refuted(rival, candidate) for rival in rivals):
             rivals.append(candidate)
             chosen[number] = candidate
@@ -157,10 +157,10 @@ def _is_refuted(captioned: CaptionedScene, other: CaptionedScene) -> bool:
     return any(verdict(fact, other.scene) is False for fact in captioned.caption.facts)
 
 
-def _noun(what: Description, *, is_plural: bool = False) -> str:
-    kind = what.kind or "object"
+def _noun(description: ObjectDescription, *, is_plural: bool = False) -> str:
+    kind = description.kind or "object"
     noun = (KINDS.get(kind) or f"{kind}s") if is_plural else kind
-    return " ".join(part for part in (what.size, what.texture, what.colour, noun) if part)
+    return " ".join(part for part in (description.size, description.texture, description.colour, noun) if part)
 
 
 TEMPLATES = ("a picture of a {c}", "a drawing of a {c}", "there is a {c}", "this is a {c}")
@@ -202,7 +202,7 @@ ASIDES = (
 )
 """Sentences that are true of every image of this world, and tell none of them apart."""
 
-_PLACES = ("upper left", "upper right", "lower left", "lower right", "centre", "left", "right", "top", "bottom")
+_REGIONS = ("upper left", "upper right", "lower left", "lower right", "centre", "left", "right", "top", "bottom")
 
 
 def caption(scene: Scene, style: str, chance: Sampler) -> Phrase:
@@ -219,9 +219,9 @@ def caption(scene: Scene, style: str, chance: Sampler) -> Phrase:
 
 
 def related(first: Mention, relation: str, second: Mention, *, wording: str | None = None) -> Phrase:
-    """Return "a red cube left of a blue sphere"; ``wording`` replaces the relation's name."""
-    fact = Related(first.what, relation, second.what)
-    return joined([indefinite(first), Phrase(wording or relation, (fact,)), indefinite(second)])
+    """Return "a red cube left of a blue sphere", with ``wording`` instead of the relation's name if given."""
+    fact = Related(first.description, relation, second.description)
+    return join_phrases([indefinite(first), Phrase(wording or relation, (fact,)), indefinite(second)])
 
 
 # -- styles
@@ -246,43 +246,45 @@ def _short(scene: Scene, chance: Sampler) -> Phrase:
 
 def _sentence(scene: Scene, chance: Sampler) -> Phrase:
     if scene.writing is not None and (not scene.solids or chance.bernoulli(0.6)):
-        return _worded(scene, chance)
+        return _word_sentence(scene, chance)
     mentions = _mentions(scene.groups(), chance, detail=0.25)
     if len(mentions) == 1:
         parts = [indefinite(mentions[0])]
-        return _opened(joined([*parts, _against(scene)] if chance.bernoulli(0.5) else parts), chance)
+        return _with_opening(
+            join_phrases([*parts, _against_background(scene)] if chance.bernoulli(0.5) else parts), chance
+        )
     if chance.bernoulli(0.2):
-        return _listed(mentions)
+        return _list_phrase(mentions)
     relation = chance.one_of(scene.relations)
-    return _opened(_related(mentions, relation, chance), chance)
+    return _with_opening(_relation_phrase(mentions, relation, chance), chance)
 
 
 def _full(scene: Scene, chance: Sampler, detail: float = 0.6) -> Phrase:
-    against = [_against(scene)] if chance.bernoulli(detail) else []
+    against = [_against_background(scene)] if chance.bernoulli(detail) else []
     if not scene.solids:
-        return _opened(joined([_written(scene, chance), *against]), chance)
-    parts = [_objects(scene, chance, detail), *against]
+        return _with_opening(join_phrases([_writing_phrase(scene, chance), *against]), chance)
+    parts = [_objects_phrase(scene, chance, detail), *against]
     if scene.writing is not None:
-        parts.append(joined([Phrase("with"), _written(scene, chance)]))
-    return _opened(joined(parts), chance)
+        parts.append(join_phrases([Phrase("with"), _writing_phrase(scene, chance)]))
+    return _with_opening(join_phrases(parts), chance)
 
 
 # -- their parts
 
 
-def _against(scene: Scene) -> Phrase:
-    return joined([Phrase("against"), background(scene.background)])
+def _against_background(scene: Scene) -> Phrase:
+    return join_phrases([Phrase("against"), background(scene.background)])
 
 
 def _in_template(mentioned: Mention, chance: Sampler) -> Phrase:
     start, _, end = chance.one_of(TEMPLATES).partition("a {c}")
     if mentioned.number > 1:
         start = start.replace("there is", "there are").replace("this is", "these are")
-    named = indefinite(mentioned)
-    return Phrase(f"{start}{named.text}{end}", named.facts)
+    phrase = indefinite(mentioned)
+    return Phrase(f"{start}{phrase.text}{end}", phrase.facts)
 
 
-def _opened(phrase: Phrase, chance: Sampler) -> Phrase:
+def _with_opening(phrase: Phrase, chance: Sampler) -> Phrase:
     """Return the phrase, in 40 % of cases with an opening that states nothing about the image."""
     opening = chance.weighted({"": 0.6, "a picture of ": 0.16, "a drawing of ": 0.12, "a scene with ": 0.12})
     return Phrase(opening + phrase.text, phrase.facts)
@@ -292,13 +294,13 @@ def _mentions(groups: Sequence[Sequence[Solid]], chance: Sampler, *, detail: flo
     return [mention(group, size=chance.bernoulli(detail), texture=chance.bernoulli(detail)) for group in groups]
 
 
-def _listed(mentions: Sequence[Mention]) -> Phrase:
+def _list_phrase(mentions: Sequence[Mention]) -> Phrase:
     """Return "a red cube, a blue sphere and a white star"."""
     *most, last = [indefinite(mentioned) for mentioned in mentions]
-    return joined([joined(most, ", "), Phrase("and"), last]) if most else last
+    return join_phrases([join_phrases(most, ", "), Phrase("and"), last]) if most else last
 
 
-def _related(mentions: Sequence[Mention], relation: Relation, chance: Sampler) -> Phrase:
+def _relation_phrase(mentions: Sequence[Mention], relation: Relation, chance: Sampler) -> Phrase:
     first, name, second = _from_either_end(mentions, relation, chance)
     return related(first, name, second, wording=chance.one_of(SYNONYMS.get(name, (name,))))
 
@@ -311,40 +313,40 @@ def _from_either_end(mentions: Sequence[Mention], relation: Relation, chance: Sa
     return first, name, second
 
 
-def _objects(scene: Scene, chance: Sampler, detail: float) -> Phrase:
+def _objects_phrase(scene: Scene, chance: Sampler, detail: float) -> Phrase:
     mentions = _mentions(scene.groups(), chance, detail=detail)
     if len(scene.relations) < 2:
-        return _related(mentions, scene.relations[0], chance) if scene.relations else _listed(mentions)
+        return _relation_phrase(mentions, scene.relations[0], chance) if scene.relations else _list_phrase(mentions)
     parts = [indefinite(mentions[scene.relations[0].subject])]  # all relations have the same subject
     for relation in scene.relations:
         first, second = mentions[relation.subject], mentions[relation.object]
-        fact = Related(first.what, relation.name, second.what)
+        fact = Related(first.description, relation.name, second.description)
         parts += [Phrase("and")] if len(parts) > 1 else []
         parts += [Phrase(chance.one_of(SYNONYMS.get(relation.name, (relation.name,))), (fact,)), indefinite(second)]
-    return joined(parts)
+    return join_phrases(parts)
 
 
-def _written(scene: Scene, chance: Sampler) -> Phrase:
+def _writing_phrase(scene: Scene, chance: Sampler) -> Phrase:
     """Return 'the word "apple" written below', or the sign that says so."""
     assert scene.writing is not None
-    place, facts = word_place(scene)
-    if scene.writing.paper is not None and place != "on" and chance.bernoulli(0.5):
-        named = sign(scene.writing)
-        return Phrase(" ".join(part for part in (named.text, place) if part), named.facts + facts)
-    named = word(scene.writing, quoted=chance.bernoulli(0.8), ink=chance.bernoulli(0.3))
-    ending = {"": "", "on": " written on it"}.get(place, f" written {place}")
-    return Phrase(named.text + ending, named.facts + facts)
+    relation, facts = word_relation(scene)
+    if scene.writing.paper is not None and relation != "on" and chance.bernoulli(0.5):
+        phrase = sign(scene.writing)
+        return Phrase(" ".join(part for part in (phrase.text, relation) if part), phrase.facts + facts)
+    phrase = word(scene.writing, quoted=chance.bernoulli(0.8), ink=chance.bernoulli(0.3))
+    ending = {"": "", "on": " written on it"}.get(relation, f" written {relation}")
+    return Phrase(phrase.text + ending, phrase.facts + facts)
 
 
-def _worded(scene: Scene, chance: Sampler) -> Phrase:
+def _word_sentence(scene: Scene, chance: Sampler) -> Phrase:
     assert scene.writing is not None
     if not scene.solids:
-        return joined([word(scene.writing), _against(scene)])
+        return join_phrases([word(scene.writing), _against_background(scene)])
     mentioned = _mentions(scene.groups(), chance, detail=0.25)[0]
-    place, facts = word_place(scene, mentioned)
-    named = word(scene.writing, quoted=chance.bernoulli(0.8))
-    link = "written" if place == "on" or chance.bernoulli(0.5) else ""
-    return joined([named, Phrase(link), Phrase(place, facts), indefinite(mentioned)])
+    relation, facts = word_relation(scene, mentioned)
+    phrase = word(scene.writing, quoted=chance.bernoulli(0.8))
+    link = "written" if relation == "on" or chance.bernoulli(0.5) else ""
+    return join_phrases([phrase, Phrase(link), Phrase(relation, facts), indefinite(mentioned)])
 
 
 # -- paragraphs
@@ -359,9 +361,9 @@ def paragraph(scene: Scene, chance: Sampler, *, n_words: int | None = None) -> P
     groups = scene.groups()
     mentions = [mention(group) for group in groups]
     sentences = _introduction(scene, [mention(group, size=True, texture=True) for group in groups], chance)
-    sentences += [place for mentioned in mentions for place in _place(scene, mentioned, chance)]
-    sentences += [_relation(mentions, relation, chance) for relation in scene.relations]
-    sentences += [*_behind(scene.background), *_writing(scene, mentions)]
+    sentences += [sentence for mentioned in mentions for sentence in _region_sentences(scene, mentioned, chance)]
+    sentences += [_relation_sentence(mentions, relation, chance) for relation in scene.relations]
+    sentences += [*_background_sentences(scene.background), *_writing_sentences(scene, mentions)]
     n_words = n_words or 25 + chance.below(86)
     asides = chance.some_of(ASIDES, len(ASIDES))
     n_written = count_words(sentences)
@@ -369,7 +371,7 @@ def paragraph(scene: Scene, chance: Sampler, *, n_words: int | None = None) -> P
         aside = Phrase(asides.pop())
         sentences.insert(chance.below(len(sentences) + 1), aside)
         n_written += count_words([aside])
-    return joined(sentences)
+    return join_phrases(sentences)
 
 
 def count_words(sentences: Sequence[Phrase]) -> int:
@@ -382,35 +384,35 @@ def _introduction(scene: Scene, mentions: Sequence[Mention], chance: Sampler) ->
     sentences = []
     if n_solids > 1 and chance.bernoulli(0.6):
         text = f"There are {NUMBERS[n_solids]} objects in the picture."
-        sentences.append(Phrase(text, (Count(Description(), n_solids),)))
+        sentences.append(Phrase(text, (Count(ObjectDescription(), n_solids),)))
     for mentioned in mentions:
         start = chance.one_of((f"There {verb(mentioned)}", "The picture shows", "One can see"))
-        named = indefinite(mentioned)
-        sentences.append(Phrase(f"{start} {named.text}.", named.facts))
+        phrase = indefinite(mentioned)
+        sentences.append(Phrase(f"{start} {phrase.text}.", phrase.facts))
     return sentences
 
 
-def _place(scene: Scene, mentioned: Mention, chance: Sampler) -> list[Phrase]:
-    """Return a sentence on the objects' place in the image, if that is clear."""
-    true = [place for place in _PLACES if verdict(Located(mentioned.what, place), scene)]
+def _region_sentences(scene: Scene, mentioned: Mention, chance: Sampler) -> list[Phrase]:
+    """Return a sentence on the region of the image that the objects are in, if it is clear."""
+    true = [region for region in _REGIONS if verdict(InRegion(mentioned.description, region), scene)]
     if not true:
         return []
-    place = chance.one_of(true)
-    where = f"in the {place}" if place == "centre" or " " in place else f"{_ON_SIDE[place]}"
+    region = chance.one_of(true)
+    where = f"in the {region}" if region == "centre" or " " in region else f"{_ON_SIDE[region]}"
     text = f"{definite(mentioned)} {verb(mentioned)} {where} of the picture."
-    return [Phrase(text.capitalize(), (Located(mentioned.what, place),))]
+    return [Phrase(text.capitalize(), (InRegion(mentioned.description, region),))]
 
 
 _ON_SIDE = {"left": "on the left", "right": "on the right", "top": "near the top", "bottom": "near the bottom"}
 
 
-def _relation(mentions: Sequence[Mention], relation: Relation, chance: Sampler) -> Phrase:
+def _relation_sentence(mentions: Sequence[Mention], relation: Relation, chance: Sampler) -> Phrase:
     first, name, second = _from_either_end(mentions, relation, chance)
     text = f"{definite(first)} {verb(first)} {name} {definite(second)}."
-    return Phrase(text.capitalize(), (Related(first.what, name, second.what),))
+    return Phrase(text.capitalize(), (Related(first.description, name, second.description),))
 
 
-def _behind(behind: Background) -> list[Phrase]:
+def _background_sentences(behind: Background) -> list[Phrase]:
     looks = "has a gradient" if behind.texture == "gradient" else f"is {behind.texture}"
     return [
         Phrase(f"The background is {behind.colour}.", (Backdrop(colour=behind.colour),)),
@@ -418,7 +420,7 @@ def _behind(behind: Background) -> list[Phrase]:
     ]
 
 
-def _writing(scene: Scene, mentions: Sequence[Mention]) -> list[Phrase]:
+def _writing_sentences(scene: Scene, mentions: Sequence[Mention]) -> list[Phrase]:
     writing = scene.writing
     if writing is None:
         return []
@@ -427,8 +429,8 @@ def _writing(scene: Scene, mentions: Sequence[Mention]) -> list[Phrase]:
         Phrase(f"The letters are {writing.ink}.", (Written(writing.word, ink=writing.ink),)),
     ]
     if mentions:
-        place, facts = word_place(scene, mentions[0])
-        sentences.append(Phrase(f"The word is {place} {definite(mentions[0])}.", facts))
+        relation, facts = word_relation(scene, mentions[0])
+        sentences.append(Phrase(f"The word is {relation} {definite(mentions[0])}.", facts))
     if writing.paper is not None:
         text = f"It stands on a {writing.paper} sign."
         sentences.append(Phrase(text, (Written(writing.word, paper=writing.paper),)))

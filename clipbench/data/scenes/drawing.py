@@ -78,7 +78,7 @@ def coverage(solid: Solid, size: int) -> Field:
     covered = np.zeros((size, size), np.float32)
     patch = _patch(solid, size)
     covered[patch.rows, patch.columns] = step(
-        SHAPES[solid.kind](*_turned(patch, solid), patch.pixel).distance, patch.pixel
+        SHAPES[solid.kind](*_rotate(patch, solid), patch.pixel).distance, patch.pixel
     )
     return covered
 
@@ -91,8 +91,8 @@ def _background(background: Background, size: int) -> Canvas:
     canvas = np.empty((size, size, 3), np.float32)
     canvas[:] = base
     if background.texture != "plain":
-        at = (np.arange(size, dtype=np.float32) + 0.5) / size
-        share = _pattern(background, at[None, :], at[:, None], 1 / size)
+        centres = (np.arange(size, dtype=np.float32) + 0.5) / size
+        share = _pattern(background, centres[None, :], centres[:, None], 1 / size)
         # A tone of the same name: a little darker, or lighter where the colour is dark.
         tone = base * np.float32(0.82) if base.mean() > 90 else base + (255 - base) * np.float32(0.16)
         canvas += share[..., None] * (tone - base)
@@ -148,7 +148,7 @@ def _patch(solid: Solid, size: int) -> _Patch:
     return _Patch(slice(top, bottom), slice(left, right), u[None, :], v[:, None], pixel)
 
 
-def _turned(patch: _Patch, solid: Solid) -> tuple[Field, Field]:
+def _rotate(patch: _Patch, solid: Solid) -> tuple[Field, Field]:
     """Return the coordinates as full fields, turned against the object's tilt."""
     sine, cosine = solid.tilt, 1 - solid.tilt**2 / 2  # tilts are small
     return patch.u * cosine + patch.v * sine, patch.v * cosine - patch.u * sine
@@ -156,10 +156,10 @@ def _turned(patch: _Patch, solid: Solid) -> tuple[Field, Field]:
 
 def _paint_solid(canvas: Canvas, solid: Solid) -> None:
     patch = _patch(solid, len(canvas))
-    u, v = _turned(patch, solid)
+    u, v = _rotate(patch, solid)
     outline = SHAPES[solid.kind](u, v, patch.pixel)
     paint = _colour(world.COLOURS[solid.colour])
-    painted = paint if solid.texture == "plain" else _textured(paint, solid.texture, u, v, patch.pixel)
+    painted = paint if solid.texture == "plain" else _apply_texture(paint, solid.texture, u, v, patch.pixel)
     light = outline.light[..., None]
     bright = np.maximum(light - 1, 0)
     surface = painted * np.minimum(light, 1) + (255 - painted) * bright
@@ -167,7 +167,7 @@ def _paint_solid(canvas: Canvas, solid: Solid) -> None:
     under += step(outline.distance, patch.pixel)[..., None] * (surface - under)
 
 
-def _textured(paint: Float32[np.ndarray, " 3"], texture: str, u: Field, v: Field, pixel: float) -> Canvas:
+def _apply_texture(paint: Float32[np.ndarray, " 3"], texture: str, u: Field, v: Field, pixel: float) -> Canvas:
     """Return the paint at each point: its own colour, and marks of a lighter or darker tone."""
     match texture:
         case "striped":
@@ -201,11 +201,11 @@ def paint_writing(canvas: Canvas, writing: Writing) -> None:
 
 
 def _paint_sign(canvas: Canvas, writing: Writing, paper: Float32[np.ndarray, " 3"]) -> None:
-    """Paint the sign that a word stands on: as wide as the word asks for, even where it is blank."""
+    """Paint the sign of a word, as wide as the word needs, even if it is blank."""
     size = len(canvas)
-    at = (np.arange(size, dtype=np.float32) + 0.5) / size
-    across = step(np.abs(at - writing.x) - (word_width(writing) / 2 + 0.35 * writing.height), 1 / size)
-    down = step(np.abs(at - writing.y) - 0.8 * writing.height, 1 / size)
+    centres = (np.arange(size, dtype=np.float32) + 0.5) / size
+    across = step(np.abs(centres - writing.x) - (word_width(writing) / 2 + 0.35 * writing.height), 1 / size)
+    down = step(np.abs(centres - writing.y) - 0.8 * writing.height, 1 / size)
     rows, columns = np.flatnonzero(down), np.flatnonzero(across)
     area = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     canvas[area] += (down[area[0], None] * across[None, area[1]])[..., None] * (paper - canvas[area])
@@ -254,11 +254,11 @@ def word_width(writing: Writing) -> float:
     return min(writing.height * _width(_CASES[writing.case](writing.word), writing.font), MAX_WIDTH)
 
 
-def unwritable(text: str, font: str) -> str:
+def missing_characters(text: str, font: str) -> str:
     """Return the characters of a text that a font lacks, each once.
 
     Example:
-        >>> unwritable("café", "sans"), unwritable("猫 dog 猫", "sans")
+        >>> missing_characters("café", "sans"), missing_characters("猫 dog 猫", "sans")
         ('', '猫')
     """
     face = _load(font, _LARGE)
@@ -325,14 +325,14 @@ def step(distance: Float32[np.ndarray, "*shape"], pixel: float) -> Float32[np.nd
     return np.clip(0.5 - distance * np.float32(1 / pixel), 0, 1)
 
 
-def _lit(x: Field, y: Field, z: Field) -> Field:
+def _light(x: Field, y: Field, z: Field) -> Field:
     facing = x * np.float32(SUN[0]) + y * np.float32(SUN[1]) + z * np.float32(SUN[2])
     return 0.5 + 0.68 * np.maximum(facing + 0.25, 0) * np.float32(0.8)  # the light wraps around: no hard shadow line
 
 
 def _sphere(u: Field, v: Field, pixel: float) -> Shape:
     square = u * u + v * v
-    return Shape(np.sqrt(square) - 1, _lit(u, v, np.sqrt(np.maximum(1 - square, 0))))
+    return Shape(np.sqrt(square) - 1, _light(u, v, np.sqrt(np.maximum(1 - square, 0))))
 
 
 def _cube(u: Field, v: Field, pixel: float) -> Shape:
@@ -350,7 +350,7 @@ def _cylinder(u: Field, v: Field, pixel: float) -> Shape:
     lid = 0.2 * depth  # half the height of the lid's ellipse above u
     body = np.maximum(np.abs(u) - 0.72, np.abs(v) - 0.8 - lid)
     is_lid = step(np.abs(v + 0.8) - lid, pixel)
-    wall = _lit(across, np.float32(-0.1) + 0 * v, depth)
+    wall = _light(across, np.float32(-0.1) + 0 * v, depth)
     return Shape(body, wall + is_lid * (1.22 - wall))
 
 
@@ -360,7 +360,7 @@ def _cone(u: Field, v: Field, pixel: float) -> Shape:
     foot = np.sqrt(np.maximum(1 - (u / np.float32(0.86)) ** 2, 0))
     distance = np.maximum((np.abs(u) - half) * 0.9, v - 0.78 - 0.22 * foot)
     depth = np.sqrt(1 - across * across)
-    return Shape(distance, _lit(across, np.float32(-0.3) + 0 * v, depth))
+    return Shape(distance, _light(across, np.float32(-0.3) + 0 * v, depth))
 
 
 def _ring(u: Field, v: Field, pixel: float) -> Shape:
@@ -369,7 +369,7 @@ def _ring(u: Field, v: Field, pixel: float) -> Shape:
     across = (radius - middle) / thickness
     away = np.clip(across, -1, 1) / np.maximum(radius, np.float32(1e-3))
     depth = np.sqrt(np.maximum(1 - across * across, 0))
-    return Shape(np.abs(radius - middle) - thickness, _lit(away * u, away * v, depth))
+    return Shape(np.abs(radius - middle) - thickness, _light(away * u, away * v, depth))
 
 
 def _frame(u: Field, v: Field, pixel: float) -> Shape:
@@ -391,7 +391,7 @@ def _star(u: Field, v: Field, pixel: float) -> Shape:
     edge = (inner * sine, inner * cosine - 1)
     along = np.clip((x * edge[0] + y * edge[1]) / (edge[0] ** 2 + edge[1] ** 2), 0, 1)
     gap = np.sqrt((x - edge[0] * along) ** 2 + (y - edge[1] * along) ** 2)
-    return _bevelled(np.where(y * edge[0] > x * edge[1], gap, -gap), pixel, 0.4)
+    return _bevel(np.where(y * edge[0] > x * edge[1], gap, -gap), pixel, 0.4)
 
 
 def _heart(u: Field, v: Field, pixel: float) -> Shape:
@@ -402,30 +402,30 @@ def _heart(u: Field, v: Field, pixel: float) -> Shape:
     foot = 0.5 * np.maximum(x + y, 0)
     corner = np.sqrt(np.minimum(x * x + (y - 1) ** 2, (x - foot) ** 2 + (y - foot) ** 2))
     distance = np.where(x + y > 1, disc, np.where(x > y, corner, -corner))
-    return _bevelled(distance * scale, pixel, 0.5)
+    return _bevel(distance * scale, pixel, 0.5)
 
 
 def _cross(u: Field, v: Field, pixel: float) -> Shape:
     size, arm = 0.96, 0.33
     a, b = np.abs(u), np.abs(v)
     bars = np.minimum(np.maximum(a - size, b - arm), np.maximum(a - arm, b - size))
-    return _bevelled(bars, pixel, 0.26)
+    return _bevel(bars, pixel, 0.26)
 
 
 def _moon(u: Field, v: Field, pixel: float) -> Shape:
     disc = np.sqrt((u - 0.16) ** 2 + v * v) - 1
     bite = np.sqrt((u - 0.62) ** 2 + (v + 0.06) ** 2) - np.float32(0.8)
-    return _bevelled(np.maximum(disc, -bite), pixel, 0.32)
+    return _bevel(np.maximum(disc, -bite), pixel, 0.32)
 
 
-def _bevelled(distance: Field, pixel: float, width: float) -> Shape:
+def _bevel(distance: Field, pixel: float, width: float) -> Shape:
     """Return a flat shape with a rounded rim, shaded by its slope."""
     x, y = np.zeros_like(distance), np.zeros_like(distance)
     x[:, 1:-1] = (distance[:, 2:] - distance[:, :-2]) * np.float32(0.5 / pixel)
     y[1:-1] = (distance[2:] - distance[:-2]) * np.float32(0.5 / pixel)
     slope = np.clip(1 + distance / np.float32(width), 0, 1)
     x, y = x * slope, y * slope
-    return Shape(distance, _lit(x, y, np.sqrt(np.maximum(1 - x * x - y * y, 0))))
+    return Shape(distance, _light(x, y, np.sqrt(np.maximum(1 - x * x - y * y, 0))))
 
 
 SHAPES: dict[str, Callable[[Field, Field, float], Shape]] = {

@@ -10,14 +10,14 @@ from itertools import product
 from math import hypot
 from typing import NamedTuple
 
-from clipbench.data.scenes.world import HOLE, HOLLOW, MASSIVE, Box, Scene, Solid, Writing
+from clipbench.data.scenes.world import HOLE, HOLLOW, MASSIVE, Bounds, Scene, Solid, Writing
 
 CLEARANCE = 0.015
 """Least distance, in widths of the image, between objects that count as apart."""
 
 
-class Description(NamedTuple):
-    """An object as a caption describes it; None for each attribute that the caption leaves out."""
+class ObjectDescription(NamedTuple):
+    """An object in a caption. Attributes that the caption leaves out are None."""
 
     kind: str | None = None
     colour: str | None = None
@@ -28,29 +28,29 @@ class Description(NamedTuple):
 class Exists(NamedTuple):
     """There is at least one such object."""
 
-    what: Description
+    description: ObjectDescription
 
 
 class Count(NamedTuple):
     """There are exactly so many such objects."""
 
-    what: Description
+    description: ObjectDescription
     number: int
 
 
 class Related(NamedTuple):
     """Every object of the first kind has the relation to every one of the second, and both kinds exist."""
 
-    subject: Description
+    subject: ObjectDescription
     relation: str
-    object: Description
+    object: ObjectDescription
 
 
-class Located(NamedTuple):
+class InRegion(NamedTuple):
     """Every such object is in that part of the image, and at least one exists."""
 
-    what: Description
-    place: str
+    description: ObjectDescription
+    region: str
 
 
 class Backdrop(NamedTuple):
@@ -73,37 +73,41 @@ class WrittenBy(NamedTuple):
 
     word: str
     relation: str
-    object: Description
+    object: ObjectDescription
 
 
-Fact = Exists | Count | Related | Located | Backdrop | Written | WrittenBy
+Fact = Exists | Count | Related | InRegion | Backdrop | Written | WrittenBy
 
 
 def verdict(fact: Fact, scene: Scene) -> bool | None:
-    """Return whether a fact is true of a scene; None where people could disagree."""
+    """Return whether a fact is true of a scene, or None if people could disagree."""
     solids, behind, writing = scene.solids, scene.background, scene.writing
-    found: bool | None
+    is_true: bool | None
     match fact:
-        case Exists(what):
-            found = bool(matching(scene, what))
-        case Count(what, number):
-            found = len(matching(scene, what)) == number
+        case Exists(description):
+            is_true = bool(matching_solids(scene, description))
+        case Count(description, number):
+            is_true = len(matching_solids(scene, description)) == number
         case Related(first, relation, second):
-            pairs = product(matching(scene, first), matching(scene, second))
-            found = _all([stands(solids[i], relation, solids[j], is_nearer=i > j) for i, j in pairs if i != j])
-        case Located(what, place):
-            found = _all([is_in(solids[i], place) for i in matching(scene, what)])
+            pairs = product(matching_solids(scene, first), matching_solids(scene, second))
+            is_true = _all(
+                [relation_holds(solids[i], relation, solids[j], is_nearer=i > j) for i, j in pairs if i != j]
+            )
+        case InRegion(description, region):
+            is_true = _all([is_in_region(solids[i], region) for i in matching_solids(scene, description)])
         case Backdrop(colour, texture):
-            found = colour in (None, behind.colour) and texture in (None, behind.texture)
+            is_true = colour in (None, behind.colour) and texture in (None, behind.texture)
         case Written(word, ink, paper):
-            found = False
+            is_true = False
             if writing is not None and not writing.is_blank:
-                found = word == writing.word and ink in (None, writing.ink) and paper in (None, writing.paper)
-        case WrittenBy(word, relation, what):
-            found = False
+                is_true = word == writing.word and ink in (None, writing.ink) and paper in (None, writing.paper)
+        case WrittenBy(word, relation, description):
+            is_true = False
             if writing is not None and verdict(Written(word), scene):
-                found = _all([word_stands(writing, relation, solids[i]) for i in matching(scene, what)])
-    return found
+                is_true = _all(
+                    [word_relation_holds(writing, relation, solids[i]) for i in matching_solids(scene, description)]
+                )
+    return is_true
 
 
 def _all(verdicts: list[bool | None]) -> bool | None:
@@ -113,10 +117,16 @@ def _all(verdicts: list[bool | None]) -> bool | None:
     return False if all(verdict is False for verdict in verdicts) else None
 
 
-def matching(scene: Scene, what: Description) -> list[int]:
-    """Return the indices of the scene's solids that fit a description."""
-    seen = [Description(each.kind, each.colour, size_name(each), each.texture) for each in scene.solids]
-    return [i for i, each in enumerate(seen) if all(a in (None, b) for a, b in zip(what, each, strict=True))]
+def matching_solids(scene: Scene, description: ObjectDescription) -> list[int]:
+    """Return the indices of the scene's solids that match a description."""
+    descriptions = [
+        ObjectDescription(solid.kind, solid.colour, size_name(solid), solid.texture) for solid in scene.solids
+    ]
+    return [
+        i
+        for i, features in enumerate(descriptions)
+        if all(a in (None, b) for a, b in zip(description, features, strict=True))
+    ]
 
 
 # -- relations of solids and words, from their places
@@ -129,28 +139,28 @@ def size_name(solid: Solid) -> str | None:
     return "large" if solid.radius >= 0.19 else None
 
 
-def stands(first: Solid, relation: str, second: Solid, *, is_nearer: bool) -> bool | None:
-    """Return whether a relation holds; ``is_nearer`` is True if the first solid is drawn over the second."""
+def relation_holds(first: Solid, relation: str, second: Solid, *, is_nearer: bool) -> bool | None:
+    """Return whether a relation holds. ``is_nearer`` is True if the first solid is drawn over the second."""
     if relation in _INVERSES:
-        return stands(second, _INVERSES[relation], first, is_nearer=not is_nearer)
+        return relation_holds(second, _INVERSES[relation], first, is_nearer=not is_nearer)
     return _JUDGES[relation](first, second, is_nearer)
 
 
-def is_in(solid: Solid, place: str) -> bool | None:
-    """Judge a place such as "left", "top", "upper left" or "centre" by thirds of the image, with margins."""
+def is_in_region(solid: Solid, region: str) -> bool | None:
+    """Return whether a solid is in a region such as "left", "upper left" or "centre", or None if it is unclear."""
     across = {"left": _low(solid.x), "right": _low(1 - solid.x)}
     down = {"top": _low(solid.y), "bottom": _low(1 - solid.y), "upper": _low(solid.y), "lower": _low(1 - solid.y)}
-    if place == "centre":
+    if region == "centre":
         away = max(abs(solid.x - 0.5), abs(solid.y - 0.5))
         return True if away <= 0.07 else (False if away >= 0.17 else None)
-    parts = [(across | down)[word] for word in place.split()]
+    parts = [(across | down)[word] for word in region.split()]
     if False in parts:
         return False
     return None if None in parts else True
 
 
-def word_stands(writing: Writing, relation: str, solid: Solid) -> bool | None:
-    """Judge above and below by height alone, since words run across most of the image."""
+def word_relation_holds(writing: Writing, relation: str, solid: Solid) -> bool | None:
+    """Return whether a word is above, below or on a solid, by height only for above and below."""
     top, bottom = writing.y - writing.height / 2, writing.y + writing.height / 2
     room = {
         "above": solid.box.top - bottom,
@@ -165,11 +175,11 @@ def _is_left(first: Solid, second: Solid, is_nearer: bool) -> bool | None:
 
 
 def _is_above(first: Solid, second: Solid, is_nearer: bool) -> bool | None:
-    flipped, flipped_second = (Box(box.top, box.left, box.bottom, box.right) for box in (first.box, second.box))
+    flipped, flipped_second = (Bounds(box.top, box.left, box.bottom, box.right) for box in (first.box, second.box))
     return _is_before(flipped, flipped_second, second.y - first.y, second.x - first.x)
 
 
-def _is_before(first: Box, second: Box, ahead: float, aside: float) -> bool | None:
+def _is_before(first: Bounds, second: Bounds, ahead: float, aside: float) -> bool | None:
     """Judge "left of", or with x and y exchanged "above": clear of each other, and more so than the other way.
 
     The centre of the second is ``ahead`` to the right of the first one's, and ``aside`` below it.

@@ -50,7 +50,7 @@ class Lettering(NamedTuple):
     case: str
     ink: str
     paper: str | None
-    place: str
+    position: str
     """ "above" or "below" the objects, or "on" the only one."""
 
 
@@ -156,10 +156,10 @@ _FITTING = {
 
 
 def _lettering(chance: Sampler, arrangement: str, background: str, looks: tuple[Look, ...]) -> Lettering:
-    place = chance.one_of(("above", "below"))
+    position = chance.one_of(("above", "below"))
     if arrangement == "alone" and looks[0].size == "large" and chance.bernoulli(0.4):
-        place = "on"
-    paper = chance.one_of(tuple(world.PAPERS)) if place == "on" or chance.bernoulli(0.4) else None
+        position = "on"
+    paper = chance.one_of(tuple(world.PAPERS)) if position == "on" or chance.bernoulli(0.4) else None
     return Lettering(
         word=_word(chance, looks),
         font=chance.one_of(tuple(world.FONTS)),
@@ -168,7 +168,7 @@ def _lettering(chance: Sampler, arrangement: str, background: str, looks: tuple[
             world.legible_inks(world.BACKGROUND_COLOURS[background] if paper is None else world.PAPERS[paper])
         ),
         paper=paper,
-        place=place,
+        position=position,
     )
 
 
@@ -218,12 +218,12 @@ def _solid(spot: _Spot, look: Look, tilts: Sampler | None = None) -> Solid:
 
 
 def _writing(lettering: Lettering, solids: tuple[Solid, ...], chance: Sampler) -> Writing:
-    word, font, case, ink, paper, place = lettering
-    if place == "on":
+    word, font, case, ink, paper, position = lettering
+    if position == "on":
         x, y, height = solids[0].x, solids[0].y, chance.between(0.1, 0.12)
     elif solids:
         x, height = chance.between(0.48, 0.52), chance.between(0.12, 0.17)
-        y = BAND / 2 if place == "above" else 1 - BAND / 2
+        y = BAND / 2 if position == "above" else 1 - BAND / 2
     else:
         x, y, height = chance.between(0.48, 0.52), chance.between(0.3, 0.7), chance.between(0.13, 0.2)
     return Writing(word, x, y, height, font, case, ink, paper)
@@ -236,11 +236,11 @@ def _radius(look: Look, chance: Sampler, *, at_most: float = 0.34) -> float:
 
 def _free_height(plan: Plan) -> tuple[float, float]:
     """Return the top and bottom of the part of the image that no word takes."""
-    place = None if plan.lettering is None else plan.lettering.place
-    return (BAND if place == "above" else 0.0), (1 - BAND if place == "below" else 1.0)
+    position = None if plan.lettering is None else plan.lettering.position
+    return (BAND if position == "above" else 0.0), (1 - BAND if position == "below" else 1.0)
 
 
-def _within(chance: Sampler, low: float, high: float) -> float:
+def _between_or_middle(chance: Sampler, low: float, high: float) -> float:
     """Return a number between two bounds, or their middle where they have crossed."""
     return chance.between(low, high) if low < high else (low + high) / 2
 
@@ -248,36 +248,36 @@ def _within(chance: Sampler, low: float, high: float) -> float:
 # -- one object, or none
 
 
-def _alone(plan: Plan, chance: Sampler) -> _Layout:
+def _alone_layout(plan: Plan, chance: Sampler) -> _Layout:
     top, bottom = _free_height(plan)
-    is_labelled = plan.lettering is not None and plan.lettering.place == "on"
+    is_labelled = plan.lettering is not None and plan.lettering.position == "on"
     radius = 0.3 if is_labelled else _radius(plan.looks[0], chance, at_most=(bottom - top) / 2 - MARGIN)
     edge = radius + MARGIN
     sides = (0.45, 0.55) if is_labelled or chance.bernoulli(0.4) else (edge, 1 - edge)
-    x, y = _within(chance, *sides), _within(chance, top + edge, bottom - edge)
+    x, y = _between_or_middle(chance, *sides), _between_or_middle(chance, top + edge, bottom - edge)
     return _Layout([_Spot(x, y, radius, 0)])
 
 
-def _portrait(plan: Plan, chance: Sampler) -> _Layout:
+def _portrait_layout(plan: Plan, chance: Sampler) -> _Layout:
     return _Layout([_Spot(chance.between(0.45, 0.55), chance.between(0.45, 0.55), chance.between(0.24, 0.32), 0)])
 
 
 # -- two objects
 
 
-def _beside(plan: Plan, chance: Sampler) -> _Layout:
+def _beside_layout(plan: Plan, chance: Sampler) -> _Layout:
     top, bottom = _free_height(plan)
-    first, second = _along(plan.looks, chance, top, bottom)
+    first, second = _side_by_side(plan.looks, chance, top, bottom)
     return _Layout([_Spot(*first, 0), _Spot(*second, 1)], (Relation(0, "left of", 1),))
 
 
-def _stacked(plan: Plan, chance: Sampler) -> _Layout:
-    first, second = _along(plan.looks, chance, 0.0, 1.0)
+def _stacked_layout(plan: Plan, chance: Sampler) -> _Layout:
+    first, second = _side_by_side(plan.looks, chance, 0.0, 1.0)
     spots = [_Spot(y, x, radius, group) for group, (x, y, radius) in enumerate((first, second))]
     return _Layout(spots, (Relation(0, "above", 1),))
 
 
-def _along(
+def _side_by_side(
     looks: tuple[Look, ...], chance: Sampler, top: float, bottom: float
 ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Return x, y and radius of two objects side by side, about level, clear of each other."""
@@ -289,11 +289,11 @@ def _along(
     away = a + gap + b + between - before
     edge = max(a, b) + MARGIN
     step = chance.between(-0.14, 0.14) * away
-    middle = _within(chance, top + edge + abs(step), bottom - edge - abs(step))
+    middle = _between_or_middle(chance, top + edge + abs(step), bottom - edge - abs(step))
     return (x, middle - step, a), (x + away, middle + step, b)
 
 
-def _in_front(plan: Plan, chance: Sampler) -> _Layout:
+def _in_front_layout(plan: Plan, chance: Sampler) -> _Layout:
     front, back = _radius(plan.looks[0], chance), chance.between(0.23, 0.27)
     x, y = chance.between(0.38, 0.62), chance.between(0.33, 0.5)
     aside = copysign(chance.between(0.4, 0.6) * back, chance.between(-1.0, 1.0))
@@ -302,14 +302,14 @@ def _in_front(plan: Plan, chance: Sampler) -> _Layout:
     return _Layout(spots, (Relation(0, "in front of", 1),))
 
 
-def _inside(plan: Plan, chance: Sampler) -> _Layout:
+def _inside_layout(plan: Plan, chance: Sampler) -> _Layout:
     outer = chance.between(0.28, 0.36)
     x, y = chance.between(outer + MARGIN, 1 - outer - MARGIN), chance.between(outer + MARGIN, 1 - outer - MARGIN)
     inner = _Spot(x + chance.between(-0.008, 0.008), y, chance.between(0.095, 0.115), 0)
     return _Layout([_Spot(x, y, outer, 1), inner], (Relation(0, "inside", 1),), may_tilt=False)
 
 
-def _on(plan: Plan, chance: Sampler) -> _Layout:
+def _on_layout(plan: Plan, chance: Sampler) -> _Layout:
     upper, lower = (_radius(look, chance, at_most=0.22) for look in plan.looks[:2])
     x = chance.between(lower + 0.08, 0.92 - lower)
     bottom = chance.between(min(2 * (upper + lower) + MARGIN, 0.95), 0.97)
@@ -323,20 +323,20 @@ def _on(plan: Plan, chance: Sampler) -> _Layout:
 # -- several
 
 
-def _group(plan: Plan, chance: Sampler) -> _Layout:
+def _group_layout(plan: Plan, chance: Sampler) -> _Layout:
     radius = _radius(plan.looks[0], chance)
-    places = (0.2, 0.5, 0.8) if plan.looks[0].size == "small" else (0.26, 0.74)
-    cells = [(x, y) for x in places for y in places]
+    coordinates = (0.2, 0.5, 0.8) if plan.looks[0].size == "small" else (0.26, 0.74)
+    cells = [(x, y) for x in coordinates for y in coordinates]
     cells = chance.some_of(cells, len(cells))  # all of them, so that the first ones stay where more are wanted
-    return _Layout([_Spot(*_shaken(chance, x, y), radius, 0) for x, y in cells[: plan.number]])
+    return _Layout([_Spot(*_jitter(chance, x, y), radius, 0) for x, y in cells[: plan.number]])
 
 
-def _group_and_one(plan: Plan, chance: Sampler) -> _Layout:
+def _group_and_one_layout(plan: Plan, chance: Sampler) -> _Layout:
     """Place a block of like objects at one side, and another object at the other."""
     radius, other = _radius(plan.looks[0], chance, at_most=0.1), _radius(plan.looks[1], chance, at_most=0.2)
     block = _BLOCKS[plan.number]
     middle = chance.between(0.46, 0.54)
-    spots = [_Spot(*_shaken(chance, x, y + middle), radius, 0) for x, y in block]
+    spots = [_Spot(*_jitter(chance, x, y + middle), radius, 0) for x, y in block]
     spots.append(_Spot(chance.between(0.73, 0.77), middle, other, 1))
     name = chance.one_of(("left of", "right of", "above", "below"))
     if name in ("right of", "below"):
@@ -353,7 +353,7 @@ _BLOCKS = {
 }
 
 
-def _row(plan: Plan, chance: Sampler) -> _Layout:
+def _row_layout(plan: Plan, chance: Sampler) -> _Layout:
     y = chance.between(0.25, 0.75)
     spots = [
         _Spot(x + chance.between(-0.02, 0.02), y + chance.between(-0.04, 0.04), _radius(look, chance), group)
@@ -362,33 +362,33 @@ def _row(plan: Plan, chance: Sampler) -> _Layout:
     return _Layout(spots, (Relation(1, "right of", 0), Relation(1, "left of", 2)))
 
 
-def _corner(plan: Plan, chance: Sampler) -> _Layout:
+def _corner_layout(plan: Plan, chance: Sampler) -> _Layout:
     """Place the second beside the first, and the third above or below the first."""
     x, y = chance.one_of((0.26, 0.74)), chance.one_of((0.26, 0.74))
     cells = ((x, y), (1 - x, y), (x, 1 - y))
     spots = [
-        _Spot(*_shaken(chance, *cell), _radius(look, chance), group)
+        _Spot(*_jitter(chance, *cell), _radius(look, chance), group)
         for group, (cell, look) in enumerate(zip(cells, plan.looks, strict=True))
     ]
     across, down = ("left of" if x < 0.5 else "right of"), ("above" if y < 0.5 else "below")
     return _Layout(spots, (Relation(0, across, 1), Relation(0, down, 2)))
 
 
-def _shaken(chance: Sampler, x: float, y: float) -> tuple[float, float]:
+def _jitter(chance: Sampler, x: float, y: float) -> tuple[float, float]:
     return x + chance.between(-0.02, 0.02), y + chance.between(-0.02, 0.02)
 
 
 _LAYOUTS: dict[str, Callable[[Plan, Sampler], _Layout]] = {
     "word": lambda plan, chance: _Layout([]),
-    "alone": _alone,
-    "portrait": _portrait,
-    "left of": _beside,
-    "above": _stacked,
-    "in front of": _in_front,
-    "inside": _inside,
-    "on": _on,
-    "group": _group,
-    "group and one": _group_and_one,
-    "row": _row,
-    "corner": _corner,
+    "alone": _alone_layout,
+    "portrait": _portrait_layout,
+    "left of": _beside_layout,
+    "above": _stacked_layout,
+    "in front of": _in_front_layout,
+    "inside": _inside_layout,
+    "on": _on_layout,
+    "group": _group_layout,
+    "group and one": _group_and_one_layout,
+    "row": _row_layout,
+    "corner": _corner_layout,
 }

@@ -3,7 +3,7 @@
 from functools import cache, lru_cache
 
 from clipbench.data.scenes.captions import STYLE_SHARES, CaptionedScene, caption
-from clipbench.data.scenes.facts import stands
+from clipbench.data.scenes.facts import relation_holds
 from clipbench.data.scenes.layout import Look, Plan, lay_out, sample_background, sample_plan, sample_texture
 from clipbench.data.scenes.world import BASE_RELATIONS, COLOURS, KINDS, Scene, held_out, palette
 from clipbench.errors import UsageError, did_you_mean
@@ -17,12 +17,12 @@ N_KEPT = 2048
 
 
 def novelties(scene: Scene) -> list[tuple[str, ...]]:
-    """Return the held-out combinations that occur in a scene; train and test scenes have none.
+    """Return the held-out combinations in a scene, which train and test scenes do not have.
 
     A relation occurs where it clearly holds for two solids, whether or not a caption states it.
     """
     combinations = held_out()
-    found: list[tuple[str, ...]] = [
+    novel: list[tuple[str, ...]] = [
         (solid.colour, solid.kind) for solid in scene.solids if (solid.colour, solid.kind) in combinations.looks
     ]
     for i, first in enumerate(scene.solids):
@@ -31,15 +31,15 @@ def novelties(scene: Scene) -> list[tuple[str, ...]]:
                 continue
             for relation in BASE_RELATIONS:
                 order = (first.kind, relation, second.kind)
-                if order in combinations.orders and stands(first, relation, second, is_nearer=i > j):
-                    found.append(order)
+                if order in combinations.orders and relation_holds(first, relation, second, is_nearer=i > j):
+                    novel.append(order)
     if scene.writing is not None and scene.writing.word in combinations.words:
-        found.append((scene.writing.word,))
-    return found
+        novel.append((scene.writing.word,))
+    return novel
 
 
-def belongs(scene: Scene, split: str) -> bool:
-    """Return whether a scene belongs to a split: held-out scenes have a novel combination, others none."""
+def belongs_to_split(scene: Scene, split: str) -> bool:
+    """Return whether a scene belongs to a split. Only held-out scenes have a novel combination."""
     return bool(novelties(scene)) == (split == "held-out")
 
 
@@ -56,7 +56,7 @@ def scene(split: str, index: int, *, seed: int = 0) -> Scene:
     chance = Sampler("scene", split, index, seed)
     while True:
         candidate = lay_out(sample_plan(chance))
-        if belongs(candidate, split):
+        if belongs_to_split(candidate, split):
             return candidate
 
 
@@ -64,9 +64,9 @@ def scene(split: str, index: int, *, seed: int = 0) -> Scene:
 def looks(split: str) -> tuple[tuple[str, str], ...]:
     """Return the (colour, kind) pairs that a split's single objects may have."""
     check_split(split)
-    wanted = split == "held-out"
+    is_held_out = split == "held-out"
     pairs = [(colour, kind) for kind in KINDS for colour in COLOURS]
-    return tuple(pair for pair in pairs if (pair in held_out().looks) == wanted)
+    return tuple(pair for pair in pairs if (pair in held_out().looks) == is_held_out)
 
 
 @lru_cache(maxsize=N_KEPT)
@@ -86,9 +86,9 @@ def portrait(split: str, index: int) -> Scene:
 
 def training_pair(index: int) -> CaptionedScene:
     """Return pair ``index`` of the train split, for any index, in any order and process."""
-    found = scene("train", index)
+    sampled_scene = scene("train", index)
     chance = Sampler("training caption", index, 0)
-    return CaptionedScene(found, caption(found, chance.weighted(STYLE_SHARES), chance))
+    return CaptionedScene(sampled_scene, caption(sampled_scene, chance.weighted(STYLE_SHARES), chance))
 
 
 def primer_pair(index: int) -> CaptionedScene:
@@ -97,6 +97,6 @@ def primer_pair(index: int) -> CaptionedScene:
     Colours, backgrounds and counts tell most images of a batch apart, so a model that starts with whole scenes takes
     long to learn kinds. In the primer, there is little else to learn.
     """
-    found = portrait("train", index)
+    sampled_scene = portrait("train", index)
     chance = Sampler("primer caption", index, 0)
-    return CaptionedScene(found, caption(found, "name" if chance.bernoulli(0.2) else "short", chance))
+    return CaptionedScene(sampled_scene, caption(sampled_scene, "name" if chance.bernoulli(0.2) else "short", chance))

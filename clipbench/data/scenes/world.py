@@ -198,8 +198,8 @@ HOLE = 0.62
 """The inner radius of a hollow object, in radii."""
 
 
-class Box(NamedTuple):
-    """A rectangle that stands upright."""
+class Bounds(NamedTuple):
+    """An upright rectangle."""
 
     left: float
     top: float
@@ -223,10 +223,10 @@ class Solid:
     """Solids of a group look alike and are spoken of together: three red cubes."""
 
     @property
-    def box(self) -> Box:
+    def box(self) -> Bounds:
         half_width = self.radius * WIDTHS.get(self.kind, 1.0)
         half_height = self.radius * HEIGHTS.get(self.kind, 1.0)
-        return Box(self.x - half_width, self.y - half_height, self.x + half_width, self.y + half_height)
+        return Bounds(self.x - half_width, self.y - half_height, self.x + half_width, self.y + half_height)
 
     @property
     def seat(self) -> float:

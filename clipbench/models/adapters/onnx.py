@@ -18,7 +18,7 @@ from clipbench.models.options import LoadOptions, Tower
 from clipbench.models.protocol import Internals, Model, ModelInfo, Preprocess, Role, Vectors, stacked
 from clipbench.models.towers.onnx_inputs import TextInputs, image_inputs, text_inputs
 from clipbench.models.towers.torch_model import first_line
-from clipbench.plugins import optional
+from clipbench.plugins import import_optional
 from clipbench.untrusted.reading import entries, is_file, is_folder
 
 ADAPTER = "onnx adapter 1"
@@ -128,7 +128,7 @@ def load(body: str, options: LoadOptions) -> OnnxModel:
         raise UsageError(f"'{reference}' is no folder: expected onnx:FOLDER with one .onnx file a tower")
     scale, bias = options.logits()
     paths = {tower: _graph(folder, tower, options, reference) for tower in options.towers}
-    optional("onnxruntime", extra="onnx", needed_by=reference)
+    import_optional("onnxruntime", extra="onnx", needed_by=reference)
     provider, device = _provider(options, reference)
     sessions = {tower: _session(path, provider, reference) for tower, path in paths.items()}
     images, texts, graphs = None, None, dict[Tower, Graph]()

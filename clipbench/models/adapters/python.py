@@ -26,8 +26,8 @@ from clipbench.errors import (
     NoTokenCounts,
     Unavailable,
     UsageError,
-    cause,
-    is_machines,
+    error_summary,
+    is_machine_error,
     model_option,
     on_command_line,
     option,
@@ -428,10 +428,10 @@ def _as_floats(given: object, what: str) -> np.ndarray:
     try:
         return as_floats(given)
     except TypeError as error:
-        why = "" if error.__cause__ is None else f" ({cause(error.__cause__)})"
+        why = "" if error.__cause__ is None else f" ({error_summary(error.__cause__)})"
         raise ModelError(f"{what} {error}{why}") from error
 
 
 def _fault(what: str, error: BaseException) -> ModelError:
-    advice = "" if is_machines(error) else f": see its traceback{on_command_line(' (--traceback)')}"
-    return ModelError(f"{what} failed ({cause(error)}){advice}")
+    advice = "" if is_machine_error(error) else f": see its traceback{on_command_line(' (--traceback)')}"
+    return ModelError(f"{what} failed ({error_summary(error)}){advice}")

@@ -43,7 +43,7 @@ from clipbench.models.trust import (
     show_code,
     snapshot,
 )
-from clipbench.plugins import optional
+from clipbench.plugins import import_optional
 from clipbench.untrusted.reading import read_json, refuse_special_files
 
 ADAPTER = "sentence-transformers adapter 1"
@@ -152,7 +152,7 @@ def load(body: str, options: LoadOptions) -> SentenceModel:
     options.refuse_unknown((*OPTIONS, *(["code_commit"] if options.trust_remote_code else [])), reference)
     scale, bias = options.logits()
     source = pinned(body, reference, options)
-    optional("sentence_transformers", extra="st", needed_by=reference)
+    import_optional("sentence_transformers", extra="st", needed_by=reference)
     place = placement(options.device, options.precision, options.batch_size)
     module, folder, code = _from_library(source, reference, options, place)
     for tower in options.towers:

@@ -34,7 +34,7 @@ from clipbench.models.protocol import Model, ModelInfo
 from clipbench.models.reference import Loaded
 from clipbench.results.record import CheckFinding, TowerRecord
 from clipbench.untrusted.reading import decode_json, read_bytes
-from clipbench.untrusted.schema import SchemaError, fitted
+from clipbench.untrusted.schema import SchemaError, parse_record
 
 MOST_FILES = 4_000
 """A model of more files is always loaded."""
@@ -109,7 +109,7 @@ class LoadCache:
             with suppress(OSError, ValueError, SchemaError):
                 total, _, text = read_bytes(path).partition(b"\n")
                 if total + b"\n" == _sum(text):
-                    content = fitted(Description, decode_json(text.decode(), is_text=False))
+                    content = parse_record(Description, decode_json(text.decode(), is_text=False))
                     if _state(content.roots) == content.state:
                         return content
         return None

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from clipbench.data.images import opened, rgb
+from clipbench.data.images import open_image, rgb
 from clipbench.data.modalities import IMAGE, JOINT, TEXT
-from clipbench.errors import FOREIGN, BadImage, ModelError, Unavailable, VectorError, cause
+from clipbench.errors import FOREIGN, BadImage, ModelError, Unavailable, VectorError, error_summary
 from clipbench.models.encoding.image_hashes import key_of
 from clipbench.models.encoding.image_inputs import note_image
 from clipbench.models.facts.preprocessing import within_limits
@@ -62,7 +62,7 @@ class Item(NamedTuple):
         """Return what the model is given: a text, an image and a text, or the value of an item; raise BadImage."""
         if self.modality == JOINT:
             image, text = self.source
-            return within_limits(opened(image, None), None, None, image.name), text
+            return within_limits(open_image(image, None), None, None, image.name), text
         return self.source if self.modality == TEXT else self.source.value
 
 
@@ -247,14 +247,14 @@ class _Images:
     def __getitem__(self, row: int) -> tuple[int, Any]:
         ref = self.items[row].source
         try:
-            decoded = opened(ref, self.side)
+            decoded = open_image(ref, self.side)
             note_image(self.items[row].key, ref, decoded)
             image = within_limits(decoded, self.preprocess, self.side, ref.name)
             return row, rgb(image, ref.name) if self.preprocess is None else self.preprocess(image)
         except BadImage as error:
             return row, error
         except FOREIGN as error:  # a transform that fails on an odd mode or size
-            return row, BadImage(ref.name, cause(error))
+            return row, BadImage(ref.name, error_summary(error))
 
 
 def _in_full_size(loaded: Iterator[tuple[int, Any]], ends: set[int]) -> Iterator[LoadedBatch]:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.distributed.rounds import current
-from clipbench.errors import FOREIGN, cause
+from clipbench.errors import FOREIGN, error_summary
 from clipbench.models.protocol import Counts, Embedder, Model, stacked
 from clipbench.results.record import TowerRecord
 
@@ -95,7 +95,7 @@ def _size(prepared: Callable[[Model], tuple[Callable[[], object], str] | None], 
         with counting() as operations:
             run()
     except FOREIGN as error:  # a library's, on a module or an input that it did not expect
-        return _absent(f"encoding one item could not be counted ({cause(error)})")
+        return _absent(f"encoding one item could not be counted ({error_summary(error)})")
     if operations.unknown is not None:
         return _absent(f"it computes by {operations.unknown}, whose work is not known")
     if not operations.flops:

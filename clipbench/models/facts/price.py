@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from clipbench.data.modalities import IMAGE, TEXT
-from clipbench.errors import FOREIGN, MachineError, cause
+from clipbench.errors import FOREIGN, MachineError, error_summary
 from clipbench.metrics.threads import n_threads
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Model
@@ -89,7 +89,7 @@ class PriceTag:
             try:
                 found[f"{name}_p50"], found[f"{name}_p95"] = self._one_at_a_time(item, encode)
             except FOREIGN as error:
-                reasons |= dict.fromkeys((f"{name}_p50", f"{name}_p95"), cause(error))
+                reasons |= dict.fromkeys((f"{name}_p50", f"{name}_p95"), error_summary(error))
         found["memory_bytes"] = self._peak(model)
         if found["memory_bytes"] is None:
             reasons["memory_bytes"] = "this system does not tell the peak memory of a process"

@@ -12,7 +12,7 @@ from pathlib import PurePath
 from clipbench.errors import UsageError
 from clipbench.results import other_tool_names
 from clipbench.results.export.formats import ExportFormat, RenderedExport
-from clipbench.results.provenance import why_missing
+from clipbench.results.provenance import missing_reason
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run
 
@@ -108,27 +108,31 @@ def _entries(run: Run, record: EvaluationRecord) -> Iterator[Entry]:
 
 
 def _by_subset(record: EvaluationRecord) -> dict[str, dict[str, Metric]]:
-    """Return the metrics that are known there, by what stands before the last slash of their names."""
-    found: dict[str, dict[str, Metric]] = {}
+    """Return the metrics that CLIP_benchmark has, by the subset in front of the last slash of their names."""
+    by_subset: dict[str, dict[str, Metric]] = {}
     for name, metric in record.metrics.items():
-        subset, _, own = name.rpartition("/")
-        if subset not in MEANS and METRICS[record.task].fullmatch(own):
-            found.setdefault(subset, {})[own] = metric
-    return found
+        subset, _, metric_name = name.rpartition("/")
+        if subset not in MEANS and METRICS[record.task].fullmatch(metric_name):
+            by_subset.setdefault(subset, {})[metric_name] = metric
+    return by_subset
 
 
 def _left_out(record: EvaluationRecord) -> Iterator[str]:
     if record.status != "ok":
-        yield f"{record.name} is left out, {why_missing(record)}"
+        yield f"{record.name} is left out, {missing_reason(record)}"
     elif record.task not in TASKS:
         yield f"{record.name} is left out: CLIP_benchmark has no such task"
     else:
-        known = {f"{subset}/{own}".lstrip("/") for subset, those in _by_subset(record).items() for own in those}
-        if lacking := [name for name in record.metrics if name not in known]:
-            yield f"{record.name}: {', '.join(lacking)} left out: CLIP_benchmark has no such metric"
-        for name, each in record.metrics.items():
-            if each.value is None and name in known:
-                yield f"{record.name} {name} is null, undefined: {each.reason}"
+        exported = {
+            f"{subset}/{metric_name}".lstrip("/")
+            for subset, metrics in _by_subset(record).items()
+            for metric_name in metrics
+        }
+        if unsupported := [name for name in record.metrics if name not in exported]:
+            yield f"{record.name}: {', '.join(unsupported)} left out: CLIP_benchmark has no such metric"
+        for name, metric in record.metrics.items():
+            if metric.value is None and name in exported:
+                yield f"{record.name} {name} is null, undefined: {metric.reason}"
 
 
 def dataset_name(name: str) -> str:

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from clipbench.errors import UsageError
 from clipbench.results.export.formats import ExportFormat, RenderedExport
-from clipbench.results.export.huggingface import METRIC_TYPES, hub_name, lacking, one_model
+from clipbench.results.export.model_card import METRIC_TYPES, hub_name, missing_value_notes, one_model
 from clipbench.results.record import EvaluationRecord, Metric, as_json
 from clipbench.results.run import Run
 from clipbench.untrusted.terminal import one_line
@@ -47,9 +47,11 @@ def render(runs: Sequence[Run]) -> RenderedExport:
     notes: list[str] = []
     results: list[Object] = []
     for record in (record for run in runs for record in run.result.evaluations):
-        notes += lacking(record)
+        notes += missing_value_notes(record)
         both = [
-            name for name, each in record.metrics.items() if each.value is not None and each.higher_is_better is None
+            name
+            for name, metric in record.metrics.items()
+            if metric.value is not None and metric.higher_is_better is None
         ]
         if both:
             notes.append(
@@ -125,31 +127,38 @@ def _results(record: EvaluationRecord) -> Iterator[Object]:
 
 
 def _metric(name: str, metric: Metric) -> Object:
-    unit, least, most = UNITS.get(metric.unit, (metric.unit, f"-{INFINITE}", INFINITE))
-    if not float(least) <= (metric.value or 0) <= float(most):  # of a plug-in, whose unit may say too much
-        least, most = f"-{INFINITE}", INFINITE
-    own = METRIC_TYPES.get(name.rpartition("/")[2])
+    unit, smallest, largest = UNITS.get(metric.unit, (metric.unit, f"-{INFINITE}", INFINITE))
+    if not float(smallest) <= (metric.value or 0) <= float(largest):  # of a plug-in, whose unit may say too much
+        smallest, largest = f"-{INFINITE}", INFINITE
+    hub_type = METRIC_TYPES.get(name.rpartition("/")[2])
     return {
         **({"evaluation_description": metric.description} if metric.description else {}),
-        "metric_id": own or f"clipbench.{name}",
+        "metric_id": hub_type or f"clipbench.{name}",
         "metric_name": metric.title or name,
         "metric_unit": unit,
         "lower_is_better": not metric.higher_is_better,
         "score_type": "continuous",
-        "min_score": least,
-        "max_score": most,
+        "min_score": smallest,
+        "max_score": largest,
     }
 
 
 def _data(record: EvaluationRecord) -> Object:
-    data, place = record.dataset, hub_name(record.dataset.id)
-    details = _texts({"revision": data.revision, "fingerprint": data.fingerprint, "config": place and place[1]})
-    if place is None:
-        own = _texts({"n_samples": data.n_samples, "split": data.split})
-        return {"dataset_name": data.id, "source_type": "other", "additional_details": {**own, **details}}
-    found = {"dataset_name": place[0], "source_type": "hf_dataset", "hf_repo": place[0], "hf_split": data.split}
-    known = {key: value for key, value in found.items() if value is not None}
-    return {**known, "samples_number": data.n_samples, "additional_details": details}
+    data, hub_dataset = record.dataset, hub_name(record.dataset.id)
+    details = _texts(
+        {"revision": data.revision, "fingerprint": data.fingerprint, "config": hub_dataset and hub_dataset[1]}
+    )
+    if hub_dataset is None:
+        facts = _texts({"n_samples": data.n_samples, "split": data.split})
+        return {"dataset_name": data.id, "source_type": "other", "additional_details": {**facts, **details}}
+    hub_fields = {
+        "dataset_name": hub_dataset[0],
+        "source_type": "hf_dataset",
+        "hf_repo": hub_dataset[0],
+        "hf_split": data.split,
+    }
+    recorded_fields = {key: value for key, value in hub_fields.items() if value is not None}
+    return {**recorded_fields, "samples_number": data.n_samples, "additional_details": details}
 
 
 def _texts(facts: Mapping[str, object]) -> dict[str, str]:

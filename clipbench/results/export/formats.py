@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clipbench import plugins
-from clipbench.errors import FOREIGN, ClipbenchError, UsageError, cause, did_you_mean
+from clipbench.errors import FOREIGN, ClipbenchError, UsageError, did_you_mean, error_summary
 from clipbench.files import write_atomic
 from clipbench.results.run import Run, read_one_run
 from clipbench.untrusted.reading import is_folder, is_there
@@ -45,16 +45,16 @@ def format_of(to: str) -> ExportFormat:
         ClipbenchError: a plug-in declares it and cannot be imported, or it is no ``ExportFormat``.
     """
     names = plugins.names(plugins.EXPORTS)
-    name = next((each for each in names if each.replace("_", "-") == to.replace("_", "-")), None)
+    name = next((candidate for candidate in names if candidate.replace("_", "-") == to.replace("_", "-")), None)
     if name is None:
         raise UsageError(f"--to {to}: {did_you_mean(to, names)}")
-    found = plugins.load(plugins.EXPORTS, name)
-    if not isinstance(found, ExportFormat):
+    export_format = plugins.load(plugins.EXPORTS, name)
+    if not isinstance(export_format, ExportFormat):
         maker = plugins.distribution(plugins.EXPORTS, name)
         raise ClipbenchError(
-            f"the export {name} of {maker} is of type {type(found).__name__}: expected an ExportFormat"
+            f"the export {name} of {maker} is of type {type(export_format).__name__}: expected an ExportFormat"
         )
-    return found
+    return export_format
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ def export(paths: Sequence[Path], to: str, out: Path | None = None) -> Exported:
     except ClipbenchError:
         raise
     except FOREIGN as error:  # a plug-in may raise anything
-        raise ClipbenchError(f"the export {to} failed ({cause(error)})") from error
+        raise ClipbenchError(f"the export {to} failed ({error_summary(error)})") from error
     sliced = {record.name: record.slices for run in runs for record in run.result.evaluations if record.slices}
     notes = list(rendered.notes)
     if not form.has_slices:
@@ -120,13 +120,13 @@ def _check_out(form: ExportFormat, to: str, out: Path | None) -> bool:
 
 
 def _parts(rendered: RenderedExport, folder: Path) -> dict[Path, bytes]:
-    """Return the files of a folder; one that holds something else is not to be lost: only the folder was named."""
+    """Return the files of a folder; raise UsageError if a file with other content would be overwritten."""
     files = {folder / name: content for name, content in rendered.parts.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        others = [path for path, content in files.items() if is_there(path) and path.read_bytes() != content]
+        conflicts = [path for path, content in files.items() if is_there(path) and path.read_bytes() != content]
     except OSError as error:
         raise UsageError(f"cannot write {folder}: {error.strerror or error}") from error
-    if others:
-        raise UsageError(f"{others[0]} exists and holds other results: choose another folder")
+    if conflicts:
+        raise UsageError(f"{conflicts[0]} exists and holds other results: choose another folder")
     return files

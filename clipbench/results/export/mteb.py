@@ -11,7 +11,7 @@ from datetime import datetime
 
 from clipbench.errors import UsageError
 from clipbench.results.export.formats import ExportFormat, RenderedExport
-from clipbench.results.export.huggingface import lacking, one_model
+from clipbench.results.export.model_card import missing_value_notes, one_model
 from clipbench.results.other_tool_names import MIEB, mieb_metric
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run
@@ -35,16 +35,16 @@ def render(runs: Sequence[Run]) -> RenderedExport:
     for run in runs:
         for record in run.result.evaluations:
             if record.status != "ok":
-                notes += lacking(record)
+                notes += missing_value_notes(record)
                 continue
             tasks = [task for task, evaluation in MIEB.items() if evaluation == record.name]
             defined = {name: metric for name, metric in record.metrics.items() if metric.value is not None}
-            found = {
+            by_task = {
                 task: {theirs: metric for name, metric in defined.items() if (theirs := _name(task, name)) is not None}
                 for task in tasks
             }
-            notes += _left_out(record, found)
-            for task, metrics in found.items():
+            notes += _left_out(record, by_task)
+            for task, metrics in by_task.items():
                 if f"{task}.json" in results:
                     raise UsageError(f"two results would both be named {task}.json: export each run by itself")
                 if metrics:
@@ -52,9 +52,11 @@ def render(runs: Sequence[Run]) -> RenderedExport:
     notes = [one_line(note) for note in notes]
     if not results:
         raise UsageError(f"no result of a task that mteb has: {'; '.join(notes[:3]) or 'no evaluation'}")
-    every = list(results.values())
+    task_results = list(results.values())
     parts = {name: _json(result) for name, result in results.items()}
-    return RenderedExport(content=_json(every if len(every) > 1 else every[0]), parts=parts, notes=notes)
+    return RenderedExport(
+        content=_json(task_results if len(task_results) > 1 else task_results[0]), parts=parts, notes=notes
+    )
 
 
 def main_metric(task: str) -> str:
@@ -89,21 +91,19 @@ def _result(task: str, metrics: Mapping[str, Metric], record: EvaluationRecord, 
 
 
 def _name(task: str, ours: str) -> str | None:
-    """Return mteb's name of a metric of ours, the inverse of ``other_tool_names.mieb_metric``; None where it has
-    none.
-    """
+    """Return mteb's name of a metric, or None: the inverse of ``other_tool_names.mieb_metric``."""
     names = ("accuracy", "text_acc", "image_acc", f"hit_rate_at_{ours.rpartition('@')[2]}")
     return next((theirs for theirs in names if mieb_metric(task, theirs) == ours), None)
 
 
-def _left_out(record: EvaluationRecord, found: Mapping[str, Mapping[str, Metric]]) -> Iterator[str]:
-    if not found:
+def _left_out(record: EvaluationRecord, by_task: Mapping[str, Mapping[str, Metric]]) -> Iterator[str]:
+    if not by_task:
         yield f"{record.name} is left out: mteb has no task on the same data"
         return
-    lacking = [name for name in record.metrics if not any(_name(task, name) for task in found)]
-    if lacking:
-        yield f"{record.name}: {', '.join(lacking)} left out: mteb has no such metric"
-    for task, metrics in found.items():
+    unsupported = [name for name in record.metrics if not any(_name(task, name) for task in by_task)]
+    if unsupported:
+        yield f"{record.name}: {', '.join(unsupported)} left out: mteb has no such metric"
+    for task, metrics in by_task.items():
         for name, metric in record.metrics.items():
             if metric.value is None and _name(task, name):
                 yield f"{record.name} {name} is left out, undefined: {metric.reason}"

@@ -26,8 +26,8 @@ _NAMES = (
 COLUMNS: Mapping[str, type] = {
     **{name: _TYPES.get(name, str) for name in _NAMES},
     **{
-        name: float if each.is_measured and not each.key.endswith("_bytes") else int
-        for name, each in MODEL_QUANTITIES.items()
+        name: float if quantity.is_measured and not quantity.key.endswith("_bytes") else int
+        for name, quantity in MODEL_QUANTITIES.items()
     },
 }
 """Names and types. ``kind`` is ``metric``, ``control``, ``slice``, which has a ``group`` of a ``grouping``, or
@@ -67,13 +67,13 @@ def rows(runs: Sequence[Run]) -> list[dict[str, Value]]:
     say is None.
     """
     return [
-        {name: _typed(found.get(name), kind) for name, kind in COLUMNS.items()}
+        {name: _typed(fields.get(name), kind) for name, kind in COLUMNS.items()}
         for label, run in zip(labels(runs), runs, strict=True)
-        for found in _of_run(label, run)
+        for fields in _run_rows(label, run)
     ]
 
 
-def _of_run(label: str, run: Run) -> Iterator[Mapping[str, object]]:
+def _run_rows(label: str, run: Run) -> Iterator[Mapping[str, object]]:
     result, model = run.result, run.result.model
     of_run: dict[str, object] = {
         **{name: result.environment.get(name) for name in ("device", "precision", "python", "torch")},
@@ -102,24 +102,24 @@ def _of_run(label: str, run: Run) -> Iterator[Mapping[str, object]]:
             "reason": record.reason,
             "notes": as_json(list(record.notes)),
         }
-        metrics = [*_of_metrics(record.metrics, "metric"), *_of_metrics(record.controls, "control")]
+        metrics = [*_metric_rows(record.metrics, "metric"), *_metric_rows(record.controls, "control")]
         for grouping, slices in record.slices.items():
-            for group, found in slices.by_group.items():
-                place = {"grouping": grouping, "group": group}
-                metrics += [{**metric, **place} for metric in _of_metrics(found, "slice")]
+            for group, slice_metrics in slices.by_group.items():
+                slice_fields = {"grouping": grouping, "group": group}
+                metrics += [{**metric, **slice_fields} for metric in _metric_rows(slice_metrics, "slice")]
         yield from ({**common, **metric} for metric in metrics or [{}])
     if result.average is not None:
-        (average,) = _of_metrics({"average": result.average.metric}, "average")
+        (average,) = _metric_rows({"average": result.average.metric}, "average")
         yield {**of_run, "data": result.average.suite, **average}
 
 
-def _of_metrics(metrics: Mapping[str, Metric], kind: str) -> Iterator[dict[str, object]]:
+def _metric_rows(metrics: Mapping[str, Metric], kind: str) -> Iterator[dict[str, object]]:
     for name, metric in metrics.items():
         yield {
             "kind": kind,
             "metric": name,
             **{column: getattr(metric, column) for column in COLUMNS if column in metric.__dataclass_fields__},
-            "published": as_json([asdict(each) for each in metric.published]) if metric.published else None,
+            "published": as_json([asdict(published) for published in metric.published]) if metric.published else None,
             "control_of": as_json(metric.control_of) if metric.control_of else None,
         }
 

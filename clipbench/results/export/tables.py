@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from clipbench.results.export.formats import ExportFormat, RenderedExport
 from clipbench.results.matching import match
 from clipbench.results.numbers import NONE, count, interval, interval_name, number, symbol
-from clipbench.results.provenance import data_facts, origin, why_missing
+from clipbench.results.provenance import data_facts, missing_reason, origin
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run, distinct_names, labels
 from clipbench.results.table import Cell, Column, Table, as_latex, as_markdown
@@ -30,7 +30,7 @@ def latex(runs: Sequence[Run]) -> RenderedExport:
     every_table = tables(runs)
     parts = [
         f"% Made by clipbench export --to latex. Needs {PACKAGES}.",
-        *(f"% {one_line(each)}" for each in _origins(runs)),
+        *(f"% {one_line(line)}" for line in _origins(runs)),
     ]
     notes = [
         one_line(f"{table.title}: {warning}") for table in every_table if not table.rows for warning in table.warnings
@@ -50,25 +50,27 @@ def tables(runs: Sequence[Run]) -> list[Table]:
     """
     records_by_table: dict[tuple[str, int], dict[int, EvaluationRecord]] = {}
     for model, run in enumerate(runs):
-        seen: dict[str, int] = {}
+        occurrences: dict[str, int] = {}
         for record in run.result.evaluations:
-            seen[record.name] = seen.get(record.name, 0) + 1
-            records_by_table.setdefault((record.name, seen[record.name]), {})[model] = record
+            occurrences[record.name] = occurrences.get(record.name, 0) + 1
+            records_by_table.setdefault((record.name, occurrences[record.name]), {})[model] = record
     return [_table(records, labels(runs)) for records in records_by_table.values()]
 
 
 def _table(records: dict[int, EvaluationRecord], names: list[str]) -> Table:
-    measured = {place: record for place, record in records.items() if record.status == "ok"}
+    measured = {model: record for model, record in records.items() if record.status == "ok"}
     first = next(iter(measured.values()), next(iter(records.values())))
     by_name: dict[str, dict[int, Metric]] = {}
     comments: dict[str, list[str]] = {}
-    for place, record in measured.items():
+    for model, record in measured.items():
         for name, metric in record.metrics.items():
-            by_name.setdefault(name, {})[place] = metric
+            by_name.setdefault(name, {})[model] = metric
         for note in dict.fromkeys(record.notes):
-            comments.setdefault(note, []).append(names[place])
-    intervals = interval_name(metric for those in by_name.values() for metric in those.values())
-    missing = {name: why_missing(records[place]) if place in records else "not run" for place, name in enumerate(names)}
+            comments.setdefault(note, []).append(names[model])
+    intervals = interval_name(metric for metrics in by_name.values() for metric in metrics.values())
+    missing = {
+        name: missing_reason(records[model]) if model in records else "not run" for model, name in enumerate(names)
+    }
     differences = []
     for record in measured.values():
         same = match(first, record)
@@ -81,14 +83,14 @@ def _table(records: dict[int, EvaluationRecord], names: list[str]) -> Table:
         columns=[
             Column("metric", is_number=False),
             Column("unit", is_number=False),
-            *(Column(name, model=place) for place, name in enumerate(names)),
+            *(Column(name, model=model) for model, name in enumerate(names)),
             Column("chance"),
             Column("n"),
         ],
-        rows=[_row(name, those, measured, len(names), notes) for name, those in by_name.items()],
+        rows=[_row(name, metrics, measured, len(names), notes) for name, metrics in by_name.items()],
         notes=notes,
         warnings=[
-            *(f"{name}: {why}" for place, (name, why) in enumerate(missing.items()) if place not in measured),
+            *(f"{name}: {reason}" for model, (name, reason) in enumerate(missing.items()) if model not in measured),
             *dict.fromkeys(differences),
         ],
         # What not all models have begins with the names of those that do.
@@ -97,32 +99,34 @@ def _table(records: dict[int, EvaluationRecord], names: list[str]) -> Table:
 
 
 def _row(
-    name: str, found: dict[int, Metric], measured: dict[int, EvaluationRecord], n_models: int, notes: list[str]
+    name: str, metrics: dict[int, Metric], measured: dict[int, EvaluationRecord], n_models: int, notes: list[str]
 ) -> list[Cell | str]:
     """Return the line of a metric; reasons for what is missing are added to the notes."""
 
-    def noted(text: str, reason: str) -> Cell:
+    def cell_with_note(text: str, reason: str) -> Cell:
         if reason not in notes:
             notes.append(reason)
         return Cell(text, note=notes.index(reason) + 1)
 
-    def cell(place: int) -> Cell:
-        if place not in measured:
+    def cell(model: int) -> Cell:
+        if model not in measured:
             return Cell(NONE)
-        if place not in found:
-            return noted(NONE, "the run has no such metric")
-        metric = found[place]
+        if model not in metrics:
+            return cell_with_note(NONE, "the run has no such metric")
+        metric = metrics[model]
         if metric.value is None:
-            return noted(NONE, f"undefined: {metric.reason or 'no reason was recorded'}")
+            return cell_with_note(NONE, f"undefined: {metric.reason or 'no reason was recorded'}")
         value = number(metric.value, metric.unit)
         if metric.low is None or metric.high is None:
-            return noted(value, metric.reason or "no interval: no reason was recorded")
+            return cell_with_note(value, metric.reason or "no interval: no reason was recorded")
         return Cell(value, aside=interval(metric))
 
-    place, first = next(iter(found.items()))
-    title = full_title(name, first, measured[place].subsets) if first.title else name
-    chances = dict.fromkeys(number(each.chance, each.unit) for each in found.values() if each.chance is not None)
-    sizes = dict.fromkeys(count(each.n) for each in found.values() if each.value is not None)
+    model, first = next(iter(metrics.items()))
+    title = full_title(name, first, measured[model].subsets) if first.title else name
+    chances = dict.fromkeys(
+        number(metric.chance, metric.unit) for metric in metrics.values() if metric.chance is not None
+    )
+    sizes = dict.fromkeys(count(metric.n) for metric in metrics.values() if metric.value is not None)
     return [title, symbol(first.unit), *map(cell, range(n_models)), " / ".join(chances), " / ".join(sizes)]
 
 

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Iterator, Mapping
 from html import escape
+from itertools import starmap
 
-from clipbench.results.table.model import Cell, Column, Table
+from clipbench.results.table.cells import Cell, Column, Table
 
 
 def as_html(table: Table, css: str = "") -> str:
@@ -17,11 +18,11 @@ def mark(sign: str) -> str:
     return f'<span class="mark" aria-hidden="true">{escape(sign)}</span>'
 
 
-def tight(text: str) -> str:
+def bind_percent_signs(text: str) -> str:
     """Return a text in which no line breaks between a number and its percent sign.
 
     Example:
-        >>> tight("9.5 %") == "9.5\\N{NO-BREAK SPACE}%"
+        >>> bind_percent_signs("9.5 %") == "9.5\\N{NO-BREAK SPACE}%"
         True
     """
     return re.sub(r"(?<=\d) (?=%)", "\N{NO-BREAK SPACE}", text)
@@ -32,9 +33,9 @@ def _lines(table: Table, css: str) -> Iterator[str]:
     if table.title or table.facts:
         yield f"<caption>{escape(': '.join(filter(None, (table.title, table.facts))).rstrip('.'))}.</caption>"
     headers = [
-        f'<th scope="col"{_attributes({"class": "number" if each.is_number else None, "data-model": each.model})}>'
-        f"{escape(each.header)}</th>"
-        for each in table.columns
+        f'<th scope="col"{_attributes({"class": "number" if column.is_number else None, "data-model": column.model})}>'
+        f"{escape(column.header)}</th>"
+        for column in table.columns
     ]
     yield f"<thead><tr>{''.join(headers)}</tr></thead>"
     is_open = False
@@ -46,8 +47,8 @@ def _lines(table: Table, css: str) -> Iterator[str]:
             heading = f'<th scope="rowgroup" colspan="{len(table.columns)}"><bdi>{escape(row)}</bdi></th>'
             yield f'<tr class="block">{heading}</tr>'
         else:
-            first, *others = zip(table.cells(row), table.columns, strict=True)
-            yield f"<tr>{_row_header(first[0])}{''.join(_cell(*each) for each in others)}</tr>"
+            first, *cells = zip(table.cells(row), table.columns, strict=True)
+            yield f"<tr>{_row_header(first[0])}{''.join(starmap(_cell, cells))}</tr>"
     yield "</tbody>\n</table>" if is_open else "</table>"
     if table.notes:
         notes = "".join(f"<li><bdi>{escape(note)}</bdi></li>" for note in table.notes)
@@ -62,7 +63,7 @@ def _row_header(cell: Cell) -> str:
 
 
 def _cell(cell: Cell, column: Column) -> str:
-    content = cell.html or escape(tight(" ".join(filter(None, (cell.text, cell.aside)))))
+    content = cell.html or escape(bind_percent_signs(" ".join(filter(None, (cell.text, cell.aside)))))
     if not column.is_number:
         content = f"<bdi>{content}</bdi>"
     content = (mark(cell.mark) if cell.mark else "") + content + (f" <sup>{cell.note}</sup>" if cell.note else "")

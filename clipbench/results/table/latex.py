@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from clipbench.results.table.model import Cell, Row, Table
+from clipbench.results.table.cells import Cell, Row, Table
 from clipbench.untrusted.terminal import one_line
 
 SPECIAL = {
@@ -21,11 +21,9 @@ SPECIAL = {
 }
 PACKAGES = r"\usepackage{booktabs,graphicx}"
 MOST_MODELS, MOST_ROWS = 4, 30
-"""The models and rows of one table; more are given to further tables, since a page of an article ends at about 40
-lines.
-"""
+"""The most models and rows per table; further tables hold the rest, since a page of an article has about 40 lines."""
 STACKED_FROM = 3
-"""The number of models from which intervals stand below the values: a line has no room for them."""
+"""The number of models from which intervals are below the values: a line has no room for them."""
 
 
 def as_latex(table: Table, label: str) -> str:
@@ -36,7 +34,7 @@ def as_latex(table: Table, label: str) -> str:
     lines = [f"% {one_line(comment)}" for comment in table.comments]
     for number, part in enumerate(_parts(table), 1):
         name, suffix = (label, "") if number == 1 else (f"{label}-part-{number}", ", continued")
-        lines += _float(part, f"{escape(table.title)}{suffix}", name)
+        lines += _table_environment(part, f"{escape(table.title)}{suffix}", name)
     return "\n".join(lines)
 
 
@@ -48,10 +46,10 @@ def escape(text: str) -> str:
 
 def _parts(table: Table) -> Iterator[Table]:
     """Yield all rows of the first models, then of the next."""
-    models = [place for place, column in enumerate(table.columns) if column.model is not None]
+    models = [index for index, column in enumerate(table.columns) if column.model is not None]
     for first in range(0, max(1, len(models)), MOST_MODELS):
         left_out = {*models} - {*models[first : first + MOST_MODELS]}
-        part = table.select([place for place in range(len(table.columns)) if place not in left_out])
+        part = table.select([index for index in range(len(table.columns)) if index not in left_out])
         n_rows = MOST_ROWS // 2 if _is_stacked(part) else MOST_ROWS
         for start in range(0, len(table.rows), n_rows):
             yield replace(part, rows=part.rows[start : start + n_rows])
@@ -61,7 +59,7 @@ def _is_stacked(table: Table) -> bool:
     return sum(column.model is not None for column in table.columns) >= STACKED_FROM
 
 
-def _float(table: Table, title: str, label: str) -> Iterator[str]:
+def _table_environment(table: Table, title: str, label: str) -> Iterator[str]:
     yield from (r"\begin{table}", r"  \centering\small")
     yield f"  \\caption{{{title} ({escape(table.facts)}).}}"
     yield f"  \\label{{tab:{label}}}"
@@ -72,7 +70,7 @@ def _float(table: Table, title: str, label: str) -> Iterator[str]:
     for row in table.rows:
         yield from (f"    {line}" for line in _rows(row, table))
     yield from (r"    \bottomrule", r"  \end{tabular}}")
-    yield from _below(table)
+    yield from _footnotes(table)
     yield r"\end{table}"
 
 
@@ -98,7 +96,7 @@ def _aside(cell: Cell) -> str:
     return escape(cell.aside).replace("{[}", "[")
 
 
-def _below(table: Table) -> Iterator[str]:
+def _footnotes(table: Table) -> Iterator[str]:
     """Yield the notes of the cells that are shown, and the warnings, as a paragraph in small print."""
     rows = [table.cells(row) for row in table.rows if not isinstance(row, str)]
     used = {cell.note for row in rows for cell in row}

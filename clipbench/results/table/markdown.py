@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from clipbench.results.numbers import ascii_signs
-from clipbench.results.table.model import Cell, Row, Table
+from clipbench.results.table.cells import Cell, Row, Table
 from clipbench.untrusted.terminal import one_line
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
 from clipbench.results.numbers import ascii_signs
-from clipbench.results.table.model import Table
+from clipbench.results.table.cells import Table
 from clipbench.untrusted.terminal import printable
 
 
@@ -24,8 +24,8 @@ def as_text(
             cells, and a long first cell has a line of its own; where that is not enough, each row is a paragraph. No
             number is broken. None: no line is broken.
     """
-    own = text_widths(table, has_header=has_header)
-    widths = [max(pair) for pair in zip(widths or own, own, strict=True)]
+    natural_widths = text_widths(table, has_header=has_header)
+    widths = [max(pair) for pair in zip(widths or natural_widths, natural_widths, strict=True)]
     rows = [[column.header for column in table.columns]] if has_header else []
     rows += [
         [printable(row)] if isinstance(row, str) else [printable(cell.plain) for cell in table.cells(row)]
@@ -33,9 +33,11 @@ def as_text(
     ]
     room = None if width is None else width - len(indent)
     if room is None or sum(widths) + 2 * (sum(map(bool, widths)) - 1) <= room:
-        body = _laid_out(table, rows, widths)
+        body = _layout_lines(table, rows, widths)
     else:
-        layouts = (_laid_out(table, rows, each) for each in _narrow_widths(rows, own, room))
+        layouts = (
+            _layout_lines(table, rows, narrow_widths) for narrow_widths in _narrow_widths(rows, natural_widths, room)
+        )
         body = min(layouts, key=len, default=[]) or _paragraphs(rows, room, has_header=has_header)
     notes = [f"({number}) {printable(note)}" for number, note in enumerate(table.notes, 1)]
     head = printable(" ".join(filter(None, (table.title, table.facts))))
@@ -46,22 +48,22 @@ def text_widths(table: Table, *, has_header: bool = True) -> list[int]:
     """Return the width of each column, in characters."""
     rows = [table.cells(row) for row in table.rows if not isinstance(row, str)]
     return [
-        max([len(column.header) if has_header else 0, *(n_columns(printable(row[place].plain)) for row in rows)])
-        for place, column in enumerate(table.columns)
+        max([len(column.header) if has_header else 0, *(n_columns(printable(row[index].plain)) for row in rows)])
+        for index, column in enumerate(table.columns)
     ]
 
 
-def _laid_out(table: Table, rows: Sequence[Sequence[str]], widths: Sequence[int]) -> list[str]:
+def _layout_lines(table: Table, rows: Sequence[Sequence[str]], widths: Sequence[int]) -> list[str]:
     lines = []
     for row in rows:
         cells = list(row)
         if len(cells) == 1 or n_columns(cells[0]) > widths[0]:
             lines.append(cells[0])
             cells[0] = ""
-        wrapped_cells = [wrapped(cell, width, "") for cell, width in zip(cells, widths, strict=False)]
+        wrapped_cells = [wrap_text(cell, width, "") for cell, width in zip(cells, widths, strict=False)]
         lines += [
             "  ".join(
-                padded(text, width, is_right=column.is_number)
+                pad_text(text, width, is_right=column.is_number)
                 for text, width, column in zip(texts, widths, table.columns, strict=True)
                 if width
             )
@@ -71,20 +73,22 @@ def _laid_out(table: Table, rows: Sequence[Sequence[str]], widths: Sequence[int]
     return lines
 
 
-def _narrow_widths(rows: Sequence[Sequence[str]], own: Sequence[int], room: int) -> Iterator[list[int]]:
+def _narrow_widths(rows: Sequence[Sequence[str]], natural_widths: Sequence[int], room: int) -> Iterator[list[int]]:
     """Yield the widths that fit, for each width that the first column may have."""
-    whole = [row for row in rows if len(row) == len(own)]
-    least = [max((longest_piece(row[place]) for row in whole), default=0) for place in range(len(own))]
-    if own[0] > room:
+    full_rows = [row for row in rows if len(row) == len(natural_widths)]
+    minimum = [max((longest_piece(row[index]) for row in full_rows), default=0) for index in range(len(natural_widths))]
+    if natural_widths[0] > room:
         return
-    for first in sorted({n_columns(row[0]) for row in whole}):
-        widths = [first, *own[1:]]
+    for first in sorted({n_columns(row[0]) for row in full_rows}):
+        widths = [first, *natural_widths[1:]]
         excess = sum(widths) + 2 * (sum(map(bool, widths)) - 1) - room
         while excess > 0:
-            place = max(range(1, len(own)), key=lambda each: (widths[each] > least[each], widths[each]))
-            if widths[place] <= least[place]:
+            widest = max(
+                range(1, len(natural_widths)), key=lambda column: (widths[column] > minimum[column], widths[column])
+            )
+            if widths[widest] <= minimum[widest]:
                 break
-            widths[place] -= 1
+            widths[widest] -= 1
             excess -= 1
         else:
             yield widths
@@ -95,11 +99,11 @@ def _paragraphs(rows: Sequence[Sequence[str]], room: int, *, has_header: bool) -
     lines = []
     headers = rows[0] if has_header else []
     for row in rows[has_header:]:
-        lines += wrapped(row[0], room)
-        named = [f"{header}: {cell}" for header, cell in zip(headers, row, strict=False)] if headers else list(row)
-        cells = [text.replace(" ", "\0") for text, cell in zip(named, row, strict=False) if cell][1:]
+        lines += wrap_text(row[0], room)
+        labelled = [f"{header}: {cell}" for header, cell in zip(headers, row, strict=False)] if headers else list(row)
+        cells = [text.replace(" ", "\0") for text, cell in zip(labelled, row, strict=False) if cell][1:]
         cells = [cell if n_columns(cell) <= room - 4 else cell.replace("\0", " ") for cell in cells]
-        lines += wrapped(f"    {'  '.join(cells)}", room, "    ") if cells else []
+        lines += wrap_text(f"    {'  '.join(cells)}", room, "    ") if cells else []
     return [line.replace("\0", " ") for line in lines]
 
 
@@ -108,13 +112,12 @@ _PIECE = re.compile(
 )
 """Words that stay together: a number with its unit and the word before it, both ends of an interval."""
 NO_COLUMN = ("Mn", "Me", "Cf")
-"""Unicode categories of signs that stand on another, such as accents and vowels, or are not seen."""
+"""Unicode categories of signs without a column, such as combining accents and vowels."""
 _LABEL = re.compile(r" *\S+(?: \S+)* {2,}")
 
 
 def n_columns(text: str) -> int:
-    """Return the columns that a text takes in a terminal: Chinese, Japanese and Korean signs take two, marks on others
-    none.
+    """Return the columns that a text takes in a terminal: East Asian wide characters take two, combining marks none.
 
     Example:
         >>> n_columns("犬 dog"), n_columns("e\\u0301"), n_columns("สวัสดี")
@@ -122,11 +125,11 @@ def n_columns(text: str) -> int:
     """
     if text.isascii():
         return len(text)
-    seen = (each for each in text if unicodedata.category(each) not in NO_COLUMN)
-    return sum(1 + (unicodedata.east_asian_width(each) in "WF") for each in seen)
+    visible = (character for character in text if unicodedata.category(character) not in NO_COLUMN)
+    return sum(1 + (unicodedata.east_asian_width(character) in "WF") for character in visible)
 
 
-def wrapped(text: str, width: int, rest: str | None = None) -> list[str]:
+def wrap_text(text: str, width: int, rest: str | None = None) -> list[str]:
     """Return a text in lines that fit; no word, path, option, number or interval is broken, even if it is too long.
 
     Args:
@@ -151,7 +154,7 @@ def wrapped(text: str, width: int, rest: str | None = None) -> list[str]:
     return [*lines, line]
 
 
-def padded(text: str, width: int, *, is_right: bool = False) -> str:
+def pad_text(text: str, width: int, *, is_right: bool = False) -> str:
     """Return a text filled up with spaces."""
     spaces = " " * (width - n_columns(text))
     return spaces + text if is_right else text + spaces
@@ -159,4 +162,4 @@ def padded(text: str, width: int, *, is_right: bool = False) -> str:
 
 def longest_piece(text: str) -> int:
     """Return the columns that a text needs at least."""
-    return max((n_columns(each.strip()) for each in _PIECE.findall(text)), default=0)
+    return max((n_columns(piece.strip()) for piece in _PIECE.findall(text)), default=0)

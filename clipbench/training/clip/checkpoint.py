@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from clipbench import __version__
-from clipbench.errors import MachineError, ModelError, cause
+from clipbench.errors import MachineError, ModelError, error_summary
 from clipbench.models.checkpoints import CONFIG, OPTIMIZER, TRAIN, WEIGHTS, bundled_checkpoints, read_json
 from clipbench.models.towers.checkpoint_file import fit, read_weights, state_dict_mismatches
 from clipbench.training.clip.config import ClipConfig
@@ -28,7 +28,7 @@ from clipbench.training.clip.inputs import ClipTokenizer, load_tokenizer
 from clipbench.training.clip.model import CLIP
 from clipbench.training.log import RESUME_ADVICE
 from clipbench.untrusted.reading import is_file
-from clipbench.untrusted.schema import SchemaError, fitted
+from clipbench.untrusted.schema import SchemaError, parse_record
 
 FORMAT = 1
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -84,7 +84,7 @@ def save_checkpoint(out: Path, checkpoint: CheckpointContent, optimizer: torch.o
                 os.fsync(file.fileno())  # a power cut must not leave a folder with its final name and half its content
         half.rename(folder)
     except (OSError, SafetensorError) as error:
-        reason = cause(error) if isinstance(error, OSError) else str(error)
+        reason = error_summary(error) if isinstance(error, OSError) else str(error)
         raise MachineError(f"cannot write {folder} ({reason}): {RESUME_ADVICE}") from error
     finally:
         shutil.rmtree(half, ignore_errors=True)
@@ -127,7 +127,7 @@ def load_checkpoint(folder: Path) -> CheckpointContent:
     try:
         if missing := [member.name for member in fields(TrainingProgress) if member.name not in content]:
             raise SchemaError(f"{missing[0]} is not there")
-        progress = fitted(TrainingProgress, content)
+        progress = parse_record(TrainingProgress, content)
         progress.losses = [[int(step), loss] for step, loss in progress.losses]
     except (SchemaError, ValueError) as error:
         raise ModelError(f"{path} is not what clipbench train wrote ({error})") from error

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from clipbench.errors import ModelError, UsageError, did_you_mean
-from clipbench.untrusted.schema import SchemaError, fitting
+from clipbench.untrusted.schema import SchemaError, parse_value
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 MOST = 1 << 24
@@ -142,7 +142,7 @@ def _part(content: Mapping[str, object], prefix: str, kinds: Mapping[str, Any]) 
     missing = [key for key in kinds if key not in content]
     if missing:
         raise SchemaError(f"{prefix}{missing[0]} is not there")
-    return {key: fitting(kind, content[key], f"{prefix}{key}") for key, kind in kinds.items()}
+    return {key: parse_value(kind, content[key], f"{prefix}{key}") for key, kind in kinds.items()}
 
 
 CLIP_VOCABULARY = 49408

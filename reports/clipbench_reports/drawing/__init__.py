@@ -1,1 +1,1 @@
-"""A drawing: what it is made of, how those of several models become one, and how it is drawn on a page and on paper."""
+"""Drawings: charts and their marks, charts of several models, and their rendering on a page and on paper."""

@@ -1,4 +1,4 @@
-"""Place of each panel and legend of a figure: the same on a page and in print."""
+"""Position of each panel and legend of a figure: the same on a page and in print."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from clipbench_reports.drawing.marks import MODELS, Axis, Chart, Mark, Panel, Ru
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class LayoutCell:
     """A panel as it is drawn, with the legend over it."""
 
     panel: Panel
@@ -20,61 +20,67 @@ class Place:
 class Layout:
     """Rows of panels under a legend."""
 
-    rows: Sequence[Sequence[Place]]
+    rows: Sequence[Sequence[LayoutCell]]
     """A row of one panel is as wide as the whole figure, if ``n_columns`` is 1 or the panel is a broad one."""
     n_columns: int
     legend: Sequence[Mark]
     is_grid: bool = False
-    """True where the planes of a row are as wide as each other, whatever is written beside them."""
+    """True if the planes of a row are equally wide, whatever words are next to them."""
 
 
-def lay_out(figure: Chart, *, at_most: int = 99) -> Layout:
+def lay_out(figure: Chart, *, max_columns: int = 99) -> Layout:
     """Return the rows of a figure.
 
-    One legend over all serves where no panel has entries that the fullest lacks, or where models share the panels; else
-    each panel has its own. Where panels of several quantities stand beside each other, each quantity is written over
-    its panel, where it has room, and not turned; where each row is of one, it stands at the first of the row.
+    If no panel has entries that the fullest legend lacks, or if models share the panels, there is one legend for all.
+    Otherwise each panel has its own. If a row has panels of several quantities, each quantity is written over its
+    panel, where it has room and is not turned. If a row has one quantity, it is written at the first panel.
 
     Args:
-        at_most: panels beside each other that there is room for.
+        max_columns: number of panels that fit next to each other.
     """
     n_columns = min(figure.n_columns, len(figure.panels))
     # Rows stay whole, but for those of a grid, each of which is of one quantity.
-    fitting = (n for n in range(min(n_columns, at_most), 0, -1) if figure.is_grid or n_columns % n == 0)
-    n_columns = next(fitting)
+    column_counts = (n for n in range(min(n_columns, max_columns), 0, -1) if figure.is_grid or n_columns % n == 0)
+    n_columns = next(column_counts)
     is_lifted = any(len({panel.y.label for panel in row}) > 1 for row in _rows(figure.panels, n_columns))
-    legends = [_entries(panel, figure.keys) for panel in figure.panels]
-    fullest, whole = (
+    legends = [_legend_entries(panel, figure.keys) for panel in figure.panels]
+    fullest, all_entries = (
         max(legends, key=len),
-        _ordered({name: mark for each in reversed(legends) for name, mark in each.items()}),
+        _sort_entries({name: mark for entries in reversed(legends) for name, mark in entries.items()}),
     )
-    is_shared = len(whole) == len(fullest) or any(mark.role in MODELS for mark in whole.values())
-    places = [
-        Place(panel=_ready(panel, is_lifted=is_lifted), legend=[] if is_shared else _needed(legend))
+    is_shared = len(all_entries) == len(fullest) or any(mark.role in MODELS for mark in all_entries.values())
+    cells = [
+        LayoutCell(
+            panel=_prepare_panel(panel, is_lifted=is_lifted), legend=[] if is_shared else _visible_entries(legend)
+        )
         for panel, legend in zip(figure.panels, legends, strict=True)
     ]
-    cut = iter(places)
-    rows = [[next(cut) for _ in row] for row in _rows(figure.panels, n_columns)]
-    rows = [[row[0], *(_beside(place, row[0], is_grid=figure.is_grid) for place in row[1:])] for row in rows]
-    legend = fullest if len(whole) == len(fullest) else whole
-    return Layout(rows=rows, n_columns=n_columns, legend=_needed(legend) if is_shared else [], is_grid=figure.is_grid)
+    remaining_cells = iter(cells)
+    rows = [[next(remaining_cells) for _ in row] for row in _rows(figure.panels, n_columns)]
+    rows = [
+        [row[0], *(_without_repeated_labels(cell, row[0], is_grid=figure.is_grid) for cell in row[1:])] for row in rows
+    ]
+    legend = fullest if len(all_entries) == len(fullest) else all_entries
+    return Layout(
+        rows=rows, n_columns=n_columns, legend=_visible_entries(legend) if is_shared else [], is_grid=figure.is_grid
+    )
 
 
-def _entries(panel: Panel, keys: Sequence[str]) -> dict[str, Mark]:
-    """Return the first mark of each name in the order in which they are drawn: models first, and chance last."""
+def _legend_entries(panel: Panel, keys: Sequence[str]) -> dict[str, Mark]:
+    """Return the first mark of each name in drawing order: models first, chance last."""
     marks: dict[str, Mark] = {}
     for mark in panel.marks:
         if mark.name and mark.name not in keys and not isinstance(mark, Words):
             marks.setdefault(mark.name, mark)
-    return _ordered(marks)
+    return _sort_entries(marks)
 
 
-def _ordered(marks: dict[str, Mark]) -> dict[str, Mark]:
-    return dict(sorted(marks.items(), key=lambda entry: (entry[1].role not in MODELS, entry[1].role == "chance")))
+def _sort_entries(marks: dict[str, Mark]) -> dict[str, Mark]:
+    return dict(sorted(marks.items(), key=lambda pair: (pair[1].role not in MODELS, pair[1].role == "chance")))
 
 
-def _needed(legend: dict[str, Mark]) -> list[Mark]:
-    """Return the entries of a legend, or none where what is drawn is plain: one line of data needs no name."""
+def _visible_entries(legend: dict[str, Mark]) -> list[Mark]:
+    """Return the entries of a legend, or none if there is only one line of data, which needs no name."""
     marks = list(legend.values())
     return marks if len(marks) > 1 or any(isinstance(mark, Rule | Shade) for mark in marks) else []
 
@@ -90,27 +96,25 @@ def _rows(panels: Sequence[Panel], n_columns: int) -> list[list[Panel]]:
     return rows
 
 
-def _beside(place: Place, first: Place, *, is_grid: bool) -> Place:
-    """Return a panel without what stands at the first of its row: the label, and in a grid the marks of the same
-    axis.
-    """
-    y = place.panel.y
+def _without_repeated_labels(cell: LayoutCell, first: LayoutCell, *, is_grid: bool) -> LayoutCell:
+    """Return a panel without the label, and in a grid without the tick names, that the first of its row has."""
+    y = cell.panel.y
     is_written = is_grid and y == first.panel.y
     return replace(
-        place, panel=replace(place.panel, y=replace(y, label="", names=[""] * len(y.ticks) if is_written else y.names))
+        cell, panel=replace(cell.panel, y=replace(y, label="", names=[""] * len(y.ticks) if is_written else y.names))
     )
 
 
-def _ready(panel: Panel, *, is_lifted: bool) -> Panel:
+def _prepare_panel(panel: Panel, *, is_lifted: bool) -> Panel:
     if panel.is_to_scale:  # one of the axes is widened until a unit is as long on both
-        wanted = max(panel.x.high - panel.x.low, (panel.y.high - panel.y.low) / panel.aspect)
-        panel = replace(panel, x=_widened(panel.x, wanted), y=_widened(panel.y, wanted * panel.aspect))
+        x_span = max(panel.x.high - panel.x.low, (panel.y.high - panel.y.low) / panel.aspect)
+        panel = replace(panel, x=_widen(panel.x, x_span), y=_widen(panel.y, x_span * panel.aspect))
     if not is_lifted or panel.is_broad or not panel.y.label:
         return panel
     title = f"{panel.title}: {panel.y.label}" if panel.title else panel.y.label
     return replace(panel, title=title, y=replace(panel.y, label=""))
 
 
-def _widened(axis: Axis, span: Number) -> Axis:
-    more = (span - (axis.high - axis.low)) / 2
-    return replace(axis, low=axis.low - more, high=axis.high + more)
+def _widen(axis: Axis, span: Number) -> Axis:
+    padding = (span - (axis.high - axis.low)) / 2
+    return replace(axis, low=axis.low - padding, high=axis.high + padding)

@@ -1,8 +1,8 @@
 """Charts: panels with axes and marks in the units of the data, before they are drawn.
 
-A figure function turns results into a ``Chart``; ``page`` draws one as SVG for the report, ``paper`` by matplotlib
-for print, and ``plotted`` lists its data. Marks carry a role, which is a meaning and not a colour: each renderer gives
-the roles its colours and shapes, the same in all figures.
+A figure function turns results into a ``Chart``; ``svg_chart`` draws one as SVG for the report, ``paper`` by
+matplotlib for print, and ``chart_data`` lists its data. Marks carry a role, which is a meaning and not a colour: each
+renderer gives the roles its colours and shapes, the same in all figures.
 """
 
 import math
@@ -17,39 +17,37 @@ from clipbench.results.numbers import Number, shortest
 from clipbench_reports.evidence import MissingEvidence, ModelKey
 
 Role = Literal["image", "text", "pair", "ink", "chance", "m0", "m1", "m2", "m3", "m4", "m5"]
-"""Images, texts, pairs of the two, what belongs to neither, and chance; and models, where they share a panel."""
+"""Images, texts, pairs of the two, anything neutral, and chance; then the models of a panel that several share."""
 
 MODELS: tuple[Role, ...] = ("m0", "m1", "m2", "m3", "m4", "m5")
 
 
 MAX_BREADTH = 1.15
-"""Breadth up to which a drawing stands in a column of a page."""
+"""Breadth up to which a drawing fits into a column of a page."""
 MAX_DOT, MIN_DOT = 1.6, 0.25
-"""Radius of the dot of the most samples, where 1 is that of an equal dot; and the least that is seen, where 1 is that
-of the most.
-"""
+"""Largest radius of a weighted dot, in units of an unweighted dot; smallest radius, as a fraction of the largest."""
 FRACTION_TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """A range of values, its marks and its label; ``low`` may lie above ``high``, for an axis that runs downwards."""
+    """A range of values, its ticks and its label; ``low`` is above ``high`` on an axis that runs downwards."""
 
     low: Number
     high: Number
     ticks: Sequence[Number] = ()
     label: str = ""
     names: Sequence[str] = ()
-    """Words at the ticks, in place of their values; a line break is kept."""
+    """Words at the ticks instead of their values; line breaks are kept."""
     is_percent: bool = False
     is_log: bool = False
     is_turned: bool = False
-    """True for words at the ticks of an x axis that stand upright, being many or long."""
+    """True if the words at the ticks of an x axis are turned upright, because they are many or long."""
 
     def share(self, value: Number) -> float:
-        """Return where a value lies: 0 at the low end, 1 at the high one."""
-        low, high, here = (math.log(v) if self.is_log else v for v in (self.low, self.high, value))
-        return (here - low) / (high - low)
+        """Return the position of a value on the axis: 0 at the low end, 1 at the high one."""
+        low, high, scaled_value = (math.log(v) if self.is_log else v for v in (self.low, self.high, value))
+        return (scaled_value - low) / (high - low)
 
     @property
     def words(self) -> list[str]:
@@ -67,12 +65,12 @@ class Mark:
     name: str = ""
     """For the legend; marks of one role and name share an entry."""
     of: str = ""
-    """The name of the marks that a reference is for; all of the panel, where there is none."""
+    """The name of the marks that a reference belongs to; empty for all marks of the panel."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line(Mark):
-    """A line through points, over the band of its bounds where it has them."""
+    """A line through points, over the band of its bounds if it has bounds."""
 
     xs: Sequence[Number]
     ys: Sequence[Number]
@@ -83,11 +81,9 @@ class Line(Mark):
     is_dashed: bool = False
     has_dots: bool = False
     weights: Sequence[Number] = ()
-    """Samples behind each point, to which the areas of its dots are in proportion; dots are equal where there are
-    none.
-    """
+    """Number of samples of each point, proportional to the area of its dot; dots are equal without weights."""
     is_reference: bool = False
-    """True of a line that others are read against and that is no measurement; chance always is."""
+    """True for a line that is a reference and not a measurement; chance always is one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +99,7 @@ class Dots(Mark):
 
 @dataclass(frozen=True, kw_only=True)
 class Ranges(Mark):
-    """Values with the bars of their intervals, upright or lying; a missing bound is NaN."""
+    """Values with the bars of their intervals, vertical or horizontal; a missing bound is NaN."""
 
     xs: Sequence[Number]
     ys: Sequence[Number]
@@ -113,7 +109,7 @@ class Ranges(Mark):
     is_joined: bool = False
     """True for a thin line from each value to the next."""
     aside: Number = 0
-    """Distance from its place on the other axis, so as not to hide another's intervals."""
+    """Shift along the other axis, so that intervals do not hide each other."""
     ids: Sequence[str] = ()
     """The name of each value."""
 
@@ -133,12 +129,12 @@ class Hill(Mark):
 
     xs: Sequence[Number]
     ys: Sequence[Number]
-    """Heights as they are drawn, ``foot`` where there is nothing."""
+    """Drawn heights, ``foot`` where the distribution is empty."""
     foot: Number
     values: Sequence[Number] = ()
     """The values of the heights before they were scaled and smoothed."""
     is_percent: bool = False
-    """True of values that are fractions, and are told in percent."""
+    """True for values that are fractions, which are shown in percent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +149,7 @@ class Bars(Mark):
 
 @dataclass(frozen=True, kw_only=True)
 class Rule(Mark):
-    """A straight line across the panel at a value of one axis; part of it, where the other axis' range is given."""
+    """A straight line at a value of one axis, across the panel or over a span of the other axis."""
 
     at: Number
     axis: Literal["x", "y"]
@@ -178,16 +174,16 @@ class Cells(Mark):
     values: Float64[np.ndarray, "rows columns"]
     """The values of the depths."""
     is_percent: bool = False
-    """True of values that are fractions, and are told in percent."""
+    """True for values that are fractions, which are shown in percent."""
     names: tuple[Sequence[str], Sequence[str]] | None = None
-    """Names of the rows and of the columns, where each has one."""
+    """Names of all rows and of all columns."""
     words: Sequence[tuple[int, int, str]] = ()
-    """Row, column and words of what is written into cells."""
+    """Row, column and words of cells with words."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Words(Mark):
-    """A short text beside a point."""
+    """A short text next to a point."""
 
     words: str
     x: Number
@@ -199,7 +195,7 @@ class Words(Mark):
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """A plane with two axes, and what is drawn in it, the lowest first."""
+    """A plane with two axes and its marks, the lowest first."""
 
     x: Axis
     y: Axis
@@ -209,18 +205,18 @@ class Panel:
     aspect: float = 0.72
     """Height of the plane divided by its width."""
     is_to_scale: bool = False
-    """A unit of x is as long as a unit of y: one of the axes is widened to that end."""
+    """True if a unit of x is as long as a unit of y, for which one axis is widened."""
     has_grid: bool = True
     is_broad: bool = False
-    """It has a row of its own, as wide as the figure, where others stand beside each other."""
+    """True if it has a row of its own, as wide as the figure, while other panels share rows."""
     starts_row: bool = False
-    """No panel stands to its left."""
+    """True if it is the first panel of a row."""
     n_rows: int = 0
-    """Rows that have a name each, and the height of a line each; 0 where height is not by rows."""
+    """Number of named rows, each with the height of a line; 0 if the height does not depend on rows."""
     model: int | None = None
-    """The place of the model that it is of, among those of the page; None where it is of all."""
+    """Index of its model among the models of the page; None if it has all models."""
     has_mark: bool = True
-    """False if there are more models than marks, so that its title stands without that of its model."""
+    """False if there are more models than marks, so that its title has no mark of its model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,53 +224,53 @@ class Chart:
     """Panels, the sentence over them and the explanation under them."""
 
     title: str
-    """One plain sentence with what is to be seen, and its numbers."""
+    """One plain sentence with the main observation and its numbers."""
     panels: Sequence[Panel]
     reading: str
-    """The explanation: how to read the drawing, and what not to read into it."""
+    """The explanation: how to read the drawing, and how not to."""
     n_columns: int = 1
-    """Panels beside each other."""
+    """Number of panels next to each other."""
     is_grid: bool = False
-    """True where panels beside each other are of one quantity, on one axis: it is written once, at the left of the
-    row.
-    """
+    """True if the panels of a row have one quantity on one axis, which is written once, at the left of the row."""
     keys: Sequence[str] = ()
-    """Names of marks that need no entry in the legend, being written in the drawing."""
+    """Names of marks that need no legend entry, because they are written in the drawing."""
     breadth: float = 1.0
-    """Width that a drawing of one column needs on a screen, where 1 is that of others; print has the width it is
-    given.
-    """
+    """Width on a screen of a drawing of one column, in units of the usual width; print ignores it."""
     missing: Mapping[ModelKey, MissingEvidence] = field(default_factory=dict)
-    """The reason why some of the models are not in it."""
+    """The reasons why models are missing."""
 
     @property
     def is_wide(self) -> bool:
-        """True where it needs more than a column of a page."""
+        """True if it needs more than a column of a page."""
         return self.n_columns > 1 or self.breadth > MAX_BREADTH
 
 
-def aside(mark: Ranges) -> tuple[list[Number], list[Number]]:
-    """Return where values are drawn: at their places, or beside them."""
-    more_x, more_y = (mark.aside, 0) if mark.is_upright else (0, mark.aside)
-    return [x + more_x for x in mark.xs], [y + more_y for y in mark.ys]
+def shifted_points(mark: Ranges) -> tuple[list[Number], list[Number]]:
+    """Return the coordinates at which values are drawn, shifted by ``aside``."""
+    shift_x, shift_y = (mark.aside, 0) if mark.is_upright else (0, mark.aside)
+    return [x + shift_x for x in mark.xs], [y + shift_y for y in mark.ys]
 
 
-def dot_scale(mark: Line) -> list[float]:
-    """Return the radius of each dot of a line, where 1 is that of an equal dot; the largest is as large as can be read.
+def dot_radii(mark: Line) -> list[float]:
+    """Return the radius of each dot of a line, in units of the radius of a dot without weights.
 
     Example:
-        >>> dot_scale(Line(xs=[0, 1], ys=[0, 1], role="ink", has_dots=True, weights=[1, 4]))
+        >>> dot_radii(Line(xs=[0, 1], ys=[0, 1], role="ink", has_dots=True, weights=[1, 4]))
         [0.8, 1.6]
     """
-    most = max(mark.weights, default=0)
-    return [MAX_DOT * max(MIN_DOT, math.sqrt(n / most)) for n in mark.weights] if most else [1.0] * len(mark.xs)
+    max_weight = max(mark.weights, default=0)
+    return (
+        [MAX_DOT * max(MIN_DOT, math.sqrt(n / max_weight)) for n in mark.weights]
+        if max_weight
+        else [1.0] * len(mark.xs)
+    )
 
 
-def outline(mark: Bars) -> list[tuple[Number, Number]]:
+def histogram_corners(mark: Bars) -> list[tuple[Number, Number]]:
     """Return the corners of a histogram, from its foot on the left to its foot on the right.
 
     Example:
-        >>> outline(Bars(edges=[0, 1, 2], counts=[3, 5], role="ink"))
+        >>> histogram_corners(Bars(edges=[0, 1, 2], counts=[3, 5], role="ink"))
         [(0, 0), (0, 3), (1, 3), (1, 5), (2, 5), (2, 0)]
     """
     steps = zip(mark.edges[:-1], mark.edges[1:], mark.counts, strict=True)
@@ -293,7 +289,7 @@ def rows_axis(names: Sequence[str]) -> Axis:
 
 
 def columns_axis(names: Sequence[str]) -> Axis:
-    """Return an axis with a place for each name, from left to right."""
+    """Return an axis with a position for each name, from left to right."""
     return Axis(low=-0.4, high=len(names) - 0.6, ticks=range(len(names)), names=names)
 
 
@@ -322,23 +318,23 @@ def percent_axis(fractions: Iterable[Number], label: str = "", *, n_steps: int =
         >>> percent_axis([0.03, 0.39]).words
         ['0', '10', '20', '30', '40']
     """
-    made = nice_axis([100 * value for value in fractions], label, n_steps=n_steps)
-    ticks = [tick / 100 for tick in made.ticks]
-    return replace(made, low=made.low / 100, high=made.high / 100, ticks=ticks, is_percent=True)
+    axis = nice_axis([100 * value for value in fractions], label, n_steps=n_steps)
+    ticks = [tick / 100 for tick in axis.ticks]
+    return replace(axis, low=axis.low / 100, high=axis.high / 100, ticks=ticks, is_percent=True)
 
 
 def tight_axis(values: Sequence[Number], label: str = "", *, n_steps: int = 4) -> Axis:
-    """Return an axis that ends where the values do, with round marks inside; as ``nice_axis`` where they are all one.
+    """Return an axis that ends where the values do, with round ticks inside; ``nice_axis`` if all values are equal.
 
     Example:
         >>> axis = tight_axis([0.0, 41.0])
         >>> axis.high, list(axis.ticks)
         (41.0, [0.0, 20.0, 40.0])
     """
-    made, low, high = nice_axis(values, label, n_steps=n_steps), min(values), max(values)
+    axis, low, high = nice_axis(values, label, n_steps=n_steps), min(values), max(values)
     if low == high:
-        return made
-    return replace(made, low=low, high=high, ticks=[tick for tick in made.ticks if low <= tick <= high])
+        return axis
+    return replace(axis, low=low, high=high, ticks=[tick for tick in axis.ticks if low <= tick <= high])
 
 
 def log_axis(values: Sequence[Number], label: str = "") -> Axis:

@@ -25,9 +25,9 @@ from matplotlib.textpath import text_to_path
 from clipbench.errors import UsageError, option
 from clipbench.files import write_atomic
 from clipbench.untrusted.reading import is_file, is_there
-from clipbench_reports.drawing.layout import Layout, Place, lay_out
+from clipbench_reports.drawing.layout import Layout, LayoutCell, lay_out
 from clipbench_reports.drawing.marks import Axis, Chart, Mark, Panel
-from clipbench_reports.drawing.paper_marks import GRID, POINTS, RULE, put, sample
+from clipbench_reports.drawing.paper_marks import GRID, POINTS, RULE, draw_mark, legend_sample
 
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType  # not in 3.10
@@ -36,15 +36,15 @@ NOTEBOOK_DPI = 200
 
 
 class NotebookFigure(Figure):
-    """A figure with an image of its own for notebooks: IPython asks pyplot for that of others."""
+    """A figure with its own image for notebooks; for other figures, IPython uses pyplot."""
 
     file_dpi: int | None = None
-    """Resolution of its files, where that is not matplotlib's to choose."""
+    """Resolution of its files; None for the default of matplotlib."""
 
     def savefig(self, *file: Any, **options: Any) -> None:
         """Write the figure as matplotlib does."""
-        given = {} if self.file_dpi is None else {"dpi": self.file_dpi}
-        super().savefig(*file, **given | options)
+        dpi_option = {} if self.file_dpi is None else {"dpi": self.file_dpi}
+        super().savefig(*file, **dpi_option | options)
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
         """Return a PNG with twice the pixels that it takes on the screen, and the width there."""
@@ -57,15 +57,14 @@ WIDTHS = {"column": 8.25, "full": 17.5}
 """Widths of a column and of both, in cm: 3.25 and 6.875 inches, as two-column conferences have them."""
 CM = 1 / 2.54
 NARROWEST, BESIDE, TICK, LABEL = 1.0, 0.5, 0.1, 0.17
-"""Width of a panel beside others; what numbers with a label, a mark without its words, and a label take of it, in
-inches.
+"""Minimum width of a panel next to others; widths of numbers with a label, a tick and a label, in inches.
 """
 LEAST_PLANE, OUTSIDE = 0.5, 0.04
-"""Width of a plane in inches, in less of which nothing is seen; how far what is drawn may reach beyond the file."""
+"""Minimum width of a plane, and tolerated overflow of the drawing, in inches."""
 SAMPLE = 3.4 * POINTS / 72
 """Width of a sample in a legend with its distances, in inches."""
 DPI = 300
-"""Resolution of what is not a vector."""
+"""Resolution of raster parts."""
 SLIDE_DPI = 2 * DPI
 """Resolution of a PNG for slides: one as wide as a column has the pixels of a whole Full HD slide."""
 GAP, BETWEEN, NEAR = 0.12, 12.0, 3.0
@@ -128,7 +127,7 @@ DATES = {"svg": "Date", "pdf": "CreationDate", "ps": "CreationDate", "eps": "Cre
 def save(
     figure: Chart, path: Path, *, width: float = WIDTHS["column"], style: Path | None = None, dpi: int | None = None
 ) -> None:
-    """Write a figure as the type that its name ends in, whole or not at all; equal figures give equal bytes.
+    """Write a figure atomically in the format of its suffix; equal figures give equal bytes.
 
     Args:
         width: in cm.
@@ -140,15 +139,15 @@ def save(
     """
     kind = check_path(path)
     with _settings(style):
-        drawn = _fitted(figure, width * CM)
+        notebook_figure = _render_chart(figure, width * CM)
         metadata = {DATES[kind]: None} if kind in DATES else None
         content = BytesIO()
-        drawn.savefig(content, format=kind, metadata=metadata, dpi=dpi or matplotlib.rcParams["savefig.dpi"])
+        notebook_figure.savefig(content, format=kind, metadata=metadata, dpi=dpi or matplotlib.rcParams["savefig.dpi"])
     write_atomic({path: content.getvalue()})
 
 
 def draw(figure: Chart, *, width: float = WIDTHS["column"], style: Path | None = None) -> NotebookFigure:
-    """Return a figure of matplotlib, which neither pyplot nor the settings of the caller have a part in.
+    """Return a matplotlib figure, independent of pyplot and of the settings of the caller.
 
     Args:
         width: in cm.
@@ -158,7 +157,7 @@ def draw(figure: Chart, *, width: float = WIDTHS["column"], style: Path | None =
         UsageError: the width or the style cannot be.
     """
     with _settings(style):
-        return _fitted(figure, width * CM)
+        return _render_chart(figure, width * CM)
 
 
 def check_path(path: Path) -> str:
@@ -178,7 +177,7 @@ def check_path(path: Path) -> str:
 
 @contextmanager
 def _settings(style: Path | None) -> Iterator[None]:
-    """Set matplotlib to its defaults, then to ours and those of the style, and back again."""
+    """Set matplotlib to its defaults, then to our settings and the style; restore it afterwards."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(SETTINGS)
@@ -194,21 +193,21 @@ def _settings(style: Path | None) -> Iterator[None]:
         yield
 
 
-def _fitted(figure: Chart, width: float) -> NotebookFigure:
-    """Return the figure at a width in inches.
+def _render_chart(figure: Chart, width: float) -> NotebookFigure:
+    """Return the matplotlib figure of a chart at a width in inches.
 
     Raises:
         UsageError: there is no room for its words.
     """
-    at_most = max(1, int(width / NARROWEST))
-    figure = _with_whole_names(figure, width / lay_out(figure, at_most=at_most).n_columns)
-    layout = lay_out(figure, at_most=at_most)
+    max_columns = max(1, int(width / NARROWEST))
+    figure = _with_whole_names(figure, width / lay_out(figure, max_columns=max_columns).n_columns)
+    layout = lay_out(figure, max_columns=max_columns)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "constrained_layout not applied")  # there is no room, then
-        drawn = _drawn(layout, width)
-        has_room = _is_inside(drawn) and _has_all_names(drawn, layout)
+        notebook_figure = _render_layout(layout, width)
+        has_room = _is_inside(notebook_figure) and _has_all_names(notebook_figure, layout)
     if has_room:
-        return drawn
+        return notebook_figure
     example = f", such as full ({WIDTHS['full']} cm)" if width < WIDTHS["full"] * CM else ""
     raise UsageError(
         f"no room for the words of the figure: got a width of {width / CM:.3g} cm, expected more. Use a larger "
@@ -219,10 +218,10 @@ def _fitted(figure: Chart, width: float) -> NotebookFigure:
 def _with_whole_names(figure: Chart, slot: float) -> Chart:
     """Return a figure with the names of its rows in as many lines as they need, and rows as high as their names."""
     panels = [
-        replace(panel, y=replace(panel.y, names=[_wrapped(name, NAMES_SHARE * slot) for name in panel.y.names]))
+        replace(panel, y=replace(panel.y, names=[_wrap(name, NAMES_SHARE * slot) for name in panel.y.names]))
         for panel in figure.panels
     ]
-    plane = max(LEAST_PLANE, slot - max(map(_left, panels)))  # panels of rows stand below each other, in line
+    plane = max(LEAST_PLANE, slot - max(map(_left_margin, panels)))  # panels of rows stand below each other, in line
     return replace(figure, panels=[replace(panel, aspect=_aspect(panel, plane)) for panel in panels])
 
 
@@ -233,9 +232,9 @@ def _aspect(panel: Panel, plane: float) -> float:
     return max(panel.aspect, LINE * (n_lines + 0.5) * len(panel.y.names) / plane) if n_lines > 1 else panel.aspect
 
 
-def _drawn(layout: Layout, width: float) -> NotebookFigure:
+def _render_layout(layout: Layout, width: float) -> NotebookFigure:
     slots = [width if row[0].panel.is_broad else width / layout.n_columns for row in layout.rows]
-    heights = [max(place.panel.aspect for place in row) * slot for row, slot in zip(layout.rows, slots, strict=True)]
+    heights = [max(cell.panel.aspect for cell in row) * slot for row, slot in zip(layout.rows, slots, strict=True)]
     # Higher than is needed: the planes are then as wide as they can be, and the height is cut to them.
     # Of few pixels, letters would be measured as whole ones, a fifth wider than they are.
     figure = NotebookFigure(figsize=(width, sum(heights) + len(heights) + 1), layout="constrained", dpi=DPI)
@@ -244,17 +243,19 @@ def _drawn(layout: Layout, width: float) -> NotebookFigure:
     for k, row in enumerate(layout.rows):
         spots = [grid[k, :]] if row[0].panel.is_broad else [grid[k, column] for column in range(len(row))]
         rows.append([figure.add_subplot(spot) for spot in spots])
-        left = _left(row[0].panel) / len(row) if layout.is_grid and not row[0].panel.is_broad else None
-        for place, axes in zip(row, rows[-1], strict=True):
-            _draw(place, axes, slots[k], room=slots[k] - (_left(place.panel) if left is None else TICK + left))
+        left = _left_margin(row[0].panel) / len(row) if layout.is_grid and not row[0].panel.is_broad else None
+        for cell, axes in zip(row, rows[-1], strict=True):
+            _draw_panel(
+                cell, axes, slots[k], room=slots[k] - (_left_margin(cell.panel) if left is None else TICK + left)
+            )
     if layout.legend:
         figure.legend(**_legend(layout.legend, width), loc="outside upper left")
-    _fit(figure, rows)
+    _fit_height(figure, rows)
     return figure
 
 
-def _fit(figure: Figure, rows: Sequence[Sequence[Axes]]) -> None:
-    """Cut the height to what is drawn, and leave out the words that would touch others."""
+def _fit_height(figure: Figure, rows: Sequence[Sequence[Axes]]) -> None:
+    """Reduce the height to the drawn panels, and hide words that would touch others."""
     figure.draw_without_rendering()
     boxes = [[axes.get_tightbbox() for axes in row] for row in rows]
     heights = [max(box.height for box in row if box is not None) for row in boxes]
@@ -262,8 +263,8 @@ def _fit(figure: Figure, rows: Sequence[Sequence[Axes]]) -> None:
     figure.set_figheight(sum(heights) / figure.dpi + GAP * len(heights))
     figure.draw_without_rendering()
     for axes in figure.axes:
-        _thin(axes.get_xticklabels(), BETWEEN, is_even=axes.get_xscale() == "linear")
-        _thin(axes.get_yticklabels(), -NEAR, is_even=axes.get_yscale() == "linear")
+        _hide_crowded_labels(axes.get_xticklabels(), BETWEEN, is_even=axes.get_xscale() == "linear")
+        _hide_crowded_labels(axes.get_yticklabels(), -NEAR, is_even=axes.get_yscale() == "linear")
         for image in axes.images:
             _hide_wide_words(axes, n_columns=image.get_size()[1])
 
@@ -271,15 +272,15 @@ def _fit(figure: Figure, rows: Sequence[Sequence[Axes]]) -> None:
 def _is_inside(figure: Figure) -> bool:
     """Return whether all words are inside the figure, and all planes are wide enough to see anything."""
     figure.draw_without_rendering()
-    whole = figure.bbox.padded(OUTSIDE * figure.dpi)
+    bounds = figure.bbox.padded(OUTSIDE * figure.dpi)
     boxes = [box for artist in (*figure.axes, *figure.legends) if (box := artist.get_tightbbox()) is not None]
-    is_inside = all(box.x0 >= whole.x0 and box.x1 <= whole.x1 for box in boxes)
+    is_inside = all(box.x0 >= bounds.x0 and box.x1 <= bounds.x1 for box in boxes)
     return is_inside and all(axes.bbox.width >= LEAST_PLANE * figure.dpi for axes in figure.axes)
 
 
 def _has_all_names(figure: Figure, layout: Layout) -> bool:
-    """Return whether every name at an axis is written; numbers may be left out where there is no room."""
-    panels = [place.panel for row in layout.rows for place in row]
+    """Return whether all names at the axes are visible; numbers may be hidden for lack of room."""
+    panels = [cell.panel for row in layout.rows for cell in row]
     return all(
         label.get_visible()
         for panel, axes in zip(panels, figure.axes, strict=True)
@@ -289,22 +290,20 @@ def _has_all_names(figure: Figure, layout: Layout) -> bool:
     )
 
 
-def _thin(labels: Sequence[Text], apart: float, *, is_even: bool) -> None:
-    """Hide the labels of an axis that would stand nearer than so many pixels: every second, or each such where steps
-    differ.
-    """
-    boxes = [label.get_window_extent().padded(apart / 2) for label in labels]
+def _hide_crowded_labels(labels: Sequence[Text], min_distance: float, *, is_even: bool) -> None:
+    """Hide labels of an axis that are nearer than this many pixels: every second, or single ones if steps differ."""
+    boxes = [label.get_window_extent().padded(min_distance / 2) for label in labels]
     step = 1
     while is_even and any(a.overlaps(b) for a, b in pairwise(boxes[::step])):
         step += 1
     last = None
-    for place, (label, box) in enumerate(zip(labels, boxes, strict=True)):
-        label.set_visible(place % step == 0 and (last is None or not last.overlaps(box)))
+    for index, (label, box) in enumerate(zip(labels, boxes, strict=True)):
+        label.set_visible(index % step == 0 and (last is None or not last.overlaps(box)))
         last = box if label.get_visible() else last
 
 
 def _hide_wide_words(axes: Axes, *, n_columns: int) -> None:
-    """Leave out of cells the second line of what is written in them where it is too wide, or else all of it."""
+    """Hide the second line of the words in cells if they are too wide, then all words if they still are."""
 
     def are_wide() -> bool:
         return any(words.get_window_extent().width > axes.bbox.width / n_columns for words in axes.texts)
@@ -317,83 +316,83 @@ def _hide_wide_words(axes: Axes, *, n_columns: int) -> None:
             words.set_visible(False)
 
 
-def _left(panel: Panel) -> float:
-    """Return about how much of the width of a panel is left of its plane, in inches."""
+def _left_margin(panel: Panel) -> float:
+    """Return the approximate width left of the plane of a panel, in inches."""
     written = max(map(_widest, panel.y.words), default=0.0)
     return written + (TICK + LABEL if panel.y.label else TICK)
 
 
-def _draw(place: Place, axes: Axes, slot: float, *, room: float) -> None:
-    panel = place.panel
+def _draw_panel(cell: LayoutCell, axes: Axes, slot: float, *, room: float) -> None:
+    panel = cell.panel
     axes.set_box_aspect(panel.aspect)
     axes.grid(panel.has_grid, axis="y")
     for mark in panel.marks:
-        put(mark, axes)
-    _set_axis(axes, _turned(panel.x, room), "x")
+        draw_mark(mark, axes)
+    _set_axis(axes, _turn_crowded_names(panel.x, room), "x")
     _set_axis(axes, panel.y, "y")
-    axes.set_ylabel(_wrapped(panel.y.label, (slot - BESIDE) * panel.aspect), linespacing=1.0)
-    axes.set_xlabel(_wrapped(panel.x.label, slot - BESIDE), linespacing=1.0)
-    title = _wrapped(panel.title, room)
-    if place.legend:
+    axes.set_ylabel(_wrap(panel.y.label, (slot - BESIDE) * panel.aspect), linespacing=1.0)
+    axes.set_xlabel(_wrap(panel.x.label, slot - BESIDE), linespacing=1.0)
+    title = _wrap(panel.title, room)
+    if cell.legend:
         above = {"loc": "lower left", "bbox_to_anchor": (0, 1.0), "alignment": "left", "title": title or None}
-        axes.legend(**_legend(place.legend, slot - BESIDE), **above)
+        axes.legend(**_legend(cell.legend, slot - BESIDE), **above)
     elif title:
         axes.set_title(title, pad=4, linespacing=1.0)
 
 
-def _turned(axis: Axis, room: float) -> Axis:
-    """Return an axis whose names stand upright where there is no room for them beside each other."""
+def _turn_crowded_names(axis: Axis, room: float) -> Axis:
+    """Return an axis with upright names if there is no room for them next to each other."""
     widest = max(map(_widest, axis.names), default=0.0)
     if widest * len(axis.names) <= room:
         return axis
     is_loose = room >= 2 * LINE * len(axis.names)
     flat = [name.replace("\n", " ") for name in axis.names]
-    return replace(axis, names=[_wrapped(name, UPRIGHT) if is_loose else name for name in flat], is_turned=True)
+    return replace(axis, names=[_wrap(name, UPRIGHT) if is_loose else name for name in flat], is_turned=True)
 
 
-def _set_axis(axes: Axes, axis: Axis, which: Literal["x", "y"]) -> None:
+def _set_axis(axes: Axes, axis: Axis, direction: Literal["x", "y"]) -> None:
     if axis.is_log:
-        axes.set(**{f"{which}scale": "log"})
-    axes.set(**{f"{which}lim": (axis.low, axis.high), f"{which}label": axis.label})
-    axes.set(**{f"{which}ticks": list(axis.ticks), f"{which}ticklabels": axis.words})
-    getattr(axes, f"{which}axis").minorticks_off()
+        axes.set(**{f"{direction}scale": "log"})
+    axes.set(**{f"{direction}lim": (axis.low, axis.high), f"{direction}label": axis.label})
+    axes.set(**{f"{direction}ticks": list(axis.ticks), f"{direction}ticklabels": axis.words})
+    getattr(axes, f"{direction}axis").minorticks_off()
     if axis.names:
-        axes.tick_params(axis=which, length=0)
+        axes.tick_params(axis=direction, length=0)
     if axis.is_turned:
-        axes.tick_params(axis=which, labelrotation=90)
-    for label in getattr(axes, f"get_{which}ticklabels")():
+        axes.tick_params(axis=direction, labelrotation=90)
+    for label in getattr(axes, f"get_{direction}ticklabels")():
         label.set_linespacing(1.0)
 
 
 def _legend(marks: Sequence[Mark], width: float) -> dict[str, Any]:
     """Return the entries of a legend, in as many columns as fit."""
     names = [mark.name for mark in marks]
-    widths = [SAMPLE + _width(name) for name in names]
+    widths = [SAMPLE + _text_width(name) for name in names]
     columns = (n for n in range(len(names), 1, -1) if sum(max(widths[k::n]) for k in range(n)) <= width)
     n_columns = next(columns, 1)
     # matplotlib fills a column before the next; names are read by rows.
-    order = [place for column in range(n_columns) for place in range(column, len(names), n_columns)]
+    order = [index for column in range(n_columns) for index in range(column, len(names), n_columns)]
     return {
-        "handles": [sample(marks[place]) for place in order],
-        "labels": [_wrapped(names[place], width - SAMPLE) for place in order],
+        "handles": [legend_sample(marks[index]) for index in order],
+        "labels": [_wrap(names[index], width - SAMPLE) for index in order],
         "ncols": n_columns,
     }
 
 
-def _wrapped(words: str, room: float) -> str:
+def _wrap(words: str, room: float) -> str:
     """Return words in lines of at most so many inches, or as wide as the longest word or part before a hyphen."""
     lines = [""]
     for part in re.split(r"(?<=[-\s])", words):
-        if lines[-1] and ("\n" in lines[-1] or _width(f"{lines[-1]}{part}".rstrip()) > room):
+        if lines[-1] and ("\n" in lines[-1] or _text_width(f"{lines[-1]}{part}".rstrip()) > room):
             lines.append("")
         lines[-1] += part
     return "\n".join(line.rstrip() for line in lines)
 
 
 def _widest(words: str) -> float:
-    return max(map(_width, words.split("\n")))
+    return max(map(_text_width, words.split("\n")))
 
 
-def _width(line: str) -> float:
+def _text_width(line: str) -> float:
     width, _, _ = text_to_path.get_text_width_height_descent(line, FontProperties(size=POINTS), ismath=False)
     return float(width) / 72

@@ -1,4 +1,4 @@
-"""Marks as matplotlib draws them: what colour tells, the shape of a dot or a line tells too."""
+"""Marks drawn by matplotlib: the shape of a dot or a line shows the same as its colour."""
 
 from functools import singledispatch
 from typing import Any, NamedTuple
@@ -42,12 +42,12 @@ RULE, GRID = "#1c1c1e", "#e4e4e0"
 
 
 @singledispatch
-def put(mark: object, axes: Axes) -> None:
+def draw_mark(mark: object, axes: Axes) -> None:
     """Draw a mark."""
     raise TypeError(f"no way to draw a {type(mark).__name__}")
 
 
-@put.register(marks.Line)
+@draw_mark.register(marks.Line)
 def _(mark: marks.Line, axes: Axes) -> None:
     if not _is_seen(mark):
         return
@@ -59,13 +59,13 @@ def _(mark: marks.Line, axes: Axes) -> None:
         mark.xs, mark.ys, color=look.colour, linestyle=_dashes(mark), marker=marker, clip_on=not mark.has_dots, zorder=3
     )
     if mark.has_dots and mark.weights:
-        areas = [DOT * scale**2 for scale in marks.dot_scale(mark)]
+        areas = [DOT * scale**2 for scale in marks.dot_radii(mark)]
         axes.scatter(
             mark.xs, mark.ys, s=areas, color=look.colour, marker=look.marker, linewidths=0, clip_on=False, zorder=3
         )
 
 
-@put.register(marks.Dots)
+@draw_mark.register(marks.Dots)
 def _(mark: marks.Dots, axes: Axes) -> None:
     look = LOOKS[mark.role]
     axes.scatter(
@@ -83,17 +83,17 @@ def _(mark: marks.Dots, axes: Axes) -> None:
     )
 
 
-@put.register(marks.Ranges)
+@draw_mark.register(marks.Ranges)
 def _(mark: marks.Ranges, axes: Axes) -> None:
     if not _is_seen(mark):
         return
     look, lows, highs = LOOKS[mark.role], np.array(mark.lows, float), np.array(mark.highs, float)
-    xs, ys = marks.aside(mark)
-    known = np.isfinite(lows) & np.isfinite(highs)
+    xs, ys = marks.shifted_points(mark)
+    has_interval = np.isfinite(lows) & np.isfinite(highs)
     if mark.is_upright:
-        axes.vlines(np.array(xs)[known], lows[known], highs[known], color=look.colour, linewidth=1)
+        axes.vlines(np.array(xs)[has_interval], lows[has_interval], highs[has_interval], color=look.colour, linewidth=1)
     else:
-        axes.hlines(np.array(ys)[known], lows[known], highs[known], color=look.colour, linewidth=1)
+        axes.hlines(np.array(ys)[has_interval], lows[has_interval], highs[has_interval], color=look.colour, linewidth=1)
     axes.plot(
         xs,
         ys,
@@ -107,21 +107,21 @@ def _(mark: marks.Ranges, axes: Axes) -> None:
     )
 
 
-@put.register(marks.Threads)
+@draw_mark.register(marks.Threads)
 def _(mark: marks.Threads, axes: Axes) -> None:
     segments = np.stack([mark.starts, mark.ends], axis=1)
     colour = LOOKS[mark.role].colour
     axes.add_collection(LineCollection(list(segments), colors=colour, linewidths=0.35, alpha=0.4, rasterized=True))
 
 
-@put.register(marks.Hill)
+@draw_mark.register(marks.Hill)
 def _(mark: marks.Hill, axes: Axes) -> None:
     colour = LOOKS[mark.role].colour
     axes.fill_between(mark.xs, mark.ys, mark.foot, color=_faint(colour), linewidth=0)
     axes.plot(mark.xs, mark.ys, color=colour, linewidth=0.8)
 
 
-@put.register(marks.Bars)
+@draw_mark.register(marks.Bars)
 def _(mark: marks.Bars, axes: Axes) -> None:
     colour = LOOKS[mark.role].colour
     if not mark.is_filled:
@@ -130,7 +130,7 @@ def _(mark: marks.Bars, axes: Axes) -> None:
     axes.stairs(mark.counts, mark.edges, fill=True, facecolor=_faint(colour), edgecolor=colour, linewidth=0.8)
 
 
-@put.register(marks.Rule)
+@draw_mark.register(marks.Rule)
 def _(mark: marks.Rule, axes: Axes) -> None:
     look = LOOKS[mark.role]
     if mark.span is not None:
@@ -141,12 +141,12 @@ def _(mark: marks.Rule, axes: Axes) -> None:
         cross(mark.at, color=look.colour, linestyle=_dashes(mark), linewidth=0.9)
 
 
-@put.register(marks.Shade)
+@draw_mark.register(marks.Shade)
 def _(mark: marks.Shade, axes: Axes) -> None:
     axes.axvspan(mark.low, mark.high, color=_faint(LOOKS[mark.role].colour), linewidth=0, zorder=0)
 
 
-@put.register(marks.Cells)
+@draw_mark.register(marks.Cells)
 def _(mark: marks.Cells, axes: Axes) -> None:
     n_rows, n_columns = mark.depths.shape
     axes.imshow(
@@ -157,7 +157,7 @@ def _(mark: marks.Cells, axes: Axes) -> None:
         axes.text(column + 0.5, row + 0.5, words, ha="center", va="center", color=colour)
 
 
-@put.register(marks.Words)
+@draw_mark.register(marks.Words)
 def _(mark: marks.Words, axes: Axes) -> None:
     aligned = {"start": "left", "middle": "center", "end": "right"}[mark.anchor]
     shift = {"start": 4, "middle": 0, "end": -4}[mark.anchor] if mark.lift == 0 else 0
@@ -173,7 +173,7 @@ def _(mark: marks.Words, axes: Axes) -> None:
     )
 
 
-def sample(mark: marks.Mark) -> Artist:
+def legend_sample(mark: marks.Mark) -> Artist:
     """Return a sample of a mark for the legend."""
     look = LOOKS[mark.role]
     if isinstance(mark, marks.Hill) or (isinstance(mark, marks.Bars) and mark.is_filled):
@@ -194,14 +194,12 @@ def sample(mark: marks.Mark) -> Artist:
 
 
 def _is_seen(mark: marks.Line | marks.Ranges) -> bool:
-    """Return whether there is a point; matplotlib reckons what has none to reach to the corner of the file."""
+    """Return whether there is a finite point; without one, matplotlib extends a mark to the corner of the file."""
     return bool(np.isfinite(np.array([mark.xs, mark.ys], float)).all(axis=0).any())
 
 
 def _is_hollow(mark: marks.Mark) -> bool:
-    """Return whether dots are outlines: in a dense cloud, they are too small to be told by their shape without
-    colour.
-    """
+    """Return whether dots are outlines: in a dense cloud, their shape is too small to distinguish without colour."""
     return isinstance(mark, marks.Dots) and mark.is_dense and mark.role == "text"
 
 

@@ -30,7 +30,7 @@ SHAPES = {
         (-0.4, -0.4),
     ),
 }
-"""Corners of the dots of roles that are no discs, in radii: what colour tells, shape tells too, as it does in print."""
+"""Corners of the dots of roles that are not discs, in radii: as in print, shape shows the same as colour."""
 
 
 def element(tag: str, *children: str, **attributes: object) -> Markup:
@@ -48,7 +48,7 @@ def element(tag: str, *children: str, **attributes: object) -> Markup:
 
 
 def drawing(children: Iterable[str], *, height: Number, width: Number, alt: str | None = None) -> Markup:
-    """Return a whole SVG; ``alt`` states what it shows, where nothing around it does."""
+    """Return a complete SVG, with alternative text if no element around it has one."""
     return element(
         "svg",
         *children,
@@ -67,7 +67,7 @@ def text(words: str, x: Number, y: Number, *, css: str = "", anchor: str | None 
 
 
 def dot(x: Number, y: Number, role: str, *, radius: Number = DOT) -> Markup:
-    """Return a mark at a place: a disc, or the shape of the roles that have one."""
+    """Return the dot of a role at a point: a disc, or the shape of the role."""
     if role == "text":
         side = 1.8 * radius
         return element("rect", x=x - side / 2, y=y - side / 2, width=side, height=side, css=f"dot {role}")
@@ -95,7 +95,7 @@ def specks(points: Iterable[tuple[Number, Number]]) -> str:
 
 
 def _plain(value: object) -> str:
-    """Write a number with at most one decimal, anything else as it is."""
+    """Return a number with at most one decimal, other values unchanged."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):
         return str(value)
     rounded = f"{float(value):.1f}"

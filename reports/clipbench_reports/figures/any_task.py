@@ -6,8 +6,8 @@ from typing import NamedTuple
 from clipbench.results import numbers as fmt
 from clipbench.results.record import Metric, SlicesRecord
 from clipbench.results.titles import full_title, headlines
+from clipbench_reports.drawing.facets import Panels, Statement, chart, facets
 from clipbench_reports.drawing.marks import Chart, Mark, Panel, Rule, fraction_axis, nice_axis, rows_axis
-from clipbench_reports.drawing.models import Panels, Statement, chart, facets
 from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.shared import intervals
 from clipbench_reports.text import quoted, shorten
@@ -24,17 +24,21 @@ Values = Mapping[str, Mapping[str, Metric]]
 
 
 def slices(grouping: str) -> Callable[[Models], Chart]:
-    """Return the function that draws the headline metrics of each group, a panel a metric."""
+    """Return the function that draws the headline metrics of each group, one panel per metric."""
 
     def draw(models: Models) -> Chart:
-        by_model = read_each(models, lambda evidence: _sliced(evidence, grouping))
-        titles = list(dict.fromkeys(title for each in by_model.all for title in each.values))
-        order = _order([each.values[titles[0]] for each in by_model.all if titles[0] in each.values])
-        shown = order if len(order) <= MOST_ROWS else [*order[: MOST_ROWS // 2], *order[-MOST_ROWS // 2 :]]
-        left_out = "" if shown == order else f" The {len(order) - len(shown)} groups in the middle are left out."
+        by_model = read_each(models, lambda evidence: _read_slices(evidence, grouping))
+        titles = list(dict.fromkeys(title for slice_values in by_model.all for title in slice_values.values))
+        order = _order(
+            [slice_values.values[titles[0]] for slice_values in by_model.all if titles[0] in slice_values.values]
+        )
+        drawn_groups = order if len(order) <= MOST_ROWS else [*order[: MOST_ROWS // 2], *order[-MOST_ROWS // 2 :]]
+        left_out = (
+            "" if drawn_groups == order else f" The {len(order) - len(drawn_groups)} groups in the middle are left out."
+        )
         return chart(
-            [_panel(title, shown, by_model) for title in titles],
-            by_model.map(lambda each: each.statement),
+            [_panel(title, drawn_groups, by_model) for title in titles],
+            by_model.map(lambda slice_values: slice_values.statement),
             reading=(
                 f"Each row is a group of the data by {quoted(grouping)}, those with the smallest first values on top;"
                 f" bars are 95 % intervals of the group by itself, the line is the mean of the groups.{left_out}"
@@ -45,13 +49,13 @@ def slices(grouping: str) -> Callable[[Models], Chart]:
     return draw
 
 
-class _Sliced(NamedTuple):
+class _SliceValues(NamedTuple):
     values: Values
     means: Mapping[str, float]
     statement: Statement
 
 
-def _sliced(evidence: Evidence, grouping: str) -> _Sliced:
+def _read_slices(evidence: Evidence, grouping: str) -> _SliceValues:
     recorded, subsets = evidence.evaluation.slices.get(grouping), evidence.evaluation.subsets
     if recorded is None:
         raise MissingEvidence(f"no slices by {quoted(grouping)} were recorded")
@@ -70,20 +74,20 @@ def _sliced(evidence: Evidence, grouping: str) -> _Sliced:
         for name, metric in recorded.mean.items()
         if metric.value is not None
     }
-    return _Sliced(values, means, _state(values, recorded, names[0], grouping))
+    return _SliceValues(values, means, _state(values, recorded, names[0], grouping))
 
 
 def _order(values: Sequence[Mapping[str, Metric]]) -> list[str]:
     """Return the groups by their mean value over the models, the smallest first."""
-    known: dict[str, list[float]] = {}
+    values_by_group: dict[str, list[float]] = {}
     for groups in values:
         for group, metric in groups.items():
-            known.setdefault(group, []).append(metric.value or 0.0)
-    return sorted(known, key=lambda group: sum(known[group]) / len(known[group]))
+            values_by_group.setdefault(group, []).append(metric.value or 0.0)
+    return sorted(values_by_group, key=lambda group: sum(values_by_group[group]) / len(values_by_group[group]))
 
 
-def _panel(title: str, order: Sequence[str], models: ByModel[_Sliced]) -> Panels:
-    rows = models.map(lambda each: {group: m for group, m in each.values.get(title, {}).items() if group in order})
+def _panel(title: str, order: Sequence[str], models: ByModel[_SliceValues]) -> Panels:
+    rows = models.map(lambda model: {group: m for group, m in model.values.get(title, {}).items() if group in order})
     metrics = [metric for groups in rows.all for metric in groups.values()]
     ends = [end for m in metrics for end in (m.value, m.low, m.high) if end is not None]
     plane = Panel(
@@ -94,17 +98,24 @@ def _panel(title: str, order: Sequence[str], models: ByModel[_Sliced]) -> Panels
         has_grid=False,
     )
 
-    def marks(own: _Sliced) -> list[Mark]:
-        groups = own.values.get(title, {})
-        known = {group: groups[group] for group in order if group in groups}
-        mean = [Rule(at=own.means[title], axis="x", role="pair", name=MEAN)] if title in own.means else []
-        return [*mean, intervals(known, [order.index(group) for group in known], "ink", title, is_upright=False)]
+    def marks(slice_values: _SliceValues) -> list[Mark]:
+        groups = slice_values.values.get(title, {})
+        group_metrics = {group: groups[group] for group in order if group in groups}
+        mean = (
+            [Rule(at=slice_values.means[title], axis="x", role="pair", name=MEAN)]
+            if title in slice_values.means
+            else []
+        )
+        return [
+            *mean,
+            intervals(group_metrics, [order.index(group) for group in group_metrics], "ink", title, is_upright=False),
+        ]
 
     return facets(plane, models.map(marks), keys=[title])
 
 
 def _state(values: Values, recorded: SlicesRecord, name: str, grouping: str) -> Statement:
-    """Return the words on the first metric, of a name, and its values in all groups."""
+    """Return the statement about the first metric: its smallest and largest value of a group."""
     title = next(iter(values))
     groups, subject = values[title], f"{title} by {quoted(grouping)}"
     low, high = (pick(groups, key=lambda group: groups[group].value or 0.0) for pick in (min, max))

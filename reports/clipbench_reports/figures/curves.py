@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from clipbench.results import numbers as fmt
 from clipbench.results.numbers import Number
+from clipbench_reports.drawing.facets import Panels, Statement, chart, facets
 from clipbench_reports.drawing.marks import (
     Axis,
     Chart,
@@ -21,9 +22,8 @@ from clipbench_reports.drawing.marks import (
     nice_axis,
     percent_axis,
 )
-from clipbench_reports.drawing.models import Panels, Statement, chart, facets
 from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, PlottedCurve, read_each
-from clipbench_reports.figures.shared import CHANCE, MAX_DOTTED, thinned
+from clipbench_reports.figures.shared import CHANCE, MAX_DOTTED, log_spaced_rows
 from clipbench_reports.text import quoted, sentence_case, shorten
 
 ROLES: tuple[Role, ...] = ("ink", "m1", "m2", "m3", "m4", "pair")
@@ -42,7 +42,7 @@ def no_marks(evidence: Evidence, y_label: str) -> Sequence[Mark]:
 
 
 class _Plane(NamedTuple):
-    """The curves of one model, and what they are read against."""
+    """The curves of one model, with its statement and evidence."""
 
     curves: Curves
     statement: Statement
@@ -93,12 +93,12 @@ class CurvesFigure:
             MissingEvidence: no model has its curves.
         """
         by_model = read_each(models, self._read)
-        every = [curve for plane in by_model.all for curve in plane.curves]
-        labels = list(dict.fromkeys(curve.y_label for curve in every))
+        all_curves = [curve for plane in by_model.all for curve in plane.curves]
+        labels = list(dict.fromkeys(curve.y_label for curve in all_curves))
         return chart(
             [self._panels(by_model, label) for label in labels],
             by_model.map(lambda plane: plane.statement),
-            reading=self.reading or f"{_listed(labels)} against {every[0].x_label}.",
+            reading=self.reading or f"{_listed(labels)} against {all_curves[0].x_label}.",
             n_columns=min(self.n_columns, len(labels)),
         )
 
@@ -107,7 +107,7 @@ class CurvesFigure:
         recorded = [curve for curve in evidence.curves_of(self.name) if any(map(math.isfinite, curve.y))]
         if not recorded:
             raise self.missing(self._reason(evidence))
-        statement = self.state(evidence, recorded) if self.state is not None else at_both_ends(recorded)
+        statement = self.state(evidence, recorded) if self.state is not None else state_at_both_ends(recorded)
         curves = [self.complete(evidence, curve) for curve in recorded]
         if self.x_axis is log_axis:
             curves = [curve.take([row for row, x in enumerate(curve.x) if x > 0]) for curve in curves]
@@ -121,11 +121,11 @@ class CurvesFigure:
 
     def _panels(self, by_model: ByModel[_Plane], label: str) -> Panels:
         marks = by_model.map(lambda plane: self._marks(plane, label))
-        every = [mark for own in marks.all for mark in own]
+        all_marks = [mark for model_marks in marks.all for mark in model_marks]
         curves = [curve for plane in by_model.all for curve in plane.curves if curve.y_label == label]
-        x = self.x_axis(_places(every), shorten(_label(curves[0].x_label), X_LABEL_LENGTH))
+        x = self.x_axis(_x_values(all_marks), shorten(_label(curves[0].x_label), X_LABEL_LENGTH))
         y_label = shorten(_label(label), Y_LABEL_LENGTH)
-        ends = [y for mark in every if isinstance(mark, Line | Ranges) for y in _heights(mark)]
+        ends = [y for mark in all_marks if isinstance(mark, Line | Ranges) for y in _heights(mark)]
         y = nice_axis(ends, y_label)
         if all(curve.unit == "fraction" for curve in curves):
             y = percent_axis(ends, f"{y_label}, %") if self.is_zoomed else fraction_axis(f"{y_label}, %")
@@ -133,7 +133,7 @@ class CurvesFigure:
         return facets(Panel(x=x, y=y, aspect=self.aspect), marks, keys=keys)
 
     def _marks(self, plane: _Plane, label: str) -> list[Mark]:
-        """Return the lines of one model over what they are read against."""
+        """Return the lines of one model over their references."""
         references, lines = list(self.references(plane.evidence, label)), list[Mark]()
         used: dict[str, Role] = {}
         for curve in plane.curves:
@@ -153,16 +153,16 @@ class CurvesFigure:
 def curve_line(curve: PlottedCurve, role: Role, *, is_dashed: bool = False) -> Line:
     """Return a curve as a line over the band of its bounds, thinned, with a dot at each point if they are few."""
     rows = [row for row, (x, y) in enumerate(zip(curve.x, curve.y, strict=True)) if math.isfinite(x + y)]
-    shown = curve.take([rows[row] for row in thinned(len(rows))])
+    thinned_curve = curve.take([rows[row] for row in log_spaced_rows(len(rows))])
     return Line(
-        xs=shown.x,
-        ys=shown.y,
-        lows=shown.low,
-        highs=shown.high,
+        xs=thinned_curve.x,
+        ys=thinned_curve.y,
+        lows=thinned_curve.low,
+        highs=thinned_curve.high,
         role=role,
         name=curve.series,
         is_dashed=is_dashed,
-        has_dots=len(shown.x) <= MAX_DOTTED,
+        has_dots=len(thinned_curve.x) <= MAX_DOTTED,
     )
 
 
@@ -190,46 +190,51 @@ def _chance(curve: PlottedCurve) -> list[Mark]:
     return [replace(line, of=curve.series, has_dots=False, is_reference=True)]
 
 
-def at_both_ends(curves: Curves) -> Statement:
-    """Return the words on the curves with the first label of y: their values at both ends."""
-    shown = [curve for curve in curves if curve.y_label == curves[0].y_label]
-    points = [[(x, y) for x, y in zip(curve.x, curve.y, strict=True) if math.isfinite(x + y)] for curve in shown]
-    first, last = min(own[0][0] for own in points), max(own[-1][0] for own in points)
+def state_at_both_ends(curves: Curves) -> Statement:
+    """Return the statement about the curves with the first y label: their values at both ends."""
+    first_curves = [curve for curve in curves if curve.y_label == curves[0].y_label]
+    points = [[(x, y) for x, y in zip(curve.x, curve.y, strict=True) if math.isfinite(x + y)] for curve in first_curves]
+    first, last = (
+        min(curve_points[0][0] for curve_points in points),
+        max(curve_points[-1][0] for curve_points in points),
+    )
     values = []
-    for curve, own in zip(shown, points, strict=True):
-        ends = [_quantity(own[end][1], curve.unit) for end in (0, -1)]
-        name = f"{curve.series} " if len(shown) > 1 else ""
+    for curve, curve_points in zip(first_curves, points, strict=True):
+        ends = [_quantity(curve_points[end][1], curve.unit) for end in (0, -1)]
+        name = f"{curve.series} " if len(first_curves) > 1 else ""
         values.append(f"{name}{ends[0].removesuffix(' %')} to {ends[1]}")
-    x_label = shown[0].x_label.partition(",")[0]
-    y_label = _label(shown[0].y_label) if shown[0].series else quoted(shown[0].y_label)
-    places = " to ".join(fmt.count(end) if float(end).is_integer() else fmt.shortest(end) for end in (first, last))
+    x_label = first_curves[0].x_label.partition(",")[0]
+    y_label = _label(first_curves[0].y_label) if first_curves[0].series else quoted(first_curves[0].y_label)
+    span = " to ".join(fmt.count(end) if float(end).is_integer() else fmt.shortest(end) for end in (first, last))
     return Statement(
-        subject=f"{y_label} with {x_label} from {places}",
+        subject=f"{y_label} with {x_label} from {span}",
         value=", ".join(values),
     )
 
 
 def state_on_queries(evidence: Evidence, curves: Curves) -> Statement:
-    """Return the words on curves of retrieval, and that its queries are a sample if not all items search."""
-    most, reading = evidence.evaluation.params.get("queries"), ""
-    if isinstance(most, int):
-        reading = f"Queries: at most {fmt.count(most)} per direction, drawn at random, searching the whole gallery."
-    return at_both_ends(curves)._replace(reading=reading)
+    """Return the statement about retrieval curves, with the number of queries if they are a sample."""
+    max_queries, reading = evidence.evaluation.params.get("queries"), ""
+    if isinstance(max_queries, int):
+        reading = (
+            f"Queries: at most {fmt.count(max_queries)} per direction, drawn at random, searching the whole gallery."
+        )
+    return state_at_both_ends(curves)._replace(reading=reading)
 
 
 def _quantity(value: float, unit: str) -> str:
     return f"{fmt.percent(value)} %" if unit == "fraction" else fmt.significant(value)
 
 
-def _places(marks: Iterable[Mark]) -> list[Number]:
-    """Return the places that an axis of x holds: of lines, and of what they are read against."""
-    places: list[Number] = []
+def _x_values(marks: Iterable[Mark]) -> list[Number]:
+    """Return the x values of lines and of the references that an x axis holds."""
+    xs: list[Number] = []
     for mark in marks:
         if isinstance(mark, Line | Ranges):
-            places += mark.xs
+            xs += mark.xs
         elif isinstance(mark, Rule) and mark.axis == "x":
-            places.append(mark.at)
-    return places
+            xs.append(mark.at)
+    return xs
 
 
 def _heights(mark: Line | Ranges) -> list[Number]:
@@ -237,7 +242,7 @@ def _heights(mark: Line | Ranges) -> list[Number]:
 
 
 def _label(words: str) -> str:
-    """Return a label as it is written at an axis: without its unit after a comma, and a name as it is."""
+    """Return a label for an axis: without the unit after its comma, and names unchanged."""
     start = words.partition(",")[0]
     first_word = start.partition(" ")[0]
     return start if len(first_word) == 1 or first_word != first_word.lower() else sentence_case(start)

@@ -1,4 +1,4 @@
-"""Differences between two models: that of each fraction, with its paired interval and a line at zero."""
+"""Differences between two models in each fraction, with paired intervals and a line at zero."""
 
 import math
 from collections import Counter
@@ -8,7 +8,7 @@ from clipbench.comparison.records import Difference
 from clipbench.results import numbers as fmt
 from clipbench_reports.drawing.marks import Axis, Chart, Panel, Ranges, Rule, nice_axis, rows_axis
 from clipbench_reports.evidence import MissingEvidence
-from clipbench_reports.figures.shared import HEAD, MAX_LINES, NAME_LENGTH, unwritten
+from clipbench_reports.figures.shared import HEAD, MAX_LINES, NAME_LENGTH, without_words
 from clipbench_reports.text import shorten
 
 
@@ -20,18 +20,18 @@ def compare(differences: Sequence[Difference], labels: tuple[str, str]) -> Chart
     Raises:
         MissingEvidence: they share no metric that is a fraction.
     """
-    fractions = [each for each in differences if each.base.unit == "fraction"]
+    fractions = [difference for difference in differences if difference.base.unit == "fraction"]
     if not fractions:
         raise MissingEvidence("the runs share no metric that is a fraction")
-    n_panels = len({each.evaluation for each in fractions})
-    shown = most_telling(fractions, max(n_panels, int(MAX_LINES - HEAD * n_panels)))
+    n_panels = len({difference.evaluation for difference in fractions})
+    drawn_differences = select_differences(fractions, max(n_panels, int(MAX_LINES - HEAD * n_panels)))
     by_evaluation: dict[str, list[Difference]] = {}
-    for each in shown:
-        by_evaluation.setdefault(each.evaluation, []).append(each)
-    verdicts = Counter(each.verdict for each in fractions)
+    for difference in drawn_differences:
+        by_evaluation.setdefault(difference.evaluation, []).append(difference)
+    verdicts = Counter(difference.verdict for difference in fractions)
     n_others = len(fractions) - verdicts["better"] - verdicts["worse"]
-    last, axis = next(reversed(by_evaluation)), difference_axis(shown)
-    n_left = len(fractions) - len(shown)
+    last, axis = next(reversed(by_evaluation)), difference_axis(drawn_differences)
+    n_left = len(fractions) - len(drawn_differences)
     left_out = (
         f" Headline metrics and the surest differences: {fmt.count(n_left)} others would not fit on a page."
         if n_left
@@ -46,7 +46,7 @@ def compare(differences: Sequence[Difference], labels: tuple[str, str]) -> Chart
             difference_panel(
                 rows,
                 row_names(rows, shorten, NAME_LENGTH),
-                axis if name == last else unwritten(axis),
+                axis if name == last else without_words(axis),
                 labels,
                 title=name,
             )
@@ -60,36 +60,41 @@ def compare(differences: Sequence[Difference], labels: tuple[str, str]) -> Chart
     )
 
 
-def most_telling(differences: Sequence[Difference], most: int) -> list[Difference]:
-    """Return at most so many differences, in their order: headline metrics, then those with a verdict, the surest
-    first.
-    """
+def select_differences(differences: Sequence[Difference], limit: int) -> list[Difference]:
+    """Return at most ``limit`` differences in their order: headline metrics first, then those with a verdict."""
 
-    def rank(each: Difference) -> tuple[bool, bool, float]:
-        is_told = each.verdict in ("better", "worse", "different")
-        return (not each.candidate.is_headline, not is_told, doubt(each))
+    def rank(difference: Difference) -> tuple[bool, bool, float]:
+        has_verdict = difference.verdict in ("better", "worse", "different")
+        return (not difference.candidate.is_headline, not has_verdict, relative_width(difference))
 
-    kept = {id(each) for each in sorted(differences, key=rank)[:most]}
-    return [each for each in differences if id(each) in kept]
+    selected_ids = {id(difference) for difference in sorted(differences, key=rank)[:limit]}
+    return [difference for difference in differences if id(difference) in selected_ids]
 
 
-def doubt(each: Difference) -> float:
+def relative_width(difference: Difference) -> float:
     """Return the width of a difference's interval, where 1 is the difference itself."""
-    if each.low is None or each.high is None or not each.value:
+    if difference.low is None or difference.high is None or not difference.value:
         return math.inf
-    return (each.high - each.low) / abs(each.value)
+    return (difference.high - difference.low) / abs(difference.value)
 
 
 def difference_axis(differences: Sequence[Difference], *, n_steps: int = 5) -> Axis:
     """Return the axis of percentage points that has room for some differences of fractions, and for zero."""
-    ends = [end for each in differences for end in (each.value, each.low, each.high) if end is not None]
+    ends = [
+        end
+        for difference in differences
+        for end in (difference.value, difference.low, difference.high)
+        if end is not None
+    ]
     return nice_axis([0, *(100 * end for end in ends)], "Difference, percentage points", n_steps=n_steps)
 
 
-def row_names(differences: Sequence[Difference], cut: Callable[[str, int], str], length: int) -> list[str]:
+def row_names(differences: Sequence[Difference], shorten_title: Callable[[str, int], str], length: int) -> list[str]:
     """Return the titles of metrics, cut to a length, with an arrow where less is better."""
     arrows = {True: "", False: " ↓", None: ""}
-    return [cut(each.title, length) + arrows[each.base.higher_is_better] for each in differences]
+    return [
+        shorten_title(difference.title, length) + arrows[difference.base.higher_is_better] for difference in differences
+    ]
 
 
 def difference_panel(
@@ -103,14 +108,14 @@ def difference_panel(
         marks=[
             Rule(at=0, axis="x", role="ink"),
             Ranges(
-                xs=[100 * each.value for each in differences],
+                xs=[100 * difference.value for difference in differences],
                 ys=list(range(len(differences))),
-                lows=[math.nan if each.low is None else 100 * each.low for each in differences],
-                highs=[math.nan if each.high is None else 100 * each.high for each in differences],
+                lows=[math.nan if difference.low is None else 100 * difference.low for difference in differences],
+                highs=[math.nan if difference.high is None else 100 * difference.high for difference in differences],
                 role="ink",
                 name=f"{labels[1]} minus {labels[0]}",
                 is_upright=False,
-                ids=[f"{each.evaluation}/{each.name}" for each in differences],
+                ids=[f"{difference.evaluation}/{difference.name}" for difference in differences],
             ),
         ],
         n_rows=len(differences),

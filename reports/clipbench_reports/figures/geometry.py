@@ -1,6 +1,4 @@
-"""The modalities' geometry: distributions of cosines, the dimensions that carry the gap, and what a cosine says of a
-match.
-"""
+"""The modalities' geometry: distributions of cosines, dimensions of the gap, and match probability by cosine."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,7 +10,7 @@ from jaxtyping import Float64
 from clipbench.results import numbers as fmt
 from clipbench.results.numbers import Number
 from clipbench_reports.drawing import marks
-from clipbench_reports.drawing.models import Statement, beside, chart
+from clipbench_reports.drawing.facets import Statement, chart, side_by_side
 from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.curves import Curves, CurvesFigure
 from clipbench_reports.findings import defined
@@ -58,7 +56,7 @@ def cones(models: Models) -> marks.Chart:
 
 
 def distributions(evidence: Evidence, figure: str) -> list[Distribution]:
-    """Return the distributions of a figure that a run kept.
+    """Return the distributions that a run kept for a figure.
 
     Raises:
         MissingEvidence: there is none.
@@ -66,23 +64,32 @@ def distributions(evidence: Evidence, figure: str) -> list[Distribution]:
     curves = evidence.curves_of(figure)
     if not curves:
         raise MissingEvidence(f"no distributions for {quoted(figure)}: the run kept none")
-    made = []
+    curve_distributions = []
     for curve in curves:
         (metric,) = defined(evidence.evaluation.metrics, MEANS[curve.series])
         mean = float(np.dot(curve.x, curve.y)) if metric is None else metric.value or 0.0
-        made.append(Distribution(curve.series, curve.role or "ink", curve.x, curve.y, mean))
-    return made
+        curve_distributions.append(Distribution(curve.series, curve.role or "ink", curve.x, curve.y, mean))
+    return curve_distributions
 
 
 def ridges(
     by_model: ByModel[list[Distribution]], state: Callable[[Sequence[Distribution]], Statement], *, reading: str
 ) -> marks.Chart:
     """Return the distributions of each model below each other, over the range that any of them uses."""
-    every = [each for own in by_model.all for each in own]
-    used = [x for each in every for x, share in zip(each.xs, each.shares, strict=True) if share > 0]
-    axis = marks.nice_axis([min(used) - 1 / BINS, max(used) + 1 / BINS], "Cosine")
-    keys = dict.fromkeys(name for each in every for name in (each.label, f"{each.label}, mean"))
-    panels = beside(by_model.map(lambda own: [_panel(own, axis)]), keys=list(keys))
+    all_distributions = [distribution for model_distributions in by_model.all for distribution in model_distributions]
+    used_cosines = [
+        x
+        for distribution in all_distributions
+        for x, share in zip(distribution.xs, distribution.shares, strict=True)
+        if share > 0
+    ]
+    axis = marks.nice_axis([min(used_cosines) - 1 / BINS, max(used_cosines) + 1 / BINS], "Cosine")
+    keys = dict.fromkeys(
+        name for distribution in all_distributions for name in (distribution.label, f"{distribution.label}, mean")
+    )
+    panels = side_by_side(
+        by_model.map(lambda model_distributions: [_panel(model_distributions, axis)]), keys=list(keys)
+    )
     return chart([panels], by_model.map(state), reading=reading)
 
 
@@ -94,29 +101,35 @@ def _panel(distributions: Sequence[Distribution], axis: marks.Axis) -> marks.Pan
             low=-0.06,
             high=len(distributions),
             ticks=[foot + 0.25 for foot in feet],
-            names=[each.label for each in distributions],
+            names=[distribution.label for distribution in distributions],
         ),
-        marks=[mark for foot, each in zip(feet, distributions, strict=True) for mark in _ridge(each, foot, axis)],
+        marks=[
+            mark
+            for foot, distribution in zip(feet, distributions, strict=True)
+            for mark in _ridge(distribution, foot, axis)
+        ],
         aspect=0.27 * len(distributions) + 0.06,
         has_grid=False,
         is_broad=True,
     )
 
 
-def binned(values: Float64[np.ndarray, " n"]) -> tuple[list[float], list[float]]:
+def histogram_shares(values: Float64[np.ndarray, " n"]) -> tuple[list[float], list[float]]:
     """Return the middles of the bins, and the share of the values in each."""
     counts, edges = np.histogram(np.clip(values, -1, 1), bins=BINS, range=(-1, 1))
     return ((edges[:-1] + edges[1:]) / 2).tolist(), (counts / max(1, counts.sum())).tolist()
 
 
 def _state(distributions: Sequence[Distribution]) -> Statement:
-    means = ", ".join(f"{each.label} {fmt.number(each.mean, 'cosine')}" for each in distributions)
+    means = ", ".join(
+        f"{distribution.label} {fmt.number(distribution.mean, 'cosine')}" for distribution in distributions
+    )
     return Statement(subject="Mean cosines", value=means)
 
 
 def _ridge(distribution: Distribution, foot: int, axis: marks.Axis) -> list[marks.Mark]:
     xs, heights, shares = _outline(distribution, axis)
-    far = axis.share(distribution.mean)
+    position = axis.share(distribution.mean)
     return [
         marks.Hill(
             xs=xs,
@@ -139,7 +152,7 @@ def _ridge(distribution: Distribution, foot: int, axis: marks.Axis) -> list[mark
             x=distribution.mean,
             y=foot + RISE,
             role=distribution.role,
-            anchor="start" if far < 0.1 else "end" if far > 0.9 else "middle",
+            anchor="start" if position < 0.1 else "end" if position > 0.9 else "middle",
             lift=1,
         ),
     ]
@@ -153,8 +166,8 @@ def _outline(distribution: Distribution, axis: marks.Axis) -> tuple[list[float],
         distribution.shares
     )
     smooth = np.convolve(shares, np.array([1, 2, 1]) / 4, mode="same")
-    shown = (middles >= axis.low) & (middles <= axis.high)
-    return middles[shown].tolist(), (smooth[shown] / smooth.max()).tolist(), shares[shown].tolist()
+    is_visible = (middles >= axis.low) & (middles <= axis.high)
+    return middles[is_visible].tolist(), (smooth[is_visible] / smooth.max()).tolist(), shares[is_visible].tolist()
 
 
 def conformity(models: Models) -> marks.Chart:
@@ -171,7 +184,9 @@ def conformity(models: Models) -> marks.Chart:
 
 
 def _state_conformity(of_modalities: Sequence[Distribution]) -> Statement:
-    means = " and ".join(f"{fmt.number(each.mean, 'cosine')} ({each.label})" for each in of_modalities)
+    means = " and ".join(
+        f"{fmt.number(distribution.mean, 'cosine')} ({distribution.label})" for distribution in of_modalities
+    )
     return Statement(
         subject="Mean cosine of an item with all others of its modality",
         value=means,
@@ -187,13 +202,13 @@ def _state_spectrum(evidence: Evidence, curves: Curves) -> Statement:
     )
 
 
-def _most_of_gap(evidence: Evidence, y_label: str) -> list[marks.Mark]:
+def _gap_reference(evidence: Evidence, y_label: str) -> list[marks.Mark]:
     return [marks.Rule(at=0.9, axis="y", role="chance", name="90 %", of="share of the squared gap")]
 
 
-def _from_nothing(places: Sequence[Number], label: str) -> marks.Axis:
+def _dimensions_axis(dimensions: Sequence[Number], label: str) -> marks.Axis:
     """Return the logarithmic axis of dimensions removed, with nothing removed at its left edge."""
-    axis = marks.log_axis([NOTHING, max(2.0, *places)], label)
+    axis = marks.log_axis([NOTHING, max(2.0, *dimensions)], label)
     return replace(axis, names=["0", *axis.words[1:]])
 
 
@@ -208,7 +223,7 @@ SPECTRUM = CurvesFigure(
     ),
     x_axis=marks.log_axis,
     aspect=0.45,
-    references=_most_of_gap,
+    references=_gap_reference,
     state=_state_spectrum,
     metric="gap_dimensions",
 )
@@ -218,7 +233,7 @@ ABLATION = CurvesFigure(
         "Gap and recall@1 when the dimensions that carry most of the gap are removed from all vectors, which are then"
         " normalized again; on the left edge, nothing is removed. Recall is by one caption per image."
     ),
-    x_axis=_from_nothing,
+    x_axis=_dimensions_axis,
     aspect=0.45,
     n_columns=1,
     complete=lambda evidence, curve: curve._replace(x=[x or NOTHING for x in curve.x]),
@@ -227,7 +242,7 @@ ABLATION = CurvesFigure(
 
 
 def _state_matches(evidence: Evidence, curves: Curves) -> Statement:
-    even = ", ".join(f"{curve.series} {_even(curve.x, curve.y)}" for curve in curves)
+    even = ", ".join(f"{curve.series} {_even_odds_cosine(curve.x, curve.y)}" for curve in curves)
     (error,) = defined(evidence.evaluation.metrics, "similarity_calibration_error")
     value = "" if error is None else f"; cosine calibration error {fmt.percent(error.value)} pp"
     return Statement(
@@ -244,8 +259,8 @@ def _without_line(evidence: Evidence) -> str:
         for name, metric in evidence.evaluation.metrics.items()
         if name.endswith("_calibration_error") and metric.value is None and name != MATCHES.metric
     }
-    lacking = [f"{metric.title or name}: {metric.reason or NO_REASON}" for name, metric in errors.items()]
-    return f"Without a line: {'; '.join(lacking)}." if lacking else ""
+    reasons = [f"{metric.title or name}: {metric.reason or NO_REASON}" for name, metric in errors.items()]
+    return f"Without a line: {'; '.join(reasons)}." if reasons else ""
 
 
 MATCHES = CurvesFigure(
@@ -259,12 +274,12 @@ MATCHES = CurvesFigure(
 )
 
 
-def _even(xs: Sequence[float], ys: Sequence[float]) -> str:
-    """Return the cosine at which a line crosses one half, upwards; none where it crosses it more than once, or never.
+def _even_odds_cosine(xs: Sequence[float], ys: Sequence[float]) -> str:
+    """Return the cosine at which a line rises through one half, or that there is no single one.
 
     Example:
-        >>> _even([0.0, 0.2], [0.1, 0.9]), _even([0.0, 0.1, 0.2], [0.6, 0.4, 0.6]), _even([0.0, 0.1], [0.6, 0.7])
-        ('0.1000', 'no single cosine', 'no single cosine')
+        >>> _even_odds_cosine([0.0, 0.2], [0.1, 0.9]), _even_odds_cosine([0.0, 0.1, 0.2], [0.6, 0.4, 0.6])
+        ('0.1000', 'no single cosine')
     """
     steps = [k for k in range(1, len(ys)) if (ys[k - 1] >= 0.5) != (ys[k] >= 0.5)]
     if len(steps) != 1 or ys[0] >= 0.5:

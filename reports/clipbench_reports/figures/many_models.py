@@ -1,4 +1,4 @@
-"""Many models by two quantities, such as accuracy on shifted data and that on ImageNet."""
+"""Many models by two quantities, for example accuracy on shifted data and on ImageNet."""
 
 import math
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from clipbench.results.record import Metric
 from clipbench.results.titles import within_sentence
 from clipbench.stats.rank_correlation import RankCorrelation
 from clipbench_reports.drawing import marks
-from clipbench_reports.drawing.page_marks import Anchor, Box, Lift
+from clipbench_reports.drawing.svg_marks import Anchor, LabelBox, Lift
 from clipbench_reports.evidence import MissingEvidence
 
 MOST_NAMED = 16
-"""Models whose names are written into the drawing; more would hide each other, and are in the table alone."""
+"""Number of models up to which names are in the drawing; more would hide each other and are only in the table."""
 LOG_FROM = 8
 """A count, such as of parameters, has a logarithmic axis where the largest is so many times the smallest."""
 
@@ -27,87 +27,87 @@ MOST_TICKS = 9
 LETTER, LINE, POINT = 0.024, 0.055, 0.012
 """Width of a letter, height of a line and radius of a point, in shares of a plane of column width."""
 SIDES: tuple[tuple[Anchor, Lift], ...] = (("start", 1), ("end", 1), ("start", -1), ("end", -1))
-"""Sides at which a name may stand, the best first."""
+"""Possible sides of a name, the best first."""
 
 
-def across(found: Across, names: Sequence[str]) -> marks.Chart:
-    """Return a panel with a point a model, and the rank correlation of the two quantities in words."""
-    x = _axis([each.x for each in found.places], found.x_title)
-    y = _axis([each.y for each in found.places], found.y_title)
+def across(comparison: Across, names: Sequence[str]) -> marks.Chart:
+    """Return a panel with one point per model; the title states the rank correlation of the two quantities."""
+    x = _axis([point.x for point in comparison.points], comparison.x_title)
+    y = _axis([point.y for point in comparison.points], comparison.y_title)
     by_training: dict[str, list[ModelPoint]] = {}
-    for each in found.places:
-        if each.training is not None:
-            by_training.setdefault(each.training, []).append(each)
-    lines = [_line(own, "one training") for own in by_training.values() if len(own) > 1]
-    if found.front is not None and len(found.front) > 1:
-        by_label = {each.label: each for each in found.places}
-        front = _line([by_label[label] for label in found.front], "Pareto front")
+    for point in comparison.points:
+        if point.training is not None:
+            by_training.setdefault(point.training, []).append(point)
+    lines = [_line(points, "one training") for points in by_training.values() if len(points) > 1]
+    if comparison.front is not None and len(comparison.front) > 1:
+        by_label = {point.label: point for point in comparison.points}
+        front = _line([by_label[label] for label in comparison.front], "Pareto front")
         lines.append(replace(front, is_dashed=True, is_reference=True))
     return marks.Chart(
-        title=_title(found),
-        panels=[marks.Panel(x=x, y=y, marks=[*lines, *_points(found, names, x, y)], aspect=0.8)],
-        reading=" ".join(_reading(found, names)),
+        title=_title(comparison),
+        panels=[marks.Panel(x=x, y=y, marks=[*lines, *_points(comparison, names, x, y)], aspect=0.8)],
+        reading=" ".join(_reading(comparison, names)),
     )
 
 
-def _written(metric: Metric) -> str:
+def _value_with_unit(metric: Metric) -> str:
     """Return a value with its unit; counts, which prices in millions are too, by their significant digits."""
     return fmt.significant(metric.value) if metric.unit == "count" else fmt.quantity(metric.value, metric.unit)
 
 
-def _line(places: Sequence[ModelPoint], name: str) -> marks.Line:
-    xs, ys = [_or_nan(each.x.value) for each in places], [_or_nan(each.y.value) for each in places]
+def _line(points: Sequence[ModelPoint], name: str) -> marks.Line:
+    xs, ys = [_or_nan(point.x.value) for point in points], [_or_nan(point.y.value) for point in points]
     return marks.Line(xs=xs, ys=ys, role="ink", name=name)
 
 
-def _points(found: Across, names: Sequence[str], x: marks.Axis, y: marks.Axis) -> list[marks.Mark]:
-    """Return a mark a model where its colour tells it apart; else alike points, with their names beside them."""
-    places, titles = found.places, (found.y_title, found.x_title)
-    if len(places) <= len(marks.MODELS):
+def _points(comparison: Across, names: Sequence[str], x: marks.Axis, y: marks.Axis) -> list[marks.Mark]:
+    """Return one mark per model in its colour; for more models than colours, equal points with their names."""
+    points, titles = comparison.points, (comparison.y_title, comparison.x_title)
+    if len(points) <= len(marks.MODELS):
         return [
             mark
-            for role, name, each in zip(marks.MODELS, names, places, strict=False)
-            for mark in _point(role, name, [name], [each], titles)
+            for role, name, point in zip(marks.MODELS, names, points, strict=False)
+            for mark in _point(role, name, [name], [point], titles)
         ]
     return [
-        *_point("ink", "", names, places, titles),
-        *(_names(places, names, x, y) if len(places) <= MOST_NAMED else ()),
+        *_point("ink", "", names, points, titles),
+        *(_names(points, names, x, y) if len(points) <= MOST_NAMED else ()),
     ]
 
 
-def _names(places: Sequence[ModelPoint], names: Sequence[str], x: marks.Axis, y: marks.Axis) -> list[marks.Words]:
-    """Return the names beside their points, where they touch neither another point nor another name; else not."""
-    points = [(_or_nan(each.x.value), _or_nan(each.y.value)) for each in places]
-    shares = [(x.share(across), y.share(up)) for across, up in points]
-    taken = [Box(across - POINT, up - POINT, across + POINT, up + POINT) for across, up in shares]
+def _names(points: Sequence[ModelPoint], names: Sequence[str], x: marks.Axis, y: marks.Axis) -> list[marks.Words]:
+    """Return the names next to their points, without names that would touch another point or name."""
+    coordinates = [(_or_nan(point.x.value), _or_nan(point.y.value)) for point in points]
+    shares = [(x.share(across), y.share(up)) for across, up in coordinates]
+    occupied_boxes = [LabelBox(across - POINT, up - POINT, across + POINT, up + POINT) for across, up in shares]
     words = []
-    for name, point, share in zip(names, points, shares, strict=True):
+    for name, (x_value, y_value), share in zip(names, coordinates, shares, strict=True):
         for anchor, lift in SIDES:
             left = share[0] if anchor == "start" else share[0] - len(name) * LETTER
             low = share[1] + POINT if lift > 0 else share[1] - POINT - LINE
-            box = Box(left, low, left + len(name) * LETTER, low + LINE)
+            box = LabelBox(left, low, left + len(name) * LETTER, low + LINE)
             is_inside = box[0] >= 0 and box[2] <= 1 and box[1] >= 0 and box[3] <= 1
-            if is_inside and not any(box.touches(other) for other in taken):
-                taken.append(box)
-                words.append(marks.Words(words=name, x=point[0], y=point[1], anchor=anchor, lift=lift))
+            if is_inside and not any(box.touches(other) for other in occupied_boxes):
+                occupied_boxes.append(box)
+                words.append(marks.Words(words=name, x=x_value, y=y_value, anchor=anchor, lift=lift))
                 break
     return words
 
 
 def _point(
-    role: marks.Role, name: str, names: Sequence[str], places: Sequence[ModelPoint], titles: Sequence[str]
+    role: marks.Role, name: str, names: Sequence[str], points: Sequence[ModelPoint], titles: Sequence[str]
 ) -> list[marks.Mark]:
-    """Return points with the bars of both intervals; those along x where there are some."""
+    """Return points with the bars of their y intervals, and of their x intervals if there are any."""
     upright, lying = (
         marks.Ranges(
-            xs=[_or_nan(each.x.value) for each in places],
-            ys=[_or_nan(each.y.value) for each in places],
-            lows=[_or_nan(getattr(each, axis).low) for each in places],
-            highs=[_or_nan(getattr(each, axis).high) for each in places],
+            xs=[_or_nan(point.x.value) for point in points],
+            ys=[_or_nan(point.y.value) for point in points],
+            lows=[_or_nan(getattr(point, axis).low) for point in points],
+            highs=[_or_nan(getattr(point, axis).high) for point in points],
             role=role,
             name=name if axis == "y" else "",
             is_upright=axis == "y",
-            ids=[f"{each}, interval of: {title}" for each in names],
+            ids=[f"{label}, interval of: {title}" for label in names],
         )
         for axis, title in zip("yx", titles, strict=True)
     )
@@ -119,7 +119,7 @@ def _or_nan(value: float | None) -> float:
 
 
 def _axis(metrics: Sequence[Metric], title: str) -> marks.Axis:
-    values = [end for each in metrics for end in (each.value, each.low, each.high) if end is not None]
+    values = [end for metric in metrics for end in (metric.value, metric.low, metric.high) if end is not None]
     unit = metrics[0].unit
     if unit == "fraction":
         return marks.percent_axis(values, f"{title}, %")
@@ -138,52 +138,52 @@ def _log_axis(values: Sequence[float], title: str) -> marks.Axis:
     )
 
 
-def _title(found: Across) -> str:
+def _title(comparison: Across) -> str:
     # The unit stands at the axis.
-    y_title, x_title = (each.removesuffix(", millions") for each in (found.y_title, found.x_title))
-    words = f"{y_title} against {within_sentence(x_title)} of {len(found.places)} models"
-    if math.isnan(found.correlation.value):
-        return f"{words}: no rank correlation, as {found.correlation.interval.method}."
-    return f"{words}: rank correlation {_correlation(found.correlation)}."
+    y_title, x_title = (title.removesuffix(", millions") for title in (comparison.y_title, comparison.x_title))
+    words = f"{y_title} against {within_sentence(x_title)} of {len(comparison.points)} models"
+    if math.isnan(comparison.correlation.value):
+        return f"{words}: no rank correlation, as {comparison.correlation.interval.method}."
+    return f"{words}: rank correlation {_correlation(comparison.correlation)}."
 
 
-def _correlation(found: RankCorrelation) -> str:
-    low, high, _ = found.interval
-    value, *ends = (fmt.number(each, "correlation") for each in (found.value, low, high))
+def _correlation(correlation: RankCorrelation) -> str:
+    low, high, _ = correlation.interval
+    value, *ends = (fmt.number(number, "correlation") for number in (correlation.value, low, high))
     return value if low is None else f"{value} ({ends[0]} to {ends[1]})"
 
 
-def _reading(found: Across, names: Sequence[str]) -> list[str]:
-    said = ["Each point is a model, with 95 % intervals of both where there are some."]
-    if found.front is not None:
-        of_label = dict(zip((each.label for each in found.places), names, strict=True))
-        said.append(
+def _reading(comparison: Across, names: Sequence[str]) -> list[str]:
+    sentences = ["Each point is a model, with 95 % intervals of both where there are some."]
+    if comparison.front is not None:
+        of_label = dict(zip((point.label for point in comparison.points), names, strict=True))
+        sentences.append(
             "On the Pareto front of cost and quality, where no other model is at least as cheap and at least as good,"
-            f" and ahead in one of the two: {fmt.listed([of_label[each] for each in found.front])}. By the values:"
-            " where intervals overlap, a model beside it may belong to it."
+            f" and ahead in one of the two: {fmt.listed([of_label[label] for label in comparison.front])}. By the"
+            " values: where intervals overlap, a model beside it may belong to it."
         )
-    said += found.notes
-    method = found.correlation.interval.method
-    if found.are_checkpoints:
-        said.append(
+    sentences += comparison.notes
+    method = comparison.correlation.interval.method
+    if comparison.are_checkpoints:
+        sentences.append(
             "Checkpoints of one training are joined; they are not independent models, so the correlation has no"
             " interval and no test."
         )
-    elif found.correlation.interval.low is None:
-        said.append(f"The rank correlation is Spearman's, without an interval: {method}.")
+    elif comparison.correlation.interval.low is None:
+        sentences.append(f"The rank correlation is Spearman's, without an interval: {method}.")
     else:
-        said.append(f"The rank correlation is Spearman's, with a {method}.")
-    if found.correlation.p is not None:
-        said.append(f"Permutation test of independence: p = {fmt.p_value(found.correlation.p)}.")
-    if found.given_parameters is not None:
-        said.append(
-            f"With the number of parameters held fixed it is {_correlation(found.given_parameters)} (partial rank"
+        sentences.append(f"The rank correlation is Spearman's, with a {method}.")
+    if comparison.correlation.p is not None:
+        sentences.append(f"Permutation test of independence: p = {fmt.p_value(comparison.correlation.p)}.")
+    if comparison.given_parameters is not None:
+        sentences.append(
+            f"With the number of parameters held fixed it is {_correlation(comparison.given_parameters)} (partial rank"
             " correlation)."
         )
-    if not found.are_checkpoints:
-        said.append("Models differ in more than these two quantities: a correlation is no cause.")
-    said += [f"Not drawn: {each}." for each in found.left_out]
-    return said
+    if not comparison.are_checkpoints:
+        sentences.append("Models differ in more than these two quantities: a correlation is no cause.")
+    sentences += [f"Not drawn: {reason}." for reason in comparison.left_out]
+    return sentences
 
 
 TITLES = {
@@ -200,11 +200,11 @@ POINTS = 60
 assert TITLES.keys() == set(SHIFTS) and NAMES.keys() == BASELINES.keys()
 
 
-def robustness(found: Sequence[Sequence[Robustness]], names: Sequence[str], baseline: str) -> marks.Chart:
+def robustness(robustness_by_model: Sequence[Sequence[Robustness]], names: Sequence[str], baseline: str) -> marks.Chart:
     """Return a panel for each shift, with the models in it.
 
     Args:
-        found: effective robustness of each model on its shifts.
+        robustness_by_model: effective robustness of each model on its shifts.
 
     Raises:
         MissingEvidence: there are more models than can be told apart.
@@ -213,7 +213,10 @@ def robustness(found: Sequence[Sequence[Robustness]], names: Sequence[str], base
         raise MissingEvidence(f"{len(names)} models cannot be told apart in one panel: at most {len(marks.MODELS)}")
     by_shift = {
         data: {
-            name: each for name, of_model in zip(names, found, strict=True) for each in of_model if each.data == data
+            name: estimate
+            for name, of_model in zip(names, robustness_by_model, strict=True)
+            for estimate in of_model
+            if estimate.data == data
         }
         for data in SHIFTS
     }
@@ -222,8 +225,10 @@ def robustness(found: Sequence[Sequence[Robustness]], names: Sequence[str], base
         for data, of_data in by_shift.items()
         if of_data and (line := reference(baseline, data)) is not None
     ]
-    first = found[0][0]
-    beyond = sorted({name for name, of_model in zip(names, found, strict=True) if not of_model[0].is_within})
+    first = robustness_by_model[0][0]
+    beyond = sorted(
+        {name for name, of_model in zip(names, robustness_by_model, strict=True) if not of_model[0].is_within}
+    )
     outside = f" The line is continued to {', '.join(beyond)}, beyond the reference models." if beyond else ""
     return marks.Chart(
         title=(
@@ -241,19 +246,19 @@ def robustness(found: Sequence[Sequence[Robustness]], names: Sequence[str], base
 
 
 def _shift_panel(
-    data: str, found: dict[str, Robustness], line: Reference, names: Sequence[str], reference_name: str
+    data: str, estimates: dict[str, Robustness], line: Reference, names: Sequence[str], reference_name: str
 ) -> marks.Panel:
-    xs = [*line.original.tolist(), *(each.original for each in found.values())]
-    ys = [*line.shifted.tolist(), *(each.shifted for each in found.values())]
+    xs = [*line.original.tolist(), *(estimate.original for estimate in estimates.values())]
+    ys = [*line.shifted.tolist(), *(estimate.shifted for estimate in estimates.values())]
     x, y = marks.percent_axis(xs, "ImageNet, %"), marks.percent_axis(ys, "Top-1 accuracy, %")
     along = np.linspace(max(float(x.low), 0.005), min(float(x.high), 0.995), POINTS)
-    along = along[[y.low <= line.trend.expected(each) <= y.high for each in along.tolist()]]
-    bands = [line.trend.band(each) for each in along.tolist()]
-    drawn: list[marks.Mark] = [
+    along = along[[y.low <= line.trend.expected(accuracy) <= y.high for accuracy in along.tolist()]]
+    bands = [line.trend.band(accuracy) for accuracy in along.tolist()]
+    panel_marks: list[marks.Mark] = [
         marks.Dots(xs=line.original.tolist(), ys=line.shifted.tolist(), role="ink", name=reference_name, is_dense=True),
         marks.Line(
             xs=along.tolist(),
-            ys=[line.trend.expected(each) for each in along.tolist()],
+            ys=[line.trend.expected(accuracy) for accuracy in along.tolist()],
             lows=[low for low, _ in bands],
             highs=[high for _, high in bands],
             role="chance",
@@ -261,14 +266,16 @@ def _shift_panel(
         ),
     ]
     for role, name in zip(marks.MODELS, names, strict=False):
-        if name in found:
-            each = found[name]
-            low, high = each.shifted_low, each.shifted_high
-            drawn.append(
-                marks.Ranges(xs=[each.original], ys=[each.shifted], lows=[low], highs=[high], role=role, name=name)
+        if name in estimates:
+            estimate = estimates[name]
+            low, high = estimate.shifted_low, estimate.shifted_high
+            panel_marks.append(
+                marks.Ranges(
+                    xs=[estimate.original], ys=[estimate.shifted], lows=[low], highs=[high], role=role, name=name
+                )
             )
-    return marks.Panel(title=TITLES[data], x=x, y=y, marks=drawn, aspect=0.8)
+    return marks.Panel(title=TITLES[data], x=x, y=y, marks=panel_marks, aspect=0.8)
 
 
-def _range(each: Robustness) -> str:
-    return f"{fmt.percent(each.low)} to {fmt.percent(each.high)}"
+def _range(estimate: Robustness) -> str:
+    return f"{fmt.percent(estimate.low)} to {fmt.percent(estimate.high)}"

@@ -10,10 +10,10 @@ from jaxtyping import Float32, Float64
 from clipbench.errors import UsageError, option
 from clipbench.results import numbers as fmt
 from clipbench.results.shown_samples import MAX_POINTS, evenly_spaced
+from clipbench_reports.drawing.facets import Statement, chart, side_by_side
 from clipbench_reports.drawing.marks import Axis, Chart, Dots, Mark, Panel, Role, Threads, nice_axis
-from clipbench_reports.drawing.models import Statement, beside, chart
 from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, read_each
-from clipbench_reports.figures.matrices import listed, metrics_of, modalities
+from clipbench_reports.figures.matrices import metrics_of, modalities, modality_list
 from clipbench_reports.text import quoted
 
 ROLES: tuple[Role, ...] = ("m1", "m2", "m3", "m4", "m5", "m0")
@@ -28,9 +28,9 @@ Vectors = Float64[np.ndarray, "n dim"]
 
 
 class Flat(NamedTuple):
-    """Places on a plane: all images, then all texts, and the words on that plane."""
+    """Coordinates on a plane of all images, then all texts, and the words about that plane."""
 
-    places: Float64[np.ndarray, "n 2"]
+    coordinates: Float64[np.ndarray, "n 2"]
     axes: tuple[str, str]
     statement: Statement
     reading: str
@@ -86,42 +86,42 @@ def _map(clouds: ByModel[_Cloud], state: Callable[[_Cloud], Statement]) -> Chart
         is_to_scale=flats[0].is_to_scale,
         has_grid=False,
     )
-    parts = beside(clouds.map(lambda cloud: [replace(plane, marks=_dots(cloud))]))
+    parts = side_by_side(clouds.map(lambda cloud: [replace(plane, marks=_dots(cloud))]))
     return chart([parts], clouds.map(state), reading=flats[0].reading)
 
 
 def _state(cloud: _Cloud) -> Statement:
     n_joined = len(evenly_spaced(len(cloud.ids), MAX_LINES))
-    drawn = (
+    pairs_drawn = (
         f"{fmt.count(len(cloud.ids))} pairs; a grey line joins an image and its text, for {fmt.count(n_joined)} of"
         " them."
     )
-    return cloud.flat.statement._replace(reading=" ".join(filter(None, [cloud.flat.statement.reading, drawn])))
+    return cloud.flat.statement._replace(reading=" ".join(filter(None, [cloud.flat.statement.reading, pairs_drawn])))
 
 
-def _axis(flats: Sequence[Flat], place: int) -> Axis:
+def _axis(flats: Sequence[Flat], dimension: int) -> Axis:
     """Return an axis that ends a little beyond the points, with round marks where it is to scale."""
-    values = np.concatenate([flat.places[:, place] for flat in flats])
+    values = np.concatenate([flat.coordinates[:, dimension] for flat in flats])
     low, high = float(values.min()), float(values.max())
     room = 0.03 * (high - low) or 1.0
-    made = nice_axis([low, high], n_steps=4)
+    round_axis = nice_axis([low, high], n_steps=4)
     is_marked = flats[0].is_to_scale
-    ticks = [tick for tick in made.ticks if low - room <= tick <= high + room] if is_marked else []
-    return Axis(low=low - room, high=high + room, ticks=ticks, label=flats[0].axes[place])
+    ticks = [tick for tick in round_axis.ticks if low - room <= tick <= high + room] if is_marked else []
+    return Axis(low=low - room, high=high + room, ticks=ticks, label=flats[0].axes[dimension])
 
 
 def _aspect(flat: Flat) -> float:
-    """Return the shape of the plane: that of the cloud, if it is neither flat nor high."""
-    wide, high = np.ptp(flat.places, axis=0)
+    """Return the aspect of the plane: the aspect of the cloud, within limits."""
+    wide, high = np.ptp(flat.coordinates, axis=0)
     return float(np.clip(high / max(wide, 1e-12), 0.6, 1.0)) if flat.is_to_scale else 0.75
 
 
 def _pca(vectors: Vectors, seed: int) -> Flat:
     """Project on the two directions in which all vectors together vary most."""
-    places, shares = _components(vectors - vectors.mean(axis=0))
+    coordinates, shares = _components(vectors - vectors.mean(axis=0))
     both = fmt.percent(sum(shares))
     return Flat(
-        places,
+        coordinates,
         ("First principal component", "Second"),
         Statement(
             subject="Share of all variation of images and texts that two directions hold",
@@ -134,10 +134,10 @@ def _pca(vectors: Vectors, seed: int) -> Flat:
 
 def _svd(vectors: Vectors, seed: int) -> Flat:
     """Project on the two first right singular vectors, nothing subtracted."""
-    places, shares = _components(vectors)
+    coordinates, shares = _components(vectors)
     both = fmt.percent(sum(shares))
     return Flat(
-        places,
+        coordinates,
         ("First singular direction", "Second"),
         Statement(
             subject="Share of the squared length of images and texts that two singular directions hold",
@@ -157,9 +157,9 @@ def _gap_axis(vectors: Vectors, seed: int) -> Flat:
     along = vectors @ (difference / length)
     rest = vectors - np.outer(along, difference / length)
     across, shares = _components(rest - rest.mean(axis=0))
-    places = np.column_stack([along, across[:, 0]])
+    coordinates = np.column_stack([along, across[:, 0]])
     return Flat(
-        places,
+        coordinates,
         ("Along the gap vector", "First component of the rest"),
         Statement(
             subject="Distance of the mean image and the mean text along the gap vector",
@@ -183,9 +183,9 @@ def _umap(vectors: Vectors, seed: int) -> Flat:
         except ModuleNotFoundError as error:
             raise UsageError(f"{option('projection', 'umap')} needs umap-learn: pip install umap-learn") from error
         model = umap.UMAP(n_neighbors=NEIGHBOURS, min_dist=MIN_DISTANCE, metric="cosine", random_state=seed, n_jobs=1)
-        places = np.asarray(model.fit_transform(vectors.astype(np.float32)), np.float64)
+        coordinates = np.asarray(model.fit_transform(vectors.astype(np.float32)), np.float64)
     return Flat(
-        places,
+        coordinates,
         ("UMAP 1", "UMAP 2"),
         Statement(
             subject="Images and texts as UMAP lays them out by their nearest neighbours",
@@ -232,21 +232,25 @@ def modality_map(models: Models, *, projection: str = "pca", seed: int = 0) -> C
 def _read_cloud(evidence: Evidence, projection: str, seed: int) -> _Cloud:
     all_names = modalities(metrics_of(evidence))
     vectors = [_vectors(evidence, name) for name in all_names]
-    if len({len(own) for own in vectors}) > 1 or len({own.shape[1] for own in vectors}) > 1:
+    if len({len(matrix) for matrix in vectors}) > 1 or len({matrix.shape[1] for matrix in vectors}) > 1:
         raise evidence.damaged(f"arrays {', '.join(map(quoted, all_names))} of different shapes")
     chosen = np.array(evenly_spaced(len(vectors[0]), MAX_POINTS), np.int64)
-    drawn = [(name, chosen[~np.isnan(own[chosen, 0])], own) for name, own in zip(all_names, vectors, strict=True)]
-    drawn = [each for each in drawn if len(each[1])]  # a run keeps no item of a modality without partners
-    names, rows = [name for name, *_ in drawn], [kept for _, kept, _ in drawn]
+    parts = [
+        (name, chosen[~np.isnan(matrix[chosen, 0])], matrix) for name, matrix in zip(all_names, vectors, strict=True)
+    ]
+    parts = [part for part in parts if len(part[1])]  # a run keeps no item of a modality without partners
+    names, rows = [name for name, *_ in parts], [part_rows for _, part_rows, _ in parts]
     if projection == OF_IMAGES_AND_TEXTS and len(names) > 2:
         raise UsageError(f"{option('projection', projection)}: it lays out two modalities, and there are {len(names)}")
-    stack = np.concatenate([np.zeros((0, vectors[0].shape[1])), *(own[kept] for _, kept, own in drawn)])
+    stack = np.concatenate([np.zeros((0, vectors[0].shape[1])), *(matrix[part_rows] for _, part_rows, matrix in parts)])
     if len(stack) < 2:
         raise MissingEvidence(f"the run kept {fmt.counted(len(stack), 'vector')}, expected two or more")
     ids = evidence.array("group_id") if evidence.has_array("group_id") else np.arange(len(vectors[0]))
     if ids.shape != (len(vectors[0]),):
         raise evidence.damaged(f"{len(vectors[0])} groups, and the array {quoted('group_id')} of shape {ids.shape}")
-    return _Cloud(_of_all(PROJECTIONS[projection](stack, seed), names), names, rows, ids.astype(str).tolist())
+    return _Cloud(
+        _with_modality_names(PROJECTIONS[projection](stack, seed), names), names, rows, ids.astype(str).tolist()
+    )
 
 
 def _vectors(evidence: Evidence, name: str) -> Float32[np.ndarray, "n dim"]:
@@ -259,29 +263,29 @@ def _vectors(evidence: Evidence, name: str) -> Float32[np.ndarray, "n dim"]:
     return array.astype(np.float32)
 
 
-def _of_all(flat: Flat, names: Sequence[str]) -> Flat:
-    """Return a projection whose words are of these modalities, in place of images and texts."""
-    words = listed(names)
+def _with_modality_names(flat: Flat, names: Sequence[str]) -> Flat:
+    """Return a projection whose words name these modalities instead of images and texts."""
+    words = modality_list(names)
     small = f"{words[:1].lower()}{words[1:]}"
 
-    def said(text: str) -> str:
+    def name_modalities(text: str) -> str:
         return text.replace("Images and texts", words).replace("images and texts", small)
 
-    statement = flat.statement._replace(subject=said(flat.statement.subject))
-    return flat._replace(statement=statement, reading=said(flat.reading))
+    statement = flat.statement._replace(subject=name_modalities(flat.statement.subject))
+    return flat._replace(statement=statement, reading=name_modalities(flat.reading))
 
 
 def _dots(cloud: _Cloud) -> list[Mark]:
     marks: list[Mark] = []
-    places = np.split(cloud.flat.places, np.cumsum([len(rows) for rows in cloud.rows])[:-1])
+    clouds = np.split(cloud.flat.coordinates, np.cumsum([len(rows) for rows in cloud.rows])[:-1])
     if len(cloud.names) == 2:
-        (of_first, first), (of_second, second) = zip(cloud.rows, places, strict=True)
+        (of_first, first), (of_second, second) = zip(cloud.rows, clouds, strict=True)
         _, left, right = np.intersect1d(of_first, of_second, return_indices=True)
         joined = evenly_spaced(len(left), MAX_LINES)
         marks.append(Threads(starts=first[left[joined]], ends=second[right[joined]], name="pair"))
-    others = iter(ROLES * len(cloud.names))
-    for name, rows, points in zip(cloud.names, cloud.rows, places, strict=True):
-        role: Role = "image" if name == "image" else "text" if name == "text" else next(others)
+    unused_roles = iter(ROLES * len(cloud.names))
+    for name, rows, points in zip(cloud.names, cloud.rows, clouds, strict=True):
+        role: Role = "image" if name == "image" else "text" if name == "text" else next(unused_roles)
         ids = [cloud.ids[row] for row in rows.tolist()]
         xs, ys = points.T.tolist()
         marks.append(Dots(xs=xs, ys=ys, role=role, name=name.replace("_", " "), ids=ids, is_dense=True))

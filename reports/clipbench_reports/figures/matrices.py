@@ -10,8 +10,8 @@ from clipbench.comparison.representations import K, SimilarityMatrix
 from clipbench.models.protocol import no_logit_scale
 from clipbench.results import numbers as fmt
 from clipbench.results.record import Metric
+from clipbench_reports.drawing.facets import Statement, chart, side_by_side
 from clipbench_reports.drawing.marks import Axis, Cells, Chart, Panel
-from clipbench_reports.drawing.models import Statement, beside, chart
 from clipbench_reports.evidence import Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.shared import refuse_judged
 from clipbench_reports.text import sentence_case, shorten
@@ -23,8 +23,8 @@ def similarity(models: Models) -> Chart:
     """Return the cosines between the images and the texts of a sample of pairs, and their softmax by row and column."""
     by_model = read_each(models, _read)
     return chart(
-        [beside(by_model.map(lambda each: _panels(*each)), keys=TITLES)],
-        by_model.map(lambda each: _state(*each)),
+        [side_by_side(by_model.map(lambda matrix_and_scale: _panels(*matrix_and_scale)), keys=TITLES)],
+        by_model.map(lambda matrix_and_scale: _state(*matrix_and_scale)),
         n_columns=3,
         reading=(
             "A row is an image, a column a text. Cosines: blank from their median off the diagonal downwards, black at "
@@ -77,8 +77,8 @@ def _state(matrix: Float64[np.ndarray, "n n"], scale: float) -> Statement:
 
     n = len(matrix)
     diagonal, rest = float(np.diag(matrix).mean()), float((matrix.sum() - np.trace(matrix)) / (n * n - n))
-    others = np.where(np.eye(n, dtype=bool), -np.inf, matrix)
-    lit = int((np.diag(matrix) > others.max(axis=1)).sum())
+    off_diagonal = np.where(np.eye(n, dtype=bool), -np.inf, matrix)
+    lit = int((np.diag(matrix) > off_diagonal.max(axis=1)).sum())
     by_row, by_column = (fmt.percent(float(np.diag(softmax(scale * matrix, axis=axis)).mean())) for axis in (1, 0))
     return Statement(
         subject="Rows in which the true pair, on the diagonal, has the highest cosine",
@@ -96,10 +96,10 @@ CONE, DRAWN_BY_PAIR, BY_DIRECTION = "cone", ("gap", "pair_cosine", "separability
 MAX_BOUNDED, MAX_WRITTEN = 3, 6
 """Modalities up to which the cells have their intervals, and their values, written in them."""
 MOST_LETTERS = 26
-"""Letters of all names together up to which they stand beside each other below a matrix."""
+"""Total characters of names up to which they are next to each other below a matrix."""
 NAME_LENGTH = 14
 FULL = 0.44
-"""Darkest shade: what is written on it is read on a light and on a dark page."""
+"""Darkest shade on which words are legible on a light and on a dark page."""
 
 
 class Matrix(NamedTuple):
@@ -107,7 +107,7 @@ class Matrix(NamedTuple):
 
     title: str
     metrics: Mapping[tuple[int, int], Metric]
-    """By row and column; what is not there, or undefined, stays blank."""
+    """By row and column; a missing or undefined metric leaves its cell blank."""
     depth: Callable[[float], float]
     """From a value to its shade, 0 to 1."""
 
@@ -118,8 +118,9 @@ def modality_matrices(models: Models) -> Chart:
     bounded = ""
     if any(len(modalities(metrics)) <= MAX_BOUNDED for metrics in by_model.all):
         bounded = " Brackets, where they fit, hold 95 % intervals, each by itself: of many, about one in twenty misses."
+    panels = by_model.map(lambda metrics: matrix_panels(_with_spaces(modalities(metrics)), _matrices(metrics)))
     return chart(
-        [beside(by_model.map(lambda each: matrix_panels(_spaced(modalities(each)), _matrices(each))), keys=_TITLES)],
+        [side_by_side(panels, keys=_TITLES)],
         by_model.map(_state_modalities),
         n_columns=2,
         reading=(
@@ -143,7 +144,7 @@ def metrics_of(evidence: Evidence) -> Mapping[str, Metric]:
     return metrics
 
 
-def _spaced(names: Sequence[str]) -> list[str]:
+def _with_spaces(names: Sequence[str]) -> list[str]:
     return [name.replace("_", " ") for name in names]
 
 
@@ -151,12 +152,12 @@ def _matrices(metrics: Mapping[str, Metric]) -> list[Matrix]:
     names = modalities(metrics)
 
     def of_pairs(kind: str) -> dict[tuple[int, int], Metric]:
-        found: dict[tuple[int, int], Metric] = {}
+        pair_metrics: dict[tuple[int, int], Metric] = {}
         for row, first in enumerate(names):
             for column in range(row + 1, len(names)):
                 metric = metrics.get(f"{first}-{names[column]}/{kind}")
-                found |= {} if metric is None else {(row, column): metric, (column, row): metric}
-        return found
+                pair_metrics |= {} if metric is None else {(row, column): metric, (column, row): metric}
+        return pair_metrics
 
     cones = {(row, row): metrics[f"{name}/{CONE}"] for row, name in enumerate(names)}
     directed = {
@@ -178,9 +179,9 @@ _TITLES = ("Gap", "Cosine", "R@1, %", "Separability, %")
 
 
 def matrix_panels(names: Sequence[str], matrices: Sequence[Matrix]) -> list[Panel]:
-    """Return a panel for each matrix, with the names of its rows, which are those of its columns."""
+    """Return a panel for each matrix, with the same names for its rows and its columns."""
     words = [shorten(name, NAME_LENGTH) for name in names]
-    n, ticks = len(names), [place + 0.5 for place in range(len(names))]
+    n, ticks = len(names), [index + 0.5 for index in range(len(names))]
     is_turned = sum(map(len, words)) > MOST_LETTERS
     return [
         Panel(
@@ -204,18 +205,18 @@ def _cells(matrix: Matrix, names: Sequence[str]) -> Cells:
             continue
         values[row, column] = metric.value
         depths[row, column] = FULL * min(1.0, max(0.0, matrix.depth(metric.value)))
-        written += [(row, column, _written(metric, has_bounds=n <= MAX_BOUNDED))] if n <= MAX_WRITTEN else []
+        written += [(row, column, _cell_words(metric, has_bounds=n <= MAX_BOUNDED))] if n <= MAX_WRITTEN else []
     is_percent = matrix.title.endswith("%")
     return Cells(
         depths=depths, values=values, is_percent=is_percent, names=(names, names), words=written, name=matrix.title
     )
 
 
-def _written(metric: Metric, *, has_bounds: bool) -> str:
+def _cell_words(metric: Metric, *, has_bounds: bool) -> str:
     """Return a value as it fits into a cell, and its interval on a second line."""
     value, low, high = (
-        "" if each is None else fmt.percent(each) if metric.unit == "fraction" else f"{each:.2f}".replace("-", "−")
-        for each in (metric.value, metric.low, metric.high)
+        "" if bound is None else fmt.percent(bound) if metric.unit == "fraction" else f"{bound:.2f}".replace("-", "−")
+        for bound in (metric.value, metric.low, metric.high)
     )
     return f"{value}\n[{low}, {high}]" if has_bounds and low and high else value
 
@@ -224,34 +225,36 @@ def _state_modalities(metrics: Mapping[str, Metric]) -> Statement:
     names = modalities(metrics)
     gaps = [metric.value for name, metric in metrics.items() if name.endswith("/gap") and metric.value is not None]
     recall = metrics.get("mean_recall@1")
-    found = "" if recall is None or recall.value is None else f"{fmt.percent(recall.value)} %"
-    values = [found] if found else []
+    mean_recall = "" if recall is None or recall.value is None else f"{fmt.percent(recall.value)} %"
+    values = [mean_recall] if mean_recall else []
     if gaps:
         ends = dict.fromkeys(fmt.number(gap, "distance") for gap in (min(gaps), max(gaps)))
         recalls = [f"mean R@1 over all directions {value}" for value in values]
         values = [f"{'gaps' if len(gaps) > 1 else 'a gap'} of {' to '.join(ends)}", *recalls]
-    return Statement(subject=listed(linked(names, metrics)), value="; ".join(values) or "no pairs, no gap")
+    return Statement(
+        subject=modality_list(paired_modalities(names, metrics)), value="; ".join(values) or "no pairs, no gap"
+    )
 
 
-def linked(names: Sequence[str], metrics: Mapping[str, Metric]) -> list[str]:
-    """Return the modalities that have a gap to another, so partners there; all where none has one."""
+def paired_modalities(names: Sequence[str], metrics: Mapping[str, Metric]) -> list[str]:
+    """Return the modalities with a gap to another one, so with partners; all if no modality has one."""
     with_gap = {name.removesuffix("/gap") for name, metric in metrics.items() if metric.value is not None}
     pairs = [(first, second) for first in names for second in names if f"{first}-{second}" in with_gap]
     return [name for name in names if any(name in pair for pair in pairs)] or list(names)
 
 
-def listed(names: Sequence[str]) -> str:
+def modality_list(names: Sequence[str]) -> str:
     """Return the names of modalities as the beginning of a sentence."""
-    return sentence_case(fmt.listed(_spaced(names)))
+    return sentence_case(fmt.listed(_with_spaces(names)))
 
 
-def representational_similarity(found: SimilarityMatrix, names: Sequence[str]) -> Chart:
+def representational_similarity(comparison: SimilarityMatrix, names: Sequence[str]) -> Chart:
     """Return a matrix of mutual k-NN and one of CKA, of images and of texts, with a row and a column for each model."""
     return Chart(
-        title=_title(found),
-        panels=matrix_panels(names, [_matrix(found, *each) for each in MATRICES]),
+        title=_title(comparison),
+        panels=matrix_panels(names, [_matrix(comparison, *panel_spec) for panel_spec in MATRICES]),
         n_columns=2,
-        reading=" ".join(_reading(found)),
+        reading=" ".join(_reading(comparison)),
     )
 
 
@@ -264,38 +267,41 @@ MATRICES = [
 """Measure, modality and title of each panel."""
 
 
-def _matrix(found: SimilarityMatrix, measure: str, modality: str, title: str) -> Matrix:
+def _matrix(comparison: SimilarityMatrix, measure: str, modality: str, title: str) -> Matrix:
     cells = {
-        place: similar.measures[measure]
-        for (one, other), pair in found.found.items()
-        for similar in pair
-        if similar.modality == modality
-        for place in ((one, other), (other, one))
+        position: similarity.measures[measure]
+        for (row, column), similarities in comparison.by_pair.items()
+        for similarity in similarities
+        if similarity.modality == modality
+        for position in ((row, column), (column, row))
     }
-    itself = {
-        (place, place): Metric(value=1.0, unit=next(iter(cells.values())).unit) for place in range(len(found.labels))
-    }
-    return Matrix(title, cells | itself, lambda value: value)
+    unit = next(iter(cells.values())).unit
+    diagonal = {(row, row): Metric(value=1.0, unit=unit) for row in range(len(comparison.labels))}
+    return Matrix(title, cells | diagonal, lambda value: value)
 
 
-def _title(found: SimilarityMatrix) -> str:
+def _title(comparison: SimilarityMatrix) -> str:
     """Return the range of the mutual k-NN of images, and of texts, in a sentence; undefined values are not in it."""
     ranges = []
     for modality, noun in NOUNS.items():
-        own = [each.mutual_knn.value for pair in found.found.values() for each in pair if each.modality == modality]
-        values = [each for each in own if each is not None]
+        values = [
+            similarity.mutual_knn.value
+            for similarities in comparison.by_pair.values()
+            for similarity in similarities
+            if similarity.modality == modality and similarity.mutual_knn.value is not None
+        ]
         if values:
-            ends = dict.fromkeys(f"{fmt.percent(each)} %" for each in (min(values), max(values)))
+            ends = dict.fromkeys(f"{fmt.percent(end)} %" for end in (min(values), max(values)))
             ranges.append(f"{' to '.join(ends)} of the nearest {noun}")
     if not ranges:
         return "Mutual k-NN of the models is undefined."
-    return f"{'The two' if len(found.labels) == 2 else 'Pairs of'} models share {' and '.join(ranges)}."
+    return f"{'The two' if len(comparison.labels) == 2 else 'Pairs of'} models share {' and '.join(ranges)}."
 
 
-def _reading(found: SimilarityMatrix) -> list[str]:
-    chance = K / (found.n - 1)
-    said = [
-        f"Each cell compares two models on the same {fmt.counted(found.n, 'pair')} of {found.evaluation}.",
+def _reading(comparison: SimilarityMatrix) -> list[str]:
+    chance = K / (comparison.n - 1)
+    sentences = [
+        f"Each cell compares two models on the same {fmt.counted(comparison.n, 'pair')} of {comparison.evaluation}.",
         (
             f"Mutual k-NN: mean share of an item’s {K} nearest that are the same in both, {fmt.percent(chance)} % by"
             " chance."
@@ -306,9 +312,5 @@ def _reading(found: SimilarityMatrix) -> list[str]:
         ),
         "Alike is not better.",
     ]
-    said += ["Brackets, where they fit, hold 95 % intervals."] if len(found.labels) <= MAX_BOUNDED else []
-    return [*said, *(f"Not drawn: {each}." for each in found.left_out)]
-
-
-def _quantity(metric: Metric) -> str:
-    return fmt.quantity(metric.value, metric.unit)
+    sentences += ["Brackets, where they fit, hold 95 % intervals."] if len(comparison.labels) <= MAX_BOUNDED else []
+    return [*sentences, *(f"Not drawn: {reason}." for reason in comparison.left_out)]

@@ -17,9 +17,9 @@ MAX_DOTTED = 30
 """Points up to which each gets a dot."""
 CHANCE = "chance"
 NAME_LENGTH = 34
-"""Letters of the name of a row that is a line high."""
+"""Characters of the name of a row that is one line high."""
 MAX_LINES, HEAD = 70, 2.8
-"""Lines that fit on a printed page, a row each; and those that a panel takes beside its rows."""
+"""Lines that fit on a printed page, one per row; lines that a panel takes in addition to its rows."""
 
 
 def refuse_judged(evidence: Evidence) -> None:
@@ -29,18 +29,18 @@ def refuse_judged(evidence: Evidence) -> None:
 
 
 def chance_rule(chance: float | None) -> list[Mark]:
-    """Return the line across a panel at the height of chance; none where that is not known."""
+    """Return the line across a panel at the height of chance; empty if chance is unknown."""
     return [] if chance is None else [Rule(at=chance, axis="y", role="chance", name=CHANCE)]
 
 
-def unwritten(axis: Axis) -> Axis:
-    """Return the axis of a panel over another one, which has its words."""
+def without_words(axis: Axis) -> Axis:
+    """Return an axis without words, for a panel over another one with the same axis."""
     return replace(axis, names=[""] * len(axis.ticks), label="")
 
 
 def intervals(  # noqa: PLR0913  as many as a mark has
     metrics: Mapping[str, Metric],
-    places: Sequence[Number],
+    positions: Sequence[Number],
     role: Role,
     name: str,
     *,
@@ -48,9 +48,9 @@ def intervals(  # noqa: PLR0913  as many as a mark has
     is_joined: bool = False,
     aside: Number = 0,
 ) -> Ranges:
-    """Return the values of metrics with their intervals, each at its place on the other axis."""
+    """Return the values of metrics with their intervals, at positions on the other axis."""
     values = [metric.value or 0.0 for metric in metrics.values()]
-    xs, ys = (places, values) if is_upright else (values, places)
+    xs, ys = (positions, values) if is_upright else (values, positions)
     return Ranges(
         xs=xs,
         ys=ys,
@@ -66,7 +66,7 @@ def intervals(  # noqa: PLR0913  as many as a mark has
 
 
 def chance_strokes(rows: Iterable[tuple[Number, Metric]], *, half: float = 0.4, of: str = "") -> list[Mark]:
-    """Return a stroke at the chance level of each metric, through the row that it has."""
+    """Return a stroke at the chance level of each metric, across the row of the metric."""
     return [
         Rule(at=metric.chance, axis="x", role="chance", name=CHANCE, span=(row - half, row + half), of=of)
         for row, metric in rows
@@ -74,8 +74,8 @@ def chance_strokes(rows: Iterable[tuple[Number, Metric]], *, half: float = 0.4, 
     ]
 
 
-def upright(metric: Metric | None, name: str, *, of: str = "") -> list[Mark]:
-    """Return a broken line at the value of a metric, and the shade of its interval; nothing where it has none."""
+def value_line(metric: Metric | None, name: str, *, of: str = "") -> list[Mark]:
+    """Return a dashed line at the value of a metric and the shade of its interval; empty if it is undefined."""
     if metric is None or metric.value is None:
         return []
     line = Rule(at=metric.value, axis="x", role="ink", name=name, is_dashed=True, of=of)
@@ -84,8 +84,8 @@ def upright(metric: Metric | None, name: str, *, of: str = "") -> list[Mark]:
     return [line, Shade(low=metric.low, high=metric.high, name=name, of=of)]
 
 
-def thinned(n: int) -> list[int]:
-    """Return at most ``MAX_POINTS`` rows of ``n``, evenly spread on a logarithmic scale, both ends among them."""
+def log_spaced_rows(n: int) -> list[int]:
+    """Return at most ``MAX_POINTS`` of ``n`` rows, evenly spaced on a logarithmic scale, with both ends."""
     if n <= MAX_POINTS:
         return list(range(n))
     return sorted({round(row) - 1 for row in np.geomspace(1, n, MAX_POINTS).tolist()})

@@ -9,8 +9,8 @@ from clipbench.results.record import EvaluationRecord, MetricName
 from clipbench.results.run import Run
 from clipbench.results.titles import full_title, headlines, within_sentence
 from clipbench.training.history import History
+from clipbench_reports.drawing.facets import Statement, chart, facets
 from clipbench_reports.drawing.marks import Chart, Line, Panel, Role, fraction_axis, nice_axis, tight_axis
-from clipbench_reports.drawing.models import Statement, chart, facets
 from clipbench_reports.evidence import ByModel, MissingEvidence, ModelKey
 from clipbench_reports.figures.shared import MAX_DOTTED
 
@@ -32,19 +32,21 @@ def track(histories: Sequence[History], labels: Sequence[str]) -> Chart:
     Raises:
         MissingEvidence: a history has fewer than two steps, or no gap.
     """
-    keys = [ModelKey(label, place) for place, label in enumerate(labels)]
+    keys = [ModelKey(label, index) for index, label in enumerate(labels)]
     by_model = ByModel(dict(zip(keys, histories, strict=True)))
     claims = by_model.map(_state)
-    x = tight_axis([step for each in histories for step in each.steps], "Training step")
+    x = tight_axis([step for history in histories for step in history.steps], "Training step")
     parts = []
     for label, scalars in (("Gap", GAP), ("Mean cosine", COSINES), ("Recall@1, %", RECALLS)):
         lines = by_model.map(partial(_lines, scalars=scalars))
-        ys = [y for own in lines.all for line in own for y in line.ys]
+        ys = [y for model_lines in lines.all for line in model_lines for y in line.ys]
         if ys:
             y = fraction_axis(label) if scalars is RECALLS else nice_axis([0, *ys], label, n_steps=3)
             parts.append(facets(Panel(x=x, y=y, aspect=0.42), lines))
     if not by_model.is_joint:  # of panels under each other, the last has the label of the axis
-        bare = [part._replace(panels=[replace(each, x=replace(x, label="")) for each in part.panels]) for part in parts]
+        bare = [
+            part._replace(panels=[replace(panel, x=replace(x, label="")) for panel in part.panels]) for part in parts
+        ]
         parts = [*bare[:-1], parts[-1]]
     return chart(parts, claims, reading="")
 
@@ -63,8 +65,8 @@ def _state(history: History) -> Statement:
         raise MissingEvidence(f"{history.label} holds no gap: measure modality-gap on its checkpoints")
     first, last = (fmt.number(gaps[0].ys[k], "distance") for k in (0, -1))
     steps = [fmt.count(gaps[0].xs[k]) for k in (0, -1)]
-    found = [line.ys for line in _line(history, "image_retrieval_recall@1")]
-    recall = f"; text-to-image R@1 {fmt.percent(found[0][0])} and {fmt.percent(found[0][-1])} %" if found else ""
+    recalls = [line.ys for line in _line(history, "image_retrieval_recall@1")]
+    recall = f"; text-to-image R@1 {fmt.percent(recalls[0][0])} and {fmt.percent(recalls[0][-1])} %" if recalls else ""
     return Statement(
         subject=f"The gap at step {steps[0]} and at step {steps[1]}",
         value=f"{first} and {last}{recall}",
@@ -73,20 +75,20 @@ def _state(history: History) -> Statement:
 
 
 def progress(history: History, runs: Sequence[Run], titles: Mapping[str, str]) -> Chart:
-    """Return the first headline metric of each evaluation against the training step, a panel each.
+    """Return the first headline metric of each evaluation against the training step, one panel per evaluation.
 
     Raises:
         MissingEvidence: the history has fewer than two steps, or no metrics of evaluations.
     """
     if len(history.steps) < 2:
         raise MissingEvidence(f"{history.label} was measured at one step only: progress needs two or more")
-    measured = [each for run in runs for each in run.result.evaluations if each.status == "ok"]
-    records = list({each.name: each for each in reversed(measured)}.values())[::-1]  # the first of each
+    measured = [record for run in runs for record in run.result.evaluations if record.status == "ok"]
+    records = list({record.name: record for record in reversed(measured)}.values())[::-1]  # the first of each
     names_data = len({record.dataset.id for record in records}) > 1
     panels = []
-    for each in records:
-        name = titles.get(each.task, each.task) + (f" on {each.dataset.id}" if names_data else "")
-        panels += _progress_panel(history, each, name)
+    for record in records:
+        name = titles.get(record.task, record.task) + (f" on {record.dataset.id}" if names_data else "")
+        panels += _progress_panel(history, record, name)
     if not panels:
         raise MissingEvidence(f"{history.label} holds no metrics of evaluations")
     n_columns = min(3, len(panels))
@@ -114,10 +116,10 @@ def _progress_panel(history: History, record: EvaluationRecord, evaluation: str)
 
 
 def _line(history: History, name: str) -> list[Line]:
-    """Return the line of a scalar, of the first evaluation of the task that it belongs to; none where there is none."""
+    """Return the line of a scalar of the first evaluation of its task; empty if there is no such scalar."""
     task = "retrieval" if name in RECALLS else "modality-gap"
-    own = (each for each in history.values if isinstance(each, MetricName) and each.evaluation.startswith(f"{task}@"))
-    full = name if name in history.values else next((each for each in own if each.metric == name), None)
+    keys = (key for key in history.values if isinstance(key, MetricName) and key.evaluation.startswith(f"{task}@"))
+    full = name if name in history.values else next((key for key in keys if key.metric == name), None)
     values = history.values[full] if full is not None else []
     points = [(x, y) for x, y in zip(history.steps, values, strict=full is not None) if y is not None]
     if not points:

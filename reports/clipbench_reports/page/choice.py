@@ -1,9 +1,9 @@
-"""The page of a choice among models: the verdict, its tables, and what judges graded apart."""
+"""The page of a choice among models: the verdict, its tables, and the images that judges graded differently."""
 
 from pathlib import Path
 
 from clipbench.choosing.verdict import Choice
-from clipbench_reports.page.html import assets, rendered, write_html
+from clipbench_reports.page.html import assets, render_template, write_html
 
 
 def write_choice(choice: Choice, path: Path) -> None:
@@ -12,4 +12,4 @@ def write_choice(choice: Choice, path: Path) -> None:
     Raises:
         UsageError: the file cannot be written.
     """
-    write_html(rendered("choice.html.j2", {**assets(), "choice": choice}), path)
+    write_html(render_template("choice.html.j2", {**assets(), "choice": choice}), path)

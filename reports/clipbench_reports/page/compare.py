@@ -1,4 +1,4 @@
-"""The page of a comparison: what the gate says, all differences with their verdicts, and the samples that changed."""
+"""The page of a comparison: the outcomes of the gate, all differences and verdicts, and the samples that changed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from clipbench.comparison.explanation_records import Explanation
-from clipbench.comparison.formats import tables
+from clipbench.comparison.formats import difference_tables as tables
 from clipbench.comparison.gate import REPORTED, GatedComparison
 from clipbench.comparison.records import Comparison, Difference, Outcome, Verdict
 from clipbench.results.model_costs import cost_tables
@@ -21,25 +21,31 @@ from clipbench.results.table import Cell, Column, Row, Table, as_html
 from clipbench.results.table.html import mark
 from clipbench.results.titles import first_headline, readable
 from clipbench_reports.drawing.marks import Axis, Chart
-from clipbench_reports.figures.differences import difference_axis, difference_panel, doubt, most_telling, row_names
+from clipbench_reports.figures.differences import (
+    difference_axis,
+    difference_panel,
+    relative_width,
+    row_names,
+    select_differences,
+)
 from clipbench_reports.galleries import MAX_BYTES, PageBudget
 from clipbench_reports.page.explanation import explanation_part
-from clipbench_reports.page.flipped import flipped
+from clipbench_reports.page.flipped import flipped_samples
 from clipbench_reports.page.groups import anchors
-from clipbench_reports.page.html import PROVENANCE, SUMMARY, Heading, assets, of_tasks, rendered, write_html
+from clipbench_reports.page.html import PROVENANCE, SUMMARY, Heading, assets, render_template, task_headings, write_html
 from clipbench_reports.page.provenance import citations, headline_facts, origin
 from clipbench_reports.page.scorecard import arrow
 from clipbench_reports.sections.section import load_section
-from clipbench_reports.text import in_turn, sentence_case, two_lines
+from clipbench_reports.text import interleave, sentence_case, two_lines
 
-GLYPHS: Mapping[tables.Standing, str] = {"bad": "▲", "doubtful": "■", "good": "●", "open": "○"}
+GLYPHS: Mapping[tables.Rating, str] = {"bad": "▲", "doubtful": "■", "good": "●", "open": "○"}
 
 BREADTH = 1.2
-"""Width of a figure beside the samples that changed."""
+"""Width of a figure next to the samples that changed."""
 NAME_LENGTH = 24
-"""Letters of a line of a name beside a row, which has two."""
+"""Characters per line of the name of a row, which has two lines."""
 MAX_ROWS, MAX_LISTED = 12, 8
-"""Rows of a figure and of a table that stand open."""
+"""Rows of a figure and of a table that are not folded."""
 N_NAMED: Mapping[Verdict, int] = {"worse": 3, "better": 3, "different": 1}
 """Metrics of a verdict that are named at the top: the surest of each evaluation before the second of any."""
 MOST_OUTCOMES = 8
@@ -84,24 +90,28 @@ def compare_html(
         for explanation, candidate in zip(explanations, runs[1:], strict=False)
         if explanation is not None and runs[0] is not None and candidate is not None
     ]
-    return rendered("compare.html.j2", {**_context(gated, runs), "swap": swap, "explanations": explained})
+    return render_template("compare.html.j2", {**_context(gated, runs), "swap": swap, "explanations": explained})
 
 
 def _context(gated: Sequence[GatedComparison], runs: Sequence[Run | None]) -> dict[str, object]:
     comparisons = [candidate.comparison for candidate in gated]
-    names = last_parts([comparisons[0].base, *(each.candidate for each in comparisons)])
+    names = last_parts([comparisons[0].base, *(comparison.candidate for comparison in comparisons)])
     budget = PageBudget(MAX_BYTES)
-    known = [(place, name, run) for place, (name, run) in enumerate(zip(names, runs, strict=True)) if run is not None]
-    ids = [evaluation_anchors(each, place, len(gated)) for place, each in enumerate(comparisons)]
+    clipbench_runs = [run for run in runs if run is not None]
+    labels = [name for name, run in zip(names, runs, strict=True) if run is not None]
+    ids = [evaluation_anchors(comparison, index, len(gated)) for index, comparison in enumerate(comparisons)]
     rows, reach = difference_rows(comparisons, ids)
     parts = [
-        _part(each, own, (names[0], name), (runs[0], run), budget)
-        for each, own, name, run in zip(gated, ids, names[1:], runs[1:], strict=True)
+        _part(candidate, anchors_by_name, (names[0], name), (runs[0], run), budget)
+        for candidate, anchors_by_name, name, run in zip(gated, ids, names[1:], runs[1:], strict=True)
     ]
     if len(parts) > 1:
-        sections = [Heading(f"c{place}", name) for place, name in enumerate(names[1:], 1)]
+        sections = [Heading(f"c{position}", name) for position, name in enumerate(names[1:], 1)]
     else:
-        sections = of_tasks(Heading(each["anchor"], each["title"], each["data"]) for each in parts[0]["evaluations"])
+        sections = task_headings(
+            Heading(evaluation["anchor"], evaluation["title"], evaluation["data"])
+            for evaluation in parts[0]["evaluations"]
+        )
     return {
         **assets("compare", "explanation"),
         "prints_all": False,
@@ -115,15 +125,15 @@ def _context(gated: Sequence[GatedComparison], runs: Sequence[Run | None]) -> di
             for name, run in zip(names, runs, strict=True)
         ],
         "contents": [SUMMARY, *sections, PROVENANCE],
-        "created": moment(max(run.result.created for _, _, run in known)) if known else "",
+        "created": moment(max(run.result.created for run in clipbench_runs)) if clipbench_runs else "",
         "glyphs": tables.VERDICTS,
         "rows": rows,
         "reach": reach,
         "overview": overview_html(comparisons, names, ids) if len(gated) > 1 else "",
         "parts": parts,
-        "citations": citations([run for _, _, run in known]),
-        "costs": cost_tables([run.result for _, _, run in known], [name for _, name, _ in known]),
-        "origins": [origin(run, name, place) for place, name, run in known],
+        "citations": citations(clipbench_runs),
+        "costs": cost_tables([run.result for run in clipbench_runs], labels),
+        "origins": [origin(run, names[index], index) for index, run in enumerate(runs) if run is not None],
     }
 
 
@@ -138,16 +148,16 @@ def _part(
     budget: PageBudget,
 ) -> dict[str, Any]:
     comparison, (base, candidate) = gated.comparison, runs
-    changed = list(flipped(comparison, base, candidate, budget)) if base and candidate else []
-    fractions = [each for each in comparison.differences if each.base.unit == "fraction"]
+    changed = list(flipped_samples(comparison, base, candidate, budget)) if base and candidate else []
+    fractions = [difference for difference in comparison.differences if difference.base.unit == "fraction"]
     axis = replace(difference_axis(fractions, n_steps=4), label="Percentage points")
     reported, passed = gated.with_status(*REPORTED), gated.with_status("pass")
-    standing = tables.standing(gated)
+    severity = tables.rating(gated)
     return {
         "label": names[1],
         "title": f"{names[1]} against {names[0]}",
-        "standing": standing,
-        "glyph": GLYPHS[standing],
+        "standing": severity,
+        "glyph": GLYPHS[severity],
         "word": gated.verdict.word.capitalize(),
         "reason": gated.verdict.reason,
         "gate_counts": tables.gate_counts(gated),
@@ -155,9 +165,9 @@ def _part(
         "more_gate": gate_html([*reported[MOST_OUTCOMES:], *passed]) if reported[MOST_OUTCOMES:] or passed else "",
         "n_more_gate": len(reported[MOST_OUTCOMES:]) + len(passed),
         "tally": tables.tally(comparison.differences),
-        "verdicts": [line for verdict in tables.VERDICTS if (line := _verdict(comparison, verdict, anchors))],
+        "verdicts": [line for verdict in tables.VERDICTS if (line := _verdict_summary(comparison, verdict, anchors))],
         "ungated": sentence_case(tables.ungated_line(gated)),
-        "refused": [str(each) for each in comparison.refused],
+        "refused": [str(refusal) for refusal in comparison.refused],
         "notes": comparison.notes,
         "evaluations": [
             {
@@ -166,8 +176,8 @@ def _part(
                 "data": name.partition("@")[2],
                 "tally": tables.tally(differences),
                 "similarity": similarity_html(comparison, name),
-                "flipped": [each for each in changed if each["evaluation"] == name],
-                **_most_telling(differences, axis, names),
+                "flipped": [metric for metric in changed if metric["evaluation"] == name],
+                **_leading_differences(differences, axis, names),
             }
             for name, differences in tables.by_evaluation(comparison.differences).items()
         ],
@@ -179,46 +189,54 @@ def _part(
     }
 
 
-def _verdict(comparison: Comparison, verdict: Verdict, anchors: Mapping[str, str]) -> dict[str, object]:
+def _verdict_summary(comparison: Comparison, verdict: Verdict, anchors: Mapping[str, str]) -> dict[str, object]:
     """Return the number of metrics with a verdict, and the surest of them with their headings; nothing without any."""
-    decided = [each for each in comparison.differences if each.verdict == verdict]
-    named = in_turn(sorted(decided, key=doubt), lambda each: each.evaluation)[: N_NAMED.get(verdict, 0)]
+    decided = [difference for difference in comparison.differences if difference.verdict == verdict]
+    surest = interleave(sorted(decided, key=relative_width), lambda difference: difference.evaluation)[
+        : N_NAMED.get(verdict, 0)
+    ]
     if not decided:
         return {}
     return {
         "glyph": tables.VERDICTS[verdict],
         "count": f"{len(decided)} {tables.TALLIED[verdict]}",
-        "named": [(each.label, tables.difference_text(each), anchors[each.evaluation]) for each in named],
-        "n_more": len(decided) - len(named) if named else 0,
+        "surest": [
+            (difference.label, tables.difference_text(difference), anchors[difference.evaluation])
+            for difference in surest
+        ],
+        "n_more": len(decided) - len(surest) if surest else 0,
     }
 
 
-def _most_telling(differences: Sequence[Difference], axis: Axis, names: Pair) -> dict[str, object]:
-    """Return the most telling differences of an evaluation: a figure if its headline is a fraction, or else a table.
+def _leading_differences(differences: Sequence[Difference], axis: Axis, names: Pair) -> dict[str, object]:
+    """Return the leading differences of an evaluation: a figure if its headline is a fraction, otherwise a table.
 
-    ``whole`` is a figure of all fractions, unless the first has them.
+    ``all_fractions`` is a figure of all fractions, unless the first has them.
     """
-    fractions = [each for each in differences if each.base.unit == "fraction"]
-    if telling(differences).base.unit != "fraction":
-        whole = _figure(fractions, axis, names, f"All {len(fractions)} fractions") if fractions else None
-        table = difference_html({"": most_telling(differences, MAX_LISTED)})
-        return {"figure": None, "table": table, "whole": whole}
-    few = most_telling(fractions, MAX_ROWS)
+    fractions = [difference for difference in differences if difference.base.unit == "fraction"]
+    if headline_difference(differences).base.unit != "fraction":
+        all_fractions = _figure(fractions, axis, names, f"All {len(fractions)} fractions") if fractions else None
+        table = difference_html({"": select_differences(differences, MAX_LISTED)})
+        return {"figure": None, "table": table, "all_fractions": all_fractions}
+    few = select_differences(fractions, MAX_ROWS)
     figure = _figure(few, axis, names, f"{sentence_case(tables.tally(differences))}.")
     if len(few) == len(fractions):
-        return {"figure": figure, "table": "", "whole": None}
+        return {"figure": figure, "table": "", "all_fractions": None}
     reading = f"{len(few)} of {len(fractions)} fractions: headline metrics, and the surest differences."
-    whole = _figure(fractions, axis, names, f"All {len(fractions)} fractions")
-    return {"figure": replace(figure, reading=reading), "table": "", "whole": whole}
+    all_fractions = _figure(fractions, axis, names, f"All {len(fractions)} fractions")
+    return {"figure": replace(figure, reading=reading), "table": "", "all_fractions": all_fractions}
 
 
-def _figure(shown: Sequence[Difference], axis: Axis, names: Pair, title: str) -> Chart:
-    """Return a figure in which the mark of each verdict stands beside its row."""
-    names_of_rows = row_names(shown, two_lines, NAME_LENGTH)
-    rows = [f"{name} {tables.VERDICTS[each.verdict]}" for name, each in zip(names_of_rows, shown, strict=True)]
+def _figure(differences: Sequence[Difference], axis: Axis, names: Pair, title: str) -> Chart:
+    """Return a figure of differences, with the mark of each verdict after the name of its row."""
+    names_of_rows = row_names(differences, two_lines, NAME_LENGTH)
+    rows = [
+        f"{name} {tables.VERDICTS[difference.verdict]}"
+        for name, difference in zip(names_of_rows, differences, strict=True)
+    ]
     return Chart(
         title=title,
-        panels=[difference_panel(shown, rows, axis, names)],
+        panels=[difference_panel(differences, rows, axis, names)],
         breadth=BREADTH,
         reading="",
     )
@@ -233,52 +251,60 @@ def difference_rows(
 ) -> tuple[list[dict[str, object]], str]:
     """Return a row for the headline of each evaluation, with a line for each candidate that has it.
 
-    A fraction lies on an axis that all rows share, from 0 to 1, whose middle is no difference; what it reaches to on
-    both sides is returned besides, in words.
+    The lines have positions on an axis of fractions that all rows share: 0.5 is a difference of zero. The second value
+    is the largest difference of the axis, in words.
     """
     heads: dict[str, dict[int, Difference]] = {}
-    for place, comparison in enumerate(comparisons):
+    for candidate_index, comparison in enumerate(comparisons):
         for evaluation, differences in tables.by_evaluation(comparison.differences).items():
-            heads.setdefault(evaluation, {})[place] = telling(differences)
-    fractions = [each for by_place in heads.values() for each in by_place.values() if each.base.unit == "fraction"]
+            heads.setdefault(evaluation, {})[candidate_index] = headline_difference(differences)
+    fractions = [
+        difference
+        for by_candidate in heads.values()
+        for difference in by_candidate.values()
+        if difference.base.unit == "fraction"
+    ]
     axis = difference_axis(fractions)
     reach = max(abs(axis.low), abs(axis.high)) / 100
     rows: list[dict[str, object]] = [
         {
-            "anchor": ids[next(iter(by_place))][evaluation],
+            "anchor": ids[next(iter(by_candidate))][evaluation],
             "title": evaluation_title(evaluation),
             "data": evaluation.partition("@")[2],
-            "metric": next(iter(by_place.values())).title,
-            "direction": arrow(next(iter(by_place.values())).base),
-            "lines": [_line(each, place + 1, reach) for place, each in by_place.items()],
+            "metric": next(iter(by_candidate.values())).title,
+            "direction": arrow(next(iter(by_candidate.values())).base),
+            "lines": [
+                _candidate_line(difference, candidate_index + 1, reach)
+                for candidate_index, difference in by_candidate.items()
+            ],
         }
-        for evaluation, by_place in heads.items()
+        for evaluation, by_candidate in heads.items()
     ]
     return rows, f"{100 * reach:g} pp" if fractions else ""
 
 
-def telling(differences: Sequence[Difference]) -> Difference:
-    """Return the difference that stands for those of an evaluation: of its first headline metric, or else the first."""
-    name = first_headline({each.name: each.candidate for each in differences})
-    return next(each for each in differences if each.name == name)
+def headline_difference(differences: Sequence[Difference]) -> Difference:
+    """Return the difference of the first headline metric of an evaluation, or of its first metric if it has none."""
+    name = first_headline({difference.name: difference.candidate for difference in differences})
+    return next(difference for difference in differences if difference.name == name)
 
 
-def _line(each: Difference, place: int, reach: float) -> dict[str, object]:
-    unit = each.base.unit
+def _candidate_line(difference: Difference, position: int, reach: float) -> dict[str, object]:
+    base, candidate, unit = difference.base, difference.candidate, difference.base.unit
 
     def at(value: float | None) -> float | None:
         return None if value is None or unit != "fraction" else 0.5 + 0.5 * value / reach
 
     return {
-        "place": place,
-        "both": f"{quantity(each.base.value, unit)} → {quantity(each.candidate.value, each.candidate.unit)}",
-        "difference": tables.difference_text(each),
-        "interval": change_interval(each.low, each.high, unit) if each.low is not None else "",
-        "verdict": each.verdict,
-        "glyph": tables.VERDICTS[each.verdict],
-        "at": at(each.value),
-        "low": at(each.low),
-        "high": at(each.high),
+        "position": position,
+        "both": f"{quantity(base.value, unit)} → {quantity(candidate.value, candidate.unit)}",
+        "difference": tables.difference_text(difference),
+        "interval": change_interval(difference.low, difference.high, unit) if difference.low is not None else "",
+        "verdict": difference.verdict,
+        "glyph": tables.VERDICTS[difference.verdict],
+        "at": at(difference.value),
+        "low": at(difference.low),
+        "high": at(difference.high),
     }
 
 
@@ -288,23 +314,28 @@ def evaluation_title(evaluation: str) -> str:
     return load_section(task).section.title or readable(task)
 
 
-def evaluation_anchors(comparison: Comparison, place: int, n_candidates: int) -> dict[str, str]:
+def evaluation_anchors(comparison: Comparison, candidate_index: int, n_candidates: int) -> dict[str, str]:
     """Return the ids of a candidate's evaluations; of several candidates, each begins with its place."""
     names = list(tables.by_evaluation(comparison.differences))
     pairs = [(task, data) for task, _, data in (name.partition("@") for name in names)]
-    start = f"c{place + 1}-" if n_candidates > 1 else ""
-    return {name: start + own for name, own in zip(names, anchors(pairs), strict=True)}
+    start = f"c{candidate_index + 1}-" if n_candidates > 1 else ""
+    return {name: start + anchor for name, anchor in zip(names, anchors(pairs), strict=True)}
 
 
 def difference_html(groups: Mapping[str, Sequence[Difference]], facts: str = "") -> Markup:
     """Return differences as a table, under the name of each group that has one."""
-    table = tables.difference_table("", [each for differences in groups.values() for each in differences]).select(SHOWN)
+    differences = [difference for group_differences in groups.values() for difference in group_differences]
+    table = tables.difference_table("", differences).select(SHOWN)
     columns = [
-        replace(each, header=each.header if each.header.startswith("p") else sentence_case(each.header))
-        for each in table.columns
+        replace(column, header=column.header if column.header.startswith("p") else sentence_case(column.header))
+        for column in table.columns
     ]
-    own = iter(table.rows)
-    rows = [row for name, those in groups.items() for row in (*([name] if name else []), *islice(own, len(those)))]
+    table_rows = iter(table.rows)
+    rows = [
+        row
+        for name, group_differences in groups.items()
+        for row in (*([name] if name else []), *islice(table_rows, len(group_differences)))
+    ]
     return Markup(as_html(replace(table, facts=facts, columns=columns, rows=rows), "verdicts"))
 
 
@@ -317,11 +348,11 @@ def gate_html(outcomes: Sequence[Outcome]) -> Markup:
 
 def similarity_html(comparison: Comparison, evaluation: str) -> Markup | None:
     """Return the representational similarity of an evaluation's vectors as a table; None where there is none."""
-    found = tables.by_evaluation(comparison.representational_similarity).get(evaluation)
-    if not found:
+    similarities = tables.by_evaluation(comparison.representational_similarity).get(evaluation)
+    if not similarities:
         return None
-    table = tables.similarity_table(found)
-    columns = [replace(each, header=sentence_case(each.header)) for each in table.columns]
+    table = tables.similarity_table(similarities)
+    columns = [replace(column, header=sentence_case(column.header)) for column in table.columns]
     return Markup(as_html(replace(table, columns=columns), "likeness"))
 
 
@@ -335,37 +366,37 @@ def overview_html(comparisons: Sequence[Comparison], names: Sequence[str], ids: 
         ids: those of each candidate's evaluations.
     """
     by_metric: dict[tuple[str, str, int], dict[int, Difference]] = {}
-    for place, comparison in enumerate(comparisons):
-        seen: dict[tuple[str, str], int] = {}
-        for each in comparison.differences:
-            name = each.evaluation, each.name
-            seen[name] = seen.get(name, 0) + 1
-            by_metric.setdefault((*name, seen[name]), {})[place] = each
+    for candidate_index, comparison in enumerate(comparisons):
+        counts: dict[tuple[str, str], int] = {}
+        for difference in comparison.differences:
+            name = difference.evaluation, difference.name
+            counts[name] = counts.get(name, 0) + 1
+            by_metric.setdefault((*name, counts[name]), {})[candidate_index] = difference
     rows: dict[str, list[Row]] = {}
-    for (evaluation, _, _), by_place in by_metric.items():
-        rows.setdefault(evaluation, []).append(_overview_row(by_place, ids))
+    for (evaluation, _, _), by_candidate in by_metric.items():
+        rows.setdefault(evaluation, []).append(_overview_row(by_candidate, ids))
     table = Table(
         facts="Values of the base, and what each candidate differs by",
         columns=[
             Column("Metric", is_number=False),
             Column(f"Base: {names[0]}", model=0),
-            *(Column(name, model=place) for place, name in enumerate(names[1:], 1)),
+            *(Column(name, model=position) for position, name in enumerate(names[1:], 1)),
         ],
-        rows=[row for evaluation, those in rows.items() for row in (evaluation, *those)],
+        rows=[row for evaluation, metric_rows in rows.items() for row in (evaluation, *metric_rows)],
     )
     return Markup(as_html(table, "verdicts overview"))
 
 
-def _overview_row(by_place: Mapping[int, Difference], ids: Sequence[Mapping[str, str]]) -> Row:
-    first = next(iter(by_place.values()))
+def _overview_row(by_candidate: Mapping[int, Difference], ids: Sequence[Mapping[str, str]]) -> Row:
+    first = next(iter(by_candidate.values()))
     cells = [tables.metric_cell(first), Cell(quantity(first.base.value, first.base.unit), sort_key=first.base.value)]
-    for place, names in enumerate(ids):
-        if place not in by_place:
+    for candidate_index, names in enumerate(ids):
+        if candidate_index not in by_candidate:
             cells.append(Cell("not compared", sort_key=""))
             continue
-        own = by_place[place]
-        link = Markup('<a href="#{}">{}</a>').format(names[first.evaluation], tables.difference_text(own))
-        verdict = f'<span class="verdict">{mark(tables.VERDICTS[own.verdict])}{own.verdict}</span>'
-        css = own.verdict.replace(" ", "-")
-        cells.append(Cell(own.verdict, html=f"{link} {verdict}", sort_key=own.value, css=css))
+        difference = by_candidate[candidate_index]
+        link = Markup('<a href="#{}">{}</a>').format(names[first.evaluation], tables.difference_text(difference))
+        verdict = f'<span class="verdict">{mark(tables.VERDICTS[difference.verdict])}{difference.verdict}</span>'
+        css = difference.verdict.replace(" ", "-")
+        cells.append(Cell(difference.verdict, html=f"{link} {verdict}", sort_key=difference.value, css=css))
     return cells

@@ -12,7 +12,7 @@ from clipbench.results.table import as_html
 from clipbench_reports.figures.group_changes import group_changes
 from clipbench_reports.galleries import MAX_BYTES, Gallery, PageBudget
 from clipbench_reports.page.flipped import PairedTables
-from clipbench_reports.page.html import assets, rendered, write_html
+from clipbench_reports.page.html import assets, render_template, write_html
 from clipbench_reports.text import sentence_case
 
 N_SHOWN = 6
@@ -34,7 +34,7 @@ def write_explanation(explanation: Explanation, runs: Sequence[Run | Path], path
 def explanation_html(explanation: Explanation, runs: Sequence[Run | Path]) -> str:
     """Return the page of an explanation, as ``write_explanation`` writes it."""
     context = {**assets("explanation"), "models": [], "part": explanation_part(explanation, runs)}
-    return rendered("explanation.html.j2", context)
+    return render_template("explanation.html.j2", context)
 
 
 def explanation_part(explanation: Explanation, runs: Sequence[Run | Path]) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Samples that two models judge differently, both ways: their small images, and what each model said of them."""
+"""Samples that two models judge differently, both ways: their small images, and the answers of both models."""
 
 import math
 import re
@@ -20,50 +20,60 @@ if TYPE_CHECKING:
     import pandas
 
 N_SHOWN, N_SEARCHED = 12, 48
-"""Samples of one way that are shown, with ids of more below; and those among which the ones with an image come
-first.
+"""Samples per direction that are shown, and samples per direction that are searched for images: those with an image
+come first.
 """
 MAX_IDS = 1000
-"""Ids of one way that stand below, so that pages of large data sets stay small."""
+"""Ids per direction that are listed below, so that pages of large data sets stay small."""
 MAX_BESIDE = 140
-"""Letters of a text that are shown beside what it was before."""
+"""Characters of a text that changed, and of the text before it."""
 
 OWN_IMAGE = SampleImage(name="image")
 MAX_PLAIN = 4
 """Columns of words that are shown where the task's section does not say which."""
 
 
-def flipped(comparison: Comparison, base: Run, candidate: Run, budget: PageBudget) -> Iterator[dict[str, Any]]:
-    """Yield the metrics of which samples changed: those of significant differences first, and headlines before others.
+def flipped_samples(comparison: Comparison, base: Run, candidate: Run, budget: PageBudget) -> Iterator[dict[str, Any]]:
+    """Yield the metrics whose samples changed: significant differences first, then headlines, then others.
 
-    Each has the evaluation, the metric's title, the verdict, and the ways in which samples changed: a gallery of the
-    first of them, all ids with the largest changes first, those that are listed, and the number of those that are not.
+    A metric has its evaluation, title and verdict, and the directions in which samples changed. A direction has a
+    gallery of its first samples, all ids with the largest changes first, the listed ids, and the number of the rest.
     """
     tables: dict[str, PairedTables] = {}
     order = {"worse": 0, "better": 1}
-    changed = [each for each in comparison.differences if each.flips is not None and any(vars(each.flips).values())]
-    for each in sorted(changed, key=lambda each: (order.get(each.verdict, 2), not each.candidate.is_headline)):
-        if each.evaluation not in tables:
-            tables[each.evaluation] = PairedTables(each.evaluation, base, candidate)
+    changed = [
+        difference
+        for difference in comparison.differences
+        if difference.flips is not None and any(vars(difference.flips).values())
+    ]
+    changed.sort(key=lambda difference: (order.get(difference.verdict, 2), not difference.candidate.is_headline))
+    for difference in changed:
+        if difference.evaluation not in tables:
+            tables[difference.evaluation] = PairedTables(difference.evaluation, base, candidate)
         ways = [
             {
-                "gallery": _gallery(title, each, ids, tables[each.evaluation], budget),
+                "gallery": _gallery(title, difference, ids, tables[difference.evaluation], budget),
                 "ids": ids,
                 "listed": ids[:MAX_IDS],
                 "n_left": max(0, len(ids) - MAX_IDS),
             }
-            for title, ids in _ways(each)
+            for title, ids in _flip_directions(difference)
             if ids
         ]
-        yield {"evaluation": each.evaluation, "title": each.title, "verdict": each.verdict, "ways": ways}
+        yield {
+            "evaluation": difference.evaluation,
+            "title": difference.title,
+            "verdict": difference.verdict,
+            "ways": ways,
+        }
 
 
 def _gallery(
     title: str, difference: Difference, ids: Sequence[str], pair: "PairedTables", budget: PageBudget
 ) -> Gallery:
-    found = {name: list(pair.images_of(name, difference.name)) for name in ids[:N_SEARCHED]}
-    shown = sorted(found, key=lambda name: not all(image.address for image in found[name]))[:N_SHOWN]
-    samples = [pair.sample(name, difference.name, found[name], budget) for name in shown]
+    images_by_id = {name: list(pair.images_of(name, difference.name)) for name in ids[:N_SEARCHED]}
+    shown_ids = sorted(images_by_id, key=lambda name: not all(image.address for image in images_by_id[name]))[:N_SHOWN]
+    samples = [pair.sample(name, difference.name, images_by_id[name], budget) for name in shown_ids]
     if not any(image.address for sample in samples for image in sample.images):
         samples = [replace(sample, images=[]) for sample in samples]
     n_samples = fmt.counted(len(ids), "sample")
@@ -74,38 +84,44 @@ def _gallery(
     return Gallery(title=title, note=note, failures=samples)
 
 
-def _ways(each: Difference) -> list[tuple[str, Sequence[str]]]:
+def _flip_directions(difference: Difference) -> list[tuple[str, Sequence[str]]]:
     """Return the ways a sample may change, the loss first; flips are by value, whatever direction is better."""
-    assert each.flips is not None, each
-    whole, part = (each.flips.lost, each.flips.gained), (each.flips.part_lost, each.flips.part_gained)
-    if each.base.higher_is_better is None:
-        return [("Less than before", whole[0] + part[0]), ("More than before", whole[1] + part[1])]
-    sign = 1 if each.base.higher_is_better else -1
+    flips = difference.flips
+    assert flips is not None, difference
+    full, partial = (flips.lost, flips.gained), (flips.part_lost, flips.part_gained)
+    if difference.base.higher_is_better is None:
+        return [("Less than before", full[0] + partial[0]), ("More than before", full[1] + partial[1])]
+    sign = 1 if difference.base.higher_is_better else -1
     titles = ("Wrong now, right before", "Right now, wrong before", "Worse in part (ties)", "Better in part (ties)")
-    return list(zip(titles, [*whole[::sign], *part[::sign]], strict=True))
+    return list(zip(titles, [*full[::sign], *partial[::sign]], strict=True))
 
 
 class PairedTables:
     """The samples of an evaluation in two runs, with their images and what each model said of them."""
 
-    def __init__(self, evaluation: str, *runs: Run) -> None:
-        named = [
-            [each for each in run.result.evaluations if (each.name, each.status) == (evaluation, "ok")] for run in runs
+    def __init__(self, evaluation_name: str, *runs: Run) -> None:
+        namesakes_by_run = [
+            [
+                evaluation
+                for evaluation in run.result.evaluations
+                if (evaluation.name, evaluation.status) == (evaluation_name, "ok")
+            ]
+            for run in runs
         ]
         self.runs = runs
         self.tables = [
             run.samples(namesakes[0]).drop_duplicates("sample_id").set_index("sample_id")
-            for run, namesakes in zip(runs, named, strict=True)
+            for run, namesakes in zip(runs, namesakes_by_run, strict=True)
         ]
-        section = load_section(named[0][0].task).section
+        section = load_section(namesakes_by_run[0][0].task).section
         self.columns = section.sample_columns or _plain_columns(self.tables)
         self.images = section.sample_images
-        self.is_sure = all(len(namesakes) == 1 for namesakes in named)
-        """True where the task was run once on the data: of several times, the name does not tell which is meant."""
+        self.is_sure = all(len(namesakes) == 1 for namesakes in namesakes_by_run)
+        """True if the task was run once on the data: otherwise, the name is ambiguous."""
 
     def sample(self, name: str, metric: str, images: list[GalleryImage], budget: PageBudget) -> Failure:
-        """Return a sample with what explains a metric of it."""
-        if not budget.take(*(each.address for each in images)):
+        """Return a sample with the facts that explain one of its metrics."""
+        if not budget.take(*(image.address for image in images)):
             images = [GalleryImage(address="", alt="")]
         return Failure(id=name, images=images, facts=list(self._facts(name, metric)) if self.is_sure else [])
 
@@ -114,49 +130,49 @@ class PairedTables:
         for column in self.columns:
             if not re.fullmatch(column.metrics, end):
                 continue
-            before, now = self._both(name, column, subset)
+            before, now = self._before_and_now(name, column, subset)
             if column.is_of_sample:
                 before, now = before or now, now or before
             if before == now != "":
                 yield Fact(column.title, now).cut()
             elif before or now:
                 short = _from_to(shorten(before, MAX_BESIDE), shorten(now, MAX_BESIDE))
-                yield Fact(column.title, short, whole=_from_to(before, now)).cut()
+                yield Fact(column.title, short, full_words=_from_to(before, now)).cut()
 
     def images_of(self, name: str, metric: str) -> Iterator[GalleryImage]:
         """Yield the images that explain a metric of a sample, each once; its own where the section names none."""
         end = metric.rpartition("/")[2]
-        asked = [each for each in self.images if self.is_sure and re.fullmatch(each.metrics, end)]
-        is_known = all(any(self._both(name, each, "")) for each in asked)
+        matching_images = [
+            sample_image for sample_image in self.images if self.is_sure and re.fullmatch(sample_image.metrics, end)
+        ]
+        is_recorded = all(any(self._before_and_now(name, sample_image, "")) for sample_image in matching_images)
         roles: dict[str, list[str]] = {}
-        for image in asked if asked and is_known else [OWN_IMAGE]:
-            before, now = self._both(name, image, "")
+        for sample_image in matching_images if matching_images and is_recorded else [OWN_IMAGE]:
+            before, now = self._before_and_now(name, sample_image, "")
             if before == now:
-                roles.setdefault(now, []).append(image.role)
+                roles.setdefault(now, []).append(sample_image.role)
                 continue
             for digest, when in ((before, "before"), (now, "now")):
                 if digest:
-                    roles.setdefault(digest, []).append(f"{image.role} {when}".strip())
+                    roles.setdefault(digest, []).append(f"{sample_image.role} {when}".strip())
         for digest, parts in roles.items():
             role = sentence_case(", ".join(parts))
             alt = f"Image of {name}" + (f": {role.lower()}" if role else "")
             at = next(filter(None, (address(run, digest) for run in self.runs)), "")  # either run may have kept it
             yield GalleryImage(address=at, alt=alt, role=role)
 
-    def _both(self, name: str, of: SampleColumn | SampleImage, subset: str) -> list[str]:
-        """Return a column of a sample in both runs, that of the metric's label set where it has its own."""
-        return [_chosen(table, name, of, subset) for table in self.tables]
+    def _before_and_now(self, name: str, source: SampleColumn | SampleImage, subset: str) -> list[str]:
+        """Return a cell of a sample in both runs; a column of the metric's label set has precedence."""
+        return [_cell_text(table, name, source, subset) for table in self.tables]
 
 
 def _from_to(before: str, now: str) -> str:
-    """Return what was and what is, neither of which can turn the direction of the other; a dash where it is not
-    known.
-    """
+    """Return the texts before and now, with isolated directions; a dash for a missing one."""
     return " → ".join(isolated(text) if text else fmt.NONE for text in (before, now))
 
 
 def _plain_columns(tables: "Sequence[pandas.DataFrame]") -> list[SampleColumn]:
-    """Return the first columns of words that both tables have, other than those with the content hashes of images."""
+    """Return the first columns of words that both tables have, without the columns of image hashes."""
     shared = [name for name in tables[0].columns if name in tables[1].columns and not re.fullmatch("(.*_)?image", name)]
     words = [
         name for name in shared if name != "cluster" and tables[0][name].map(lambda value: isinstance(value, str)).any()
@@ -164,16 +180,16 @@ def _plain_columns(tables: "Sequence[pandas.DataFrame]") -> list[SampleColumn]:
     return [SampleColumn(name=name, title=readable(name)) for name in words[:MAX_PLAIN]]
 
 
-def _chosen(table: "pandas.DataFrame", name: str, of: SampleColumn | SampleImage, subset: str) -> str:
-    """Return a cell as it is read; of the best false option only where it was preferred, else the right one."""
-    column = of.name
-    if of.margin:
-        known = _cell(table, name, of.margin)
-        if not isinstance(known, float):
+def _cell_text(table: "pandas.DataFrame", name: str, source: SampleColumn | SampleImage, subset: str) -> str:
+    """Return the text of a cell; a column with a margin has the true option if the margin is positive."""
+    column = source.name
+    if source.margin:
+        margin = _cell(table, name, source.margin)
+        if not isinstance(margin, float):
             return ""
-        column = of.right if known > 0 else column
-    own = f"{subset}/{column}"
-    value = _cell(table, name, own if own in table else column)
+        column = source.right if margin > 0 else column
+    subset_column = f"{subset}/{column}"
+    value = _cell(table, name, subset_column if subset_column in table else column)
     if value is None or isinstance(value, str):
         return shorten(value or "", MAX_WHOLE)
     return fmt.number(value, "cosine") if column.endswith("margin") else fmt.significant(value)

@@ -1,4 +1,4 @@
-"""The same evaluation of several models, side by side, and what differs between them."""
+"""The same evaluation of several models, side by side, and the differences between them."""
 
 import re
 from collections import Counter
@@ -12,20 +12,20 @@ from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run, labels
 from clipbench.results.short_names import shorten_names
 from clipbench.results.titles import readable
-from clipbench_reports.drawing.models import figure_labels
+from clipbench_reports.drawing.facets import figure_labels
 from clipbench_reports.sections.section import LoadedSection, load_section
 from clipbench_reports.text import NO_REASON, isolated, slug
 
 RESERVED = ["summary", "metrics", "training", "provenance", "preflight", "reading", "top", "keys", "switch"]
-"""The ids of what is no section of a task."""
+"""The ids of the page that are not sections of tasks."""
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One model's evaluation."""
+class EvaluatedModel:
+    """A model of the page, with its evaluation of one task."""
 
-    place: int
-    """The place of the model among the runs, which decides its colour."""
+    position: int
+    """The position of the model among the runs, which decides its colour."""
     label: str
     run: Run
     evaluation: EvaluationRecord
@@ -46,10 +46,10 @@ class Group:
     """A task on a data set, for all models that were asked."""
 
     anchor: str
-    """The id of its section: the task's name, with that of the data where it has several."""
+    """The id of its section: the task's name, with the name of the data if it has several data sets."""
     task: str
     data: str
-    entries: list[Entry]
+    models: list[EvaluatedModel]
     unasked: list[str]
     """Labels of the models that have no such evaluation."""
 
@@ -64,18 +64,18 @@ class Group:
         return self.section.section.title or readable(self.task)
 
     @property
-    def measured(self) -> list[Entry]:
-        """The entries that have numbers."""
-        return [entry for entry in self.entries if entry.evaluation.status == "ok"]
+    def measured(self) -> list[EvaluatedModel]:
+        """The models that have numbers."""
+        return [model for model in self.models if model.evaluation.status == "ok"]
 
     @property
     def gaps(self) -> list[Gap]:
         """The models without numbers, and why."""
         labels_by_reason: dict[tuple[str, str], list[str]] = {}
-        for entry in self.entries:
-            if entry.evaluation.status != "ok":
-                status = "Failed" if entry.evaluation.status == "failed" else "Not measured"
-                labels_by_reason.setdefault((status, entry.evaluation.reason or NO_REASON), []).append(entry.label)
+        for model in self.models:
+            if model.evaluation.status != "ok":
+                status = "Failed" if model.evaluation.status == "failed" else "Not measured"
+                labels_by_reason.setdefault((status, model.evaluation.reason or NO_REASON), []).append(model.label)
         return [Gap(names, status, reason) for (status, reason), names in labels_by_reason.items()]
 
     @cached_property
@@ -83,51 +83,51 @@ class Group:
         """The facts that are not the same for all models, so that their numbers must not be compared, and notes on
         others.
         """
-        return match(*(entry.evaluation for entry in self.measured))
+        return match(*(model.evaluation for model in self.measured))
 
 
-def group(runs: Sequence[Run]) -> list[Group]:
+def group_evaluations(runs: Sequence[Run]) -> list[Group]:
     """Return the evaluations of all runs by task and data, in the order in which they first appear.
 
     A run that has a task on the same data twice, with other parameters, has it in two groups.
     """
-    entries_by_key: dict[tuple[str, str, int], list[Entry]] = {}
+    models_by_key: dict[tuple[str, str, int], list[EvaluatedModel]] = {}
     names = page_labels(runs)
-    for place, (label, run) in enumerate(zip(names, runs, strict=True)):
-        seen: dict[tuple[str, str], int] = {}
+    for position, (label, run) in enumerate(zip(names, runs, strict=True)):
+        counts: dict[tuple[str, str], int] = {}
         for evaluation in run.result.evaluations:
             key = (evaluation.task, evaluation.dataset.id)
-            seen[key] = seen.get(key, 0) + 1
-            entries_by_key.setdefault((*key, seen[key]), []).append(Entry(place, label, run, evaluation))
-    ids = anchors([(task, data) for task, data, _ in entries_by_key])
+            counts[key] = counts.get(key, 0) + 1
+            models_by_key.setdefault((*key, counts[key]), []).append(EvaluatedModel(position, label, run, evaluation))
+    ids = anchors([(task, data) for task, data, _ in models_by_key])
     return [
-        Group(anchor, task, data, entries, [name for name in names if name not in {entry.label for entry in entries}])
-        for anchor, ((task, data, _), entries) in zip(ids, entries_by_key.items(), strict=True)
+        Group(anchor, task, data, models, [name for name in names if name not in {model.label for model in models}])
+        for anchor, ((task, data, _), models) in zip(ids, models_by_key.items(), strict=True)
     ]
 
 
-def unique(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
-    """Return ids for the elements of a page: a name that is taken gets a number.
+def unique_ids(names: Iterable[str], reserved: Iterable[str] = ()) -> list[str]:
+    """Return ids for the elements of a page: a name that is used or reserved gets a number.
 
     Example:
-        >>> unique(["a b", "a-b", "c"], taken=["c"])
+        >>> unique_ids(["a b", "a-b", "c"], reserved=["c"])
         ['a-b', 'a-b-2', 'c-2']
     """
-    given = set(taken)
+    used_ids = set(reserved)
     ids = []
     for name in names:
         plain = free = re.sub(r"[^A-Za-z0-9_@.+/-]+", "-", name).strip("-") or "x"
         number = 1
-        while free in given:
+        while free in used_ids:
             number += 1
             free = f"{plain}-{number}"
-        given.add(free)
+        used_ids.add(free)
         ids.append(free)
     return ids
 
 
 def anchors(evaluations: Sequence[tuple[str, str]]) -> list[str]:
-    """Return the ids of the sections of tasks on data sets; one that a task has alone is not named.
+    """Return the ids of the sections of tasks on data sets, without the data of a task with only one data set.
 
     Example:
         >>> anchors([("zero-shot", "a"), ("zero-shot", "hf:b/C"), ("retrieval", "a"), ("Summary", "a")])
@@ -135,7 +135,7 @@ def anchors(evaluations: Sequence[tuple[str, str]]) -> list[str]:
     """
     n_data = Counter(task for task, _ in evaluations)
     names = (task if n_data[task] == 1 else f"{task}-{data}" for task, data in evaluations)
-    return unique(map(slug, names), RESERVED)
+    return unique_ids(map(slug, names), RESERVED)
 
 
 def page_labels(runs: Sequence[Run]) -> list[str]:
@@ -154,40 +154,40 @@ def task_titles(groups: Sequence[Group]) -> dict[str, str]:
 
 
 def scope(groups: Sequence[Group]) -> str:
-    """Return what was measured, in one sentence.
+    """Return the tasks and data that were measured, in one sentence.
 
     Example:
         >>> scope([])
         'Nothing was measured.'
     """
     tasks: dict[str, list[str]] = {}
-    for each in groups:
-        if each.measured:
-            tasks.setdefault(each.data, []).append(isolated(each.task))
+    for group in groups:
+        if group.measured:
+            tasks.setdefault(group.data, []).append(isolated(group.task))
     if not tasks:
         return "Nothing was measured."
     parts = [
         f"{listed(list(dict.fromkeys(names)))} on {isolated(*shorten_names([data]))}" for data, names in tasks.items()
     ]
-    n_missing = sum(1 for each in groups if not each.measured)
+    n_missing = sum(1 for group in groups if not group.measured)
     missing = f" {n_missing} of {len(groups)} evaluations could not be measured." if n_missing else ""
     return f"Measured: {'; '.join(parts)}.{missing}"
 
 
 def uncompared(groups: Sequence[Group], n_models: int) -> list[tuple[str, str]]:
-    """Return each reason why models must not be compared, or can be in part, with the evaluations that it holds of."""
+    """Return each reason why models cannot be compared, or only in part, with the evaluations that it affects."""
     evaluations: dict[str, list[str]] = {}
-    for each in groups:
-        for reason in _reasons(each, n_models):
-            evaluations.setdefault(reason, []).append(f"{isolated(each.task)} on {isolated(each.data)}")
+    for group in groups:
+        for reason in _reasons(group, n_models):
+            evaluations.setdefault(reason, []).append(f"{isolated(group.task)} on {isolated(group.data)}")
     return [(reason, listed(names)) for reason, names in evaluations.items()]
 
 
-def _reasons(of: Group, n_models: int) -> list[str]:
-    found = [f"The models differ in {of.same.names}"] if of.same.differences else []
-    if of.unasked:
-        found.append(f"Not run for {listed([isolated(label) for label in of.unasked])}")
-    for gap in of.gaps:
+def _reasons(group: Group, n_models: int) -> list[str]:
+    reasons = [f"The models differ in {group.same.names}"] if group.same.differences else []
+    if group.unasked:
+        reasons.append(f"Not run for {listed([isolated(label) for label in group.unasked])}")
+    for gap in group.gaps:
         models = "all models" if len(gap.labels) == n_models else listed([isolated(label) for label in gap.labels])
-        found.append(f"{gap.status} for {models}, as {isolated(gap.reason)}")
-    return found + (list(of.same.notes) if len(of.measured) > 1 and not of.same.differences else [])
+        reasons.append(f"{gap.status} for {models}, as {isolated(gap.reason)}")
+    return reasons + (list(group.same.notes) if len(group.measured) > 1 and not group.same.differences else [])

@@ -17,11 +17,11 @@ from clipbench.files import write_atomic
 from clipbench.results import numbers as fmt
 from clipbench.results.short_names import shorten_names
 from clipbench.results.table import as_html
-from clipbench.results.table.html import tight
-from clipbench_reports.drawing import page
+from clipbench.results.table.html import bind_percent_signs
+from clipbench_reports.drawing import svg_chart
+from clipbench_reports.drawing.alt_text import alt_text
+from clipbench_reports.drawing.chart_data import chart_json
 from clipbench_reports.drawing.marks import MODELS
-from clipbench_reports.drawing.plotted import told
-from clipbench_reports.drawing.spoken import spoken
 from clipbench_reports.drawing.svg import DOT, dot
 from clipbench_reports.text import slug
 
@@ -31,7 +31,7 @@ NO_TEXT = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127, *range(128, 160
 SHEETS = ("page", "contents", "summary", "scorecard", "section", "figure", "failure")
 """The style sheets of the page's parts, in the order in which they are joined; that for paper is the last."""
 SCRIPTS = ("page", "contents", "summary", "scorecard", "figure", "download", "failure")
-"""The scripts of the page's parts, likewise: each knows only the first, and keeps its names to itself."""
+"""The scripts of the page's parts, in their order: a script uses names of the first one only."""
 
 
 class Heading(NamedTuple):
@@ -47,19 +47,19 @@ SUMMARY = Heading("summary", "Summary")
 PROVENANCE = Heading("provenance", "Where the numbers come from")
 
 
-def of_tasks(sections: Iterable[Heading]) -> list[Heading]:
-    """Return the sections of tasks on data sets; a task that stands alone needs no data.
+def task_headings(sections: Iterable[Heading]) -> list[Heading]:
+    """Return the headings of tasks on data sets, without the data of a title that only one section has.
 
     Example:
-        >>> of_tasks([Heading("a", "Zero-shot", "cars"), Heading("b", "Retrieval", "coco")])[0]
+        >>> task_headings([Heading("a", "Zero-shot", "cars"), Heading("b", "Retrieval", "coco")])[0]
         Heading(anchor='a', title='Zero-shot', data='')
     """
-    entries = list(sections)
-    n_sections = Counter(each.title for each in entries)
-    return [each if n_sections[each.title] > 1 else each._replace(data="") for each in entries]
+    headings = list(sections)
+    n_sections = Counter(heading.title for heading in headings)
+    return [heading if n_sections[heading.title] > 1 else heading._replace(data="") for heading in headings]
 
 
-def rendered(template: str, context: Mapping[str, object]) -> str:
+def render_template(template: str, context: Mapping[str, object]) -> str:
     """Return a page made with a template of the reports."""
     return _ENVIRONMENT.get_template(template).render(**context).translate(NO_TEXT)
 
@@ -74,12 +74,12 @@ def write_html(text: str, path: Path) -> None:
 
 
 def environment(package: str, filters: Mapping[str, Callable[..., Any]]) -> Environment:
-    """Return what renders the templates in the folder ``templates`` of a package: it escapes everything."""
-    made = Environment(
+    """Return an environment for the folder ``templates`` of a package, which escapes all text."""
+    templates = Environment(
         loader=PackageLoader(package), undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    made.filters.update(filters)
-    return made
+    templates.filters.update(filters)
+    return templates
 
 
 def assets(*sheets: str) -> dict[str, Markup]:
@@ -100,7 +100,7 @@ def _static(name: str) -> str:
 
 
 def _prose(text: str) -> Markup:
-    return Markup(re.sub(r"`([^`]+)`", r'<code class="typed">\1</code>', str(escape(tight(text)))))
+    return Markup(re.sub(r"`([^`]+)`", r'<code class="typed">\1</code>', str(escape(bind_percent_signs(text)))))
 
 
 _ENVIRONMENT = environment(
@@ -115,14 +115,14 @@ _ENVIRONMENT = environment(
         "prose": _prose,
         "listed": lambda table: Markup(as_html(replace(table, title=""), "list")),
         "slug": slug,
-        "tight": tight,
+        "tight": bind_percent_signs,
         "breakable": lambda name: Markup(re.sub(r"([/_:])(?=\w)", r"\1<wbr>", str(escape(name)))),
-        "dot": lambda place: dot(0, 0, MODELS[place % len(MODELS)], radius=DOT),
-        "drawn": page.draw,
+        "dot": lambda position: dot(0, 0, MODELS[position % len(MODELS)], radius=DOT),
+        "drawn": svg_chart.draw,
         # As content, in which quotation marks may stand.
-        "told": lambda figure: Markup(told(figure).replace("&", "&amp;").replace("<", "&lt;")),
-        "drawn_narrow": page.draw_narrow,
-        "drawn_apart": page.draw_apart,
-        "alt": spoken,
+        "told": lambda figure: Markup(chart_json(figure).replace("&", "&amp;").replace("<", "&lt;")),
+        "drawn_narrow": svg_chart.draw_narrow,
+        "drawn_apart": svg_chart.draw_by_model,
+        "alt": alt_text,
     },
 )

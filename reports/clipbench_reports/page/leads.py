@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from clipbench.comparison.compare import compare
+from clipbench.comparison.compare_runs import compare
 from clipbench.comparison.records import Difference
 from clipbench.errors import ClipbenchError
 from clipbench.results import numbers as fmt
@@ -12,7 +12,7 @@ from clipbench.results.run import Run
 from clipbench.results.titles import first_headline, full_title, within_sentence
 from clipbench.stats.claims import claimed
 from clipbench_reports.findings import Finding
-from clipbench_reports.page.groups import Entry, Group, task_titles
+from clipbench_reports.page.groups import EvaluatedModel, Group, task_titles
 from clipbench_reports.page.opening import Sentence
 from clipbench_reports.text import isolated
 
@@ -24,35 +24,41 @@ RULE_OF_SEVERAL = (
 """The rule, for a reader."""
 
 
-class Compared(NamedTuple):
-    """Models that have a metric; of leads the best value first or, where neither direction is better, the largest."""
+class MetricComparison(NamedTuple):
+    """Models with a metric: the best value first for leads, or the largest if neither direction is better."""
 
     group: Group
     name: str
-    entries: list[Entry]
+    models: list[EvaluatedModel]
     values: list[float]
     differences: Sequence[Difference] = ()
-    """Of one model less the others, as far as they are tested. Of leads the first less each other one, or of the second
-    alone where already that is not significant."""
-    why: str = ""
-    """The reason why there is no test."""
+    """Tested differences of one model from the others. Leads have the differences of the first model, and only the one
+    from the second model if that is not significant."""
+    untested_reason: str = ""
+    """The reason for a missing test."""
 
 
 def with_claims(
-    groups: Sequence[Group], compare_models: Callable[[Group], Compared | None]
-) -> list[tuple[Compared, list[bool]]]:
-    """Return what is compared in each evaluation, and which of its differences may be claimed beside all others."""
-    found = [models for group in groups if not group.same.differences and (models := compare_models(group)) is not None]
-    may_claim = iter(claimed([difference.p_value for models in found for difference in models.differences]))
-    return [(models, [next(may_claim) for _ in models.differences]) for models in found]
+    groups: Sequence[Group], compare_models: Callable[[Group], MetricComparison | None]
+) -> list[tuple[MetricComparison, list[bool]]]:
+    """Return the comparison of each evaluation, with whether each of its differences may be claimed."""
+    comparisons = [
+        comparison
+        for group in groups
+        if not group.same.differences and (comparison := compare_models(group)) is not None
+    ]
+    may_claim = iter(
+        claimed([difference.p_value for comparison in comparisons for difference in comparison.differences])
+    )
+    return [(comparison, [next(may_claim) for _ in comparison.differences]) for comparison in comparisons]
 
 
 def leads(groups: Sequence[Group]) -> list[Sentence]:
     """Return a sentence for each evaluation that two models or more have, and that may be compared."""
     titles, sentences = task_titles(groups), []
     for lead, claims in with_claims(groups, _lead):
-        is_ahead = all(claims) and not lead.why
-        ahead = lead.entries[0].label if is_ahead else ""
+        is_ahead = all(claims) and not lead.untested_reason
+        ahead = lead.models[0].label if is_ahead else ""
         anchor = lead.group.anchor
         sentences.append(Sentence(anchor, _finding(lead, is_ahead=is_ahead), titles[anchor], ahead))
     return sentences
@@ -73,41 +79,41 @@ def lead_line(sentences: Sequence[Sentence], n_models: int) -> str:
     return "No test here shows a difference" if n_models == 2 else "No model is shown to be ahead of all others"
 
 
-def _lead(group: Group) -> Compared | None:
+def _lead(group: Group) -> MetricComparison | None:
     """Return the first headline metric that all of several models have a value of."""
     shared = shared_metric(group, group.measured)
     if shared is None:
         return None
-    is_higher_better = shared.entries[0].evaluation.metrics[shared.name].higher_is_better
+    is_higher_better = shared.models[0].evaluation.metrics[shared.name].higher_is_better
     sign = 1 if is_higher_better is False else -1
-    ranked = sorted(zip(shared.values, shared.entries, strict=True), key=lambda pair: sign * pair[0])
-    lead = shared._replace(entries=[entry for _, entry in ranked], values=[value for value, _ in ranked])
+    ranked = sorted(zip(shared.values, shared.models, strict=True), key=lambda pair: sign * pair[0])
+    lead = shared._replace(models=[model for _, model in ranked], values=[value for value, _ in ranked])
     if is_higher_better is None:
-        return lead._replace(why="neither direction is better")
+        return lead._replace(untested_reason="neither direction is better")
     try:
-        differences = _differences(lead.entries, lead.name)
+        differences = _differences(lead.models, lead.name)
     except ClipbenchError as error:
-        return lead._replace(why=f"not tested: {error}")
-    untested = next((each.test for each in differences if each.p_value is None), "")
-    return lead._replace(differences=differences, why=untested)
+        return lead._replace(untested_reason=f"not tested: {error}")
+    untested = next((difference.test for difference in differences if difference.p_value is None), "")
+    return lead._replace(differences=differences, untested_reason=untested)
 
 
-def shared_metric(group: Group, entries: list[Entry]) -> Compared | None:
+def shared_metric(group: Group, models: list[EvaluatedModel]) -> MetricComparison | None:
     """Return the first headline metric that all of two or more models have a value of; None if there is none."""
-    metrics = entries[0].evaluation.metrics if len(entries) > 1 else {}
+    metrics = models[0].evaluation.metrics if len(models) > 1 else {}
     values = {
         name: [
             metric.value
-            for entry in entries
-            if (metric := entry.evaluation.metrics.get(name)) is not None and metric.value is not None
+            for model in models
+            if (metric := model.evaluation.metrics.get(name)) is not None and metric.value is not None
         ]
         for name in metrics
     }
-    name = first_headline(metrics, lambda name: len(values[name]) == len(entries)) if metrics else ""
-    return Compared(group, name, entries, values[name]) if name and len(values[name]) == len(entries) else None
+    name = first_headline(metrics, lambda name: len(values[name]) == len(models)) if metrics else ""
+    return MetricComparison(group, name, models, values[name]) if name and len(values[name]) == len(models) else None
 
 
-def _differences(ranked: Sequence[Entry], name: str) -> list[Difference]:
+def _differences(ranked: Sequence[EvaluatedModel], name: str) -> list[Difference]:
     """Return the differences of the first model from the others, as far as it takes to show that it is ahead."""
     differences: list[Difference] = []
     for other in ranked[1:]:
@@ -117,31 +123,31 @@ def _differences(ranked: Sequence[Entry], name: str) -> list[Difference]:
     return differences
 
 
-def with_metric(entry: Entry, name: str) -> Run:
-    """Return the run with one metric of one evaluation, so that nothing else is read and tested."""
-    evaluation = replace(entry.evaluation, metrics={name: entry.evaluation.metrics[name]})
-    return Run(entry.run.folder, replace(entry.run.result, evaluations=[evaluation]))
+def with_metric(model: EvaluatedModel, name: str) -> Run:
+    """Return the run with one metric of one evaluation, so that only this metric is read and tested."""
+    evaluation = replace(model.evaluation, metrics={name: model.evaluation.metrics[name]})
+    return Run(model.run.folder, replace(model.run.result, evaluations=[evaluation]))
 
 
-def _finding(lead: Compared, *, is_ahead: bool) -> Finding:
-    evaluation = lead.entries[0].evaluation
+def _finding(lead: MetricComparison, *, is_ahead: bool) -> Finding:
+    evaluation = lead.models[0].evaluation
     metric = evaluation.metrics[lead.name]
     values = [fmt.quantity(value, metric.unit) for value in lead.values]
-    first, second, *others = (isolated(each.label) for each in lead.entries)
-    rest = "".join(f"; {label} {value}" for label, value in zip(others, values[2:], strict=True))
-    if len(others) > 1:
-        rest = f"; the other {len(others)}: {values[2]} to {values[-1]}"
+    first, second, *other_labels = (isolated(model.label) for model in lead.models)
+    rest = "".join(f"; {label} {value}" for label, value in zip(other_labels, values[2:], strict=True))
+    if len(other_labels) > 1:
+        rest = f"; the other {len(other_labels)}: {values[2]} to {values[-1]}"
     title = within_sentence(full_title(lead.name, metric, evaluation.subsets))
-    what = f"{isolated(lead.group.task)} on {isolated(lead.group.data)}, {isolated(title)}"
+    subject = f"{isolated(lead.group.task)} on {isolated(lead.group.data)}, {isolated(title)}"
     both = f"{first} {values[0]}, {second} {values[1]}"
-    if lead.why:
-        return Finding("plain", f"{what}: {both}{rest} ({lead.why}).")
+    if lead.untested_reason:
+        return Finding("plain", f"{subject}: {both}{rest} ({lead.untested_reason}).")
     difference = difference_text(lead.differences[0], metric.unit)
     if is_ahead:
         ahead = f"{first} is ahead with {values[0]}, {second} has {values[1]}"
-        return Finding("ahead", f"{what}: {ahead} ({difference}){rest}.")
-    untold = "none is significantly ahead of all others" if others else "inconclusive"
-    return Finding("level", f"{what}: {untold}, {both} ({difference}){rest}.")
+        return Finding("ahead", f"{subject}: {ahead} ({difference}){rest}.")
+    untold = "none is significantly ahead of all others" if other_labels else "inconclusive"
+    return Finding("level", f"{subject}: {untold}, {both} ({difference}){rest}.")
 
 
 def difference_text(difference: Difference, unit: str) -> str:

@@ -5,13 +5,13 @@ from typing import NamedTuple
 
 from clipbench.results.numbers import listed
 from clipbench_reports.findings import Degree, Finding, Mark
-from clipbench_reports.text import in_turn, sentence_case
+from clipbench_reports.text import interleave, sentence_case
 
 MOST = 3
 """Sentences with numbers at the top of a report. Whatever is missing is said besides."""
 
 KINDS: tuple[tuple[Mark, ...], ...] = (("weak", "level"), ("good",), ("plain",))
-"""Marks of sentences that take places together: what is not better than chance, by a test, waits in one line."""
+"""Marks of sentences of one kind: results that are not shown to be better than chance are one kind."""
 TURNS = (0, 0, 1)
 """The kinds in the order in which they take places; places that a kind cannot fill go to the others, in their order."""
 ORDER: tuple[Mark, ...] = ("weak", "level", "good", "plain")
@@ -34,35 +34,34 @@ class Sentence(NamedTuple):
     anchor: str
     finding: Finding
     task: str = ""
-    """The title of the task, with that of the data if the report has several sections of the task."""
+    """The title of the task, with the title of the data if the report has several sections of the task."""
     ahead: str = ""
     """The model that is ahead, if one is."""
 
 
-def in_short(sentences: Sequence[Sentence]) -> list[Sentence]:
-    """Return the sentences that matter most: weaknesses, strengths, neither of them, then everything that is missing.
+def key_sentences(sentences: Sequence[Sentence]) -> list[Sentence]:
+    """Return the sentences that matter most: weaknesses, strengths, other results, then missing results.
 
-    At most ``MOST`` have numbers. Weaknesses, and what no test tells from chance, are taken from the lowest on,
-    strengths from the highest on, by how far they lie from chance; the first of every section comes before the second
-    of any.
+    At most ``MOST`` have numbers. Weaknesses and inconclusive results are taken from the lowest on, strengths from the
+    highest on, by their distance from chance. The first of every section comes before the second of any.
     """
     waiting = [_ranked(sentences, marks) for marks in KINDS]
-    taken: list[Sentence] = []
+    top_sentences: list[Sentence] = []
     for kind in (*TURNS, *(kind for kind in range(len(KINDS)) for _ in range(MOST))):
-        if waiting[kind] and len(taken) < MOST:
-            taken.append(waiting[kind].pop(0))
-    chosen = [sentence for mark in ORDER for sentence in taken if sentence.finding.mark == mark]
+        if waiting[kind] and len(top_sentences) < MOST:
+            top_sentences.append(waiting[kind].pop(0))
+    chosen = [sentence for mark in ORDER for sentence in top_sentences if sentence.finding.mark == mark]
     return [*chosen, *(sentence for sentence in sentences if sentence.finding.mark == "missing")]
 
 
 def _ranked(sentences: Sequence[Sentence], marks: Sequence[Mark]) -> list[Sentence]:
-    """Return the sentences of a kind, the most telling first, and the sections in turn."""
+    """Return the sentences of a kind by their distance from chance, with the sections in turn."""
     sign = {"good": -1, "plain": 0}.get(marks[0], 1)
     eligible = [
         sentence for sentence in sentences if sentence.finding.mark in marks and not sentence.finding.is_expected
     ]
     ordered = sorted(eligible, key=lambda sentence: sign * sentence.finding.skill)
-    return in_turn(ordered, lambda sentence: sentence.anchor)
+    return interleave(ordered, lambda sentence: sentence.anchor)
 
 
 ADVERBS: Mapping[Degree, str] = {"partly": "sometimes", "barely": "hardly"}
@@ -71,7 +70,7 @@ TOO_FEW = "Too few samples to distinguish this model from guessing"
 
 
 def opening_line(findings: Sequence[Finding]) -> str:
-    """Return what a model can do and what it cannot, in one line; an empty text if nothing was tested against chance.
+    """Return the abilities of a model in one line; an empty text if nothing was tested against chance.
 
     Example:
         >>> from clipbench_reports.findings import Ability, Finding
@@ -89,11 +88,11 @@ def opening_line(findings: Sequence[Finding]) -> str:
     for ability in abilities:
         if ability.degree not in ("unclear", "open"):
             degrees.setdefault(ability.does, set()).add(ability.degree)
-    said: dict[Degree, list[str]] = {}
+    by_degree: dict[Degree, list[str]] = {}
     for does, reached in degrees.items():  # of several degrees, as on two data sets, "partly"
         degree = next(iter(reached)) if len(reached) == 1 else "partly"
         does_not = next(ability.does_not for ability in abilities if ability.does == does)
-        said.setdefault(degree, []).append(does_not if degree == "never" else does)
-    some = [f"{adverb} {listed(said[degree])}" for degree, adverb in ADVERBS.items() if degree in said]
-    parts = said.get("fully", []), some, [*said.get("never", []), *said.get("reversed", [])]
+        by_degree.setdefault(degree, []).append(does_not if degree == "never" else does)
+    some = [f"{adverb} {listed(by_degree[degree])}" for degree, adverb in ADVERBS.items() if degree in by_degree]
+    parts = by_degree.get("fully", []), some, [*by_degree.get("never", []), *by_degree.get("reversed", [])]
     return sentence_case("; ".join(listed(phrases) for phrases in parts if phrases))

@@ -24,15 +24,15 @@ MODEL_FACTS = {
 STEPS = {"load": "Load", "encode_images": "Encode images", "encode_texts": "Encode texts", "score": "Score"}
 
 
-def origin(run: Run, label: str, place: int) -> dict[str, object]:
-    """Return everything that it takes to make a run again: its command in words quoted for a shell, and named facts."""
+def origin(run: Run, label: str, position: int) -> dict[str, object]:
+    """Return the facts to repeat a run: its command in words quoted for a shell, and versions, settings and data."""
     result = run.result
     checks = "not made"
     if result.preflight is not None:
-        checks = ", ".join(each.check for each in result.preflight) or "nothing found"
+        checks = ", ".join(finding.check for finding in result.preflight) or "nothing found"
     return {
         "label": label,
-        "place": place,
+        "position": position,
         "command": [shlex.quote(word) for word in result.command],
         "model": [
             *((words, _fact(result.model.get(name))) for name, words in MODEL_FACTS.items()),
@@ -83,11 +83,11 @@ def _evaluation(evaluation: EvaluationRecord) -> dict[str, object]:
 
 
 def citations(runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """Return what to cite by data set that was measured; one that says nothing of it is named all the same."""
+    """Return the citation of each data set that was measured; a data set without one has a hint."""
     cited: dict[str, str | None] = {}
-    for each in (each for run in runs for each in run.result.evaluations):
-        if each.status == "ok":
-            cited[each.dataset.id] = cited.get(each.dataset.id) or each.dataset.cite
+    for evaluation in (evaluation for run in runs for evaluation in run.result.evaluations):
+        if evaluation.status == "ok":
+            cited[evaluation.dataset.id] = cited.get(evaluation.dataset.id) or evaluation.dataset.cite
     return [(data, cite or "not recorded: see where you got the data") for data, cite in cited.items()]
 
 

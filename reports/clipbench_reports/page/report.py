@@ -1,4 +1,4 @@
-"""The report: one HTML file with no outside reference, made from results alone.
+"""The report: one HTML file with no outside reference, made from results only.
 
 The sentences at its top are of one model chosen by a rule, of several the model that is ahead in each evaluation.
 """
@@ -14,7 +14,7 @@ from clipbench.results.matching import is_one_training
 from clipbench.results.model_costs import cost_tables
 from clipbench.results.provenance import moment
 from clipbench.results.run import Run, labels
-from clipbench.results.table.html import tight
+from clipbench.results.table.html import bind_percent_signs
 from clipbench.stats.claims import one_page
 from clipbench.training.history import history_of_runs
 from clipbench_reports.drawing.marks import Chart
@@ -22,13 +22,13 @@ from clipbench_reports.evidence import MissingEvidence
 from clipbench_reports.figures import training
 from clipbench_reports.findings import Finding
 from clipbench_reports.galleries import MAX_BYTES, PageBudget
-from clipbench_reports.page.groups import Group, group, page_labels, scope, task_titles, uncompared
-from clipbench_reports.page.html import PROVENANCE, SUMMARY, Heading, assets, of_tasks, rendered, write_html
+from clipbench_reports.page.groups import Group, group_evaluations, page_labels, scope, task_titles, uncompared
+from clipbench_reports.page.html import PROVENANCE, SUMMARY, Heading, assets, render_template, task_headings, write_html
 from clipbench_reports.page.leads import RULE_OF_SEVERAL, lead_line, leads
-from clipbench_reports.page.opening import MOST, RULE, Sentence, in_short, opening_line
+from clipbench_reports.page.opening import MOST, RULE, Sentence, key_sentences, opening_line
 from clipbench_reports.page.provenance import citations, headline_facts, origin
 from clipbench_reports.page.scorecard import headline_card, scorecard
-from clipbench_reports.page.section import n_shares, task_results
+from clipbench_reports.page.task_results import n_shares, task_results
 from clipbench_reports.page.trends import RULE_OF_TRAINING, trend_line, trends
 
 MAX_DRAWN = 48
@@ -52,33 +52,31 @@ def report_html(runs: Sequence[Run], *, prints_all: bool = False) -> str:
     """Return the report of one or more runs, as ``write_report`` writes it."""
     if not runs:
         raise UsageError("a report needs at least one run: got none")
-    return rendered("report.html.j2", {**_context(runs), "prints_all": prints_all})
+    return render_template("report.html.j2", {**_corrected_context(runs), "prints_all": prints_all})
 
 
-def _context(runs: Sequence[Run]) -> dict[str, object]:
-    """Return all that the page says, in which no statement claims more than a test supports that is corrected over the
-    page.
-    """
-    groups = group(runs)
-    measured = [(each.section, entry.evaluation) for each in groups for entry in each.measured]
+def _corrected_context(runs: Sequence[Run]) -> dict[str, object]:
+    """Return the context of the template, with the tests of all its statements corrected together."""
+    groups = group_evaluations(runs)
+    measured = [(group.section, model.evaluation) for group in groups for model in group.measured]
     with one_page(lambda: [section.summary(evaluation) for section, evaluation in measured], n_more=len(runs) > 1):
-        return _said(runs, groups)
+        return _page_context(runs, groups)
 
 
-def _said(runs: Sequence[Run], groups: list[Group]) -> dict[str, object]:
+def _page_context(runs: Sequence[Run], groups: list[Group]) -> dict[str, object]:
     names = page_labels(runs)
     labelled = list(zip(names, runs, strict=True))
     is_one = len(runs) == 1
-    measured = [each for each in groups if each.measured]
-    training = _training(runs, {each.task: each.title for each in groups})
+    measured = [group for group in groups if group.measured]
+    training = _training(runs, {group.task: group.title for group in groups})
     failures_of = len(runs) - 1 if training else None
-    n_drawn = sum(len(each.section.label_sets(entry.evaluation)) for each in measured for entry in each.measured)
+    n_drawn = sum(len(group.section.label_sets(model.evaluation)) for group in measured for model in group.measured)
     budget = PageBudget(MAX_BYTES, n_shares=n_shares(groups, failures_of)) if n_drawn <= MAX_DRAWN else None
-    sections = [task_results(each, budget=budget, failures_of=failures_of) for each in measured]
+    sections = [task_results(group, budget=budget, failures_of=failures_of) for group in measured]
     line, sentences, by_section = _opening(groups, len(runs), is_training=bool(training))
     averages = {name: run.result.average for name, run in labelled}
     all_metrics = (
-        metric for each in measured for entry in each.measured for metric in entry.evaluation.metrics.values()
+        metric for group in measured for model in group.measured for metric in model.evaluation.metrics.values()
     )
     return {
         **assets(),
@@ -87,14 +85,14 @@ def _said(runs: Sequence[Run], groups: list[Group]) -> dict[str, object]:
             for (label, run), name in zip(labelled, labels(runs), strict=True)
         ],
         "preflight": [
-            {"place": place, "label": name, "finding": finding}
-            for place, (name, run) in enumerate(labelled)
+            {"position": position, "label": name, "finding": finding}
+            for position, (name, run) in enumerate(labelled)
             for finding in run.result.preflight or ()
         ],
         "contents": [
             SUMMARY,
             *([Heading("training", "Through the training")] if training else []),
-            *of_tasks(Heading(each.anchor, each.title, each.data) for each in sections),
+            *task_headings(Heading(section.anchor, section.title, section.data) for section in sections),
             PROVENANCE,
         ],
         "created": moment(max(run.result.created for run in runs)),
@@ -106,7 +104,7 @@ def _said(runs: Sequence[Run], groups: list[Group]) -> dict[str, object]:
         "uncompared": [] if is_one else uncompared(groups, len(runs)),
         "headlines": headline_card(measured, averages),
         "card": scorecard(groups, averages),
-        "interval_name": tight(fmt.interval_name(all_metrics)),
+        "interval_name": bind_percent_signs(fmt.interval_name(all_metrics)),
         "training": training,
         "sections": sections,
         "is_drawn": budget is not None,
@@ -114,7 +112,7 @@ def _said(runs: Sequence[Run], groups: list[Group]) -> dict[str, object]:
         "costs": cost_tables([run.result for _, run in labelled[-1:]], names[-1:])
         if training
         else cost_tables([run.result for run in runs], names),
-        "origins": [origin(run, name, place) for place, (name, run) in enumerate(labelled)],
+        "origins": [origin(run, name, position) for position, (name, run) in enumerate(labelled)],
     }
 
 
@@ -127,9 +125,9 @@ def _opening(
         every = [
             Sentence(group.anchor, finding, titles[group.anchor])
             for group in groups
-            for finding in group.section.summary(group.entries[0].evaluation)
+            for finding in group.section.summary(group.models[0].evaluation)
         ]
-        return opening_line([sentence.finding for sentence in every]), in_short(every), {}
+        return opening_line([sentence.finding for sentence in every]), key_sentences(every), {}
     compared = trends(groups) if is_training else leads(groups)
     line = trend_line(compared) if is_training else lead_line(compared, n_models)
     firsts = sorted(compared, key=lambda sentence: sentence.finding.mark not in ("ahead", "gained", "lost"))[:MOST]
@@ -137,7 +135,7 @@ def _opening(
 
 
 def _training(runs: Sequence[Run], titles: Mapping[str, str]) -> list[Chart]:
-    """Return what the metrics do through a training, where the runs are of one training's checkpoints.
+    """Return figures of the metrics through a training; none if the runs are not checkpoints of one training.
 
     First the headline metrics, then the gap with cosines and recall.
     """
@@ -147,9 +145,9 @@ def _training(runs: Sequence[Run], titles: Mapping[str, str]) -> list[Chart]:
         history = history_of_runs(runs)
     except ClipbenchError:
         return []  # measured in different ways: the warnings above the sections say so
-    drawn = []
+    charts = []
     with suppress(MissingEvidence):
-        drawn.append(training.progress(history, runs, titles))
+        charts.append(training.progress(history, runs, titles))
     with suppress(MissingEvidence):
-        drawn.append(training.track([history], [history.label]))
-    return [replace(each, n_columns=min(3, len(each.panels))) for each in drawn]
+        charts.append(training.track([history], [history.label]))
+    return [replace(chart, n_columns=min(3, len(chart.panels))) for chart in charts]

@@ -11,10 +11,10 @@ from clipbench.results.numbers import number, symbol
 from clipbench.results.record import AverageRecord, EvaluationRecord, Metric
 from clipbench.results.titles import full_title, headlines, metric_title, subset_title, within_sentence
 from clipbench_reports.evidence import PLAIN
-from clipbench_reports.page.groups import Entry, Gap, Group, unique
+from clipbench_reports.page.groups import EvaluatedModel, Gap, Group, unique_ids
 
 Control = tuple[str, str]
-"""A control in few words, beside the metric that is read against it, and its value with its unit."""
+"""The short title of a control of a metric, and its value with its unit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +22,10 @@ class MetricValue:
     """One model's value of a metric."""
 
     label: str
-    place: int
+    position: int
     metric: Metric
     note: int | None
-    """Number of the footnote that says why there is no interval."""
+    """Number of the footnote with the reason for a missing interval."""
     published: list[tuple[float, str, int]]
     """Values that were published for the same model, data and protocol; each with a verdict, and the number of its
     footnote.
@@ -46,9 +46,9 @@ class MetricLines:
     """The title of the subset."""
     name: str
     words: str
-    """The title, with that of a subset that it is not listed under."""
-    whole: str
-    """The title with that of its subset in any case."""
+    """The title, with the title of its subset unless it is listed under it."""
+    full_title: str
+    """The title with the title of its subset."""
     direction: str
     unit: str
     lines: list[MetricValue]
@@ -56,8 +56,8 @@ class MetricLines:
     @property
     def shared(self) -> list[Control]:
         """The controls, where they are the same for several models: said once."""
-        first, *others = (line.controls for line in self.lines)
-        return first if others and all(each == first for each in others) else []
+        first, *other_controls = (line.controls for line in self.lines)
+        return first if other_controls and all(controls == first for controls in other_controls) else []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +97,7 @@ def scorecard(groups: list[Group], averages: Mapping[str, AverageRecord | None] 
     notes: list[str] = []
     blocks = _averages(averages, notes)
     for group in groups:
-        loose = [(entry.label, entry.place, loose_controls(entry.evaluation)) for entry in group.measured]
+        loose = [(model.label, model.position, loose_controls(model.evaluation)) for model in group.measured]
         if loose and all(controls == loose[0][2] for _, _, controls in loose):
             loose = [("", *loose[0][1:])]
         metrics = metric_lines(group.measured, notes, anchor=group.anchor)
@@ -114,24 +114,24 @@ def headline_card(groups: list[Group], averages: Mapping[str, AverageRecord | No
     notes: list[str] = []
     blocks = [block for block in _averages(averages, notes) if block.metrics]
     for group in groups:
-        lines = metric_lines(group.measured, notes, choose=partial(_chosen, names=_first_headlines(group)))
+        lines = metric_lines(group.measured, notes, choose=partial(_select_headlines, names=_first_headlines(group)))
         if lines:
-            metrics = [replace(each, subset="", heading="", words=each.whole) for each in lines]
+            metrics = [replace(metric, subset="", heading="", words=metric.full_title) for metric in lines]
             blocks.append(TaskMetrics(anchor=group.anchor, title=group.title, data=group.data, metrics=metrics))
     return Scorecard(blocks, notes)
 
 
-def _chosen(evaluation: EvaluationRecord, names: set[str]) -> dict[str, Metric]:
-    return {name: each for name, each in headlines(evaluation).items() if name in names}
+def _select_headlines(evaluation: EvaluationRecord, names: set[str]) -> dict[str, Metric]:
+    return {name: metric for name, metric in headlines(evaluation).items() if name in names}
 
 
 def _first_headlines(group: Group) -> set[str]:
-    """Return the name of the first headline metric with a value, or else of the first, of each label set."""
-    label_sets = {name for entry in group.measured for name in group.section.label_sets(entry.evaluation)}
+    """Return the first headline metric of each label set: the first with a value, if there is one."""
+    label_sets = {name for model in group.measured for name in group.section.label_sets(model.evaluation)}
     names: dict[str, str] = {}
     lines = metric_lines(group.measured, [], choose=headlines)
-    for each in sorted(lines, key=lambda each: all(line.metric.value is None for line in each.lines)):
-        names.setdefault(_subset(each.name) if _subset(each.name) in label_sets else PLAIN, each.name)
+    for metric in sorted(lines, key=lambda metric: all(line.metric.value is None for line in metric.lines)):
+        names.setdefault(_subset(metric.name) if _subset(metric.name) in label_sets else PLAIN, metric.name)
     return set(names.values())
 
 
@@ -140,26 +140,28 @@ Choose = Callable[[EvaluationRecord], Mapping[str, Metric]]
 
 
 def metric_lines(
-    entries: list[Entry], notes: list[str], *, choose: Choose = attrgetter("metrics"), anchor: str = ""
+    models: list[EvaluatedModel], notes: list[str], *, choose: Choose = attrgetter("metrics"), anchor: str = ""
 ) -> list[MetricLines]:
-    """Return the metrics of some models, in the order in which they first appear.
+    """Return the metrics of models, in the order in which they first appear.
 
     Args:
         notes: footnotes so far; new ones are added to it.
         anchor: that of the section, where each line is to have an id.
     """
     by_metric: dict[str, list[MetricValue]] = {}
-    for entry in entries:
-        for name, metric in choose(entry.evaluation).items():
-            controls = controls_of(name, entry.evaluation) if metric is entry.evaluation.metrics.get(name) else []
-            by_metric.setdefault(name, []).append(_line(entry.label, entry.place, metric, notes, controls))
+    for model in models:
+        for name, metric in choose(model.evaluation).items():
+            controls = controls_of(name, model.evaluation) if metric is model.evaluation.metrics.get(name) else []
+            by_metric.setdefault(name, []).append(_metric_value(model.label, model.position, metric, notes, controls))
     n_metrics = Counter(_subset(name) for name in by_metric)
-    subsets = {name: title for entry in reversed(entries) for name, title in entry.evaluation.subsets.items()}
-    # A stable sort: what has no heading must not stand under that of another.
+    subsets = {name: title for model in reversed(models) for name, title in model.evaluation.subsets.items()}
+    # The sort is stable: a metric without a heading must not come under the heading of another.
     ordered = sorted(by_metric, key=lambda name: n_metrics[_subset(name)] > 1 and _subset(name) != "")
-    made = [_titled(name, by_metric[name], subsets, is_listed=n_metrics[_subset(name)] > 1) for name in ordered]
-    ids = unique(f"{anchor}/{each.name}" for each in made) if anchor else [""] * len(made)
-    return [replace(each, anchor=own) for each, own in zip(made, ids, strict=True)]
+    metric_rows = [
+        _titled_metric(name, by_metric[name], subsets, is_listed=n_metrics[_subset(name)] > 1) for name in ordered
+    ]
+    ids = unique_ids(f"{anchor}/{metric.name}" for metric in metric_rows) if anchor else [""] * len(metric_rows)
+    return [replace(metric, anchor=row_id) for metric, row_id in zip(metric_rows, ids, strict=True)]
 
 
 def arrow(metric: Metric) -> str:
@@ -171,18 +173,20 @@ def _averages(averages: Mapping[str, AverageRecord | None], notes: list[str]) ->
     """Return a block for each average, over the same scores of all its models."""
     blocks = []
     of_models = [
-        (label, place, each.metric) for place, (label, each) in enumerate(averages.items()) if each is not None
+        (label, position, average.metric)
+        for position, (label, average) in enumerate(averages.items())
+        if average is not None
     ]
     for title in dict.fromkeys(metric.title for _, _, metric in of_models):
-        mine = [(label, place, metric) for label, place, metric in of_models if metric.title == title]
-        lines = [_line(*each, notes, []) for each in mine if each[2].value is not None]
+        mine = [(label, position, metric) for label, position, metric in of_models if metric.title == title]
+        lines = [_metric_value(*average, notes, []) for average in mine if average[2].value is not None]
         missing = [Gap([label], "No average", str(metric.reason)) for label, _, metric in mine if metric.value is None]
-        metrics = [_titled("average", lines, {}, is_listed=False)] if lines else []
+        metrics = [_titled_metric("average", lines, {}, is_listed=False)] if lines else []
         blocks.append(TaskMetrics(title=title, metrics=metrics, missing=missing))
     return blocks
 
 
-def _titled(name: str, lines: list[MetricValue], subsets: Mapping[str, str], *, is_listed: bool) -> MetricLines:
+def _titled_metric(name: str, lines: list[MetricValue], subsets: Mapping[str, str], *, is_listed: bool) -> MetricLines:
     """Return a metric with its title; where it is listed with others of its subset, their heading names that."""
     first = next((line.metric for line in lines if line.metric.title), lines[0].metric)
     subset = _subset(name) if is_listed else ""
@@ -191,7 +195,7 @@ def _titled(name: str, lines: list[MetricValue], subsets: Mapping[str, str], *, 
         heading=subset_title(subset, subsets),
         name=name,
         words=metric_title(name, first) if is_listed else full_title(name, first, subsets),
-        whole=full_title(name, first, subsets),
+        full_title=full_title(name, first, subsets),
         direction=arrow(first),
         unit=first.unit,
         lines=lines,
@@ -202,8 +206,8 @@ def _subset(name: str) -> str:
     return name.rpartition("/")[0]
 
 
-def _line(label: str, place: int, metric: Metric, notes: list[str], controls: list[Control]) -> MetricValue:
-    """Return a model's value; what is said of it in footnotes is added to these."""
+def _metric_value(label: str, position: int, metric: Metric, notes: list[str], controls: list[Control]) -> MetricValue:
+    """Return a model's value, and add its footnotes to ``notes``."""
 
     def numbered(note: str) -> int:
         if note not in notes:
@@ -214,10 +218,10 @@ def _line(label: str, place: int, metric: Metric, notes: list[str], controls: li
     if metric.value is not None:  # an undefined one has its reason in place
         if metric.low is None or metric.reason:
             note = numbered(metric.reason or "No interval and no reason were recorded.")
-        for each in metric.published:
-            source = numbered(f"Published value: {each.protocol}. Source: {each.source}.")
-            published.append((each.value, each.verdict, source))
-    return MetricValue(label=label, place=place, metric=metric, note=note, published=published, controls=controls)
+        for publication in metric.published:
+            source = numbered(f"Published value: {publication.protocol}. Source: {publication.source}.")
+            published.append((publication.value, publication.verdict, source))
+    return MetricValue(label=label, position=position, metric=metric, note=note, published=published, controls=controls)
 
 
 def controls_of(name: str, evaluation: EvaluationRecord) -> list[Control]:

@@ -1,16 +1,16 @@
-"""The first words of a report on the checkpoints of a training: what it changed, by paired tests of the last one."""
+"""The first words of a report on the checkpoints of a training: its changes, by paired tests of the last one."""
 
 from collections.abc import Sequence
 from contextlib import suppress
 
-from clipbench.comparison.compare import compare
+from clipbench.comparison.compare_runs import compare
 from clipbench.errors import ClipbenchError
 from clipbench.results import numbers as fmt
 from clipbench.results.titles import full_title, within_sentence
 from clipbench.stats.significance import ALPHA
 from clipbench_reports.findings import Finding, Mark
-from clipbench_reports.page.groups import Entry, Group, task_titles
-from clipbench_reports.page.leads import Compared, difference_text, shared_metric, with_claims, with_metric
+from clipbench_reports.page.groups import EvaluatedModel, Group, task_titles
+from clipbench_reports.page.leads import MetricComparison, difference_text, shared_metric, with_claims, with_metric
 from clipbench_reports.page.opening import Sentence
 from clipbench_reports.text import isolated
 
@@ -36,26 +36,26 @@ def trends(groups: Sequence[Group]) -> list[Sentence]:
 def trend_line(sentences: Sequence[Sentence]) -> str:
     """Return the first trend that a test shows, in one line; an empty text if nothing was compared."""
     none = "No test here shows that the training changed anything" if sentences else ""
-    shown = (sentence.finding.short for sentence in sentences if sentence.finding.mark in ("gained", "lost"))
-    return next(shown, none)
+    changes = (sentence.finding.short for sentence in sentences if sentence.finding.mark in ("gained", "lost"))
+    return next(changes, none)
 
 
-def _trend(group: Group) -> Compared | None:
+def _trend(group: Group) -> MetricComparison | None:
     """Return the first headline metric of all checkpoints, and the last checkpoint less each earlier one."""
     trend = shared_metric(group, sorted(group.measured, key=_step))
     if trend is None:
         return None
-    *earlier, last = [with_metric(entry, trend.name) for entry in trend.entries]
+    *earlier, last = [with_metric(model, trend.name) for model in trend.models]
     with suppress(ClipbenchError):
         return trend._replace(differences=[compare(run, last).differences[0] for run in earlier])
     return None
 
 
-def _step(entry: Entry) -> float:
-    return float(entry.run.result.model["step"])
+def _step(model: EvaluatedModel) -> float:
+    return float(model.run.result.model["step"])
 
 
-def _finding(trend: Compared, may_claim: Sequence[bool], task: str) -> Finding:
+def _finding(trend: MetricComparison, may_claim: Sequence[bool], task: str) -> Finding:
     """Return the sentence on a metric, and a shorter one without its interval.
 
     Args:
@@ -63,30 +63,32 @@ def _finding(trend: Compared, may_claim: Sequence[bool], task: str) -> Finding:
         may_claim: whether each of its differences may be claimed.
         task: the title of its task.
     """
-    evaluation = trend.entries[-1].evaluation
+    evaluation = trend.models[-1].evaluation
     metric = evaluation.metrics[trend.name]
     title = isolated(full_title(trend.name, metric, evaluation.subsets))
-    steps = [fmt.count(_step(entry)) for entry in trend.entries]
+    steps = [fmt.count(_step(model)) for model in trend.models]
     first, last = fmt.number(trend.values[0], metric.unit), fmt.quantity(trend.values[-1], metric.unit)
     ends = f"{steps[0]} and {steps[-1]}"
-    whole = trend.differences[0]
+    total = trend.differences[0]
     sign = {True: 1, False: -1, None: 0}[metric.higher_is_better]
     mark: Mark = "level"
     change = f"is {first} and {last} at steps {ends}: no change is shown"
     if may_claim[0]:
-        change = f"{'rose' if whole.value > 0 else 'fell'} from {first} to {last} between steps {ends}"
-        mark = "plain" if sign == 0 else "gained" if sign * whole.value > 0 else "lost"
+        change = f"{'rose' if total.value > 0 else 'fell'} from {first} to {last} between steps {ends}"
+        mark = "plain" if sign == 0 else "gained" if sign * total.value > 0 else "lost"
     rest = ""
     better = [
-        place for place, is_shown in enumerate(may_claim) if is_shown and sign * trend.differences[place].value < 0
+        checkpoint
+        for checkpoint, is_shown in enumerate(may_claim)
+        if is_shown and sign * trend.differences[checkpoint].value < 0
     ]
     if better[-1:] > [0]:
-        peak = max(better, key=lambda place: sign * trend.values[place])
+        peak = max(better, key=lambda checkpoint: sign * trend.values[checkpoint])
         rest = f"; it was better at step {steps[peak]}, with {fmt.quantity(trend.values[peak], metric.unit)}"
         mark = "lost" if mark == "level" else mark
     is_changed = [difference.p_value is None or difference.p_value <= ALPHA for difference in trend.differences]
-    since = max((place + 1 for place, changed in enumerate(is_changed) if changed), default=0)
+    since = max((checkpoint + 1 for checkpoint, changed in enumerate(is_changed) if changed), default=0)
     if 0 < since < len(trend.differences):
         rest += f"; no change is shown since step {steps[since]}"
-    text = f"{task}: {within_sentence(title)} {change} ({difference_text(whole, metric.unit)}){rest}."
+    text = f"{task}: {within_sentence(title)} {change} ({difference_text(total, metric.unit)}){rest}."
     return Finding(mark, text, short=f"{title} {change}{rest}")

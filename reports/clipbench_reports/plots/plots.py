@@ -1,7 +1,7 @@
-"""Figures for papers: which there are, what each draws on, and the files that come with each.
+"""Figures for papers: their list, their data, and the files that come with each figure.
 
 With ``gap.pdf`` come ``gap.csv``, the numbers that are plotted, and ``gap.txt``, a draft of its caption. Most are of
-the evaluations of one task, whose section brings them; a few are of whole runs (``of_runs``).
+the evaluations of one task, whose section brings them; a few are of whole runs (``run_plots``).
 """
 
 import warnings
@@ -17,13 +17,13 @@ from clipbench.files import writing_atomically
 from clipbench.results.provenance import data_facts, origin
 from clipbench.results.run import Run, labels
 from clipbench.untrusted.reading import is_file
-from clipbench_reports.drawing import paper, plotted
+from clipbench_reports.drawing import chart_data, paper
+from clipbench_reports.drawing.facets import figure_labels
 from clipbench_reports.drawing.marks import Chart
-from clipbench_reports.drawing.models import figure_labels
 from clipbench_reports.evidence import Damaged, Evidence, Fault, MissingArray, MissingEvidence, ModelEvidence, ModelKey
 from clipbench_reports.figures import maps
-from clipbench_reports.page.section import drawn
-from clipbench_reports.plots.of_runs import OF_RUNS, Drawn, PlotOptions, RunLike, RunsPlot, opened
+from clipbench_reports.page.task_results import draw_charts
+from clipbench_reports.plots.run_plots import RUN_PLOTS, Drawn, PlotOptions, RunLike, RunsPlot, open_run
 from clipbench_reports.sections.section import OWN, LoadedSection, Plot, load_section
 from clipbench_reports.text import whole_names
 
@@ -39,9 +39,9 @@ OF_ONE_PLOT = {"baseline": "robustness", "x": "across", "y": "across"}
 
 
 def plots() -> dict[str, str]:
-    """Return the names of the plots, with what each shows."""
-    of_tasks = {name: found.plot.summary for name, found in _plots_of_tasks().items()}
-    return of_tasks | {name: plot.summary for name, plot in OF_RUNS.items()}
+    """Return the names of the plots with their summaries."""
+    of_tasks = {name: task_plot.plot.summary for name, task_plot in _plots_of_tasks().items()}
+    return of_tasks | {name: plot.summary for name, plot in RUN_PLOTS.items()}
 
 
 def draw_plot(name: str, runs: Sequence[RunLike], options: PlotOptions = DEFAULTS) -> "Figure":
@@ -59,7 +59,7 @@ def draw_plot(name: str, runs: Sequence[RunLike], options: PlotOptions = DEFAULT
         ClipbenchError: a run is damaged, or lacks what is drawn.
     """
     width = _width(options.width)
-    chart, _ = _drawn(name, runs, options)
+    chart, _ = _chart_and_caption(name, runs, options)
     figure = paper.draw(chart, width=width, style=options.style)
     figure.file_dpi = _dpi(options.format)
     return figure
@@ -73,11 +73,11 @@ def write_plot(name: str, runs: Sequence[RunLike], out: Path, options: PlotOptio
         ClipbenchError: a run is damaged, or lacks what is drawn.
     """
     paper.check_path(out)
-    _check_beside(out)
+    _check_companions(out)
     width = _width(options.width)
-    chart, caption = _drawn(name, runs, options)
+    chart, caption = _chart_and_caption(name, runs, options)
     texts = {
-        out.with_suffix(".csv"): plotted.table(chart).encode(),
+        out.with_suffix(".csv"): chart_data.chart_csv(chart).encode(),
         out.with_suffix(".txt"): ("\n\n".join(caption) + "\n").encode(),
     }
     with writing_atomically(texts):
@@ -85,40 +85,42 @@ def write_plot(name: str, runs: Sequence[RunLike], out: Path, options: PlotOptio
     return [out, *texts]
 
 
-class _OfTask(NamedTuple):
+class _TaskPlot(NamedTuple):
     plot: Plot
     task: str
     loaded: LoadedSection
 
 
-def _plots_of_tasks() -> dict[str, _OfTask]:
+def _plots_of_tasks() -> dict[str, _TaskPlot]:
     """Return the plots that sections bring; of two that have one name, clipbench's own or the first."""
     sections = {task: load_section(task) for task in plugins.names(plugins.SECTIONS)}
-    found: dict[str, _OfTask] = {}
-    for task, loaded in sorted(sections.items(), key=lambda each: (each[1].package != OWN, each[0])):
+    task_plots: dict[str, _TaskPlot] = {}
+    for task, loaded in sorted(sections.items(), key=lambda section: (section[1].package != OWN, section[0])):
         if loaded.fault:
             warnings.warn(loaded.fault, stacklevel=2)
         for name, plot in loaded.section.plots.items():
-            if name in found or name in OF_RUNS:
+            if name in task_plots or name in RUN_PLOTS:
                 warnings.warn(f"the plot {name} of {loaded.package} is left out: there is another", stacklevel=2)
             else:
-                found[name] = _OfTask(plot, task, loaded)
-    return found
+                task_plots[name] = _TaskPlot(plot, task, loaded)
+    return task_plots
 
 
-def _drawn(name: str, runs: Sequence[RunLike], options: PlotOptions) -> tuple[Chart, list[str]]:
-    """Return a plot, and the paragraphs of its caption: what is shown, how to read it, its definition, and its
-    sources.
-    """
+def _chart_and_caption(name: str, runs: Sequence[RunLike], options: PlotOptions) -> tuple[Chart, list[str]]:
+    """Return a plot, and the paragraphs of its caption: title, reading, definition and sources."""
     of_tasks = _plots_of_tasks()
-    if name not in of_tasks and name not in OF_RUNS:
-        raise UsageError(f"unknown plot '{name}': {did_you_mean(name, [*of_tasks, *OF_RUNS])} (clipbench plot --list)")
-    _check_options(name, options, projected=[each for each, found in of_tasks.items() if found.plot.is_projected])
-    plot: Plot | RunsPlot = OF_RUNS[name] if name in OF_RUNS else of_tasks[name].plot
+    if name not in of_tasks and name not in RUN_PLOTS:
+        raise UsageError(
+            f"unknown plot '{name}': {did_you_mean(name, [*of_tasks, *RUN_PLOTS])} (clipbench plot --list)"
+        )
+    _check_options(
+        name, options, projected=[plot_name for plot_name, task_plot in of_tasks.items() if task_plot.plot.is_projected]
+    )
+    plot: Plot | RunsPlot = RUN_PLOTS[name] if name in RUN_PLOTS else of_tasks[name].plot
     try:
         with whole_names():
-            if name in OF_RUNS:
-                chart, sources = OF_RUNS[name].draw(runs, options)
+            if name in RUN_PLOTS:
+                chart, sources = RUN_PLOTS[name].draw(runs, options)
             else:
                 chart, sources = _draw_evaluations(name, of_tasks[name], runs, options)
     except Fault as error:
@@ -157,24 +159,24 @@ def _width(words: str) -> float:
     return width
 
 
-def _draw_evaluations(name: str, found: _OfTask, runs: Sequence[RunLike], options: PlotOptions) -> Drawn:
+def _draw_evaluations(name: str, task_plot: _TaskPlot, runs: Sequence[RunLike], options: PlotOptions) -> Drawn:
     """Return one figure with all panels of the evaluations of a task, of all runs together.
 
     Raises:
         MissingEvidence: nothing can be drawn of a run.
     """
-    plot, task, loaded = found
-    evidences = [_evidence(opened(run), name, task, options.data) for run in runs]
+    plot, task, loaded = task_plot
+    evidences = [_find_evidence(open_run(run), name, task, options.data) for run in runs]
     names = labels([evidence.run for evidence in evidences])
-    keys = [ModelKey(label, place) for place, label in enumerate(figure_labels(names))]
-    models = [ModelEvidence(*each) for each in zip(keys, evidences, strict=True)]
+    keys = [ModelKey(label, position) for position, label in enumerate(figure_labels(names))]
+    models = list(map(ModelEvidence, keys, evidences))
     makers: list[Callable[..., Chart | Sequence[Chart]]] = [loaded.guard(draw, Chart) for draw in plot.draws]
     if plot.is_projected:
         makers = [partial(make, projection=options.projection or FIRST, seed=options.seed) for make in makers]
-    made = [drawn(make, models) for make in makers]
+    drawings = [draw_charts(make, models) for make in makers]
     for model, evidence in models:
-        reasons = [missing[model] for _, missing in made if model in missing]
-        if len(reasons) == len(made):
+        reasons = [missing[model] for _, missing in drawings if model in missing]
+        if len(reasons) == len(drawings):
             reason = reasons[0]
             if isinstance(reason, Damaged | Fault):
                 raise reason  # which names the run, or the package
@@ -182,11 +184,11 @@ def _draw_evaluations(name: str, found: _OfTask, runs: Sequence[RunLike], option
             hint = keeping if isinstance(reason, MissingArray) else ""
             raise MissingEvidence(f"{evidence.run.label}: {reason}{hint}") from reason
     for fault in dict.fromkeys(
-        str(each) for _, missing in made for each in missing.values() if isinstance(each, Fault)
+        str(reason) for _, missing in drawings for reason in missing.values() if isinstance(reason, Fault)
     ):
         warnings.warn(fault, stacklevel=2)
     charts = []
-    for chart in (chart for own, _ in made for chart in own):
+    for chart in (chart for model_charts, _ in drawings for chart in model_charts):
         sentences = [f"Not drawn for {model.label}: {reason}." for model, reason in chart.missing.items()]
         charts.append(replace(chart, reading=" ".join([chart.reading, *sentences])))
     sources = []
@@ -194,56 +196,63 @@ def _draw_evaluations(name: str, found: _OfTask, runs: Sequence[RunLike], option
         evaluation = evidence.evaluation
         data = f"{evaluation.name} ({data_facts(evaluation.dataset)}), task version {evaluation.task_version}"
         sources.append(f"{label}: {data}; {origin(evidence.run)}.")
-    return charts[0] if len(charts) == 1 else _joined(charts), sources
+    return charts[0] if len(charts) == 1 else _join_charts(charts), sources
 
 
-def _evidence(run: Run, name: str, task: str, data: str | None) -> Evidence:
-    """Return the evaluation of a run that a plot draws on: the only one, or that on the data that were named."""
-    asked = [each for each in run.result.evaluations if each.task == task]
-    evaluations = [each for each in asked if each.status == "ok" and data in (None, each.dataset.id)]
-    names = list(dict.fromkeys(each.dataset.id for each in evaluations))
+def _find_evidence(run: Run, name: str, task: str, data: str | None) -> Evidence:
+    """Return the evidence of a run that a plot draws: its only evaluation of the task, or the one on ``data``."""
+    candidates = [evaluation for evaluation in run.result.evaluations if evaluation.task == task]
+    evaluations = [
+        evaluation for evaluation in candidates if evaluation.status == "ok" and data in (None, evaluation.dataset.id)
+    ]
+    names = list(dict.fromkeys(evaluation.dataset.id for evaluation in evaluations))
     if len(names) > 1:
         raise UsageError(f"run {run.label} has {task} on {', '.join(names)}: choose with {option('data')}")
     if len(evaluations) > 1:
+        repeated = ", ".join(dict.fromkeys(evaluation.name for evaluation in evaluations))
         raise UsageError(
-            f"run {run.label} has {', '.join(dict.fromkeys(each.name for each in evaluations))} more than once, with"
-            f" different parameters, and {name} draws one: make a run with one of them"
+            f"run {run.label} has {repeated} more than once, with different parameters, and {name} draws one: make a"
+            " run with one of them"
         )
     if evaluations:
         return Evidence(run, evaluations[0])
-    wanted = task if data is None else f"{task}@{data}"
-    reasons = [f"; {each.name} is {each.status}" + (f" ({each.reason})" if each.reason else "") for each in asked]
+    target = task if data is None else f"{task}@{data}"
+    reasons = [
+        f"; {evaluation.name} is {evaluation.status}" + (f" ({evaluation.reason})" if evaluation.reason else "")
+        for evaluation in candidates
+    ]
     raise ClipbenchError(
-        f"run {run.label} has no {wanted} to draw {name} from{''.join(reasons[:2])}: `clipbench run --tasks {wanted}`"
+        f"run {run.label} has no {target} to draw {name} from{''.join(reasons[:2])}: `clipbench run --tasks {target}`"
         " makes it"
     )
 
 
-def _joined(made: Sequence[Chart]) -> Chart:
+def _join_charts(charts: Sequence[Chart]) -> Chart:
     """Return several figures as panels of one.
 
-    Where one has panels beside each other, those that are alone have the whole width; else, of more than two, the
-    first.
+    If a figure has panels side by side, the panel of a figure with only one is broad. Otherwise, the first of more than
+    two panels is broad.
     """
-    panels, n_columns = [panel for each in made for panel in each.panels], max(each.n_columns for each in made)
-    alone = [len(each.panels) == 1 for each in made for _ in each.panels]
+    panels, n_columns = [panel for chart in charts for panel in chart.panels], max(chart.n_columns for chart in charts)
+    is_broad = [len(chart.panels) == 1 for chart in charts for _ in chart.panels]
     if n_columns == 1 and len(panels) > 2:
-        alone, n_columns = [k == 0 for k in range(len(panels))], 2
+        is_broad, n_columns = [k == 0 for k in range(len(panels))], 2
     elif n_columns == 1:
-        alone = [False] * len(panels)
+        is_broad = [False] * len(panels)
     return Chart(
-        title=" ".join(each.title for each in made),
+        title=" ".join(chart.title for chart in charts),
         panels=[
-            replace(panel, is_broad=panel.is_broad or is_alone) for panel, is_alone in zip(panels, alone, strict=True)
+            replace(panel, is_broad=panel.is_broad or is_alone)
+            for panel, is_alone in zip(panels, is_broad, strict=True)
         ],
-        reading=" ".join(dict.fromkeys(each.reading for each in made)),
+        reading=" ".join(dict.fromkeys(chart.reading for chart in charts)),
         n_columns=n_columns,
-        is_grid=any(each.is_grid for each in made),
-        keys=[key for each in made for key in each.keys],
+        is_grid=any(chart.is_grid for chart in charts),
+        keys=[key for chart in charts for key in chart.keys],
     )
 
 
-def _check_beside(out: Path) -> None:
+def _check_companions(out: Path) -> None:
     """Raise UsageError when the table or the caption of a figure would be written over a file that is not one of ours.
 
     A figure that is drawn again replaces its own: the table is told by its first line, and the caption by its table.
@@ -258,6 +267,6 @@ def _check_beside(out: Path) -> None:
 def _is_table(path: Path) -> bool:
     try:
         with path.open(encoding="utf-8") as file:
-            return file.readline().strip() == ",".join(plotted.COLUMNS)
+            return file.readline().strip() == ",".join(chart_data.COLUMNS)
     except (OSError, UnicodeDecodeError):
         return False

@@ -1,1 +1,1 @@
-"""The sections of the report, one module a task, found by entry points as those of other packages are."""
+"""The sections of the report, one module per task, loaded by entry points like sections of other packages."""

@@ -13,10 +13,10 @@ from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
 from clipbench.results.titles import subset_title, within_sentence
 from clipbench.stats.claims import order
+from clipbench_reports.drawing.facets import Layer, Statement, facet_chart
 from clipbench_reports.drawing.marks import Axis, Chart, Mark, Panel, Role, fraction_axis
-from clipbench_reports.drawing.models import Layer, Statement, facet_chart
 from clipbench_reports.evidence import Evidence, MissingEvidence, Models, read_each
-from clipbench_reports.figures.geometry import Distribution, binned, ridges
+from clipbench_reports.figures.geometry import Distribution, histogram_shares, ridges
 from clipbench_reports.figures.shared import chance_strokes, intervals
 from clipbench_reports.findings import Ability, Finding, claim, defined, not_better, skill
 from clipbench_reports.galleries import (
@@ -69,10 +69,10 @@ def composition(models: Models) -> Chart:
     """Return the accuracy of each subset with its interval, against chance."""
     by_model = read_each(models, _read)
     rows = {
-        subset: [side for side in SIDES if any(side in each.get(subset, {}) for each in by_model.all)]
-        for subset in dict.fromkeys(subset for each in by_model.all for subset in each)
+        subset: [side for side in SIDES if any(side in accuracies.get(subset, {}) for accuracies in by_model.all)]
+        for subset in dict.fromkeys(subset for accuracies in by_model.all for subset in accuracies)
     }
-    asked = [side for side in SIDES if any(side in sides for sides in rows.values())]
+    used_sides = [side for side in SIDES if any(side in sides for sides in rows.values())]
     heights, foot = _heights(rows)
     middles = {subset: float(np.mean([heights[subset, side] for side in sides])) for subset, sides in rows.items()}
     if by_model.is_joint:  # each side has a panel, in which the models share the row of a subset
@@ -80,10 +80,12 @@ def composition(models: Models) -> Chart:
     y = Axis(low=foot, high=0)
     if list(rows) != [""]:
         y = replace(y, ticks=list(middles.values()), names=[two_lines(subset, NAME_LENGTH) for subset in rows])
-    meanings = "; ".join(f"{SIDES[side].words}: {SIDES[side].meaning}" for side in asked if SIDES[side].meaning)
+    meanings = "; ".join(f"{SIDES[side].words}: {SIDES[side].meaning}" for side in used_sides if SIDES[side].meaning)
     return facet_chart(
         Panel(x=fraction_axis("Accuracy, %"), y=y, aspect=ROW * foot, has_grid=False),
-        by_model.map(lambda each: Layer(_marks(each, asked, heights), _state(each, asked[0]))),
+        by_model.map(
+            lambda accuracies: Layer(_marks(accuracies, used_sides, heights), _state(accuracies, used_sides[0]))
+        ),
         reading=f"{sentence_case(meanings)}{'. ' if meanings else ''}Bars are 95 % intervals.",
     )
 
@@ -108,18 +110,18 @@ def _heights(rows: Mapping[str, Sequence[str]]) -> tuple[dict[tuple[str, str], f
     return heights, top - SPACE / 2
 
 
-def _marks(accuracies: Accuracies, asked: Sequence[str], heights: Heights) -> list[Mark]:
+def _marks(accuracies: Accuracies, used_sides: Sequence[str], heights: Heights) -> list[Mark]:
     marks = [
         stroke
         for subset, sides in accuracies.items()
         for side, metric in sides.items()
         for stroke in chance_strokes([(heights[subset, side], metric)], half=0.5, of=SIDES[side].words)
     ]
-    for side in asked:
-        known = {subset: sides[side] for subset, sides in accuracies.items() if side in sides}
-        rows = [heights[subset, side] for subset in known]
-        if known:
-            marks.append(intervals(known, rows, SIDES[side].role, SIDES[side].words, is_upright=False))
+    for side in used_sides:
+        side_metrics = {subset: sides[side] for subset, sides in accuracies.items() if side in sides}
+        rows = [heights[subset, side] for subset in side_metrics]
+        if side_metrics:
+            marks.append(intervals(side_metrics, rows, SIDES[side].role, SIDES[side].words, is_upright=False))
     return marks
 
 
@@ -135,26 +137,26 @@ def _state(accuracies: Accuracies, side: str) -> Statement:
 
 
 def _order(scored: Mapping[str, Metric]) -> str:
-    """Return in which subset true and false are told apart best, and worst, as far as tests tell; else the values."""
+    """Return the best and the worst subset as far as tests show them, otherwise the range of the values."""
 
-    def say(subset: str) -> str:
+    def describe(subset: str) -> str:
         return f"{quoted(subset)} ({fmt.percent(scored[subset].value)} %)"
 
-    found = order(scored)
-    ends = {"best": found.highest, "worst": found.lowest}
-    named = {how: subset for how, subset in ends.items() if subset is not None}
-    if named:
-        parts = " and ".join(f"{how} in {say(subset)}" for how, subset in named.items())
-        rest = [metric for subset, metric in scored.items() if subset not in named.values()]
+    ranking = order(scored)
+    ends = {"best": ranking.highest, "worst": ranking.lowest}
+    extremes = {degree: subset for degree, subset in ends.items() if subset is not None}
+    if extremes:
+        parts = " and ".join(f"{degree} in {describe(subset)}" for degree, subset in extremes.items())
+        rest = [metric for subset, metric in scored.items() if subset not in extremes.values()]
         return f"{parts}, in the others in {_span(rest)}" if rest else parts
-    if found.ends:
-        low, high = map(say, found.ends)
+    if ranking.ends:
+        low, high = map(describe, ranking.ends)
         return f"more often in {high} than in {low}"
     return f"in {_span(scored.values())} of the items of {len(scored)} subsets"
 
 
 def _span(metrics: Iterable[Metric]) -> str:
-    """Return the lowest and the highest of some values, which claims no order of the metrics."""
+    """Return the lowest and the highest value, without claiming an order of the metrics."""
     values = [metric.value or 0.0 for metric in metrics]
     low, high = fmt.percent(min(values)), fmt.percent(max(values))
     return f"{low} %" if low == high else f"{low} to {high} %"
@@ -170,14 +172,14 @@ def subsets_of(names: Iterable[str]) -> list[str]:
         ['swap_att', 'swap_obj', '']
     """
     subsets = list(dict.fromkeys(name.rpartition("/")[0] for name in names))
-    categories = {each for each in subsets if each and any(other.startswith(f"{each}_") for other in subsets)}
-    return [each for each in subsets if each not in MEANS and each not in categories]
+    categories = {subset for subset in subsets if subset and any(other.startswith(f"{subset}_") for other in subsets)}
+    return [subset for subset in subsets if subset not in MEANS and subset not in categories]
 
 
 def by_subset(evaluation: EvaluationRecord, score: str) -> Mapping[str, Metric]:
     """Return a score's defined values by subset."""
-    known = {subset: f"{subset}/{score}" if subset else score for subset in subsets_of(evaluation.metrics)}
-    metrics = {subset: evaluation.metrics[name] for subset, name in known.items() if name in evaluation.metrics}
+    names = {subset: f"{subset}/{score}" if subset else score for subset in subsets_of(evaluation.metrics)}
+    metrics = {subset: evaluation.metrics[name] for subset, name in names.items() if name in evaluation.metrics}
     return {subset: metric for subset, metric in metrics.items() if metric.value is not None}
 
 
@@ -197,14 +199,16 @@ def _cosines(evidence: Evidence) -> list[Distribution]:
         values = evidence.numbers(name) if evidence.has_column(name) else np.zeros(0)
         values = values[np.isfinite(values)]
         if len(values):
-            distributions.append(Distribution(side.words, side.role, *binned(values), float(values.mean())))
+            distributions.append(Distribution(side.words, side.role, *histogram_shares(values), float(values.mean())))
     if not distributions:
         raise MissingEvidence("no captions of one item were compared")
     return distributions
 
 
 def _state_twins(distributions: Sequence[Distribution]) -> Statement:
-    means = ", ".join(f"with {each.label} {fmt.number(each.mean, 'cosine')}" for each in distributions)
+    means = ", ".join(
+        f"with {distribution.label} {fmt.number(distribution.mean, 'cosine')}" for distribution in distributions
+    )
     return Statement(
         subject="Mean cosine of a caption",
         value=means,
@@ -230,7 +234,7 @@ CHOICES = {
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
-    """Return whether true beats false on the whole, in which subsets no test shows it, and how alike twins are."""
+    """Return whether true beats false, in which subsets no test shows it, and how similar twins are."""
     sentences = []
     for name, (side, sentence) in SENTENCES.items():
         metric = evaluation.metrics.get(f"micro/{name}") or evaluation.metrics.get(name)
@@ -245,34 +249,34 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
 
 
 def _subsets(evaluation: EvaluationRecord, name: str, side: str) -> list[Finding]:
-    """Return the subsets in which no test shows that a model beats chance, where there are several."""
+    """Return the subsets in which no test shows that the model beats chance, if there are several."""
     metrics = {
         subset_title(subset, evaluation.subsets): metric
         for subset, metric in by_subset(evaluation, name).items()
         if subset
     }
 
-    def say(title: str) -> str:
+    def describe(title: str) -> str:
         metric = metrics[title]
         value = f"{fmt.percent(metric.value)} % {fmt.interval(metric)}"
         return f"{quoted(title)} ({value}; chance is {fmt.percent(metric.chance)} %)"
 
-    lacking = not_better(metrics, say)
-    parts = {how: f"{CHOICES[how].format(side)} in" for how in CHOICES if how in lacking}
+    not_above_chance = not_better(metrics, describe)
+    parts = {relation: f"{CHOICES[relation].format(side)} in" for relation in CHOICES if relation in not_above_chance}
     if not parts:
         return []
-    how, start = next(iter(parts.items()))
-    first = next(title for title in metrics if say(title) == lacking[how][0])
-    texts = [f"{words} {', '.join(lacking[each])}" for each, words in parts.items()]
+    relation, start = next(iter(parts.items()))
+    first = next(title for title in metrics if describe(title) == not_above_chance[relation][0])
+    texts = [f"{words} {', '.join(not_above_chance[key])}" for key, words in parts.items()]
     failure = f"prefers the wrong {side} with {within_sentence(first)}"
     return [
         Finding(
-            "weak" if how == "below chance" else "level",
+            "weak" if relation == "below chance" else "level",
             f"{'; '.join([texts[0], *map(within_sentence, texts[1:])])}.",
             min(map(skill, metrics.values())),
             weakness=BAG_OF_WORDS,
-            short=f"{start} {lacking[how][0]}.",
-            ability=Ability(failure, degree="reversed") if how == "below chance" else None,
+            short=f"{start} {not_above_chance[relation][0]}.",
+            ability=Ability(failure, degree="reversed") if relation == "below chance" else None,
         )
     ]
 
@@ -307,7 +311,7 @@ def lost_choices(evidence: Evidence) -> Table:
     )
 
 
-def mistaken(evidence: Evidence, budget: PageBudget) -> Gallery:
+def preferred_false_captions(evidence: Evidence, budget: PageBudget) -> Gallery:
     """Return the images for which a false caption was preferred, by the widest margin."""
     lost, margin = lost_captions(evidence)
     caption, preferred = (evidence.words(name).tolist() for name in ("caption", "preferred"))
@@ -318,13 +322,13 @@ def mistaken(evidence: Evidence, budget: PageBudget) -> Gallery:
     def facts(row: int) -> list[Fact]:
         (true, false), (right, chosen, by) = around_difference(caption[row], preferred[row]), written(row)
         return [
-            Fact("True", true, right, whole=caption[row]),
-            Fact("Preferred", false, chosen, whole=preferred[row]),
+            Fact("True", true, right, full_words=caption[row]),
+            Fact("Preferred", false, chosen, full_words=preferred[row]),
             Fact("Margin", "", by),
             subset(row),
         ]
 
-    def say(row: int) -> str:
+    def describe(row: int) -> str:
         return f"An image of {quoted(caption[row])}, for which {quoted(preferred[row])} was preferred."
 
     return gallery(
@@ -335,7 +339,7 @@ def mistaken(evidence: Evidence, budget: PageBudget) -> Gallery:
         wrong=lost,
         margin=margin,
         facts=facts,
-        images=one_image(evidence, say),
+        images=one_image(evidence, describe),
     )
 
 
@@ -347,11 +351,11 @@ def lost_captions(evidence: Evidence) -> tuple[Bool[np.ndarray, " n"], Float64[n
     """
     credit = credits_of(evidence, "text_acc")
     margin = evidence.numbers("text_margin")
-    has_choice = np.array([each != "" for each in words(evidence, "preferred")])
+    has_choice = np.array([caption != "" for caption in words(evidence, "preferred")])
     return (credit < 1) & (margin < 0) & has_choice, margin
 
 
-def misplaced(evidence: Evidence, budget: PageBudget) -> Gallery:
+def preferred_false_images(evidence: Evidence, budget: PageBudget) -> Gallery:
     """Return the captions for which a false image was preferred, by the widest margin."""
     credit = credits_of(evidence, "image_acc")
     margin, caption, subset = evidence.numbers("image_margin"), words(evidence, "asked_caption"), _subset_of(evidence)
@@ -393,7 +397,7 @@ SECTION = Section(
     },
     title="Composition",
     figures=(composition, twins),
-    galleries=(mistaken, misplaced),
+    galleries=(preferred_false_captions, preferred_false_images),
     tables=(lost_choices,),
     findings=findings,
     plots={

@@ -1,4 +1,4 @@
-"""Compression: the smallest vectors that will do, and what each format costs."""
+"""Compression: the smallest vectors that lose little, and the loss of each format."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,8 +10,8 @@ from clipbench.results.by_bytes import formats_by_bytes, table_by_bytes
 from clipbench.results.numbers import Number
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.table import Table, columns
+from clipbench_reports.drawing.facets import Statement
 from clipbench_reports.drawing.marks import Axis, Mark, Rule
-from clipbench_reports.drawing.models import Statement
 from clipbench_reports.evidence import Evidence, NotAsked
 from clipbench_reports.figures.curves import Curves, CurvesFigure
 from clipbench_reports.findings import Finding, defined
@@ -56,9 +56,9 @@ def _axis(sizes: Sequence[Number], label: str) -> Axis:
 def _references(question: str, evidence: Evidence, y_label: str) -> list[Mark]:
     """Return the loss that is allowed, and the smallest format that loses less."""
     metrics, points = evidence.evaluation.metrics, evidence.evaluation.params["points"]
-    whole, smallest = defined(metrics, question, f"{question}_smallest")
+    full_precision, smallest = defined(metrics, question, f"{question}_smallest")
     marks: list[Mark] = []
-    if whole is not None and (level := (whole.value or 0.0) - points / 100) > 0:
+    if full_precision is not None and (level := (full_precision.value or 0.0) - points / 100) > 0:
         marks.append(Rule(at=level, axis="y", role="ink", name=f"{_in_points(points)} below float32", is_dashed=True))
     if smallest is not None:
         name = f"smallest that loses less than {_in_points(points)}"
@@ -80,9 +80,7 @@ def _state(question: str, evidence: Evidence, curves: Curves) -> Statement:
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
-    """Return, for each question, the smallest vectors that lose little, or why none are known to; then what a search
-    reads.
-    """
+    """Return for each question the smallest vectors that lose little, or the reason; then the bytes of a search."""
     smallest = {
         question: metric
         for question in STORED_QUESTIONS
@@ -93,9 +91,9 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
         for question, metric in smallest.items()
     ]
     sizes = [metric.value for metric in smallest.values() if metric.value is not None]
-    whole = [curve.x[0] for name, curve in evaluation.curves.items() if name.startswith("float32/") and curve.x]
-    if len(sizes) == len(smallest) > 0 and whole:
-        few, many = (fmt.count(round(each)) for each in (max(sizes), whole[0]))
+    full_sizes = [curve.x[0] for name, curve in evaluation.curves.items() if name.startswith("float32/") and curve.x]
+    if len(sizes) == len(smallest) > 0 and full_sizes:
+        few, many = (fmt.count(round(size)) for size in (max(sizes), full_sizes[0]))
         text = (
             f"In {few} bytes each, a search through a million vectors reads {few} MB instead of {many} MB; its time was"
             " not measured."
@@ -104,7 +102,7 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     return sentences
 
 
-def formats(question: str) -> MakeTable:
+def format_table(question: str) -> MakeTable:
     """Return the function that lists bytes, quality and loss of each format for one question."""
     title = STORED_QUESTIONS[question][0]
 
@@ -112,7 +110,7 @@ def formats(question: str) -> MakeTable:
         record = evidence.evaluation
         if question not in record.metrics or not (names := formats_by_bytes(record, question)):
             raise NotAsked(f"{title} of stored vectors")
-        made = table_by_bytes(record, question)
+        bytes_table = table_by_bytes(record, question)
         forms = [
             form
             for name in names
@@ -122,7 +120,7 @@ def formats(question: str) -> MakeTable:
         lost = [fmt.NONE, *(most_lost.get(name, fmt.NONE) for name in names)]
         margin = _in_points(evidence.evaluation.params["points"])
         return replace(
-            made,
+            bytes_table,
             title=f"{title} by format",
             facts=(
                 "Stored: first dimensions, principal components (PCA) or signs. Bytes: of a vector, or MB of a"
@@ -130,17 +128,15 @@ def formats(question: str) -> MakeTable:
                 f" tests. The smallest that loses less than {margin} is chosen. Formats of a kind are tested from the"
                 " largest to the first not shown to lose less; smaller ones have no bound (–)."
             ),
-            columns=[*made.columns, *columns(numbers=["Loses at most, pp"])],
-            rows=[[*row, bound] for row, bound in zip(made.rows, lost, strict=True)],
+            columns=[*bytes_table.columns, *columns(numbers=["Loses at most, pp"])],
+            rows=[[*row, bound] for row, bound in zip(bytes_table.rows, lost, strict=True)],
         )
 
     return table
 
 
 def _most_lost(evidence: Evidence, question: str, forms: Sequence[Format]) -> dict[str, str]:
-    """Return what each tested format loses at most, by its name: the largest of a kind are tested; two may have as many
-    bytes.
-    """
+    """Return the bound of the loss of each tested format by its name; the largest formats of a kind are tested."""
     most_lost: dict[str, str] = {}
     for kind in {form.kind for form in forms}:
         largest_first = sorted((form for form in forms if form.kind == kind), key=lambda form: -form.dim)
@@ -153,7 +149,7 @@ def _most_lost(evidence: Evidence, question: str, forms: Sequence[Format]) -> di
 SECTION = Section(
     title="Compression",
     figures=tuple(map(compression, STORED_QUESTIONS)),
-    tables=tuple(map(formats, STORED_QUESTIONS)),
+    tables=tuple(map(format_table, STORED_QUESTIONS)),
     findings=findings,
     plots={
         "compression": Plot(

@@ -9,8 +9,8 @@ from clipbench.results.numbers import Number
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
 from clipbench.stats.claims import above_chance
+from clipbench_reports.drawing.facets import Statement
 from clipbench_reports.drawing.marks import Axis, Mark, Rule, Shade, log_axis
-from clipbench_reports.drawing.models import Statement
 from clipbench_reports.evidence import Evidence, MissingEvidence
 from clipbench_reports.figures.curves import Curves, CurvesFigure
 from clipbench_reports.findings import Finding, claim, defined, interval_in_brackets
@@ -21,10 +21,10 @@ from clipbench_reports.text import NO_REASON, quoted
 
 def _axis(numbers: Sequence[Number], label: str) -> Axis:
     ticks = sorted(set(numbers))
-    shown = [tick for tick, after in zip(ticks, [*ticks[1:], float("inf")], strict=True) if after >= 1.4 * tick]
-    if len(shown) < 2:
+    spaced_ticks = [tick for tick, after in zip(ticks, [*ticks[1:], float("inf")], strict=True) if after >= 1.4 * tick]
+    if len(spaced_ticks) < 2:
         return log_axis(numbers, label)
-    return Axis(low=ticks[0], high=ticks[-1], ticks=shown, label=label, is_log=True)
+    return Axis(low=ticks[0], high=ticks[-1], ticks=spaced_ticks, label=label, is_log=True)
 
 
 def _references(evidence: Evidence, y_label: str) -> list[Mark]:
@@ -81,7 +81,7 @@ FEW_LABELS_ENOUGH = "A few labels do better than the prompts"
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
-    """Return how many labels the prompts are worth, and what a linear probe reaches with all."""
+    """Return how many labels the prompts are worth, and the accuracy of a linear probe with all labels."""
     worth, accuracy = (evaluation.metrics.get(name) for name in ("zero_shot_worth", f"{LINEAR}{ALL}"))
     if worth is None or accuracy is None:
         return []
@@ -97,7 +97,7 @@ def _worth(worth: Metric, zero_shot: Metric | None) -> Finding:
     if zero_shot is None or not above_chance(zero_shot)[0]:
         chance = "not known" if zero_shot is None else f"{fmt.percent(zero_shot.chance)} %"
         text = f"chance is {chance}: too near to say how many labels it is worth"
-        return Finding("plain", f"The accuracy of the prompts is {fmt.shown(zero_shot)} %; {text}.")
+        return Finding("plain", f"The accuracy of the prompts is {fmt.value_with_interval(zero_shot)} %; {text}.")
     prompts = f", {fmt.bounded(zero_shot)}"
     text = (
         f"The prompts are worth {fmt.number(worth.value, worth.unit)} labels a class{interval_in_brackets(worth)}: with"
@@ -107,26 +107,29 @@ def _worth(worth: Metric, zero_shot: Metric | None) -> Finding:
     return Finding("plain", text, weakness=FEW_LABELS_ENOUGH if is_few else "")
 
 
-def by_labels(evidence: Evidence) -> Table:
+def table_by_labels(evidence: Evidence) -> Table:
     """Return the accuracy of each classifier with each number of labels."""
     metrics = evidence.evaluation.metrics
     numbers = [name.removeprefix(LINEAR) for name in metrics if name.startswith(LINEAR)]
     if not numbers:
         raise MissingEvidence("the run has no accuracy of a linear probe")
-    rows = [[number, *(fmt.shown(metrics.get(f"{method}_acc1@{number}")) for method in METHODS)] for number in numbers]
+    rows = [
+        [number, *(fmt.value_with_interval(metrics.get(f"{method}_acc1@{number}")) for method in METHODS)]
+        for number in numbers
+    ]
     zero_shot = metrics.get("zero_shot_acc1")
     return Table(
         title="Accuracy by the number of labels",
         facts=(
             "Top-1 accuracy in percent, with 95 % intervals. The prompts, which need no labels, have "
-            f"{fmt.shown(zero_shot)} on the same images."
+            f"{fmt.value_with_interval(zero_shot)} on the same images."
         ),
         columns=columns("Labels a class", numbers=list(METHODS.values())),
         rows=rows,
     )
 
 
-def misnamed(evidence: Evidence, budget: PageBudget) -> Gallery:
+def misclassified_images(evidence: Evidence, budget: PageBudget) -> Gallery:
     """Return the images that a linear probe with all labels takes for another class by the widest margin."""
     label, predicted, by_prompt = (words(evidence, name) for name in ("label", "predicted", "by_prompt"))
     margin = evidence.numbers("margin")
@@ -164,8 +167,8 @@ SECTION = Section(
     },
     title="Few labels",
     figures=(FEW_SHOT,),
-    galleries=(misnamed,),
-    tables=(by_labels,),
+    galleries=(misclassified_images,),
+    tables=(table_by_labels,),
     findings=findings,
     plots={
         "few-shot": Plot(

@@ -13,12 +13,12 @@ from jaxtyping import Float64
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.titles import subset_title, within_sentence
+from clipbench_reports.drawing.facets import Layer, Statement, facet_chart
 from clipbench_reports.drawing.marks import Axis, Bars, Chart, Mark, Panel, Rule, Shade, fraction_axis, nice_axis
-from clipbench_reports.drawing.models import Layer, Statement, facet_chart
 from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, NotAsked, read_each
 from clipbench_reports.figures import matrices
 from clipbench_reports.figures.curves import Curves, CurvesFigure
-from clipbench_reports.figures.shared import chance_rule, intervals, upright
+from clipbench_reports.figures.shared import chance_rule, intervals, value_line
 from clipbench_reports.findings import (
     Ability,
     Finding,
@@ -30,7 +30,13 @@ from clipbench_reports.findings import (
     skill,
 )
 from clipbench_reports.galleries import Fact, Gallery, PageBudget, around_difference, cosines, gallery, one_image, words
-from clipbench_reports.sections.retrieval import RECALL, SAMPLE_COLUMNS, SAMPLE_IMAGES, SEARCHES, unfound
+from clipbench_reports.sections.retrieval import (
+    FAILURE_GALLERIES,
+    RECALL,
+    SAMPLE_COLUMNS,
+    SAMPLE_IMAGES,
+    failure_gallery,
+)
 from clipbench_reports.sections.section import Plot, Section
 from clipbench_reports.text import NO_REASON, isolated, shorten
 
@@ -41,10 +47,10 @@ def token_lengths(models: Models) -> Chart:
     """Return the distribution of the captions' lengths in tokens, with the window of the text tower."""
     by_model = read_each(models, _read_lengths)
     bars = [mark for layer in by_model.all for mark in layer.marks if isinstance(mark, Bars)]
-    ends = [0, *(each.edges[-1] for each in bars), *(_context_of(evidence) or 0 for _, evidence in models)]
+    ends = [0, *(histogram.edges[-1] for histogram in bars), *(_context_of(evidence) or 0 for _, evidence in models)]
     plane = Panel(
         x=nice_axis(ends, "Tokens of a caption"),
-        y=nice_axis([0, *(max(each.counts) for each in bars)], "Captions"),
+        y=nice_axis([0, *(max(histogram.counts) for histogram in bars)], "Captions"),
         aspect=0.55,
     )
     return facet_chart(
@@ -88,7 +94,7 @@ def _histogram(lengths: Float64[np.ndarray, " n"]) -> Bars:
 def _references(evidence: Evidence, y_label: str) -> list[Mark]:
     """Return the effective length and the window."""
     length = evidence.evaluation.metrics.get("effective_length")
-    return [*upright(length, "effective length", of="text → image"), *_window(_context_of(evidence))]
+    return [*value_line(length, "effective length", of="text → image"), *_window(_context_of(evidence))]
 
 
 def share_of_recall(evaluation: EvaluationRecord) -> str:
@@ -99,11 +105,11 @@ def share_of_recall(evaluation: EvaluationRecord) -> str:
 def _state_recall(evidence: Evidence, curves: Curves) -> Statement:
     (length,) = defined(evidence.evaluation.metrics, "effective_length")
     share = share_of_recall(evidence.evaluation)
-    few, whole = (f"{fmt.percent(curves[0].y[row])} % with {fmt.count(curves[0].x[row])} tokens" for row in (0, -1))
+    few, full = (f"{fmt.percent(curves[0].y[row])} % with {fmt.count(curves[0].x[row])} tokens" for row in (0, -1))
     takes = "" if length is None else f"; {share} % of that takes {fmt.number(length.value, 'tokens')} tokens"
     return Statement(
         subject=f"Recall@1, {curves[0].series}",
-        value=f"{few}, {whole}{takes}",
+        value=f"{few}, {full}{takes}",
         reading=(
             f"The effective length is the number of tokens at which captions reach {share} % of their last point; its"
             " interval is shaded."
@@ -117,7 +123,7 @@ TOKENS_KEPT = CurvesFigure(
         "Each caption is cut to its first whole words that fit into so many tokens, start and end of text among them;"
         " the last point is the whole caption. Bands: 95 % intervals."
     ),
-    x_axis=lambda places, label: nice_axis([0, *places], label),
+    x_axis=lambda tokens, label: nice_axis([0, *tokens], label),
     references=_references,
     state=_state_recall,
     metric="effective_length",
@@ -138,28 +144,33 @@ def _window(context: int | None) -> list[Mark]:
     return [] if context is None else [Rule(at=context, axis="x", role="ink", name="end of the window")]
 
 
-class _Place(NamedTuple):
+class FactPosition(NamedTuple):
     name: str
     token: float
     metric: Metric
 
 
 def positions(models: Models) -> Chart:
-    """Return how often the true caption is chosen, against the place of the deciding token in it."""
-    places = read_each(models, _read)
-    every, first = [place for own in places.all for place in own], {each.name: each.token for each in places.all[0]}
+    """Return how often the true caption is chosen, against the position of its deciding token."""
+    by_model = read_each(models, _read)
+    all_positions = [position for model_positions in by_model.all for position in model_positions]
+    first = {position.name: position.token for position in by_model.all[0]}
     contexts = {model: _context_of(evidence) for model, evidence in models}
     x = nice_axis(
-        [0, *(place.token for place in every), *(each or 0 for each in contexts.values())],
+        [0, *(position.token for position in all_positions), *(context or 0 for context in contexts.values())],
         "Place of the deciding token",
     )
-    if all(first.get(place.name) == place.token for place in every):  # else tokenizers differ, and the axis has numbers
+    # Otherwise tokenizers differ, and the axis has numbers.
+    if all(first.get(position.name) == position.token for position in all_positions):
         names = [f"{name}\n{fmt.significant(token)}" for name, token in first.items()]
         x = replace(x, ticks=list(first.values()), names=names)
-    layers = {model: Layer(_marks(own, contexts[model], x), _state(own)) for model, own in places.values.items()}
+    layers = {
+        model: Layer(_marks(model_positions, contexts[model], x), _state(model_positions))
+        for model, model_positions in by_model.values.items()
+    }
     return facet_chart(
         Panel(x=x, y=fraction_axis("True caption chosen, %")),
-        ByModel(layers, places.missing),
+        ByModel(layers, by_model.missing),
         reading=(
             "One sentence decides whether the caption is true of the image; all others fit any image. Each dot has the"
             " same sentences in another order, bars are 95 % intervals. From the last token of the window on, the model"
@@ -169,37 +180,37 @@ def positions(models: Models) -> Chart:
     )
 
 
-def _read(evidence: Evidence) -> list[_Place]:
-    """Return the places, the nearest first, with their accuracy."""
+def _read(evidence: Evidence) -> list[FactPosition]:
+    """Return the positions of facts with their accuracy, the nearest first."""
     if not evidence.curves_of("positions"):
-        asked = any(name.endswith("/text_acc") for name in evidence.evaluation.metrics)
+        has_positions = any(name.endswith("/text_acc") for name in evidence.evaluation.metrics)
         raise MissingEvidence(
-            "facts at several places, which these data do not have" if not asked else _reason_of(evidence)
+            "facts at several places, which these data do not have" if not has_positions else _reason_of(evidence)
         )
     names = evidence.words("place")
     tokens = evidence.numbers("fact_token")
-    places = []
+    positions = []
     for name in dict.fromkeys(names.tolist()):
         metric = evidence.evaluation.metrics.get(f"{name}/text_acc")
-        at = tokens[(names == name) & np.isfinite(tokens)]
-        if metric is not None and metric.value is not None and len(at):
+        position_tokens = tokens[(names == name) & np.isfinite(tokens)]
+        if metric is not None and metric.value is not None and len(position_tokens):
             title = within_sentence(subset_title(name, evidence.evaluation.subsets))
-            places.append(_Place(shorten(title, 16), float(np.median(at)), metric))
-    if not places:
+            positions.append(FactPosition(shorten(title, 16), float(np.median(position_tokens)), metric))
+    if not positions:
         raise MissingEvidence("no place has an accuracy")
-    return sorted(places, key=lambda place: place.token)
+    return sorted(positions, key=lambda position: position.token)
 
 
-def _marks(places: Sequence[_Place], context: int | None, x: Axis) -> list[Mark]:
-    chance = next((place.metric.chance for place in places if place.metric.chance is not None), None)
-    metrics = {place.name: place.metric for place in places}
-    dots = intervals(metrics, [place.token for place in places], "ink", "true caption chosen", is_joined=True)
+def _marks(positions: Sequence[FactPosition], context: int | None, x: Axis) -> list[Mark]:
+    chance = next((position.metric.chance for position in positions if position.metric.chance is not None), None)
+    metrics = {position.name: position.metric for position in positions}
+    dots = intervals(metrics, [position.token for position in positions], "ink", "true caption chosen", is_joined=True)
     beyond = [Shade(low=context, high=x.high, name="beyond the window")] if context and context < x.high else []
     return [*beyond, *chance_rule(chance), dots]
 
 
-def _state(places: Sequence[_Place]) -> Statement:
-    shares = {place.name: f"{fmt.percent(place.metric.value)} %" for place in places}
+def _state(positions: Sequence[FactPosition]) -> Statement:
+    shares = {position.name: f"{fmt.percent(position.metric.value)} %" for position in positions}
     values = ", ".join(f"{name} {share}" for name, share in shares.items())
     return Statement(subject="Accuracy by where the fact is stated", value=values)
 
@@ -208,7 +219,7 @@ UNREAD_END = "The end of a caption is not read"
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
-    """Return whether captions find their images, how much of them counts, and where a fact is still told."""
+    """Return whether captions find their images, how many tokens count, and at which positions facts count."""
     sentences = []
     recall, length = (evaluation.metrics.get(name) for name in ("image_retrieval_recall@1", "effective_length"))
     if recall is not None:
@@ -222,7 +233,7 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
         )
     if length is not None:
         sentences.append(_tokens_used(evaluation, length))
-    return [*sentences, *_by_place(evaluation)]
+    return [*sentences, *_findings_by_position(evaluation)]
 
 
 def _tokens_used(evaluation: EvaluationRecord, length: Metric) -> Finding:
@@ -240,43 +251,41 @@ def _tokens_used(evaluation: EvaluationRecord, length: Metric) -> Finding:
     return Finding("plain", text, weakness=UNREAD_END)
 
 
-def _by_place(evaluation: EvaluationRecord) -> list[Finding]:
-    """Return how often a true statement beats a false one, by where it stands, and where no test tells it from
-    guessing.
-    """
+def _findings_by_position(evaluation: EvaluationRecord) -> list[Finding]:
+    """Return how often a true statement beats a false one by position, and where it is not shown to beat chance."""
     keys = {
-        within_sentence(subset_title(place, evaluation.subsets)): place
+        within_sentence(subset_title(subset, evaluation.subsets)): subset
         for name, metric in evaluation.metrics.items()
-        if (place := name.removesuffix("/text_acc")) != name and metric.value is not None
+        if (subset := name.removesuffix("/text_acc")) != name and metric.value is not None
     }
-    places = {name: evaluation.metrics[f"{place}/text_acc"] for name, place in keys.items()}
-    if not places:
+    accuracies = {name: evaluation.metrics[f"{subset}/text_acc"] for name, subset in keys.items()}
+    if not accuracies:
         return []
     read = {
         name: metric
-        for name, metric in places.items()
+        for name, metric in accuracies.items()
         if not ((cut := evaluation.controls.get(f"{keys[name]}/beyond_window")) and cut.value == 1)
     }
     shares = ", ".join(
         f"{fmt.percent(metric.value)} % {fmt.interval(metric)} ({isolated(name)})"
-        for name, metric in (read or places).items()
+        for name, metric in (read or accuracies).items()
     )
-    chance = fmt.percent(next(iter(places.values())).chance)
+    chance = fmt.percent(next(iter(accuracies.values())).chance)
     text = f"Prefers a true caption to one with a single false fact in {shares}; chance is {chance} %"
-    unread = [isolated(name) for name in places if name not in read]
+    unread = [isolated(name) for name in accuracies if name not in read]
     beyond = Finding("plain", f"Facts in these places are cut off and not read: {', '.join(unread)}.", is_expected=True)
     if not read:
         return [Finding("plain", f"{text}."), beyond]
     mark, lowest = mark_of(read.values()), min(map(skill, read.values()))
-    parts = [f"{how}: {', '.join(names)}" for how, names in not_better(read).items()]
+    parts = [f"{relation}: {', '.join(names)}" for relation, names in not_better(read).items()]
     if mark == "good":
         parts = [f"better than chance {'wherever the model reads them' if unread else 'everywhere'}"]
     weakness = UNREAD_END if mark in ("weak", "level") else ""
-    said = Finding(mark, f"{'; '.join([text, *parts])}.", 0.0 if mark == "plain" else lowest, weakness=weakness)
-    return [said, beyond] if unread else [said]
+    finding = Finding(mark, f"{'; '.join([text, *parts])}.", 0.0 if mark == "plain" else lowest, weakness=weakness)
+    return [finding, beyond] if unread else [finding]
 
 
-def misjudged(evidence: Evidence, budget: PageBudget) -> Gallery:
+def misjudged_facts(evidence: Evidence, budget: PageBudget) -> Gallery:
     """Return the items of the position probe in which the false statement was preferred, by the widest margin."""
     if not evidence.has_column("place"):
         raise NotAsked("position")
@@ -289,16 +298,20 @@ def misjudged(evidence: Evidence, budget: PageBudget) -> Gallery:
         for name in ("caption", "chosen_caption")
     )
     title = partial(subset_title, subsets=evidence.evaluation.subsets)
-    place = [within_sentence(title(name)) for name in words(evidence, "place")]
+    position_titles = [within_sentence(title(name)) for name in words(evidence, "place")]
     tokens = evidence.numbers("fact_token") if evidence.has_column("fact_token") else np.full(len(margin), np.nan)
 
     def facts(row: int) -> list[Fact]:
         right, chosen, by = written(row)
         one, other = around_difference(true[row], false[row])
-        at = f"{place[row]}, token {fmt.count(tokens[row])}" if np.isfinite(tokens[row]) else place[row]
+        at = (
+            f"{position_titles[row]}, token {fmt.count(tokens[row])}"
+            if np.isfinite(tokens[row])
+            else position_titles[row]
+        )
         return [
-            Fact("True", one, right, whole=true[row]),
-            Fact("Preferred", other, chosen, whole=false[row]),
+            Fact("True", one, right, full_words=true[row]),
+            Fact("Preferred", other, chosen, full_words=false[row]),
             Fact("Margin", "", by),
             Fact("Place", at),
         ]
@@ -314,7 +327,9 @@ def misjudged(evidence: Evidence, budget: PageBudget) -> Gallery:
         wrong=margin < 0,
         margin=margin,
         facts=facts,
-        images=one_image(evidence, lambda row: f"The image of a statement that stands {place[row]} in its caption."),
+        images=one_image(
+            evidence, lambda row: f"The image of a statement that stands {position_titles[row]} in its caption."
+        ),
     )
 
 
@@ -329,7 +344,7 @@ SECTION = Section(
     },
     title="Long captions",
     figures=(TOKENS_KEPT, positions, token_lengths, matrices.similarity, RECALL),
-    galleries=(*map(unfound, SEARCHES), misjudged),
+    galleries=(*map(failure_gallery, FAILURE_GALLERIES), misjudged_facts),
     findings=findings,
     plots={
         "long-caption": Plot(

@@ -4,22 +4,24 @@ from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.table import Table, columns
 from clipbench.results.titles import headlines
+from clipbench_reports.drawing.facets import Statement
 from clipbench_reports.drawing.marks import fraction_axis
-from clipbench_reports.drawing.models import Statement
 from clipbench_reports.evidence import Evidence, NotAsked
 from clipbench_reports.figures.curves import Curves, CurvesFigure
 from clipbench_reports.figures.shared import refuse_judged
 from clipbench_reports.findings import Finding, claim
-from clipbench_reports.sections.retrieval import RELEVANCE, unfound
+from clipbench_reports.sections.retrieval import RELEVANCE, failure_gallery
 from clipbench_reports.sections.section import Plot, SampleColumn, SampleImage, Section
 
 
-def _at_half(evidence: Evidence, curves: Curves) -> Statement:
-    """Return the words on nDCG where half of the documents are texts."""
-    shown = [curve for curve in curves if curve.y_label == curves[0].y_label]
-    half = min(shown[0].x, key=lambda x: abs(x - 0.5))
-    values = [f"{curve.series} {fmt.percent(curve.y[curve.x.index(half)])} %" for curve in shown if half in curve.x]
-    subject = f"{shown[0].y_label} where {fmt.shortest(100 * half)} % of the documents are texts"
+def _state_at_half(evidence: Evidence, curves: Curves) -> Statement:
+    """Return the statement about nDCG if half of the documents are texts."""
+    first_curves = [curve for curve in curves if curve.y_label == curves[0].y_label]
+    half = min(first_curves[0].x, key=lambda x: abs(x - 0.5))
+    values = [
+        f"{curve.series} {fmt.percent(curve.y[curve.x.index(half)])} %" for curve in first_curves if half in curve.x
+    ]
+    subject = f"{first_curves[0].y_label} where {fmt.shortest(100 * half)} % of the documents are texts"
     return Statement(subject=subject, value=", ".join(values))
 
 
@@ -30,8 +32,8 @@ MIXED = CurvesFigure(
         " before the right image: share of captions with a text as nearest document, among those whose right document"
         " is an image. Bands: 95 % intervals."
     ),
-    x_axis=lambda places, label: fraction_axis(f"{label}, %"),
-    state=_at_half,
+    x_axis=lambda shares, label: fraction_axis(f"{label}, %"),
+    state=_state_at_half,
     check=refuse_judged,
     needs="captioned data",
 )
@@ -43,9 +45,7 @@ ONE = {"queries": "query", "captions": "caption"}
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
-    """Return nDCG, what the first ten results hold and the preference for texts where half of the documents are texts,
-    and the gain from centring.
-    """
+    """Return nDCG, recall@10 and the preference for texts if half of the documents are texts, and the centring gain."""
     metrics = evaluation.metrics
     is_judged = "mrr" in metrics
     subset = "" if is_judged else f"{HALF}/"
@@ -53,13 +53,17 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     preference, gain = (metrics.get(f"{subset}{name}") for name in ("text_preference", "centring_gain"))
     if ndcg is None or preference is None:
         return []
-    asked, where = ("queries", "") if is_judged else ("captions", "If half of the documents are texts, ")
-    seen = None if is_judged else metrics.get(f"{HALF}/recall@10")
+    noun, where = ("queries", "") if is_judged else ("captions", "If half of the documents are texts, ")
+    recall = None if is_judged else metrics.get(f"{HALF}/recall@10")
     sentences = [
-        claim(f"{where}{ndcg.title} is {{value}} over {{n}} {asked}", ndcg),
-        *([claim("The first ten results hold the right document for {value} of {n} captions", seen)] if seen else []),
+        claim(f"{where}{ndcg.title} is {{value}} over {{n}} {noun}", ndcg),
+        *(
+            [claim("The first ten results hold the right document for {value} of {n} captions", recall)]
+            if recall
+            else []
+        ),
         claim(
-            f"For {{value}} of {{n}} {asked if preference.n != 1 else ONE[asked]} whose right document is an image, the"
+            f"For {{value}} of {{n}} {noun if preference.n != 1 else ONE[noun]} whose right document is an image, the"
             " nearest document is a text",
             preference,
             weakness=TEXTS_FIRST,
@@ -72,27 +76,27 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     return [*sentences, Finding("plain", f"With each modality centred, {ndcg.title} changes by {change}.")]
 
 
-def by_share(evidence: Evidence) -> Table:
+def table_by_share(evidence: Evidence) -> Table:
     """Return nDCG and recall by the share of texts, before and after centring."""
     curves = evidence.evaluation.curves
-    shown = {
+    drawn_curves = {
         name: curve
         for name, curve in curves.items()
         if name.endswith("_by_share") and not name.startswith("text_preference")
     }
-    if not shown:
+    if not drawn_curves:
         raise NotAsked("nDCG by the share of texts takes captioned data")
     rows = []
-    for place, share in enumerate(next(iter(shown.values())).x):
+    for index, share in enumerate(next(iter(drawn_curves.values())).x):
         row = [fmt.shortest(100 * share)]
-        for name in shown:  # as it is and, where there is one, centred
+        for name in drawn_curves:  # as it is and, where there is one, centred
             both = [curves[key] for key in (name, f"{name}_{CENTRED}") if key in curves]
-            row.append(" → ".join(fmt.percent(curve.y[place]) for curve in both if place < len(curve.y)))
+            row.append(" → ".join(fmt.percent(curve.y[index]) for curve in both if index < len(curve.y)))
         rows.append(row)
     return Table(
         title="By the share of texts",
         facts="In percent, as it is → with each modality centred. Documents that are not texts are images.",
-        columns=columns("Texts, %", numbers=[curve.y_label or name for name, curve in shown.items()]),
+        columns=columns("Texts, %", numbers=[curve.y_label or name for name, curve in drawn_curves.items()]),
         rows=rows,
     )
 
@@ -109,8 +113,8 @@ SECTION = Section(
     },
     title="Mixed retrieval",
     figures=(MIXED, RELEVANCE),
-    tables=(by_share,),
-    galleries=(unfound("mixed"), unfound("judged")),
+    tables=(table_by_share,),
+    galleries=(failure_gallery("mixed"), failure_gallery("judged")),
     findings=findings,
     plots={
         "mixed-retrieval": Plot(

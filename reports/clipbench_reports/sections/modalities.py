@@ -1,6 +1,4 @@
-"""Several modalities: how far apart every two lie, and how often items of each find their partners in each other
-one.
-"""
+"""Several modalities: the gap of every two, and how often items find their partners in another modality."""
 
 from collections.abc import Mapping
 from itertools import combinations
@@ -8,7 +6,7 @@ from itertools import combinations
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table
-from clipbench.results.table.model import Cell, Row, columns
+from clipbench.results.table.cells import Cell, Row, columns
 from clipbench_reports.evidence import Evidence, MissingEvidence
 from clipbench_reports.figures import maps, matrices
 from clipbench_reports.findings import Finding, claim, defined
@@ -32,16 +30,16 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     pairs = list(combinations(names, 2))
     of_pairs = defined(evaluation.metrics, *(f"{'-'.join(pair)}/gap" for pair in pairs))
     gaps = {pair: metric for pair, metric in zip(pairs, of_pairs, strict=True) if metric is not None}
-    linked = matrices.linked(names, evaluation.metrics)  # others have no partners
+    linked = matrices.paired_modalities(names, evaluation.metrics)  # others have no partners
     items = fmt.listed([*map(_words, linked)], "or")
-    said = [claim(f"An item of {items} finds its partner first in {{value}} of cases", recall, weakness=UNFOUND)]
+    sentences = [claim(f"An item of {items} finds its partner first in {{value}} of cases", recall, weakness=UNFOUND)]
     if gaps:
         parts = [
             f"{fmt.bounded(gap)} ({' and '.join(map(_words, pair))}, {fmt.number(gap.chance, gap.unit)} without a gap)"
             for pair, gap in gaps.items()
         ]
-        said.append(Finding("plain", f"Distance between the mean vectors of two modalities: {', '.join(parts)}."))
-    return said
+        sentences.append(Finding("plain", f"Distance between the mean vectors of two modalities: {', '.join(parts)}."))
+    return sentences
 
 
 def pairs_table(evidence: Evidence) -> Table:

@@ -1,4 +1,4 @@
-"""The modality gap: two cones, what carries the gap, and what closing it does."""
+"""The modality gap: two cones, the dimensions of the gap, and the effect of closing it."""
 
 import math
 from functools import partial
@@ -7,11 +7,11 @@ from clipbench.models.protocol import no_logit_scale
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord
 from clipbench.stats.intervals import wilson
+from clipbench_reports.drawing.facets import Statement
 from clipbench_reports.drawing.marks import Mark, Rule, tight_axis
-from clipbench_reports.drawing.models import Statement
 from clipbench_reports.evidence import Evidence, PlottedCurve
 from clipbench_reports.figures import geometry, maps
-from clipbench_reports.figures.curves import Curves, CurvesFigure, References, at_both_ends, no_marks
+from clipbench_reports.figures.curves import Curves, CurvesFigure, References, no_marks, state_at_both_ends
 from clipbench_reports.findings import Finding, claim, defined
 from clipbench_reports.sections.section import Plot, Section
 
@@ -21,7 +21,7 @@ BAND = (
 )
 
 
-def _moved(name: str, reading: str, share_scored: float, references: References = no_marks) -> CurvesFigure:
+def _moved_figure(name: str, reading: str, share_scored: float, references: References = no_marks) -> CurvesFigure:
     """Return the figure of gap, loss, recall and accuracy of vectors that were moved.
 
     Args:
@@ -42,8 +42,8 @@ def _moved(name: str, reading: str, share_scored: float, references: References 
 
 def _with_intervals(share_scored: float, evidence: Evidence, curve: PlottedCurve) -> PlottedCurve:
     """Return a curve of shares of pairs with the interval of each, if the run recorded none."""
-    gap, most = evidence.evaluation.metrics.get("gap"), evidence.evaluation.params.get("rescored_sample")
-    n = 0 if gap is None else min(gap.n, most) if isinstance(most, int) else gap.n
+    gap, max_rescored = evidence.evaluation.metrics.get("gap"), evidence.evaluation.params.get("rescored_sample")
+    n = 0 if gap is None else min(gap.n, max_rescored) if isinstance(max_rescored, int) else gap.n
     n = math.ceil(n * share_scored)
     if curve.low or n < 1 or curve.unit != "fraction":
         return curve
@@ -52,17 +52,17 @@ def _with_intervals(share_scored: float, evidence: Evidence, curve: PlottedCurve
     return curve._replace(low=low, high=high)
 
 
-def _unmoved(evidence: Evidence, y_label: str) -> list[Mark]:
+def _unmoved_reference(evidence: Evidence, y_label: str) -> list[Mark]:
     """Return the places of vectors as they are, and moved by the gap."""
     (gap,) = defined(evidence.evaluation.metrics, "gap")
-    places = [0.0] if gap is None or not gap.value else [0.0, gap.value]
-    name = "unmoved, and moved by the gap" if len(places) > 1 else "unmoved"
-    return [Rule(at=place, axis="x", role="chance", name=name) for place in places]
+    positions = [0.0] if gap is None or not gap.value else [0.0, gap.value]
+    name = "unmoved, and moved by the gap" if len(positions) > 1 else "unmoved"
+    return [Rule(at=position, axis="x", role="chance", name=name) for position in positions]
 
 
 def _state(evidence: Evidence, curves: Curves) -> Statement:
     """Return the gap as it is and with both modalities moved by it; of corrections, the gap at both ends."""
-    statement, gap = at_both_ends(curves)._replace(reading=_not_drawn(evidence, curves)), curves[0]
+    statement, gap = state_at_both_ends(curves)._replace(reading=_not_drawn(evidence, curves)), curves[0]
     if 0.0 not in gap.x or gap.x[0] == 0.0:
         return statement
     unmoved = gap.y[gap.x.index(0.0)]
@@ -74,24 +74,24 @@ def _state(evidence: Evidence, curves: Curves) -> Statement:
 
 
 def _not_drawn(evidence: Evidence, curves: Curves) -> str:
-    """Return why the loss or zero-shot accuracy has no panel; nothing if both have one."""
-    lacking = []
+    """Return the reasons why the loss or zero-shot accuracy has no panel; empty if both have one."""
+    reasons = []
     if evidence.run.result.model.get("logit_scale") is None:
-        lacking.append(f"The loss is undefined: {no_logit_scale()}.")
+        reasons.append(f"The loss is undefined: {no_logit_scale()}.")
     if not any(curve.y_label.startswith("zero-shot") for curve in curves):
-        lacking.append("Zero-shot accuracy takes one label for each image, which these data lack.")
-    return " ".join(lacking)
+        reasons.append("Zero-shot accuracy takes one label for each image, which these data lack.")
+    return " ".join(reasons)
 
 
-SHIFT = _moved(
+SHIFT = _moved_figure(
     "shift",
     "Vectors are moved along the unit gap vector by the distance on the axis, towards each other to the right, and"
     " normalized again; all is then scored anew, the loss over all pairs shown at the model’s own temperature (Liang"
     " et al., 2022).",
     1.0,
-    _unmoved,
+    _unmoved_reference,
 )
-CORRECTIONS = _moved(
+CORRECTIONS = _moved_figure(
     "corrections",
     "The mean of each modality (and its spread by dimension, where vectors are standardised) is taken from one half of"
     " the pairs, subtracted in part or, at 1, in whole from the other half, which is then scored anew. Centred and"

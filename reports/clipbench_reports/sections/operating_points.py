@@ -1,4 +1,4 @@
-"""Operating points: thresholds for a precision, what they miss, and whether one of other data holds here."""
+"""Operating points: thresholds for a precision, their recall, and thresholds of other data on these data."""
 
 from functools import partial
 
@@ -7,16 +7,16 @@ import numpy as np
 from clipbench.results import numbers as fmt
 from clipbench.results.record import Curve, EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
-from clipbench_reports.drawing.models import Statement
+from clipbench_reports.drawing.facets import Statement
 from clipbench_reports.evidence import Evidence, MissingEvidence, NotAsked, PlottedCurve
 from clipbench_reports.figures.curves import Curves, CurvesFigure
-from clipbench_reports.figures.shared import upright
+from clipbench_reports.figures.shared import value_line
 from clipbench_reports.findings import Finding, defined, interval_in_brackets
 from clipbench_reports.sections.section import Plot, Section
 from clipbench_reports.text import NO_REASON
 
 QUESTIONS = {"pairs": "pairs of an image and a caption", "answers": "classes that are named"}
-"""The parts of the task, and what they accept."""
+"""The parts of the task, with the things that they accept."""
 CURVES = ("precision", "recall")
 NEEDS = {"pairs": "data with captions", "answers": "data with labels"}
 SHOWN = "p95"
@@ -34,19 +34,17 @@ def operating_points(part: str) -> CurvesFigure:
         reading=(
             f"A cosine of at least the threshold is accepted. {READINGS[part]} Bands: 95 % intervals over images."
         ),
-        references=lambda evidence, y_label: upright(
+        references=lambda evidence, y_label: value_line(
             evidence.evaluation.metrics.get(f"{part}/threshold@{SHOWN}"), "threshold for 95 % precision"
         ),
-        complete=lambda evidence, curve: without_end(curve),
+        complete=lambda evidence, curve: without_lowest_threshold(curve),
         state=partial(_state, part),
         needs=NEEDS[part],
     )
 
 
-def without_end(curve: PlottedCurve) -> PlottedCurve:
-    """Return a curve without its first point, the threshold of -1, which accepts everything, unless there is no
-    other.
-    """
+def without_lowest_threshold(curve: PlottedCurve) -> PlottedCurve:
+    """Return a curve without its first point, the threshold of -1, which accepts everything, if it has others."""
     if len(curve.x) < 2 or curve.x[0] > -1:
         return curve
     return curve.take(range(1, len(curve.x)))
@@ -84,11 +82,11 @@ LITTLE_ACCEPTED = "No threshold tells right from wrong"
 WANTED = 0.95
 """The precision that sentences are about."""
 ENOUGH = 0.5
-"""Recall below which a threshold leaves most of what should be accepted."""
+"""Recall below which a threshold rejects most of the right answers."""
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
-    """Return, for each question, what the threshold for 95 % precision accepts."""
+    """Return for each question the recall at the threshold for 95 % precision."""
     return [
         _finding(
             part,
@@ -111,27 +109,34 @@ def _share(evaluation: EvaluationRecord) -> str:
 def _finding(part: str, share: str, threshold: Metric, recall: Metric | None, precision: Curve | None) -> Finding:
     if threshold.value is None or recall is None or recall.value is None:
         highs = precision.high or [] if precision is not None else []
-        is_bad = max((each for each in highs if each is not None), default=1.0) < WANTED  # else images may be too few
+        is_bad = max((high for high in highs if high is not None), default=1.0) < WANTED  # else images may be too few
         text = f"{PARTS[part]}: {threshold.reason or NO_REASON}."
         return Finding("plain", text, weakness=LITTLE_ACCEPTED if is_bad else "")
-    found = f"{fmt.percent(recall.value)} %{interval_in_brackets(recall)}"
-    at = f"{fmt.number(threshold.value, 'cosine')}{interval_in_brackets(threshold)}"
-    words = MEANINGS[part].format(at=at, recall=found)
+    recall_words = f"{fmt.percent(recall.value)} %{interval_in_brackets(recall)}"
+    cosine_words = f"{fmt.number(threshold.value, 'cosine')}{interval_in_brackets(threshold)}"
+    words = MEANINGS[part].format(at=cosine_words, recall=recall_words)
     is_little = recall.high is not None and recall.high < ENOUGH
     return Finding(
         "plain", f"If {share} {PREVALENCE[part]}, 95 % {words}.", weakness=LITTLE_ACCEPTED if is_little else ""
     )
 
 
-def points(evidence: Evidence) -> Table:
+def threshold_table(evidence: Evidence) -> Table:
     """Return the thresholds for each precision, with the recall there."""
     rows = []
     metrics = evidence.evaluation.metrics
     for name, threshold in metrics.items():
-        part, _, own = name.partition("/")
-        if own.startswith(THRESHOLD):
-            recall = metrics.get(f"{part}/{RECALL}{own.removeprefix(THRESHOLD)}")
-            rows.append([PARTS.get(part, part), own.removeprefix(WANTED_AT), fmt.shown(threshold), fmt.shown(recall)])
+        part, _, suffix = name.partition("/")
+        if suffix.startswith(THRESHOLD):
+            recall = metrics.get(f"{part}/{RECALL}{suffix.removeprefix(THRESHOLD)}")
+            rows.append(
+                [
+                    PARTS.get(part, part),
+                    suffix.removeprefix(WANTED_AT),
+                    fmt.value_with_interval(threshold),
+                    fmt.value_with_interval(recall),
+                ]
+            )
     if not rows:
         raise MissingEvidence("the run has no thresholds")
     return Table(
@@ -146,20 +151,27 @@ def points(evidence: Evidence) -> Table:
     )
 
 
-def carried_over(evidence: Evidence) -> Table:
+def transferred_thresholds(evidence: Evidence) -> Table:
     """Return the precision that the thresholds of other data of the run have on these data."""
-    own = evidence.evaluation
+    evaluation = evidence.evaluation
     rows = []
     for other in evidence.run.result.evaluations:
-        if other.task != own.task or other is own or other.status != "ok" or _share(other) != _share(own):
+        if (
+            other.task != evaluation.task
+            or other is evaluation
+            or other.status != "ok"
+            or _share(other) != _share(evaluation)
+        ):
             continue
         for name, threshold in other.metrics.items():
             part, _, end = name.partition("/")
-            at = threshold.value
-            if end.startswith(THRESHOLD) and at is not None and f"{part}/precision_by_cosine" in own.curves:
-                got = [_at(evidence, f"{part}/{kind}_by_cosine", at) for kind in CURVES]
-                cosine = fmt.number(at, "cosine")
-                rows.append([PARTS.get(part, part), other.dataset.id, end.removeprefix(WANTED_AT), cosine, *got])
+            cosine = threshold.value
+            if end.startswith(THRESHOLD) and cosine is not None and f"{part}/precision_by_cosine" in evaluation.curves:
+                values = [_value_at_threshold(evidence, f"{part}/{kind}_by_cosine", cosine) for kind in CURVES]
+                cosine_words = fmt.number(cosine, "cosine")
+                rows.append(
+                    [PARTS.get(part, part), other.dataset.id, end.removeprefix(WANTED_AT), cosine_words, *values]
+                )
     if not rows:
         raise NotAsked("thresholds of other data")
     return Table(
@@ -175,10 +187,8 @@ def carried_over(evidence: Evidence) -> Table:
     )
 
 
-def _at(evidence: Evidence, name: str, cosine: float) -> str:
-    """Return the value of a curve at a threshold, with its bounds; between two of its points, on the line that joins
-    them.
-    """
+def _value_at_threshold(evidence: Evidence, name: str, cosine: float) -> str:
+    """Return the value of a curve at a threshold with its bounds, interpolated between two points."""
     curve = evidence.curve(name)
     if cosine > curve.x[-1]:
         return "nothing accepted"
@@ -198,7 +208,7 @@ SECTION = Section(
     },
     title="Operating points",
     figures=tuple(map(operating_points, QUESTIONS)),
-    tables=(points, carried_over),
+    tables=(threshold_table, transferred_thresholds),
     findings=findings,
     plots={
         "operating-points": Plot(

@@ -13,7 +13,17 @@ from clipbench_reports.figures import matrices
 from clipbench_reports.figures.curves import CurvesFigure, state_on_queries
 from clipbench_reports.figures.shared import refuse_judged
 from clipbench_reports.findings import Ability, Finding, claim
-from clipbench_reports.galleries import Fact, Gallery, MakeGallery, PageBudget, cosines, gallery, images, known, words
+from clipbench_reports.galleries import (
+    Fact,
+    Gallery,
+    MakeGallery,
+    PageBudget,
+    cosines,
+    gallery,
+    images,
+    optional_words,
+    words,
+)
 from clipbench_reports.sections.section import Plot, SampleColumn, SampleImage, Section
 from clipbench_reports.text import quoted
 
@@ -62,72 +72,75 @@ RELEVANCE = CurvesFigure(
 )
 
 
-class Search(NamedTuple):
+class FailureGallery(NamedTuple):
     """The failures of a direction of retrieval, and the columns that show them."""
 
     title: str
-    asked: str = ""
-    """Column of what the query says."""
+    query: str = ""
+    """Column with the words of the query."""
     right: str = ""
-    """Column of what the best right item says, as the next of what came first; empty where images show it."""
+    """Column with the words of the best right item; empty where images show it."""
     chosen: str = ""
+    """Column with the words of the first item."""
     images: tuple[tuple[str, str], ...] = (("", "image"),)
     """Roles and columns."""
 
 
-SEARCHES = {
-    "image_retrieval": Search(
+FAILURE_GALLERIES = {
+    "image_retrieval": FailureGallery(
         title="Captions that did not find their image",
-        asked="caption",
+        query="caption",
         images=(("Right", "image"), ("Came first", "chosen_image")),
     ),
-    "text_retrieval": Search(title="Images that did not find their caption", right="caption", chosen="chosen_caption"),
-    "image_image": Search(
+    "text_retrieval": FailureGallery(
+        title="Images that did not find their caption", right="caption", chosen="chosen_caption"
+    ),
+    "image_image": FailureGallery(
         title="Images that did not find another of their class",
-        asked="label",
+        query="label",
         chosen="chosen_label",
         images=(("Query", "image"), ("Right", "right_image"), ("Came first", "chosen_image")),
     ),
-    "text_text": Search(
+    "text_text": FailureGallery(
         title="Captions that did not find another of their image",
-        asked="caption",
+        query="caption",
         right="right_caption",
         chosen="chosen_caption",
     ),
-    "mixed": Search(
+    "mixed": FailureGallery(
         title="Captions that did not find their document",
-        asked="caption",
+        query="caption",
         right="right_text",
         chosen="chosen_text",
         images=(("Right", "right_image"), ("Came first", "chosen_image")),
     ),
-    "judged": Search(
+    "judged": FailureGallery(
         title="Queries whose relevant documents did not come first",
-        asked="query",
+        query="query",
         right="right_text",
         chosen="chosen_text",
         images=(("Query", "image"), ("Right", "right_image"), ("Came first", "chosen_image")),
     ),
 }
-ASKED = {"label": "True class", "query": "Query"}
-"""Labels of a query that is no caption."""
+QUERY_LABELS = {"label": "True class", "query": "Query"}
+"""Labels of queries that are not captions."""
 
 
-def unfound(direction: str) -> MakeGallery:
-    """Return what makes the gallery of the queries of one direction whose right answer did not come first.
+def failure_gallery(direction: str) -> MakeGallery:
+    """Return the function that makes the gallery of one direction's queries whose right answer did not come first.
 
-    The worst is the one with the widest margin of cosines.
+    The worst query has the widest margin of cosines.
     """
 
     def make(evidence: Evidence, budget: PageBudget) -> Gallery:
         if not evidence.has_column(f"{direction}_rank"):
             raise NotAsked(direction)
-        return _gallery(evidence, budget, direction, SEARCHES[direction])
+        return _gallery(evidence, budget, direction, FAILURE_GALLERIES[direction])
 
     return make
 
 
-def _gallery(evidence: Evidence, budget: PageBudget, direction: str, search: Search) -> Gallery:
+def _gallery(evidence: Evidence, budget: PageBudget, direction: str, failures: FailureGallery) -> Gallery:
     is_asked = [way == direction for way in words(evidence, "direction")]
     rank = np.where(is_asked, evidence.numbers(f"{direction}_rank"), np.nan)
     margin = evidence.numbers(f"{direction}_cosine_margin")
@@ -135,7 +148,9 @@ def _gallery(evidence: Evidence, budget: PageBudget, direction: str, search: Sea
     # The right answer has the highest score, as others do.
     is_tied = evidence.numbers("right_cosine") == evidence.numbers("chosen_cosine")
     nothing = [""] * len(rank)
-    asked, right, chosen = (known(evidence, name) or nothing for name in (search.asked, search.right, search.chosen))
+    queries, right, chosen = (
+        optional_words(evidence, name) or nothing for name in (failures.query, failures.right, failures.chosen)
+    )
     tokens, lost = (_tokens(evidence, f"{direction}/{name}") or nothing for name in ("n_tokens", "tokens_lost"))
 
     def facts(row: int) -> list[Fact]:
@@ -143,29 +158,29 @@ def _gallery(evidence: Evidence, budget: PageBudget, direction: str, search: Sea
         at = f"at rank {fmt.significant(float(rank[row]))}{', tied' if is_tied[row] else ''}"
         unread = f", {lost[row]} of them not read" if lost[row] not in ("", "0") else ""
         return [
-            Fact(ASKED.get(search.asked, "Caption"), asked[row]),
+            Fact(QUERY_LABELS.get(failures.query, "Caption"), queries[row]),
             Fact("Right", right[row], of_right, at),
             *([] if is_tied[row] else [Fact("Came first", chosen[row], of_first)]),
             Fact("Margin", "", by),
             Fact("Tokens", f"{tokens[row]}{unread}" if tokens[row] else ""),
         ]
 
-    def say(row: int, role: str) -> str:
+    def describe(row: int, role: str) -> str:
         if role == "Came first":
             return "What came first instead."
-        of = f" of {quoted(asked[row])}" if asked[row] else ""
+        of = f" of {quoted(queries[row])}" if queries[row] else ""
         return f"The image{of}; the right answer came at rank {fmt.significant(float(rank[row]))}."
 
-    roles = [(role, name) for role, name in search.images if evidence.has_column(name)]
-    others = [(role, name) for role, name in roles if role != "Came first"]
+    roles = [(role, name) for role, name in failures.images if evidence.has_column(name)]
+    other_roles = [(role, name) for role, name in roles if role != "Came first"]
     show, show_tied = (
-        images(evidence, *((role if len(each) > 1 else "", name) for role, name in each), say=say)
-        for each in (roles, others)
+        images(evidence, *((role if len(columns) > 1 else "", name) for role, name in columns), say=describe)
+        for columns in (roles, other_roles)
     )
     return gallery(
         evidence,
         budget,
-        title=search.title,
+        title=failures.title,
         note="Margin: the cosine of the right answer less that of what came first.",
         wrong=rank > 1,
         margin=margin,
@@ -176,7 +191,7 @@ def _gallery(evidence: Evidence, budget: PageBudget, direction: str, search: Sea
 
 
 def _tokens(evidence: Evidence, name: str) -> list[str]:
-    """Return a column of numbers of tokens in words, or nothing where the run did not keep it."""
+    """Return a column with numbers of tokens as words; empty if the run did not keep it."""
     if not evidence.has_column(name):
         return []
     return [fmt.count(n) if np.isfinite(n) else "" for n in evidence.numbers(name).tolist()]
@@ -194,7 +209,7 @@ UNFOUND = "A caption does not find its image"
 RECALL_METRICS = r".*_recall@[0-9]+"
 OF_JUDGED = r"ndcg@[0-9]+|recall@[0-9]+|hit_rate@[0-9]+|map@R|r_precision|mrr"
 """Metrics of data with judgements."""
-DIRECTIONS = [direction for direction in SEARCHES if direction != "mixed"]
+DIRECTIONS = [direction for direction in FAILURE_GALLERIES if direction != "mixed"]
 SAMPLE_COLUMNS = (
     SampleColumn(name="label", title="Class", is_of_sample=True),
     SampleColumn(name="caption", title="Caption"),
@@ -221,19 +236,19 @@ SAMPLE_IMAGES = (
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
-    """Return how often each side finds the other first; of data with judgements, the headlines over all queries that
-    search.
-    """
-    metrics, most = evaluation.metrics, evaluation.params.get("queries")
+    """Return how often each side finds the other first; for data with judgements, the headline metrics."""
+    metrics, max_queries = evaluation.metrics, evaluation.params.get("queries")
 
-    def drawn(metric: Metric) -> str:
-        return " drawn at random" if metric.n == most else ""
+    def sampling_note(metric: Metric) -> str:
+        return " drawn at random" if metric.n == max_queries else ""
 
     if "mrr" in metrics:
         judged = headlines(evaluation).values()
-        return [claim(f"{metric.title} is {{value}} over {{n}} queries{drawn(metric)}", metric) for metric in judged]
+        return [
+            claim(f"{metric.title} is {{value}} over {{n}} queries{sampling_note(metric)}", metric) for metric in judged
+        ]
     return [
-        claim(f"{sentence}{drawn(metrics[name])}", metrics[name], weakness=UNFOUND, ability=ABILITIES[name])
+        claim(f"{sentence}{sampling_note(metrics[name])}", metrics[name], weakness=UNFOUND, ability=ABILITIES[name])
         for name, sentence in SENTENCES.items()
         if name in metrics
     ]
@@ -249,7 +264,7 @@ SECTION = Section(
     },
     title="Retrieval",
     figures=(RECALL, BY_GALLERY, matrices.similarity, RECALL_WITHIN, RELEVANCE),
-    galleries=tuple(map(unfound, DIRECTIONS)),
+    galleries=tuple(map(failure_gallery, DIRECTIONS)),
     findings=findings,
     plots={
         "similarity-matrix": Plot(

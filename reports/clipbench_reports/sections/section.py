@@ -13,15 +13,23 @@ import numpy as np
 from jaxtyping import Shaped
 
 from clipbench import plugins
-from clipbench.errors import FOREIGN, ClipbenchError, UsageError, cause
+from clipbench.errors import FOREIGN, ClipbenchError, UsageError, error_summary
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.table import Table, as_html
 from clipbench.results.titles import subset_title, within_sentence
-from clipbench_reports.drawing import page
+from clipbench_reports.drawing import svg_chart
 from clipbench_reports.drawing.marks import Chart
-from clipbench_reports.evidence import PLAIN, Evidence, Fault, MissingEvidence, Models, label_sets, within
-from clipbench_reports.findings import Finding, Mark, headline_findings, missing, not_measured
+from clipbench_reports.evidence import (
+    PLAIN,
+    Evidence,
+    Fault,
+    MissingEvidence,
+    Models,
+    label_sets,
+    restrict_to_label_set,
+)
+from clipbench_reports.findings import Finding, Mark, headline_findings, missing_finding, not_measured
 from clipbench_reports.galleries import MakeGallery, worst_samples
 
 if TYPE_CHECKING:
@@ -43,7 +51,7 @@ class SampleColumn:
     metrics: str = ".*"
     """A regular expression of the metrics that it explains, without their subsets."""
     is_of_sample: bool = False
-    """True where it says what the sample is, which is the same with all models."""
+    """True if it describes the sample itself, which is the same for all models."""
     right: str = ""
     """For a column with the best false option: the column of the right one, which is shown where that won ..."""
     margin: str = ""
@@ -94,7 +102,7 @@ class Section:
     title: str = ""
     """The name of the task for a reader; the task's own, where it is empty."""
     figures: tuple[Draw, ...] = ()
-    """The first stands open in the report, the others are folded."""
+    """The first is open in the report, the others are folded."""
     galleries: tuple[MakeGallery, ...] = ()
     tables: tuple[MakeTable, ...] = ()
     plots: Mapping[str, Plot] = field(default_factory=dict)
@@ -130,26 +138,26 @@ class Section:
             makers = getattr(self, name)
             if not isinstance(makers, tuple) or not all(map(callable, makers)):  # (draw) without a comma is no tuple
                 raise TypeError(f"{name} of a Section: got {makers!r}, expected a tuple of functions")
-        if not (isinstance(self.plots, Mapping) and all(isinstance(each, Plot) for each in self.plots.values())):
+        if not (isinstance(self.plots, Mapping) and all(isinstance(plot, Plot) for plot in self.plots.values())):
             raise TypeError(f"plots of a Section: got {self.plots!r}, expected a mapping of names to Plot")
-        if not (isinstance(self.advice, Mapping) and all(isinstance(each, str) for each in self.advice.values())):
+        if not (isinstance(self.advice, Mapping) and all(isinstance(text, str) for text in self.advice.values())):
             raise TypeError(f"advice of a Section: got {self.advice!r}, expected a mapping of weaknesses to texts")
 
 
-def by_name(
-    asked: Shaped[np.ndarray, " n"], answers: Shaped[np.ndarray, " n"], **scores: Shaped[np.ndarray, " n"]
+def table_by_true_name(
+    true_names: Shaped[np.ndarray, " n"], answers: Shaped[np.ndarray, " n"], **scores: Shaped[np.ndarray, " n"]
 ) -> "pandas.DataFrame":
-    """Return a row for each name that was asked for, in the alphabet's order.
+    """Return one row per true name, in alphabetical order.
 
-    Its columns are the mean scores, the number of samples ``n``, and the commonest wrong answer ``taken_for``: the
-    first in the alphabet among equals, a dash without any.
+    The columns are the mean scores, the number of samples ``n``, and the commonest wrong answer ``taken_for``: the
+    first in alphabetical order among equals, a dash if there is none.
     """
     import pandas
 
-    groups: Any = pandas.DataFrame(scores, index=range(len(asked))).groupby(asked)
-    is_wrong = answers != asked
-    taken: Any = pandas.Series(answers[is_wrong], dtype=object).groupby(asked[is_wrong])
-    commonest = taken.agg(lambda each: each.mode().iat[0]) if is_wrong.any() else pandas.Series(dtype=object)
+    groups: Any = pandas.DataFrame(scores, index=range(len(true_names))).groupby(true_names)
+    is_wrong = answers != true_names
+    wrong_answers: Any = pandas.Series(answers[is_wrong], dtype=object).groupby(true_names[is_wrong])
+    commonest = wrong_answers.agg(lambda group: group.mode().iat[0]) if is_wrong.any() else pandas.Series(dtype=object)
     return groups.mean().assign(
         n=groups.size(), taken_for=lambda table: commonest.reindex(table.index, fill_value=fmt.NONE)
     )
@@ -172,7 +180,7 @@ class LoadedSection:
     section: Section
     package: str = OWN
     fault: str = ""
-    """The reason why the plain section stands in for the package's."""
+    """The reason why the plain section replaces the section of the package."""
 
     @property
     def is_split(self) -> bool:
@@ -180,22 +188,24 @@ class LoadedSection:
         return self.section.describe_label_set is not None
 
     def label_sets(self, evaluation: EvaluationRecord) -> list[str]:
-        """Return the label sets that an evaluation has results of, or ``PLAIN`` alone."""
+        """Return the label sets that an evaluation has results of, or only ``PLAIN``."""
         return label_sets(evaluation) if self.is_split else [PLAIN]
 
     def parts(self, evidence: Evidence) -> list[Evidence]:
         """Return the evidence of each label set."""
-        return [evidence.of(name) for name in label_sets(evidence.evaluation)] if self.is_split else [evidence]
+        return (
+            [evidence.for_label_set(name) for name in label_sets(evidence.evaluation)] if self.is_split else [evidence]
+        )
 
     def findings(self, evaluation: EvaluationRecord) -> list[Finding]:
         """Return the sentences on an evaluation, or on the part of it that is of one label set."""
         if evaluation.status != "ok":
             return [not_measured(evaluation)]
         try:
-            made: Any = self.guard(self.section.findings, Finding)(evaluation)
-            return ([made] if isinstance(made, Finding) else list(made)) or headline_findings(evaluation)
+            sentences: Any = self.guard(self.section.findings, Finding)(evaluation)
+            return ([sentences] if isinstance(sentences, Finding) else list(sentences)) or headline_findings(evaluation)
         except MissingEvidence as reason:
-            return [missing("Not said", evaluation.name, str(reason))]
+            return [missing_finding("Not said", evaluation.name, str(reason))]
 
     def summary(self, evaluation: EvaluationRecord) -> list[Finding]:
         """Return the sentences on all label sets, each with the title of its set."""
@@ -204,7 +214,7 @@ class LoadedSection:
         sentences = []
         for label_set in self.label_sets(evaluation):
             title = f"{subset_title(label_set, evaluation.subsets)}: " if label_set != PLAIN else ""
-            for finding in self.findings(within(evaluation, label_set)):
+            for finding in self.findings(restrict_to_label_set(evaluation, label_set)):
                 text, short = (
                     f"{title}{within_sentence(words)}" if title and words else words
                     for words in (finding.text, finding.short)
@@ -213,7 +223,7 @@ class LoadedSection:
         return sentences
 
     def guard(self, function: Callable[P, T], kind: type) -> Callable[P, T]:
-        """Return a function of the section whose errors become missing evidence, which costs nothing else.
+        """Return a function of the section whose errors become missing evidence.
 
         Args:
             kind: type of what the function returns, or of the entries of a list that it returns.
@@ -222,32 +232,32 @@ class LoadedSection:
         @wraps(function)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
             try:
-                made = function(*args, **kwargs)
-                for each in made if isinstance(made, list | tuple) and not isinstance(made, kind) else [made]:
-                    if not isinstance(each, kind):
-                        raise TypeError(f"it returned a {type(each).__name__}, expected a {kind.__name__}")
+                output = function(*args, **kwargs)
+                for part in output if isinstance(output, list | tuple) and not isinstance(output, kind) else [output]:
+                    if not isinstance(part, kind):
+                        raise TypeError(f"it returned a {type(part).__name__}, expected a {kind.__name__}")
                     if self.package != OWN:
-                        _try_out(each)
-                return made
+                        _check_renders(part)
+                return output
             except MissingEvidence:
                 raise
             except FOREIGN as error:
                 if isinstance(error, UsageError) and self.package == OWN:
                     raise  # of an option, such as a projection whose package is not installed
                 name = getattr(function, "__name__", type(function).__name__)
-                raise Fault(f"{name} of {self.package} failed ({cause(error)})") from error
+                raise Fault(f"{name} of {self.package} failed ({error_summary(error)})") from error
 
         return guarded
 
 
-def _try_out(made: object) -> None:
-    """Raise for what would otherwise fail in the middle of the page: what cannot be drawn or written."""
-    if isinstance(made, Chart):
-        page.draw(made)
-    elif isinstance(made, Table):
-        as_html(made)
-    elif isinstance(made, Finding) and made.mark not in get_args(Mark):
-        raise ValueError(f"mark {made.mark!r}, expected one of {', '.join(get_args(Mark))}")
+def _check_renders(output: object) -> None:
+    """Raise for output that cannot be drawn or written, which would otherwise fail in the middle of the page."""
+    if isinstance(output, Chart):
+        svg_chart.draw(output)
+    elif isinstance(output, Table):
+        as_html(output)
+    elif isinstance(output, Finding) and output.mark not in get_args(Mark):
+        raise ValueError(f"mark {output.mark!r}, expected one of {', '.join(get_args(Mark))}")
 
 
 def load_section(task: str) -> LoadedSection:

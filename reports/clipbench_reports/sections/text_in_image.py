@@ -1,4 +1,4 @@
-"""Text in images: what written words do to classification, and which of them are read."""
+"""Text in images: the effect of written words on classification, and which words are read."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,8 +11,8 @@ from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
 from clipbench.results.titles import subset_title
 from clipbench.stats.claims import against_chance, may_differ
+from clipbench_reports.drawing.facets import Layer, Statement, facet_chart
 from clipbench_reports.drawing.marks import Chart, Mark, Panel, Role, columns_axis, fraction_axis, rows_axis
-from clipbench_reports.drawing.models import Layer, Statement, facet_chart
 from clipbench_reports.evidence import Evidence, MissingEvidence, Models, NotAsked, read_each
 from clipbench_reports.figures.curves import CurvesFigure
 from clipbench_reports.figures.shared import chance_rule, chance_strokes, intervals
@@ -26,11 +26,11 @@ from clipbench_reports.galleries import (
     cosines,
     credits_of,
     gallery,
-    known,
     one_image,
+    optional_words,
     words,
 )
-from clipbench_reports.sections.section import Plot, SampleColumn, Section, by_name
+from clipbench_reports.sections.section import Plot, SampleColumn, Section, table_by_true_name
 from clipbench_reports.text import NO_REASON, quoted, shorten
 
 CONDITIONS = {
@@ -52,20 +52,20 @@ ASIDE = 0.06
 """Distance from the middle of a condition, so that no interval hides another."""
 
 
-class _Named(NamedTuple):
+class _PredictedShares(NamedTuple):
     right: Mapping[str, Metric]
     fooled: Mapping[str, Metric]
 
 
-def hijacking(models: Models) -> Chart:
-    """Return how often the object, and how often the word, is predicted: without a label, and with each kind of it."""
-    by_model = read_each(models, _read)
-    kinds = [kind for kind in CONDITIONS if any(kind in each.right for each in by_model.all)]
+def typographic_attacks(models: Models) -> Chart:
+    """Return how often the object and the word are predicted, without a label and with each kind of label."""
+    by_model = read_each(models, _read_shares)
+    kinds = [kind for kind in CONDITIONS if any(kind in shares.right for shares in by_model.all)]
     names = ["\n".join(CONDITIONS[kind]) for kind in kinds]
-    bars = fmt.interval_name(metric for each in by_model.all for metric in each.right.values())
+    bars = fmt.interval_name(metric for shares in by_model.all for metric in shares.right.values())
     return facet_chart(
         Panel(x=columns_axis(names), y=fraction_axis("Predicted class, %")),
-        by_model.map(lambda each: Layer(_marks(each, kinds), _state(each))),
+        by_model.map(lambda shares: Layer(_marks(shares, kinds), _state(shares))),
         reading=(
             "The share of images that are classified as the object, and as the attacking word, whether or not it is "
             f"written, among all classes. Bars: {bars}s."
@@ -73,30 +73,30 @@ def hijacking(models: Models) -> Chart:
     )
 
 
-def _read(evidence: Evidence) -> _Named:
+def _read_shares(evidence: Evidence) -> _PredictedShares:
     metrics = {**evidence.evaluation.controls, **evidence.evaluation.metrics}
-    known = {name: metric for name, metric in metrics.items() if metric.value is not None}
+    metrics_with_value = {name: metric for name, metric in metrics.items() if metric.value is not None}
     fooled = {"clean": "clean_named_word", "blank": "blank_named_word", "attacked": "attack_success"}
-    named = _Named(
-        {kind: known[f"{kind}_acc"] for kind in CONDITIONS if f"{kind}_acc" in known},
-        {kind: known[name] for kind, name in fooled.items() if name in known},
+    shares = _PredictedShares(
+        {kind: metrics_with_value[f"{kind}_acc"] for kind in CONDITIONS if f"{kind}_acc" in metrics_with_value},
+        {kind: metrics_with_value[name] for kind, name in fooled.items() if name in metrics_with_value},
     )
-    if "attacked" not in named.right:
+    if "attacked" not in shares.right:
         raise MissingEvidence("the data hold no objects with another thing's name written on them")
-    return named
+    return shares
 
 
-def _marks(named: _Named, kinds: Sequence[str]) -> list[Mark]:
-    marks = chance_rule(named.right["attacked"].chance)
-    for metrics, role, name, aside in ((named.right, IMAGE, OBJECT, -ASIDE), (named.fooled, TEXT, WORD, ASIDE)):
-        known = {" ".join(CONDITIONS[kind]): metrics[kind] for kind in kinds if kind in metrics}
-        places = [place for place, kind in enumerate(kinds) if kind in metrics]
-        marks.append(intervals(known, places, role, name, is_joined=True, aside=aside))
+def _marks(shares: _PredictedShares, kinds: Sequence[str]) -> list[Mark]:
+    marks = chance_rule(shares.right["attacked"].chance)
+    for metrics, role, name, aside in ((shares.right, IMAGE, OBJECT, -ASIDE), (shares.fooled, TEXT, WORD, ASIDE)):
+        labelled_metrics = {" ".join(CONDITIONS[kind]): metrics[kind] for kind in kinds if kind in metrics}
+        positions = [position for position, kind in enumerate(kinds) if kind in metrics]
+        marks.append(intervals(labelled_metrics, positions, role, name, is_joined=True, aside=aside))
     return marks
 
 
-def _state(named: _Named) -> Statement:
-    right, fooled = ({kind: fmt.percent(metric.value) for kind, metric in each.items()} for each in named)
+def _state(shares: _PredictedShares) -> Statement:
+    right, fooled = ({kind: fmt.percent(metric.value) for kind, metric in metrics.items()} for metrics in shares)
     before = next((kind for kind in ("clean", "blank") if kind in right), None)
     on_it = {"clean": "without a label", "blank": "with a blank label"}
     start = f"{right[before]} % {on_it[before]}, " if before else ""
@@ -105,8 +105,8 @@ def _state(named: _Named) -> Statement:
     return Statement(subject="Accuracy", value=end)
 
 
-def response(name: str) -> CurvesFigure:
-    """Return the figure of what one property of the label does."""
+def response_figure(name: str) -> CurvesFigure:
+    """Return the figure of accuracy by one property of the label."""
     return CurvesFigure(name=f"by {name}", needs="labels that were made in several ways")
 
 
@@ -139,22 +139,22 @@ def probe_attacks(models: Models) -> Chart:
 
 def _read_probes(evidence: Evidence) -> Layer:
     metrics = evidence.evaluation.metrics
-    known = {name: metric for name, metric in metrics.items() if metric.value is not None}
+    metrics_with_value = {name: metric for name, metric in metrics.items() if metric.value is not None}
     if "linear_probe_attack_success" not in metrics:
         raise NotAsked("attacks on probes")
-    if "linear_probe_attack_success" not in known:
+    if "linear_probe_attack_success" not in metrics_with_value:
         raise MissingEvidence(metrics["linear_probe_attack_success"].reason or NO_REASON)
-    marks: list[Mark] = chance_rule(known["linear_probe_attacked_acc"].chance)
+    marks: list[Mark] = chance_rule(metrics_with_value["linear_probe_attacked_acc"].chance)
     for series, (role, name, aside) in SERIES.items():
-        held = [key for key in CLASSIFIERS if f"{key}_{series}" in known]
-        shares = {CLASSIFIERS[key]: known[f"{key}_{series}"] for key in held}
+        held = [key for key in CLASSIFIERS if f"{key}_{series}" in metrics_with_value]
+        shares = {CLASSIFIERS[key]: metrics_with_value[f"{key}_{series}"] for key in held}
         if shares:
             marks.append(intervals(shares, [list(CLASSIFIERS).index(key) for key in held], role, name, aside=aside))
-    return Layer(marks, _state_probes(known))
+    return Layer(marks, _state_probes(metrics_with_value))
 
 
-def _state_probes(known: Mapping[str, Metric]) -> Statement:
-    success = {key: fmt.percent(known[f"{key}_attack_success"].value) for key in CLASSIFIERS}
+def _state_probes(metrics: Mapping[str, Metric]) -> Statement:
+    success = {key: fmt.percent(metrics[f"{key}_attack_success"].value) for key in CLASSIFIERS}
     shares = [f"{words} {success[key]} %" for key, words in CLASSIFIERS.items()]
     return Statement(subject="Attack success among the classes of the probe", value=", ".join(shares))
 
@@ -194,14 +194,14 @@ def _read_reading(evidence: Evidence) -> dict[str, Metric]:
 
 
 def _layer_reading(metrics: Mapping[str, Metric], rows: Sequence[str]) -> Layer:
-    places, metric = [rows.index(name) for name in metrics], metrics[ALL]
-    guesses = chance_strokes(zip(places, metrics.values(), strict=True))
+    positions, metric = [rows.index(name) for name in metrics], metrics[ALL]
+    guesses = chance_strokes(zip(positions, metrics.values(), strict=True))
     against = f", where guessing gives {fmt.percent(metric.chance)} %" if metric.chance is not None else ""
     statement = Statement(
         subject="Written words that are read correctly",
         value=f"{fmt.percent(metric.value)} % of {fmt.count(metric.n)} images{against}",
     )
-    return Layer([*guesses, intervals(metrics, places, "text", "read correctly", is_upright=False)], statement)
+    return Layer([*guesses, intervals(metrics, positions, "text", "read correctly", is_upright=False)], statement)
 
 
 MAX_ROWS = 50
@@ -219,31 +219,31 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
         )
     (success,) = defined(evaluation.metrics, "attack_success")
     if success is not None:
-        sentences.append(_fooled(evaluation, success))
+        sentences.append(_attack_finding(evaluation, success))
     if (probe := evaluation.metrics.get("linear_probe_attack_success")) is not None:
-        sentences.append(_probe_fooled(evaluation, probe))
+        sentences.append(_probe_finding(evaluation, probe))
     return sentences
 
 
-def _fooled(evaluation: EvaluationRecord, success: Metric) -> Finding:
-    """Return how often the word's class is named under attack, and without the label, which is no attack.
+def _attack_finding(evaluation: EvaluationRecord, success: Metric) -> Finding:
+    """Return how often the word's class is named under attack, and without the label.
 
-    Only where a test tells the two apart is it said that the label does it.
+    The finding names the label as the cause only if a test shows a difference.
     """
-    (named,) = defined(evaluation.controls, "clean_named_word")
-    against = skill(replace(success, chance=named.value if named else None))
+    (baseline,) = defined(evaluation.controls, "clean_named_word")
+    against = skill(replace(success, chance=baseline.value if baseline else None))
     mark: FindingMark = "plain"
-    if named is not None and may_differ(success, named):
+    if baseline is not None and may_differ(success, baseline):
         mark = "weak" if against < 0 else "good"
     start = "Fooled by a written label" if mark == "weak" else "Takes an object for the word on its label"
     text = f"{start} in {fmt.bounded(success)} of {fmt.count(success.n)} attacks"
-    if named is not None:
-        text += f"; without the label its word is named in {fmt.bounded(named)}"
+    if baseline is not None:
+        text += f"; without the label its word is named in {fmt.bounded(baseline)}"
     short = f"{text}."
     labels = {"clean_acc": "without a label", "blank_acc": "with a blank one", "attacked_acc": "under attack"}
-    named_right = dict(zip(labels.values(), defined(evaluation.metrics, *labels), strict=True))
-    right = [f"{fmt.bounded(metric)} {words}" for words, metric in named_right.items() if metric is not None]
-    attacked = named_right["under attack"]
+    right_by_label = dict(zip(labels.values(), defined(evaluation.metrics, *labels), strict=True))
+    right = [f"{fmt.bounded(metric)} {words}" for words, metric in right_by_label.items() if metric is not None]
+    attacked = right_by_label["under attack"]
     text += f"; names the object in {', '.join(right)}" if right else ""
     text += f"; chance is {fmt.percent(attacked.chance)} %." if attacked is not None else "."
     if mark != "weak":
@@ -251,16 +251,16 @@ def _fooled(evaluation: EvaluationRecord, success: Metric) -> Finding:
     return Finding(mark, text, against, weakness=OBEYED, short=short, ability=MISTAKING)
 
 
-def _probe_fooled(evaluation: EvaluationRecord, probe: Metric) -> Finding:
-    """Return how often a linear probe is fooled where the prompts are, under attack and without a word."""
+def _probe_finding(evaluation: EvaluationRecord, probe: Metric) -> Finding:
+    """Return how often the linear probe and the prompts are fooled, under attack and without a word."""
     metrics = evaluation.metrics
     difference, prompts = defined(metrics, "zero_shot_minus_linear_probe", "zero_shot_attack_success")
     if probe.value is None or difference is None or prompts is None:
         return claim("A linear probe is fooled in {value} of {n} attacks", probe)
-    standing = against_chance(replace(difference, higher_is_better=True))[0] or "level"
+    relation = against_chance(replace(difference, higher_is_better=True))[0] or "level"
     how = {"better": "fooled less often than the prompts: in", "worse": "fooled more often than the prompts: in"}
     text = (
-        f"The linear probe trained here on the same image vectors is {how.get(standing, 'fooled in')} "
+        f"The linear probe trained here on the same image vectors is {how.get(relation, 'fooled in')} "
         f"{fmt.bounded(probe)} of {fmt.count(probe.n)} attacks, the prompts in {fmt.bounded(prompts)} among "
         f"the same classes; difference {fmt.number(difference.value, difference.unit)} {fmt.symbol(difference.unit)}"
         f"{interval_in_brackets(difference)}"
@@ -276,16 +276,14 @@ def _probe_fooled(evaluation: EvaluationRecord, probe: Metric) -> Finding:
 
 
 def attacked_objects(evidence: Evidence) -> Table:
-    """Return each object with how often it is still named under attack, and what it is taken for, in descending
-    order.
-    """
+    """Return how often each object is still named under attack, and its commonest wrong answer, the worst first."""
     fooled = evidence.numbers("attack_success")
     is_attacked = ~np.isnan(fooled)
     if not is_attacked.any():
         raise MissingEvidence("the data hold no objects with another thing's name written on them")
     objects, predicted = (evidence.words(name)[is_attacked] for name in ("object", "predicted"))
     right = evidence.numbers("attacked_acc")[is_attacked]
-    things = by_name(objects, predicted, success=fooled[is_attacked], right=right)
+    things = table_by_true_name(objects, predicted, success=fooled[is_attacked], right=right)
     things = things.sort_values(["success", "right"], ascending=[False, True], kind="stable")
     rows = [
         [name, taken_for, fmt.percent(success), fmt.percent(right), fmt.count(n)]
@@ -308,7 +306,7 @@ def attacked_objects(evidence: Evidence) -> Table:
 
 
 def misread_words(evidence: Evidence) -> Table:
-    """Return the words that are read wrong, by their counts, and what they are taken for."""
+    """Return the misread words by their counts, with the commonest wrong answer."""
     credit = evidence.numbers("reading_acc")
     is_asked = ~np.isnan(credit)
     if not is_asked.any():
@@ -317,7 +315,7 @@ def misread_words(evidence: Evidence) -> Table:
     if not wrong.any():
         raise MissingEvidence("every word was read right")
     written, read = (evidence.words(name)[is_asked] for name in ("written", "read"))
-    table = by_name(written[wrong], read[wrong])
+    table = table_by_true_name(written[wrong], read[wrong])
     totals = dict(zip(*np.unique(written, return_counts=True), strict=True))
     rows = [
         [name, taken_for, fmt.count(n), fmt.count(totals[name])]
@@ -331,11 +329,11 @@ def misread_words(evidence: Evidence) -> Table:
     )
 
 
-def hijacked(evidence: Evidence, budget: PageBudget) -> Gallery:
-    """Return the objects that were taken for something else under a written label, by the widest margin."""
+def misnamed_objects(evidence: Evidence, budget: PageBudget) -> Gallery:
+    """Return the objects that were misnamed under a written label, the widest margins first."""
     credit, margin = credits_of(evidence, "attacked_acc", of_subsets=False), evidence.numbers("margin")
     thing, word, predicted = (words(evidence, name) for name in ("object", "word", "predicted"))
-    by_probe = known(evidence, "linear_probe_predicted")
+    by_probe = optional_words(evidence, "linear_probe_predicted")
 
     written = cosines(evidence, margin)
 
@@ -349,7 +347,7 @@ def hijacked(evidence: Evidence, budget: PageBudget) -> Gallery:
             Fact("Linear probe says", by_probe[row] if by_probe else ""),
         ]
 
-    def say(row: int) -> str:
+    def describe(row: int) -> str:
         return f"{quoted(thing[row])} with {quoted(word[row])} written on it, taken for {quoted(predicted[row])}."
 
     return gallery(
@@ -360,11 +358,11 @@ def hijacked(evidence: Evidence, budget: PageBudget) -> Gallery:
         wrong=credit < 1,
         margin=margin,
         facts=facts,
-        images=one_image(evidence, say),
+        images=one_image(evidence, describe),
     )
 
 
-def misread(evidence: Evidence, budget: PageBudget) -> Gallery:
+def misread_images(evidence: Evidence, budget: PageBudget) -> Gallery:
     """Return the written words that were read as another one, by the widest margin."""
     credit, margin = credits_of(evidence, "reading_acc", of_subsets=False), evidence.numbers("margin")
     written, read = (evidence.words(name).tolist() for name in ("written", "read"))
@@ -374,12 +372,12 @@ def misread(evidence: Evidence, budget: PageBudget) -> Gallery:
     def facts(row: int) -> list[Fact]:
         (true, false), (right, chosen, by) = around_difference(written[row], read[row]), in_words(row)
         return [
-            Fact("Written", true, right, whole=written[row]),
-            Fact("Read as", false, chosen, whole=read[row]),
+            Fact("Written", true, right, full_words=written[row]),
+            Fact("Read as", false, chosen, full_words=read[row]),
             Fact("Margin", "", by),
         ]
 
-    def say(row: int) -> str:
+    def describe(row: int) -> str:
         return f"An image that is captioned {quoted(written[row])}, read as {quoted(read[row])}."
 
     return gallery(
@@ -390,11 +388,11 @@ def misread(evidence: Evidence, budget: PageBudget) -> Gallery:
         wrong=credit < 1,
         margin=margin,
         facts=facts,
-        images=one_image(evidence, say),
+        images=one_image(evidence, describe),
     )
 
 
-RESPONSES = tuple(map(response, SETTINGS))
+RESPONSES = tuple(map(response_figure, SETTINGS))
 SECTION = Section(
     advice={
         UNREAD: (
@@ -409,15 +407,15 @@ SECTION = Section(
         ),
     },
     title="Text in images",
-    figures=(hijacking, probe_attacks, *RESPONSES, reading),
-    galleries=(hijacked, misread),
+    figures=(typographic_attacks, probe_attacks, *RESPONSES, reading),
+    galleries=(misnamed_objects, misread_images),
     tables=(attacked_objects, misread_words),
     findings=findings,
     plots={
         "typographic": Plot(
             summary="accuracy and attack success under typographic attacks",
             definition="An attack succeeds when the class of the written word scores highest.",
-            draws=(hijacking, probe_attacks, *RESPONSES),
+            draws=(typographic_attacks, probe_attacks, *RESPONSES),
         )
     },
     sample_columns=(

@@ -14,12 +14,12 @@ from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
 from clipbench_reports.drawing import marks
-from clipbench_reports.drawing.models import Layer, Statement, beside, chart, facet_chart
+from clipbench_reports.drawing.facets import Layer, Statement, chart, facet_chart, side_by_side
 from clipbench_reports.evidence import Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.curves import curve_line
 from clipbench_reports.findings import Ability, Finding, claim
 from clipbench_reports.galleries import Fact, Gallery, PageBudget, cosines, gallery, one_image, words
-from clipbench_reports.sections.section import SampleColumn, Section, by_name
+from clipbench_reports.sections.section import SampleColumn, Section, table_by_true_name
 from clipbench_reports.text import quoted, shorten, two_lines
 
 N_NAMED = 12
@@ -32,25 +32,26 @@ ALONE, TOGETHER = "single template", "ensemble"
 class _Templates(NamedTuple):
     names: list[str]
     scores: list[float]
-    """Accuracy of each template alone, in descending order."""
+    """Accuracy of each template, in descending order."""
     ensemble: Metric | None
 
     @property
     def ends(self) -> list[float]:
-        """The accuracy of all templates together and the ends of its interval, as far as they are known."""
-        known = self.ensemble
-        return [] if known is None else [end for end in (known.value, known.low, known.high) if end is not None]
+        """The accuracy of the ensemble and the ends of its interval, as far as they are defined."""
+        ensemble = self.ensemble
+        values = () if ensemble is None else (ensemble.value, ensemble.low, ensemble.high)
+        return [value for value in values if value is not None]
 
 
 def templates(models: Models) -> marks.Chart:
-    """Return the accuracy of each prompt template alone, and of their ensemble."""
+    """Return the accuracy of each prompt template, and of their ensemble."""
     by_model = read_each(
-        models, lambda evidence: _Templates(*ranked(evidence), evidence.evaluation.metrics.get("acc1"))
+        models, lambda evidence: _Templates(*ranked_templates(evidence), evidence.evaluation.metrics.get("acc1"))
     )
-    names = list(dict.fromkeys(name for each in by_model.all for name in each.names))
+    names = list(dict.fromkeys(name for model_templates in by_model.all for name in model_templates.names))
     is_named = len(names) <= N_NAMED
-    n_rows = len(names) if is_named else max(len(each.names) for each in by_model.all)
-    values = [score for each in by_model.all for score in (*each.scores, *each.ends)]
+    n_rows = len(names) if is_named else max(len(model_templates.names) for model_templates in by_model.all)
+    values = [score for model_templates in by_model.all for score in (*model_templates.scores, *model_templates.ends)]
     rows = marks.Axis(low=n_rows - 0.4, high=-0.6, label=f"{n_rows} prompt templates")
     if is_named:
         rows = marks.rows_axis([two_lines(name, NAME_LENGTH) for name in names])
@@ -60,9 +61,13 @@ def templates(models: Models) -> marks.Chart:
     x = marks.percent_axis([max(0.0, low - room), min(1.0, high + room)], "Top-1 accuracy, %", n_steps=4)
     plane = marks.Panel(x=x, y=rows, aspect=0.08 + 0.15 * n_rows if is_named else 0.72)
     ranking = names if is_named else None
-    layers = by_model.map(lambda each: Layer(_marks(each, ranking), _state(each, is_named=is_named)))
+    layers = by_model.map(
+        lambda model_templates: Layer(_marks(model_templates, ranking), _state(model_templates, is_named=is_named))
+    )
     first = next(iter(by_model.values))
-    has_one_order = not is_named or all(each.names == by_model.values[first].names for each in by_model.all)
+    has_one_order = not is_named or all(
+        model_templates.names == by_model.values[first].names for model_templates in by_model.all
+    )
     return facet_chart(
         plane,
         layers,
@@ -74,7 +79,7 @@ def templates(models: Models) -> marks.Chart:
 
 
 def _marks(templates: _Templates, ranking: list[str] | None) -> list[marks.Mark]:
-    """Return a dot a template, at its place in the ranking or, where there is none, in its own."""
+    """Return one dot per template, at its rank among all models, or among its own templates if there is none."""
     ys = range(len(templates.names)) if ranking is None else [ranking.index(name) for name in templates.names]
     dots = marks.Dots(xs=templates.scores, ys=ys, role="ink", name=ALONE, ids=templates.names)
     if templates.ensemble is None or templates.ensemble.value is None:
@@ -84,8 +89,8 @@ def _marks(templates: _Templates, ranking: list[str] | None) -> list[marks.Mark]
     return [*doubt, marks.Rule(at=templates.ensemble.value, axis="x", role="ink", name=TOGETHER, is_dashed=True), dots]
 
 
-def ranked(evidence: Evidence) -> tuple[list[str], list[float]]:
-    """Return the prompt templates and what each reaches alone, in descending order.
+def ranked_templates(evidence: Evidence) -> tuple[list[str], list[float]]:
+    """Return the prompt templates and their accuracies, in descending order.
 
     Raises:
         MissingEvidence: the run kept no such curve, or used one template only.
@@ -129,20 +134,20 @@ Shares = Float64[np.ndarray, "n n"]
 
 
 def confusion(models: Models) -> marks.Chart:
-    """Return the confusion matrix: one row a true class, one column an answer, each row adding up to 100 %."""
+    """Return the confusion matrix: one row per true class, one column per answer, each row adds up to 100 %."""
     answers = read_each(
         models, lambda evidence: (evidence.words("label").tolist(), evidence.words("predicted").tolist())
     )
-    names = sorted({name for pair in answers.values.values() for column in pair for name in column}, key=_natural)
+    names = sorted({name for pair in answers.values.values() for column in pair for name in column}, key=_natural_order)
     if len(names) > MAX_CLASSES:
         raise MissingEvidence(
             f"{len(names)} classes are too many for a confusion matrix; the table of confused pairs has the most"
             " frequent mistakes"
         )
-    by_model = answers.map(lambda pair: _counts(names, *pair))
+    by_model = answers.map(lambda pair: _confusion_counts(names, *pair))
     is_map = len(names) > MAX_NAMED
     return chart(
-        [beside(by_model.map(lambda counts: [_panel(names, _shares_of(counts))]))],
+        [side_by_side(by_model.map(lambda counts: [_panel(names, _row_shares(counts))]))],
         by_model.map(lambda counts: _state_confusion(names, counts)),
         reading=(
             f"A row is a true class, a column an answer, {len(names)} of each in the same order, so that right "
@@ -157,15 +162,15 @@ def confusion(models: Models) -> marks.Chart:
     )
 
 
-def _counts(names: Sequence[str], label: Sequence[str], predicted: Sequence[str]) -> Counts:
+def _confusion_counts(names: Sequence[str], label: Sequence[str], predicted: Sequence[str]) -> Counts:
     counts = np.zeros((len(names), len(names)), np.int64)
-    place = {name: row for row, name in enumerate(names)}
+    row_by_name = {name: row for row, name in enumerate(names)}
     # counts[...] += 1 would count a pair that occurs many times only once.
-    np.add.at(counts, tuple([place[name] for name in column] for column in (label, predicted)), 1)
+    np.add.at(counts, tuple([row_by_name[name] for name in column] for column in (label, predicted)), 1)
     return counts
 
 
-def _shares_of(counts: Counts) -> Shares:
+def _row_shares(counts: Counts) -> Shares:
     totals = counts.sum(axis=1, keepdims=True)
     return np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
 
@@ -197,13 +202,13 @@ def _breadth(names: list[str]) -> float:
     return max(1.0, 0.15 + 0.0185 * longest + cell * len(names))
 
 
-def _natural(name: str) -> list[tuple[int, int, str]]:
+def _natural_order(name: str) -> list[tuple[int, int, str]]:
     parts = re.split(r"([0-9]+)", name)
     return [(0, int(part), "") if part.isascii() and part.isdigit() else (1, 0, part) for part in parts if part]
 
 
 def _state_confusion(names: Sequence[str], counts: Counts) -> Statement:
-    shares = _shares_of(counts)
+    shares = _row_shares(counts)
     recalls = np.diag(shares)[shares.any(axis=1)]
     right, classes = f"{fmt.percent(float(recalls.mean()))} %", fmt.counted(len(recalls), "class", "classes")
     is_faultless = np.array_equal(counts, np.diag(np.diag(counts)))
@@ -238,13 +243,13 @@ def _read_confidence(evidence: Evidence) -> Layer:
         raise MissingEvidence(f"no curves for “reliability”: {ece.reason if ece else 'the run kept none'}")
     curve = curves[0]
     confidence, right = (evidence.numbers(name) for name in ("confidence", "acc1"))
-    known = np.isfinite(confidence) & np.isfinite(right)
-    if not known.any():
+    is_defined = np.isfinite(confidence) & np.isfinite(right)
+    if not is_defined.any():
         raise MissingEvidence("no sample has both a confidence and a score")
-    counts, edges = np.histogram(confidence[known], bins=N_BINS, range=(0, 1))
-    sizes = [n for n in binned(confidence[known], right[known]).n_samples.tolist() if n]
-    drawn: list[marks.Mark] = [
-        marks.Bars(edges=edges.tolist(), counts=(counts / known.sum()).tolist(), role="ink", name="samples"),
+    counts, edges = np.histogram(confidence[is_defined], bins=N_BINS, range=(0, 1))
+    sizes = [n for n in binned(confidence[is_defined], right[is_defined]).n_samples.tolist() if n]
+    plane_marks: list[marks.Mark] = [
+        marks.Bars(edges=edges.tolist(), counts=(counts / is_defined.sum()).tolist(), role="ink", name="samples"),
         marks.Line(
             xs=[0, 1],
             ys=[0, 1],
@@ -256,12 +261,12 @@ def _read_confidence(evidence: Evidence) -> Layer:
         ),
         replace(curve_line(curve, "ink"), weights=sizes if len(sizes) == len(curve.x) else []),
     ]
-    sure, accuracy = (fmt.percent(float(values[known].mean())) for values in (confidence, right))
+    sure, accuracy = (fmt.percent(float(values[is_defined].mean())) for values in (confidence, right))
     statement = Statement(
         subject="Mean confidence and accuracy",
         value=f"{sure} and {accuracy} %",
     )
-    return Layer(drawn, statement)
+    return Layer(plane_marks, statement)
 
 
 MAX_ROWS = 100
@@ -279,7 +284,7 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
 
 
 def describe_classes(evidence: Evidence) -> str:
-    """Return how many classes a label set has, and three of them; nothing where the run does not tell."""
+    """Return the number of classes of a label set with three examples; empty if unknown."""
     accuracy = evidence.evaluation.metrics.get("acc1")
     if accuracy is None or not accuracy.chance or not evidence.has_column("label"):
         return ""
@@ -289,11 +294,9 @@ def describe_classes(evidence: Evidence) -> str:
 
 
 def class_recall(evidence: Evidence) -> Table:
-    """Return the share of each class's samples that are right, in ascending order, with the most common wrong
-    answer.
-    """
+    """Return the recall of each class in ascending order, with the most common wrong answer."""
     words_of = [evidence.words(name) for name in ("label", "predicted")]
-    classes = by_name(*words_of, recall=evidence.numbers("acc1")).sort_values("recall", kind="stable")
+    classes = table_by_true_name(*words_of, recall=evidence.numbers("acc1")).sort_values("recall", kind="stable")
     rows = [
         [name, taken_for, fmt.percent(recall), fmt.count(n)]
         for name, recall, n, taken_for in classes.head(MAX_ROWS).itertuples()
@@ -329,8 +332,8 @@ def confused_pairs(evidence: Evidence) -> Table:
 
 
 def template_scores(evidence: Evidence) -> Table:
-    """Return each prompt template with what it reaches alone, in descending order."""
-    names, scores = ranked(evidence)
+    """Return the accuracy of each prompt template, in descending order."""
+    names, scores = ranked_templates(evidence)
     return Table(
         title=f"The {len(names)} prompt templates",
         facts="Accuracy of each template alone, in descending order.",
@@ -339,7 +342,7 @@ def template_scores(evidence: Evidence) -> Table:
     )
 
 
-def misnamed(evidence: Evidence, budget: PageBudget) -> Gallery:
+def misclassified_images(evidence: Evidence, budget: PageBudget) -> Gallery:
     """Return the images that were taken for another class by the widest margin."""
     label, predicted, margin = words(evidence, "label"), words(evidence, "predicted"), evidence.numbers("margin")
     confidence = evidence.numbers("confidence") if evidence.has_column("confidence") else None
@@ -355,7 +358,7 @@ def misnamed(evidence: Evidence, budget: PageBudget) -> Gallery:
             Fact("Confidence", "" if confidence is None else f"{fmt.percent(float(confidence[row]))} %"),
         ]
 
-    def say(row: int) -> str:
+    def describe(row: int) -> str:
         return f"An image of {quoted(label[row])}, taken for {quoted(predicted[row])}."
 
     return gallery(
@@ -366,7 +369,7 @@ def misnamed(evidence: Evidence, budget: PageBudget) -> Gallery:
         wrong=evidence.numbers("acc1") < 1,
         margin=margin,
         facts=facts,
-        images=one_image(evidence, say),
+        images=one_image(evidence, describe),
     )
 
 
@@ -386,7 +389,7 @@ SECTION = Section(
     },
     title="Zero-shot",
     figures=(confusion, reliability, templates),
-    galleries=(misnamed,),
+    galleries=(misclassified_images,),
     tables=(confused_pairs, class_recall, template_scores),
     findings=findings,
     drawn_figures=("reliability", "templates"),

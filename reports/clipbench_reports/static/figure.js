@@ -1,6 +1,6 @@
 // Marks of a figure say what they stand for: at the pointer, and by arrow keys where the figure has the focus.
 
-/** Return the numbers of a figure, by panel and series (drawing/plotted.py). */
+/** Return the numbers of a figure, by panel and series (drawing/chart_data.py). */
 function numbersOf(figure) {
   const panels = JSON.parse(figure.querySelector("template.told").content.textContent);
   for (const { series } of panels) {

@@ -16,7 +16,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
-from clipbench.errors import FOREIGN, ClipbenchError, bug
+from clipbench.errors import FOREIGN, ClipbenchError, bug_summary
 from clipbench.files import is_inside
 from clipbench.results.matching import match
 from clipbench.results.record import EvaluationRecord, Metric, as_json
@@ -192,7 +192,7 @@ def _with_content(row: Row) -> Row:
     try:
         run = read_headlines(row.folder)
     except FOREIGN as error:  # whatever is wrong with a run costs its row
-        fault = str(error) if isinstance(error, ClipbenchError) else bug(error, "clipbench or the run")
+        fault = str(error) if isinstance(error, ClipbenchError) else bug_summary(error, "clipbench or the run")
         return replace(row, fault=fault)
     records = run.result.evaluations
     done = [record for record in records if record.status == "ok"]

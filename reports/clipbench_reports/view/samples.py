@@ -153,7 +153,7 @@ class Samples:
         """Return the nearest neighbours of a sample by label set, which the first run keeps for its worst failures."""
         record, sample_id = self.records[0], self.text("sample_id", row)
         evidence = Evidence(self.runs[0], record)
-        sets = {"": evidence, **{label_set: evidence.of(label_set) for label_set in self._label_sets}}
+        sets = {"": evidence, **{label_set: evidence.for_label_set(label_set) for label_set in self._label_sets}}
         neighbours = {subset_title(name, record.subsets): nearest(part)(sample_id) for name, part in sets.items()}
         return [(title, near) for title, near in neighbours.items() if near]
 

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from clipbench.errors import FOREIGN, ClipbenchError, MachineError, UsageError, bug
+from clipbench.errors import FOREIGN, ClipbenchError, MachineError, UsageError, bug_summary
 from clipbench.untrusted.reading import is_folder
 from clipbench_reports.evidence import MissingEvidence
 from clipbench_reports.page.html import assets
@@ -165,7 +165,7 @@ def _page(make: Callable[[Request], Response], answers: SiteAnswers, request: Re
     except (ClipbenchError, MissingEvidence) as error:
         return answers.refusal(str(error), 422)
     except FOREIGN as error:  # a hostile run, or a bug, costs a page
-        return answers.refusal(bug(error, "clipbench or the run"), 500)
+        return answers.refusal(bug_summary(error, "clipbench or the run"), 500)
 
 
 def _static(name: str, request: Request) -> Response:
@@ -239,9 +239,9 @@ class Guard:
             allowed = "POST" if request.url.path in self._writes else "GET, HEAD"
             return PlainTextResponse("Nothing can be changed here in this way.", 405, {"allow": allowed})
         if not is_write and self._is_token(request.query_params.get("token", "")):
-            entry = HTMLResponse(ENTRY)
-            entry.set_cookie(self._cookie, self._token, httponly=True, samesite="strict")
-            return entry
+            page = HTMLResponse(ENTRY)
+            page.set_cookie(self._cookie, self._token, httponly=True, samesite="strict")
+            return page
         if not self._is_token(request.cookies.get(self._cookie, "")):
             return PlainTextResponse(f"Open the address that {self._command} printed: it ends in a token.", 403)
         return self._refused_write(request) if is_write else None

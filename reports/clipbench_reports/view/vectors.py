@@ -117,8 +117,8 @@ def flat_map(vectors: Vectors, projection: str, colours: dict[str, list[str]]) -
     pairs = evenly_spaced(len(vectors.rows), MOST_PAIRS[projection])
     both = np.concatenate([vectors.images[pairs], vectors.texts[pairs]]).astype(np.float64)
     flat = PROJECTIONS[projection](both, 0)
-    low, span = flat.places.min(axis=0), max(float(np.ptp(flat.places, axis=0).max()), 1e-12)
-    points = np.rint(10_000 * (flat.places - low) / span).astype(int)
+    low, span = flat.coordinates.min(axis=0), max(float(np.ptp(flat.coordinates, axis=0).max()), 1e-12)
+    points = np.rint(10_000 * (flat.coordinates - low) / span).astype(int)
     return {
         "reading": flat.reading,
         "n_pairs": len(vectors.rows),

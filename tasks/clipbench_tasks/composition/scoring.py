@@ -11,13 +11,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
-from clipbench.data.contrasts import shuffled, words
+from clipbench.data.contrasts import shuffle_words, words
 from clipbench.data.questions import Contrast
 from clipbench.metrics.choice import choices
 from clipbench.metrics.similarity import pair_scores
 from clipbench.stats.measures import Fixed, Mean, Measure
 from clipbench_tasks.choices import ItemVectors
-from clipbench_tasks.tables import Column, Table, mean_over_parts, sampled
+from clipbench_tasks.tables import Column, Table, mean_over_parts, sample_rows
 
 MAX_SHUFFLED = 2_000
 """Captions that are shuffled, a seeded sample of a larger set: each shuffle must be encoded."""
@@ -97,8 +97,7 @@ def _twins(contrast: Contrast) -> list[tuple[str, str]]:
 def other_cosine(
     contrasts: Sequence[Contrast], vectors: ItemVectors, rng: np.random.Generator
 ) -> tuple[Column, Column]:
-    """Return the cosine of each contrast's first caption with that of a random other one, and the influence of each on
-    the mean.
+    """Return the cosines of the contrasts' first captions with those of random other contrasts, and their influences.
 
     Each caption is drawn once; the cosine of two equal texts is NaN.
 
@@ -125,49 +124,47 @@ def other_cosine(
 def text_only(contrasts: Sequence[Contrast], vectors: ItemVectors | None) -> Column:
     """Return SugarCrepe++'s text-only credit: two true captions are nearer to each other than either to a false one.
 
-    Of the first image's captions: the first two true ones, and all false ones. NaN where there are not as many.
+    It uses the first two true captions of the first image, and all false ones; NaN if there are fewer.
 
     Args:
         vectors: the model's; None for a constant model.
     """
     credit = np.full(len(contrasts), np.nan)
-    by_number: dict[int, dict[int, list[tuple[str, str]]]] = {}
+    pairs_by_count: dict[int, dict[int, list[tuple[str, str]]]] = {}
     for row, contrast in enumerate(contrasts):
         first = list(zip(contrast.captions, contrast.is_true[0], strict=True))
         true, false = ([caption for caption, is_true in first if is_true == side] for side in (True, False))
         if len(true) > 1 and false:
             pairs = [(true[0], true[1]), *((one, other) for one in true[:2] for other in false)]
-            by_number.setdefault(len(pairs), {})[row] = pairs
-    for n_pairs, alike in by_number.items():
-        left, right = zip(*(pair for pairs in alike.values() for pair in pairs), strict=True)
+            pairs_by_count.setdefault(len(pairs), {})[row] = pairs
+    for n_pairs, pairs_by_row in pairs_by_count.items():
+        left, right = zip(*(pair for pairs in pairs_by_row.values() for pair in pairs), strict=True)
         scores = np.zeros(len(left), np.float32) if vectors is None else vectors.cosines(left, right)
-        credit[list(alike)] = choices(scores.reshape(-1, 1, n_pairs), np.arange(n_pairs)[None, :] == 0).text
+        credit[list(pairs_by_row)] = choices(scores.reshape(-1, 1, n_pairs), np.arange(n_pairs)[None, :] == 0).text
     return credit
 
 
 def shuffles_of(contrasts: Sequence[Contrast], rng: np.random.Generator) -> list[tuple[int, int, str, str]]:
-    """Return the row of each contrast that can be shuffled, with its image, a true caption and a shuffle of its
-    words.
-    """
-    found = []
-    for row in sampled(np.arange(len(contrasts)), MAX_SHUFFLED, rng).tolist():
+    """Return the rows of the contrasts that can be shuffled, with an image, a true caption and its shuffled words."""
+    shuffles = []
+    for row in sample_rows(np.arange(len(contrasts)), MAX_SHUFFLED, rng).tolist():
         image, caption = np.argwhere(contrasts[row].truth)[0]
-        other = shuffled(contrasts[row].captions[caption])
+        other = shuffle_words(contrasts[row].captions[caption])
         if other is not None:
-            found.append((row, contrasts[row].images[image], contrasts[row].captions[caption], other))
-    return found
+            shuffles.append((row, contrasts[row].images[image], contrasts[row].captions[caption], other))
+    return shuffles
 
 
 def word_order(shuffles: Sequence[tuple[int, int, str, str]], vectors: ItemVectors, n: int) -> tuple[Column, Column]:
-    """Return, for each contrast, the cosine of a caption with its shuffle, and the credit for preferring the
-    caption.
-    """
+    """Return the cosine of each contrast's caption with its shuffle, and the credit for preferring the caption."""
     cosine, credit = np.full((2, n), np.nan)
     if shuffles:
-        rows, images, captions, others = map(list, zip(*shuffles, strict=True))
-        cosine[rows] = vectors.cosines(captions, others)
-        own, other = (pair_scores(vectors.images[images], vectors.of(texts)) for texts in (captions, others))
-        credit[rows] = (1 + np.sign(own.astype(np.float64) - other)) / 2
+        rows, images, captions, shuffled_captions = map(list, zip(*shuffles, strict=True))
+        cosine[rows] = vectors.cosines(captions, shuffled_captions)
+        caption_score, shuffle_score = (
+            pair_scores(vectors.images[images], vectors.of(texts)) for texts in (captions, shuffled_captions)
+        )
+        credit[rows] = (1 + np.sign(caption_score.astype(np.float64) - shuffle_score)) / 2
     return cosine, credit
 
 
@@ -262,11 +259,11 @@ def means(contrasts: Sequence[Contrast], scores: Mapping[str, Column], chances: 
     """
     subset_of = np.array([contrast.subset for contrast in contrasts], object)
     group_of = np.array([contrast.group or "" for contrast in contrasts], object)
-    subsets, found = list(dict.fromkeys(subset_of.tolist())), Means({}, {}, {}, ())
+    subsets, aggregates = list(dict.fromkeys(subset_of.tolist())), Means({}, {}, {}, ())
 
     def add(measures: dict[str, Measure], title: str, column: Column, parts: np.ndarray, chance: Column | None) -> None:
         columns, measures[title] = mean_over_parts(title, column, parts, chance=chance)
-        found.columns.update(columns)
+        aggregates.columns.update(columns)
 
     for name, column in scores.items():
         chance, defined = chances.get(name), ~np.isnan(column)
@@ -274,9 +271,9 @@ def means(contrasts: Sequence[Contrast], scores: Mapping[str, Column], chances: 
             present = list(dict.fromkeys(subset_of[defined].tolist()))
             for title, members in {"macro": present, **_categories(present)}.items():
                 of_members = np.where(np.isin(subset_of, members), column, np.nan)
-                add(found.overall, f"{title}/{name}", of_members, subset_of, chance)
-            found.columns[f"micro/{name}"] = column
-            found.overall[f"micro/{name}"] = Mean(
+                add(aggregates.overall, f"{title}/{name}", of_members, subset_of, chance)
+            aggregates.columns[f"micro/{name}"] = column
+            aggregates.overall[f"micro/{name}"] = Mean(
                 column=f"micro/{name}",
                 chance=None if chance is None else float(chance[defined].mean()),
                 is_headline=name in ("text_acc", "image_acc", "image_jaccard"),
@@ -284,15 +281,15 @@ def means(contrasts: Sequence[Contrast], scores: Mapping[str, Column], chances: 
         for subset in (subset for subset in subsets if subset not in SETS):
             group = np.where(subset_of == subset, group_of, "")
             is_scored = (group != "") & defined
-            enters = is_scored & _enters(subset, group)
+            enters = is_scored & _enters_mean(subset, group)
             title = f"{subset}/macro_{name}" if subset else f"macro_{name}"
             if enters.any():
-                add(found.of_groups, title, np.where(enters, column, np.nan), group, chance)
+                add(aggregates.of_groups, title, np.where(enters, column, np.nan), group, chance)
             elif is_scored.any():
-                found.of_groups[title] = Fixed(value=None, reason=NO_GROUP[subset], higher_is_better=True)
-    titles = list(dict.fromkeys(name.partition("/")[0] for name in found.overall))
-    by_title = dict(sorted(found.overall.items(), key=lambda each: titles.index(each[0].partition("/")[0])))
-    return found._replace(overall=by_title, notes=_notes(subsets, found.of_groups))
+                aggregates.of_groups[title] = Fixed(value=None, reason=NO_GROUP[subset], higher_is_better=True)
+    titles = list(dict.fromkeys(name.partition("/")[0] for name in aggregates.overall))
+    by_title = dict(sorted(aggregates.overall.items(), key=lambda pair: titles.index(pair[0].partition("/")[0])))
+    return aggregates._replace(overall=by_title, notes=_notes(subsets, aggregates.of_groups))
 
 
 def _categories(subsets: Sequence[str]) -> dict[str, list[str]]:
@@ -311,8 +308,8 @@ def symmetric_relations() -> frozenset[str]:
     return frozenset(text.splitlines())
 
 
-def _enters(subset: str, group: np.ndarray) -> Bool[np.ndarray, " n"]:
-    """Return which samples are of a group that enters the published mean; in other data, all do."""
+def _enters_mean(subset: str, group: np.ndarray) -> Bool[np.ndarray, " n"]:
+    """Return a mask of the samples whose group enters the published mean; in other data, all samples do."""
     if subset == "vg_relation":
         return ~np.isin(group, list(symmetric_relations()))
     if subset == "vg_attribution":

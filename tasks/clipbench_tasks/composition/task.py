@@ -34,7 +34,7 @@ from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Smooth, d
 from clipbench_tasks.choices import decide, vectors_of
 from clipbench_tasks.composition import scoring
 from clipbench_tasks.composition.scoring import TITLES, TITLES_OF_MEANS, means
-from clipbench_tasks.tables import Column, Table, by_subset
+from clipbench_tasks.tables import Column, Table, split_by_subset
 
 SCORES = (
     *("text_acc", "image_acc", "group_acc", "text_pair_acc", "image_pair_acc", "text_only_acc", "image_jaccard"),
@@ -161,10 +161,10 @@ class Composition(Task):
         }
         likeness = {name: column for name, column in likeness.items() if not np.isnan(column).all()}
         subset = np.array([contrast.subset for contrast in contrasts], object)
-        of_subsets = by_subset(subset, scores)
-        twins = by_subset(subset, {name: likeness[name] for name in ("twin_cosine",) if name in likeness})
+        of_subsets = split_by_subset(subset, scores)
+        twins = split_by_subset(subset, {name: likeness[name] for name in ("twin_cosine",) if name in likeness})
         blind = {"shorter_caption": shorter, "same_words": scoring.same_words(contrasts)} if has_words else {}
-        of_controls = by_subset(subset, blind | strict)
+        of_controls = split_by_subset(subset, blind | strict)
         averaged, averaged_strict = means(contrasts, scores, chances), means(contrasts, strict, chances={})
         if shuffles and len(contrasts) > scoring.MAX_SHUFFLED:
             notes = (*notes, f"word order: a seeded sample of {scoring.MAX_SHUFFLED:,} captions")

@@ -72,7 +72,7 @@ class Rescoring:
 
 
 def rescoring(dataset: Dataset, rows: Rows, embedder: Embedder) -> Rescoring:
-    """Return the input for scoring pairs of a data set again, with zero-shot accuracy where it has labels.
+    """Return the input for scoring pairs of a data set again, with zero-shot accuracy if it has labels.
 
     Class prompts are made as the zero-shot task makes them by default: from the data set's own templates. A set of
     labels with fewer than two classes has no accuracy, nor have data with several labels an image.
@@ -82,9 +82,9 @@ def rescoring(dataset: Dataset, rows: Rows, embedder: Embedder) -> Rescoring:
     """
     classes: dict[str, Classes] = {}
     notes = [_loss_note(embedder, len(rows))]
-    for name, each in _label_sets(dataset).items():
-        of_set = replace(dataset, class_names=each.class_names)
-        classes[name] = Classes(prompted_classes(of_set, None, embedder, role=None), each.labels[rows])
+    for name, label_set in _label_sets(dataset).items():
+        of_set = replace(dataset, class_names=label_set.class_names)
+        classes[name] = Classes(prompted_classes(of_set, None, embedder, role=None), label_set.labels[rows])
     if classes:
         notes.append("class prompts of the data set's own templates are moved and corrected as texts are")
     if dataset.captions is not None and len(dataset.captions) > len(dataset):
@@ -95,7 +95,7 @@ def rescoring(dataset: Dataset, rows: Rows, embedder: Embedder) -> Rescoring:
 
 
 def shift_curves(images: Vectors, texts: Vectors, rescore: Rescoring) -> dict[str, Curve]:
-    """Return every score by the distance moved along the unit gap vector, for both modalities moved, or one.
+    """Return curves of all scores by the distance moved along the unit gap vector, for both modalities or one.
 
     Curves are named ``gap_by_shift_both``, ``loss_by_shift_image``, ``kind/acc1_by_shift_text``. A distance at which a
     vector becomes zero, or for which a gap of zero has no direction, is left out of its curves.
@@ -107,22 +107,22 @@ def shift_curves(images: Vectors, texts: Vectors, rescore: Rescoring) -> dict[st
     """
 
     @cache
-    def scores(which: str, distance: float) -> Scores:
-        if distance == 0 and which != "both":  # no way of moving moves anything
+    def scores(shift: str, distance: float) -> Scores:
+        if distance == 0 and shift != "both":  # no way of moving moves anything
             return scores("both", distance)
-        return rescore.scores(images, texts, shift_maps(images, texts, distance=distance, shift=which))
+        return rescore.scores(images, texts, shift_maps(images, texts, distance=distance, shift=shift))
 
     distances = sorted({*DISTANCES, modality_gap(images, texts)})
     curves: dict[str, Curve] = {}
-    for which in SHIFTS:
-        curves |= _curves(distances, partial(scores, which), f"shift_{which}", rescore)
+    for shift in SHIFTS:
+        curves |= _curves(distances, partial(scores, shift), f"shift_{shift}", rescore)
     return curves
 
 
 def correction_curves(
     images: Vectors, texts: Vectors, rescore: Rescoring, rng: np.random.Generator
 ) -> dict[str, Curve]:
-    """Return every score by the strength of each post-hoc correction, 0 (none) to 1 (full), on held-out pairs.
+    """Return curves of all scores by the strength of post-hoc corrections, 0 (none) to 1 (full), on held-out pairs.
 
     Curves are named ``gap_by_centring``, ``loss_by_realign``, ``kind/acc1_by_collapse``;
     ``gap_chance_by_centring`` is the gap expected where none remains, of the noise of both halves. A strength at which
@@ -156,12 +156,12 @@ def correction_curves(
 
 def _label_sets(dataset: Dataset) -> dict[str, LabelSet]:
     if dataset.label_sets is not None:
-        sets = {f"{name}/acc1": each for name, each in dataset.label_sets.items()}
+        sets = {f"{name}/acc1": label_set for name, label_set in dataset.label_sets.items()}
     elif dataset.labels is not None and dataset.class_names is not None:
         sets = {"acc1": LabelSet(dataset.labels, dataset.class_names)}
     else:
         sets = {}
-    return {name: each for name, each in sets.items() if len(each.class_names) > 1}
+    return {name: label_set for name, label_set in sets.items() if len(label_set.class_names) > 1}
 
 
 def _loss_note(embedder: Embedder, n: int) -> str:

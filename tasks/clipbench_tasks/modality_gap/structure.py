@@ -21,7 +21,7 @@ from clipbench.metrics.similarity_calibration import (
 from clipbench.metrics.structure import cka, hubness, mutual_neighbours
 from clipbench.results.record import Curve, CurveRole
 from clipbench.stats.measures import Definition, Fixed, Measure, define
-from clipbench_tasks.tables import Column, Rows, Vectors, sampled
+from clipbench_tasks.tables import Column, Rows, Vectors, sample_rows
 
 OTHER_NEIGHBOURS = "no interval: resampled vectors have other neighbours"
 UNIT_LENGTH = 1e-3
@@ -111,24 +111,26 @@ def norm_measures(lengths: Mapping[str, Column]) -> dict[str, Measure]:
         lengths: of the vectors of pairs, by ``image`` and ``text``; all 1 where vectors were given at unit length.
     """
     measures: dict[str, Measure] = {}
-    for side, own in lengths.items():
-        if (np.abs(own - 1) <= UNIT_LENGTH).all():
+    for side, side_lengths in lengths.items():
+        if (np.abs(side_lengths - 1) <= UNIT_LENGTH).all():
             measures[f"{side}_norm"] = Fixed(value=None, unit="length", reason="the model gives vectors of length 1")
         else:
             reason = "no interval: its coverage has not been validated"
-            measures[f"{side}_norm"] = Fixed(value=float(own.mean()), unit="length", n=len(own), reason=reason)
+            measures[f"{side}_norm"] = Fixed(
+                value=float(side_lengths.mean()), unit="length", n=len(side_lengths), reason=reason
+            )
     return measures
 
 
 def structure_measures(
     images: Vectors, texts: Vectors, labels: Rows | None, k: int, rng: np.random.Generator
 ) -> dict[str, Measure]:
-    """Return mutual k-NN, CKA, and how clusters of all vectors agree with the modalities and with the classes.
+    """Return mutual k-NN, CKA, and the agreement of clusters of all vectors with the modalities and the classes.
 
     Args:
         images: unit vectors.
         texts: unit vectors; row i belongs to image i.
-        labels: class of each pair, where there are any.
+        labels: class of each pair, if there are any.
         k: neighbours of the mutual k-NN.
         rng: draws the first centres of the clusters.
     """
@@ -136,11 +138,11 @@ def structure_measures(
     mutual = Fixed(
         value=mutual_neighbours(images, texts, k), unit="fraction", n=n, chance=chance, reason=OTHER_NEIGHBOURS
     )
-    why = "no interval: a resampled pair is its own copy"
-    alike = Fixed(value=cka(images, texts).value, unit="ratio", n=n, chance=0.0, reason=why)
+    reason = "no interval: a resampled pair is its own copy"
+    alignment = Fixed(value=cka(images, texts).value, unit="ratio", n=n, chance=0.0, reason=reason)
     return {
         "mutual_knn": _unless_nan(mutual, f"{n} pairs: it needs more than the {k} neighbours that count"),
-        "cka": _unless_nan(alike, "it needs four pairs that are not all equal"),
+        "cka": _unless_nan(alignment, "it needs four pairs that are not all equal"),
         **_cluster_measures(images, texts, labels, rng),
     }
 
@@ -151,16 +153,16 @@ def _cluster_measures(
     from sklearn.metrics import adjusted_rand_score, v_measure_score
 
     n, both = len(images), np.concatenate([images, texts])
-    why = "no interval: resampled vectors have other clusters"
+    reason = "no interval: resampled vectors have other clusters"
     ari = float(adjusted_rand_score(np.repeat([0, 1], n), k_means(both, 2, rng))) if n > 1 else nan
-    of_modalities = Fixed(value=ari, unit="ratio", n=2 * n, chance=0.0, reason=why)
+    of_modalities = Fixed(value=ari, unit="ratio", n=2 * n, chance=0.0, reason=reason)
     n_classes, v, ari = 0 if labels is None else len(np.unique(labels)), nan, nan
     few = f"{n_classes} classes of {n} pairs: it needs two, and several pairs of some"
     if labels is not None and 1 < n_classes < n:
         clusters, of_both = k_means(both, n_classes, rng), np.tile(labels, 2)
         v, ari = float(v_measure_score(of_both, clusters)), float(adjusted_rand_score(of_both, clusters))
     of_v = Fixed(
-        value=v, unit="ratio", n=2 * n, reason=f"{why}; {n_classes} clusters, one a class", higher_is_better=True
+        value=v, unit="ratio", n=2 * n, reason=f"{reason}; {n_classes} clusters, one a class", higher_is_better=True
     )
     few = "there are no labels" if labels is None else few
     return {
@@ -188,7 +190,7 @@ def k_means(vectors: Vectors, k: int, rng: np.random.Generator) -> Rows:
 
 
 def _unless_nan(measure: Fixed, few: str) -> Fixed:
-    """Return a measure, or an undefined one for too few pairs where its value is NaN."""
+    """Return a measure, or an undefined one for too few pairs if its value is NaN."""
     if measure.value is None or isnan(measure.value):
         return replace(measure, value=None, n=0, chance=None, reason=few)
     return measure
@@ -220,20 +222,20 @@ def calibration(
         images: unit vectors, of all images.
         texts: unit vectors, of all captions.
         text_image: row of each caption's image; every image has a caption.
-        labels: of the images, where they have any.
-        rng: draws the images where there are more than ``SAMPLED_IMAGES``.
+        labels: of the images, if they have any.
+        rng: draws the images if there are more than ``SAMPLED_IMAGES``.
     """
     chosen, captions = _sample(len(images), text_image, rng)
-    place = np.full(len(images), -1, np.int64)
-    place[chosen] = np.arange(len(chosen))
-    images, texts, owners = images[chosen], texts[captions], place[text_image[captions]]
+    row_in_sample = np.full(len(images), -1, np.int64)
+    row_in_sample[chosen] = np.arange(len(chosen))
+    images, texts, owners = images[chosen], texts[captions], row_in_sample[text_image[captions]]
     labels = None if labels is None else labels[chosen]
     image_text = match_counts(images, texts, left_groups=np.arange(len(images)), right_groups=owners)
     text_groups = owners if len(texts) > len(images) else None if labels is None else labels[owners]
     kinds = {
-        "image_text": _checked(image_text),
-        "text_text": _among(texts, text_groups, "no image has several captions, and there are no labels"),
-        "image_image": _among(images, labels, "there are no labels"),
+        "image_text": _counts_or_reason(image_text),
+        "text_text": _within_modality(texts, text_groups, "no image has several captions, and there are no labels"),
+        "image_image": _within_modality(images, labels, "there are no labels"),
     }
     counts = {name: kind for name, kind in kinds.items() if not isinstance(kind, str)}
     probabilities = match_probabilities(counts) if counts else None
@@ -242,21 +244,21 @@ def calibration(
 
 
 def _sample(n_images: int, text_image: Rows, rng: np.random.Generator) -> tuple[Rows, Rows]:
-    """Return rows of images, and of the first captions of each."""
-    chosen = sampled(np.arange(n_images), SAMPLED_IMAGES, rng)
+    """Return the rows of some images, and of the first captions of each."""
+    chosen = sample_rows(np.arange(n_images), SAMPLED_IMAGES, rng)
     order = np.argsort(text_image, kind="stable")
     owners = text_image[order]
     number = np.arange(len(order)) - np.searchsorted(owners, owners)  # of a caption among those of its image
     return chosen, np.sort(order[(number < CAPTIONS_EACH) & np.isin(owners, chosen)])
 
 
-def _among(vectors: Vectors, groups: Rows | None, reason: str) -> PairKind:
+def _within_modality(vectors: Vectors, groups: Rows | None, reason: str) -> PairKind:
     if groups is None:
         return reason
-    return _checked(match_counts(vectors, vectors, left_groups=groups, right_groups=groups, is_same=True))
+    return _counts_or_reason(match_counts(vectors, vectors, left_groups=groups, right_groups=groups, is_same=True))
 
 
-def _checked(counts: MatchCounts) -> PairKind:
+def _counts_or_reason(counts: MatchCounts) -> PairKind:
     n_matches, n_others = int(counts.matches.sum()), int(counts.non_matches.sum())
     return counts if n_matches and n_others else f"it needs matches and others, and has {n_matches} and {n_others}"
 
@@ -265,7 +267,7 @@ def _measures(
     kinds: Mapping[str, PairKind], counts: Mapping[str, MatchCounts], probabilities: MatchProbabilities | None
 ) -> dict[str, Measure]:
     missing = "; ".join(f"{_words(name)}: {kind}" for name, kind in kinds.items() if isinstance(kind, str))
-    n = {name: int(each.matches.sum()) for name, each in counts.items()}
+    n = {name: int(pair_counts.matches.sum()) for name, pair_counts in counts.items()}
     if probabilities is None or "image_text" not in counts or len(counts) < 2:
         reason = f"it compares image-text with other kinds of pairs ({missing})"
         return {
@@ -278,14 +280,18 @@ def _measures(
     noise = expected_noise(n)
     over, mean_noise = ", ".join(_words(name) for name in counts), sum(noise.values()) / len(noise)
     values: dict[str, Measure] = {
-        "similarity_calibration_error": _error(probabilities.error, min(n.values()), mean_noise, f"mean over {over}")
+        "similarity_calibration_error": _calibration_error(
+            probabilities.error, min(n.values()), mean_noise, f"mean over {over}"
+        )
     }
     for name, kind in kinds.items():
         if isinstance(kind, str):
             values[f"{name}_calibration_error"] = _undefined(kind)
         else:
-            what = f"{n[name]:,} matches, against all of {over}"
-            values[f"{name}_calibration_error"] = _error(probabilities.errors[name], n[name], noise[name], what)
+            basis = f"{n[name]:,} matches, against all of {over}"
+            values[f"{name}_calibration_error"] = _calibration_error(
+                probabilities.errors[name], n[name], noise[name], basis
+            )
     return values
 
 
@@ -316,9 +322,9 @@ def _curves(probabilities: MatchProbabilities) -> dict[str, Curve]:
     return curves
 
 
-def _error(value: float, n: int, noise: float, what: str) -> Fixed:
+def _calibration_error(value: float, n: int, noise: float, basis: str) -> Fixed:
     expected = f"kinds with the same P would show at least {noise:.2g} by noise"
-    reason = f"{what}; no interval: a resampled image matches its own copies; {expected}"
+    reason = f"{basis}; no interval: a resampled image matches its own copies; {expected}"
     return Fixed(value=value, n=n, reason=reason, higher_is_better=False)
 
 

@@ -2,7 +2,7 @@
 
 All measures are computed on unit vectors of pairs, each image with its first caption (Liang et al. 2022 take one
 caption an image); RMG uses all captions, and calibration two of each image. Means over pairs, and smooth functions of
-them, have an interval from the pairs' influence; other measures have none, with the reason. docs/modality-gap.md
+them, have an interval from the pairs' influence; other measures have none, with the reason. docs/tasks/modality-gap.md
 defines each.
 """
 
@@ -32,7 +32,16 @@ from clipbench.results.record import Curve, CurveRole
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
 from clipbench_tasks.modality_gap import structure
 from clipbench_tasks.modality_gap.shift import correction_curves, rescoring, shift_curves
-from clipbench_tasks.tables import Column, Rows, Table, Vectors, at_rows, gap_measure, sampled, smooth
+from clipbench_tasks.tables import (
+    Column,
+    Rows,
+    Table,
+    Vectors,
+    column_at_rows,
+    gap_measure,
+    sample_rows,
+    smooth_measure,
+)
 
 METRICS = {
     "gap": Definition(
@@ -171,14 +180,14 @@ class ModalityGap(Task):
             )
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
-        """Return one row a pair. Needs captions; labels, where there are any, add accuracy and calibration."""
+        """Return one row per pair. Needs captions; labels, if there are any, add accuracy and calibration."""
         pairs = _pairs(dataset, embedder)
         x, y, n = pairs.images, pairs.texts, len(pairs.rows)
         ids = [dataset.image_ids[row] for row in pairs.rows.tolist()]
-        said = np.array(dataset.captions, object)[pairs.first]
-        samples: Table = {"sample_id": np.array(ids, object), "image": pairs.rows, "caption": said}
-        chosen = sampled(np.arange(n), self.pairwise_sample, rng)
-        scored = sampled(chosen, self.rescored_sample, rng)
+        first_captions = np.array(dataset.captions, object)[pairs.first]
+        samples: Table = {"sample_id": np.array(ids, object), "image": pairs.rows, "caption": first_captions}
+        chosen = sample_rows(np.arange(n), self.pairwise_sample, rng)
+        scored = sample_rows(chosen, self.rescored_sample, rng)
         pairwise, rescored = (x[chosen], y[chosen]), (x[scored], y[scored])
         rescore = rescoring(dataset, pairs.rows[scored], embedder)
         geometry, noise = pair_geometry(x, y), gap_noise(x, y)
@@ -188,7 +197,7 @@ class ModalityGap(Task):
         errors, match_curves = structure.calibration(
             x, pairs.captions, text_image=pairs.caption_pair, labels=labels, rng=rng
         )
-        samples["separability"] = at_rows(separability(*pairwise, rng), chosen, n)
+        samples["separability"] = column_at_rows(separability(*pairwise, rng), chosen, n)
         measures = {
             "gap": gap_measure(geometry.modality_gap, noise, samples),
             **_linear_measures(geometry, pairs, samples),
@@ -266,12 +275,12 @@ def _linear_measures(geometry: PairGeometry, pairs: PairVectors, samples: Table)
         of_all, unhalved = relative_gaps(pairs.images, pairs.captions, pairs.caption_pair)
         ratios = {"rmg": of_all, "rmg_first_caption": geometry.rmg, "rmg_unhalved": unhalved}
     return {
-        **{name: smooth(name, getattr(geometry, name), samples, "cosine") for name in cosines},
+        **{name: smooth_measure(name, getattr(geometry, name), samples, "cosine") for name in cosines},
         # Of vectors that are all alike, both are perfect: neither has a direction alone.
         "pair_cosine": Mean(column="pair_cosine", unit="cosine", higher_is_better=None),
         "alignment": Mean(column="alignment", unit="squared distance", higher_is_better=None),
         "l2i": Mean(column="l2i", unit="distance", higher_is_better=None),
-        **{name: smooth(name, ratio, samples, "ratio") for name, ratio in ratios.items()},
+        **{name: smooth_measure(name, ratio, samples, "ratio") for name, ratio in ratios.items()},
     }
 
 
@@ -283,8 +292,8 @@ def _sampled_measures(images: Vectors, texts: Vectors, chosen: Rows, samples: Ta
         "text_uniformity": spread.uniformity(texts),
         "cross_uniformity": spread.cross_uniformity(images, texts),
     }.items():
-        column = at_rows(influence, chosen, len(samples["image"]))
-        measures[name] = smooth(name, Estimate(value, column), samples, "nats")
+        column = column_at_rows(influence, chosen, len(samples["image"]))
+        measures[name] = smooth_measure(name, Estimate(value, column), samples, "nats")
     units = {spread.effective_rank: "dimensions", spread.participation_ratio: "dimensions", spread.isoscore: "ratio"}
     for measure, unit in units.items():
         for modality, side in (("image", images), ("text", texts)):
@@ -294,7 +303,7 @@ def _sampled_measures(images: Vectors, texts: Vectors, chosen: Rows, samples: Ta
 
 def _rank(value: float, shape: tuple[int, ...], unit: str) -> Measure:
     """Return a measure of the spectrum without an interval: it is biased by more than its spread
-    (docs/appendix/coverage.md).
+    (experiments/coverage.md).
     """
     n, dim = shape
     if n < dim:
@@ -366,13 +375,15 @@ def _spectrum_curves(spectrum: GapSpectrum) -> dict[str, Curve]:
 
 def _ablation_curves(images: Vectors, texts: Vectors) -> dict[str, Curve]:
     """Return the gap and recall@1 both ways by the number of dimensions removed; no recall for a single pair."""
-    found = ablations(images, texts)
+    scores_by_dimensions = ablations(images, texts)
     n_curves = len(ABLATED) if len(images) > 1 else 1
     curves: dict[str, Curve] = {}
-    for (name, facts), values in list(zip(ABLATED.items(), zip(*found.values(), strict=True), strict=False))[:n_curves]:
+    for (name, facts), values in list(
+        zip(ABLATED.items(), zip(*scores_by_dimensions.values(), strict=True), strict=False)
+    )[:n_curves]:
         curves |= _curve(
             f"{name}_by_ablation",
-            np.array(list(found)),
+            np.array(list(scores_by_dimensions)),
             np.array(values),
             x_label="dimensions removed",
             figure="ablation",
@@ -434,7 +445,7 @@ SPECTRUM: Mapping[str, Any] = {
     "unit": "fraction",
     "figure": "spectrum",
 }
-"""What the curves by dimensions have in common; dimensions are in the order of their mean differences."""
+"""Common fields of the curves by dimensions, which are in the order of their mean differences."""
 ABLATED: Mapping[str, Mapping[str, Any]] = {
     "gap": {"y_label": "gap", "series": "gap", "role": "ink"},
     "image_retrieval_recall@1": {

@@ -29,7 +29,7 @@ from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import count, counted
 from clipbench.stats.clusters import clusters_by_shared_item
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
-from clipbench_tasks.tables import Column, Mask, Rows, Table, Vectors, at_rows
+from clipbench_tasks.tables import Column, Mask, Rows, Table, Vectors, column_at_rows
 
 ZERO_SHOT = "zero_shot"
 CLASSIFIERS = {
@@ -61,22 +61,22 @@ BY_ATTACKS = ", each weighted by its attacks"
 
 
 def _definitions() -> dict[str, Definition]:
-    found = {}
+    definitions = {}
     for key, (title, by, same) in CLASSIFIERS.items():
         success = f"{key}_attack_success"
-        found[success] = Definition(
+        definitions[success] = Definition(
             f"{title} attack success rate{same}",
             f"Share of attacks in which the class of the written word scores highest by {by}."
             + (OF_THESE if key in PROBES else ""),
         )
-        found[f"{key}_attacked_acc"] = Definition(
+        definitions[f"{key}_attacked_acc"] = Definition(
             f"{title} accuracy under attack{same}", f"Share of attacked objects whose class scores highest by {by}."
         )
-        found[f"{key}_plain_acc"] = Definition(
+        definitions[f"{key}_plain_acc"] = Definition(
             f"{title} accuracy without a word{same}",
             f"Share of the same objects, without a word, whose class scores highest by {by}{BY_ATTACKS}.",
         )
-        found[f"{key}_plain_named_word"] = Definition(
+        definitions[f"{key}_plain_named_word"] = Definition(
             f"The word's class without a word, {title}{same}",
             "Share of the same objects, without a word, for which the class of the attacking word scores highest by"
             f" {by}{BY_ATTACKS}.",
@@ -84,19 +84,19 @@ def _definitions() -> dict[str, Definition]:
         )
     for key in PROBES:
         by = CLASSIFIERS[key][1]
-        found[f"{ZERO_SHOT}_minus_{key}"] = Definition(
+        definitions[f"{ZERO_SHOT}_minus_{key}"] = Definition(
             f"Attack success rate, zero-shot minus {by.removeprefix('the trained ')}",
             f"Attack success rate by the prompts less that by {by}, of the same attacks among the same"
             f" classes.{OF_THESE}",
         )
-    return found
+    return definitions
 
 
 METRICS = _definitions()
 
 
 class Training(NamedTuple):
-    """The images that classifiers are trained on, and the folds that keep those of an attack's own object out."""
+    """The images that classifiers are trained on, and the folds that exclude the images of an attacked object."""
 
     images: Rows
     """Rows of the data set's images."""
@@ -111,9 +111,7 @@ class Training(NamedTuple):
 
     @property
     def classes(self) -> Rows:
-        """The classes that are trained whatever the fold: those of images in two folds, or of such as are in all
-        sets.
-        """
+        """The classes that every fold trains: their images are in two folds, or in all training sets."""
         in_folds = defaultdict(set)
         for label, fold in zip(self.labels.tolist(), self.folds.tolist(), strict=True):
             in_folds[label].add(fold)
@@ -121,81 +119,84 @@ class Training(NamedTuple):
         return np.array(sorted(trained), np.int64)
 
 
-def probed(
-    dataset: Dataset, attacks: Sequence[Attack], embedder: Embedder, classes: Vectors, is_asked: Mask
+def probe_attacks(
+    dataset: Dataset, attacks: Sequence[Attack], embedder: Embedder, classes: Vectors, is_usual: Mask
 ) -> Evaluation:
-    """Return how often a written word decides the class by the prompts, by a linear probe and by k-NN.
+    """Return the attack success of written words by the prompts, by a linear probe and by k-NN.
 
     Args:
         classes: unit vectors of the prompts.
-        is_asked: attacks of the data's usual style.
+        is_usual: attacks of the data's usual style.
     """
     training = training_of(dataset, attacks, embedder.digests(dataset.images))
     trained = training.classes
-    labels, words = (np.array([getattr(each, part) for each in attacks], np.int64) for part in ("label", "word"))
-    asked = np.flatnonzero(is_asked & np.isin(labels, trained) & np.isin(words, trained))
-    if len(trained) < 2 or not len(asked):
+    labels, words = (np.array([getattr(attack, part) for attack in attacks], np.int64) for part in ("label", "word"))
+    probed_rows = np.flatnonzero(is_usual & np.isin(labels, trained) & np.isin(words, trained))
+    if len(trained) < 2 or not len(probed_rows):
         reason = UNTRAINED + data_option(train="DATA") if dataset.is_training is None else UNKNOWN
         if training.n_shown:
             reason += f", of which {count(training.n_shown)} are left out because an attack shows them"
         name = "linear_probe_attack_success"
         undefined = Fixed(value=None, reason=reason, higher_is_better=False)
         return Evaluation(samples={}, measures=define({name: undefined}, METRICS))
-    kept = np.isin(training.labels, trained)
-    own = np.searchsorted(trained, training.labels[kept])  # classes are numbered among those that are trained
-    training = training._replace(images=training.images[kept], labels=own, folds=training.folds[kept])
-    plain = np.array([_plain(attacks[row]) for row in asked.tolist()], np.int64)
-    attacked = np.array([attacks[row].attacked for row in asked.tolist()], np.int64)
-    wanted = training.images, attacked, np.where(plain >= 0, plain, attacked)
-    of_training, *of_asked = image_vectors(dataset, embedder, *wanted)
-    of_both = [np.searchsorted(trained, each[asked]) for each in (labels, words)]
-    prompts = [_credits_of_prompts(images, classes[trained], of_both) for images in of_asked]
-    scores = _by_folds(training, of_training, of_asked, training.of_attack[asked], len(trained))
+    is_trained = np.isin(training.labels, trained)
+    # Classes are numbered among the trained ones.
+    trained_labels = np.searchsorted(trained, training.labels[is_trained])
+    training = training._replace(
+        images=training.images[is_trained], labels=trained_labels, folds=training.folds[is_trained]
+    )
+    plain = np.array([_plain_image(attacks[row]) for row in probed_rows.tolist()], np.int64)
+    attacked = np.array([attacks[row].attacked for row in probed_rows.tolist()], np.int64)
+    image_rows = training.images, attacked, np.where(plain >= 0, plain, attacked)
+    of_training, *test_vectors = image_vectors(dataset, embedder, *image_rows)
+    of_both = [np.searchsorted(trained, class_rows[probed_rows]) for class_rows in (labels, words)]
+    prompts = [_credits_of_prompts(images, classes[trained], of_both) for images in test_vectors]
+    scores = _scores_by_fold(training, of_training, test_vectors, training.of_attack[probed_rows], len(trained))
     credits = {ZERO_SHOT: prompts} | {
-        key: [[first_credit(each, rows) for rows in of_both] for each in both] for key, both in scores.items()
+        key: [[first_credit(image_scores, rows) for rows in of_both] for image_scores in kinds]
+        for key, kinds in scores.items()
     }
-    samples = _samples(credits, plain, asked, len(attacks))
+    samples = _samples(credits, plain, probed_rows, len(attacks))
     samples[PREDICTED] = np.full(len(attacks), "", object)
     names = np.array(dataset.class_names, object)[trained]
-    samples[PREDICTED][asked] = names[scores["linear_probe"][0].argmax(axis=1)]
+    samples[PREDICTED][probed_rows] = names[scores["linear_probe"][0].argmax(axis=1)]
     measures, controls = _measures(len(trained), has_plain=bool((plain >= 0).any()))
     return Evaluation(
         samples=samples,
         measures=define(measures, METRICS),
         controls=define(controls, METRICS),
-        notes=_notes(training, asked, len(trained)),
+        notes=_notes(training, probed_rows, len(trained)),
     )
 
 
 def training_of(dataset: Dataset, attacks: Sequence[Attack], digests: Sequence[str]) -> Training:
-    """Return the images without a word to train on: the data's own for that, or those of the objects, by folds.
+    """Return the images without a word to train on: the data's training images, or the objects' images by folds.
 
     Args:
         digests: content hashes of the data set's images.
     """
     contents = np.unique(np.array(digests), return_inverse=True)[1]
-    shown = [contents[list(each.images)] for each in attacks]
+    shown_images = [contents[list(attack.images)] for attack in attacks]
     if dataset.is_training is None:
-        return _cross_fitted(dataset.image_ids, attacks, shown)
+        return _cross_fitted(dataset.image_ids, attacks, shown_images)
     assert dataset.labels is not None
     rows = np.flatnonzero(dataset.is_training)
-    is_shown = np.isin(contents[rows], np.concatenate(shown))
+    is_shown = np.isin(contents[rows], np.concatenate(shown_images))
     rows = rows[~is_shown]
     nowhere = np.full(len(attacks), NEVER)
     return Training(rows, dataset.labels[rows], np.full(len(rows), ALWAYS), nowhere, int(is_shown.sum()))
 
 
-def _cross_fitted(image_ids: Sequence[str], attacks: Sequence[Attack], shown: Sequence[Rows]) -> Training:
-    """Return the images of the objects without a word, those of each class dealt to folds in the order of their first
-    ids.
+def _cross_fitted(image_ids: Sequence[str], attacks: Sequence[Attack], shown_images: Sequence[Rows]) -> Training:
+    """Return the images of the objects without a word, dealt to folds by class in the order of their first ids.
 
     Args:
-        shown: the images of each attack, copies under one number.
+        shown_images: the images of each attack, copies under one number.
     """
-    owners = np.repeat(np.arange(len(attacks)), [len(each) for each in shown])
-    objects = clusters_by_shared_item(owners, np.concatenate(shown), len(attacks))
-    plain = np.array([_plain(each) for each in attacks], np.int64)
-    labels = np.array([each.label for each in attacks], np.int64)
+    owners = np.repeat(np.arange(len(attacks)), [len(images) for images in shown_images])
+    objects = clusters_by_shared_item(owners, np.concatenate(shown_images), len(attacks))
+    plain = np.array([_plain_image(attack) for attack in attacks], np.int64)
+    labels = np.array([attack.label for attack in attacks], np.int64)
     with_plain = np.flatnonzero(plain >= 0)
     fold: dict[int, int] = {}
     n_of_class: dict[int, int] = defaultdict(int)
@@ -203,56 +204,57 @@ def _cross_fitted(image_ids: Sequence[str], attacks: Sequence[Attack], shown: Se
         if objects[attack] not in fold:
             fold[objects[attack]] = n_of_class[labels[attack]] % N_FOLDS
             n_of_class[labels[attack]] += 1
-    of_attack = np.array([fold.get(thing, NEVER) for thing in objects.tolist()], np.int64)
+    of_attack = np.array([fold.get(code, NEVER) for code in objects.tolist()], np.int64)
     rows, first = np.unique(plain[with_plain], return_index=True)
     first = with_plain[first]
     return Training(rows, labels[first], of_attack[first], of_attack)
 
 
-def _plain(attack: Attack) -> int:
-    """Return the row of the object's image without a label, or else with a blank one; -1 for neither."""
+def _plain_image(attack: Attack) -> int:
+    """Return the row of the object's image without a label, or with a blank one; -1 if it has neither."""
     return next((row for row in (attack.clean, attack.blank) if row is not None), -1)
 
 
 def image_vectors(dataset: Dataset, embedder: Embedder, *rows: Rows) -> list[Vectors]:
-    """Return the unit vectors of each list of images; an image in several is encoded once."""
-    distinct, place = np.unique(np.concatenate(rows), return_inverse=True)
+    """Return the unit vectors of several lists of images; an image in more than one is encoded once."""
+    distinct, position = np.unique(np.concatenate(rows), return_inverse=True)
     vectors = embedder.scoring_vectors(
         embedder.encode(IMAGE, [dataset.images[row] for row in distinct.tolist()], "query")
-    )[place]
-    return np.split(vectors, np.cumsum([len(each) for each in rows])[:-1])
+    )[position]
+    return np.split(vectors, np.cumsum([len(part) for part in rows])[:-1])
 
 
 def _credits_of_prompts(images: Vectors, classes: Vectors, of_both: Sequence[Rows]) -> list[Column]:
-    """Return the credits of the object's class and of the word's, by the nearest class vector."""
-    found = [class_scores(images, classes, rows, logit_scale=None) for rows in of_both]
-    return [top_k_credit(each.better, each.tied) for each in found]
+    """Return the credits of the object's class and of the word's class, by the nearest class vector."""
+    scores = [class_scores(images, classes, rows, logit_scale=None) for rows in of_both]
+    return [top_k_credit(score.better, score.tied) for score in scores]
 
 
-def _by_folds(
-    training: Training, vectors: Vectors, of_asked: Sequence[Vectors], folds: Rows, n_classes: int
+def _scores_by_fold(
+    training: Training, vectors: Vectors, test_vectors: Sequence[Vectors], folds: Rows, n_classes: int
 ) -> dict[str, list[Float64[np.ndarray, "n_asked n_classes"]]]:
-    """Return the scores of the attacked images, and of those without a word, by classifiers that saw none of their
-    fold.
+    """Return the scores of images with and without the word, by classifiers that were not trained on their fold.
 
     Args:
         vectors: of the images to train on.
-        of_asked: of the attacked images, and of those without a word.
-        folds: of the attacks that are asked.
+        test_vectors: of the attacked images, and of those without a word.
+        folds: of the probed attacks.
     """
-    found = {key: [np.zeros((len(folds), n_classes)) for _ in of_asked] for key in PROBES}
+    scores = {key: [np.zeros((len(folds), n_classes)) for _ in test_vectors] for key in PROBES}
     for fold in np.unique(folds).tolist():
-        others, here = training.folds != fold, folds == fold
-        images, labels = vectors[others], training.labels[others]
+        is_training, is_tested = training.folds != fold, folds == fold
+        images, labels = vectors[is_training], training.labels[is_training]
         probe = fit_probe(images, labels, n_classes, is_balanced=True)
-        for place, each in enumerate(of_asked):
-            found["linear_probe"][place][here] = probe.scores(each[here])
-            found["knn"][place][here] = neighbour_votes(each[here], images, labels, n_classes, is_balanced=True)
-    return found
+        for index, images_of_kind in enumerate(test_vectors):
+            scores["linear_probe"][index][is_tested] = probe.scores(images_of_kind[is_tested])
+            scores["knn"][index][is_tested] = neighbour_votes(
+                images_of_kind[is_tested], images, labels, n_classes, is_balanced=True
+            )
+    return scores
 
 
-def _samples(credits: Mapping[str, Sequence[Sequence[Column]]], plain: Rows, asked: Rows, n: int) -> Table:
-    """Return the columns, NaN for attacks that are not asked.
+def _samples(credits: Mapping[str, Sequence[Sequence[Column]]], plain: Rows, probed_rows: Rows, n: int) -> Table:
+    """Return the columns, NaN for attacks that are not probed.
 
     Args:
         plain: row of each object's image without a word, -1 where there is none.
@@ -261,13 +263,13 @@ def _samples(credits: Mapping[str, Sequence[Sequence[Column]]], plain: Rows, ask
         n: number of all attacks.
     """
     has_plain = np.where(plain >= 0, 1.0, np.nan)
-    found: dict[str, Column] = {"plain_image": plain * has_plain}
+    columns: dict[str, Column] = {"plain_image": plain * has_plain}
     for key, ((right, fooled), (plain_right, plain_named)) in credits.items():
-        found |= {f"{key}_attack_success": fooled, f"{key}_attacked_acc": right}
-        found |= {f"{key}_plain_acc": plain_right * has_plain, f"{key}_plain_named_word": plain_named * has_plain}
+        columns |= {f"{key}_attack_success": fooled, f"{key}_attacked_acc": right}
+        columns |= {f"{key}_plain_acc": plain_right * has_plain, f"{key}_plain_named_word": plain_named * has_plain}
     for key in PROBES:
-        found[f"{ZERO_SHOT}_minus_{key}"] = found[f"{ZERO_SHOT}_attack_success"] - found[f"{key}_attack_success"]
-    return {name: at_rows(values, asked, n) for name, values in found.items()}
+        columns[f"{ZERO_SHOT}_minus_{key}"] = columns[f"{ZERO_SHOT}_attack_success"] - columns[f"{key}_attack_success"]
+    return {name: column_at_rows(values, probed_rows, n) for name, values in columns.items()}
 
 
 def _measures(n_classes: int, *, has_plain: bool) -> tuple[dict[str, Measure], dict[str, Measure]]:
@@ -292,9 +294,9 @@ def _measures(n_classes: int, *, has_plain: bool) -> tuple[dict[str, Measure], d
     return measures, controls
 
 
-def _notes(training: Training, asked: Rows, n_classes: int) -> tuple[str, ...]:
-    """Return how the classifiers were trained, on how many images each, and what was left out."""
-    folds = np.unique(training.of_attack[asked])
+def _notes(training: Training, probed_rows: Rows, n_classes: int) -> tuple[str, ...]:
+    """Return notes on the training of the classifiers, their numbers of images, and left-out images."""
+    folds = np.unique(training.of_attack[probed_rows])
     training_sets = [training.labels[training.folds != fold] for fold in folds.tolist()]
     of_class = np.array([np.bincount(labels, minlength=n_classes) for labels in training_sets])
     sizes = f"{_range(of_class.sum(axis=1))} without a word, {_range(of_class.ravel())} a class"
@@ -303,7 +305,9 @@ def _notes(training: Training, asked: Rows, n_classes: int) -> tuple[str, ...]:
         if ALWAYS in training.folds
         else f"images of other objects than the attacked one, in {counted(len(folds), 'fold')} (each {sizes})"
     )
-    notes = [f"probes: {counted(len(asked), 'attack')} among {n_classes} classes of equal weight, trained on {how}"]
+    notes = [
+        f"probes: {counted(len(probed_rows), 'attack')} among {n_classes} classes of equal weight, trained on {how}"
+    ]
     if training.n_shown:
         notes.append(f"images to train on that an attack shows ({count(training.n_shown)}): left out")
     return tuple(notes)

@@ -28,8 +28,8 @@ from clipbench.results.record import Curve
 from clipbench.stats.clusters import clusters_by_shared_item
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
 from clipbench_tasks.choices import decide, vectors_of
-from clipbench_tasks.tables import Column, Rows, Table, Vectors, by_subset, curve_of_means, joined
-from clipbench_tasks.text_in_image.probes import BY_ATTACKS, image_vectors, probed
+from clipbench_tasks.tables import Column, Rows, Table, Vectors, curve_of_means, join_evaluations, split_by_subset
+from clipbench_tasks.text_in_image.probes import BY_ATTACKS, image_vectors, probe_attacks
 from clipbench_tasks.zero_shot import class_vectors, prompt_vectors
 
 
@@ -79,7 +79,7 @@ class TextInImage(Task):
             prompts = self.prompts or prompts_of(dataset)
             with_probes = self.probes or dataset.is_training is not None
             parts.append(attacked(dataset, dataset.attacks, embedder, prompts=prompts, with_probes=with_probes))
-        return joined(parts)
+        return join_evaluations(parts)
 
 
 def reading(dataset: Dataset, contrasts: Sequence[Contrast], embedder: Embedder) -> Evaluation:
@@ -96,7 +96,7 @@ def reading(dataset: Dataset, contrasts: Sequence[Contrast], embedder: Embedder)
     right, wrong = nearest["right_cosine"], nearest["chosen_cosine"]
     chances, chance = by_chance.text, float(by_chance.text.mean())
     measures: dict[str, Measure] = {"reading_acc": Mean(column="reading_acc", chance=chance)}
-    of_subsets = by_subset(subset, {"reading_acc": credit}) if len(set(subset)) > 1 else {}
+    of_subsets = split_by_subset(subset, {"reading_acc": credit}) if len(set(subset)) > 1 else {}
     for name, column in of_subsets.items():
         measures[name] = Mean(column=name, chance=float(chances[~np.isnan(column)].mean()))
     controls: dict[str, Measure] = {
@@ -222,7 +222,7 @@ def attacked(
     controls["attack_tie_rate"] = Mean(column="attack_tied", higher_is_better=None)
     of_probes = Evaluation(samples={}, measures={})
     if with_probes:
-        of_probes = probed(dataset, attacks, embedder, classes[0], _is_usual(samples["condition"]))
+        of_probes = probe_attacks(dataset, attacks, embedder, classes[0], _is_usual(samples["condition"]))
     return Evaluation(
         samples={**samples, **of_probes.samples},
         measures={**define(_measures(samples, verdicts, len(names)), METRICS), **of_probes.measures},
@@ -269,14 +269,16 @@ def _verdict(
     """
     image_rows = [getattr(attack, kind) for attack in attacks]
     present = np.flatnonzero([row is not None for row in image_rows])
-    found = _Verdict._make([*np.full((6, len(attacks)), np.nan), np.full(len(attacks), -1)])
+    verdict = _Verdict._make([*np.full((6, len(attacks)), np.nan), np.full(len(attacks), -1)])
     if not len(present):
-        return found
+        return verdict
     (images,) = image_vectors(dataset, embedder, np.array([row for row in image_rows if row is not None]))
     labels, words = (
         np.array([getattr(attacks[row], part) for row in present.tolist()], np.int64) for part in ("label", "word")
     )
-    by_object, by_word = (class_scores(images, classes[0], each, logit_scale=None) for each in (labels, words))
+    by_object, by_word = (
+        class_scores(images, classes[0], class_rows, logit_scale=None) for class_rows in (labels, words)
+    )
     lead = pair_scores(images, classes[1][labels]) - pair_scores(images, classes[1][words])
     columns = (
         top_k_credit(by_object.better, by_object.tied),
@@ -287,15 +289,13 @@ def _verdict(
         by_object.top,
         by_object.predicted,
     )
-    for column, values in zip(found, columns, strict=True):
+    for column, values in zip(verdict, columns, strict=True):
         column[present] = values
-    return found
+    return verdict
 
 
 def _samples(attacks: Sequence[Attack], verdicts: Mapping[str, _Verdict], names: Sequence[str]) -> Table:
-    """Return the table: ``right`` and ``fooled`` of all attacks, and for each metric a column that is NaN for
-    others.
-    """
+    """Return the table: ``right`` and ``fooled`` of all attacks, and one column per metric, NaN for other attacks."""
     conditions = np.array([attack.condition for attack in attacks], object)
     under = verdicts["attacked"]
     samples = {
@@ -333,22 +333,22 @@ def _samples(attacks: Sequence[Attack], verdicts: Mapping[str, _Verdict], names:
 
 
 def _clusters(attacks: Sequence[Attack]) -> Shaped[np.ndarray, " n"]:
-    """Return the cluster of each attack: those of one object are one; without a name, those that share an image."""
-    things = [
+    """Return the cluster of each attack: attacks of one object, or of one image if objects have no names, share one."""
+    cluster_names = [
         (
-            [f"image {row}" for row in (each.clean, each.blank, each.benign, each.attacked) if row is not None]
-            if each.object is None
-            else [f"object {each.object}"]
+            [f"image {row}" for row in (attack.clean, attack.blank, attack.benign, attack.attacked) if row is not None]
+            if attack.object is None
+            else [f"object {attack.object}"]
         )
-        for each in attacks
+        for attack in attacks
     ]
-    rows = np.repeat(np.arange(len(attacks)), [len(each) for each in things])
-    groups = clusters_by_shared_item(rows, np.concatenate(things), len(attacks))
-    return np.array([each[0] for each in things], object)[groups]
+    rows = np.repeat(np.arange(len(attacks)), [len(names) for names in cluster_names])
+    groups = clusters_by_shared_item(rows, np.concatenate(cluster_names), len(attacks))
+    return np.array([names[0] for names in cluster_names], object)[groups]
 
 
 def _is_usual(conditions: Shaped[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
-    """Return a mask of the attacks of the data set's usual style; of all where every attack has a special style."""
+    """Return a mask of the attacks of the data set's usual style; all attacks if every one has a special style."""
     is_usual = conditions == ""
     return is_usual if is_usual.any() else np.ones(len(conditions), bool)
 
@@ -393,9 +393,9 @@ def _measures(
 
 
 def _response_curves(samples: Mapping[str, np.ndarray], chance: float) -> dict[str, Curve]:
-    """Return attack success and accuracy under attack as functions of each property that the conditions vary."""
+    """Return curves of attack success and accuracy under attack by the properties that the conditions vary."""
     points: dict[str, list[tuple[float, np.ndarray]]] = defaultdict(list)
-    for condition in sorted(set(samples["condition"].tolist()), key=lambda each: (_setting(each) or ("", 0.0), each)):
+    for condition in sorted(set(samples["condition"].tolist()), key=lambda name: (_setting(name) or ("", 0.0), name)):
         setting = _setting(condition)
         if setting is not None:
             points[setting[0]].append((setting[1], np.flatnonzero(samples["condition"] == condition)))

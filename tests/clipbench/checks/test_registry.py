@@ -19,7 +19,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "doctor.md"
 
 
 def test_every_check_is_on_the_page_and_quick_ones_have_their_star() -> None:
-    rows = re.findall(r"^\| `([\w-]+)`( \*)? \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    rows = re.findall(r"^(?:\||-) `([\w-]+)`( \*)?(?: \||:)", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     assert {name: bool(star) for name, star in rows if name != "loading"} == {each.name: each.is_quick for each in OURS}
 
 

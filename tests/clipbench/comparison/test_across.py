@@ -46,7 +46,7 @@ def test_models_are_placed_by_both_metrics_with_their_correlation() -> None:
     assert found.given_parameters is not None and found.given_parameters.interval.low is not None
     assert (found.x_title, found.y_title) == ("Modality gap", "MRR")
     again = cb.across(*runs, x="modality-gap@coco/gap", y="mrr")
-    assert again.places == found.places
+    assert again.points == found.points
     named = cb.across(*runs[1:], run_of("caf\udce9", 0.5, 0.5), x="gap", y="retrieval/mrr")
     assert named.frame()["model"].iloc[-1] == "caf?"
 
@@ -55,7 +55,7 @@ def test_models_without_a_value_are_left_out_with_the_reason() -> None:
     bare = run_of("bare", 0.5, 0.5)
     bare = replace(bare, result=replace(bare.result, evaluations=bare.result.evaluations[:1]))
     found = cb.across(*models(3), run_of("one", None, 0.5), bare, x="gap", y="mrr")
-    assert len(found.places) == 3
+    assert len(found.points) == 3
     assert found.left_out == ["one: gap is undefined (one pair)", "bare: no mrr"]
     with pytest.raises(
         UsageError, match=r"^2 of 3 runs have both gap and mrr: expected at least 3 models \(bare: no mrr\)$"
@@ -83,7 +83,7 @@ def test_runs_of_other_samples_and_names_of_several_metrics_are_refused() -> Non
         match="has 'gap' in several tasks: use a full name, modality-gap@coco/gap or modality-gap@flickr/gap",
     ):
         cb.across(two, *runs[1:], x="gap", y="mrr")
-    assert len(cb.across(two, *runs[1:], x="gap", y="mrr", data="coco").places) == 3
+    assert len(cb.across(two, *runs[1:], x="gap", y="mrr", data="coco").points) == 3
     with pytest.raises(UsageError, match="no run has a value of step"):  # and not that gap is there several times
         cb.across(two, *runs[1:], x="gap", y="step", data="coco")
     with pytest.raises(UsageError, match=r"^no run is of the data set 'coca': did you mean 'coco'\?$"):
@@ -113,7 +113,7 @@ def priced(flops: list[float], recalls: list[float], *, higher_is_better: bool |
 def test_the_front_are_the_models_that_no_other_beats_in_price_and_quality() -> None:
     runs = priced([4, 1, 2, 2, 3, 8], [0.9, 0.5, 0.7, 0.6, 0.7, 0.9])
     found = cb.across(*runs, x="image_flops", y="mrr")
-    assert found.x_title == "GFLOPs of one image" and [each.x.value for each in found.places] == [4, 1, 2, 2, 3, 8]
+    assert found.x_title == "GFLOPs of one image" and [each.x.value for each in found.points] == [4, 1, 2, 2, 3, 8]
     assert found.front == ["m1", "m2", "m0"]
     assert found.frame()["on_front"].tolist() == [True, True, True, False, False, False]
     assert cb.across(*runs, x="mrr", y="image_flops").front == found.front
@@ -160,7 +160,7 @@ def test_the_price_of_a_query_is_a_cost_of_a_machine() -> None:
         runs.append(replace(run, result=replace(run.result, price=price)))
     found = cb.across(*runs, x="text_p50", y="mrr")
     assert found.x_title == "Milliseconds of one text, median" and found.front == ["m1", "m0"]
-    assert [each.x.value for each in found.places] == pytest.approx([30, 10, 40])
+    assert [each.x.value for each in found.points] == pytest.approx([30, 10, 40])
     assert found.notes == [
         "Speed and memory are of a run's machine as well as of its model; these runs differ in threads."
     ]

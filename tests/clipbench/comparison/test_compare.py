@@ -11,7 +11,7 @@ import pytest
 import scipy.stats
 
 from clipbench import api
-from clipbench.comparison.compare import compare, differences
+from clipbench.comparison.compare_runs import compare, differences
 from clipbench.comparison.gate_rules import smallest_difference
 from clipbench.comparison.records import CompareOptions, Comparison, Difference, Flips, Refusal, Verdict
 from clipbench.errors import ClipbenchError, NotComparable, UsageError

@@ -7,7 +7,7 @@ import pytest
 
 from clipbench.comparison.formats import github, junit, markdown, terminal
 from clipbench.comparison.formats._ci import MAX_LENGTH
-from clipbench.comparison.formats.tables import difference_table
+from clipbench.comparison.formats.difference_tables import difference_table
 from clipbench.comparison.gate import GatedComparison, judge
 from clipbench.comparison.gate_rules import Gate
 from clipbench.comparison.records import (

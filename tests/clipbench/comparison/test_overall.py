@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from clipbench.comparison.compare import compare
+from clipbench.comparison.compare_runs import compare
 from clipbench.comparison.gate import GatedComparison, judge
 from clipbench.comparison.gate_rules import Gate, Tolerance
 from clipbench.comparison.overall import overall_verdict

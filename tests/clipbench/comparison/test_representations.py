@@ -118,8 +118,8 @@ def test_runs_without_vectors_compare_as_before_with_a_line(runs: list[Run], tmp
 def test_a_matrix_has_every_two_runs_on_the_pairs_of_all(runs: list[Run], tmp_path: Path) -> None:
     bare = write(tmp_path / "bare", None)
     found = similarity_matrix([*runs, bare])
-    assert list(found.found) == [(0, 1), (0, 2), (1, 2)] and (found.n, found.labels) == (N, ["1", "2", "3"])
-    assert found.found[0, 1] == cb.compare(*runs[:2]).representational_similarity
+    assert list(found.by_pair) == [(0, 1), (0, 2), (1, 2)] and (found.n, found.labels) == (N, ["1", "2", "3"])
+    assert found.by_pair[0, 1] == cb.compare(*runs[:2]).representational_similarity
     assert found.left_out == [f"bare: {bare.folder} lacks the arrays images, texts, pair_id; {KEEPS}"]
     with pytest.raises(
         UsageError, match=r"^1 of 2 runs have vectors of pairs: expected at least 2 \(bare: .* lacks the arrays"

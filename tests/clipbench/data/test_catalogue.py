@@ -12,8 +12,8 @@ from PIL import Image
 from clipbench.data.catalogue.entries import ORIGIN_FILE, CatalogueEntry, catalogue, check_size
 from clipbench.data.catalogue.needs import Use, find_needs
 from clipbench.data.dataset import DataOptions, Dataset
-from clipbench.data.prompts import known_prompts
-from clipbench.data.reference import load_data
+from clipbench.data.dataset_loading import load_data
+from clipbench.data.prompts import published_prompts
 from clipbench.errors import DataError, Unavailable, UsageError
 from tests.made import data_of
 
@@ -34,7 +34,7 @@ def test_entries_are_complete_and_repositories_are_of_one_entry() -> None:
         assert entry.n_captions is None or entry.kind == "retrieval"
         assert entry.n_items is None or entry.kind in ("contrasts", "attacks")
         assert all(0 < chance < 1 for chance in entry.chance.values())
-        assert entry.prompts is None or all("{c}" in each for each in known_prompts(entry.prompts).templates)
+        assert entry.prompts is None or all("{c}" in each for each in published_prompts(entry.prompts).templates)
         for source in entry.sources:
             assert bool(source.hub) == (source.form in ("webdataset", "parquet", "judged", "archive", "script"))
             assert bool(source.urls) == (source.form == "urls")
@@ -62,7 +62,7 @@ def test_subsets_of_imagenet_have_their_own_200_names_in_its_order(name: str, fi
     timm_data = pytest.importorskip("timm.data")
     root = Path(timm_data.__file__).parent / "_info"
     wanted = [int(line) for line in (root / f"{name.replace('-', '_')}_indices.txt").read_text().split()]
-    all_names, names = known_prompts("imagenet").class_names, known_prompts(name).class_names
+    all_names, names = published_prompts("imagenet").class_names, published_prompts(name).class_names
     assert all_names is not None and names is not None
     assert names == tuple(all_names[row] for row in wanted)
     assert len(names) == 200

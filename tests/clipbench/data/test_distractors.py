@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from clipbench.data import DataOptions, Dataset, load_data
-from clipbench.data.distractors import others_than_own
+from clipbench.data.distractors import drop_own_images
 from clipbench.errors import ClipbenchError, DataError, UsageError
 from tests.clipbench.data.conftest import ImageBytes
 
@@ -30,7 +30,7 @@ def root(tmp_path: Path, image_bytes: ImageBytes) -> Path:
 def load(root: Path, distractors: str | None) -> Dataset:
     options = {} if distractors is None else {"distractors": str(root / distractors)}
     data = load_data(str(root / "captions.csv"), DataOptions(options=options))
-    return others_than_own(data, lambda images: [image.digest() for image in images])
+    return drop_own_images(data, lambda images: [image.digest() for image in images])
 
 
 def test_images_of_a_folder_and_of_its_shards_are_distractors_unless_they_are_the_datas_own(root: Path) -> None:

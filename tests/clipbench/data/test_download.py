@@ -17,7 +17,7 @@ from clipbench.data.catalogue.download import Download, fetch, list_files, n_byt
 from clipbench.data.catalogue.entries import ORIGIN_FILE, CatalogueEntry, Source, WebFile
 from clipbench.data.catalogue.web_files import RemoteFile, fetch_file
 from clipbench.data.dataset import DataOptions
-from clipbench.data.reference import load_data
+from clipbench.data.dataset_loading import load_data
 from clipbench.errors import ClipbenchError, DataError, Unavailable, UsageError
 from tests import hub_server
 from tests.clipbench.data.conftest import ImageBytes
@@ -94,7 +94,7 @@ def test_parquet_comes_by_split_and_its_columns_are_those_of_the_entry(
     folder = fetch(made)
     assert [path.name for path in folder.rglob("*.parquet")] == ["test-00000-of-00001.parquet"]
     entry = CatalogueEntry(**{**vars(made.entry), "sources": (made.source,), "prompts": "rendered-sst2"})
-    monkeypatch.setattr("clipbench.data.reference.catalogue", lambda: {"pets": entry})
+    monkeypatch.setattr("clipbench.data.dataset_loading.catalogue", lambda: {"pets": entry})
     found = load_data("pets", DataOptions(data_root=tmp_path / "data"))
     assert found.labels is not None
     assert (found.labels.tolist(), found.revision) == ([1, 0], "a" * 40)
@@ -188,7 +188,7 @@ def test_a_file_of_the_hub_that_broke_in_an_earlier_run_goes_on_from_its_last_by
     made = plan(tmp_path)
     listing = list_files(made)
     present = n_bytes_present(made, listing)
-    folder = fetch(made, listing, arrived=grown.append)
+    folder = fetch(made, listing, on_bytes=grown.append)
     assert bodies(pets) == ["bytes=700-"]
     assert present == 700 + len(b"pet\n" + b"1") and present + sum(grown) == listing.n_bytes
     assert len(load_data(str(folder), DataOptions())) == 3

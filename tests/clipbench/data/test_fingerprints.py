@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from clipbench import Attack, Contrast, Dataset, Groups, LabelSet
-from clipbench.data.modalities import Item, Modalities
+from clipbench.data.modalities import Modalities, ModalityItem
 from clipbench.data.questions import JudgedItems, Judgements
 from clipbench.testing import NamedImage
 
@@ -45,7 +45,7 @@ def judgements() -> Judgements:
 
 
 def modalities() -> Modalities:
-    sounds = [Item(b"s%d" % row, f"s{row}") for row in range(8)]
+    sounds = [ModalityItem(b"s%d" % row, f"s{row}") for row in range(8)]
     return Modalities(
         {"audio": sounds, "image": IMAGES["images"], "text": CAPTIONS["captions"][:8]},
         {"audio": [sound.name for sound in sounds], "image": NAMES, "text": [f"t{row}" for row in range(8)]},

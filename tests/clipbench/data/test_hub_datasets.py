@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from clipbench.data.dataset import DataOptions
-from clipbench.data.huggingface import HubReference
-from clipbench.data.reference import load_data
+from clipbench.data.dataset_loading import load_data
+from clipbench.data.huggingface_data import HubReference
 from clipbench.errors import ClipbenchError, DataError, Unavailable, UsageError
 from tests import hub_server
 from tests.clipbench.data.conftest import ImageBytes

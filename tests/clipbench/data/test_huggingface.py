@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipbench.data import huggingface, load_data
+from clipbench.data import huggingface_data, load_data
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.images import content_digest
 from clipbench.errors import BadImage, DataError, Unavailable, UsageError
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("library_cache", "no_hub")
 
 
 def load(path: Path, *, allow_partial: bool = False, config: str | None = None, **options: str) -> Dataset:
-    return huggingface.load_folder(
+    return huggingface_data.load_folder(
         path, DataOptions(allow_partial=allow_partial, options=options), "data", config=config
     )
 

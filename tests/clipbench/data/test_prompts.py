@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from clipbench.data.dataset import Dataset
-from clipbench.data.prompts import Prompts, known_prompts, prompts_of, read_prompts
+from clipbench.data.prompts import Prompts, prompts_of, published_prompts, read_prompts
 from clipbench.errors import DataError
 
 
@@ -21,7 +21,7 @@ def write(tmp_path: Path, text: str, name: str = "prompts.txt") -> Path:
 
 
 def test_the_imagenet_prompts_are_openais() -> None:
-    templates, names = known_prompts("imagenet")
+    templates, names = published_prompts("imagenet")
     assert names is not None
     assert (len(templates), len(names)) == (80, 1000)
     assert sha256(templates) == "c078f4d4ced9e360a3050ace0c5abd7bed09693bceb3ed0c7a39aba61a668c5c"
@@ -33,8 +33,8 @@ def test_the_cifar_prompts_are_nine_phrases_with_both_articles() -> None:
     phrases += ["high contrast photo of", "bad photo of", "good photo of"]
     expected = {f"a {phrase} {article} {{c}}." for phrase in phrases for article in ("a", "the")}
     expected |= {f"a photo of {article} {size} {{c}}." for size in ("small", "big") for article in ("a", "the")}
-    assert set(known_prompts("cifar").templates) == expected
-    assert len(known_prompts("cifar").templates) == 18
+    assert set(published_prompts("cifar").templates) == expected
+    assert len(published_prompts("cifar").templates) == 18
 
 
 def test_data_without_templates_get_the_plain_one() -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from clipbench.data import huggingface, load_data
+from clipbench.data import huggingface_data, load_data
 from clipbench.data.dataset import DataOptions, Dataset
-from clipbench.data.reference import path_id
+from clipbench.data.dataset_loading import path_id
 from clipbench.errors import DataError, UsageError
 from tests.clipbench.data.conftest import ImageBytes
 
@@ -110,7 +110,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[object,
         references.append((repository, config, options.options))
         return digits
 
-    monkeypatch.setattr(huggingface, "load_hub", answer)
+    monkeypatch.setattr(huggingface_data, "load_hub", answer)
     return references
 
 

@@ -12,7 +12,7 @@ from clipbench.data.catalogue.entries import CatalogueEntry, Source
 from clipbench.data.catalogue.needs import Use, find_needs, look_up_needs
 from clipbench.data.catalogue.shards import n_samples
 from clipbench.data.dataset import DataOptions, Dataset
-from clipbench.data.reference import load_data
+from clipbench.data.dataset_loading import load_data
 from clipbench.errors import DataError
 from tests.clipbench.data.conftest import ImageBytes
 
@@ -70,7 +70,7 @@ def entry(request: Any, hub: Any, image_bytes: ImageBytes, monkeypatch: pytest.M
     form: str = request.param
     hub.add(f"me/{form}", {"webdataset": webdataset, "parquet": parquet}[form](image_bytes))
     made = entry_of(form, n_images=N_SHARDS * N_EACH)
-    for module in ("reference", "catalogue.needs"):
+    for module in ("dataset_loading", "catalogue.needs"):
         monkeypatch.setattr(f"clipbench.data.{module}.catalogue", lambda: {"pets": made})
     return made
 

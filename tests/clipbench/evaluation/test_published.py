@@ -8,7 +8,7 @@ import pytest
 from clipbench.data import Dataset
 from clipbench.data.catalogue.entries import catalogue
 from clipbench.data.labels import Groups
-from clipbench.data.prompts import known_prompts
+from clipbench.data.prompts import published_prompts
 from clipbench.evaluation.published import (
     SAME,
     Key,
@@ -53,7 +53,7 @@ METRICS = {"acc1": Metric(value=0.634, low=0.6325, high=0.6355, n=50_000), "acc5
 
 def imagenet(n_images: int = 50_000, id: str = "imagenet") -> Dataset:
     ids = [str(row) for row in range(n_images)]
-    templates, names = known_prompts("imagenet")
+    templates, names = published_prompts("imagenet")
     images = [NamedImage("0")] * n_images
     return Dataset(id=id, images=images, image_ids=ids, templates=templates, class_names=names)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from clipbench.comparison.compare import VALUES_ONLY, compare
+from clipbench.comparison.compare_runs import VALUES_ONLY, compare
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.results.other_tools import Values, open_results, read_values
 from clipbench.results.record import Metric

@@ -18,7 +18,7 @@ from clipbench.errors import ClipbenchError, PluginFault
 from clipbench.results import trackers
 from clipbench.results.record import AverageRecord, DatasetRecord, Metric
 from clipbench.results.run import Run, write_result
-from clipbench.results.trackers import TRACKERS, Place, Trackers, run_config, run_figures
+from clipbench.results.trackers import TRACKERS, Trackers, TrackerTarget, run_config, run_figures
 from tests.made import record_of, result_of
 
 SCALARS = {
@@ -56,8 +56,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return Run(folder, result)
 
 
-def place(run: Run) -> Place:
-    return Place(name="mine", folder=run.folder, config=run_config(run))
+def place(run: Run) -> TrackerTarget:
+    return TrackerTarget(name="mine", folder=run.folder, config=run_config(run))
 
 
 class Recorder(SimpleNamespace):
@@ -166,7 +166,7 @@ class Fake:
 
     opened: "list[Fake]" = []  # noqa: RUF012  emptied by the fixture
 
-    def __init__(self, library: Any, place: Place) -> None:
+    def __init__(self, library: Any, place: TrackerTarget) -> None:
         self.place, self.logged, self.is_closed = place, list[tuple[str, Any, Any]](), False
         self.fails = library.fails
         self.opened.append(self)

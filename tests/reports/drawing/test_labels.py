@@ -4,9 +4,9 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from clipbench_reports.drawing import page
+from clipbench_reports.drawing import svg_chart
 from clipbench_reports.drawing.marks import Axis, Chart, Line, Mark, Panel, Role, Rule
-from clipbench_reports.drawing.page_marks import Plane, names_at_lines
+from clipbench_reports.drawing.svg_marks import Plane, names_at_lines
 
 ROLES: tuple[Role, ...] = ("image", "text")
 AXIS = Axis(low=0, high=10)
@@ -25,7 +25,7 @@ def of(*marks: Mark) -> Panel:
 
 
 def swatches(figure: Chart) -> int:
-    return len(re.findall(r'd="M[^"]*h22" class="line', page.draw(figure)))
+    return len(re.findall(r'd="M[^"]*h22" class="line', svg_chart.draw(figure)))
 
 
 def test_names_lie_in_the_plane_beside_their_lines_and_on_none() -> None:
@@ -33,17 +33,17 @@ def test_names_lie_in_the_plane_beside_their_lines_and_on_none() -> None:
     assert found is not None and [each.words for each in found] == ["rising", "falling", "chance"]
     assert [each.role for each in found] == ["image", "text", "chance"]
     for words, line in zip(found[:2], (RISING, FALLING), strict=True):
-        x, y = PLANE.at(words.x, words.y)
+        x, y = PLANE.to_pixels(words.x, words.y)
         left = x - {"start": 0, "middle": 0.5, "end": 1}[words.anchor] * 8.8 * len(words.words)
         assert left >= 0 and left + 8.8 * len(words.words) <= 400
-        assert min(abs(y - PLANE.at(0, other)[1]) for other in line.ys) < 60
+        assert min(abs(y - PLANE.to_pixels(0, other)[1]) for other in line.ys) < 60
     assert found[2].y == 0.5 and found[2].lift == 1
 
 
 def test_a_figure_whose_names_fit_has_no_legend() -> None:
     figure = chart(of(RISING, FALLING, CHANCE))
     assert not swatches(figure)
-    assert re.findall(r'class="halo name (?:image|text|chance)"[^>]*>([^<]*)<', page.draw(figure)) == [
+    assert re.findall(r'class="halo name (?:image|text|chance)"[^>]*>([^<]*)<', svg_chart.draw(figure)) == [
         "rising", "falling", "chance"
     ]  # fmt: skip
 

@@ -61,7 +61,7 @@ def test_panels_fill_rows_and_a_broad_one_has_a_row_of_its_own() -> None:
     ("n_columns", "at_most", "expected"), [(4, 99, 4), (4, 3, 2), (6, 5, 3), (5, 4, 1), (3, 2, 1), (2, 1, 1)]
 )
 def test_columns_that_do_not_fit_are_divided_evenly(n_columns: int, at_most: int, expected: int) -> None:
-    found = lay_out(figure(*[panel()] * (2 * n_columns), n_columns=n_columns), at_most=at_most)
+    found = lay_out(figure(*[panel()] * (2 * n_columns), n_columns=n_columns), max_columns=at_most)
     assert found.n_columns == expected
     assert set(shape(found)) == {expected}
 

@@ -16,10 +16,10 @@ from clipbench.results.record import Curve, Metric
 from clipbench.stats.intervals import Interval, wilson
 from clipbench.stats.rank_correlation import RankCorrelation
 from clipbench.training.history import History
-from clipbench_reports.drawing import page, paper, plotted
+from clipbench_reports.drawing import chart_data, paper, svg_chart
+from clipbench_reports.drawing.alt_text import alt_text
 from clipbench_reports.drawing.layout import lay_out
 from clipbench_reports.drawing.marks import Cells, Chart, Dots, Line, Ranges, Threads, Words
-from clipbench_reports.drawing.spoken import spoken
 from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence, ModelKey, figure_of
 from clipbench_reports.figures import differences, many_models, maps, matrices, training
 from clipbench_reports.figures.curves import CurvesFigure
@@ -58,9 +58,9 @@ def test_both_renderers_draw_it_and_its_data_are_listed(
 ) -> None:
     run = make_run()
     found = draw(alone(Evidence(run, next(each for each in run.result.evaluations if each.task == task))))
-    assert page.draw(found).startswith("<svg") and "nan" not in page.draw(found)
+    assert svg_chart.draw(found).startswith("<svg") and "nan" not in svg_chart.draw(found)
     paper.save(found, tmp_path / "figure.png")
-    assert all({"x", "y", "low"} & set(row) for row in plotted.rows(found))
+    assert all({"x", "y", "low"} & set(row) for row in chart_data.chart_rows(found))
     roles: dict[str, set[str]] = {}
     for mark in (mark for panel in found.panels for mark in panel.marks):
         roles.setdefault(mark.name, set()).add(mark.role)
@@ -118,8 +118,8 @@ def test_the_differences_of_two_runs_fit_on_a_page_the_headlines_and_the_surest_
     chart = differences.compare(found, ("a", "b"))
     assert chart.panels[0].y.names[-3:] == ["Wide", "Sure", "Head"] and "2 others would not fit" in chart.reading
     assert chart.title == "b against a: 1 better, 1 worse, 67 neither."
-    assert [each.name for each in differences.most_telling(found, 2)] == ["sure", "head"]
-    assert [each.name for each in differences.most_telling(found, 1)] == ["head"]
+    assert [each.name for each in differences.select_differences(found, 2)] == ["sure", "head"]
+    assert [each.name for each in differences.select_differences(found, 1)] == ["head"]
 
 
 def test_words_in_a_column_of_numbers_are_damaged(evidence: Make) -> None:
@@ -192,12 +192,12 @@ def test_models_by_two_metrics_have_both_intervals_a_name_each_and_the_correlati
         ModelPoint(label=f"m{k}", x=each, y=each, n_parameters=None, training=None) for k, each in enumerate(metrics)
     ]
     found = Across(
-        x_title="Top-1 accuracy", y_title="MRR", places=places, given_parameters=None, left_out=["m9: no mrr"],
+        x_title="Top-1 accuracy", y_title="MRR", points=places, given_parameters=None, left_out=["m9: no mrr"],
         correlation=RankCorrelation(1.0, Interval(0.9, 1.0, "percentile bootstrap over 9 points"), 0.0004),
         evaluations=["zero-shot@x", "retrieval@x"], are_checkpoints=False,
     )  # fmt: skip
     names = [each.label for each in places]
-    many, few = many_models.across(found, names), many_models.across(replace(found, places=places[:3]), names[:3])
+    many, few = many_models.across(found, names), many_models.across(replace(found, points=places[:3]), names[:3])
     assert many.title == "MRR against top-1 accuracy of 9 models: rank correlation 1.00 (0.90 to 1.00)."
     priced = many_models.across(replace(found, x_title="Parameters, millions"), names)
     assert priced.title.startswith("MRR against parameters of 9 models: ")
@@ -209,7 +209,7 @@ def test_models_by_two_metrics_have_both_intervals_a_name_each_and_the_correlati
     assert list(lying.lows) == [each.low for each in metrics]
     assert sorted(each.words for each in marks(many, Words)) == names
     assert [each.name for each in marks(few, Ranges) if each.name] == names[:3]
-    assert page.draw(many) and paper.draw(few, width=8.25)
+    assert svg_chart.draw(many) and paper.draw(few, width=8.25)
 
 
 def test_models_by_price_and_quality_have_a_logarithmic_axis_and_the_front_in_words() -> None:
@@ -225,7 +225,7 @@ def test_models_by_price_and_quality_have_a_logarithmic_axis_and_the_front_in_wo
         for k, (cost, score) in enumerate(zip(costs, scores, strict=True))
     ]
     found = Across(
-        x_title="GFLOPs of one image", y_title="MRR", places=places, given_parameters=None, left_out=[],
+        x_title="GFLOPs of one image", y_title="MRR", points=places, given_parameters=None, left_out=[],
         correlation=RankCorrelation(0.8, Interval(None, None, "too few"), 0.3), evaluations=["retrieval@x"],
         are_checkpoints=False, front=["runs/m0", "runs/m1", "runs/m2"], notes=["Of a machine."],
     )  # fmt: skip
@@ -236,9 +236,9 @@ def test_models_by_price_and_quality_have_a_logarithmic_axis_and_the_front_in_wo
     assert (front.xs, front.ys, front.is_dashed) == ([0.1701, 4, 20], [0.3, 0.5, 0.7], True)
     assert "at least as cheap and at least as good, and ahead in one of the two: m0, m1 and m2." in drawn.reading
     assert "may belong to it. Of a machine. The rank" in drawn.reading
-    assert "m0 30.0 % at 0.170; m1 50.0 % at 4; m2 70.0 % at 20; m3 40.0 % at 9.25" in spoken(drawn)
+    assert "m0 30.0 % at 0.170; m1 50.0 % at 4; m2 70.0 % at 20; m3 40.0 % at 9.25" in alt_text(drawn)
     assert not marks(many_models.across(replace(found, front=["runs/m2"]), ["m0", "m1", "m2", "m3"]), Line)
-    assert page.draw(drawn) and paper.draw(drawn, width=8.25)
+    assert svg_chart.draw(drawn) and paper.draw(drawn, width=8.25)
 
 
 def test_a_track_says_text_to_image_recall_of_that_direction_alone() -> None:

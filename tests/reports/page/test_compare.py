@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clipbench.comparison.compare import compare
+from clipbench.comparison.compare_runs import compare
 from clipbench.comparison.gate import GatedComparison, judge
 from clipbench.comparison.gate_rules import Gate
 from clipbench.comparison.records import Comparison, Refusal

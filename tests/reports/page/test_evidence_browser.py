@@ -15,9 +15,9 @@ import PIL.Image
 import pytest
 
 from clipbench.results import numbers as fmt
-from clipbench_reports.drawing import plotted
+from clipbench_reports.drawing import chart_data
+from clipbench_reports.drawing.chart_data import chart_json
 from clipbench_reports.drawing.marks import Chart
-from clipbench_reports.drawing.plotted import told
 from clipbench_reports.page.report import write_report
 from tests.reports.conftest import Faults, Visit
 
@@ -55,7 +55,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) -> S
 
     def tell(figure: Chart) -> str:
         drawn.append(figure)
-        return told(figure)
+        return chart_json(figure)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("clipbench_reports.page.html.told", tell)
@@ -147,9 +147,10 @@ def test_figures_are_saved_as_drawings_that_stand_alone_as_pixels_and_as_numbers
         assert not re.search(r"class=|data-|var\(|rgb\(233, 232, 228\)", text)  # in dark colours ink is light
         assert root[0].tag.endswith("title") and len(list(root.iter())) > 20
         numbers = pandas.read_csv(io.BytesIO(saved(page, figure, "CSV")))
-        expected = pandas.read_csv(io.StringIO(plotted.table(drawn)))
+        expected = pandas.read_csv(io.StringIO(chart_data.chart_csv(drawn)))
         assert (
-            list(numbers.columns) == list(plotted.COLUMNS) and numbers["series"].tolist() == expected["series"].tolist()
+            list(numbers.columns) == list(chart_data.COLUMNS)
+            and numbers["series"].tolist() == expected["series"].tolist()
         )
         for column in ("x", "y", "low", "high", "value"):
             np.testing.assert_allclose(numbers[column], expected[column], rtol=1e-4, atol=1e-4)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clipbench.comparison.compare import compare
+from clipbench.comparison.compare_runs import compare
 from clipbench.comparison.explanation import explain
 from clipbench.comparison.gate import GatedComparison
 from clipbench.results.record import Metric

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from clipbench.results.run import Run
-from clipbench_reports.page.groups import group
+from clipbench_reports.page.groups import group_evaluations
 from clipbench_reports.page.report import write_report
-from clipbench_reports.page.section import CLOUD_SHARES, n_shares
+from clipbench_reports.page.task_results import CLOUD_SHARES, n_shares
 from tests.reports.conftest import MakeRun
 
 
@@ -105,4 +105,4 @@ def test_the_room_for_images_is_shared_by_all_galleries_and_clouds_of_all_label_
     rng = np.random.default_rng(0)
     by_set = {name: parts.zero_shot(rng, parts.classes, n=60) for name in ("kind", "shape")}
     run = make_run({"zero-shot@mine": parts.side_by_side(by_set), "modality-gap@mine": parts.modality_gap(rng, n=60)})
-    assert n_shares(group([run])) == 2 + CLOUD_SHARES
+    assert n_shares(group_evaluations([run])) == 2 + CLOUD_SHARES

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clipbench_reports.drawing.marks import Chart
-from clipbench_reports.drawing.page import draw
+from clipbench_reports.drawing.svg_chart import draw
 from clipbench_reports.evidence import PLAIN, Evidence, MissingEvidence, ModelEvidence, ModelKey, label_sets
 from clipbench_reports.sections import zero_shot
 from clipbench_reports.sections.section import load_section
@@ -43,7 +43,7 @@ def test_a_set_among_others_is_drawn_as_it_would_be_alone(
     together = make_run({"zero-shot@mine": parts.side_by_side(by_set)})
     for label_set, alone in by_set.items():
         run = make_run({"zero-shot@mine": alone}, name=label_set)
-        evidence = Evidence(together, together.result.evaluations[0]).of(label_set)
+        evidence = Evidence(together, together.result.evaluations[0]).for_label_set(label_set)
         assert made(evidence) == made(Evidence(run, run.result.evaluations[0]))
 
 
@@ -52,8 +52,8 @@ def test_a_set_does_not_borrow_what_is_another_s(make_run: MakeRun, parts: Simpl
     run = make_run({"zero-shot@mine": found})
     whole = Evidence(run, run.result.evaluations[0])
     assert label_sets(whole.evaluation) == ["kind", "x/kind"]
-    assert set(whole.of("kind").column("label")) <= set(parts.classes)
-    assert set(whole.of("x/kind").column("label")) <= set(PAIRS)
+    assert set(whole.for_label_set("kind").column("label")) <= set(parts.classes)
+    assert set(whole.for_label_set("x/kind").column("label")) <= set(PAIRS)
     with pytest.raises(MissingEvidence, match="no column “label”"):
         whole.column("label")
 

@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 
 from clipbench.results.record import Metric
-from clipbench_reports.page.groups import group
+from clipbench_reports.page.groups import group_evaluations
 from clipbench_reports.page.leads import leads
 from tests.reports.conftest import MakeRun
 
@@ -34,7 +34,7 @@ def told(make_run: MakeRun, parts: SimpleNamespace) -> Callable[..., list[tuple[
             make_run(found, name=letter, model={**parts.model, "ref": letter})
             for letter, found in zip("abcdefgh", models, strict=False)
         ]
-        return [(each.finding.mark, each.finding.text) for each in leads(group(runs))]
+        return [(each.finding.mark, each.finding.text) for each in leads(group_evaluations(runs))]
 
     return make
 

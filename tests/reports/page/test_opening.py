@@ -11,7 +11,7 @@ from clipbench.results.record import Metric
 from clipbench.results.run import Run
 from clipbench.stats.intervals import wilson
 from clipbench_reports.findings import Ability, Finding, Mark, claim
-from clipbench_reports.page.groups import group
+from clipbench_reports.page.groups import group_evaluations
 from clipbench_reports.page.leads import lead_line, leads
 from clipbench_reports.page.opening import GUESSING, TOO_FEW, opening_line
 from clipbench_reports.page.trends import trend_line, trends
@@ -113,7 +113,7 @@ def checkpoints(make_run: MakeRun, parts: SimpleNamespace) -> Callable[..., list
 
 
 def trend(runs: list[Run]) -> tuple[Mark, str, str]:
-    (sentence,) = trends(group(runs))
+    (sentence,) = trends(group_evaluations(runs))
     return sentence.finding.mark, sentence.finding.text, trend_line([sentence])
 
 
@@ -151,7 +151,7 @@ def test_of_several_models_the_line_names_who_is_ahead_and_in_which_task(
             make_run(evaluations, name=label, model={**parts.model, "ref": label})
             for label, evaluations in zip("abc", models, strict=False)
         ]
-        return lead_line(leads(group(runs)), len(runs))
+        return lead_line(leads(group_evaluations(runs)), len(runs))
 
     data = ("zero-shot@birds", "zero-shot@dogs")
     assert line({name: hits(160) for name in data}, {name: hits(100) for name in data}) == (

@@ -7,7 +7,7 @@ import numpy as np
 from clipbench_reports.evidence import Evidence, ModelEvidence, ModelKey
 from clipbench_reports.figures import geometry, maps
 from clipbench_reports.galleries import PageBudget
-from clipbench_reports.page.section import CLOUD_SHARES, points_at
+from clipbench_reports.page.task_results import CLOUD_SHARES, points_at
 from tests.reports.conftest import MakeRun
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from clipbench.results.record import Metric, PublishedValue
 from clipbench.results.run import Run, read_run, write_result
-from clipbench_reports.page.groups import Entry
+from clipbench_reports.page.groups import EvaluatedModel
 from clipbench_reports.page.scorecard import metric_lines
 from tests.made import record_of, result_of
 
@@ -23,8 +23,8 @@ def run(folder: Path, metric: Metric) -> Run:
 def test_each_value_has_a_verdict_and_a_footnote_with_its_source(tmp_path: Path) -> None:
     made = run(tmp_path / "run", SHOWN)
     notes: list[str] = ["earlier"]
-    entry = Entry(place=0, label="m", run=made, evaluation=made.result.evaluations[0])
-    (found,) = metric_lines([entry], notes)
+    model = EvaluatedModel(position=0, label="m", run=made, evaluation=made.result.evaluations[0])
+    (found,) = metric_lines([model], notes)
     assert found.lines[0].published == [
         (0.6332, "agrees", 2),
         (0.62, "differs, secondary source", 3),

@@ -13,7 +13,7 @@ from clipbench.errors import ClipbenchError, MachineError, UsageError
 from clipbench.results.record import Metric
 from clipbench.results.run import Run, write_result
 from clipbench_reports.drawing import paper
-from clipbench_reports.drawing.plotted import COLUMNS
+from clipbench_reports.drawing.chart_data import COLUMNS
 from clipbench_reports.plots.plots import PlotOptions, write_plot
 from tests.reports.conftest import MakeRun
 

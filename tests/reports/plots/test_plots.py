@@ -21,11 +21,11 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from clipbench.comparison.compare import compare
+from clipbench.comparison.compare_runs import compare
 from clipbench.errors import UsageError
 from clipbench.results.record import Curve, Metric
 from clipbench.results.run import Run
-from clipbench_reports.drawing import page, paper
+from clipbench_reports.drawing import paper, svg_chart
 from clipbench_reports.drawing.marks import MODELS, Axis, Chart, Rule, Shade
 from clipbench_reports.plots.plots import PlotOptions, draw_plot, write_plot
 
@@ -314,7 +314,7 @@ def test_representational_similarity_is_a_matrix_of_every_two_models_for_each_me
     text = (tmp_path / "figure.txt").read_text()
     assert text.startswith("Pairs of models share ") and "on the same 600 pairs of modality-gap@scenes" in text
     assert "1.7 % by chance" in text and "Alike is not better. Brackets, where they fit, hold 95 % intervals." in text
-    assert ElementTree.fromstring(page.draw(drawn[0])) is not None
+    assert ElementTree.fromstring(svg_chart.draw(drawn[0])) is not None
     with pytest.raises(UsageError, match="1 of 1 runs have vectors of pairs: expected at least 2"):
         write_plot("representational-similarity", models[:1], tmp_path / "figure.svg", PlotOptions())
 

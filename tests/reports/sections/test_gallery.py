@@ -55,21 +55,23 @@ def test_what_was_nearest_is_kept_with_a_failure_of_its_label_set_and_small_imag
     run = make_run({"zero-shot@d": {"samples": samples, "neighbours": near}})
     parts.write_thumbnails(run.folder, ["a" * 32, "b" * 32])
     evidence = Evidence(run, run.result.evaluations[0])
-    found = zero_shot.misnamed(evidence, PageBudget(ROOM))
+    found = zero_shot.misclassified_images(evidence, PageBudget(ROOM))
     first, second = found.failures[0].nearest
     assert first[:3] == ("wrong", "0.5000", False) and first.address.startswith("data:image/webp")
     assert second == ("right", "0.2500", True, "")
     assert found.failures[1].nearest == []  # of another label set
-    assert len(found.folded) == 21 and not any(each.address for failure in found.folded for each in failure.nearest)
-    assert zero_shot.misnamed(evidence, PageBudget(10)).failures[0].nearest[0].address == ""
+    assert len(found.folded_failures) == 21 and not any(
+        each.address for failure in found.folded_failures for each in failure.nearest
+    )
+    assert zero_shot.misclassified_images(evidence, PageBudget(10)).failures[0].nearest[0].address == ""
     (run.folder / run.result.evaluations[0].files["neighbours"]).write_bytes(b"PAR1")
-    damaged = zero_shot.misnamed(Evidence(run, run.result.evaluations[0]), PageBudget(ROOM))
+    damaged = zero_shot.misclassified_images(Evidence(run, run.result.evaluations[0]), PageBudget(ROOM))
     assert len(damaged.failures) == LISTED and damaged.failures[0].nearest == []
 
 
 def test_the_worst_mistakes_come_first_with_what_was_chosen_and_by_how_much(hang: Callable[..., Gallery]) -> None:
-    found = hang(zero_shot.misnamed, **classified())
-    assert len(found.failures) == LISTED and len(found.shown) + len(found.folded) == LISTED
+    found = hang(zero_shot.misclassified_images, **classified())
+    assert len(found.failures) == LISTED and len(found.open_failures) + len(found.folded_failures) == LISTED
     told = "The 24 worst of 29, the worst first. Numbers are cosines. Margin: the cosine of the true class less"
     assert found.note.startswith(told)
     worst = found.failures[0]
@@ -85,10 +87,10 @@ def test_the_worst_mistakes_come_first_with_what_was_chosen_and_by_how_much(hang
 
 
 def test_images_stop_where_the_room_ends_and_the_note_counts_what_is_shown(hang: Callable[..., Gallery]) -> None:
-    one = len(hang(zero_shot.misnamed, **classified()).failures[0].images[0].address)
-    assert hang(zero_shot.misnamed, room=one * 3 + 1, **classified()).note.startswith("The 3 worst of 29")
+    one = len(hang(zero_shot.misclassified_images, **classified()).failures[0].images[0].address)
+    assert hang(zero_shot.misclassified_images, room=one * 3 + 1, **classified()).note.startswith("The 3 worst of 29")
     with pytest.raises(MissingEvidence, match="would make the page too large"):
-        hang(zero_shot.misnamed, room=one - 1, **classified())
+        hang(zero_shot.misclassified_images, room=one - 1, **classified())
 
 
 @pytest.mark.parametrize("digest", ["../result", "/etc/passwd", "", "00\n", "<script>", "g" * 32])
@@ -109,7 +111,7 @@ def test_a_damaged_image_is_not_shown(make_run: MakeRun, parts: SimpleNamespace)
 def test_cosines_have_as_many_decimals_as_it_takes_to_see_which_is_higher(hang: Callable[..., Gallery]) -> None:
     table = classified(3) | {"acc1": [0.0] * 3, "margin": [-0.2, -0.00042, 0.0]}
     table |= {"right_cosine": [-0.1, 0.30001, 0.3], "chosen_cosine": [0.1, 0.30043, 0.3]}
-    found = [words_of(each) for each in hang(zero_shot.misnamed, **table).failures]
+    found = [words_of(each) for each in hang(zero_shot.misclassified_images, **table).failures]
     assert [(each["True class"].split()[-1], each["Taken for"].split()[-1], each["Margin"]) for each in found] == [
         ("−0.1000", "0.1000", "−0.2000"),
         ("0.30001", "0.30043", "−0.00042"),
@@ -137,12 +139,12 @@ def test_an_item_is_lost_that_is_lost_in_any_of_its_subsets(hang: Callable[..., 
         "right_cosine": [0.3, 0.5],
         "chosen_cosine": [0.4, 0.3],
     }
-    assert len(hang(composition.mistaken, **table).failures) == 1
+    assert len(hang(composition.preferred_false_captions, **table).failures) == 1
 
 
 def test_a_caption_of_five_thousand_letters_is_cut_and_nothing_is_turned_around(hang: Callable[..., Gallery]) -> None:
     table = classified() | {"label": ["\u202eword " * 1000] * N}
-    label, *_ = hang(zero_shot.misnamed, **table).failures[0].facts
+    label, *_ = hang(zero_shot.misclassified_images, **table).failures[0].facts
     assert len(label.words) == MAX_LETTERS and label.words.endswith("…")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from clipbench.results.record import Curve, Metric
 from clipbench_reports.galleries import Gallery
 from clipbench_reports.sections.mixed_retrieval import TEXTS_FIRST, findings
-from clipbench_reports.sections.retrieval import unfound
+from clipbench_reports.sections.retrieval import failure_gallery
 from tests.reports.conftest import MakeRun
 
 SHARES = [0.0, 0.25, 0.5, 0.75, 1.0]
@@ -74,7 +74,7 @@ def test_sentences_name_a_preference_only_where_a_test_shows_it(make_run: MakeRu
 def test_a_failure_has_the_right_image_and_the_text_that_came_first(
     hang: Callable[..., Gallery], parts: SimpleNamespace
 ) -> None:
-    (only,) = hang(unfound("mixed"), **mixed(parts.fraction)["samples"]).failures
+    (only,) = hang(failure_gallery("mixed"), **mixed(parts.fraction)["samples"]).failures
     assert [(fact.term, fact.words) for fact in only.facts] == [
         ("Caption", "a sea"), ("Right", ""), ("Came first", "waves"), ("Margin", "")
     ]  # fmt: skip

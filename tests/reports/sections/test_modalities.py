@@ -11,7 +11,7 @@ import pytest
 import clipbench as cb
 from clipbench.errors import UsageError
 from clipbench.results.run import Run
-from clipbench_reports.drawing import page
+from clipbench_reports.drawing import svg_chart
 from clipbench_reports.drawing.marks import Cells, Chart, Dots, Threads
 from clipbench_reports.evidence import Evidence, ModelEvidence, ModelKey
 from clipbench_reports.figures import maps, matrices
@@ -50,7 +50,7 @@ def test_each_matrix_has_its_metrics_in_their_places() -> None:
     assert found["Gap"].words[0][2].count("\n") == 1  # the interval below the value
     assert all(np.isfinite(each.depths).all() for each in found.values())
     assert "each by itself" in chart.reading and "largest" not in chart.title
-    assert page.draw(chart)
+    assert svg_chart.draw(chart)
 
 
 def test_two_modalities_have_threads_and_a_gap_axis_and_three_have_none() -> None:
@@ -67,7 +67,7 @@ def test_a_modality_without_partners_is_neither_drawn_nor_in_the_titles() -> Non
     drawn, matrix = maps.modality_map(models), matrices.modality_matrices(models)
     assert [mark.name for mark in drawn.panels[0].marks if isinstance(mark, Dots)] == ["text", "video"]
     assert " of text and video that" in drawn.title and matrix.title.startswith("Text and video: a gap of ")
-    assert page.draw(drawn) and page.draw(matrix)
+    assert svg_chart.draw(drawn) and svg_chart.draw(matrix)
 
 
 def test_the_sentences_say_the_mean_recall_and_each_gap_with_its_interval_and_noise() -> None:

@@ -7,7 +7,13 @@ import pytest
 from clipbench.results.record import Curve, Metric
 from clipbench.results.run import Run
 from clipbench_reports.evidence import Evidence, ModelEvidence, ModelKey, NotAsked
-from clipbench_reports.sections.operating_points import LITTLE_ACCEPTED, SECTION, carried_over, operating_points, points
+from clipbench_reports.sections.operating_points import (
+    LITTLE_ACCEPTED,
+    SECTION,
+    operating_points,
+    threshold_table,
+    transferred_thresholds,
+)
 from tests.reports.conftest import MakeRun
 
 XS = [-1.0, 0.1, 0.2, 0.4]
@@ -62,7 +68,7 @@ def test_the_prevalence_is_said_and_thresholds_of_another_are_not_carried_over(m
     assert "By weight, 1 % of all should be accepted." in chart.reading
     for place in (0, 1):
         with pytest.raises(NotAsked, match="thresholds of other data"):
-            carried_over(evidence(run, place))
+            transferred_thresholds(evidence(run, place))
 
 
 def test_a_precision_that_was_not_asked_for_is_not_said_to_have_no_threshold(make_run: MakeRun) -> None:
@@ -89,13 +95,13 @@ def test_what_has_no_threshold_is_said_with_the_reason(make_run: MakeRun) -> Non
         ).evaluation
     )
     assert found.weakness == LITTLE_ACCEPTED
-    assert points(evidence(run)).rows == [["Pairs", "95", "–", "–"]]
+    assert threshold_table(evidence(run)).rows == [["Pairs", "95", "–", "–"]]
 
 
 def test_thresholds_of_other_data_have_the_precision_that_they_get_here(make_run: MakeRun) -> None:
     run = make_run({"operating-points@a": part("pairs", 0.15, 0.8), "operating-points@b": part("pairs", 0.5, 0.1)})
-    assert points(evidence(run)).rows == [["Pairs", "95", "0.1500 [0.1400, 0.1600]", "80.0 [70.0, 90.0]"]]
-    of_b = carried_over(evidence(run))
+    assert threshold_table(evidence(run)).rows == [["Pairs", "95", "0.1500 [0.1400, 0.1600]", "80.0 [70.0, 90.0]"]]
+    of_b = transferred_thresholds(evidence(run))
     assert of_b.rows == [["Pairs", "b", "95", "0.5000", "nothing accepted", "nothing accepted"]]
-    of_a = carried_over(evidence(run, 1))  # half-way between 0.1 and 0.2
+    of_a = transferred_thresholds(evidence(run, 1))  # half-way between 0.1 and 0.2
     assert of_a.rows == [["Pairs", "a", "95", "0.1500", "70.0 [68.0, 72.0]", "75.0 [73.0, 77.0]"]]

@@ -12,7 +12,7 @@ from clipbench_reports.drawing.marks import Chart, Line
 from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence, ModelKey
 from clipbench_reports.galleries import Gallery
 from clipbench_reports.sections import retrieval
-from clipbench_reports.sections.retrieval import findings, unfound
+from clipbench_reports.sections.retrieval import failure_gallery, findings
 from tests.reports.conftest import MakeRun
 
 
@@ -94,7 +94,7 @@ def test_recall_by_the_number_of_images_is_drawn_where_there_are_distractors(mak
 
 
 def test_a_failure_has_the_query_and_both_documents(hang: Callable[..., Gallery], parts: SimpleNamespace) -> None:
-    (only,) = hang(unfound("judged"), **judged(parts.fraction)["samples"]).failures
+    (only,) = hang(failure_gallery("judged"), **judged(parts.fraction)["samples"]).failures
     assert [(fact.term, fact.words) for fact in only.facts] == [
         ("Right", "hills"),
         ("Came first", "trees"),

@@ -10,7 +10,7 @@ import pytest
 import scipy.stats
 
 from clipbench.data import Contrast, Dataset, ImageRef
-from clipbench.data.contrasts import shuffled
+from clipbench.data.contrasts import shuffle_words
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder
@@ -258,7 +258,7 @@ def test_the_standard_error_of_unrelated_captions_is_that_of_repeated_samples() 
 
 def test_word_order_is_the_true_caption_against_its_shuffled_self() -> None:
     caption, twin = "red cube on blue ball", "blue cube on red ball"
-    other = shuffled(caption)
+    other = shuffle_words(caption)
     assert other is not None
     texts = {caption: EAST, twin: NORTH, other: BETWEEN}
     data = dataset("e", [Contrast("1", "", (0,), (caption, twin), PAIR)])

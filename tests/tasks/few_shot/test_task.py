@@ -10,7 +10,7 @@ from clipbench.errors import DataError
 from clipbench.evaluation.task import Evaluation
 from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder, NamedImage
-from clipbench_tasks.few_shot import Draws, FewShot, Worth, halves
+from clipbench_tasks.few_shot import Draws, FewShot, LabelWorth, split_halves
 from tests.made import metrics_of
 
 PLAIN = Prompts(templates=("{c}",))
@@ -42,19 +42,19 @@ LABELS = [row % 3 for row in range(60)]
 
 def test_each_class_is_cut_in_halves_that_depend_on_the_ids_alone() -> None:
     labels, ids = np.array([0, 0, 0, 0, 1, 1, 1, 2]), list("abcdefgh")
-    cut = halves(labels, ids, np.random.default_rng(1))
+    cut = split_halves(labels, ids, np.random.default_rng(1))
     assert np.bincount(labels[cut[0]]).tolist() == [2, 2, 1]  # the larger half, and the only image
     assert np.bincount(labels[cut[1]]).tolist() == [2, 1]
     assert sorted([*cut[0], *cut[1]]) == list(range(8))
     order = np.array([5, 0, 7, 2, 4, 1, 3, 6])
-    other = halves(labels[order], [ids[row] for row in order], np.random.default_rng(1))
+    other = split_halves(labels[order], [ids[row] for row in order], np.random.default_rng(1))
     assert sorted(order[other[0]]) == cut[0].tolist()
 
 
 def test_each_test_image_is_of_one_draw_and_more_shots_hold_the_fewer() -> None:
     labels = np.array(LABELS)
     ids = [f"p{row:03}" for row in range(60)]
-    cut = halves(labels, ids, np.random.default_rng(1))
+    cut = split_halves(labels, ids, np.random.default_rng(1))
     draws = Draws(labels, ids, cut, n=5, rng=np.random.default_rng(2))
     assert np.bincount(draws.of_test).tolist() == [6] * 5
     for draw in range(5):
@@ -158,7 +158,9 @@ def worth(columns: Mapping[str, list[float]], clusters: np.ndarray | None = None
     if clusters is not None:
         samples["cluster"] = clusters
     names = tuple(name for name in columns if name != "prompts")
-    return Worth(columns=names, target="prompts", labels=labels, chance=0.1).metric(samples, np.random.default_rng(0))
+    return LabelWorth(columns=names, target="prompts", labels=labels, chance=0.1).metric(
+        samples, np.random.default_rng(0)
+    )
 
 
 def hits(share: float, n: int = 40) -> list[float]:

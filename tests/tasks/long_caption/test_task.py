@@ -252,7 +252,7 @@ def test_prefixes_are_the_longest_that_fit_whatever_the_tokenizer_does() -> None
     texts = [" ".join("x" * int(length) for length in rng.integers(1, 9, 12)) for _ in range(30)]
     found = Prefixes(texts, threes)
     for n in range(1, 40):
-        for text, kept in zip(texts, found.fitting(n), strict=True):
+        for text, kept in zip(texts, found.truncate(n), strict=True):
             words = text.split(" ")
             options = [" ".join(words[:k]) for k in range(len(words) + 1)]
             assert kept == max((each for each in options if not each or threes([each])[0] <= n), key=len)

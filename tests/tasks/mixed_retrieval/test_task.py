@@ -12,7 +12,7 @@ from clipbench.metrics.similarity import unit
 from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder
 from clipbench_tasks.mixed_judged import BOTH, TEXT
-from clipbench_tasks.mixed_retrieval import Corpus, MixedRetrieval, corpora_of, searched
+from clipbench_tasks.mixed_retrieval import Corpus, MixedRetrieval, corpora_of, search_corpora
 from tests.made import data_of, metrics_of
 
 IMAGES = {"sea": [1.0, 0.0, 2.0], "wood": [0.0, 1.0, 2.0]}
@@ -91,7 +91,7 @@ def test_ranks_are_those_of_the_vectors_of_each_corpus() -> None:
     queries, images, texts = (unit(draws.integers(-2, 3, (n, 5)).astype(np.float32) + 0.5) for n in (30, 12, 12))
     right = draws.integers(12, size=30)
     corpora = list(corpora_of(12, (0.25, 0.5), draws))
-    found = searched(queries, images, texts, corpora, right)
+    found = search_corpora(queries, images, texts, corpora, right)
     assert [np.bincount(corpus.kinds, minlength=3).tolist() for corpus in corpora] == [[9, 3, 0], [6, 6, 0], [4, 4, 4]]
     assert (corpora[1].kinds[corpora[0].kinds == TEXT] == TEXT).all()  # a text at one share is one at all larger ones
     for name, _, kinds in corpora:
@@ -110,5 +110,5 @@ def test_a_document_that_is_both_is_the_mean_of_two_unit_vectors_or_the_image_wh
     text: list[float], cosine: float
 ) -> None:
     query, image, other = (np.array([each], np.float32) for each in ([0, 1], [1, 0], text))
-    found = searched(query, image, other, [Corpus("x", "X", np.array([BOTH]))], np.array([0]))
+    found = search_corpora(query, image, other, [Corpus("x", "X", np.array([BOTH]))], np.array([0]))
     assert found["x"].answers.right_score[0] == pytest.approx(cosine, abs=1e-4)

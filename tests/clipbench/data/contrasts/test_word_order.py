@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from clipbench.data.contrasts import order_contrasts, shuffled
+from clipbench.data.contrasts import order_contrasts, shuffle_words
 
 CAPTION = "Two red birds are sitting on a very old wooden fence (in the rain)."
 
@@ -29,7 +29,7 @@ def test_the_four_shuffles_move_what_aro_moves() -> None:
 def test_the_draw_depends_on_the_caption_alone() -> None:
     alone = order_contrasts([CAPTION], np.array([0]), ["7"])[0].captions
     assert order_contrasts(["a red bird sings", CAPTION], np.array([0, 1]), ["1", "2"])[1].captions == alone
-    assert shuffled("a red cube on a box") == shuffled("a red cube on a box")
+    assert shuffle_words("a red cube on a box") == shuffle_words("a red cube on a box")
 
 
 def test_the_draw_is_the_same_for_good() -> None:
@@ -41,7 +41,7 @@ def test_the_draw_is_the_same_for_good() -> None:
         "red birds two sitting on are a very old fence wooden in the rain",
         "wooden fence in the rain are sitting on two red birds a very old",
     )
-    assert shuffled("a red cube on a blue box") == "a box red on cube blue a"
+    assert shuffle_words("a red cube on a blue box") == "a box red on cube blue a"
 
 
 def test_captions_are_cleaned_and_cut_as_aro_does() -> None:
@@ -52,4 +52,4 @@ def test_captions_are_cleaned_and_cut_as_aro_does() -> None:
 @pytest.mark.parametrize("caption", ["bird", "bird bird bird"])
 def test_a_caption_without_another_order_is_left_out(caption: str) -> None:
     assert order_contrasts([caption], np.array([0]), ["7"]) == ()
-    assert shuffled(caption) is None
+    assert shuffle_words(caption) is None

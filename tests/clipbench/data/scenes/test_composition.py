@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from clipbench.data.scenes.captions import Phrase
 from clipbench.data.scenes.facts import verdict
-from clipbench.data.scenes.questions import SUBSETS, composition_dataset, composition_item
-from clipbench.data.scenes.sampling import SPLITS, belongs
+from clipbench.data.scenes.sampling import SPLITS, belongs_to_split
+from clipbench.data.scenes.scene_questions import SUBSETS, composition_dataset, composition_item
 from clipbench.data.scenes.world import Scene
 
 indices = st.integers(0, 10**6)
@@ -31,7 +31,7 @@ def test_each_caption_is_true_of_its_own_image_and_false_of_the_other(index: int
     for (own, stated), (other, _) in (pair, pair[::-1]):
         assert is_true(stated, own), (stated, own)
         assert is_false(stated, other), (stated, other)
-        assert belongs(own, split)
+        assert belongs_to_split(own, split)
 
 
 @pytest.mark.parametrize("subset", ["swap_att", "swap_obj"])

@@ -9,10 +9,10 @@ import pytest
 
 from clipbench.data.images import DrawnImage, ImageRef
 from clipbench.data.scenes.captions import TEMPLATES
-from clipbench.data.scenes.dataset import distinct_pairs, portrait_labels, scenes_dataset
 from clipbench.data.scenes.drawing import SceneImage
 from clipbench.data.scenes.facts import verdict
 from clipbench.data.scenes.sampling import novelties, primer_pair, scene, training_pair
+from clipbench.data.scenes.scene_datasets import distinct_pairs, portrait_labels, scenes_dataset
 from clipbench.data.scenes.world import KINDS, Scene
 
 

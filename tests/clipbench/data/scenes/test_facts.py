@@ -5,10 +5,10 @@ import pytest
 from clipbench.data.scenes.facts import (
     Backdrop,
     Count,
-    Description,
     Exists,
     Fact,
-    Located,
+    InRegion,
+    ObjectDescription,
     Related,
     Written,
     WrittenBy,
@@ -25,29 +25,29 @@ SCENE = Scene(
     ),
     writing=Writing("apple", 0.5, 0.12, 0.1, "sans", "upper", "black", paper="yellow"),
 )
-CUBES, SPHERE = Description("cube", "red"), Description("sphere", "blue")
+CUBES, SPHERE = ObjectDescription("cube", "red"), ObjectDescription("sphere", "blue")
 
 
 @pytest.mark.parametrize(
     ("fact", "expected"),
     [
-        (Exists(Description("cube", "red", "small")), True),
-        (Exists(Description("sphere", "blue", "large", "spotted")), True),
-        (Exists(Description("cube", "blue")), False),
-        (Exists(Description("sphere", "blue", "small")), False),
-        (Exists(Description("sphere", texture="striped")), False),
+        (Exists(ObjectDescription("cube", "red", "small")), True),
+        (Exists(ObjectDescription("sphere", "blue", "large", "spotted")), True),
+        (Exists(ObjectDescription("cube", "blue")), False),
+        (Exists(ObjectDescription("sphere", "blue", "small")), False),
+        (Exists(ObjectDescription("sphere", texture="striped")), False),
         (Count(CUBES, 2), True),
         (Count(CUBES, 1), False),
-        (Count(Description(), 3), True),
+        (Count(ObjectDescription(), 3), True),
         (Related(CUBES, "left of", SPHERE), True),
         (Related(SPHERE, "right of", CUBES), True),
         (Related(CUBES, "right of", SPHERE), False),
         (Related(SPHERE, "left of", CUBES), False),
-        (Related(Description("cone"), "left of", SPHERE), False),
+        (Related(ObjectDescription("cone"), "left of", SPHERE), False),
         (Related(CUBES, "above", SPHERE), False),
-        (Located(CUBES, "left"), True),
-        (Located(SPHERE, "left"), False),
-        (Located(CUBES, "upper left"), None),  # one of them is lower
+        (InRegion(CUBES, "left"), True),
+        (InRegion(SPHERE, "left"), False),
+        (InRegion(CUBES, "upper left"), None),  # one of them is lower
         (Backdrop("grey"), True),
         (Backdrop("grey", "striped"), True),
         (Backdrop(texture="plain"), False),
@@ -56,7 +56,7 @@ CUBES, SPHERE = Description("cube", "red"), Description("sphere", "blue")
         (Written("apple", ink="black", paper="yellow"), True),
         (Written("apple", ink="red"), False),
         (Written("pear"), False),
-        (WrittenBy("apple", "above", Description()), True),
+        (WrittenBy("apple", "above", ObjectDescription()), True),
         (WrittenBy("apple", "on", SPHERE), False),
         (WrittenBy("pear", "above", SPHERE), False),
     ],

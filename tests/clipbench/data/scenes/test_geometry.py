@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from clipbench.data.scenes.drawing import coverage
-from clipbench.data.scenes.facts import is_in, stands, word_stands
+from clipbench.data.scenes.facts import is_in_region, relation_holds, word_relation_holds
 from clipbench.data.scenes.sampling import scene
 from clipbench.data.scenes.world import OPPOSITES, Solid, Writing
 
@@ -27,40 +27,40 @@ def solid(x: float, y: float, radius: float = 0.1, kind: str = "sphere") -> Soli
 )
 def test_left_of_needs_clear_distance_and_a_flat_angle(x: float, y: float, expected: bool | None) -> None:
     here, there = solid(0.2, 0.5), solid(x, y)
-    assert stands(here, "left of", there, is_nearer=False) is expected
-    assert stands(there, "right of", here, is_nearer=True) is expected
+    assert relation_holds(here, "left of", there, is_nearer=False) is expected
+    assert relation_holds(there, "right of", here, is_nearer=True) is expected
     turned_here, turned_there = solid(0.5, 0.2), solid(y, x)
-    assert stands(turned_here, "above", turned_there, is_nearer=False) is expected
-    assert stands(turned_there, "below", turned_here, is_nearer=True) is expected
+    assert relation_holds(turned_here, "above", turned_there, is_nearer=False) is expected
+    assert relation_holds(turned_there, "below", turned_here, is_nearer=True) is expected
 
 
 def test_in_front_of_needs_overlap_and_the_nearer_place() -> None:
     back, front, away = solid(0.5, 0.5, 0.2), solid(0.6, 0.6, 0.15), solid(0.9, 0.1, 0.05)
-    assert stands(front, "in front of", back, is_nearer=True) is True
-    assert stands(front, "in front of", back, is_nearer=False) is False
-    assert stands(back, "behind", front, is_nearer=False) is True
-    assert stands(away, "in front of", back, is_nearer=True) is False
+    assert relation_holds(front, "in front of", back, is_nearer=True) is True
+    assert relation_holds(front, "in front of", back, is_nearer=False) is False
+    assert relation_holds(back, "behind", front, is_nearer=False) is True
+    assert relation_holds(away, "in front of", back, is_nearer=True) is False
     ring = solid(0.5, 0.5, 0.2, "ring")
-    assert stands(front, "in front of", ring, is_nearer=True) is None
+    assert relation_holds(front, "in front of", ring, is_nearer=True) is None
 
 
 def test_inside_needs_a_hole_that_holds_the_object() -> None:
     ring, sphere = solid(0.5, 0.5, 0.3, "ring"), solid(0.5, 0.5, 0.3)
     small, wide, off = solid(0.5, 0.5, 0.1), solid(0.5, 0.5, 0.25), solid(0.72, 0.5, 0.1)
-    assert stands(small, "inside", ring, is_nearer=True) is True
-    assert stands(small, "inside", sphere, is_nearer=True) is False
-    assert stands(wide, "inside", ring, is_nearer=True) is None
-    assert stands(off, "inside", ring, is_nearer=True) is False
-    assert stands(ring, "inside", small, is_nearer=False) is False
+    assert relation_holds(small, "inside", ring, is_nearer=True) is True
+    assert relation_holds(small, "inside", sphere, is_nearer=True) is False
+    assert relation_holds(wide, "inside", ring, is_nearer=True) is None
+    assert relation_holds(off, "inside", ring, is_nearer=True) is False
+    assert relation_holds(ring, "inside", small, is_nearer=False) is False
 
 
 def test_on_needs_the_foot_on_the_seat() -> None:
     cube = solid(0.5, 0.7, 0.2, "cube")
     resting, floating = solid(0.5, cube.seat - 0.1), solid(0.5, cube.seat - 0.13)
-    assert stands(resting, "on", cube, is_nearer=True) is True
-    assert stands(floating, "on", cube, is_nearer=True) is None
-    assert stands(solid(0.5, 0.1), "on", cube, is_nearer=True) is False
-    assert stands(cube, "on", resting, is_nearer=False) is False
+    assert relation_holds(resting, "on", cube, is_nearer=True) is True
+    assert relation_holds(floating, "on", cube, is_nearer=True) is None
+    assert relation_holds(solid(0.5, 0.1), "on", cube, is_nearer=True) is False
+    assert relation_holds(cube, "on", resting, is_nearer=False) is False
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,8 @@ def test_on_needs_the_foot_on_the_seat() -> None:
     ],
 )
 def test_places_go_by_thirds(x: float, y: float, true: set[str], false: set[str]) -> None:
-    assert {place for place in true | false if is_in(solid(x, y), place)} == true
-    assert {place for place in true | false if is_in(solid(x, y), place) is False} == false
+    assert {place for place in true | false if is_in_region(solid(x, y), place)} == true
+    assert {place for place in true | false if is_in_region(solid(x, y), place) is False} == false
 
 
 def test_a_word_is_above_below_or_on() -> None:
@@ -81,11 +81,11 @@ def test_a_word_is_above_below_or_on() -> None:
         return Writing("apple", x, y, 0.1, "sans", "lower", "black")
 
     sphere = solid(0.5, 0.5, 0.2)
-    assert word_stands(written(0.1), "above", sphere) is True
-    assert word_stands(written(0.1), "below", sphere) is False
-    assert word_stands(written(0.5), "on", sphere) is True
-    assert word_stands(written(0.5, x=0.9), "on", sphere) is False
-    assert word_stands(written(0.35), "on", sphere) is None
+    assert word_relation_holds(written(0.1), "above", sphere) is True
+    assert word_relation_holds(written(0.1), "below", sphere) is False
+    assert word_relation_holds(written(0.5), "on", sphere) is True
+    assert word_relation_holds(written(0.5, x=0.9), "on", sphere) is False
+    assert word_relation_holds(written(0.35), "on", sphere) is None
 
 
 # -- the same from pixels: silhouettes drawn one by one

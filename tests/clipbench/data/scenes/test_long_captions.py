@@ -3,9 +3,9 @@
 from itertools import permutations
 
 from clipbench.data.scenes import scenes_dataset
-from clipbench.data.scenes.dataset import PLACES, long_caption_item, position_items
 from clipbench.data.scenes.facts import verdict
 from clipbench.data.scenes.sampling import SPLITS, looks, novelties
+from clipbench.data.scenes.scene_datasets import POSITIONS, long_caption_item, position_items
 from tests.clipbench.data.scenes.test_composition import is_false, is_true
 
 
@@ -13,7 +13,7 @@ def test_the_deciding_sentence_is_true_and_its_twin_false_and_of_the_same_split(
     for split in SPLITS:
         for index in range(40):
             shown, items = position_items(index, split=split)
-            assert list(items) == list(PLACES)
+            assert list(items) == list(POSITIONS)
             assert len({tuple(sorted(true.text.split())) for true, _ in items.values()}) == 1
             for place, (true, false) in items.items():
                 assert is_true(true, shown) and is_false(false, shown)
@@ -21,7 +21,7 @@ def test_the_deciding_sentence_is_true_and_its_twin_false_and_of_the_same_split(
                 changed = [at for at, pair in enumerate(zip(words, others, strict=True)) if pair[0] != pair[1]]
                 assert len(changed) == 1 + (split == "held-out")
                 start = next(at for at in range(len(words)) if words[at : at + 3] == ["There", "is", "a"])
-                assert PLACES[place] <= start < PLACES[place] + 12 and start < changed[0] < start + 6
+                assert POSITIONS[place] <= start < POSITIONS[place] + 12 and start < changed[0] < start + 6
                 *_, colour, kind = " ".join(others[start:]).split(".")[0].split()
                 assert (colour, kind) in looks(split)
 

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipbench.data.scenes import SceneImage, scenes_dataset
-from clipbench.data.scenes.facts import word_stands
-from clipbench.data.scenes.questions import Label, label_conditions, reading_item, typographic_item
+from clipbench.data.scenes.facts import word_relation_holds
 from clipbench.data.scenes.sampling import SPLITS
+from clipbench.data.scenes.scene_questions import Label, label_conditions, reading_item, typographic_item
 from clipbench.data.scenes.world import KINDS, Background, Scene, Solid, held_out
 
 indices = st.integers(0, 10**6)
@@ -31,7 +31,7 @@ def test_the_label_lies_on_the_object_and_moves_with_the_offset() -> None:
     def place(offset: float) -> list[str]:
         shown = Scene(Background("grey", "plain", 0.1), (sphere,), writing=Label(offset=offset).writing("cube"))
         assert shown.writing is not None
-        return [name for name in ("above", "on", "below") if word_stands(shown.writing, name, shown.solids[0])]
+        return [name for name in ("above", "on", "below") if word_relation_holds(shown.writing, name, shown.solids[0])]
 
     assert (place(-0.4), place(0.0), place(0.4)) == (["above"], ["on"], ["below"])
 

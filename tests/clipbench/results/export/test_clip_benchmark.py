@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from clipbench.comparison.compare import compare
+from clipbench.comparison.compare_runs import compare
 from clipbench.results.export.formats import format_of
 from clipbench.results.other_tools import Values, open_results
 from clipbench.results.record import Metric

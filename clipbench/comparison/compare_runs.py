@@ -1,0 +1,319 @@
+"""Is the candidate better than the base: each metric's difference with its paired interval, test and verdict."""
+
+import os
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from clipbench.comparison import align
+from clipbench.comparison.overall import overall_verdict
+from clipbench.comparison.paired_tests import difference
+from clipbench.comparison.records import CompareOptions, Comparison, Difference, Refusal, Verdict
+from clipbench.comparison.representations import representational_similarity
+from clipbench.errors import ClipbenchError, NotComparable
+from clipbench.results.matching import match
+from clipbench.results.model_costs import cost_differences
+from clipbench.results.other_tools import BARE, Values, open_results
+from clipbench.results.record import GROUP_COLUMN, Metric, MetricName
+from clipbench.results.run import Run, number_duplicates
+from clipbench.results.titles import first_headline
+from clipbench.stats.claims import claimed
+from clipbench.stats.significance import holm
+
+if TYPE_CHECKING:
+    import pandas
+
+VALUES_ONLY = (
+    "only values are compared: without samples there is no interval and no test, and that data, prompts and protocol "
+    "are the same is taken on trust"
+)
+Side = Run | Values | str | os.PathLike[str]
+"""A run, values of another tool, or the place of either."""
+
+
+def compare(base: Side, candidate: Side, options: CompareOptions | None = None) -> Comparison:
+    """Return the differences of all metrics that both have a value of, in the order of the base, with a verdict each.
+
+    Samples are paired by id, whole clusters together (``paired_tests`` says which test is made). A difference is better
+    or worse when its p-value, after Holm's correction over its family, is at most alpha: the first headlines of all
+    evaluations are one family, all other metrics another, so that more metrics hide no loss of a headline. The interval
+    belongs to the p-value before that correction: it excludes 0 exactly where that is at most 5 %, and so it may where
+    the verdict is "no evidence". When either side is another tool's results, only values are compared, without a test.
+
+    Args:
+        base, candidate: a run, another tool's values, or where they lie: a run folder, a result.json, a file or folder
+            that ``open_results`` reads.
+
+    Raises:
+        NotComparable: nothing can be compared: no evaluation or value in common, or each is refused.
+        ClipbenchError: samples are missing or cannot be read.
+    """
+    options = options or CompareOptions()
+    base, candidate = _open_side(base), _open_side(candidate)
+    if isinstance(base, Values) or isinstance(candidate, Values):
+        return _compare_values(base, candidate)
+    pairs = align.pair_evaluations(base, candidate)
+    differences: list[Difference] = []
+    slices: list[Difference] = []
+    refused = list(dict.fromkeys(align.lost_evaluations(base, candidate)))
+    lost = {refusal.evaluation for refusal in refused}
+    notes = list(align.alignment_notes(base, candidate, pairs))
+    for pair in [pair for pair in pairs if pair.base.name not in lost]:
+        try:
+            same = match(*pair)
+            if not same.is_same:
+                raise NotComparable(same.reason)
+            if without := _labels_without_samples(base, candidate, pair):
+                differences += _untested_differences(pair, without)
+                notes.append(f"{pair.base.name}: {without}: its values are compared without intervals and tests")
+            else:
+                tables = _same_samples(base, candidate, pair)
+                differences += _tested_differences(pair, tables, base.result.seed, options.alpha)
+        except NotComparable as error:
+            refused.append(Refusal(pair.base.name, str(error)))
+            continue
+        refused += align.lost_metrics(candidate, pair)
+        if not without:
+            slices += _slices_of(base, candidate, pair, options.alpha, refused)
+    similarity, not_computed = representational_similarity(base, candidate, pairs)
+    notes += not_computed
+    notes += cost_differences(base.result, candidate.result)
+    refused.sort(key=lambda refusal: refusal.is_part)
+    if not differences:
+        raise _nothing_compared(refused, pairs)
+    if options.smallest.amount and not any(options.smallest_of(difference.base.unit) for difference in differences):
+        notes.append(f"the smallest difference that matters, {options.smallest.text}, fits the unit of no metric")
+    names = [base.label, candidate.label]
+    if base.folder != candidate.folder:
+        names = number_duplicates(names)  # one model in memory, before and after
+    return _with_overall_verdict(
+        Comparison(
+            base=names[0],
+            candidate=names[1],
+            differences=_with_verdicts(differences, options),
+            refused=refused,
+            slices=_with_verdicts(slices, options),
+            representational_similarity=similarity,
+            notes=notes,
+        )
+    )
+
+
+def _with_overall_verdict(comparison: Comparison) -> Comparison:
+    word, reason = overall_verdict(comparison)
+    return replace(comparison, verdict=word, reason=reason)
+
+
+def differences(base: Side, candidate: Side) -> list[Difference]:
+    """Return the differences of all metrics that both runs have a value of, as ``compare`` does, or refuse them all.
+
+    Raises:
+        NotComparable: they have no evaluation in common, or one was made on other data, by another version or with
+            other parameters.
+    """
+    comparison = compare(base, candidate)
+    for refusal in comparison.refused:
+        if not refusal.is_part:
+            raise NotComparable(str(refusal))
+    return comparison.differences
+
+
+def _open_side(side: Side) -> Run | Values:
+    return side if isinstance(side, Run | Values) else open_results(side)
+
+
+def _labels_without_samples(base: Run, candidate: Run, pair: align.EvaluationPair) -> str:
+    """Return that a run, or both, keep no samples of an evaluation; empty if both do."""
+    labels = [run.label for run, record in zip((base, candidate), pair, strict=True) if not run.has_samples(record)]
+    return f"no samples in {' and '.join(labels)}" if labels else ""
+
+
+def _slices_of(
+    base: Run, candidate: Run, pair: align.EvaluationPair, alpha: float, refused: list[Refusal]
+) -> Iterator[Difference]:
+    """Yield the differences of all slices that both runs have; add the other groupings to ``refused``."""
+    for grouping in [grouping for grouping in pair.base.slices if grouping in pair.candidate.slices]:
+        try:
+            yield from list(_slice_differences(base, candidate, pair, grouping, alpha))
+        except NotComparable as error:
+            refused.append(Refusal(f"{pair.base.name}{{{grouping}}}", str(error), is_part=True))
+
+
+def _same_samples(base: Run, candidate: Run, pair: align.EvaluationPair) -> align.Tables:
+    """Return the samples of an evaluation in both runs; raise NotComparable if they contradict what the runs say."""
+    tables = align.align_samples(base, candidate, pair)
+    for run, evaluation, table in zip((base, candidate), pair, tables, strict=True):
+        align.check_values(run, evaluation.metrics, table)
+    if reason := align.contradiction(pair):
+        raise NotComparable(reason)
+    return tables
+
+
+def _untested_differences(pair: align.EvaluationPair, reason: str) -> Iterator[Difference]:
+    """Yield the differences of values of an evaluation of which a run, or both, have no samples."""
+    if contradiction := align.contradiction(pair):
+        raise NotComparable(contradiction)
+    headline = first_headline(pair.base.metrics, lambda _: True) if pair.base.metrics else ""
+    for name, both in align.metrics_in_both(pair.base.metrics, pair.candidate.metrics).items():
+        untested = _untested_difference(MetricName(pair.base.name, name), both[0], *both, reason=reason)
+        yield replace(untested, subset=pair.subset_title(name), is_headline=name == headline)
+
+
+def _nothing_compared(refused: Sequence[Refusal], pairs: Sequence[align.EvaluationPair]) -> NotComparable:
+    if refused:
+        suffix = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
+        return NotComparable(f"{refused[0]}{suffix}")
+    names = ", ".join(dict.fromkeys(pair.base.name for pair in pairs))
+    return NotComparable(f"the runs have {names} in common, but no metric that both have a value of")
+
+
+def _tested_differences(
+    pair: align.EvaluationPair, tables: align.Tables, seed: int, alpha: float
+) -> Iterator[Difference]:
+    # Named before data are seen: where it has no value, no other metric takes its place.
+    headline = first_headline(pair.base.metrics, lambda _: True) if pair.base.metrics else ""
+    for name, both in align.metrics_in_both(pair.base.metrics, pair.candidate.metrics).items():
+        tested = difference(both, evaluation=pair.base.name, name=name, tables=tables, seed=seed, alpha=alpha)
+        yield replace(tested, subset=pair.subset_title(name), is_headline=name == headline)
+
+
+def _slice_differences(
+    base: Run, candidate: Run, pair: align.EvaluationPair, grouping: str, alpha: float
+) -> Iterator[Difference]:
+    """Yield the differences of all means of samples in all slices of a grouping that both runs have, by slice.
+
+    What is no mean of samples, such as a median or the modality gap of a slice, is not compared.
+    """
+    tables = align.align_samples(base, candidate, pair, grouping)
+    for group, metrics in pair.base.slices[grouping].groups.items():
+        candidate_metrics = pair.candidate.slices[grouping].groups.get(group, {})
+        group_tables = align.Tables(*(_rows_of(table, grouping, group) for table in tables))
+        if (metrics and not candidate_metrics) or not group_tables.base.index.equals(group_tables.candidate.index):
+            raise NotComparable(f"the runs have different samples in '{group}'")
+        for run, side_metrics, table in zip((base, candidate), (metrics, candidate_metrics), group_tables, strict=True):
+            align.check_values(
+                run, {name: metric for name, metric in side_metrics.items() if metric.column is not None}, table
+            )
+        evaluation = f"{pair.base.name}{{{grouping}={group}}}"
+        means = {name: metric for name, metric in metrics.items() if metric.column is not None}
+        for name, both in align.metrics_in_both(means, candidate_metrics).items():
+            tested = difference(
+                both, evaluation=evaluation, name=name, tables=group_tables, seed=base.result.seed, alpha=alpha
+            )
+            yield replace(tested, grouping=grouping, group=group, subset=pair.subset_title(name))
+
+
+def _rows_of(table: "pandas.DataFrame", grouping: str, group: str) -> "pandas.DataFrame":
+    column = f"{GROUP_COLUMN}{grouping}"
+    if column not in table:
+        raise ClipbenchError(f"the samples have no column '{column}', which their slices need: make the run again")
+    return table[table[column] == group]
+
+
+def _with_verdicts(differences: Sequence[Difference], options: CompareOptions) -> list[Difference]:
+    """Return the differences with p-values that are corrected within each family, and verdicts."""
+    judged = list(differences)
+    for family in (True, False):
+        rows = [row for row, difference in enumerate(judged) if difference.is_headline is family]
+        p_values = [judged[row].p_value for row in rows]
+        for row, adjusted, is_claimed in zip(rows, holm(p_values), claimed(p_values, options.alpha), strict=True):
+            verdict = _verdict(judged[row], options, is_claimed=is_claimed)
+            judged[row] = replace(judged[row], p_adjusted=adjusted, verdict=verdict)
+    return judged
+
+
+def _verdict(difference: Difference, options: CompareOptions, *, is_claimed: bool) -> Verdict:
+    smallest = options.smallest_of(difference.base.unit)
+    # An interval without width says that these samples do not differ, not how much others might: no evidence.
+    if (
+        difference.low is not None
+        and difference.high is not None
+        and -smallest <= difference.low < difference.high <= smallest
+    ):
+        return "too small to matter"
+    if difference.p_value is None:
+        return "not tested"
+    if not is_claimed:
+        return "no evidence"
+    if difference.base.higher_is_better is None:
+        return "different"
+    return "better" if (difference.value > 0) == difference.base.higher_is_better else "worse"
+
+
+def _compare_values(base: Run | Values, candidate: Run | Values) -> Comparison:
+    """Return differences without tests, in the order of the base, if a side is the results of another tool."""
+    base_metrics, candidate_metrics = (
+        {name: metric for name, metric in side.named_metrics.items() if metric.value is not None and not name.slice}
+        for side in (base, candidate)
+    )
+    labels = [base.label, candidate.label]
+    common = [name for name in base_metrics if name in candidate_metrics]
+    if not common:
+        first, second = (
+            f"{label} ({_first_names(side)})"
+            for label, side in zip(labels, (base_metrics, candidate_metrics), strict=True)
+        )
+        raise NotComparable(f"{first} and {second} have no value in common")
+    notes = [VALUES_ONLY]
+    notes += [note for side in (base, candidate) if isinstance(side, Values) for note in side.notes]
+    for label, metrics, other_metrics in zip(
+        labels, (base_metrics, candidate_metrics), (candidate_metrics, base_metrics), strict=True
+    ):
+        if rest := [name for name in metrics if name not in other_metrics]:
+            notes.append(f"only {label} has {', '.join(rest)}")
+    # A bare value has the parts of the name, the unit and the direction of the run's own metric, where one side is a
+    # run.
+    ours = {
+        name: (name, metric)
+        for name, metric in (candidate_metrics if isinstance(base, Values) else base_metrics).items()
+    }
+    subsets = {
+        f"{record.name}/{subset}": title
+        for side in (base, candidate)
+        if isinstance(side, Run)
+        for record in side.result.evaluations
+        for subset, title in record.subsets.items()
+    }
+    by_evaluation: dict[str, dict[str, Metric]] = {}
+    for name in common:
+        by_evaluation.setdefault(ours[name][0].evaluation, {})[name] = ours[name][1]
+    headlines = {first_headline(metrics, lambda _: True) for metrics in by_evaluation.values()}
+    return _with_overall_verdict(
+        Comparison(
+            base=labels[0],
+            candidate=labels[1],
+            differences=[
+                replace(
+                    _untested_difference(*ours[name], base_metrics[name], candidate_metrics[name]),
+                    subset=subsets.get(name.rpartition("/")[0], ""),
+                    is_headline=name in headlines,
+                )
+                for name in common
+            ],
+            notes=notes,
+            is_of_values=True,
+        )
+    )
+
+
+def _untested_difference(
+    name: MetricName, like: Metric, base: Metric, candidate: Metric, reason: str = BARE
+) -> Difference:
+    """Return the untested difference of two values with the unit and direction of a metric."""
+    assert base.value is not None and candidate.value is not None, name
+    return Difference(
+        evaluation=name.evaluation,
+        name=name.metric,
+        base=replace(base, unit=like.unit, higher_is_better=like.higher_is_better),
+        candidate=replace(candidate, unit=like.unit, higher_is_better=like.higher_is_better),
+        value=candidate.value - base.value,
+        low=None,
+        high=None,
+        n=0,
+        method=f"no paired interval: {reason}",
+        test=f"no test: {reason}",
+    )
+
+
+def _first_names(names: Collection[str]) -> str:
+    return ", ".join(list(names)[:3]) + (f", ... {len(names)} in all" if len(names) > 3 else "") or "no value"

@@ -1,0 +1,298 @@
+"""The table of differences that all formats show, and a comparison in a line."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Literal, TypeVar
+
+from clipbench.comparison.gate import FAILED, UNDECIDED, GatedComparison
+from clipbench.comparison.overall import WORDS
+from clipbench.comparison.records import (
+    Comparison,
+    Difference,
+    Flips,
+    Outcome,
+    RepresentationalSimilarity,
+    Status,
+    Verdict,
+    verdict_line,
+)
+from clipbench.results.numbers import NONE, change, change_interval, count, counted, interval, p_value, quantity
+from clipbench.results.record import Metric
+from clipbench.results.table import Cell, Column, Table, columns
+from clipbench.results.titles import subset_legend, within_sentence
+
+COLUMNS = (
+    Column("metric", is_number=False, is_name=True),
+    *(Column(header) for header in ("base", "candidate", "difference", "95 % interval", "p", "p (Holm)", "detectable")),
+    Column("verdict", is_number=False),
+    Column("flipped"),
+)
+"""``detectable``: the smallest difference that this number of samples detects in 4 of 5 cases."""
+VERDICTS: Mapping[Verdict, str] = {
+    "worse": "▲",
+    "better": "●",
+    "different": "■",
+    "too small to matter": "≈",
+    "no evidence": "○",
+    "not tested": "–",
+}
+"""Verdicts in the order in which a reader looks for them, with their marks: a finding is filled, no finding hollow."""
+TALLIED: Mapping[Verdict, str] = {
+    "better": "better",
+    "worse": "worse",
+    "different": "changed where neither direction is better",
+    "too small to matter": "too small to matter",
+    "no evidence": "inconclusive",
+    "not tested": "not tested",
+}
+MODALITIES = {"image": "images", "text": "texts"}
+NO_VERDICT = "alike is not better: no verdict"
+R = TypeVar("R", Difference, RepresentationalSimilarity)
+Rating = Literal["bad", "doubtful", "good", "open"]
+"""How a comparison looks at first sight: red, yellow, green or grey."""
+GATE_COLUMNS = (
+    Column("metric", is_number=False, is_name=True),
+    *(Column(header) for header in ("base", "candidate", "change, 95 % interval", "allowed")),
+    Column("outcome", is_number=False),
+)
+STATUSES: Mapping[Status, tuple[str, str]] = {
+    "regression": ("▲", "regression"),
+    "unmet": ("▲", "not met"),
+    "missing": ("✕", "missing"),
+    "untested": ("✕", "untested"),
+    "acknowledged": ("■", "known"),
+    "pass": ("●", "passed"),
+}
+"""The mark and the word of each outcome of a gated metric."""
+NOUNS: dict[Status, tuple[str, str]] = {
+    "regression": ("regression", "regressions"),
+    "unmet": ("requirement not met", "requirements not met"),
+    "missing": ("gated metric missing", "gated metrics missing"),
+    "untested": ("untested loss", "untested losses"),
+    "acknowledged": ("known regression", "known regressions"),
+    "pass": ("passed", "passed"),
+}
+"""Statuses in words, singular and plural, the gravest first."""
+
+
+def difference_table(title: str, differences: Sequence[Difference]) -> Table:
+    """Return the differences of an evaluation as rows; an arrow marks a metric of which less is better."""
+    notes = list(dict.fromkeys(difference.test for difference in differences if difference.p_value is None))
+    subsets = {difference.name: difference.subset for difference in differences if not difference.grouping}
+    legend = subset_legend(subsets, {name.rpartition("/")[0]: subset for name, subset in subsets.items()})
+    rows = [_row(difference, notes) for difference in differences]
+    return Table(title=title, facts=f"({legend})" if legend else "", columns=COLUMNS, rows=rows, notes=notes)
+
+
+def by_grouping(comparison: Comparison) -> dict[str, list[Difference]]:
+    """Return the headline metrics of the slices by ``task@data by grouping``, the gravest verdicts first."""
+    groupings: dict[str, list[Difference]] = {}
+    for difference in comparison.slices:
+        if difference.candidate.is_headline:
+            evaluation = difference.evaluation.removesuffix(f"{{{difference.grouping}={difference.group}}}")
+            inside = ", ".join(filter(None, (difference.group, within_sentence(difference.subset))))
+            row = replace(difference, name=f"{difference.group}/{difference.name}", subset=inside)
+            groupings.setdefault(f"{evaluation} by {difference.grouping}", []).append(row)
+    order = list(VERDICTS)
+    return {
+        title: sorted(differences, key=lambda difference: (order.index(difference.verdict), difference.p_value or 0.0))
+        for title, differences in groupings.items()
+    }
+
+
+def similarity_lines(evaluation: str, similarities: Sequence[RepresentationalSimilarity]) -> list[str]:
+    """Return the representational similarity of two models in plain lines: a heading, and one for each modality."""
+    lines = [f"representational similarity, {_pair_count(similarities)} of {evaluation} ({NO_VERDICT})"]
+    for similarity in similarities:
+        words = []
+        for name, metric in _metrics_by_label(similarity).items():
+            if metric.value is None:
+                words.append(f"{name} is undefined ({metric.reason})")
+            else:
+                bounds = "" if metric.low is None else f" {interval(metric)}"
+                words.append(f"{name} {quantity(metric.value, metric.unit)}{bounds}, chance {_chance_text(metric)}")
+        lines.append(f"  {MODALITIES[similarity.modality]}: {'; '.join(words)}")
+    return lines
+
+
+def similarity_table(similarities: Sequence[RepresentationalSimilarity]) -> Table:
+    """Return the representational similarity of two models as a table with a row for each modality and measure."""
+    rows = [
+        [
+            f"{MODALITIES[similarity.modality].capitalize()}: {name}",
+            quantity(metric.value, metric.unit),
+            interval(metric),
+            _chance_text(metric),
+        ]
+        for similarity in similarities
+        for name, metric in _metrics_by_label(similarity).items()
+    ]
+    return Table(
+        facts=_pair_count(similarities),
+        columns=columns("measure", numbers=["value", "95 % interval", "chance"]),
+        rows=rows,
+    )
+
+
+def metric_cell(difference: Difference) -> Cell:
+    """Return the name of a metric, with its title."""
+    arrow = " ↓" if difference.base.higher_is_better is False else ""
+    return Cell(f"{difference.name}{arrow}", title=difference.title, sort_key=difference.title)
+
+
+def difference_text(difference: Difference) -> str:
+    """Return a difference with its unit."""
+    return change(difference.value, difference.base.unit)
+
+
+def _metrics_by_label(similarity: RepresentationalSimilarity) -> dict[str, Metric]:
+    return {"mutual k-NN": similarity.mutual_knn, "CKA": similarity.cka}
+
+
+def _pair_count(similarities: Sequence[RepresentationalSimilarity]) -> str:
+    return counted(similarities[0].mutual_knn.n, "pair")
+
+
+def _chance_text(metric: Metric) -> str:
+    return quantity(metric.chance, metric.unit) if metric.chance else "0"
+
+
+def _row(difference: Difference, notes: Sequence[str]) -> list[Cell | str]:
+    unit = difference.base.unit
+    faint = difference.verdict.replace(" ", "-")
+    p = Cell("no test", note=notes.index(difference.test) + 1, sort_key="") if difference.p_value is None else None
+    return [
+        metric_cell(difference),
+        Cell(quantity(difference.base.value, unit), sort_key=difference.base.value),
+        Cell(quantity(difference.candidate.value, unit), sort_key=difference.candidate.value),
+        Cell(difference_text(difference), sort_key=difference.value, css=f"value {faint}"),
+        Cell(change_interval(difference.low, difference.high, unit), sort_key=_sort_key(difference.low)),
+        Cell(p_value(difference.p_value), sort_key=_sort_key(difference.p_value)),
+        p or Cell(p_value(difference.p_adjusted), sort_key=_sort_key(difference.p_adjusted)),
+        Cell(change(difference.detectable, unit, is_signed=False), sort_key=_sort_key(difference.detectable)),
+        Cell(
+            difference.verdict,
+            mark=VERDICTS[difference.verdict],
+            is_strong=difference.verdict in ("better", "worse"),
+            sort_key=list(VERDICTS).index(difference.verdict),
+            css=f"verdict {faint}",
+        ),
+        _flips_cell(difference.flips),
+    ]
+
+
+def _sort_key(value: float | None) -> float | str:
+    return "" if value is None else value
+
+
+def _flips_cell(flips: Flips | None) -> Cell:
+    if flips is None:
+        return Cell("", sort_key="")
+    gained, lost = len(flips.gained), len(flips.lost)
+    n_in_part = len(flips.part_gained) + len(flips.part_lost)
+    in_part = f", {count(n_in_part)} in part" if n_in_part else ""
+    return Cell(f"+{count(gained)} −{count(lost)}{in_part}", sort_key=gained + lost + n_in_part)
+
+
+def rating(gated: GatedComparison) -> Rating:
+    """Return how a comparison looks at first sight: what the gate decides, or the word if nothing is gated."""
+    word, status = gated.verdict.word, gated.exit_status
+    is_gated = bool(gate_counts(gated))
+    if status == FAILED or (word in ("worse", "mixed") and not is_gated):
+        return "bad"
+    if status == UNDECIDED or word in ("worse", "mixed") or gated.with_status("acknowledged"):
+        return "doubtful"
+    return "good" if is_gated or word in ("better", "equal") else "open"
+
+
+def sort_worst_last(gated: Iterable[GatedComparison]) -> list[GatedComparison]:
+    """Return comparisons in the order of their exit status and word, the worst last."""
+    order = (0, UNDECIDED, FAILED)
+    return sorted(
+        gated, key=lambda comparison: (order.index(comparison.exit_status), -WORDS.index(comparison.verdict.word))
+    )
+
+
+def verdict_lines(gated: Sequence[GatedComparison]) -> list[str]:
+    """Return a line per comparison with its verdict, and the candidate's name if there are several, the worst last."""
+    if len(gated) == 1:
+        return [str(gated[0].verdict)]
+    return [verdict_line(*comparison.verdict, comparison.comparison.candidate) for comparison in sort_worst_last(gated)]
+
+
+def gate_counts(gated: GatedComparison) -> str:
+    """Return how many metrics have which outcome in the gate; empty without a gate."""
+    counts = {status: len(gated.with_status(status)) for status in NOUNS}
+    return ", ".join(counted(n, *NOUNS[status]) for status, n in counts.items() if n)
+
+
+def gate_table(outcomes: Sequence[Outcome]) -> Table:
+    """Return the outcomes of a gate as rows: values of both sides, change with interval, allowed loss and outcome."""
+    notes = list(dict.fromkeys(outcome.reason for outcome in outcomes if outcome.reason))
+    return Table(columns=GATE_COLUMNS, rows=[_gate_row(outcome, notes) for outcome in outcomes], notes=notes)
+
+
+def _gate_row(outcome: Outcome, notes: Sequence[str]) -> list[Cell | str]:
+    metric = outcome.base or outcome.candidate
+    unit = "" if metric is None else metric.unit
+    values = [quantity(side.value, unit) if side is not None else NONE for side in (outcome.base, outcome.candidate)]
+    difference = outcome.difference
+    shift = NONE if difference is None else change(difference.value, unit)
+    bounds = (
+        "" if difference is None or difference.low is None else change_interval(difference.low, difference.high, unit)
+    )
+    title = outcome.title if outcome.title != outcome.metric else ""
+    arrow = " ↓" if metric is not None and metric.higher_is_better is False else ""
+    mark, word = STATUSES[outcome.status]
+    return [
+        Cell(f"{outcome.metric}{arrow}", title=title, sort_key=title or outcome.metric),
+        *values,
+        Cell(shift, aside=bounds),
+        Cell(outcome.limit if outcome.allowed is None else change(outcome.allowed, unit, is_signed=False)),
+        Cell(
+            word,
+            mark=mark,
+            note=notes.index(outcome.reason) + 1 if outcome.reason else 0,
+            is_strong=outcome.status in ("regression", "unmet"),
+            css=f"verdict {outcome.status}",
+        ),
+    ]
+
+
+def ungated_line(gated: GatedComparison) -> str:
+    """Return how many metrics are not gated, by the reason; empty if there are none."""
+    reasons = Counter(outcome.message for outcome in gated.with_status("not gated"))
+    if not reasons:
+        return ""
+    return "not gated: " + ", ".join(f"{counted(n, 'metric')} ({reason})" for reason, n in reasons.items())
+
+
+def tally(differences: Iterable[Difference]) -> str:
+    """Return how many metrics have which verdict.
+
+    Example:
+        >>> tally([])
+        'no metric compared'
+    """
+    all_differences = list(differences)
+    headlines = [difference for difference in all_differences if difference.is_headline]
+    explored = [difference for difference in all_differences if not difference.is_headline]
+    parts = {"headline metrics": _verdict_counts(headlines), "others, explored": _verdict_counts(explored)}
+    described = {name: words for name, words in parts.items() if words}
+    if len(described) == 1:
+        return next(iter(described.values()))
+    return "; ".join(f"{name}: {words}" for name, words in described.items()) or "no metric compared"
+
+
+def _verdict_counts(differences: Iterable[Difference]) -> str:
+    counts = Counter(difference.verdict for difference in differences)
+    return ", ".join(f"{counts[verdict]} {words}" for verdict, words in TALLIED.items() if counts[verdict])
+
+
+def by_evaluation(records: Iterable[R]) -> dict[str, list[R]]:
+    """Return differences, or representational similarities, by ``task@data``, in their order."""
+    groups: dict[str, list[R]] = {}
+    for record in records:
+        groups.setdefault(record.evaluation, []).append(record)
+    return groups

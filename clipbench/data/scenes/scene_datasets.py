@@ -1,0 +1,236 @@
+"""The generated world as data sets of the tasks: images with labels, with captions, and with paragraphs about one
+fact.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import lru_cache
+from types import MappingProxyType
+
+import numpy as np
+
+from clipbench.data.dataset import Dataset, check
+from clipbench.data.labels import LabelSet
+from clipbench.data.questions import Contrast
+from clipbench.data.scenes.captions import (
+    ASIDES,
+    TEMPLATES,
+    CaptionedScene,
+    Phrase,
+    caption,
+    count_words,
+    distinct_scenes,
+    indefinite,
+    join_phrases,
+    mention,
+    paragraph,
+)
+from clipbench.data.scenes.drawing import LARGEST, SMALLEST, SceneImage
+from clipbench.data.scenes.facts import ObjectDescription
+from clipbench.data.scenes.sampling import check_split, looks, portrait, scene
+from clipbench.data.scenes.scene_questions import composition_dataset, text_in_image_dataset
+from clipbench.data.scenes.world import KINDS, SCENES_VERSION, Scene
+from clipbench.errors import UsageError, did_you_mean
+from clipbench.seeding import Sampler
+
+POSITIONS: Mapping[str, int] = MappingProxyType({"early": 0, "middle": 25, "late": 45, "beyond": 100})
+"""Words before the deciding sentence. At about one token a word and a full stop, the last lies beyond 77 tokens."""
+
+
+def long_caption_item(index: int, *, split: str = "test") -> CaptionedScene:
+    """Return scene ``index`` of the split with a caption of at least about 90 words."""
+    sampled_scene = scene(split, index)
+    return CaptionedScene(sampled_scene, paragraph(sampled_scene, Sampler("long caption", split, index, 0), n_words=90))
+
+
+def position_items(index: int, *, split: str = "test") -> tuple[Scene, dict[str, tuple[Phrase, Phrase]]]:
+    """Return a scene, and a true and a false paragraph for each of ``POSITIONS`` of the deciding sentence.
+
+    The deciding sentence names the object; its false version has another colour or another kind, or both in the
+    held-out split. All others are asides that are true of any image.
+    """
+    chance = Sampler("position", split, index, 0)
+    sampled_scene = portrait(split, index)
+    true = mention(sampled_scene.solids)
+    # A look of the same split with another colour or another kind; with both where the split has no other.
+    other_looks = [
+        (colour, kind)
+        for colour, kind in looks(split)
+        if (colour, kind) != (true.description.colour, true.description.kind)
+    ]
+    near = [
+        (colour, kind)
+        for colour, kind in other_looks
+        if colour == true.description.colour or kind == true.description.kind
+    ]
+    colour, kind = chance.one_of(near or other_looks)
+    false = true._replace(description=ObjectDescription(kind, colour))
+    asides = [Phrase(text) for text in chance.some_of(ASIDES, len(ASIDES))]
+    phrases = [indefinite(mentioned) for mentioned in (true, false)]
+    sentences = [Phrase(f"There is {phrase.text}.", phrase.facts) for phrase in phrases]
+    paragraphs = {}
+    for position, before in POSITIONS.items():
+        n = next(n for n in range(len(asides) + 1) if count_words(asides[:n]) >= before)
+        stated, denied = (join_phrases([*asides[:n], sentence, *asides[n:]]) for sentence in sentences)
+        paragraphs[position] = (stated, denied)
+    return sampled_scene, paragraphs
+
+
+def long_caption_dataset(split: str, n: int) -> Dataset:
+    """Return ``n`` images with a caption of about 90 words that is true of no other, and n / 2 for the position probe.
+
+    The images of the probe come last. They have no caption, but a contrast for each place: a true and a false paragraph
+    that differ in one statement.
+    """
+    captioned = _captioned(split, *distinct_scenes(lambda index: long_caption_item(index, split=split), n))
+    probes = {f"{split}/position/{index}": position_items(index, split=split) for index in range(n // 2)}
+    return replace(
+        captioned,
+        images=[
+            *captioned.images,
+            *(SceneImage(sampled_scene, f"scenes/{id}") for id, (sampled_scene, _) in probes.items()),
+        ],
+        image_ids=[*captioned.image_ids, *probes],
+        contrasts=[
+            Contrast(
+                id=f"{split}/{row}/{position}",
+                subset=position,
+                images=(n + row,),
+                captions=(true.text, false.text),
+                is_true=((True, False),),
+            )
+            for row, (_, paragraphs) in enumerate(probes.values())
+            for position, (true, false) in paragraphs.items()
+        ],
+    )
+
+
+def scenes_dataset(
+    form: str, *, split: str = "test", n: int | None = None, size: int | None = None, seed: int = 0
+) -> Dataset:
+    """Return the data set of a form.
+
+    "classes" has one large object an image, labelled by kind (``portrait_labels`` has the labels by colour and kind);
+    "training" has the same images, labelled by kind alone. "pairs" has one caption an image, true of no other;
+    "paraphrases" has the same images, and says each once more in other words, so that there are texts that match texts.
+
+    Args:
+        n: number of images or items; by default that of FORMS.
+        size: pixels of the images, 64 to 512; by default the size of each model's input.
+        seed: seed of "pairs"; other forms have the world of seed 0, with which the bundled model was trained.
+
+    Raises:
+        UsageError: an unknown form or split, or a size or number out of range.
+    """
+    if form not in FORMS:
+        raise UsageError(f"scenes have no form '{form}': {did_you_mean(form, FORMS)}")
+    check_split(split)
+    if size is not None and not SMALLEST <= size <= LARGEST:
+        raise UsageError(f"scenes can be drawn {SMALLEST} to {LARGEST} pixels wide, got a size of {size}")
+    build, default_n = FORMS[form]
+    n = default_n if n is None else n
+    if n < 1:
+        raise UsageError(f"scenes need at least 1 image, got n = {n}")
+    dataset = build(split, n) if form != "pairs" else _captioned(split, *distinct_pairs(split, n, seed=seed))
+    width_note = "as wide as the model's input" if size is None else f"{size} pixels wide"
+    note = f"generated world, version {SCENES_VERSION}, seed {seed}, drawn {width_note}"
+    if size is not None:
+        images = [replace(image, size=size) for image in dataset.images]  # type: ignore[type-var]
+        dataset = replace(dataset, images=images)
+    return check(replace(dataset, revision=str(SCENES_VERSION), notes=(note, *dataset.notes)))
+
+
+def portrait_labels(split: str, n: int) -> Mapping[str, LabelSet]:
+    """Return the label sets "kind" and "colour_kind" of the zero-shot images, without empty classes.
+
+    Example:
+        >>> sets = portrait_labels("test", 1800)
+        >>> {name: len(labels.class_names) for name, labels in sets.items()}
+        {'kind': 10, 'colour_kind': 90}
+        >>> sets["colour_kind"].class_names[:2]
+        ('red sphere', 'yellow sphere')
+    """
+    image_looks = [looks(split)[index % len(looks(split))] for index in range(n)]
+    both = [" ".join(look) for look in looks(split)]
+    return {
+        "kind": _label_set([kind for _, kind in image_looks], list(KINDS)),
+        "colour_kind": _label_set([" ".join(look) for look in image_looks], both),
+    }
+
+
+def _label_set(names: list[str], order: list[str]) -> LabelSet:
+    class_names = tuple(name for name in order if name in set(names))
+    row = {name: number for number, name in enumerate(class_names)}
+    return LabelSet(np.array([row[name] for name in names], np.int64), class_names)
+
+
+def _portraits(split: str, n: int) -> Dataset:
+    ids = [f"{split}/portrait/{index}" for index in range(n)]
+    label_sets = portrait_labels(split, n)
+    return Dataset(
+        id="scenes",
+        split=split,
+        images=[SceneImage(portrait(split, index), f"scenes/{id}") for index, id in enumerate(ids)],
+        image_ids=ids,
+        labels=label_sets["kind"].labels,
+        class_names=label_sets["kind"].class_names,
+        label_sets=label_sets,
+        subsets={"kind": "Kind of object", "colour_kind": "Colour and kind of object"},
+        templates=TEMPLATES,
+    )
+
+
+def _captioned(split: str, pairs: Mapping[int, CaptionedScene], note: str) -> Dataset:
+    ids = [f"{split}/{index}" for index in pairs]
+    return Dataset(
+        id="scenes",
+        split=split,
+        images=[SceneImage(pair.scene, f"scenes/{id}") for pair, id in zip(pairs.values(), ids, strict=True)],
+        image_ids=ids,
+        captions=[pair.caption.text for pair in pairs.values()],
+        caption_image=np.arange(len(pairs), dtype=np.int64),
+        caption_ids=ids,
+        notes=(note,),
+    )
+
+
+def _paraphrase_pairs(split: str, n: int) -> Dataset:
+    """Return the pairs with a second caption each, in other words where there are any."""
+    pairs, note = distinct_pairs(split, n)
+    dataset = _captioned(split, pairs, note)
+    assert dataset.captions is not None and dataset.caption_ids is not None
+    paraphrases = [
+        caption(pair.scene, "complete", Sampler("again", split, index, 0)).text for index, pair in pairs.items()
+    ]
+    return replace(
+        dataset,
+        captions=[*dataset.captions, *paraphrases],
+        caption_image=np.tile(np.arange(n, dtype=np.int64), 2),
+        caption_ids=[*dataset.caption_ids, *(f"{caption_id}/again" for caption_id in dataset.caption_ids)],
+    )
+
+
+@lru_cache(maxsize=4)
+def distinct_pairs(split: str, n: int, *, seed: int = 0) -> tuple[Mapping[int, CaptionedScene], str]:
+    """Return the first n scenes of a split with distinguishing captions, and a note on the skipped ones."""
+
+    def captioned(index: int) -> CaptionedScene:
+        sampled_scene = scene(split, index, seed=seed)
+        return CaptionedScene(sampled_scene, caption(sampled_scene, "complete", Sampler("pair", split, index, seed)))
+
+    return distinct_scenes(captioned, n)
+
+
+FORMS: Mapping[str, tuple[Callable[[str, int], Dataset], int]] = MappingProxyType(
+    {
+        "classes": (_portraits, 1_800),  # 20 of each colour and kind of the test split
+        # with the kind as the one label, of which there are images enough to learn from
+        "training": (lambda split, n: replace(_portraits(split, n), label_sets=None, subsets={}), 1_800),
+        "pairs": (lambda split, n: _captioned(split, *distinct_pairs(split, n)), 1_000),
+        "paraphrases": (_paraphrase_pairs, 1_000),
+        "contrasts": (composition_dataset, 1_000),  # 250 of each subset
+        "attacks": (text_in_image_dataset, 300),  # words to read, and as many objects to attack
+        "long-captions": (long_caption_dataset, 500),  # with a paragraph; the position probe has half as many others
+    }
+)
+"""Builder of the data of each form, and its default number of images or items."""

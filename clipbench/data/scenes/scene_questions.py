@@ -1,0 +1,275 @@
+"""Questions about scenes: twins that differ only in how their parts are combined, and words in images.
+
+Each item of composition has two images and two captions; each caption is true of its own image and false of the other.
+With one image it is an item in the manner of SugarCrepe, with both in that of Winoground. Items with words test whether
+a model reads them, and whether a written name overrules the object.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from clipbench.data.dataset import Dataset
+from clipbench.data.questions import Attack, Contrast
+from clipbench.data.scenes.captions import (
+    TEMPLATES,
+    CaptionedScene,
+    Mention,
+    Phrase,
+    indefinite,
+    join_phrases,
+    mention,
+    related,
+)
+from clipbench.data.scenes.drawing import SceneImage
+from clipbench.data.scenes.layout import Plan, lay_out, sample_plan
+from clipbench.data.scenes.sampling import belongs_to_split, portrait
+from clipbench.data.scenes.world import KINDS, OPPOSITES, SUPPORTS, WORDS, Scene, Writing, held_out
+from clipbench.seeding import Sampler
+
+Twins = tuple[CaptionedScene, CaptionedScene]
+"""Each caption is true of its own scene, and false of the other."""
+
+
+def composition_item(subset: str, index: int, *, split: str = "test") -> Twins:
+    """Return item ``index`` of a subset, for any index."""
+    chance = Sampler("composition", subset, split, index, 0)
+    while True:
+        first, second = _SUBSETS[subset][1](chance)
+        if belongs_to_split(first.scene, split) and belongs_to_split(second.scene, split):
+            break
+    return (second, first) if chance.bernoulli(0.5) else (first, second)
+
+
+def composition_dataset(split: str, n: int) -> Dataset:
+    """Return n items, in equal numbers of each subset: attribute swap, object swap, relation and count."""
+    item_keys = [(subset, index) for subset in SUBSETS for index in range(-(-n // len(SUBSETS)))]
+    chosen_keys = sorted(sorted(item_keys, key=lambda key: key[1])[:n], key=lambda key: SUBSETS.index(key[0]))
+    ids = [f"{split}/{subset}/{index}{end}" for subset, index in chosen_keys for end in ("", "/twin")]
+    twins = [composition_item(subset, index, split=split) for subset, index in chosen_keys]
+    scenes = [twin.scene for pair in twins for twin in pair]
+    return Dataset(
+        id="scenes",
+        split=split,
+        images=[SceneImage(scene, f"scenes/{id}") for scene, id in zip(scenes, ids, strict=True)],
+        image_ids=ids,
+        contrasts=[
+            Contrast(
+                id=f"{subset}/{index}",
+                subset=subset,
+                images=(2 * row, 2 * row + 1),
+                captions=(first.caption.text, second.caption.text),
+                is_true=((True, False), (False, True)),
+            )
+            for row, ((subset, index), (first, second)) in enumerate(zip(chosen_keys, twins, strict=True))
+        ],
+        subsets={name: title for name, (title, _) in _SUBSETS.items()},
+    )
+
+
+def _swapped_attributes(chance: Sampler) -> Twins:
+    plan = _two_objects(chance, ("left of", "above", "in front of", "inside", "on"))
+    scenes = lay_out(plan), lay_out(plan.with_colours_exchanged())
+    is_listed = chance.bernoulli(0.5)
+
+    def pair_phrase(first: Mention, second: Mention) -> Phrase:
+        if is_listed:
+            return join_phrases([indefinite(first), Phrase("and"), indefinite(second)])
+        return related(first, plan.arrangement, second)
+
+    return _captioned(scenes, pair_phrase)
+
+
+def _swapped_objects(chance: Sampler) -> Twins:
+    plan = _two_objects(chance, ("left of", "above", "in front of", "on"))
+    while plan.arrangement == "on" and plan.looks[0].kind not in SUPPORTS:
+        plan = _two_objects(chance, ("on",))
+    scenes = lay_out(plan), lay_out(plan.with_objects_exchanged())
+    is_inverse = plan.arrangement in OPPOSITES and chance.bernoulli(0.5)
+
+    def pair_phrase(first: Mention, second: Mention) -> Phrase:
+        if is_inverse:
+            return related(second, OPPOSITES[plan.arrangement], first)
+        return related(first, plan.arrangement, second)
+
+    return _captioned(scenes, pair_phrase)
+
+
+def _captioned(scenes: tuple[Scene, Scene], pair_phrase: Callable[[Mention, Mention], Phrase]) -> Twins:
+    first, second = (CaptionedScene(scene, pair_phrase(*map(mention, scene.groups()))) for scene in scenes)
+    return first, second
+
+
+def _opposed_relations(chance: Sampler) -> Twins:
+    plan = _two_objects(chance, ("left of", "above", "in front of"))
+    scene, twin = lay_out(plan), lay_out(plan.with_objects_exchanged())
+    first, second = map(mention, scene.groups())
+    phrase, opposite = (related(first, name, second) for name in (plan.arrangement, OPPOSITES[plan.arrangement]))
+    return CaptionedScene(scene, phrase), CaptionedScene(twin, opposite)
+
+
+def _counts(chance: Sampler) -> Twins:
+    plan = sample_plan(chance, arrangement="group")
+    number = chance.one_of((2, 3))  # and one more: two to four, as in the captions of training
+    scenes = [lay_out(replace(plan, number=count)) for count in (number, number + 1)]
+    fewer, one_more = (CaptionedScene(scene, indefinite(mention(scene.solids))) for scene in scenes)
+    return fewer, one_more
+
+
+_SUBSETS: Mapping[str, tuple[str, Callable[[Sampler], Twins]]] = {
+    "swap_att": ("Colours swapped", _swapped_attributes),
+    "swap_obj": ("Objects swapped", _swapped_objects),
+    "relation": ("Opposite relation", _opposed_relations),
+    "count": ("One more or one fewer", _counts),
+}
+SUBSETS = tuple(_SUBSETS)
+
+
+def _two_objects(chance: Sampler, arrangements: tuple[str, ...]) -> Plan:
+    """Return a plan of two objects that differ in kind and in colour, so that every exchange changes the image."""
+    while True:
+        plan = sample_plan(chance, arrangement=chance.one_of(arrangements), has_word=False)
+        first, second = plan.looks
+        if first.kind != second.kind and first.colour != second.colour:
+            return plan
+
+
+# -- words in images
+
+N_CANDIDATES = 10
+"""Words that a written one is to be found among."""
+ONE_IN = 4
+"""One in so many attacked objects is also attacked in each of the other ways."""
+
+SWEEPS: Mapping[str, tuple[float, ...]] = {
+    "height": (0.03, 0.045, 0.06, 0.08, 0.11, 0.15, 0.2),
+    "contrast": (0.1, 0.2, 0.3, 0.5, 0.7, 1.0),
+    "offset": (-0.4, -0.2, 0.0, 0.2, 0.4),
+}
+"""Values of each property of a label that is varied, one property at a time; each list holds the usual value."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label:
+    """Style of a label; the response curves of an attack vary it."""
+
+    height: float = 0.11
+    """Height of a capital letter, in widths of the image."""
+    contrast: float = 1.0
+    """Strength of the ink: 0 has the colour of the paper, 1 is full ink."""
+    offset: float = 0.0
+    """Distance of the label below the middle of the image, in its widths; 0.4 is clear of most objects."""
+
+    def writing(self, word: str) -> Writing:
+        """Return the label with a word on it, in widths of the image."""
+        y = 0.5 + self.offset
+        return Writing(word, 0.5, y, self.height, LABEL_FONT, "lower", "black", "white", self.contrast)
+
+
+LABEL_FONT = "sans-bold"
+PLAIN_LABEL = Label()
+
+
+def typographic_item(index: int, *, split: str = "test", label: Label = PLAIN_LABEL) -> tuple[str, dict[str, Scene]]:
+    """Return an attacking word and an object in four scenes: without a label, with a blank one, its own name, the word.
+
+    The object of item ``index`` cycles through the kinds. The blank label is as large as the attacking one: an effect
+    that remains with it is not reading.
+    """
+    scene = portrait(split, index)
+    kind = scene.solids[0].kind
+    word = Sampler("attack", split, index, 0).one_of([other for other in KINDS if other != kind])
+    attacked = replace(scene, writing=label.writing(word))
+    benign = replace(scene, writing=label.writing(kind))
+    return word, {"clean": scene, "blank": attacked.with_blank_sign(), "benign": benign, "attacked": attacked}
+
+
+def reading_item(index: int, *, split: str = "test") -> tuple[Scene, list[str], int]:
+    """Return a scene with a written word, candidates for the word, and which of them it is.
+
+    The word is alone, or with an object that it does not name. Candidates are distinct, in random order. In the
+    held-out split all are words that never occur in training; elsewhere none is.
+    """
+    words = [word for word in WORDS if (word in held_out().words) == (split == "held-out")]
+    chance = Sampler("reading", split, index, 0)
+    scene, word = _legible_scene(chance, split)
+    distractors = chance.some_of([other for other in words if other != word], N_CANDIDATES - 1)
+    candidates = chance.some_of([word, *distractors], N_CANDIDATES)
+    return scene, candidates, candidates.index(word)
+
+
+def _legible_scene(chance: Sampler, split: str) -> tuple[Scene, str]:
+    """Return a scene with a word that belongs to the split and names no object of the scene."""
+    while True:
+        plan = sample_plan(chance, arrangement=chance.one_of(("word", "alone")), has_word=True)
+        assert plan.lettering is not None, "a word was asked for"
+        word, scene = plan.lettering.word, lay_out(plan)
+        if word in [look.kind for look in plan.looks] or not belongs_to_split(scene, split):
+            continue
+        if (word in held_out().words) == (split == "held-out"):
+            return scene, word
+
+
+def label_conditions() -> dict[str, Label]:
+    """Return the labels of the response curves by the name of their condition."""
+    return {f"{name}={value:g}": Label(**{name: value}) for name, values in SWEEPS.items() for value in values}
+
+
+def varied_attacks(plain: Sequence[Attack], draw: Callable[[int, Label, str], int], mark: str) -> list[Attack]:
+    """Return one in four attacks with labels of other heights, contrasts and places.
+
+    Args:
+        draw: draws the attack of a number with another label, named after the condition, and returns the image's row.
+        mark: stands between the id of an attack and the condition.
+    """
+    varied = []
+    for condition, label in label_conditions().items():
+        for number in range(0, len(plain), ONE_IN):
+            row = plain[number].attacked if label == PLAIN_LABEL else draw(number, label, condition)
+            id = f"{plain[number].id}{mark}{condition}"
+            varied.append(plain[number]._replace(id=id, attacked=row, condition=condition))
+    return varied
+
+
+def text_in_image_dataset(split: str, n: int) -> Dataset:
+    """Return ``n`` words to read and ``n`` objects to attack, one in four of them in 18 ways, as a data set."""
+    images: list[SceneImage] = []
+
+    def add(scene: Scene, name: str) -> int:
+        images.append(SceneImage(scene, f"scenes/{split}/{name}"))
+        return len(images) - 1
+
+    def draw(index: int, label: Label, condition: str) -> int:
+        scenes = typographic_item(index, split=split, label=label)[1]
+        return add(scenes["attacked"], f"label/{index}/{condition}")
+
+    contrasts = []
+    for index in range(n):
+        scene, candidates, answer = reading_item(index, split=split)
+        contrasts.append(
+            Contrast(
+                id=f"{split}/word/{index}",
+                subset="with_object" if scene.solids else "word_alone",
+                images=(add(scene, f"word/{index}"),),
+                captions=tuple(f'the word "{word}"' for word in candidates),
+                is_true=(tuple(number == answer for number in range(len(candidates))),),
+            )
+        )
+    plain, kinds = [], list(KINDS)
+    for index in range(n):
+        word, scenes = typographic_item(index, split=split)
+        id = f"{split}/label/{index}"
+        clean, blank, benign, attacked = (add(variant, f"label/{index}/{name}") for name, variant in scenes.items())
+        label = kinds.index(scenes["clean"].solids[0].kind)
+        plain.append(Attack(id, label, kinds.index(word), attacked, clean, blank, benign, object=id))
+    attacks = [*plain, *varied_attacks(plain, draw, "/")]
+    return Dataset(
+        id="scenes",
+        split=split,
+        contrasts=contrasts,
+        attacks=attacks,
+        images=images,
+        image_ids=[image.name.removeprefix("scenes/") for image in images],
+        class_names=tuple(KINDS),
+        templates=TEMPLATES,
+        subsets={"word_alone": "Word alone", "with_object": "With an object"},
+    )

@@ -1,0 +1,213 @@
+"""The numbers that a figure shows: a table in long form, and JSON for the script of a page."""
+
+import csv
+import io
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from functools import singledispatch
+
+from clipbench.results.numbers import Number
+from clipbench.untrusted.terminal import harmless_cell
+from clipbench_reports.drawing import marks
+
+COLUMNS = ("panel", "series", "id", "x", "y", "low", "high", "value")
+"""``x`` and ``y`` are coordinates, ``low`` and ``high`` bounds of an interval; ``value`` is the value of a cell or of a
+distribution.
+"""
+
+Row = dict[str, str | Number]
+
+
+def chart_csv(figure: marks.Chart) -> str:
+    """Return the rows of a figure as CSV, in which no cell is a formula."""
+    out = io.StringIO(newline="")
+    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: harmless_cell(value) for name, value in row.items()} for row in chart_rows(figure))
+    return out.getvalue()
+
+
+def chart_rows(figure: marks.Chart) -> Iterator[Row]:
+    """Yield one row per point, bar or cell, by panel in drawing order."""
+    for name, panel in zip(panel_names(figure.panels), figure.panels, strict=True):
+        for series, mark in series_marks(panel):
+            for row in mark_rows(mark):
+                yield {"panel": name, "series": series, **row}
+
+
+def series_marks(panel: marks.Panel) -> Iterator[tuple[str, marks.Mark]]:
+    """Yield the marks of a panel, each with the name of its series."""
+    distinct = {(mark.name, mark.of) for mark in panel.marks}
+    n_marks = Counter(name for name, _ in distinct)
+    for mark in panel.marks:
+        of = mark.of if n_marks[mark.name] > 1 else ""  # chance of each of several series
+        yield ", ".join(filter(None, (of, mark.name or mark.role))), mark
+
+
+def panel_names(panels: Sequence[marks.Panel]) -> list[str]:
+    """Return a unique name for each panel: its title and the label of its y axis, with a number if needed."""
+    titles = [": ".join(filter(None, (panel.title, panel.y.label))) for panel in panels]
+    return [
+        f"{number} {title}".strip() if not title or titles.count(title) > 1 else title
+        for number, title in enumerate(titles, 1)
+    ]
+
+
+@singledispatch
+def mark_rows(mark: object) -> Iterator[Row]:
+    """Yield one row per point, bar or cell of a mark."""
+    raise TypeError(f"no table for a {type(mark).__name__}")
+
+
+@mark_rows.register
+def _(mark: marks.Line) -> Iterator[Row]:
+    return _point_rows(mark.xs, mark.ys, mark.lows, mark.highs)
+
+
+@mark_rows.register
+def _(mark: marks.Ranges) -> Iterator[Row]:
+    for k, row in enumerate(_point_rows(mark.xs, mark.ys, mark.lows, mark.highs)):
+        yield {"id": mark.ids[k], **row} if mark.ids else row
+
+
+@mark_rows.register
+def _(mark: marks.Dots) -> Iterator[Row]:
+    for k, (x, y) in enumerate(zip(mark.xs, mark.ys, strict=True)):
+        yield {"id": mark.ids[k] if mark.ids else str(k), "x": x, "y": y}
+
+
+@mark_rows.register
+def _(mark: marks.Hill) -> Iterator[Row]:
+    for k, (x, y) in enumerate(zip(mark.xs, mark.ys, strict=True)):
+        yield {"x": x, "value": mark.values[k]} if mark.values else {"x": x, "y": y}
+
+
+@mark_rows.register
+def _(mark: marks.Bars) -> Iterator[Row]:
+    for low, high, n in zip(mark.edges[:-1], mark.edges[1:], mark.counts, strict=True):
+        yield {"low": low, "high": high, "y": n}
+
+
+@mark_rows.register
+def _(mark: marks.Rule) -> Iterator[Row]:
+    row: Row = {mark.axis: mark.at}
+    if mark.span is not None:
+        row["y" if mark.axis == "x" else "x"] = sum(mark.span) / 2
+    yield row
+
+
+@mark_rows.register
+def _(mark: marks.Shade) -> Iterator[Row]:
+    yield {"low": mark.low, "high": mark.high}
+
+
+@mark_rows.register
+def _(mark: marks.Cells) -> Iterator[Row]:
+    for row, line in enumerate(mark.values.tolist()):
+        for column, value in enumerate(line):
+            cell_id = {} if mark.names is None else {"id": f"{mark.names[0][row]} | {mark.names[1][column]}"}
+            yield {**cell_id, "x": column, "y": row, "value": value}
+
+
+@mark_rows.register(marks.Threads)
+@mark_rows.register(marks.Words)
+def _(mark: marks.Threads | marks.Words) -> Iterator[Row]:
+    """Yield no rows: threads join points that other marks list, words are next to them."""
+    return iter(())
+
+
+def _point_rows(
+    xs: Sequence[Number], ys: Sequence[Number], lows: Sequence[Number] | None, highs: Sequence[Number] | None
+) -> Iterator[Row]:
+    for k, (x, y) in enumerate(zip(xs, ys, strict=True)):
+        row: Row = {"x": x, "y": y}
+        if lows is not None and highs is not None:
+            row |= {"low": lows[k], "high": highs[k]}
+        yield row
+
+
+DIGITS, DECIMALS = 5, 4
+"""Digits of a number, and decimals of a matrix cell, because most cells are nearly 0."""
+
+Json = dict[str, object]
+
+
+def chart_json(figure: marks.Chart) -> str:
+    """Return the panels of a figure with their axes and series as JSON.
+
+    A series has a list for each column of its table, and the geometry of its mark, which the table does not have.
+    """
+    panels = [
+        {"name": name, "title": panel.title, "x": _axis(panel.x), "y": _axis(panel.y), "series": _panel_series(panel)}
+        for name, panel in zip(panel_names(figure.panels), figure.panels, strict=True)
+    ]
+    return json.dumps(panels, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def _panel_series(panel: marks.Panel) -> list[Json]:
+    """Return the series of a panel; if an earlier series has the same ``id`` list, its index replaces the list."""
+    all_series = [series for name, mark in series_marks(panel) if (series := _series(name, mark))]
+    ids = [series.get("id") for series in all_series]
+    firsts = [ids.index(names) for names in ids]
+    return [
+        series if not series.get("id") or first == index else {**series, "id": first}
+        for index, (series, first) in enumerate(zip(all_series, firsts, strict=True))
+    ]
+
+
+def _axis(axis: marks.Axis) -> Json:
+    fields: Json = {"label": axis.label, "percent": axis.is_percent}
+    if not axis.ticks:
+        fields["bare"] = True  # such as one of ranks, which are no numbers to show
+    if any(axis.names):
+        fields |= {"ticks": _shorten_numbers(axis.ticks), "names": [name.replace("\n", " ") for name in axis.names]}
+    return fields
+
+
+def _series(name: str, mark: marks.Mark) -> Json:
+    """Return the columns of a mark's table, with its geometry; empty for a mark without numbers."""
+    rows = list(mark_rows(mark))
+    if not rows:
+        return {}
+    fields: Json = {"name": name, "kind": type(mark).__name__.lower(), **_geometry(mark)}
+    if not mark.name:
+        fields["nameless"] = True
+    if mark.role in marks.MODELS:
+        fields["model"] = marks.MODELS.index(mark.role)
+    if isinstance(mark, marks.Cells):
+        values = [_json_number(round(value, DECIMALS)) for value in mark.values.ravel().tolist()]
+        filled = {index: value for index, value in enumerate(values) if value != 0}
+        # A matrix that is mostly empty has its filled cells and its size.
+        return fields | ({"value": values} if 2 * len(filled) > len(values) else {"filled": filled, "n": len(values)})
+    for column in rows[0]:
+        fields[column] = _shorten_numbers(row[column] for row in rows)
+    return fields
+
+
+def _geometry(mark: marks.Mark) -> Json:
+    """Return the parts of a mark's geometry that its table does not have."""
+    if isinstance(mark, marks.Ranges):
+        return {"upright": mark.is_upright, "aside": mark.aside}
+    if isinstance(mark, marks.Hill):
+        return {"heights": _shorten_numbers(mark.ys), "foot": mark.foot, "percent": mark.is_percent}
+    if isinstance(mark, marks.Cells):
+        fields: Json = {"columns": mark.values.shape[1], "percent": mark.is_percent}
+        rows, columns = mark.names or ([], [])
+        row_names = {"rows": list(rows)} if list(rows) != list(columns) else {}
+        return fields | row_names | ({"names": list(columns)} if columns else {})
+    if isinstance(mark, marks.Rule):
+        return {"axis": mark.axis, "span": list(mark.span) if mark.span else None}
+    return {"cloud": mark.is_dense} if isinstance(mark, marks.Dots) else {}
+
+
+def _shorten_numbers(values: Iterable[str | Number]) -> list[str | Number | None]:
+    """Return names unchanged, and numbers with the digits that a figure shows; null if not finite."""
+    return [value if isinstance(value, str) else _json_number(float(f"{value:.{DIGITS}g}")) for value in values]
+
+
+def _json_number(value: float) -> Number | None:
+    if not math.isfinite(value):
+        return None
+    return int(value) if value == int(value) else value

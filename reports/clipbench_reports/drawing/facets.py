@@ -1,0 +1,288 @@
+"""Figures of several models: series on shared axes, in the colours of the models, or panels next to each other.
+
+In a figure of one model, colour tells series apart, such as image and text. In one of several, colour is the model and
+nothing else, so that each series has a panel of its own, with all models in it. What would hide each other, such as
+clouds, matrices and distributions, has a panel a model; so has everything of more models than there are colours.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from clipbench.results.short_names import last_parts, shorten_names
+from clipbench_reports.drawing.marks import MODELS, Axis, Bars, Chart, Line, Mark, Panel, Ranges, Rule, Shade
+from clipbench_reports.evidence import ByModel, ModelKey
+from clipbench_reports.text import isolated, keeps_names, quoted
+
+MAX_LABEL = 28
+"""Letters of a model's name in a figure."""
+MAX_VALUES = 280
+"""Letters of the values of all models in a title; longer ones are only in the words for those who cannot see the
+drawing.
+"""
+MAX_BESIDE = 4
+"""Number of models next to each other."""
+MAX_BANDS = 2
+"""Models up to which the bands of lines are drawn: more of them would be one grey."""
+SPREAD, MAX_STEP, NEAR = 0.7, 0.05, 0.02
+"""Share of the distance of two categories that the models of one are spread over; the largest distance of two models,
+as a share of the axis; and the same where the places of the categories are values themselves.
+"""
+
+
+class Panels(NamedTuple):
+    """Panels that belong together, with their part of the legend and of the explanation of the figure."""
+
+    panels: Sequence[Panel]
+    keys: Sequence[str] = ()
+    """Names that need no entry in the legend."""
+    notes: Sequence[str] = ()
+
+
+class Statement(NamedTuple):
+    """The words of a figure on one model: the title is the subject, a colon and the value, of several models each."""
+
+    subject: str
+    value: str
+    reading: str = ""
+    """How to read the marks of this model."""
+
+
+class Layer(NamedTuple):
+    """One model's part of a plane that all models share: its marks as in a figure of one model, and its statement."""
+
+    marks: Sequence[Mark]
+    statement: Statement
+
+
+def figure_labels(labels: Sequence[str]) -> list[str]:
+    """Return the names of models for a figure: the last parts of their paths, cut in the middle where they are long.
+
+    Example:
+        >>> figure_labels(["runs/step-100", "runs/" + "a" * 30 + "-final"])
+        ['step-100', 'aaaaaaaaaaaaa…aaaaaaaa-final']
+    """
+    names = last_parts(labels)
+    return names if keeps_names() else shorten_names(names, MAX_LABEL)
+
+
+def facet_chart(plane: Panel, models: ByModel[Layer], *, reading: str, keys: Sequence[str] = ()) -> Chart:
+    """Return the figure of one quantity: ``facets`` of the layers of all models, with their words."""
+    panels = facets(plane, models.map(lambda layer: layer.marks), keys=keys)
+    return chart([panels], models.map(lambda layer: layer.statement), reading=reading)
+
+
+def chart(
+    parts: Sequence[Panels], models: ByModel[Statement], *, reading: str, n_columns: int = 1, breadth: float = 1.0
+) -> Chart:
+    """Return the figure of one model or of several.
+
+    Its title states the value of each model and never a difference, which takes a paired test.
+
+    Args:
+        parts: made by ``facets`` or ``side_by_side``.
+        reading: the explanation that holds for all models.
+        n_columns: panels beside each other where there is one model.
+    """
+    statements = models.values
+    panels = [panel for part in parts for panel in part.panels]
+    keys = [key for part in parts for key in part.keys]
+    notes = dict.fromkeys(note for part in parts for note in part.notes)
+    readings = [f"{model.label}: {statement.reading}" for model, statement in statements.items() if statement.reading]
+    first = next(iter(statements.values()))
+    if len({statement.reading for statement in statements.values()}) == 1:
+        readings = [first.reading]
+    title, is_grid = _sentence(first), False
+    if models.is_joint:
+        title = _title(statements)
+        widest = max((len(part.panels) for part in parts), default=1)
+        if any(panel.model is not None for panel in panels):
+            panels = [panel for model in statements for panel in panels if panel.model == model.position]
+            n_of_one = len(panels) // len({panel.model for panel in panels})
+            n_columns = n_of_one if n_of_one > 1 else min(MAX_BESIDE, len(panels))
+            n_columns = 1 if any(panel.is_broad for panel in panels) else n_columns
+        elif widest > 1:
+            panels = [replace(panel, starts_row=k == 0) for part in parts for k, panel in enumerate(part.panels)]
+            is_grid, n_columns = True, {2: 2, 4: 2}.get(widest, 3)
+    return Chart(
+        title=title,
+        panels=panels,
+        reading=" ".join(filter(None, [reading, *readings, *notes])),
+        n_columns=n_columns,
+        is_grid=is_grid,
+        keys=keys,
+        breadth=breadth,
+        missing=models.missing,
+    )
+
+
+def _sentence(statement: Statement) -> str:
+    return f"{statement.subject}: {statement.value}." if statement.value else f"{statement.subject}."
+
+
+def _title(statements: Mapping[ModelKey, Statement]) -> str:
+    labelled_statements = [(isolated(model.label), statement) for model, statement in statements.items()]
+    subject = labelled_statements[0][1].subject
+    if any(statement.subject != subject for _, statement in labelled_statements):
+        return " ".join(f"{name}: {_sentence(statement)}" for name, statement in labelled_statements)
+    values = "; ".join(f"{name} {statement.value}" for name, statement in labelled_statements if statement.value)
+    if len(values) > MAX_VALUES:
+        return f"{subject}, of {len(labelled_statements)} models."
+    return f"{subject}: {values}." if values else f"{subject}."
+
+
+def side_by_side(panels: ByModel[Sequence[Panel]], *, keys: Sequence[str] = ()) -> Panels:
+    """Return the panels of all models next to each other, with the model's name over them if there are several."""
+    if not panels.is_joint:
+        return Panels([panel for model_panels in panels.all for panel in model_panels], keys)
+    has_mark = all(model.position < len(MODELS) for model in (*panels.values, *panels.missing))
+    titled = [
+        replace(
+            panel, title=": ".join(filter(None, [model.label, panel.title])), model=model.position, has_mark=has_mark
+        )
+        for model, model_panels in panels.values.items()
+        for panel in model_panels
+    ]
+    return Panels(titled, keys)
+
+
+def facets(plane: Panel, models: ByModel[Sequence[Mark]], *, keys: Sequence[str] = ()) -> Panels:
+    """Return one panel for one model; for several models, one panel per series name, with all models in it.
+
+    References, such as chance, are drawn once if they are equal for all models. Otherwise they are broken lines in the
+    colours of the models.
+
+    Args:
+        plane: the axes, which hold the values of all models.
+        models: the marks as they are drawn where the model is alone; marks of one name are a series.
+        keys: names of series that need neither a title nor an entry in the legend.
+    """
+    marks_by_model = {model: marks for model, marks in models.values.items() if not all(map(_is_reference, marks))}
+    if not models.is_joint or any(model.position >= len(MODELS) for model in marks_by_model):
+        note = (
+            f"{len(marks_by_model)} models are more than {len(MODELS)} colours can tell apart: each has its own panel."
+        )
+        single = side_by_side(
+            ByModel({m: [replace(plane, marks=marks)] for m, marks in marks_by_model.items()}, models.missing),
+            keys=keys,
+        )
+        return single._replace(notes=[note] if models.is_joint else [])
+    first_marks, *other_marks = marks_by_model.values()
+    # Drawn once: the references that are equal for all, and a histogram of the data themselves.
+    shared = [
+        mark
+        for mark in first_marks
+        if (_is_reference(mark) or (isinstance(mark, Bars) and other_marks))
+        and all(mark in marks for marks in other_marks)
+    ]
+    names = dict.fromkeys(
+        mark.name
+        for marks in marks_by_model.values()
+        for mark in marks
+        if mark not in shared and not _is_reference(mark)
+    )
+    panels = [_facet(plane, name, marks_by_model, shared, keys) for name in names or [""]]
+    if len(panels) > 1 and any(isinstance(mark, Ranges) and not mark.is_upright for mark in first_marks):
+        # Narrower than the figure of one model, and each row holds more.
+        panels = [replace(panel, aspect=panel.aspect * (1 + len(marks_by_model) / 6)) for panel in panels]
+    differing = dict.fromkeys(
+        mark.name
+        for marks in marks_by_model.values()
+        for mark in marks
+        if _is_reference(mark) and mark not in shared and mark.name
+    )
+    broken = [f"{model.label}, {name}" for model in marks_by_model for name in differing]
+    notes = [f"Broken, in the colour of each model: {', '.join(differing)}."] if differing else []
+    return Panels(
+        panels,
+        [*keys, *broken],
+        notes + _notes(marks_by_model, shared) + _missing(plane, list(names), marks_by_model, models),
+    )
+
+
+def _is_reference(mark: Mark) -> bool:
+    return isinstance(mark, Rule | Shade) or mark.role == "chance" or (isinstance(mark, Line) and mark.is_reference)
+
+
+def _facet(
+    plane: Panel, name: str, marks: Mapping[ModelKey, Sequence[Mark]], shared: Sequence[Mark], keys: Sequence[str]
+) -> Panel:
+    """Return the panel of one series, its references below it."""
+    references = [
+        # Grey is of all models: black is the first of them.
+        replace(mark, role="pair") if isinstance(mark, Bars) or mark.role == "ink" else mark
+        for mark in shared
+        if mark.of in ("", name)
+    ]
+    series: list[Mark] = []
+    for k, (model, model_marks) in enumerate(marks.items()):
+        offset = k - (len(marks) - 1) / 2
+        for mark in model_marks:
+            if mark in shared:
+                continue
+            if _is_reference(mark) and mark.of in ("", name):
+                references += _in_model_colour(mark, model, len(marks))
+            elif not _is_reference(mark) and mark.name == name:
+                coloured = replace(mark, role=MODELS[model.position], name=model.label)
+                series.append(_without_overlap(coloured, plane, offset, len(marks)))
+    title = ": ".join(filter(None, [plane.title, "" if name in keys else name]))
+    return replace(plane, title=title, marks=[*references, *series])
+
+
+def _in_model_colour(mark: Mark, model: ModelKey, n_models: int) -> list[Mark]:
+    """Return a reference in the colour of its model, broken so as not to be taken for a measurement."""
+    mark = replace(mark, role=MODELS[model.position], name=f"{model.label}, {mark.name}" if mark.name else "")
+    if isinstance(mark, Line | Rule):
+        return [replace(mark, is_dashed=True)]
+    return [] if isinstance(mark, Shade) and n_models > MAX_BANDS else [mark]
+
+
+def _without_overlap(mark: Mark, plane: Panel, offset: float, n_models: int) -> Mark:
+    """Return the mark of a model so that it hides no other model; an offset of 0 is the middle of the models."""
+    if isinstance(mark, Line):
+        return replace(mark, is_dashed=False, has_band=n_models <= MAX_BANDS)
+    if isinstance(mark, Ranges):
+        return replace(mark, aside=offset * _model_spacing(plane.x if mark.is_upright else plane.y, n_models))
+    return replace(mark, is_filled=False) if isinstance(mark, Bars) else mark
+
+
+def _model_spacing(axis: Axis, n_models: int) -> float:
+    """Return the distance between the models of a category, so that no two intervals hide each other.
+
+    On a logarithmic axis the distance is 0, because the same distance would look different at each position.
+    """
+    if axis.is_log:
+        return 0.0
+    gaps = [round(abs(b - a), 9) for a, b in pairwise(sorted(axis.ticks))]
+    length = abs(axis.high - axis.low)
+    max_spacing = (NEAR if len(set(gaps)) > 1 else MAX_STEP) * length
+    return min(SPREAD * min(gaps, default=length / 2) / n_models, max_spacing)
+
+
+def _notes(marks: Mapping[ModelKey, Sequence[Mark]], shared: Sequence[Mark]) -> list[str]:
+    """Return sentences on marks that are drawn once for all models, and on bands that are left out."""
+    equal = [mark.name for mark in shared if isinstance(mark, Bars)]
+    has_bands = any(
+        isinstance(mark, Line) and mark.lows is not None for model_marks in marks.values() for mark in model_marks
+    )
+    notes = [f"The same for all models: {', '.join(equal)}."] if equal else []
+    return notes + (["Bands are drawn for two models at most."] if has_bands and len(marks) > MAX_BANDS else [])
+
+
+def _missing(
+    plane: Panel, names: Sequence[str], marks: Mapping[ModelKey, Sequence[Mark]], models: ByModel[Any]
+) -> list[str]:
+    """Return sentences that name the models without the quantity, or without one of its series."""
+    words = plane.title or plane.y.label or plane.x.label
+    missing_models = {
+        name: [model.label for model in models.values if name not in {mark.name for mark in marks.get(model, ())}]
+        for name in names
+    }
+    if all(labels == missing_models[names[0]] for labels in missing_models.values()):
+        missing_models = {"": missing_models[names[0]]} if missing_models else {}
+    return [
+        f"{quoted(': '.join(filter(None, [words, name])))} is missing for {', '.join(labels)}."
+        for name, labels in missing_models.items()
+        if labels
+    ]

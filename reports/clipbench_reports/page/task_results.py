@@ -1,0 +1,327 @@
+"""One section a task: the question, the answer in sentences, and the figures, galleries and tables behind it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
+from typing import NamedTuple, TypeVar
+
+from clipbench.results.shown_samples import evenly_spaced
+from clipbench.results.table import Table
+from clipbench.results.titles import subset_title
+from clipbench_reports.drawing.marks import Chart, Dots
+from clipbench_reports.evidence import (
+    PLAIN,
+    AllMissing,
+    Evidence,
+    MissingEvidence,
+    ModelEvidence,
+    ModelKey,
+    Models,
+    NotAsked,
+    figure_of,
+    shared_notes,
+)
+from clipbench_reports.figures import any_task
+from clipbench_reports.figures.curves import CurvesFigure
+from clipbench_reports.findings import Finding
+from clipbench_reports.galleries import MAX_LETTERS, Gallery, MakeGallery, PageBudget, address, optional_words
+from clipbench_reports.page.groups import EvaluatedModel, Group
+from clipbench_reports.page.scorecard import MetricLines, metric_lines
+from clipbench_reports.sections.section import Draw, LoadedSection
+from clipbench_reports.text import shorten
+
+Part = TypeVar("Part", Table, Gallery)
+Absence = tuple[str, str]
+"""The models that lack something, nothing where it is all that there are, and why."""
+
+
+CLOUD_SHARES = 10
+"""Shares of a page's budget that a cloud takes: as much as so many galleries, which have fewer and larger images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """A sample that a scatter has a point for, or several."""
+
+    id: str
+    caption: str
+    """Nothing where the run recorded none."""
+    address: str
+    """Address of its image; empty where the run kept none or the budget of the page is used up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetResults:
+    """The results of one model, or of all together, on one label set, or altogether."""
+
+    title: str
+    classes: str = ""
+    """The number of classes of the set, and some of them."""
+    findings: list[Finding] = field(default_factory=list)
+    figures: list[Chart] = field(default_factory=list)
+    """The first is open, the others are folded."""
+    points: Mapping[int, Mapping[int, list[Point]]] = field(default_factory=dict)
+    """The samples at the points of a figure, by its index among the figures, then by the position of the model."""
+    tables: list[Table] = field(default_factory=list)
+    galleries: list[Gallery] = field(default_factory=list)
+    absences: list[Absence] = field(default_factory=list)
+    """Reasons why a figure, table or gallery of this task is not there, with the models that lack it."""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def n_open(self) -> int:
+        """The number of figures that are not folded: two small ones if there are no failures."""
+        is_pair = (
+            not self.galleries and len(self.figures) > 1 and not any(figure.is_wide for figure in self.figures[:2])
+        )
+        return 2 if is_pair else 1
+
+    def points_from(self, first: int) -> Mapping[int, Mapping[int, list[Point]]]:
+        """Return the samples at the points of the figures from one on."""
+        return {
+            figure_index - first: points_by_model
+            for figure_index, points_by_model in self.points.items()
+            if figure_index >= first
+        }
+
+
+class ModelResults(NamedTuple):
+    """The results of one model."""
+
+    label: str
+    position: int
+    blocks: list[SetResults]
+    """One for each label set; a single one without a title where there are no several."""
+    notes: list[str]
+    """Notes on all blocks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskResults:
+    """A task on a data set, for all models that were measured on it."""
+
+    anchor: str
+    task: str
+    title: str
+    data: str
+    question: str
+    scoring: str
+    fault: str
+    """The reason why a section that a package brings for the task is not there."""
+    differences: list[str]
+    advice: Mapping[str, str]
+    """Remedies that people use, by the weakness."""
+    joint: list[SetResults]
+    """The figures of several models together, for each label set; empty where there is one, or they are not
+    comparable.
+    """
+    parts: list[ModelResults]
+    metrics: list[MetricLines]
+    controls: list[MetricLines]
+    footnotes: list[str]
+
+
+def n_shares(groups: list[Group], failures_of: int | None = None) -> int:
+    """Return into how many shares the images of a page are budgeted: one for each possible gallery, more for a cloud.
+
+    Args:
+        failures_of: the position of the only model whose failures are shown; None for those of all.
+    """
+    total = 0
+    for group in groups:
+        section = group.section.section
+        for model in group.measured:
+            n_galleries = len(section.galleries) if failures_of in (None, model.position) else 0
+            n_sets = len(group.section.label_sets(model.evaluation))
+            total += n_sets * (n_galleries + CLOUD_SHARES * section.has_cloud)
+    return total
+
+
+def task_results(group: Group, *, budget: PageBudget | None, failures_of: int | None = None) -> TaskResults:
+    """Return the section of a group that has at least one measured model.
+
+    The figures of several models are drawn together, unless they must not be compared: then each model has its own.
+
+    Args:
+        budget: for images in the page; None for no figures, tables and galleries.
+        failures_of: the position of the only model whose tables and failures are shown; None for those of all.
+    """
+    loaded = group.section
+    measured = [(model, loaded.parts(Evidence(model.run, model.evaluation))) for model in group.measured]
+    is_joint = len(measured) > 1 and not group.same.differences
+    footnotes: list[str] = []
+
+    def recorded(field: str) -> str:
+        return next(filter(None, (getattr(model.evaluation, field) for model in group.models)), "")
+
+    parts = []
+    for model, set_evidences in measured:
+        images = budget if failures_of in (None, model.position) or not is_joint else None
+        blocks = [
+            _set_results(model, evidence, loaded, budget=images, has_figures=not is_joint) for evidence in set_evidences
+        ]
+        notes = shared_notes(model.evaluation) if loaded.is_split else list(model.evaluation.notes)
+        parts.append(ModelResults(model.label, model.position, blocks, notes))
+    return TaskResults(
+        anchor=group.anchor,
+        task=group.task,
+        title=group.title,
+        data=group.data,
+        question=recorded("question"),
+        scoring=recorded("scoring"),
+        fault=loaded.fault,
+        differences=list(group.same.differences),
+        advice=loaded.section.advice,
+        joint=[] if budget is None or not is_joint else _joint_results(loaded, measured, budget=budget),
+        parts=parts,
+        metrics=metric_lines(group.measured, footnotes) if loaded.section.lists_metrics else [],
+        controls=metric_lines(group.measured, footnotes, choose=attrgetter("controls")),
+        footnotes=footnotes,
+    )
+
+
+def _joint_results(
+    loaded: LoadedSection, measured: Sequence[tuple[EvaluatedModel, list[Evidence]]], *, budget: PageBudget
+) -> list[SetResults]:
+    by_set: dict[str, list[ModelEvidence]] = {}
+    for model, set_evidences in measured:
+        for evidence in set_evidences:
+            model_evidence = ModelEvidence(ModelKey(model.label, model.position), evidence)
+            by_set.setdefault(evidence.label_set, []).append(model_evidence)
+    return [_draw_results(models, loaded, budget) for models in by_set.values()]
+
+
+def _set_results(
+    model: EvaluatedModel, evidence: Evidence, loaded: LoadedSection, *, budget: PageBudget | None, has_figures: bool
+) -> SetResults:
+    """Return the results of a model on a label set, without figures, tables and galleries where ``budget`` is None."""
+    results = SetResults(title=_title(evidence))
+    if budget is not None and has_figures:
+        results = _draw_results([ModelEvidence(ModelKey(model.label, model.position), evidence)], loaded, budget)
+    results = replace(
+        results,
+        findings=loaded.findings(evidence.evaluation),
+        notes=[] if evidence.label_set == PLAIN else evidence.evaluation.notes,
+    )
+    if budget is None:
+        return results
+    absence_reasons = [reason for _, reason in results.absences]
+    tables = _make_all([loaded.guard(make, Table) for make in loaded.section.tables], evidence, absence_reasons)
+    galleries = [_make_within_budget(loaded.guard(make, Gallery), budget) for make in loaded.section.galleries]
+    return replace(
+        results,
+        tables=tables,
+        galleries=_make_all(galleries, evidence, absence_reasons),
+        absences=[("", reason) for reason in dict.fromkeys(absence_reasons)],
+    )
+
+
+def _make_within_budget(make: MakeGallery, budget: PageBudget) -> Callable[[Evidence], Gallery]:
+    # The share is taken when the gallery's turn comes: what the one before left is there for it.
+    return lambda evidence: make(evidence, budget.share())
+
+
+def _title(evidence: Evidence) -> str:
+    return subset_title(evidence.label_set, evidence.evaluation.subsets)
+
+
+def _draw_results(models: Models, loaded: LoadedSection, budget: PageBudget) -> SetResults:
+    """Return the figures of one evaluation of some models, and the reasons for figures that are missing."""
+    figures, absences, first = list[Chart](), dict[Absence, None](), models[0].evidence
+    for make in _figure_makers(loaded, [evidence for _, evidence in models]):
+        charts, missing = draw_charts(make, models)
+        figures += charts
+        labels_by_reason: dict[str, list[str]] = {}
+        for model, reason in missing.items():
+            if not isinstance(reason, NotAsked):
+                labels_by_reason.setdefault(str(reason), []).append(model.label)
+        for text, labels in labels_by_reason.items():
+            absences["" if len(labels) == len(models) else ", ".join(labels), text] = None
+    points = {figure_index: _points(figure, models, budget) for figure_index, figure in enumerate(figures)}
+    classes, describe = "", loaded.section.describe_label_set
+    if describe is not None and first.label_set != PLAIN:
+        with suppress(MissingEvidence):
+            classes = loaded.guard(describe, str)(first)
+    return SetResults(title=_title(first), classes=classes, figures=figures, points=points, absences=list(absences))
+
+
+def draw_charts(make: Draw, models: Models) -> tuple[list[Chart], Mapping[ModelKey, MissingEvidence]]:
+    """Return the figures that a function draws of models, and the reasons for the models that it leaves out."""
+    try:
+        drawing = make(models)
+    except AllMissing as error:
+        return [], error.by_model
+    except MissingEvidence as error:
+        return [], {model: error for model, _ in models}
+    charts = [drawing] if isinstance(drawing, Chart) else list(drawing)
+    return charts, {model: reason for chart in charts for model, reason in chart.missing.items()}
+
+
+def _points(figure: Chart, models: Models, budget: PageBudget) -> dict[int, list[Point]]:
+    clouds = {}
+    for (_, position), evidence in models:
+        panels = [panel for panel in figure.panels if panel.model in (None, position)]
+        clouds[position] = points_at(replace(figure, panels=panels), evidence, budget)
+    return {position: points for position, points in clouds.items() if points}
+
+
+def _figure_makers(loaded: LoadedSection, evidences: Sequence[Evidence]) -> list[Draw]:
+    """Return the functions that draw the figures of a task, and every curve that none of them shows."""
+    figures = loaded.section.figures
+    is_drawn = {*loaded.section.drawn_figures, *(draw.name for draw in figures if isinstance(draw, CurvesFigure))}
+    curves = [pair for evidence in evidences for pair in evidence.evaluation.curves.items()]
+    curve_figures = dict.fromkeys(figure_of(name, curve) for name, curve in curves)
+    undrawn_figures = [name for name in curve_figures if name and name not in is_drawn]
+    groupings = dict.fromkeys(name for evidence in evidences for name in evidence.evaluation.slices)
+    section_draws = [loaded.guard(draw, Chart) for draw in figures]
+    return [*section_draws, *map(any_task.slices, groupings), *(CurvesFigure(name=name) for name in undrawn_figures)]
+
+
+def _make_all(makers: list[Callable[[Evidence], Part]], evidence: Evidence, absence_reasons: list[str]) -> list[Part]:
+    """Return the tables or galleries that can be made; add the reasons for the rest to ``absence_reasons``."""
+    parts: list[Part] = []
+    for make in makers:
+        try:
+            parts.append(make(evidence))
+        except NotAsked:
+            continue
+        except MissingEvidence as reason:
+            absence_reasons.append(str(reason))
+    return parts
+
+
+def points_at(figure: Chart, evidence: Evidence, budget: PageBudget) -> list[Point]:
+    """Return the samples at the points of a figure's first cloud, in their order; none without a cloud.
+
+    Args:
+        budget: of the page; where it does not hold the images of all points, those that have one are evenly spread.
+    """
+    clouds = [mark for panel in figure.panels for mark in panel.marks if isinstance(mark, Dots) and mark.is_dense]
+    if not clouds or not clouds[0].ids:
+        return []
+    try:
+        ids, captions, digests = (optional_words(evidence, name) for name in ("sample_id", "caption", "image"))
+    except MissingEvidence:  # the table cannot be read: the figure, of arrays, stands without it
+        return []
+    rows = {name: row for row, name in enumerate(ids)}
+    point_rows = [rows.get(name) for name in clouds[0].ids]
+    images = [
+        address(evidence.run, digests[row], is_small=True) if digests and row is not None else "" for row in point_rows
+    ]
+    image_addresses = _addresses_within_budget(images, budget.share(CLOUD_SHARES))
+    return [
+        Point(
+            id=name, caption=shorten(captions[row], MAX_LETTERS) if captions and row is not None else "", address=image
+        )
+        for name, row, image in zip(clouds[0].ids, point_rows, image_addresses, strict=True)
+    ]
+
+
+def _addresses_within_budget(addresses: list[str], budget: PageBudget) -> list[str]:
+    """Return the addresses that fit the budget, evenly spread, with the others emptied."""
+    filled_rows = [row for row, address in enumerate(addresses) if address]
+    needed = sum(len(addresses[row]) for row in filled_rows)
+    n_fitting = len(filled_rows) if needed <= budget.left else len(filled_rows) * budget.left // needed
+    chosen = {filled_rows[filled_index] for filled_index in evenly_spaced(len(filled_rows), n_fitting)}
+    return [address if row in chosen and budget.take(address) else "" for row, address in enumerate(addresses)]

@@ -1,0 +1,96 @@
+"""bibtex: an entry for clipbench and one per publication that the data of the runs cite."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+from clipbench.data.catalogue.entries import catalogue
+from clipbench.results.export.bibtex import SOFTWARE, publications
+from clipbench.results.export.formats import format_of
+from clipbench.results.record import Metric
+from clipbench.results.run import Run
+from tests.clipbench.results.export.conftest import MakeRun, Record
+
+CITATION_FILE = Path(__file__).parents[4] / "CITATION.cff"
+FLICKR = (
+    "Young, Lai, Hodosh and Hockenmaier, From Image Descriptions to Visual Denotations, TACL 2 (2014); split of Karpathy"
+    " and Fei-Fei, Deep Visual-Semantic Alignments, CVPR 2015"
+)
+
+
+@pytest.fixture
+def cited(make_run: MakeRun, record: Record) -> Run:
+    """A run on three data sets, of which two have a citation, and on scenes."""
+    made = [record("zero-shot", name, {"acc1": Metric(value=0.5)}) for name in ("flickr", "birds_2", "mine", "scenes")]
+    run = make_run(evaluations=made)
+    citations = (FLICKR, "Van Gool et al., Birds & 100 % more, 2020, arXiv:2012.05107", None, "scenes 1")
+    run.result.evaluations[:] = [
+        replace(one, dataset=replace(one.dataset, cite=cite)) for one, cite in zip(made, citations, strict=True)
+    ]
+    return run
+
+
+def keys(text: str) -> list[str]:
+    return re.findall(r"^@misc\{([\w-]+),$", text, re.MULTILINE)
+
+
+def test_an_export_has_clipbench_and_the_publications_of_the_data(cited: Run) -> None:
+    rendered = format_of("bibtex").render([cited, cited])
+    text = rendered.content.decode()
+    flickr = [
+        "young-2014-from-image-descriptions-to-visual-denotations",
+        "karpathy-2015-deep-visual-semantic-alignments",
+    ]
+    birds = "van-gool-2020-birds-100-more"
+    assert keys(text) == ["clipbench", *flickr, birds]
+    assert f"% flickr: {', '.join(flickr)}\n% birds_2: {birds}\n" in text
+    assert "  author = {Young and Lai and Hodosh and Hockenmaier},\n" in text
+    assert "  howpublished = {TACL 2 (2014)},\n  year = {2014}\n" in text
+    assert "  author = {{Van Gool} and others},\n  title = {{Birds \\& 100 \\% more}},\n" in text
+    assert "  howpublished = {arXiv:2012.05107},\n  year = {2020}\n" in text
+    assert f"note = {{version {cited.result.clipbench_version}}}" in text
+    assert rendered.notes == ["mine: no citation is recorded, cite its source"]  # scenes are of clipbench
+    assert text.count("{") == text.count("}")
+
+
+def test_a_citation_of_another_form_is_the_title_of_its_entry(make_run: MakeRun, record: Record) -> None:
+    one = record("zero-shot", "web", {"acc1": Metric(value=0.5)})
+    run = make_run(evaluations=[one])
+    run.result.evaluations[:] = [replace(one, dataset=replace(one.dataset, cite="https://birds.example"))]
+    text = format_of("bibtex").render([run]).content.decode()
+    assert len(keys(text)) == 2 and "title = {{https://birds.example}}" in text
+
+
+def test_publications_of_one_author_and_year_have_distinct_entries(make_run: MakeRun, record: Record) -> None:
+    made = [record("zero-shot", name, {"acc1": Metric(value=0.5)}) for name in ("a", "b")]
+    run = make_run(evaluations=made)
+    citations = ("Li et al., Birds of Asia, ICCV 2011", "Li et al., Birds of Europe, CVPR 2011")
+    run.result.evaluations[:] = [
+        replace(one, dataset=replace(one.dataset, cite=cite)) for one, cite in zip(made, citations, strict=True)
+    ]
+    assert len(set(keys(format_of("bibtex").render([run]).content.decode()))) == 3
+
+
+def test_every_citation_of_the_catalogue_has_authors_a_title_and_a_year() -> None:
+    for name, entry in catalogue().items():
+        for publication in publications(entry.cite):
+            assert list(publication) == ["author", "title", "howpublished", "year"], name
+            assert all(publication[field] in entry.cite for field in ("title", "howpublished", "year")), name
+            assert 1990 < int(publication["year"]) < 2030 and len(publication["title"].split()) > 1, name
+            assert not re.search(r"\b(?:et al|arXiv|\d{4})\b", publication["author"]), name
+
+
+def test_titles_with_commas_and_names_of_two_words_are_separated_from_authors() -> None:
+    (publication,) = publications("Peng, Xie and Wu, Synthesize, Diagnose, and Optimize: Towards Detail, CVPR 2024")
+    assert publication["author"] == "Peng and Xie and Wu"
+    assert publication["title"] == "Synthesize, Diagnose, and Optimize: Towards Detail"
+
+
+@pytest.mark.skipif(not CITATION_FILE.is_file(), reason="CITATION.cff is not part of the source distribution")
+def test_clipbench_is_cited_as_its_citation_file_says() -> None:
+    facts = yaml.safe_load(CITATION_FILE.read_text(encoding="utf-8"))
+    (author,) = facts["authors"]
+    assert {"author": f"{{{author['name']}}}", "title": facts["title"]} == SOFTWARE
