@@ -191,10 +191,10 @@ def _outcomes(tables: align.Tables, metric: Metric, is_defined: "np.ndarray") ->
     before, after = (table[metric.column].to_numpy(np.float64, na_value=np.nan) for table in tables)
     if (np.isfinite(before) != np.isfinite(after)).any():
         raise NotComparable(f"the runs have values of {metric.column} for different samples")
-    own = tables.base[is_defined]
-    clusters = cluster_codes(own["cluster"].to_numpy()) if "cluster" in own else None
+    samples = tables.base[is_defined]
+    clusters = cluster_codes(samples["cluster"].to_numpy()) if "cluster" in samples else None
     base, candidate = (snap_to_integers(values[is_defined]) for values in (before, after))
-    return Outcomes(own.index.tolist(), base, candidate, clusters)
+    return Outcomes(samples.index.tolist(), base, candidate, clusters)
 
 
 def _explained(  # noqa: PLR0913

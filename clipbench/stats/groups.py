@@ -300,8 +300,8 @@ def _score(deviations: np.ndarray, of_clusters: np.ndarray, grouping: Grouping) 
     weight = n / (n + PRIOR_SAMPLES)
     squares = grouping.squared_sums(deviations)
     shared = squares if grouping.clusters is None else grouping.sums(deviations * of_clusters)
-    own, shared = (weight * (each + PRIOR_SAMPLES * variance) for each in (squares, shared))
-    squared = own - 2 * share * shared + share**2 * grouping.n_samples * variance
+    of_group, of_both = (weight * (total + PRIOR_SAMPLES * variance) for total in (squares, shared))
+    squared = of_group - 2 * share * of_both + share**2 * grouping.n_samples * variance
     least = np.maximum(1e-6 * n * variance, NEGLIGIBLE)
     return grouping.sums(deviations) / np.sqrt(np.maximum(squared, least))
 
@@ -342,11 +342,11 @@ def _size_bins(sizes: Int64[np.ndarray, " n_clusters"]) -> list[Int64[np.ndarray
     """Return bins of clusters of one size; a size with fewer than 20 clusters shares a bin with the next."""
     bins: list[np.ndarray] = []
     for size in np.unique(sizes):
-        own = np.flatnonzero(sizes == size)
-        if bins and (len(bins[-1]) < FEWEST_ALIKE or len(own) < FEWEST_ALIKE):
-            bins[-1] = np.concatenate([bins[-1], own])
+        clusters = np.flatnonzero(sizes == size)
+        if bins and (len(bins[-1]) < FEWEST_ALIKE or len(clusters) < FEWEST_ALIKE):
+            bins[-1] = np.concatenate([bins[-1], clusters])
         else:
-            bins.append(own)
+            bins.append(clusters)
     return bins
 
 
