@@ -37,7 +37,7 @@ from clipbench.models.adapters.python import embedder_of
 from clipbench.models.checkpoints import is_pattern
 from clipbench.models.encoding.image_hashes import ImageHashes
 from clipbench.models.encoding.loading import load_embedder
-from clipbench.models.facts.price import price_alone
+from clipbench.models.introspection.price import price_in_subprocess
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Embedder, Model
 from clipbench.results.other_tools import Values
@@ -392,7 +392,7 @@ def pool(  # noqa: PLR0913  the options of the command, each by its name
         k=_check_integer("k", k, 1),
         n_random=_check_integer("n_random", n_random, 0),
         seed=_check_integer("seed", seed, 0),
-        price=partial(price_alone, options=load) if price else None,
+        price=partial(price_in_subprocess, options=load) if price else None,
         skip_bad_images=_skips_bad_images(on_bad_image),
     )
     model_references.check_references([str(model) for model in models if isinstance(model, str | os.PathLike)], load)

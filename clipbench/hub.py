@@ -25,9 +25,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class HubRequest:
-    """The thing to fetch, in the words of the message for when it cannot be had."""
+    """A download from the Hub, with the texts of its error message."""
 
-    what: str
+    subject: str
     """Name of the thing, such as ``the weights of open_clip:ViT-B-32/laion2b_s34b_b79k``."""
     repository: str
     """Its Hub repository, ``ORG/NAME``."""
@@ -35,18 +35,18 @@ class HubRequest:
     """Advice for the user: how to put it in place by hand, and what runs without it."""
 
 
-def model_request(what: str, repository: str, prefix: str) -> HubRequest:
-    """Return the request for files of a model, which may also come as a folder of the adapter ``prefix``."""
+def model_request(subject: str, repository: str, prefix: str) -> HubRequest:
+    """Return the request for files of a model, which may also be a folder of the adapter ``prefix``."""
     remedy = (
         f"where there is a network run `hf download {repository} --local-dir FOLDER`, bring the folder here and give"
         f" {option('model', f'{prefix}:FOLDER')}, or copy a filled Hugging Face cache here and set HF_HOME; local"
         " folders and embeddings: need no Hub"
     )
-    return HubRequest(what=what, repository=repository, remedy=remedy)
+    return HubRequest(subject=subject, repository=repository, remedy=remedy)
 
 
-def cached_first(load: Callable[[], T], wanted: HubRequest) -> T:
-    """Return the result of ``load`` from the Hub's cache, or else, if the Hub can be reached, with downloads.
+def cached_first(load: Callable[[], T], request: HubRequest) -> T:
+    """Return the result of ``load`` from the Hub's cache, otherwise with downloads if the Hub can be reached.
 
     Args:
         load: called up to twice; the first time every request to the Hub fails at once.
@@ -60,40 +60,43 @@ def cached_first(load: Callable[[], T], wanted: HubRequest) -> T:
         with cache_only():
             return load()
     except Exception as error:
-        if not any(isinstance(link, LocalEntryNotFoundError | OfflineModeIsEnabled) for link in _chain(error)):
+        if not any(isinstance(link, LocalEntryNotFoundError | OfflineModeIsEnabled) for link in _error_chain(error)):
             raise
-    return online(load, wanted)
+    return load_online(load, request)
 
 
-def online(load: Callable[[], T], wanted: HubRequest) -> T:
-    """Return the result of ``load`` with requests to the Hub, after a first one has shown that it can be reached; raise
-    Unavailable where the Hub cannot be reached, does not have it, keeps it closed, or breaks off."""
-    cause = unreachable()
+def load_online(load: Callable[[], T], request: HubRequest) -> T:
+    """Return the result of ``load`` with requests to the Hub, if a first request shows that it can be reached.
+
+    Raises:
+        Unavailable: the Hub cannot be reached, does not have it, keeps it closed, or breaks off.
+    """
+    cause = unreachable_reason()
     if cause is not None:
         raise Unavailable(
-            f"cannot get {wanted.what}: not on this machine, and Hub repository {wanted.repository} cannot be reached"
-            f" ({cause}); {wanted.remedy}"
+            f"cannot get {request.subject}: not on this machine, and Hub repository {request.repository} cannot be"
+            f" reached ({cause}); {request.remedy}"
         )
     try:
         return load()
     except ClipbenchError:
         raise
     except Exception as error:
-        refused = refusal(error, wanted)
+        refused = hub_error(error, request)
         if refused is None:
             raise
         raise refused from error
 
 
-def files_of(name: str) -> Path:
-    """Return where the files of a model's name lie: the folder itself, or that of the repository in the Hub's cache."""
+def local_folder(name: str) -> Path:
+    """Return the folder of a model's files: the folder itself, or the repository in the Hub's cache."""
     from huggingface_hub import constants
 
     return Path(name) if is_folder(name) else Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}"
 
 
-def unreachable(seconds: float = PROBE_SECONDS) -> str | None:
-    """Return why the Hub cannot be reached, or None when it answers; never takes longer than the limit.
+def unreachable_reason(seconds: float = PROBE_SECONDS) -> str | None:
+    """Return the reason why the Hub cannot be reached, or None if it answers, within the time limit.
 
     Honours ``HF_HUB_OFFLINE``, ``HF_ENDPOINT`` and the proxy variables. Any answer counts, a refusal too.
     """
@@ -103,46 +106,46 @@ def unreachable(seconds: float = PROBE_SECONDS) -> str | None:
         return f"offline: HF_HUB_OFFLINE is set, or {option('offline', True)} given"
     answers: list[str | None] = []
     thread = threading.Thread(  # a thread, since no timeout of a socket covers the look-up of its name
-        target=lambda: answers.append(_ask(constants.ENDPOINT, seconds)), daemon=True
+        target=lambda: answers.append(_probe_endpoint(constants.ENDPOINT, seconds)), daemon=True
     )
     thread.start()
     thread.join(seconds)
     return answers[0] if answers else f"no answer from {constants.ENDPOINT} within {seconds:g} s"
 
 
-def refusal(error: BaseException, wanted: HubRequest) -> ClipbenchError | None:
-    """Return an error of the Hub, or of the network, in the user's words; None for other errors."""
+def hub_error(error: BaseException, request: HubRequest) -> ClipbenchError | None:
+    """Return an error of the Hub or of the network with advice; None for other errors."""
     from huggingface_hub import errors
 
-    page = f"https://huggingface.co/{wanted.repository}"
-    for link in _chain(error):
+    page = f"https://huggingface.co/{request.repository}"
+    for link in _error_chain(error):
         if isinstance(link, errors.LocalEntryNotFoundError):  # "nor in the cache": the cause is further down the chain
             continue
         if isinstance(link, errors.GatedRepoError):
-            return gated(wanted)
+            return gated_error(request)
         if isinstance(link, errors.RepositoryNotFoundError):
             advice = "the Hub has no such repository, or it is private: check the name, or `hf auth login`"
         elif isinstance(link, errors.EntryNotFoundError):
             advice = f"the repository lacks a file that is needed: see {page}"
         elif isinstance(link, errors.HfHubHTTPError):
-            advice = _advice(getattr(link.response, "status_code", None), page, wanted)
+            advice = _status_advice(getattr(link.response, "status_code", None), page, request)
         elif isinstance(link, errors.FileMetadataError):  # a proxy, a page to log in, a redirect that is not followed
-            advice = f"another server answered in place of the Hub; {wanted.remedy}"
+            advice = f"another server answered in place of the Hub; {request.remedy}"
         # of a file that arrived with another size than promised, the client raises a bare OSError
         elif isinstance(link, errors.HTTPError | ConnectionError | TimeoutError) or (
             isinstance(link, OSError) and "Consistency check failed" in str(link)
         ):
-            advice = f"the connection broke; {wanted.remedy}"
+            advice = f"the connection broke; {request.remedy}"
         else:
             continue
-        return _not_given(wanted, advice)
+        return _fetch_error(request, advice)
     return None
 
 
-def gated(wanted: HubRequest) -> Unavailable:
-    """Return the error that says what opens a repository whose licence has to be accepted."""
-    page = f"https://huggingface.co/{wanted.repository}"
-    return _not_given(wanted, f"gated: accept the licence at {page}, then `hf auth login`")
+def gated_error(request: HubRequest) -> Unavailable:
+    """Return the error for a repository whose licence must be accepted."""
+    page = f"https://huggingface.co/{request.repository}"
+    return _fetch_error(request, f"gated: accept the licence at {page}, then `hf auth login`")
 
 
 @contextmanager
@@ -153,15 +156,15 @@ def cache_only() -> Iterator[None]:
     """
     from huggingface_hub import constants
 
-    before = constants.HF_HUB_OFFLINE
+    was_offline = constants.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = True
     try:
         yield
     finally:
-        constants.HF_HUB_OFFLINE = before
+        constants.HF_HUB_OFFLINE = was_offline
 
 
-def _ask(url: str, seconds: float) -> str | None:
+def _probe_endpoint(url: str, seconds: float) -> str | None:
     try:
         opener = urllib.request.build_opener()  # a new one: urlopen's keeps the proxies of its first call
         with opener.open(urllib.request.Request(url, method="HEAD"), timeout=seconds):
@@ -172,23 +175,23 @@ def _ask(url: str, seconds: float) -> str | None:
         return f"no connection to {url}: {getattr(error, 'reason', error)}"
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and those that led to it: libraries wrap the Hub's errors in their own, some without a cause."""
-    seen: set[int] = set()
+def _error_chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and its causes and contexts, since libraries wrap the Hub's errors."""
+    visited: set[int] = set()
     link: BaseException | None = error
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
+    while link is not None and id(link) not in visited:
+        visited.add(id(link))
         yield link
         link = link.__cause__ or link.__context__
 
 
-def _not_given(wanted: HubRequest, advice: str) -> Unavailable:
-    return Unavailable(f"cannot get {wanted.what} from Hub repository {wanted.repository}: {advice}")
+def _fetch_error(request: HubRequest, advice: str) -> Unavailable:
+    return Unavailable(f"cannot get {request.subject} from Hub repository {request.repository}: {advice}")
 
 
-def _advice(status: int | None, page: str, wanted: HubRequest) -> str:
+def _status_advice(status: int | None, page: str, request: HubRequest) -> str:
     if status in (401, 403):
         return f"the Hub answered {status}: ask for access at {page}, then `hf auth login`"
     if status == 429:
-        return f"the Hub answered 429, too many requests: wait some minutes, or `hf auth login`; {wanted.remedy}"
-    return f"the Hub answered {status or 'with an error'}; {wanted.remedy}"
+        return f"the Hub answered 429, too many requests: wait some minutes, or `hf auth login`; {request.remedy}"
+    return f"the Hub answered {status or 'with an error'}; {request.remedy}"

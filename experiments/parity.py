@@ -95,7 +95,7 @@ def announcement(models: Sequence[str], data: Sequence[str]) -> Iterator[str]:
 
 def n_parameters(model: str) -> int | None:
     """Return what the list of models says."""
-    what = next((alias.what for alias in aliases() if alias.alias == model), "")
+    what = next((alias.description for alias in aliases() if alias.alias == model), "")
     found = re.search(r"([\d.]+) M parameters", what)
     return None if found is None else int(float(found[1]) * 1e6)
 

@@ -18,9 +18,9 @@ from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.errors import model_option, option
 from clipbench.metrics.similarity import unit
 from clipbench.models import fingerprint as probing
-from clipbench.models.facts.modules import untrained_towers
-from clipbench.models.facts.tokens import padded
-from clipbench.models.facts.variants import case_variants, images_as, texts_as
+from clipbench.models.introspection.modules import untrained_towers
+from clipbench.models.introspection.tokens import pad_tokens
+from clipbench.models.introspection.variants import case_variants, images_as, texts_as
 from clipbench.models.protocol import Role
 from clipbench.results.numbers import counted
 
@@ -174,7 +174,7 @@ def padding(subject: Subject) -> CheckOutcome:
     full = None
     if tokenize is not None and encode is not None and facts is not None and facts.pad is not None:
         width = max(subject.info.context_length or 0, facts.width)
-        full = largest_distance(encode(padded(tokenize([text]), facts, width)), repeated.text)
+        full = largest_distance(encode(pad_tokens(tokenize([text]), facts, width)), repeated.text)
     context = subject.info.context_length or (facts.width if facts else None)
     fix = f"pad every text to the context length{f' ({context} tokens)' if context else ''}: padding='max_length'"
     if repeated.with_long_text > limit:

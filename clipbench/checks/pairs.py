@@ -13,8 +13,8 @@ from clipbench.data.dataset import Dataset
 from clipbench.data.images import open_image
 from clipbench.errors import BadImage
 from clipbench.metrics.similarity import unit
-from clipbench.models.facts.preprocessing import within_limits
-from clipbench.models.facts.variants import Variant
+from clipbench.models.introspection.preprocessing import limit_size
+from clipbench.models.introspection.variants import Variant
 from clipbench.models.protocol import Embedder, Model
 from clipbench.seeding import generator
 from clipbench.stats.intervals import Interval, mean_interval
@@ -147,7 +147,7 @@ def user_pairs(dataset: Dataset, model: Model, seed: int) -> Pairs | None:
             break
         try:
             image = open_image(dataset.images[row], model.info.image_size)
-            resized = within_limits(image, model.preprocess, model.info.image_size, dataset.images[row].name)
+            resized = limit_size(image, model.preprocess, model.info.image_size, dataset.images[row].name)
             images[position] = resized.convert("RGB")
         except BadImage:  # the check of images counts and names them
             continue

@@ -11,9 +11,9 @@ from clipbench.checks.subject import CheckOutcome, NotExamined, Subject, fault, 
 from clipbench.errors import NoTokenCounts
 from clipbench.metrics.similarity import unit
 from clipbench.models import fingerprint as probing
-from clipbench.models.facts import modules
-from clipbench.models.facts.tokens import LONG, SHORT, TokenFacts, lengths, longer_than
-from clipbench.models.facts.variants import SQUARES, activation_variants
+from clipbench.models.introspection import modules
+from clipbench.models.introspection.tokens import LONG, SHORT, TokenFacts, longer_than, token_lengths
+from clipbench.models.introspection.variants import SQUARES, activation_variants
 from clipbench.models.protocol import Preprocessing
 
 COMMON = (
@@ -98,7 +98,7 @@ def _ends_with_padding(subject: Subject, facts: TokenFacts) -> bool:
         return False
     tokens = tokenize([SHORT[1], LONG])  # beside a long text a short one is padded
     ids = tokens[facts.name]
-    n = int(lengths(ids[:1], facts)[0])
+    n = int(token_lengths(ids[:1], facts)[0])
     first, rest = np.array(ids), np.array(ids)
     first[0, n], rest[0, n + 1 :] = ids[0, n - 1], ids[0, n - 1]
     plain, without_first, without_rest = (encode({**tokens, facts.name: rows})[:1] for rows in (ids, first, rest))

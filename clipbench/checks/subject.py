@@ -14,10 +14,10 @@ from clipbench.data.dataset import Dataset
 from clipbench.errors import FOREIGN, ClipbenchError, ModelError, error_summary, is_machine_error
 from clipbench.metrics.similarity import unit
 from clipbench.models import fingerprint as probing
-from clipbench.models.facts.modules import training_parts
-from clipbench.models.facts.preprocessing import measure
-from clipbench.models.facts.tokens import LONG, TokenFacts, facts_of
 from clipbench.models.fingerprint import Probes
+from clipbench.models.introspection.modules import training_parts
+from clipbench.models.introspection.preprocessing import measure_preprocessing
+from clipbench.models.introspection.tokens import LONG, TokenFacts, tokenizer_facts
 from clipbench.models.protocol import COSINE, Embedder, Internals, Model, ModelInfo, Preprocessing, Role, Vectors
 from clipbench.results.record import FindingStatus
 
@@ -171,14 +171,14 @@ class Subject:
     @cached_property
     def tokens(self) -> TokenFacts | None:
         """The tokenizer's habits; None where it is not shown."""
-        return None if self.parts.tokenize is None else facts_of(self.model, self.parts.tokenize)
+        return None if self.parts.tokenize is None else tokenizer_facts(self.model, self.parts.tokenize)
 
     @cached_property
     def measured(self) -> Preprocessing:
         """The preprocessing as it is."""
         if self.parts.preprocess is None:
             raise NotExamined("the adapter shows no preprocessing for one image")
-        return measure(self.parts.preprocess, with_interpolation=not self.is_quick)
+        return measure_preprocessing(self.parts.preprocess, with_interpolation=not self.is_quick)
 
     @cached_property
     def pairs(self) -> Pairs:

@@ -22,13 +22,13 @@ def launch_processes(device: str, models: Sequence[str], command: list[str], *, 
         UsageError: there are no such devices, or no work that several processes could share.
         MachineError: a process was lost.
     """
-    from clipbench.distributed.process_rank import QUIET, ProcessRank, chosen_devices
+    from clipbench.distributed.process_rank import QUIET, ProcessRank, parse_devices
 
     process = ProcessRank.of_environment()
     if process is not None:
         os.environ.update(QUIET)
         return None, process.take_device(device)
-    devices = chosen_devices(device)
+    devices = parse_devices(device)
     if len(devices) == 1:
         return None, devices[0]
     _require_work(models, "several devices do")
@@ -44,10 +44,10 @@ def serve_as_worker() -> bool:
     process = ProcessRank.of_environment()
     if process is None or process.rank == 0:
         return False
-    from clipbench.distributed.rounds import serve
+    from clipbench.distributed.rounds import serve_rounds
     from clipbench.files import default_root
 
-    serve(process, default_root())
+    serve_rounds(process, default_root())
     return True
 
 
@@ -60,11 +60,11 @@ def share_work(models: Sequence[str]) -> Iterator[None]:
     if process is None or process.n == 1:
         yield
         return
-    from clipbench.distributed.rounds import leading
+    from clipbench.distributed.rounds import lead_rounds
     from clipbench.files import default_root
 
     _require_work(models, f"{process.n} processes do")
-    with leading(process, default_root()):
+    with lead_rounds(process, default_root()):
         yield
 
 

@@ -131,7 +131,7 @@ def _opened_run(side: Side) -> Run:
     return run
 
 
-def _chosen_metric(base: Run, candidate: Run, asked: str | None) -> tuple[align.EvaluationPair, str]:
+def _chosen_metric(base: Run, candidate: Run, metric: str | None) -> tuple[align.EvaluationPair, str]:
     """Return the evaluation and the metric that is asked for, or the first headline that is a mean of credits."""
     pairs = align.pair_evaluations(base, candidate)
     names = {
@@ -140,19 +140,19 @@ def _chosen_metric(base: Run, candidate: Run, asked: str | None) -> tuple[align.
         for name in align.metrics_in_both(pair.base.metrics, pair.candidate.metrics)
     }
     explained = {key: chosen for key, chosen in names.items() if _is_mean_of_credits(chosen[0].base.metrics[chosen[1]])}
-    if asked is None:
+    if metric is None:
         headlines = (f"{pair.base.name}/{first_headline(pair.base.metrics)}" for pair in pairs if pair.base.metrics)
         first = next((key for key in headlines if key in explained), None) or next(iter(explained), None)
         if first is None:
             raise NotComparable("the runs have no metric in common that is a mean of credits per sample")
         return explained[first]
-    matches = [key for key, (_, name) in names.items() if asked in (key, name)]
+    matches = [key for key, (_, name) in names.items() if metric in (key, name)]
     if len(matches) > 1:
         raise UsageError(
-            f"{option('metric', asked)} is a metric of several evaluations: expected one, such as {matches[0]}"
+            f"{option('metric', metric)} is a metric of several evaluations: expected one, such as {matches[0]}"
         )
     if not matches:
-        raise UsageError(f"the runs have no metric '{asked}' in common: {did_you_mean(asked, explained)}")
+        raise UsageError(f"the runs have no metric '{metric}' in common: {did_you_mean(metric, explained)}")
     if matches[0] not in explained:
         raise UsageError(
             f"{matches[0]} has no credit per sample: expected a mean of credits, such as"

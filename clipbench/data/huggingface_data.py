@@ -18,7 +18,7 @@ from clipbench.data.readers.huggingface_rows import RowImage, SplitRows
 from clipbench.data.readers.table import OPTIONS as COLUMN_OPTIONS
 from clipbench.data.readers.table import ColumnTable, Roles, TableImage, find_roles, table_dataset
 from clipbench.errors import DataError, Unavailable, UsageError
-from clipbench.hub import HubRequest, cached_first, gated, refusal
+from clipbench.hub import HubRequest, cached_first, gated_error, hub_error
 from clipbench.untrusted.reading import is_file, matching, refuse_special_files
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ class HubReference(NamedTuple):
     @property
     def request(self) -> HubRequest:
         remedy = "download it where there is a network, and name the folder instead (hf:PATH)"
-        return HubRequest(what=f"data set {self.id}", repository=f"datasets/{self.repository}", remedy=remedy)
+        return HubRequest(subject=f"data set {self.id}", repository=f"datasets/{self.repository}", remedy=remedy)
 
     @property
     def key(self) -> str:
@@ -291,7 +291,7 @@ def _open(reference: HubReference, commit: str | None) -> SplitRows:
     except (Unavailable, DataError) as error:
         # For a gated repository the library passes on the Hub's message, but not its error.
         is_gated = "is a gated dataset" in str(error)
-        access_error = gated(reference.request) if is_gated else refusal(error, reference.request)
+        access_error = gated_error(reference.request) if is_gated else hub_error(error, reference.request)
         if access_error is None:
             raise
         raise access_error from error

@@ -14,8 +14,11 @@ ADVICE = "the same command with --resume goes on from the last checkpoint"
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[torch.device]:
-    """Join the processes that torch's launcher has started, if it did, and yield the device of this one; raise
-    MachineError if another one was lost."""
+    """Join the processes that torch's launcher has started, if any, and yield the device of this one.
+
+    Raises:
+        MachineError: another process was lost.
+    """
     process = ProcessRank.of_environment()
     if process is None or dist.is_initialized():
         yield device

@@ -13,7 +13,7 @@ from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalEx
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from clipbench.distributed.process_rank import QUIET, threads
+from clipbench.distributed.process_rank import QUIET, threads_per_process
 from clipbench.errors import MachineError
 
 INTERRUPTED = 130
@@ -30,7 +30,7 @@ def launch(command: Sequence[str], n: int, advice: str) -> int:
     Raises:
         MachineError: another process was lost.
     """
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads(n)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads_per_process(n)))
     os.environ.update(QUIET)
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="clipbench-processes-") as logs:

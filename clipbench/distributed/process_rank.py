@@ -46,8 +46,7 @@ class ProcessRank:
 
     @classmethod
     def of_environment(cls, variables: Mapping[str, str] = os.environ) -> Self | None:
-        """Return the rank that torch's launcher gave to this process, None if it is the only one; raise UsageError if a
-        variable is missing or not a number."""
+        """Return the rank set by torch's launcher, None for a single process; raise UsageError if invalid."""
         if "RANK" not in variables:
             return None
         rank, n = _number(variables, "RANK"), _number(variables, "WORLD_SIZE")
@@ -79,7 +78,7 @@ class ProcessRank:
         """
         kind, _, number = device.partition(":")
         if "," in device:
-            devices = chosen_devices(device)
+            devices = parse_devices(device)
             if len(devices) != self.n_local:
                 raise UsageError(
                     f"--device {device} names {len(devices)} devices for {self.n_local} processes of this machine:"
@@ -120,8 +119,7 @@ def _end_without(parent: int) -> None:
 
 
 def connect(process: ProcessRank) -> Store:
-    """Return the store of counters through which the processes find each other; raise UsageError if process 0 cannot
-    be reached."""
+    """Return the store of counters that connects the processes; raise UsageError without process 0."""
     import torch.distributed as dist
 
     is_host = process.rank == 0 and not process.has_agent
@@ -164,8 +162,8 @@ def _number(variables: Mapping[str, str], name: str, default: int | None = None)
     return int(text)
 
 
-def chosen_devices(device: str) -> list[str]:
-    """Return the device of each process that ``--device`` asks for, one process each.
+def parse_devices(device: str) -> list[str]:
+    """Return the device of each process that ``--device`` names, one process per device.
 
     Args:
         device: one device, several with commas between them, or ``all``.
@@ -174,7 +172,7 @@ def chosen_devices(device: str) -> list[str]:
         UsageError: there are no such devices, or one GPU is named twice.
 
     Example:
-        >>> chosen_devices("cpu"), chosen_devices("cpu,cpu")
+        >>> parse_devices("cpu"), parse_devices("cpu,cpu")
         (['cpu'], ['cpu', 'cpu'])
     """
     names = [name.strip() for name in device.split(",")]
@@ -188,9 +186,9 @@ def chosen_devices(device: str) -> list[str]:
     for name in names:
         kind, _, index = name.partition(":")
         if name != "cpu" and not (kind == "cuda" and index.isdecimal() and int(index) < n_gpus):
-            there = "is 1 CUDA device" if n_gpus == 1 else f"are {n_gpus} CUDA devices"
+            devices = "is 1 CUDA device" if n_gpus == 1 else f"are {n_gpus} CUDA devices"
             raise UsageError(
-                f"--device {device} names '{name}', and there {there} here: expected names such as cuda:0,cuda:1, or"
+                f"--device {device} names '{name}', and there {devices} here: expected names such as cuda:0,cuda:1, or"
                 " cpu,cpu for two processes"
             )
     if len(set(names)) not in (len(names), 1) or (len(set(names)) == 1 and names[0] != "cpu"):
@@ -198,7 +196,7 @@ def chosen_devices(device: str) -> list[str]:
     return names
 
 
-def threads(n_local: int) -> int:
-    """Return the threads of each of several processes of this machine: together they have a thread for each core."""
+def threads_per_process(n_local: int) -> int:
+    """Return the number of threads per process of this machine: together one per core."""
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, n_cores // n_local)

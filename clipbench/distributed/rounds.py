@@ -35,8 +35,8 @@ DAY_SECONDS = 86_400.0
 RESUME = "what was encoded is stored, and the same command goes on from there"
 
 
-class Alone:
-    """This process without others."""
+class SingleProcess:
+    """This process, without others."""
 
     n = 1
     """Processes that share work, this one among them."""
@@ -44,20 +44,20 @@ class Alone:
     """Those of them that share the cores of this machine."""
 
 
-class Rounds(Alone):
-    """Process 0 with the others beside it."""
+class Rounds(SingleProcess):
+    """Process 0 and the processes that share its work."""
 
     def __init__(self, process: ProcessRank, store: Store, folder: Path) -> None:
         self.n, self.n_here = process.n, process.n_local
         self._store, self._folder = store, folder
         self._number = 0
 
-    def together(self, share: Share, here: Share) -> list[Any]:
-        """Have every process do its share, and return what they return, by the number of the process.
+    def run_shares(self, share: Share, own_share: Share) -> list[Any]:
+        """Run a share in every process, and return their results in the order of ranks.
 
         Args:
             share: of the other processes.
-            here: of this one, which may have at hand what the others have to load.
+            own_share: of this one, which may have at hand what the others have to load.
 
         Raises:
             MachineError: a process did not answer in time.
@@ -66,9 +66,9 @@ class Rounds(Alone):
         file = self._folder / f"{self._number}.share"
         _write(file, share)
         self._store.add("rounds", 1)
-        found = [here(0, self.n), *map(self._answer, range(1, self.n))]
+        answers = [own_share(0, self.n), *map(self._answer, range(1, self.n))]
         file.unlink(missing_ok=True)
-        return found
+        return answers
 
     def _answer(self, rank: int) -> Any:
         until = time.monotonic() + BARRIER_SECONDS
@@ -79,28 +79,28 @@ class Rounds(Alone):
         return _read(self._folder / f"{self._number}-{rank}.done")
 
 
-_current = Alone()
+_current = SingleProcess()
 
 
-def current() -> Alone:
-    """Return the processes that share the work of this command."""
+def current_rounds() -> SingleProcess:
+    """Return the group of processes that share the work of this command."""
     return _current
 
 
 @contextmanager
-def leading(process: ProcessRank, root: Path) -> Iterator[None]:
-    """Share the work of this process, number 0, with the others inside the block."""
+def lead_rounds(process: ProcessRank, root: Path) -> Iterator[None]:
+    """Share the work of this process, rank 0, with the other processes inside the block."""
     global _current  # noqa: PLW0603  one command has one group, as torch.distributed has its default group
     folder = _new_folder(root / FOLDER)
     try:
         store = connect(process)
         rounds = Rounds(process, store, folder)
         store.set("folder", folder.name)
-        before, _current = _current, rounds
+        previous, _current = _current, rounds
         try:
             yield
         finally:
-            _current = before
+            _current = previous
             store.set("end", "1")
             until = time.monotonic() + (0 if process.has_agent else END_SECONDS)
             while time.monotonic() < until and store.add("gone", 0) < process.n - 1:
@@ -109,13 +109,16 @@ def leading(process: ProcessRank, root: Path) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def serve(process: ProcessRank, root: Path) -> None:
-    """Do the shares of this process until process 0 has no more, or is gone; raise UsageError where the cache is
-    another one than that of process 0."""
+def serve_rounds(process: ProcessRank, root: Path) -> None:
+    """Run the shares of this process until process 0 ends.
+
+    Raises:
+        UsageError: the cache differs from the cache of process 0.
+    """
     import torch.distributed as dist
 
     global _current  # noqa: PLW0603
-    _current = Alone()
+    _current = SingleProcess()
     _current.n_here = process.n_local
     store = connect(process)
     with suppress(dist.DistError):  # the store is gone, and with it process 0, or torchrun, which says so
@@ -132,8 +135,8 @@ def serve(process: ProcessRank, root: Path) -> None:
         store.add("gone", 1)
 
 
-def portable(error: BaseException) -> BaseException:
-    """Return an error that can go to another process, as it is if that is possible."""
+def picklable_error(error: BaseException) -> BaseException:
+    """Return an error that can be pickled, unchanged if possible."""
     text = "".join(traceback.format_exception(error))
     error.__cause__ = error.__context__ = None
     error.add_note(f"In another process:\n{text}")

@@ -22,7 +22,7 @@ from clipbench.evaluation.plan import Request, build_task
 from clipbench.evaluation.published import Measured, published_names, with_published
 from clipbench.evaluation.task import Task, evaluate
 from clipbench.models.encoding.embedder import StoreEmbedder
-from clipbench.models.facts.variants import variants
+from clipbench.models.introspection.variants import variants
 from clipbench.models.protocol import Embedder, Role, Vectors
 from clipbench.results.frames import as_frame
 from clipbench.results.record import Metric

@@ -8,7 +8,7 @@ from pathlib import Path
 from clipbench.checks.examination import preflight
 from clipbench.data import Dataset
 from clipbench.data.catalogue.needs import Need
-from clipbench.distributed.rounds import current
+from clipbench.distributed.rounds import current_rounds
 from clipbench.errors import (
     FOREIGN,
     ClipbenchError,
@@ -47,8 +47,8 @@ from clipbench.files import check_writable, folder_lock
 from clipbench.models.encoding.image_hashes import ImageHashes
 from clipbench.models.encoding.loading import load_embedder
 from clipbench.models.encoding.sharing import encode_together
-from clipbench.models.facts.costs import tower_costs
-from clipbench.models.facts.price import PriceTag
+from clipbench.models.introspection.costs import tower_costs
+from clipbench.models.introspection.price import PriceTag
 from clipbench.models.large_arrays import memory_bytes
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Embedder
@@ -376,7 +376,7 @@ class EmbedderPrefetcher:
     def _load_next(self, targets: Sequence[Target]) -> None:
         """Load the models that follow, as long as one more of the largest so far would fit into memory."""
         (first,) = self._loaded.values()
-        room = SHARE_OF_MEMORY * _free_memory(first.info.device) / current().n_here
+        room = SHARE_OF_MEMORY * _free_memory(first.info.device) / current_rounds().n_here
         for target in targets:
             infos = [embedder.info for embedder in self._loaded.values()]
             # Bytes of the weights, 0 where unknown.

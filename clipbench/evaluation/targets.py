@@ -12,7 +12,7 @@ from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.measure import describe
 from clipbench.evaluation.plan import Request, RunOptions
 from clipbench.files import TEMPORARY_SUFFIX, remove_abandoned
-from clipbench.models import brings_samples
+from clipbench.models import holds_samples
 from clipbench.models.checkpoints import is_pattern, matching_checkpoints
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Embedder
@@ -42,7 +42,7 @@ class Target:
     @property
     def brings_samples(self) -> bool:
         """True where vectors come with their own samples, so that no other data can be asked for."""
-        return brings_samples(self.reference) if self.embedder is None else self.embedder.dataset is not None
+        return holds_samples(self.reference) if self.embedder is None else self.embedder.dataset is not None
 
 
 @dataclass(frozen=True)

@@ -83,9 +83,7 @@ def split_arch(reference: str) -> tuple[str | None, str]:
 
 
 def is_sharded(path: Path) -> bool:
-    """Return whether a path is a folder of torch.distributed.checkpoint, as open_clip's ``--fsdp-checkpoint sharded``
-    writes it.
-    """
+    """Return whether a path is a folder of torch.distributed.checkpoint, as open_clip writes it."""
     return is_file(path / SHARDS)
 
 
@@ -95,8 +93,7 @@ def is_open_clip_checkpoint(path: Path) -> bool:
 
 
 def training_settings(checkpoint: Path) -> dict[str, object] | None:
-    """Return the settings by which open_clip trained a checkpoint, None where there is no ``params.txt`` of its
-    training.
+    """Return open_clip's settings for the training of a checkpoint, None without its ``params.txt``.
 
     Raises:
         ModelError: the file cannot be read, or names no model.
@@ -114,9 +111,7 @@ def training_settings(checkpoint: Path) -> dict[str, object] | None:
 
 
 def params_of(checkpoint: Path) -> Path | None:
-    """Return the ``params.txt`` of the training that a checkpoint in ``NAME/checkpoints`` belongs to; None where there
-    is none.
-    """
+    """Return the ``params.txt`` of the training of a checkpoint in ``NAME/checkpoints``, None if there is none."""
     folder = checkpoint.absolute().parent
     return folder.parent / PARAMS if folder.name == "checkpoints" and is_file(folder.parent / PARAMS) else None
 
@@ -149,8 +144,8 @@ def is_pattern(reference: str) -> bool:
 
     Example:
         >>> [
-        ...     is_pattern(each)
-        ...     for each in ("runs/train/step-*", "hf:out/checkpoint-?00", "ViT-B-32,openai", "python:a:b*")
+        ...     is_pattern(reference)
+        ...     for reference in ("runs/train/step-*", "hf:out/checkpoint-?00", "ViT-B-32,openai", "python:a:b*")
         ... ]
         [True, True, False, False]
     """
@@ -159,8 +154,11 @@ def is_pattern(reference: str) -> bool:
 
 
 def matching_checkpoints(pattern: str) -> list[SeriesMember]:
-    """Return the checkpoints that a pattern matches, ``step-2`` before ``step-10``; raise UsageError where it matches
-    none, or could only be matched by searching whole trees of folders."""
+    """Return the checkpoints that match a pattern, ``step-2`` before ``step-10``.
+
+    Raises:
+        UsageError: none matches, or the pattern would search whole trees of folders.
+    """
     prefix, path = _split_prefix(pattern)
     wild_parts = [part for part in Path(path).parts if glob.has_magic(part)]
     if "**" in path or len(wild_parts) > MOST_WILD_PARTS:
@@ -175,7 +173,7 @@ def matching_checkpoints(pattern: str) -> list[SeriesMember]:
     if not matches:
         raise UsageError(f"no checkpoint matches '{pattern}': expected a pattern of paths, such as 'runs/train/step-*'")
     parts = Path(path).parts
-    head = Path(*parts[: next(place for place, part in enumerate(parts) if glob.has_magic(part))])
+    head = Path(*parts[: next(index for index, part in enumerate(parts) if glob.has_magic(part))])
     return [SeriesMember(prefix + match, Path(match).relative_to(head).as_posix()) for match in matches]
 
 
@@ -190,8 +188,7 @@ def natural_order(text: str) -> list[tuple[int, str]]:
 
 
 def _split_prefix(reference: str) -> tuple[str, str]:
-    """Return the prefix with its colon, or the architecture with its comma, and the path; an empty path for an adapter
-    that reads none."""
+    """Return the prefix of a pattern with its colon or comma, and the path, empty for adapters without files."""
     prefix, colon, body = reference.partition(":")
     if not colon:
         arch, path = split_arch(reference)
@@ -258,15 +255,23 @@ def holds_bundled_checkpoint(path: Path) -> bool:
 
 
 def training_checkpoints(folder: Path) -> list[TrainingCheckpoint]:
-    """Return the checkpoints of a training's folder, oldest step first; a model in the folder itself is none."""
+    """Return the checkpoints in a training's folder, oldest step first, without a model in the folder itself."""
     try:
-        found = [*_folder_checkpoints(folder), *_file_checkpoints(folder), *_file_checkpoints(folder / "checkpoints")]
+        checkpoints = [
+            *_folder_checkpoints(folder),
+            *_file_checkpoints(folder),
+            *_file_checkpoints(folder / "checkpoints"),
+        ]
     except FileNotFoundError:  # one was deleted while they were listed
         return training_checkpoints(folder)
-    steps = {each.path: step_in_name(each.path) for each in found}
+    steps = {checkpoint.path: step_in_name(checkpoint.path) for checkpoint in checkpoints}
     last = float("inf")
     return sorted(
-        found, key=lambda each: (last if (step := steps[each.path]) is None else step, natural_order(str(each.path)))
+        checkpoints,
+        key=lambda checkpoint: (
+            last if (step := steps[checkpoint.path]) is None else step,
+            natural_order(str(checkpoint.path)),
+        ),
     )
 
 

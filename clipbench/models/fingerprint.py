@@ -43,10 +43,10 @@ def file_digest(path: Path) -> str:
 
 
 def array_digest(array: np.ndarray) -> str:
-    """Return 32 hex digits that stand for an array's type, shape and content."""
-    whole = np.ascontiguousarray(array)
+    """Return 32 hex digits of an array's type, shape and content."""
+    contiguous = np.ascontiguousarray(array)
     hasher = hashlib.blake2b(f"{array.dtype.str} {array.shape} ".encode(), digest_size=16)
-    hasher.update(whole.reshape(-1).view(np.uint8).data)
+    hasher.update(contiguous.reshape(-1).view(np.uint8).data)
     return hasher.hexdigest()
 
 
@@ -74,7 +74,7 @@ def check_vectors(vectors: Float32[np.ndarray, "n dim"], model: str) -> None:
 
 
 def coarse_digest(probes: Probes) -> str:
-    """Return a hash of the first digits of the probes' norms and cosines, which threads and machines leave alone."""
+    """Return a hash of the first digits of the probes' norms and cosines, equal for all threads and machines."""
     vectors = np.concatenate(probes).astype(np.float64)
     norms = np.linalg.norm(vectors, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):  # a zero or infinite vector is reported where it is stored

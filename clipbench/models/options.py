@@ -45,15 +45,15 @@ class LoadOptions:
         """The batch size, ``DEFAULT_BATCH_SIZE`` where none was given."""
         return DEFAULT_BATCH_SIZE if self.batch_size is None else self.batch_size
 
-    def refuse_unknown(self, known: Iterable[str], model: str) -> None:
-        """Raise UsageError when an option is not among those that the model takes."""
-        names = list(known)
+    def refuse_unknown(self, accepted: Iterable[str], model: str) -> None:
+        """Raise UsageError if an option is not accepted by the model."""
+        names = list(accepted)
         for name in self.options:
             if name not in names:
                 raise UsageError(f"model '{model}' takes no option '{name}': {did_you_mean(name, names)}")
 
     def whole_number(self, name: str) -> int | None:
-        """Return an option as a whole number, None where it is not given; raise UsageError when it is none."""
+        """Return an option as an integer, None if unset; raise UsageError for other values."""
         text = self.options.get(name)
         if text is None:
             return None
@@ -62,7 +62,7 @@ class LoadOptions:
         return int(text)
 
     def number(self, name: str) -> float | None:
-        """Return an option as a finite number, None where it is not given; raise UsageError when it is none."""
+        """Return an option as a finite number, None if unset; raise UsageError for other values."""
         text = self.options.get(name)
         if text is None:
             return None
@@ -75,19 +75,22 @@ class LoadOptions:
         return number
 
     def logits(self) -> tuple[float | None, float]:
-        """Return the options ``logit_scale`` and ``logit_bias``, for models whose files do not hold them; raise
-        UsageError where one is no number, or the scale is not above 0."""
+        """Return the options ``logit_scale`` and ``logit_bias``, for models whose files do not hold them.
+
+        Raises:
+            UsageError: one is not a number, or the scale is not above 0.
+        """
         scale = self.number("logit_scale")
         if scale is not None and scale <= 0:
             raise UsageError(f"model option logit_scale={scale:g}: expected a number above 0")
         return scale, self.number("logit_bias") or 0.0
 
-    def refuse_precision(self, model: str, why: str) -> None:
-        """Raise UsageError when a precision is given to a model that is not computed by torch here."""
+    def refuse_precision(self, model: str, reason: str) -> None:
+        """Raise UsageError if a precision is set for a model that torch does not compute here."""
         if self.precision != "fp32":
-            raise UsageError(f"{option('precision', self.precision)} does not reach {model}, {why}: drop it")
+            raise UsageError(f"{option('precision', self.precision)} does not reach {model}, {reason}: drop it")
 
-    def refuse_device(self, model: str, why: str) -> None:
-        """Raise UsageError when a device is given to a model that does not take one."""
+    def refuse_device(self, model: str, reason: str) -> None:
+        """Raise UsageError if a device is set for a model that does not use one."""
         if self.device != "auto":
-            raise UsageError(f"{option('device', self.device)} does not reach {model}, {why}: drop it")
+            raise UsageError(f"{option('device', self.device)} does not reach {model}, {reason}: drop it")

@@ -94,11 +94,11 @@ sides.
 ROLES: tuple[Literal["query", "document"], ...] = ("query", "document")
 
 
-def as_role(name: str) -> Role:
-    """Return the role of a name; raise UsageError where there is none.
+def parse_role(name: str) -> Role:
+    """Return the role of a name; raise UsageError for an unknown name.
 
     Example:
-        >>> as_role("query")
+        >>> parse_role("query")
         'query'
     """
     role = next((role for role in ROLES if role == name), None)
@@ -155,7 +155,7 @@ class Preprocessing:
 
 @dataclass(frozen=True, kw_only=True)
 class Internals:
-    """The parts of a model that lie behind ``Model.encode``; None where the adapter does not show one.
+    """The parts behind ``Model.encode``; None for parts that the adapter does not show.
 
     They let ``clipbench doctor`` see what a model is fed, and run it with one setting changed.
     """
@@ -173,7 +173,7 @@ class Internals:
 
 
 class Model:
-    """Base class of models: what turns items of modalities into raw (not normalised) float32 vectors of one dimension.
+    """Base class of models, which turn items of modalities into raw (not normalised) float32 vectors.
 
     A subclass gives ``info`` and ``encode``; all else has a default, which may be replaced.
 
@@ -201,7 +201,7 @@ class Model:
     """True where all of its work has to be done in one process, as of a model that counts what it costs."""
 
     def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
-        """Return one vector an item, in order; raise Unavailable where there is no encoder of the modality.
+        """Return one vector per item, in order; raise Unavailable without an encoder of the modality.
 
         Args:
             modality: one of ``modalities``.
@@ -219,41 +219,36 @@ class Model:
         return (self.encode(modality, batch, role) for batch in batches)
 
     def encode_images(self, images: Sequence[Image.Image]) -> Vectors:
-        """Return one vector an image, in order, preprocessed here where the model has a preprocessing."""
+        """Return one vector per image, in order, after the model's preprocessing if it has one."""
         starts = range(0, len(images), DEFAULT_BATCH_SIZE)
         batches = (self.inputs_of(images[start : start + DEFAULT_BATCH_SIZE]) for start in starts)
-        found = list(self.encode_batches(IMAGE, batches))
-        return np.concatenate(found) if found else np.empty((0, self.info.embed_dim), np.float32)
+        vectors = list(self.encode_batches(IMAGE, batches))
+        return np.concatenate(vectors) if vectors else np.empty((0, self.info.embed_dim), np.float32)
 
     def inputs_of(self, images: Sequence[Image.Image]) -> Any:
         """Return images as ``encode`` takes them."""
-        return list(images) if self.preprocess is None else stacked([self.preprocess(image) for image in images])
+        return list(images) if self.preprocess is None else stack_inputs([self.preprocess(image) for image in images])
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        """Return one vector a text, in order."""
+        """Return one vector per text, in order."""
         return self.encode(TEXT, list(texts))
 
     def combine(self, vectors: Vectors) -> Float32[np.ndarray, " dim"] | None:
-        """Return the raw vector of a class by the raw ones of its prompts; None for their mean, which all classes then
-        have.
-        """
+        """Return the raw vector of a class from the vectors of its prompts; None for their mean, for all classes."""
         return None
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-        """Return how many tokens each text takes before any is cut off, start and end among them; raise NoTokenCounts
-        where the model cannot say."""
+        """Return the tokens of each text before truncation, start and end included; raise NoTokenCounts if unknown."""
         raise NoTokenCounts(
             f"model '{self.info.ref}' does not say how many tokens a text takes: its adapter has no count_tokens(texts)"
         )
 
     def costs(self) -> tuple[str, ...]:
-        """Return notes on what using the model has cost so far beside time on this machine, and on what was not as
-        asked.
-        """
+        """Return notes about the costs of the model so far except time, and about deviations from the options."""
         return ()
 
     def internals(self) -> Internals:
-        """Return the parts that lie behind ``encode``, for ``clipbench doctor``."""
+        """Return the parts behind ``encode``, for ``clipbench doctor``."""
         return Internals(
             preprocess=self.preprocess, encode_pixels=None if self.preprocess is None else partial(self.encode, IMAGE)
         )
@@ -263,15 +258,15 @@ class Model:
         return dict.fromkeys(self.modalities, self)
 
 
-def stacked(inputs: Sequence[Any]) -> Any:
-    """Return arrays of one shape as one array with a row for each; arrays by name are stacked name by name."""
+def stack_inputs(inputs: Sequence[Any]) -> Any:
+    """Return arrays of one shape as one array with a row per input; arrays by name are stacked by name."""
     if isinstance(inputs[0], Mapping):
-        return {name: np.stack([each[name] for each in inputs]) for name in inputs[0]}
+        return {name: np.stack([arrays[name] for arrays in inputs]) for name in inputs[0]}
     return np.stack(inputs)
 
 
 class Embedder:
-    """Base class of what tasks get their vectors from: each distinct item is encoded once, ever.
+    """Base class of the sources of vectors for tasks: each distinct item is encoded only once.
 
     One kind is a model with a store, the other holds vectors that are given. A subclass gives ``info`` and ``encode``.
     """
@@ -287,8 +282,7 @@ class Embedder:
 
     @property
     def peak_bytes(self) -> Mapping[str, int] | None:
-        """The most memory of a CUDA device that tensors took while items of each modality were encoded; None if not
-        watched."""
+        """The peak memory of tensors on a CUDA device by encoded modality; None if not watched."""
         return None
 
     def watch_memory(self) -> None:
@@ -322,22 +316,18 @@ class Embedder:
         return None
 
     def combine(self, by_prompt: Sequence[Float32[np.ndarray, "_ dim"]]) -> Float32[np.ndarray, "n_classes dim"] | None:
-        """Return the raw vector of each class by the raw ones of its prompts, where the model has a way of its own for
-        it.
-        """
+        """Return the raw vector of each class from the vectors of its prompts; None for their mean."""
         return None
 
     def encode_sides(self, modality: str, items: Sequence[Any]) -> "Sides":
-        """Return ``scoring_vectors`` of items on both sides of a search, encoded once if the model has no roles for
-        them."""
+        """Return ``scoring_vectors`` of items as queries and as documents, encoded once for a model without roles."""
         query = self.scoring_vectors(self.encode(modality, items, "query"))
         if modality not in self.info.roles:
             return Sides(query, query)
         return Sides(query, self.scoring_vectors(self.encode(modality, items, "document")))
 
     def scoring_vectors(self, vectors: Vectors) -> Vectors:
-        """Return vectors whose inner products are the model's scores: of length 1 (``metrics.similarity.unit``), or for
-        a model with ``similarity = "dot"`` of their own length (``metrics.similarity.unscaled``).
+        """Return vectors whose inner products are the model's scores: unit vectors, or unscaled ones for ``dot``.
 
         Raises:
             VectorError: a vector is zero or not finite.
@@ -354,8 +344,7 @@ class Embedder:
         return self.encode(TEXT, texts)
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-        """Return how many tokens each text takes before any is cut off, start and end among them; raise NoTokenCounts
-        where the model cannot say."""
+        """Return the tokens of each text before truncation, start and end included; raise NoTokenCounts if unknown."""
         raise NoTokenCounts(f"{self.info.id} does not say how many tokens a text takes")
 
     def digests(self, images: Sequence[ImageRef]) -> list[str]:
@@ -363,8 +352,7 @@ class Embedder:
         return [image.digest() for image in images]
 
     def readable(self, dataset: Dataset, role: Role = "query") -> Dataset:
-        """Return a data set without the images that cannot be decoded, with a note for each that is left out; raise
-        DataError where none can be decoded.
+        """Return a data set without the images that cannot be decoded, with notes; raise DataError if none remains.
 
         Args:
             role: in which the images will be wanted, as they are encoded to find out; in most tasks they ask.
@@ -376,7 +364,7 @@ class Embedder:
         return ()
 
     def counts(self) -> "Counts | None":
-        """Return what was encoded so far; None where nothing is encoded, because the vectors were given."""
+        """Return the work so far; None if the vectors were given."""
         return None
 
     def sizes(self) -> Mapping[str, TowerRecord]:
@@ -388,8 +376,11 @@ class Embedder:
         return None
 
     def cache_findings(self, findings: list[CheckFinding] | None) -> None:
-        """Store the description of the model with the findings of its quick checks for the next run; raise
-        ClipbenchError if the model could not be loaded when something was missing in the store."""
+        """Store the model's description and the findings of its quick checks for the next run.
+
+        Raises:
+            ClipbenchError: the model could not be loaded when something was missing in the store.
+        """
 
 
 class Sides(NamedTuple):
@@ -475,5 +466,5 @@ class Counts:
         return sum((call.seconds for call in self.calls if call.modality == modality), 0.0)
 
     def seconds_ahead(self) -> float:
-        """Return those of them that were spent before the evaluation that the calls are of."""
+        """Return the seconds of encoding before the evaluation of the calls."""
         return sum((call.seconds for call in self.calls if call.is_ahead), 0.0)

@@ -70,7 +70,7 @@ class Alias(NamedTuple):
 
     alias: str
     target: str
-    what: str
+    description: str
     """Family, and size where it is known."""
     context: int
     """Tokens that the text tower takes."""
@@ -82,7 +82,7 @@ class Alias(NamedTuple):
     @property
     def n_bytes(self) -> int | None:
         """Bytes of the weights, 4 per parameter; None if unknown, or if they come with clipbench."""
-        n_parameters = re.search(r"([\d,]+) M parameters", self.what)
+        n_parameters = re.search(r"([\d,]+) M parameters", self.description)
         if n_parameters is None or self.target.startswith("bundled:"):
             return None
         return 4_000_000 * int(n_parameters[1].replace(",", ""))
@@ -91,7 +91,7 @@ class Alias(NamedTuple):
         """Return a description in one line, with the adapter that loads the model and OpenAI's name for it."""
         licence = "" if self.licence is None else f", {self.licence}"
         openai = "" if self.openai is None else f", also {self.openai}"
-        return f"{self.what}, {self.context} tokens{licence} ({self.target}{openai})"
+        return f"{self.description}, {self.context} tokens{licence} ({self.target}{openai})"
 
 
 class Resolved(NamedTuple):
@@ -117,7 +117,7 @@ def load_model(reference: str, options: LoadOptions) -> Model | Embedder:
 
 
 def load_with_probes(reference: str, options: LoadOptions) -> Loaded:
-    """Return the model that a reference stands for, with what was encoded for its fingerprint."""
+    """Return the model of a reference, with the probe vectors of its fingerprint."""
     prefix, body, options = resolve(reference.strip(), options)
     adapter = cast(Adapter, plugins.load(plugins.MODELS, prefix))
     try:
@@ -137,9 +137,9 @@ def load_with_probes(reference: str, options: LoadOptions) -> Loaded:
         probes = encode_probes(model.encode_images, model.encode_texts)
         compared = () if info.similarity == COSINE else (info.similarity,)
         info = replace(info, fingerprint=digest(info.fingerprint, coarse_digest(probes), *compared))
-    named = copy.copy(model)
-    object.__setattr__(named, "info", info)  # of a frozen dataclass too
-    return Loaded(named, probes)
+    model_copy = copy.copy(model)
+    object.__setattr__(model_copy, "info", info)  # of a frozen dataclass too
+    return Loaded(model_copy, probes)
 
 
 def resolve(reference: str, options: LoadOptions) -> Resolved:
@@ -159,7 +159,7 @@ def resolve(reference: str, options: LoadOptions) -> Resolved:
         >>> resolve("tiny", LoadOptions(arch="ViT-B-32")).options.arch is None
         True
     """
-    adapter, body, arch = _parsed(reference)
+    adapter, body, arch = _parse_reference(reference)
     if _needs_arch(adapter, body, arch):
         arch = options.arch
         if arch is None and adapter != PAIR:
@@ -178,7 +178,7 @@ def check_references(references: Sequence[str], options: LoadOptions) -> None:
     parsed: dict[str, tuple[str, str, str | None]] = {}
     for reference in references:
         with suppress(UsageError):
-            parsed[reference] = _parsed(reference.strip())
+            parsed[reference] = _parse_reference(reference.strip())
     if options.arch is not None and parsed and not any(_needs_arch(*parts) for parts in parsed.values()):
         names = ", ".join(f"'{reference}'" for reference in parsed)
         raise UsageError(
@@ -195,10 +195,8 @@ def check_references(references: Sequence[str], options: LoadOptions) -> None:
         models[model] = reference
 
 
-def _parsed(reference: str) -> tuple[str, str, str | None]:
-    """Return the adapter, the rest of a reference and the architecture that it names; raise UsageError if it has no
-    form.
-    """
+def _parse_reference(reference: str) -> tuple[str, str, str | None]:
+    """Return the adapter, the rest and the architecture of a reference; raise UsageError for an invalid one."""
     adapters = {name.casefold(): name for name in plugins.names(plugins.MODELS)}
     prefix, colon, body = reference.partition(":")
     if colon and prefix.casefold() in adapters:
@@ -209,7 +207,7 @@ def _parsed(reference: str) -> tuple[str, str, str | None]:
         return adapters[prefix.casefold()], body, None
     for alias in aliases():
         if reference.casefold() in [name.casefold() for name in (alias.alias, alias.openai) if name]:
-            return _parsed(alias.target)
+            return _parse_reference(alias.target)
     if holds_bundled_checkpoint(Path(reference)):
         return "bundled", reference, None
     arch, path = split_arch(reference)
@@ -230,17 +228,17 @@ def _parsed(reference: str) -> tuple[str, str, str | None]:
 def _needs_arch(adapter: str, body: str, arch: str | None) -> bool:
     """Return whether the command has to name the architecture of a model, or of one side of a pair."""
     if adapter == PAIR:
-        return any(_needs_arch(*_parsed(part)) for part in body.split("+") if part)
+        return any(_needs_arch(*_parse_reference(part)) for part in body.split("+") if part)
     return (
         adapter == OPEN_CLIP and arch is None and is_open_clip_checkpoint(Path(body)) and params_of(Path(body)) is None
     )
 
 
-def brings_samples(reference: str) -> bool:
-    """Return whether what a reference stands for holds its own samples, so that it can be asked for no other data.
+def holds_samples(reference: str) -> bool:
+    """Return whether the model of a reference has its own samples, and therefore accepts no other data.
 
     Example:
-        >>> [brings_samples(name) for name in ("embeddings:vectors.npz", "predictions:labels.csv", "vit-b-32")]
+        >>> [holds_samples(name) for name in ("embeddings:vectors.npz", "predictions:labels.csv", "vit-b-32")]
         [True, True, False]
     """
     return reference.strip().partition(":")[0].casefold() in ("embeddings", "predictions")
@@ -287,5 +285,5 @@ def _folder_hint(path: Path) -> str:
         return f"a folder with config.json is hf:{path}"
     if any(file.suffix in VECTOR_SUFFIXES for file in entries(path, UsageError)):
         return f"a folder of vectors is embeddings:{path}"
-    lacking = "the folder has no config.json (hf:) nor open_clip_config.json (local-dir:)"
-    return f"{lacking}; a checkpoint in it is FILE with {option('arch', 'ARCH')}"
+    hint = "the folder has no config.json (hf:) nor open_clip_config.json (local-dir:)"
+    return f"{hint}; a checkpoint in it is FILE with {option('arch', 'ARCH')}"

@@ -85,32 +85,31 @@ def check_model(name: str, reference: str) -> tuple[str, ...]:
             f"{reference} has {ADAPTER_CONFIG}, which adds weights to a model of another place: merge them and save the"
             " whole model"
         )
-    named = []
+    coded = []
     for config in CONFIGS:
         path = file_of(name, config)
         if path is not None:
             settings = read_json(path, ModelError, name=f"{reference}: {config}")
             check_settings(settings, config, reference, folder=path.parent, is_local=is_folder(name))
-            named += [config] if isinstance(settings, Mapping) and settings.get("auto_map") else []
-    if not named:
+            coded += [config] if isinstance(settings, Mapping) and settings.get("auto_map") else []
+    if not coded:
         return ()
-    return (f"the code that {name} brings (auto_map in {', '.join(named)}) was not run: the library has its own",)
+    return (f"the code that {name} brings (auto_map in {', '.join(coded)}) was not run: the library has its own",)
 
 
 def check_settings(settings: object, source: str, reference: str, *, folder: Path, is_local: bool) -> None:
-    """Raise ModelError, which names the setting, where those of a JSON file ask for code, or for files of another
-    place.
+    """Raise ModelError if settings of a JSON file require code, or files outside of the model.
 
     Args:
         source: name of the file in its ``folder``, for messages.
         is_local: True where open_clip takes the tokenizer from the folder, whatever its name.
     """
-    for place, key, value in _settings(settings, ""):
+    for setting_path, key, value in _nested_settings(settings, ""):
         if is_local and key == "hf_tokenizer_name":
             continue
         reason = _names_file_elsewhere(key, value, folder) or (RULES[key](value) if key in RULES else None)
         if reason is not None:
-            raise ModelError(f"{reference}: {source} sets {place}, which {reason}")
+            raise ModelError(f"{reference}: {source} sets {setting_path}, which {reason}")
 
 
 @contextmanager
@@ -133,7 +132,7 @@ def no_foreign_code() -> Iterator[None]:
         _set_environment(environment)
 
 
-def needs_code(reference: str) -> ModelError:
+def needs_code_error(reference: str) -> ModelError:
     """Return the error for a model that its library cannot build without the model's own code."""
     return ModelError(
         f"{reference} needs Python code from its repository, which is not run unasked: give"
@@ -142,8 +141,8 @@ def needs_code(reference: str) -> ModelError:
     )
 
 
-def asks_for_code(error: BaseException) -> bool:
-    """Return whether a library's error says that it would have to run a model's own code."""
+def is_code_request(error: BaseException) -> bool:
+    """Return whether a library's error is about running a model's own code."""
     return "trust_remote_code" in str(error)
 
 
@@ -168,9 +167,7 @@ def file_of(name: str, file: str) -> Path | None:
 
 
 def hub_file(name: str, file: str) -> Path | None:
-    """Return a file of a repository of the Hub; None where there is none, or none in the cache while no request is
-    allowed.
-    """
+    """Return a file of a Hub repository; None if it does not exist, or is not cached when offline."""
     from huggingface_hub import hf_hub_download, is_offline_mode
     from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
 
@@ -184,18 +181,18 @@ def hub_file(name: str, file: str) -> Path | None:
         return None
 
 
-def _settings(value: object, place: str) -> Iterator[tuple[str, str, Any]]:
-    """Yield each setting with its place, such as ``text_cfg.tokenizer_kwargs``, however deep it lies."""
-    pending = [(place, value)]
+def _nested_settings(value: object, setting_path: str) -> Iterator[tuple[str, str, Any]]:
+    """Yield each setting with its path, such as ``text_cfg.tokenizer_kwargs``, at any depth."""
+    pending = [(setting_path, value)]
     while pending:
-        place, value = pending.pop()
+        setting_path, value = pending.pop()
         if isinstance(value, Mapping):
             for key, inner in value.items():
-                inner_place = f"{place}.{key}" if place else str(key)
-                yield inner_place, str(key), inner
-                pending.append((inner_place, inner))
+                inner_path = f"{setting_path}.{key}" if setting_path else str(key)
+                yield inner_path, str(key), inner
+                pending.append((inner_path, inner))
         elif isinstance(value, list):
-            pending += [(f"{place}[{number}]", inner) for number, inner in enumerate(value)]
+            pending += [(f"{setting_path}[{number}]", inner) for number, inner in enumerate(value)]
 
 
 def _names_file_elsewhere(key: str, value: object, folder: Path) -> str | None:
@@ -236,14 +233,14 @@ def _tokenizer_arguments(value: object) -> str | None:
 
 
 def _timm_arguments(value: object) -> str | None:
-    named = sorted(key for key in value if key in TIMM_SOURCES and value[key]) if isinstance(value, Mapping) else []
-    return f"passes {', '.join(named)} to timm, which then reads other files: {ADVICE}" if named else None
+    sources = sorted(key for key in value if key in TIMM_SOURCES and value[key]) if isinstance(value, Mapping) else []
+    return f"passes {', '.join(sources)} to timm, which then reads other files: {ADVICE}" if sources else None
 
 
 def _weight_files(value: object) -> str | None:
     names = [name for name in (value.values() if isinstance(value, Mapping) else [value]) if isinstance(name, str)]
     leaving = [
-        each for each in names if each.startswith(("/", "\\", "~")) or ":" in each or ".." in re.split(r"[/\\]", each)
+        name for name in names if name.startswith(("/", "\\", "~")) or ":" in name or ".." in re.split(r"[/\\]", name)
     ]
     outside = leaving[0] if leaving else None
     return None if outside is None else f"names weights of another place ({outside}): expected files beside it"
@@ -298,9 +295,12 @@ class TrustedCode:
     """The other repository that holds code, if any."""
 
 
-def pinned(body: str, reference: str, options: LoadOptions) -> Pinned:
-    """Return the folder or repository of a reference ``FOLDER``, ``ORG/REPO`` or ``ORG/REPO@COMMIT``; raise UsageError
-    where it is none of them, or code shall be run that no commit pins."""
+def resolve_source(body: str, reference: str, options: LoadOptions) -> Pinned:
+    """Return the source of a reference ``FOLDER``, ``ORG/REPO`` or ``ORG/REPO@COMMIT``.
+
+    Raises:
+        UsageError: another form, or code that no commit pins shall run.
+    """
     prefix = reference.partition(":")[0]
     needs = (
         f"{option('trust_remote_code', True)} runs code at a commit that you have read: expected"
@@ -310,12 +310,12 @@ def pinned(body: str, reference: str, options: LoadOptions) -> Pinned:
         if options.trust_remote_code:
             raise UsageError(f"{reference} is a folder, which no commit pins, and {needs}")
         return Pinned(body)
-    found = re.fullmatch(rf"({HUB_NAME})(?:@(.*))?", body)
-    if found is None:
+    match = re.fullmatch(rf"({HUB_NAME})(?:@(.*))?", body)
+    if match is None:
         raise UsageError(
             f"'{reference}' is no folder, nor a name on the Hub: expected {prefix}:FOLDER or {prefix}:ORG/REPO"
         )
-    name, commit = found[1], found[2]
+    name, commit = match[1], match[2]
     if commit is not None and not re.fullmatch(COMMIT, commit):
         raise UsageError(
             f"'{reference}' names '{commit}', which may change: expected a commit, {prefix}:ORG/REPO@ and 40 hex digits"
@@ -325,9 +325,8 @@ def pinned(body: str, reference: str, options: LoadOptions) -> Pinned:
     return Pinned(name, commit)
 
 
-def snapshot(name: str, commit: str | None, forms: Sequence[str] = WEIGHTS) -> Path:
-    """Return the folder of a repository's files, without weights of other libraries; an incomplete one in the cache is
-    none.
+def snapshot_folder(name: str, commit: str | None, forms: Sequence[str] = WEIGHTS) -> Path:
+    """Return the folder of a repository's files, without weights for other libraries; ignore an incomplete cache.
 
     Args:
         forms: of weights, of which the first that is there is fetched.
@@ -335,7 +334,7 @@ def snapshot(name: str, commit: str | None, forms: Sequence[str] = WEIGHTS) -> P
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    folder = settings_of(name, commit)
+    folder = settings_folder(name, commit)
     for form in forms:
         snapshot_download(name, revision=commit, allow_patterns=[form], ignore_patterns=[*ELSEWHERE])
         if any(folder.rglob(form)):
@@ -343,32 +342,35 @@ def snapshot(name: str, commit: str | None, forms: Sequence[str] = WEIGHTS) -> P
     raise LocalEntryNotFoundError(f"the cache holds no weights of {name}")
 
 
-def settings_of(name: str, commit: str | None = None) -> Path:
-    """Return the folder of a repository's files without its weights."""
+def settings_folder(name: str, commit: str | None = None) -> Path:
+    """Return the folder of a repository's files except its weights."""
     from huggingface_hub import snapshot_download
 
     return Path(snapshot_download(name, revision=commit, allow_patterns=[*SETTINGS], ignore_patterns=[*ELSEWHERE]))
 
 
 def show_code(source: Pinned, folder: Path, options: LoadOptions) -> TrustedCode | None:
-    """Print which code of a repository is about to be run; None where it brings none; raise ModelError where its code
-    lies in another repository, which the commit does not pin."""
+    """Print which code of a repository is about to run; None if it brings none.
+
+    Raises:
+        ModelError: the code is in another repository, which the commit does not pin.
+    """
     from huggingface_hub import snapshot_download
 
-    others = sorted(_other_places(folder))
+    repositories = sorted(_code_repositories(folder))
     commit = options.options.get("code_commit")
     folders, other = {f"{source.name}@{source.commit}": folder}, None
-    if others:
-        if len(others) > 1 or commit is None or not re.fullmatch(COMMIT, commit):
+    if repositories:
+        if len(repositories) > 1 or commit is None or not re.fullmatch(COMMIT, commit):
             raise ModelError(
-                f"the code of {source.name} lies in {', '.join(others)}, which its commit does not pin: add"
+                f"the code of {source.name} lies in {', '.join(repositories)}, which its commit does not pin: add"
                 f" {model_option(code_commit='COMMIT')}, 40 hex digits of that repository"
             )
-        other = Pinned(others[0], commit)
+        other = Pinned(repositories[0], commit)
         folders[f"{other.name}@{commit}"] = Path(
             snapshot_download(other.name, revision=commit, allow_patterns=["*.py", "*.json"])
         )
-    files = [(name, path) for name, place in folders.items() for path in sorted(place.rglob("*.py"))]
+    files = [(name, path) for name, root in folders.items() for path in sorted(root.rglob("*.py"))]
     if not files:
         return None
     lines, hashes = [], []
@@ -378,29 +380,28 @@ def show_code(source: Pinned, folder: Path, options: LoadOptions) -> TrustedCode
         described = f"({len(content.splitlines())} lines, sha256 {hashes[-1][:12]})"
         lines.append(f"{path.relative_to(folders[name])} {described}")
     note = f"runs code of {', '.join(folders)}: {', '.join(lines)}"
-    say(f"{option('trust_remote_code', True)} {note}; it lies in {folder}")
+    print_load_note(f"{option('trust_remote_code', True)} {note}; it lies in {folder}")
     return TrustedCode(digest(*hashes), note, folder, other)
 
 
-def say(note: str) -> None:
-    """Print what a reader has to know before a model is loaded, to callers from Python too."""
-    told = f"note: {printable(note)}"
-    print(told, file=sys.stderr, flush=True)
+def print_load_note(note: str) -> None:
+    """Print a note about a model that is about to be loaded, also for callers from Python."""
+    print(f"note: {printable(note)}", file=sys.stderr, flush=True)
 
 
 @contextmanager
-def only_shown(code: TrustedCode) -> Iterator[None]:
-    """Let transformers import the code that was shown, of its commit, and none of another place."""
+def only_shown_code(code: TrustedCode) -> Iterator[None]:
+    """Let transformers import only the code that was shown, at its commit."""
     from transformers import dynamic_module_utils as dynamic
 
     library = dynamic.get_cached_module_file
 
-    def shown_file(place: str, file: str, **settings: Any) -> Any:
-        if code.other is not None and str(place) == code.other.name:
+    def shown_file(location: str, file: str, **settings: Any) -> Any:
+        if code.other is not None and str(location) == code.other.name:
             settings["revision"] = code.other.commit  # sentence-transformers passes code_revision to one module only
-        elif not is_inside(Path(place), code.folder):
-            raise ModelError(f"the model asks for code of {place} ({file}), which was not shown: it is not run")
-        return library(place, file, **settings)
+        elif not is_inside(Path(location), code.folder):
+            raise ModelError(f"the model asks for code of {location} ({file}), which was not shown: it is not run")
+        return library(location, file, **settings)
 
     dynamic.get_cached_module_file = shown_file
     try:
@@ -409,13 +410,13 @@ def only_shown(code: TrustedCode) -> Iterator[None]:
         dynamic.get_cached_module_file = library
 
 
-def _other_places(folder: Path) -> set[str]:
-    """Return the places before ``--`` in the names of classes that the files of a model hold, however deep."""
+def _code_repositories(folder: Path) -> set[str]:
+    """Return the repositories before ``--`` in class names of the model's JSON files, at any depth."""
     values = [read_json(path, ModelError) for path in sorted(folder.rglob("*.json"))]
-    places = set()
+    repositories = set()
     for value in values:
         if isinstance(value, dict | list):
             values += value.values() if isinstance(value, dict) else value
-        elif isinstance(value, str) and (found := CLASS_ELSEWHERE.fullmatch(value)):
-            places.add(found[1])
-    return places
+        elif isinstance(value, str) and (match := CLASS_ELSEWHERE.fullmatch(value)):
+            repositories.add(match[1])
+    return repositories

@@ -144,7 +144,9 @@ def judge_groups(
     elsewhere = elsewhere_statistics(changes, grouping)
     permute = _Permuter(len(changes), grouping.clusters)
     permuted = np.concatenate([_permuted(changes, grouping, permute, permutations, n) for n in parts], axis=1)
-    critical_here, critical_elsewhere = (_critical_size(drawn, alpha) for drawn in (flipped, permuted))
+    critical_here, critical_elsewhere = (
+        _critical_size(null_statistics, alpha) for null_statistics in (flipped, permuted)
+    )
     p_here = _step_down(np.abs(here), np.abs(flipped))
     low, high = simultaneous_bounds(changes, grouping, critical_here)
     # The test decides on 0: with clusters, or after the first step down, the bounds differ from it a little.
@@ -350,27 +352,27 @@ def _size_bins(sizes: Int64[np.ndarray, " n_clusters"]) -> list[Int64[np.ndarray
     return bins
 
 
-def _critical_size(drawn: Drawn, alpha: float) -> float:
+def _critical_size(null_statistics: Drawn, alpha: float) -> float:
     """Return the size that the largest statistic exceeds with a chance of alpha, at least as for one group.
 
     Where next to nothing changed, no flip is large, which says nothing of changes that other samples might have.
     """
     from scipy.special import ndtri
 
-    largest = np.abs(drawn).max(axis=0, initial=0.0)
+    largest = np.abs(null_statistics).max(axis=0, initial=0.0)
     return float(max(ndtri(1 - alpha / 2), np.quantile(largest, 1 - alpha, method="higher")))
 
 
-def _step_down(sizes: OfGroups, drawn: Drawn) -> OfGroups:
+def _step_down(sizes: OfGroups, null_statistics: Drawn) -> OfGroups:
     """Return p-values of statistics, the largest first: each by the largest drawn one of those that are not larger."""
     order = np.argsort(-sizes, kind="stable")
     # From the smallest statistic up: the largest drawn one of all groups so far.
-    largest = np.maximum.accumulate(drawn[order[::-1]], axis=0)[::-1]
+    largest = np.maximum.accumulate(null_statistics[order[::-1]], axis=0)[::-1]
     reached = (largest >= sizes[order][:, None] - 1e-4).sum(axis=1)
     p_values = np.empty(len(sizes))
-    p_values[order] = np.maximum.accumulate((1 + reached) / (1 + drawn.shape[1])) if len(sizes) else 0.0
+    p_values[order] = np.maximum.accumulate((1 + reached) / (1 + null_statistics.shape[1])) if len(sizes) else 0.0
     return p_values
 
 
-def _p_value(size: float, drawn: Float[np.ndarray, " n_draws"]) -> float:
-    return float((1 + np.count_nonzero(drawn >= size * (1 - 1e-5))) / (1 + len(drawn)))
+def _p_value(size: float, null_sizes: Float[np.ndarray, " n_draws"]) -> float:
+    return float((1 + np.count_nonzero(null_sizes >= size * (1 - 1e-5))) / (1 + len(null_sizes)))

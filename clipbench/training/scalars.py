@@ -16,7 +16,7 @@ from clipbench.metrics.geometry import pair_geometry
 from clipbench.metrics.ranking import cross_ranks, recall_at_k
 from clipbench.metrics.similarity import dot_blocks, unit
 from clipbench.metrics.spread import effective_rank
-from clipbench.models.facts.modules import evaluating
+from clipbench.models.introspection.modules import evaluation_mode
 from clipbench.models.protocol import TOWERS
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def encode_pairs(
         raise ModelError(
             f"a model of type {type(model).__name__} has neither {' nor '.join(' and '.join(pair) for pair in TOWERS)}"
         )
-    with evaluating(module):
+    with evaluation_mode(module):
         return _vectors(module, names[0], images, batch_size), _vectors(module, names[1], texts, batch_size)
 
 

@@ -23,7 +23,7 @@ from clipbench.distributed.group import n_processes, process_group, rank, sum_ov
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.files import check_writable, folder_lock
 from clipbench.models.checkpoints import bundled_checkpoints, newest_checkpoint
-from clipbench.models.towers.torch_model import placement
+from clipbench.models.towers.torch_model import resolve_placement
 from clipbench.training.batches import (
     Batch,
     PairReader,
@@ -90,7 +90,7 @@ def train(
         MachineError: a process was lost that shares the batches.
         Interrupted: SIGINT or SIGTERM came; the current step was finished and saved.
     """
-    target = placement(options.device, options.precision, options.batch_size)
+    target = resolve_placement(options.device, options.precision, options.batch_size)
     busy = f"another clipbench trains in {options.out}: wait for its end, or name another --out"
     with (
         process_group(target.device) as device,

@@ -144,7 +144,7 @@ def test_a_network_that_goes_away_costs_what_is_left_and_the_same_command_goes_o
     cut = hub_server.Fault(shard, "cut", after=700, times=1)
     world.faults = [cut, hub_server.Fault(shard, "cut", after=0)]
     with monkeypatch.context() as changed:
-        changed.setattr("clipbench.data.catalogue.needs.unreachable", _answers(None, "no connection"))
+        changed.setattr("clipbench.data.catalogue.needs.unreachable_reason", _answers(None, "no connection"))
         done = run("--yes", "--out", "out", "--no-report", tasks=tasks)
     assert done.status == 3
     assert {path.name for path in Path("data").iterdir()} == {"cifar-10", ".scam.part"}

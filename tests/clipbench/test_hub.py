@@ -12,9 +12,9 @@ from huggingface_hub import constants
 
 from clipbench import hub as network
 from clipbench.errors import Unavailable
-from clipbench.hub import HubRequest, cached_first, unreachable
+from clipbench.hub import HubRequest, cached_first, unreachable_reason
 
-WANTED = HubRequest(what="the weights of x", repository="org/name", remedy="do this instead")
+WANTED = HubRequest(subject="the weights of x", repository="org/name", remedy="do this instead")
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -92,21 +92,21 @@ def test_a_hub_that_takes_no_notice_is_given_up_on(monkeypatch: pytest.MonkeyPat
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         monkeypatch.setattr(constants, "ENDPOINT", address)
 
-        cause = unreachable(seconds=0.2)  # without a limit it would wait for ever
+        cause = unreachable_reason(seconds=0.2)  # without a limit it would wait for ever
 
         assert cause is not None and address in cause
 
 
 def test_a_look_up_of_the_name_that_hangs_is_given_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
-    monkeypatch.setattr(network, "_ask", lambda url, seconds: release.wait())
+    monkeypatch.setattr(network, "_probe_endpoint", lambda url, seconds: release.wait())
 
-    assert unreachable(seconds=0.2) == "no answer from http://127.0.0.1:9 within 0.2 s"
+    assert unreachable_reason(seconds=0.2) == "no answer from http://127.0.0.1:9 within 0.2 s"
     release.set()  # it waits still
 
 
 def test_offline_mode_is_respected(monkeypatch: pytest.MonkeyPatch, hub: ThreadingHTTPServer) -> None:
-    assert unreachable() is None
+    assert unreachable_reason() is None
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
 
     with pytest.raises(Unavailable, match=r"\(offline: HF_HUB_OFFLINE is set, or offline=True given\)"):
@@ -117,13 +117,13 @@ def test_a_proxy_is_asked_where_one_is_set(monkeypatch: pytest.MonkeyPatch, hub:
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{hub.server_port}")
     monkeypatch.setattr(constants, "ENDPOINT", "http://no-such-host.invalid")
 
-    assert unreachable() is None
+    assert unreachable_reason() is None
 
 
 def test_any_answer_shows_that_there_is_a_hub(hub: ThreadingHTTPServer) -> None:
     hub.answer = (503, {})  # type: ignore[attr-defined]
 
-    assert unreachable() is None
+    assert unreachable_reason() is None
 
 
 @pytest.mark.parametrize(

@@ -274,9 +274,9 @@ def as_text(read: Callable[[str], object]) -> Read:
 def model_reference(text: str) -> None:
     from clipbench.models.checkpoints import is_pattern, matching_checkpoints
     from clipbench.models.options import LoadOptions
-    from clipbench.models.reference import brings_samples, resolve
+    from clipbench.models.reference import holds_samples, resolve
 
-    brings_samples(text)
+    holds_samples(text)
     if is_pattern(text):
         with suppress(ClipbenchError):
             matching_checkpoints(text)

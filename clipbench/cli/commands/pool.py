@@ -82,7 +82,7 @@ def pool(arguments: PoolArguments) -> None:
     from clipbench.choosing.make import PoolOptions, make_pool, read_queries
     from clipbench.models.encoding.image_hashes import ImageHashes
     from clipbench.models.encoding.loading import load_embedder
-    from clipbench.models.facts.price import price_alone
+    from clipbench.models.introspection.price import price_in_subprocess
     from clipbench.models.reference import check_references
 
     hashes = ImageHashes()  # shared, so that no photograph is hashed again per model
@@ -99,7 +99,7 @@ def pool(arguments: PoolArguments) -> None:
             n_random=arguments.n_random,
             seed=arguments.seed,
             skip_bad_images=arguments.on_bad_image == "skip",
-            price=partial(price_alone, options=load) if arguments.price else None,
+            price=partial(price_in_subprocess, options=load) if arguments.price else None,
         ),
         note=print_note,
     )

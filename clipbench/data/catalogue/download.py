@@ -22,7 +22,7 @@ from clipbench.data.catalogue.entries import ORIGIN_FILE, CatalogueEntry, Source
 from clipbench.data.catalogue.web_files import RemoteFile
 from clipbench.errors import DataError, Unavailable, UsageError, did_you_mean, option
 from clipbench.files import folder_lock, write_atomic
-from clipbench.hub import HubRequest, online
+from clipbench.hub import HubRequest, load_online
 
 ORIGIN = ("repository", "asked", "revision", "urls")
 """Facts that must be equal for the files of an earlier try to be kept."""
@@ -64,7 +64,7 @@ class Download:
     def request(self) -> HubRequest:
         """The request to the Hub, in words for messages."""
         repository = f"datasets/{self.source.hub}"
-        return HubRequest(what=f"data set {self.entry.name}", repository=repository, remedy=web_files.RESUME_ADVICE)
+        return HubRequest(subject=f"data set {self.entry.name}", repository=repository, remedy=web_files.RESUME_ADVICE)
 
     def say(self, text: str) -> None:
         """Report something about the download."""
@@ -118,7 +118,7 @@ def list_files(download: Download) -> Listing:
             files.append(remote)
         return Listing(files=tuple(files), origin={"urls": [file.url for file in files]})
     hub = download.source.hub
-    listing = online(lambda: _hub_listing(download, hub), download.request)
+    listing = load_online(lambda: _hub_listing(download, hub), download.request)
     return _select_shards(download, listing) if download.is_partial else listing
 
 
@@ -255,7 +255,7 @@ def _fetch_files(download: Download, files: Sequence[RemoteFile], on_bytes: Call
                 web_files.fetch_file(file, download.staging, on_bytes=on_bytes)
 
     if is_of_hub:
-        online(fetch_all, download.request)
+        load_online(fetch_all, download.request)
     else:
         fetch_all()
 

@@ -10,7 +10,7 @@ from clipbench.data.catalogue.download import Download, Listing, choose_source, 
 from clipbench.data.catalogue.entries import CatalogueEntry, catalogue, find_folder
 from clipbench.data.catalogue.shards import SUFFIXES, find_shards, needed_shard_sizes
 from clipbench.errors import ClipbenchError
-from clipbench.hub import online, unreachable
+from clipbench.hub import load_online, unreachable_reason
 
 N_LOOK_UPS = 8
 """Servers that are asked for their files at a time."""
@@ -130,7 +130,7 @@ def look_up_needs(needs: Sequence[Need]) -> list[Need]:
     """
     from huggingface_hub.utils import get_session
 
-    cause = unreachable(PROBE_SECONDS)
+    cause = unreachable_reason(PROBE_SECONDS)
     if cause is not None:
         return [replace(need, problem=cause) if need.can_be_fetched else need for need in needs]
     get_session()  # made once: in older versions each thread makes one, and all but one are never closed
@@ -163,7 +163,7 @@ def fetch_needs(
                 fetch(need.download, need.listing, on_bytes=on_bytes)
             except ClipbenchError as error:
                 unfetched.append(replace(need, problem=str(error)))
-                cause = unreachable(PROBE_SECONDS)
+                cause = unreachable_reason(PROBE_SECONDS)
     return unfetched
 
 
@@ -181,7 +181,7 @@ def _with_listing(need: Need) -> Need:
     if need.download is None:
         return need
     try:
-        if need.download.source.is_gated and not online(lambda: _has_access(need.entry), need.download.request):
+        if need.download.source.is_gated and not load_online(lambda: _has_access(need.entry), need.download.request):
             return replace(need, download=None)
         listing = list_files(need.download)
         if need.download.is_partial and not listing.spare:  # all of it

@@ -62,7 +62,7 @@ class _RetryableError(Exception):
 
 @dataclass
 class Client:
-    """A server's address with what every request to it has in common; safe to use from several threads."""
+    """A server's address, key and costs for its requests; safe to use from several threads."""
 
     url: str
     name: str
@@ -90,7 +90,7 @@ class Client:
         return os.environ.get(self.key_variable) or None
 
     def for_call(self) -> "Client":
-        """Return a client with the same costs, which one failed request stops alone."""
+        """Return a client with shared costs, stopped separately by its first failed request."""
         return replace(self, failure=None, _failed=threading.Event())
 
     def stop(self, failure: BaseException) -> None:
@@ -99,21 +99,24 @@ class Client:
         self._failed.set()
 
     def post(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Return the JSON object that the server answers to a JSON object; raise ModelError where the server refuses,
-        answers something else, or is still busy or silent after the last try."""
+        """Return the server's JSON object for a JSON object.
+
+        Raises:
+            ModelError: the server refuses, answers with other content, or is still busy or silent after the last try.
+        """
         data = json.dumps(body).encode()
         for number in range(1, TRIES + 1):
             if self.failure is not None:
                 raise self.failure
             try:
-                return self._parsed(*self._in_time(data))
+                return self._parse(*self._send_within_timeout(data))
             except _RetryableError as failure:
                 if number == TRIES or (failure.is_silence and not self.has_answered):
                     tries = f" after {number} tries" if number > 1 else ""
-                    raise ModelError(f"{self.name}: {self._safe(str(failure))}{tries}: {failure.advice}") from None
+                    raise ModelError(f"{self.name}: {self._redact(str(failure))}{tries}: {failure.advice}") from None
                 usual = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (number - 1)) * random.uniform(0.5, 1)
                 self._count(retries=1)
-                self._wait(usual if failure.wait is None else failure.wait, self._safe(str(failure)))
+                self._wait(usual if failure.wait is None else failure.wait, self._redact(str(failure)))
         raise AssertionError(TRIES)
 
     def _wait(self, seconds: float, cause: str) -> None:
@@ -126,17 +129,17 @@ class Client:
             _logger.warning("%s: %s: waiting %.0f s", self.name, cause, seconds)
         self._failed.wait(seconds)
 
-    def _count(self, **more: int) -> None:
+    def _count(self, **counts: int) -> None:
         with self._lock:
-            self.costs.update(more)
+            self.costs.update(counts)
 
-    def _in_time(self, data: bytes) -> tuple[bytes, bool]:
-        """Return an answer as ``_sent`` does, within the timeout: a socket's limit is for each piece that comes."""
+    def _send_within_timeout(self, data: bytes) -> tuple[bytes, bool]:
+        """Return an answer as ``_send`` does, within the timeout: a socket's limit is for each piece that comes."""
         sent: Future[tuple[bytes, bool]] = Future()
 
         def send() -> None:
             try:
-                sent.set_result(self._sent(data))
+                sent.set_result(self._send(data))
             except FOREIGN as error:
                 sent.set_exception(error)
 
@@ -144,9 +147,9 @@ class Client:
         try:
             return sent.result(self.timeout + GRACE)
         except TimeoutError as error:
-            raise self._broken(error) from None
+            raise self._connection_error(error) from None
 
-    def _sent(self, data: bytes) -> tuple[bytes, bool]:
+    def _send(self, data: bytes) -> tuple[bytes, bool]:
         """Return an answer, and whether the server has shown that it is whole."""
         headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "clipbench"}
         if self.key is not None:
@@ -159,14 +162,14 @@ class Client:
                 content, is_whole = self._read(response, end), response.length is not None or response.chunked
         except urllib.error.HTTPError as error:
             with error:
-                raise self._refused(error, end) from None
+                raise self._status_error(error, end) from None
         except (ValueError, InvalidURL) as error:  # a header or address that cannot be sent; its text may hold the key
             raise ModelError(
                 f"{self.name}: the request cannot be sent ({type(error).__name__}): is {self.key_variable} one line of"
                 " ASCII, and the address whole?"
             ) from None
         except (OSError, HTTPException) as error:  # refused, reset, timed out, cut short
-            raise self._broken(error) from None
+            raise self._connection_error(error) from None
         self.has_answered = True
         return content, is_whole
 
@@ -181,20 +184,20 @@ class Client:
             raise ConnectionError("the answer was cut short")
         return bytes(content)
 
-    def _broken(self, error: OSError | HTTPException) -> _RetryableError:
+    def _connection_error(self, error: OSError | HTTPException) -> _RetryableError:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         advice = "is a server running there?"
-        said = f"the connection broke ({type(reason).__name__}: {reason})"
+        failure = f"the connection broke ({type(reason).__name__}: {reason})"
         if isinstance(reason, TimeoutError):
-            said = f"no answer within {self.timeout:g} s"
+            failure = f"no answer within {self.timeout:g} s"
         elif isinstance(reason, socket.gaierror):
             advice = "is the name of the host right?"
         elif isinstance(reason, ssl.SSLError):
             advice = "does the server speak https, with a certificate that this machine trusts?"
-        silences = (TimeoutError, socket.gaierror, ssl.SSLError, ConnectionRefusedError)
-        return _RetryableError(said, advice, is_silence=isinstance(reason, silences))
+        silent_errors = (TimeoutError, socket.gaierror, ssl.SSLError, ConnectionRefusedError)
+        return _RetryableError(failure, advice, is_silence=isinstance(reason, silent_errors))
 
-    def _parsed(self, content: bytes, is_whole: bool) -> dict[str, Any]:
+    def _parse(self, content: bytes, is_whole: bool) -> dict[str, Any]:
         try:
             answer = decode_json(content.decode())
         except ValueError:
@@ -203,7 +206,7 @@ class Client:
                 raise _RetryableError("the answer was cut short", "is a server running there?") from None
             raise ModelError(
                 f"{self.name} answered {'HTML' if begin == b'<' else 'no JSON'}"
-                f" ({self._safe(content.decode(errors='replace'))}): expected the address of OpenAI-style embeddings,"
+                f" ({self._redact(content.decode(errors='replace'))}): expected the address of OpenAI-style embeddings,"
                 " such as api:http://127.0.0.1:8000/v1"
             ) from None
         if not isinstance(answer, dict):
@@ -213,63 +216,63 @@ class Client:
             self._count(tokens=usage["total_tokens"])
         return answer
 
-    def _refused(self, error: urllib.error.HTTPError, end: float) -> Exception:
-        words = self._safe(_error_message(error, end))
-        said = f"the server answered {error.code}{words and f' ({words})'}"
+    def _status_error(self, error: urllib.error.HTTPError, end: float) -> Exception:
+        words = self._redact(_error_message(error, end))
+        failure = f"the server answered {error.code}{words and f' ({words})'}"
         self.has_answered = True
         if error.code in BUSY:
             advice = "does the model behind it run?"
             if error.code == 429:
-                less = model_option(concurrency="1")
-                advice = f"ask less at once ({less}), or later; has the key any quota left?"
-            wait = _asked_wait(error.headers.get("Retry-After", ""))
+                slower = model_option(concurrency="1")
+                advice = f"ask less at once ({slower}), or later; has the key any quota left?"
+            wait = _retry_after_seconds(error.headers.get("Retry-After", ""))
             if wait is not None and wait > LONGEST_ASKED:
                 return ModelError(
-                    f"{self.name}: {said} and asks to wait {wait:,.0f} s, expected at most {LONGEST_ASKED:g} s: run the"
-                    " command again later, which goes on from what is stored"
+                    f"{self.name}: {failure} and asks to wait {wait:,.0f} s, expected at most {LONGEST_ASKED:g} s: run"
+                    " the command again later, which goes on from what is stored"
                 )
-            return _RetryableError(said, advice, wait=wait)
+            return _RetryableError(failure, advice, wait=wait)
         if error.code in (401, 403):
-            found = "is not set" if self.key is None else "was refused"
-            other = model_option(key_env="NAME")
-            advice = f"the key in {self.key_variable} {found}; {other} names another variable"
+            key_state = "is not set" if self.key is None else "was refused"
+            key_option = model_option(key_env="NAME")
+            advice = f"the key in {self.key_variable} {key_state}; {key_option} names another variable"
         elif 300 <= error.code < 400:
-            advice = f"it redirects to {self._safe(error.headers.get('Location', 'nowhere'))}: give that address"
+            advice = f"it redirects to {self._redact(error.headers.get('Location', 'nowhere'))}: give that address"
         elif error.code == 404:
             advice = f"is the address whole, and does the server have {model_option(model='NAME')}?"
         elif error.code == 413:
             advice = f"the request is too large: give a smaller {option('batch_size')}"
         else:
             advice = f"does the model take such inputs, and so many at once ({option('batch_size')})?"
-        return ModelError(f"{self.name}: {said}: {advice}")
+        return ModelError(f"{self.name}: {failure}: {advice}")
 
-    def _safe(self, text: str) -> str:
+    def _redact(self, text: str) -> str:
         """Return words of a server in one short line, without the key that some echo."""
         return shortened(" ".join((text.replace(self.key, "***") if self.key else text).split()), SHOWN)
 
 
 def _error_message(error: urllib.error.HTTPError, end: float) -> str:
-    """Return what a server says about a status, from the places where servers put it."""
-    said = b""
+    """Return the server's message about an error status, from the fields that servers use for it."""
+    body = b""
     try:
-        while piece := error.fp.read1(MOST_BYTES_OF_ERROR - len(said)):  # type: ignore[attr-defined]
-            said += piece
+        while piece := error.fp.read1(MOST_BYTES_OF_ERROR - len(body)):  # type: ignore[attr-defined]
+            body += piece
             if time.monotonic() > end:
                 return ""
     except (OSError, HTTPException):
         return ""
-    content = said.decode(errors="replace")
+    content = body.decode(errors="replace")
     try:
-        found = decode_json(content)
+        message = decode_json(content)
     except ValueError:
         return "" if content.lstrip().startswith("<") else content
     for name in ("error", "detail", "message"):
-        if isinstance(found, dict) and name in found:
-            found = found[name]
-    return str(found.get("message", found) if isinstance(found, dict) else found)
+        if isinstance(message, dict) and name in message:
+            message = message[name]
+    return str(message.get("message", message) if isinstance(message, dict) else message)
 
 
-def _asked_wait(retry_after: str) -> float | None:
+def _retry_after_seconds(retry_after: str) -> float | None:
     """Return the seconds that a server asks to wait, if it says so in a number."""
     try:
         seconds = float(retry_after)

@@ -53,29 +53,34 @@ class RemoteObject(NamedTuple):
 
 
 def load_remote(module: str, factory: str, options: LoadOptions, reference: str) -> RemoteObject:
-    """Return what a factory makes in another interpreter.
+    """Return an object that a factory creates in another interpreter.
 
     Raises:
         UsageError: that is no Python with numpy and Pillow.
         ModelError: there is no such module or factory, or the user's code failed.
     """
-    given = {name: value for name, value in options.options.items() if name not in OPTIONS}
+    factory_options = {name: value for name, value in options.options.items() if name not in OPTIONS}
     process = _Process(options.options["interpreter"], reference, options.number("timeout") or SECONDS)
-    made, _ = process.ask("the factory", {"module": module, "factory": factory, "options": given})
-    methods = {name: staticmethod(_method(process, name, told)) for name, told in made["methods"].items()}
-    encoders = type(made["class"], (), {**made["values"], **methods})()
-    known = ", ".join(f"{name} {made['versions'][name]}" for name in NAMED if name in made["versions"])
-    return RemoteObject(encoders, made["sources"], made["versions"], f"runs in another interpreter ({known})")
+    description, _ = process.ask("the factory", {"module": module, "factory": factory, "options": factory_options})
+    methods = {
+        name: staticmethod(_remote_method(process, name, takes_role))
+        for name, takes_role in description["methods"].items()
+    }
+    encoders = type(description["class"], (), {**description["values"], **methods})()
+    versions = ", ".join(f"{name} {description['versions'][name]}" for name in NAMED if name in description["versions"])
+    return RemoteObject(
+        encoders, description["sources"], description["versions"], f"runs in another interpreter ({versions})"
+    )
 
 
-def _method(process: "_Process", name: str, takes_role: bool) -> Callable[..., np.ndarray]:
+def _remote_method(process: "_Process", name: str, takes_role: bool) -> Callable[..., np.ndarray]:
     """Return a method of the object: it takes ``role`` where that one does."""
 
-    def call(*lists: Any, **told: Role) -> np.ndarray:
+    def call(*lists: Any, **keywords: Role) -> np.ndarray:
         arrays: list[np.ndarray] = []
         batches = [lists] if name == "combine_prompts" else lists
-        packed = [[_packed(item, arrays, process.reference) for item in batch] for batch in batches]
-        return process.ask(name, {"call": name, "lists": packed, **told}, arrays)[1][0]
+        packed = [[_pack_item(item, arrays, process.reference) for item in batch] for batch in batches]
+        return process.ask(name, {"call": name, "lists": packed, **keywords}, arrays)[1][0]
 
     def call_with_role(*lists: Any, role: Role = None) -> np.ndarray:
         return call(*lists, role=role)
@@ -83,7 +88,7 @@ def _method(process: "_Process", name: str, takes_role: bool) -> Callable[..., n
     return call_with_role if takes_role else call
 
 
-def _packed(item: object, arrays: list[np.ndarray], reference: str) -> Any:
+def _pack_item(item: object, arrays: list[np.ndarray], reference: str) -> Any:
     """Return an item as JSON has it; pixels and numbers are added to the arrays."""
     if isinstance(item, str):
         return item
@@ -100,7 +105,7 @@ def _packed(item: object, arrays: list[np.ndarray], reference: str) -> Any:
     return {"is_image": is_image}
 
 
-class _Answers(io.RawIOBase):
+class _ProcessOutput(io.RawIOBase):
     """The output of a process, until it has ended: a process that it started may hold the pipe open for longer."""
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
@@ -119,15 +124,13 @@ class _Answers(io.RawIOBase):
 
 
 class _Process:
-    """The other interpreter, which waits for calls; nothing of it is left when this object, or this process, is
-    gone.
-    """
+    """The other interpreter, which waits for calls, and ends with this object or this process."""
 
     def __init__(self, interpreter: str, reference: str, seconds: float) -> None:
         self.reference, self._seconds = reference, seconds
         self._lock = threading.Lock()
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the process
-        weakref.finalize(self, self._said.close)
+        self._stderr_file = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the process
+        weakref.finalize(self, self._stderr_file.close)
         self._is_late = False
         self._end = ""
         source = Path(interpreter_child.__file__).read_bytes()
@@ -139,11 +142,11 @@ class _Process:
                 [os.path.expanduser(interpreter), "-c", begin],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._said,
+                stderr=self._stderr_file,
                 env=environment,
                 start_new_session=True,  # Ctrl-C is for this process
             )
-            self._answers = io.BufferedReader(_Answers(self._process)) if HAS_GROUPS else self._process.stdout
+            self._answers = io.BufferedReader(_ProcessOutput(self._process)) if HAS_GROUPS else self._process.stdout
             weakref.finalize(self, _close, self._process)
             with suppress(OSError):  # where it has ended already, the answer is that
                 cast(Any, self._process.stdin).write(source)
@@ -156,24 +159,24 @@ class _Process:
             ) from error
 
     def ask(
-        self, what: str, message: Mapping[str, Any], arrays: Sequence[np.ndarray] = ()
+        self, callee: str, message: Mapping[str, Any], arrays: Sequence[np.ndarray] = ()
     ) -> tuple[dict[str, Any], list[np.ndarray]]:
-        """Return the answer to a message; raise ModelError, which names what was asked."""
+        """Return the answer to a message; raise ModelError, which names the callee."""
         try:
-            answer, found = self._answer(message, arrays)
+            answer, result_arrays = self._answer(message, arrays)
         except Broken as error:
-            raise ModelError(f"{self.reference}: {what}: {error}") from error
+            raise ModelError(f"{self.reference}: {callee}: {error}") from error
         if "failed" in answer:
             failed = shortened(" ".join(answer["failed"].split()), MOST_SHOWN)
             advice = on_command_line(": see its traceback (--traceback)")
             behind = RuntimeError(answer["traceback"])
-            raise ModelError(f"{self.reference}: {what} failed ({failed}){advice}{self._stderr_tail()}") from behind
-        return answer, found
+            raise ModelError(f"{self.reference}: {callee} failed ({failed}){advice}{self._stderr_tail()}") from behind
+        return answer, result_arrays
 
     def _answer(
         self, message: Mapping[str, Any] | None, arrays: Sequence[np.ndarray]
     ) -> tuple[dict[str, Any], list[np.ndarray]]:
-        """Return the answer to a message, or what the process says first; raise Broken, with the whole reason."""
+        """Return the answer to a message, or the first message of the process; raise Broken with the reason."""
         stdin, answers = cast(Any, self._process.stdin), cast(Any, self._answers)
         with self._lock:
             if self._end:
@@ -187,9 +190,8 @@ class _Process:
                 answer, files = read_message(answers, partial(decode_json, is_text=False), MOST_BYTES)
                 return answer, [decode_array(file) for file in files]
             except (Broken, OSError, ValueError) as error:
-                self._end = (
-                    f"{self._lost(str(error) if isinstance(error, Broken | ValueError) else '')}{self._stderr_tail()}"
-                )
+                sent = str(error) if isinstance(error, Broken | ValueError) else ""
+                self._end = self._failure(sent) + self._stderr_tail()
                 raise Broken(self._end) from error
             except BaseException:  # Ctrl-C: the answer that still comes must not be taken for that to the next call
                 self._end = "the call before was interrupted"
@@ -202,8 +204,8 @@ class _Process:
         self._is_late = True
         _kill(self._process)
 
-    def _lost(self, sent: str) -> str:
-        """Return why there is no answer, and end the process: nothing that it may still send can be understood."""
+    def _failure(self, sent: str) -> str:
+        """End the process, and return the reason why there is no answer."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(0 if sent else 1)
         status = self._process.poll()
@@ -216,15 +218,15 @@ class _Process:
         return f"the other interpreter {ended}"
 
     def _stderr_tail(self) -> str:
-        """Return the last that it wrote to standard error."""
-        self._said.seek(max(0, self._said.seek(0, os.SEEK_END) - 4 * MOST_SHOWN))
-        lines = self._said.read().decode(errors="replace").splitlines()
+        """Return the last lines of the process on standard error."""
+        self._stderr_file.seek(max(0, self._stderr_file.seek(0, os.SEEK_END) - 4 * MOST_SHOWN))
+        lines = self._stderr_file.read().decode(errors="replace").splitlines()
         words = " | ".join(line.strip() for line in lines[-3:] if line.strip())
         return f"; it wrote: {words[-MOST_SHOWN:]}" if words else ""
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """Kill a process, and what it has started, which may have outlived it."""
+    """Kill a process and its children, which may have outlived it."""
     with suppress(OSError):
         if HAS_GROUPS:
             os.killpg(process.pid, signal.SIGKILL)

@@ -40,7 +40,7 @@ METHODS = ("count_tokens", "combine_prompts")
 
 
 class Broken(Exception):
-    """Bytes that are no message; the text says what they are, and is empty where nothing more comes."""
+    """Bytes that do not form a message, described by the text; the text is empty at the end of the input."""
 
 
 def write_message(pipe: BinaryIO, message: Mapping[str, Any], arrays: Sequence[np.ndarray] = ()) -> None:
@@ -63,10 +63,10 @@ def read_message(
     content = _frame(pipe, most)
     try:
         message = parse(content.decode())
-        places = range(message["n_arrays"])
+        array_numbers = range(message["n_arrays"])
     except (ValueError, TypeError, KeyError) as error:
         raise Broken(f"{len(content):,} bytes that are no message") from error
-    return message, [_frame(pipe, most) for _ in places]
+    return message, [_frame(pipe, most) for _ in array_numbers]
 
 
 def _frame(pipe: BinaryIO, most: int) -> bytes:
@@ -86,7 +86,7 @@ def _frame(pipe: BinaryIO, most: int) -> bytes:
 
 
 def module_of(name: str) -> Any:
-    """Return the module of a name, or of a file that ends in ``.py``, which may import what lies beside it."""
+    """Return the module of a name, or of a ``.py`` file, which may import its neighbours."""
     if not name.endswith(".py"):
         return importlib.import_module(name)
     path = os.path.abspath(os.path.expanduser(name))
@@ -101,44 +101,40 @@ def module_of(name: str) -> Any:
 
 def sources_of(module: Any, factory: Callable[..., object]) -> dict[str, str]:
     """Return the code that made an object, by the path of its file."""
-    found = {getattr(module, "__file__", None)}
+    files = {getattr(module, "__file__", None)}
     with contextlib.suppress(TypeError):  # a partial or an object has no source file of its own
-        found.add(inspect.getsourcefile(inspect.unwrap(factory)))
-    paths = sorted(Path(name) for name in found if name is not None and name.endswith(".py"))
+        files.add(inspect.getsourcefile(inspect.unwrap(factory)))
+    paths = sorted(Path(name) for name in files if name is not None and name.endswith(".py"))
     return {str(path): path.read_bytes().decode(errors="backslashreplace") for path in paths}  # in any encoding
 
 
 def takes_role(method: Callable[..., object]) -> bool:
-    """Return whether a method is told the side of a search."""
+    """Return whether a method has a parameter for the side of a search."""
     try:
         return "role" in inspect.signature(method).parameters
     except ValueError:  # some callables written in C have no signature
         return False
 
 
-def similarity_of(made: object) -> Any:
-    """Return how an object's vectors are compared; a method of that name, as sentence-transformers has it, does not say
-    so.
-    """
-    given = getattr(made, "similarity", "cosine")
-    return "cosine" if callable(given) else given
+def similarity_of(encoders: object) -> Any:
+    """Return the similarity that an object declares; a method of that name is ignored, since it declares nothing."""
+    similarity = getattr(encoders, "similarity", "cosine")
+    return "cosine" if callable(similarity) else similarity
 
 
-def as_floats(given: Any) -> np.ndarray:
-    """Return an array or a tensor, wherever and in whatever precision it is, as float32; raise TypeError for what is
-    none.
-    """
-    kind = f"{type(given).__name__} of {given.dtype}" if hasattr(given, "dtype") else type(given).__name__
-    wrong = f"gave an object of type {kind}: expected an array of real numbers, (n, d)"
-    if "complex" in kind or isinstance(given, np.ma.MaskedArray):  # numpy and torch drop an imaginary part or a mask
-        raise TypeError(wrong)
+def as_floats(output: Any) -> np.ndarray:
+    """Return an array or a tensor of any device and precision as float32; raise TypeError for other objects."""
+    kind = f"{type(output).__name__} of {output.dtype}" if hasattr(output, "dtype") else type(output).__name__
+    message = f"gave an object of type {kind}: expected an array of real numbers, (n, d)"
+    if "complex" in kind or isinstance(output, np.ma.MaskedArray):  # numpy and torch drop an imaginary part or a mask
+        raise TypeError(message)
     try:
         for step in ("detach", "cpu", "float"):  # a torch tensor may need gradients, a GPU and bfloat16 taken off it
-            if hasattr(given, step):
-                given = getattr(given, step)()
-        return np.asarray(given, dtype=np.float32)
+            if hasattr(output, step):
+                output = getattr(output, step)()
+        return np.asarray(output, dtype=np.float32)
     except (Exception, SystemExit) as error:  # of a meta tensor NotImplementedError
-        raise TypeError(wrong) from error
+        raise TypeError(message) from error
 
 
 # -- in the other interpreter
@@ -146,7 +142,7 @@ def as_floats(given: Any) -> np.ndarray:
 
 def main() -> None:
     """Answer the messages of standard input until it ends."""
-    asked, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)  # what the object prints must not come between frames
     messages: Any = queue.Queue()
@@ -154,72 +150,75 @@ def main() -> None:
     def take() -> None:
         try:
             while True:
-                messages.put(read_message(asked))
+                messages.put(read_message(requests))
         finally:
             os._exit(0)  # the parent is gone: nobody waits for what is computed now
 
     threading.Thread(target=take, daemon=True).start()
     write_message(answers, {"ready": True})
-    made: Any = None
+    encoders: Any = None
     while True:
         message, files = messages.get()
         try:
-            if made is None:
-                made, answer = _made(**message)
-                found = []
+            if encoders is None:
+                encoders, answer = _make_object(**message)
+                arrays = []
             else:
-                answer, found = {}, [_called(made, message, iter(files))]
+                answer, arrays = {}, [_call_method(encoders, message, iter(files))]
         except (Exception, SystemExit) as error:  # noqa: BLE001  of the user's code
             cause = f"sys.exit({error.code!r})" if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
-            answer, found = {"failed": cause, "traceback": traceback.format_exc()}, []
+            answer, arrays = {"failed": cause, "traceback": traceback.format_exc()}, []
         sys.stdout.flush()
         sys.stderr.flush()
-        write_message(answers, answer, found)
+        write_message(answers, answer, arrays)
 
 
-def _made(module: str, factory: str, options: dict[str, str], n_arrays: int) -> tuple[object, dict[str, Any]]:
-    """Return what a factory makes, and what there is to say of it."""
+def _make_object(module: str, factory: str, options: dict[str, str], n_arrays: int) -> tuple[object, dict[str, Any]]:
+    """Return the object that a factory creates, and a description of it."""
     sys.path.insert(0, os.getcwd())
     imported = module_of(module)
     function = getattr(imported, factory)
-    made = function(**options)
-    names = [each for each in dir(made) if each.startswith("encode_") or each in METHODS]
+    encoders = function(**options)
+    names = [name for name in dir(encoders) if name.startswith("encode_") or name in METHODS]
     versions = {
-        name: getattr(each, "__version__", None) for name, each in sorted(sys.modules.items()) if "." not in name
+        name: getattr(package, "__version__", None) for name, package in sorted(sys.modules.items()) if "." not in name
     }
-    return made, {
-        "class": type(made).__name__,
+    return encoders, {
+        "class": type(encoders).__name__,
         "values": {
-            **{each: _plain(getattr(made, each)) for each in VALUES if hasattr(made, each)},
-            "similarity": _plain(similarity_of(made)),
+            **{name: _json_value(getattr(encoders, name)) for name in VALUES if hasattr(encoders, name)},
+            "similarity": _json_value(similarity_of(encoders)),
         },
-        "methods": {each: takes_role(getattr(made, each)) for each in names if callable(getattr(made, each))},
+        "methods": {name: takes_role(getattr(encoders, name)) for name in names if callable(getattr(encoders, name))},
         "sources": sources_of(imported, function),
-        "versions": {"python": sys.version.split()[0], **{name: str(each) for name, each in versions.items() if each}},
+        "versions": {
+            "python": sys.version.split()[0],
+            **{name: str(version) for name, version in versions.items() if version},
+        },
     }
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as JSON has it: a number out of an array or a tensor, and else the words for it."""
+def _json_value(value: Any) -> Any:
+    """Return a value as JSON: the number in an array or a tensor, and text for other objects."""
     value = value.item() if hasattr(value, "item") else value
     is_json = value is None or isinstance(value, (str, int)) or (isinstance(value, float) and np.isfinite(value))
     return value if is_json else repr(value)
 
 
-def _called(made: object, message: dict[str, Any], files: Iterator[bytes]) -> np.ndarray:
-    name, told = message["call"], {"role": message["role"]} if "role" in message else {}
-    lists = [[_item(each, files) for each in batch] for batch in message["lists"]]
-    found = getattr(made, name)(*(lists[0] if name == "combine_prompts" else lists), **told)
-    return np.asarray(found) if name == "count_tokens" else as_floats(found)
+def _call_method(encoders: object, message: dict[str, Any], files: Iterator[bytes]) -> np.ndarray:
+    name, keywords = message["call"], {"role": message["role"]} if "role" in message else {}
+    lists = [[_unpack_item(packed, files) for packed in batch] for batch in message["lists"]]
+    output = getattr(encoders, name)(*(lists[0] if name == "combine_prompts" else lists), **keywords)
+    return np.asarray(output) if name == "count_tokens" else as_floats(output)
 
 
-def _item(given: Any, files: Iterator[bytes]) -> Any:
-    if isinstance(given, str):
-        return given
-    if "path" in given:
-        return Path(given["path"])
+def _unpack_item(packed: Any, files: Iterator[bytes]) -> Any:
+    if isinstance(packed, str):
+        return packed
+    if "path" in packed:
+        return Path(packed["path"])
     array = np.load(io.BytesIO(next(files)), allow_pickle=False)
-    return Image.fromarray(array) if given["is_image"] else array
+    return Image.fromarray(array) if packed["is_image"] else array
 
 
 if __name__ == "__main__":

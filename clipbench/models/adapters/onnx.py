@@ -15,7 +15,7 @@ from clipbench.data.modalities import TEXT
 from clipbench.errors import ModelError, UsageError, did_you_mean, model_option, option
 from clipbench.models.fingerprint import TEXTS, check_vectors, digest, file_digest, probe_images
 from clipbench.models.options import LoadOptions, Tower
-from clipbench.models.protocol import Internals, Model, ModelInfo, Preprocess, Role, Vectors, stacked
+from clipbench.models.protocol import Internals, Model, ModelInfo, Preprocess, Role, Vectors, stack_inputs
 from clipbench.models.towers.onnx_inputs import TextInputs, image_inputs, text_inputs
 from clipbench.models.towers.torch_model import first_line
 from clipbench.plugins import import_optional
@@ -61,17 +61,17 @@ class Graph:
         return self.session.get_inputs()
 
     def vectors(self, inputs: Mapping[str, np.ndarray], step: int) -> Float32[np.ndarray, "n dim"]:
-        """Return one vector a row, computed ``step`` rows at a time, or as many as the graph is exported for."""
-        types = {each.name: (PIXELS | TOKENS)[each.type] for each in self.inputs}
-        n, fixed, found = len(next(iter(inputs.values()))), self.inputs[0].shape[0], []
+        """Return one vector per row, in batches of ``step`` rows, or of the graph's own batch size."""
+        types = {port.name: (PIXELS | TOKENS)[port.type] for port in self.inputs}
+        n, fixed, chunks = len(next(iter(inputs.values()))), self.inputs[0].shape[0], []
         size = fixed if isinstance(fixed, int) else step
         for start in range(0, n, size):
             end = start + size if isinstance(fixed, int) else min(start + size, n)
             rows = np.arange(start, end) % n  # repeats fill a fixed batch
             feed = {name: np.ascontiguousarray(values[rows], types[name]) for name, values in inputs.items()}
             (vectors,) = self.session.run([self.output], feed)
-            found.append(vectors[: n - start].astype(np.float32))
-        return np.concatenate(found)
+            chunks.append(vectors[: n - start].astype(np.float32))
+        return np.concatenate(chunks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ class OnnxModel(Model):
     files: Sequence[Path] = ()
 
     def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
-        """Return one raw vector an item, in order; each text is padded to the full length."""
+        """Return one raw vector per item, in order; each text is padded to the full length."""
         step = self.batch_size
         if modality != TEXT:
             graph = self.graphs["images"]
@@ -100,7 +100,7 @@ class OnnxModel(Model):
         return super().count_tokens(texts) if self.texts is None else self.texts.count(texts)
 
     def internals(self) -> Internals:
-        """Return what the graphs are fed by, and the graphs behind it."""
+        """Return the preprocessing, the tokenizer and the graphs."""
         images = super().internals()
         if self.texts is None:
             return images
@@ -109,7 +109,7 @@ class OnnxModel(Model):
 
 
 def load(body: str, options: LoadOptions) -> OnnxModel:
-    """Return the model of a folder with one graph a tower, as optimum, transformers.js and open_clip exports have it.
+    """Return the model of a folder with one graph per tower, as optimum, transformers.js and open_clip exports have it.
 
     Options: ``variant`` (``quantized`` for ``text_model_quantized.onnx``); ``images`` and ``texts``, paths of the
         graphs
@@ -127,10 +127,10 @@ def load(body: str, options: LoadOptions) -> OnnxModel:
     if not is_folder(folder):
         raise UsageError(f"'{reference}' is no folder: expected onnx:FOLDER with one .onnx file a tower")
     scale, bias = options.logits()
-    paths = {tower: _graph(folder, tower, options, reference) for tower in options.towers}
+    paths = {tower: _find_graph(folder, tower, options, reference) for tower in options.towers}
     import_optional("onnxruntime", extra="onnx", needed_by=reference)
-    provider, device = _provider(options, reference)
-    sessions = {tower: _session(path, provider, reference) for tower, path in paths.items()}
+    provider, device = _choose_provider(options, reference)
+    sessions = {tower: _open_session(path, provider, reference) for tower, path in paths.items()}
     images, texts, graphs = None, None, dict[Tower, Graph]()
     if "images" in paths:
         images = image_inputs(folder, paths["images"], reference)
@@ -139,9 +139,9 @@ def load(body: str, options: LoadOptions) -> OnnxModel:
         path, session = paths["texts"], sessions["texts"]
         texts = text_inputs(folder, path, _token_length(session, path), reference)
         graphs["texts"] = _text_graph(session, path, texts, options.options.get("text_output"))
-        texts = texts.restricted_to([each.name for each in session.get_inputs()])
+        texts = texts.restricted_to([port.name for port in session.get_inputs()])
     preprocess = None if images is None else images.preprocess
-    dim, batch_notes = _tried(graphs, preprocess, texts, paths)
+    dim, batch_notes = _probe_graphs(graphs, preprocess, texts, paths)
     info = ModelInfo(
         ref=reference,
         id=" ".join([reference, *(f"{key}={value}" for key, value in sorted(options.options.items()))]),
@@ -149,7 +149,7 @@ def load(body: str, options: LoadOptions) -> OnnxModel:
             ADAPTER,
             *paths,
             *map(_digest_with_weights, paths.values()),
-            *("" if each is None else each.identity for each in (images, texts)),
+            *("" if inputs is None else inputs.identity for inputs in (images, texts)),
             *(graph.output for graph in graphs.values()),
         ),
         family="onnx",
@@ -166,40 +166,40 @@ def load(body: str, options: LoadOptions) -> OnnxModel:
     )
 
 
-def _graph(folder: Path, tower: Tower, options: LoadOptions, reference: str) -> Path:
-    named = options.options.get(tower)
-    if named is not None:
-        if not is_file(folder / named):
-            raise UsageError(f"model option {tower}={named}: no such file in {folder}")
-        return folder / named
+def _find_graph(folder: Path, tower: Tower, options: LoadOptions, reference: str) -> Path:
+    file_name = options.options.get(tower)
+    if file_name is not None:
+        if not is_file(folder / file_name):
+            raise UsageError(f"model option {tower}={file_name}: no such file in {folder}")
+        return folder / file_name
     variant = f"_{options.options['variant']}" if "variant" in options.options else ""
-    places = (
-        place
+    candidates = (
+        candidate
         for name in NAMES[tower]
-        for place in (f"{name}{variant}.onnx", f"onnx/{name}{variant}.onnx", f"{name}/model{variant}.onnx")
+        for candidate in (f"{name}{variant}.onnx", f"onnx/{name}{variant}.onnx", f"{name}/model{variant}.onnx")
     )
-    found = next((folder / place for place in places if is_file(folder / place)), None)
-    if found is None:
+    graph = next((folder / candidate for candidate in candidates if is_file(folder / candidate)), None)
+    if graph is None:
         have = ", ".join(path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.onnx"))[:6]) or "none"
         raise ModelError(
             f"{reference} has no graph of {tower}: expected {NAMES[tower][0]}{variant}.onnx there or in onnx/, or"
             f" {model_option(**{tower: 'FILE'})}; .onnx files found: {have}"
         )
-    return found
+    return graph
 
 
-def _provider(options: LoadOptions, reference: str) -> tuple[tuple[str, dict[str, str]], str]:
+def _choose_provider(options: LoadOptions, reference: str) -> tuple[tuple[str, dict[str, str]], str]:
     """Return onnxruntime's provider with its settings, and the device by name."""
     import onnxruntime
 
     available = onnxruntime.get_available_providers()
-    named = options.options.get("provider")
-    if named is not None:
-        if named not in available:
+    name = options.options.get("provider")
+    if name is not None:
+        if name not in available:
             raise UsageError(
-                f"model option provider={named}: onnxruntime has none such here: {did_you_mean(named, available)}"
+                f"model option provider={name}: onnxruntime has none such here: {did_you_mean(name, available)}"
             )
-        return (named, {}), named.removesuffix("ExecutionProvider").lower()
+        return (name, {}), name.removesuffix("ExecutionProvider").lower()
     kind, _, number = options.device.partition(":")
     if kind == "auto":
         kind = next((device for device, provider in ACCELERATORS.items() if provider in available), "cpu")
@@ -212,7 +212,7 @@ def _provider(options: LoadOptions, reference: str) -> tuple[tuple[str, dict[str
     return (provider, {"device_id": number} if number else {}), f"{kind}:{number}" if number else kind
 
 
-def _session(path: Path, provider: tuple[str, dict[str, str]], reference: str) -> Any:
+def _open_session(path: Path, provider: tuple[str, dict[str, str]], reference: str) -> Any:
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()
@@ -236,78 +236,81 @@ def _image_graph(session: Any, path: Path, output: str | None) -> Graph:
     inputs = session.get_inputs()
     if not (len(inputs) == 1 and len(inputs[0].shape) == 4 and inputs[0].type in PIXELS):
         raise ModelError(
-            f"{path} takes {_described(inputs)}: expected pixels alone, floats of shape (n, 3, height, width); a graph"
+            f"{path} takes {_list_ports(inputs)}: expected pixels alone, floats of shape (n, 3, height, width); a graph"
             " of both towers has to be exported as one graph a tower"
         )
-    return Graph(session, _output(session, path, output, "image_output"))
+    return Graph(session, _choose_output(session, path, output, "image_output"))
 
 
 def _token_length(session: Any, path: Path) -> int | None:
-    """Return the tokens that a text graph is exported for; None where it takes any number; raise ModelError where it
-    takes no token ids."""
+    """Return the fixed number of tokens of a text graph, None if it varies; raise ModelError without token ids."""
     inputs = session.get_inputs()
-    if not inputs or not all(len(each.shape) == 2 and each.type in TOKENS for each in inputs):
+    if not inputs or not all(len(port.shape) == 2 and port.type in TOKENS for port in inputs):
         raise ModelError(
-            f"{path} takes {_described(inputs)}: expected token ids, integers of shape (n, length); a graph of both"
+            f"{path} takes {_list_ports(inputs)}: expected token ids, integers of shape (n, length); a graph of both"
             " towers has to be exported as one graph a tower"
         )
-    return next((each.shape[1] for each in inputs if isinstance(each.shape[1], int)), None)
+    return next((port.shape[1] for port in inputs if isinstance(port.shape[1], int)), None)
 
 
 def _text_graph(session: Any, path: Path, texts: TextInputs, output: str | None) -> Graph:
     inputs = session.get_inputs()
-    unknown = [each.name for each in inputs if each.name not in texts.names]
+    unknown = [port.name for port in inputs if port.name not in texts.names]
     if unknown and len(inputs) > 1:
         raise ModelError(
-            f"{path} takes {_described(inputs)}: expected nothing but what its tokenizer gives,"
+            f"{path} takes {_list_ports(inputs)}: expected nothing but what its tokenizer gives,"
             f" {', '.join(texts.names)}"
         )
-    return Graph(session, _output(session, path, output, "text_output"))
+    return Graph(session, _choose_output(session, path, output, "text_output"))
 
 
-def _output(session: Any, path: Path, named: str | None, key: str) -> str:
+def _choose_output(session: Any, path: Path, output_name: str | None, key: str) -> str:
     outputs = session.get_outputs()
-    names = [each.name for each in outputs]
-    if named is not None:
-        if named not in names:
-            raise UsageError(f"model option {key}={named}: {path} has no such output: {did_you_mean(named, names)}")
-        return named
-    known = [name for name in OUTPUTS if name in names]
-    rows = [each.name for each in outputs if len(each.shape or ()) == 2]
-    if known or len(rows) == 1:
-        return (known or rows)[0]
+    names = [port.name for port in outputs]
+    if output_name is not None:
+        if output_name not in names:
+            raise UsageError(
+                f"model option {key}={output_name}: {path} has no such output: {did_you_mean(output_name, names)}"
+            )
+        return output_name
+    usual_names = [name for name in OUTPUTS if name in names]
+    rows = [port.name for port in outputs if len(port.shape or ()) == 2]
+    if usual_names or len(rows) == 1:
+        return (usual_names or rows)[0]
     raise ModelError(
-        f"{path} gives {_described(outputs)}: expected one output of a vector a row; name it by"
+        f"{path} gives {_list_ports(outputs)}: expected one output of a vector a row; name it by"
         f" {model_option(**{key: 'NAME'})}"
     )
 
 
-def _tried(
+def _probe_graphs(
     graphs: Mapping[Tower, Graph], preprocess: Preprocess | None, texts: TextInputs | None, paths: Mapping[Tower, Path]
 ) -> tuple[int, tuple[str, ...]]:
-    """Return the dimension of the vectors, and notes, after a few images and texts went through the graphs."""
+    """Return the dimension of the vectors, and notes, after encoding a few images and texts."""
     inputs: dict[Tower, Mapping[str, np.ndarray]] = {}
     if preprocess is not None:
-        inputs["images"] = {graphs["images"].inputs[0].name: stacked([preprocess(image) for image in probe_images()])}
+        inputs["images"] = {
+            graphs["images"].inputs[0].name: stack_inputs([preprocess(image) for image in probe_images()])
+        }
     if texts is not None:
         inputs["texts"] = texts.tokenize(TEXTS)
     dims, notes = {}, []
     for tower, arrays in inputs.items():
         try:
-            together, alone = (graphs[tower].vectors(arrays, step) for step in (len(TEXTS), 1))
+            batched, single = (graphs[tower].vectors(arrays, step) for step in (len(TEXTS), 1))
         except Exception as error:  # onnxruntime has an error class for each status, all below Exception
             raise ModelError(
                 f"{paths[tower]} does not take what its processor and tokenizer files give ({first_line(error)}): do"
                 " they belong to it, and is it exported for any number of rows?"
             ) from error
-        if together.ndim != 2:
+        if batched.ndim != 2:
             raise ModelError(
-                f"{paths[tower]} gives shape {together.shape} for {len(TEXTS)} {tower}: expected one vector each"
+                f"{paths[tower]} gives shape {batched.shape} for {len(TEXTS)} {tower}: expected one vector each"
             )
-        for vectors in (together, alone):
+        for vectors in (batched, single):
             check_vectors(vectors, str(paths[tower]))
-        dims[tower] = together.shape[1]
-        change = np.max(np.linalg.norm(together - alone, axis=1) / np.linalg.norm(alone, axis=1))
+        dims[tower] = batched.shape[1]
+        change = np.max(np.linalg.norm(batched - single, axis=1) / np.linalg.norm(single, axis=1))
         if not change < BATCH_NOISE:
             notes.append(
                 f"the vector of one of the {tower} changes by up to {change:.1%} of its length with what else is in its"
@@ -323,14 +326,14 @@ def _tried(
 
 
 def _digest_with_weights(path: Path) -> str:
-    """Return a hash of a graph and of the files of weights that may belong to it."""
-    others = [
-        each
-        for each in entries(path.parent, ModelError)
-        if is_file(each) and each.suffix not in (".onnx", ".json", ".txt", ".md", ".model", ".safetensors")
+    """Return a hash of a graph and of the weight files that may belong to it."""
+    weight_files = [
+        file
+        for file in entries(path.parent, ModelError)
+        if is_file(file) and file.suffix not in (".onnx", ".json", ".txt", ".md", ".model", ".safetensors")
     ]
-    return digest(*map(file_digest, [path, *others]))
+    return digest(*map(file_digest, [path, *weight_files]))
 
 
-def _described(ports: Sequence[Any]) -> str:
-    return ", ".join(f"{each.name} {each.type}{list(each.shape or [])}" for each in ports) or "nothing"
+def _list_ports(ports: Sequence[Any]) -> str:
+    return ", ".join(f"{port.name} {port.type}{list(port.shape or [])}" for port in ports) or "nothing"

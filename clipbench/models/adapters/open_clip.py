@@ -23,7 +23,7 @@ from open_clip.transformer import TextTransformer
 from torch.func import functional_call
 
 from clipbench.errors import ModelError, NoTokenCounts, UsageError, model_option, option
-from clipbench.hub import HubRequest, cached_first, files_of, model_request
+from clipbench.hub import HubRequest, cached_first, local_folder, model_request
 from clipbench.models.checkpoints import (
     CHECKPOINT_SUFFIXES,
     PARAMS,
@@ -37,25 +37,25 @@ from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import ModelInfo
 from clipbench.models.towers.checkpoint_file import (
     Checkpoint,
-    fit,
-    needs_causal_tower,
+    causal_tower_error,
+    load_strictly,
     read_checkpoint,
-    with_context,
+    stretch_context,
 )
-from clipbench.models.towers.text_tower import TextTower, Tokens, check_vocabulary, first_of, tokenizer_identity
+from clipbench.models.towers.text_tower import TextTower, Tokens, check_vocabulary, first_position, tokenizer_identity
 from clipbench.models.towers.torch_model import (
     OpenClipPreprocess,
     TorchModel,
     freeze,
     library_errors,
     n_parameters,
-    of_pixels,
-    placement,
+    pixel_tower,
     probe,
+    resolve_placement,
     scale_and_bias,
     weights_digest,
 )
-from clipbench.models.trust import check_model, hub_file, no_foreign_code, settings_of
+from clipbench.models.trust import check_model, hub_file, no_foreign_code, settings_folder
 from clipbench.untrusted.reading import entries, is_file, is_folder, read_json
 
 ADAPTER = "open_clip adapter 1"
@@ -134,8 +134,8 @@ def load_hub(body: str, options: LoadOptions) -> TorchModel:
     """Return the model of a Hub repository ``ORG/NAME`` that holds an open_clip configuration. Option: ``context``."""
     reference = f"hf-hub:{body}"
     options.refuse_unknown(["context"], reference)
-    path = from_hub(
-        lambda: _weights_of(f"{body}/"), model_request(f"the weights of {reference}", body, "local-dir"), reference
+    path = load_from_hub(
+        lambda: _fetch_weights(f"{body}/"), model_request(f"the weights of {reference}", body, "local-dir"), reference
     )
     return build(Recipe(id=reference, name=reference, weights=path), options)
 
@@ -145,7 +145,7 @@ def load_folder(body: str, options: LoadOptions) -> TorchModel:
     reference = f"local-dir:{body}"
     options.refuse_unknown(["context"], reference)
     _check_folder_config(Path(body), reference)
-    weights = _weights_in(Path(body), reference)
+    weights = _find_weights(Path(body), reference)
     return build(Recipe(id=reference, name=reference, weights=weights), options)
 
 
@@ -155,21 +155,21 @@ def _tag_recipe(arch: str, tag: str, options: LoadOptions) -> Recipe:
     name, notes = _with_activation(arch, tag)
     reference = f"open_clip:{name}/{tag}"
     request = model_request(f"the weights of {reference}", settings["hf_hub"].rpartition("/")[0], "local-dir")
-    path = from_hub(lambda: _weights_of(settings["hf_hub"]), request, reference)
+    path = load_from_hub(lambda: _fetch_weights(settings["hf_hub"]), request, reference)
     return Recipe(id=reference, name=name, weights=path, preprocess=settings, notes=notes)
 
 
-def _weights_of(place: str) -> Path:
-    """Return the weights at ``ORG/NAME/FILE``, or ``ORG/NAME/`` for a file by one of open_clip's names.
+def _fetch_weights(hub_path: str) -> Path:
+    """Return the weights at ``ORG/NAME/FILE``, or at ``ORG/NAME/`` by one of open_clip's file names.
 
     Its own function takes every error for a file that is not there, and asks for the next.
     """
-    repository, _, file = place.rpartition("/")
+    repository, _, file = hub_path.rpartition("/")
     names = dict.fromkeys((f"{Path(file).stem}.safetensors", file)) if file else FOLDER_WEIGHTS
-    found = next(filter(None, (hub_file(repository, name) for name in names)), None)
-    if found is None:
+    weights = next(filter(None, (hub_file(repository, name) for name in names)), None)
+    if weights is None:
         raise (LocalEntryNotFoundError if is_offline_mode() else EntryNotFoundError)(f"no {' or '.join(names)}")
-    return found
+    return weights
 
 
 def _random_recipe(arch: str, options: LoadOptions) -> Recipe:
@@ -183,10 +183,10 @@ def _random_recipe(arch: str, options: LoadOptions) -> Recipe:
 
 def _file_recipe(path: Path, arch: str, options: LoadOptions) -> Recipe:
     options.refuse_unknown(["tag", "context", "weights"], str(path))
-    name = _known("open_clip architecture", arch, open_clip.list_models())
+    name = _match_name("open_clip architecture", arch, open_clip.list_models())
     if "tag" in options.options:
         tags = open_clip.list_pretrained_tags_by_model(name)
-        tag = _known(f"pretrained tag of {name}", options.options["tag"], tags)
+        tag = _match_name(f"pretrained tag of {name}", options.options["tag"], tags)
         settings: Mapping[str, object] = open_clip.get_pretrained_cfg(name, tag)
         name, notes = _with_activation(name, tag)
     else:
@@ -198,16 +198,16 @@ def _file_recipe(path: Path, arch: str, options: LoadOptions) -> Recipe:
 
 
 def _training_recipe(path: Path, options: LoadOptions) -> Recipe:
-    """Return the recipe of a checkpoint as ``create_model_and_transforms`` built it for the training, by its
-    params.txt.
-    """
+    """Return the recipe of a checkpoint from its training's params.txt, as open_clip built the model."""
     options.refuse_unknown(["tag", "context", "weights"], str(path))
     settings, params = training_settings(path), params_of(path)
     assert settings is not None
-    name = _known(f"open_clip architecture in {params}", str(settings["model"]), open_clip.list_models())
-    other = options.arch if options.arch is not None and _plain(options.arch) != _plain(name) else None
-    if other is not None or "tag" in options.options:
-        wrong = option("arch", other) if other is not None else model_option(tag=options.options["tag"])
+    name = _match_name(f"open_clip architecture in {params}", str(settings["model"]), open_clip.list_models())
+    other_arch = (
+        options.arch if options.arch is not None and _normalize_name(options.arch) != _normalize_name(name) else None
+    )
+    if other_arch is not None or "tag" in options.options:
+        wrong = option("arch", other_arch) if other_arch is not None else model_option(tag=options.options["tag"])
         raise UsageError(
             f"{wrong} contradicts {params}, by which {path.name} is a {name} with a preprocessing of its own: drop it,"
             f" or move that {PARAMS} away"
@@ -215,12 +215,14 @@ def _training_recipe(path: Path, options: LoadOptions) -> Recipe:
     if settings.get("use_naflex") or settings.get("force_naflex_vision"):
         raise ModelError(f"{params} says that {path.name} was trained with NaFlex, which open_clip 3 cannot build")
     forced = {key: settings[key] for key in FORCED if settings.get(key)}
-    given = {key: settings[f"image_{key}"] for key in PREPROCESS if settings.get(f"image_{key}") is not None}
-    preprocess = {**open_clip.get_pretrained_cfg(name, str(settings.get("pretrained"))), **given}
-    shown = ", ".join([name, *(f"{key} {value}" for key, value in {**forced, **given}.items())])
+    preprocess_settings = {
+        key: settings[f"image_{key}"] for key in PREPROCESS if settings.get(f"image_{key}") is not None
+    }
+    preprocess = {**open_clip.get_pretrained_cfg(name, str(settings.get("pretrained"))), **preprocess_settings}
+    summary = ", ".join([name, *(f"{key} {value}" for key, value in {**forced, **preprocess_settings}.items())])
     if settings.get("siglip"):
         forced["init_logit_bias"] = -10.0
-    note = f"architecture and preprocessing by the training's {PARAMS}: {shown}"
+    note = f"architecture and preprocessing by the training's {PARAMS}: {summary}"
     if (precision := settings.get("precision", options.precision)) != options.precision:
         note = f"{note}; trained in {precision}, evaluated in {options.precision}"
     return Recipe(
@@ -235,35 +237,37 @@ def _training_recipe(path: Path, options: LoadOptions) -> Recipe:
 
 
 def _arch_and_tag(body: str) -> tuple[str, str]:
-    if _plain(body) in map(_plain, open_clip.list_models()):  # such as ViT-B/32, which is a whole name with a slash
+    if _normalize_name(body) in map(
+        _normalize_name, open_clip.list_models()
+    ):  # such as ViT-B/32, which is a whole name with a slash
         arch, tag = body, ""
     else:
         arch, _, tag = body.rpartition("," if "," in body else "/")
-    arch = _known("open_clip architecture", arch or body, open_clip.list_models())
+    arch = _match_name("open_clip architecture", arch or body, open_clip.list_models())
     tags = open_clip.list_pretrained_tags_by_model(arch)
     if not tag:
         raise UsageError(
-            f"'{body}' names no pretrained weights: expected {arch}/TAG, where TAG is {_some(tags)};"
+            f"'{body}' names no pretrained weights: expected {arch}/TAG, where TAG is {_shorten_list(tags)};"
             f" for random weights on purpose give open_clip:{arch}/{RANDOM}"
         )
-    return arch, RANDOM if tag.lower() == RANDOM else _known(f"pretrained tag of {arch}", tag, tags)
+    return arch, RANDOM if tag.lower() == RANDOM else _match_name(f"pretrained tag of {arch}", tag, tags)
 
 
-def _plain(name: str) -> str:
+def _normalize_name(name: str) -> str:
     return name.casefold().replace("/", "-").replace("_", "-")
 
 
-def _known(what: str, name: str, known: list[str]) -> str:
-    """Return the known name that matches, whatever its case, slashes and dashes; raise UsageError where none does."""
-    by_plain = {_plain(candidate): candidate for candidate in reversed(known)}
-    if _plain(name) in by_plain:
-        return by_plain[_plain(name)]
-    near = [by_plain[plain] for plain in get_close_matches(_plain(name), by_plain, n=3, cutoff=0.5)]
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {_some(known)}"
-    raise UsageError(f"unknown {what} '{name}': {hint}")
+def _match_name(kind: str, name: str, names: list[str]) -> str:
+    """Return the name that matches regardless of case, slashes and dashes; raise UsageError if none does."""
+    by_plain = {_normalize_name(candidate): candidate for candidate in reversed(names)}
+    if _normalize_name(name) in by_plain:
+        return by_plain[_normalize_name(name)]
+    close_names = [by_plain[plain] for plain in get_close_matches(_normalize_name(name), by_plain, n=3, cutoff=0.5)]
+    hint = f"did you mean {' or '.join(close_names)}?" if close_names else f"known: {_shorten_list(names)}"
+    raise UsageError(f"unknown {kind} '{name}': {hint}")
 
 
-def _some(names: list[str], n: int = 8) -> str:
+def _shorten_list(names: list[str], n: int = 8) -> str:
     return ", ".join(names[:n]) + (f", ... ({len(names)} in all)" if len(names) > n else "") or "none"
 
 
@@ -282,7 +286,7 @@ def _with_activation(arch: str, tag: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _preprocess_of(arch: str) -> tuple[Mapping[str, object], tuple[str, ...]]:
-    """Return the preprocessing that all pretrained weights of an architecture share, or else open_clip's default.
+    """Return the preprocessing shared by all pretrained weights of an architecture, or open_clip's default.
 
     A checkpoint of one's own does not record which it was trained with, so a note says what is used.
     """
@@ -292,12 +296,11 @@ def _preprocess_of(arch: str) -> tuple[Mapping[str, object], tuple[str, ...]]:
     }
     if len(distinct) == 1:
         settings: dict[str, object] = next(iter(distinct.values()))
-        shown = ", ".join(f"{key} {value}" for key, value in settings.items())
-        return settings, (f"preprocessing of open_clip's {arch} weights: {shown}",)
-    why = "the pretrained weights differ in it" if distinct else "there are no pretrained weights"
-    return {}, (
-        f"the preprocessing is open_clip's default, because {why} for {arch}; {model_option(tag='TAG')} names another",
-    )
+        summary = ", ".join(f"{key} {value}" for key, value in settings.items())
+        return settings, (f"preprocessing of open_clip's {arch} weights: {summary}",)
+    reason = "the pretrained weights differ in it" if distinct else "there are no pretrained weights"
+    tag = model_option(tag="TAG")
+    return {}, (f"the preprocessing is open_clip's default, because {reason} for {arch}; {tag} names another",)
 
 
 def _check_folder_config(folder: Path, reference: str) -> None:
@@ -318,7 +321,7 @@ def _check_folder_config(folder: Path, reference: str) -> None:
         )
 
 
-def _weights_in(folder: Path, reference: str) -> Path:
+def _find_weights(folder: Path, reference: str) -> Path:
     for name in FOLDER_WEIGHTS:
         if is_file(folder / name):
             return folder / name
@@ -334,15 +337,15 @@ def _weights_in(folder: Path, reference: str) -> Path:
 
 def build(recipe: Recipe, options: LoadOptions) -> TorchModel:
     """Return the model of a recipe; raise as ``load`` does."""
-    place = placement(options.device, options.precision, options.batch_size)
+    placement = resolve_placement(options.device, options.precision, options.batch_size)
     recipe = replace(recipe, context=options.whole_number("context"))
-    file_notes = from_hub(partial(_check_files, recipe), _tokenizer_request(recipe), recipe.id)
+    file_notes = load_from_hub(partial(_check_files, recipe), _tokenizer_request(recipe), recipe.id)
     checkpoint = None if recipe.weights is None else read_checkpoint(recipe.weights, options.options.get("weights"))
     tokenizer, config, module = _from_library(recipe)
     tower = text_tower(module, tokenizer)
     check_vocabulary(tower.tokenize, recipe.id)
     if recipe.context is not None and tower.lengths is None:
-        raise needs_causal_tower(recipe.context, recipe.id)
+        raise causal_tower_error(recipe.context, recipe.id)
     notes = (*recipe.notes, *file_notes)
     if checkpoint is not None:
         notes = (*notes, *checkpoint.notes, *_load_weights(module, checkpoint, recipe))
@@ -372,7 +375,7 @@ def build(recipe: Recipe, options: LoadOptions) -> TorchModel:
         logit_scale=scale,
         logit_bias=bias,
         n_parameters=n_parameters(module),
-        device=str(place.device),
+        device=str(placement.device),
         precision=options.precision,
         notes=notes,
         step=step_in_name(Path(recipe.id)) if checkpoint is None or checkpoint.step is None else checkpoint.step,
@@ -380,32 +383,32 @@ def build(recipe: Recipe, options: LoadOptions) -> TorchModel:
     model = TorchModel(
         info=info,
         preprocess=OpenClipPreprocess(image_transform_v2(PreprocessCfg(**visual.preprocess_cfg), is_train=False)),
-        image_tower=of_pixels(lambda pixels: module.encode_image(pixels, normalize=False)),
+        image_tower=pixel_tower(lambda pixels: module.encode_image(pixels, normalize=False)),
         text_tower=tower,
-        placement=place,
+        placement=placement,
         module=module,
-        files=_files(recipe),
+        files=_source_files(recipe),
     )
-    freeze(module, place)
-    probe(model, place)
+    freeze(module, placement)
+    probe(model, placement)
     return model
 
 
-def _files(recipe: Recipe) -> tuple[Path, ...]:
-    """Return the files and folders that a model is made of; none of random weights, which are made anew."""
+def _source_files(recipe: Recipe) -> tuple[Path, ...]:
+    """Return the files and folders that a model was loaded from; none for random weights."""
     if recipe.weights is None:
         return ()
     cached = next((folder for folder in recipe.weights.parents if folder.name.startswith("models--")), None)
-    own = recipe.weights.parent if recipe.name.startswith("local-dir:") else cached or recipe.weights
+    model_files = recipe.weights.parent if recipe.name.startswith("local-dir:") else cached or recipe.weights
     repository = _tokenizer_repository(recipe.name)
-    others = [] if repository == NO_REPOSITORY else [files_of(repository)]
-    return (own, *others, *([] if recipe.params is None else [recipe.params]))
+    tokenizer_files = [] if repository == NO_REPOSITORY else [local_folder(repository)]
+    return (model_files, *tokenizer_files, *([] if recipe.params is None else [recipe.params]))
 
 
-def from_hub(load: Callable[[], T], wanted: HubRequest, model: str) -> T:
-    """Return the result of one of open_clip's functions, from the cache or by download; its errors in one line."""
+def load_from_hub(load: Callable[[], T], request: HubRequest, model: str) -> T:
+    """Return the result of an open_clip function, from the cache or by download; errors take one line."""
     with library_errors("open_clip", model, "see its configuration"), no_foreign_code():
-        return cached_first(load, wanted)
+        return cached_first(load, request)
 
 
 def _from_library(recipe: Recipe) -> tuple[Any, dict[str, Any], Any]:
@@ -420,18 +423,18 @@ def _from_library(recipe: Recipe) -> tuple[Any, dict[str, Any], Any]:
         tokenizer = open_clip.get_tokenizer(recipe.name, context_length=context, **trust)
         return tokenizer, config, _without_weights(recipe)
 
-    return from_hub(load, _tokenizer_request(recipe), recipe.id)
+    return load_from_hub(load, _tokenizer_request(recipe), recipe.id)
 
 
 def _check_files(recipe: Recipe) -> tuple[str, ...]:
-    """Refuse a model whose files, or those of the repositories that they name, ask for code; return notes."""
-    own = [recipe.name.partition(":")[2]] if recipe.name.startswith(FOREIGN) else []
-    notes = [note for name in own for note in check_model(name, recipe.id)]
+    """Raise if files of the model or of repositories that they name require code; return notes."""
+    model_names = [recipe.name.partition(":")[2]] if recipe.name.startswith(FOREIGN) else []
+    notes = [note for name in model_names for note in check_model(name, recipe.id)]
     text = (open_clip.get_model_config(recipe.name) or {}).get("text_cfg", {})
     keys = ["hf_model_name"] if recipe.name.startswith("local-dir:") else ["hf_model_name", "hf_tokenizer_name"]
     for name in dict.fromkeys(text[key] for key in keys if text.get(key)):
         if not is_folder(name):
-            settings_of(name)  # whole: of a part that is cached the library makes another tokenizer
+            settings_folder(name)  # whole: of a part that is cached the library makes another tokenizer
         notes += check_model(name, recipe.id)
     return tuple(notes)
 
@@ -472,9 +475,9 @@ def _load_weights(module: Any, checkpoint: Checkpoint, recipe: Recipe) -> tuple[
     for name in set(state) & OLD_BUFFERS:
         if name not in module.state_dict():
             del state[name]
-    state, notes = (state, ()) if recipe.context is None else with_context(state, recipe.context)
+    state, notes = (state, ()) if recipe.context is None else stretch_context(state, recipe.context)
     advice = [*([] if recipe.params is None else [f"is {recipe.params} of another training?"]), *checkpoint.notes]
-    fit(module, state, source=checkpoint.source, arch=recipe.name, advice="; ".join(advice))
+    load_strictly(module, state, source=checkpoint.source, arch=recipe.name, advice="; ".join(advice))
     return notes
 
 
@@ -504,7 +507,7 @@ def text_tower(model: Any, tokenizer: Any) -> TextTower:
     def lengths(tokens: Tokens) -> Int64[torch.Tensor, " n_texts"]:
         assert causal is not None
         text = tokens["text"]  # the position of the end of each text, as the tower itself finds it, plus one
-        return (text.argmax(dim=-1) if causal.pool == "argmax" else first_of(causal.end, text)) + 1
+        return (text.argmax(dim=-1) if causal.pool == "argmax" else first_position(causal.end, text)) + 1
 
     def encode(tokens: Tokens) -> torch.Tensor:
         text = tokens["text"]

@@ -47,7 +47,7 @@ class PairModel(Model):
         return tuple(note for model in self._models.values() for note in model.costs())
 
     def internals(self) -> Internals:
-        images, texts = (self._models[each].internals() for each in (IMAGE, TEXT))
+        images, texts = (self._models[modality].internals() for modality in (IMAGE, TEXT))
         return replace(images, tokenize=texts.tokenize, encode_tokens=texts.encode_tokens, module=None)
 
 
@@ -65,8 +65,10 @@ def load(body: str, options: LoadOptions) -> PairModel:
         Unavailable: weights that are not on this machine and cannot be fetched.
     """
     reference = f"pair:{body}"
-    own = {name: value for name, value in options.options.items() if not name.startswith(tuple(SIDES.values()))}
-    replace(options, options=own).refuse_unknown(("logit_scale", "logit_bias", *SIDES.values()), reference)
+    pair_options = {
+        name: value for name, value in options.options.items() if not name.startswith(tuple(SIDES.values()))
+    }
+    replace(options, options=pair_options).refuse_unknown(("logit_scale", "logit_bias", *SIDES.values()), reference)
     scale, bias = options.logits()
     parts = body.split("+")
     if len(parts) != 2 or not all(parts):
@@ -113,11 +115,13 @@ def load(body: str, options: LoadOptions) -> PairModel:
 
 
 def _side(part: str, tower: Tower, options: LoadOptions) -> Model:
-    """Return the model of one side; its probes are not encoded, since those of the pair are."""
+    """Return the model of one side, without encoding its probes: the pair has its own."""
     prefix = SIDES[tower]
-    own = {name.removeprefix(prefix): value for name, value in options.options.items() if name.startswith(prefix)}
-    device, precision = own.pop("device", options.device), own.pop("precision", options.precision)
-    options = replace(options, device=device, precision=precision, options=own, towers=(tower,))
+    side_options = {
+        name.removeprefix(prefix): value for name, value in options.options.items() if name.startswith(prefix)
+    }
+    device, precision = side_options.pop("device", options.device), side_options.pop("precision", options.precision)
+    options = replace(options, device=device, precision=precision, options=side_options, towers=(tower,))
     name, body, options = resolve(part, options)
     model = plugins.load(plugins.MODELS, name)(body, options)
     if not isinstance(model, Model):

@@ -47,7 +47,7 @@ NO_ENCODERS = frozenset(
     {"image", "text", "pixels", "tokens", "query", "queries", "document", "documents", "corpus", "joint"}
 )
 """Ends of the names of methods of usual libraries that begin so and encode no modality of their own."""
-OF_ROLES: Mapping[Role, str] = {"query": "encode_queries", "document": "encode_documents"}
+ROLE_METHODS: Mapping[Role, str] = {"query": "encode_queries", "document": "encode_documents"}
 """Methods that encode texts by their role, where an object has both."""
 
 T = TypeVar("T")
@@ -84,8 +84,8 @@ class PythonModel(Model):
         return modalities_of(self.encoders)
 
     def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
-        """Return one vector an item, in order; the user's method gets a batch at a time, images as RGB."""
-        name = name_of(self.encoders, modality, role)
+        """Return one vector per item, in order; the user's method gets a batch at a time, images as RGB."""
+        name = method_name(self.encoders, modality, role)
         encode = encoder_of(self.encoders, modality, role)
         if encode is None:
             raise Unavailable(f"model {self.info.id} has no {name}: it encodes {' and '.join(self.modalities)}")
@@ -95,40 +95,39 @@ class PythonModel(Model):
         out = np.empty((len(items), self.info.embed_dim), np.float32)
         for start in range(0, len(items), self.batch_size):
             batch = items[start : start + self.batch_size]
-            out[start : start + len(batch)] = _encoded(f"{self.info.id}: {name}", encode, batch, self.info.embed_dim)
+            out[start : start + len(batch)] = _encode_batch(
+                f"{self.info.id}: {name}", encode, batch, self.info.embed_dim
+            )
         return out
 
     def combine(self, vectors: Vectors) -> np.ndarray | None:
-        """Return what the user's ``combine_prompts`` makes of the vectors of a class's prompts; None without one."""
+        """Return the output of the user's ``combine_prompts`` for the prompts of a class; None without that method."""
         combine = getattr(self.encoders, "combine_prompts", None)
         if not callable(combine):
             return None
-        what = f"{self.info.id}: combine_prompts"
-        return _encoded(what, lambda batch: _as_floats(combine(batch[0]), what)[None], [vectors], self.info.embed_dim)[
-            0
-        ]
+        label = f"{self.info.id}: combine_prompts"
+        encode = lambda batch: _as_floats(combine(batch[0]), label)[None]
+        return _encode_batch(label, encode, [vectors], self.info.embed_dim)[0]
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-        """Return the token counts of the user's ``count_tokens``; raise ModelError where it gives no whole number a
-        text.
-        """
+        """Return the user's token counts; raise ModelError if it does not give one integer per text."""
         count = getattr(self.encoders, "count_tokens", None)
         if not callable(count):
             raise NoTokenCounts(
                 f"{self.info.id} does not say how many tokens a text takes: give the object count_tokens(texts), the"
                 " number of tokens of each text before any is cut off, start and end among them"
             )
-        return _whole_numbers(f"{self.info.id}: count_tokens", count, list(texts))
+        return _count_tokens(f"{self.info.id}: count_tokens", count, list(texts))
 
     def internals(self) -> Internals:
         """Return the parts that the user's object shows by a method of this name, as ``torch_model`` does."""
-        shown = getattr(self.encoders, "internals", None)
-        parts = shown() if callable(shown) else None
+        get_internals = getattr(self.encoders, "internals", None)
+        parts = get_internals() if callable(get_internals) else None
         return parts if isinstance(parts, Internals) else Internals()
 
 
 def load(body: str, options: LoadOptions) -> PythonModel:
-    """Return the object that ``MODULE:FACTORY`` or ``FILE.py:FACTORY`` returns; a module may lie in the current folder.
+    """Return the object that ``MODULE:FACTORY`` or ``FILE.py:FACTORY`` returns, also from the current folder.
 
     The factory is called with all ``--model-option key=value`` pairs, the values as text; but ``interpreter``, the
     Python that makes the object and runs its methods, and with it ``timeout``, the seconds that one answer may take
@@ -153,13 +152,13 @@ def load(body: str, options: LoadOptions) -> PythonModel:
         encoders, sources, versions, *note = load_remote(module_name, factory_name, options, reference)
         options = replace(options, options={k: v for k, v in options.options.items() if k not in OPTIONS})
     else:
-        module, factory = _factory(module_name, factory_name, reference)
+        module, factory = _import_factory(module_name, factory_name, reference)
         encoders, sources, note = _call_factory(factory, options, reference), sources_of(module, factory), []
-    _checked(encoders, f"{reference} made")
-    info = _info(encoders, reference, "", ())  # first: it finds what is wrong with a method
-    given, notes = getattr(encoders, "fingerprint", None), list(note)
-    fingerprint = str(given)
-    if given is None:
+    _check_encoders(encoders, f"{reference} made")
+    info = _model_info(encoders, reference, "", ())  # first: it finds what is wrong with a method
+    declared, notes = getattr(encoders, "fingerprint", None), list(note)
+    fingerprint = str(declared)
+    if declared is None:
         # Of every bit of the probes' vectors: other weights always show, and so may other threads.
         probes = digest(*map(array_digest, _probes(reference, encoders, info.embed_dim)))
         fingerprint = digest("python 2", reference, *sources.values(), sorted(options.options.items()), probes)
@@ -175,7 +174,7 @@ def load(body: str, options: LoadOptions) -> PythonModel:
     return PythonModel(info=info, encoders=encoders, batch_size=options.n_at_once)
 
 
-def _factory(module_name: str, factory_name: str, reference: str) -> tuple[object, Callable[..., object]]:
+def _import_factory(module_name: str, factory_name: str, reference: str) -> tuple[object, Callable[..., object]]:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
@@ -186,11 +185,13 @@ def _factory(module_name: str, factory_name: str, reference: str) -> tuple[objec
             raise UsageError(
                 f"no module '{module_name}' for {reference}: expected {module_name}.py in {os.getcwd()}, or installed"
             ) from error
-        raise _fault(f"{reference}: importing {module_name}", error) from error
+        raise _call_error(f"{reference}: importing {module_name}", error) from error
     factory = getattr(module, factory_name, None)
     if not callable(factory):
-        found = "nothing" if factory is None else f"an object of type {type(factory).__name__}"
-        raise UsageError(f"{reference}: module {module_name} has {found} under '{factory_name}': expected a function")
+        attribute = "nothing" if factory is None else f"an object of type {type(factory).__name__}"
+        raise UsageError(
+            f"{reference}: module {module_name} has {attribute} under '{factory_name}': expected a function"
+        )
     return module, cast(Callable[..., object], factory)
 
 
@@ -207,24 +208,24 @@ def _call_factory(factory: Callable[..., object], options: LoadOptions, referenc
     try:
         return factory(**options.options)
     except FOREIGN as error:
-        raise _fault(f"{reference}: the factory", error) from error
+        raise _call_error(f"{reference}: the factory", error) from error
 
 
-def wrap(made: object, name: str, *, batch_size: int) -> PythonModel:
+def wrap(encoders: object, name: str, *, batch_size: int) -> PythonModel:
     """Return an object in memory as a model. Without a ``fingerprint``, its vectors must not be kept for another run.
 
     Raises:
         ModelError: it has no encoders of two modalities, one of them fails, or what it gives are no vectors of one
             dimension.
     """
-    encoders = _checked(made, "got")
+    _check_encoders(encoders, "got")
     fingerprint = getattr(encoders, "fingerprint", None)
     notes = () if fingerprint is not None else ("measured in memory, without a fingerprint: no vector was stored",)
     # Weights may change between two runs, and nothing from outside would show it: each has an identity of its own.
     compared = similarity_of(encoders)
     parts = () if compared == COSINE else (compared,)
     identity = uuid.uuid4().hex if fingerprint is None else digest("object 1", name, str(fingerprint), *parts)
-    model = PythonModel(info=_info(encoders, name, identity, notes), encoders=encoders, batch_size=batch_size)
+    model = PythonModel(info=_model_info(encoders, name, identity, notes), encoders=encoders, batch_size=batch_size)
     if fingerprint is None:
         return model
     probes = _probes(model.info.ref, encoders, model.info.embed_dim)
@@ -248,85 +249,88 @@ def embedder_of(
     if isinstance(model, Embedder):
         return model
     if not isinstance(model, Model):
-        found = [name for names in TOWERS for name in names if callable(getattr(model, name, None))]
-        if found:
+        methods = [name for names in TOWERS for name in names if callable(getattr(model, name, None))]
+        if methods:
             raise ModelError(
-                f"got an object of type {type(model).__name__} with {' and '.join(found)}: expected encode_images,"
+                f"got an object of type {type(model).__name__} with {' and '.join(methods)}: expected encode_images,"
                 " which takes a list of PIL images, and encode_texts, which takes a list of strings; where its methods"
                 " take tensors, wrap it with its preprocessing and tokenizer, clipbench.torch_model(net, preprocess,"
                 " tokenizer)"
             )
         is_stored = getattr(model, "fingerprint", None) is not None
         name = getattr(model, "name", None)
-        label = name if isinstance(name, str) else type(model).__name__
-        model = wrap(model, label, batch_size=batch_size)
+        model = wrap(model, name if isinstance(name, str) else type(model).__name__, batch_size=batch_size)
         root = root if is_stored else own_root
     return StoreEmbedder(model, root, batch_size=batch_size, workers=workers, show_progress=show_progress)
 
 
-def _checked(made: object, what: str) -> object:
-    missing = next((method for name, method in USUAL.items() if encoder_of(made, name) is None), None)
-    if missing is not None and len(modalities_of(made)) < 2:
+def _check_encoders(encoders: object, prefix: str) -> None:
+    missing = next((method for name, method in USUAL.items() if encoder_of(encoders, name) is None), None)
+    if missing is not None and len(modalities_of(encoders)) < 2:
         raise ModelError(
-            f"{what} an object of type {type(made).__name__} without {missing}(...): expected {' and '.join(METHODS)},"
-            " or encoders of two modalities, such as encode_audio and encode_texts"
+            f"{prefix} an object of type {type(encoders).__name__} without {missing}(...): expected"
+            f" {' and '.join(METHODS)}, or encoders of two modalities, such as encode_audio and encode_texts"
         )
-    return made
 
 
-def name_of(made: object, modality: str, role: Role = None) -> str:
-    """Return the name of the method that encodes items of a modality on a side of a search."""
+def method_name(encoders: object, modality: str, role: Role = None) -> str:
+    """Return the name of the method that encodes items of a modality in a role."""
     if modality == JOINT:
         return f"{ENCODE}joint"
-    usual = USUAL.get(modality, f"{ENCODE}{modality}")
-    if modality != TEXT or not all(callable(getattr(made, name, None)) for name in OF_ROLES.values()):
-        return usual
+    default_method = USUAL.get(modality, f"{ENCODE}{modality}")
+    if modality != TEXT or not all(callable(getattr(encoders, name, None)) for name in ROLE_METHODS.values()):
+        return default_method
     if role is None:
-        return usual if callable(getattr(made, usual, None)) else OF_ROLES["document"]
-    return OF_ROLES[role]
+        return default_method if callable(getattr(encoders, default_method, None)) else ROLE_METHODS["document"]
+    return ROLE_METHODS[role]
 
 
-def encoder_of(made: object, modality: str, role: Role = None) -> Callable[[list[Any]], object] | None:
-    """Return what encodes a list of items of a modality on a side of a search; None where there is no such method."""
-    method = getattr(made, name_of(made, modality, role), None)
+def encoder_of(encoders: object, modality: str, role: Role = None) -> Callable[[list[Any]], object] | None:
+    """Return a function that encodes a list of items of a modality in a role; None if the object has none."""
+    method = getattr(encoders, method_name(encoders, modality, role), None)
     if not callable(method):
         return None
-    told = partial(method, role=role) if takes_role(method) else method
-    return (lambda pairs: told(*map(list, zip(*pairs, strict=True)))) if modality == JOINT else told
+    encode = partial(method, role=role) if takes_role(method) else method
+    return (lambda pairs: encode(*map(list, zip(*pairs, strict=True)))) if modality == JOINT else encode
 
 
-def roles_of(made: object) -> dict[str, dict[str, str]]:
-    """Return how an object encodes each modality by role; those that it encodes alike whatever the role are left out.
+def roles_of(encoders: object) -> dict[str, dict[str, str]]:
+    """Return how an object encodes each modality by role, without modalities that ignore the role.
 
     Example:
         >>> from types import SimpleNamespace
         >>> roles_of(SimpleNamespace(encode_images=lambda images: 0, encode_texts=lambda texts, role: 0))
         {'text': {'query': "encode_texts(role='query')", 'document': "encode_texts(role='document')"}}
     """
-    found: dict[str, dict[str, str]] = {}
-    for modality in (*modalities_of(made), JOINT):
-        names: dict[str, str] = {role: name_of(made, modality, role) for role in ROLES}
-        told = {role: name for role, name in names.items() if takes_role(getattr(made, name, len))}
-        if told or len({*names.values()}) > 1:
-            found[modality] = {role: f"{name}(role='{role}')" if role in told else name for role, name in names.items()}
-    return found
+    roles: dict[str, dict[str, str]] = {}
+    for modality in (*modalities_of(encoders), JOINT):
+        names: dict[str, str] = {role: method_name(encoders, modality, role) for role in ROLES}
+        with_role = {role: name for role, name in names.items() if takes_role(getattr(encoders, name, len))}
+        if with_role or len({*names.values()}) > 1:
+            roles[modality] = {
+                role: f"{name}(role='{role}')" if role in with_role else name for role, name in names.items()
+            }
+    return roles
 
 
-def modalities_of(made: object) -> list[str]:
-    """Return the names of the modalities that an object has encoders of, images and texts first.
+def modalities_of(encoders: object) -> list[str]:
+    """Return the names of the modalities that an object can encode, images and texts first.
 
     Example:
         >>> from types import SimpleNamespace
         >>> modalities_of(SimpleNamespace(encode_audio=len, encode_texts=len, encode_tokens=len))
         ['text', 'audio']
     """
-    found = [name for name in USUAL if encoder_of(made, name) is not None]
-    names = [name.removeprefix(ENCODE) for name in dir(made) if name.startswith(ENCODE) and name not in METHODS]
-    others = [name for name in names if NAME.fullmatch(name) and name not in NO_ENCODERS]
-    return [*found, *(name for name in others if callable(getattr(made, f"{ENCODE}{name}", None)))]
+    usual = [name for name in USUAL if encoder_of(encoders, name) is not None]
+    names = [name.removeprefix(ENCODE) for name in dir(encoders) if name.startswith(ENCODE) and name not in METHODS]
+    custom = [name for name in names if NAME.fullmatch(name) and name not in NO_ENCODERS]
+    return [
+        *usual,
+        *(name for name in custom if callable(getattr(encoders, f"{ENCODE}{name}", None))),
+    ]
 
 
-def _info(encoders: object, reference: str, fingerprint: str, notes: tuple[str, ...]) -> ModelInfo:
+def _model_info(encoders: object, reference: str, fingerprint: str, notes: tuple[str, ...]) -> ModelInfo:
     embed_dim = _embed_dim(encoders, reference)
     context_length = getattr(encoders, "context_length", None)
     try:
@@ -352,34 +356,34 @@ def _info(encoders: object, reference: str, fingerprint: str, notes: tuple[str, 
 
 
 def _embed_dim(encoders: object, reference: str) -> int:
-    """Return the dimension of the vectors of a grey image and of a text; what the object says, where it encodes
-    neither.
-    """
+    """Return the dimension of the vectors of a test image and text, or ``embed_dim`` if the object encodes neither."""
     inputs: dict[str, list[Any]] = {IMAGE: [Image.new("RGB", (64, 64), (128, 128, 128))], TEXT: ["a photo"]}
     embed_dim: int | None = None
     for modality, batch in inputs.items():
         method = encoder_of(encoders, modality)
         if method is not None:
-            embed_dim = _encoded(f"{reference}: {name_of(encoders, modality)}", method, batch, embed_dim).shape[1]
+            embed_dim = _encode_batch(
+                f"{reference}: {method_name(encoders, modality)}", method, batch, embed_dim
+            ).shape[1]
     if embed_dim is not None:
         return embed_dim
-    given = getattr(encoders, "embed_dim", None)
-    if not isinstance(given, int | np.integer) or given < 1:
+    stated = getattr(encoders, "embed_dim", None)
+    if not isinstance(stated, int | np.integer) or stated < 1:
         raise ModelError(
-            f"{reference}: embed_dim is {given!r:.60}: expected the dimension of the vectors, which an object without"
+            f"{reference}: embed_dim is {stated!r:.60}: expected the dimension of the vectors, which an object without"
             " encode_images and encode_texts has to say"
         )
-    return int(given)
+    return int(stated)
 
 
 def _probes(reference: str, encoders: object, embed_dim: int) -> Probes:
-    """Return the vectors of the probes; none of a modality that the object has no encoder of."""
-    found = []
+    """Return the vectors of the probes; empty arrays for modalities without an encoder."""
+    vectors = []
     for modality, batch in ((IMAGE, probe_images()), (TEXT, list(TEXTS))):
-        method, what = encoder_of(encoders, modality), f"{reference}: {name_of(encoders, modality)}"
+        method, label = encoder_of(encoders, modality), f"{reference}: {method_name(encoders, modality)}"
         none = np.empty((0, embed_dim), np.float32)
-        found.append(none if method is None else _encoded(what, method, batch, embed_dim))
-    return Probes(*found)
+        vectors.append(none if method is None else _encode_batch(label, method, batch, embed_dim))
+    return Probes(*vectors)
 
 
 def _number(encoders: object, name: str, reference: str) -> float | None:
@@ -397,41 +401,43 @@ def _number(encoders: object, name: str, reference: str) -> float | None:
     return number
 
 
-def _called(what: str, method: Callable[[list[T]], object], batch: list[T]) -> object:
+def _call_method(label: str, method: Callable[[list[T]], object], batch: list[T]) -> object:
     try:
         return method(batch)
     except ClipbenchError:
         raise
     except FOREIGN as error:
-        raise _fault(what, error) from error
+        raise _call_error(label, error) from error
 
 
-def _encoded(what: str, encode: Callable[[list[T]], object], batch: list[T], dim: int | None = None) -> np.ndarray:
-    vectors = _as_floats(_called(what, encode, batch), what)
+def _encode_batch(
+    label: str, encode: Callable[[list[T]], object], batch: list[T], dim: int | None = None
+) -> np.ndarray:
+    vectors = _as_floats(_call_method(label, encode, batch), label)
     is_right = vectors.ndim == 2 and len(vectors) == len(batch) and vectors.shape[1] == (dim or vectors.shape[1])
     if not is_right or not vectors.size:
-        raise ModelError(f"{what} gave shape {vectors.shape} for {len(batch)}: expected ({len(batch)}, {dim or 'd'})")
+        raise ModelError(f"{label} gave shape {vectors.shape} for {len(batch)}: expected ({len(batch)}, {dim or 'd'})")
     return vectors
 
 
-def _whole_numbers(what: str, count: Callable[[list[str]], object], texts: list[str]) -> Int64[np.ndarray, " n_texts"]:
-    found = np.asarray(_called(what, lambda batch: np.asarray(count(batch)), texts))
-    is_whole = found.size == 0 or (found.dtype.kind in "iu" and found.min() >= 0)
-    if found.shape != (len(texts),) or not is_whole:
+def _count_tokens(label: str, count: Callable[[list[str]], object], texts: list[str]) -> Int64[np.ndarray, " n_texts"]:
+    counts = np.asarray(_call_method(label, lambda batch: np.asarray(count(batch)), texts))
+    is_whole = counts.size == 0 or (counts.dtype.kind in "iu" and counts.min() >= 0)
+    if counts.shape != (len(texts),) or not is_whole:
         raise ModelError(
-            f"{what} gave {found.tolist()!r:.60} for {len(texts)} texts: expected one whole number for each"
+            f"{label} gave {counts.tolist()!r:.60} for {len(texts)} texts: expected one whole number for each"
         )
-    return found.astype(np.int64)
+    return counts.astype(np.int64)
 
 
-def _as_floats(given: object, what: str) -> np.ndarray:
+def _as_floats(output: object, label: str) -> np.ndarray:
     try:
-        return as_floats(given)
+        return as_floats(output)
     except TypeError as error:
-        why = "" if error.__cause__ is None else f" ({error_summary(error.__cause__)})"
-        raise ModelError(f"{what} {error}{why}") from error
+        reason = "" if error.__cause__ is None else f" ({error_summary(error.__cause__)})"
+        raise ModelError(f"{label} {error}{reason}") from error
 
 
-def _fault(what: str, error: BaseException) -> ModelError:
+def _call_error(label: str, error: BaseException) -> ModelError:
     advice = "" if is_machine_error(error) else f": see its traceback{on_command_line(' (--traceback)')}"
-    return ModelError(f"{what} failed ({error_summary(error)}){advice}")
+    return ModelError(f"{label} failed ({error_summary(error)}){advice}")

@@ -17,7 +17,7 @@ from PIL import Image
 from clipbench.data.images import rgb
 from clipbench.data.modalities import IMAGE, JOINT, TEXT
 from clipbench.errors import ModelError, NoTokenCounts, UsageError, did_you_mean, model_option
-from clipbench.hub import cache_only, cached_first, files_of, model_request
+from clipbench.hub import cache_only, cached_first, local_folder, model_request
 from clipbench.models.fingerprint import digest, file_digest
 from clipbench.models.options import LoadOptions, Tower
 from clipbench.models.protocol import ROLES, Internals, Model, ModelInfo, Role, Vectors
@@ -28,8 +28,8 @@ from clipbench.models.towers.torch_model import (
     freeze,
     library_errors,
     n_parameters,
-    placement,
     probe,
+    resolve_placement,
     scale_and_bias,
     weights_digest,
 )
@@ -38,10 +38,10 @@ from clipbench.models.trust import (
     TrustedCode,
     check_settings,
     no_foreign_code,
-    only_shown,
-    pinned,
+    only_shown_code,
+    resolve_source,
     show_code,
-    snapshot,
+    snapshot_folder,
 )
 from clipbench.plugins import import_optional
 from clipbench.untrusted.reading import read_json, refuse_special_files
@@ -69,7 +69,7 @@ OPTIONS = (
 )
 ENCODERS: Mapping[Role, str] = {None: "encode", "query": "encode_query", "document": "encode_document"}
 """The library's methods, which choose the part of a model that is for a role."""
-OF_ROLES: Mapping[Role, Sequence[str]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
+ROLE_PROMPTS: Mapping[Role, Sequence[str]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
 """Names of the prompts of a role: the first that is not empty counts. The library takes the first that is there, and
 adds an empty ``document`` to those of a model that calls it ``passage``.
 """
@@ -105,19 +105,23 @@ class SentenceModel(Model):
         return np.asarray(vectors, np.float32)
 
     def roles(self) -> dict[str, dict[str, str]]:
-        """Return the prompts by role of each modality in which a role gives an item another vector than none."""
+        """Return the prompts by role of each modality whose vectors depend on the role."""
         items: dict[str, Any] = {IMAGE: Image.new("RGB", (64, 64), (128, 128, 128)), TEXT: "a photo"}
         items[JOINT] = items[IMAGE], items[TEXT]
-        found: dict[str, dict[str, str]] = {}
+        prompts: dict[str, dict[str, str]] = {}
         for modality in dict.fromkeys(modality for modality, _ in self.prompts):
-            plain, *of_roles = (self.encode(modality, [items[modality]], role) for role in (None, *ROLES))
-            if any((own != plain).any() for own in of_roles):
-                found[modality] = {role: _text_of(self.module, self.prompts[modality, role], role) for role in ROLES}
-        return found
+            plain, *by_role = (self.encode(modality, [items[modality]], role) for role in (None, *ROLES))
+            if any((vectors != plain).any() for vectors in by_role):
+                prompts[modality] = {
+                    role: _prompt_text(self.module, self.prompts[modality, role], role) for role in ROLES
+                }
+        return prompts
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-        """Return how many tokens each text takes with its longest prompt before any is cut off, start and end among
-        them; raise NoTokenCounts where the model has no tokenizer of transformers.
+        """Return the tokens of each text with its longest prompt before truncation, start and end included.
+
+        Raises:
+            NoTokenCounts: the model has no tokenizer of transformers.
         """
         tokenizer = getattr(self.module, "tokenizer", None)
         if not isinstance(tokenizer, transformers.PreTrainedTokenizerBase):
@@ -125,12 +129,12 @@ class SentenceModel(Model):
                 f"the tokenizer of {self.info.id} is not one of transformers: its tokens are not counted"
             )
         roles: Sequence[Role] = ROLES if TEXT in self.info.roles else (None,)
-        prompts = {_text_of(self.module, self.prompts[TEXT, role], role) for role in roles}
+        prompts = {_prompt_text(self.module, self.prompts[TEXT, role], role) for role in roles}
         counts = [token_counts(tokenizer, [prompt + text for text in texts]) for prompt in prompts]
         return np.max(counts, axis=0)
 
     def internals(self) -> Internals:
-        """Return the module; what feeds it is the library's."""
+        """Return the module, without the parts that the library hides."""
         return Internals(module=self.module)
 
 
@@ -151,10 +155,10 @@ def load(body: str, options: LoadOptions) -> SentenceModel:
     reference = f"st:{body}"
     options.refuse_unknown((*OPTIONS, *(["code_commit"] if options.trust_remote_code else [])), reference)
     scale, bias = options.logits()
-    source = pinned(body, reference, options)
+    source = resolve_source(body, reference, options)
     import_optional("sentence_transformers", extra="st", needed_by=reference)
-    place = placement(options.device, options.precision, options.batch_size)
-    module, folder, code = _from_library(source, reference, options, place)
+    placement = resolve_placement(options.device, options.precision, options.batch_size)
+    module, folder, code = _from_library(source, reference, options, placement)
     for tower in options.towers:
         if not module.supports(NAMES[tower]):
             takes = ", ".join(map(str, module.modalities))
@@ -163,14 +167,16 @@ def load(body: str, options: LoadOptions) -> SentenceModel:
                 " pair:IMAGE_REF+TEXT_REF"
             )
     prompts = _prompts(module, options)
-    shown = {tower: _text_of(module, prompts[name, None]) for tower, name in NAMES.items() if (name, None) in prompts}
-    notes = [f"prompt of {tower}: '{text}'" for tower, text in shown.items() if text]
-    freeze(module, place)
+    prompt_texts = {
+        tower: _prompt_text(module, prompts[name, None]) for tower, name in NAMES.items() if (name, None) in prompts
+    }
+    notes = [f"prompt of {tower}: '{text}'" for tower, text in prompt_texts.items() if text]
+    freeze(module, placement)
     inner = module.transformers_model
-    is_alone = all(type(each).__name__ in ("Transformer", "CLIPModel", "Normalize") for each in module)
+    is_alone = all(type(part).__name__ in ("Transformer", "CLIPModel", "Normalize") for part in module)
     if scale is None and is_alone and module.truncate_dim is None and getattr(inner, "logit_scale", None) is not None:
         scale, bias = scale_and_bias(inner, reference)  # of the one model whose vectors ``encode`` returns unchanged
-    own = {key: value for key, value in sorted(options.options.items()) if not key.startswith("logit_")}
+    identity_options = {key: value for key, value in sorted(options.options.items()) if not key.startswith("logit_")}
     dim = module.get_embedding_dimension()
     if not dim:
         tower = next(iter(options.towers))
@@ -185,13 +191,13 @@ def load(body: str, options: LoadOptions) -> SentenceModel:
     hashes = [f"{path.relative_to(folder)} {file_digest(path)}" for path in files]
     info = ModelInfo(
         ref=reference,
-        id=" ".join([reference, *(f"{key}={value}" for key, value in own.items())]),
+        id=" ".join([reference, *(f"{key}={value}" for key, value in identity_options.items())]),
         fingerprint=digest(
             ADAPTER,
             "" if code is None else code.identity,
             digest(weights_digest(module), *hashes),
             options.precision,
-            own,
+            identity_options,
             repr([module.truncate_dim, module.default_prompt_name, sorted(module.prompts.items())]),
         ),
         family=f"sentence-transformers/{type(module[0] if inner is None else inner).__name__.removesuffix('Model')}",
@@ -200,53 +206,54 @@ def load(body: str, options: LoadOptions) -> SentenceModel:
         logit_scale=scale,
         logit_bias=bias,
         n_parameters=n_parameters(module),
-        device=str(place.device),
+        device=str(placement.device),
         precision=options.precision,
         notes=(*(() if code is None else (code.note,)), *notes),
         is_joint=(JOINT, None) in prompts,
         similarity=module.similarity_fn_name,
     )
-    model = SentenceModel(info=info, module=module, prompts=prompts, placement=place, files=(files_of(source.name),))
+    model = SentenceModel(
+        info=info, module=module, prompts=prompts, placement=placement, files=(local_folder(source.name),)
+    )
     model = replace(model, info=replace(info, roles=model.roles()))
     if len(options.towers) > 1:
-        probe(model, place)
+        probe(model, placement)
     return model
 
 
 def _from_library(
-    source: Pinned, reference: str, options: LoadOptions, place: Placement
+    source: Pinned, reference: str, options: LoadOptions, placement: Placement
 ) -> tuple[Any, Path, TrustedCode | None]:
     """Return the library's model, the folder that holds its files, and its own code if that runs."""
     import sentence_transformers
 
     name = source.name
-    wanted = model_request(reference, name, "st")
+    request = model_request(reference, name, "st")
     expected = "expected a folder as SentenceTransformer.save writes it"
-    with library_errors("sentence-transformers", reference, expected, files_of(name)):
+    with library_errors("sentence-transformers", reference, expected, local_folder(name)):
         folder, code = Path(name), None
         if not folder.is_dir():
-            folder = cached_first(lambda: snapshot(name, source.commit), wanted)
+            folder = cached_first(lambda: snapshot_folder(name, source.commit), request)
         if options.trust_remote_code:
-            code = cached_first(lambda: show_code(source, folder, options), wanted)
+            code = cached_first(lambda: show_code(source, folder, options), request)
         _check_files(folder, reference, code)
         truncate_dim = options.whole_number("truncate_dim")
         if truncate_dim == 0:
             raise UsageError("model option truncate_dim=0: expected 1 or more dimensions")
-        with cache_only(), no_foreign_code() if code is None else only_shown(code):
+        with cache_only(), no_foreign_code() if code is None else only_shown_code(code):
             module = sentence_transformers.SentenceTransformer(
                 str(folder),
-                device=str(place.device),
+                device=str(placement.device),
                 truncate_dim=truncate_dim,
                 trust_remote_code=code is not None,
                 local_files_only=True,
-                model_kwargs={"dtype": place.dtype},
+                model_kwargs={"dtype": placement.dtype},
             )
         return module, folder, code
 
 
 def _check_files(folder: Path, reference: str, code: TrustedCode | None) -> None:
-    """Refuse a folder that names files of another place, or untrusted code, some of which the library leaves out
-    unsaid.
+    """Raise for a folder that names outside files or untrusted code, some of which the library ignores silently.
 
     Raises:
         ModelError: the message names the file and the class.
@@ -282,50 +289,48 @@ def _foreign_names(file: str, settings: Any) -> Iterator[str]:
         yield from (str(name) for name in types.values() if not str(name).startswith(OWN_CLASSES))
     modes = settings.get("modality_config")
     if isinstance(modes, dict):
-        methods = [str(each.get("method")) for each in modes.values() if isinstance(each, dict)]
+        methods = [str(mode.get("method")) for mode in modes.values() if isinstance(mode, dict)]
         yield from (method for method in methods if not re.fullmatch(r"forward|get_\w+_features", method))
 
 
 def _prompts(module: Any, options: LoadOptions) -> dict[tuple[str, Role], Prompt]:
-    """Return the prompt of each modality that is wanted, by role; of an image with a text that of the text."""
-    found: dict[tuple[str, Role], Prompt] = {}
+    """Return the prompt of each encoded modality by role; an image with a text has the prompt of texts."""
+    prompts: dict[tuple[str, Role], Prompt] = {}
     for tower in options.towers:
-        given = _prompt(module, "image_" if tower == "images" else "", options)
+        common_prompt = _option_prompt(module, "image_" if tower == "images" else "", options)
         for role, name in ((None, ""), *((role, f"{role}_prompt") for role in ROLES)):
-            of_model = next((each for each in OF_ROLES.get(role, ()) if module.prompts.get(each)), None)
-            own = {} if of_model is None else {"prompt_name": of_model}
+            model_prompt = next((key for key in ROLE_PROMPTS.get(role, ()) if module.prompts.get(key)), None)
+            role_prompt = {} if model_prompt is None else {"prompt_name": model_prompt}
             if name in options.options:
-                own = {"prompt": options.options[name]}
-            found[NAMES[tower], role] = given or own
+                role_prompt = {"prompt": options.options[name]}
+            prompts[NAMES[tower], role] = common_prompt or role_prompt
     if len(options.towers) > 1 and module.supports(("image", "text")):
-        found |= {(JOINT, role): found[TEXT, role] for role in ENCODERS}
-    return found
+        prompts |= {(JOINT, role): prompts[TEXT, role] for role in ENCODERS}
+    return prompts
 
 
-def _prompt(module: Any, before: str, options: LoadOptions) -> dict[str, str]:
-    given = {
-        key: options.options[f"{before}{key}"]
+def _option_prompt(module: Any, prefix: str, options: LoadOptions) -> dict[str, str]:
+    settings = {
+        key: options.options[f"{prefix}{key}"]
         for key in ("prompt", "prompt_name")
-        if f"{before}{key}" in options.options
+        if f"{prefix}{key}" in options.options
     }
-    of_role = [each for role in ROLES if (each := f"{role}_prompt") in options.options]
-    if given and of_role and not before:
+    by_role = [option_name for role in ROLES if (option_name := f"{role}_prompt") in options.options]
+    if settings and by_role and not prefix:
         raise UsageError(
-            f"model option {next(iter(given))} is the prompt of every role, and {of_role[0]} that of one: give one"
+            f"model option {next(iter(settings))} is the prompt of every role, and {by_role[0]} that of one: give one"
         )
-    if len(given) > 1:
-        raise UsageError(f"model options {before}prompt and {before}prompt_name say the same thing: give one")
-    name = given.get("prompt_name")
+    if len(settings) > 1:
+        raise UsageError(f"model options {prefix}prompt and {prefix}prompt_name say the same thing: give one")
+    name = settings.get("prompt_name")
     if name is not None and name not in module.prompts:
-        raise UsageError(f"model option {before}prompt_name={name}: {did_you_mean(name, module.prompts)}")
-    return given
+        raise UsageError(f"model option {prefix}prompt_name={name}: {did_you_mean(name, module.prompts)}")
+    return settings
 
 
-def _text_of(module: Any, given: Prompt, role: Role = None) -> str:
-    """Return the prompt itself; where none is given, the default of items without a role, as those of one have an empty
-    one.
-    """
-    if "prompt" in given:
-        return given["prompt"]
-    name: str | None = given.get("prompt_name") or (module.default_prompt_name if role is None else role)
+def _prompt_text(module: Any, prompt: Prompt, role: Role = None) -> str:
+    """Return the text of a prompt; without one, the default prompt for items without a role, or an empty text."""
+    if "prompt" in prompt:
+        return prompt["prompt"]
+    name: str | None = prompt.get("prompt_name") or (module.default_prompt_name if role is None else role)
     return module.prompts.get(name) or ""

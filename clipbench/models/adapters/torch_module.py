@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from clipbench.errors import ModelError
-from clipbench.models.facts.modules import evaluating
+from clipbench.models.introspection.modules import evaluation_mode
 from clipbench.models.protocol import TOWERS, Internals, Tokens
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ ONLY = "tokens"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TorchEncoders:
-    """A torch module with what turns images and texts into its inputs; made by ``torch_model``."""
+    """A torch module with its preprocessing and tokenizer; made by ``torch_model``."""
 
     net: "torch.nn.Module"
     name: str
@@ -37,11 +37,13 @@ class TorchEncoders:
         """Return raw vectors (n, dim) of RGB images."""
         import torch
 
-        return self._encoded(self.image_tower, torch.stack([torch.as_tensor(self.preprocess(each)) for each in images]))
+        return self._run_tower(
+            self.image_tower, torch.stack([torch.as_tensor(self.preprocess(image)) for image in images])
+        )
 
     def encode_texts(self, texts: list[str]) -> "torch.Tensor":
         """Return raw vectors (n, dim) of texts."""
-        return self._encoded(self.text_tower, self.tokenizer(texts))
+        return self._run_tower(self.text_tower, self.tokenizer(texts))
 
     def internals(self) -> Internals:
         """Return the module, and the parts that were given with it."""
@@ -49,33 +51,37 @@ class TorchEncoders:
 
         def tokenize(texts: Sequence[str]) -> Tokens:
             tokens = self.tokenizer(list(texts))
-            named = tokens if isinstance(tokens, Mapping) else {ONLY: tokens}
-            return {key: np.asarray(value) for key, value in named.items()}
+            arrays = tokens if isinstance(tokens, Mapping) else {ONLY: tokens}
+            return {key: np.asarray(value) for key, value in arrays.items()}
 
         def encode_tokens(tokens: Tokens) -> np.ndarray:
             tensors = {key: torch.as_tensor(value) for key, value in tokens.items()}
-            return self._encoded(self.text_tower, tensors.get(ONLY, tensors)).float().cpu().numpy()
+            return self._run_tower(self.text_tower, tensors.get(ONLY, tensors)).float().cpu().numpy()
 
         return Internals(
             module=self.net,
             preprocess=lambda image: np.asarray(self.preprocess(image), np.float32),
-            encode_pixels=lambda pixels: self._encoded(self.image_tower, torch.as_tensor(pixels)).float().cpu().numpy(),
+            encode_pixels=lambda pixels: (
+                self._run_tower(self.image_tower, torch.as_tensor(pixels)).float().cpu().numpy()
+            ),
             tokenize=tokenize,
             encode_tokens=encode_tokens,
         )
 
-    def _encoded(self, tower: Callable[..., Any], inputs: Any) -> "torch.Tensor":
-        """Return what a tower gives where the module's weights are, without gradients and in evaluation mode."""
+    def _run_tower(self, tower: Callable[..., Any], inputs: Any) -> "torch.Tensor":
+        """Return the output of a tower on the module's device, without gradients and in evaluation mode."""
         import torch
 
-        weight = next((each for each in self.net.parameters() if each.is_floating_point()), torch.empty(0))
+        weight = next((value for value in self.net.parameters() if value.is_floating_point()), torch.empty(0))
 
         def placed(tensor: "torch.Tensor") -> "torch.Tensor":
             return tensor.to(weight.device, weight.dtype) if tensor.is_floating_point() else tensor.to(weight.device)
 
-        with evaluating(self.net):
-            named = isinstance(inputs, Mapping)
-            output = tower(**{key: placed(each) for key, each in inputs.items()}) if named else tower(placed(inputs))
+        with evaluation_mode(self.net):
+            if isinstance(inputs, Mapping):
+                output = tower(**{key: placed(tensor) for key, tensor in inputs.items()})
+            else:
+                output = tower(placed(inputs))
             # transformers may put the vectors into a record
             return output if hasattr(output, "detach") else output.pooler_output
 
@@ -129,7 +135,7 @@ def torch_model(  # noqa: PLR0913  what a module lacks to be measured, each by i
     if names is None:
         raise ModelError(
             f"clipbench.torch_model got an object of type {type(net).__name__} without"
-            f" {' and without '.join(' and '.join(each) for each in TOWERS)}: give it methods of these names"
+            f" {' and without '.join(' and '.join(methods) for methods in TOWERS)}: give it methods of these names"
         )
     if not callable(preprocess) or not callable(tokenizer):
         raise ModelError("clipbench.torch_model needs two functions, preprocess(image) and tokenizer(texts)")

@@ -20,26 +20,26 @@ from PIL import Image
 
 from clipbench.data.images import rgb
 from clipbench.errors import ModelError
-from clipbench.hub import cache_only, cached_first, files_of, model_request
+from clipbench.hub import cache_only, cached_first, local_folder, model_request
 from clipbench.models.checkpoints import step_in_name
 from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import TOWERS, ModelInfo, Preprocess
-from clipbench.models.towers.checkpoint_file import needs_causal_tower, stretched_to
+from clipbench.models.towers.checkpoint_file import causal_tower_error, stretch_table
 from clipbench.models.towers.families import (
     BUDGETS,
     FGCLIP2,
     JINA_V4,
-    OF_REGIONS,
     OPTIONS,
     PATCHES_BY_SIZE,
+    REGION_WEIGHTS,
     WITHOUT_THEIR_CODE,
     Fgclip2Model,
     JinaV4,
     PatchesPreprocess,
     family_of,
     load_jina_v4,
-    most_patches,
+    patch_limit,
     walk_type,
 )
 from clipbench.models.towers.text_tower import (
@@ -47,8 +47,8 @@ from clipbench.models.towers.text_tower import (
     TextTower,
     Tokens,
     check_vocabulary,
-    context_of,
-    first_of,
+    first_position,
+    smallest_context,
     token_counts,
     tokenizer_identity,
 )
@@ -60,22 +60,22 @@ from clipbench.models.towers.torch_model import (
     freeze,
     library_errors,
     n_parameters,
-    placement,
     probe,
+    resolve_placement,
     scale_and_bias,
     weights_digest,
 )
 from clipbench.models.trust import (
     Pinned,
     TrustedCode,
-    asks_for_code,
     check_model,
+    is_code_request,
     no_foreign_code,
-    only_shown,
-    pinned,
-    settings_of,
+    only_shown_code,
+    resolve_source,
+    settings_folder,
     show_code,
-    snapshot,
+    snapshot_folder,
 )
 from clipbench.untrusted.reading import is_folder, shown
 
@@ -116,9 +116,7 @@ class _Loaded(NamedTuple):
 
 @dataclass(frozen=True)
 class ArraysPreprocess:
-    """The library's own image processor of a model that takes several arrays an image, by the names of its tower's
-    arguments.
-    """
+    """The library's image processor of a model with several arrays per image, named as in its tower."""
 
     processor: Any
 
@@ -140,11 +138,11 @@ def load(body: str, options: LoadOptions) -> TorchModel | JinaV4:
         Unavailable: files that are not on this machine and cannot be fetched.
     """
     reference = f"hf:{body}"
-    known = ["context", *(["code_commit"] if options.trust_remote_code else [])]
-    options.refuse_unknown([*known, *{name for names in OPTIONS.values() for name in names}], reference)
-    source = pinned(body, reference, options)
-    place = placement(options.device, options.precision, options.batch_size)
-    parts = _from_library(source, reference, options, known)
+    common_options = ["context", *(["code_commit"] if options.trust_remote_code else [])]
+    options.refuse_unknown([*common_options, *{name for names in OPTIONS.values() for name in names}], reference)
+    source = resolve_source(body, reference, options)
+    placement = resolve_placement(options.device, options.precision, options.batch_size)
+    parts = _from_library(source, reference, options, common_options)
     if isinstance(parts, JinaV4):
         probe(parts, parts.placement)
         return parts
@@ -159,7 +157,10 @@ def load(body: str, options: LoadOptions) -> TorchModel | JinaV4:
         json.dumps(parts.processor.to_dict(), sort_keys=True, default=str),
         tokenizer_identity(tower.tokenize, parts.tokenizer.get_vocab()),
     )
-    own = [*([parts.code] if parts.code else []), *(f"{key}={value}" for key, value in sorted(parts.options.items()))]
+    identity_parts = [
+        *([parts.code] if parts.code else []),
+        *(f"{key}={value}" for key, value in sorted(parts.options.items())),
+    ]
     scale, bias = _scale_and_bias(module, reference)
     embed_dim, context_length = _text_shape(module, tower, reference)
     vision = getattr(module.config, "vision_config", getattr(module.config, "image_config", None))
@@ -167,7 +168,7 @@ def load(body: str, options: LoadOptions) -> TorchModel | JinaV4:
     info = ModelInfo(
         ref=reference,
         id=" ".join([reference, *(f"{key}={value}" for key, value in sorted(parts.options.items()))]),
-        fingerprint=digest(identity, *own) if own else identity,
+        fingerprint=digest(identity, *identity_parts) if identity_parts else identity,
         family=f"transformers/{type(module).__name__.removesuffix('Model')}",
         embed_dim=embed_dim,
         context_length=context_length,
@@ -175,12 +176,12 @@ def load(body: str, options: LoadOptions) -> TorchModel | JinaV4:
         logit_scale=scale,
         logit_bias=bias,
         n_parameters=n_parameters(module),
-        device=str(place.device),
+        device=str(placement.device),
         precision=options.precision,
         notes=(*parts.notes, *notes, *stretching),
         step=step_in_name(Path(source.name)),
     )
-    freeze(module, place)
+    freeze(module, placement)
     is_one_array = parts.inputs == [PIXEL_VALUES]
     preprocess: Callable[[Any], Preprocess] = TransformersPreprocess if is_one_array else ArraysPreprocess
     if isinstance(module, Fgclip2Model) and "max_num_patches" not in parts.options:
@@ -188,41 +189,49 @@ def load(body: str, options: LoadOptions) -> TorchModel | JinaV4:
 
     def image_tower(inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         # Several arrays go by the processor's own names, as of SigLIP 2 NaFlex: patches, their mask, their grid.
-        named = {PIXEL_VALUES: inputs[PIXELS]} if is_one_array else inputs
-        return _vectors(module, module.get_image_features(**named))
+        arrays = {PIXEL_VALUES: inputs[PIXELS]} if is_one_array else inputs
+        return _vectors(module, module.get_image_features(**arrays))
 
     model = TorchModel(
         info=info,
         preprocess=preprocess(parts.processor),
         image_tower=image_tower,
         text_tower=tower,
-        placement=place,
+        placement=placement,
         module=module,
-        files=(files_of(source.name),),
+        files=(local_folder(source.name),),
         has_pixels=is_one_array,
     )
-    probe(model, place)
+    probe(model, placement)
     return model
 
 
-def _from_library(source: Pinned, reference: str, options: LoadOptions, known: Sequence[str]) -> _Loaded | JinaV4:
+def _from_library(
+    source: Pinned, reference: str, options: LoadOptions, common_options: Sequence[str]
+) -> _Loaded | JinaV4:
     name = source.name
-    wanted = model_request(reference, name, "hf")
+    request = model_request(reference, name, "hf")
     expected = "expected config.json, weights, an image processor and a tokenizer, as save_pretrained writes them"
-    with library_errors("transformers", reference, expected, files_of(name)), _without_loading_bar():
+    with library_errors("transformers", reference, expected, local_folder(name)), _without_loading_bar():
         folder, code = name, None
-        settings = Path(name) if is_folder(name) else cached_first(lambda: settings_of(name, source.commit), wanted)
+        settings = (
+            Path(name) if is_folder(name) else cached_first(lambda: settings_folder(name, source.commit), request)
+        )
         family = family_of(settings, reference)
-        options.refuse_unknown([*([] if family in WITHOUT_THEIR_CODE else known), *OPTIONS.get(family, ())], reference)
+        options.refuse_unknown(
+            [*([] if family in WITHOUT_THEIR_CODE else common_options), *OPTIONS.get(family, ())], reference
+        )
         if not is_folder(name):
             forms = ("*.safetensors",) if family == JINA_V4 else WEIGHTS
-            folder = str(cached_first(lambda: snapshot(name, source.commit, forms), wanted))
+            folder = str(cached_first(lambda: snapshot_folder(name, source.commit, forms), request))
         if family == JINA_V4:
             with cache_only(), no_foreign_code():
-                return load_jina_v4(Path(folder), reference, options, check_model(folder, reference), (files_of(name),))
+                return load_jina_v4(
+                    Path(folder), reference, options, check_model(folder, reference), (local_folder(name),)
+                )
         if options.trust_remote_code and family not in WITHOUT_THEIR_CODE:
-            code = cached_first(lambda: show_code(source, Path(folder), options), wanted)
-        with cache_only(), no_foreign_code() if code is None else only_shown(code):
+            code = cached_first(lambda: show_code(source, Path(folder), options), request)
+        with cache_only(), no_foreign_code() if code is None else only_shown_code(code):
             return _load_parts(folder, reference, family, options, code)
 
 
@@ -254,7 +263,7 @@ def _load_parts(name: str, reference: str, family: str, options: LoadOptions, co
         described = Fgclip2Model if family == FGCLIP2 else transformers.MODEL_MAPPING.get(type(config), None)
         _check_is_dual_encoder(described, config, reference)
     processor = _image_processor(name, reference, trust)
-    patches = most_patches(options)
+    patches = patch_limit(options)
     if patches is not None:
         processor.max_num_patches = patches
     elif family == FGCLIP2:
@@ -264,36 +273,36 @@ def _load_parts(name: str, reference: str, family: str, options: LoadOptions, co
     # The library leaves AIMv2's causal mask out where no text of a batch is padded, and expects SDPA to apply one, but
     # this attention says is_causal=False. Eager attention always gets the mask.
     attention = {"text_config": "eager"} if config.model_type == AIMV2 else None
-    module, found = kind.from_pretrained(
+    module, report = kind.from_pretrained(
         name, config=config, dtype=torch.float32, output_loading_info=True, attn_implementation=attention, **trust
     )
     _check_is_dual_encoder(module, config, reference)
-    lacking = sorted(found["missing_keys"])
-    if lacking:
+    missing = sorted(report["missing_keys"])
+    if missing:
         raise ModelError(
-            f"{reference} lacks {len(lacking)} weights of its {type(module).__name__} ({', '.join(lacking[:3])}, ...):"
+            f"{reference} lacks {len(missing)} weights of its {type(module).__name__} ({', '.join(missing[:3])}, ...):"
             " they would be random, so it is not loaded; does config.json belong to these weights?"
         )
-    unused = OF_REGIONS if family == FGCLIP2 else ()
+    unused = REGION_WEIGHTS if family == FGCLIP2 else ()
     left_over = sorted(
-        key for key in found["unexpected_keys"] if not key.endswith(CONSTANTS) and not key.startswith(unused)
+        key for key in report["unexpected_keys"] if not key.endswith(CONSTANTS) and not key.startswith(unused)
     )
     if left_over:
         shown_names = ", ".join(left_over[:3])
         notes += (f"{len(left_over)} weights of the checkpoint have no place in the model ({shown_names})",)
     if isinstance(module, Fgclip2Model):
-        module.keep(walk_type(options))
+        module.keep_positions(walk_type(options))
     inputs = list(processor(images=Image.new("RGB", (64, 64)), return_tensors="pt"))
-    given = {key: value for key, value in options.options.items() if key in OPTIONS.get(family, ())}
-    return _Loaded(module, processor, tokenizer, notes, inputs, "" if code is None else code.identity, given)
+    family_options = {key: value for key, value in options.options.items() if key in OPTIONS.get(family, ())}
+    return _Loaded(module, processor, tokenizer, notes, inputs, "" if code is None else code.identity, family_options)
 
 
 def _image_processor(name: str, reference: str, trust: Mapping[str, bool]) -> Any:
-    """Return the image processor, which a training that saves its model alone leaves out."""
+    """Return the image processor, which a training may not have saved with the model."""
     try:
         return transformers.AutoImageProcessor.from_pretrained(name, **trust)
     except OSError as error:
-        if not is_folder(name) or asks_for_code(error):
+        if not is_folder(name) or is_code_request(error):
             raise
         raise ModelError(
             f"{reference} has no image processor that transformers can load: save that of the model that you trained"
@@ -326,11 +335,11 @@ def _stretch(module: Any, context: int | None, reference: str) -> tuple[str, ...
     if context is None:
         return ()
     if type(module) is not transformers.CLIPModel:
-        raise needs_causal_tower(context, reference)
-    places = module.text_model.embeddings
-    table, notes = stretched_to(places.position_embedding.weight.data, context)
-    places.position_embedding = torch.nn.Embedding.from_pretrained(table)
-    places.position_ids = torch.arange(context).expand((1, -1))
+        raise causal_tower_error(context, reference)
+    embeddings = module.text_model.embeddings
+    table, notes = stretch_table(embeddings.position_embedding.weight.data, context)
+    embeddings.position_embedding = torch.nn.Embedding.from_pretrained(table)
+    embeddings.position_ids = torch.arange(context).expand((1, -1))
     module.config.text_config.max_position_embeddings = context
     return notes
 
@@ -350,7 +359,7 @@ def _text_tower(parts: _Loaded, reference: str) -> tuple[TextTower, tuple[str, .
     stated = getattr(getattr(module.config, "text_config", module.config), "max_position_embeddings", None)
     is_clip, is_siglip = type(module) is transformers.CLIPModel, isinstance(module, SIGLIP)
     limits = [stated] if is_clip or is_siglip else [stated, tokenizer.model_max_length]
-    length = context_of(tokenizer, limits, reference)
+    length = smallest_context(tokenizer, limits, reference)
     is_lowered = is_siglip and tokenizer("A").input_ids != tokenizer("a").input_ids
 
     def cleaned(texts: Sequence[str]) -> list[str]:
@@ -378,7 +387,7 @@ def _lengths_of_clip(
 
     def lengths(tokens: Tokens) -> Int64[torch.Tensor, " n_texts"]:
         ids = tokens["input_ids"]
-        return (ids.argmax(dim=-1) if end == ARGMAX_POOLING else first_of(end, ids)) + 1
+        return (ids.argmax(dim=-1) if end == ARGMAX_POOLING else first_position(end, ids)) + 1
 
     if int(lengths(tokenize(["a photo"]))[0]) < 3:
         raise ModelError(

@@ -67,7 +67,7 @@ MEANT = (
 
 
 class ArrayTable(NamedTuple):
-    """The kind of each array, and what it is about."""
+    """The kind of each array, and the array that it describes."""
 
     kinds: Mapping[str, ArrayKind]
     describes: Mapping[str, str]
@@ -76,14 +76,14 @@ class ArrayTable(NamedTuple):
     """The vectors whose rows an array of rows has."""
 
 
-def array_of(modality: str) -> str:
+def array_name(modality: str) -> str:
     """Return the name of the array with the vectors of a modality."""
     return ARRAY_OF.get(modality, modality)
 
 
-def _given(modality: str, arrays: Mapping[str, np.ndarray]) -> str:
-    """Return the name under which the vectors of a modality were given, which errors say: ``text`` is ``texts`` too."""
-    return modality if modality in arrays else array_of(modality)
+def _array_name_in(modality: str, arrays: Mapping[str, np.ndarray]) -> str:
+    """Return the name under which the vectors of a modality were given, for messages: ``text`` or ``texts``."""
+    return modality if modality in arrays else array_name(modality)
 
 
 def modalities_of(arrays: Mapping[str, np.ndarray]) -> list[str]:
@@ -93,17 +93,17 @@ def modalities_of(arrays: Mapping[str, np.ndarray]) -> list[str]:
         >>> modalities_of({"texts": np.eye(2), "audio": np.eye(2), "audio_to_text": np.arange(2)})
         ['audio', 'text']
     """
-    others = {name for name, array in arrays.items() if name not in KINDS and _are_vectors(array)}
-    return sorted(others | {name for name in ARRAY_OF if _given(name, arrays) in arrays})
+    extra_modalities = {name for name, array in arrays.items() if name not in KINDS and _are_vectors(array)}
+    return sorted(extra_modalities | {name for name in ARRAY_OF if _array_name_in(name, arrays) in arrays})
 
 
 def _are_vectors(array: np.ndarray) -> bool:
     return np.ndim(array) == 2 and np.asarray(array).dtype.kind == "f"
 
 
-def _table(arrays: Mapping[str, np.ndarray]) -> ArrayTable:
+def _array_table(arrays: Mapping[str, np.ndarray]) -> ArrayTable:
     modalities = modalities_of(arrays)
-    vectors_of = {name: _given(name, arrays) for name in sorted({*modalities, *ARRAY_OF})}
+    vectors_of = {name: _array_name_in(name, arrays) for name in sorted({*modalities, *ARRAY_OF})}
     kinds = {**KINDS, **{vectors_of[name]: VECTORS for name in modalities}}
     describes = {"class_names": "class_texts", "labels": vectors_of["image"]}
     points_to = {"labels": "class_texts"}
@@ -133,38 +133,38 @@ def read_arrays(path: Path) -> Arrays:
     return checked_arrays(_read_folder(path) if is_folder(path) else _read_file(path, _read_npz), str(path))
 
 
-def checked_arrays(found: Arrays, source: str) -> Arrays:
+def checked_arrays(raw: Arrays, source: str) -> Arrays:
     """Return arrays in the types that they are computed with, each under the name that it has here.
 
     Raises:
         DataError: an unknown array, or arrays that do not fit together.
         VectorError: a vector is zero or not finite.
     """
-    twice = next((name for name, array in ARRAY_OF.items() if name in found and array in found), None)
-    if twice is not None:
-        raise DataError(f"{source} has '{twice}' and '{ARRAY_OF[twice]}', which are one array: keep one")
-    _refuse_unknown(found, source)
-    if len(modalities_of(found)) < 2 and not {_given("image", found), "class_texts"} <= set(found):
+    duplicate = next((name for name, array in ARRAY_OF.items() if name in raw and array in raw), None)
+    if duplicate is not None:
+        raise DataError(f"{source} has '{duplicate}' and '{ARRAY_OF[duplicate]}', which are one array: keep one")
+    _refuse_unknown(raw, source)
+    if len(modalities_of(raw)) < 2 and not {_array_name_in("image", raw), "class_texts"} <= set(raw):
         raise DataError(
-            f"{source} has {', '.join(found) or 'no arrays'}: expected 'images', and 'texts' or 'class_texts' or both;"
+            f"{source} has {', '.join(raw) or 'no arrays'}: expected 'images', and 'texts' or 'class_texts' or both;"
             " or vectors of two modalities or more, each under its name"
         )
-    table = _table(found)
-    arrays = {name: _cast(name, array, table.kinds[name], source) for name, array in found.items()}
+    table = _array_table(raw)
+    arrays = {name: _cast(name, array, table.kinds[name], source) for name, array in raw.items()}
     for name in arrays:
         _check_size(name, arrays, table, source)
     for name in arrays:
         _check_values(name, arrays, table, source)
-    return {array_of(name): array for name, array in arrays.items()}
+    return {array_name(name): array for name, array in arrays.items()}
 
 
-def _refuse_unknown(found: Arrays, source: str) -> None:
-    """Raise DataError for an array whose name says nothing, or something else than it holds."""
-    known = _table(found).kinds
-    for name, array in found.items():
-        right = _meant(name, array)
-        if name not in known or right is not None:
-            hint = did_you_mean(name, known) if right is None else f"call these vectors '{right}'"
+def _refuse_unknown(arrays: Arrays, source: str) -> None:
+    """Raise DataError for an array with an unknown name, or with a name that contradicts its content."""
+    kinds = _array_table(arrays).kinds
+    for name, array in arrays.items():
+        correct_name = _corrected_name(name, array)
+        if name not in kinds or correct_name is not None:
+            hint = did_you_mean(name, kinds) if correct_name is None else f"call these vectors '{correct_name}'"
             raise DataError(f"{source} has an unknown array '{name}': {hint}")
         is_modality = name not in KINDS and _are_vectors(array)
         if is_modality and (not NAME.fullmatch(name) or LINK in name or name.endswith(IDS)):
@@ -174,8 +174,8 @@ def _refuse_unknown(found: Arrays, source: str) -> None:
             )
 
 
-def _meant(name: str, array: np.ndarray) -> str | None:
-    """Return what vectors are to be called that are of images, texts or classes by their name; None for all others."""
+def _corrected_name(name: str, array: np.ndarray) -> str | None:
+    """Return the right name of vectors whose name says images, texts or classes; None for other arrays."""
     if name in KINDS or name in ARRAY_OF or np.ndim(array) != 2 or np.asarray(array).dtype.kind not in "fiu":
         return None
     return next((right for pattern, right in MEANT if pattern.match(name)), None)
@@ -255,9 +255,9 @@ def _column(column: "pyarrow.Array", name: str) -> np.ndarray:
 def _cast(name: str, array: np.ndarray, kind: ArrayKind, source: str) -> np.ndarray:
     fits = array.ndim in kind.n_dims and array.dtype.kind in kind.dtype_kinds and array.size
     if not fits or (kind in (NUMBER, WORD) and array.size != 1):
-        lacking = "" if array.size else ", and it holds none: fill it, or leave it out"
+        empty_note = "" if array.size else ", and it holds none: fill it, or leave it out"
         raise DataError(
-            f"{source}: '{name}' is {array.dtype} of shape {array.shape}: expected {kind.expected}{lacking}"
+            f"{source}: '{name}' is {array.dtype} of shape {array.shape}: expected {kind.expected}{empty_note}"
         )
     if array.dtype.kind == "U" and array.dtype.itemsize:  # Python fails, or crashes, where it makes a text of others
         points = np.ascontiguousarray(array).view(np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
@@ -277,8 +277,8 @@ def _cast(name: str, array: np.ndarray, kind: ArrayKind, source: str) -> np.ndar
 
 def _check_size(name: str, arrays: Arrays, table: ArrayTable, source: str) -> None:
     array, described = arrays[name], table.describes.get(name)
-    images = _given("image", arrays)
-    first = images if images in arrays else next(each for each in arrays if table.kinds[each] is VECTORS)
+    images = _array_name_in("image", arrays)
+    first = images if images in arrays else next(other for other in arrays if table.kinds[other] is VECTORS)
     if table.kinds[name] is VECTORS and array.shape[1] != arrays[first].shape[1]:
         raise DataError(
             f"{source}: '{first}' has dimension {arrays[first].shape[1]} and '{name}' {array.shape[1]}: expected the"
@@ -297,7 +297,7 @@ def _check_size(name: str, arrays: Arrays, table: ArrayTable, source: str) -> No
 def _check_values(name: str, arrays: Arrays, table: ArrayTable, source: str) -> None:
     array, kind = arrays[name], table.kinds[name]
     if kind is VECTORS:
-        ids = [each for each, rows in table.describes.items() if rows == name and table.kinds[each] is NAMES]
+        ids = [key for key, described in table.describes.items() if described == name and table.kinds[key] is NAMES]
         _check_vectors(array, name, arrays.get(ids[0]) if ids else None)
     elif kind is NAMES:
         distinct, counts = np.unique(array, return_counts=True)
@@ -317,19 +317,19 @@ def _check_vectors(vectors: Float32[np.ndarray, "n dim"], name: str, ids: Shaped
         bad = np.flatnonzero(~np.isfinite(block).all(axis=1) | ~block.any(axis=1))
         if len(bad):
             row = start + int(bad[0])
-            shown = "" if ids is None else f" ('{ids[row]}')"
-            what = "zero" if not vectors[row].any() else "not finite"
-            raise VectorError(f"row {row}{shown} of '{name}' is {what}: no number can be made from it")
+            row_id = "" if ids is None else f" ('{ids[row]}')"
+            fault = "zero" if not vectors[row].any() else "not finite"
+            raise VectorError(f"row {row}{row_id} of '{name}' is {fault}: no number can be made from it")
 
 
-def _check_rows(rows: Int64[np.ndarray, " n"], name: str, of: str, arrays: Arrays, source: str) -> None:
-    """Raise DataError unless rows are of vectors that are there; labels may be of classes without vectors."""
-    target = arrays.get(of)
+def _check_rows(rows: Int64[np.ndarray, " n"], name: str, target_name: str, arrays: Arrays, source: str) -> None:
+    """Raise DataError for rows without a vector; labels may name classes without vectors."""
+    target = arrays.get(target_name)
     if target is None and name != "labels":
-        raise DataError(f"{source} has '{name}' but no '{of}', whose rows it has")
+        raise DataError(f"{source} has '{name}' but no '{target_name}', whose rows it has")
     out = np.flatnonzero((rows < 0) | (target is not None and rows >= len(target)))
     if len(out):
-        expected = "0 or more" if target is None else f"0 to {len(target) - 1}, a row of '{of}'"
+        expected = "0 or more" if target is None else f"0 to {len(target) - 1}, a row of '{target_name}'"
         raise DataError(f"{source}: '{name}' has {rows[out[0]]} in row {out[0]}: expected {expected}")
     backwards = LINK.join(reversed(name.split(LINK))) if LINK in name else ""
     if backwards in arrays:

@@ -14,7 +14,7 @@ from clipbench.data.images import content_digest
 from clipbench.data.labels import Groups
 from clipbench.data.modalities import IDS, IMAGE, LINK, TEXT, Modalities, pairs_of
 from clipbench.errors import BadImage, DataError, NoTokenCounts, UsageError, option
-from clipbench.models.adapters.vector_arrays import Arrays, array_of, checked_arrays, modalities_of, read_arrays
+from clipbench.models.adapters.vector_arrays import Arrays, array_name, checked_arrays, modalities_of, read_arrays
 from clipbench.models.adapters.vector_items import ITEMS_FILE, ItemLine, contrasts_of, read_items
 from clipbench.models.fingerprint import array_digest, digest
 from clipbench.models.options import LoadOptions
@@ -30,8 +30,7 @@ TEMPLATE = "class: {c}"
 
 @dataclass(frozen=True)
 class VectorRow:
-    """An image, or another item, of which only the vector or the predicted class is there; its id identifies it, so
-    that another model's file compares."""
+    """An image or another item, identified by its id, of which only the vector or the predicted class is known."""
 
     row: int
     name: str
@@ -59,33 +58,32 @@ class Embeddings(Embedder):
     """Vectors of modalities beside image and text, by their names."""
 
     def __repr__(self) -> str:
-        named = f"{len(self.image_vectors):,} images and {len(self.text_rows):,} texts"
+        contents = f"{len(self.image_vectors):,} images and {len(self.text_rows):,} texts"
         if self.item_vectors:
-            named = ", ".join(f"{len(ids):,} of {name}" for name, ids in self._ids().items())
-        return f"<vectors of {named}, {self.info.embed_dim} dimensions>"
+            contents = ", ".join(f"{len(ids):,} of {name}" for name, ids in self._ids().items())
+        return f"<vectors of {contents}, {self.info.embed_dim} dimensions>"
 
     def encode(self, modality: str, items: Sequence[Any], role: Role = None) -> Vectors:
-        """Return the vector of each item of ``dataset``, in order; raise DataError for an item that there is no vector
-        of.
-        """
+        """Return the vector of each item of ``dataset``, in order; raise DataError for an item without a vector."""
         if modality == TEXT:
-            return self._texts(items)
+            return self._text_vectors(items)
         if modality == IMAGE:
-            return _taken(self.image_vectors, self._rows(IMAGE, items, self.dataset.image_ids))
+            return _select_rows(self.image_vectors, self._item_rows(IMAGE, items, self.dataset.image_ids))
         if modality not in self.item_vectors:
             raise DataError(f"{self.info.id} has no vectors of {modality}: it has {', '.join(self._ids()) or 'none'}")
-        return _taken(self.item_vectors[modality], self._rows(modality, items, self._ids()[modality]))
+        return _select_rows(self.item_vectors[modality], self._item_rows(modality, items, self._ids()[modality]))
 
-    def _texts(self, texts: Sequence[str]) -> Vectors:
-        found = map(self.text_rows.get, texts)
-        rows = [self._unknown("text", text) if row is None else row for row, text in zip(found, texts, strict=True)]
-        places = np.array(rows, np.int64)
+    def _text_vectors(self, texts: Sequence[str]) -> Vectors:
+        known_rows = zip(map(self.text_rows.get, texts), texts, strict=True)
+        rows = np.array(
+            [self._raise_unknown("text", text) if row is None else row for row, text in known_rows], np.int64
+        )
         start = 0
         for vectors in self.text_vectors:
-            if ((start <= places) & (places < start + len(vectors))).all():
-                return _taken(vectors, places - start)
+            if ((start <= rows) & (rows < start + len(vectors))).all():
+                return _select_rows(vectors, rows - start)
             start += len(vectors)
-        return _taken(np.concatenate(self.text_vectors), places)
+        return _select_rows(np.concatenate(self.text_vectors), rows)
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
         raise NoTokenCounts(
@@ -95,15 +93,15 @@ class Embeddings(Embedder):
     def _ids(self) -> Mapping[str, Sequence[str]]:
         return {} if self.dataset.modalities is None else self.dataset.modalities.ids
 
-    def _rows(self, modality: str, items: Sequence[Any], ids: Sequence[str]) -> Int64[np.ndarray, " n_items"]:
+    def _item_rows(self, modality: str, items: Sequence[Any], ids: Sequence[str]) -> Int64[np.ndarray, " n_items"]:
         for item in items:
             if not isinstance(item, VectorRow) or [*ids[item.row : item.row + 1]] != [item.name]:
-                self._unknown(modality, item.name)
+                self._raise_unknown(modality, item.name)
         return np.array([item.row for item in items], np.int64)
 
-    def _unknown(self, what: str, name: str) -> int:
+    def _raise_unknown(self, kind: str, name: str) -> int:
         raise DataError(
-            f"{self.info.id} has no vector for {what} '{name}': it holds vectors of its own samples only, so ask for a"
+            f"{self.info.id} has no vector for {kind} '{name}': it holds vectors of its own samples only, so ask for a"
             f" task without @DATA and without {option('prompts')}"
         )
 
@@ -122,8 +120,8 @@ def vectors(
     1 where a metric asks for it.
 
     Args:
-        images: one vector an image, (n_images, dim); ``image`` is the same.
-        texts: one vector a text, (n_texts, dim); ``text`` is the same. Without ``text_to_image``, text i belongs to
+        images: one vector per image, (n_images, dim); ``image`` is the same.
+        texts: one vector per text, (n_texts, dim); ``text`` is the same. Without ``text_to_image``, text i belongs to
             image i.
         items: for composition, each with ``id``, ``images`` (rows), ``captions`` (rows of texts), ``truth`` (a list per
             image, with 1 for each caption that is true of it, otherwise 0) and optionally ``subset``.
@@ -148,11 +146,11 @@ def vectors(
         >>> vectors(audio=x, text=x, video=x)
         <vectors of 3 of audio, 3 of text, 3 of video, 3 dimensions>
     """
-    given = {"images": images, "texts": texts, **arrays}
-    given_arrays = {key: _as_array(key, value) for key, value in given.items() if value is not None}
+    arguments = {"images": images, "texts": texts, **arrays}
+    given_arrays = {key: _as_array(key, value) for key, value in arguments.items() if value is not None}
     checked = checked_arrays(given_arrays, "clipbench.vectors")
     of_rows = [ItemLine(f"clipbench.vectors: items[{number}]", fields) for number, fields in enumerate(items)]
-    return of_arrays(checked, name, "clipbench.vectors(...)", of_rows)
+    return embedder_from_arrays(checked, name, "clipbench.vectors(...)", of_rows)
 
 
 def load(body: str, options: LoadOptions) -> Embeddings:
@@ -166,12 +164,12 @@ def load(body: str, options: LoadOptions) -> Embeddings:
     reference = f"embeddings:{body}"
     options.refuse_unknown([], reference)
     options.refuse_precision(reference, "whose vectors are there already")
-    return of_arrays(read_arrays(Path(body)), reference, "the file", read_items(Path(body)))
+    return embedder_from_arrays(read_arrays(Path(body)), reference, "the file", read_items(Path(body)))
 
 
-def of_arrays(arrays: Arrays, reference: str, holder: str, items: Sequence[ItemLine] = ()) -> Embeddings:
-    """Return checked arrays, and items about their rows, as an embedder with its samples."""
-    dim = int(arrays[array_of(modalities_of(arrays)[0])].shape[1])
+def embedder_from_arrays(arrays: Arrays, reference: str, holder: str, items: Sequence[ItemLine] = ()) -> Embeddings:
+    """Return an embedder with its samples from checked arrays and from items about their rows."""
+    dim = int(arrays[array_name(modalities_of(arrays)[0])].shape[1])
     hashes = [f"{name} {array_digest(array)}" for name, array in sorted(arrays.items())]
     note = f"{holder} has no logit_scale: calibration and losses are undefined"
     info = ModelInfo(
@@ -200,8 +198,10 @@ def _dataset(arrays: Arrays, holder: str, items: Sequence[ItemLine]) -> Dataset:
     text_to_image = _text_to_image(arrays)
     class_names = _names(arrays, "class_names", "class_texts", "class ") if "class_texts" in arrays else None
     labels = arrays.get("labels")
-    lacking = [f"{name}{IDS}" for name in modalities_of(arrays) if name != TEXT and f"{name}{IDS}" not in arrays]
-    notes = [f"samples are identified by their row: {holder} has no {' and no '.join(lacking)}"] if lacking else []
+    missing_ids = [f"{name}{IDS}" for name in modalities_of(arrays) if name != TEXT and f"{name}{IDS}" not in arrays]
+    notes = []
+    if missing_ids:
+        notes.append(f"samples are identified by their row: {holder} has no {' and no '.join(missing_ids)}")
     if class_names is not None and labels is not None:
         empty = np.setdiff1d(np.arange(len(class_names)), labels)
         notes += [f"{len(empty)} of {len(class_names)} classes have no image"] if len(empty) else []
@@ -234,15 +234,15 @@ def _modalities(arrays: Arrays) -> Modalities | None:
     names = modalities_of(arrays)
     if set(names) <= {IMAGE, TEXT}:
         return None
-    ids = {name: _names(arrays, f"{name}{IDS}", array_of(name), "") for name in names}
+    ids = {name: _names(arrays, f"{name}{IDS}", array_name(name), "") for name in names}
     items: dict[str, Sequence[object]] = {
-        name: [VectorRow(row, id) for row, id in enumerate(of_name)] for name, of_name in ids.items()
+        name: [VectorRow(row, id) for row, id in enumerate(modality_ids)] for name, modality_ids in ids.items()
     }
     if TEXT in items:
         items[TEXT] = _names(arrays, "text_ids", "texts", "text ")
     links = [(source, target) for source in names for target in names if f"{source}{LINK}{target}" in arrays]
-    given = {link: arrays[LINK.join(link)] for link in links}
-    pairs = pairs_of({name: len(each) for name, each in ids.items()}, given)
+    link_rows = {link: arrays[LINK.join(link)] for link in links}
+    pairs = pairs_of({name: len(modality_ids) for name, modality_ids in ids.items()}, link_rows)
     return Modalities(items, ids, pairs)
 
 
@@ -265,16 +265,18 @@ def _missing(arrays: Arrays) -> dict[str, str]:
         return dict.fromkeys(PARTS, "images")
     missing = {"contrasts": f"items ({ITEMS_FILE} in a folder of arrays)", "attacks": "arrays for them"}
     if _text_to_image(arrays) is None:
-        why = f"text_to_image (needed because there are {n_images} images and {n_texts} texts)" if n_texts else "texts"
-        missing |= dict.fromkeys(("captions", "caption_image", "caption_ids"), why)
-    lacking = " and ".join(name for name in ("labels", "class_texts") if name not in arrays)
-    return missing | (dict.fromkeys(("labels", "class_names", "templates"), lacking) if lacking else {})
+        reason = (
+            f"text_to_image (needed because there are {n_images} images and {n_texts} texts)" if n_texts else "texts"
+        )
+        missing |= dict.fromkeys(("captions", "caption_image", "caption_ids"), reason)
+    missing_arrays = " and ".join(name for name in ("labels", "class_texts") if name not in arrays)
+    return missing | (dict.fromkeys(("labels", "class_names", "templates"), missing_arrays) if missing_arrays else {})
 
 
-def _taken(
+def _select_rows(
     vectors: Float32[np.ndarray, "n dim"], rows: Int64[np.ndarray, " n_rows"]
 ) -> Float32[np.ndarray, "n_rows dim"]:
-    """Return rows of vectors: a part of them, still memory-mapped if they are, where the rows follow each other."""
+    """Return rows of vectors, as a view if the rows are consecutive: memory-mapped vectors then stay so."""
     if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
         part = vectors[rows[0] : rows[-1] + 1]
         part.flags.writeable = False  # it is the caller's to read, not to change

@@ -19,12 +19,12 @@ from clipbench.data.modalities import IMAGE, JOINT, TEXT
 from clipbench.data.subset import without_images
 from clipbench.errors import BadImage, ModelError
 from clipbench.models.encoding.image_hashes import ImageHashes
-from clipbench.models.encoding.pipeline import EncodeRequest, Item, encode, item_of
+from clipbench.models.encoding.pipeline import EncodeItem, EncodeRequest, encode, item_of
 from clipbench.models.encoding.sharing import SharingEmbedder, batches_of, default_workers, encode_shared
 from clipbench.models.encoding.store import Shelf
 from clipbench.models.encoding.work_log import WorkLog
-from clipbench.models.facts.costs import tower_sizes
-from clipbench.models.protocol import Counts, Model, Role, Vectors, as_role
+from clipbench.models.introspection.costs import tower_sizes
+from clipbench.models.protocol import Counts, Model, Role, Vectors, parse_role
 from clipbench.results.numbers import counted
 from clipbench.results.record import TowerRecord
 
@@ -72,7 +72,7 @@ class StoreEmbedder(SharingEmbedder):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """A note for each reason why chunks of the store were rejected, and notes on what the model has cost."""
+        """Notes about rejected chunks of the store, and about the costs of the model."""
         return (*self._store_notes(), *self.model.costs())
 
     def _store_notes(self) -> list[str]:
@@ -86,9 +86,12 @@ class StoreEmbedder(SharingEmbedder):
     # -- vectors
 
     def encode(self, modality: str, items: Sequence[Any], role: Role = None) -> Vectors:
-        """Return the raw vector of each item, in order; raise BadImage as soon as an image cannot be decoded,
-        ``Unavailable`` without an encoder of the modality, and VectorError if the model gave a NaN, infinite or zero
-        vector.
+        """Return the raw vector of each item, in order.
+
+        Raises:
+            BadImage: an image cannot be decoded.
+            Unavailable: there is no encoder of the modality.
+            VectorError: the model gave a NaN, infinite or zero vector.
         """
         role = self._effective_role(modality, role)
         if modality == IMAGE:
@@ -125,7 +128,7 @@ class StoreEmbedder(SharingEmbedder):
 
     def _effective_role(self, modality: str, role: Role) -> Role:
         """Return the role, None if the model gives items of the modality the same vector in all roles."""
-        checked = None if role is None else as_role(role)
+        checked = None if role is None else parse_role(role)
         return checked if modality in self.info.roles else None
 
     def shelf(self, modality: str) -> Shelf:
@@ -134,7 +137,7 @@ class StoreEmbedder(SharingEmbedder):
             self._shelves[modality] = Shelf(self._root, info.fingerprint, modality, info.embed_dim, (info.ref, info.id))
         return self._shelves[modality]
 
-    def _items(self, modality: str, sources: Sequence[Any], role: Role) -> list[Item]:
+    def _items(self, modality: str, sources: Sequence[Any], role: Role) -> list[EncodeItem]:
         if modality == IMAGE:
             hashes = self._hashes.read(sources, shows_bar=self.shows_bar)
             return [
@@ -149,7 +152,7 @@ class StoreEmbedder(SharingEmbedder):
             return [item_of(JOINT, pair, role, hash_.key) for pair, hash_ in zip(sources, hashes, strict=True) if hash_]
         return [item_of(modality, source, role) for source in sources]
 
-    def _fill(self, modality: str, items: Sequence[Item], role: Role = None, *, is_strict: bool = True) -> None:
+    def _fill(self, modality: str, items: Sequence[EncodeItem], role: Role = None, *, is_strict: bool = True) -> None:
         """Encode the items that the store does not have.
 
         Args:
@@ -180,8 +183,7 @@ class StoreEmbedder(SharingEmbedder):
         return digests
 
     def readable(self, dataset: Dataset, role: Role = "query") -> Dataset:
-        """Encode all images that can be decoded, and return the data set without the others, with a note for each;
-        raise DataError if none can be decoded."""
+        """Encode images, and return the data set without undecodable ones; raise DataError if none remains."""
         images, role = dataset.images, self._effective_role(IMAGE, role)
         self._fill(IMAGE, self._items(IMAGE, images, role), role, is_strict=False)
         hashes = zip(images, self._hashes.stored(images), strict=True)
@@ -200,9 +202,8 @@ class StoreEmbedder(SharingEmbedder):
         hashes = self._hashes.stored(images)
         return reading_notes(remark for hash_ in hashes if hash_ is not None for remark in hash_.remarks)
 
-    def missing_images(self, images: Sequence[ImageRef]) -> list[Item]:
-        """Return the images that the store has no vectors of, in order, without those that cannot be read; none if
-        vectors of images depend on a role, which no task has stated yet."""
+    def missing_images(self, images: Sequence[ImageRef]) -> list[EncodeItem]:
+        """Return the readable images without a stored vector, in order; none if vectors of images depend on a role."""
         if IMAGE in self.info.roles:
             return []
         by_key = {item.key: item for item in reversed(self._items(IMAGE, images, None))}

@@ -27,7 +27,7 @@ from clipbench.errors import MachineError, ModelError
 from clipbench.files import write_atomic
 from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.models.encoding.pipeline import item_of
-from clipbench.models.encoding.store import DESCRIPTION_PREFIX, DESCRIPTION_SUFFIX, TOKENS, Shelf, folder_of
+from clipbench.models.encoding.store import DESCRIPTION_PREFIX, DESCRIPTION_SUFFIX, TOKENS, Shelf, model_folder
 from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Model, ModelInfo
@@ -74,7 +74,7 @@ ACCELERATORS = ("/dev/nvidia0", "/dev/kfd", "/dev/accel")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Description:
+class ModelDescription:
     """The facts of a model that a run needs if all vectors are stored."""
 
     info: ModelInfo
@@ -103,21 +103,20 @@ class LoadCache:
         self._name = f"{DESCRIPTION_PREFIX}{key}{DESCRIPTION_SUFFIX}"
         self._start = time.time_ns()
 
-    def read(self) -> Description | None:
+    def read(self) -> ModelDescription | None:
         """Return the description of the last loading, None if something may have changed since."""
         for path in self._paths():
             with suppress(OSError, ValueError, SchemaError):
                 total, _, text = read_bytes(path).partition(b"\n")
                 if total + b"\n" == _sum(text):
-                    content = parse_record(Description, decode_json(text.decode(), is_text=False))
+                    content = parse_record(ModelDescription, decode_json(text.decode(), is_text=False))
                     if _state(content.roots) == content.state:
                         return content
         return None
 
-    def write(self, description: Description, files: Sequence[Path]) -> None:
-        """Store the description of a model that was loaded from some files and folders, unless they changed just
-        now."""
-        folder = folder_of(self._root, description.info.fingerprint)
+    def write(self, description: ModelDescription, files: Sequence[Path]) -> None:
+        """Store the description of a model and the state of its files, unless they have just changed."""
+        folder = model_folder(self._root, description.info.fingerprint)
         roots = sorted(os.path.abspath(file) for file in files)
         with suppress(OSError, MachineError):  # without a description, the model is loaded again
             state = _state(roots)
@@ -152,20 +151,19 @@ class CachedEmbedder(StoreEmbedder):
     """
 
     def __init__(
-        self, model: Model | Description, root: Path, cache: LoadCache, load: Callable[[], Loaded], **options: Any
+        self, model: Model | ModelDescription, root: Path, cache: LoadCache, load: Callable[[], Loaded], **options: Any
     ) -> None:
-        self._description = model if isinstance(model, Description) else None
+        self._description = model if isinstance(model, ModelDescription) else None
         self._cache = cache
         self._load = load
         self._load_error: Exception | None = None
-        super().__init__(_NotLoaded(model.info) if isinstance(model, Description) else model, root, **options)
-        self._sizes = dict(model.towers) if isinstance(model, Description) else None
+        super().__init__(_NotLoaded(model.info) if isinstance(model, ModelDescription) else model, root, **options)
+        self._sizes = dict(model.towers) if isinstance(model, ModelDescription) else None
         self._token_counts = Shelf(root, self.info.fingerprint, TOKENS, 1)
 
     @property
     def model(self) -> Model:
-        """The model, which is loaded now if it was not yet; raise ClipbenchError if it cannot be loaded, or is not the
-        described one."""
+        """The model, loaded at the first use; raise ClipbenchError if it fails or differs from its description."""
         if self._description is not None:
             if self._load_error is not None:
                 raise self._load_error
@@ -217,7 +215,9 @@ class CachedEmbedder(StoreEmbedder):
         if self._load_error is not None:
             raise self._load_error
         if self._description is None and self.model.files:
-            self._cache.write(Description(info=self.info, findings=findings, towers=self.sizes()), self.model.files)
+            self._cache.write(
+                ModelDescription(info=self.info, findings=findings, towers=self.sizes()), self.model.files
+            )
 
 
 class _NotLoaded(Model):

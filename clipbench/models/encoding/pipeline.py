@@ -21,8 +21,8 @@ from clipbench.data.modalities import IMAGE, JOINT, TEXT
 from clipbench.errors import FOREIGN, BadImage, ModelError, Unavailable, VectorError, error_summary
 from clipbench.models.encoding.image_hashes import key_of
 from clipbench.models.encoding.image_inputs import note_image
-from clipbench.models.facts.preprocessing import within_limits
-from clipbench.models.protocol import COUNT_NAMES, Model, Preprocess, Role, Vectors, stacked
+from clipbench.models.introspection.preprocessing import limit_size
+from clipbench.models.protocol import COUNT_NAMES, Model, Preprocess, Role, Vectors, stack_inputs
 from clipbench.untrusted.limits import max_batch_pixels
 from clipbench.untrusted.reading import MOST_SHOWN, shortened
 
@@ -34,7 +34,7 @@ Commit = Callable[[Sequence[bytes], Vectors], object]
 """Called with keys and their vectors, which are safe when it returns."""
 
 
-class Item(NamedTuple):
+class EncodeItem(NamedTuple):
     """An item of any modality: known by its content, named for messages, and opened when it is needed."""
 
     modality: str
@@ -45,7 +45,7 @@ class Item(NamedTuple):
 
     @property
     def is_stored(self) -> bool:
-        """False for what has no content that can be hashed: it is encoded each time."""
+        """False for content that cannot be hashed: it is encoded each time."""
         return self.modality in (IMAGE, TEXT, JOINT) or self.source.content is not None
 
     @property
@@ -59,15 +59,15 @@ class Item(NamedTuple):
         return f"{self.modality} {self.source.name}"
 
     def open(self) -> Any:
-        """Return what the model is given: a text, an image and a text, or the value of an item; raise BadImage."""
+        """Return the model's input: a text, an image and a text, or the value of an item; raise BadImage."""
         if self.modality == JOINT:
             image, text = self.source
-            return within_limits(open_image(image, None), None, None, image.name), text
+            return limit_size(open_image(image, None), None, None, image.name), text
         return self.source if self.modality == TEXT else self.source.value
 
 
-def item_of(modality: str, source: Any, role: Role = None, image_key: bytes = b"") -> Item:
-    """Return a text, an image, an image with a text, or an item of the data, as what is encoded.
+def item_of(modality: str, source: Any, role: Role = None, image_key: bytes = b"") -> EncodeItem:
+    """Return a text, an image, an image with a text, or an item of another modality as an ``EncodeItem``.
 
     Args:
         role: the side of a search that it is on: a model may encode the sides differently.
@@ -81,7 +81,7 @@ def item_of(modality: str, source: Any, role: Role = None, image_key: bytes = b"
         key = key_of(b"joint " + image_key + source[1].encode())
     else:
         key = uuid.uuid4().bytes if source.content is None else bytes.fromhex(source.content)
-    return Item(modality, key if role is None else key_of(f"role {role} ".encode() + key), source)
+    return EncodeItem(modality, key if role is None else key_of(f"role {role} ".encode() + key), source)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class EncodeRequest:
     """Items of one modality to encode."""
 
     modality: str
-    items: Sequence[Item]
+    items: Sequence[EncodeItem]
     role: Role = None
     is_strict: bool = True
     """An image that cannot be read is an error."""
@@ -128,7 +128,7 @@ def encode(
     first_model = encoders[0][0]
     loaded = load(request, first_model.preprocess, first_model.info.image_size, batches)
     streams = tee(loaded, len(encoders))  # a device may take batches ahead of the others, which tee then holds
-    encoded = [_encoded(model, request, stream) for (model, _), stream in zip(encoders, streams, strict=True)]
+    encoded = [_encode_batches(model, request, stream) for (model, _), stream in zip(encoders, streams, strict=True)]
     held: list[Sequence[LoadedBatch]] = []
     items, since = request.items, time.monotonic()
 
@@ -155,32 +155,31 @@ def encode(
         commit_held()
 
 
-def _encoded(model: Model, request: EncodeRequest, loaded: Iterator["LoadedBatch"]) -> Iterator["LoadedBatch"]:
-    """Yield each batch with vectors instead of inputs; the model may take several batches before it returns the first
-    one."""
+def _encode_batches(model: Model, request: EncodeRequest, loaded: Iterator["LoadedBatch"]) -> Iterator["LoadedBatch"]:
+    """Yield each batch with vectors instead of inputs; the model may read several batches ahead."""
     info, modality = model.info, request.modality
     if modality not in model.modalities and not (modality == JOINT and info.is_joint):
         raise Unavailable(
             f"model {info.ref} has no encoder of {modality}: it encodes {' and '.join(model.modalities)}, and an object"
             f" needs encode_{COUNT_NAMES.get(modality, modality)}(items) for it"
         )
-    taken: deque[LoadedBatch] = deque()
+    pending: deque[LoadedBatch] = deque()
 
     def inputs() -> Iterator[Any]:
         for batch in loaded:
-            taken.append(batch._replace(inputs=np.empty((0, info.embed_dim), np.float32)))
+            pending.append(batch._replace(inputs=np.empty((0, info.embed_dim), np.float32)))
             if batch.rows:
                 yield batch.inputs
 
     for vectors in model.encode_batches(modality, inputs(), request.role):
-        while not taken[0].rows:
-            yield taken.popleft()
-        _check(model, vectors, [request.items[row] for row in taken[0].rows])
-        yield taken.popleft()._replace(inputs=vectors)
-    yield from taken
+        while not pending[0].rows:
+            yield pending.popleft()
+        _check_batch(model, vectors, [request.items[row] for row in pending[0].rows])
+        yield pending.popleft()._replace(inputs=vectors)
+    yield from pending
 
 
-def _check(model: Model, vectors: Vectors, items: Sequence[Item]) -> None:
+def _check_batch(model: Model, vectors: Vectors, items: Sequence[EncodeItem]) -> None:
     ref, expected = model.info.ref, (len(items), model.info.embed_dim)
     if vectors.shape != expected:
         raise ModelError(f"model {ref} gave vectors of shape {vectors.shape}: expected {expected}")
@@ -189,8 +188,8 @@ def _check(model: Model, vectors: Vectors, items: Sequence[Item]) -> None:
     good = np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)
     if not good.all():
         row = int(np.flatnonzero(~good)[0])
-        what = "a zero vector" if not vectors[row].any() else "a vector that is not finite"
-        raise VectorError(f"model {ref} gave {what} for {items[row].name}: no number can be made from it")
+        fault = "a zero vector" if not vectors[row].any() else "a vector that is not finite"
+        raise VectorError(f"model {ref} gave {fault} for {items[row].name}: no number can be made from it")
 
 
 # -- loading
@@ -230,14 +229,14 @@ def load(
         return
     rows_one_by_one, ends = [row for rows in batches for row in rows], {rows[-1] for rows in batches}
     options = {"batch_size": None, "sampler": rows_one_by_one, "collate_fn": _unchanged}
-    yield from _in_full_size(load_in_workers(images, workers=request.workers, **options), ends)
+    yield from _load_full_size(load_in_workers(images, workers=request.workers, **options), ends)
 
 
 @dataclass
 class _Images:
     """A data set of torch's kind: the preprocessed image of each item, or the reason why there is none."""
 
-    items: Sequence[Item]
+    items: Sequence[EncodeItem]
     preprocess: Preprocess | None
     side: int | None
 
@@ -249,7 +248,7 @@ class _Images:
         try:
             decoded = open_image(ref, self.side)
             note_image(self.items[row].key, ref, decoded)
-            image = within_limits(decoded, self.preprocess, self.side, ref.name)
+            image = limit_size(decoded, self.preprocess, self.side, ref.name)
             return row, rgb(image, ref.name) if self.preprocess is None else self.preprocess(image)
         except BadImage as error:
             return row, error
@@ -257,10 +256,8 @@ class _Images:
             return row, BadImage(ref.name, error_summary(error))
 
 
-def _in_full_size(loaded: Iterator[tuple[int, Any]], ends: set[int]) -> Iterator[LoadedBatch]:
-    """Yield images that the model preprocesses itself; fewer in a batch where together they would have too many
-    pixels.
-    """
+def _load_full_size(loaded: Iterator[tuple[int, Any]], ends: set[int]) -> Iterator[LoadedBatch]:
+    """Yield images for models that preprocess them, in smaller batches where images have many pixels."""
     most = max_batch_pixels()
     batch, n_pixels = LoadedBatch([], list[Image.Image](), {}), 0
     for row, image in loaded:
@@ -291,7 +288,7 @@ def _collate(loaded: Sequence[tuple[int, Any]]) -> tuple[list[int], Any, dict[in
 
     inputs = {row: pixels for row, pixels in loaded if not isinstance(pixels, BadImage)}
     errors = {row: error for row, error in loaded if isinstance(error, BadImage)}
-    arrays = stacked([*inputs.values()]) if inputs else None
+    arrays = stack_inputs([*inputs.values()]) if inputs else None
     if isinstance(arrays, Mapping):
         arrays = {name: torch.from_numpy(array) for name, array in arrays.items()}
     elif arrays is not None:

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from clipbench.data.images import ImageRef
 from clipbench.data.modalities import IMAGE, TEXT
-from clipbench.distributed.rounds import LATE_SECONDS, Rounds, current, portable
+from clipbench.distributed.rounds import LATE_SECONDS, Rounds, current_rounds, picklable_error
 from clipbench.errors import FOREIGN, MachineError, ModelError
 from clipbench.models.encoding.bars import progress_bar
-from clipbench.models.encoding.pipeline import Commit, EncodeRequest, EncodeResult, Item, encode
+from clipbench.models.encoding.pipeline import Commit, EncodeItem, EncodeRequest, EncodeResult, encode
 from clipbench.models.encoding.store import Shelf
 from clipbench.models.protocol import Embedder, Model, Preprocess
 
@@ -36,7 +36,7 @@ class SharingEmbedder(Embedder):
         """Return the stored vectors of a modality."""
         raise NotImplementedError
 
-    def missing_images(self, images: Sequence[ImageRef]) -> list[Item]:
+    def missing_images(self, images: Sequence[ImageRef]) -> list[EncodeItem]:
         """Return the images that the store has no vectors of, in order, without those that cannot be read."""
         raise NotImplementedError
 
@@ -56,15 +56,14 @@ def default_workers() -> int:
     Processes that share the work of a command on this machine share the cores too.
     """
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 3
-    return max(0, min(8, n_cores // current().n_here - 1))
+    return max(0, min(8, n_cores // current_rounds().n_here - 1))
 
 
 # -- a series on one decode
 
 
 def encode_together(embedders: Sequence[Embedder], images: Sequence[ImageRef]) -> None:
-    """Store the vectors of images for several models, on one decode for models of one preprocessing without the same
-    vectors.
+    """Store the vectors of images for several models, decoding images once per preprocessing.
 
     Images that cannot be read or encoded are left to the evaluation that needs them. Models that preprocess images
     themselves encode nothing here.
@@ -88,9 +87,9 @@ def encode_together(embedders: Sequence[Embedder], images: Sequence[ImageRef]) -
 
 def _groups(
     embedders: Sequence[Embedder], images: Sequence[ImageRef]
-) -> list[tuple[list[SharingEmbedder], list[Item]]]:
+) -> list[tuple[list[SharingEmbedder], list[EncodeItem]]]:
     """Return embedders that can share the decoding of images, with these images."""
-    by_images: dict[object, tuple[list[SharingEmbedder], list[Item]]] = {}
+    by_images: dict[object, tuple[list[SharingEmbedder], list[EncodeItem]]] = {}
     for embedder in embedders:
         if isinstance(embedder, SharingEmbedder) and (missing := embedder.missing_images(images)):
             key = (tuple(item.key for item in missing), embedder.info.image_size, embedder.batch_size)
@@ -117,9 +116,12 @@ def _identity(preprocess: Preprocess) -> object:
 
 
 def encode_shared(embedders: Sequence[SharingEmbedder], request: EncodeRequest, result: EncodeResult) -> None:
-    """Store the vectors of all these models, encoded by all processes that share the work; raise MachineError if the
-    store cannot be written to, or a process was lost."""
-    first, group = embedders[0], current()
+    """Store the vectors of several models, encoded by all processes that share the work.
+
+    Raises:
+        MachineError: the store cannot be written to, or a process was lost.
+    """
+    first, group = embedders[0], current_rounds()
     batches = batches_of(request, first.batch_size)
     for embedder in embedders:
         embedder.shelf(request.modality).prepare(len(request.items))
@@ -131,16 +133,16 @@ def encode_shared(embedders: Sequence[SharingEmbedder], request: EncodeRequest, 
         share = _Share(sources, [embedder.info.fingerprint for embedder in embedders], request, batches)
 
         def encode_here(rank: int, n: int) -> _Outcome:
-            return _outcome(embedders, request, batches[rank::n], result, lambda n_items: bar.update(n * n_items))
+            return _encode_share(embedders, request, batches[rank::n], result, lambda n_items: bar.update(n * n_items))
 
-        outcomes: list[_Outcome] = group.together(share, encode_here)
+        outcomes: list[_Outcome] = group.run_shares(share, encode_here)
     failures = [outcome for outcome in outcomes if outcome.error is not None]
     if failures:
         raise min(failures, key=lambda outcome: outcome.row).error or AssertionError
     result.causes = {key: cause for outcome in outcomes for key, cause in outcome.causes.items()}
     result.keys = [item.key for item in request.items if item.key not in result.causes]
     for embedder in embedders:
-        _wait_for(embedder.shelf(request.modality), result.keys)
+        _wait_for_vectors(embedder.shelf(request.modality), result.keys)
 
 
 def batches_of(request: EncodeRequest, batch_size: int) -> list[range]:
@@ -161,7 +163,7 @@ class _Outcome(NamedTuple):
     """About the first row that the error is of: in a single process, that of the lowest row would end the work."""
 
 
-def _outcome(
+def _encode_share(
     embedders: Sequence[SharingEmbedder],
     request: EncodeRequest,
     batches: Sequence[range],
@@ -187,10 +189,10 @@ class _Share:
 
     def __call__(self, rank: int, n: int) -> _Outcome:
         try:
-            outcome = _outcome(self._embedders(), self.request, self.batches[rank::n], EncodeResult())
+            outcome = _encode_share(self._embedders(), self.request, self.batches[rank::n], EncodeResult())
         except FOREIGN as error:
-            return _Outcome({}, portable(error))
-        return outcome if outcome.error is None else outcome._replace(error=portable(outcome.error))
+            return _Outcome({}, picklable_error(error))
+        return outcome if outcome.error is None else outcome._replace(error=picklable_error(outcome.error))
 
     def _embedders(self) -> list[SharingEmbedder]:
         for name in set(_loaded) - set(map(repr, self.sources)):  # before others are loaded
@@ -213,7 +215,7 @@ _loaded: dict[str, SharingEmbedder] = {}
 """The models of the last request of another process, by their sources."""
 
 
-def _wait_for(shelf: Shelf, keys: Sequence[bytes]) -> None:
+def _wait_for_vectors(shelf: Shelf, keys: Sequence[bytes]) -> None:
     """Wait until vectors that other processes have stored can be read here, on the same machine at once."""
     until = time.monotonic() + LATE_SECONDS
     while shelf.missing(keys):

@@ -70,7 +70,7 @@ class Shelf:
     """
 
     def __init__(self, root: Path, fingerprint: str, modality: str, dim: int, names: Sequence[str] = ()) -> None:
-        self.folder = folder_of(root, fingerprint) / modality
+        self.folder = model_folder(root, fingerprint) / modality
         self.dim = dim
         self._root = root
         self.rejected: Counter[str] = Counter()
@@ -96,27 +96,27 @@ class Shelf:
                     self._take_in(self.folder / name)
 
     def missing(self, keys: Iterable[bytes]) -> set[bytes]:
-        """Return the keys that have no vector here, also not in what other processes have committed.
+        """Return the keys without a vector, neither here nor in chunks of other processes.
 
         The chunks of the others are compared with their digests: from now on their vectors are to be believed.
         """
         keys = list(keys)
-        return {keys[at] for at in np.flatnonzero(self._rows_of(keys) < 0)}
+        return {keys[index] for index in np.flatnonzero(self._rows_of(keys) < 0)}
 
     def get(self, keys: Sequence[bytes]) -> Float32[np.ndarray, "n dim"]:
         """Return the vectors of keys, in order, in a ``large_array``; KeyError names one that is not in the shelf."""
         rows = self._rows_of(keys)
-        for at in np.flatnonzero(rows < 0).tolist():
-            raise KeyError(keys[at])
+        for index in np.flatnonzero(rows < 0).tolist():
+            raise KeyError(keys[index])
         out = large_array((len(keys), self.dim), self._root, in_memory=memory_bytes() // MEMORY_SHARE)
         order = np.argsort(rows, kind="stable")  # each chunk is read once, from its begin to its end
         starts = self._indexed().starts
         bounds = np.searchsorted(rows[order], starts)
 
         def copy(number: int) -> None:
-            at = order[bounds[number] : bounds[number + 1]]
-            if len(at):
-                out[_span(at)] = self._chunks[number].vectors[_span(rows[at] - starts[number])]
+            positions = order[bounds[number] : bounds[number + 1]]
+            if len(positions):
+                out[_span(positions)] = self._chunks[number].vectors[_span(rows[positions] - starts[number])]
 
         in_threads(copy, range(len(self._chunks)))
         return out
@@ -138,12 +138,17 @@ class Shelf:
         return self._index
 
     def prepare(self, n_vectors: int) -> None:
-        """Raise MachineError unless the shelf can be written to and has room for so many more vectors."""
+        """Raise MachineError unless the shelf is writable and has room for a number of new vectors."""
         check_writable(self.folder, n_vectors * (KEY.itemsize + 4 * self.dim), advice=ADVICE)
 
     def put(self, keys: Sequence[bytes], vectors: Float32[np.ndarray, "n dim"]) -> None:
-        """Commit a chunk: when this returns, the vectors outlive a kill; a power cut never leaves half of them; raise
-        MachineError where the chunk cannot be written."""
+        """Commit a chunk.
+
+        Its vectors then outlive a kill, and a power cut never leaves half of them.
+
+        Raises:
+            MachineError: the chunk cannot be written.
+        """
         vectors = np.ascontiguousarray(vectors, np.float32)
         name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}{SUFFIX}"
         content = io.BytesIO()
@@ -189,19 +194,19 @@ class Shelf:
 
     def _verify(self, chunks: Sequence[_Chunk]) -> None:
         """Compare chunks with their digests, if that was not done, and remove those that do not agree."""
-        wrong: list[tuple[_Chunk, Path]] = []
+        damaged: list[tuple[_Chunk, Path]] = []
 
         def compare(chunk: _Chunk) -> None:
             if chunk.unverified is None:
                 return
             path, content = chunk.unverified
             if self._digest(content[:-DIGEST_BYTES]) != content[-DIGEST_BYTES:]:
-                wrong.append((chunk, path))
+                damaged.append((chunk, path))
             else:
                 chunk.unverified = None
 
         in_threads(compare, chunks)
-        for chunk, path in wrong:
+        for chunk, path in damaged:
             self._reject(path)
             self._chunks.remove(chunk)
             self._index = None  # another chunk may hold some of its keys too
@@ -217,8 +222,8 @@ class Shelf:
         return digest.digest()
 
 
-def folder_of(root: Path, fingerprint: str) -> Path:
-    """Return the folder of a model: named by its fingerprint, or by its hash where that could name another place."""
+def model_folder(root: Path, fingerprint: str) -> Path:
+    """Return the folder of a model, named by its fingerprint, or by a hash of an unsafe fingerprint."""
     name = fingerprint
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", fingerprint):
         name = hashlib.blake2b(fingerprint.encode(errors="surrogatepass"), digest_size=16).hexdigest()
@@ -226,7 +231,7 @@ def folder_of(root: Path, fingerprint: str) -> Path:
 
 
 class _Index:
-    """Rows of keys in all chunks together, by two sorted columns of the halves of keys: 24 bytes a key.
+    """Rows of keys in all chunks together, by two sorted columns of the halves of keys: 24 bytes per key.
 
     A dictionary takes six times as much memory, and three times as long to make.
     """
@@ -250,15 +255,15 @@ class _Index:
         """Return the row of each key, -1 for one that is in no chunk."""
         first, second = _halves(np.frombuffer(b"".join(keys), KEY))
         rows = np.full(len(keys), -1, np.int64)
-        left = np.argsort((first >> 48).astype(np.uint16), kind="stable")  # to be found about in the order of memory
-        place = np.searchsorted(self._first, first[left])
-        while len(left):  # once, unless several keys have the same first half
-            is_there = place < len(self)
-            is_there[is_there] = self._first[place[is_there]] == first[left[is_there]]
-            left, place = left[is_there], place[is_there]
-            is_found = self._second[place] == second[left]
-            rows[left[is_found]] = self._rows[place[is_found]]
-            left, place = left[~is_found], place[~is_found] + 1
+        pending = np.argsort((first >> 48).astype(np.uint16), kind="stable")  # to be found about in the order of memory
+        position = np.searchsorted(self._first, first[pending])
+        while len(pending):  # once, unless several keys have the same first half
+            is_there = position < len(self)
+            is_there[is_there] = self._first[position[is_there]] == first[pending[is_there]]
+            pending, position = pending[is_there], position[is_there]
+            is_found = self._second[position] == second[pending]
+            rows[pending[is_found]] = self._rows[position[is_found]]
+            pending, position = pending[~is_found], position[~is_found] + 1
         return rows
 
     def chunks_of(self, rows: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n_chunks"]:
@@ -292,9 +297,7 @@ def _read_chunk(path: Path) -> _Chunk:
 
 
 def chunk_layout(file: BinaryIO) -> tuple[int, int, tuple[int, ...]]:
-    """Return where keys and vectors of an open chunk begin, and the vectors' shape; ValueError where it is no whole
-    chunk.
-    """
+    """Return the offsets of keys and vectors of an open chunk, and the shape; raise ValueError if it is incomplete."""
     n_bytes = os.fstat(file.fileno()).st_size
     n_keys, _, kind = array_header(file)
     keys_start = file.tell()

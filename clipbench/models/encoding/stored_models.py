@@ -44,8 +44,7 @@ class StoredModel:
 
 
 def stored_models(root: Path) -> list[StoredModel]:
-    """Return the models in the store below a folder, the largest first; raise MachineError if the
-    folder cannot be listed."""
+    """Return the models in the store, the largest first; raise MachineError for an unreadable folder."""
     try:
         folders = [path for path in (root / "store").iterdir() if path.is_dir() and not path.is_symlink()]
     except FileNotFoundError:

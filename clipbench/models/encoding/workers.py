@@ -22,13 +22,16 @@ CHECK_SECONDS = 0.5
 
 
 def load_in_workers(dataset: Any, *, workers: int, **options: Any) -> Iterator[Any]:
-    """Yield the batches of a data set in order, made by worker processes, or by this process if there are none; raise
-    MachineError where a worker was killed."""
+    """Yield the batches of a data set in order, from worker processes or from this process.
+
+    Raises:
+        MachineError: a worker was killed.
+    """
     loader = DataLoader(dataset, num_workers=workers, worker_init_fn=_depend_on_parent if workers else None, **options)
     is_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGCHLD) if is_main and hasattr(signal, "SIGCHLD") else None
     try:
-        with _uninterrupted():
+        with _deferred_signals():
             batches = iter(loader)
     finally:
         if (
@@ -51,14 +54,14 @@ def load_in_workers(dataset: Any, *, workers: int, **options: Any) -> Iterator[A
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Have Ctrl-C and SIGTERM wait for the end of the block: torch cannot clean up half of its workers."""
+def _deferred_signals() -> Iterator[None]:
+    """Defer Ctrl-C and SIGTERM to the end of the block: torch cannot stop workers that have only half started."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: list[int] = []
+    received: list[int] = []
     handlers = {
-        number: signal.signal(number, lambda number, _: came.append(number))
+        number: signal.signal(number, lambda number, _: received.append(number))
         for number in (signal.SIGINT, signal.SIGTERM)
         if callable(signal.getsignal(number))
     }
@@ -67,24 +70,24 @@ def _uninterrupted() -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        for each in came:
-            signal.raise_signal(each)
+        for signal_number in received:
+            signal.raise_signal(signal_number)
 
 
 def _depend_on_parent(worker: int) -> None:
-    """End this worker in silence when its parent is gone, however that ended, and leave Ctrl-C to the parent.
+    """End this worker silently when its parent has ended, and leave Ctrl-C to the parent.
 
     torch's workers look for their parent too, but then wait for ever to hand over their last batch.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
-    sys.excepthook = _tell_later
-    threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+    sys.excepthook = _print_later
+    threading.Thread(target=_exit_with_parent, args=(parent,), daemon=True).start()
 
 
-def _tell_later(*error: Any) -> None:
-    """Print an exception if this worker is still there when it would have found its parent gone.
+def _print_later(*error: Any) -> None:
+    """Print an exception if the parent of this worker is still running after two checks.
 
     A parent that dies while it takes a batch breaks the connection of the thread that hands it over.
     """
@@ -92,7 +95,7 @@ def _tell_later(*error: Any) -> None:
     sys.__excepthook__(*error)
 
 
-def _end_after(parent: BaseProcess) -> None:
+def _exit_with_parent(parent: BaseProcess) -> None:
     if os.getppid() == parent.pid:
         while os.getppid() == parent.pid:
             time.sleep(CHECK_SECONDS)

@@ -89,11 +89,13 @@ def _read_file(path: Path, weights: str | None) -> Checkpoint:
     if isinstance(content, Mapping) and isinstance(content.get(KEYS[RAW]), Mapping):
         step = step_inside(content) if step is None else step
         has_ema = isinstance(content.get(KEYS[EMA]), Mapping)
-        taken, other = (EMA, RAW) if has_ema and weights != RAW else (RAW, EMA)
+        chosen, alternative = (EMA, RAW) if has_ema and weights != RAW else (RAW, EMA)
         if has_ema:
-            source = f"{path} ({KEYS[taken]})"
-            notes = (f"{taken} weights ({KEYS[taken]}); {model_option(weights=other)} takes the {other} ones",)
-        content = content[KEYS[taken]]
+            source = f"{path} ({KEYS[chosen]})"
+            notes = (
+                f"{chosen} weights ({KEYS[chosen]}); {model_option(weights=alternative)} takes the {alternative} ones",
+            )
+        content = content[KEYS[chosen]]
     if not isinstance(content, Mapping) or not content:
         raise ModelError(
             f"checkpoint {path} holds an object of type {type(content).__name__}: expected names with their tensors"
@@ -104,13 +106,11 @@ def _read_file(path: Path, weights: str | None) -> Checkpoint:
                 f"checkpoint {path} holds '{name}' of type {type(value).__name__}: expected names with their tensors,"
                 " or a training checkpoint with them under 'state_dict'"
             )
-    return Checkpoint(state=_unwrapped(dict(content)), step=step, source=source, notes=notes)
+    return Checkpoint(state=_strip_wrappers(dict(content)), step=step, source=source, notes=notes)
 
 
-def fit(module: torch.nn.Module, state: StateDict, *, source: object, arch: str, advice: str = "") -> None:
-    """Load weights into a module, all of them and nothing else; raise ModelError, with an advice, where names are
-    missing or left over, or shapes differ.
-    """
+def load_strictly(module: torch.nn.Module, state: StateDict, *, source: object, arch: str, advice: str = "") -> None:
+    """Load weights into a module; raise ModelError for missing, unexpected or misshaped weights."""
     if faults := state_dict_mismatches(module.state_dict(), state):
         raise ModelError(f"checkpoint {source} does not fit {arch}: {faults}; {advice or _advice(state)}")
     module.load_state_dict(state)
@@ -141,10 +141,10 @@ def _advice(state: Iterable[str]) -> str:
     return f"is it another {option('arch')}?"
 
 
-def _unwrapped(state: StateDict) -> StateDict:
+def _strip_wrappers(state: StateDict) -> StateDict:
     for wrapper in WRAPPERS:
         if all(name.startswith(wrapper) for name in state):
-            return _unwrapped({name.removeprefix(wrapper): value for name, value in state.items()})
+            return _strip_wrappers({name.removeprefix(wrapper): value for name, value in state.items()})
     return state
 
 
@@ -155,9 +155,13 @@ def _read_safetensors(path: Path) -> object:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        place = path.resolve()  # a link, where it was downloaded from the Hub
-        advice = "copy or save it again" if place == path.absolute() else "remove that file, and it is downloaded again"
-        raise ModelError(f"checkpoint {place} is no whole safetensors file ({first_line(error)}): {advice}") from error
+        real_path = path.resolve()  # a link, where it was downloaded from the Hub
+        advice = (
+            "copy or save it again" if real_path == path.absolute() else "remove that file, and it is downloaded again"
+        )
+        raise ModelError(
+            f"checkpoint {real_path} is no whole safetensors file ({first_line(error)}): {advice}"
+        ) from error
 
 
 def _read_pickle(path: Path) -> object:
@@ -191,7 +195,7 @@ def _is_torchscript(path: Path) -> bool:
 
 # -- shards
 
-OF_SHARDS = {
+SHARD_CLASSES = {
     **{("torch.distributed.checkpoint.metadata", name): getattr(dcp, name) for name in dcp.__all__},
     ("torch.distributed.checkpoint.metadata", "_MEM_FORMAT_ENCODING"): dcp._MEM_FORMAT_ENCODING,
     ("torch.distributed.checkpoint.filesystem", "_StorageInfo"): _StorageInfo,
@@ -219,23 +223,24 @@ class _ShardsUnpickler(pickle._Unpickler):  # the one in C cannot be asked about
     dispatch[pickle.BUILD[0]] = load_build
 
     def find_class(self, module: str, name: str) -> Any:
-        known = OF_SHARDS.get((module, name))
-        if known is None and module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
-            known = getattr(torch, name)
-        if known is None:
+        allowed = SHARD_CLASSES.get((module, name))
+        if allowed is None and module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
+            allowed = getattr(torch, name)
+        if allowed is None:
             raise pickle.UnpicklingError(f"GLOBAL {module}.{name}")
-        return known
+        return allowed
 
 
 def _read_sharded(folder: Path) -> Checkpoint:
-    """Return the weights in a folder of torch.distributed.checkpoint, without the optimizer's state: chunk by chunk, so
-    that no more than the weights and one chunk is in memory.
+    """Return the weights in a folder of torch.distributed.checkpoint, without the optimizer's state.
+
+    Chunks are read one by one, so that the memory holds no more than the weights and one chunk.
     """
-    listed, prefix = _shards_of(folder), "model."
+    listed, prefix = _read_shard_list(folder), "model."
     state = {
-        name.removeprefix(prefix): _joined(folder, name, each, listed.storage_data)
-        for name, each in listed.state_dict_metadata.items()
-        if name.startswith(prefix) and isinstance(each, dcp.TensorStorageMetadata)
+        name.removeprefix(prefix): _assemble_tensor(folder, name, metadata, listed.storage_data)
+        for name, metadata in listed.state_dict_metadata.items()
+        if name.startswith(prefix) and isinstance(metadata, dcp.TensorStorageMetadata)
     }
     if not state:
         raise ModelError(
@@ -246,10 +251,10 @@ def _read_sharded(folder: Path) -> Checkpoint:
         content = _read_pickle(extra)
         step = step_inside(content) if isinstance(content, Mapping) else None
     note = "raw weights: a sharded checkpoint of open_clip holds no EMA weights"
-    return Checkpoint(state=_unwrapped(state), step=step, source=str(folder), notes=(note,))
+    return Checkpoint(state=_strip_wrappers(state), step=step, source=str(folder), notes=(note,))
 
 
-def _shards_of(folder: Path) -> dcp.Metadata:
+def _read_shard_list(folder: Path) -> dcp.Metadata:
     path = folder / SHARDS
     try:
         with reading(path, ModelError):
@@ -268,31 +273,33 @@ def _shards_of(folder: Path) -> dcp.Metadata:
     return listed
 
 
-def _joined(folder: Path, name: str, described: dcp.TensorStorageMetadata, places: Mapping[Any, Any]) -> torch.Tensor:
-    """Return a tensor from its chunks; raise ModelError where one is not there, or is not what the list says."""
+def _assemble_tensor(
+    folder: Path, name: str, metadata: dcp.TensorStorageMetadata, locations: Mapping[Any, Any]
+) -> torch.Tensor:
+    """Return a tensor from its chunks; raise ModelError for a missing chunk, or one that contradicts the list."""
     try:
-        dtype, chunks = described.properties.dtype, described.chunks
-        if sum(math.prod(each.sizes) for each in chunks) != math.prod(described.size):
+        dtype, chunks = metadata.properties.dtype, metadata.chunks
+        if sum(math.prod(chunk.sizes) for chunk in chunks) != math.prod(metadata.size):
             raise ValueError("its chunks are not the whole of it")
-        parts = [(each, places[dcp.MetadataIndex(name, each.offsets)]) for each in chunks]
+        parts = [(chunk, locations[dcp.MetadataIndex(name, chunk.offsets)]) for chunk in chunks]
         # All is looked at before memory is taken for the whole, which a damaged list may say to be of any size.
-        for chunk, place in parts:
-            file = folder / PurePosixPath(place.relative_path).name
-            if place.length < math.prod(chunk.sizes) * dtype.itemsize:
+        for chunk, location in parts:
+            file = folder / PurePosixPath(location.relative_path).name
+            if location.length < math.prod(chunk.sizes) * dtype.itemsize:
                 raise ValueError("a chunk lies in fewer bytes than it has")
-            if not is_file(file) or file.stat().st_size < place.offset + place.length:
+            if not is_file(file) or file.stat().st_size < location.offset + location.length:
                 raise FileNotFoundError(file.name)
-        whole = torch.empty(described.size, dtype=dtype)
-        for chunk, place in parts:
-            with open_file(folder / PurePosixPath(place.relative_path).name) as opened:
-                content: Any = _create_file_view(opened, place.offset, place.length)
+        tensor = torch.empty(metadata.size, dtype=dtype)
+        for chunk, location in parts:
+            with open_file(folder / PurePosixPath(location.relative_path).name) as opened:
+                content: Any = _create_file_view(opened, location.offset, location.length)
                 part = torch.load(content, map_location="cpu", weights_only=True)
             if part.dtype != dtype or part.shape != chunk.sizes:
                 raise ValueError("a chunk has another type or shape than the list says")
             if len(parts) == 1:
                 return part
             ends = zip(chunk.offsets, chunk.sizes, strict=True)
-            whole[tuple(slice(start, start + size) for start, size in ends)] = part
+            tensor[tuple(slice(start, start + size) for start, size in ends)] = part
     except FileNotFoundError as error:
         raise ModelError(
             f"sharded checkpoint {folder} lacks file {error}, or its end, with a part of '{name}': copy the files of"
@@ -303,13 +310,13 @@ def _joined(folder: Path, name: str, described: dcp.TensorStorageMetadata, place
             f"sharded checkpoint {folder}: '{name}' cannot be read ({type(error).__name__}: {first_line(error)}): copy"
             " the folder again"
         ) from error
-    return whole
+    return tensor
 
 
 # -- more tokens
 
 
-def with_context(state: StateDict, context: int) -> tuple[StateDict, tuple[str, ...]]:
+def stretch_context(state: StateDict, context: int) -> tuple[StateDict, tuple[str, ...]]:
     """Return weights with that many text positions, and notes for the result.
 
     The two tables of a Long-CLIP checkpoint, the frozen and the trained one, are joined. The table of an ordinary one
@@ -324,16 +331,18 @@ def with_context(state: StateDict, context: int) -> tuple[StateDict, tuple[str, 
     trained = state.get(f"{name}_res")
     rest = {key: value for key, value in state.items() if key not in (name, f"{name}_res")}
     table = state[name] if trained is None else torch.cat([state[name][:N_KEPT], trained[N_KEPT:]])
-    table, notes = stretched_to(table, context)
+    table, notes = stretch_table(table, context)
     return {**rest, name: table}, notes
 
 
-def stretched_to(
+def stretch_table(
     table: Float[torch.Tensor, "n_positions width"], context: int
 ) -> tuple[Float[torch.Tensor, "context width"], tuple[str, ...]]:
-    """Return a table of that many positions, and a note if it had to be stretched; raise UsageError where it has
-    neither that many positions nor a number that stretches to it: for other lengths no rule has been published and
-    tested."""
+    """Return a table with a number of positions, and a note if it was stretched.
+
+    Raises:
+        UsageError: the table has another number of positions, and does not stretch to this one by the published rule.
+    """
     n_positions = len(table)
     if n_positions == context:
         return table, ()
@@ -347,8 +356,8 @@ def stretched_to(
     return stretched(table), (note,)
 
 
-def needs_causal_tower(context: int, model: str) -> UsageError:
-    """Return the error for a text tower whose vector depends on padding behind the text."""
+def causal_tower_error(context: int, model: str) -> UsageError:
+    """Return the error for a text tower whose vector depends on padding after the text."""
     return UsageError(
         f"option context={context} needs a causal text tower pooled at the end of the text, and that of"
         f" {model} is none: drop the option"

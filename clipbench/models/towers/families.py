@@ -25,7 +25,7 @@ from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Internals, Model, ModelInfo, Role, Vectors
 from clipbench.models.towers.checkpoint_file import read_weights
 from clipbench.models.towers.text_tower import check_vocabulary, token_counts, tokenizer_identity
-from clipbench.models.towers.torch_model import Placement, freeze, n_parameters, placement, weights_digest
+from clipbench.models.towers.torch_model import Placement, freeze, n_parameters, resolve_placement, weights_digest
 from clipbench.untrusted.reading import is_file, read_json, shown
 
 SIGLIP2, FGCLIP2, JINA_V4 = "siglip2", "fgclip2", "jina_embeddings_v4"
@@ -76,8 +76,7 @@ REFUSED: Mapping[str, str] = {
 
 
 def family_of(folder: Path, reference: str) -> str:
-    """Return the model type that a folder's configuration states, empty where it states none; that of
-    jina-embeddings-v4 is of its base, and its class tells.
+    """Return the model type in a folder's configuration, or its class for jina-embeddings-v4; empty if unstated.
 
     Raises:
         ModelError: of a family that is refused; the message names it and says why.
@@ -85,7 +84,7 @@ def family_of(folder: Path, reference: str) -> str:
     path = folder / "config.json"
     settings = read_json(path, ModelError) if is_file(path) else {}
     settings = settings if isinstance(settings, Mapping) else {}
-    names = _names(settings)
+    names = _class_names(settings)
     for name in names:
         reason = next((reason for pattern, reason in REFUSED.items() if re.fullmatch(pattern, name.lower())), None)
         if reason is not None:
@@ -93,16 +92,16 @@ def family_of(folder: Path, reference: str) -> str:
     return JINA_V4 if any(name.startswith("JinaEmbeddingsV4") for name in names) else names[-1]
 
 
-def _names(settings: Mapping[str, Any]) -> list[str]:
-    """Return the classes and the model type of a configuration: a class first, as its type may be that of its base."""
+def _class_names(settings: Mapping[str, Any]) -> list[str]:
+    """Return the classes and the model type of a configuration, classes first: the type may be the base model's."""
     architectures, code = settings.get("architectures"), settings.get("auto_map")
-    named = [*architectures] if isinstance(architectures, list) else []
-    named += [str(value).rpartition(".")[2] for value in code.values()] if isinstance(code, Mapping) else []
-    return [str(name) for name in (*named, settings.get("model_type", ""))]
+    class_names = [*architectures] if isinstance(architectures, list) else []
+    class_names += [str(value).rpartition(".")[2] for value in code.values()] if isinstance(code, Mapping) else []
+    return [str(name) for name in (*class_names, settings.get("model_type", ""))]
 
 
-def most_patches(options: LoadOptions) -> int | None:
-    """Return the option ``max_num_patches``, None where it is not given; raise UsageError for a number out of range."""
+def patch_limit(options: LoadOptions) -> int | None:
+    """Return the option ``max_num_patches``, None if unset; raise UsageError for a number out of range."""
     number = options.whole_number("max_num_patches")
     if number is not None and not 1 <= number <= MOST_PATCHES:
         raise UsageError(f"model option max_num_patches={number}: expected 1 to {MOST_PATCHES:,} patches an image")
@@ -110,20 +109,18 @@ def most_patches(options: LoadOptions) -> int | None:
 
 
 def default_patch_budget(size: tuple[int, int]) -> int:
-    """Return the patches that FG-CLIP 2 takes of an image of a size in pixels.
+    """Return the patches that FG-CLIP 2 uses for an image of a size in pixels.
 
     Example:
         >>> [default_patch_budget(size) for size in ((640, 480), (448, 448), (224, 224), (160, 160), (8, 8))]
         [1024, 784, 256, 128, 128]
     """
     squares = (size[0] // SQUARE) * (size[1] // SQUARE)
-    return next((budget for least, budget in BUDGETS if squares > least), BUDGETS[-1][1])
+    return next((budget for threshold, budget in BUDGETS if squares > threshold), BUDGETS[-1][1])
 
 
 def walk_type(options: LoadOptions) -> str:
-    """Return the option ``walk_type``, ``short`` where it is not given; raise UsageError where it is neither of the
-    two.
-    """
+    """Return the option ``walk_type``, ``short`` if unset; raise UsageError for an unknown one."""
     name = options.options.get("walk_type", WALK_TYPES[0])
     if name not in WALK_TYPES:
         raise UsageError(f"{model_option(walk_type=name)}: expected {' or '.join(WALK_TYPES)}")
@@ -132,55 +129,58 @@ def walk_type(options: LoadOptions) -> str:
 
 # -- FG-CLIP 2
 
-KEPT, LONG = 20, 196
+N_KEPT, LONG = 20, 196
 """Positions that long texts share with short ones, and the tokens of a long text, where a configuration states none."""
 
-OF_REGIONS = ("dense_feature_head.", "boxtext_head.")
+REGION_WEIGHTS = ("dense_feature_head.", "boxtext_head.")
 """Beginnings of the weights that no vector of a whole image or caption depends on."""
 
 
 class Fgclip2Model(transformers.Siglip2Model):  # type: ignore[misc]
-    """The towers of FG-CLIP 2, without what it has for regions."""
+    """The towers of FG-CLIP 2, without its parts for regions."""
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         text = config.text_config
-        places, length = self.text_model.embeddings, getattr(text, "longtext_len", LONG)
-        places.position_embedding_ori = torch.nn.Embedding(length, text.hidden_size)
-        places.position_embedding_res = torch.nn.Embedding(length, text.hidden_size)
+        embeddings, length = self.text_model.embeddings, getattr(text, "longtext_len", LONG)
+        embeddings.position_embedding_ori = torch.nn.Embedding(length, text.hidden_size)
+        embeddings.position_embedding_res = torch.nn.Embedding(length, text.hidden_size)
         self.longtext_head = torch.nn.Linear(text.hidden_size, text.hidden_size)
 
-    def keep(self, walk_type: str) -> None:
-        """Keep the positions and the head of ``short`` or of ``long`` texts alone; a long text's first positions were
-        kept fixed while the rest was trained, in a table beside.
+    def keep_positions(self, walk_type: str) -> None:
+        """Keep only the positions and the head of ``short`` or of ``long`` texts.
+
+        The first positions of long texts were fixed while the others were trained, in a second table.
         """
-        text, places = self.config.text_config, self.text_model.embeddings
-        kept = getattr(text, "keep_len", KEPT)
-        first, rest = places.position_embedding_ori.weight.data, places.position_embedding_res.weight.data
+        text, embeddings = self.config.text_config, self.text_model.embeddings
+        n_kept = getattr(text, "keep_len", N_KEPT)
+        first, rest = embeddings.position_embedding_ori.weight.data, embeddings.position_embedding_res.weight.data
         if walk_type == "long":
-            places.position_embedding = torch.nn.Embedding.from_pretrained(torch.cat([first[:kept], rest[kept:]]))
-            places.position_ids = torch.arange(len(rest)).expand((1, -1))
+            embeddings.position_embedding = torch.nn.Embedding.from_pretrained(
+                torch.cat([first[:n_kept], rest[n_kept:]])
+            )
+            embeddings.position_ids = torch.arange(len(rest)).expand((1, -1))
             self.text_model.head = self.longtext_head
             text.max_position_embeddings = len(rest)
-        del places.position_embedding_ori, places.position_embedding_res, self.longtext_head
+        del embeddings.position_embedding_ori, embeddings.position_embedding_res, self.longtext_head
 
 
 @dataclass(frozen=True)
 class PatchesPreprocess:
-    """The image processor of SigLIP 2 with as many patches as FG-CLIP 2's authors give an image of its size, padded to
-    the most that any has; picklable, without weights.
-    """
+    """The image processor of SigLIP 2 with FG-CLIP 2's patches per image size, padded; picklable, without weights."""
 
     processor: Any
 
     def __call__(self, image: Image.Image) -> dict[str, np.ndarray]:
         budget = default_patch_budget(image.size)
         arrays = self.processor(images=[rgb(image)], max_num_patches=budget, return_tensors="np")
-        found: Mapping[str, np.ndarray] = {name: np.asarray(values)[0] for name, values in arrays.items()}
-        lacking = self.processor.max_num_patches - budget
+        unpadded: Mapping[str, np.ndarray] = {name: np.asarray(values)[0] for name, values in arrays.items()}
+        n_missing = self.processor.max_num_patches - budget
         return {
-            name: values if name == "spatial_shapes" else np.pad(values, [(0, lacking), *[(0, 0)] * (values.ndim - 1)])
-            for name, values in found.items()
+            name: values
+            if name == "spatial_shapes"
+            else np.pad(values, [(0, n_missing), *[(0, 0)] * (values.ndim - 1)])
+            for name, values in unpadded.items()
         }
 
 
@@ -205,7 +205,7 @@ ADDED = r"base_model\.model\.(?:model\.)?(?:language_model\.)?(layers\.\d+\.\w+\
 
 @dataclass(frozen=True, kw_only=True)
 class JinaV4(Model):
-    """The model for one task: one vector an item, the mean over its tokens."""
+    """The model for one task: one vector per item, the mean over its tokens."""
 
     info: ModelInfo
     module: Any
@@ -217,34 +217,34 @@ class JinaV4(Model):
 
     def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
         starts = range(0, len(inputs), self.at_once)
-        found = [self._encoded(modality, inputs[start : start + self.at_once], role) for start in starts]
-        return np.concatenate(found) if found else np.empty((0, self.info.embed_dim), np.float32)
+        vectors = [self._encode_batch(modality, inputs[start : start + self.at_once], role) for start in starts]
+        return np.concatenate(vectors) if vectors else np.empty((0, self.info.embed_dim), np.float32)
 
-    def _encoded(self, modality: str, items: Sequence[Any], role: Role) -> Vectors:
+    def _encode_batch(self, modality: str, items: Sequence[Any], role: Role) -> Vectors:
         padded: dict[str, Any] = {"padding": "longest", "return_tensors": "pt"}
         if modality == IMAGE:
             images = [rgb(image) for image in items]
-            given = self.processor(text=[IMAGE_PROMPT] * len(images), images=images, **padded)
+            arrays = self.processor(text=[IMAGE_PROMPT] * len(images), images=images, **padded)
         else:
             texts = [self.prefixes[role] + text for text in items]
-            given = self.processor(text=texts, truncation=True, max_length=JINA_TOKENS, **padded)
-        tokens = self.placement.send(dict(given))
+            arrays = self.processor(text=texts, truncation=True, max_length=JINA_TOKENS, **padded)
+        tokens = self.placement.send(dict(arrays))
         with torch.inference_mode():
             states = self.module(**tokens, use_cache=False).last_hidden_state.float()
-            kept = tokens["attention_mask"]
+            mask = tokens["attention_mask"]
             if modality == IMAGE:  # the tokens of the image alone, its first and last mark among them
                 config, ids = self.module.config, tokens["input_ids"]
                 begun = (ids == config.vision_start_token_id).cumsum(dim=1)
                 ended = (ids == config.vision_end_token_id).cumsum(dim=1)
-                kept = (begun > 0) & ((ended == 0) | (ids == config.vision_end_token_id))
-            mean = (states * kept[..., None]).sum(dim=1) / kept.sum(dim=1, keepdim=True)
+                mask = (begun > 0) & ((ended == 0) | (ids == config.vision_end_token_id))
+            mean = (states * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
             return torch.nn.functional.normalize(mean[:, : self.info.embed_dim], dim=1).cpu().numpy()
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
         return token_counts(self.processor.tokenizer, [self.prefixes["document"] + text for text in texts])
 
     def internals(self) -> Internals:
-        """Return the module; what feeds it is the library's processor."""
+        """Return the module, without the library's processor."""
         return Internals(module=self.module)
 
 
@@ -258,7 +258,7 @@ def load_jina_v4(
         ModelError: weights that are missing or do not fit.
     """
     settings = read_json(folder / "config.json", ModelError)
-    task, dim = options.options.get("task"), _dimension(options, settings, reference)
+    task, dim = options.options.get("task"), _truncated_dim(options, settings, reference)
     if task is None:
         raise UsageError(
             f"{reference} has other weights for each task: add {model_option(task='retrieval')}, or"
@@ -266,26 +266,26 @@ def load_jina_v4(
         )
     if task not in JINA_TASKS:
         raise UsageError(f"model option task={task}: {did_you_mean(task, JINA_TASKS)}")
-    place = placement(options.device, options.precision, options.batch_size)
+    placement = resolve_placement(options.device, options.precision, options.batch_size)
     config = transformers.Qwen2_5_VLConfig.from_pretrained(folder)
-    whole, found = transformers.Qwen2_5_VLForConditionalGeneration.from_pretrained(
+    full_model, report = transformers.Qwen2_5_VLForConditionalGeneration.from_pretrained(
         folder, config=config, dtype=torch.float32, output_loading_info=True
     )
-    if found["missing_keys"]:
+    if report["missing_keys"]:
         raise ModelError(
-            f"{reference} lacks {len(found['missing_keys'])} weights ({', '.join(sorted(found['missing_keys'])[:3])},"
+            f"{reference} lacks {len(report['missing_keys'])} weights ({', '.join(sorted(report['missing_keys'])[:3])},"
             " ...): they would be random, so it is not loaded"
         )
-    module = whole.model
-    _add(module, folder / "adapters", task, reference)
+    module = full_model.model
+    _merge_adapters(module, folder / "adapters", task, reference)
     processor = transformers.Qwen2_5_VLProcessor.from_pretrained(folder)
     check_vocabulary(processor.tokenizer, reference)
     prefixes = JINA_PREFIXES if task != "text-matching" else dict.fromkeys(JINA_PREFIXES, JINA_PREFIXES[None])
-    own = {key: value for key, value in sorted(options.options.items()) if key != "code_commit"}
+    identity_options = {key: value for key, value in sorted(options.options.items()) if key != "code_commit"}
     tokenize = lambda texts: processor.tokenizer(texts, padding=True, return_tensors="pt")
     info = ModelInfo(
         ref=reference,
-        id=" ".join([reference, *(f"{key}={value}" for key, value in own.items())]),
+        id=" ".join([reference, *(f"{key}={value}" for key, value in identity_options.items())]),
         fingerprint=digest(
             JINA_ADAPTER,
             weights_digest(module),
@@ -298,7 +298,7 @@ def load_jina_v4(
         embed_dim=dim,
         context_length=JINA_TOKENS,
         n_parameters=n_parameters(module),
-        device=str(place.device),
+        device=str(placement.device),
         precision=options.precision,
         notes=(*notes, f"weights of the task {task}"),
         roles=(
@@ -307,32 +307,32 @@ def load_jina_v4(
             else {TEXT: {str(role): JINA_PREFIXES[role] for role in JINA_PREFIXES if role}}
         ),
     )
-    freeze(module, place)
+    freeze(module, placement)
     return JinaV4(
         info=info,
         module=module,
         processor=processor,
-        placement=place,
+        placement=placement,
         prefixes=prefixes,
         at_once=options.batch_size or JINA_AT_ONCE,
         files=files,
     )
 
 
-def _dimension(options: LoadOptions, settings: Mapping[str, Any], reference: str) -> int:
+def _truncated_dim(options: LoadOptions, settings: Mapping[str, Any], reference: str) -> int:
     text = settings.get("text_config")
     full = (text if isinstance(text, Mapping) else settings).get("hidden_size", settings.get("hidden_size"))
-    known = [*(settings.get("matryoshka_dims") or []), full]
+    dimensions = [*(settings.get("matryoshka_dims") or []), full]
     dim = options.whole_number("truncate_dim") or settings.get("truncate_dim") or full
-    if dim not in known:
-        raise UsageError(f"model option truncate_dim={dim}: {reference} was trained for {', '.join(map(str, known))}")
+    if dim not in dimensions:
+        raise UsageError(
+            f"model option truncate_dim={dim}: {reference} was trained for {', '.join(map(str, dimensions))}"
+        )
     return int(dim)
 
 
-def _add(module: Any, folder: Path, task: str, reference: str) -> None:
-    """Add what the adapters of a task hold to the weights of the language model; raise ModelError where some are
-    missing.
-    """
+def _merge_adapters(module: Any, folder: Path, task: str, reference: str) -> None:
+    """Add the LoRA adapters of a task to the weights of the language model; raise ModelError if some are missing."""
     settings = read_json(folder / "adapter_config.json", ModelError)
     rank, alpha = settings.get("r"), settings.get("lora_alpha")
     if not (isinstance(rank, int) and rank > 0 and isinstance(alpha, int | float)) or settings.get("use_dora"):
@@ -345,15 +345,15 @@ def _add(module: Any, folder: Path, task: str, reference: str) -> None:
     for name, value in read_weights(folder / "adapter_model.safetensors").items():
         if match := pattern.fullmatch(name):
             added.setdefault(match[1], {})[match[3]] = value.float()
-    wanted = {
+    matrices = {
         name: part
         for name, part in module.language_model.named_modules()
         if re.fullmatch(rf"layers\..*\.{PARTS}", name)
     }
-    if {*wanted} != {name for name, pair in added.items() if len(pair) == 2}:
+    if {*matrices} != {name for name, pair in added.items() if len(pair) == 2}:
         raise ModelError(
-            f"{reference} has adapters for {len(added)} of {len(wanted)} matrices in the task {task}: expected"
+            f"{reference} has adapters for {len(added)} of {len(matrices)} matrices in the task {task}: expected"
             " adapters/adapter_model.safetensors as its authors publish it"
         )
-    for name, part in wanted.items():
+    for name, part in matrices.items():
         part.weight.data += scale * (added[name]["B"] @ added[name]["A"])

@@ -12,9 +12,15 @@ from jaxtyping import Int64
 
 from clipbench.errors import ModelError
 from clipbench.hub import cache_only
-from clipbench.models.facts.modules import IMAGE_PROCESSOR, PROCESSOR
+from clipbench.models.introspection.modules import IMAGE_PROCESSOR, PROCESSOR
 from clipbench.models.protocol import Preprocess
-from clipbench.models.towers.text_tower import LOWERED, check_vocabulary, context_of, token_counts, tokenizer_identity
+from clipbench.models.towers.text_tower import (
+    LOWERED,
+    check_vocabulary,
+    smallest_context,
+    token_counts,
+    tokenizer_identity,
+)
 from clipbench.models.towers.torch_model import OpenClipPreprocess, TransformersPreprocess, first_line, library_errors
 from clipbench.models.trust import check_model, no_foreign_code
 from clipbench.untrusted.reading import is_file, read_json, shown
@@ -50,7 +56,7 @@ class TextInputs:
     notes: tuple[str, ...] = ()
 
     def restricted_to(self, names: Sequence[str]) -> "TextInputs":
-        """Return the same for a graph that takes some of the arrays, or the ids alone under any name."""
+        """Return the inputs for a graph with some of the arrays, or with only the ids under any name."""
         sources = {name: name if name in self.names else "input_ids" for name in names}
         tokenize = self.tokenize
 
@@ -62,14 +68,13 @@ class TextInputs:
 
 
 def image_inputs(folder: Path, graph: Path, reference: str) -> ImageInputs:
-    """Return the preprocessing that lies beside a graph or in the model's folder; raise ModelError where there is none,
-    or it cannot be read."""
-    for place in dict.fromkeys((graph.parent, folder)):
-        if "image_processor" in _json(place / PROCESSOR) or is_file(place / IMAGE_PROCESSOR):
-            return _transformers_images(place, reference)
+    """Return the preprocessing next to a graph or in the model's folder; raise ModelError if it is unreadable."""
+    for directory in dict.fromkeys((graph.parent, folder)):
+        if "image_processor" in _read_object(directory / PROCESSOR) or is_file(directory / IMAGE_PROCESSOR):
+            return _transformers_images(directory, reference)
         for name in (OPEN_CLIP, PREPROCESS_CFG):
-            if is_file(place / name):
-                return _open_clip_images(_json(place / name), place / name)
+            if is_file(directory / name):
+                return _open_clip_images(_read_object(directory / name), directory / name)
     raise ModelError(
         f"{reference} does not say how images are prepared: expected {PROCESSOR} or {IMAGE_PROCESSOR}"
         f" (transformers), {OPEN_CLIP} or {PREPROCESS_CFG} (open_clip) beside {graph.name}"
@@ -77,7 +82,7 @@ def image_inputs(folder: Path, graph: Path, reference: str) -> ImageInputs:
 
 
 def text_inputs(folder: Path, graph: Path, fixed_length: int | None, reference: str) -> TextInputs:
-    """Return the tokenizer that lies beside a graph or in the model's folder.
+    """Return the tokenizer next to a graph or in the model's folder.
 
     Args:
         fixed_length: tokens that the graph is exported for, if it takes no other number.
@@ -85,27 +90,31 @@ def text_inputs(folder: Path, graph: Path, fixed_length: int | None, reference: 
     Raises:
         ModelError: there is none, it cannot be read, or nothing says how many tokens the tower takes.
     """
-    config = _json(folder / "config.json") | _part(_json(folder / OPEN_CLIP), "model_cfg", folder / OPEN_CLIP)
+    config = _read_object(folder / "config.json") | _part(
+        _read_object(folder / OPEN_CLIP), "model_cfg", folder / OPEN_CLIP
+    )
     text = _part(config, "text_cfg", folder) or _part(config, "text_config", folder)
     length = fixed_length or text.get("max_position_embeddings") or text.get("context_length")
     if not isinstance(length, int | None):
         raise ModelError(f"{folder} has a context of {shown(length)}: expected a number of tokens")
-    places = dict.fromkeys((graph.parent, folder))
-    place = next((each for each in places if any(is_file(each / name) for name in TOKENIZER_FILES)), None)
-    if place is not None:
-        return _transformers_texts(place, config, length, reference)
+    directories = dict.fromkeys((graph.parent, folder))
+    directory = next(
+        (candidate for candidate in directories if any(is_file(candidate / name) for name in TOKENIZER_FILES)), None
+    )
+    if directory is not None:
+        return _transformers_texts(directory, config, length, reference)
     if "text_cfg" in config and not text.get("hf_tokenizer_name"):
         return _open_clip_texts(length)
     raise ModelError(f"{reference} has no tokenizer: expected {', '.join(TOKENIZER_FILES)} beside {graph.name}")
 
 
-def _transformers_images(place: Path, reference: str) -> ImageInputs:
+def _transformers_images(directory: Path, reference: str) -> ImageInputs:
     import transformers
     from PIL import Image
 
-    _json(place / IMAGE_PROCESSOR)  # which says what is wrong with it
-    file = place / (PROCESSOR if "image_processor" in _json(place / PROCESSOR) else IMAGE_PROCESSOR)
-    processor = _loaded(partial(transformers.AutoImageProcessor.from_pretrained, place), file)
+    _read_object(directory / IMAGE_PROCESSOR)  # which says what is wrong with it
+    file = directory / (PROCESSOR if "image_processor" in _read_object(directory / PROCESSOR) else IMAGE_PROCESSOR)
+    processor = _load_pretrained(partial(transformers.AutoImageProcessor.from_pretrained, directory), file)
     try:
         arrays = processor(images=Image.new("RGB", (64, 64)), return_tensors="pt")
     except Exception as error:  # the library raises many kinds of error for a configuration of wrong types
@@ -122,10 +131,10 @@ def _open_clip_images(config: Mapping[str, Any], path: Path) -> ImageInputs:
     from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
 
     is_alone = not config.keys() & {"preprocess_cfg", "model_cfg"}
-    given = config if is_alone else _part(config, "preprocess_cfg", path)
-    size = given.get("size") or _part(_part(config, "model_cfg", path), "vision_cfg", path).get("image_size")
+    preprocess = config if is_alone else _part(config, "preprocess_cfg", path)
+    size = preprocess.get("size") or _part(_part(config, "model_cfg", path), "vision_cfg", path).get("image_size")
     try:
-        settings = merge_preprocess_dict(PreprocessCfg(), {**given, "size": size})
+        settings = merge_preprocess_dict(PreprocessCfg(), {**preprocess, "size": size})
         transform = image_transform_v2(PreprocessCfg(**settings), is_train=False)
     except Exception as error:  # open_clip asserts
         raise ModelError(f"{path} cannot be used ({first_line(error)}): expected open_clip's preprocess_cfg") from error
@@ -133,12 +142,14 @@ def _open_clip_images(config: Mapping[str, Any], path: Path) -> ImageInputs:
     return ImageInputs(OpenClipPreprocess(transform), json.dumps(sorted(settings.items())), side)
 
 
-def _transformers_texts(place: Path, config: Mapping[str, Any], length: int | None, reference: str) -> TextInputs:
+def _transformers_texts(directory: Path, config: Mapping[str, Any], length: int | None, reference: str) -> TextInputs:
     import transformers
 
-    tokenizer = _loaded(partial(transformers.AutoTokenizer.from_pretrained, place), place / TOKENIZER_FILES[0])
-    length = context_of(tokenizer, [tokenizer.model_max_length if length is None else length], reference)
-    clean, notes = _cleaning(tokenizer, config, place)
+    tokenizer = _load_pretrained(
+        partial(transformers.AutoTokenizer.from_pretrained, directory), directory / TOKENIZER_FILES[0]
+    )
+    length = smallest_context(tokenizer, [tokenizer.model_max_length if length is None else length], reference)
+    clean, notes = _text_cleaner(tokenizer, config, directory)
 
     def tokenize(texts: Sequence[str]) -> dict[str, np.ndarray]:
         return dict(
@@ -159,9 +170,11 @@ def _transformers_texts(place: Path, config: Mapping[str, Any], length: int | No
     return TextInputs(tokenize, count, tuple(tokenize(["a"])), length, identity, notes)
 
 
-def _cleaning(tokenizer: Any, config: Mapping[str, Any], place: Path) -> tuple[Callable[[str], str], tuple[str, ...]]:
-    """Return how texts are cleaned ahead of the tokenizer: as open_clip's configuration says, or SigLIP was trained."""
-    rule = _part(_part(config, "text_cfg", place), "tokenizer_kwargs", place).get("clean")
+def _text_cleaner(
+    tokenizer: Any, config: Mapping[str, Any], directory: Path
+) -> tuple[Callable[[str], str], tuple[str, ...]]:
+    """Return the function that cleans texts before the tokenizer, from open_clip's configuration or for SigLIP."""
+    rule = _part(_part(config, "text_cfg", directory), "tokenizer_kwargs", directory).get("clean")
     if rule is not None:
         from open_clip.tokenizer import get_clean_fn
 
@@ -169,7 +182,7 @@ def _cleaning(tokenizer: Any, config: Mapping[str, Any], place: Path) -> tuple[C
             return get_clean_fn(rule), ()
         except AssertionError as error:
             raise ModelError(
-                f"{place} has clean = {shown(rule)}: expected canonicalize, lower or whitespace"
+                f"{directory} has clean = {shown(rule)}: expected canonicalize, lower or whitespace"
             ) from error
     keeps_case = tokenizer("A").input_ids != tokenizer("a").input_ids
     if config.get("model_type") in LOWER_CASED and keeps_case:
@@ -193,8 +206,8 @@ def _open_clip_texts(length: int | None) -> TextInputs:
     return TextInputs(tokenize, count, ("input_ids",), length, identity)
 
 
-def _loaded(load: Callable[..., Any], path: Path) -> Any:
-    """Return what transformers loads from files here; code that lies beside them is never run."""
+def _load_pretrained(load: Callable[..., Any], path: Path) -> Any:
+    """Return a transformers object from local files, without running their code."""
     with library_errors("transformers", str(path), "is it whole?"), cache_only(), no_foreign_code():
         check_model(str(path.parent), str(path.parent))
         return load(trust_remote_code=False)
@@ -207,9 +220,8 @@ def _part(content: Mapping[str, Any], name: str, source: Path) -> dict[str, Any]
     return part
 
 
-def _json(path: Path) -> dict[str, Any]:
-    """Return the object in a file; empty where there is no file; raise ModelError where the file holds no JSON
-    object."""
+def _read_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file; empty if there is no file; raise ModelError for other content."""
     if not is_file(path):
         return {}
     content = read_json(path, ModelError)

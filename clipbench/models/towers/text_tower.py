@@ -49,7 +49,7 @@ class TextTower:
     def batches(
         self, texts: Sequence[str], *, batch_size: int
     ) -> Iterator[tuple[Int64[torch.Tensor, " batch"], Tokens]]:
-        """Yield rows of ``texts`` with their tokens, as many as the longest of them has, a batch at a time."""
+        """Yield batches of rows of ``texts`` with their tokens, as long as the longest text of a batch."""
         window = WINDOW_BATCHES * batch_size
         for start in range(0, len(texts), window):
             tokens = self.tokenize(list(texts[start : start + window]))
@@ -61,7 +61,7 @@ class TextTower:
                 yield rows + start, {name: values[rows, :longest] for name, values in tokens.items()}
 
 
-def first_of(token: int, ids: Int64[torch.Tensor, "n_texts n_tokens"]) -> Int64[torch.Tensor, " n_texts"]:
+def first_position(token: int, ids: Int64[torch.Tensor, "n_texts n_tokens"]) -> Int64[torch.Tensor, " n_texts"]:
     """Return the first position of a token in each text; 0 where it is absent, as in the libraries."""
     return (ids == token).int().argmax(dim=-1)
 
@@ -70,8 +70,8 @@ NO_LIMIT = 1 << 30
 """transformers writes a number above this if a tokenizer does not state its limit."""
 
 
-def context_of(tokenizer: Any, limits: Iterable[int | None], model: str) -> int:
-    """Return the tokens that every text is padded and cut to: the least of some limits, None for those not stated.
+def smallest_context(tokenizer: Any, limits: Iterable[int | None], model: str) -> int:
+    """Return the tokens to which texts are padded and cut: the smallest of some limits, of which None are unknown.
 
     Args:
         tokenizer: of transformers, which has to know its padding.
@@ -98,9 +98,7 @@ def token_counts(tokenizer: Any, texts: Sequence[str]) -> Int64[np.ndarray, " n_
 
 
 def check_vocabulary(tokenize: Callable[[list[str]], Tokens], model: str) -> None:
-    """Raise ModelError when different words get the same tokens: transformers 5 builds an empty tokenizer without
-    files.
-    """
+    """Raise ModelError if different words get the same tokens: transformers 5 accepts missing tokenizer files."""
     try:
         cat, dog = tokenize(["a photo of a cat"]), tokenize(["a photo of a dog"])
     except Exception as error:  # a tokenizer may have come with the model, and raise anything

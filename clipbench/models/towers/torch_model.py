@@ -31,7 +31,7 @@ from clipbench.models.fingerprint import digest
 from clipbench.models.options import DEFAULT_BATCH_SIZE, PRECISIONS
 from clipbench.models.protocol import Internals, Model, ModelInfo, Preprocess, Role, Tokens, Vectors
 from clipbench.models.towers.text_tower import WINDOW_BATCHES, TextTower
-from clipbench.models.trust import asks_for_code, needs_code
+from clipbench.models.trust import is_code_request, needs_code_error
 from clipbench.untrusted.reading import damaged_weights
 
 PIXELS = "pixels"
@@ -70,11 +70,11 @@ class BatchSize:
         self.n = n_items // 2
 
     def note(self, items: str, device: torch.device) -> tuple[str, ...]:
-        """Return what a reader of the numbers should know where the number had to be made smaller."""
+        """Return a note if the batch size was reduced."""
         if self.first_failed is None:
             return ()
-        lacking = f"the memory of {device} was not enough for {self.first_failed:,} {items} at a time"
-        return (f"{lacking}: they were encoded {self.n:,} at a time ({option('batch_size', self.n)})",)
+        shortage = f"the memory of {device} was not enough for {self.first_failed:,} {items} at a time"
+        return (f"{shortage}: they were encoded {self.n:,} at a time ({option('batch_size', self.n)})",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,13 +91,13 @@ class Placement:
     """True where the device computes while this process goes on: then inputs are sent without waiting for it."""
 
     def send(self, inputs: Tensors) -> Tensors:
-        """Return inputs on the device, numbers with a fraction in its precision."""
+        """Return inputs on the device, with floating-point numbers in its precision."""
         sent = {}
         for name, tensor in inputs.items():
             # Only from pinned memory a copy goes on while this process does something else.
-            own = tensor.pin_memory() if self.is_ahead else tensor
-            own = own.to(self.device, non_blocking=self.is_ahead)
-            sent[name] = own.to(self.dtype) if own.is_floating_point() else own
+            moved = tensor.pin_memory() if self.is_ahead else tensor
+            moved = moved.to(self.device, non_blocking=self.is_ahead)
+            sent[name] = moved.to(self.dtype) if moved.is_floating_point() else moved
         return sent
 
 
@@ -118,22 +118,25 @@ class TorchModel(Model):
     """False where an image becomes several arrays, which nothing outside of the library could look at."""
 
     def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
-        """Return one raw vector an item, in order, as many at a time as go through the tower at once."""
+        """Return one raw vector per item, in order, in batches of the placement's size."""
         if modality == TEXT:
             return self._encode_texts(inputs)
         tensors, step = as_tensors(inputs), self.placement.batch_size
         starts = range(0, n_rows(tensors), step)
-        batches = ({name: each[start : start + step] for name, each in tensors.items()} for start in starts)
+        batches = ({name: tensor[start : start + step] for name, tensor in tensors.items()} for start in starts)
         vectors = [*encode_batches(self.image_tower, batches, self.placement)]
         return np.concatenate(vectors) if vectors else np.empty((0, self.info.embed_dim), np.float32)
 
     def _encode_texts(self, texts: Sequence[str]) -> Vectors:
-        place = self.placement
+        placement = self.placement
         out = np.empty((len(texts), self.info.embed_dim), np.float32)
-        batches = self.text_tower.batches(texts, batch_size=place.texts.n)
-        while several := list(islice(batches, WINDOW_BATCHES)):
-            encoded = [encode(self.text_tower.encode, place.send(tokens), place, place.texts) for _, tokens in several]
-            for (rows, _), vectors in zip(several, encoded, strict=True):  # fetched when all of them have been sent
+        batches = self.text_tower.batches(texts, batch_size=placement.texts.n)
+        while window := list(islice(batches, WINDOW_BATCHES)):
+            encoded = [
+                encode(self.text_tower.encode, placement.send(tokens), placement, placement.texts)
+                for _, tokens in window
+            ]
+            for (rows, _), vectors in zip(window, encoded, strict=True):  # fetched when all of them have been sent
                 out[rows.numpy()] = vectors.cpu().numpy()
         return out
 
@@ -147,31 +150,31 @@ class TorchModel(Model):
         return self.text_tower.count(texts)
 
     def costs(self) -> tuple[str, ...]:
-        place = self.placement
-        return (*place.images.note("images", place.device), *place.texts.note("texts", place.device))
+        placement = self.placement
+        return (*placement.images.note("images", placement.device), *placement.texts.note("texts", placement.device))
 
     def internals(self) -> Internals:
         return replace(
             super().internals() if self.has_pixels else Internals(),
             module=self.module,
-            tokenize=lambda texts: {name: each.numpy() for name, each in self.text_tower.tokenize(list(texts)).items()},
+            tokenize=lambda texts: {name: ids.numpy() for name, ids in self.text_tower.tokenize(list(texts)).items()},
             encode_tokens=self._encode_tokens,
         )
 
     def _encode_tokens(self, tokens: Tokens) -> Vectors:
-        """Return the raw vectors of texts by their tokens, as many of each text as there are, a batch at a time."""
-        tensors, place, vectors = as_tensors(tokens), self.placement, []
-        for start in range(0, n_rows(tensors), place.batch_size):
-            batch = place.send({name: each[start : start + place.batch_size] for name, each in tensors.items()})
-            vectors.append(encode(self.text_tower.encode, batch, place, place.texts).cpu().numpy())
+        """Return the raw vectors of texts from their tokens, one batch at a time."""
+        tensors, placement, vectors = as_tensors(tokens), self.placement, []
+        for start in range(0, n_rows(tensors), placement.batch_size):
+            batch = placement.send(
+                {name: tensor[start : start + placement.batch_size] for name, tensor in tensors.items()}
+            )
+            vectors.append(encode(self.text_tower.encode, batch, placement, placement.texts).cpu().numpy())
         return np.concatenate(vectors)
 
 
 @dataclass(frozen=True)
 class OpenClipPreprocess:
-    """A transform of torchvision, as open_clip has it, from an image in its own mode to an array; picklable, without
-    weights.
-    """
+    """A torchvision transform of open_clip, from an image in its own mode to an array; picklable."""
 
     transform: Callable[[Image.Image], torch.Tensor]
 
@@ -190,15 +193,15 @@ class TransformersPreprocess:
         return np.asarray(self.processor(images=rgb(image), return_tensors="pt")["pixel_values"][0], np.float32)
 
 
-def of_pixels(tower: Callable[[torch.Tensor], torch.Tensor]) -> Tower:
-    """Return a tower of one tensor, pixels of shape (n, channels, height, width), as one of inputs by name."""
+def pixel_tower(tower: Callable[[torch.Tensor], torch.Tensor]) -> Tower:
+    """Return a tower of pixels (n, channels, height, width) as a tower of inputs by name."""
     return lambda inputs: tower(inputs[PIXELS])
 
 
 def as_tensors(inputs: Any) -> Mapping[str, torch.Tensor]:
     """Return the inputs of images, one array or several by name, as tensors."""
-    named = inputs if isinstance(inputs, Mapping) else {PIXELS: inputs}
-    return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in named.items()}
+    arrays = inputs if isinstance(inputs, Mapping) else {PIXELS: inputs}
+    return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
 
 
 def n_rows(inputs: Tensors) -> int:
@@ -207,7 +210,7 @@ def n_rows(inputs: Tensors) -> int:
 
 
 def encode_batches(
-    tower: Tower, batches: Iterable[Tensors], place: Placement
+    tower: Tower, batches: Iterable[Tensors], placement: Placement
 ) -> Iterator[Float32[np.ndarray, "batch dim"]]:
     """Yield the vectors of each batch of images, in order; where the device computes by itself, some batches late."""
     waiting: list[Tensors] = []
@@ -215,31 +218,34 @@ def encode_batches(
     lengths: list[int] = []
     fetched = time.monotonic()
     for batch in batches:
-        waiting.append(place.send(batch))
+        waiting.append(placement.send(batch))
         lengths.append(n_rows(batch))
-        if sum(map(n_rows, waiting)) + place.batch_size <= place.images.n:
+        if sum(map(n_rows, waiting)) + placement.batch_size <= placement.images.n:
             continue  # one more goes with them
-        vectors.append(encode(tower, _joined(waiting), place, place.images))
+        vectors.append(encode(tower, _concatenate_batches(waiting), placement, placement.images))
         waiting = []
-        if not place.is_ahead or time.monotonic() - fetched >= FETCH_SECONDS:
+        if not placement.is_ahead or time.monotonic() - fetched >= FETCH_SECONDS:
             yield from _fetch(vectors, lengths)
             vectors, lengths, fetched = [], [], time.monotonic()
     if waiting:
-        vectors.append(encode(tower, _joined(waiting), place, place.images))
+        vectors.append(encode(tower, _concatenate_batches(waiting), placement, placement.images))
     yield from _fetch(vectors, lengths)
 
 
-def encode(tower: Tower, inputs: Tensors, place: Placement, size: BatchSize) -> torch.Tensor:
-    """Return the raw float32 vectors of inputs, all on the device; fewer go at once from where its memory runs out;
-    raise ModelError where it runs out for one."""
+def encode(tower: Tower, inputs: Tensors, placement: Placement, size: BatchSize) -> torch.Tensor:
+    """Return the raw float32 vectors of inputs on the device, in smaller batches if its memory runs out.
+
+    Raises:
+        ModelError: the memory does not suffice for one input.
+    """
     parts: list[torch.Tensor] = []
     start, n = 0, n_rows(inputs)
     while start < n:
-        rows = {name: each[start : start + size.n] for name, each in inputs.items()}
-        vectors = _encoded(tower, rows)
+        rows = {name: tensor[start : start + size.n] for name, tensor in inputs.items()}
+        vectors = _try_encode(tower, rows)
         if vectors is None:
-            size.halve(n_rows(rows), place.device)
-            if place.device.type != "cpu":
+            size.halve(n_rows(rows), placement.device)
+            if placement.device.type != "cpu":
                 torch.accelerator.empty_cache()
         else:
             parts.append(vectors)
@@ -247,8 +253,8 @@ def encode(tower: Tower, inputs: Tensors, place: Placement, size: BatchSize) -> 
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def _encoded(tower: Tower, rows: Tensors) -> torch.Tensor | None:
-    """Return the vectors of rows; None where the memory does not suffice, with nothing of the attempt left in it."""
+def _try_encode(tower: Tower, rows: Tensors) -> torch.Tensor | None:
+    """Return the vectors of rows; None if the memory does not suffice, with the memory of the attempt free again."""
     try:
         with torch.inference_mode():
             return tower(rows).float()
@@ -261,26 +267,29 @@ def _encoded(tower: Tower, rows: Tensors) -> torch.Tensor | None:
 
 
 def _fetch(vectors: list[torch.Tensor], lengths: list[int]) -> Iterator[Float32[np.ndarray, "batch dim"]]:
-    """Yield vectors from the device by the lengths of the batches that were loaded."""
+    """Yield vectors from the device, split by the lengths of the loaded batches."""
     if vectors:
-        found = vectors[0] if len(vectors) == 1 else torch.cat(vectors)
-        yield from np.split(found.cpu().numpy(), np.cumsum(lengths)[:-1])
+        joined = vectors[0] if len(vectors) == 1 else torch.cat(vectors)
+        yield from np.split(joined.cpu().numpy(), np.cumsum(lengths)[:-1])
 
 
-def _joined(batches: list[Tensors]) -> Tensors:
+def _concatenate_batches(batches: list[Tensors]) -> Tensors:
     if len(batches) == 1:
         return batches[0]
     return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
 
 
-def placement(device: str, precision: str, batch_size: int | None) -> Placement:
-    """Return device, precision and batch sizes, None for those of the device; fp32 on CUDA turns TF32 off; raise
-    UsageError for an unknown device or precision, a batch size below 1, or a device that this machine lacks."""
+def resolve_placement(device: str, precision: str, batch_size: int | None) -> Placement:
+    """Return the placement of options, with batch sizes of the device for None; fp32 on CUDA turns TF32 off.
+
+    Raises:
+        UsageError: unknown device or precision, a batch size below 1, or a device that this machine lacks.
+    """
     if precision not in DTYPES:
         raise UsageError(f"unknown precision '{precision}': {did_you_mean(precision, PRECISIONS)}")
     if batch_size is not None and batch_size < 1:
         raise UsageError(f"batch size is {batch_size}: expected 1 or more")
-    chosen = _device(device)
+    chosen = _parse_device(device)
     if chosen.type == "cuda" and precision == "fp32":
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
@@ -296,9 +305,9 @@ def placement(device: str, precision: str, batch_size: int | None) -> Placement:
     )
 
 
-def freeze(module: torch.nn.Module, place: Placement) -> None:
+def freeze(module: torch.nn.Module, placement: Placement) -> None:
     """Put a module in evaluation mode, without gradients, on its device; weights are cast to the precision."""
-    module.eval().requires_grad_(False).to(place.device, place.dtype)
+    module.eval().requires_grad_(False).to(placement.device, placement.dtype)
 
 
 def weights_digest(module: torch.nn.Module) -> str:
@@ -337,9 +346,12 @@ def scale_and_bias(module: Any, model: str) -> tuple[float, float]:
     return scale, bias
 
 
-def probe(model: Model, place: Placement) -> None:
-    """Run one grey image and one text through a model, so that a fault shows before an hour of decoding; raise
-    ModelError where a tower does not run on the device in the precision, or gives no vector of the stated dimension."""
+def probe(model: Model, placement: Placement) -> None:
+    """Encode one grey image and one text, so that a fault shows before an hour of decoding.
+
+    Raises:
+        ModelError: a tower fails on the device in the precision, or returns no vector of the stated dimension.
+    """
     towers: dict[str, Callable[[], np.ndarray]] = {
         "image": lambda: model.encode_images([Image.new("RGB", (64, 64), (128, 128, 128))]),
         "text": lambda: model.encode_texts(["a photo"]),
@@ -348,10 +360,10 @@ def probe(model: Model, place: Placement) -> None:
         try:
             run()
         except FOREIGN as error:
-            precision = next(name for name, dtype in DTYPES.items() if dtype == place.dtype)
+            precision = next(name for name, dtype in DTYPES.items() if dtype == placement.dtype)
             raise ModelError(
                 f"the {name} tower of {model.info.id} gives no vector of dimension {model.info.embed_dim} on"
-                f" {place.device} in {precision} ({type(error).__name__}: {first_line(error)}): try"
+                f" {placement.device} in {precision} ({type(error).__name__}: {first_line(error)}): try"
                 f" {option('precision', 'fp32')} or another {option('device')}; if it fails there too, the model is at"
                 " fault"
             ) from error
@@ -393,8 +405,8 @@ def library_errors(library: str, reference: str, expected: str, files: Path | No
     except ClipbenchError:
         raise
     except Exception as error:  # libraries raise many kinds of error for missing, damaged and foreign files
-        if asks_for_code(error):
-            raise needs_code(reference) from error
+        if is_code_request(error):
+            raise needs_code_error(reference) from error
         damaged = damaged_weights(files) if files is not None and isinstance(error, SafetensorError) else None
         advice = expected if damaged is None else f"{damaged} is damaged: delete it, and get it again"
         raise ModelError(
@@ -402,7 +414,7 @@ def library_errors(library: str, reference: str, expected: str, files: Path | No
         ) from error
 
 
-def _device(name: str) -> torch.device:
+def _parse_device(name: str) -> torch.device:
     if name == "auto":
         accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         return accelerator if accelerator is not None else torch.device("cpu")

@@ -51,17 +51,24 @@ def _build(folder: Path, options: LoadOptions, notes: tuple[str, ...], *, files:
     import torch
     from torch import nn
 
-    from clipbench.models.towers.checkpoint_file import stretched_to
+    from clipbench.models.towers.checkpoint_file import stretch_table
     from clipbench.models.towers.text_tower import TextTower, tokenizer_identity
-    from clipbench.models.towers.torch_model import TorchModel, freeze, of_pixels, placement, probe, weights_digest
+    from clipbench.models.towers.torch_model import (
+        TorchModel,
+        freeze,
+        pixel_tower,
+        probe,
+        resolve_placement,
+        weights_digest,
+    )
     from clipbench.training.clip.checkpoint import load_model
     from clipbench.training.clip.inputs import ClipPreprocess
 
-    target = placement(options.device, options.precision, options.batch_size)
+    target = resolve_placement(options.device, options.precision, options.batch_size)
     module, tokenizer = load_model(folder)
     context = options.whole_number("context")
     if context is not None:
-        table, stretching = stretched_to(module.positional_embedding.data, context)
+        table, stretching = stretch_table(module.positional_embedding.data, context)
         module.positional_embedding = nn.Parameter(table)
         module.config = replace(module.config, context_length=context)
         tokenizer, notes = tokenizer.with_context(context), notes + stretching
@@ -76,7 +83,7 @@ def _build(folder: Path, options: LoadOptions, notes: tuple[str, ...], *, files:
     model = TorchModel(
         info=_info(module, folder, identity, notes, target, options),
         preprocess=ClipPreprocess(module.config),
-        image_tower=of_pixels(module.encode_image),
+        image_tower=pixel_tower(module.encode_image),
         text_tower=tower,
         placement=target,
         module=module,

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from clipbench import __version__
 from clipbench.errors import MachineError, ModelError, error_summary
 from clipbench.models.checkpoints import CONFIG, OPTIMIZER, TRAIN, WEIGHTS, bundled_checkpoints, read_json
-from clipbench.models.towers.checkpoint_file import fit, read_weights, state_dict_mismatches
+from clipbench.models.towers.checkpoint_file import load_strictly, read_weights, state_dict_mismatches
 from clipbench.training.clip.config import ClipConfig
 from clipbench.training.clip.inputs import ClipTokenizer, load_tokenizer
 from clipbench.training.clip.model import CLIP
@@ -152,7 +152,7 @@ def load_model(folder: Path) -> tuple[CLIP, ClipTokenizer]:
         raise ModelError(f"{folder} has {tokenizer.vocab_size} tokens, and weights for {config.vocab_size}")
     state = read_weights(folder / WEIGHTS)
     model = CLIP(config)
-    fit(model, state, source=folder / WEIGHTS, arch="the configuration")
+    load_strictly(model, state, source=folder / WEIGHTS, arch="the configuration")
     return model, tokenizer
 
 

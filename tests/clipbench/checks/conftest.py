@@ -17,7 +17,7 @@ from torch import nn
 from clipbench.data.modalities import IMAGE
 from clipbench.data.scenes.world import BACKGROUND_COLOURS, COLOURS
 from clipbench.models.encoding.embedder import StoreEmbedder
-from clipbench.models.facts.preprocessing import square
+from clipbench.models.introspection.preprocessing import make_square
 from clipbench.models.protocol import Internals, Model, ModelInfo, Role, Tokens, Vectors
 from clipbench.testing import INFO
 
@@ -107,7 +107,7 @@ class ToyClip(Model):
         )
 
     def preprocess(self, image: Image.Image) -> Float32[np.ndarray, "3 height width"]:
-        pixels = np.asarray(square(image, SIDE, self.resize, self.interpolation), np.float32) / 255
+        pixels = np.asarray(make_square(image, SIDE, self.resize, self.interpolation), np.float32) / 255
         pixels = pixels[:, :, ::-1] if self.swaps_channels else pixels
         return np.ascontiguousarray(((pixels - self.mean) / self.std).transpose(2, 0, 1))
 

@@ -15,7 +15,7 @@ from clipbench.checks.examination import examine, finding, preflight
 from clipbench.checks.settings import end_of_text, start_of_text
 from clipbench.checks.subject import Check, CheckOutcome, Subject
 from clipbench.errors import ModelError
-from clipbench.models.facts.tokens import token_facts
+from clipbench.models.introspection.tokens import token_facts
 from clipbench.models.protocol import Embedder, Role
 from clipbench.results.record import CheckFinding
 from clipbench.testing import INFO, ToyModel

@@ -58,7 +58,7 @@ def test_a_preprocessing_that_is_not_the_checkpoint_s_is_named(
 
 
 def declared(net: Any) -> Any:
-    from clipbench.models.facts.modules import declared_preprocessing
+    from clipbench.models.introspection.modules import declared_preprocessing
 
     found = declared_preprocessing(net)
     return None if found is None else found[0]

@@ -16,7 +16,7 @@ from clipbench import Dataset, FileImage, UsageError, load_data
 from clipbench.evaluation.diagnosis import DoctorOptions, diagnose
 from clipbench.evaluation.score_causes import Expectation, Inquiry, ScoreCauses, _question
 from clipbench.models.encoding.embedder import StoreEmbedder
-from clipbench.models.facts.variants import variants
+from clipbench.models.introspection.variants import variants
 from clipbench.models.options import LoadOptions
 from clipbench.results.record import Metric
 from tests.clipbench.checks.conftest import Bind

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from clipbench.distributed.launch import _lost_rank
-from clipbench.distributed.process_rank import ProcessRank, chosen_devices
+from clipbench.distributed.process_rank import ProcessRank, parse_devices
 from clipbench.errors import UsageError
 
 TORCHRUN = {
@@ -29,17 +29,17 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_devices_are_one_or_all_or_those_named(gpus: Any) -> None:
     gpus(0)
-    assert chosen_devices("all") == chosen_devices("auto") == ["auto"]
-    assert chosen_devices("cpu, cpu,cpu") == ["cpu"] * 3
+    assert parse_devices("all") == parse_devices("auto") == ["auto"]
+    assert parse_devices("cpu, cpu,cpu") == ["cpu"] * 3
     gpus(3)
-    assert chosen_devices("all") == ["cuda:0", "cuda:1", "cuda:2"]
-    assert [chosen_devices(each) for each in ("auto", "cuda", "cuda:7", "mps")] == [
+    assert parse_devices("all") == ["cuda:0", "cuda:1", "cuda:2"]
+    assert [parse_devices(each) for each in ("auto", "cuda", "cuda:7", "mps")] == [
         ["auto"],
         ["cuda"],
         ["cuda:7"],
         ["mps"],
     ]
-    assert chosen_devices("cuda:2, cuda:0") == ["cuda:2", "cuda:0"]
+    assert parse_devices("cuda:2, cuda:0") == ["cuda:2", "cuda:0"]
 
 
 @pytest.mark.parametrize(
@@ -60,10 +60,10 @@ def test_devices_are_one_or_all_or_those_named(gpus: Any) -> None:
 def test_devices_that_are_not_there_are_refused(gpus: Any, device: str, message: str) -> None:
     gpus(3)
     with pytest.raises(UsageError, match=message):
-        chosen_devices(device)
+        parse_devices(device)
     gpus(1)
     with pytest.raises(UsageError, match="names 'cuda:1', and there is 1 CUDA device here"):
-        chosen_devices("cuda:0,cuda:1")
+        parse_devices("cuda:0,cuda:1")
 
 
 def test_a_process_takes_its_rank_from_torchrun_and_says_what_is_missing() -> None:

@@ -19,7 +19,7 @@ from clipbench.data.dataset import Dataset
 from clipbench.data.images import FileImage
 from clipbench.distributed import rounds
 from clipbench.distributed.process_rank import ProcessRank, connect
-from clipbench.distributed.rounds import Rounds, current, leading, serve
+from clipbench.distributed.rounds import Rounds, current_rounds, lead_rounds, serve_rounds
 from clipbench.errors import BadImage, MachineError, UsageError
 from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.models.encoding.loading import load_embedder
@@ -61,9 +61,9 @@ def paired(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(rounds, "connect", noted)
     monkeypatch.setattr(rounds, "_current", rounds._current)
     monkeypatch.setattr("clipbench.models.encoding.sharing._loaded", {})
-    other = threading.Thread(target=serve, args=(process(1, port), root), name="other")
+    other = threading.Thread(target=serve_rounds, args=(process(1, port), root), name="other")
     other.start()
-    with leading(process(0, port), root):
+    with lead_rounds(process(0, port), root):
         yield
     other.join(10)
     assert not other.is_alive() and list((root / "processes").iterdir()) == []
@@ -114,7 +114,7 @@ def test_two_models_on_one_decode_are_one_round(
     embedders = [loaded("tiny", tmp_path / "two", **way) for way in ways]
     with paired(tmp_path / "two", monkeypatch):
         encode_together(embedders, images)
-        group: Any = current()
+        group: Any = current_rounds()
         assert group._number == 1
         assert [each.images(images).tobytes() for each in embedders] == expected
         assert group._number == 1
@@ -140,12 +140,12 @@ def test_a_process_that_is_late_and_what_cannot_be_handed_over_are_told_in_a_lin
 ) -> None:
     monkeypatch.setattr(rounds, "BARRIER_SECONDS", 0.0)
     with pytest.raises(MachineError, match=r"^process 1 of 2 has not answered for 0 s: what was encoded is stored"):
-        Rounds(process(0, 1), HashStore(), tmp_path).together(max, max)
+        Rounds(process(0, 1), HashStore(), tmp_path).run_shares(max, max)
     with pytest.raises(UsageError, match=r"the data cannot be handed to other processes .*: run in one process"):
-        Rounds(process(0, 1), HashStore(), tmp_path).together(lambda rank, n: rank, max)
-    error = pickle.loads(pickle.dumps(rounds.portable(ValueError("x"))))
+        Rounds(process(0, 1), HashStore(), tmp_path).run_shares(lambda rank, n: rank, max)
+    error = pickle.loads(pickle.dumps(rounds.picklable_error(ValueError("x"))))
     assert isinstance(error, ValueError) and error.__notes__[0].startswith("In another process:")
-    assert str(rounds.portable(type("Local", (Exception,), {})("x"))) == "Local: x"
+    assert str(rounds.picklable_error(type("Local", (Exception,), {})("x"))) == "Local: x"
 
 
 def test_a_folder_that_others_can_write_to_is_refused_and_old_ones_are_removed(

@@ -19,7 +19,7 @@ from clipbench.data.modalities import JOINT
 from clipbench.errors import ClipbenchError, ModelError, UsageError, VectorError
 from clipbench.models import load_model
 from clipbench.models.adapters import http_client as _http_client
-from clipbench.models.adapters.api import ApiModel, data_url, load
+from clipbench.models.adapters.http_api import ApiModel, data_url, load
 from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.models.options import LoadOptions
 from clipbench.testing import ToyModel

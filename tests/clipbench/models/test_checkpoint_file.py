@@ -17,11 +17,11 @@ from clipbench.models.adapters.open_clip import load_folder
 from clipbench.models.adapters.transformers import load as load_transformers
 from clipbench.models.options import LoadOptions
 from clipbench.models.towers.checkpoint_file import (
-    fit,
+    load_strictly,
     read_weights,
+    stretch_context,
     stretched,
     stretched_length,
-    with_context,
 )
 from clipbench.training.clip import adapter as bundled
 from clipbench.training.clip.checkpoint import load_model, save_model
@@ -111,7 +111,7 @@ def test_weights_that_do_not_fit_are_told_apart_and_counted() -> None:
         r" 1 left over \(head.weight\), 1 of another shape \(0.weight \(2, 5\) where \(2, 3\) is expected\); is it"
         r" another",
     ):
-        fit(module, state, source="x.pt", arch="ViT")
+        load_strictly(module, state, source="x.pt", arch="ViT")
 
 
 def test_names_of_other_families_are_recognised() -> None:
@@ -121,7 +121,7 @@ def test_names_of_other_families_are_recognised() -> None:
         ("positional_embedding_res", "it is a Long-CLIP checkpoint: add model_options={'context': '248'}"),
     ]:
         with pytest.raises(ModelError, match=advice):
-            fit(module, {name: torch.ones(1)}, source="x.pt", arch="ViT")
+            load_strictly(module, {name: torch.ones(1)}, source="x.pt", arch="ViT")
 
 
 def long_clip_table(table: torch.Tensor) -> torch.Tensor:
@@ -147,7 +147,7 @@ def test_a_table_is_stretched_as_long_clip_does_it() -> None:
 def test_the_two_tables_of_a_long_clip_checkpoint_become_one() -> None:
     state = {"positional_embedding": torch.zeros(248, 2), "positional_embedding_res": torch.ones(248, 2)}
 
-    joined, notes = with_context(state, 248)
+    joined, notes = stretch_context(state, 248)
 
     assert list(joined) == ["positional_embedding"] and notes == ()
     assert joined["positional_embedding"][:, 0].tolist() == [0] * 20 + [1] * 228

@@ -16,12 +16,12 @@ from torch import nn
 from clipbench import torch_model
 from clipbench.models.adapters import python
 from clipbench.models.encoding.embedder import StoreEmbedder
-from clipbench.models.facts.costs import (
+from clipbench.models.introspection.costs import (
     tower_costs,
     tower_sizes,
 )
-from clipbench.models.facts.operations import counting
-from clipbench.models.facts.price import PriceTag, price_alone
+from clipbench.models.introspection.operations import count_operations
+from clipbench.models.introspection.price import PriceTag, price_in_subprocess
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Call, Counts, Model
 from clipbench.models.reference import load_model
@@ -120,9 +120,9 @@ def test_a_shared_part_counts_in_both_towers_and_an_unused_one_in_none() -> None
 def test_attention_counts_whichever_kernel_computes_it(mode: Any) -> None:
     query, net = torch.randn(1, 2, 10, 8), nn.MultiheadAttention(16, 2, batch_first=True).eval()
     tokens = torch.randn(1, 10, 16)
-    with mode(), counting() as direct:
+    with mode(), count_operations() as direct:
         nn.functional.scaled_dot_product_attention(query, query, query)
-    with mode(), counting() as fused:
+    with mode(), count_operations() as fused:
         net(tokens, tokens, tokens, need_weights=False)
     attention = 2 * 2 * 2 * 10 * 10 * 8
     assert direct.flops == attention and direct.unknown is None
@@ -199,7 +199,7 @@ def test_speed_is_that_of_the_items_encoded_in_the_run(tmp_path: Path, monkeypat
         Call("audio", encoded=items(0, 8), seconds=4.0),
     )
     with monkeypatch.context() as patch:
-        patch.setattr("clipbench.models.facts.costs.current", lambda: SimpleNamespace(n=3))
+        patch.setattr("clipbench.models.introspection.costs.current_rounds", lambda: SimpleNamespace(n=3))
         found = tower_costs(embedder, before)
     assert (found["text"].n_encoded, found["text"].items_per_second, found["text"].n_processes) == (20, 5.0, 3)
     assert (found["image"].n_encoded, found["image"].n_timed, found["image"].items_per_second) == (50, 0, None)
@@ -250,7 +250,7 @@ def price_of(model: Slow) -> PriceRecord:
 def test_a_price_is_the_time_that_a_model_takes_by_its_clock(
     model: Slow, batch: int, rate: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clipbench.models.facts.price.SIZE", (64, 48))  # drawing photographs takes seconds
+    monkeypatch.setattr("clipbench.models.introspection.price.SIZE", (64, 48))  # drawing photographs takes seconds
     price = price_of(model)
     assert (price.load_seconds, price.vector_bytes) == (3.0, 128)
     assert (price.text_p50, price.text_p95) == (0.01, 0.09)
@@ -270,7 +270,7 @@ def test_what_a_model_cannot_encode_has_no_price_and_a_reason() -> None:
 
 @pytest.mark.slow
 def test_a_price_alone_is_that_of_a_process_without_other_models() -> None:
-    price = price_alone("tiny", LoadOptions(device="cpu"))
+    price = price_in_subprocess("tiny", LoadOptions(device="cpu"))
     assert price.vector_bytes == 512 and price.text_p50 and price.image_p50 and price.machine["device"] == "cpu"
 
 

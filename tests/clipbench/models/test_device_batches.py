@@ -23,8 +23,8 @@ from clipbench.models.towers.torch_model import (
     Tensors,
     TorchModel,
     encode_batches,
-    of_pixels,
-    placement,
+    pixel_tower,
+    resolve_placement,
 )
 from clipbench.testing import INFO, count_words
 from tests.clipbench.models.test_embedder import images
@@ -75,7 +75,7 @@ def check_vectors(found: list[np.ndarray], given: list[dict[str, torch.Tensor]])
 
 def test_without_an_accelerator_or_with_a_given_number_every_batch_goes_by_itself_and_is_there_at_once() -> None:
     for given, expected in ((None, 64), (5, 5)):
-        place = placement("cpu", "fp32", given)
+        place = resolve_placement("cpu", "fp32", given)
         assert (place.batch_size, place.images.n, place.texts.n, place.is_ahead) == (
             expected,
             expected,
@@ -90,7 +90,7 @@ def test_without_an_accelerator_or_with_a_given_number_every_batch_goes_by_itsel
             taken.append(len(batch["pixels"]))
             yield batch
 
-    place, found = placement("cpu", "fp32", None), []
+    place, found = resolve_placement("cpu", "fp32", None), []
     for vectors in encode_batches(tower, loaded(), place):
         found.append(vectors)
         assert len(taken) == len(found), "no batch waits for the next"
@@ -183,7 +183,7 @@ def torch_model(place: Placement) -> TorchModel:
     return TorchModel(
         info=INFO,
         preprocess=lambda image: np.asarray(image.convert("RGB").resize((8, 8)), np.float32).transpose(2, 0, 1),
-        image_tower=of_pixels(module.encode_image),
+        image_tower=pixel_tower(module.encode_image),
         text_tower=text_tower(most=9),
         placement=place,
         module=module,

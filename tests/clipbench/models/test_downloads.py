@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from clipbench.errors import Unavailable
-from clipbench.hub import HubRequest, cached_first, online
-from clipbench.models.adapters.open_clip import _weights_of
+from clipbench.hub import HubRequest, cached_first, load_online
+from clipbench.models.adapters.open_clip import _fetch_weights
 from clipbench.models.adapters.transformers import WEIGHTS
-from clipbench.models.trust import file_of, snapshot
+from clipbench.models.trust import file_of, snapshot_folder
 from tests import hub_server
 
-WANTED = HubRequest(what="the weights of x", repository="me/small", remedy="do this instead")
+WANTED = HubRequest(subject="the weights of x", repository="me/small", remedy="do this instead")
 LARGE, SMALL = b"weights " * 400, b"{}"
 NAMES = ("open_clip_model.safetensors", "model.safetensors")
 
@@ -27,11 +27,11 @@ def served(hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def by_open_clip() -> Path:
-    return _weights_of("me/small/")
+    return _fetch_weights("me/small/")
 
 
 def by_snapshot() -> Path:
-    return snapshot("me/small", None, WEIGHTS) / NAMES[1]
+    return snapshot_folder("me/small", None, WEIGHTS) / NAMES[1]
 
 
 @pytest.mark.parametrize("load", [by_open_clip, by_snapshot])
@@ -59,4 +59,4 @@ def test_a_setting_that_a_failing_hub_does_not_give_is_not_taken_for_none(served
     assert file_of("me/small", "tokenizer_config.json") is None
     served.faults = [hub_server.Fault("config.json", "status", status=500)]
     with pytest.raises(Unavailable, match="the Hub answered 500"):
-        online(lambda: file_of("me/small", "config.json"), WANTED)
+        load_online(lambda: file_of("me/small", "config.json"), WANTED)

@@ -20,9 +20,9 @@ from clipbench.errors import BadImage, Unavailable, UsageError
 from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.models.encoding.pipeline import EncodeRequest, item_of, load
 from clipbench.models.encoding.sharing import encode_together
-from clipbench.models.facts import preprocessing
-from clipbench.models.facts.preprocessing import middle, within_limits
-from clipbench.models.protocol import Model, Role, Vectors, as_role
+from clipbench.models.introspection import preprocessing
+from clipbench.models.introspection.preprocessing import crop_middle, limit_size
+from clipbench.models.protocol import Model, Role, Vectors, parse_role
 from clipbench.models.towers.torch_model import TransformersPreprocess
 from clipbench.testing import INFO, NamedImage
 from clipbench.untrusted.limits import MAX_PIXELS
@@ -180,7 +180,7 @@ def test_the_same_item_on_another_side_of_a_search_is_another_one(tmp_path: Path
     assert again.counts().n_items()["texts"] == again.counts().n_items()["images"] == 0
     assert len(again.encode_sides(IMAGE, images)) == 2 and again.counts().n_items()["images"] == len(images) - 1
     with pytest.raises(UsageError, match=r"^no role 'querry': did you mean 'query'\?$"):
-        as_role("querry")
+        parse_role("querry")
     bad: list[ImageRef] = [*images, NamedImage("bad")]
     sided = StoreEmbedder(Searching(IMAGE), tmp_path / "other", workers=0)
     assert sided.missing_images(images) == []  # of which role, no task has said
@@ -231,7 +231,7 @@ def test_the_middle_of_a_long_image_becomes_the_same_pixels_as_in_the_whole(size
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), np.uint8))
     for name in ("bicubic", "bilinear"):
         transform = T.Compose([T.Resize(224, T.InterpolationMode(name)), T.CenterCrop(224)])
-        whole, part = (np.asarray(transform(each), np.int64) for each in (image, middle(image, 224, name)))
+        whole, part = (np.asarray(transform(each), np.int64) for each in (image, crop_middle(image, 224, name)))
         assert np.abs(whole - part).max() <= 1
 
 
@@ -243,9 +243,9 @@ def test_a_large_image_is_resized_before_a_processor_copies_it_to_the_same_pixel
     processor = getattr(pytest.importorskip("transformers"), kind)(do_normalize=False)
     preprocess = TransformersPreprocess(processor)
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), np.uint8))
-    assert within_limits(image, preprocess, 224, "x") is image
+    assert limit_size(image, preprocess, 224, "x") is image
     monkeypatch.setattr(preprocessing, "LARGE", 600_000)
-    resized = within_limits(image, preprocess, 224, "x")
+    resized = limit_size(image, preprocess, 224, "x")
     assert min(resized.size) == 224
     assert np.abs(preprocess(resized) - preprocess(image)).max() * 255 < 1.01
 

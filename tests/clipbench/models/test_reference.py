@@ -164,7 +164,7 @@ def test_every_alias_stands_for_weights_that_open_clip_knows() -> None:
         context = next(each.context for each in aliases() if each.alias == alias)
         assert config["text_cfg"].get("context_length", 77) == context, alias
         assert f"{config['vision_cfg']['image_size']} px" in next(
-            each.what for each in aliases() if each.alias == alias
+            each.description for each in aliases() if each.alias == alias
         )
 
 

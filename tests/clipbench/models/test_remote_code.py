@@ -14,7 +14,7 @@ from clipbench.models.adapters import sentence_transformers
 from clipbench.models.adapters import transformers as hf
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Model
-from clipbench.models.trust import Pinned, TrustedCode, only_shown
+from clipbench.models.trust import Pinned, TrustedCode, only_shown_code
 from tests.clipbench.models import small_models
 
 COMMIT, OTHER = "a" * 40, "b" * 40
@@ -232,7 +232,7 @@ def test_code_named_deep_in_a_file_is_shown_and_no_other_runs(stranger: Path, ca
 
     code = TrustedCode("", "", home, Pinned("org/code", OTHER))
     with (
-        only_shown(code),
+        only_shown_code(code),
         pytest.raises(ModelError, match=r"asks for code of org/third \(x\.py\), which was not shown"),
     ):
         transformers.dynamic_module_utils.get_class_from_dynamic_module("org/third--x.X", str(home))

@@ -21,7 +21,7 @@ from clipbench.models.adapters.python import wrap
 from clipbench.models.adapters.sentence_transformers import SentenceModel
 from clipbench.models.adapters.sentence_transformers import _prompts as prompts_of
 from clipbench.models.options import LoadOptions
-from clipbench.models.towers.torch_model import placement
+from clipbench.models.towers.torch_model import resolve_placement
 from clipbench.testing import INFO
 from tests import embeddings_server
 
@@ -100,7 +100,7 @@ def library_model() -> SentenceModel:
         info=replace(INFO, embed_dim=3 * N, is_joint=True),
         module=module,
         prompts=prompts_of(module, LoadOptions()),
-        placement=placement("cpu", "fp32", 4),
+        placement=resolve_placement("cpu", "fp32", 4),
     )
     return replace(model, info=replace(model.info, roles=model.roles()))
 

@@ -14,7 +14,7 @@ import transformers
 from clipbench.errors import ModelError, UsageError
 from clipbench.models import load_model
 from clipbench.models.adapters.sentence_transformers import load
-from clipbench.models.facts.costs import tower_sizes
+from clipbench.models.introspection.costs import tower_sizes
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Model
 from tests.clipbench.models import small_models

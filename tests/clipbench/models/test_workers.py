@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import Dataset, TensorDataset
 
 from clipbench.errors import MachineError
-from clipbench.models.encoding.workers import _uninterrupted, load_in_workers
+from clipbench.models.encoding.workers import _deferred_signals, load_in_workers
 
 
 class Numbers(Dataset[int]):
@@ -81,7 +81,7 @@ def test_an_interruption_waits_until_the_workers_are_there() -> None:
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     done = []
     try:
-        with pytest.raises(KeyboardInterrupt), _uninterrupted():
+        with pytest.raises(KeyboardInterrupt), _deferred_signals():
             signal.raise_signal(signal.SIGINT)
             done.append("whole")
     finally:

@@ -58,7 +58,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) -> S
         return chart_json(figure)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("clipbench_reports.page.html.told", tell)
+        patch.setattr("clipbench_reports.page.html.chart_json", tell)
         write_report([run], folder / "one.html")
     write_report(small[:1], folder / "small.html")
     write_report(small, folder / "many.html")

@@ -26,7 +26,7 @@ def longer_than(context: int | None) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenFacts:
-    """Length and end of what a tokenizer makes of short and long texts."""
+    """Length, padding and end of a tokenizer's output for short and long texts."""
 
     name: str
     """Name of the ids among the tower's inputs."""
@@ -45,7 +45,7 @@ class TokenFacts:
 def token_facts(
     tokenize: Tokenize, count: Callable[[Sequence[str]], Iterable[int]] | None = None, *, context: int | None = None
 ) -> TokenFacts:
-    """Return the habits of a tokenizer.
+    """Return the length, padding and end of a tokenizer's output.
 
     Args:
         context: tokens that the model says it takes; a longer text shows where texts are cut.
@@ -60,25 +60,25 @@ def token_facts(
         (0, 2, True, False)
     """
     name = ids_name(tokenize(SHORT[:1]))
-    alone = [tokenize([text])[name][0] for text in SHORT]
+    single_rows = [tokenize([text])[name][0] for text in SHORT]
     rows = tokenize([*SHORT, longer_than(context)])[name]
-    pad = _pad(rows[0])
+    pad = _padding_id(rows[0])
     if pad is None:
-        pad = _pad(rows[1])
+        pad = _padding_id(rows[1])
     counts = None if count is None else [int(n_tokens) for n_tokens in count(SHORT)]
-    end = _end(alone, pad, counts)
+    end = _end_id(single_rows, pad, counts)
     return TokenFacts(
         name=name,
         width=rows.shape[1],
-        is_padded_to_longest=len(alone[0]) < rows.shape[1],
+        is_padded_to_longest=len(single_rows[0]) < rows.shape[1],
         pad=pad,
         end=end,
         keeps_end=None if end is None else bool(rows[-1, -1] == end),
     )
 
 
-def facts_of(model: Model, tokenize: Tokenize) -> TokenFacts:
-    """Return the habits of a model's tokenizer, with its own counts where it has some."""
+def tokenizer_facts(model: Model, tokenize: Tokenize) -> TokenFacts:
+    """Return ``token_facts`` of a model's tokenizer, with the model's own token counts if it has some."""
     try:
         return token_facts(tokenize, model.count_tokens, context=model.info.context_length)
     except NoTokenCounts:
@@ -90,8 +90,8 @@ def ids_name(tokens: Tokens) -> str:
     return next((name for name in IDS if name in tokens), next(iter(tokens)))
 
 
-def padded(tokens: Tokens, facts: TokenFacts, width: int) -> Tokens:
-    """Return tokens with padding behind each text up to a width; masks are 0 there."""
+def pad_tokens(tokens: Tokens, facts: TokenFacts, width: int) -> Tokens:
+    """Return tokens with padding after each text up to a width; masks are 0 there."""
     assert facts.pad is not None
     missing = width - tokens[facts.name].shape[1]
     if missing <= 0:
@@ -100,36 +100,36 @@ def padded(tokens: Tokens, facts: TokenFacts, width: int) -> Tokens:
     return {name: np.pad(ids, ((0, 0), (0, missing)), constant_values=fill[name]) for name, ids in tokens.items()}
 
 
-def trimmed(tokens: Tokens, facts: TokenFacts) -> Tokens:
-    """Return tokens without the padding behind the longest text."""
-    width = int(lengths(tokens[facts.name], facts).max(initial=1))
+def trim_tokens(tokens: Tokens, facts: TokenFacts) -> Tokens:
+    """Return tokens without the padding after the longest text."""
+    width = int(token_lengths(tokens[facts.name], facts).max(initial=1))
     return {name: ids[:, :width] for name, ids in tokens.items()}
 
 
-def with_end(tokens: Tokens, facts: TokenFacts) -> Tokens:
-    """Return tokens in which each text that was cut ends with the end-of-text token."""
+def restore_end(tokens: Tokens, facts: TokenFacts) -> Tokens:
+    """Return tokens in which each truncated text ends with the end-of-text token."""
     assert facts.end is not None
     ids = np.array(tokens[facts.name])
     ids[~(ids == facts.end).any(axis=1), -1] = facts.end
     return {**tokens, facts.name: ids}
 
 
-def lengths(ids: Int64[np.ndarray, "n_texts n_tokens"], facts: TokenFacts) -> Int64[np.ndarray, " n_texts"]:
-    """Return the tokens of each text before its padding; an end-of-text token with the padding's id is counted."""
+def token_lengths(ids: Int64[np.ndarray, "n_texts n_tokens"], facts: TokenFacts) -> Int64[np.ndarray, " n_texts"]:
+    """Return the number of tokens of each text before its padding, with an end-of-text token of the padding's id."""
     is_padding = np.flip(np.cumprod(np.flip(ids == facts.pad, axis=1), axis=1), axis=1)
     n_padding = is_padding.sum(axis=1).astype(np.int64)
     own_end = 1 if facts.pad is not None and facts.pad == facts.end else 0
     return ids.shape[1] - np.maximum(n_padding - own_end, 0)
 
 
-def _pad(row: Int64[np.ndarray, " n_tokens"]) -> int | None:
-    """Return the id that a short text beside a long one ends with many times."""
+def _padding_id(row: Int64[np.ndarray, " n_tokens"]) -> int | None:
+    """Return the id that a short text repeats at its end next to a long one; None without padding."""
     return int(row[-1]) if len(row) > 3 and row[-1] == row[-2] == row[-3] else None
 
 
-def _end(alone: Sequence[np.ndarray], pad: int | None, counts: Sequence[int] | None) -> int | None:
+def _end_id(rows: Sequence[np.ndarray], pad: int | None, counts: Sequence[int] | None) -> int | None:
     last = []
-    for row, n_tokens in zip(alone, counts or [0] * len(alone), strict=True):
+    for row, n_tokens in zip(rows, counts or [0] * len(rows), strict=True):
         content = np.flatnonzero(row != pad)
         n_content = int(content[-1]) + 1 if len(content) else 0
         if n_content < n_tokens <= len(row):

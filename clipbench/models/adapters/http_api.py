@@ -22,7 +22,7 @@ from clipbench.errors import ModelError, UsageError, did_you_mean, model_option
 from clipbench.models.adapters.http_client import Client
 from clipbench.models.fingerprint import TEXTS, check_vectors, digest
 from clipbench.models.options import LoadOptions, Tower
-from clipbench.models.protocol import ROLES, Model, ModelInfo, Role, Vectors, as_role
+from clipbench.models.protocol import ROLES, Model, ModelInfo, Role, Vectors, parse_role
 from clipbench.untrusted.reading import decode_json, is_file, read_json, shown, user_path
 
 ADAPTER = "api adapter 1"
@@ -60,7 +60,7 @@ NOISE_FACTOR = 10.0
 Block = Mapping[str, Any]
 """Fields of a request, with places for the content."""
 
-PLACE = re.compile(r"\{(text|image)\}")
+PLACEHOLDER = re.compile(r"\{(text|image)\}")
 """Where a text, or the data URL of an image, stands in a block."""
 
 TEMPLATES: Mapping[str, Block] = {
@@ -122,7 +122,9 @@ class ApiModel(Model):
 
         def request(group: Sequence[Any]) -> np.ndarray:
             try:
-                vectors = _ask(client, self.bodies[modality, role], [SENT[modality](item) for item in group])
+                vectors = _request_vectors(
+                    client, self.bodies[modality, role], [SENT[modality](item) for item in group]
+                )
                 self._check_dimension(vectors)
                 return vectors
             except BaseException as error:  # here, as this thread would go on with the next group
@@ -144,9 +146,9 @@ class ApiModel(Model):
 
     def costs(self) -> tuple[str, ...]:
         costs = self.client.costs
-        again = f", {costs['retries']:,} of them again" if costs["retries"] else ""
+        retries = f", {costs['retries']:,} of them again" if costs["retries"] else ""
         tokens = f", {costs['tokens']:,} tokens by the server's count" if costs["tokens"] else ""
-        note = f"{costs['requests']:,} requests to {self.info.id} so far{again}: {costs['sent']:,} bytes sent,"
+        note = f"{costs['requests']:,} requests to {self.info.id} so far{retries}: {costs['sent']:,} bytes sent,"
         return (f"{note} {costs['received']:,} received{tokens}",)
 
     def _check_dimension(self, vectors: np.ndarray) -> None:
@@ -174,11 +176,11 @@ def load(body: str, options: LoadOptions) -> ApiModel:
         VectorError: it answers with NaN.
     """
     reference = f"api:{body}"
-    why = "which runs on a server"
-    options.refuse_device(reference, why)
-    options.refuse_precision(reference, why)
+    reason = "which runs on a server"
+    options.refuse_device(reference, reason)
+    options.refuse_precision(reference, reason)
     options.refuse_unknown((*OPTIONS, *(name for name in options.options if name.startswith(BODY))), reference)
-    requests = _requests(options)
+    requests = _parse_requests(options)
     concurrency, timeout = options.whole_number("concurrency"), options.number("timeout")
     if concurrency == 0:
         raise UsageError("model option concurrency=0: expected 1 or more requests at once")
@@ -189,7 +191,7 @@ def load(body: str, options: LoadOptions) -> ApiModel:
     request_size = {modality: shared for modality in (*TOWERS, JOINT)} | dict.fromkeys(requests.one_by_one, 1)
     scale, bias = options.logits()
     client = Client(
-        url=_address(body, reference),
+        url=_endpoint_url(body, reference),
         name=reference,
         timeout=timeout or SECONDS,
         key_variable=options.options.get("key_env", KEY_VARIABLE),
@@ -199,7 +201,7 @@ def load(body: str, options: LoadOptions) -> ApiModel:
     ramps = Image.fromarray(np.stack([x * 4, y * 4, (x + y) * 2], axis=-1).astype(np.uint8))
     fixed: dict[str, Any] = {TEXT: TEXTS[0], IMAGE: data_url(ramps), JOINT: (data_url(ramps), TEXTS[0])}
     for (modality, role), request_body in requests.bodies.items():
-        if {TOWERS[each] for each in (TOWERS if modality == JOINT else [modality])} <= {*options.towers}:
+        if {TOWERS[component] for component in (TOWERS if modality == JOINT else [modality])} <= {*options.towers}:
             samples[modality, role] = _sample(client, request_body, fixed[modality], request_size[modality])
     dims = {
         f"{modality} as {role}" if role else modality: len(sample.vector)
@@ -212,8 +214,8 @@ def load(body: str, options: LoadOptions) -> ApiModel:
             " some servers take as body.dimensions=N"
         )
     changing = ("model", *STYLES)
-    given = sorted(options.options.items())
-    named = [f"{name}={value}" for name, value in given if name in changing or name.startswith(BODY)]
+    settings = sorted(options.options.items())
+    identity_options = [f"{name}={value}" for name, value in settings if name in changing or name.startswith(BODY)]
     notes = ["a served model is known by its address, its name and the vectors of a few probes alone"]
     if (noise := max(sample.noise for sample in samples.values())) > NOISE:
         notes.append(
@@ -224,8 +226,8 @@ def load(body: str, options: LoadOptions) -> ApiModel:
         notes.append("the key travels unencrypted: the address begins with http:")
     info = ModelInfo(
         ref=reference,
-        id=" ".join([reference, *named, *(f"template={name}" for name in requests.template)]),
-        fingerprint=digest(ADAPTER, client.url, *named, *map(json.dumps, requests.template.values())),
+        id=" ".join([reference, *identity_options, *(f"template={name}" for name in requests.template)]),
+        fingerprint=digest(ADAPTER, client.url, *identity_options, *map(json.dumps, requests.template.values())),
         family="api",
         embed_dim=next(iter(dims.values())),
         logit_scale=scale,
@@ -267,23 +269,24 @@ SENT: Mapping[str, Callable[[Any], Any]] = {
 """From an item to what a body is made from."""
 
 
-def _ask(client: Client, body: Body, items: list[Any]) -> np.ndarray:
+def _request_vectors(client: Client, body: Body, items: list[Any]) -> np.ndarray:
     answer = client.post(body(items))
     data = answer.get("data")
-    if not isinstance(data, list) or not all(isinstance(each, dict) and "embedding" in each for each in data):
+    if not isinstance(data, list) or not all(isinstance(record, dict) and "embedding" in record for record in data):
         raise ModelError(
             f"{client.name} answered without embeddings, {shown(answer)}: expected 'data', a list of objects with"
             " 'embedding'"
         )
     if len(data) != len(items):
         raise ModelError(f"{client.name} answered {len(data)} vectors for {len(items)} inputs: expected one for each")
-    places = [each.get("index", place) for place, each in enumerate(data)]
-    if sorted(map(repr, places)) != sorted(map(repr, range(len(items)))):
+    indices = [record.get("index", position) for position, record in enumerate(data)]
+    if sorted(map(repr, indices)) != sorted(map(repr, range(len(items)))):
         raise ModelError(
-            f"{client.name} numbered its vectors {places!s:.60}: expected each of 0 to {len(items) - 1} once"
+            f"{client.name} numbered its vectors {indices!s:.60}: expected each of 0 to {len(items) - 1} once"
         )
     rows = [
-        _row(each["embedding"], client.name) for _, each in sorted(zip(places, data, strict=True), key=itemgetter(0))
+        _parse_embedding(record["embedding"], client.name)
+        for _, record in sorted(zip(indices, data, strict=True), key=itemgetter(0))
     ]
     lengths = sorted(map(len, rows))
     if not lengths[0] or lengths[0] != lengths[-1]:
@@ -293,24 +296,26 @@ def _ask(client: Client, body: Body, items: list[Any]) -> np.ndarray:
     return np.stack(rows)
 
 
-def _row(embedding: object, name: str) -> Float32[np.ndarray, " dim"]:
-    wrong = embedding
+def _parse_embedding(embedding: object, name: str) -> Float32[np.ndarray, " dim"]:
+    culprit = embedding
     with suppress(OverflowError, ValueError):
         if isinstance(embedding, str):  # some servers send base64 of little-endian float32 though floats were asked for
             return np.frombuffer(base64.b64decode(embedding), "<f4").astype(np.float32)
         if isinstance(embedding, list):
-            others = [each for each in embedding if type(each) not in (int, float)]
-            if not others:
+            non_numbers = [component for component in embedding if type(component) not in (int, float)]
+            if not non_numbers:
                 return np.array(embedding, np.float32)
-            wrong = others[0]  # numpy would take true for 1 and "2" for 2
+            culprit = non_numbers[0]  # numpy would take true for 1 and "2" for 2
     raise ModelError(
-        f"{name} answered an embedding with {shown(wrong)}: expected a list of float32 numbers, or base64 of them"
+        f"{name} answered an embedding with {shown(culprit)}: expected a list of float32 numbers, or base64 of them"
     )
 
 
 def _sample(client: Client, body: Body, item: Any, size: int) -> Sample:
     """Return the vector of a fixed input, which is sent twice, and if a request takes several, also in a pair."""
-    answers = [_ask(client, body, each) for each in ([item], [item], [item, item])[: 3 if size > 1 else 2]]
+    answers = [
+        _request_vectors(client, body, batch) for batch in ([item], [item], [item, item])[: 3 if size > 1 else 2]
+    ]
     for vectors in answers:
         check_vectors(vectors, client.name)
     if len({vectors.shape[1] for vectors in answers}) != 1:
@@ -332,20 +337,20 @@ def _has_effect(samples: Mapping[Kind, Sample], modality: str, role: Role) -> bo
     return _difference(by_role.vector, plain.vector) > NOISE_FACTOR * max(by_role.noise, plain.noise, NOISE)
 
 
-def _fields(options: LoadOptions) -> dict[Role, dict[str, Any]]:
-    """Return the fields of the body of a request beside its inputs, for items of each role and of none."""
+def _body_fields(options: LoadOptions) -> dict[Role, dict[str, Any]]:
+    """Return the fields of a request body except its inputs, for each role and for no role."""
     if not options.options.get("model"):
         raise UsageError(f"api: needs the model's name on the server: {model_option(model='NAME')}")
-    given: dict[Role, dict[str, Any]] = {None: {}, "query": {}, "document": {}}
+    fields_by_role: dict[Role, dict[str, Any]] = {None: {}, "query": {}, "document": {}}
     for name, value in options.options.items():
         if name.startswith(BODY):
             role, _, field = name.removeprefix(BODY).rpartition(".")
-            fields = given[as_role(role) if role else None]
+            fields = fields_by_role[parse_role(role) if role else None]
             fields[field] = value
             with suppress(ValueError):
                 fields[field] = decode_json(value)
-    common: dict[str, Any] = {"model": options.options["model"], "encoding_format": "float", **given[None]}
-    return {role: {**common, **fields} for role, fields in given.items()}
+    common: dict[str, Any] = {"model": options.options["model"], "encoding_format": "float", **fields_by_role[None]}
+    return {role: {**common, **fields} for role, fields in fields_by_role.items()}
 
 
 class _Requests(NamedTuple):
@@ -360,12 +365,12 @@ class _Requests(NamedTuple):
     """By its name, the template; empty without one."""
 
 
-def _requests(options: LoadOptions) -> _Requests:
+def _parse_requests(options: LoadOptions) -> _Requests:
     styles = {tower: options.options.get(tower, "input") for tower in STYLES}
     for tower, style in styles.items():
         if style not in STYLES[tower]:
             raise UsageError(f"model option {tower}={style}: {did_you_mean(style, STYLES[tower])}")
-    fields, name = _fields(options), options.options.get("template")
+    fields, name = _body_fields(options), options.options.get("template")
     blocks = {} if name is None else read_template(name)
     if blocks and (both := [tower for tower in STYLES if tower in options.options]):
         raise UsageError(f"model option template={name} says how {both[0]} are sent: drop {both[0]}=")
@@ -377,41 +382,43 @@ def _requests(options: LoadOptions) -> _Requests:
         by_role = {role: f"block {role} of {name} {listed}".rstrip() for role, listed in by_role.items()}
     bodies: dict[Kind, Body] = {}
     for role in (None, *(ROLES if any(by_role.values()) else ())):
-        made = _templated(blocks.get(role, blocks[None]), fields[role]) if blocks else _bodies(fields[role], styles)
-        bodies |= {(modality, role): body for modality, body in made.items()}
+        by_modality = (
+            _template_bodies(blocks.get(role, blocks[None]), fields[role]) if blocks else _bodies(fields[role], styles)
+        )
+        bodies |= {(modality, role): body for modality, body in by_modality.items()}
     one_by_one = [modality for modality, tower in TOWERS.items() if styles[tower] == "messages"]
     return _Requests(bodies, (*TOWERS, JOINT) if blocks else one_by_one, by_role, {name: blocks} if name else {})
 
 
 def _bodies(common: Mapping[str, Any], styles: Mapping[Tower, str]) -> dict[str, Body]:
-    """Return what makes the body of a request from texts, and from data URLs."""
+    """Return one function per modality that builds the body of a request from texts or data URLs."""
     images = {
         "input": lambda urls: {**common, "input": urls},
         "infinity": lambda urls: {**common, "input": urls, "modality": "image"},
         "objects": lambda urls: {**common, "input": [{"image": url} for url in urls]},
-        "messages": lambda urls: {**common, **_message({"type": "image_url", "image_url": {"url": urls[0]}})},
+        "messages": lambda urls: {**common, **_user_message({"type": "image_url", "image_url": {"url": urls[0]}})},
     }
     texts = {
         "input": lambda texts: {**common, "input": texts},
-        "messages": lambda texts: {**common, **_message({"type": "text", "text": texts[0]})},
+        "messages": lambda texts: {**common, **_user_message({"type": "text", "text": texts[0]})},
     }
     return {IMAGE: images[styles["images"]], TEXT: texts[styles["texts"]]}
 
 
-def _templated(block: Block, common: Mapping[str, Any]) -> dict[str, Body]:
-    """Return the same for requests by a template."""
+def _template_bodies(block: Block, common: Mapping[str, Any]) -> dict[str, Body]:
+    """Return one function per modality that builds the body of a request from a template."""
     return {
-        IMAGE: lambda urls: {**filled(block, {"image": urls[0]}), **common},
-        TEXT: lambda texts: {**filled(block, {"text": texts[0]}), **common},
-        JOINT: lambda pairs: {**filled(block, {"image": pairs[0][0], "text": pairs[0][1]}), **common},
+        IMAGE: lambda urls: {**fill_template(block, {"image": urls[0]}), **common},
+        TEXT: lambda texts: {**fill_template(block, {"text": texts[0]}), **common},
+        JOINT: lambda pairs: {**fill_template(block, {"image": pairs[0][0], "text": pairs[0][1]}), **common},
     }
 
 
-def _message(content: dict[str, Any]) -> dict[str, Any]:
+def _user_message(content: dict[str, Any]) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": [content]}]}
 
 
-def _address(body: str, reference: str) -> str:
+def _endpoint_url(body: str, reference: str) -> str:
     parts = urlsplit(body)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(f"'{reference}' is no address: expected api:URL, such as api:http://127.0.0.1:8000/v1")
@@ -427,63 +434,64 @@ def _address(body: str, reference: str) -> str:
 # -- messages
 
 
-def read_template(given: str) -> dict[Role, Block]:
-    """Return the blocks of a template: that of every role under None, and those of the roles where they differ; then
-    None has the block of documents.
+def read_template(source: str) -> dict[Role, Block]:
+    """Return the blocks of a template by role; None has the common block, or the block for documents if roles differ.
 
     Args:
-        given: a name, or a file with the JSON of a block, or of an object with a block for ``query`` and one for
+        source: a name, or a file with the JSON of a block, or of an object with a block for ``query`` and one for
             ``document``.
 
     Raises:
         UsageError: there is no such name or file, or a block has no ``messages`` with a place for each of text and
             image.
     """
-    option = f"model option template={given}"
-    path = user_path(given)
-    if given not in TEMPLATES and not is_file(path):
-        raise UsageError(f"{option}: no such file, and no name of a template: {did_you_mean(given, TEMPLATES)}")
-    found = TEMPLATES.get(given) or read_json(path, UsageError, name=option)
-    by_role = isinstance(found, dict) and bool(found.keys() & {*ROLES})
-    blocks: dict[Role, Any] = {role: found.get(role) for role in ROLES} if by_role else {None: found}
-    if by_role and found.keys() != {*ROLES}:
-        raise UsageError(f"{option} has {', '.join(found)}: expected a block for each of {' and '.join(ROLES)}")
+    option = f"model option template={source}"
+    path = user_path(source)
+    if source not in TEMPLATES and not is_file(path):
+        raise UsageError(f"{option}: no such file, and no name of a template: {did_you_mean(source, TEMPLATES)}")
+    template = TEMPLATES.get(source) or read_json(path, UsageError, name=option)
+    by_role = isinstance(template, dict) and bool(template.keys() & {*ROLES})
+    blocks: dict[Role, Any] = {role: template.get(role) for role in ROLES} if by_role else {None: template}
+    if by_role and template.keys() != {*ROLES}:
+        raise UsageError(f"{option} has {', '.join(template)}: expected a block for each of {' and '.join(ROLES)}")
     for role, block in blocks.items():
         name = option if role is None else f"{option}, block {role}"
         if not isinstance(block, dict) or not isinstance(block.get("messages"), list):
             raise UsageError(
                 f'{name} has no messages: expected an object with "messages", a list as the server takes it'
             )
-        lacking = [f"{{{place}}}" for place in ("text", "image") if place not in _places(block)]
-        if lacking:
+        missing = [f"{{{kind}}}" for kind in ("text", "image") if kind not in _placeholders(block)]
+        if missing:
             raise UsageError(
-                f"{name} has no place for the content: expected {' and '.join(lacking)} in one of its texts"
+                f"{name} has no place for the content: expected {' and '.join(missing)} in one of its texts"
             )
     return {None: blocks["document"], **blocks} if by_role else blocks
 
 
-def filled(value: Any, content: Mapping[str, str]) -> Any:
-    """Return a block with the content in its places.
+def fill_template(value: Any, content: Mapping[str, str]) -> Any:
+    """Return a block with the content in its placeholders.
 
     A part of a list whose only places are for an image is left out without an image, and a text that is not there is
     empty.
 
     Example:
-        >>> filled([{"text": "a {text}"}, {"url": "{image}"}], {"text": "dog {image}"})
+        >>> fill_template([{"text": "a {text}"}, {"url": "{image}"}], {"text": "dog {image}"})
         [{'text': 'a dog {image}'}]
     """
     if isinstance(value, str):
-        return PLACE.sub(lambda place: content.get(place[1], ""), value)
+        return PLACEHOLDER.sub(lambda match: content.get(match[1], ""), value)
     if isinstance(value, Mapping):
-        return {name: filled(each, content) for name, each in value.items()}
+        return {name: fill_template(part, content) for name, part in value.items()}
     if isinstance(value, list):
-        return [filled(each, content) for each in value if "image" in content or _places(each) != {"image"}]
+        return [
+            fill_template(part, content) for part in value if "image" in content or _placeholders(part) != {"image"}
+        ]
     return value
 
 
-def _places(value: Any) -> set[str]:
-    """Return the kinds of content that there is a place for."""
+def _placeholders(value: Any) -> set[str]:
+    """Return the kinds of content that a block has placeholders for."""
     if isinstance(value, str):
-        return set(PLACE.findall(value))
-    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
-    return set().union(*map(_places, inner))
+        return set(PLACEHOLDER.findall(value))
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return set().union(*map(_placeholders, parts))

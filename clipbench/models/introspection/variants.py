@@ -15,9 +15,9 @@ from jaxtyping import Float32
 from PIL import Image
 
 from clipbench.data.modalities import IMAGE, TEXT
-from clipbench.models.facts.preprocessing import METHODS, measure, square
-from clipbench.models.facts.tokens import TokenFacts, facts_of, padded, trimmed, with_end
 from clipbench.models.fingerprint import digest
+from clipbench.models.introspection.preprocessing import METHODS, make_square, measure_preprocessing
+from clipbench.models.introspection.tokens import TokenFacts, pad_tokens, restore_end, tokenizer_facts, trim_tokens
 from clipbench.models.options import Tower
 from clipbench.models.protocol import Internals, Model, ModelInfo, Preprocessing, Resize, Role, Tokens, Vectors
 
@@ -77,7 +77,7 @@ def variants(model: Model) -> Iterator[Variant]:
     yield from case_variants(model)
     yield from token_variants(model, parts)
     if parts.preprocess is not None:
-        yield from image_variants(model, parts, measure(parts.preprocess))
+        yield from image_variants(model, parts, measure_preprocessing(parts.preprocess))
     yield from activation_variants(model, parts)
 
 
@@ -85,38 +85,38 @@ def case_variants(model: Model) -> Iterator[Variant]:
     """Yield the model with texts in lower case, and with texts as SigLIP's code cleans them, without punctuation."""
     for switch, setting, change in (
         ("case", "texts in lower case", str.lower),
-        ("punctuation", "texts in lower case without punctuation", canonical),
+        ("punctuation", "texts in lower case without punctuation", canonicalize),
     ):
         yield _variant(model, switch, setting, texts=partial(_changed_texts, model, change))
 
 
-def canonical(text: str) -> str:
+def canonicalize(text: str) -> str:
     """Return a text in lower case, without punctuation, with single blanks.
 
     So google-research/big_vision evaluates SigLIP, and open_clip tokenizes for it (``clean: canonicalize``).
 
     Example:
-        >>> canonical('A dog,  "Rex" (left).')
+        >>> canonicalize('A dog,  "Rex" (left).')
         'a dog rex left'
     """
-    kept = text.replace("_", " ").translate(str.maketrans("", "", string.punctuation))
-    return " ".join(kept.lower().split())
+    cleaned = text.replace("_", " ").translate(str.maketrans("", "", string.punctuation))
+    return " ".join(cleaned.lower().split())
 
 
 def token_variants(model: Model, parts: Internals) -> Iterator[Variant]:
     """Yield the model with texts padded otherwise, and with the end-of-text token put back where a cut took it."""
     if parts.tokenize is None or parts.encode_tokens is None:
         return
-    facts = facts_of(model, parts.tokenize)
+    facts = tokenizer_facts(model, parts.tokenize)
     context = max(model.info.context_length or 0, facts.width)
     change = partial(partial, _changed_tokens, parts, facts)
     if facts.pad is not None and facts.is_padded_to_longest:
-        full = change(lambda tokens, facts: padded(tokens, facts, context))
+        full = change(lambda tokens, facts: pad_tokens(tokens, facts, context))
         yield _variant(model, "padding", f"texts padded to {context} tokens", texts=full)
     elif facts.pad is not None:
-        yield _variant(model, "padding", "texts padded to the longest of a batch", texts=change(trimmed))
+        yield _variant(model, "padding", "texts padded to the longest of a batch", texts=change(trim_tokens))
     if facts.keeps_end is False:
-        yield _variant(model, "end of text", "end-of-text token kept where a text is cut", texts=change(with_end))
+        yield _variant(model, "end of text", "end-of-text token kept where a text is cut", texts=change(restore_end))
 
 
 def image_variants(model: Model, parts: Internals, measured: Preprocessing) -> Iterator[Variant]:
@@ -134,10 +134,10 @@ def image_variants(model: Model, parts: Internals, measured: Preprocessing) -> I
                 images = partial(_changed_images, model, side, resize, method)
                 yield _variant(model, "interpolation", f"images resized by {method} interpolation", images=images)
     if parts.encode_pixels is not None and measured.mean is not None and measured.std is not None:
-        own = np.array([measured.mean, measured.std])
+        normalization = np.array([measured.mean, measured.std])
         for name, settings in NORMALIZATIONS.items():
-            if np.abs(np.array(settings) - own).max() > 0.01:
-                images = partial(_normalized, parts, own, np.array(settings))
+            if np.abs(np.array(settings) - normalization).max() > 0.01:
+                images = partial(_renormalized_vectors, parts, normalization, np.array(settings))
                 yield _variant(model, "normalization", f"mean and standard deviation {name}", images=images)
 
 
@@ -150,21 +150,21 @@ SQUARES: dict[Resize, str] = {
 
 def activation_variants(model: Model, parts: Internals) -> Iterator[Variant]:
     """Yield the model with QuickGELU for GELU, or the reverse."""
-    from clipbench.models.facts.modules import GELU, QUICK_GELU, activations, other_activation
+    from clipbench.models.introspection.modules import GELU, QUICK_GELU, activations, other_activation
 
     if parts.module is None:
         return
-    module, found = parts.module, {name for names in activations(parts.module).values() for name in names}
-    if len(found) != 1:
+    module, activation_names = parts.module, {name for names in activations(parts.module).values() for name in names}
+    if len(activation_names) != 1:
         return
-    other = QUICK_GELU if found == {GELU} else GELU
+    other_name = QUICK_GELU if activation_names == {GELU} else GELU
 
     def with_other(encode: Callable[[Model, Any, Role], Vectors], items: Sequence[Any], role: Role = None) -> Vectors:
         with other_activation(module):
             return encode(model, items, role)
 
     images, texts = partial(with_other, images_as), partial(with_other, texts_as)
-    yield _variant(model, "activation", f"{other} for {found.pop()}", images=images, texts=texts)
+    yield _variant(model, "activation", f"{other_name} for {activation_names.pop()}", images=images, texts=texts)
 
 
 def _variant(
@@ -189,7 +189,7 @@ def _changed_texts(model: Model, change: Callable[[str], str], texts: Sequence[s
 def _changed_images(
     model: Model, side: int, resize: Resize, interpolation: str, images: Sequence[Image.Image], role: Role = None
 ) -> Vectors:
-    return images_as(model, [square(image, side, resize, interpolation) for image in images], role)
+    return images_as(model, [make_square(image, side, resize, interpolation) for image in images], role)
 
 
 def _changed_tokens(
@@ -204,11 +204,15 @@ def _changed_tokens(
     return np.concatenate([parts.encode_tokens(change(tokens, facts)) for tokens in batches])
 
 
-def _normalized(
-    parts: Internals, own: np.ndarray, other: np.ndarray, images: Sequence[Image.Image], role: Role = None
+def _renormalized_vectors(
+    parts: Internals,
+    normalization: np.ndarray,
+    new_normalization: np.ndarray,
+    images: Sequence[Image.Image],
+    role: Role = None,
 ) -> Vectors:
     assert parts.preprocess is not None and parts.encode_pixels is not None
-    (mean, std), (new_mean, new_std) = (settings[:, :, None, None] for settings in (own, other))
+    (mean, std), (new_mean, new_std) = (settings[:, :, None, None] for settings in (normalization, new_normalization))
     vectors = []
     for start in range(0, len(images), BATCH):
         batch = [parts.preprocess(image.convert("RGB")) for image in images[start : start + BATCH]]

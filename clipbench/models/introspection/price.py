@@ -38,9 +38,8 @@ SIZE = (640, 480)
 TEXTS = ("a photo of a cat", "two people in red coats wait for a bus in the rain beside a shop that is closed")
 
 
-def price_alone(reference: str, options: LoadOptions) -> PriceRecord:
-    """Return the price of a model in a process of its own, where memory and time do not depend on what was loaded
-    before.
+def price_in_subprocess(reference: str, options: LoadOptions) -> PriceRecord:
+    """Return the price of a model, measured in a new process without the memory of earlier models.
 
     Raises:
         MachineError: the process was killed.
@@ -72,7 +71,7 @@ class PriceTag:
 
     def __init__(self, clock: Clock = time.perf_counter) -> None:
         self._clock = clock
-        self._resident = _memory("VmRSS")
+        self._resident = _process_memory("VmRSS")
         with suppress(OSError):  # the peak begins again here, where the system has one
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
         if (torch := _cuda()) is not None:
@@ -80,22 +79,24 @@ class PriceTag:
         self._start = clock()
 
     def price(self, model: Model) -> PriceRecord:
-        """Return the price of a model that has just been loaded; what it cannot do is absent, with the reason."""
-        loaded, found, reasons = self._clock(), dict[str, Any](), dict[str, str]()
+        """Return the price of a model that has just been loaded; missing figures have a reason."""
+        loaded, figures, reasons = self._clock(), dict[str, Any](), dict[str, str]()
         for name, item, encode in (
             (TEXT, lambda n: TEXTS[n % len(TEXTS)], model.encode_texts),
             (IMAGE, _image, model.encode_images),
         ):
             try:
-                found[f"{name}_p50"], found[f"{name}_p95"] = self._one_at_a_time(item, encode)
+                figures[f"{name}_p50"], figures[f"{name}_p95"] = self._one_at_a_time(item, encode)
             except FOREIGN as error:
                 reasons |= dict.fromkeys((f"{name}_p50", f"{name}_p95"), error_summary(error))
-        found["memory_bytes"] = self._peak(model)
-        if found["memory_bytes"] is None:
+        figures["memory_bytes"] = self._peak(model)
+        if figures["memory_bytes"] is None:
             reasons["memory_bytes"] = "this system does not tell the peak memory of a process"
-        if "image_p50" in found:
+        if "image_p50" in figures:
             images = [_image(n) for n in range(max(BATCHES))]  # after the peak, which they would be part of
-            found["images_per_second"], found["batch_size"] = self._best_batch(model, images, 1 / found["image_p50"])
+            figures["images_per_second"], figures["batch_size"] = self._best_batch(
+                model, images, 1 / figures["image_p50"]
+            )
         else:
             reasons |= dict.fromkeys(("images_per_second", "batch_size"), reasons["image_p50"])
         return PriceRecord(
@@ -103,7 +104,10 @@ class PriceTag:
             vector_bytes=4 * model.info.embed_dim,
             machine=_machine(model),
             reasons=reasons,
-            **cast(Any, {name: _rounded(each) if isinstance(each, float) else each for name, each in found.items()}),
+            **cast(
+                Any,
+                {name: _rounded(figure) if isinstance(figure, float) else figure for name, figure in figures.items()},
+            ),
         )
 
     def _one_at_a_time(self, item: Callable[[int], Any], encode: Callable[[Any], object]) -> tuple[float, float]:
@@ -115,13 +119,13 @@ class PriceTag:
             seconds.append(self._seconds(partial(encode, [item(len(seconds))])))
         return float(np.median(seconds)), float(np.quantile(seconds, 0.95))
 
-    def _best_batch(self, model: Model, images: Sequence[Image.Image], alone: float) -> tuple[float, int]:
-        """Return the most images a second, and the size of the batch that gives them.
+    def _best_batch(self, model: Model, images: Sequence[Image.Image], single_rate: float) -> tuple[float, int]:
+        """Return the most images per second, and the size of the batch that gives them.
 
         Args:
-            alone: images a second one at a time.
+            single_rate: images per second one at a time.
         """
-        best = alone, 1
+        best = single_rate, 1
         for size in BATCHES:
             encode = partial(_encode, model, images[:size])
             try:
@@ -142,7 +146,7 @@ class PriceTag:
     def _peak(self, model: Model) -> int | None:
         if (model.info.device or "").startswith("cuda") and (torch := _cuda()) is not None:
             return int(torch.cuda.max_memory_allocated(model.info.device))
-        peak = _memory("VmHWM")
+        peak = _process_memory("VmHWM")
         return None if peak is None or self._resident is None else max(0, peak - self._resident)
 
 
@@ -162,7 +166,7 @@ def _machine(model: Model) -> dict[str, str]:
     if device.startswith("cuda") and torch is not None:
         device = torch.cuda.get_device_name(device)
     facts = {
-        "cpu": _value("/proc/cpuinfo", "model name") or platform.machine(),
+        "cpu": _status_value("/proc/cpuinfo", "model name") or platform.machine(),
         "threads": str(threads),
         "device": device,
         "precision": model.info.precision or "",
@@ -170,13 +174,13 @@ def _machine(model: Model) -> dict[str, str]:
     return {name: fact for name, fact in facts.items() if fact}
 
 
-def _memory(name: str) -> int | None:
-    """Return a fact of this process in bytes, such as its peak VmHWM; None where the system does not tell it."""
-    found = _value("/proc/self/status", name)
-    return None if found is None else 1024 * int(found.split()[0])
+def _process_memory(name: str) -> int | None:
+    """Return a memory figure of this process in bytes, such as its peak VmHWM; None if the system has none."""
+    text = _status_value("/proc/self/status", name)
+    return None if text is None else 1024 * int(text.split()[0])
 
 
-def _value(file: str, name: str) -> str | None:
+def _status_value(file: str, name: str) -> str | None:
     """Return the value of a name in a file of lines ``name: value``; None where there is none."""
     with suppress(OSError):
         for line in Path(file).read_text(encoding="utf-8", errors="replace").splitlines():

@@ -35,8 +35,8 @@ RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 
 
 @contextmanager
-def evaluating(module: "nn.Module") -> Iterator[None]:
-    """Compute without gradients, dropout and autocast; afterwards each part has the mode that it had.
+def evaluation_mode(module: "nn.Module") -> Iterator[None]:
+    """Run the block without gradients, dropout and autocast, then restore the mode of each part.
 
     Autocast keeps the copies of weights that it makes. Made here, without gradients, they would be used by the step of
     training that follows. So vectors are computed in the type of the weights.
@@ -44,7 +44,7 @@ def evaluating(module: "nn.Module") -> Iterator[None]:
     import torch
 
     modes = [(part, part.training) for part in module.modules()]
-    device = next((each.device.type for each in module.parameters()), "cpu")
+    device = next((parameter.device.type for parameter in module.parameters()), "cpu")
     with torch.no_grad(), torch.autocast(device, enabled=False):
         try:
             module.eval()
@@ -81,30 +81,28 @@ def training_parts(module: "nn.Module") -> Iterator[list[str]]:
 
 
 def activations(module: "nn.Module") -> dict[str, list[str]]:
-    """Return the activations in the perceptrons of each tower, each once, as far as they are modules."""
-    found: dict[str, list[str]] = {tower: [] for tower in TOWERS}
+    """Return the distinct activations in the perceptrons of each tower that are modules."""
+    by_tower: dict[str, list[str]] = {tower: [] for tower in TOWERS}
     for name, part in module.named_modules():
         activation = _activation(part)
-        if activation is not None and activation not in found[tower_of(name)]:
-            found[tower_of(name)].append(activation)
-    return found
+        if activation is not None and activation not in by_tower[tower_of(name)]:
+            by_tower[tower_of(name)].append(activation)
+    return by_tower
 
 
 def _activation(part: "nn.Module") -> str | None:
-    """Return the activation that a part is, by the name of its class; an approximation of GELU is as good as GELU
-    itself.
-    """
+    """Return the activation of a part by its class name; approximations of GELU count as GELU."""
     name = type(part).__name__
     return QUICK_GELU if name.startswith("QuickGELU") else GELU if "GELU" in name else None
 
 
 @contextmanager
 def other_activation(module: "nn.Module") -> Iterator[None]:
-    """Compute with QuickGELU in place of GELU, and the reverse, as long as the context lasts."""
+    """Replace GELU by QuickGELU, and the reverse, inside the block."""
     import torch
     from torch import nn
 
-    class QuickGELU(nn.Module):
+    class QuickGELUSubstitute(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x * torch.sigmoid(1.702 * x)
 
@@ -114,7 +112,7 @@ def other_activation(module: "nn.Module") -> Iterator[None]:
             activation = _activation(part)
             if activation is not None:
                 replaced.append((parent, name, part))
-                setattr(parent, name, QuickGELU() if activation == GELU else nn.GELU())
+                setattr(parent, name, QuickGELUSubstitute() if activation == GELU else nn.GELU())
     try:
         yield
     finally:
@@ -158,28 +156,25 @@ def vocabulary_size(module: "nn.Module") -> int | None:
 def library_logits(
     module: Any, pixels: Float32[np.ndarray, "n_images channels height width"], tokens: Tokens
 ) -> Float32[np.ndarray, "n_images n_texts"] | None:
-    """Return the logits that the library's own code makes of inputs; None where it is neither open_clip nor
-    transformers.
-    """
+    """Return the logits of the library's own forward pass; None unless it is open_clip or transformers."""
     import torch
 
     weight = next(module.parameters())
     images = torch.from_numpy(np.ascontiguousarray(pixels)).to(weight.device, weight.dtype)
     texts = {name: torch.from_numpy(np.ascontiguousarray(ids)).to(weight.device) for name, ids in tokens.items()}
-    with evaluating(module):
+    with evaluation_mode(module):
         if hasattr(module, "get_logits"):
             logits = module.get_logits(images, next(iter(texts.values())))[0]
         elif hasattr(module, "get_image_features"):
             logits = module(pixel_values=images, **texts).logits_per_image
         else:
             return None
-    found: np.ndarray = logits.float().cpu().numpy()
-    return found
+    array: np.ndarray = logits.float().cpu().numpy()
+    return array
 
 
 def declared_preprocessing(module: Any) -> tuple[Preprocessing, str] | None:
-    """Return the preprocessing that the files beside the weights, or the library's module, state, and which of them
-    does.
+    """Return the preprocessing stated by the files next to the weights or by the module, and which states it.
 
     open_clip leaves it on the image tower, the bundled CLIP in its configuration, and of a transformers model the file
     of its processor is read, in its folder or in the Hub's cache.

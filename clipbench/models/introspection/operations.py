@@ -27,7 +27,7 @@ FORMULAS = {
 """Operations by packet, each with the function from its arguments to floating-point operations, a multiply-add as
 two.
 """
-OWN = ("aten", "prim", "prims", "profiler")
+NAMESPACES = ("aten", "prim", "prims", "profiler")
 """Namespaces of torch's plain operations, and of marks for its profiler. Others, such as ``quantized``, hold weights
 that are no parameters, and kernels that do a layer's work in one.
 """
@@ -56,13 +56,13 @@ class Operations(TorchDispatchMode):
     @property
     def n_parameters(self) -> int:
         """The number of parameters that were used."""
-        return sum(each.numel() for each in self._parameters.values())
+        return sum(parameter.numel() for parameter in self._parameters.values())
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        for each in tree_leaves((args, kwargs)):
-            if isinstance(each, torch.nn.Parameter):
-                self._parameters[id(each)] = each
+        for leaf in tree_leaves((args, kwargs)):
+            if isinstance(leaf, torch.nn.Parameter):
+                self._parameters[id(leaf)] = leaf
         packet = func._overloadpacket
         # In inference mode an operation made of others comes whole. func.decompose would import sympy for some.
         if packet not in FORMULAS and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), COMPOSITE):
@@ -71,16 +71,16 @@ class Operations(TorchDispatchMode):
         out = func(*args, **kwargs)
         if packet in FORMULAS:
             self.flops += int(FORMULAS[packet](*args, **kwargs, out_val=out))
-        elif func.namespace not in OWN or (PRODUCTS.search(packet.__name__) and not PLAIN.search(packet.__name__)):
+        elif func.namespace not in NAMESPACES or (
+            PRODUCTS.search(packet.__name__) and not PLAIN.search(packet.__name__)
+        ):
             self.unknown = f"{func.namespace}.{packet.__name__}"
         return out
 
 
 @contextmanager
-def counting() -> Iterator[Operations]:
-    """Count what torch computes in the block, as the modules state it: uncompiled, and attention not fused with its
-    layer.
-    """
+def count_operations() -> Iterator[Operations]:
+    """Count the operations of torch in the block, uncompiled, with attention not fused with its layer."""
     # What compiles is imported by those that compile; importing it takes seconds.
     uncompiled = torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
     was_fused = torch.backends.mha.get_fastpath_enabled()

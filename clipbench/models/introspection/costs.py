@@ -8,9 +8,9 @@ from functools import partial
 from PIL import Image
 
 from clipbench.data.modalities import IMAGE, TEXT
-from clipbench.distributed.rounds import current
+from clipbench.distributed.rounds import current_rounds
 from clipbench.errors import FOREIGN, error_summary
-from clipbench.models.protocol import Counts, Embedder, Model, stacked
+from clipbench.models.protocol import Counts, Embedder, Model, stack_inputs
 from clipbench.results.record import TowerRecord
 
 COUNTED = ("n_parameters", "flops")
@@ -30,14 +30,14 @@ def tower_costs(embedder: Embedder, since: Counts | None) -> dict[str, TowerReco
     counts = embedder.counts()
     if counts is None:
         return {}
-    done, sizes = counts - (since or Counts()), embedder.sizes()
-    names = [*sizes, *(name for name in done.modalities if name not in sizes and name not in (IMAGE, TEXT))]
-    return {name: _of_run(sizes.get(name, TowerRecord()), done, name, embedder) for name in names}
+    work, sizes = counts - (since or Counts()), embedder.sizes()
+    names = [*sizes, *(name for name in work.modalities if name not in sizes and name not in (IMAGE, TEXT))]
+    return {name: _with_run_costs(sizes.get(name, TowerRecord()), work, name, embedder) for name in names}
 
 
-def _of_run(size: TowerRecord, done: Counts, modality: str, embedder: Embedder) -> TowerRecord:
-    """Return a tower with what the calls of a run say of it."""
-    calls = [call for call in done.calls if call.modality == modality]
+def _with_run_costs(size: TowerRecord, work: Counts, modality: str, embedder: Embedder) -> TowerRecord:
+    """Return a tower with the costs that the calls of a run recorded."""
+    calls = [call for call in work.calls if call.modality == modality]
     n_encoded = len(frozenset[bytes]().union(*(call.encoded for call in calls)))
     timed = [call for call in calls if call.encoded and not call.is_ahead]
     seconds = sum(call.seconds - call.seconds_loading for call in timed)
@@ -63,7 +63,7 @@ def _of_run(size: TowerRecord, done: Counts, modality: str, embedder: Embedder) 
         size,
         n_encoded=n_encoded,
         n_timed=n_timed,
-        n_processes=current().n,
+        n_processes=current_rounds().n,
         items_per_second=None if rate is None else float(f"{rate:.4g}"),
         peak_bytes=peak,
         reasons=reasons,
@@ -71,8 +71,7 @@ def _of_run(size: TowerRecord, done: Counts, modality: str, embedder: Embedder) 
 
 
 def tower_sizes(model: Model) -> dict[str, TowerRecord]:
-    """Return parameters and operations of each tower, by its modality; what cannot be counted is absent, with the
-    reason.
+    """Return parameters and operations of each tower by modality; absent figures have a reason.
 
     It takes a forward pass of one image and of one text. Nothing is run of a model that does not show its torch module
     or the parts behind its methods: to encode may cost money there, and would show no operation.
@@ -82,17 +81,17 @@ def tower_sizes(model: Model) -> dict[str, TowerRecord]:
 
 
 def _size(prepared: Callable[[Model], tuple[Callable[[], object], str] | None], model: Model) -> TowerRecord:
-    """Return what encoding one item takes, which ``prepared`` gives as a function with a description of the item."""
+    """Return the parameters and operations for one item, encoded by the function of ``prepared``."""
     if "torch" not in sys.modules:
         return _absent("it does not compute in torch in this process")
-    from clipbench.models.facts.operations import counting
+    from clipbench.models.introspection.operations import count_operations
 
     try:
         forward = prepared(model)
         if forward is None:
             return _absent("the model does not show this tower")
         run, item = forward
-        with counting() as operations:
+        with count_operations() as operations:
             run()
     except FOREIGN as error:  # a library's, on a module or an input that it did not expect
         return _absent(f"encoding one item could not be counted ({error_summary(error)})")
@@ -116,9 +115,11 @@ def _image_pass(model: Model) -> tuple[Callable[[], object], str] | None:
     preprocess = model.preprocess or parts.preprocess
     encode = parts.encode_pixels if model.preprocess is None else partial(model.encode, IMAGE)
     if preprocess is not None and encode is not None:
-        made = preprocess(image)
-        seen = "a square image" if isinstance(made, Mapping) else "an image of {} x {} pixels".format(*made.shape[-2:])
-        return (partial(encode, stacked([made])), seen)
+        pixels = preprocess(image)
+        input_label = (
+            "a square image" if isinstance(pixels, Mapping) else "an image of {} x {} pixels".format(*pixels.shape[-2:])
+        )
+        return (partial(encode, stack_inputs([pixels])), input_label)
     return None if parts.module is None else (partial(model.encode_images, [image]), "a square image")
 
 

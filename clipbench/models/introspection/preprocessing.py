@@ -42,16 +42,16 @@ METHODS = {
 NOT_ANTIALIASED = "{} without antialiasing"
 
 
-def measure(preprocess: Preprocess, *, with_interpolation: bool = True) -> Preprocessing:
-    """Return the settings of a preprocessing, None for those that its output does not tell.
+def measure_preprocessing(preprocess: Preprocess, *, with_interpolation: bool = True) -> Preprocessing:
+    """Return the settings of a preprocessing, measured on test images; None for settings that do not show.
 
     Args:
         with_interpolation: find the interpolation too, which takes nine tenths of the time.
 
     Example:
         >>> side = lambda image: np.asarray(image.convert("RGB").resize((16, 16)), np.float32).transpose(2, 0, 1) / 255
-        >>> found = measure(side)
-        >>> found.size, found.mean, found.resize
+        >>> settings = measure_preprocessing(side)
+        >>> settings.size, settings.mean, settings.resize
         ((16, 16), (0.0, 0.0, 0.0), 'squash')
     """
     black, white = (_flat(preprocess, (value,) * 3) for value in (0, 255))
@@ -76,11 +76,11 @@ def measure(preprocess: Preprocess, *, with_interpolation: bool = True) -> Prepr
     return replace(settings, resize=_resize(to_unit), interpolation=interpolation)
 
 
-def square(image: Image.Image, side: int, resize: Resize, interpolation: str) -> Image.Image:
-    """Return an image as a square of the model's size, so that its own preprocessing has nothing left to resize.
+def make_square(image: Image.Image, side: int, resize: Resize, interpolation: str) -> Image.Image:
+    """Return an image as a square of the model's size, so that the model's preprocessing does not resize it.
 
     Example:
-        >>> square(Image.new("RGB", (20, 10), "red"), 4, "pad", "bilinear").getpixel((2, 0))
+        >>> make_square(Image.new("RGB", (20, 10), "red"), 4, "pad", "bilinear").getpixel((2, 0))
         (0, 0, 0)
     """
     rgb, method = image.convert("RGB"), METHODS[interpolation]
@@ -94,11 +94,10 @@ def square(image: Image.Image, side: int, resize: Resize, interpolation: str) ->
     return scaled.crop((left, top, left + side, top + side))  # outside of the image a crop is black
 
 
-def within_limits(
+def limit_size(
     image: Image.Image, preprocess: Callable[[Image.Image], Any] | None, side: int | None, name: str
 ) -> Image.Image:
-    """Return an image as its preprocessing can take it: a large one resized, and of a long and narrow one, whose
-    shorter side would be enlarged, the middle, if no more is seen of it.
+    """Return an image small enough for its preprocessing: a large one resized, the middle of a long and narrow one.
 
     Args:
         preprocess: None where a model takes images as they are.
@@ -112,46 +111,47 @@ def within_limits(
     is_large = image.width * image.height > LARGE
     if not is_long and not is_large:
         return image
-    side, found = side or UNKNOWN_SIDE, Preprocessing()
+    side, measured = side or UNKNOWN_SIDE, Preprocessing()
     if preprocess is not None:
         with suppress(*FOREIGN):  # of one that gives several arrays, say
-            found = measure(preprocess)
-    if found.interpolation in METHODS and found.resize == "crop" and is_long:
-        return middle(image, side, found.interpolation)
+            measured = measure_preprocessing(preprocess)
+    if measured.interpolation in METHODS and measured.resize == "crop" and is_long:
+        return crop_middle(image, side, measured.interpolation)
     if (
-        found.interpolation in METHODS
-        and found.resize in ("crop", "squash")
+        measured.interpolation in METHODS
+        and measured.resize in ("crop", "squash")
         and is_large
-        and found.size == (side, side)
+        and measured.size == (side, side)
     ):
-        resized = [side, side] if found.resize == "squash" else [side * each // short for each in image.size]
-        return image.resize(resized, METHODS[found.interpolation])
+        resized = [side, side] if measured.resize == "squash" else [side * length // short for length in image.size]
+        return image.resize(resized, METHODS[measured.interpolation])
     if not is_long:
         return image
     fault = too_many_resized(*image.size, side)
-    if fault is not None and found.resize not in ("squash", "pad"):
+    if fault is not None and measured.resize not in ("squash", "pad"):
         raise BadImage(name, fault)
     return image
 
 
-def middle(image: Image.Image, side: int, interpolation: str) -> Image.Image:
-    """Return the middle of an image, its shorter side resized to ``side`` pixels: a preprocessing that resizes so and
-    crops the middle makes the same of it as of the whole image.
+def crop_middle(image: Image.Image, side: int, interpolation: str) -> Image.Image:
+    """Return the middle of an image, its shorter side resized to ``side`` pixels.
+
+    A preprocessing that resizes and crops the middle returns the same for it as for the full image.
 
     Example:
-        >>> middle(Image.new("L", (70, 10)), 4, "bicubic").size
+        >>> crop_middle(Image.new("L", (70, 10)), 4, "bicubic").size
         (8, 4)
     """
     short, long = sorted(image.size)
-    whole = side * long // short
-    kept = 2 * side + whole % 4  # so that the whole and the part are cropped at the same place
-    end = (whole - kept) // 2 * long / whole
+    resized_length = side * long // short
+    kept_length = 2 * side + resized_length % 4  # so that the whole and the part are cropped at the same place
+    end = (resized_length - kept_length) // 2 * long / resized_length
     # Pillow's box has 24 bits a number: of a short piece, with a margin for the filter, that is enough.
     cut = max(0, int(end) - MARGIN * -(-short // side))
     is_wide = image.width > image.height
     piece = image.crop((cut, 0, long - cut, short) if is_wide else (0, cut, short, long - cut))
     box = (end - cut, 0, long - cut - end, short) if is_wide else (0, end - cut, short, long - cut - end)
-    return piece.resize((kept, side) if is_wide else (side, kept), METHODS[interpolation], box=box)
+    return piece.resize((kept_length, side) if is_wide else (side, kept_length), METHODS[interpolation], box=box)
 
 
 def _fault(preprocess: Preprocess, black: Float32[np.ndarray, " 3"], white: Float32[np.ndarray, " 3"]) -> str | None:
@@ -167,28 +167,28 @@ def _fault(preprocess: Preprocess, black: Float32[np.ndarray, " 3"], white: Floa
 
 
 def _resize(to_unit: Callable[[np.ndarray], np.ndarray]) -> Resize | None:
-    """Return how a wide image becomes a square: which part of a grey ramp from left to right is left of it."""
+    """Return how a wide image becomes a square, by the part of a ramp from left to right that remains."""
     ramp = np.tile(np.linspace(0, 255, 256).round().astype(np.uint8), (128, 1))
-    seen = to_unit(ramp)
-    middle = seen[seen.shape[0] // 2]
+    pixels = to_unit(ramp)
+    middle = pixels[pixels.shape[0] // 2]
     left, right = float(middle[0]), float(middle[-1])
     if abs(left - 0.25) < EDGE and abs(right - 0.75) < EDGE:
         return "crop"
     if left > EDGE or right < 1 - EDGE:
         return None
-    height = seen.shape[0]
-    is_flat = [np.ptp(seen[row]) < EDGE for row in (height // 10, height - 1 - height // 10)]
+    height = pixels.shape[0]
+    is_flat = [np.ptp(pixels[row]) < EDGE for row in (height // 10, height - 1 - height // 10)]
     return "pad" if all(is_flat) else "squash"
 
 
 def _interpolation(to_unit: Callable[[np.ndarray], np.ndarray], size: tuple[int, int]) -> str | None:
-    """Return the method that makes the measured input of a noise image, or None where none of the known ones does."""
+    """Return the method whose output for a noise image matches the measured input; None if none matches."""
     if size[0] != size[1]:
         return None
     side = size[0]
     noise = np.random.default_rng(0).integers(0, 256, (OVERSIZE * side, OVERSIZE * side), np.uint8)
-    seen = to_unit(noise)
-    residuals = {name: float(np.abs(seen - resized).mean()) for name, resized in _candidates(noise, side)}
+    pixels = to_unit(noise)
+    residuals = {name: float(np.abs(pixels - resized).mean()) for name, resized in _candidates(noise, side)}
     best = min(residuals, key=residuals.__getitem__)
     return best if residuals[best] < MAX_RESIDUAL else None
 

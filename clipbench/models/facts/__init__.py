@@ -1,1 +1,0 @@
-"""Facts that doctor and reports ask of a model: tokens, preprocessing, modules, sizes and costs."""

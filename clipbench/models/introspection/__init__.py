@@ -1,0 +1,1 @@
+"""Introspection of a model for doctor and reports: tokens, preprocessing, modules, sizes and costs."""
