@@ -3,6 +3,7 @@
 from clipbench.api import choose as choose
 from clipbench.api import compare as compare
 from clipbench.api import doctor as doctor
+from clipbench.api import explain as explain
 from clipbench.api import load_data as load_data
 from clipbench.api import load_model as load_model
 from clipbench.api import pool as pool
@@ -15,6 +16,8 @@ from clipbench.choosing.pool import Pool as Pool
 from clipbench.choosing.verdict import Choice as Choice
 from clipbench.comparison.across import Across as Across
 from clipbench.comparison.across import across as across
+from clipbench.comparison.explanation_records import Claim as Claim
+from clipbench.comparison.explanation_records import Explanation as Explanation
 from clipbench.comparison.records import Comparison as Comparison
 from clipbench.comparison.records import Difference as Difference
 from clipbench.comparison.robustness import effective_robustness as effective_robustness

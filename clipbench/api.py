@@ -24,9 +24,10 @@ from clipbench.data.dataset_loading import load_data as load_reference
 from clipbench.data.memory import dataset_in_memory
 from clipbench.errors import KINDS, UsageError
 from clipbench.evaluation.diagnosis import Diagnosis, DoctorOptions, diagnose
-from clipbench.evaluation.explain import Expectation
+from clipbench.evaluation.explain_runs import explain_runs
 from clipbench.evaluation.plan import RunOptions, task_class
 from clipbench.evaluation.progress import Progress
+from clipbench.evaluation.score_causes import Expectation
 from clipbench.evaluation.session import Session, SessionOptions
 from clipbench.evaluation.targets import REPORT, RESULT, Target, Targets, may_be_finished
 from clipbench.files import default_root
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     import datasets
     import pandas
 
+    from clipbench.comparison.explanation_records import Explanation
     from clipbench.comparison.records import Comparison
     from clipbench.models.adapters.python import Encoders
     from clipbench.models.adapters.torch_module import TorchEncoders
@@ -294,6 +296,50 @@ def compare(
     """
     tolerance = smallest_difference(str(smallest))
     return compare_results(base, candidate, CompareOptions(alpha=alpha, smallest=tolerance))
+
+
+def explain(
+    base: "Run | str | os.PathLike[str]",
+    candidate: "Run | str | os.PathLike[str]",
+    *,
+    metric: str | None = None,
+    columns: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+) -> "Explanation":
+    """Find the groups of samples in which a candidate got worse, or better.
+
+    Groups are made of inputs only, and fixed before outcomes are read. The chance of any false claim among all groups
+    is 5 % for each of two questions: is it worse here, and is it worse here than elsewhere?
+
+    Args:
+        base: a run, or its folder.
+        candidate: another run over the same samples.
+        metric: such as ``"text_retrieval_recall@1"``; by default the first headline.
+        columns: a CSV file with more columns of the samples; the first is ``id`` or ``image``.
+        seed: of sign flips and permutations.
+
+    Returns:
+        The explanation: ``claims`` with group, difference, interval, p-value and ids of samples; ``frame()`` has all
+        groups that were tested. ``print`` shows the claims and what could not be seen.
+
+    Raises:
+        NotComparable: the runs have other samples.
+        UsageError: there are fewer than 100 samples, or the metric or the file is wrong.
+
+    Example:
+        >>> import numpy as np
+        >>> from clipbench import explain, run, vectors
+        >>> x, camera = np.eye(400), np.repeat(["phone", "other"], [100, 300])
+        >>> y = np.roll(x, 1, axis=0)
+        >>> runs = [
+        ...     run(vectors(images=x, texts=texts, group=camera), "retrieval")
+        ...     for texts in (x, np.vstack([y[:100], x[100:]]))
+        ... ]
+        >>> [(claim.slice, claim.claim) for claim in explain(*runs).claims]
+        [('group = phone', 'worse than elsewhere')]
+    """
+    path = None if columns is None else Path(columns)
+    return explain_runs(base, candidate, metric=metric, columns=path, seed=seed)
 
 
 def pool(  # noqa: PLR0913  the options of the command, each by its name

@@ -32,7 +32,7 @@ from clipbench.results.table.text import wrap_text
 
 GROUPS = {
     "Measure": ("run", "doctor", "list", "data", "cache"),
-    "Compare": ("compare", "show"),
+    "Compare": ("compare", "explain", "show"),
     "Choose": ("pool", "judge", "choose"),
     "Publish": ("report", "view", "plot", "export"),
     "Train": ("train",),
@@ -57,9 +57,9 @@ SETTINGS = {
     "token_normalize_func": lambda name: name.replace("_", "-"),
 }
 """Flags take - and _ alike."""
-WITHOUT_VARIABLE = ("data",)
+WITHOUT_VARIABLE = ("data", "json_file")
 """Options without an environment variable: a data set for all tasks would contradict a command that names some
-itself.
+itself, and the variable of --json is a switch in other commands.
 """
 
 

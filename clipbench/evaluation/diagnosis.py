@@ -11,8 +11,8 @@ from clipbench.checks.examination import examine
 from clipbench.data import DataOptions, Dataset, adapt_to_form, load_data
 from clipbench.errors import DataError, UsageError, option
 from clipbench.evaluation.datasets import Datasets
-from clipbench.evaluation.explain import Expectation, Explanation, Inquiry, Reload
 from clipbench.evaluation.plan import RunOptions, task_class
+from clipbench.evaluation.score_causes import Expectation, Inquiry, Reload, ScoreCauses
 from clipbench.models.encoding.loading import load_embedder
 from clipbench.models.options import PRECISIONS, LoadOptions
 from clipbench.models.protocol import Embedder, ModelInfo
@@ -41,7 +41,7 @@ class Diagnosis:
 
     model: ModelInfo
     findings: Sequence[CheckFinding]
-    explanation: Explanation | None = None
+    explanation: ScoreCauses | None = None
     """The expected score against the measured one; None if none was expected."""
 
     def __repr__(self) -> str:
@@ -167,7 +167,7 @@ def _reloads(reference: str, load: LoadOptions, info: ModelInfo) -> Iterator[tup
             yield precision, partial(load_embedder, reference, replace(load, precision=precision), workers=0)
 
 
-def _score_finding(explanation: Explanation) -> CheckFinding:
+def _score_finding(explanation: ScoreCauses) -> CheckFinding:
     metric, expected, cause = explanation.metric, explanation.expected, explanation.cause
     measured = f"{explanation.metric_name} is {quantity(metric.value, metric.unit)} {interval(metric)}".rstrip()
     comparison = f"{measured}, expected {quantity(expected, metric.unit)} ({explanation.source})"

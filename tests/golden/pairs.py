@@ -62,6 +62,25 @@ def write_pairs(folder: Path) -> None:
         )
         (folder / f"pairs/{name}.json").write_text(line, encoding="utf-8")
 
+    write_columns(folder / "columns")
+
+
+def write_columns(folder: Path) -> None:
+    """Write files of columns for the samples: ``worse`` lost half of what phones took."""
+    named = [(f"bird-{row:03}", "phone" if row < 100 else "mirrorless", str(row % 7)) for row in ROWS.tolist()]
+    files: dict[str, tuple[tuple[str, ...], Sequence[tuple[str, ...]]]] = {
+        "cameras": (("id", "camera", "day"), named),
+        "others": (("id", "camera"), [("fish-1", "phone"), ("fish-2", "phone")]),
+        "twice": (("id", "camera"), [("bird-000", "phone"), ("bird-000", "mirrorless")]),
+        "one-value": (("id", "camera"), [(row[0], "phone") for row in named]),
+        "no-id": (("name", "camera"), [row[:2] for row in named]),
+        "uneven": (("id", "camera"), [("bird-000", "phone", "1")]),
+    }
+    folder.mkdir()
+    for name, (header, rows) in files.items():
+        lines = [",".join(map(str, row)) for row in (header, *rows)]
+        (folder / f"{name}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
 
 def _write_run(folder: Path, pair: Pair) -> None:
     folder.mkdir(parents=True)

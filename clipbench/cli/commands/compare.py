@@ -15,6 +15,7 @@ from clipbench.errors import NotComparable, UsageError
 from clipbench.files import write_atomic
 
 if TYPE_CHECKING:
+    from clipbench.comparison.explanation_records import Explanation
     from clipbench.comparison.gate import GatedComparison
     from clipbench.comparison.gate_rules import Gate
     from clipbench.results.other_tools import Values
@@ -37,10 +38,15 @@ class CompareArguments:
     smallest: str
     form: str
     out: Path | None
+    explain: bool
     verbose: bool
 
 
-@command(Gate=("max_drop", "gate", "require", "strict"), Test=("alpha", "smallest"), Output=("form", "out", "verbose"))
+@command(
+    Gate=("max_drop", "gate", "require", "strict"),
+    Test=("alpha", "smallest"),
+    Output=("form", "out", "explain", "verbose"),
+)
 @click.argument("runs", nargs=-1, metavar="BASE CANDIDATE [MORE...]", type=PATH)
 @click.option(
     "--max-drop",
@@ -61,6 +67,7 @@ class CompareArguments:
 @click.option("--smallest", default="0", metavar="0.5pp|NUMBER", help="Smallest difference that matters.")
 @click.option("--format", "form", default="table", type=click.Choice(FORMATS), help="Output format.")
 @click.option("-o", "--out", metavar="FILE", type=PATH, help="Output file (required for html).")
+@click.option("--explain", is_flag=True, help="Add where each candidate got worse to the page (--format html).")
 @click.option("-v", "--verbose", is_flag=True, help="Print all metrics, slices, changed samples and notes.")
 @TRACEBACK
 @with_arguments(CompareArguments)
@@ -87,6 +94,8 @@ def compare(arguments: CompareArguments) -> int:
         raise click.UsageError(f"got {len(arguments.runs)} of at least 2 runs: expected BASE CANDIDATE [MORE...]")
     if form == "html" and arguments.out is None:
         raise click.UsageError("--format html needs -o FILE.html")
+    if arguments.explain and form != "html":
+        raise click.UsageError(f"--explain is a section of the page: got --format {form}, expected html")
     gate = _read_gate(arguments)
     if form == "junit" and not (gate.rules or gate.requirements):
         raise UsageError("--format junit reports gated metrics only: give --max-drop, --gate or --require")
@@ -148,6 +157,23 @@ def _compare_candidates(
     return comparisons, sides
 
 
+def _explanations(sides: "list[Run | Values]") -> "list[Explanation | None]":
+    """Return where each candidate got worse; print why one cannot be explained."""
+    from clipbench.errors import ClipbenchError
+    from clipbench.evaluation.explain_runs import explain_runs
+    from clipbench.results.other_tools import Values
+
+    explanations: list[Explanation | None] = []
+    for candidate in sides[1:]:
+        try:
+            is_run = not isinstance(sides[0], Values) and not isinstance(candidate, Values)
+            explanations.append(explain_runs(sides[0], candidate) if is_run else None)  # type: ignore[arg-type]
+        except ClipbenchError as error:
+            print_error(f"no explanation: {error}")
+            explanations.append(None)
+    return explanations
+
+
 def _write(comparisons: "list[GatedComparison]", sides: "list[Run | Values]", arguments: CompareArguments) -> None:
     from clipbench.comparison.formats.difference_tables import verdict_lines
     from clipbench.results.numbers import ascii_signs
@@ -159,7 +185,8 @@ def _write(comparisons: "list[GatedComparison]", sides: "list[Run | Values]", ar
         from clipbench.results.other_tools import Values
 
         runs = [None if isinstance(side, Values) else side for side in sides]
-        plugins.load(plugins.REPORTS, "compare")(comparisons, runs, out)
+        explanations = _explanations(sides) if arguments.explain else []
+        plugins.load(plugins.REPORTS, "compare")(comparisons, runs, out, explanations)
     else:
         from clipbench.comparison import formats
 

@@ -12,7 +12,7 @@ from clipbench.cli.output import echo, echo_json, terminal_width
 from clipbench.results.table.text import wrap_text
 
 if TYPE_CHECKING:
-    from clipbench.evaluation.explain import Explanation
+    from clipbench.evaluation.score_causes import ScoreCauses
     from clipbench.results.record import CheckFinding
 
 MARKS = {"ok": "ok", "warning": "WARNING", "fault": "FAULT", "not examined": "-"}
@@ -72,7 +72,7 @@ def doctor(arguments: DoctorArguments) -> int:
     Exit status: 0 healthy, 1 a fault was found, 2 bad usage or input, 3 weights or data that are not here.
     """
     from clipbench.evaluation.diagnosis import DoctorOptions, diagnose
-    from clipbench.evaluation.explain import Expectation
+    from clipbench.evaluation.score_causes import Expectation
 
     if arguments.metric is not None and arguments.expect is None:
         raise click.UsageError("--metric names what --expect is of: add --expect SCORE")
@@ -112,7 +112,7 @@ def finding_lines(finding: "CheckFinding", width: int | None) -> list[str]:
     return lines
 
 
-def explanation_lines(explanation: "Explanation", width: int | None = None) -> list[str]:
+def explanation_lines(explanation: "ScoreCauses", width: int | None = None) -> list[str]:
     """Return a table of what each switch does to the score."""
     from clipbench.results.numbers import change, change_interval, p_value, quantity
     from clipbench.results.table import Table, as_text, columns

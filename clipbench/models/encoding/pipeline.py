@@ -20,6 +20,7 @@ from clipbench.data.images import open_image, rgb
 from clipbench.data.modalities import IMAGE, JOINT, TEXT
 from clipbench.errors import FOREIGN, BadImage, ModelError, Unavailable, VectorError, error_summary
 from clipbench.models.encoding.image_hashes import key_of
+from clipbench.models.encoding.image_inputs import note_image
 from clipbench.models.introspection.preprocessing import limit_size
 from clipbench.models.protocol import COUNT_NAMES, Model, Preprocess, Role, Vectors, stack_inputs
 from clipbench.untrusted.limits import max_batch_pixels
@@ -245,7 +246,9 @@ class _Images:
     def __getitem__(self, row: int) -> tuple[int, Any]:
         ref = self.items[row].source
         try:
-            image = limit_size(open_image(ref, self.side), self.preprocess, self.side, ref.name)
+            decoded = open_image(ref, self.side)
+            note_image(self.items[row].key, ref, decoded)
+            image = limit_size(decoded, self.preprocess, self.side, ref.name)
             return row, rgb(image, ref.name) if self.preprocess is None else self.preprocess(image)
         except BadImage as error:
             return row, error

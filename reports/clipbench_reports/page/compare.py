@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from clipbench.comparison.explanation_records import Explanation
 from clipbench.comparison.formats import difference_tables as tables
 from clipbench.comparison.gate import REPORTED, GatedComparison
 from clipbench.comparison.records import Comparison, Difference, Outcome, Verdict
@@ -28,6 +29,7 @@ from clipbench_reports.figures.differences import (
     select_differences,
 )
 from clipbench_reports.galleries import MAX_BYTES, PageBudget
+from clipbench_reports.page.explanation import explanation_part
 from clipbench_reports.page.flipped import flipped_samples
 from clipbench_reports.page.groups import anchors
 from clipbench_reports.page.html import PROVENANCE, SUMMARY, Heading, assets, render_template, task_headings, write_html
@@ -50,27 +52,45 @@ MOST_OUTCOMES = 8
 """Outcomes of the gate that are not folded."""
 
 
-def write_compare(gated: Sequence[GatedComparison], runs: Sequence[Run | None], path: Path) -> None:
+def write_compare(
+    gated: Sequence[GatedComparison],
+    runs: Sequence[Run | None],
+    path: Path,
+    explanations: Sequence[Explanation | None] = (),
+) -> None:
     """Write the page of comparisons with one base, whole or not at all.
 
     Args:
         runs: the base, then the candidate of each comparison; None for results that are no run of clipbench.
+        explanations: where each candidate got worse; empty, or None for a candidate, if that was not asked for.
 
     Raises:
         UsageError: the file cannot be written.
     """
-    write_html(compare_html(gated, runs), path)
+    write_html(compare_html(gated, runs, explanations=explanations), path)
 
 
-def compare_html(gated: Sequence[GatedComparison], runs: Sequence[Run | None], *, swap: str = "") -> str:
+def compare_html(
+    gated: Sequence[GatedComparison],
+    runs: Sequence[Run | None],
+    *,
+    swap: str = "",
+    explanations: Sequence[Explanation | None] = (),
+) -> str:
     """Return the page of comparisons with one base, as ``write_compare`` writes it.
 
     Args:
         gated: the comparisons.
         runs: the base, then the candidate of each comparison.
+        explanations: where each candidate got worse, for a section each.
         swap: address of the page on which base and candidate change places; without one, none is offered.
     """
-    return render_template("compare.html.j2", {**_context(gated, runs), "swap": swap})
+    explained = [
+        explanation_part(explanation, [runs[0], candidate])
+        for explanation, candidate in zip(explanations, runs[1:], strict=False)
+        if explanation is not None and runs[0] is not None and candidate is not None
+    ]
+    return render_template("compare.html.j2", {**_context(gated, runs), "swap": swap, "explanations": explained})
 
 
 def _context(gated: Sequence[GatedComparison], runs: Sequence[Run | None]) -> dict[str, object]:
@@ -93,7 +113,7 @@ def _context(gated: Sequence[GatedComparison], runs: Sequence[Run | None]) -> di
             for evaluation in parts[0]["evaluations"]
         )
     return {
-        **assets("compare"),
+        **assets("compare", "explanation"),
         "prints_all": False,
         "training": [],
         "models": [

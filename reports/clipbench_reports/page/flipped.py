@@ -39,7 +39,7 @@ def flipped_samples(comparison: Comparison, base: Run, candidate: Run, budget: P
     A metric has its evaluation, title and verdict, and the directions in which samples changed. A direction has a
     gallery of its first samples, all ids with the largest changes first, the listed ids, and the number of the rest.
     """
-    tables: dict[str, _Tables] = {}
+    tables: dict[str, PairedTables] = {}
     order = {"worse": 0, "better": 1}
     changed = [
         difference
@@ -49,7 +49,7 @@ def flipped_samples(comparison: Comparison, base: Run, candidate: Run, budget: P
     changed.sort(key=lambda difference: (order.get(difference.verdict, 2), not difference.candidate.is_headline))
     for difference in changed:
         if difference.evaluation not in tables:
-            tables[difference.evaluation] = _Tables(difference.evaluation, base, candidate)
+            tables[difference.evaluation] = PairedTables(difference.evaluation, base, candidate)
         ways = [
             {
                 "gallery": _gallery(title, difference, ids, tables[difference.evaluation], budget),
@@ -68,7 +68,9 @@ def flipped_samples(comparison: Comparison, base: Run, candidate: Run, budget: P
         }
 
 
-def _gallery(title: str, difference: Difference, ids: Sequence[str], pair: "_Tables", budget: PageBudget) -> Gallery:
+def _gallery(
+    title: str, difference: Difference, ids: Sequence[str], pair: "PairedTables", budget: PageBudget
+) -> Gallery:
     images_by_id = {name: list(pair.images_of(name, difference.name)) for name in ids[:N_SEARCHED]}
     shown_ids = sorted(images_by_id, key=lambda name: not all(image.address for image in images_by_id[name]))[:N_SHOWN]
     samples = [pair.sample(name, difference.name, images_by_id[name], budget) for name in shown_ids]
@@ -94,7 +96,9 @@ def _flip_directions(difference: Difference) -> list[tuple[str, Sequence[str]]]:
     return list(zip(titles, [*full[::sign], *partial[::sign]], strict=True))
 
 
-class _Tables:
+class PairedTables:
+    """The samples of an evaluation in two runs, with their images and what each model said of them."""
+
     def __init__(self, evaluation_name: str, *runs: Run) -> None:
         namesakes_by_run = [
             [

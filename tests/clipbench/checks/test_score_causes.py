@@ -14,7 +14,7 @@ from torch import nn
 
 from clipbench import Dataset, FileImage, UsageError, load_data
 from clipbench.evaluation.diagnosis import DoctorOptions, diagnose
-from clipbench.evaluation.explain import Expectation, Explanation, Inquiry, _question
+from clipbench.evaluation.score_causes import Expectation, Inquiry, ScoreCauses, _question
 from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.models.introspection.variants import variants
 from clipbench.models.options import LoadOptions
@@ -37,7 +37,7 @@ def score(model: StoreEmbedder, data: Dataset) -> float:
     return inquiry.metric.value
 
 
-def explained(model: StoreEmbedder, data: Dataset, expected: float) -> Explanation:
+def explained(model: StoreEmbedder, data: Dataset, expected: float) -> ScoreCauses:
     return Inquiry(Expectation(f"{100 * expected}%"), data, model, TASKS).explanation()
 
 
@@ -147,8 +147,8 @@ def test_the_value_that_was_published_is_expected_where_it_is_known(
     def published(metrics: dict[str, Metric], _: object) -> dict[str, Metric]:
         return {name: replace(metric, published=[value]) for name, metric in metrics.items()}
 
-    monkeypatch.setattr("clipbench.evaluation.explain.with_published", published)
-    monkeypatch.setattr("clipbench.evaluation.explain.published_names", lambda _: {"acc1"})
+    monkeypatch.setattr("clipbench.evaluation.score_causes.with_published", published)
+    monkeypatch.setattr("clipbench.evaluation.score_causes.published_names", lambda _: {"acc1"})
     inquiry = Inquiry(Expectation("published"), cards, embedder(toy_clip()), TASKS)
     assert (inquiry.expected, inquiry.source) == (0.75, "a paper")
 

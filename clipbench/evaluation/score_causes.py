@@ -60,7 +60,7 @@ class SwitchEffect:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Explanation:
+class ScoreCauses:
     """An expected score, the measured one, and the effect of each switch on it."""
 
     metric_name: str
@@ -164,7 +164,7 @@ class Inquiry:
         self.metric = with_published({self._metric: base}, measured)[self._metric]
         self.expected, self.source = _expected(expectation, self.metric, self._metric)
 
-    def explanation(self, reloads: Iterable[tuple[str, Reload]] = ()) -> Explanation:
+    def explanation(self, reloads: Iterable[tuple[str, Reload]] = ()) -> ScoreCauses:
         """Return the two scores, and the effect of each switch.
 
         Args:
@@ -177,7 +177,7 @@ class Inquiry:
                     effects.append(self._effect(switch, setting, *score()))
                 except ClipbenchError as error:
                     notes.append(f"{setting}: {error}")
-        return Explanation(
+        return ScoreCauses(
             metric_name=f"{self.task.name}@{self.dataset.id}/{self._metric}",
             expected=self.expected,
             source=self.source,

@@ -1,0 +1,61 @@
+"""``clipbench explain``: where did the candidate get worse, and where better?"""
+
+from pathlib import Path
+
+import click
+
+from clipbench.cli.main import command
+from clipbench.cli.options import PATH, SEED, TRACEBACK
+from clipbench.cli.output import echo, terminal_width
+from clipbench.files import write_atomic
+
+
+@command()
+@click.argument("runs", nargs=-1, metavar="BASE CANDIDATE", type=PATH)
+@click.option("--metric", metavar="NAME", help="Metric to explain. [default: the first headline]")
+@click.option(
+    "--columns",
+    metavar="FILE.csv",
+    type=PATH,
+    help="More columns of the samples; the first is id, or image for a path or file name.",
+)
+@click.option("--json", "json_file", metavar="FILE", type=PATH, help="Write the result as JSON.")
+@click.option("-o", "--out", metavar="FILE.html", type=PATH, help="Write a page with images.")
+@SEED
+@TRACEBACK
+def explain(
+    runs: tuple[Path, ...],
+    metric: str | None,
+    columns: Path | None,
+    json_file: Path | None,
+    out: Path | None,
+    seed: int,
+) -> None:
+    """Find where a candidate got worse, or better, by groups of samples.
+
+    \b
+    clipbench explain runs/base runs/candidate
+    clipbench explain runs/base runs/candidate --metric kind/acc1
+    clipbench explain runs/base runs/candidate --columns cameras.csv -o explain.html
+
+    BASE and CANDIDATE are run folders over the same samples. Groups are made of inputs only: columns, classes, words
+    and lengths of captions, and measured inputs of images. The chance of any false claim among all groups is 5 % for
+    each of two questions: is it worse here, and is it worse here than elsewhere? docs/explain.md has a worked case.
+
+    Exit status: 0 whatever is found, 2 bad usage or input, 3 not comparable.
+    """
+    if len(runs) != 2:
+        raise click.UsageError(f"got {len(runs)} of 2 runs: expected BASE CANDIDATE")
+    from clipbench.evaluation.explain_runs import explain_runs
+    from clipbench.results.numbers import ascii_signs
+
+    explanation = explain_runs(*runs, metric=metric, columns=columns, seed=seed)
+    echo(*map(ascii_signs, explanation.lines(terminal_width() or 100)))
+    if json_file is not None:
+        write_atomic({json_file: explanation.as_json().encode()})
+        echo(f"wrote {json_file}")
+    if out is not None:
+        from clipbench import plugins
+
+        plugins.load(plugins.REPORTS, "explain")(explanation, runs, out)
+        echo(f"wrote {out}")

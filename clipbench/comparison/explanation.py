@@ -1,0 +1,294 @@
+"""Where did the candidate get worse: groups of samples whose paired change is a loss, under error control."""
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from clipbench.comparison import align
+from clipbench.comparison.explanation_groups import LEAST_SAMPLES as LEAST_IN_GROUP
+from clipbench.comparison.explanation_groups import SampleGroups, rows_of
+from clipbench.comparison.explanation_inputs import ImageInputs, input_groups, no_image_inputs
+from clipbench.comparison.explanation_records import (
+    SAMPLE_IDS,
+    Certificate,
+    Claim,
+    Detectable,
+    Explanation,
+    GroupChange,
+    Kind,
+    Uneven,
+)
+from clipbench.errors import ClipbenchError, NotComparable, UsageError, did_you_mean, option
+from clipbench.results.matching import match
+from clipbench.results.other_tools import Values, open_results
+from clipbench.results.record import Metric
+from clipbench.results.run import Run, distinct_names
+from clipbench.results.titles import first_headline, full_title
+from clipbench.seeding import generator
+from clipbench.stats.clusters import Values as Numbers
+from clipbench.stats.clusters import cluster_codes, snap_to_integers
+from clipbench.stats.groups import Covering, Grouping, GroupTests, cover_changes, detectable_change, judge_groups
+
+ALPHA = 0.05
+LEAST_SAMPLES = 100
+"""With fewer samples no group is large enough for a test."""
+CERTIFIED_SHARE, LEAST_CERTIFIED = 0.05, 50
+"""Share, and number, of samples from which on groups are certified."""
+SHARES = (0.01, 0.05, 0.2)
+"""Shares of the samples whose detectable loss is reported."""
+MOST_CLAIMS = 10
+"""Claims in either direction that are listed."""
+
+Side = Run | str | os.PathLike[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainOptions:
+    """What is explained, and by which groups."""
+
+    metric: str | None = None
+    """Full name, or the name without the evaluation; None for the first headline."""
+    columns: Path | None = None
+    """A CSV file with more columns of the samples."""
+    seed: int = 0
+    image_inputs: ImageInputs = no_image_inputs
+    """Finds the measured inputs of images."""
+
+
+class Outcomes(NamedTuple):
+    """The credits of both models for the samples of a metric, in the order of their ids."""
+
+    ids: list[str]
+    base: Numbers
+    candidate: Numbers
+    clusters: Any
+
+    @property
+    def changes(self) -> Numbers:
+        """The candidate's credit minus the base's."""
+        return self.candidate - self.base
+
+
+def explain(base: Side, candidate: Side, options: ExplainOptions | None = None) -> Explanation:
+    """Return the groups of samples in which the candidate got worse, or better, under error control.
+
+    Groups are made of inputs only and fixed before outcomes are read. Two questions are asked of all of them at once:
+    is the candidate worse here (signs of the changes are flipped), and is it worse here than elsewhere (changes are
+    permuted)? The chance of any false claim is at most 5 % for each question.
+
+    Args:
+        base, candidate: finished runs over the same samples, or their folders.
+
+    Raises:
+        NotComparable: the runs have no evaluation in common, or other samples.
+        UsageError: a metric or a file of columns is wrong, or there are too few samples.
+    """
+    options = options or ExplainOptions()
+    base, candidate = _opened_run(base), _opened_run(candidate)
+    pair, name = _chosen_metric(base, candidate, options.metric)
+    tables = _same_samples(base, candidate, pair, name)
+    metric = pair.base.metrics[name]
+    assert metric.column is not None, name
+    is_defined = tables.base[metric.column].notna().to_numpy()
+    if (n := int(is_defined.sum())) < LEAST_SAMPLES:
+        raise UsageError(f"{pair.base.name}/{name} has {n} samples: expected {LEAST_SAMPLES} or more to find groups in")
+    has_images = any(pair.base.encoded.get(key) for key in ("images", "stored_images"))
+    image_inputs = options.image_inputs if has_images else None
+    groups = input_groups(tables.base, metric.column, options.columns, image_inputs)
+    if not groups.groups:
+        raise UsageError(
+            f"{pair.base.name} has no groups of {LEAST_IN_GROUP} samples or more to explain {name} by: add columns with"
+            f" {option('columns', 'FILE.csv')}"
+        )
+    digest = groups.digest(tables.base.index[is_defined].tolist())
+    outcomes = _outcomes(tables, metric, is_defined)
+    labels = [base.label, candidate.label]
+    if base.folder != candidate.folder:
+        labels = distinct_names(labels)
+    return _explained(
+        outcomes,
+        groups,
+        labels=labels,
+        evaluation=pair.base.name,
+        name=name,
+        title=f"{pair.base.name}: {full_title(name, metric, pair.base.subsets)}",
+        digest=digest,
+        options=options,
+        sign=1 if metric.higher_is_better else -1,
+        notes=list(match(*pair).notes),
+    )
+
+
+def _opened_run(side: Side) -> Run:
+    run = side if isinstance(side, Run) else open_results(side)
+    if isinstance(run, Values):
+        raise UsageError(f"{run.label} has values without samples: expected a run folder of clipbench")
+    return run
+
+
+def _chosen_metric(base: Run, candidate: Run, metric: str | None) -> tuple[align.EvaluationPair, str]:
+    """Return the evaluation and the metric that is asked for, or the first headline that is a mean of credits."""
+    pairs = align.pair_evaluations(base, candidate)
+    names = {
+        f"{pair.base.name}/{name}": (pair, name)
+        for pair in pairs
+        for name in align.metrics_in_both(pair.base.metrics, pair.candidate.metrics)
+    }
+    explained = {key: chosen for key, chosen in names.items() if _is_mean_of_credits(chosen[0].base.metrics[chosen[1]])}
+    if metric is None:
+        headlines = (f"{pair.base.name}/{first_headline(pair.base.metrics)}" for pair in pairs if pair.base.metrics)
+        first = next((key for key in headlines if key in explained), None) or next(iter(explained), None)
+        if first is None:
+            raise NotComparable("the runs have no metric in common that is a mean of credits per sample")
+        return explained[first]
+    matches = [key for key, (_, name) in names.items() if metric in (key, name)]
+    if len(matches) > 1:
+        raise UsageError(
+            f"{option('metric', metric)} is a metric of several evaluations: expected one, such as {matches[0]}"
+        )
+    if not matches:
+        raise UsageError(f"the runs have no metric '{metric}' in common: {did_you_mean(metric, explained)}")
+    if matches[0] not in explained:
+        raise UsageError(
+            f"{matches[0]} has no credit per sample: expected a mean of credits, such as"
+            f" {next(iter(explained), 'acc1')}"
+        )
+    return explained[matches[0]]
+
+
+def _is_mean_of_credits(metric: Metric) -> bool:
+    is_mean = metric.column is not None and metric.statistic is None
+    return is_mean and metric.unit == "fraction" and metric.higher_is_better is not None
+
+
+def _same_samples(base: Run, candidate: Run, pair: align.EvaluationPair, name: str) -> align.Tables:
+    """Return the samples of both runs; raise if they are missing, too few or not the same."""
+    reason = next(
+        (refusal.reason for refusal in align.lost_evaluations(base, candidate) if refusal.evaluation == pair.base.name),
+        "",
+    )
+    same = match(*pair)
+    if reason or not same.is_same:
+        raise NotComparable(f"{pair.base.name} is not comparable: {reason or same.reason}")
+    for run, evaluation in zip((base, candidate), pair, strict=True):
+        if not run.has_samples(evaluation):
+            raise ClipbenchError(f"{run.label} has no samples of {evaluation.name}: run it again")
+    tables = align.align_samples(base, candidate, pair)
+    if reason := align.contradiction(pair):
+        raise NotComparable(f"{pair.base.name} is not comparable: {reason}")
+    for run, evaluation, table in zip((base, candidate), pair, tables, strict=True):
+        align.check_values(run, {name: evaluation.metrics[name]}, table)
+    return tables
+
+
+def _outcomes(tables: align.Tables, metric: Metric, is_defined: "np.ndarray") -> Outcomes:
+    assert metric.column is not None
+    before, after = (table[metric.column].to_numpy(np.float64, na_value=np.nan) for table in tables)
+    if (np.isfinite(before) != np.isfinite(after)).any():
+        raise NotComparable(f"the runs have values of {metric.column} for different samples")
+    samples = tables.base[is_defined]
+    clusters = cluster_codes(samples["cluster"].to_numpy()) if "cluster" in samples else None
+    base, candidate = (snap_to_integers(values[is_defined]) for values in (before, after))
+    return Outcomes(samples.index.tolist(), base, candidate, clusters)
+
+
+def _explained(  # noqa: PLR0913
+    outcomes: Outcomes,
+    groups: SampleGroups,
+    *,
+    labels: Sequence[str],
+    evaluation: str,
+    name: str,
+    title: str,
+    digest: str,
+    options: ExplainOptions,
+    sign: int,
+    notes: list[str],
+) -> Explanation:
+    grouping = Grouping.from_rows(rows_of(groups.groups), len(outcomes.ids), outcomes.clusters)
+    merits = sign * outcomes.changes  # below 0 is a loss, whatever the direction of the metric
+    tests = judge_groups(merits, grouping, generator(options.seed, evaluation, name, "explain"), alpha=ALPHA)
+    changes = [_group_change(index, groups, grouping, outcomes, tests, sign) for index in range(len(groups.groups))]
+    loss = -float(merits.sum())
+    covering = cover_changes(merits, grouping, tests, ALPHA)[:MOST_CLAIMS]
+    claims = [_claim(part, loss, merits, outcomes, grouping, changes[part.group]) for part in covering]
+    is_claimed = tests.is_claimed(ALPHA)
+    shares = [claim.share_of_loss for claim in claims if claim.share_of_loss is not None]
+    return Explanation(
+        base=labels[0],
+        candidate=labels[1],
+        evaluation=evaluation,
+        metric=f"{evaluation}/{name}",
+        title=title,
+        n=len(outcomes.ids),
+        base_value=float(outcomes.base.mean()),
+        candidate_value=float(outcomes.candidate.mean()),
+        seed=options.seed,
+        alpha=ALPHA,
+        uneven=Uneven(p=float(tests.p_elsewhere.min())),
+        n_slices=groups.n_by_source,
+        groups_hash=digest,
+        claims=claims,
+        n_more_claimed=int(is_claimed.sum()) - len(claims),
+        spread_evenly=None if loss <= 0 else max(0.0, 1 - sum(shares)),
+        certificate=_certificate(grouping, tests, is_claimed & (tests.change < 0)),
+        detectable=[
+            Detectable(share=share, loss=lost)
+            for share in SHARES
+            if (lost := detectable_change(merits, grouping, tests.critical_here, share)) < 1
+        ],
+        unavailable=groups.unavailable,
+        notes=notes,
+        changes=changes,
+    )
+
+
+def _group_change(
+    index: int, groups: SampleGroups, grouping: Grouping, outcomes: Outcomes, tests: GroupTests, sign: int
+) -> GroupChange:
+    group, rows = groups.groups[index], grouping.members[index] > 0
+    bounds = sorted((sign * float(tests.low[index]), sign * float(tests.high[index])))
+    return GroupChange(
+        slice=group.name,
+        source=group.source,
+        n=int(rows.sum()),
+        base=float(outcomes.base[rows].mean()),
+        candidate=float(outcomes.candidate[rows].mean()),
+        difference=float(outcomes.changes[rows].mean()),
+        low=bounds[0],
+        high=bounds[1],
+        p_here=float(tests.p_here[index]),
+        p_elsewhere=float(tests.p_elsewhere[index]),
+    )
+
+
+def _claim(
+    part: Covering, loss: float, merits: Numbers, outcomes: Outcomes, grouping: Grouping, change: GroupChange
+) -> Claim:
+    is_elsewhere = change.p_elsewhere <= ALPHA
+    is_loss = part.net_change < 0
+    kinds: tuple[Kind, Kind] = ("worse", "worse than elsewhere") if is_loss else ("better", "better than elsewhere")
+    rows = np.flatnonzero(grouping.members[part.group] > 0)
+    toward = -merits[rows] if is_loss else merits[rows]
+    order = np.argsort(-toward, kind="stable")
+    return Claim(
+        **vars(change),
+        claim=kinds[is_elsewhere],
+        p=change.p_elsewhere if is_elsewhere else change.p_here,
+        share_of_loss=-part.net_change / loss if loss > 0 and is_loss and is_elsewhere else None,
+        samples=[outcomes.ids[rows[index]] for index in order[:SAMPLE_IDS] if toward[index] > 0],
+    )
+
+
+def _certificate(grouping: Grouping, tests: GroupTests, is_claimed: "np.ndarray") -> Certificate | None:
+    n_at_least = max(LEAST_CERTIFIED, math.ceil(CERTIFIED_SHARE * grouping.n_samples))
+    is_large = (grouping.sizes >= n_at_least) & ~is_claimed
+    if not is_large.any():
+        return None
+    loss = max(0.0, -float(tests.low[is_large].min()))
+    return Certificate(n_at_least=n_at_least, n_groups=int(is_large.sum()), loss_at_most=loss)

@@ -1,0 +1,112 @@
+"""The inputs of a run's samples, from the data; nothing here depends on an answer of a model."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clipbench.comparison.column_file import read_columns
+from clipbench.comparison.explanation_groups import InputColumn, SampleGroups, Source, make_groups
+from clipbench.results.record import GROUP_COLUMN
+
+if TYPE_CHECKING:
+    import pandas
+
+CONDITIONS = ("subset", "condition", "language", "word", "object")
+"""Columns of tasks that say how a sample was made."""
+ImageInputs = Callable[[Sequence[str]], Mapping[str, Mapping[str, float]]]
+"""Returns the measured inputs of images by content hash; images without measurements are left out."""
+CAPTION, IMAGE, CLUSTER = "caption", "image", "cluster"
+IMAGE_INPUTS = "image inputs"
+LEAST_MEASURED = 0.9
+"""Share of the images that must be measured; with fewer, the measured ones may be of one kind."""
+
+
+def no_image_inputs(digests: Sequence[str]) -> Mapping[str, Mapping[str, float]]:
+    """Return no measured inputs."""
+    return {}
+
+
+def input_groups(
+    table: "pandas.DataFrame",
+    metric: str,
+    columns: Path | None,
+    image_inputs: ImageInputs | None,
+) -> SampleGroups:
+    """Return the groups that the samples of a metric are in, by their inputs.
+
+    Args:
+        table: the base's samples by id. Samples without a value of the metric only add captions to images.
+        metric: name of the column of credits.
+        columns: a file with more columns.
+        image_inputs: finds the measured inputs of images; None if the run encoded none.
+    """
+    samples = table[table[metric].notna()]
+    texts = _captions(samples, table)
+    unavailable: dict[Source, str] = {}
+    clusters = samples[CLUSTER].map(str).tolist() if CLUSTER in samples else None
+    inputs = [*_recorded(samples)]
+    inputs += [] if columns is None else read_columns(columns, samples.index.tolist(), clusters)
+    inputs += _lengths(samples, metric, texts)
+    if image_inputs is None:
+        unavailable[IMAGE_INPUTS] = "the base run encoded no images"
+    elif IMAGE in samples:
+        measures = image_inputs(samples[IMAGE].tolist())
+        n_images = samples[IMAGE].nunique()
+        if len(measures) >= LEAST_MEASURED * n_images:
+            inputs += _measured(samples, measures)
+        else:
+            unavailable[IMAGE_INPUTS] = (
+                f"{len(measures):,} of {n_images:,} images were measured when they were encoded: run `clipbench cache"
+                " prune --model` with the base's model, then the base again"
+            )
+    return make_groups(inputs, texts, unavailable)
+
+
+def _recorded(samples: "pandas.DataFrame") -> Iterator[InputColumn]:
+    """Yield groups of the data, conditions of the task, and the classes of each label set."""
+    for name in map(str, samples):
+        bare = name.removeprefix(GROUP_COLUMN)
+        is_class = name.rpartition("/")[2] == "label"
+        if name in CONDITIONS or bare != name or is_class:
+            values = samples[name].fillna("").map(str).to_numpy(object)
+            if len({*values}) > 1:
+                title = name.replace("/label", " class").replace("label", "class") if is_class else bare
+                yield InputColumn(title, "classes" if is_class else "columns", values)
+
+
+def _captions(samples: "pandas.DataFrame", table: "pandas.DataFrame") -> list[str] | None:
+    """Return the captions of each sample, joined.
+
+    A sample whose query is an image has all captions that the table has of this image.
+    """
+    if CAPTION not in samples:
+        return None
+    captions = samples[CAPTION].fillna("").map(str)
+    if IMAGE in samples and (is_query_image := _queries_by_image(samples)).any():
+        captioned = table[table[CAPTION].fillna("") != ""]
+        of_image = captioned.groupby(IMAGE)[CAPTION].agg(lambda texts: "\n".join(sorted({*map(str, texts)})))
+        captions = captions.where(~is_query_image, samples[IMAGE].map(of_image).fillna(captions))
+    return captions.tolist() if (captions != "").any() else None
+
+
+def _queries_by_image(samples: "pandas.DataFrame") -> "pandas.Series[bool]":
+    return samples.index.to_series().str.contains(":image:", regex=False)
+
+
+def _lengths(samples: "pandas.DataFrame", metric: str, texts: list[str] | None) -> Iterator[InputColumn]:
+    """Yield the mean number of words of a sample's captions, and the base's tokens where the task counted them."""
+    if texts is not None:
+        n_words = [np.mean([len(text.split()) for text in of_sample.split("\n")]) for of_sample in texts]
+        yield InputColumn("caption words", "caption length", np.array(n_words))
+    prefix = metric.partition("_recall")[0]
+    for name, title in ((f"{prefix}/n_tokens", "caption tokens"), (f"{prefix}/tokens_lost", "caption tokens cut off")):
+        if name in samples and samples[name].notna().any():
+            yield InputColumn(title, "caption length", samples[name].to_numpy(np.float64))
+
+
+def _measured(samples: "pandas.DataFrame", measures: Mapping[str, Mapping[str, float]]) -> Iterator[InputColumn]:
+    for name in dict.fromkeys(name for of_image in measures.values() for name in of_image):
+        values = np.array([measures.get(image, {}).get(name, np.nan) for image in samples[IMAGE]])
+        yield InputColumn(name, IMAGE_INPUTS, values)

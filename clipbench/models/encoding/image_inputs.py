@@ -1,0 +1,99 @@
+"""Measured inputs of images: size, brightness, contrast and sharpness, taken where an image is decoded for a model.
+
+They are kept in the cache by the key that the image has in the store, and cost next to nothing there: an image is
+reduced to about 200 pixels first. A process collects what it measures, and writes it every few seconds and at its end.
+A process that is killed loses some: such images are as if nobody had measured them.
+"""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from multiprocessing import util
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+from PIL import Image
+
+from clipbench.data.images import FileImage, ImageRef
+from clipbench.errors import MachineError
+from clipbench.files import default_root
+from clipbench.models.encoding.image_hashes import CONVERSION, key_of
+from clipbench.models.encoding.store import Shelf
+
+NAMES = ("brightness", "contrast", "sharpness", "width", "height", "bytes per pixel")
+"""The first are the easiest to see: of two that make nearly the same groups, the first names them."""
+VERSION = "image-inputs-1"
+"""The number goes up when the same image gives other numbers."""
+SIDE = 128
+"""Pixels of the longer side after reducing, up to nearly twice this number."""
+WRITE_SECONDS, WRITE_IMAGES = 10.0, 4096
+
+_measured: dict[bytes, Float32[np.ndarray, " 6"]] = {}
+_since: list[float] = []
+"""When the first of them was measured; empty if there are none."""
+
+
+def measure_image(image: Image.Image, n_bytes: float = np.nan) -> Float32[np.ndarray, " 6"]:
+    """Return the numbers of ``NAMES``.
+
+    Brightness and contrast are mean and standard deviation of the grey values, in [0, 1]; sharpness is the mean size of
+    the difference of a pixel and the mean of its four neighbours, over the contrast, so that a dark image is not a
+    blurred one.
+
+    Args:
+        n_bytes: size of the encoded image; NaN if it is unknown.
+
+    Example:
+        >>> measure_image(Image.new("RGB", (8, 4), "white"), 64.0).tolist()
+        [1.0, 0.0, 0.0, 8.0, 4.0, 2.0]
+    """
+    width, height = image.size
+    plain = image if image.mode in ("L", "RGB") else image.convert("RGB")
+    reduced = plain.reduce(max(1, max(width, height) // SIDE)).convert("L")
+    grey = np.asarray(reduced).astype(np.int16)
+    brightness, contrast = float(grey.mean()) / 255, float(grey.std()) / 255
+    edges = 4 * grey[1:-1, 1:-1] - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]
+    sharpness = float(np.abs(edges).mean()) / (4 * 255 * contrast) if contrast > 1e-3 and edges.size else 0.0
+    return np.array([brightness, contrast, sharpness, width, height, n_bytes / (width * height)], np.float32)
+
+
+def note_image(key: bytes, ref: ImageRef, image: Image.Image) -> None:
+    """Measure an image that has just been decoded, and keep the numbers; an image that cannot be measured has none."""
+    with suppress(OSError, ValueError):
+        n_bytes = float(os.path.getsize(ref.path)) if isinstance(ref, FileImage) else np.nan
+        _measured[key] = measure_image(image, n_bytes)
+    if not _since:
+        _since.append(time.monotonic())
+        util.Finalize(None, write_measured, exitpriority=10)  # processes of workers run no atexit
+    if len(_measured) >= WRITE_IMAGES or time.monotonic() - _since[0] > WRITE_SECONDS:
+        write_measured()
+
+
+def write_measured() -> None:
+    """Write what this process has measured, unless the cache cannot be written to: nothing depends on it."""
+    measured = dict(_measured)
+    _measured.clear()
+    _since.clear()
+    if measured:
+        with suppress(MachineError, OSError):
+            _shelf().put([*measured], np.stack([*measured.values()]))
+
+
+def stored_image_inputs(digests: Sequence[str]) -> Mapping[str, Mapping[str, float]]:
+    """Return the measured inputs of images by content hash; images without measurements are left out."""
+    write_measured()
+    shelf = _shelf()
+    keys = {digest: bytes.fromhex(digest) for digest in set(digests) if digest}
+    missing = shelf.missing(keys.values())
+    converted = {digest: key_of(CONVERSION + key) for digest, key in keys.items()}
+    keys = {digest: converted[digest] if key in missing else key for digest, key in keys.items()}
+    missing = shelf.missing(keys.values())
+    keys = {digest: key for digest, key in keys.items() if key not in missing}
+    rows = shelf.get([*keys.values()]).tolist() if keys else []
+    return {digest: dict(zip(NAMES, row, strict=True)) for digest, row in zip(keys, rows, strict=True)}
+
+
+def _shelf() -> Shelf:
+    return Shelf(Path(default_root()) / "inputs", VERSION, "measures", len(NAMES))

@@ -1,0 +1,57 @@
+"""The change of groups of samples: each with its simultaneous interval, on one axis with a line at zero."""
+
+from clipbench.comparison.explanation_records import Explanation, GroupChange
+from clipbench_reports.drawing.marks import Chart, Panel, Ranges, Rule, nice_axis, rows_axis
+from clipbench_reports.text import shorten, two_lines
+
+MOST_ROWS = 14
+"""Groups of the figure, of which at least ``LEAST_OTHERS`` are without evidence."""
+LEAST_OTHERS = 3
+NAME_LENGTH = 22
+MARKS = {"worse": "▲", "better": "●", "": "○"}
+
+
+def group_changes(explanation: Explanation) -> Chart:
+    """Return the changes of the claimed groups, and of others that lost most, with their intervals."""
+    claims = {claim.slice: claim.claim.partition(" ")[0] for claim in explanation.claims}
+    # A group that passes a test and is not listed has its change from those that are: it would show that once more.
+    others = [group for group in explanation.changes if min(group.p_here, group.p_elsewhere) > explanation.alpha]
+    others.sort(key=lambda group: group.difference)
+    groups: list[GroupChange] = [*explanation.claims, *others[: max(LEAST_OTHERS, MOST_ROWS - len(claims))]]
+    ends = [0.0, *(100 * end for group in groups for end in (group.low, group.high))]
+    names = [f"{_lines(group.slice)} {MARKS[claims.get(group.slice, '')]}" for group in groups]
+    return Chart(
+        title="Change by group: claims, and groups without evidence",
+        panels=[
+            Panel(
+                x=nice_axis(ends, "Percentage points", n_steps=4),
+                y=rows_axis(names),
+                marks=[
+                    Rule(at=0, axis="x", role="ink"),
+                    Ranges(
+                        xs=[100 * group.difference for group in groups],
+                        ys=list(range(len(groups))),
+                        lows=[100 * group.low for group in groups],
+                        highs=[100 * group.high for group in groups],
+                        role="ink",
+                        name="Candidate minus base",
+                        is_upright=False,
+                        ids=[group.slice for group in groups],
+                    ),
+                ],
+                n_rows=len(groups),
+            )
+        ],
+        reading=(
+            "▲ worse, ● better, ○ no evidence: of the groups that pass no test, those that lost most. Intervals of all"
+            f" {explanation.n_groups:,} groups hold their true differences at once, with a chance of 95 %."
+        ),
+    )
+
+
+def _lines(name: str) -> str:
+    """Return the name of a group in two lines; a pair of columns has one line per column."""
+    first, _, second = name.partition(" and ")
+    if not second:
+        return two_lines(name, NAME_LENGTH)
+    return f"{shorten(first, NAME_LENGTH)}\nand {shorten(second, NAME_LENGTH)}"

@@ -1,0 +1,77 @@
+"""The page of an explanation: the groups that got worse, with images and answers of the samples that changed."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from clipbench.comparison.explanation_records import Claim, Explanation
+from clipbench.results.numbers import change, percent
+from clipbench.results.run import Run, read_run
+from clipbench.results.short_names import last_parts
+from clipbench.results.table import as_html
+from clipbench_reports.figures.group_changes import group_changes
+from clipbench_reports.galleries import MAX_BYTES, Gallery, PageBudget
+from clipbench_reports.page.flipped import PairedTables
+from clipbench_reports.page.html import assets, render_template, write_html
+from clipbench_reports.text import sentence_case
+
+N_SHOWN = 6
+"""Samples of a claim that are shown, those whose images were kept first."""
+
+
+def write_explanation(explanation: Explanation, runs: Sequence[Run | Path], path: Path) -> None:
+    """Write the page of an explanation, whole or not at all.
+
+    Args:
+        runs: the base and the candidate, or their folders.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    write_html(explanation_html(explanation, runs), path)
+
+
+def explanation_html(explanation: Explanation, runs: Sequence[Run | Path]) -> str:
+    """Return the page of an explanation, as ``write_explanation`` writes it."""
+    context = {**assets("explanation"), "models": [], "part": explanation_part(explanation, runs)}
+    return render_template("explanation.html.j2", context)
+
+
+def explanation_part(explanation: Explanation, runs: Sequence[Run | Path]) -> dict[str, object]:
+    """Return what the templates of an explanation show, on a page of its own or in a section of a comparison."""
+    base, candidate = (run if isinstance(run, Run) else read_run(run) for run in runs)
+    return {
+        "explanation": explanation,
+        "label": last_parts([explanation.base, explanation.candidate])[1],
+        "verdict": sentence_case(explanation.verdict),
+        "figure": group_changes(explanation),
+        "claims": [*_shown_claims(explanation, base, candidate)],
+        "table": as_html(explanation.claim_table()) if explanation.claims else "",
+    }
+
+
+def _shown_claims(explanation: Explanation, base: Run, candidate: Run) -> Iterator[tuple[str, Gallery]]:
+    """Yield the sentence of each claim, and its samples."""
+    metric = explanation.metric.removeprefix(f"{explanation.evaluation}/")
+    tables = PairedTables(explanation.evaluation, base, candidate)
+    budget = PageBudget(MAX_BYTES, n_shares=len(explanation.claims))
+    for claim in explanation.claims:
+        yield _sentence(claim), _gallery(claim, metric, tables, budget.share())
+
+
+def _gallery(claim: Claim, metric: str, tables: PairedTables, budget: PageBudget) -> Gallery:
+    images = {sample: list(tables.images_of(sample, metric)) for sample in claim.samples}
+    shown = sorted(images, key=lambda sample: not all(image.address for image in images[sample]))[:N_SHOWN]
+    samples = [tables.sample(sample, metric, images[sample], budget) for sample in shown]
+    if not any(image.address for sample in samples for image in sample.images):
+        samples = [replace(sample, images=[]) for sample in samples]
+    direction = "lost" if claim.claim.startswith("worse") else "gained"
+    return Gallery(title=claim.slice, note=f"Samples of the group that {direction} most.", failures=samples)
+
+
+def _sentence(claim: Claim) -> str:
+    """Return a claim in a sentence."""
+    values = f"{percent(claim.base)} % in the base, {percent(claim.candidate)} % in the candidate"
+    share = "" if claim.share_of_loss is None else f", {percent(claim.share_of_loss)} % of the whole loss"
+    kind, difference = sentence_case(claim.claim), change(claim.difference, "fraction")
+    return f"{kind}: {difference} of {claim.n:,} samples ({values}){share}."

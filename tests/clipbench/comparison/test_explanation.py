@@ -1,0 +1,215 @@
+"""An explanation of two runs: the groups, the claims, and what must not change them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+import pytest
+
+from clipbench.comparison.column_file import read_columns
+from clipbench.comparison.explanation import ExplainOptions, explain
+from clipbench.comparison.explanation_groups import InputColumn, make_groups
+from clipbench.errors import NotComparable, UsageError
+from clipbench.results.record import DatasetRecord, Metric
+from clipbench.results.run import Run, read_run, write_result
+from tests.made import record_of, result_of
+
+N = 600
+CAMERA = np.array(["phone" if row % 10 == 1 else "camera" for row in range(N)], object)
+CAPTIONS = np.array(
+    [f"a {('red', 'yellow', 'blue')[row % 3]} bird {'in the sea' * (row % 2)}" for row in range(N)], object
+)
+Write = Callable[..., Run]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Return a function that writes a run in which these samples are right."""
+
+    def write(
+        name: str,
+        right: np.ndarray,
+        *,
+        order: Sequence[int] | None = None,
+        is_lower_better: bool = False,
+        **columns: Any,
+    ) -> Run:
+        folder = tmp_path / name
+        (folder / "samples").mkdir(parents=True)
+        ids = [f"image_retrieval:text:{row:03}" for row in range(len(right))]
+        table = pandas.DataFrame({"sample_id": ids, "recall": right.astype(float), **columns})
+        table = table if order is None else table.iloc[list(order)]
+        table.to_parquet(folder / "samples/retrieval@birds.parquet", index=False)
+        metric = Metric(
+            value=float(right.mean()),
+            n=len(right),
+            column="recall",
+            higher_is_better=not is_lower_better,
+            is_headline=True,
+        )
+        data = DatasetRecord(id="birds", n_samples=len(right), fingerprint="f00d")
+        record = record_of(
+            "retrieval",
+            dataset=data,
+            metrics={"recall": metric},
+            files={"samples": "samples/retrieval@birds.parquet"},
+            encoded={"images": len(right)},
+        )
+        write_result(result_of(record, model={"ref": name}), folder)
+        return read_run(folder)
+
+    return write
+
+
+def hits() -> np.ndarray:
+    return np.arange(N) % 5 > 0
+
+
+def lost_where(is_lost: np.ndarray) -> np.ndarray:
+    """Return the hits of a candidate that lost half of some samples, and elsewhere as much as it gained."""
+    return np.where(is_lost & (np.arange(N) % 4 < 2), False, hits()) ^ (np.arange(N) % 97 == 1)
+
+
+def test_a_recorded_column_is_named_with_its_numbers(write: Write) -> None:
+    columns = {"group:camera": CAMERA}
+    base, candidate = write("base", hits(), **columns), write("new", lost_where(CAMERA == "phone"), **columns)
+
+    explanation = explain(base, candidate)
+
+    (claim,) = explanation.claims
+    rows = CAMERA == "phone"
+    assert (claim.slice, claim.claim, claim.source, claim.n) == (
+        "camera = phone",
+        "worse than elsewhere",
+        "columns",
+        60,
+    )
+    assert claim.base == hits()[rows].mean()
+    assert claim.low < claim.difference < claim.high < 0
+    assert claim.difference == pytest.approx(claim.candidate - claim.base)
+    assert claim.p == claim.p_elsewhere <= 0.05
+    assert claim.samples[0].startswith("image_retrieval:text:")
+    assert explanation.frame().query("claim != ''")["slice"].tolist() == ["camera = phone"]
+
+
+def test_a_rise_of_what_should_be_low_is_worse(write: Write) -> None:
+    columns = {"group:camera": CAMERA, "is_lower_better": True}
+    base, candidate = write("base", ~hits(), **columns), write("new", ~lost_where(CAMERA == "phone"), **columns)
+
+    (claim,) = explain(base, candidate).claims
+
+    assert (claim.slice, claim.claim) == ("camera = phone", "worse than elsewhere")
+    assert 0 < claim.low < claim.difference < claim.high
+    assert claim.share_of_loss == pytest.approx(1.0, abs=0.2)
+
+
+def test_a_word_a_number_and_a_measured_input_are_named(write: Write, tmp_path: Path) -> None:
+    brightness = {f"{row:032x}": {"brightness": ((row * 7) % N) / N} for row in range(N)}
+    is_dark = np.array([measures["brightness"] for measures in brightness.values()]) < 0.1
+    age = (np.arange(N) * 11) % 100
+    (tmp_path / "age.csv").write_text("id,age\n" + "".join(f"{row:03},{age[row]}\n" for row in range(N)))
+    image = np.array([*brightness], object)
+    for index, (is_lost, expected) in enumerate(
+        [
+            (CAPTIONS[1] == CAPTIONS, 'caption has "yellow"'),
+            (is_dark, "brightness at most 0.1"),
+            (age >= 90, "age at least 90"),
+        ]
+    ):
+        runs = [
+            write(f"{side}-{index}", right, caption=CAPTIONS, image=image)
+            for side, right in (("base", hits()), ("new", lost_where(is_lost)))
+        ]
+        options = ExplainOptions(columns=tmp_path / "age.csv", image_inputs=lambda digests: brightness)
+        claims = explain(runs[0], runs[1], options).losses
+        assert any(claim.slice.startswith(expected[:-1]) for claim in claims), (expected, claims)
+
+
+def test_the_order_of_samples_changes_nothing(write: Write) -> None:
+    columns = {"group:camera": CAMERA, "caption": CAPTIONS, "cluster": np.arange(N) // 2}
+    columns["cluster"] = np.array([f"image {row // 2}" for row in range(N)], object)
+    order = np.random.default_rng(0).permutation(N)
+    right = lost_where(CAMERA == "phone")
+    one = explain(write("base", hits(), **columns), write("new", right, **columns))
+    other = explain(write("base2", hits(), order=order, **columns), write("new2", right, order=order[::-1], **columns))
+
+    assert one.as_json() == other.as_json().replace("base2", "base").replace("new2", "new")
+
+
+def test_groups_are_made_without_outcomes(write: Write) -> None:
+    columns = {"group:camera": CAMERA, "caption": CAPTIONS}
+    base = write("base", hits(), **columns)
+    hashes = {
+        explain(base, write(f"new{index}", right, predicted=right.astype(str).astype(object), **columns)).groups_hash
+        for index, right in enumerate((hits(), lost_where(CAMERA == "phone"), np.zeros(N, bool)))
+    }
+
+    assert len(hashes) == 1
+
+
+def test_a_loss_everywhere_is_spread_evenly(write: Write) -> None:
+    columns = {"group:camera": CAMERA, "caption": CAPTIONS}
+    candidate = hits() & (np.random.default_rng(0).random(N) < 0.8)
+
+    explanation = explain(write("base", hits(), **columns), write("new", candidate, **columns))
+
+    assert explanation.uneven.p > 0.05
+    assert explanation.spread_evenly == 1.0
+    assert all(claim.claim == "worse" and claim.share_of_loss is None for claim in explanation.claims)
+
+
+def test_of_groups_with_nearly_the_same_samples_the_simplest_stays() -> None:
+    half = np.where(np.arange(200) < 100, "a", "b").astype(object)
+    nearly = half.copy()
+    nearly[0] = "b"
+    columns = [InputColumn("y", "classes", nearly), InputColumn("x", "columns", half)]
+
+    groups = make_groups(columns, None, {}).groups
+
+    assert [group.name for group in groups] == ["x = a", "x = b"]
+
+
+def test_a_group_has_twenty_samples_and_one_in_a_hundred() -> None:
+    values = np.array(["a"] * 29 + ["b"] * 30 + ["c"] * (3000 - 59), object)
+
+    assert [group.name for group in make_groups([InputColumn("x", "columns", values)], None, {}).groups] == ["x = b"]
+
+
+def test_a_file_is_joined_by_id_image_and_file_name(tmp_path: Path) -> None:
+    ids = [f"image_retrieval:text:birds/{row}.jpg#0" for row in range(3)]
+    clusters = [f"birds/{row}.jpg" for row in range(3)]
+    for key, names in {
+        "id": ["birds/0.jpg#0", "birds/1.jpg#0", "birds/2.jpg#0"],
+        "image": ["0.jpg", "folder/1.jpg", "birds/2.jpg"],
+    }.items():
+        rows = "\n".join(f"{name},{value}" for name, value in zip(names, "xyx", strict=True))
+        (tmp_path / "file.csv").write_text(f"{key},letter\n{rows}\n")
+        (column,) = read_columns(tmp_path / "file.csv", ids, clusters)
+        assert column.values.tolist() == ["x", "y", "x"]
+
+
+def test_runs_that_cannot_be_explained_say_why(write: Write) -> None:
+    columns = {"group:camera": CAMERA}
+    base = write("base", hits(), **columns)
+    few = [write(f"few{side}", hits()[:60], **{"group:camera": CAMERA[:60]}) for side in range(2)]
+    with pytest.raises(UsageError, match="retrieval@birds/recall has 60 samples: expected 100 or more"):
+        explain(few[0], few[1])
+    with pytest.raises(NotComparable, match="different samples"):
+        explain(base, few[0])
+    with pytest.raises(UsageError, match=r"no metric 'recal' in common: known: retrieval@birds/recall"):
+        explain(base, base, ExplainOptions(metric="recal"))
+    bare = write("bare", hits())
+    with pytest.raises(UsageError, match=r"no groups of 20 samples or more to explain recall by: add columns"):
+        explain(bare, bare)
+
+
+def test_an_explanation_prints_at_most_forty_lines(write: Write) -> None:
+    columns = {"group:camera": CAMERA, "caption": CAPTIONS}
+    worst = explain(write("base", hits(), **columns), write("new", ~hits(), **columns))
+
+    assert len(str(worst).splitlines()) <= 40
+    assert "<table" in worst._repr_html_()
+    assert replace(worst, claims=[]).verdict.startswith("no group of")
