@@ -350,7 +350,12 @@ SHARDED_PATH = Path("checkpoints") / SHARDED
         (change_ema, FILE, {}, r"\(state_dict_ema\) does not fit .* \(text_projection \(3, 4\).*'raw'"),
         (lambda run: change_params(run, "length: 20", "length: 21"), FILE, {}, r"not fit .*params.txt of another"),
         (lambda run: change_params(run, "model: ", "m: "), FILE, {}, "has no line 'model: ARCH'"),
-        (lambda run: change_params(run, "size: 64", "size: 128"), FILE, {}, r"1 of another shape .* of another training\?"),
+        (
+            lambda run: change_params(run, "size: 64", "size: 128"),
+            FILE,
+            {},
+            r"1 of another shape .* of another training\?",
+        ),
         (lambda run: change_params(run, "siglip", "use_naflex"), FILE, {}, "NaFlex, which open_clip 3 cannot"),
         (None, FILE, {"arch": "RN50"}, r"arch='RN50' contradicts .*params.txt, by which epoch_5.pt is a small"),
         (None, FILE, {"options": {"tag": "openai"}}, "{'tag': 'openai'} contradicts .*params.txt"),
