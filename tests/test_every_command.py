@@ -20,7 +20,7 @@ from clipbench.cli.main import COMMANDS
 pytestmark = pytest.mark.slow
 
 CLIPBENCH = [sys.executable, "-m", "clipbench"]
-RUN = "--suite scenes --tasks all --limit 12 --thumbnails 2"
+RUN = "--suite scenes --tasks all --limit 120 --thumbnails 2"
 LINES = {
     "run": f"run --model tiny {RUN} --out runs/base",
     "doctor": "doctor --model tiny",
@@ -28,6 +28,7 @@ LINES = {
     "data": "data list",
     "cache": "cache",
     "compare": "compare runs/base runs/candidate -o compare.html --format html",
+    "explain": "explain runs/base runs/candidate -o explanation.html",
     "show": "show runs --all",
     "report": "report runs/base runs/candidate -o report.html",
     "view": "view runs --export site",

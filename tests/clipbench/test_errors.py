@@ -63,6 +63,7 @@ FUNCTIONS = (
     clipbench.run,
     clipbench.doctor,
     clipbench.compare,
+    clipbench.explain,
     clipbench.load_model,
     clipbench.load_data,
     clipbench.Run.plot,
