@@ -114,8 +114,6 @@ class GroupTests(NamedTuple):
     critical_here: float
     """Size of the statistic that the largest of all groups exceeds with a chance of alpha."""
     critical_elsewhere: float
-    p_uneven: float
-    """Of the hypothesis that no group changed more or less than the others."""
     low: OfGroups
     """Bounds that hold the true change of all groups at once, at 1 - alpha."""
     high: OfGroups
@@ -161,7 +159,6 @@ def judge_groups(
         p_elsewhere=_step_down(np.abs(elsewhere), np.abs(permuted)),
         critical_here=critical_here,
         critical_elsewhere=critical_elsewhere,
-        p_uneven=_p_value((elsewhere**2).sum(), (permuted**2).sum(axis=0)),
         low=low,
         high=high,
     )
@@ -372,7 +369,3 @@ def _step_down(sizes: OfGroups, null_statistics: Drawn) -> OfGroups:
     p_values = np.empty(len(sizes))
     p_values[order] = np.maximum.accumulate((1 + reached) / (1 + null_statistics.shape[1])) if len(sizes) else 0.0
     return p_values
-
-
-def _p_value(size: float, null_sizes: Float[np.ndarray, " n_draws"]) -> float:
-    return float((1 + np.count_nonzero(null_sizes >= size * (1 - 1e-5))) / (1 + len(null_sizes)))
