@@ -1,15 +1,12 @@
 """Measured inputs of images: size, brightness, contrast and sharpness, taken where an image is decoded for a model.
 
 They are kept in the cache by the key that the image has in the store, and cost next to nothing there: an image is
-reduced to about 200 pixels first. A process collects what it measures, and writes it every few seconds and at its end.
-A process that is killed loses some: such images are as if nobody had measured them.
+reduced to about 200 pixels first.
 """
 
 import os
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from multiprocessing import util
 from pathlib import Path
 
 import numpy as np
@@ -28,14 +25,11 @@ VERSION = "image-inputs-1"
 """The number goes up when the same image gives other numbers."""
 SIDE = 128
 """Pixels of the longer side after reducing, up to nearly twice this number."""
-WRITE_SECONDS, WRITE_IMAGES = 10.0, 4096
-
-_measured: dict[bytes, Float32[np.ndarray, " 6"]] = {}
-_since: list[float] = []
-"""When the first of them was measured; empty if there are none."""
+Measures = Float32[np.ndarray, " 6"]
+"""The numbers of ``NAMES``."""
 
 
-def measure_image(image: Image.Image, n_bytes: float = np.nan) -> Float32[np.ndarray, " 6"]:
+def measure_image(image: Image.Image, n_bytes: float = np.nan) -> Measures:
     """Return the numbers of ``NAMES``.
 
     Brightness and contrast are mean and standard deviation of the grey values, in [0, 1]; sharpness is the mean size of
@@ -59,31 +53,22 @@ def measure_image(image: Image.Image, n_bytes: float = np.nan) -> Float32[np.nda
     return np.array([brightness, contrast, sharpness, width, height, n_bytes / (width * height)], np.float32)
 
 
-def note_image(key: bytes, ref: ImageRef, image: Image.Image) -> None:
-    """Measure an image that has just been decoded, and keep the numbers; an image that cannot be measured has none."""
+def measure_decoded(ref: ImageRef, image: Image.Image) -> Measures | None:
+    """Return the numbers of an image that has just been decoded; None if it cannot be measured."""
     with suppress(OSError, ValueError):
-        n_bytes = float(os.path.getsize(ref.path)) if isinstance(ref, FileImage) else np.nan
-        _measured[key] = measure_image(image, n_bytes)
-    if not _since:
-        _since.append(time.monotonic())
-        util.Finalize(None, write_measured, exitpriority=10)  # processes of workers run no atexit
-    if len(_measured) >= WRITE_IMAGES or time.monotonic() - _since[0] > WRITE_SECONDS:
-        write_measured()
+        return measure_image(image, float(os.path.getsize(ref.path)) if isinstance(ref, FileImage) else np.nan)
+    return None
 
 
-def write_measured() -> None:
-    """Write what this process has measured, unless the cache cannot be written to: nothing depends on it."""
-    measured = dict(_measured)
-    _measured.clear()
-    _since.clear()
-    if measured:
+def store_measures(measures: Mapping[bytes, Measures]) -> None:
+    """Keep measured inputs by the key of their image, unless the cache cannot be written to: nothing depends on it."""
+    if measures:
         with suppress(MachineError, OSError):
-            _shelf().put([*measured], np.stack([*measured.values()]))
+            _shelf().put([*measures], np.stack([*measures.values()]))
 
 
 def stored_image_inputs(digests: Sequence[str]) -> Mapping[str, Mapping[str, float]]:
     """Return the measured inputs of images by content hash; images without measurements are left out."""
-    write_measured()
     shelf = _shelf()
     keys = {digest: bytes.fromhex(digest) for digest in set(digests) if digest}
     missing = shelf.missing(keys.values())

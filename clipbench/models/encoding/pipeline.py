@@ -20,7 +20,7 @@ from clipbench.data.images import open_image, rgb
 from clipbench.data.modalities import IMAGE, JOINT, TEXT
 from clipbench.errors import FOREIGN, BadImage, ModelError, Unavailable, VectorError, error_summary
 from clipbench.models.encoding.image_hashes import key_of
-from clipbench.models.encoding.image_inputs import note_image
+from clipbench.models.encoding.image_inputs import Measures, measure_decoded, store_measures
 from clipbench.models.introspection.preprocessing import limit_size
 from clipbench.models.protocol import COUNT_NAMES, Model, Preprocess, Role, Vectors, stack_inputs
 from clipbench.untrusted.limits import max_batch_pixels
@@ -137,6 +137,7 @@ def encode(
             if keys := [items[row].key for batch in encoded_batches for row in batch.rows]:
                 commit(keys, np.concatenate([batch.inputs for batch in encoded_batches]))
         result.keys += [items[row].key for batch, *_ in held for row in batch.rows]
+        store_measures({items[row].key: numbers for batch, *_ in held for row, numbers in batch.measures.items()})
         held.clear()
 
     try:
@@ -203,6 +204,17 @@ class LoadedBatch(NamedTuple):
     """Stacked pixels, float32 (n, channels, height, width), or the model's own arrays by name, each stacked; without a
     preprocessing a list of RGB images; a list of texts or other items."""
     errors: dict[int, BadImage]
+    measures: dict[int, Measures]
+    """Measured inputs of the images, by row."""
+
+
+class LoadedImage(NamedTuple):
+    """One image as a worker hands it over."""
+
+    row: int
+    content: Any
+    """The input of the model, or a BadImage."""
+    measures: Measures | None = None
 
 
 def load(
@@ -217,15 +229,15 @@ def load(
     """
     if request.modality != IMAGE:
         for rows in batches:
-            yield LoadedBatch([*rows], [request.items[row].open() for row in rows], {})
+            yield LoadedBatch([*rows], [request.items[row].open() for row in rows], {}, {})
         return
     from clipbench.models.encoding.workers import load_in_workers
 
     images = _Images(request.items, preprocess, side)
     if preprocess is not None:
         loaded = load_in_workers(images, workers=request.workers, batch_sampler=batches, collate_fn=_collate)
-        for rows, inputs, errors in loaded:
-            yield LoadedBatch(rows, _as_arrays(inputs), errors)
+        for batch in loaded:
+            yield batch._replace(inputs=_as_arrays(batch.inputs))
         return
     rows_one_by_one, ends = [row for rows in batches for row in rows], {rows[-1] for rows in batches}
     options = {"batch_size": None, "sampler": rows_one_by_one, "collate_fn": _unchanged}
@@ -243,57 +255,61 @@ class _Images:
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, row: int) -> tuple[int, Any]:
+    def __getitem__(self, row: int) -> LoadedImage:
         ref = self.items[row].source
         try:
             decoded = open_image(ref, self.side)
-            note_image(self.items[row].key, ref, decoded)
+            measures = measure_decoded(ref, decoded)
             image = limit_size(decoded, self.preprocess, self.side, ref.name)
-            return row, rgb(image, ref.name) if self.preprocess is None else self.preprocess(image)
+            content = rgb(image, ref.name) if self.preprocess is None else self.preprocess(image)
+            return LoadedImage(row, content, measures)
         except BadImage as error:
-            return row, error
+            return LoadedImage(row, error)
         except FOREIGN as error:  # a transform that fails on an odd mode or size
-            return row, BadImage(ref.name, error_summary(error))
+            return LoadedImage(row, BadImage(ref.name, error_summary(error)))
 
 
-def _load_full_size(loaded: Iterator[tuple[int, Any]], ends: set[int]) -> Iterator[LoadedBatch]:
+def _load_full_size(loaded: Iterator[LoadedImage], ends: set[int]) -> Iterator[LoadedBatch]:
     """Yield images for models that preprocess them, in smaller batches where images have many pixels."""
     most = max_batch_pixels()
-    batch, n_pixels = LoadedBatch([], list[Image.Image](), {}), 0
-    for row, image in loaded:
+    batch, n_pixels = LoadedBatch([], list[Image.Image](), {}, {}), 0
+    for row, image, measures in loaded:
         size = 0 if isinstance(image, BadImage) else image.width * image.height
         if batch.inputs and n_pixels + size > most:
             yield batch
             batch.inputs.clear()  # whoever asks for the next batch is done with this one, and may still hold it
-            batch, n_pixels = LoadedBatch([], [], {}), 0
+            batch, n_pixels = LoadedBatch([], [], {}, {}), 0
         n_pixels += size
         if isinstance(image, BadImage):
             batch.errors[row] = image
         else:
             batch.rows.append(row)
             batch.inputs.append(image)
+            if measures is not None:
+                batch.measures[row] = measures
         if row in ends:
             yield batch
             batch.inputs.clear()
-            batch, n_pixels = LoadedBatch([], [], {}), 0
+            batch, n_pixels = LoadedBatch([], [], {}, {}), 0
 
 
-def _unchanged(loaded: tuple[int, Any]) -> tuple[int, Any]:
+def _unchanged(loaded: LoadedImage) -> LoadedImage:
     return loaded
 
 
-def _collate(loaded: Sequence[tuple[int, Any]]) -> tuple[list[int], Any, dict[int, BadImage]]:
-    """Return rows, stacked inputs and errors; tensors travel in shared memory, not through a pipe."""
+def _collate(loaded: Sequence[LoadedImage]) -> LoadedBatch:
+    """Return the images as a batch of stacked inputs; tensors travel in shared memory, not through a pipe."""
     import torch
 
-    inputs = {row: pixels for row, pixels in loaded if not isinstance(pixels, BadImage)}
-    errors = {row: error for row, error in loaded if isinstance(error, BadImage)}
+    inputs = {image.row: image.content for image in loaded if not isinstance(image.content, BadImage)}
+    errors = {image.row: image.content for image in loaded if isinstance(image.content, BadImage)}
+    measures = {image.row: image.measures for image in loaded if image.measures is not None}
     arrays = stack_inputs([*inputs.values()]) if inputs else None
     if isinstance(arrays, Mapping):
         arrays = {name: torch.from_numpy(array) for name, array in arrays.items()}
     elif arrays is not None:
         arrays = torch.from_numpy(arrays)
-    return [*inputs], arrays, errors
+    return LoadedBatch([*inputs], arrays, errors, measures)
 
 
 def _as_arrays(inputs: Any) -> Any:

@@ -7,15 +7,19 @@ import pytest
 from PIL import Image, ImageFilter
 
 from clipbench.data.images import FileImage
-from clipbench.models.encoding import image_inputs
 from clipbench.models.encoding.image_hashes import CONVERSION, key_of
-from clipbench.models.encoding.image_inputs import NAMES, measure_image, note_image, stored_image_inputs
+from clipbench.models.encoding.image_inputs import (
+    NAMES,
+    measure_decoded,
+    measure_image,
+    store_measures,
+    stored_image_inputs,
+)
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
-    image_inputs._measured.clear()
 
 
 def noise(size: tuple[int, int] = (64, 48), low: int = 0, high: int = 255) -> Image.Image:
@@ -55,8 +59,9 @@ def test_measures_are_found_by_content_hash_also_of_converted_images(tmp_path: P
     noise().save(tmp_path / "a.png")
     plain, converted = FileImage(tmp_path / "a.png"), b"\2" * 16
     digest = plain.digest()
-    note_image(bytes.fromhex(digest), plain, plain.open())
-    note_image(key_of(CONVERSION + converted), plain, plain.open())
+    measures = measure_decoded(plain, plain.open())
+    assert measures is not None
+    store_measures({bytes.fromhex(digest): measures, key_of(CONVERSION + converted): measures})
 
     found = stored_image_inputs([digest, converted.hex(), "00" * 16, ""])
 
@@ -68,6 +73,6 @@ def test_measures_are_found_by_content_hash_also_of_converted_images(tmp_path: P
 def test_a_cache_that_cannot_be_written_to_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "file"))
-    note_image(b"\1" * 16, FileImage(tmp_path / "file"), noise())
+    store_measures({b"\1" * 16: measure_image(noise())})
 
     assert stored_image_inputs(["01" * 16]) == {}

@@ -285,3 +285,19 @@ def test_a_long_image_is_not_enlarged_as_a_whole(
             BadImage, match=r"long\.png: it has 2,000 x 10 pixels, and 51,200 with its shorter side resized to 16"
         ):
             raise batch.errors[0]
+
+
+@pytest.mark.parametrize("preprocess", [Resize(4), None])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_measured_inputs_travel_with_their_batch_and_an_unreadable_image_has_none(
+    tmp_path: Path, preprocess: Resize | None, workers: int
+) -> None:
+    for row, grey in enumerate((0, 102, 255)):
+        Image.new("L", (8, 8), grey).save(tmp_path / f"{row}.png")
+    (tmp_path / "1.png").write_bytes(b"no image")
+    items = [item_of(IMAGE, FileImage(tmp_path / f"{row}.png"), image_key=bytes([row] * 16)) for row in range(3)]
+
+    (batch,) = load(EncodeRequest(IMAGE, items, is_strict=False, workers=workers), preprocess, 4, [range(3)])
+
+    assert {row: measures[0] for row, measures in batch.measures.items()} == {0: 0.0, 2: 1.0}
+    assert [*batch.errors] == [1]
