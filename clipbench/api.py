@@ -304,6 +304,7 @@ def explain(
     *,
     metric: str | None = None,
     columns: str | os.PathLike[str] | None = None,
+    model: "ModelLike | None" = None,
     seed: int = 0,
 ) -> "Explanation":
     """Find the groups of samples in which a candidate got worse, or better.
@@ -316,6 +317,8 @@ def explain(
         candidate: another run over the same samples.
         metric: such as ``"text_retrieval_recall@1"``; by default the first headline.
         columns: a CSV file with more columns of the samples; the first is ``id`` or ``image``.
+        model: the base's model, for groups of similar classes and of 550 phrases; the images' embeddings are taken
+            from the store.
         seed: of sign flips and permutations.
 
     Returns:
@@ -338,8 +341,15 @@ def explain(
         >>> [(claim.slice, claim.claim) for claim in explain(*runs).claims]
         [('group = phone', 'worse than elsewhere')]
     """
-    path = None if columns is None else Path(columns)
-    return explain_runs(base, candidate, metric=metric, columns=path, seed=seed)
+    with tempfile.TemporaryDirectory(prefix="clipbench-store-") as own_root:
+        return explain_runs(
+            base,
+            candidate,
+            metric=metric,
+            columns=None if columns is None else Path(columns),
+            model=_any_embedder(model, Path(own_root)),
+            seed=seed,
+        )
 
 
 def pool(  # noqa: PLR0913  the options of the command, each by its name
@@ -546,6 +556,13 @@ def _embedder(
     return embedder_of(
         model, default_root(), own_root, batch_size=load.n_at_once, workers=workers, show_progress=shows_bars
     )
+
+
+def _any_embedder(model: "ModelLike | None", own_root: Path) -> Embedder | None:
+    """Return the embedder of a reference or of a model in memory, loaded without options."""
+    if model is None or isinstance(model, str | os.PathLike):
+        return None if model is None else load_embedder(str(model), LoadOptions())
+    return _embedder(model, LoadOptions(), own_root)
 
 
 def _load_in_memory(data: "DataLike | None", loading: DataOptions) -> tuple[str | Dataset | None, DataOptions]:

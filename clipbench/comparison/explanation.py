@@ -23,6 +23,7 @@ from clipbench.comparison.explanation_records import (
     Kind,
     Uneven,
 )
+from clipbench.comparison.phrase_groups import EmbedInputs
 from clipbench.errors import ClipbenchError, NotComparable, UsageError, did_you_mean, option
 from clipbench.results.matching import match
 from clipbench.results.other_tools import Values, open_results
@@ -58,6 +59,8 @@ class ExplainOptions:
     seed: int = 0
     image_inputs: ImageInputs = no_image_inputs
     """Finds the measured inputs of images."""
+    embed: EmbedInputs | None = None
+    """Embeds images and texts with the base's model; None makes no groups of phrases."""
 
 
 class Outcomes(NamedTuple):
@@ -89,7 +92,7 @@ def explain(base: Side, candidate: Side, options: ExplainOptions | None = None) 
         UsageError: a metric or a file of columns is wrong, or there are too few samples.
     """
     options = options or ExplainOptions()
-    base, candidate = _opened_run(base), _opened_run(candidate)
+    base, candidate = opened_run(base), opened_run(candidate)
     pair, name = _chosen_metric(base, candidate, options.metric)
     tables = _same_samples(base, candidate, pair, name)
     metric = pair.base.metrics[name]
@@ -99,7 +102,7 @@ def explain(base: Side, candidate: Side, options: ExplainOptions | None = None) 
         raise UsageError(f"{pair.base.name}/{name} has {n} samples: expected {LEAST_SAMPLES} or more to find groups in")
     has_images = any(pair.base.encoded.get(key) for key in ("images", "stored_images"))
     image_inputs = options.image_inputs if has_images else None
-    groups = input_groups(tables.base, metric.column, options.columns, image_inputs)
+    groups = input_groups(tables.base, metric.column, options.columns, image_inputs, options.embed)
     if not groups.groups:
         raise UsageError(
             f"{pair.base.name} has no groups of {LEAST_IN_GROUP} samples or more to explain {name} by: add columns with"
@@ -124,7 +127,7 @@ def explain(base: Side, candidate: Side, options: ExplainOptions | None = None) 
     )
 
 
-def _opened_run(side: Side) -> Run:
+def opened_run(side: Side) -> Run:
     run = side if isinstance(side, Run) else open_results(side)
     if isinstance(run, Values):
         raise UsageError(f"{run.label} has values without samples: expected a run folder of clipbench")

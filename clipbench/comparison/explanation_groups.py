@@ -20,6 +20,8 @@ SOURCES: tuple[Source, ...] = (
     "caption length",
     "image inputs",
     "column pairs",
+    "similar classes",
+    "phrases",
 )
 """Sources of groups, the simplest to describe first: of groups with nearly the same samples, the first stays."""
 LEAST_SAMPLES = 20
@@ -91,7 +93,10 @@ class SampleGroups:
 
 
 def make_groups(
-    columns: Sequence[InputColumn], texts: Sequence[str] | None, unavailable: Mapping[Source, str]
+    columns: Sequence[InputColumn],
+    texts: Sequence[str] | None,
+    unavailable: Mapping[Source, str],
+    more_groups: Sequence[SampleGroup] = (),
 ) -> SampleGroups:
     """Return the groups of columns, of their pairs, and of the words of texts that are large enough and differ.
 
@@ -99,12 +104,20 @@ def make_groups(
         columns: inputs of the samples; pairs are made of those whose source is ``columns`` or ``classes``.
         texts: the captions of each sample, joined; None if the samples have none.
         unavailable: reasons why sources are missing.
+        more_groups: groups of other sources.
     """
-    n = len(columns[0].values) if columns else len(texts or ())
+    n = max(
+        [
+            len(texts or ()),
+            *(len(column.values) for column in columns),
+            *(len(group.is_member) for group in more_groups),
+        ]
+    )
     least = max(LEAST_SAMPLES, int(np.ceil(LEAST_SHARE * n)))
     groups = [group for column in columns for group in _column_groups(column)]
     groups += _pair_groups([column for column in columns if column.source in ("columns", "classes")], least)
     groups += [] if texts is None else _word_groups(texts, least)
+    groups += more_groups
     large = [group for group in groups if least <= group.n < n]
     return SampleGroups(_distinct(large, n), unavailable)
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clipbench.comparison.column_file import read_columns
-from clipbench.comparison.explanation_groups import InputColumn, SampleGroups, Source, make_groups
+from clipbench.comparison.explanation_groups import InputColumn, SampleGroup, SampleGroups, Source, make_groups
+from clipbench.comparison.phrase_groups import PHRASES, EmbedInputs, embedded_groups
+from clipbench.errors import Unavailable, option
 from clipbench.results.record import GROUP_COLUMN
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ def input_groups(
     metric: str,
     columns: Path | None,
     image_inputs: ImageInputs | None,
+    embed: EmbedInputs | None = None,
 ) -> SampleGroups:
     """Return the groups that the samples of a metric are in, by their inputs.
 
@@ -41,6 +44,7 @@ def input_groups(
         metric: name of the column of credits.
         columns: a file with more columns.
         image_inputs: finds the measured inputs of images; None if the run encoded none.
+        embed: embeds images and texts with the base's model; None if the model is not named.
     """
     samples = table[table[metric].notna()]
     texts = _captions(samples, table)
@@ -61,7 +65,17 @@ def input_groups(
                 f"{len(measures):,} of {n_images:,} images were measured when they were encoded: run `clipbench cache"
                 " prune --model` with the base's model, then the base again"
             )
-    return make_groups(inputs, texts, unavailable)
+    embedded: list[SampleGroup] = []
+    if IMAGE in samples and image_inputs is not None:
+        if embed is None:
+            unavailable[PHRASES] = f"they need the base's model: name it with {option('model')}"
+        else:
+            try:
+                classes = [column for column in inputs if column.source == "classes"]
+                embedded = embedded_groups(samples[IMAGE].tolist(), classes, embed)
+            except Unavailable as error:
+                unavailable[PHRASES] = str(error)
+    return make_groups(inputs, texts, unavailable, embedded)
 
 
 def _recorded(samples: "pandas.DataFrame") -> Iterator[InputColumn]:

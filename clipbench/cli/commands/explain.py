@@ -1,16 +1,36 @@
 """``clipbench explain``: where did the candidate get worse, and where better?"""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
+from clipbench.cli import options
 from clipbench.cli.main import command
-from clipbench.cli.options import PATH, SEED, TRACEBACK
+from clipbench.cli.options import PATH, ModelArguments, with_arguments
 from clipbench.cli.output import echo, terminal_width
 from clipbench.files import write_atomic
 
 
-@command()
+@dataclass(frozen=True, kw_only=True)
+class ExplainArguments(ModelArguments):
+    """The arguments of ``clipbench explain``."""
+
+    runs: tuple[Path, ...]
+    metric: str | None
+    columns: Path | None
+    model: str | None
+    json_file: Path | None
+    out: Path | None
+    seed: int
+
+
+@command(
+    What=("metric", "columns", "model"),
+    Model=("model_option", "arch", "precision"),
+    Speed=("device",),
+    Output=("json_file", "out"),
+)
 @click.argument("runs", nargs=-1, metavar="BASE CANDIDATE", type=PATH)
 @click.option("--metric", metavar="NAME", help="Metric to explain. [default: the first headline]")
 @click.option(
@@ -19,24 +39,26 @@ from clipbench.files import write_atomic
     type=PATH,
     help="More columns of the samples; the first is id, or image for a path or file name.",
 )
+@click.option("--model", metavar="REF", help="The base's model, for groups of similar classes and of 550 phrases.")
+@options.MODEL_OPTION
+@options.TRUST_REMOTE_CODE
+@options.ARCH
+@options.DEVICE
+@options.PRECISION
+@options.BATCH_SIZE
 @click.option("--json", "json_file", metavar="FILE", type=PATH, help="Write the result as JSON.")
 @click.option("-o", "--out", metavar="FILE.html", type=PATH, help="Write a page with images.")
-@SEED
-@TRACEBACK
-def explain(
-    runs: tuple[Path, ...],
-    metric: str | None,
-    columns: Path | None,
-    json_file: Path | None,
-    out: Path | None,
-    seed: int,
-) -> None:
+@options.SEED
+@options.TRACEBACK
+@with_arguments(ExplainArguments)
+def explain(arguments: ExplainArguments) -> None:
     """Find where a candidate got worse, or better, by groups of samples.
 
     \b
     clipbench explain runs/base runs/candidate
     clipbench explain runs/base runs/candidate --metric kind/acc1
     clipbench explain runs/base runs/candidate --columns cameras.csv -o explain.html
+    clipbench explain runs/base runs/candidate --model vit-b-32
 
     BASE and CANDIDATE are run folders over the same samples. Groups are made of inputs only: columns, classes, words
     and lengths of captions, and measured inputs of images. The chance of any false claim among all groups is 5 % for
@@ -44,18 +66,28 @@ def explain(
 
     Exit status: 0 whatever is found, 2 bad usage or input, 3 not comparable.
     """
-    if len(runs) != 2:
-        raise click.UsageError(f"got {len(runs)} of 2 runs: expected BASE CANDIDATE")
+    if len(arguments.runs) != 2:
+        raise click.UsageError(f"got {len(arguments.runs)} of 2 runs: expected BASE CANDIDATE")
     from clipbench.evaluation.explain_runs import explain_runs
+    from clipbench.models.encoding.loading import load_embedder
     from clipbench.results.numbers import ascii_signs
 
-    explanation = explain_runs(*runs, metric=metric, columns=columns, seed=seed)
+    model = None
+    if arguments.model is not None:
+        model = load_embedder(arguments.model, arguments.load_options, show_progress=True, uses_load_cache=True)
+    explanation = explain_runs(
+        *arguments.runs,
+        metric=arguments.metric,
+        columns=arguments.columns,
+        model=model,
+        seed=arguments.seed,
+    )
     echo(*map(ascii_signs, explanation.lines(terminal_width() or 100)))
-    if json_file is not None:
+    if (json_file := arguments.json_file) is not None:
         write_atomic({json_file: explanation.as_json().encode()})
         echo(f"wrote {json_file}")
-    if out is not None:
+    if (out := arguments.out) is not None:
         from clipbench import plugins
 
-        plugins.load(plugins.REPORTS, "explain")(explanation, runs, out)
+        plugins.load(plugins.REPORTS, "explain")(explanation, arguments.runs, out)
         echo(f"wrote {out}")

@@ -69,15 +69,20 @@ def store_measures(measures: Mapping[bytes, Measures]) -> None:
 
 def stored_image_inputs(digests: Sequence[str]) -> Mapping[str, Mapping[str, float]]:
     """Return the measured inputs of images by content hash; images without measurements are left out."""
-    shelf = _shelf()
+    return {
+        digest: dict(zip(NAMES, row.tolist(), strict=True)) for digest, row in stored_rows(_shelf(), digests).items()
+    }
+
+
+def stored_rows(shelf: Shelf, digests: Sequence[str]) -> dict[str, Float32[np.ndarray, " dim"]]:
+    """Return what a shelf has of images, by content hash; an image that is not there is left out."""
     keys = {digest: bytes.fromhex(digest) for digest in set(digests) if digest}
     missing = shelf.missing(keys.values())
     converted = {digest: key_of(CONVERSION + key) for digest, key in keys.items()}
     keys = {digest: converted[digest] if key in missing else key for digest, key in keys.items()}
     missing = shelf.missing(keys.values())
     keys = {digest: key for digest, key in keys.items() if key not in missing}
-    rows = shelf.get([*keys.values()]).tolist() if keys else []
-    return {digest: dict(zip(NAMES, row, strict=True)) for digest, row in zip(keys, rows, strict=True)}
+    return dict(zip(keys, shelf.get([*keys.values()]), strict=True)) if keys else {}
 
 
 def _shelf() -> Shelf:

@@ -12,7 +12,8 @@ import pytest
 from clipbench.comparison.column_file import read_columns
 from clipbench.comparison.explanation import ExplainOptions, explain
 from clipbench.comparison.explanation_groups import InputColumn, make_groups
-from clipbench.errors import NotComparable, UsageError
+from clipbench.comparison.phrase_groups import InputEmbeddings
+from clipbench.errors import NotComparable, Unavailable, UsageError
 from clipbench.results.record import DatasetRecord, Metric
 from clipbench.results.run import Run, read_run, write_result
 from tests.made import record_of, result_of
@@ -213,3 +214,49 @@ def test_an_explanation_prints_at_most_forty_lines(write: Write) -> None:
     assert len(str(worst).splitlines()) <= 40
     assert "<table" in worst._repr_html_()
     assert replace(worst, claims=[]).verdict.startswith("no group of")
+
+
+def embeddings_by_colour(digests: Sequence[str], texts: Sequence[str]) -> InputEmbeddings:
+    """Return embeddings in which every third image is near to texts with "yellow", and all others to none."""
+    images = np.array([[1.0, 0.0] if int(digest, 16) % 3 == 1 else [0.0, 1.0] for digest in digests], np.float32)
+    images += 1e-3 * np.arange(len(digests))[:, None] / len(digests)
+    return InputEmbeddings(images, np.array([[float("yellow" in text), 0.1] for text in texts], np.float32))
+
+
+def test_a_phrase_is_named_if_the_base_sees_it_in_the_images_that_were_lost(write: Write) -> None:
+    image = np.array([f"{row:032x}" for row in range(N)], object)
+    right = lost_where(np.arange(N) % 3 == 1)
+    base, candidate = write("base", hits(), image=image), write("new", right, image=image)
+
+    explanation = explain(base, candidate, ExplainOptions(embed=embeddings_by_colour))
+
+    assert explanation.losses[0].slice == 'like "a yellow object"'
+    assert (explanation.losses[0].n, explanation.losses[0].claim) == (30, "worse than elsewhere")
+    assert "phrases" not in explanation.unavailable
+
+
+def test_a_class_is_paired_with_the_class_whose_name_is_nearest(write: Write) -> None:
+    image = np.array([f"{row:032x}" for row in range(N)], object)
+    label = np.array([("cat", "kitten", "car", "van")[row % 4] for row in range(N)], object)
+    angles = {"cat": 0.0, "kitten": 0.1, "car": 1.0, "van": 1.2}
+
+    def embed(digests: Sequence[str], texts: Sequence[str]) -> InputEmbeddings:
+        angle = np.array([angles.get(text.removeprefix("a photo of "), 2.0) for text in texts])
+        vectors = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+        return InputEmbeddings(np.ones((len(digests), 2), np.float32), vectors)
+
+    run = write("base", hits(), image=image, label=label)
+    groups = explain(run, run, ExplainOptions(embed=embed)).frame()
+
+    names = sorted(groups.query("source == 'similar classes'")["slice"])
+    assert names == ["class = car or van", "class = cat or kitten"]
+
+
+def test_embeddings_that_are_missing_are_said_and_end_nothing(write: Write) -> None:
+    def embed(digests: Sequence[str], texts: Sequence[str]) -> InputEmbeddings:
+        raise Unavailable("3 of 600 images have no stored embedding: run the base again")
+
+    run = write("base", hits(), image=np.array([f"{row:032x}" for row in range(N)], object), **{"group:camera": CAMERA})
+
+    assert explain(run, run, ExplainOptions(embed=embed)).unavailable["phrases"].startswith("3 of 600 images")
+    assert explain(run, run).unavailable["phrases"] == "they need the base's model: name it with model"

@@ -65,3 +65,17 @@ def test_images_that_nobody_measured_are_not_available(
 
     assert explanation.unavailable["image inputs"].startswith("0 of 240 images were measured")
     assert "clipbench cache prune --model" in explanation.unavailable["image inputs"]
+
+
+def test_phrases_need_the_model_of_the_base_and_its_stored_embeddings(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = cb.run(ByColour(is_blind=False), f"zero-shot@{photos}")
+
+    assert "phrases" not in cb.explain(base, base, model=ByColour(is_blind=False)).unavailable
+    with pytest.raises(cb.UsageError, match="is not the model of the base: got the fingerprint"):
+        cb.explain(base, base, model=ByColour(is_blind=True))
+
+    monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "other"))
+    reason = cb.explain(base, base, model=ByColour(is_blind=False)).unavailable["phrases"]
+    assert reason == "240 of 240 images have no stored embedding: run the base again"
