@@ -126,7 +126,7 @@ def read_log(pool: Pool) -> PoolJudgements:
     notes: tuple[str, ...] = ()
     if rest and not _is_json(rest):
         unfinished = shown(rest.decode(errors="replace"))
-        notes = (f"{file}, line {len(texts) + 1} was never finished and is passed over: {unfinished}",)
+        notes = (f"{file}, line {len(texts) + 1} was never finished and is ignored: {unfinished}",)
     elif rest:
         texts.append(rest)
     current: dict[tuple[str, str, str | None], LogLine] = {}
@@ -163,7 +163,7 @@ def append(pool: Pool, log_lines: Iterable[LogLine]) -> None:
         finally:
             os.close(handle)
     except OSError as error:
-        raise MachineError(f"cannot write {file}: {error.strerror or error}; the judgement was not kept") from error
+        raise MachineError(f"cannot write {file}: {error.strerror or error}. The judgement was not kept") from error
 
 
 _FIELDS = {False: ("query", "image", "grade", "judge", "time"), True: ("query", "skip", "judge", "time")}
@@ -221,21 +221,21 @@ def _line(text: bytes, source: str, pool: Pool) -> LogLine:
     try:
         line = parse_record(LogLine, decode_json(text.decode()))
     except (ValueError, SchemaError) as error:
-        raise DataError(f"{source} is no judgement: {error}; {_ADVICE}") from error
+        raise DataError(f"{source} is not a judgement: {error}. {_ADVICE}") from error
     if line.query not in pool.candidates:
         fault = f"query is {shown(line.query)}, which the pool lacks"
     elif line.image is not None and line.image not in pool.candidates[line.query]:
-        fault = f"image is {shown(line.image)}, which is no candidate of query {line.query}"
+        fault = f"image is {shown(line.image)}, which is not a candidate of query {line.query}"
     elif line.grade is not None and not 0 <= line.grade <= MOST_GRADE:
         fault = f"grade is {line.grade}, expected 0 to {MOST_GRADE}, or null"
     elif not line.judge or (line.image is None) == (line.skip is None):
         fault = "expected a judge, and either an image or skip"
     else:
         return line
-    raise DataError(f"{source} is no judgement: {fault}; {_ADVICE}")
+    raise DataError(f"{source} is not a judgement: {fault}. {_ADVICE}")
 
 
-_ADVICE = "fix the line, or take it out"
+_ADVICE = "Fix or remove the line"
 
 
 def _is_json(text: bytes) -> bool:

@@ -56,7 +56,7 @@ class Facts:
             if self.models[name] != existing.models[name]:
                 raise NotComparable(
                     f"{folder} holds a pool of another version of {name}: its fingerprint is {self.models[name]}, and"
-                    f" was {existing.models[name]}; name another folder"
+                    f" was {existing.models[name]}. Name another folder"
                 )
         before = asdict(existing) | {"prices": asdict(self)["prices"]}
         if changed := ", ".join(name for name, value in asdict(self).items() if value != before[name]):
@@ -124,24 +124,26 @@ def read_pool(folder: Path) -> Pool:
     """
     if not is_file(folder / FACTS):
         advice = on_command_line(f", made by clipbench pool --out {folder}")
-        raise UsageError(f"{folder} is no pool: expected a folder with {FACTS}{advice}")
+        raise UsageError(f"{folder} is not a pool: expected a folder with {FACTS}{advice}")
     facts = _fitted(Facts, read_json(folder / FACTS, DataError), str(folder / FACTS))
     texts = {line._id: line.text for _, line in lines(folder / QUERIES, _Query)}
     images = {line._id: Path(line.image) for _, line in lines(folder / CORPUS, _Image)}
     if facts.k < 1 or len(facts.models) < 2 or facts.n_images != len(images):
         raise DataError(
-            f"{folder / FACTS}: expected k above 0, two models or more, and as many images as {CORPUS} has; make the"
-            " pool again"
+            f"{folder / FACTS}: expected k above 0, two models or more, and the number of images in {CORPUS}. Make"
+            " the pool again in another folder"
         )
     candidates, batches = dict[str, list[str]](), dict[str, int]()
     for source, line in lines(folder / CANDIDATES, _Candidates):
         unknown = [name for name in line.images if name not in images] or [line.query] * (line.query not in texts)
         if unknown or not line.images or line.query in candidates:
             fault = f"{shown(unknown[0])}, which the pool lacks" if unknown else "a query without candidates, or twice"
-            raise DataError(f"{source}: got {fault}; make the pool again")
+            raise DataError(f"{source}: got {fault}. Make the pool again in another folder")
         candidates[line.query], batches[line.query] = line.images, line.batch
     if missing := sorted(texts.keys() - candidates.keys()):
-        raise DataError(f"{folder / CANDIDATES} has no candidates of query {missing[0]}: make the pool again")
+        raise DataError(
+            f"{folder / CANDIDATES} has no candidates of query {missing[0]}. Make the pool again in another folder"
+        )
     return Pool(
         folder=folder,
         facts=facts,
@@ -164,12 +166,14 @@ def read_rankings(pool: Pool) -> dict[str, Ranking]:
             or ranked != set(pool.candidates.get(line.query, ()))
         ):
             raise DataError(
-                f"{source}: expected the models and k of {FACTS}, and the photographs of {CANDIDATES}; make the pool"
-                " again"
+                f"{source}: expected the models and k of {FACTS}, and the photographs of {CANDIDATES}. Make the"
+                " pool again in another folder"
             )
         rankings[line.query] = line
     if missing := [query for query in pool.queries if query not in rankings]:
-        raise DataError(f"{pool.folder / RANKINGS} has no ranking of query {missing[0]}: make the pool again")
+        raise DataError(
+            f"{pool.folder / RANKINGS} has no ranking of query {missing[0]}. Make the pool again in another folder"
+        )
     return rankings
 
 
@@ -185,4 +189,4 @@ def _fitted(kind: type[Line], data: object, source: str) -> Line:
     try:
         return parse_record(kind, data)
     except SchemaError as error:
-        raise DataError(f"{source}: {error}; make the pool again") from error
+        raise DataError(f"{source}: {error}. Make the pool again in another folder") from error

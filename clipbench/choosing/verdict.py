@@ -189,19 +189,19 @@ class Choice:
             alpha = self.judgements.agreement()
             sentences.append(
                 f"Agreement of the judges: Krippendorff's alpha {NONE if alpha is None else f'{alpha:.2f}'} (1 is full,"
-                f" 0 is chance); {counted(len(disputed), 'photograph')} graded apart. The grade used is the median, the"
-                " lower of two in the middle."
+                f" 0 is chance). {counted(len(disputed), 'photograph')} with different grades. The grade used is the"
+                " median, the lower of two in the middle."
             )
         prices = self._prices()
         if prices is None:
             sentences.append(
-                f"What a query costs was not measured: the same {on_command_line('clipbench ')}pool with"
+                f"The price of a query was not measured: the same {on_command_line('clipbench ')}pool with"
                 f" {option('price', True)} adds it."
             )
         elif front := self.front():
             sentences.append(
                 f"Pareto front of {METRICS[0].format(k=self.pool.facts.k)} and the time of one query: {listed(front)}."
-                " No other model is better than these and no slower, or equal and faster, as far as is decided."
+                " As far as is decided, no other model is better than these and no slower, or equal and faster."
             )
         return [*sentences, *(prices.warnings if prices else ()), *self.judgements.notes]
 
@@ -389,7 +389,7 @@ def _decided(leader: str, differences: Sequence[ModelDifference], margin: float,
 
 def _open(differences: Sequence[ModelDifference], pairs: Sequence[Pair], terms: _Terms, basis: str) -> str:
     if not differences:
-        return "Not decided: no query is judged to its end yet."
+        return "Not decided: no query is fully judged yet."
     hints = []
     for difference, (_, _, values) in zip(differences, pairs, strict=True):
         if difference.verdict != "open":
@@ -408,7 +408,7 @@ def _open(differences: Sequence[ModelDifference], pairs: Sequence[Pair], terms: 
         )
     is_at_its_end = terms.sizes is None and not terms.n_left
     advice = f" ({option('scope', 'list')} decides for the list itself)" if is_at_its_end else ""
-    return f"{text}; the list has {terms.n_left} left{advice}."
+    return f"{text}, and the list has {terms.n_left} left{advice}."
 
 
 def _unseen(pool: Pool, rankings: Mapping[str, Ranking], grades: Mapping[str, Mapping[str, int]]) -> Unseen | None:

@@ -155,7 +155,7 @@ def across(*runs: Run | str | os.PathLike[str], x: str, y: str, data: str | None
     if not quantities:
         raise UsageError(_no_value_message(loaded_runs, (x, y), data))
     if quantities[0][1] == quantities[0][2]:
-        raise UsageError(f"x = {x} and y = {y} are one quantity: expected two")
+        raise UsageError(f"x = {x} and y = {y} are the same quantity: expected two different ones")
     if len(points) < LEAST_MODELS:
         raise UsageError(
             f"{len(points)} of {len(loaded_runs)} runs have both {x} and {y}: expected at least {LEAST_MODELS} models"
@@ -163,7 +163,7 @@ def across(*runs: Run | str | os.PathLike[str], x: str, y: str, data: str | None
         )
     for pairs in ([(run, first) for run, first, _ in quantities], [(run, second) for run, _, second in quantities]):
         of_runs = [(run.label, quantity.record) for run, quantity in pairs if quantity.record is not None]
-        check_same(of_runs, "its numbers cannot stand in one figure")
+        check_same(of_runs, "its numbers cannot be drawn in one figure")
     plotted_runs, plotted_names = [run for run, *_ in quantities], [point.label for point in points]
     of_trainings = [point.training for point in points if point.training is not None]
     are_checkpoints = len(of_trainings) > len(set(of_trainings))
@@ -250,7 +250,9 @@ def _no_value_message(runs: Sequence[Run], names: Sequence[str], data: str | Non
                 if of_towers
                 else did_you_mean(name, dict.fromkeys(known_names))
             )
-            suffix = "" if hint.startswith("did you") else f"; of the model itself: {', '.join(MODEL_QUANTITIES)}"
+            suffix = (
+                "" if hint.startswith("did you") else f", or a quantity of the model: {', '.join(MODEL_QUANTITIES)}"
+            )
             return f"no run has '{name}'{f' on {data}' if data else ''}: {hint}{suffix}"
         if name in MODEL_QUANTITIES:
             readings = [_quantity(run, name, None) for run in runs]
@@ -321,7 +323,7 @@ def _cost_notes(runs: Sequence[Run], *, names: Sequence[str], axes: tuple[str, s
             for key in ("cpu", "threads", "device", "precision")
         }
     differing = [name for name, values in facts.items() if len(values) > 1]
-    difference = f"; these runs differ in {', '.join(differing)}" if differing else ""
+    difference = f", and these runs differ in {', '.join(differing)}" if differing else ""
     notes = [f"Speed and memory are of a run's machine as well as of its model{difference}."]
     few = [
         label

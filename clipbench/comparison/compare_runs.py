@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import pandas
 
 VALUES_ONLY = (
-    "only values are compared: without samples there is no interval and no test, and that data, prompts and protocol "
-    "are the same is taken on trust"
+    "only values are compared: without samples nothing can be tested, and the data, prompts and protocol are assumed "
+    "to be the same"
 )
 Side = Run | Values | str | os.PathLike[str]
 """A run, values of another tool, or the place of either."""

@@ -19,7 +19,7 @@ Kind = Literal["worse", "worse than elsewhere", "better", "better than elsewhere
 SAMPLE_IDS = 50
 """Samples of a claim that are named."""
 WIDTH = 100
-NUMBERS = ("n", "base", "candidate", "difference", "95 % interval", "p", "of the loss")
+NUMBERS = ("n", "base", "candidate", "difference", "95 % interval", "p", "loss share")
 FRAME = {
     **dict.fromkeys(("slice", "source"), "str"),
     "n": "int64",

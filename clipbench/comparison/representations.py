@@ -145,7 +145,7 @@ def kept_pairs(run: Run, evaluation: EvaluationRecord) -> KeptPairs:
     missing = [name for name in PAIR_ARRAYS if name not in arrays]
     if missing:
         raise ClipbenchError(
-            f"{run.label} lacks the {'array' if len(missing) == 1 else 'arrays'} {', '.join(missing)};"
+            f"{run.label} lacks the {'array' if len(missing) == 1 else 'arrays'} {', '.join(missing)}:"
             f" `clipbench run --tasks {evaluation.task}` on the same data keeps them"
         )
     ids = arrays["pair_id"].astype(str).ravel().tolist()
@@ -183,7 +183,7 @@ def _common_vectors(pairs_by_run: Sequence[KeptPairs]) -> list[Mapping[Modality,
     if len(ids) < LEAST_PAIRS:
         counts = ", ".join(f"{len(pairs.row):,}" for pairs in pairs_by_run)
         raise ClipbenchError(
-            f"the runs kept {counts} pairs, {len(ids)} of them the same: expected at least {LEAST_PAIRS}; runs of one"
+            f"the runs kept {counts} pairs, {len(ids)} of them the same: expected at least {LEAST_PAIRS}. Runs of one"
             f" {option('seed')} keep the same pairs, and {option('keep_arrays', True)} keeps all"
         )
     chosen = [ids[row] for row in generator(0, "representations").permutation(len(ids))[:MOST_PAIRS]]

@@ -311,13 +311,13 @@ def _mean(scores: Sequence[list[Metric] | str], title: str) -> Metric:
     )
     if reasons:
         remainder = f"; and {len(reasons) - 3} more" if len(reasons) > 3 else ""
-        reason = f"{len(measured)} of {len(scores)} data sets have a score, so there is no average"
+        reason = f"an average needs all {len(scores)} data sets, and {len(measured)} have a score"
         return replace(average, reason=f"{reason}: {'; '.join(reasons[:3])}{remainder}")
     units = sorted({metric.unit for score in measured for metric in score})
     if units != ["fraction"]:
         return replace(average, reason=f"scores in {' and '.join(units)} have no average")
     if not all(metric.higher_is_better for score in measured for metric in score):
-        return replace(average, reason="scores of which not all are better where they are higher have no average")
+        return replace(average, reason="scores have no average unless higher is better for all of them")
     table = [np.array([(metric.value, metric.low, metric.high) for metric in score], float) for score in measured]
     values = [float(np.mean(score[:, 0])) for score in table]
     average = replace(average, value=float(np.mean(values)))

@@ -218,7 +218,7 @@ def plan(
         task_with_data = next((task for task in tasks if "@" in task), None)
         if task_with_data is not None:
             raise UsageError(
-                f"'{task_with_data}' names its data, and data are given for all tasks: drop one of the two"
+                f"'{task_with_data}' names its data, and data are given for all tasks: remove one of the two"
             )
         requests = with_data(requests, data)
     return requests if prompts is None else with_prompts(requests, read_prompts(prompts))
@@ -324,7 +324,7 @@ def task_class(name: str) -> type[Task]:
     is_task = isinstance(task, type) and issubclass(task, Task) and is_dataclass(task)
     if not is_task or not all(hasattr(task, part) for part in parts):
         raise UsageError(
-            f"plug-in '{name}' is no task: expected a dataclass that inherits clipbench.Task, with {', '.join(parts)}"
+            f"plug-in '{name}' is not a task: expected a dataclass derived from clipbench.Task, with {', '.join(parts)}"
         )
     return task
 

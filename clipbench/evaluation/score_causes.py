@@ -212,7 +212,7 @@ class Inquiry:
             mixed = _Mixed(*(other if part in variant.changes else self._embedder for part in ("images", "texts")))
             yield variant.switch, variant.setting, partial(self._score, self.task, mixed)
         for precision, reload in reloads:
-            setting = f"{precision} in place of {self._embedder.info.precision}"
+            setting = f"{precision} instead of {self._embedder.info.precision}"
             yield "precision", setting, partial(lambda reload: self._score(self.task, reload(root)), reload)
 
     def _effect(self, switch: str, setting: str, samples: "pandas.DataFrame", metric: Metric) -> SwitchEffect:
@@ -330,11 +330,11 @@ def _expected(expectation: Expectation, metric: Metric, name: str) -> tuple[floa
     value = expectation.number()
     if metric.unit != "fraction" and expectation.score.endswith("%"):
         raise UsageError(
-            f"{option('expect', expectation.score)}: {name} is no share (its unit is {metric.unit}): expected a plain"
-            " number"
+            f"{option('expect', expectation.score)}: {name} is not a fraction (its unit is {metric.unit}): expected a"
+            " plain number"
         )
     if metric.unit == "fraction" and (value > 1 or expectation.score.endswith("%")):
         value = value / 100
     if metric.unit == "fraction" and not 0 <= value <= 1:
-        raise UsageError(f"{option('expect', expectation.score)}: expected a share of {name}, such as 52.1 or 0.521")
+        raise UsageError(f"{option('expect', expectation.score)}: expected a value of {name}, such as 52.1 or 0.521")
     return value, "as given"

@@ -215,7 +215,7 @@ class Session:
             )
             if run is not None and self.options.prices and run.result.price is None:
                 raise UsageError(
-                    f"{target.folder} holds a finished run without a price: name another {option('out')}, or drop"
+                    f"{target.folder} holds a finished run without a price: name another {option('out')}, or remove"
                     f" {option('price', True)}"
                 )
             if run is not None:

@@ -60,7 +60,7 @@ def slices_of(task: Task, dataset: Dataset, embedder: Embedder, evaluation: Eval
     for name, values in (group_values | label_values | query_values).items():
         if not 2 <= len(values) <= MOST_SLICES:
             sliced.notes.append(
-                f"no slices by {name}: it has {counted(len(values), 'group')}, and 2 to {MOST_SLICES} make slices"
+                f"no slices by {name}: got {counted(len(values), 'group')}, expected 2 to {MOST_SLICES}"
             )
             continue
         try:

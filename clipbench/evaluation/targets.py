@@ -199,7 +199,7 @@ def finished_run(
     for request, record in zip(requests, result.evaluations, strict=True):
         comparison = match(record, describe(request, embedder, datasets))
         if not comparison.is_same:
-            refuse(f"{record.name} with other {comparison.names} than asked for now")
+            refuse(f"{record.name} with other {comparison.names} than requested now")
         for difference in comparison.notes:
             note(f"{record.name}: {difference}")
     return run

@@ -14,7 +14,7 @@ from clipbench.results.record import Curve, StoredFormat
 from clipbench.stats.measures import Definition, Fixed, Measure, Within
 
 OF_UNIT_VECTORS = (
-    "is defined for vectors of length 1 alone, and this model ranks by the inner product (similarity = 'dot')"
+    "is defined only for vectors of length 1, and this model ranks by the inner product (similarity = 'dot')"
 )
 INNER_PRODUCTS = "the model ranks by the inner product: the cosines in samples and figures are inner products"
 

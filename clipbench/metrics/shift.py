@@ -92,7 +92,7 @@ def shift_maps(images: Vectors, texts: Vectors, *, distance: float, shift: str =
     gap = gap_vector(images, texts)
     length = float(np.linalg.norm(gap))
     if distance and length < _NO_DIRECTION:
-        raise VectorError("the gap is zero: there is no direction to shift along")
+        raise VectorError("the gap is zero, so it has no direction to shift along")
     step = distance / length * gap if distance else np.zeros_like(gap)
     by_image, by_text = SHIFTS[shift]
     ones = np.ones_like(gap)

@@ -11,7 +11,7 @@ from clipbench.results.run import Run
 EQUAL_SAMPLES = "the samples are equal"
 OTHER_ORDER = "the same samples in another order: they are paired by id, and random draws that follow the order differ"
 BY_POSITION = "samples are paired by position: the data have no ids"
-ON_TRUST = "a data fingerprint is missing: that the samples are equal is taken on trust"
+ON_TRUST = "a data fingerprint is missing: the samples are assumed to be equal"
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from clipbench.results.table import Cell, Column, Table
 MIN_TIMED_ITEMS = 1000
 """Items from which on the time to start is a small part of the measured speed."""
 FACTS = (
-    "Parameters and floating-point operations of encoding one item; items per second as this run encoded them on its"
-    " machine, with decoding and preprocessing"
+    "Parameters and floating-point operations of encoding one item, and items per second as this run encoded them on"
+    " its machine, with decoding and preprocessing"
 )
 
 _parameters = partial(abbreviated, letters="kMB")
@@ -53,7 +53,9 @@ class ModelQuantity(NamedTuple):
         """Return the value; None with the reason if it is unknown."""
         if self.tower is None and not self.is_price:
             value = result.model.get(self.key)
-            return (self.factor * value, "") if isinstance(value, int | float) else (None, "the model does not say it")
+            return (
+                (self.factor * value, "") if isinstance(value, int | float) else (None, "the model does not provide it")
+            )
         record = result.price if self.tower is None else result.towers.get(self.tower)
         if record is None:
             reason = "took no price: `clipbench run --price` does" if self.is_price else "says nothing of this tower"
@@ -64,7 +66,7 @@ class ModelQuantity(NamedTuple):
 
 def _tower_quantities(tower: str) -> dict[str, ModelQuantity]:
     quantity, measured = partial(ModelQuantity, tower=tower), partial(ModelQuantity, tower=tower, is_measured=True)
-    size, speed = f"Parameters of the {tower} tower, millions", f"{tower.capitalize()}s encoded a second"
+    size, speed = f"Parameters of the {tower} tower, millions", f"{tower.capitalize()}s encoded per second"
     memory = f"Peak memory while encoding {tower}s, GB"
     return {
         f"{tower}_parameters": quantity("n_parameters", size, "parameters", _parameters, "less", 1e6),
@@ -85,7 +87,7 @@ _PRICES = {
     },
     "load_seconds": _price("load_seconds", "Seconds to load", "load, s", significant, "less"),
     "best_images_per_second": _price(
-        "images_per_second", "Images a second at the best batch", "images per second", significant, "more"
+        "images_per_second", "Images per second at the best batch", "images per second", significant, "more"
     ),
     "query_memory": _price("memory_bytes", "Peak memory of one query, GB", "memory", _bytes, "less", 1e9),
 }
@@ -157,7 +159,7 @@ def cost_differences(base: Result, candidate: Result) -> list[str]:
     lines = []
     base_costs, candidate_costs = (", ".join(cost_facts(result)) for result in (base, candidate))
     if base.towers and candidate.towers and base_costs and candidate_costs and base_costs != candidate_costs:
-        lines.append(f"the base has {base_costs}; the candidate has {candidate_costs}")
+        lines.append(f"the base has {base_costs}, and the candidate has {candidate_costs}")
     base_price, candidate_price = ("".join(price_facts(result)) for result in (base, candidate))
     if base_price and candidate_price:
         title = "price of one query, of the machine as well as of the model, and never judged"
@@ -201,8 +203,8 @@ def table_of_prices(
     records = [price for _, price in prices]
     return Table(
         title="Price of one query",
-        facts="Milliseconds of one text and one image alone, after warming up"
-        + (f", on {machines[0]}" if not notes else "; of a machine as well as of a model"),
+        facts="Milliseconds of a single text and a single image, after warming up"
+        + (f", on {machines[0]}" if not notes else ", on different machines"),
         columns=[Column("model", is_number=False), *map(Column, headers)],
         rows=rows,
         notes=notes,

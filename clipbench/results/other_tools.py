@@ -144,7 +144,7 @@ def _merge_files(folder: Path, values_by_file: Mapping[Path, Values], model: str
             if values.setdefault(key, value) != value:
                 first = next(other for other, one in values_by_file.items() if key in one.values)
                 raise ClipbenchError(
-                    f"{first} and {file} have two values of {key}: {values[key]} and {value}; expected one"
+                    f"{first} and {file} have different values of {key}: got {values[key]} and {value}, expected one"
                 )
     return Values(
         label=label,
@@ -173,7 +173,7 @@ def _parse_json(text: str, path: Path) -> list[_Record]:
             cause = line if path.suffix == ".jsonl" else error
             raise ClipbenchError(f"{path} is not JSON: {cause}; {EXPECTED}") from error
     if not records or not all(isinstance(record, dict) for record in records):
-        raise ClipbenchError(f"{path} holds no JSON objects; {EXPECTED}")
+        raise ClipbenchError(f"{path} holds no JSON objects: {EXPECTED}")
     return records
 
 
@@ -277,7 +277,7 @@ def _collect_values(label: str, items: Sequence[tuple[MetricName, object]], path
         elif value is None or (isinstance(value, int | float) and not abs(value) < MOST):
             notes.append(f"{key} has no value in {path} ({'null' if value is None else str(value)[:20]})")
         elif isinstance(value, int | float) and not isinstance(value, bool) and values.setdefault(key, value) != value:
-            raise ClipbenchError(f"{path} has two values of {key}: {values[key]} and {value}; expected one")
+            raise ClipbenchError(f"{path} has two values of {key}: got {values[key]} and {value}, expected one")
     if not values:
-        raise ClipbenchError(f"{path} holds no value; {EXPECTED}")
+        raise ClipbenchError(f"{path} holds no value: {EXPECTED}")
     return Values(label=label, values=values, notes=notes)

@@ -253,11 +253,11 @@ class Run:
         """
         leaving = next((path for path in sorted(self.folder.rglob("*")) if not is_inside(path, self.folder)), None)
         if leaving is not None:
-            raise ClipbenchError(f"{leaving} is a link that leads out of the run: take it away to copy the run")
+            raise ClipbenchError(f"{leaving} is a link that leads out of the run: remove it to copy the run")
         target = Path(folder)
         half = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.half")
         if reading.is_there(target) and (not reading.is_folder(target) or reading.entries(target, UsageError)):
-            raise UsageError(f"{target} is there already: results are never overwritten, name another folder")
+            raise UsageError(f"{target} already exists: results are never overwritten, name another folder")
         try:
             shutil.copytree(self.folder, half)
             os.replace(half, target)
@@ -305,7 +305,7 @@ class Run:
                 " is not read: the run is damaged, or not what it seems"
             )
         if not reading.is_file(path):
-            all_arrays = f"run again with {option('keep_arrays', True)} to have all arrays"
+            all_arrays = f"run again with {option('keep_arrays', True)} to keep all arrays"
             again = all_arrays if kind == "arrays" else "make it again"
             raise ClipbenchError(f"run {self.folder} lacks {path.name}: the run is damaged, {again}")
         return path
@@ -430,7 +430,7 @@ def find_runs(paths: Sequence[Path], note: Callable[[str], None] = lambda _: Non
         is_run = reading.is_file(path / "result.json")
         inside = [] if is_run else sorted(reading.matching(path, "*/result.json"), key=by_numbers)
         for file in [file for file in inside if not is_inside(file, path)]:
-            note(f"{file.parent} is left out: it is a link that leads out of {path}; name it itself")
+            note(f"{file.parent} is left out: it is a link that leads out of {path}. Name the run itself")
             inside.remove(file)
         is_other = not is_run if reading.is_folder(path) else path.suffix != ".json"
         if inside:
@@ -501,8 +501,8 @@ def _result(data: object, file: Path) -> Result:
     version = data.get("schema_version") if isinstance(data, dict) else None
     if not isinstance(version, str) or not re.fullmatch(r"\d{1,4}\.\d{1,4}", version):
         raise ClipbenchError(
-            f"{file} has schema version {reading.shown(version)}: it is no clipbench result; expected a folder that"
-            " `clipbench run` finished"
+            f"{file} has schema version {reading.shown(version)}, so it is not a clipbench result: expected a folder"
+            " that `clipbench run` finished"
         )
     (major, minor), (own_major, own_minor) = (map(int, text.split(".")) for text in (version, SCHEMA_VERSION))
     if major > own_major:
@@ -523,8 +523,8 @@ def _result(data: object, file: Path) -> Result:
                 sizes = [len(side) for side in (curve.x, curve.y, curve.low, curve.high) if side is not None]
                 if len(set(sizes)) > 1:
                     raise SchemaError(
-                        f"evaluations[{number}].curves.{name} has {' and '.join(map(str, sizes))} numbers, expected as"
-                        " many of each"
+                        f"evaluations[{number}].curves.{name} has {' and '.join(map(str, sizes))} numbers, expected"
+                        " equal counts"
                     )
         return result
     except SchemaError as error:

@@ -153,7 +153,7 @@ def align_with_test(metric: Metric) -> Metric:
     low, high = min(metric.low, metric.chance), max(metric.high, metric.chance)
     if (low, high) == (metric.low, metric.high):
         return metric
-    return replace(metric, low=low, high=high, method=f"{metric.method}; chance by the exact test")
+    return replace(metric, low=low, high=high, method=f"{metric.method}, chance by the exact test")
 
 
 def p_between(one: Metric, other: Metric) -> float | None:

@@ -153,7 +153,7 @@ def _with_zero_by_test(interval: Interval, value: float, test: significance.Null
         low = value - reach
     else:
         high = value + reach
-    return Interval(low, high, f"{method}; 0 by the test")
+    return Interval(low, high, f"{method}, 0 by the test")
 
 
 def _test_influences(value: float, rows: Values, clusters: Codes, within: Range) -> PairedTest:

@@ -156,7 +156,9 @@ def unchanged_interval(value: float, n_units: int, within: tuple[float, float], 
     """
     unseen = 1 - tail ** (1 / n_units)
     low, high = within
-    return Interval(value - (value - low) * unseen, value + (high - value) * unseen, "bound of what no sample shows")
+    return Interval(
+        value - (value - low) * unseen, value + (high - value) * unseen, "bound of differences that no sample shows"
+    )
 
 
 def mean_interval(
@@ -483,7 +485,7 @@ def _percentiles(values: Float64[np.ndarray, " resamples"], codes: Codes, n_unit
     low, high = np.quantile(defined, (NormalDist().cdf(-reach), NormalDist().cdf(reach)))
     method = f"percentile bootstrap, {len(defined)} resamples" + _cluster_suffix(codes, n_units)
     if n_undefined:
-        method += f"; {n_undefined} more, where the value is undefined, left out"
+        method += f", {n_undefined} without a value left out"
     return Interval(float(low), float(high), method)
 
 

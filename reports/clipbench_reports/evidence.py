@@ -172,7 +172,7 @@ class Evidence:
         array = self.array(name)
         numbers = array.astype(np.float64) if array.ndim == 2 and array.dtype.kind in "biuf" else None
         if numbers is None or not (np.abs(numbers) < MAX_MAGNITUDE).all():
-            raise self.damaged(f"the array {quoted(name)} is no matrix of finite numbers")
+            raise self.damaged(f"the array {quoted(name)} is not a matrix of finite numbers")
         return numbers
 
     def damaged(self, fault: str) -> Damaged:

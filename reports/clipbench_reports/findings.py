@@ -95,7 +95,7 @@ def claim(
     Example:
         >>> metric = Metric(value=0.5, low=0.4, high=0.6, chance=0.1, n=90)
         >>> claim("Right in {value} of {n} cases", metric).text
-        'Right in 50.0 % [40.0, 60.0] of 90 cases; chance is 10.0 %.'
+        'Right in 50.0 % [40.0, 60.0] of 90 cases, where chance is 10.0 %.'
     """
     if metric.value is None:
         of = metric.title or title or sentence.partition("{value}")[0].rstrip(" :")
@@ -108,12 +108,14 @@ def claim(
         return Finding("plain", f"{text}.")
     outcome = against_chance(metric)[0]
     below = (
-        f" {'below' if metric.higher_is_better else 'worse than'} chance, which" if outcome == "worse" else " chance"
+        "where chance"
+        if outcome != "worse"
+        else f"{'below' if metric.higher_is_better else 'worse than'} chance, which"
     )
     mark: Mark = "plain" if outcome is None else SIGNS[outcome]
     return Finding(
         mark,
-        f"{text};{below} is {fmt.number(metric.chance, metric.unit)}{unit}.",
+        f"{text}, {below} is {fmt.number(metric.chance, metric.unit)}{unit}.",
         skill(metric) if outcome else 0.0,
         weakness=weakness if mark in ("level", "weak") else "",
         ability=ability and outcome and _with_degree(ability, metric, outcome),

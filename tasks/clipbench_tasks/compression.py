@@ -181,14 +181,14 @@ class Compression(Task):
     name = "compression"
     version = 1
     summary = (
-        "recall@1 and accuracy of vectors in fewer bytes: fewer dimensions, PCA, float16, int8, signs; the smallest"
-        " that will do"
+        "recall@1 and accuracy of vectors in fewer bytes (fewer dimensions, PCA, float16, int8, signs), and the"
+        " smallest format that suffices"
     )
     question = "In how few bytes can a vector be stored before its answers get worse?"
     scoring = (
-        "Vectors are encoded once and stored in each format; a query's credit is compared with its credit by the whole"
-        " float32 vectors. Components are fitted on the stored vectors alone; those of an image to classify, on other"
-        " images. A tie scores what a coin flip would."
+        "Vectors are encoded once and stored in each format. The credit of a query is compared with its credit by the"
+        " whole float32 vectors. Components are fitted only on the stored vectors, and for an image to classify on"
+        " other images. A tie scores as a random choice would."
     )
 
     dims: tuple[int, ...] | None = None
@@ -213,10 +213,10 @@ class Compression(Task):
         if dataset.captions is None:
             dataset.require("class_names", "labels")
         if len(dataset) < 2:
-            raise DataError(f"data set {dataset.id} has {counted(len(dataset), 'image')}: compression needs two")
+            raise DataError(f"data set {dataset.id} has {counted(len(dataset), 'image')}: compression needs two images")
         if dataset.caption_image is not None and (n := len(np.unique(dataset.caption_image))) < 2:
             raise DataError(
-                f"data set {dataset.id} has captions of {counted(n, 'image')}: compression needs those of two"
+                f"data set {dataset.id} has captions of {counted(n, 'image')}: compression needs captions of two"
             )
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
@@ -229,8 +229,8 @@ class Compression(Task):
         if dataset.captions is None or has_classes:
             questions.append(zero_shot(dataset, embedder, rng, notes, self.prompts))
         elif dataset.labels is not None:
-            of_what = "of one class" if dataset.class_names else "without class names"
-            notes.append(f"labels {of_what}: images are not classified")
+            fault = "with only one class" if dataset.class_names else "without class names"
+            notes.append(f"labels {fault}: images are not classified")
         dim = questions[0].stored.shape[1]
         chains = self._chains(dim)
         evaluation = join_evaluations([self._answers(question, chains, dim) for question in questions])
@@ -417,7 +417,7 @@ def definitions(points: float) -> dict[str, Definition]:
         )
         metric_definitions[f"{name}_change"] = Definition(
             f"{title}, change from float32",
-            f"Share of {counted_things}, less that by the whole float32 vectors, over the same queries.",
+            f"Share of {counted_things}, minus the share with whole float32 vectors, over the same queries.",
         )
     return metric_definitions
 

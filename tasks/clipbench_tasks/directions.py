@@ -64,7 +64,7 @@ def sample_notes(sizes: Iterable[tuple[int, int, str]]) -> tuple[str, ...]:
     samples = list(dict.fromkeys(f"{count(n)} of {count(n_all)} {noun}" for n, n_all, noun in sizes if n < n_all))
     if not samples:
         return ()
-    return (f"{listed(samples)}, drawn at random, search the whole gallery; each is ranked exactly",)
+    return (f"{listed(samples)}, drawn at random, search the whole gallery, and each is ranked exactly",)
 
 
 class Direction(NamedTuple):

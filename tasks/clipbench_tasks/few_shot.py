@@ -77,7 +77,7 @@ class FewShot(Task):
     name = "few-shot"
     version = 1
     data_form = "training"
-    summary = "k-NN, linear probe and prompt-initialised probe from 1 label a class to all, beside zero-shot"
+    summary = "k-NN, linear probe and prompt-initialised probe from 1 label per class to all, against zero-shot"
     question = (
         "How many labelled images of each class does a classifier on the image vectors need to be as good as the"
         " prompts?"
@@ -85,7 +85,7 @@ class FewShot(Task):
     scoring = (
         "Half of the images of each class, or a training split, is trained on. Each other image is tested by one of"
         " several seeded draws of labelled images, with the same number for each class. An image counts as right when"
-        " its true class scores highest; a tie scores what a coin flip would."
+        " its true class scores highest, and a tie scores as a random choice would."
     )
 
     shots: tuple[int, ...] = (1, 2, 4, 8, 16)
@@ -212,7 +212,7 @@ def definitions(shots: Sequence[int]) -> dict[str, Definition]:
             "Zero-shot accuracy, same images", "Share of the test images whose true class has the nearest prompt."
         ),
         "zero_shot_worth": Definition(
-            "Labels a class that zero-shot is worth",
+            "Labels per class that zero-shot is worth",
             "Labelled images of each class with which a linear probe reaches the accuracy of the prompts.",
             is_headline=True,
         ),
@@ -345,9 +345,10 @@ def _columns(samples: Mapping[str, np.ndarray], method: str, numbers: Sequence[f
 def _notes(dataset: Dataset, training: Rows, test: Rows, draws: Draws, per_class: Rows) -> Iterator[str]:
     fewest, most = int(per_class.min()), int(per_class.max())
     images_per_class = count(fewest) if fewest == most else f"{count(fewest)} to {count(most)}"
-    source = "each class cut at random" if dataset.is_training is None else "trained on a split of its own"
+    source = "each class split at random" if dataset.is_training is None else "trained on the training split"
     yield (
-        f"{source}: {count(len(training))} images to train on ({images_per_class} a class), {count(len(test))} to test"
+        f"{source}: {count(len(training))} images to train on ({images_per_class} per class) and {count(len(test))} to"
+        " test"
     )
     assert dataset.labels is not None
     n_untested = len(per_class) - len(np.unique(dataset.labels[test]))
@@ -412,8 +413,8 @@ class LabelWorth(Definition):
             else f"not reached with up to {labels_a_class(self.labels[-1])}"
         )
         return (
-            f"{head}: the accuracy of the probe is {percent(accuracy[row])} %{'' if is_reached else ' at most'}, that"
-            f" of the prompts {percent(target)} %; difference {change(accuracy[row] - target, 'fraction')}"
+            f"{head}: the accuracy of the probe is {percent(accuracy[row])} %{'' if is_reached else ' at most'}, the"
+            f" accuracy of the prompts {percent(target)} %, the difference {change(accuracy[row] - target, 'fraction')}"
             f" {change_interval(low, high, 'fraction')}"
         )
 
@@ -421,7 +422,7 @@ class LabelWorth(Definition):
         """Return the interval; if it ends at the fewest or the most labels, its method says that more are possible."""
         log_labels = np.log(self.labels).tolist()
         log_interval = crossing_interval(
-            excess, log_labels, excess_name="the probe's hits less those of the prompts", clusters=clusters
+            excess, log_labels, excess_name="the probe's hits minus the prompts' hits", clusters=clusters
         )
         if log_interval.low is None or log_interval.high is None:
             return log_interval
@@ -436,6 +437,6 @@ def labels_a_class(number: int | float) -> str:  # noqa: PYI041 (a checker of ty
 
     Example:
         >>> labels_a_class(1.0), labels_a_class(90.0), labels_a_class(12.5)
-        ('1 label a class', '90 labels a class', '12.5 labels a class')
+        ('1 label per class', '90 labels per class', '12.5 labels per class')
     """
-    return f"{significant(number)} {'label' if number == 1 else 'labels'} a class"
+    return f"{significant(number)} {'label' if number == 1 else 'labels'} per class"

@@ -47,7 +47,7 @@ from clipbench_tasks.tables import (
 
 QUESTION = "Are the documents that people judged relevant to a query the first that it finds?"
 SCORING = (
-    "nDCG@k has the grades as gains; documents that tie stand in random order, and values are expected over that order."
+    "nDCG@k has the grades as gains. Tied documents are in random order, and a value is the mean over these orders."
 )
 DIRECTION = "judged"
 FEW_CLUSTERS = 10
@@ -314,7 +314,7 @@ def _limits(
             f" {as_zero} % where they count as 0{'' if judgements.depth is None else ', as in choose'}"
         )
     if (judgements.depth or k) < k:
-        yield f"the pool has only the first {judgements.depth} documents of each of its models: {ndcg} looks deeper"
+        yield f"the pool has only the first {judgements.depth} documents of each of its models, and {ndcg} needs more"
 
 
 def _measures(relevant: relevance.Relevant, n_documents: Rows, ks: tuple[int, ...]) -> dict[str, Measure]:
@@ -419,6 +419,6 @@ def _notes(
     n, n_queries = n_equal_clusters(clusters), len(clusters)
     if n < FEW_CLUSTERS <= n_queries:
         yield (
-            f"intervals are wide: {n_queries:,} queries count as {counted(round(n), 'cluster')}, since those that share"
-            " half of their relevant documents, directly or through others, are one"
+            f"intervals are wide: {n_queries:,} queries count as {counted(round(n), 'cluster')}, since queries that"
+            " share half of their relevant documents, directly or through others, are one"
         )

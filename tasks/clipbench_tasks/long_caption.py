@@ -72,7 +72,7 @@ METRICS = {
         "Position probe accuracy", "Share of images whose true caption scores above one that differs in a single fact."
     ),
     "shorter_caption": Definition(
-        "Always the shorter caption", "Accuracy of the rule that the caption with fewer letters is true."
+        "Always the shorter caption", "Accuracy of the rule that the caption with fewer characters is true."
     ),
     "tie_rate": Definition("Ties", "Share of items in which the captions tie.", "text_acc"),
     "beyond_window": Definition(
@@ -92,14 +92,14 @@ class LongCaption(Task):
     summary = "recall on long captions against the tokens kept, effective length, position of a fact"
     needs_model = True
     question = (
-        "Captions of a paragraph search for their image, whole and cut to fewer and fewer tokens; and one fact is"
-        " stated early in a paragraph, in the middle, late, and beyond the model's context: how much of a caption"
+        "Captions of a paragraph search for their image, whole and cut to fewer and fewer tokens. One fact is stated"
+        " early in a paragraph, in the middle, late, and beyond the model's context: how much of a caption"
         " counts?"
     )
     scoring = (
-        "The effective length is the number of tokens with which R@1 reaches most of that of the whole captions, 95 %"
-        " unless another share was set. In the position probe the true one of two captions has to score higher; a tie"
-        " scores what a coin flip would."
+        "The effective length is the number of tokens with which captions reach most of the R@1 of whole captions, 95 %"
+        " unless another share was set. In the position probe the true one of two captions has to score higher, and a"
+        " tie scores as a random choice would."
     )
 
     ks: tuple[int, ...] = (1, 5, 10)
@@ -215,7 +215,7 @@ def _undefined(reason: str, *, share: float) -> Evaluation:
 
 
 def _definitions(share: float) -> dict[str, Definition]:
-    reached = f"reaches {significant(100 * share)} % of what the whole captions give"
+    reached = f"reaches {significant(100 * share)} % of its value with whole captions"
     length = Definition(
         "Effective length", f"Tokens of a caption with which text-to-image R@1 {reached}.", is_headline=True
     )
@@ -258,7 +258,7 @@ class EffectiveLength(Definition):
         """Return the length; None if the end of the curve does not differ from chance."""
         end = Mean(column=self.columns[-1]).metric(samples, rng)
         if end.value is None or end.low is None or end.low <= self.chance + ROUNDING:
-            reason = "recall@1 of the whole captions cannot be told from chance: there is nothing to come near to"
+            reason = "recall@1 of the whole captions is not shown to differ from chance, so no length can be found"
             return self.define(Metric(value=None, unit=TOKENS, n=end.n, reason=reason))
         length = Estimator("first_length_reaching", self.columns, {"lengths": list(self.lengths), "share": self.share})
         hits, clusters = zip(*(defined_values(samples, name) for name in self.columns), strict=True)
@@ -266,7 +266,7 @@ class EffectiveLength(Definition):
         interval = crossing_interval(
             recall - self.share * recall[:, -1:],
             self.lengths,
-            excess_name="recall less its share",
+            excess_name="recall minus its share",
             clusters=clusters[0],
         )
         statistic = Statistic(

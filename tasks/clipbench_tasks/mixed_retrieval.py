@@ -101,10 +101,10 @@ class MixedRetrieval(Task):
     version = 1
     data_form = "paraphrases"
     summary = "nDCG in a corpus of images and texts by the share of texts, before and after centring"
-    question = "In a corpus of images and texts, does a caption find the right document, whichever of the two that is?"
+    question = "In a corpus of images and texts, does a caption find the right document, whether image or text?"
     scoring = (
-        "Each image is one document, as the image or as its first caption, and its other captions search for it; a tie"
-        " scores what a random order would."
+        "Each image is one document, as the image or as its first caption, and its other captions search for it. A tie"
+        " scores as a random order would."
     )
 
     ks: tuple[int, ...] = (1, 5, 10)
@@ -331,7 +331,7 @@ def definitions(ks: tuple[int, ...]) -> dict[str, Definition]:
     last = max(ks)
     return {
         f"ndcg@{last}": Definition(
-            f"nDCG@{last}", f"1 / log2(rank + 1) of the right document where it is among the first {last}, else 0."
+            f"nDCG@{last}", f"1 / log2(rank + 1) of the right document if it is among the first {last}, 0 otherwise."
         ),
         **{
             f"recall@{k}": Definition(f"R@{k}", f"Share of the captions with the right document among the first {k}.")
@@ -343,7 +343,7 @@ def definitions(ks: tuple[int, ...]) -> dict[str, Definition]:
         ),
         "centring_gain": Definition(
             f"Gain from centring in nDCG@{last}",
-            f"nDCG@{last} with each modality centred, less that without, over the same captions.",
+            f"nDCG@{last} with each modality centred, minus its value without centring, over the same captions.",
         ),
         "image_preference": Definition(
             "Image before the right text",

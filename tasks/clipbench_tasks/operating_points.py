@@ -84,15 +84,15 @@ class OperatingPoints(Task):
 
     name = "operating-points"
     version = 1
-    summary = "cosine thresholds for a wanted precision, and recall there: true pairs, and “none of these”"
+    summary = "cosine thresholds for a target precision, and recall there: true pairs, and “none of these”"
     question = (
         "How high must a cosine be to believe that a caption describes an image, or that an image is of any class in"
         " the list?"
     )
     scoring = (
-        "A cosine of at least the threshold is accepted. True and false pairs are weighted to the prevalence; each"
-        " image is classified once with its class in the list and once without it, weighted likewise. The threshold for"
-        " a precision is the lowest with at least that precision."
+        "A cosine of at least the threshold is accepted. True and false pairs are weighted to the prevalence. Each"
+        " image is classified once with its class in the list and once without it, with the same weights. The threshold"
+        " for a precision is the lowest with at least this precision."
     )
 
     precisions: tuple[float, ...] = (0.9, 0.95, 0.99)
@@ -123,7 +123,7 @@ class OperatingPoints(Task):
         if len(dataset) < 2:
             raise DataError(f"data set {dataset.id} has {len(dataset)} image: operating points need two")
         if dataset.caption_image is not None and (n := len(np.unique(dataset.caption_image))) < 2:
-            raise DataError(f"data set {dataset.id} has captions of {n} image: pairs need those of two")
+            raise DataError(f"data set {dataset.id} has captions of {n} image: pairs need captions of two")
         if dataset.labels is not None:
             dataset.require("class_names")
             if len(dataset.class_names or ()) < 2:
@@ -227,12 +227,12 @@ def definitions(precisions: Sequence[float], prevalence: float = 0.5) -> dict[st
         share = f"{shortest(round(100 * precision, 6))} %"
         metric_definitions[f"threshold@{precision_key(precision)}"] = Definition(
             f"Cosine threshold for {share} precision",
-            f"Lowest threshold at which at least {share} of what is accepted is right, if {part} of all should be"
+            f"Lowest threshold at which at least {share} of the accepted are right, if {part} of all should be"
             " accepted.",
         )
         metric_definitions[f"recall@{precision_key(precision)}"] = Definition(
             f"Recall at {share} precision",
-            f"Share of what should be accepted that is rightly accepted at the threshold for {share} precision.",
+            f"Share of those to be accepted that are rightly accepted at the threshold for {share} precision.",
         )
     return metric_definitions
 

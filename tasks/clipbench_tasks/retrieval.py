@@ -67,11 +67,11 @@ class Retrieval(Task):
     version = 1
     takes_dot = True
     summary = (
-        "recall@k and median rank: text to image, image to text, image to image, text to text; nDCG and MRR on judged"
+        "recall@k and median rank (text to image, image to text, image to image, text to text), nDCG and MRR on judged"
         " data"
     )
     question = "Does a caption find its image among all images, and an image its captions among all captions?"
-    scoring = "R@k is the share of queries with a right answer among the first k; a tie scores what a coin flip would."
+    scoring = "R@k is the share of queries with a right answer in the first k. A tie scores as a random order would."
 
     searches_distractors = True
 
@@ -83,7 +83,7 @@ class Retrieval(Task):
         if not self.ks or min(self.ks) < 1:
             raise UsageError(f"task retrieval: ks = {list(self.ks)}, expected numbers from 1 up")
         if self.queries is not None and (type(self.queries) is not int or self.queries < 1):
-            raise UsageError(f"task retrieval: queries = {self.queries!r}, expected a whole number, 1 or more")
+            raise UsageError(f"task retrieval: queries = {self.queries!r}, expected an integer of 1 or more")
 
     def first_images(self, dataset: Dataset) -> Sequence[ImageRef]:
         """Return the images that are encoded first: all."""

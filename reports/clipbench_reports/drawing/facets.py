@@ -161,7 +161,7 @@ def facets(plane: Panel, models: ByModel[Sequence[Mark]], *, keys: Sequence[str]
     marks_by_model = {model: marks for model, marks in models.values.items() if not all(map(_is_reference, marks))}
     if not models.is_joint or any(model.position >= len(MODELS) for model in marks_by_model):
         note = (
-            f"{len(marks_by_model)} models are more than {len(MODELS)} colours can tell apart: each has its own panel."
+            f"{len(marks_by_model)} models need more than the {len(MODELS)} colours there are: each has its own panel."
         )
         single = side_by_side(
             ByModel({m: [replace(plane, marks=marks)] for m, marks in marks_by_model.items()}, models.missing),

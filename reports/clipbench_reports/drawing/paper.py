@@ -183,12 +183,12 @@ def _settings(style: Path | None) -> Iterator[None]:
         matplotlib.rcParams.update(SETTINGS)
         try:
             if style is not None and is_there(style) and not is_file(style):
-                raise UsageError(f"{option('style', style)} is no file: expected a matplotlib style file")
+                raise UsageError(f"{option('style', style)} is not a file: expected a matplotlib style file")
             if style is not None:
                 matplotlib.style.use(style if style.suffix or is_there(style) else str(style))
         except OSError as error:
             raise UsageError(
-                f"{option('style', style)}: expected a matplotlib style file, or the name of a style of its own"
+                f"{option('style', style)}: expected a matplotlib style file, or the name of a matplotlib style"
             ) from error
         yield
 

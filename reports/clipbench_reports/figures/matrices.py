@@ -84,9 +84,9 @@ def _state(matrix: Float64[np.ndarray, "n n"], scale: float) -> Statement:
         subject="Rows in which the true pair, on the diagonal, has the highest cosine",
         value=f"{lit} of {n}",
         reading=(
-            f"{n} pairs; median {fmt.number(_median_of_others(matrix), 'cosine')}, highest"
+            f"{n} pairs: median {fmt.number(_median_of_others(matrix), 'cosine')}, highest"
             f" {fmt.number(float(matrix.max()), 'cosine')}, logit scale {fmt.significant(scale)}. The mean cosine of"
-            f" the pairs is {fmt.number(diagonal, 'cosine')}, of all others {fmt.number(rest, 'cosine')}; the mean"
+            f" the pairs is {fmt.number(diagonal, 'cosine')}, of all others {fmt.number(rest, 'cosine')}. The mean"
             f" softmax of the true pair is {by_row} % by row and {by_column} % by column."
         ),
     )
@@ -117,16 +117,17 @@ def modality_matrices(models: Models) -> Chart:
     by_model = read_each(models, metrics_of)
     bounded = ""
     if any(len(modalities(metrics)) <= MAX_BOUNDED for metrics in by_model.all):
-        bounded = " Brackets, where they fit, hold 95 % intervals, each by itself: of many, about one in twenty misses."
+        bounded = " Brackets, where they fit, hold separate 95 % intervals: about one in twenty misses the true value."
     panels = by_model.map(lambda metrics: matrix_panels(_with_spaces(modalities(metrics)), _matrices(metrics)))
     return chart(
         [side_by_side(panels, keys=_TITLES)],
         by_model.map(_state_modalities),
         n_columns=2,
         reading=(
-            "Gap: the distance between the mean vectors of two modalities. Cosines: of matched pairs, and on the"
-            " diagonal of two different items of the modality. R@1: the share of the row’s items whose partner in the"
-            " column comes first. Separability: how often a linear classifier tells the two apart, 50 % by chance."
+            "Gap: the distance between the mean vectors of two modalities. Cosines: the mean of matched pairs, and"
+            " on the diagonal the mean of two different items of the modality. R@1: the share of the row’s items whose"
+            " partner in the column comes first. Separability: the accuracy of a linear classifier that separates the"
+            " two, 50 % by chance."
         )
         + bounded,
     )

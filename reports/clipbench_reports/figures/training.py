@@ -66,7 +66,7 @@ def _state(history: History) -> Statement:
     first, last = (fmt.number(gaps[0].ys[k], "distance") for k in (0, -1))
     steps = [fmt.count(gaps[0].xs[k]) for k in (0, -1)]
     recalls = [line.ys for line in _line(history, "image_retrieval_recall@1")]
-    recall = f"; text-to-image R@1 {fmt.percent(recalls[0][0])} and {fmt.percent(recalls[0][-1])} %" if recalls else ""
+    recall = f", text-to-image R@1 {fmt.percent(recalls[0][0])} and {fmt.percent(recalls[0][-1])} %" if recalls else ""
     return Statement(
         subject=f"The gap at step {steps[0]} and at step {steps[1]}",
         value=f"{first} and {last}{recall}",

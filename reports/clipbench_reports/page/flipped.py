@@ -77,10 +77,7 @@ def _gallery(
     if not any(image.address for sample in samples for image in sample.images):
         samples = [replace(sample, images=[]) for sample in samples]
     n_samples = fmt.counted(len(ids), "sample")
-    note = (
-        f"{n_samples} of {within_sentence(difference.title)}; those that changed most come first, if their image was"
-        " kept."
-    )
+    note = f"{n_samples} of {within_sentence(difference.title)}: those with an image first, by the size of the change."
     return Gallery(title=title, note=note, failures=samples)
 
 

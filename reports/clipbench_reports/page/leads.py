@@ -134,9 +134,9 @@ def _finding(lead: MetricComparison, *, is_ahead: bool) -> Finding:
     metric = evaluation.metrics[lead.name]
     values = [fmt.quantity(value, metric.unit) for value in lead.values]
     first, second, *other_labels = (isolated(model.label) for model in lead.models)
-    rest = "".join(f"; {label} {value}" for label, value in zip(other_labels, values[2:], strict=True))
+    rest = "".join(f", {label} {value}" for label, value in zip(other_labels, values[2:], strict=True))
     if len(other_labels) > 1:
-        rest = f"; the other {len(other_labels)}: {values[2]} to {values[-1]}"
+        rest = f", the other {len(other_labels)} models {values[2]} to {values[-1]}"
     title = within_sentence(full_title(lead.name, metric, evaluation.subsets))
     subject = f"{isolated(lead.group.task)} on {isolated(lead.group.data)}, {isolated(title)}"
     both = f"{first} {values[0]}, {second} {values[1]}"

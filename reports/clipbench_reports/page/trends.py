@@ -84,11 +84,11 @@ def _finding(trend: MetricComparison, may_claim: Sequence[bool], task: str) -> F
     ]
     if better[-1:] > [0]:
         peak = max(better, key=lambda checkpoint: sign * trend.values[checkpoint])
-        rest = f"; it was better at step {steps[peak]}, with {fmt.quantity(trend.values[peak], metric.unit)}"
+        rest = f", but it was better at step {steps[peak]}, with {fmt.quantity(trend.values[peak], metric.unit)}"
         mark = "lost" if mark == "level" else mark
     is_changed = [difference.p_value is None or difference.p_value <= ALPHA for difference in trend.differences]
     since = max((checkpoint + 1 for checkpoint, changed in enumerate(is_changed) if changed), default=0)
     if 0 < since < len(trend.differences):
-        rest += f"; no change is shown since step {steps[since]}"
+        rest += f", with no change shown since step {steps[since]}"
     text = f"{task}: {within_sentence(title)} {change} ({difference_text(total, metric.unit)}){rest}."
     return Finding(mark, text, short=f"{title} {change}{rest}")

@@ -100,7 +100,7 @@ def _plots_of_tasks() -> dict[str, _TaskPlot]:
             warnings.warn(loaded.fault, stacklevel=2)
         for name, plot in loaded.section.plots.items():
             if name in task_plots or name in RUN_PLOTS:
-                warnings.warn(f"the plot {name} of {loaded.package} is left out: there is another", stacklevel=2)
+                warnings.warn(f"the plot {name} of {loaded.package} is left out: its name is taken", stacklevel=2)
             else:
                 task_plots[name] = _TaskPlot(plot, task, loaded)
     return task_plots
@@ -137,12 +137,12 @@ def _check_options(name: str, options: PlotOptions, *, projected: Sequence[str])
     if projection is not None and name not in projected:
         raise UsageError(
             f"{option('projection', projection)}: only the plots {' and '.join(projected)} are projected, {name} is"
-            " not: drop it"
+            " not: remove it"
         )
     for key, owner in OF_ONE_PLOT.items():
         value = getattr(options, key)
         if value is not None and name != owner:
-            raise UsageError(f"{option(key, value)}: only the plot {owner} takes it, {name} does not: drop it")
+            raise UsageError(f"{option(key, value)}: only the plot {owner} takes it, {name} does not: remove it")
 
 
 def _dpi(kind: str | None) -> int | None:
@@ -180,7 +180,7 @@ def _draw_evaluations(name: str, task_plot: _TaskPlot, runs: Sequence[RunLike], 
             reason = reasons[0]
             if isinstance(reason, Damaged | Fault):
                 raise reason  # which names the run, or the package
-            keeping = f"; run again with {option('keep_arrays', True)} to have all arrays"
+            keeping = f". Run again with {option('keep_arrays', True)} to keep all arrays"
             hint = keeping if isinstance(reason, MissingArray) else ""
             raise MissingEvidence(f"{evidence.run.label}: {reason}{hint}") from reason
     for fault in dict.fromkeys(
@@ -259,9 +259,9 @@ def _check_companions(out: Path) -> None:
     """
     table, caption = out.with_suffix(".csv"), out.with_suffix(".txt")
     if is_file(table) and not _is_table(table):
-        raise UsageError(f"{table} is there and is not the table of a figure: name another file for the figure")
+        raise UsageError(f"{table} exists and is not the table of a figure: name another file for the figure")
     if is_file(caption) and not is_file(table):
-        raise UsageError(f"{caption} is there and is not the caption of a figure: name another file for the figure")
+        raise UsageError(f"{caption} exists and is not the caption of a figure: name another file for the figure")
 
 
 def _is_table(path: Path) -> bool:

@@ -114,7 +114,7 @@ def _draw_robustness(paths: Sequence[RunLike], options: PlotOptions) -> Drawn:
     runs = [open_run(path) for path in paths]
     baseline = options.baseline or next(iter(BASELINES))
     if options.data is not None:
-        raise UsageError(f"{option('data', options.data)}: the plot robustness draws all shifts of a run: drop it")
+        raise UsageError(f"{option('data', options.data)}: the plot robustness draws all shifts of a run: remove it")
     figure = many_models.robustness(robustness_of(runs, baseline), figure_labels(labels(runs)), baseline)
     return figure, [*_source_lines(runs), f"Reference models: {SOURCES[baseline]}."]
 
@@ -175,18 +175,18 @@ RUN_PLOTS: Mapping[str, RunsPlot] = {
         draw=_draw_track,
     ),
     "robustness": RunsPlot(
-        summary="accuracy on shifted data against that on ImageNet, beside other models",
+        summary="accuracy on shifted data against accuracy on ImageNet, with other models as a baseline",
         definition=(
-            "Effective robustness is the accuracy on shifted data less that of a line fitted to other models (Taori et "
-            "al., 2020)."
+            "Effective robustness is the accuracy on shifted data minus the accuracy that a line fitted to other "
+            "models predicts (Taori et al., 2020)."
         ),
         draw=_draw_robustness,
     ),
     "across": RunsPlot(
-        summary="one metric against another, a point a model, with the rank correlation", draw=_draw_across
+        summary="one metric against another, one point per model, with the rank correlation", draw=_draw_across
     ),
     "representational-similarity": RunsPlot(
-        summary="how alike every two models see the same images and texts: mutual k-NN and CKA",
+        summary="similarity of every two models on the same images and texts: mutual k-NN and CKA",
         definition=(
             "Mutual k-NN: Huh et al., 2024. CKA: Kornblith et al., 2019, with the unbiased HSIC of Song et al., 2012."
         ),

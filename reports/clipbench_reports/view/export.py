@@ -29,7 +29,7 @@ def write_site(folder: Path, out: Path, note: Callable[[str], None]) -> int:
         MachineError: a file cannot be written.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} holds something: name a new folder for the site")
+        raise UsageError(f"{out} is not an empty folder: name a new folder for the site")
     runs = Runs(folder)
     runs.look()
     all_rows = filter_runs(runs.rows())
@@ -37,7 +37,7 @@ def write_site(folder: Path, out: Path, note: Callable[[str], None]) -> int:
     for row in all_rows:
         if row.fault:
             note(f"left out: {row.fault}")
-    none = UsageError(f"there is no run below {folder} that can be read: name the folder that holds your runs")
+    none = UsageError(f"no readable run in {folder} or its subfolders: name the folder that holds your runs")
     if not rows:
         raise none
     with atomic_file(out / ".nojekyll"):  # else GitHub Pages leaves out names that begin with a line

@@ -107,7 +107,7 @@ class Judging(SiteAnswers):
         except ValueError as error:
             raise UsageError(f"the request is not JSON: {error}") from error
         if not isinstance(body, dict):
-            raise UsageError("the request is no object")
+            raise UsageError("the request is not a JSON object")
         query_index, goes_on, is_undo = -1, True, body.get("undo") is True
         if is_undo:
             log_lines = undo_lines(read_log(self._pool), self._judge)
@@ -138,9 +138,9 @@ class Judging(SiteAnswers):
         images, grades = self._pool.candidates[query], body.get("grades", {})
         image_at = {str(index): image for index, image in enumerate(images)}
         if not isinstance(grades, dict) or not grades.keys() <= image_at.keys():
-            raise UsageError(f"grades are of places from 0 to {len(images) - 1}")
+            raise UsageError(f"the keys of grades are indices of images: expected 0 to {len(images) - 1}")
         if not all(type(grade) is int and 0 <= grade <= MOST_GRADE for grade in grades.values()):
-            raise UsageError(f"a grade is a whole number from 0 to {MOST_GRADE}")
+            raise UsageError(f"a grade is an integer from 0 to {MOST_GRADE}")
         rest: list[str] = []
         if body.get("next") is True:
             judged_images = read_log(self._pool).lines_by_image(query, self._judge)

@@ -93,7 +93,7 @@ class SiteAnswers:
 
     def late(self, request: Request) -> str:
         """Return the sentence for an answer that takes too long."""
-        return "This takes long. Ask for it again later."
+        return "This takes long. Reload the page later."
 
     def refusal(self, reason: str, status: int) -> Response:
         """Return an answer with one line, the reason why there is no other."""
@@ -257,8 +257,8 @@ class Pages(SiteAnswers):
     def late(self, request: Request) -> str:
         """Return the sentence for a page that takes too long, which names the runs."""
         return (
-            f"{self._runs.folder_names(_names(request))}: this page takes long. It is still being made: ask for it"
-            " again later."
+            f"{self._runs.folder_names(_names(request))}: this page takes long. It is still being made: reload it"
+            " later."
         )
 
     def refusal(self, reason: str, status: int) -> Response:
@@ -271,7 +271,7 @@ class Pages(SiteAnswers):
         if not names:
             raise UsageError("choose a run")
         if len(names) > MOST_RUNS:
-            raise UsageError(f"{len(names)} runs are chosen, and {MOST_RUNS} are the most: take some away")
+            raise UsageError(f"{len(names)} runs are chosen, expected at most {MOST_RUNS}: remove some")
         return [self._runs.open(name) for name in names]
 
     def _map(self, opened: Opened, data: str, projection: str) -> dict[str, object]:
@@ -283,7 +283,7 @@ class Pages(SiteAnswers):
         text = self._written(write, *opened)
         if len(text) > MOST_LETTERS:
             folders = self._runs.folder_names([opened_run.id for opened_run in opened])
-            raise UsageError(f"{folders}: the page has {len(text):,} characters, and {MOST_LETTERS:,} are the most")
+            raise UsageError(f"{folders}: the page has {len(text):,} characters, expected at most {MOST_LETTERS:,}")
         meta = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
         policy = unescape(meta[1]) if meta else "default-src 'none'"
         return HTMLResponse(text, headers={"content-security-policy": f"{policy}; {OWN_POLICY}"})

@@ -206,7 +206,7 @@ def _with_content(row: Row) -> Row:
     names += [text for column in columns.values() for text in (column.title, column.metric.unit)]
     if (n := sum(map(len, names))) > MOST_LETTERS:
         return replace(
-            row, fault=f"{row.relative_path}: its names have {n:,} characters, and {MOST_LETTERS:,} are the most"
+            row, fault=f"{row.relative_path}: its names have {n:,} characters, expected at most {MOST_LETTERS:,}"
         )
     return replace(
         row,

@@ -42,7 +42,7 @@ PAIRED_FILTERS = {
     "wrong": "Wrong in both",
 }
 """Samples of two runs; one is flipped where it is right, tied or wrong in the one and another of these in the other."""
-SORTS = {"margin": "Margin", "change": "Change, B less A", "row": "Order of the data"}
+SORTS = {"margin": "Margin", "change": "Change, B minus A", "row": "Order of the data"}
 
 
 class SampleChoice(NamedTuple):
@@ -259,12 +259,12 @@ def read_samples(runs: Sequence[Run], evaluation: str) -> Samples:
     tables = [run.samples(record) for run, record in zip(runs, records, strict=True)]
     for table, run in zip(tables, runs, strict=True):
         if not table.columns.is_unique or (len(tables) > 1 and "sample_id" not in table.columns):
-            raise ClipbenchError(f"the samples in {run.folder} have no column sample_id, or two of a name")
+            raise ClipbenchError(f"the samples in {run.folder} have no column sample_id, or two of one name")
     notes = list(same.notes)
     if len(tables) > 1:
         first, other = (table.drop_duplicates("sample_id").set_index("sample_id", drop=False) for table in tables)
         n_alone = len(first.index.symmetric_difference(other.index))
-        notes += [f"{fmt.counted(n_alone, 'sample')} of one run alone: not shown"] if n_alone else []
+        notes += [f"{fmt.counted(n_alone, 'sample')} only in one run: not shown"] if n_alone else []
         shared = first.index[first.index.isin(other.index)]
         tables = [indexed.loc[shared].reset_index(drop=True) for indexed in (first, other)]
     return Samples(runs, records, tables, notes)

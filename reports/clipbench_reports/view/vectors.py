@@ -47,8 +47,8 @@ class Vectors:
         pairs = np.flatnonzero(self.digests == digest).tolist() if digest else []
         if not pairs:
             raise MissingEvidence(
-                "The run kept vectors of other samples than this one. The task modality-gap keeps those of 2,000 of"
-                f" its pairs, and of all with {option('keep_arrays', True)}."
+                "The run kept the vectors of other samples, not of this one. The task modality-gap keeps the vectors of"
+                f" 2,000 pairs, and of all with {option('keep_arrays', True)}."
             )
         return next((pair for pair in pairs if self.samples.text("caption", self.rows[pair]) == caption), pairs[0])
 
@@ -86,8 +86,8 @@ def find_vectors(run: Run, data: str) -> Vectors:
                 break
     else:
         raise MissingEvidence(
-            f"The run kept no vectors of {data}. The task modality-gap keeps those of 2,000 pairs, and of all with"
-            f" {option('keep_arrays', True)}: `clipbench run --tasks modality-gap@{data} --keep-arrays`"
+            f"The run kept no vectors of {data}. Run the task modality-gap on these data: it keeps the vectors of 2,000"
+            f" pairs, and of all with {option('keep_arrays', True)}."
         )
     images, texts = (evidence.matrix(name).astype(np.float32) for name in ("images", "texts"))
     samples = read_samples([run], record.name)

@@ -234,7 +234,7 @@ FEWEST_CASES = 25
 """Cases that a pair of attributes needs to enter ARO's mean."""
 NO_GROUP = {
     "vg_relation": "every relation of the sample is one that ARO leaves out",
-    "vg_attribution": f"no pair of attributes has {FEWEST_CASES} cases, as ARO's mean asks",
+    "vg_attribution": f"no pair of attributes has {FEWEST_CASES} cases, as ARO's mean requires",
 }
 """Reasons why no group enters it."""
 
@@ -320,7 +320,7 @@ def _enters_mean(subset: str, group: np.ndarray) -> Bool[np.ndarray, " n"]:
 
 def _notes(subsets: Sequence[str], of_groups: Mapping[str, Measure]) -> tuple[str, ...]:
     notes = [
-        f"{TITLES[subset]}: the macro accuracy is the mean over {rule}, as published; the text score is over all"
+        f"{TITLES[subset]}: the macro accuracy is the mean over {rule}, as published, and the text score is over all"
         " samples"
         for subset, rule in (
             ("vg_relation", f"relations, without {len(symmetric_relations())} that hold both ways"),

@@ -88,7 +88,7 @@ def rescoring(dataset: Dataset, rows: Rows, embedder: Embedder) -> Rescoring:
     if classes:
         notes.append("class prompts of the data set's own templates are moved and corrected as texts are")
     if dataset.captions is not None and len(dataset.captions) > len(dataset):
-        notes.append("recall after a shift or correction is over pairs of one caption an image, not over all captions")
+        notes.append("recall after a shift or correction is over pairs of one caption per image, not over all captions")
     notes.append("corrections are fitted on a seeded half of the pairs and scored on the other")
     info = embedder.info
     return Rescoring(logit_scale=info.logit_scale, logit_bias=info.logit_bias, classes=classes, notes=tuple(notes))
@@ -206,7 +206,7 @@ DRAWN = {
     "text_retrieval_recall@1": "image-to-text R@1",
 }
 """Labels of scores that a figure shows; recall at more than the first place is recorded only."""
-RECORDED = {"gap_chance": "gap where none remains"}
+RECORDED = {"gap_chance": "gap by noise only"}
 """Labels of scores that no figure shows, where they are not their names."""
 
 

@@ -51,8 +51,8 @@ METRICS = {
     ),
     "gap_if_none": Definition(
         "Gap of one common centroid",
-        "Distance of the mean vectors that as many pairs would show if the modalities had one centroid, by noise"
-        " alone.",
+        "Distance of the mean vectors that the same number of pairs would show by noise, if the modalities had one"
+        " centroid.",
         "gap",
     ),
     "image_cone": Definition("Mean image–image cosine", "Mean cosine of two different images."),
@@ -77,7 +77,7 @@ METRICS = {
     ),
     "separability": Definition(
         "Linear separability of the modalities",
-        "Share of held-out vectors that a linear classifier names image or text correctly; 50 % is no gap.",
+        "Share of held-out vectors that a linear classifier names image or text correctly: 50 % without a gap.",
         is_headline=True,
     ),
     "separability_dimensions": Definition(
@@ -149,8 +149,8 @@ class ModalityGap(Task):
     summary = "gap and cones of image and text vectors, what carries the gap, and what closing it does"
     question = "Do images and texts share one space, or does each keep to a region of its own?"
     scoring = (
-        "The gap is the distance between the mean image and the mean text vector; separability is how often a linear "
-        "classifier tells the two apart on held-out vectors: 50 % would be no gap at all."
+        "The gap is the distance between the mean image and the mean text vector. Separability is the accuracy of a "
+        "linear classifier that separates the two on held-out vectors: 50 % without a gap."
     )
 
     pairwise_sample: int = 10_000
@@ -168,7 +168,7 @@ class ModalityGap(Task):
 
     def first_images(self, dataset: Dataset) -> Sequence[ImageRef]:
         """Return the images that are encoded first: those with a caption."""
-        assert dataset.caption_image is not None, "asked of data with captions alone"
+        assert dataset.caption_image is not None, "data without captions"
         return [dataset.images[row] for row in np.unique(dataset.caption_image).tolist()]
 
     def check(self, dataset: Dataset) -> None:
@@ -317,7 +317,7 @@ def _rank(value: float, shape: tuple[int, ...], unit: str) -> Measure:
 def _gap_dimensions(spectrum: GapSpectrum, n: int) -> Measure:
     fewest = spectrum.n_carrying()
     if fewest is None:
-        return Fixed(value=None, unit="dimensions", reason="there is no gap to carry")
+        return Fixed(value=None, unit="dimensions", reason="the gap is zero")
     reason = "no interval: noise of the means spreads over all dimensions, so that resamples need more of them"
     return Fixed(value=float(fewest), unit="dimensions", n=n, reason=reason)
 

@@ -50,7 +50,7 @@ ALWAYS, NEVER = -1, -2
 PREDICTED = "linear_probe_predicted"
 UNTRAINED = (
     "too few objects to train on: expected two classes with two objects each, shown without a word, and an attack on"
-    " one of them by the name of the other; train on other images with "
+    " one of them by the name of the other. Train on other images with "
 )
 UNKNOWN = "no attack's object and word are both classes of the images to train on"
 OF_THESE = " The interval is of the classifiers trained in this run: other training images give others."
@@ -86,7 +86,7 @@ def _definitions() -> dict[str, Definition]:
         by = CLASSIFIERS[key][1]
         definitions[f"{ZERO_SHOT}_minus_{key}"] = Definition(
             f"Attack success rate, zero-shot minus {by.removeprefix('the trained ')}",
-            f"Attack success rate by the prompts less that by {by}, of the same attacks among the same"
+            f"Attack success rate by the prompts minus the rate by {by}, of the same attacks among the same"
             f" classes.{OF_THESE}",
         )
     return definitions

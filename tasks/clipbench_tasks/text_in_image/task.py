@@ -45,9 +45,9 @@ class TextInImage(Task):
     needs_model = True
     question = "Can the model read a written word, and does a word written on an object decide its class?"
     scoring = (
-        "A word counts as read when the caption that quotes it is the nearest; an attack succeeds when the class of the"
-        " written word scores highest. The accuracy drop compares each object with itself; in two-way choices only the"
-        " object and the word are compared. A tie scores what a coin flip would."
+        "A word counts as read if the caption that quotes it is the nearest. An attack succeeds if the class of the"
+        " written word scores highest. The accuracy drop compares each object with itself. In two-way choices only the"
+        " object and the word are compared. A tie scores as a random choice would."
     )
 
     prompts: Prompts | None = None
@@ -149,7 +149,7 @@ METRICS = {
         "Reading accuracy", "Share of images whose nearest caption is the one with the written word.", is_headline=True
     ),
     "reading_blind": Definition(
-        "Reading without the image", "The same with the mean of all images in place of each image.", "reading_acc"
+        "Reading without the image", "The same with the mean of all images instead of each image.", "reading_acc"
     ),
     "reading_shortest": Definition(
         "Always the shortest caption", "Reading accuracy of the rule that the shortest caption is true.", "reading_acc"
@@ -161,11 +161,11 @@ METRICS = {
         is_headline=True,
     ),
     "drop": Definition(
-        "Accuracy drop under attack", "Accuracy without a label less accuracy under attack, of the same objects."
+        "Accuracy drop under attack", "Accuracy without a label minus accuracy under attack, of the same objects."
     ),
     "drop_from_blank": Definition(
         "Accuracy drop from a blank label",
-        "Accuracy with a blank label less accuracy under attack, of the same objects.",
+        "Accuracy with a blank label minus accuracy under attack, of the same objects.",
     ),
     "attack_tie_rate": Definition("Ties", "Share of attacks in which a tie decides.", "attack_success"),
     **{
