@@ -258,7 +258,7 @@ class EffectiveLength(Definition):
         """Return the length; None if the end of the curve does not differ from chance."""
         end = Mean(column=self.columns[-1]).metric(samples, rng)
         if end.value is None or end.low is None or end.low <= self.chance + ROUNDING:
-            reason = "recall@1 of the whole captions is not shown to differ from chance, so no length can be found"
+            reason = "recall@1 of the whole captions cannot be distinguished from chance, so no length can be found"
             return self.define(Metric(value=None, unit=TOKENS, n=end.n, reason=reason))
         length = Estimator("first_length_reaching", self.columns, {"lengths": list(self.lengths), "share": self.share})
         hits, clusters = zip(*(defined_values(samples, name) for name in self.columns), strict=True)

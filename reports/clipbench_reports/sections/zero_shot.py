@@ -326,7 +326,7 @@ def confused_pairs(evidence: Evidence) -> Table:
     return Table(
         title=f"Confused classes ({fmt.counted(int(wrong.sum()), 'mistake')} in all)",
         facts=f"The first {len(rows)} of {fmt.counted(len(counts), 'pair')} of true class and answer, by their counts.",
-        columns=columns("True class", "Answer", numbers=["Images", "Share of class, %"]),
+        columns=columns("True class", "Answer", numbers=["Images", "Class share, %"]),
         rows=rows,
     )
 
