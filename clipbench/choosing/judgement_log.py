@@ -96,7 +96,7 @@ class PoolJudgements:
         return sum(len(grades) for by_image in self._grades.values() for grades in by_image.values())
 
     def agreement(self) -> float | None:
-        """Return Krippendorff's alpha of the grades; None where no photograph has two, or all are equal."""
+        """Return Krippendorff's alpha of the grades, or None if no photograph has two, or all are equal."""
         return ordinal_alpha([[*grades.values()] for by_image in self._grades.values() for grades in by_image.values()])
 
     def disagreements(self) -> list[Disagreement]:
@@ -199,7 +199,7 @@ def skip_lines(query: str, judge: str) -> list[LogLine]:
 
 
 def undo_lines(judgements: PoolJudgements, judge: str) -> list[LogLine]:
-    """Return lines that take back a judge's last judgements that still hold; none if there are none."""
+    """Return lines that take back a judge's last judgements that still hold, or none if there are none."""
     judge_lines = [line for line in judgements.lines if line.judge == judge]
     last = [line for line in judge_lines if (line.time, line.query) == (judge_lines[-1].time, judge_lines[-1].query)]
     now = _now()
@@ -217,7 +217,7 @@ def write_qrels(judgements: PoolJudgements) -> None:
 
 
 def _line(text: bytes, source: str, pool: Pool) -> LogLine:
-    """Return a line of the log; raise DataError if it is not a judgement of this pool."""
+    """Return a line of the log, or raise DataError if it is not a judgement of this pool."""
     try:
         line = parse_record(LogLine, decode_json(text.decode()))
     except (ValueError, SchemaError) as error:

@@ -38,7 +38,7 @@ class PoolOptions:
 
 
 def read_queries(file: Path) -> list[str]:
-    """Return the queries of a file, one per line; raise DataError if a line is empty or repeated."""
+    """Return the queries of a file, one per line, or raise DataError if a line is empty or repeated."""
     line_numbers: dict[str, int] = {}
     for number, line in enumerate(read_text(file, DataError).removesuffix("\n").split("\n"), 1):
         query = line.strip()

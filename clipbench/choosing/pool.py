@@ -43,7 +43,7 @@ class Facts:
     n_random: int
     seed: int
     prices: Mapping[str, PriceRecord] = field(default_factory=dict)
-    """Prices of one query of each model, by its name; empty where that was not measured."""
+    """Prices of one query of each model, by its name, empty if that was not measured."""
 
     def check_same(self, existing: "Facts", folder: Path) -> None:
         """Raise an error unless an existing pool has these facts: judgements are never overwritten.
@@ -155,7 +155,7 @@ def read_pool(folder: Path) -> Pool:
 
 
 def read_rankings(pool: Pool) -> dict[str, Ranking]:
-    """Return the rankings of all models by query; raise DataError if one is damaged or of another pool."""
+    """Return the rankings of all models by query, or raise DataError if one is damaged or of another pool."""
     rankings: dict[str, Ranking] = {}
     for source, line in lines(pool.folder / RANKINGS, Ranking):
         ranked, facts = {*line.random, *(name for first in line.models.values() for name in first)}, pool.facts
@@ -178,7 +178,7 @@ def read_rankings(pool: Pool) -> dict[str, Ranking]:
 
 
 def lines(file: Path, kind: type[Line]) -> Iterator[tuple[str, Line]]:
-    """Yield the lines of a file, each with file and number; raise DataError for one of another form."""
+    """Yield the lines of a file, each with file and number, or raise DataError for one of another form."""
     for number, text in enumerate(read_text(file, DataError).split("\n"), 1):
         if text.strip():
             source = f"{file}, line {number}"

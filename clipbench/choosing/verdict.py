@@ -286,7 +286,7 @@ class _Terms(NamedTuple):
     """The terms on which differences are judged."""
 
     sizes: Mapping[int, int] | None
-    """Queries of each batch of the list; None for future queries."""
+    """Queries of each batch of the list, None for future queries."""
     batch: Int64[np.ndarray, " n_queries"]
     """The batch of each query that was begun."""
     alpha: float
@@ -300,7 +300,7 @@ Pair = tuple[str, str, Float64[np.ndarray, " n_queries"]]
 def _values(
     pool: Pool, rankings: Mapping[str, Ranking], grades: Mapping[str, Mapping[str, int] | None]
 ) -> dict[str, Values]:
-    """Return each metric of each model and query that was begun; NaN where the query is not judged to its end."""
+    """Return each metric of each model and query that was begun, or NaN if the query is not judged to its end."""
     k, shape = pool.facts.k, (len(pool.facts.models), len(grades))
     by_metric = np.where([by_image is None for by_image in grades.values()], np.nan, np.zeros((len(METRICS), *shape)))
     answerable = [

@@ -38,7 +38,7 @@ class Quantity(NamedTuple):
     title: str
     metric: Metric
     record: EvaluationRecord | None
-    """The evaluation that it is of; None of the model's own."""
+    """The evaluation that it is of, None for a quantity of the model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class Across:
     points: Sequence[ModelPoint]
     correlation: RankCorrelation
     given_parameters: RankCorrelation | None
-    """With the number of parameters held fixed; None where these are unknown, or the same for all."""
+    """With the number of parameters held fixed, None if these are unknown, or the same for all."""
     left_out: Sequence[str]
     """Models without a value of both, each with its reason."""
     evaluations: Sequence[str]
@@ -289,7 +289,7 @@ def pareto_front(costs: Sequence[float], ahead: Callable[[int, int], int]) -> li
 
 
 def _front(points: Sequence[ModelPoint], names: tuple[str, str]) -> list[str] | None:
-    """Return the labels of the models of the front; None unless one is a cost and the other has a better direction."""
+    """Return the labels of the models of the front, None unless one is a cost and the other has a better direction."""
     prices = [name in MODEL_QUANTITIES and MODEL_QUANTITIES[name].cheaper is not None for name in names]
     if sum(prices) != 1:
         return None

@@ -123,7 +123,7 @@ def _open_side(side: Side) -> Run | Values:
 
 
 def _labels_without_samples(base: Run, candidate: Run, pair: align.EvaluationPair) -> str:
-    """Return that a run, or both, keep no samples of an evaluation; empty if both do."""
+    """Return that a run, or both, keep no samples of an evaluation, empty if both do."""
     labels = [run.label for run, record in zip((base, candidate), pair, strict=True) if not run.has_samples(record)]
     return f"no samples in {' and '.join(labels)}" if labels else ""
 
@@ -140,7 +140,7 @@ def _slices_of(
 
 
 def _same_samples(base: Run, candidate: Run, pair: align.EvaluationPair) -> align.Tables:
-    """Return the samples of an evaluation in both runs; raise NotComparable if they contradict what the runs say."""
+    """Return the samples of an evaluation in both runs, or raise NotComparable if they contradict what the runs say."""
     tables = align.align_samples(base, candidate, pair)
     for run, evaluation, table in zip((base, candidate), pair, tables, strict=True):
         align.check_values(run, evaluation.metrics, table)

@@ -52,7 +52,7 @@ class ExplainOptions:
     """What is explained, and by which groups."""
 
     metric: str | None = None
-    """Full name, or the name without the evaluation; None for the first headline."""
+    """Full name, or the name without the evaluation, None for the first headline."""
     columns: Path | None = None
     """A CSV file with more columns of the samples."""
     seed: int = 0

@@ -97,7 +97,7 @@ def make_groups(
 
     Args:
         columns: inputs of the samples; pairs are made of those whose source is ``columns`` or ``classes``.
-        texts: the captions of each sample, joined; None if the samples have none.
+        texts: the captions of each sample, joined, None if the samples have none.
         unavailable: reasons why sources are missing.
     """
     n = len(columns[0].values) if columns else len(texts or ())

@@ -40,7 +40,7 @@ def input_groups(
         table: the base's samples by id. Samples without a value of the metric only add captions to images.
         metric: name of the column of credits.
         columns: a file with more columns.
-        image_inputs: finds the measured inputs of images; None if the run encoded none.
+        image_inputs: finds the measured inputs of images, None if the run encoded none.
     """
     samples = table[table[metric].notna()]
     texts = _captions(samples, table)

@@ -119,7 +119,7 @@ class Explanation:
     n_more_claimed: int = 0
     """Claimed groups that add nothing to those listed: most of their samples are in them."""
     spread_evenly: float | None = None
-    """The share of the loss outside groups that lost more than elsewhere; None without a loss over all samples."""
+    """The share of the loss outside groups that lost more than elsewhere, None without a loss over all samples."""
     certificate: Certificate | None = None
     """None if no group is large enough."""
     detectable: list[Detectable] = field(default_factory=list)
@@ -186,7 +186,7 @@ class Explanation:
 
     @property
     def remainder(self) -> str:
-        """The share of the loss outside the claimed groups, in a sentence; empty without a loss over all samples."""
+        """The share of the loss outside the claimed groups, in a sentence, empty without a loss over all samples."""
         if self.spread_evenly is None:
             return ""
         if all(claim.share_of_loss is None for claim in self.claims):

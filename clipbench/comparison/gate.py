@@ -124,7 +124,7 @@ def judge(
 
 
 def _ungated_reason(rule: GateRule, name: MetricName, metrics: Sequence[Metric]) -> str:
-    """Return why a rule cannot gate a metric, given as base and candidate have it; empty if it can."""
+    """Return why a rule cannot gate a metric, given as base and candidate have it, empty if it can."""
     metric = metrics[0]
     if name.group in SUMMARIES:
         return "a summary over slices: gate the slices, or require a value of it"

@@ -109,7 +109,7 @@ class GateRule:
     pattern: str
     tolerance: Tolerance
     alpha: float | None = None
-    """Significance level of a loss; None for the level of the comparison."""
+    """Significance level of a loss, None for the level of the comparison."""
 
     @property
     def rule(self) -> str:

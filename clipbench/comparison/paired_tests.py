@@ -109,7 +109,7 @@ def _numbers(table: "pandas.DataFrame", name: str) -> Float64[np.ndarray, " n"]:
 
 
 def _flips(metric: Metric, tables: Tables) -> Flips | None:
-    """Return the samples of a mean of credits that changed, the most first; None of other metrics."""
+    """Return the samples of a mean of credits that changed, the most first, or None for other metrics."""
     if metric.column is None or metric.unit != "fraction" or metric.statistic is not None:
         return None
     before, after = (snap_to_integers(_numbers(table, metric.column)) for table in tables)

@@ -45,7 +45,7 @@ class CompareOptions:
             raise UsageError(f"{option('alpha', self.alpha)}: expected {LEAST_ALPHA:g} to {MOST_ALPHA:g}, such as 0.05")
 
     def smallest_of(self, unit: str) -> float:
-        """Return the smallest difference that matters of metrics of a unit; 0 if it has another unit."""
+        """Return the smallest difference that matters of metrics of a unit, or 0 if it has another unit."""
         return self.smallest.amount if self.smallest.fits(unit) else 0.0
 
 
@@ -73,17 +73,17 @@ class Difference:
     """``task@data``; of a slice ``task@data{grouping=group}``."""
     name: str
     grouping: str = ""
-    """The name by which the data are grouped, such as ``language``; empty for the whole."""
+    """The name by which the data are grouped, such as ``language``, empty for the whole."""
     group: str = ""
-    """The group of a slice; empty for the whole."""
+    """The group of a slice, empty for the whole."""
     subset: str = ""
-    """The title of the subset that the name begins with; empty where none was recorded."""
+    """The title of the subset that the name begins with, empty if none was recorded."""
     base: Metric
     candidate: Metric
     value: float
     low: float | None
     high: float | None
-    """Bounds of the difference, paired by sample; None where ``method`` says why there are none."""
+    """Bounds of the difference, paired by sample, None if ``method`` says why there are none."""
     n: int
     method: str
     test: str
@@ -98,7 +98,7 @@ class Difference:
     """
     detectable: float | None = None
     """The smallest true difference that a test of this metric alone would have found at alpha with 80 % power, by the
-    standard error of the paired difference; None where the samples cannot tell."""
+    standard error of the paired difference, None if the samples cannot tell."""
     verdict: Verdict = "not tested"
     flips: Flips | None = None
     """Samples that changed, for columns of zeros and ones, or of credits between them."""
@@ -170,9 +170,9 @@ class Outcome:
     reason: str = ""
     """The reason for a status that the numbers do not explain, such as why there is no test."""
     evaluation: str = ""
-    """``task@data``, of a slice ``task@data{grouping=group}``; empty for a pattern that matches no metric."""
+    """``task@data``, of a slice ``task@data{grouping=group}``, empty for a pattern that matches no metric."""
     allowed: float | None = None
-    """The largest loss that the limit allows, in the metric's unit; None for a requirement, and if nothing was
+    """The largest loss that the limit allows, in the metric's unit, None for a requirement, and if nothing was
     compared.
     """
     shift: Shift = "none"
@@ -180,9 +180,9 @@ class Outcome:
     is_within_limit: bool = False
     """True if the whole interval is within the limit on both sides, or all samples are identical."""
     difference: Difference | None = None
-    """The gated difference; None for a requirement, and if nothing was compared."""
+    """The gated difference, None for a requirement, and if nothing was compared."""
     base: Metric | None = None
-    """The metric in the base; None if the base has none of this name."""
+    """The metric in the base, None if the base has none of this name."""
     candidate: Metric | None = None
 
     @property

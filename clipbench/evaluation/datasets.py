@@ -117,7 +117,7 @@ class Datasets:
         Args:
             suite: the suite whose data they are.
             may_fetch: None leaves it to ``progress.missing``.
-            most_bytes: how much may be fetched for the suite; None for any.
+            most_bytes: how much may be fetched for the suite, None for any.
 
         Raises:
             Unavailable: it is more than that.
@@ -203,7 +203,7 @@ class Datasets:
         return None
 
     def supported_requests(self, requests: Sequence[Request]) -> tuple[list[Request], dict[str, str]]:
-        """Return the requests that the data support, and the reason of each left-out one; all if none is supported."""
+        """Return the requests that the data support, and the reason of each left-out one, all if none is supported."""
         unsupported = [
             (request, str(error))
             for request, error in self.failing_requests(requests)

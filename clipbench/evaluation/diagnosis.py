@@ -42,7 +42,7 @@ class Diagnosis:
     model: ModelInfo
     findings: Sequence[CheckFinding]
     explanation: ScoreCauses | None = None
-    """The expected score against the measured one; None if none was expected."""
+    """The expected score against the measured one, None if none was expected."""
 
     def __repr__(self) -> str:
         return f"<diagnosis of {self.model.ref}: {self.summary}>"
@@ -80,7 +80,7 @@ class DoctorOptions:
     """Options of a diagnosis."""
 
     data: str | Dataset | None = None
-    """Data to check; None for the built-in pairs only."""
+    """Data to check, None for the built-in pairs only."""
     loading: DataOptions = field(default_factory=DataOptions)
     expectation: Expectation | None = None
     limit: int | None = None

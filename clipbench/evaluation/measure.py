@@ -256,7 +256,7 @@ def with_answer(
 def average_of(
     suite: str, requests: Sequence[Request], records: Mapping[str, EvaluationRecord], *, published_for: ModelInfo | None
 ) -> AverageRecord | None:
-    """Return the average over the data sets of a suite; None if it has none, or none of them was requested.
+    """Return the average over the data sets of a suite, or None if it has none, or none of them was requested.
 
     A data set whose score is the mean of several metrics, such as recall in both directions, counts once; their
     intervals are averaged too, as they are of the same images. Data sets are taken to be independent.
@@ -265,7 +265,7 @@ def average_of(
         suite: its name, or its file.
         requests: all requests of the suite.
         records: records by the name of their request.
-        published_for: the model; None if no published average applies to the run.
+        published_for: the model, None if no published average applies to the run.
     """
     main_requests = {request.name: request for request in requests if request.main}
     if not any(name in records for name in main_requests):

@@ -31,7 +31,7 @@ class Request:
     params: Mapping[str, Any] = field(default_factory=dict)
     data_options: Mapping[str, str] = field(default_factory=dict)
     limit: int | None = None
-    """Images of the subset that the suite fixes; None for all."""
+    """Images of the subset that the suite fixes, None for all."""
     main: tuple[str, ...] = ()
     """Metrics whose mean is the score in the suite's average, such as ``acc1`` or ``{region=(worst)}/acc1``."""
     only_by_name: bool = False
@@ -124,7 +124,7 @@ def _refuse_unknown(table: Mapping[str, Any], allowed_names: Sequence[str], mess
 
 
 def most_bytes(name: str) -> int | None:
-    """Return the number of bytes that a run may fetch for a suite, its ``most_bytes``; None if it sets none."""
+    """Return the number of bytes that a run may fetch for a suite, its ``most_bytes``, or None if it sets none."""
     n_bytes = _suite_table(name).get("most_bytes")
     if n_bytes is not None and (type(n_bytes) is not int or n_bytes < 0):
         raise UsageError(f"suite {name}: most_bytes is {shown(n_bytes)}: expected a number of bytes")
@@ -290,7 +290,7 @@ def _modality_requests() -> list[Request]:
 
 
 def with_prompts(requests: Sequence[Request], prompts: object) -> list[Request]:
-    """Return the requests with the parameter ``prompts`` for every task that has it; raise UsageError if none has."""
+    """Return the requests with the parameter ``prompts`` for each task that has it, or raise UsageError if none has."""
     takes = {request.task: "prompts" in _parameters(request.task) for request in requests}
     if not any(takes.values()):
         raise UsageError(
@@ -303,7 +303,7 @@ def with_prompts(requests: Sequence[Request], prompts: object) -> list[Request]:
 
 
 def build_task(request: Request) -> Task:
-    """Return the task of a request; raise UsageError for an unknown task or parameter, or a wrong value."""
+    """Return the task of a request, or raise UsageError for an unknown task or parameter, or a wrong value."""
     kinds, values = _parameters(request.task), {}
     for name, value in request.params.items():
         if name not in kinds:
@@ -318,7 +318,7 @@ def build_task(request: Request) -> Task:
 
 
 def task_class(name: str) -> type[Task]:
-    """Return the task class of a name; raise UsageError if there is none, or its plug-in is not a task."""
+    """Return the task class of a name, or raise UsageError if there is none, or its plug-in is not a task."""
     task = plugins.load(plugins.TASKS, name)
     parts = ("name", "version", "summary")
     is_task = isinstance(task, type) and issubclass(task, Task) and is_dataclass(task)

@@ -54,7 +54,7 @@ class SwitchEffect:
     low: float | None
     high: float | None
     p_value: float | None
-    """Paired test of the change, after Holm's correction over all switches; None where there is none."""
+    """Paired test of the change, after Holm's correction over all switches, None if there is none."""
     is_towards: bool
     """True where the test supports the change, and it leads nearer to the expected value."""
 
@@ -85,7 +85,7 @@ class ScoreCauses:
 
     @property
     def cause(self) -> SwitchEffect | None:
-        """The switch that leads nearest to the expected score; None where no test supports one."""
+        """The switch that leads nearest to the expected score, None if no test supports one."""
         return next((effect for effect in self.effects if effect.is_towards), None)
 
     def frame(self) -> "pandas.DataFrame":
@@ -110,7 +110,7 @@ class Expectation(NamedTuple):
             raise UsageError(f"{option('expect', self.score)}: expected a number such as 52.1 or 0.521, or published")
 
     def number(self) -> float:
-        """Return the score as it is written; NaN where it is no number."""
+        """Return the score as it is written, or NaN if it is no number."""
         try:
             return float(self.score.removesuffix("%").strip())
         except ValueError:

@@ -190,13 +190,13 @@ class _Slicer:
 
 
 def _joint_measure(measure: Measure) -> Smooth | None:
-    """Return a measure that follows from all samples together, which a subset cannot reuse; None for any other."""
+    """Return a measure that follows from all samples together, which a subset cannot reuse, or None for any other."""
     inner = measure.measure if isinstance(measure, Within) else measure
     return inner if isinstance(inner, Smooth) else None
 
 
 def _slice(metric: Metric, samples: Samples) -> Slice | None:
-    """Return the samples behind a metric; None if it is neither a mean nor has influences, such as a median."""
+    """Return the samples behind a metric, or None if it is neither a mean nor has influences, such as a median."""
     column = metric.column or metric.influence
     if column is None or metric.value is None:
         return None

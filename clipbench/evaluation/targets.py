@@ -163,7 +163,7 @@ def finished_run(
     *,
     note: Callable[[str], None] = lambda _: None,
 ) -> Run | None:
-    """Return the run in a folder if it matches the requests; None if the folder holds no results.
+    """Return the run in a folder if it matches the requests, or None if the folder holds no results.
 
     Model fingerprint and seed have to be equal, the evaluations the same (``results.matching``), and all arrays there
     if all are to be kept.

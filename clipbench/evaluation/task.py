@@ -107,7 +107,7 @@ class Task:
         raise NotImplementedError
 
     def first_images(self, dataset: Dataset) -> Sequence[ImageRef] | None:
-        """Return the images that ``evaluate`` asks of the embedder first, in the same order; None where that is not
+        """Return the images that ``evaluate`` asks of the embedder first, in the same order, or None if that is not
         known.
 
         Several models of one command encode these on one decode.

@@ -108,7 +108,7 @@ class TiledSearch:
     ) -> None:
         self.queries, self.items, self.best, self.right, self.groups = queries, items, best, right, groups
         self.row_index: Int64[np.ndarray, " n_queries"] | None = None
-        """Row of each query's vector, ascending, if queries share vectors; None if each has its own vector."""
+        """Row of each query's vector, ascending, if queries share vectors, None if each has its own vector."""
         self.error = np.float32(error)
         self.low, self.high = (
             np.nextafter(best - self.error, np.float32(-np.inf)),

@@ -27,7 +27,7 @@ class ClassScores(NamedTuple):
     predicted: Int64[np.ndarray, " n_images"]
     """The class with the highest score; the lowest row among equals, for display only."""
     confidence: Float64[np.ndarray, " n_images"]
-    """Softmax probability of the highest score, in (0, 1]; NaN without a logit scale."""
+    """Softmax probability of the highest score, in (0, 1], NaN without a logit scale."""
     margin: Float32[np.ndarray, " n_images"]
     """Score of the true class minus the best other one's, a difference of cosines: negative when wrong."""
     true_score: Float32[np.ndarray, " n_images"]
@@ -45,7 +45,7 @@ def class_scores(
         images: unit vectors (``metrics.similarity.unit``, which makes ties exact).
         classes: unit vectors, one per class.
         labels: row of each image's true class.
-        logit_scale: the model's own, above 0; None where it has none.
+        logit_scale: the model's own, above 0, None if it has none.
 
     Raises:
         DataError: there are fewer than two classes, or a label names none.
@@ -263,7 +263,7 @@ def average_precision(scores: Float[np.ndarray, " n"], positives: Bool[np.ndarra
 
 
 def chance_average_precision(n_positives: int, n: int) -> float:
-    """Return the average precision of a constant model over n items; NaN without positives.
+    """Return the average precision of a constant model over n items, or NaN without positives.
 
     It is above n_positives / n, because the first places weigh most.
 
@@ -275,7 +275,7 @@ def chance_average_precision(n_positives: int, n: int) -> float:
 
 
 class MeanAveragePrecision(NamedTuple):
-    """mAP over the classes that have positives; NaN when none has."""
+    """mAP over the classes that have positives, NaN when none has."""
 
     value: float
     chance: float
@@ -337,7 +337,7 @@ def precision_spread(scores: Float32[np.ndarray, " n"], positives: Bool[np.ndarr
 
 
 def precision_changes(scores: Float32[np.ndarray, " n"], positives: Bool[np.ndarray, " n"]) -> Values:
-    """Return the fall of the average precision without each image; 0 for a single positive.
+    """Return the fall of the average precision without each image, or 0 for a single positive.
 
     Ties are taken in order. With few positives the derivative by an item's weight is too small: a positive left out of
     three weighs half as much again.

@@ -60,7 +60,7 @@ class Format(NamedTuple):
 
     @classmethod
     def from_name(cls, name: str) -> "Format | None":
-        """Return the format of a name; None if no format has it.
+        """Return the format of a name, or None if no format has it.
 
         Example:
             >>> Format.from_name("int8@128"), Format.from_name("kind")
@@ -109,7 +109,7 @@ def compress(
 
     Args:
         stored, queries: unit vectors.
-        components: of the stored vectors, or of others like them; None for formats that have none.
+        components: of the stored vectors, or of others like them, None for formats that have none.
 
     Example:
         >>> stored, queries = np.array([[0.6, 0.64, 0.48]], np.float32), np.array([[0.6, -0.8, 0]], np.float32)

@@ -102,7 +102,7 @@ def pair_geometry(images: Images, texts: Texts) -> PairGeometry:
 
 
 def gap_vector(images: Images, texts: Texts) -> Float64[np.ndarray, " dim"]:
-    """Return the mean image vector minus the mean text vector; NaN without samples.
+    """Return the mean image vector minus the mean text vector, or NaN without samples.
 
     Source: Liang et al., Mind the Gap, 2022.
     """
@@ -328,7 +328,7 @@ def gap_noise(images: Vectors, texts: Vectors) -> GapNoise:
 
 
 def _trace_of_square(differences: Float64[np.ndarray, "n dim"]) -> float:
-    """Return the estimate of tr Σ² that is unbiased for normal vectors, at least 0; NaN for fewer than three.
+    """Return the estimate of tr Σ² that is unbiased for normal vectors, at least 0, or NaN for fewer than three.
 
     tr S² is too large by about (tr Σ)² / n, many times tr Σ² in many dimensions. Source: Bai and Saranadasa, Statistica
     Sinica 6 (1996).

@@ -19,9 +19,9 @@ class Trials(NamedTuple):
     images: Int32[np.ndarray, " n_trials"]
     """The image of each."""
     owners: Int32[np.ndarray, " n_trials"] | None = None
-    """The image that the caption of a false pair belongs to; None where a trial is of one image."""
+    """The image that the caption of a false pair belongs to, None if a trial is of one image."""
     weights: Float64[np.ndarray, " n_trials"] | None = None
-    """The part of a trial that is on this side; None where each is wholly."""
+    """The part of a trial that is on this side, None if each is wholly."""
 
 
 class JudgedTrials(NamedTuple):

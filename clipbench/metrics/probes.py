@@ -157,7 +157,7 @@ def neighbour_votes(
 
     Args:
         queries: unit vectors.
-        vectors: unit vectors of known classes; all of them vote where they are no more than k.
+        vectors: unit vectors of known classes, all of which vote if there are no more than k.
         labels: row of each vector's class.
         is_balanced: divide the votes of a class by the number of its vectors, so that a class of many vectors does not
             win by their number.
@@ -225,11 +225,11 @@ class SeparabilityByDimensions(NamedTuple):
     """Accuracy of a linear classifier of the modality on few dimensions."""
 
     ks: Int64[np.ndarray, " n_ks"]
-    """Dimensions kept: 1, 2, 5, 10, 20, 50, ... and all; empty where no pair can be held out."""
+    """Dimensions kept: 1, 2, 5, 10, 20, 50, ... and all, empty if no pair can be held out."""
     accuracies: Float64[np.ndarray, " n_ks"]
     """Accuracy on held-out vectors."""
     fewest: int | None
-    """Fewest dimensions that reach nearly the accuracy of all; None where no pair can be held out."""
+    """Fewest dimensions that reach nearly the accuracy of all, None if no pair can be held out."""
 
 
 def separability_by_dimensions(images: Vectors, texts: Vectors, rng: np.random.Generator) -> SeparabilityByDimensions:

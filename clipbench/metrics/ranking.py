@@ -82,7 +82,7 @@ def cross_answers(
 
     Args:
         query_rows: rows of the images and of the texts that are queries, each over the whole other side, in the order
-            of their results; None for all.
+            of their results, None for all.
 
     Example:
         >>> images = np.array([[1, 0], [0, 1]], np.float32)
@@ -203,7 +203,7 @@ def group_answers(
     Args:
         vectors: unit vectors (``metrics.similarity.unit``); may be memory-mapped: they are not copied.
         groups: any numbers, equal for items of a group.
-        query_rows: rows of the items that are queries, ascending, each over all others; None for all.
+        query_rows: rows of the items that are queries, ascending, each over all others, None for all.
         query_vectors: vectors of the items as queries, if they differ from ``vectors``, the gallery.
 
     Returns:
@@ -348,7 +348,7 @@ def expected_rank(ranks: Ranks) -> Float64[np.ndarray, " n_queries"]:
 
 
 def chance_recall_at_k(n_positives: OfQueries, n_gallery: int, k: int) -> float:
-    """Return the recall@k of a constant model, or of random order; NaN without queries.
+    """Return the recall@k of a constant model, or of random order, or NaN without queries.
 
     Example:
         >>> round(chance_recall_at_k(np.array([5, 5]), n_gallery=25, k=1), 12)

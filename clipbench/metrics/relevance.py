@@ -72,7 +72,7 @@ def judged_answers(
     Args:
         queries: unit vectors (``metrics.similarity.unit``, which makes ties exact).
         documents: unit vectors; may be memory-mapped: they are not copied.
-        without: rows of the documents that are left out for each query, such as itself; none of them is relevant to it.
+        without: rows of the documents left out for each query, such as itself, none of which is relevant to it.
 
     Example:
         >>> documents = np.array([[1, 0], [0.8, 0.6], [0.8, 0.6], [0, 1]], np.float32)

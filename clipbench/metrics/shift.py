@@ -197,8 +197,8 @@ def scores_after_move(
 
     Args:
         images, texts: vectors, unit ones or collapsed, row by row a pair; scores are dot products.
-        logit_scale: the model's own; None where it has none, and there is no ``loss`` then.
-        logit_bias: the model's own; 0 for CLIP.
+        logit_scale: the model's own, None if it has none, and there is no ``loss`` then.
+        logit_bias: the model's own, 0 for CLIP.
         classes: by the name of their accuracy, such as ``acc1`` or ``kind/acc1``; moved as texts are.
 
     Returns:

@@ -32,9 +32,9 @@ class MatchProbabilities(NamedTuple):
     """P(match | cosine) at even odds, of each kind and of all together, in bins of ascending cosine."""
 
     cosine: Mapping[str, Float64[np.ndarray, " n_bins"]]
-    """Mean cosine of each kind in the bin; NaN where the kind has no cosine there."""
+    """Mean cosine of each kind in the bin, NaN if the kind has no cosine there."""
     probability: Mapping[str, Float64[np.ndarray, " n_bins"]]
-    """P of each kind in the bin; NaN where it has no cosine there."""
+    """P of each kind in the bin, NaN if it has no cosine there."""
     pooled: Float64[np.ndarray, " n_bins"]
     """P of all kinds together, which never falls with the cosine."""
     errors: Mapping[str, float]

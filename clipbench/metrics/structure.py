@@ -133,7 +133,7 @@ def cka(first: Vectors, second: Float32[np.ndarray, "n_second other_dim"]) -> Es
     Sources: Kornblith et al., ICML 2019; Song et al., JMLR 13 (2012), equation 5. NaN for fewer than four samples, or
     vectors that are all equal, or all but one.
 
-    Influences are the jackknife's, which leaves each sample out in turn; NaN for four samples, or vectors of which all
+    Influences are the jackknife's, which leaves out each sample in turn, and NaN for four samples, or vectors of which all
     but two are equal. Shuffled samples have a mean of exactly 0 and a standard deviation of exactly
     sqrt(2 / (n (n - 3))), whatever the vectors: the kernels, centred for the unbiased estimator, have rows that sum to
     0, as in the bias-corrected distance correlation of Székely and Rizzo, Journal of Multivariate Analysis 117 (2013).

@@ -19,7 +19,7 @@ class Match:
     """The differences between records of evaluations, and what is worth a note."""
 
     differences: Mapping[str, Sequence[str]]
-    """Facts that forbid a comparison, such as ``task version``, with their distinct values in the order of the records;
+    """Facts that forbid a comparison, such as ``task version``, with their distinct values in the order of the records,
     empty if the evaluations are the same.
     """
     notes: Sequence[str]
@@ -118,7 +118,7 @@ _STEP = re.compile(r"((?:step|checkpoint|ckpt|iter|iteration|epoch)s?[-_=]?)\d+"
 
 
 def trainings(runs: Sequence[Run]) -> list[str | None]:
-    """Return, for each run, the training that its model is a checkpoint of; None for a model whose step is not known.
+    """Return, for each run, the training that its model is a checkpoint of, None for a model whose step is not known.
 
     Models are of one training where their names differ in the step alone, as ``logs/step-10.pt`` and
     ``logs/step-20.pt`` do, they are of one size, and no two have other weights at the same step.

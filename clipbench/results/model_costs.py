@@ -34,15 +34,15 @@ class ModelQuantity(NamedTuple):
     """Field of the record of the model, of the tower or of the price."""
     title: str = ""
     header: str = ""
-    """Header of its column in the tables of costs and prices; empty if it has none there."""
+    """Header of its column in the tables of costs and prices, empty if it has none there."""
     write: Callable[[Any], str] = significant
     """Returns the value of a cell in that column."""
     cheaper: Literal["less", "more"] | None = None
-    """Direction in which a value costs less; None if the quantity is not a cost."""
+    """Direction in which a value costs less, None if the quantity is not a cost."""
     divisor: float = 1.0
     """Ratio of the recorded value to the value in the unit of the title."""
     tower: str | None = None
-    """Tower that the quantity describes; None if it describes the whole model."""
+    """Tower that the quantity describes, None if it describes the whole model."""
     is_measured: bool = False
     """True if a run measured it on its machine, False if it is the same on every machine."""
     factor: float = 1.0
@@ -131,7 +131,7 @@ def cost_facts(result: Result) -> list[str]:
 
 
 def price_facts(result: Result) -> list[str]:
-    """Return the median times of one query in words, with the machine; none if the run measured no price."""
+    """Return the median times of one query in words, with the machine, or none if the run measured no price."""
     price = result.price
     if price is None:
         return []
@@ -174,7 +174,7 @@ def cost_tables(results: Sequence[Result], labels: Sequence[str]) -> list[Table]
 
 
 def price_table(results: Sequence[Result], labels: Sequence[str]) -> Table | None:
-    """Return a table with the price of one query, a row per model; None if no run measured it."""
+    """Return a table with the price of one query, a row per model, or None if no run measured it."""
     prices = [(label, result.price) for result, label in zip(results, labels, strict=True) if result.price is not None]
     return table_of_prices(prices) if prices else None
 
@@ -213,7 +213,7 @@ def table_of_prices(
 
 
 def cost_table(results: Sequence[Result], labels: Sequence[str]) -> Table | None:
-    """Return a table of the costs of each model's towers, a row per tower; None if no run recorded any.
+    """Return a table of the costs of each model's towers, a row per tower, or None if no run recorded any.
 
     Quantities that no tower has are left out, with the reason as a warning.
     """

@@ -38,7 +38,7 @@ class CheckFinding:
     why: str = ""
     """The reason why it matters, in a sentence."""
     fix: str = ""
-    """Advice; empty where all is well."""
+    """Advice, empty if all is well."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class PublishedValue:
     is_secondary: bool
     """True where the source transcribes another: a paper that quotes a paper, a table copied from the web."""
     agrees: bool | None = None
-    """True where our interval contains it; None where there is none."""
+    """True where our interval contains it, None if there is none."""
 
     @property
     def verdict(self) -> str:
@@ -143,17 +143,17 @@ class Curve:
     low: Sequence[float | None] | None = None
     high: Sequence[float | None] | None = None
     chance: Sequence[float | None] | None = None
-    """The value that a model without any knowledge would have at each point; None if that is not defined."""
+    """The value that a model without any knowledge would have at each point, None if that is not defined."""
     x_label: str = ""
     y_label: str = ""
     unit: str = ""
     """The unit of y, as of a metric: ``fraction`` is drawn in percent."""
     figure: str = ""
-    """The figure that the curve belongs to; empty for a figure of its own."""
+    """The figure that the curve belongs to, empty for a figure of its own."""
     series: str = ""
     """The name of the curve in its figure, such as ``text → image``. A curve of a figure without one is not drawn."""
     role: CurveRole | None = None
-    """What the curve is about, which decides its colour; None for a colour that the figure chooses."""
+    """What the curve is about, which decides its colour, None for a colour that the figure chooses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,9 +171,9 @@ class DatasetRecord:
     fingerprint: str | None = None
     """Hash of all that scores depend on, in order: equal fingerprints, equal samples."""
     unordered_fingerprint: str | None = None
-    """The same whatever the order of the samples; None where they have no ids of their own."""
+    """The same whatever the order of the samples, None if they have no ids of their own."""
     has_ids: bool | None = None
-    """False where samples are numbered by their row, so that only the position pairs them; None where nothing was
+    """False where samples are numbered by their row, so that only the position pairs them, None if nothing was
     read.
     """
     cite: str | None = field(default=None, compare=False)
@@ -223,11 +223,11 @@ class MetricName(str):
     """``task@data``."""
     metric: str
     grouping: str
-    """The name by which the data are grouped; empty for the whole."""
+    """The name by which the data are grouped, empty for the whole."""
     group: str
-    """The group of a slice, or one of ``SUMMARIES``; empty for the whole."""
+    """The group of a slice, or one of ``SUMMARIES``, empty for the whole."""
     slice: str
-    """``{grouping=group}``; empty for the whole."""
+    """``{grouping=group}``, empty for the whole."""
 
     def __new__(cls, evaluation: str, metric: str, grouping: str = "", group: str = "") -> Self:
         """Return the name of a metric of an evaluation, or of a slice of it."""
@@ -270,7 +270,7 @@ class EvaluationRecord:
     error: str | None = None
     """Class of the error that is the reason, such as ``VectorError``; None also for a bug."""
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """``load``, ``encode_images``, ``encode_texts``, ``score``; 0 for an encoding that the store already held. Another
+    """``load``, ``encode_images``, ``encode_texts``, ``score``, 0 for an encoding that the store already held. Another
     modality that was encoded, such as ``audio``, has its ``encode_audio``."""
     encoded: Mapping[str, int] = field(default_factory=dict)
     """``images``, ``texts``: how many went through the model in this run; ``stored_images``, ``stored_texts``. Likewise
@@ -287,7 +287,7 @@ class EvaluationRecord:
     subsets: Mapping[str, str] = field(default_factory=dict)
     """Titles of the subsets, or label sets, that metric names begin with: ``swap_att`` is ``Attributes swapped``."""
     accuracy: str = ""
-    """Name of the metric that is the top-1 accuracy over the classes of the data; empty if there is none. Effective
+    """Name of the metric that is the top-1 accuracy over the classes of the data, empty if there is none. Effective
     robustness is computed from it."""
     formats: Mapping[str, StoredFormat] = field(default_factory=dict)
     """Formats of the vectors that metrics are measured on, by the subset that the metric names begin with; the empty
@@ -300,7 +300,7 @@ class EvaluationRecord:
     """Names of the arrays in ``arrays`` that hold a row per item. Representational similarity is computed from
     ``images``, ``texts`` and their ``pair_id``."""
     has_all_rows: bool | None = None
-    """False where ``arrays`` holds a sample of the rows of vectors; None where nothing was measured."""
+    """False where ``arrays`` holds a sample of the rows of vectors, None if nothing was measured."""
 
     @property
     def name(self) -> str:
@@ -409,11 +409,11 @@ class Result:
     model: Mapping[str, Any]
     evaluations: list[EvaluationRecord]
     preflight: list[CheckFinding] | None = None
-    """Warnings and faults of the quick checks before the run; None where none were made."""
+    """Warnings and faults of the quick checks before the run, None if none were made."""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Evaluations of ``all`` that the data do not allow, with the reason of each."""
     towers: Mapping[str, TowerRecord] = field(default_factory=dict)
-    """Costs of each tower, by its modality, such as ``image``; empty where vectors were given."""
+    """Costs of each tower, by its modality, such as ``image``, empty if vectors were given."""
     price: PriceRecord | None = None
     """None where it was not asked for, or vectors were given."""
     average: AverageRecord | None = None

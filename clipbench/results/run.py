@@ -131,7 +131,7 @@ class Run:
         return done
 
     def has_samples(self, evaluation: EvaluationRecord) -> bool:
-        """Return whether the run keeps samples of an evaluation; False if its whole folder of samples was removed."""
+        """Return whether the run keeps samples of an evaluation, False if its whole folder of samples was removed."""
         parts = Path(evaluation.files.get("samples", "")).parts
         return len(parts) < 2 or reading.is_folder(self.folder / parts[0])
 
@@ -274,7 +274,7 @@ class Run:
         return as_html(scorecard(self.result))
 
     def arrays(self, evaluation: EvaluationRecord) -> dict[str, np.ndarray]:
-        """Return the arrays that an evaluation's figures need; empty when it has none."""
+        """Return the arrays that an evaluation's figures need, empty when it has none."""
         if "arrays" not in evaluation.files:
             return {}
         path = self._file(evaluation, "arrays")

@@ -38,7 +38,7 @@ SENT_FILES = ("report.html", "result.json")
 MODEL_FACTS = ("family", "embed_dim", "context_length", "image_size", "n_parameters")
 
 Step = int | float | None
-"""The training step; None where a model has none."""
+"""The training step, None if a model has none."""
 
 
 @dataclass(frozen=True, kw_only=True)

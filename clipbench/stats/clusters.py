@@ -8,7 +8,7 @@ from jaxtyping import Float64, Int64, Shaped
 Values = Float64[np.ndarray, " n"]
 """A number of each sample."""
 Clusters = Shaped[np.ndarray, " n"] | None
-"""The cluster of each sample, by any name; None when every sample is its own."""
+"""The cluster of each sample, by any name, None when every sample is its own."""
 Codes = Int64[np.ndarray, " n"] | None
 """The same as 0, 1, ..."""
 NEGLIGIBLE = 1e-12
@@ -33,7 +33,7 @@ def snap_to_integers(values: Values) -> Values:
 
 
 def cluster_codes(clusters: Clusters) -> Codes:
-    """Return each sample's cluster as 0, 1, ...; None when every sample is its own cluster."""
+    """Return each sample's cluster as 0, 1, ..., or None when every sample is its own cluster."""
     if clusters is None:
         return None
     distinct, codes = np.unique(clusters, return_inverse=True)

@@ -15,7 +15,7 @@ def distance_interval(value: float, squared: float, standard_error: float, n: in
     Args:
         value: the distance of the sample means, biased upwards; the interval contains it.
         squared: unbiased estimate of the squared distance, which may be below 0.
-        standard_error: of ``squared``; NaN where there are too few samples.
+        standard_error: of ``squared``, NaN if there are too few samples.
         n: number of samples, one more than the degrees of freedom of Student's t.
 
     Example:

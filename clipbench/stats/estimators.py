@@ -64,7 +64,7 @@ class Estimator:
 
     @classmethod
     def from_record(cls, record: StatisticRecord | None) -> "Estimator | None":
-        """Return the statistic of a record; None without one, or for one that this version does not know."""
+        """Return the statistic of a record, or None without one, or for one that this version does not know."""
         functions = {**ESTIMATORS, **CHANGES}
         if record is None or record.name not in functions:
             return None

@@ -48,13 +48,13 @@ DIFFERENCES = (-1.0, 1.0)
 """Range of the difference of two shares."""
 
 Range = tuple[float, float] | None
-"""Smallest and largest possible value; None where there is none."""
+"""Smallest and largest possible value, None if there is none."""
 OfCounts = Callable[[Shaped[np.ndarray, "draws n"]], Float64[np.ndarray, " draws"]]
 """The values of a statistic in several draws, from how often each row is in each of them."""
 
 
 def applicable_range(within: Range, values: Values | float) -> Range:
-    """Return a range; None if a value is outside it, as in a plug-in's column that is called a fraction wrongly.
+    """Return a range, or None if a value is outside it, as in a plug-in's column that is called a fraction wrongly.
 
     Example:
         >>> applicable_range(SHARES, 1.0), applicable_range(SHARES, np.array([0.5, 18.0]))

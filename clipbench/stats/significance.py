@@ -51,9 +51,9 @@ class NullTest(NamedTuple):
 
     p_value: float
     largest: float
-    """The largest size whose p-value is above ``ALPHA``; 0 where there is none."""
+    """The largest size whose p-value is above ``ALPHA``, 0 if there is none."""
     standard_error: float = math.nan
-    """Spread of the difference under exchange; 0 if no exchange moves it, NaN if it is undefined, or of totals."""
+    """Spread of the difference under exchange, 0 if no exchange moves it, NaN if it is undefined, or of totals."""
 
 
 def mcnemar(gained: int, lost: int) -> NullTest:
@@ -89,7 +89,7 @@ def flip_test(differences: Values, clusters: Clusters, rng: np.random.Generator,
 
     Args:
         differences: one for each sample.
-        clusters: of the samples; None when each is its own.
+        clusters: of the samples, None when each is its own.
         rng: used when flips are drawn.
 
     Example:

@@ -68,7 +68,7 @@ class Neighbour(NamedTuple):
 
     text: str
     image: str
-    """Content hash; empty for none."""
+    """Content hash, empty for none."""
     cosine: float
     is_right: bool
 
@@ -217,7 +217,7 @@ class Evidence:
 
     @cached_property
     def neighbours(self) -> Mapping[str, Sequence[Neighbour]]:
-        """The nearest items to each listed failure, by sample id; empty where the run kept none that can be read."""
+        """The nearest items to each listed failure, by sample id, empty if the run kept none that can be read."""
         neighbours_by_sample: dict[str, list[Neighbour]] = {}
         try:
             for row in self.run.neighbours(self.evaluation).to_dict("records"):
@@ -312,7 +312,7 @@ def read_each(models: Models, read: Callable[[Evidence], Value]) -> ByModel[Valu
 
 
 def figure_of(name: str, curve: Curve) -> str:
-    """Return the figure of a recorded curve; empty for a curve of a figure that does not show it."""
+    """Return the figure of a recorded curve, empty for a curve of a figure that does not show it."""
     return name if not curve.figure else curve.figure if curve.series else ""
 
 

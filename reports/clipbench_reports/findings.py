@@ -42,11 +42,11 @@ class Finding(NamedTuple):
     mark: Mark
     text: str
     skill: float = 0.0
-    """The distance of the value from chance, see ``skill``; 0 where no such claim is made."""
+    """The distance of the value from chance, see ``skill``, 0 if no such claim is made."""
     is_expected: bool = False
     """True if it holds for any model of the kind, or by construction: it is never at the top of a report."""
     weakness: str = ""
-    """The weakness that it states, as ``Section.advice`` and a heading of docs/advice.md name it; empty where it states
+    """The weakness that it states, as ``Section.advice`` and a heading of docs/advice.md name it, empty if it states
     none.
     """
     short: str = ""
@@ -65,7 +65,7 @@ def headline_findings(evaluation: EvaluationRecord) -> list[Finding]:
 
 
 def defined(metrics: Mapping[str, Metric], *names: str) -> list[Metric | None]:
-    """Return the metrics by name, in the order of ``names``; None for one that is missing or undefined."""
+    """Return the metrics by name, in the order of ``names``, or None for one that is missing or undefined."""
     return [metric if metric and metric.value is not None else None for metric in map(metrics.get, names)]
 
 

@@ -56,7 +56,7 @@ class PageBudget:
 
 
 def address(run: Run, digest: str, *, is_small: bool = False) -> str:
-    """Return the ``data:`` address of an image by its content hash; empty where the run kept none, or a damaged one.
+    """Return the ``data:`` address of an image by its content hash, empty if the run kept none, or a damaged one.
 
     Args:
         digest: what a sample table holds; anything but a hash finds nothing.
@@ -129,7 +129,7 @@ class Failure:
     """A sample that was judged wrong."""
 
     id: str = ""
-    """Its name in the sample table; empty where the run kept none."""
+    """Its name in the sample table, empty if the run kept none."""
     images: list[GalleryImage]
     """Empty where no failure of the gallery has one to show."""
     facts: list[Fact]

@@ -40,7 +40,7 @@ def vectors_of(
     """Return the unit vectors of a data set's images as queries, and of some texts as documents.
 
     Args:
-        of: contrasts whose images are needed; None for all images.
+        of: contrasts whose images are needed, None for all images.
     """
     distinct = list(dict.fromkeys(texts))
     if of is None:

@@ -104,7 +104,7 @@ class SmallestFormat(Definition):
         return walk(changes, self.points / 100, clusters=self._changes(samples)[1])
 
     def choose(self, samples: Samples, verdict: Walk) -> Format | None:
-        """Return the smallest passed format, or the one that loses least of equal ones; None if nothing can be lost."""
+        """Return the smallest passed format, or the one that loses least of equal ones, None if nothing can be lost."""
         passed = [form for chain in self.chains for form in chain if form.name in verdict.passed]
         if not self._can_lose(samples):
             return None

@@ -375,7 +375,7 @@ class LabelWorth(Definition):
     """Accuracy of guesses: a target that is not surely above it is worth no labels."""
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
-        """Return the number; None if the target is not above chance, or is reached with the fewest labels or never."""
+        """Return the number, None if the target is not above chance, or is reached with the fewest labels or never."""
         columns = (*self.columns, self.target)
         hits, clusters = zip(*(defined_values(samples, name) for name in columns), strict=True)
         means = [float(column.mean()) for column in hits]

@@ -85,7 +85,7 @@ class JudgedSearch(NamedTuple):
     n_without: int
     """Queries without a relevant document, which are left out."""
     of_both: str = ""
-    """A sentence on the vectors of items with an image and a text; empty if there are none."""
+    """A sentence on the vectors of items with an image and a text, empty if there are none."""
 
     @property
     def n_documents(self) -> Rows:

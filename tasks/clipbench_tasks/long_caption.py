@@ -255,7 +255,7 @@ class EffectiveLength(Definition):
     """Recall at random."""
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
-        """Return the length; None if the end of the curve does not differ from chance."""
+        """Return the length, or None if the end of the curve does not differ from chance."""
         end = Mean(column=self.columns[-1]).metric(samples, rng)
         if end.value is None or end.low is None or end.low <= self.chance + ROUNDING:
             reason = "recall@1 of the whole captions cannot be distinguished from chance, so no length can be found"
@@ -346,7 +346,7 @@ def probe(
     within a batch cannot decide between them.
 
     Args:
-        count: the model's token counts; None where it has none.
+        count: the model's token counts, None if it has none.
         reason: why there are none.
     """
     contrasts = [contrast for contrast in dataset.contrasts or () if len(contrast.captions) > 1]
@@ -414,7 +414,7 @@ def probe(
 
 
 def _chance(chances: Column) -> float | None:
-    """Return the mean score of a constant model on some contrasts; None if none of them has a choice."""
+    """Return the mean score of a constant model on some contrasts, or None if none of them has a choice."""
     return None if np.isnan(chances).all() else float(np.nanmean(chances))
 
 

@@ -77,7 +77,7 @@ class Retrieval(Task):
 
     ks: tuple[int, ...] = (1, 5, 10)
     queries: int | None = None
-    """Queries of each direction, a random sample, that search the whole gallery; None for all."""
+    """Queries of each direction, a random sample, that search the whole gallery, None for all."""
 
     def __post_init__(self) -> None:
         if not self.ks or min(self.ks) < 1:

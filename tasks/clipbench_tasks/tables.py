@@ -35,7 +35,7 @@ CERTAIN = 1 - 1e-9
 def stack_tables(*tables: Mapping[str, np.ndarray]) -> Table:
     """Return one table with the rows of several tables of samples; a table without columns has no rows.
 
-    A column that a table lacks is NaN in its rows; "" if it holds text, and -1 if it holds row numbers.
+    A column that a table lacks is NaN in its rows, "" if it holds text, and -1 if it holds row numbers.
 
     Example:
         >>> first, second = {"sample_id": np.array(["a"], object), "x": np.ones(1)}, {"sample_id": np.array(["b"])}
@@ -112,7 +112,7 @@ class SearchedItems(NamedTuple):
     """Unit vectors."""
     groups: Rows
     texts: Sequence[str]
-    """A class, a caption, or the caption of an image; empty if it has none."""
+    """A class, a caption, or the caption of an image, empty if it has none."""
     images: Rows | None = None
     """Rows of the items' images."""
 
@@ -207,7 +207,7 @@ def mean_over_parts(
 
     Args:
         name: beginning of the columns' names.
-        credit: in [0, 1]; NaN for samples that are left out, of which there are others.
+        credit: in [0, 1], NaN for samples that are left out, of which there are others.
         chance: score of a constant model on each sample.
 
     Example:

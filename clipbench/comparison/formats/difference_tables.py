@@ -222,7 +222,7 @@ def verdict_lines(gated: Sequence[GatedComparison]) -> list[str]:
 
 
 def gate_counts(gated: GatedComparison) -> str:
-    """Return how many metrics have which outcome in the gate; empty without a gate."""
+    """Return how many metrics have which outcome in the gate, empty without a gate."""
     counts = {status: len(gated.with_status(status)) for status in NOUNS}
     return ", ".join(counted(n, *NOUNS[status]) for status, n in counts.items() if n)
 
@@ -261,7 +261,7 @@ def _gate_row(outcome: Outcome, notes: Sequence[str]) -> list[Cell | str]:
 
 
 def ungated_line(gated: GatedComparison) -> str:
-    """Return how many metrics are not gated, by the reason; empty if there are none."""
+    """Return how many metrics are not gated, by the reason, empty if there are none."""
     reasons = Counter(outcome.message for outcome in gated.with_status("not gated"))
     if not reasons:
         return ""

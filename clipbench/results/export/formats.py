@@ -62,7 +62,7 @@ class Exported:
     """The outcome of an export."""
 
     text: str | None
-    """The content to print; None where files were written."""
+    """The content to print, None if files were written."""
     written: list[Path]
     notes: Sequence[str]
     """Values and evaluations that the format has no place for, with the reasons."""
@@ -74,7 +74,7 @@ def export(paths: Sequence[Path], to: str, out: Path | None = None) -> Exported:
     Args:
         paths: run folders, or their ``result.json``.
         to: a name of an entry point of ``clipbench.exports``; ``-`` and ``_`` are alike.
-        out: a file with the format's suffix, or a folder where the format has that form; None for none.
+        out: a file with the format's suffix, or a folder where the format has that form, None for none.
 
     Raises:
         UsageError: an unknown format, a file that does not suit it or cannot be written, or runs that it cannot hold.
@@ -120,7 +120,7 @@ def _check_out(form: ExportFormat, to: str, out: Path | None) -> bool:
 
 
 def _parts(rendered: RenderedExport, folder: Path) -> dict[Path, bytes]:
-    """Return the files of a folder; raise UsageError if a file with other content would be overwritten."""
+    """Return the files of a folder, or raise UsageError if a file with other content would be overwritten."""
     files = {folder / name: content for name, content in rendered.parts.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)

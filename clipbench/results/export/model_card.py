@@ -99,7 +99,7 @@ def _dataset(record: EvaluationRecord) -> dict[str, object]:
 
 
 def hub_name(data: str) -> tuple[str, str] | None:
-    """Return repository and configuration of a data set of the Hub; None for another.
+    """Return repository and configuration of a data set of the Hub, or None for another.
 
     Example:
         >>> hub_name("hf:org/birds:small"), hub_name("imagenet")

@@ -31,7 +31,7 @@ def _panel_words(name: str, panel: Panel) -> str:
 
 
 def _mark_words(mark: Mark, panel: Panel) -> str:
-    """Return the values of a mark in words; empty for a mark without numbers, or whose mean is another mark."""
+    """Return the values of a mark in words, empty for a mark without numbers, or whose mean is another mark."""
     words = ""
     match mark:
         case Ranges(is_upright=False):

@@ -167,7 +167,7 @@ def _axis(axis: marks.Axis) -> Json:
 
 
 def _series(name: str, mark: marks.Mark) -> Json:
-    """Return the columns of a mark's table, with its geometry; empty for a mark without numbers."""
+    """Return the columns of a mark's table, with its geometry, empty for a mark without numbers."""
     rows = list(mark_rows(mark))
     if not rows:
         return {}

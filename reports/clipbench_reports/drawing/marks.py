@@ -65,7 +65,7 @@ class Mark:
     name: str = ""
     """For the legend; marks of one role and name share an entry."""
     of: str = ""
-    """The name of the marks that a reference belongs to; empty for all marks of the panel."""
+    """The name of the marks that a reference belongs to, empty for all marks of the panel."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,9 +212,9 @@ class Panel:
     starts_row: bool = False
     """True if it is the first panel of a row."""
     n_rows: int = 0
-    """Number of named rows, each with the height of a line; 0 if the height does not depend on rows."""
+    """Number of named rows, each with the height of a line, 0 if the height does not depend on rows."""
     model: int | None = None
-    """Index of its model among the models of the page; None if it has all models."""
+    """Index of its model among the models of the page, None if it has all models."""
     has_mark: bool = True
     """False if there are more models than marks, so that its title has no mark of its model."""
 

@@ -39,7 +39,7 @@ class NotebookFigure(Figure):
     """A figure with its own image for notebooks; for other figures, IPython uses pyplot."""
 
     file_dpi: int | None = None
-    """Resolution of its files; None for the default of matplotlib."""
+    """Resolution of its files, None for the default of matplotlib."""
 
     def savefig(self, *file: Any, **options: Any) -> None:
         """Write the figure as matplotlib does."""

@@ -39,7 +39,7 @@ class ModelDrawing(NamedTuple):
     """Its index among the models of the page."""
     drawing: Markup
     narrow: Markup
-    """The drawing for a narrow screen; empty if one drawing serves both."""
+    """The drawing for a narrow screen, empty if one drawing serves both."""
     is_wide: bool
     """True if it needs more than a column of a page."""
 
@@ -58,7 +58,7 @@ def draw_narrow(figure: Chart) -> Markup:
 
 
 def draw_by_model(figure: Chart) -> list[ModelDrawing]:
-    """Return the drawings of each model of a figure; none if a panel has all models.
+    """Return the drawings of each model of a figure, or none if a panel has all models.
 
     They are in an element with the words of ``alt_text``, which are read aloud instead of all of them.
     """
@@ -125,7 +125,7 @@ def _chart_svg(figure: Chart, *, numbers: Sequence[int] | None = None, alt: str 
 
     Args:
         numbers: indices of the panels in the whole figure, whose data the page has.
-        alt: alternative text; None if an element around the drawing has one.
+        alt: alternative text, None if an element around the drawing has one.
     """
     layout = lay_out(figure)
     number = iter(numbers or range(len(figure.panels)))

@@ -243,7 +243,7 @@ class LabelBox(NamedTuple):
 
 
 def names_at_lines(panel: marks.Panel, plane: Plane, entries: Sequence[marks.Mark]) -> list[marks.Words] | None:
-    """Return the names of a legend as words at their marks; None if one of them has no room.
+    """Return the names of a legend as words at their marks, or None if one of them has no room.
 
     A name is next to its line, inside the plane, and covers nothing. It is farther from other lines of its colour.
 
@@ -278,7 +278,7 @@ def names_at_lines(panel: marks.Panel, plane: Plane, entries: Sequence[marks.Mar
 
 @singledispatch
 def _candidates(mark: object, plane: Plane) -> Iterator[marks.Words]:
-    """Yield the possible positions of a name, the best first; none for a mark that needs a sample in a legend."""
+    """Yield the possible positions of a name, the best first, or none for a mark that needs a sample in a legend."""
     return iter(())
 
 
@@ -327,7 +327,7 @@ def _(mark: marks.Threads, plane: Plane) -> Iterator[marks.Words]:
 
 @_candidates.register
 def _(mark: marks.Dots, plane: Plane) -> Iterator[marks.Words]:
-    """Yield positions left and right of a cloud, the highest first; none for dots that a legend explains."""
+    """Yield positions left and right of a cloud, the highest first, or none for dots that a legend explains."""
     if mark.is_dense:
         xs, ys = np.array(mark.xs, np.float64), np.array(mark.ys, np.float64)
         near = abs(plane.y.high - plane.y.low) * HEIGHT / plane.height

@@ -252,7 +252,7 @@ def _state_matches(evidence: Evidence, curves: Curves) -> Statement:
 
 
 def _without_line(evidence: Evidence) -> str:
-    """Return the kinds of pairs that have no line, with the reasons; nothing if all have one."""
+    """Return the kinds of pairs that have no line, with the reasons, or nothing if all have one."""
     errors = {
         name: metric
         for name, metric in evidence.evaluation.metrics.items()

@@ -238,7 +238,7 @@ def _state_modalities(metrics: Mapping[str, Metric]) -> Statement:
 
 
 def paired_modalities(names: Sequence[str], metrics: Mapping[str, Metric]) -> list[str]:
-    """Return the modalities with a gap to another one, so with partners; all if no modality has one."""
+    """Return the modalities with a gap to another one, so with partners, or all if no modality has one."""
     with_gap = {name.removesuffix("/gap") for name, metric in metrics.items() if metric.value is not None}
     pairs = [(first, second) for first in names for second in names if f"{first}-{second}" in with_gap]
     return [name for name in names if any(name in pair for pair in pairs)] or list(names)

@@ -29,7 +29,7 @@ def refuse_judged(evidence: Evidence) -> None:
 
 
 def chance_rule(chance: float | None) -> list[Mark]:
-    """Return the line across a panel at the height of chance; empty if chance is unknown."""
+    """Return the line across a panel at the height of chance, empty if chance is unknown."""
     return [] if chance is None else [Rule(at=chance, axis="y", role="chance", name=CHANCE)]
 
 
@@ -75,7 +75,7 @@ def chance_strokes(rows: Iterable[tuple[Number, Metric]], *, half: float = 0.4, 
 
 
 def value_line(metric: Metric | None, name: str, *, of: str = "") -> list[Mark]:
-    """Return a dashed line at the value of a metric and the shade of its interval; empty if it is undefined."""
+    """Return a dashed line at the value of a metric and the shade of its interval, empty if it is undefined."""
     if metric is None or metric.value is None:
         return []
     line = Rule(at=metric.value, axis="x", role="ink", name=name, is_dashed=True, of=of)

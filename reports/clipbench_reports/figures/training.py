@@ -116,7 +116,7 @@ def _progress_panel(history: History, record: EvaluationRecord, evaluation: str)
 
 
 def _line(history: History, name: str) -> list[Line]:
-    """Return the line of a scalar of the first evaluation of its task; empty if there is no such scalar."""
+    """Return the line of a scalar of the first evaluation of its task, empty if there is no such scalar."""
     task = "retrieval" if name in RECALLS else "modality-gap"
     keys = (key for key in history.values if isinstance(key, MetricName) and key.evaluation.startswith(f"{task}@"))
     full = name if name in history.values else next((key for key in keys if key.metric == name), None)

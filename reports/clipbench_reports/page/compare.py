@@ -61,7 +61,7 @@ def write_compare(
     """Write the page of comparisons with one base, whole or not at all.
 
     Args:
-        runs: the base, then the candidate of each comparison; None for results that are no run of clipbench.
+        runs: the base, then the candidate of each comparison, None for results that are no run of clipbench.
         explanations: where each candidate got worse; empty, or None for a candidate, if that was not asked for.
 
     Raises:
@@ -190,7 +190,7 @@ def _part(
 
 
 def _verdict_summary(comparison: Comparison, verdict: Verdict, anchors: Mapping[str, str]) -> dict[str, object]:
-    """Return the number of metrics with a verdict, and the surest of them with their headings; nothing without any."""
+    """Return the number of metrics with a verdict, and the surest of them with their headings, nothing without any."""
     decided = [difference for difference in comparison.differences if difference.verdict == verdict]
     surest = interleave(sorted(decided, key=relative_width), lambda difference: difference.evaluation)[
         : N_NAMED.get(verdict, 0)
@@ -347,7 +347,7 @@ def gate_html(outcomes: Sequence[Outcome]) -> Markup:
 
 
 def similarity_html(comparison: Comparison, evaluation: str) -> Markup | None:
-    """Return the representational similarity of an evaluation's vectors as a table; None where there is none."""
+    """Return the representational similarity of an evaluation's vectors as a table, or None if there is none."""
     similarities = tables.by_evaluation(comparison.representational_similarity).get(evaluation)
     if not similarities:
         return None

@@ -193,7 +193,7 @@ def _cell_text(table: "pandas.DataFrame", name: str, source: SampleColumn | Samp
 
 
 def _cell(table: "pandas.DataFrame", name: str, column: str) -> str | float | None:
-    """Return a text or a finite number; None where the table has neither."""
+    """Return a text or a finite number, or None if the table has neither."""
     value = table.at[name, column] if column in table and name in table.index else None
     if isinstance(value, float | int | np.number):
         return float(value) if math.isfinite(value) else None

@@ -99,7 +99,7 @@ def _lead(group: Group) -> MetricComparison | None:
 
 
 def shared_metric(group: Group, models: list[EvaluatedModel]) -> MetricComparison | None:
-    """Return the first headline metric that all of two or more models have a value of; None if there is none."""
+    """Return the first headline metric that all of two or more models have a value of, or None if there is none."""
     metrics = models[0].evaluation.metrics if len(models) > 1 else {}
     values = {
         name: [

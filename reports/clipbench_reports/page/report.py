@@ -135,7 +135,7 @@ def _opening(
 
 
 def _training(runs: Sequence[Run], titles: Mapping[str, str]) -> list[Chart]:
-    """Return figures of the metrics through a training; none if the runs are not checkpoints of one training.
+    """Return figures of the metrics through a training, or none if the runs are not checkpoints of one training.
 
     First the headline metrics, then the gap with cosines and recall.
     """

@@ -39,7 +39,7 @@ class MetricLines:
     """A metric with a line for each model that has it."""
 
     anchor: str = ""
-    """The id of its row; empty where it has none."""
+    """The id of its row, empty if it has none."""
     subset: str
     """The part of its name before the slash, where several metrics share that and are listed under it."""
     heading: str

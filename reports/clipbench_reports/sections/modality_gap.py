@@ -74,7 +74,7 @@ def _state(evidence: Evidence, curves: Curves) -> Statement:
 
 
 def _not_drawn(evidence: Evidence, curves: Curves) -> str:
-    """Return the reasons why the loss or zero-shot accuracy has no panel; empty if both have one."""
+    """Return the reasons why the loss or zero-shot accuracy has no panel, empty if both have one."""
     reasons = []
     if evidence.run.result.model.get("logit_scale") is None:
         reasons.append(f"The loss is undefined: {no_logit_scale()}.")

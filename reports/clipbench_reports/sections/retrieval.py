@@ -79,7 +79,7 @@ class FailureGallery(NamedTuple):
     query: str = ""
     """Column with the words of the query."""
     right: str = ""
-    """Column with the words of the best right item; empty where images show it."""
+    """Column with the words of the best right item, empty if images show it."""
     chosen: str = ""
     """Column with the words of the first item."""
     images: tuple[tuple[str, str], ...] = (("", "image"),)
@@ -191,7 +191,7 @@ def _gallery(evidence: Evidence, budget: PageBudget, direction: str, failures: F
 
 
 def _tokens(evidence: Evidence, name: str) -> list[str]:
-    """Return a column with numbers of tokens as words; empty if the run did not keep it."""
+    """Return a column with numbers of tokens as words, empty if the run did not keep it."""
     if not evidence.has_column(name):
         return []
     return [fmt.count(n) if np.isfinite(n) else "" for n in evidence.numbers(name).tolist()]

@@ -284,7 +284,7 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
 
 
 def describe_classes(evidence: Evidence) -> str:
-    """Return the number of classes of a label set with three examples; empty if unknown."""
+    """Return the number of classes of a label set with three examples, empty if unknown."""
     accuracy = evidence.evaluation.metrics.get("acc1")
     if accuracy is None or not accuracy.chance or not evidence.has_column("label"):
         return ""

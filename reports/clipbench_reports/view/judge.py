@@ -148,7 +148,7 @@ class Judging(SiteAnswers):
         return {**dict.fromkeys(rest, 0), **{image_at[index]: grade for index, grade in grades.items()}}
 
     def _next(self, judgements: PoolJudgements, query_index: int) -> int | None:
-        """Return the index of the next query that the judge has not judged; None if none is left."""
+        """Return the index of the next query that the judge has not judged, or None if none is left."""
         n = len(self._queries)
         following = [(query_index + step) % n for step in range(1, n + 1)]
         return next((index for index in following if not judgements.is_done(self._queries[index], self._judge)), None)

@@ -68,7 +68,7 @@ class Row:
     columns: Mapping[str, HeadlineColumn] = field(default_factory=dict)
     """Headline metrics by their full names."""
     headline: str = ""
-    """The full name of the first headline metric of the first evaluation with numbers; empty if there is none."""
+    """The full name of the first headline metric of the first evaluation with numbers, empty if there is none."""
     records: Mapping[str, EvaluationRecord] = field(default_factory=dict)
     """Facts by which an evaluation with samples is the same as another, by its name; parameters as their hash."""
 

@@ -158,11 +158,11 @@ class Samples:
         return [(title, near) for title, near in neighbours.items() if near]
 
     def text(self, column: str, row: int) -> str:
-        """Return a cell of the first run as text; empty if there is none."""
+        """Return a cell of the first run as text, empty if there is none."""
         return self._texts(column, row)[0]
 
     def margin(self, column: str) -> list[Float64[np.ndarray, " n"]]:
-        """Return a column of each run as numbers; NaN for other values."""
+        """Return a column of each run as numbers, or NaN for other values."""
         import pandas
 
         return [
@@ -173,7 +173,7 @@ class Samples:
         ]
 
     def _texts(self, column: str, row: int) -> list[str]:
-        """Return a cell of each run as text; empty if it is missing."""
+        """Return a cell of each run as text, empty if it is missing."""
         texts = []
         for table in self.tables:
             cell = table[column].iat[row] if column in table.columns else None

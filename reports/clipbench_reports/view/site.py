@@ -231,7 +231,7 @@ class Guard:
             await (answer or self._app)(scope, receive, send_with_headers)
 
     def _answer(self, request: Request) -> Response | None:
-        """Return what is answered instead of a page; None where there is to be a page."""
+        """Return what is answered instead of a page, or None if there is to be a page."""
         if request.headers.getlist("host") not in self._hosts:
             return PlainTextResponse(f"This is not the address that {self._command} printed.", 421)
         is_write = request.method == "POST" and request.url.path in self._writes

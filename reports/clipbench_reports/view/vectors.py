@@ -34,7 +34,7 @@ class Vectors:
 
     @cached_property
     def digests(self) -> Shaped[np.ndarray, " n"]:
-        """Content hashes of the images; empty where the run kept none."""
+        """Content hashes of the images, empty if the run kept none."""
         return np.array([self.samples.text("image", row) for row in self.rows], object)
 
     def pair_of(self, samples: Samples, row: int) -> int:
@@ -159,7 +159,7 @@ def colourings(vectors: Vectors, run: Run) -> dict[str, list[str]]:
 
 
 def _coded(labels: Sequence[str]) -> dict[str, object]:
-    """Return the commonest labels, and the index among them of each pair's label; -1 for other labels and none."""
+    """Return the commonest labels, and the index among them of each pair's label, or -1 for other labels and none."""
     names, counts = np.unique([label for label in labels if label], return_counts=True)
     common = names[np.argsort(-counts, kind="stable")][:N_LABELS].tolist()
     code = {name: k for k, name in enumerate(common)}

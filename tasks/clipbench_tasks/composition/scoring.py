@@ -26,7 +26,7 @@ SETS = ("controlled_a", "controlled_b")
 
 
 def set_of(contrast: Contrast) -> str | None:
-    """Return the set of an image of What'sUp; None for all other items."""
+    """Return the set of an image of What'sUp, or None for all other items."""
     is_of_set = contrast.subset in SETS and contrast.group is not None and len(contrast.images) == 1
     return f"{contrast.subset}/{contrast.group}" if is_of_set else None
 
@@ -54,7 +54,7 @@ def all_of_pair_and_set(contrasts: Sequence[Contrast], text: Column) -> dict[str
 
 
 def same_words(contrasts: Sequence[Contrast]) -> Column:
-    """Return the share of each contrast's twins with the same words, each as often; NaN where there are no twins."""
+    """Return the share of each contrast's twins with the same words, each as often, or NaN if there are no twins."""
 
     def judge(true: list[str], false: list[str]) -> list[bool]:
         bag = {text: sorted(words(text)) for text in {*true, *false}}
@@ -64,7 +64,7 @@ def same_words(contrasts: Sequence[Contrast]) -> Column:
 
 
 def twin_cosine(contrasts: Sequence[Contrast], vectors: ItemVectors) -> Column:
-    """Return the mean cosine of a true caption with a false one of the same image; NaN where there are none."""
+    """Return the mean cosine of a true caption with a false one of the same image, or NaN if there are none."""
     return _mean_of_twins(contrasts, vectors.cosines)
 
 
@@ -124,10 +124,10 @@ def other_cosine(
 def text_only(contrasts: Sequence[Contrast], vectors: ItemVectors | None) -> Column:
     """Return SugarCrepe++'s text-only credit: two true captions are nearer to each other than either to a false one.
 
-    It uses the first two true captions of the first image, and all false ones; NaN if there are fewer.
+    It uses the first two true captions of the first image, and all false ones, and is NaN if there are fewer.
 
     Args:
-        vectors: the model's; None for a constant model.
+        vectors: the model's, None for a constant model.
     """
     credit = np.full(len(contrasts), np.nan)
     pairs_by_count: dict[int, dict[int, list[tuple[str, str]]]] = {}

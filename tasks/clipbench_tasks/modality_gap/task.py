@@ -426,7 +426,7 @@ def _distribution(name: str, counts: Rows, *, x_label: str = "cosine", **facts: 
 
 
 def _curve(name: str, x: np.ndarray, y: np.ndarray, **facts: Any) -> dict[str, Curve]:
-    """Return a curve by its name; none without points, since strict JSON has no NaN."""
+    """Return a curve by its name, or none without points, since strict JSON has no NaN."""
     if not len(x):
         return {}
     return {name: Curve(x=x.astype(float).tolist(), y=y.astype(float).tolist(), **facts)}

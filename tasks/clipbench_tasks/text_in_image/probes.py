@@ -211,7 +211,7 @@ def _cross_fitted(image_ids: Sequence[str], attacks: Sequence[Attack], shown_ima
 
 
 def _plain_image(attack: Attack) -> int:
-    """Return the row of the object's image without a label, or with a blank one; -1 if it has neither."""
+    """Return the row of the object's image without a label, or with a blank one, or -1 if it has neither."""
     return next((row for row in (attack.clean, attack.blank) if row is not None), -1)
 
 

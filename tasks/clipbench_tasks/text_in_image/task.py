@@ -354,7 +354,7 @@ def _is_usual(conditions: Shaped[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
 
 
 def _setting(condition: str) -> tuple[str, float] | None:
-    """Return property and value of a condition such as ``height=0.06``; None for a condition without a number."""
+    """Return property and value of a condition such as ``height=0.06``, or None for a condition without a number."""
     name, _, value = condition.partition("=")
     try:
         return name, float(value)
