@@ -87,7 +87,7 @@ class PoolJudgements:
         return None in judge_lines or len(judge_lines) == len(self.pool.candidates[query])
 
     def lines_by_image(self, query: str, judge: str) -> Mapping[str | None, LogLine]:
-        """Return a judge's lines on the photographs of a query; a skip is under None."""
+        """Return a judge's lines on the photographs of a query, with a skip under None."""
         return self._own.get((query, judge), {})
 
     @property
@@ -116,7 +116,7 @@ def read_log(pool: Pool) -> PoolJudgements:
     The rest of a line that a killed process never finished is passed over, with a note.
 
     Raises:
-        DataError: the log cannot be read, or a line is no judgement of this pool; the message names it.
+        DataError: the log cannot be read, or a line is not a judgement of this pool. The message names the line.
     """
     file = pool.folder / LOG
     if not is_there(file):

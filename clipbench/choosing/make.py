@@ -34,7 +34,7 @@ class PoolOptions:
     seed: int = 0
     skip_bad_images: bool = False
     price: Callable[[str], PriceRecord] | None = None
-    """Measures the price of a model by its name; None measures none."""
+    """Measures the price of a model by its name, None to measure none."""
 
 
 def read_queries(file: Path) -> list[str]:
@@ -70,7 +70,7 @@ def make_pool(
     content are kept once, the first by name.
 
     Args:
-        models: names and functions that load them; one model at a time is loaded.
+        models: names and functions that load them. One model at a time is loaded.
         images: a folder of photographs, at any depth.
         queries: distinct texts.
         folder: of the pool, new or empty.

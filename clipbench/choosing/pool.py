@@ -1,10 +1,10 @@
 """A pool on disk: judged data whose judgements are made here, with the candidates of each query, blind to models.
 
-pool.json         the models with their fingerprints, the folder of photographs, k and the seed
-corpus.jsonl      the photographs: with queries.jsonl and qrels/test.txt they are judged data, as ``readers.judged``
-reads it candidates.jsonl  the photographs to judge of each query, shuffled; the queries stand in the order in which
-they are judged rankings.jsonl    the first k of each model, and the photographs drawn at random: the page never shows
-it log.jsonl         the judgements, a line each, only ever appended to (``choosing.judgement_log``)
+- pool.json: the models with their fingerprints, the folder of photographs, k and the seed
+- corpus.jsonl: the photographs, which are judged data with queries.jsonl and qrels/test.txt (``readers.judged``)
+- candidates.jsonl: the photographs to judge for each query, shuffled, with queries in the order of judging
+- rankings.jsonl: the first k of each model, and the photographs drawn at random, which the page never shows
+- log.jsonl: the judgements, one per line, to which lines are only ever appended (``choosing.judgement_log``)
 """
 
 import os
@@ -77,7 +77,7 @@ class Pool:
     candidates: Mapping[str, list[str]]
     """Ids of photographs by the query's id."""
     batches: Mapping[str, int]
-    """By query, the number of queries before it was added; queries of one batch are in random order."""
+    """By query, the number of queries before it was added. Queries of one batch are in random order."""
     images: Mapping[str, Path]
 
     def name(self, image: str) -> str:
@@ -120,7 +120,7 @@ def read_pool(folder: Path) -> Pool:
 
     Raises:
         UsageError: there is none.
-        DataError: a file of it is damaged; the message names the line.
+        DataError: a file of it is damaged. The message names the line.
     """
     if not is_file(folder / FACTS):
         advice = on_command_line(f", made by clipbench pool --out {folder}")

@@ -353,7 +353,7 @@ def _difference(model: str, other: str, values: Float64[np.ndarray, " n_queries"
 
 
 def _bounds(values: Float64[np.ndarray, " n_queries"], terms: _Terms) -> tuple[float, float]:
-    """Return bounds of a mean difference; for a list, from its batches, as only these are in random order."""
+    """Return bounds of a mean difference. For a list, they are from its batches, as only these are in random order."""
     if terms.sizes is None:
         return confidence_sequence(values, alpha=terms.alpha)
     level, n = terms.alpha / len(terms.sizes), sum(terms.sizes.values())
@@ -366,7 +366,7 @@ def _bounds(values: Float64[np.ndarray, " n_queries"], terms: _Terms) -> tuple[f
 
 
 def _leader(models: Sequence[str], differences: Sequence[ModelDifference]) -> str | None:
-    """Return the model that is better than or equal to every other; of several, the one with the highest mean."""
+    """Return the model that is better than or equal to every other, or of several the one with the highest mean."""
     fits = {(pair.model, pair.other) for pair in differences if pair.verdict in ("better", "equal")}
     fits |= {(pair.other, pair.model) for pair in differences if pair.verdict in ("worse", "equal")}
     leaders = [model for model in models if all((model, other) in fits for other in models if other != model)]
@@ -412,7 +412,7 @@ def _open(differences: Sequence[ModelDifference], pairs: Sequence[Pair], terms: 
 
 
 def _unseen(pool: Pool, rankings: Mapping[str, Ranking], grades: Mapping[str, Mapping[str, int]]) -> Unseen | None:
-    """Return an estimate of the relevant photographs that no model found; the photographs of a query are a cluster."""
+    """Return an estimate of the relevant photographs that no model found, with queries as clusters of them."""
     relevant_draws = [[by_image[image] > 0 for image in rankings[query].random] for query, by_image in grades.items()]
     sizes = np.array([len(by_image) for by_image in relevant_draws], np.int64)
     if not sizes.any():

@@ -106,20 +106,24 @@ def across(*runs: Run | str | os.PathLike[str], x: str, y: str, data: str | None
 
     Args:
         runs: runs of different models, or their folders, three or more.
-        x: a metric: ``"gap"``, ``"modality-gap/gap"`` or ``"modality-gap@coco/gap"``, as short as it is plain; or
-            what the model costs: ``"parameters"``, ``"dimensions"``, ``"bytes"`` of a vector, ``"image_flops"``,
-            ``"image_parameters"``, ``"image_per_second"``, ``"image_memory"``, the same of ``text``; of a run with its
-            price ``"image_p50"``, ``"text_p95"`` and the like, ``"load_seconds"``, ``"best_images_per_second"``,
-            ``"query_memory"``; or ``"step"``.
+        x: a metric: ``"gap"``, ``"modality-gap/gap"`` or ``"modality-gap@coco/gap"``, as short as it is plain. Or a
+            cost of the model: ``"parameters"``, ``"dimensions"``, ``"bytes"`` of a vector, ``"image_flops"``,
+            ``"image_parameters"``, ``"image_per_second"``, ``"image_memory"``, and the same of ``text``. Runs with a
+            price also have ``"image_p50"``, ``"text_p95"`` and the like, ``"load_seconds"``,
+            ``"best_images_per_second"`` and ``"query_memory"``. Checkpoints have ``"step"``.
         y: another metric, with the same names.
         data: the data set, where runs have a task on several and the name of the metric leaves it open.
-        seed: of resamples and permutations.
+        seed: seed of resamples and permutations.
 
     Returns:
-        ``points`` with both metrics and their intervals; ``correlation``, Spearman's, with a bootstrap interval over
-        models (from 8 on) and the p-value of a permutation test; ``given_parameters``, the partial correlation with the
-        number of parameters held fixed (interval from 20 on), since larger models may differ in both; ``front``,
-        the models of the Pareto front of quality against cost.
+        A record with these fields.
+
+        - ``points``: both metrics and their intervals
+        - ``correlation``: Spearman's, with a bootstrap interval over models (from 8 on) and the p-value of a
+          permutation test
+        - ``given_parameters``: the partial correlation with the number of parameters held fixed (interval from 20
+          on), since larger models may differ in both
+        - ``front``: the models of the Pareto front of quality against cost
 
     Raises:
         UsageError: no such metric, one that names several, the same as x and y, or fewer than three models have both.

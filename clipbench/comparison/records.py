@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import pandas
 
 Verdict = Literal["better", "worse", "different", "no evidence", "not tested", "too small to matter"]
-"""``different``: a significant difference of a metric of which neither direction is better; ``not tested``: the metric
-has no test (``Difference.test`` says why), which is less than no evidence.
+"""``different`` is a significant difference of a metric of which neither direction is better. ``not tested`` means that
+the metric has no test (``Difference.test`` says why), which is less than no evidence.
 """
 
 

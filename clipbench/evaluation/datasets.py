@@ -41,7 +41,7 @@ class Datasets:
         self._loaded: dict[tuple[str, ...], Dataset | ClipbenchError] = {}
 
     def get(self, request: Request) -> Dataset:
-        """Return the data set of a request, cut down to the limit; raise the error of its loading."""
+        """Return the data set of a request, cut down to the limit, or raise the error of its loading."""
         if request.data is None:
             raise UsageError(f"'{request.task}' has no data in this suite: {_advice(request.task)}")
         form = task_class(request.task).data_form

@@ -52,7 +52,7 @@ class Diagnosis:
 
     @property
     def is_healthy(self) -> bool:
-        """True if no check found a fault; a warning is not a fault."""
+        """True if no check found a fault. A warning is not a fault."""
         return not any(finding.status == "fault" for finding in self.findings)
 
     @property
@@ -161,7 +161,7 @@ def _load_readable(options: DoctorOptions, tasks: Sequence[str]) -> tuple[Datase
 
 
 def _reloads(reference: str, load: LoadOptions, info: ModelInfo) -> Iterator[tuple[str, Reload]]:
-    """Yield each other precision that a model could have, with a function that loads it; fp16 is for accelerators."""
+    """Yield each other precision that a model could have, with a function that loads it. fp16 is for accelerators."""
     for precision in PRECISIONS if info.precision is not None else ():
         if precision != info.precision and not (precision == "fp16" and info.device == "cpu"):
             yield precision, partial(load_embedder, reference, replace(load, precision=precision), workers=0)

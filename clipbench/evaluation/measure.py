@@ -104,7 +104,7 @@ def measure(
 
 
 def with_numbers(record: EvaluationRecord, evaluation: Evaluation, seed: int) -> EvaluationRecord:
-    """Return the record with metrics, controls and curves; each draws from a generator of its own."""
+    """Return the record with metrics, controls and curves, each drawn from a generator of its own."""
     names = (record.task, record.dataset.id)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is undefined, with its reason
         metrics = {
@@ -201,7 +201,7 @@ def empty_record(request: Request, task: Task, embedder: Embedder) -> Evaluation
 
 
 def dataset_record(dataset: Dataset, digests: list[str]) -> DatasetRecord:
-    """Return the record of a data set; ``digests`` are the content hashes of its gallery."""
+    """Return the record of a data set, with the content hashes of its gallery as ``digests``."""
     n, sample = len(dataset), "image" if len(dataset.images) else "group"
     if dataset.judgements is not None:
         n, sample = len(dataset.judgements.documents.ids), "document"

@@ -43,7 +43,7 @@ QUALITY = {SIDE: 80, SMALL_SIDE: 70}
 def write_tables(
     evaluation: Evaluation, sliced: Sliced, digests: list[str], folder: Path, *, stem: str, options: RunOptions
 ) -> dict[str, str]:
-    """Write samples, neighbours of failures, slices and arrays into a run's folder; return the paths by content.
+    """Write samples, neighbours of failures, slices and arrays into a run's folder, and return the paths by content.
 
     Args:
         digests: content hashes of the images that the evaluation is of.
@@ -113,7 +113,7 @@ def write_images(
 def write_thumbnails(
     dataset: Dataset, digests: Sequence[str], rows: Sequence[int], folder: Path, *, cache: Path, side: int = SIDE
 ) -> None:
-    """Write ``<content hash>.webp`` for the images of some rows; files that exist are skipped.
+    """Write ``<content hash>.webp`` for the images of some rows, except for files that exist.
 
     Args:
         digests: content hashes of all images of the data set.

@@ -24,7 +24,7 @@ STANDARD, QUICK = "standard", "quick"
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One evaluation that is asked for; without data, the model must bring its own."""
+    """One evaluation that is asked for. Without data, the model must have its own."""
 
     task: str
     data: str | None = None
@@ -55,7 +55,7 @@ class RunOptions:
 
     seed: int = 0
     limit: int | None = None
-    """Score a seeded, stratified subset of this many images; a note in the result says so."""
+    """Score a seeded, stratified subset of this many images. A note in the result says so."""
     skip_bad_images: bool = False
     """Leave unreadable images out, and list them, instead of failing the evaluation."""
     keep_arrays: bool = False
@@ -82,7 +82,7 @@ def read_suite(name: str, *, needs_data: bool = True) -> list[Request]:
     ``only_by_name``, true if ``all`` leaves it out. Before the tables it may set ``most_bytes``.
 
     Args:
-        needs_data: each table must name ``data``; a model that brings its own samples needs none.
+        needs_data: each table must name ``data``, except for a model with samples of its own.
 
     Raises:
         ClipbenchError: no such suite or file, two distributions bring it, the file does not say what it should, or a
@@ -149,7 +149,7 @@ def suites() -> list[str]:
 
 
 def _installed_suites() -> dict[str, dict[str, Any]]:
-    """Return the tables of all installed suites by name and distribution; a warning names what is left out."""
+    """Return the tables of all installed suites by name and distribution. A warning names each one left out."""
     suites: dict[str, dict[str, Any]] = {}
     packages = {entry.value: plugins.distribution_of(entry) for entry in plugins.declared(SUITES)}
     for package, distribution in sorted(packages.items(), key=lambda package: package[1] != plugins.OURS):
@@ -284,7 +284,7 @@ def drop_unsupported(requests: Sequence[Request], data: Dataset) -> list[Request
 
 
 def _modality_requests() -> list[Request]:
-    """Return a request for each installed task that needs modalities; broken plug-ins are skipped."""
+    """Return a request for each installed task that needs modalities, without broken plug-ins."""
     tasks = plugins.load_usable(plugins.TASKS, task_class)
     return [Request(task=name) for name, task in tasks.items() if task.needs_modalities]
 
@@ -330,7 +330,7 @@ def task_class(name: str) -> type[Task]:
 
 
 def _parameters(task: str) -> dict[str, Any]:
-    """Return the type of each parameter; ``object`` where a plug-in's annotations cannot be read."""
+    """Return the type of each parameter, ``object`` if a plug-in's annotations cannot be read."""
     kind = task_class(task)
     assert is_dataclass(kind), kind
     try:

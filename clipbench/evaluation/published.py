@@ -44,7 +44,7 @@ WINDOWS = MappingProxyType(
         "PE-Core": 32,
     }
 )
-"""Text windows in tokens by a part of the architecture's name, the first that matches; all others have 77 tokens."""
+"""Text windows in tokens by a part of the architecture's name, the first that matches. All others have 77 tokens."""
 
 
 class Key(NamedTuple):
@@ -120,7 +120,7 @@ def slices_with_published(slices: Mapping[str, SlicesRecord], measured: Measured
 
 @cache
 def published_values() -> Mapping[Key, tuple[PublishedValue, ...]]:
-    """Return all values of ``open_clip.csv``, ``published.csv`` and the ``WIDE`` tables; fractions are in [0, 1]."""
+    """Return all values of ``open_clip.csv``, ``published.csv`` and the ``WIDE`` tables, with fractions in [0, 1]."""
     values_by_key: dict[Key, list[PublishedValue]] = defaultdict(list)
     for model, results in open_clip_results().items():
         for column, score in results.items():

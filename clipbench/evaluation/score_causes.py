@@ -39,7 +39,7 @@ Reload = Callable[[Path], Embedder]
 """Loads a model in another precision, with a store in a folder."""
 ALPHA = 0.05
 PUBLISHED = "published"
-"""In place of a score: the value that was published for the same model, data and protocol."""
+"""Instead of a score: the value that was published for the same model, data and protocol."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,12 +94,12 @@ class ScoreCauses:
 
 
 class Expectation(NamedTuple):
-    """The score that is expected, as the user writes it; ``check`` raises UsageError where it is none."""
+    """The expected score, as the user writes it. ``check`` raises UsageError if it is not a score."""
 
     score: str
     """A number, a percentage of fractions above 1, or ``published``."""
     metric: str | None = None
-    """``TASK``, ``METRIC`` or ``TASK/METRIC``; None takes the headline of the task that the data allow."""
+    """``TASK``, ``METRIC`` or ``TASK/METRIC``, None for the headline of the task that the data allow."""
 
     @property
     def is_published(self) -> bool:
@@ -118,7 +118,7 @@ class Expectation(NamedTuple):
 
 
 class Inquiry:
-    """An expected score and the measured one; ``explanation`` flips the switches.
+    """An expected score and the measured one, whose ``explanation`` flips the switches.
 
     Args:
         expectation: the expected score.

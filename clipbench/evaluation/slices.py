@@ -106,7 +106,7 @@ class _Slicer:
         )
 
     def _metrics_by_image(self) -> dict[str, Part]:
-        """Return the slices by groups of images; the group of each sample becomes a column."""
+        """Return the slices by groups of images, and make the group of each sample a column."""
         samples, measures = self.evaluation.samples, self.evaluation.measures
         if "image" not in samples:
             raise ClipbenchError("the task's samples do not say which image they are of")
@@ -129,7 +129,7 @@ class _Slicer:
         return parts
 
     def _metrics_by_query(self) -> dict[str, Part]:
-        """Return the slices by the languages of judged queries; the language of each sample becomes a column."""
+        """Return the slices by the languages of judged queries, and make the language of each sample a column."""
         judgements = self.dataset.judgements
         assert judgements is not None, self.name
         of_query = dict(zip(judgements.queries.ids, judgements.queries.languages, strict=True))

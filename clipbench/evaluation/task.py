@@ -51,7 +51,7 @@ class Evaluation:
     """
     notes: tuple[str, ...] = ()
     question: str = ""
-    """The question that was asked, where the data change the task's own; likewise ``scoring``."""
+    """The question that was asked, if the data change the task's own. The same holds for ``scoring``."""
     scoring: str = ""
     subsets: Mapping[str, str] = field(default_factory=dict)
     """Titles of the subsets that metric names begin with, in addition to the data set's titles."""
@@ -89,7 +89,7 @@ class Task:
     vectors cannot answer it, and ``--tasks all`` leaves it out for them.
     """
     searches_distractors: ClassVar[bool] = False
-    """True if captions search a data set's ``distractors`` too; other tasks leave them out."""
+    """True if captions search a data set's ``distractors`` too. Other tasks leave them out."""
     needs_modalities: ClassVar[bool] = False
     """True where it is about modalities by name: ``--tasks all`` asks it of all data that have some beside images and
     captions, whatever the suite says, and of no others."""
@@ -121,7 +121,7 @@ def supports_similarity(task: type[Task], embedder: Embedder) -> bool:
 
 
 def evaluate(task: Task, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
-    """Return a task's evaluation; measures in cosines or distances are undefined for a model with inner products.
+    """Return a task's evaluation. Measures in cosines or distances are undefined for a model with inner products.
 
     Raises:
         Unavailable: the task is not defined for such a model.

@@ -1,8 +1,8 @@
 """Zero-shot classification: per-sample scores, accuracy with random tie-breaking, calibration and average precision.
 
-Scores are cosines of an image with each class; a logit is scale × cosine + bias. Scale and bias change no order; the
-bias cancels in a softmax, so only the scale enters, and only in confidences. A tie scores the expectation under random
-tie-breaking. NaN means undefined.
+Scores are cosines of an image with each class, and a logit is scale × cosine + bias. Scale and bias change no order,
+and the bias cancels in a softmax, so only the scale enters, and only in confidences. A tie scores the expectation under
+random tie-breaking. NaN means undefined.
 """
 
 from typing import NamedTuple
@@ -25,7 +25,7 @@ class ClassScores(NamedTuple):
     tied: Int64[np.ndarray, " n_images"]
     """Other classes that score exactly as the true one does."""
     predicted: Int64[np.ndarray, " n_images"]
-    """The class with the highest score; the lowest row among equals, for display only."""
+    """The class with the highest score, the lowest row among equals, for display only."""
     confidence: Float64[np.ndarray, " n_images"]
     """Softmax probability of the highest score, in (0, 1], NaN without a logit scale."""
     margin: Float32[np.ndarray, " n_images"]
@@ -207,9 +207,9 @@ class Reliability(NamedTuple):
 
     n_samples: Int64[np.ndarray, " n_bins"]
     confidence: Float64[np.ndarray, " n_bins"]
-    """Mean confidence in each bin; NaN in an empty one."""
+    """Mean confidence in each bin, NaN in an empty one."""
     accuracy: Float64[np.ndarray, " n_bins"]
-    """Mean credit in each bin; NaN in an empty one."""
+    """Mean credit in each bin, NaN in an empty one."""
 
 
 def reliability(confidence: Values, credit: Values, n_bins: int = 15) -> Reliability:
@@ -326,7 +326,7 @@ def mean_average_precision(
 
 
 def precision_spread(scores: Float32[np.ndarray, " n"], positives: Bool[np.ndarray, " n"]) -> float:
-    """Return the variance over positives of the precision at their position; ties are taken in order.
+    """Return the variance over positives of the precision at their position, with ties in order.
 
     Example:
         >>> round(precision_spread(np.array([3, 2, 1], np.float32), np.array([True, False, True])), 4)  # of 1 and 2/3

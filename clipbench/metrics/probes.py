@@ -64,7 +64,7 @@ def fit_probe(
         vectors: unit vectors to train on.
         labels: row of each vector's class.
         n_classes: at least 2.
-        towards: weights that a fit without data would have; 0 by default.
+        towards: weights that a fit without data would have, 0 by default.
         c: inverse strength of the regularisation.
         is_balanced: weight the losses so that each class has the same sum of weights, as scikit-learn's
             ``class_weight="balanced"`` does; else a class of more vectors is named more often.
@@ -105,7 +105,7 @@ def _minimise(
     of_class: Float64[np.ndarray, " n_classes"],
     c: float,
 ) -> tuple[Float64[np.ndarray, "n_classes dim"], Float64[np.ndarray, " n_classes"]]:
-    """Return weights and bias of the least loss; scores have the offsets, if any, instead of a bias.
+    """Return weights and bias of the least loss. Scores have the offsets, if any, instead of a bias.
 
     Args:
         of_class: weight of the loss of each class's vectors.
@@ -273,7 +273,7 @@ def separability_by_dimensions(images: Vectors, texts: Vectors, rng: np.random.G
 
 
 def _training_half(n: int, rng: np.random.Generator) -> Bool[np.ndarray, " n"]:
-    """Return a mask of the pairs to train on: half of them, drawn at random; of one pair, none."""
+    """Return a mask of the pairs to train on: half of them, drawn at random, or none of one pair."""
     return np.isin(np.arange(n), rng.permutation(n)[: n // 2])
 
 

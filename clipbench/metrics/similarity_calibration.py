@@ -58,7 +58,7 @@ def match_counts(
 
     Args:
         left, right: unit vectors.
-        left_groups, right_groups: any numbers; a pair is a match where both sides have the same.
+        left_groups, right_groups: any numbers. A pair is a match if both sides have the same.
         is_same: both sides are the same vectors: each pair counts once, and no vector with itself.
 
     Example:

@@ -25,7 +25,7 @@ class GapSpectrum(NamedTuple):
     dimensions: Int64[np.ndarray, " dim"]
     """The dimension at each place of the order."""
     mean_differences: Float64[np.ndarray, " dim"]
-    """Distance of the two means along each; their squares sum to the squared gap."""
+    """Distance of the two means along each. Their squares sum to the squared gap."""
     shares: Float64[np.ndarray, " dim"]
     """Share of the squared gap in this dimension and those before it, NaN if there is no gap."""
 

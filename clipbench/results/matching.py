@@ -100,7 +100,7 @@ def check_same(records: Sequence[tuple[str, EvaluationRecord]], consequence: str
 
 
 def _differing_facts(values: Mapping[str, Sequence[str | None]]) -> dict[str, list[str]]:
-    """Return the facts that have several values; None and an empty text are unknown and contradict nothing."""
+    """Return the facts that have several values. None and an empty text are unknown and contradict nothing."""
     distinct = {name: list(dict.fromkeys(value for value in facts if value)) for name, facts in values.items()}
     return {name: facts for name, facts in distinct.items() if len(facts) > 1}
 

@@ -50,7 +50,7 @@ class ModelQuantity(NamedTuple):
     """True for a field of the price of one query."""
 
     def read(self, result: Result) -> tuple[float | None, str]:
-        """Return the value; None with the reason if it is unknown."""
+        """Return the value, or None with the reason if it is unknown."""
         if self.tower is None and not self.is_price:
             value = result.model.get(self.key)
             return (
@@ -118,7 +118,7 @@ _MAIN_PRICE_COLUMNS = [
 
 
 def cost_facts(result: Result) -> list[str]:
-    """Return the size of the model and the work of each tower in words; unknown ones are left out."""
+    """Return the size of the model and the work of each tower in words, without unknown ones."""
     size = result.model.get("n_parameters")
     return [
         *([f"{_parameters(size)} parameters"] if isinstance(size, int | float) else []),
@@ -186,7 +186,7 @@ def table_of_prices(
 
     Args:
         prices: the labels and prices of one or more models.
-        metric_columns: values of each model, by the names of metrics; the table then has only the main prices.
+        metric_columns: values of each model, by the names of metrics. With them, the table has only the main prices.
     """
     quantities, metric_columns = (_MAIN_PRICE_COLUMNS, metric_columns) if metric_columns else (_PRICE_COLUMNS, {})
     machines = list(dict.fromkeys(_machine(price.machine) for _, price in prices))

@@ -46,7 +46,7 @@ class Values:
     label: str
     """The model if the file names one, the file otherwise."""
     values: Mapping[str, float]
-    """Values by ``task@data/metric``; a name that is no ``MetricName`` ends the data's id at its first slash."""
+    """Values by ``task@data/metric``. A name that is not a ``MetricName`` ends the data's id at its first slash."""
     notes: list[str] = field(default_factory=list)
     """Remarks on what the file holds and ``values`` does not."""
 
@@ -118,7 +118,7 @@ def read_values(path: Path) -> Values:
 
 
 def _source_and_model(path: Path) -> tuple[Path, str]:
-    """Return a path and the model that follows its ``#``; the name of an existing file may contain ``#`` itself."""
+    """Return a path and the model that follows its ``#``. The name of an existing file may contain ``#`` itself."""
     source, mark, model = str(path).rpartition("#")
     return (Path(source), model) if mark and not is_there(path) else (path, "")
 
@@ -178,7 +178,7 @@ def _parse_json(text: str, path: Path) -> list[_Record]:
 
 
 def _parse_csv(text: str, path: Path) -> list[_Record]:
-    """Return the rows of CLIP_benchmark's table in the form of its JSON files; all numbers are taken for metrics."""
+    """Return the rows of CLIP_benchmark's table in the form of its JSON files. All numbers are taken for metrics."""
     facts = ("dataset", "task", "model", "pretrained", "language", "model_fullname")
 
     def number(cell: object) -> object:
@@ -269,7 +269,7 @@ def _detect_format(records: Sequence[_Record], path: Path) -> _Format:
 
 
 def _collect_values(label: str, items: Sequence[tuple[MetricName, object]], path: Path, notes: list[str]) -> Values:
-    """Return the numbers among the items; texts are descriptions, not results."""
+    """Return the numbers among the items. Texts are descriptions, not results."""
     values: dict[str, float] = {}
     for key, value in items:
         if value is ARTEFACT:

@@ -45,7 +45,7 @@ TEMPORARY = "clipbench-run-"
 
 @dataclass(frozen=True, repr=False)
 class Run:
-    """A run folder and the result in it; tables and arrays are read when asked for.
+    """A run folder and the result in it. Tables and arrays are read when asked for.
 
     ``clipbench.run`` and ``clipbench.read_run`` return one. Printed, or in a notebook, it shows its scorecard.
 
@@ -77,13 +77,13 @@ class Run:
 
     @property
     def label(self) -> str:
-        """The folder; the model's name where the folder is one that ``clipbench.run`` made and removes again."""
+        """The folder, or the model's name if ``clipbench.run`` made the folder and removes it again."""
         is_temporary = self.folder.parent == Path(tempfile.gettempdir()) and self.folder.name.startswith(TEMPORARY)
         return model_name(self) if is_temporary else str(self.folder)
 
     @property
     def metrics(self) -> dict[str, Metric]:
-        """The metrics of finished evaluations by ``task@data/metric``; of one that was made twice, the first."""
+        """The metrics of finished evaluations by ``task@data/metric``. If one was made twice, the first counts."""
         return {str(name): metric for name, metric in self.named_metrics.items() if not name.slice}
 
     @property
@@ -104,7 +104,7 @@ class Run:
         return metrics_frame(self.result)
 
     def evaluation(self, name: EvaluationRecord | str) -> EvaluationRecord:
-        """Return the finished evaluation of a task, or of ``task@data``; of one that was made twice, the first.
+        """Return the finished evaluation of a task, or of ``task@data``. If one was made twice, it is the first.
 
         Args:
             name: a task such as ``"retrieval"``, or ``"retrieval@coco"`` where it was made on several data sets; or the
@@ -162,7 +162,7 @@ class Run:
         return self._table(record, "neighbours")
 
     def slices(self) -> "pandas.DataFrame":
-        """Return a row per group and metric; summaries are the groups ``(mean)``, ``(worst)`` and ``(distance)``.
+        """Return a row per group and metric. Summaries are the groups ``(mean)``, ``(worst)`` and ``(distance)``.
 
         It is empty where the data have no groups: name their columns as the data option ``group``.
         """
@@ -222,7 +222,7 @@ class Run:
         """Return a figure for papers, which a notebook shows and ``savefig`` writes.
 
         Args:
-            name: such as ``"gap"`` or ``"cones"``; ``clipbench plot --list`` has all.
+            name: such as ``"gap"`` or ``"cones"``. ``clipbench plot --list`` has all.
             data: the data set, where the run has the task on several.
             width: ``"column"``, ``"full"`` or a number of cm.
             projection: of ``gap``: ``"pca"``, ``"umap"``, ...
@@ -297,7 +297,7 @@ class Run:
             raise self._damaged(evaluation, name, error) from error
 
     def _file(self, evaluation: EvaluationRecord, kind: str) -> Path:
-        """Return the path of a table or of arrays; a run that another has made may name any file of this machine."""
+        """Return the path of a table or of arrays. A run from elsewhere may name any file of this machine."""
         path = self.folder / evaluation.files.get(kind, f"({kind} of {evaluation.name})")
         if not is_inside(path, self.folder):
             raise ClipbenchError(
@@ -335,7 +335,7 @@ def write_result(result: Result, folder: Path) -> None:
 
 
 def check_record(record: Result | EvaluationRecord, label: str) -> None:
-    """Raise ClipbenchError unless a record can be written and read again; a plug-in may return anything.
+    """Raise ClipbenchError unless a record can be written and read again, as a plug-in may return anything.
 
     Args:
         label: the record, for the message.

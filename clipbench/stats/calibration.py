@@ -91,7 +91,7 @@ def calibration_estimate(
     Args:
         confidence: at least one.
         credit: in [0, 1].
-        clusters: of the samples; deviations are summed within them.
+        clusters: the cluster of each sample. Deviations are summed within clusters.
     """
     n, codes = len(confidence), cluster_codes(clusters)
     units = np.arange(n) if codes is None else codes

@@ -25,7 +25,7 @@ from clipbench.stats.intervals import FEW, wilson
 from clipbench.stats.significance import ALPHA, holm
 
 Standing = Literal["better", "worse", "level"]
-"""Relation of a value to chance; ``level`` means that nothing may be claimed, not that the two are equal."""
+"""Relation of a value to chance. ``level`` means that nothing may be claimed, not that the two are equal."""
 
 
 @dataclass
@@ -65,7 +65,7 @@ def claimed(p_values: Sequence[float | None], alpha: float | None = None) -> lis
 
     Args:
         p_values: one per comparison, None for one that cannot be tested, which is never claimed.
-        alpha: level of the statement; the page's by default.
+        alpha: level of the statement, by default the page's.
     """
     page = _page.get() or _Page()
     page.n_statements += any(p is not None for p in p_values)
@@ -243,7 +243,7 @@ def _p_normal(z: float) -> float:
 
 
 def _p_binomial(hits: float, n: float, share: float) -> float:
-    """Return the exact two-sided p-value of a number of hits; twice the smaller tail if a number is not whole.
+    """Return the exact two-sided p-value of a number of hits, or twice the smaller tail if a number is not an integer.
 
     It is the chance of all numbers that are at most as likely as this one, as in SciPy's ``binomtest`` and R's
     ``binom.test``.

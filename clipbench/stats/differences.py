@@ -23,7 +23,7 @@ from clipbench.stats.intervals import Interval, Range
 from clipbench.stats.significance import ALPHA
 
 RANGES: Mapping[str, Range] = {"fraction": intervals.DIFFERENCES, "difference": (-2.0, 2.0)}
-"""Smallest and largest difference of two values of a unit; no other unit has both."""
+"""Smallest and largest difference of two values of a unit. No other unit has both."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,7 +28,7 @@ MOST_NUMBERS = 1 << 20
 """Numbers in memory at once: samples times draws."""
 BISECTIONS = 30
 FEWEST_ALIKE = 20
-"""Fewest clusters that are permuted among each other; rarer sizes are permuted together with the next size."""
+"""Fewest clusters that are permuted among each other. Rarer sizes are permuted together with the next size."""
 
 OfGroups = Float64[np.ndarray, " n_groups"]
 Drawn = Float[np.ndarray, "n_groups n_draws"]
@@ -338,7 +338,7 @@ class _Permuter:
 
 
 def _size_bins(sizes: Int64[np.ndarray, " n_clusters"]) -> list[Int64[np.ndarray, " _"]]:
-    """Return bins of clusters of one size; a size with fewer than 20 clusters shares a bin with the next."""
+    """Return bins of clusters of one size. A size with fewer than 20 clusters shares a bin with the next."""
     bins: list[np.ndarray] = []
     for size in np.unique(sizes):
         clusters = np.flatnonzero(sizes == size)

@@ -67,7 +67,7 @@ def applicable_range(within: Range, values: Values | float) -> Range:
 
 
 class Interval(NamedTuple):
-    """Bounds at ``CONFIDENCE``, unless a caller passes another one, and their method; both None without evidence."""
+    """Bounds at ``CONFIDENCE``, unless a caller passes another one, and their method. Both None without evidence."""
 
     low: float | None
     high: float | None
@@ -111,8 +111,8 @@ def wilson(
     Source: Wilson, JASA 22 (1927); with few hits Brown, Cai and DasGupta, Statistical Science 16 (2001), section 4.1.1.
 
     Args:
-        successes: of ``n`` independent trials, in [0, n]; need not be whole.
-        n: at least 1; an effective number of trials need not be whole.
+        successes: of ``n`` independent trials, in [0, n]. Need not be an integer.
+        n: at least 1. An effective number of trials need not be an integer.
 
     Example:
         >>> low, high, _ = wilson(6.0, 10)
@@ -135,7 +135,7 @@ def wilson(
 
 
 def _exact_lower_bound(successes: float, n: float, confidence: float) -> float:
-    """Return the exact lower bound of a share from few successes; 1 for more than ``FEW``, 0 for none."""
+    """Return the exact lower bound of a share from few successes, 1 for more than ``FEW``, 0 for none."""
     from scipy.special import betaincinv
 
     if successes <= 0:
@@ -178,7 +178,7 @@ def mean_interval(
     Args:
         within: the range of the values, and limit of the bounds: ``SHARES``, of which 0 is a miss and 1 a hit,
             one from -x to x for differences of shares, or None for cosines and the like.
-        confidence: of the interval; each bound is missed with half of the rest.
+        confidence: of the interval. Each bound is missed with half of the rest.
 
     Raises:
         DataError: there are no values.
@@ -370,7 +370,7 @@ def trials_of_means(
     Args:
         means: mean credit of each part.
         sizes: samples of each part, at least 1.
-        spreads: variance of the credits of each part; the variance of hits by default.
+        spreads: variance of the credits of each part, by default the variance of hits.
     """
     value, n_parts = float(means.mean()), len(means)
     shrunk = (sizes * means + 4 * value) / (sizes + 4)
@@ -393,7 +393,7 @@ def bootstrap_interval(statistic: OfCounts, n: int, rng: np.random.Generator, *,
     Args:
         statistic: its values, from how often each row is in each resample (``of_rows`` makes it of a function of rows).
         rng: draws ``STATISTIC_RESAMPLES`` resamples.
-        clusters: of the rows; whole clusters are drawn.
+        clusters: the cluster of each row. Whole clusters are drawn.
     """
     codes = cluster_codes(clusters)
     n_units = n if codes is None else int(codes.max(initial=-1)) + 1
@@ -423,7 +423,7 @@ def influence_interval(value: float, influence: Values, *, clusters: Clusters = 
 
     Args:
         value: the estimate.
-        influence: derivative of the estimate with respect to each sample's weight, times n; sums to about 0.
+        influence: derivative of the estimate with respect to each sample's weight, times n. It sums to about 0.
         within: the range of the value, and limit of the bounds.
     """
     codes = cluster_codes(clusters)

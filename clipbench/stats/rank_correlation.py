@@ -32,7 +32,7 @@ class RankCorrelation(NamedTuple):
     value: float
     """In [-1, 1], NaN if one of the quantities is the same for all."""
     interval: Interval
-    """Over points; without bounds, its method is the reason."""
+    """Over points. Without bounds, its method is the reason."""
     p: float | None
     """Two-sided p-value of independence, None if a third quantity is held fixed, or the value is NaN."""
 

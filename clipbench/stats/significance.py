@@ -159,7 +159,7 @@ def p_value_by_inversion(interval: Callable[[float], Interval]) -> float:
     """Return the p-value of no difference by an interval: 1 less the confidence at which it begins to hold 0.
 
     Args:
-        interval: of the difference, by its confidence; the larger that is, the wider it is.
+        interval: of the difference, by its confidence. It is wider for a larger confidence.
     """
     from scipy.optimize import brentq
 
@@ -179,7 +179,7 @@ def t_test(value: float, standard_error: float, n_units: int) -> float:
     """Return the two-sided p-value of a value under the null hypothesis that its mean is 0, by Student's t.
 
     Args:
-        n_units: samples, or clusters, behind the standard error; degrees of freedom are one less.
+        n_units: samples, or clusters, behind the standard error. Degrees of freedom are one less.
     """
     from scipy.special import stdtr
 

@@ -32,7 +32,7 @@ class Ability(NamedTuple):
     does_not: str = ""
     """As in ``does not find images``."""
     failure: str = ""
-    """The behaviour of a model that is worse than chance; it has a general form."""
+    """The behaviour of a model that is worse than chance, which has a general form."""
     degree: Degree = "unclear"
 
 
@@ -83,14 +83,14 @@ def missing_finding(status: str, subject: str, reason: str) -> Finding:
 def claim(
     sentence: str, metric: Metric, *, title: str = "", weakness: str = "", ability: Ability | None = None
 ) -> Finding:
-    """Return a sentence on one metric; only a test against chance makes it a good or a bad one.
+    """Return a sentence on one metric. Only a test against chance makes it a good or a bad one.
 
     Args:
-        sentence: without a full stop; ``{value}`` stands for the value and its interval, with its unit unless the
+        sentence: without a full stop. ``{value}`` stands for the value and its interval, with its unit unless the
             sentence names that, and ``{n}`` for the number of samples.
-        title: stands before it, with a colon; braces in it mean nothing.
+        title: placed before it, with a colon. Braces in it mean nothing.
         weakness: the one that it states unless the metric is better than chance.
-        ability: the one that the metric measures; its degree is set here.
+        ability: the one that the metric measures. Its degree is set here.
 
     Example:
         >>> metric = Metric(value=0.5, low=0.4, high=0.6, chance=0.1, n=90)

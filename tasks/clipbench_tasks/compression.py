@@ -1,15 +1,14 @@
 """Compression: the cost of a vector, and the loss when it is stored in fewer bytes.
 
-Each image and text is encoded once. Its vector is then stored in each of several formats (``metrics.compression``): as
-float16; the first k dimensions; k principal components; int8 of k dimensions, or of k components; and the signs of k
+Each image and text is encoded once. Its vector is then stored in each of several formats (``metrics.compression``):
+float16, the first k dimensions, k principal components, int8 of k dimensions or of k components, and the signs of k
 dimensions. Each format answers the questions of retrieval (data with captions) and of zero-shot classification (data
 with labels), with their rules for ties, and each query's credit is compared with its credit by the whole float32
 vectors.
 
-Stored are the images that captions search, the captions that images search, and the images that are classified; the
-other side are queries. What is fitted is fitted on what is stored alone, as in a store of vectors: no query, and no
-label. An image that is classified is itself what is tested, so that its components are fitted on other images
-(cross-fitting).
+Stored are the images that captions search, the captions that images search, and the images that are classified. The
+other side are queries. Formats are fitted only on stored vectors, as in a store of vectors: on no query, and on no
+label. An image to classify is stored and tested at once, so its components are fitted on other images (cross-fitting).
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,20 +1,20 @@
 """Long captions: does the model find their images, and how much of such a caption does it use?
 
-Retrieval on the captions as they are, cut by the model where needed; the captions that are longer than the window;
-recall@1 by the tokens kept, and the effective length; and the same fact stated early, in the middle, late or beyond the
-window (``probe``).
+The task measures retrieval on the captions as they are, cut by the model where needed, the share of captions that are
+longer than the window, recall@1 by the tokens kept with the effective length, and the same fact stated early, in the
+middle, late or beyond the window (``probe``).
 
 **recall@1 by the tokens kept.** Each caption is cut to its longest beginning of whole words that takes at most n
-tokens, start and end among them, for n = 5, 10, 15, ...; finally it is left whole, and the model cuts it to its
-context. In image-to-text retrieval, all captions of the gallery are cut alike.
+tokens, including start and end, for n = 5, 10, 15, ... Finally it is left whole, and the model cuts it to its context.
+In image-to-text retrieval, all captions of the gallery are cut to the same n.
 
-**Effective length**: the smallest number of tokens at which text-to-image recall@1 reaches a share, 95 %, of that of
-the whole captions. Between two measured lengths the curve is taken to be straight; where the shortest reaches it, that
-one is the value. Only the query is cut in this direction, so a hit depends on the query's own beginning alone. Its
-interval holds the lengths at which recall cannot be told from that share of the end (``crossing_interval``): noise lets
-a curve come near early, and resamples more so. It is undefined where recall@1 of the whole captions cannot be told from
-chance. Zhang et al. (Long-CLIP, ECCV 2024, arXiv 2403.15378), who introduced it, read it off a plot as the length after
-which the gain is small.
+**Effective length**: the smallest number of tokens at which text-to-image recall@1 reaches a share, 95 %, of its value
+for whole captions. Between two measured lengths the curve is taken to be straight. If the shortest length reaches the
+share, it is the value. Only the query is cut in this direction, so a hit depends only on the query's own beginning. The
+interval holds the lengths at which recall is not distinguishable from that share of the end (``crossing_interval``):
+noise lets a curve come near early, and resamples more so. It is undefined if recall@1 of whole captions is not
+distinguishable from chance. Zhang et al. (Long-CLIP, ECCV 2024, arXiv 2403.15378), who introduced it, read it off a
+plot as the length after which the gain is small.
 """
 
 import re

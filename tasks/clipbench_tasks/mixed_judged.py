@@ -1,9 +1,9 @@
 """Mixed retrieval on data with judgements, such as MixBench, whose documents are texts, images or both already.
 
 All that ``retrieval`` measures on such data, once more with each modality centred, and how often a text comes first
-where a text looks for images alone. The means are those of the images and of the texts of the documents; a document
-that is both is the mean of its two centred vectors. Where a joint encoder makes one vector of both, these are a
-modality of their own; one that no document is of has the mean of the queries.
+if a text looks only for images. The means are over the images and over the texts of the documents. A document that is
+both is the mean of its two centred vectors. If a joint encoder makes one vector of both, these are a modality of their
+own. A modality without documents has the mean of the queries.
 """
 
 from collections.abc import Iterator, Mapping

@@ -2,12 +2,12 @@
 
 Each image is a document: as the image itself, as its first caption, or as both: the vector of the model's joint
 encoder, or without one the mean of the two unit vectors, scaled to length 1. Its other captions are the queries, so
-that no query is a document. The share of documents that are texts goes from none to all; in one more corpus, a third
-each are texts, images and both, as in MixBench. Which are which is drawn
-once: a document that is a text at one share is one at all larger shares.
+that no query is a document. The share of documents that are texts goes from none to all. In one more corpus, a third
+each are texts, images and both, as in MixBench. Texts are drawn once: a document that is a text at one share is a text
+at all larger shares.
 
-All is measured twice: as it is, and with each modality centred. GR-CLIP subtracts its mean from each modality; the
-means here are those of the images and of the first captions of the data, which no query enters, and queries take that
+All is measured twice: as it is, and with each modality centred. GR-CLIP subtracts its mean from each modality. The
+means here are over the images and over the first captions of the data, which no query enters, and queries take the mean
 of captions.
 """
 

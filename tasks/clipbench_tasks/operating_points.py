@@ -1,14 +1,13 @@
-"""Operating points: where a threshold on the cosine accepts with the precision that is wanted, and what it misses
-there.
+"""Operating points: where a threshold on the cosine accepts with the target precision, and what it misses there.
 
 **Pairs** (data with captions): is this caption of this image? Accepted are pairs whose cosine reaches the threshold.
 All pairs of an image and a caption of the data are judged. With a share π of them true, the prevalence, precision = π
 TPR / (π TPR + (1 - π) FPR).
 
 **Answers** (data with labels): which class is this, or none of these? The class with the highest cosine is named if
-that reaches the threshold. Each image is asked twice, with its class in the list and without it, where "none" is right;
-a share π of the images has its class in the list. Precision is the share of right ones among the classes that are
-named; recall is the share of images whose class is in the list, and is named.
+that reaches the threshold. Each image is classified twice, with its class in the list and without it, where "none" is
+right. A share π of the images has its class in the list. Precision is the share of right ones among the classes that
+are named, and recall is the share of images whose class is in the list, and is named.
 
 The threshold for a precision is the lowest judged cosine with at least that precision.
 """

@@ -1,18 +1,18 @@
 """Retrieval: does a caption find its image among all, and an image its captions?
 
 recall@k is the hit rate of the CLIP papers: the share of queries with a correct item among the first k. Text queries
-rank the images (``image_retrieval_recall@k``), images rank the captions (``text_retrieval_recall@k``; any caption
-of the image is a hit). Where the data have several captions an image, or labels, captions also look for captions of
+rank the images (``image_retrieval_recall@k``), images rank the captions (``text_retrieval_recall@k``, where any caption
+of the image is a hit). If the data have several captions per image, or labels, captions also look for captions of
 the same image, and images for images of the same label, the query itself left out.
 
-Each query's row names the first item: ``chosen_image`` or ``chosen_caption``, with ``chosen_cosine``, beside the
-``right_cosine`` of its best right item. Of items that tie, the first in the order of the data is named.
+Each query's row names the first item: ``chosen_image`` or ``chosen_caption``, with ``chosen_cosine`` next to the
+``right_cosine`` of its best right item. If items tie, the first in the order of the data is named.
 
 Data with judgements have queries and documents of their own, which are texts, images or both: ``judged`` measures
 those.
 
-A tie scores what a coin flip would. Where ties decide anything, ``..._strict`` among the controls is recall with a tie
-counted as a miss; published numbers take ties in whatever order a sort left them.
+A tie scores as a random order would. If ties decide anything, ``..._strict`` among the controls is recall with a tie
+counted as a miss. Published numbers take ties in whatever order a sort left them.
 """
 
 from collections.abc import Mapping, Sequence

@@ -162,7 +162,7 @@ def _data(record: EvaluationRecord) -> Object:
 
 
 def _texts(facts: Mapping[str, object]) -> dict[str, str]:
-    """Return facts as texts, as the schema has all that is not its own; those that are not known are left out."""
+    """Return facts as texts, as the schema has all that is not its own. Unknown facts are left out."""
     return {
         name: fact if isinstance(fact, str) else as_json(fact) for name, fact in facts.items() if fact not in (None, "")
     }

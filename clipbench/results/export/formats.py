@@ -38,7 +38,7 @@ class ExportFormat:
 
 
 def format_of(to: str) -> ExportFormat:
-    """Return a format by its name; ``-`` and ``_`` are alike.
+    """Return a format by its name, in which ``-`` and ``_`` are alike.
 
     Raises:
         UsageError: there is none.
@@ -69,11 +69,11 @@ class Exported:
 
 
 def export(paths: Sequence[Path], to: str, out: Path | None = None) -> Exported:
-    """Write runs in a format; a file that is there is replaced, whole or not at all.
+    """Write runs in a format. An existing file is replaced, whole or not at all.
 
     Args:
         paths: run folders, or their ``result.json``.
-        to: a name of an entry point of ``clipbench.exports``; ``-`` and ``_`` are alike.
+        to: a name of an entry point of ``clipbench.exports``, in which ``-`` and ``_`` are alike.
         out: a file with the format's suffix, or a folder where the format has that form, None for none.
 
     Raises:

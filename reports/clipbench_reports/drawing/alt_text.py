@@ -10,7 +10,7 @@ from clipbench_reports.drawing import chart_data
 from clipbench_reports.drawing.marks import Axis, Bars, Cells, Chart, Dots, Line, Mark, Panel, Ranges, Rule
 
 MOST_POINTS, MOST_NAMED = 6, 16
-"""Points of a series, and points with a name or cells, that are read aloud; of more points, evenly spread ones."""
+"""Points of a series, and points with a name or cells, that are read aloud, evenly spread if there are more."""
 
 
 def alt_text(figure: Chart) -> str:

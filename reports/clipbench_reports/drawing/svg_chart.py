@@ -26,7 +26,7 @@ screen, where letters are largest, in pixels."""
 LINE = 16
 """Distance of two lines of text."""
 EDGE, LABEL, TITLE, UNDER = 12, 20, 24, 8
-"""Free space around a plane; space for the label of an axis, for the title of a panel, and over a title below a plane.
+"""Space around a plane, for the label of an axis, for the title of a panel, and over a title below a plane.
 """
 MAX_NAME = 20
 """Characters per line of a name next to a plane, on a narrow screen."""
@@ -251,13 +251,13 @@ def _count_lines(axis: Axis) -> int:
 
 
 def _widest(axis: Axis) -> int:
-    """Return the characters of the longest line at an axis; a character that is not Latin counts as two."""
+    """Return the characters of the longest line at an axis. A character that is not Latin counts as two."""
     lines = (line for words in axis.words for line in words.split("\n"))
     return max((sum(1 if letter < "\u2000" else 2 for letter in line) for line in lines), default=0)
 
 
 def _find_free_labels(centres: Sequence[Number], widths: Sequence[Number]) -> list[bool]:
-    """Return for each label whether there is room for it; of labels that would touch, the first has room.
+    """Return for each label whether there is room for it. If labels would touch, the first has room.
 
     Example:
         >>> _find_free_labels([0, 10, 20], [16, 16, 16])

@@ -39,7 +39,7 @@ class Plane:
     def as_attribute(self) -> str:
         """Return rectangle and axes for the script of a page.
 
-        These are left, top, width and height; then low, high and 1 if logarithmic, of each axis.
+        These are left, top, width and height, then low, high and 1 if logarithmic, of each axis.
         """
         rectangle = (self.left, self.top, self.width, self.height)
         ends = (part for axis in (self.x, self.y) for part in (axis.low, axis.high, int(axis.is_log)))
@@ -237,7 +237,7 @@ class LabelBox(NamedTuple):
         return self.left < other.right and other.left < self.right and self.top < other.foot and other.top < self.foot
 
     def is_inside(self, plane: "Plane") -> bool:
-        """Return whether the box is inside a plane; half a line may be above its top."""
+        """Return whether the box is inside a plane. Half a line may be above its top."""
         top, right, foot = plane.top - HEIGHT / 2, plane.left + plane.width, plane.top + plane.height
         return plane.left <= self.left and self.right <= right and top <= self.top and self.foot <= foot
 
@@ -376,7 +376,7 @@ def _trace_points(drawn_marks: Sequence[marks.Mark], plane: Plane) -> Points:
 
 
 def _strokes(mark: marks.Mark, plane: Plane) -> Iterator[list[tuple[Number, Number]]]:
-    """Yield the strokes of a mark that words must not cover; bands, shades and threads have none."""
+    """Yield the strokes of a mark that words must not cover. Bands, shades and threads have none."""
     if isinstance(mark, marks.Line):
         yield plane.points(mark.xs, mark.ys)
     elif isinstance(mark, marks.Ranges):

@@ -50,7 +50,7 @@ def group_changes(explanation: Explanation) -> Chart:
 
 
 def _lines(name: str) -> str:
-    """Return the name of a group in two lines; a pair of columns has one line per column."""
+    """Return the name of a group in two lines. A pair of columns has one line per column."""
     first, _, second = name.partition(" and ")
     if not second:
         return two_lines(name, NAME_LENGTH)

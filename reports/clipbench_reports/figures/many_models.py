@@ -17,7 +17,7 @@ from clipbench_reports.drawing.svg_marks import Anchor, LabelBox, Lift
 from clipbench_reports.evidence import MissingEvidence
 
 MOST_NAMED = 16
-"""Number of models up to which names are in the drawing; more would hide each other and are only in the table."""
+"""Number of models up to which names are in the drawing. More would hide each other and are only in the table."""
 LOG_FROM = 8
 """A count, such as of parameters, has a logarithmic axis where the largest is so many times the smallest."""
 
@@ -31,7 +31,7 @@ SIDES: tuple[tuple[Anchor, Lift], ...] = (("start", 1), ("end", 1), ("start", -1
 
 
 def across(comparison: Across, names: Sequence[str]) -> marks.Chart:
-    """Return a panel with one point per model; the title states the rank correlation of the two quantities."""
+    """Return a panel with one point per model. The title states the rank correlation of the two quantities."""
     x = _axis([point.x for point in comparison.points], comparison.x_title)
     y = _axis([point.y for point in comparison.points], comparison.y_title)
     by_training: dict[str, list[ModelPoint]] = {}
@@ -51,7 +51,7 @@ def across(comparison: Across, names: Sequence[str]) -> marks.Chart:
 
 
 def _value_with_unit(metric: Metric) -> str:
-    """Return a value with its unit; counts, which prices in millions are too, by their significant digits."""
+    """Return a value with its unit. Counts, which prices in millions are too, have their significant digits."""
     return fmt.significant(metric.value) if metric.unit == "count" else fmt.quantity(metric.value, metric.unit)
 
 
@@ -61,7 +61,7 @@ def _line(points: Sequence[ModelPoint], name: str) -> marks.Line:
 
 
 def _points(comparison: Across, names: Sequence[str], x: marks.Axis, y: marks.Axis) -> list[marks.Mark]:
-    """Return one mark per model in its colour; for more models than colours, equal points with their names."""
+    """Return one mark per model in its colour, or equal points with their names for more models than colours."""
     points, titles = comparison.points, (comparison.y_title, comparison.x_title)
     if len(points) <= len(marks.MODELS):
         return [

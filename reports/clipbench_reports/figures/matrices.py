@@ -107,7 +107,7 @@ class Matrix(NamedTuple):
 
     title: str
     metrics: Mapping[tuple[int, int], Metric]
-    """By row and column; a missing or undefined metric leaves its cell blank."""
+    """By row and column. A missing or undefined metric leaves its cell blank."""
     depth: Callable[[float], float]
     """From a value to its shade, 0 to 1."""
 
@@ -282,7 +282,7 @@ def _matrix(comparison: SimilarityMatrix, measure: str, modality: str, title: st
 
 
 def _title(comparison: SimilarityMatrix) -> str:
-    """Return the range of the mutual k-NN of images, and of texts, in a sentence; undefined values are not in it."""
+    """Return the range of the mutual k-NN of images, and of texts, in a sentence, without undefined values."""
     ranges = []
     for modality, noun in NOUNS.items():
         values = [

@@ -12,14 +12,14 @@ from clipbench_reports.drawing.marks import Axis, Mark, Ranges, Role, Rule, Shad
 from clipbench_reports.evidence import Evidence, NotAsked
 
 MAX_POINTS = 300
-"""Points of a line; more cannot be seen."""
+"""Points of a line. More cannot be seen."""
 MAX_DOTTED = 30
 """Points up to which each gets a dot."""
 CHANCE = "chance"
 NAME_LENGTH = 34
 """Characters of the name of a row that is one line high."""
 MAX_LINES, HEAD = 70, 2.8
-"""Lines that fit on a printed page, one per row; lines that a panel takes in addition to its rows."""
+"""Lines that fit on a printed page, one per row, and lines that a panel takes in addition to its rows."""
 
 
 def refuse_judged(evidence: Evidence) -> None:

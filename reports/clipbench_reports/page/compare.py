@@ -61,8 +61,8 @@ def write_compare(
     """Write the page of comparisons with one base, whole or not at all.
 
     Args:
-        runs: the base, then the candidate of each comparison, None for results that are no run of clipbench.
-        explanations: where each candidate got worse; empty, or None for a candidate, if that was not asked for.
+        runs: the base, then the candidate of each comparison, None for results that are not a run of clipbench.
+        explanations: where each candidate got worse, empty, or None for a candidate, if that was not asked for.
 
     Raises:
         UsageError: the file cannot be written.
@@ -83,7 +83,7 @@ def compare_html(
         gated: the comparisons.
         runs: the base, then the candidate of each comparison.
         explanations: where each candidate got worse, for a section each.
-        swap: address of the page on which base and candidate change places; without one, none is offered.
+        swap: address of the page on which base and candidate change places, empty to offer none.
     """
     explained = [
         explanation_part(explanation, [runs[0], candidate])
@@ -315,7 +315,7 @@ def evaluation_title(evaluation: str) -> str:
 
 
 def evaluation_anchors(comparison: Comparison, candidate_index: int, n_candidates: int) -> dict[str, str]:
-    """Return the ids of a candidate's evaluations; of several candidates, each begins with its place."""
+    """Return the ids of a candidate's evaluations. With several, each id begins with the candidate's index."""
     names = list(tables.by_evaluation(comparison.differences))
     pairs = [(task, data) for task, _, data in (name.partition("@") for name in names)]
     start = f"c{candidate_index + 1}-" if n_candidates > 1 else ""

@@ -65,7 +65,7 @@ def leads(groups: Sequence[Group]) -> list[Sentence]:
 
 
 def lead_line(sentences: Sequence[Sentence], n_models: int) -> str:
-    """Return which models are ahead in which tasks, in one line; an empty text if nothing was tested."""
+    """Return which models are ahead in which tasks, in one line, an empty text if nothing was tested."""
     if not sentences:
         return "Nothing here can be compared between these models"
     tasks: dict[str, list[str]] = {}

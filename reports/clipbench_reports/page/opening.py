@@ -13,7 +13,7 @@ MOST = 3
 KINDS: tuple[tuple[Mark, ...], ...] = (("weak", "level"), ("good",), ("plain",))
 """Marks of sentences of one kind: results that are not shown to be better than chance are one kind."""
 TURNS = (0, 0, 1)
-"""The kinds in the order in which they take places; places that a kind cannot fill go to the others, in their order."""
+"""The kinds in the order in which they take places. Places that a kind cannot fill go to the others, in their order."""
 ORDER: tuple[Mark, ...] = ("weak", "level", "good", "plain")
 
 RULE = (
@@ -69,7 +69,7 @@ TOO_FEW = "Too few samples to distinguish this model from guessing"
 
 
 def opening_line(findings: Sequence[Finding]) -> str:
-    """Return the abilities of a model in one line; an empty text if nothing was tested against chance.
+    """Return the abilities of a model in one line, an empty text if nothing was tested against chance.
 
     Example:
         >>> from clipbench_reports.findings import Ability, Finding

@@ -71,7 +71,7 @@ class SetResults:
 
     @property
     def n_open(self) -> int:
-        """The number of figures that are not folded: two small ones if there are no failures."""
+        """The number of figures that are not folded: two small ones without failures."""
         is_pair = (
             not self.galleries and len(self.figures) > 1 and not any(figure.is_wide for figure in self.figures[:2])
         )
@@ -92,7 +92,7 @@ class ModelResults(NamedTuple):
     label: str
     position: int
     blocks: list[SetResults]
-    """One for each label set; a single one without a title where there are no several."""
+    """One for each label set, or a single one without a title if there is only one set."""
     notes: list[str]
     """Notes on all blocks."""
 
@@ -279,7 +279,7 @@ def _figure_makers(loaded: LoadedSection, evidences: Sequence[Evidence]) -> list
 
 
 def _make_all(makers: list[Callable[[Evidence], Part]], evidence: Evidence, absence_reasons: list[str]) -> list[Part]:
-    """Return the tables or galleries that can be made; add the reasons for the rest to ``absence_reasons``."""
+    """Return the tables or galleries that can be made, and add the reasons for the rest to ``absence_reasons``."""
     parts: list[Part] = []
     for make in makers:
         try:

@@ -34,7 +34,7 @@ def trends(groups: Sequence[Group]) -> list[Sentence]:
 
 
 def trend_line(sentences: Sequence[Sentence]) -> str:
-    """Return the first trend that a test shows, in one line; an empty text if nothing was compared."""
+    """Return the first trend that a test shows, in one line, an empty text if nothing was compared."""
     none = "No test here shows that the training changed anything" if sentences else ""
     changes = (sentence.finding.short for sentence in sentences if sentence.finding.mark in ("gained", "lost"))
     return next(changes, none)

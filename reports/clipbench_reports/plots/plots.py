@@ -45,13 +45,13 @@ def plots() -> dict[str, str]:
 
 
 def draw_plot(name: str, runs: Sequence[RunLike], options: PlotOptions = DEFAULTS) -> "Figure":
-    """Return a plot as a figure of matplotlib, which no state of pyplot has a part in; a notebook shows it.
+    """Return a plot as a figure of matplotlib, which no state of pyplot has a part in. A notebook shows it.
 
     What the section of a package fails to draw is left out with a warning.
 
     Args:
         name: one of ``plots()``.
-        runs: runs, or their folders; for ``track`` also folders of trainings, or logs.
+        runs: runs, or their folders, for ``track`` also folders of trainings, or logs.
 
     Raises:
         UsageError: an unknown plot, width, projection or style, or runs that cannot be drawn together.
@@ -66,7 +66,7 @@ def draw_plot(name: str, runs: Sequence[RunLike], options: PlotOptions = DEFAULT
 
 
 def write_plot(name: str, runs: Sequence[RunLike], out: Path, options: PlotOptions = DEFAULTS) -> list[Path]:
-    """Write the figure of ``draw_plot`` with its table and its caption; return the files.
+    """Write the figure of ``draw_plot`` with its table and its caption, and return the files.
 
     Raises:
         UsageError: what ``draw_plot`` raises it for, or a type that matplotlib does not write.
@@ -92,7 +92,7 @@ class _TaskPlot(NamedTuple):
 
 
 def _plots_of_tasks() -> dict[str, _TaskPlot]:
-    """Return the plots that sections bring; of two that have one name, clipbench's own or the first."""
+    """Return the plots of sections. If two have the same name, it is clipbench's own or the first."""
     sections = {task: load_section(task) for task in plugins.names(plugins.SECTIONS)}
     task_plots: dict[str, _TaskPlot] = {}
     for task, loaded in sorted(sections.items(), key=lambda section: (section[1].package != OWN, section[0])):
@@ -255,7 +255,7 @@ def _join_charts(charts: Sequence[Chart]) -> Chart:
 def _check_companions(out: Path) -> None:
     """Raise UsageError when the table or the caption of a figure would be written over a file that is not one of ours.
 
-    A figure that is drawn again replaces its own: the table is told by its first line, and the caption by its table.
+    A figure that is drawn again replaces its own: its first line shows the table, and the table the caption.
     """
     table, caption = out.with_suffix(".csv"), out.with_suffix(".txt")
     if is_file(table) and not _is_table(table):

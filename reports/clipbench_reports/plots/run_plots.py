@@ -33,11 +33,11 @@ class PlotOptions:
     style: Path | None = None
     """A matplotlib style file."""
     projection: str | None = None
-    """One of ``maps.PROJECTIONS``, of a plot that is projected; None is the first of them."""
+    """One of ``maps.PROJECTIONS``, of a plot that is projected, None for the first of them."""
     data: str | None = None
     """The data set, where the runs hold the task on several."""
     baseline: str | None = None
-    """The models that ``robustness`` is read against: ``standard`` or ``open_clip``; None is the first of them."""
+    """The models that ``robustness`` is read against: ``standard`` or ``open_clip``, None for the first of them."""
     x: str | None = None
     """The metric of ``across``, or the fact of a model, along the x axis."""
     y: str | None = None
@@ -45,7 +45,7 @@ class PlotOptions:
     seed: int = 0
     """Seed of a projection that is drawn at random, and of the resamples of ``across``."""
     format: str | None = None
-    """``png`` draws with twice the pixels, for slides; other types have no pixels to speak of."""
+    """``png`` draws with twice the pixels, for slides. Other types have no pixels to speak of."""
 
 
 Drawn = tuple[Chart, Sequence[str]]
@@ -84,7 +84,7 @@ def _draw_track(paths: Sequence[RunLike], options: PlotOptions) -> Drawn:
 
 
 def _restrict_history(history: History, data: str | None) -> History:
-    """Return a history with the metrics of one data set; a log, which names no data, is returned as it is."""
+    """Return a history with the metrics of one data set, or a log unchanged, since it names no data."""
     names = [name for name in history.values if isinstance(name, MetricName)]
     data_sets = dict.fromkeys(_data_of(name) for name in names)
     gaps = [data_set for data_set in data_sets if f"modality-gap@{data_set}/gap" in history.values]
@@ -137,7 +137,7 @@ def _draw_across(paths: Sequence[RunLike], options: PlotOptions) -> Drawn:
 
 
 def _restrict_runs(runs: Sequence[Run], data: str | None) -> list[Run]:
-    """Return runs with only their evaluations on one data set; with all if ``data`` is None.
+    """Return runs with only their evaluations on one data set, with all if ``data`` is None.
 
     Raises:
         UsageError: a run has none on it.

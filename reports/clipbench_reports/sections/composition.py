@@ -91,7 +91,7 @@ def composition(models: Models) -> Chart:
 
 
 def _read(evidence: Evidence) -> Accuracies:
-    """Return the defined accuracies by the title of their subset, then by side; means over subsets are left out."""
+    """Return the defined accuracies by the title of their subset, then by side, without means over subsets."""
     of_sides = {side: by_subset(evidence.evaluation, side) for side in SIDES}
     subsets = subsets_of(evidence.evaluation.metrics)
     accuracies = {s: {side: of_side[s] for side, of_side in of_sides.items() if s in of_side} for s in subsets}
@@ -163,7 +163,7 @@ def _span(metrics: Iterable[Metric]) -> str:
 
 
 def subsets_of(names: Iterable[str]) -> list[str]:
-    """Return the subsets of metric names, without means over all and over a category; "" is a set without subsets.
+    """Return the subsets of metric names, without means over all and over a category. "" is a set without subsets.
 
     A subset is a category where others have its name and an underscore before their own, as ``swap`` and ``swap_att``.
 

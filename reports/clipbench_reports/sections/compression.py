@@ -80,7 +80,7 @@ def _state(question: str, evidence: Evidence, curves: Curves) -> Statement:
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
-    """Return for each question the smallest vectors that lose little, or the reason; then the bytes of a search."""
+    """Return for each question the smallest vectors that lose little, or the reason, and then the bytes of a search."""
     smallest = {
         question: metric
         for question in STORED_QUESTIONS
@@ -137,7 +137,7 @@ def format_table(question: str) -> MakeTable:
 
 
 def _most_lost(evidence: Evidence, question: str, forms: Sequence[Format]) -> dict[str, str]:
-    """Return the bound of the loss of each tested format by its name; the largest formats of a kind are tested."""
+    """Return the bound of the loss of each tested format by its name. The largest formats of a kind are tested."""
     most_lost: dict[str, str] = {}
     for kind in {form.kind for form in forms}:
         largest_first = sorted((form for form in forms if form.kind == kind), key=lambda form: -form.dim)

@@ -61,7 +61,7 @@ def _unmoved_reference(evidence: Evidence, y_label: str) -> list[Mark]:
 
 
 def _state(evidence: Evidence, curves: Curves) -> Statement:
-    """Return the gap as it is and with both modalities moved by it; of corrections, the gap at both ends."""
+    """Return the gap as it is and with both modalities moved by it, or for corrections the gap at both ends."""
     statement, gap = state_at_both_ends(curves)._replace(reading=_not_drawn(evidence, curves)), curves[0]
     if 0.0 not in gap.x or gap.x[0] == 0.0:
         return statement

@@ -236,7 +236,7 @@ SAMPLE_IMAGES = (
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
-    """Return how often each side finds the other first; for data with judgements, the headline metrics."""
+    """Return how often each side finds the other first, or the headline metrics for data with judgements."""
     metrics, max_queries = evaluation.metrics, evaluation.params.get("queries")
 
     def sampling_note(metric: Metric) -> str:

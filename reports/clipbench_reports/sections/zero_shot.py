@@ -23,7 +23,7 @@ from clipbench_reports.sections.section import SampleColumn, Section, table_by_t
 from clipbench_reports.text import quoted, shorten, two_lines
 
 N_NAMED = 12
-"""Templates up to which each has a row with its name; more are dots."""
+"""Templates up to which each has a row with its name. More are dots."""
 NAME_LENGTH = 20
 """Letters of a line of a name, of which there are two."""
 ALONE, TOGETHER = "single template", "ensemble"
@@ -119,7 +119,7 @@ def _state(templates: _Templates, *, is_named: bool) -> Statement:
 
 
 MAX_NAMED, MAX_CLASSES = 30, 120
-"""Classes up to which each has a named row and column; and up to which each has a row of pixels, as a pattern."""
+"""Classes up to which each has a named row and column, and up to which each has a row of pixels, as a pattern."""
 MAX_WRITTEN = 15
 """Classes up to which the shares are written into the cells."""
 CONFUSION_NAME_LENGTH = 16
@@ -270,7 +270,7 @@ def _read_confidence(evidence: Evidence) -> Layer:
 
 
 MAX_ROWS = 100
-"""Rows of a per-class table; the classes beyond are counted, and are in the sample table."""
+"""Rows of a per-class table. The classes beyond are counted, and are in the sample table."""
 MAX_PAIRS = 15
 WRONG_CLASS = "The right class is not named first"
 NAMING = Ability("names classes", "does not name classes")

@@ -17,7 +17,7 @@ from clipbench_reports.view.runs import Row, Runs, filled_columns, filter_runs, 
 
 
 def write_site(folder: Path, out: Path, note: Callable[[str], None]) -> int:
-    """Write a page that lists the runs below a folder, newest first, and the report of each; return how many.
+    """Write a page that lists the runs below a folder, newest first, and the report of each, and return their number.
 
     The list is written last: a folder without ``index.html`` is not whole. Runs that cannot be read are left out.
 

@@ -65,7 +65,7 @@ class Judging(SiteAnswers):
         self._small = recent(MOST_KEPT, _small)
 
     def page(self, request: Request) -> Response:
-        """Return the page; its script asks for the state."""
+        """Return the page, whose script requests the state."""
         command = shlex.join(["clipbench", "choose", str(self._pool.folder)])
         text = render("judge.html.j2", token=self._token, judge=self._judge, grades=GRADES, command=command)
         return HTMLResponse(text, headers={"content-security-policy": POLICY.replace("img-src", "img-src 'self'")})

@@ -82,7 +82,7 @@ def recent(n: int, make: Callable[..., Result]) -> Callable[..., Result]:
 
 
 class SiteAnswers:
-    """The functions that answer the requests of a site; an error of one becomes a refusal."""
+    """The functions that answer the requests of a site. An error of one becomes a refusal."""
 
     reads: Mapping[str, Callable[[Request], Response]]
     """By their addresses."""
@@ -226,7 +226,7 @@ class Pages(SiteAnswers):
         )
 
     def map(self, request: Request) -> Response:
-        """Return the page of the map; its script asks for the points."""
+        """Return the page of the map, whose script requests the points."""
         opened = self._chosen(request)[0]
         records = [record for record in opened.run.result.evaluations if record.status == "ok"]
         reason = MissingEvidence(f"{model_name(opened.run)}: the run has no evaluation with numbers")
@@ -299,7 +299,7 @@ def _report(opened: Sequence[Opened]) -> str:
 
 
 def _comparison(opened: Sequence[Opened]) -> str:
-    """Return the page of a comparison; with one candidate it has a link that swaps the two."""
+    """Return the page of a comparison. With one candidate it has a link that swaps the two."""
     runs = [opened_run.run for opened_run in opened]
     comparisons = [GatedComparison(comparison=compare(runs[0], candidate)) for candidate in runs[1:]]
     swap = "/compare?" + urlencode({"base": opened[1].id, "run": opened[0].id}) if len(opened) == 2 else ""
@@ -331,7 +331,7 @@ def _projection(request: Request) -> str:
 
 
 def _integer_or_1(text: str | None) -> int:
-    """Return an integer of a query; 1 for any other text."""
+    """Return an integer of a query, 1 for any other text."""
     return int(text) if text is not None and is_int64(text) else 1
 
 
@@ -347,7 +347,7 @@ def _page(template: str, request: Request, **context: Any) -> Response:
     query = request.query_params.multi_items()
 
     def link(path: str, **changes: object) -> str:
-        """Return the address of a page with this query, some of it changed; None takes a part away."""
+        """Return the address of a page with this query, some of it changed. None removes a part."""
         unchanged = [(name, value) for name, value in query if name not in changes]
         added = [(name, value) for name, value in changes.items() if value is not None]
         return f"{path}?{urlencode([*unchanged, *added], errors='replace')}"

@@ -81,7 +81,7 @@ class Samples:
         return FILTERS if len(self.runs) == 1 else PAIRED_FILTERS
 
     def rows(self, choice: SampleChoice) -> Int64[np.ndarray, " n"]:
-        """Return the rows that pass filter and search, in the chosen order; rows without a margin are last."""
+        """Return the rows that pass filter and search, in the chosen order. Rows without a margin are last."""
         margins = self.margin(choice.by)
         passes = self.passing(choice.by).get(choice.show, np.ones(len(self), bool))
         for word in choice.words.casefold().split():
@@ -94,7 +94,7 @@ class Samples:
         return rows[np.argsort(key, kind="stable")]
 
     def passing(self, by: str) -> dict[str, Bool[np.ndarray, " n"]]:
-        """Return which samples pass each filter; those without a margin pass none but ``all``."""
+        """Return which samples pass each filter. Samples without a margin pass none but ``all``."""
         margins = self.margin(by)
         first, last = np.sign(margins[0]), np.sign(margins[-1])
         is_known = ~np.isnan(first + last)
@@ -131,7 +131,7 @@ class Samples:
         return [(title, values) for title, values in cells if any(values)]
 
     def images(self, row: int, *, is_small: bool = False) -> list[tuple[str, str]]:
-        """Return title and ``data:`` address of each distinct image of a sample; empty addresses if none was kept."""
+        """Return title and ``data:`` address of each distinct image of a sample, with empty ones if none was kept."""
         section_images = self._loaded.section.sample_images
         default_images = [] if any(image.name == "image" for image in section_images) else [SampleImage(name="image")]
         parts: dict[str, list[str]] = {}
@@ -196,7 +196,7 @@ class Samples:
         return list(texts.items())[:MAX_WORDS]
 
     def _cell_texts(self, column: SampleColumn | SampleImage, row: int, label_set: str) -> list[str]:
-        """Return a column's text in each run; of an option's columns, the right one's if it won."""
+        """Return a column's text in each run, or for an option's columns the text of the right one if it won."""
         texts = []
         for number, table in enumerate(self.tables):
             margin = table[column.margin].iat[row] if column.margin in table.columns else None

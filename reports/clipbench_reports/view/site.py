@@ -39,7 +39,7 @@ SECONDS_OF_SILENCE = 30
 MOST_BYTES = 1 << 16
 """Bytes of a request that writes."""
 WRITES = "x-clipbench-token"
-"""The header of a request that writes, which no form and no page of another site can send; its value is the token."""
+"""The header of a request that writes, which no form and no page of another site can send. Its value is the token."""
 
 
 class Site:
@@ -182,7 +182,7 @@ POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src data:; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
-"""A page asks for nothing but its own style, script and data; images are part of it."""
+"""A page requests only its own style, script and data. Images are part of it."""
 HEADERS = {
     "content-security-policy": POLICY,
     "cache-control": "no-store",

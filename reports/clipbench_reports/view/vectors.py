@@ -17,9 +17,9 @@ from clipbench_reports.view.samples import MARGIN, STATES, Samples, read_samples
 
 N_NEIGHBOURS = 8
 MOST_PAIRS = {"pca": 25_000, "umap": 5_000}
-"""Pairs of a map, each with two points; evenly spaced where there are more."""
+"""Pairs of a map, each with two points, evenly spaced if there are more."""
 N_LABELS = 8
-"""Labels with a colour of their own, the commonest; the rest are grey."""
+"""Labels with a colour of their own, the commonest. The rest are grey."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def find_vectors(run: Run, data: str) -> Vectors:
     """Return the vectors that a run kept of a data set.
 
     Raises:
-        MissingEvidence: it kept none, and the text says how to have them; or they do not fit together.
+        MissingEvidence: it kept none, and the text says how to have them, or they do not fit together.
     """
     for record in run.result.evaluations:
         if record.status == "ok" and record.dataset.id == data and "arrays" in record.files:

@@ -3,12 +3,12 @@
 Each item is a few images and captions that differ in how their parts are combined (SugarCrepe, ARO, Winoground,
 ColorSwap, BiVLC, VALSE, NLVR, scenes). Everything true must score above everything false: ``text_acc`` for each image's
 captions, ``image_acc`` for each caption's images, ``group_acc`` for both (``clipbench.metrics.choice``). A tie scores
-what a coin flip would; ``..._strict``, among the controls, counts it as a failure.
+as a random choice would. ``..._strict``, among the controls, counts it as a failure.
 
 - With several images of one caption (NLVR), ``image_acc`` requires all true ones above all false ones, and
   ``image_pair_acc`` is the share of pairs, a true and a false image, in the right order.
-- With several true images of one caption (WinoGAViL), ``image_jaccard`` is the overlap of the true images with as many
-  that are nearest to it.
+- With several true images of one caption (WinoGAViL), ``image_jaccard`` is the overlap of the true images with the
+  same number of nearest ones.
 - With two true captions and a false one (SugarCrepe++), ``text_acc`` is its image-to-text accuracy, ``text_only_acc``
   its text-only one.
 - With four images of the same objects in other places (What'sUp), ``pair_acc`` and ``set_acc`` require all images of a

@@ -1,6 +1,6 @@
 """The shift experiment and the post-hoc corrections of the modality gap, as curves.
 
-Liang et al. (2022) move the modalities along the gap vector and score them again; centring, standardising and C3's
+Liang et al. (2022) move the modalities along the gap vector and score them again. Centring, standardising, C3's
 collapse and ReAlign are fitted on one half of the pairs and scored on the other.
 """
 

@@ -1,7 +1,6 @@
-"""Neighbours, lengths and clusters: hubs, lengths of raw vectors, and what a gap leaves alone or breaks within each
-modality.
+"""Neighbours, lengths and clusters: hubs, lengths of raw vectors, and the structure that a gap keeps or breaks.
 
-None of these has an interval; each says why.
+None of these has an interval. Each metric has the reason.
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,8 @@
 """The modality gap: do images and texts share one space, or sit in two cones?
 
 All measures are computed on unit vectors of pairs, each image with its first caption (Liang et al. 2022 take one
-caption an image); RMG uses all captions, and calibration two of each image. Means over pairs, and smooth functions of
-them, have an interval from the pairs' influence; other measures have none, with the reason. docs/tasks/modality-gap.md
+caption per image). RMG uses all captions, and calibration two per image. Means over pairs, and smooth functions of
+them, have an interval from the pairs' influence. Other measures have none, with the reason. docs/tasks/modality-gap.md
 defines each.
 """
 

@@ -1,8 +1,8 @@
 """Text in images: can the model read it, does it hijack the classification, and how large must it be for that?
 
-A data set has one or both of two kinds of item. *Contrasts* of an image with a written word and several captions, each
-of which quotes a word: the nearest caption should be the true one. *Attacks*: an object with a label that names
-something else, beside the same object without a label, with a blank one and with its own name, all classified as in
+A data set has one or both of two kinds of item. *Contrasts* have an image with a written word and several captions,
+each with a word in quotes: the nearest caption should be the true one. *Attacks* have an object with a label that names
+another thing, and the same object without a label, with a blank one and with its own name, all classified as in
 zero-shot, among all class names, of objects and words. An attack succeeds when the class of its word comes first. The
 two-way choice is SCAM's protocol (Westerhoff et al. 2025): the object or the word, with class vectors that are means of
 raw prompt vectors.
