@@ -198,7 +198,7 @@ def across(*runs: Run | str | os.PathLike[str], x: str, y: str, data: str | None
 
 
 def _quantity(run: Run, name: str, data: str | None) -> Quantity | str:
-    """Return what a run has under a name; the reason where it has no value.
+    """Return the point of a run under a name, or the reason if it has no value.
 
     Raises:
         UsageError: the name fits metrics of several evaluations.

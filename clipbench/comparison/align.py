@@ -34,7 +34,7 @@ class EvaluationPair(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """The samples of two runs in one order; the sample's id is the index."""
+    """The samples of two runs in one order, with the sample's id as index."""
 
     base: "pandas.DataFrame"
     candidate: "pandas.DataFrame"
@@ -43,7 +43,7 @@ class Tables(NamedTuple):
 def pair_evaluations(base: Run, candidate: Run) -> list[EvaluationPair]:
     """Return the finished evaluations of the same task and data, in the order of the base.
 
-    Where the candidate has several, its partner is the one with the base's parameters, else the first.
+    Where the candidate has several, its partner is the one with the base's parameters, otherwise the first.
 
     Raises:
         NotComparable: there is none.

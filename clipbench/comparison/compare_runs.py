@@ -41,7 +41,7 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
     the verdict is "no evidence". When either side is another tool's results, only values are compared, without a test.
 
     Args:
-        base, candidate: a run, another tool's values, or where they lie: a run folder, a result.json, a file or folder
+        base, candidate: a run, another tool's values, or where they are: a run folder, a result.json, a file or folder
             that ``open_results`` reads.
 
     Raises:
@@ -131,7 +131,7 @@ def _labels_without_samples(base: Run, candidate: Run, pair: align.EvaluationPai
 def _slices_of(
     base: Run, candidate: Run, pair: align.EvaluationPair, alpha: float, refused: list[Refusal]
 ) -> Iterator[Difference]:
-    """Yield the differences of all slices that both runs have; add the other groupings to ``refused``."""
+    """Yield the differences of all slices that both runs have, and add the other groupings to ``refused``."""
     for grouping in [grouping for grouping in pair.base.slices if grouping in pair.candidate.slices]:
         try:
             yield from list(_slice_differences(base, candidate, pair, grouping, alpha))

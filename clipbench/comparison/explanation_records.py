@@ -63,7 +63,7 @@ class Claim(GroupChange):
     None for a gain, for a group that is not worse than elsewhere, and if all samples together have no loss.
     """
     samples: list[str]
-    """Ids of the samples of the group that lost, or gained, most; at most ``SAMPLE_IDS``."""
+    """Ids of the samples of the group that lost, or gained, most, at most ``SAMPLE_IDS``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +127,7 @@ class Explanation:
     """The reason why a source has no groups, by source."""
     notes: list[str] = field(default_factory=list)
     changes: list[GroupChange] = field(default_factory=list)
-    """All groups that were tested; not part of the JSON."""
+    """All groups that were tested. They are not part of the JSON."""
 
     @property
     def losses(self) -> list[Claim]:

@@ -1,6 +1,6 @@
 """The rules of a gate: losses that are tolerated, values that are required, and regressions that are known.
 
-A gate file is TOML. A key with ``/`` or ``*`` is a pattern of metrics; these are the others::
+A gate file is TOML. A key with ``/`` or ``*`` is a pattern of metrics. These are the others::
 
     require = ["zero-shot@imagenet/acc1 >= 0.63"]
     "*" = {max_drop = "1pp"}
@@ -47,7 +47,7 @@ class Tolerance:
     text: str
     """As it was given."""
     amount: float
-    """In the metric's unit, or as a share of the base's value; never negative."""
+    """In the metric's unit, or as a share of the base's value, never negative."""
     kind: str
     """``points`` (percentage points), ``relative`` or ``absolute``."""
 
@@ -181,7 +181,7 @@ class Gate:
 
     @classmethod
     def from_options(cls, max_drop: str | None = None, require: Sequence[str] = (), strict: bool = False) -> "Gate":
-        """Return a gate from options of the command line; ``max_drop`` is a rule for all metrics.
+        """Return a gate from options of the command line, where ``max_drop`` is a rule for all metrics.
 
         Raises:
             UsageError: an option cannot be read.

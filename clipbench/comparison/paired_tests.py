@@ -24,7 +24,7 @@ UNRECORDED = "no per-sample values are recorded"
 def difference(
     metrics: tuple[Metric, Metric], *, evaluation: str, name: str, tables: Tables, seed: int, alpha: float
 ) -> Difference:
-    """Return the candidate's value less the base's with its paired interval and test; both have a value.
+    """Return the candidate's value minus the base's with its paired interval and test. Both have a value.
 
     Args:
         metrics: base and candidate.
@@ -71,7 +71,7 @@ def paired_test(base: Metric, candidate: Metric, *, tables: Tables, rng: np.rand
 
     Args:
         base, candidate: with a value.
-        tables: of base and candidate; clusters are the base's.
+        tables: tables of base and candidate. Clusters are the base's.
     """
     estimator, other = (Estimator.from_record(metric.statistic) for metric in (base, candidate))
     if estimator != other:

@@ -70,7 +70,7 @@ def representational_similarity(
     """Return how alike two models arrange the images, and the texts, of the pairs that both runs kept, paired by id.
 
     Args:
-        pairs: evaluations of both runs; those that keep no pairs, or are not of the same samples, are skipped.
+        pairs: evaluations of both runs. Those that keep no pairs, or are not of the same samples, are skipped.
 
     Returns:
         The similarity by data set and modality, and a line for each evaluation without it.
@@ -209,7 +209,7 @@ def _pair_similarity(
 
 
 def _mutual_knn(base: Vectors, candidate: Vectors, noun: str, *, undefined: str | None) -> Metric:
-    """Return the mutual k-NN; without a value where vectors are equal, whose neighbours are the order of their rows."""
+    """Return the mutual k-NN, without a value if vectors are equal, whose neighbours are the order of their rows."""
     chance = K / (len(base) - 1)
     like = Metric(
         value=None,

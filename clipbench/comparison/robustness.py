@@ -45,7 +45,7 @@ class Reference(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Robustness:
-    """One model on one shift; fractions."""
+    """One model on one shift, as fractions."""
 
     model: str
     data: str

@@ -149,7 +149,7 @@ def cost_differences(base: Result, candidate: Result) -> list[str]:
         ...     SimpleNamespace(model={"n_parameters": n}, towers={"image": TowerRecord(flops=n)}, price=None)
         ...     for n in (2_000_000, 8_000_000)
         ... )
-        >>> for cost in cost_differences(small, large)[0].split("; "):
+        >>> for cost in cost_differences(small, large)[0].split(", and "):
         ...     print(cost)
         the base has 2.00 M parameters, 2.00 MFLOPs per image
         the candidate has 8.00 M parameters, 8.00 MFLOPs per image

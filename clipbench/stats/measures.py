@@ -1,14 +1,14 @@
 """Measures: rules by which a metric and its interval follow from a table of samples.
 
-A task declares measures; the runner turns them into metrics. Each kind knows the one interval that is right for it:
+A task declares measures, and the runner turns them into metrics. Each kind has the one interval that is right for it:
 
-- ``Mean`` of a column: Wilson's of hits and credits, with the effective number of samples, of differences
-  by gains and losses, otherwise Student's t, corrected for skewness;
-- ``Statistic`` of rows, such as a median: a (cluster) bootstrap;
-- ``Smooth``: a value that is a smooth function of means, with each sample's influence on it (delta method; of a
-  fraction, Wilson's with the effective number of samples);
-- ``Fixed``: a value for which no resampling is valid, or an undefined one, with the reason;
-- ``Within``: another measure, on the columns that begin with a prefix.
+- ``Mean`` of a column: Wilson's for hits and credits, with the effective number of samples, gains and losses for
+  differences, otherwise Student's t, corrected for skewness
+- ``Statistic`` of rows, such as a median: a (cluster) bootstrap
+- ``Smooth``: a value that is a smooth function of means, with each sample's influence on it (delta method, or for a
+  fraction Wilson's with the effective number of samples)
+- ``Fixed``: a value for which no resampling is valid, or an undefined one, with the reason
+- ``Within``: another measure, on the columns that begin with a prefix
 
 Each takes the parts of a ``Definition`` too: ``Mean(column="hit", title="Top-1 accuracy", is_headline=True)``.
 """

@@ -10,17 +10,30 @@ from clipbench.stats.claims import Standing, against_chance, claimed, p_against
 from clipbench_reports.text import NO_REASON, isolated
 
 Mark = Literal["good", "weak", "level", "plain", "missing", "ahead", "gained", "lost"]
-"""``good``: better than chance; ``weak``: worse; ``level``: no test shows a difference from chance, or between models;
-``plain``: not tested; ``missing``: there is no number; ``ahead``: one of several models is ahead; ``gained`` and
-``lost``: a training made it better or worse.
+"""The kind of a finding.
+
+- ``good``: better than chance
+- ``weak``: worse than chance
+- ``level``: no test shows a difference from chance, or between models
+- ``plain``: not tested
+- ``missing``: without a number
+- ``ahead``: one of several models is ahead
+- ``gained`` and ``lost``: a training made it better or worse
 """
 SIGNS: Mapping[Standing, Mark] = {"better": "good", "worse": "weak", "level": "level"}
 
 
 Degree = Literal["fully", "partly", "barely", "never", "reversed", "unclear", "open"]
-"""How far a model has an ability. Tests show the first five: at least half of the way from chance to the best value;
-better than chance; better, by less than a tenth of that way; less than a tenth; worse than chance. Of the others no
-test shows anything: ``open`` if it may be half of the way, or else ``unclear``."""
+"""How far a model has an ability. Tests show the first five:
+
+- ``fully``: at least half of the way from chance to the best value
+- ``partly``: better than chance
+- ``barely``: better, by less than a tenth of that way
+- ``never``: less than a tenth
+- ``reversed``: worse than chance
+
+No test shows the others: ``open`` if it may be half of the way, ``unclear`` otherwise.
+"""
 HALF, TENTH = 0.5, 0.1
 
 

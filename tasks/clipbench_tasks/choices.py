@@ -69,7 +69,7 @@ def decide(
     cosines NaN.
 
     Args:
-        length: of a caption, by which the shorter one is found.
+        length: length of a caption, which decides the shorter one.
         read: captions of each contrast as the model reads them, where that differs.
     """
     n = len(contrasts)

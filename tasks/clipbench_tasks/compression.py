@@ -45,7 +45,7 @@ QUESTIONS = {
 }
 """Metrics: a title, what they count, and what is stored."""
 KINDS: tuple[tuple[Kind, ...], ...] = (("first",), ("pca",), ("float16", "int8"), ("pca_int8",), ("binary",))
-"""Kinds of formats; kinds of one group are tested as one sequence, from the largest to the smallest."""
+"""Kinds of formats. Kinds of one group are tested as one sequence, from the largest to the smallest."""
 SERIES = {
     "float32": "float32 and float16",
     "float16": "float32 and float16",
@@ -92,7 +92,7 @@ class SmallestFormat(Definition):
 
     question: str
     chains: tuple[tuple[Format, ...], ...]
-    """The formats of each kind, from the largest to the smallest; a kind that the vectors are too few for has none."""
+    """The formats of each kind, from the largest to the smallest. A kind that needs more vectors has none."""
     dim: int
     points: float
     chance: float
@@ -110,7 +110,7 @@ class SmallestFormat(Definition):
         return min(passed, key=lambda form: (form.n_bytes, verdict.most_lost[form.name]), default=None)
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
-        """Return the bytes; the choice, in a sentence, is the reason why they have no interval."""
+        """Return the bytes. The choice, in a sentence, is the reason why they have no interval."""
         changes, clusters = self._changes(samples)
         codes = cluster_codes(clusters)
         n = len(changes) if codes is None else int(codes.max(initial=-1)) + 1
@@ -168,7 +168,7 @@ class SmallestFormat(Definition):
         )
 
     def _changes(self, samples: Samples, form: Format | None = None) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return the changes of a format and their clusters; of any format if none is given."""
+        """Return the changes of a format and their clusters, of any format if none is given."""
         form = form or next(form for chain in self.chains for form in chain)
         return defined_values(samples, f"{form.name}/{self.question}_change")
 
@@ -191,11 +191,11 @@ class Compression(Task):
     )
 
     dims: tuple[int, ...] | None = None
-    """Numbers of dimensions, ascending; None takes the powers of two from 16 up."""
+    """Numbers of dimensions, ascending, None for the powers of two from 16 up."""
     points: float = 1.0
     """Percentage points of recall or accuracy that may be lost."""
     prompts: Prompts | None = None
-    """Prompts of the classes; None takes the data set's own templates, or else the default."""
+    """Prompts of the classes, None for the data set's own templates, or the default if it has none."""
 
     def __post_init__(self) -> None:
         if self.dims is not None and (not self.dims or min(self.dims) < 2 or list(self.dims) != sorted(set(self.dims))):
@@ -392,7 +392,7 @@ def _least_stored(form: Format) -> int:
 
 
 def powers_of_two(dim: int) -> tuple[int, ...]:
-    """Return the powers of two below a number of dimensions, from 16 up; of 32 dimensions or fewer, from a quarter up.
+    """Return the powers of two below a number of dimensions, from 16 up, for 32 dimensions or fewer from a quarter up.
 
     Example:
         >>> powers_of_two(512), powers_of_two(8), powers_of_two(2)

@@ -32,10 +32,10 @@ Find = Callable[..., tuple[Found, Found]]
 
 
 def draw_queries(ids: Sequence[str], at_most: int | None, rng: np.random.Generator) -> Rows:
-    """Return the rows of at most so many queries, ascending: a random sample that depends on ids, not on their order.
+    """Return the rows of a sample of queries, ascending: a random sample that depends on ids, not on their order.
 
     Args:
-        ids: of all queries.
+        ids: ids of all queries.
         at_most: None for all.
 
     Example:
@@ -57,7 +57,7 @@ def sample_notes(sizes: Iterable[tuple[int, int, str]]) -> tuple[str, ...]:
 
     Example:
         >>> sample_notes([(500, 25_000, "captions"), (400, 400, "images"), (500, 25_000, "captions")])
-        ('500 of 25,000 captions, drawn at random, search the whole gallery; each is ranked exactly',)
+        ('500 of 25,000 captions, drawn at random, search the whole gallery, and each is ranked exactly',)
         >>> sample_notes([(400, 400, "images")])
         ()
     """
@@ -68,7 +68,7 @@ def sample_notes(sizes: Iterable[tuple[int, int, str]]) -> tuple[str, ...]:
 
 
 class Direction(NamedTuple):
-    """The queries of one direction, such as text queries over images, and their results; all queries, or a sample."""
+    """The queries of one direction, such as text queries over images, with the results of all queries or a sample."""
 
     name: str
     """Prefix of its metrics: ``image_retrieval``, ``text_retrieval``, ``image_image`` or ``text_text``."""

@@ -91,9 +91,9 @@ class FewShot(Task):
     shots: tuple[int, ...] = (1, 2, 4, 8, 16)
     """Labelled images of each class, ascending."""
     draws: int = 20
-    """Draws of training images; fewer where there are fewer test images."""
+    """Draws of training images, fewer if there are fewer test images."""
     prompts: Prompts | None = None
-    """Prompts of the classes; None takes the data set's own templates, or else the default."""
+    """Prompts of the classes, None for the data set's own templates, or the default if it has none."""
 
     def __post_init__(self) -> None:
         if not self.shots or min(self.shots) < 1 or list(self.shots) != sorted(set(self.shots)):
@@ -276,7 +276,7 @@ class Draws:
         self._labels = labels
 
     def rows(self, draw: int, shots: int) -> Rows:
-        """Return the training images of a draw: so many of each class, or all that a class has."""
+        """Return the training images of a draw: this number per class, or all that a class has."""
         order = self._orders[draw]
         return order[_position_in_class(self._labels[order]) < shots]
 
@@ -337,7 +337,7 @@ def _margins(scores: Float64[np.ndarray, "n n_classes"], true: Rows) -> Column:
 
 
 def _columns(samples: Mapping[str, np.ndarray], method: str, numbers: Sequence[float]) -> list[str]:
-    """Return the columns of a classifier's hits by number of labels; the last may be the column of all labels."""
+    """Return the columns of a classifier's hits by number of labels. The last may be the column of all labels."""
     names = [f"{method}_acc1@{shortest(number)}" for number in numbers]
     return [name if name in samples else f"{method}_acc1@{ALL}" for name in names]
 
@@ -399,7 +399,7 @@ class LabelWorth(Definition):
     def _reason(
         self, accuracy: list[float], target: float, excess: np.ndarray, clusters: np.ndarray | None
     ) -> str | None:
-        """Return the reason why there is no number, as the end of a sentence on the accuracy of the prompts."""
+        """Return the reason for a missing number, as the end of a sentence on the accuracy of the prompts."""
         best = int(np.argmax(accuracy))
         if accuracy[0] < target <= accuracy[best]:
             return None
@@ -419,7 +419,7 @@ class LabelWorth(Definition):
         )
 
     def _interval(self, excess: np.ndarray, clusters: np.ndarray | None) -> Interval:
-        """Return the interval; if it ends at the fewest or the most labels, its method says that more are possible."""
+        """Return the interval. If it ends at the fewest or the most labels, its method says that more are possible."""
         log_labels = np.log(self.labels).tolist()
         log_interval = crossing_interval(
             excess, log_labels, excess_name="the probe's hits minus the prompts' hits", clusters=clusters

@@ -1,4 +1,4 @@
-"""Retrieval on data with judgements: where do the relevant documents of a query stand among all documents?
+"""Retrieval on data with judgements: how high are the relevant documents of a query ranked among all documents?
 
 Queries and documents are texts, images or both. The vector of one that is both is that of the model's joint encoder, or
 without one the mean of the two unit vectors, scaled to length 1. A document that was not judged counts as not relevant.
@@ -60,7 +60,7 @@ CURVE_KS = (1, 2, 3, 5, 10, 20, 50, 100)
 class Parts(NamedTuple):
     """Unit vectors of queries or documents: of their texts, of their images, and of both by a joint encoder.
 
-    With a joint encoder, items with a text and an image are only in ``joint``; without one, ``joint`` is None.
+    With a joint encoder, items with a text and an image are only in ``joint``. Without one, ``joint`` is None.
     """
 
     texts: Vectors
@@ -94,7 +94,7 @@ class JudgedSearch(NamedTuple):
 
 
 def sample_queries(judgements: Judgements, draw: Draw) -> tuple[Judgements, tuple[str, ...]]:
-    """Return the judgements of a sample of the queries with a relevant document, and a note; or all, without a note."""
+    """Return the judgements of a sample of the queries with a relevant document, and a note, or all without a note."""
     _, query_rows = relevance.relevant_documents(judgements.query, judgements.document, judgements.grade)
     rows = query_rows[draw([judgements.queries.ids[row] for row in query_rows.tolist()])]
     if len(rows) == len(query_rows):
@@ -131,7 +131,7 @@ def search_of(dataset: Dataset, judgements: Judgements, embedder: Embedder) -> J
 
 
 def _parts(dataset: Dataset, items: JudgedItems, embedder: Embedder, role: Role) -> Parts:
-    """Return the vectors of queries or documents; their images are encoded in the order of the data."""
+    """Return the vectors of queries or documents, whose images are encoded in the order of the data."""
     is_joint = embedder.info.is_joint
     is_pair = items.has_both & is_joint
     texts = [items.texts[row] for row in np.flatnonzero(items.has_text & ~is_pair).tolist()]
@@ -189,7 +189,7 @@ def evaluation(search: JudgedSearch, ks: tuple[int, ...]) -> Evaluation:
 def item_vectors(items: JudgedItems, parts: Parts) -> Vectors:
     """Return the unit vectors of queries or documents: of a text, an image, or both.
 
-    Both are encoded by the joint encoder; without one, their vector is the mean of the two unit vectors, at length 1.
+    Both are encoded by the joint encoder. Without one, their vector is the mean of the two unit vectors, at length 1.
     """
     has_text, has_image, has_both = items.has_text, items.images != NO_IMAGE, items.has_both
     if not has_text.any() and has_image.all():

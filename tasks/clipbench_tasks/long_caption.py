@@ -152,7 +152,7 @@ class LongCaption(Task):
 
 
 def _rows_of_data(samples: Mapping[str, np.ndarray], captioned: Rows) -> Table:
-    """Return the columns of image rows as rows of the data set instead of the gallery; -1 (no image) stays."""
+    """Return the columns of image rows as rows of the data set instead of the gallery. -1 (no image) stays."""
     images = [name for name in samples if name == "image" or name.endswith("_image")]
     rows = np.append(captioned, -1)
     return {name: rows[samples[name]] for name in images}
@@ -247,7 +247,7 @@ class EffectiveLength(Definition):
     """The length at which a curve of recall reaches a share of its end, with the interval of ``crossing_interval``."""
 
     columns: tuple[str, ...]
-    """Hits at each length; the last length is the whole caption."""
+    """Hits at each length. The last length is the whole caption."""
     lengths: tuple[float, ...]
     """Lengths in tokens, ascending."""
     share: float

@@ -123,7 +123,7 @@ def _preferences(
 def _measures(
     of_retrieval: Mapping[str, Measure], columns: Table, kinds: Rows
 ) -> tuple[dict[str, Measure], dict[str, Measure]]:
-    """Return the metrics of centred vectors, the preference for texts and the gain from centring; and the controls."""
+    """Return the metrics of centred vectors, the preference for texts, the gain from centring, and the controls."""
     undefined = Fixed(value=None, reason=ZERO)
     measures: dict[str, Measure] = {}
     for name, measure in of_retrieval.items():

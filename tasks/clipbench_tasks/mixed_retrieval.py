@@ -89,7 +89,7 @@ def corpus_name(share: float) -> str:
 
 
 HALF = 0.5
-"""Share of texts at which recall and the preference for texts are metrics; at all others they are points of curves."""
+"""Share of texts at which recall and the preference for texts are metrics. At all others they are points of curves."""
 OF_HALF = corpus_name(HALF)
 
 
@@ -222,7 +222,7 @@ def search_corpora(
     """Return the results of all queries in each corpus, from three products of queries and documents.
 
     Args:
-        joint: vectors of images with their texts; None takes the mean of the two.
+        joint: vectors of images with their texts, None for the mean of the two.
     """
     total = images + texts if joint is None else joint
     has_direction = np.abs(total).max(axis=1, keepdims=True) > 0
@@ -264,7 +264,7 @@ def _search_block(scores: Float32[np.ndarray, "block n_documents"], kinds: Rows,
 def _columns(
     results: Mapping[str, CorpusResults], corpora: Sequence[Corpus], right: Rows, ks: tuple[int, ...]
 ) -> Table:
-    """Return the metrics of each query in each corpus; a preference is NaN for queries of the other kind."""
+    """Return the metrics of each query in each corpus. A preference is NaN for queries of the other kind."""
     kinds = {corpus.name: corpus.kinds[right] for corpus in corpora}
     columns: Table = {}
     for name, result in results.items():
@@ -359,11 +359,11 @@ def definitions(ks: tuple[int, ...]) -> dict[str, Definition]:
 
 
 DRAWN_BY_SHARE = ("ndcg", "text_preference")
-"""Metrics whose curves a figure shows; the others are in a table."""
+"""Metrics whose curves a figure shows. The others are in a table."""
 
 
 def _curves(samples: Mapping[str, np.ndarray], corpora: Sequence[Corpus], ks: tuple[int, ...]) -> dict[str, Curve]:
-    """Return the metrics by the share of texts, with intervals; the preference only if there are both kinds."""
+    """Return the metrics by the share of texts, with intervals, the preference only if there are both kinds."""
     last = max(ks)
     columns = {"ndcg": (f"ndcg@{last}", f"nDCG@{last}"), **{f"recall@{k}": (f"recall@{k}", f"R@{k}") for k in ks}}
     columns["text_preference"] = ("text_preference", "text before the right image")
@@ -396,7 +396,7 @@ def _query_columns(dataset: Dataset, documents: Documents, texts: np.ndarray, im
     """Return the columns of the queries, their right documents and the first documents.
 
     Args:
-        texts: of each document, empty for an image.
+        texts: text of each document, empty for an image.
         images: row of the image of each document, -1 for a text.
     """
     assert dataset.captions is not None

@@ -70,7 +70,7 @@ class Pair(NamedTuple):
     first: str
     second: str
     source: str
-    """The modality whose items have one partner; items of the other, the target, may have several."""
+    """The modality whose items have one partner. Items of the other, the target, may have several."""
     target: str
     sources: Rows
     """Items of the source."""

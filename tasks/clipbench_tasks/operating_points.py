@@ -60,7 +60,7 @@ class Threshold(Definition):
     n: int
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
-        """Return the threshold; no direction is better."""
+        """Return the threshold. Neither direction is better."""
         low, high, method = self.interval
         is_bounded = low is not None
         return self.define(
@@ -101,7 +101,7 @@ class OperatingPoints(Task):
     lower than half, and the same precision takes a higher threshold.
     """
     prompts: Prompts | None = None
-    """Prompts of the classes; None takes the data set's own templates, or else the default."""
+    """Prompts of the classes, None for the data set's own templates, or the default if it has none."""
 
     def __post_init__(self) -> None:
         if not 0 < self.prevalence < 1:

@@ -33,7 +33,7 @@ CERTAIN = 1 - 1e-9
 
 
 def stack_tables(*tables: Mapping[str, np.ndarray]) -> Table:
-    """Return one table with the rows of several tables of samples; a table without columns has no rows.
+    """Return one table with the rows of several tables of samples. A table without columns has no rows.
 
     A column that a table lacks is NaN in its rows, "" if it holds text, and -1 if it holds row numbers.
 
@@ -164,7 +164,7 @@ def tie_rate(is_tied: Mask) -> Fixed:
 
 
 def smooth_measure(name: str, estimate: Estimate, samples: Table, unit: str) -> Measure:
-    """Return an estimate over pairs as a measure, and add its influences to the samples; undefined if it is NaN."""
+    """Return an estimate over pairs as a measure, and add its influences to the samples. NaN is undefined."""
     if isnan(estimate.value):
         return Fixed(value=None, unit=unit, reason="it needs at least two pairs that are not all equal")
     samples[f"{name}_influence"] = estimate.influence

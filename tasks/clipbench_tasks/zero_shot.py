@@ -100,7 +100,7 @@ class ZeroShot(Task):
     )
 
     prompts: Prompts | None = None
-    """Prompts of the classes; None takes the data set's own templates, or else the default."""
+    """Prompts of the classes, None for the data set's own templates, or the default if it has none."""
 
     def first_images(self, dataset: Dataset) -> Sequence[ImageRef]:
         """Return the images that are encoded first: all."""
@@ -112,7 +112,7 @@ class ZeroShot(Task):
             dataset.require("class_names", *(["labels"] if dataset.multilabels is None else []))
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
-        """Return one row per image. Needs class names, and labels or multilabels; or several sets of labels."""
+        """Return one row per image. Needs class names, and labels or multilabels, or several sets of labels."""
         if dataset.label_sets is None:
             return self._evaluate(dataset, embedder, rng)
         by_set = {}
@@ -262,7 +262,7 @@ class _ChosenClasses(NamedTuple):
 
 
 def _evaluate_predictions(dataset: Dataset, predictions: Predictions) -> Evaluation:
-    """Return the metrics of predicted classes; metrics that need the scores of other classes are undefined."""
+    """Return the metrics of predicted classes. Metrics that need the scores of other classes are undefined."""
     assert dataset.labels is not None and dataset.class_names is not None
     if len(dataset.class_names) < 2:
         raise DataError(f"zero-shot classification needs at least 2 classes, got {len(dataset.class_names)}")

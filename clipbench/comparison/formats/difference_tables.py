@@ -77,7 +77,7 @@ NOUNS: dict[Status, tuple[str, str]] = {
 
 
 def difference_table(title: str, differences: Sequence[Difference]) -> Table:
-    """Return the differences of an evaluation as rows; an arrow marks a metric of which less is better."""
+    """Return the differences of an evaluation as rows. An arrow marks a metric for which lower is better."""
     notes = list(dict.fromkeys(difference.test for difference in differences if difference.p_value is None))
     subsets = {difference.name: difference.subset for difference in differences if not difference.grouping}
     legend = subset_legend(subsets, {name.rpartition("/")[0]: subset for name, subset in subsets.items()})

@@ -35,7 +35,7 @@ def all_of_pair_and_set(contrasts: Sequence[Contrast], text: Column) -> dict[str
     """Return What'sUp's pair and set accuracy: the credit of all images of a pair, and of a set, being right.
 
     A pair is the two images of a set in which the objects are left and right of each other, or the other two. Each pair
-    (and set) has its value at its first item; the others, and those that are not whole, have NaN.
+    (and set) has its value at its first item. The others, and incomplete ones, have NaN.
     """
     sets: dict[tuple[str, ...], list[int]] = {}
     pairs: dict[tuple[str, ...], list[int]] = {}
@@ -97,9 +97,9 @@ def _twins(contrast: Contrast) -> list[tuple[str, str]]:
 def other_cosine(
     contrasts: Sequence[Contrast], vectors: ItemVectors, rng: np.random.Generator
 ) -> tuple[Column, Column]:
-    """Return the cosines of the contrasts' first captions with those of random other contrasts, and their influences.
+    """Return the cosines of the contrasts' first captions with first captions of random others, and their influences.
 
-    Each caption is drawn once; the cosine of two equal texts is NaN.
+    Each caption is drawn once. The cosine of two equal texts is NaN.
 
     Each caption has two cosines, so that neighbours in the draw are alike: their covariance is at most half of the
     variance (Hoeffding, Ann. Math. Statist. 19 (1948), of a symmetric function of two). The influence of a caption is
@@ -177,7 +177,7 @@ SUGARCREPE = {
     "add_obj": "Object added",
     "add_att": "Attribute added",
 }
-"""Subsets with their titles; the part before the underscore is the category. SugarCrepe++ has the first five."""
+"""Subsets with their titles. The part before the underscore is the category. SugarCrepe++ has the first five."""
 TITLES = {
     **SUGARCREPE,
     "replace": "Replaced",
@@ -255,7 +255,7 @@ def means(contrasts: Sequence[Contrast], scores: Mapping[str, Column], chances: 
 
     Args:
         scores: columns by name, NaN where undefined.
-        chances: score of a constant model on each sample, by name; what is not there has no chance.
+        chances: score of a constant model on each sample, by name. A missing score has no chance.
     """
     subset_of = np.array([contrast.subset for contrast in contrasts], object)
     group_of = np.array([contrast.group or "" for contrast in contrasts], object)
@@ -309,7 +309,7 @@ def symmetric_relations() -> frozenset[str]:
 
 
 def _enters_mean(subset: str, group: np.ndarray) -> Bool[np.ndarray, " n"]:
-    """Return a mask of the samples whose group enters the published mean; in other data, all samples do."""
+    """Return a mask of the samples whose group enters the published mean. In other data, all samples do."""
     if subset == "vg_relation":
         return ~np.isin(group, list(symmetric_relations()))
     if subset == "vg_attribution":

@@ -226,7 +226,7 @@ def _contrasts(dataset: Dataset, *, can_shuffle: bool) -> tuple[Sequence[Contras
 
 
 def _scores(contrasts: Sequence[Contrast], decided: Choices, text_only: Column) -> dict[str, Column]:
-    """Return the scores that are defined, and of ``PAIRS`` those of data with more than one pair."""
+    """Return the scores that are defined, ``PAIRS`` only for data with more than one pair."""
     scores = {
         "text_acc": decided.text,
         "image_acc": decided.image,
@@ -253,7 +253,7 @@ def _has_more_pairs(contrasts: Sequence[Contrast], name: str) -> bool:
 
 
 def _identity(dataset: Dataset, contrasts: Sequence[Contrast], nearest: Table) -> Table:
-    """Return the columns that identify each sample; contrasts that share an image, or are of a set, are a cluster.
+    """Return the columns that identify each sample. Contrasts that share an image, or are of a set, are a cluster.
 
     Where choices among many images tie most contrasts into one cluster, as in WinoGAViL, there is nothing to compare it
     with: each is then a sample of its own, and intervals are of new contrasts about the same images.

@@ -107,7 +107,7 @@ def norm_measures(lengths: Mapping[str, Column]) -> dict[str, Measure]:
     """Return the mean length of each modality's raw vectors.
 
     Args:
-        lengths: of the vectors of pairs, by ``image`` and ``text``; all 1 where vectors were given at unit length.
+        lengths: lengths of the vectors of pairs, by ``image`` and ``text``, all 1 if vectors were given at unit length.
     """
     measures: dict[str, Measure] = {}
     for side, side_lengths in lengths.items():
@@ -128,7 +128,7 @@ def structure_measures(
 
     Args:
         images: unit vectors.
-        texts: unit vectors; row i belongs to image i.
+        texts: unit vectors. Row i belongs to image i.
         labels: class of each pair, if there are any.
         k: neighbours of the mutual k-NN.
         rng: draws the first centres of the clusters.
@@ -220,8 +220,8 @@ def calibration(
     Args:
         images: unit vectors, of all images.
         texts: unit vectors, of all captions.
-        text_image: row of each caption's image; every image has a caption.
-        labels: of the images, if they have any.
+        text_image: row of each caption's image. Every image has a caption.
+        labels: labels of the images, if they have any.
         rng: draws the images if there are more than ``SAMPLED_IMAGES``.
     """
     chosen, captions = _sample(len(images), text_image, rng)

@@ -117,7 +117,7 @@ METRICS |= structure.METRICS
 
 
 class PairVectors(NamedTuple):
-    """Images that have captions, each with its first; and all captions."""
+    """Images that have captions, each with its first, and all captions."""
 
     rows: Rows
     """Rows of the images in the data set."""
@@ -180,7 +180,7 @@ class ModalityGap(Task):
             )
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
-        """Return one row per pair. Needs captions; labels, if there are any, add accuracy and calibration."""
+        """Return one row per pair. Needs captions. Labels, if there are any, add accuracy and calibration."""
         pairs = _pairs(dataset, embedder)
         x, y, n = pairs.images, pairs.texts, len(pairs.rows)
         ids = [dataset.image_ids[row] for row in pairs.rows.tolist()]
@@ -374,7 +374,7 @@ def _spectrum_curves(spectrum: GapSpectrum) -> dict[str, Curve]:
 
 
 def _ablation_curves(images: Vectors, texts: Vectors) -> dict[str, Curve]:
-    """Return the gap and recall@1 both ways by the number of dimensions removed; no recall for a single pair."""
+    """Return the gap and recall@1 both ways by the number of dimensions removed, without recall for a single pair."""
     scores_by_dimensions = ablations(images, texts)
     n_curves = len(ABLATED) if len(images) > 1 else 1
     curves: dict[str, Curve] = {}
@@ -410,7 +410,7 @@ def _conformity_curves(geometry: PairGeometry) -> dict[str, Curve]:
 
 
 def _distribution(name: str, counts: Rows, *, x_label: str = "cosine", **facts: Any) -> dict[str, Curve]:
-    """Return the shares of a histogram between its first and last non-empty bin; no curve of an empty one."""
+    """Return the shares of a histogram between its first and last non-empty bin, or no curve if it is empty."""
     nonempty = np.flatnonzero(counts)
     if not len(nonempty):
         return {}

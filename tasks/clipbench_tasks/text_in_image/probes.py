@@ -41,7 +41,7 @@ CLASSIFIERS = {
     "linear_probe": ("Linear probe", "the trained linear probe", ""),
     "knn": ("k-NN", "the trained k-NN", ""),
 }
-"""A title, the words of a sentence, and what tells the prompts here from the prompts among all classes."""
+"""A title, the words of a sentence, and the distinction of these prompts from the prompts among all classes."""
 PROBES = [key for key in CLASSIFIERS if key != ZERO_SHOT]
 """The classifiers that are trained."""
 N_FOLDS = 5
@@ -216,7 +216,7 @@ def _plain_image(attack: Attack) -> int:
 
 
 def image_vectors(dataset: Dataset, embedder: Embedder, *rows: Rows) -> list[Vectors]:
-    """Return the unit vectors of several lists of images; an image in more than one is encoded once."""
+    """Return the unit vectors of several lists of images. An image in more than one is encoded once."""
     distinct, position = np.unique(np.concatenate(rows), return_inverse=True)
     vectors = embedder.scoring_vectors(
         embedder.encode(IMAGE, [dataset.images[row] for row in distinct.tolist()], "query")
@@ -236,9 +236,9 @@ def _scores_by_fold(
     """Return the scores of images with and without the word, by classifiers that were not trained on their fold.
 
     Args:
-        vectors: of the images to train on.
-        test_vectors: of the attacked images, and of those without a word.
-        folds: of the probed attacks.
+        vectors: vectors of the images to train on.
+        test_vectors: vectors of the attacked images, and of the images without a word.
+        folds: folds of the probed attacks.
     """
     scores = {key: [np.zeros((len(folds), n_classes)) for _ in test_vectors] for key in PROBES}
     for fold in np.unique(folds).tolist():

@@ -51,7 +51,7 @@ class TextInImage(Task):
     )
 
     prompts: Prompts | None = None
-    """Prompts of the classes; None takes the data set's own templates, or else the default."""
+    """Prompts of the classes, None for the data set's own templates, or the default if it has none."""
     probes: bool = False
     """Attack a linear probe and k-NN too, trained on the objects without a word; so are data with images to train
     on.
@@ -135,7 +135,7 @@ def reading(dataset: Dataset, contrasts: Sequence[Contrast], embedder: Embedder)
 
 
 CONDITIONS = ("clean", "blank", "benign", "attacked")
-"""No label; a blank one; one with the object's own name; one with another name."""
+"""No label, a blank one, one with the object's own name, or one with another name."""
 
 LABELS = {
     "clean": "without a label",
@@ -237,7 +237,7 @@ def attacked(
 
 
 class _Verdict(NamedTuple):
-    """Classification of one image of each attack; NaN (or -1) where there is no such image."""
+    """Classification of one image of each attack, NaN (or -1) if the image is missing."""
 
     object: Column
     """Credit: the object's class came first."""
@@ -348,7 +348,7 @@ def _clusters(attacks: Sequence[Attack]) -> Shaped[np.ndarray, " n"]:
 
 
 def _is_usual(conditions: Shaped[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
-    """Return a mask of the attacks of the data set's usual style; all attacks if every one has a special style."""
+    """Return a mask of the attacks of the data set's usual style, of all if every one has a special style."""
     is_usual = conditions == ""
     return is_usual if is_usual.any() else np.ones(len(conditions), bool)
 
