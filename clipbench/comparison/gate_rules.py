@@ -251,7 +251,7 @@ def read_gate(path: str | os.PathLike[str]) -> Gate:
     """
     data = read_toml(path, UsageError, name=f"the gate file {path}")
     if not data:
-        raise UsageError(f'the gate file {path} asks for nothing: expected such as "*" = {{max_drop = "1pp"}}')
+        raise UsageError(f'the gate file {path} has no rule: expected such as "*" = {{max_drop = "1pp"}}')
     patterns = {key: value for key, value in data.items() if "/" in key or "*" in key}
     settings = {key: value for key, value in data.items() if key not in patterns}
     _check_keys(settings, {"require": list, "acknowledge": list}, str(path))

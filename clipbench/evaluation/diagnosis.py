@@ -110,7 +110,7 @@ def diagnose(
     if options.expectation is not None:
         options.expectation.check()
         if options.data is None:
-            raise UsageError(f"{option('expect')} needs the data that the score is of: add {option('data', 'DATA')}")
+            raise UsageError(f"{option('expect')} needs the data of the score: add {option('data', 'DATA')}")
     if isinstance(model, str):
         check_references([model], load)
     tasks = plugins.names(plugins.TASKS)
@@ -152,7 +152,7 @@ def _load_readable(options: DoctorOptions, tasks: Sequence[str]) -> tuple[Datase
             status="fault",
             seen=str(error),
             why="A run refuses these data, or scores another set than is meant.",
-            fix=f"correct the data, or score what is whole of them with {option('allow_partial', True)}",
+            fix=f"correct the data, or score only the valid samples with {option('allow_partial', True)}",
         )
     try:
         return load_data(options.data, replace(loading, allow_partial=True)), [finding]

@@ -138,7 +138,9 @@ def _suite_table(name: str) -> Mapping[str, Any]:
     if name not in suites:
         raise UsageError(f"unknown suite '{name}': {did_you_mean(name, suites)} (or a path to a .toml file)")
     if len(suites[name]) > 1:
-        raise ClipbenchError(f"suite '{name}' is of {' and '.join(sorted(suites[name]))}: uninstall one of them")
+        raise ClipbenchError(
+            f"suite '{name}' is provided by {' and '.join(sorted(suites[name]))}: uninstall one of them"
+        )
     (table,) = suites[name].values()
     return table if isinstance(table, dict) else {}
 
@@ -294,7 +296,7 @@ def with_prompts(requests: Sequence[Request], prompts: object) -> list[Request]:
     takes = {request.task: "prompts" in _parameters(request.task) for request in requests}
     if not any(takes.values()):
         raise UsageError(
-            f"{option('prompts')}: none of the tasks takes prompts (asked for: {', '.join(sorted(takes))})"
+            f"{option('prompts')} has no effect on {', '.join(sorted(takes))}: expected a task with prompts"
         )
     return [
         replace(request, params={**request.params, "prompts": prompts}) if takes[request.task] else request

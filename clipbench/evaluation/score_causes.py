@@ -264,8 +264,7 @@ def _question(expectation: Expectation, dataset: Dataset, tasks: Sequence[str]) 
     if dataset.captions is not None:
         return build_task(Request(task="retrieval")), expectation.metric
     raise UsageError(
-        f"data set {dataset.id} has neither labels nor captions: name what is expected with"
-        f" {option('metric', 'TASK/METRIC')}"
+        f"data set {dataset.id} has neither labels nor captions: name the metric with {option('metric', 'TASK/METRIC')}"
     )
 
 
@@ -314,13 +313,13 @@ def _check_published(metric: str | None, measured: Measured) -> None:
     name = f"{measured.task.name}@{measured.dataset.id}{f'/{metric}' if metric else ''}"
     if measured.may_be_part:
         raise UsageError(
-            f"{option('expect', PUBLISHED)}: a published value is of all data, and some of these may be left out (by"
-            f" {option('limit')} or {option('allow_partial', True)}, or as they are malformed): score all of them, or"
-            f" give the number of {name}"
+            f"{option('expect', PUBLISHED)}: a published value is of all data, and some may be left out (by"
+            f" {option('limit')} or {option('allow_partial', True)}, or as malformed). Score all data, or give the"
+            f" expected value of {name}"
         )
     raise UsageError(
         f"{option('expect', PUBLISHED)}: no published value of {name} is known for this model, these data and this"
-        " protocol: give the number"
+        " protocol. Give the expected value"
     )
 
 

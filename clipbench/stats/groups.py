@@ -2,9 +2,10 @@
 
 Two questions have a test each. The null hypothesis of *here* is that the change in the group is as often a gain as a
 loss, and its test flips the signs of whole clusters. The null hypothesis of *than elsewhere* is that the change does
-not depend on the group, and its test permutes the changes of whole clusters among the samples. Both take the largest statistic over all groups as their reference (Westfall and Young,
-Resampling-Based Multiple Testing, 1993, algorithm 2.8), so that the chance of any false claim among all groups, in
-either direction, is at most alpha for each question. Groups must not depend on the changes.
+not depend on the group, and its test permutes the changes of whole clusters among the samples. Both take the largest
+statistic over all groups as their reference (Westfall and Young, Resampling-Based Multiple Testing, 1993, algorithm
+2.8), so that the chance of any false claim among all groups, in either direction, is at most alpha for each question.
+Groups must not depend on the changes.
 """
 
 from collections.abc import Sequence

@@ -55,7 +55,7 @@ def render(runs: Sequence[Run]) -> RenderedExport:
         ]
         if both:
             notes.append(
-                f"{record.name}: {', '.join(both)} left out: neither direction is better, and the schema asks for one"
+                f"{record.name}: {', '.join(both)} left out: neither direction is better, and the schema requires one"
             )
         results += _results(record)
     notes = [one_line(note) for note in notes]

@@ -376,7 +376,7 @@ def overview_html(comparisons: Sequence[Comparison], names: Sequence[str], ids: 
     for (evaluation, _, _), by_candidate in by_metric.items():
         rows.setdefault(evaluation, []).append(_overview_row(by_candidate, ids))
     table = Table(
-        facts="Values of the base, and what each candidate differs by",
+        facts="Values of the base, and the differences of each candidate",
         columns=[
             Column("Metric", is_number=False),
             Column(f"Base: {names[0]}", model=0),

@@ -17,9 +17,8 @@ from clipbench_reports.text import isolated
 RULE_OF_TRAINING = (
     "For each evaluation, the first headline metric that all checkpoints have: the last checkpoint against each "
     "earlier one, by paired tests, corrected for all tests of these sentences (Holm). "
-    "“No change is shown since” names the "
-    "first checkpoint from which on no such test, without a correction, gives p of at most 0.05: it is not shown that "
-    "nothing changed."
+    "“No change shown since” names the first checkpoint from which on no such test, without a correction, gives p of "
+    "at most 0.05. This does not show that nothing changed."
 )
 """The rule, for a reader."""
 

@@ -131,8 +131,9 @@ def probe_attacks(models: Models) -> Chart:
         read_each(models, _read_probes),
         reading=(
             "The same attacks, among the same classes. The linear probe and k-NN are trained on vectors of images"
-            " without a word: cross-fitted ones saw no image of the attacked object, those with images of their own"
-            " none that an attack shows. Bars: 95 % intervals, of these probes: other training images give others."
+            " without a word. Cross-fitted classifiers saw no image of the attacked object, and classifiers with"
+            " training images saw none that an attack shows. Bars: 95 % intervals for these probes: other training"
+            " images give other probes."
         ),
     )
 
@@ -396,8 +397,8 @@ RESPONSES = tuple(map(response_figure, SETTINGS))
 SECTION = Section(
     advice={
         UNREAD: (
-            "Higher resolution, and captions that quote what is written. Data from which images with much "
-            "text were removed teach less of it (Maini et al. 2024, arXiv:2307.03132)."
+            "Higher resolution helps, and so do captions that quote the written words. Data without images with much "
+            "text teach a model less about reading (Maini et al. 2024, arXiv:2307.03132)."
         ),
         OBEYED: (
             "Models that read well tend to obey labels (Goh et al. 2021, "

@@ -259,7 +259,7 @@ def _within_modality(vectors: Vectors, groups: Rows | None, reason: str) -> Pair
 
 def _counts_or_reason(counts: MatchCounts) -> PairKind:
     n_matches, n_others = int(counts.matches.sum()), int(counts.non_matches.sum())
-    return counts if n_matches and n_others else f"it needs matches and others, and has {n_matches} and {n_others}"
+    return counts if n_matches and n_others else f"it needs matches and non-matches: got {n_matches} and {n_others}"
 
 
 def _measures(

@@ -146,7 +146,7 @@ class ModalityGap(Task):
     name = "modality-gap"
     version = 1
     data_form = "paraphrases"
-    summary = "gap and cones of image and text vectors, what carries the gap, and what closing it does"
+    summary = "gap and cones of image and text vectors, dimensions that carry the gap, and effects of closing it"
     question = "Do images and texts share one space, or does each keep to a region of its own?"
     scoring = (
         "The gap is the distance between the mean image and the mean text vector. Separability is the accuracy of a "
