@@ -161,7 +161,7 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
     seed, thumbnails = _check_integer("seed", seed, 0), _check_integer("thumbnails", thumbnails, 0)
     trackers = [log] if isinstance(log, str) else log
     if out is None and "tensorboard" in trackers:
-        raise UsageError("log='tensorboard' writes into the run folder, which is temporary without one: give out")
+        raise UsageError("log='tensorboard' writes into the run folder, which is temporary here: set out to keep it")
     source, loading = _load_in_memory(data, _data_options(data_root, allow_partial, data_options))
     load = _load_options(device, precision, batch_size, arch, model_options, trust_remote_code)
     options = SessionOptions(
@@ -245,7 +245,7 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
     limit = None if limit is None else _check_integer("limit", limit, 1)
     seed = _check_integer("seed", seed, 0)
     if metric is not None and expect is None:
-        raise UsageError("metric names what 'expect' is of: give expect, such as 52.1")
+        raise UsageError("metric has no effect without expect: set expect to the score of that metric, such as 52.1")
     load = _load_options(device, precision, batch_size, arch, model_options, trust_remote_code)
     source, loading = _load_in_memory(data, _data_options(data_root, allow_partial, data_options))
     options = DoctorOptions(
@@ -403,7 +403,10 @@ def pool(  # noqa: PLR0913  the options of the command, each by its name
             if isinstance(model, str | os.PathLike):
                 return str(model), lambda: load_embedder(str(model), load, hashes=hashes)
             if price:
-                raise UsageError("price=True loads each model again, alone: expected references, got a model in memory")
+                raise UsageError(
+                    "price=True loads each model again in a process of its own: got a model in memory, expected"
+                    " references"
+                )
             embedder = _embedder(model, load, Path(own_root))
             return embedder.info.ref, lambda: embedder
 
@@ -542,7 +545,7 @@ def _embedder(
         ("trust_remote_code", load.trust_remote_code, False),
     ):
         if value != default:
-            raise UsageError(f"{name}={value!r} does not reach a model in memory, which is as it is: drop it")
+            raise UsageError(f"{name}={value!r} has no effect on a model in memory: remove it")
     return embedder_of(
         model, default_root(), own_root, batch_size=load.n_at_once, workers=workers, show_progress=shows_bars
     )

@@ -64,7 +64,7 @@ class UnknownSplit(UsageError):
 
     def __init__(self, source: object, split: str, names: Iterable[str]) -> None:
         has = ", ".join(names) or "none"
-        super().__init__(f"{source} has no split '{split}': it has {has}; name one with {data_option(split='NAME')}")
+        super().__init__(f"{source} has no split '{split}': it has {has}. Choose one with {data_option(split='NAME')}")
 
 
 class NotComparable(UsageError):
@@ -88,8 +88,8 @@ class BadImage(DataError):
 
     def __init__(self, name: str, cause: str) -> None:
         super().__init__(
-            f"cannot read image {name}: {cause}; replace it, or run with {option('on_bad_image', 'skip')} to leave it"
-            " out and say so"
+            f"cannot read image {name}: {cause}. Replace it, or run with {option('on_bad_image', 'skip')} to"
+            " leave it out with a note"
         )
         self.name = name
         self.cause = cause
@@ -226,7 +226,7 @@ def error_summary(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"it called sys.exit({'' if error.code is None else repr(error.code)})"
     if package := missing_package(error):
-        return f"the package {package} is not installed: install clipbench with all that it depends on"
+        return f"the package {package} is not installed: install clipbench with all its dependencies"
     if is_machine_error(error):
         name = getattr(error, "filename", None)
         text = getattr(error, "strerror", None) or "out of memory"
@@ -282,25 +282,30 @@ def is_machine_error(error: BaseException) -> bool:
 
 
 def did_you_mean(word: str, known_names: Iterable[str]) -> str:
-    """Return a hint for an unknown name: the nearest known name, or all known names if none is near.
+    """Return a hint for an unknown name: the three nearest names, or six known names if none is near.
+
+    A name is near if it resembles the word, wholly or after its last slash.
 
     Example:
         >>> did_you_mean("zero_shot", ["zero-shot", "retrieval"])
         "did you mean 'zero-shot'?"
         >>> did_you_mean("tyni", ["Tiny", "small"])
         "did you mean 'Tiny'?"
+        >>> did_you_mean("acc9", ["zero-shot@birds/acc1", "zero-shot@birds/acc5", "retrieval@birds/mrr"])
+        "did you mean 'zero-shot@birds/acc5' or 'zero-shot@birds/acc1'?"
         >>> did_you_mean("xyz", ["b", "a"])
         'known: a, b'
     """
     names = sorted(known_names)
-    by_folded = {name.casefold(): name for name in names}
+    by_folded = {key: name for name in names for key in (name.casefold().rpartition("/")[2], name.casefold())}
     folded = word.casefold()
     swapped = [name for name in by_folded if sorted(name) == sorted(folded)]  # letters in another order, as in "tyni"
-    nearest = swapped or get_close_matches(folded, by_folded, n=1, cutoff=0.6)
+    nearest = swapped or get_close_matches(folded, by_folded, n=3, cutoff=0.6)
     if nearest:
-        return f"did you mean '{by_folded[nearest[0]]}'?"
-    suffix = f", ... ({len(names)} in all)" if len(names) > 30 else ""
-    return f"known: {', '.join(names[:30]) or 'none'}{suffix}"
+        choices = "' or '".join(dict.fromkeys(by_folded[match] for match in nearest))
+        return f"did you mean '{choices}'?"
+    suffix = f", ... ({len(names)} in all)" if len(names) > 6 else ""
+    return f"known: {', '.join(names[:6]) or 'none'}{suffix}"
 
 
 def with_checked_arguments(function: Callable[P, T]) -> Callable[P, T]:

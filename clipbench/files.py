@@ -133,7 +133,7 @@ def check_writable(folder: Path, n_bytes: int = 0, *, advice: str) -> None:
             pass
         free = shutil.disk_usage(parent).free
     except OSError as error:
-        raise MachineError(f"cannot write to {folder}: {error.strerror or error}; {advice}") from error
+        raise MachineError(f"cannot write to {folder}: {error.strerror or error}. Fix: {advice}") from error
     needed = max(n_bytes, LEAST_FREE)
     if free < needed:
         raise MachineError(
@@ -158,7 +158,9 @@ def folder_lock(folder: Path, busy: str | None = None, *, wait: Callable[[], obj
         UsageError: another holds it.
         MachineError: it cannot be made.
     """
-    busy = busy or f"another clipbench writes to {folder}: wait for its end, or name another {option('out')}"
+    busy = busy or (
+        f"another clipbench process writes to {folder}: wait until it ends, or choose another {option('out')}"
+    )
     handle, is_new = _lock_folder(folder, busy, wait)
     try:
         yield

@@ -157,7 +157,8 @@ def _read_entry_points(group: str, folders: tuple[tuple[str, int], ...]) -> Entr
     for point in shadowed:
         whose = distribution_of(point)
         warn_left_out(
-            f"'{point.name}' of {whose} in {group} is left out, as clipbench has one: rename it, or uninstall {whose}"
+            f"'{point.name}' of {whose} in {group} is left out, because clipbench has one of that name:"
+            f" rename it, or uninstall {whose}"
         )
     return EntryPoints(point for point in points if point not in shadowed)
 

@@ -184,7 +184,7 @@ class Printer(Progress):
             print_note(text)
 
     def warning(self, finding: CheckFinding) -> None:
-        self._say(f"warning: {one_line(f'{finding.check}: {finding.seen}; {finding.fix}')}")
+        self._say(f"warning: {one_line(f'{finding.check}: {finding.seen}. Fix: {finding.fix}')}")
 
     def left_out(self, reasons: Mapping[str, str]) -> None:
         """Print which tasks the data do not allow, grouped by reason."""
@@ -204,7 +204,7 @@ class Printer(Progress):
         print_error(f"cannot write {report}: {reason}")
 
     def log_failed(self, tracker: str, reason: str) -> None:
-        print_error(f"--log: {tracker} failed ({reason}); the run folder is whole")
+        print_error(f"--log: {tracker} failed ({reason}), but the run folder is complete")
 
     def evaluation(self, record: EvaluationRecord) -> None:
         """Say that an evaluation has ended, with its headline metric, or why there is none.

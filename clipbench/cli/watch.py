@@ -36,7 +36,7 @@ def watch(
         UsageError: the folder is not there or is a checkpoint itself, or what is to be measured is wrong.
     """
     if not is_folder(folder):
-        raise UsageError(f"no such folder: {folder}; expected one that a training writes its checkpoints to")
+        raise UsageError(f"no such folder: {folder}. Expected the folder that a training writes its checkpoints to")
     if is_file(folder / CONFIG) and not training_checkpoints(folder):
         raise UsageError(
             f"{folder} is a checkpoint itself: measure it with clipbench run --model {shlex.quote(str(folder))}"
@@ -46,7 +46,7 @@ def watch(
     try:
         watcher.watch(idle)
     except KeyboardInterrupt:
-        print_error(f"interrupted: finished runs are in {targets.out}; the same command goes on")
+        print_error(f"interrupted: finished runs are in {targets.out}, and the same command continues")
         return INTERRUPTED
     finally:
         watcher.session.end_log()
@@ -73,14 +73,14 @@ class Watcher:
         """Measure what is there and what comes, until nothing has come for long enough."""
         if not self.printer.quiet and idle != 0:
             out = self.session.targets.out
-            echo(f"watching {self.folder}, every {self.interval:g} s; results in {out}", err=True)
+            echo(f"watching {self.folder} every {self.interval:g} s, results in {out}", err=True)
         last, is_first = time.monotonic(), True
         while True:
             n_tried = len(self._tried)
             growing = self._measure_new()
             if idle == 0 and not (growing and is_first):  # what is being written is looked at once more
                 for checkpoint in growing:
-                    print_error(f"{checkpoint.path} is still being written: left out")
+                    print_error(f"left out {checkpoint.path}: it is still being written")
                     self.unmeasured.add(checkpoint.path)
                 break
             if growing or len(self._tried) > n_tried:
@@ -136,7 +136,7 @@ class Watcher:
         except (ClipbenchError, OSError) as error:
             reason = str(error)
             if not _is_same(checkpoint, signature):
-                reason = "it was changed or taken away while it was read"
+                reason = "it was changed or removed while it was read"
             elif isinstance(error, OSError) or (isinstance(error, UsageError) and not self._has_run(checkpoint)):
                 raise  # an option is wrong, or the disk full: no checkpoint to come will fix it
             print_error(f"{name}: {reason} (tried again when it changes)")

@@ -197,7 +197,7 @@ class DataOptions:
     know.
     """
 
-    def whole_number(self, name: str, expected: str = "a whole number", *, minimum: int = 0) -> int | None:
+    def whole_number(self, name: str, expected: str = "an integer", *, minimum: int = 0) -> int | None:
         """Return an option as an integer, or None if unset.
 
         Raises:
@@ -251,8 +251,9 @@ def _check_classes(dataset: Dataset) -> None:
     empty = [names[row] for row in np.flatnonzero(counts == 0)]
     if empty:
         raise DataError(
-            f"data set {dataset.id} lacks samples of {len(empty)} of its {len(names)} classes, the first '{empty[0]}':"
-            f" add images, drop the class, or run with {option('allow_partial', True)} to score the others"
+            f"data set {dataset.id} lacks samples of {len(empty)} of its {len(names)} classes, the first"
+            f" '{empty[0]}': add images, remove the class, or run with {option('allow_partial', True)} to"
+            " score the others"
         )
 
 

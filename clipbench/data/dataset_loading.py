@@ -62,7 +62,7 @@ NOT_READ: Mapping[str, str] = {
     **dict.fromkeys((".xlsx", ".xlsm", ".xls", ".ods"), "spreadsheets are not read: got {}. Save it as CSV."),
     **dict.fromkeys(
         (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"),
-        "archives are not read: got {}. Unpack it, and name the folder or table in it.",
+        "archives are not read: got {}. Unpack it, and give the folder or table in it.",
     ),
 }
 """Messages for files that people have, by suffix."""
@@ -106,7 +106,7 @@ def adapt_to_form(dataset: Dataset, options: DataOptions) -> Dataset:
     if options.form != attacks.FORM:
         return dataset
     tested = training_split.tested_options(options)
-    n = tested.whole_number(attacks.NUMBER, "how many images words are to be written on", minimum=1)
+    n = tested.whole_number(attacks.NUMBER, "the number of images to write words on", minimum=1)
     if dataset.attacks is None and dataset.contrasts is None:
         dataset = with_written_words(dataset, n=n or N_WRITTEN_IMAGES)
     else:
@@ -161,7 +161,7 @@ def path_id(path: Path, data_root: Path | None = None) -> str:
 
 def _find_path(reference: str, data_root: Path | None) -> Path:
     if not reference.strip():
-        raise UsageError("no data named: expected a name (clipbench list data), a path, or hf:ORG/NAME")
+        raise UsageError("the name of the data is empty: expected a name (clipbench list data), a path, or hf:ORG/NAME")
     user_file = user_path(reference)  # no shell expands the ~ of TASK@~/data
     for path in (user_file, *((data_root / reference,) if data_root else ())):
         if is_there(path):
@@ -170,8 +170,8 @@ def _find_path(reference: str, data_root: Path | None) -> Path:
         below = f" (nor below {data_root})" if data_root else ""
         raise UsageError(f"no such file or folder: {reference}{why_not_there(user_file)}{below}")
     raise UsageError(
-        f"unknown data '{reference}': {did_you_mean(reference, [*catalogue(), GENERATED])}"
-        " (clipbench list data; or a path, or hf:ORG/NAME)"
+        f"unknown data '{reference}': {did_you_mean(reference, [*catalogue(), GENERATED])} (or a path, or"
+        " hf:ORG/NAME, or a name of clipbench list data)"
     )
 
 
@@ -253,7 +253,7 @@ def with_given_class_names(dataset: Dataset, options: DataOptions) -> Dataset:
     has_classes = dataset.labels is not None or dataset.multilabels is not None
     if file is not None:
         if not has_classes:
-            raise UsageError(f"data set {dataset.id} has no labels: drop {data_option(class_names=file)}")
+            raise UsageError(f"data set {dataset.id} has no labels: remove {data_option(class_names=file)}")
         dataset = with_class_names(dataset, read_class_names(Path(file)), source=file)
     if has_classes and dataset.class_names is None:
         raise DataError(

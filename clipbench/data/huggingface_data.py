@@ -114,7 +114,7 @@ def from_rows(split: SplitRows, options: DataOptions, id: str) -> Dataset:
     table_images = {row: TableImage(RowImage(images, id, row), str(keys[row]), str(row)) for row in kept_rows}
     dataset = table_dataset(table, roles, id, table_images, class_names)
     if dataset.labels is not None and (dataset.labels == -1).all():  # the Hub's convention for hidden test labels
-        raise DataError(f"split '{split.name}' of {id} has its labels hidden (all -1): name another with split=NAME")
+        raise DataError(f"split '{split.name}' of {id} has its labels hidden (all -1): choose another with split=NAME")
     if missing:
         notes = (*notes, f"{len(missing)} of {len(rows)} rows have no image and were left out")
     dataset = replace(dataset, revision=split.revision, split=split.name, notes=(*dataset.notes, *notes))
@@ -227,7 +227,7 @@ class HubReference(NamedTuple):
 
     @property
     def request(self) -> HubRequest:
-        remedy = "download it where there is a network, and name the folder instead (hf:PATH)"
+        remedy = "download it on a machine with a network, and give the folder instead (hf:PATH)"
         return HubRequest(subject=f"data set {self.id}", repository=f"datasets/{self.repository}", remedy=remedy)
 
     @property

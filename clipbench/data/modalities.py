@@ -175,7 +175,7 @@ def unpaired_message(modalities: Modalities, first: str, second: str) -> str:
 def check_modalities(modalities: Modalities, data: str) -> None:
     """Raise DataError unless there are two modalities or more with pairs, and their parts fit together."""
     if len(modalities.items) < 2:
-        raise DataError(f"data set {data} has {' and '.join(modalities.names)} alone: expected two modalities or more")
+        raise DataError(f"data set {data} has only {' and '.join(modalities.names)}: expected two modalities or more")
     if not modalities.pairs:
         raise DataError(f"data set {data} has {unpaired_message(modalities, *modalities.names[:2])}")
     for name, items in modalities.items.items():
@@ -184,7 +184,7 @@ def check_modalities(modalities: Modalities, data: str) -> None:
             raise DataError(f"data set {data} has no item of {name}: expected one or more")
         if len(ids) != len(items):
             raise DataError(
-                f"data set {data} has {len(items)} items and {len(ids)} ids of {name}: expected one for each"
+                f"data set {data} has {len(items)} items and {len(ids)} ids of {name}: expected one id per item"
             )
         check_ids(ids, f"{name} id", data)
     for (source, target), rows in modalities.pairs.items():

@@ -84,7 +84,7 @@ def published_prompts(name: str) -> PublishedPrompts:
     tables = tomllib.loads(files("clipbench.data").joinpath("prompts.toml").read_text(encoding="utf-8"))
     if name not in tables:
         hint = did_you_mean(name, tables)
-        raise UsageError(f"the catalogue has prompts = '{name}', and prompts.toml no such table: {hint}")
+        raise UsageError(f"the catalogue has prompts = '{name}', but prompts.toml has no such table: {hint}")
     table = tables[name]
     names = None if "class_names" not in table else _expand_list(table["class_names"])
     if names is not None and "classes" in table:
@@ -101,8 +101,8 @@ def read_prompts(path: Path) -> Prompts:
     """
     if not is_file(path):
         raise UsageError(
-            f"no prompts file {path}{why_not_there(path)}: expected a .json file, or a text file with one template a"
-            " line"
+            f"no prompts file {path}{why_not_there(path)}: expected a .json file, or a text file with one"
+            " template per line"
         )
     if path.suffix.lower() != ".json":
         return Prompts(templates=read_templates(path))
@@ -164,10 +164,10 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     text = read_text(path, DataError, name=f"class names from {path}")
     lines = [line.strip() for line in text.rstrip().splitlines()]
     if not lines:
-        raise DataError(f"{path} holds no class names: expected one a line")
+        raise DataError(f"{path} holds no class names: expected one per line")
     if "" in lines:
         raise DataError(
-            f"{path}, line {lines.index('') + 1} is empty: expected a class name, as its number is the class"
+            f"{path}, line {lines.index('') + 1} is empty: expected a class name, because the line number is the class"
         )
     return tuple(lines)
 
@@ -197,7 +197,9 @@ def with_class_names(dataset: Dataset, names: Sequence[str], *, source: str) -> 
 def check_renaming(present: Sequence[str], names: Sequence[str], *, source: str) -> None:
     """Raise DataError where ``names`` are not as many as the present class names, or the same in another order."""
     if len(names) != len(present):
-        raise DataError(f"{source} has {len(names)} class names for data of {len(present)} classes: expected one each")
+        raise DataError(
+            f"{source} has {len(names)} class names for data of {len(present)} classes: expected one name per class"
+        )
     if list(names) != list(present) and sorted(names) == sorted(present):
         raise DataError(
             f"{source} has the names of the data in another order ('{names[0]}' first, expected '{present[0]}'):"

@@ -29,7 +29,7 @@ def random_subset(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset
         if n >= n_queries:
             return dataset
         rows = np.sort(rng.choice(n_queries, n, replace=False)).astype(np.int64)
-        note = f"a seeded subset of {n} of {n_queries} queries; all documents are searched"
+        note = f"a seeded subset of {n} of {n_queries} queries, which search all documents"
         return replace(dataset, judgements=dataset.judgements.take_queries(rows), notes=(*dataset.notes, note))
     if dataset.contrasts or dataset.attacks:  # a few images may have many of them
         return _limit_items(dataset, n, rng)

@@ -9,7 +9,7 @@ import torch.distributed as dist
 from clipbench.distributed.process_rank import ProcessRank, connect
 from clipbench.errors import MachineError
 
-ADVICE = "the same command with --resume goes on from the last checkpoint"
+ADVICE = "the same command with --resume continues from the last checkpoint"
 
 
 @contextmanager

@@ -15,7 +15,7 @@ WATCH_SECONDS = 0.5
 CONNECT_SECONDS = 10.0
 END_SECONDS = 15.0
 """Time that a process has to put away its work when it is asked to end."""
-ADVICE = "start it with torchrun or several devices, or unset RANK to run alone"
+ADVICE = "start it with torchrun or several devices, or unset RANK to run in one process"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 QUIET = {"TORCH_CPP_LOG_LEVEL": "FATAL"}
 """Variables that keep torch from printing a stack where a process finds the others gone."""
@@ -51,7 +51,7 @@ class ProcessRank:
             return None
         rank, n = _number(variables, "RANK"), _number(variables, "WORLD_SIZE")
         if not 0 <= rank < n:
-            raise UsageError(f"RANK is {rank} of WORLD_SIZE {n}: expected 0 to {n - 1}; {ADVICE}")
+            raise UsageError(f"RANK is {rank} of WORLD_SIZE {n}: expected 0 to {n - 1}. Fix: {ADVICE}")
         if "MASTER_ADDR" not in variables:
             raise UsageError(f"RANK is set, and MASTER_ADDR is not: {ADVICE}")
         return cls(
@@ -81,15 +81,15 @@ class ProcessRank:
             devices = parse_devices(device)
             if len(devices) != self.n_local:
                 raise UsageError(
-                    f"--device {device} names {len(devices)} devices for {self.n_local} processes of this machine:"
-                    " expected one process for each"
+                    f"--device {device} names {len(devices)} devices for {self.n_local} processes of this"
+                    " machine: expected one process per device"
                 )
             kind, _, number = devices[self.local_rank].partition(":")
         elif number and self.n == 1:
             return device
         elif number:
             raise UsageError(
-                f"--device {device} is told to {self.n} processes, which torchrun has started: give --device {kind}"
+                f"--device {device} was given to {self.n} processes that torchrun has started: give --device {kind}"
             )
         if kind not in ("all", "auto", "cuda"):
             return kind
@@ -102,7 +102,7 @@ class ProcessRank:
         if index < len(names):
             os.environ[VISIBLE] = names[index]
         elif len(names) > 1:  # if there is one, the launcher has already given each process its GPU
-            raise UsageError(f"{self.n_local} processes for {len(names)} GPUs: expected one process for each")
+            raise UsageError(f"{self.n_local} processes for {len(names)} GPUs: expected one process per GPU")
 
 
 def end_with_parent() -> None:
@@ -147,9 +147,7 @@ def _n_gpus(n_processes: int) -> int:
 
     n = torch.cuda.device_count()
     if 0 < n < n_processes:
-        raise UsageError(
-            f"{n_processes} processes for {n} {'GPU' if n == 1 else 'GPUs'}: expected one process for each"
-        )
+        raise UsageError(f"{n_processes} processes for {n} {'GPU' if n == 1 else 'GPUs'}: expected one process per GPU")
     return n or n_processes
 
 
@@ -158,7 +156,7 @@ def _number(variables: Mapping[str, str], name: str, default: int | None = None)
     if text is None and default is not None:
         return default
     if text is None or not text.isdecimal():
-        raise UsageError(f"RANK is set, and {name} is {text or 'not'}: expected a number; {ADVICE}")
+        raise UsageError(f"RANK is set, and {name} is {text or 'not'}: expected a number. Fix: {ADVICE}")
     return int(text)
 
 

@@ -163,8 +163,8 @@ def matching_checkpoints(pattern: str) -> list[SeriesMember]:
     wild_parts = [part for part in Path(path).parts if glob.has_magic(part)]
     if "**" in path or len(wild_parts) > MOST_WILD_PARTS:
         raise UsageError(
-            f"'{pattern}' would search whole trees of folders: expected at most {MOST_WILD_PARTS} folders or names with"
-            " * or ?, and no **"
+            f"'{pattern}' would search too many folders: expected at most {MOST_WILD_PARTS} folders or names"
+            " with * or ?, and no **"
         )
     try:
         matches = sorted((match.rstrip("/") for match in glob.glob(path)), key=natural_order)

@@ -58,7 +58,7 @@ class LoadOptions:
         if text is None:
             return None
         if not text.isdecimal() or not is_int64(text):
-            raise UsageError(f"model option {name}={text}: expected a whole number")
+            raise UsageError(f"model option {name}={text}: expected an integer")
         return int(text)
 
     def number(self, name: str) -> float | None:
@@ -88,9 +88,9 @@ class LoadOptions:
     def refuse_precision(self, model: str, reason: str) -> None:
         """Raise UsageError if a precision is set for a model that torch does not compute here."""
         if self.precision != "fp32":
-            raise UsageError(f"{option('precision', self.precision)} does not reach {model}, {reason}: drop it")
+            raise UsageError(f"{option('precision', self.precision)} has no effect on {model}, {reason}: remove it")
 
     def refuse_device(self, model: str, reason: str) -> None:
         """Raise UsageError if a device is set for a model that does not use one."""
         if self.device != "auto":
-            raise UsageError(f"{option('device', self.device)} does not reach {model}, {reason}: drop it")
+            raise UsageError(f"{option('device', self.device)} has no effect on {model}, {reason}: remove it")

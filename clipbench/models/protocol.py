@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 def no_logit_scale() -> str:
     """Return the reason why confidences and losses of a model are undefined."""
     return (
-        "the model has no logit_scale, the factor from cosine to logit: give the object an attribute logit_scale, the"
-        " vectors an array logit_scale, or torch_model(..., logit_scale=...); a model reference takes"
-        f" {model_option(logit_scale='NUMBER')} where its files hold none"
+        "the model has no logit_scale, the factor from cosine to logit: give the object an attribute"
+        " logit_scale, the vectors an array logit_scale, or use torch_model(..., logit_scale=...). For a"
+        f" model reference whose files have none, give {model_option(logit_scale='NUMBER')}"
     )
 
 

@@ -120,7 +120,10 @@ def load_corpus(data: str, options: DataOptions, *, seed: int, size: int) -> Tra
     n_images = len(dataset)
     n_held_out = min(HELD_OUT, n_images // 10)
     if n_held_out < 2:
-        raise DataError(f"data set {dataset.id} has {n_images} images: expected at least 20, a tenth to measure on")
+        raise DataError(
+            f"data set {dataset.id} has {n_images} images: expected at least 20, because a tenth is held out for"
+            " measurements"
+        )
     order = np.random.default_rng(seed).permutation(n_images)
     held_out, train = (DatasetPairs(dataset.take(np.sort(rows))) for rows in np.split(order, [n_held_out]))
     return TrainingCorpus(train, held_out, may_crop=True, notes=dataset.notes)
@@ -174,7 +177,7 @@ class SampleOrder:
         if self.n_pairs is not None and self.batch_size > self.n_pairs:
             raise UsageError(
                 f"a batch of {self.batch_size} is larger than the data, {self.n_pairs} pairs to train on:"
-                f" give --batch-size {self.n_pairs} or less"
+                f" give at most --batch-size {self.n_pairs}"
             )
         if self.batch_size % self.n_processes:
             raise UsageError(

@@ -67,7 +67,7 @@ def read_history(path: str | os.PathLike[str], *further_runs: str | os.PathLike[
             return _history_of_log(first)
         if is_file(first / LOG_FILE):
             if not is_inside(first / LOG_FILE, first):
-                raise ClipbenchError(f"{first / LOG_FILE} is a link that leads out of its folder: name the log itself")
+                raise ClipbenchError(f"{first / LOG_FILE} is a link that leads out of its folder: give the log itself")
             return _history_of_log(first / LOG_FILE)
     return history_of_runs([read_run(folder) for root in (first, *further_paths) for folder in _run_folders(root)])
 
@@ -129,15 +129,15 @@ def _evaluations(path: Path) -> Iterable[tuple[float, Values]]:
                 yield _number(content["step"]), values
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ClipbenchError(
-                f"line {number} of {path} is damaged ({type(error).__name__}: {error}): expected a JSON object with"
-                " event and step; take the line out to read the others"
+                f"line {number} of {path} is damaged ({type(error).__name__}: {error}): expected a JSON"
+                " object with event and step. Remove the line to read the others"
             ) from error
 
 
 def _number(value: Any) -> float:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not abs(value) < MOST:  # false for NaN too
-        raise TypeError(f"{shown(value)} is no finite number")
+        raise TypeError(f"{shown(value)} is not a finite number")
     return float(value)
 
 
@@ -177,8 +177,8 @@ def _match_runs(runs: Sequence[Run]) -> tuple[str, ...]:
             same = match(before, record)
             if not same.is_same:
                 raise UsageError(
-                    f"{record.name} has other {same.names} in {run.folder} than in {other.folder}:"
-                    " its numbers cannot stand in one curve"
+                    f"{record.name} has other {same.names} in {run.folder} than in {other.folder}: its values"
+                    " cannot be in one curve"
                 )
             notes |= dict.fromkeys(f"{record.name}: {note}" for note in same.notes)
     return tuple(notes)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from clipbench.training.scalars import Number
 
 LOG_FILE = "log.jsonl"
-RESUME_ADVICE = "fix that, and --resume goes on from the last checkpoint"
+RESUME_ADVICE = "fix that, and --resume continues from the last checkpoint"
 
 
 class Log:

@@ -87,7 +87,7 @@ class TrainOptions:
             if name not in RESUMABLE and name in arguments and arguments[name] != value:
                 raise UsageError(
                     f"{_flag(name)} is {value}, and the run in {self.out} was started with {arguments[name]}:"
-                    " resume it with the arguments it has, or start another with another --out"
+                    " resume it with its arguments, or start another run with another --out"
                 )
 
 

@@ -91,7 +91,7 @@ def train(
         Interrupted: SIGINT or SIGTERM came; the current step was finished and saved.
     """
     target = resolve_placement(options.device, options.precision, options.batch_size)
-    busy = f"another clipbench trains in {options.out}: wait for its end, or name another --out"
+    busy = f"another clipbench process trains in {options.out}: wait until it ends, or choose another --out"
     with (
         process_group(target.device) as device,
         folder_lock(options.out, busy) if rank() == 0 and not options.out.is_file() else nullcontext(),
@@ -208,9 +208,9 @@ class TrainingLoop:
         step = self.checkpoint.progress.step + 1
         self.log.write("stop", step - 1, {"reason": f"the {quantity} of step {step} is {value}"})
         raise ClipbenchError(
-            f"the {quantity} is {value} at step {step}: stopped; the last good checkpoint is"
-            f" {bundled_checkpoints(self.options.out)[-1]}; start again with a lower --lr (it is {self.options.lr:g})"
-            f" or a longer --warmup ({self.options.warmup_steps})"
+            f"the {quantity} is {value} at step {step}: stopped after the last good checkpoint,"
+            f" {bundled_checkpoints(self.options.out)[-1]}. Start again with a lower --lr (it is"
+            f" {self.options.lr:g}) or a longer --warmup ({self.options.warmup_steps})"
         )
 
 
@@ -253,7 +253,7 @@ def start(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) ->
     if not is_free or (names and has_steps(options.out)):
         conflict = "holds another run" if is_file(options.out / LOG_FILE) else "is not empty"
         raise UsageError(
-            f"{options.out} {conflict}: give another --out, or --resume to go on with a run of the same arguments"
+            f"{options.out} {conflict}: give another --out, or --resume to continue a run with the same arguments"
         )
     corpus, order = _data(options)
     config = find_config(options.arch)
@@ -265,7 +265,7 @@ def start(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) ->
     if options.temperature is not None:
         fix_temperature(model, options.temperature)
     n_bytes = 12 * sum(parameter.numel() for parameter in model.parameters())  # weights, and two moments of each
-    check_writable(options.out, n_bytes, advice="make room there, or name another --out")
+    check_writable(options.out, n_bytes, advice="make room there, or choose another --out")
     wait_for_all()  # each process has to find the folder empty before the first one writes to it
     progress = TrainingProgress(arguments=options.to_json(), data=_description(corpus))
     training = _assemble(

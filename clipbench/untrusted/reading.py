@@ -74,7 +74,7 @@ def why_not_there(path: str | os.PathLike[str]) -> str:
     except OSError as error:
         return f" ({error.strerror})"
     except ValueError:
-        return " (the name holds a NUL or is no text)"
+        return " (the name holds a NUL or is not text)"
     return ""
 
 
@@ -96,7 +96,7 @@ def refuse_special_files(folder: Path, error: type[ClipbenchError]) -> None:
             if entry.is_dir(follow_symlinks=False):
                 pending.append(entry.path)
             elif not entry.is_file() and not entry.is_dir() and is_there(entry.path):
-                raise error(f"{entry.path} is a FIFO, a device or a socket: take it out of the folder")
+                raise error(f"{entry.path} is a FIFO, a device or a socket: remove it from the folder")
 
 
 def matching(folder: Path, pattern: str) -> list[Path]:
@@ -118,12 +118,12 @@ def reading(
         advice: what to do.
         is_table: the file is one that a person can save again.
     """
-    source, end = name or path, f"; {advice}" if advice else ""
+    source, end = name or path, f". Fix: {advice}" if advice else ""
     try:
         yield
     except UnicodeDecodeError as fault:
         encoding = "UTF-16" if "16" in fault.encoding else "UTF-8"
-        end = "; save it as UTF-8" if is_table else end
+        end = ". Save it as UTF-8" if is_table else end
         raise error(f"{source} is not {encoding} text: {fault.reason} at byte {fault.start}{end}") from fault
     except OSError as fault:
         raise error(f"cannot read {source}: {fault.strerror or fault}{end}") from fault
@@ -136,7 +136,7 @@ def open_file(path: str | os.PathLike[str]) -> io.BufferedReader:
     try:
         mode = os.stat(path).st_mode
     except ValueError as error:
-        raise OSError(None, "the name holds a NUL or is no text") from error
+        raise OSError(None, "the name holds a NUL or is not text") from error
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(EISDIR, os.strerror(EISDIR), path)
     if not stat.S_ISREG(mode):
@@ -186,7 +186,7 @@ def array_header(file: BinaryIO) -> "tuple[tuple[int, ...], bool, np.dtype[Any]]
     try:
         header = readers[np.lib.format.read_magic(file)](file)
     except Exception as error:  # the header is Python, whose parser raises many kinds of error
-        raise ValueError(f"it is no array in .npy form ({' '.join(str(error).split())[:MOST_SHOWN]})") from error
+        raise ValueError(f"it is not an array in .npy form ({' '.join(str(error).split())[:MOST_SHOWN]})") from error
     if header[2].hasobject:
         raise ValueError("it holds Python objects, which are never read")
     if any(side < 0 for side in header[0]):
@@ -234,7 +234,7 @@ def parse_json(text: str, location: str, error: type[ClipbenchError], *, advice:
     try:
         return decode_json(text, is_text=is_text)
     except ValueError as fault:
-        raise error(f"{location} is not JSON: {_fault_text(fault)}{f'; {advice}' if advice else ''}") from fault
+        raise error(f"{location} is not JSON: {_fault_text(fault)}{f'. Fix: {advice}' if advice else ''}") from fault
 
 
 def decode_json(text: str, *, is_text: bool = True) -> Any:
@@ -292,7 +292,7 @@ def check_text(value: object) -> None:
             try:
                 node.encode()
             except UnicodeEncodeError as error:
-                raise ValueError(f"{shown(node)} holds half a surrogate pair, which is no text") from error
+                raise ValueError(f"{shown(node)} holds half a surrogate pair, which is not text") from error
         elif isinstance(node, dict):
             nodes += [*node.keys(), *node.values()]
         elif isinstance(node, list):

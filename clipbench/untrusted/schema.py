@@ -148,5 +148,5 @@ def _parse_plain(kind: Any, value: Any, location: str) -> Any:
 
 
 _NAMES = {
-    bool: "true or false", dict: "an object", float: "a number", int: "a whole number", list: "a list", str: "text"
+    bool: "true or false", dict: "an object", float: "a number", int: "an integer", list: "a list", str: "text"
 }  # fmt: skip

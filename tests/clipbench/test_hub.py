@@ -109,7 +109,7 @@ def test_offline_mode_is_respected(monkeypatch: pytest.MonkeyPatch, hub: Threadi
     assert unreachable_reason() is None
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
 
-    with pytest.raises(Unavailable, match=r"\(offline: HF_HUB_OFFLINE is set, or offline=True given\)"):
+    with pytest.raises(Unavailable, match=r"\(offline, because of HF_HUB_OFFLINE or offline=True\)"):
         cached_first(download, WANTED)
 
 

@@ -60,7 +60,7 @@ class CompareArguments:
     help="Gate file: allowed drops by metric, requirements, and acknowledged losses.",
 )
 @click.option(
-    "--require", multiple=True, metavar="'METRIC >= NUMBER'", help="Requirement on each candidate; repeatable."
+    "--require", multiple=True, metavar="'METRIC >= NUMBER'", help="Requirement on each candidate (repeatable)."
 )
 @click.option("--strict", is_flag=True, help="Fail on every drop beyond the limit, significant or not.")
 @click.option("--alpha", default=0.05, metavar="P", type=float, help="Significance level.")
@@ -95,7 +95,7 @@ def compare(arguments: CompareArguments) -> int:
     if form == "html" and arguments.out is None:
         raise click.UsageError("--format html needs -o FILE.html")
     if arguments.explain and form != "html":
-        raise click.UsageError(f"--explain is a section of the page: got --format {form}, expected html")
+        raise click.UsageError(f"--explain adds a section to the page: got --format {form}, expected html")
     gate = _read_gate(arguments)
     if form == "junit" and not (gate.rules or gate.requirements):
         raise UsageError("--format junit reports gated metrics only: give --max-drop, --gate or --require")

@@ -38,9 +38,9 @@ class DoctorArguments(ModelArguments, DataArguments):
     Output=("as_json",),
 )
 @click.option("--model", required=True, metavar="REF", help="Model to check.")
-@click.option("--data", metavar="DATA", help="Data to check, and to check the model on.")
-@click.option("--expect", metavar="SCORE|published", help="Score that is expected on the data, such as 52.1.")
-@click.option("--metric", metavar="TASK/METRIC", help="Metric that the score is of, such as zero-shot/acc1.")
+@click.option("--data", metavar="DATA", help="Data to check, and to check the model with.")
+@click.option("--expect", metavar="SCORE|published", help="Expected score on the data, such as 52.1.")
+@click.option("--metric", metavar="TASK/METRIC", help="Metric of the expected score, such as zero-shot/acc1.")
 @click.option("--allow-partial", is_flag=True, help="Check what is present when images or classes are missing.")
 @options.MODEL_OPTION
 @options.TRUST_REMOTE_CODE
@@ -75,7 +75,7 @@ def doctor(arguments: DoctorArguments) -> int:
     from clipbench.evaluation.score_causes import Expectation
 
     if arguments.metric is not None and arguments.expect is None:
-        raise click.UsageError("--metric names what --expect is of: add --expect SCORE")
+        raise click.UsageError("--metric has no effect without --expect: add --expect SCORE")
     options = DoctorOptions(
         data=arguments.data,
         loading=arguments.data_options,

@@ -17,7 +17,7 @@ from clipbench.files import write_atomic
     "--columns",
     metavar="FILE.csv",
     type=PATH,
-    help="More columns of the samples; the first is id, or image for a path or file name.",
+    help="More columns of the samples. The first column is id, or image for a path or file name.",
 )
 @click.option("--json", "json_file", metavar="FILE", type=PATH, help="Write the result as JSON.")
 @click.option("-o", "--out", metavar="FILE.html", type=PATH, help="Write a page with images.")

@@ -12,7 +12,7 @@ from clipbench.cli.output import echo
 
 @command()
 @options.POOL
-@click.option("--judge", "judge_name", metavar="NAME", help="Name of the judge. [default: that of the user]")
+@click.option("--judge", "judge_name", metavar="NAME", help="Name of the judge. [default: your user name]")
 @options.PORT
 @options.NO_OPEN
 @options.TRACEBACK
@@ -31,7 +31,7 @@ def judge(folder: Path, judge_name: str | None, port: int, no_open: bool) -> Non
     server = plugins.load(plugins.REPORTS, "judge")(folder, port, judge_name or _user())
     echo(
         f"{folder} is at {server.address}",
-        f"Ctrl-C ends it. clipbench choose {shlex.quote(str(folder))} prints the verdict.",
+        f"Ctrl-C stops the server. clipbench choose {shlex.quote(str(folder))} prints the verdict.",
     )
     if not no_open:
         click.launch(server.address)

@@ -42,7 +42,7 @@ class PlotArguments:
     "--format",
     "kind",
     type=click.Choice(["pdf", "svg", "png"]),
-    help="File type; png has 600 pixels per inch, twice those of -o FILE.png, for slides.",
+    help="File type. For slides, png has 600 pixels per inch, twice as many as with -o FILE.png.",
 )
 @click.option(
     "--width",
@@ -54,15 +54,19 @@ class PlotArguments:
 @click.option(
     "--baseline",
     metavar="standard|open_clip",
-    help="Reference models of the plot robustness: trained on ImageNet alone, or open_clip's CLIP models. "
-    " [default: standard]",
+    help=(
+        "Reference models of the plot robustness: trained only on ImageNet, or open_clip's CLIP models."
+        "  [default: standard]"
+    ),
 )
 @click.option(
     "--x",
     metavar="METRIC",
-    help="Metric on the x axis of the plot across, such as gap or retrieval/image_retrieval_recall@1; or a number of "
-    "the model: parameters, dimensions, bytes, step, image_flops, image_parameters, image_per_second, image_memory, "
-    "the same of text.",
+    help=(
+        "Metric on the x axis of the plot across, such as gap or retrieval/image_retrieval_recall@1, or a number"
+        " of the model: parameters, dimensions, bytes, step, image_flops, image_parameters, image_per_second,"
+        " image_memory, or text_flops and the like."
+    ),
 )
 @click.option("--y", metavar="METRIC", help="Metric on the y axis of the plot across.")
 @click.option("--data", metavar="DATA", help="Data set to plot, if the run has the task on several.")
@@ -134,7 +138,7 @@ def _output_file(arguments: PlotArguments) -> Path | None:
     out = out or Path(f"{arguments.name}.{kind}")
     out = out if out.suffix else out.with_suffix(f".{kind}")
     if out.suffix.lower() != f".{kind}":
-        raise click.UsageError(f"--format {kind} and -o {out} name two types: drop one of them")
+        raise click.UsageError(f"--format {kind} and -o {out} are of different types: remove one of them")
     return out
 
 

@@ -17,7 +17,7 @@ from clipbench.cli.output import echo, print_note
     "printed",
     type=click.Choice(["short", "full"]),
     default="short",
-    help="Parts that are printed: those that stand open, or all that is folded too.",
+    help="Parts that are printed: only the open ones, or the folded ones too.",
 )
 @TRACEBACK
 def report(runs: tuple[Path, ...], out: Path, printed: str) -> None:

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 @command()
 @RUNS
-@click.option("--task", "tasks", multiple=True, metavar="TASK[@DATA]", help="Task to print; repeatable. [default: all]")
+@click.option(
+    "--task", "tasks", multiple=True, metavar="TASK[@DATA]", help=("Task to print (repeatable). [default: all]")
+)
 @click.option(
     "--all",
     "shows_all",
@@ -58,7 +60,7 @@ def _run_lines(run: "Run", tasks: Sequence[str], *, shows_all: bool) -> list[str
     result = run.result
     records = [record for record in result.evaluations if not tasks or record.task in tasks or record.name in tasks]
     lines = ["  ".join(filter(None, (model_name(run), ", ".join(model_facts(run))))), origin(run)]
-    lines += [f"warning: {finding.check}: {finding.seen}; {finding.fix}" for finding in result.preflight or ()]
+    lines += [f"warning: {finding.check}: {finding.seen}. Fix: {finding.fix}" for finding in result.preflight or ()]
     lines += _provenance(result) if shows_all else ()
     width = terminal_width()
     if not tasks and (table := headline_lines(records, width)):

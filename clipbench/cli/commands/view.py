@@ -18,7 +18,7 @@ from clipbench.cli.output import echo, print_line
     "out",
     metavar="SITE",
     type=PATH,
-    help="Write the list of runs and their reports into a new folder, for any host, and end.",
+    help="Write the list of runs and their reports into a new folder, for any web host, and exit.",
 )
 @TRACEBACK
 def view(folder: Path, port: int, no_open: bool, out: Path | None) -> None:

@@ -107,7 +107,10 @@ def attack_dataset(
         if photograph.kind == "attacked"
     ]
     if not attacks:
-        raise DataError(f"data set {id} has {len(photographs)} images, and on none of them another thing's name")
+        raise DataError(
+            f"data set {id} has {len(photographs)} images without an attack: expected images with the name of"
+            " another object on them"
+        )
     dataset = Dataset(
         id=id,
         images=[photograph.image for photograph in photographs],
@@ -128,8 +131,9 @@ def _controls(photographs: Sequence[Photograph], data: str) -> dict[tuple[str, s
             first = controls.setdefault((photograph.object_key, photograph.kind), number)
         if first != number:
             raise DataError(
-                f"data set {data}: '{photographs[first].id}' and '{photograph.id}' are both {photograph.kind} images of"
-                f" {photograph.object_key}: expected one to compare with; put different objects into different sets"
+                f"data set {data}: '{photographs[first].id}' and '{photograph.id}' are both {photograph.kind}"
+                f" images of {photograph.object_key}: expected one to compare with. Put different objects"
+                " into different sets"
             )
     return controls
 
@@ -146,7 +150,7 @@ def _manifest_fields(row: Cells, location: str) -> dict[str, Any]:
         raise DataError(f"{location}: attack is '{attack}', expected 0 or 1")
     is_other = text.casefold() not in ("", name.casefold())
     if is_other != (attack == "1"):
-        expected = "the name of something else" if attack == "1" else f"'{name}' or nothing"
+        expected = "the name of another object" if attack == "1" else f"'{name}' or nothing"
         raise DataError(f"{location}: attack is {attack} and '{text}' is written on the {name}: expected {expected}")
     is_bare = not text and "blank" not in row.get("note", "").casefold()
     object_key = f"{row.get('set', '')}/{name}".lstrip("/")
@@ -256,7 +260,7 @@ def load_named_files(path: Path, options: DataOptions, id: str) -> Dataset:
     for file in sorted(file for file in path.rglob("*") if file.suffix.lower() in EXTENSIONS):
         match = _FILE_NAME.fullmatch(file.stem)
         if match is None:
-            raise DataError(f"{file}: expected a name such as label=dog_text=cat{file.suffix}, as its neighbours have")
+            raise DataError(f"{file}: expected a name such as label=dog_text=cat{file.suffix}, as of the other files")
         object_name, text = match["object"].replace("_", " "), match["text"].replace("_", " ") or None
         photographs.append(
             Photograph(FileImage(file), file.relative_to(path).as_posix(), object_name, text, object_name)

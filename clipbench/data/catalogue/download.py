@@ -101,7 +101,7 @@ def choose_source(entry: CatalogueEntry, name: str | None = None) -> Source:
     for source in candidates:
         if source.can_be_fetched:
             return source
-    advice = "name another source"
+    advice = "choose another source"
     if entry.by_hand:
         advice = f"put it into {entry.places[0]} below the data root by hand: {entry.by_hand}"
     raise Unavailable(f"{name or entry.name} cannot be fetched by command: {advice}")
@@ -146,7 +146,9 @@ def fetch(
         download.root.mkdir(parents=True, exist_ok=True)
         with folder_lock(
             download.staging,
-            wait=lambda: download.say(f"another clipbench downloads it to {download.root}: waiting for its end"),
+            wait=lambda: download.say(
+                f"another clipbench process downloads it to {download.root}: waiting until it ends"
+            ),
         ):
             if not download.is_partial and "fetched" in origin_in(download.target):
                 return download.target  # the process that was waited for has fetched it
@@ -165,7 +167,7 @@ def fetch(
         if error.errno is None:
             raise
         raise UsageError(
-            f"cannot write {download.target}: {error.strerror or error}; {web_files.RESUME_ADVICE}"
+            f"cannot write {download.target}: {error.strerror or error}. Fix that, and {web_files.RESUME_ADVICE}"
         ) from error
 
 
@@ -206,7 +208,7 @@ def _hub_listing(download: Download, repository: str) -> Listing:
         with suppress(RevisionNotFoundError):
             commit_ids = [api.dataset_info(repository, revision=revision).sha or ""]
     if len(commit_ids) != 1:
-        advice = "" if download.revision else "; --revision main takes the present one, and may give other numbers"
+        advice = "" if download.revision else ". --revision main fetches the newest one, which may give other numbers"
         raise UsageError(f"{repository} has no revision '{revision}' (any more){advice}")
     return _listing_of(download, repository, commit_ids[0], api)
 
@@ -221,8 +223,9 @@ def _listing_of(download: Download, repository: str, commit: str, api: "HfApi") 
     needed = list(filter_repo_objects(files, allow_patterns=download.source.patterns, key=lambda file: file.path))
     if not needed:
         raise DataError(
-            f"{repository} at commit {commit[:7]} has no file that matches {' or '.join(download.source.patterns)}: its"
-            " layout has changed since the catalogue was written; name another source with --from"
+            f"{repository} at commit {commit[:7]} has no file that matches"
+            f" {' or '.join(download.source.patterns)}: its layout has changed since the catalogue was"
+            " written. Choose another source with --from"
         )
     needed.sort(key=lambda file: file.size)  # a shard is of no use without the small files that say how to read it
     remote = tuple(
@@ -321,8 +324,9 @@ def _check_disk_space(download: Download, listing: Listing) -> None:
     free = shutil.disk_usage(download.root).free
     if needed > free:
         raise UsageError(
-            f"{download.entry.name} needs {readable_size(needed)}, and {download.root} has {readable_size(free)} free:"
-            f" make room, or name a folder on another disk with {option('data_root')}"
+            f"{download.entry.name} needs {readable_size(needed)}, and {download.root} has"
+            f" {readable_size(free)} free: make room, or choose a folder on another disk with"
+            f" {option('data_root')}"
         )
     origin = download.source.name if download.source.hub else download.source.urls[-1].url
     download.say(f"{readable_size(listing.n_bytes)} from {origin}")

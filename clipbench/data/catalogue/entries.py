@@ -33,8 +33,8 @@ FORMS = {
 }
 """The forms of a source, and the fields that each needs."""
 NEEDS = (
-    f"an entry needs title, kind ({', '.join(KINDS)}) and licence; a [[NAME.source]] needs form ({', '.join(FORMS)}),"
-    " and hub, urls or note"
+    f"an entry needs title, kind ({', '.join(KINDS)}) and licence, and a [[NAME.source]] needs form"
+    f" ({', '.join(FORMS)}), and hub, urls or note"
 )
 FETCHABLE_FORMS = ("webdataset", "parquet", "judged", "archive", "urls")
 """Forms that ``clipbench data get`` can fetch."""
@@ -188,26 +188,26 @@ def read_entry(name: str, table: object, file: str) -> CatalogueEntry:
     if name != name.lower():
         raise UsageError(f"{location} is a name with capitals, expected [{name.lower()}]")
     if not isinstance(table, dict):
-        raise UsageError(f"{location} is {shown(table)}, expected a table; {NEEDS}")
+        raise UsageError(f"{location} is {shown(table)}, expected a table ({NEEDS})")
     sources = table.get("source", [])
     if not isinstance(sources, list) or not all(isinstance(source, dict) for source in sources):
-        raise UsageError(f"{location} has source = {shown(sources)}, expected [[{name}.source]]; {NEEDS}")
+        raise UsageError(f"{location} has source = {shown(sources)}, expected [[{name}.source]] ({NEEDS})")
     _refuse_misspelt({key: value for key, value in table.items() if key != "source"}, sources, location)
     arguments = {"name": name, "places": [name], **table, "sources": sources}
     try:
         entry = parse_record(CatalogueEntry, arguments)
     except SchemaError as error:
-        raise UsageError(f"{location}: {error}; {NEEDS}") from error
+        raise UsageError(f"{location}: {error} ({NEEDS})") from error
     chosen = [("kind", entry.kind, KINDS), *(("form", source.form, FORMS) for source in entry.sources)]
     for field_name, value, known_values in chosen:
         if value not in known_values:
-            raise UsageError(f"{location} has {field_name} '{value}': {did_you_mean(value, known_values)}; {NEEDS}")
+            raise UsageError(f"{location} has {field_name} '{value}': {did_you_mean(value, known_values)} ({NEEDS})")
     for source in entry.sources:
         missing_field = next(
             (required_field for required_field in FORMS[source.form] if not getattr(source, required_field)), None
         )
         if missing_field is not None:
-            raise UsageError(f"{location} has a source of form '{source.form}' without {missing_field}; {NEEDS}")
+            raise UsageError(f"{location} has a source of form '{source.form}' without {missing_field} ({NEEDS})")
     return replace(entry, size=sum(entry.shards)) if entry.shards else entry
 
 
@@ -221,7 +221,7 @@ def _refuse_misspelt(table: Mapping[str, Any], sources: Sequence[Mapping[str, An
         field_names = {dataclass_field.name for dataclass_field in fields(kind)} - {"name", "sources"}
         for key in section:
             if key not in field_names:
-                raise UsageError(f"{location} has '{key}': {did_you_mean(key, field_names)}; {NEEDS}")
+                raise UsageError(f"{location} has '{key}': {did_you_mean(key, field_names)} ({NEEDS})")
 
 
 def entry_of_repository(repository: str) -> CatalogueEntry | None:
@@ -241,10 +241,10 @@ def require_folder(entry: CatalogueEntry, data_root: Path | None) -> Path:
     if folder is not None:
         return folder
     elsewhere = option("data_root", "FOLDER")
-    root = f"below {data_root}" if data_root else f"in the current folder ({elsewhere} looks in another)"
+    root = f"below {data_root}" if data_root else f"in the current folder ({elsewhere} searches another)"
     raise Unavailable(
-        f"data set '{entry.name}' ({entry.title}) is not on this machine: looked for {', '.join(entry.places)} {root};"
-        f" {_remedy(entry)} (licence: {entry.licence})"
+        f"data set '{entry.name}' ({entry.title}) is not on this machine: looked for"
+        f" {', '.join(entry.places)} {root}. {_remedy(entry)} (licence: {entry.licence})"
     )
 
 
@@ -301,7 +301,7 @@ def with_published_prompts(dataset: Dataset, entry: CatalogueEntry) -> Dataset:
     templates, names = published_prompts(entry.prompts)
     notes = dataset.notes
     if dataset.templates not in (None, templates):
-        notes += (f"the published templates of {entry.name} are used, not those that lie beside the data",)
+        notes += (f"the published templates of {entry.name} are used, not the templates in the folder of the data",)
     dataset = replace(dataset, templates=templates, notes=notes)
     return dataset if names is None else with_class_names(dataset, names, source=f"the catalogue's {entry.name}")
 
@@ -314,8 +314,8 @@ def check_size(dataset: Dataset, entry: CatalogueEntry, *, allow_partial: bool) 
     note = f"{entry.name} ({entry.title}) has {' and '.join(differences)}"
     if not allow_partial:
         raise DataError(
-            f"{note}: numbers would not be comparable; complete it, name the folder as a path to score it as data of"
-            f" your own, or run with {option('allow_partial', True)}"
+            f"{note}: its numbers would not be comparable. Complete the data, give the folder as a path to"
+            f" score it as data of your own, or run with {option('allow_partial', True)}"
         )
     return replace(dataset, notes=(*dataset.notes, note))
 
@@ -337,15 +337,15 @@ def size_differences(dataset: Dataset, entry: CatalogueEntry) -> list[str]:
 
 def _remedy(entry: CatalogueEntry) -> str:
     if entry.can_be_fetched:
-        command = f"`clipbench data get {entry.name}` fetches it"
+        command = f"Fetch it with `clipbench data get {entry.name}`"
         gate = f" (first {entry.gate})" if entry.gate else ""
         direct = f", or read it from the Hub as hf:{entry.hub[0]}" if entry.hub else ""
-        return f"{command}{gate}{direct}; or put it there as {_LAYOUTS[entry.kind]}"
-    return f"it cannot be fetched by command, so put it there by hand: {entry.by_hand or 'see `clipbench data show`'}"
+        return f"{command}{gate}{direct}, or put it there as {_LAYOUTS[entry.kind]}"
+    return f"No command can fetch it: put it there by hand: {entry.by_hand or 'see `clipbench data show`'}"
 
 
 _LAYOUTS = {
-    "classification": "one folder a class, CLIP_benchmark's webdataset layout, or parquet files",
+    "classification": "one folder per class, CLIP_benchmark's webdataset layout, or parquet files",
     "retrieval": (
         "a manifest.jsonl or .csv with image and caption, CLIP_benchmark's webdataset layout, or parquet files"
     ),

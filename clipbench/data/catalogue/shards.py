@@ -88,7 +88,7 @@ def n_samples(shard: Path) -> int:
             return int(pyarrow.parquet.read_metadata(shard).num_rows)
         return sum(1 for _ in webdataset.samples_in(shard))
     except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{shard} cannot be read: {error}; remove it to have it fetched again") from error
+        raise DataError(f"{shard} cannot be read: {error}. Remove it, and it is fetched again") from error
 
 
 def find_shards(entry: CatalogueEntry, root: Path, n_images: int) -> ShardSelection | None:

@@ -18,7 +18,7 @@ from clipbench.errors import DataError, Unavailable, option
 from clipbench.untrusted.limits import ARCHIVE_ERRORS
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
-RESUME_ADVICE = "the same command resumes where this one ended"
+RESUME_ADVICE = "repeat the command, which resumes where it ended"
 TIMEOUT_SECONDS = 10.0
 RETRY_SECONDS = (1.0, 2.0, 4.0)
 """Waits before a file is asked for again that the server could not give; the client itself waits after 429 only."""
@@ -64,7 +64,7 @@ def fetch_file(file: RemoteFile, folder: Path, *, on_bytes: Callable[[int], None
 
     path = folder / file.path
     if not path.resolve().is_relative_to(folder.resolve()):
-        raise DataError(f"{file.url} would lie at {file.path}, outside {folder}: its server is not to be trusted")
+        raise DataError(f"{file.url} would be written to {file.path}, outside {folder}: do not trust its server")
     if path.is_file():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -129,12 +129,16 @@ def client_errors(url: str, name: str) -> Iterator[None]:
         ) from error
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
-        raise Unavailable(f"cannot get {name} from {url}: the server answered {status}; {RESUME_ADVICE}") from error
+        raise Unavailable(
+            f"cannot get {name} from {url}: the server answered {status}. Fix: {RESUME_ADVICE}"
+        ) from error
     except (errors.HTTPError, OSError) as error:  # http_get raises OSError for a file that is cut short, too
         if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
             raise  # the disk's, not the network's
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise Unavailable(f"cannot get {name} from {url}: the connection broke ({cause}); {RESUME_ADVICE}") from error
+        raise Unavailable(
+            f"cannot get {name} from {url}: the connection broke ({cause}). Fix: {RESUME_ADVICE}"
+        ) from error
 
 
 class _Counted:

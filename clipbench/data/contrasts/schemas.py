@@ -400,7 +400,7 @@ def _integer(row: Fields, field: str, *, is_cut: bool = False) -> int:
     try:
         return int(float(text)) if is_cut else int(text)
     except (ValueError, OverflowError):
-        raise ValueError(f"{field} is {shown(row[field])}, expected a whole number") from None
+        raise ValueError(f"{field} is {shown(row[field])}, expected an integer") from None
 
 
 def _image(row: Fields) -> ImageKey:

@@ -128,7 +128,7 @@ def card_configs(folder: Path) -> list[object]:
     try:
         configs = DatasetCard.load(folder / "README.md", ignore_metadata_errors=True).data.to_dict().get("configs")
     except Exception as error:  # of YAML, of UTF-8, and of what is no mapping
-        raise DataError(f"{folder / 'README.md'} is no card of a data set ({_line(error)})") from error
+        raise DataError(f"{folder / 'README.md'} is not a valid data set card ({_line(error)})") from error
     return list(configs) if isinstance(configs, list) else []
 
 
@@ -182,7 +182,7 @@ def choose_split(names: Sequence[str], split: str | None, source: str) -> str:
         raise UnknownSplit(source, split, names)
     preferred = [name for name in PREFERRED_SPLITS if name in names] or (list(names) if len(names) == 1 else [])
     if split is None and not preferred:
-        raise UsageError(f"{source} has the splits {', '.join(names) or '(none)'}: name one with split=NAME")
+        raise UsageError(f"{source} has the splits {', '.join(names) or '(none)'}: choose one with split=NAME")
     return split or preferred[0]
 
 
@@ -229,7 +229,7 @@ def open_saved(path: Path, split: str | None) -> SplitRows:
     saved = load_from_disk(str(path))
     if not isinstance(saved, dict):
         if split not in (None, str(saved.split)):
-            raise UsageError(f"{path} holds one split only: drop {data_option(split=split)}")
+            raise UsageError(f"{path} has only one split: remove {data_option(split=split)}")
         return SplitRows(saved, None if saved.split is None else str(saved.split), None, (path,))
     split = choose_split(list(saved), split, str(path))
     return SplitRows(saved[split], split, None, (path,))

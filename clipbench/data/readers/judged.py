@@ -128,12 +128,12 @@ def select_judged(
             if judgement.query not in queries or judgement.document not in documents
         )
         first_unknown = f"query '{unknown.query}'" if unknown.query not in queries else f"document '{unknown.document}'"
-        advice = f"fix it; {option('allow_partial', True)} leaves them out" if valid_judgements else "fix it"
+        advice = f"fix it, or leave them out with {option('allow_partial', True)}" if valid_judgements else "fix it"
         raise DataError(f"{problem}, the first of {first_unknown}: {advice}")
     judged_ids = {judgement.query for judgement in valid_judgements}
     notes = []
     if n_left := len(queries - judged_ids):
-        notes.append(f"{n_left:,} {'query is' if n_left == 1 else 'queries are'} not judged in {qrels}: not asked")
+        notes.append(f"{n_left:,} {'query is' if n_left == 1 else 'queries are'} not judged in {qrels}: left out")
     if n_unknown:
         notes.append(f"{problem}: left out")
     return [query for query in sides[0] if query.id in judged_ids], valid_judgements, notes
@@ -233,7 +233,7 @@ def items_of(
     text_columns = next((names for names in TEXTS if names[-1] in table.columns), TEXTS[0])
     if id_column is None:
         raise DataError(
-            f"{source} has no column of ids: its columns are {', '.join(table.columns)}; expected _id or id"
+            f"{source} has no column of ids: its columns are {', '.join(table.columns)}, expected _id or id"
         )
     if image_of is None and not set(text_columns) & set(table.columns):
         columns = ", ".join(table.columns)
@@ -262,7 +262,7 @@ def _qrels(path: Path, options: DataOptions) -> tuple[Path, str | None, list[str
     split, qrels_file = options.options.get("split"), options.options.get("qrels")
     if qrels_file is not None:
         if split is not None:
-            raise UsageError(f"{data_option(qrels=qrels_file)} names the judgements: drop {data_option(split=split)}")
+            raise UsageError(f"{data_option(qrels=qrels_file)} names the judgements: remove {data_option(split=split)}")
         file = next((candidate for candidate in (user_path(qrels_file), path / qrels_file) if is_file(candidate)), None)
         if file is None:
             raise UsageError(
@@ -284,10 +284,10 @@ def _qrels(path: Path, options: DataOptions) -> tuple[Path, str | None, list[str
         return file, None if stem == QRELS else stem, []
     if SPLIT not in files:
         raise UsageError(
-            f"{path} has judgements for {', '.join(sorted(files))}: name one by {data_option(split='NAME')}"
+            f"{path} has judgements for {', '.join(sorted(files))}: choose one with {data_option(split='NAME')}"
         )
     ignored = ", ".join(sorted(set(files) - {SPLIT}))
-    note = f"the split {SPLIT} alone ({ignored} left out); {data_option(split='NAME')} reads another"
+    note = f"only the split {SPLIT} is read ({ignored} left out). {data_option(split='NAME')} reads another"
     return files[SPLIT], SPLIT, [note]
 
 
@@ -319,14 +319,14 @@ def _read_qrels(file: Path) -> list[Judgement]:
             if not is_int64(grade):
                 if number == 1 and not grade.lstrip("+-.")[:1].isdigit():
                     continue  # the names of the columns
-                raise DataError(f"{location}: the grade is '{grade}', expected a whole number")
+                raise DataError(f"{location}: the grade is '{grade}', expected an integer")
             if grades.setdefault((query, document), int(grade)) != int(grade):
                 raise DataError(
                     f"{location}: document '{document}' has grade {grade} for query '{query}', and"
                     f" {grades[query, document]} before: expected one grade"
                 )
     if not grades:
-        raise DataError(f"{file} has no judgements: expected a line for each, such as: query-id, document-id, 1")
+        raise DataError(f"{file} has no judgements: expected one line per judgement, such as: query-id, document-id, 1")
     return [Judgement(query, document, grade) for (query, document), grade in grades.items()]
 
 

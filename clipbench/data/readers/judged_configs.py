@@ -151,7 +151,7 @@ def _files(configs: Configs, config: str, split: str, names: Sequence[str], id: 
         expected = f"{max(shards)} files" if shards else "files"
         raise Unavailable(
             f"{id}, configuration {config}: expected {expected} such as {', '.join(patterns[:1])}, got"
-            f" {len(matches) or 'none'}: fetch the data again, which keeps what is there"
+            f" {len(matches) or 'none'}: fetch the data again, which keeps the files that are complete"
         )
     return sorted(matches)
 
@@ -173,8 +173,8 @@ def load(folder: Path, located: JudgedFiles, options: DataOptions, id: str) -> D
         ]
         if documents and {item.id for item in language_documents} != {item.id for item in documents}:
             raise UsageError(
-                f"{id} has other documents for {language} than for {next(iter(located.parts))}: name one language, as"
-                f" {id}:{language}"
+                f"{id} has other documents for {language} than for {next(iter(located.parts))}: choose one"
+                f" language, as {id}:{language}"
             )
         documents = documents or language_documents
     judged_queries, judgements, notes = judged.select_judged(
@@ -298,14 +298,14 @@ def _judgements(files: Sequence[Path], folder: Path) -> Iterator[Judgement]:
         names = [next((name for name in ids if name in table.columns), None) for ids in (QUERY_IDS, DOCUMENT_IDS)]
         if None in names or "score" not in table.columns:
             raise DataError(
-                f"{file.relative_to(folder)}: its columns are {', '.join(table.columns)}; expected query-id, corpus-id"
-                " and score"
+                f"{file.relative_to(folder)}: its columns are {', '.join(table.columns)}, expected query-id,"
+                " corpus-id and score"
             )
         columns = (table.columns[str(name)] for name in (*names, "score"))
         for row, (query, document, score) in enumerate(zip(*columns, strict=True)):
             text = str(int(score)) if isinstance(score, float) and score.is_integer() else str(score)
             if not is_int64(text):
-                raise DataError(f"{table.row_name(row)}: the grade is {shown(score)}, expected a whole number")
+                raise DataError(f"{table.row_name(row)}: the grade is {shown(score)}, expected an integer")
             pair = str(query), str(document)
             if grades.setdefault(pair, int(text)) != int(text):
                 raise DataError(

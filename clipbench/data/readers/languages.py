@@ -106,7 +106,8 @@ def load_lines(path: Path, options: DataOptions, id: str) -> Dataset:
     for language, texts in by_language.items():
         if len(texts) != len(names):
             raise DataError(
-                f"{path} has {len(texts)} captions in {language}, and {len(names)} images: expected as many"
+                f"{path} has {len(texts)} captions in {language} and {len(names)} images: expected one"
+                " caption per image"
             )
     folder = image_folder(options, [*(path / name for name in IMAGE_FOLDERS), path])
     captions = [
@@ -150,7 +151,7 @@ def with_languages(imagenet: Dataset, path: Path, options: DataOptions) -> Datas
     chosen = {language: sets[language] for language in _choose_languages(list(sets), options)}
     if LANGUAGE in options.options and len(chosen) == 1:
         return imagenet.take_classes(*chosen.values())
-    notes = (*imagenet.notes, "the metrics of all data are of English names; those of other languages are slices")
+    notes = (*imagenet.notes, "the overall metrics are of English names, and other languages are slices")
     return replace(imagenet, label_slices={LANGUAGE: chosen}, notes=notes)
 
 
@@ -212,7 +213,7 @@ def _dataset(captions: Sequence[FileCaption], folder: Path, options: DataOptions
         return check(replace(dataset, notes=notes))
     firsts = ENGLISH if LANGUAGE not in options.options else ()
     main = next((language for language in firsts if language in languages), languages[0])
-    notes += (f"the metrics of all data are of the language {main}; those of others are slices",)
+    notes += (f"the overall metrics are of the language {main}, and other languages are slices",)
     present = set(dataset.image_ids)
     groups = Groups(
         [caption.language for caption in nonblank if caption.image_id in present], of_captions=True, main=main

@@ -38,7 +38,7 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     if is_folder(path):
         path, *other_manifests = manifests_in(path)
         if other_manifests:
-            raise UsageError(f"{path.parent} has {path.name} and {other_manifests[0].name}: name one, as {path}")
+            raise UsageError(f"{path.parent} has {path.name} and {other_manifests[0].name}: choose one, as {path}")
     return dataset_of(read_table(path), path, options, id)
 
 
@@ -52,7 +52,7 @@ def dataset_of(table: ColumnTable, path: Path, options: DataOptions, id: str) ->
     roles = find_roles(list(table.columns), options.options, source=str(path))
     split = options.options.get("split")
     if roles.split is None and split is not None:
-        raise UsageError(f"{path} has no split column: drop {data_option(split=split)}")
+        raise UsageError(f"{path} has no split column: remove {data_option(split=split)}")
     rows = rows_of_split(table.columns[roles.split or roles.image], split, source=str(path))
     files = {row: _file(path, table, roles.image, row) for row in rows}
     advice = "paths are relative to the manifest's folder"
@@ -68,7 +68,7 @@ def dataset_of(table: ColumnTable, path: Path, options: DataOptions, id: str) ->
     notes = (*dataset.notes, *file_notes)
     splits = sorted({str(value) for value in table.columns[roles.split]}) if roles.split is not None else []
     if split is None and len(splits) > 1:
-        notes += (f"all splits together ({', '.join(splits)}); {data_option(split=splits[0])} reads one",)
+        notes += (f"all splits are read together ({', '.join(splits)}). {data_option(split=splits[0])} reads one",)
     return check(replace(dataset, split=split, has_ids=True, notes=notes), allow_partial=options.allow_partial)
 
 
@@ -157,7 +157,7 @@ def _csv_rows(path: Path) -> _NumberedRows:
         try:
             header = next(reader, [])
             if len(set(header)) != len(header):
-                raise DataError(f"{path}: a column name stands twice in the header {', '.join(header)}")
+                raise DataError(f"{path}: two columns have one name in the header {', '.join(header)}")
             for fields in reader:
                 if fields and len(fields) != len(header):
                     raise DataError(

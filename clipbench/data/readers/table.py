@@ -131,7 +131,7 @@ class _Columns(NamedTuple):
     source: str
 
     def advice(self, role: str) -> str:
-        return f"its columns are {', '.join(self.columns)}; name one with {data_option(**{role: 'COLUMN'})}"
+        return f"its columns are {', '.join(self.columns)}. Choose one with {data_option(**{role: 'COLUMN'})}"
 
     def named_columns(self, role: str, also: Sequence[str] = ()) -> tuple[str, ...]:
         """Return the columns that an option names, with commas between them."""
@@ -259,7 +259,7 @@ def _image_ids(
         if roles.id_is_named or (empty is None and len(pairs) == len(set(owner.values())) == len(set(column.values()))):
             ids = column
         else:
-            notes = (f"column '{roles.id}' does not give each image an id of its own, so it was not used as ids",)
+            notes = (f"column '{roles.id}' has no distinct id per image, so it was not used as ids",)
     return _one_per_image(ids, owner, table.row_name, "id"), notes
 
 
@@ -270,8 +270,8 @@ def _one_per_image(values: Mapping[int, str], owner: Mapping[int, int], row_name
         first, value = first_values.setdefault(image, (row, values[row]))
         if value != values[row]:
             raise DataError(
-                f"{row_name(row)}: the image has {role} '{values[row]}', and '{value}' in {row_name(first)}: name the"
-                f" column that holds one {role} per image with {data_option(**{role: 'COLUMN'})}"
+                f"{row_name(row)}: the image has {role} '{values[row]}', and '{value}' in {row_name(first)}:"
+                f" choose the column that holds one {role} per image with {data_option(**{role: 'COLUMN'})}"
             )
     return [value for _, value in first_values.values()]
 
@@ -353,7 +353,7 @@ def _class_numbers(labels: Sequence[str], names: Sequence[str]) -> Int64[np.ndar
     class_rows = {name: row for row, name in reversed(list(enumerate(names)))}  # of two equal names the first
     for label in labels:
         if label not in class_rows:
-            raise DataError(f"label '{label}' is no class name: {did_you_mean(label, names)}")
+            raise DataError(f"label '{label}' is not a class name: {did_you_mean(label, names)}")
     return np.array([class_rows[label] for label in labels], np.int64)
 
 

@@ -133,7 +133,7 @@ def load(root: Path, options: DataOptions, id: str, *, shards: Sequence[Path] | 
 def _choose_split(root: Path, split: str | None) -> tuple[Path, str]:
     if is_file(root / SHARDS_FILE):  # the folder of one split was named
         if split not in (None, root.name):
-            raise UsageError(f"{root} is the split '{root.name}': drop {data_option(split=split)}")
+            raise UsageError(f"{root} is the split '{root.name}': remove {data_option(split=split)}")
         return root.parent, root.name
     splits = sorted({path.parent.name for pattern in (SHARDS_FILE, "*.tar") for path in matching(root, f"*/{pattern}")})
     split = split or DEFAULT_SPLIT
@@ -225,7 +225,7 @@ def _labels(samples: Sequence[_Sample], *, has_several: bool) -> dict[str, Any]:
     for sample in samples:
         vector = _array(sample)
         if vector.ndim != 1 or vector.dtype.kind not in "biuf" or not np.isin(vector, (0, 1)).all():
-            raise DataError(f"{sample.location}: .npy has shape {vector.shape}, expected one 0 or 1 a class")
+            raise DataError(f"{sample.location}: .npy has shape {vector.shape}, expected one 0 or 1 per class")
         vectors.append(vector)
         if len(vector) != len(vectors[0]):
             raise DataError(
@@ -238,7 +238,7 @@ def _label(sample: _Sample) -> int:
     text = sample.content("cls")
     number = text.decode("ascii", "replace").strip()
     if not is_int64(number):
-        raise DataError(f"{sample.location}: .cls holds {text[:40]!r}, expected a whole number")
+        raise DataError(f"{sample.location}: .cls holds {text[:40]!r}, expected an integer")
     return int(number)
 
 
@@ -276,8 +276,8 @@ def _label_sets(
         set_templates = [text.removeprefix(f"{name}:") for text in templates if text.startswith(f"{name}:")]
         if not classes[name] or len(set_templates) != 1 or not all(map(is_int64, values)):
             raise DataError(
-                f"{root} has {len(classes[name])} classes and {len(set_templates)} templates that begin with '{name}:':"
-                " expected classes, one template, and whole numbers as labels"
+                f"{root} has {len(classes[name])} classes and {len(set_templates)} templates that begin with"
+                f" '{name}:': expected classes, one template, and integers as labels"
             )
         prompts = tuple(set_templates[0].replace(PLACEHOLDER, class_name) for class_name in classes[name])
         sets[name] = LabelSet(np.array([*map(int, values)], np.int64), prompts)
@@ -291,14 +291,14 @@ def _columns(samples: Sequence[_Sample], name: str, option_text: str | None) -> 
         column, _, digits = part.strip().rpartition(":")
         if not column or not digits.isdecimal():
             raise UsageError(
-                f"{data_option(**{name: option_text})}: expected NAME:PLACE in each .npy, such as region:0"
+                f"{data_option(**{name: option_text})}: expected NAME:INDEX in each .npy, such as region:0"
             )
         positions[column] = int(digits)
     column_values: dict[str, list[str]] = {column: [] for column in positions}
     for sample in samples if positions else ():
         numbers = _array(sample)
         if numbers.ndim != 1 or max(positions.values()) >= len(numbers):
-            expected = f"expected a number at place {max(positions.values())}"
+            expected = f"expected a number at index {max(positions.values())}"
             raise DataError(f"{sample.location}: .npy has shape {numbers.shape}, {expected}")
         for column, position in positions.items():
             value = numbers[position].item()

@@ -216,7 +216,7 @@ def load(body: str, options: LoadOptions) -> ApiModel:
     changing = ("model", *STYLES)
     settings = sorted(options.options.items())
     identity_options = [f"{name}={value}" for name, value in settings if name in changing or name.startswith(BODY)]
-    notes = ["a served model is known by its address, its name and the vectors of a few probes alone"]
+    notes = ["a served model is identified only by its address, its name and the vectors of a few probes"]
     if (noise := max(sample.noise for sample in samples.values())) > NOISE:
         notes.append(
             f"the server's vector of one input varies by {noise:.1g} of its length from call to call: a later run may"
@@ -274,11 +274,11 @@ def _request_vectors(client: Client, body: Body, items: list[Any]) -> np.ndarray
     data = answer.get("data")
     if not isinstance(data, list) or not all(isinstance(record, dict) and "embedding" in record for record in data):
         raise ModelError(
-            f"{client.name} answered without embeddings, {shown(answer)}: expected 'data', a list of objects with"
-            " 'embedding'"
+            f"{client.name} answered without embeddings, {shown(answer)}: expected 'data', a list of objects"
+            " with 'embedding'"
         )
     if len(data) != len(items):
-        raise ModelError(f"{client.name} answered {len(data)} vectors for {len(items)} inputs: expected one for each")
+        raise ModelError(f"{client.name} answered {len(data)} vectors for {len(items)} inputs: expected one per input")
     indices = [record.get("index", position) for position, record in enumerate(data)]
     if sorted(map(repr, indices)) != sorted(map(repr, range(len(items)))):
         raise ModelError(
@@ -373,7 +373,7 @@ def _parse_requests(options: LoadOptions) -> _Requests:
     fields, name = _body_fields(options), options.options.get("template")
     blocks = {} if name is None else read_template(name)
     if blocks and (both := [tower for tower in STYLES if tower in options.options]):
-        raise UsageError(f"model option template={name} says how {both[0]} are sent: drop {both[0]}=")
+        raise UsageError(f"model option template={name} already defines how {both[0]} are sent: remove {both[0]}=")
     by_role: dict[str, str] = {
         role: " ".join(f"{field}={value}" for field, value in fields[role].items() if fields[None].get(field) != value)
         for role in ROLES
@@ -421,7 +421,7 @@ def _user_message(content: dict[str, Any]) -> dict[str, Any]:
 def _endpoint_url(body: str, reference: str) -> str:
     parts = urlsplit(body)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"'{reference}' is no address: expected api:URL, such as api:http://127.0.0.1:8000/v1")
+        raise UsageError(f"'{reference}' is not an address: expected api:URL, such as api:http://127.0.0.1:8000/v1")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise UsageError(
             "the address of api: holds more than host and path, and would be written into results: put a key into the"
@@ -448,7 +448,7 @@ def read_template(source: str) -> dict[Role, Block]:
     option = f"model option template={source}"
     path = user_path(source)
     if source not in TEMPLATES and not is_file(path):
-        raise UsageError(f"{option}: no such file, and no name of a template: {did_you_mean(source, TEMPLATES)}")
+        raise UsageError(f"{option}: neither a file nor the name of a template: {did_you_mean(source, TEMPLATES)}")
     template = TEMPLATES.get(source) or read_json(path, UsageError, name=option)
     by_role = isinstance(template, dict) and bool(template.keys() & {*ROLES})
     blocks: dict[Role, Any] = {role: template.get(role) for role in ROLES} if by_role else {None: template}
@@ -463,7 +463,7 @@ def read_template(source: str) -> dict[Role, Block]:
         missing = [f"{{{kind}}}" for kind in ("text", "image") if kind not in _placeholders(block)]
         if missing:
             raise UsageError(
-                f"{name} has no place for the content: expected {' and '.join(missing)} in one of its texts"
+                f"{name} has no placeholder for the content: expected {' and '.join(missing)} in one of its texts"
             )
     return {None: blocks["document"], **blocks} if by_role else blocks
 

@@ -165,8 +165,8 @@ class Client:
                 raise self._status_error(error, end) from None
         except (ValueError, InvalidURL) as error:  # a header or address that cannot be sent; its text may hold the key
             raise ModelError(
-                f"{self.name}: the request cannot be sent ({type(error).__name__}): is {self.key_variable} one line of"
-                " ASCII, and the address whole?"
+                f"{self.name}: the request cannot be sent ({type(error).__name__}): check that"
+                f" {self.key_variable} is one line of ASCII, and that the address is complete"
             ) from None
         except (OSError, HTTPException) as error:  # refused, reset, timed out, cut short
             raise self._connection_error(error) from None
@@ -186,14 +186,14 @@ class Client:
 
     def _connection_error(self, error: OSError | HTTPException) -> _RetryableError:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        advice = "is a server running there?"
+        advice = "check that a server runs there"
         failure = f"the connection broke ({type(reason).__name__}: {reason})"
         if isinstance(reason, TimeoutError):
             failure = f"no answer within {self.timeout:g} s"
         elif isinstance(reason, socket.gaierror):
-            advice = "is the name of the host right?"
+            advice = "check the name of the host"
         elif isinstance(reason, ssl.SSLError):
-            advice = "does the server speak https, with a certificate that this machine trusts?"
+            advice = "check that the server uses https, with a certificate that this machine trusts"
         silent_errors = (TimeoutError, socket.gaierror, ssl.SSLError, ConnectionRefusedError)
         return _RetryableError(failure, advice, is_silence=isinstance(reason, silent_errors))
 
@@ -203,11 +203,11 @@ class Client:
         except ValueError:
             begin = content.lstrip()[:1]
             if begin == b"{" and not is_whole:
-                raise _RetryableError("the answer was cut short", "is a server running there?") from None
+                raise _RetryableError("the answer was cut short", "check that a server runs there") from None
             raise ModelError(
-                f"{self.name} answered {'HTML' if begin == b'<' else 'no JSON'}"
-                f" ({self._redact(content.decode(errors='replace'))}): expected the address of OpenAI-style embeddings,"
-                " such as api:http://127.0.0.1:8000/v1"
+                f"{self.name} answered {'HTML' if begin == b'<' else 'text that is not JSON'}"
+                f" ({self._redact(content.decode(errors='replace'))}): expected the address of OpenAI-style"
+                " embeddings, such as api:http://127.0.0.1:8000/v1"
             ) from None
         if not isinstance(answer, dict):
             raise ModelError(f"{self.name} answered a JSON {type(answer).__name__}: expected an object with 'data'")
@@ -221,29 +221,30 @@ class Client:
         failure = f"the server answered {error.code}{words and f' ({words})'}"
         self.has_answered = True
         if error.code in BUSY:
-            advice = "does the model behind it run?"
+            advice = "check that the model behind it runs"
             if error.code == 429:
                 slower = model_option(concurrency="1")
-                advice = f"ask less at once ({slower}), or later; has the key any quota left?"
+                advice = f"send fewer requests at once ({slower}), wait, or check the quota of the key"
             wait = _retry_after_seconds(error.headers.get("Retry-After", ""))
             if wait is not None and wait > LONGEST_ASKED:
                 return ModelError(
-                    f"{self.name}: {failure} and asks to wait {wait:,.0f} s, expected at most {LONGEST_ASKED:g} s: run"
-                    " the command again later, which goes on from what is stored"
+                    f"{self.name}: {failure}, with a wait of {wait:,.0f} s, expected at most"
+                    f" {LONGEST_ASKED:g} s: run the command again later, which resumes from the stored"
+                    " vectors"
                 )
             return _RetryableError(failure, advice, wait=wait)
         if error.code in (401, 403):
             key_state = "is not set" if self.key is None else "was refused"
             key_option = model_option(key_env="NAME")
-            advice = f"the key in {self.key_variable} {key_state}; {key_option} names another variable"
+            advice = f"the key in {self.key_variable} {key_state}. Set it, or choose another variable with {key_option}"
         elif 300 <= error.code < 400:
             advice = f"it redirects to {self._redact(error.headers.get('Location', 'nowhere'))}: give that address"
         elif error.code == 404:
-            advice = f"is the address whole, and does the server have {model_option(model='NAME')}?"
+            advice = f"check that the address is complete, and that the server has {model_option(model='NAME')}"
         elif error.code == 413:
             advice = f"the request is too large: give a smaller {option('batch_size')}"
         else:
-            advice = f"does the model take such inputs, and so many at once ({option('batch_size')})?"
+            advice = f"check that the model takes such inputs, and try a smaller {option('batch_size')}"
         return ModelError(f"{self.name}: {failure}: {advice}")
 
     def _redact(self, text: str) -> str:

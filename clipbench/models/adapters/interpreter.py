@@ -98,8 +98,8 @@ def _pack_item(item: object, arrays: list[np.ndarray], reference: str) -> Any:
     array = np.asarray(item) if is_image else item
     if not isinstance(array, np.ndarray) or array.dtype.hasobject:
         raise ModelError(
-            f"{reference}: an item of type {type(item).__name__} cannot be handed to another interpreter: expected a"
-            " text, an image, an array of numbers or a path"
+            f"{reference}: an item of type {type(item).__name__} cannot be passed to another interpreter:"
+            " expected a text, an image, an array of numbers or a path"
         )
     arrays.append(array)
     return {"is_image": is_image}
@@ -213,7 +213,7 @@ class _Process:
         if self._is_late:
             return f"no answer within {self._seconds:g} s: {model_option(timeout='SECONDS')} allows more"
         if sent or status is None:
-            return f"the other interpreter sent {sent or 'no more'}"
+            return f"the other interpreter sent {sent or 'no more data'}"
         ended = f"ended with status {status}" if status >= 0 else f"was killed ({signal.strsignal(-status)})"
         return f"the other interpreter {ended}"
 
@@ -222,7 +222,7 @@ class _Process:
         self._stderr_file.seek(max(0, self._stderr_file.seek(0, os.SEEK_END) - 4 * MOST_SHOWN))
         lines = self._stderr_file.read().decode(errors="replace").splitlines()
         words = " | ".join(line.strip() for line in lines[-3:] if line.strip())
-        return f"; it wrote: {words[-MOST_SHOWN:]}" if words else ""
+        return f". Its output ends with: {words[-MOST_SHOWN:]}" if words else ""
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:

@@ -65,7 +65,7 @@ def read_message(
         message = parse(content.decode())
         array_numbers = range(message["n_arrays"])
     except (ValueError, TypeError, KeyError) as error:
-        raise Broken(f"{len(content):,} bytes that are no message") from error
+        raise Broken(f"{len(content):,} bytes that are not a message") from error
     return message, [_frame(pipe, most) for _ in array_numbers]
 
 

@@ -177,7 +177,7 @@ def _random_recipe(arch: str, options: LoadOptions) -> Recipe:
     options.refuse_unknown(["seed", "context"], reference)
     seed = options.whole_number("seed") or 0
     settings, _ = _preprocess_of(arch)
-    notes = (f"random weights (seed {seed}), on request: nothing was learned",)
+    notes = (f"random weights (seed {seed}), as requested: the model is untrained",)
     return Recipe(id=reference, name=arch, weights=None, preprocess=settings, seed=seed, notes=notes)
 
 
@@ -209,8 +209,8 @@ def _training_recipe(path: Path, options: LoadOptions) -> Recipe:
     if other_arch is not None or "tag" in options.options:
         wrong = option("arch", other_arch) if other_arch is not None else model_option(tag=options.options["tag"])
         raise UsageError(
-            f"{wrong} contradicts {params}, by which {path.name} is a {name} with a preprocessing of its own: drop it,"
-            f" or move that {PARAMS} away"
+            f"{wrong} contradicts {params}, where {path.name} is a {name} with its own preprocessing: remove"
+            f" the option, or move that {PARAMS} away"
         )
     if settings.get("use_naflex") or settings.get("force_naflex_vision"):
         raise ModelError(f"{params} says that {path.name} was trained with NaFlex, which open_clip 3 cannot build")
@@ -222,9 +222,9 @@ def _training_recipe(path: Path, options: LoadOptions) -> Recipe:
     summary = ", ".join([name, *(f"{key} {value}" for key, value in {**forced, **preprocess_settings}.items())])
     if settings.get("siglip"):
         forced["init_logit_bias"] = -10.0
-    note = f"architecture and preprocessing by the training's {PARAMS}: {summary}"
+    note = f"architecture and preprocessing from the training's {PARAMS}: {summary}"
     if (precision := settings.get("precision", options.precision)) != options.precision:
-        note = f"{note}; trained in {precision}, evaluated in {options.precision}"
+        note = f"{note}. Trained in {precision}, evaluated in {options.precision}"
     return Recipe(
         id=f"{path} as {name}",
         name=name,
@@ -247,8 +247,8 @@ def _arch_and_tag(body: str) -> tuple[str, str]:
     tags = open_clip.list_pretrained_tags_by_model(arch)
     if not tag:
         raise UsageError(
-            f"'{body}' names no pretrained weights: expected {arch}/TAG, where TAG is {_shorten_list(tags)};"
-            f" for random weights on purpose give open_clip:{arch}/{RANDOM}"
+            f"'{body}' names no pretrained weights: expected {arch}/TAG, where TAG is {_shorten_list(tags)}."
+            f" For random weights on purpose, give open_clip:{arch}/{RANDOM}"
         )
     return arch, RANDOM if tag.lower() == RANDOM else _match_name(f"pretrained tag of {arch}", tag, tags)
 
@@ -298,26 +298,26 @@ def _preprocess_of(arch: str) -> tuple[Mapping[str, object], tuple[str, ...]]:
         settings: dict[str, object] = next(iter(distinct.values()))
         summary = ", ".join(f"{key} {value}" for key, value in settings.items())
         return settings, (f"preprocessing of open_clip's {arch} weights: {summary}",)
-    reason = "the pretrained weights differ in it" if distinct else "there are no pretrained weights"
+    reason = "the pretrained weights differ in it" if distinct else "pretrained weights do not exist"
     tag = model_option(tag="TAG")
-    return {}, (f"the preprocessing is open_clip's default, because {reason} for {arch}; {tag} names another",)
+    return {}, (f"the preprocessing is open_clip's default, because {reason} for {arch}. Choose another with {tag}",)
 
 
 def _check_folder_config(folder: Path, reference: str) -> None:
     path = folder / "open_clip_config.json"
     if not is_file(path):
         raise ModelError(
-            f"{reference} has no open_clip_config.json: expected a folder as open_clip writes it for the Hub; a bare"
-            f" checkpoint is {option('model', 'FILE')} with {option('arch', 'ARCH')}, a transformers model"
-            f" {option('model', 'hf:FOLDER')}"
+            f"{reference} has no open_clip_config.json: expected a folder as open_clip writes it for the Hub."
+            f" For a bare checkpoint give {option('model', 'FILE')} with {option('arch', 'ARCH')}, for a"
+            f" transformers model {option('model', 'hf:FOLDER')}"
         )
     config = read_json(path, ModelError)
     model = config.get("model_cfg") if isinstance(config, dict) else None
     kinds = {"embed_dim": int, "vision_cfg": dict, "text_cfg": dict}
     if not isinstance(model, dict) or not all(isinstance(model.get(key), kind) for key, kind in kinds.items()):
         raise ModelError(
-            f"{path} has no whole number embed_dim, or no objects vision_cfg and text_cfg, under 'model_cfg': is it"
-            " open_clip's?"
+            f"{path} has no integer embed_dim, or no objects vision_cfg and text_cfg, under 'model_cfg':"
+            " expected a file of open_clip"
         )
 
 
@@ -476,7 +476,10 @@ def _load_weights(module: Any, checkpoint: Checkpoint, recipe: Recipe) -> tuple[
         if name not in module.state_dict():
             del state[name]
     state, notes = (state, ()) if recipe.context is None else stretch_context(state, recipe.context)
-    advice = [*([] if recipe.params is None else [f"is {recipe.params} of another training?"]), *checkpoint.notes]
+    advice = [
+        *([] if recipe.params is None else [(f"check that {recipe.params} belongs to this training")]),
+        *checkpoint.notes,
+    ]
     load_strictly(module, state, source=checkpoint.source, arch=recipe.name, advice="; ".join(advice))
     return notes
 

@@ -95,7 +95,7 @@ def load(body: str, options: LoadOptions) -> PredictedClasses:
         fingerprint=digest("predictions 1", *content),
         family="predictions",
         embed_dim=0,
-        notes=("predicted classes only: what needs scores of all classes is undefined",),
+        notes=("the file has only predicted classes, so metrics that need the scores of all classes are undefined",),
     )
     return PredictedClasses(
         info=info, dataset=check(dataset, allow_partial=True), predicted=predicted, confidence=table.confidence

@@ -141,8 +141,8 @@ def load(body: str, options: LoadOptions) -> PythonModel:
     for name, value, default in (("device", options.device, "auto"), ("precision", options.precision, "fp32")):
         if value != default:
             raise UsageError(
-                f"{option(name, value)} does not reach {reference}, which chooses its own: drop it, or give it to the"
-                f" factory as {model_option(**{name: value})}"
+                f"{option(name, value)} has no effect on {reference}, which chooses its own: remove it, or"
+                f" pass it to the factory as {model_option(**{name: value})}"
             )
     module_name, _, factory_name = body.rpartition(":")
     if not (module_name and factory_name):
@@ -165,8 +165,8 @@ def load(body: str, options: LoadOptions) -> PythonModel:
         source = " and ".join(os.path.basename(path) for path in sources) or "the name"
         notes.insert(
             0,
-            f"fingerprint from {source}, the factory's options and the vectors of a few probes: where these differ from"
-            " call to call, give the object a 'fingerprint', or all is encoded again",
+            f"fingerprint from {source}, the factory's options and the vectors of a few probes: if these"
+            " differ from call to call, give the object a 'fingerprint', or everything is encoded again",
         )
     if versions:
         fingerprint = digest("interpreter 1", fingerprint, sorted(versions.items()))
@@ -252,10 +252,10 @@ def embedder_of(
         methods = [name for names in TOWERS for name in names if callable(getattr(model, name, None))]
         if methods:
             raise ModelError(
-                f"got an object of type {type(model).__name__} with {' and '.join(methods)}: expected encode_images,"
-                " which takes a list of PIL images, and encode_texts, which takes a list of strings; where its methods"
-                " take tensors, wrap it with its preprocessing and tokenizer, clipbench.torch_model(net, preprocess,"
-                " tokenizer)"
+                f"got an object of type {type(model).__name__} with {' and '.join(methods)}: expected"
+                " encode_images, which takes a list of PIL images, and encode_texts, which takes a list of"
+                " strings. If its methods take tensors, wrap it with its preprocessing and tokenizer:"
+                " clipbench.torch_model(net, preprocess, tokenizer)"
             )
         is_stored = getattr(model, "fingerprint", None) is not None
         name = getattr(model, "name", None)
@@ -337,7 +337,7 @@ def _model_info(encoders: object, reference: str, fingerprint: str, notes: tuple
         context_length = None if context_length is None else operator.index(context_length)  # numpy's numbers too
     except TypeError as error:
         raise ModelError(
-            f"{reference}: context_length is {context_length!r}: expected a whole number of tokens"
+            f"{reference}: context_length is {context_length!r}: expected an integer number of tokens"
         ) from error
     return ModelInfo(
         ref=reference,
@@ -370,8 +370,8 @@ def _embed_dim(encoders: object, reference: str) -> int:
     stated = getattr(encoders, "embed_dim", None)
     if not isinstance(stated, int | np.integer) or stated < 1:
         raise ModelError(
-            f"{reference}: embed_dim is {stated!r:.60}: expected the dimension of the vectors, which an object without"
-            " encode_images and encode_texts has to say"
+            f"{reference}: embed_dim is {stated!r:.60}: expected the dimension of the vectors, which an"
+            " object without encode_images and encode_texts must provide"
         )
     return int(stated)
 
@@ -424,9 +424,7 @@ def _count_tokens(label: str, count: Callable[[list[str]], object], texts: list[
     counts = np.asarray(_call_method(label, lambda batch: np.asarray(count(batch)), texts))
     is_whole = counts.size == 0 or (counts.dtype.kind in "iu" and counts.min() >= 0)
     if counts.shape != (len(texts),) or not is_whole:
-        raise ModelError(
-            f"{label} gave {counts.tolist()!r:.60} for {len(texts)} texts: expected one whole number for each"
-        )
+        raise ModelError(f"{label} gave {counts.tolist()!r:.60} for {len(texts)} texts: expected one integer per text")
     return counts.astype(np.int64)
 
 

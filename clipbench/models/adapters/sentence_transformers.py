@@ -262,16 +262,17 @@ def _check_files(folder: Path, reference: str, code: TrustedCode | None) -> None
     for path in sorted(folder.rglob("*.json")):
         if path.name == "config.json" and family_of(path.parent, reference) == JINA_V4:
             raise ModelError(
-                f"{reference} is jina-embeddings-v4, whose own code does not go with transformers 5: give hf: in place"
-                f" of st:, with {model_option(task='retrieval')}"
+                f"{reference} is jina-embeddings-v4, whose own code does not work with transformers 5: give"
+                f" hf: instead of st:, with {model_option(task='retrieval')}"
             )
         settings = read_json(path, ModelError)
         check_settings(settings, path.name, reference, folder=path.parent, is_local=True)
         name = next(_foreign_names(path.name, settings), None) if code is None else None
         if name is not None:
             raise ModelError(
-                f"{reference} needs {name}, which {path.relative_to(folder)} names and sentence-transformers does not"
-                " have: code that comes with a model is not run; wrap it yourself as python:MODULE:FACTORY"
+                f"{reference} needs {name}, which {path.relative_to(folder)} names and sentence-transformers"
+                " does not have: code that comes with a model is not run. Wrap it yourself as"
+                " python:MODULE:FACTORY"
             )
 
 
@@ -318,10 +319,13 @@ def _option_prompt(module: Any, prefix: str, options: LoadOptions) -> dict[str, 
     by_role = [option_name for role in ROLES if (option_name := f"{role}_prompt") in options.options]
     if settings and by_role and not prefix:
         raise UsageError(
-            f"model option {next(iter(settings))} is the prompt of every role, and {by_role[0]} that of one: give one"
+            f"model option {next(iter(settings))} is the prompt of every role, and {by_role[0]} is the prompt"
+            " of one role: give only one of them"
         )
     if len(settings) > 1:
-        raise UsageError(f"model options {prefix}prompt and {prefix}prompt_name say the same thing: give one")
+        raise UsageError(
+            f"model options {prefix}prompt and {prefix}prompt_name have the same meaning: give only one of them"
+        )
     name = settings.get("prompt_name")
     if name is not None and name not in module.prompts:
         raise UsageError(f"model option {prefix}prompt_name={name}: {did_you_mean(name, module.prompts)}")

@@ -32,10 +32,10 @@ class ArrayKind(NamedTuple):
     """Type in which they are computed with."""
 
 
-VECTORS = ArrayKind("floating-point vectors, one a row", (2,), "f", np.float32)
+VECTORS = ArrayKind("floating-point vectors, one per row", (2,), "f", np.float32)
 ROWS = ArrayKind("row numbers, counted from 0", (1,), "iu", np.int64)
-NAMES = ArrayKind("a text or a whole number for each row", (1,), "USiu", np.str_)
-GROUPS = NAMES._replace(expected="the group of each row, a text or a whole number")
+NAMES = ArrayKind("a text or an integer for each row", (1,), "USiu", np.str_)
+GROUPS = NAMES._replace(expected="the group of each row, a text or an integer")
 NUMBER = ArrayKind("one number", (0, 1), "fiu", np.float64)
 WORD = ArrayKind("one word", (0, 1), "US", np.str_)
 
@@ -146,8 +146,8 @@ def checked_arrays(raw: Arrays, source: str) -> Arrays:
     _refuse_unknown(raw, source)
     if len(modalities_of(raw)) < 2 and not {_array_name_in("image", raw), "class_texts"} <= set(raw):
         raise DataError(
-            f"{source} has {', '.join(raw) or 'no arrays'}: expected 'images', and 'texts' or 'class_texts' or both;"
-            " or vectors of two modalities or more, each under its name"
+            f"{source} has {', '.join(raw) or 'no arrays'}: expected 'images', and 'texts' or 'class_texts'"
+            " or both, or vectors of two modalities or more, each under its name"
         )
     table = _array_table(raw)
     arrays = {name: _cast(name, array, table.kinds[name], source) for name, array in raw.items()}
@@ -206,7 +206,7 @@ def _read_file(path: Path, read: Callable[[Path], Arrays]) -> Arrays:
         strerror = getattr(error, "strerror", None)
         cause = strerror or f"{type(error).__name__}: {error}".splitlines()[0]
         if "allow_pickle" in cause:
-            cause = "it holds Python objects; write names as text, np.array(names, dtype=str)"
+            cause = "it holds Python objects. Write names as text, np.array(names, dtype=str)"
         raise DataError(f"cannot read {path} ({cause}): expected arrays that numpy.savez or pyarrow wrote") from error
 
 
@@ -263,7 +263,7 @@ def _cast(name: str, array: np.ndarray, kind: ArrayKind, source: str) -> np.ndar
         points = np.ascontiguousarray(array).view(np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
         if points.size and int(points.max()) > sys.maxunicode:
             raise DataError(
-                f"{source}: '{name}' holds what is no text (code points beyond Unicode): write the names again"
+                f"{source}: '{name}' holds code points beyond Unicode, expected text: write the names again"
             )
     with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite, which a later check reports
         try:

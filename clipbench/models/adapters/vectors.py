@@ -87,7 +87,8 @@ class Embeddings(Embedder):
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
         raise NoTokenCounts(
-            f"{self.info.id} holds vectors only: without the model no shorter text can be encoded, and no token counted"
+            f"{self.info.id} holds vectors only: without the model, shorter texts cannot be encoded and"
+            " tokens cannot be counted"
         )
 
     def _ids(self) -> Mapping[str, Sequence[str]]:
@@ -293,7 +294,7 @@ def _text_rows(arrays: Arrays, source: str) -> dict[str, int]:
         prompts = [TEMPLATE.format(c=name) for name in names]
         clash = next((prompt for prompt in prompts if prompt in rows), None)
         if clash is not None:
-            raise DataError(f"{source}: text_ids has '{clash}', which is what a class is asked for by: rename it")
+            raise DataError(f"{source}: text_ids has '{clash}', which is reserved for class names: rename it")
         n_texts = len(arrays.get("texts", ()))
         rows.update(zip(prompts, range(n_texts, n_texts + len(prompts)), strict=True))
     return rows
@@ -310,5 +311,7 @@ def _as_array(name: str, value: object) -> np.ndarray:
             value = value.float()  # type: ignore[attr-defined]
         array = np.asarray(value)
     except (TypeError, ValueError, NotImplementedError) as error:  # the last of a meta tensor
-        raise UsageError(f"clipbench.vectors: '{name}' is no array ({error}): expected rows of one length") from error
+        raise UsageError(
+            f"clipbench.vectors: '{name}' is not an array ({error}): expected rows of one length"
+        ) from error
     return array.astype(str) if array.dtype == object else array

@@ -184,8 +184,8 @@ class CachedEmbedder(StoreEmbedder):
         if not isinstance(loaded.model, Model) or loaded.model.info.fingerprint != self.info.fingerprint:
             self._cache.remove()
             raise ModelError(
-                f"model {self.info.ref} is another one than at the beginning: its files were changed meanwhile; run it"
-                " again"
+                f"model {self.info.ref} has changed since the run began, because its files were changed: run"
+                " the command again"
             )
         self.probes = loaded.probes
         return loaded.model

@@ -221,7 +221,7 @@ def _wait_for_vectors(shelf: Shelf, keys: Sequence[bytes]) -> None:
     while shelf.missing(keys):
         if time.monotonic() > until:
             raise MachineError(
-                f"vectors that another process has stored are not seen in {shelf.folder}: CLIPBENCH_CACHE has to name a"
-                " folder that all processes share"
+                f"vectors that another process has stored are not visible in {shelf.folder}: set"
+                " CLIPBENCH_CACHE to a folder that all processes share"
             )
         time.sleep(0.1)

@@ -42,7 +42,7 @@ MODEL_FILE = "model.json"
 DIGEST_BYTES = 16
 ATTEMPTS = 3
 """Attempts to write a chunk whose folder is deleted meanwhile."""
-ADVICE = "make room there, or name another folder in CLIPBENCH_CACHE"
+ADVICE = "make room there, or set CLIPBENCH_CACHE to another folder"
 
 DESCRIPTION_PREFIX, DESCRIPTION_SUFFIX = "loaded-", ".json"
 """Ends of the names of files with the description of a model (``models.encoding.load_cache``), next to its vectors."""

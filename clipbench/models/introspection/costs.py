@@ -45,9 +45,9 @@ def _with_run_costs(size: TowerRecord, work: Counts, modality: str, embedder: Em
     rate = n_timed / seconds if n_timed and seconds > 0 else None
     peak = (embedder.peak_bytes or {}).get(modality)
     reasons = dict(size.reasons)
-    none_timed = "all vectors came from the cache" if calls else "none was asked for"
+    none_timed = "all vectors came from the cache" if calls else "none was requested"
     if n_encoded:
-        none_timed = "they were encoded together with those of other models"
+        none_timed = "they were encoded together with the inputs of other models"
     if rate is None:
         reasons["items_per_second"] = none_timed
     if not (embedder.info.device or "").startswith("cuda"):

@@ -91,7 +91,7 @@ class PriceTag:
                 reasons |= dict.fromkeys((f"{name}_p50", f"{name}_p95"), error_summary(error))
         figures["memory_bytes"] = self._peak(model)
         if figures["memory_bytes"] is None:
-            reasons["memory_bytes"] = "this system does not tell the peak memory of a process"
+            reasons["memory_bytes"] = "this system does not report the peak memory of a process"
         if "image_p50" in figures:
             images = [_image(n) for n in range(max(BATCHES))]  # after the peak, which they would be part of
             figures["images_per_second"], figures["batch_size"] = self._best_batch(

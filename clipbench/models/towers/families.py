@@ -60,16 +60,16 @@ _ELSEWHERE = "as python:FILE.py:FACTORY where its packages are, or store its vec
 
 REFUSED: Mapping[str, str] = {
     r"col(pali|qwen|idefics|smol|modernvbert|llama|gemma|nomic|intern).*|.*colembed.*": (
-        "gives many vectors an item (late interaction), and clipbench compares one vector with one: use mteb or"
+        "gives many vectors per item (late interaction), and clipbench compares single vectors: use mteb or"
         " vidore-benchmark"
     ),
     r"jina_?clip.*": (
-        "runs code of three repositories that does not go with transformers 5, so that nothing could be compared: wrap"
-        f" its encode_image and encode_text {_ELSEWHERE}"
+        "runs code of three repositories that does not work with transformers 5, so it could not be"
+        f" verified: wrap its encode_image and encode_text {_ELSEWHERE}"
     ),
     r"fgclip(model|config)?": (
-        "squashes images and has positions of its own for long texts, which was not compared (FG-CLIP 2 is): wrap it"
-        f" {_ELSEWHERE}"
+        "squashes images and has special positions for long texts, which was not verified (FG-CLIP 2 was):"
+        f" wrap it {_ELSEWHERE}"
     ),
 }
 """Model types and classes, in lower case, whose numbers would be wrong or cannot be had, and why."""
@@ -104,7 +104,7 @@ def patch_limit(options: LoadOptions) -> int | None:
     """Return the option ``max_num_patches``, None if unset; raise UsageError for a number out of range."""
     number = options.whole_number("max_num_patches")
     if number is not None and not 1 <= number <= MOST_PATCHES:
-        raise UsageError(f"model option max_num_patches={number}: expected 1 to {MOST_PATCHES:,} patches an image")
+        raise UsageError(f"model option max_num_patches={number}: expected 1 to {MOST_PATCHES:,} patches per image")
     return number
 
 

@@ -76,8 +76,8 @@ def image_inputs(folder: Path, graph: Path, reference: str) -> ImageInputs:
             if is_file(directory / name):
                 return _open_clip_images(_read_object(directory / name), directory / name)
     raise ModelError(
-        f"{reference} does not say how images are prepared: expected {PROCESSOR} or {IMAGE_PROCESSOR}"
-        f" (transformers), {OPEN_CLIP} or {PREPROCESS_CFG} (open_clip) beside {graph.name}"
+        f"{reference} does not define how images are preprocessed: expected {PROCESSOR} or {IMAGE_PROCESSOR}"
+        f" (transformers), {OPEN_CLIP} or {PREPROCESS_CFG} (open_clip) next to {graph.name}"
     )
 
 
@@ -105,7 +105,7 @@ def text_inputs(folder: Path, graph: Path, fixed_length: int | None, reference: 
         return _transformers_texts(directory, config, length, reference)
     if "text_cfg" in config and not text.get("hf_tokenizer_name"):
         return _open_clip_texts(length)
-    raise ModelError(f"{reference} has no tokenizer: expected {', '.join(TOKENIZER_FILES)} beside {graph.name}")
+    raise ModelError(f"{reference} has no tokenizer: expected {', '.join(TOKENIZER_FILES)} next to {graph.name}")
 
 
 def _transformers_images(directory: Path, reference: str) -> ImageInputs:
@@ -120,7 +120,9 @@ def _transformers_images(directory: Path, reference: str) -> ImageInputs:
     except Exception as error:  # the library raises many kinds of error for a configuration of wrong types
         raise ModelError(f"{file} cannot be used ({type(error).__name__}: {first_line(error)})") from error
     if list(arrays) != ["pixel_values"]:
-        raise ModelError(f"{reference} needs {', '.join(arrays)} for each image: expected a processor of pixels alone")
+        raise ModelError(
+            f"{reference} needs {', '.join(arrays)} for each image: expected a processor that gives only pixels"
+        )
     side = arrays["pixel_values"].shape[-1]
     return ImageInputs(
         TransformersPreprocess(processor), json.dumps(processor.to_dict(), sort_keys=True, default=str), side
@@ -208,7 +210,7 @@ def _open_clip_texts(length: int | None) -> TextInputs:
 
 def _load_pretrained(load: Callable[..., Any], path: Path) -> Any:
     """Return a transformers object from local files, without running their code."""
-    with library_errors("transformers", str(path), "is it whole?"), cache_only(), no_foreign_code():
+    with library_errors("transformers", str(path), "check that it is complete"), cache_only(), no_foreign_code():
         check_model(str(path.parent), str(path.parent))
         return load(trust_remote_code=False)
 

@@ -103,13 +103,14 @@ def check_vocabulary(tokenize: Callable[[list[str]], Tokens], model: str) -> Non
         cat, dog = tokenize(["a photo of a cat"]), tokenize(["a photo of a dog"])
     except Exception as error:  # a tokenizer may have come with the model, and raise anything
         raise ModelError(
-            f"the tokenizer of {model} gives no tokens ({type(error).__name__}: {' '.join(str(error).split())[:200]}):"
-            " are its files whole, and its context length a number of tokens?"
+            f"the tokenizer of {model} gives no tokens ({type(error).__name__}:"
+            f" {' '.join(str(error).split())[:200]}): check that its files are complete, and that its context"
+            " length is a number of tokens"
         ) from error
     if all(torch.equal(torch.as_tensor(cat[name]), torch.as_tensor(dog[name])) for name in cat):
         raise ModelError(
-            f"the tokenizer of {model} gives 'a photo of a cat' and 'a photo of a dog' the same tokens: its vocabulary"
-            " is missing (tokenizer.json, vocab.json, spiece.model, ...); put its files in place"
+            f"the tokenizer of {model} gives 'a photo of a cat' and 'a photo of a dog' the same tokens: its"
+            " vocabulary is missing. Add its files (tokenizer.json, vocab.json, spiece.model, ...)"
         )
 
 

@@ -340,8 +340,8 @@ def scale_and_bias(module: Any, model: str) -> tuple[float, float]:
         scale = math.nan
     if not (0 < scale < math.inf and math.isfinite(bias)):
         raise ModelError(
-            f"{model} has {name} {value:g} and logit_bias {bias:g}: its training has diverged, or the weights are"
-            " damaged"
+            f"{model} has {name} {value:g} and logit_bias {bias:g}: its training has diverged, or the weights"
+            " are damaged"
         )
     return scale, bias
 
@@ -364,8 +364,8 @@ def probe(model: Model, placement: Placement) -> None:
             raise ModelError(
                 f"the {name} tower of {model.info.id} gives no vector of dimension {model.info.embed_dim} on"
                 f" {placement.device} in {precision} ({type(error).__name__}: {first_line(error)}): try"
-                f" {option('precision', 'fp32')} or another {option('device')}; if it fails there too, the model is at"
-                " fault"
+                f" {option('precision', 'fp32')} or another {option('device')}. If it fails there too, the"
+                " model is at fault"
             ) from error
 
 

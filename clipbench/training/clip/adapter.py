@@ -39,11 +39,11 @@ def load(body: str, options: LoadOptions) -> "TorchModel":
         run_checkpoints = checkpoints.bundled_checkpoints(path)
         if not run_checkpoints:
             raise ModelError(
-                f"{path} is no checkpoint of clipbench train: expected a folder with {checkpoints.CONFIG} and"
-                f" {checkpoints.WEIGHTS}, or a run's folder"
+                f"{path} is not a checkpoint of clipbench train: expected a folder with {checkpoints.CONFIG}"
+                f" and {checkpoints.WEIGHTS}, or a run's folder"
             )
         folder = run_checkpoints[-1]
-        notes = (f"of the run in {body}, its newest checkpoint: {folder.name}",)
+        notes = (f"the newest checkpoint of the run in {body}: {folder.name}",)
     return _build(folder, options, notes, files=(folder, path))
 
 

@@ -151,7 +151,7 @@ def test_queries_that_coco_lacks_are_left_out_where_that_is_allowed(tmp_path: Pa
 def test_files_of_another_form_are_refused(tmp_path: Path) -> None:
     root = folder(tmp_path)
     cases: list[tuple[type[ClipbenchError], str, dict[str, str]]] = [
-        (UsageError, "go both ways: name data_options={'direction': 't2i'} or data_options={'direction': 'i2t'}", {}),
+        (UsageError, "go both ways: choose data_options={'direction': 't2i'} or data_options={'direction': 'i2t'}", {}),
         (UsageError, "data_options={'direction': 't2t'}: did you mean", {"direction": "t2t"}),
         (UsageError, "data_options={'judgements': 'pm'}", {"direction": "t2i", "judgements": "pm"}),
         (UsageError, "has no option 'split'", {"split": "test"}),

@@ -105,10 +105,10 @@ def test_the_split_is_test_unless_another_is_named(tmp_path: Path) -> None:
         load(path, split="devel")
     with pytest.raises(UsageError, match=r"'qrels': 'x\.tsv'}: no such file"):
         load(path, qrels="x.tsv")
-    with pytest.raises(UsageError, match=r"names the judgements: drop data_options={'split': 'dev'}"):
+    with pytest.raises(UsageError, match=r"names the judgements: remove data_options={'split': 'dev'}"):
         load(path, qrels="qrels/dev.tsv", split="dev")
     (path / "qrels" / "test.tsv").rename(path / "qrels" / "train.tsv")
-    with pytest.raises(UsageError, match=r"judgements for dev, train: name one by data_options={'split': 'NAME'}"):
+    with pytest.raises(UsageError, match=r"judgements for dev, train: choose one with data_options={'split': 'NAME'}"):
         load(path)
 
 
@@ -116,17 +116,17 @@ def test_the_split_is_test_unless_another_is_named(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"qrels": {"qrels/test.tsv": "q1\td1\n"}}, r"test\.tsv, line 1: 2 fields, expected query, document and grade"),
-        ({"qrels": {"qrels/test.tsv": BEIR + "q1\td2\thigh\n"}}, "line 5: the grade is 'high', expected a whole number"),
+        ({"qrels": {"qrels/test.tsv": BEIR + "q1\td2\thigh\n"}}, "line 5: the grade is 'high', expected an integer"),
         ({"qrels": {"qrels/test.tsv": BEIR + "q1\td1\t1\n"}}, "'d1' has grade 1 for query 'q1', and 2 before"),
         ({"qrels": {"qrels/test.tsv": "query-id\tcorpus-id\tscore\n"}}, r"test\.tsv has no judgements"),
         ({"qrels": {"qrels/readme.md": ""}}, "qrels has no judgements: expected files such as"),
         ({"qrels": {"qrels/test.tsv": BEIR + "q9\td1\t1\n"}}, "1 of 4 judgements of test.tsv are of items that the data lack"),
-        ({"qrels": {"qrels/test.tsv": "q1\td1\t1.0\nq1\td2\t1\n"}}, "line 1: the grade is '1.0', expected a whole number"),
+        ({"qrels": {"qrels/test.tsv": "q1\td1\t1.0\nq1\td2\t1\n"}}, "line 1: the grade is '1.0', expected an integer"),
         ({"qrels": {"qrels/test.tsv": "q9\td1\t1\n"}}, "the first of query 'q9': fix it$"),
         ({"corpus": [{"_id": "d1", "body": "x"}]}, "has no column of texts or images: expected title, text or image, got _id, body"),
         ({"corpus": [*CORPUS, {"_id": "d4", "text": " "}]}, r"corpus\.jsonl, line 4: expected a text or an image"),
         ({"corpus": [*CORPUS, {"_id": "d1", "text": "x"}]}, "document id 'd1' twice"),
-        ({"corpus": [{"text": "x"}]}, "has no column of ids: its columns are text; expected _id or id"),
+        ({"corpus": [{"text": "x"}]}, "has no column of ids: its columns are text, expected _id or id"),
         ({"corpus": [*CORPUS, {"_id": None, "text": "x"}]}, "line 4: expected an id in _id, got None"),
         ({"corpus": [{"_id": "d1", "text": ["x"]}]}, "line 1: expected a text in text"),
         ({"corpus": [{"_id": "d1", "image": "https://x/y.png"}]}, "is a web address: download the images"),

@@ -100,7 +100,7 @@ def test_a_process_sees_its_own_gpu_alone(gpus: Any, monkeypatch: pytest.MonkeyP
     assert seen("cpu") is None
     assert seen("cuda:1,cuda:0") == "0" and taken[-1] == "cuda"
     assert seen("cpu,cpu") is None and taken[-1] == "cpu"
-    with pytest.raises(UsageError, match="--device cuda:1 is told to 4 processes, which torchrun has started:"):
+    with pytest.raises(UsageError, match="--device cuda:1 was given to 4 processes that torchrun has started:"):
         seen("cuda:1")
     with pytest.raises(UsageError, match="--device cpu,cpu,cpu names 3 devices for 2 processes of this machine"):
         seen("cpu,cpu,cpu")

@@ -139,7 +139,10 @@ def test_roles_have_the_library_s_prompts(bert: Path, clip: Path) -> None:
         load(str(bert), texts_only(query_prompt="a ")).encode("text", texts, "query"), theirs.encode(texts, prompt="a ")
     )
     assert load(str(bert), texts_only(prompt="a ")).info.roles == load(str(clip), LoadOptions()).info.roles == {}
-    with pytest.raises(UsageError, match="prompt is the prompt of every role, and query_prompt that of one: give one"):
+    with pytest.raises(
+        UsageError,
+        match="prompt is the prompt of every role, and query_prompt is the prompt of one role: give only one",
+    ):
         load(str(bert), texts_only(prompt="a ", query_prompt="b "))
 
 

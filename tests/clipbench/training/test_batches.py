@@ -45,7 +45,7 @@ def test_the_shares_of_all_processes_make_up_the_batch(n_pairs: int | None, n_pr
 
 def test_batches_that_do_not_fit_are_refused() -> None:
     with pytest.raises(
-        UsageError, match="a batch of 64 is larger than the data, 20 pairs to train on: give --batch-size 20 or less"
+        UsageError, match="a batch of 64 is larger than the data, 20 pairs to train on: give at most --batch-size 20"
     ):
         SampleOrder(n_pairs=20, batch_size=64, seed=0)
     with pytest.raises(UsageError, match="a batch of 64 cannot be shared by 3 processes: give a multiple"):

@@ -61,9 +61,9 @@ def test_of_steps_that_a_resumed_run_repeated_the_last_measurement_counts(tmp_pa
 def test_an_incomplete_last_line_is_skipped_and_any_other_damage_is_named(tmp_path: Path) -> None:
     half = '{"event": "evaluation", "st'
     assert read_history(log(tmp_path / "a.jsonl", at(0, gap=1), half, end="")).steps == [0]
-    with pytest.raises(ClipbenchError, match=r"line 2 of .*b.jsonl is damaged \(JSONDecodeError.*take the line out"):
+    with pytest.raises(ClipbenchError, match=r"line 2 of .*b.jsonl is damaged \(JSONDecodeError.*Remove the line"):
         read_history(log(tmp_path / "b.jsonl", at(0, gap=1), half, at(2, gap=1)))
-    with pytest.raises(ClipbenchError, match=r"line 1 of .* is damaged .*'0.5' is no finite number"):
+    with pytest.raises(ClipbenchError, match=r"line 1 of .* is damaged .*'0.5' is not a finite number"):
         read_history(log(tmp_path / "c.jsonl", at(0, gap="0.5")))
     with pytest.raises(ClipbenchError, match=r"line 1 of .* is damaged .*step"):
         read_history(log(tmp_path / "d.jsonl", {"event": "evaluation", "gap": 1}))

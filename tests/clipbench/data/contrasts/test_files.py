@@ -190,14 +190,14 @@ ARO = {"image_path": "a.jpg", "true_caption": "a", "false_caption": "b", "bbox_x
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ({**NEGBENCH, "correct_answer": "b"}, "correct_answer is 'b', expected a whole number"),
+        ({**NEGBENCH, "correct_answer": "b"}, "correct_answer is 'b', expected an integer"),
         ({**NEGBENCH, "correct_answer": 4}, "correct_answer is 4, expected a number from 0 to 3"),
-        ({**SPEC, "label": None}, "label is None, expected a whole number"),
+        ({**SPEC, "label": None}, "label is None, expected an integer"),
         ({**SPEC, "label": -1}, "label is -1, expected a number from 0 to 1"),
-        ({**CREPE, "image_id": 1.5}, "image_id is 1.5, expected a whole number"),
-        ({**CREPE, "x": "left"}, "x is 'left', expected a whole number"),
-        ({**SVO, "neg_image_id": "x"}, "neg_image_id is 'x', expected a whole number"),
-        (ARO, "h is None, expected a whole number"),
+        ({**CREPE, "image_id": 1.5}, "image_id is 1.5, expected an integer"),
+        ({**CREPE, "x": "left"}, "x is 'left', expected an integer"),
+        ({**SVO, "neg_image_id": "x"}, "neg_image_id is 'x', expected an integer"),
+        (ARO, "h is None, expected an integer"),
     ],
 )
 def test_a_bad_number_is_named_by_its_field(tmp_path: Path, row: dict[str, object], said: str) -> None:
@@ -221,7 +221,7 @@ def test_rows_of_another_kind_are_refused(tmp_path: Path) -> None:
         ({"sentence": "s", "images": [{"path": "a.png"}]}, "the field 'label' is missing"),
         (
             {"image": "a.png", "true_caption": "a", "false_caption": "b", "bbox": dict.fromkeys("xywh", 1e999)},
-            "x is inf, expected a whole number",
+            "x is inf, expected an integer",
         ),
         ({"sentence": "s", "images": [{"path": "a.png", "label": "perhaps"}]}, "expected true or false, got 'perhaps'"),
     ],
