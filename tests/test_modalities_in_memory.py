@@ -166,7 +166,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
         lambda: cb.run(Clap(), data={"audio": "a.wav", "text": WORDS}),
         "'audio' is of type str: expected a list",
     ),
-    "doctor": (lambda: cb.doctor(Clap()), "doctor examines models of images and texts"),
+    "doctor": (lambda: cb.doctor(Clap()), "doctor examines only models of images and texts"),
     "a task of images": (
         lambda: cb.run(Clap(), "retrieval", data=[(Image.new("RGB", (8, 8)), "a"), (Image.new("RGB", (9, 8)), "b")]),
         "has no encoder of image: it encodes text and audio, and an object needs encode_images",

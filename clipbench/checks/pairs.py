@@ -118,7 +118,7 @@ def compare_margins(pairs: Pairs, changed: Pairs) -> tuple[bool, str]:
     t = float(gains.mean()) / error if error > 0 else math.copysign(math.inf, gains.mean()) if gains.any() else 0.0
     old, new = float(np.mean(before)), float(np.mean(after))
     is_better = new > 0 and new - old > LEAST_GAIN * abs(old) and t > LEAST_T
-    return is_better, f"true pairs stand out by {new:.2f} standard deviations, and by {old:.2f} as it is"
+    return is_better, f"true pairs are {new:.2f} standard deviations above shuffled ones, and {old:.2f} as it is now"
 
 
 def scene_pairs(model: Model) -> Pairs:

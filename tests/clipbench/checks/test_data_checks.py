@@ -84,7 +84,7 @@ BROKEN: dict[str, tuple[Callable[[Dataset], Dataset], str, str]] = {
     "two classes of one name": (
         lambda data: replace(data, class_names=("crane", "dog", "Crane")),
         "class-names",
-        "1 name stands for several classes: 'crane' for 2",
+        "1 name names several classes: 'crane' names 2",
     ),
     "long caption": (
         lambda data: replace(data, captions=["word " * 60, *list(data.captions or ())[1:]]),

@@ -39,10 +39,10 @@ def test_checks_of_packages_are_made_beside_ours(embedder: Bind, monkeypatch: py
     assert [(each.check, each.seen) for each in preflight(embedder(ToyModel()))] == [("shortness", "32 dimensions")]
     assert preflight(embedder(ToyModel(embed_dim=101, fingerprint="long"))) == []
     monkeypatch.setattr(plugins, "load", lambda group, name: "no check")
-    with pytest.warns(LeftOutWarning, match=r"plug-in 'mine' is no check: expected an object of clipbench\.Check"):
+    with pytest.warns(LeftOutWarning, match=r"plug-in 'mine' is not a check: expected an object of clipbench\.Check"):
         assert all_checks() == OURS
     monkeypatch.setattr(plugins, "load", lambda group, name: OURS[0])
-    with pytest.warns(LeftOutWarning, match="brings a check 'vectors', and there is one of that name already"):
+    with pytest.warns(LeftOutWarning, match="has a check 'vectors', but a check of that name exists already"):
         assert all_checks() == OURS
 
 
