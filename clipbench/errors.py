@@ -1,8 +1,8 @@
-"""User errors as exceptions; each has a message of one clear line.
+"""User errors as exceptions, each with a message of one clear line.
 
 A message says what failed, what was got, what was expected and what to do. The command line prints it and exits with
-the status of its class; --traceback shows the rest. An error that ends a single evaluation does not end the run:
-the evaluation is marked unavailable or failed, and the run exits with 3.
+the status of its class. --traceback shows the rest. An error that ends a single evaluation does not end the run: the
+evaluation is marked unavailable or failed, and the run exits with 3.
 
     ClipbenchError            bad usage or bad input                             exit 2
     ├── UsageError            an argument, option or reference is wrong
@@ -38,7 +38,7 @@ MOST_CHARACTERS = 2_000
 
 
 class ClipbenchError(Exception):
-    """An error that the user can fix; its text is one line."""
+    """An error that the user can fix, with a text of one line."""
 
     def __str__(self) -> str:
         text = " ".join(super().__str__().splitlines())
@@ -76,7 +76,7 @@ class ModelError(ClipbenchError):
 
 
 class NoTokenCounts(ModelError):
-    """A model cannot say how many tokens a text takes; what depends on it is undefined, with this as the reason."""
+    """A model cannot count the tokens of a text. Metrics that depend on the count are undefined, with this reason."""
 
 
 class DataError(ClipbenchError):
@@ -167,7 +167,7 @@ def option(name: str, value: object = None) -> str:
 
     Args:
         name: the keyword of the functions, such as ``"allow_partial"``.
-        value: what it is set to, True for a switch; None names the option alone.
+        value: value of the option, True for a switch. None gives only the name of the option.
 
     Example:
         >>> option("out"), option("device", "cpu"), option("allow_partial", True)
@@ -254,7 +254,7 @@ MODULES = {"PIL": "pillow", "google": "protobuf", "google.protobuf": "protobuf",
 
 
 def missing_package(error: BaseException) -> str | None:
-    """Return the package of clipbench's own dependencies that an import did not find; None for any other error.
+    """Return the package of clipbench's own dependencies that an import did not find, or None for any other error.
 
     Example:
         >>> missing_package(ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn"))
@@ -358,7 +358,7 @@ ARGUMENT_KINDS: Mapping[Any, tuple[str, Any]] = {
 }
 """Annotated types that are checked: in words, and the types of values that are as good, such as numbers of numpy."""
 NO_TEXT = (int, float, list, tuple, dict, bytes, os.PathLike, NoneType)
-"""Types that are not accepted as text; other objects may have a name as their text, such as a torch device."""
+"""Types that are not accepted as text. Other objects may have a name as their text, such as a torch device."""
 
 
 def _check_argument(name: str, value: object, annotation: object) -> None:

@@ -20,7 +20,7 @@ except ImportError:  # Windows has no such locks
     fcntl = None  # type: ignore[assignment]
 
 TEMPORARY_SUFFIX = ".half"
-"""End of the name of a file that is being written; the name begins with a dot."""
+"""End of the name of a file that is being written. The name begins with a dot."""
 LEAST_FREE = 1 << 20
 """Bytes that a disk must have free before work is begun whose results go to it."""
 ATTEMPTS = 5
@@ -40,7 +40,7 @@ _held: set[int] = set()
 
 
 def write_atomic(files: Mapping[Path, bytes], *, is_durable: bool = False) -> None:
-    """Write files atomically; none is replaced before all have been written.
+    """Write files atomically, and replace none before all have been written.
 
     Args:
         is_durable: have the content on the disk before the name, so that a power cut cannot leave an empty file.
@@ -54,8 +54,9 @@ def write_atomic(files: Mapping[Path, bytes], *, is_durable: bool = False) -> No
 
 @contextmanager
 def writing_atomically(files: Mapping[Path, bytes], *, is_durable: bool = False) -> Iterator[None]:
-    """Write files under temporary names, and move them into place if the block raises nothing; else remove them; raise
-    MachineError where one cannot be written."""
+    """Write files under temporary names, and move them into place if the block raises nothing. Otherwise remove them.
+    Raise MachineError if a file cannot be written.
+    """
     with ExitStack() as stack:
         for path, content in files.items():
             with _write_errors(path):
@@ -83,7 +84,7 @@ def is_inside(path: Path, folder: Path) -> bool:
 
 @contextmanager
 def atomic_file(path: Path, *, is_durable: bool = False) -> Iterator[BinaryIO]:
-    """Yield a new file; it replaces what is under the name when the block has ended well, and is removed otherwise.
+    """Yield a new file, which replaces the file of that name when the block has ended well, and is removed otherwise.
 
     Args:
         is_durable: have the content on the disk before the name, so that a power cut cannot leave an empty file.
@@ -103,7 +104,7 @@ def remove_abandoned(folder: Path, name: str | None = None) -> None:
     The lock says so, and not the age: a clock may jump, or be another machine's.
 
     Args:
-        name: final name of the files; None for all.
+        name: final name of the files, or None for all.
     """
     pattern = "*" if name is None else glob.escape(_stem(name))
     for temporary in folder.glob(f".{pattern}.*{TEMPORARY_SUFFIX}") if fcntl is not None else ():
@@ -152,7 +153,7 @@ def folder_lock(folder: Path, busy: str | None = None, *, wait: Callable[[], obj
 
     Args:
         busy: the message if another process holds it.
-        wait: called if another process holds it, whose end is then waited for; None to raise.
+        wait: called if another process holds it, before waiting until that process ends. None raises instead.
 
     Raises:
         UsageError: another holds it.

@@ -1,7 +1,7 @@
 """The Hugging Face Hub: cached files need no network, and an unreachable Hub is reported at once.
 
-The Hub's own clients retry for minutes when a firewall drops their packets. So the cache is tried first; only when it
-lacks a file, one request with a hard time limit finds out whether a download can work at all.
+The Hub's own clients retry for minutes when a firewall drops their packets. So the cache is tried first. Only if it
+lacks a file, one request with a hard time limit finds out whether a download can work.
 """
 
 import threading
@@ -49,7 +49,7 @@ def cached_first(load: Callable[[], T], request: HubRequest) -> T:
     """Return the result of ``load`` from the Hub's cache, otherwise with downloads if the Hub can be reached.
 
     Args:
-        load: called up to twice; the first time every request to the Hub fails at once.
+        load: called up to twice. In the first call, every request to the Hub fails at once.
 
     Raises:
         Unavailable: it is not in the cache, and the Hub cannot be reached, does not have it, or keeps it closed.
@@ -114,7 +114,7 @@ def unreachable_reason(seconds: float = PROBE_SECONDS) -> str | None:
 
 
 def hub_error(error: BaseException, request: HubRequest) -> ClipbenchError | None:
-    """Return an error of the Hub or of the network with advice; None for other errors."""
+    """Return an error of the Hub or of the network with advice, or None for other errors."""
     from huggingface_hub import errors
 
     page = f"https://huggingface.co/{request.repository}"

@@ -41,7 +41,7 @@ SERVED = "api"
 CROWDED = 0.7
 """Mean cosine of images and unrelated texts above which messages are suspect.
 
-Qwen3-VL-Embedding has .78 to .93 with wrong messages and .28 to .44 with its own; CLIP and SigLIP are below .3.
+Qwen3-VL-Embedding has .78 to .93 with wrong messages and .28 to .44 with its own. CLIP and SigLIP are below .3.
 """
 FOUND_AGAIN = 4.0
 """Margin of a shifted pairing, in standard errors above 0, that names it."""
@@ -237,7 +237,7 @@ def roles(subject: Subject) -> CheckOutcome:
 
 
 def true_pairs(subject: Subject) -> CheckOutcome:
-    """Measure how far true pairs are above shuffled ones; a fault if the interval excludes a useful distance."""
+    """Measure how far true pairs are above shuffled ones, with a fault if the interval excludes a useful distance."""
     if subject.encodes and subject.parts.module is not None and untrained_towers(subject.parts.module):
         raise NotExamined("the model is untrained, so pairs cannot be distinguished (see weights)")
     pairs = subject.ranked_pairs

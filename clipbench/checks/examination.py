@@ -151,7 +151,7 @@ def _lacks_a_tower(embedder: Embedder) -> bool:
 
 
 def finding(check: Check, subject: Subject, *, raise_bugs: bool = False) -> CheckFinding:
-    """Return the finding of a check; a check that fails has examined nothing, and a model that fails has a fault."""
+    """Return the finding of a check. A check that fails has examined nothing, and a model that fails has a fault."""
     try:
         if check.needs_model and not subject.encodes:
             raise NotExamined(GIVEN)

@@ -138,7 +138,7 @@ def scene_pairs(model: Model) -> Pairs:
 
 
 def user_pairs(dataset: Dataset, model: Model, seed: int) -> Pairs | None:
-    """Return a sample of the user's images with captions, or with prompts of their classes; None without either."""
+    """Return a sample of the user's images with captions, or with prompts of their classes, or None without either."""
     order = generator(seed, "doctor", "sample").permutation(len(dataset)).tolist()
     rows, texts, truth = _texts(dataset, order)
     images: dict[int, Image.Image] = {}
@@ -168,7 +168,7 @@ def user_pairs(dataset: Dataset, model: Model, seed: int) -> Pairs | None:
 
 
 def vector_file_pairs(embedder: Embedder) -> Pairs | None:
-    """Return the first rows of a vector file with their texts, or with their classes; None without either."""
+    """Return the first rows of a vector file with their texts, or with their classes, or None without either."""
     dataset = embedder.dataset
     assert dataset is not None
     rows, texts, truth = _texts(dataset, range(min(len(dataset), N_VECTOR_PAIRS)))

@@ -31,7 +31,7 @@ COLOUR_TOLERANCE = 0.01
 UNSCALED = 0.02
 """A smaller standard deviation means pixels in [0, 255]."""
 CLIP_END = 49407
-"""Id of the end-of-text token in CLIP's vocabulary, the last one; the start-of-text token is the one before."""
+"""Id of the end-of-text token in CLIP's vocabulary, the last one. The start-of-text token is the one before."""
 SCALES = (5.0, 1_000.0)
 """Factors from cosine to logit that training reaches: SigLIP begins at 10, CLIP at 14 and ends at 100."""
 LOGIT_TOLERANCE = 1e-2
@@ -64,7 +64,9 @@ def end_of_text(subject: Subject) -> CheckOutcome:
 
 
 def start_of_text(subject: Subject) -> CheckOutcome:
-    """Look for one token at the start of all texts; in CLIP's vocabulary, the token before the end-of-text token."""
+    """Look for one token at the start of all texts. In CLIP's vocabulary it is the token before the end-of-text
+    token.
+    """
     facts, tokenize = subject.tokens, subject.parts.tokenize
     if facts is None or tokenize is None:
         raise NotExamined(HIDDEN)
@@ -288,7 +290,7 @@ def scale(subject: Subject) -> CheckOutcome:
 
 
 def _from_library(subject: Subject, factor: float, bias: float) -> float | None:
-    """Return the largest difference of the probes' logits from the library's; None if the library computes none."""
+    """Return the largest difference of the probes' logits from the library's, or None if the library computes none."""
     parts = subject.parts
     if parts.module is None or parts.preprocess is None or parts.tokenize is None:
         return None

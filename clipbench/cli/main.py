@@ -41,7 +41,7 @@ GROUPS = {
 COMMANDS = [name for names in GROUPS.values() for name in names]
 DONE, FAULT, BAD_INPUT, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 OBJECTS_BETWEEN_COLLECTIONS = 100_000
-"""New objects after which Python looks for circles that nobody refers to; 700 unless it is told otherwise."""
+"""New objects after which Python looks for circles that nobody refers to, or 700 unless it is told otherwise."""
 UNREAD = 141
 """Exit status where nobody reads the output to its end, as shells have it."""
 SECONDS_BETWEEN_TRIES, MOST_SECONDS_OF_AN_IMPORT = 0.05, 5.0
@@ -68,7 +68,7 @@ _RANGE = re.compile(r"; [^;\]]*\bx[<>][^\]]*(?=\])|\[[^\]:]*\bx[<>][^\]]*\]")
 
 
 class HelpFormatter(click.HelpFormatter):
-    """Writes help texts; on a terminal, examples that are too wide are wrapped between words too."""
+    """Writes help texts. On a terminal, examples that are too wide are wrapped between words too."""
 
     def __init__(self, *, width: int | None, max_width: int | None) -> None:
         super().__init__(width=width, max_width=max_width)
@@ -112,7 +112,7 @@ def environment_variable(option: click.Option) -> str:
 
 
 class GroupedCommand(Command):
-    """A command whose help groups its options; ``--help-all`` shows the options without a group.
+    """A command whose help groups its options. ``--help-all`` shows the options without a group.
 
     Args:
         groups: the names of options by the title of their group.
@@ -147,7 +147,7 @@ class GroupedCommand(Command):
 
 
 def command(name: str | None = None, **groups: Sequence[str]) -> Callable[[Callable[..., object]], click.Command]:
-    """Return a decorator that makes a function a command; ``groups`` are the groups of a ``GroupedCommand``."""
+    """Return a decorator that makes a function a command, with ``groups`` as those of a ``GroupedCommand``."""
     if groups:
         return click.command(name, GroupedCommand, context_settings=SETTINGS, groups=groups)
     return click.command(name, Command, context_settings=SETTINGS)
@@ -275,7 +275,7 @@ def _report_error(error: BaseException, context: click.Context | None, argv: lis
 
 
 def _leave_unread_output() -> bool:
-    """Point unread standard output and error to the null device; return whether one was unread."""
+    """Point unread standard output and error to the null device, and return whether one was unread."""
     is_unread = False
     for handle in (1, 2) if hasattr(select, "poll") else ():
         poll = select.poll()

@@ -21,7 +21,7 @@ PATH = click.Path(path_type=Path)
 
 
 def key_values(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    """Return the values of a repeatable KEY=VALUE option as a dict; an option takes it as its ``callback``."""
+    """Return the values of a repeatable KEY=VALUE option as a dict, as the ``callback`` of the option."""
     pairs = {}
     for value in values:
         key, separator, rest = value.partition("=")

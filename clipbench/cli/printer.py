@@ -61,7 +61,7 @@ class Printer(Progress):
     again: str = ""
     """This command, with leave to fetch."""
     quick: str | None = None
-    """The command that needs less, for the offer; None if that is what is asked for."""
+    """The command that needs less, for the offer, or None if that is what is asked for."""
     tasks: Sequence[str] = ("all",)
     models: Sequence[str] = ()
     """References of the models to measure."""
@@ -93,7 +93,7 @@ class Printer(Progress):
         return self.may_fetch or confirm(question)
 
     def fetching(self, need: Need, needs: Sequence[Need]) -> None:
-        """Name the data set whose bytes arrive; a log gets a line for it."""
+        """Name the data set whose bytes arrive. A log gets a line for it."""
         if self._bar is None:
             from tqdm import tqdm
 
@@ -163,7 +163,7 @@ class Printer(Progress):
         return "the current folder" if self.root == Path() else str(self.root)
 
     def unmeasurable(self, name: str, error: ClipbenchError, *, data: str) -> None:
-        """Say it once; data that are not there are in the table at the end."""
+        """Print it once. Missing data sets are in the table at the end."""
         if data.lower() not in self._missing:
             print_error(f"{name} cannot be measured: {error}")
             self._said.add(name)
@@ -307,7 +307,7 @@ def needs_table(needs: Sequence[Need], *, title: str, known_cause: str | None = 
 
 
 def get_command(needs: Sequence[Need], root: Path) -> str | None:
-    """Return the command that fetches what can be fetched of them; None where nothing can."""
+    """Return the command that fetches what can be fetched of them, or None if nothing can."""
     names = [need.entry.name for need in needs if need.can_be_fetched]
     where = "" if root == Path() else f" --data-root {shlex.quote(str(root))}"
     return f"clipbench data get {' '.join(names)}{where}" if names else None

@@ -28,9 +28,9 @@ def watch(
     Args:
         folder: where a training writes its checkpoints.
         out: parent of the run folders.
-        interval: seconds between two looks; a checkpoint that has not changed for so long is whole.
-        idle: seconds without a new checkpoint after which to end; None for never. At 0 those are measured that are
-            there.
+        interval: seconds between two scans. A checkpoint that has not changed for so long is complete.
+        idle: seconds without a new checkpoint after which to end, or None for never. At 0, only the present checkpoints
+            are measured.
 
     Raises:
         UsageError: the folder is not there or is a checkpoint itself, or what is to be measured is wrong.
@@ -93,7 +93,9 @@ class Watcher:
             raise UsageError(f"no checkpoint in {self.folder}: expected {CHECKPOINT_FORMS}")
 
     def _measure_new(self) -> list[TrainingCheckpoint]:
-        """Measure what is whole and was not tried as it is; return what is being written."""
+        """Measure the complete checkpoints that have changed since the last try, and return those still being
+        written.
+        """
         growing = []
         checkpoints = training_checkpoints(self.folder)
         slugs = [slug(checkpoint.name) for checkpoint in checkpoints]

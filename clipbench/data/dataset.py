@@ -157,7 +157,7 @@ class Dataset(
         return hasher.hexdigest()
 
     def unordered_fingerprint(self, digests: Sequence[str]) -> str | None:
-        """Return a fingerprint that does not depend on the order of the samples; None where they have no ids, or
+        """Return a fingerprint that does not depend on the order of the samples, or None if they have no ids, or
         several modalities.
 
         Captions without ids are distinguished by their image and their order there, which therefore counts.

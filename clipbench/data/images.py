@@ -214,7 +214,7 @@ class ImageRef(Protocol):
         ...
 
     def open(self) -> Image.Image:
-        """Return the decoded image, RGB or L; raise BadImage when that fails."""
+        """Return the decoded image, RGB or L, or raise BadImage when that fails."""
         ...
 
 
@@ -258,7 +258,7 @@ class EncodedImage(ABC):
 
     @abstractmethod
     def read(self) -> bytes:
-        """Return the encoded image; raise BadImage when it cannot be read."""
+        """Return the encoded image, or raise BadImage when it cannot be read."""
 
     def digest(self) -> str:
         return content_digest(self.read())
@@ -316,7 +316,7 @@ def existing_files(
 
 
 def missing_note(missing: Sequence[object], n_images: int, data: str, *, is_allowed: bool, advice: str) -> str:
-    """Return a note that counts missing images, empty where there are none; raise Unavailable where none may be
+    """Return a note that counts missing images, empty where there are none, or raise Unavailable if none may be
     missing.
     """
     if not missing:

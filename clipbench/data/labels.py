@@ -19,17 +19,17 @@ class LabelSet(NamedTuple):
     """True class of each image, as a row of ``class_names``."""
     class_names: tuple[str, ...]
     templates: tuple[str, ...] | None = None
-    """Prompt templates of its own, such as those in the language of the names; None for the data set's."""
+    """Prompt templates of its own, such as those in the language of the names, or None for the data set's."""
 
 
 class Groups(NamedTuple):
     """One way to slice a data set, such as by region or by language."""
 
     values: Sequence[str]
-    """The group of each image, or of each caption; empty where it has none."""
+    """The group of each image, or of each caption, or empty if it has none."""
     of_captions: bool = False
     main: str | None = None
-    """The group of captions that the metrics of all data are of, such as English; None for all captions together."""
+    """The group of captions that the metrics of all data are of, such as English, or None for all captions together."""
 
     @property
     def has_main(self) -> bool:
@@ -67,7 +67,7 @@ class TrainingPart(DataPart):
     _image_columns = MappingProxyType({"is_training": "marks of images to train on"})
 
     is_training: Bool[np.ndarray, " n_images"] | None = None
-    """True for the images that a task may train on, which it then does not test; None where they are not told apart."""
+    """True for the images that a task may train on, which it then does not test, or None if they are not told apart."""
 
     def _content(self) -> Iterable[bytes]:
         return () if self.is_training is None else (b"training" + self.is_training.tobytes(),)
@@ -92,7 +92,7 @@ class SlicePart(DataPart):
 
     @property
     def main_slice(self) -> str:
-        """The slice that the metrics of all data are of, as in ``{language=en}/acc1``; empty where they are of all."""
+        """The slice that the metrics of all data are of, as in ``{language=en}/acc1``, or empty if they are of all."""
         return next((f"{{{name}={groups.main}}}/" for name, groups in self.groups.items() if groups.has_main), "")
 
     def _take(self, selection: RowSelection) -> Fields:
@@ -142,7 +142,7 @@ class LabelPart(DataPart):
         return array_bytes(self.labels), array_bytes(self.multilabels)
 
     def _class_counts(self) -> Int64[np.ndarray, " n_classes"] | None:
-        """Return the number of images of each class; None for data without labels."""
+        """Return the number of images of each class, or None for data without labels."""
         if self.labels is not None and self.class_names is not None:
             return np.bincount(self.labels, minlength=len(self.class_names))
         return None if self.multilabels is None else self.multilabels.sum(axis=0)

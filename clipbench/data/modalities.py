@@ -50,7 +50,7 @@ class ModalityItem:
 
     @cached_property
     def content(self) -> str | None:
-        """A hash of the content: of the file that a path names, of an array, of bytes or of a text; None for all
+        """A hash of the content: of the file that a path names, of an array, of bytes or of a text, or None for all
         others.
         """
         data = _content(self.value)

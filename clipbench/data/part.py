@@ -33,7 +33,7 @@ class RowSelection:
     new_image: Int64[np.ndarray, " n_images"]
     """The new row of each image, -1 if it is left out."""
     groups: Bool[np.ndarray, " n_groups"] | None = None
-    """A mask of the groups of items that stay; None for data of images and captions only."""
+    """A mask of the groups of items that stay, or None for data of images and captions only."""
 
 
 class DataPart:

@@ -33,7 +33,7 @@ class Prompts:
     by_class: Mapping[str, tuple[str, ...]] | None = None
 
     def render(self, class_names: Sequence[str]) -> list[list[str]]:
-        """Return the prompts of each class, in order; raise DataError unless prompts by class are of exactly these
+        """Return the prompts of each class, in order, or raise DataError unless prompts by class are of exactly these
         classes.
 
         Example:

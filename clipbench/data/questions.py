@@ -54,7 +54,7 @@ class Attack(NamedTuple):
     blank: int | None = None
     benign: int | None = None
     condition: str = ""
-    """Style of the label, such as ``height=0.1``, in data that vary it; "" for the data set's one style."""
+    """Style of the label, such as ``height=0.1``, in data that vary it, or "" for the data set's one style."""
     object: str | None = None
     """Name of the object: attacks on one object are one cluster, not independent samples. None where each has its
     own.
@@ -203,7 +203,7 @@ class JudgedItems(NamedTuple):
     images: Int64[np.ndarray, " n"]
     """Rows of the data set's images, ``NO_IMAGE`` where an item has none."""
     languages: Sequence[str] = ()
-    """The language of each, of which metrics are given too; empty where the data do not say it. No part of the
+    """The language of each, of which metrics are given too, or empty if the data do not say it. No part of the
     fingerprint.
     """
 
@@ -240,7 +240,7 @@ class Judgements:
     grade: Int64[np.ndarray, " n_judged"]
     """Relevance of the document; 0 and below is not relevant."""
     depth: int | None = None
-    """Documents that each model of a pool brought to a query, all judged; None for data that are not a pool."""
+    """Documents that each model of a pool brought to a query, all judged, or None for data that are not a pool."""
 
     def take_queries(self, rows: Int64[np.ndarray, " n_kept"]) -> "Judgements":
         """Return some queries, in the order of ``rows``, with their judgements and all documents."""

@@ -50,7 +50,9 @@ def random_subset(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset
 
 
 def without_images(dataset: Dataset, rows: Int64[np.ndarray, " n_out"]) -> Dataset:
-    """Return the data set without some images, and a note that counts them; raise DataError if none would be left."""
+    """Return the data set without some images, and a note that counts them, or raise DataError if none would be
+    left.
+    """
     if not len(rows):
         return dataset
     kept_rows = np.setdiff1d(np.arange(len(dataset)), rows)

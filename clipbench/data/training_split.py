@@ -33,8 +33,9 @@ def training_options(options: DataOptions) -> DataOptions:
 
 
 def tested_options(options: DataOptions) -> DataOptions:
-    """Return the options without those of the images to train on; raise UsageError where there are some of images that
-    are not named."""
+    """Return the options without those of the images to train on, or raise UsageError if there are some of images that
+    are not named.
+    """
     own_option = next((key for key in options.options if key.startswith(f"{OPTION}.")), None)
     if own_option is not None and OPTION not in options.options:
         raise UsageError(

@@ -39,7 +39,7 @@ def process_group(device: torch.device) -> Iterator[torch.device]:
 
 
 def n_processes() -> int:
-    """Return how many processes share a batch; 1 without torch.distributed."""
+    """Return how many processes share a batch, or 1 without torch.distributed."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 

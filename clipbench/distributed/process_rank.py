@@ -46,7 +46,7 @@ class ProcessRank:
 
     @classmethod
     def of_environment(cls, variables: Mapping[str, str] = os.environ) -> Self | None:
-        """Return the rank set by torch's launcher, None for a single process; raise UsageError if invalid."""
+        """Return the rank set by torch's launcher, None for a single process, or raise UsageError if invalid."""
         if "RANK" not in variables:
             return None
         rank, n = _number(variables, "RANK"), _number(variables, "WORLD_SIZE")
@@ -66,7 +66,7 @@ class ProcessRank:
         )
 
     def take_device(self, device: str) -> str:
-        """Return the device of this process, and hide all other GPUs from it; call it before anything uses CUDA.
+        """Return the device of this process, and hide all other GPUs from it. Call it before anything uses CUDA.
 
         Threads and the user's code may take "cuda", or make tensors on it, so it has to mean one device.
 
@@ -106,7 +106,7 @@ class ProcessRank:
 
 
 def end_with_parent() -> None:
-    """End this process when the one that has started it is gone; call it before anything heavy is imported."""
+    """End this process when the one that has started it is gone. Call it before anything heavy is imported."""
     threading.Thread(target=_end_without, args=(os.getppid(),), daemon=True).start()
 
 
@@ -119,7 +119,7 @@ def _end_without(parent: int) -> None:
 
 
 def connect(process: ProcessRank) -> Store:
-    """Return the store of counters that connects the processes; raise UsageError without process 0."""
+    """Return the store of counters that connects the processes, or raise UsageError without process 0."""
     import torch.distributed as dist
 
     is_host = process.rank == 0 and not process.has_agent
@@ -142,7 +142,7 @@ def connect(process: ProcessRank) -> Store:
 
 
 def _n_gpus(n_processes: int) -> int:
-    """Return the number of GPUs without touching any; without a GPU, the number of processes."""
+    """Return the number of GPUs without touching any, or the number of processes if there is no GPU."""
     import torch
 
     n = torch.cuda.device_count()

@@ -58,7 +58,7 @@ Signature = tuple[tuple[str, int, int], ...]
 
 
 def step_in_name(path: Path) -> int | None:
-    """Return the step or epoch in the name of a checkpoint; None where it has none.
+    """Return the step or epoch in the name of a checkpoint, or None if it has none.
 
     Example:
         >>> [step_in_name(Path(name)) for name in ("run/step-250", "epoch_12.pt", "checkpoint-500", "ViT-B-32.pt")]
@@ -124,7 +124,7 @@ def _literal(text: str) -> object:
 
 
 def step_inside(content: Mapping[str, object]) -> int | None:
-    """Return the step or epoch that a checkpoint records of itself; None where it records none."""
+    """Return the step or epoch that a checkpoint records of itself, or None if it records none."""
     numbers = [content.get(key) for key in STEP_KEYS]
     return next((number for number in numbers if type(number) is int and 0 <= number < 2**63), None)
 
@@ -222,7 +222,7 @@ def bundled_checkpoints(run: Path) -> list[Path]:
 
 
 def newest_checkpoint(run: Path) -> Path:
-    """Return the checkpoint from which a run is resumed; raise UsageError where there is none."""
+    """Return the checkpoint from which a run is resumed, or raise UsageError if there is none."""
     checkpoints = bundled_checkpoints(run)
     if not checkpoints:
         raise UsageError(f"{run} holds no checkpoint to resume from: start the run without --resume")
@@ -230,7 +230,7 @@ def newest_checkpoint(run: Path) -> Path:
 
 
 def read_json(path: Path) -> dict[str, object]:
-    """Return the object in a checkpoint's file; raise ModelError where it cannot be read."""
+    """Return the object in a checkpoint's file, or raise ModelError if it cannot be read."""
     if not is_file(path):
         raise ModelError(f"no checkpoint in {path.parent}: it has no file {path.name}{why_not_there(path)}")
     content = read_any_json(path, ModelError, advice="the checkpoint is damaged")

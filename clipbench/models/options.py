@@ -53,7 +53,7 @@ class LoadOptions:
                 raise UsageError(f"model '{model}' takes no option '{name}': {did_you_mean(name, names)}")
 
     def whole_number(self, name: str) -> int | None:
-        """Return an option as an integer, None if unset; raise UsageError for other values."""
+        """Return an option as an integer, None if unset, or raise UsageError for other values."""
         text = self.options.get(name)
         if text is None:
             return None
@@ -62,7 +62,7 @@ class LoadOptions:
         return int(text)
 
     def number(self, name: str) -> float | None:
-        """Return an option as a finite number, None if unset; raise UsageError for other values."""
+        """Return an option as a finite number, None if unset, or raise UsageError for other values."""
         text = self.options.get(name)
         if text is None:
             return None

@@ -81,7 +81,7 @@ class Alias(NamedTuple):
 
     @property
     def n_bytes(self) -> int | None:
-        """Bytes of the weights, 4 per parameter; None if unknown, or if they come with clipbench."""
+        """Bytes of the weights, 4 per parameter, or None if unknown, or if they come with clipbench."""
         n_parameters = re.search(r"([\d,]+) M parameters", self.description)
         if n_parameters is None or self.target.startswith("bundled:"):
             return None
@@ -196,7 +196,7 @@ def check_references(references: Sequence[str], options: LoadOptions) -> None:
 
 
 def _parse_reference(reference: str) -> tuple[str, str, str | None]:
-    """Return the adapter, the rest and the architecture of a reference; raise UsageError for an invalid one."""
+    """Return the adapter, the rest and the architecture of a reference, or raise UsageError for an invalid one."""
     adapters = {name.casefold(): name for name in plugins.names(plugins.MODELS)}
     prefix, colon, body = reference.partition(":")
     if colon and prefix.casefold() in adapters:

@@ -64,7 +64,8 @@ ENVIRONMENT = {
     "DISABLE_SAFETENSORS_CONVERSION": "1",
 }
 """The first makes torch.load refuse objects even where a library asks for them, and excludes the second; without the
-third, transformers tells a service of the Hub, from a thread, which pickled weights it has loaded."""
+third, transformers tells a service of the Hub, from a thread, which pickled weights it has loaded.
+"""
 
 
 def check_model(name: str, reference: str) -> tuple[str, ...]:
@@ -159,7 +160,7 @@ def _set_environment(values: Mapping[str, str | None]) -> None:
 
 
 def file_of(name: str, file: str) -> Path | None:
-    """Return a file of a folder, or of a repository of the Hub; None where there is none."""
+    """Return a file of a folder, or of a repository of the Hub, or None if there is none."""
     if is_folder(name):
         path = Path(name, file)
         return path if is_file(path) else None
@@ -167,7 +168,7 @@ def file_of(name: str, file: str) -> Path | None:
 
 
 def hub_file(name: str, file: str) -> Path | None:
-    """Return a file of a Hub repository; None if it does not exist, or is not cached when offline."""
+    """Return a file of a Hub repository, or None if it does not exist, or is not cached when offline."""
     from huggingface_hub import hf_hub_download, is_offline_mode
     from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
 
@@ -350,7 +351,7 @@ def settings_folder(name: str, commit: str | None = None) -> Path:
 
 
 def show_code(source: Pinned, folder: Path, options: LoadOptions) -> TrustedCode | None:
-    """Print which code of a repository is about to run; None if it brings none.
+    """Print which code of a repository is about to run, or None if it brings none.
 
     Raises:
         ModelError: the code is in another repository, which the commit does not pin.

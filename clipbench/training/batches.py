@@ -26,7 +26,7 @@ from clipbench.training.clip.inputs import ClipPreprocess, ClipTokenizer
 SCENES = "scenes"
 """Name of the generated data."""
 HELD_OUT = 500
-"""Pairs that are measured and not trained on; a tenth of the data if that is fewer."""
+"""Pairs that are measured and not trained on, or a tenth of the data if that is fewer."""
 TOKENIZER_CAPTIONS, SCENE_CAPTIONS = 50_000, 20_000
 """Captions of data and of scenes from which a vocabulary is learned."""
 SEED_STRIDE = 1 << 40
@@ -36,7 +36,7 @@ HELD_OUT_SEED = 1
 
 
 class DatasetPairs:
-    """The images of a data set, each with one of its captions, the next one each epoch; picklable."""
+    """The images of a data set, each with one of its captions, the next one each epoch. It is picklable."""
 
     def __init__(self, dataset: Dataset) -> None:
         assert dataset.captions is not None and dataset.caption_image is not None, dataset.id
@@ -185,7 +185,7 @@ class SampleOrder:
             )
 
     def samples(self, step: int, rank: int = 0) -> list[SampleIndex]:
-        """Return one process's share of a step; all shares together do not depend on the number of processes."""
+        """Return one process's share of a step. All shares together do not depend on the number of processes."""
         share = self.batch_size // self.n_processes
         first = step * self.batch_size + rank * share
         positions = range(first, first + share)
@@ -200,7 +200,7 @@ class SampleOrder:
 
 @dataclass(frozen=True, kw_only=True)
 class PairReader(torch.utils.data.Dataset[object]):
-    """Turns a sample into pixels and a caption, or a BadImage; worker processes get a copy of it."""
+    """Turns a sample into pixels and a caption, or a BadImage. Worker processes get a copy of it."""
 
     pairs: PairSource
     preprocess: ClipPreprocess
@@ -224,7 +224,7 @@ def load_batches(
     """Yield the batch of each step, in order.
 
     Raises:
-        DataError: an image cannot be read; it is named.
+        DataError: an image cannot be read. The message names it.
     """
     batches = load_in_workers(
         reader,

@@ -30,7 +30,7 @@ class History:
     steps: list[float]
     """Steps in ascending order, each once."""
     values: dict[str, list[float | None]]
-    """One number per step, by name (of runs, a ``MetricName``); None where it was not measured or is undefined."""
+    """One number per step, by name (of runs, a ``MetricName``), or None if it was not measured or is undefined."""
     notes: tuple[str, ...] = ()
     """Facts about the data that differ between the runs though their samples are the same."""
 
@@ -73,7 +73,8 @@ def read_history(path: str | os.PathLike[str], *further_runs: str | os.PathLike[
 
 
 def history_of_runs(runs: Sequence[Run]) -> History:
-    """Return the history of a training from finished runs of its checkpoints; of equal weights the latest run counts.
+    """Return the history of a training from finished runs of its checkpoints. If several runs have equal weights, the
+    latest counts.
 
     Raises:
         UsageError: a run has no known step, two have the same step but different weights, or a task has different data
@@ -166,7 +167,7 @@ def _step_of(run: Run) -> float:
 
 
 def _match_runs(runs: Sequence[Run]) -> tuple[str, ...]:
-    """Return notes on the match of the runs' evaluations; raise UsageError if one differs between runs."""
+    """Return notes on the match of the runs' evaluations, or raise UsageError if one differs between runs."""
     notes: dict[str, None] = {}
     first_records: dict[str, tuple[Run, EvaluationRecord]] = {}
     for run in runs:

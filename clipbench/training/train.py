@@ -60,7 +60,7 @@ from clipbench.training.step import (
 from clipbench.untrusted.reading import entries, is_file, is_folder, is_there
 
 LOGGED_STEPS = 1000
-"""Steps of a training that are logged, at equal distances; the first and the last come on top."""
+"""Steps of a training that are logged, at equal distances, in addition to the first and the last."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -86,9 +86,9 @@ def train(
     Raises:
         UsageError: an option does not fit the data, the folder holds another training, another process trains in it, or
             the one to resume was started with other options.
-        ClipbenchError: the loss is no longer finite; the message names the last good checkpoint.
+        ClipbenchError: the loss is no longer finite. The message names the last good checkpoint.
         MachineError: a process was lost that shares the batches.
-        Interrupted: SIGINT or SIGTERM came; the current step was finished and saved.
+        Interrupted: SIGINT or SIGTERM came, and the current step was finished and saved.
     """
     target = resolve_placement(options.device, options.precision, options.batch_size)
     busy = f"another clipbench process trains in {options.out}: wait until it ends, or choose another --out"
@@ -118,11 +118,11 @@ def train(
 
 @dataclass(kw_only=True)
 class TrainingLoop:
-    """A training that is ready to take its next step; it logs, measures and saves between the steps."""
+    """A training that is ready to take its next step. It logs, measures and saves between the steps."""
 
     options: TrainOptions
     checkpoint: CheckpointContent
-    """Model, tokenizer and progress; the steps change them in place."""
+    """Model, tokenizer and progress, which the steps change in place."""
     towers: Towers
     optimizer: torch.optim.AdamW
     order: SampleOrder
@@ -136,7 +136,7 @@ class TrainingLoop:
     """Time at which the last step ended, or what came after it."""
 
     def run(self, bar: "tqdm[NoReturn]", stop: threading.Event) -> None:
-        """Train to the last step; raise Interrupted where a process got a signal to stop."""
+        """Train to the last step, or raise Interrupted if a process got a signal to stop."""
         progress, options = self.checkpoint.progress, self.options
         if progress.step == 0 and not bundled_checkpoints(options.out):
             self._measure()
@@ -155,7 +155,7 @@ class TrainingLoop:
                 raise Interrupted(bundled_checkpoints(options.out)[-1])
 
     def _step(self, batch: Batch, bar: "tqdm[NoReturn]", stop: threading.Event) -> bool:
-        """Update the weights once; return True if any process got a signal to stop."""
+        """Update the weights once, and return True if any process got a signal to stop."""
         model, optimizer, options = self.checkpoint.model, self.optimizer, self.options
         step = self.checkpoint.progress.step
         lr = learning_rate(step, lr=options.lr, warmup=options.warmup_steps, steps=options.steps)
@@ -174,7 +174,7 @@ class TrainingLoop:
         return n_stops > 0
 
     def _log_step(self, loss: float, values: dict[str, float]) -> str:
-        """Count a step and log it; return it in words."""
+        """Count a step and log it, and return it in words."""
         progress, n_steps, now = self.checkpoint.progress, self.options.steps, time.perf_counter()
         seconds, self.clock = now - self.clock, now
         progress.step += 1
@@ -201,7 +201,7 @@ class TrainingLoop:
             save_checkpoint(self.options.out, self.checkpoint, self.optimizer)
 
     def _check_finite(self, loss: float, norm: float) -> None:
-        """Raise ClipbenchError unless the step can be taken; the weights have not changed yet."""
+        """Raise ClipbenchError unless the step can be taken, while the weights have not changed yet."""
         quantity, value = ("gradient's norm", norm) if math.isfinite(loss) else ("loss", loss)
         if math.isfinite(value):
             return
@@ -216,7 +216,9 @@ class TrainingLoop:
 
 @contextmanager
 def _stop_signal() -> Iterator[threading.Event]:
-    """Yield an event that SIGINT and SIGTERM set, as half a step must not be saved; a second signal acts as usual."""
+    """Yield an event that SIGINT and SIGTERM set, because half a step must not be saved. A second signal acts as
+    usual.
+    """
     stop = threading.Event()
     is_main = threading.current_thread() is threading.main_thread()  # others get no signals
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM) if is_main}

@@ -26,7 +26,7 @@ MOST = 2.0**63
 
 
 class SchemaError(Exception):
-    """A value has another type than its field declares; the text names the place, the value and the expected type."""
+    """A value has another type than its field declares. The text names the place, the value and the expected type."""
 
 
 def parse_record(kind: type[Record], data: object, location: str = "") -> Record:

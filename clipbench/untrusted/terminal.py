@@ -60,7 +60,7 @@ def json_text(text: str) -> str:
 
 
 def harmless_cell(value: object) -> object:
-    """Return a value of a CSV cell; a text that a spreadsheet would compute gets an apostrophe before it.
+    """Return a value of a CSV cell, with an apostrophe before a text that a spreadsheet would compute.
 
     Example:
         >>> harmless_cell("=1+1"), harmless_cell("a=b"), harmless_cell(-0.5)

@@ -119,7 +119,7 @@ def _read_gate(arguments: CompareArguments) -> "Gate":
 def _compare_candidates(
     arguments: CompareArguments, gate: "Gate"
 ) -> "tuple[list[GatedComparison], list[Run | Values]]":
-    """Return the comparisons, and the results that were compared, the base first; print why one could not be.
+    """Return the comparisons, and the results that were compared, the base first. Print why one could not be.
 
     Raises:
         NotComparable: no candidate could be compared.
@@ -158,7 +158,7 @@ def _compare_candidates(
 
 
 def _explanations(sides: "list[Run | Values]") -> "list[Explanation | None]":
-    """Return where each candidate got worse; print why one cannot be explained."""
+    """Return where each candidate got worse, and print why one cannot be explained."""
     from clipbench.errors import ClipbenchError
     from clipbench.evaluation.explain_runs import explain_runs
     from clipbench.results.other_tools import Values

@@ -1,4 +1,4 @@
-"""``clipbench data``: list, describe and download the data sets of the catalogue; answers without torch."""
+"""``clipbench data``: list, describe and download the data sets of the catalogue, without importing torch."""
 
 import os
 import signal
@@ -111,7 +111,7 @@ def get(names: Sequence[str], data_root: Path | None, source: str | None, revisi
 
 
 def _add_image_entries(entries: "Sequence[CatalogueEntry]") -> "list[CatalogueEntry]":
-    """Return the entries, and after each that is about the images of another, that other; each once."""
+    """Return the entries without repetition, each followed by the entry whose images it needs."""
     from clipbench.data.catalogue.entries import catalogue
 
     by_name: dict[str, CatalogueEntry] = {}

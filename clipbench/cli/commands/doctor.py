@@ -58,8 +58,8 @@ class DoctorArguments(ModelArguments, DataArguments):
 def doctor(arguments: DoctorArguments) -> int:
     """Check that a model's adapter is right, and its data are sound.
 
-    Each check says what it saw; a warning or a fault also why it matters, and what to do. Takes seconds, on built-in
-    images and captions, and on a sample of the data.
+    Each check prints what it saw. A warning or a fault also has the reason why it matters, and a fix. Takes seconds, on
+    built-in images and captions, and on a sample of the data.
 
     \b
     clipbench doctor --model vit-b-32

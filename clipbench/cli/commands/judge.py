@@ -23,8 +23,9 @@ def judge(folder: Path, judge_name: str | None, port: int, no_open: bool) -> Non
     clipbench judge pool
     clipbench judge pool --judge anna --port 8000 --no-open
 
-    Each judgement is on the disk before the next photograph is shown. You may stop at any time and go on later; several
-    judges may judge at once. Only this machine, and who knows the address that is printed, can judge. Ctrl-C ends it.
+    Each judgement is on the disk before the next photograph is shown. You can stop at any time and continue later, and
+    several judges can judge at once. Only this machine, and who knows the address that is printed, can judge. Ctrl-C
+    ends it.
     """
     from clipbench import plugins
 

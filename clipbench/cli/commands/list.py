@@ -1,4 +1,4 @@
-"""``clipbench list``: list the tasks, suites, models or data sets that clipbench knows; answers without torch."""
+"""``clipbench list``: list the tasks, suites, models or data sets of clipbench, without importing torch."""
 
 from collections.abc import Callable
 

@@ -176,8 +176,8 @@ def run(arguments: RunArguments) -> int:
     --tasks   all  zero-shot  zero-shot@hf:ORG/NAME  retrieval@captions.jsonl
 
     With --watch each checkpoint gets a run folder in --out (default: runs/watch-FOLDER), and all of them a joint
-    report. A checkpoint that is still being written is measured once it no longer changes; one that cannot be read is
-    tried again when it changes. After an interruption, the same command continues.
+    report. A checkpoint that is still being written is measured once it no longer changes. A checkpoint that cannot be
+    read is tried again when it changes. After an interruption, the same command continues.
 
     Exit status: 0 done, 2 bad usage, or a model or data of which nothing can be measured, 3 something could not be
     measured, 130 interrupted.
@@ -307,7 +307,9 @@ def _printer(arguments: RunArguments, *, several: bool, is_series: bool) -> "Pri
 
 
 def _quick_command(arguments: RunArguments, command: list[str]) -> str | None:
-    """Return the command with the quick suite and a folder of its own; None if it names other data or another suite."""
+    """Return the command with the quick suite and a folder of its own, or None if it names other data or another
+    suite.
+    """
     from clipbench.evaluation.plan import QUICK, STANDARD
 
     if arguments.suite != STANDARD or arguments.data is not None or any("@" in tasks for tasks in arguments.tasks):

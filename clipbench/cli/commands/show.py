@@ -37,7 +37,7 @@ def show(runs: tuple[Path, ...], tasks: tuple[str, ...], shows_all: bool) -> Non
     clipbench show runs/tiny --task retrieval   # all metrics of a task
     clipbench show runs/tiny --all              # and methods, data, versions
 
-    A RUN is a run folder or the folder of several; of several RUNs, those without a run are left out.
+    A RUN is a run folder or the folder of several. If you give several RUNs, those without a run are left out.
     """
     from clipbench.results.run import find_runs, read_run
 
@@ -115,7 +115,7 @@ def _detail_lines(record: "EvaluationRecord", width: int | None) -> Iterator[str
 
 
 def _interval_methods(metrics: "Mapping[str, Metric]") -> Iterator[str]:
-    """Yield how the intervals of the metrics that have a value were made; then why others have none."""
+    """Yield how the intervals of the metrics with a value were made, then why the others have no value."""
     from clipbench.results.numbers import interval_name
 
     with_interval: dict[str, list[str]] = {}

@@ -150,7 +150,7 @@ def train(arguments: TrainArguments) -> int:
 
 
 def _training_options(context: click.Context, arguments: TrainArguments) -> "TrainOptions":
-    """Return the options of the command line; a resumed training keeps its own options unless they are set here."""
+    """Return the options of the command line. A resumed training keeps its own options unless they are set here."""
     from clipbench.training.options import TrainOptions, arguments_of, options_of
 
     options = {name: value for name, value in vars(arguments).items() if name not in ("resume", "quiet")}

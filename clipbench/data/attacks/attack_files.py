@@ -38,7 +38,7 @@ class Photograph(NamedTuple):
     object_key: str
     """Key of the photographed thing; its photographs are compared with each other."""
     condition: str = ""
-    """Style of the label, in data that vary it; "" for the data set's one style."""
+    """Style of the label, in data that vary it, or "" for the data set's one style."""
 
     @property
     def kind(self) -> str:
@@ -226,7 +226,7 @@ def _manifest(path: Path) -> Path | None:
 
 
 def _columns(file: Path) -> set[str]:
-    """Return the columns in the first row of a table; none where the file cannot be read."""
+    """Return the columns in the first row of a table, or none if the file cannot be read."""
     head = manifest.read_head(file)
     if file.suffix.lower() in (".csv", ".tsv"):
         return set(manifest.header_columns(head, file.suffix))

@@ -63,12 +63,13 @@ class Source:
     urls: tuple[WebFile, ...] = ()
     split: str | None = None
     revision: str | None = None
-    """Commit (or its beginning) that a published evaluation of the same data used; None where none is known."""
+    """Commit (or its beginning) that a published evaluation of the same data used, or None if none is known."""
     files: tuple[str, ...] = ()
-    """Patterns of the files that are needed; empty for what the form and the split imply."""
+    """Patterns of the files that are needed, or empty for what the form and the split imply."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Column names by role, such as ``image`` and ``label``; several columns of one role are joined by commas.
-    Of a webdataset, ``group`` and ``label`` as its options have them."""
+    Of a webdataset, ``group`` and ``label`` as its options have them.
+    """
     sha256: str | None = None
     is_gated: bool = False
     """True if the Hub gives the files only to users who have accepted the licence there."""
@@ -122,7 +123,7 @@ class CatalogueEntry:
     n_images: int | None = None
     n_captions: int | None = None
     n_items: int | None = None
-    """Contrasts or attacks. All counts are those of the published protocol; None where they are not known for sure."""
+    """Contrasts or attacks. All counts are those of the published protocol, or None if they are not known for sure."""
     n_classes: int | None = None
     chance: Mapping[str, float] = field(default_factory=dict)
     """Score of a model that knows nothing, by metric."""
@@ -148,7 +149,7 @@ class CatalogueEntry:
 
     @property
     def by_hand(self) -> str | None:
-        """Instructions for data that cannot be fetched by command; None where none are known."""
+        """Instructions for data that cannot be fetched by command, or None if none are known."""
         return next((source.note for source in self.sources if source.form == "by-hand"), None)
 
     @property
@@ -263,7 +264,8 @@ def column_options(entry: CatalogueEntry, folder: Path, options: DataOptions) ->
 
 def with_columns(source: Source, entry: CatalogueEntry, options: DataOptions) -> DataOptions:
     """Return the options with the columns of a source, where they tell labels, captions or groups; the user's own take
-    precedence."""
+    precedence.
+    """
     if source.form not in ("parquet", "webdataset") or entry.kind not in ("classification", "retrieval"):
         return options
     return replace(options, options={**source.columns, **options.options})
@@ -280,7 +282,7 @@ def read_origin(folder: Path) -> Mapping[str, Any]:
 
 
 def origin_in(folder: Path) -> Mapping[str, Any]:
-    """Return the record of ``data get`` in this very folder; empty where there is none, or a damaged one."""
+    """Return the record of ``data get`` in this very folder, or empty if there is none, or a damaged one."""
     try:
         origin = decode_json(read_bytes(folder / ORIGIN_FILE).decode())
     except (OSError, ValueError):

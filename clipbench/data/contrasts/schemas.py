@@ -25,7 +25,7 @@ class ImageKey(NamedTuple):
     name: str
     """A file, relative to the folder of images; or, in a table that holds its images, a column."""
     box: tuple[int, int, int, int] | None = None
-    """The part that is shown, in pixels: left, top, width and height; None for the whole image."""
+    """The part that is shown, in pixels: left, top, width and height, or None for the whole image."""
 
     @property
     def id(self) -> str:

@@ -29,11 +29,11 @@ class SplitRows(NamedTuple):
 
     rows: "datasets.Dataset"
     name: str | None
-    """Name of the split; None where a saved folder does not say."""
+    """Name of the split, or None if a saved folder does not say."""
     revision: str | None
-    """Commit of the data set on the Hub; None for a folder."""
+    """Commit of the data set on the Hub, or None for a folder."""
     roots: tuple[Path, ...] | None = None
-    """Folders in which an image that a row names by its path may lie; None for any, where the user made the rows."""
+    """Folders in which an image that a row names by its path may lie, or None for any, where the user made the rows."""
 
 
 class ImageColumn:
@@ -120,7 +120,7 @@ def roots_of(source: str) -> tuple[Path, ...]:
 
 
 def card_configs(folder: Path) -> list[object]:
-    """Return the configurations that the card of a data set lists; raise DataError where it is no card."""
+    """Return the configurations that the card of a data set lists, or raise DataError if it is no card."""
     from huggingface_hub import DatasetCard
 
     if not (folder / "README.md").is_file():

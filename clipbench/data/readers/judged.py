@@ -223,7 +223,7 @@ def items_of(
 
     Args:
         source: what messages call the table.
-        image_of: gives the image of a row, None where it has none; None for a table without a column of images.
+        image_of: gives the image of a row, None where it has none, or None for a table without a column of images.
 
     Raises:
         DataError: it has no ids, or neither texts nor images.

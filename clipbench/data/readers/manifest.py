@@ -32,8 +32,8 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     """Return the images that a table lists, in order of first appearance.
 
     An image's path is relative to the manifest's folder, or absolute. Rows with the same image are one image with
-    several captions; a caption column may also hold a list, or be one of ``caption_0``, ``caption_1``, ...
-    Without an id column an image's id is its path, relative to the manifest where it lies below it.
+    several captions. A caption column may also hold a list, or be one of ``caption_0``, ``caption_1``, ... Without an
+    id column an image's id is its path, relative to the manifest where it lies below it.
     """
     if is_folder(path):
         path, *other_manifests = manifests_in(path)
@@ -97,7 +97,7 @@ def fits(path: Path) -> bool:
 
 
 def only_table(folder: Path, *, has_captions: bool) -> Path | None:
-    """Return the one table in a folder, such as ``captions.csv``; None where there is none, or several.
+    """Return the one table in a folder, such as ``captions.csv``, or None if there is none, or several.
 
     Without captions, a table beside several folders is not it: they may be one folder a class.
     """
@@ -107,9 +107,7 @@ def only_table(folder: Path, *, has_captions: bool) -> Path | None:
 
 
 def tables_in(folder: Path) -> list[Path]:
-    """Return the tables in a folder, by name; hidden ones are left out, such as the record of ``clipbench data
-    get``.
-    """
+    """Return the tables in a folder, by name, without hidden files such as the record of ``clipbench data get``."""
     return [file for file in matching(folder, VISIBLE) if fits(file)]
 
 
@@ -119,8 +117,8 @@ def manifests_in(folder: Path) -> list[Path]:
 
 
 def read_head(path: Path) -> str:
-    """Return the beginning of a text file; nothing where it cannot be read: the layout that reads it then reports
-    it.
+    """Return the beginning of a text file, or nothing if it cannot be read, which the layout that reads it then
+    reports.
     """
     try:
         with open_text(path) as file:

@@ -46,7 +46,8 @@ USUAL_NAMES: Mapping[str, Sequence[Sequence[str]]] = {
     "group": (("group",),),
 }
 """Usual column names of each role, in tiers: a later tier counts only where a table has no name of an earlier one, so
-that the canonical name wins. Between two names of one tier, only the user can choose."""
+that the canonical name wins. Between two names of one tier, only the user can choose.
+"""
 
 CAPTION_COLUMN = "caption"
 """As a group, where captions stand in several columns, such as one a language: the column of each caption."""
@@ -56,7 +57,7 @@ _NUMBERED = re.compile(r"(?:caption|text|sentence)s?_?(\d{1,18})")
 
 @dataclass(frozen=True, kw_only=True)
 class Roles:
-    """The column of each role; None where a table has none."""
+    """The column of each role, or None if a table has none."""
 
     image: str
     captions: tuple[str, ...] = ()

@@ -42,7 +42,7 @@ class SceneImage:
     name: str
     """Name for messages; the content does not depend on it."""
     size: int | None = None
-    """Pixels, across and down, for every model; None for the size of each model's input, or 224 where unknown."""
+    """Pixels, across and down, for every model, or None for the size of each model's input, or 224 where unknown."""
 
     def __hash__(self) -> int:
         return hash(self.name)  # not of the scene with all its parts: images are looked up a hundred thousand times

@@ -185,7 +185,8 @@ def _lab(rgb: RGB) -> tuple[float, float, float]:
 
 SCENES_VERSION = 1
 """Raised whenever any scene, caption or image changes. The digest of every image holds it, and the repr of the records
-below: to rename a record or a field changes every digest too."""
+below: to rename a record or a field changes every digest too.
+"""
 
 WIDTHS = {"cylinder": 0.72, "cone": 0.86, "cube": 0.94, "frame": 0.94, "cross": 0.96, "moon": 0.84, "star": 0.95}
 HEIGHTS = {"cube": 0.94, "frame": 0.94, "star": 0.905, "heart": 0.92, "cross": 0.96}
@@ -258,7 +259,7 @@ class Writing:
     case: str
     ink: str
     paper: str | None = None
-    """Colour of the sign that it stands on; None without one."""
+    """Colour of the sign that it stands on, or None without one."""
     contrast: float = 1.0
     """Strength of the ink, from 0 (the colour of the paper) to 1; below 1 for signs only."""
     is_blank: bool = False

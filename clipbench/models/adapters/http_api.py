@@ -113,7 +113,8 @@ class ApiModel(Model):
 
     def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
         """Return one vector per item, in order; images are sent as PNG, without loss; raise ModelError if the server
-        fails."""
+        fails.
+        """
         if not inputs:
             return np.empty((0, self.info.embed_dim), np.float32)
         size = self.request_size[modality]
@@ -362,7 +363,7 @@ class _Requests(NamedTuple):
     by_role: Mapping[str, str]
     """By role, what its requests have that others have not."""
     template: Mapping[str, Mapping[Role, Block]]
-    """By its name, the template; empty without one."""
+    """By its name, the template, or empty without one."""
 
 
 def _parse_requests(options: LoadOptions) -> _Requests:

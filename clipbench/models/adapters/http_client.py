@@ -86,7 +86,7 @@ class Client:
 
     @property
     def key(self) -> str | None:
-        """The key; None where there is none."""
+        """The key, or None if there is none."""
         return os.environ.get(self.key_variable) or None
 
     def for_call(self) -> "Client":

@@ -44,7 +44,7 @@ class Broken(Exception):
 
 
 def write_message(pipe: BinaryIO, message: Mapping[str, Any], arrays: Sequence[np.ndarray] = ()) -> None:
-    """Send a JSON object and the arrays that it speaks of; raise ValueError for an array of Python objects."""
+    """Send a JSON object and the arrays that it speaks of, or raise ValueError for an array of Python objects."""
     frames = [json.dumps({**message, "n_arrays": len(arrays)}).encode()]
     for array in arrays:
         file = io.BytesIO()
@@ -123,7 +123,7 @@ def similarity_of(encoders: object) -> Any:
 
 
 def as_floats(output: Any) -> np.ndarray:
-    """Return an array or a tensor of any device and precision as float32; raise TypeError for other objects."""
+    """Return an array or a tensor of any device and precision as float32, or raise TypeError for other objects."""
     kind = f"{type(output).__name__} of {output.dtype}" if hasattr(output, "dtype") else type(output).__name__
     message = f"gave an object of type {kind}: expected an array of real numbers, (n, d)"
     if "complex" in kind or isinstance(output, np.ma.MaskedArray):  # numpy and torch drop an imaginary part or a mask

@@ -244,7 +244,7 @@ def _image_graph(session: Any, path: Path, output: str | None) -> Graph:
 
 
 def _token_length(session: Any, path: Path) -> int | None:
-    """Return the fixed number of tokens of a text graph, None if it varies; raise ModelError without token ids."""
+    """Return the fixed number of tokens of a text graph, None if it varies, or raise ModelError without token ids."""
     inputs = session.get_inputs()
     if not inputs or not all(len(port.shape) == 2 and port.type in TOKENS for port in inputs):
         raise ModelError(

@@ -258,7 +258,7 @@ def _normalize_name(name: str) -> str:
 
 
 def _match_name(kind: str, name: str, names: list[str]) -> str:
-    """Return the name that matches regardless of case, slashes and dashes; raise UsageError if none does."""
+    """Return the name that matches regardless of case, slashes and dashes, or raise UsageError if none does."""
     by_plain = {_normalize_name(candidate): candidate for candidate in reversed(names)}
     if _normalize_name(name) in by_plain:
         return by_plain[_normalize_name(name)]
@@ -395,7 +395,7 @@ def build(recipe: Recipe, options: LoadOptions) -> TorchModel:
 
 
 def _source_files(recipe: Recipe) -> tuple[Path, ...]:
-    """Return the files and folders that a model was loaded from; none for random weights."""
+    """Return the files and folders that a model was loaded from, or none for random weights."""
     if recipe.weights is None:
         return ()
     cached = next((folder for folder in recipe.weights.parents if folder.name.startswith("models--")), None)

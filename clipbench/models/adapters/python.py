@@ -101,7 +101,9 @@ class PythonModel(Model):
         return out
 
     def combine(self, vectors: Vectors) -> np.ndarray | None:
-        """Return the output of the user's ``combine_prompts`` for the prompts of a class; None without that method."""
+        """Return the output of the user's ``combine_prompts`` for the prompts of a class, or None without that
+        method.
+        """
         combine = getattr(self.encoders, "combine_prompts", None)
         if not callable(combine):
             return None
@@ -110,7 +112,7 @@ class PythonModel(Model):
         return _encode_batch(label, encode, [vectors], self.info.embed_dim)[0]
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-        """Return the user's token counts; raise ModelError if it does not give one integer per text."""
+        """Return the user's token counts, or raise ModelError if it does not give one integer per text."""
         count = getattr(self.encoders, "count_tokens", None)
         if not callable(count):
             raise NoTokenCounts(
@@ -286,7 +288,7 @@ def method_name(encoders: object, modality: str, role: Role = None) -> str:
 
 
 def encoder_of(encoders: object, modality: str, role: Role = None) -> Callable[[list[Any]], object] | None:
-    """Return a function that encodes a list of items of a modality in a role; None if the object has none."""
+    """Return a function that encodes a list of items of a modality in a role, or None if the object has none."""
     method = getattr(encoders, method_name(encoders, modality, role), None)
     if not callable(method):
         return None

@@ -109,7 +109,7 @@ class _Loaded(NamedTuple):
     inputs: list[str]
     """Names of the arrays that the processor makes of an image."""
     code: str
-    """Hash of the model's own code that runs; empty where none does."""
+    """Hash of the model's own code that runs, or empty if none does."""
     options: Mapping[str, str]
     """The options of the model's family that were given."""
 

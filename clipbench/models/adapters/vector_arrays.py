@@ -175,7 +175,7 @@ def _refuse_unknown(arrays: Arrays, source: str) -> None:
 
 
 def _corrected_name(name: str, array: np.ndarray) -> str | None:
-    """Return the right name of vectors whose name says images, texts or classes; None for other arrays."""
+    """Return the right name of vectors whose name says images, texts or classes, or None for other arrays."""
     if name in KINDS or name in ARRAY_OF or np.ndim(array) != 2 or np.asarray(array).dtype.kind not in "fiu":
         return None
     return next((right for pattern, right in MEANT if pattern.match(name)), None)

@@ -64,7 +64,7 @@ class Embeddings(Embedder):
         return f"<vectors of {contents}, {self.info.embed_dim} dimensions>"
 
     def encode(self, modality: str, items: Sequence[Any], role: Role = None) -> Vectors:
-        """Return the vector of each item of ``dataset``, in order; raise DataError for an item without a vector."""
+        """Return the vector of each item of ``dataset``, in order, or raise DataError for an item without a vector."""
         if modality == TEXT:
             return self._text_vectors(items)
         if modality == IMAGE:

@@ -183,7 +183,7 @@ class StoreEmbedder(SharingEmbedder):
         return digests
 
     def readable(self, dataset: Dataset, role: Role = "query") -> Dataset:
-        """Encode images, and return the data set without undecodable ones; raise DataError if none remains."""
+        """Encode images, and return the data set without undecodable ones, or raise DataError if none remains."""
         images, role = dataset.images, self._effective_role(IMAGE, role)
         self._fill(IMAGE, self._items(IMAGE, images, role), role, is_strict=False)
         hashes = zip(images, self._hashes.stored(images), strict=True)
@@ -203,7 +203,9 @@ class StoreEmbedder(SharingEmbedder):
         return reading_notes(remark for hash_ in hashes if hash_ is not None for remark in hash_.remarks)
 
     def missing_images(self, images: Sequence[ImageRef]) -> list[EncodeItem]:
-        """Return the readable images without a stored vector, in order; none if vectors of images depend on a role."""
+        """Return the readable images without a stored vector, in order, or none if vectors of images depend on a
+        role.
+        """
         if IMAGE in self.info.roles:
             return []
         by_key = {item.key: item for item in reversed(self._items(IMAGE, images, None))}

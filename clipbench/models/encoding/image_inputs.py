@@ -54,7 +54,7 @@ def measure_image(image: Image.Image, n_bytes: float = np.nan) -> Measures:
 
 
 def measure_decoded(ref: ImageRef, image: Image.Image) -> Measures | None:
-    """Return the numbers of an image that has just been decoded; None if it cannot be measured."""
+    """Return the numbers of an image that has just been decoded, or None if it cannot be measured."""
     with suppress(OSError, ValueError):
         return measure_image(image, float(os.path.getsize(ref.path)) if isinstance(ref, FileImage) else np.nan)
     return None

@@ -79,7 +79,7 @@ class ModelDescription:
 
     info: ModelInfo
     findings: list[CheckFinding] | None = None
-    """Warnings and faults of the quick checks; None if they were not made."""
+    """Warnings and faults of the quick checks, or None if they were not made."""
     towers: Mapping[str, TowerRecord]
     """Size and work of each tower, by its modality."""
     roots: list[str] = field(default_factory=list)
@@ -163,7 +163,7 @@ class CachedEmbedder(StoreEmbedder):
 
     @property
     def model(self) -> Model:
-        """The model, loaded at the first use; raise ClipbenchError if it fails or differs from its description."""
+        """The model, loaded at the first use, or raise ClipbenchError if it fails or differs from its description."""
         if self._description is not None:
             if self._load_error is not None:
                 raise self._load_error
@@ -228,7 +228,7 @@ class _NotLoaded(Model):
 
 
 def load_cache_of(reference: str, adapter: str, body: str, options: LoadOptions, root: Path) -> LoadCache | None:
-    """Return the load cache of a reference; None if only loading shows which model it is."""
+    """Return the load cache of a reference, or None if only loading shows which model it is."""
     is_ours = plugins.distribution(plugins.MODELS, adapter) == plugins.OURS
     # Windows keeps no time at which a file was changed that a copy could not set back.
     if not is_ours or options.trust_remote_code or plugins.has_foreign_code() or os.name == "nt":

@@ -202,7 +202,8 @@ class LoadedBatch(NamedTuple):
     rows: list[int]
     inputs: Any
     """Stacked pixels, float32 (n, channels, height, width), or the model's own arrays by name, each stacked; without a
-    preprocessing a list of RGB images; a list of texts or other items."""
+    preprocessing a list of RGB images; a list of texts or other items.
+    """
     errors: dict[int, BadImage]
     measures: dict[int, Measures]
     """Measured inputs of the images, by row."""
@@ -223,8 +224,8 @@ def load(
     """Yield items in batches, in order. Images are decoded and preprocessed in worker processes, ahead of the model.
 
     Args:
-        preprocess: turns an image into the input of the model; None for a model that takes images as they are.
-        side: pixels of the model's square input, for images that are drawn to fit; None if unknown.
+        preprocess: turns an image into the input of the model, or None for a model that takes images as they are.
+        side: pixels of the model's square input, for images that are drawn to fit, or None if unknown.
         batches: rows of each batch.
     """
     if request.modality != IMAGE:

@@ -30,7 +30,7 @@ class SharingEmbedder(Embedder):
     shows_bar: bool
     """Progress bars are drawn, on a terminal."""
     source: Callable[[], Embedder] | None = None
-    """Loads the same model in another process; None if other processes cannot share its work."""
+    """Loads the same model in another process, or None if other processes cannot share its work."""
 
     def shelf(self, modality: str) -> Shelf:
         """Return the stored vectors of a modality."""
@@ -45,7 +45,7 @@ class SharingEmbedder(Embedder):
         raise NotImplementedError
 
     def loaded_model(self) -> Model:
-        """Return the model; raise ClipbenchError if it has to be loaded, and cannot be."""
+        """Return the model, or raise ClipbenchError if it has to be loaded, and cannot be."""
         assert self.model is not None
         return self.model
 

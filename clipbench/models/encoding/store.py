@@ -297,7 +297,9 @@ def _read_chunk(path: Path) -> _Chunk:
 
 
 def chunk_layout(file: BinaryIO) -> tuple[int, int, tuple[int, ...]]:
-    """Return the offsets of keys and vectors of an open chunk, and the shape; raise ValueError if it is incomplete."""
+    """Return the offsets of keys and vectors of an open chunk, and the shape, or raise ValueError if it is
+    incomplete.
+    """
     n_bytes = os.fstat(file.fileno()).st_size
     n_keys, _, kind = array_header(file)
     keys_start = file.tell()

@@ -23,7 +23,7 @@ class WorkLog:
         self._calls: list[Call] = []
         self._ahead: list[Call] = []
         self.peak_bytes: dict[str, int] | None = None
-        """The most memory that tensors took while items of each modality were encoded; None if not watched."""
+        """The most memory that tensors took while items of each modality were encoded, or None if not watched."""
 
     def counts(self) -> Counts:
         """Return the work so far."""

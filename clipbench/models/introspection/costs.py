@@ -22,7 +22,7 @@ TEXT_ITEM = "a photo of a cat"
 
 
 def tower_costs(embedder: Embedder, since: Counts | None) -> dict[str, TowerRecord]:
-    """Return the costs of each tower by its modality; none where the vectors were given.
+    """Return the costs of each tower by its modality, or none if the vectors were given.
 
     Args:
         since: the embedder's counts before the run.

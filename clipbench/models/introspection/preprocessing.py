@@ -43,7 +43,7 @@ NOT_ANTIALIASED = "{} without antialiasing"
 
 
 def measure_preprocessing(preprocess: Preprocess, *, with_interpolation: bool = True) -> Preprocessing:
-    """Return the settings of a preprocessing, measured on test images; None for settings that do not show.
+    """Return the settings of a preprocessing, measured on test images, or None for settings that do not show.
 
     Args:
         with_interpolation: find the interpolation too, which takes nine tenths of the time.
@@ -182,7 +182,7 @@ def _resize(to_unit: Callable[[np.ndarray], np.ndarray]) -> Resize | None:
 
 
 def _interpolation(to_unit: Callable[[np.ndarray], np.ndarray], size: tuple[int, int]) -> str | None:
-    """Return the method whose output for a noise image matches the measured input; None if none matches."""
+    """Return the method whose output for a noise image matches the measured input, or None if none matches."""
     if size[0] != size[1]:
         return None
     side = size[0]

@@ -175,13 +175,13 @@ def _machine(model: Model) -> dict[str, str]:
 
 
 def _process_memory(name: str) -> int | None:
-    """Return a memory figure of this process in bytes, such as its peak VmHWM; None if the system has none."""
+    """Return a memory figure of this process in bytes, such as its peak VmHWM, or None if the system has none."""
     text = _status_value("/proc/self/status", name)
     return None if text is None else 1024 * int(text.split()[0])
 
 
 def _status_value(file: str, name: str) -> str | None:
-    """Return the value of a name in a file of lines ``name: value``; None where there is none."""
+    """Return the value of a name in a file of lines ``name: value``, or None if there is none."""
     with suppress(OSError):
         for line in Path(file).read_text(encoding="utf-8", errors="replace").splitlines():
             key, _, value = line.partition(":")

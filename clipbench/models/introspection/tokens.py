@@ -35,11 +35,11 @@ class TokenFacts:
     is_padded_to_longest: bool
     """True where a short text alone has fewer tokens than beside a long one."""
     pad: int | None
-    """Id behind a short text; None where there is none, or where padding stands in front."""
+    """Id behind a short text, or None if there is none, or where padding stands in front."""
     end: int | None
-    """Id at the end of each short text; None where texts end with words, or the end cannot be told from the padding."""
+    """Id at the end of each short text, or None if texts end with words, or the end cannot be told from the padding."""
     keeps_end: bool | None
-    """True where a text that is cut ends with the end-of-text token too; None without ``end``."""
+    """True where a text that is cut ends with the end-of-text token too, or None without ``end``."""
 
 
 def token_facts(
@@ -123,7 +123,7 @@ def token_lengths(ids: Int64[np.ndarray, "n_texts n_tokens"], facts: TokenFacts)
 
 
 def _padding_id(row: Int64[np.ndarray, " n_tokens"]) -> int | None:
-    """Return the id that a short text repeats at its end next to a long one; None without padding."""
+    """Return the id that a short text repeats at its end next to a long one, or None without padding."""
     return int(row[-1]) if len(row) > 3 and row[-1] == row[-2] == row[-3] else None
 
 

@@ -110,14 +110,14 @@ def _read_file(path: Path, weights: str | None) -> Checkpoint:
 
 
 def load_strictly(module: torch.nn.Module, state: StateDict, *, source: object, arch: str, advice: str = "") -> None:
-    """Load weights into a module; raise ModelError for missing, unexpected or misshaped weights."""
+    """Load weights into a module, or raise ModelError for missing, unexpected or misshaped weights."""
     if faults := state_dict_mismatches(module.state_dict(), state):
         raise ModelError(f"checkpoint {source} does not fit {arch}: {faults}. Fix: {advice or _advice(state)}")
     module.load_state_dict(state)
 
 
 def state_dict_mismatches(expected: Mapping[str, torch.Tensor], state: StateDict) -> str:
-    """Return which names are missing, left over or of another shape, the first few of each; empty where all fit."""
+    """Return which names are missing, left over or of another shape, the first few of each, or empty if all fit."""
     missing = [name for name in expected if name not in state]
     unexpected = [name for name in state if name not in expected]
     misshaped = [
@@ -276,7 +276,7 @@ def _read_shard_list(folder: Path) -> dcp.Metadata:
 def _assemble_tensor(
     folder: Path, name: str, metadata: dcp.TensorStorageMetadata, locations: Mapping[Any, Any]
 ) -> torch.Tensor:
-    """Return a tensor from its chunks; raise ModelError for a missing chunk, or one that contradicts the list."""
+    """Return a tensor from its chunks, or raise ModelError for a missing chunk, or one that contradicts the list."""
     try:
         dtype, chunks = metadata.properties.dtype, metadata.chunks
         if sum(math.prod(chunk.sizes) for chunk in chunks) != math.prod(metadata.size):

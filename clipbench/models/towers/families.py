@@ -76,7 +76,7 @@ REFUSED: Mapping[str, str] = {
 
 
 def family_of(folder: Path, reference: str) -> str:
-    """Return the model type in a folder's configuration, or its class for jina-embeddings-v4; empty if unstated.
+    """Return the model type in a folder's configuration, or its class for jina-embeddings-v4, or empty if unstated.
 
     Raises:
         ModelError: of a family that is refused; the message names it and says why.
@@ -101,7 +101,7 @@ def _class_names(settings: Mapping[str, Any]) -> list[str]:
 
 
 def patch_limit(options: LoadOptions) -> int | None:
-    """Return the option ``max_num_patches``, None if unset; raise UsageError for a number out of range."""
+    """Return the option ``max_num_patches``, None if unset, or raise UsageError for a number out of range."""
     number = options.whole_number("max_num_patches")
     if number is not None and not 1 <= number <= MOST_PATCHES:
         raise UsageError(f"model option max_num_patches={number}: expected 1 to {MOST_PATCHES:,} patches per image")
@@ -120,7 +120,7 @@ def default_patch_budget(size: tuple[int, int]) -> int:
 
 
 def walk_type(options: LoadOptions) -> str:
-    """Return the option ``walk_type``, ``short`` if unset; raise UsageError for an unknown one."""
+    """Return the option ``walk_type``, ``short`` if unset, or raise UsageError for an unknown one."""
     name = options.options.get("walk_type", WALK_TYPES[0])
     if name not in WALK_TYPES:
         raise UsageError(f"{model_option(walk_type=name)}: expected {' or '.join(WALK_TYPES)}")
@@ -332,7 +332,7 @@ def _truncated_dim(options: LoadOptions, settings: Mapping[str, Any], reference:
 
 
 def _merge_adapters(module: Any, folder: Path, task: str, reference: str) -> None:
-    """Add the LoRA adapters of a task to the weights of the language model; raise ModelError if some are missing."""
+    """Add the LoRA adapters of a task to the weights of the language model, or raise ModelError if some are missing."""
     settings = read_json(folder / "adapter_config.json", ModelError)
     rank, alpha = settings.get("r"), settings.get("lora_alpha")
     if not (isinstance(rank, int) and rank > 0 and isinstance(alpha, int | float)) or settings.get("use_dora"):

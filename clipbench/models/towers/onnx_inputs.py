@@ -68,7 +68,7 @@ class TextInputs:
 
 
 def image_inputs(folder: Path, graph: Path, reference: str) -> ImageInputs:
-    """Return the preprocessing next to a graph or in the model's folder; raise ModelError if it is unreadable."""
+    """Return the preprocessing next to a graph or in the model's folder, or raise ModelError if it is unreadable."""
     for directory in dict.fromkeys((graph.parent, folder)):
         if "image_processor" in _read_object(directory / PROCESSOR) or is_file(directory / IMAGE_PROCESSOR):
             return _transformers_images(directory, reference)

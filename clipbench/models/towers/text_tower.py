@@ -42,7 +42,7 @@ class TextTower:
     encode: Callable[[Tokens], torch.Tensor]
     """Turns tokens on the device into raw vectors."""
     lengths: Callable[[Tokens], Int64[torch.Tensor, " n_texts"]] | None
-    """Returns the tokens of each text that reach its vector; None when padding does too: then nothing may be cut."""
+    """Returns the tokens of each text that reach its vector, or None when padding does too: then nothing may be cut."""
     count: Callable[[Sequence[str]], Int64[np.ndarray, " n_texts"]]
     """Returns the tokens of each text before any is cut off, start and end among them."""
 
@@ -62,7 +62,7 @@ class TextTower:
 
 
 def first_position(token: int, ids: Int64[torch.Tensor, "n_texts n_tokens"]) -> Int64[torch.Tensor, " n_texts"]:
-    """Return the first position of a token in each text; 0 where it is absent, as in the libraries."""
+    """Return the first position of a token in each text, or 0 if it is absent, as in the libraries."""
     return (ids == token).int().argmax(dim=-1)
 
 

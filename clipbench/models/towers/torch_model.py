@@ -57,10 +57,10 @@ class BatchSize:
 
     n: int
     first_failed: int | None = None
-    """Items for which the memory ran out first; None where it was always enough."""
+    """Items for which the memory ran out first, or None if it was always enough."""
 
     def halve(self, n_items: int, device: torch.device) -> None:
-        """Take half of the items for which the memory ran out; raise ModelError where it ran out for one."""
+        """Take half of the items for which the memory ran out, or raise ModelError if it ran out for one."""
         if n_items == 1:
             raise ModelError(
                 f"the memory of {device} is not enough for one image or text at a time: free some of it, or try"
@@ -254,7 +254,7 @@ def encode(tower: Tower, inputs: Tensors, placement: Placement, size: BatchSize)
 
 
 def _try_encode(tower: Tower, rows: Tensors) -> torch.Tensor | None:
-    """Return the vectors of rows; None if the memory does not suffice, with the memory of the attempt free again."""
+    """Return the vectors of rows, or None if the memory does not suffice, with the memory of the attempt free again."""
     try:
         with torch.inference_mode():
             return tower(rows).float()

@@ -19,14 +19,14 @@ ADAPTER = "bundled adapter 1"
 """Part of the fingerprint: the number goes up when the same weights give different vectors."""
 
 SHIPPED = {"tiny": Path(__file__).parent / "checkpoints" / "tiny"}
-"""Checkpoints that come with clipbench, by name; each has a model card (README.md) next to its weights."""
+"""Checkpoints that come with clipbench, by name, each with a model card (README.md) next to its weights."""
 
 
 def load(body: str, options: LoadOptions) -> "TorchModel":
     """Return the model of a checkpoint, or of a training's newest one, which a note then names. Option: ``context``.
 
     Args:
-        body: a folder, or a name in ``SHIPPED``; a folder of such a name is written ``./NAME``.
+        body: a folder, or a name in ``SHIPPED``. A folder of such a name is written ``./NAME``.
 
     Raises:
         ModelError: the folder holds no checkpoint, or a damaged one.
