@@ -32,7 +32,7 @@ class Dataset(
 ):
     """Images with labels, captions, or both.
 
-    A task says which parts it needs; a part that the data set lacks is None.
+    A task declares which parts it needs, and a part that the data set lacks is None.
 
     Example:
         >>> from clipbench import FileImage
@@ -48,7 +48,7 @@ class Dataset(
     """The name in results, such as ``imagenet`` or ``clothing10/images/test``."""
     images: Sequence[ImageRef]
     image_ids: Sequence[str]
-    """One for each image, distinct; compared runs pair their samples by them."""
+    """One for each image, distinct, by which compared runs pair their samples."""
     has_ids: bool = True
     """False where ids are numbers of rows: then only the position pairs the samples of two runs."""
     revision: str | None = None
@@ -72,7 +72,7 @@ class Dataset(
         return f"<data {self.id}: {len(self):,} images with {' and '.join(names) or 'nothing else'}>"
 
     def __len__(self) -> int:
-        """Return the number of images; of data without any, that of groups of items that belong together."""
+        """Return the number of images, or of groups of items that belong together if there are no images."""
         return len(self.images) or (0 if self.modalities is None else self.modalities.n_groups)
 
     @property
@@ -180,7 +180,7 @@ PARTS: tuple[type[DataPart], ...] = Dataset.__bases__
 
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
-    """Options of loading data; every loader gets the same."""
+    """Options of loading data, the same for every loader."""
 
     data_root: Path | None = None
     """Folder that holds data sets by name."""
@@ -193,8 +193,7 @@ class DataOptions:
     n_images: int | None = None
     """Images that will be used: a part of a data set that has as many is enough. None for all."""
     options: Mapping[str, str] = field(default_factory=dict)
-    """``--data-option key=value`` pairs, such as column names and the split; a loader refuses those it does not
-    know.
+    """``--data-option key=value`` pairs, such as column names and the split. A loader refuses unknown ones.
     """
 
     def whole_number(self, name: str, expected: str = "an integer", *, minimum: int = 0) -> int | None:
@@ -219,7 +218,7 @@ class DataOptions:
 
 
 def check(dataset: Dataset, *, allow_partial: bool = False) -> Dataset:
-    """Return the data set if its parts fit together; every loader ends with this.
+    """Return the data set if its parts fit together. Every loader ends with this.
 
     Raises:
         DataError: it is empty, parts differ in length, an id is repeated, a text is not Unicode, a caption is blank, an

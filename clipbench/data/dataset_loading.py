@@ -73,16 +73,16 @@ def load_data(reference: str, options: DataOptions) -> Dataset:
 
     A reference is ``scenes``, ``hf:ORG/NAME[:CONFIG[:SPLIT]]``, ``hf:PATH``, a name of the catalogue, or a path (tried
     as it is, then below the data root). A name of the catalogue always means its data set, below the data root (or
-    without one in the current folder), with its published prompts and size; a folder of one's own with that name is
-    ./NAME. For the form "attacks", words are written onto the images of a classification set; its option ``n`` is
-    the number of images, and ``train`` is a reference to images without words to train probes on, whose own options
-    begin with ``train.``. For the form "training", the option ``train`` names a split to train on. Of captioned data,
-    the option ``distractors`` names further images that captions search.
+    without one in the current folder), with its published prompts and size. Your own folder of that name is ./NAME. For
+    the form "attacks", words are written onto the images of a classification set. Its option ``n`` is the number of
+    images, and ``train`` is a reference to images without words to train probes on, whose own options begin with
+    ``train.``. For the form "training", the option ``train`` names a split to train on. Of captioned data, the option
+    ``distractors`` names further images that captions search.
 
     Raises:
         UsageError: no such name or path, an unknown option, or a choice that only the user can make.
         DataError: the data are malformed, incomplete or empty.
-        Unavailable: known data that are not on this machine; the message says how to get them.
+        Unavailable: known data that are not on this machine. The message says how to get them.
     """
     distractor_source = options.options.get(distractors.OPTION)
     other_options = {key: value for key, value in options.options.items() if key != distractors.OPTION}

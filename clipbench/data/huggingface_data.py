@@ -77,10 +77,10 @@ def load_files(files: Sequence[Path], options: DataOptions, id: str, *, split: s
 def from_rows(split: SplitRows, options: DataOptions, id: str) -> Dataset:
     """Return the data set that rows describe.
 
-    The image column is the one of type Image, whatever its name; other columns go by the usual names. Each row is an
-    image of its own, unless a column of image ids says that several rows are one image with several captions.
-    Columns of typographic attacks, such as SCAM's, make a data set of attacks; those of contrasts, such as
-    Winoground's, a data set of contrasts.
+    The image column is the column of type Image, whatever its name. Other columns have the usual names. Each row is an
+    image of its own, unless a column of image ids says that several rows are one image with several captions. Columns
+    of typographic attacks, such as SCAM's, make a data set of attacks, and columns of contrasts, such as Winoground's,
+    make a data set of contrasts.
     """
     from datasets import ClassLabel, Image
 
@@ -241,7 +241,7 @@ class HubReference(NamedTuple):
 def load_hub(repository: str, config: str | None, options: DataOptions) -> Dataset:
     """Return one split of a data set on the Hub, chosen by the options ``split`` and ``revision``.
 
-    A repository with CLIP_benchmark's layout is read as that, class names and templates included; any other through
+    A repository with CLIP_benchmark's layout is read as that, class names and templates included, and any other through
     the datasets library. Only the files of the split are fetched.
     """
     data_options = dict(options.options)
@@ -282,7 +282,7 @@ def _download(reference: HubReference, options: DataOptions) -> Dataset:
 
 
 def _open(reference: HubReference, commit: str | None) -> SplitRows:
-    """Return the rows of the split; the library wraps the Hub's answers in errors of its own."""
+    """Return the rows of the split, although the library wraps the Hub's answers in errors of its own."""
     repository, config, split, _ = reference
     try:
         with huggingface_rows.library_errors(reference.id):

@@ -1,4 +1,4 @@
-"""Images as references, and the one way in which encoded images become pixels; docs/images.md says it for users.
+"""Images as references, and the one way in which encoded images become pixels. docs/images.md describes it for users.
 
 An image is named, told apart by its content, and opened only when it is needed: RGB or grey (L) with 8 bits, as
 ``Image.open(file).convert("RGB")`` of Pillow gives it, which is what CLIP_benchmark, torchvision and webdataset feed to
@@ -202,7 +202,7 @@ N_SHOWN = 3
 
 @runtime_checkable
 class ImageRef(Protocol):
-    """An image that has a name and a content hash, and can be opened; small and picklable."""
+    """A small and picklable object with a name and a content hash, which opens an image."""
 
     @property
     def name(self) -> str:
@@ -250,7 +250,7 @@ def examine(ref: ImageRef) -> Examined:
 
 
 class EncodedImage(ABC):
-    """An image that is stored encoded; subclasses give its name and its bytes."""
+    """An image that is stored encoded. Subclasses give its name and its bytes."""
 
     @property
     @abstractmethod
@@ -302,7 +302,7 @@ def existing_files(
 ) -> tuple[set[Path], tuple[str, ...]]:
     """Return those of the images that a table names that exist, and notes on those that are missing or lie elsewhere.
 
-    Raises Unavailable where images are missing; with ``allow_partial``, only where all are.
+    Raises Unavailable if images are missing, with ``allow_partial`` only if all are missing.
 
     Args:
         folder: the folder to which their names are relative.

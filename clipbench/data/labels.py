@@ -46,7 +46,7 @@ class LabelSetPart(DataPart):
     """Several ways to sort the images into classes."""
 
     label_sets: Mapping[str, LabelSet] | None = None
-    """Several ways to sort the images into classes, by name; classification is scored for each."""
+    """Several ways to sort the images into classes, by name, with scores of classification for each."""
 
     def _take(self, selection: RowSelection) -> Fields:
         return {} if self.label_sets is None else {"label_sets": _take_all(self.label_sets, selection)}
@@ -82,10 +82,10 @@ class SlicePart(DataPart):
     """Slices by groups of images or captions, and by classes."""
 
     groups: Mapping[str, Groups] = field(default_factory=dict)
-    """Ways to slice the data, by name; metrics are given for each slice too. They are no part of the fingerprint."""
+    """Ways to slice the data, by name, with metrics for each slice too. They are no part of the fingerprint."""
     label_slices: Mapping[str, Mapping[str, LabelSet]] = field(default_factory=dict)
     """Ways to slice the data by classes of their own, such as ImageNet's in several languages, by name: the classes of
-    each slice, which has only the images that belong to one of them; the label of all others is -1.
+    each slice, which has only the images that belong to one of them. The label of all other images is -1.
     """
     is_slice: bool = False
     """True for a slice of a larger data set: samples and measures are all that is used of its evaluation."""
@@ -133,7 +133,7 @@ class LabelPart(DataPart):
     """True for each class that holds of the image, where several may."""
     class_names: tuple[str, ...] | None = None
     templates: tuple[str, ...] | None = None
-    """Prompt templates that come with the data; ``{c}`` stands for the class name."""
+    """Prompt templates that come with the data, with ``{c}`` for the class name."""
 
     def _texts(self) -> list[object]:
         return [self.class_names, self.templates]

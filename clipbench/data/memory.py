@@ -71,7 +71,7 @@ class DecodedImage:
         return as_rgb(self._loaded(), self.name)
 
     def _loaded(self) -> Image.Image:
-        """Return the image as it was given; one that Pillow has opened from a file is read only now."""
+        """Return the image as it was given. An image that Pillow has opened from a file is read only now."""
         try:
             self.image.load()
         except Exception as error:  # Pillow raises many kinds, one a format
@@ -83,11 +83,11 @@ def dataset_in_memory(data: object, options: DataOptions) -> Dataset:
     """Return data in memory as a data set.
 
     A frame has a column of images (paths, PIL images, arrays or encoded bytes) and one of captions or labels, by their
-    usual names or as ``options`` says; rows with the same image give it several captions. Of a Hugging Face data set
-    with several splits, ``test`` or ``validation`` is taken unless ``options`` names another. A pair is an image and
-    its caption, or its list of captions. A dictionary has a list of items for each modality, by its name; so has a
-    frame of which the option ``modalities`` names the columns. Items of modalities other than ``image`` and ``text``
-    are handed to the encoder as they are.
+    usual names or as in ``options``. Rows with the same image give it several captions. Of a Hugging Face data set with
+    several splits, ``test`` or ``validation`` is taken unless ``options`` names another. A pair is an image and its
+    caption, or its list of captions. A dictionary has a list of items for each modality, by its name, and so has a
+    frame whose columns are in the option ``modalities``. Items of modalities other than ``image`` and ``text`` are
+    handed to the encoder as they are.
 
     Raises:
         UsageError: it is none of these, or it is not clear which column is what.

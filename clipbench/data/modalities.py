@@ -63,7 +63,7 @@ class ModalityItem:
 
 @dataclass(frozen=True, eq=False)
 class Modalities:
-    """Items by modality, and their pairs; modalities are in alphabetical order.
+    """Items by modality, in alphabetical order, and their pairs.
 
     Example:
         >>> pairs = {("audio", "text"): np.array([0, 0, 1])}
@@ -103,7 +103,9 @@ class Modalities:
 
     @cached_property
     def groups(self) -> dict[str, Int64[np.ndarray, " n"]]:
-        """The group of each item, by modality: what pairs join, over any number of them; an item may be alone."""
+        """The group of each item, by modality: the items that pairs join, over any number of pairs. A group may have
+        one item.
+        """
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
 
@@ -201,8 +203,8 @@ class ModalityPart(DataPart):
     """Items of further modalities."""
 
     modalities: Modalities | None = None
-    """Items of modalities beside images and captions, or in place of them, and their pairs; the items of image and
-    text, where it has them, are ``images`` and ``captions``.
+    """Items of modalities in addition to images and captions, or instead of them, and their pairs. If it has items of
+    image and text, these are ``images`` and ``captions``.
     """
 
     def _take(self, selection: RowSelection) -> Fields:

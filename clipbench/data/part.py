@@ -37,7 +37,7 @@ class RowSelection:
 
 
 class DataPart:
-    """One kind of content of a data set; each rule has a default for parts that do not need it."""
+    """One kind of content of a data set. Each rule has a default for parts that do not need it."""
 
     _image_columns: ClassVar[Mapping[str, str]] = {}
     """Fields with one value per image, and their names in messages."""

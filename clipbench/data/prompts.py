@@ -96,8 +96,8 @@ def read_prompts(path: Path) -> Prompts:
     """Return the prompts in a file of the user's.
 
     A ``.json`` file holds a list of templates, or an object from class name to a list of complete prompts (as CuPL
-    writes them); any other file holds one template a line. Raises UsageError where there is no such file, and DataError
-    where it is malformed or empty, or a template lacks ``{c}``.
+    writes them). Any other file holds one template per line. Raises UsageError where there is no such file, and
+    DataError where it is malformed or empty, or a template lacks ``{c}``.
     """
     if not is_file(path):
         raise UsageError(
@@ -158,9 +158,7 @@ def _expand_list(value: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
-    """Return the class names in a text file, one a line; the first line names class 0; raise DataError for an empty
-    one.
-    """
+    """Return the class names in a text file, one per line, the first for class 0. Raise DataError for an empty line."""
     text = read_text(path, DataError, name=f"class names from {path}")
     lines = [line.strip() for line in text.rstrip().splitlines()]
     if not lines:
@@ -186,8 +184,8 @@ def names_for_prompts(identifiers: Sequence[str]) -> tuple[tuple[str, ...], tupl
 
 
 def with_class_names(dataset: Dataset, names: Sequence[str], *, source: str) -> Dataset:
-    """Return the data set with other names for the same classes, in the same order; raise DataError as
-    ``check_renaming``.
+    """Return the data set with other names for the same classes, in the same order, or raise DataError as
+    ``check_renaming`` does.
     """
     if dataset.class_names is not None:
         check_renaming(dataset.class_names, names, source=source)

@@ -24,7 +24,7 @@ from clipbench.untrusted.reading import read_json as read_any_json
 CHECKPOINT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 
 STEP_KEYS = ("step", "global_step", "epoch")
-"""Names that training loops give to their progress inside a checkpoint; a step is more precise than an epoch."""
+"""Names that training loops give to their progress inside a checkpoint. A step is more precise than an epoch."""
 
 _ARCH_AND_REST = re.compile(r"([\w.-]+(?:/\d[\w@]*)?),(.+)")
 """An architecture before a comma: ViT-B-32, or as OpenAI writes it ViT-B/32 and ViT-L/14@336px."""
@@ -32,7 +32,7 @@ _ARCH_AND_REST = re.compile(r"([\w.-]+(?:/\d[\w@]*)?),(.+)")
 _STEP_IN_NAME = re.compile(r"(step|checkpoint|ckpt|iter|iteration|epoch)s?[-_=]?(\d{1,18})(?!\d)", re.IGNORECASE)
 
 PATH_PREFIXES = ("bundled", "local-dir", "hf", "embeddings")
-"""Adapters that read paths; the references of others may hold a * that is no pattern."""
+"""Adapters that read paths. The references of others may hold a * that is not a pattern."""
 
 CONFIG, WEIGHTS, TRAIN, OPTIMIZER = "config.json", "model.safetensors", "train.json", "optimiser.safetensors"
 
@@ -72,7 +72,7 @@ def step_in_name(path: Path) -> int | None:
 
 
 def split_arch(reference: str) -> tuple[str | None, str]:
-    """Return the architecture and the rest of ``ARCH,REST``; None and the whole for a path, which may hold a comma.
+    """Return the architecture and the rest of ``ARCH,REST``, or None and the whole for a path, which may hold a comma.
 
     Example:
         >>> split_arch("ViT-B-32,mine.pt"), split_arch("ViT-B/32,mine.pt"), split_arch("runs/a,b.pt")
@@ -198,7 +198,7 @@ def _split_prefix(reference: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class TrainingCheckpoint:
-    """A checkpoint that a training loop has left in its folder; its files may still be being written."""
+    """A checkpoint that a training loop has left in its folder, possibly with files that are still being written."""
 
     path: Path
     reference: str

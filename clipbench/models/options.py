@@ -19,26 +19,25 @@ DEFAULT_BATCH_SIZE = 64
 
 @dataclass(frozen=True, kw_only=True)
 class LoadOptions:
-    """Options for loading a model; every adapter gets the same."""
+    """Options for loading a model, the same for every adapter."""
 
     device: str = "auto"
     """``auto`` (the accelerator if there is one), or a torch device name."""
     precision: str = "fp32"
     """``fp32``, ``bf16`` or ``fp16``: what the towers compute in. Vectors are float32 in any case."""
     batch_size: int | None = None
-    """Images or texts that go through the model at once; None leaves it to the model, ``DEFAULT_BATCH_SIZE`` on a
-    CPU.
+    """Images or texts per batch. None leaves it to the model, ``DEFAULT_BATCH_SIZE`` on a CPU.
     """
     arch: str | None = None
-    """Architecture of a bare checkpoint file; an adapter gets one only for a reference that needs it."""
+    """Architecture of a bare checkpoint file. An adapter gets one only for a reference that needs it."""
     options: Mapping[str, str] = field(default_factory=dict)
     """``--model-option key=value`` pairs, for the adapter to use up."""
     trust_remote_code: bool = False
-    """Run code that comes with a model, where the reference pins it to a commit of the Hub; adapters that run none of
-    it need not look at this.
+    """Run code that comes with a model, where the reference pins it to a commit of the Hub. Adapters that run no such
+    code can ignore this.
     """
     towers: Collection[Tower] = ("images", "texts")
-    """The modalities that will be encoded; one of the two where a model lends a single tower to ``pair:``."""
+    """The modalities that will be encoded, one of the two if a model gives a single tower to ``pair:``."""
 
     @property
     def n_at_once(self) -> int:

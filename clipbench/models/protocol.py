@@ -75,7 +75,7 @@ class ModelInfo:
     is_joint: bool = False
     """True if it encodes an image with a text as one item."""
     similarity: str = "cosine"
-    """``cosine``; or ``dot``, for a model whose own ranking is by the inner product of raw vectors: none is brought to
+    """``cosine``, or ``dot`` for a model whose own ranking is by the inner product of raw vectors, without scaling to
     length 1.
     """
 
@@ -175,7 +175,7 @@ class Internals:
 class Model:
     """Base class of models, which turn items of modalities into raw (not normalised) float32 vectors.
 
-    A subclass gives ``info`` and ``encode``; all else has a default, which may be replaced.
+    A subclass gives ``info`` and ``encode``. Everything else has a default, which may be replaced.
 
     Example:
         >>> from dataclasses import replace
@@ -189,7 +189,7 @@ class Model:
     """
 
     info: ModelInfo
-    """Identity and constants; does not change while the model lives."""
+    """Identity and constants, which do not change while the model lives."""
     modalities: Sequence[str] = (IMAGE, TEXT)
     """The names of the modalities that it encodes."""
     preprocess: Preprocess | None = None
@@ -206,14 +206,14 @@ class Model:
 
         Args:
             modality: one of ``modalities``.
-            inputs: texts; images, or what ``preprocess`` gives for them, stacked; items of other modalities as the data
-                give them. Any number of texts may be given at once.
-            role: the side of a search that the items are on; always None for a modality that is not in ``info.roles``.
+            inputs: texts, images (or the stacked outputs of ``preprocess`` for them), or items of other modalities as
+                the data give them. Any number of texts may be given at once.
+            role: the side of a search that the items are on, always None for a modality that is not in ``info.roles``.
         """
         raise NotImplementedError
 
     def encode_batches(self, modality: str, batches: Iterable[Any], role: Role = None) -> Iterator[Vectors]:
-        """Yield the vectors of one batch of inputs after the other; later ones may have been taken by then.
+        """Yield the vectors of one batch of inputs after the other. Later batches may have been read by then.
 
         A model replaces this so that its device need not wait for what comes between two batches.
         """
@@ -262,7 +262,7 @@ class Model:
 
 
 def stack_inputs(inputs: Sequence[Any]) -> Any:
-    """Return arrays of one shape as one array with a row per input; arrays by name are stacked by name."""
+    """Return arrays of one shape as one array with a row per input, and arrays by name stacked by name."""
     if isinstance(inputs[0], Mapping):
         return {name: np.stack([arrays[name] for arrays in inputs]) for name in inputs[0]}
     return np.stack(inputs)
@@ -302,7 +302,7 @@ class Embedder:
         return default_root()
 
     def encode(self, modality: str, items: Sequence[Any], role: Role = None) -> Vectors:
-        """Return the raw vector of each item, in order; finite and not zero.
+        """Return the raw vector of each item, in order, finite and not zero.
 
         Args:
             modality: ``image``, ``text``, or another of the data.
@@ -360,7 +360,8 @@ class Embedder:
         """Return a data set without the images that cannot be decoded, with notes, or raise DataError if none remains.
 
         Args:
-            role: in which the images will be wanted, as they are encoded to find out; in most tasks they ask.
+            role: in which the images will be needed, because they are encoded to find out. In most tasks they are
+                queries.
         """
         return dataset
 
@@ -389,7 +390,7 @@ class Embedder:
 
 
 class Sides(NamedTuple):
-    """Scoring vectors of items as queries and as documents; one array for both if the model has no roles for them."""
+    """Scoring vectors of items as queries and as documents, one array for both if the model has no roles for them."""
 
     query: Float32[np.ndarray, "n dim"]
     document: Float32[np.ndarray, "n dim"]
@@ -415,7 +416,7 @@ COUNT_NAMES = {IMAGE: "images", TEXT: "texts"}
 
 
 class Call(NamedTuple):
-    """The work of one call of an embedder; items are identified by the hash of their content."""
+    """The work of one call of an embedder, where items are identified by the hash of their content."""
 
     modality: str
     encoded: frozenset[bytes] = frozenset()
@@ -432,7 +433,7 @@ class Call(NamedTuple):
 
 @dataclass(frozen=True)
 class Counts:
-    """The work of an embedder up to a moment; the difference of two is the work between them.
+    """The work of an embedder up to a moment. The difference of two is the work between them.
 
     Example:
         >>> before = Counts((Call("text", encoded=frozenset({b"a", b"b"}), seconds=2.0),))

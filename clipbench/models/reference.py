@@ -1,8 +1,8 @@
 """Models by reference, such as ``vit-b-32``, ``hf:ORG/REPO`` or ``checkpoint.pt`` with an architecture.
 
 A reference is an alias, or ``PREFIX:BODY`` where the prefix is an entry point of ``clipbench.models``, or one of the
-forms that users know from elsewhere. An adapter is a function ``load(body, options) -> Model``; it needs to know
-nothing of aliases, nor of the reference that led to it.
+forms that users know from elsewhere. An adapter is a function ``load(body, options) -> Model``; it needs neither the
+aliases nor the reference that led to it.
 """
 
 import copy
@@ -75,7 +75,7 @@ class Alias(NamedTuple):
     context: int
     """Tokens that the text tower takes."""
     licence: str | None
-    """Licence of the weights, None where it is not known here; the one that comes with them holds."""
+    """Licence of the weights, None if it is unknown here. The licence that comes with them holds."""
     openai: str | None
     """The name of the same weights in OpenAI's package, such as ``ViT-B/32``."""
 
@@ -106,10 +106,10 @@ class Resolved(NamedTuple):
 
 
 def load_model(reference: str, options: LoadOptions) -> Model | Embedder:
-    """Return the model that a reference stands for, ready to encode; ``info.ref`` is the reference as given.
+    """Return the model of a reference, ready to encode, with the reference as given in ``info.ref``.
 
     Raises:
-        UsageError: the reference or an option is wrong; the message suggests the nearest valid one.
+        UsageError: the reference or an option is wrong. The message suggests the nearest valid one.
         ModelError: the model is malformed, or does not fit its weights.
         Unavailable: weights that are not on this machine and cannot be fetched.
     """

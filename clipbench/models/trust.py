@@ -63,8 +63,8 @@ ENVIRONMENT = {
     "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": None,
     "DISABLE_SAFETENSORS_CONVERSION": "1",
 }
-"""The first makes torch.load refuse objects even where a library asks for them, and excludes the second; without the
-third, transformers tells a service of the Hub, from a thread, which pickled weights it has loaded.
+"""The first makes torch.load refuse objects even if a library requests them, and excludes the second. Without the
+third, transformers reports to a service of the Hub, from a thread, which pickled weights it has loaded.
 """
 
 
@@ -267,7 +267,7 @@ CLASS_ELSEWHERE = re.compile(r"(?!\w+://)(.+)--[^\W\d][\w/-]*(\.[^\W\d]\w*)+")
 """A class of another place, such as ``org/code--module.Class``, wherever it stands in a model's files."""
 
 SETTINGS = ("*.json", "*.py", "*.txt", "*.model", "*.jinja")
-"""Files of a repository that are fetched in any case; weights follow in the form that is there."""
+"""Files of a repository that are fetched in any case. Weights follow in the available form."""
 
 WEIGHTS = ("*.safetensors", "*.bin")
 """Forms of weights, best first."""
@@ -327,7 +327,7 @@ def resolve_source(body: str, reference: str, options: LoadOptions) -> Pinned:
 
 
 def snapshot_folder(name: str, commit: str | None, forms: Sequence[str] = WEIGHTS) -> Path:
-    """Return the folder of a repository's files, without weights for other libraries; ignore an incomplete cache.
+    """Return the folder of a repository's files, without weights for other libraries, ignoring an incomplete cache.
 
     Args:
         forms: of weights, of which the first that is there is fetched.

@@ -36,13 +36,13 @@ class Photograph(NamedTuple):
     text: str | None
     """Text of the label: "" for a blank one, None where there is no label."""
     object_key: str
-    """Key of the photographed thing; its photographs are compared with each other."""
+    """Key of the photographed object, whose photographs are compared with each other."""
     condition: str = ""
     """Style of the label, in data that vary it, or "" for the data set's one style."""
 
     @property
     def kind(self) -> str:
-        """Role in an attack: ``clean``, ``blank``, ``benign`` or ``attacked``; the case of letters does not matter."""
+        """Role in an attack: ``clean``, ``blank``, ``benign`` or ``attacked``, in upper or lower case."""
         if not self.text:
             return "clean" if self.text is None else "blank"
         return "benign" if self.text.casefold() == self.object.casefold() else "attacked"
@@ -141,7 +141,7 @@ def _controls(photographs: Sequence[Photograph], data: str) -> dict[tuple[str, s
 def _manifest_fields(row: Cells, location: str) -> dict[str, Any]:
     """Return object, text and thing of a row with ``attack`` (0 or 1).
 
-    Without an attack the text is the object's own name or empty; a ``note`` with "blank" says that there is a label.
+    Without an attack, the text is the object's own name or empty. A ``note`` with "blank" marks an image with a label.
     """
     name, text, attack = row["object"].strip(), row["text"].strip(), row["attack"].strip()
     if not name:

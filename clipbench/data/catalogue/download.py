@@ -57,7 +57,7 @@ class Download:
 
     @property
     def staging(self) -> Path:
-        """The folder that collects the files: hidden until all are there; a part only grows."""
+        """The folder that collects the files: hidden until all are there. A part only grows."""
         return self.target if self.is_partial else staging_of(self.entry, self.root)
 
     @property
@@ -77,7 +77,7 @@ class Listing:
 
     files: tuple[RemoteFile, ...]
     origin: Mapping[str, object]
-    """Origin of the files; those of an earlier try stay if theirs is the same."""
+    """Origin of the files. Files of an earlier try stay if their origin is the same."""
     spare: tuple[RemoteFile, ...] = ()
     """Shards that are needed only if those among ``files`` hold fewer images than their sizes promise."""
 
@@ -88,7 +88,7 @@ class Listing:
 
 
 def staging_of(entry: CatalogueEntry, root: Path) -> Path:
-    """Return the hidden folder that collects a data set's files; it exists while a download is unfinished."""
+    """Return the hidden folder that collects a data set's files, and that exists while a download is unfinished."""
     return root / f".{entry.name}.part"
 
 
@@ -318,7 +318,7 @@ def _finish(download: Download, listing: Listing) -> Path:
 
 
 def _check_disk_space(download: Download, listing: Listing) -> None:
-    """Raise UsageError when the disk is too small for the files that are missing; archives need their size twice."""
+    """Raise UsageError if the disk is too small for the missing files. Archives need their size twice."""
     times = 2 if download.source.form in ("archive", "urls") else 1
     needed = listing.n_bytes * times - n_bytes_present(download, listing)
     free = shutil.disk_usage(download.root).free

@@ -67,8 +67,8 @@ class Source:
     files: tuple[str, ...] = ()
     """Patterns of the files that are needed, or empty for what the form and the split imply."""
     columns: Mapping[str, str] = field(default_factory=dict)
-    """Column names by role, such as ``image`` and ``label``; several columns of one role are joined by commas.
-    Of a webdataset, ``group`` and ``label`` as its options have them.
+    """Column names by role, such as ``image`` and ``label``. Several columns of one role are joined by commas. Of a
+    webdataset, ``group`` and ``label`` as its options have them.
     """
     sha256: str | None = None
     is_gated: bool = False
@@ -119,7 +119,7 @@ class CatalogueEntry:
     size: int | None = None
     """Bytes to fetch from the first source, or the most that they can be, where that is known."""
     shards: tuple[int, ...] = ()
-    """Bytes of each shard of the first source, in their order, where those are known; ``size`` is their sum."""
+    """Bytes of each shard of the first source, in their order, if known. ``size`` is their sum."""
     n_images: int | None = None
     n_captions: int | None = None
     n_items: int | None = None
@@ -128,11 +128,11 @@ class CatalogueEntry:
     chance: Mapping[str, float] = field(default_factory=dict)
     """Score of a model that knows nothing, by metric."""
     options: Mapping[str, str] = field(default_factory=dict)
-    """Data options of the published protocol; the user's own take precedence."""
+    """Data options of the published protocol. The user's own options take precedence."""
     images: str | None = None
     """The entry whose images it is about: its own files hold classes in other languages, as Babel-ImageNet's do."""
     prompts: str | None = None
-    """Table of ``prompts.toml``; without one, names and templates that lie beside the data are used."""
+    """Table of ``prompts.toml``. Without one, names and templates in the folder of the data are used."""
     protocol: str = ""
     """The protocol behind the published numbers."""
     seen: tuple[str, ...] = ()
@@ -263,8 +263,8 @@ def column_options(entry: CatalogueEntry, folder: Path, options: DataOptions) ->
 
 
 def with_columns(source: Source, entry: CatalogueEntry, options: DataOptions) -> DataOptions:
-    """Return the options with the columns of a source, where they tell labels, captions or groups; the user's own take
-    precedence.
+    """Return the options with the columns of a source, if they give labels, captions or groups. The user's own options
+    take precedence.
     """
     if source.form not in ("parquet", "webdataset") or entry.kind not in ("classification", "retrieval"):
         return options
@@ -309,7 +309,9 @@ def with_published_prompts(dataset: Dataset, entry: CatalogueEntry) -> Dataset:
 
 
 def check_size(dataset: Dataset, entry: CatalogueEntry, *, allow_partial: bool) -> Dataset:
-    """Return the data set if it has the published size; else raise DataError, or with ``allow_partial`` add a note."""
+    """Return the data set if it has the published size. Otherwise raise DataError, or with ``allow_partial`` add a
+    note.
+    """
     differences = size_differences(dataset, entry)
     if not differences:
         return dataset

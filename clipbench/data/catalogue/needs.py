@@ -93,7 +93,7 @@ def find_needs(requested: Mapping[str, Use], data_root: Path | None) -> list[Nee
     """Return the data sets of the catalogue that are requested and not on this machine, without network access.
 
     Args:
-        requested: by the name of the data; names that the catalogue lacks are passed over.
+        requested: by the name of the data. Names that the catalogue lacks are ignored.
     """
     root = data_root or Path()
     needs: list[Need] = []

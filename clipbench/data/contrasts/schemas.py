@@ -23,7 +23,7 @@ class ImageKey(NamedTuple):
     """An image as a layout names it."""
 
     name: str
-    """A file, relative to the folder of images; or, in a table that holds its images, a column."""
+    """A file, relative to the folder of images, or a column in a table that holds its images."""
     box: tuple[int, int, int, int] | None = None
     """The part that is shown, in pixels: left, top, width and height, or None for the whole image."""
 
@@ -76,7 +76,7 @@ class CroppedImage:
 
 Images = Mapping[ImageKey, EncodedImage]
 Reader = Callable[[Mapping[str, object]], ParsedContrast]
-"""Makes the question of one row; raises KeyError, TypeError, ValueError or OverflowError where a field does not fit."""
+"""Makes the question of one row, or raises KeyError, TypeError, ValueError or OverflowError if a field does not fit."""
 
 
 def read_contrast(read: Reader, row: Mapping[str, object], location: str) -> ParsedContrast:
@@ -102,7 +102,7 @@ def build_dataset(
 
     Raises:
         DataError: no question is valid.
-        Unavailable: images are missing; with ``allow_partial``, only if no question is left.
+        Unavailable: images are missing, with ``allow_partial`` only if no question is left.
     """
     valid = {contrast_id: contrast for contrast_id, contrast in contrasts.items() if contrast.is_valid}
     needed_images = dict.fromkeys(image for contrast in valid.values() for image in contrast.images)
@@ -169,7 +169,7 @@ class Schema(NamedTuple):
     n_rows: int = 1
     """Rows that make an item: of several, ``read`` gets the fields of the first with ``_0`` at their end, and so on."""
     columns: Mapping[str, str] = MappingProxyType({})
-    """Columns each of which makes an item of a row, in a subset of its own, by the end of the subset's name; ``read``
+    """Columns each of which makes an item of a row, in a subset of its own, by the end of the subset's name. ``read``
     gets it as ``hard_negs``.
     """
 

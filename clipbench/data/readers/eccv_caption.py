@@ -7,8 +7,8 @@ for a caption.
     COCO's own captions and names of files, here or in annotations/ val2014/                          COCO's images
 
 The first three come with the authors' repository, which may lie in the folder as it is. Its other judgements, cxc_...
-(CxC, Parekh et al. 2021) and original_... (COCO's own captions), have the same form; a file of these is needed only
-where it is asked for.
+(CxC, Parekh et al. 2021) and original_... (COCO's own captions), have the same form. A file of these is needed only if
+the options request it.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -44,8 +44,8 @@ def fits(path: Path) -> bool:
 def load(path: Path, options: DataOptions, id: str) -> Dataset:
     """Return the queries of one direction and all that they search, with the judgements.
 
-    The option ``direction`` is ``t2i`` or ``i2t``; ``judgements`` is ``eccv`` (the default), ``cxc`` or ``original``;
-    and ``coco`` names the folder of COCO's captions and images, if they lie neither here, nor in ``coco`` here or below
+    The option ``direction`` is ``t2i`` or ``i2t``, ``judgements`` is ``eccv`` (the default), ``cxc`` or ``original``,
+    and ``coco`` is the folder of COCO's captions and images, if they are neither here, nor in ``coco`` here or below
     the data root.
     """
     options.refuse_unknown(("direction", "judgements", "coco"), id)

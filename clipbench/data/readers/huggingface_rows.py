@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import datasets
 
 PREFERRED_SPLITS = ("test", "validation", "val")
-"""Splits to read when none is named, best first; ``train`` is never chosen for the user."""
+"""Splits to read when none is named, best first. ``train`` is never chosen for the user."""
 
 
 SAVED_FILES = ("dataset_dict.json", "dataset_info.json", "state.json")
@@ -37,7 +37,7 @@ class SplitRows(NamedTuple):
 
 
 class ImageColumn:
-    """The encoded images of a data set; pickled, it holds the paths of the Arrow files, not their content."""
+    """The encoded images of a data set. Pickled, it holds the paths of the Arrow files, not their content."""
 
     def __init__(self, split: SplitRows, column: str) -> None:
         from datasets import Image
@@ -87,8 +87,7 @@ class RowImage(EncodedImage):
 def open_split(
     source: str, *, config: str | None, split: str | None, key: str, revision: str | None = None
 ) -> SplitRows:
-    """Return one split of the data set that ``load_dataset`` calls ``source``; only its files are fetched and
-    converted.
+    """Return one split of the data set that ``load_dataset`` calls ``source``, fetching and converting only its files.
 
     Args:
         key: name in the cache for the converted rows.
@@ -164,12 +163,12 @@ def _texts(value: object) -> Iterator[str]:
 
 
 def _is_below(path: str, folder: Path) -> bool:
-    """Return whether a path leads into a folder by its name; links in a data set's own folder may lead anywhere."""
+    """Return whether a path leads into a folder by its name. Links in a data set's own folder may lead anywhere."""
     return "://" not in path and Path(os.path.abspath(path)).is_relative_to(os.path.abspath(folder))
 
 
 def open_files(files: Sequence[Path], split: str | None) -> SplitRows:
-    """Return the rows of some parquet files; the library's cache knows them by their paths."""
+    """Return the rows of some parquet files, which the library caches by their paths."""
     import datasets
 
     rows = datasets.load_dataset("parquet", data_files={"some": [str(file) for file in files]}, split="some")

@@ -39,7 +39,7 @@ EXTENSIONS = frozenset(
         ".jpe",
     ]
 )
-"""Suffixes of image files; upper case counts too."""
+"""Suffixes of image files, in upper or lower case."""
 SPLITS = ("test", "val", "validation", "valid", "dev", "train")
 """Folder names that are splits, not classes, when their children are folders of images."""
 OPTIONS = ("split", "class_names")
@@ -48,10 +48,10 @@ OPTIONS = ("split", "class_names")
 def load(root: Path, options: DataOptions, id: str) -> Dataset:
     """Return the images of a folder of class folders.
 
-    Classes are in the order of their folders' names; names that are all whole numbers are ordered as numbers
+    Classes are in the order of their folders' names. If all names are integers, they are ordered as numbers
     (ImageNetV2's ``0`` to ``999``). A class is called what its folder is called, with spaces for underscores, unless a
-    ``classnames.txt`` in the root says otherwise, one name a line in the order of the folders. Images deeper inside
-    a class folder belong to that class. Hidden files (their names begin with a dot) are left out; links are followed.
+    ``classnames.txt`` in the root says otherwise, one name a line in the order of the folders. Images deeper inside a
+    class folder belong to that class. Hidden files (their names begin with a dot) are left out, and links are followed.
     """
     options.refuse_unknown(OPTIONS, id)
     root, split = _choose_split(root, options.options.get("split"))
@@ -157,7 +157,7 @@ def _files(folder: Path) -> Iterator[tuple[Path, os.DirEntry[str]]]:
 
 
 def _holds(test: Callable[[], bool]) -> bool:
-    """Return whether something is true of an entry; nothing is of a link that leads to itself."""
+    """Return whether something is true of an entry, False for a link that leads to itself."""
     try:
         return test()
     except OSError:

@@ -36,7 +36,9 @@ from clipbench.untrusted.reading import (
 )
 
 CORPORA, QUERIES, QRELS = ("corpus", "mixed_corpus"), ("queries",), "qrels"
-"""Names of the files of documents, queries and judgements, without suffix; also that of the folder of judgements."""
+"""Names of the files of documents, queries and judgements, without suffix. The last is also the name of the folder of
+judgements.
+"""
 QRELS_SUFFIXES = (".tsv", ".txt", ".trec", ".qrel", ".qrels")
 SPLIT = "test"
 """The split that is read where there are several, as BEIR's own code does."""
@@ -66,7 +68,7 @@ class Judgement(NamedTuple):
 
 
 def fits(path: Path) -> bool:
-    """Return whether a folder has documents and queries; their judgements may lie elsewhere."""
+    """Return whether a folder has documents and queries, whose judgements may be elsewhere."""
     return is_folder(path) and None not in (_table(path, CORPORA), _table(path, QUERIES))
 
 
@@ -74,7 +76,7 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     """Return all documents, and the queries that were judged in a split.
 
     Paths of images are relative to the folder, or absolute. The option ``split`` names a file in the folder ``qrels``,
-    by default ``test`` where there are several; the option ``qrels`` names any other file of judgements.
+    by default ``test`` if there are several. The option ``qrels`` names any other file of judgements.
     """
     options.refuse_unknown(("split", "qrels"), id)
     qrels, split, split_notes = _qrels(path, options)
@@ -223,7 +225,7 @@ def items_of(
 
     Args:
         source: what messages call the table.
-        image_of: gives the image of a row, None where it has none, or None for a table without a column of images.
+        image_of: gives the image of a row, or None if it has none. None for a table without a column of images.
 
     Raises:
         DataError: it has no ids, or neither texts nor images.

@@ -1,7 +1,7 @@
 """Judged data as repositories of the Hub hold them: configurations of documents, queries and judgements, told by the
 card.
 
-mteb and BEIR call them ``corpus``, ``queries`` and ``default`` or ``qrels``; M-BEIR calls the second ``query``; where
+mteb and BEIR call them ``corpus``, ``queries`` and ``default`` or ``qrels``, and M-BEIR calls the second ``query``. If
 each language has its own, they are ``french-corpus``, ``french-queries`` and ``french-qrels``. A column ``language`` of
 the queries makes slices too. Each has files for a split, or for one split only, which then serves all. Images stay
 where they are, encoded in the parquet files, and are read one group of rows at a time.
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet
 
 QUERIES, QRELS = ("query", "queries"), ("default", "qrels")
-"""Names of the configurations of queries and judgements; of two, the first is read."""
+"""Names of the configurations of queries and judgements. If both exist, the first is read."""
 QUERY_IDS, DOCUMENT_IDS = ("query-id", "query_id"), ("corpus-id", "corpus_id")
 COLUMNS = {
     *judged.IDS,
@@ -125,7 +125,7 @@ def locate(folder: Path, names: Sequence[str], config: str | None, split: str | 
         names: of all files of the repository, relative to the folder.
 
     Raises:
-        UsageError: several splits were judged, and none is named; or no such split.
+        UsageError: several splits were judged and none is named, or the named split does not exist.
         Unavailable: files are missing.
     """
     configs = configs_of(folder)
@@ -213,7 +213,7 @@ class ParquetImage(EncodedImage):
 
 @lru_cache(maxsize=2)
 def _cells(file: Path, column: str, group: int) -> Any:
-    """Return the encoded images of a group of rows; the last two stay, since images are asked for in their order."""
+    """Return the encoded images of a group of rows. The last two groups stay, because images are read in order."""
     import pyarrow.compute
     import pyarrow.parquet
 

@@ -1,8 +1,7 @@
 """Captions in many languages, and class names in many languages, as their authors publish them.
 
-Each caption has its language as its group, so that metrics are given for each language and for their mean; the metrics
-of all data are of English alone. The option ``language`` (one, or several with commas) takes some, the first for all
-data.
+Each caption has its language as its group, so that metrics are given for each language and for their mean. The overall
+metrics are only of English. The option ``language`` (one, or several with commas) takes some, the first for all data.
 """
 
 import re
@@ -51,7 +50,7 @@ def fits_xm3600(path: Path) -> bool:
 def load_xm3600(path: Path, options: DataOptions, id: str) -> Dataset:
     """Return the images with their captions in all languages: ``captions=first`` takes the first of each image.
 
-    CLIP_benchmark, and with it open_clip's table, takes the first; Babel-ImageNet's authors and MIEB take all.
+    CLIP_benchmark, and with it open_clip's table, takes the first. Babel-ImageNet's authors and MIEB take all.
     """
     options.refuse_unknown((LANGUAGE, "captions", "images"), id)
     choice = options.options.get("captions", "all")

@@ -1,6 +1,6 @@
 """Published sets of long captions as they are laid out on disk once unpacked: an image and a caption each.
 
-Each set has ``load_SET(path, options, id)``; ``LAYOUTS`` says how each is recognised.
+Each set has ``load_SET(path, options, id)``. ``LAYOUTS`` shows how each is recognised.
 """
 
 import json
@@ -122,7 +122,7 @@ def _numeric(stem: str) -> tuple[int, str]:
 
 DOCCI_FILE = "docci_descriptions.jsonlines"
 DOCCI_SPLIT = "test"
-"""The published split, of 5,000 images; others are train, qual_dev and qual_test."""
+"""The published split, of 5,000 images. Others are train, qual_dev and qual_test."""
 
 
 def load_docci(path: Path, options: DataOptions, id: str) -> Dataset:
@@ -206,7 +206,7 @@ SHAREGPT4V_CAPTIONS = 1_000
 BLOCK_CHARACTERS = 1 << 16
 """Characters that are read at once: the file has 1.2 million captions, and only the first are wanted."""
 MAX_ITEM_CHARACTERS = 1 << 22
-"""An item that is longer is taken for damaged JSON; without a limit, the whole file would be searched for its end."""
+"""An item that is longer is taken for damaged JSON. Without a limit, the whole file would be searched for its end."""
 
 
 def fits_sharegpt4v(path: Path) -> bool:
@@ -280,7 +280,7 @@ def _list_items(path: Path) -> Iterator[object]:
 IIW_FILE = "data.jsonl"
 IIW_CAPTION = "IIW"
 IIW_IMAGES = ("image/key", "image")
-"""Fields that name the image, best first; ".jpg" is added to a name without a suffix."""
+"""Fields that name the image, best first. ".jpg" is added to a name without a suffix."""
 
 
 def fits_iiw(path: Path) -> bool:

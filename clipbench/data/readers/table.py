@@ -67,10 +67,10 @@ class Roles:
     """Column with the name of each class, beside a label column of numbers."""
     id: str | None = None
     id_is_named: bool = False
-    """True if the user named the id column; a guessed one is dropped where its values do not fit."""
+    """True if the user named the id column. A guessed column is dropped if its values do not fit."""
     split: str | None = None
     groups: tuple[str, ...] = ()
-    """Columns whose values slice the data; ``caption`` stands for the column that a caption came from."""
+    """Columns whose values slice the data, with ``caption`` for the column that a caption came from."""
 
 
 def usual_column(role: str, columns: Iterable[str]) -> str | None:
@@ -94,8 +94,8 @@ def find_roles(
     Args:
         options: the user's ``image``, ``caption`` (one column, or several with commas), ``label``, ``id`` and ``group``
             (likewise).
-        image: the image column by its type; the user's choice takes precedence.
-        label: the label column by its type; a usual name takes precedence.
+        image: the image column by its type. The user's choice takes precedence.
+        label: the label column by its type. A usual name takes precedence.
 
     Raises:
         UsageError: a named column does not exist, a role is ambiguous, or images or annotations are missing.
@@ -165,7 +165,7 @@ class _Columns(NamedTuple):
 
 
 def rows_of_split(column: Iterable[object], split: str | None, *, source: str) -> list[int]:
-    """Return the rows of one split, by the values of the split column; all rows without a split."""
+    """Return the rows of one split, by the values of the split column, or all rows without a split."""
     splits = [str(value) for value in column]
     rows = [row for row, value in enumerate(splits) if split in (None, value)]
     if split is not None and not rows:

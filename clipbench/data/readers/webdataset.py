@@ -38,7 +38,7 @@ IMAGES = ("webp", "png", "jpg", "jpeg")
 """Extensions of images, best first: of several in one sample CLIP_benchmark reads the first, and so do we."""
 
 CONTENTS = ("cls", "npy", "txt")
-"""Extensions of the members that are read; of all others only the name is kept."""
+"""Extensions of the members that are read. For all others, only the name is kept."""
 MOST_SHARDS = 1_000_000
 KINDS = ("classification", "multilabel", "retrieval")
 """Words that ``dataset_type.txt`` may hold."""
@@ -92,7 +92,7 @@ class _Sample:
 
 
 def is_layout(root: Path) -> bool:
-    """Return whether a folder has this layout, or is one split of it; a part that is then missing is an error."""
+    """Return whether a folder has this layout, or is one split of it. A missing part is then an error."""
     files = (TYPE_FILE, TEMPLATES_FILE, SHARDS_FILE)
     patterns = (f"*/{SHARDS_FILE}", "*/*.tar")
     return any(is_file(root / name) for name in files) or any(matching(root, pattern) for pattern in patterns)
@@ -102,7 +102,7 @@ def load(root: Path, options: DataOptions, id: str, *, shards: Sequence[Path] | 
     """Return one split, ``test`` unless another is named, or those of its shards that are given.
 
     Captions are the lines of a ``.txt`` member, by ``str.splitlines``. CLIP_benchmark writes a newline inside a caption
-    as backslash and n and does not convert it back; nor do we, so that numbers agree.
+    as backslash and n and does not convert it back. Neither does this reader, so that numbers agree.
     """
     options.refuse_unknown(OPTIONS, id)
     root, split = _choose_split(root, options.options.get("split"))
@@ -160,8 +160,7 @@ def _shards(folder: Path) -> list[Path]:
 
 
 def samples_in(shard: Path) -> Iterator[_Sample]:
-    """Yield the samples of a shard; the members of one sample are adjacent; raise DataError where it is damaged or cut
-    short."""
+    """Yield the samples of a shard, which has the members of a sample together. Raise DataError if it is damaged."""
     sample: _Sample | None = None
     try:
         with tarfile.open(shard, "r:") as tar:

@@ -26,7 +26,7 @@ from clipbench.models.protocol import ROLES, Model, ModelInfo, Role, Vectors, pa
 from clipbench.untrusted.reading import decode_json, is_file, read_json, shown, user_path
 
 ADAPTER = "api adapter 1"
-"""Part of every fingerprint; changed whenever the same server would give other vectors."""
+"""Part of every fingerprint, changed whenever the same server would give other vectors."""
 
 KEY_VARIABLE = "CLIPBENCH_API_KEY"
 """Environment variable of the key. Not that of one provider, whose key would go to any address."""
@@ -99,7 +99,7 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ApiModel(Model):
-    """A served model. Requests run several at a time; vectors come back in the order of the inputs."""
+    """A served model. Several requests run at a time, and vectors come back in the order of the inputs."""
 
     info: ModelInfo
     client: Client
@@ -112,7 +112,7 @@ class ApiModel(Model):
     is_sole = True  # requests and bytes are counted in one process
 
     def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
-        """Return one vector per item, in order; images are sent as PNG, without loss; raise ModelError if the server
+        """Return one vector per item, in order, with images sent as lossless PNG, or raise ModelError if the server
         fails.
         """
         if not inputs:
@@ -436,7 +436,7 @@ def _endpoint_url(body: str, reference: str) -> str:
 
 
 def read_template(source: str) -> dict[Role, Block]:
-    """Return the blocks of a template by role; None has the common block, or the block for documents if roles differ.
+    """Return the blocks of a template by role. None has the common block, or the block for documents if roles differ.
 
     Args:
         source: a name, or a file with the JSON of a block, or of an object with a block for ``query`` and one for

@@ -25,11 +25,11 @@ _logger = logging.getLogger(__name__)
 BUSY = (408, 425, 429, 500, 502, 503, 504, 529)
 """Answers after which the same request may succeed."""
 TRIES = 8
-"""Times that a request is sent; with the waits between them, a server may be away for a minute."""
+"""Times that a request is sent. With the waits between them, a server may be away for a minute."""
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
-"""Seconds before the second try, doubled for each further one up to the longest; jitter takes up to half away."""
+"""Seconds before the second try, doubled for each further one up to the longest. Jitter removes up to half of it."""
 LONGEST_ASKED = 120.0
-"""Longest wait in seconds that a server may ask for by Retry-After; beyond it, the run ends."""
+"""Longest wait in seconds that a server may request by Retry-After. Beyond it, the run ends."""
 LONGEST_SILENT = 2.0
 """Longest wait in seconds that is not shown."""
 SHOWN = 160
@@ -62,7 +62,7 @@ class _RetryableError(Exception):
 
 @dataclass
 class Client:
-    """A server's address, key and costs for its requests; safe to use from several threads."""
+    """A server's address, key and costs for its requests, safe to use from several threads."""
 
     url: str
     name: str
@@ -70,9 +70,9 @@ class Client:
     timeout: float
     """Seconds in which an answer must be whole."""
     key_variable: str
-    """Environment variable that holds the key; it is read for each request and kept nowhere."""
+    """Environment variable that holds the key, read for each request and stored nowhere."""
     costs: Counter[str] = field(default_factory=Counter)
-    """Requests, retries, bytes sent and received, and tokens by the server's count so far; written under the lock."""
+    """Requests, retries, bytes sent and received, and tokens by the server's count so far, written under the lock."""
     has_answered: bool = False
     """True once the server has answered anything whole: before that, silence is a wrong address and not a busy
     moment.
@@ -120,7 +120,7 @@ class Client:
         raise AssertionError(TRIES)
 
     def _wait(self, seconds: float, cause: str) -> None:
-        """Wait before the next try; a long wait is shown, once for requests that wait together."""
+        """Wait before the next try, and show a long wait, once for requests that wait together."""
         with self._lock:
             is_shown = seconds > LONGEST_SILENT and time.monotonic() > self._shown_until
             if is_shown:

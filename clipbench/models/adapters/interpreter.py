@@ -29,7 +29,7 @@ from clipbench.untrusted.reading import decode_array, decode_json, shortened
 
 OPTIONS = ("interpreter", "timeout")
 SECONDS = 600.0
-"""Default limit of an answer; loading the model is one."""
+"""Default time limit of an answer, which includes loading the model."""
 MOST_BYTES = 1 << 28
 """Bytes of a frame of an answer."""
 MOST_SHOWN = 300
@@ -39,7 +39,7 @@ HAS_GROUPS = hasattr(os, "killpg")
 SECONDS_BETWEEN_LOOKS = 0.2
 """Seconds of silence after which a process is looked at: has it ended?"""
 NAMED = ("python", "numpy", "torch", "transformers")
-"""Versions that are told; all are part of the fingerprint."""
+"""Versions that are reported, all of them part of the fingerprint."""
 
 
 class RemoteObject(NamedTuple):
@@ -89,7 +89,7 @@ def _remote_method(process: "_Process", name: str, takes_role: bool) -> Callable
 
 
 def _pack_item(item: object, arrays: list[np.ndarray], reference: str) -> Any:
-    """Return an item as JSON has it; pixels and numbers are added to the arrays."""
+    """Return an item as JSON has it, and add pixels and numbers to the arrays."""
     if isinstance(item, str):
         return item
     if isinstance(item, os.PathLike):
@@ -161,7 +161,7 @@ class _Process:
     def ask(
         self, callee: str, message: Mapping[str, Any], arrays: Sequence[np.ndarray] = ()
     ) -> tuple[dict[str, Any], list[np.ndarray]]:
-        """Return the answer to a message; raise ModelError, which names the callee."""
+        """Return the answer to a message, or raise ModelError, which names the callee."""
         try:
             answer, result_arrays = self._answer(message, arrays)
         except Broken as error:
@@ -176,7 +176,9 @@ class _Process:
     def _answer(
         self, message: Mapping[str, Any] | None, arrays: Sequence[np.ndarray]
     ) -> tuple[dict[str, Any], list[np.ndarray]]:
-        """Return the answer to a message, or the first message of the process; raise Broken with the reason."""
+        """Return the answer to a message, or the first message of the process. Raise Broken with the reason if it
+        fails.
+        """
         stdin, answers = cast(Any, self._process.stdin), cast(Any, self._answers)
         with self._lock:
             if self._end:

@@ -40,7 +40,7 @@ METHODS = ("count_tokens", "combine_prompts")
 
 
 class Broken(Exception):
-    """Bytes that do not form a message, described by the text; the text is empty at the end of the input."""
+    """Bytes that do not form a message, described by the text, which is empty at the end of the input."""
 
 
 def write_message(pipe: BinaryIO, message: Mapping[str, Any], arrays: Sequence[np.ndarray] = ()) -> None:
@@ -59,7 +59,7 @@ def write_message(pipe: BinaryIO, message: Mapping[str, Any], arrays: Sequence[n
 def read_message(
     pipe: BinaryIO, parse: Callable[[str], Any] = json.loads, most: int = MOST_BYTES
 ) -> tuple[dict[str, Any], list[bytes]]:
-    """Return a JSON object and the ``.npy`` files that go with it; raise Broken."""
+    """Return a JSON object and the ``.npy`` files that go with it, or raise Broken."""
     content = _frame(pipe, most)
     try:
         message = parse(content.decode())
@@ -117,7 +117,7 @@ def takes_role(method: Callable[..., object]) -> bool:
 
 
 def similarity_of(encoders: object) -> Any:
-    """Return the similarity that an object declares; a method of that name is ignored, since it declares nothing."""
+    """Return the similarity that an object declares. A method of that name is ignored, because it declares nothing."""
     similarity = getattr(encoders, "similarity", "cosine")
     return "cosine" if callable(similarity) else similarity
 

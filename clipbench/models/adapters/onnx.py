@@ -1,4 +1,4 @@
-"""Two towers as ONNX graphs in a folder, computed by onnxruntime; with the files of their processor and tokenizer.
+"""Two towers as ONNX graphs in a folder, run by onnxruntime, with the files of their processor and tokenizer.
 
 ``import onnx`` in here would mean the library: imports are absolute.
 """
@@ -22,7 +22,7 @@ from clipbench.plugins import import_optional
 from clipbench.untrusted.reading import entries, is_file, is_folder
 
 ADAPTER = "onnx adapter 1"
-"""Part of every fingerprint; changed whenever the same graphs would give other vectors."""
+"""Part of every fingerprint, changed whenever the same graphs would give other vectors."""
 
 PIXELS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 TOKENS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
@@ -37,13 +37,13 @@ ACCELERATORS = {"cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider
 CPU = "CPUExecutionProvider"
 
 BATCH_NOISE = 1e-3
-"""Share of a vector's length by which sums of another order may change it; more is said in a note."""
+"""Share of a vector's length by which sums of another order may change it. A larger change gets a note."""
 
 NAMES: dict[Tower, tuple[str, ...]] = {
     "images": ("vision_model", "visual", "image_encoder", "image", "vision"),
     "texts": ("text_model", "textual", "text_encoder", "text"),
 }
-"""Names that exporters give to the towers, of a file or of a folder with ``model.onnx``; best first."""
+"""Names that exporters give to the towers, of a file or of a folder with ``model.onnx``, best first."""
 
 OPTIONS = ("images", "texts", "variant", "image_output", "text_output", "provider", "logit_scale", "logit_bias")
 
@@ -76,7 +76,7 @@ class Graph:
 
 @dataclass(frozen=True, kw_only=True)
 class OnnxModel(Model):
-    """A model made of ONNX graphs; a tower that was not asked for has none."""
+    """A model made of ONNX graphs, without a graph for a tower that was not requested."""
 
     info: ModelInfo
     graphs: Mapping[Tower, Graph]
@@ -86,7 +86,7 @@ class OnnxModel(Model):
     files: Sequence[Path] = ()
 
     def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
-        """Return one raw vector per item, in order; each text is padded to the full length."""
+        """Return one raw vector per item, in order, with each text padded to the full length."""
         step = self.batch_size
         if modality != TEXT:
             graph = self.graphs["images"]

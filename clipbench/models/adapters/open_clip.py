@@ -59,7 +59,7 @@ from clipbench.models.trust import check_model, hub_file, no_foreign_code, setti
 from clipbench.untrusted.reading import entries, is_file, is_folder, read_json
 
 ADAPTER = "open_clip adapter 1"
-"""Part of every fingerprint; changed whenever the same weights would give other vectors."""
+"""Part of every fingerprint, changed whenever the same weights would give other vectors."""
 
 OLD_BUFFERS = {"text.transformer.embeddings.position_ids"}
 """Constants that older versions of the libraries saved with the weights, and newer ones refuse."""
@@ -77,7 +77,7 @@ RANDOM = "random"
 FORCED = ("force_quick_gelu", "force_custom_text", "force_image_size", "force_context_length")
 """Settings of a training that change the architecture, as ``create_model`` takes them."""
 PREPROCESS = ("mean", "std", "interpolation", "resize_mode")
-"""Settings of the preprocessing; a training's are called ``image_mean`` and so on."""
+"""Settings of the preprocessing, which a training calls ``image_mean`` and so on."""
 
 QUICK = "-quickgelu"
 """Suffix of open_clip's architectures with OpenAI's activation."""
@@ -98,7 +98,7 @@ class Recipe:
     preprocess: Mapping[str, object] = field(default_factory=dict)
     """Settings that differ from open_clip's for the name."""
     context: int | None = None
-    """Tokens to which the text tower is to be stretched; None leaves it as it is."""
+    """Tokens to stretch the text tower to, or None to leave it as it is."""
     seed: int = 0
     """Seed of random weights."""
     forced: Mapping[str, object] = field(default_factory=dict)
@@ -112,9 +112,8 @@ def load(body: str, options: LoadOptions) -> TorchModel:
     """Return ``ARCH/TAG`` with its pretrained weights, ``ARCH/random``, or a checkpoint: of ``options.arch``, or of the
     architecture that its training's ``params.txt`` names.
 
-    Options: ``context``; for a checkpoint ``weights`` (``ema`` or ``raw``), and ``tag``, whose preprocessing and
-        activation it
-    shares; for random weights ``seed``.
+    Options: ``context``. A checkpoint also has ``weights`` (``ema`` or ``raw``), and ``tag``, whose preprocessing and
+        activation it shares. Random weights have ``seed``.
 
     Raises:
         UsageError: an unknown architecture, tag or option.
@@ -336,7 +335,7 @@ def _find_weights(folder: Path, reference: str) -> Path:
 
 
 def build(recipe: Recipe, options: LoadOptions) -> TorchModel:
-    """Return the model of a recipe; raise as ``load`` does."""
+    """Return the model of a recipe, or raise as ``load`` does."""
     placement = resolve_placement(options.device, options.precision, options.batch_size)
     recipe = replace(recipe, context=options.whole_number("context"))
     file_notes = load_from_hub(partial(_check_files, recipe), _tokenizer_request(recipe), recipe.id)
@@ -406,7 +405,7 @@ def _source_files(recipe: Recipe) -> tuple[Path, ...]:
 
 
 def load_from_hub(load: Callable[[], T], request: HubRequest, model: str) -> T:
-    """Return the result of an open_clip function, from the cache or by download; errors take one line."""
+    """Return the result of an open_clip function, from the cache or by download, with errors in one line."""
     with library_errors("open_clip", model, "see its configuration"), no_foreign_code():
         return cached_first(load, request)
 
@@ -427,7 +426,7 @@ def _from_library(recipe: Recipe) -> tuple[Any, dict[str, Any], Any]:
 
 
 def _check_files(recipe: Recipe) -> tuple[str, ...]:
-    """Raise if files of the model or of repositories that they name require code; return notes."""
+    """Raise if files of the model or of repositories that they name require code. Return notes."""
     model_names = [recipe.name.partition(":")[2]] if recipe.name.startswith(FOREIGN) else []
     notes = [note for name in model_names for note in check_model(name, recipe.id)]
     text = (open_clip.get_model_config(recipe.name) or {}).get("text_cfg", {})
@@ -491,7 +490,9 @@ class _CausalTower(NamedTuple):
     """A tower in which no token attends to a later one, and whose vector is taken at the end of the text."""
 
     holder: Any
-    """The module with the positions and the mask; they are read at each use, as moving the module replaces them."""
+    """The module with the positions and the mask, which are read at each use, because moving the module replaces
+    them.
+    """
     prefix: str
     """Prefix of their names in the model."""
     pool: str

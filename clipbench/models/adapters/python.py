@@ -58,12 +58,12 @@ class Encoders(Protocol):
     """The user's object: it has encoders of two modalities, in general ``encode_images`` and ``encode_texts``.
 
     ``encode_images(images: list[PIL.Image.Image])`` returns vectors of shape (n, d) for RGB images. A method of another
-    name, such as ``encode_audio(items)``, encodes a modality of that name. A method that takes ``role`` is told the
-    side of a search, ``query``, ``document`` or None; texts may have ``encode_queries`` and ``encode_documents``
-    instead, of which the second stands for a missing ``encode_texts``. ``encode_joint(images, texts)`` encodes images
-    with a text each. Optional are logit_scale, logit_bias, context_length, fingerprint, embed_dim (needed of an object
-    that encodes neither images nor texts), and ``count_tokens(texts: list[str])``, the number of tokens that each text
-    takes before any is cut off, start and end among them.
+    name, such as ``encode_audio(items)``, encodes a modality of that name. A method that takes ``role`` gets the side
+    of a search, ``query``, ``document`` or None. Texts may have ``encode_queries`` and ``encode_documents`` instead, of
+    which the second stands for a missing ``encode_texts``. ``encode_joint(images, texts)`` encodes images with a text
+    each. Optional are logit_scale, logit_bias, context_length, fingerprint, embed_dim (needed of an object that encodes
+    neither images nor texts), and ``count_tokens(texts: list[str])``, the number of tokens that each text takes before
+    any is cut off, start and end among them.
     """
 
     def encode_texts(self, texts: list[str]) -> object:
@@ -84,7 +84,7 @@ class PythonModel(Model):
         return modalities_of(self.encoders)
 
     def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
-        """Return one vector per item, in order; the user's method gets a batch at a time, images as RGB."""
+        """Return one vector per item, in order. The user's method gets one batch at a time, images as RGB."""
         name = method_name(self.encoders, modality, role)
         encode = encoder_of(self.encoders, modality, role)
         if encode is None:
@@ -131,9 +131,9 @@ class PythonModel(Model):
 def load(body: str, options: LoadOptions) -> PythonModel:
     """Return the object that ``MODULE:FACTORY`` or ``FILE.py:FACTORY`` returns, also from the current folder.
 
-    The factory is called with all ``--model-option key=value`` pairs, the values as text; but ``interpreter``, the
-    Python that makes the object and runs its methods, and with it ``timeout``, the seconds that one answer may take
-    (600), are for here.
+    The factory is called with all ``--model-option key=value`` pairs, the values as text, except two that are used
+    here: ``interpreter``, the Python that makes the object and runs its methods, and with it ``timeout``, the seconds
+    that one answer may take (600).
 
     Raises:
         UsageError: no such module or factory, an option that it does not take, or a setting that it must choose itself.
@@ -379,7 +379,7 @@ def _embed_dim(encoders: object, reference: str) -> int:
 
 
 def _probes(reference: str, encoders: object, embed_dim: int) -> Probes:
-    """Return the vectors of the probes; empty arrays for modalities without an encoder."""
+    """Return the vectors of the probes, or empty arrays for modalities without an encoder."""
     vectors = []
     for modality, batch in ((IMAGE, probe_images()), (TEXT, list(TEXTS))):
         method, label = encoder_of(encoders, modality), f"{reference}: {method_name(encoders, modality)}"

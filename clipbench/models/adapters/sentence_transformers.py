@@ -47,7 +47,7 @@ from clipbench.plugins import import_optional
 from clipbench.untrusted.reading import read_json, refuse_special_files
 
 ADAPTER = "sentence-transformers adapter 1"
-"""Part of every fingerprint; changed whenever the same weights would give other vectors."""
+"""Part of every fingerprint, changed whenever the same weights would give other vectors."""
 
 NAMES: dict[Tower, str] = {"images": "image", "texts": "text"}
 """Modalities in the library's words."""
@@ -143,7 +143,7 @@ def load(body: str, options: LoadOptions) -> SentenceModel:
     ``@COMMIT`` follows. Code that comes with it is run only from a commit, and with ``options.trust_remote_code``.
 
     Options: ``truncate_dim``, of Matryoshka vectors; ``prompt`` or ``prompt_name`` for texts, ``image_prompt`` or
-    ``image_prompt_name`` for images, whatever their role; ``query_prompt`` and ``document_prompt`` in place of the
+    ``image_prompt_name`` for images, whatever their role; ``query_prompt`` and ``document_prompt`` instead of the
     model's own prompts of a role; ``logit_scale`` and ``logit_bias``.
 
     Raises:
@@ -295,7 +295,7 @@ def _foreign_names(file: str, settings: Any) -> Iterator[str]:
 
 
 def _prompts(module: Any, options: LoadOptions) -> dict[tuple[str, Role], Prompt]:
-    """Return the prompt of each encoded modality by role; an image with a text has the prompt of texts."""
+    """Return the prompt of each encoded modality by role. An image with a text has the prompt of texts."""
     prompts: dict[tuple[str, Role], Prompt] = {}
     for tower in options.towers:
         common_prompt = _option_prompt(module, "image_" if tower == "images" else "", options)
@@ -333,7 +333,7 @@ def _option_prompt(module: Any, prefix: str, options: LoadOptions) -> dict[str, 
 
 
 def _prompt_text(module: Any, prompt: Prompt, role: Role = None) -> str:
-    """Return the text of a prompt; without one, the default prompt for items without a role, or an empty text."""
+    """Return the text of a prompt, or else the default prompt for items without a role, or an empty text."""
     if "prompt" in prompt:
         return prompt["prompt"]
     name: str | None = prompt.get("prompt_name") or (module.default_prompt_name if role is None else role)

@@ -80,7 +80,7 @@ from clipbench.models.trust import (
 from clipbench.untrusted.reading import is_folder, shown
 
 ADAPTER = "transformers adapter 1"
-"""Part of every fingerprint; changed whenever the same weights would give other vectors."""
+"""Part of every fingerprint, changed whenever the same weights would give other vectors."""
 
 AIMV2 = "aimv2"
 """Model type whose text tower needs eager attention and whose scale is clamped."""
@@ -127,7 +127,7 @@ class ArraysPreprocess:
 
 def load(body: str, options: LoadOptions) -> TorchModel | JinaV4:
     """Return the model of a folder that ``save_pretrained`` wrote, or of a Hub repository ``ORG/NAME``, at a commit if
-    ``@COMMIT`` follows. Options: ``context``; those of the model's family; ``code_commit``, for trusted code that lies
+    ``@COMMIT`` follows. Options: ``context``, the options of the model's family, and ``code_commit``, for trusted code
     in another repository.
 
     Code that comes with a repository is run only from a commit, and with ``options.trust_remote_code``.

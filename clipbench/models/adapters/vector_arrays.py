@@ -53,7 +53,7 @@ KINDS: Mapping[str, ArrayKind] = {
     "logit_bias": NUMBER,
     "similarity": WORD,
 }
-"""Arrays whose names have a meaning; vectors of any other name are a modality."""
+"""Arrays whose names have a meaning. Vectors of any other name are a modality."""
 
 ARRAY_OF = {"image": "images", "text": "texts"}
 """The array that holds the vectors of a modality, where it is not called as the modality is."""
@@ -123,7 +123,7 @@ def _array_table(arrays: Mapping[str, np.ndarray]) -> ArrayTable:
 def read_arrays(path: Path) -> Arrays:
     """Return the arrays of an ``.npz``, or of a folder of ``.npy`` and ``.parquet``, checked.
 
-    A ``.npy`` is an array of the file's name, memory-mapped if it is float32; each column of a ``.parquet`` is an
+    A ``.npy`` is an array of the file's name, memory-mapped if it is float32. Each column of a ``.parquet`` is an
     array.
 
     Raises:
@@ -231,7 +231,7 @@ def _read_npy(path: Path) -> Arrays:
 
 
 def read_parquet(path: Path) -> Arrays:
-    """Return each column of a parquet file as an array; raise any kind of error for a damaged file."""
+    """Return each column of a parquet file as an array, or raise any kind of error for a damaged file."""
     import pyarrow.parquet
 
     table = pyarrow.parquet.read_table(path)
@@ -323,7 +323,7 @@ def _check_vectors(vectors: Float32[np.ndarray, "n dim"], name: str, ids: Shaped
 
 
 def _check_rows(rows: Int64[np.ndarray, " n"], name: str, target_name: str, arrays: Arrays, source: str) -> None:
-    """Raise DataError for rows without a vector; labels may name classes without vectors."""
+    """Raise DataError for rows without a vector. Labels may name classes without vectors."""
     target = arrays.get(target_name)
     if target is None and name != "labels":
         raise DataError(f"{source} has '{name}' but no '{target_name}', whose rows it has")

@@ -117,12 +117,12 @@ def vectors(
 ) -> Embeddings:
     """Return vectors that are there already as a model for ``clipbench.run``, with the samples that they belong to.
 
-    Every array may be a numpy array, a torch tensor or a list. Vectors are raw or unit ones; they are scaled to length
-    1 where a metric asks for it.
+    Every array may be a numpy array, a torch tensor or a list. Vectors can have any length, and are scaled to length 1
+    if a metric needs it.
 
     Args:
-        images: one vector per image, (n_images, dim); ``image`` is the same.
-        texts: one vector per text, (n_texts, dim); ``text`` is the same. Without ``text_to_image``, text i belongs to
+        images: one vector per image, (n_images, dim). ``image`` is the same.
+        texts: one vector per text, (n_texts, dim). ``text`` is the same. Without ``text_to_image``, text i belongs to
             image i.
         items: for composition, each with ``id``, ``images`` (rows), ``captions`` (rows of texts), ``truth`` (a list per
             image, with 1 for each caption that is true of it, otherwise 0) and optionally ``subset``.
@@ -131,9 +131,10 @@ def vectors(
             ``class_texts`` (n_classes, dim), for zero-shot classification; the names ``image_ids``, ``text_ids`` and
             ``class_names``; ``group`` (n_images,) or (n_texts,), the slice of each, such as its language; the numbers
             ``logit_scale`` and ``logit_bias``, from cosines to logits; ``similarity``, ``dot`` for ranks by the inner
-            product. Floating-point arrays of any other name, (n, dim), are modalities, such as ``audio``, beside images
-            and texts or in place of them; ``audio_to_text`` (n_audio,) is then the row of each recording's text, and
-            ``audio_ids`` their names. Without such rows, item i of two modalities with as many items belongs to item i.
+            product. Floating-point arrays of any other name, (n, dim), are modalities, such as ``audio``, in addition
+            to images and texts or instead of them. ``audio_to_text`` (n_audio,) is then the row of each recording's
+            text, and ``audio_ids`` their names. Without such rows, item i of two modalities with as many items belongs
+            to item i.
 
     Raises:
         DataError: an array is unknown, or has another length or dimension than the others say.

@@ -30,14 +30,14 @@ from clipbench.results.record import TowerRecord
 
 
 class StoreEmbedder(SharingEmbedder):
-    """Vectors from the store, and from the model if the store does not have them; these are then stored.
+    """Vectors from the store, and from the model if the store does not have them, which are then stored.
 
     Args:
         model: encodes what the store does not have.
         root: folder of the store.
         batch_size: images (and texts) that go through the model at once.
-        workers: processes that decode and preprocess ahead of the model; None chooses.
-        show_progress: draw a bar on a terminal; never drawn elsewhere.
+        workers: processes that decode and preprocess ahead of the model, or None to choose.
+        show_progress: draw a bar, only on a terminal.
         hashes: hashes of images that several models share, so that each image is read once for its hash.
     """
 
@@ -156,7 +156,7 @@ class StoreEmbedder(SharingEmbedder):
         """Encode the items that the store does not have.
 
         Args:
-            is_strict: raise BadImage for an image that cannot be read; else its cause is kept.
+            is_strict: raise BadImage for an image that cannot be read. Otherwise its cause is kept.
         """
         by_key = {item.key: item for item in items}
         missing_keys = self.shelf(modality).missing(by_key)

@@ -32,12 +32,12 @@ Measures = Float32[np.ndarray, " 6"]
 def measure_image(image: Image.Image, n_bytes: float = np.nan) -> Measures:
     """Return the numbers of ``NAMES``.
 
-    Brightness and contrast are mean and standard deviation of the grey values, in [0, 1]; sharpness is the mean size of
+    Brightness and contrast are mean and standard deviation of the grey values, in [0, 1]. Sharpness is the mean size of
     the difference of a pixel and the mean of its four neighbours, over the contrast, so that a dark image is not a
     blurred one.
 
     Args:
-        n_bytes: size of the encoded image; NaN if it is unknown.
+        n_bytes: size of the encoded image, NaN if it is unknown.
 
     Example:
         >>> measure_image(Image.new("RGB", (8, 4), "white"), 64.0).tolist()
@@ -68,7 +68,7 @@ def store_measures(measures: Mapping[bytes, Measures]) -> None:
 
 
 def stored_image_inputs(digests: Sequence[str]) -> Mapping[str, Mapping[str, float]]:
-    """Return the measured inputs of images by content hash; images without measurements are left out."""
+    """Return the measured inputs of images by content hash, without images that have no measurements."""
     shelf = _shelf()
     keys = {digest: bytes.fromhex(digest) for digest in set(digests) if digest}
     missing = shelf.missing(keys.values())

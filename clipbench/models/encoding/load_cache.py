@@ -252,7 +252,7 @@ def _environment_key() -> tuple[object, ...]:
 
 
 def _state(roots: Sequence[str]) -> dict[str, list[int]]:
-    """Return the state of files, and of all files in folders; links are followed."""
+    """Return the state of files, and of all files in folders, following links."""
     files = [root for root in roots if not os.path.isdir(root)]
     for folder in (root for root in roots if os.path.isdir(root)):
         for inside, folders, names in os.walk(folder):

@@ -59,7 +59,7 @@ class EncodeItem(NamedTuple):
         return f"{self.modality} {self.source.name}"
 
     def open(self) -> Any:
-        """Return the model's input: a text, an image and a text, or the value of an item; raise BadImage."""
+        """Return the model's input: a text, an image and a text, or the value of an item, or raise BadImage."""
         if self.modality == JOINT:
             image, text = self.source
             return limit_size(open_image(image, None), None, None, image.name), text
@@ -123,7 +123,7 @@ def encode(
     Raises:
         BadImage: an image cannot be read, and that is an error.
         Unavailable: a model has no encoder of the modality.
-        VectorError: a model gave a NaN, infinite or zero vector; the message names the item.
+        VectorError: a model gave a NaN, infinite or zero vector. The message names the item.
     """
     first_model = encoders[0][0]
     loaded = load(request, first_model.preprocess, first_model.info.image_size, batches)
@@ -157,7 +157,7 @@ def encode(
 
 
 def _encode_batches(model: Model, request: EncodeRequest, loaded: Iterator["LoadedBatch"]) -> Iterator["LoadedBatch"]:
-    """Yield each batch with vectors instead of inputs; the model may read several batches ahead."""
+    """Yield each batch with vectors instead of inputs. The model may read several batches ahead."""
     info, modality = model.info, request.modality
     if modality not in model.modalities and not (modality == JOINT and info.is_joint):
         raise Unavailable(
@@ -299,7 +299,7 @@ def _unchanged(loaded: LoadedImage) -> LoadedImage:
 
 
 def _collate(loaded: Sequence[LoadedImage]) -> LoadedBatch:
-    """Return the images as a batch of stacked inputs; tensors travel in shared memory, not through a pipe."""
+    """Return the images as a batch of stacked inputs, with tensors in shared memory instead of a pipe."""
     import torch
 
     inputs = {image.row: image.content for image in loaded if not isinstance(image.content, BadImage)}

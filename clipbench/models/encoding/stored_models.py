@@ -59,7 +59,7 @@ def remove(models: Iterable[StoredModel]) -> None:
     """Remove the vectors of models, and no other file in their folders.
 
     Raises:
-        MachineError: a file cannot be removed; those before it are.
+        MachineError: a file cannot be removed. The files before it are removed.
     """
     for model in models:
         for file in _files(model.folder):

@@ -71,7 +71,7 @@ def _with_run_costs(size: TowerRecord, work: Counts, modality: str, embedder: Em
 
 
 def tower_sizes(model: Model) -> dict[str, TowerRecord]:
-    """Return parameters and operations of each tower by modality; absent figures have a reason.
+    """Return parameters and operations of each tower by modality, with a reason for each absent figure.
 
     It takes a forward pass of one image and of one text. Nothing is run of a model that does not show its torch module
     or the parts behind its methods: to encode may cost money there, and would show no operation.

@@ -91,7 +91,7 @@ def activations(module: "nn.Module") -> dict[str, list[str]]:
 
 
 def _activation(part: "nn.Module") -> str | None:
-    """Return the activation of a part by its class name; approximations of GELU count as GELU."""
+    """Return the activation of a part by its class name. Approximations of GELU count as GELU."""
     name = type(part).__name__
     return QUICK_GELU if name.startswith("QuickGELU") else GELU if "GELU" in name else None
 

@@ -79,7 +79,7 @@ class PriceTag:
         self._start = clock()
 
     def price(self, model: Model) -> PriceRecord:
-        """Return the price of a model that has just been loaded; missing figures have a reason."""
+        """Return the price of a model that has just been loaded, with a reason for each missing figure."""
         loaded, figures, reasons = self._clock(), dict[str, Any](), dict[str, str]()
         for name, item, encode in (
             (TEXT, lambda n: TEXTS[n % len(TEXTS)], model.encode_texts),

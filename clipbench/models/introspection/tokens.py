@@ -48,8 +48,8 @@ def token_facts(
     """Return the length, padding and end of a tokenizer's output.
 
     Args:
-        context: tokens that the model says it takes; a longer text shows where texts are cut.
-        count: tokens of each text, start and end among them; tells the end from padding with the same id.
+        context: stated context length of the model. A longer text shows where texts are truncated.
+        count: tokens of each text, including start and end, to distinguish the end from padding with the same id.
 
     Example:
         >>> def tokenize(texts):
@@ -91,7 +91,7 @@ def ids_name(tokens: Tokens) -> str:
 
 
 def pad_tokens(tokens: Tokens, facts: TokenFacts, width: int) -> Tokens:
-    """Return tokens with padding after each text up to a width; masks are 0 there."""
+    """Return tokens with padding after each text up to a width, where masks are 0."""
     assert facts.pad is not None
     missing = width - tokens[facts.name].shape[1]
     if missing <= 0:

@@ -64,8 +64,7 @@ def read_checkpoint(path: Path, weights: str | None = None) -> Checkpoint:
     """Return the content of a checkpoint: a state dict, a training checkpoint of open_clip, or a folder of its shards.
 
     Args:
-        weights: ``ema`` or ``raw``; None takes the EMA weights, which open_clip evaluates, where the checkpoint has
-            them.
+        weights: ``ema`` or ``raw``. None takes the EMA weights, which open_clip evaluates, if the checkpoint has them.
 
     Raises:
         ModelError: no such file, not a checkpoint, damaged, or one that would run code.
@@ -204,7 +203,7 @@ SHARD_CLASSES = {
     **{(module, "PosixPath"): PurePosixPath for module in ("pathlib", "pathlib._local")},
     **{(module, "WindowsPath"): PurePosixPath for module in ("pathlib", "pathlib._local")},
 }
-"""Classes and functions that the list of tensors of torch.distributed.checkpoint is made of; none of them opens or runs
+"""Classes and functions that the list of tensors of torch.distributed.checkpoint is made of. None of them opens or runs
 anything.
 """
 

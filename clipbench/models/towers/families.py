@@ -43,12 +43,12 @@ weights.
 """
 
 WALK_TYPES = ("short", "long")
-"""FG-CLIP 2's names of its positions and head for captions of up to 64 and up to 196 tokens; its third are for
+"""FG-CLIP 2's names of its positions and head for captions of up to 64 and up to 196 tokens. Its third ones are for
 regions.
 """
 
 MOST_PATCHES = 16_384
-"""Patches of an image; FG-CLIP 2's authors use as many for their densest features."""
+"""Patches of an image, as for the densest features of FG-CLIP 2's authors."""
 
 BUDGETS = ((784, 1024), (576, 784), (256, 576), (128, 256), (0, 128))
 """FG-CLIP 2's own patches of an image: that of the first row whose number its whole squares of 16 pixels exceed."""
@@ -79,7 +79,7 @@ def family_of(folder: Path, reference: str) -> str:
     """Return the model type in a folder's configuration, or its class for jina-embeddings-v4, or empty if unstated.
 
     Raises:
-        ModelError: of a family that is refused; the message names it and says why.
+        ModelError: of a family that is refused. The message has its name and the reason.
     """
     path = folder / "config.json"
     settings = read_json(path, ModelError) if is_file(path) else {}
@@ -167,7 +167,9 @@ class Fgclip2Model(transformers.Siglip2Model):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class PatchesPreprocess:
-    """The image processor of SigLIP 2 with FG-CLIP 2's patches per image size, padded; picklable, without weights."""
+    """The image processor of SigLIP 2 with FG-CLIP 2's patches per image size, padded. It is picklable, without
+    weights.
+    """
 
     processor: Any
 
@@ -187,11 +189,11 @@ class PatchesPreprocess:
 # -- jina-embeddings-v4
 
 JINA_ADAPTER = "jina-embeddings-v4 adapter 1"
-"""Part of every fingerprint; changed whenever the same weights would give other vectors."""
+"""Part of every fingerprint, changed whenever the same weights would give other vectors."""
 
 JINA_TASKS = ("retrieval", "text-matching", "code")
 JINA_PREFIXES: Mapping[Role, str] = {None: "Query: ", "query": "Query: ", "document": "Passage: "}
-"""Before each text, by its role; ``text-matching`` has no sides, and the first for all."""
+"""Before each text, by its role. ``text-matching`` has no sides, and the first for all."""
 IMAGE_PROMPT = "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>Describe the image.<|im_end|>\n"
 JINA_TOKENS = 32_768
 JINA_AT_ONCE = 8

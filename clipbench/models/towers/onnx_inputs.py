@@ -26,7 +26,7 @@ from clipbench.models.trust import check_model, no_foreign_code
 from clipbench.untrusted.reading import is_file, read_json, shown
 
 OPEN_CLIP, PREPROCESS_CFG = "open_clip_config.json", "preprocess_cfg.json"
-"""open_clip's description of a model; its preprocessing alone."""
+"""open_clip's description of a model, and of only its preprocessing."""
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "spiece.model")
 
@@ -223,7 +223,7 @@ def _part(content: Mapping[str, Any], name: str, source: Path) -> dict[str, Any]
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a file; empty if there is no file; raise ModelError for other content."""
+    """Return the JSON object in a file, empty if there is no file, or raise ModelError for other content."""
     if not is_file(path):
         return {}
     content = read_json(path, ModelError)
