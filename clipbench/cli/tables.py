@@ -125,7 +125,7 @@ def heading(record: EvaluationRecord) -> str:
     """Return the name of an evaluation, and what it took."""
     n_samples = counted(record.dataset.n_samples, record.dataset.sample)
     encoded = encoded_facts(record.encoded) or "precomputed"
-    return f"{record.name}  {n_samples}, {encoded}, {duration(sum(record.seconds.values()))}"
+    return f"{record.name}  {n_samples}; {encoded}; {duration(sum(record.seconds.values()))}"
 
 
 def evaluation_lines(record: EvaluationRecord, width: int | None = None) -> list[str]:

@@ -310,7 +310,7 @@ def existing_files(
     distinct = dict.fromkeys(files)
     existing = {file for file in distinct if is_file(file)}
     missing = [file for file in distinct if file not in existing]
-    advice += f". {option('allow_partial', True)} scores the others" if existing else ""
+    advice += f", and {option('allow_partial', True)} scores the others" if existing else ""
     note = missing_note(missing, len(distinct), data, is_allowed=allow_partial and bool(existing), advice=advice)
     return existing, (*([note] if note else []), *outside_notes(existing, [folder], data))
 
@@ -324,7 +324,7 @@ def missing_note(missing: Sequence[object], n_images: int, data: str, *, is_allo
     count = f"{len(missing):,} of {n_images:,} images"
     if not is_allowed:
         names = ", ".join([*map(str, missing[:N_SHOWN]), *(["..."] if len(missing) > N_SHOWN else [])])
-        raise Unavailable(f"{count} of {data} are missing: {names}. Fix: {advice}")
+        raise Unavailable(f"{count} of {data} are missing: {names} ({advice})")
     return f"{count} are missing and were left out"
 
 

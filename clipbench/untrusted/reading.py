@@ -118,7 +118,7 @@ def reading(
         advice: what to do.
         is_table: the file is one that a person can save again.
     """
-    source, end = name or path, f". Fix: {advice}" if advice else ""
+    source, end = name or path, f": {advice}" if advice else ""
     try:
         yield
     except UnicodeDecodeError as fault:
@@ -234,7 +234,7 @@ def parse_json(text: str, location: str, error: type[ClipbenchError], *, advice:
     try:
         return decode_json(text, is_text=is_text)
     except ValueError as fault:
-        raise error(f"{location} is not JSON: {_fault_text(fault)}{f'. Fix: {advice}' if advice else ''}") from fault
+        raise error(f"{location} is not JSON: {_fault_text(fault)}{f': {advice}' if advice else ''}") from fault
 
 
 def decode_json(text: str, *, is_text: bool = True) -> Any:

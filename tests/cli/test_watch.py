@@ -129,7 +129,7 @@ def test_checkpoints_are_measured_as_a_training_writes_them(world: Path, save: S
     copies = [partial(shutil.copytree, path, world / "train" / path.name) for path in ready]
     done = watch_while([copies[0], nothing, copies[1]], "--idle", "2")
     assert done.status == 0, done.err
-    assert "watching train, every 60 s" in done.err
+    assert "watching train every 60 s" in done.err
     assert [line.split()[0] for line in done.out.splitlines()] == ["step-1", "step-2"]
 
 

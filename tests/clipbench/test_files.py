@@ -146,7 +146,7 @@ def test_a_folder_that_cannot_be_written_to_is_one_line(tmp_path: Path) -> None:
     check_writable(tmp_path / "new/run", advice="")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match=r"^cannot write to .*file/run: Not a directory; name another$"):
+    with pytest.raises(UsageError, match=r"^cannot write to .*file/run: Not a directory\. Fix: name another$"):
         check_writable(tmp_path / "file/run", advice="name another")
-    with pytest.raises(UsageError, match=r"MB free, expected 1,000,000,000\.0 MB; name another$"):
+    with pytest.raises(UsageError, match=r"MB free, expected 1,000,000,000\.0 MB\. Fix: name another$"):
         check_writable(tmp_path, 10**15, advice="name another")

@@ -86,8 +86,8 @@ def plot(arguments: PlotArguments) -> None:
 
     The numbers of the figure (.csv) and a draft of its caption (.txt) are written beside it.
 
-    A RUN is a run folder or the folder of several. If you give several RUNs, those without a run are left out. Only the
-    run folders are read: neither models nor data are needed.
+    A RUN is a run folder or the folder of several. If you give several RUNs, those without a run are left out.
+    Only the run folders are read: neither models nor data are needed.
 
     \b
     clipbench plot gap runs/tiny runs/vit-b-32 -o gap.pdf

@@ -23,8 +23,8 @@ from clipbench.cli.output import echo, print_note
 def report(runs: tuple[Path, ...], out: Path, printed: str) -> None:
     """Write one HTML report of finished runs.
 
-    A RUN is a run folder or the folder of several. If you give several RUNs, those without a run are left out. Only the
-    run folders are read: neither models nor data are needed.
+    A RUN is a run folder or the folder of several. If you give several RUNs, those without a run are left out.
+    Only the run folders are read: neither models nor data are needed.
     """
     from clipbench.plugins import report_writer
     from clipbench.results.run import find_runs, read_run

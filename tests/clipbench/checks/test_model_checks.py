@@ -36,7 +36,7 @@ BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
     "another order": ({"reverses": True}, "batches", "in another order"),
     "padding to the longest": ({"pads_to_longest": True, "reads_padding": True}, "padding", "when a longer text is in its batch"),
     "capitals kept": ({"lowers": False}, "case", "lower case fits the images better"),
-    "end cut off": ({"keeps_end": False}, "end-of-text", "cut without its end-of-text token (id 2)"),
+    "end cut off": ({"keeps_end": False}, "end-of-text", "truncated without its end-of-text token (id 2)"),
     "another vocabulary": ({"knows": 0.5}, "tokenizer", "have the tokens of another"),
     "blue for red": ({"swaps_channels": True}, "preprocessing", "order blue, green, red"),
     "pixels of 0 to 255": ({"mean": 0.5 / 255, "std": 0.5 / 255}, "preprocessing", "in [0, 255]"),
@@ -92,7 +92,7 @@ def tokens_of(start: Sequence[int], ending: Callable[[list[int]], list[int]]) ->
     [
         (end_of_text, [49406], lambda row: [*row[:7], 49407], "ok", "ends with the end-of-text token"),
         (end_of_text, [49406], lambda row: [*row[:6], 49407, 0], "fault", "misplaced: at position 7 of 8"),
-        (end_of_text, [49406], lambda row: row, "fault", "cut without its end-of-text token"),
+        (end_of_text, [49406], lambda row: row, "fault", "truncated without its end-of-text token"),
         (start_of_text, [49406], lambda row: row, "ok", "begins with the same token (id 49406)"),
         (start_of_text, [], lambda row: row, "fault", "not with the start-of-text token (id 49406)"),
         (start_of_text, [49406], lambda row: [5, *row[1:]], "fault", "begin with the ids 49406, 5"),
@@ -210,8 +210,8 @@ def test_vectors_of_a_file_are_examined_without_their_model() -> None:
     [
         (np.roll(NOISY, 3, axis=0), "pairs", "the text of each image is 3 rows below it"),
         (NOISY[::-1], "pairs", "the texts are in the reverse order of the images"),
-        (np.random.default_rng(2).permutation(NOISY), "pairs", "too little to find anything by"),
-        (-NOISY, "pairs", "they lie lower"),
+        (np.random.default_rng(2).permutation(NOISY), "pairs", "too little to retrieve anything"),
+        (-NOISY, "pairs", "they are lower"),
         (NOISY[np.r_[0, 0, 2:60]], "vectors", "1 of 60 texts have the vector of another"),
         (np.ones_like(NOISY), "vectors", "all 60 texts have the same vector"),
     ],

@@ -234,7 +234,7 @@ def test_a_pinned_commit_is_fetched_though_the_head_has_moved(
 def test_a_pinned_commit_that_is_gone_is_said_and_not_replaced(pets: Any, tmp_path: Path, pinned: str) -> None:
     made = plan(tmp_path)
     source = Source(form="webdataset", hub=REPOSITORY, split="test", revision=pinned)
-    with pytest.raises(UsageError, match=rf"me/wds_pets has no revision '{pinned}' \(any more\); --revision main"):
+    with pytest.raises(UsageError, match=rf"me/wds_pets has no revision '{pinned}' \(any more\)\. --revision main"):
         fetch(Download(entry=made.entry, source=source, root=tmp_path, report=made.report))
     assert is_absent(tmp_path)
     assert fetch(Download(entry=made.entry, source=source, root=tmp_path, revision="main", report=made.report)).is_dir()

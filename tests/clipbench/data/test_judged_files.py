@@ -77,7 +77,7 @@ def test_texts_images_and_both_with_their_judgements(tmp_path: Path) -> None:
     assert found.queries.ids == ("q1", "q2") and found.queries.images.tolist() == [-1, 1]
     assert dataset.image_ids == ["images/a.png", "images/b.png"] and dataset.split == "test"
     assert judged(dataset) == [("q1", "d1", 2), ("q1", "d3", 0), ("q2", "d3", 1)]
-    assert dataset.notes == ("1 query is not judged in test.tsv: not asked",)
+    assert dataset.notes == ("1 query is not judged in test.tsv: left out",)
     assert "judgements" in repr(dataset)
 
 
@@ -98,7 +98,10 @@ def test_the_split_is_test_unless_another_is_named(tmp_path: Path) -> None:
     path = folder(
         tmp_path, qrels={"qrels/test.tsv": BEIR, "qrels/dev.tsv": "query-id\tcorpus-id\tgrade_0_3\nq3\td2\t1\n"}
     )
-    assert load(path).notes[0] == "the split test alone (dev left out); data_options={'split': 'NAME'} reads another"
+    assert (
+        load(path).notes[0]
+        == "only the split test is read (dev left out). data_options={'split': 'NAME'} reads another"
+    )
     assert judged(load(path, split="dev")) == [("q3", "d2", 1)]
     assert judged(load(path, qrels="qrels/dev.tsv")) == [("q3", "d2", 1)]
     with pytest.raises(UsageError, match=r"has no split 'devel': it has dev, test"):

@@ -258,7 +258,7 @@ def test_the_key_of_a_provider_goes_to_no_other_address(url: str, state: Any, mo
 def test_a_key_that_cannot_be_sent_is_not_shown(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLIPBENCH_API_KEY", "sk-secret\nHost: elsewhere")
 
-    with pytest.raises(ModelError, match="CLIPBENCH_API_KEY one line of ASCII") as caught:
+    with pytest.raises(ModelError, match="CLIPBENCH_API_KEY is one line of ASCII") as caught:
         served(url)
     assert "secret" not in str(caught.value)
 
@@ -278,7 +278,7 @@ def test_a_key_that_cannot_be_sent_is_not_shown(url: str, monkeypatch: pytest.Mo
         ("silent", ModelError, "no answer within 0.2 s: check that a server runs there"),
         ("dripping", ModelError, "no answer within 0.2 s"),
         ("dripping_headers", ModelError, "no answer within 0.2 s"),
-        ("whole_and_wrong", ModelError, r"answered no JSON \(.*\): expected the address"),
+        ("whole_and_wrong", ModelError, r"answered text that is not JSON \(.*\): expected the address"),
         ("booleans", ModelError, "answered an embedding with True: expected a list of float32 numbers, or base64 of them"),
         ("texts", ModelError, "answered an embedding with '0.5': expected"),
         ("without_data", ModelError, r"answered without embeddings, \{'embeddings': \[.*: expected 'data', a list"),
@@ -345,7 +345,7 @@ def test_a_server_that_goes_wrong_later_is_refused(url: str, state: Any, name: s
         ("http://127.0.0.1:9", "the connection broke .*check that a server runs there"),
         ("http://no.such.host.invalid", "the connection broke .*check the name of the host"),
         ("https://HOST", "the connection broke .*check that the server uses https"),
-        ("http://HOST/a b", "the request cannot be sent .*the address whole"),
+        ("http://HOST/a b", "the request cannot be sent .*the address is complete"),
     ],
 )
 def test_a_wrong_address_is_said_at_once(url: str, monkeypatch: pytest.MonkeyPatch, address: str, message: str) -> None:

@@ -55,7 +55,7 @@ def test_a_truncated_safetensors_file_is_said_to_be_so(tmp_path: Path) -> None:
     link = tmp_path / "model.safetensors"  # as in the cache of the Hub
     link.symlink_to(path)
     with pytest.raises(
-        ModelError, match=r"/half.safetensors is no whole .*: remove that file, and it is downloaded again"
+        ModelError, match=r"/half.safetensors is not a complete .*: remove that file, and it is downloaded again"
     ):
         read_weights(link)
 
@@ -63,7 +63,9 @@ def test_a_truncated_safetensors_file_is_said_to_be_so(tmp_path: Path) -> None:
 def test_a_checkpoint_that_would_run_code_is_refused_and_does_not(tmp_path: Path) -> None:
     torch.save({"state_dict": WEIGHTS, "extra": Program(tmp_path / "ran")}, tmp_path / "evil.pt")
 
-    with pytest.raises(ModelError, match=r"evil.pt holds Python objects \(posix.mkdir\).*save the state") as caught:
+    with pytest.raises(
+        ModelError, match=r"evil.pt holds Python objects \(posix.mkdir\).*save only the state"
+    ) as caught:
         read_weights(tmp_path / "evil.pt")
 
     assert not (tmp_path / "ran").exists()
@@ -111,7 +113,7 @@ def test_weights_that_do_not_fit_are_told_apart_and_counted() -> None:
         ModelError,
         match=r"checkpoint x.pt does not fit ViT: 4 of 6 weights missing \(1.weight, 1.bias, 2.weight, ...\),"
         r" 1 left over \(head.weight\), 1 of another shape \(0.weight \(2, 5\) where \(2, 3\) is expected\)\. Fix: check"
-        r" another",
+        r" arch$",
     ):
         load_strictly(module, state, source="x.pt", arch="ViT")
 

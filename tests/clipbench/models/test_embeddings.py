@@ -198,7 +198,7 @@ def test_what_the_file_has_no_vector_for_is_an_error(tmp_path: Path) -> None:
         ({"text_image": np.array([0, 0, 1, 1])}, r"has an unknown array 'text_image': did you mean 'text_to_image'"),
         ({"image_embeddings": np.ones((2, 5))}, r"has an unknown array 'image_embeddings': call these vectors 'images'"),
         ({"class_weights": np.ones((3, 5))}, r"has an unknown array 'class_weights': call these vectors 'class_texts'"),
-        ({"image_ids": np.array(["x", "y"], dtype=object)}, r"cannot read .*it holds Python objects. Write names as text"),
+        ({"image_ids": np.array(["x", "y"], dtype=object)}, r"cannot read .*it holds Python objects, so write names as text"),
     ],
 )  # fmt: skip
 def test_arrays_that_do_not_fit_are_named(tmp_path: Path, changes: Arrays, message: str) -> None:
@@ -321,7 +321,7 @@ def test_images_and_texts_stay_what_they_are_beside_other_modalities(tmp_path: P
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"text": None, "video": None, "audio_to_text": None}, r"has audio, audio_ids: expected 'images', .*; or vectors of two"),
+        ({"text": None, "video": None, "audio_to_text": None}, r"has audio, audio_ids: expected 'images', .*, or vectors of two"),
         ({"audio": np.ones((3, 4))}, r"'audio' has dimension 4 and 'text' 5"),
         ({"audio_to_text": np.array([0, 0])}, r"'audio_to_text' has 2 rows: expected 3, as 'audio' has"),
         ({"audio_to_text": np.array([0, 0, 2])}, r"'audio_to_text' has 2 in row 2: expected 0 to 1, a row of 'text'"),

@@ -122,7 +122,7 @@ def test_a_text_tower_of_another_folder_is_refused_by_name(stranger: Path, marke
 NESTED = json.loads("[" * 101 + "]" * 101)
 
 REFUSED: list[tuple[str, dict[str, object], str]] = [
-    ("config.json", {"trust_remote_code": True}, r"sets trust_remote_code, which asks for code"),
+    ("config.json", {"trust_remote_code": True}, r"sets trust_remote_code, which requests code"),
     ("config.json", {"text_config": {"trust_remote_code": True}}, r"sets text_config\.trust_remote_code"),
     ("config.json", {"code_revision": "main"}, r"sets code_revision"),
     ("config.json", {"attn_implementation": "stranger/kernel"}, r"sets attn_implementation, which names a kernel"),

@@ -277,12 +277,12 @@ def test_images_are_prepared_by_a_whole_processor_of_transformers(copy: Path) ->
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (other_inputs, r"takes pixels tensor\(float\)\['n', 5\], more .*: expected pixels alone"),
+        (other_inputs, r"takes pixels tensor\(float\)\['n', 5\], more .*: expected only pixels"),
         (lambda folder: image_graph(folder / "text_model.onnx"), r"takes pixels .*: expected token ids, integers of shape"),
         (two_outputs, "gives first .*second .*: expected one output with one vector per row. Select it with model_options={'image_output"),
         (lambda folder: text_graph(folder / "text_model.onnx", dim=3), r"different dimensions \(images 5, texts 3\)"),
         (lambda folder: (folder / "text_model.onnx").write_bytes(b"\0" * 64), "onnxruntime cannot read .*text_model.onnx"),
-        (without("vision_model.onnx"), "has no graph of images: expected vision_model.onnx .*found: text_model.onnx"),
+        (without("vision_model.onnx"), "has no graph of images: expected vision_model.onnx .*files: text_model.onnx"),
         (without("preprocess_cfg.json"), "does not define how images are preprocessed: expected processor_config.json or preproc"),
         (two_processors, r"/processor_config\.json cannot be used"),
         (without_tokenizer, "has no tokenizer: expected tokenizer.json"),

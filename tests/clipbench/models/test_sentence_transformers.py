@@ -254,5 +254,5 @@ def test_a_file_that_the_library_alone_reads_is_refused(copy: Path) -> None:
 
 def test_a_fifo_in_a_part_is_not_waited_for(copy: Path) -> None:
     os.mkfifo(next(copy.glob("*_Dense")) / "x.json")
-    with pytest.raises(ModelError, match=r"_Dense/x\.json is a FIFO, a device or a socket: take it out"):
+    with pytest.raises(ModelError, match=r"_Dense/x\.json is a FIFO, a device or a socket: remove it"):
         load(str(copy), texts_only())

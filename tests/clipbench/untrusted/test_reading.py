@@ -75,17 +75,17 @@ def test_what_would_be_waited_for_is_never_opened(tmp_path: Path) -> None:
     (tmp_path / "deep/er/loop").symlink_to(tmp_path)
     (tmp_path / "fifo").rename(tmp_path / "deep/er/fifo")
     (tmp_path / "socket").unlink()
-    with pytest.raises(DataError, match=r"deep/er/fifo is a FIFO, a device or a socket: take it out"):
+    with pytest.raises(DataError, match=r"deep/er/fifo is a FIFO, a device or a socket: remove it"):
         reading.refuse_special_files(tmp_path, DataError)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("none", None, r"^cannot read .*none: No such file or directory; do this$"),
-        (LONG, None, "^cannot read .*: File name too long; do this$"),
+        ("none", None, r"^cannot read .*none: No such file or directory: do this$"),
+        (LONG, None, "^cannot read .*: File name too long: do this$"),
         ("nul\0", None, "^cannot read .*: the name holds a NUL"),
-        ("file", b"a\xff", r"^.*file is not UTF-8 text: invalid start byte at byte 1; do this$"),
+        ("file", b"a\xff", r"^.*file is not UTF-8 text: invalid start byte at byte 1: do this$"),
     ],
 )
 def test_a_text_that_cannot_be_read_is_one_line(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:

@@ -239,7 +239,7 @@ def test_missing_images_make_data_unavailable_and_can_be_left_out(tmp_path: Path
         for k, name in enumerate(["a.png", "b.png", "c.png", "d.png", "e.png"])
     }
     write(tmp_path / "data" / "swap_att.json", items)
-    with pytest.raises(Unavailable, match=r"4 of 5 images of .* are missing: b\.png, c\.png, d\.png, \.\.\.; looked"):
+    with pytest.raises(Unavailable, match=r"4 of 5 images of .* are missing: b\.png, c\.png, d\.png, \.\.\. \(looked"):
         read(tmp_path)
     found = read(tmp_path, allow_partial=True)
     note = "4 of 5 images are missing and were left out: 1 of 5 items are scored"
