@@ -285,8 +285,8 @@ def test_the_versions_there_are_part_of_the_fingerprint(far: Callable[..., Pytho
     ("fault", "message"),
     [
         ("os.kill(os.getpid(), signal.SIGKILL)", r"the other interpreter was killed \(Killed\)\. Its output ends with: .*last words$"),
-        ("os._exit(3)", "the other interpreter ended with status 3\. Its output ends with: .*last words$"),
-        ("os._exit(9) if os.fork() else time.sleep(600)", "the other interpreter ended with status 9\. Its output ends with"),
+        ("os._exit(3)", r"the other interpreter ended with status 3\. Its output ends with: .*last words$"),
+        ("os._exit(9) if os.fork() else time.sleep(600)", r"the other interpreter ended with status 9\. Its output ends with"),
         ("sys.exit(3)", r"encode_texts failed \(sys.exit\(3\)\)\. Its output ends with: .*last words$"),
         ("1 / 0", r"encode_texts failed \(ZeroDivisionError: division by zero\)\. Its output ends with"),
         ("np.array([object()])", r"gave an object of type ndarray of object: expected an array of real numbers"),
@@ -326,7 +326,7 @@ def test_an_answer_to_a_call_that_was_interrupted_is_not_taken_for_the_next(
         (None, r"interpreter=.*/other: \[Errno 2\] .*: expected a Python with numpy and pillow, such as"),
         ("exit 4", "the other interpreter ended with status 4: expected a Python with numpy and pillow"),
         ("echo no frame, but a line of words", "the other interpreter sent b'no frame, but a ' where a frame begins"),
-        (f"exec '{sys.executable}' -I -S \"$@\"", "ended with status 1\. Its output ends with: .*No module named 'numpy'"),
+        (f"exec '{sys.executable}' -I -S \"$@\"", r"ended with status 1\. Its output ends with: .*No module named 'numpy'"),
     ],
 )  # fmt: skip
 def test_an_interpreter_that_is_no_python_is_refused(
