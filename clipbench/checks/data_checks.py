@@ -48,7 +48,7 @@ def images(subject: Subject) -> CheckOutcome:
         name, cause = next(iter(decoded.causes.items()))
         return fault(
             f"{len(decoded.causes)} of {counted(decoded.n, 'image')} cannot be read, the first {name}: {cause}",
-            f"replace them, or run with {option('on_bad_image', 'skip')} to leave them out with a note",
+            f"replace them, or leave them out of a run with {option('on_bad_image', 'skip')}",
         )
     of_all = "" if decoded.n == n_all else f", a sample of {count(n_all)}"
     return healthy(f"{counted(decoded.n, 'image')} can be read{of_all}")

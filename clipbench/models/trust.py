@@ -95,7 +95,7 @@ def check_model(name: str, reference: str) -> tuple[str, ...]:
             coded += [config] if isinstance(settings, Mapping) and settings.get("auto_map") else []
     if not coded:
         return ()
-    return (f"the code that {name} brings (auto_map in {', '.join(coded)}) was not run: the library has its own",)
+    return (f"the code in {name} (auto_map in {', '.join(coded)}) was not run: the library has its own",)
 
 
 def check_settings(settings: object, source: str, reference: str, *, folder: Path, is_local: bool) -> None:
@@ -136,7 +136,7 @@ def no_foreign_code() -> Iterator[None]:
 def needs_code_error(reference: str) -> ModelError:
     """Return the error for a model that its library cannot build without the model's own code."""
     return ModelError(
-        f"{reference} needs Python code from its repository, which is not run unasked: give"
+        f"{reference} needs Python code from its repository, which is not run by default: give"
         f" {option('trust_remote_code', True)} with ORG/REPO@COMMIT after reading the code, wrap the model as"
         " python:MODULE:FACTORY, or store its vectors and give embeddings:FILE"
     )

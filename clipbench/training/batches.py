@@ -235,7 +235,7 @@ def load_batches(
     )
     for batch in batches:
         if isinstance(batch, BadImage):
-            raise DataError(f"cannot read image {batch.name} ({batch.cause}): replace it, or take it out of the data")
+            raise DataError(f"cannot read image {batch.name} ({batch.cause}): replace it, or remove it from the data")
         yield batch
 
 

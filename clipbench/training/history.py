@@ -157,8 +157,7 @@ def _step_of(run: Run) -> float:
     step = run.result.model.get("step")
     if step is None:
         raise UsageError(
-            f"{run.folder} has no known training step: expected runs of checkpoints called step-N, checkpoint-N or"
-            " epoch_N"
+            f"{run.folder} has no training step: expected runs of checkpoints called step-N, checkpoint-N or epoch_N"
         )
     try:
         return _number(step)

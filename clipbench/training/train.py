@@ -292,7 +292,7 @@ def resume(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) -
     options.check_same(checkpoint.progress.arguments)
     corpus, order = _data(options)
     if (recorded := checkpoint.progress.data) != _description(corpus):
-        raise UsageError(f"the data are {_description(corpus)}, and the run in {options.out} has {recorded}")
+        raise UsageError(f"the data set is {_description(corpus)}, and the run in {options.out} has {recorded}")
     if options.temperature is not None:
         checkpoint.model.logit_scale.requires_grad_(False)
     training = _assemble(options, checkpoint, corpus, order, device=device, dtype=dtype)

@@ -101,7 +101,7 @@ def choose_source(entry: CatalogueEntry, name: str | None = None) -> Source:
     for source in candidates:
         if source.can_be_fetched:
             return source
-    advice = "choose another source"
+    advice = "choose another source" if entry.can_be_fetched else "add a source to its entry in the catalogue"
     if entry.by_hand:
         advice = f"put it into {entry.places[0]} below the data root by hand: {entry.by_hand}"
     raise Unavailable(f"{name or entry.name} cannot be fetched by command: {advice}")

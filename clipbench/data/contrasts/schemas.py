@@ -70,7 +70,7 @@ class CroppedImage:
         x, y, width, height = self.box
         left, top, right, bottom = max(0, x), max(0, y), min(image.width, x + width), min(image.height, y + height)
         if left >= right or top >= bottom:
-            raise BadImage(self.name, f"the box is outside of the image, {image.width} x {image.height} pixels")
+            raise BadImage(self.name, f"the box is outside the image, {image.width} x {image.height} pixels")
         return image.crop((left, top, right, bottom))
 
 
@@ -114,7 +114,7 @@ def build_dataset(
     }
     notes = []
     if n_invalid := len(contrasts) - len(valid):
-        reason = "nothing to choose, or not valid by their authors' rule"
+        reason = "they have nothing to choose, or are invalid by their authors' rule"
         notes.append(f"{n_invalid:,} of {len(contrasts):,} items are not scored: {reason}")
     if not valid:
         raise DataError(f"data set {id} has no item to score: {notes[0] if notes else 'expected one or more'}")

@@ -201,7 +201,7 @@ def _legible_scene(chance: Sampler, split: str) -> tuple[Scene, str]:
     """Return a scene with a word that belongs to the split and names no object of the scene."""
     while True:
         plan = sample_plan(chance, arrangement=chance.one_of(("word", "alone")), has_word=True)
-        assert plan.lettering is not None, "a word was asked for"
+        assert plan.lettering is not None, "a word was requested"
         word, scene = plan.lettering.word, lay_out(plan)
         if word in [look.kind for look in plan.looks] or not belongs_to_split(scene, split):
             continue

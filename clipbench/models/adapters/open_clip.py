@@ -479,7 +479,7 @@ def _load_weights(module: Any, checkpoint: Checkpoint, recipe: Recipe) -> tuple[
         *([] if recipe.params is None else [(f"check that {recipe.params} belongs to this training")]),
         *checkpoint.notes,
     ]
-    load_strictly(module, state, source=checkpoint.source, arch=recipe.name, advice="; ".join(advice))
+    load_strictly(module, state, source=checkpoint.source, arch=recipe.name, advice=". ".join(advice))
     return notes
 
 
@@ -542,7 +542,7 @@ def count_tokens(tokenizer: Any, texts: Sequence[str]) -> Int64[np.ndarray, " n_
     if inner is None and hasattr(tokenizer, "encode"):
         return np.array([len(tokenizer.encode(text)) + 2 for text in texts], np.int64)
     if inner is None or not hasattr(tokenizer, "clean_fn"):
-        raise NoTokenCounts(f"it is not known how open_clip's {type(tokenizer).__name__} counts the tokens of a text")
+        raise NoTokenCounts(f"tokens of open_clip's {type(tokenizer).__name__} cannot be counted")
     if not texts:
         return np.empty(0, np.int64)
     is_clips = tokenizer.tokenizer_mode == "clips"  # CLIPS: open_clip adds start, end and a class token itself

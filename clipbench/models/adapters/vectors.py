@@ -102,8 +102,8 @@ class Embeddings(Embedder):
 
     def _raise_unknown(self, kind: str, name: str) -> int:
         raise DataError(
-            f"{self.info.id} has no vector for {kind} '{name}': it holds vectors of its own samples only, so ask for a"
-            f" task without @DATA and without {option('prompts')}"
+            f"{self.info.id} has no vector for {kind} '{name}': it holds only vectors of its own samples. Run"
+            f" a task without @DATA and without {option('prompts')}"
         )
 
 

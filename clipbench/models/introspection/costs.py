@@ -51,10 +51,10 @@ def _with_run_costs(size: TowerRecord, work: Counts, modality: str, embedder: Em
     if rate is None:
         reasons["items_per_second"] = none_timed
     if not (embedder.info.device or "").startswith("cuda"):
-        reasons["peak_bytes"] = "known on CUDA devices only"
+        reasons["peak_bytes"] = "known only on CUDA devices"
     elif embedder.peak_bytes is None:
         reasons["peak_bytes"] = (
-            "known where clipbench run measures one model: others, or a program of your own, may hold memory too"
+            "known only if clipbench run measures one model, because other models and programs may hold memory too"
         )
     elif peak is None:
         not_torch = "torch, which keeps account of the memory, has no tensors of it on the device"
@@ -96,7 +96,7 @@ def _size(prepared: Callable[[Model], tuple[Callable[[], object], str] | None], 
     except FOREIGN as error:  # a library's, on a module or an input that it did not expect
         return _absent(f"encoding one item could not be counted ({error_summary(error)})")
     if operations.unknown is not None:
-        return _absent(f"it computes by {operations.unknown}, whose work is not known")
+        return _absent(f"it uses {operations.unknown}, whose number of operations is unknown")
     if not operations.flops:
         return _absent("no product of matrices of torch was seen")
     n_parameters = operations.n_parameters or None  # none where they are compiled into constants

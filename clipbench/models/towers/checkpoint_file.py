@@ -74,7 +74,7 @@ def read_checkpoint(path: Path, weights: str | None = None) -> Checkpoint:
         raise UsageError(f"model option weights={weights}: {did_you_mean(weights, KEYS)}")
     checkpoint = _read_sharded(path) if is_sharded(path) else _read_file(path, weights)
     if weights == EMA and not checkpoint.source.endswith(f"({KEYS[EMA]})"):
-        raise UsageError(f"checkpoint {path} has no EMA weights ({KEYS[EMA]}): drop {model_option(weights=EMA)}")
+        raise UsageError(f"checkpoint {path} has no EMA weights ({KEYS[EMA]}): remove {model_option(weights=EMA)}")
     return checkpoint
 
 
@@ -111,7 +111,7 @@ def _read_file(path: Path, weights: str | None) -> Checkpoint:
 def load_strictly(module: torch.nn.Module, state: StateDict, *, source: object, arch: str, advice: str = "") -> None:
     """Load weights into a module, or raise ModelError for missing, unexpected or misshaped weights."""
     if faults := state_dict_mismatches(module.state_dict(), state):
-        raise ModelError(f"checkpoint {source} does not fit {arch}: {faults}. Fix: {advice or _advice(state)}")
+        raise ModelError(f"checkpoint {source} does not fit {arch}: {faults}: {advice or _advice(state)}")
     module.load_state_dict(state)
 
 

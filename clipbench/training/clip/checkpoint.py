@@ -152,7 +152,7 @@ def load_model(folder: Path) -> tuple[CLIP, ClipTokenizer]:
         raise ModelError(f"{folder} has {tokenizer.vocab_size} tokens, and weights for {config.vocab_size}")
     state = read_weights(folder / WEIGHTS)
     model = CLIP(config)
-    load_strictly(model, state, source=folder / WEIGHTS, arch="the configuration")
+    load_strictly(model, state, source=folder / WEIGHTS, arch="the configuration", advice="copy the folder again")
     return model, tokenizer
 
 

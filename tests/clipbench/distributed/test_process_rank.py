@@ -49,7 +49,7 @@ def test_devices_are_one_or_all_or_those_named(gpus: Any) -> None:
         ("cpu,cuda:0,cpu", "names a device twice"),
         (
             "cuda:0,cuda:3",
-            "names 'cuda:3', and there are 3 CUDA devices here: expected names such as cuda:0,cuda:1, or",
+            "names 'cuda:3', and there are 3 CUDA devices here: expected only devices of this machine, or",
         ),
         ("cuda,cuda", "names 'cuda', and there are 3 CUDA devices here"),
         ("all,cpu", "names 'all', and"),

@@ -145,7 +145,7 @@ def test_what_cannot_be_counted_is_absent_with_the_reason() -> None:
 
     found = sizes_of(Recurrent())
     assert found["text"].flops is found["text"].n_parameters is None
-    assert "whose work is not known" in found["text"].reasons["flops"]
+    assert "whose number of operations is unknown" in found["text"].reasons["flops"]
     assert "not in this mode" in found["image"].reasons["flops"]
 
 

@@ -102,7 +102,7 @@ def test_code_of_a_tokenizer_is_not_run_even_where_nobody_said_so_and_somebody_s
 ) -> None:
     (stranger / "config.json").write_text(json.dumps({"model_type": "stranger"}))
     change(stranger / "config.json", auto_map={"AutoConfig": "code.Config"})
-    with pytest.raises(ModelError, match="needs Python code from its repository, which is not run unasked"):
+    with pytest.raises(ModelError, match="needs Python code from its repository, which is not run by default"):
         open_clip.load_folder(str(stranger), LoadOptions())
     assert not marker.exists()
 

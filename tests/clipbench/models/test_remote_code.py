@@ -99,7 +99,7 @@ def test_other_code_is_another_model(stranger: Path, cache: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "trust", "error", "message"),
     [
-        ("org/own", False, ModelError, "needs Python code from its repository, which is not run unasked"),
+        ("org/own", False, ModelError, "needs Python code from its repository, which is not run by default"),
         (f"org/own@{COMMIT}", False, ModelError, r"give trust_remote_code=True with ORG/REPO@COMMIT"),
         ("org/own", True, UsageError, r"names no commit, and trust_remote_code=True runs code at a commit that you have read"),
         ("org/own@main", True, UsageError, "names 'main', which may change: expected a commit"),

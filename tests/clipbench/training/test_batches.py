@@ -85,6 +85,6 @@ def test_an_image_that_cannot_be_read_is_named(reader: PairReader, tmp_path: Pat
     samples = [[SampleIndex(position=0, pair=0, epoch=0)]]
     for workers in (0, 1):
         with pytest.raises(
-            DataError, match=r"cannot read image .*bad\.png \(.*\): replace it, or take it out of the data"
+            DataError, match=r"cannot read image .*bad\.png \(.*\): replace it, or remove it from the data"
         ):
             list(load_batches(replace(reader, pairs=pairs), tokenizer, samples, workers=workers))

@@ -105,10 +105,10 @@ def test_runs_that_do_not_belong_into_one_curve_are_refused(tmp_path: Path) -> N
         history_of_runs([first, run(tmp_path / "c", 6, data="other")])
     with pytest.raises(UsageError, match="other parameters"):
         history_of_runs([first, run(tmp_path / "d", 6, params={"k": 2})])
-    with pytest.raises(UsageError, match="has no known training step"):
+    with pytest.raises(UsageError, match="has no training step"):
         history_of_runs([first, run(tmp_path / "e", None)])
     old = replace(first.result, model={"ref": "x"})
-    with pytest.raises(UsageError, match="has no known training step"):
+    with pytest.raises(UsageError, match="has no training step"):
         history_of_runs([Run(tmp_path, old)])
     with pytest.raises(UsageError, match="at least one run"):
         history_of_runs([])

@@ -74,7 +74,9 @@ def test_nlvr_has_one_sentence_for_several_images_and_passes_over_what_is_no_cho
     ]
     found = read(write(tmp_path / "manifest.jsonl", rows).parent)
     assert contrasts(found) == [Contrast("9", "", (0, 1), ("two boxes",), ((True,), (False,)))]
-    assert found.notes == ("1 of 2 items are not scored: nothing to choose, or not valid by their authors' rule",)
+    assert found.notes == (
+        "1 of 2 items are not scored: they have nothing to choose, or are invalid by their authors' rule",
+    )
 
 
 def test_winogavil_asks_for_the_images_of_a_cue(tmp_path: Path) -> None:
@@ -137,7 +139,7 @@ def test_a_box_outside_of_its_image_is_a_bad_image(tmp_path: Path) -> None:
     put(tmp_path, "1.png")
     row = {"image_path": "1.png", "bbox_x": 8, "bbox_y": 0, "bbox_w": 4, "bbox_h": 4}
     file = write(tmp_path / "a.json", [{**row, "true_caption": "a", "false_caption": "b"}])
-    with pytest.raises(BadImage, match=r"1\.png\[8,0,4,4\]: the box is outside of the image, 8 x 6 pixels"):
+    with pytest.raises(BadImage, match=r"1\.png\[8,0,4,4\]: the box is outside the image, 8 x 6 pixels"):
         read(file).images[0].open()
 
 
