@@ -77,7 +77,7 @@ class Dataset(
 
     @property
     def gallery(self) -> Sequence[ImageRef]:
-        """The images that captions search: those of the data, then the distractors."""
+        """The images that captions search: first the images of the data, then the distractors."""
         return self.images if self.distractors is None else [*self.images, *self.distractors.images]
 
     def require(self, *parts: str) -> None:
@@ -91,7 +91,7 @@ class Dataset(
 
         Contrasts stay where all their images do, attacks where the attacked image does, judged queries and documents
         where their image does, if they have one, and items of other modalities where an image that they belong to does.
-        Of data without images, rows are groups of items that belong together.
+        If the data has no images, rows are groups of items that belong together.
         """
         return self._take_rows(rows)
 
@@ -120,7 +120,7 @@ class Dataset(
         return replace(self, **fields)
 
     def whole(self) -> "Dataset":
-        """Return the data set that the metrics of all data are of: without the captions that are for slices alone."""
+        """Return the data set of the overall metrics, without the captions that are only for slices."""
         for groups in self.groups.values():
             if groups.has_main:
                 return self.take_captions(np.flatnonzero(np.array(groups.values, object) == groups.main))

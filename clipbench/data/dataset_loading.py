@@ -76,7 +76,7 @@ def load_data(reference: str, options: DataOptions) -> Dataset:
     without one in the current folder), with its published prompts and size. Your own folder of that name is ./NAME. For
     the form "attacks", words are written onto the images of a classification set. Its option ``n`` is the number of
     images, and ``train`` is a reference to images without words to train probes on, whose own options begin with
-    ``train.``. For the form "training", the option ``train`` names a split to train on. Of captioned data, the option
+    ``train.``. For the form "training", the option ``train`` names a split to train on. For captioned data, the option
     ``distractors`` names further images that captions search.
 
     Raises:
@@ -144,9 +144,10 @@ def read_data(reference: str, options: DataOptions) -> Dataset:
 
 
 def path_id(path: Path, data_root: Path | None = None) -> str:
-    """Return the id of data at a path, equal on every machine: the path below the data root, or else its last parts.
+    """Return the id of data at a path, equal on every machine: the path below the data root, or otherwise its last
+    parts.
 
-    As many parts are taken as are needed to get beyond names such as ``images`` and ``test``.
+    Parts are added until the id has more than names such as ``images`` and ``test``.
     """
     absolute = Path(os.path.abspath(path))
     root = None if data_root is None else Path(os.path.abspath(data_root))
@@ -248,7 +249,7 @@ def _load_hugging_face(reference: str, options: DataOptions) -> Dataset:
 
 
 def with_given_class_names(dataset: Dataset, options: DataOptions) -> Dataset:
-    """Return the data set with the class names that the user gave; raise where labels would have no names."""
+    """Return the data set with the class names of the user. Raise UsageError if labels would have no names."""
     file = options.options.get("class_names")
     has_classes = dataset.labels is not None or dataset.multilabels is not None
     if file is not None:

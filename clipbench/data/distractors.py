@@ -1,4 +1,4 @@
-"""Distractors: unlabelled images that captions search beside the data's own, ``--data-option
+"""Distractors: unlabelled images that captions search in addition to the data's own, ``--data-option
 distractors=FOLDER|SHARDS``.
 """
 

@@ -300,7 +300,7 @@ def check_ids(ids: Sequence[str], kind: str, data: str) -> None:
 def existing_files(
     files: Iterable[Path], folder: Path, data: str, advice: str, *, allow_partial: bool
 ) -> tuple[set[Path], tuple[str, ...]]:
-    """Return those of the images that a table names that exist, and notes on those that are missing or lie elsewhere.
+    """Return the existing images of a table, and notes on images that are missing or outside the folder.
 
     Raises Unavailable if images are missing, with ``allow_partial`` only if all are missing.
 

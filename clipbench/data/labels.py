@@ -67,7 +67,7 @@ class TrainingPart(DataPart):
     _image_columns = MappingProxyType({"is_training": "marks of images to train on"})
 
     is_training: Bool[np.ndarray, " n_images"] | None = None
-    """True for the images that a task may train on, which it then does not test, or None if they are not told apart."""
+    """True for the images that a task may train on, which it then does not test, or None without this distinction."""
 
     def _content(self) -> Iterable[bytes]:
         return () if self.is_training is None else (b"training" + self.is_training.tobytes(),)
@@ -82,7 +82,7 @@ class SlicePart(DataPart):
     """Slices by groups of images or captions, and by classes."""
 
     groups: Mapping[str, Groups] = field(default_factory=dict)
-    """Ways to slice the data, by name, with metrics for each slice too. They are no part of the fingerprint."""
+    """Ways to slice the data, by name, with metrics for each slice too. They are not part of the fingerprint."""
     label_slices: Mapping[str, Mapping[str, LabelSet]] = field(default_factory=dict)
     """Ways to slice the data by classes of their own, such as ImageNet's in several languages, by name: the classes of
     each slice, which has only the images that belong to one of them. The label of all other images is -1.

@@ -83,9 +83,9 @@ def dataset_in_memory(data: object, options: DataOptions) -> Dataset:
     """Return data in memory as a data set.
 
     A frame has a column of images (paths, PIL images, arrays or encoded bytes) and one of captions or labels, by their
-    usual names or as in ``options``. Rows with the same image give it several captions. Of a Hugging Face data set with
-    several splits, ``test`` or ``validation`` is taken unless ``options`` names another. A pair is an image and its
-    caption, or its list of captions. A dictionary has a list of items for each modality, by its name, and so has a
+    usual names or as in ``options``. Rows with the same image give it several captions. For a Hugging Face data set
+    with several splits, ``test`` or ``validation`` is taken unless ``options`` names another. A pair is an image and
+    its caption, or its list of captions. A dictionary has a list of items for each modality, by its name, and so has a
     frame whose columns are in the option ``modalities``. Items of modalities other than ``image`` and ``text`` are
     handed to the encoder as they are.
 
@@ -208,7 +208,7 @@ def _from_modalities(columns: Mapping[Any, Any]) -> Dataset:
     """Return data of several modalities. Its images and texts become images and captions too.
 
     The column ``audio_ids`` has the names of the items of ``audio``, and ``audio_to_text`` the row of each one's text.
-    Without such rows, item i of two modalities with as many items belongs to item i.
+    Without such rows, item i of two modalities with equal numbers of items belongs to item i.
     """
     for name, cells in columns.items():
         if isinstance(cells, str | bytes | Mapping) or not hasattr(cells, "__iter__"):

@@ -15,7 +15,7 @@ from clipbench.errors import DataError, UsageError, did_you_mean
 from clipbench.untrusted.reading import is_file, read_json, read_text, shown, why_not_there
 
 CLASS_NAMES_FILE = "classnames.txt"
-"""Name of the file with class names that lies beside the data, as in CLIP_benchmark's layout."""
+"""Name of the file with class names in the folder of the data, as in CLIP_benchmark's layout."""
 PLACEHOLDER = "{c}"
 DEFAULT_TEMPLATES = ("a photo of a {c}.",)
 """The CLIP paper's plain prompt, for data without templates that are not in the catalogue either."""
@@ -80,7 +80,7 @@ def prompts_of(dataset: Dataset) -> Prompts:
 
 @cache
 def published_prompts(name: str) -> PublishedPrompts:
-    """Return the published prompts of a table in ``prompts.toml``, or raise UsageError if there is no such table."""
+    """Return the published prompts of a table in ``prompts.toml``, or raise UsageError if the table does not exist."""
     tables = tomllib.loads(files("clipbench.data").joinpath("prompts.toml").read_text(encoding="utf-8"))
     if name not in tables:
         hint = did_you_mean(name, tables)
@@ -96,8 +96,8 @@ def read_prompts(path: Path) -> Prompts:
     """Return the prompts in a file of the user's.
 
     A ``.json`` file holds a list of templates, or an object from class name to a list of complete prompts (as CuPL
-    writes them). Any other file holds one template per line. Raises UsageError where there is no such file, and
-    DataError where it is malformed or empty, or a template lacks ``{c}``.
+    writes them). Any other file holds one template per line. Raises UsageError if the file does not exist, and
+    DataError if it is malformed or empty, or a template lacks ``{c}``.
     """
     if not is_file(path):
         raise UsageError(
@@ -193,7 +193,7 @@ def with_class_names(dataset: Dataset, names: Sequence[str], *, source: str) -> 
 
 
 def check_renaming(present: Sequence[str], names: Sequence[str], *, source: str) -> None:
-    """Raise DataError where ``names`` are not as many as the present class names, or the same in another order."""
+    """Raise DataError if ``names`` and the present class names differ in number, or are the same in another order."""
     if len(names) != len(present):
         raise DataError(
             f"{source} has {len(names)} class names for data of {len(present)} classes: expected one name per class"

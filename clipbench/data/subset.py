@@ -17,10 +17,10 @@ def random_subset(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset
     """Return ``n`` random images in their old order, each with all its captions, with a note that says so.
 
     With labels the sample is stratified: every class has its share of it, and at least one image if ``n`` allows.
-    Of contrasts and attacks, ``n`` of each are kept, with their images, and ``n`` of the images that have captions.
+    For contrasts and attacks, ``n`` of each are kept, with their images, and ``n`` of the images that have captions.
     Attacks with labels of another style stay with the usual one on the same object, and so do all images to train on.
-    Of judged data, ``n`` queries are kept, and all documents: what is searched stays as large. A data set that is no
-    larger is returned unchanged. Raises UsageError for an n below 1.
+    For judged data, ``n`` queries are kept, and all documents, so that the gallery keeps its size. A data set that is
+    no larger is returned unchanged. Raises UsageError for an n below 1.
     """
     if n < 1:
         raise UsageError(f"a subset of {n} images: expected 1 or more")

@@ -1,4 +1,4 @@
-"""Images to train on beside those that are tested: ``--data-option train=``, a split for few-shot, data for
+"""Images to train on in addition to the tested ones: ``--data-option train=``, a split for few-shot, data for
 text-in-image.
 """
 
@@ -49,7 +49,7 @@ def tested_options(options: DataOptions) -> DataOptions:
 
 
 def load_splits(load_split: Callable[[DataOptions], Dataset], options: DataOptions) -> Dataset:
-    """Return the images to test together with those of the split that is named, marked as images to train on."""
+    """Return the images to test together with the images of the named split, marked as images to train on."""
     name = options.options[OPTION]
     shared_options = {key: value for key, value in options.options.items() if key != OPTION}
     tested = load_split(replace(options, options=shared_options))
@@ -90,12 +90,11 @@ def join_splits(tested: Dataset, training: Dataset, split: str) -> Dataset:
 def join_attacks(tested: Dataset, training: Dataset, name: str) -> Dataset:
     """Return attacks and labelled training images, which come last. Drop images of classes without an attack.
 
-    Words to read are left out too. Classes are told by their names, whatever the case of their letters.
+    Words to read are left out too. Classes are matched by their names, in upper or lower case.
 
     Raises:
         UsageError: nothing is attacked in the tested data.
-        DataError: none of the images to train on is of a class of the attacks, or names of classes differ in case
-            alone.
+        DataError: none of the images to train on is of a class of the attacks, or names of classes differ only in case.
         MissingPart: the images to train on have no labels.
     """
     option = data_option(train=name)

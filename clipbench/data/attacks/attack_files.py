@@ -34,7 +34,7 @@ class Photograph(NamedTuple):
     object: str
     """Name of the object."""
     text: str | None
-    """Text of the label: "" for a blank one, None where there is no label."""
+    """Text of the label: "" for a blank label, None without a label."""
     object_key: str
     """Key of the photographed object, whose photographs are compared with each other."""
     condition: str = ""
@@ -253,7 +253,7 @@ def has_named_files(path: Path) -> bool:
 def load_named_files(path: Path, options: DataOptions, id: str) -> Dataset:
     """Return the attacks of a folder whose file names state the object and the written word.
 
-    The prompt is the default one, "a photo of a {c}.", which is that of both papers.
+    The prompt is the default one, "a photo of a {c}.", as in both papers.
     """
     options.refuse_unknown((), id)
     photographs = []
@@ -280,7 +280,7 @@ def has_annotations(path: Path) -> bool:
 def load_annotations(path: Path, options: DataOptions, id: str) -> Dataset:
     """Return the attacks of ``{"IMG.JPG": {"true object": "mug", "typographic attack label": "dog"}}``.
 
-    An empty label, or none, is an image without one. The prompt is "a photo of {c}.", that of Defense-Prefix.
+    An empty label, or none, is an image without one. The prompt is "a photo of {c}.", as in Defense-Prefix.
     """
     options.refuse_unknown((), id)
     file = path / ANNOTATIONS if is_folder(path) else path

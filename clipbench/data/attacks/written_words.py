@@ -91,11 +91,11 @@ class _BaseImage:
 def with_written_words(dataset: Dataset, *, n: int = N_WRITTEN_IMAGES) -> Dataset:
     """Return attacks on a stratified subset of ``n`` images of a labelled data set, one in four of them in 18 ways.
 
-    The attacking word is the name of another class, drawn by the image's id alone: it does not depend on n.
+    The attacking word is the name of another class, drawn only from the image's id, so it does not depend on n.
 
     Raises:
         MissingPart: the data set has no labels or no class names.
-        DataError: there are no two classes of different names, or the font lacks letters of a name.
+        DataError: the classes have fewer than two different names, or the font lacks characters of a name.
     """
     dataset.require("labels", "class_names")
     _check_names(dataset)

@@ -1,6 +1,6 @@
 """Downloading data sets of the catalogue: complete or not at all, and resumed where an earlier try ended.
 
-Files are collected in a hidden folder beside the final one. It is renamed only once all files are there and have the
+Files are collected in a hidden folder next to the final one. It is renamed only once all files are there and have the
 hashes that their source publishes, so a folder with the data set's name is complete. A later run resumes from the last
 byte that has come.
 """
@@ -40,9 +40,9 @@ class Download:
     root: Path
     """The data root."""
     revision: str | None = None
-    """A branch, tag or commit in place of the pinned one."""
+    """A branch, tag or commit instead of the pinned one."""
     n_images: int | None = None
-    """Images that are enough: as many shards as hold them are fetched, into a folder of their own. None for all."""
+    """Images that are enough: only the shards for this number are fetched, into a separate folder. None for all."""
     report: Callable[[str], None] = field(default=print)
 
     @property
@@ -264,7 +264,7 @@ def _fetch_files(download: Download, files: Sequence[RemoteFile], on_bytes: Call
 
 
 def _select_shards(download: Download, listing: Listing) -> Listing:
-    """Return the small files of a listing, and as many shards as the limit needs by their sizes."""
+    """Return the small files of a listing, and the shards that the limit needs by their sizes."""
     assert download.n_images is not None, download
     by_path = {file.path: file for file in listing.files}
     order = shards.ordered_shards(download.entry, list(by_path))

@@ -67,8 +67,8 @@ class Source:
     files: tuple[str, ...] = ()
     """Patterns of the files that are needed, or empty for what the form and the split imply."""
     columns: Mapping[str, str] = field(default_factory=dict)
-    """Column names by role, such as ``image`` and ``label``. Several columns of one role are joined by commas. Of a
-    webdataset, ``group`` and ``label`` as its options have them.
+    """Column names by role, such as ``image`` and ``label``. Several columns of one role are joined by commas. For a
+    webdataset, ``group`` and ``label`` as in its options.
     """
     sha256: str | None = None
     is_gated: bool = False
@@ -123,7 +123,7 @@ class CatalogueEntry:
     n_images: int | None = None
     n_captions: int | None = None
     n_items: int | None = None
-    """Contrasts or attacks. All counts are those of the published protocol, or None if they are not known for sure."""
+    """Contrasts or attacks. All counts are from the published protocol, or None if they are uncertain."""
     n_classes: int | None = None
     chance: Mapping[str, float] = field(default_factory=dict)
     """Score of a model that knows nothing, by metric."""
@@ -136,7 +136,7 @@ class CatalogueEntry:
     protocol: str = ""
     """The protocol behind the published numbers."""
     seen: tuple[str, ...] = ()
-    """First-hand sources, each with what of this entry was seen there."""
+    """First-hand sources, each with the facts of this entry that were seen there."""
     unverified: tuple[str, ...] = ()
     """Statements of this entry that were not seen in a first-hand source."""
     sources: tuple[Source, ...] = ()

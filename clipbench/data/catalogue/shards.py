@@ -1,9 +1,9 @@
 """A part of a data set: the few shards that hold the images of a limited evaluation, in a folder of their own.
 
-Shards are taken in an order that is drawn once for each data set, until they hold as many images as are asked for. So a
-larger limit takes the same shards and some more, whatever the seed of the evaluation. Within a shard images lie in
-their authors' order: where that is by class, a part shows some of the classes only, and its numbers are not the
-whole's.
+Shards are taken in an order that is drawn once for each data set, until they hold the requested number of images. So a
+larger limit takes the same shards and some more, whatever the seed of the evaluation. Within a shard, images are in
+their authors' order. If that order is by class, a part has only some of the classes, and its scores differ from the
+scores of the whole.
 """
 
 from collections.abc import Sequence

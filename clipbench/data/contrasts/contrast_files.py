@@ -1,4 +1,4 @@
-"""Contrasts in JSON, JSON Lines or CSV files, beside their images.
+"""Contrasts in JSON, JSON Lines or CSV files, next to their images.
 
 A file is one subset: SugarCrepe's ``data/swap_att.json``, VALSE's ``existence.json``. A ``manifest.jsonl`` is a whole
 data set, and its rows may name their ``subset``.
@@ -64,7 +64,7 @@ NESTED = (
     "*/syst_vg_hard_negs_*.csv",
     *(f"{kind}.json" for kind in ("Attribute/*/*", "Relation/*", "Relation/*/*", "Object/*/*/*", "Object/*/*/*/*")),
 )
-"""Files in folders below that of the data: those of SPEC, CREPE and VL-CheckList."""
+"""Files in folders below the folder of the data, for SPEC, CREPE and VL-CheckList."""
 
 
 def fits(path: Path) -> bool:

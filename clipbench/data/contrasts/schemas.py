@@ -1,5 +1,5 @@
-"""The fields in which each benchmark writes a contrast, by which schemas are told apart, and the data set of what was
-read.
+"""The fields in which each benchmark writes a contrast, which distinguish the schemas, and the data set of the
+contrasts.
 """
 
 import re
@@ -151,7 +151,7 @@ IMAGE_FIELDS = ("image", "images", "filename", "image_path", "image_file")
 COUNTS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 """The numbers that CountBench's captions hold, from 2 on."""
 SVO_SUBSETS = ("subj_neg", "verb_neg", "obj_neg")
-"""Fields that say in what the images of an item of SVO-Probes differ."""
+"""Fields with the difference between the images of an item of SVO-Probes."""
 MIN_VALSE_VOTES = 2
 """Votes, of three annotators, that make an item of VALSE valid."""
 Fields = Mapping[str, object]
@@ -167,7 +167,9 @@ class Schema(NamedTuple):
     """True if every row must have one of ``IMAGE_FIELDS`` besides."""
     read: Reader
     n_rows: int = 1
-    """Rows that make an item: of several, ``read`` gets the fields of the first with ``_0`` at their end, and so on."""
+    """Rows that make an item. If there are several, ``read`` gets the fields of the first with ``_0`` at their end, and
+    so on.
+    """
     columns: Mapping[str, str] = MappingProxyType({})
     """Columns each of which makes an item of a row, in a subset of its own, by the end of the subset's name. ``read``
     gets it as ``hard_negs``.
@@ -383,7 +385,7 @@ SCHEMAS = (
     Schema("VALSE", {"caption", "foil"}, True, _valse),
     Schema("ARO's order sets", {"correct_caption", "hard_text_1"}, True, _order),
 )
-"""The first schema whose fields are all there is used: a schema stands before those with a subset of its fields."""
+"""The first schema whose fields are all there is used, so a schema comes before schemas with a subset of its fields."""
 
 
 def _one_hot(row: Fields, field: str, n: int) -> tuple[bool, ...]:

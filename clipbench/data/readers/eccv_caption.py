@@ -6,7 +6,7 @@ for a caption.
     original_image_to_caption.json    the 5,000 images and 25,000 captions that are searched captions_val2014.json
     COCO's own captions and names of files, here or in annotations/ val2014/                          COCO's images
 
-The first three come with the authors' repository, which may lie in the folder as it is. Its other judgements, cxc_...
+The first three come with the authors' repository, which may be in the folder as it is. Its other judgements, cxc_...
 (CxC, Parekh et al. 2021) and original_... (COCO's own captions), have the same form. A file of these is needed only if
 the options request it.
 """

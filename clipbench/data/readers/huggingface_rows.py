@@ -33,7 +33,9 @@ class SplitRows(NamedTuple):
     revision: str | None
     """Commit of the data set on the Hub, or None for a folder."""
     roots: tuple[Path, ...] | None = None
-    """Folders in which an image that a row names by its path may lie, or None for any, where the user made the rows."""
+    """Folders that may hold an image that a row names by its path, or None for any folder, if the user made the
+    rows.
+    """
 
 
 class ImageColumn:
@@ -111,7 +113,7 @@ def open_split(
 
 
 def roots_of(source: str) -> tuple[Path, ...]:
-    """Return the folders in which the files of a folder, or of a repository in the Hub's cache, lie."""
+    """Return the folders that hold the files of a folder, or of a repository in the Hub's cache."""
     from datasets import config
     from huggingface_hub import constants
 
@@ -119,7 +121,7 @@ def roots_of(source: str) -> tuple[Path, ...]:
 
 
 def card_configs(folder: Path) -> list[object]:
-    """Return the configurations that the card of a data set lists, or raise DataError if it is no card."""
+    """Return the configurations that the card of a data set lists, or raise DataError if it is not a card."""
     from huggingface_hub import DatasetCard
 
     if not (folder / "README.md").is_file():
@@ -176,7 +178,7 @@ def open_files(files: Sequence[Path], split: str | None) -> SplitRows:
 
 
 def choose_split(names: Sequence[str], split: str | None, source: str) -> str:
-    """Return the split to read: the named one, else test, validation, or the only one."""
+    """Return the split to read: the named one, or test, validation, or the only one."""
     if split is not None and split not in names:
         raise UnknownSplit(source, split, names)
     preferred = [name for name in PREFERRED_SPLITS if name in names] or (list(names) if len(names) == 1 else [])

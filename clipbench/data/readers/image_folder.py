@@ -92,7 +92,7 @@ class _ClassFolder(NamedTuple):
     path: Path
     images: Sequence[Path]
     other_files: Sequence[Path]
-    """Files that are no images."""
+    """Files that are not images."""
     broken: Sequence[Path]
     """Links without a target."""
 

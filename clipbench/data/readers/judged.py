@@ -5,8 +5,8 @@
     qrels/test.tsv   query-id  corpus-id  score         with tabs, after a line of names
     qrels/test.txt   q1 0 d1 2                          TREC: query, iteration, document, grade
 
-Documents and queries have a text, an image, or both: an empty field is none. A title stands before its text, as in
-BEIR. The tables may be .csv, .tsv or .json too, and a single file of judgements may lie beside them as qrels.tsv.
+Documents and queries have a text, an image, or both: an empty field is none. A title is put before its text, as in
+BEIR. The tables may be .csv, .tsv or .json too, and a single file of judgements may be next to them as qrels.tsv.
 """
 
 import os

@@ -1,5 +1,5 @@
-"""Judged data as repositories of the Hub hold them: configurations of documents, queries and judgements, told by the
-card.
+"""Judged data as repositories of the Hub hold them: configurations of documents, queries and judgements, as listed in
+the card.
 
 mteb and BEIR call them ``corpus``, ``queries`` and ``default`` or ``qrels``, and M-BEIR calls the second ``query``. If
 each language has its own, they are ``french-corpus``, ``french-queries`` and ``french-qrels``. A column ``language`` of
@@ -47,7 +47,7 @@ COLUMNS = {
     "language",
     "score",
 }
-"""Columns that are read, beside images: others may hold long texts."""
+"""Columns that are read in addition to images. Others may hold long texts."""
 SHARD = re.compile(r"-\d+-of-(\d+)(?:-\w+)?\.\w+$")
 """A file of so many."""
 

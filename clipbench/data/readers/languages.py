@@ -31,7 +31,7 @@ ENGLISH = ("en", "eng_Latn")
 
 XM3600_FILE, XM3600_KEY = "captions.jsonl", "image/key"
 HEAD_CHARACTERS = 1 << 20
-"""Characters of a line that is looked at to tell what a file is: one of Crossmodal-3600 has about 30,000."""
+"""Characters of a line that are read to recognize a file. A line of Crossmodal-3600 has about 30,000."""
 
 
 def fits_xm3600(path: Path) -> bool:

@@ -155,9 +155,7 @@ DCI_ALL = "all"
 
 
 def load_dci(path: Path, options: DataOptions, id: str) -> Dataset:
-    """Return the images of a split with what the authors call the extended caption: the short one, then the extra
-    one.
-    """
+    """Return the images of a split with the authors' extended caption: the short caption, then the extra one."""
     options.refuse_unknown(("split", "images"), id)
     split = options.options.get("split", DCI_SPLIT)
     folder = image_folder(options, [path / "photos"])
@@ -298,7 +296,7 @@ def fits_iiw(path: Path) -> bool:
 
 
 def load_iiw(path: Path, options: DataOptions, id: str) -> Dataset:
-    """Return the images with their descriptions, by default those of the field IIW (option ``caption``)."""
+    """Return the images with their descriptions, by default from the field IIW (option ``caption``)."""
     options.refuse_unknown(("images", "caption"), id)
     file = path / IIW_FILE if is_folder(path) else path
     folder = image_folder(options, [file.parent / "images", file.parent])

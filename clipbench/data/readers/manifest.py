@@ -33,7 +33,7 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
 
     An image's path is relative to the manifest's folder, or absolute. Rows with the same image are one image with
     several captions. A caption column may also hold a list, or be one of ``caption_0``, ``caption_1``, ... Without an
-    id column an image's id is its path, relative to the manifest where it lies below it.
+    id column an image's id is its path, relative to the manifest if it is below the manifest.
     """
     if is_folder(path):
         path, *other_manifests = manifests_in(path)
@@ -99,7 +99,7 @@ def fits(path: Path) -> bool:
 def only_table(folder: Path, *, has_captions: bool) -> Path | None:
     """Return the one table in a folder, such as ``captions.csv``, or None if there is none, or several.
 
-    Without captions, a table beside several folders is not it: they may be one folder a class.
+    Without captions, a table next to several folders does not count, because they may be one folder per class.
     """
     tables = tables_in(folder)
     n_folders = sum(map(is_folder, matching(folder, VISIBLE)))

@@ -50,7 +50,7 @@ that the canonical name wins. Between two names of one tier, only the user can c
 """
 
 CAPTION_COLUMN = "caption"
-"""As a group, where captions stand in several columns, such as one a language: the column of each caption."""
+"""As a group, if captions are in several columns, such as one per language: the column of each caption."""
 
 _NUMBERED = re.compile(r"(?:caption|text|sentence)s?_?(\d{1,18})")
 
@@ -64,7 +64,7 @@ class Roles:
     """Several columns (``caption_0``, ``caption_1``, ...) or one."""
     label: str | None = None
     class_name: str | None = None
-    """Column with the name of each class, beside a label column of numbers."""
+    """Column with the name of each class, in addition to a label column of numbers."""
     id: str | None = None
     id_is_named: bool = False
     """True if the user named the id column. A guessed column is dropped if its values do not fit."""
@@ -209,10 +209,10 @@ def table_dataset(
 ) -> Dataset:
     """Return the data set of some rows, not yet checked. Rows that share an image give it several captions.
 
-    With ``class_names``, labels are rows of it. Otherwise whole numbers are used as they are, and texts become their
-    place in the sorted order of all texts of the table (not only of the rows that are kept). Numbers with names beside
-    them become their place in the order of all numbers that have a name. Images whose ids are the numbers of their rows
-    have none (``has_ids``).
+    With ``class_names``, labels are rows of it. Otherwise integers are used as they are, and texts become their index
+    in the sorted order of all texts of the table (not only of the rows that are kept). Numbers with names become their
+    index in the order of all numbers that have a name. Images whose ids are the numbers of their rows have none
+    (``has_ids``).
 
     Args:
         images: of the rows that are kept, by their numbers, in order.

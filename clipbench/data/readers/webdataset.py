@@ -6,7 +6,7 @@
     SPLIT/nshards.txt                       number of shards of the split
     SPLIT/0.tar, SPLIT/1.tar, ...           KEY.jpg (or webp, png, jpeg) with KEY.cls, KEY.npy or KEY.txt
 
-A label may have an .npy beside it that says where its image is from, as DataComp's data do: the option ``group`` names
+A label may have an .npy next to it that says where its image is from, as in DataComp's data: the option ``group`` names
 its numbers, such as ``region:0,year:1``, and metrics are given for each group. Likewise the option ``label`` names
 labels: classes and template of ``gender:1`` are the lines that begin with ``gender:``, as in DataComp's FairFace.
 
@@ -68,7 +68,9 @@ class TarImage(EncodedImage):
 
 @dataclass
 class _Sample:
-    """The members that share a key, by extension: images by offset, what is read by content, others by name alone."""
+    """The members that share a key, by extension: images by offset, other members that are read by content, and the
+    rest by name.
+    """
 
     key: str
     shard: Path
@@ -99,7 +101,7 @@ def is_layout(root: Path) -> bool:
 
 
 def load(root: Path, options: DataOptions, id: str, *, shards: Sequence[Path] | None = None) -> Dataset:
-    """Return one split, ``test`` unless another is named, or those of its shards that are given.
+    """Return one split, ``test`` unless another is named, or only the given shards of it.
 
     Captions are the lines of a ``.txt`` member, by ``str.splitlines``. CLIP_benchmark writes a newline inside a caption
     as backslash and n and does not convert it back. Neither does this reader, so that numbers agree.

@@ -111,7 +111,7 @@ def sign(writing: Writing) -> Phrase:
 
 
 def word_relation(scene: Scene, mentioned: Mention | None = None) -> tuple[str, tuple[Fact, ...]]:
-    """Return the relation of a word to all objects, "above", "below" or "on", or "" if there are no objects.
+    """Return the relation of a word to all objects, "above", "below" or "on", or "" without objects.
 
     With it comes the fact, of the objects that are mentioned, or of any.
     """
@@ -200,7 +200,7 @@ ASIDES = (
     "There is neither sound nor motion.",
     "It would look the same if it were larger.",
 )
-"""Sentences that are true of every image of this world, and tell none of them apart."""
+"""Sentences that are true of every image of this world, and distinguish none of them."""
 
 _REGIONS = ("upper left", "upper right", "lower left", "lower right", "centre", "left", "right", "top", "bottom")
 
@@ -209,7 +209,7 @@ def caption(scene: Scene, style: str, chance: Sampler) -> Phrase:
     """Return a true caption with the facts that it states.
 
     Args:
-        style: "name" (the kind alone), "short" (one thing, at least three words), "sentence" (the objects and their
+        style: "name" (only the kind), "short" (one thing, at least three words), "sentence" (the objects and their
             relation, or the word), "full" (the objects, mostly the background, and the word in a sentence), "complete"
             (the same with nothing left out), "paragraph".
     """

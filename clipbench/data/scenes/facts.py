@@ -111,7 +111,7 @@ def verdict(fact: Fact, scene: Scene) -> bool | None:
 
 
 def _all(verdicts: list[bool | None]) -> bool | None:
-    """Return True when all are true, False when all are false or there are none, else None."""
+    """Return True if all are true, False if all are false or none exists, and None otherwise."""
     if all(verdicts):
         return bool(verdicts)
     return False if all(verdict is False for verdict in verdicts) else None

@@ -146,7 +146,7 @@ _SIZES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "row": (("small",),) * 3,
     "corner": (_LITTLE,) * 3,
 }
-"""The sizes that each object may have, so that they fit beside each other."""
+"""The sizes that each object may have, so that they fit next to each other."""
 
 _FITTING = {
     "in front of": (world.MASSIVE, world.MASSIVE),
@@ -363,7 +363,7 @@ def _row_layout(plan: Plan, chance: Sampler) -> _Layout:
 
 
 def _corner_layout(plan: Plan, chance: Sampler) -> _Layout:
-    """Place the second beside the first, and the third above or below the first."""
+    """Place the second next to the first, and the third above or below the first."""
     x, y = chance.one_of((0.26, 0.74)), chance.one_of((0.26, 0.74))
     cells = ((x, y), (1 - x, y), (x, 1 - y))
     spots = [

@@ -186,7 +186,7 @@ def typographic_item(index: int, *, split: str = "test", label: Label = PLAIN_LA
 def reading_item(index: int, *, split: str = "test") -> tuple[Scene, list[str], int]:
     """Return a scene with a written word, candidates for the word, and which of them it is.
 
-    The word is alone, or with an object that it does not name. Candidates are distinct, in random order. In the
+    The word has no object, or an object that it does not name. Candidates are distinct, in random order. In the
     held-out split, all are words that never occur in training. In other splits, none is.
     """
     words = [word for word in WORDS if (word in held_out().words) == (split == "held-out")]
@@ -219,7 +219,7 @@ def varied_attacks(plain: Sequence[Attack], draw: Callable[[int, Label, str], in
 
     Args:
         draw: draws the attack of a number with another label, named after the condition, and returns the image's row.
-        mark: stands between the id of an attack and the condition.
+        mark: text between the id of an attack and the condition.
     """
     varied = []
     for condition, label in label_conditions().items():

@@ -56,8 +56,8 @@ def load_remote(module: str, factory: str, options: LoadOptions, reference: str)
     """Return an object that a factory creates in another interpreter.
 
     Raises:
-        UsageError: that is no Python with numpy and Pillow.
-        ModelError: there is no such module or factory, or the user's code failed.
+        UsageError: it is not a Python with numpy and Pillow.
+        ModelError: the module or the factory does not exist, or the user's code failed.
     """
     factory_options = {name: value for name, value in options.options.items() if name not in OPTIONS}
     process = _Process(options.options["interpreter"], reference, options.number("timeout") or SECONDS)
@@ -207,7 +207,7 @@ class _Process:
         _kill(self._process)
 
     def _failure(self, sent: str) -> str:
-        """End the process, and return the reason why there is no answer."""
+        """End the process, and return the reason for the missing answer."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(0 if sent else 1)
         status = self._process.poll()

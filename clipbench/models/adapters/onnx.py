@@ -118,7 +118,7 @@ def load(body: str, options: LoadOptions) -> OnnxModel:
 
     Raises:
         UsageError: no folder, or an option, device or provider that cannot be had.
-        ModelError: a graph, processor or tokenizer is missing, damaged, or does not take images or texts alone.
+        ModelError: a graph, processor or tokenizer is missing, damaged, or does not take only images or only texts.
     """
     reference = f"onnx:{body}"
     options.refuse_unknown(OPTIONS, reference)

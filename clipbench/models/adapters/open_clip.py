@@ -502,9 +502,9 @@ class _CausalTower(NamedTuple):
 def text_tower(model: Any, tokenizer: Any) -> TextTower:
     """Return the text tower of a model.
 
-    Causal towers pooled at the end of the text get only as many tokens as the longest text of a batch has: tokens
-    behind the end cannot reach the vector. The tower's own mask and pooling decide that, not its name. Other towers
-    are not cut: CoCa, whose class token is put behind the padding, and towers of transformers.
+    Causal towers pooled at the end of the text get only the tokens of the longest text of a batch, because tokens after
+    the end cannot change the vector. The tower's own mask and pooling decide that, not its name. Other towers are not
+    cut: CoCa, whose class token is put behind the padding, and towers of transformers.
     """
     causal, text_model = _causal_tower(model), _TextOnly(model)
 

@@ -137,7 +137,7 @@ def load(body: str, options: LoadOptions) -> PythonModel:
 
     Raises:
         UsageError: no such module or factory, an option that it does not take, or a setting that it must choose itself.
-        ModelError: the user's code failed, or its object is no dual encoder.
+        ModelError: the user's code failed, or its object is not a dual encoder.
     """
     reference = f"python:{body}"
     for name, value, default in (("device", options.device, "auto"), ("precision", options.precision, "fp32")):
@@ -217,7 +217,7 @@ def wrap(encoders: object, name: str, *, batch_size: int) -> PythonModel:
     """Return an object in memory as a model. Without a ``fingerprint``, its vectors must not be kept for another run.
 
     Raises:
-        ModelError: it has no encoders of two modalities, one of them fails, or what it gives are no vectors of one
+        ModelError: it has no encoders of two modalities, one of them fails, or its outputs are not vectors of one
             dimension.
     """
     _check_encoders(encoders, "got")
@@ -241,10 +241,10 @@ def embedder_of(
 
     Args:
         root: the store of models that have a fingerprint.
-        own_root: a store for this model alone, which is to be thrown away.
+        own_root: a temporary store for only this model.
 
     Raises:
-        ModelError: it is no model: no vectors, and no object with both methods.
+        ModelError: it is not a model: neither vectors nor an object with both methods.
     """
     if isinstance(model, type):
         raise ModelError(f"got the class {model.__name__}: expected an object of it, {model.__name__}(...)")
