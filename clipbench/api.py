@@ -94,7 +94,7 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
     log: str | Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Run:
-    """Measure a model on tasks, as ``clipbench run`` does. The options are those of the command, under the same names.
+    """Measure a model on tasks, as ``clipbench run`` does. The options have the names of the command's options.
 
     Args:
         model: a reference (``"tiny"``, ``"vit-b-32"``, ``"hf:ORG/REPO"``, a path); the result of ``torch_model``,
@@ -106,9 +106,9 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
             need images or texts.
         tasks: ``"all"`` tasks of the suite that the data allow (``Progress.left_out`` is called with the others), or
             names such as ``["zero-shot", "retrieval@photos/captions.csv"]``.
-        data: what all tasks are measured on, in place of the suite's data: a reference, a pandas frame with columns
-            image, caption and label, a Hugging Face data set, or (image, caption) pairs. Images are paths, PIL images
-            or bytes. Of several modalities, a dictionary with a list of items for each, such as ``{"audio": paths,
+        data: the data of all tasks, instead of the suite's data: a reference, a pandas frame with columns image,
+            caption and label, a Hugging Face data set, or (image, caption) pairs. Images are paths, PIL images or
+            bytes. For several modalities, a dictionary with a list of items for each, such as ``{"audio": paths,
             "text": words}``, and ``audio_to_text``, rows, where item i does not belong to item i, or a frame, with the
             columns in ``data_options={"modalities": "audio,text"}``. Items are handed to their encoder as they are.
         suite: ``"standard"`` (the papers' benchmarks), ``"quick"`` (fixed subsets of small data), ``"datacomp"`` (38
@@ -118,7 +118,8 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
             long as the returned object. ``Run.save`` keeps it.
         seed: of subsets and of all random draws. The same seed gives the same numbers.
         limit: images to score, a seeded, stratified subset.
-        device: ``"auto"`` or a torch device. ``precision`` is ``"fp32"``, ``"bf16"`` or ``"fp16"``. Of references only.
+        device: ``"auto"`` or a torch device. ``precision`` is ``"fp32"``, ``"bf16"`` or ``"fp16"``. Only for
+            references.
         batch_size: images and texts per batch (None is 64, and 256 on a CUDA device). ``workers`` is the number of
             processes that decode images.
         arch: open_clip architecture of a bare checkpoint file; ``"ViT-B-32,mine.pt"`` as the model names both.
@@ -369,7 +370,7 @@ def pool(  # noqa: PLR0913  the options of the command, each by its name
         images: a folder of photographs.
         queries: a text file with a query in each line, or the queries.
         out: a new folder for the pool. A folder that holds the same pool already is kept, with its judgements.
-        k: photographs that each model brings to a query.
+        k: photographs that each model adds to the pool per query.
         n_random: others that are drawn at random for each query.
         seed: of these, and of all orders.
         on_bad_image: ``"skip"`` leaves unreadable images out.
@@ -422,7 +423,7 @@ def choose(
     margin: float = 3.0,
     alpha: float = 0.05,
 ) -> Choice:
-    """Say which model of a pool is better, by what was judged so far, as ``clipbench choose`` does.
+    """Return which model of a pool is better, by the judgements so far, as ``clipbench choose`` does.
 
     Args:
         pool: what ``pool`` returned, or its folder.
@@ -434,7 +435,7 @@ def choose(
         The choice: ``is_decided``, ``sentence``, ``scores``, ``differences``. ``print`` shows all of it.
 
     Raises:
-        ClipbenchError: there is no such pool, or a file of it is damaged.
+        ClipbenchError: the pool does not exist, or a file of it is damaged.
 
     Example:
         >>> choose("photos")  # see ``pool`` for one that can be chosen from

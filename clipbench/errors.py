@@ -72,7 +72,7 @@ class NotComparable(UsageError):
 
 
 class ModelError(ClipbenchError):
-    """A model cannot be built from what was given, or does not fit it."""
+    """A model cannot be built from its files or options, or does not fit them."""
 
 
 class NoTokenCounts(ModelError):

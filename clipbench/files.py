@@ -24,7 +24,7 @@ TEMPORARY_SUFFIX = ".half"
 LEAST_FREE = 1 << 20
 """Bytes that a disk must have free before work is begun whose results go to it."""
 ATTEMPTS = 5
-"""Attempts to make a file anew that was removed, or whose folder was, before it could be locked."""
+"""Attempts to create a file again that was removed, or whose folder was removed, before it could be locked."""
 
 
 def default_root() -> Path:
@@ -70,7 +70,7 @@ def writing_atomically(files: Mapping[Path, bytes], *, is_durable: bool = False)
 
 
 def is_inside(path: Path, folder: Path) -> bool:
-    """Return whether a path lies in a folder, links followed: one that leads out of it does not.
+    """Return whether a path is in a folder, following links, so False for a link that leads out of it.
 
     Example:
         >>> is_inside(Path("run/samples/a.parquet"), Path("run")), is_inside(Path("run/../secret"), Path("run"))
@@ -177,7 +177,7 @@ def folder_lock(folder: Path, busy: str | None = None, *, wait: Callable[[], obj
 
 
 def _lock_folder(folder: Path, busy: str, wait: Callable[[], object] | None) -> tuple[int, bool]:
-    """Return the handle of a locked folder, or -1 where there are no locks, and whether it was created."""
+    """Return the handle of a locked folder, or -1 if the system has no locks, and whether it was created."""
     for _ in range(ATTEMPTS):
         is_new = not is_there(folder)
         with _write_errors(folder):
@@ -256,7 +256,7 @@ def _stem(name: str) -> str:
 
 @contextmanager
 def file_lock(handle: int) -> Iterator[None]:
-    """Hold the lock of an open file, after waiting for other processes. Do nothing where there are no locks."""
+    """Hold the lock of an open file, after waiting for other processes. Do nothing if the system has no locks."""
     if fcntl is not None:
         with suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)

@@ -33,7 +33,7 @@ UNMOVED = 1e-3
 SMALL_BATCH, N_TURNED = 5, 20
 """Items of a small batch, and of all that are encoded once more from the last to the first."""
 WORDS = ("cat", "dog", "red", "blue", "big")
-"""Words whose orders are texts of as many tokens."""
+"""Words whose orders are texts of equally many tokens."""
 N_SHIFTS = 8
 """Rows by which texts are tried shifted, both ways."""
 SERVED = "api"
@@ -278,7 +278,7 @@ def true_pairs(subject: Subject) -> CheckOutcome:
 
 
 def _other_pairings(pairs: Pairs) -> Iterator[str]:
-    """Yield the names of other pairings in which true pairs stand out: rows shifted, or in reverse order."""
+    """Yield the names of other pairings in which true pairs score higher: rows shifted, or in reverse order."""
     n = len(pairs.truth)
     if n != len(pairs.text_vectors):
         return

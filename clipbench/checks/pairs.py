@@ -101,7 +101,7 @@ def pair_separation(pairs: Pairs) -> tuple[float, Interval]:
 
 
 def variant_improves(pairs: Pairs, variant: Variant) -> tuple[bool, str]:
-    """Return whether true pairs stand out clearly more with one setting of the model changed.
+    """Return whether true pairs score clearly higher with one setting of the model changed.
 
     The text gives both mean margins, for a message.
     """
@@ -111,7 +111,7 @@ def variant_improves(pairs: Pairs, variant: Variant) -> tuple[bool, str]:
 
 
 def compare_margins(pairs: Pairs, changed: Pairs) -> tuple[bool, str]:
-    """Return whether the true pairs stand out clearly more with other vectors, and both mean margins as text."""
+    """Return whether the true pairs score clearly higher with other vectors, and both mean margins as text."""
     before, after = pairs.margins(), changed.margins()
     gains = after - before
     error = float(gains.std(ddof=1)) / math.sqrt(len(gains))

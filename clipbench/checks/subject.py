@@ -61,7 +61,7 @@ class RepeatedEncodings(NamedTuple):
     image_among: float
     """The image among other images."""
     text_among: float
-    """The text in a batch with its words in another order: a text of as many tokens."""
+    """The text in a batch with its words in another order, which has the same number of tokens."""
     with_long_text: float
     """The text in a batch with a long one."""
     is_moved: bool

@@ -41,14 +41,14 @@ GROUPS = {
 COMMANDS = [name for names in GROUPS.values() for name in names]
 DONE, FAULT, BAD_INPUT, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 OBJECTS_BETWEEN_COLLECTIONS = 100_000
-"""New objects after which Python looks for circles that nobody refers to, or 700 unless it is told otherwise."""
+"""New objects after which Python collects unreachable cycles. Its own default is 700."""
 UNREAD = 141
 """Exit status where nobody reads the output to its end, as shells have it."""
 SECONDS_BETWEEN_TRIES, MOST_SECONDS_OF_AN_IMPORT = 0.05, 5.0
 SHOWS_TRACEBACK = "clipbench.traceback"
-"""Key of a context's ``meta``: whether the traceback of an error is wanted."""
+"""Key of a context's ``meta``: True to print the traceback of an error."""
 SHOWS_ALL = "clipbench.help-all"
-"""Key of a context's ``meta``: whether help has the rare options too."""
+"""Key of a context's ``meta``: True if help has the rare options too."""
 
 SETTINGS = {
     "help_option_names": ["-h", "--help"],
@@ -310,7 +310,7 @@ def _warn_once_per_plug_in() -> Iterator[None]:
 def _interrupt_handlers() -> Iterator[None]:
     """Let Ctrl-C and SIGTERM end a command with its cleaning up, unless others handle them already.
 
-    Amid an import they wait for its end, but not long: what a library makes of an exception there is another, or an
+    During an import they wait for its end, but not long, because libraries turn an exception there into another one, or
     abort.
     """
     usual = {signal.SIGINT: (signal.SIG_DFL, signal.default_int_handler), signal.SIGTERM: (signal.SIG_DFL,)}

@@ -1,4 +1,4 @@
-"""Everything that the command line prints goes through here: the names in it are those of others."""
+"""Everything that the command line prints goes through here, because its names come from files of others."""
 
 import json
 import os

@@ -57,7 +57,7 @@ class Printer(Progress):
     root: Path = Path()
     """Folder that data sets are fetched into."""
     may_fetch: bool = False
-    """Leave was given already, so that there is no question."""
+    """Permission was given already, so the user is not asked."""
     again: str = ""
     """This command, with leave to fetch."""
     quick: str | None = None
@@ -266,7 +266,7 @@ def _skipped_lines(runs: Sequence[Run]) -> list[str]:
 def reserve_stdout(is_on: bool) -> Iterator[None]:
     """Send what models and libraries print meanwhile to standard error, so that only results are on standard output.
 
-    What libraries in C and child processes print goes there too.
+    Output of C libraries and child processes goes there too.
     """
     if not is_on:
         yield

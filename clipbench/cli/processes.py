@@ -19,7 +19,7 @@ def launch_processes(device: str, models: Sequence[str], command: list[str], *, 
         advice: how to continue after a process was lost.
 
     Raises:
-        UsageError: there are no such devices, or no work that several processes could share.
+        UsageError: the devices do not exist, or the work cannot be shared by several processes.
         MachineError: a process was lost.
     """
     from clipbench.distributed.process_rank import QUIET, ProcessRank, parse_devices

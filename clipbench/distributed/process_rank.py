@@ -34,7 +34,7 @@ class ProcessRank:
     n: int
     """Processes on all machines."""
     local_rank: int
-    """Number among those of this machine."""
+    """Number among the processes of this machine."""
     n_local: int
     """Processes on this machine."""
     address: str
@@ -167,7 +167,7 @@ def parse_devices(device: str) -> list[str]:
         device: one device, several with commas between them, or ``all``.
 
     Raises:
-        UsageError: there are no such devices, or one GPU is named twice.
+        UsageError: the devices do not exist, or one GPU is named twice.
 
     Example:
         >>> parse_devices("cpu"), parse_devices("cpu,cpu")

@@ -1,4 +1,6 @@
-"""Options for loading a model: what every adapter is given, and how it refuses what does not reach its models."""
+"""Options for loading a model: the options of every adapter, and the refusal of options without effect on its
+models.
+"""
 
 import math
 from collections.abc import Collection, Iterable, Mapping
@@ -24,7 +26,7 @@ class LoadOptions:
     device: str = "auto"
     """``auto`` (the accelerator if there is one), or a torch device name."""
     precision: str = "fp32"
-    """``fp32``, ``bf16`` or ``fp16``: what the towers compute in. Vectors are float32 in any case."""
+    """``fp32``, ``bf16`` or ``fp16``, the number format of the towers. Vectors are float32 in any case."""
     batch_size: int | None = None
     """Images or texts per batch. None leaves it to the model, ``DEFAULT_BATCH_SIZE`` on a CPU.
     """

@@ -88,8 +88,7 @@ class ModelInfo:
 
 
 Role = Literal["query", "document"] | None
-"""The side of a search that an item is on, for models that encode the two sides differently, or None if there are no
-sides.
+"""The side of a search that an item is on, for models that encode the two sides differently, or None without sides.
 """
 ROLES: tuple[Literal["query", "document"], ...] = ("query", "document")
 
@@ -310,7 +309,7 @@ class Embedder:
             role: the side of a search that the items are on.
 
         Raises:
-            Unavailable: there is no encoder of the modality.
+            Unavailable: the model has no encoder of the modality.
         """
         raise NotImplementedError
 
@@ -366,7 +365,7 @@ class Embedder:
         return dataset
 
     def image_notes(self, images: Sequence[ImageRef]) -> tuple[str, ...]:
-        """Return notes of the images that are no plain RGB or grey ones, by how they are read."""
+        """Return notes on the images that are not plain RGB or grey, by how they are read."""
         return ()
 
     def counts(self) -> "Counts | None":

@@ -281,7 +281,7 @@ def resume(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) -
     """Return a training at its newest checkpoint, or at its beginning if it was ended before the first.
 
     Raises:
-        UsageError: there is no training, or it was started with other arguments or data.
+        UsageError: the folder has no training, or it was started with other arguments or data.
         ModelError: the checkpoint is damaged.
     """
     if not bundled_checkpoints(options.out):

@@ -229,7 +229,7 @@ def parse_json(text: str, location: str, error: type[ClipbenchError], *, advice:
 
     Args:
         location: name of the file, or of the line in it, for the message.
-        is_text: refuse half surrogates, which are no text, or False for a result, which may name a file that has them.
+        is_text: refuse half surrogates, which are not text. False for a result, which may name a file that has them.
     """
     try:
         return decode_json(text, is_text=is_text)
@@ -274,7 +274,7 @@ def decode_toml(text: str) -> dict[str, Any]:
 
 
 def check_depth(value: object) -> None:
-    """Raise ValueError where lists and objects are nested too deep: what reads them calls itself for each level."""
+    """Raise ValueError if lists and objects are nested too deep, because readers of them are recursive."""
     level = [value] if isinstance(value, _CONTAINERS) else []
     for _ in range(MOST_DEPTH):
         inside = [child for node in level for child in (node.values() if type(node) is dict else node)]
@@ -303,7 +303,7 @@ def read_written_list(text: str) -> list[str] | None:
     """Return the texts of a list in one cell of a table, as Python writes it, or None if it is no such list, or an
     empty one.
 
-    Only quoted texts are made into anything: what Python itself would make of a cell may be deep, large or slow.
+    Only quoted texts are parsed, because an evaluation of the cell by Python could be deep, large or slow.
 
     Example:
         >>> read_written_list('''['a cat', "a dog's tail"]''')
@@ -322,7 +322,7 @@ def read_written_list(text: str) -> list[str] | None:
 
 
 def is_int64(text: str) -> bool:
-    """Return whether a text is a whole number that fits 64 bits.
+    """Return whether a text is an integer that fits 64 bits.
 
     Example:
         >>> [is_int64(text) for text in ("-1", "9223372036854775807", "9223372036854775808", "1.0", "")]

@@ -1,6 +1,6 @@
-"""Dataclasses from JSON, checked against the types of their fields: an error names the place of what does not fit.
+"""Dataclasses from JSON, checked against the types of their fields. An error names the field that does not fit.
 
-A whole number stands for the same float, and unknown keys are passed over, as later versions may add some:
+An integer counts as the same float, and unknown keys are ignored, because later versions may add some.
 ``unknown_fields`` names them.
 """
 
@@ -138,7 +138,7 @@ def _parse_any(value: object, location: str) -> object:
 def _parse_plain(kind: Any, value: Any, location: str) -> Any:
     """Return a value of a plain type.
 
-    A bool is no number, and neither are NaN, infinity and integers beyond 64 bits, which Python reads from JSON.
+    A bool is not a number, and neither are NaN, infinity and integers beyond 64 bits, which Python reads from JSON.
     """
     is_right = type(value) is kind or (kind is float and type(value) is int)
     if not is_right or (kind in (int, float) and not abs(value) < MOST):

@@ -17,7 +17,7 @@ _COMMAND = re.compile(r"^\s*(?=::)|#(?=#(?:vso|teamcity)?\[)")
 
 
 def printable(text: str) -> str:
-    r"""Return a text in one line, each blank a space, and a sign in place of each character that has no shape.
+    r"""Return a text in one line, each blank a space, and a sign instead of each invisible character.
 
     Example:
         >>> printable("a  b\nc\x1b[31m\u202e")

@@ -104,7 +104,7 @@ def doctor(arguments: DoctorArguments) -> int:
 
 
 def finding_lines(finding: "CheckFinding", width: int | None) -> list[str]:
-    """Return the lines of a finding: what was seen, and for a warning or a fault why it matters and the fix."""
+    """Return the lines of a finding: the observation, and for a warning or a fault why it matters and the fix."""
     observation = f"not examined: {finding.seen}" if finding.status == "not examined" else finding.seen
     lines = _wrap_columns(MARKS[finding.status], finding.check, observation, width)
     if finding.status in ("warning", "fault"):
@@ -113,7 +113,7 @@ def finding_lines(finding: "CheckFinding", width: int | None) -> list[str]:
 
 
 def explanation_lines(explanation: "ScoreCauses", width: int | None = None) -> list[str]:
-    """Return a table of what each switch does to the score."""
+    """Return a table of the effect of each switch on the score."""
     from clipbench.results.numbers import change, change_interval, p_value, quantity
     from clipbench.results.table import Table, as_text, columns
 

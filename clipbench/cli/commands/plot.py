@@ -84,7 +84,7 @@ class PlotArguments:
 def plot(arguments: PlotArguments) -> None:
     """Draw a figure for a paper.
 
-    The numbers of the figure (.csv) and a draft of its caption (.txt) are written beside it.
+    The numbers of the figure (.csv) and a draft of its caption (.txt) are written next to it.
 
     A RUN is a run folder or the folder of several. If you give several RUNs, those without a run are left out.
     Only the run folders are read: neither models nor data are needed.

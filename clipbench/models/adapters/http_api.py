@@ -29,7 +29,7 @@ ADAPTER = "api adapter 1"
 """Part of every fingerprint, changed whenever the same server would give other vectors."""
 
 KEY_VARIABLE = "CLIPBENCH_API_KEY"
-"""Environment variable of the key. Not that of one provider, whose key would go to any address."""
+"""Environment variable of the key. It is not the variable of one provider, whose key would go to any address."""
 
 ENDPOINT = "/embeddings"
 
@@ -61,7 +61,7 @@ Block = Mapping[str, Any]
 """Fields of a request, with places for the content."""
 
 PLACEHOLDER = re.compile(r"\{(text|image)\}")
-"""Where a text, or the data URL of an image, stands in a block."""
+"""Placeholder of a text, or of the data URL of an image, in a block."""
 
 TEMPLATES: Mapping[str, Block] = {
     # As in vLLM's examples/pooling/embed/vision_embedding_online.py (dd30740): the vector is that of the last token,
@@ -443,7 +443,7 @@ def read_template(source: str) -> dict[Role, Block]:
             ``document``.
 
     Raises:
-        UsageError: there is no such name or file, or a block has no ``messages`` with a place for each of text and
+        UsageError: the name or file does not exist, or a block has no ``messages`` with a placeholder for text and for
             image.
     """
     option = f"model option template={source}"

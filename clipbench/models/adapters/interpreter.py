@@ -35,7 +35,7 @@ MOST_BYTES = 1 << 28
 MOST_SHOWN = 300
 """Characters of an error, and of standard error, that are shown."""
 HAS_GROUPS = hasattr(os, "killpg")
-"""Whether processes form groups here, and pipes can be waited for: not on Windows."""
+"""True if processes form groups here, and pipes can be waited for: not on Windows."""
 SECONDS_BETWEEN_LOOKS = 0.2
 """Seconds of silence after which a process is looked at: has it ended?"""
 NAMED = ("python", "numpy", "torch", "transformers")

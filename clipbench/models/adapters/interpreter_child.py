@@ -33,7 +33,7 @@ MOST_BYTES = 1 << 30
 """Bytes of a frame."""
 VALUES = ("logit_scale", "logit_bias", "context_length", "fingerprint", "embed_dim")
 METHODS = ("count_tokens", "combine_prompts")
-"""Methods of an object beside its encoders."""
+"""Methods of an object in addition to its encoders."""
 
 
 # -- messages

@@ -1,4 +1,4 @@
-"""A torch module as a model, with what turns images and texts into its inputs."""
+"""A torch module as a model, with functions that turn images and texts into its inputs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -119,7 +119,7 @@ def torch_model(  # noqa: PLR0913  what a module lacks to be measured, each by i
             training never shares a vector.
 
     Raises:
-        ModelError: the module has no towers under these names, or ``logit_scale`` or ``logit_bias`` is no number.
+        ModelError: the module has no towers under these names, or ``logit_scale`` or ``logit_bias`` is not a number.
 
     Example:
         >>> import torch

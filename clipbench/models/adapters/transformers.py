@@ -95,7 +95,7 @@ SIGLIP = (transformers.SiglipModel, transformers.Siglip2Model)
 ARGMAX_POOLING = 2
 """The ``eos_token_id`` of old CLIP configurations, for which transformers pools at the largest id instead."""
 WEIGHTS = ("model*.safetensors", "*.safetensors", "pytorch_model*.bin", "*.bin")
-"""Forms of weights, best first: a repository may hold those of open_clip beside the library's."""
+"""Forms of weights, best first: a repository may hold open_clip's weights next to the library's."""
 PIXEL_VALUES = "pixel_values"
 """The library's name for the one array of most image towers."""
 

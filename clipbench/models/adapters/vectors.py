@@ -55,7 +55,7 @@ class Embeddings(Embedder):
     text_rows: Mapping[str, int]
     """Row of each text in all of ``text_vectors`` together."""
     item_vectors: Mapping[str, Float32[np.ndarray, "n_items dim"]] = field(default_factory=dict)
-    """Vectors of modalities beside image and text, by their names."""
+    """Vectors of modalities other than image and text, by their names."""
 
     def __repr__(self) -> str:
         contents = f"{len(self.image_vectors):,} images and {len(self.text_rows):,} texts"
@@ -133,8 +133,8 @@ def vectors(
             ``logit_scale`` and ``logit_bias``, from cosines to logits; ``similarity``, ``dot`` for ranks by the inner
             product. Floating-point arrays of any other name, (n, dim), are modalities, such as ``audio``, in addition
             to images and texts or instead of them. ``audio_to_text`` (n_audio,) is then the row of each recording's
-            text, and ``audio_ids`` their names. Without such rows, item i of two modalities with as many items belongs
-            to item i.
+            text, and ``audio_ids`` their names. Without such rows, item i of two modalities with equal numbers of items
+            belongs to item i.
 
     Raises:
         DataError: an array is unknown, or has another length or dimension than the others say.

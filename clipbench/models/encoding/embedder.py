@@ -90,7 +90,7 @@ class StoreEmbedder(SharingEmbedder):
 
         Raises:
             BadImage: an image cannot be decoded.
-            Unavailable: there is no encoder of the modality.
+            Unavailable: the model has no encoder of the modality.
             VectorError: the model gave a NaN, infinite or zero vector.
         """
         role = self._effective_role(modality, role)

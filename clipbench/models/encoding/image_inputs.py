@@ -20,7 +20,7 @@ from clipbench.models.encoding.image_hashes import CONVERSION, key_of
 from clipbench.models.encoding.store import Shelf
 
 NAMES = ("brightness", "contrast", "sharpness", "width", "height", "bytes per pixel")
-"""The first are the easiest to see: of two that make nearly the same groups, the first names them."""
+"""The first are the easiest to see. If two make nearly the same groups, the first gives the name."""
 VERSION = "image-inputs-1"
 """The number goes up when the same image gives other numbers."""
 SIDE = 128

@@ -147,7 +147,7 @@ class CachedEmbedder(StoreEmbedder):
         model: loaded, or described by its last loading.
         cache: keeps the description of the model. Token counts are stored too.
         load: loads the model.
-        options: those of ``StoreEmbedder``.
+        options: as in ``StoreEmbedder``.
     """
 
     def __init__(

@@ -28,7 +28,7 @@ two.
 """
 NAMESPACES = ("aten", "prim", "prims", "profiler")
 """Namespaces of torch's plain operations, and of marks for its profiler. Others, such as ``quantized``, hold weights
-that are no parameters, and kernels that do a layer's work in one.
+that are not parameters, and kernels that do a layer's work in one.
 """
 PRODUCTS = re.compile(r"(^|_|b|add)(mm|mv|dot)($|_)|linear|attention|convolution|conv\d|lstm|gru|rnn|transformer|fft")
 """Names of operations that multiply: one without a formula makes the count too small."""

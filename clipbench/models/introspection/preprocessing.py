@@ -1,4 +1,4 @@
-"""The settings of an image preprocessing, measured: what comes out for flat, graded and noisy images tells them."""
+"""The settings of an image preprocessing, measured from its outputs for flat, graded and noisy images."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -23,11 +23,11 @@ MAX_RESIDUAL = 2.5 / 255
 LONG = 64
 """Images that are more times as long as wide are looked at before they are resized."""
 LARGE = 50_000_000
-"""Images of more pixels are resized here if that makes the same of them, as processors of transformers copy them
-thrice.
+"""Images of more pixels are resized here if that makes the same of them, because processors of transformers copy them
+three times.
 """
 MARGIN = 4
-"""Pixels that an interpolation reads beside its place, or one more, where it does not make images smaller."""
+"""Pixels that an interpolation reads next to its position, or one more, if it does not make images smaller."""
 UNKNOWN_SIDE = 512
 """Pixels to which the shorter side of an image is taken to be resized where nobody knows."""
 EDGE = 0.06

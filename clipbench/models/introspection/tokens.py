@@ -33,11 +33,13 @@ class TokenFacts:
     width: int
     """Tokens that a text of any length is cut to."""
     is_padded_to_longest: bool
-    """True where a short text alone has fewer tokens than beside a long one."""
+    """True if a short text has fewer tokens on its own than in a batch with a long one."""
     pad: int | None
-    """Id behind a short text, or None if there is none, or where padding stands in front."""
+    """Id behind a short text, or None if it has none, or if padding comes first."""
     end: int | None
-    """Id at the end of each short text, or None if texts end with words, or the end cannot be told from the padding."""
+    """Id at the end of each short text, or None if texts end with words, or the end cannot be distinguished from the
+    padding.
+    """
     keeps_end: bool | None
     """True where a text that is cut ends with the end-of-text token too, or None without ``end``."""
 

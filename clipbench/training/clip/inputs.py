@@ -169,8 +169,8 @@ def clip_tokenizer(context_length: int = 77) -> ClipTokenizer:
 def train_tokenizer(captions: Iterable[str], *, vocab_size: int, context_length: int) -> ClipTokenizer:
     """Return a tokenizer with the most frequent merges of some captions. It depends only on the captions.
 
-    Of pairs that are equally frequent the first in alphabetical order is merged. The trainer of the ``tokenizers``
-    library is not used because it takes them in the order of a hash table, which differs between processes.
+    Among equally frequent pairs, the first in alphabetical order is merged. The trainer of the ``tokenizers`` library
+    is not used because it takes them in the order of a hash table, which differs between processes.
 
     Args:
         vocab_size: at least 514, for bytes, start and end. Fewer ids are used if the captions have no more merges.
