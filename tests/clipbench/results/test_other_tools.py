@@ -167,7 +167,7 @@ def test_what_mieb_gives_every_model_is_no_value(write: Write) -> None:
 @pytest.mark.parametrize(
     ("content", "name", "told"),
     [
-        ("{", "a.json", r"a\.json is not JSON: Expecting property name.*: expected a run folder or result\.json, a C"),
+        ("{", "a.json", r"a\.json is not JSON: Expecting property name.*; expected a run folder or result\.json, a C"),
         ('{"key": "a", "metrics": {}}\n{"key', "a.jsonl", r"a\.jsonl is not JSON: Unterminated string"),
         ("", "a.jsonl", r"a\.jsonl holds no JSON objects; expected"),
         ("[1, 2]", "a.json", r"a\.json holds no JSON objects; expected"),
