@@ -206,7 +206,9 @@ def _read_file(path: Path, read: Callable[[Path], Arrays]) -> Arrays:
         strerror = getattr(error, "strerror", None)
         cause = strerror or f"{type(error).__name__}: {error}".splitlines()[0]
         if "allow_pickle" in cause:
-            cause = "it holds Python objects, so write names as text, np.array(names, dtype=str)"
+            is_array = "Object arrays" in cause  # numpy takes any file without its own mark for a pickle
+            objects = "it holds Python objects, so write names as text, np.array(names, dtype=str)"
+            cause = objects if is_array else "it is neither .npz nor .npy"
         raise DataError(f"cannot read {path} ({cause}): expected arrays that numpy.savez or pyarrow wrote") from error
 
 

@@ -242,6 +242,9 @@ def test_a_file_that_cannot_be_read_is_said_to_be_so(tmp_path: Path) -> None:
     np.save(tmp_path / "both.npy", np.ones((2, 4, 5)))
     with pytest.raises(DataError, match=r"both.npy holds one array, of shape \(2, 4, 5\), and both images and texts"):
         load(str(tmp_path / "both.npy"), LoadOptions())
+    (tmp_path / "text.npz").write_bytes(b"hello")
+    with pytest.raises(DataError, match=r"cannot read .*text\.npz \(it is neither \.npz nor \.npy\)"):
+        load(str(tmp_path / "text.npz"), LoadOptions())
     for name, content in [("text.npz", b"hello"), ("half.npz", write_npz(tmp_path, arrays()).read_bytes()[:200])]:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(DataError, match=rf"cannot read .*{name} \(.*\): expected arrays that numpy.savez"):
