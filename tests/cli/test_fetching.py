@@ -189,7 +189,7 @@ def test_whatever_the_servers_do_it_is_in_one_table_and_got_over(
     table = done.err[done.err.index("Not in data:") :]
     said = " ".join(table.split())
     for name, reason in {
-        "mnist": "the connection broke. Fix: repeat the command, which resumes where it ended",
+        "mnist": "the connection broke. Fix: once the Hub can be reached, repeat the command, which resumes where it ended",
         "sugarcrepe": "the server answered 500. Fix: repeat the command, which resumes where it ended",
         "winoground": "accept the licence at https://huggingface.co/datasets/facebook/winoground, then `hf auth login`",
         "scam": "repeat the command to fetch it again",

@@ -64,7 +64,8 @@ class Download:
     def request(self) -> HubRequest:
         """The request to the Hub, in words for messages."""
         repository = f"datasets/{self.source.hub}"
-        return HubRequest(subject=f"data set {self.entry.name}", repository=repository, remedy=web_files.RESUME_ADVICE)
+        remedy = f"once the Hub can be reached, {web_files.RESUME_ADVICE}"
+        return HubRequest(subject=f"data set {self.entry.name}", repository=repository, remedy=remedy)
 
     def say(self, text: str) -> None:
         """Report something about the download."""

@@ -131,9 +131,14 @@ FAULTS = {
         "resolve",
         500,
         {},
-        r"the Hub answered 500\. Fix: repeat the command, which resumes where it ended$",
+        r"the Hub answered 500\. Fix: once the Hub can be reached, repeat the command, which resumes where it ended$",
     ),
-    "a broken list": ("/tree/", 500, {}, r"the Hub answered 500\. Fix: repeat the command"),
+    "a broken list": (
+        "/tree/",
+        500,
+        {},
+        r"the Hub answered 500\. Fix: once the Hub can be reached, repeat the command",
+    ),
 }
 
 
@@ -172,7 +177,8 @@ def test_a_connection_that_keeps_breaking_is_one_line_and_the_next_run_goes_on(
     pets.add(REPOSITORY, {"test/nshards.txt": b"2", "test/1.tar": shard(image_bytes, 4)}, FIRST)
     pets.faults = [hub_server.Fault("test/1.tar", "cut", after=0)]
     with pytest.raises(
-        Unavailable, match=r"the connection broke\. Fix: repeat the command, which resumes where it ended$"
+        Unavailable,
+        match=r"the connection broke\. Fix: once the Hub can be reached, repeat the command, which resumes where it ended$",
     ):
         fetch(plan(tmp_path))
     assert is_absent(tmp_path)
