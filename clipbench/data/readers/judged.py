@@ -122,7 +122,7 @@ def select_judged(
         judgement for judgement in all_judgements if judgement.query in queries and judgement.document in documents
     ]
     n_unknown = len(all_judgements) - len(valid_judgements)
-    problem = f"{n_unknown:,} of {len(all_judgements):,} judgements of {qrels} are of items that the data lack"
+    problem = f"{n_unknown:,} of {len(all_judgements):,} judgements of {qrels} are of items that the data set lacks"
     if n_unknown and not (valid_judgements and options.allow_partial):
         unknown = next(
             judgement
