@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -22,7 +21,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from open_clip.transformer import TextTransformer
 from torch.func import functional_call
 
-from clipbench.errors import ModelError, NoTokenCounts, UsageError, model_option, option
+from clipbench.errors import ModelError, NoTokenCounts, UsageError, did_you_mean, model_option, option
 from clipbench.hub import HubRequest, cached_first, local_folder, model_request
 from clipbench.models.checkpoints import (
     CHECKPOINT_SUFFIXES,
@@ -261,13 +260,11 @@ def _match_name(kind: str, name: str, names: list[str]) -> str:
     by_plain = {_normalize_name(candidate): candidate for candidate in reversed(names)}
     if _normalize_name(name) in by_plain:
         return by_plain[_normalize_name(name)]
-    close_names = [by_plain[plain] for plain in get_close_matches(_normalize_name(name), by_plain, n=3, cutoff=0.5)]
-    hint = f"did you mean {' or '.join(close_names)}?" if close_names else f"known: {_shorten_list(names)}"
-    raise UsageError(f"unknown {kind} '{name}': {hint}")
+    raise UsageError(f"unknown {kind} '{name}': {did_you_mean(name, names)}")
 
 
-def _shorten_list(names: list[str], n: int = 8) -> str:
-    return ", ".join(names[:n]) + (f", ... ({len(names)} in all)" if len(names) > n else "") or "none"
+def _shorten_list(names: list[str]) -> str:
+    return ", ".join(names[:6]) + (f", ... ({len(names)} in all)" if len(names) > 6 else "") or "none"
 
 
 def _with_activation(arch: str, tag: str) -> tuple[str, tuple[str, ...]]:
