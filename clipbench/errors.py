@@ -304,8 +304,17 @@ def did_you_mean(word: str, known_names: Iterable[str]) -> str:
     if nearest:
         choices = "' or '".join(dict.fromkeys(by_folded[match] for match in nearest))
         return f"did you mean '{choices}'?"
-    suffix = f", ... ({len(names)} in all)" if len(names) > 6 else ""
-    return f"known: {', '.join(names[:6]) or 'none'}{suffix}"
+    return f"known: {shorten_list(names)}"
+
+
+def shorten_list(names: Sequence[str]) -> str:
+    """Return up to six names in words, with the number of all if there are more.
+
+    Example:
+        >>> shorten_list("abcdefg")
+        'a, b, c, d, e, f, ... (7 in all)'
+    """
+    return ", ".join(names[:6]) + (f", ... ({len(names)} in all)" if len(names) > 6 else "") or "none"
 
 
 def with_checked_arguments(function: Callable[P, T]) -> Callable[P, T]:

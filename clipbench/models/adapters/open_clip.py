@@ -21,7 +21,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from open_clip.transformer import TextTransformer
 from torch.func import functional_call
 
-from clipbench.errors import ModelError, NoTokenCounts, UsageError, did_you_mean, model_option, option
+from clipbench.errors import ModelError, NoTokenCounts, UsageError, did_you_mean, model_option, option, shorten_list
 from clipbench.hub import HubRequest, cached_first, local_folder, model_request
 from clipbench.models.checkpoints import (
     CHECKPOINT_SUFFIXES,
@@ -245,7 +245,7 @@ def _arch_and_tag(body: str) -> tuple[str, str]:
     tags = open_clip.list_pretrained_tags_by_model(arch)
     if not tag:
         raise UsageError(
-            f"'{body}' names no pretrained weights: expected {arch}/TAG, where TAG is {_shorten_list(tags)}."
+            f"'{body}' names no pretrained weights: expected {arch}/TAG, where TAG is {shorten_list(tags)}."
             f" For random weights on purpose, give open_clip:{arch}/{RANDOM}"
         )
     return arch, RANDOM if tag.lower() == RANDOM else _match_name(f"pretrained tag of {arch}", tag, tags)
@@ -261,10 +261,6 @@ def _match_name(kind: str, name: str, names: list[str]) -> str:
     if _normalize_name(name) in by_plain:
         return by_plain[_normalize_name(name)]
     raise UsageError(f"unknown {kind} '{name}': {did_you_mean(name, names)}")
-
-
-def _shorten_list(names: list[str]) -> str:
-    return ", ".join(names[:6]) + (f", ... ({len(names)} in all)" if len(names) > 6 else "") or "none"
 
 
 def _with_activation(arch: str, tag: str) -> tuple[str, tuple[str, ...]]:
