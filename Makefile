@@ -22,7 +22,7 @@ MINUTES ?= 5
 
 PYTHONS ?= python3.11 python3.12 python3.13 python3.14
 
-.PHONY: help install axe demo test collect test-slow test-wheel test-wheel-all release-check test-peer lowest smoke-lowest test-lowest fuzz torture mutants check fmt bench proof parity claims rates figures screens pages docs docs-serve example-report train-tiny clean
+.PHONY: help install axe demo test collect test-slow test-wheel test-wheel-all release-check test-peer lowest smoke-lowest test-lowest fuzz torture mutants check fmt bench proof parity claims rates figures screens pages freeze docs docs-serve example-report train-tiny clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -148,6 +148,9 @@ screens: $(READY)  ## take the pictures of view, judge and compare for docs/scre
 pages: $(READY)  ## write docs/commands.md, docs/metrics.md and docs/schemas/ from help, definitions and records
 	$(BIN)/python experiments/pages.py
 	$(BIN)/python experiments/schema.py
+
+freeze: $(READY)  ## record a change of a contract with LINE='words of its line in CHANGELOG.md': docs/stability.md
+	$(BIN)/python experiments/freeze.py --line "$$LINE"
 
 $(DOCS_READY): $(READY)
 	$(BIN)/pip install --quiet --no-compile $(CONSTRAINTS:%=--constraint %) --editable '.[docs]'
