@@ -95,13 +95,14 @@ workflows: $(LINT_VENV)/.ready  ## lint the workflows, the action, the sample re
 	$(LINT_VENV)/bin/zizmor --quiet --offline --config .github/zizmor.yml .github/workflows action.yml examples/gate
 	$(LINT_VENV)/bin/hadolint --failure-threshold warning Dockerfile
 
-release-check: workflows test-wheel  ## what has to hold before a release: RELEASING.md
+release-check: workflows test-wheel  ## check the wheel, the sdist with all tests, every Python here and the example plug-in: RELEASING.md
 	rm -rf $(RELEASE) && mkdir $(RELEASE)
 	$(BIN)/python -m build --no-isolation --sdist --outdir dist .
 	$(LINT_VENV)/bin/twine check --strict dist/*
 	tar xzf dist/*.tar.gz -C $(RELEASE) --strip-components 1
 	$(BIN)/python -m build --no-isolation --wheel --outdir $(RELEASE)/plugin $(RELEASE)/tests/stranger
-	$(WHEEL_VENV)/bin/pip install --quiet hatchling build pyyaml pytest-xdist
+	$(WHEEL_VENV)/bin/pip install --quiet --no-compile "$$(ls dist/*.whl)[dev]"  # after the wheel has run with its dependencies only
+	if [ -d .axe ]; then cp -r .axe $(RELEASE)/; fi
 	cd $(RELEASE) && ../$(WHEEL_VENV)/bin/python -m build --no-isolation --wheel --outdir dist .
 	cd $(RELEASE) && CLIPBENCH_TEST_WHEEL=1 OMP_NUM_THREADS=1 ../$(WHEEL_VENV)/bin/pytest --quiet --numprocesses 2 --dist loadfile $(RELEASE_TESTS)
 	@passed=; missing=; for python in $(PYTHONS); do \

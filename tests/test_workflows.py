@@ -134,20 +134,3 @@ def test_the_index_is_asked_until_it_lists_the_release(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     install = "pip install --no-cache-dir clipbench==0.2.0"
     assert (tmp_path / "calls").read_text().splitlines() == [install, "sleep 60", install, "sleep 60", install]
-
-
-@pytest.mark.parametrize("has_page", [True, False])
-def test_the_page_of_parity_becomes_a_pull_request(has_page: bool, tmp_path: Path) -> None:
-    for name in ("git", "gh", "make"):
-        write_program(tmp_path, name)
-    (tmp_path / "experiments").mkdir()
-    if has_page:
-        (tmp_path / "experiments/parity.md").touch()
-    done = run(script_of("parity/parity", "Open a pull request"), tmp_path, BRANCH="parity-7")
-    if not has_page:
-        assert done.returncode == 1 and done.stderr.startswith("nothing was measured")
-        return
-    assert done.returncode == 0, done.stderr
-    calls = (tmp_path / "calls").read_text().splitlines()
-    assert calls.index("gh auth setup-git") < calls.index("git push origin parity-7")
-    assert calls[0] == "make proof" and calls[-1].startswith("gh pr create --head parity-7 ")
