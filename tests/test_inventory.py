@@ -141,12 +141,14 @@ def help_texts(group: click.Group, path: str) -> Iterator[tuple[str, str]]:
 
 
 def gate() -> Iterator[str]:
-    """Yield the words of a verdict, a difference, a gated metric and an explanation, and the keys of a gate file."""
+    """Yield the words of a verdict, a difference, a gated metric and an explanation, and the keys of JSON and a gate file."""
     yield from (f"verdict {word}" for word in overall.WORDS)
     yield from (f"word of a difference {word}" for word in get_args(records.Verdict))
     yield from (f"word of a gated metric {word}" for word in get_args(records.Status))
     yield from (f"word of a claim {word}" for word in get_args(explanation_records.Kind))
     yield from (f"sign of a requirement {sign}" for sign in COMPARISONS)
+    transcript = (ROOT / "tests/golden/compare.json").read_text(encoding="utf-8")
+    yield from (f"key of compare --format json {key}" for key in re.findall(r'^ +"(\w+)": ', transcript, re.MULTILINE))
     page = (ROOT / "docs/ci.md").read_text(encoding="utf-8")
     (example,) = re.findall(r'^```toml title="clipbench-gate.toml"\n(.*?)^```', page, re.MULTILINE | re.DOTALL)
     for key, value in tomllib.loads(example).items():
