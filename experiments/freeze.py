@@ -17,6 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 REMOVED = "removed"
 """Hash of a contract that no longer exists."""
+LEAST_WORDS = 3
+"""Fewer words may be in a line by chance."""
 COMMAND = "make freeze LINE='words of that line'"
 
 
@@ -73,9 +75,9 @@ def find_line(words: str, version: str, lines: Mapping[str, Sequence[str]]) -> s
     Raises:
         ValueError: no line has them, or several have.
     """
-    matches = [line for line in lines.get(version, ()) if words and words in line]
+    matches = [line for line in lines.get(version, ()) if len(words.split()) >= LEAST_WORDS and words in line]
     if len(matches) != 1:
-        expected = f"expected words of exactly one line under '## {version}' in CHANGELOG.md"
+        expected = f"expected three words or more of exactly one line under '## {version}' in CHANGELOG.md"
         raise ValueError(f"no such change: got '{words}' in {len(matches)} lines, {expected}. Write the line first.")
     return matches[0]
 

@@ -64,7 +64,8 @@ def test_a_change_fails_until_its_line_is_written_and_recorded(path: str, text: 
     (fault,) = faults(project)
     assert fault.startswith(f"{path} changed without a line in CHANGELOG.md: got the hash ")
     with pytest.raises(
-        ValueError, match=r"got 'two new things' in 0 lines, expected words of exactly one line under '## 0.1.0'"
+        ValueError,
+        match=r"got 'two new things' in 0 lines, expected three words or more of exactly one line under '## 0.1.0'",
     ):
         record_changes(project, "two new things")
     assert list(faults(project)) == [fault]
@@ -86,15 +87,16 @@ def test_a_removed_contract_is_a_change(project: Path) -> None:
 def test_a_line_describes_one_change(project: Path) -> None:
     (project / "tests/inventory.txt").write_text("command clipbench walk\n")
     with pytest.raises(ValueError, match=r"^the line describes an earlier change of tests/inventory.txt: got '`run` "):
-        record_changes(project, "`run` measures")
-    with pytest.raises(ValueError, match="in 0 lines"):
-        record_changes(project, "")
+        record_changes(project, "`run` measures a")
+    for words in ("", "two runs"):
+        with pytest.raises(ValueError, match="in 0 lines"):
+            record_changes(project, words)
     (row,) = [change for change in read_changes(project) if change.path == "tests/inventory.txt"]
     (digest,) = [digest for path, digest in contract_hashes(project).items() if path == row.path]
     with (project / "tests/frozen.txt").open("a") as file:
-        file.write(f"0.1.0 {digest} {row.path} `run` measures\n")
+        file.write(f"0.1.0 {digest} {row.path} `run` measures a\n")
     (fault,) = faults(project)
-    assert fault.startswith("two changes of tests/inventory.txt share a line of CHANGELOG.md: got '`run` measures")
+    assert fault.startswith("two changes of tests/inventory.txt share a line of CHANGELOG.md: got '`run` measures a")
 
 
 def test_a_line_that_left_the_changelog_is_missed(project: Path) -> None:
