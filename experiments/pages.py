@@ -80,7 +80,7 @@ OF_A_MODALITY = (
     "cone|uniformity|effective_rank|participation_ratio|isoscore|norm|hub_skewness|largest_hub|never_retrieved"
 )
 SHARED_ROWS: Mapping[str, Mapping[str, str]] = {
-    r"\w+@all": {"@all": "@k", "all labels": "k labels a class"},
+    r"\w+@all": {"@all": "@k", "all labels": "k labels per class"},
     r"[\w@]+_strict": {
         r"`[\w@]+_strict` \| .*, ties": "`SCORE_strict` | SCORE, ties",
         r"\| [^|]*, where": "| The score where",
@@ -93,7 +93,7 @@ SHARED_ROWS: Mapping[str, Mapping[str, str]] = {
     },
     r"[\w@]+_change": {
         r"`[\w@]+_change` \| .*, change": "`SCORE_change` | SCORE, change",
-        r"\| Share [^|]*, less": "| The score in the format, less",
+        r"\| Share [^|]*, minus the share with": "| The score in the format, minus the score with",
     },
     rf"image_(?:{OF_A_MODALITY})": {r"(?i)\bimage(?=s?\b|_)": "M", r"(?i)\btext(?=s?\b)": "N"},
     rf"text_(?:{OF_A_MODALITY})": {r"(?i)\btext(?=s?\b|_)": "M", r"(?i)\bimage(?=s?\b)": "N"},
@@ -274,7 +274,7 @@ def of_any_k(row: str) -> str:
         >>> of_any_k("| `recall@5` | R@5 | Right answer among the first 5. |")
         '| `recall@k` | R@k | Right answer among the first k. |'
     """
-    places = re.sub(r"(?<=@)\d+|(?<=@p)\d+|(?<=the first )\d+|\b\d+(?= % precision| % of what is)", "k", row)
+    places = re.sub(r"(?<=@)\d+|(?<=@p)\d+|(?<=the first )\d+|\b\d+(?= % precision| % of the accepted)", "k", row)
     return re.sub(r"\b\d+ labels?\b", "k labels", places)
 
 

@@ -107,3 +107,15 @@ def test_no_page_is_wider_than_its_window(site: Path, page: "Page") -> None:
             overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             wide += [(path.name, width, overflow)] if overflow > 0 else []
     assert not wide
+
+
+def test_no_line_of_code_is_cut_off_on_a_screen(site: Path, page: "Page") -> None:
+    page.set_viewport_size({"width": 1280, "height": 800})
+    cut_off = []
+    for name in ("ci.html", "explain.html", "models.html", "tutorial.html", "faq.html"):
+        page.goto((site / name).as_uri())
+        n = page.evaluate(
+            "[...document.querySelectorAll('pre > code')].filter(c => c.scrollWidth > c.clientWidth).length"
+        )
+        cut_off += [(name, n)] if n else []
+    assert not cut_off

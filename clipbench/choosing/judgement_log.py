@@ -87,7 +87,7 @@ class PoolJudgements:
         return None in judge_lines or len(judge_lines) == len(self.pool.candidates[query])
 
     def lines_by_image(self, query: str, judge: str) -> Mapping[str | None, LogLine]:
-        """Return a judge's lines on the photographs of a query; a skip is under None."""
+        """Return a judge's lines on the photographs of a query, with a skip under None."""
         return self._own.get((query, judge), {})
 
     @property
@@ -96,7 +96,7 @@ class PoolJudgements:
         return sum(len(grades) for by_image in self._grades.values() for grades in by_image.values())
 
     def agreement(self) -> float | None:
-        """Return Krippendorff's alpha of the grades; None where no photograph has two, or all are equal."""
+        """Return Krippendorff's alpha of the grades, or None if no photograph has two, or all are equal."""
         return ordinal_alpha([[*grades.values()] for by_image in self._grades.values() for grades in by_image.values()])
 
     def disagreements(self) -> list[Disagreement]:
@@ -116,7 +116,7 @@ def read_log(pool: Pool) -> PoolJudgements:
     The rest of a line that a killed process never finished is passed over, with a note.
 
     Raises:
-        DataError: the log cannot be read, or a line is no judgement of this pool; the message names it.
+        DataError: the log cannot be read, or a line is not a judgement of this pool. The message names the line.
     """
     file = pool.folder / LOG
     if not is_there(file):
@@ -126,7 +126,7 @@ def read_log(pool: Pool) -> PoolJudgements:
     notes: tuple[str, ...] = ()
     if rest and not _is_json(rest):
         unfinished = shown(rest.decode(errors="replace"))
-        notes = (f"{file}, line {len(texts) + 1} was never finished and is passed over: {unfinished}",)
+        notes = (f"{file}, line {len(texts) + 1} was never finished and is ignored: {unfinished}",)
     elif rest:
         texts.append(rest)
     current: dict[tuple[str, str, str | None], LogLine] = {}
@@ -163,7 +163,7 @@ def append(pool: Pool, log_lines: Iterable[LogLine]) -> None:
         finally:
             os.close(handle)
     except OSError as error:
-        raise MachineError(f"cannot write {file}: {error.strerror or error}; the judgement was not kept") from error
+        raise MachineError(f"cannot write {file}: {error.strerror or error}. The judgement was not kept") from error
 
 
 _FIELDS = {False: ("query", "image", "grade", "judge", "time"), True: ("query", "skip", "judge", "time")}
@@ -199,7 +199,7 @@ def skip_lines(query: str, judge: str) -> list[LogLine]:
 
 
 def undo_lines(judgements: PoolJudgements, judge: str) -> list[LogLine]:
-    """Return lines that take back a judge's last judgements that still hold; none if there are none."""
+    """Return lines that take back a judge's last judgements that still hold, or none if there are none."""
     judge_lines = [line for line in judgements.lines if line.judge == judge]
     last = [line for line in judge_lines if (line.time, line.query) == (judge_lines[-1].time, judge_lines[-1].query)]
     now = _now()
@@ -217,25 +217,25 @@ def write_qrels(judgements: PoolJudgements) -> None:
 
 
 def _line(text: bytes, source: str, pool: Pool) -> LogLine:
-    """Return a line of the log; raise DataError if it is not a judgement of this pool."""
+    """Return a line of the log, or raise DataError if it is not a judgement of this pool."""
     try:
         line = parse_record(LogLine, decode_json(text.decode()))
     except (ValueError, SchemaError) as error:
-        raise DataError(f"{source} is no judgement: {error}; {_ADVICE}") from error
+        raise DataError(f"{source} is not a judgement: {error}. {_ADVICE}") from error
     if line.query not in pool.candidates:
         fault = f"query is {shown(line.query)}, which the pool lacks"
     elif line.image is not None and line.image not in pool.candidates[line.query]:
-        fault = f"image is {shown(line.image)}, which is no candidate of query {line.query}"
+        fault = f"image is {shown(line.image)}, which is not a candidate of query {line.query}"
     elif line.grade is not None and not 0 <= line.grade <= MOST_GRADE:
         fault = f"grade is {line.grade}, expected 0 to {MOST_GRADE}, or null"
     elif not line.judge or (line.image is None) == (line.skip is None):
         fault = "expected a judge, and either an image or skip"
     else:
         return line
-    raise DataError(f"{source} is no judgement: {fault}; {_ADVICE}")
+    raise DataError(f"{source} is not a judgement: {fault}. {_ADVICE}")
 
 
-_ADVICE = "fix the line, or take it out"
+_ADVICE = "Fix or remove the line"
 
 
 def _is_json(text: bytes) -> bool:

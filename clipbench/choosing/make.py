@@ -34,11 +34,11 @@ class PoolOptions:
     seed: int = 0
     skip_bad_images: bool = False
     price: Callable[[str], PriceRecord] | None = None
-    """Measures the price of a model by its name; None measures none."""
+    """Measures the price of a model by its name, None to measure none."""
 
 
 def read_queries(file: Path) -> list[str]:
-    """Return the queries of a file, one per line; raise DataError if a line is empty or repeated."""
+    """Return the queries of a file, one per line, or raise DataError if a line is empty or repeated."""
     line_numbers: dict[str, int] = {}
     for number, line in enumerate(read_text(file, DataError).removesuffix("\n").split("\n"), 1):
         query = line.strip()
@@ -70,7 +70,7 @@ def make_pool(
     content are kept once, the first by name.
 
     Args:
-        models: names and functions that load them; one model at a time is loaded.
+        models: names and functions that load them. One model at a time is loaded.
         images: a folder of photographs, at any depth.
         queries: distinct texts.
         folder: of the pool, new or empty.
@@ -96,7 +96,7 @@ def make_pool(
         if same := next(
             (model for model, fingerprint in fingerprints.items() if fingerprint == embedder.info.fingerprint), None
         ):
-            raise UsageError(f"{name} and {same} are the same model: drop one of them")
+            raise UsageError(f"{name} and {same} are the same model: remove one of them")
         fingerprints[name] = embedder.info.fingerprint
         query_vectors = embedder.scoring_vectors(embedder.encode(TEXT, queries, "query"))
         image_vectors = embedder.scoring_vectors(embedder.encode(IMAGE, dataset.images, "document"))
@@ -120,7 +120,9 @@ def make_pool(
             facts = replace(facts, prices=existing.facts.prices)
             n_existing = len(existing.queries)
             if list(queries[:n_existing]) != [existing.queries.get(f"q{row}") for row in range(1, n_existing + 1)]:
-                raise UsageError(f"{folder} holds a pool of other queries: keep those, and add new ones at the end")
+                raise UsageError(
+                    f"{folder} holds a pool of other queries: keep its queries, and add new ones at the end"
+                )
         if options.price is not None:
             facts = replace(facts, prices=_prices(rankings, options.price, note))
         if existing is None:
@@ -148,10 +150,10 @@ def _check(names: Sequence[str], queries: Sequence[str], folder: Path) -> None:
     if len(names) < 2:
         raise UsageError(f"a pool needs two models or more, got {len(names)}: repeat {option('model', 'REF')}")
     if repeated := next((name for name in names if names.count(name) > 1), None):
-        raise UsageError(f"two models are called {repeated}: drop one, or give it another name")
+        raise UsageError(f"two models are called {repeated}: remove one, or give it another name")
     if not queries or not all(map(str.strip, queries)) or len(set(queries)) < len(queries):
         raise DataError(
-            f"got {counted(len(queries), 'query', 'queries')}: expected at least one, none empty or there twice"
+            f"got {counted(len(queries), 'query', 'queries')}: expected at least one, none empty or repeated"
         )
     if is_folder(folder) and not is_file(folder / FACTS) and entries(folder, UsageError):
         raise UsageError(f"{folder} is not empty and holds no pool: name another folder")
@@ -159,7 +161,7 @@ def _check(names: Sequence[str], queries: Sequence[str], folder: Path) -> None:
 
 def _photographs(folder: Path) -> Dataset:
     if not is_folder(folder):
-        raise DataError(f"there is no folder {folder}: expected one with photographs")
+        raise DataError(f"{folder} is not a folder: expected a folder with photographs")
     if not (files := scan(folder).images):
         raise DataError(f"{folder} has no images: expected photographs, at any depth")
     names = [file.relative_to(folder).as_posix() for file in files]
@@ -177,7 +179,7 @@ def _distinct(
     all_of = embedder.digests(dataset.images)
     rows = np.sort(np.unique(all_of, return_index=True)[1])
     if len(rows) < len(all_of):
-        note(f"{counted(len(all_of) - len(rows), 'photograph')} left out: equal to another")
+        note(f"{counted(len(all_of) - len(rows), 'photograph')} left out: another one is equal")
     return dataset.take(rows), [all_of[row] for row in rows]
 
 

@@ -1,10 +1,10 @@
 """A pool on disk: judged data whose judgements are made here, with the candidates of each query, blind to models.
 
-pool.json         the models with their fingerprints, the folder of photographs, k and the seed
-corpus.jsonl      the photographs: with queries.jsonl and qrels/test.txt they are judged data, as ``readers.judged``
-reads it candidates.jsonl  the photographs to judge of each query, shuffled; the queries stand in the order in which
-they are judged rankings.jsonl    the first k of each model, and the photographs drawn at random: the page never shows
-it log.jsonl         the judgements, a line each, only ever appended to (``choosing.judgement_log``)
+- pool.json: the models with their fingerprints, the folder of photographs, k and the seed
+- corpus.jsonl: the photographs, which are judged data with queries.jsonl and qrels/test.txt (``readers.judged``)
+- candidates.jsonl: the photographs to judge for each query, shuffled, with queries in the order of judging
+- rankings.jsonl: the first k of each model, and the photographs drawn at random, which the page never shows
+- log.jsonl: the judgements, one per line, to which lines are only ever appended (``choosing.judgement_log``)
 """
 
 import os
@@ -43,7 +43,7 @@ class Facts:
     n_random: int
     seed: int
     prices: Mapping[str, PriceRecord] = field(default_factory=dict)
-    """Prices of one query of each model, by its name; empty where that was not measured."""
+    """Prices of one query of each model, by its name, empty if that was not measured."""
 
     def check_same(self, existing: "Facts", folder: Path) -> None:
         """Raise an error unless an existing pool has these facts: judgements are never overwritten.
@@ -56,7 +56,7 @@ class Facts:
             if self.models[name] != existing.models[name]:
                 raise NotComparable(
                     f"{folder} holds a pool of another version of {name}: its fingerprint is {self.models[name]}, and"
-                    f" was {existing.models[name]}; name another folder"
+                    f" was {existing.models[name]}. Name another folder"
                 )
         before = asdict(existing) | {"prices": asdict(self)["prices"]}
         if changed := ", ".join(name for name, value in asdict(self).items() if value != before[name]):
@@ -77,7 +77,7 @@ class Pool:
     candidates: Mapping[str, list[str]]
     """Ids of photographs by the query's id."""
     batches: Mapping[str, int]
-    """By query, the number of queries before it was added; queries of one batch are in random order."""
+    """By query, the number of queries before it was added. Queries of one batch are in random order."""
     images: Mapping[str, Path]
 
     def name(self, image: str) -> str:
@@ -120,28 +120,30 @@ def read_pool(folder: Path) -> Pool:
 
     Raises:
         UsageError: there is none.
-        DataError: a file of it is damaged; the message names the line.
+        DataError: a file of it is damaged. The message names the line.
     """
     if not is_file(folder / FACTS):
         advice = on_command_line(f", made by clipbench pool --out {folder}")
-        raise UsageError(f"{folder} is no pool: expected a folder with {FACTS}{advice}")
+        raise UsageError(f"{folder} is not a pool: expected a folder with {FACTS}{advice}")
     facts = _fitted(Facts, read_json(folder / FACTS, DataError), str(folder / FACTS))
     texts = {line._id: line.text for _, line in lines(folder / QUERIES, _Query)}
     images = {line._id: Path(line.image) for _, line in lines(folder / CORPUS, _Image)}
     if facts.k < 1 or len(facts.models) < 2 or facts.n_images != len(images):
         raise DataError(
-            f"{folder / FACTS}: expected k above 0, two models or more, and as many images as {CORPUS} has; make the"
-            " pool again"
+            f"{folder / FACTS}: expected k above 0, two models or more, and the number of images in {CORPUS}. Make"
+            " the pool again in another folder"
         )
     candidates, batches = dict[str, list[str]](), dict[str, int]()
     for source, line in lines(folder / CANDIDATES, _Candidates):
         unknown = [name for name in line.images if name not in images] or [line.query] * (line.query not in texts)
         if unknown or not line.images or line.query in candidates:
             fault = f"{shown(unknown[0])}, which the pool lacks" if unknown else "a query without candidates, or twice"
-            raise DataError(f"{source}: got {fault}; make the pool again")
+            raise DataError(f"{source}: got {fault}. Make the pool again in another folder")
         candidates[line.query], batches[line.query] = line.images, line.batch
     if missing := sorted(texts.keys() - candidates.keys()):
-        raise DataError(f"{folder / CANDIDATES} has no candidates of query {missing[0]}: make the pool again")
+        raise DataError(
+            f"{folder / CANDIDATES} has no candidates of query {missing[0]}. Make the pool again in another folder"
+        )
     return Pool(
         folder=folder,
         facts=facts,
@@ -153,7 +155,7 @@ def read_pool(folder: Path) -> Pool:
 
 
 def read_rankings(pool: Pool) -> dict[str, Ranking]:
-    """Return the rankings of all models by query; raise DataError if one is damaged or of another pool."""
+    """Return the rankings of all models by query, or raise DataError if one is damaged or of another pool."""
     rankings: dict[str, Ranking] = {}
     for source, line in lines(pool.folder / RANKINGS, Ranking):
         ranked, facts = {*line.random, *(name for first in line.models.values() for name in first)}, pool.facts
@@ -164,17 +166,19 @@ def read_rankings(pool: Pool) -> dict[str, Ranking]:
             or ranked != set(pool.candidates.get(line.query, ()))
         ):
             raise DataError(
-                f"{source}: expected the models and k of {FACTS}, and the photographs of {CANDIDATES}; make the pool"
-                " again"
+                f"{source}: expected the models and k of {FACTS}, and the photographs of {CANDIDATES}. Make the"
+                " pool again in another folder"
             )
         rankings[line.query] = line
     if missing := [query for query in pool.queries if query not in rankings]:
-        raise DataError(f"{pool.folder / RANKINGS} has no ranking of query {missing[0]}: make the pool again")
+        raise DataError(
+            f"{pool.folder / RANKINGS} has no ranking of query {missing[0]}. Make the pool again in another folder"
+        )
     return rankings
 
 
 def lines(file: Path, kind: type[Line]) -> Iterator[tuple[str, Line]]:
-    """Yield the lines of a file, each with file and number; raise DataError for one of another form."""
+    """Yield the lines of a file, each with file and number, or raise DataError for one of another form."""
     for number, text in enumerate(read_text(file, DataError).split("\n"), 1):
         if text.strip():
             source = f"{file}, line {number}"
@@ -185,4 +189,4 @@ def _fitted(kind: type[Line], data: object, source: str) -> Line:
     try:
         return parse_record(kind, data)
     except SchemaError as error:
-        raise DataError(f"{source}: {error}; make the pool again") from error
+        raise DataError(f"{source}: {error}. Make the pool again in another folder") from error

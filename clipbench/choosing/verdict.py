@@ -189,19 +189,19 @@ class Choice:
             alpha = self.judgements.agreement()
             sentences.append(
                 f"Agreement of the judges: Krippendorff's alpha {NONE if alpha is None else f'{alpha:.2f}'} (1 is full,"
-                f" 0 is chance); {counted(len(disputed), 'photograph')} graded apart. The grade used is the median, the"
-                " lower of two in the middle."
+                f" 0 is chance). {counted(len(disputed), 'photograph')} with different grades. The grade used is the"
+                " median, the lower of two in the middle."
             )
         prices = self._prices()
         if prices is None:
             sentences.append(
-                f"What a query costs was not measured: the same {on_command_line('clipbench ')}pool with"
+                f"The price of a query was not measured: the same {on_command_line('clipbench ')}pool with"
                 f" {option('price', True)} adds it."
             )
         elif front := self.front():
             sentences.append(
                 f"Pareto front of {METRICS[0].format(k=self.pool.facts.k)} and the time of one query: {listed(front)}."
-                " No other model is better than these and no slower, or equal and faster, as far as is decided."
+                " As far as is decided, no other model is better than these and no slower, or equal and faster."
             )
         return [*sentences, *(prices.warnings if prices else ()), *self.judgements.notes]
 
@@ -286,7 +286,7 @@ class _Terms(NamedTuple):
     """The terms on which differences are judged."""
 
     sizes: Mapping[int, int] | None
-    """Queries of each batch of the list; None for future queries."""
+    """Queries of each batch of the list, None for future queries."""
     batch: Int64[np.ndarray, " n_queries"]
     """The batch of each query that was begun."""
     alpha: float
@@ -300,7 +300,7 @@ Pair = tuple[str, str, Float64[np.ndarray, " n_queries"]]
 def _values(
     pool: Pool, rankings: Mapping[str, Ranking], grades: Mapping[str, Mapping[str, int] | None]
 ) -> dict[str, Values]:
-    """Return each metric of each model and query that was begun; NaN where the query is not judged to its end."""
+    """Return each metric of each model and query that was begun, or NaN if the query is not judged to its end."""
     k, shape = pool.facts.k, (len(pool.facts.models), len(grades))
     by_metric = np.where([by_image is None for by_image in grades.values()], np.nan, np.zeros((len(METRICS), *shape)))
     answerable = [
@@ -353,7 +353,7 @@ def _difference(model: str, other: str, values: Float64[np.ndarray, " n_queries"
 
 
 def _bounds(values: Float64[np.ndarray, " n_queries"], terms: _Terms) -> tuple[float, float]:
-    """Return bounds of a mean difference; for a list, from its batches, as only these are in random order."""
+    """Return bounds of a mean difference. For a list, they are from its batches, as only these are in random order."""
     if terms.sizes is None:
         return confidence_sequence(values, alpha=terms.alpha)
     level, n = terms.alpha / len(terms.sizes), sum(terms.sizes.values())
@@ -366,7 +366,7 @@ def _bounds(values: Float64[np.ndarray, " n_queries"], terms: _Terms) -> tuple[f
 
 
 def _leader(models: Sequence[str], differences: Sequence[ModelDifference]) -> str | None:
-    """Return the model that is better than or equal to every other; of several, the one with the highest mean."""
+    """Return the model that is better than or equal to every other, or of several the one with the highest mean."""
     fits = {(pair.model, pair.other) for pair in differences if pair.verdict in ("better", "equal")}
     fits |= {(pair.other, pair.model) for pair in differences if pair.verdict in ("worse", "equal")}
     leaders = [model for model in models if all((model, other) in fits for other in models if other != model)]
@@ -389,7 +389,7 @@ def _decided(leader: str, differences: Sequence[ModelDifference], margin: float,
 
 def _open(differences: Sequence[ModelDifference], pairs: Sequence[Pair], terms: _Terms, basis: str) -> str:
     if not differences:
-        return "Not decided: no query is judged to its end yet."
+        return "Not decided: no query is fully judged yet."
     hints = []
     for difference, (_, _, values) in zip(differences, pairs, strict=True):
         if difference.verdict != "open":
@@ -408,11 +408,11 @@ def _open(differences: Sequence[ModelDifference], pairs: Sequence[Pair], terms: 
         )
     is_at_its_end = terms.sizes is None and not terms.n_left
     advice = f" ({option('scope', 'list')} decides for the list itself)" if is_at_its_end else ""
-    return f"{text}; the list has {terms.n_left} left{advice}."
+    return f"{text}, and the list has {terms.n_left} left{advice}."
 
 
 def _unseen(pool: Pool, rankings: Mapping[str, Ranking], grades: Mapping[str, Mapping[str, int]]) -> Unseen | None:
-    """Return an estimate of the relevant photographs that no model found; the photographs of a query are a cluster."""
+    """Return an estimate of the relevant photographs that no model found, with queries as clusters of them."""
     relevant_draws = [[by_image[image] > 0 for image in rankings[query].random] for query, by_image in grades.items()]
     sizes = np.array([len(by_image) for by_image in relevant_draws], np.int64)
     if not sizes.any():

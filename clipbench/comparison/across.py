@@ -38,7 +38,7 @@ class Quantity(NamedTuple):
     title: str
     metric: Metric
     record: EvaluationRecord | None
-    """The evaluation that it is of; None of the model's own."""
+    """The evaluation that it is of, None for a quantity of the model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class Across:
     points: Sequence[ModelPoint]
     correlation: RankCorrelation
     given_parameters: RankCorrelation | None
-    """With the number of parameters held fixed; None where these are unknown, or the same for all."""
+    """With the number of parameters held fixed, None if these are unknown, or the same for all."""
     left_out: Sequence[str]
     """Models without a value of both, each with its reason."""
     evaluations: Sequence[str]
@@ -106,20 +106,24 @@ def across(*runs: Run | str | os.PathLike[str], x: str, y: str, data: str | None
 
     Args:
         runs: runs of different models, or their folders, three or more.
-        x: a metric: ``"gap"``, ``"modality-gap/gap"`` or ``"modality-gap@coco/gap"``, as short as it is plain; or
-            what the model costs: ``"parameters"``, ``"dimensions"``, ``"bytes"`` of a vector, ``"image_flops"``,
-            ``"image_parameters"``, ``"image_per_second"``, ``"image_memory"``, the same of ``text``; of a run with its
-            price ``"image_p50"``, ``"text_p95"`` and the like, ``"load_seconds"``, ``"best_images_per_second"``,
-            ``"query_memory"``; or ``"step"``.
+        x: a metric: ``"gap"``, ``"modality-gap/gap"`` or ``"modality-gap@coco/gap"``, as short as it is plain. Or a
+            cost of the model: ``"parameters"``, ``"dimensions"``, ``"bytes"`` of a vector, ``"image_flops"``,
+            ``"image_parameters"``, ``"image_per_second"``, ``"image_memory"``, and the same of ``text``. Runs with a
+            price also have ``"image_p50"``, ``"text_p95"`` and the like, ``"load_seconds"``,
+            ``"best_images_per_second"`` and ``"query_memory"``. Checkpoints have ``"step"``.
         y: another metric, with the same names.
         data: the data set, where runs have a task on several and the name of the metric leaves it open.
-        seed: of resamples and permutations.
+        seed: seed of resamples and permutations.
 
     Returns:
-        ``points`` with both metrics and their intervals; ``correlation``, Spearman's, with a bootstrap interval over
-        models (from 8 on) and the p-value of a permutation test; ``given_parameters``, the partial correlation with the
-        number of parameters held fixed (interval from 20 on), since larger models may differ in both; ``front``,
-        the models of the Pareto front of quality against cost.
+        A record with these fields.
+
+        - ``points``: both metrics and their intervals
+        - ``correlation``: Spearman's, with a bootstrap interval over models (from 8 on) and the p-value of a
+          permutation test
+        - ``given_parameters``: the partial correlation with the number of parameters held fixed (interval from 20
+          on), since larger models may differ in both
+        - ``front``: the models of the Pareto front of quality against cost
 
     Raises:
         UsageError: no such metric, one that names several, the same as x and y, or fewer than three models have both.
@@ -155,7 +159,7 @@ def across(*runs: Run | str | os.PathLike[str], x: str, y: str, data: str | None
     if not quantities:
         raise UsageError(_no_value_message(loaded_runs, (x, y), data))
     if quantities[0][1] == quantities[0][2]:
-        raise UsageError(f"x = {x} and y = {y} are one quantity: expected two")
+        raise UsageError(f"x = {x} and y = {y} are the same quantity: expected two different ones")
     if len(points) < LEAST_MODELS:
         raise UsageError(
             f"{len(points)} of {len(loaded_runs)} runs have both {x} and {y}: expected at least {LEAST_MODELS} models"
@@ -163,7 +167,7 @@ def across(*runs: Run | str | os.PathLike[str], x: str, y: str, data: str | None
         )
     for pairs in ([(run, first) for run, first, _ in quantities], [(run, second) for run, _, second in quantities]):
         of_runs = [(run.label, quantity.record) for run, quantity in pairs if quantity.record is not None]
-        check_same(of_runs, "its numbers cannot stand in one figure")
+        check_same(of_runs, "its numbers cannot be drawn in one figure")
     plotted_runs, plotted_names = [run for run, *_ in quantities], [point.label for point in points]
     of_trainings = [point.training for point in points if point.training is not None]
     are_checkpoints = len(of_trainings) > len(set(of_trainings))
@@ -194,7 +198,7 @@ def across(*runs: Run | str | os.PathLike[str], x: str, y: str, data: str | None
 
 
 def _quantity(run: Run, name: str, data: str | None) -> Quantity | str:
-    """Return what a run has under a name; the reason where it has no value.
+    """Return the point of a run under a name, or the reason if it has no value.
 
     Raises:
         UsageError: the name fits metrics of several evaluations.
@@ -250,7 +254,9 @@ def _no_value_message(runs: Sequence[Run], names: Sequence[str], data: str | Non
                 if of_towers
                 else did_you_mean(name, dict.fromkeys(known_names))
             )
-            suffix = "" if hint.startswith("did you") else f"; of the model itself: {', '.join(MODEL_QUANTITIES)}"
+            suffix = (
+                "" if hint.startswith("did you") else f", or a quantity of the model: {', '.join(MODEL_QUANTITIES)}"
+            )
             return f"no run has '{name}'{f' on {data}' if data else ''}: {hint}{suffix}"
         if name in MODEL_QUANTITIES:
             readings = [_quantity(run, name, None) for run in runs]
@@ -287,7 +293,7 @@ def pareto_front(costs: Sequence[float], ahead: Callable[[int, int], int]) -> li
 
 
 def _front(points: Sequence[ModelPoint], names: tuple[str, str]) -> list[str] | None:
-    """Return the labels of the models of the front; None unless one is a cost and the other has a better direction."""
+    """Return the labels of the models of the front, None unless one is a cost and the other has a better direction."""
     prices = [name in MODEL_QUANTITIES and MODEL_QUANTITIES[name].cheaper is not None for name in names]
     if sum(prices) != 1:
         return None
@@ -321,7 +327,7 @@ def _cost_notes(runs: Sequence[Run], *, names: Sequence[str], axes: tuple[str, s
             for key in ("cpu", "threads", "device", "precision")
         }
     differing = [name for name, values in facts.items() if len(values) > 1]
-    difference = f"; these runs differ in {', '.join(differing)}" if differing else ""
+    difference = f", and these runs differ in {', '.join(differing)}" if differing else ""
     notes = [f"Speed and memory are of a run's machine as well as of its model{difference}."]
     few = [
         label

@@ -28,13 +28,13 @@ class EvaluationPair(NamedTuple):
     candidate: EvaluationRecord
 
     def subset_title(self, metric: str) -> str:
-        """Return the recorded title of the subset that a metric's name begins with; empty where there is none."""
+        """Return the recorded title of the subset that a metric's name begins with, empty if there is none."""
         subset = metric.rpartition("/")[0]
         return self.candidate.subsets.get(subset) or self.base.subsets.get(subset, "")
 
 
 class Tables(NamedTuple):
-    """The samples of two runs in one order; the sample's id is the index."""
+    """The samples of two runs in one order, with the sample's id as index."""
 
     base: "pandas.DataFrame"
     candidate: "pandas.DataFrame"
@@ -43,7 +43,7 @@ class Tables(NamedTuple):
 def pair_evaluations(base: Run, candidate: Run) -> list[EvaluationPair]:
     """Return the finished evaluations of the same task and data, in the order of the base.
 
-    Where the candidate has several, its partner is the one with the base's parameters, else the first.
+    Where the candidate has several, its partner is the one with the base's parameters, otherwise the first.
 
     Raises:
         NotComparable: there is none.
@@ -119,7 +119,7 @@ def metrics_in_both(
 
 
 def contradiction(pair: EvaluationPair) -> str:
-    """Return what two records of the same task say otherwise of a metric, as no two runs do; empty where they agree."""
+    """Return what two records of the same task say otherwise of a metric, as no two runs do, empty if they agree."""
     for name, (metric, other) in metrics_in_both(pair.base.metrics, pair.candidate.metrics).items():
         for fact in ("unit", "higher_is_better", "column", "influence", "squared_influence", "statistic"):
             before, after = getattr(metric, fact), getattr(other, fact)

@@ -27,7 +27,7 @@ def read_columns(path: Path, sample_ids: Sequence[str], clusters: Sequence[str] 
     Args:
         path: of a CSV file. Its first column is ``id``, the id of a sample, or of its image or text, or ``image``, the
             path or the file name of its image.
-        sample_ids: of the run.
+        sample_ids: ids of the samples of the run.
         clusters: the image of each sample, if samples have one.
 
     Raises:

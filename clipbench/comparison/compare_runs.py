@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import pandas
 
 VALUES_ONLY = (
-    "only values are compared: without samples there is no interval and no test, and that data, prompts and protocol "
-    "are the same is taken on trust"
+    "only values are compared: without samples nothing can be tested, and the data, prompts and protocol are assumed "
+    "to be the same"
 )
 Side = Run | Values | str | os.PathLike[str]
 """A run, values of another tool, or the place of either."""
@@ -41,7 +41,7 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
     the verdict is "no evidence". When either side is another tool's results, only values are compared, without a test.
 
     Args:
-        base, candidate: a run, another tool's values, or where they lie: a run folder, a result.json, a file or folder
+        base, candidate: a run, another tool's values, or where they are: a run folder, a result.json, a file or folder
             that ``open_results`` reads.
 
     Raises:
@@ -123,7 +123,7 @@ def _open_side(side: Side) -> Run | Values:
 
 
 def _labels_without_samples(base: Run, candidate: Run, pair: align.EvaluationPair) -> str:
-    """Return that a run, or both, keep no samples of an evaluation; empty if both do."""
+    """Return that a run, or both, keep no samples of an evaluation, empty if both do."""
     labels = [run.label for run, record in zip((base, candidate), pair, strict=True) if not run.has_samples(record)]
     return f"no samples in {' and '.join(labels)}" if labels else ""
 
@@ -131,7 +131,7 @@ def _labels_without_samples(base: Run, candidate: Run, pair: align.EvaluationPai
 def _slices_of(
     base: Run, candidate: Run, pair: align.EvaluationPair, alpha: float, refused: list[Refusal]
 ) -> Iterator[Difference]:
-    """Yield the differences of all slices that both runs have; add the other groupings to ``refused``."""
+    """Yield the differences of all slices that both runs have, and add the other groupings to ``refused``."""
     for grouping in [grouping for grouping in pair.base.slices if grouping in pair.candidate.slices]:
         try:
             yield from list(_slice_differences(base, candidate, pair, grouping, alpha))
@@ -140,7 +140,7 @@ def _slices_of(
 
 
 def _same_samples(base: Run, candidate: Run, pair: align.EvaluationPair) -> align.Tables:
-    """Return the samples of an evaluation in both runs; raise NotComparable if they contradict what the runs say."""
+    """Return the samples of an evaluation in both runs, or raise NotComparable if they contradict what the runs say."""
     tables = align.align_samples(base, candidate, pair)
     for run, evaluation, table in zip((base, candidate), pair, tables, strict=True):
         align.check_values(run, evaluation.metrics, table)

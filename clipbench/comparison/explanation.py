@@ -53,7 +53,7 @@ class ExplainOptions:
     """What is explained, and by which groups."""
 
     metric: str | None = None
-    """Full name, or the name without the evaluation; None for the first headline."""
+    """Full name, or the name without the evaluation, None for the first headline."""
     columns: Path | None = None
     """A CSV file with more columns of the samples."""
     seed: int = 0
@@ -170,7 +170,7 @@ def _is_mean_of_credits(metric: Metric) -> bool:
 
 
 def _same_samples(base: Run, candidate: Run, pair: align.EvaluationPair, name: str) -> align.Tables:
-    """Return the samples of both runs; raise if they are missing, too few or not the same."""
+    """Return the samples of both runs, or raise if they are missing, too few or not the same."""
     reason = next(
         (refusal.reason for refusal in align.lost_evaluations(base, candidate) if refusal.evaluation == pair.base.name),
         "",

@@ -101,8 +101,8 @@ def make_groups(
     """Return the groups of columns, of their pairs, and of the words of texts that are large enough and differ.
 
     Args:
-        columns: inputs of the samples; pairs are made of those whose source is ``columns`` or ``classes``.
-        texts: the captions of each sample, joined; None if the samples have none.
+        columns: inputs of the samples. Pairs are made of inputs whose source is ``columns`` or ``classes``.
+        texts: the captions of each sample, joined, None if the samples have none.
         unavailable: reasons why sources are missing.
         more_groups: groups of other sources.
     """
@@ -132,7 +132,7 @@ def _column_groups(column: InputColumn) -> Iterator[SampleGroup]:
 
 
 def _tails(values: Float64[np.ndarray, " n"]) -> Iterator[tuple[str, Bool[np.ndarray, " n"]]]:
-    """Yield the samples with the lowest and the highest values; equal values stay together."""
+    """Yield the samples with the lowest and the highest values. Equal values stay together."""
     known = values[~np.isnan(values)]
     if not len(known):
         return

@@ -1,4 +1,4 @@
-"""The inputs of a run's samples, from the data; nothing here depends on an answer of a model."""
+"""The inputs of a run's samples, from the data. Nothing here depends on an answer of a model."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 CONDITIONS = ("subset", "condition", "language", "word", "object")
 """Columns of tasks that say how a sample was made."""
 ImageInputs = Callable[[Sequence[str]], Mapping[str, Mapping[str, float]]]
-"""Returns the measured inputs of images by content hash; images without measurements are left out."""
+"""Returns the measured inputs of images by content hash, without images that have none."""
 CAPTION, IMAGE, CLUSTER = "caption", "image", "cluster"
 IMAGE_INPUTS = "image inputs"
 LEAST_MEASURED = 0.9
-"""Share of the images that must be measured; with fewer, the measured ones may be of one kind."""
+"""Share of the images that must be measured. With fewer, the measured ones may be of one kind."""
 
 
 def no_image_inputs(digests: Sequence[str]) -> Mapping[str, Mapping[str, float]]:
@@ -43,8 +43,8 @@ def input_groups(
         table: the base's samples by id. Samples without a value of the metric only add captions to images.
         metric: name of the column of credits.
         columns: a file with more columns.
-        image_inputs: finds the measured inputs of images; None if the run encoded none.
-        embed: embeds images and texts with the base's model; None if the model is not named.
+        image_inputs: finds the measured inputs of images, None if the run encoded none.
+        embed: embeds images and texts with the base's model, None if the model is not named.
     """
     samples = table[table[metric].notna()]
     texts = _captions(samples, table)

@@ -19,7 +19,7 @@ Kind = Literal["worse", "worse than elsewhere", "better", "better than elsewhere
 SAMPLE_IDS = 50
 """Samples of a claim that are named."""
 WIDTH = 100
-NUMBERS = ("n", "base", "candidate", "difference", "95 % interval", "p", "of the loss")
+NUMBERS = ("n", "base", "candidate", "difference", "95 % interval", "p", "loss share")
 FRAME = {
     **dict.fromkeys(("slice", "source"), "str"),
     "n": "int64",
@@ -63,7 +63,7 @@ class Claim(GroupChange):
     None for a gain, for a group that is not worse than elsewhere, and if all samples together have no loss.
     """
     samples: list[str]
-    """Ids of the samples of the group that lost, or gained, most; at most ``SAMPLE_IDS``."""
+    """Ids of the samples of the group that lost, or gained, most, at most ``SAMPLE_IDS``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,7 @@ class Explanation:
     n_more_claimed: int = 0
     """Claimed groups that add nothing to those listed: most of their samples are in them."""
     spread_evenly: float | None = None
-    """The share of the loss outside groups that lost more than elsewhere; None without a loss over all samples."""
+    """The share of the loss outside groups that lost more than elsewhere, None without a loss over all samples."""
     certificate: Certificate | None = None
     """None if no group is large enough."""
     detectable: list[Detectable] = field(default_factory=list)
@@ -127,7 +127,7 @@ class Explanation:
     """The reason why a source has no groups, by source."""
     notes: list[str] = field(default_factory=list)
     changes: list[GroupChange] = field(default_factory=list)
-    """All groups that were tested; not part of the JSON."""
+    """All groups that were tested. They are not part of the JSON."""
 
     @property
     def losses(self) -> list[Claim]:
@@ -186,7 +186,7 @@ class Explanation:
 
     @property
     def remainder(self) -> str:
-        """The share of the loss outside the claimed groups, in a sentence; empty without a loss over all samples."""
+        """The share of the loss outside the claimed groups, in a sentence, empty without a loss over all samples."""
         if self.spread_evenly is None:
             return ""
         if all(claim.share_of_loss is None for claim in self.claims):

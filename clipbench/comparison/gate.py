@@ -30,7 +30,7 @@ PASSED, FAILED, UNDECIDED = 0, 1, 3
 
 @dataclass(frozen=True, kw_only=True)
 class GatedComparison:
-    """A comparison with the outcomes of a gate; without any, of a comparison that nothing gates."""
+    """A comparison with the outcomes of a gate, without any if nothing gates it."""
 
     comparison: Comparison
     outcomes: Sequence[Outcome] = ()
@@ -57,7 +57,7 @@ def check_gate(gate: Gate, metrics: Mapping[MetricName, Metric]) -> None:
     """Raise UsageError for a pattern that matches no metric of any run, or a rule that applies to none that it matches.
 
     Args:
-        metrics: of all runs, by name.
+        metrics: metrics of all runs, by name.
     """
     for pattern in gate.patterns:
         if not any(matches(pattern, name) for name in metrics):
@@ -90,7 +90,7 @@ def judge(
     Args:
         base: all its metrics, of which the comparison holds those that both have; likewise ``candidate``.
         alpha: for rules without one of their own.
-        today: for acknowledgements that expire; None is today in UTC.
+        today: for acknowledgements that expire, None for today in UTC.
     """
     today = today or datetime.now(UTC).date()
     differences: dict[str, list[Difference]] = {}  # a task may have been asked twice on the same data, in two ways
@@ -124,7 +124,7 @@ def judge(
 
 
 def _ungated_reason(rule: GateRule, name: MetricName, metrics: Sequence[Metric]) -> str:
-    """Return why a rule cannot gate a metric, given as base and candidate have it; empty if it can."""
+    """Return why a rule cannot gate a metric, given as base and candidate have it, empty if it can."""
     metric = metrics[0]
     if name.group in SUMMARIES:
         return "a summary over slices: gate the slices, or require a value of it"

@@ -1,6 +1,6 @@
 """The rules of a gate: losses that are tolerated, values that are required, and regressions that are known.
 
-A gate file is TOML. A key with ``/`` or ``*`` is a pattern of metrics; these are the others::
+A gate file is TOML. A key with ``/`` or ``*`` is a pattern of metrics. These are the others::
 
     require = ["zero-shot@imagenet/acc1 >= 0.63"]
     "*" = {max_drop = "1pp"}
@@ -47,7 +47,7 @@ class Tolerance:
     text: str
     """As it was given."""
     amount: float
-    """In the metric's unit, or as a share of the base's value; never negative."""
+    """In the metric's unit, or as a share of the base's value, never negative."""
     kind: str
     """``points`` (percentage points), ``relative`` or ``absolute``."""
 
@@ -109,7 +109,7 @@ class GateRule:
     pattern: str
     tolerance: Tolerance
     alpha: float | None = None
-    """Significance level of a loss; None for the level of the comparison."""
+    """Significance level of a loss, None for the level of the comparison."""
 
     @property
     def rule(self) -> str:
@@ -181,7 +181,7 @@ class Gate:
 
     @classmethod
     def from_options(cls, max_drop: str | None = None, require: Sequence[str] = (), strict: bool = False) -> "Gate":
-        """Return a gate from options of the command line; ``max_drop`` is a rule for all metrics.
+        """Return a gate from options of the command line, where ``max_drop`` is a rule for all metrics.
 
         Raises:
             UsageError: an option cannot be read.
@@ -251,7 +251,7 @@ def read_gate(path: str | os.PathLike[str]) -> Gate:
     """
     data = read_toml(path, UsageError, name=f"the gate file {path}")
     if not data:
-        raise UsageError(f'the gate file {path} asks for nothing: expected such as "*" = {{max_drop = "1pp"}}')
+        raise UsageError(f'the gate file {path} has no rule: expected such as "*" = {{max_drop = "1pp"}}')
     patterns = {key: value for key, value in data.items() if "/" in key or "*" in key}
     settings = {key: value for key, value in data.items() if key not in patterns}
     _check_keys(settings, {"require": list, "acknowledge": list}, str(path))

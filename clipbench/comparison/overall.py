@@ -1,9 +1,14 @@
-"""One word for a whole comparison, and the sentence behind it: what its tests show of the metrics that count.
+"""One word for a whole comparison, and the sentence behind it, by the tests of the metrics that count.
 
-The gated metrics count, or the headline metrics if nothing is gated. ``worse``: a test shows a loss and none a gain;
-``better``: the reverse; ``mixed``: both; ``equal``: all samples are identical, or every interval lies within the limit;
-``undecided``: everything else. The exit status is the gate's and not derived from the word: a loss within its limit is
-*worse* with status 0.
+The gated metrics count, or the headline metrics if nothing is gated.
+
+- ``worse``: a test shows a loss and none a gain
+- ``better``: the reverse
+- ``mixed``: both
+- ``equal``: all samples are identical, or every interval is within the limit
+- ``undecided``: everything else
+
+The exit status is the gate's and not derived from the word: a loss within its limit is *worse* with status 0.
 """
 
 from collections.abc import Iterable, Sequence

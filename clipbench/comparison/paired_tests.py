@@ -24,7 +24,7 @@ UNRECORDED = "no per-sample values are recorded"
 def difference(
     metrics: tuple[Metric, Metric], *, evaluation: str, name: str, tables: Tables, seed: int, alpha: float
 ) -> Difference:
-    """Return the candidate's value less the base's with its paired interval and test; both have a value.
+    """Return the candidate's value minus the base's with its paired interval and test. Both have a value.
 
     Args:
         metrics: base and candidate.
@@ -71,7 +71,7 @@ def paired_test(base: Metric, candidate: Metric, *, tables: Tables, rng: np.rand
 
     Args:
         base, candidate: with a value.
-        tables: of base and candidate; clusters are the base's.
+        tables: tables of base and candidate. Clusters are the base's.
     """
     estimator, other = (Estimator.from_record(metric.statistic) for metric in (base, candidate))
     if estimator != other:
@@ -109,7 +109,7 @@ def _numbers(table: "pandas.DataFrame", name: str) -> Float64[np.ndarray, " n"]:
 
 
 def _flips(metric: Metric, tables: Tables) -> Flips | None:
-    """Return the samples of a mean of credits that changed, the most first; None of other metrics."""
+    """Return the samples of a mean of credits that changed, the most first, or None for other metrics."""
     if metric.column is None or metric.unit != "fraction" or metric.statistic is not None:
         return None
     before, after = (snap_to_integers(_numbers(table, metric.column)) for table in tables)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import pandas
 
 Verdict = Literal["better", "worse", "different", "no evidence", "not tested", "too small to matter"]
-"""``different``: a significant difference of a metric of which neither direction is better; ``not tested``: the metric
-has no test (``Difference.test`` says why), which is less than no evidence.
+"""``different`` is a significant difference of a metric of which neither direction is better. ``not tested`` means that
+the metric has no test (``Difference.test`` says why), which is less than no evidence.
 """
 
 
@@ -45,7 +45,7 @@ class CompareOptions:
             raise UsageError(f"{option('alpha', self.alpha)}: expected {LEAST_ALPHA:g} to {MOST_ALPHA:g}, such as 0.05")
 
     def smallest_of(self, unit: str) -> float:
-        """Return the smallest difference that matters of metrics of a unit; 0 if it has another unit."""
+        """Return the smallest difference that matters of metrics of a unit, or 0 if it has another unit."""
         return self.smallest.amount if self.smallest.fits(unit) else 0.0
 
 
@@ -67,30 +67,30 @@ class Flips:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """One metric of two models on the same samples; the candidate's value minus the base's."""
+    """One metric of two models on the same samples, as the candidate's value minus the base's."""
 
     evaluation: str
     """``task@data``; of a slice ``task@data{grouping=group}``."""
     name: str
     grouping: str = ""
-    """The name by which the data are grouped, such as ``language``; empty for the whole."""
+    """The name by which the data are grouped, such as ``language``, empty for the whole."""
     group: str = ""
-    """The group of a slice; empty for the whole."""
+    """The group of a slice, empty for the whole."""
     subset: str = ""
-    """The title of the subset that the name begins with; empty where none was recorded."""
+    """The title of the subset that the name begins with, empty if none was recorded."""
     base: Metric
     candidate: Metric
     value: float
     low: float | None
     high: float | None
-    """Bounds of the difference, paired by sample; None where ``method`` says why there are none."""
+    """Bounds of the difference, paired by sample, None if ``method`` says why there are none."""
     n: int
     method: str
     test: str
     """Name of the test behind the p-value, or the reason why there is none."""
     p_value: float | None = None
     p_adjusted: float | None = None
-    """After Holm's correction over its family; it decides the verdict."""
+    """After Holm's correction over its family. It decides the verdict."""
     is_headline: bool = False
     """True of the first headline metric of each evaluation, as the task names it before data are seen: these are one
     family of tests. All other metrics are a second family, explored: what is found there wants to be confirmed by
@@ -98,7 +98,7 @@ class Difference:
     """
     detectable: float | None = None
     """The smallest true difference that a test of this metric alone would have found at alpha with 80 % power, by the
-    standard error of the paired difference; None where the samples cannot tell."""
+    standard error of the paired difference, None if the samples cannot tell."""
     verdict: Verdict = "not tested"
     flips: Flips | None = None
     """Samples that changed, for columns of zeros and ones, or of credits between them."""
@@ -109,7 +109,7 @@ class Difference:
 
     @property
     def title(self) -> str:
-        """The metric's title with the title of its subset; results of other tools have no titles."""
+        """The metric's title with the title of its subset. Results of other tools have no titles."""
         metric = self.candidate if self.candidate.title else self.base
         return full_title(self.name, metric, {self.name.rpartition("/")[0]: self.subset})
 
@@ -142,9 +142,9 @@ class RepresentationalSimilarity:
     """``task@data`` whose run kept the vectors."""
     modality: Literal["image", "text"]
     mutual_knn: Metric
-    """Mean share of an item's 10 nearest that are the same in both models; chance is 10 / (n - 1)."""
+    """Mean share of an item's 10 nearest that are the same in both models. Chance is 10 / (n - 1)."""
     cka: Metric
-    """Linear centred kernel alignment, debiased, at most 1; chance is 0."""
+    """Linear centred kernel alignment, debiased, at most 1. Chance is 0."""
 
     @property
     def measures(self) -> dict[str, Metric]:
@@ -161,18 +161,23 @@ class Outcome:
     rule: str
     """The rule that applies, such as ``max drop 0.5pp`` or ``>= 0.63``."""
     status: Status
-    """``regression``: a significant loss beyond the limit; ``unmet``: a requirement is not met; ``acknowledged``: a
-    known regression; ``untested``: a loss beyond the limit that these data do not allow to test; ``missing``: a gated
-    metric that was not compared; ``not gated``: a pattern matches it, and its limit cannot apply to it.
+    """The status of a metric or requirement.
+
+    - ``regression``: a significant loss beyond the limit
+    - ``unmet``: a requirement is not met
+    - ``acknowledged``: a known regression
+    - ``untested``: a loss beyond the limit that these data do not allow to test
+    - ``missing``: a gated metric that was not compared
+    - ``not gated``: a pattern matches it, and its limit cannot apply to it
     """
     message: str
     """The numbers behind the status, in one line."""
     reason: str = ""
     """The reason for a status that the numbers do not explain, such as why there is no test."""
     evaluation: str = ""
-    """``task@data``, of a slice ``task@data{grouping=group}``; empty for a pattern that matches no metric."""
+    """``task@data``, of a slice ``task@data{grouping=group}``, empty for a pattern that matches no metric."""
     allowed: float | None = None
-    """The largest loss that the limit allows, in the metric's unit; None for a requirement, and if nothing was
+    """The largest loss that the limit allows, in the metric's unit, None for a requirement, and if nothing was
     compared.
     """
     shift: Shift = "none"
@@ -180,9 +185,9 @@ class Outcome:
     is_within_limit: bool = False
     """True if the whole interval is within the limit on both sides, or all samples are identical."""
     difference: Difference | None = None
-    """The gated difference; None for a requirement, and if nothing was compared."""
+    """The gated difference, None for a requirement, and if nothing was compared."""
     base: Metric | None = None
-    """The metric in the base; None if the base has none of this name."""
+    """The metric in the base, None if the base has none of this name."""
     candidate: Metric | None = None
 
     @property
@@ -252,7 +257,7 @@ class Comparison:
         return f"<p><b>{self.verdict.capitalize()}.</b> {escape(self.reason)}</p>\n{as_html(self._table())}"
 
     def _table(self) -> Table:
-        """Return the headline metrics and all that got worse; ``frame`` has every metric."""
+        """Return the headline metrics and all that got worse. ``frame`` has every metric."""
         metrics = [metric for metric in self.differences if metric.is_headline or metric.verdict == "worse"]
         rows: dict[str, list[Row]] = {}
         for metric in metrics:
@@ -268,12 +273,12 @@ class Comparison:
     def frame(self) -> "pandas.DataFrame":
         """Return a table with a row for each metric: values, difference, bounds, p-values and verdict.
 
-        Values, differences and bounds are in the metric's unit (``fraction`` is in [0, 1]); what is undefined is NaN.
+        Values, differences and bounds are in the metric's unit (``fraction`` is in [0, 1]). Undefined values are NaN.
         """
         return typed_frame([_row(self, metric) for metric in self.differences], FRAME)
 
     def slices_frame(self) -> "pandas.DataFrame":
-        """Return the same for the slices of the data; the column ``data`` ends with the slice, ``{language=de}``."""
+        """Return the same for the slices of the data. The column ``data`` ends with the slice, ``{language=de}``."""
         return typed_frame([_row(self, metric) for metric in self.slices], FRAME)
 
     def similarity_frame(self) -> "pandas.DataFrame":

@@ -70,7 +70,7 @@ def representational_similarity(
     """Return how alike two models arrange the images, and the texts, of the pairs that both runs kept, paired by id.
 
     Args:
-        pairs: evaluations of both runs; those that keep no pairs, or are not of the same samples, are skipped.
+        pairs: evaluations of both runs. Those that keep no pairs, or are not of the same samples, are skipped.
 
     Returns:
         The similarity by data set and modality, and a line for each evaluation without it.
@@ -145,7 +145,7 @@ def kept_pairs(run: Run, evaluation: EvaluationRecord) -> KeptPairs:
     missing = [name for name in PAIR_ARRAYS if name not in arrays]
     if missing:
         raise ClipbenchError(
-            f"{run.label} lacks the {'array' if len(missing) == 1 else 'arrays'} {', '.join(missing)};"
+            f"{run.label} lacks the {'array' if len(missing) == 1 else 'arrays'} {', '.join(missing)}:"
             f" `clipbench run --tasks {evaluation.task}` on the same data keeps them"
         )
     ids = arrays["pair_id"].astype(str).ravel().tolist()
@@ -183,7 +183,7 @@ def _common_vectors(pairs_by_run: Sequence[KeptPairs]) -> list[Mapping[Modality,
     if len(ids) < LEAST_PAIRS:
         counts = ", ".join(f"{len(pairs.row):,}" for pairs in pairs_by_run)
         raise ClipbenchError(
-            f"the runs kept {counts} pairs, {len(ids)} of them the same: expected at least {LEAST_PAIRS}; runs of one"
+            f"the runs kept {counts} pairs, {len(ids)} of them the same: expected at least {LEAST_PAIRS}. Runs of one"
             f" {option('seed')} keep the same pairs, and {option('keep_arrays', True)} keeps all"
         )
     chosen = [ids[row] for row in generator(0, "representations").permutation(len(ids))[:MOST_PAIRS]]
@@ -209,7 +209,7 @@ def _pair_similarity(
 
 
 def _mutual_knn(base: Vectors, candidate: Vectors, noun: str, *, undefined: str | None) -> Metric:
-    """Return the mutual k-NN; without a value where vectors are equal, whose neighbours are the order of their rows."""
+    """Return the mutual k-NN, without a value if vectors are equal, whose neighbours are the order of their rows."""
     chance = K / (len(base) - 1)
     like = Metric(
         value=None,

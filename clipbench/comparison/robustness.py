@@ -45,7 +45,7 @@ class Reference(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Robustness:
-    """One model on one shift; fractions."""
+    """One model on one shift, as fractions."""
 
     model: str
     data: str
@@ -74,14 +74,14 @@ def effective_robustness(*runs: Run | str | os.PathLike[str], baseline: str = "s
     Args:
         runs: runs with the top-1 accuracy of zero-shot, or of a task that sets ``Evaluation.accuracy``, on ``imagenet``
             and on one or more of ``imagenetv2``, ``imagenet-sketch``, ``imagenet-r``, ``objectnet`` and
-            ``imagenet-a``; or their folders. If several tasks have it, the one with more of these data is used.
-        baseline: the models that the expectation is of: ``"standard"``, trained on ImageNet alone (Taori et al. 2020;
-            not for ImageNet-A, which was made of what such a model gets wrong), or ``"open_clip"``, the CLIP models of
-            its results table but for one that was fine-tuned to captions of COCO.
+            ``imagenet-a``, or their folders. If several tasks have it, the one with more of these data is used.
+        baseline: the models that give the expectation: ``"standard"``, trained only on ImageNet (Taori et al. 2020, not
+            for ImageNet-A, which was made of mistakes of such a model), or ``"open_clip"``, the CLIP models of its
+            results table except for one that was fine-tuned to captions of COCO.
 
     Returns:
-        A row a model and shift: ``original`` and ``shifted`` accuracy, what was ``expected``, ``value`` (effective
-        robustness) with ``low`` and ``high``, all fractions; the ``scatter`` of the ``n_models`` reference models, and
+        One row per model and shift: ``original`` and ``shifted`` accuracy, what was ``expected``, ``value`` (effective
+        robustness) with ``low`` and ``high``, all fractions, the ``scatter`` of the ``n_models`` reference models, and
         ``is_within``, False where the line is continued beyond them.
 
     Raises:

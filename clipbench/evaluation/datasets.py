@@ -23,9 +23,7 @@ from clipbench.evaluation.task import Task
 from clipbench.models.protocol import Embedder
 from clipbench.seeding import generator
 
-FIXED_NOTE = (
-    "a fixed subset of the suite's: intervals are wide, and values are no substitute for those on all of the data"
-)
+FIXED_NOTE = "a fixed subset of the suite's: intervals are wide, and values do not replace values on all of the data"
 
 
 class Datasets:
@@ -43,7 +41,7 @@ class Datasets:
         self._loaded: dict[tuple[str, ...], Dataset | ClipbenchError] = {}
 
     def get(self, request: Request) -> Dataset:
-        """Return the data set of a request, cut down to the limit; raise the error of its loading."""
+        """Return the data set of a request, cut down to the limit, or raise the error of its loading."""
         if request.data is None:
             raise UsageError(f"'{request.task}' has no data in this suite: {_advice(request.task)}")
         form = task_class(request.task).data_form
@@ -100,7 +98,7 @@ class Datasets:
                     dataset = replace(dataset, distractors=distractors, notes=(*dataset.notes, *distractors.notes))
             return drop_own_images(dataset, embedder.digests)
         if request.data is not None:
-            raise Unavailable(f"{embedder.info.id} holds its own samples only: ask for {request.task} without @DATA")
+            raise Unavailable(f"{embedder.info.id} holds its own samples only: run {request.task} without @DATA")
         if task_class(request.task).needs_model:
             raise Unavailable(f"{request.task} encodes further images or texts: it needs the model itself, not vectors")
         return self.cut(embedder.dataset)
@@ -119,7 +117,7 @@ class Datasets:
         Args:
             suite: the suite whose data they are.
             may_fetch: None leaves it to ``progress.missing``.
-            most_bytes: how much may be fetched for the suite; None for any.
+            most_bytes: how much may be fetched for the suite, None for any.
 
         Raises:
             Unavailable: it is more than that.
@@ -135,8 +133,8 @@ class Datasets:
                 names = " ".join(need.entry.name for need in fetched)
                 raise Unavailable(
                     f"suite {suite} may fetch at most {readable_size(most_bytes)}, and the servers list"
-                    f" {readable_size(n_bytes)}: nothing was fetched; `clipbench data get {names}` fetches these data"
-                    " whole, whatever their size"
+                    f" {readable_size(n_bytes)}: nothing was fetched. `clipbench data get {names}` fetches all of"
+                    " these data, without a limit"
                 )
         if not progress.missing(needs) and not may_fetch:
             return needs
@@ -205,7 +203,7 @@ class Datasets:
         return None
 
     def supported_requests(self, requests: Sequence[Request]) -> tuple[list[Request], dict[str, str]]:
-        """Return the requests that the data support, and the reason of each left-out one; all if none is supported."""
+        """Return the requests that the data support, and the reason of each left-out one, all if none is supported."""
         unsupported = [
             (request, str(error))
             for request, error in self.failing_requests(requests)
@@ -252,8 +250,7 @@ def explaining_missing(dataset: Dataset) -> Iterator[None]:
 def _advice(task: str) -> str:
     if task_class(task).needs_modalities:  # no reference names such data
         return (
-            f"it measures the modalities of a file of vectors, {option('model', 'embeddings:FILE')}, or in Python those"
-            " of a model in"
-            " memory, data={'audio': [...], 'text': [...]}"
+            f"it measures the modalities of a file of vectors, {option('model', 'embeddings:FILE')}, or in Python a"
+            " model in memory with data={'audio': [...], 'text': [...]}"
         )
     return f"name some, {task}@DATA, such as {task}@scenes"

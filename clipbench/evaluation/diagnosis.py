@@ -42,7 +42,7 @@ class Diagnosis:
     model: ModelInfo
     findings: Sequence[CheckFinding]
     explanation: ScoreCauses | None = None
-    """The expected score against the measured one; None if none was expected."""
+    """The expected score against the measured one, None if none was expected."""
 
     def __repr__(self) -> str:
         return f"<diagnosis of {self.model.ref}: {self.summary}>"
@@ -52,7 +52,7 @@ class Diagnosis:
 
     @property
     def is_healthy(self) -> bool:
-        """True if no check found a fault; a warning is not a fault."""
+        """True if no check found a fault. A warning is not a fault."""
         return not any(finding.status == "fault" for finding in self.findings)
 
     @property
@@ -80,7 +80,7 @@ class DoctorOptions:
     """Options of a diagnosis."""
 
     data: str | Dataset | None = None
-    """Data to check; None for the built-in pairs only."""
+    """Data to check, None for the built-in pairs only."""
     loading: DataOptions = field(default_factory=DataOptions)
     expectation: Expectation | None = None
     limit: int | None = None
@@ -110,7 +110,7 @@ def diagnose(
     if options.expectation is not None:
         options.expectation.check()
         if options.data is None:
-            raise UsageError(f"{option('expect')} needs the data that the score is of: add {option('data', 'DATA')}")
+            raise UsageError(f"{option('expect')} needs the data of the score: add {option('data', 'DATA')}")
     if isinstance(model, str):
         check_references([model], load)
     tasks = plugins.names(plugins.TASKS)
@@ -152,7 +152,7 @@ def _load_readable(options: DoctorOptions, tasks: Sequence[str]) -> tuple[Datase
             status="fault",
             seen=str(error),
             why="A run refuses these data, or scores another set than is meant.",
-            fix=f"correct the data, or score what is whole of them with {option('allow_partial', True)}",
+            fix=f"correct the data, or score only the valid samples with {option('allow_partial', True)}",
         )
     try:
         return load_data(options.data, replace(loading, allow_partial=True)), [finding]
@@ -161,7 +161,7 @@ def _load_readable(options: DoctorOptions, tasks: Sequence[str]) -> tuple[Datase
 
 
 def _reloads(reference: str, load: LoadOptions, info: ModelInfo) -> Iterator[tuple[str, Reload]]:
-    """Yield each other precision that a model could have, with a function that loads it; fp16 is for accelerators."""
+    """Yield each other precision that a model could have, with a function that loads it. fp16 is for accelerators."""
     for precision in PRECISIONS if info.precision is not None else ():
         if precision != info.precision and not (precision == "fp16" and info.device == "cpu"):
             yield precision, partial(load_embedder, reference, replace(load, precision=precision), workers=0)

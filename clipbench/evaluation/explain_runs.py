@@ -27,7 +27,7 @@ def explain_runs(
     model: Embedder | None = None,
     seed: int = 0,
 ) -> Explanation:
-    """Return where the candidate got worse; ``comparison.explanation`` says how.
+    """Return where the candidate got worse, by ``comparison.explanation``.
 
     Args:
         model: the base's model, for groups of phrases and of similar classes.

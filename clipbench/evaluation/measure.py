@@ -104,7 +104,7 @@ def measure(
 
 
 def with_numbers(record: EvaluationRecord, evaluation: Evaluation, seed: int) -> EvaluationRecord:
-    """Return the record with metrics, controls and curves; each draws from a generator of its own."""
+    """Return the record with metrics, controls and curves, each drawn from a generator of its own."""
     names = (record.task, record.dataset.id)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is undefined, with its reason
         metrics = {
@@ -201,7 +201,7 @@ def empty_record(request: Request, task: Task, embedder: Embedder) -> Evaluation
 
 
 def dataset_record(dataset: Dataset, digests: list[str]) -> DatasetRecord:
-    """Return the record of a data set; ``digests`` are the content hashes of its gallery."""
+    """Return the record of a data set, with the content hashes of its gallery as ``digests``."""
     n, sample = len(dataset), "image" if len(dataset.images) else "group"
     if dataset.judgements is not None:
         n, sample = len(dataset.judgements.documents.ids), "document"
@@ -256,7 +256,7 @@ def with_answer(
 def average_of(
     suite: str, requests: Sequence[Request], records: Mapping[str, EvaluationRecord], *, published_for: ModelInfo | None
 ) -> AverageRecord | None:
-    """Return the average over the data sets of a suite; None if it has none, or none of them was requested.
+    """Return the average over the data sets of a suite, or None if it has none, or none of them was requested.
 
     A data set whose score is the mean of several metrics, such as recall in both directions, counts once; their
     intervals are averaged too, as they are of the same images. Data sets are taken to be independent.
@@ -265,7 +265,7 @@ def average_of(
         suite: its name, or its file.
         requests: all requests of the suite.
         records: records by the name of their request.
-        published_for: the model; None if no published average applies to the run.
+        published_for: the model, None if no published average applies to the run.
     """
     main_requests = {request.name: request for request in requests if request.main}
     if not any(name in records for name in main_requests):
@@ -311,13 +311,13 @@ def _mean(scores: Sequence[list[Metric] | str], title: str) -> Metric:
     )
     if reasons:
         remainder = f"; and {len(reasons) - 3} more" if len(reasons) > 3 else ""
-        reason = f"{len(measured)} of {len(scores)} data sets have a score, so there is no average"
+        reason = f"an average needs all {len(scores)} data sets, and {len(measured)} have a score"
         return replace(average, reason=f"{reason}: {'; '.join(reasons[:3])}{remainder}")
     units = sorted({metric.unit for score in measured for metric in score})
     if units != ["fraction"]:
         return replace(average, reason=f"scores in {' and '.join(units)} have no average")
     if not all(metric.higher_is_better for score in measured for metric in score):
-        return replace(average, reason="scores of which not all are better where they are higher have no average")
+        return replace(average, reason="scores have no average unless higher is better for all of them")
     table = [np.array([(metric.value, metric.low, metric.high) for metric in score], float) for score in measured]
     values = [float(np.mean(score[:, 0])) for score in table]
     average = replace(average, value=float(np.mean(values)))

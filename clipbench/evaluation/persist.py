@@ -43,7 +43,7 @@ QUALITY = {SIDE: 80, SMALL_SIDE: 70}
 def write_tables(
     evaluation: Evaluation, sliced: Sliced, digests: list[str], folder: Path, *, stem: str, options: RunOptions
 ) -> dict[str, str]:
-    """Write samples, neighbours of failures, slices and arrays into a run's folder; return the paths by content.
+    """Write samples, neighbours of failures, slices and arrays into a run's folder, and return the paths by content.
 
     Args:
         digests: content hashes of the images that the evaluation is of.
@@ -83,7 +83,7 @@ def write_tables(
 
 
 def kept_rows(vectors: Mapping[str, np.ndarray], options: RunOptions) -> Int64[np.ndarray, " n_kept"] | None:
-    """Return a seeded sample of the rows of vectors, the same for all arrays; None if the run keeps all rows."""
+    """Return a seeded sample of the rows of vectors, the same for all arrays, or None if the run keeps all rows."""
     n_rows = len(next(iter(vectors.values()), ()))
     if options.keep_arrays or n_rows <= KEPT_ROWS:
         return None
@@ -113,7 +113,7 @@ def write_images(
 def write_thumbnails(
     dataset: Dataset, digests: Sequence[str], rows: Sequence[int], folder: Path, *, cache: Path, side: int = SIDE
 ) -> None:
-    """Write ``<content hash>.webp`` for the images of some rows; files that exist are skipped.
+    """Write ``<content hash>.webp`` for the images of some rows, except for files that exist.
 
     Args:
         digests: content hashes of all images of the data set.
@@ -155,7 +155,7 @@ def kept_copies(root: Path, *, before: float = math.inf) -> dict[Path, int]:
 
 
 def remove_copies(copies: Iterable[Path]) -> None:
-    """Remove copies from a cache; raise MachineError if one cannot be removed."""
+    """Remove copies from a cache, or raise MachineError if one cannot be removed."""
     for path in copies:
         try:
             path.unlink(missing_ok=True)
@@ -221,7 +221,7 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _read_copy(path: Path) -> bytes | None:
-    """Return a cached copy; None if it is missing or was cut off."""
+    """Return a cached copy, or None if it is missing or was cut off."""
     try:
         data = read_bytes(path)
     except OSError:

@@ -24,14 +24,14 @@ STANDARD, QUICK = "standard", "quick"
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One evaluation that is asked for; without data, the model must bring its own."""
+    """One evaluation that is asked for. Without data, the model must have its own."""
 
     task: str
     data: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     data_options: Mapping[str, str] = field(default_factory=dict)
     limit: int | None = None
-    """Images of the subset that the suite fixes; None for all."""
+    """Images of the subset that the suite fixes, None for all."""
     main: tuple[str, ...] = ()
     """Metrics whose mean is the score in the suite's average, such as ``acc1`` or ``{region=(worst)}/acc1``."""
     only_by_name: bool = False
@@ -55,7 +55,7 @@ class RunOptions:
 
     seed: int = 0
     limit: int | None = None
-    """Score a seeded, stratified subset of this many images; a note in the result says so."""
+    """Score a seeded, stratified subset of this many images. A note in the result says so."""
     skip_bad_images: bool = False
     """Leave unreadable images out, and list them, instead of failing the evaluation."""
     keep_arrays: bool = False
@@ -82,7 +82,7 @@ def read_suite(name: str, *, needs_data: bool = True) -> list[Request]:
     ``only_by_name``, true if ``all`` leaves it out. Before the tables it may set ``most_bytes``.
 
     Args:
-        needs_data: each table must name ``data``; a model that brings its own samples needs none.
+        needs_data: each table must name ``data``, except for a model with samples of its own.
 
     Raises:
         ClipbenchError: no such suite or file, two distributions bring it, the file does not say what it should, or a
@@ -124,7 +124,7 @@ def _refuse_unknown(table: Mapping[str, Any], allowed_names: Sequence[str], mess
 
 
 def most_bytes(name: str) -> int | None:
-    """Return the number of bytes that a run may fetch for a suite, its ``most_bytes``; None if it sets none."""
+    """Return the number of bytes that a run may fetch for a suite, its ``most_bytes``, or None if it sets none."""
     n_bytes = _suite_table(name).get("most_bytes")
     if n_bytes is not None and (type(n_bytes) is not int or n_bytes < 0):
         raise UsageError(f"suite {name}: most_bytes is {shown(n_bytes)}: expected a number of bytes")
@@ -138,7 +138,9 @@ def _suite_table(name: str) -> Mapping[str, Any]:
     if name not in suites:
         raise UsageError(f"unknown suite '{name}': {did_you_mean(name, suites)} (or a path to a .toml file)")
     if len(suites[name]) > 1:
-        raise ClipbenchError(f"suite '{name}' is of {' and '.join(sorted(suites[name]))}: uninstall one of them")
+        raise ClipbenchError(
+            f"suite '{name}' is provided by {' and '.join(sorted(suites[name]))}: uninstall one of them"
+        )
     (table,) = suites[name].values()
     return table if isinstance(table, dict) else {}
 
@@ -149,7 +151,7 @@ def suites() -> list[str]:
 
 
 def _installed_suites() -> dict[str, dict[str, Any]]:
-    """Return the tables of all installed suites by name and distribution; a warning names what is left out."""
+    """Return the tables of all installed suites by name and distribution. A warning names each one left out."""
     suites: dict[str, dict[str, Any]] = {}
     packages = {entry.value: plugins.distribution_of(entry) for entry in plugins.declared(SUITES)}
     for package, distribution in sorted(packages.items(), key=lambda package: package[1] != plugins.OURS):
@@ -218,7 +220,7 @@ def plan(
         task_with_data = next((task for task in tasks if "@" in task), None)
         if task_with_data is not None:
             raise UsageError(
-                f"'{task_with_data}' names its data, and data are given for all tasks: drop one of the two"
+                f"'{task_with_data}' names its data, and data are given for all tasks: remove one of the two"
             )
         requests = with_data(requests, data)
     return requests if prompts is None else with_prompts(requests, read_prompts(prompts))
@@ -284,17 +286,17 @@ def drop_unsupported(requests: Sequence[Request], data: Dataset) -> list[Request
 
 
 def _modality_requests() -> list[Request]:
-    """Return a request for each installed task that needs modalities; broken plug-ins are skipped."""
+    """Return a request for each installed task that needs modalities, without broken plug-ins."""
     tasks = plugins.load_usable(plugins.TASKS, task_class)
     return [Request(task=name) for name, task in tasks.items() if task.needs_modalities]
 
 
 def with_prompts(requests: Sequence[Request], prompts: object) -> list[Request]:
-    """Return the requests with the parameter ``prompts`` for every task that has it; raise UsageError if none has."""
+    """Return the requests with the parameter ``prompts`` for each task that has it, or raise UsageError if none has."""
     takes = {request.task: "prompts" in _parameters(request.task) for request in requests}
     if not any(takes.values()):
         raise UsageError(
-            f"{option('prompts')}: none of the tasks takes prompts (asked for: {', '.join(sorted(takes))})"
+            f"{option('prompts')} has no effect on {', '.join(sorted(takes))}: expected a task with prompts"
         )
     return [
         replace(request, params={**request.params, "prompts": prompts}) if takes[request.task] else request
@@ -303,7 +305,7 @@ def with_prompts(requests: Sequence[Request], prompts: object) -> list[Request]:
 
 
 def build_task(request: Request) -> Task:
-    """Return the task of a request; raise UsageError for an unknown task or parameter, or a wrong value."""
+    """Return the task of a request, or raise UsageError for an unknown task or parameter, or a wrong value."""
     kinds, values = _parameters(request.task), {}
     for name, value in request.params.items():
         if name not in kinds:
@@ -318,19 +320,19 @@ def build_task(request: Request) -> Task:
 
 
 def task_class(name: str) -> type[Task]:
-    """Return the task class of a name; raise UsageError if there is none, or its plug-in is not a task."""
+    """Return the task class of a name, or raise UsageError if there is none, or its plug-in is not a task."""
     task = plugins.load(plugins.TASKS, name)
     parts = ("name", "version", "summary")
     is_task = isinstance(task, type) and issubclass(task, Task) and is_dataclass(task)
     if not is_task or not all(hasattr(task, part) for part in parts):
         raise UsageError(
-            f"plug-in '{name}' is no task: expected a dataclass that inherits clipbench.Task, with {', '.join(parts)}"
+            f"plug-in '{name}' is not a task: expected a dataclass derived from clipbench.Task, with {', '.join(parts)}"
         )
     return task
 
 
 def _parameters(task: str) -> dict[str, Any]:
-    """Return the type of each parameter; ``object`` where a plug-in's annotations cannot be read."""
+    """Return the type of each parameter, ``object`` if a plug-in's annotations cannot be read."""
     kind = task_class(task)
     assert is_dataclass(kind), kind
     try:

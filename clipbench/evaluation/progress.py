@@ -28,23 +28,23 @@ class Progress:
     """Draw a bar on a terminal while images and texts are encoded."""
 
     def missing(self, needs: "Sequence[Need]") -> bool:
-        """Data sets of the catalogue are not on this machine; return True to have those fetched that can be."""
+        """Data sets of the catalogue are not on this machine. Return True to fetch those that can be fetched."""
         return False
 
     def fetching(self, need: "Need", needs: "Sequence[Need]") -> None:
         """A data set, one of those that are missing, is about to be fetched."""
 
     def arrived(self, n_bytes: int) -> None:
-        """More bytes have been fetched; negative if some of them have to be fetched again."""
+        """More bytes have been fetched, negative if some of them have to be fetched again."""
 
     def fetched(self, left: "Sequence[Need]") -> None:
-        """Fetching has ended; each data set that is left has the reason with it."""
+        """Fetching has ended. Each data set that is left has its reason."""
 
     def unmeasurable(self, name: str, error: ClipbenchError, *, data: str) -> None:
         """A task cannot be measured on the data, for a reason that is known before any model is loaded."""
 
     def model(self, name: str, number: int, n_models: int) -> None:
-        """A model is about to be loaded; ``number`` counts from 0."""
+        """A model is about to be loaded, with a ``number`` from 0."""
 
     def reused(self, name: str, run: Run) -> None:
         """The folder of a model holds the finished run that is asked for."""
@@ -65,7 +65,7 @@ class Progress:
         """A model could not be measured; where it is unavailable, so may be data, which are named too."""
 
     def report_failed(self, report: Path, reason: str) -> None:
-        """A report could not be written; its runs are whole."""
+        """A report could not be written. Its runs are whole."""
 
     def log_failed(self, tracker: str, reason: str) -> None:
-        """A finished run could not be logged to a tracker, or its ``figures`` could not be drawn; the run is whole."""
+        """A finished run could not be logged to a tracker, or its ``figures`` could not be drawn. The run is whole."""

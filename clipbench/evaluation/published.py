@@ -44,7 +44,7 @@ WINDOWS = MappingProxyType(
         "PE-Core": 32,
     }
 )
-"""Text windows in tokens by a part of the architecture's name, the first that matches; all others have 77 tokens."""
+"""Text windows in tokens by a part of the architecture's name, the first that matches. All others have 77 tokens."""
 
 
 class Key(NamedTuple):
@@ -77,7 +77,7 @@ def with_published(metrics: Mapping[str, Metric], measured: Measured, group: str
     whose text window was stretched is another model.
 
     Args:
-        group: the slice that the metrics are of, such as ``{language=de}/``; None for that which stands for all data.
+        group: the slice that the metrics are of, such as ``{language=de}/``, None for that which stands for all data.
 
     Example:
         >>> all_values = published_values()
@@ -120,7 +120,7 @@ def slices_with_published(slices: Mapping[str, SlicesRecord], measured: Measured
 
 @cache
 def published_values() -> Mapping[Key, tuple[PublishedValue, ...]]:
-    """Return all values of ``open_clip.csv``, ``published.csv`` and the ``WIDE`` tables; fractions are in [0, 1]."""
+    """Return all values of ``open_clip.csv``, ``published.csv`` and the ``WIDE`` tables, with fractions in [0, 1]."""
     values_by_key: dict[Key, list[PublishedValue]] = defaultdict(list)
     for model, results in open_clip_results().items():
         for column, score in results.items():
@@ -183,7 +183,7 @@ def published_average(metric: Metric, parts: Sequence[Sequence[str]], info: Mode
 
 
 def _key_prefix(measured: Measured) -> tuple[str, str, str] | None:
-    """Return the model, task and data of a ``Key``; None if the measurement has no published counterpart."""
+    """Return the model, task and data of a ``Key``, or None if the measurement has no published counterpart."""
     data = measured.dataset.id
     entry = catalogue().get(data) or entry_of_repository(data.removeprefix("hf:"))
     model = None if entry is None else _model(measured.model)  # reads all published values
@@ -224,7 +224,7 @@ def _is_as_published(measured: Measured, entry: CatalogueEntry) -> bool:
 
 
 def _model(info: ModelInfo) -> str | None:
-    """Return the model's name in the tables; None if it is not in them."""
+    """Return the model's name in the tables, or None if it is not in them."""
     name = SAME.get(info.id.lower(), info.id.removeprefix("open_clip:"))
     architecture = name.partition("/")[0]
     own_context = next((window for part, window in WINDOWS.items() if part in architecture), 77)

@@ -39,7 +39,7 @@ Reload = Callable[[Path], Embedder]
 """Loads a model in another precision, with a store in a folder."""
 ALPHA = 0.05
 PUBLISHED = "published"
-"""In place of a score: the value that was published for the same model, data and protocol."""
+"""Instead of a score: the value that was published for the same model, data and protocol."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class SwitchEffect:
     low: float | None
     high: float | None
     p_value: float | None
-    """Paired test of the change, after Holm's correction over all switches; None where there is none."""
+    """Paired test of the change, after Holm's correction over all switches, None if there is none."""
     is_towards: bool
     """True where the test supports the change, and it leads nearer to the expected value."""
 
@@ -85,7 +85,7 @@ class ScoreCauses:
 
     @property
     def cause(self) -> SwitchEffect | None:
-        """The switch that leads nearest to the expected score; None where no test supports one."""
+        """The switch that leads nearest to the expected score, None if no test supports one."""
         return next((effect for effect in self.effects if effect.is_towards), None)
 
     def frame(self) -> "pandas.DataFrame":
@@ -94,12 +94,12 @@ class ScoreCauses:
 
 
 class Expectation(NamedTuple):
-    """The score that is expected, as the user writes it; ``check`` raises UsageError where it is none."""
+    """The expected score, as the user writes it. ``check`` raises UsageError if it is not a score."""
 
     score: str
     """A number, a percentage of fractions above 1, or ``published``."""
     metric: str | None = None
-    """``TASK``, ``METRIC`` or ``TASK/METRIC``; None takes the headline of the task that the data allow."""
+    """``TASK``, ``METRIC`` or ``TASK/METRIC``, None for the headline of the task that the data allow."""
 
     @property
     def is_published(self) -> bool:
@@ -110,7 +110,7 @@ class Expectation(NamedTuple):
             raise UsageError(f"{option('expect', self.score)}: expected a number such as 52.1 or 0.521, or published")
 
     def number(self) -> float:
-        """Return the score as it is written; NaN where it is no number."""
+        """Return the score as it is written, or NaN if it is no number."""
         try:
             return float(self.score.removesuffix("%").strip())
         except ValueError:
@@ -118,7 +118,7 @@ class Expectation(NamedTuple):
 
 
 class Inquiry:
-    """An expected score and the measured one; ``explanation`` flips the switches.
+    """An expected score and the measured one, whose ``explanation`` flips the switches.
 
     Args:
         expectation: the expected score.
@@ -212,7 +212,7 @@ class Inquiry:
             mixed = _Mixed(*(other if part in variant.changes else self._embedder for part in ("images", "texts")))
             yield variant.switch, variant.setting, partial(self._score, self.task, mixed)
         for precision, reload in reloads:
-            setting = f"{precision} in place of {self._embedder.info.precision}"
+            setting = f"{precision} instead of {self._embedder.info.precision}"
             yield "precision", setting, partial(lambda reload: self._score(self.task, reload(root)), reload)
 
     def _effect(self, switch: str, setting: str, samples: "pandas.DataFrame", metric: Metric) -> SwitchEffect:
@@ -264,8 +264,7 @@ def _question(expectation: Expectation, dataset: Dataset, tasks: Sequence[str]) 
     if dataset.captions is not None:
         return build_task(Request(task="retrieval")), expectation.metric
     raise UsageError(
-        f"data set {dataset.id} has neither labels nor captions: name what is expected with"
-        f" {option('metric', 'TASK/METRIC')}"
+        f"data set {dataset.id} has neither labels nor captions: name the metric with {option('metric', 'TASK/METRIC')}"
     )
 
 
@@ -314,13 +313,13 @@ def _check_published(metric: str | None, measured: Measured) -> None:
     name = f"{measured.task.name}@{measured.dataset.id}{f'/{metric}' if metric else ''}"
     if measured.may_be_part:
         raise UsageError(
-            f"{option('expect', PUBLISHED)}: a published value is of all data, and some of these may be left out (by"
-            f" {option('limit')} or {option('allow_partial', True)}, or as they are malformed): score all of them, or"
-            f" give the number of {name}"
+            f"{option('expect', PUBLISHED)}: a published value is of all data, and some may be left out (by"
+            f" {option('limit')} or {option('allow_partial', True)}, or as malformed). Score all data, or give the"
+            f" expected value of {name}"
         )
     raise UsageError(
         f"{option('expect', PUBLISHED)}: no published value of {name} is known for this model, these data and this"
-        " protocol: give the number"
+        " protocol. Give the expected value"
     )
 
 
@@ -330,11 +329,11 @@ def _expected(expectation: Expectation, metric: Metric, name: str) -> tuple[floa
     value = expectation.number()
     if metric.unit != "fraction" and expectation.score.endswith("%"):
         raise UsageError(
-            f"{option('expect', expectation.score)}: {name} is no share (its unit is {metric.unit}): expected a plain"
-            " number"
+            f"{option('expect', expectation.score)}: {name} is not a fraction (its unit is {metric.unit}): expected a"
+            " plain number"
         )
     if metric.unit == "fraction" and (value > 1 or expectation.score.endswith("%")):
         value = value / 100
     if metric.unit == "fraction" and not 0 <= value <= 1:
-        raise UsageError(f"{option('expect', expectation.score)}: expected a share of {name}, such as 52.1 or 0.521")
+        raise UsageError(f"{option('expect', expectation.score)}: expected a value of {name}, such as 52.1 or 0.521")
     return value, "as given"

@@ -74,16 +74,16 @@ class SessionOptions:
     run: RunOptions = field(default_factory=RunOptions)
     load: LoadOptions = field(default_factory=LoadOptions)
     workers: int | None = None
-    """Processes that decode images; None chooses."""
+    """Processes that decode images, None to choose their number."""
     checks_model: bool = True
     """Make the quick checks of each model before it is measured."""
     uses_load_cache: bool = False
-    """Load a model only when something of it is not stored; where no code of the user's runs in the process."""
+    """Load a model only when something of it is not stored, if no code of the user's runs in the process."""
     prices: bool = False
     """Measure what one query costs with each model."""
     writes_reports: bool = True
     fetches: bool | None = False
-    """Fetch missing data sets of the catalogue; None leaves it to ``Progress.missing``."""
+    """Fetch missing data sets of the catalogue, None to leave it to ``Progress.missing``."""
     log: Sequence[str] = ()
     """Experiment trackers that finished runs are logged to."""
 
@@ -161,7 +161,7 @@ class Session:
 
         Raises:
             MachineError: the next model would fail as well, for example because the disk is full.
-            ClipbenchError: no run could be made; the error is the first model's.
+            ClipbenchError: no run could be made. The error is the first model's.
         """
         if not any(target.brings_samples for target in self.targets.models):
             self.datasets.require_any_measurable(self._requests.get(False, []))
@@ -197,7 +197,7 @@ class Session:
 
         Args:
             next_targets: models that will be measured next, which may encode their images on the same decode.
-            check_read: called when the model has been loaded; its errors end the work.
+            check_read: called when the model has been loaded. Its errors end the work.
 
         Raises:
             ClipbenchError: the model cannot be loaded, the folder holds another run, or another process writes to it.
@@ -215,7 +215,7 @@ class Session:
             )
             if run is not None and self.options.prices and run.result.price is None:
                 raise UsageError(
-                    f"{target.folder} holds a finished run without a price: name another {option('out')}, or drop"
+                    f"{target.folder} holds a finished run without a price: name another {option('out')}, or remove"
                     f" {option('price', True)}"
                 )
             if run is not None:
@@ -328,7 +328,7 @@ class Session:
             self.progress.report_failed(report, reason)
 
     def try_log(self, target: Target, run: Run) -> None:
-        """Log a finished run to the trackers, a series as one tracker run; failures are reported, not raised."""
+        """Log a finished run to the trackers, a series as one tracker run. Failures are reported, not raised."""
         is_series = self.targets.are_series
         name, folder = (self.targets.out.name, self.targets.out) if is_series else (target.name, run.folder)
         self._trackers.run(run, TrackerTarget(name=name, folder=folder, config=run_config(run)))
@@ -343,7 +343,7 @@ class Session:
 SHARE_OF_MEMORY = 0.25
 """Part of the device's free memory that the weights of models may take that are loaded together."""
 MOST_MODELS = 16
-"""The most models that are loaded together; more would hardly save more decoding."""
+"""The most models that are loaded together. More would hardly save more decoding."""
 
 
 class EmbedderPrefetcher:
@@ -360,7 +360,7 @@ class EmbedderPrefetcher:
         self._loaded: dict[str, Embedder] = {}
 
     def embedder(self, target: Target, next_targets: Sequence[Target], requests: Sequence[Request]) -> Embedder:
-        """Return the embedder of a model; some of the next models are loaded with it, and encode the same images.
+        """Return the embedder of a model. Some of the next models are loaded with it, and encode the same images.
 
         Raises:
             ClipbenchError: the model cannot be loaded.

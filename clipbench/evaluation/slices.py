@@ -60,7 +60,7 @@ def slices_of(task: Task, dataset: Dataset, embedder: Embedder, evaluation: Eval
     for name, values in (group_values | label_values | query_values).items():
         if not 2 <= len(values) <= MOST_SLICES:
             sliced.notes.append(
-                f"no slices by {name}: it has {counted(len(values), 'group')}, and 2 to {MOST_SLICES} make slices"
+                f"no slices by {name}: got {counted(len(values), 'group')}, expected 2 to {MOST_SLICES}"
             )
             continue
         try:
@@ -106,10 +106,10 @@ class _Slicer:
         )
 
     def _metrics_by_image(self) -> dict[str, Part]:
-        """Return the slices by groups of images; the group of each sample becomes a column."""
+        """Return the slices by groups of images, and make the group of each sample a column."""
         samples, measures = self.evaluation.samples, self.evaluation.measures
         if "image" not in samples:
-            raise ClipbenchError("the task's samples do not say which image they are of")
+            raise ClipbenchError("the task's samples do not name their images")
         main_data = self.dataset.whole()  # of which the evaluation is
         of_image = np.array([*main_data.groups[self.name].values, ""], object)  # -1, no image, is the last
         of_sample = of_image[samples["image"]]
@@ -129,7 +129,7 @@ class _Slicer:
         return parts
 
     def _metrics_by_query(self) -> dict[str, Part]:
-        """Return the slices by the languages of judged queries; the language of each sample becomes a column."""
+        """Return the slices by the languages of judged queries, and make the language of each sample a column."""
         judgements = self.dataset.judgements
         assert judgements is not None, self.name
         of_query = dict(zip(judgements.queries.ids, judgements.queries.languages, strict=True))
@@ -190,13 +190,13 @@ class _Slicer:
 
 
 def _joint_measure(measure: Measure) -> Smooth | None:
-    """Return a measure that follows from all samples together, which a subset cannot reuse; None for any other."""
+    """Return a measure that follows from all samples together, which a subset cannot reuse, or None for any other."""
     inner = measure.measure if isinstance(measure, Within) else measure
     return inner if isinstance(inner, Smooth) else None
 
 
 def _slice(metric: Metric, samples: Samples) -> Slice | None:
-    """Return the samples behind a metric; None if it is neither a mean nor has influences, such as a median."""
+    """Return the samples behind a metric, or None if it is neither a mean nor has influences, such as a median."""
     column = metric.column or metric.influence
     if column is None or metric.value is None:
         return None

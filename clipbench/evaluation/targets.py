@@ -37,7 +37,7 @@ class Target:
     may_be_finished: bool = False
     """Reuse the run in the folder, if it is the one that is asked for."""
     embedder: Embedder | None = None
-    """The model itself, where it is in memory; the reference is then only its name."""
+    """The model itself, if it is in memory. The reference is then only its name."""
 
     @property
     def brings_samples(self) -> bool:
@@ -50,7 +50,7 @@ class Targets:
     """The models of a session."""
 
     out: Path
-    """Parent of their run folders; the only one's own folder."""
+    """Parent of their run folders, or the folder of the only run."""
     models: Sequence[Target]
     are_series: bool = False
     """True if a pattern named them: then one line is printed for each."""
@@ -131,7 +131,7 @@ def check_folder(folder: Path) -> None:
 
 
 def has_results(folder: Path) -> bool:
-    """Return whether a folder holds a run with an evaluation that was measured; true if the run is damaged."""
+    """Return whether a folder holds a run with an evaluation that was measured, true if the run is damaged."""
     if not is_there(folder / RESULT):
         return False
     try:
@@ -163,7 +163,7 @@ def finished_run(
     *,
     note: Callable[[str], None] = lambda _: None,
 ) -> Run | None:
-    """Return the run in a folder if it matches the requests; None if the folder holds no results.
+    """Return the run in a folder if it matches the requests, or None if the folder holds no results.
 
     Model fingerprint and seed have to be equal, the evaluations the same (``results.matching``), and all arrays there
     if all are to be kept.
@@ -172,7 +172,7 @@ def finished_run(
         note: called with each difference that does not matter, such as the data's revision where the samples are equal.
 
     Raises:
-        UsageError: the folder holds another run; the message says how it differs.
+        UsageError: the folder holds another run. The message says how it differs.
     """
     if not has_results(folder):
         return None
@@ -199,7 +199,7 @@ def finished_run(
     for request, record in zip(requests, result.evaluations, strict=True):
         comparison = match(record, describe(request, embedder, datasets))
         if not comparison.is_same:
-            refuse(f"{record.name} with other {comparison.names} than asked for now")
+            refuse(f"{record.name} with other {comparison.names} than requested now")
         for difference in comparison.notes:
             note(f"{record.name}: {difference}")
     return run
@@ -216,7 +216,7 @@ def slug(text: str) -> str:
 
 
 def _expand_patterns(references: list[str]) -> list[tuple[str, str]]:
-    """Return references and names; with several patterns, a name is the full path."""
+    """Return references and names. With several patterns, a name is the full path."""
     n_patterns = sum(map(is_pattern, references))
     expanded: dict[str, tuple[str, str]] = {}
     for reference in references:

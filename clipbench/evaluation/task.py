@@ -14,7 +14,7 @@ from clipbench.results.record import Curve, StoredFormat
 from clipbench.stats.measures import Definition, Fixed, Measure, Within
 
 OF_UNIT_VECTORS = (
-    "is defined for vectors of length 1 alone, and this model ranks by the inner product (similarity = 'dot')"
+    "is defined only for vectors of length 1, and this model ranks by the inner product (similarity = 'dot')"
 )
 INNER_PRODUCTS = "the model ranks by the inner product: the cosines in samples and figures are inner products"
 
@@ -51,7 +51,7 @@ class Evaluation:
     """
     notes: tuple[str, ...] = ()
     question: str = ""
-    """The question that was asked, where the data change the task's own; likewise ``scoring``."""
+    """The question that was asked, if the data change the task's own. The same holds for ``scoring``."""
     scoring: str = ""
     subsets: Mapping[str, str] = field(default_factory=dict)
     """Titles of the subsets that metric names begin with, in addition to the data set's titles."""
@@ -89,7 +89,7 @@ class Task:
     vectors cannot answer it, and ``--tasks all`` leaves it out for them.
     """
     searches_distractors: ClassVar[bool] = False
-    """True if captions search a data set's ``distractors`` too; other tasks leave them out."""
+    """True if captions search a data set's ``distractors`` too. Other tasks leave them out."""
     needs_modalities: ClassVar[bool] = False
     """True where it is about modalities by name: ``--tasks all`` asks it of all data that have some beside images and
     captions, whatever the suite says, and of no others."""
@@ -107,7 +107,7 @@ class Task:
         raise NotImplementedError
 
     def first_images(self, dataset: Dataset) -> Sequence[ImageRef] | None:
-        """Return the images that ``evaluate`` asks of the embedder first, in the same order; None where that is not
+        """Return the images that ``evaluate`` asks of the embedder first, in the same order, or None if that is not
         known.
 
         Several models of one command encode these on one decode.
@@ -121,7 +121,7 @@ def supports_similarity(task: type[Task], embedder: Embedder) -> bool:
 
 
 def evaluate(task: Task, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
-    """Return a task's evaluation; measures in cosines or distances are undefined for a model with inner products.
+    """Return a task's evaluation. Measures in cosines or distances are undefined for a model with inner products.
 
     Raises:
         Unavailable: the task is not defined for such a model.

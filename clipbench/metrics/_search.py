@@ -1,6 +1,6 @@
 """Search of the best items among all pairs of two sets of vectors, in tiles of products: exact, and in all threads.
 
-Products in float32 decide wherever they differ from a known score by more than their error; the few other pairs are
+Products in float32 decide wherever they differ from a known score by more than their error. The few other pairs are
 scored exactly. Counts are sums and what is first is a maximum, so that the result does not depend on the order in which
 tiles are looked at, nor on how many are at once.
 """
@@ -108,7 +108,7 @@ class TiledSearch:
     ) -> None:
         self.queries, self.items, self.best, self.right, self.groups = queries, items, best, right, groups
         self.row_index: Int64[np.ndarray, " n_queries"] | None = None
-        """Row of each query's vector, ascending, if queries share vectors; None if each has its own vector."""
+        """Row of each query's vector, ascending, if queries share vectors, None if each has its own vector."""
         self.error = np.float32(error)
         self.low, self.high = (
             np.nextafter(best - self.error, np.float32(-np.inf)),

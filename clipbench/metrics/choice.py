@@ -2,13 +2,13 @@
 
 One rule for all: whatever is true must score above whatever is false.
 
-- **text**, for each image: all its true captions above all its false ones;
-- **image**, for each caption: all its true images above all its false ones;
-- **group**: both.
+- **text**, for each image: all its true captions above all its false ones
+- **image**, for each caption: all its true images above all its false ones
+- **group**: both
 
 A contrast is right when all its images, or captions, are. With one image and two captions, text is SugarCrepe's
-accuracy; with one and five, ARO's order accuracy; with two true and one false, SugarCrepe++'s; with two and two, all
-three are Winoground's. An image (or caption) for which all is true, or all false, has no choice; without any choice the
+accuracy, with one and five ARO's order accuracy, and with two true and one false SugarCrepe++'s. With two and two, all
+three are Winoground's. An image (or caption) for which all is true, or all false, has no choice. Without any choice the
 credit is NaN.
 
 Ties are broken at random: the credit is the probability that all comparisons come out right when equal scores are put
@@ -66,7 +66,7 @@ def choices(scores: Float32[np.ndarray, "n images captions"], truth: Truth) -> C
         truth: True where a caption is true of an image, the same for all n.
 
     Raises:
-        DataError: there is no choice; or more than 16 true and 16 false scores of a group are tied.
+        DataError: nothing is to be chosen, or more than 16 true and 16 false scores of a group are tied.
 
     Example:
         >>> wino = np.eye(2, dtype=bool)

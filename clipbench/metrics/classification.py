@@ -1,8 +1,8 @@
 """Zero-shot classification: per-sample scores, accuracy with random tie-breaking, calibration and average precision.
 
-Scores are cosines of an image with each class; a logit is scale × cosine + bias. Scale and bias change no order; the
-bias cancels in a softmax, so only the scale enters, and only in confidences. A tie scores the expectation under random
-tie-breaking. NaN means undefined.
+Scores are cosines of an image with each class, and a logit is scale × cosine + bias. Scale and bias change no order,
+and the bias cancels in a softmax, so only the scale enters, and only in confidences. A tie scores the expectation under
+random tie-breaking. NaN means undefined.
 """
 
 from typing import NamedTuple
@@ -25,9 +25,9 @@ class ClassScores(NamedTuple):
     tied: Int64[np.ndarray, " n_images"]
     """Other classes that score exactly as the true one does."""
     predicted: Int64[np.ndarray, " n_images"]
-    """The class with the highest score; the lowest row among equals, for display only."""
+    """The class with the highest score, the lowest row among equals, for display only."""
     confidence: Float64[np.ndarray, " n_images"]
-    """Softmax probability of the highest score, in (0, 1]; NaN without a logit scale."""
+    """Softmax probability of the highest score, in (0, 1], NaN without a logit scale."""
     margin: Float32[np.ndarray, " n_images"]
     """Score of the true class minus the best other one's, a difference of cosines: negative when wrong."""
     true_score: Float32[np.ndarray, " n_images"]
@@ -45,7 +45,7 @@ def class_scores(
         images: unit vectors (``metrics.similarity.unit``, which makes ties exact).
         classes: unit vectors, one per class.
         labels: row of each image's true class.
-        logit_scale: the model's own, above 0; None where it has none.
+        logit_scale: the model's own, above 0, None if it has none.
 
     Raises:
         DataError: there are fewer than two classes, or a label names none.
@@ -207,9 +207,9 @@ class Reliability(NamedTuple):
 
     n_samples: Int64[np.ndarray, " n_bins"]
     confidence: Float64[np.ndarray, " n_bins"]
-    """Mean confidence in each bin; NaN in an empty one."""
+    """Mean confidence in each bin, NaN in an empty one."""
     accuracy: Float64[np.ndarray, " n_bins"]
-    """Mean credit in each bin; NaN in an empty one."""
+    """Mean credit in each bin, NaN in an empty one."""
 
 
 def reliability(confidence: Values, credit: Values, n_bins: int = 15) -> Reliability:
@@ -263,7 +263,7 @@ def average_precision(scores: Float[np.ndarray, " n"], positives: Bool[np.ndarra
 
 
 def chance_average_precision(n_positives: int, n: int) -> float:
-    """Return the average precision of a constant model over n items; NaN without positives.
+    """Return the average precision of a constant model over n items, or NaN without positives.
 
     It is above n_positives / n, because the first places weigh most.
 
@@ -275,7 +275,7 @@ def chance_average_precision(n_positives: int, n: int) -> float:
 
 
 class MeanAveragePrecision(NamedTuple):
-    """mAP over the classes that have positives; NaN when none has."""
+    """mAP over the classes that have positives, NaN when none has."""
 
     value: float
     chance: float
@@ -326,7 +326,7 @@ def mean_average_precision(
 
 
 def precision_spread(scores: Float32[np.ndarray, " n"], positives: Bool[np.ndarray, " n"]) -> float:
-    """Return the variance over positives of the precision at their position; ties are taken in order.
+    """Return the variance over positives of the precision at their position, with ties in order.
 
     Example:
         >>> round(precision_spread(np.array([3, 2, 1], np.float32), np.array([True, False, True])), 4)  # of 1 and 2/3
@@ -337,7 +337,7 @@ def precision_spread(scores: Float32[np.ndarray, " n"], positives: Bool[np.ndarr
 
 
 def precision_changes(scores: Float32[np.ndarray, " n"], positives: Bool[np.ndarray, " n"]) -> Values:
-    """Return the fall of the average precision without each image; 0 for a single positive.
+    """Return the fall of the average precision without each image, or 0 for a single positive.
 
     Ties are taken in order. With few positives the derivative by an item's weight is too small: a positive left out of
     three weighs half as much again.

@@ -15,7 +15,7 @@ from clipbench.metrics.similarity import Queries, Vectors, unit
 Kind = Literal["first", "pca", "float16", "int8", "pca_int8", "binary"]
 
 LARGEST_CODE = 127
-"""Largest int8 code; the smallest is its negative, so that 0 is stored as 0."""
+"""Largest int8 code. The smallest is its negative, so that 0 is stored as 0."""
 STEPS = 2.0**26
 """Components are multiples of 1 / STEPS, as in ``similarity.unit``, so that equal vectors have equal scores."""
 
@@ -60,7 +60,7 @@ class Format(NamedTuple):
 
     @classmethod
     def from_name(cls, name: str) -> "Format | None":
-        """Return the format of a name; None if no format has it.
+        """Return the format of a name, or None if no format has it.
 
         Example:
             >>> Format.from_name("int8@128"), Format.from_name("kind")
@@ -95,7 +95,7 @@ def principal_components(stored: Vectors) -> Components:
 def compress(
     form: Format, stored: Float32[np.ndarray, "n_stored dim"], queries: Queries, components: Components | None = None
 ) -> tuple[Float32[np.ndarray, "n_stored n_numbers"], Float32[np.ndarray, "n_queries n_numbers"]]:
-    """Return stored vectors and queries in a format; their dot products are its scores.
+    """Return stored vectors and queries in a format, whose dot products are its scores.
 
     - ``first``: the first dimensions, at length 1 again, of both.
     - ``pca``: components of the stored vectors, minus the mean. A query q scores q · mean + (its components) · (stored
@@ -109,7 +109,7 @@ def compress(
 
     Args:
         stored, queries: unit vectors.
-        components: of the stored vectors, or of others like them; None for formats that have none.
+        components: of the stored vectors, or of others like them, None for formats that have none.
 
     Example:
         >>> stored, queries = np.array([[0.6, 0.64, 0.48]], np.float32), np.array([[0.6, -0.8, 0]], np.float32)
@@ -150,7 +150,7 @@ def _signs(vectors: Vectors) -> Vectors:
 
 
 def _at_length_1(vectors: Vectors) -> Vectors:
-    """Return vectors at length 1; vectors of length 0, equally similar to all queries, stay."""
+    """Return vectors at length 1. Vectors of length 0, equally similar to all queries, stay."""
     out, is_long = np.zeros(vectors.shape, np.float32), vectors.any(axis=1)
     out[is_long] = unit(vectors[is_long])
     return out

@@ -24,7 +24,7 @@ SPREAD_SAMPLE = 10_000
 
 
 class Estimate(NamedTuple):
-    """A value and each sample's influence on it: its derivative by the sample's weight, times n; they sum to 0.
+    """A value and each sample's influence on it: its derivative by the sample's weight, times n. They sum to 0.
 
     The standard error of the value is sqrt(sum of squared influences) / n (infinitesimal jackknife).
     """
@@ -62,9 +62,9 @@ class PairGeometry(NamedTuple):
     pair_cosine: Values
     """The result of the function of its name."""
     alignment: Values
-    """Squared distance of each pair, in [0, 4]; the mean is the alignment loss of Wang and Isola (2020, 4.1.2)."""
+    """Squared distance of each pair, in [0, 4]. The mean is the alignment loss of Wang and Isola (2020, 4.1.2)."""
     l2i: Values
-    """Distance of each pair, in [0, 2]; their mean is the L2I gap of Schrodi et al., 2025."""
+    """Distance of each pair, in [0, 2]. Their mean is the L2I gap of Schrodi et al., 2025."""
     rmg: Estimate
     rmg_unhalved: Estimate
     """Both results of ``relative_gaps``."""
@@ -102,7 +102,7 @@ def pair_geometry(images: Images, texts: Texts) -> PairGeometry:
 
 
 def gap_vector(images: Images, texts: Texts) -> Float64[np.ndarray, " dim"]:
-    """Return the mean image vector minus the mean text vector; NaN without samples.
+    """Return the mean image vector minus the mean text vector, or NaN without samples.
 
     Source: Liang et al., Mind the Gap, 2022.
     """
@@ -151,7 +151,7 @@ def relative_gaps(images: Images, texts: Texts, text_image: Owners | None = None
     those of images, each with all its texts.
 
     Args:
-        text_image: row of each text's image; row i to row i where it is not given.
+        text_image: row of each text's image. Row i belongs to row i if it is not given.
 
     Raises:
         DataError: a text names no image, an image has no text, or no ``text_image`` is given and the counts differ.
@@ -219,7 +219,7 @@ def _pair_squared_distances(images: Images, texts: Texts, text_image: Owners | N
 
 
 def _cone(side: _Side, mean: Float64[np.ndarray, " dim"], *, mean_column: int) -> Estimate:
-    """Return the cone from products of centred vectors with directions; the direction ``mean_column`` is their mean."""
+    """Return the cone from products of centred vectors with directions, of which ``mean_column`` is their mean."""
     n = len(side.squared_lengths)
     if n < 2:
         return undefined_estimate(n)
@@ -289,7 +289,7 @@ class GapNoise(NamedTuple):
     chance: float
     """sqrt(tr S / n), the gap expected of two modalities of one centroid. From two pairs on."""
     influence: Values
-    """n - 1 times the fall of ``squared_gap`` without each pair, minus the mean fall (jackknife); from three pairs on.
+    """n - 1 times the fall of ``squared_gap`` without each pair, minus the mean fall (jackknife), from three pairs on.
 
     Without a gap, they make the variance twice as large as it is."""
 
@@ -328,7 +328,7 @@ def gap_noise(images: Vectors, texts: Vectors) -> GapNoise:
 
 
 def _trace_of_square(differences: Float64[np.ndarray, "n dim"]) -> float:
-    """Return the estimate of tr Σ² that is unbiased for normal vectors, at least 0; NaN for fewer than three.
+    """Return the estimate of tr Σ² that is unbiased for normal vectors, at least 0, or NaN for fewer than three.
 
     tr S² is too large by about (tr Σ)² / n, many times tr Σ² in many dimensions. Source: Bai and Saranadasa, Statistica
     Sinica 6 (1996).

@@ -19,9 +19,9 @@ class Trials(NamedTuple):
     images: Int32[np.ndarray, " n_trials"]
     """The image of each."""
     owners: Int32[np.ndarray, " n_trials"] | None = None
-    """The image that the caption of a false pair belongs to; None where a trial is of one image."""
+    """The image that the caption of a false pair belongs to, None if a trial is of one image."""
     weights: Float64[np.ndarray, " n_trials"] | None = None
-    """The part of a trial that is on this side; None where each is wholly."""
+    """The part of a trial that is on this side, None if each is wholly."""
 
 
 class JudgedTrials(NamedTuple):
@@ -37,20 +37,20 @@ class JudgedTrials(NamedTuple):
 
 
 class AcceptanceRates(NamedTuple):
-    """Shares of each image that thresholds accept; precision is π right / (π right + (1 - π) wrong), of the means."""
+    """Shares of each image that thresholds accept. Precision is π right / (π right + (1 - π) wrong), of the means."""
 
     thresholds: Float64[np.ndarray, " n_thresholds"]
     """Cosines, ascending."""
     right: Float64[np.ndarray, "n_images n_thresholds"]
-    """Share of the trials to accept that is accepted; its mean over images is the recall."""
+    """Share of the trials to accept that is accepted. Its mean over images is the recall."""
     wrong: Float64[np.ndarray, "n_images n_thresholds"]
-    """Share of the trials to reject that is accepted; its mean is the rate of false alarms.
+    """Share of the trials to reject that is accepted. Its mean is the rate of false alarms.
 
     For pairs, an image has its own pairs and its captions' pairs (Hoeffding's projection), and may be below 0."""
 
 
 def judged_pairs(images: Images, texts: Texts, text_to_image: Int64[np.ndarray, " n_texts"]) -> JudgedTrials:
-    """Return all pairs of an image and a text; the pairs of a text and its own image are true.
+    """Return all pairs of an image and a text, where the pairs of a text and its own image are true.
 
     Args:
         images, texts: unit vectors, of at least two images.

@@ -64,7 +64,7 @@ def fit_probe(
         vectors: unit vectors to train on.
         labels: row of each vector's class.
         n_classes: at least 2.
-        towards: weights that a fit without data would have; 0 by default.
+        towards: weights that a fit without data would have, 0 by default.
         c: inverse strength of the regularisation.
         is_balanced: weight the losses so that each class has the same sum of weights, as scikit-learn's
             ``class_weight="balanced"`` does; else a class of more vectors is named more often.
@@ -105,7 +105,7 @@ def _minimise(
     of_class: Float64[np.ndarray, " n_classes"],
     c: float,
 ) -> tuple[Float64[np.ndarray, "n_classes dim"], Float64[np.ndarray, " n_classes"]]:
-    """Return weights and bias of the least loss; scores have the offsets, if any, instead of a bias.
+    """Return weights and bias of the least loss. Scores have the offsets, if any, instead of a bias.
 
     Args:
         of_class: weight of the loss of each class's vectors.
@@ -157,7 +157,7 @@ def neighbour_votes(
 
     Args:
         queries: unit vectors.
-        vectors: unit vectors of known classes; all of them vote where they are no more than k.
+        vectors: unit vectors of known classes, all of which vote if there are no more than k.
         labels: row of each vector's class.
         is_balanced: divide the votes of a class by the number of its vectors, so that a class of many vectors does not
             win by their number.
@@ -225,11 +225,11 @@ class SeparabilityByDimensions(NamedTuple):
     """Accuracy of a linear classifier of the modality on few dimensions."""
 
     ks: Int64[np.ndarray, " n_ks"]
-    """Dimensions kept: 1, 2, 5, 10, 20, 50, ... and all; empty where no pair can be held out."""
+    """Dimensions kept: 1, 2, 5, 10, 20, 50, ... and all, empty if no pair can be held out."""
     accuracies: Float64[np.ndarray, " n_ks"]
     """Accuracy on held-out vectors."""
     fewest: int | None
-    """Fewest dimensions that reach nearly the accuracy of all; None where no pair can be held out."""
+    """Fewest dimensions that reach nearly the accuracy of all, None if no pair can be held out."""
 
 
 def separability_by_dimensions(images: Vectors, texts: Vectors, rng: np.random.Generator) -> SeparabilityByDimensions:
@@ -273,7 +273,7 @@ def separability_by_dimensions(images: Vectors, texts: Vectors, rng: np.random.G
 
 
 def _training_half(n: int, rng: np.random.Generator) -> Bool[np.ndarray, " n"]:
-    """Return a mask of the pairs to train on: half of them, drawn at random; of one pair, none."""
+    """Return a mask of the pairs to train on: half of them, drawn at random, or none of one pair."""
     return np.isin(np.arange(n), rng.permutation(n)[: n // 2])
 
 

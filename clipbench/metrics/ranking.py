@@ -48,7 +48,7 @@ class Answers(NamedTuple):
 def cross_ranks(images: Images, texts: Texts, text_image: Int64[np.ndarray, " n_texts"]) -> tuple[Ranks, Ranks]:
     """Return the ranks of image queries over all texts, and of text queries over all images, in one pass.
 
-    An image's positives are its texts; a text's only positive is its image.
+    An image's positives are its texts, and a text's only positive is its image.
 
     Args:
         images, texts: unit vectors (``metrics.similarity.unit``, which makes ties exact).
@@ -82,7 +82,7 @@ def cross_answers(
 
     Args:
         query_rows: rows of the images and of the texts that are queries, each over the whole other side, in the order
-            of their results; None for all.
+            of their results, None for all.
 
     Example:
         >>> images = np.array([[1, 0], [0, 1]], np.float32)
@@ -133,7 +133,7 @@ def _answers(queries: Queries, items: Items, positives: Pairs) -> Answers:
     """Return the results of queries over all items.
 
     Args:
-        positives: in the order of the queries, and of the items of each; each query has one.
+        positives: in the order of the queries, and of the items of each. Each query has one.
     """
     items, (query, item) = np.asarray(items), positives
     starts = np.searchsorted(query, np.arange(len(queries) + 1))
@@ -195,15 +195,15 @@ def group_answers(
     query_rows: Int64[np.ndarray, " n_asked"] | None = None,
     query_vectors: Vectors | None = None,
 ) -> tuple[OfQueries, Answers, OfQueries]:
-    """Return the results of each item as a query over all others; its positives are the others of its group.
+    """Return the results of each item as a query over all others. Its positives are the others of its group.
 
     Image-to-image retrieval by label, or text-to-text retrieval by shared image. The query itself is not in its
     gallery. Items whose group has no other member have no positive: they are no queries, but stay in the gallery.
 
     Args:
-        vectors: unit vectors (``metrics.similarity.unit``); may be memory-mapped: they are not copied.
+        vectors: unit vectors (``metrics.similarity.unit``). They may be memory-mapped, as they are not copied.
         groups: any numbers, equal for items of a group.
-        query_rows: rows of the items that are queries, ascending, each over all others; None for all.
+        query_rows: rows of the items that are queries, ascending, each over all others, None for all.
         query_vectors: vectors of the items as queries, if they differ from ``vectors``, the gallery.
 
     Returns:
@@ -291,7 +291,7 @@ def expected_recall_at_k(
     C(v + u, v) C(t - v + s - u, t - v) / C(t + s, t) / (t + s + 1).
 
     Args:
-        ranks: over the gallery without distractors; each query has one positive.
+        ranks: over the gallery without distractors. Each query has one positive.
         distractor_ranks: ranks among the distractors only.
 
     Example:
@@ -348,7 +348,7 @@ def expected_rank(ranks: Ranks) -> Float64[np.ndarray, " n_queries"]:
 
 
 def chance_recall_at_k(n_positives: OfQueries, n_gallery: int, k: int) -> float:
-    """Return the recall@k of a constant model, or of random order; NaN without queries.
+    """Return the recall@k of a constant model, or of random order, or NaN without queries.
 
     Example:
         >>> round(chance_recall_at_k(np.array([5, 5]), n_gallery=25, k=1), 12)

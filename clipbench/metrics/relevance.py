@@ -71,8 +71,8 @@ def judged_answers(
 
     Args:
         queries: unit vectors (``metrics.similarity.unit``, which makes ties exact).
-        documents: unit vectors; may be memory-mapped: they are not copied.
-        without: rows of the documents that are left out for each query, such as itself; none of them is relevant to it.
+        documents: unit vectors. They may be memory-mapped, as they are not copied.
+        without: rows of the documents left out for each query, such as itself, none of which is relevant to it.
 
     Example:
         >>> documents = np.array([[1, 0], [0.8, 0.6], [0.8, 0.6], [0, 1]], np.float32)
@@ -239,7 +239,7 @@ def average_precision_at_r(levels: Levels, relevant: Relevant) -> PerQuery:
 
 
 def reciprocal_rank(ranks: Ranks) -> PerQuery:
-    """Return the reciprocal rank of each query's first relevant document, in (0, 1]; trec_eval's ``recip_rank``.
+    """Return the reciprocal rank of each query's first relevant document, in (0, 1], trec_eval's ``recip_rank``.
 
     With t others that tie and p relevant documents after b better ones, the first relevant one is at place b + j with
     probability p / (t + p) times the product over i < j of (t - i + 1) / (t + p - i): the sum over j is exact.

@@ -39,7 +39,7 @@ class Classes(NamedTuple):
 
 @dataclass(frozen=True)
 class AffineMap:
-    """The map from x to (x - offset) / divisor, and on to unit length; and from there by ``drift``, if there is any."""
+    """The map from x to (x - offset) / divisor, and on to unit length, and from there by ``drift``, if there is any."""
 
     offset: Float64[np.ndarray, " dim"]
     divisor: Float64[np.ndarray, " dim"]
@@ -47,7 +47,7 @@ class AffineMap:
     drift: Float64[np.ndarray, " dim"] | None = None
 
     def __call__(self, vectors: Vectors) -> Vectors:
-        """Return the moved vectors; equal ones stay equal, and the identity returns them unchanged, to the last bit.
+        """Return the moved vectors. Equal ones stay equal, and the identity returns them unchanged, to the last bit.
 
         Raises:
             VectorError: a vector becomes zero, so that it has no direction.
@@ -92,7 +92,7 @@ def shift_maps(images: Vectors, texts: Vectors, *, distance: float, shift: str =
     gap = gap_vector(images, texts)
     length = float(np.linalg.norm(gap))
     if distance and length < _NO_DIRECTION:
-        raise VectorError("the gap is zero: there is no direction to shift along")
+        raise VectorError("the gap is zero, so it has no direction to shift along")
     step = distance / length * gap if distance else np.zeros_like(gap)
     by_image, by_text = SHIFTS[shift]
     ones = np.ones_like(gap)
@@ -108,11 +108,11 @@ def correction_maps(images: Images, texts: Texts, *, kind: str, strength: float 
       (arXiv 2507.19054).
     - "standardising": (x - strength × m) / s**strength, at unit length: z-scores at strength 1, unchanged at 0. A
       dimension that does not vary here is not divided.
-    - "collapse": x - strength × m, of whatever length; scores are dot products. C3 (Zhang et al., ICLR 2024).
+    - "collapse": x - strength × m, of whatever length. Scores are dot products. C3 (Zhang et al., ICLR 2024).
     - "realign": images stay, and texts take the images' mean and spread. With T the trace of a modality's covariance, a
     text
       y goes to m_image + sqrt(T_image / T_text) (y - m_text), at unit length, and then by as much as the mean of
-      these lies from m_image; scores are dot products. ReAlign (Yu et al., arXiv 2602.07026, as their repository
+      these is from m_image. Scores are dot products. ReAlign (Yu et al., arXiv 2602.07026, as their repository
       states it). Each of the three steps is made to its ``strength``.
 
     The text mean is the mean of captions; class prompts, which are corrected with it, may have another mean.
@@ -140,7 +140,7 @@ def contrastive_loss(images: Vectors, texts: Vectors, *, logit_scale: float) -> 
     NaN without pairs.
 
     Args:
-        images, texts: vectors, row by row a pair; scores are dot products.
+        images, texts: vectors, row by row a pair. Scores are dot products.
         logit_scale: the model's own, already exponentiated.
 
     Example:
@@ -196,10 +196,10 @@ def scores_after_move(
     hits (k of n or more). A model with a bias has the sigmoid loss, one without the contrastive loss.
 
     Args:
-        images, texts: vectors, unit ones or collapsed, row by row a pair; scores are dot products.
-        logit_scale: the model's own; None where it has none, and there is no ``loss`` then.
-        logit_bias: the model's own; 0 for CLIP.
-        classes: by the name of their accuracy, such as ``acc1`` or ``kind/acc1``; moved as texts are.
+        images, texts: vectors, unit ones or collapsed, row by row a pair. Scores are dot products.
+        logit_scale: the model's own, None if it has none, and there is no ``loss`` then.
+        logit_bias: the model's own, 0 for CLIP.
+        classes: by the name of their accuracy, such as ``acc1`` or ``kind/acc1``. They are moved as texts are.
 
     Returns:
         ``gap``, ``loss``, ``image_retrieval_recall@K``, ``text_retrieval_recall@K``, and the names of ``classes``.

@@ -45,7 +45,7 @@ def unit(vectors: Vectors, out: Vectors | None = None) -> Vectors:
     Lengths are taken in float64. The result's length differs from 1 by less than 1e-7.
 
     Args:
-        out: written to and returned; None for a new array.
+        out: written to and returned, None for a new array.
 
     Raises:
         VectorError: a vector is zero or not finite.

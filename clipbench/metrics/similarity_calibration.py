@@ -32,9 +32,9 @@ class MatchProbabilities(NamedTuple):
     """P(match | cosine) at even odds, of each kind and of all together, in bins of ascending cosine."""
 
     cosine: Mapping[str, Float64[np.ndarray, " n_bins"]]
-    """Mean cosine of each kind in the bin; NaN where the kind has no cosine there."""
+    """Mean cosine of each kind in the bin, NaN if the kind has no cosine there."""
     probability: Mapping[str, Float64[np.ndarray, " n_bins"]]
-    """P of each kind in the bin; NaN where it has no cosine there."""
+    """P of each kind in the bin, NaN if it has no cosine there."""
     pooled: Float64[np.ndarray, " n_bins"]
     """P of all kinds together, which never falls with the cosine."""
     errors: Mapping[str, float]
@@ -58,7 +58,7 @@ def match_counts(
 
     Args:
         left, right: unit vectors.
-        left_groups, right_groups: any numbers; a pair is a match where both sides have the same.
+        left_groups, right_groups: any numbers. A pair is a match if both sides have the same.
         is_same: both sides are the same vectors: each pair counts once, and no vector with itself.
 
     Example:

@@ -25,12 +25,12 @@ class GapSpectrum(NamedTuple):
     dimensions: Int64[np.ndarray, " dim"]
     """The dimension at each place of the order."""
     mean_differences: Float64[np.ndarray, " dim"]
-    """Distance of the two means along each; their squares sum to the squared gap."""
+    """Distance of the two means along each. Their squares sum to the squared gap."""
     shares: Float64[np.ndarray, " dim"]
-    """Share of the squared gap in this dimension and those before it; NaN where there is no gap."""
+    """Share of the squared gap in this dimension and those before it, NaN if there is no gap."""
 
     def n_carrying(self, share: float = CARRIED) -> int | None:
-        """Return the fewest dimensions that carry this share of the squared gap; None where there is no gap."""
+        """Return the fewest dimensions that carry this share of the squared gap, or None if there is no gap."""
         if np.isnan(self.shares[-1]):
             return None
         return int(np.argmax(self.shares >= share - 1e-12)) + 1

@@ -29,9 +29,9 @@ def bin_middles(n_bins: int = N_BINS) -> Float64[np.ndarray, " n_bins"]:
 def cosine_counts(images: Images, texts: Texts, n_bins: int = N_BINS) -> dict[str, Int64[np.ndarray, " n_bins"]]:
     """Return the number of cosines in each bin, for two images, two texts, and an image with another image's text.
 
-    Two images, or texts, count in both orders, as ``image`` and ``text``; the others are ``cross``.
+    Two images, or texts, count in both orders, as ``image`` and ``text``. The others are ``cross``.
 
-    A bin contains its lower edge and not its upper one; the last contains 1. Cosines beyond 1 or -1, from rounded
+    A bin contains its lower edge and not its upper one. The last contains 1. Cosines beyond 1 or -1, from rounded
     lengths (1 + 1e-7), count in the outermost bin.
 
     Raises:

@@ -17,7 +17,7 @@ class Hubness(NamedTuple):
     """Inequality in the number of queries that have each gallery item among their first k."""
 
     skewness: float
-    """Skewness of the number of queries that retrieve an item; above 0 with hubs, NaN when all are equal."""
+    """Skewness of the number of queries that retrieve an item, above 0 with hubs, NaN when all are equal."""
     largest_hub: float
     """Share of the queries that retrieve the most retrieved item."""
     never_retrieved: float
@@ -51,7 +51,7 @@ def hubness(queries: Queries, gallery: Float32[np.ndarray, "n_gallery dim"], k: 
 
 
 def mutual_neighbours(first: Vectors, second: Float32[np.ndarray, "n_second other_dim"], k: int = 10) -> float:
-    """Return the mean share of a sample's k nearest that are the same in both spaces, in [0, 1]; chance is k / (n - 1).
+    """Return the mean share of a sample's k nearest that are the same in both spaces, in [0, 1]. Chance is k / (n - 1).
 
     A sample's neighbours are of its own space: images near an image, and texts near its text. So a shift of one space
     changes nothing. Source: mutual k-NN of Huh et al., The Platonic Representation Hypothesis, ICML 2024. Ties at place
@@ -133,8 +133,8 @@ def cka(first: Vectors, second: Float32[np.ndarray, "n_second other_dim"]) -> Es
     Sources: Kornblith et al., ICML 2019; Song et al., JMLR 13 (2012), equation 5. NaN for fewer than four samples, or
     vectors that are all equal, or all but one.
 
-    Influences are the jackknife's, which leaves each sample out in turn; NaN for four samples, or vectors of which all
-    but two are equal. Shuffled samples have a mean of exactly 0 and a standard deviation of exactly
+    Influences are the jackknife's, which leaves out each sample in turn. They are NaN for four samples, or if all
+    vectors but two are equal. Shuffled samples have a mean of exactly 0 and a standard deviation of exactly
     sqrt(2 / (n (n - 3))), whatever the vectors: the kernels, centred for the unbiased estimator, have rows that sum to
     0, as in the bias-corrected distance correlation of Székely and Rizzo, Journal of Multivariate Analysis 117 (2013).
 
@@ -173,7 +173,7 @@ def _skewness(counts: Float64[np.ndarray, " n_gallery"]) -> float:
 
 
 def _nearest(vectors: Vectors, k: int) -> tuple[Bool[np.ndarray, "n n"], Int64[np.ndarray, " n"]]:
-    """Return which samples are among the k nearest of each (row), and the one that comes next; ties by row."""
+    """Return which samples are among the k nearest of each (row), and the one that comes next, with ties by row."""
     n = len(vectors)
     is_near, following = np.zeros((n, n), np.bool_), np.empty(n, np.int64)
     for rows, scores in score_blocks(vectors, vectors):

@@ -43,7 +43,7 @@ def in_threads(work: Callable[[Piece], None], pieces: Iterable[Piece]) -> None:
     thread: numpy's own threads would idle between the products of a piece.
 
     Raises:
-        Exception: the first error of a piece; no piece is begun after an error.
+        Exception: the first error of a piece. No piece is begun after an error.
     """
     left = iter(pieces)
     begun = list(islice(left, n_threads()))

@@ -32,7 +32,7 @@ SLICE_COLUMNS = {
 
 
 def metrics_frame(result: Result) -> "pandas.DataFrame":
-    """Return a row for each metric of each finished evaluation; what is undefined is NaN, with a reason.
+    """Return a row for each metric of each finished evaluation. Undefined values are NaN, with a reason.
 
     The average of a suite is a row of the task ``(average)``.
     """
@@ -77,7 +77,7 @@ def _row(result: Result, record: EvaluationRecord, name: str, metric: Metric) ->
 
 
 def typed_frame(rows: Sequence[Mapping[str, object]], columns: Mapping[str, str]) -> "pandas.DataFrame":
-    """Return rows as a frame with these columns and their types; other keys are dropped."""
+    """Return rows as a frame with these columns and their types, without other keys."""
     selected = [{name: row[name] for name in columns if name in row} for row in rows]
     return as_frame(selected, columns).astype({name: type_ for name, type_ in columns.items() if type_ != "str"})
 

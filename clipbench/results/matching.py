@@ -11,7 +11,7 @@ from clipbench.results.run import Run
 EQUAL_SAMPLES = "the samples are equal"
 OTHER_ORDER = "the same samples in another order: they are paired by id, and random draws that follow the order differ"
 BY_POSITION = "samples are paired by position: the data have no ids"
-ON_TRUST = "a data fingerprint is missing: that the samples are equal is taken on trust"
+ON_TRUST = "a data fingerprint is missing: the samples are assumed to be equal"
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Match:
     """The differences between records of evaluations, and what is worth a note."""
 
     differences: Mapping[str, Sequence[str]]
-    """Facts that forbid a comparison, such as ``task version``, with their distinct values in the order of the records;
+    """Facts that forbid a comparison, such as ``task version``, with their distinct values in the order of the records,
     empty if the evaluations are the same.
     """
     notes: Sequence[str]
@@ -100,7 +100,7 @@ def check_same(records: Sequence[tuple[str, EvaluationRecord]], consequence: str
 
 
 def _differing_facts(values: Mapping[str, Sequence[str | None]]) -> dict[str, list[str]]:
-    """Return the facts that have several values; None and an empty text are unknown and contradict nothing."""
+    """Return the facts that have several values. None and an empty text are unknown and contradict nothing."""
     distinct = {name: list(dict.fromkeys(value for value in facts if value)) for name, facts in values.items()}
     return {name: facts for name, facts in distinct.items() if len(facts) > 1}
 
@@ -118,7 +118,7 @@ _STEP = re.compile(r"((?:step|checkpoint|ckpt|iter|iteration|epoch)s?[-_=]?)\d+"
 
 
 def trainings(runs: Sequence[Run]) -> list[str | None]:
-    """Return, for each run, the training that its model is a checkpoint of; None for a model whose step is not known.
+    """Return, for each run, the training that its model is a checkpoint of, None for a model whose step is not known.
 
     Models are of one training where their names differ in the step alone, as ``logs/step-10.pt`` and
     ``logs/step-20.pt`` do, they are of one size, and no two have other weights at the same step.

@@ -11,8 +11,8 @@ from clipbench.results.table import Cell, Column, Table
 MIN_TIMED_ITEMS = 1000
 """Items from which on the time to start is a small part of the measured speed."""
 FACTS = (
-    "Parameters and floating-point operations of encoding one item; items per second as this run encoded them on its"
-    " machine, with decoding and preprocessing"
+    "Parameters and floating-point operations of encoding one item, and items per second as this run encoded them on"
+    " its machine, with decoding and preprocessing"
 )
 
 _parameters = partial(abbreviated, letters="kMB")
@@ -34,15 +34,15 @@ class ModelQuantity(NamedTuple):
     """Field of the record of the model, of the tower or of the price."""
     title: str = ""
     header: str = ""
-    """Header of its column in the tables of costs and prices; empty if it has none there."""
+    """Header of its column in the tables of costs and prices, empty if it has none there."""
     write: Callable[[Any], str] = significant
     """Returns the value of a cell in that column."""
     cheaper: Literal["less", "more"] | None = None
-    """Direction in which a value costs less; None if the quantity is not a cost."""
+    """Direction in which a value costs less, None if the quantity is not a cost."""
     divisor: float = 1.0
     """Ratio of the recorded value to the value in the unit of the title."""
     tower: str | None = None
-    """Tower that the quantity describes; None if it describes the whole model."""
+    """Tower that the quantity describes, None if it describes the whole model."""
     is_measured: bool = False
     """True if a run measured it on its machine, False if it is the same on every machine."""
     factor: float = 1.0
@@ -50,10 +50,12 @@ class ModelQuantity(NamedTuple):
     """True for a field of the price of one query."""
 
     def read(self, result: Result) -> tuple[float | None, str]:
-        """Return the value; None with the reason if it is unknown."""
+        """Return the value, or None with the reason if it is unknown."""
         if self.tower is None and not self.is_price:
             value = result.model.get(self.key)
-            return (self.factor * value, "") if isinstance(value, int | float) else (None, "the model does not say it")
+            return (
+                (self.factor * value, "") if isinstance(value, int | float) else (None, "the model does not provide it")
+            )
         record = result.price if self.tower is None else result.towers.get(self.tower)
         if record is None:
             reason = "took no price: `clipbench run --price` does" if self.is_price else "says nothing of this tower"
@@ -64,7 +66,7 @@ class ModelQuantity(NamedTuple):
 
 def _tower_quantities(tower: str) -> dict[str, ModelQuantity]:
     quantity, measured = partial(ModelQuantity, tower=tower), partial(ModelQuantity, tower=tower, is_measured=True)
-    size, speed = f"Parameters of the {tower} tower, millions", f"{tower.capitalize()}s encoded a second"
+    size, speed = f"Parameters of the {tower} tower, millions", f"{tower.capitalize()}s encoded per second"
     memory = f"Peak memory while encoding {tower}s, GB"
     return {
         f"{tower}_parameters": quantity("n_parameters", size, "parameters", _parameters, "less", 1e6),
@@ -85,7 +87,7 @@ _PRICES = {
     },
     "load_seconds": _price("load_seconds", "Seconds to load", "load, s", significant, "less"),
     "best_images_per_second": _price(
-        "images_per_second", "Images a second at the best batch", "images per second", significant, "more"
+        "images_per_second", "Images per second at the best batch", "images per second", significant, "more"
     ),
     "query_memory": _price("memory_bytes", "Peak memory of one query, GB", "memory", _bytes, "less", 1e9),
 }
@@ -116,7 +118,7 @@ _MAIN_PRICE_COLUMNS = [
 
 
 def cost_facts(result: Result) -> list[str]:
-    """Return the size of the model and the work of each tower in words; unknown ones are left out."""
+    """Return the size of the model and the work of each tower in words, without unknown ones."""
     size = result.model.get("n_parameters")
     return [
         *([f"{_parameters(size)} parameters"] if isinstance(size, int | float) else []),
@@ -129,7 +131,7 @@ def cost_facts(result: Result) -> list[str]:
 
 
 def price_facts(result: Result) -> list[str]:
-    """Return the median times of one query in words, with the machine; none if the run measured no price."""
+    """Return the median times of one query in words, with the machine, or none if the run measured no price."""
     price = result.price
     if price is None:
         return []
@@ -147,7 +149,7 @@ def cost_differences(base: Result, candidate: Result) -> list[str]:
         ...     SimpleNamespace(model={"n_parameters": n}, towers={"image": TowerRecord(flops=n)}, price=None)
         ...     for n in (2_000_000, 8_000_000)
         ... )
-        >>> for cost in cost_differences(small, large)[0].split("; "):
+        >>> for cost in cost_differences(small, large)[0].split(", and "):
         ...     print(cost)
         the base has 2.00 M parameters, 2.00 MFLOPs per image
         the candidate has 8.00 M parameters, 8.00 MFLOPs per image
@@ -157,7 +159,7 @@ def cost_differences(base: Result, candidate: Result) -> list[str]:
     lines = []
     base_costs, candidate_costs = (", ".join(cost_facts(result)) for result in (base, candidate))
     if base.towers and candidate.towers and base_costs and candidate_costs and base_costs != candidate_costs:
-        lines.append(f"the base has {base_costs}; the candidate has {candidate_costs}")
+        lines.append(f"the base has {base_costs}, and the candidate has {candidate_costs}")
     base_price, candidate_price = ("".join(price_facts(result)) for result in (base, candidate))
     if base_price and candidate_price:
         title = "price of one query, of the machine as well as of the model, and never judged"
@@ -172,7 +174,7 @@ def cost_tables(results: Sequence[Result], labels: Sequence[str]) -> list[Table]
 
 
 def price_table(results: Sequence[Result], labels: Sequence[str]) -> Table | None:
-    """Return a table with the price of one query, a row per model; None if no run measured it."""
+    """Return a table with the price of one query, a row per model, or None if no run measured it."""
     prices = [(label, result.price) for result, label in zip(results, labels, strict=True) if result.price is not None]
     return table_of_prices(prices) if prices else None
 
@@ -184,7 +186,7 @@ def table_of_prices(
 
     Args:
         prices: the labels and prices of one or more models.
-        metric_columns: values of each model, by the names of metrics; the table then has only the main prices.
+        metric_columns: values of each model, by the names of metrics. With them, the table has only the main prices.
     """
     quantities, metric_columns = (_MAIN_PRICE_COLUMNS, metric_columns) if metric_columns else (_PRICE_COLUMNS, {})
     machines = list(dict.fromkeys(_machine(price.machine) for _, price in prices))
@@ -201,8 +203,8 @@ def table_of_prices(
     records = [price for _, price in prices]
     return Table(
         title="Price of one query",
-        facts="Milliseconds of one text and one image alone, after warming up"
-        + (f", on {machines[0]}" if not notes else "; of a machine as well as of a model"),
+        facts="Milliseconds of a single text and a single image, after warming up"
+        + (f", on {machines[0]}" if not notes else ", on different machines"),
         columns=[Column("model", is_number=False), *map(Column, headers)],
         rows=rows,
         notes=notes,
@@ -211,7 +213,7 @@ def table_of_prices(
 
 
 def cost_table(results: Sequence[Result], labels: Sequence[str]) -> Table | None:
-    """Return a table of the costs of each model's towers, a row per tower; None if no run recorded any.
+    """Return a table of the costs of each model's towers, a row per tower, or None if no run recorded any.
 
     Quantities that no tower has are left out, with the reason as a warning.
     """

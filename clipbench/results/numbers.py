@@ -19,7 +19,7 @@ Number = int | float
 """JSON and Python write a whole number either way."""
 
 NONE = "–"
-"""Printed if there is no number; the reason is next to it."""
+"""Printed if a number is missing, next to the reason."""
 SYMBOLS = {"fraction": "%", "difference": "pp"}
 """The units that are written in hundredths, with their symbols."""
 DECIMALS = {
@@ -36,7 +36,7 @@ MOST_DECIMALS = 4
 
 
 def number(value: Number | None, unit: str, least_decimals: int = 0) -> str:
-    """Return a value without its unit; a zero has no sign.
+    """Return a value without its unit. A zero has no sign.
 
     Args:
         least_decimals: for numbers that are nearly alike and are to be told apart.
@@ -59,7 +59,7 @@ def quantity(value: Number | None, unit: str) -> str:
 
 
 def change(value: Number | None, unit: str, *, is_signed: bool = True) -> str:
-    """Return the difference of two values of a unit; fractions differ by percentage points.
+    """Return the difference of two values of a unit. Fractions differ by percentage points.
 
     Example:
         >>> change(-0.021, "fraction"), change(0.021, "fraction", is_signed=False), change(0.5, "rank")

@@ -24,7 +24,7 @@ CLIP_BENCHMARK = {
     "dollar_street": "dollar-street",
     "mscoco_captions": "coco",
 }
-"""Names of CLIP_benchmark's data in the catalogue, where they differ; DataComp has most of them too."""
+"""Names of CLIP_benchmark's data in the catalogue, where they differ. DataComp has most of them too."""
 DATA = {
     **CLIP_BENCHMARK,
     "mscoco_2014_5k_test_image_text_retrieval": "coco",
@@ -153,9 +153,9 @@ def datacomp_name(key: str) -> str:
 
 
 def open_clip_name(key: str) -> tuple[str, str] | None:
-    """Return evaluation and metric of a value in open_clip's training log; None for other entries, such as the epoch.
+    """Return evaluation and metric of a value in open_clip's training log, None for other entries, such as the epoch.
 
-    Its image-to-text recall has images as queries, like our text retrieval; its validation data have no name.
+    Its image-to-text recall has images as queries, like our text retrieval. Its validation data have no name.
 
     Example:
         >>> open_clip_name("image_to_text_R@5"), open_clip_name("epoch")
@@ -190,7 +190,7 @@ def mieb_metric(task: str, metric: str) -> str:
 
 
 def is_higher_better(metric: str) -> bool | None:
-    """Return whether higher values of a metric are better, by its name; None where the name does not say.
+    """Return whether higher values of a metric are better, by its name, or None if the name does not say.
 
     Example:
         >>> is_higher_better("acc1"), is_higher_better("text_retrieval_median_rank"), is_higher_better("kappa")

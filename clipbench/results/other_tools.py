@@ -46,7 +46,7 @@ class Values:
     label: str
     """The model if the file names one, the file otherwise."""
     values: Mapping[str, float]
-    """Values by ``task@data/metric``; a name that is no ``MetricName`` ends the data's id at its first slash."""
+    """Values by ``task@data/metric``. A name that is not a ``MetricName`` ends the data's id at its first slash."""
     notes: list[str] = field(default_factory=list)
     """Remarks on what the file holds and ``values`` does not."""
 
@@ -118,7 +118,7 @@ def read_values(path: Path) -> Values:
 
 
 def _source_and_model(path: Path) -> tuple[Path, str]:
-    """Return a path and the model that follows its ``#``; the name of an existing file may contain ``#`` itself."""
+    """Return a path and the model that follows its ``#``. The name of an existing file may contain ``#`` itself."""
     source, mark, model = str(path).rpartition("#")
     return (Path(source), model) if mark and not is_there(path) else (path, "")
 
@@ -131,9 +131,7 @@ def _merge_files(folder: Path, values_by_file: Mapping[Path, Values], model: str
     )
     for file, file_values in values_by_file.items():
         if labels and file_values.label == str(file):
-            raise ClipbenchError(
-                f"{file} does not say of which model it is, as others in {folder} do: move it elsewhere"
-            )
+            raise ClipbenchError(f"{file} does not name its model, as other files in {folder} do: move it elsewhere")
     label = _one_model(labels or [str(folder)], folder, model)
     values_by_file = {
         file: file_values for file, file_values in values_by_file.items() if not labels or file_values.label == label
@@ -144,7 +142,7 @@ def _merge_files(folder: Path, values_by_file: Mapping[Path, Values], model: str
             if values.setdefault(key, value) != value:
                 first = next(other for other, one in values_by_file.items() if key in one.values)
                 raise ClipbenchError(
-                    f"{first} and {file} have two values of {key}: {values[key]} and {value}; expected one"
+                    f"{first} and {file} have different values of {key}: got {values[key]} and {value}, expected one"
                 )
     return Values(
         label=label,
@@ -173,12 +171,12 @@ def _parse_json(text: str, path: Path) -> list[_Record]:
             cause = line if path.suffix == ".jsonl" else error
             raise ClipbenchError(f"{path} is not JSON: {cause}; {EXPECTED}") from error
     if not records or not all(isinstance(record, dict) for record in records):
-        raise ClipbenchError(f"{path} holds no JSON objects; {EXPECTED}")
+        raise ClipbenchError(f"{path} holds no JSON objects: {EXPECTED}")
     return records
 
 
 def _parse_csv(text: str, path: Path) -> list[_Record]:
-    """Return the rows of CLIP_benchmark's table in the form of its JSON files; all numbers are taken for metrics."""
+    """Return the rows of CLIP_benchmark's table in the form of its JSON files. All numbers are taken for metrics."""
     facts = ("dataset", "task", "model", "pretrained", "language", "model_fullname")
 
     def number(cell: object) -> object:
@@ -269,7 +267,7 @@ def _detect_format(records: Sequence[_Record], path: Path) -> _Format:
 
 
 def _collect_values(label: str, items: Sequence[tuple[MetricName, object]], path: Path, notes: list[str]) -> Values:
-    """Return the numbers among the items; texts are descriptions, not results."""
+    """Return the numbers among the items. Texts are descriptions, not results."""
     values: dict[str, float] = {}
     for key, value in items:
         if value is ARTEFACT:
@@ -277,7 +275,7 @@ def _collect_values(label: str, items: Sequence[tuple[MetricName, object]], path
         elif value is None or (isinstance(value, int | float) and not abs(value) < MOST):
             notes.append(f"{key} has no value in {path} ({'null' if value is None else str(value)[:20]})")
         elif isinstance(value, int | float) and not isinstance(value, bool) and values.setdefault(key, value) != value:
-            raise ClipbenchError(f"{path} has two values of {key}: {values[key]} and {value}; expected one")
+            raise ClipbenchError(f"{path} has two values of {key}: got {values[key]} and {value}, expected one")
     if not values:
-        raise ClipbenchError(f"{path} holds no value; {EXPECTED}")
+        raise ClipbenchError(f"{path} holds no value: {EXPECTED}")
     return Values(label=label, values=values, notes=notes)

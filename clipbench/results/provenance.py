@@ -10,7 +10,7 @@ from clipbench.results.record import DatasetRecord, EvaluationRecord
 from clipbench.results.run import Run
 
 FINGERPRINT_LENGTH = 12
-"""Characters that distinguish models; result.json has all."""
+"""Characters that distinguish models. result.json has all."""
 
 
 def origin(run: Run) -> str:

@@ -34,11 +34,11 @@ class CheckFinding:
     """Name of the check, such as ``padding``."""
     status: FindingStatus
     seen: str
-    """The observation; of a check that was not made, the reason."""
+    """The observation, or the reason why a check was not made."""
     why: str = ""
     """The reason why it matters, in a sentence."""
     fix: str = ""
-    """Advice; empty where all is well."""
+    """Advice, empty if all is well."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class PublishedValue:
     is_secondary: bool
     """True where the source transcribes another: a paper that quotes a paper, a table copied from the web."""
     agrees: bool | None = None
-    """True where our interval contains it; None where there is none."""
+    """True where our interval contains it, None if there is none."""
 
     @property
     def verdict(self) -> str:
@@ -84,8 +84,8 @@ class Metric:
     """``fraction`` (in [0, 1]), ``difference`` (of two fractions), ``cosine``, ``distance``, ``rank``, ``nats``,
     ``dimensions``, ``bytes``, ..."""
     chance: float | None = None
-    """The score of a model that knows nothing, where that is defined; of ``gap``, what pairs of one centroid would
-    show. Levels of other errors, which a model that knows nothing need not show, are controls.
+    """The score of a model that knows nothing, where that is defined. For ``gap``, the distance that pairs of
+    one centroid would show. Levels of other errors, which a model that knows nothing need not show, are controls.
     """
     higher_is_better: bool | None = None
     """None where neither direction is better."""
@@ -100,11 +100,11 @@ class Metric:
     method: str | None = None
     """The method of the interval."""
     reason: str | None = None
-    """The reason why the value, or the interval, is missing; of a metric that has both, what limits the value."""
+    """The reason why the value, or the interval, is missing. For a metric that has both, a limit of the value."""
     published: list[PublishedValue] = field(default_factory=list)
     """Values that others published for this model, data and protocol."""
     column: str | None = None
-    """The column of the sample table whose mean is the value; two models are compared by it, sample by sample."""
+    """The column of the sample table whose mean is the value. Two models are compared by it, sample by sample."""
     influence: str | None = None
     """The column of each sample's influence on the value, for a smooth function of means."""
     squared_influence: str | None = None
@@ -139,21 +139,21 @@ class Curve:
 
     x: Sequence[float]
     y: Sequence[float | None]
-    """None where the value is undefined, as strict JSON has no NaN; likewise the bounds."""
+    """None if the value is undefined, as strict JSON has no NaN. The same holds for the bounds."""
     low: Sequence[float | None] | None = None
     high: Sequence[float | None] | None = None
     chance: Sequence[float | None] | None = None
-    """The value that a model without any knowledge would have at each point; None if that is not defined."""
+    """The value that a model without any knowledge would have at each point, None if that is not defined."""
     x_label: str = ""
     y_label: str = ""
     unit: str = ""
     """The unit of y, as of a metric: ``fraction`` is drawn in percent."""
     figure: str = ""
-    """The figure that the curve belongs to; empty for a figure of its own."""
+    """The figure that the curve belongs to, empty for a figure of its own."""
     series: str = ""
     """The name of the curve in its figure, such as ``text → image``. A curve of a figure without one is not drawn."""
     role: CurveRole | None = None
-    """What the curve is about, which decides its colour; None for a colour that the figure chooses."""
+    """What the curve is about, which decides its colour, None for a colour that the figure chooses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,9 +171,9 @@ class DatasetRecord:
     fingerprint: str | None = None
     """Hash of all that scores depend on, in order: equal fingerprints, equal samples."""
     unordered_fingerprint: str | None = None
-    """The same whatever the order of the samples; None where they have no ids of their own."""
+    """The same whatever the order of the samples, None if they have no ids of their own."""
     has_ids: bool | None = None
-    """False where samples are numbered by their row, so that only the position pairs them; None where nothing was
+    """False where samples are numbered by their row, so that only the position pairs them, None if nothing was
     read.
     """
     cite: str | None = field(default=None, compare=False)
@@ -193,15 +193,15 @@ class SlicesRecord:
     each is data of its own.
     """
     groups: Mapping[str, Mapping[str, Metric]] = field(default_factory=dict)
-    """Metrics of each group, by its name and theirs; undefined ones are left out."""
+    """Metrics of each group, by its name and theirs, without undefined ones."""
     mean: Mapping[str, Metric] = field(default_factory=dict)
     """Mean over the groups, each with the same weight."""
     worst: Mapping[str, Metric] = field(default_factory=dict)
-    """The worst value; its interval is of the worst true one, and allows for the choice."""
+    """The worst value. Its interval is of the worst true one, and allows for the choice."""
     worst_group: Mapping[str, str] = field(default_factory=dict)
     """The group with the worst value."""
     distance: Mapping[str, Metric] = field(default_factory=dict)
-    """Largest value less the smallest; an interval above 0 says that the groups differ."""
+    """Largest value minus the smallest. An interval above 0 says that the groups differ."""
 
     @property
     def by_group(self) -> dict[str, Mapping[str, Metric]]:
@@ -223,11 +223,11 @@ class MetricName(str):
     """``task@data``."""
     metric: str
     grouping: str
-    """The name by which the data are grouped; empty for the whole."""
+    """The name by which the data are grouped, empty for the whole."""
     group: str
-    """The group of a slice, or one of ``SUMMARIES``; empty for the whole."""
+    """The group of a slice, or one of ``SUMMARIES``, empty for the whole."""
     slice: str
-    """``{grouping=group}``; empty for the whole."""
+    """``{grouping=group}``, empty for the whole."""
 
     def __new__(cls, evaluation: str, metric: str, grouping: str = "", group: str = "") -> Self:
         """Return the name of a metric of an evaluation, or of a slice of it."""
@@ -268,9 +268,9 @@ class EvaluationRecord:
     status: Status
     reason: str | None = None
     error: str | None = None
-    """Class of the error that is the reason, such as ``VectorError``; None also for a bug."""
+    """Class of the error that is the reason, such as ``VectorError``. None also for a bug."""
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """``load``, ``encode_images``, ``encode_texts``, ``score``; 0 for an encoding that the store already held. Another
+    """``load``, ``encode_images``, ``encode_texts``, ``score``, 0 for an encoding that the store already held. Another
     modality that was encoded, such as ``audio``, has its ``encode_audio``."""
     encoded: Mapping[str, int] = field(default_factory=dict)
     """``images``, ``texts``: how many went through the model in this run; ``stored_images``, ``stored_texts``. Likewise
@@ -287,7 +287,7 @@ class EvaluationRecord:
     subsets: Mapping[str, str] = field(default_factory=dict)
     """Titles of the subsets, or label sets, that metric names begin with: ``swap_att`` is ``Attributes swapped``."""
     accuracy: str = ""
-    """Name of the metric that is the top-1 accuracy over the classes of the data; empty if there is none. Effective
+    """Name of the metric that is the top-1 accuracy over the classes of the data, empty if there is none. Effective
     robustness is computed from it."""
     formats: Mapping[str, StoredFormat] = field(default_factory=dict)
     """Formats of the vectors that metrics are measured on, by the subset that the metric names begin with; the empty
@@ -300,7 +300,7 @@ class EvaluationRecord:
     """Names of the arrays in ``arrays`` that hold a row per item. Representational similarity is computed from
     ``images``, ``texts`` and their ``pair_id``."""
     has_all_rows: bool | None = None
-    """False where ``arrays`` holds a sample of the rows of vectors; None where nothing was measured."""
+    """False where ``arrays`` holds a sample of the rows of vectors, None if nothing was measured."""
 
     @property
     def name(self) -> str:
@@ -321,7 +321,7 @@ class AverageRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRecord:
-    """The facts on a model that readers of results use; a result may lack any, and hold others."""
+    """The facts on a model that readers of results use. A result may lack any, and hold others."""
 
     ref: str | None = None
     id: str | None = None
@@ -342,7 +342,7 @@ class TowerRecord:
     """Costs of the tower of one modality: size and work of the model, speed and memory of the run."""
 
     n_parameters: int | None = None
-    """Parameters that encoding one item uses; one that two towers share counts in each."""
+    """Parameters that encoding one item uses. A parameter that two towers share counts in each."""
     flops: int | None = None
     """Floating-point operations of encoding one ``item``: products of matrices, convolutions and attention, a
     multiply-add as two. Attention counts in full under a mask too; activations, normalisations and lookups do not
@@ -351,7 +351,7 @@ class TowerRecord:
     item: str | None = None
     """The item that was encoded to count them, such as ``an image of 224 x 224 pixels``."""
     n_encoded: int = 0
-    """Distinct items that went through the tower in this run; one whose content has no hash counts each time."""
+    """Distinct items that went through the tower in this run. An item whose content has no hash counts each time."""
     n_timed: int = 0
     """Those of them that ``items_per_second`` is of: all but what was encoded together with other models."""
     n_processes: int = 1
@@ -409,11 +409,11 @@ class Result:
     model: Mapping[str, Any]
     evaluations: list[EvaluationRecord]
     preflight: list[CheckFinding] | None = None
-    """Warnings and faults of the quick checks before the run; None where none were made."""
+    """Warnings and faults of the quick checks before the run, None if none were made."""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Evaluations of ``all`` that the data do not allow, with the reason of each."""
     towers: Mapping[str, TowerRecord] = field(default_factory=dict)
-    """Costs of each tower, by its modality, such as ``image``; empty where vectors were given."""
+    """Costs of each tower, by its modality, such as ``image``, empty if vectors were given."""
     price: PriceRecord | None = None
     """None where it was not asked for, or vectors were given."""
     average: AverageRecord | None = None

@@ -12,7 +12,7 @@ TESTBED = "imagenet-testbed robustness_top1s.csv @0170eec"
 """Source of ``standard_models.csv`` (MIT licence): the testbed of Taori et al., NeurIPS 2020."""
 
 Results = Mapping[str, Mapping[str, float]]
-"""By model and full name of a metric; names joined by plus signs are of the mean of several."""
+"""By model and full name of a metric. Names joined by plus signs are of the mean of several."""
 
 
 @cache

@@ -45,7 +45,7 @@ TEMPORARY = "clipbench-run-"
 
 @dataclass(frozen=True, repr=False)
 class Run:
-    """A run folder and the result in it; tables and arrays are read when asked for.
+    """A run folder and the result in it. Tables and arrays are read when asked for.
 
     ``clipbench.run`` and ``clipbench.read_run`` return one. Printed, or in a notebook, it shows its scorecard.
 
@@ -77,13 +77,13 @@ class Run:
 
     @property
     def label(self) -> str:
-        """The folder; the model's name where the folder is one that ``clipbench.run`` made and removes again."""
+        """The folder, or the model's name if ``clipbench.run`` made the folder and removes it again."""
         is_temporary = self.folder.parent == Path(tempfile.gettempdir()) and self.folder.name.startswith(TEMPORARY)
         return model_name(self) if is_temporary else str(self.folder)
 
     @property
     def metrics(self) -> dict[str, Metric]:
-        """The metrics of finished evaluations by ``task@data/metric``; of one that was made twice, the first."""
+        """The metrics of finished evaluations by ``task@data/metric``. If one was made twice, the first counts."""
         return {str(name): metric for name, metric in self.named_metrics.items() if not name.slice}
 
     @property
@@ -104,7 +104,7 @@ class Run:
         return metrics_frame(self.result)
 
     def evaluation(self, name: EvaluationRecord | str) -> EvaluationRecord:
-        """Return the finished evaluation of a task, or of ``task@data``; of one that was made twice, the first.
+        """Return the finished evaluation of a task, or of ``task@data``. If one was made twice, it is the first.
 
         Args:
             name: a task such as ``"retrieval"``, or ``"retrieval@coco"`` where it was made on several data sets; or the
@@ -131,7 +131,7 @@ class Run:
         return done
 
     def has_samples(self, evaluation: EvaluationRecord) -> bool:
-        """Return whether the run keeps samples of an evaluation; False if its whole folder of samples was removed."""
+        """Return whether the run keeps samples of an evaluation, False if its whole folder of samples was removed."""
         parts = Path(evaluation.files.get("samples", "")).parts
         return len(parts) < 2 or reading.is_folder(self.folder / parts[0])
 
@@ -162,7 +162,7 @@ class Run:
         return self._table(record, "neighbours")
 
     def slices(self) -> "pandas.DataFrame":
-        """Return a row per group and metric; summaries are the groups ``(mean)``, ``(worst)`` and ``(distance)``.
+        """Return a row per group and metric. Summaries are the groups ``(mean)``, ``(worst)`` and ``(distance)``.
 
         It is empty where the data have no groups: name their columns as the data option ``group``.
         """
@@ -222,7 +222,7 @@ class Run:
         """Return a figure for papers, which a notebook shows and ``savefig`` writes.
 
         Args:
-            name: such as ``"gap"`` or ``"cones"``; ``clipbench plot --list`` has all.
+            name: such as ``"gap"`` or ``"cones"``. ``clipbench plot --list`` has all.
             data: the data set, where the run has the task on several.
             width: ``"column"``, ``"full"`` or a number of cm.
             projection: of ``gap``: ``"pca"``, ``"umap"``, ...
@@ -253,11 +253,11 @@ class Run:
         """
         leaving = next((path for path in sorted(self.folder.rglob("*")) if not is_inside(path, self.folder)), None)
         if leaving is not None:
-            raise ClipbenchError(f"{leaving} is a link that leads out of the run: take it away to copy the run")
+            raise ClipbenchError(f"{leaving} is a link that leads out of the run: remove it to copy the run")
         target = Path(folder)
         half = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.half")
         if reading.is_there(target) and (not reading.is_folder(target) or reading.entries(target, UsageError)):
-            raise UsageError(f"{target} is there already: results are never overwritten, name another folder")
+            raise UsageError(f"{target} already exists: results are never overwritten, name another folder")
         try:
             shutil.copytree(self.folder, half)
             os.replace(half, target)
@@ -274,7 +274,7 @@ class Run:
         return as_html(scorecard(self.result))
 
     def arrays(self, evaluation: EvaluationRecord) -> dict[str, np.ndarray]:
-        """Return the arrays that an evaluation's figures need; empty when it has none."""
+        """Return the arrays that an evaluation's figures need, empty when it has none."""
         if "arrays" not in evaluation.files:
             return {}
         path = self._file(evaluation, "arrays")
@@ -297,7 +297,7 @@ class Run:
             raise self._damaged(evaluation, name, error) from error
 
     def _file(self, evaluation: EvaluationRecord, kind: str) -> Path:
-        """Return the path of a table or of arrays; a run that another has made may name any file of this machine."""
+        """Return the path of a table or of arrays. A run from elsewhere may name any file of this machine."""
         path = self.folder / evaluation.files.get(kind, f"({kind} of {evaluation.name})")
         if not is_inside(path, self.folder):
             raise ClipbenchError(
@@ -305,7 +305,7 @@ class Run:
                 " is not read: the run is damaged, or not what it seems"
             )
         if not reading.is_file(path):
-            all_arrays = f"run again with {option('keep_arrays', True)} to have all arrays"
+            all_arrays = f"run again with {option('keep_arrays', True)} to keep all arrays"
             again = all_arrays if kind == "arrays" else "make it again"
             raise ClipbenchError(f"run {self.folder} lacks {path.name}: the run is damaged, {again}")
         return path
@@ -335,7 +335,7 @@ def write_result(result: Result, folder: Path) -> None:
 
 
 def check_record(record: Result | EvaluationRecord, label: str) -> None:
-    """Raise ClipbenchError unless a record can be written and read again; a plug-in may return anything.
+    """Raise ClipbenchError unless a record can be written and read again, as a plug-in may return anything.
 
     Args:
         label: the record, for the message.
@@ -430,7 +430,7 @@ def find_runs(paths: Sequence[Path], note: Callable[[str], None] = lambda _: Non
         is_run = reading.is_file(path / "result.json")
         inside = [] if is_run else sorted(reading.matching(path, "*/result.json"), key=by_numbers)
         for file in [file for file in inside if not is_inside(file, path)]:
-            note(f"{file.parent} is left out: it is a link that leads out of {path}; name it itself")
+            note(f"{file.parent} is left out: it is a link that leads out of {path}. Name the run itself")
             inside.remove(file)
         is_other = not is_run if reading.is_folder(path) else path.suffix != ".json"
         if inside:
@@ -501,8 +501,8 @@ def _result(data: object, file: Path) -> Result:
     version = data.get("schema_version") if isinstance(data, dict) else None
     if not isinstance(version, str) or not re.fullmatch(r"\d{1,4}\.\d{1,4}", version):
         raise ClipbenchError(
-            f"{file} has schema version {reading.shown(version)}: it is no clipbench result; expected a folder that"
-            " `clipbench run` finished"
+            f"{file} has schema version {reading.shown(version)}, so it is not a clipbench result: expected a folder"
+            " that `clipbench run` finished"
         )
     (major, minor), (own_major, own_minor) = (map(int, text.split(".")) for text in (version, SCHEMA_VERSION))
     if major > own_major:
@@ -523,8 +523,8 @@ def _result(data: object, file: Path) -> Result:
                 sizes = [len(side) for side in (curve.x, curve.y, curve.low, curve.high) if side is not None]
                 if len(set(sizes)) > 1:
                     raise SchemaError(
-                        f"evaluations[{number}].curves.{name} has {' and '.join(map(str, sizes))} numbers, expected as"
-                        " many of each"
+                        f"evaluations[{number}].curves.{name} has {' and '.join(map(str, sizes))} numbers, expected"
+                        " equal counts"
                     )
         return result
     except SchemaError as error:

@@ -10,7 +10,7 @@ NAME_LENGTH = 48
 
 
 def last_parts(names: Sequence[str]) -> list[str]:
-    """Return the last parts of names that are paths, if these are distinct; a tag keeps its architecture.
+    """Return the last parts of names that are paths, if these are distinct. A tag keeps its architecture.
 
     Example:
         >>> last_parts(["runs/base", "runs/mine/step-2"]), last_parts(["a/model", "b/model"])
@@ -23,7 +23,7 @@ def last_parts(names: Sequence[str]) -> list[str]:
 
 
 def shorten_names(names: Sequence[str], length: int = NAME_LENGTH) -> list[str]:
-    """Return names of at most ``length`` characters, cut in the middle; distinct names stay distinct.
+    """Return names of at most ``length`` characters, cut in the middle. Distinct names stay distinct.
 
     Names that begin and end alike keep the part in which they differ, or get their positions if it is too long.
 

@@ -38,7 +38,7 @@ SENT_FILES = ("report.html", "result.json")
 MODEL_FACTS = ("family", "embed_dim", "context_length", "image_size", "n_parameters")
 
 Step = int | float | None
-"""The training step; None where a model has none."""
+"""The training step, None if a model has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class TrackerTarget:
     name: str
     """Name of the run in the tracker."""
     folder: Path
-    """Folder for TensorBoard's file; the other trackers ignore it."""
+    """Folder for TensorBoard's file. The other trackers ignore it."""
     config: Mapping[str, str | int | float] = field(default_factory=dict)
     joins: bool = False
     """True to write to the run that this process has open, if there is one, instead of a new one."""
@@ -222,7 +222,7 @@ class _Wandb:
 
 
 class _TensorBoard:
-    """A file of events; TensorBoard keeps no artifacts, so that a text says where they are."""
+    """A file of events. TensorBoard keeps no artifacts, so a text says where they are."""
 
     def __init__(self, tensorboard: Any, target: TrackerTarget) -> None:
         folder = os.environ.get("TENSORBOARD_LOGGING_DIR", target.folder)
@@ -293,7 +293,7 @@ class _Trackio:
 
 
 class _MLflow:
-    """MLflow, where MLFLOW_TRACKING_URI says; its client leaves the active run of the process as it is."""
+    """MLflow, at MLFLOW_TRACKING_URI. Its client leaves the active run of the process as it is."""
 
     def __init__(self, mlflow: Any, target: TrackerTarget) -> None:
         joined = mlflow.active_run() if target.joins else None
@@ -343,4 +343,4 @@ TRACKERS: Mapping[str, Callable[[Any, TrackerTarget], Tracker]] = {
     "trackio": _Trackio,
     "mlflow": _MLflow,
 }
-"""The trackers of ``--log``; each is also the name of its library, and of the extra that installs it."""
+"""The trackers of ``--log``. Each name is also the name of the library, and of the extra that installs it."""

@@ -31,7 +31,7 @@ def confidence_sequence(differences: Values, *, total: int | None = None, alpha:
     """Return bounds of the mean difference that contain it at all times with a chance of 1 - alpha.
 
     Args:
-        differences: in [-1, 1], in the order in which they were seen; before the first, all is possible.
+        differences: in [-1, 1], in the order in which they were seen. Before the first, all is possible.
         total: length of the list of which they are drawn at random without replacement, and whose mean is meant; the
             mean of endless queries of the same kind if None.
 

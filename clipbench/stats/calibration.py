@@ -22,7 +22,7 @@ from clipbench.stats.measures import Estimated, defined_values
 Bins = Float64[np.ndarray, " n_bins"]
 Deviates = Float64[np.ndarray, " n_deviates"]
 
-METHOD = "normal interval of the true error, less the noise of the bins below"
+METHOD = "normal interval of the true error, minus the noise of the bins below"
 N_ERRORS, N_DEVIATES = 257, 129
 """True errors, and deviates of one model's value, between which an interval of two models is interpolated."""
 
@@ -91,7 +91,7 @@ def calibration_estimate(
     Args:
         confidence: at least one.
         credit: in [0, 1].
-        clusters: of the samples; deviations are summed within them.
+        clusters: the cluster of each sample. Deviations are summed within clusters.
     """
     n, codes = len(confidence), cluster_codes(clusters)
     units = np.arange(n) if codes is None else codes

@@ -25,7 +25,7 @@ from clipbench.stats.intervals import FEW, wilson
 from clipbench.stats.significance import ALPHA, holm
 
 Standing = Literal["better", "worse", "level"]
-"""Relation of a value to chance; ``level`` means that nothing may be claimed, not that the two are equal."""
+"""Relation of a value to chance. ``level`` means that nothing may be claimed, not that the two are equal."""
 
 
 @dataclass
@@ -64,8 +64,8 @@ def claimed(p_values: Sequence[float | None], alpha: float | None = None) -> lis
     """Return which of the comparisons that one statement implies may be claimed.
 
     Args:
-        p_values: one per comparison; None for one that cannot be tested, which is never claimed.
-        alpha: level of the statement; the page's by default.
+        p_values: one per comparison, None for one that cannot be tested, which is never claimed.
+        alpha: level of the statement, by default the page's.
     """
     page = _page.get() or _Page()
     page.n_statements += any(p is not None for p in p_values)
@@ -74,7 +74,7 @@ def claimed(p_values: Sequence[float | None], alpha: float | None = None) -> lis
 
 
 def against_chance(*metrics: Metric) -> list[Standing | None]:
-    """Return the relation of each metric of one statement to its chance; None without interval, chance or direction."""
+    """Return the relation of each metric of one statement to its chance, None without interval, chance or direction."""
     may_claim = claimed([None if metric.higher_is_better is None else _p_against_chance(metric) for metric in metrics])
     return [_relation_to_chance(metric, is_claimed) for metric, is_claimed in zip(metrics, may_claim, strict=True)]
 
@@ -94,7 +94,7 @@ def may_differ(one: Metric, other: Metric) -> bool:
 
 
 class Order(NamedTuple):
-    """The names that a statement on several values may use; None if the tests show no difference."""
+    """The names that a statement on several values may use, None if the tests show no difference."""
 
     highest: str | None
     """Name of the value that is above all others."""
@@ -153,7 +153,7 @@ def align_with_test(metric: Metric) -> Metric:
     low, high = min(metric.low, metric.chance), max(metric.high, metric.chance)
     if (low, high) == (metric.low, metric.high):
         return metric
-    return replace(metric, low=low, high=high, method=f"{metric.method}; chance by the exact test")
+    return replace(metric, low=low, high=high, method=f"{metric.method}, chance by the exact test")
 
 
 def p_between(one: Metric, other: Metric) -> float | None:
@@ -228,7 +228,7 @@ def _trials(metric: Metric) -> float | None:
 
 
 def _standard_error(metric: Metric, level: float) -> float | None:
-    """Return the standard error of the bound on the side of a level; None where it is the value."""
+    """Return the standard error of the bound on the side of a level, or None if it is the value."""
     assert metric.value is not None and metric.low is not None and metric.high is not None, metric
     facing = metric.low if level < metric.value else metric.high
     return abs(metric.value - facing) / _quantile(metric) or None
@@ -243,7 +243,7 @@ def _p_normal(z: float) -> float:
 
 
 def _p_binomial(hits: float, n: float, share: float) -> float:
-    """Return the exact two-sided p-value of a number of hits; twice the smaller tail if a number is not whole.
+    """Return the exact two-sided p-value of a number of hits, or twice the smaller tail if a number is not an integer.
 
     It is the chance of all numbers that are at most as likely as this one, as in SciPy's ``binomtest`` and R's
     ``binom.test``.

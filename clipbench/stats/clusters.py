@@ -8,7 +8,7 @@ from jaxtyping import Float64, Int64, Shaped
 Values = Float64[np.ndarray, " n"]
 """A number of each sample."""
 Clusters = Shaped[np.ndarray, " n"] | None
-"""The cluster of each sample, by any name; None when every sample is its own."""
+"""The cluster of each sample, by any name, None when every sample is its own."""
 Codes = Int64[np.ndarray, " n"] | None
 """The same as 0, 1, ..."""
 NEGLIGIBLE = 1e-12
@@ -33,7 +33,7 @@ def snap_to_integers(values: Values) -> Values:
 
 
 def cluster_codes(clusters: Clusters) -> Codes:
-    """Return each sample's cluster as 0, 1, ...; None when every sample is its own cluster."""
+    """Return each sample's cluster as 0, 1, ..., or None when every sample is its own cluster."""
     if clusters is None:
         return None
     distinct, codes = np.unique(clusters, return_inverse=True)
@@ -85,7 +85,7 @@ def clusters_by_half_overlap(
     documents and succeed or fail together, while two queries with a few of many documents in common do not.
 
     Args:
-        rows: row of each pair of a row and a feature, such as a query and a relevant document; each pair once.
+        rows: row of each pair of a row and a feature, such as a query and a relevant document, each pair once.
         features: the other part of each pair.
     """
     from scipy.sparse import coo_array
@@ -118,7 +118,7 @@ def n_equal_clusters(clusters: Shaped[np.ndarray, " n"]) -> float:
 
 
 def cluster_sums(values: Values, clusters: Clusters) -> Float64[np.ndarray, " n_clusters"]:
-    """Return the sum of each cluster; the values themselves when every sample is its own cluster."""
+    """Return the sum of each cluster, or the values themselves when every sample is its own cluster."""
     codes = cluster_codes(clusters)
     return values if codes is None else np.bincount(codes, values)
 

@@ -23,7 +23,7 @@ from clipbench.stats.intervals import Interval, Range
 from clipbench.stats.significance import ALPHA
 
 RANGES: Mapping[str, Range] = {"fraction": intervals.DIFFERENCES, "difference": (-2.0, 2.0)}
-"""Smallest and largest difference of two values of a unit; no other unit has both."""
+"""Smallest and largest difference of two values of a unit. No other unit has both."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class PairedTest:
     p_value: float | None = None
     """P-value of this test, uncorrected: the interval excludes 0 exactly if it is at most 5 %."""
     standard_error: float | None = None
-    """Standard error of the difference; None if the data do not show it."""
+    """Standard error of the difference, None if the data do not show it."""
     n_units: int = 0
     """Samples, or clusters, behind the standard error."""
     margin: float = 0.0
@@ -49,7 +49,7 @@ class PairedTest:
     """The smallest p-value that the test can have with this number of samples or clusters."""
 
     def detectable(self, alpha: float) -> float | None:
-        """Return the smallest true difference that this test finds with 80 % power; None if it has no test."""
+        """Return the smallest true difference that this test finds with 80 % power, or None if it has no test."""
         if self.p_value is None or self.standard_error is None:
             return None
         return significance.detectable(self.standard_error, self.n_units, alpha=alpha) + self.margin
@@ -153,7 +153,7 @@ def _with_zero_by_test(interval: Interval, value: float, test: significance.Null
         low = value - reach
     else:
         high = value + reach
-    return Interval(low, high, f"{method}; 0 by the test")
+    return Interval(low, high, f"{method}, 0 by the test")
 
 
 def _test_influences(value: float, rows: Values, clusters: Codes, within: Range) -> PairedTest:

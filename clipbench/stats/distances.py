@@ -13,9 +13,9 @@ def distance_interval(value: float, squared: float, standard_error: float, n: in
     The delta method fails there: the distance of two sample means has no derivative, and is never 0.
 
     Args:
-        value: the distance of the sample means, biased upwards; the interval contains it.
+        value: the distance of the sample means, biased upwards. The interval contains it.
         squared: unbiased estimate of the squared distance, which may be below 0.
-        standard_error: of ``squared``; NaN where there are too few samples.
+        standard_error: of ``squared``, NaN if there are too few samples.
         n: number of samples, one more than the degrees of freedom of Student's t.
 
     Example:
@@ -42,7 +42,7 @@ def distance_difference_interval(
     interval too.
 
     Args:
-        values: both distances, biased upwards; the interval contains their difference, the second less the first.
+        values: both distances, biased upwards. The interval contains their difference, the second minus the first.
         squares: unbiased estimates of their squares, which may be below 0.
         influence: of each sample on the difference of the squares.
         codes: clusters of the samples.

@@ -33,7 +33,7 @@ class Estimator:
     name: str
     """One of ``ESTIMATORS`` or ``CHANGES``."""
     columns: tuple[str, ...]
-    """Columns that it reads, in order; samples where the first is NaN are left out."""
+    """Columns that it reads, in order. Samples whose first value is NaN are left out."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self, samples: Samples) -> float:
@@ -49,7 +49,7 @@ class Estimator:
         """Return the candidate's value less the base's, from which units' samples are exchanged between them.
 
         Args:
-            units: the unit of each sample: its cluster, or itself; 0, 1, ...
+            units: the unit of each sample, its cluster or itself, as 0, 1, ...
         """
         before, after = (self._statistic(samples) for samples in (base, candidate))
         return before.difference(after, units)
@@ -64,7 +64,7 @@ class Estimator:
 
     @classmethod
     def from_record(cls, record: StatisticRecord | None) -> "Estimator | None":
-        """Return the statistic of a record; None without one, or for one that this version does not know."""
+        """Return the statistic of a record, or None without one, or for one that this version does not know."""
         functions = {**ESTIMATORS, **CHANGES}
         if record is None or record.name not in functions:
             return None
@@ -110,7 +110,7 @@ def labels_reaching(accuracy: Curves, target: Draws, *, labels: Sequence[int | f
 
 
 def first_position_reaching(curves: Curves, target: Draws, positions: Float64[np.ndarray, " n_positions"]) -> Draws:
-    """Return where each curve first reaches its target, interpolated linearly; the last position if it never does."""
+    """Return where each curve first reaches its target, interpolated linearly, the last position if it never does."""
     is_reached = curves >= target[:, None]
     draws, row = np.arange(len(curves)), is_reached.argmax(axis=1)
     before = np.maximum(row - 1, 0)
@@ -149,7 +149,7 @@ def _length_reaching(*hits: Values, lengths: Sequence[int | float], share: float
 
 
 def _labels_reaching(*hits: Values, labels: Sequence[int | float]) -> _Sums:
-    """Return ``labels_reaching`` of hits, one column per number of labels; the last column is the target's hits."""
+    """Return ``labels_reaching`` of hits, one column per number of labels. The last column is the target's hits."""
     return _Sums(
         np.column_stack(hits), lambda sums, n: labels_reaching((sums / n)[:, :-1], (sums / n)[:, -1], labels=labels)
     )
@@ -234,4 +234,4 @@ CHANGES: Mapping[str, Callable[..., Values]] = {
         predicted[0].astype(np.int64), predicted[1].astype(np.int64), labels
     ),
 }
-"""Each sample's change of the mean of its part, from both models' columns; by the names of ``MEANS``."""
+"""Each sample's change of the mean of its part, from both models' columns, by the names of ``MEANS``."""

@@ -1,10 +1,11 @@
 """Where a paired change is a loss or a gain, over many overlapping groups of samples at once. All pure.
 
-Two questions have a test each. *Here*: in the group, the change is as often a gain as a loss; the signs of whole
-clusters are flipped. *Than elsewhere*: the change does not depend on the group; the changes of whole clusters are
-permuted among the samples. Both take the largest statistic over all groups as their reference (Westfall and Young,
-Resampling-Based Multiple Testing, 1993, algorithm 2.8), so that the chance of any false claim among all groups, in
-either direction, is at most alpha for each question. Groups must not depend on the changes.
+Two questions have a test each. The null hypothesis of *here* is that the change in the group is as often a gain as a
+loss, and its test flips the signs of whole clusters. The null hypothesis of *than elsewhere* is that the change does
+not depend on the group, and its test permutes the changes of whole clusters among the samples. Both take the largest
+statistic over all groups as their reference (Westfall and Young, Resampling-Based Multiple Testing, 1993, algorithm
+2.8), so that the chance of any false claim among all groups, in either direction, is at most alpha for each question.
+Groups must not depend on the changes.
 """
 
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ MOST_NUMBERS = 1 << 20
 """Numbers in memory at once: samples times draws."""
 BISECTIONS = 30
 FEWEST_ALIKE = 20
-"""Fewest clusters that are permuted among each other; rarer sizes are permuted together with the next size."""
+"""Fewest clusters that are permuted among each other. Rarer sizes are permuted together with the next size."""
 
 OfGroups = Float64[np.ndarray, " n_groups"]
 Drawn = Float[np.ndarray, "n_groups n_draws"]
@@ -338,7 +339,7 @@ class _Permuter:
 
 
 def _size_bins(sizes: Int64[np.ndarray, " n_clusters"]) -> list[Int64[np.ndarray, " _"]]:
-    """Return bins of clusters of one size; a size with fewer than 20 clusters shares a bin with the next."""
+    """Return bins of clusters of one size. A size with fewer than 20 clusters shares a bin with the next."""
     bins: list[np.ndarray] = []
     for size in np.unique(sizes):
         clusters = np.flatnonzero(sizes == size)

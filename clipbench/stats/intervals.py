@@ -48,13 +48,13 @@ DIFFERENCES = (-1.0, 1.0)
 """Range of the difference of two shares."""
 
 Range = tuple[float, float] | None
-"""Smallest and largest possible value; None where there is none."""
+"""Smallest and largest possible value, None if there is none."""
 OfCounts = Callable[[Shaped[np.ndarray, "draws n"]], Float64[np.ndarray, " draws"]]
 """The values of a statistic in several draws, from how often each row is in each of them."""
 
 
 def applicable_range(within: Range, values: Values | float) -> Range:
-    """Return a range; None if a value is outside it, as in a plug-in's column that is called a fraction wrongly.
+    """Return a range, or None if a value is outside it, as in a plug-in's column that is called a fraction wrongly.
 
     Example:
         >>> applicable_range(SHARES, 1.0), applicable_range(SHARES, np.array([0.5, 18.0]))
@@ -67,7 +67,7 @@ def applicable_range(within: Range, values: Values | float) -> Range:
 
 
 class Interval(NamedTuple):
-    """Bounds at ``CONFIDENCE``, unless a caller passes another one, and their method; both None without evidence."""
+    """Bounds at ``CONFIDENCE``, unless a caller passes another one, and their method. Both None without evidence."""
 
     low: float | None
     high: float | None
@@ -111,8 +111,8 @@ def wilson(
     Source: Wilson, JASA 22 (1927); with few hits Brown, Cai and DasGupta, Statistical Science 16 (2001), section 4.1.1.
 
     Args:
-        successes: of ``n`` independent trials, in [0, n]; need not be whole.
-        n: at least 1; an effective number of trials need not be whole.
+        successes: of ``n`` independent trials, in [0, n]. Need not be an integer.
+        n: at least 1. An effective number of trials need not be an integer.
 
     Example:
         >>> low, high, _ = wilson(6.0, 10)
@@ -135,7 +135,7 @@ def wilson(
 
 
 def _exact_lower_bound(successes: float, n: float, confidence: float) -> float:
-    """Return the exact lower bound of a share from few successes; 1 for more than ``FEW``, 0 for none."""
+    """Return the exact lower bound of a share from few successes, 1 for more than ``FEW``, 0 for none."""
     from scipy.special import betaincinv
 
     if successes <= 0:
@@ -156,7 +156,9 @@ def unchanged_interval(value: float, n_units: int, within: tuple[float, float], 
     """
     unseen = 1 - tail ** (1 / n_units)
     low, high = within
-    return Interval(value - (value - low) * unseen, value + (high - value) * unseen, "bound of what no sample shows")
+    return Interval(
+        value - (value - low) * unseen, value + (high - value) * unseen, "bound of differences that no sample shows"
+    )
 
 
 def mean_interval(
@@ -176,7 +178,7 @@ def mean_interval(
     Args:
         within: the range of the values, and limit of the bounds: ``SHARES``, of which 0 is a miss and 1 a hit,
             one from -x to x for differences of shares, or None for cosines and the like.
-        confidence: of the interval; each bound is missed with half of the rest.
+        confidence: of the interval. Each bound is missed with half of the rest.
 
     Raises:
         DataError: there are no values.
@@ -368,7 +370,7 @@ def trials_of_means(
     Args:
         means: mean credit of each part.
         sizes: samples of each part, at least 1.
-        spreads: variance of the credits of each part; the variance of hits by default.
+        spreads: variance of the credits of each part, by default the variance of hits.
     """
     value, n_parts = float(means.mean()), len(means)
     shrunk = (sizes * means + 4 * value) / (sizes + 4)
@@ -391,7 +393,7 @@ def bootstrap_interval(statistic: OfCounts, n: int, rng: np.random.Generator, *,
     Args:
         statistic: its values, from how often each row is in each resample (``of_rows`` makes it of a function of rows).
         rng: draws ``STATISTIC_RESAMPLES`` resamples.
-        clusters: of the rows; whole clusters are drawn.
+        clusters: the cluster of each row. Whole clusters are drawn.
     """
     codes = cluster_codes(clusters)
     n_units = n if codes is None else int(codes.max(initial=-1)) + 1
@@ -421,7 +423,7 @@ def influence_interval(value: float, influence: Values, *, clusters: Clusters = 
 
     Args:
         value: the estimate.
-        influence: derivative of the estimate with respect to each sample's weight, times n; sums to about 0.
+        influence: derivative of the estimate with respect to each sample's weight, times n. It sums to about 0.
         within: the range of the value, and limit of the bounds.
     """
     codes = cluster_codes(clusters)
@@ -483,7 +485,7 @@ def _percentiles(values: Float64[np.ndarray, " resamples"], codes: Codes, n_unit
     low, high = np.quantile(defined, (NormalDist().cdf(-reach), NormalDist().cdf(reach)))
     method = f"percentile bootstrap, {len(defined)} resamples" + _cluster_suffix(codes, n_units)
     if n_undefined:
-        method += f"; {n_undefined} more, where the value is undefined, left out"
+        method += f", {n_undefined} without a value left out"
     return Interval(float(low), float(high), method)
 
 

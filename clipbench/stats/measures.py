@@ -1,14 +1,14 @@
 """Measures: rules by which a metric and its interval follow from a table of samples.
 
-A task declares measures; the runner turns them into metrics. Each kind knows the one interval that is right for it:
+A task declares measures, and the runner turns them into metrics. Each kind has the one interval that is right for it:
 
-- ``Mean`` of a column: Wilson's of hits and credits, with the effective number of samples, of differences
-  by gains and losses, otherwise Student's t, corrected for skewness;
-- ``Statistic`` of rows, such as a median: a (cluster) bootstrap;
-- ``Smooth``: a value that is a smooth function of means, with each sample's influence on it (delta method; of a
-  fraction, Wilson's with the effective number of samples);
-- ``Fixed``: a value for which no resampling is valid, or an undefined one, with the reason;
-- ``Within``: another measure, on the columns that begin with a prefix.
+- ``Mean`` of a column: Wilson's for hits and credits, with the effective number of samples, gains and losses for
+  differences, otherwise Student's t, corrected for skewness
+- ``Statistic`` of rows, such as a median: a (cluster) bootstrap
+- ``Smooth``: a value that is a smooth function of means, with each sample's influence on it (delta method, or for a
+  fraction Wilson's with the effective number of samples)
+- ``Fixed``: a value for which no resampling is valid, or an undefined one, with the reason
+- ``Within``: another measure, on the columns that begin with a prefix
 
 Each takes the parts of a ``Definition`` too: ``Mean(column="hit", title="Top-1 accuracy", is_headline=True)``.
 """
@@ -155,7 +155,7 @@ class Statistic(Estimated):
     function: Callable[[Samples], float]
     """Two models are compared by it where it is an ``Estimator``."""
     columns: tuple[str, ...]
-    """Columns that the function reads; samples where the first is NaN are left out."""
+    """Columns that the function reads. Samples whose first value is NaN are left out."""
     interval: intervals.Interval | None = None
     """Takes the place of the bootstrap's where that fails, such as for a statistic that resampling biases."""
 
@@ -198,11 +198,11 @@ class Smooth(Estimated):
     interval: intervals.Interval | None = None
     """Takes the place of the delta method's where that fails, such as for a distance near 0."""
     statistic: Estimator | None = None
-    """Two models are compared by it; of means over parts only."""
+    """Two models are compared by it. Only means over parts have one."""
     squared_influence: str | None = None
-    """The column of influences on the unbiased square, value² - chance²; of distances only."""
+    """The column of influences on the unbiased square, value² - chance². Only distances have one."""
     most_trials: int | float | None = None
-    """The most independent hits that it may count as (``trials_of_means``); of means of means of credits only."""
+    """The most independent hits that it may count as (``trials_of_means``). Only means of means of credits have it."""
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
         influence, clusters = defined_values(samples, self.influence)
@@ -255,7 +255,7 @@ class Fixed(Definition):
 
 @dataclass(frozen=True, kw_only=True)
 class Within:
-    """A measure of the columns that begin with a prefix, such as ``kind/``; the others are there for it as they are.
+    """A measure of the columns that begin with a prefix, such as ``kind/``. The other columns stay as they are.
 
     Example:
         >>> samples = {"kind/hit": np.array([1.0, 0.0]), "hit": np.array([1.0, 1.0])}

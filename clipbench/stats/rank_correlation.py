@@ -30,11 +30,11 @@ class RankCorrelation(NamedTuple):
     """Spearman's rank correlation."""
 
     value: float
-    """In [-1, 1]; NaN where one of the quantities is the same for all."""
+    """In [-1, 1], NaN if one of the quantities is the same for all."""
     interval: Interval
-    """Over points; without bounds, its method is the reason."""
+    """Over points. Without bounds, its method is the reason."""
     p: float | None
-    """Two-sided p-value of independence; None if a third quantity is held fixed, or the value is NaN."""
+    """Two-sided p-value of independence, None if a third quantity is held fixed, or the value is NaN."""
 
 
 def rank_correlation(x: Points, y: Points, rng: np.random.Generator, control: Points | None = None) -> RankCorrelation:
@@ -65,7 +65,7 @@ def rank_correlation(x: Points, y: Points, rng: np.random.Generator, control: Po
 
 
 def _correlation(x: Columns, y: Columns, control: Columns | None = None) -> Float64[np.ndarray, " draws"]:
-    """Return the correlation of the ranks in each draw; NaN where one side has a single value."""
+    """Return the correlation of the ranks in each draw, or NaN if one side has a single value."""
     first, second = _ranks(x), _ranks(y)
     plain = _cosine(first, second)
     if control is None:

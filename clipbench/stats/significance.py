@@ -51,9 +51,9 @@ class NullTest(NamedTuple):
 
     p_value: float
     largest: float
-    """The largest size whose p-value is above ``ALPHA``; 0 where there is none."""
+    """The largest size whose p-value is above ``ALPHA``, 0 if there is none."""
     standard_error: float = math.nan
-    """Spread of the difference under exchange; 0 if no exchange moves it, NaN if it is undefined, or of totals."""
+    """Spread of the difference under exchange, 0 if no exchange moves it, NaN if it is undefined, or of totals."""
 
 
 def mcnemar(gained: int, lost: int) -> NullTest:
@@ -89,7 +89,7 @@ def flip_test(differences: Values, clusters: Clusters, rng: np.random.Generator,
 
     Args:
         differences: one for each sample.
-        clusters: of the samples; None when each is its own.
+        clusters: of the samples, None when each is its own.
         rng: used when flips are drawn.
 
     Example:
@@ -159,7 +159,7 @@ def p_value_by_inversion(interval: Callable[[float], Interval]) -> float:
     """Return the p-value of no difference by an interval: 1 less the confidence at which it begins to hold 0.
 
     Args:
-        interval: of the difference, by its confidence; the larger that is, the wider it is.
+        interval: of the difference, by its confidence. It is wider for a larger confidence.
     """
     from scipy.optimize import brentq
 
@@ -179,7 +179,7 @@ def t_test(value: float, standard_error: float, n_units: int) -> float:
     """Return the two-sided p-value of a value under the null hypothesis that its mean is 0, by Student's t.
 
     Args:
-        n_units: samples, or clusters, behind the standard error; degrees of freedom are one less.
+        n_units: samples, or clusters, behind the standard error. Degrees of freedom are one less.
     """
     from scipy.special import stdtr
 

@@ -53,7 +53,7 @@ class Slice:
         return len(cluster_sums(self.influence, self.clusters))
 
     def bounds(self, tail: float) -> tuple[float, float]:
-        """Return a lower and an upper bound that are each missed with a chance of ``tail``; infinite without evidence.
+        """Return a lower and an upper bound that are each missed with a chance of ``tail``, infinite without evidence.
 
         Hits have the exact bounds of Clopper and Pearson, with the effective number of samples if they are clustered
         (Korn and Graubard 1998). Other values have the bounds of Student's t, and equal values the bound of unseen
@@ -156,7 +156,7 @@ def slice_mean(slices: Mapping[str, Slice]) -> tuple[float, Interval]:
 
 
 def _dependence(slices: Sequence[Slice]) -> float:
-    """Return by how much clusters that slices share widen the standard error of their mean; 1 where they share none."""
+    """Return by how much clusters that slices share widen the standard error of their mean, 1 if they share none."""
     if any(subset.clusters is None for subset in slices):
         return 1.0
     clusters = np.concatenate([np.asarray(subset.clusters) for subset in slices])

@@ -20,7 +20,7 @@ LOOKS = 9
 
 
 class PrecisionRecall(NamedTuple):
-    """Precision and recall at each threshold, with their bounds; NaN where nothing is accepted."""
+    """Precision and recall at each threshold, with their bounds, NaN if nothing is accepted."""
 
     precision: Float64[np.ndarray, " n_thresholds"]
     low: Float64[np.ndarray, " n_thresholds"]
@@ -90,7 +90,7 @@ def precision_recall(
 def operating_point(
     judged: JudgedTrials, coarse: AcceptanceRates, bounds: PrecisionRecall, target: float, prevalence: float = 0.5
 ) -> OperatingPoint | None:
-    """Return the lowest threshold at which precision reaches a target; None if no threshold is sure to reach it.
+    """Return the lowest threshold at which precision reaches a target, or None if no threshold is sure to reach it.
 
     The threshold is the lowest judged cosine with the precision. It is sure if the lower bound of precision is as high,
     which a few pairs that are right by luck do not reach. The interval is from the lowest judged cosine at which the

@@ -36,11 +36,11 @@ class ModelKey(NamedTuple):
 
 
 class MissingEvidence(Exception):
-    """A figure or table cannot be made; the text names the missing evidence."""
+    """A figure or table cannot be made. The text names the missing evidence."""
 
 
 class AllMissing(MissingEvidence):
-    """No model has the evidence of a figure; the text is the reason of the first model."""
+    """No model has the evidence of a figure. The text is the reason of the first model."""
 
     def __init__(self, by_model: "Mapping[ModelKey, MissingEvidence]") -> None:
         super().__init__(str(next(iter(by_model.values()))))
@@ -56,11 +56,11 @@ class MissingArray(MissingEvidence):
 
 
 class Damaged(MissingEvidence):
-    """A file of the run is missing or cannot be read; the text names the run and what to do."""
+    """A file of the run is missing or cannot be read. The text names the run and the remedy."""
 
 
 class Fault(MissingEvidence):
-    """The code of a section raised; the text names its package."""
+    """The code of a section raised. The text names its package."""
 
 
 class Neighbour(NamedTuple):
@@ -68,7 +68,7 @@ class Neighbour(NamedTuple):
 
     text: str
     image: str
-    """Content hash; empty for none."""
+    """Content hash, empty for none."""
     cosine: float
     is_right: bool
 
@@ -96,7 +96,7 @@ class PlottedCurve(NamedTuple):
 
 @dataclass(frozen=True)
 class Evidence:
-    """An evaluation with its samples and arrays; read once, when first asked for."""
+    """An evaluation with its samples and arrays, read once, when first asked for."""
 
     run: Run
     evaluation: EvaluationRecord
@@ -131,7 +131,7 @@ class Evidence:
             raise self.damaged(f"the column {quoted(name)} holds no numbers") from error
 
     def words(self, name: str) -> Shaped[np.ndarray, " n"]:
-        """Return a column of the sample table as strings of Python; a cell that is not a string is empty.
+        """Return a column of the sample table as strings of Python. A cell that is not a string is empty.
 
         Numpy's own strings are all as long as the longest, which one cell of a foreign table makes gigabytes.
 
@@ -142,7 +142,7 @@ class Evidence:
 
     @property
     def columns(self) -> list[str]:
-        """The names of the columns of the sample table; Damaged where it cannot be read."""
+        """The names of the columns of the sample table. Damaged if it cannot be read."""
         return list(self._samples)
 
     def has_column(self, name: str) -> bool:
@@ -172,7 +172,7 @@ class Evidence:
         array = self.array(name)
         numbers = array.astype(np.float64) if array.ndim == 2 and array.dtype.kind in "biuf" else None
         if numbers is None or not (np.abs(numbers) < MAX_MAGNITUDE).all():
-            raise self.damaged(f"the array {quoted(name)} is no matrix of finite numbers")
+            raise self.damaged(f"the array {quoted(name)} is not a matrix of finite numbers")
         return numbers
 
     def damaged(self, fault: str) -> Damaged:
@@ -211,13 +211,13 @@ class Evidence:
         )
 
     def curves_of(self, figure: str) -> list[PlottedCurve]:
-        """Return the curves that a figure shows; of a curve that names no figure, the curve of that name."""
+        """Return the curves that a figure shows. A curve that names no figure is the figure of its own name."""
         recorded = self.evaluation.curves.items()
         return [self.curve(name) for name, curve in recorded if figure_of(name, curve) == figure and curve.x]
 
     @cached_property
     def neighbours(self) -> Mapping[str, Sequence[Neighbour]]:
-        """The nearest items to each listed failure, by sample id; empty where the run kept none that can be read."""
+        """The nearest items to each listed failure, by sample id, empty if the run kept none that can be read."""
         neighbours_by_sample: dict[str, list[Neighbour]] = {}
         try:
             for row in self.run.neighbours(self.evaluation).to_dict("records"):
@@ -312,17 +312,17 @@ def read_each(models: Models, read: Callable[[Evidence], Value]) -> ByModel[Valu
 
 
 def figure_of(name: str, curve: Curve) -> str:
-    """Return the figure of a recorded curve; empty for a curve of a figure that does not show it."""
+    """Return the figure of a recorded curve, empty for a curve of a figure that does not show it."""
     return name if not curve.figure else curve.figure if curve.series else ""
 
 
 def _floats(values: Sequence[float | None]) -> list[float]:
-    """Return values as floats; strict JSON has null for missing values."""
+    """Return values as floats. Strict JSON has null for missing values."""
     return [math.nan if value is None else float(value) for value in values]
 
 
 def label_sets(evaluation: EvaluationRecord) -> list[str]:
-    """Return the label sets that an evaluation has results of, in their order; ``PLAIN`` if it has no named ones."""
+    """Return the label sets that an evaluation has results of, in their order, ``PLAIN`` if it has no named ones."""
     named_sets = _label_set_names(evaluation)
     everything = (*evaluation.metrics, *evaluation.curves)
     is_plain = not named_sets or any(_label_set_of(name) not in named_sets for name in everything)

@@ -10,17 +10,30 @@ from clipbench.stats.claims import Standing, against_chance, claimed, p_against
 from clipbench_reports.text import NO_REASON, isolated
 
 Mark = Literal["good", "weak", "level", "plain", "missing", "ahead", "gained", "lost"]
-"""``good``: better than chance; ``weak``: worse; ``level``: no test shows a difference from chance, or between models;
-``plain``: not tested; ``missing``: there is no number; ``ahead``: one of several models is ahead; ``gained`` and
-``lost``: a training made it better or worse.
+"""The kind of a finding.
+
+- ``good``: better than chance
+- ``weak``: worse than chance
+- ``level``: no test shows a difference from chance, or between models
+- ``plain``: not tested
+- ``missing``: without a number
+- ``ahead``: one of several models is ahead
+- ``gained`` and ``lost``: a training made it better or worse
 """
 SIGNS: Mapping[Standing, Mark] = {"better": "good", "worse": "weak", "level": "level"}
 
 
 Degree = Literal["fully", "partly", "barely", "never", "reversed", "unclear", "open"]
-"""How far a model has an ability. Tests show the first five: at least half of the way from chance to the best value;
-better than chance; better, by less than a tenth of that way; less than a tenth; worse than chance. Of the others no
-test shows anything: ``open`` if it may be half of the way, or else ``unclear``."""
+"""How far a model has an ability. Tests show the first five:
+
+- ``fully``: at least half of the way from chance to the best value
+- ``partly``: better than chance
+- ``barely``: better, by less than a tenth of that way
+- ``never``: less than a tenth
+- ``reversed``: worse than chance
+
+No test shows the others: ``open`` if it may be half of the way, ``unclear`` otherwise.
+"""
 HALF, TENTH = 0.5, 0.1
 
 
@@ -32,7 +45,7 @@ class Ability(NamedTuple):
     does_not: str = ""
     """As in ``does not find images``."""
     failure: str = ""
-    """The behaviour of a model that is worse than chance; it has a general form."""
+    """The behaviour of a model that is worse than chance, which has a general form."""
     degree: Degree = "unclear"
 
 
@@ -42,11 +55,11 @@ class Finding(NamedTuple):
     mark: Mark
     text: str
     skill: float = 0.0
-    """The distance of the value from chance, see ``skill``; 0 where no such claim is made."""
+    """The distance of the value from chance, see ``skill``, 0 if no such claim is made."""
     is_expected: bool = False
     """True if it holds for any model of the kind, or by construction: it is never at the top of a report."""
     weakness: str = ""
-    """The weakness that it states, as ``Section.advice`` and a heading of docs/advice.md name it; empty where it states
+    """The weakness that it states, as ``Section.advice`` and a heading of docs/advice.md name it, empty if it states
     none.
     """
     short: str = ""
@@ -65,7 +78,7 @@ def headline_findings(evaluation: EvaluationRecord) -> list[Finding]:
 
 
 def defined(metrics: Mapping[str, Metric], *names: str) -> list[Metric | None]:
-    """Return the metrics by name, in the order of ``names``; None for one that is missing or undefined."""
+    """Return the metrics by name, in the order of ``names``, or None for one that is missing or undefined."""
     return [metric if metric and metric.value is not None else None for metric in map(metrics.get, names)]
 
 
@@ -83,19 +96,19 @@ def missing_finding(status: str, subject: str, reason: str) -> Finding:
 def claim(
     sentence: str, metric: Metric, *, title: str = "", weakness: str = "", ability: Ability | None = None
 ) -> Finding:
-    """Return a sentence on one metric; only a test against chance makes it a good or a bad one.
+    """Return a sentence on one metric. Only a test against chance makes it a good or a bad one.
 
     Args:
-        sentence: without a full stop; ``{value}`` stands for the value and its interval, with its unit unless the
+        sentence: without a full stop. ``{value}`` stands for the value and its interval, with its unit unless the
             sentence names that, and ``{n}`` for the number of samples.
-        title: stands before it, with a colon; braces in it mean nothing.
+        title: placed before it, with a colon. Braces in it mean nothing.
         weakness: the one that it states unless the metric is better than chance.
-        ability: the one that the metric measures; its degree is set here.
+        ability: the one that the metric measures. Its degree is set here.
 
     Example:
         >>> metric = Metric(value=0.5, low=0.4, high=0.6, chance=0.1, n=90)
         >>> claim("Right in {value} of {n} cases", metric).text
-        'Right in 50.0 % [40.0, 60.0] of 90 cases; chance is 10.0 %.'
+        'Right in 50.0 % [40.0, 60.0] of 90 cases, where chance is 10.0 %.'
     """
     if metric.value is None:
         of = metric.title or title or sentence.partition("{value}")[0].rstrip(" :")
@@ -108,12 +121,14 @@ def claim(
         return Finding("plain", f"{text}.")
     outcome = against_chance(metric)[0]
     below = (
-        f" {'below' if metric.higher_is_better else 'worse than'} chance, which" if outcome == "worse" else " chance"
+        "where chance"
+        if outcome != "worse"
+        else f"{'below' if metric.higher_is_better else 'worse than'} chance, which"
     )
     mark: Mark = "plain" if outcome is None else SIGNS[outcome]
     return Finding(
         mark,
-        f"{text};{below} is {fmt.number(metric.chance, metric.unit)}{unit}.",
+        f"{text}, {below} is {fmt.number(metric.chance, metric.unit)}{unit}.",
         skill(metric) if outcome else 0.0,
         weakness=weakness if mark in ("level", "weak") else "",
         ability=ability and outcome and _with_degree(ability, metric, outcome),

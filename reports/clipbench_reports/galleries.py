@@ -56,7 +56,7 @@ class PageBudget:
 
 
 def address(run: Run, digest: str, *, is_small: bool = False) -> str:
-    """Return the ``data:`` address of an image by its content hash; empty where the run kept none, or a damaged one.
+    """Return the ``data:`` address of an image by its content hash, empty if the run kept none, or a damaged one.
 
     Args:
         digest: what a sample table holds; anything but a hash finds nothing.
@@ -129,12 +129,12 @@ class Failure:
     """A sample that was judged wrong."""
 
     id: str = ""
-    """Its name in the sample table; empty where the run kept none."""
+    """Its name in the sample table, empty if the run kept none."""
     images: list[GalleryImage]
     """Empty where no failure of the gallery has one to show."""
     facts: list[Fact]
     nearest: list["Near"] = field(default_factory=list)
-    """The nearest items, in order; they are shown where the failure is opened."""
+    """The nearest items, in order, shown when the failure is opened."""
 
 
 class Near(NamedTuple):
@@ -191,7 +191,7 @@ def gallery(  # noqa: PLR0913  what sections say of failures differs in each
     Args:
         note: the meaning of the margin.
         margin: the least is the worst.
-        facts: facts on a row; those that are only a term are left out.
+        facts: facts on a row. Facts that are only a term are left out.
         images: images of a row.
 
     Raises:
@@ -233,7 +233,7 @@ def gallery(  # noqa: PLR0913  what sections say of failures differs in each
 
 
 def nearest(evidence: Evidence) -> Callable[[str], list[Near]]:
-    """Return a function that lists the nearest items of a sample by its id; an empty list if the run kept none."""
+    """Return a function that lists the nearest items of a sample by its id, an empty list if the run kept none."""
 
     def near(name: str) -> list[Near]:
         return [
@@ -250,7 +250,7 @@ def nearest(evidence: Evidence) -> Callable[[str], list[Near]]:
 
 
 def one_image(evidence: Evidence, say: Callable[[int], str]) -> Callable[[int], list[GalleryImage]]:
-    """Return a function that lists the image of a row, with the words of ``say``; no image has no address."""
+    """Return a function that lists the image of a row, with the words of ``say``. A missing image has no address."""
     digests = optional_words(evidence, "image")
 
     def show(row: int) -> list[GalleryImage]:
@@ -281,7 +281,7 @@ def images(
 
 
 def words(evidence: Evidence, name: str) -> list[str]:
-    """Return a column of words, shortened to ``MAX_WHOLE`` characters; a cell that is not a word is empty.
+    """Return a column of words, shortened to ``MAX_WHOLE`` characters. A cell that is not a word is empty.
 
     Raises:
         MissingEvidence: the run kept no such column.

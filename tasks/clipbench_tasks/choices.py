@@ -40,7 +40,7 @@ def vectors_of(
     """Return the unit vectors of a data set's images as queries, and of some texts as documents.
 
     Args:
-        of: contrasts whose images are needed; None for all images.
+        of: contrasts whose images are needed, None for all images.
     """
     distinct = list(dict.fromkeys(texts))
     if of is None:
@@ -69,7 +69,7 @@ def decide(
     cosines NaN.
 
     Args:
-        length: of a caption, by which the shorter one is found.
+        length: length of a caption, which decides the shorter one.
         read: captions of each contrast as the model reads them, where that differs.
     """
     n = len(contrasts)

@@ -1,15 +1,14 @@
 """Compression: the cost of a vector, and the loss when it is stored in fewer bytes.
 
-Each image and text is encoded once. Its vector is then stored in each of several formats (``metrics.compression``): as
-float16; the first k dimensions; k principal components; int8 of k dimensions, or of k components; and the signs of k
+Each image and text is encoded once. Its vector is then stored in each of several formats (``metrics.compression``):
+float16, the first k dimensions, k principal components, int8 of k dimensions or of k components, and the signs of k
 dimensions. Each format answers the questions of retrieval (data with captions) and of zero-shot classification (data
 with labels), with their rules for ties, and each query's credit is compared with its credit by the whole float32
 vectors.
 
-Stored are the images that captions search, the captions that images search, and the images that are classified; the
-other side are queries. What is fitted is fitted on what is stored alone, as in a store of vectors: no query, and no
-label. An image that is classified is itself what is tested, so that its components are fitted on other images
-(cross-fitting).
+Stored are the images that captions search, the captions that images search, and the images that are classified. The
+other side are queries. Formats are fitted only on stored vectors, as in a store of vectors: on no query, and on no
+label. An image to classify is stored and tested at once, so its components are fitted on other images (cross-fitting).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -46,7 +45,7 @@ QUESTIONS = {
 }
 """Metrics: a title, what they count, and what is stored."""
 KINDS: tuple[tuple[Kind, ...], ...] = (("first",), ("pca",), ("float16", "int8"), ("pca_int8",), ("binary",))
-"""Kinds of formats; kinds of one group are tested as one sequence, from the largest to the smallest."""
+"""Kinds of formats. Kinds of one group are tested as one sequence, from the largest to the smallest."""
 SERIES = {
     "float32": "float32 and float16",
     "float16": "float32 and float16",
@@ -93,7 +92,7 @@ class SmallestFormat(Definition):
 
     question: str
     chains: tuple[tuple[Format, ...], ...]
-    """The formats of each kind, from the largest to the smallest; a kind that the vectors are too few for has none."""
+    """The formats of each kind, from the largest to the smallest. A kind that needs more vectors has none."""
     dim: int
     points: float
     chance: float
@@ -104,14 +103,14 @@ class SmallestFormat(Definition):
         return walk(changes, self.points / 100, clusters=self._changes(samples)[1])
 
     def choose(self, samples: Samples, verdict: Walk) -> Format | None:
-        """Return the smallest passed format, or the one that loses least of equal ones; None if nothing can be lost."""
+        """Return the smallest passed format, or the one that loses least of equal ones, None if nothing can be lost."""
         passed = [form for chain in self.chains for form in chain if form.name in verdict.passed]
         if not self._can_lose(samples):
             return None
         return min(passed, key=lambda form: (form.n_bytes, verdict.most_lost[form.name]), default=None)
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
-        """Return the bytes; the choice, in a sentence, is the reason why they have no interval."""
+        """Return the bytes. The choice, in a sentence, is the reason why they have no interval."""
         changes, clusters = self._changes(samples)
         codes = cluster_codes(clusters)
         n = len(changes) if codes is None else int(codes.max(initial=-1)) + 1
@@ -169,7 +168,7 @@ class SmallestFormat(Definition):
         )
 
     def _changes(self, samples: Samples, form: Format | None = None) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return the changes of a format and their clusters; of any format if none is given."""
+        """Return the changes of a format and their clusters, of any format if none is given."""
         form = form or next(form for chain in self.chains for form in chain)
         return defined_values(samples, f"{form.name}/{self.question}_change")
 
@@ -181,22 +180,22 @@ class Compression(Task):
     name = "compression"
     version = 1
     summary = (
-        "recall@1 and accuracy of vectors in fewer bytes: fewer dimensions, PCA, float16, int8, signs; the smallest"
-        " that will do"
+        "recall@1 and accuracy of vectors in fewer bytes (fewer dimensions, PCA, float16, int8, signs), and the"
+        " smallest format that suffices"
     )
     question = "In how few bytes can a vector be stored before its answers get worse?"
     scoring = (
-        "Vectors are encoded once and stored in each format; a query's credit is compared with its credit by the whole"
-        " float32 vectors. Components are fitted on the stored vectors alone; those of an image to classify, on other"
-        " images. A tie scores what a coin flip would."
+        "Vectors are encoded once and stored in each format. The credit of a query is compared with its credit by the"
+        " whole float32 vectors. Components are fitted only on the stored vectors, and for an image to classify on"
+        " other images. A tie scores as a random choice would."
     )
 
     dims: tuple[int, ...] | None = None
-    """Numbers of dimensions, ascending; None takes the powers of two from 16 up."""
+    """Numbers of dimensions, ascending, None for the powers of two from 16 up."""
     points: float = 1.0
     """Percentage points of recall or accuracy that may be lost."""
     prompts: Prompts | None = None
-    """Prompts of the classes; None takes the data set's own templates, or else the default."""
+    """Prompts of the classes, None for the data set's own templates, or the default if it has none."""
 
     def __post_init__(self) -> None:
         if self.dims is not None and (not self.dims or min(self.dims) < 2 or list(self.dims) != sorted(set(self.dims))):
@@ -213,10 +212,10 @@ class Compression(Task):
         if dataset.captions is None:
             dataset.require("class_names", "labels")
         if len(dataset) < 2:
-            raise DataError(f"data set {dataset.id} has {counted(len(dataset), 'image')}: compression needs two")
+            raise DataError(f"data set {dataset.id} has {counted(len(dataset), 'image')}: compression needs two images")
         if dataset.caption_image is not None and (n := len(np.unique(dataset.caption_image))) < 2:
             raise DataError(
-                f"data set {dataset.id} has captions of {counted(n, 'image')}: compression needs those of two"
+                f"data set {dataset.id} has captions of {counted(n, 'image')}: compression needs captions of two"
             )
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
@@ -229,8 +228,8 @@ class Compression(Task):
         if dataset.captions is None or has_classes:
             questions.append(zero_shot(dataset, embedder, rng, notes, self.prompts))
         elif dataset.labels is not None:
-            of_what = "of one class" if dataset.class_names else "without class names"
-            notes.append(f"labels {of_what}: images are not classified")
+            fault = "with only one class" if dataset.class_names else "without class names"
+            notes.append(f"labels {fault}: images are not classified")
         dim = questions[0].stored.shape[1]
         chains = self._chains(dim)
         evaluation = join_evaluations([self._answers(question, chains, dim) for question in questions])
@@ -393,7 +392,7 @@ def _least_stored(form: Format) -> int:
 
 
 def powers_of_two(dim: int) -> tuple[int, ...]:
-    """Return the powers of two below a number of dimensions, from 16 up; of 32 dimensions or fewer, from a quarter up.
+    """Return the powers of two below a number of dimensions, from 16 up, for 32 dimensions or fewer from a quarter up.
 
     Example:
         >>> powers_of_two(512), powers_of_two(8), powers_of_two(2)
@@ -417,7 +416,7 @@ def definitions(points: float) -> dict[str, Definition]:
         )
         metric_definitions[f"{name}_change"] = Definition(
             f"{title}, change from float32",
-            f"Share of {counted_things}, less that by the whole float32 vectors, over the same queries.",
+            f"Share of {counted_things}, minus the share with whole float32 vectors, over the same queries.",
         )
     return metric_definitions
 

@@ -32,10 +32,10 @@ Find = Callable[..., tuple[Found, Found]]
 
 
 def draw_queries(ids: Sequence[str], at_most: int | None, rng: np.random.Generator) -> Rows:
-    """Return the rows of at most so many queries, ascending: a random sample that depends on ids, not on their order.
+    """Return the rows of a sample of queries, ascending: a random sample that depends on ids, not on their order.
 
     Args:
-        ids: of all queries.
+        ids: ids of all queries.
         at_most: None for all.
 
     Example:
@@ -50,25 +50,25 @@ def draw_queries(ids: Sequence[str], at_most: int | None, rng: np.random.Generat
 
 
 def sample_notes(sizes: Iterable[tuple[int, int, str]]) -> tuple[str, ...]:
-    """Return a note on the queries that are a sample; empty if all queries search.
+    """Return a note on the queries that are a sample, empty if all queries search.
 
     Args:
         sizes: the number of queries of each direction, the number that they are drawn from, and their plural noun.
 
     Example:
         >>> sample_notes([(500, 25_000, "captions"), (400, 400, "images"), (500, 25_000, "captions")])
-        ('500 of 25,000 captions, drawn at random, search the whole gallery; each is ranked exactly',)
+        ('500 of 25,000 captions, drawn at random, search the whole gallery, and each is ranked exactly',)
         >>> sample_notes([(400, 400, "images")])
         ()
     """
     samples = list(dict.fromkeys(f"{count(n)} of {count(n_all)} {noun}" for n, n_all, noun in sizes if n < n_all))
     if not samples:
         return ()
-    return (f"{listed(samples)}, drawn at random, search the whole gallery; each is ranked exactly",)
+    return (f"{listed(samples)}, drawn at random, search the whole gallery, and each is ranked exactly",)
 
 
 class Direction(NamedTuple):
-    """The queries of one direction, such as text queries over images, and their results; all queries, or a sample."""
+    """The queries of one direction, such as text queries over images, with the results of all queries or a sample."""
 
     name: str
     """Prefix of its metrics: ``image_retrieval``, ``text_retrieval``, ``image_image`` or ``text_text``."""
@@ -89,11 +89,11 @@ class Direction(NamedTuple):
     columns: Mapping[str, np.ndarray]
     """Sample columns of the query and the first item: texts, and rows of images in columns named ``..._image``."""
     among: tuple[Ranks, Ranks] | None = None
-    """Ranks in the gallery without distractors, and ranks among the distractors; None if there are none."""
+    """Ranks in the gallery without distractors, and ranks among the distractors, None if there are none."""
     n_more: int = 0
     """Number of distractors in the gallery."""
     limit: str = ""
-    """The largest R@1 that equal captions or images allow; empty if it may be 100 %, or queries are a sample."""
+    """The largest R@1 that equal captions or images allow, empty if it may be 100 %, or queries are a sample."""
 
     @property
     def ranks(self) -> Ranks:
@@ -114,7 +114,7 @@ def directions_of(
     Args:
         gallery: vectors of the images, then of the distractors, on both sides of a search.
         digests: content hashes of the gallery.
-        texts: vectors of the captions; None for data without captions.
+        texts: vectors of the captions, None for data without captions.
         draw: takes the ids of a direction's queries.
     """
     if texts is not None and dataset.captions is not None and dataset.caption_image is not None:
@@ -260,7 +260,7 @@ def search_both_ways(find: Find[Found], images: Sides, texts: Sides, *arguments:
 
 
 def _image_texts(dataset: Dataset) -> list[str]:
-    """Return the first caption of each image, or its class; empty if it has neither."""
+    """Return the first caption of each image, or its class, empty if it has neither."""
     if dataset.captions is not None and dataset.caption_image is not None:
         first = dict(zip(reversed(dataset.caption_image.tolist()), reversed(dataset.captions), strict=True))
         return [first.get(row, "") for row in range(len(dataset))]
@@ -274,5 +274,5 @@ def _ids(kind: str, names: Sequence[str], rows: Rows) -> list[str]:
 
 
 def _rows(vectors: Vectors, rows: Rows) -> Vectors:
-    """Return some vectors; all of them are not copied."""
+    """Return some vectors, without a copy if all are chosen."""
     return vectors if len(rows) == len(vectors) else vectors[rows]

@@ -1,12 +1,12 @@
 """Few labels: how good do simple classifiers get with 1, 2, 4, 8, 16 labelled images of each class, and with all?
 
-Three classifiers are trained on unit image vectors: the vote of the nearest images; a linear probe; and a linear probe
+Three classifiers are trained on unit image vectors: the vote of the nearest images, a linear probe, and a linear probe
 that starts at the class prompts, whose weights are drawn towards the logit scale times the prompts' vectors
 (``metrics.probes`` has the objectives). Nothing is tuned: the strength of the regularisation is the same for all data.
 
 Half of the images of each class are trained on, the other half is tested, unless the data say which images may be
-trained on. A draw is a seeded choice of the training images; each test image is tested by one draw alone, and draws are
-the clusters of the intervals at k labels. So an accuracy at k labels is that of other images *and* of other draws from
+trained on. A draw is a seeded choice of the training images. Each test image is tested by only one draw, and draws are
+the clusters of the intervals at k labels. So an accuracy at k labels holds for other images *and* for other draws from
 the same training images. With all labels there is one training set, and the accuracy is of that one.
 """
 
@@ -77,7 +77,7 @@ class FewShot(Task):
     name = "few-shot"
     version = 1
     data_form = "training"
-    summary = "k-NN, linear probe and prompt-initialised probe from 1 label a class to all, beside zero-shot"
+    summary = "k-NN, linear probe and prompt-initialised probe from 1 label per class to all, against zero-shot"
     question = (
         "How many labelled images of each class does a classifier on the image vectors need to be as good as the"
         " prompts?"
@@ -85,15 +85,15 @@ class FewShot(Task):
     scoring = (
         "Half of the images of each class, or a training split, is trained on. Each other image is tested by one of"
         " several seeded draws of labelled images, with the same number for each class. An image counts as right when"
-        " its true class scores highest; a tie scores what a coin flip would."
+        " its true class scores highest, and a tie scores as a random choice would."
     )
 
     shots: tuple[int, ...] = (1, 2, 4, 8, 16)
     """Labelled images of each class, ascending."""
     draws: int = 20
-    """Draws of training images; fewer where there are fewer test images."""
+    """Draws of training images, fewer if there are fewer test images."""
     prompts: Prompts | None = None
-    """Prompts of the classes; None takes the data set's own templates, or else the default."""
+    """Prompts of the classes, None for the data set's own templates, or the default if it has none."""
 
     def __post_init__(self) -> None:
         if not self.shots or min(self.shots) < 1 or list(self.shots) != sorted(set(self.shots)):
@@ -212,7 +212,7 @@ def definitions(shots: Sequence[int]) -> dict[str, Definition]:
             "Zero-shot accuracy, same images", "Share of the test images whose true class has the nearest prompt."
         ),
         "zero_shot_worth": Definition(
-            "Labels a class that zero-shot is worth",
+            "Labels per class that zero-shot is worth",
             "Labelled images of each class with which a linear probe reaches the accuracy of the prompts.",
             is_headline=True,
         ),
@@ -276,7 +276,7 @@ class Draws:
         self._labels = labels
 
     def rows(self, draw: int, shots: int) -> Rows:
-        """Return the training images of a draw: so many of each class, or all that a class has."""
+        """Return the training images of a draw: this number per class, or all that a class has."""
         order = self._orders[draw]
         return order[_position_in_class(self._labels[order]) < shots]
 
@@ -337,7 +337,7 @@ def _margins(scores: Float64[np.ndarray, "n n_classes"], true: Rows) -> Column:
 
 
 def _columns(samples: Mapping[str, np.ndarray], method: str, numbers: Sequence[float]) -> list[str]:
-    """Return the columns of a classifier's hits by number of labels; the last may be the column of all labels."""
+    """Return the columns of a classifier's hits by number of labels. The last may be the column of all labels."""
     names = [f"{method}_acc1@{shortest(number)}" for number in numbers]
     return [name if name in samples else f"{method}_acc1@{ALL}" for name in names]
 
@@ -345,9 +345,10 @@ def _columns(samples: Mapping[str, np.ndarray], method: str, numbers: Sequence[f
 def _notes(dataset: Dataset, training: Rows, test: Rows, draws: Draws, per_class: Rows) -> Iterator[str]:
     fewest, most = int(per_class.min()), int(per_class.max())
     images_per_class = count(fewest) if fewest == most else f"{count(fewest)} to {count(most)}"
-    source = "each class cut at random" if dataset.is_training is None else "trained on a split of its own"
+    source = "each class split at random" if dataset.is_training is None else "trained on the training split"
     yield (
-        f"{source}: {count(len(training))} images to train on ({images_per_class} a class), {count(len(test))} to test"
+        f"{source}: {count(len(training))} images to train on ({images_per_class} per class) and {count(len(test))} to"
+        " test"
     )
     assert dataset.labels is not None
     n_untested = len(per_class) - len(np.unique(dataset.labels[test]))
@@ -374,7 +375,7 @@ class LabelWorth(Definition):
     """Accuracy of guesses: a target that is not surely above it is worth no labels."""
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
-        """Return the number; None if the target is not above chance, or is reached with the fewest labels or never."""
+        """Return the number, None if the target is not above chance, or is reached with the fewest labels or never."""
         columns = (*self.columns, self.target)
         hits, clusters = zip(*(defined_values(samples, name) for name in columns), strict=True)
         means = [float(column.mean()) for column in hits]
@@ -398,7 +399,7 @@ class LabelWorth(Definition):
     def _reason(
         self, accuracy: list[float], target: float, excess: np.ndarray, clusters: np.ndarray | None
     ) -> str | None:
-        """Return the reason why there is no number, as the end of a sentence on the accuracy of the prompts."""
+        """Return the reason for a missing number, as the end of a sentence on the accuracy of the prompts."""
         best = int(np.argmax(accuracy))
         if accuracy[0] < target <= accuracy[best]:
             return None
@@ -412,16 +413,16 @@ class LabelWorth(Definition):
             else f"not reached with up to {labels_a_class(self.labels[-1])}"
         )
         return (
-            f"{head}: the accuracy of the probe is {percent(accuracy[row])} %{'' if is_reached else ' at most'}, that"
-            f" of the prompts {percent(target)} %; difference {change(accuracy[row] - target, 'fraction')}"
+            f"{head}: the accuracy of the probe is {percent(accuracy[row])} %{'' if is_reached else ' at most'}, the"
+            f" accuracy of the prompts {percent(target)} %, the difference {change(accuracy[row] - target, 'fraction')}"
             f" {change_interval(low, high, 'fraction')}"
         )
 
     def _interval(self, excess: np.ndarray, clusters: np.ndarray | None) -> Interval:
-        """Return the interval; if it ends at the fewest or the most labels, its method says that more are possible."""
+        """Return the interval. If it ends at the fewest or the most labels, its method says that more are possible."""
         log_labels = np.log(self.labels).tolist()
         log_interval = crossing_interval(
-            excess, log_labels, excess_name="the probe's hits less those of the prompts", clusters=clusters
+            excess, log_labels, excess_name="the probe's hits minus the prompts' hits", clusters=clusters
         )
         if log_interval.low is None or log_interval.high is None:
             return log_interval
@@ -436,6 +437,6 @@ def labels_a_class(number: int | float) -> str:  # noqa: PYI041 (a checker of ty
 
     Example:
         >>> labels_a_class(1.0), labels_a_class(90.0), labels_a_class(12.5)
-        ('1 label a class', '90 labels a class', '12.5 labels a class')
+        ('1 label per class', '90 labels per class', '12.5 labels per class')
     """
-    return f"{significant(number)} {'label' if number == 1 else 'labels'} a class"
+    return f"{significant(number)} {'label' if number == 1 else 'labels'} per class"

@@ -1,4 +1,4 @@
-"""Retrieval on data with judgements: where do the relevant documents of a query stand among all documents?
+"""Retrieval on data with judgements: how high are the relevant documents of a query ranked among all documents?
 
 Queries and documents are texts, images or both. The vector of one that is both is that of the model's joint encoder, or
 without one the mean of the two unit vectors, scaled to length 1. A document that was not judged counts as not relevant.
@@ -47,7 +47,7 @@ from clipbench_tasks.tables import (
 
 QUESTION = "Are the documents that people judged relevant to a query the first that it finds?"
 SCORING = (
-    "nDCG@k has the grades as gains; documents that tie stand in random order, and values are expected over that order."
+    "nDCG@k has the grades as gains. Tied documents are in random order, and a value is the mean over these orders."
 )
 DIRECTION = "judged"
 FEW_CLUSTERS = 10
@@ -60,7 +60,7 @@ CURVE_KS = (1, 2, 3, 5, 10, 20, 50, 100)
 class Parts(NamedTuple):
     """Unit vectors of queries or documents: of their texts, of their images, and of both by a joint encoder.
 
-    With a joint encoder, items with a text and an image are only in ``joint``; without one, ``joint`` is None.
+    With a joint encoder, items with a text and an image are only in ``joint``. Without one, ``joint`` is None.
     """
 
     texts: Vectors
@@ -85,7 +85,7 @@ class JudgedSearch(NamedTuple):
     n_without: int
     """Queries without a relevant document, which are left out."""
     of_both: str = ""
-    """A sentence on the vectors of items with an image and a text; empty if there are none."""
+    """A sentence on the vectors of items with an image and a text, empty if there are none."""
 
     @property
     def n_documents(self) -> Rows:
@@ -94,7 +94,7 @@ class JudgedSearch(NamedTuple):
 
 
 def sample_queries(judgements: Judgements, draw: Draw) -> tuple[Judgements, tuple[str, ...]]:
-    """Return the judgements of a sample of the queries with a relevant document, and a note; or all, without a note."""
+    """Return the judgements of a sample of the queries with a relevant document, and a note, or all without a note."""
     _, query_rows = relevance.relevant_documents(judgements.query, judgements.document, judgements.grade)
     rows = query_rows[draw([judgements.queries.ids[row] for row in query_rows.tolist()])]
     if len(rows) == len(query_rows):
@@ -131,7 +131,7 @@ def search_of(dataset: Dataset, judgements: Judgements, embedder: Embedder) -> J
 
 
 def _parts(dataset: Dataset, items: JudgedItems, embedder: Embedder, role: Role) -> Parts:
-    """Return the vectors of queries or documents; their images are encoded in the order of the data."""
+    """Return the vectors of queries or documents, whose images are encoded in the order of the data."""
     is_joint = embedder.info.is_joint
     is_pair = items.has_both & is_joint
     texts = [items.texts[row] for row in np.flatnonzero(items.has_text & ~is_pair).tolist()]
@@ -189,7 +189,7 @@ def evaluation(search: JudgedSearch, ks: tuple[int, ...]) -> Evaluation:
 def item_vectors(items: JudgedItems, parts: Parts) -> Vectors:
     """Return the unit vectors of queries or documents: of a text, an image, or both.
 
-    Both are encoded by the joint encoder; without one, their vector is the mean of the two unit vectors, at length 1.
+    Both are encoded by the joint encoder. Without one, their vector is the mean of the two unit vectors, at length 1.
     """
     has_text, has_image, has_both = items.has_text, items.images != NO_IMAGE, items.has_both
     if not has_text.any() and has_image.all():
@@ -314,7 +314,7 @@ def _limits(
             f" {as_zero} % where they count as 0{'' if judgements.depth is None else ', as in choose'}"
         )
     if (judgements.depth or k) < k:
-        yield f"the pool has only the first {judgements.depth} documents of each of its models: {ndcg} looks deeper"
+        yield f"the pool has only the first {judgements.depth} documents of each of its models, and {ndcg} needs more"
 
 
 def _measures(relevant: relevance.Relevant, n_documents: Rows, ks: tuple[int, ...]) -> dict[str, Measure]:
@@ -419,6 +419,6 @@ def _notes(
     n, n_queries = n_equal_clusters(clusters), len(clusters)
     if n < FEW_CLUSTERS <= n_queries:
         yield (
-            f"intervals are wide: {n_queries:,} queries count as {counted(round(n), 'cluster')}, since those that share"
-            " half of their relevant documents, directly or through others, are one"
+            f"intervals are wide: {n_queries:,} queries count as {counted(round(n), 'cluster')}, since queries that"
+            " share half of their relevant documents, directly or through others, are one"
         )

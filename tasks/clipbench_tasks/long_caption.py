@@ -1,20 +1,20 @@
 """Long captions: does the model find their images, and how much of such a caption does it use?
 
-Retrieval on the captions as they are, cut by the model where needed; the captions that are longer than the window;
-recall@1 by the tokens kept, and the effective length; and the same fact stated early, in the middle, late or beyond the
-window (``probe``).
+The task measures retrieval on the captions as they are, cut by the model where needed, the share of captions that are
+longer than the window, recall@1 by the tokens kept with the effective length, and the same fact stated early, in the
+middle, late or beyond the window (``probe``).
 
 **recall@1 by the tokens kept.** Each caption is cut to its longest beginning of whole words that takes at most n
-tokens, start and end among them, for n = 5, 10, 15, ...; finally it is left whole, and the model cuts it to its
-context. In image-to-text retrieval, all captions of the gallery are cut alike.
+tokens, including start and end, for n = 5, 10, 15, ... Finally it is left whole, and the model cuts it to its context.
+In image-to-text retrieval, all captions of the gallery are cut to the same n.
 
-**Effective length**: the smallest number of tokens at which text-to-image recall@1 reaches a share, 95 %, of that of
-the whole captions. Between two measured lengths the curve is taken to be straight; where the shortest reaches it, that
-one is the value. Only the query is cut in this direction, so a hit depends on the query's own beginning alone. Its
-interval holds the lengths at which recall cannot be told from that share of the end (``crossing_interval``): noise lets
-a curve come near early, and resamples more so. It is undefined where recall@1 of the whole captions cannot be told from
-chance. Zhang et al. (Long-CLIP, ECCV 2024, arXiv 2403.15378), who introduced it, read it off a plot as the length after
-which the gain is small.
+**Effective length**: the smallest number of tokens at which text-to-image recall@1 reaches a share, 95 %, of its value
+for whole captions. Between two measured lengths the curve is taken to be straight. If the shortest length reaches the
+share, it is the value. Only the query is cut in this direction, so a hit depends only on the query's own beginning. The
+interval holds the lengths at which recall is not distinguishable from that share of the end (``crossing_interval``):
+noise lets a curve come near early, and resamples more so. It is undefined if recall@1 of whole captions is not
+distinguishable from chance. Zhang et al. (Long-CLIP, ECCV 2024, arXiv 2403.15378), who introduced it, read it off a
+plot as the length after which the gain is small.
 """
 
 import re
@@ -72,7 +72,7 @@ METRICS = {
         "Position probe accuracy", "Share of images whose true caption scores above one that differs in a single fact."
     ),
     "shorter_caption": Definition(
-        "Always the shorter caption", "Accuracy of the rule that the caption with fewer letters is true."
+        "Always the shorter caption", "Accuracy of the rule that the caption with fewer characters is true."
     ),
     "tie_rate": Definition("Ties", "Share of items in which the captions tie.", "text_acc"),
     "beyond_window": Definition(
@@ -92,14 +92,14 @@ class LongCaption(Task):
     summary = "recall on long captions against the tokens kept, effective length, position of a fact"
     needs_model = True
     question = (
-        "Captions of a paragraph search for their image, whole and cut to fewer and fewer tokens; and one fact is"
-        " stated early in a paragraph, in the middle, late, and beyond the model's context: how much of a caption"
+        "Captions of a paragraph search for their image, whole and cut to fewer and fewer tokens. One fact is stated"
+        " early in a paragraph, in the middle, late, and beyond the model's context: how much of a caption"
         " counts?"
     )
     scoring = (
-        "The effective length is the number of tokens with which R@1 reaches most of that of the whole captions, 95 %"
-        " unless another share was set. In the position probe the true one of two captions has to score higher; a tie"
-        " scores what a coin flip would."
+        "The effective length is the number of tokens with which captions reach most of the R@1 of whole captions, 95 %"
+        " unless another share was set. In the position probe the true one of two captions has to score higher, and a"
+        " tie scores as a random choice would."
     )
 
     ks: tuple[int, ...] = (1, 5, 10)
@@ -152,7 +152,7 @@ class LongCaption(Task):
 
 
 def _rows_of_data(samples: Mapping[str, np.ndarray], captioned: Rows) -> Table:
-    """Return the columns of image rows as rows of the data set instead of the gallery; -1 (no image) stays."""
+    """Return the columns of image rows as rows of the data set instead of the gallery. -1 (no image) stays."""
     images = [name for name in samples if name == "image" or name.endswith("_image")]
     rows = np.append(captioned, -1)
     return {name: rows[samples[name]] for name in images}
@@ -215,7 +215,7 @@ def _undefined(reason: str, *, share: float) -> Evaluation:
 
 
 def _definitions(share: float) -> dict[str, Definition]:
-    reached = f"reaches {significant(100 * share)} % of what the whole captions give"
+    reached = f"reaches {significant(100 * share)} % of its value with whole captions"
     length = Definition(
         "Effective length", f"Tokens of a caption with which text-to-image R@1 {reached}.", is_headline=True
     )
@@ -247,7 +247,7 @@ class EffectiveLength(Definition):
     """The length at which a curve of recall reaches a share of its end, with the interval of ``crossing_interval``."""
 
     columns: tuple[str, ...]
-    """Hits at each length; the last length is the whole caption."""
+    """Hits at each length. The last length is the whole caption."""
     lengths: tuple[float, ...]
     """Lengths in tokens, ascending."""
     share: float
@@ -255,10 +255,10 @@ class EffectiveLength(Definition):
     """Recall at random."""
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
-        """Return the length; None if the end of the curve does not differ from chance."""
+        """Return the length, or None if the end of the curve does not differ from chance."""
         end = Mean(column=self.columns[-1]).metric(samples, rng)
         if end.value is None or end.low is None or end.low <= self.chance + ROUNDING:
-            reason = "recall@1 of the whole captions cannot be told from chance: there is nothing to come near to"
+            reason = "recall@1 of the whole captions cannot be distinguished from chance, so no length can be found"
             return self.define(Metric(value=None, unit=TOKENS, n=end.n, reason=reason))
         length = Estimator("first_length_reaching", self.columns, {"lengths": list(self.lengths), "share": self.share})
         hits, clusters = zip(*(defined_values(samples, name) for name in self.columns), strict=True)
@@ -266,7 +266,7 @@ class EffectiveLength(Definition):
         interval = crossing_interval(
             recall - self.share * recall[:, -1:],
             self.lengths,
-            excess_name="recall less its share",
+            excess_name="recall minus its share",
             clusters=clusters[0],
         )
         statistic = Statistic(
@@ -346,7 +346,7 @@ def probe(
     within a batch cannot decide between them.
 
     Args:
-        count: the model's token counts; None where it has none.
+        count: the model's token counts, None if it has none.
         reason: why there are none.
     """
     contrasts = [contrast for contrast in dataset.contrasts or () if len(contrast.captions) > 1]
@@ -414,7 +414,7 @@ def probe(
 
 
 def _chance(chances: Column) -> float | None:
-    """Return the mean score of a constant model on some contrasts; None if none of them has a choice."""
+    """Return the mean score of a constant model on some contrasts, or None if none of them has a choice."""
     return None if np.isnan(chances).all() else float(np.nanmean(chances))
 
 

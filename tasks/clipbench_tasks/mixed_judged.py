@@ -1,9 +1,9 @@
 """Mixed retrieval on data with judgements, such as MixBench, whose documents are texts, images or both already.
 
 All that ``retrieval`` measures on such data, once more with each modality centred, and how often a text comes first
-where a text looks for images alone. The means are those of the images and of the texts of the documents; a document
-that is both is the mean of its two centred vectors. Where a joint encoder makes one vector of both, these are a
-modality of their own; one that no document is of has the mean of the queries.
+if a text looks only for images. The means are over the images and over the texts of the documents. A document that is
+both is the mean of its two centred vectors. If a joint encoder makes one vector of both, these are a modality of their
+own. A modality without documents has the mean of the queries.
 """
 
 from collections.abc import Iterator, Mapping
@@ -105,7 +105,7 @@ def _centred(vectors: Vectors, of_queries: Vectors, of_documents: Vectors) -> Ve
 def _preferences(
     subset: str, search: judged.JudgedSearch, kinds: Rows, queries: Vectors, documents: Vectors
 ) -> Iterator[tuple[str, Column]]:
-    """Yield the share of first documents of another kind than the relevant ones; NaN if these are of several kinds."""
+    """Yield the share of first documents of another kind than the relevant ones, NaN if these are of several kinds."""
     shares = {name: np.full(len(search.queries.ids), np.nan) for name in PREFERENCES}
     for rows, scores in score_blocks(queries, documents):
         for line, left_out in zip(scores, search.left_out[rows], strict=True):
@@ -123,7 +123,7 @@ def _preferences(
 def _measures(
     of_retrieval: Mapping[str, Measure], columns: Table, kinds: Rows
 ) -> tuple[dict[str, Measure], dict[str, Measure]]:
-    """Return the metrics of centred vectors, the preference for texts and the gain from centring; and the controls."""
+    """Return the metrics of centred vectors, the preference for texts, the gain from centring, and the controls."""
     undefined = Fixed(value=None, reason=ZERO)
     measures: dict[str, Measure] = {}
     for name, measure in of_retrieval.items():

@@ -2,12 +2,12 @@
 
 Each image is a document: as the image itself, as its first caption, or as both: the vector of the model's joint
 encoder, or without one the mean of the two unit vectors, scaled to length 1. Its other captions are the queries, so
-that no query is a document. The share of documents that are texts goes from none to all; in one more corpus, a third
-each are texts, images and both, as in MixBench. Which are which is drawn
-once: a document that is a text at one share is one at all larger shares.
+that no query is a document. The share of documents that are texts goes from none to all. In one more corpus, a third
+each are texts, images and both, as in MixBench. Texts are drawn once: a document that is a text at one share is a text
+at all larger shares.
 
-All is measured twice: as it is, and with each modality centred. GR-CLIP subtracts its mean from each modality; the
-means here are those of the images and of the first captions of the data, which no query enters, and queries take that
+All is measured twice: as it is, and with each modality centred. GR-CLIP subtracts its mean from each modality. The
+means here are over the images and over the first captions of the data, which no query enters, and queries take the mean
 of captions.
 """
 
@@ -89,7 +89,7 @@ def corpus_name(share: float) -> str:
 
 
 HALF = 0.5
-"""Share of texts at which recall and the preference for texts are metrics; at all others they are points of curves."""
+"""Share of texts at which recall and the preference for texts are metrics. At all others they are points of curves."""
 OF_HALF = corpus_name(HALF)
 
 
@@ -101,10 +101,10 @@ class MixedRetrieval(Task):
     version = 1
     data_form = "paraphrases"
     summary = "nDCG in a corpus of images and texts by the share of texts, before and after centring"
-    question = "In a corpus of images and texts, does a caption find the right document, whichever of the two that is?"
+    question = "In a corpus of images and texts, does a caption find the right document, whether image or text?"
     scoring = (
-        "Each image is one document, as the image or as its first caption, and its other captions search for it; a tie"
-        " scores what a random order would."
+        "Each image is one document, as the image or as its first caption, and its other captions search for it. A tie"
+        " scores as a random order would."
     )
 
     ks: tuple[int, ...] = (1, 5, 10)
@@ -222,7 +222,7 @@ def search_corpora(
     """Return the results of all queries in each corpus, from three products of queries and documents.
 
     Args:
-        joint: vectors of images with their texts; None takes the mean of the two.
+        joint: vectors of images with their texts, None for the mean of the two.
     """
     total = images + texts if joint is None else joint
     has_direction = np.abs(total).max(axis=1, keepdims=True) > 0
@@ -264,7 +264,7 @@ def _search_block(scores: Float32[np.ndarray, "block n_documents"], kinds: Rows,
 def _columns(
     results: Mapping[str, CorpusResults], corpora: Sequence[Corpus], right: Rows, ks: tuple[int, ...]
 ) -> Table:
-    """Return the metrics of each query in each corpus; a preference is NaN for queries of the other kind."""
+    """Return the metrics of each query in each corpus. A preference is NaN for queries of the other kind."""
     kinds = {corpus.name: corpus.kinds[right] for corpus in corpora}
     columns: Table = {}
     for name, result in results.items():
@@ -331,7 +331,7 @@ def definitions(ks: tuple[int, ...]) -> dict[str, Definition]:
     last = max(ks)
     return {
         f"ndcg@{last}": Definition(
-            f"nDCG@{last}", f"1 / log2(rank + 1) of the right document where it is among the first {last}, else 0."
+            f"nDCG@{last}", f"1 / log2(rank + 1) of the right document if it is among the first {last}, 0 otherwise."
         ),
         **{
             f"recall@{k}": Definition(f"R@{k}", f"Share of the captions with the right document among the first {k}.")
@@ -343,7 +343,7 @@ def definitions(ks: tuple[int, ...]) -> dict[str, Definition]:
         ),
         "centring_gain": Definition(
             f"Gain from centring in nDCG@{last}",
-            f"nDCG@{last} with each modality centred, less that without, over the same captions.",
+            f"nDCG@{last} with each modality centred, minus its value without centring, over the same captions.",
         ),
         "image_preference": Definition(
             "Image before the right text",
@@ -359,11 +359,11 @@ def definitions(ks: tuple[int, ...]) -> dict[str, Definition]:
 
 
 DRAWN_BY_SHARE = ("ndcg", "text_preference")
-"""Metrics whose curves a figure shows; the others are in a table."""
+"""Metrics whose curves a figure shows. The others are in a table."""
 
 
 def _curves(samples: Mapping[str, np.ndarray], corpora: Sequence[Corpus], ks: tuple[int, ...]) -> dict[str, Curve]:
-    """Return the metrics by the share of texts, with intervals; the preference only if there are both kinds."""
+    """Return the metrics by the share of texts, with intervals, the preference only if there are both kinds."""
     last = max(ks)
     columns = {"ndcg": (f"ndcg@{last}", f"nDCG@{last}"), **{f"recall@{k}": (f"recall@{k}", f"R@{k}") for k in ks}}
     columns["text_preference"] = ("text_preference", "text before the right image")
@@ -396,7 +396,7 @@ def _query_columns(dataset: Dataset, documents: Documents, texts: np.ndarray, im
     """Return the columns of the queries, their right documents and the first documents.
 
     Args:
-        texts: of each document, empty for an image.
+        texts: text of each document, empty for an image.
         images: row of the image of each document, -1 for a text.
     """
     assert dataset.captions is not None

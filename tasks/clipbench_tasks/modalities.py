@@ -55,7 +55,7 @@ METRICS = {
     ),
     "separability": Definition(
         "Linear separability",
-        "Share of held-out vectors whose modality, of two, a linear classifier names correctly; 50 % is no gap.",
+        "Share of held-out vectors whose modality, of two, a linear classifier names correctly: 50 % without a gap.",
     ),
     "recall@1": Definition("R@1", "Share of items of the first modality whose partner in the second comes first."),
     "tie_rate": Definition("Ties for first place", "Share of items whose partner ties with another item.", "recall@1"),
@@ -70,7 +70,7 @@ class Pair(NamedTuple):
     first: str
     second: str
     source: str
-    """The modality whose items have one partner; items of the other, the target, may have several."""
+    """The modality whose items have one partner. Items of the other, the target, may have several."""
     target: str
     sources: Rows
     """Items of the source."""
@@ -117,9 +117,9 @@ class ModalitiesTask(Task):
     summary = "gap, cones, recall@1 and separability of every two of several modalities, such as audio and text"
     question = "Do the modalities share one space, and do items of each find their partners in each other one?"
     scoring = (
-        "R@1 is the share of items whose partner comes first; a tie scores what a coin flip would. The gap is the"
-        " distance between the mean vectors of two modalities, and separability how often a linear classifier tells the"
-        " two apart."
+        "R@1 is the share of items whose partner comes first, and a tie scores as a random choice would. The gap is the"
+        " distance between the mean vectors of two modalities. Separability is the accuracy of a linear classifier that"
+        " separates the two."
     )
     needs_modalities = True
 
@@ -136,8 +136,8 @@ class ModalitiesTask(Task):
             raise MissingPart(
                 dataset.id,
                 "modalities",
-                ": images and texts alone are measured by modality-gap, others come as arrays of their names, such as"
-                " audio",
+                ". Use modality-gap if you have only images and texts, or give other modalities as arrays of their"
+                " names, such as audio",
             )
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:

@@ -1,14 +1,13 @@
-"""Operating points: where a threshold on the cosine accepts with the precision that is wanted, and what it misses
-there.
+"""Operating points: where a threshold on the cosine accepts with the target precision, and what it misses there.
 
 **Pairs** (data with captions): is this caption of this image? Accepted are pairs whose cosine reaches the threshold.
 All pairs of an image and a caption of the data are judged. With a share π of them true, the prevalence, precision = π
 TPR / (π TPR + (1 - π) FPR).
 
 **Answers** (data with labels): which class is this, or none of these? The class with the highest cosine is named if
-that reaches the threshold. Each image is asked twice, with its class in the list and without it, where "none" is right;
-a share π of the images has its class in the list. Precision is the share of right ones among the classes that are
-named; recall is the share of images whose class is in the list, and is named.
+that reaches the threshold. Each image is classified twice, with its class in the list and without it, where "none" is
+right. A share π of the images has its class in the list. Precision is the share of right ones among the classes that
+are named, and recall is the share of images whose class is in the list, and is named.
 
 The threshold for a precision is the lowest judged cosine with at least that precision.
 """
@@ -61,7 +60,7 @@ class Threshold(Definition):
     n: int
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
-        """Return the threshold; no direction is better."""
+        """Return the threshold. Neither direction is better."""
         low, high, method = self.interval
         is_bounded = low is not None
         return self.define(
@@ -84,15 +83,15 @@ class OperatingPoints(Task):
 
     name = "operating-points"
     version = 1
-    summary = "cosine thresholds for a wanted precision, and recall there: true pairs, and “none of these”"
+    summary = "cosine thresholds for a target precision, and recall there: true pairs, and “none of these”"
     question = (
         "How high must a cosine be to believe that a caption describes an image, or that an image is of any class in"
         " the list?"
     )
     scoring = (
-        "A cosine of at least the threshold is accepted. True and false pairs are weighted to the prevalence; each"
-        " image is classified once with its class in the list and once without it, weighted likewise. The threshold for"
-        " a precision is the lowest with at least that precision."
+        "A cosine of at least the threshold is accepted. True and false pairs are weighted to the prevalence. Each"
+        " image is classified once with its class in the list and once without it, with the same weights. The threshold"
+        " for a precision is the lowest with at least this precision."
     )
 
     precisions: tuple[float, ...] = (0.9, 0.95, 0.99)
@@ -102,7 +101,7 @@ class OperatingPoints(Task):
     lower than half, and the same precision takes a higher threshold.
     """
     prompts: Prompts | None = None
-    """Prompts of the classes; None takes the data set's own templates, or else the default."""
+    """Prompts of the classes, None for the data set's own templates, or the default if it has none."""
 
     def __post_init__(self) -> None:
         if not 0 < self.prevalence < 1:
@@ -123,7 +122,7 @@ class OperatingPoints(Task):
         if len(dataset) < 2:
             raise DataError(f"data set {dataset.id} has {len(dataset)} image: operating points need two")
         if dataset.caption_image is not None and (n := len(np.unique(dataset.caption_image))) < 2:
-            raise DataError(f"data set {dataset.id} has captions of {n} image: pairs need those of two")
+            raise DataError(f"data set {dataset.id} has captions of {n} image: pairs need captions of two")
         if dataset.labels is not None:
             dataset.require("class_names")
             if len(dataset.class_names or ()) < 2:
@@ -227,12 +226,12 @@ def definitions(precisions: Sequence[float], prevalence: float = 0.5) -> dict[st
         share = f"{shortest(round(100 * precision, 6))} %"
         metric_definitions[f"threshold@{precision_key(precision)}"] = Definition(
             f"Cosine threshold for {share} precision",
-            f"Lowest threshold at which at least {share} of what is accepted is right, if {part} of all should be"
+            f"Lowest threshold at which at least {share} of the accepted are right, if {part} of all should be"
             " accepted.",
         )
         metric_definitions[f"recall@{precision_key(precision)}"] = Definition(
             f"Recall at {share} precision",
-            f"Share of what should be accepted that is rightly accepted at the threshold for {share} precision.",
+            f"Share of those to be accepted that are rightly accepted at the threshold for {share} precision.",
         )
     return metric_definitions
 

@@ -1,18 +1,18 @@
 """Retrieval: does a caption find its image among all, and an image its captions?
 
 recall@k is the hit rate of the CLIP papers: the share of queries with a correct item among the first k. Text queries
-rank the images (``image_retrieval_recall@k``), images rank the captions (``text_retrieval_recall@k``; any caption
-of the image is a hit). Where the data have several captions an image, or labels, captions also look for captions of
+rank the images (``image_retrieval_recall@k``), images rank the captions (``text_retrieval_recall@k``, where any caption
+of the image is a hit). If the data have several captions per image, or labels, captions also look for captions of
 the same image, and images for images of the same label, the query itself left out.
 
-Each query's row names the first item: ``chosen_image`` or ``chosen_caption``, with ``chosen_cosine``, beside the
-``right_cosine`` of its best right item. Of items that tie, the first in the order of the data is named.
+Each query's row names the first item: ``chosen_image`` or ``chosen_caption``, with ``chosen_cosine`` next to the
+``right_cosine`` of its best right item. If items tie, the first in the order of the data is named.
 
 Data with judgements have queries and documents of their own, which are texts, images or both: ``judged`` measures
 those.
 
-A tie scores what a coin flip would. Where ties decide anything, ``..._strict`` among the controls is recall with a tie
-counted as a miss; published numbers take ties in whatever order a sort left them.
+A tie scores as a random order would. If ties decide anything, ``..._strict`` among the controls is recall with a tie
+counted as a miss. Published numbers take ties in whatever order a sort left them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -67,23 +67,23 @@ class Retrieval(Task):
     version = 1
     takes_dot = True
     summary = (
-        "recall@k and median rank: text to image, image to text, image to image, text to text; nDCG and MRR on judged"
+        "recall@k and median rank (text to image, image to text, image to image, text to text), nDCG and MRR on judged"
         " data"
     )
     question = "Does a caption find its image among all images, and an image its captions among all captions?"
-    scoring = "R@k is the share of queries with a right answer among the first k; a tie scores what a coin flip would."
+    scoring = "R@k is the share of queries with a right answer in the first k. A tie scores as a random order would."
 
     searches_distractors = True
 
     ks: tuple[int, ...] = (1, 5, 10)
     queries: int | None = None
-    """Queries of each direction, a random sample, that search the whole gallery; None for all."""
+    """Queries of each direction, a random sample, that search the whole gallery, None for all."""
 
     def __post_init__(self) -> None:
         if not self.ks or min(self.ks) < 1:
             raise UsageError(f"task retrieval: ks = {list(self.ks)}, expected numbers from 1 up")
         if self.queries is not None and (type(self.queries) is not int or self.queries < 1):
-            raise UsageError(f"task retrieval: queries = {self.queries!r}, expected a whole number, 1 or more")
+            raise UsageError(f"task retrieval: queries = {self.queries!r}, expected an integer of 1 or more")
 
     def first_images(self, dataset: Dataset) -> Sequence[ImageRef]:
         """Return the images that are encoded first: all."""

@@ -33,9 +33,9 @@ CERTAIN = 1 - 1e-9
 
 
 def stack_tables(*tables: Mapping[str, np.ndarray]) -> Table:
-    """Return one table with the rows of several tables of samples; a table without columns has no rows.
+    """Return one table with the rows of several tables of samples. A table without columns has no rows.
 
-    A column that a table lacks is NaN in its rows; "" if it holds text, and -1 if it holds row numbers.
+    A column that a table lacks is NaN in its rows, "" if it holds text, and -1 if it holds row numbers.
 
     Example:
         >>> first, second = {"sample_id": np.array(["a"], object), "x": np.ones(1)}, {"sample_id": np.array(["b"])}
@@ -112,7 +112,7 @@ class SearchedItems(NamedTuple):
     """Unit vectors."""
     groups: Rows
     texts: Sequence[str]
-    """A class, a caption, or the caption of an image; empty if it has none."""
+    """A class, a caption, or the caption of an image, empty if it has none."""
     images: Rows | None = None
     """Rows of the items' images."""
 
@@ -164,7 +164,7 @@ def tie_rate(is_tied: Mask) -> Fixed:
 
 
 def smooth_measure(name: str, estimate: Estimate, samples: Table, unit: str) -> Measure:
-    """Return an estimate over pairs as a measure, and add its influences to the samples; undefined if it is NaN."""
+    """Return an estimate over pairs as a measure, and add its influences to the samples. NaN is undefined."""
     if isnan(estimate.value):
         return Fixed(value=None, unit=unit, reason="it needs at least two pairs that are not all equal")
     samples[f"{name}_influence"] = estimate.influence
@@ -207,7 +207,7 @@ def mean_over_parts(
 
     Args:
         name: beginning of the columns' names.
-        credit: in [0, 1]; NaN for samples that are left out, of which there are others.
+        credit: in [0, 1], NaN for samples that are left out, of which there are others.
         chance: score of a constant model on each sample.
 
     Example:

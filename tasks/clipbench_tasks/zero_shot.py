@@ -43,7 +43,7 @@ from clipbench_tasks.tables import (
 METRICS = {
     "acc1": Definition(
         "Top-1 accuracy",
-        "Share of images whose true class has the nearest prompt; a tie scores what a coin flip would.",
+        "Share of images whose true class has the nearest prompt, where a tie scores as a random choice would.",
         is_headline=True,
     ),
     "acc5": Definition(
@@ -54,13 +54,13 @@ METRICS = {
     ),
     "macro_f1": Definition(
         "Macro F1",
-        "Harmonic mean of precision and recall, averaged over the classes that have images; of tied classes the first"
-        " counts.",
+        "Harmonic mean of precision and recall, averaged over the classes that have images, where the first of tied"
+        " classes counts.",
     ),
     "ece": Definition(
         "Expected calibration error",
-        "Distance of confidence from accuracy, averaged over 15 bins of confidence; noise adds to it, and the interval "
-        "is of the error without noise.",
+        "Distance of confidence from accuracy, averaged over 15 bins of confidence, to which noise adds (the interval "
+        "is of the error without noise).",
     ),
     "mean_average_precision": Definition(
         "Mean average precision (mAP)",
@@ -69,7 +69,7 @@ METRICS = {
     ),
     "ece_if_calibrated": Definition(
         "ECE of a calibrated model",
-        "Calibration error that a perfectly calibrated model would show on as many images, by noise alone.",
+        "Calibration error that a perfectly calibrated model would show by noise, on the same number of images.",
         "ece",
     ),
     "majority_class": Definition(
@@ -95,12 +95,12 @@ class ZeroShot(Task):
     summary = "classification by the nearest class prompt: acc1, acc5, recall by class, macro F1, calibration"
     question = "Is the class whose prompt, such as “a photo of a dog”, is nearest to an image the true one?"
     scoring = (
-        "An image counts as right when its true class scores highest (top-1) or is among the five highest (top-5); "
-        "a tie scores what a coin flip would."
+        "An image counts as right when its true class scores highest (top-1) or is among the five highest (top-5). "
+        "A tie scores as a random choice would."
     )
 
     prompts: Prompts | None = None
-    """Prompts of the classes; None takes the data set's own templates, or else the default."""
+    """Prompts of the classes, None for the data set's own templates, or the default if it has none."""
 
     def first_images(self, dataset: Dataset) -> Sequence[ImageRef]:
         """Return the images that are encoded first: all."""
@@ -112,7 +112,7 @@ class ZeroShot(Task):
             dataset.require("class_names", *(["labels"] if dataset.multilabels is None else []))
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
-        """Return one row per image. Needs class names, and labels or multilabels; or several sets of labels."""
+        """Return one row per image. Needs class names, and labels or multilabels, or several sets of labels."""
         if dataset.label_sets is None:
             return self._evaluate(dataset, embedder, rng)
         by_set = {}
@@ -262,7 +262,7 @@ class _ChosenClasses(NamedTuple):
 
 
 def _evaluate_predictions(dataset: Dataset, predictions: Predictions) -> Evaluation:
-    """Return the metrics of predicted classes; metrics that need the scores of other classes are undefined."""
+    """Return the metrics of predicted classes. Metrics that need the scores of other classes are undefined."""
     assert dataset.labels is not None and dataset.class_names is not None
     if len(dataset.class_names) < 2:
         raise DataError(f"zero-shot classification needs at least 2 classes, got {len(dataset.class_names)}")
@@ -325,7 +325,7 @@ def _evaluate_choices(dataset: Dataset, answers: _ChosenClasses, *, acc5: Measur
         noise = calibration_estimate(answers.confidence, answers.credit).noise
         reason = "the score of a calibrated model"
         controls["ece_if_calibrated"] = Fixed(value=noise, n=n, reason=reason, higher_is_better=False)
-        notes = (f"by noise alone, a calibrated model would show an ece of {percent(noise)} % on as many images",)
+        notes = (f"by noise, a calibrated model would show an ece of {percent(noise)} % on this number of images",)
     controls["majority_class"] = Fixed(
         value=float(np.bincount(labels).max() / n), n=n, reason="the score of always naming the most frequent class"
     )

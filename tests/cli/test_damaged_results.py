@@ -96,7 +96,7 @@ WRONG: tuple[tuple[Callable[[dict[str, Any]], None], str], ...] = (
     (lambda data: data["evaluations"][1].pop("dataset"), "evaluations[1].dataset is not there"),
     (
         lambda data: data["evaluations"][0].update(curves={"made": {"x": [1, 2], "y": [1]}}),
-        "curves.made has 2 and 1 numbers, expected as many of each",
+        "curves.made has 2 and 1 numbers, expected equal counts",
     ),
     (lambda data: data.update(model="tiny"), "model is 'tiny', expected an object"),
 )

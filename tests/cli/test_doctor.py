@@ -37,7 +37,7 @@ def doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call) -> Call:
 
 def test_nothing_is_broken_that_is_to_be_copied() -> None:
     option, path = "--allow-partial", "/data/" + "long-folder-name/" * 6
-    fix = f"correct the data, or score what is whole of them with {option} in {path}"
+    fix = f"correct the data, or score only the valid samples with {option} in {path}"
     found = CheckFinding(check="loading", status="fault", seen="it lacks images", why="", fix=fix)
     for width in range(54, 90):
         assert {option, path} <= set(" ".join(finding_lines(found, width)).split())

@@ -412,7 +412,7 @@ def test_a_title_that_ranks_without_a_test_is_caught(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr("clipbench_reports.sections.composition._order", ranked)
     pages = simulate(3, 40, tmp_path, tasks=("composition",))
-    assert pages.beyond(0.999) == ["Chart.title: Captions told apart, over the subsets: best in “” and worst in “”."]
+    assert pages.beyond(0.999) == ["Chart.title: Captions distinguished, over the subsets: best in “” and worst in “”."]
 
 
 @pytest.mark.usefixtures("few_exchanges")

@@ -131,7 +131,7 @@ def test_a_pool_has_one_value_in_choose_and_in_a_run_and_says_what_it_did_not_ju
     outside = Retrieval(ks=(5, 10)).evaluate(data, models["outside"], np.random.default_rng(0))
     unjudged = outside.samples["unjudged@10"].mean()
     assert 0 < unjudged < 1 and outside.notes[0].startswith(f"{100 * unjudged:.1f} % [")
-    assert outside.notes[2] == "the pool has only the first 5 documents of each of its models: nDCG@10 looks deeper"
+    assert outside.notes[2] == "the pool has only the first 5 documents of each of its models, and nDCG@10 needs more"
     assert (
         outside.samples["ndcg@10"].mean() < 1
         and f"nDCG@10 is {100 * outside.samples['ndcg@10'].mean():.1f} % if none" in (outside.notes[0])
@@ -206,7 +206,7 @@ def test_a_mean_that_inner_products_do_not_have_is_refused_before_anything_is_en
 
     model = Dot(IMAGES, TEXTS)
     model.info = replace(model.info, similarity=DOT)
-    with pytest.raises(Unavailable, match="a mean of an image and a text is defined for vectors of length 1 alone"):
+    with pytest.raises(Unavailable, match="a mean of an image and a text is defined only for vectors of length 1"):
         Retrieval(ks=(1,)).evaluate(dataset(), model, np.random.default_rng(0))
 
 

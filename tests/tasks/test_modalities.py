@@ -99,7 +99,7 @@ def test_several_items_may_have_one_partner_and_those_without_any_are_left_out()
 
 
 def test_images_and_texts_alone_are_sent_to_the_modality_gap() -> None:
-    with pytest.raises(DataError, match="images and texts alone are measured by modality-gap"):
+    with pytest.raises(DataError, match="Use modality-gap if you have only images and texts"):
         cb.run(cb.vectors(images=np.eye(3), texts=np.eye(3), text_to_image=[0, 1, 2]), "modalities")
 
 

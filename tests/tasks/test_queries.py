@@ -92,7 +92,7 @@ def test_numbers_and_notes_are_of_the_sample() -> None:
     record, found = record_of(evaluate(40)), evaluate(40)
     assert {record.metrics[f"{name}_recall@1"].n for name in DIRECTIONS} == {40}
     assert found.notes == (
-        "40 of 150 captions and 40 of 60 images, drawn at random, search the whole gallery; each is ranked exactly",
+        "40 of 150 captions and 40 of 60 images, drawn at random, search the whole gallery, and each is ranked exactly",
     )
     whole = record_of(evaluate(None))
     for name in ("image_retrieval", "image_image"):  # of one size, so that the chance of each query is that of all
@@ -138,7 +138,7 @@ def test_of_judged_data_a_sample_of_the_queries_with_a_relevant_document_searche
     data = Dataset(id="judged", images=[], image_ids=[], judgements=judged)
     embedder = FixedEmbedder({}, texts)
     some, of_all = (Retrieval(queries=most).evaluate(data, embedder, np.random.default_rng(0)) for most in (10, None))
-    assert some.notes[0] == "10 of 25 queries, drawn at random, search the whole gallery; each is ranked exactly"
+    assert some.notes[0] == "10 of 25 queries, drawn at random, search the whole gallery, and each is ranked exactly"
     assert len(some.samples["sample_id"]) == 10 and record_of(some).metrics["ndcg@10"].n == 10
     assert_some_of(some.samples, of_all.samples, ["cluster"])
     (note,) = Retrieval(queries=25).evaluate(data, embedder, np.random.default_rng(0)).notes

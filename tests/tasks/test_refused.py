@@ -27,7 +27,7 @@ ASCENDING = "expected ascending numbers from 2 up"
     [
         *((Retrieval, {"ks": ks}, "task retrieval: ks = ") for ks in ((), (0, 1))),
         *(
-            (Retrieval, {"queries": queries}, r"task retrieval: queries = .*, expected a whole number, 1 or more")
+            (Retrieval, {"queries": queries}, r"task retrieval: queries = .*, expected an integer of 1 or more")
             for queries in (0, -1, 2.5, True, "500")
         ),
         *((Compression, {"dims": dims}, f"task compression: dims = .*{ASCENDING}") for dims in ((), (8, 4), (1, 4), (4, 4))),

@@ -75,9 +75,7 @@ def test_the_error_of_a_calibrated_model_stands_beside_the_calibration_error() -
     level = found.controls["ece_if_calibrated"].metric(found.samples, np.random.default_rng(0))
     p = 1 / (1 + np.exp(-2.0))
     assert level.value == pytest.approx(np.sqrt(2 / np.pi * p * (1 - p))) and level.control_of == ["ece"]
-    assert any(
-        note.startswith("by noise alone, a calibrated model would show an ece of 25.9 %") for note in found.notes
-    )
+    assert any(note.startswith("by noise, a calibrated model would show an ece of 25.9 %") for note in found.notes)
 
 
 def test_without_a_scale_there_is_no_calibration_and_the_reason_says_how_to_give_one() -> None:

@@ -26,15 +26,15 @@ ELEMENTS = {
     "untested": "skipped",
     "acknowledged": "skipped",
 }
-"""The element in a test case, by its status; those that pass have none."""
+"""The element in a test case, by its status. Cases that pass have none."""
 LEVELS = {"regression": "error", "unmet": "error", "missing": "error", "untested": "warning", "acknowledged": "warning"}
 MAX_OF_A_LEVEL = 10
-"""The most annotations per level that GitHub shows for a step; it drops the others."""
+"""The most annotations per level that GitHub shows for a step. It drops the others."""
 SCHEMA_VERSION = 1
 
 
 def markdown(comparisons: Sequence[GatedComparison]) -> str:
-    """Return a section for each comparison; a table that a comment cannot hold is cut, and it says so."""
+    """Return a section for each comparison. A table that a comment cannot hold is cut, and it says so."""
     budget = MAX_LENGTH // max(1, len(comparisons))
     return ascii_signs("\n\n".join(_truncate(_lines(gated), budget) for gated in comparisons) + "\n")
 
@@ -70,7 +70,7 @@ def _lines(gated: GatedComparison) -> Iterator[str]:
 
 
 def _truncate(lines: Iterator[str], budget: int) -> str:
-    """Return the lines as far as there is room; what is left out is said, and what is folded is closed."""
+    """Return the lines as far as there is room. A line says that lines are left out, and folded parts are closed."""
     head: list[str] = []
     length = len(LEFT_OUT) + 20
     for line in map(log_line, lines):
@@ -159,7 +159,7 @@ def _set_counts(suite: ElementTree.Element) -> None:
 def github(comparisons: Sequence[GatedComparison]) -> str:
     """Return ``::error``, ``::warning`` and ``::notice`` lines: the verdicts, what failed, and what is known.
 
-    GitHub shows only the first ten of a level; if there are more, the tenth says how many are left out.
+    GitHub shows only the first ten of a level. If there are more, the tenth says how many are left out.
     """
     verdicts = [_verdict_annotation(gated) for gated in reversed(tables.sort_worst_last(comparisons))]
     by_level: dict[str, list[tuple[str, str]]] = {level: [] for level in (verdicts[0][0], "error", "warning", "notice")}

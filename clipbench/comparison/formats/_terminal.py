@@ -14,7 +14,7 @@ from clipbench.results.table.text import text_widths, wrap_text
 from clipbench.untrusted.terminal import log_line
 
 N_IDS = 5
-"""Flipped samples that are named, each way; ``--format json`` has all."""
+"""Flipped samples that are named, each way. ``--format json`` has all."""
 N_SLICES = 10
 """Rows of a table of slices, the gravest verdicts first."""
 N_EXPLORED = 8

@@ -77,7 +77,7 @@ NOUNS: dict[Status, tuple[str, str]] = {
 
 
 def difference_table(title: str, differences: Sequence[Difference]) -> Table:
-    """Return the differences of an evaluation as rows; an arrow marks a metric of which less is better."""
+    """Return the differences of an evaluation as rows. An arrow marks a metric for which lower is better."""
     notes = list(dict.fromkeys(difference.test for difference in differences if difference.p_value is None))
     subsets = {difference.name: difference.subset for difference in differences if not difference.grouping}
     legend = subset_legend(subsets, {name.rpartition("/")[0]: subset for name, subset in subsets.items()})
@@ -222,7 +222,7 @@ def verdict_lines(gated: Sequence[GatedComparison]) -> list[str]:
 
 
 def gate_counts(gated: GatedComparison) -> str:
-    """Return how many metrics have which outcome in the gate; empty without a gate."""
+    """Return how many metrics have which outcome in the gate, empty without a gate."""
     counts = {status: len(gated.with_status(status)) for status in NOUNS}
     return ", ".join(counted(n, *NOUNS[status]) for status, n in counts.items() if n)
 
@@ -261,7 +261,7 @@ def _gate_row(outcome: Outcome, notes: Sequence[str]) -> list[Cell | str]:
 
 
 def ungated_line(gated: GatedComparison) -> str:
-    """Return how many metrics are not gated, by the reason; empty if there are none."""
+    """Return how many metrics are not gated, by the reason, empty if there are none."""
     reasons = Counter(outcome.message for outcome in gated.with_status("not gated"))
     if not reasons:
         return ""

@@ -23,7 +23,7 @@ METRICS = {
     "retrieval": re.compile(r"(image|text)_retrieval_recall@\d+"),
     "composition": re.compile(r"text_acc|image_acc|group_acc"),
 }
-"""Metrics that CLIP_benchmark gives the same name, by our task; it calls ``group_acc`` ``acc``."""
+"""Metrics that CLIP_benchmark gives the same name, by our task. It calls ``group_acc`` ``acc``."""
 MEANS = ("macro", "micro")
 """Means over subsets, which are left out: CLIP_benchmark has none, and its readers compute their own."""
 VTAB = frozenset(
@@ -77,7 +77,7 @@ def render(runs: Sequence[Run]) -> RenderedExport:
 
 
 def model_names(run: Run) -> tuple[str, str]:
-    """Return what CLIP_benchmark calls ``model`` and ``pretrained``; the second is empty where a model has one name.
+    """Return what CLIP_benchmark calls ``model`` and ``pretrained``, where the second is empty if a model has one name.
 
     ``open_clip:ARCH/TAG`` and ``FILE as ARCH`` have two.
     """

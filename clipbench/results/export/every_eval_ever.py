@@ -55,7 +55,7 @@ def render(runs: Sequence[Run]) -> RenderedExport:
         ]
         if both:
             notes.append(
-                f"{record.name}: {', '.join(both)} left out: neither direction is better, and the schema asks for one"
+                f"{record.name}: {', '.join(both)} left out: neither direction is better, and the schema requires one"
             )
         results += _results(record)
     notes = [one_line(note) for note in notes]
@@ -162,7 +162,7 @@ def _data(record: EvaluationRecord) -> Object:
 
 
 def _texts(facts: Mapping[str, object]) -> dict[str, str]:
-    """Return facts as texts, as the schema has all that is not its own; those that are not known are left out."""
+    """Return facts as texts, as the schema has all that is not its own. Unknown facts are left out."""
     return {
         name: fact if isinstance(fact, str) else as_json(fact) for name, fact in facts.items() if fact not in (None, "")
     }

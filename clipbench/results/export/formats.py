@@ -38,7 +38,7 @@ class ExportFormat:
 
 
 def format_of(to: str) -> ExportFormat:
-    """Return a format by its name; ``-`` and ``_`` are alike.
+    """Return a format by its name, in which ``-`` and ``_`` are alike.
 
     Raises:
         UsageError: there is none.
@@ -62,19 +62,19 @@ class Exported:
     """The outcome of an export."""
 
     text: str | None
-    """The content to print; None where files were written."""
+    """The content to print, None if files were written."""
     written: list[Path]
     notes: Sequence[str]
     """Values and evaluations that the format has no place for, with the reasons."""
 
 
 def export(paths: Sequence[Path], to: str, out: Path | None = None) -> Exported:
-    """Write runs in a format; a file that is there is replaced, whole or not at all.
+    """Write runs in a format. An existing file is replaced, whole or not at all.
 
     Args:
         paths: run folders, or their ``result.json``.
-        to: a name of an entry point of ``clipbench.exports``; ``-`` and ``_`` are alike.
-        out: a file with the format's suffix, or a folder where the format has that form; None for none.
+        to: a name of an entry point of ``clipbench.exports``, in which ``-`` and ``_`` are alike.
+        out: a file with the format's suffix, or a folder where the format has that form, None for none.
 
     Raises:
         UsageError: an unknown format, a file that does not suit it or cannot be written, or runs that it cannot hold.
@@ -120,7 +120,7 @@ def _check_out(form: ExportFormat, to: str, out: Path | None) -> bool:
 
 
 def _parts(rendered: RenderedExport, folder: Path) -> dict[Path, bytes]:
-    """Return the files of a folder; raise UsageError if a file with other content would be overwritten."""
+    """Return the files of a folder, or raise UsageError if a file with other content would be overwritten."""
     files = {folder / name: content for name, content in rendered.parts.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -18,9 +18,9 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 DEFAULT = "default"
 """The task of a benchmark with a single one."""
 TASK_TYPES = {"zero-shot": "zero-shot-image-classification"}
-"""Tasks of the Hub, by ours; others keep their name."""
+"""Tasks of the Hub, by ours. Other tasks keep their name."""
 METRIC_TYPES = {"acc1": "accuracy"}
-"""Metrics of the Hub, by ours; others keep their name."""
+"""Metrics of the Hub, by ours. Other metrics keep their name."""
 
 
 def model_index(runs: Sequence[Run]) -> RenderedExport:
@@ -55,7 +55,7 @@ def as_yaml(data: object, purpose: str, runs: Sequence[Run], notes: Sequence[str
 
 
 def one_model(runs: Sequence[Run], document: str) -> str:
-    """Return the name of the model that all runs are of; ``document`` describes a single one, for the error."""
+    """Return the name of the model that all runs are of. The error names the ``document``, which is for one model."""
     fingerprints = {as_json(run.result.model.get("fingerprint")) for run in runs}
     if len(runs) > 1 and (len(fingerprints) > 1 or "null" in fingerprints):
         names = ", ".join(dict.fromkeys(model_name(run) for run in runs))
@@ -99,7 +99,7 @@ def _dataset(record: EvaluationRecord) -> dict[str, object]:
 
 
 def hub_name(data: str) -> tuple[str, str] | None:
-    """Return repository and configuration of a data set of the Hub; None for another.
+    """Return repository and configuration of a data set of the Hub, or None for another.
 
     Example:
         >>> hub_name("hf:org/birds:small"), hub_name("imagenet")

@@ -37,7 +37,7 @@ COLUMNS: Mapping[str, type] = {
 
 
 def as_csv(runs: Sequence[Run]) -> RenderedExport:
-    """Return the table as CSV; numbers have all their digits, unknown values are empty, and no cell is a formula."""
+    """Return the table as CSV. Numbers have all their digits, unknown values are empty, and no cell is a formula."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -49,7 +49,7 @@ def as_csv(runs: Sequence[Run]) -> RenderedExport:
 
 
 def as_parquet(runs: Sequence[Run]) -> RenderedExport:
-    """Return the table as parquet; what is not known is null, and a column has its type even where all of it is."""
+    """Return the table as parquet. Unknown values are null, and a column keeps its type even if all of it is null."""
     import pyarrow
     import pyarrow.parquet
 

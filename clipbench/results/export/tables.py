@@ -101,7 +101,7 @@ def _table(records: dict[int, EvaluationRecord], names: list[str]) -> Table:
 def _row(
     name: str, metrics: dict[int, Metric], measured: dict[int, EvaluationRecord], n_models: int, notes: list[str]
 ) -> list[Cell | str]:
-    """Return the line of a metric; reasons for what is missing are added to the notes."""
+    """Return the line of a metric, and add the reasons for missing values to the notes."""
 
     def cell_with_note(text: str, reason: str) -> Cell:
         if reason not in notes:

@@ -66,7 +66,7 @@ class Table:
     facts: str = ""
     """One line on the whole table: which data, which intervals."""
     notes: Sequence[str] = ()
-    """Numbered; cells refer to them."""
+    """Numbered notes, to which cells refer."""
     warnings: Sequence[str] = ()
     """Facts without which the numbers would be misread."""
     comments: Sequence[str] = ()

@@ -9,7 +9,7 @@ from clipbench.results.table.cells import Cell, Column, Table
 
 
 def as_html(table: Table, css: str = "") -> str:
-    """Return a ``<table>`` and a list of its notes; columns of a model have its place in ``data-model``."""
+    """Return a ``<table>`` and a list of its notes. Columns of a model have its index in ``data-model``."""
     return "\n".join(_lines(table, css))
 
 

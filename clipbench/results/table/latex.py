@@ -21,13 +21,13 @@ SPECIAL = {
 }
 PACKAGES = r"\usepackage{booktabs,graphicx}"
 MOST_MODELS, MOST_ROWS = 4, 30
-"""The most models and rows per table; further tables hold the rest, since a page of an article has about 40 lines."""
+"""The most models and rows per table. Further tables hold the rest, since a page of an article has about 40 lines."""
 STACKED_FROM = 3
 """The number of models from which intervals are below the values: a line has no room for them."""
 
 
 def as_latex(table: Table, label: str) -> str:
-    """Return a table with caption and label, or several where one would leave the page; comments are TeX's.
+    """Return a table with caption and label, or several if one would leave the page. Comments are TeX's.
 
     Each is shrunk to the width of a line where it is wider.
     """

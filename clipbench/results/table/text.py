@@ -13,7 +13,7 @@ from clipbench.untrusted.terminal import printable
 def as_text(
     table: Table, *, has_header: bool = True, indent: str = "  ", widths: Sequence[int] = (), width: int | None = None
 ) -> str:
-    """Return a table in columns; lines have no spaces at their ends, and all of it is printable.
+    """Return a table in columns. Lines have no spaces at their ends, and all of it is printable.
 
     Args:
         table: its warnings and comments are left to whoever prints it.
@@ -130,7 +130,7 @@ def n_columns(text: str) -> int:
 
 
 def wrap_text(text: str, width: int, rest: str | None = None) -> list[str]:
-    """Return a text in lines that fit; no word, path, option, number or interval is broken, even if it is too long.
+    """Return a text in lines that fit. No word, path, option, number or interval is broken, even if it is too long.
 
     Args:
         rest: the beginning of all lines but the first; by default they stand below what follows a label and a gap.

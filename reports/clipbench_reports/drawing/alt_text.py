@@ -10,7 +10,7 @@ from clipbench_reports.drawing import chart_data
 from clipbench_reports.drawing.marks import Axis, Bars, Cells, Chart, Dots, Line, Mark, Panel, Ranges, Rule
 
 MOST_POINTS, MOST_NAMED = 6, 16
-"""Points of a series, and points with a name or cells, that are read aloud; of more points, evenly spread ones."""
+"""Points of a series, and points with a name or cells, that are read aloud, evenly spread if there are more."""
 
 
 def alt_text(figure: Chart) -> str:
@@ -31,7 +31,7 @@ def _panel_words(name: str, panel: Panel) -> str:
 
 
 def _mark_words(mark: Mark, panel: Panel) -> str:
-    """Return the values of a mark in words; empty for a mark without numbers, or whose mean is another mark."""
+    """Return the values of a mark in words, empty for a mark without numbers, or whose mean is another mark."""
     words = ""
     match mark:
         case Ranges(is_upright=False):

@@ -147,7 +147,7 @@ def chart_json(figure: marks.Chart) -> str:
 
 
 def _panel_series(panel: marks.Panel) -> list[Json]:
-    """Return the series of a panel; if an earlier series has the same ``id`` list, its index replaces the list."""
+    """Return the series of a panel. If an earlier series has the same ``id`` list, its index replaces the list."""
     all_series = [series for name, mark in series_marks(panel) if (series := _series(name, mark))]
     ids = [series.get("id") for series in all_series]
     firsts = [ids.index(names) for names in ids]
@@ -167,7 +167,7 @@ def _axis(axis: marks.Axis) -> Json:
 
 
 def _series(name: str, mark: marks.Mark) -> Json:
-    """Return the columns of a mark's table, with its geometry; empty for a mark without numbers."""
+    """Return the columns of a mark's table, with its geometry, empty for a mark without numbers."""
     rows = list(mark_rows(mark))
     if not rows:
         return {}
@@ -203,7 +203,7 @@ def _geometry(mark: marks.Mark) -> Json:
 
 
 def _shorten_numbers(values: Iterable[str | Number]) -> list[str | Number | None]:
-    """Return names unchanged, and numbers with the digits that a figure shows; null if not finite."""
+    """Return names unchanged, and numbers with the digits that a figure shows, null if not finite."""
     return [value if isinstance(value, str) else _json_number(float(f"{value:.{DIGITS}g}")) for value in values]
 
 

@@ -148,20 +148,20 @@ def side_by_side(panels: ByModel[Sequence[Panel]], *, keys: Sequence[str] = ()) 
 
 
 def facets(plane: Panel, models: ByModel[Sequence[Mark]], *, keys: Sequence[str] = ()) -> Panels:
-    """Return one panel for one model; for several models, one panel per series name, with all models in it.
+    """Return one panel for one model, or for several models one panel per series name, with all models in it.
 
     References, such as chance, are drawn once if they are equal for all models. Otherwise they are broken lines in the
     colours of the models.
 
     Args:
         plane: the axes, which hold the values of all models.
-        models: the marks as they are drawn where the model is alone; marks of one name are a series.
+        models: the marks as they are drawn for a single model. Marks of one name are a series.
         keys: names of series that need neither a title nor an entry in the legend.
     """
     marks_by_model = {model: marks for model, marks in models.values.items() if not all(map(_is_reference, marks))}
     if not models.is_joint or any(model.position >= len(MODELS) for model in marks_by_model):
         note = (
-            f"{len(marks_by_model)} models are more than {len(MODELS)} colours can tell apart: each has its own panel."
+            f"{len(marks_by_model)} models need more than the {len(MODELS)} colours there are: each has its own panel."
         )
         single = side_by_side(
             ByModel({m: [replace(plane, marks=marks)] for m, marks in marks_by_model.items()}, models.missing),
@@ -239,7 +239,7 @@ def _in_model_colour(mark: Mark, model: ModelKey, n_models: int) -> list[Mark]:
 
 
 def _without_overlap(mark: Mark, plane: Panel, offset: float, n_models: int) -> Mark:
-    """Return the mark of a model so that it hides no other model; an offset of 0 is the middle of the models."""
+    """Return the mark of a model so that it hides no other model. An offset of 0 is the middle of the models."""
     if isinstance(mark, Line):
         return replace(mark, is_dashed=False, has_band=n_models <= MAX_BANDS)
     if isinstance(mark, Ranges):

@@ -13,7 +13,7 @@ class LayoutCell:
 
     panel: Panel
     legend: Sequence[Mark]
-    """Marks with an entry; empty where one legend over the whole figure serves all panels, or where none is needed."""
+    """Marks with an entry, empty if one legend over the whole figure serves all panels, or where none is needed."""
 
 
 @dataclass(frozen=True, kw_only=True)

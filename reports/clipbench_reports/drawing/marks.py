@@ -17,7 +17,7 @@ from clipbench.results.numbers import Number, shortest
 from clipbench_reports.evidence import MissingEvidence, ModelKey
 
 Role = Literal["image", "text", "pair", "ink", "chance", "m0", "m1", "m2", "m3", "m4", "m5"]
-"""Images, texts, pairs of the two, anything neutral, and chance; then the models of a panel that several share."""
+"""Images, texts, pairs of the two, anything neutral, and chance, and then the models of a panel that several share."""
 
 MODELS: tuple[Role, ...] = ("m0", "m1", "m2", "m3", "m4", "m5")
 
@@ -31,14 +31,14 @@ FRACTION_TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """A range of values, its ticks and its label; ``low`` is above ``high`` on an axis that runs downwards."""
+    """A range of values, its ticks and its label. ``low`` is above ``high`` on an axis that runs downwards."""
 
     low: Number
     high: Number
     ticks: Sequence[Number] = ()
     label: str = ""
     names: Sequence[str] = ()
-    """Words at the ticks instead of their values; line breaks are kept."""
+    """Words at the ticks instead of their values, with line breaks."""
     is_percent: bool = False
     is_log: bool = False
     is_turned: bool = False
@@ -63,9 +63,9 @@ class Mark:
 
     role: Role = "ink"
     name: str = ""
-    """For the legend; marks of one role and name share an entry."""
+    """For the legend, in which marks of one role and name share an entry."""
     of: str = ""
-    """The name of the marks that a reference belongs to; empty for all marks of the panel."""
+    """The name of the marks that a reference belongs to, empty for all marks of the panel."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,18 +77,18 @@ class Line(Mark):
     lows: Sequence[Number] | None = None
     highs: Sequence[Number] | None = None
     has_band: bool = True
-    """True to draw the bounds; the table of the figure has them in any case."""
+    """True to draw the bounds. The table of the figure has them in any case."""
     is_dashed: bool = False
     has_dots: bool = False
     weights: Sequence[Number] = ()
-    """Number of samples of each point, proportional to the area of its dot; dots are equal without weights."""
+    """Number of samples of each point, proportional to the area of its dot. Dots are equal without weights."""
     is_reference: bool = False
-    """True for a line that is a reference and not a measurement; chance always is one."""
+    """True for a line that is a reference and not a measurement. Chance always is one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dots(Mark):
-    """A mark at each point; a dense cloud has small ones, and is rasterised in print."""
+    """A mark at each point. A dense cloud has small ones, and is rasterised in print."""
 
     xs: Sequence[Number]
     ys: Sequence[Number]
@@ -99,7 +99,7 @@ class Dots(Mark):
 
 @dataclass(frozen=True, kw_only=True)
 class Ranges(Mark):
-    """Values with the bars of their intervals, vertical or horizontal; a missing bound is NaN."""
+    """Values with the bars of their intervals, vertical or horizontal. A missing bound is NaN."""
 
     xs: Sequence[Number]
     ys: Sequence[Number]
@@ -212,9 +212,9 @@ class Panel:
     starts_row: bool = False
     """True if it is the first panel of a row."""
     n_rows: int = 0
-    """Number of named rows, each with the height of a line; 0 if the height does not depend on rows."""
+    """Number of named rows, each with the height of a line, 0 if the height does not depend on rows."""
     model: int | None = None
-    """Index of its model among the models of the page; None if it has all models."""
+    """Index of its model among the models of the page, None if it has all models."""
     has_mark: bool = True
     """False if there are more models than marks, so that its title has no mark of its model."""
 
@@ -235,7 +235,7 @@ class Chart:
     keys: Sequence[str] = ()
     """Names of marks that need no legend entry, because they are written in the drawing."""
     breadth: float = 1.0
-    """Width on a screen of a drawing of one column, in units of the usual width; print ignores it."""
+    """Width on a screen of a drawing of one column, in units of the usual width. Print ignores it."""
     missing: Mapping[ModelKey, MissingEvidence] = field(default_factory=dict)
     """The reasons why models are missing."""
 
@@ -324,7 +324,7 @@ def percent_axis(fractions: Iterable[Number], label: str = "", *, n_steps: int =
 
 
 def tight_axis(values: Sequence[Number], label: str = "", *, n_steps: int = 4) -> Axis:
-    """Return an axis that ends where the values do, with round ticks inside; ``nice_axis`` if all values are equal.
+    """Return an axis that ends where the values do, with round ticks inside, or ``nice_axis`` if all values are equal.
 
     Example:
         >>> axis = tight_axis([0.0, 41.0])
@@ -338,7 +338,7 @@ def tight_axis(values: Sequence[Number], label: str = "", *, n_steps: int = 4) -
 
 
 def log_axis(values: Sequence[Number], label: str = "") -> Axis:
-    """Return a logarithmic axis over positive values, with marks at 1, 5, 20 and so on; the ends are marked.
+    """Return a logarithmic axis over positive values, with marks at 1, 5, 20 and so on, and at the ends.
 
     Example:
         >>> list(log_axis([1, 5, 60]).ticks)

@@ -1,7 +1,7 @@
 """A figure for print, by matplotlib: as wide as a column of a paper, with text of the size of its captions.
 
 Fonts are embedded as TrueType (type 42), lines are vectors, dense clouds are pixels, and nothing in a file depends on
-when it was made. Colours are those of the report; what colour tells, the shape of a mark or a line tells too.
+when it was made. Colours are those of the report. The shape of a mark or a line shows the same as its colour.
 """
 
 import re
@@ -36,10 +36,10 @@ NOTEBOOK_DPI = 200
 
 
 class NotebookFigure(Figure):
-    """A figure with its own image for notebooks; for other figures, IPython uses pyplot."""
+    """A figure with its own image for notebooks. For other figures, IPython uses pyplot."""
 
     file_dpi: int | None = None
-    """Resolution of its files; None for the default of matplotlib."""
+    """Resolution of its files, None for the default of matplotlib."""
 
     def savefig(self, *file: Any, **options: Any) -> None:
         """Write the figure as matplotlib does."""
@@ -127,7 +127,7 @@ DATES = {"svg": "Date", "pdf": "CreationDate", "ps": "CreationDate", "eps": "Cre
 def save(
     figure: Chart, path: Path, *, width: float = WIDTHS["column"], style: Path | None = None, dpi: int | None = None
 ) -> None:
-    """Write a figure atomically in the format of its suffix; equal figures give equal bytes.
+    """Write a figure atomically in the format of its suffix. Equal figures give equal bytes.
 
     Args:
         width: in cm.
@@ -177,18 +177,18 @@ def check_path(path: Path) -> str:
 
 @contextmanager
 def _settings(style: Path | None) -> Iterator[None]:
-    """Set matplotlib to its defaults, then to our settings and the style; restore it afterwards."""
+    """Set matplotlib to its defaults, then to our settings and the style, and restore it afterwards."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(SETTINGS)
         try:
             if style is not None and is_there(style) and not is_file(style):
-                raise UsageError(f"{option('style', style)} is no file: expected a matplotlib style file")
+                raise UsageError(f"{option('style', style)} is not a file: expected a matplotlib style file")
             if style is not None:
                 matplotlib.style.use(style if style.suffix or is_there(style) else str(style))
         except OSError as error:
             raise UsageError(
-                f"{option('style', style)}: expected a matplotlib style file, or the name of a style of its own"
+                f"{option('style', style)}: expected a matplotlib style file, or the name of a matplotlib style"
             ) from error
         yield
 
@@ -279,7 +279,7 @@ def _is_inside(figure: Figure) -> bool:
 
 
 def _has_all_names(figure: Figure, layout: Layout) -> bool:
-    """Return whether all names at the axes are visible; numbers may be hidden for lack of room."""
+    """Return whether all names at the axes are visible. Numbers may be hidden for lack of room."""
     panels = [cell.panel for row in layout.rows for cell in row]
     return all(
         label.get_visible()

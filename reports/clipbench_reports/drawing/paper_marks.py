@@ -194,7 +194,7 @@ def legend_sample(mark: marks.Mark) -> Artist:
 
 
 def _is_seen(mark: marks.Line | marks.Ranges) -> bool:
-    """Return whether there is a finite point; without one, matplotlib extends a mark to the corner of the file."""
+    """Return whether there is a finite point. Without one, matplotlib extends a mark to the corner of the file."""
     return bool(np.isfinite(np.array([mark.xs, mark.ys], float)).all(axis=0).any())
 
 

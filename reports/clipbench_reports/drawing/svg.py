@@ -34,7 +34,7 @@ SHAPES = {
 
 
 def element(tag: str, *children: str, **attributes: object) -> Markup:
-    """Return an SVG element; ``css`` gives its class, and ``_`` in an attribute's name stands for ``-``.
+    """Return an SVG element. ``css`` gives its class, and ``_`` in an attribute's name stands for ``-``.
 
     Example:
         >>> str(element("text", "a < b", x=1.0, css="soft"))

@@ -26,7 +26,7 @@ screen, where letters are largest, in pixels."""
 LINE = 16
 """Distance of two lines of text."""
 EDGE, LABEL, TITLE, UNDER = 12, 20, 24, 8
-"""Free space around a plane; space for the label of an axis, for the title of a panel, and over a title below a plane.
+"""Space around a plane, for the label of an axis, for the title of a panel, and over a title below a plane.
 """
 MAX_NAME = 20
 """Characters per line of a name next to a plane, on a narrow screen."""
@@ -39,7 +39,7 @@ class ModelDrawing(NamedTuple):
     """Its index among the models of the page."""
     drawing: Markup
     narrow: Markup
-    """The drawing for a narrow screen; empty if one drawing serves both."""
+    """The drawing for a narrow screen, empty if one drawing serves both."""
     is_wide: bool
     """True if it needs more than a column of a page."""
 
@@ -58,7 +58,7 @@ def draw_narrow(figure: Chart) -> Markup:
 
 
 def draw_by_model(figure: Chart) -> list[ModelDrawing]:
-    """Return the drawings of each model of a figure; none if a panel has all models.
+    """Return the drawings of each model of a figure, or none if a panel has all models.
 
     They are in an element with the words of ``alt_text``, which are read aloud instead of all of them.
     """
@@ -125,7 +125,7 @@ def _chart_svg(figure: Chart, *, numbers: Sequence[int] | None = None, alt: str 
 
     Args:
         numbers: indices of the panels in the whole figure, whose data the page has.
-        alt: alternative text; None if an element around the drawing has one.
+        alt: alternative text, None if an element around the drawing has one.
     """
     layout = lay_out(figure)
     number = iter(numbers or range(len(figure.panels)))
@@ -251,13 +251,13 @@ def _count_lines(axis: Axis) -> int:
 
 
 def _widest(axis: Axis) -> int:
-    """Return the characters of the longest line at an axis; a character that is not Latin counts as two."""
+    """Return the characters of the longest line at an axis. A character that is not Latin counts as two."""
     lines = (line for words in axis.words for line in words.split("\n"))
     return max((sum(1 if letter < "\u2000" else 2 for letter in line) for line in lines), default=0)
 
 
 def _find_free_labels(centres: Sequence[Number], widths: Sequence[Number]) -> list[bool]:
-    """Return for each label whether there is room for it; of labels that would touch, the first has room.
+    """Return for each label whether there is room for it. If labels would touch, the first has room.
 
     Example:
         >>> _find_free_labels([0, 10, 20], [16, 16, 16])

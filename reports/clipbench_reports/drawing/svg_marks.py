@@ -39,7 +39,7 @@ class Plane:
     def as_attribute(self) -> str:
         """Return rectangle and axes for the script of a page.
 
-        These are left, top, width and height; then low, high and 1 if logarithmic, of each axis.
+        These are left, top, width and height, then low, high and 1 if logarithmic, of each axis.
         """
         rectangle = (self.left, self.top, self.width, self.height)
         ends = (part for axis in (self.x, self.y) for part in (axis.low, axis.high, int(axis.is_log)))
@@ -237,13 +237,13 @@ class LabelBox(NamedTuple):
         return self.left < other.right and other.left < self.right and self.top < other.foot and other.top < self.foot
 
     def is_inside(self, plane: "Plane") -> bool:
-        """Return whether the box is inside a plane; half a line may be above its top."""
+        """Return whether the box is inside a plane. Half a line may be above its top."""
         top, right, foot = plane.top - HEIGHT / 2, plane.left + plane.width, plane.top + plane.height
         return plane.left <= self.left and self.right <= right and top <= self.top and self.foot <= foot
 
 
 def names_at_lines(panel: marks.Panel, plane: Plane, entries: Sequence[marks.Mark]) -> list[marks.Words] | None:
-    """Return the names of a legend as words at their marks; None if one of them has no room.
+    """Return the names of a legend as words at their marks, or None if one of them has no room.
 
     A name is next to its line, inside the plane, and covers nothing. It is farther from other lines of its colour.
 
@@ -278,7 +278,7 @@ def names_at_lines(panel: marks.Panel, plane: Plane, entries: Sequence[marks.Mar
 
 @singledispatch
 def _candidates(mark: object, plane: Plane) -> Iterator[marks.Words]:
-    """Yield the possible positions of a name, the best first; none for a mark that needs a sample in a legend."""
+    """Yield the possible positions of a name, the best first, or none for a mark that needs a sample in a legend."""
     return iter(())
 
 
@@ -327,7 +327,7 @@ def _(mark: marks.Threads, plane: Plane) -> Iterator[marks.Words]:
 
 @_candidates.register
 def _(mark: marks.Dots, plane: Plane) -> Iterator[marks.Words]:
-    """Yield positions left and right of a cloud, the highest first; none for dots that a legend explains."""
+    """Yield positions left and right of a cloud, the highest first, or none for dots that a legend explains."""
     if mark.is_dense:
         xs, ys = np.array(mark.xs, np.float64), np.array(mark.ys, np.float64)
         near = abs(plane.y.high - plane.y.low) * HEIGHT / plane.height
@@ -376,7 +376,7 @@ def _trace_points(drawn_marks: Sequence[marks.Mark], plane: Plane) -> Points:
 
 
 def _strokes(mark: marks.Mark, plane: Plane) -> Iterator[list[tuple[Number, Number]]]:
-    """Yield the strokes of a mark that words must not cover; bands, shades and threads have none."""
+    """Yield the strokes of a mark that words must not cover. Bands, shades and threads have none."""
     if isinstance(mark, marks.Line):
         yield plane.points(mark.xs, mark.ys)
     elif isinstance(mark, marks.Ranges):

@@ -40,8 +40,8 @@ def slices(grouping: str) -> Callable[[Models], Chart]:
             [_panel(title, drawn_groups, by_model) for title in titles],
             by_model.map(lambda slice_values: slice_values.statement),
             reading=(
-                f"Each row is a group of the data by {quoted(grouping)}, those with the smallest first values on top;"
-                f" bars are 95 % intervals of the group by itself, the line is the mean of the groups.{left_out}"
+                f"Each row is a group of the data by {quoted(grouping)}, those with the smallest first values on top."
+                f" Bars are 95 % intervals per group, and the line is the mean of the groups.{left_out}"
             ),
             n_columns=min(2, len(titles)),
         )
@@ -122,7 +122,7 @@ def _state(values: Values, recorded: SlicesRecord, name: str, grouping: str) -> 
     lowest, highest = (fmt.quantity(groups[group].value, groups[group].unit) for group in (low, high))
     mean, distance = recorded.mean.get(name), recorded.distance.get(name)
     on_average = "" if mean is None else f", {fmt.quantity(mean.value, mean.unit)} on average"
-    ends = f"{lowest} and {highest}{on_average}; no two groups are shown to differ"
+    ends = f"{lowest} and {highest}{on_average}, and no two groups are shown to differ"
     if distance is not None and (distance.low or 0.0) > 0:
         ends = f"{lowest} ({quoted(low)}) and {highest} ({quoted(high)}){on_average}"
     return Statement(subject=f"{subject}, smallest and largest value of a group", value=ends)

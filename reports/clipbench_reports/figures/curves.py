@@ -29,11 +29,11 @@ from clipbench_reports.text import quoted, sentence_case, shorten
 ROLES: tuple[Role, ...] = ("ink", "m1", "m2", "m3", "m4", "pair")
 """Roles of series whose curves name none, in their order."""
 X_LABEL_LENGTH, Y_LABEL_LENGTH = 44, 32
-"""Characters of a label under and next to a plane; the explanation has the whole."""
+"""Characters of a label under and next to a plane. The explanation has the whole label."""
 
 Curves = Sequence[PlottedCurve]
 References = Callable[[Evidence, str], Sequence[Mark]]
-"""Takes the evidence and a label of y; returns the marks that the curves with it are read against."""
+"""Takes the evidence and a label of y, and returns the marks that the curves with it are read against."""
 
 
 def no_marks(evidence: Evidence, y_label: str) -> Sequence[Mark]:
@@ -57,9 +57,9 @@ class CurvesFigure:
     """
 
     name: str
-    """The figure that curves name; or the name of a curve that names none."""
+    """The figure that curves name, or the name of a curve that names none."""
     reading: str = ""
-    """How to read it; without one, the labels of the axes say what is drawn."""
+    """How to read it. Without it, the labels of the axes say what is drawn."""
     x_axis: Callable[[Sequence[Number], str], Axis] = nice_axis
     """Makes the axis of x from the values that it holds and its label."""
     is_zoomed: bool = False
@@ -76,7 +76,7 @@ class CurvesFigure:
     complete: Callable[[Evidence, PlottedCurve], PlottedCurve] = lambda evidence, curve: curve
     """Returns a curve as it is drawn."""
     state: Callable[[Evidence, Curves], Statement] | None = None
-    """The words on one model; without it, they are the values at both ends."""
+    """The words on one model. Without it, they are the values at both ends."""
     check: Callable[[Evidence], None] = lambda evidence: None
     """Raises MissingEvidence for evidence that the figure is not for."""
     metric: str = ""

@@ -53,9 +53,9 @@ def compare(differences: Sequence[Difference], labels: tuple[str, str]) -> Chart
             for name, rows in by_evaluation.items()
         ],
         reading=(
-            "Differences in percentage points, to the right where the second model has the larger value, with 95 %"
-            " intervals paired by sample; a value without a bar has no paired interval. ↓: less is better. Better and"
-            f" worse are the verdicts of paired tests, corrected for their number (Holm).{left_out}"
+            "Differences in percentage points, to the right where the second model has the larger value. Bars are 95 %"
+            " intervals paired by sample, and a value without a bar has no paired interval. ↓: lower is better. Better"
+            f" and worse are the verdicts of paired tests, corrected for their number (Holm).{left_out}"
         ),
     )
 

@@ -48,9 +48,9 @@ def cones(models: Models) -> marks.Chart:
         read_each(models, lambda evidence: distributions(evidence, "cosines")),
         _state,
         reading=(
-            "Cosines between unit vectors, each distribution scaled to the same height; the upright stroke is its "
-            "mean. Vectors of one kind that lie nearer to each other than to their own partner are what is called the "
-            "modality gap."
+            "Cosines between unit vectors. Each distribution is scaled to the same height, and the upright stroke is "
+            "its mean. With a modality gap, vectors of one modality are nearer to each other than to their partners in "
+            "the other."
         ),
     )
 
@@ -176,9 +176,9 @@ def conformity(models: Models) -> marks.Chart:
         read_each(models, lambda evidence: distributions(evidence, "conformity")),
         _state_conformity,
         reading=(
-            "Conformity is an item’s mean cosine with all others of its modality: common items lie to the right,"
-            " unusual ones to the left. Each distribution is scaled to the same height; the upright stroke is its mean,"
-            " the width of the cone."
+            "Conformity is an item’s mean cosine with all others of its modality: common items are on the right,"
+            " unusual ones on the left. Each distribution is scaled to the same height, and the upright stroke is its"
+            " mean, the width of the cone."
         ),
     )
 
@@ -218,8 +218,7 @@ SPECTRUM = CurvesFigure(
     name="spectrum",
     reading=(
         "The cumulative share of the squared distance of the two centroids, by dimensions in the order of their mean"
-        " differences; and the accuracy of a linear classifier of the modality on so many dimensions, on held-out"
-        " pairs."
+        " differences, and the accuracy of a linear classifier of the modality on these dimensions, on held-out pairs."
     ),
     x_axis=marks.log_axis,
     aspect=0.45,
@@ -231,7 +230,7 @@ ABLATION = CurvesFigure(
     name="ablation",
     reading=(
         "Gap and recall@1 when the dimensions that carry most of the gap are removed from all vectors, which are then"
-        " normalized again; on the left edge, nothing is removed. Recall is by one caption per image."
+        " normalized again. On the left edge, nothing is removed. Recall is by one caption per image."
     ),
     x_axis=_dimensions_axis,
     aspect=0.45,
@@ -244,7 +243,7 @@ ABLATION = CurvesFigure(
 def _state_matches(evidence: Evidence, curves: Curves) -> Statement:
     even = ", ".join(f"{curve.series} {_even_odds_cosine(curve.x, curve.y)}" for curve in curves)
     (error,) = defined(evidence.evaluation.metrics, "similarity_calibration_error")
-    value = "" if error is None else f"; cosine calibration error {fmt.percent(error.value)} pp"
+    value = "" if error is None else f", with a cosine calibration error of {fmt.percent(error.value)} pp"
     return Statement(
         subject="Cosine at which the probability of a match is one half",
         value=f"{even}{value}",
@@ -253,7 +252,7 @@ def _state_matches(evidence: Evidence, curves: Curves) -> Statement:
 
 
 def _without_line(evidence: Evidence) -> str:
-    """Return the kinds of pairs that have no line, with the reasons; nothing if all have one."""
+    """Return the kinds of pairs that have no line, with the reasons, or nothing if all have one."""
     errors = {
         name: metric
         for name, metric in evidence.evaluation.metrics.items()
@@ -267,7 +266,7 @@ MATCHES = CurvesFigure(
     name="matches",
     reading=(
         "The probability that two items belong together, by their cosine, for one match drawn for each non-match. "
-        "Where the lines lie apart, one threshold on the cosine cannot serve searches within a modality and across."
+        "Where the lines differ, no single threshold on the cosine can serve searches within a modality and across."
     ),
     state=_state_matches,
     metric="similarity_calibration_error",

@@ -43,14 +43,14 @@ def group_changes(explanation: Explanation) -> Chart:
             )
         ],
         reading=(
-            "▲ worse, ● better, ○ no evidence: of the groups that pass no test, those that lost most. Intervals of all"
+            "▲ worse, ● better, ○ no evidence (the groups that lost most without passing a test). Intervals of all"
             f" {explanation.n_groups:,} groups hold their true differences at once, with a chance of 95 %."
         ),
     )
 
 
 def _lines(name: str) -> str:
-    """Return the name of a group in two lines; a pair of columns has one line per column."""
+    """Return the name of a group in two lines. A pair of columns has one line per column."""
     first, _, second = name.partition(" and ")
     if not second:
         return two_lines(name, NAME_LENGTH)

@@ -17,7 +17,7 @@ from clipbench_reports.drawing.svg_marks import Anchor, LabelBox, Lift
 from clipbench_reports.evidence import MissingEvidence
 
 MOST_NAMED = 16
-"""Number of models up to which names are in the drawing; more would hide each other and are only in the table."""
+"""Number of models up to which names are in the drawing. More would hide each other and are only in the table."""
 LOG_FROM = 8
 """A count, such as of parameters, has a logarithmic axis where the largest is so many times the smallest."""
 
@@ -31,7 +31,7 @@ SIDES: tuple[tuple[Anchor, Lift], ...] = (("start", 1), ("end", 1), ("start", -1
 
 
 def across(comparison: Across, names: Sequence[str]) -> marks.Chart:
-    """Return a panel with one point per model; the title states the rank correlation of the two quantities."""
+    """Return a panel with one point per model. The title states the rank correlation of the two quantities."""
     x = _axis([point.x for point in comparison.points], comparison.x_title)
     y = _axis([point.y for point in comparison.points], comparison.y_title)
     by_training: dict[str, list[ModelPoint]] = {}
@@ -51,7 +51,7 @@ def across(comparison: Across, names: Sequence[str]) -> marks.Chart:
 
 
 def _value_with_unit(metric: Metric) -> str:
-    """Return a value with its unit; counts, which prices in millions are too, by their significant digits."""
+    """Return a value with its unit. Counts, which prices in millions are too, have their significant digits."""
     return fmt.significant(metric.value) if metric.unit == "count" else fmt.quantity(metric.value, metric.unit)
 
 
@@ -61,7 +61,7 @@ def _line(points: Sequence[ModelPoint], name: str) -> marks.Line:
 
 
 def _points(comparison: Across, names: Sequence[str], x: marks.Axis, y: marks.Axis) -> list[marks.Mark]:
-    """Return one mark per model in its colour; for more models than colours, equal points with their names."""
+    """Return one mark per model in its colour, or equal points with their names for more models than colours."""
     points, titles = comparison.points, (comparison.y_title, comparison.x_title)
     if len(points) <= len(marks.MODELS):
         return [
@@ -159,14 +159,14 @@ def _reading(comparison: Across, names: Sequence[str]) -> list[str]:
         of_label = dict(zip((point.label for point in comparison.points), names, strict=True))
         sentences.append(
             "On the Pareto front of cost and quality, where no other model is at least as cheap and at least as good,"
-            f" and ahead in one of the two: {fmt.listed([of_label[label] for label in comparison.front])}. By the"
-            " values: where intervals overlap, a model beside it may belong to it."
+            f" and ahead in one of the two: {fmt.listed([of_label[label] for label in comparison.front])}. The"
+            " front is by the values: where intervals overlap, a model near the front may belong to it."
         )
     sentences += comparison.notes
     method = comparison.correlation.interval.method
     if comparison.are_checkpoints:
         sentences.append(
-            "Checkpoints of one training are joined; they are not independent models, so the correlation has no"
+            "Checkpoints of one training are joined. They are not independent models, so the correlation has no"
             " interval and no test."
         )
     elif comparison.correlation.interval.low is None:
@@ -181,7 +181,7 @@ def _reading(comparison: Across, names: Sequence[str]) -> list[str]:
             " correlation)."
         )
     if not comparison.are_checkpoints:
-        sentences.append("Models differ in more than these two quantities: a correlation is no cause.")
+        sentences.append("Models differ in more than these two quantities: correlation does not imply a cause.")
     sentences += [f"Not drawn: {reason}." for reason in comparison.left_out]
     return sentences
 
@@ -193,7 +193,7 @@ TITLES = {
     "objectnet": "ObjectNet",
     "imagenet-a": "ImageNet-A",
 }
-NAMES = {"standard": "trained on ImageNet alone", "open_clip": "trained as CLIP, of open_clip's table"}
+NAMES = {"standard": "trained on ImageNet only", "open_clip": "trained as CLIP, from open_clip's table"}
 """Names of the reference models of each baseline."""
 POINTS = 60
 """Points of a line."""
@@ -210,7 +210,7 @@ def robustness(robustness_by_model: Sequence[Sequence[Robustness]], names: Seque
         MissingEvidence: there are more models than can be told apart.
     """
     if len(names) > len(marks.MODELS):
-        raise MissingEvidence(f"{len(names)} models cannot be told apart in one panel: at most {len(marks.MODELS)}")
+        raise MissingEvidence(f"{len(names)} models are too many for one panel: it has {len(marks.MODELS)} colours")
     by_shift = {
         data: {
             name: estimate
@@ -232,15 +232,15 @@ def robustness(robustness_by_model: Sequence[Sequence[Robustness]], names: Seque
     outside = f" The line is continued to {', '.join(beyond)}, beyond the reference models." if beyond else ""
     return marks.Chart(
         title=(
-            f"{names[0]} lies {fmt.percent(abs(first.value))} percentage points"
+            f"{names[0]} is {fmt.percent(abs(first.value))} percentage points"
             f" {'above' if first.value >= 0 else 'below'} the line on {TITLES[first.data]} ({_range(first)})."
         ),
         panels=panels,
         n_columns=min(2, len(panels)),
         reading=(
-            "Top-1 accuracy on shifted data against that on ImageNet, with 95 % intervals; effective robustness is the"
-            f" distance to the line of models {NAMES[baseline]}, fitted to the logits of both (Taori et al., 2020),"
-            f" with the band of its own doubt.{outside}"
+            "Top-1 accuracy on shifted data against ImageNet accuracy, with 95 % intervals. Effective robustness is the"
+            f" distance to the line of models {NAMES[baseline]}, fitted to the logits of both accuracies (Taori et al.,"
+            f" 2020) and drawn with its own confidence band.{outside}"
         ),
     )
 

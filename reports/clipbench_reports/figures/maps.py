@@ -93,7 +93,7 @@ def _map(clouds: ByModel[_Cloud], state: Callable[[_Cloud], Statement]) -> Chart
 def _state(cloud: _Cloud) -> Statement:
     n_joined = len(evenly_spaced(len(cloud.ids), MAX_LINES))
     pairs_drawn = (
-        f"{fmt.count(len(cloud.ids))} pairs; a grey line joins an image and its text, for {fmt.count(n_joined)} of"
+        f"{fmt.count(len(cloud.ids))} pairs. A grey line joins an image and its text, for {fmt.count(n_joined)} of"
         " them."
     )
     return cloud.flat.statement._replace(reading=" ".join(filter(None, [cloud.flat.statement.reading, pairs_drawn])))
@@ -127,8 +127,8 @@ def _pca(vectors: Vectors, seed: int) -> Flat:
             subject="Share of all variation of images and texts that two directions hold",
             value=f"{both} %",
         ),
-        "Principal components of images and texts together, both axes to the same scale. Two clouds apart are a "
-        "modality gap; its length in the full space is the metric gap.",
+        "Principal components of images and texts together, both axes to the same scale. Two separate clouds "
+        "are a modality gap, and its length in the full space is the metric gap.",
     )
 
 
@@ -153,7 +153,7 @@ def _gap_axis(vectors: Vectors, seed: int) -> Flat:
     difference = vectors[half:].mean(axis=0) - vectors[:half].mean(axis=0)
     length = float(np.linalg.norm(difference))
     if length < 1e-9:
-        raise MissingEvidence("the means of images and texts are equal, so there is no gap vector to lay an axis along")
+        raise MissingEvidence("the means of images and texts are equal, so the gap vector has no direction for an axis")
     along = vectors @ (difference / length)
     rest = vectors - np.outer(along, difference / length)
     across, shares = _components(rest - rest.mean(axis=0))
@@ -167,7 +167,7 @@ def _gap_axis(vectors: Vectors, seed: int) -> Flat:
             reading=f"The first component of the rest holds {fmt.percent(shares[0])} % of its variation.",
         ),
         "Across: the coordinate along the line from the mean image to the mean text of the pairs shown. Upwards: the "
-        "first principal component of what is left. Both axes to the same scale.",
+        "first principal component of the rest. Both axes to the same scale.",
     )
 
 
@@ -175,7 +175,7 @@ def _umap(vectors: Vectors, seed: int) -> Flat:
     import warnings
 
     if len(vectors) <= NEIGHBOURS:
-        raise MissingEvidence(f"UMAP looks at {NEIGHBOURS} neighbours, and the run kept {len(vectors)} vectors")
+        raise MissingEvidence(f"UMAP needs more than {NEIGHBOURS} vectors: the run kept {len(vectors)}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # numba and umap warn of their own internals
         try:
@@ -188,11 +188,11 @@ def _umap(vectors: Vectors, seed: int) -> Flat:
         coordinates,
         ("UMAP 1", "UMAP 2"),
         Statement(
-            subject="Images and texts as UMAP lays them out by their nearest neighbours",
+            subject="UMAP of images and texts, by their nearest neighbours",
             value="",
         ),
         f"UMAP fitted to images and texts together ({NEIGHBOURS} neighbours, minimal distance {MIN_DISTANCE}, cosine, "
-        f"seed {seed}). Distances in it are not to scale: how far two clouds lie apart says nothing about the gap.",
+        f"seed {seed}). Distances in it are not to scale: the distance of two clouds says nothing about the gap.",
         is_to_scale=False,
     )
 
@@ -241,7 +241,7 @@ def _read_cloud(evidence: Evidence, projection: str, seed: int) -> _Cloud:
     parts = [part for part in parts if len(part[1])]  # a run keeps no item of a modality without partners
     names, rows = [name for name, *_ in parts], [part_rows for _, part_rows, _ in parts]
     if projection == OF_IMAGES_AND_TEXTS and len(names) > 2:
-        raise UsageError(f"{option('projection', projection)}: it lays out two modalities, and there are {len(names)}")
+        raise UsageError(f"{option('projection', projection)} maps two modalities: got {len(names)}")
     stack = np.concatenate([np.zeros((0, vectors[0].shape[1])), *(matrix[part_rows] for _, part_rows, matrix in parts)])
     if len(stack) < 2:
         raise MissingEvidence(f"the run kept {fmt.counted(len(stack), 'vector')}, expected two or more")
@@ -257,9 +257,9 @@ def _vectors(evidence: Evidence, name: str) -> Float32[np.ndarray, "n dim"]:
     """Return the kept vectors of a modality, NaN where a group has no item of it."""
     array = evidence.array(name)
     if array.ndim != 2 or array.dtype.kind != "f" or not array.size:
-        raise evidence.damaged(f"the array {quoted(name)} is no matrix of numbers")
+        raise evidence.damaged(f"the array {quoted(name)} is not a matrix of numbers")
     if not np.isfinite(array[~np.isnan(array[:, 0])]).all():
-        raise evidence.damaged(f"the array {quoted(name)} is no matrix of finite numbers")
+        raise evidence.damaged(f"the array {quoted(name)} is not a matrix of finite numbers")
     return array.astype(np.float32)
 
 

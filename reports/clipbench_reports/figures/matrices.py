@@ -84,9 +84,9 @@ def _state(matrix: Float64[np.ndarray, "n n"], scale: float) -> Statement:
         subject="Rows in which the true pair, on the diagonal, has the highest cosine",
         value=f"{lit} of {n}",
         reading=(
-            f"{n} pairs; median {fmt.number(_median_of_others(matrix), 'cosine')}, highest"
+            f"{n} pairs: median {fmt.number(_median_of_others(matrix), 'cosine')}, highest"
             f" {fmt.number(float(matrix.max()), 'cosine')}, logit scale {fmt.significant(scale)}. The mean cosine of"
-            f" the pairs is {fmt.number(diagonal, 'cosine')}, of all others {fmt.number(rest, 'cosine')}; the mean"
+            f" the pairs is {fmt.number(diagonal, 'cosine')}, of all others {fmt.number(rest, 'cosine')}. The mean"
             f" softmax of the true pair is {by_row} % by row and {by_column} % by column."
         ),
     )
@@ -107,7 +107,7 @@ class Matrix(NamedTuple):
 
     title: str
     metrics: Mapping[tuple[int, int], Metric]
-    """By row and column; a missing or undefined metric leaves its cell blank."""
+    """By row and column. A missing or undefined metric leaves its cell blank."""
     depth: Callable[[float], float]
     """From a value to its shade, 0 to 1."""
 
@@ -117,16 +117,17 @@ def modality_matrices(models: Models) -> Chart:
     by_model = read_each(models, metrics_of)
     bounded = ""
     if any(len(modalities(metrics)) <= MAX_BOUNDED for metrics in by_model.all):
-        bounded = " Brackets, where they fit, hold 95 % intervals, each by itself: of many, about one in twenty misses."
+        bounded = " Brackets, where they fit, hold separate 95 % intervals: about one in twenty misses the true value."
     panels = by_model.map(lambda metrics: matrix_panels(_with_spaces(modalities(metrics)), _matrices(metrics)))
     return chart(
         [side_by_side(panels, keys=_TITLES)],
         by_model.map(_state_modalities),
         n_columns=2,
         reading=(
-            "Gap: the distance between the mean vectors of two modalities. Cosines: of matched pairs, and on the"
-            " diagonal of two different items of the modality. R@1: the share of the row’s items whose partner in the"
-            " column comes first. Separability: how often a linear classifier tells the two apart, 50 % by chance."
+            "Gap: the distance between the mean vectors of two modalities. Cosines: the mean of matched pairs, and"
+            " on the diagonal the mean of two different items of the modality. R@1: the share of the row’s items whose"
+            " partner in the column comes first. Separability: the accuracy of a linear classifier that separates the"
+            " two, 50 % by chance."
         )
         + bounded,
     )
@@ -237,7 +238,7 @@ def _state_modalities(metrics: Mapping[str, Metric]) -> Statement:
 
 
 def paired_modalities(names: Sequence[str], metrics: Mapping[str, Metric]) -> list[str]:
-    """Return the modalities with a gap to another one, so with partners; all if no modality has one."""
+    """Return the modalities with a gap to another one, so with partners, or all if no modality has one."""
     with_gap = {name.removesuffix("/gap") for name, metric in metrics.items() if metric.value is not None}
     pairs = [(first, second) for first in names for second in names if f"{first}-{second}" in with_gap]
     return [name for name in names if any(name in pair for pair in pairs)] or list(names)
@@ -281,7 +282,7 @@ def _matrix(comparison: SimilarityMatrix, measure: str, modality: str, title: st
 
 
 def _title(comparison: SimilarityMatrix) -> str:
-    """Return the range of the mutual k-NN of images, and of texts, in a sentence; undefined values are not in it."""
+    """Return the range of the mutual k-NN of images, and of texts, in a sentence, without undefined values."""
     ranges = []
     for modality, noun in NOUNS.items():
         values = [

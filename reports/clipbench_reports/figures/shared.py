@@ -12,14 +12,14 @@ from clipbench_reports.drawing.marks import Axis, Mark, Ranges, Role, Rule, Shad
 from clipbench_reports.evidence import Evidence, NotAsked
 
 MAX_POINTS = 300
-"""Points of a line; more cannot be seen."""
+"""Points of a line. More cannot be seen."""
 MAX_DOTTED = 30
 """Points up to which each gets a dot."""
 CHANCE = "chance"
 NAME_LENGTH = 34
 """Characters of the name of a row that is one line high."""
 MAX_LINES, HEAD = 70, 2.8
-"""Lines that fit on a printed page, one per row; lines that a panel takes in addition to its rows."""
+"""Lines that fit on a printed page, one per row, and lines that a panel takes in addition to its rows."""
 
 
 def refuse_judged(evidence: Evidence) -> None:
@@ -29,7 +29,7 @@ def refuse_judged(evidence: Evidence) -> None:
 
 
 def chance_rule(chance: float | None) -> list[Mark]:
-    """Return the line across a panel at the height of chance; empty if chance is unknown."""
+    """Return the line across a panel at the height of chance, empty if chance is unknown."""
     return [] if chance is None else [Rule(at=chance, axis="y", role="chance", name=CHANCE)]
 
 
@@ -75,7 +75,7 @@ def chance_strokes(rows: Iterable[tuple[Number, Metric]], *, half: float = 0.4, 
 
 
 def value_line(metric: Metric | None, name: str, *, of: str = "") -> list[Mark]:
-    """Return a dashed line at the value of a metric and the shade of its interval; empty if it is undefined."""
+    """Return a dashed line at the value of a metric and the shade of its interval, empty if it is undefined."""
     if metric is None or metric.value is None:
         return []
     line = Rule(at=metric.value, axis="x", role="ink", name=name, is_dashed=True, of=of)

@@ -66,7 +66,7 @@ def _state(history: History) -> Statement:
     first, last = (fmt.number(gaps[0].ys[k], "distance") for k in (0, -1))
     steps = [fmt.count(gaps[0].xs[k]) for k in (0, -1)]
     recalls = [line.ys for line in _line(history, "image_retrieval_recall@1")]
-    recall = f"; text-to-image R@1 {fmt.percent(recalls[0][0])} and {fmt.percent(recalls[0][-1])} %" if recalls else ""
+    recall = f", text-to-image R@1 {fmt.percent(recalls[0][0])} and {fmt.percent(recalls[0][-1])} %" if recalls else ""
     return Statement(
         subject=f"The gap at step {steps[0]} and at step {steps[1]}",
         value=f"{first} and {last}{recall}",
@@ -116,7 +116,7 @@ def _progress_panel(history: History, record: EvaluationRecord, evaluation: str)
 
 
 def _line(history: History, name: str) -> list[Line]:
-    """Return the line of a scalar of the first evaluation of its task; empty if there is no such scalar."""
+    """Return the line of a scalar of the first evaluation of its task, empty if there is no such scalar."""
     task = "retrieval" if name in RECALLS else "modality-gap"
     keys = (key for key in history.values if isinstance(key, MetricName) and key.evaluation.startswith(f"{task}@"))
     full = name if name in history.values else next((key for key in keys if key.metric == name), None)

@@ -61,8 +61,8 @@ def write_compare(
     """Write the page of comparisons with one base, whole or not at all.
 
     Args:
-        runs: the base, then the candidate of each comparison; None for results that are no run of clipbench.
-        explanations: where each candidate got worse; empty, or None for a candidate, if that was not asked for.
+        runs: the base, then the candidate of each comparison, None for results that are not a run of clipbench.
+        explanations: where each candidate got worse, empty, or None for a candidate, if that was not asked for.
 
     Raises:
         UsageError: the file cannot be written.
@@ -83,7 +83,7 @@ def compare_html(
         gated: the comparisons.
         runs: the base, then the candidate of each comparison.
         explanations: where each candidate got worse, for a section each.
-        swap: address of the page on which base and candidate change places; without one, none is offered.
+        swap: address of the page on which base and candidate change places, empty to offer none.
     """
     explained = [
         explanation_part(explanation, [runs[0], candidate])
@@ -190,7 +190,7 @@ def _part(
 
 
 def _verdict_summary(comparison: Comparison, verdict: Verdict, anchors: Mapping[str, str]) -> dict[str, object]:
-    """Return the number of metrics with a verdict, and the surest of them with their headings; nothing without any."""
+    """Return the number of metrics with a verdict, and the surest of them with their headings, nothing without any."""
     decided = [difference for difference in comparison.differences if difference.verdict == verdict]
     surest = interleave(sorted(decided, key=relative_width), lambda difference: difference.evaluation)[
         : N_NAMED.get(verdict, 0)
@@ -315,7 +315,7 @@ def evaluation_title(evaluation: str) -> str:
 
 
 def evaluation_anchors(comparison: Comparison, candidate_index: int, n_candidates: int) -> dict[str, str]:
-    """Return the ids of a candidate's evaluations; of several candidates, each begins with its place."""
+    """Return the ids of a candidate's evaluations. With several, each id begins with the candidate's index."""
     names = list(tables.by_evaluation(comparison.differences))
     pairs = [(task, data) for task, _, data in (name.partition("@") for name in names)]
     start = f"c{candidate_index + 1}-" if n_candidates > 1 else ""
@@ -347,7 +347,7 @@ def gate_html(outcomes: Sequence[Outcome]) -> Markup:
 
 
 def similarity_html(comparison: Comparison, evaluation: str) -> Markup | None:
-    """Return the representational similarity of an evaluation's vectors as a table; None where there is none."""
+    """Return the representational similarity of an evaluation's vectors as a table, or None if there is none."""
     similarities = tables.by_evaluation(comparison.representational_similarity).get(evaluation)
     if not similarities:
         return None
@@ -376,7 +376,7 @@ def overview_html(comparisons: Sequence[Comparison], names: Sequence[str], ids: 
     for (evaluation, _, _), by_candidate in by_metric.items():
         rows.setdefault(evaluation, []).append(_overview_row(by_candidate, ids))
     table = Table(
-        facts="Values of the base, and what each candidate differs by",
+        facts="Values of the base, and the differences of each candidate",
         columns=[
             Column("Metric", is_number=False),
             Column(f"Base: {names[0]}", model=0),

@@ -77,15 +77,12 @@ def _gallery(
     if not any(image.address for sample in samples for image in sample.images):
         samples = [replace(sample, images=[]) for sample in samples]
     n_samples = fmt.counted(len(ids), "sample")
-    note = (
-        f"{n_samples} of {within_sentence(difference.title)}; those that changed most come first, if their image was"
-        " kept."
-    )
+    note = f"{n_samples} of {within_sentence(difference.title)}: those with an image first, by the size of the change."
     return Gallery(title=title, note=note, failures=samples)
 
 
 def _flip_directions(difference: Difference) -> list[tuple[str, Sequence[str]]]:
-    """Return the ways a sample may change, the loss first; flips are by value, whatever direction is better."""
+    """Return the ways a sample may change, the loss first. Flips are by value, whatever direction is better."""
     flips = difference.flips
     assert flips is not None, difference
     full, partial = (flips.lost, flips.gained), (flips.part_lost, flips.part_gained)
@@ -140,7 +137,7 @@ class PairedTables:
                 yield Fact(column.title, short, full_words=_from_to(before, now)).cut()
 
     def images_of(self, name: str, metric: str) -> Iterator[GalleryImage]:
-        """Yield the images that explain a metric of a sample, each once; its own where the section names none."""
+        """Yield the images that explain a metric of a sample, each once, or its own if the section names none."""
         end = metric.rpartition("/")[2]
         matching_images = [
             sample_image for sample_image in self.images if self.is_sure and re.fullmatch(sample_image.metrics, end)
@@ -162,12 +159,12 @@ class PairedTables:
             yield GalleryImage(address=at, alt=alt, role=role)
 
     def _before_and_now(self, name: str, source: SampleColumn | SampleImage, subset: str) -> list[str]:
-        """Return a cell of a sample in both runs; a column of the metric's label set has precedence."""
+        """Return a cell of a sample in both runs. A column of the metric's label set has precedence."""
         return [_cell_text(table, name, source, subset) for table in self.tables]
 
 
 def _from_to(before: str, now: str) -> str:
-    """Return the texts before and now, with isolated directions; a dash for a missing one."""
+    """Return the texts before and now, with isolated directions, and a dash for a missing one."""
     return " → ".join(isolated(text) if text else fmt.NONE for text in (before, now))
 
 
@@ -181,7 +178,7 @@ def _plain_columns(tables: "Sequence[pandas.DataFrame]") -> list[SampleColumn]:
 
 
 def _cell_text(table: "pandas.DataFrame", name: str, source: SampleColumn | SampleImage, subset: str) -> str:
-    """Return the text of a cell; a column with a margin has the true option if the margin is positive."""
+    """Return the text of a cell. A column with a margin has the true option if the margin is positive."""
     column = source.name
     if source.margin:
         margin = _cell(table, name, source.margin)
@@ -196,7 +193,7 @@ def _cell_text(table: "pandas.DataFrame", name: str, source: SampleColumn | Samp
 
 
 def _cell(table: "pandas.DataFrame", name: str, column: str) -> str | float | None:
-    """Return a text or a finite number; None where the table has neither."""
+    """Return a text or a finite number, or None if the table has neither."""
     value = table.at[name, column] if column in table and name in table.index else None
     if isinstance(value, float | int | np.number):
         return float(value) if math.isfinite(value) else None

@@ -26,10 +26,10 @@ from clipbench_reports.drawing.svg import DOT, dot
 from clipbench_reports.text import slug
 
 NO_TEXT = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127, *range(128, 160), *range(0xD800, 0xE000)], "\ufffd")
-"""Control characters and halves of surrogate pairs: HTML may hold none of them; a damaged file name may."""
+"""Control characters and halves of surrogate pairs: HTML may hold none of them, but a damaged file name may."""
 
 SHEETS = ("page", "contents", "summary", "scorecard", "section", "figure", "failure")
-"""The style sheets of the page's parts, in the order in which they are joined; that for paper is the last."""
+"""The style sheets of the page's parts, in the order in which they are joined. The sheet for paper is the last."""
 SCRIPTS = ("page", "contents", "summary", "scorecard", "figure", "download", "failure")
 """The scripts of the page's parts, in their order: a script uses names of the first one only."""
 
@@ -83,7 +83,7 @@ def environment(package: str, filters: Mapping[str, Callable[..., Any]]) -> Envi
 
 
 def assets(*sheets: str) -> dict[str, Markup]:
-    """Return style and script of a page, and a policy under which it asks for nothing and runs no other script.
+    """Return style and script of a page, and a policy under which it requests nothing and runs no other script.
 
     Args:
         sheets: further style sheets, over those of the report.

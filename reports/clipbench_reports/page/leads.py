@@ -65,7 +65,7 @@ def leads(groups: Sequence[Group]) -> list[Sentence]:
 
 
 def lead_line(sentences: Sequence[Sentence], n_models: int) -> str:
-    """Return which models are ahead in which tasks, in one line; an empty text if nothing was tested."""
+    """Return which models are ahead in which tasks, in one line, an empty text if nothing was tested."""
     if not sentences:
         return "Nothing here can be compared between these models"
     tasks: dict[str, list[str]] = {}
@@ -99,7 +99,7 @@ def _lead(group: Group) -> MetricComparison | None:
 
 
 def shared_metric(group: Group, models: list[EvaluatedModel]) -> MetricComparison | None:
-    """Return the first headline metric that all of two or more models have a value of; None if there is none."""
+    """Return the first headline metric that all of two or more models have a value of, or None if there is none."""
     metrics = models[0].evaluation.metrics if len(models) > 1 else {}
     values = {
         name: [
@@ -134,9 +134,9 @@ def _finding(lead: MetricComparison, *, is_ahead: bool) -> Finding:
     metric = evaluation.metrics[lead.name]
     values = [fmt.quantity(value, metric.unit) for value in lead.values]
     first, second, *other_labels = (isolated(model.label) for model in lead.models)
-    rest = "".join(f"; {label} {value}" for label, value in zip(other_labels, values[2:], strict=True))
+    rest = "".join(f", {label} {value}" for label, value in zip(other_labels, values[2:], strict=True))
     if len(other_labels) > 1:
-        rest = f"; the other {len(other_labels)}: {values[2]} to {values[-1]}"
+        rest = f", the other {len(other_labels)} models {values[2]} to {values[-1]}"
     title = within_sentence(full_title(lead.name, metric, evaluation.subsets))
     subject = f"{isolated(lead.group.task)} on {isolated(lead.group.data)}, {isolated(title)}"
     both = f"{first} {values[0]}, {second} {values[1]}"

@@ -13,17 +13,16 @@ MOST = 3
 KINDS: tuple[tuple[Mark, ...], ...] = (("weak", "level"), ("good",), ("plain",))
 """Marks of sentences of one kind: results that are not shown to be better than chance are one kind."""
 TURNS = (0, 0, 1)
-"""The kinds in the order in which they take places; places that a kind cannot fill go to the others, in their order."""
+"""The kinds in the order in which they take places. Places that a kind cannot fill go to the others, in their order."""
 ORDER: tuple[Mark, ...] = ("weak", "level", "good", "plain")
 
 RULE = (
-    "The sentences at the top are chosen by rule: of the results that are not better than chance the two lowest, and "
-    "of the others the one farthest above it; if a kind has fewer, the other fills its place, and results without a "
-    "chance come last. Results of a kind come from different sections where possible. What every model of the "
-    "kind shows, or what holds by construction, is never chosen. The line "
-    "over them counts only what a test shows: without a further "
-    "word, a model reaches at least half of the way from chance to the best value; “sometimes”, it is better than "
-    "chance; “hardly” and “does not”, it reaches less than a tenth of that way."
+    "The sentences at the top are chosen by rule: the two lowest of the results that are not better than chance, and "
+    "the one farthest above chance of the others. If one kind has fewer results, the other kind fills up, and results "
+    "without a chance come last. Results of a kind come from different sections where possible. A result that every "
+    "CLIP-style model shows, or that holds by construction, is never chosen. The line over them counts only results "
+    "that a test shows: without a further word, a model reaches at least half of the way from chance to the best "
+    "value. “Sometimes” means better than chance, and “hardly” and “does not” mean less than a tenth of that way."
 )
 """The rule, for a reader."""
 
@@ -70,7 +69,7 @@ TOO_FEW = "Too few samples to distinguish this model from guessing"
 
 
 def opening_line(findings: Sequence[Finding]) -> str:
-    """Return the abilities of a model in one line; an empty text if nothing was tested against chance.
+    """Return the abilities of a model in one line, an empty text if nothing was tested against chance.
 
     Example:
         >>> from clipbench_reports.findings import Ability, Finding

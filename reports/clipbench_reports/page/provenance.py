@@ -50,7 +50,7 @@ def origin(run: Run, label: str, position: int) -> dict[str, object]:
 
 
 def headline_facts(run: Run) -> str:
-    """Return the facts on a model in one line; the work of its towers has a table of its own."""
+    """Return the facts on a model in one line. The work of its towers has a table of its own."""
     facts = (fact for fact in model_facts(run) if "FLOPs" not in fact)
     return " · ".join(fact.replace(" ", "\N{NO-BREAK SPACE}") for fact in facts)
 
@@ -83,7 +83,7 @@ def _evaluation(evaluation: EvaluationRecord) -> dict[str, object]:
 
 
 def citations(runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """Return the citation of each data set that was measured; a data set without one has a hint."""
+    """Return the citation of each data set that was measured, or a hint for a data set without one."""
     cited: dict[str, str | None] = {}
     for evaluation in (evaluation for run in runs for evaluation in run.result.evaluations):
         if evaluation.status == "ok":

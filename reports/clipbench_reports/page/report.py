@@ -36,13 +36,13 @@ MAX_DRAWN = 48
 
 
 def write_report(runs: Sequence[Run], path: Path, *, prints_all: bool = False) -> None:
-    """Write the report of one or more runs, whole or not at all; equal runs give equal bytes.
+    """Write the report of one or more runs, whole or not at all. Equal runs give equal bytes.
 
     Args:
         prints_all: True for a page that is printed with all that is folded.
 
     Raises:
-        UsageError: there is no run, or the file cannot be written.
+        UsageError: no run is given, or the file cannot be written.
         ClipbenchError: a run is damaged.
     """
     write_html(report_html(runs, prints_all=prints_all), path)
@@ -135,7 +135,7 @@ def _opening(
 
 
 def _training(runs: Sequence[Run], titles: Mapping[str, str]) -> list[Chart]:
-    """Return figures of the metrics through a training; none if the runs are not checkpoints of one training.
+    """Return figures of the metrics through a training, or none if the runs are not checkpoints of one training.
 
     First the headline metrics, then the gap with cosines and recall.
     """

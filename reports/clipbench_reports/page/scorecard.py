@@ -39,7 +39,7 @@ class MetricLines:
     """A metric with a line for each model that has it."""
 
     anchor: str = ""
-    """The id of its row; empty where it has none."""
+    """The id of its row, empty if it has none."""
     subset: str
     """The part of its name before the slash, where several metrics share that and are listed under it."""
     heading: str
@@ -92,7 +92,7 @@ def scorecard(groups: list[Group], averages: Mapping[str, AverageRecord | None] 
     """Return all metrics, and the evaluations without any.
 
     Args:
-        averages: those of the models' suites, by label in the models' order; they come first.
+        averages: those of the models' suites, by label in the models' order. They come first.
     """
     notes: list[str] = []
     blocks = _averages(averages, notes)
@@ -145,7 +145,7 @@ def metric_lines(
     """Return the metrics of models, in the order in which they first appear.
 
     Args:
-        notes: footnotes so far; new ones are added to it.
+        notes: footnotes so far, to which new ones are added.
         anchor: that of the section, where each line is to have an id.
     """
     by_metric: dict[str, list[MetricValue]] = {}
@@ -187,7 +187,7 @@ def _averages(averages: Mapping[str, AverageRecord | None], notes: list[str]) ->
 
 
 def _titled_metric(name: str, lines: list[MetricValue], subsets: Mapping[str, str], *, is_listed: bool) -> MetricLines:
-    """Return a metric with its title; where it is listed with others of its subset, their heading names that."""
+    """Return a metric with its title. If it is listed with others of its subset, their heading names the subset."""
     first = next((line.metric for line in lines if line.metric.title), lines[0].metric)
     subset = _subset(name) if is_listed else ""
     return MetricLines(

@@ -48,7 +48,7 @@ class Point:
     caption: str
     """Nothing where the run recorded none."""
     address: str
-    """Address of its image; empty where the run kept none or the budget of the page is used up."""
+    """Address of its image, empty if the run kept none or the budget of the page is used up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ class SetResults:
 
     @property
     def n_open(self) -> int:
-        """The number of figures that are not folded: two small ones if there are no failures."""
+        """The number of figures that are not folded: two small ones without failures."""
         is_pair = (
             not self.galleries and len(self.figures) > 1 and not any(figure.is_wide for figure in self.figures[:2])
         )
@@ -92,7 +92,7 @@ class ModelResults(NamedTuple):
     label: str
     position: int
     blocks: list[SetResults]
-    """One for each label set; a single one without a title where there are no several."""
+    """One for each label set, or a single one without a title if there is only one set."""
     notes: list[str]
     """Notes on all blocks."""
 
@@ -113,7 +113,7 @@ class TaskResults:
     advice: Mapping[str, str]
     """Remedies that people use, by the weakness."""
     joint: list[SetResults]
-    """The figures of several models together, for each label set; empty where there is one, or they are not
+    """The figures of several models together, for each label set, empty if there is one, or they are not
     comparable.
     """
     parts: list[ModelResults]
@@ -126,7 +126,7 @@ def n_shares(groups: list[Group], failures_of: int | None = None) -> int:
     """Return into how many shares the images of a page are budgeted: one for each possible gallery, more for a cloud.
 
     Args:
-        failures_of: the position of the only model whose failures are shown; None for those of all.
+        failures_of: the position of the only model whose failures are shown, None for those of all.
     """
     total = 0
     for group in groups:
@@ -144,8 +144,8 @@ def task_results(group: Group, *, budget: PageBudget | None, failures_of: int | 
     The figures of several models are drawn together, unless they must not be compared: then each model has its own.
 
     Args:
-        budget: for images in the page; None for no figures, tables and galleries.
-        failures_of: the position of the only model whose tables and failures are shown; None for those of all.
+        budget: for images in the page, None to leave out figures, tables and galleries.
+        failures_of: the position of the only model whose tables and failures are shown, None for those of all.
     """
     loaded = group.section
     measured = [(model, loaded.parts(Evidence(model.run, model.evaluation))) for model in group.measured]
@@ -279,7 +279,7 @@ def _figure_makers(loaded: LoadedSection, evidences: Sequence[Evidence]) -> list
 
 
 def _make_all(makers: list[Callable[[Evidence], Part]], evidence: Evidence, absence_reasons: list[str]) -> list[Part]:
-    """Return the tables or galleries that can be made; add the reasons for the rest to ``absence_reasons``."""
+    """Return the tables or galleries that can be made, and add the reasons for the rest to ``absence_reasons``."""
     parts: list[Part] = []
     for make in makers:
         try:
@@ -292,7 +292,7 @@ def _make_all(makers: list[Callable[[Evidence], Part]], evidence: Evidence, abse
 
 
 def points_at(figure: Chart, evidence: Evidence, budget: PageBudget) -> list[Point]:
-    """Return the samples at the points of a figure's first cloud, in their order; none without a cloud.
+    """Return the samples at the points of a figure's first cloud, in their order, or none without a cloud.
 
     Args:
         budget: of the page; where it does not hold the images of all points, those that have one are evenly spread.

@@ -17,9 +17,8 @@ from clipbench_reports.text import isolated
 RULE_OF_TRAINING = (
     "For each evaluation, the first headline metric that all checkpoints have: the last checkpoint against each "
     "earlier one, by paired tests, corrected for all tests of these sentences (Holm). "
-    "“No change is shown since” names the "
-    "first checkpoint from which on no such test, without a correction, gives p of at most 0.05: it is not shown that "
-    "nothing changed."
+    "“No change shown since” names the first checkpoint from which on no such test, without a correction, gives p of "
+    "at most 0.05. This does not show that nothing changed."
 )
 """The rule, for a reader."""
 
@@ -34,7 +33,7 @@ def trends(groups: Sequence[Group]) -> list[Sentence]:
 
 
 def trend_line(sentences: Sequence[Sentence]) -> str:
-    """Return the first trend that a test shows, in one line; an empty text if nothing was compared."""
+    """Return the first trend that a test shows, in one line, an empty text if nothing was compared."""
     none = "No test here shows that the training changed anything" if sentences else ""
     changes = (sentence.finding.short for sentence in sentences if sentence.finding.mark in ("gained", "lost"))
     return next(changes, none)
@@ -84,11 +83,11 @@ def _finding(trend: MetricComparison, may_claim: Sequence[bool], task: str) -> F
     ]
     if better[-1:] > [0]:
         peak = max(better, key=lambda checkpoint: sign * trend.values[checkpoint])
-        rest = f"; it was better at step {steps[peak]}, with {fmt.quantity(trend.values[peak], metric.unit)}"
+        rest = f", but it was better at step {steps[peak]}, with {fmt.quantity(trend.values[peak], metric.unit)}"
         mark = "lost" if mark == "level" else mark
     is_changed = [difference.p_value is None or difference.p_value <= ALPHA for difference in trend.differences]
     since = max((checkpoint + 1 for checkpoint, changed in enumerate(is_changed) if changed), default=0)
     if 0 < since < len(trend.differences):
-        rest += f"; no change is shown since step {steps[since]}"
+        rest += f", with no change shown since step {steps[since]}"
     text = f"{task}: {within_sentence(title)} {change} ({difference_text(total, metric.unit)}){rest}."
     return Finding(mark, text, short=f"{title} {change}{rest}")

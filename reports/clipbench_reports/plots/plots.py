@@ -45,13 +45,13 @@ def plots() -> dict[str, str]:
 
 
 def draw_plot(name: str, runs: Sequence[RunLike], options: PlotOptions = DEFAULTS) -> "Figure":
-    """Return a plot as a figure of matplotlib, which no state of pyplot has a part in; a notebook shows it.
+    """Return a plot as a figure of matplotlib, which no state of pyplot has a part in. A notebook shows it.
 
     What the section of a package fails to draw is left out with a warning.
 
     Args:
         name: one of ``plots()``.
-        runs: runs, or their folders; for ``track`` also folders of trainings, or logs.
+        runs: runs, or their folders, for ``track`` also folders of trainings, or logs.
 
     Raises:
         UsageError: an unknown plot, width, projection or style, or runs that cannot be drawn together.
@@ -66,7 +66,7 @@ def draw_plot(name: str, runs: Sequence[RunLike], options: PlotOptions = DEFAULT
 
 
 def write_plot(name: str, runs: Sequence[RunLike], out: Path, options: PlotOptions = DEFAULTS) -> list[Path]:
-    """Write the figure of ``draw_plot`` with its table and its caption; return the files.
+    """Write the figure of ``draw_plot`` with its table and its caption, and return the files.
 
     Raises:
         UsageError: what ``draw_plot`` raises it for, or a type that matplotlib does not write.
@@ -92,7 +92,7 @@ class _TaskPlot(NamedTuple):
 
 
 def _plots_of_tasks() -> dict[str, _TaskPlot]:
-    """Return the plots that sections bring; of two that have one name, clipbench's own or the first."""
+    """Return the plots of sections. If two have the same name, it is clipbench's own or the first."""
     sections = {task: load_section(task) for task in plugins.names(plugins.SECTIONS)}
     task_plots: dict[str, _TaskPlot] = {}
     for task, loaded in sorted(sections.items(), key=lambda section: (section[1].package != OWN, section[0])):
@@ -100,7 +100,7 @@ def _plots_of_tasks() -> dict[str, _TaskPlot]:
             warnings.warn(loaded.fault, stacklevel=2)
         for name, plot in loaded.section.plots.items():
             if name in task_plots or name in RUN_PLOTS:
-                warnings.warn(f"the plot {name} of {loaded.package} is left out: there is another", stacklevel=2)
+                warnings.warn(f"the plot {name} of {loaded.package} is left out: its name is taken", stacklevel=2)
             else:
                 task_plots[name] = _TaskPlot(plot, task, loaded)
     return task_plots
@@ -137,12 +137,12 @@ def _check_options(name: str, options: PlotOptions, *, projected: Sequence[str])
     if projection is not None and name not in projected:
         raise UsageError(
             f"{option('projection', projection)}: only the plots {' and '.join(projected)} are projected, {name} is"
-            " not: drop it"
+            " not: remove it"
         )
     for key, owner in OF_ONE_PLOT.items():
         value = getattr(options, key)
         if value is not None and name != owner:
-            raise UsageError(f"{option(key, value)}: only the plot {owner} takes it, {name} does not: drop it")
+            raise UsageError(f"{option(key, value)}: only the plot {owner} takes it, {name} does not: remove it")
 
 
 def _dpi(kind: str | None) -> int | None:
@@ -180,7 +180,7 @@ def _draw_evaluations(name: str, task_plot: _TaskPlot, runs: Sequence[RunLike], 
             reason = reasons[0]
             if isinstance(reason, Damaged | Fault):
                 raise reason  # which names the run, or the package
-            keeping = f"; run again with {option('keep_arrays', True)} to have all arrays"
+            keeping = f". Run again with {option('keep_arrays', True)} to keep all arrays"
             hint = keeping if isinstance(reason, MissingArray) else ""
             raise MissingEvidence(f"{evidence.run.label}: {reason}{hint}") from reason
     for fault in dict.fromkeys(
@@ -255,13 +255,13 @@ def _join_charts(charts: Sequence[Chart]) -> Chart:
 def _check_companions(out: Path) -> None:
     """Raise UsageError when the table or the caption of a figure would be written over a file that is not one of ours.
 
-    A figure that is drawn again replaces its own: the table is told by its first line, and the caption by its table.
+    A figure that is drawn again replaces its own: its first line shows the table, and the table the caption.
     """
     table, caption = out.with_suffix(".csv"), out.with_suffix(".txt")
     if is_file(table) and not _is_table(table):
-        raise UsageError(f"{table} is there and is not the table of a figure: name another file for the figure")
+        raise UsageError(f"{table} exists and is not the table of a figure: name another file for the figure")
     if is_file(caption) and not is_file(table):
-        raise UsageError(f"{caption} is there and is not the caption of a figure: name another file for the figure")
+        raise UsageError(f"{caption} exists and is not the caption of a figure: name another file for the figure")
 
 
 def _is_table(path: Path) -> bool:

@@ -33,11 +33,11 @@ class PlotOptions:
     style: Path | None = None
     """A matplotlib style file."""
     projection: str | None = None
-    """One of ``maps.PROJECTIONS``, of a plot that is projected; None is the first of them."""
+    """One of ``maps.PROJECTIONS``, of a plot that is projected, None for the first of them."""
     data: str | None = None
     """The data set, where the runs hold the task on several."""
     baseline: str | None = None
-    """The models that ``robustness`` is read against: ``standard`` or ``open_clip``; None is the first of them."""
+    """The models that ``robustness`` is read against: ``standard`` or ``open_clip``, None for the first of them."""
     x: str | None = None
     """The metric of ``across``, or the fact of a model, along the x axis."""
     y: str | None = None
@@ -45,7 +45,7 @@ class PlotOptions:
     seed: int = 0
     """Seed of a projection that is drawn at random, and of the resamples of ``across``."""
     format: str | None = None
-    """``png`` draws with twice the pixels, for slides; other types have no pixels to speak of."""
+    """``png`` draws with twice the pixels, for slides. Other types have no pixels to speak of."""
 
 
 Drawn = tuple[Chart, Sequence[str]]
@@ -84,7 +84,7 @@ def _draw_track(paths: Sequence[RunLike], options: PlotOptions) -> Drawn:
 
 
 def _restrict_history(history: History, data: str | None) -> History:
-    """Return a history with the metrics of one data set; a log, which names no data, is returned as it is."""
+    """Return a history with the metrics of one data set, or a log unchanged, since it names no data."""
     names = [name for name in history.values if isinstance(name, MetricName)]
     data_sets = dict.fromkeys(_data_of(name) for name in names)
     gaps = [data_set for data_set in data_sets if f"modality-gap@{data_set}/gap" in history.values]
@@ -114,7 +114,7 @@ def _draw_robustness(paths: Sequence[RunLike], options: PlotOptions) -> Drawn:
     runs = [open_run(path) for path in paths]
     baseline = options.baseline or next(iter(BASELINES))
     if options.data is not None:
-        raise UsageError(f"{option('data', options.data)}: the plot robustness draws all shifts of a run: drop it")
+        raise UsageError(f"{option('data', options.data)}: the plot robustness draws all shifts of a run: remove it")
     figure = many_models.robustness(robustness_of(runs, baseline), figure_labels(labels(runs)), baseline)
     return figure, [*_source_lines(runs), f"Reference models: {SOURCES[baseline]}."]
 
@@ -137,7 +137,7 @@ def _draw_across(paths: Sequence[RunLike], options: PlotOptions) -> Drawn:
 
 
 def _restrict_runs(runs: Sequence[Run], data: str | None) -> list[Run]:
-    """Return runs with only their evaluations on one data set; with all if ``data`` is None.
+    """Return runs with only their evaluations on one data set, with all if ``data`` is None.
 
     Raises:
         UsageError: a run has none on it.
@@ -175,18 +175,18 @@ RUN_PLOTS: Mapping[str, RunsPlot] = {
         draw=_draw_track,
     ),
     "robustness": RunsPlot(
-        summary="accuracy on shifted data against that on ImageNet, beside other models",
+        summary="accuracy on shifted data against accuracy on ImageNet, with other models as a baseline",
         definition=(
-            "Effective robustness is the accuracy on shifted data less that of a line fitted to other models (Taori et "
-            "al., 2020)."
+            "Effective robustness is the accuracy on shifted data minus the accuracy that a line fitted to other "
+            "models predicts (Taori et al., 2020)."
         ),
         draw=_draw_robustness,
     ),
     "across": RunsPlot(
-        summary="one metric against another, a point a model, with the rank correlation", draw=_draw_across
+        summary="one metric against another, one point per model, with the rank correlation", draw=_draw_across
     ),
     "representational-similarity": RunsPlot(
-        summary="how alike every two models see the same images and texts: mutual k-NN and CKA",
+        summary="similarity of every two models on the same images and texts: mutual k-NN and CKA",
         definition=(
             "Mutual k-NN: Huh et al., 2024. CKA: Kornblith et al., 2019, with the unbiased HSIC of Song et al., 2012."
         ),

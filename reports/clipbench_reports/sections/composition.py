@@ -51,7 +51,7 @@ SIDES = {
     "text_acc": Side("text", "captions", "all captions of an image in the right order"),
     "image_acc": Side("image", "images", "all images of a caption"),
     "group_acc": Side("ink", "both"),
-    "text_only_acc": Side("pair", "text alone", "captions alone, without the image"),
+    "text_only_acc": Side("pair", "text only", "captions only, without the image"),
 }
 KINDS = {
     "twin_cosine": Side("text", "its false twin"),
@@ -91,7 +91,7 @@ def composition(models: Models) -> Chart:
 
 
 def _read(evidence: Evidence) -> Accuracies:
-    """Return the defined accuracies by the title of their subset, then by side; means over subsets are left out."""
+    """Return the defined accuracies by the title of their subset, then by side, without means over subsets."""
     of_sides = {side: by_subset(evidence.evaluation, side) for side in SIDES}
     subsets = subsets_of(evidence.evaluation.metrics)
     accuracies = {s: {side: of_side[s] for side, of_side in of_sides.items() if s in of_side} for s in subsets}
@@ -133,7 +133,7 @@ def _state(accuracies: Accuracies, side: str) -> Statement:
         chance = f", chance {fmt.percent(metric.chance)} %" if metric.chance is not None else ""
         value = f"{fmt.percent(metric.value)} % of {fmt.count(metric.n)} items{chance}"
         return Statement(subject=f"{words} told apart", value=value)
-    return Statement(subject=f"{words} told apart, over the subsets", value=_order(scored))
+    return Statement(subject=f"{words} distinguished, over the subsets", value=_order(scored))
 
 
 def _order(scored: Mapping[str, Metric]) -> str:
@@ -163,7 +163,7 @@ def _span(metrics: Iterable[Metric]) -> str:
 
 
 def subsets_of(names: Iterable[str]) -> list[str]:
-    """Return the subsets of metric names, without means over all and over a category; "" is a set without subsets.
+    """Return the subsets of metric names, without means over all and over a category. "" is a set without subsets.
 
     A subset is a category where others have its name and an underscore before their own, as ``swap`` and ``swap_att``.
 
@@ -188,8 +188,8 @@ def twins(models: Models) -> Chart:
     return ridges(
         read_each(models, _cosines),
         _state_twins,
-        reading="Cosines between text vectors, each distribution scaled to the same height; the upright stroke is its "
-        "mean. Where a caption lies as near to its twin as to itself (cosine 1), no image can tell the two apart.",
+        reading="Cosines between text vectors. Each distribution is scaled to the same height, and the upright stroke "
+        "is its mean. If a caption is as near to its twin as to itself (cosine 1), no image can distinguish the two.",
     )
 
 
@@ -218,7 +218,7 @@ def _state_twins(distributions: Sequence[Distribution]) -> Statement:
 MAX_CHOICES = 15
 BAG_OF_WORDS = "The order of words does not count"
 OF_CAPTIONS = "(text|group)_acc"
-MARGIN = "Margin: the cosine of the true caption less that of the false one."
+MARGIN = "Margin: the cosine of the true caption minus the cosine of the false one."
 SENTENCES = {
     "text_acc": (
         "caption",
@@ -259,7 +259,7 @@ def _subsets(evaluation: EvaluationRecord, name: str, side: str) -> list[Finding
     def describe(title: str) -> str:
         metric = metrics[title]
         value = f"{fmt.percent(metric.value)} % {fmt.interval(metric)}"
-        return f"{quoted(title)} ({value}; chance is {fmt.percent(metric.chance)} %)"
+        return f"{quoted(title)} ({value}, where chance is {fmt.percent(metric.chance)} %)"
 
     not_above_chance = not_better(metrics, describe)
     parts = {relation: f"{CHOICES[relation].format(side)} in" for relation in CHOICES if relation in not_above_chance}
@@ -287,7 +287,7 @@ def _twins(evaluation: EvaluationRecord) -> list[Finding]:
         return []
     text = f"A caption and its false twin have cosine {fmt.bounded(twin)} on average"
     if other is not None:
-        text += f"; a caption and an unrelated one {fmt.bounded(other)}"
+        text += f", and a caption and an unrelated one {fmt.bounded(other)}"
     return [Finding("plain", f"{text}.")]
 
 
@@ -370,7 +370,7 @@ def preferred_false_images(evidence: Evidence, budget: PageBudget) -> Gallery:
         evidence,
         budget,
         title="False images that were preferred",
-        note="Margin: the caption's cosine with the right image less that with the false one.",
+        note="Margin: the caption's cosine with the right image minus its cosine with the false one.",
         wrong=(credit < 1) & (margin < 0),
         margin=margin,
         facts=facts,
@@ -392,8 +392,8 @@ SECTION = Section(
     advice={
         BAG_OF_WORDS: "A contrastive loss can be solved with the words of a caption as a bag, because few batches"
         " hold two captions of the same words. Training with such captions as hard negatives helps (Yuksekgonul "
-        "et al. 2023, arXiv:2210.01936). Some of what that gains is a habit of the benchmark (Hsieh et al. 2023, "
-        "arXiv:2306.14610): read the score beside the blind rules among the controls.",
+        "et al. 2023, arXiv:2210.01936). Some of that gain is a habit of the benchmark (Hsieh et al. 2023, "
+        "arXiv:2306.14610): compare the score with the blind rules among the controls.",
     },
     title="Composition",
     figures=(composition, twins),

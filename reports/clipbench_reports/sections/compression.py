@@ -33,7 +33,7 @@ def compression(question: str) -> CurvesFigure:
         name=f"{question} by bytes",
         reading=(
             "Each point is a format in which the same vectors are stored: fewer dimensions, and fewer bytes for each."
-            " Bars: 95 % intervals; a change from float32, over the same queries, is known better than they show."
+            " Bars: 95 % intervals. A change from float32, over the same queries, is known better than they show."
         ),
         x_axis=_axis,
         is_zoomed=True,
@@ -80,7 +80,7 @@ def _state(question: str, evidence: Evidence, curves: Curves) -> Statement:
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
-    """Return for each question the smallest vectors that lose little, or the reason; then the bytes of a search."""
+    """Return for each question the smallest vectors that lose little, or the reason, and then the bytes of a search."""
     smallest = {
         question: metric
         for question in STORED_QUESTIONS
@@ -95,8 +95,8 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     if len(sizes) == len(smallest) > 0 and full_sizes:
         few, many = (fmt.count(round(size)) for size in (max(sizes), full_sizes[0]))
         text = (
-            f"In {few} bytes each, a search through a million vectors reads {few} MB instead of {many} MB; its time was"
-            " not measured."
+            f"In {few} bytes each, a search through a million vectors reads {few} MB instead of {many} MB. The time of"
+            " a search was not measured."
         )
         sentences.append(Finding("plain", text, is_expected=True))
     return sentences
@@ -123,10 +123,11 @@ def format_table(question: str) -> MakeTable:
             bytes_table,
             title=f"{title} by format",
             facts=(
-                "Stored: first dimensions, principal components (PCA) or signs. Bytes: of a vector, or MB of a"
-                " million. Change: from float32, with 95 % intervals. Loses at most: a bound that allows for several"
-                f" tests. The smallest that loses less than {margin} is chosen. Formats of a kind are tested from the"
-                " largest to the first not shown to lose less; smaller ones have no bound (–)."
+                "Stored: first dimensions, principal components (PCA) or signs. Bytes: per vector, or MB per"
+                " million vectors. Change: from float32, with 95 % intervals. Loses at most: a bound that allows for"
+                f" several tests. The smallest format that loses less than {margin} is chosen. Formats of a kind are"
+                " tested from the largest to the first that is not shown to lose less, and smaller ones have no bound"
+                " (–)."
             ),
             columns=[*bytes_table.columns, *columns(numbers=["Loses at most, pp"])],
             rows=[[*row, bound] for row, bound in zip(bytes_table.rows, lost, strict=True)],
@@ -136,7 +137,7 @@ def format_table(question: str) -> MakeTable:
 
 
 def _most_lost(evidence: Evidence, question: str, forms: Sequence[Format]) -> dict[str, str]:
-    """Return the bound of the loss of each tested format by its name; the largest formats of a kind are tested."""
+    """Return the bound of the loss of each tested format by its name. The largest formats of a kind are tested."""
     most_lost: dict[str, str] = {}
     for kind in {form.kind for form in forms}:
         largest_first = sorted((form for form in forms if form.kind == kind), key=lambda form: -form.dim)
@@ -154,7 +155,7 @@ SECTION = Section(
     plots={
         "compression": Plot(
             summary="recall@1 and accuracy by bytes of a vector, and the smallest that lose little",
-            definition="PCA and int8 are fitted on the stored vectors alone; queries stay float32, but for signs.",
+            definition="PCA and int8 are fitted only on the stored vectors. Queries stay float32, except for signs.",
             draws=tuple(map(compression, STORED_QUESTIONS)),
         )
     },

@@ -48,9 +48,9 @@ def _state(evidence: Evidence, curves: Curves) -> Statement:
     )
     if worth is None:
         return statement
-    shaded = "; its interval is shaded" if worth.low is not None else ""
+    shaded = " (its interval is shaded)" if worth.low is not None else ""
     reading = f"The prompts are worth the number of labels with which the linear probe reaches them{shaded}."
-    value = f"{statement.value}, worth {fmt.number(worth.value, worth.unit)} labels a class"
+    value = f"{statement.value}, worth {fmt.number(worth.value, worth.unit)} labels per class"
     return statement._replace(value=value, reading=reading)
 
 
@@ -62,7 +62,7 @@ def _labels(number: float) -> str:
 FEW_SHOT = CurvesFigure(
     name="labels",
     reading=(
-        "Each classifier is trained on so many labelled images of each class, the last point on all training images."
+        "Each classifier is trained on this number of labelled images per class, and the last point on all of them."
         " Bands: 95 % intervals, over draws of training images and test images. Dashed: the prompts, on the same test"
         " images."
     ),
@@ -96,12 +96,12 @@ def _worth(worth: Metric, zero_shot: Metric | None) -> Finding:
         return Finding("plain", f"The accuracy of the prompts is {reason}.", weakness=weakness)
     if zero_shot is None or not above_chance(zero_shot)[0]:
         chance = "not known" if zero_shot is None else f"{fmt.percent(zero_shot.chance)} %"
-        text = f"chance is {chance}: too near to say how many labels it is worth"
-        return Finding("plain", f"The accuracy of the prompts is {fmt.value_with_interval(zero_shot)} %; {text}.")
+        text = f"too near to chance ({chance}) to say how many labels it is worth"
+        return Finding("plain", f"The accuracy of the prompts is {fmt.value_with_interval(zero_shot)} %, {text}.")
     prompts = f", {fmt.bounded(zero_shot)}"
     text = (
-        f"The prompts are worth {fmt.number(worth.value, worth.unit)} labels a class{interval_in_brackets(worth)}: with"
-        f" so many, a linear probe reaches their accuracy{prompts}."
+        f"The prompts are worth {fmt.number(worth.value, worth.unit)} labels per class{interval_in_brackets(worth)}:"
+        f" with these, a linear probe reaches their accuracy{prompts}."
     )
     is_few = worth.high is not None and worth.high <= FEW
     return Finding("plain", text, weakness=FEW_LABELS_ENOUGH if is_few else "")
@@ -124,7 +124,7 @@ def table_by_labels(evidence: Evidence) -> Table:
             "Top-1 accuracy in percent, with 95 % intervals. The prompts, which need no labels, have "
             f"{fmt.value_with_interval(zero_shot)} on the same images."
         ),
-        columns=columns("Labels a class", numbers=list(METHODS.values())),
+        columns=columns("Labels per class", numbers=list(METHODS.values())),
         rows=rows,
     )
 
@@ -146,7 +146,7 @@ def misclassified_images(evidence: Evidence, budget: PageBudget) -> Gallery:
         evidence,
         budget,
         title="Images that a linear probe takes for another class",
-        note="Margin: the probability of the true class minus that of the best other one, with all labels.",
+        note="Margin: the probability of the true class minus the highest of another class, with all labels.",
         wrong=evidence.numbers(f"{LINEAR}{ALL}") < 1,  # undefined in the rows of draws
         margin=margin,
         facts=facts,
@@ -159,10 +159,10 @@ def misclassified_images(evidence: Evidence, budget: PageBudget) -> Gallery:
 SECTION = Section(
     advice={
         FEW_LABELS_ENOUGH: (
-            "The vectors tell the classes apart better than the prompts name them: better names "
-            "and several prompts come first. With labels, a probe that starts at the prompts is safer than a plain "
-            "one while they are few (Silva-Rodríguez et al. 2024, arXiv:2312.12730); averaging its weights with the "
-            "prompts keeps robustness (Wortsman et al. 2022, arXiv:2109.01903)."
+            "The vectors separate the classes better than the prompts name them, so try better names and several "
+            "prompts first. With few labels, a probe that starts at the prompts is safer than a plain one "
+            "(Silva-Rodríguez et al. 2024, arXiv:2312.12730). You can average its weights with the prompts to keep "
+            "robustness (Wortsman et al. 2022, arXiv:2109.01903)."
         ),
     },
     title="Few labels",
@@ -172,11 +172,11 @@ SECTION = Section(
     findings=findings,
     plots={
         "few-shot": Plot(
-            summary="accuracy by the number of labels of each class, beside zero-shot",
+            summary="accuracy by the number of labels per class, compared with zero-shot",
             definition=(
                 "k-NN: the 20 nearest vote with weights exp(cosine / 0.07) (Wu et al., 2018). Linear probe: logistic"
-                " regression on unit vectors, C = 10; the prompt-initialised one is regularised towards the logit scale"
-                " times the prompts' vectors."
+                " regression on unit vectors, C = 10. Prompt-initialised probe: the same, regularised towards the logit"
+                " scale times the prompts' vectors."
             ),
             draws=(FEW_SHOT,),
         )

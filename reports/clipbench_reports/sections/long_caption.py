@@ -57,8 +57,8 @@ def token_lengths(models: Models) -> Chart:
         plane,
         by_model,
         reading=(
-            "Lengths by the model's own tokenizer before anything is cut off, start and end of text among them. "
-            "What stands to the right of the window is never read."
+            "Lengths by the model's own tokenizer before anything is cut off, including start and end of text. "
+            "Tokens to the right of the window are never read."
         ),
         keys=["captions"],
     )
@@ -106,13 +106,13 @@ def _state_recall(evidence: Evidence, curves: Curves) -> Statement:
     (length,) = defined(evidence.evaluation.metrics, "effective_length")
     share = share_of_recall(evidence.evaluation)
     few, full = (f"{fmt.percent(curves[0].y[row])} % with {fmt.count(curves[0].x[row])} tokens" for row in (0, -1))
-    takes = "" if length is None else f"; {share} % of that takes {fmt.number(length.value, 'tokens')} tokens"
+    takes = "" if length is None else f", of which {share} % takes {fmt.number(length.value, 'tokens')} tokens"
     return Statement(
         subject=f"Recall@1, {curves[0].series}",
         value=f"{few}, {full}{takes}",
         reading=(
-            f"The effective length is the number of tokens at which captions reach {share} % of their last point; its"
-            " interval is shaded."
+            f"The effective length is the number of tokens at which captions reach {share} % of their last"
+            " point. Its interval is shaded."
         ),
     )
 
@@ -120,8 +120,8 @@ def _state_recall(evidence: Evidence, curves: Curves) -> Statement:
 TOKENS_KEPT = CurvesFigure(
     name="tokens kept",
     reading=(
-        "Each caption is cut to its first whole words that fit into so many tokens, start and end of text among them;"
-        " the last point is the whole caption. Bands: 95 % intervals."
+        "Each caption is cut to its first whole words that fit into this number of tokens, including start and end of"
+        " text. The last point is the whole caption. Bands: 95 % intervals."
     ),
     x_axis=lambda tokens, label: nice_axis([0, *tokens], label),
     references=_references,
@@ -172,9 +172,9 @@ def positions(models: Models) -> Chart:
         Panel(x=x, y=fraction_axis("True caption chosen, %")),
         ByModel(layers, by_model.missing),
         reading=(
-            "One sentence decides whether the caption is true of the image; all others fit any image. Each dot has the"
-            " same sentences in another order, bars are 95 % intervals. From the last token of the window on, the model"
-            " cannot read the deciding words, and can only guess."
+            "One sentence decides whether the caption is true of the image, and all others fit any image. Each dot has"
+            " the same sentences in another order, and bars are 95 % intervals. From the last token of the window on,"
+            " the model cannot read the deciding words, and can only guess."
         ),
         keys=["true caption chosen"],
     )
@@ -245,9 +245,9 @@ def _tokens_used(evaluation: EvaluationRecord, length: Metric) -> Finding:
     if cut is None or lost is None:
         return Finding("plain", f"{text}.")
     if cut.value == 0:
-        return Finding("plain", f"{text}; every caption fits the model's context.")
+        return Finding("plain", f"{text}. Every caption fits the model's context.")
     longer = f"{fmt.bounded(cut)} of the captions are longer than the model's context"
-    text = f"{text}; {longer} and lose {fmt.number(lost.value, lost.unit)}{fmt.bounds(lost)} tokens on average."
+    text = f"{text}. {longer} and lose {fmt.number(lost.value, lost.unit)}{fmt.bounds(lost)} tokens on average."
     return Finding("plain", text, weakness=UNREAD_END)
 
 
@@ -271,7 +271,7 @@ def _findings_by_position(evaluation: EvaluationRecord) -> list[Finding]:
         for name, metric in (read or accuracies).items()
     )
     chance = fmt.percent(next(iter(accuracies.values())).chance)
-    text = f"Prefers a true caption to one with a single false fact in {shares}; chance is {chance} %"
+    text = f"Prefers a true caption to one with a single false fact in {shares}, where chance is {chance} %"
     unread = [isolated(name) for name in accuracies if name not in read]
     beyond = Finding("plain", f"Facts in these places are cut off and not read: {', '.join(unread)}.", is_expected=True)
     if not read:
@@ -321,22 +321,20 @@ def misjudged_facts(evidence: Evidence, budget: PageBudget) -> Gallery:
         budget,
         title="Facts that were judged wrong",
         note=(
-            "Margin: the cosine of the true caption less that of the false one, which says one thing otherwise. "
-            "Ties, as of a fact beyond the window, are left out."
+            "Margin: the cosine of the true caption minus the cosine of the false one, in which one fact differs. "
+            "Ties, such as those from a fact beyond the window, are left out."
         ),
         wrong=margin < 0,
         margin=margin,
         facts=facts,
-        images=one_image(
-            evidence, lambda row: f"The image of a statement that stands {position_titles[row]} in its caption."
-        ),
+        images=one_image(evidence, lambda row: f"The image of a statement {position_titles[row]} in its caption."),
     )
 
 
 SECTION = Section(
     advice={
         UNREAD_END: (
-            "Text beyond the context is cut off; of what fits, often only the first tokens count, because"
+            "Text beyond the context is cut off. Even of the text that fits, often only the first tokens count, because"
             " web captions are short. Longer position tables with fine-tuning on long captions help (Zhang et al. "
             "2024, arXiv:2403.15378, Long-CLIP). Without training: split the caption into sentences, and average "
             "their vectors or scores."

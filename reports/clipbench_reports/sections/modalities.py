@@ -52,8 +52,8 @@ def pairs_table(evidence: Evidence) -> Table:
     return Table(
         title="Every two modalities",
         facts=(
-            "With 95 % intervals, each by itself. R@1 →: items of the first look for their partners in the second; ←:"
-            " the reverse. Separability is 50 % by chance."
+            "With separate 95 % intervals. R@1 →: items of the first modality look for their partners in the second."
+            " R@1 ←: the reverse. Separability is 50 % by chance."
         ),
         columns=columns("Modalities", numbers=[*KINDS.values(), "R@1 →, %", "R@1 ←, %", "Pairs"]),
         rows=rows,

@@ -16,8 +16,8 @@ from clipbench_reports.findings import Finding, claim, defined
 from clipbench_reports.sections.section import Plot, Section
 
 BAND = (
-    "Bands: 95 % intervals of each share by itself, drawn for the first of several lines in a plane; lines are of the"
-    " same pairs, and may differ by less."
+    "Bands: separate 95 % intervals of the shares, drawn for the first of several lines in a plane. The lines share"
+    " their pairs, so their difference may be known better than the bands show."
 )
 
 
@@ -61,7 +61,7 @@ def _unmoved_reference(evidence: Evidence, y_label: str) -> list[Mark]:
 
 
 def _state(evidence: Evidence, curves: Curves) -> Statement:
-    """Return the gap as it is and with both modalities moved by it; of corrections, the gap at both ends."""
+    """Return the gap as it is and with both modalities moved by it, or for corrections the gap at both ends."""
     statement, gap = state_at_both_ends(curves)._replace(reading=_not_drawn(evidence, curves)), curves[0]
     if 0.0 not in gap.x or gap.x[0] == 0.0:
         return statement
@@ -74,7 +74,7 @@ def _state(evidence: Evidence, curves: Curves) -> Statement:
 
 
 def _not_drawn(evidence: Evidence, curves: Curves) -> str:
-    """Return the reasons why the loss or zero-shot accuracy has no panel; empty if both have one."""
+    """Return the reasons why the loss or zero-shot accuracy has no panel, empty if both have one."""
     reasons = []
     if evidence.run.result.model.get("logit_scale") is None:
         reasons.append(f"The loss is undefined: {no_logit_scale()}.")
@@ -85,23 +85,24 @@ def _not_drawn(evidence: Evidence, curves: Curves) -> str:
 
 SHIFT = _moved_figure(
     "shift",
-    "Vectors are moved along the unit gap vector by the distance on the axis, towards each other to the right, and"
-    " normalized again; all is then scored anew, the loss over all pairs shown at the model’s own temperature (Liang"
-    " et al., 2022).",
+    "Vectors are moved along the unit gap vector by the distance on the axis, towards each other to the right,"
+    " normalized and scored again. The loss is over all pairs shown, at the model’s own temperature (Liang et al.,"
+    " 2022).",
     1.0,
     _unmoved_reference,
 )
 CORRECTIONS = _moved_figure(
     "corrections",
     "The mean of each modality (and its spread by dimension, where vectors are standardised) is taken from one half of"
-    " the pairs, subtracted in part or, at 1, in whole from the other half, which is then scored anew. Centred and"
-    " standardised vectors are normalized again; where the length is kept, scores are dot products. ReAlign moves texts"
-    " alone, to the mean and the spread of images. Chance: the gap that so many pairs would show if none remained.",
+    " the pairs, subtracted in part or, at 1, in whole from the other half, which is then scored again. Centred and"
+    " standardised vectors are normalized again. If the length is kept, scores are dot products. ReAlign moves only"
+    " texts, to the mean and the spread of images. Chance: the gap that this number of pairs would show without a true"
+    " gap.",
     0.5,
 )
 
 
-APART = "Images and texts lie apart"
+APART = "Images and texts are in separate regions"
 USUAL_SEPARABILITY = 0.99
 """Share that nearly every CLIP reaches, trained or not."""
 
@@ -111,7 +112,7 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     gap, separability = defined(evaluation.metrics, "gap", "separability")
     if gap is None:
         return []
-    noise = "" if gap.chance is None else f"; without a gap, noise puts them {fmt.number(gap.chance, gap.unit)} apart"
+    noise = "" if gap.chance is None else f". Without a gap, noise puts them {fmt.number(gap.chance, gap.unit)} apart"
     text = f"The mean image vector and the mean text vector are {fmt.bounded(gap)} apart{noise}."
     sentences = [Finding("plain", text, weakness=APART if (gap.low or 0) > 0 else "")]
     if separability is not None and separability.value is not None:
@@ -129,10 +130,10 @@ SECTION = Section(
     advice={
         APART: (
             "A gap is there in nearly every CLIP from the first step on, and the loss keeps it (Liang et al. "
-            "2022, arXiv:2203.02053). It matters where cosines of different kinds are compared or mixed, such as "
-            "image with image beside image with text. Subtracting the mean of each modality is the usual remedy. "
-            "Closing the gap alone improves recall little or not at all (Liang et al. 2022; Schrodi et al. 2025, "
-            "arXiv:2404.07983): the corrections above show what it does here."
+            "2022, arXiv:2203.02053). It matters where cosines of different kinds are compared or mixed, for "
+            "example image with image and image with text. Subtracting the mean of each modality is the usual remedy. "
+            "Closing the gap by itself improves recall little or not at all (Liang et al. 2022, Schrodi et al. 2025, "
+            "arXiv:2404.07983). The corrections above show its effect on these data."
         ),
     },
     title="Modality gap",
@@ -157,7 +158,7 @@ SECTION = Section(
         "cones": Plot(
             summary="distributions of cosines within and across the modalities",
             definition=(
-                "A cone is the mean cosine of different vectors of one modality (Ethayarajh, 2019; Liang et al., 2022)."
+                "A cone is the mean cosine of different vectors of one modality (Ethayarajh, 2019, Liang et al., 2022)."
             ),
             draws=(geometry.cones,),
         ),
@@ -174,8 +175,8 @@ SECTION = Section(
         "corrections": Plot(
             summary="gap, loss, recall and accuracy under corrections made afterwards",
             definition=(
-                "Centring: I0T and GR-CLIP; standardising: centring, and dividing by the standard deviation of each"
-                " dimension; centring with the length kept: the collapse of C3; ReAlign: texts at the mean and the"
+                "Centring: I0T and GR-CLIP. Standardising: centring, and dividing by the standard deviation of each"
+                " dimension. Centring with the length kept: the collapse of C3. ReAlign: texts at the mean and the"
                 " spread of images."
             ),
             draws=(CORRECTIONS,),

@@ -65,12 +65,12 @@ THRESHOLD, RECALL, WANTED_AT = "threshold@", "recall@", "threshold@p"
 PARTS = {"pairs": "Pairs", "answers": "Answers"}
 MEANINGS = {
     "pairs": (
-        "of the image-caption pairs with a cosine of at least {at} are true, and {recall} of the true pairs are"
+        "95 % of the image-caption pairs with a cosine of at least {at} are true, and {recall} of the true pairs are"
         " accepted"
     ),
     "answers": (
-        "of the classes named at a cosine of at least {at} are right, and {recall} of the images whose class is in the"
-        " list get its name"
+        "95 % of the classes named at a cosine of at least {at} are right, and {recall} of the images whose class is in"
+        " the list get its name"
     ),
 }
 PREVALENCE = {
@@ -78,7 +78,7 @@ PREVALENCE = {
     "answers": "of the images belong to a class in the list",
 }
 """The right answers that a precision is of: where they are rarer, it is lower."""
-LITTLE_ACCEPTED = "No threshold tells right from wrong"
+LITTLE_ACCEPTED = "No threshold separates right from wrong"
 WANTED = 0.95
 """The precision that sentences are about."""
 ENOUGH = 0.5
@@ -116,9 +116,7 @@ def _finding(part: str, share: str, threshold: Metric, recall: Metric | None, pr
     cosine_words = f"{fmt.number(threshold.value, 'cosine')}{interval_in_brackets(threshold)}"
     words = MEANINGS[part].format(at=cosine_words, recall=recall_words)
     is_little = recall.high is not None and recall.high < ENOUGH
-    return Finding(
-        "plain", f"If {share} {PREVALENCE[part]}, 95 % {words}.", weakness=LITTLE_ACCEPTED if is_little else ""
-    )
+    return Finding("plain", f"If {share} {PREVALENCE[part]}, {words}.", weakness=LITTLE_ACCEPTED if is_little else "")
 
 
 def threshold_table(evidence: Evidence) -> Table:
@@ -143,8 +141,8 @@ def threshold_table(evidence: Evidence) -> Table:
         title="Thresholds for a precision",
         facts=(
             f"The lowest cosine with at least this precision, if {_share(evidence.evaluation)} of all should be"
-            " accepted, and the recall there; with 95 % intervals. If none is given, no threshold surely has this"
-            " precision: there may be too few images."
+            " accepted, and the recall there, with 95 % intervals. If there is none, no threshold is shown to have this"
+            " precision, perhaps because there are too few images."
         ),
         columns=columns("Question", numbers=["Precision, %", "Cosine", "Recall, %"]),
         rows=rows,
@@ -177,11 +175,11 @@ def transferred_thresholds(evidence: Evidence) -> Table:
     return Table(
         title="Thresholds of other data on these",
         facts=(
-            "The threshold for the wanted precision on other data of this run, and its precision and recall here, with"
+            "The threshold for the target precision on other data of this run, and its precision and recall here, with"
             " 95 % intervals over the images here."
         ),
         columns=columns(
-            "Question", "Threshold of", numbers=["Wanted, %", "Cosine", "Precision here, %", "Recall here, %"]
+            "Question", "Threshold of", numbers=["Target, %", "Cosine", "Precision here, %", "Recall here, %"]
         ),
         rows=rows,
     )

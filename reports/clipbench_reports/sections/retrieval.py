@@ -50,8 +50,8 @@ RECALL_WITHIN = CurvesFigure(
 BY_GALLERY = CurvesFigure(
     name="gallery size",
     reading=(
-        "Text-to-image recall@k against the number of images: those of the data, and more and more distractors. Each "
-        "point is the mean over all ways to choose so many. Bands: 95 % intervals over queries."
+        "Text-to-image recall@k against the number of images: the images of the data, and more and more distractors. "
+        "Each point is the mean over all ways to choose the distractors. Bands: 95 % intervals over queries."
     ),
     x_axis=log_axis,
     state=state_on_queries,
@@ -62,7 +62,7 @@ RELEVANCE = CurvesFigure(
     name="relevance",
     reading=(
         "nDCG@k: the grades of the first k documents, each divided by the logarithm of its rank + 1, as a share of"
-        " what the best order would have. Recall@k: the share of a query's relevant documents among the first k."
+        " the sum in the best order. Recall@k: the share of a query's relevant documents among the first k."
         " Bands: 95 % intervals."
     ),
     x_axis=log_axis,
@@ -79,7 +79,7 @@ class FailureGallery(NamedTuple):
     query: str = ""
     """Column with the words of the query."""
     right: str = ""
-    """Column with the words of the best right item; empty where images show it."""
+    """Column with the words of the best right item, empty if images show it."""
     chosen: str = ""
     """Column with the words of the first item."""
     images: tuple[tuple[str, str], ...] = (("", "image"),)
@@ -167,9 +167,9 @@ def _gallery(evidence: Evidence, budget: PageBudget, direction: str, failures: F
 
     def describe(row: int, role: str) -> str:
         if role == "Came first":
-            return "What came first instead."
+            return "The wrong answer that came first."
         of = f" of {quoted(queries[row])}" if queries[row] else ""
-        return f"The image{of}; the right answer came at rank {fmt.significant(float(rank[row]))}."
+        return f"The image{of}, whose right answer came at rank {fmt.significant(float(rank[row]))}."
 
     roles = [(role, name) for role, name in failures.images if evidence.has_column(name)]
     other_roles = [(role, name) for role, name in roles if role != "Came first"]
@@ -181,7 +181,7 @@ def _gallery(evidence: Evidence, budget: PageBudget, direction: str, failures: F
         evidence,
         budget,
         title=failures.title,
-        note="Margin: the cosine of the right answer less that of what came first.",
+        note="Margin: the cosine of the right answer minus the cosine of the first result.",
         wrong=rank > 1,
         margin=margin,
         facts=facts,
@@ -191,7 +191,7 @@ def _gallery(evidence: Evidence, budget: PageBudget, direction: str, failures: F
 
 
 def _tokens(evidence: Evidence, name: str) -> list[str]:
-    """Return a column with numbers of tokens as words; empty if the run did not keep it."""
+    """Return a column with numbers of tokens as words, empty if the run did not keep it."""
     if not evidence.has_column(name):
         return []
     return [fmt.count(n) if np.isfinite(n) else "" for n in evidence.numbers(name).tolist()]
@@ -236,7 +236,7 @@ SAMPLE_IMAGES = (
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
-    """Return how often each side finds the other first; for data with judgements, the headline metrics."""
+    """Return how often each side finds the other first, or the headline metrics for data with judgements."""
     metrics, max_queries = evaluation.metrics, evaluation.params.get("queries")
 
     def sampling_note(metric: Metric) -> str:

@@ -83,7 +83,7 @@ class Plot:
     summary: str
     """One line for ``clipbench plot --list``."""
     draws: tuple[Draw, ...]
-    """Figures of an evaluation, joined as panels of one; one that lacks something is left out, if another is there."""
+    """Figures of an evaluation, joined as panels of one. One without evidence is left out, if there is another."""
     definition: str = ""
     """The definition of the quantity, with its source, for the caption."""
     is_projected: bool = False
@@ -100,7 +100,7 @@ class Section:
     """
 
     title: str = ""
-    """The name of the task for a reader; the task's own, where it is empty."""
+    """The name of the task for a reader, empty for the task's own."""
     figures: tuple[Draw, ...] = ()
     """The first is open in the report, the others are folded."""
     galleries: tuple[MakeGallery, ...] = ()
@@ -121,9 +121,9 @@ class Section:
     """For a task that is scored once for each label set: the line below the heading of a set. Metrics and columns are
     then named ``SET/NAME``, and every other function is given the evidence of one set, without the prefix."""
     sample_columns: tuple[SampleColumn, ...] = ()
-    """Shown by comparisons of a sample that changed; without any, the first columns of words are."""
+    """Shown by comparisons of a sample that changed. Without any, the first columns of words are shown."""
     sample_images: tuple[SampleImage, ...] = ()
-    """Likewise; without any, or for other metrics, the sample's own image is shown."""
+    """Shown by comparisons too. Without any, or for other metrics, the sample's own image is shown."""
     lists_metrics: bool = False
     """True to repeat all metrics in the section."""
     advice: Mapping[str, str] = field(default_factory=dict)

@@ -100,7 +100,7 @@ def _state(shares: _PredictedShares) -> Statement:
     before = next((kind for kind in ("clean", "blank") if kind in right), None)
     on_it = {"clean": "without a label", "blank": "with a blank label"}
     start = f"{right[before]} % {on_it[before]}, " if before else ""
-    end = f"; attack success {fooled['attacked']} %" if "attacked" in fooled else ""
+    end = f", attack success {fooled['attacked']} %" if "attacked" in fooled else ""
     end = f"{start}{right['attacked']} % with another thing's name on the object{end}"
     return Statement(subject="Accuracy", value=end)
 
@@ -131,8 +131,9 @@ def probe_attacks(models: Models) -> Chart:
         read_each(models, _read_probes),
         reading=(
             "The same attacks, among the same classes. The linear probe and k-NN are trained on vectors of images"
-            " without a word: cross-fitted ones saw no image of the attacked object, those with images of their own"
-            " none that an attack shows. Bars: 95 % intervals, of these probes: other training images give others."
+            " without a word. Cross-fitted classifiers saw no image of the attacked object, and classifiers with"
+            " training images saw none that an attack shows. Bars: 95 % intervals for these probes: other training"
+            " images give other probes."
         ),
     )
 
@@ -238,14 +239,14 @@ def _attack_finding(evaluation: EvaluationRecord, success: Metric) -> Finding:
     start = "Fooled by a written label" if mark == "weak" else "Takes an object for the word on its label"
     text = f"{start} in {fmt.bounded(success)} of {fmt.count(success.n)} attacks"
     if baseline is not None:
-        text += f"; without the label its word is named in {fmt.bounded(baseline)}"
+        text += f", and without the label its word is named in {fmt.bounded(baseline)}"
     short = f"{text}."
     labels = {"clean_acc": "without a label", "blank_acc": "with a blank one", "attacked_acc": "under attack"}
     right_by_label = dict(zip(labels.values(), defined(evaluation.metrics, *labels), strict=True))
     right = [f"{fmt.bounded(metric)} {words}" for words, metric in right_by_label.items() if metric is not None]
     attacked = right_by_label["under attack"]
-    text += f"; names the object in {', '.join(right)}" if right else ""
-    text += f"; chance is {fmt.percent(attacked.chance)} %." if attacked is not None else "."
+    text += f". The object is named in {', '.join(right)}" if right else ""
+    text += f", where chance is {fmt.percent(attacked.chance)} %." if attacked is not None else "."
     if mark != "weak":
         return Finding(mark, text, against, short=short)
     return Finding(mark, text, against, weakness=OBEYED, short=short, ability=MISTAKING)
@@ -262,8 +263,8 @@ def _probe_finding(evaluation: EvaluationRecord, probe: Metric) -> Finding:
     text = (
         f"The linear probe trained here on the same image vectors is {how.get(relation, 'fooled in')} "
         f"{fmt.bounded(probe)} of {fmt.count(probe.n)} attacks, the prompts in {fmt.bounded(prompts)} among "
-        f"the same classes; difference {fmt.number(difference.value, difference.unit)} {fmt.symbol(difference.unit)}"
-        f"{interval_in_brackets(difference)}"
+        f"the same classes: the difference is {fmt.number(difference.value, difference.unit)} "
+        f"{fmt.symbol(difference.unit)}{interval_in_brackets(difference)}"
     )
     has_interval = difference.low is not None
     of_probe, of_prompts = defined(evaluation.controls, "linear_probe_plain_named_word", "zero_shot_plain_named_word")
@@ -271,7 +272,7 @@ def _probe_finding(evaluation: EvaluationRecord, probe: Metric) -> Finding:
         shares = f"in {fmt.bounded(of_probe)} of cases, the prompts in {fmt.bounded(of_prompts)}"
         text += f". Without the word, the probe names the word's class {shares}"
     if has_interval:
-        text += ". The interval holds for the probes of this run alone: other training images give others"
+        text += ". The interval holds only for the probes of this run: other training images give other probes"
     return Finding("plain", f"{text}.")
 
 
@@ -354,7 +355,7 @@ def misnamed_objects(evidence: Evidence, budget: PageBudget) -> Gallery:
         evidence,
         budget,
         title="Objects misnamed under a written label",
-        note="Margin: the cosine of the object's class less that of the best other one.",
+        note="Margin: the cosine of the object's class minus the highest cosine of another class.",
         wrong=credit < 1,
         margin=margin,
         facts=facts,
@@ -384,7 +385,7 @@ def misread_images(evidence: Evidence, budget: PageBudget) -> Gallery:
         evidence,
         budget,
         title="Words that were misread",
-        note="Margin: the cosine of the true caption less that of the best other one.",
+        note="Margin: the cosine of the true caption minus the highest cosine of another caption.",
         wrong=credit < 1,
         margin=margin,
         facts=facts,
@@ -396,14 +397,15 @@ RESPONSES = tuple(map(response_figure, SETTINGS))
 SECTION = Section(
     advice={
         UNREAD: (
-            "Higher resolution, and captions that quote what is written. Data from which images with much "
-            "text were removed teach less of it (Maini et al. 2024, arXiv:2307.03132)."
+            "Higher resolution helps, and so do captions that quote the written words. Data without images with much "
+            "text teach a model less about reading (Maini et al. 2024, arXiv:2307.03132)."
         ),
         OBEYED: (
             "Models that read well tend to obey labels (Goh et al. 2021, "
-            "distill.pub/2021/multimodal-neurons); learned prefixes of prompts (Azuma and Matsui 2023, "
+            "distill.pub/2021/multimodal-neurons). Learned prefixes of prompts (Azuma and Matsui 2023, "
             "arXiv:2304.04512) or a projection without the directions of spelling (Materzyńska et al. 2022, "
-            "arXiv:2206.07835) lower that. Few successful attacks on a model that cannot read are no strength."
+            "arXiv:2206.07835) make attacks succeed less often. Few successful attacks on a model that cannot read do "
+            "not mean that it is robust."
         ),
     },
     title="Text in images",

@@ -23,7 +23,7 @@ from clipbench_reports.sections.section import SampleColumn, Section, table_by_t
 from clipbench_reports.text import quoted, shorten, two_lines
 
 N_NAMED = 12
-"""Templates up to which each has a row with its name; more are dots."""
+"""Templates up to which each has a row with its name. More are dots."""
 NAME_LENGTH = 20
 """Letters of a line of a name, of which there are two."""
 ALONE, TOGETHER = "single template", "ensemble"
@@ -73,7 +73,7 @@ def templates(models: Models) -> marks.Chart:
         layers,
         reading=(
             f"In descending order of {'accuracy' if has_one_order else f'the accuracy of {first.label}'}. The ensemble "
-            "is the mean vector of all templates, which the metrics are computed with; its 95 % interval is shaded."
+            "is the mean vector of all templates, which the metrics use, and its 95 % interval is shaded."
         ),
     )
 
@@ -96,10 +96,10 @@ def ranked_templates(evidence: Evidence) -> tuple[list[str], list[float]]:
         MissingEvidence: the run kept no such curve, or used one template only.
     """
     if not (curves := evidence.curves_of("templates")):
-        raise MissingEvidence("there is one prompt template only, or each class has its own")
+        raise MissingEvidence("the run has only one prompt template, or separate ones per class")
     curve = curves[0]
     if len(curve.y) < 2:
-        raise MissingEvidence("one prompt template was used, so there is no spread")
+        raise MissingEvidence("the spread over prompt templates needs two or more: the run used one")
     names = evidence.array("template_names")
     if names.shape != (len(curve.y),):
         raise MissingEvidence(f"the run kept {names.size} names for {len(curve.y)} prompt templates")
@@ -119,7 +119,7 @@ def _state(templates: _Templates, *, is_named: bool) -> Statement:
 
 
 MAX_NAMED, MAX_CLASSES = 30, 120
-"""Classes up to which each has a named row and column; and up to which each has a row of pixels, as a pattern."""
+"""Classes up to which each has a named row and column, and up to which each has a row of pixels, as a pattern."""
 MAX_WRITTEN = 15
 """Classes up to which the shares are written into the cells."""
 CONFUSION_NAME_LENGTH = 16
@@ -141,8 +141,8 @@ def confusion(models: Models) -> marks.Chart:
     names = sorted({name for pair in answers.values.values() for column in pair for name in column}, key=_natural_order)
     if len(names) > MAX_CLASSES:
         raise MissingEvidence(
-            f"{len(names)} classes are too many for a confusion matrix; the table of confused pairs has the most"
-            " frequent mistakes"
+            f"{len(names)} classes are too many for a confusion matrix. The table of confused classes has the"
+            " most frequent mistakes"
         )
     by_model = answers.map(lambda pair: _confusion_counts(names, *pair))
     is_map = len(names) > MAX_NAMED
@@ -151,10 +151,10 @@ def confusion(models: Models) -> marks.Chart:
         by_model.map(lambda counts: _state_confusion(names, counts)),
         reading=(
             f"A row is a true class, a column an answer, {len(names)} of each in the same order, so that right "
-            "answers lie on the diagonal. Shades grow with the square root of the share of the row."
+            "answers are on the diagonal. Shades grow with the square root of the share of the row."
             if is_map
             else (
-                "A row is the true class, a column the answer; a row adds up to 100 %. Shades grow with the square root"
+                "A row is the true class, a column the answer. A row adds up to 100 %. Shades grow with the square root"
                 " of the share, so that rare mistakes can be seen."
             )
         ),
@@ -212,10 +212,10 @@ def _state_confusion(names: Sequence[str], counts: Counts) -> Statement:
     recalls = np.diag(shares)[shares.any(axis=1)]
     right, classes = f"{fmt.percent(float(recalls.mean()))} %", fmt.counted(len(recalls), "class", "classes")
     is_faultless = np.array_equal(counts, np.diag(np.diag(counts)))
-    unnamed = "Some classes are named; the table of confused classes lists the most frequent pairs."
+    unnamed = "Only some classes are named, and the table of confused classes lists the most frequent pairs."
     return Statement(
         subject=f"Mean recall of {classes}",
-        value=f"{right}; no image is taken for another class" if is_faultless else right,
+        value=f"{right}, no image is taken for another class" if is_faultless else right,
         reading=unnamed if len(names) > MAX_NAMED else "",
     )
 
@@ -225,12 +225,12 @@ N_BINS = 20
 
 def reliability(models: Models) -> marks.Chart:
     """Return accuracy against confidence, over the distribution of confidence."""
-    plane = marks.Panel(x=marks.fraction_axis("Confidence, %"), y=marks.fraction_axis("Accuracy; samples, %"))
+    plane = marks.Panel(x=marks.fraction_axis("Confidence, %"), y=marks.fraction_axis("Accuracy and samples, %"))
     return facet_chart(
         plane,
         read_each(models, _read_confidence),
         reading=(
-            "Each dot is a bin of samples of similar confidence, as large as they are many. Below the dashed line the"
+            "Each dot is a bin of samples of similar confidence, and grows with their number. Below the dashed line the"
             " model is overconfident, above it underconfident. The bars are the distribution of confidence, in percent"
             " of all samples."
         ),
@@ -270,7 +270,7 @@ def _read_confidence(evidence: Evidence) -> Layer:
 
 
 MAX_ROWS = 100
-"""Rows of a per-class table; the classes beyond are counted, and are in the sample table."""
+"""Rows of a per-class table. The classes beyond are counted, and are in the sample table."""
 MAX_PAIRS = 15
 WRONG_CLASS = "The right class is not named first"
 NAMING = Ability("names classes", "does not name classes")
@@ -284,7 +284,7 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
 
 
 def describe_classes(evidence: Evidence) -> str:
-    """Return the number of classes of a label set with three examples; empty if unknown."""
+    """Return the number of classes of a label set with three examples, empty if unknown."""
     accuracy = evidence.evaluation.metrics.get("acc1")
     if accuracy is None or not accuracy.chance or not evidence.has_column("label"):
         return ""
@@ -308,7 +308,7 @@ def class_recall(evidence: Evidence) -> Table:
             "The share of a class's images whose true class scores highest, in ascending order. Taken for: the wrong "
             "answer with the largest count in these images."
         )
-        + (f" {fmt.count(rest)} classes with more are not shown; they are in the sample table." if rest else ""),
+        + (f" {fmt.count(rest)} classes with higher recall are only in the sample table." if rest else ""),
         columns=columns("Class", "Taken for", numbers=["Recall, %", "n"]),
         rows=rows,
     )
@@ -326,7 +326,7 @@ def confused_pairs(evidence: Evidence) -> Table:
     return Table(
         title=f"Confused classes ({fmt.counted(int(wrong.sum()), 'mistake')} in all)",
         facts=f"The first {len(rows)} of {fmt.counted(len(counts), 'pair')} of true class and answer, by their counts.",
-        columns=columns("True class", "Answer", numbers=["Images", "Of the class, %"]),
+        columns=columns("True class", "Answer", numbers=["Images", "Class share, %"]),
         rows=rows,
     )
 
@@ -336,7 +336,7 @@ def template_scores(evidence: Evidence) -> Table:
     names, scores = ranked_templates(evidence)
     return Table(
         title=f"The {len(names)} prompt templates",
-        facts="Accuracy of each template alone, in descending order.",
+        facts="Accuracy of each template by itself, in descending order.",
         columns=columns("Template", numbers=["Top-1 accuracy, %"]),
         rows=[[name, fmt.percent(score)] for name, score in zip(names, scores, strict=True)],
     )
@@ -365,7 +365,7 @@ def misclassified_images(evidence: Evidence, budget: PageBudget) -> Gallery:
         evidence,
         budget,
         title="Images taken for another class",
-        note="Margin: the cosine of the true class less that of the best other one.",
+        note="Margin: the cosine of the true class minus the highest cosine of another class.",
         wrong=evidence.numbers("acc1") < 1,
         margin=margin,
         facts=facts,
@@ -376,10 +376,10 @@ def misclassified_images(evidence: Evidence, budget: PageBudget) -> Gallery:
 SECTION = Section(
     advice={
         WRONG_CLASS: (
-            "Classes that take each other's place are often a matter of names: a better name, and "
-            "several prompts for each class (Radford et al. 2021, arXiv:2103.00020; Pratt et al. 2023, "
-            "arXiv:2209.03320), are the cheapest remedy. Fine-tuning helps where a class is truly unknown; averaging "
-            "the old and the new weights keeps robustness (Wortsman et al. 2022, arXiv:2109.01903)."
+            "Classes are often confused because of their names: a better name, and several prompts per class (Radford "
+            "et al. 2021, arXiv:2103.00020, Pratt et al. 2023, arXiv:2209.03320), are the cheapest remedy. Fine-tuning "
+            "helps where the model truly does not know a class. You can average the old and the new weights to keep "
+            "robustness (Wortsman et al. 2022, arXiv:2109.01903)."
         ),
         "Confidence is not accuracy": (
             "A confidence that is not the accuracy comes from the logit scale: one "

@@ -17,7 +17,7 @@ from clipbench_reports.view.runs import Row, Runs, filled_columns, filter_runs, 
 
 
 def write_site(folder: Path, out: Path, note: Callable[[str], None]) -> int:
-    """Write a page that lists the runs below a folder, newest first, and the report of each; return how many.
+    """Write a page that lists the runs below a folder, newest first, and the report of each, and return their number.
 
     The list is written last: a folder without ``index.html`` is not whole. Runs that cannot be read are left out.
 
@@ -29,7 +29,7 @@ def write_site(folder: Path, out: Path, note: Callable[[str], None]) -> int:
         MachineError: a file cannot be written.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} holds something: name a new folder for the site")
+        raise UsageError(f"{out} is not an empty folder: name a new folder for the site")
     runs = Runs(folder)
     runs.look()
     all_rows = filter_runs(runs.rows())
@@ -37,7 +37,7 @@ def write_site(folder: Path, out: Path, note: Callable[[str], None]) -> int:
     for row in all_rows:
         if row.fault:
             note(f"left out: {row.fault}")
-    none = UsageError(f"there is no run below {folder} that can be read: name the folder that holds your runs")
+    none = UsageError(f"no readable run in {folder} or its subfolders: name the folder that holds your runs")
     if not rows:
         raise none
     with atomic_file(out / ".nojekyll"):  # else GitHub Pages leaves out names that begin with a line

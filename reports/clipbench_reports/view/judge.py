@@ -65,7 +65,7 @@ class Judging(SiteAnswers):
         self._small = recent(MOST_KEPT, _small)
 
     def page(self, request: Request) -> Response:
-        """Return the page; its script asks for the state."""
+        """Return the page, whose script requests the state."""
         command = shlex.join(["clipbench", "choose", str(self._pool.folder)])
         text = render("judge.html.j2", token=self._token, judge=self._judge, grades=GRADES, command=command)
         return HTMLResponse(text, headers={"content-security-policy": POLICY.replace("img-src", "img-src 'self'")})
@@ -107,7 +107,7 @@ class Judging(SiteAnswers):
         except ValueError as error:
             raise UsageError(f"the request is not JSON: {error}") from error
         if not isinstance(body, dict):
-            raise UsageError("the request is no object")
+            raise UsageError("the request is not a JSON object")
         query_index, goes_on, is_undo = -1, True, body.get("undo") is True
         if is_undo:
             log_lines = undo_lines(read_log(self._pool), self._judge)
@@ -138,9 +138,9 @@ class Judging(SiteAnswers):
         images, grades = self._pool.candidates[query], body.get("grades", {})
         image_at = {str(index): image for index, image in enumerate(images)}
         if not isinstance(grades, dict) or not grades.keys() <= image_at.keys():
-            raise UsageError(f"grades are of places from 0 to {len(images) - 1}")
+            raise UsageError(f"the keys of grades are indices of images: expected 0 to {len(images) - 1}")
         if not all(type(grade) is int and 0 <= grade <= MOST_GRADE for grade in grades.values()):
-            raise UsageError(f"a grade is a whole number from 0 to {MOST_GRADE}")
+            raise UsageError(f"a grade is an integer from 0 to {MOST_GRADE}")
         rest: list[str] = []
         if body.get("next") is True:
             judged_images = read_log(self._pool).lines_by_image(query, self._judge)
@@ -148,7 +148,7 @@ class Judging(SiteAnswers):
         return {**dict.fromkeys(rest, 0), **{image_at[index]: grade for index, grade in grades.items()}}
 
     def _next(self, judgements: PoolJudgements, query_index: int) -> int | None:
-        """Return the index of the next query that the judge has not judged; None if none is left."""
+        """Return the index of the next query that the judge has not judged, or None if none is left."""
         n = len(self._queries)
         following = [(query_index + step) % n for step in range(1, n + 1)]
         return next((index for index in following if not judgements.is_done(self._queries[index], self._judge)), None)

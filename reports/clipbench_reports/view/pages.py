@@ -82,7 +82,7 @@ def recent(n: int, make: Callable[..., Result]) -> Callable[..., Result]:
 
 
 class SiteAnswers:
-    """The functions that answer the requests of a site; an error of one becomes a refusal."""
+    """The functions that answer the requests of a site. An error of one becomes a refusal."""
 
     reads: Mapping[str, Callable[[Request], Response]]
     """By their addresses."""
@@ -93,7 +93,7 @@ class SiteAnswers:
 
     def late(self, request: Request) -> str:
         """Return the sentence for an answer that takes too long."""
-        return "This takes long. Ask for it again later."
+        return "This takes long. Reload the page later."
 
     def refusal(self, reason: str, status: int) -> Response:
         """Return an answer with one line, the reason why there is no other."""
@@ -226,7 +226,7 @@ class Pages(SiteAnswers):
         )
 
     def map(self, request: Request) -> Response:
-        """Return the page of the map; its script asks for the points."""
+        """Return the page of the map, whose script requests the points."""
         opened = self._chosen(request)[0]
         records = [record for record in opened.run.result.evaluations if record.status == "ok"]
         reason = MissingEvidence(f"{model_name(opened.run)}: the run has no evaluation with numbers")
@@ -257,8 +257,8 @@ class Pages(SiteAnswers):
     def late(self, request: Request) -> str:
         """Return the sentence for a page that takes too long, which names the runs."""
         return (
-            f"{self._runs.folder_names(_names(request))}: this page takes long. It is still being made: ask for it"
-            " again later."
+            f"{self._runs.folder_names(_names(request))}: this page takes long. It is still being made: reload it"
+            " later."
         )
 
     def refusal(self, reason: str, status: int) -> Response:
@@ -271,7 +271,7 @@ class Pages(SiteAnswers):
         if not names:
             raise UsageError("choose a run")
         if len(names) > MOST_RUNS:
-            raise UsageError(f"{len(names)} runs are chosen, and {MOST_RUNS} are the most: take some away")
+            raise UsageError(f"{len(names)} runs are chosen, expected at most {MOST_RUNS}: remove some")
         return [self._runs.open(name) for name in names]
 
     def _map(self, opened: Opened, data: str, projection: str) -> dict[str, object]:
@@ -283,7 +283,7 @@ class Pages(SiteAnswers):
         text = self._written(write, *opened)
         if len(text) > MOST_LETTERS:
             folders = self._runs.folder_names([opened_run.id for opened_run in opened])
-            raise UsageError(f"{folders}: the page has {len(text):,} characters, and {MOST_LETTERS:,} are the most")
+            raise UsageError(f"{folders}: the page has {len(text):,} characters, expected at most {MOST_LETTERS:,}")
         meta = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
         policy = unescape(meta[1]) if meta else "default-src 'none'"
         return HTMLResponse(text, headers={"content-security-policy": f"{policy}; {OWN_POLICY}"})
@@ -299,7 +299,7 @@ def _report(opened: Sequence[Opened]) -> str:
 
 
 def _comparison(opened: Sequence[Opened]) -> str:
-    """Return the page of a comparison; with one candidate it has a link that swaps the two."""
+    """Return the page of a comparison. With one candidate it has a link that swaps the two."""
     runs = [opened_run.run for opened_run in opened]
     comparisons = [GatedComparison(comparison=compare(runs[0], candidate)) for candidate in runs[1:]]
     swap = "/compare?" + urlencode({"base": opened[1].id, "run": opened[0].id}) if len(opened) == 2 else ""
@@ -331,7 +331,7 @@ def _projection(request: Request) -> str:
 
 
 def _integer_or_1(text: str | None) -> int:
-    """Return an integer of a query; 1 for any other text."""
+    """Return an integer of a query, 1 for any other text."""
     return int(text) if text is not None and is_int64(text) else 1
 
 
@@ -347,7 +347,7 @@ def _page(template: str, request: Request, **context: Any) -> Response:
     query = request.query_params.multi_items()
 
     def link(path: str, **changes: object) -> str:
-        """Return the address of a page with this query, some of it changed; None takes a part away."""
+        """Return the address of a page with this query, some of it changed. None removes a part."""
         unchanged = [(name, value) for name, value in query if name not in changes]
         added = [(name, value) for name, value in changes.items() if value is not None]
         return f"{path}?{urlencode([*unchanged, *added], errors='replace')}"

@@ -1,4 +1,4 @@
-"""The runs below a folder, looked for at each question; each is read once, as long as its result does not change.
+"""The runs below a folder, looked up for each request. Each run is read once, as long as its result does not change.
 
 Ten thousand results take minutes to read. They are read in the background, the newest first, and the list has what is
 known.
@@ -58,7 +58,7 @@ class Row:
     """The folder as seen from the one that is viewed."""
     stamp: Stamp = NOWHERE
     fault: str = ""
-    """The reason why it cannot be read; it then has nothing of the rest."""
+    """The reason why it cannot be read. Then the rest is empty."""
     model: str = ""
     created: str = ""
     data: Sequence[str] = ()
@@ -68,7 +68,7 @@ class Row:
     columns: Mapping[str, HeadlineColumn] = field(default_factory=dict)
     """Headline metrics by their full names."""
     headline: str = ""
-    """The full name of the first headline metric of the first evaluation with numbers; empty if there is none."""
+    """The full name of the first headline metric of the first evaluation with numbers, empty if there is none."""
     records: Mapping[str, EvaluationRecord] = field(default_factory=dict)
     """Facts by which an evaluation with samples is the same as another, by its name; parameters as their hash."""
 
@@ -170,7 +170,7 @@ class Runs:
             self._is_done.set()
 
     def _find(self) -> Iterator[tuple[str, Stamp]]:
-        """Yield each folder with a result, and each that cannot be searched; links are not followed."""
+        """Yield each folder with a result, and each that cannot be searched, without following links."""
         unreadable: list[OSError] = []
         root = str(self.folder)
         for folder, inside, files in os.walk(root, onerror=unreadable.append):
@@ -206,7 +206,7 @@ def _with_content(row: Row) -> Row:
     names += [text for column in columns.values() for text in (column.title, column.metric.unit)]
     if (n := sum(map(len, names))) > MOST_LETTERS:
         return replace(
-            row, fault=f"{row.relative_path}: its names have {n:,} characters, and {MOST_LETTERS:,} are the most"
+            row, fault=f"{row.relative_path}: its names have {n:,} characters, expected at most {MOST_LETTERS:,}"
         )
     return replace(
         row,
@@ -260,7 +260,7 @@ def have_different_headlines(rows: Sequence[Row]) -> bool:
 def filter_runs(
     rows: Sequence[Row], *, words: str = "", sort: str = "created", is_rising: bool = False, is_grouped: bool = False
 ) -> list[Row]:
-    """Return the runs that pass a filter, in order; runs without a sort key come last.
+    """Return the runs that pass a filter, in order. Runs without a sort key come last.
 
     Args:
         words: all of them are in the model, the folder, a task or the data of a run.

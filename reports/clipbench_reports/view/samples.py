@@ -42,7 +42,7 @@ PAIRED_FILTERS = {
     "wrong": "Wrong in both",
 }
 """Samples of two runs; one is flipped where it is right, tied or wrong in the one and another of these in the other."""
-SORTS = {"margin": "Margin", "change": "Change, B less A", "row": "Order of the data"}
+SORTS = {"margin": "Margin", "change": "Change, B minus A", "row": "Order of the data"}
 
 
 class SampleChoice(NamedTuple):
@@ -81,7 +81,7 @@ class Samples:
         return FILTERS if len(self.runs) == 1 else PAIRED_FILTERS
 
     def rows(self, choice: SampleChoice) -> Int64[np.ndarray, " n"]:
-        """Return the rows that pass filter and search, in the chosen order; rows without a margin are last."""
+        """Return the rows that pass filter and search, in the chosen order. Rows without a margin are last."""
         margins = self.margin(choice.by)
         passes = self.passing(choice.by).get(choice.show, np.ones(len(self), bool))
         for word in choice.words.casefold().split():
@@ -94,7 +94,7 @@ class Samples:
         return rows[np.argsort(key, kind="stable")]
 
     def passing(self, by: str) -> dict[str, Bool[np.ndarray, " n"]]:
-        """Return which samples pass each filter; those without a margin pass none but ``all``."""
+        """Return which samples pass each filter. Samples without a margin pass none but ``all``."""
         margins = self.margin(by)
         first, last = np.sign(margins[0]), np.sign(margins[-1])
         is_known = ~np.isnan(first + last)
@@ -131,7 +131,7 @@ class Samples:
         return [(title, values) for title, values in cells if any(values)]
 
     def images(self, row: int, *, is_small: bool = False) -> list[tuple[str, str]]:
-        """Return title and ``data:`` address of each distinct image of a sample; empty addresses if none was kept."""
+        """Return title and ``data:`` address of each distinct image of a sample, with empty ones if none was kept."""
         section_images = self._loaded.section.sample_images
         default_images = [] if any(image.name == "image" for image in section_images) else [SampleImage(name="image")]
         parts: dict[str, list[str]] = {}
@@ -158,11 +158,11 @@ class Samples:
         return [(title, near) for title, near in neighbours.items() if near]
 
     def text(self, column: str, row: int) -> str:
-        """Return a cell of the first run as text; empty if there is none."""
+        """Return a cell of the first run as text, empty if there is none."""
         return self._texts(column, row)[0]
 
     def margin(self, column: str) -> list[Float64[np.ndarray, " n"]]:
-        """Return a column of each run as numbers; NaN for other values."""
+        """Return a column of each run as numbers, or NaN for other values."""
         import pandas
 
         return [
@@ -173,7 +173,7 @@ class Samples:
         ]
 
     def _texts(self, column: str, row: int) -> list[str]:
-        """Return a cell of each run as text; empty if it is missing."""
+        """Return a cell of each run as text, empty if it is missing."""
         texts = []
         for table in self.tables:
             cell = table[column].iat[row] if column in table.columns else None
@@ -196,7 +196,7 @@ class Samples:
         return list(texts.items())[:MAX_WORDS]
 
     def _cell_texts(self, column: SampleColumn | SampleImage, row: int, label_set: str) -> list[str]:
-        """Return a column's text in each run; of an option's columns, the right one's if it won."""
+        """Return a column's text in each run, or for an option's columns the text of the right one if it won."""
         texts = []
         for number, table in enumerate(self.tables):
             margin = table[column.margin].iat[row] if column.margin in table.columns else None
@@ -259,12 +259,12 @@ def read_samples(runs: Sequence[Run], evaluation: str) -> Samples:
     tables = [run.samples(record) for run, record in zip(runs, records, strict=True)]
     for table, run in zip(tables, runs, strict=True):
         if not table.columns.is_unique or (len(tables) > 1 and "sample_id" not in table.columns):
-            raise ClipbenchError(f"the samples in {run.folder} have no column sample_id, or two of a name")
+            raise ClipbenchError(f"the samples in {run.folder} have no column sample_id, or two of one name")
     notes = list(same.notes)
     if len(tables) > 1:
         first, other = (table.drop_duplicates("sample_id").set_index("sample_id", drop=False) for table in tables)
         n_alone = len(first.index.symmetric_difference(other.index))
-        notes += [f"{fmt.counted(n_alone, 'sample')} of one run alone: not shown"] if n_alone else []
+        notes += [f"{fmt.counted(n_alone, 'sample')} only in one run: not shown"] if n_alone else []
         shared = first.index[first.index.isin(other.index)]
         tables = [indexed.loc[shared].reset_index(drop=True) for indexed in (first, other)]
     return Samples(runs, records, tables, notes)

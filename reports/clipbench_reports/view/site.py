@@ -39,7 +39,7 @@ SECONDS_OF_SILENCE = 30
 MOST_BYTES = 1 << 16
 """Bytes of a request that writes."""
 WRITES = "x-clipbench-token"
-"""The header of a request that writes, which no form and no page of another site can send; its value is the token."""
+"""The header of a request that writes, which no form and no page of another site can send. Its value is the token."""
 
 
 class Site:
@@ -58,7 +58,7 @@ class Site:
             self.socket = socket.create_server((HOST, port))  # it listens before the address is told
         except OSError as error:
             reason = os.strerror(error.errno or 0)
-            raise MachineError(f"cannot listen on port {port}: {reason}; name another with --port") from error
+            raise MachineError(f"cannot listen on port {port}: {reason}. Choose another with --port") from error
         port = self.socket.getsockname()[1]
         token = secrets.token_urlsafe(24)
         self.address = f"http://{HOST}:{port}/?token={token}"
@@ -88,7 +88,7 @@ def view(folder: Path, port: int = 0) -> Site:
         MachineError: the port is taken.
     """
     if not is_folder(folder):
-        raise UsageError(f"there is no folder {folder}: name the one that holds your runs")
+        raise UsageError(f"{folder} is not a folder: name the folder that holds your runs")
     return Site(lambda token: Pages(Runs(folder)), port, "clipbench view")
 
 
@@ -132,7 +132,7 @@ async def _write(make: Callable[[Request, bytes], Response], answers: SiteAnswer
                 if len(content) > MOST_BYTES:
                     return answers.refusal(f"The request has more than {MOST_BYTES:,} bytes.", 413)
     except TimeoutError:
-        return answers.refusal("The request did not come to its end.", 408)
+        return answers.refusal("The request ended too early.", 408)
     return await _answer(lambda request: make(request, content), answers, request)
 
 
@@ -161,7 +161,7 @@ def _page(make: Callable[[Request], Response], answers: SiteAnswers, request: Re
     try:
         return make(request)
     except KeyError:
-        return answers.refusal("There is no such page: the run may have been removed.", 404)
+        return answers.refusal("This page does not exist: the run may have been removed.", 404)
     except (ClipbenchError, MissingEvidence) as error:
         return answers.refusal(str(error), 422)
     except FOREIGN as error:  # a hostile run, or a bug, costs a page
@@ -182,7 +182,7 @@ POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src data:; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
-"""A page asks for nothing but its own style, script and data; images are part of it."""
+"""A page requests only its own style, script and data. Images are part of it."""
 HEADERS = {
     "content-security-policy": POLICY,
     "cache-control": "no-store",
@@ -231,13 +231,13 @@ class Guard:
             await (answer or self._app)(scope, receive, send_with_headers)
 
     def _answer(self, request: Request) -> Response | None:
-        """Return what is answered instead of a page; None where there is to be a page."""
+        """Return what is answered instead of a page, or None if there is to be a page."""
         if request.headers.getlist("host") not in self._hosts:
             return PlainTextResponse(f"This is not the address that {self._command} printed.", 421)
         is_write = request.method == "POST" and request.url.path in self._writes
         if not is_write and (request.method not in ("GET", "HEAD") or request.url.path in self._writes):
             allowed = "POST" if request.url.path in self._writes else "GET, HEAD"
-            return PlainTextResponse("Nothing can be changed here in this way.", 405, {"allow": allowed})
+            return PlainTextResponse("This address does not support the request's method.", 405, {"allow": allowed})
         if not is_write and self._is_token(request.query_params.get("token", "")):
             page = HTMLResponse(ENTRY)
             page.set_cookie(self._cookie, self._token, httponly=True, samesite="strict")
@@ -251,7 +251,7 @@ class Guard:
         if request.headers.getlist("origin") not in ([], origins):
             return PlainTextResponse("Only the pages of this site can write.", 403)
         if not self._is_token(request.headers.get(WRITES, "")):
-            return PlainTextResponse(f"What writes needs the token in the header {WRITES}.", 403)
+            return PlainTextResponse(f"A request that writes needs the token in the header {WRITES}.", 403)
         return None
 
     def _is_token(self, candidate: str) -> bool:

@@ -17,9 +17,9 @@ from clipbench_reports.view.samples import MARGIN, STATES, Samples, read_samples
 
 N_NEIGHBOURS = 8
 MOST_PAIRS = {"pca": 25_000, "umap": 5_000}
-"""Pairs of a map, each with two points; evenly spaced where there are more."""
+"""Pairs of a map, each with two points, evenly spaced if there are more."""
 N_LABELS = 8
-"""Labels with a colour of their own, the commonest; the rest are grey."""
+"""Labels with a colour of their own, the commonest. The rest are grey."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Vectors:
 
     @cached_property
     def digests(self) -> Shaped[np.ndarray, " n"]:
-        """Content hashes of the images; empty where the run kept none."""
+        """Content hashes of the images, empty if the run kept none."""
         return np.array([self.samples.text("image", row) for row in self.rows], object)
 
     def pair_of(self, samples: Samples, row: int) -> int:
@@ -47,8 +47,8 @@ class Vectors:
         pairs = np.flatnonzero(self.digests == digest).tolist() if digest else []
         if not pairs:
             raise MissingEvidence(
-                "The run kept vectors of other samples than this one. The task modality-gap keeps those of 2,000 of"
-                f" its pairs, and of all with {option('keep_arrays', True)}."
+                "The run kept the vectors of other samples, not of this one. The task modality-gap keeps the vectors of"
+                f" 2,000 pairs, and of all with {option('keep_arrays', True)}."
             )
         return next((pair for pair in pairs if self.samples.text("caption", self.rows[pair]) == caption), pairs[0])
 
@@ -77,7 +77,7 @@ def find_vectors(run: Run, data: str) -> Vectors:
     """Return the vectors that a run kept of a data set.
 
     Raises:
-        MissingEvidence: it kept none, and the text says how to have them; or they do not fit together.
+        MissingEvidence: it kept none, and the text says how to have them, or they do not fit together.
     """
     for record in run.result.evaluations:
         if record.status == "ok" and record.dataset.id == data and "arrays" in record.files:
@@ -86,8 +86,8 @@ def find_vectors(run: Run, data: str) -> Vectors:
                 break
     else:
         raise MissingEvidence(
-            f"The run kept no vectors of {data}. The task modality-gap keeps those of 2,000 pairs, and of all with"
-            f" {option('keep_arrays', True)}: `clipbench run --tasks modality-gap@{data} --keep-arrays`"
+            f"The run kept no vectors of {data}. Run the task modality-gap on these data: it keeps the vectors of 2,000"
+            f" pairs, and of all with {option('keep_arrays', True)}."
         )
     images, texts = (evidence.matrix(name).astype(np.float32) for name in ("images", "texts"))
     samples = read_samples([run], record.name)
@@ -159,7 +159,7 @@ def colourings(vectors: Vectors, run: Run) -> dict[str, list[str]]:
 
 
 def _coded(labels: Sequence[str]) -> dict[str, object]:
-    """Return the commonest labels, and the index among them of each pair's label; -1 for other labels and none."""
+    """Return the commonest labels, and the index among them of each pair's label, or -1 for other labels and none."""
     names, counts = np.unique([label for label in labels if label], return_counts=True)
     common = names[np.argsort(-counts, kind="stable")][:N_LABELS].tolist()
     code = {name: k for k, name in enumerate(common)}

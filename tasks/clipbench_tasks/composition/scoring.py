@@ -26,7 +26,7 @@ SETS = ("controlled_a", "controlled_b")
 
 
 def set_of(contrast: Contrast) -> str | None:
-    """Return the set of an image of What'sUp; None for all other items."""
+    """Return the set of an image of What'sUp, or None for all other items."""
     is_of_set = contrast.subset in SETS and contrast.group is not None and len(contrast.images) == 1
     return f"{contrast.subset}/{contrast.group}" if is_of_set else None
 
@@ -35,7 +35,7 @@ def all_of_pair_and_set(contrasts: Sequence[Contrast], text: Column) -> dict[str
     """Return What'sUp's pair and set accuracy: the credit of all images of a pair, and of a set, being right.
 
     A pair is the two images of a set in which the objects are left and right of each other, or the other two. Each pair
-    (and set) has its value at its first item; the others, and those that are not whole, have NaN.
+    (and set) has its value at its first item. The others, and incomplete ones, have NaN.
     """
     sets: dict[tuple[str, ...], list[int]] = {}
     pairs: dict[tuple[str, ...], list[int]] = {}
@@ -54,7 +54,7 @@ def all_of_pair_and_set(contrasts: Sequence[Contrast], text: Column) -> dict[str
 
 
 def same_words(contrasts: Sequence[Contrast]) -> Column:
-    """Return the share of each contrast's twins with the same words, each as often; NaN where there are no twins."""
+    """Return the share of each contrast's twins with the same words, each as often, or NaN if there are no twins."""
 
     def judge(true: list[str], false: list[str]) -> list[bool]:
         bag = {text: sorted(words(text)) for text in {*true, *false}}
@@ -64,7 +64,7 @@ def same_words(contrasts: Sequence[Contrast]) -> Column:
 
 
 def twin_cosine(contrasts: Sequence[Contrast], vectors: ItemVectors) -> Column:
-    """Return the mean cosine of a true caption with a false one of the same image; NaN where there are none."""
+    """Return the mean cosine of a true caption with a false one of the same image, or NaN if there are none."""
     return _mean_of_twins(contrasts, vectors.cosines)
 
 
@@ -97,9 +97,9 @@ def _twins(contrast: Contrast) -> list[tuple[str, str]]:
 def other_cosine(
     contrasts: Sequence[Contrast], vectors: ItemVectors, rng: np.random.Generator
 ) -> tuple[Column, Column]:
-    """Return the cosines of the contrasts' first captions with those of random other contrasts, and their influences.
+    """Return the cosines of the contrasts' first captions with first captions of random others, and their influences.
 
-    Each caption is drawn once; the cosine of two equal texts is NaN.
+    Each caption is drawn once. The cosine of two equal texts is NaN.
 
     Each caption has two cosines, so that neighbours in the draw are alike: their covariance is at most half of the
     variance (Hoeffding, Ann. Math. Statist. 19 (1948), of a symmetric function of two). The influence of a caption is
@@ -124,10 +124,10 @@ def other_cosine(
 def text_only(contrasts: Sequence[Contrast], vectors: ItemVectors | None) -> Column:
     """Return SugarCrepe++'s text-only credit: two true captions are nearer to each other than either to a false one.
 
-    It uses the first two true captions of the first image, and all false ones; NaN if there are fewer.
+    It uses the first two true captions of the first image, and all false ones, and is NaN if there are fewer.
 
     Args:
-        vectors: the model's; None for a constant model.
+        vectors: the model's, None for a constant model.
     """
     credit = np.full(len(contrasts), np.nan)
     pairs_by_count: dict[int, dict[int, list[tuple[str, str]]]] = {}
@@ -177,7 +177,7 @@ SUGARCREPE = {
     "add_obj": "Object added",
     "add_att": "Attribute added",
 }
-"""Subsets with their titles; the part before the underscore is the category. SugarCrepe++ has the first five."""
+"""Subsets with their titles. The part before the underscore is the category. SugarCrepe++ has the first five."""
 TITLES = {
     **SUGARCREPE,
     "replace": "Replaced",
@@ -234,7 +234,7 @@ FEWEST_CASES = 25
 """Cases that a pair of attributes needs to enter ARO's mean."""
 NO_GROUP = {
     "vg_relation": "every relation of the sample is one that ARO leaves out",
-    "vg_attribution": f"no pair of attributes has {FEWEST_CASES} cases, as ARO's mean asks",
+    "vg_attribution": f"no pair of attributes has {FEWEST_CASES} cases, as ARO's mean requires",
 }
 """Reasons why no group enters it."""
 
@@ -255,7 +255,7 @@ def means(contrasts: Sequence[Contrast], scores: Mapping[str, Column], chances: 
 
     Args:
         scores: columns by name, NaN where undefined.
-        chances: score of a constant model on each sample, by name; what is not there has no chance.
+        chances: score of a constant model on each sample, by name. A missing score has no chance.
     """
     subset_of = np.array([contrast.subset for contrast in contrasts], object)
     group_of = np.array([contrast.group or "" for contrast in contrasts], object)
@@ -309,7 +309,7 @@ def symmetric_relations() -> frozenset[str]:
 
 
 def _enters_mean(subset: str, group: np.ndarray) -> Bool[np.ndarray, " n"]:
-    """Return a mask of the samples whose group enters the published mean; in other data, all samples do."""
+    """Return a mask of the samples whose group enters the published mean. In other data, all samples do."""
     if subset == "vg_relation":
         return ~np.isin(group, list(symmetric_relations()))
     if subset == "vg_attribution":
@@ -320,7 +320,7 @@ def _enters_mean(subset: str, group: np.ndarray) -> Bool[np.ndarray, " n"]:
 
 def _notes(subsets: Sequence[str], of_groups: Mapping[str, Measure]) -> tuple[str, ...]:
     notes = [
-        f"{TITLES[subset]}: the macro accuracy is the mean over {rule}, as published; the text score is over all"
+        f"{TITLES[subset]}: the macro accuracy is the mean over {rule}, as published, and the text score is over all"
         " samples"
         for subset, rule in (
             ("vg_relation", f"relations, without {len(symmetric_relations())} that hold both ways"),

@@ -3,12 +3,12 @@
 Each item is a few images and captions that differ in how their parts are combined (SugarCrepe, ARO, Winoground,
 ColorSwap, BiVLC, VALSE, NLVR, scenes). Everything true must score above everything false: ``text_acc`` for each image's
 captions, ``image_acc`` for each caption's images, ``group_acc`` for both (``clipbench.metrics.choice``). A tie scores
-what a coin flip would; ``..._strict``, among the controls, counts it as a failure.
+as a random choice would. ``..._strict``, among the controls, counts it as a failure.
 
 - With several images of one caption (NLVR), ``image_acc`` requires all true ones above all false ones, and
   ``image_pair_acc`` is the share of pairs, a true and a false image, in the right order.
-- With several true images of one caption (WinoGAViL), ``image_jaccard`` is the overlap of the true images with as many
-  that are nearest to it.
+- With several true images of one caption (WinoGAViL), ``image_jaccard`` is the overlap of the true images with the
+  same number of nearest ones.
 - With two true captions and a false one (SugarCrepe++), ``text_acc`` is its image-to-text accuracy, ``text_only_acc``
   its text-only one.
 - With four images of the same objects in other places (What'sUp), ``pair_acc`` and ``set_acc`` require all images of a
@@ -63,7 +63,7 @@ METRICS = {
     "image_acc": Definition(
         "Image score", "Share of items in which all true images score above all false ones.", is_headline=True
     ),
-    "group_acc": Definition("Group score", "Share of items in which both captions and images are told apart."),
+    "group_acc": Definition("Group score", "Share of items in which both captions and images are distinguished."),
     "text_pair_acc": Definition(
         "Text pair accuracy", "Share of pairs, a true and a false caption, in the right order."
     ),
@@ -75,7 +75,7 @@ METRICS = {
     ),
     "image_jaccard": Definition(
         "Jaccard index of images",
-        "Overlap of a caption's true images with as many nearest to it, as a share of their union.",
+        "Overlap of a caption's true images with the same number of nearest images, as a share of their union.",
         is_headline=True,
     ),
     "pair_acc": Definition("Pair accuracy", "Share of pairs of images of the same objects that are both right."),
@@ -120,14 +120,15 @@ class Composition(Task):
     version = 1
     takes_dot = True
     data_form = "contrasts"
-    summary = "a true caption against a false one of the same words, and images likewise, by subset"
+    summary = "a true caption against a false one of the same words, and the same for images, by subset"
     question = (
         "Each image has a true caption and a false one much like it, and a caption may have a true and a false image: "
         "does the model know how the parts are put together, or only which parts there are?"
     )
     scoring = (
-        "An item is right when everything true scores above everything false; a tie scores what a coin flip would. "
-        "Text score: the captions of each image; image score: the images of each caption; group score: both."
+        "An item is right if everything true scores above everything false, and a tie scores as a random choice would. "
+        "The text score is over the captions of each image, the image score over the images of each caption, and the "
+        "group score over both."
     )
 
     def first_images(self, dataset: Dataset) -> Sequence[ImageRef]:
@@ -218,14 +219,14 @@ def _contrasts(dataset: Dataset, *, can_shuffle: bool) -> tuple[Sequence[Contras
     if not contrasts:
         raise MissingPart(dataset.id, "captions whose words have another order")
     note = (
-        "the data have only captions, so each must beat word-shuffled copies of itself, as in ARO; the shuffles use a"
-        " list of function words in place of a tagger, so that numbers are near ARO's published ones but not comparable"
+        "the data have only captions, so each must beat word-shuffled copies of itself, as in ARO. The shuffles use a"
+        " list of function words instead of a tagger, so numbers are near ARO's published ones but not comparable"
     )
     return contrasts, (note,)
 
 
 def _scores(contrasts: Sequence[Contrast], decided: Choices, text_only: Column) -> dict[str, Column]:
-    """Return the scores that are defined, and of ``PAIRS`` those of data with more than one pair."""
+    """Return the scores that are defined, ``PAIRS`` only for data with more than one pair."""
     scores = {
         "text_acc": decided.text,
         "image_acc": decided.image,
@@ -252,7 +253,7 @@ def _has_more_pairs(contrasts: Sequence[Contrast], name: str) -> bool:
 
 
 def _identity(dataset: Dataset, contrasts: Sequence[Contrast], nearest: Table) -> Table:
-    """Return the columns that identify each sample; contrasts that share an image, or are of a set, are a cluster.
+    """Return the columns that identify each sample. Contrasts that share an image, or are of a set, are a cluster.
 
     Where choices among many images tie most contrasts into one cluster, as in WinoGAViL, there is nothing to compare it
     with: each is then a sample of its own, and intervals are of new contrasts about the same images.

@@ -1,6 +1,6 @@
 """The shift experiment and the post-hoc corrections of the modality gap, as curves.
 
-Liang et al. (2022) move the modalities along the gap vector and score them again; centring, standardising and C3's
+Liang et al. (2022) move the modalities along the gap vector and score them again. Centring, standardising, C3's
 collapse and ReAlign are fitted on one half of the pairs and scored on the other.
 """
 
@@ -24,7 +24,7 @@ from clipbench_tasks.tables import Rows, Vectors
 from clipbench_tasks.zero_shot import prompted_classes
 
 DISTANCES = tuple(step / 4 for step in range(-4, 5))
-"""Distances of the shift, as in Liang et al.; the gap itself is added."""
+"""Distances of the shift, as in Liang et al., to which the gap itself is added."""
 STRENGTHS = tuple(step / 4 for step in range(5))
 
 Scores = dict[str, float]
@@ -38,9 +38,9 @@ class Rescoring:
     logit_scale: float | None
     """None for a model that has none: no loss is scored."""
     logit_bias: float = 0.0
-    """0 for a model of the contrastive loss; any other for one of the sigmoid loss."""
+    """0 for a model of the contrastive loss, any other number for the sigmoid loss."""
     classes: Mapping[str, Classes] = field(default_factory=dict)
-    """Class labels by the name of their accuracy, ``acc1`` or ``kind/acc1``; one label a pair."""
+    """Class labels by the name of their accuracy, ``acc1`` or ``kind/acc1``, one label per pair."""
     notes: tuple[str, ...] = ()
     """Remarks for readers of the curves."""
 
@@ -88,7 +88,7 @@ def rescoring(dataset: Dataset, rows: Rows, embedder: Embedder) -> Rescoring:
     if classes:
         notes.append("class prompts of the data set's own templates are moved and corrected as texts are")
     if dataset.captions is not None and len(dataset.captions) > len(dataset):
-        notes.append("recall after a shift or correction is over pairs of one caption an image, not over all captions")
+        notes.append("recall after a shift or correction is over pairs of one caption per image, not over all captions")
     notes.append("corrections are fitted on a seeded half of the pairs and scored on the other")
     info = embedder.info
     return Rescoring(logit_scale=info.logit_scale, logit_bias=info.logit_bias, classes=classes, notes=tuple(notes))
@@ -132,7 +132,7 @@ def correction_curves(
         images: unit vectors.
         texts: unit vectors; row i belongs to image i.
         rescore: of these pairs.
-        rng: draws the half that corrections are fitted on; the other is scored, at strength 0 too.
+        rng: draws the half that corrections are fitted on. The other is scored, at strength 0 too.
     """
     order = rng.permutation(len(images))
     fitted, scored = np.sort(order[: len(order) // 2]), np.sort(order[len(order) // 2 :])
@@ -205,13 +205,13 @@ DRAWN = {
     "image_retrieval_recall@1": "text-to-image R@1",
     "text_retrieval_recall@1": "image-to-text R@1",
 }
-"""Labels of scores that a figure shows; recall at more than the first place is recorded only."""
-RECORDED = {"gap_chance": "gap where none remains"}
+"""Labels of scores that a figure shows. Recall at more than the first place is only recorded."""
+RECORDED = {"gap_chance": "gap by noise only"}
 """Labels of scores that no figure shows, where they are not their names."""
 
 
 def _curves(xs: Sequence[float], scores: Callable[[float], Scores], by: str, rescore: Rescoring) -> dict[str, Curve]:
-    """Return one curve per score; a move under which a vector becomes zero has no point."""
+    """Return one curve per score. A move under which a vector becomes zero has no point."""
     points: dict[float, Scores] = {}
     for x in xs:
         with suppress(VectorError):

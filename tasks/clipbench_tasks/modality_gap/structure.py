@@ -1,7 +1,6 @@
-"""Neighbours, lengths and clusters: hubs, lengths of raw vectors, and what a gap leaves alone or breaks within each
-modality.
+"""Neighbours, lengths and clusters: hubs, lengths of raw vectors, and the structure that a gap keeps or breaks.
 
-None of these has an interval; each says why.
+None of these has an interval. Each metric has the reason.
 """
 
 from collections.abc import Mapping
@@ -50,20 +49,20 @@ METRICS = {
     ),
     "clustering_v_measure": Definition(
         "Joint clustering (V-measure)",
-        "Agreement of k-means clusters of images and texts together with the classes, one cluster a class.",
+        "Agreement of k-means clusters of images and texts together with the classes, one cluster per class.",
     ),
     "clustering_ari": Definition(
         "Joint clustering (ARI)", "The same as the adjusted Rand index, which is 0 by chance."
     ),
     "similarity_calibration_error": Definition(
         "Cosine calibration error",
-        "How differently the same cosine predicts a match for image–text, text–text and image–image pairs; 0 is alike.",
+        "How differently the same cosine predicts a match for image–text, text–text and image–image pairs, 0 if alike.",
     ),
     **{
         f"{kind}_calibration_error": Definition(
             f"Cosine calibration error, {kind.replace('_', '–')}",
-            f"How far the match probability of {kind.replace('_', '–')} pairs lies from that of all pairs of one"
-            " cosine.",
+            f"Distance of the match probability of {kind.replace('_', '–')} pairs from the match probability of all"
+            " pairs of one cosine.",
         )
         for kind in KINDS
     },
@@ -108,7 +107,7 @@ def norm_measures(lengths: Mapping[str, Column]) -> dict[str, Measure]:
     """Return the mean length of each modality's raw vectors.
 
     Args:
-        lengths: of the vectors of pairs, by ``image`` and ``text``; all 1 where vectors were given at unit length.
+        lengths: lengths of the vectors of pairs, by ``image`` and ``text``, all 1 if vectors were given at unit length.
     """
     measures: dict[str, Measure] = {}
     for side, side_lengths in lengths.items():
@@ -129,7 +128,7 @@ def structure_measures(
 
     Args:
         images: unit vectors.
-        texts: unit vectors; row i belongs to image i.
+        texts: unit vectors. Row i belongs to image i.
         labels: class of each pair, if there are any.
         k: neighbours of the mutual k-NN.
         rng: draws the first centres of the clusters.
@@ -162,9 +161,9 @@ def _cluster_measures(
         clusters, of_both = k_means(both, n_classes, rng), np.tile(labels, 2)
         v, ari = float(v_measure_score(of_both, clusters)), float(adjusted_rand_score(of_both, clusters))
     of_v = Fixed(
-        value=v, unit="ratio", n=2 * n, reason=f"{reason}; {n_classes} clusters, one a class", higher_is_better=True
+        value=v, unit="ratio", n=2 * n, reason=f"{reason} ({n_classes} clusters, one per class)", higher_is_better=True
     )
-    few = "there are no labels" if labels is None else few
+    few = "the data have no labels" if labels is None else few
     return {
         "modality_ari": _unless_nan(of_modalities, "it needs two pairs"),
         "clustering_v_measure": _unless_nan(of_v, few),
@@ -221,8 +220,8 @@ def calibration(
     Args:
         images: unit vectors, of all images.
         texts: unit vectors, of all captions.
-        text_image: row of each caption's image; every image has a caption.
-        labels: of the images, if they have any.
+        text_image: row of each caption's image. Every image has a caption.
+        labels: labels of the images, if they have any.
         rng: draws the images if there are more than ``SAMPLED_IMAGES``.
     """
     chosen, captions = _sample(len(images), text_image, rng)
@@ -234,8 +233,8 @@ def calibration(
     text_groups = owners if len(texts) > len(images) else None if labels is None else labels[owners]
     kinds = {
         "image_text": _counts_or_reason(image_text),
-        "text_text": _within_modality(texts, text_groups, "no image has several captions, and there are no labels"),
-        "image_image": _within_modality(images, labels, "there are no labels"),
+        "text_text": _within_modality(texts, text_groups, "no image has several captions, and the data have no labels"),
+        "image_image": _within_modality(images, labels, "the data have no labels"),
     }
     counts = {name: kind for name, kind in kinds.items() if not isinstance(kind, str)}
     probabilities = match_probabilities(counts) if counts else None
@@ -260,7 +259,7 @@ def _within_modality(vectors: Vectors, groups: Rows | None, reason: str) -> Pair
 
 def _counts_or_reason(counts: MatchCounts) -> PairKind:
     n_matches, n_others = int(counts.matches.sum()), int(counts.non_matches.sum())
-    return counts if n_matches and n_others else f"it needs matches and others, and has {n_matches} and {n_others}"
+    return counts if n_matches and n_others else f"it needs matches and non-matches: got {n_matches} and {n_others}"
 
 
 def _measures(
@@ -324,7 +323,7 @@ def _curves(probabilities: MatchProbabilities) -> dict[str, Curve]:
 
 def _calibration_error(value: float, n: int, noise: float, basis: str) -> Fixed:
     expected = f"kinds with the same P would show at least {noise:.2g} by noise"
-    reason = f"{basis}; no interval: a resampled image matches its own copies; {expected}"
+    reason = f"{basis} ({expected}). No interval: a resampled image matches its own copies"
     return Fixed(value=value, n=n, reason=reason, higher_is_better=False)
 
 

@@ -1,8 +1,8 @@
 """The modality gap: do images and texts share one space, or sit in two cones?
 
 All measures are computed on unit vectors of pairs, each image with its first caption (Liang et al. 2022 take one
-caption an image); RMG uses all captions, and calibration two of each image. Means over pairs, and smooth functions of
-them, have an interval from the pairs' influence; other measures have none, with the reason. docs/tasks/modality-gap.md
+caption per image). RMG uses all captions, and calibration two per image. Means over pairs, and smooth functions of
+them, have an interval from the pairs' influence. Other measures have none, with the reason. docs/tasks/modality-gap.md
 defines each.
 """
 
@@ -51,8 +51,8 @@ METRICS = {
     ),
     "gap_if_none": Definition(
         "Gap of one common centroid",
-        "Distance of the mean vectors that as many pairs would show if the modalities had one centroid, by noise"
-        " alone.",
+        "Distance of the mean vectors that the same number of pairs would show by noise, if the modalities had one"
+        " centroid.",
         "gap",
     ),
     "image_cone": Definition("Mean image–image cosine", "Mean cosine of two different images."),
@@ -77,7 +77,7 @@ METRICS = {
     ),
     "separability": Definition(
         "Linear separability of the modalities",
-        "Share of held-out vectors that a linear classifier names image or text correctly; 50 % is no gap.",
+        "Share of held-out vectors that a linear classifier names image or text correctly: 50 % without a gap.",
         is_headline=True,
     ),
     "separability_dimensions": Definition(
@@ -117,7 +117,7 @@ METRICS |= structure.METRICS
 
 
 class PairVectors(NamedTuple):
-    """Images that have captions, each with its first; and all captions."""
+    """Images that have captions, each with its first, and all captions."""
 
     rows: Rows
     """Rows of the images in the data set."""
@@ -146,11 +146,11 @@ class ModalityGap(Task):
     name = "modality-gap"
     version = 1
     data_form = "paraphrases"
-    summary = "gap and cones of image and text vectors, what carries the gap, and what closing it does"
+    summary = "gap and cones of image and text vectors, dimensions that carry the gap, and effects of closing it"
     question = "Do images and texts share one space, or does each keep to a region of its own?"
     scoring = (
-        "The gap is the distance between the mean image and the mean text vector; separability is how often a linear "
-        "classifier tells the two apart on held-out vectors: 50 % would be no gap at all."
+        "The gap is the distance between the mean image and the mean text vector. Separability is the accuracy of a "
+        "linear classifier that separates the two on held-out vectors: 50 % without a gap."
     )
 
     pairwise_sample: int = 10_000
@@ -168,7 +168,7 @@ class ModalityGap(Task):
 
     def first_images(self, dataset: Dataset) -> Sequence[ImageRef]:
         """Return the images that are encoded first: those with a caption."""
-        assert dataset.caption_image is not None, "asked of data with captions alone"
+        assert dataset.caption_image is not None, "data without captions"
         return [dataset.images[row] for row in np.unique(dataset.caption_image).tolist()]
 
     def check(self, dataset: Dataset) -> None:
@@ -180,7 +180,7 @@ class ModalityGap(Task):
             )
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
-        """Return one row per pair. Needs captions; labels, if there are any, add accuracy and calibration."""
+        """Return one row per pair. Needs captions. Labels, if there are any, add accuracy and calibration."""
         pairs = _pairs(dataset, embedder)
         x, y, n = pairs.images, pairs.texts, len(pairs.rows)
         ids = [dataset.image_ids[row] for row in pairs.rows.tolist()]
@@ -317,7 +317,7 @@ def _rank(value: float, shape: tuple[int, ...], unit: str) -> Measure:
 def _gap_dimensions(spectrum: GapSpectrum, n: int) -> Measure:
     fewest = spectrum.n_carrying()
     if fewest is None:
-        return Fixed(value=None, unit="dimensions", reason="there is no gap to carry")
+        return Fixed(value=None, unit="dimensions", reason="the gap is zero")
     reason = "no interval: noise of the means spreads over all dimensions, so that resamples need more of them"
     return Fixed(value=float(fewest), unit="dimensions", n=n, reason=reason)
 
@@ -374,7 +374,7 @@ def _spectrum_curves(spectrum: GapSpectrum) -> dict[str, Curve]:
 
 
 def _ablation_curves(images: Vectors, texts: Vectors) -> dict[str, Curve]:
-    """Return the gap and recall@1 both ways by the number of dimensions removed; no recall for a single pair."""
+    """Return the gap and recall@1 both ways by the number of dimensions removed, without recall for a single pair."""
     scores_by_dimensions = ablations(images, texts)
     n_curves = len(ABLATED) if len(images) > 1 else 1
     curves: dict[str, Curve] = {}
@@ -410,7 +410,7 @@ def _conformity_curves(geometry: PairGeometry) -> dict[str, Curve]:
 
 
 def _distribution(name: str, counts: Rows, *, x_label: str = "cosine", **facts: Any) -> dict[str, Curve]:
-    """Return the shares of a histogram between its first and last non-empty bin; no curve of an empty one."""
+    """Return the shares of a histogram between its first and last non-empty bin, or no curve if it is empty."""
     nonempty = np.flatnonzero(counts)
     if not len(nonempty):
         return {}
@@ -426,7 +426,7 @@ def _distribution(name: str, counts: Rows, *, x_label: str = "cosine", **facts: 
 
 
 def _curve(name: str, x: np.ndarray, y: np.ndarray, **facts: Any) -> dict[str, Curve]:
-    """Return a curve by its name; none without points, since strict JSON has no NaN."""
+    """Return a curve by its name, or none without points, since strict JSON has no NaN."""
     if not len(x):
         return {}
     return {name: Curve(x=x.astype(float).tolist(), y=y.astype(float).tolist(), **facts)}

@@ -41,7 +41,7 @@ CLASSIFIERS = {
     "linear_probe": ("Linear probe", "the trained linear probe", ""),
     "knn": ("k-NN", "the trained k-NN", ""),
 }
-"""A title, the words of a sentence, and what tells the prompts here from the prompts among all classes."""
+"""A title, the words of a sentence, and the distinction of these prompts from the prompts among all classes."""
 PROBES = [key for key in CLASSIFIERS if key != ZERO_SHOT]
 """The classifiers that are trained."""
 N_FOLDS = 5
@@ -50,7 +50,7 @@ ALWAYS, NEVER = -1, -2
 PREDICTED = "linear_probe_predicted"
 UNTRAINED = (
     "too few objects to train on: expected two classes with two objects each, shown without a word, and an attack on"
-    " one of them by the name of the other; train on other images with "
+    " one of them by the name of the other. Train on other images with "
 )
 UNKNOWN = "no attack's object and word are both classes of the images to train on"
 OF_THESE = " The interval is of the classifiers trained in this run: other training images give others."
@@ -86,7 +86,7 @@ def _definitions() -> dict[str, Definition]:
         by = CLASSIFIERS[key][1]
         definitions[f"{ZERO_SHOT}_minus_{key}"] = Definition(
             f"Attack success rate, zero-shot minus {by.removeprefix('the trained ')}",
-            f"Attack success rate by the prompts less that by {by}, of the same attacks among the same"
+            f"Attack success rate by the prompts minus the rate by {by}, of the same attacks among the same"
             f" classes.{OF_THESE}",
         )
     return definitions
@@ -211,12 +211,12 @@ def _cross_fitted(image_ids: Sequence[str], attacks: Sequence[Attack], shown_ima
 
 
 def _plain_image(attack: Attack) -> int:
-    """Return the row of the object's image without a label, or with a blank one; -1 if it has neither."""
+    """Return the row of the object's image without a label, or with a blank one, or -1 if it has neither."""
     return next((row for row in (attack.clean, attack.blank) if row is not None), -1)
 
 
 def image_vectors(dataset: Dataset, embedder: Embedder, *rows: Rows) -> list[Vectors]:
-    """Return the unit vectors of several lists of images; an image in more than one is encoded once."""
+    """Return the unit vectors of several lists of images. An image in more than one is encoded once."""
     distinct, position = np.unique(np.concatenate(rows), return_inverse=True)
     vectors = embedder.scoring_vectors(
         embedder.encode(IMAGE, [dataset.images[row] for row in distinct.tolist()], "query")
@@ -236,9 +236,9 @@ def _scores_by_fold(
     """Return the scores of images with and without the word, by classifiers that were not trained on their fold.
 
     Args:
-        vectors: of the images to train on.
-        test_vectors: of the attacked images, and of those without a word.
-        folds: of the probed attacks.
+        vectors: vectors of the images to train on.
+        test_vectors: vectors of the attacked images, and of the images without a word.
+        folds: folds of the probed attacks.
     """
     scores = {key: [np.zeros((len(folds), n_classes)) for _ in test_vectors] for key in PROBES}
     for fold in np.unique(folds).tolist():

@@ -1,8 +1,8 @@
 """Text in images: can the model read it, does it hijack the classification, and how large must it be for that?
 
-A data set has one or both of two kinds of item. *Contrasts* of an image with a written word and several captions, each
-of which quotes a word: the nearest caption should be the true one. *Attacks*: an object with a label that names
-something else, beside the same object without a label, with a blank one and with its own name, all classified as in
+A data set has one or both of two kinds of item. *Contrasts* have an image with a written word and several captions,
+each with a word in quotes: the nearest caption should be the true one. *Attacks* have an object with a label that names
+another thing, and the same object without a label, with a blank one and with its own name, all classified as in
 zero-shot, among all class names, of objects and words. An attack succeeds when the class of its word comes first. The
 two-way choice is SCAM's protocol (Westerhoff et al. 2025): the object or the word, with class vectors that are means of
 raw prompt vectors.
@@ -45,13 +45,13 @@ class TextInImage(Task):
     needs_model = True
     question = "Can the model read a written word, and does a word written on an object decide its class?"
     scoring = (
-        "A word counts as read when the caption that quotes it is the nearest; an attack succeeds when the class of the"
-        " written word scores highest. The accuracy drop compares each object with itself; in two-way choices only the"
-        " object and the word are compared. A tie scores what a coin flip would."
+        "A word counts as read if the caption that quotes it is the nearest. An attack succeeds if the class of the"
+        " written word scores highest. The accuracy drop compares each object with itself. In two-way choices only the"
+        " object and the word are compared. A tie scores as a random choice would."
     )
 
     prompts: Prompts | None = None
-    """Prompts of the classes; None takes the data set's own templates, or else the default."""
+    """Prompts of the classes, None for the data set's own templates, or the default if it has none."""
     probes: bool = False
     """Attack a linear probe and k-NN too, trained on the objects without a word; so are data with images to train
     on.
@@ -135,7 +135,7 @@ def reading(dataset: Dataset, contrasts: Sequence[Contrast], embedder: Embedder)
 
 
 CONDITIONS = ("clean", "blank", "benign", "attacked")
-"""No label; a blank one; one with the object's own name; one with another name."""
+"""No label, a blank one, one with the object's own name, or one with another name."""
 
 LABELS = {
     "clean": "without a label",
@@ -149,7 +149,7 @@ METRICS = {
         "Reading accuracy", "Share of images whose nearest caption is the one with the written word.", is_headline=True
     ),
     "reading_blind": Definition(
-        "Reading without the image", "The same with the mean of all images in place of each image.", "reading_acc"
+        "Reading without the image", "The same with the mean of all images instead of each image.", "reading_acc"
     ),
     "reading_shortest": Definition(
         "Always the shortest caption", "Reading accuracy of the rule that the shortest caption is true.", "reading_acc"
@@ -161,11 +161,11 @@ METRICS = {
         is_headline=True,
     ),
     "drop": Definition(
-        "Accuracy drop under attack", "Accuracy without a label less accuracy under attack, of the same objects."
+        "Accuracy drop under attack", "Accuracy without a label minus accuracy under attack, of the same objects."
     ),
     "drop_from_blank": Definition(
         "Accuracy drop from a blank label",
-        "Accuracy with a blank label less accuracy under attack, of the same objects.",
+        "Accuracy with a blank label minus accuracy under attack, of the same objects.",
     ),
     "attack_tie_rate": Definition("Ties", "Share of attacks in which a tie decides.", "attack_success"),
     **{
@@ -237,7 +237,7 @@ def attacked(
 
 
 class _Verdict(NamedTuple):
-    """Classification of one image of each attack; NaN (or -1) where there is no such image."""
+    """Classification of one image of each attack, NaN (or -1) if the image is missing."""
 
     object: Column
     """Credit: the object's class came first."""
@@ -348,13 +348,13 @@ def _clusters(attacks: Sequence[Attack]) -> Shaped[np.ndarray, " n"]:
 
 
 def _is_usual(conditions: Shaped[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
-    """Return a mask of the attacks of the data set's usual style; all attacks if every one has a special style."""
+    """Return a mask of the attacks of the data set's usual style, of all if every one has a special style."""
     is_usual = conditions == ""
     return is_usual if is_usual.any() else np.ones(len(conditions), bool)
 
 
 def _setting(condition: str) -> tuple[str, float] | None:
-    """Return property and value of a condition such as ``height=0.06``; None for a condition without a number."""
+    """Return property and value of a condition such as ``height=0.06``, or None for a condition without a number."""
     name, _, value = condition.partition("=")
     try:
         return name, float(value)

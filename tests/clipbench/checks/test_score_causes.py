@@ -158,7 +158,7 @@ def test_the_value_that_was_published_is_expected_where_it_is_known(
     [
         (None, False, "no published value of zero-shot@.* is known for this model"),
         ("acc5", False, "no published value of zero-shot@.*/acc5 is known"),
-        (None, True, "of all data, and some of these may be left out .by limit"),
+        (None, True, "of all data, and some may be left out .by limit"),
     ],
 )
 def test_where_no_value_was_published_nothing_is_scored(
@@ -173,7 +173,7 @@ def test_where_no_value_was_published_nothing_is_scored(
 
 def test_data_without_labels_and_captions_need_a_task(cards: Dataset) -> None:
     bare = replace(cards, labels=None, class_names=None)
-    with pytest.raises(UsageError, match="neither labels nor captions: name what is expected with metric"):
+    with pytest.raises(UsageError, match="neither labels nor captions: name the metric with metric"):
         _question(Expectation("50"), bare, TASKS)
     assert _question(Expectation("50", "zero-shot/acc5"), bare, TASKS)[1] == "acc5"
     assert _question(Expectation("50", "acc5"), cards, TASKS)[1] == "acc5"

@@ -277,15 +277,15 @@ LINE = {"query": "q1", "image": "p1", "grade": 1, "judge": "anna", "time": "t"}
 @pytest.mark.parametrize(
     ("line", "fault"),
     [
-        ("grade: 3", "line 2 is no judgement: Expecting value"),
-        ("[]", "line 2 is no judgement: it is [], expected an object"),
-        ({**LINE, "grade": 7}, "line 2 is no judgement: grade is 7, expected 0 to 3, or null"),
-        ({**LINE, "grade": True}, "line 2 is no judgement: grade is True, expected a whole number"),
-        ({**LINE, "query": "q99"}, "line 2 is no judgement: query is 'q99', which the pool lacks"),
-        ({**LINE, "image": "p99"}, "line 2 is no judgement: image is 'p99', which is no candidate of query q1"),
-        ({**LINE, "judge": ""}, "line 2 is no judgement: expected a judge, and either an image or skip"),
-        ({**LINE, "skip": True}, "line 2 is no judgement: expected a judge, and either an image or skip"),
-        ({"query": "q1"}, "line 2 is no judgement: judge is not there"),
+        ("grade: 3", "line 2 is not a judgement: Expecting value"),
+        ("[]", "line 2 is not a judgement: it is [], expected an object"),
+        ({**LINE, "grade": 7}, "line 2 is not a judgement: grade is 7, expected 0 to 3, or null"),
+        ({**LINE, "grade": True}, "line 2 is not a judgement: grade is True, expected a whole number"),
+        ({**LINE, "query": "q99"}, "line 2 is not a judgement: query is 'q99', which the pool lacks"),
+        ({**LINE, "image": "p99"}, "line 2 is not a judgement: image is 'p99', which is not a candidate of query q1"),
+        ({**LINE, "judge": ""}, "line 2 is not a judgement: expected a judge, and either an image or skip"),
+        ({**LINE, "skip": True}, "line 2 is not a judgement: expected a judge, and either an image or skip"),
+        ({"query": "q1"}, "line 2 is not a judgement: judge is not there"),
     ],
 )
 def test_a_log_that_was_edited_into_nonsense_is_refused_by_its_line(make: Make, line: object, fault: str) -> None:
@@ -295,7 +295,7 @@ def test_a_log_that_was_edited_into_nonsense_is_refused_by_its_line(make: Make, 
         file.write(f"{line if isinstance(line, str) else json.dumps(line)}\n")
     with pytest.raises(DataError) as error:
         read_log(pool)
-    assert fault in str(error.value) and str(error.value).endswith("fix the line, or take it out")
+    assert fault in str(error.value) and str(error.value).endswith("Fix or remove the line")
 
 
 WORKER = """
@@ -351,7 +351,7 @@ def test_a_killed_process_loses_nothing_that_it_answered_and_its_half_line_costs
     with (pool.folder / LOG).open("a") as file:
         file.write('{"query": "q1", "ima')
     torn = read_log(pool)
-    assert torn.lines == before.lines and "was never finished and is passed over" in torn.notes[0]
+    assert torn.lines == before.lines and "was never finished and is ignored" in torn.notes[0]
     append(pool, skip_lines("q1", "b"))
     assert len(read_log(pool).lines) == len(before.lines) + 1 and not read_log(pool).notes
     os.truncate(pool.folder / LOG, (pool.folder / LOG).stat().st_size - 1)  # an editor may leave out the last line end
@@ -374,7 +374,9 @@ def test_a_pool_is_kept_and_never_overwritten(make: Make, photographs: Path, tmp
         NotComparable, match="a pool of another version of better: its fingerprint is new weights, and was better"
     ):
         make_pool(loaders, photographs, [f"query {n}" for n in range(N_QUERIES)], pool.folder, options)
-    with pytest.raises(UsageError, match="holds a pool of other queries: keep those, and add new ones at the end"):
+    with pytest.raises(
+        UsageError, match="holds a pool of other queries: keep its queries, and add new ones at the end"
+    ):
         make(queries=range(1, N_QUERIES), price=lambda name: pytest.fail("measured for a pool that is refused"))
     longer = make(queries=range(N_QUERIES + 8))
     assert [*longer.queries][:N_QUERIES] == [*pool.queries] and len(longer.queries) == N_QUERIES + 8
@@ -411,20 +413,20 @@ def test_equal_photographs_are_one_and_a_bad_one_is_left_out_where_asked(photogr
     notes: list[str] = []
     loaders = [(name, partial(Known, name, 0.1)) for name in ("a", "bb")]
     make_pool(loaders, photographs, ["x"], tmp_path / "noted", PoolOptions(), note=notes.append)
-    assert notes == ["1 photograph left out: equal to another"]
+    assert notes == ["1 photograph left out: another one is equal"]
     names = {path.relative_to(photographs).as_posix() for path in photographs.rglob("*.png")} - {
         "99 copy.png",
         "bad.png",
     }
     assert [Path(pool.name(image)).as_posix() for image in pool.images] == sorted(names)
-    assert not cb.choose(pool).is_decided and "no query is judged" in cb.choose(tmp_path / "pool").sentence
+    assert not cb.choose(pool).is_decided and "no query is fully judged" in cb.choose(tmp_path / "pool").sentence
 
 
 @pytest.mark.parametrize("changed", [{"k": 0}, {"k": K + 1}, {"n_images": 3}, {"models": {"better": "better"}}])
 def test_facts_that_contradict_the_pool_are_refused(make: Make, changed: dict[str, Any]) -> None:
     pool = make()
     (pool.folder / "pool.json").write_text(json.dumps(vars(pool.facts) | changed))
-    with pytest.raises(DataError, match="make the pool again"):
+    with pytest.raises(DataError, match="Make the pool again in another folder"):
         choose_model(read_log(read_pool(pool.folder)))
 
 

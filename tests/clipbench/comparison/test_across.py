@@ -90,7 +90,9 @@ def test_runs_of_other_samples_and_names_of_several_metrics_are_refused() -> Non
         cb.across(*runs, x="gap", y="mrr", data="coca")
     with pytest.raises(UsageError, match=r"^no run has 'acc1' on flickr: known: "):
         cb.across(two, *runs[1:], x="gap", y="acc1", data="flickr")
-    with pytest.raises(UsageError, match=r"^x = gap and y = modality-gap/gap are one quantity: expected two$"):
+    with pytest.raises(
+        UsageError, match=r"^x = gap and y = modality-gap/gap are the same quantity: expected two different ones$"
+    ):
         cb.across(*runs, x="gap", y="modality-gap/gap")
     with pytest.raises(UsageError, match=r"^no runs: expected three or more"):
         cb.across(x="gap", y="mrr")
@@ -143,12 +145,12 @@ def test_speed_and_memory_are_said_to_be_of_a_machine_and_which_facts_of_it_diff
     assert cb.across(*runs[:1], *runs[:1], *runs[:1], x="image_memory", y="mrr").notes == [f"{own}."]
     assert cb.across(*runs, x="image_flops", y="mrr").notes == []
     assert cb.across(*runs, x="mrr", y="image_per_second").notes == [
-        f"{own}; these runs differ in number of processes.",
+        f"{own}, and these runs differ in number of processes.",
         "Measured over fewer than 1,000 items, start included: m0.",
     ]
     other = timed(1, models(4)[3], device="cuda", python="3.12")
     assert cb.across(*runs[1:], other, x="image_memory", y="mrr").notes == [
-        f"{own}; these runs differ in device, number of processes."
+        f"{own}, and these runs differ in device, number of processes."
     ]
 
 
@@ -162,7 +164,7 @@ def test_the_price_of_a_query_is_a_cost_of_a_machine() -> None:
     assert found.x_title == "Milliseconds of one text, median" and found.front == ["m1", "m0"]
     assert [each.x.value for each in found.points] == pytest.approx([30, 10, 40])
     assert found.notes == [
-        "Speed and memory are of a run's machine as well as of its model; these runs differ in threads."
+        "Speed and memory are of a run's machine as well as of its model, and these runs differ in threads."
     ]
     with pytest.raises(cb.ClipbenchError, match="did you mean text_p50 or image_p50"):
         cb.across(*runs, x="p50", y="mrr")

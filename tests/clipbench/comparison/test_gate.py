@@ -292,7 +292,7 @@ def test_a_pattern_that_gates_nothing_is_one_line(tmp_path: Path, text: str, mes
         ('"a/*" = "1pp"', "'a/\\*' is '1pp': expected a table with max_drop, alpha"),
         ('"a/*" = {max_drop = 0.5}', "max_drop is 0.5, expected a text in quotes"),
         ('"a/*" = {max_drop = "1 point"}', "max_drop '1 point': expected 0.5pp .*, 1% .* or a bare number"),
-        ("# nothing yet", "asks for nothing: expected such as"),
+        ("# nothing yet", "has no rule: expected such as"),
         ('"a/*" = {max_drop = "-1pp"}', "max_drop '-1pp': expected 0.5pp"),
         ('"a/*" = {max_drop = "1pp", alpha = 5.0}', "alpha is 5, expected 1e-06 to 0.5"),
         ('"a/*" = {max_drop = "1pp", alpha = 1e-300}', "alpha is 1e-300, expected 1e-06 to 0.5"),

@@ -91,7 +91,7 @@ def test_pairs_are_found_by_id_and_those_that_one_run_lacks_are_left_out(runs: l
     assert (
         note
         == "modality-gap@coco: mutual k-NN and CKA of the two models are not computed: the runs kept 60, 11 pairs, 11"
-        " of them the same: expected at least 12; runs of one seed keep the same pairs, and keep_arrays=True"
+        " of them the same: expected at least 12. Runs of one seed keep the same pairs, and keep_arrays=True"
         " keeps all"
     )
 
@@ -100,8 +100,8 @@ def test_runs_without_vectors_compare_as_before_with_a_line(runs: list[Run], tmp
     whole = vectors(2)
     for place, (kept, told) in enumerate(
         (
-            (None, f"lacks the arrays images, texts, pair_id; {KEEPS}"),
-            ({"texts": whole["texts"]}, f"lacks the array images; {KEEPS}"),
+            (None, f"lacks the arrays images, texts, pair_id: {KEEPS}"),
+            ({"texts": whole["texts"]}, f"lacks the array images: {KEEPS}"),
             ({**whole, "images": whole["images"][:, 0]}, "has no vector for each pair of modality-gap@coco"),
             ({**whole, "pair_id": np.array(["same"] * N)}, "has no vector for each pair of modality-gap@coco"),
             ({**whole, "images": whole["images"] * np.nan}, "vector 0 has length nan"),
@@ -120,7 +120,7 @@ def test_a_matrix_has_every_two_runs_on_the_pairs_of_all(runs: list[Run], tmp_pa
     found = similarity_matrix([*runs, bare])
     assert list(found.by_pair) == [(0, 1), (0, 2), (1, 2)] and (found.n, found.labels) == (N, ["1", "2", "3"])
     assert found.by_pair[0, 1] == cb.compare(*runs[:2]).representational_similarity
-    assert found.left_out == [f"bare: {bare.folder} lacks the arrays images, texts, pair_id; {KEEPS}"]
+    assert found.left_out == [f"bare: {bare.folder} lacks the arrays images, texts, pair_id: {KEEPS}"]
     with pytest.raises(
         UsageError, match=r"^1 of 2 runs have vectors of pairs: expected at least 2 \(bare: .* lacks the arrays"
     ):

@@ -118,7 +118,7 @@ def test_why_a_data_set_has_no_score_is_said() -> None:
     assert (
         found is not None
         and found.metric.reason
-        == "0 of 3 data sets have a score, so there is no average: a@y has no metric acc_1: did you mean 'acc1'?; a@z:"
+        == "an average needs all 3 data sets, and 0 have a score: a@y has no metric acc_1: did you mean 'acc1'?; a@z:"
         " one class; a@x was not measured"
     )
 

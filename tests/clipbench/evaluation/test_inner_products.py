@@ -103,7 +103,7 @@ def test_ranks_are_of_raw_vectors_and_the_gap_is_of_none(tmp_path: Path) -> None
     shown = dot.samples("retrieval")
     assert shown.loc[shown["direction"] == "text_retrieval", "text_retrieval_rank"].tolist() == ranks(images @ texts.T)
     _, gap = dot.result.evaluations
-    assert gap.status == "unavailable" and "is defined for vectors of length 1 alone" in str(gap.reason)
+    assert gap.status == "unavailable" and "is defined only for vectors of length 1" in str(gap.reason)
     assert dot.result.model["similarity"] == "dot"
     assert "note: similarity cosine in the base, dot in the candidate" in as_terminal(
         [GatedComparison(comparison=cb.compare(cosine, dot))]
@@ -118,7 +118,7 @@ def test_cosines_are_undefined_and_the_key_of_the_store_says_the_similarity(phot
     found = cb.run(lorentz, ["composition"], data=photos).evaluation("composition")
 
     assert found.metrics["word_order_acc"].value is not None
-    reason = "shuffled_cosine is defined for vectors of length 1 alone, and this model ranks by the inner product"
+    reason = "shuffled_cosine is defined only for vectors of length 1, and this model ranks by the inner product"
     assert str(found.metrics["shuffled_cosine"].reason).startswith(reason)
     assert len({wrap(each, "x", batch_size=4).info.fingerprint for each in (lorentz, plain)}) == 2
 

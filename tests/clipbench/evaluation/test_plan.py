@@ -153,5 +153,5 @@ def test_prompts_go_to_the_tasks_that_take_them() -> None:
     with_them = with_prompts(requests, prompts)
     assert [dict(request.params) for request in with_them] == [{"prompts": prompts}, {}]
     assert build_task(with_them[0]).prompts == prompts  # type: ignore[attr-defined]
-    with pytest.raises(UsageError, match=r"prompts: none of the tasks takes prompts \(asked for: retrieval"):
+    with pytest.raises(UsageError, match="prompts has no effect on retrieval: expected a task with prompts"):
         with_prompts(requests[1:], prompts)

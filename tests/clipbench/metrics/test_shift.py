@@ -78,7 +78,7 @@ def test_a_vector_that_becomes_zero_is_an_error() -> None:
 
 def test_a_gap_of_zero_has_no_direction() -> None:
     images, _ = pairs()
-    with pytest.raises(VectorError, match="the gap is zero: there is no direction to shift along"):
+    with pytest.raises(VectorError, match="the gap is zero, so it has no direction to shift along"):
         shifted(images, images, distance=0.5)
     np.testing.assert_array_equal(shifted(images, images, distance=0.0)[0], images)
 

@@ -169,15 +169,15 @@ def test_what_mieb_gives_every_model_is_no_value(write: Write) -> None:
     [
         ("{", "a.json", r"a\.json is not JSON: Expecting property name.*; expected a run folder or result\.json, a C"),
         ('{"key": "a", "metrics": {}}\n{"key', "a.jsonl", r"a\.jsonl is not JSON: Unterminated string"),
-        ("", "a.jsonl", r"a\.jsonl holds no JSON objects; expected"),
-        ("[1, 2]", "a.json", r"a\.json holds no JSON objects; expected"),
+        ("", "a.jsonl", r"a\.jsonl holds no JSON objects: expected"),
+        ("[1, 2]", "a.json", r"a\.json holds no JSON objects: expected"),
         ('{"loss": 3, "step": 4}', "a.json", r"a\.json is of no known kind \(its keys: loss, step\); expected"),
         ('{"schema_version": "2.0"}', "a.json", r"a\.json is the result\.json of a run under another name: name the run's folder"),
         ("a,b\n1,2\n", "a.csv", r"a\.csv is of no known kind \(its keys: metrics\); expected"),
         ("", "a.csv", r"a\.csv is of no known kind \(its keys: none\); expected"),
         ('{"key": "mnist", "metrics": 5}', "a.json", r"a\.json looks like a file of DataComp, and is malformed \('int' ob"),
         ('{"task_name": "T", "scores": {"test": 3}}', "a.json", r"looks like a file of MIEB, and is malformed"),
-        ('{"key": "mnist", "metrics": {"note": "x"}}', "a.json", r"a\.json holds no value; expected"),
+        ('{"key": "mnist", "metrics": {"note": "x"}}', "a.json", r"a\.json holds no value: expected"),
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_read_is_one_line(content: str, name: str, told: str, write: Write) -> None:
@@ -188,7 +188,9 @@ def test_a_file_that_cannot_be_read_is_one_line(content: str, name: str, told: s
 
 def test_two_values_of_one_name_are_refused(write: Write) -> None:
     twice = [DATACOMP[1], {"key": "svhn", "metrics": {"acc1": 0.9}}]
-    with pytest.raises(ClipbenchError, match=r"has two values of zero-shot@svhn/acc1: 0\.1 and 0\.9; expected one$"):
+    with pytest.raises(
+        ClipbenchError, match=r"has two values of zero-shot@svhn/acc1: got 0\.1 and 0\.9, expected one$"
+    ):
         read_values(write(twice, "eval_results.jsonl"))
     assert read_values(write([DATACOMP[1], DATACOMP[1]], "eval_results.jsonl")).values["zero-shot@svhn/acc1"] == 0.1
 
@@ -228,7 +230,7 @@ def test_the_files_of_a_folder_are_one_model_s_values(tmp_path: Path, write: Wri
 def test_two_files_of_a_folder_must_not_contradict_each_other(tmp_path: Path, write: Write) -> None:
     write(CLIP_BENCHMARK, "one.json")
     write({**CLIP_BENCHMARK, "metrics": {"acc1": 0.7}}, "other.json")
-    told = r"one\.json and .*other\.json have two values of zero-shot@imagenet/acc1: 0\.665 and 0\.7; expected one$"
+    told = r"one\.json and .*other\.json have different values of zero-shot@imagenet/acc1: got 0\.665 and 0\.7, expected one$"
     with pytest.raises(ClipbenchError, match=told):
         open_results(tmp_path)
 

@@ -112,8 +112,8 @@ def test_tables_and_arrays_are_read_when_asked_for(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("{", "is not JSON"),
-        ("[]", "has schema version None: it is no clipbench result; expected a folder"),
-        ('{"schema_version": 1}', "has schema version 1: it is no clipbench result"),
+        ("[]", "has schema version None, so it is not a clipbench result: expected a folder"),
+        ('{"schema_version": 1}', "has schema version 1, so it is not a clipbench result"),
         ('{"schema_version": "2.0"}', r"has schema version 2\.0, expected at most 1\.0: update clipbench"),
         ('{"schema_version": "1.0"}', "is not a clipbench result"),
         ('{"schema_version": "1.0", "evaluations": [{}]}', "is not a clipbench result"),

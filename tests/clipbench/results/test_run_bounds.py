@@ -100,7 +100,7 @@ def test_a_link_among_several_runs_is_left_out_unless_it_is_named_itself(tmp_pat
     (series / "link").symlink_to(private)
     notes: list[str] = []
     assert find_runs([series], notes.append) == [own]
-    assert notes == [f"{series / 'link'} is left out: it is a link that leads out of {series}; name it itself"]
+    assert notes == [f"{series / 'link'} is left out: it is a link that leads out of {series}. Name the run itself"]
     assert find_runs([series / "own", series / "link"]) == [own, series / "link"]
 
 

@@ -113,7 +113,7 @@ def test_the_interval_of_a_share_excludes_chance_exactly_where_the_binomial_test
 
 def test_an_interval_that_the_test_widens_says_so() -> None:
     metric = Mean(column="hit", chance=0.5).metric({"hit": np.repeat([1.0, 0.0], [60, 40])}, np.random.default_rng(0))
-    assert (metric.low, metric.method) == (0.5, "Wilson; chance by the exact test")
+    assert (metric.low, metric.method) == (0.5, "Wilson, chance by the exact test")
     assert claims.against_chance(metric) == ["level"]
 
 

@@ -49,7 +49,7 @@ def coverage(law: str, n: int, n_trials: int, n_each: int = 1) -> float:
         rows = hits(rng, n)
         rows = np.where(rng.random((n, 1)) < 0.6, rows[clusters * n_each], rows) if n_each > 1 else rows
         excess = rows - SHARE * rows[:, -1:]
-        low, high = crossing_interval(excess, LENGTHS, excess_name="recall less its share", clusters=clusters).bounds
+        low, high = crossing_interval(excess, LENGTHS, excess_name="recall minus its share", clusters=clusters).bounds
         held += low - 1e-9 <= truth <= high + 1e-9
     return held / n_trials
 
@@ -57,7 +57,7 @@ def coverage(law: str, n: int, n_trials: int, n_each: int = 1) -> float:
 def test_a_gain_that_no_sample_shows_still_has_a_width() -> None:
     """All of 25 queries are hits from 10 tokens on: one of twenty others may well need more."""
     rows = np.concatenate([np.zeros((25, 1)), np.ones((25, 7))], axis=1)
-    low, high = crossing_interval(rows - SHARE, LENGTHS, excess_name="recall less its share").bounds
+    low, high = crossing_interval(rows - SHARE, LENGTHS, excess_name="recall minus its share").bounds
     assert 5 < low < 10 and high == 77
 
 

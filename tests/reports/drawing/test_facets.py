@@ -188,7 +188,7 @@ def test_a_histogram_that_is_the_same_for_all_is_drawn_once_and_others_as_outlin
 def test_more_models_than_colours_have_a_panel_each() -> None:
     found = drawn_together({"a": dict.fromkeys(models(7), line(0.5))}, found=models(7))
     assert [panel.model for panel in found.panels] == list(range(7))
-    assert "7 models are more than 6 colours can tell apart: each has its own panel." in found.reading
+    assert "7 models need more than the 6 colours there are: each has its own panel." in found.reading
 
 
 def test_the_sentence_says_one_thing_of_each_model_and_claims_no_difference() -> None:

@@ -46,9 +46,9 @@ def test_the_best_model_is_held_against_each_other_and_the_others_are_counted(to
     ((mark, text),) = told(*({"zero-shot@birds": hits(n)} for n in (100, 160, 110)))
     assert mark == "ahead"
     assert text.startswith("zero-shot on birds, acc1: b is ahead with 80.0 %, c has 55.0 % (")
-    assert "difference +25.00 pp, 95 % interval [" in text and text.endswith("; a 50.0 %.")
+    assert "difference +25.00 pp, 95 % interval [" in text and text.endswith(", a 50.0 %.")
     ((_, text),) = told(*({"zero-shot@birds": hits(n)} for n in (100, 160, 110, 90)))
-    assert text.endswith("; the other 2: 50.0 % to 45.0 %.")
+    assert text.endswith(", the other 2 models 50.0 % to 45.0 %.")
 
 
 @pytest.mark.parametrize("n_gained", [5, 6])  # McNemar: 2 / 2^5 is above 0.05, 2 / 2^6 below

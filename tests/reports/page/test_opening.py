@@ -120,7 +120,9 @@ def trend(runs: list[Run]) -> tuple[Mark, str, str]:
 def test_a_training_opens_with_its_trend(checkpoints: Callable[..., list[Run]]) -> None:
     mark, text, line = trend(checkpoints(24, 60, 80, 82, 82))
     assert mark == "gained"
-    assert line == ("Top-1 accuracy rose from 12.0 to 41.0 % between steps 0 and 40; no change is shown since step 20")
+    assert line == (
+        "Top-1 accuracy rose from 12.0 to 41.0 % between steps 0 and 40, with no change shown since step 20"
+    )
     assert text.startswith(
         "Zero-shot: top-1 accuracy rose from 12.0 to 41.0 % between steps 0 and 40 (difference +29.00 pp, 95 %"
     )
@@ -134,7 +136,7 @@ def test_a_training_that_lost_what_it_had_says_so(checkpoints: Callable[..., lis
     mark, text, _ = trend(checkpoints(80, 160, 81))
     assert mark == "lost"
     assert "is 40.0 and 40.5 % at steps 0 and 20: no change is shown" in text
-    assert text.endswith("; it was better at step 10, with 80.0 %.")
+    assert text.endswith(", but it was better at step 10, with 80.0 %.")
     assert trend(checkpoints(160, 80))[0] == "lost"
 
 

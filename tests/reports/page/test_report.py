@@ -226,7 +226,7 @@ def test_the_runs_of_one_training_are_told_through_the_training(
     page = report(*checkpoints(make_run, parts, (0, 100, 200)))
     section = next(node for node in page.all("section") if node.attributes["aria-labelledby"] == "training")
     assert section.all("h2")[0].text == "Through the training"
-    assert "The gap at step 0 and at step 200: 1.0000 and 0.5000; text-to-image R@1 0.0 and 50.0 %." in (
+    assert "The gap at step 0 and at step 200: 1.0000 and 0.5000, text-to-image R@1 0.0 and 50.0 %." in (
         section.text.replace("\N{NO-BREAK SPACE}", " ")
     )
     images = [node for node in section.all("svg") if node.attributes.get("role") == "img"]

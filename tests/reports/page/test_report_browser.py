@@ -380,7 +380,7 @@ def test_an_address_in_a_fold_opens_it(reports: SimpleNamespace, visit: Visit) -
     for anchor in (
         "retrieval-scenes/image_retrieval_recall@1",
         "modality-gap/gap",
-        "modality-gap/advice/images-and-texts-lie-apart",
+        "modality-gap/advice/images-and-texts-are-in-separate-regions",
     ):
         page.goto("about:blank")  # after a reload the browser goes where it was
         page.goto(f"{reports.one.as_uri()}#{anchor}")
@@ -391,7 +391,7 @@ def test_an_address_in_a_fold_opens_it(reports: SimpleNamespace, visit: Visit) -
         is_in_view(page, anchor)
     page.evaluate(close)
     page.get_by_role("link", name="What it means, and what helps").click()
-    is_in_view(page, "modality-gap/advice/images-and-texts-lie-apart")
+    is_in_view(page, "modality-gap/advice/images-and-texts-are-in-separate-regions")
 
 
 def hostile(run: Callable[..., Run], parts: SimpleNamespace, payload: str) -> list[Run]:

@@ -65,7 +65,7 @@ def test_what_the_section_of_a_package_fails_to_draw_costs_itself_alone(
         write_plot("mine", [run], tmp_path / "figure.svg", PlotOptions(data="scenes"))
     assert [figure.title for figure in undrawn] == ["Title."]
     assert [bool(re.search(told, str(each.message))) for each in said] == [False, True]
-    assert str(said[0].message) == "the plot compare of stranger is left out: there is another"
+    assert str(said[0].message) == "the plot compare of stranger is left out: its name is taken"
     bring(monkeypatch, broken)
     with pytest.warns(UserWarning, match="left out"), pytest.raises(PluginFault, match=rf"^cannot draw mine: {told}$"):
         write_plot("mine", [run], tmp_path / "figure.svg", PlotOptions(data="scenes"))

@@ -68,13 +68,13 @@ def test_the_table_has_bytes_quality_and_loss(make_run: MakeRun) -> None:
         ["16 int8", "16", "50.0 [45.0, 55.0]", "−0.2 [−0.6, 0.3]", "–"],
     ]
     assert (
-        "The smallest that loses less than 1 point is chosen" in table.facts
+        "The smallest format that loses less than 1 point is chosen" in table.facts
         and "smaller ones have no bound (–)" in table.facts
     )
     with pytest.raises(NotAsked):
         of_captions(shown)
     assert SECTION.findings(shown.evaluation)[-1].text == (
-        "In 64 bytes each, a search through a million vectors reads 64 MB instead of 256 MB; its time was not measured."
+        "In 64 bytes each, a search through a million vectors reads 64 MB instead of 256 MB. The time of a search was not measured."
     )
 
 

@@ -42,7 +42,7 @@ def test_a_caption_shows_the_right_image_beside_the_one_that_came_first_each_wit
         ("Came first", True),
     ]
     assert only.images[0].address != only.images[1].address
-    assert only.images[0].alt == "The image of “a dog”; the right answer came at rank 7."
+    assert only.images[0].alt == "The image of “a dog”, whose right answer came at rank 7."
     assert only.facts == [
         Fact("Caption", "a dog"),
         Fact("Right", "", "0.3124", "at rank 7"),

@@ -42,12 +42,12 @@ def test_the_worth_is_said_with_its_interval(make_run: MakeRun) -> None:
     worth, probe = SECTION.findings(evaluation(make_run))
     assert (
         worth.text
-        == "The prompts are worth 8.0 labels a class (95 % interval [5.0, 12.5]): with so many, a linear probe reaches"
+        == "The prompts are worth 8.0 labels per class (95 % interval [5.0, 12.5]): with these, a linear probe reaches"
         " their accuracy, 60.0 % [55.0, 65.0]."
     )
     assert (worth.mark, worth.weakness, probe.mark) == ("plain", "", "good")
     assert probe.text.startswith(
-        "A linear probe with all labels names the right class first for 80.0 % [75.0, 85.0] of 900 images;"
+        "A linear probe with all labels names the right class first for 80.0 % [75.0, 85.0] of 900 images,"
     )
 
 
@@ -55,23 +55,23 @@ def test_the_worth_is_said_with_its_interval(make_run: MakeRun) -> None:
     ("worth", "said", "weakness"),
     [
         (
-            Metric(value=None, unit="labels", reason="not reached with up to 90 labels a class: why"),
-            "The accuracy of the prompts is not reached with up to 90 labels a class: why.",
+            Metric(value=None, unit="labels", reason="not reached with up to 90 labels per class: why"),
+            "The accuracy of the prompts is not reached with up to 90 labels per class: why.",
             "",
         ),
         (
-            Metric(value=None, unit="labels", reason="exceeded with 1 label a class already: why"),
-            "The accuracy of the prompts is exceeded with 1 label a class already: why.",
+            Metric(value=None, unit="labels", reason="exceeded with 1 label per class already: why"),
+            "The accuracy of the prompts is exceeded with 1 label per class already: why.",
             FEW_LABELS_ENOUGH,
         ),
         (
-            Metric(value=None, unit="labels", reason="reached with 1 label a class already: why"),
-            "The accuracy of the prompts is reached with 1 label a class already: why.",
+            Metric(value=None, unit="labels", reason="reached with 1 label per class already: why"),
+            "The accuracy of the prompts is reached with 1 label per class already: why.",
             "",
         ),
         (
             Metric(value=2.0, low=1.2, high=3.9, unit="labels"),
-            "The prompts are worth 2.0 labels a class (",
+            "The prompts are worth 2.0 labels per class (",
             FEW_LABELS_ENOUGH,
         ),
     ],

@@ -72,7 +72,7 @@ def test_what_was_nearest_is_kept_with_a_failure_of_its_label_set_and_small_imag
 def test_the_worst_mistakes_come_first_with_what_was_chosen_and_by_how_much(hang: Callable[..., Gallery]) -> None:
     found = hang(zero_shot.misclassified_images, **classified())
     assert len(found.failures) == LISTED and len(found.open_failures) + len(found.folded_failures) == LISTED
-    told = "The 24 worst of 29, the worst first. Numbers are cosines. Margin: the cosine of the true class less"
+    told = "The 24 worst of 29, the worst first. Numbers are cosines. Margin: the cosine of the true class minus"
     assert found.note.startswith(told)
     worst = found.failures[0]
     assert worst.facts == [

@@ -49,14 +49,14 @@ def test_each_matrix_has_its_metrics_in_their_places() -> None:
     assert recall[2, 1] == metrics["video-to-text/recall@1"].value and np.isnan(recall[0, 0])
     assert found["Gap"].words[0][2].count("\n") == 1  # the interval below the value
     assert all(np.isfinite(each.depths).all() for each in found.values())
-    assert "each by itself" in chart.reading and "largest" not in chart.title
+    assert "separate 95 % intervals" in chart.reading and "largest" not in chart.title
     assert svg_chart.draw(chart)
 
 
 def test_two_modalities_have_threads_and_a_gap_axis_and_three_have_none() -> None:
     chart = maps.modality_map(evidence("audio", "text"), projection="gap-axis")
     assert [len(mark.starts) for mark in chart.panels[0].marks if isinstance(mark, Threads)] == [40]
-    with pytest.raises(UsageError, match="gap-axis': it lays out two modalities, and there are 3"):
+    with pytest.raises(UsageError, match="gap-axis' maps two modalities: got 3"):
         maps.modality_map(evidence("audio", "image", "text"), projection="gap-axis")
 
 

@@ -53,9 +53,9 @@ def test_the_sentences_say_how_often_a_label_decides(evidence: Make, whole: dict
     assert fooled.mark == "weak"
     assert (
         fooled.text
-        == "Fooled by a written label in 74.0 % [69.0, 79.0] of 300 attacks; without the label its word is named in 1.0"
-        " % [0.0, 2.1]; names the object in 95.0 % [92.5, 97.5] without a label, 90.0 % [86.6, 93.4] with a blank"
-        " one, 20.0 % [15.5, 24.5] under attack; chance is 10.0 %."
+        == "Fooled by a written label in 74.0 % [69.0, 79.0] of 300 attacks, and without the label its word is named in 1.0"
+        " % [0.0, 2.1]. The object is named in 95.0 % [92.5, 97.5] without a label, 90.0 % [86.6, 93.4] with a blank"
+        " one, 20.0 % [15.5, 24.5] under attack, where chance is 10.0 %."
     )
 
 
@@ -93,4 +93,4 @@ def test_a_probe_is_held_against_the_prompts_and_only_a_test_says_more(evidence:
         less, **named
     )
     assert "[−2.0, 4.0]). " in told(replace(less, value=0.01, low=-0.02, high=0.04))
-    assert told(replace(less, value=1.0, low=None, high=None, n=1)).endswith("difference 100.0 pp.")
+    assert told(replace(less, value=1.0, low=None, high=None, n=1)).endswith("difference is 100.0 pp.")

@@ -46,7 +46,7 @@ def test_two_runs_are_paired_by_id_and_filtered_by_both(tmp_path: Path, parts: S
     assert shown == {"all": ["b", "c", "d", "e"], "lost": ["b"], "gained": ["c"], "flipped": ["b", "c"], "tie": ["d"],
                      "wrong": ["e"]}  # fmt: skip
     assert [names[row] for row in found.rows(SampleChoice(by="margin", sort="change"))] == ["b", "e", "d", "c"]
-    assert "2 samples of one run alone: not shown" in found.notes
+    assert "2 samples only in one run: not shown" in found.notes
 
 
 def test_a_search_needs_all_words_in_texts_and_takes_none_for_a_pattern(tmp_path: Path, parts: SimpleNamespace) -> None:

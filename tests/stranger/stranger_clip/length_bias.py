@@ -49,7 +49,7 @@ class LengthBias(Task):
             column="margin",
             unit="cosine",
             title="Lead over the longest caption",
-            description="Mean cosine of an image with its caption less that with the longest of all.",
+            description="Mean cosine of an image with its caption minus its mean cosine with the longest of all.",
         )
         ties = Mean(
             column="tied",

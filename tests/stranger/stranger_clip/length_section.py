@@ -92,7 +92,7 @@ def beaten(evidence: Evidence, budget: PageBudget) -> Gallery:
         evidence,
         budget,
         title="Images whose caption lost to the longest",
-        note="Margin: the cosine of the image's own caption less that of the longest.",
+        note="Margin: the cosine of the image's own caption minus the cosine of the longest.",
         wrong=margin < 0,
         margin=margin,
         facts=lambda row: [
@@ -107,7 +107,7 @@ def beaten(evidence: Evidence, budget: PageBudget) -> Gallery:
 PLOTS = {
     "length-bias": Plot(
         summary="the lead of each caption over the longest, by its length",
-        definition="Lead: the cosine of an image with a caption, less that with the longest of all.",
+        definition="Lead: the cosine of an image with a caption, minus its cosine with the longest of all.",
         draws=(lead_by_length,),
     )
 }

@@ -74,10 +74,10 @@ def test_images_of_one_vector_a_class_are_named_right_with_one_label() -> None:
     names = [f"{method}_acc1@{k}" for method in ("knn", "linear_probe", "prompt_probe") for k in (1, 2, "all")]
     assert {name: values[name].value for name in names} == dict.fromkeys(names, 1.0)
     assert values["zero_shot_acc1"].value == 1.0 and values["zero_shot_acc1"].n == 30
-    reason = "reached with 1 label a class already: the accuracy of the probe is 100.0 %, that of the prompts 100.0 %"
+    reason = "reached with 1 label per class already: the accuracy of the probe is 100.0 %, the accuracy of the prompts 100.0 %"
     assert values["zero_shot_worth"].value is None
     assert (
-        values["zero_shot_worth"].reason == f"{reason}; difference 0.00 pp [−70.76, +70.76]"
+        values["zero_shot_worth"].reason == f"{reason}, the difference 0.00 pp [−70.76, +70.76]"
     )  # 1 - .025^(1/3) of three draws
     assert found.curves["linear_probe_acc1_by_labels"].x == [1.0, 2.0, 10.0]
 
@@ -124,7 +124,7 @@ def test_no_test_image_is_trained_on() -> None:
     trained = set(found.neighbours["image"].tolist())
     assert trained and not trained & set(found.samples["image"].tolist())
     assert any(
-        note.startswith("each class cut at random: 30 images to train on (10 a class), 30 to test")
+        note.startswith("each class split at random: 30 images to train on (10 per class) and 30 to test")
         for note in found.notes
     )
 
@@ -132,7 +132,7 @@ def test_no_test_image_is_trained_on() -> None:
 def test_a_class_of_one_image_is_trained_on_and_said_not_to_be_tested() -> None:
     labels = [0, *[1] * 6, *[2] * 6]
     found = evaluate(FewShot(prompts=PLAIN, draws=2), dataset(labels, NAMES), noisy(labels, NAMES, noise=0.1))
-    assert found.notes[0] == "each class cut at random: 7 images to train on (1 to 3 a class), 6 to test"
+    assert found.notes[0] == "each class split at random: 7 images to train on (1 to 3 per class) and 6 to test"
     assert found.notes[1] == "1 of 3 classes has no image to test"
     assert metrics_of(found)["linear_probe_acc1@1"].chance == pytest.approx(1 / 3)
 
@@ -178,13 +178,13 @@ def test_a_worth_beyond_the_labels_is_said_in_words() -> None:
     never = worth({"1": hits(0.2), "16": hits(0.5), "prompts": hits(0.9)})
     assert never.value is None and never.low is None
     assert str(never.reason).startswith(
-        "not reached with up to 16 labels a class: the accuracy of the probe is 50.0 % at most, that of the prompts"
-        " 90.0 %; difference −40.00 pp [−"
+        "not reached with up to 16 labels per class: the accuracy of the probe is 50.0 % at most, the accuracy of the prompts"
+        " 90.0 %, the difference −40.00 pp [−"
     )
     already = worth({"1": hits(0.6), "16": hits(0.9), "prompts": hits(0.3)})
     assert str(already.reason).startswith(
-        "exceeded with 1 label a class already: the accuracy of the probe is 60.0 %, that of the prompts 30.0 %;"
-        " difference +30.00 pp [+"
+        "exceeded with 1 label per class already: the accuracy of the probe is 60.0 %, the accuracy of the prompts 30.0 %,"
+        " the difference +30.00 pp [+"
     )
     guessed = worth({"1": hits(0.05), "16": hits(0.9), "prompts": hits(0.2)})
     assert guessed.value is None and str(guessed.reason).startswith("20.0 % [10.0, 34.8], too close to chance (10.0 %)")

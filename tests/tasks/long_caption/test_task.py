@@ -220,7 +220,7 @@ def test_a_constant_model_scores_chance_and_has_no_effective_length() -> None:
             assert metric.value == pytest.approx(metric.chance), name
     assert metrics["effective_length"].value is None
     assert metrics["effective_length"].reason is not None
-    assert "cannot be told from chance" in metrics["effective_length"].reason
+    assert "cannot be distinguished from chance" in metrics["effective_length"].reason
 
 
 def test_the_rule_that_the_shorter_caption_is_true_is_scored_beside_the_model() -> None:

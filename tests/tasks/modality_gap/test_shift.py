@@ -60,7 +60,7 @@ def test_a_gap_that_centring_leaves_is_that_of_no_gap() -> None:
     for kind in ("centring", "standardising", "collapse", "realign"):
         gap, chance = (np.array(curves[f"{name}_by_{kind}"].y, np.float64) for name in ("gap", "gap_chance"))
         assert gap[0] > 2 * chance[0] and gap[-1] == pytest.approx(chance[-1], rel=0.2)
-        assert curves[f"gap_chance_by_{kind}"].y_label == "gap where none remains"
+        assert curves[f"gap_chance_by_{kind}"].y_label == "gap by noise only"
 
 
 def test_corrections_are_fitted_on_one_half_and_scored_on_the_other() -> None:
@@ -130,7 +130,7 @@ def test_labels_of_the_rows_and_prompts_of_the_classes_are_kept() -> None:
     assert found.notes == (
         "loss: the contrastive loss of 2 pairs in one batch at the model's scale 30",
         "class prompts of the data set's own templates are moved and corrected as texts are",
-        "recall after a shift or correction is over pairs of one caption an image, not over all captions",
+        "recall after a shift or correction is over pairs of one caption per image, not over all captions",
         "corrections are fitted on a seeded half of the pairs and scored on the other",
     )
 

@@ -112,7 +112,7 @@ def test_equal_vectors_leave_undefined_what_they_do_not_define() -> None:
     undefined = {name for name, metric in metrics.items() if metric.value is None}
     assert undefined >= {"rmg", "rmg_unhalved", "gap_dimensions", "image_hub_skewness"} | RANKS
     assert all(metrics[name].reason for name in undefined)
-    assert metrics["gap_dimensions"].reason == "there is no gap to carry"
+    assert metrics["gap_dimensions"].reason == "the gap is zero"
     assert "gap_share_by_dimensions" not in found.curves
     assert set(found.curves["image_retrieval_recall@1_by_ablation"].y) == {0.5}
 

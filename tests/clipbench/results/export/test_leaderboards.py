@@ -74,7 +74,7 @@ def test_the_shared_schema_holds_and_values_keep_their_intervals(make_run: MakeR
     assert ece["score_details"]["details"]["reason"] == "no interval: too few samples"
     assert log["retrieved_timestamp"] == f"{datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp():.0f}"
     assert rendered.notes[-1] == (
-        "modality-gap@scenes: gap, drop left out: neither direction is better, and the schema asks for one"
+        "modality-gap@scenes: gap, drop left out: neither direction is better, and the schema requires one"
     )
 
 
