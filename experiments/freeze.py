@@ -6,6 +6,7 @@ docs/stability.md says what the contracts promise.
 """
 
 import argparse
+import json
 import re
 import sys
 import tomllib
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 REMOVED = "removed"
@@ -35,10 +37,27 @@ class Change:
 
 
 def contract_hashes(root: Path) -> dict[str, str]:
-    """Return the hash of each contract by its path; the ends of lines make no difference."""
-    paths = [root / "tests/inventory.txt", *sorted((root / "docs/schemas").glob("*.json"))]
-    texts = {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in paths}
-    return {path: sha256("\n".join(text.splitlines()).encode()).hexdigest()[:16] for path, text in texts.items()}
+    """Return the hash of each contract by its path: of lines, whatever ends them, and of a schema without its descriptions."""
+    schemas = {
+        path: without_descriptions(json.loads(path.read_text("utf-8")))
+        for path in (root / "docs/schemas").glob("*.json")
+    }
+    inventory = root / "tests/inventory.txt"
+    contents: dict[Path, object] = {inventory: inventory.read_text("utf-8").splitlines(), **schemas}
+    return {
+        path.relative_to(root).as_posix(): sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+        for path, content in sorted(contents.items())
+    }
+
+
+def without_descriptions(schema: Any) -> Any:
+    """Return a JSON Schema without the sentences that describe its fields: to write one again changes no contract."""
+    if isinstance(schema, list):
+        return [without_descriptions(part) for part in schema]
+    if isinstance(schema, dict):
+        parts = {key: part for key, part in schema.items() if not (key == "description" and isinstance(part, str))}
+        return {key: without_descriptions(part) for key, part in parts.items()}
+    return schema
 
 
 def read_changes(root: Path) -> list[Change]:

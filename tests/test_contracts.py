@@ -55,6 +55,7 @@ def test_the_first_release_is_described_in_few_words() -> None:
         ("tests/inventory.txt", "command clipbench run\ncommand clipbench compare\n"),
         ("tests/inventory.txt", ""),
         ("docs/schemas/result-1.json", '{"type": "object"}\n'),
+        ("docs/schemas/result-1.json", '{"properties": {"description": {"type": "string"}}}\n'),
         ("docs/schemas/result-2.json", "{}\n"),
     ],
 )
@@ -118,6 +119,7 @@ def test_a_line_of_an_earlier_version_describes_no_later_change(project: Path) -
 
 
 def test_nothing_is_recorded_if_nothing_changed(project: Path) -> None:
+    (project / "docs/schemas/result-1.json").write_text('{"description": "The result of a run."}\n')
     (project / "tests/inventory.txt").write_bytes(b"command clipbench run\r\n")  # as Windows checks it out
     with pytest.raises(ValueError, match=r"^nothing to record"):
         record_changes(project, "compares two runs")
