@@ -28,7 +28,7 @@ from clipbench.checks.examination import OURS
 from clipbench.cli.main import BAD_INPUT, DONE, FAULT, INCOMPLETE, INTERRUPTED, UNREAD, cli
 from clipbench.comparison import explanation_records, overall, records
 from clipbench.comparison.gate_rules import COMPARISONS, read_gate
-from clipbench.evaluation.plan import Request, build_task, suites
+from clipbench.evaluation.plan import SUITES, Request, build_task, suites
 from clipbench.models import aliases
 from clipbench.results.trackers import TRACKERS
 from clipbench_reports.plots.plots import plots
@@ -173,8 +173,8 @@ def doors(module: ModuleType, name: str) -> Iterator[str]:
 
 def entry_points() -> Iterator[str]:
     """Yield what a plug-in can bring, and what is brought here by name: the forms of models among it."""
-    for group in (plugins.TASKS, plugins.MODELS, plugins.SECTIONS, plugins.CHECKS, plugins.EXPORTS, plugins.REPORTS):
-        yield f"plug-in door {group}"
+    groups = (plugins.TASKS, SUITES, plugins.MODELS, plugins.SECTIONS, plugins.CHECKS, plugins.EXPORTS, plugins.REPORTS)
+    yield from (f"plug-in door {group}" for group in groups)
     for each in distribution("clipbench").entry_points:
         if each.group.startswith("clipbench."):
             yield f"entry point {each.group}: {each.name}"
