@@ -37,7 +37,7 @@ class Change:
 
 
 def contract_hashes(root: Path) -> dict[str, str]:
-    """Return the hash of each contract by its path: of lines, whatever ends them, and of a schema without its descriptions."""
+    """Return the hash of each contract by its path; ends of lines and descriptions in a schema make no difference."""
     schemas = {
         path: without_descriptions(json.loads(path.read_text("utf-8")))
         for path in (root / "docs/schemas").glob("*.json")
@@ -51,7 +51,7 @@ def contract_hashes(root: Path) -> dict[str, str]:
 
 
 def without_descriptions(schema: Any) -> Any:
-    """Return a JSON Schema without the sentences that describe its fields: to write one again changes no contract."""
+    """Return a JSON Schema without the sentences that describe its fields: rewording them changes no contract."""
     if isinstance(schema, list):
         return [without_descriptions(part) for part in schema]
     if isinstance(schema, dict):
@@ -102,7 +102,7 @@ def find_line(words: str, version: str, lines: Mapping[str, Sequence[str]]) -> s
 
 
 def faults(root: Path) -> Iterator[str]:
-    """Yield what is wrong: a contract that changed without a line, a row without its line, a line that two changes share."""
+    """Yield each fault: a contract that changed without a line, a row without its line, a line that two changes share."""
     changes, lines = read_changes(root), changelog_lines(root)
     for path, digest in unrecorded_changes(contract_hashes(root), changes).items():
         changed = f"{path} changed without a line in CHANGELOG.md: got the hash {digest}, expected the last one of"
