@@ -94,31 +94,33 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
     log: str | Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Run:
-    """Measure a model on tasks, as ``clipbench run`` does. The options are those of the command, under the same names.
+    """Measure a model on tasks, as ``clipbench run`` does. The options have the names of the command's options.
 
     Args:
-        model: a reference (``"tiny"``, ``"vit-b-32"``, ``"hf:ORG/REPO"``, a path); what ``torch_model``, ``vectors`` or
-            ``load_model`` returned; or any object with ``encode_images(images)`` and ``encode_texts(texts)``, which get
-            lists of RGB PIL images and of texts and return float vectors, (n, dim). It may have ``logit_scale``,
-            ``logit_bias``, ``context_length``, ``count_tokens(texts)``, ``name`` and ``fingerprint``; without the last
-            no vector of it is stored for a later run. ``encode_audio(items)``, and ``encode_...`` of any other name,
-            encodes a modality of that name; an object with two modalities need not have images or texts among them.
+        model: a reference (``"tiny"``, ``"vit-b-32"``, ``"hf:ORG/REPO"``, a path); the result of ``torch_model``,
+            ``vectors`` or ``load_model``, or any object with ``encode_images(images)`` and ``encode_texts(texts)``,
+            which get lists of RGB PIL images and of texts and return float vectors, (n, dim). It may have
+            ``logit_scale``, ``logit_bias``, ``context_length``, ``count_tokens(texts)``, ``name`` and ``fingerprint``.
+            Without a fingerprint, its vectors are not stored for a later run. ``encode_audio(items)``, and
+            ``encode_...`` of any other name, encodes a modality of that name. An object with two modalities does not
+            need images or texts.
         tasks: ``"all"`` tasks of the suite that the data allow (``Progress.left_out`` is called with the others), or
             names such as ``["zero-shot", "retrieval@photos/captions.csv"]``.
-        data: what all tasks are measured on, in place of the suite's data: a reference, a pandas frame with columns
-            image, caption and label, a Hugging Face data set, or (image, caption) pairs. Images are paths, PIL images
-            or bytes. Of several modalities, a dictionary with a list of items for each, such as ``{"audio": paths,
-            "text": words}``, and ``audio_to_text``, rows, where item i does not belong to item i; or a frame, with the
+        data: the data of all tasks, instead of the suite's data: a reference, a pandas frame with columns image,
+            caption and label, a Hugging Face data set, or (image, caption) pairs. Images are paths, PIL images or
+            bytes. For several modalities, a dictionary with a list of items for each, such as ``{"audio": paths,
+            "text": words}``, and ``audio_to_text``, rows, where item i does not belong to item i, or a frame, with the
             columns in ``data_options={"modalities": "audio,text"}``. Items are handed to their encoder as they are.
         suite: ``"standard"`` (the papers' benchmarks), ``"quick"`` (fixed subsets of small data), ``"datacomp"`` (38
             data sets and their average), ``"languages"`` (captions and classes in many), ``"scenes"`` (generated,
             offline) or a TOML file.
-        out: a new folder for the run, with ``report.html``. Without one the run lies in a temporary folder that lasts
-            as long as the object that is returned; ``Run.save`` keeps it.
-        seed: of subsets and of all random draws; the same seed gives the same numbers.
+        out: a new folder for the run, with ``report.html``. Without one, the run is in a temporary folder that lasts as
+            long as the returned object. ``Run.save`` keeps it.
+        seed: of subsets and of all random draws. The same seed gives the same numbers.
         limit: images to score, a seeded, stratified subset.
-        device: ``"auto"`` or a torch device; ``precision``: ``"fp32"``, ``"bf16"`` or ``"fp16"``. Of references only.
-        batch_size: images and texts that are encoded at once; None is 64, and 256 on a CUDA device; ``workers``:
+        device: ``"auto"`` or a torch device. ``precision`` is ``"fp32"``, ``"bf16"`` or ``"fp16"``. Only for
+            references.
+        batch_size: images and texts per batch (None is 64, and 256 on a CUDA device). ``workers`` is the number of
             processes that decode images.
         arch: open_clip architecture of a bare checkpoint file; ``"ViT-B-32,mine.pt"`` as the model names both.
         trust_remote_code: run the code that comes with a model whose reference names its commit,
@@ -131,22 +133,22 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
         allow_partial: score what is there where images or classes are missing.
         keep_arrays: keep all vectors in the run, not a sample of 2,000 rows.
         thumbnails: small images that each evaluation keeps for reports.
-        yes: fetch the data sets of the catalogue that are missing; ``Progress.missing`` may say so too, once it knows
+        yes: fetch the data sets of the catalogue that are missing. ``Progress.missing`` may decide so too, once it has
             their sizes.
         offline: do not use the network.
-        preflight: make the quick checks of ``doctor`` first; ``result.preflight`` has what they warn of.
+        preflight: make the quick checks of ``doctor`` first. ``result.preflight`` has their warnings.
         log: trackers that the finished run is logged to: ``"wandb"``, ``"tensorboard"``, ``"trackio"``, ``"mlflow"``,
             or several.
-        progress: is called as the work goes on; override the methods of ``Progress`` that matter, and set
+        progress: is called as the work goes on. Override the methods of ``Progress`` that matter, and set
             ``shows_bars`` for a bar on the terminal.
 
     Returns:
         The run. An evaluation that could not be made is recorded in ``result.evaluations`` with its reason, as the
-        command does; when none could be made, the first reason is raised.
+        command does. If none could be made, the first reason is raised.
 
     Raises:
-        ClipbenchError: a name, an option, the model or the data are wrong, or nothing could be measured; one line that
-            says what to do.
+        ClipbenchError: a name, an option, the model or the data are wrong, or nothing could be measured. The message is
+            one line with a fix.
 
     Example:
         >>> import numpy as np
@@ -161,7 +163,7 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
     seed, thumbnails = _check_integer("seed", seed, 0), _check_integer("thumbnails", thumbnails, 0)
     trackers = [log] if isinstance(log, str) else log
     if out is None and "tensorboard" in trackers:
-        raise UsageError("log='tensorboard' writes into the run folder, which is temporary without one: give out")
+        raise UsageError("log='tensorboard' writes into the run folder, which is temporary here: set out to keep it")
     source, loading = _load_in_memory(data, _data_options(data_root, allow_partial, data_options))
     load = _load_options(device, precision, batch_size, arch, model_options, trust_remote_code)
     options = SessionOptions(
@@ -222,10 +224,11 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
     Args:
         model: a reference, or a model in memory, as ``clipbench.run`` takes them. ``torch_model`` shows its tokenizer
             and preprocessing, so that more can be seen of it than of an object with two methods.
-        data: of your own, to be checked too, and to check the model on; as ``clipbench.run`` takes them.
+        data: your own data, to be checked too, and to check the model with, as in ``clipbench.run``.
         expect: the score that you expect on the data, 52.1 or 0.521, or ``"published"``: each switch of the model is
             flipped in turn, to say which leads to it.
-        metric: of that score, such as ``"zero-shot/acc1"``; without it the headline of the task that the data allow.
+        metric: of that score, such as ``"zero-shot/acc1"``. The default is the headline of the task that the data
+            allow.
         limit: images that are scored, a seeded, stratified subset.
         seed: of samples.
         device: this and all other options are those of ``clipbench.run``.
@@ -245,7 +248,7 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
     limit = None if limit is None else _check_integer("limit", limit, 1)
     seed = _check_integer("seed", seed, 0)
     if metric is not None and expect is None:
-        raise UsageError("metric names what 'expect' is of: give expect, such as 52.1")
+        raise UsageError("metric has no effect without expect: set expect to the score of that metric, such as 52.1")
     load = _load_options(device, precision, batch_size, arch, model_options, trust_remote_code)
     source, loading = _load_in_memory(data, _data_options(data_root, allow_partial, data_options))
     options = DoctorOptions(
@@ -275,10 +278,10 @@ def compare(
         candidate: the same for the other model.
         alpha: significance level of the verdicts, after Holm's correction over all metrics.
         smallest: size below which a difference is of no interest: ``"0.5pp"`` of fractions, or a number in each
-            metric's unit, such as 0.005; from 1 on, as 2 for two ranks, it is none of fractions.
+            metric's unit, such as 0.005. A number from 1 on, such as 2 for two ranks, does not apply to fractions.
 
     Returns:
-        The comparison: ``differences`` with ``value`` (candidate minus base), interval, p-value and ``verdict``;
+        The comparison: ``differences`` with ``value`` (candidate minus base), interval, p-value and ``verdict``.
         ``frame()`` has them as a table. ``print`` shows the headline metrics and all that got worse.
 
     Raises:
@@ -315,14 +318,14 @@ def explain(
     Args:
         base: a run, or its folder.
         candidate: another run over the same samples.
-        metric: such as ``"text_retrieval_recall@1"``; by default the first headline.
-        columns: a CSV file with more columns of the samples; the first is ``id`` or ``image``.
-        model: the base's model, for groups of similar classes and of 550 phrases; the images' embeddings are taken
-            from the store.
+        metric: such as ``"text_retrieval_recall@1"``, by default the first headline.
+        columns: a CSV file with more columns of the samples. The first is ``id`` or ``image``.
+        model: the base's model, for groups of similar classes and of 550 phrases. The embeddings of the images are
+            taken from the store.
         seed: of sign flips and permutations.
 
     Returns:
-        The explanation: ``claims`` with group, difference, interval, p-value and ids of samples; ``frame()`` has all
+        The explanation: ``claims`` with group, difference, interval, p-value and ids of samples. ``frame()`` has all
         groups that were tested. ``print`` shows the claims and what could not be seen.
 
     Raises:
@@ -376,12 +379,12 @@ def pool(  # noqa: PLR0913  the options of the command, each by its name
         models: two or more, as ``clipbench.run`` takes them.
         images: a folder of photographs.
         queries: a text file with a query in each line, or the queries.
-        out: a new folder for the pool; one that holds the same pool already is kept, with its judgements.
-        k: photographs that each model brings to a query.
+        out: a new folder for the pool. A folder that holds the same pool already is kept, with its judgements.
+        k: photographs that each model adds to the pool per query.
         n_random: others that are drawn at random for each query.
         seed: of these, and of all orders.
         on_bad_image: ``"skip"`` leaves unreadable images out.
-        price: measure what one query costs each model, which ``choose`` shows; for models by reference.
+        price: measure what one query costs each model, which ``choose`` shows. The models must be references.
         device: this and all other options are those of ``clipbench.run``.
 
     Raises:
@@ -413,7 +416,10 @@ def pool(  # noqa: PLR0913  the options of the command, each by its name
             if isinstance(model, str | os.PathLike):
                 return str(model), lambda: load_embedder(str(model), load, hashes=hashes)
             if price:
-                raise UsageError("price=True loads each model again, alone: expected references, got a model in memory")
+                raise UsageError(
+                    "price=True loads each model again in a process of its own: got a model in memory, expected"
+                    " references"
+                )
             embedder = _embedder(model, load, Path(own_root))
             return embedder.info.ref, lambda: embedder
 
@@ -427,19 +433,19 @@ def choose(
     margin: float = 3.0,
     alpha: float = 0.05,
 ) -> Choice:
-    """Say which model of a pool is better, by what was judged so far, as ``clipbench choose`` does.
+    """Return which model of a pool is better, by the judgements so far, as ``clipbench choose`` does.
 
     Args:
         pool: what ``pool`` returned, or its folder.
         scope: ``"future"`` queries, of which the list is a sample, or the ``"list"`` itself.
-        margin: points of nDCG, relative to the pool; models that differ by less count as equal.
+        margin: points of nDCG, relative to the pool. Models that differ by less count as equal.
         alpha: chance that any of the intervals ever misses the truth, however often one looks.
 
     Returns:
-        The choice: ``is_decided``, ``sentence``, ``scores``, ``differences``; ``print`` shows all of it.
+        The choice: ``is_decided``, ``sentence``, ``scores``, ``differences``. ``print`` shows all of it.
 
     Raises:
-        ClipbenchError: there is no such pool, or a file of it is damaged.
+        ClipbenchError: the pool does not exist, or a file of it is damaged.
 
     Example:
         >>> choose("photos")  # see ``pool`` for one that can be chosen from
@@ -465,10 +471,10 @@ def load_model(  # noqa: PLR0913  the options of the command, each by its name
 
     Args:
         reference: such as ``"tiny"``, ``"vit-b-32"``, ``"open_clip:ViT-B-16/laion2b_s34b_b88k"``, ``"hf:ORG/REPO"``, a
-            checkpoint with ``arch``, or ``"embeddings:FILE"``; ``clipbench list models`` has all forms.
+            checkpoint with ``arch``, or ``"embeddings:FILE"``. ``clipbench list models`` has all forms.
         device: ``"auto"`` or a torch device.
-        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``, what the towers compute in; vectors are float32.
-        batch_size: images and texts that are encoded at once; None is 64, and 256 on a CUDA device.
+        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``, the number format of the towers. Vectors are float32.
+        batch_size: images and texts per batch (None is 64, and 256 on a CUDA device).
         arch: open_clip architecture of a bare checkpoint file; ``"ViT-B-32,mine.pt"`` as the model names both.
         trust_remote_code: run the code that comes with a model whose reference names its commit,
             ``hf:ORG/REPO@COMMIT``.
@@ -500,7 +506,7 @@ def load_data(
     Args:
         data: a reference (``"scenes"``, a name of the catalogue, a path, ``"hf:ORG/NAME"``), or data in memory as
             ``clipbench.run`` takes them.
-        task: the task that will ask; the generated scenes are others for each.
+        task: the task that will use them, because each task has other generated scenes.
         data_root: folder that holds data sets by name.
         allow_partial: leave out samples without image, and classes without samples, instead of refusing.
         data_options: columns and split, such as ``{"caption": "title"}``.
@@ -543,7 +549,7 @@ def _measure(model: "ModelLike", folder: Path, options: SessionOptions, progress
 def _embedder(
     model: "ModelLike", load: LoadOptions, own_root: Path, *, workers: int | None = None, shows_bars: bool = False
 ) -> Embedder:
-    """Return a model in memory as an embedder; options that cannot reach it are refused."""
+    """Return a model in memory as an embedder, and refuse options that have no effect on it."""
     for name, value, default in (
         ("device", load.device, "auto"),
         ("precision", load.precision, "fp32"),
@@ -552,7 +558,7 @@ def _embedder(
         ("trust_remote_code", load.trust_remote_code, False),
     ):
         if value != default:
-            raise UsageError(f"{name}={value!r} does not reach a model in memory, which is as it is: drop it")
+            raise UsageError(f"{name}={value!r} has no effect on a model in memory: remove it")
     return embedder_of(
         model, default_root(), own_root, batch_size=load.n_at_once, workers=workers, show_progress=shows_bars
     )
@@ -566,7 +572,7 @@ def _any_embedder(model: "ModelLike | None", own_root: Path) -> Embedder | None:
 
 
 def _load_in_memory(data: "DataLike | None", loading: DataOptions) -> tuple[str | Dataset | None, DataOptions]:
-    """Return data as a reference, or as a data set where they are in memory; and how they are to be loaded.
+    """Return data as a reference, or as a data set if they are in memory, and the options for loading them.
 
     Of data that have been read it is left to say on how many images words are written, and what is trained on.
     """
@@ -608,7 +614,7 @@ def _skips_bad_images(on_bad_image: object) -> bool:
 
 
 def _check_integer(name: str, value: SupportsIndex, minimum: int) -> int:
-    """Return an integer of Python or of numpy; raise UsageError if it is a truth value or out of range."""
+    """Return an integer of Python or of numpy, or raise UsageError if it is a truth value or out of range."""
     number = operator.index(value)
     if isinstance(value, bool) or not minimum <= number < 2**63:
         limit = f"{minimum} or more" if number < 2**63 else "below 2^63"

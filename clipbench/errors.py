@@ -1,8 +1,8 @@
-"""User errors as exceptions; each has a message of one clear line.
+"""User errors as exceptions, each with a message of one clear line.
 
 A message says what failed, what was got, what was expected and what to do. The command line prints it and exits with
-the status of its class; --traceback shows the rest. An error that ends a single evaluation does not end the run:
-the evaluation is marked unavailable or failed, and the run exits with 3.
+the status of its class. --traceback shows the rest. An error that ends a single evaluation does not end the run: the
+evaluation is marked unavailable or failed, and the run exits with 3.
 
     ClipbenchError            bad usage or bad input                             exit 2
     ├── UsageError            an argument, option or reference is wrong
@@ -38,7 +38,7 @@ MOST_CHARACTERS = 2_000
 
 
 class ClipbenchError(Exception):
-    """An error that the user can fix; its text is one line."""
+    """An error that the user can fix, with a text of one line."""
 
     def __str__(self) -> str:
         text = " ".join(super().__str__().splitlines())
@@ -64,7 +64,7 @@ class UnknownSplit(UsageError):
 
     def __init__(self, source: object, split: str, names: Iterable[str]) -> None:
         has = ", ".join(names) or "none"
-        super().__init__(f"{source} has no split '{split}': it has {has}; name one with {data_option(split='NAME')}")
+        super().__init__(f"{source} has no split '{split}': it has {has}. Choose one with {data_option(split='NAME')}")
 
 
 class NotComparable(UsageError):
@@ -72,11 +72,11 @@ class NotComparable(UsageError):
 
 
 class ModelError(ClipbenchError):
-    """A model cannot be built from what was given, or does not fit it."""
+    """A model cannot be built from its files or options, or does not fit them."""
 
 
 class NoTokenCounts(ModelError):
-    """A model cannot say how many tokens a text takes; what depends on it is undefined, with this as the reason."""
+    """A model cannot count the tokens of a text. Metrics that depend on the count are undefined, with this reason."""
 
 
 class DataError(ClipbenchError):
@@ -88,8 +88,8 @@ class BadImage(DataError):
 
     def __init__(self, name: str, cause: str) -> None:
         super().__init__(
-            f"cannot read image {name}: {cause}; replace it, or run with {option('on_bad_image', 'skip')} to leave it"
-            " out and say so"
+            f"cannot read image {name}: {cause}. Replace it, or run with {option('on_bad_image', 'skip')} to"
+            " leave it out with a note"
         )
         self.name = name
         self.cause = cause
@@ -167,7 +167,7 @@ def option(name: str, value: object = None) -> str:
 
     Args:
         name: the keyword of the functions, such as ``"allow_partial"``.
-        value: what it is set to, True for a switch; None names the option alone.
+        value: value of the option, True for a switch. None gives only the name of the option.
 
     Example:
         >>> option("out"), option("device", "cpu"), option("allow_partial", True)
@@ -226,7 +226,7 @@ def error_summary(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"it called sys.exit({'' if error.code is None else repr(error.code)})"
     if package := missing_package(error):
-        return f"the package {package} is not installed: install clipbench with all that it depends on"
+        return f"the package {package} is not installed: install clipbench with all its dependencies"
     if is_machine_error(error):
         name = getattr(error, "filename", None)
         text = getattr(error, "strerror", None) or "out of memory"
@@ -254,7 +254,7 @@ MODULES = {"PIL": "pillow", "google": "protobuf", "google.protobuf": "protobuf",
 
 
 def missing_package(error: BaseException) -> str | None:
-    """Return the package of clipbench's own dependencies that an import did not find; None for any other error.
+    """Return the package of clipbench's own dependencies that an import did not find, or None for any other error.
 
     Example:
         >>> missing_package(ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn"))
@@ -282,25 +282,39 @@ def is_machine_error(error: BaseException) -> bool:
 
 
 def did_you_mean(word: str, known_names: Iterable[str]) -> str:
-    """Return a hint for an unknown name: the nearest known name, or all known names if none is near.
+    """Return a hint for an unknown name: the three nearest names, or six known names if none is near.
+
+    A name is near if it resembles the word, wholly or after its last slash.
 
     Example:
         >>> did_you_mean("zero_shot", ["zero-shot", "retrieval"])
         "did you mean 'zero-shot'?"
         >>> did_you_mean("tyni", ["Tiny", "small"])
         "did you mean 'Tiny'?"
+        >>> did_you_mean("acc9", ["zero-shot@birds/acc1", "zero-shot@birds/acc5", "retrieval@birds/mrr"])
+        "did you mean 'zero-shot@birds/acc5' or 'zero-shot@birds/acc1'?"
         >>> did_you_mean("xyz", ["b", "a"])
         'known: a, b'
     """
     names = sorted(known_names)
-    by_folded = {name.casefold(): name for name in names}
+    by_folded = {key: name for name in names for key in (name.casefold().rpartition("/")[2], name.casefold())}
     folded = word.casefold()
     swapped = [name for name in by_folded if sorted(name) == sorted(folded)]  # letters in another order, as in "tyni"
-    nearest = swapped or get_close_matches(folded, by_folded, n=1, cutoff=0.6)
+    nearest = swapped or get_close_matches(folded, by_folded, n=3, cutoff=0.6)
     if nearest:
-        return f"did you mean '{by_folded[nearest[0]]}'?"
-    suffix = f", ... ({len(names)} in all)" if len(names) > 30 else ""
-    return f"known: {', '.join(names[:30]) or 'none'}{suffix}"
+        choices = "' or '".join(dict.fromkeys(by_folded[match] for match in nearest))
+        return f"did you mean '{choices}'?"
+    return f"known: {shorten_list(names)}"
+
+
+def shorten_list(names: Sequence[str]) -> str:
+    """Return up to six names in words, with the number of all if there are more.
+
+    Example:
+        >>> shorten_list("abcdefg")
+        'a, b, c, d, e, f, ... (7 in all)'
+    """
+    return ", ".join(names[:6]) + (f", ... ({len(names)} in all)" if len(names) > 6 else "") or "none"
 
 
 def with_checked_arguments(function: Callable[P, T]) -> Callable[P, T]:
@@ -353,7 +367,7 @@ ARGUMENT_KINDS: Mapping[Any, tuple[str, Any]] = {
 }
 """Annotated types that are checked: in words, and the types of values that are as good, such as numbers of numpy."""
 NO_TEXT = (int, float, list, tuple, dict, bytes, os.PathLike, NoneType)
-"""Types that are not accepted as text; other objects may have a name as their text, such as a torch device."""
+"""Types that are not accepted as text. Other objects may have a name as their text, such as a torch device."""
 
 
 def _check_argument(name: str, value: object, annotation: object) -> None:

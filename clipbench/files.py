@@ -20,11 +20,11 @@ except ImportError:  # Windows has no such locks
     fcntl = None  # type: ignore[assignment]
 
 TEMPORARY_SUFFIX = ".half"
-"""End of the name of a file that is being written; the name begins with a dot."""
+"""End of the name of a file that is being written. The name begins with a dot."""
 LEAST_FREE = 1 << 20
 """Bytes that a disk must have free before work is begun whose results go to it."""
 ATTEMPTS = 5
-"""Attempts to make a file anew that was removed, or whose folder was, before it could be locked."""
+"""Attempts to create a file again that was removed, or whose folder was removed, before it could be locked."""
 
 
 def default_root() -> Path:
@@ -40,7 +40,7 @@ _held: set[int] = set()
 
 
 def write_atomic(files: Mapping[Path, bytes], *, is_durable: bool = False) -> None:
-    """Write files atomically; none is replaced before all have been written.
+    """Write files atomically, and replace none before all have been written.
 
     Args:
         is_durable: have the content on the disk before the name, so that a power cut cannot leave an empty file.
@@ -54,8 +54,9 @@ def write_atomic(files: Mapping[Path, bytes], *, is_durable: bool = False) -> No
 
 @contextmanager
 def writing_atomically(files: Mapping[Path, bytes], *, is_durable: bool = False) -> Iterator[None]:
-    """Write files under temporary names, and move them into place if the block raises nothing; else remove them; raise
-    MachineError where one cannot be written."""
+    """Write files under temporary names, and move them into place if the block raises nothing. Otherwise remove them.
+    Raise MachineError if a file cannot be written.
+    """
     with ExitStack() as stack:
         for path, content in files.items():
             with _write_errors(path):
@@ -69,7 +70,7 @@ def writing_atomically(files: Mapping[Path, bytes], *, is_durable: bool = False)
 
 
 def is_inside(path: Path, folder: Path) -> bool:
-    """Return whether a path lies in a folder, links followed: one that leads out of it does not.
+    """Return whether a path is in a folder, following links, so False for a link that leads out of it.
 
     Example:
         >>> is_inside(Path("run/samples/a.parquet"), Path("run")), is_inside(Path("run/../secret"), Path("run"))
@@ -83,7 +84,7 @@ def is_inside(path: Path, folder: Path) -> bool:
 
 @contextmanager
 def atomic_file(path: Path, *, is_durable: bool = False) -> Iterator[BinaryIO]:
-    """Yield a new file; it replaces what is under the name when the block has ended well, and is removed otherwise.
+    """Yield a new file, which replaces the file of that name when the block has ended well, and is removed otherwise.
 
     Args:
         is_durable: have the content on the disk before the name, so that a power cut cannot leave an empty file.
@@ -103,7 +104,7 @@ def remove_abandoned(folder: Path, name: str | None = None) -> None:
     The lock says so, and not the age: a clock may jump, or be another machine's.
 
     Args:
-        name: final name of the files; None for all.
+        name: final name of the files, or None for all.
     """
     pattern = "*" if name is None else glob.escape(_stem(name))
     for temporary in folder.glob(f".{pattern}.*{TEMPORARY_SUFFIX}") if fcntl is not None else ():
@@ -133,11 +134,11 @@ def check_writable(folder: Path, n_bytes: int = 0, *, advice: str) -> None:
             pass
         free = shutil.disk_usage(parent).free
     except OSError as error:
-        raise MachineError(f"cannot write to {folder}: {error.strerror or error}; {advice}") from error
+        raise MachineError(f"cannot write to {folder}: {error.strerror or error}. Fix: {advice}") from error
     needed = max(n_bytes, LEAST_FREE)
     if free < needed:
         raise MachineError(
-            f"cannot write to {folder}: the disk has {free / 1e6:,.1f} MB free, expected {needed / 1e6:,.1f} MB;"
+            f"cannot write to {folder}: the disk has {free / 1e6:,.1f} MB free, expected {needed / 1e6:,.1f} MB. Fix:"
             f" {advice}"
         )
 
@@ -152,13 +153,15 @@ def folder_lock(folder: Path, busy: str | None = None, *, wait: Callable[[], obj
 
     Args:
         busy: the message if another process holds it.
-        wait: called if another process holds it, whose end is then waited for; None to raise.
+        wait: called if another process holds it, before waiting until that process ends. None raises instead.
 
     Raises:
         UsageError: another holds it.
         MachineError: it cannot be made.
     """
-    busy = busy or f"another clipbench writes to {folder}: wait for its end, or name another {option('out')}"
+    busy = busy or (
+        f"another clipbench process writes to {folder}: wait until it ends, or choose another {option('out')}"
+    )
     handle, is_new = _lock_folder(folder, busy, wait)
     try:
         yield
@@ -174,7 +177,7 @@ def folder_lock(folder: Path, busy: str | None = None, *, wait: Callable[[], obj
 
 
 def _lock_folder(folder: Path, busy: str, wait: Callable[[], object] | None) -> tuple[int, bool]:
-    """Return the handle of a locked folder, or -1 where there are no locks, and whether it was created."""
+    """Return the handle of a locked folder, or -1 if the system has no locks, and whether it was created."""
     for _ in range(ATTEMPTS):
         is_new = not is_there(folder)
         with _write_errors(folder):
@@ -253,7 +256,7 @@ def _stem(name: str) -> str:
 
 @contextmanager
 def file_lock(handle: int) -> Iterator[None]:
-    """Hold the lock of an open file, after waiting for other processes. Do nothing where there are no locks."""
+    """Hold the lock of an open file, after waiting for other processes. Do nothing if the system has no locks."""
     if fcntl is not None:
         with suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)

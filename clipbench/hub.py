@@ -1,7 +1,7 @@
 """The Hugging Face Hub: cached files need no network, and an unreachable Hub is reported at once.
 
-The Hub's own clients retry for minutes when a firewall drops their packets. So the cache is tried first; only when it
-lacks a file, one request with a hard time limit finds out whether a download can work at all.
+The Hub's own clients retry for minutes when a firewall drops their packets. So the cache is tried first. Only if it
+lacks a file, one request with a hard time limit finds out whether a download can work.
 """
 
 import threading
@@ -38,9 +38,9 @@ class HubRequest:
 def model_request(subject: str, repository: str, prefix: str) -> HubRequest:
     """Return the request for files of a model, which may also be a folder of the adapter ``prefix``."""
     remedy = (
-        f"where there is a network run `hf download {repository} --local-dir FOLDER`, bring the folder here and give"
-        f" {option('model', f'{prefix}:FOLDER')}, or copy a filled Hugging Face cache here and set HF_HOME; local"
-        " folders and embeddings: need no Hub"
+        f"on a machine with a network, run `hf download {repository} --local-dir FOLDER`, copy the folder"
+        f" here and give {option('model', f'{prefix}:FOLDER')}, or copy a filled Hugging Face cache here and"
+        " set HF_HOME. Local folders and embeddings: do not need the Hub"
     )
     return HubRequest(subject=subject, repository=repository, remedy=remedy)
 
@@ -49,7 +49,7 @@ def cached_first(load: Callable[[], T], request: HubRequest) -> T:
     """Return the result of ``load`` from the Hub's cache, otherwise with downloads if the Hub can be reached.
 
     Args:
-        load: called up to twice; the first time every request to the Hub fails at once.
+        load: called up to twice. In the first call, every request to the Hub fails at once.
 
     Raises:
         Unavailable: it is not in the cache, and the Hub cannot be reached, does not have it, or keeps it closed.
@@ -74,8 +74,8 @@ def load_online(load: Callable[[], T], request: HubRequest) -> T:
     cause = unreachable_reason()
     if cause is not None:
         raise Unavailable(
-            f"cannot get {request.subject}: not on this machine, and Hub repository {request.repository} cannot be"
-            f" reached ({cause}); {request.remedy}"
+            f"cannot get {request.subject}: not on this machine, and Hub repository {request.repository}"
+            f" cannot be reached ({cause}). Fix: {request.remedy}"
         )
     try:
         return load()
@@ -103,7 +103,7 @@ def unreachable_reason(seconds: float = PROBE_SECONDS) -> str | None:
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
-        return f"offline: HF_HUB_OFFLINE is set, or {option('offline', True)} given"
+        return f"offline, because of HF_HUB_OFFLINE or {option('offline', True)}"
     answers: list[str | None] = []
     thread = threading.Thread(  # a thread, since no timeout of a socket covers the look-up of its name
         target=lambda: answers.append(_probe_endpoint(constants.ENDPOINT, seconds)), daemon=True
@@ -114,7 +114,7 @@ def unreachable_reason(seconds: float = PROBE_SECONDS) -> str | None:
 
 
 def hub_error(error: BaseException, request: HubRequest) -> ClipbenchError | None:
-    """Return an error of the Hub or of the network with advice; None for other errors."""
+    """Return an error of the Hub or of the network with advice, or None for other errors."""
     from huggingface_hub import errors
 
     page = f"https://huggingface.co/{request.repository}"
@@ -130,12 +130,12 @@ def hub_error(error: BaseException, request: HubRequest) -> ClipbenchError | Non
         elif isinstance(link, errors.HfHubHTTPError):
             advice = _status_advice(getattr(link.response, "status_code", None), page, request)
         elif isinstance(link, errors.FileMetadataError):  # a proxy, a page to log in, a redirect that is not followed
-            advice = f"another server answered in place of the Hub; {request.remedy}"
+            advice = f"another server answered instead of the Hub. Fix: {request.remedy}"
         # of a file that arrived with another size than promised, the client raises a bare OSError
         elif isinstance(link, errors.HTTPError | ConnectionError | TimeoutError) or (
             isinstance(link, OSError) and "Consistency check failed" in str(link)
         ):
-            advice = f"the connection broke; {request.remedy}"
+            advice = f"the connection broke. Fix: {request.remedy}"
         else:
             continue
         return _fetch_error(request, advice)
@@ -193,5 +193,8 @@ def _status_advice(status: int | None, page: str, request: HubRequest) -> str:
     if status in (401, 403):
         return f"the Hub answered {status}: ask for access at {page}, then `hf auth login`"
     if status == 429:
-        return f"the Hub answered 429, too many requests: wait some minutes, or `hf auth login`; {request.remedy}"
-    return f"the Hub answered {status or 'with an error'}; {request.remedy}"
+        return (
+            "the Hub answered 429, too many requests: wait some minutes, or `hf auth login`. Otherwise:"
+            f" {request.remedy}"
+        )
+    return f"the Hub answered {status or 'with an error'}. Fix: {request.remedy}"

@@ -53,12 +53,12 @@ def names(group: str) -> list[str]:
 
 
 def declared(group: str) -> EntryPoints:
-    """Return the entry points of a group; they are read again only where something was installed meanwhile."""
+    """Return the entry points of a group, and read them again only if a package was installed meanwhile."""
     return _read_entry_points(group, tuple((folder, _modified_ns(folder)) for folder in sys.path))
 
 
 def load(group: str, name: str) -> Any:
-    """Import and return the object that a group declares under a name; case does not matter.
+    """Import and return the object that a group declares under a name, ignoring case.
 
     The caller checks its type, since anyone may declare anything.
 
@@ -81,7 +81,7 @@ def load(group: str, name: str) -> Any:
 
 
 def load_usable(group: str, load: Callable[[str], T]) -> dict[str, T]:
-    """Return what ``load`` gives for each name of a group; a warning names those for which it raises."""
+    """Return the result of ``load`` for each name of a group. A warning lists the names for which it raises."""
     loaded = {}
     for name in names(group):
         try:
@@ -92,12 +92,14 @@ def load_usable(group: str, load: Callable[[str], T]) -> dict[str, T]:
 
 
 def warn_left_out(reason: str) -> None:
-    """Warn that something is left out; of a process, the command line shows each warning once."""
+    """Warn that something is left out. The command line shows each warning once per process."""
     warnings.warn(reason, LeftOutWarning, stacklevel=2)
 
 
 def distribution(group: str, name: str) -> str:
-    """Return the name of the distribution that declares a name, case aside; the first in the alphabet of several."""
+    """Return the name of the distribution that declares a name, ignoring case, or the alphabetically first of
+    several.
+    """
     points = [point for point in declared(group) if point.name.casefold() == name.casefold()]
     return min(map(distribution_of, points), default="no distribution")
 
@@ -157,13 +159,14 @@ def _read_entry_points(group: str, folders: tuple[tuple[str, int], ...]) -> Entr
     for point in shadowed:
         whose = distribution_of(point)
         warn_left_out(
-            f"'{point.name}' of {whose} in {group} is left out, as clipbench has one: rename it, or uninstall {whose}"
+            f"'{point.name}' of {whose} in {group} is left out, because clipbench has one of that name:"
+            f" rename it, or uninstall {whose}"
         )
     return EntryPoints(point for point in points if point not in shadowed)
 
 
 def _modified_ns(folder: str) -> int:
-    """Return the time of a folder's last added or removed file, 0 if it does not exist; "" is the current folder."""
+    """Return the time of a folder's last added or removed file, or 0 if it does not exist. "" is the current folder."""
     try:
         return os.stat(folder or os.curdir).st_mtime_ns
     except OSError:

@@ -81,7 +81,7 @@ class ConstantModel(ToyModel):
 
 @dataclass(frozen=True)
 class NamedImage:
-    """An image that is only a name, for a ``FixedEmbedder``; opened, it is a flat colour made from the name."""
+    """An image that is only a name, for a ``FixedEmbedder``. Opened, it is a flat colour made from the name."""
 
     name: str
 
@@ -96,7 +96,7 @@ class NamedImage:
 
 
 class StubEmbedder(Embedder):
-    """An embedder without encoder that counts words as tokens; a subclass adds info, images and texts."""
+    """An embedder without encoder that counts words as tokens. A subclass adds info, images and texts."""
 
     def encode(self, modality: str, items: Sequence[Any], role: Role = None) -> Vectors:
         return self.images(items) if modality == IMAGE else self.texts(items)

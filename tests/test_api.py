@@ -289,13 +289,13 @@ BAD: dict[str, tuple[Any, str]] = {
     "a file that is not there": (lambda: cb.run(Colours(), data=[("gone.png", "a")]), "no image file gone.png"),
     "bytes that are no image": (
         lambda: cb.run(Colours(), "retrieval", data=[(b"no image", "a"), (cards()["red"], "red")]),
-        "cannot read image .*row 0: it is no image",
+        "cannot read image .*row 0: it is not an image",
     ),
     "data for vectors that have their own": (
         lambda: cb.run(cb.vectors(images=np.eye(3), texts=np.eye(3)), data="scenes"),
         "samples of its own: remove data",
     ),
-    "a device for a model in memory": (lambda: cb.run(Colours(), data=pairs(), device="cpu"), "does not reach"),
+    "a device for a model in memory": (lambda: cb.run(Colours(), data=pairs(), device="cpu"), "has no effect on"),
     "tasks that are no names": (
         lambda: cb.run(Colours(), None, data=pairs()),  # type: ignore[arg-type]
         "tasks: got None, expected a text or a list of texts",
@@ -303,7 +303,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "a class": (lambda: cb.run(Colours, data=pairs()), r"got the class Colours: .* Colours\(\.\.\.\)"),  # type: ignore[arg-type]
     "a column twice": (
         lambda: cb.run(Colours(), data=pd.DataFrame([["a", "b", "c"]], columns=["image", "image", "caption"])),
-        "stands twice in the data frame: image, image, caption",
+        "has two columns of one name: image, image, caption",
     ),
     "an unknown option of data": (
         lambda: cb.run(Colours(), data=pairs(), data_options={"captions": "words"}),
@@ -311,7 +311,7 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "an unknown argument": (
         lambda: cb.run("tiny", dataset="scenes"),  # type: ignore[call-arg]
-        r"^run\(\): no argument 'dataset': did you mean 'data'\?$",
+        r"^run\(\): no argument 'dataset': did you mean 'data' or 'data_root'\?$",
     ),
     "vectors without names": (
         lambda: cb.vectors(np.eye(3), np.eye(3)),  # type: ignore[call-arg]

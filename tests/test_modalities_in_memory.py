@@ -140,7 +140,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
         lambda: cb.run(Clap(), data={"depth": SOUNDS, "text": WORDS}),
         r"has no encoder of depth: it encodes text and audio, and an object needs encode_depth\(items\) for it",
     ),
-    "one modality": (lambda: cb.run(Clap(), data={"audio": SOUNDS}), "has audio alone: expected two modalities"),
+    "one modality": (lambda: cb.run(Clap(), data={"audio": SOUNDS}), "has only audio: expected two modalities"),
     "no pairs": (
         lambda: cb.run(Clap(), data={"audio": SOUNDS, "text": WORDS[:5]}),
         "no pairs of audio and text: give audio_to_text",
@@ -155,18 +155,18 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "a wrong link": (
         lambda: cb.run(Clap(), data={"audio": SOUNDS, "text": WORDS, "audio_to_txt": [0]}),
-        "'audio_to_txt' is neither a modality nor says .* did you mean 'audio_to_text'",
+        "'audio_to_txt' is neither a modality nor the link .* did you mean 'audio_to_text'",
     ),
     "a plural": (
         lambda: cb.run(Clap(), data={"audio": SOUNDS, "texts": WORDS}),
-        "'texts' is no modality: call it 'text'",
+        "'texts' is not a modality: call it 'text'",
     ),
     "no text": (lambda: cb.run(Clap(), data={"audio": SOUNDS[:1], "text": [3]}), "data, text 0 is 3: expected a text"),
     "no list": (
         lambda: cb.run(Clap(), data={"audio": "a.wav", "text": WORDS}),
         "'audio' is of type str: expected a list",
     ),
-    "doctor": (lambda: cb.doctor(Clap()), "doctor examines models of images and texts"),
+    "doctor": (lambda: cb.doctor(Clap()), "doctor examines only models of images and texts"),
     "a task of images": (
         lambda: cb.run(Clap(), "retrieval", data=[(Image.new("RGB", (8, 8)), "a"), (Image.new("RGB", (9, 8)), "b")]),
         "has no encoder of image: it encodes text and audio, and an object needs encode_images",

@@ -33,7 +33,7 @@ UNMOVED = 1e-3
 SMALL_BATCH, N_TURNED = 5, 20
 """Items of a small batch, and of all that are encoded once more from the last to the first."""
 WORDS = ("cat", "dog", "red", "blue", "big")
-"""Words whose orders are texts of as many tokens."""
+"""Words whose orders are texts of equally many tokens."""
 N_SHIFTS = 8
 """Rows by which texts are tried shifted, both ways."""
 SERVED = "api"
@@ -41,7 +41,7 @@ SERVED = "api"
 CROWDED = 0.7
 """Mean cosine of images and unrelated texts above which messages are suspect.
 
-Qwen3-VL-Embedding has .78 to .93 with wrong messages and .28 to .44 with its own; CLIP and SigLIP are below .3.
+Qwen3-VL-Embedding has .78 to .93 with wrong messages and .28 to .44 with its own. CLIP and SigLIP are below .3.
 """
 FOUND_AGAIN = 4.0
 """Margin of a shifted pairing, in standard errors above 0, that names it."""
@@ -59,19 +59,19 @@ def vectors(subject: Subject) -> CheckOutcome:
                 )
         groups = _equal_rows(rows)
         if len(groups) == 1 and len(rows) > 1:
-            return fault(f"all {len(rows)} {kind} have the same vector", "see whether the tower gets its input at all")
+            return fault(f"all {len(rows)} {kind} have the same vector", "check that the tower gets its input")
         example = next((f"'{names[group[0]]}' and '{names[group[1]]}'" for group in groups if len(group) > 1), None)
         if example is not None and not subject.encodes:
             return warning(
                 f"{len(rows) - len(groups)} of {len(rows)} {kind} have the vector of another: {example}",
-                "see whether these are the same image or text, or a cache that answers for another",
+                "check that these are different images or texts, and that no cache returns the wrong vector",
             )
         if example is not None:
             return fault(
                 f"different {kind} have the same vector: {example}",
-                "see whether tokens or pixels are lost on the way to the tower",
+                "check that tokens and pixels reach the tower",
             )
-    return healthy("vectors are finite, not zero, and differ where inputs differ")
+    return healthy("vectors are finite and not zero, and different inputs have different vectors")
 
 
 def _inputs(subject: Subject) -> Iterator[tuple[str, Float[np.ndarray, "n dim"], Sequence[str]]]:
@@ -140,11 +140,11 @@ def batches(subject: Subject) -> CheckOutcome:
         return healthy(
             f"in other batches and orders vectors are at most {distances[kind]:.1g} apart (floor of rounding)"
         )
-    moved = "; the vectors are there in another order" if is_moved else ""
+    moved = ", and the vectors are in another order" if is_moved else ""
     return fault(
         f"the vector of the same {kind} is {distances[kind]:.2g} away in another batch{moved}",
-        "return one vector an item, in order; put batch normalisation in evaluation mode; take no statistics over a"
-        " batch",
+        "return one vector per item, in order, put batch normalization in evaluation mode, and compute no"
+        " statistics over a batch",
     )
 
 
@@ -169,7 +169,7 @@ def padding(subject: Subject) -> CheckOutcome:
     """Encode a text separately, in a batch with a longer one, and (if tokens are available) at full length."""
     text, limit, repeated, facts = probing.TEXTS[0], subject.limit, subject.repeated, subject.tokens
     if repeated.is_moved or max(subject.repeat_distance, repeated.text_among) > limit:
-        raise NotExamined("a text's vector changes in company of any length (see determinism and batches)")
+        raise NotExamined("a text's vector changes next to a text of any length (see determinism and batches)")
     tokenize, encode = subject.parts.tokenize, subject.parts.encode_tokens
     full = None
     if tokenize is not None and encode is not None and facts is not None and facts.pad is not None:
@@ -189,10 +189,10 @@ def padding(subject: Subject) -> CheckOutcome:
         )
     if subject.is_siglip and tokenize is not None and any("mask" in name for name in tokenize([text])):
         return fault(
-            "the text tower gets an attention mask, and SigLIP was trained without one, on padding as it is",
-            "pass input_ids alone, padded to the context length",
+            "the text tower gets an attention mask, but SigLIP was trained without one, with its padding",
+            "pass only input_ids, padded to the context length",
         )
-    observation = f"beside a longer text the vector is at most {repeated.with_long_text:.1g} away"
+    observation = f"next to a longer text the vector is at most {repeated.with_long_text:.1g} away"
     return healthy(observation if full is None else f"{observation}, at full length {full:.1g}")
 
 
@@ -214,7 +214,7 @@ def case(subject: Subject) -> CheckOutcome:
         pairs = replace(pairs, texts=texts, text_vectors=model.encode_texts(texts))
     is_better, margins = variant_improves(pairs, next(iter(case_variants(model))))
     if not is_better:
-        return healthy(f"{observation}; lower case does not fit {pairs.source} better ({margins})")
+        return healthy(f"{observation}, but lower case does not fit {pairs.source} better ({margins})")
     return (fault if pairs.is_own else warning)(f"{observation}, and lower case fits the images better: {margins}", fix)
 
 
@@ -222,7 +222,7 @@ def roles(subject: Subject) -> CheckOutcome:
     """Search images by texts with the roles swapped, and test on the pairs whether that fits better."""
     model, model_roles = subject.model, subject.info.roles
     if not model_roles:
-        raise NotExamined("the model has no roles: an item has one vector, whether it asks or answers")
+        raise NotExamined("the model has no roles: an item has one vector, both as query and as document")
 
     def pairs(of_texts: Role, of_images: Role) -> Pairs:
         images = images_as(model, subject.ranked_pairs.images, of_images if IMAGE in model_roles else None)
@@ -232,58 +232,61 @@ def roles(subject: Subject) -> CheckOutcome:
     is_better, margins = compare_margins(pairs("query", "document"), pairs("document", "query"))
     if not is_better:
         return healthy(f"texts as queries of images: with the roles swapped, {margins}")
-    fix = "see which prompt is for queries and which for documents: the model's card says so"
+    fix = "check in the model's card which prompt is for queries and which is for documents"
     return warning(f"the roles swapped fit {subject.ranked_pairs.source} better: {margins}", fix)
 
 
 def true_pairs(subject: Subject) -> CheckOutcome:
-    """Measure how far true pairs are above shuffled ones; a fault if the interval excludes a useful distance."""
+    """Measure how far true pairs are above shuffled ones, with a fault if the interval excludes a useful distance."""
     if subject.encodes and subject.parts.module is not None and untrained_towers(subject.parts.module):
-        raise NotExamined("nothing was learned that could tell pairs (see weights)")
+        raise NotExamined("the model is untrained, so pairs cannot be distinguished (see weights)")
     pairs = subject.ranked_pairs
     if len(pairs.truth) < MIN_PAIRS:
-        raise NotExamined(f"{len(pairs.truth)} pairs are too few to tell: expected {MIN_PAIRS} or more")
+        raise NotExamined(f"{len(pairs.truth)} pairs are too few: expected {MIN_PAIRS} or more")
     if min(len(_equal_rows(pairs.image_vectors)), len(_equal_rows(pairs.text_vectors))) == 1:
         raise NotExamined("all vectors are equal (see vectors)")
     crowding = pairs.unrelated_cosine()
     if subject.info.family == SERVED and crowding > CROWDED:
         return warning(
             f"images and texts of {pairs.source} that do not belong together have a mean cosine of {crowding:.2f}",
-            "see whether the server needs other messages, such as a system instruction or an open assistant turn:"
-            f" {model_option(template='FILE')}, for Qwen3-VL-Embedding on vLLM {model_option(template='qwen3-vl')}",
+            "check whether the server needs other messages, such as a system instruction or an open"
+            f" assistant turn: {model_option(template='FILE')}, for Qwen3-VL-Embedding on vLLM"
+            f" {model_option(template='qwen3-vl')}",
         )
     mean, (low, high, _) = pair_separation(pairs)
     if low is None or high is None:
-        raise NotExamined(f"{pairs.source} have too few different texts to tell")
+        raise NotExamined(f"{pairs.source} have too few different texts to decide")
     observation = (
-        f"true pairs of {pairs.source} lie {mean:.2f} [{low:.2f}, {high:.2f}] standard deviations above shuffled ones"
+        f"true pairs of {pairs.source} are {mean:.2f} [{low:.2f}, {high:.2f}] standard deviations above shuffled ones"
     )
     if low > 0:
         return healthy(observation)
     other_pairing = next(_other_pairings(pairs), None)
     if other_pairing is not None:
         return fault(
-            f"{observation}; but {other_pairing}",
-            "bring images and texts into one order (text_to_image in a file of vectors)",
+            f"{observation}, but {other_pairing}",
+            "put images and texts in the same order (text_to_image in a file of vectors)",
         )
     if high >= USEFUL:
-        raise NotExamined(f"{observation}: too few pairs to tell")
-    fix = "see whether both towers are of one model, were trained, and whether texts belong to these images"
+        raise NotExamined(f"{observation}: too few pairs to decide")
+    fix = "check that both towers are trained, that they belong to one model, and that the texts belong to these images"
     if not pairs.is_own:
-        fix += f"; for a model of another language or domain, give captioned images of its own with {option('data')}"
-    return fault(f"{observation}: {'they lie lower' if high < 0 else 'too little to find anything by'}", fix)
+        fix += (
+            f". For a model of another language or domain, give captioned images of that domain with {option('data')}"
+        )
+    return fault(f"{observation}: {'they are lower' if high < 0 else 'too little to retrieve anything'}", fix)
 
 
 def _other_pairings(pairs: Pairs) -> Iterator[str]:
-    """Yield the names of other pairings in which true pairs stand out: rows shifted, or in reverse order."""
+    """Yield the names of other pairings in which true pairs score higher: rows shifted, or in reverse order."""
     n = len(pairs.truth)
     if n != len(pairs.text_vectors):
         return
     truths = {}
     for size in range(1, N_SHIFTS + 1):
-        truths[f"the text of each image stands {counted(size, 'row')} below it"] = (pairs.truth + size) % n
-        truths[f"the text of each image stands {counted(size, 'row')} above it"] = (pairs.truth - size) % n
-    truths["the texts stand in the reverse order of the images"] = pairs.truth[::-1]
+        truths[f"the text of each image is {counted(size, 'row')} below it"] = (pairs.truth + size) % n
+        truths[f"the text of each image is {counted(size, 'row')} above it"] = (pairs.truth - size) % n
+    truths["the texts are in the reverse order of the images"] = pairs.truth[::-1]
     for name, truth in truths.items():
         shifted = replace(pairs, truth=truth).margins()
         error = float(shifted.std(ddof=1)) / np.sqrt(n)

@@ -48,7 +48,7 @@ def images(subject: Subject) -> CheckOutcome:
         name, cause = next(iter(decoded.causes.items()))
         return fault(
             f"{len(decoded.causes)} of {counted(decoded.n, 'image')} cannot be read, the first {name}: {cause}",
-            f"replace them, or run with {option('on_bad_image', 'skip')} to leave them out and say so",
+            f"replace them, or leave them out of a run with {option('on_bad_image', 'skip')}",
         )
     of_all = "" if decoded.n == n_all else f", a sample of {count(n_all)}"
     return healthy(f"{counted(decoded.n, 'image')} can be read{of_all}")
@@ -66,7 +66,7 @@ def duplicates(subject: Subject) -> CheckOutcome:
         if len(matches) and not is_flat and decoded.digests[matches[0]] != decoded.digests[position]:
             near.append((int(matches[0]), position))
     if not same and not near:
-        return healthy(f"no image is there twice or nearly so among {count(len(decoded.rows))}")
+        return healthy(f"no duplicates or near duplicates among {counted(len(decoded.rows), 'image')}")
     example = (same or near)[0]
     names = [dataset.image_ids[decoded.rows[position]] for position in example]
     counts = [
@@ -76,7 +76,8 @@ def duplicates(subject: Subject) -> CheckOutcome:
     return warning(
         f"among {counted(len(decoded.rows), 'image')} {' and '.join(filter(None, counts))}: '{names[0]}' and"
         f" '{names[1]}'",
-        "drop one of each: retrieval counts the other as a wrong answer, and test images may be among training's",
+        "remove one of each pair: retrieval counts the other as a wrong answer, and a test image may also be"
+        " a training image",
     )
 
 
@@ -84,7 +85,7 @@ def captions(subject: Subject) -> CheckOutcome:
     """Look for one caption on several images."""
     dataset = _dataset(subject)
     if dataset.captions is None or dataset.caption_image is None:
-        raise NotExamined("the data have no captions")
+        raise NotExamined("the data set has no captions")
     owners: dict[str, set[int]] = {}
     for caption, image in zip(dataset.captions, dataset.caption_image.tolist(), strict=True):
         owners.setdefault(" ".join(caption.casefold().split()), set()).add(image)
@@ -93,9 +94,9 @@ def captions(subject: Subject) -> CheckOutcome:
         return healthy(f"each of {count(len(owners))} captions belongs to one image")
     worst = max(shared, key=lambda caption: len(shared[caption]))
     return warning(
-        f"{_some(len(shared), counted(len(owners), 'caption'), 'stands', 'stand')} on several images,"
+        f"{_some(len(shared), counted(len(owners), 'caption'), 'belongs', 'belong')} to several images,"
         f" '{shortened(worst, MOST_SHOWN)}' on {len(shared[worst])}",
-        "give each image a caption that is true of it alone: retrieval takes the others for wrong answers",
+        "give each image a caption that is true only of this image: retrieval counts the other images as wrong answers",
     )
 
 
@@ -108,7 +109,7 @@ def classes(subject: Subject) -> CheckOutcome:
             return warning(
                 f"{_some(len(empty), n_classes + name, 'has', 'have')} no image, the first"
                 f" '{label_set.class_names[empty[0]]}'",
-                "add images or drop the class: recall by class is undefined there, and its prompts still draw answers",
+                "add images or remove the class: its recall is undefined, and its prompts still attract answers",
             )
     return healthy("every class has images")
 
@@ -122,20 +123,21 @@ def class_names(subject: Subject) -> CheckOutcome:
         repeated = [class_name for class_name, n in names.items() if n > 1]
         if repeated:
             return fault(
-                f"{counted(len(repeated), 'name')}{name} {'stands' if len(repeated) == 1 else 'stand'} for several"
-                f" classes: '{repeated[0]}' for {names[repeated[0]]}",
-                "rename them ('crane bird', 'construction crane'): their prompts are the same, so that one never wins",
+                f"{counted(len(repeated), 'name')}{name} {'names' if len(repeated) == 1 else 'name'} several"
+                f" classes: '{repeated[0]}' names {names[repeated[0]]}",
+                "rename them ('crane bird', 'construction crane'): their prompts are the same, so one of"
+                " them is never the answer",
             )
-    return healthy("every class has a name of its own")
+    return healthy("every class has a distinct name")
 
 
 def caption_length(subject: Subject) -> CheckOutcome:
     """Count the captions that are longer than the text tower reads."""
     dataset, context = _dataset(subject), subject.info.context_length
     if dataset.captions is None:
-        raise NotExamined("the data have no captions")
+        raise NotExamined("the data set has no captions")
     if context is None:
-        raise NotExamined("the model does not say how many tokens it takes")
+        raise NotExamined("the model does not state its context length")
     n_tokens = subject.model.count_tokens(dataset.captions[:N_CAPTIONS])
     n_cut, longest = int((n_tokens > context).sum()), int(n_tokens.max())
     read = counted(len(n_tokens), "caption")
@@ -145,7 +147,7 @@ def caption_length(subject: Subject) -> CheckOutcome:
         return healthy(f"{read} have up to {longest} tokens, of {context} that the model reads")
     return warning(
         f"{_some(n_cut, read, 'is', 'are')} longer than the {context} tokens that the model reads, up to {longest}",
-        "measure with a model of a longer context, or see with the task long-caption what the cut ends cost",
+        "use a model with a longer context, or measure with the task long-caption what the truncation costs",
     )
 
 
@@ -184,7 +186,7 @@ def _label_sets(subject: Subject) -> list[tuple[str, LabelSet]]:
     if dataset.labels is not None and dataset.class_names is not None:
         sets.insert(0, ("", LabelSet(dataset.labels, dataset.class_names)))
     if not sets:
-        raise NotExamined("the data have no labels")
+        raise NotExamined("the data set has no labels")
     return sets
 
 

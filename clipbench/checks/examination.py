@@ -22,21 +22,27 @@ from clipbench.models.protocol import Embedder
 from clipbench.results.record import CheckFinding
 
 MODEL = {
-    "vectors": (vectors, "A vector that is zero or not finite has no direction; one vector for all scores chance."),
+    "vectors": (
+        vectors,
+        ("A vector that is zero or not finite has no direction, and equal vectors for all inputs score at chance."),
+    ),
     "evaluation-mode": (
         evaluation_mode,
         "Dropout and batch normalisation of training make vectors random or mix a batch.",
     ),
     "determinism": (
         determinism,
-        "If one input has two vectors, no number can be made again, nor a small difference seen.",
+        "If one input has two vectors, no score can be reproduced, and small differences are lost.",
     ),
     "batches": (batches, "A vector that depends on its batch makes scores depend on batch size and order."),
-    "padding": (padding, "SigLIP reads its padding: texts padded to the longest of a batch cost it tens of points."),
+    "padding": (
+        padding,
+        ("SigLIP reads its padding: if texts are padded to the longest of a batch, it loses tens of points."),
+    ),
     "case": (case, "SigLIP and SigLIP 2 were trained on lower-cased text: capitals cost up to 12 points."),
     "end-of-text": (
         end_of_text,
-        "CLIP's vector of a text is that of its end-of-text token; cut away, that of some word.",
+        "CLIP takes a text's vector at its end-of-text token, or at some word if that token is cut off.",
     ),
     "start-of-text": (start_of_text, "CLIP was trained on texts that begin with a start-of-text token."),
     "tokenizer": (tokenizer, "Another model's tokenizer, or another context length, changes texts without an error."),
@@ -45,12 +51,12 @@ MODEL = {
         activation,
         "Weights trained with QuickGELU lose points under GELU, and the reverse, without an error.",
     ),
-    "scale": (scale, "Confidences, calibration and losses are made with scale and bias; ranks are not."),
+    "scale": (scale, "Confidences, calibration and losses depend on scale and bias. Ranks do not."),
     "weights": (weights, "Weights that do not fit by name stay random, and some libraries only log it."),
     "roles": (roles, "A query encoded as a document, or the reverse, costs points without an error."),
     "pairs": (
         true_pairs,
-        "True pairs that lie no nearer than shuffled ones are wrong pairs, or the model does not know what they show.",
+        "If true pairs score no higher than shuffled ones, the pairs are wrong, or the model never saw such images.",
     ),
 }
 """The checks of the model, each with why it matters."""
@@ -58,12 +64,12 @@ DATA = {
     "images": (images, "An image that cannot be read ends a run, or is left out of its numbers."),
     "duplicates": (
         duplicates,
-        "Of two equal images one is always the wrong answer; one of the training set is no test.",
+        "One of two equal images is always the wrong answer, and an image of the training set does not test a model.",
     ),
     "captions": (captions, "A caption of several images has several right answers, and is scored as if it had one."),
     "classes": (classes, "Mean recall by class is undefined for a class without images."),
-    "class-names": (class_names, "Classes of one name have the same prompts, so that no model can tell them apart."),
-    "caption-length": (caption_length, "Text beyond the context length does not reach the model."),
+    "class-names": (class_names, "Classes of one name have the same prompts, so no model can distinguish them."),
+    "caption-length": (caption_length, "The model does not read text beyond the context length."),
 }
 """The checks of the data."""
 QUICK = MODEL.keys() - {"case", "activation", "roles", "pairs"}
@@ -91,9 +97,11 @@ def all_checks() -> list[Check]:
     def add(name: str) -> None:
         check = plugins.load(plugins.CHECKS, name)
         if not isinstance(check, Check):
-            raise UsageError(f"plug-in '{name}' is no check: expected an object of clipbench.Check")
+            raise UsageError(f"plug-in '{name}' is not a check: expected an object of clipbench.Check")
         if check.name in {existing.name for existing in checks}:
-            raise UsageError(f"plug-in '{name}' brings a check '{check.name}', and there is one of that name already")
+            raise UsageError(
+                f"plug-in '{name}' has a check '{check.name}', but a check of that name exists already: rename it"
+            )
         checks.append(check)
 
     plugins.load_usable(plugins.CHECKS, add)
@@ -112,7 +120,9 @@ def examine(
         raise_bugs: let an error of a check, or of the model in it, out with its traceback.
     """
     if _lacks_a_tower(embedder):
-        raise UsageError(f"doctor examines models of images and texts, and {embedder.info.ref} is of other modalities")
+        raise UsageError(
+            f"doctor examines only models of images and texts: got {embedder.info.ref} of other modalities"
+        )
     subject = Subject(embedder, dataset, seed=seed)
     for check in all_checks():
         if check.about == "model" or subject.dataset is not None:
@@ -141,7 +151,7 @@ def _lacks_a_tower(embedder: Embedder) -> bool:
 
 
 def finding(check: Check, subject: Subject, *, raise_bugs: bool = False) -> CheckFinding:
-    """Return the finding of a check; a check that fails has examined nothing, and a model that fails has a fault."""
+    """Return the finding of a check. A check that fails has examined nothing, and a model that fails has a fault."""
     try:
         if check.needs_model and not subject.encodes:
             raise NotExamined(GIVEN)
@@ -154,8 +164,8 @@ def finding(check: Check, subject: Subject, *, raise_bugs: bool = False) -> Chec
         if raise_bugs:
             raise
         if isinstance(error, ModelError):
-            fix = "let the adapter take any RGB image and any text, empty and long ones too"
-            outcome = fault(str(error), fix + on_command_line("; --traceback shows where it fails"))
+            fix = "let the adapter accept any RGB image and any text, including empty and long texts"
+            outcome = fault(str(error), fix + on_command_line(". --traceback shows where it fails"))
         else:
             outcome = CheckOutcome("not examined", f"the check failed ({error_summary(error)[:200]})")
     return CheckFinding(check=check.name, status=outcome.status, seen=outcome.seen, why=check.why, fix=outcome.fix)

@@ -101,7 +101,7 @@ def pair_separation(pairs: Pairs) -> tuple[float, Interval]:
 
 
 def variant_improves(pairs: Pairs, variant: Variant) -> tuple[bool, str]:
-    """Return whether true pairs stand out clearly more with one setting of the model changed.
+    """Return whether true pairs score clearly higher with one setting of the model changed.
 
     The text gives both mean margins, for a message.
     """
@@ -111,14 +111,14 @@ def variant_improves(pairs: Pairs, variant: Variant) -> tuple[bool, str]:
 
 
 def compare_margins(pairs: Pairs, changed: Pairs) -> tuple[bool, str]:
-    """Return whether the true pairs stand out clearly more with other vectors, and both mean margins as text."""
+    """Return whether the true pairs score clearly higher with other vectors, and both mean margins as text."""
     before, after = pairs.margins(), changed.margins()
     gains = after - before
     error = float(gains.std(ddof=1)) / math.sqrt(len(gains))
     t = float(gains.mean()) / error if error > 0 else math.copysign(math.inf, gains.mean()) if gains.any() else 0.0
     old, new = float(np.mean(before)), float(np.mean(after))
     is_better = new > 0 and new - old > LEAST_GAIN * abs(old) and t > LEAST_T
-    return is_better, f"true pairs stand out by {new:.2f} standard deviations, and by {old:.2f} as it is"
+    return is_better, f"true pairs are {new:.2f} standard deviations above shuffled ones, and {old:.2f} as it is now"
 
 
 def scene_pairs(model: Model) -> Pairs:
@@ -138,7 +138,7 @@ def scene_pairs(model: Model) -> Pairs:
 
 
 def user_pairs(dataset: Dataset, model: Model, seed: int) -> Pairs | None:
-    """Return a sample of the user's images with captions, or with prompts of their classes; None without either."""
+    """Return a sample of the user's images with captions, or with prompts of their classes, or None without either."""
     order = generator(seed, "doctor", "sample").permutation(len(dataset)).tolist()
     rows, texts, truth = _texts(dataset, order)
     images: dict[int, Image.Image] = {}
@@ -168,7 +168,7 @@ def user_pairs(dataset: Dataset, model: Model, seed: int) -> Pairs | None:
 
 
 def vector_file_pairs(embedder: Embedder) -> Pairs | None:
-    """Return the first rows of a vector file with their texts, or with their classes; None without either."""
+    """Return the first rows of a vector file with their texts, or with their classes, or None without either."""
     dataset = embedder.dataset
     assert dataset is not None
     rows, texts, truth = _texts(dataset, range(min(len(dataset), N_VECTOR_PAIRS)))

@@ -31,7 +31,7 @@ COLOUR_TOLERANCE = 0.01
 UNSCALED = 0.02
 """A smaller standard deviation means pixels in [0, 255]."""
 CLIP_END = 49407
-"""Id of the end-of-text token in CLIP's vocabulary, the last one; the start-of-text token is the one before."""
+"""Id of the end-of-text token in CLIP's vocabulary, the last one. The start-of-text token is the one before."""
 SCALES = (5.0, 1_000.0)
 """Factors from cosine to logit that training reaches: SigLIP begins at 10, CLIP at 14 and ends at 100."""
 LOGIT_TOLERANCE = 1e-2
@@ -54,22 +54,25 @@ def end_of_text(subject: Subject) -> CheckOutcome:
     (cut,) = tokenize([longer_than(subject.info.context_length)])[facts.name]
     token, positions = f"end-of-text token (id {facts.end})", np.flatnonzero(cut == facts.end)
     if len(positions):
-        observation = f"a text that is cut has its {token} misplaced: at place {positions[0] + 1} of {facts.width}"
+        observation = f"a truncated text has its {token} misplaced: at position {positions[0] + 1} of {facts.width}"
     else:
         observation = (
-            f"a text of more than {facts.width} tokens is cut without its {token}, at which CLIP takes a text's vector"
+            f"a text of more than {facts.width} tokens is truncated without its {token}, at which CLIP takes"
+            " a text's vector"
         )
-    return fault(observation, f"put id {facts.end} at the last position of each cut text")
+    return fault(observation, f"put id {facts.end} at the last position of each truncated text")
 
 
 def start_of_text(subject: Subject) -> CheckOutcome:
-    """Look for one token at the start of all texts; in CLIP's vocabulary, the token before the end-of-text token."""
+    """Look for one token at the start of all texts. In CLIP's vocabulary it is the token before the end-of-text
+    token.
+    """
     facts, tokenize = subject.tokens, subject.parts.tokenize
     if facts is None or tokenize is None:
         raise NotExamined(HIDDEN)
     rows = tokenize([*SHORT, longer_than(subject.info.context_length)])[facts.name]
     if rows[0, 0] == rows[0, 1]:
-        raise NotExamined("padding stands before the texts")
+        raise NotExamined("padding is before the texts")
     starts = [int(ids[0]) for ids in rows]
     start, *other_starts = sorted(set(starts), key=starts.count, reverse=True)
     is_clip = facts.end == CLIP_END and (
@@ -86,7 +89,7 @@ def start_of_text(subject: Subject) -> CheckOutcome:
     if len(other_starts) == 1 and starts.count(start) == len(starts) - 1:
         return fault(
             f"short texts begin with id {start}, and one that is cut with id {starts[-1]}",
-            "cut texts at their end alone",
+            "truncate texts only at their end",
         )
     raise NotExamined("texts begin with words: nothing states a start-of-text token")
 
@@ -124,8 +127,8 @@ def tokenizer(subject: Subject) -> CheckOutcome:
     n_collapsed = n_words - len({row.tobytes() for row in rows[:n_words]})
     if n_collapsed > MAX_COLLAPSED * n_words:
         return fault(
-            f"of {n_words} common words, {n_collapsed} have the tokens of another",
-            "use the tokenizer that was saved with the weights: its vocabulary does not know these words",
+            f"{n_collapsed} of {n_words} common words have the tokens of another word",
+            "use the tokenizer that was saved with the weights: this vocabulary lacks these words",
         )
     context = subject.info.context_length
     if context is not None and facts.width != context:
@@ -174,7 +177,7 @@ def preprocessing(subject: Subject) -> CheckOutcome:
     assert measured.std is not None
     if max(measured.std) < UNSCALED:
         return fault(
-            "pixels are normalized in [0, 255], not in [0, 1]", "divide pixels by 255 before the mean is taken off"
+            "pixels are normalized in [0, 255], not in [0, 1]", "divide pixels by 255 before the mean is subtracted"
         )
     module = subject.parts.module
     declared, source = (None if module is None else modules.declared_preprocessing(module)) or (None, "")
@@ -191,7 +194,7 @@ def preprocessing(subject: Subject) -> CheckOutcome:
         )
     described = ", ".join(f"{name} {text}" if name in ("mean", "std") else text for name, text in _settings(measured))
     if declared is None:
-        return healthy(f"{described}; nothing states what it should be")
+        return healthy(f"{described}, without a stated preprocessing to compare")
     return healthy(f"{described}, as stated ({source})")
 
 
@@ -243,12 +246,15 @@ def activation(subject: Subject) -> CheckOutcome:
     observation = f"{kinds.pop()} in both towers" if len(kinds) == 1 and len(activations) > 1 else observation
     other = next(activation_variants(subject.model, subject.parts), None)
     if other is None:
-        return warning(f"{observation}: the towers differ", "see which activation each tower was trained with")
+        return warning(f"{observation}: the towers differ", "check which activation each tower was trained with")
     if (pair_separation(subject.ranked_pairs)[1].low or 0) <= 0:
-        raise NotExamined(f"{observation}; the pairs do not stand out, so that they cannot tell which one was trained")
+        raise NotExamined(
+            f"{observation}, and true pairs do not score higher than shuffled ones, so they cannot show which one"
+            " was trained"
+        )
     is_better, margins = variant_improves(subject.pairs, other)
     if not is_better:
-        return healthy(f"{observation}; {other.setting} would not fit better ({margins})")
+        return healthy(f"{observation}, and {other.setting} would not fit better ({margins})")
     return fault(
         f"{observation}, and {other.setting} fits better: {margins}",
         "name the architecture with the other activation (open_clip's ...-quickgelu, hidden_act in config.json)",
@@ -278,13 +284,13 @@ def scale(subject: Subject) -> CheckOutcome:
     if difference > factor * max(LOGIT_TOLERANCE, subject.limit):
         return fault(
             f"{observation}: logits differ from those of the library's own code by {difference:.3g}",
-            "take scale and bias from the model as its forward pass applies them, clamps included",
+            "take scale and bias from the model as its forward pass applies them, including clamps",
         )
     return healthy(f"{observation}, as in the library's own logits (largest difference {difference:.1g})")
 
 
 def _from_library(subject: Subject, factor: float, bias: float) -> float | None:
-    """Return the largest difference of the probes' logits from the library's; None if the library computes none."""
+    """Return the largest difference of the probes' logits from the library's, or None if the library computes none."""
     parts = subject.parts
     if parts.module is None or parts.preprocess is None or parts.tokenize is None:
         return None
@@ -300,9 +306,9 @@ def weights(subject: Subject) -> CheckOutcome:
     """Look for towers whose normalisations are as they were before training."""
     towers = modules.untrained_towers(subject.module)
     if not towers:
-        return healthy("the normalisations of both towers have been trained")
+        return healthy("the normalization layers of both towers have been trained")
     return fault(
-        f"every normalisation of the {' and the '.join(towers)} has the weights of its initialisation: nothing was"
-        " learned",
-        "load the weights into the module, and see which names of the checkpoint were left over",
+        f"every normalization of the {' and the '.join(towers)} has the weights of its initialization: the"
+        " model is untrained",
+        "load the weights into the module, and check which names of the checkpoint were left over",
     )

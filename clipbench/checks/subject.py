@@ -30,12 +30,12 @@ N_TWICE = 8
 LIMITS = {"fp32": 1e-3, "fp16": 0.02, "bf16": 0.05}
 """Distance of unit vectors of the same input up to which rounding explains it, by precision."""
 UNKNOWN_LIMIT = 0.02
-GIVEN = "the vectors are given, and what made them is not here"
+GIVEN = "the model behind the vectors is not available"
 """The reason why most checks cannot be made of vectors without their model."""
 
 
 class NotExamined(Exception):
-    """There is nothing to look at, such as the tokenizer of an adapter that shows none; the text is the reason."""
+    """There is nothing to look at, such as the tokenizer of an adapter that shows none. The text is the reason."""
 
 
 def largest_distance(one: Float[np.ndarray, "n dim"], other: Float[np.ndarray, "n dim"]) -> float:
@@ -61,7 +61,7 @@ class RepeatedEncodings(NamedTuple):
     image_among: float
     """The image among other images."""
     text_among: float
-    """The text in a batch with its words in another order: a text of as many tokens."""
+    """The text in a batch with its words in another order, which has the same number of tokens."""
     with_long_text: float
     """The text in a batch with a long one."""
     is_moved: bool
@@ -71,7 +71,7 @@ class RepeatedEncodings(NamedTuple):
 
 
 class Subject:
-    """A model and the data that the checks look at; whatever is encoded for one check is there for the others.
+    """A model and the data that the checks look at. Vectors that are encoded for one check are kept for the others.
 
     Args:
         embedder: the model bound to a store, or vectors that are given.
@@ -106,7 +106,7 @@ class Subject:
 
     @cached_property
     def model(self) -> Model:
-        """The model, whose own errors are ModelErrors; only where ``encodes`` is True."""
+        """The model, whose own errors are ModelErrors, if ``encodes`` is True."""
         if self.embedder.model is None:
             raise NotExamined(GIVEN)
         return WatchedModel(self.embedder.model)
@@ -161,7 +161,7 @@ class Subject:
 
     @cached_property
     def repeat_distance(self) -> float:
-        """Largest distance of two encodings of one input; of more inputs in the full form."""
+        """Largest distance of two encodings of one input, or of more inputs in the full form."""
         if self.is_quick:
             return self.repeated.twice
         # An image of waves changes little under a random crop; images of the pairs do.
@@ -170,7 +170,7 @@ class Subject:
 
     @cached_property
     def tokens(self) -> TokenFacts | None:
-        """The tokenizer's habits; None where it is not shown."""
+        """The tokenizer's habits, or None if it is not shown."""
         return None if self.parts.tokenize is None else tokenizer_facts(self.model, self.parts.tokenize)
 
     @cached_property
@@ -193,7 +193,7 @@ class Subject:
 
     @property
     def ranked_pairs(self) -> Pairs:
-        """The pairs, for a check that ranks them by cosine; raise NotExamined for a model that does not."""
+        """The pairs, for a check that ranks them by cosine, or raise NotExamined for a model that does not."""
         if self.info.similarity != COSINE:
             raise NotExamined("the check ranks pairs by cosine, and the model by the inner product")
         return self.pairs

@@ -41,14 +41,14 @@ GROUPS = {
 COMMANDS = [name for names in GROUPS.values() for name in names]
 DONE, FAULT, BAD_INPUT, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 OBJECTS_BETWEEN_COLLECTIONS = 100_000
-"""New objects after which Python looks for circles that nobody refers to; 700 unless it is told otherwise."""
+"""New objects after which Python collects unreachable cycles. Its own default is 700."""
 UNREAD = 141
 """Exit status where nobody reads the output to its end, as shells have it."""
 SECONDS_BETWEEN_TRIES, MOST_SECONDS_OF_AN_IMPORT = 0.05, 5.0
 SHOWS_TRACEBACK = "clipbench.traceback"
-"""Key of a context's ``meta``: whether the traceback of an error is wanted."""
+"""Key of a context's ``meta``: True to print the traceback of an error."""
 SHOWS_ALL = "clipbench.help-all"
-"""Key of a context's ``meta``: whether help has the rare options too."""
+"""Key of a context's ``meta``: True if help has the rare options too."""
 
 SETTINGS = {
     "help_option_names": ["-h", "--help"],
@@ -68,7 +68,7 @@ _RANGE = re.compile(r"; [^;\]]*\bx[<>][^\]]*(?=\])|\[[^\]:]*\bx[<>][^\]]*\]")
 
 
 class HelpFormatter(click.HelpFormatter):
-    """Writes help texts; on a terminal, examples that are too wide are wrapped between words too."""
+    """Writes help texts. On a terminal, examples that are too wide are wrapped between words too."""
 
     def __init__(self, *, width: int | None, max_width: int | None) -> None:
         super().__init__(width=width, max_width=max_width)
@@ -112,7 +112,7 @@ def environment_variable(option: click.Option) -> str:
 
 
 class GroupedCommand(Command):
-    """A command whose help groups its options; ``--help-all`` shows the options without a group.
+    """A command whose help groups its options. ``--help-all`` shows the options without a group.
 
     Args:
         groups: the names of options by the title of their group.
@@ -147,7 +147,7 @@ class GroupedCommand(Command):
 
 
 def command(name: str | None = None, **groups: Sequence[str]) -> Callable[[Callable[..., object]], click.Command]:
-    """Return a decorator that makes a function a command; ``groups`` are the groups of a ``GroupedCommand``."""
+    """Return a decorator that makes a function a command, with ``groups`` as those of a ``GroupedCommand``."""
     if groups:
         return click.command(name, GroupedCommand, context_settings=SETTINGS, groups=groups)
     return click.command(name, Command, context_settings=SETTINGS)
@@ -275,7 +275,7 @@ def _report_error(error: BaseException, context: click.Context | None, argv: lis
 
 
 def _leave_unread_output() -> bool:
-    """Point unread standard output and error to the null device; return whether one was unread."""
+    """Point unread standard output and error to the null device, and return whether one was unread."""
     is_unread = False
     for handle in (1, 2) if hasattr(select, "poll") else ():
         poll = select.poll()
@@ -310,7 +310,7 @@ def _warn_once_per_plug_in() -> Iterator[None]:
 def _interrupt_handlers() -> Iterator[None]:
     """Let Ctrl-C and SIGTERM end a command with its cleaning up, unless others handle them already.
 
-    Amid an import they wait for its end, but not long: what a library makes of an exception there is another, or an
+    During an import they wait for its end, but not long, because libraries turn an exception there into another one, or
     abort.
     """
     usual = {signal.SIGINT: (signal.SIG_DFL, signal.default_int_handler), signal.SIGTERM: (signal.SIG_DFL,)}

@@ -21,7 +21,7 @@ PATH = click.Path(path_type=Path)
 
 
 def key_values(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    """Return the values of a repeatable KEY=VALUE option as a dict; an option takes it as its ``callback``."""
+    """Return the values of a repeatable KEY=VALUE option as a dict, as the ``callback`` of the option."""
     pairs = {}
     for value in values:
         key, separator, rest = value.partition("=")
@@ -97,12 +97,12 @@ MODEL_OPTION = click.option(
     multiple=True,
     metavar="KEY=VALUE",
     callback=key_values,
-    help="Option of the model, such as context=248; repeatable.",
+    help="Option of the model, such as context=248 (repeatable).",
 )
 TRUST_REMOTE_CODE = click.option(
     "--trust-remote-code",
     is_flag=True,
-    help="Run the code that comes with an hf: or st: model, whose reference names the commit: ORG/REPO@COMMIT.",
+    help="Run the code in the repository of an hf: or st: model. The reference must name the commit: ORG/REPO@COMMIT.",
 )
 ARCH = click.option("--arch", metavar="ARCH", help="Architecture of a bare checkpoint file, such as ViT-B-32.")
 DATA_ROOT = click.option(
@@ -116,14 +116,14 @@ DATA_OPTION = click.option(
     multiple=True,
     metavar="KEY=VALUE",
     callback=key_values,
-    help="Option of the data, such as split=test or a column name; repeatable.",
+    help="Option of the data, such as split=test or a column name (repeatable).",
 )
 DEVICE = click.option("--device", default="auto", metavar="NAME", help="Device: auto, cpu, cuda, cuda:1, mps.")
 DEVICES = click.option(
     "--device",
     default="auto",
     metavar="NAME[,...]",
-    help="Device: auto, cpu, cuda, cuda:1, mps; several, such as cuda:0,cuda:1; or all.",
+    help="Device: auto, cpu, cuda, cuda:1, mps. Several devices: cuda:0,cuda:1, or all.",
 )
 PRECISION = click.option(
     "--precision",
@@ -135,7 +135,7 @@ BATCH_SIZE = click.option(
     "--batch-size",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Images or texts encoded at a time. [default: 64, and 256 on a CUDA device]",
+    help="Images or texts per batch. [default: 64, and 256 on a CUDA device]",
 )
 LIMIT = click.option(
     "--limit", type=click.IntRange(min=1), metavar="N", help="Measure a random subset of N images, stratified by class."
@@ -145,7 +145,7 @@ SEED = click.option(
     default=0,
     type=click.IntRange(min=0, max=2**63 - 1),
     metavar="N",
-    help="Seed of subsets, resampling and all else that is random.",
+    help="Seed of everything random, such as subsets and resampling.",
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON on standard output.")
 TRACEBACK = click.option(
@@ -156,7 +156,7 @@ TRACEBACK = click.option(
     callback=lambda context, _, value: context.meta.update({SHOWS_TRACEBACK: value}),
     help="Print the traceback of an error.",
 )
-PORT = click.option("--port", default=0, metavar="N", type=click.IntRange(0, 65535), help="Port; 0 takes a free one.")
-NO_OPEN = click.option("--no-open", is_flag=True, help="Open no browser.")
+PORT = click.option("--port", default=0, metavar="N", type=click.IntRange(0, 65535), help="Port. 0 takes a free one.")
+NO_OPEN = click.option("--no-open", is_flag=True, help="Do not open a browser.")
 RUNS = click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=PATH)
 POOL = click.argument("folder", metavar="POOL", type=PATH)

@@ -1,4 +1,4 @@
-"""Everything that the command line prints goes through here: the names in it are those of others."""
+"""Everything that the command line prints goes through here, because its names come from files of others."""
 
 import json
 import os
@@ -12,9 +12,9 @@ from clipbench.untrusted.terminal import json_text, log_line, one_line, printabl
 
 
 def echo(*lines: str, err: bool = False) -> None:
-    """Print lines, on standard output or standard error; none of them steers the terminal or a CI job.
+    """Print lines on standard output or standard error, with the control characters of terminals and CI jobs escaped.
 
-    On a terminal they are wrapped between words; elsewhere each stays one line.
+    On a terminal they are wrapped between words. Elsewhere each stays one line.
     """
     width = terminal_width(err=err)
     for line in lines:
@@ -29,7 +29,7 @@ def echo_text(text: str) -> None:
 
 
 def terminal_width(*, err: bool = False) -> int | None:
-    """Return the columns of the terminal that standard output (or standard error) is; None where it is none."""
+    """Return the columns of the terminal that standard output (or standard error) is, or None if it is none."""
     stream = sys.stderr if err else sys.stdout
     try:
         if not stream.isatty():
@@ -67,7 +67,7 @@ def print_error(text: str) -> None:
 
 
 def confirm(question: str, *, default: bool = True) -> bool:
-    """Ask a question on standard error, and return the answer; an empty line means ``default``."""
+    """Ask a question on standard error, and return the answer, or ``default`` for an empty line."""
     return click.confirm(log_line(question), default=default, err=True)
 
 

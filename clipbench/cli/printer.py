@@ -57,11 +57,11 @@ class Printer(Progress):
     root: Path = Path()
     """Folder that data sets are fetched into."""
     may_fetch: bool = False
-    """Leave was given already, so that there is no question."""
+    """Permission was given already, so the user is not asked."""
     again: str = ""
     """This command, with leave to fetch."""
     quick: str | None = None
-    """The command that needs less, for the offer; None if that is what is asked for."""
+    """The command that needs less, for the offer, or None if that is what is asked for."""
     tasks: Sequence[str] = ("all",)
     models: Sequence[str] = ()
     """References of the models to measure."""
@@ -93,7 +93,7 @@ class Printer(Progress):
         return self.may_fetch or confirm(question)
 
     def fetching(self, need: Need, needs: Sequence[Need]) -> None:
-        """Name the data set whose bytes arrive; a log gets a line for it."""
+        """Name the data set whose bytes arrive. A log gets a line for it."""
         if self._bar is None:
             from tqdm import tqdm
 
@@ -163,7 +163,7 @@ class Printer(Progress):
         return "the current folder" if self.root == Path() else str(self.root)
 
     def unmeasurable(self, name: str, error: ClipbenchError, *, data: str) -> None:
-        """Say it once; data that are not there are in the table at the end."""
+        """Print it once. Missing data sets are in the table at the end."""
         if data.lower() not in self._missing:
             print_error(f"{name} cannot be measured: {error}")
             self._said.add(name)
@@ -184,7 +184,7 @@ class Printer(Progress):
             print_note(text)
 
     def warning(self, finding: CheckFinding) -> None:
-        self._say(f"warning: {one_line(f'{finding.check}: {finding.seen}; {finding.fix}')}")
+        self._say(f"warning: {one_line(f'{finding.check}: {finding.seen}. Fix: {finding.fix}')}")
 
     def left_out(self, reasons: Mapping[str, str]) -> None:
         """Print which tasks the data do not allow, grouped by reason."""
@@ -204,7 +204,7 @@ class Printer(Progress):
         print_error(f"cannot write {report}: {reason}")
 
     def log_failed(self, tracker: str, reason: str) -> None:
-        print_error(f"--log: {tracker} failed ({reason}); the run folder is whole")
+        print_error(f"--log: {tracker} failed ({reason}), but the run folder is complete")
 
     def evaluation(self, record: EvaluationRecord) -> None:
         """Say that an evaluation has ended, with its headline metric, or why there is none.
@@ -266,7 +266,7 @@ def _skipped_lines(runs: Sequence[Run]) -> list[str]:
 def reserve_stdout(is_on: bool) -> Iterator[None]:
     """Send what models and libraries print meanwhile to standard error, so that only results are on standard output.
 
-    What libraries in C and child processes print goes there too.
+    Output of C libraries and child processes goes there too.
     """
     if not is_on:
         yield
@@ -307,7 +307,7 @@ def needs_table(needs: Sequence[Need], *, title: str, known_cause: str | None = 
 
 
 def get_command(needs: Sequence[Need], root: Path) -> str | None:
-    """Return the command that fetches what can be fetched of them; None where nothing can."""
+    """Return the command that fetches what can be fetched of them, or None if nothing can."""
     names = [need.entry.name for need in needs if need.can_be_fetched]
     where = "" if root == Path() else f" --data-root {shlex.quote(str(root))}"
     return f"clipbench data get {' '.join(names)}{where}" if names else None

@@ -19,7 +19,7 @@ def launch_processes(device: str, models: Sequence[str], command: list[str], *, 
         advice: how to continue after a process was lost.
 
     Raises:
-        UsageError: there are no such devices, or no work that several processes could share.
+        UsageError: the devices do not exist, or the work cannot be shared by several processes.
         MachineError: a process was lost.
     """
     from clipbench.distributed.process_rank import QUIET, ProcessRank, parse_devices
@@ -31,14 +31,14 @@ def launch_processes(device: str, models: Sequence[str], command: list[str], *, 
     devices = parse_devices(device)
     if len(devices) == 1:
         return None, devices[0]
-    _require_work(models, "several devices do")
+    _require_work(models, "several devices have")
     from clipbench.distributed.launch import launch
 
     return launch(command, len(devices), advice), device
 
 
 def serve_as_worker() -> bool:
-    """Do the share of this process in the work of process 0, and return True; return False if this is process 0."""
+    """Do the share of this process in the work of process 0, and return True, or False if this is process 0."""
     from clipbench.distributed.process_rank import ProcessRank
 
     process = ProcessRank.of_environment()
@@ -63,7 +63,7 @@ def share_work(models: Sequence[str]) -> Iterator[None]:
     from clipbench.distributed.rounds import lead_rounds
     from clipbench.files import default_root
 
-    _require_work(models, f"{process.n} processes do")
+    _require_work(models, f"{process.n} processes have")
     with lead_rounds(process, default_root()):
         yield
 
@@ -73,6 +73,6 @@ def _require_work(references: Sequence[str], who: str) -> None:
     prefixes = [reference.strip().partition(":")[0].casefold() for reference in references]
     if references and all(prefix in NO_PROCESSES for prefix in prefixes):
         raise UsageError(
-            f"{who} not reach {references[0]}, which {NO_PROCESSES[prefixes[0]]}: give one --device, and start it"
-            " without torchrun"
+            f"{who} no effect on {references[0]}, which {NO_PROCESSES[prefixes[0]]}: give one --device, and"
+            " start it without torchrun"
         )

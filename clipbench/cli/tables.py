@@ -23,7 +23,7 @@ def run_lines(run: Run, *, is_verbose: bool, width: int | None = None) -> list[s
     """Return the headline metrics of a run, and all others below or the command that prints them.
 
     Args:
-        width: columns of the terminal; None for no limit.
+        width: columns of the terminal, or None for no limit.
     """
     records = [record for record in run.result.evaluations if record.status == "ok"]
     lines = headline_lines(records, width)
@@ -94,7 +94,9 @@ def _model_cells(metrics: Sequence[Metric | None], *, has_intervals: bool) -> It
 
 
 def folded_facts(records: Sequence[EvaluationRecord]) -> str | None:
-    """Return what the table of headline metrics leaves out, such as ``28 more metrics, 5 notes``; None if nothing."""
+    """Return what the table of headline metrics leaves out, such as ``28 more metrics, 5 notes``, or None if
+    nothing.
+    """
     n_more = sum(max(0, len(record.metrics) - 1) for record in records)
     n_notes = sum(len(record.notes) for record in records)
     groupings = dict.fromkeys(grouping for record in records for grouping in record.slices)
@@ -237,8 +239,8 @@ def _most_informative(runs: Sequence[Run], width: int | None = None) -> list[Met
     """Return the most informative metrics that fit the width of a line, in the order of the evaluations.
 
     A task puts its metrics in the order of their weight. So these are the first metric of each evaluation that is
-    defined in some run, then the second ones, and so on, as long as the line has room for them; of metrics that differ
-    only in what follows an @, the first stands for all. The first of each evaluation is there whatever the width.
+    defined in some run, then the second ones, and so on, as long as the line has room for them. Among metrics that
+    differ only after an @, the first represents all. The first of each evaluation is there whatever the width.
     """
     by_stem: dict[str, dict[str, MetricName]] = {}
     for record in (record for run in runs for record in run.result.evaluations):

@@ -28,15 +28,15 @@ def watch(
     Args:
         folder: where a training writes its checkpoints.
         out: parent of the run folders.
-        interval: seconds between two looks; a checkpoint that has not changed for so long is whole.
-        idle: seconds without a new checkpoint after which to end; None for never. At 0 those are measured that are
-            there.
+        interval: seconds between two scans. A checkpoint that has not changed for so long is complete.
+        idle: seconds without a new checkpoint after which to end, or None for never. At 0, only the present checkpoints
+            are measured.
 
     Raises:
         UsageError: the folder is not there or is a checkpoint itself, or what is to be measured is wrong.
     """
     if not is_folder(folder):
-        raise UsageError(f"no such folder: {folder}; expected one that a training writes its checkpoints to")
+        raise UsageError(f"no such folder: {folder}. Expected the folder that a training writes its checkpoints to")
     if is_file(folder / CONFIG) and not training_checkpoints(folder):
         raise UsageError(
             f"{folder} is a checkpoint itself: measure it with clipbench run --model {shlex.quote(str(folder))}"
@@ -46,7 +46,7 @@ def watch(
     try:
         watcher.watch(idle)
     except KeyboardInterrupt:
-        print_error(f"interrupted: finished runs are in {targets.out}; the same command goes on")
+        print_error(f"interrupted: finished runs are in {targets.out}, and the same command continues")
         return INTERRUPTED
     finally:
         watcher.session.end_log()
@@ -73,14 +73,14 @@ class Watcher:
         """Measure what is there and what comes, until nothing has come for long enough."""
         if not self.printer.quiet and idle != 0:
             out = self.session.targets.out
-            echo(f"watching {self.folder}, every {self.interval:g} s; results in {out}", err=True)
+            echo(f"watching {self.folder} every {self.interval:g} s, results in {out}", err=True)
         last, is_first = time.monotonic(), True
         while True:
             n_tried = len(self._tried)
             growing = self._measure_new()
             if idle == 0 and not (growing and is_first):  # what is being written is looked at once more
                 for checkpoint in growing:
-                    print_error(f"{checkpoint.path} is still being written: left out")
+                    print_error(f"left out {checkpoint.path}: it is still being written")
                     self.unmeasured.add(checkpoint.path)
                 break
             if growing or len(self._tried) > n_tried:
@@ -93,7 +93,9 @@ class Watcher:
             raise UsageError(f"no checkpoint in {self.folder}: expected {CHECKPOINT_FORMS}")
 
     def _measure_new(self) -> list[TrainingCheckpoint]:
-        """Measure what is whole and was not tried as it is; return what is being written."""
+        """Measure the complete checkpoints that have changed since the last try, and return those still being
+        written.
+        """
         growing = []
         checkpoints = training_checkpoints(self.folder)
         slugs = [slug(checkpoint.name) for checkpoint in checkpoints]
@@ -136,7 +138,7 @@ class Watcher:
         except (ClipbenchError, OSError) as error:
             reason = str(error)
             if not _is_same(checkpoint, signature):
-                reason = "it was changed or taken away while it was read"
+                reason = "it was changed or removed while it was read"
             elif isinstance(error, OSError) or (isinstance(error, UsageError) and not self._has_run(checkpoint)):
                 raise  # an option is wrong, or the disk full: no checkpoint to come will fix it
             print_error(f"{name}: {reason} (tried again when it changes)")

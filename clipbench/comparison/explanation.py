@@ -155,7 +155,10 @@ def _chosen_metric(base: Run, candidate: Run, metric: str | None) -> tuple[align
             f"{option('metric', metric)} is a metric of several evaluations: expected one, such as {matches[0]}"
         )
     if not matches:
-        raise UsageError(f"the runs have no metric '{metric}' in common: {did_you_mean(metric, explained)}")
+        raise UsageError(
+            f"the runs have no metric '{metric}' in common: {did_you_mean(metric, explained)}"
+            " (clipbench show RUN --all)"
+        )
     if matches[0] not in explained:
         raise UsageError(
             f"{matches[0]} has no credit per sample: expected a mean of credits, such as"

@@ -61,7 +61,10 @@ def check_gate(gate: Gate, metrics: Mapping[MetricName, Metric]) -> None:
     """
     for pattern in gate.patterns:
         if not any(matches(pattern, name) for name in metrics):
-            raise UsageError(f"gate: '{pattern}' matches no metric of any run: {did_you_mean(pattern, metrics)}")
+            raise UsageError(
+                f"gate: '{pattern}' matches no metric of any run: {did_you_mean(pattern, metrics)}"
+                " (clipbench show RUN --all)"
+            )
     for rule in gate.rules:
         reasons = {
             name: _ungated_reason(rule, name, [metric])

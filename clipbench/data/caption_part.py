@@ -22,7 +22,7 @@ class CaptionPart(DataPart):
 
     captions: Sequence[str] | None = None
     caption_image: Int64[np.ndarray, " n_captions"] | None = None
-    """Row of each caption's image; several captions may share one."""
+    """Row of each caption's image, which several captions may share."""
     caption_ids: Sequence[str] | None = None
 
     def caption_names(self) -> list[str]:

@@ -32,7 +32,7 @@ class Dataset(
 ):
     """Images with labels, captions, or both.
 
-    A task says which parts it needs; a part that the data set lacks is None.
+    A task declares which parts it needs, and a part that the data set lacks is None.
 
     Example:
         >>> from clipbench import FileImage
@@ -48,7 +48,7 @@ class Dataset(
     """The name in results, such as ``imagenet`` or ``clothing10/images/test``."""
     images: Sequence[ImageRef]
     image_ids: Sequence[str]
-    """One for each image, distinct; compared runs pair their samples by them."""
+    """One for each image, distinct, by which compared runs pair their samples."""
     has_ids: bool = True
     """False where ids are numbers of rows: then only the position pairs the samples of two runs."""
     revision: str | None = None
@@ -72,12 +72,12 @@ class Dataset(
         return f"<data {self.id}: {len(self):,} images with {' and '.join(names) or 'nothing else'}>"
 
     def __len__(self) -> int:
-        """Return the number of images; of data without any, that of groups of items that belong together."""
+        """Return the number of images, or of groups of items that belong together if there are no images."""
         return len(self.images) or (0 if self.modalities is None else self.modalities.n_groups)
 
     @property
     def gallery(self) -> Sequence[ImageRef]:
-        """The images that captions search: those of the data, then the distractors."""
+        """The images that captions search: first the images of the data, then the distractors."""
         return self.images if self.distractors is None else [*self.images, *self.distractors.images]
 
     def require(self, *parts: str) -> None:
@@ -91,7 +91,7 @@ class Dataset(
 
         Contrasts stay where all their images do, attacks where the attacked image does, judged queries and documents
         where their image does, if they have one, and items of other modalities where an image that they belong to does.
-        Of data without images, rows are groups of items that belong together.
+        If the data has no images, rows are groups of items that belong together.
         """
         return self._take_rows(rows)
 
@@ -120,7 +120,7 @@ class Dataset(
         return replace(self, **fields)
 
     def whole(self) -> "Dataset":
-        """Return the data set that the metrics of all data are of: without the captions that are for slices alone."""
+        """Return the data set of the overall metrics, without the captions that are only for slices."""
         for groups in self.groups.values():
             if groups.has_main:
                 return self.take_captions(np.flatnonzero(np.array(groups.values, object) == groups.main))
@@ -157,7 +157,7 @@ class Dataset(
         return hasher.hexdigest()
 
     def unordered_fingerprint(self, digests: Sequence[str]) -> str | None:
-        """Return a fingerprint that does not depend on the order of the samples; None where they have no ids, or
+        """Return a fingerprint that does not depend on the order of the samples, or None if they have no ids, or
         several modalities.
 
         Captions without ids are distinguished by their image and their order there, which therefore counts.
@@ -180,7 +180,7 @@ PARTS: tuple[type[DataPart], ...] = Dataset.__bases__
 
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
-    """Options of loading data; every loader gets the same."""
+    """Options of loading data, the same for every loader."""
 
     data_root: Path | None = None
     """Folder that holds data sets by name."""
@@ -193,11 +193,10 @@ class DataOptions:
     n_images: int | None = None
     """Images that will be used: a part of a data set that has as many is enough. None for all."""
     options: Mapping[str, str] = field(default_factory=dict)
-    """``--data-option key=value`` pairs, such as column names and the split; a loader refuses those it does not
-    know.
+    """``--data-option key=value`` pairs, such as column names and the split. A loader refuses unknown ones.
     """
 
-    def whole_number(self, name: str, expected: str = "a whole number", *, minimum: int = 0) -> int | None:
+    def whole_number(self, name: str, expected: str = "an integer", *, minimum: int = 0) -> int | None:
         """Return an option as an integer, or None if unset.
 
         Raises:
@@ -219,7 +218,7 @@ class DataOptions:
 
 
 def check(dataset: Dataset, *, allow_partial: bool = False) -> Dataset:
-    """Return the data set if its parts fit together; every loader ends with this.
+    """Return the data set if its parts fit together. Every loader ends with this.
 
     Raises:
         DataError: it is empty, parts differ in length, an id is repeated, a text is not Unicode, a caption is blank, an
@@ -251,8 +250,9 @@ def _check_classes(dataset: Dataset) -> None:
     empty = [names[row] for row in np.flatnonzero(counts == 0)]
     if empty:
         raise DataError(
-            f"data set {dataset.id} lacks samples of {len(empty)} of its {len(names)} classes, the first '{empty[0]}':"
-            f" add images, drop the class, or run with {option('allow_partial', True)} to score the others"
+            f"data set {dataset.id} lacks samples of {len(empty)} of its {len(names)} classes, the first"
+            f" '{empty[0]}': add images, remove the class, or run with {option('allow_partial', True)} to"
+            " score the others"
         )
 
 

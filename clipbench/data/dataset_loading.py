@@ -62,7 +62,7 @@ NOT_READ: Mapping[str, str] = {
     **dict.fromkeys((".xlsx", ".xlsm", ".xls", ".ods"), "spreadsheets are not read: got {}. Save it as CSV."),
     **dict.fromkeys(
         (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"),
-        "archives are not read: got {}. Unpack it, and name the folder or table in it.",
+        "archives are not read: got {}. Unpack it, and give the folder or table in it.",
     ),
 }
 """Messages for files that people have, by suffix."""
@@ -73,16 +73,16 @@ def load_data(reference: str, options: DataOptions) -> Dataset:
 
     A reference is ``scenes``, ``hf:ORG/NAME[:CONFIG[:SPLIT]]``, ``hf:PATH``, a name of the catalogue, or a path (tried
     as it is, then below the data root). A name of the catalogue always means its data set, below the data root (or
-    without one in the current folder), with its published prompts and size; a folder of one's own with that name is
-    ./NAME. For the form "attacks", words are written onto the images of a classification set; its option ``n`` is
-    the number of images, and ``train`` is a reference to images without words to train probes on, whose own options
-    begin with ``train.``. For the form "training", the option ``train`` names a split to train on. Of captioned data,
-    the option ``distractors`` names further images that captions search.
+    without one in the current folder), with its published prompts and size. Your own folder of that name is ./NAME. For
+    the form "attacks", words are written onto the images of a classification set. Its option ``n`` is the number of
+    images, and ``train`` is a reference to images without words to train probes on, whose own options begin with
+    ``train.``. For the form "training", the option ``train`` names a split to train on. For captioned data, the option
+    ``distractors`` names further images that captions search.
 
     Raises:
         UsageError: no such name or path, an unknown option, or a choice that only the user can make.
         DataError: the data are malformed, incomplete or empty.
-        Unavailable: known data that are not on this machine; the message says how to get them.
+        Unavailable: known data that are not on this machine. The message says how to get them.
     """
     distractor_source = options.options.get(distractors.OPTION)
     other_options = {key: value for key, value in options.options.items() if key != distractors.OPTION}
@@ -106,7 +106,7 @@ def adapt_to_form(dataset: Dataset, options: DataOptions) -> Dataset:
     if options.form != attacks.FORM:
         return dataset
     tested = training_split.tested_options(options)
-    n = tested.whole_number(attacks.NUMBER, "how many images words are to be written on", minimum=1)
+    n = tested.whole_number(attacks.NUMBER, "the number of images to write words on", minimum=1)
     if dataset.attacks is None and dataset.contrasts is None:
         dataset = with_written_words(dataset, n=n or N_WRITTEN_IMAGES)
     else:
@@ -144,9 +144,10 @@ def read_data(reference: str, options: DataOptions) -> Dataset:
 
 
 def path_id(path: Path, data_root: Path | None = None) -> str:
-    """Return the id of data at a path, equal on every machine: the path below the data root, or else its last parts.
+    """Return the id of data at a path, equal on every machine: the path below the data root, or otherwise its last
+    parts.
 
-    As many parts are taken as are needed to get beyond names such as ``images`` and ``test``.
+    Parts are added until the id has more than names such as ``images`` and ``test``.
     """
     absolute = Path(os.path.abspath(path))
     root = None if data_root is None else Path(os.path.abspath(data_root))
@@ -161,7 +162,7 @@ def path_id(path: Path, data_root: Path | None = None) -> str:
 
 def _find_path(reference: str, data_root: Path | None) -> Path:
     if not reference.strip():
-        raise UsageError("no data named: expected a name (clipbench list data), a path, or hf:ORG/NAME")
+        raise UsageError("the name of the data is empty: expected a name (clipbench list data), a path, or hf:ORG/NAME")
     user_file = user_path(reference)  # no shell expands the ~ of TASK@~/data
     for path in (user_file, *((data_root / reference,) if data_root else ())):
         if is_there(path):
@@ -170,8 +171,8 @@ def _find_path(reference: str, data_root: Path | None) -> Path:
         below = f" (nor below {data_root})" if data_root else ""
         raise UsageError(f"no such file or folder: {reference}{why_not_there(user_file)}{below}")
     raise UsageError(
-        f"unknown data '{reference}': {did_you_mean(reference, [*catalogue(), GENERATED])}"
-        " (clipbench list data; or a path, or hf:ORG/NAME)"
+        f"unknown data '{reference}': {did_you_mean(reference, [*catalogue(), GENERATED])} (or a path, or"
+        " hf:ORG/NAME, or a name of clipbench list data)"
     )
 
 
@@ -251,12 +252,12 @@ def _load_hugging_face(reference: str, options: DataOptions) -> Dataset:
 
 
 def with_given_class_names(dataset: Dataset, options: DataOptions) -> Dataset:
-    """Return the data set with the class names that the user gave; raise where labels would have no names."""
+    """Return the data set with the class names of the user. Raise UsageError if labels would have no names."""
     file = options.options.get("class_names")
     has_classes = dataset.labels is not None or dataset.multilabels is not None
     if file is not None:
         if not has_classes:
-            raise UsageError(f"data set {dataset.id} has no labels: drop {data_option(class_names=file)}")
+            raise UsageError(f"data set {dataset.id} has no labels: remove {data_option(class_names=file)}")
         dataset = with_class_names(dataset, read_class_names(Path(file)), source=file)
     if has_classes and dataset.class_names is None:
         raise DataError(

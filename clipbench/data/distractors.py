@@ -1,4 +1,4 @@
-"""Distractors: unlabelled images that captions search beside the data's own, ``--data-option
+"""Distractors: unlabelled images that captions search in addition to the data's own, ``--data-option
 distractors=FOLDER|SHARDS``.
 """
 
@@ -27,14 +27,14 @@ def with_distractors(dataset: Dataset, source: str) -> Dataset:
     """
     option = data_option(**{OPTION: source})
     if dataset.captions is None or dataset.judgements is not None:
-        raise UsageError(f"{option}: data set {dataset.id} has no captions that search images: drop the option")
+        raise UsageError(f"{option}: data set {dataset.id} has no captions that search images: remove the option")
     root = user_path(source)
     if not is_there(root):
         raise UsageError(
             f"{option}: no such file or folder{why_not_there(root)}: expected a folder of images or shards"
         )
     if not is_folder(root) and root.suffix != SHARD:
-        raise UsageError(f"{option}: got a file that is no {SHARD} shard: expected a folder of images or shards")
+        raise UsageError(f"{option}: got a file that is not a {SHARD} shard, expected a folder of images or shards")
     folder = root if is_folder(root) else root.parent
     images: dict[str, ImageRef] = {}
     shards = [root]
@@ -70,7 +70,9 @@ def drop_own_images(dataset: Dataset, digests: Callable[[Sequence[ImageRef]], li
     rows = np.array([row for row, digest in enumerate(all_digests) if digest not in data_digests], np.int64)
     n, n_own = len(all_digests), len(all_digests) - len(rows)
     if not len(rows):
-        raise DataError(f"data set {dataset.id}: all of its distractors ({n:,}) are its own images: name others")
+        raise DataError(
+            f"data set {dataset.id}: all of its distractors ({n:,}) are its own images: choose other distractors"
+        )
     note = f"captions search {len(rows):,} distractors too"
-    note += f"; left out as images of the data themselves: {n_own:,} of {n:,}" if n_own else ""
+    note += f". Left out, because they are images of the data set: {n_own:,} of {n:,}" if n_own else ""
     return replace(dataset, distractors=dataset.distractors.take(rows), notes=(*dataset.notes, note))

@@ -77,10 +77,10 @@ def load_files(files: Sequence[Path], options: DataOptions, id: str, *, split: s
 def from_rows(split: SplitRows, options: DataOptions, id: str) -> Dataset:
     """Return the data set that rows describe.
 
-    The image column is the one of type Image, whatever its name; other columns go by the usual names. Each row is an
-    image of its own, unless a column of image ids says that several rows are one image with several captions.
-    Columns of typographic attacks, such as SCAM's, make a data set of attacks; those of contrasts, such as
-    Winoground's, a data set of contrasts.
+    The image column is the column of type Image, whatever its name. Other columns have the usual names. Each row is an
+    image of its own, unless a column of image ids says that several rows are one image with several captions. Columns
+    of typographic attacks, such as SCAM's, make a data set of attacks, and columns of contrasts, such as Winoground's,
+    make a data set of contrasts.
     """
     from datasets import ClassLabel, Image
 
@@ -114,7 +114,7 @@ def from_rows(split: SplitRows, options: DataOptions, id: str) -> Dataset:
     table_images = {row: TableImage(RowImage(images, id, row), str(keys[row]), str(row)) for row in kept_rows}
     dataset = table_dataset(table, roles, id, table_images, class_names)
     if dataset.labels is not None and (dataset.labels == -1).all():  # the Hub's convention for hidden test labels
-        raise DataError(f"split '{split.name}' of {id} has its labels hidden (all -1): name another with split=NAME")
+        raise DataError(f"split '{split.name}' of {id} has its labels hidden (all -1): choose another with split=NAME")
     if missing:
         notes = (*notes, f"{len(missing)} of {len(rows)} rows have no image and were left out")
     dataset = replace(dataset, revision=split.revision, split=split.name, notes=(*dataset.notes, *notes))
@@ -227,7 +227,7 @@ class HubReference(NamedTuple):
 
     @property
     def request(self) -> HubRequest:
-        remedy = "download it where there is a network, and name the folder instead (hf:PATH)"
+        remedy = "download it on a machine with a network, and give the folder instead (hf:PATH)"
         return HubRequest(subject=f"data set {self.id}", repository=f"datasets/{self.repository}", remedy=remedy)
 
     @property
@@ -241,7 +241,7 @@ class HubReference(NamedTuple):
 def load_hub(repository: str, config: str | None, options: DataOptions) -> Dataset:
     """Return one split of a data set on the Hub, chosen by the options ``split`` and ``revision``.
 
-    A repository with CLIP_benchmark's layout is read as that, class names and templates included; any other through
+    A repository with CLIP_benchmark's layout is read as that, class names and templates included, and any other through
     the datasets library. Only the files of the split are fetched.
     """
     data_options = dict(options.options)
@@ -282,7 +282,7 @@ def _download(reference: HubReference, options: DataOptions) -> Dataset:
 
 
 def _open(reference: HubReference, commit: str | None) -> SplitRows:
-    """Return the rows of the split; the library wraps the Hub's answers in errors of its own."""
+    """Return the rows of the split, although the library wraps the Hub's answers in errors of its own."""
     repository, config, split, _ = reference
     try:
         with huggingface_rows.library_errors(reference.id):

@@ -1,4 +1,4 @@
-"""Images as references, and the one way in which encoded images become pixels; docs/images.md says it for users.
+"""Images as references, and the one way in which encoded images become pixels. docs/images.md describes it for users.
 
 An image is named, told apart by its content, and opened only when it is needed: RGB or grey (L) with 8 bits, as
 ``Image.open(file).convert("RGB")`` of Pillow gives it, which is what CLIP_benchmark, torchvision and webdataset feed to
@@ -32,13 +32,13 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF
 Remark = Literal["scaled", "alpha", "first", "turned", "colours"]
 
 NOTES: dict[Remark, str] = {
-    "scaled": "with 16 bits a pixel: scaled to 8",
-    "alpha": "with transparency: it is dropped, and the colours below it are seen",
+    "scaled": "with 16 bits per pixel: scaled to 8",
+    "alpha": "with transparency: the alpha channel is dropped, so the colours below it are used",
     "first": "animated or of several pages: the first is read",
     "turned": (
-        "with an EXIF orientation, which is not applied: turn the images first if the model is to see them upright"
+        "with an EXIF orientation, which is not applied: rotate the images first if the model should see them upright"
     ),
-    "colours": "in CMYK, YCbCr or Lab: made RGB without a colour profile",
+    "colours": "in CMYK, YCbCr or Lab: converted to RGB without a colour profile",
 }
 """Notes for a user on images that are not plain RGB or grey."""
 
@@ -75,7 +75,7 @@ def decode(data: bytes, name: str) -> Image.Image:
         if fault is None:
             image.load()
     except UnidentifiedImageError as error:  # its own text holds a memory address, different at each run
-        raise BadImage(name, f"it is no image of a format that is read ({', '.join(FORMATS)})") from error
+        raise BadImage(name, f"it is not an image of a supported format ({', '.join(FORMATS)})") from error
     except UsageError:
         raise
     except FOREIGN as error:  # Pillow raises many kinds of error, depending on the format
@@ -104,7 +104,7 @@ def as_rgb(image: Image.Image, name: str) -> Image.Image:
             image = image.convert("LA" if image.mode == "La" else "RGBA")
         return image.convert("RGB")
     except FOREIGN as error:
-        raise BadImage(name, f"its mode {image.mode} cannot be made RGB ({error})") from error
+        raise BadImage(name, f"its mode {image.mode} cannot be converted to RGB ({error})") from error
 
 
 def rgb(image: Image.Image, name: str = "in memory") -> Image.Image:
@@ -136,8 +136,8 @@ def reading_notes(remarks: Iterable[Remark]) -> tuple[str, ...]:
     Example:
         >>> for note in reading_notes(["alpha", "scaled", "alpha"]):
         ...     print(note)
-        1 image with 16 bits a pixel: scaled to 8
-        2 images with transparency: it is dropped, and the colours below it are seen
+        1 image with 16 bits per pixel: scaled to 8
+        2 images with transparency: the alpha channel is dropped, so the colours below it are used
     """
     remark_counts = Counter(remarks)
     counts = [(remark_counts[remark], note) for remark, note in NOTES.items() if remark_counts[remark]]
@@ -202,7 +202,7 @@ N_SHOWN = 3
 
 @runtime_checkable
 class ImageRef(Protocol):
-    """An image that has a name and a content hash, and can be opened; small and picklable."""
+    """A small and picklable object with a name and a content hash, which opens an image."""
 
     @property
     def name(self) -> str:
@@ -214,7 +214,7 @@ class ImageRef(Protocol):
         ...
 
     def open(self) -> Image.Image:
-        """Return the decoded image, RGB or L; raise BadImage when that fails."""
+        """Return the decoded image, RGB or L, or raise BadImage when that fails."""
         ...
 
 
@@ -250,7 +250,7 @@ def examine(ref: ImageRef) -> Examined:
 
 
 class EncodedImage(ABC):
-    """An image that is stored encoded; subclasses give its name and its bytes."""
+    """An image that is stored encoded. Subclasses give its name and its bytes."""
 
     @property
     @abstractmethod
@@ -258,7 +258,7 @@ class EncodedImage(ABC):
 
     @abstractmethod
     def read(self) -> bytes:
-        """Return the encoded image; raise BadImage when it cannot be read."""
+        """Return the encoded image, or raise BadImage when it cannot be read."""
 
     def digest(self) -> str:
         return content_digest(self.read())
@@ -300,9 +300,9 @@ def check_ids(ids: Sequence[str], kind: str, data: str) -> None:
 def existing_files(
     files: Iterable[Path], folder: Path, data: str, advice: str, *, allow_partial: bool
 ) -> tuple[set[Path], tuple[str, ...]]:
-    """Return those of the images that a table names that exist, and notes on those that are missing or lie elsewhere.
+    """Return the existing images of a table, and notes on images that are missing or outside the folder.
 
-    Raises Unavailable where images are missing; with ``allow_partial``, only where all are.
+    Raises Unavailable if images are missing, with ``allow_partial`` only if all are missing.
 
     Args:
         folder: the folder to which their names are relative.
@@ -310,13 +310,13 @@ def existing_files(
     distinct = dict.fromkeys(files)
     existing = {file for file in distinct if is_file(file)}
     missing = [file for file in distinct if file not in existing]
-    advice += f"; {option('allow_partial', True)} scores the others" if existing else ""
+    advice += f", and {option('allow_partial', True)} scores the others" if existing else ""
     note = missing_note(missing, len(distinct), data, is_allowed=allow_partial and bool(existing), advice=advice)
     return existing, (*([note] if note else []), *outside_notes(existing, [folder], data))
 
 
 def missing_note(missing: Sequence[object], n_images: int, data: str, *, is_allowed: bool, advice: str) -> str:
-    """Return a note that counts missing images, empty where there are none; raise Unavailable where none may be
+    """Return a note that counts missing images, empty where there are none, or raise Unavailable if none may be
     missing.
     """
     if not missing:
@@ -324,7 +324,7 @@ def missing_note(missing: Sequence[object], n_images: int, data: str, *, is_allo
     count = f"{len(missing):,} of {n_images:,} images"
     if not is_allowed:
         names = ", ".join([*map(str, missing[:N_SHOWN]), *(["..."] if len(missing) > N_SHOWN else [])])
-        raise Unavailable(f"{count} of {data} are missing: {names}; {advice}")
+        raise Unavailable(f"{count} of {data} are missing: {names} ({advice})")
     return f"{count} are missing and were left out"
 
 
@@ -332,4 +332,4 @@ def outside_notes(files: Collection[Path], folders: Iterable[Path], data: str) -
     """Return a note on the images outside the folders, as a table from the web may name any local image."""
     inside = [os.path.abspath(folder) for folder in folders]
     n_outside = sum(not any(Path(os.path.abspath(file)).is_relative_to(root) for root in inside) for file in files)
-    return (f"{n_outside:,} of {len(files):,} images lie outside of the folder of {data}",) if n_outside else ()
+    return (f"{n_outside:,} of {len(files):,} images are outside the folder of {data}",) if n_outside else ()

@@ -19,17 +19,17 @@ class LabelSet(NamedTuple):
     """True class of each image, as a row of ``class_names``."""
     class_names: tuple[str, ...]
     templates: tuple[str, ...] | None = None
-    """Prompt templates of its own, such as those in the language of the names; None for the data set's."""
+    """Prompt templates of its own, such as those in the language of the names, or None for the data set's."""
 
 
 class Groups(NamedTuple):
     """One way to slice a data set, such as by region or by language."""
 
     values: Sequence[str]
-    """The group of each image, or of each caption; empty where it has none."""
+    """The group of each image, or of each caption, or empty if it has none."""
     of_captions: bool = False
     main: str | None = None
-    """The group of captions that the metrics of all data are of, such as English; None for all captions together."""
+    """The group of captions that the metrics of all data are of, such as English, or None for all captions together."""
 
     @property
     def has_main(self) -> bool:
@@ -46,7 +46,7 @@ class LabelSetPart(DataPart):
     """Several ways to sort the images into classes."""
 
     label_sets: Mapping[str, LabelSet] | None = None
-    """Several ways to sort the images into classes, by name; classification is scored for each."""
+    """Several ways to sort the images into classes, by name, with scores of classification for each."""
 
     def _take(self, selection: RowSelection) -> Fields:
         return {} if self.label_sets is None else {"label_sets": _take_all(self.label_sets, selection)}
@@ -67,7 +67,7 @@ class TrainingPart(DataPart):
     _image_columns = MappingProxyType({"is_training": "marks of images to train on"})
 
     is_training: Bool[np.ndarray, " n_images"] | None = None
-    """True for the images that a task may train on, which it then does not test; None where they are not told apart."""
+    """True for the images that a task may train on, which it then does not test, or None without this distinction."""
 
     def _content(self) -> Iterable[bytes]:
         return () if self.is_training is None else (b"training" + self.is_training.tobytes(),)
@@ -82,17 +82,17 @@ class SlicePart(DataPart):
     """Slices by groups of images or captions, and by classes."""
 
     groups: Mapping[str, Groups] = field(default_factory=dict)
-    """Ways to slice the data, by name; metrics are given for each slice too. They are no part of the fingerprint."""
+    """Ways to slice the data, by name, with metrics for each slice too. They are not part of the fingerprint."""
     label_slices: Mapping[str, Mapping[str, LabelSet]] = field(default_factory=dict)
     """Ways to slice the data by classes of their own, such as ImageNet's in several languages, by name: the classes of
-    each slice, which has only the images that belong to one of them; the label of all others is -1.
+    each slice, which has only the images that belong to one of them. The label of all other images is -1.
     """
     is_slice: bool = False
     """True for a slice of a larger data set: samples and measures are all that is used of its evaluation."""
 
     @property
     def main_slice(self) -> str:
-        """The slice that the metrics of all data are of, as in ``{language=en}/acc1``; empty where they are of all."""
+        """The slice that the metrics of all data are of, as in ``{language=en}/acc1``, or empty if they are of all."""
         return next((f"{{{name}={groups.main}}}/" for name, groups in self.groups.items() if groups.has_main), "")
 
     def _take(self, selection: RowSelection) -> Fields:
@@ -133,7 +133,7 @@ class LabelPart(DataPart):
     """True for each class that holds of the image, where several may."""
     class_names: tuple[str, ...] | None = None
     templates: tuple[str, ...] | None = None
-    """Prompt templates that come with the data; ``{c}`` stands for the class name."""
+    """Prompt templates that come with the data, with ``{c}`` for the class name."""
 
     def _texts(self) -> list[object]:
         return [self.class_names, self.templates]
@@ -142,7 +142,7 @@ class LabelPart(DataPart):
         return array_bytes(self.labels), array_bytes(self.multilabels)
 
     def _class_counts(self) -> Int64[np.ndarray, " n_classes"] | None:
-        """Return the number of images of each class; None for data without labels."""
+        """Return the number of images of each class, or None for data without labels."""
         if self.labels is not None and self.class_names is not None:
             return np.bincount(self.labels, minlength=len(self.class_names))
         return None if self.multilabels is None else self.multilabels.sum(axis=0)

@@ -32,8 +32,8 @@ ADVICE = dict.fromkeys(
 ) | {
     "labels": "give class names in a column 'label'",
     "class_names": "give class names in a column 'label'",
-    "contrasts": "name a benchmark that has them, or a manifest",
-    "attacks": "name a benchmark that has them, or give class names in a column 'label'",
+    "contrasts": "use a benchmark that has them, or a manifest",
+    "attacks": "use a benchmark that has them, or give class names in a column 'label'",
 }
 """Advice on how to give the parts that a data set lacks."""
 KINDS = (
@@ -71,7 +71,7 @@ class DecodedImage:
         return as_rgb(self._loaded(), self.name)
 
     def _loaded(self) -> Image.Image:
-        """Return the image as it was given; one that Pillow has opened from a file is read only now."""
+        """Return the image as it was given. An image that Pillow has opened from a file is read only now."""
         try:
             self.image.load()
         except Exception as error:  # Pillow raises many kinds, one a format
@@ -83,11 +83,11 @@ def dataset_in_memory(data: object, options: DataOptions) -> Dataset:
     """Return data in memory as a data set.
 
     A frame has a column of images (paths, PIL images, arrays or encoded bytes) and one of captions or labels, by their
-    usual names or as ``options`` says; rows with the same image give it several captions. Of a Hugging Face data set
+    usual names or as in ``options``. Rows with the same image give it several captions. For a Hugging Face data set
     with several splits, ``test`` or ``validation`` is taken unless ``options`` names another. A pair is an image and
-    its caption, or its list of captions. A dictionary has a list of items for each modality, by its name; so has a
-    frame of which the option ``modalities`` names the columns. Items of modalities other than ``image`` and ``text``
-    are handed to the encoder as they are.
+    its caption, or its list of captions. A dictionary has a list of items for each modality, by its name, and so has a
+    frame whose columns are in the option ``modalities``. Items of modalities other than ``image`` and ``text`` are
+    handed to the encoder as they are.
 
     Raises:
         UsageError: it is none of these, or it is not clear which column is what.
@@ -158,7 +158,7 @@ def _select_modalities(columns: Mapping[str, list[object]], names: str) -> dict[
 
 def _columns(frame: Any) -> dict[str, list[object]]:
     if not frame.columns.is_unique:
-        raise DataError(f"a column name stands twice in the data frame: {', '.join(map(str, frame.columns))}")
+        raise DataError(f"the data frame has two columns of one name: {', '.join(map(str, frame.columns))}")
     return {str(name): frame[name].tolist() for name in frame.columns}
 
 
@@ -181,8 +181,8 @@ def _image(cell: object, location: str) -> ImageRef:
         path = user_path(cell)
         if not is_file(path):
             raise DataError(
-                f"{location}: no image file {path}{why_not_there(path)}; expected a path from the current folder, or an"
-                " absolute one"
+                f"{location}: no image file {path}{why_not_there(path)}: expected a path from the current"
+                " folder, or an absolute path"
             )
         return FileImage(path)
     if isinstance(cell, bytes):
@@ -192,7 +192,7 @@ def _image(cell: object, location: str) -> ImageRef:
             return DecodedImage(Image.fromarray(cell), location)
         except (TypeError, ValueError) as error:
             raise DataError(
-                f"{location}: no image is an array of {cell.dtype}, {cell.shape}: expected uint8"
+                f"{location}: an image is an array of {cell.dtype}, {cell.shape}: expected uint8"
             ) from error
     if isinstance(cell, Image.Image):
         return DecodedImage(cell, location)
@@ -208,7 +208,7 @@ def _from_modalities(columns: Mapping[Any, Any]) -> Dataset:
     """Return data of several modalities. Its images and texts become images and captions too.
 
     The column ``audio_ids`` has the names of the items of ``audio``, and ``audio_to_text`` the row of each one's text.
-    Without such rows, item i of two modalities with as many items belongs to item i.
+    Without such rows, item i of two modalities with equal numbers of items belongs to item i.
     """
     for name, cells in columns.items():
         if isinstance(cells, str | bytes | Mapping) or not hasattr(cells, "__iter__"):
@@ -247,13 +247,15 @@ def _refuse_names(lists: Mapping[str, list[Any]], names: Sequence[str]) -> None:
     allowed_names = [*names, *(f"{name}{IDS}" for name in names), *links]
     for name in lists:
         if name in ("images", "texts"):
-            raise DataError(f"data: '{name}' is no modality: call it '{name[:-1]}'")
+            raise DataError(f"data: '{name}' is not a modality: call it '{name[:-1]}'")
         if name not in allowed_names or (name in names and not NAME.fullmatch(name)):
             hint = did_you_mean(name, [candidate for candidate in allowed_names if candidate != name])
-            raise DataError(f"data: '{name}' is neither a modality nor says which items belong together: {hint}")
+            raise DataError(f"data: '{name}' is neither a modality nor the link between two modalities: {hint}")
         backwards = LINK.join(reversed(name.split(LINK))) if name in links else ""
         if backwards in lists:
-            raise DataError(f"data: '{name}' and '{backwards}' are given: keep that of the modality with more items")
+            raise DataError(
+                f"data: got both '{name}' and '{backwards}': keep the one from the modality with more items"
+            )
 
 
 def _items(name: str, cells: list[Any]) -> list[Any]:

@@ -50,7 +50,7 @@ class ModalityItem:
 
     @cached_property
     def content(self) -> str | None:
-        """A hash of the content: of the file that a path names, of an array, of bytes or of a text; None for all
+        """A hash of the content: of the file that a path names, of an array, of bytes or of a text, or None for all
         others.
         """
         data = _content(self.value)
@@ -63,7 +63,7 @@ class ModalityItem:
 
 @dataclass(frozen=True, eq=False)
 class Modalities:
-    """Items by modality, and their pairs; modalities are in alphabetical order.
+    """Items by modality, in alphabetical order, and their pairs.
 
     Example:
         >>> pairs = {("audio", "text"): np.array([0, 0, 1])}
@@ -103,7 +103,9 @@ class Modalities:
 
     @cached_property
     def groups(self) -> dict[str, Int64[np.ndarray, " n"]]:
-        """The group of each item, by modality: what pairs join, over any number of them; an item may be alone."""
+        """The group of each item, by modality: the items that pairs join, over any number of pairs. A group may have
+        one item.
+        """
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
 
@@ -175,7 +177,7 @@ def unpaired_message(modalities: Modalities, first: str, second: str) -> str:
 def check_modalities(modalities: Modalities, data: str) -> None:
     """Raise DataError unless there are two modalities or more with pairs, and their parts fit together."""
     if len(modalities.items) < 2:
-        raise DataError(f"data set {data} has {' and '.join(modalities.names)} alone: expected two modalities or more")
+        raise DataError(f"data set {data} has only {' and '.join(modalities.names)}: expected two modalities or more")
     if not modalities.pairs:
         raise DataError(f"data set {data} has {unpaired_message(modalities, *modalities.names[:2])}")
     for name, items in modalities.items.items():
@@ -184,7 +186,7 @@ def check_modalities(modalities: Modalities, data: str) -> None:
             raise DataError(f"data set {data} has no item of {name}: expected one or more")
         if len(ids) != len(items):
             raise DataError(
-                f"data set {data} has {len(items)} items and {len(ids)} ids of {name}: expected one for each"
+                f"data set {data} has {len(items)} items and {len(ids)} ids of {name}: expected one id per item"
             )
         check_ids(ids, f"{name} id", data)
     for (source, target), rows in modalities.pairs.items():
@@ -201,8 +203,8 @@ class ModalityPart(DataPart):
     """Items of further modalities."""
 
     modalities: Modalities | None = None
-    """Items of modalities beside images and captions, or in place of them, and their pairs; the items of image and
-    text, where it has them, are ``images`` and ``captions``.
+    """Items of modalities in addition to images and captions, or instead of them, and their pairs. If it has items of
+    image and text, these are ``images`` and ``captions``.
     """
 
     def _take(self, selection: RowSelection) -> Fields:

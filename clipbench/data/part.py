@@ -33,11 +33,11 @@ class RowSelection:
     new_image: Int64[np.ndarray, " n_images"]
     """The new row of each image, -1 if it is left out."""
     groups: Bool[np.ndarray, " n_groups"] | None = None
-    """A mask of the groups of items that stay; None for data of images and captions only."""
+    """A mask of the groups of items that stay, or None for data of images and captions only."""
 
 
 class DataPart:
-    """One kind of content of a data set; each rule has a default for parts that do not need it."""
+    """One kind of content of a data set. Each rule has a default for parts that do not need it."""
 
     _image_columns: ClassVar[Mapping[str, str]] = {}
     """Fields with one value per image, and their names in messages."""

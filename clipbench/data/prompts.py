@@ -15,7 +15,7 @@ from clipbench.errors import DataError, UsageError, did_you_mean
 from clipbench.untrusted.reading import is_file, read_json, read_text, shown, why_not_there
 
 CLASS_NAMES_FILE = "classnames.txt"
-"""Name of the file with class names that lies beside the data, as in CLIP_benchmark's layout."""
+"""Name of the file with class names in the folder of the data, as in CLIP_benchmark's layout."""
 PLACEHOLDER = "{c}"
 DEFAULT_TEMPLATES = ("a photo of a {c}.",)
 """The CLIP paper's plain prompt, for data without templates that are not in the catalogue either."""
@@ -33,7 +33,7 @@ class Prompts:
     by_class: Mapping[str, tuple[str, ...]] | None = None
 
     def render(self, class_names: Sequence[str]) -> list[list[str]]:
-        """Return the prompts of each class, in order; raise DataError unless prompts by class are of exactly these
+        """Return the prompts of each class, in order, or raise DataError unless prompts by class are of exactly these
         classes.
 
         Example:
@@ -80,11 +80,11 @@ def prompts_of(dataset: Dataset) -> Prompts:
 
 @cache
 def published_prompts(name: str) -> PublishedPrompts:
-    """Return the published prompts of a table in ``prompts.toml``, or raise UsageError if there is no such table."""
+    """Return the published prompts of a table in ``prompts.toml``, or raise UsageError if the table does not exist."""
     tables = tomllib.loads(files("clipbench.data").joinpath("prompts.toml").read_text(encoding="utf-8"))
     if name not in tables:
         hint = did_you_mean(name, tables)
-        raise UsageError(f"the catalogue has prompts = '{name}', and prompts.toml no such table: {hint}")
+        raise UsageError(f"the catalogue has prompts = '{name}', but prompts.toml has no such table: {hint}")
     table = tables[name]
     names = None if "class_names" not in table else _expand_list(table["class_names"])
     if names is not None and "classes" in table:
@@ -96,13 +96,13 @@ def read_prompts(path: Path) -> Prompts:
     """Return the prompts in a file of the user's.
 
     A ``.json`` file holds a list of templates, or an object from class name to a list of complete prompts (as CuPL
-    writes them); any other file holds one template a line. Raises UsageError where there is no such file, and DataError
-    where it is malformed or empty, or a template lacks ``{c}``.
+    writes them). Any other file holds one template per line. Raises UsageError if the file does not exist, and
+    DataError if it is malformed or empty, or a template lacks ``{c}``.
     """
     if not is_file(path):
         raise UsageError(
-            f"no prompts file {path}{why_not_there(path)}: expected a .json file, or a text file with one template a"
-            " line"
+            f"no prompts file {path}{why_not_there(path)}: expected a .json file, or a text file with one"
+            " template per line"
         )
     if path.suffix.lower() != ".json":
         return Prompts(templates=read_templates(path))
@@ -158,16 +158,14 @@ def _expand_list(value: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
-    """Return the class names in a text file, one a line; the first line names class 0; raise DataError for an empty
-    one.
-    """
+    """Return the class names in a text file, one per line, the first for class 0. Raise DataError for an empty line."""
     text = read_text(path, DataError, name=f"class names from {path}")
     lines = [line.strip() for line in text.rstrip().splitlines()]
     if not lines:
-        raise DataError(f"{path} holds no class names: expected one a line")
+        raise DataError(f"{path} holds no class names: expected one per line")
     if "" in lines:
         raise DataError(
-            f"{path}, line {lines.index('') + 1} is empty: expected a class name, as its number is the class"
+            f"{path}, line {lines.index('') + 1} is empty: expected a class name, because the line number is the class"
         )
     return tuple(lines)
 
@@ -186,8 +184,8 @@ def names_for_prompts(identifiers: Sequence[str]) -> tuple[tuple[str, ...], tupl
 
 
 def with_class_names(dataset: Dataset, names: Sequence[str], *, source: str) -> Dataset:
-    """Return the data set with other names for the same classes, in the same order; raise DataError as
-    ``check_renaming``.
+    """Return the data set with other names for the same classes, in the same order, or raise DataError as
+    ``check_renaming`` does.
     """
     if dataset.class_names is not None:
         check_renaming(dataset.class_names, names, source=source)
@@ -195,9 +193,11 @@ def with_class_names(dataset: Dataset, names: Sequence[str], *, source: str) -> 
 
 
 def check_renaming(present: Sequence[str], names: Sequence[str], *, source: str) -> None:
-    """Raise DataError where ``names`` are not as many as the present class names, or the same in another order."""
+    """Raise DataError if ``names`` and the present class names differ in number, or are the same in another order."""
     if len(names) != len(present):
-        raise DataError(f"{source} has {len(names)} class names for data of {len(present)} classes: expected one each")
+        raise DataError(
+            f"{source} has {len(names)} class names for data of {len(present)} classes: expected one name per class"
+        )
     if list(names) != list(present) and sorted(names) == sorted(present):
         raise DataError(
             f"{source} has the names of the data in another order ('{names[0]}' first, expected '{present[0]}'):"

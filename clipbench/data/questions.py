@@ -18,13 +18,13 @@ class Contrast(NamedTuple):
     """A few images and captions, and which caption is true of which image.
 
     In SugarCrepe an item is one image with a true and a false caption, in Winoground two of each, in NLVR one caption
-    with several images; reading a written word is a choice among captions that quote one word each.
+    with several images. Reading a written word is a choice among captions that quote one word each.
     """
 
     id: str
     """Distinct within a data set."""
     subset: str
-    """The kind of difference between true and false, such as ``swap_att``; each subset has scores of its own."""
+    """The kind of difference between true and false, such as ``swap_att``, with scores for each subset."""
     images: tuple[int, ...]
     """Rows of the data set's images."""
     captions: tuple[str, ...]
@@ -47,14 +47,14 @@ class Attack(NamedTuple):
     label: int
     """Class of the object, as a row of the data set's class names."""
     word: int
-    """Class that the attacking label names, as a row of the class names; not ``label``."""
+    """Class that the attacking label names, as a row of the class names, different from ``label``."""
     attacked: int
-    """Row of the data set's images; so are ``clean``, ``blank`` and ``benign``."""
+    """Row of the data set's images, as are ``clean``, ``blank`` and ``benign``."""
     clean: int | None = None
     blank: int | None = None
     benign: int | None = None
     condition: str = ""
-    """Style of the label, such as ``height=0.1``, in data that vary it; "" for the data set's one style."""
+    """Style of the label, such as ``height=0.1``, in data that vary it, or "" for the data set's one style."""
     object: str | None = None
     """Name of the object: attacks on one object are one cluster, not independent samples. None where each has its
     own.
@@ -116,7 +116,7 @@ class AttackPart(DataPart):
     """Objects with and without written words on them."""
 
     attacks: Sequence[Attack] | None = None
-    """Objects with and without written words on them; ``class_names`` holds objects and words."""
+    """Objects with and without written words on them. ``class_names`` holds objects and words."""
 
     def _take(self, selection: RowSelection) -> Fields:
         """Return the attacks whose attacked image is kept, and drop references to removed control images."""
@@ -188,7 +188,7 @@ def _checked_name(part: DataPart, question: Contrast | Attack) -> str:
 
 
 POOL_FACTS = "pool.json"
-"""The file that makes a folder of judged data a pool; its ``k`` is the depth."""
+"""The file that makes a folder of judged data a pool, with the depth as ``k``."""
 NO_IMAGE = -1
 """Row of the image of an item that has none."""
 
@@ -203,7 +203,7 @@ class JudgedItems(NamedTuple):
     images: Int64[np.ndarray, " n"]
     """Rows of the data set's images, ``NO_IMAGE`` where an item has none."""
     languages: Sequence[str] = ()
-    """The language of each, of which metrics are given too; empty where the data do not say it. No part of the
+    """The language of each, of which metrics are given too, or empty if the data do not say it. No part of the
     fingerprint.
     """
 
@@ -238,9 +238,9 @@ class Judgements:
     document: Int64[np.ndarray, " n_judged"]
     """Row of its document."""
     grade: Int64[np.ndarray, " n_judged"]
-    """Relevance of the document; 0 and below is not relevant."""
+    """Relevance of the document. 0 and below is not relevant."""
     depth: int | None = None
-    """Documents that each model of a pool brought to a query, all judged; None for data that are not a pool."""
+    """Documents that each model of a pool brought to a query, all judged, or None for data that are not a pool."""
 
     def take_queries(self, rows: Int64[np.ndarray, " n_kept"]) -> "Judgements":
         """Return some queries, in the order of ``rows``, with their judgements and all documents."""
@@ -300,7 +300,7 @@ class JudgementPart(DataPart):
     """Judged relevance."""
 
     judgements: Judgements | None = None
-    """Queries, documents and how relevant a document is to a query; ``images`` holds those of both, and may be
+    """Queries, documents and the relevance of a document to a query. ``images`` holds the images of both, and may be
     empty.
     """
 

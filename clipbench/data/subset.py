@@ -17,10 +17,10 @@ def random_subset(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset
     """Return ``n`` random images in their old order, each with all its captions, with a note that says so.
 
     With labels the sample is stratified: every class has its share of it, and at least one image if ``n`` allows.
-    Of contrasts and attacks, ``n`` of each are kept, with their images, and ``n`` of the images that have captions;
-    attacks with labels of another style stay with the usual one on the same object, and so do all images to train on.
-    Of judged data, ``n`` queries are kept, and all documents: what is searched stays as large.
-    A data set that is no larger is returned unchanged. Raises UsageError for an n below 1.
+    For contrasts and attacks, ``n`` of each are kept, with their images, and ``n`` of the images that have captions.
+    Attacks with labels of another style stay with the usual one on the same object, and so do all images to train on.
+    For judged data, ``n`` queries are kept, and all documents, so that the gallery keeps its size. A data set that is
+    no larger is returned unchanged. Raises UsageError for an n below 1.
     """
     if n < 1:
         raise UsageError(f"a subset of {n} images: expected 1 or more")
@@ -29,7 +29,7 @@ def random_subset(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset
         if n >= n_queries:
             return dataset
         rows = np.sort(rng.choice(n_queries, n, replace=False)).astype(np.int64)
-        note = f"a seeded subset of {n} of {n_queries} queries; all documents are searched"
+        note = f"a seeded subset of {n} of {n_queries} queries, which search all documents"
         return replace(dataset, judgements=dataset.judgements.take_queries(rows), notes=(*dataset.notes, note))
     if dataset.contrasts or dataset.attacks:  # a few images may have many of them
         return _limit_items(dataset, n, rng)
@@ -50,7 +50,9 @@ def random_subset(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset
 
 
 def without_images(dataset: Dataset, rows: Int64[np.ndarray, " n_out"]) -> Dataset:
-    """Return the data set without some images, and a note that counts them; raise DataError if none would be left."""
+    """Return the data set without some images, and a note that counts them, or raise DataError if none would be
+    left.
+    """
     if not len(rows):
         return dataset
     kept_rows = np.setdiff1d(np.arange(len(dataset)), rows)

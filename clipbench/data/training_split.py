@@ -1,4 +1,4 @@
-"""Images to train on beside those that are tested: ``--data-option train=``, a split for few-shot, data for
+"""Images to train on in addition to the tested ones: ``--data-option train=``, a split for few-shot, data for
 text-in-image.
 """
 
@@ -33,13 +33,14 @@ def training_options(options: DataOptions) -> DataOptions:
 
 
 def tested_options(options: DataOptions) -> DataOptions:
-    """Return the options without those of the images to train on; raise UsageError where there are some of images that
-    are not named."""
+    """Return the options without those of the images to train on, or raise UsageError if there are some of images that
+    are not named.
+    """
     own_option = next((key for key in options.options if key.startswith(f"{OPTION}.")), None)
     if own_option is not None and OPTION not in options.options:
         raise UsageError(
-            f"{data_option(**{own_option: options.options[own_option]})}: the images to train on, whose option it is,"
-            f" are not named: add {data_option(train='DATA')}"
+            f"{data_option(**{own_option: options.options[own_option]})} has no effect without images to"
+            f" train on: add {data_option(train='DATA')}"
         )
     selected = {
         key: value for key, value in options.options.items() if key != OPTION and not key.startswith(f"{OPTION}.")
@@ -48,13 +49,13 @@ def tested_options(options: DataOptions) -> DataOptions:
 
 
 def load_splits(load_split: Callable[[DataOptions], Dataset], options: DataOptions) -> Dataset:
-    """Return the images to test together with those of the split that is named, marked as images to train on."""
+    """Return the images to test together with the images of the named split, marked as images to train on."""
     name = options.options[OPTION]
     shared_options = {key: value for key, value in options.options.items() if key != OPTION}
     tested = load_split(replace(options, options=shared_options))
     if tested.split in (None, name):
-        of_what = "not of a split" if tested.split is None else f"of '{name}' too"
-        advice = f"name another with {data_option(split='NAME')}"
+        of_what = "not of a split" if tested.split is None else f"also of '{name}'"
+        advice = f"choose another with {data_option(split='NAME')}"
         raise UsageError(f"{data_option(train=name)}: the images to test are {of_what}: {advice}")
     of_training = replace(options, options={**shared_options, "split": name}, n_images=None, allow_partial=True)
     return join_splits(tested, load_split(of_training), name)
@@ -89,12 +90,11 @@ def join_splits(tested: Dataset, training: Dataset, split: str) -> Dataset:
 def join_attacks(tested: Dataset, training: Dataset, name: str) -> Dataset:
     """Return attacks and labelled training images, which come last. Drop images of classes without an attack.
 
-    Words to read are left out too. Classes are told by their names, whatever the case of their letters.
+    Words to read are left out too. Classes are matched by their names, in upper or lower case.
 
     Raises:
         UsageError: nothing is attacked in the tested data.
-        DataError: none of the images to train on is of a class of the attacks, or names of classes differ in case
-            alone.
+        DataError: none of the images to train on is of a class of the attacks, or names of classes differ only in case.
         MissingPart: the images to train on have no labels.
     """
     option = data_option(train=name)
@@ -117,8 +117,9 @@ def join_attacks(tested: Dataset, training: Dataset, name: str) -> Dataset:
     training = training.take(np.flatnonzero(is_known[training.labels]))
     if not len(training):
         raise DataError(
-            f"{option}: none of its {n_labelled:,} images is of a class of {tested.id}: its first class is '{first}',"
-            f" expected names such as '{min(tested.class_names)}'; name the classes of both alike"
+            f"{option}: none of its {n_labelled:,} images is of a class of {tested.id}: its first class is"
+            f" '{first}', expected names such as '{min(tested.class_names)}'. Use the same class names in"
+            " both"
         )
     attack_images = sorted({image for attack in tested.attacks for image in attack.images})
     tested = replace(tested, contrasts=None).take(np.array(attack_images, np.int64))
@@ -162,6 +163,6 @@ def _refuse_ambiguous(tested: Sequence[str], training: Sequence[str], option: st
             other = first.setdefault(class_name.casefold(), class_name)
             if other != class_name and class_name.casefold() in common:
                 raise DataError(
-                    f"{option}: the classes '{other}' and '{class_name}' differ only in the case of their letters, by"
-                    " which images to train on cannot be told: expected other names; rename one of them"
+                    f"{option}: the classes '{other}' and '{class_name}' differ only in upper and lower case,"
+                    " so the images to train on cannot be assigned. Rename one of them"
                 )

@@ -9,7 +9,7 @@ import torch.distributed as dist
 from clipbench.distributed.process_rank import ProcessRank, connect
 from clipbench.errors import MachineError
 
-ADVICE = "the same command with --resume goes on from the last checkpoint"
+ADVICE = "the same command with --resume continues from the last checkpoint"
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def process_group(device: torch.device) -> Iterator[torch.device]:
 
 
 def n_processes() -> int:
-    """Return how many processes share a batch; 1 without torch.distributed."""
+    """Return how many processes share a batch, or 1 without torch.distributed."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 

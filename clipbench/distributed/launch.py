@@ -60,10 +60,10 @@ def launch(command: Sequence[str], n: int, advice: str) -> int:
 
 
 def _lost_rank(statuses: Mapping[int, int]) -> int | None:
-    """Return the process whose end made the launcher end the others; None if process 0 has said why it ended.
+    """Return the process whose end made the launcher end the others, or None if process 0 has said why it ended.
 
     Args:
-        statuses: of the processes that failed, negative for a signal; the launcher ends the others by SIGTERM.
+        statuses: of the processes that failed, negative for a signal. The launcher ends the others by SIGTERM.
     """
     if statuses.get(0, 0) > 0 and statuses[0] != INTERRUPTED:
         return None

@@ -15,7 +15,7 @@ WATCH_SECONDS = 0.5
 CONNECT_SECONDS = 10.0
 END_SECONDS = 15.0
 """Time that a process has to put away its work when it is asked to end."""
-ADVICE = "start it with torchrun or several devices, or unset RANK to run alone"
+ADVICE = "start it with torchrun or several devices, or unset RANK to run in one process"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 QUIET = {"TORCH_CPP_LOG_LEVEL": "FATAL"}
 """Variables that keep torch from printing a stack where a process finds the others gone."""
@@ -34,7 +34,7 @@ class ProcessRank:
     n: int
     """Processes on all machines."""
     local_rank: int
-    """Number among those of this machine."""
+    """Number among the processes of this machine."""
     n_local: int
     """Processes on this machine."""
     address: str
@@ -46,12 +46,12 @@ class ProcessRank:
 
     @classmethod
     def of_environment(cls, variables: Mapping[str, str] = os.environ) -> Self | None:
-        """Return the rank set by torch's launcher, None for a single process; raise UsageError if invalid."""
+        """Return the rank set by torch's launcher, None for a single process, or raise UsageError if invalid."""
         if "RANK" not in variables:
             return None
         rank, n = _number(variables, "RANK"), _number(variables, "WORLD_SIZE")
         if not 0 <= rank < n:
-            raise UsageError(f"RANK is {rank} of WORLD_SIZE {n}: expected 0 to {n - 1}; {ADVICE}")
+            raise UsageError(f"RANK is {rank} of WORLD_SIZE {n}: expected 0 to {n - 1}. Fix: {ADVICE}")
         if "MASTER_ADDR" not in variables:
             raise UsageError(f"RANK is set, and MASTER_ADDR is not: {ADVICE}")
         return cls(
@@ -66,7 +66,7 @@ class ProcessRank:
         )
 
     def take_device(self, device: str) -> str:
-        """Return the device of this process, and hide all other GPUs from it; call it before anything uses CUDA.
+        """Return the device of this process, and hide all other GPUs from it. Call it before anything uses CUDA.
 
         Threads and the user's code may take "cuda", or make tensors on it, so it has to mean one device.
 
@@ -81,15 +81,15 @@ class ProcessRank:
             devices = parse_devices(device)
             if len(devices) != self.n_local:
                 raise UsageError(
-                    f"--device {device} names {len(devices)} devices for {self.n_local} processes of this machine:"
-                    " expected one process for each"
+                    f"--device {device} names {len(devices)} devices for {self.n_local} processes of this"
+                    " machine: expected one process per device"
                 )
             kind, _, number = devices[self.local_rank].partition(":")
         elif number and self.n == 1:
             return device
         elif number:
             raise UsageError(
-                f"--device {device} is told to {self.n} processes, which torchrun has started: give --device {kind}"
+                f"--device {device} was given to {self.n} processes that torchrun has started: give --device {kind}"
             )
         if kind not in ("all", "auto", "cuda"):
             return kind
@@ -102,11 +102,11 @@ class ProcessRank:
         if index < len(names):
             os.environ[VISIBLE] = names[index]
         elif len(names) > 1:  # if there is one, the launcher has already given each process its GPU
-            raise UsageError(f"{self.n_local} processes for {len(names)} GPUs: expected one process for each")
+            raise UsageError(f"{self.n_local} processes for {len(names)} GPUs: expected one process per GPU")
 
 
 def end_with_parent() -> None:
-    """End this process when the one that has started it is gone; call it before anything heavy is imported."""
+    """End this process when the one that has started it is gone. Call it before anything heavy is imported."""
     threading.Thread(target=_end_without, args=(os.getppid(),), daemon=True).start()
 
 
@@ -119,7 +119,7 @@ def _end_without(parent: int) -> None:
 
 
 def connect(process: ProcessRank) -> Store:
-    """Return the store of counters that connects the processes; raise UsageError without process 0."""
+    """Return the store of counters that connects the processes, or raise UsageError without process 0."""
     import torch.distributed as dist
 
     is_host = process.rank == 0 and not process.has_agent
@@ -142,14 +142,12 @@ def connect(process: ProcessRank) -> Store:
 
 
 def _n_gpus(n_processes: int) -> int:
-    """Return the number of GPUs without touching any; without a GPU, the number of processes."""
+    """Return the number of GPUs without touching any, or the number of processes if there is no GPU."""
     import torch
 
     n = torch.cuda.device_count()
     if 0 < n < n_processes:
-        raise UsageError(
-            f"{n_processes} processes for {n} {'GPU' if n == 1 else 'GPUs'}: expected one process for each"
-        )
+        raise UsageError(f"{n_processes} processes for {n} {'GPU' if n == 1 else 'GPUs'}: expected one process per GPU")
     return n or n_processes
 
 
@@ -158,7 +156,7 @@ def _number(variables: Mapping[str, str], name: str, default: int | None = None)
     if text is None and default is not None:
         return default
     if text is None or not text.isdecimal():
-        raise UsageError(f"RANK is set, and {name} is {text or 'not'}: expected a number; {ADVICE}")
+        raise UsageError(f"RANK is set, and {name} is {text or 'not'}: expected a number. Fix: {ADVICE}")
     return int(text)
 
 
@@ -169,7 +167,7 @@ def parse_devices(device: str) -> list[str]:
         device: one device, several with commas between them, or ``all``.
 
     Raises:
-        UsageError: there are no such devices, or one GPU is named twice.
+        UsageError: the devices do not exist, or one GPU is named twice.
 
     Example:
         >>> parse_devices("cpu"), parse_devices("cpu,cpu")
@@ -188,8 +186,8 @@ def parse_devices(device: str) -> list[str]:
         if name != "cpu" and not (kind == "cuda" and index.isdecimal() and int(index) < n_gpus):
             devices = "is 1 CUDA device" if n_gpus == 1 else f"are {n_gpus} CUDA devices"
             raise UsageError(
-                f"--device {device} names '{name}', and there {devices} here: expected names such as cuda:0,cuda:1, or"
-                " cpu,cpu for two processes"
+                f"--device {device} names '{name}', and there {devices} here: expected only devices of this"
+                " machine, or cpu,cpu for two processes"
             )
     if len(set(names)) not in (len(names), 1) or (len(set(names)) == 1 and names[0] != "cpu"):
         raise UsageError(f"--device {device} names a device twice: expected one process for each")

@@ -1,6 +1,6 @@
 """Rounds: process 0 says what is to be done, every process does its share of it, and process 0 waits for all.
 
-What is said lies in a folder of the cache that is for this user alone; only numbers and names go over the network,
+The messages are in a folder of the cache that is private to this user. Only numbers and names go over the network,
 through the store of torch.distributed. Nothing of it waits inside torch, so that Ctrl-C is heard at once.
 """
 
@@ -20,7 +20,7 @@ from clipbench.distributed.process_rank import ProcessRank, Store, connect
 from clipbench.errors import MachineError, UsageError
 
 Share = Callable[[int, int], Any]
-"""Does the share of one process, by its number and the number of all, and returns what became of it; can be pickled."""
+"""Does the share of one process, by its number and the number of all, and returns its outcome. It can be pickled."""
 
 FOLDER = "processes"
 """Folder in the cache with one folder for each group of processes that runs."""
@@ -32,7 +32,7 @@ BARRIER_SECONDS = 1800.0
 END_SECONDS = 15.0
 """Time that process 0 keeps the store for the others when all is done."""
 DAY_SECONDS = 86_400.0
-RESUME = "what was encoded is stored, and the same command goes on from there"
+RESUME = "encoded vectors are stored, and the same command resumes from there"
 
 
 class SingleProcess:
@@ -166,13 +166,15 @@ def _folder(root: Path, name: str) -> Path:
     while not (re.fullmatch(r"[0-9a-f]{32}", name) and folder.is_dir()):
         if time.monotonic() > until:
             raise UsageError(
-                f"the folder {folder}, which process 0 has made, is not seen here: CLIPBENCH_CACHE has to name a folder"
-                " that all processes share"
+                f"the folder {folder}, which process 0 has made, is not visible here: set CLIPBENCH_CACHE to"
+                " a folder that all processes share"
             )
         time.sleep(POLL_SECONDS)
     status = folder.stat()
     if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & 0o077):
-        raise UsageError(f"the folder {folder} is not for this user alone: expected the one that process 0 has made")
+        raise UsageError(
+            f"the folder {folder} is not private to this user: expected the folder that process 0 has made"
+        )
     return folder
 
 
@@ -182,7 +184,7 @@ def _write(path: Path, value: object) -> None:
         half.write_bytes(pickle.dumps(value))
         half.rename(path)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise UsageError(f"the data cannot be handed to other processes ({error}): run in one process") from error
+        raise UsageError(f"the data cannot be passed to other processes ({error}): run in one process") from error
     except OSError as error:
         raise MachineError(f"cannot write {path}: {error.strerror or error}") from error
 

@@ -136,7 +136,9 @@ def _suite_table(name: str) -> Mapping[str, Any]:
         return read_toml(name, UsageError, name=f"suite {name}")
     suites = _installed_suites()
     if name not in suites:
-        raise UsageError(f"unknown suite '{name}': {did_you_mean(name, suites)} (or a path to a .toml file)")
+        raise UsageError(
+            f"unknown suite '{name}': {did_you_mean(name, suites)} (clipbench list suites, or a path to a .toml file)"
+        )
     if len(suites[name]) > 1:
         raise ClipbenchError(
             f"suite '{name}' is provided by {' and '.join(sorted(suites[name]))}: uninstall one of them"

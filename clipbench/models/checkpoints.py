@@ -24,7 +24,7 @@ from clipbench.untrusted.reading import read_json as read_any_json
 CHECKPOINT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 
 STEP_KEYS = ("step", "global_step", "epoch")
-"""Names that training loops give to their progress inside a checkpoint; a step is more precise than an epoch."""
+"""Names that training loops give to their progress inside a checkpoint. A step is more precise than an epoch."""
 
 _ARCH_AND_REST = re.compile(r"([\w.-]+(?:/\d[\w@]*)?),(.+)")
 """An architecture before a comma: ViT-B-32, or as OpenAI writes it ViT-B/32 and ViT-L/14@336px."""
@@ -32,7 +32,7 @@ _ARCH_AND_REST = re.compile(r"([\w.-]+(?:/\d[\w@]*)?),(.+)")
 _STEP_IN_NAME = re.compile(r"(step|checkpoint|ckpt|iter|iteration|epoch)s?[-_=]?(\d{1,18})(?!\d)", re.IGNORECASE)
 
 PATH_PREFIXES = ("bundled", "local-dir", "hf", "embeddings")
-"""Adapters that read paths; the references of others may hold a * that is no pattern."""
+"""Adapters that read paths. The references of others may hold a * that is not a pattern."""
 
 CONFIG, WEIGHTS, TRAIN, OPTIMIZER = "config.json", "model.safetensors", "train.json", "optimiser.safetensors"
 
@@ -58,7 +58,7 @@ Signature = tuple[tuple[str, int, int], ...]
 
 
 def step_in_name(path: Path) -> int | None:
-    """Return the step or epoch in the name of a checkpoint; None where it has none.
+    """Return the step or epoch in the name of a checkpoint, or None if it has none.
 
     Example:
         >>> [step_in_name(Path(name)) for name in ("run/step-250", "epoch_12.pt", "checkpoint-500", "ViT-B-32.pt")]
@@ -72,7 +72,7 @@ def step_in_name(path: Path) -> int | None:
 
 
 def split_arch(reference: str) -> tuple[str | None, str]:
-    """Return the architecture and the rest of ``ARCH,REST``; None and the whole for a path, which may hold a comma.
+    """Return the architecture and the rest of ``ARCH,REST``, or None and the whole for a path, which may hold a comma.
 
     Example:
         >>> split_arch("ViT-B-32,mine.pt"), split_arch("ViT-B/32,mine.pt"), split_arch("runs/a,b.pt")
@@ -124,7 +124,7 @@ def _literal(text: str) -> object:
 
 
 def step_inside(content: Mapping[str, object]) -> int | None:
-    """Return the step or epoch that a checkpoint records of itself; None where it records none."""
+    """Return the step or epoch that a checkpoint records of itself, or None if it records none."""
     numbers = [content.get(key) for key in STEP_KEYS]
     return next((number for number in numbers if type(number) is int and 0 <= number < 2**63), None)
 
@@ -163,8 +163,8 @@ def matching_checkpoints(pattern: str) -> list[SeriesMember]:
     wild_parts = [part for part in Path(path).parts if glob.has_magic(part)]
     if "**" in path or len(wild_parts) > MOST_WILD_PARTS:
         raise UsageError(
-            f"'{pattern}' would search whole trees of folders: expected at most {MOST_WILD_PARTS} folders or names with"
-            " * or ?, and no **"
+            f"'{pattern}' would search too many folders: expected at most {MOST_WILD_PARTS} folders or names"
+            " with * or ?, and no **"
         )
     try:
         matches = sorted((match.rstrip("/") for match in glob.glob(path)), key=natural_order)
@@ -198,7 +198,7 @@ def _split_prefix(reference: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class TrainingCheckpoint:
-    """A checkpoint that a training loop has left in its folder; its files may still be being written."""
+    """A checkpoint that a training loop has left in its folder, possibly with files that are still being written."""
 
     path: Path
     reference: str
@@ -222,7 +222,7 @@ def bundled_checkpoints(run: Path) -> list[Path]:
 
 
 def newest_checkpoint(run: Path) -> Path:
-    """Return the checkpoint from which a run is resumed; raise UsageError where there is none."""
+    """Return the checkpoint from which a run is resumed, or raise UsageError if there is none."""
     checkpoints = bundled_checkpoints(run)
     if not checkpoints:
         raise UsageError(f"{run} holds no checkpoint to resume from: start the run without --resume")
@@ -230,7 +230,7 @@ def newest_checkpoint(run: Path) -> Path:
 
 
 def read_json(path: Path) -> dict[str, object]:
-    """Return the object in a checkpoint's file; raise ModelError where it cannot be read."""
+    """Return the object in a checkpoint's file, or raise ModelError if it cannot be read."""
     if not is_file(path):
         raise ModelError(f"no checkpoint in {path.parent}: it has no file {path.name}{why_not_there(path)}")
     content = read_any_json(path, ModelError, advice="the checkpoint is damaged")

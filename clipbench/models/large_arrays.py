@@ -19,7 +19,7 @@ def large_array(shape: tuple[int, int], folder: Path, *, in_memory: int | None =
     room for it, the array is in memory.
 
     Args:
-        in_memory: bytes up to which the array is in memory; None for ``IN_MEMORY``.
+        in_memory: bytes up to which the array is in memory, or None for ``IN_MEMORY``.
     """
     n_bytes = 4 * shape[0] * shape[1]
     if n_bytes > (IN_MEMORY if in_memory is None else in_memory):
@@ -33,7 +33,7 @@ def large_array(shape: tuple[int, int], folder: Path, *, in_memory: int | None =
 
 
 def memory_bytes() -> int:
-    """Return the memory of this machine, or of the container that the process is in; IN_MEMORY if unknown."""
+    """Return the memory of this machine, or of the container that the process is in, or IN_MEMORY if unknown."""
     limits = []
     if hasattr(os, "sysconf"):
         limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))

@@ -1,4 +1,6 @@
-"""Options for loading a model: what every adapter is given, and how it refuses what does not reach its models."""
+"""Options for loading a model: the options of every adapter, and the refusal of options without effect on its
+models.
+"""
 
 import math
 from collections.abc import Collection, Iterable, Mapping
@@ -19,26 +21,25 @@ DEFAULT_BATCH_SIZE = 64
 
 @dataclass(frozen=True, kw_only=True)
 class LoadOptions:
-    """Options for loading a model; every adapter gets the same."""
+    """Options for loading a model, the same for every adapter."""
 
     device: str = "auto"
     """``auto`` (the accelerator if there is one), or a torch device name."""
     precision: str = "fp32"
-    """``fp32``, ``bf16`` or ``fp16``: what the towers compute in. Vectors are float32 in any case."""
+    """``fp32``, ``bf16`` or ``fp16``, the number format of the towers. Vectors are float32 in any case."""
     batch_size: int | None = None
-    """Images or texts that go through the model at once; None leaves it to the model, ``DEFAULT_BATCH_SIZE`` on a
-    CPU.
+    """Images or texts per batch. None leaves it to the model, ``DEFAULT_BATCH_SIZE`` on a CPU.
     """
     arch: str | None = None
-    """Architecture of a bare checkpoint file; an adapter gets one only for a reference that needs it."""
+    """Architecture of a bare checkpoint file. An adapter gets one only for a reference that needs it."""
     options: Mapping[str, str] = field(default_factory=dict)
     """``--model-option key=value`` pairs, for the adapter to use up."""
     trust_remote_code: bool = False
-    """Run code that comes with a model, where the reference pins it to a commit of the Hub; adapters that run none of
-    it need not look at this.
+    """Run code that comes with a model, where the reference pins it to a commit of the Hub. Adapters that run no such
+    code can ignore this.
     """
     towers: Collection[Tower] = ("images", "texts")
-    """The modalities that will be encoded; one of the two where a model lends a single tower to ``pair:``."""
+    """The modalities that will be encoded, one of the two if a model gives a single tower to ``pair:``."""
 
     @property
     def n_at_once(self) -> int:
@@ -53,16 +54,16 @@ class LoadOptions:
                 raise UsageError(f"model '{model}' takes no option '{name}': {did_you_mean(name, names)}")
 
     def whole_number(self, name: str) -> int | None:
-        """Return an option as an integer, None if unset; raise UsageError for other values."""
+        """Return an option as an integer, None if unset, or raise UsageError for other values."""
         text = self.options.get(name)
         if text is None:
             return None
         if not text.isdecimal() or not is_int64(text):
-            raise UsageError(f"model option {name}={text}: expected a whole number")
+            raise UsageError(f"model option {name}={text}: expected an integer")
         return int(text)
 
     def number(self, name: str) -> float | None:
-        """Return an option as a finite number, None if unset; raise UsageError for other values."""
+        """Return an option as a finite number, None if unset, or raise UsageError for other values."""
         text = self.options.get(name)
         if text is None:
             return None
@@ -88,9 +89,9 @@ class LoadOptions:
     def refuse_precision(self, model: str, reason: str) -> None:
         """Raise UsageError if a precision is set for a model that torch does not compute here."""
         if self.precision != "fp32":
-            raise UsageError(f"{option('precision', self.precision)} does not reach {model}, {reason}: drop it")
+            raise UsageError(f"{option('precision', self.precision)} has no effect on {model}, {reason}: remove it")
 
     def refuse_device(self, model: str, reason: str) -> None:
         """Raise UsageError if a device is set for a model that does not use one."""
         if self.device != "auto":
-            raise UsageError(f"{option('device', self.device)} does not reach {model}, {reason}: drop it")
+            raise UsageError(f"{option('device', self.device)} has no effect on {model}, {reason}: remove it")

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 def no_logit_scale() -> str:
     """Return the reason why confidences and losses of a model are undefined."""
     return (
-        "the model has no logit_scale, the factor from cosine to logit: give the object an attribute logit_scale, the"
-        " vectors an array logit_scale, or torch_model(..., logit_scale=...); a model reference takes"
-        f" {model_option(logit_scale='NUMBER')} where its files hold none"
+        "the model has no logit_scale, the factor from cosine to logit: give the object an attribute"
+        " logit_scale, the vectors an array logit_scale, or use torch_model(..., logit_scale=...). For a"
+        f" model reference whose files have none, give {model_option(logit_scale='NUMBER')}"
     )
 
 
@@ -52,18 +52,18 @@ class ModelInfo:
     """The adapter and architecture family, such as ``open_clip/CLIP``."""
     embed_dim: int
     context_length: int | None = None
-    """Tokens that the text tower takes; None where it is not known."""
+    """Tokens that the text tower takes, or None if it is not known."""
     image_size: int | None = None
-    """Side of the square input in pixels; None where it is not known or varies."""
+    """Side of the square input in pixels, or None if it is not known or varies."""
     logit_scale: float | None = None
-    """Factor from cosine to logit (already exponentiated), > 0; None where nobody gave one: no confidence, no loss."""
+    """Factor from cosine to logit (already exponentiated), > 0, or None if nobody gave one: no confidence, no loss."""
     logit_bias: float = 0.0
-    """Added to the scaled cosine; 0 for CLIP, learned for SigLIP."""
+    """Added to the scaled cosine, or 0 for CLIP, learned for SigLIP."""
     n_parameters: int | None = None
     device: str | None = None
-    """The device that it runs on, such as ``cpu`` or ``cuda:0``; None where that means nothing."""
+    """The device that it runs on, such as ``cpu`` or ``cuda:0``, or None if that means nothing."""
     precision: str | None = None
-    """The type that the towers compute in, one of ``PRECISIONS``; None where that means nothing."""
+    """The type that the towers compute in, one of ``PRECISIONS``, or None if that means nothing."""
     notes: tuple[str, ...] = ()
     """Facts about how the model was loaded that a reader of the numbers should know."""
     step: int | None = None
@@ -75,7 +75,7 @@ class ModelInfo:
     is_joint: bool = False
     """True if it encodes an image with a text as one item."""
     similarity: str = "cosine"
-    """``cosine``; or ``dot``, for a model whose own ranking is by the inner product of raw vectors: none is brought to
+    """``cosine``, or ``dot`` for a model whose own ranking is by the inner product of raw vectors, without scaling to
     length 1.
     """
 
@@ -88,14 +88,13 @@ class ModelInfo:
 
 
 Role = Literal["query", "document"] | None
-"""The side of a search that an item is on, for models that encode the two sides differently; None where there are no
-sides.
+"""The side of a search that an item is on, for models that encode the two sides differently, or None without sides.
 """
 ROLES: tuple[Literal["query", "document"], ...] = ("query", "document")
 
 
 def parse_role(name: str) -> Role:
-    """Return the role of a name; raise UsageError for an unknown name.
+    """Return the role of a name, or raise UsageError for an unknown name.
 
     Example:
         >>> parse_role("query")
@@ -121,7 +120,7 @@ class Predictions(NamedTuple):
     predicted: Int64[np.ndarray, " n_images"]
     """Rows of the data set's class names."""
     confidence: Float64[np.ndarray, " n_images"] | None = None
-    """Probability of the predicted class, in [0, 1]; None if unknown."""
+    """Probability of the predicted class, in [0, 1], or None if unknown."""
 
 
 Tokens = Mapping[str, np.ndarray]
@@ -138,7 +137,7 @@ Resize = Literal["crop", "squash", "pad"]
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """The settings of an image preprocessing; None where one is not known."""
+    """The settings of an image preprocessing, or None if one is not known."""
 
     size: tuple[int, int] | None = None
     """Height and width of the input, in pixels."""
@@ -155,7 +154,7 @@ class Preprocessing:
 
 @dataclass(frozen=True, kw_only=True)
 class Internals:
-    """The parts behind ``Model.encode``; None for parts that the adapter does not show.
+    """The parts behind ``Model.encode``, or None for parts that the adapter does not show.
 
     They let ``clipbench doctor`` see what a model is fed, and run it with one setting changed.
     """
@@ -175,7 +174,7 @@ class Internals:
 class Model:
     """Base class of models, which turn items of modalities into raw (not normalised) float32 vectors.
 
-    A subclass gives ``info`` and ``encode``; all else has a default, which may be replaced.
+    A subclass gives ``info`` and ``encode``. Everything else has a default, which may be replaced.
 
     Example:
         >>> from dataclasses import replace
@@ -189,30 +188,31 @@ class Model:
     """
 
     info: ModelInfo
-    """Identity and constants; does not change while the model lives."""
+    """Identity and constants, which do not change while the model lives."""
     modalities: Sequence[str] = (IMAGE, TEXT)
     """The names of the modalities that it encodes."""
     preprocess: Preprocess | None = None
     """From an image to the input of the image tower, where that can be done apart from the model, in worker processes:
-    picklable, without the weights. None for a model that takes images as they are."""
+    picklable, without the weights. None for a model that takes images as they are.
+    """
     files: Sequence[Path] = ()
-    """Files, and folders with all that is in them, that it was loaded from; none where that is not all of it."""
+    """Files, and folders with all that is in them, that it was loaded from, or none if that is not all of it."""
     is_sole: bool = False
     """True where all of its work has to be done in one process, as of a model that counts what it costs."""
 
     def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
-        """Return one vector per item, in order; raise Unavailable without an encoder of the modality.
+        """Return one vector per item, in order, or raise Unavailable without an encoder of the modality.
 
         Args:
             modality: one of ``modalities``.
-            inputs: texts; images, or what ``preprocess`` gives for them, stacked; items of other modalities as the data
-                give them. Any number of texts may be given at once.
-            role: the side of a search that the items are on; always None for a modality that is not in ``info.roles``.
+            inputs: texts, images (or the stacked outputs of ``preprocess`` for them), or items of other modalities as
+                the data give them. Any number of texts may be given at once.
+            role: the side of a search that the items are on, always None for a modality that is not in ``info.roles``.
         """
         raise NotImplementedError
 
     def encode_batches(self, modality: str, batches: Iterable[Any], role: Role = None) -> Iterator[Vectors]:
-        """Yield the vectors of one batch of inputs after the other; later ones may have been taken by then.
+        """Yield the vectors of one batch of inputs after the other. Later batches may have been read by then.
 
         A model replaces this so that its device need not wait for what comes between two batches.
         """
@@ -234,11 +234,13 @@ class Model:
         return self.encode(TEXT, list(texts))
 
     def combine(self, vectors: Vectors) -> Float32[np.ndarray, " dim"] | None:
-        """Return the raw vector of a class from the vectors of its prompts; None for their mean, for all classes."""
+        """Return the raw vector of a class from the vectors of its prompts, or None for their mean, for all classes."""
         return None
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-        """Return the tokens of each text before truncation, start and end included; raise NoTokenCounts if unknown."""
+        """Return the tokens of each text before truncation, start and end included, or raise NoTokenCounts if
+        unknown.
+        """
         raise NoTokenCounts(
             f"model '{self.info.ref}' does not say how many tokens a text takes: its adapter has no count_tokens(texts)"
         )
@@ -259,7 +261,7 @@ class Model:
 
 
 def stack_inputs(inputs: Sequence[Any]) -> Any:
-    """Return arrays of one shape as one array with a row per input; arrays by name are stacked by name."""
+    """Return arrays of one shape as one array with a row per input, and arrays by name stacked by name."""
     if isinstance(inputs[0], Mapping):
         return {name: np.stack([arrays[name] for arrays in inputs]) for name in inputs[0]}
     return np.stack(inputs)
@@ -274,15 +276,15 @@ class Embedder:
     info: ModelInfo
     """The model's identity, logit scale and bias."""
     dataset: Dataset | None = None
-    """The only samples that there are vectors for, where they come along with the vectors; None for a model."""
+    """The only samples that there are vectors for, where they come along with the vectors, or None for a model."""
     model: Model | None = None
-    """The model that encodes; None where vectors were given."""
+    """The model that encodes, or None if vectors were given."""
     probes: Probes | None = None
     """Vectors of a few fixed inputs, where loading the model has encoded them."""
 
     @property
     def peak_bytes(self) -> Mapping[str, int] | None:
-        """The peak memory of tensors on a CUDA device by encoded modality; None if not watched."""
+        """The peak memory of tensors on a CUDA device by encoded modality, or None if not watched."""
         return None
 
     def watch_memory(self) -> None:
@@ -299,7 +301,7 @@ class Embedder:
         return default_root()
 
     def encode(self, modality: str, items: Sequence[Any], role: Role = None) -> Vectors:
-        """Return the raw vector of each item, in order; finite and not zero.
+        """Return the raw vector of each item, in order, finite and not zero.
 
         Args:
             modality: ``image``, ``text``, or another of the data.
@@ -307,16 +309,16 @@ class Embedder:
             role: the side of a search that the items are on.
 
         Raises:
-            Unavailable: there is no encoder of the modality.
+            Unavailable: the model has no encoder of the modality.
         """
         raise NotImplementedError
 
     def predictions(self, images: Sequence[ImageRef]) -> Predictions | None:
-        """Return the predicted class of each image, in order; None for a model of vectors, which tasks score."""
+        """Return the predicted class of each image, in order, or None for a model of vectors, which tasks score."""
         return None
 
     def combine(self, by_prompt: Sequence[Float32[np.ndarray, "_ dim"]]) -> Float32[np.ndarray, "n_classes dim"] | None:
-        """Return the raw vector of each class from the vectors of its prompts; None for their mean."""
+        """Return the raw vector of each class from the vectors of its prompts, or None for their mean."""
         return None
 
     def encode_sides(self, modality: str, items: Sequence[Any]) -> "Sides":
@@ -344,35 +346,38 @@ class Embedder:
         return self.encode(TEXT, texts)
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-        """Return the tokens of each text before truncation, start and end included; raise NoTokenCounts if unknown."""
+        """Return the tokens of each text before truncation, start and end included, or raise NoTokenCounts if
+        unknown.
+        """
         raise NoTokenCounts(f"{self.info.id} does not say how many tokens a text takes")
 
     def digests(self, images: Sequence[ImageRef]) -> list[str]:
-        """Return the content hash of each image, in order; raise BadImage for one that cannot be read."""
+        """Return the content hash of each image, in order, or raise BadImage for one that cannot be read."""
         return [image.digest() for image in images]
 
     def readable(self, dataset: Dataset, role: Role = "query") -> Dataset:
-        """Return a data set without the images that cannot be decoded, with notes; raise DataError if none remains.
+        """Return a data set without the images that cannot be decoded, with notes, or raise DataError if none remains.
 
         Args:
-            role: in which the images will be wanted, as they are encoded to find out; in most tasks they ask.
+            role: in which the images will be needed, because they are encoded to find out. In most tasks they are
+                queries.
         """
         return dataset
 
     def image_notes(self, images: Sequence[ImageRef]) -> tuple[str, ...]:
-        """Return notes of the images that are no plain RGB or grey ones, by how they are read."""
+        """Return notes on the images that are not plain RGB or grey, by how they are read."""
         return ()
 
     def counts(self) -> "Counts | None":
-        """Return the work so far; None if the vectors were given."""
+        """Return the work so far, or None if the vectors were given."""
         return None
 
     def sizes(self) -> Mapping[str, TowerRecord]:
-        """Return size and work of each tower, by its modality; none where vectors were given."""
+        """Return size and work of each tower, by its modality, or none if vectors were given."""
         return {}
 
     def cached_findings(self) -> list[CheckFinding] | None:
-        """Return the findings of the quick checks when the model was last loaded; None if they have to be made."""
+        """Return the findings of the quick checks when the model was last loaded, or None if they have to be made."""
         return None
 
     def cache_findings(self, findings: list[CheckFinding] | None) -> None:
@@ -384,7 +389,7 @@ class Embedder:
 
 
 class Sides(NamedTuple):
-    """Scoring vectors of items as queries and as documents; one array for both if the model has no roles for them."""
+    """Scoring vectors of items as queries and as documents, one array for both if the model has no roles for them."""
 
     query: Float32[np.ndarray, "n dim"]
     document: Float32[np.ndarray, "n dim"]
@@ -410,7 +415,7 @@ COUNT_NAMES = {IMAGE: "images", TEXT: "texts"}
 
 
 class Call(NamedTuple):
-    """The work of one call of an embedder; items are identified by the hash of their content."""
+    """The work of one call of an embedder, where items are identified by the hash of their content."""
 
     modality: str
     encoded: frozenset[bytes] = frozenset()
@@ -427,7 +432,7 @@ class Call(NamedTuple):
 
 @dataclass(frozen=True)
 class Counts:
-    """The work of an embedder up to a moment; the difference of two is the work between them.
+    """The work of an embedder up to a moment. The difference of two is the work between them.
 
     Example:
         >>> before = Counts((Call("text", encoded=frozenset({b"a", b"b"}), seconds=2.0),))

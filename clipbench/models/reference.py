@@ -1,8 +1,8 @@
 """Models by reference, such as ``vit-b-32``, ``hf:ORG/REPO`` or ``checkpoint.pt`` with an architecture.
 
 A reference is an alias, or ``PREFIX:BODY`` where the prefix is an entry point of ``clipbench.models``, or one of the
-forms that users know from elsewhere. An adapter is a function ``load(body, options) -> Model``; it needs to know
-nothing of aliases, nor of the reference that led to it.
+forms that users know from elsewhere. An adapter is a function ``load(body, options) -> Model``; it needs neither the
+aliases nor the reference that led to it.
 """
 
 import copy
@@ -36,22 +36,22 @@ OPEN_CLIP, PAIR = "open_clip", "pair"
 Adapter = Callable[[str, LoadOptions], Model | Embedder]
 
 FORMS = (
-    ("open_clip:ARCH/TAG", "open_clip with its pretrained tag; ARCH,TAG means the same; ARCH/random is untrained"),
+    ("open_clip:ARCH/TAG", "open_clip with its pretrained tag, also ARCH,TAG (ARCH/random is untrained)"),
     ("hf-hub:ORG/REPO", "open_clip model on the Hugging Face Hub"),
     ("local-dir:FOLDER", "the same in a folder"),
-    ("hf:ORG/REPO, hf:FOLDER", "transformers model: CLIP, SigLIP, SigLIP 2 and what else has both towers"),
+    ("hf:ORG/REPO, hf:FOLDER", "transformers model with both towers, such as CLIP, SigLIP and SigLIP 2"),
     (
         "FILE --arch ARCH, ARCH,FILE",
         (
-            f"open_clip training checkpoint ({', '.join(CHECKPOINT_SUFFIXES)}, sharded folder); with its params.txt"
-            " only FILE"
+            f"open_clip training checkpoint ({', '.join(CHECKPOINT_SUFFIXES)}, sharded folder), or only FILE"
+            " if its params.txt is there"
         ),
     ),
     ("bundled:FOLDER, FOLDER", "checkpoint of clipbench train, or a run of it: its newest one"),
     ("embeddings:FILE", "precomputed vectors with their samples: an .npz, or a folder of .npy or .parquet"),
     ("predictions:FILE", "predicted classes with their samples: a .csv or .parquet with id, label, prediction"),
     ("st:ORG/REPO, st:FOLDER", "sentence-transformers model of images and texts"),
-    ("onnx:FOLDER", "two ONNX towers by onnxruntime, beside the files of their processor and tokenizer"),
+    ("onnx:FOLDER", "two ONNX towers, run by onnxruntime, next to the files of their processor and tokenizer"),
     ("api:URL", "OpenAI-style embeddings over HTTP, with --model-option model=NAME"),
     ("pair:IMAGE_REF+TEXT_REF", "the image tower of one model with the text tower of another"),
     ("python:MODULE:FACTORY", "object with encode_images and encode_texts, made by a function of yours"),
@@ -75,13 +75,13 @@ class Alias(NamedTuple):
     context: int
     """Tokens that the text tower takes."""
     licence: str | None
-    """Licence of the weights, None where it is not known here; the one that comes with them holds."""
+    """Licence of the weights, None if it is unknown here. The licence that comes with them holds."""
     openai: str | None
     """The name of the same weights in OpenAI's package, such as ``ViT-B/32``."""
 
     @property
     def n_bytes(self) -> int | None:
-        """Bytes of the weights, 4 per parameter; None if unknown, or if they come with clipbench."""
+        """Bytes of the weights, 4 per parameter, or None if unknown, or if they come with clipbench."""
         n_parameters = re.search(r"([\d,]+) M parameters", self.description)
         if n_parameters is None or self.target.startswith("bundled:"):
             return None
@@ -106,10 +106,10 @@ class Resolved(NamedTuple):
 
 
 def load_model(reference: str, options: LoadOptions) -> Model | Embedder:
-    """Return the model that a reference stands for, ready to encode; ``info.ref`` is the reference as given.
+    """Return the model of a reference, ready to encode, with the reference as given in ``info.ref``.
 
     Raises:
-        UsageError: the reference or an option is wrong; the message suggests the nearest valid one.
+        UsageError: the reference or an option is wrong. The message suggests the nearest valid one.
         ModelError: the model is malformed, or does not fit its weights.
         Unavailable: weights that are not on this machine and cannot be fetched.
     """
@@ -196,7 +196,7 @@ def check_references(references: Sequence[str], options: LoadOptions) -> None:
 
 
 def _parse_reference(reference: str) -> tuple[str, str, str | None]:
-    """Return the adapter, the rest and the architecture of a reference; raise UsageError for an invalid one."""
+    """Return the adapter, the rest and the architecture of a reference, or raise UsageError for an invalid one."""
     adapters = {name.casefold(): name for name in plugins.names(plugins.MODELS)}
     prefix, colon, body = reference.partition(":")
     if colon and prefix.casefold() in adapters:
@@ -274,7 +274,7 @@ def _hint(reference: str, prefixes: dict[str, str]) -> str:
     if colon:
         return f"no adapter '{prefix}': {did_you_mean(prefix, prefixes.values())}"
     if re.fullmatch(r"[\w.-]+/[\w.-]+", reference):
-        return f"no such folder; on the Hugging Face Hub it is hf:{reference}, or hf-hub:{reference} for open_clip"
+        return f"no such folder. For the Hugging Face Hub, give hf:{reference}, or hf-hub:{reference} for open_clip"
     return did_you_mean(reference, [alias.alias for alias in aliases()])
 
 
@@ -286,4 +286,4 @@ def _folder_hint(path: Path) -> str:
     if any(file.suffix in VECTOR_SUFFIXES for file in entries(path, UsageError)):
         return f"a folder of vectors is embeddings:{path}"
     hint = "the folder has no config.json (hf:) nor open_clip_config.json (local-dir:)"
-    return f"{hint}; a checkpoint in it is FILE with {option('arch', 'ARCH')}"
+    return f"{hint}. For a checkpoint in it, give FILE with {option('arch', 'ARCH')}"

@@ -38,7 +38,7 @@ CONFIGS = (
 ADAPTER_CONFIG = "adapter_config.json"
 
 NO_CODE = "clipbench never runs code that comes with a model"
-ADVICE = "drop the setting if the model does without it"
+ADVICE = "remove the setting if the model does not need it"
 
 TOKENIZER_ARGUMENTS = {
     "clean",
@@ -63,8 +63,9 @@ ENVIRONMENT = {
     "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": None,
     "DISABLE_SAFETENSORS_CONVERSION": "1",
 }
-"""The first makes torch.load refuse objects even where a library asks for them, and excludes the second; without the
-third, transformers tells a service of the Hub, from a thread, which pickled weights it has loaded."""
+"""The first makes torch.load refuse objects even if a library requests them, and excludes the second. Without the
+third, transformers reports to a service of the Hub, from a thread, which pickled weights it has loaded.
+"""
 
 
 def check_model(name: str, reference: str) -> tuple[str, ...]:
@@ -82,8 +83,8 @@ def check_model(name: str, reference: str) -> tuple[str, ...]:
         refuse_special_files(Path(name), ModelError)
     if file_of(name, ADAPTER_CONFIG) is not None:
         raise ModelError(
-            f"{reference} has {ADAPTER_CONFIG}, which adds weights to a model of another place: merge them and save the"
-            " whole model"
+            f"{reference} has {ADAPTER_CONFIG}, which adds weights to another model: merge them and save the"
+            " complete model"
         )
     coded = []
     for config in CONFIGS:
@@ -94,7 +95,7 @@ def check_model(name: str, reference: str) -> tuple[str, ...]:
             coded += [config] if isinstance(settings, Mapping) and settings.get("auto_map") else []
     if not coded:
         return ()
-    return (f"the code that {name} brings (auto_map in {', '.join(coded)}) was not run: the library has its own",)
+    return (f"the code in {name} (auto_map in {', '.join(coded)}) was not run: the library has its own",)
 
 
 def check_settings(settings: object, source: str, reference: str, *, folder: Path, is_local: bool) -> None:
@@ -135,7 +136,7 @@ def no_foreign_code() -> Iterator[None]:
 def needs_code_error(reference: str) -> ModelError:
     """Return the error for a model that its library cannot build without the model's own code."""
     return ModelError(
-        f"{reference} needs Python code from its repository, which is not run unasked: give"
+        f"{reference} needs Python code from its repository, which is not run by default: give"
         f" {option('trust_remote_code', True)} with ORG/REPO@COMMIT after reading the code, wrap the model as"
         " python:MODULE:FACTORY, or store its vectors and give embeddings:FILE"
     )
@@ -159,7 +160,7 @@ def _set_environment(values: Mapping[str, str | None]) -> None:
 
 
 def file_of(name: str, file: str) -> Path | None:
-    """Return a file of a folder, or of a repository of the Hub; None where there is none."""
+    """Return a file of a folder, or of a repository of the Hub, or None if there is none."""
     if is_folder(name):
         path = Path(name, file)
         return path if is_file(path) else None
@@ -167,7 +168,7 @@ def file_of(name: str, file: str) -> Path | None:
 
 
 def hub_file(name: str, file: str) -> Path | None:
-    """Return a file of a Hub repository; None if it does not exist, or is not cached when offline."""
+    """Return a file of a Hub repository, or None if it does not exist, or is not cached when offline."""
     from huggingface_hub import hf_hub_download, is_offline_mode
     from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
 
@@ -200,21 +201,21 @@ def _names_file_elsewhere(key: str, value: object, folder: Path) -> str | None:
         return None
     path = Path(value)
     is_elsewhere = is_there(path) and not is_inside(path, folder)
-    return f"names a file of another place ({value}): {ADVICE}" if is_elsewhere else None
+    return f"names a file outside its folder ({value}): {ADVICE}" if is_elsewhere else None
 
 
 def _trust(value: object) -> str | None:
-    return f"asks for code to be run: {NO_CODE}; {ADVICE}" if value else None
+    return f"requests code to be run: {NO_CODE}. Fix: {ADVICE}" if value else None
 
 
 def _kernel(value: object) -> str | None:
     is_named = isinstance(value, Mapping) or "/" in str(value)
-    return f"names a kernel of the Hub, which is code: {NO_CODE}; {ADVICE}" if value and is_named else None
+    return f"names a kernel of the Hub, which is code: {NO_CODE}. Fix: {ADVICE}" if value and is_named else None
 
 
 def _source(value: object) -> str | None:
     is_elsewhere = isinstance(value, str) and (":" in value or value.startswith(("/", "\\", ".", "~")))
-    return f"names a model of another place ({value}): expected the name of an architecture" if is_elsewhere else None
+    return f"names a model elsewhere ({value}): expected the name of an architecture" if is_elsewhere else None
 
 
 def _repository(value: object) -> str | None:
@@ -223,13 +224,13 @@ def _repository(value: object) -> str | None:
     )
     if value is None or value == "" or is_name:
         return None
-    return f"names a model of another place ({value!r}): expected the name of a Hub repository"
+    return f"names a model elsewhere ({value!r}): expected the name of a Hub repository"
 
 
 def _tokenizer_arguments(value: object) -> str | None:
     unknown = sorted({*value} - TOKENIZER_ARGUMENTS) if isinstance(value, Mapping) else []
     names = f"passes {', '.join(unknown)} to the tokenizer's loader, which may read other files or run code"
-    return f"{names}: expected only {', '.join(sorted(TOKENIZER_ARGUMENTS))}; {NO_CODE}" if unknown else None
+    return f"{names}: expected only {', '.join(sorted(TOKENIZER_ARGUMENTS))} ({NO_CODE})" if unknown else None
 
 
 def _timm_arguments(value: object) -> str | None:
@@ -243,7 +244,7 @@ def _weight_files(value: object) -> str | None:
         name for name in names if name.startswith(("/", "\\", "~")) or ":" in name or ".." in re.split(r"[/\\]", name)
     ]
     outside = leaving[0] if leaving else None
-    return None if outside is None else f"names weights of another place ({outside}): expected files beside it"
+    return None if outside is None else f"names weights outside its folder ({outside}): expected files in its folder"
 
 
 RULES: Mapping[str, Callable[[object], str | None]] = {
@@ -266,7 +267,7 @@ CLASS_ELSEWHERE = re.compile(r"(?!\w+://)(.+)--[^\W\d][\w/-]*(\.[^\W\d]\w*)+")
 """A class of another place, such as ``org/code--module.Class``, wherever it stands in a model's files."""
 
 SETTINGS = ("*.json", "*.py", "*.txt", "*.model", "*.jinja")
-"""Files of a repository that are fetched in any case; weights follow in the form that is there."""
+"""Files of a repository that are fetched in any case. Weights follow in the available form."""
 
 WEIGHTS = ("*.safetensors", "*.bin")
 """Forms of weights, best first."""
@@ -313,7 +314,7 @@ def resolve_source(body: str, reference: str, options: LoadOptions) -> Pinned:
     match = re.fullmatch(rf"({HUB_NAME})(?:@(.*))?", body)
     if match is None:
         raise UsageError(
-            f"'{reference}' is no folder, nor a name on the Hub: expected {prefix}:FOLDER or {prefix}:ORG/REPO"
+            f"'{reference}' is neither a folder nor a name on the Hub: expected {prefix}:FOLDER or {prefix}:ORG/REPO"
         )
     name, commit = match[1], match[2]
     if commit is not None and not re.fullmatch(COMMIT, commit):
@@ -321,12 +322,12 @@ def resolve_source(body: str, reference: str, options: LoadOptions) -> Pinned:
             f"'{reference}' names '{commit}', which may change: expected a commit, {prefix}:ORG/REPO@ and 40 hex digits"
         )
     if commit is None and options.trust_remote_code:
-        raise UsageError(f"{reference} names no commit, and {needs}; a branch may hold other code tomorrow")
+        raise UsageError(f"{reference} names no commit, and {needs}. The code of a branch may change")
     return Pinned(name, commit)
 
 
 def snapshot_folder(name: str, commit: str | None, forms: Sequence[str] = WEIGHTS) -> Path:
-    """Return the folder of a repository's files, without weights for other libraries; ignore an incomplete cache.
+    """Return the folder of a repository's files, without weights for other libraries, ignoring an incomplete cache.
 
     Args:
         forms: of weights, of which the first that is there is fetched.
@@ -350,7 +351,7 @@ def settings_folder(name: str, commit: str | None = None) -> Path:
 
 
 def show_code(source: Pinned, folder: Path, options: LoadOptions) -> TrustedCode | None:
-    """Print which code of a repository is about to run; None if it brings none.
+    """Print which code of a repository is about to run, or None if it brings none.
 
     Raises:
         ModelError: the code is in another repository, which the commit does not pin.
@@ -363,8 +364,8 @@ def show_code(source: Pinned, folder: Path, options: LoadOptions) -> TrustedCode
     if repositories:
         if len(repositories) > 1 or commit is None or not re.fullmatch(COMMIT, commit):
             raise ModelError(
-                f"the code of {source.name} lies in {', '.join(repositories)}, which its commit does not pin: add"
-                f" {model_option(code_commit='COMMIT')}, 40 hex digits of that repository"
+                f"the code of {source.name} is in {', '.join(repositories)}, which its commit does not pin:"
+                f" add {model_option(code_commit='COMMIT')}, 40 hex digits of that repository"
             )
         other = Pinned(repositories[0], commit)
         folders[f"{other.name}@{commit}"] = Path(
@@ -380,7 +381,7 @@ def show_code(source: Pinned, folder: Path, options: LoadOptions) -> TrustedCode
         described = f"({len(content.splitlines())} lines, sha256 {hashes[-1][:12]})"
         lines.append(f"{path.relative_to(folders[name])} {described}")
     note = f"runs code of {', '.join(folders)}: {', '.join(lines)}"
-    print_load_note(f"{option('trust_remote_code', True)} {note}; it lies in {folder}")
+    print_load_note(f"{option('trust_remote_code', True)} {note}, stored in {folder}")
     return TrustedCode(digest(*hashes), note, folder, other)
 
 
@@ -400,7 +401,7 @@ def only_shown_code(code: TrustedCode) -> Iterator[None]:
         if code.other is not None and str(location) == code.other.name:
             settings["revision"] = code.other.commit  # sentence-transformers passes code_revision to one module only
         elif not is_inside(Path(location), code.folder):
-            raise ModelError(f"the model asks for code of {location} ({file}), which was not shown: it is not run")
+            raise ModelError(f"the model requests code of {location} ({file}), which was not shown: it is not run")
         return library(location, file, **settings)
 
     dynamic.get_cached_module_file = shown_file

@@ -1,7 +1,7 @@
 """Training the bundled CLIP, and watching any training.
 
-The bundled CLIP lies in ``clip/``. ``train`` sets a training up from its ``options``, or resumes it, and is the loop;
-``batches`` finds the data, orders and loads them; ``step`` runs the towers and moves the weights by the gradients of
+The bundled CLIP is in ``clip/``. ``train`` sets a training up from its ``options``, or resumes it, and has the loop.
+``batches`` finds the data, orders and loads them. ``step`` runs the towers and moves the weights by the gradients of
 the losses, in one process or several (``distributed``).
 
 For any loop: ``monitor`` measures a model on the way (``scalars``), ``log`` writes events, ``history`` reads them. None

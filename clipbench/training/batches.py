@@ -26,7 +26,7 @@ from clipbench.training.clip.inputs import ClipPreprocess, ClipTokenizer
 SCENES = "scenes"
 """Name of the generated data."""
 HELD_OUT = 500
-"""Pairs that are measured and not trained on; a tenth of the data if that is fewer."""
+"""Pairs that are measured and not trained on, or a tenth of the data if that is fewer."""
 TOKENIZER_CAPTIONS, SCENE_CAPTIONS = 50_000, 20_000
 """Captions of data and of scenes from which a vocabulary is learned."""
 SEED_STRIDE = 1 << 40
@@ -36,7 +36,7 @@ HELD_OUT_SEED = 1
 
 
 class DatasetPairs:
-    """The images of a data set, each with one of its captions, the next one each epoch; picklable."""
+    """The images of a data set, each with one of its captions, the next one each epoch. It is picklable."""
 
     def __init__(self, dataset: Dataset) -> None:
         assert dataset.captions is not None and dataset.caption_image is not None, dataset.id
@@ -120,7 +120,10 @@ def load_corpus(data: str, options: DataOptions, *, seed: int, size: int) -> Tra
     n_images = len(dataset)
     n_held_out = min(HELD_OUT, n_images // 10)
     if n_held_out < 2:
-        raise DataError(f"data set {dataset.id} has {n_images} images: expected at least 20, a tenth to measure on")
+        raise DataError(
+            f"data set {dataset.id} has {n_images} images: expected at least 20, because a tenth is held out for"
+            " measurements"
+        )
     order = np.random.default_rng(seed).permutation(n_images)
     held_out, train = (DatasetPairs(dataset.take(np.sort(rows))) for rows in np.split(order, [n_held_out]))
     return TrainingCorpus(train, held_out, may_crop=True, notes=dataset.notes)
@@ -174,7 +177,7 @@ class SampleOrder:
         if self.n_pairs is not None and self.batch_size > self.n_pairs:
             raise UsageError(
                 f"a batch of {self.batch_size} is larger than the data, {self.n_pairs} pairs to train on:"
-                f" give --batch-size {self.n_pairs} or less"
+                f" give at most --batch-size {self.n_pairs}"
             )
         if self.batch_size % self.n_processes:
             raise UsageError(
@@ -182,7 +185,7 @@ class SampleOrder:
             )
 
     def samples(self, step: int, rank: int = 0) -> list[SampleIndex]:
-        """Return one process's share of a step; all shares together do not depend on the number of processes."""
+        """Return one process's share of a step. All shares together do not depend on the number of processes."""
         share = self.batch_size // self.n_processes
         first = step * self.batch_size + rank * share
         positions = range(first, first + share)
@@ -197,7 +200,7 @@ class SampleOrder:
 
 @dataclass(frozen=True, kw_only=True)
 class PairReader(torch.utils.data.Dataset[object]):
-    """Turns a sample into pixels and a caption, or a BadImage; worker processes get a copy of it."""
+    """Turns a sample into pixels and a caption, or a BadImage. Worker processes get a copy of it."""
 
     pairs: PairSource
     preprocess: ClipPreprocess
@@ -221,7 +224,7 @@ def load_batches(
     """Yield the batch of each step, in order.
 
     Raises:
-        DataError: an image cannot be read; it is named.
+        DataError: an image cannot be read. The message names it.
     """
     batches = load_in_workers(
         reader,
@@ -232,7 +235,7 @@ def load_batches(
     )
     for batch in batches:
         if isinstance(batch, BadImage):
-            raise DataError(f"cannot read image {batch.name} ({batch.cause}): replace it, or take it out of the data")
+            raise DataError(f"cannot read image {batch.name} ({batch.cause}): replace it, or remove it from the data")
         yield batch
 
 

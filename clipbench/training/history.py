@@ -30,7 +30,7 @@ class History:
     steps: list[float]
     """Steps in ascending order, each once."""
     values: dict[str, list[float | None]]
-    """One number per step, by name (of runs, a ``MetricName``); None where it was not measured or is undefined."""
+    """One number per step, by name (of runs, a ``MetricName``), or None if it was not measured or is undefined."""
     notes: tuple[str, ...] = ()
     """Facts about the data that differ between the runs though their samples are the same."""
 
@@ -67,13 +67,14 @@ def read_history(path: str | os.PathLike[str], *further_runs: str | os.PathLike[
             return _history_of_log(first)
         if is_file(first / LOG_FILE):
             if not is_inside(first / LOG_FILE, first):
-                raise ClipbenchError(f"{first / LOG_FILE} is a link that leads out of its folder: name the log itself")
+                raise ClipbenchError(f"{first / LOG_FILE} is a link that leads out of its folder: give the log itself")
             return _history_of_log(first / LOG_FILE)
     return history_of_runs([read_run(folder) for root in (first, *further_paths) for folder in _run_folders(root)])
 
 
 def history_of_runs(runs: Sequence[Run]) -> History:
-    """Return the history of a training from finished runs of its checkpoints; of equal weights the latest run counts.
+    """Return the history of a training from finished runs of its checkpoints. If several runs have equal weights, the
+    latest counts.
 
     Raises:
         UsageError: a run has no known step, two have the same step but different weights, or a task has different data
@@ -129,15 +130,15 @@ def _evaluations(path: Path) -> Iterable[tuple[float, Values]]:
                 yield _number(content["step"]), values
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ClipbenchError(
-                f"line {number} of {path} is damaged ({type(error).__name__}: {error}): expected a JSON object with"
-                " event and step; take the line out to read the others"
+                f"line {number} of {path} is damaged ({type(error).__name__}: {error}): expected a JSON"
+                " object with event and step. Remove the line to read the others"
             ) from error
 
 
 def _number(value: Any) -> float:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not abs(value) < MOST:  # false for NaN too
-        raise TypeError(f"{shown(value)} is no finite number")
+        raise TypeError(f"{shown(value)} is not a finite number")
     return float(value)
 
 
@@ -156,8 +157,7 @@ def _step_of(run: Run) -> float:
     step = run.result.model.get("step")
     if step is None:
         raise UsageError(
-            f"{run.folder} has no known training step: expected runs of checkpoints called step-N, checkpoint-N or"
-            " epoch_N"
+            f"{run.folder} has no training step: expected runs of checkpoints called step-N, checkpoint-N or epoch_N"
         )
     try:
         return _number(step)
@@ -166,7 +166,7 @@ def _step_of(run: Run) -> float:
 
 
 def _match_runs(runs: Sequence[Run]) -> tuple[str, ...]:
-    """Return notes on the match of the runs' evaluations; raise UsageError if one differs between runs."""
+    """Return notes on the match of the runs' evaluations, or raise UsageError if one differs between runs."""
     notes: dict[str, None] = {}
     first_records: dict[str, tuple[Run, EvaluationRecord]] = {}
     for run in runs:
@@ -177,8 +177,8 @@ def _match_runs(runs: Sequence[Run]) -> tuple[str, ...]:
             same = match(before, record)
             if not same.is_same:
                 raise UsageError(
-                    f"{record.name} has other {same.names} in {run.folder} than in {other.folder}:"
-                    " its numbers cannot stand in one curve"
+                    f"{record.name} has other {same.names} in {run.folder} than in {other.folder}: its values"
+                    " cannot be in one curve"
                 )
             notes |= dict.fromkeys(f"{record.name}: {note}" for note in same.notes)
     return tuple(notes)

@@ -14,17 +14,18 @@ if TYPE_CHECKING:
     from clipbench.training.scalars import Number
 
 LOG_FILE = "log.jsonl"
-RESUME_ADVICE = "fix that, and --resume goes on from the last checkpoint"
+RESUME_ADVICE = "fix that, and --resume continues from the last checkpoint"
 
 
 class Log:
-    """A log file with a JSON object per line; ``event`` is ``start``, ``resume``, ``step``, ``evaluation`` or ``stop``.
+    """A log file with a JSON object per line, where ``event`` is ``start``, ``resume``, ``step``, ``evaluation`` or
+    ``stop``.
 
     When a training is resumed, the events after its last checkpoint are dropped, as they will come again.
 
     Args:
-        out: folder of the training; None for a process that does not write, as another one does.
-        resumed_at: step of the checkpoint that the training continues from; None for a new log.
+        out: folder of the training, or None for a process that does not write, as another one does.
+        resumed_at: step of the checkpoint that the training continues from, or None for a new log.
 
     Raises:
         MachineError: it cannot be written.
@@ -67,13 +68,13 @@ def log_line(event: str, step: "Number", values: Mapping[str, object]) -> str:
 
 
 def read_log(path: str | Path) -> list[dict[str, object]]:
-    """Return the events of a log, in order; a last line that was cut off is left out."""
+    """Return the events of a log, in order, without a last line that was cut off."""
     lines = read_text(path, ClipbenchError, name=f"the log {path}").splitlines()
     return [decode_json(line) for line in lines if _step(line) >= 0]
 
 
 def start_in(out: Path) -> dict[str, object] | None:
-    """Return the event with which the log in a training's folder begins; None where there is none."""
+    """Return the event with which the log in a training's folder begins, or None if there is none."""
     lines = _lines(out / LOG_FILE)
     event = decode_json(lines[0]) if lines and _step(lines[0]) == 0 else {}
     return event if event.get("event") == "start" else None

@@ -6,7 +6,7 @@
         if step % 100 == 0:
             print(monitor(model, step))
 
-Importing this imports no torch; measuring a model does.
+Importing this module does not import torch. Measuring a model does.
 """
 
 import warnings
@@ -57,11 +57,11 @@ class Alarm(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Limits beyond which scalars raise alarms; None for no alarm.
+    """Limits beyond which scalars raise alarms, or None for no alarm.
 
     The defaults are outside the range seen in healthy models at 128 to 256 pairs: trained ones (OpenAI's ViT-B/32 on
-    COCO; the bundled model from step 250 on) and transformers with random weights. A ResNet with random weights has an
-    image cone of 0.997: its alarm at step 0 ends with training.
+    COCO, and the bundled model from step 250 on) and transformers with random weights. A ResNet with random weights has
+    an image cone of 0.997: its alarm at step 0 ends with training.
 
     Raises:
         UsageError: a limit is out of the range of its scalar.
@@ -69,7 +69,8 @@ class Limits:
 
     cone: Number | None = 0.99
     """Largest ``image_cone`` and ``text_cone``, mean cosine of different inputs. Seen: 0.05 to 0.53 trained, 0.47 to
-    0.78 random. At 1 all vectors have one direction."""
+    0.78 random. At 1 all vectors have one direction.
+    """
     effective_rank: Number | None = 4.0
     """Smallest ``image_effective_rank`` and ``text_effective_rank``, in dimensions. With few pairs it is a quarter of
     the possible rank, the number of distinct images or texts less one. Seen: 30 and more trained, 15 and more random. A
@@ -77,7 +78,8 @@ class Limits:
     """
     duplicates: Number | None = 0.05
     """Largest ``image_duplicates`` and ``text_duplicates``, share of different inputs with equal vectors. Seen: 0. Not
-    0, since real data hold some images twice (resized, recompressed)."""
+    0, since real data hold some images twice (resized, recompressed).
+    """
     non_finite: Number | None = 0.0
     """Largest ``non_finite``, share of vectors that are not finite or zero: a single one spreads to the loss."""
 
@@ -96,8 +98,8 @@ class Monitor:
     processes, call it in one of them.
 
     Raises:
-        UsageError: images and texts differ in number, are fewer than two, or one of them is missing; an unknown
-            ``on_alarm``; a log that cannot be written.
+        UsageError: images and texts differ in number, are fewer than two, or one of them is missing, ``on_alarm`` is
+            unknown, or a log cannot be written.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -119,9 +121,9 @@ class Monitor:
     on_alarm: Literal["warn", "raise"] | Callable[[Alarm], object] = "warn"
     """``warn`` (a ``CollapseWarning``), ``raise`` (a ``CollapseError``), or a function, called with each alarm."""
     log: str | Path | Sequence[str | Path] | None = None
-    """File to which scalars and alarms are appended, a line of JSON each, as in the log of ``clipbench train``; or
+    """File to which scalars and alarms are appended, a line of JSON each, as in the log of ``clipbench train``, or
     ``"wandb"``, ``"tensorboard"``, ``"trackio"`` or ``"mlflow"``, which get the scalars as ``clipbench/NAME`` in the
-    run that the loop has open, otherwise in a new one; or several of these.
+    run that the loop has open, otherwise in a new one, or several of these.
     """
     batch_size: int = 64
     """Pairs encoded at a time."""
@@ -160,7 +162,7 @@ class Monitor:
 
         The model has ``encode_image`` and ``encode_text`` (open_clip, OpenAI, bundled) or ``get_image_features`` and
         ``get_text_features`` (transformers), bare or wrapped by DistributedDataParallel or torch.compile. It is run
-        without gradients, in evaluation mode and in the type of its weights; then each module gets its mode back.
+        without gradients, in evaluation mode and in the type of its weights. Then each module gets its mode back.
         """
 
         def measure() -> Scalars:
@@ -179,7 +181,7 @@ class Monitor:
         return self._record(step, "the vectors", lambda: pair_scalars(as_array(images), as_array(texts)))
 
     def close(self) -> None:
-        """End the runs of trackers that were opened here; a loop that has its own open need not call it."""
+        """End the runs of trackers that were opened here. A loop with its own open run does not need to call it."""
         self._trackers.close()
 
     def _record(self, step: Number, subject: str, measure: Callable[[], Scalars]) -> Scalars:
@@ -214,7 +216,7 @@ class Monitor:
 
 
 def find_alarms(values: Scalars, limits: Limits, step: Number) -> list[Alarm]:
-    """Return an alarm for each scalar beyond its limit; undefined scalars raise none.
+    """Return an alarm for each scalar beyond its limit, and none for undefined scalars.
 
     Example:
         >>> [alarm.message for alarm in find_alarms({"image_cone": 0.999}, Limits(), 300)]

@@ -11,7 +11,7 @@ from clipbench.untrusted.schema import SchemaError, parse_record
 
 LOSS_NAMES = ("clip", "siglip")
 TRAINING_PRECISIONS = ("fp32", "bf16")
-"""fp16 would need its gradients scaled; bfloat16 has float32's range and does not."""
+"""fp16 would need scaled gradients. bfloat16 has float32's range and does not."""
 
 RESUMABLE = ("out", "data_root", "device", "workers", "save_every", "eval_every", "micro_batch_size")
 """Options that may differ when a training is resumed: the weights do not depend on them, except for rounding."""
@@ -34,23 +34,23 @@ class TrainOptions:
     batch_size: int = 256
     """Pairs per step, over all processes."""
     micro_batch_size: int | None = None
-    """Pairs whose activations are held at a time in each process; None for all."""
+    """Pairs whose activations are held at a time in each process, or None for all."""
     lr: float = 5e-4
     warmup: int | None = None
-    """Warm-up steps; None for a tenth of all steps, at most the paper's 2,000."""
+    """Warm-up steps, or None for a tenth of all steps, at most the paper's 2,000."""
     weight_decay: float = 0.2
     temperature: float | None = None
-    """Fixed temperature; None to learn it."""
+    """Fixed temperature, or None to learn it."""
     precision: str = "fp32"
     augment: bool | None = None
-    """Random crops; None for data whose captions they keep true."""
+    """Random crops, or None for data whose captions they keep true."""
     seed: int = 0
     device: str = "auto"
     workers: int = 0
     save_every: int | None = None
-    """Steps between checkpoints; None for a tenth of all."""
+    """Steps between checkpoints, or None for a tenth of all."""
     eval_every: int | None = None
-    """Steps between measurements; None for a twentieth of all."""
+    """Steps between measurements, or None for a twentieth of all."""
     data_root: str | None = None
     data_options: Mapping[str, str] = field(default_factory=dict)
 
@@ -87,7 +87,7 @@ class TrainOptions:
             if name not in RESUMABLE and name in arguments and arguments[name] != value:
                 raise UsageError(
                     f"{_flag(name)} is {value}, and the run in {self.out} was started with {arguments[name]}:"
-                    " resume it with the arguments it has, or start another with another --out"
+                    " resume it with its arguments, or start another run with another --out"
                 )
 
 

@@ -31,7 +31,7 @@ Number = int | float
 """A number in JSON: counts stay whole."""
 
 Scalars = dict[str, Number | None]
-"""Numbers by name; None where one is undefined."""
+"""Numbers by name, or None if one is undefined."""
 
 
 def pair_scalars(
@@ -156,7 +156,7 @@ def logit_constants(model: object) -> Scalars:
 
 
 def unwrap(model: object) -> Any:
-    """Return the module inside DistributedDataParallel; torch.compile's wrapper passes all attributes on."""
+    """Return the module inside DistributedDataParallel. torch.compile's wrapper passes all attributes on."""
     inside = getattr(model, "module", None)
     return model if inside is None or any(hasattr(model, name) for names in TOWERS for name in names) else inside
 
@@ -167,7 +167,7 @@ def n_inputs(inputs: Any) -> int:
 
 
 def equal_inputs(inputs: Any) -> list[int] | None:
-    """Return a number for each sample of a batch, equal for equal samples; None without a batch."""
+    """Return a number for each sample of a batch, equal for equal samples, or None without a batch."""
     if inputs is None:
         return None
     parts = list(inputs.values()) if isinstance(inputs, Mapping) else [inputs]

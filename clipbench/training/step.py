@@ -12,7 +12,7 @@ micro-batch is encoded once more on its way down: the same gradients, for one mo
 Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup, 2021 (GradCache).
 
 The optimizer is AdamW with weight decay on matrices only, warm-up and cosine. Source: Radford et al., 2021, section 2.5
-and table 18; reference values as in open_clip.
+and table 18, with reference values as in open_clip.
 """
 
 import math
@@ -91,7 +91,7 @@ def siglip_loss(
         images: of this process, of unit length.
         texts: of this process, of unit length.
         logit_scale: already exponentiated.
-        logit_bias: added to each logit; without it the many non-pairs would swamp the first steps.
+        logit_bias: added to each logit. Without it the many non-pairs would swamp the first steps.
 
     Example:
         >>> eye = torch.eye(2)
@@ -117,7 +117,7 @@ LOSSES: dict[str, Loss] = {"clip": clip_loss, "siglip": siglip_loss}
 
 
 def gather(vectors: Float[Tensor, "n E"]) -> Float[Tensor, "N E"]:
-    """Return the vectors of all processes, by rank; gradients flow back to the process of each vector."""
+    """Return the vectors of all processes, by rank. Gradients flow back to the process of each vector."""
     if n_processes() == 1:
         return vectors
     gathered: Tensor = _Gather.apply(vectors)  # type: ignore[no-untyped-call]
@@ -125,7 +125,9 @@ def gather(vectors: Float[Tensor, "n E"]) -> Float[Tensor, "N E"]:
 
 
 class _Gather(torch.autograd.Function):
-    """Concatenates the vectors of all processes; its backward pass sums the gradients that they have of this one's."""
+    """Concatenates the vectors of all processes. The backward pass sums their gradients for the vectors of this
+    process.
+    """
 
     @staticmethod
     def forward(vectors: Tensor) -> Tensor:
@@ -169,7 +171,7 @@ class Towers:
     model: CLIP
     device: torch.device
     dtype: torch.dtype = torch.float32
-    """Type of matrix products; weights, residual streams and losses are float32 in any case."""
+    """Type of matrix products. Weights, residual streams and losses are float32 in any case."""
 
     def images(self, pixels: Tensor) -> Float32[Tensor, "n E"]:
         """Return raw vectors of pixels as they come in a batch."""
@@ -224,7 +226,7 @@ def add_gradients(
     """Add the gradients of a batch's loss to the model's, and return this process's share of the loss.
 
     Args:
-        micro_batch_size: pairs whose activations are held at a time; None for all.
+        micro_batch_size: pairs whose activations are held at a time, or None for all.
     """
     parts = _parts(towers, batch, micro_batch_size)
     keep = micro_batch_size is None
@@ -261,7 +263,9 @@ _Part = tuple[int, Int64[Tensor, " n"], Callable[[], Float32[Tensor, "n E"]]]
 
 
 def _parts(towers: Towers, batch: Batch, size: int | None) -> list[_Part]:
-    """Return the batch in parts to encode; texts of like length together, as a part is as long as its longest text."""
+    """Return the batch in parts to encode, with texts of similar length together, because a part is as long as its
+    longest text.
+    """
     n_images = size or (CACHE_SIZED if towers.device.type == "cpu" else len(batch.pixels))
     image_rows = torch.arange(len(batch.pixels)).split(n_images)
     text_rows = torch.argsort(batch.tokens.argmax(dim=-1), stable=True).split(size or CACHE_SIZED)
@@ -275,7 +279,7 @@ def _parts(towers: Towers, batch: Batch, size: int | None) -> list[_Part]:
 def make_optimizer(model: CLIP, *, lr: float, weight_decay: float) -> torch.optim.AdamW:
     """Return AdamW that decays all weights except gains, biases, the class embedding, temperature and bias.
 
-    Those are the parameters with fewer than two dimensions; embeddings of tokens and positions are decayed.
+    Those are the parameters with fewer than two dimensions. Embeddings of tokens and positions are decayed.
     """
     decayed = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter.ndim >= 2]
     undecayed = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter.ndim < 2]

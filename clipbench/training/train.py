@@ -60,7 +60,7 @@ from clipbench.training.step import (
 from clipbench.untrusted.reading import entries, is_file, is_folder, is_there
 
 LOGGED_STEPS = 1000
-"""Steps of a training that are logged, at equal distances; the first and the last come on top."""
+"""Steps of a training that are logged, at equal distances, in addition to the first and the last."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -86,12 +86,12 @@ def train(
     Raises:
         UsageError: an option does not fit the data, the folder holds another training, another process trains in it, or
             the one to resume was started with other options.
-        ClipbenchError: the loss is no longer finite; the message names the last good checkpoint.
+        ClipbenchError: the loss is no longer finite. The message names the last good checkpoint.
         MachineError: a process was lost that shares the batches.
-        Interrupted: SIGINT or SIGTERM came; the current step was finished and saved.
+        Interrupted: SIGINT or SIGTERM came, and the current step was finished and saved.
     """
     target = resolve_placement(options.device, options.precision, options.batch_size)
-    busy = f"another clipbench trains in {options.out}: wait for its end, or name another --out"
+    busy = f"another clipbench process trains in {options.out}: wait until it ends, or choose another --out"
     with (
         process_group(target.device) as device,
         folder_lock(options.out, busy) if rank() == 0 and not options.out.is_file() else nullcontext(),
@@ -118,11 +118,11 @@ def train(
 
 @dataclass(kw_only=True)
 class TrainingLoop:
-    """A training that is ready to take its next step; it logs, measures and saves between the steps."""
+    """A training that is ready to take its next step. It logs, measures and saves between the steps."""
 
     options: TrainOptions
     checkpoint: CheckpointContent
-    """Model, tokenizer and progress; the steps change them in place."""
+    """Model, tokenizer and progress, which the steps change in place."""
     towers: Towers
     optimizer: torch.optim.AdamW
     order: SampleOrder
@@ -136,7 +136,7 @@ class TrainingLoop:
     """Time at which the last step ended, or what came after it."""
 
     def run(self, bar: "tqdm[NoReturn]", stop: threading.Event) -> None:
-        """Train to the last step; raise Interrupted where a process got a signal to stop."""
+        """Train to the last step, or raise Interrupted if a process got a signal to stop."""
         progress, options = self.checkpoint.progress, self.options
         if progress.step == 0 and not bundled_checkpoints(options.out):
             self._measure()
@@ -155,7 +155,7 @@ class TrainingLoop:
                 raise Interrupted(bundled_checkpoints(options.out)[-1])
 
     def _step(self, batch: Batch, bar: "tqdm[NoReturn]", stop: threading.Event) -> bool:
-        """Update the weights once; return True if any process got a signal to stop."""
+        """Update the weights once, and return True if any process got a signal to stop."""
         model, optimizer, options = self.checkpoint.model, self.optimizer, self.options
         step = self.checkpoint.progress.step
         lr = learning_rate(step, lr=options.lr, warmup=options.warmup_steps, steps=options.steps)
@@ -174,7 +174,7 @@ class TrainingLoop:
         return n_stops > 0
 
     def _log_step(self, loss: float, values: dict[str, float]) -> str:
-        """Count a step and log it; return it in words."""
+        """Count a step and log it, and return it in words."""
         progress, n_steps, now = self.checkpoint.progress, self.options.steps, time.perf_counter()
         seconds, self.clock = now - self.clock, now
         progress.step += 1
@@ -201,22 +201,24 @@ class TrainingLoop:
             save_checkpoint(self.options.out, self.checkpoint, self.optimizer)
 
     def _check_finite(self, loss: float, norm: float) -> None:
-        """Raise ClipbenchError unless the step can be taken; the weights have not changed yet."""
+        """Raise ClipbenchError unless the step can be taken, while the weights have not changed yet."""
         quantity, value = ("gradient's norm", norm) if math.isfinite(loss) else ("loss", loss)
         if math.isfinite(value):
             return
         step = self.checkpoint.progress.step + 1
         self.log.write("stop", step - 1, {"reason": f"the {quantity} of step {step} is {value}"})
         raise ClipbenchError(
-            f"the {quantity} is {value} at step {step}: stopped; the last good checkpoint is"
-            f" {bundled_checkpoints(self.options.out)[-1]}; start again with a lower --lr (it is {self.options.lr:g})"
-            f" or a longer --warmup ({self.options.warmup_steps})"
+            f"the {quantity} is {value} at step {step}: stopped after the last good checkpoint,"
+            f" {bundled_checkpoints(self.options.out)[-1]}. Start again with a lower --lr (it is"
+            f" {self.options.lr:g}) or a longer --warmup ({self.options.warmup_steps})"
         )
 
 
 @contextmanager
 def _stop_signal() -> Iterator[threading.Event]:
-    """Yield an event that SIGINT and SIGTERM set, as half a step must not be saved; a second signal acts as usual."""
+    """Yield an event that SIGINT and SIGTERM set, because half a step must not be saved. A second signal acts as
+    usual.
+    """
     stop = threading.Event()
     is_main = threading.current_thread() is threading.main_thread()  # others get no signals
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM) if is_main}
@@ -253,7 +255,7 @@ def start(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) ->
     if not is_free or (names and has_steps(options.out)):
         conflict = "holds another run" if is_file(options.out / LOG_FILE) else "is not empty"
         raise UsageError(
-            f"{options.out} {conflict}: give another --out, or --resume to go on with a run of the same arguments"
+            f"{options.out} {conflict}: give another --out, or --resume to continue a run with the same arguments"
         )
     corpus, order = _data(options)
     config = find_config(options.arch)
@@ -265,7 +267,7 @@ def start(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) ->
     if options.temperature is not None:
         fix_temperature(model, options.temperature)
     n_bytes = 12 * sum(parameter.numel() for parameter in model.parameters())  # weights, and two moments of each
-    check_writable(options.out, n_bytes, advice="make room there, or name another --out")
+    check_writable(options.out, n_bytes, advice="make room there, or choose another --out")
     wait_for_all()  # each process has to find the folder empty before the first one writes to it
     progress = TrainingProgress(arguments=options.to_json(), data=_description(corpus))
     training = _assemble(
@@ -279,7 +281,7 @@ def resume(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) -
     """Return a training at its newest checkpoint, or at its beginning if it was ended before the first.
 
     Raises:
-        UsageError: there is no training, or it was started with other arguments or data.
+        UsageError: the folder has no training, or it was started with other arguments or data.
         ModelError: the checkpoint is damaged.
     """
     if not bundled_checkpoints(options.out):
@@ -290,7 +292,7 @@ def resume(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) -
     options.check_same(checkpoint.progress.arguments)
     corpus, order = _data(options)
     if (recorded := checkpoint.progress.data) != _description(corpus):
-        raise UsageError(f"the data are {_description(corpus)}, and the run in {options.out} has {recorded}")
+        raise UsageError(f"the data set is {_description(corpus)}, and the run in {options.out} has {recorded}")
     if options.temperature is not None:
         checkpoint.model.logit_scale.requires_grad_(False)
     training = _assemble(options, checkpoint, corpus, order, device=device, dtype=dtype)

@@ -29,8 +29,8 @@ ARCHIVE_ERRORS = (
     ValueError,
     RuntimeError,
 )
-"""Errors that the standard library raises for damaged and hostile archives; a file that cannot be read is an OSError
-beside.
+"""Errors that the standard library raises for damaged and hostile archives. A file that cannot be read raises an
+OSError.
 """
 
 IMAGES_AT_ONCE = 4

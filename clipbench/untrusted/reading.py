@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     import numpy as np
 
 MOST_BITS = 10_000
-"""Bits of a whole number that is shown with decimal digits; of Python's own limit it is two thirds."""
+"""Bits of an integer that is shown with decimal digits, two thirds of Python's own limit."""
 MOST_DEPTH = 100
 """Objects and lists inside each other, in JSON and TOML: no known format has more than ten."""
 MOST_SHOWN = 60
 """Characters of a value that a message shows."""
 
 UTF8 = "utf-8-sig"
-"""The encoding of texts: UTF-8, with or without a mark at its beginning; or else UTF-16 with its mark."""
+"""The encoding of texts: UTF-8, with or without a byte order mark, or UTF-16 with its mark."""
 
 _CONTAINERS = (dict, list)
 _HALF_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -46,27 +46,27 @@ _LIST = re.compile(rf"\s*\[\s*{_QUOTED}(?:\s*,\s*{_QUOTED})*(?:\s*,)?\s*\]\s*")
 
 
 def user_path(name: str | os.PathLike[str]) -> Path:
-    """Return a path that a user wrote, with ``~`` as the home folder; that of an unknown user is left as it is."""
+    """Return a path that a user wrote, with ``~`` as the home folder. The path of an unknown user is left as it is."""
     return Path(os.path.expanduser(name))
 
 
 def is_file(path: str | os.PathLike[str]) -> bool:
-    """Return whether a path is a regular file, or a link to one; False for every name that no file can have."""
+    """Return whether a path is a regular file, or a link to one, or False for every name that no file can have."""
     return os.path.isfile(path)  # Path.is_file raises OSError for a name that is too long
 
 
 def is_folder(path: str | os.PathLike[str]) -> bool:
-    """Return whether a path is a folder, or a link to one; False for every name that no folder can have."""
+    """Return whether a path is a folder, or a link to one, or False for every name that no folder can have."""
     return os.path.isdir(path)
 
 
 def is_there(path: str | os.PathLike[str]) -> bool:
-    """Return whether there is anything under a name; False for every name that nothing can have."""
+    """Return whether there is anything under a name, or False for every name that nothing can have."""
     return os.path.exists(path)
 
 
 def why_not_there(path: str | os.PathLike[str]) -> str:
-    """Return why a name cannot be looked up, in brackets for a message; empty where there is simply nothing."""
+    """Return why a name cannot be looked up, in brackets for a message, or empty if there is simply nothing."""
     try:
         os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -74,12 +74,12 @@ def why_not_there(path: str | os.PathLike[str]) -> str:
     except OSError as error:
         return f" ({error.strerror})"
     except ValueError:
-        return " (the name holds a NUL or is no text)"
+        return " (the name holds a NUL or is not text)"
     return ""
 
 
 def entries(folder: Path, error: type[ClipbenchError]) -> list[Path]:
-    """Return what is in a folder, by name; raise ``error`` where it cannot be listed."""
+    """Return the entries of a folder, by name, or raise ``error`` if it cannot be listed."""
     with reading(folder, error):
         return sorted(folder / entry.name for entry in os.scandir(folder))
 
@@ -96,11 +96,11 @@ def refuse_special_files(folder: Path, error: type[ClipbenchError]) -> None:
             if entry.is_dir(follow_symlinks=False):
                 pending.append(entry.path)
             elif not entry.is_file() and not entry.is_dir() and is_there(entry.path):
-                raise error(f"{entry.path} is a FIFO, a device or a socket: take it out of the folder")
+                raise error(f"{entry.path} is a FIFO, a device or a socket: remove it from the folder")
 
 
 def matching(folder: Path, pattern: str) -> list[Path]:
-    """Return what a pattern matches in a folder, by name; nothing where there is no such folder."""
+    """Return what a pattern matches in a folder, by name, or nothing if there is no such folder."""
     return sorted(folder.glob(pattern)) if is_folder(folder) else []
 
 
@@ -118,25 +118,25 @@ def reading(
         advice: what to do.
         is_table: the file is one that a person can save again.
     """
-    source, end = name or path, f"; {advice}" if advice else ""
+    source, end = name or path, f": {advice}" if advice else ""
     try:
         yield
     except UnicodeDecodeError as fault:
         encoding = "UTF-16" if "16" in fault.encoding else "UTF-8"
-        end = "; save it as UTF-8" if is_table else end
+        end = ". Save it as UTF-8" if is_table else end
         raise error(f"{source} is not {encoding} text: {fault.reason} at byte {fault.start}{end}") from fault
     except OSError as fault:
         raise error(f"cannot read {source}: {fault.strerror or fault}{end}") from fault
 
 
 def open_file(path: str | os.PathLike[str]) -> io.BufferedReader:
-    """Open a regular file; raise OSError for a folder, and for a FIFO, a device or a socket: those may wait for
+    """Open a regular file, or raise OSError for a folder, and for a FIFO, a device or a socket: those may wait for
     ever.
     """
     try:
         mode = os.stat(path).st_mode
     except ValueError as error:
-        raise OSError(None, "the name holds a NUL or is no text") from error
+        raise OSError(None, "the name holds a NUL or is not text") from error
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(EISDIR, os.strerror(EISDIR), path)
     if not stat.S_ISREG(mode):
@@ -145,7 +145,7 @@ def open_file(path: str | os.PathLike[str]) -> io.BufferedReader:
 
 
 def open_text(path: str | os.PathLike[str], newline: str | None = None) -> io.TextIOWrapper:
-    """Open a regular file as text, in UTF-8 or UTF-16; raise OSError like ``open_file``."""
+    """Open a regular file as text, in UTF-8 or UTF-16, or raise OSError like ``open_file``."""
     file = open_file(path)
     return io.TextIOWrapper(file, encoding=encoding_of(file.peek(len(codecs.BOM_UTF16))), newline=newline)
 
@@ -161,7 +161,7 @@ def encoding_of(data: bytes) -> str:
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """Return the content of a regular file; raise OSError if it cannot be read."""
+    """Return the content of a regular file, or raise OSError if it cannot be read."""
     with open_file(path) as file:
         return file.read()
 
@@ -169,7 +169,7 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
 def read_text(
     path: str | os.PathLike[str], error: type[ClipbenchError], *, name: str | None = None, advice: str = ""
 ) -> str:
-    """Return the text of a file, UTF-8 or UTF-16 with any kind of line end; raise ``error`` if it cannot be read."""
+    """Return the text of a file, UTF-8 or UTF-16 with any kind of line end, or raise ``error`` if it cannot be read."""
     with reading(path, error, name=name, advice=advice):
         data = read_bytes(path)
         text = data.decode(encoding_of(data))
@@ -177,7 +177,7 @@ def read_text(
 
 
 def array_header(file: BinaryIO) -> "tuple[tuple[int, ...], bool, np.dtype[Any]]":
-    """Return shape, whether columns come first, and type of the ``.npy`` array that begins here; ValueError if none
+    """Return shape, whether columns come first, and type of the ``.npy`` array that begins here, or ValueError if none
     does.
     """
     import numpy as np
@@ -186,7 +186,7 @@ def array_header(file: BinaryIO) -> "tuple[tuple[int, ...], bool, np.dtype[Any]]
     try:
         header = readers[np.lib.format.read_magic(file)](file)
     except Exception as error:  # the header is Python, whose parser raises many kinds of error
-        raise ValueError(f"it is no array in .npy form ({' '.join(str(error).split())[:MOST_SHOWN]})") from error
+        raise ValueError(f"it is not an array in .npy form ({' '.join(str(error).split())[:MOST_SHOWN]})") from error
     if header[2].hasobject:
         raise ValueError("it holds Python objects, which are never read")
     if any(side < 0 for side in header[0]):
@@ -195,7 +195,7 @@ def array_header(file: BinaryIO) -> "tuple[tuple[int, ...], bool, np.dtype[Any]]
 
 
 def decode_array(data: bytes) -> "np.ndarray":
-    """Return the array in the bytes of an ``.npy`` file; raise ValueError, with the reason, where they hold none.
+    """Return the array in the bytes of an ``.npy`` file, or raise ValueError, with the reason, if they hold none.
 
     Nothing is allocated for what a header promises and the bytes do not hold.
     """
@@ -219,7 +219,7 @@ def decode_array(data: bytes) -> "np.ndarray":
 def read_json(
     path: str | os.PathLike[str], error: type[ClipbenchError], *, name: str | None = None, advice: str = ""
 ) -> Any:
-    """Return the value in a JSON file; raise ``error`` as ``read_text`` and ``parse_json`` do."""
+    """Return the value in a JSON file, or raise ``error`` as ``read_text`` and ``parse_json`` do."""
     text = read_text(path, error, name=name, advice=advice)
     return parse_json(text, name or str(path), error, advice=advice)
 
@@ -229,16 +229,16 @@ def parse_json(text: str, location: str, error: type[ClipbenchError], *, advice:
 
     Args:
         location: name of the file, or of the line in it, for the message.
-        is_text: refuse half surrogates, which are no text; False for a result, which may name a file that has them.
+        is_text: refuse half surrogates, which are not text. False for a result, which may name a file that has them.
     """
     try:
         return decode_json(text, is_text=is_text)
     except ValueError as fault:
-        raise error(f"{location} is not JSON: {_fault_text(fault)}{f'; {advice}' if advice else ''}") from fault
+        raise error(f"{location} is not JSON: {_fault_text(fault)}{f': {advice}' if advice else ''}") from fault
 
 
 def decode_json(text: str, *, is_text: bool = True) -> Any:
-    """Return the value of a JSON text; raise ValueError, with the reason, for every text that has none."""
+    """Return the value of a JSON text, or raise ValueError, with the reason, for every text that has none."""
     try:
         value = json.loads(text)
     except RecursionError as error:
@@ -264,7 +264,7 @@ def _fault_text(fault: ValueError) -> str:
 
 
 def decode_toml(text: str) -> dict[str, Any]:
-    """Return the table of a TOML text; raise ValueError, with the reason, for every text that has none."""
+    """Return the table of a TOML text, or raise ValueError, with the reason, for every text that has none."""
     try:
         table = tomllib.loads(text)
     except RecursionError as error:
@@ -274,7 +274,7 @@ def decode_toml(text: str) -> dict[str, Any]:
 
 
 def check_depth(value: object) -> None:
-    """Raise ValueError where lists and objects are nested too deep: what reads them calls itself for each level."""
+    """Raise ValueError if lists and objects are nested too deep, because readers of them are recursive."""
     level = [value] if isinstance(value, _CONTAINERS) else []
     for _ in range(MOST_DEPTH):
         inside = [child for node in level for child in (node.values() if type(node) is dict else node)]
@@ -292,7 +292,7 @@ def check_text(value: object) -> None:
             try:
                 node.encode()
             except UnicodeEncodeError as error:
-                raise ValueError(f"{shown(node)} holds half a surrogate pair, which is no text") from error
+                raise ValueError(f"{shown(node)} holds half a surrogate pair, which is not text") from error
         elif isinstance(node, dict):
             nodes += [*node.keys(), *node.values()]
         elif isinstance(node, list):
@@ -300,10 +300,10 @@ def check_text(value: object) -> None:
 
 
 def read_written_list(text: str) -> list[str] | None:
-    """Return the texts of a list in one cell of a table, as Python writes it; None where it is no such list, or an
+    """Return the texts of a list in one cell of a table, as Python writes it, or None if it is no such list, or an
     empty one.
 
-    Only quoted texts are made into anything: what Python itself would make of a cell may be deep, large or slow.
+    Only quoted texts are parsed, because an evaluation of the cell by Python could be deep, large or slow.
 
     Example:
         >>> read_written_list('''['a cat', "a dog's tail"]''')
@@ -322,7 +322,7 @@ def read_written_list(text: str) -> list[str] | None:
 
 
 def is_int64(text: str) -> bool:
-    """Return whether a text is a whole number that fits 64 bits.
+    """Return whether a text is an integer that fits 64 bits.
 
     Example:
         >>> [is_int64(text) for text in ("-1", "9223372036854775807", "9223372036854775808", "1.0", "")]
@@ -365,7 +365,7 @@ _TOO_DEEP = f"lists or objects are nested more than {MOST_DEPTH} deep"
 
 
 def damaged_weights(folder: Path) -> Path | None:
-    """Return the first ``.safetensors`` in a folder that cannot be opened; None where there is none."""
+    """Return the first ``.safetensors`` in a folder that cannot be opened, or None if there is none."""
     from safetensors import SafetensorError, safe_open
 
     for path in sorted(folder.rglob("*.safetensors")):

@@ -1,6 +1,6 @@
-"""Dataclasses from JSON, checked against the types of their fields: an error names the place of what does not fit.
+"""Dataclasses from JSON, checked against the types of their fields. An error names the field that does not fit.
 
-A whole number stands for the same float, and unknown keys are passed over, as later versions may add some:
+An integer counts as the same float, and unknown keys are ignored, because later versions may add some.
 ``unknown_fields`` names them.
 """
 
@@ -26,7 +26,7 @@ MOST = 2.0**63
 
 
 class SchemaError(Exception):
-    """A value has another type than its field declares; the text names the place, the value and the expected type."""
+    """A value has another type than its field declares. The text names the place, the value and the expected type."""
 
 
 def parse_record(kind: type[Record], data: object, location: str = "") -> Record:
@@ -138,7 +138,7 @@ def _parse_any(value: object, location: str) -> object:
 def _parse_plain(kind: Any, value: Any, location: str) -> Any:
     """Return a value of a plain type.
 
-    A bool is no number, and neither are NaN, infinity and integers beyond 64 bits, which Python reads from JSON.
+    A bool is not a number, and neither are NaN, infinity and integers beyond 64 bits, which Python reads from JSON.
     """
     is_right = type(value) is kind or (kind is float and type(value) is int)
     if not is_right or (kind in (int, float) and not abs(value) < MOST):
@@ -148,5 +148,5 @@ def _parse_plain(kind: Any, value: Any, location: str) -> Any:
 
 
 _NAMES = {
-    bool: "true or false", dict: "an object", float: "a number", int: "a whole number", list: "a list", str: "text"
+    bool: "true or false", dict: "an object", float: "a number", int: "an integer", list: "a list", str: "text"
 }  # fmt: skip

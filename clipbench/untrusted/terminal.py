@@ -17,7 +17,7 @@ _COMMAND = re.compile(r"^\s*(?=::)|#(?=#(?:vso|teamcity)?\[)")
 
 
 def printable(text: str) -> str:
-    r"""Return a text in one line, each blank a space, and a sign in place of each character that has no shape.
+    r"""Return a text in one line, each blank a space, and a sign instead of each invisible character.
 
     Example:
         >>> printable("a  b\nc\x1b[31m\u202e")
@@ -60,7 +60,7 @@ def json_text(text: str) -> str:
 
 
 def harmless_cell(value: object) -> object:
-    """Return a value of a CSV cell; a text that a spreadsheet would compute gets an apostrophe before it.
+    """Return a value of a CSV cell, with an apostrophe before a text that a spreadsheet would compute.
 
     Example:
         >>> harmless_cell("=1+1"), harmless_cell("a=b"), harmless_cell(-0.5)

@@ -43,7 +43,7 @@ def keep_copies(store: Path, *ages: float) -> list[Path]:
 
 def test_small_copies_of_images_are_shown_and_the_old_ones_removed(store: Path, call: Call) -> None:
     old, new = keep_copies(store, 40, 2)
-    assert call("cache").out.splitlines()[-1] == "beside them 2 small copies of images for reports, 8 B"
+    assert call("cache").out.splitlines()[-1] == "also stored: 2 small copies of images for reports, 8 B"
     asked = call("cache", "prune", "--older-than", "50d")
     assert "nothing to remove" in asked.out
     call("cache", "prune", "--model", "tiny", "--older-than", "30d", "--yes")

@@ -81,12 +81,12 @@ def test_a_newer_schema_and_an_unfinished_run_are_refused_in_one_line(call: Call
 WRONG: tuple[tuple[Callable[[dict[str, Any]], None], str], ...] = (
     (lambda data: data["evaluations"][0]["metrics"].update(acc1=[1]), r"metrics.acc1 is [1], expected an object"),
     (lambda data: acc1(data).update(value="high"), "evaluations[0].metrics.acc1.value is 'high', expected a number"),
-    (lambda data: acc1(data).update(n=12.5), "metrics.acc1.n is 12.5, expected a whole number"),
+    (lambda data: acc1(data).update(n=12.5), "metrics.acc1.n is 12.5, expected an integer"),
     (lambda data: acc1(data).update(value=True), "metrics.acc1.value is True, expected a number"),
     (lambda data: acc1(data).update(value=float("nan")), "metrics.acc1.value is nan, expected a number"),
     (lambda data: acc1(data).update(value=float("inf")), "metrics.acc1.value is inf, expected a number"),
-    (lambda data: acc1(data).update(n=10**30), f"metrics.acc1.n is {10**30}, expected a whole number below 2^63"),
-    (lambda data: data["model"].update(n_parameters=10**400), "expected a whole number below 2^63"),
+    (lambda data: acc1(data).update(n=10**30), f"metrics.acc1.n is {10**30}, expected an integer below 2^63"),
+    (lambda data: data["model"].update(n_parameters=10**400), "expected an integer below 2^63"),
     (
         lambda data: data["environment"].update(cpus=[2, {"of": float("nan")}]),
         "environment.cpus[1].of is nan, expected a number",

@@ -39,7 +39,7 @@ def test_get_downloads_from_the_endpoint_prints_the_folder_and_does_not_download
         assert not any("mnist" in path for _, path, _ in served.requests[n_requests:])
     offline = get("svhn", HF_HUB_OFFLINE="1")
     assert (offline.returncode, offline.stderr.count("\n")) == (3, 1)
-    assert "HF_HUB_OFFLINE is set" in offline.stderr
+    assert "offline, because of HF_HUB_OFFLINE" in offline.stderr
 
 
 def test_ctrl_c_ends_a_download_at_once_and_the_same_command_continues(tmp_path: Path) -> None:

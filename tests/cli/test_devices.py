@@ -158,7 +158,7 @@ def test_under_torchrun_its_agent_ends_the_others() -> None:
     assert command.returncode != 0
     ours = [line for line in errors.splitlines() if line.startswith("clipbench: ")]
     assert ours == [
-        "clipbench: interrupted: what was encoded is stored; the same command with --out run goes on from there"
+        "clipbench: interrupted: encoded vectors are stored. The same command with --out run resumes from there"
     ]
     assert_gone([*ranks.values()])
 
@@ -190,7 +190,7 @@ def test_an_interruption_ends_all_processes_and_so_does_the_end_of_the_first() -
     _, errors = command.communicate(timeout=60)
     assert command.returncode == 130, errors
     assert errors.splitlines()[-1] == (
-        "clipbench: interrupted: what was encoded is stored; the same command with --out run goes on from there"
+        "clipbench: interrupted: encoded vectors are stored. The same command with --out run resumes from there"
     )
     assert "Traceback" not in errors
     assert_gone([*ranks.values()])
@@ -223,7 +223,10 @@ def test_an_error_of_another_process_is_that_of_a_single_one() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--model", "embeddings:v.npz", *BOTH], "several devices do not reach embeddings:v.npz, which holds vectors"),
+        (
+            ["--model", "embeddings:v.npz", *BOTH],
+            "several devices have no effect on embeddings:v.npz, which holds vectors",
+        ),
         (["--model", "api:http://a/v1", *BOTH], "which is computed by a server: give one --device"),
         (["--model", "tiny", "--device", "cpu,two"], "--device cpu,two names 'two', and there are 0 CUDA devices here"),
     ],

@@ -133,7 +133,7 @@ def test_offline_asks_no_server_and_answers_in_one_screen(world: Any, run: Call)
     done = run("--yes", "--offline", "--out", "out")
     assert (done.status, world.requests) == (3, [])
     assert len(done.err.splitlines()) <= 24
-    assert done.err.startswith("Not in data (offline: HF_HUB_OFFLINE is set, or --offline given):\n")
+    assert done.err.startswith("Not in data (offline, because of HF_HUB_OFFLINE or --offline):\n")
     assert "clipbench data get cifar-10" in done.err and not Path("out").exists()
 
 
@@ -189,8 +189,8 @@ def test_whatever_the_servers_do_it_is_in_one_table_and_got_over(
     table = done.err[done.err.index("Not in data:") :]
     said = " ".join(table.split())
     for name, reason in {
-        "mnist": "the connection broke; the same command resumes where this one ended",
-        "sugarcrepe": "the server answered 500; the same command resumes where this one ended",
+        "mnist": "the connection broke. Fix: once the Hub can be reached, repeat the command, which resumes where it ended",
+        "sugarcrepe": "the server answered 500. Fix: repeat the command, which resumes where it ended",
         "winoground": "accept the licence at https://huggingface.co/datasets/facebook/winoground, then `hf auth login`",
         "scam": "repeat the command to fetch it again",
         "urban-1k": "the Hub has no such repository, or it is private: check the name",

@@ -134,7 +134,7 @@ def test_an_evaluation_that_cannot_be_recorded_fails_alone(
     reasons = [str(record.reason) for record in records]
     assert reasons[1].startswith("the task cannot be recorded: Out of range float values are not JSON compliant")
     assert [reasons[0], reasons[2]] == [
-        "the evaluation cannot be recorded: metrics.m.n is 1180591620717411303424, expected a whole number below 2^63",
+        "the evaluation cannot be recorded: metrics.m.n is 1180591620717411303424, expected an integer below 2^63",
         "None",
     ]
 
@@ -143,7 +143,7 @@ def test_a_termination_is_an_interruption(world: Path, run: Call) -> None:
     done = run("Terminated")
     assert done.status == 130
     assert done.err.splitlines()[-1] == (
-        "clipbench: interrupted: what was encoded is stored; the same command with --out out goes on from there"
+        "clipbench: interrupted: encoded vectors are stored. The same command with --out out resumes from there"
     )
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     assert not (world / "out/result.json").exists() and list((world / "cache").rglob("*.vectors"))
@@ -198,7 +198,7 @@ def test_a_folder_that_cannot_be_written_to_is_told_before_anything_is_encoded(
         monkeypatch.setenv("CLIPBENCH_CACHE", str(world / "file"))
     done = run("toy", "--no-report", out="out" if what == "cache" else "file/out")
     assert f"cannot write to {'file/out' if what == 'out' else world / 'file'}" in done.err
-    assert "Not a directory; " + ("name another --out" if what == "out" else "make room there, or name") in done.err
+    assert "Not a directory. Fix: " + ("name another --out" if what == "out" else "make room there, or") in done.err
     assert done.status == 2 and not (world / "out").exists()
 
 

@@ -137,6 +137,6 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(world: Path) -> Non
     assert done.returncode == 130, done.stderr
     last = done.stderr.splitlines()[-1]
     assert last == (
-        "clipbench: interrupted: 2 of 3 models are finished, in out; the same command with --out out goes on from there"
+        "clipbench: interrupted: 2 of 3 models are finished, in out. The same command with --out out resumes from there"
     )
     assert {path.parent.name for path in (world / "out").glob("*/result.json")} == {"step-0", "step-2"}

@@ -69,7 +69,7 @@ def test_interrupting_saves_a_checkpoint_and_exits_with_130(data: Path) -> None:
     assert process.returncode == 130, errors
     last = errors.splitlines()[-1]
     assert last.startswith("clipbench: interrupted, and saved as run/step-")
-    assert last.endswith("--resume goes on from there")
+    assert last.endswith("Add --resume to continue from there")
     assert "Traceback" not in errors
 
 
@@ -107,7 +107,7 @@ def test_two_processes_train_as_one_does_and_one_that_is_killed_ends_the_other(d
             assert torch.allclose(found[name], value, atol=2e-3), name
     (line,) = _killed_in_training()
     assert line.startswith("clipbench: process 1 of 2 was killed (SIGKILL), as systems do that run out of memory: ")
-    assert line.endswith("the same command with --resume goes on from the last checkpoint")
+    assert line.endswith("the same command with --resume continues from the last checkpoint")
 
 
 def _killed_in_training() -> list[str]:

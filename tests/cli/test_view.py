@@ -24,5 +24,9 @@ def test_ctrl_c_ends_it_quietly_and_nothing_is_written(tmp_path: Path) -> None:
             out, err = process.communicate(timeout=30)
         finally:
             process.kill()
-    assert (process.returncode, said + out, err.strip()) == (130, "Ctrl-C ends it.\n", "clipbench: interrupted")
+    assert (process.returncode, said + out, err.strip()) == (
+        130,
+        "Ctrl-C stops the server.\n",
+        "clipbench: interrupted",
+    )
     assert not list(tmp_path.iterdir())

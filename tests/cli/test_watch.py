@@ -129,7 +129,7 @@ def test_checkpoints_are_measured_as_a_training_writes_them(world: Path, save: S
     copies = [partial(shutil.copytree, path, world / "train" / path.name) for path in ready]
     done = watch_while([copies[0], nothing, copies[1]], "--idle", "2")
     assert done.status == 0, done.err
-    assert "watching train, every 60 s" in done.err
+    assert "watching train every 60 s" in done.err
     assert [line.split()[0] for line in done.out.splitlines()] == ["step-1", "step-2"]
 
 
@@ -146,7 +146,7 @@ def test_a_growing_checkpoint_is_left_until_it_stands_still(world: Path, save: S
 def test_once_leaves_out_what_is_still_being_written(world: Path, save: Save, watch_while: Call) -> None:
     target = save(world / "train/step-1", 1) / "model.safetensors"
     done = watch_while([lambda: os.utime(target, ns=(time.time_ns(), time.time_ns()))], "--idle", "0")
-    assert done.status == 3 and "train/step-1 is still being written: left out" in done.err
+    assert done.status == 3 and "left out train/step-1: it is still being written" in done.err
     assert not measured(world)
 
 
@@ -160,7 +160,7 @@ def test_a_damaged_checkpoint_is_told_once_and_tried_again_when_it_changes(
     # standing still by the second look, tried in it, and let be in the third
     done = watch_while([nothing, nothing, lambda: target.write_bytes(whole)], "--idle", "3")
     assert done.status == 0 and done.err.count("clipbench: step-1: ") == 1
-    assert re.search("step-1: .*no whole safetensors file.*tried again when it changes", done.err)
+    assert re.search("step-1: .*not a complete safetensors file.*tried again when it changes", done.err)
     assert measured(world) == {"step-1", "step-2"}
 
 
@@ -188,7 +188,7 @@ def test_a_checkpoint_that_is_rewritten_while_it_is_read_is_read_again(
     meddle(monkeypatch, lambda: (target / "model.safetensors").write_bytes(other), after=after)
     done = watch("--idle", "0.01", "--no-report")
     assert done.status == 0, done.err
-    assert "step-1: it was changed or taken away while it was read (tried again when it changes)" in done.err
+    assert "step-1: it was changed or removed while it was read (tried again when it changes)" in done.err
     model = read_run(world / "out/step-1").result.model
     assert model["fingerprint"] == load_model("made/step-1", LoadOptions(device="cpu")).info.fingerprint
 
@@ -201,7 +201,7 @@ def test_a_checkpoint_that_is_taken_away_ends_nothing(
     save(world / "train/step-2", 2)
     meddle(monkeypatch, lambda: shutil.rmtree(gone), after=False)
     done = watch("--idle", "0", "--no-report")
-    assert done.status == 3 and f"{name}: it was changed or taken away while it was read" in done.err
+    assert done.status == 3 and f"{name}: it was changed or removed while it was read" in done.err
     assert measured(world) == {"step-2"}
 
 
@@ -231,7 +231,9 @@ def test_interrupting_exits_with_130_and_keeps_what_is_finished(world: Path, sav
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert "interrupted: finished runs are in out; the same command goes on" in errors and "Traceback" not in errors
+    assert (
+        "interrupted: finished runs are in out, and the same command continues" in errors and "Traceback" not in errors
+    )
     assert measured(world) == {"step-1"}
 
 

@@ -51,7 +51,7 @@ def test_nothing_is_left_when_the_block_fails(tmp_path: Path) -> None:
 def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
     first = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert first.stdout is not None and first.stdout.readline() == "held\n"
-    message = f"another clipbench writes to {tmp_path}: wait for its end, or name another out"
+    message = f"another clipbench process writes to {tmp_path}: wait until it ends, or choose another out"
     with pytest.raises(UsageError, match=message), folder_lock(tmp_path):
         pass
     os.kill(first.pid, signal.SIGKILL)
@@ -146,7 +146,7 @@ def test_a_folder_that_cannot_be_written_to_is_one_line(tmp_path: Path) -> None:
     check_writable(tmp_path / "new/run", advice="")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match=r"^cannot write to .*file/run: Not a directory; name another$"):
+    with pytest.raises(UsageError, match=r"^cannot write to .*file/run: Not a directory\. Fix: name another$"):
         check_writable(tmp_path / "file/run", advice="name another")
-    with pytest.raises(UsageError, match=r"MB free, expected 1,000,000,000\.0 MB; name another$"):
+    with pytest.raises(UsageError, match=r"MB free, expected 1,000,000,000\.0 MB\. Fix: name another$"):
         check_writable(tmp_path, 10**15, advice="name another")

@@ -94,7 +94,9 @@ def test_a_name_that_two_distributions_declare_is_an_error_with_both(installed: 
 def test_a_name_of_clipbenchs_own_stays_its_own(installed: Path) -> None:
     ours = plugins.load(plugins.MODELS, "hf")
     install(installed, "thief", declares="HF = thief:load", module="def load(): ...\n")
-    with pytest.warns(LeftOutWarning, match=r"'HF' of thief in clipbench\.models is left out, as clipbench has one"):
+    with pytest.warns(
+        LeftOutWarning, match=r"'HF' of thief in clipbench\.models is left out, because clipbench has one"
+    ):
         assert "HF" not in plugins.names(plugins.MODELS)
     assert plugins.load(plugins.MODELS, "hf") is ours
 

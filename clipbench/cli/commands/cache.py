@@ -49,10 +49,10 @@ def cache(context: click.Context) -> None:
         root = default_root()
         models = stored_models(root)
         copies = kept_copies(root)
-        echo(f"vectors are stored in {root} (CLIPBENCH_CACHE names another folder)")
+        echo(f"vectors are stored in {root} (set CLIPBENCH_CACHE to use another folder)")
         echo(*_model_lines(models) if models else ["no vector is stored there"])
         if copies:
-            echo(f"beside them {_copies_text(copies)}")
+            echo(f"also stored: {_copies_text(copies)}")
 
 
 # An environment variable that is meant for `run`, such as CLIPBENCH_YES, must not remove anything here.
@@ -62,10 +62,10 @@ def cache(context: click.Context) -> None:
     "age",
     metavar="AGE",
     callback=_age,
-    help="Age of models since their last use, and of copies: 12h, 30d, 8w.",
+    help="Remove models that were not used, and copies that were made, before this long ago: 12h, 30d, 8w.",
 )
-@click.option("--model", "names", multiple=True, metavar="NAME", help="Model by name or fingerprint; repeatable.")
-@click.option("--yes", is_flag=True, help="Remove them without a question.")
+@click.option("--model", "names", multiple=True, metavar="NAME", help="Model by name or fingerprint (repeatable).")
+@click.option("--yes", is_flag=True, help="Remove without asking for confirmation.")
 @TRACEBACK
 def prune(age: int | None, names: Sequence[str], yes: bool) -> None:
     """Remove the stored vectors of models.
@@ -84,7 +84,7 @@ def prune(age: int | None, names: Sequence[str], yes: bool) -> None:
     from clipbench.results.numbers import counted
 
     if age is None and not names:
-        raise UsageError("nothing says what to remove: add --older-than AGE or --model NAME")
+        raise UsageError("missing option: expected --older-than AGE or --model NAME, to choose what is removed")
     root = default_root()
     models = stored_models(root)
     for name in names:
@@ -98,7 +98,7 @@ def prune(age: int | None, names: Sequence[str], yes: bool) -> None:
     ]
     copies = {} if age is None or names else kept_copies(root, before=time.time() - age)
     if not chosen and not copies:
-        echo(f"nothing to remove: of {counted(len(models), 'model')} in {root} none is that old")
+        echo(f"nothing to remove: none of {counted(len(models), 'model')} in {root} is that old")
         return
     echo(f"to remove from {root}:")
     parts = []

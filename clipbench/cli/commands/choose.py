@@ -32,7 +32,7 @@ from clipbench.cli.output import echo, terminal_width
 @click.option("--report", metavar="FILE.html", type=PATH, help="Write the verdict as a page, too.")
 @options.TRACEBACK
 def choose(folder: Path, scope: Literal["future", "list"], margin: float, alpha: float, report: Path | None) -> int:
-    """Say which model of POOL is better, by what was judged so far.
+    """Decide which model of POOL is better, by the judgements so far.
 
     \b
     clipbench choose pool

@@ -60,7 +60,7 @@ class CompareArguments:
     help="Gate file: allowed drops by metric, requirements, and acknowledged losses.",
 )
 @click.option(
-    "--require", multiple=True, metavar="'METRIC >= NUMBER'", help="Requirement on each candidate; repeatable."
+    "--require", multiple=True, metavar="'METRIC >= NUMBER'", help="Requirement on each candidate (repeatable)."
 )
 @click.option("--strict", is_flag=True, help="Fail on every drop beyond the limit, significant or not.")
 @click.option("--alpha", default=0.05, metavar="P", type=float, help="Significance level.")
@@ -95,7 +95,7 @@ def compare(arguments: CompareArguments) -> int:
     if form == "html" and arguments.out is None:
         raise click.UsageError("--format html needs -o FILE.html")
     if arguments.explain and form != "html":
-        raise click.UsageError(f"--explain is a section of the page: got --format {form}, expected html")
+        raise click.UsageError(f"--explain adds a section to the page: got --format {form}, expected html")
     gate = _read_gate(arguments)
     if form == "junit" and not (gate.rules or gate.requirements):
         raise UsageError("--format junit reports gated metrics only: give --max-drop, --gate or --require")
@@ -119,7 +119,7 @@ def _read_gate(arguments: CompareArguments) -> "Gate":
 def _compare_candidates(
     arguments: CompareArguments, gate: "Gate"
 ) -> "tuple[list[GatedComparison], list[Run | Values]]":
-    """Return the comparisons, and the results that were compared, the base first; print why one could not be.
+    """Return the comparisons, and the results that were compared, the base first. Print why one could not be.
 
     Raises:
         NotComparable: no candidate could be compared.
@@ -158,7 +158,7 @@ def _compare_candidates(
 
 
 def _explanations(sides: "list[Run | Values]") -> "list[Explanation | None]":
-    """Return where each candidate got worse; print why one cannot be explained."""
+    """Return where each candidate got worse, and print why one cannot be explained."""
     from clipbench.errors import ClipbenchError
     from clipbench.evaluation.explain_runs import explain_runs
     from clipbench.results.other_tools import Values

@@ -1,4 +1,4 @@
-"""``clipbench data``: list, describe and download the data sets of the catalogue; answers without torch."""
+"""``clipbench data``: list, describe and download the data sets of the catalogue, without importing torch."""
 
 import os
 import signal
@@ -45,8 +45,8 @@ def list_(data_root: Path | None) -> None:
     table = Table(columns=columns("name", "present", "download", "licence", "access"), rows=rows)
     echo(*as_text(table, indent="", width=terminal_width()).splitlines())
     root = data_root or "the current folder"
-    echo("", f"present: in {root} (part: some of its shards; unfinished: a download that was interrupted)")
-    echo(f"access: empty where no condition is known;{UNSURE}: not verified; clipbench data show NAME says more")
+    echo("", f"present: in {root} (part: some of its shards, unfinished: the download was interrupted)")
+    echo(f"access: empty if no condition is known.{UNSURE}: not verified. For details: clipbench data show NAME")
 
 
 @data.command(context_settings=SETTINGS)
@@ -111,14 +111,14 @@ def get(names: Sequence[str], data_root: Path | None, source: str | None, revisi
 
 
 def _add_image_entries(entries: "Sequence[CatalogueEntry]") -> "list[CatalogueEntry]":
-    """Return the entries, and after each that is about the images of another, that other; each once."""
+    """Return the entries without repetition, each followed by the entry whose images it needs."""
     from clipbench.data.catalogue.entries import catalogue
 
     by_name: dict[str, CatalogueEntry] = {}
     for entry in entries:
         by_name[entry.name] = entry
         if entry.images is not None:
-            print_line(f"{entry.name} is about the images of {entry.images}: these are needed too")
+            print_line(f"{entry.name} also needs the images of {entry.images}")
             by_name[entry.images] = catalogue()[entry.images]
     return list(by_name.values())
 
@@ -161,7 +161,7 @@ def _immediate_interrupt() -> Iterator[None]:
     """
 
     def stop(*_: object) -> None:
-        print_error("interrupted: complete files are kept, and the same command continues from there")
+        print_error("interrupted: complete files are kept, and the same command resumes from there")
         os._exit(INTERRUPTED)
 
     is_main = threading.current_thread() is threading.main_thread()  # others get no signals
@@ -220,7 +220,7 @@ def _facts(entry: "CatalogueEntry", root: Path | None) -> list[tuple[str, str]]:
         ("licence", _licence(entry)),
         ("cite", entry.cite),
         ("access", entry.gate or "no condition known"),
-        ("images", "" if entry.images is None else f"those of {entry.images}, which are fetched along"),
+        ("images", "" if entry.images is None else f"the images of {entry.images}, which are fetched with it"),
         ("protocol", entry.protocol),
         ("chance", ", ".join(f"{name} {100 * value:.3g} %" for name, value in entry.chance.items())),
         ("prompts", _prompts(entry)),
@@ -234,7 +234,7 @@ def _prompts(entry: "CatalogueEntry") -> str:
     from clipbench.results.numbers import counted
 
     if entry.prompts is None:
-        return "those beside the data" if entry.kind == "classification" else ""
+        return "the templates in the folder of the data" if entry.kind == "classification" else ""
     templates, names = published_prompts(entry.prompts)
     classes = "the data's class names" if names is None else counted(len(names), "class name")
     return f"{counted(len(templates), 'published template')}, {classes}"

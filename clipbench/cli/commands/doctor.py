@@ -38,9 +38,9 @@ class DoctorArguments(ModelArguments, DataArguments):
     Output=("as_json",),
 )
 @click.option("--model", required=True, metavar="REF", help="Model to check.")
-@click.option("--data", metavar="DATA", help="Data to check, and to check the model on.")
-@click.option("--expect", metavar="SCORE|published", help="Score that is expected on the data, such as 52.1.")
-@click.option("--metric", metavar="TASK/METRIC", help="Metric that the score is of, such as zero-shot/acc1.")
+@click.option("--data", metavar="DATA", help="Data to check, and to check the model with.")
+@click.option("--expect", metavar="SCORE|published", help="Expected score on the data, such as 52.1.")
+@click.option("--metric", metavar="TASK/METRIC", help="Metric of the expected score, such as zero-shot/acc1.")
 @click.option("--allow-partial", is_flag=True, help="Check what is present when images or classes are missing.")
 @options.MODEL_OPTION
 @options.TRUST_REMOTE_CODE
@@ -58,8 +58,8 @@ class DoctorArguments(ModelArguments, DataArguments):
 def doctor(arguments: DoctorArguments) -> int:
     """Check that a model's adapter is right, and its data are sound.
 
-    Each check says what it saw; a warning or a fault also why it matters, and what to do. Takes seconds, on built-in
-    images and captions, and on a sample of the data.
+    Each check prints what it saw. A warning or a fault also has the reason why it matters, and a fix. Takes seconds, on
+    built-in images and captions, and on a sample of the data.
 
     \b
     clipbench doctor --model vit-b-32
@@ -75,7 +75,7 @@ def doctor(arguments: DoctorArguments) -> int:
     from clipbench.evaluation.score_causes import Expectation
 
     if arguments.metric is not None and arguments.expect is None:
-        raise click.UsageError("--metric names what --expect is of: add --expect SCORE")
+        raise click.UsageError("--metric has no effect without --expect: add --expect SCORE")
     options = DoctorOptions(
         data=arguments.data,
         loading=arguments.data_options,
@@ -104,7 +104,7 @@ def doctor(arguments: DoctorArguments) -> int:
 
 
 def finding_lines(finding: "CheckFinding", width: int | None) -> list[str]:
-    """Return the lines of a finding: what was seen, and for a warning or a fault why it matters and the fix."""
+    """Return the lines of a finding: the observation, and for a warning or a fault why it matters and the fix."""
     observation = f"not examined: {finding.seen}" if finding.status == "not examined" else finding.seen
     lines = _wrap_columns(MARKS[finding.status], finding.check, observation, width)
     if finding.status in ("warning", "fault"):
@@ -113,7 +113,7 @@ def finding_lines(finding: "CheckFinding", width: int | None) -> list[str]:
 
 
 def explanation_lines(explanation: "ScoreCauses", width: int | None = None) -> list[str]:
-    """Return a table of what each switch does to the score."""
+    """Return a table of the effect of each switch on the score."""
     from clipbench.results.numbers import change, change_interval, p_value, quantity
     from clipbench.results.table import Table, as_text, columns
 

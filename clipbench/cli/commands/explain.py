@@ -37,7 +37,7 @@ class ExplainArguments(ModelArguments):
     "--columns",
     metavar="FILE.csv",
     type=PATH,
-    help="More columns of the samples; the first is id, or image for a path or file name.",
+    help="More columns of the samples. The first column is id, or image for a path or file name.",
 )
 @click.option("--model", metavar="REF", help="The base's model, for groups of similar classes and of 550 phrases.")
 @options.MODEL_OPTION

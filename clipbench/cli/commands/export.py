@@ -30,7 +30,7 @@ def export(runs: tuple[Path, ...], to: str, out: Path | None) -> None:
     latex           the same tables for a paper, with booktabs
     bibtex          clipbench and the data of the runs, for a bibliography
 
-    A RUN is a run folder or the folder of several; of several RUNs, those without a run are left out.
+    A RUN is a run folder or the folder of several. If you give several RUNs, those without a run are left out.
     Only the run folders are read: neither models nor data are needed.
     """
     from clipbench.results.export.formats import export as write

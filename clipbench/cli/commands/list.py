@@ -1,4 +1,4 @@
-"""``clipbench list``: list the tasks, suites, models or data sets that clipbench knows; answers without torch."""
+"""``clipbench list``: list the tasks, suites, models or data sets of clipbench, without importing torch."""
 
 from collections.abc import Callable
 
@@ -55,7 +55,7 @@ def _data() -> list[tuple[str, str]]:
     from clipbench.data.catalogue.entries import catalogue
 
     forms = [
-        ("scenes", "generated captioned images, with data for each task; no download"),
+        ("scenes", "generated images with captions and data for each task, without a download"),
         ("FOLDER", "one folder of images per class, or CLIP_benchmark's webdataset layout"),
         ("FILE.csv, .tsv, .jsonl, .json", "a table of images with captions, labels or both"),
         ("hf:ORG/NAME[:CONFIG[:SPLIT]]", "a Hugging Face data set, from the Hub or a local folder"),

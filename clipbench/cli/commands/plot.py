@@ -42,7 +42,7 @@ class PlotArguments:
     "--format",
     "kind",
     type=click.Choice(["pdf", "svg", "png"]),
-    help="File type; png has 600 pixels per inch, twice those of -o FILE.png, for slides.",
+    help="File type. For slides, png has 600 pixels per inch, twice as many as with -o FILE.png.",
 )
 @click.option(
     "--width",
@@ -54,15 +54,19 @@ class PlotArguments:
 @click.option(
     "--baseline",
     metavar="standard|open_clip",
-    help="Reference models of the plot robustness: trained on ImageNet alone, or open_clip's CLIP models. "
-    " [default: standard]",
+    help=(
+        "Reference models of the plot robustness: trained only on ImageNet, or open_clip's CLIP models."
+        "  [default: standard]"
+    ),
 )
 @click.option(
     "--x",
     metavar="METRIC",
-    help="Metric on the x axis of the plot across, such as gap or retrieval/image_retrieval_recall@1; or a number of "
-    "the model: parameters, dimensions, bytes, step, image_flops, image_parameters, image_per_second, image_memory, "
-    "the same of text.",
+    help=(
+        "Metric on the x axis of the plot across, such as gap or retrieval/image_retrieval_recall@1, or a number"
+        " of the model: parameters, dimensions, bytes, step, image_flops, image_parameters, image_per_second,"
+        " image_memory, or text_flops and the like."
+    ),
 )
 @click.option("--y", metavar="METRIC", help="Metric on the y axis of the plot across.")
 @click.option("--data", metavar="DATA", help="Data set to plot, if the run has the task on several.")
@@ -80,9 +84,9 @@ class PlotArguments:
 def plot(arguments: PlotArguments) -> None:
     """Draw a figure for a paper.
 
-    The numbers of the figure (.csv) and a draft of its caption (.txt) are written beside it.
+    The numbers of the figure (.csv) and a draft of its caption (.txt) are written next to it.
 
-    A RUN is a run folder or the folder of several; of several RUNs, those without a run are left out.
+    A RUN is a run folder or the folder of several. If you give several RUNs, those without a run are left out.
     Only the run folders are read: neither models nor data are needed.
 
     \b
@@ -127,14 +131,14 @@ def plot(arguments: PlotArguments) -> None:
 
 
 def _output_file(arguments: PlotArguments) -> Path | None:
-    """Return the file that the figure is written to; None if neither ``-o`` nor ``--format`` says it."""
+    """Return the file that the figure is written to, or None if neither ``-o`` nor ``--format`` says it."""
     kind, out = arguments.kind, arguments.out
     if kind is None or arguments.name is None:
         return out
     out = out or Path(f"{arguments.name}.{kind}")
     out = out if out.suffix else out.with_suffix(f".{kind}")
     if out.suffix.lower() != f".{kind}":
-        raise click.UsageError(f"--format {kind} and -o {out} name two types: drop one of them")
+        raise click.UsageError(f"--format {kind} and -o {out} are of different types: remove one of them")
     return out
 
 

@@ -35,12 +35,16 @@ class PoolArguments(ModelArguments):
     Speed=("device",),
 )
 @click.option(
-    "--model", "models", multiple=True, required=True, metavar="REF", help="Model to choose from; repeatable."
+    "--model", "models", multiple=True, required=True, metavar="REF", help="Model to choose from (repeatable)."
 )
 @click.option("--images", required=True, metavar="FOLDER", type=PATH, help="Folder of photographs.")
-@click.option("--queries", required=True, metavar="FILE", type=PATH, help="Text file with a query in each line.")
+@click.option("--queries", required=True, metavar="FILE", type=PATH, help="Text file with one query per line.")
 @click.option(
-    "--k", default=10, metavar="N", type=click.IntRange(1, 100), help="Photographs that each model brings to a query."
+    "--k",
+    default=10,
+    metavar="N",
+    type=click.IntRange(1, 100),
+    help=("Photographs that each model adds to the pool per query."),
 )
 @click.option(
     "--random",
@@ -48,7 +52,7 @@ class PoolArguments(ModelArguments):
     default=5,
     metavar="N",
     type=click.IntRange(0, 100),
-    help="Others drawn at random for each query: they show what no model found.",
+    help="Photographs drawn at random per query, to estimate what no model found.",
 )
 @click.option("--price", is_flag=True, help="Measure what one query costs each model, which choose shows.")
 @click.option("--out", required=True, metavar="POOL", type=PATH, help="New folder for the pool.")
@@ -56,7 +60,7 @@ class PoolArguments(ModelArguments):
     "--on-bad-image",
     default="error",
     type=click.Choice(["error", "skip"]),
-    help="Unreadable images end the command, or are left out.",
+    help="Stop at an image that cannot be read, or leave it out.",
 )
 @options.MODEL_OPTION
 @options.TRUST_REMOTE_CODE

@@ -17,13 +17,13 @@ from clipbench.cli.output import echo, print_note
     "printed",
     type=click.Choice(["short", "full"]),
     default="short",
-    help="Parts that are printed: those that stand open, or all that is folded too.",
+    help="Parts that are printed: only the open ones, or the folded ones too.",
 )
 @TRACEBACK
 def report(runs: tuple[Path, ...], out: Path, printed: str) -> None:
     """Write one HTML report of finished runs.
 
-    A RUN is a run folder or the folder of several; of several RUNs, those without a run are left out.
+    A RUN is a run folder or the folder of several. If you give several RUNs, those without a run are left out.
     Only the run folders are read: neither models nor data are needed.
     """
     from clipbench.plugins import report_writer

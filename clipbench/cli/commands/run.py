@@ -16,7 +16,7 @@ from clipbench.cli.output import print_error
 from clipbench.cli.processes import launch_processes, serve_as_worker, share_work
 from clipbench.errors import ClipbenchError, UsageError
 
-RESUME = "what was encoded is stored, and the same command goes on from there"
+RESUME = "encoded vectors are stored, and the same command resumes from there"
 
 if TYPE_CHECKING:
     from clipbench.cli.printer import Printer
@@ -57,24 +57,27 @@ class RunArguments(ModelArguments, DataArguments):
     Speed=("device",),
     Output=("as_json", "verbose"),
 )
-@click.option("--model", "models", multiple=True, metavar="REF", help="Model to measure; repeatable.")
+@click.option("--model", "models", multiple=True, metavar="REF", help="Model to measure (repeatable).")
 @click.option(
     "--watch",
     metavar="FOLDER",
     type=PATH,
-    help="Measure the checkpoints in the folder of a training as they appear, in place of --model.",
+    help="Measure the checkpoints in the folder of a training as they appear, instead of --model.",
 )
 @click.option(
     "--interval",
     metavar="SECONDS",
     type=click.FloatRange(min=0, min_open=True),
-    help="With --watch: seconds between two looks at FOLDER. [default: 60]",
+    help="With --watch: seconds between two scans of FOLDER. [default: 60]",
 )
 @click.option(
     "--idle",
     metavar="MINUTES",
     type=click.FloatRange(min=0),
-    help="With --watch: end after MINUTES without a new checkpoint; 0 measures those that are there. [default: never]",
+    help=(
+        "With --watch: end after MINUTES without a new checkpoint. 0 measures the present checkpoints and ends."
+        " [default: never]"
+    ),
 )
 @options.MODEL_OPTION
 @options.TRUST_REMOTE_CODE
@@ -83,9 +86,9 @@ class RunArguments(ModelArguments, DataArguments):
     "--tasks",
     multiple=True,
     metavar="TASK[@DATA],...",
-    help="Tasks to measure; all leaves out those that a suite runs by name only. [default: all]",
+    help="Tasks to measure. all is every task, except those that the suite runs only by name. [default: all]",
 )
-@click.option("--data", metavar="DATA", help="Data of all tasks, in place of the suite's.")
+@click.option("--data", metavar="DATA", help="Data of all tasks, instead of the suite's.")
 @click.option("--suite", default="standard", metavar="NAME|FILE.toml", help="Suite: which data each task uses.")
 @options.DATA_ROOT
 @options.DATA_OPTION
@@ -99,7 +102,7 @@ class RunArguments(ModelArguments, DataArguments):
     "--out",
     metavar="DIR",
     type=PATH,
-    help="Run folder; with several models, the folder of their run folders. [default: runs/TIME-MODEL]",
+    help="Run folder, or with several models the folder of their run folders. [default: runs/TIME-MODEL]",
 )
 @options.DEVICES
 @options.PRECISION
@@ -121,10 +124,12 @@ class RunArguments(ModelArguments, DataArguments):
     default=200,
     type=click.IntRange(min=0),
     metavar="N",
-    help="Thumbnails that each evaluation keeps of its worst mistakes, and five times as many smaller ones for scatter"
-    " plots; 0 for none.",
+    help=(
+        "Thumbnails that each evaluation keeps of its worst mistakes. It also keeps five times this number of"
+        " smaller ones for scatter plots. 0 keeps none."
+    ),
 )
-@click.option("--keep-arrays", is_flag=True, help="Keep all vectors in the run folder, not a sample.")
+@click.option("--keep-arrays", is_flag=True, help="Keep all vectors in the run folder, instead of a sample.")
 @click.option("--no-preflight", is_flag=True, help="Skip the quick checks of the model before the run.")
 @click.option(
     "--price",
@@ -136,20 +141,20 @@ class RunArguments(ModelArguments, DataArguments):
     "--log",
     multiple=True,
     metavar="wandb|tensorboard|trackio|mlflow",
-    help="Experiment tracker that finished runs are logged to; repeatable.",
+    help="Experiment tracker that finished runs are logged to (repeatable).",
 )
 @options.JSON
 @click.option(
     "--yes",
     is_flag=True,
-    help="Fetch missing data sets without asking; implied where the environment variable CI is set.",
+    help="Fetch missing data sets without asking. This is the default if the environment variable CI is set.",
 )
 @click.option("--offline", is_flag=True, help="Do not use the network.")
 @click.option(
     "-v/-q",
     "--verbose/--quiet",
     default=None,
-    help="Print all metrics and notes, or errors only; else the first metric of each task.",
+    help="Print all metrics and notes, or only errors. [default: the first metric of each task]",
 )
 @options.TRACEBACK
 @with_arguments(RunArguments)
@@ -171,8 +176,8 @@ def run(arguments: RunArguments) -> int:
     --tasks   all  zero-shot  zero-shot@hf:ORG/NAME  retrieval@captions.jsonl
 
     With --watch each checkpoint gets a run folder in --out (default: runs/watch-FOLDER), and all of them a joint
-    report. A checkpoint that is still being written is measured once it no longer changes; one that cannot be read is
-    tried again when it changes. After an interruption, the same command continues.
+    report. A checkpoint that is still being written is measured once it no longer changes. A checkpoint that cannot be
+    read is tried again when it changes. After an interruption, the same command continues.
 
     Exit status: 0 done, 2 bad usage, or a model or data of which nothing can be measured, 3 something could not be
     measured, 130 interrupted.
@@ -206,16 +211,16 @@ def run(arguments: RunArguments) -> int:
 def _check(arguments: RunArguments) -> None:
     watched = arguments.watch is not None
     if watched == bool(arguments.models):
-        raise click.UsageError("expected --model REF, the model to measure, or else --watch FOLDER")
+        raise click.UsageError("expected either --model REF, the model to measure, or --watch FOLDER")
     for name, value in {"interval": arguments.interval, "idle": arguments.idle}.items():
         if value is not None and not watched:
-            raise click.UsageError(f"--{name} is of --watch alone: add --watch FOLDER, or drop it")
+            raise click.UsageError(f"--{name} has no effect without --watch: add --watch FOLDER, or remove --{name}")
     is_one = arguments.device != "all" and "," not in arguments.device and os.environ.get("WORLD_SIZE", "1") == "1"
     if watched and not is_one:
         raise click.UsageError("--watch measures in one process: give one --device, and start it without torchrun")
     for name, is_used in {"json": arguments.as_json, "watch": watched}.items():
         if arguments.verbose and is_used:
-            raise UsageError(f"--verbose has no meaning with --{name}: drop one of them")
+            raise UsageError(f"--verbose has no effect with --{name}: remove one of them")
 
 
 def _run_as_lead(arguments: RunArguments) -> int:
@@ -233,10 +238,10 @@ def _run_as_lead(arguments: RunArguments) -> int:
             session.try_report_all(runs)
             session.end_log()
     except KeyboardInterrupt:
-        progress = "what was encoded is stored"
+        progress = "encoded vectors are stored"
         if targets.are_several:
             progress = f"{session.n_done} of {len(targets.models)} models are finished, in {targets.out}"
-        print_error(f"interrupted: {progress}; the same command with --out {targets.out} goes on from there")
+        print_error(f"interrupted: {progress}. The same command with --out {targets.out} resumes from there")
         return INTERRUPTED
     except ClipbenchError:
         printer.still_missing(session.needs)
@@ -302,7 +307,9 @@ def _printer(arguments: RunArguments, *, several: bool, is_series: bool) -> "Pri
 
 
 def _quick_command(arguments: RunArguments, command: list[str]) -> str | None:
-    """Return the command with the quick suite and a folder of its own; None if it names other data or another suite."""
+    """Return the command with the quick suite and a folder of its own, or None if it names other data or another
+    suite.
+    """
     from clipbench.evaluation.plan import QUICK, STANDARD
 
     if arguments.suite != STANDARD or arguments.data is not None or any("@" in tasks for tasks in arguments.tasks):

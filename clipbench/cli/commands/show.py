@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 @command()
 @RUNS
-@click.option("--task", "tasks", multiple=True, metavar="TASK[@DATA]", help="Task to print; repeatable. [default: all]")
+@click.option(
+    "--task", "tasks", multiple=True, metavar="TASK[@DATA]", help=("Task to print (repeatable). [default: all]")
+)
 @click.option(
     "--all",
     "shows_all",
@@ -35,7 +37,7 @@ def show(runs: tuple[Path, ...], tasks: tuple[str, ...], shows_all: bool) -> Non
     clipbench show runs/tiny --task retrieval   # all metrics of a task
     clipbench show runs/tiny --all              # and methods, data, versions
 
-    A RUN is a run folder or the folder of several; of several RUNs, those without a run are left out.
+    A RUN is a run folder or the folder of several. If you give several RUNs, those without a run are left out.
     """
     from clipbench.results.run import find_runs, read_run
 
@@ -58,7 +60,7 @@ def _run_lines(run: "Run", tasks: Sequence[str], *, shows_all: bool) -> list[str
     result = run.result
     records = [record for record in result.evaluations if not tasks or record.task in tasks or record.name in tasks]
     lines = ["  ".join(filter(None, (model_name(run), ", ".join(model_facts(run))))), origin(run)]
-    lines += [f"warning: {finding.check}: {finding.seen}; {finding.fix}" for finding in result.preflight or ()]
+    lines += [f"warning: {finding.check}: {finding.seen}. Fix: {finding.fix}" for finding in result.preflight or ()]
     lines += _provenance(result) if shows_all else ()
     width = terminal_width()
     if not tasks and (table := headline_lines(records, width)):
@@ -113,7 +115,7 @@ def _detail_lines(record: "EvaluationRecord", width: int | None) -> Iterator[str
 
 
 def _interval_methods(metrics: "Mapping[str, Metric]") -> Iterator[str]:
-    """Yield how the intervals of the metrics that have a value were made; then why others have none."""
+    """Yield how the intervals of the metrics with a value were made, then why the others have no value."""
     from clipbench.results.numbers import interval_name
 
     with_interval: dict[str, list[str]] = {}

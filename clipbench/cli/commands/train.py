@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from clipbench.training.options import TrainOptions
 
 
-RESUME = "the same command with --resume goes on from the last checkpoint"
+RESUME = "the same command with --resume continues from the last checkpoint"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class TrainArguments:
     multiple=True,
     metavar="KEY=VALUE",
     callback=key_values,
-    help="Column name or split of the data; repeatable. [default: the train split, if the data have splits]",
+    help="Column name or split of the data (repeatable). [default: the train split, if the data has splits]",
 )
 @DATA_ROOT
 @click.option(
@@ -142,7 +142,7 @@ def train(arguments: TrainArguments) -> int:
             tell=print_note,
         )
     except Interrupted as interrupted:
-        print_error(f"{interrupted}; --resume goes on from there")
+        print_error(f"{interrupted}. Add --resume to continue from there")
         return INTERRUPTED
     if not arguments.quiet:
         echo(f"checkpoint in {checkpoint}")
@@ -150,7 +150,7 @@ def train(arguments: TrainArguments) -> int:
 
 
 def _training_options(context: click.Context, arguments: TrainArguments) -> "TrainOptions":
-    """Return the options of the command line; a resumed training keeps its own options unless they are set here."""
+    """Return the options of the command line. A resumed training keeps its own options unless they are set here."""
     from clipbench.training.options import TrainOptions, arguments_of, options_of
 
     options = {name: value for name, value in vars(arguments).items() if name not in ("resume", "quiet")}

@@ -18,7 +18,7 @@ from clipbench.cli.output import echo, print_line
     "out",
     metavar="SITE",
     type=PATH,
-    help="Write the list of runs and their reports into a new folder, for any host, and end.",
+    help="Write the list of runs and their reports into a new folder, for any web host, and exit.",
 )
 @TRACEBACK
 def view(folder: Path, port: int, no_open: bool, out: Path | None) -> None:
@@ -29,8 +29,8 @@ def view(folder: Path, port: int, no_open: bool, out: Path | None) -> None:
     clipbench view experiments --port 8000 --no-open
     clipbench view experiments --export site
 
-    It shows runs, comparisons, reports, samples and maps of vectors. Nothing is written; only this machine, and who
-    knows the address that is printed, can read it. Ctrl-C ends it. docs/view.md says more.
+    It shows runs, comparisons, reports, samples and maps of vectors. Nothing is written. Only a reader on this machine
+    who has the printed address can open it. Ctrl-C ends it. docs/view.md says more.
     """
     from clipbench import plugins
 

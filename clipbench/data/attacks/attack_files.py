@@ -34,15 +34,15 @@ class Photograph(NamedTuple):
     object: str
     """Name of the object."""
     text: str | None
-    """Text of the label: "" for a blank one, None where there is no label."""
+    """Text of the label: "" for a blank label, None without a label."""
     object_key: str
-    """Key of the photographed thing; its photographs are compared with each other."""
+    """Key of the photographed object, whose photographs are compared with each other."""
     condition: str = ""
-    """Style of the label, in data that vary it; "" for the data set's one style."""
+    """Style of the label, in data that vary it, or "" for the data set's one style."""
 
     @property
     def kind(self) -> str:
-        """Role in an attack: ``clean``, ``blank``, ``benign`` or ``attacked``; the case of letters does not matter."""
+        """Role in an attack: ``clean``, ``blank``, ``benign`` or ``attacked``, in upper or lower case."""
         if not self.text:
             return "clean" if self.text is None else "blank"
         return "benign" if self.text.casefold() == self.object.casefold() else "attacked"
@@ -107,7 +107,10 @@ def attack_dataset(
         if photograph.kind == "attacked"
     ]
     if not attacks:
-        raise DataError(f"data set {id} has {len(photographs)} images, and on none of them another thing's name")
+        raise DataError(
+            f"data set {id} has {len(photographs)} images without an attack: expected images with the name of"
+            " another object on them"
+        )
     dataset = Dataset(
         id=id,
         images=[photograph.image for photograph in photographs],
@@ -128,8 +131,9 @@ def _controls(photographs: Sequence[Photograph], data: str) -> dict[tuple[str, s
             first = controls.setdefault((photograph.object_key, photograph.kind), number)
         if first != number:
             raise DataError(
-                f"data set {data}: '{photographs[first].id}' and '{photograph.id}' are both {photograph.kind} images of"
-                f" {photograph.object_key}: expected one to compare with; put different objects into different sets"
+                f"data set {data}: '{photographs[first].id}' and '{photograph.id}' are both {photograph.kind}"
+                f" images of {photograph.object_key}: expected one to compare with. Put different objects"
+                " into different sets"
             )
     return controls
 
@@ -137,7 +141,7 @@ def _controls(photographs: Sequence[Photograph], data: str) -> dict[tuple[str, s
 def _manifest_fields(row: Cells, location: str) -> dict[str, Any]:
     """Return object, text and thing of a row with ``attack`` (0 or 1).
 
-    Without an attack the text is the object's own name or empty; a ``note`` with "blank" says that there is a label.
+    Without an attack, the text is the object's own name or empty. A ``note`` with "blank" marks an image with a label.
     """
     name, text, attack = row["object"].strip(), row["text"].strip(), row["attack"].strip()
     if not name:
@@ -146,7 +150,7 @@ def _manifest_fields(row: Cells, location: str) -> dict[str, Any]:
         raise DataError(f"{location}: attack is '{attack}', expected 0 or 1")
     is_other = text.casefold() not in ("", name.casefold())
     if is_other != (attack == "1"):
-        expected = "the name of something else" if attack == "1" else f"'{name}' or nothing"
+        expected = "the name of another object" if attack == "1" else f"'{name}' or nothing"
         raise DataError(f"{location}: attack is {attack} and '{text}' is written on the {name}: expected {expected}")
     is_bare = not text and "blank" not in row.get("note", "").casefold()
     object_key = f"{row.get('set', '')}/{name}".lstrip("/")
@@ -222,7 +226,7 @@ def _manifest(path: Path) -> Path | None:
 
 
 def _columns(file: Path) -> set[str]:
-    """Return the columns in the first row of a table; none where the file cannot be read."""
+    """Return the columns in the first row of a table, or none if the file cannot be read."""
     head = manifest.read_head(file)
     if file.suffix.lower() in (".csv", ".tsv"):
         return set(manifest.header_columns(head, file.suffix))
@@ -249,14 +253,14 @@ def has_named_files(path: Path) -> bool:
 def load_named_files(path: Path, options: DataOptions, id: str) -> Dataset:
     """Return the attacks of a folder whose file names state the object and the written word.
 
-    The prompt is the default one, "a photo of a {c}.", which is that of both papers.
+    The prompt is the default one, "a photo of a {c}.", as in both papers.
     """
     options.refuse_unknown((), id)
     photographs = []
     for file in sorted(file for file in path.rglob("*") if file.suffix.lower() in EXTENSIONS):
         match = _FILE_NAME.fullmatch(file.stem)
         if match is None:
-            raise DataError(f"{file}: expected a name such as label=dog_text=cat{file.suffix}, as its neighbours have")
+            raise DataError(f"{file}: expected a name such as label=dog_text=cat{file.suffix}, as of the other files")
         object_name, text = match["object"].replace("_", " "), match["text"].replace("_", " ") or None
         photographs.append(
             Photograph(FileImage(file), file.relative_to(path).as_posix(), object_name, text, object_name)
@@ -276,7 +280,7 @@ def has_annotations(path: Path) -> bool:
 def load_annotations(path: Path, options: DataOptions, id: str) -> Dataset:
     """Return the attacks of ``{"IMG.JPG": {"true object": "mug", "typographic attack label": "dog"}}``.
 
-    An empty label, or none, is an image without one. The prompt is "a photo of {c}.", that of Defense-Prefix.
+    An empty label, or none, is an image without one. The prompt is "a photo of {c}.", as in Defense-Prefix.
     """
     options.refuse_unknown((), id)
     file = path / ANNOTATIONS if is_folder(path) else path

@@ -27,14 +27,14 @@ from clipbench.untrusted.limits import too_many_resized
 N_WRITTEN_IMAGES = 500
 """Default number of images to write on."""
 VERSION = 1
-"""Raised whenever the same words would be drawn differently; part of each digest."""
+"""Part of each digest, raised whenever the same words would be drawn differently."""
 SMALLEST_SIDE = 224
 """Pixels to which smaller images are enlarged first, as models do: letters three pixels high could not be read."""
 
 
 @dataclass(frozen=True)
 class WrittenImage:
-    """An image with a label on it, drawn when it is opened; it meets the ImageRef protocol."""
+    """An image with a label on it, drawn when it is opened, as an ImageRef."""
 
     base: ImageRef
     writing: Writing
@@ -49,7 +49,7 @@ class WrittenImage:
         return content_digest(repr((VERSION, self.base.digest(), self.writing)).encode())
 
     def examine(self) -> Examined:
-        """Return that hash; what is to be said of the image's own pixels is said of the image without a label."""
+        """Return that hash. Notes about the image's own pixels are made for the image without a label."""
         return Examined(self.digest(), examine(self.base).reading._replace(remarks=()))
 
     def open(self) -> Image.Image:
@@ -91,11 +91,11 @@ class _BaseImage:
 def with_written_words(dataset: Dataset, *, n: int = N_WRITTEN_IMAGES) -> Dataset:
     """Return attacks on a stratified subset of ``n`` images of a labelled data set, one in four of them in 18 ways.
 
-    The attacking word is the name of another class, drawn by the image's id alone: it does not depend on n.
+    The attacking word is the name of another class, drawn only from the image's id, so it does not depend on n.
 
     Raises:
         MissingPart: the data set has no labels or no class names.
-        DataError: there are no two classes of different names, or the font lacks letters of a name.
+        DataError: the classes have fewer than two different names, or the font lacks characters of a name.
     """
     dataset.require("labels", "class_names")
     _check_names(dataset)

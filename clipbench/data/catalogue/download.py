@@ -1,6 +1,6 @@
 """Downloading data sets of the catalogue: complete or not at all, and resumed where an earlier try ended.
 
-Files are collected in a hidden folder beside the final one. It is renamed only once all files are there and have the
+Files are collected in a hidden folder next to the final one. It is renamed only once all files are there and have the
 hashes that their source publishes, so a folder with the data set's name is complete. A later run resumes from the last
 byte that has come.
 """
@@ -40,9 +40,9 @@ class Download:
     root: Path
     """The data root."""
     revision: str | None = None
-    """A branch, tag or commit in place of the pinned one."""
+    """A branch, tag or commit instead of the pinned one."""
     n_images: int | None = None
-    """Images that are enough: as many shards as hold them are fetched, into a folder of their own. None for all."""
+    """Images that are enough: only the shards for this number are fetched, into a separate folder. None for all."""
     report: Callable[[str], None] = field(default=print)
 
     @property
@@ -57,14 +57,15 @@ class Download:
 
     @property
     def staging(self) -> Path:
-        """The folder that collects the files: hidden until all are there; a part only grows."""
+        """The folder that collects the files: hidden until all are there. A part only grows."""
         return self.target if self.is_partial else staging_of(self.entry, self.root)
 
     @property
     def request(self) -> HubRequest:
         """The request to the Hub, in words for messages."""
         repository = f"datasets/{self.source.hub}"
-        return HubRequest(subject=f"data set {self.entry.name}", repository=repository, remedy=web_files.RESUME_ADVICE)
+        remedy = f"once the Hub can be reached, {web_files.RESUME_ADVICE}"
+        return HubRequest(subject=f"data set {self.entry.name}", repository=repository, remedy=remedy)
 
     def say(self, text: str) -> None:
         """Report something about the download."""
@@ -77,7 +78,7 @@ class Listing:
 
     files: tuple[RemoteFile, ...]
     origin: Mapping[str, object]
-    """Origin of the files; those of an earlier try stay if theirs is the same."""
+    """Origin of the files. Files of an earlier try stay if their origin is the same."""
     spare: tuple[RemoteFile, ...] = ()
     """Shards that are needed only if those among ``files`` hold fewer images than their sizes promise."""
 
@@ -88,7 +89,7 @@ class Listing:
 
 
 def staging_of(entry: CatalogueEntry, root: Path) -> Path:
-    """Return the hidden folder that collects a data set's files; it exists while a download is unfinished."""
+    """Return the hidden folder that collects a data set's files, and that exists while a download is unfinished."""
     return root / f".{entry.name}.part"
 
 
@@ -101,7 +102,7 @@ def choose_source(entry: CatalogueEntry, name: str | None = None) -> Source:
     for source in candidates:
         if source.can_be_fetched:
             return source
-    advice = "name another source"
+    advice = "choose another source" if entry.can_be_fetched else "add a source to its entry in the catalogue"
     if entry.by_hand:
         advice = f"put it into {entry.places[0]} below the data root by hand: {entry.by_hand}"
     raise Unavailable(f"{name or entry.name} cannot be fetched by command: {advice}")
@@ -146,7 +147,9 @@ def fetch(
         download.root.mkdir(parents=True, exist_ok=True)
         with folder_lock(
             download.staging,
-            wait=lambda: download.say(f"another clipbench downloads it to {download.root}: waiting for its end"),
+            wait=lambda: download.say(
+                f"another clipbench process downloads it to {download.root}: waiting until it ends"
+            ),
         ):
             if not download.is_partial and "fetched" in origin_in(download.target):
                 return download.target  # the process that was waited for has fetched it
@@ -165,7 +168,7 @@ def fetch(
         if error.errno is None:
             raise
         raise UsageError(
-            f"cannot write {download.target}: {error.strerror or error}; {web_files.RESUME_ADVICE}"
+            f"cannot write {download.target}: {error.strerror or error}. Fix that, and {web_files.RESUME_ADVICE}"
         ) from error
 
 
@@ -206,7 +209,7 @@ def _hub_listing(download: Download, repository: str) -> Listing:
         with suppress(RevisionNotFoundError):
             commit_ids = [api.dataset_info(repository, revision=revision).sha or ""]
     if len(commit_ids) != 1:
-        advice = "" if download.revision else "; --revision main takes the present one, and may give other numbers"
+        advice = "" if download.revision else ". --revision main fetches the newest one, which may give other numbers"
         raise UsageError(f"{repository} has no revision '{revision}' (any more){advice}")
     return _listing_of(download, repository, commit_ids[0], api)
 
@@ -221,8 +224,9 @@ def _listing_of(download: Download, repository: str, commit: str, api: "HfApi") 
     needed = list(filter_repo_objects(files, allow_patterns=download.source.patterns, key=lambda file: file.path))
     if not needed:
         raise DataError(
-            f"{repository} at commit {commit[:7]} has no file that matches {' or '.join(download.source.patterns)}: its"
-            " layout has changed since the catalogue was written; name another source with --from"
+            f"{repository} at commit {commit[:7]} has no file that matches"
+            f" {' or '.join(download.source.patterns)}: its layout has changed since the catalogue was"
+            " written. Choose another source with --from"
         )
     needed.sort(key=lambda file: file.size)  # a shard is of no use without the small files that say how to read it
     remote = tuple(
@@ -261,7 +265,7 @@ def _fetch_files(download: Download, files: Sequence[RemoteFile], on_bytes: Call
 
 
 def _select_shards(download: Download, listing: Listing) -> Listing:
-    """Return the small files of a listing, and as many shards as the limit needs by their sizes."""
+    """Return the small files of a listing, and the shards that the limit needs by their sizes."""
     assert download.n_images is not None, download
     by_path = {file.path: file for file in listing.files}
     order = shards.ordered_shards(download.entry, list(by_path))
@@ -315,14 +319,15 @@ def _finish(download: Download, listing: Listing) -> Path:
 
 
 def _check_disk_space(download: Download, listing: Listing) -> None:
-    """Raise UsageError when the disk is too small for the files that are missing; archives need their size twice."""
+    """Raise UsageError if the disk is too small for the missing files. Archives need their size twice."""
     times = 2 if download.source.form in ("archive", "urls") else 1
     needed = listing.n_bytes * times - n_bytes_present(download, listing)
     free = shutil.disk_usage(download.root).free
     if needed > free:
         raise UsageError(
-            f"{download.entry.name} needs {readable_size(needed)}, and {download.root} has {readable_size(free)} free:"
-            f" make room, or name a folder on another disk with {option('data_root')}"
+            f"{download.entry.name} needs {readable_size(needed)}, and {download.root} has"
+            f" {readable_size(free)} free: make room, or choose a folder on another disk with"
+            f" {option('data_root')}"
         )
     origin = download.source.name if download.source.hub else download.source.urls[-1].url
     download.say(f"{readable_size(listing.n_bytes)} from {origin}")

@@ -33,8 +33,8 @@ FORMS = {
 }
 """The forms of a source, and the fields that each needs."""
 NEEDS = (
-    f"an entry needs title, kind ({', '.join(KINDS)}) and licence; a [[NAME.source]] needs form ({', '.join(FORMS)}),"
-    " and hub, urls or note"
+    f"an entry needs title, kind ({', '.join(KINDS)}) and licence, and a [[NAME.source]] needs form"
+    f" ({', '.join(FORMS)}), and hub, urls or note"
 )
 FETCHABLE_FORMS = ("webdataset", "parquet", "judged", "archive", "urls")
 """Forms that ``clipbench data get`` can fetch."""
@@ -63,12 +63,13 @@ class Source:
     urls: tuple[WebFile, ...] = ()
     split: str | None = None
     revision: str | None = None
-    """Commit (or its beginning) that a published evaluation of the same data used; None where none is known."""
+    """Commit (or its beginning) that a published evaluation of the same data used, or None if none is known."""
     files: tuple[str, ...] = ()
-    """Patterns of the files that are needed; empty for what the form and the split imply."""
+    """Patterns of the files that are needed, or empty for what the form and the split imply."""
     columns: Mapping[str, str] = field(default_factory=dict)
-    """Column names by role, such as ``image`` and ``label``; several columns of one role are joined by commas.
-    Of a webdataset, ``group`` and ``label`` as its options have them."""
+    """Column names by role, such as ``image`` and ``label``. Several columns of one role are joined by commas. For a
+    webdataset, ``group`` and ``label`` as in its options.
+    """
     sha256: str | None = None
     is_gated: bool = False
     """True if the Hub gives the files only to users who have accepted the licence there."""
@@ -118,24 +119,24 @@ class CatalogueEntry:
     size: int | None = None
     """Bytes to fetch from the first source, or the most that they can be, where that is known."""
     shards: tuple[int, ...] = ()
-    """Bytes of each shard of the first source, in their order, where those are known; ``size`` is their sum."""
+    """Bytes of each shard of the first source, in their order, if known. ``size`` is their sum."""
     n_images: int | None = None
     n_captions: int | None = None
     n_items: int | None = None
-    """Contrasts or attacks. All counts are those of the published protocol; None where they are not known for sure."""
+    """Contrasts or attacks. All counts are from the published protocol, or None if they are uncertain."""
     n_classes: int | None = None
     chance: Mapping[str, float] = field(default_factory=dict)
     """Score of a model that knows nothing, by metric."""
     options: Mapping[str, str] = field(default_factory=dict)
-    """Data options of the published protocol; the user's own take precedence."""
+    """Data options of the published protocol. The user's own options take precedence."""
     images: str | None = None
     """The entry whose images it is about: its own files hold classes in other languages, as Babel-ImageNet's do."""
     prompts: str | None = None
-    """Table of ``prompts.toml``; without one, names and templates that lie beside the data are used."""
+    """Table of ``prompts.toml``. Without one, names and templates in the folder of the data are used."""
     protocol: str = ""
     """The protocol behind the published numbers."""
     seen: tuple[str, ...] = ()
-    """First-hand sources, each with what of this entry was seen there."""
+    """First-hand sources, each with the facts of this entry that were seen there."""
     unverified: tuple[str, ...] = ()
     """Statements of this entry that were not seen in a first-hand source."""
     sources: tuple[Source, ...] = ()
@@ -148,7 +149,7 @@ class CatalogueEntry:
 
     @property
     def by_hand(self) -> str | None:
-        """Instructions for data that cannot be fetched by command; None where none are known."""
+        """Instructions for data that cannot be fetched by command, or None if none are known."""
         return next((source.note for source in self.sources if source.form == "by-hand"), None)
 
     @property
@@ -188,26 +189,26 @@ def read_entry(name: str, table: object, file: str) -> CatalogueEntry:
     if name != name.lower():
         raise UsageError(f"{location} is a name with capitals, expected [{name.lower()}]")
     if not isinstance(table, dict):
-        raise UsageError(f"{location} is {shown(table)}, expected a table; {NEEDS}")
+        raise UsageError(f"{location} is {shown(table)}, expected a table ({NEEDS})")
     sources = table.get("source", [])
     if not isinstance(sources, list) or not all(isinstance(source, dict) for source in sources):
-        raise UsageError(f"{location} has source = {shown(sources)}, expected [[{name}.source]]; {NEEDS}")
+        raise UsageError(f"{location} has source = {shown(sources)}, expected [[{name}.source]] ({NEEDS})")
     _refuse_misspelt({key: value for key, value in table.items() if key != "source"}, sources, location)
     arguments = {"name": name, "places": [name], **table, "sources": sources}
     try:
         entry = parse_record(CatalogueEntry, arguments)
     except SchemaError as error:
-        raise UsageError(f"{location}: {error}; {NEEDS}") from error
+        raise UsageError(f"{location}: {error} ({NEEDS})") from error
     chosen = [("kind", entry.kind, KINDS), *(("form", source.form, FORMS) for source in entry.sources)]
     for field_name, value, known_values in chosen:
         if value not in known_values:
-            raise UsageError(f"{location} has {field_name} '{value}': {did_you_mean(value, known_values)}; {NEEDS}")
+            raise UsageError(f"{location} has {field_name} '{value}': {did_you_mean(value, known_values)} ({NEEDS})")
     for source in entry.sources:
         missing_field = next(
             (required_field for required_field in FORMS[source.form] if not getattr(source, required_field)), None
         )
         if missing_field is not None:
-            raise UsageError(f"{location} has a source of form '{source.form}' without {missing_field}; {NEEDS}")
+            raise UsageError(f"{location} has a source of form '{source.form}' without {missing_field} ({NEEDS})")
     return replace(entry, size=sum(entry.shards)) if entry.shards else entry
 
 
@@ -221,7 +222,7 @@ def _refuse_misspelt(table: Mapping[str, Any], sources: Sequence[Mapping[str, An
         field_names = {dataclass_field.name for dataclass_field in fields(kind)} - {"name", "sources"}
         for key in section:
             if key not in field_names:
-                raise UsageError(f"{location} has '{key}': {did_you_mean(key, field_names)}; {NEEDS}")
+                raise UsageError(f"{location} has '{key}': {did_you_mean(key, field_names)} ({NEEDS})")
 
 
 def entry_of_repository(repository: str) -> CatalogueEntry | None:
@@ -241,10 +242,10 @@ def require_folder(entry: CatalogueEntry, data_root: Path | None) -> Path:
     if folder is not None:
         return folder
     elsewhere = option("data_root", "FOLDER")
-    root = f"below {data_root}" if data_root else f"in the current folder ({elsewhere} looks in another)"
+    root = f"below {data_root}" if data_root else f"in the current folder ({elsewhere} searches another)"
     raise Unavailable(
-        f"data set '{entry.name}' ({entry.title}) is not on this machine: looked for {', '.join(entry.places)} {root};"
-        f" {_remedy(entry)} (licence: {entry.licence})"
+        f"data set '{entry.name}' ({entry.title}) is not on this machine: looked for"
+        f" {', '.join(entry.places)} {root}. {_remedy(entry)} (licence: {entry.licence})"
     )
 
 
@@ -262,8 +263,9 @@ def column_options(entry: CatalogueEntry, folder: Path, options: DataOptions) ->
 
 
 def with_columns(source: Source, entry: CatalogueEntry, options: DataOptions) -> DataOptions:
-    """Return the options with the columns of a source, where they tell labels, captions or groups; the user's own take
-    precedence."""
+    """Return the options with the columns of a source, if they give labels, captions or groups. The user's own options
+    take precedence.
+    """
     if source.form not in ("parquet", "webdataset") or entry.kind not in ("classification", "retrieval"):
         return options
     return replace(options, options={**source.columns, **options.options})
@@ -280,7 +282,7 @@ def read_origin(folder: Path) -> Mapping[str, Any]:
 
 
 def origin_in(folder: Path) -> Mapping[str, Any]:
-    """Return the record of ``data get`` in this very folder; empty where there is none, or a damaged one."""
+    """Return the record of ``data get`` in this very folder, or empty if there is none, or a damaged one."""
     try:
         origin = decode_json(read_bytes(folder / ORIGIN_FILE).decode())
     except (OSError, ValueError):
@@ -301,21 +303,23 @@ def with_published_prompts(dataset: Dataset, entry: CatalogueEntry) -> Dataset:
     templates, names = published_prompts(entry.prompts)
     notes = dataset.notes
     if dataset.templates not in (None, templates):
-        notes += (f"the published templates of {entry.name} are used, not those that lie beside the data",)
+        notes += (f"the published templates of {entry.name} are used, not the templates in the folder of the data",)
     dataset = replace(dataset, templates=templates, notes=notes)
     return dataset if names is None else with_class_names(dataset, names, source=f"the catalogue's {entry.name}")
 
 
 def check_size(dataset: Dataset, entry: CatalogueEntry, *, allow_partial: bool) -> Dataset:
-    """Return the data set if it has the published size; else raise DataError, or with ``allow_partial`` add a note."""
+    """Return the data set if it has the published size. Otherwise raise DataError, or with ``allow_partial`` add a
+    note.
+    """
     differences = size_differences(dataset, entry)
     if not differences:
         return dataset
     note = f"{entry.name} ({entry.title}) has {' and '.join(differences)}"
     if not allow_partial:
         raise DataError(
-            f"{note}: numbers would not be comparable; complete it, name the folder as a path to score it as data of"
-            f" your own, or run with {option('allow_partial', True)}"
+            f"{note}: its numbers would not be comparable. Complete the data, give the folder as a path to"
+            f" score it as data of your own, or run with {option('allow_partial', True)}"
         )
     return replace(dataset, notes=(*dataset.notes, note))
 
@@ -337,15 +341,15 @@ def size_differences(dataset: Dataset, entry: CatalogueEntry) -> list[str]:
 
 def _remedy(entry: CatalogueEntry) -> str:
     if entry.can_be_fetched:
-        command = f"`clipbench data get {entry.name}` fetches it"
+        command = f"Fetch it with `clipbench data get {entry.name}`"
         gate = f" (first {entry.gate})" if entry.gate else ""
         direct = f", or read it from the Hub as hf:{entry.hub[0]}" if entry.hub else ""
-        return f"{command}{gate}{direct}; or put it there as {_LAYOUTS[entry.kind]}"
-    return f"it cannot be fetched by command, so put it there by hand: {entry.by_hand or 'see `clipbench data show`'}"
+        return f"{command}{gate}{direct}, or put it there as {_LAYOUTS[entry.kind]}"
+    return f"No command can fetch it: put it there by hand: {entry.by_hand or 'see `clipbench data show`'}"
 
 
 _LAYOUTS = {
-    "classification": "one folder a class, CLIP_benchmark's webdataset layout, or parquet files",
+    "classification": "one folder per class, CLIP_benchmark's webdataset layout, or parquet files",
     "retrieval": (
         "a manifest.jsonl or .csv with image and caption, CLIP_benchmark's webdataset layout, or parquet files"
     ),

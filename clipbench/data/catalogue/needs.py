@@ -26,11 +26,11 @@ class Need:
     tasks: tuple[str, ...]
     """The tasks that ask for it."""
     n_images: int | None = None
-    """Images that are enough; None for all."""
+    """Images that are enough, or None for all."""
     download: Download | None = None
-    """The download that fetches it; None where only a person can get it."""
+    """The download that fetches it, or None if only a person can get it."""
     listing: Listing | None = None
-    """Its files as the server lists them; None where it was not asked."""
+    """Its files as the server lists them, or None if it was not asked."""
     problem: str | None = None
     """The reason why it could not be fetched."""
 
@@ -41,7 +41,7 @@ class Need:
 
     @property
     def step(self) -> str | None:
-        """The one thing that a person has to do; None where a command can fetch it."""
+        """The one thing that a person has to do, or None if a command can fetch it."""
         if self.download is not None:
             return None
         if not self.entry.can_be_fetched:
@@ -51,7 +51,7 @@ class Need:
 
     @property
     def licence_step(self) -> str | None:
-        """The step of a person at the Hub before the download; None if it is not needed, or the Hub was asked."""
+        """The step of a person at the Hub before the download, or None if it is not needed, or the Hub was asked."""
         source = choose_source(self.entry) if self.entry.can_be_fetched and self.listing is None else None
         if source is None or not source.is_gated:
             return None
@@ -86,14 +86,14 @@ class Use(NamedTuple):
 
     tasks: Sequence[str]
     n_images: int | None = None
-    """Images that are enough; None for all."""
+    """Images that are enough, or None for all."""
 
 
 def find_needs(requested: Mapping[str, Use], data_root: Path | None) -> list[Need]:
     """Return the data sets of the catalogue that are requested and not on this machine, without network access.
 
     Args:
-        requested: by the name of the data; names that the catalogue lacks are passed over.
+        requested: by the name of the data. Names that the catalogue lacks are ignored.
     """
     root = data_root or Path()
     needs: list[Need] = []

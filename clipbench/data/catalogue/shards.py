@@ -1,9 +1,9 @@
 """A part of a data set: the few shards that hold the images of a limited evaluation, in a folder of their own.
 
-Shards are taken in an order that is drawn once for each data set, until they hold as many images as are asked for. So a
-larger limit takes the same shards and some more, whatever the seed of the evaluation. Within a shard images lie in
-their authors' order: where that is by class, a part shows some of the classes only, and its numbers are not the
-whole's.
+Shards are taken in an order that is drawn once for each data set, until they hold the requested number of images. So a
+larger limit takes the same shards and some more, whatever the seed of the evaluation. Within a shard, images are in
+their authors' order. If that order is by class, a part has only some of the classes, and its scores differ from the
+scores of the whole.
 """
 
 from collections.abc import Sequence
@@ -88,7 +88,7 @@ def n_samples(shard: Path) -> int:
             return int(pyarrow.parquet.read_metadata(shard).num_rows)
         return sum(1 for _ in webdataset.samples_in(shard))
     except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{shard} cannot be read: {error}; remove it to have it fetched again") from error
+        raise DataError(f"{shard} cannot be read: {error}. Remove it, and it is fetched again") from error
 
 
 def find_shards(entry: CatalogueEntry, root: Path, n_images: int) -> ShardSelection | None:

@@ -18,10 +18,10 @@ from clipbench.errors import DataError, Unavailable, option
 from clipbench.untrusted.limits import ARCHIVE_ERRORS
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
-RESUME_ADVICE = "the same command resumes where this one ended"
+RESUME_ADVICE = "repeat the command, which resumes where it ended"
 TIMEOUT_SECONDS = 10.0
 RETRY_SECONDS = (1.0, 2.0, 4.0)
-"""Waits before a file is asked for again that the server could not give; the client itself waits after 429 only."""
+"""Waits before the second request for a file that the server could not give. The client itself waits only after 429."""
 PARTIAL, VERSION = ".part", ".tag"
 """Endings of a file that has not come whole, and of the note of which version it is."""
 
@@ -55,7 +55,7 @@ def look_up(url: str, name: str) -> tuple[int | None, str | None]:
 
 
 def fetch_file(file: RemoteFile, folder: Path, *, on_bytes: Callable[[int], None] = lambda n_bytes: None) -> Path:
-    """Return the file below the folder once it is whole and has its hash; what came in an earlier try is kept.
+    """Return the file below the folder once it is complete and has its hash. Bytes of an earlier try are kept.
 
     Args:
         on_bytes: called with each number of new bytes, a negative one for bytes that came in vain.
@@ -64,7 +64,7 @@ def fetch_file(file: RemoteFile, folder: Path, *, on_bytes: Callable[[int], None
 
     path = folder / file.path
     if not path.resolve().is_relative_to(folder.resolve()):
-        raise DataError(f"{file.url} would lie at {file.path}, outside {folder}: its server is not to be trusted")
+        raise DataError(f"{file.url} would be written to {file.path}, outside {folder}: do not trust its server")
     if path.is_file():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,10 +96,10 @@ def n_bytes_in(folder: Path, file: RemoteFile) -> int:
 
 
 def unpack(archive: Path) -> None:
-    """Put the files of an archive beside it, and remove it; nothing in it can get outside its folder.
+    """Put the files of an archive next to it, and remove it. None of its members can get outside its folder.
 
     Raises:
-        DataError: it is damaged, and removed, so that it will be fetched again; or it is encrypted.
+        DataError: it is damaged, and removed, so that it will be fetched again, or it is encrypted.
     """
     try:
         if archive.name.endswith(".zip"):
@@ -129,16 +129,20 @@ def client_errors(url: str, name: str) -> Iterator[None]:
         ) from error
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
-        raise Unavailable(f"cannot get {name} from {url}: the server answered {status}; {RESUME_ADVICE}") from error
+        raise Unavailable(
+            f"cannot get {name} from {url}: the server answered {status}. Fix: {RESUME_ADVICE}"
+        ) from error
     except (errors.HTTPError, OSError) as error:  # http_get raises OSError for a file that is cut short, too
         if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
             raise  # the disk's, not the network's
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise Unavailable(f"cannot get {name} from {url}: the connection broke ({cause}); {RESUME_ADVICE}") from error
+        raise Unavailable(
+            f"cannot get {name} from {url}: the connection broke ({cause}). Fix: {RESUME_ADVICE}"
+        ) from error
 
 
 class _Counted:
-    """A partial file that says how many bytes it grows by; a server that ignores the range makes it begin anew."""
+    """A partial file that reports the bytes it grows by. It begins again if a server ignores the range."""
 
     def __init__(self, file: IO[bytes], on_bytes: Callable[[int], None]) -> None:
         self._file = file

@@ -1,4 +1,4 @@
-"""Contrasts in JSON, JSON Lines or CSV files, beside their images.
+"""Contrasts in JSON, JSON Lines or CSV files, next to their images.
 
 A file is one subset: SugarCrepe's ``data/swap_att.json``, VALSE's ``existence.json``. A ``manifest.jsonl`` is a whole
 data set, and its rows may name their ``subset``.
@@ -64,7 +64,7 @@ NESTED = (
     "*/syst_vg_hard_negs_*.csv",
     *(f"{kind}.json" for kind in ("Attribute/*/*", "Relation/*", "Relation/*/*", "Object/*/*/*", "Object/*/*/*/*")),
 )
-"""Files in folders below that of the data: those of SPEC, CREPE and VL-CheckList."""
+"""Files in folders below the folder of the data, for SPEC, CREPE and VL-CheckList."""
 
 
 def fits(path: Path) -> bool:
@@ -80,7 +80,7 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     for file in files:
         for key, contrast in _contrasts(file):
             if key in contrasts:
-                raise DataError(f"{file}: the item '{key}' is there twice: ids must be distinct")
+                raise DataError(f"{file}: two items have the id '{key}', expected distinct ids")
             contrasts[key] = contrast
     subset = options.options.get("subset")
     if subset is not None:
@@ -102,7 +102,7 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     for image in dict.fromkeys(image for contrast in contrasts.values() for image in contrast.images):
         if image_file := next((folder / image.name for folder in folders if is_file(folder / image.name)), None):
             images[image] = FileImage(image_file)
-    sources = f"{base} and {', '.join(IMAGE_FOLDERS[:4])} below or beside it"
+    sources = f"{base} and {', '.join(IMAGE_FOLDERS[:4])} below or next to it"
     dataset = schemas.build_dataset(contrasts, images, id, allow_partial=options.allow_partial, sources=sources)
     notes = dataset.notes + outside_notes({file_image.path for file_image in images.values()}, folders, id)
     tables = manifest.tables_in(files[0].parent) if is_folder(path) else []
@@ -252,4 +252,4 @@ def _collection(checklist: re.Match[str]) -> str:
     return checklist["own"] or checklist["action"] or checklist["objects"]
 
 
-LAYOUTS = (("contrasts (SugarCrepe, ARO, VALSE, NLVR, a manifest of one's own)", fits, load),)
+LAYOUTS = (("contrasts (SugarCrepe, ARO, VALSE, NLVR, your own manifest)", fits, load),)

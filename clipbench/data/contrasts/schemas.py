@@ -1,5 +1,5 @@
-"""The fields in which each benchmark writes a contrast, by which schemas are told apart, and the data set of what was
-read.
+"""The fields in which each benchmark writes a contrast, which distinguish the schemas, and the data set of the
+contrasts.
 """
 
 import re
@@ -23,9 +23,9 @@ class ImageKey(NamedTuple):
     """An image as a layout names it."""
 
     name: str
-    """A file, relative to the folder of images; or, in a table that holds its images, a column."""
+    """A file, relative to the folder of images, or a column in a table that holds its images."""
     box: tuple[int, int, int, int] | None = None
-    """The part that is shown, in pixels: left, top, width and height; None for the whole image."""
+    """The part that is shown, in pixels: left, top, width and height, or None for the whole image."""
 
     @property
     def id(self) -> str:
@@ -70,13 +70,13 @@ class CroppedImage:
         x, y, width, height = self.box
         left, top, right, bottom = max(0, x), max(0, y), min(image.width, x + width), min(image.height, y + height)
         if left >= right or top >= bottom:
-            raise BadImage(self.name, f"the box is outside of the image, {image.width} x {image.height} pixels")
+            raise BadImage(self.name, f"the box is outside the image, {image.width} x {image.height} pixels")
         return image.crop((left, top, right, bottom))
 
 
 Images = Mapping[ImageKey, EncodedImage]
 Reader = Callable[[Mapping[str, object]], ParsedContrast]
-"""Makes the question of one row; raises KeyError, TypeError, ValueError or OverflowError where a field does not fit."""
+"""Makes the question of one row, or raises KeyError, TypeError, ValueError or OverflowError if a field does not fit."""
 
 
 def read_contrast(read: Reader, row: Mapping[str, object], location: str) -> ParsedContrast:
@@ -102,7 +102,7 @@ def build_dataset(
 
     Raises:
         DataError: no question is valid.
-        Unavailable: images are missing; with ``allow_partial``, only if no question is left.
+        Unavailable: images are missing, with ``allow_partial`` only if no question is left.
     """
     valid = {contrast_id: contrast for contrast_id, contrast in contrasts.items() if contrast.is_valid}
     needed_images = dict.fromkeys(image for contrast in valid.values() for image in contrast.images)
@@ -114,7 +114,7 @@ def build_dataset(
     }
     notes = []
     if n_invalid := len(contrasts) - len(valid):
-        reason = "nothing to choose, or not valid by their authors' rule"
+        reason = "they have nothing to choose, or are invalid by their authors' rule"
         notes.append(f"{n_invalid:,} of {len(contrasts):,} items are not scored: {reason}")
     if not valid:
         raise DataError(f"data set {id} has no item to score: {notes[0] if notes else 'expected one or more'}")
@@ -151,7 +151,7 @@ IMAGE_FIELDS = ("image", "images", "filename", "image_path", "image_file")
 COUNTS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 """The numbers that CountBench's captions hold, from 2 on."""
 SVO_SUBSETS = ("subj_neg", "verb_neg", "obj_neg")
-"""Fields that say in what the images of an item of SVO-Probes differ."""
+"""Fields with the difference between the images of an item of SVO-Probes."""
 MIN_VALSE_VOTES = 2
 """Votes, of three annotators, that make an item of VALSE valid."""
 Fields = Mapping[str, object]
@@ -167,9 +167,11 @@ class Schema(NamedTuple):
     """True if every row must have one of ``IMAGE_FIELDS`` besides."""
     read: Reader
     n_rows: int = 1
-    """Rows that make an item: of several, ``read`` gets the fields of the first with ``_0`` at their end, and so on."""
+    """Rows that make an item. If there are several, ``read`` gets the fields of the first with ``_0`` at their end, and
+    so on.
+    """
     columns: Mapping[str, str] = MappingProxyType({})
-    """Columns each of which makes an item of a row, in a subset of its own, by the end of the subset's name; ``read``
+    """Columns each of which makes an item of a row, in a subset of its own, by the end of the subset's name. ``read``
     gets it as ``hard_negs``.
     """
 
@@ -383,7 +385,7 @@ SCHEMAS = (
     Schema("VALSE", {"caption", "foil"}, True, _valse),
     Schema("ARO's order sets", {"correct_caption", "hard_text_1"}, True, _order),
 )
-"""The first schema whose fields are all there is used: a schema stands before those with a subset of its fields."""
+"""The first schema whose fields are all there is used, so a schema comes before schemas with a subset of its fields."""
 
 
 def _one_hot(row: Fields, field: str, n: int) -> tuple[bool, ...]:
@@ -400,7 +402,7 @@ def _integer(row: Fields, field: str, *, is_cut: bool = False) -> int:
     try:
         return int(float(text)) if is_cut else int(text)
     except (ValueError, OverflowError):
-        raise ValueError(f"{field} is {shown(row[field])}, expected a whole number") from None
+        raise ValueError(f"{field} is {shown(row[field])}, expected an integer") from None
 
 
 def _image(row: Fields) -> ImageKey:

@@ -1,8 +1,8 @@
 """Captions with their words in another order: the same shuffles for every model, run and machine.
 
 In ARO (Yuksekgonul et al., ICLR 2023) a caption must beat four shuffles of itself. ARO's code draws them anew at each
-run, two of the four with a part-of-speech tagger. Here the draw depends on the caption alone, and on no version of a
-library, so it is the same next year without being stored; a list of function words replaces the tagger, so numbers are
+run, two of the four with a part-of-speech tagger. Here the draw depends only on the caption, and on no version of a
+library, so it is the same next year without being stored. A list of function words replaces the tagger, so numbers are
 near to the published ones, not equal to them. Files with stored shuffles (``correct_caption``, ``hard_text_1`` ...) are
 read as they are.
 """

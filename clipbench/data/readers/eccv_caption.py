@@ -6,9 +6,9 @@ for a caption.
     original_image_to_caption.json    the 5,000 images and 25,000 captions that are searched captions_val2014.json
     COCO's own captions and names of files, here or in annotations/ val2014/                          COCO's images
 
-The first three come with the authors' repository, which may lie in the folder as it is. Its other judgements, cxc_...
-(CxC, Parekh et al. 2021) and original_... (COCO's own captions), have the same form; a file of these is needed only
-where it is asked for.
+The first three come with the authors' repository, which may be in the folder as it is. Its other judgements, cxc_...
+(CxC, Parekh et al. 2021) and original_... (COCO's own captions), have the same form. A file of these is needed only if
+the options request it.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -44,8 +44,8 @@ def fits(path: Path) -> bool:
 def load(path: Path, options: DataOptions, id: str) -> Dataset:
     """Return the queries of one direction and all that they search, with the judgements.
 
-    The option ``direction`` is ``t2i`` or ``i2t``; ``judgements`` is ``eccv`` (the default), ``cxc`` or ``original``;
-    and ``coco`` names the folder of COCO's captions and images, if they lie neither here, nor in ``coco`` here or below
+    The option ``direction`` is ``t2i`` or ``i2t``, ``judgements`` is ``eccv`` (the default), ``cxc`` or ``original``,
+    and ``coco`` is the folder of COCO's captions and images, if they are neither here, nor in ``coco`` here or below
     the data root.
     """
     options.refuse_unknown(("direction", "judgements", "coco"), id)
@@ -91,7 +91,7 @@ def _choose(options: DataOptions, name: str, choices: Sequence[str], default: st
     chosen = options.options.get(name, default)
     if chosen is None:
         one, other = (data_option(**{name: choice}) for choice in choices)
-        raise UsageError(f"judgements go both ways: name {one} or {other}")
+        raise UsageError(f"judgements go both ways: choose {one} or {other}")
     if chosen not in choices:
         raise UsageError(f"{data_option(**{name: chosen})}: {did_you_mean(chosen, choices)}")
     return chosen
@@ -126,9 +126,10 @@ def _find_coco_captions(path: Path, options: DataOptions, id: str) -> Path:
     captions_file = next((folder / name for folder in folders for name in ANNOTATIONS if is_file(folder / name)), None)
     if captions_file is None:
         raise Unavailable(
-            f"data set {id} lacks COCO's captions: looked for {ANNOTATIONS[0]} in {', '.join(map(str, folders))}; fetch"
-            f" {WEB}/annotations/annotations_trainval2014.zip and {WEB}/zips/val2014.zip into {folders[0]}, or name the"
-            f" folder of COCO with {data_option(coco='FOLDER')}"
+            f"data set {id} lacks COCO's captions: looked for {ANNOTATIONS[0]} in"
+            f" {', '.join(map(str, folders))}. Fetch {WEB}/annotations/annotations_trainval2014.zip and"
+            f" {WEB}/zips/val2014.zip into {folders[0]}, or name the folder of COCO with"
+            f" {data_option(coco='FOLDER')}"
         )
     return captions_file
 
@@ -152,7 +153,7 @@ def _read_coco(file: Path) -> tuple[dict[int, str], dict[int, str]]:
         captions = {annotation["id"]: str(annotation["caption"]).strip() for annotation in content["annotations"]}
         names = {image["id"]: _file_name(image, file) for image in content["images"]}
     except (TypeError, KeyError) as error:
-        raise DataError(f"{file} is no file of COCO's captions: expected images and annotations with ids") from error
+        raise DataError(f"{file} is not a file of COCO's captions: expected images and annotations with ids") from error
     if not names:
         raise DataError(f"{file} has no images: expected COCO's captions of val2014")
     return captions, names
@@ -185,8 +186,8 @@ def _match_coco(
     if not options.allow_partial:
         role = "searches" if searches else "is searched"
         raise DataError(
-            f"{file} has no {kind} {absent[0]}, which {role}: expected val2014; {option('allow_partial', True)} leaves"
-            " it out"
+            f"{file} has no {kind} {absent[0]}, which {role}: expected val2014."
+            f" {option('allow_partial', True)} leaves it out"
         )
     if searches and not present:
         raise DataError(f"{file} has no {kind} that searches, such as {absent[0]}: expected COCO's captions of val2014")

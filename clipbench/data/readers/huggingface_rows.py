@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import datasets
 
 PREFERRED_SPLITS = ("test", "validation", "val")
-"""Splits to read when none is named, best first; ``train`` is never chosen for the user."""
+"""Splits to read when none is named, best first. ``train`` is never chosen for the user."""
 
 
 SAVED_FILES = ("dataset_dict.json", "dataset_info.json", "state.json")
@@ -29,15 +29,17 @@ class SplitRows(NamedTuple):
 
     rows: "datasets.Dataset"
     name: str | None
-    """Name of the split; None where a saved folder does not say."""
+    """Name of the split, or None if a saved folder does not say."""
     revision: str | None
-    """Commit of the data set on the Hub; None for a folder."""
+    """Commit of the data set on the Hub, or None for a folder."""
     roots: tuple[Path, ...] | None = None
-    """Folders in which an image that a row names by its path may lie; None for any, where the user made the rows."""
+    """Folders that may hold an image that a row names by its path, or None for any folder, if the user made the
+    rows.
+    """
 
 
 class ImageColumn:
-    """The encoded images of a data set; pickled, it holds the paths of the Arrow files, not their content."""
+    """The encoded images of a data set. Pickled, it holds the paths of the Arrow files, not their content."""
 
     def __init__(self, split: SplitRows, column: str) -> None:
         from datasets import Image
@@ -87,8 +89,7 @@ class RowImage(EncodedImage):
 def open_split(
     source: str, *, config: str | None, split: str | None, key: str, revision: str | None = None
 ) -> SplitRows:
-    """Return one split of the data set that ``load_dataset`` calls ``source``; only its files are fetched and
-    converted.
+    """Return one split of the data set that ``load_dataset`` calls ``source``, fetching and converting only its files.
 
     Args:
         key: name in the cache for the converted rows.
@@ -112,7 +113,7 @@ def open_split(
 
 
 def roots_of(source: str) -> tuple[Path, ...]:
-    """Return the folders in which the files of a folder, or of a repository in the Hub's cache, lie."""
+    """Return the folders that hold the files of a folder, or of a repository in the Hub's cache."""
     from datasets import config
     from huggingface_hub import constants
 
@@ -120,7 +121,7 @@ def roots_of(source: str) -> tuple[Path, ...]:
 
 
 def card_configs(folder: Path) -> list[object]:
-    """Return the configurations that the card of a data set lists; raise DataError where it is no card."""
+    """Return the configurations that the card of a data set lists, or raise DataError if it is not a card."""
     from huggingface_hub import DatasetCard
 
     if not (folder / "README.md").is_file():
@@ -128,7 +129,7 @@ def card_configs(folder: Path) -> list[object]:
     try:
         configs = DatasetCard.load(folder / "README.md", ignore_metadata_errors=True).data.to_dict().get("configs")
     except Exception as error:  # of YAML, of UTF-8, and of what is no mapping
-        raise DataError(f"{folder / 'README.md'} is no card of a data set ({_line(error)})") from error
+        raise DataError(f"{folder / 'README.md'} is not a valid data set card ({_line(error)})") from error
     return list(configs) if isinstance(configs, list) else []
 
 
@@ -164,12 +165,12 @@ def _texts(value: object) -> Iterator[str]:
 
 
 def _is_below(path: str, folder: Path) -> bool:
-    """Return whether a path leads into a folder by its name; links in a data set's own folder may lead anywhere."""
+    """Return whether a path leads into a folder by its name. Links in a data set's own folder may lead anywhere."""
     return "://" not in path and Path(os.path.abspath(path)).is_relative_to(os.path.abspath(folder))
 
 
 def open_files(files: Sequence[Path], split: str | None) -> SplitRows:
-    """Return the rows of some parquet files; the library's cache knows them by their paths."""
+    """Return the rows of some parquet files, which the library caches by their paths."""
     import datasets
 
     rows = datasets.load_dataset("parquet", data_files={"some": [str(file) for file in files]}, split="some")
@@ -177,12 +178,12 @@ def open_files(files: Sequence[Path], split: str | None) -> SplitRows:
 
 
 def choose_split(names: Sequence[str], split: str | None, source: str) -> str:
-    """Return the split to read: the named one, else test, validation, or the only one."""
+    """Return the split to read: the named one, or test, validation, or the only one."""
     if split is not None and split not in names:
         raise UnknownSplit(source, split, names)
     preferred = [name for name in PREFERRED_SPLITS if name in names] or (list(names) if len(names) == 1 else [])
     if split is None and not preferred:
-        raise UsageError(f"{source} has the splits {', '.join(names) or '(none)'}: name one with split=NAME")
+        raise UsageError(f"{source} has the splits {', '.join(names) or '(none)'}: choose one with split=NAME")
     return split or preferred[0]
 
 
@@ -229,7 +230,7 @@ def open_saved(path: Path, split: str | None) -> SplitRows:
     saved = load_from_disk(str(path))
     if not isinstance(saved, dict):
         if split not in (None, str(saved.split)):
-            raise UsageError(f"{path} holds one split only: drop {data_option(split=split)}")
+            raise UsageError(f"{path} has only one split: remove {data_option(split=split)}")
         return SplitRows(saved, None if saved.split is None else str(saved.split), None, (path,))
     split = choose_split(list(saved), split, str(path))
     return SplitRows(saved[split], split, None, (path,))

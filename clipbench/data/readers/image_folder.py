@@ -39,7 +39,7 @@ EXTENSIONS = frozenset(
         ".jpe",
     ]
 )
-"""Suffixes of image files; upper case counts too."""
+"""Suffixes of image files, in upper or lower case."""
 SPLITS = ("test", "val", "validation", "valid", "dev", "train")
 """Folder names that are splits, not classes, when their children are folders of images."""
 OPTIONS = ("split", "class_names")
@@ -48,10 +48,10 @@ OPTIONS = ("split", "class_names")
 def load(root: Path, options: DataOptions, id: str) -> Dataset:
     """Return the images of a folder of class folders.
 
-    Classes are in the order of their folders' names; names that are all whole numbers are ordered as numbers
+    Classes are in the order of their folders' names. If all names are integers, they are ordered as numbers
     (ImageNetV2's ``0`` to ``999``). A class is called what its folder is called, with spaces for underscores, unless a
-    ``classnames.txt`` in the root says otherwise, one name a line in the order of the folders. Images deeper inside
-    a class folder belong to that class. Hidden files (their names begin with a dot) are left out; links are followed.
+    ``classnames.txt`` in the root says otherwise, one name a line in the order of the folders. Images deeper inside a
+    class folder belong to that class. Hidden files (their names begin with a dot) are left out, and links are followed.
     """
     options.refuse_unknown(OPTIONS, id)
     root, split = _choose_split(root, options.options.get("split"))
@@ -70,7 +70,7 @@ def load(root: Path, options: DataOptions, id: str) -> Dataset:
         names, notes = in_file, ()
     if other_files := [*(path for folder in folders for path in folder.other_files), *_loose_images(root)]:
         first = other_files[0].relative_to(root)
-        notes += (f"{len(other_files)} files that are no images of a class were left out, the first {first}",)
+        notes += (f"{len(other_files)} files that are not images of a class were left out, the first {first}",)
     if broken:
         notes += (f"{len(broken)} links to images are broken and were left out",)
     if empty := [folder.path.name for folder in folders if not folder.images]:
@@ -92,7 +92,7 @@ class _ClassFolder(NamedTuple):
     path: Path
     images: Sequence[Path]
     other_files: Sequence[Path]
-    """Files that are no images."""
+    """Files that are not images."""
     broken: Sequence[Path]
     """Links without a target."""
 
@@ -109,7 +109,7 @@ def _choose_split(root: Path, split: str | None) -> tuple[Path, str | None]:
         return root / split, split
     if splits:
         raise UsageError(
-            f"{root} holds the splits {', '.join(splits)}: name one, as {root / splits[0]} or split={splits[0]}"
+            f"{root} holds the splits {', '.join(splits)}: choose one, as {root / splits[0]} or split={splits[0]}"
         )
     return root, root.name if root.name in SPLITS else None
 
@@ -123,8 +123,8 @@ def _class_folders(root: Path) -> list[Path]:
     folders = _folders(root)
     if not folders:
         raise DataError(
-            f"{root} has no class folders: expected one folder a class with its images;"
-            " images with captions are described by a manifest (.csv, .tsv, .jsonl)"
+            f"{root} has no class folders: expected one folder per class with its images. For images with"
+            " captions, give a manifest (.csv, .tsv, .jsonl)"
         )
     if all(folder.name.isdecimal() and is_int64(folder.name) for folder in folders):
         return sorted(folders, key=lambda folder: (int(folder.name), folder.name))
@@ -157,7 +157,7 @@ def _files(folder: Path) -> Iterator[tuple[Path, os.DirEntry[str]]]:
 
 
 def _holds(test: Callable[[], bool]) -> bool:
-    """Return whether something is true of an entry; nothing is of a link that leads to itself."""
+    """Return whether something is true of an entry, False for a link that leads to itself."""
     try:
         return test()
     except OSError:
@@ -187,10 +187,10 @@ def _refuse_wrong_level(root: Path, folders: Sequence[_ClassFolder]) -> None:
     nested = [folder for folder in filled if all(image.parent != folder.path for image in folder.images)]
     if not filled:
         names = ", ".join(folder.path.name for folder in folders[:3])
-        raise DataError(f"{root} has no images in its folders ({names}, ...): expected one folder a class")
+        raise DataError(f"{root} has no images in its folders ({names}, ...): expected one folder per class")
     if len(nested) == len(filled):
         inner = nested[0].images[0].relative_to(root).parts
         raise DataError(
-            f"{root} holds folders of folders ({'/'.join(inner[:-1])}/...): expected images in its class folders;"
-            f" name the folder whose children are the classes, such as {Path(root, *inner[:-2])}"
+            f"{root} holds folders of folders ({'/'.join(inner[:-1])}/...): expected images in its class"
+            f" folders. Give the folder whose children are the classes, such as {Path(root, *inner[:-2])}"
         )

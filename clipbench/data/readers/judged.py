@@ -5,8 +5,8 @@
     qrels/test.tsv   query-id  corpus-id  score         with tabs, after a line of names
     qrels/test.txt   q1 0 d1 2                          TREC: query, iteration, document, grade
 
-Documents and queries have a text, an image, or both: an empty field is none. A title stands before its text, as in
-BEIR. The tables may be .csv, .tsv or .json too, and a single file of judgements may lie beside them as qrels.tsv.
+Documents and queries have a text, an image, or both: an empty field is none. A title is put before its text, as in
+BEIR. The tables may be .csv, .tsv or .json too, and a single file of judgements may be next to them as qrels.tsv.
 """
 
 import os
@@ -36,7 +36,9 @@ from clipbench.untrusted.reading import (
 )
 
 CORPORA, QUERIES, QRELS = ("corpus", "mixed_corpus"), ("queries",), "qrels"
-"""Names of the files of documents, queries and judgements, without suffix; also that of the folder of judgements."""
+"""Names of the files of documents, queries and judgements, without suffix. The last is also the name of the folder of
+judgements.
+"""
 QRELS_SUFFIXES = (".tsv", ".txt", ".trec", ".qrel", ".qrels")
 SPLIT = "test"
 """The split that is read where there are several, as BEIR's own code does."""
@@ -66,7 +68,7 @@ class Judgement(NamedTuple):
 
 
 def fits(path: Path) -> bool:
-    """Return whether a folder has documents and queries; their judgements may lie elsewhere."""
+    """Return whether a folder has documents and queries, whose judgements may be elsewhere."""
     return is_folder(path) and None not in (_table(path, CORPORA), _table(path, QUERIES))
 
 
@@ -74,7 +76,7 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     """Return all documents, and the queries that were judged in a split.
 
     Paths of images are relative to the folder, or absolute. The option ``split`` names a file in the folder ``qrels``,
-    by default ``test`` where there are several; the option ``qrels`` names any other file of judgements.
+    by default ``test`` if there are several. The option ``qrels`` names any other file of judgements.
     """
     options.refuse_unknown(("split", "qrels"), id)
     qrels, split, split_notes = _qrels(path, options)
@@ -120,7 +122,7 @@ def select_judged(
         judgement for judgement in all_judgements if judgement.query in queries and judgement.document in documents
     ]
     n_unknown = len(all_judgements) - len(valid_judgements)
-    problem = f"{n_unknown:,} of {len(all_judgements):,} judgements of {qrels} are of items that the data lack"
+    problem = f"{n_unknown:,} of {len(all_judgements):,} judgements of {qrels} are of items that the data set lacks"
     if n_unknown and not (valid_judgements and options.allow_partial):
         unknown = next(
             judgement
@@ -128,12 +130,12 @@ def select_judged(
             if judgement.query not in queries or judgement.document not in documents
         )
         first_unknown = f"query '{unknown.query}'" if unknown.query not in queries else f"document '{unknown.document}'"
-        advice = f"fix it; {option('allow_partial', True)} leaves them out" if valid_judgements else "fix it"
+        advice = f"fix it, or leave them out with {option('allow_partial', True)}" if valid_judgements else "fix it"
         raise DataError(f"{problem}, the first of {first_unknown}: {advice}")
     judged_ids = {judgement.query for judgement in valid_judgements}
     notes = []
     if n_left := len(queries - judged_ids):
-        notes.append(f"{n_left:,} {'query is' if n_left == 1 else 'queries are'} not judged in {qrels}: not asked")
+        notes.append(f"{n_left:,} {'query is' if n_left == 1 else 'queries are'} not judged in {qrels}: left out")
     if n_unknown:
         notes.append(f"{problem}: left out")
     return [query for query in sides[0] if query.id in judged_ids], valid_judgements, notes
@@ -223,7 +225,7 @@ def items_of(
 
     Args:
         source: what messages call the table.
-        image_of: gives the image of a row, None where it has none; None for a table without a column of images.
+        image_of: gives the image of a row, or None if it has none. None for a table without a column of images.
 
     Raises:
         DataError: it has no ids, or neither texts nor images.
@@ -233,7 +235,7 @@ def items_of(
     text_columns = next((names for names in TEXTS if names[-1] in table.columns), TEXTS[0])
     if id_column is None:
         raise DataError(
-            f"{source} has no column of ids: its columns are {', '.join(table.columns)}; expected _id or id"
+            f"{source} has no column of ids: its columns are {', '.join(table.columns)}, expected _id or id"
         )
     if image_of is None and not set(text_columns) & set(table.columns):
         columns = ", ".join(table.columns)
@@ -262,7 +264,7 @@ def _qrels(path: Path, options: DataOptions) -> tuple[Path, str | None, list[str
     split, qrels_file = options.options.get("split"), options.options.get("qrels")
     if qrels_file is not None:
         if split is not None:
-            raise UsageError(f"{data_option(qrels=qrels_file)} names the judgements: drop {data_option(split=split)}")
+            raise UsageError(f"{data_option(qrels=qrels_file)} names the judgements: remove {data_option(split=split)}")
         file = next((candidate for candidate in (user_path(qrels_file), path / qrels_file) if is_file(candidate)), None)
         if file is None:
             raise UsageError(
@@ -284,10 +286,10 @@ def _qrels(path: Path, options: DataOptions) -> tuple[Path, str | None, list[str
         return file, None if stem == QRELS else stem, []
     if SPLIT not in files:
         raise UsageError(
-            f"{path} has judgements for {', '.join(sorted(files))}: name one by {data_option(split='NAME')}"
+            f"{path} has judgements for {', '.join(sorted(files))}: choose one with {data_option(split='NAME')}"
         )
     ignored = ", ".join(sorted(set(files) - {SPLIT}))
-    note = f"the split {SPLIT} alone ({ignored} left out); {data_option(split='NAME')} reads another"
+    note = f"only the split {SPLIT} is read ({ignored} left out). {data_option(split='NAME')} reads another"
     return files[SPLIT], SPLIT, [note]
 
 
@@ -319,14 +321,14 @@ def _read_qrels(file: Path) -> list[Judgement]:
             if not is_int64(grade):
                 if number == 1 and not grade.lstrip("+-.")[:1].isdigit():
                     continue  # the names of the columns
-                raise DataError(f"{location}: the grade is '{grade}', expected a whole number")
+                raise DataError(f"{location}: the grade is '{grade}', expected an integer")
             if grades.setdefault((query, document), int(grade)) != int(grade):
                 raise DataError(
                     f"{location}: document '{document}' has grade {grade} for query '{query}', and"
                     f" {grades[query, document]} before: expected one grade"
                 )
     if not grades:
-        raise DataError(f"{file} has no judgements: expected a line for each, such as: query-id, document-id, 1")
+        raise DataError(f"{file} has no judgements: expected one line per judgement, such as: query-id, document-id, 1")
     return [Judgement(query, document, grade) for (query, document), grade in grades.items()]
 
 

@@ -1,7 +1,7 @@
-"""Judged data as repositories of the Hub hold them: configurations of documents, queries and judgements, told by the
-card.
+"""Judged data as repositories of the Hub hold them: configurations of documents, queries and judgements, as listed in
+the card.
 
-mteb and BEIR call them ``corpus``, ``queries`` and ``default`` or ``qrels``; M-BEIR calls the second ``query``; where
+mteb and BEIR call them ``corpus``, ``queries`` and ``default`` or ``qrels``, and M-BEIR calls the second ``query``. If
 each language has its own, they are ``french-corpus``, ``french-queries`` and ``french-qrels``. A column ``language`` of
 the queries makes slices too. Each has files for a split, or for one split only, which then serves all. Images stay
 where they are, encoded in the parquet files, and are read one group of rows at a time.
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet
 
 QUERIES, QRELS = ("query", "queries"), ("default", "qrels")
-"""Names of the configurations of queries and judgements; of two, the first is read."""
+"""Names of the configurations of queries and judgements. If both exist, the first is read."""
 QUERY_IDS, DOCUMENT_IDS = ("query-id", "query_id"), ("corpus-id", "corpus_id")
 COLUMNS = {
     *judged.IDS,
@@ -47,7 +47,7 @@ COLUMNS = {
     "language",
     "score",
 }
-"""Columns that are read, beside images: others may hold long texts."""
+"""Columns that are read in addition to images. Others may hold long texts."""
 SHARD = re.compile(r"-\d+-of-(\d+)(?:-\w+)?\.\w+$")
 """A file of so many."""
 
@@ -125,7 +125,7 @@ def locate(folder: Path, names: Sequence[str], config: str | None, split: str | 
         names: of all files of the repository, relative to the folder.
 
     Raises:
-        UsageError: several splits were judged, and none is named; or no such split.
+        UsageError: several splits were judged and none is named, or the named split does not exist.
         Unavailable: files are missing.
     """
     configs = configs_of(folder)
@@ -151,7 +151,7 @@ def _files(configs: Configs, config: str, split: str, names: Sequence[str], id: 
         expected = f"{max(shards)} files" if shards else "files"
         raise Unavailable(
             f"{id}, configuration {config}: expected {expected} such as {', '.join(patterns[:1])}, got"
-            f" {len(matches) or 'none'}: fetch the data again, which keeps what is there"
+            f" {len(matches) or 'none'}: fetch the data again, which keeps the files that are complete"
         )
     return sorted(matches)
 
@@ -173,8 +173,8 @@ def load(folder: Path, located: JudgedFiles, options: DataOptions, id: str) -> D
         ]
         if documents and {item.id for item in language_documents} != {item.id for item in documents}:
             raise UsageError(
-                f"{id} has other documents for {language} than for {next(iter(located.parts))}: name one language, as"
-                f" {id}:{language}"
+                f"{id} has other documents for {language} than for {next(iter(located.parts))}: choose one"
+                f" language, as {id}:{language}"
             )
         documents = documents or language_documents
     judged_queries, judgements, notes = judged.select_judged(
@@ -213,7 +213,7 @@ class ParquetImage(EncodedImage):
 
 @lru_cache(maxsize=2)
 def _cells(file: Path, column: str, group: int) -> Any:
-    """Return the encoded images of a group of rows; the last two stay, since images are asked for in their order."""
+    """Return the encoded images of a group of rows. The last two groups stay, because images are read in order."""
     import pyarrow.compute
     import pyarrow.parquet
 
@@ -298,14 +298,14 @@ def _judgements(files: Sequence[Path], folder: Path) -> Iterator[Judgement]:
         names = [next((name for name in ids if name in table.columns), None) for ids in (QUERY_IDS, DOCUMENT_IDS)]
         if None in names or "score" not in table.columns:
             raise DataError(
-                f"{file.relative_to(folder)}: its columns are {', '.join(table.columns)}; expected query-id, corpus-id"
-                " and score"
+                f"{file.relative_to(folder)}: its columns are {', '.join(table.columns)}, expected query-id,"
+                " corpus-id and score"
             )
         columns = (table.columns[str(name)] for name in (*names, "score"))
         for row, (query, document, score) in enumerate(zip(*columns, strict=True)):
             text = str(int(score)) if isinstance(score, float) and score.is_integer() else str(score)
             if not is_int64(text):
-                raise DataError(f"{table.row_name(row)}: the grade is {shown(score)}, expected a whole number")
+                raise DataError(f"{table.row_name(row)}: the grade is {shown(score)}, expected an integer")
             pair = str(query), str(document)
             if grades.setdefault(pair, int(text)) != int(text):
                 raise DataError(

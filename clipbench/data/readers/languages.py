@@ -1,8 +1,7 @@
 """Captions in many languages, and class names in many languages, as their authors publish them.
 
-Each caption has its language as its group, so that metrics are given for each language and for their mean; the metrics
-of all data are of English alone. The option ``language`` (one, or several with commas) takes some, the first for all
-data.
+Each caption has its language as its group, so that metrics are given for each language and for their mean. The overall
+metrics are only of English. The option ``language`` (one, or several with commas) takes some, the first for all data.
 """
 
 import re
@@ -32,7 +31,7 @@ ENGLISH = ("en", "eng_Latn")
 
 XM3600_FILE, XM3600_KEY = "captions.jsonl", "image/key"
 HEAD_CHARACTERS = 1 << 20
-"""Characters of a line that is looked at to tell what a file is: one of Crossmodal-3600 has about 30,000."""
+"""Characters of a line that are read to recognize a file. A line of Crossmodal-3600 has about 30,000."""
 
 
 def fits_xm3600(path: Path) -> bool:
@@ -51,7 +50,7 @@ def fits_xm3600(path: Path) -> bool:
 def load_xm3600(path: Path, options: DataOptions, id: str) -> Dataset:
     """Return the images with their captions in all languages: ``captions=first`` takes the first of each image.
 
-    CLIP_benchmark, and with it open_clip's table, takes the first; Babel-ImageNet's authors and MIEB take all.
+    CLIP_benchmark, and with it open_clip's table, takes the first. Babel-ImageNet's authors and MIEB take all.
     """
     options.refuse_unknown((LANGUAGE, "captions", "images"), id)
     choice = options.options.get("captions", "all")
@@ -106,7 +105,8 @@ def load_lines(path: Path, options: DataOptions, id: str) -> Dataset:
     for language, texts in by_language.items():
         if len(texts) != len(names):
             raise DataError(
-                f"{path} has {len(texts)} captions in {language}, and {len(names)} images: expected as many"
+                f"{path} has {len(texts)} captions in {language} and {len(names)} images: expected one"
+                " caption per image"
             )
     folder = image_folder(options, [*(path / name for name in IMAGE_FOLDERS), path])
     captions = [
@@ -150,7 +150,7 @@ def with_languages(imagenet: Dataset, path: Path, options: DataOptions) -> Datas
     chosen = {language: sets[language] for language in _choose_languages(list(sets), options)}
     if LANGUAGE in options.options and len(chosen) == 1:
         return imagenet.take_classes(*chosen.values())
-    notes = (*imagenet.notes, "the metrics of all data are of English names; those of other languages are slices")
+    notes = (*imagenet.notes, "the overall metrics are of English names, and other languages are slices")
     return replace(imagenet, label_slices={LANGUAGE: chosen}, notes=notes)
 
 
@@ -212,7 +212,7 @@ def _dataset(captions: Sequence[FileCaption], folder: Path, options: DataOptions
         return check(replace(dataset, notes=notes))
     firsts = ENGLISH if LANGUAGE not in options.options else ()
     main = next((language for language in firsts if language in languages), languages[0])
-    notes += (f"the metrics of all data are of the language {main}; those of others are slices",)
+    notes += (f"the overall metrics are of the language {main}, and other languages are slices",)
     present = set(dataset.image_ids)
     groups = Groups(
         [caption.language for caption in nonblank if caption.image_id in present], of_captions=True, main=main

@@ -1,6 +1,6 @@
 """Published sets of long captions as they are laid out on disk once unpacked: an image and a caption each.
 
-Each set has ``load_SET(path, options, id)``; ``LAYOUTS`` says how each is recognised.
+Each set has ``load_SET(path, options, id)``. ``LAYOUTS`` shows how each is recognised.
 """
 
 import json
@@ -122,7 +122,7 @@ def _numeric(stem: str) -> tuple[int, str]:
 
 DOCCI_FILE = "docci_descriptions.jsonlines"
 DOCCI_SPLIT = "test"
-"""The published split, of 5,000 images; others are train, qual_dev and qual_test."""
+"""The published split, of 5,000 images. Others are train, qual_dev and qual_test."""
 
 
 def load_docci(path: Path, options: DataOptions, id: str) -> Dataset:
@@ -155,9 +155,7 @@ DCI_ALL = "all"
 
 
 def load_dci(path: Path, options: DataOptions, id: str) -> Dataset:
-    """Return the images of a split with what the authors call the extended caption: the short one, then the extra
-    one.
-    """
+    """Return the images of a split with the authors' extended caption: the short caption, then the extra one."""
     options.refuse_unknown(("split", "images"), id)
     split = options.options.get("split", DCI_SPLIT)
     folder = image_folder(options, [path / "photos"])
@@ -206,7 +204,7 @@ SHAREGPT4V_CAPTIONS = 1_000
 BLOCK_CHARACTERS = 1 << 16
 """Characters that are read at once: the file has 1.2 million captions, and only the first are wanted."""
 MAX_ITEM_CHARACTERS = 1 << 22
-"""An item that is longer is taken for damaged JSON; without a limit, the whole file would be searched for its end."""
+"""An item that is longer is taken for damaged JSON. Without a limit, the whole file would be searched for its end."""
 
 
 def fits_sharegpt4v(path: Path) -> bool:
@@ -280,7 +278,7 @@ def _list_items(path: Path) -> Iterator[object]:
 IIW_FILE = "data.jsonl"
 IIW_CAPTION = "IIW"
 IIW_IMAGES = ("image/key", "image")
-"""Fields that name the image, best first; ".jpg" is added to a name without a suffix."""
+"""Fields that name the image, best first. ".jpg" is added to a name without a suffix."""
 
 
 def fits_iiw(path: Path) -> bool:
@@ -298,7 +296,7 @@ def fits_iiw(path: Path) -> bool:
 
 
 def load_iiw(path: Path, options: DataOptions, id: str) -> Dataset:
-    """Return the images with their descriptions, by default those of the field IIW (option ``caption``)."""
+    """Return the images with their descriptions, by default from the field IIW (option ``caption``)."""
     options.refuse_unknown(("images", "caption"), id)
     file = path / IIW_FILE if is_folder(path) else path
     folder = image_folder(options, [file.parent / "images", file.parent])

@@ -32,13 +32,13 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     """Return the images that a table lists, in order of first appearance.
 
     An image's path is relative to the manifest's folder, or absolute. Rows with the same image are one image with
-    several captions; a caption column may also hold a list, or be one of ``caption_0``, ``caption_1``, ...
-    Without an id column an image's id is its path, relative to the manifest where it lies below it.
+    several captions. A caption column may also hold a list, or be one of ``caption_0``, ``caption_1``, ... Without an
+    id column an image's id is its path, relative to the manifest if it is below the manifest.
     """
     if is_folder(path):
         path, *other_manifests = manifests_in(path)
         if other_manifests:
-            raise UsageError(f"{path.parent} has {path.name} and {other_manifests[0].name}: name one, as {path}")
+            raise UsageError(f"{path.parent} has {path.name} and {other_manifests[0].name}: choose one, as {path}")
     return dataset_of(read_table(path), path, options, id)
 
 
@@ -52,7 +52,7 @@ def dataset_of(table: ColumnTable, path: Path, options: DataOptions, id: str) ->
     roles = find_roles(list(table.columns), options.options, source=str(path))
     split = options.options.get("split")
     if roles.split is None and split is not None:
-        raise UsageError(f"{path} has no split column: drop {data_option(split=split)}")
+        raise UsageError(f"{path} has no split column: remove {data_option(split=split)}")
     rows = rows_of_split(table.columns[roles.split or roles.image], split, source=str(path))
     files = {row: _file(path, table, roles.image, row) for row in rows}
     advice = "paths are relative to the manifest's folder"
@@ -68,7 +68,7 @@ def dataset_of(table: ColumnTable, path: Path, options: DataOptions, id: str) ->
     notes = (*dataset.notes, *file_notes)
     splits = sorted({str(value) for value in table.columns[roles.split]}) if roles.split is not None else []
     if split is None and len(splits) > 1:
-        notes += (f"all splits together ({', '.join(splits)}); {data_option(split=splits[0])} reads one",)
+        notes += (f"all splits are read together ({', '.join(splits)}). {data_option(split=splits[0])} reads one",)
     return check(replace(dataset, split=split, has_ids=True, notes=notes), allow_partial=options.allow_partial)
 
 
@@ -97,9 +97,9 @@ def fits(path: Path) -> bool:
 
 
 def only_table(folder: Path, *, has_captions: bool) -> Path | None:
-    """Return the one table in a folder, such as ``captions.csv``; None where there is none, or several.
+    """Return the one table in a folder, such as ``captions.csv``, or None if there is none, or several.
 
-    Without captions, a table beside several folders is not it: they may be one folder a class.
+    Without captions, a table next to several folders does not count, because they may be one folder per class.
     """
     tables = tables_in(folder)
     n_folders = sum(map(is_folder, matching(folder, VISIBLE)))
@@ -107,9 +107,7 @@ def only_table(folder: Path, *, has_captions: bool) -> Path | None:
 
 
 def tables_in(folder: Path) -> list[Path]:
-    """Return the tables in a folder, by name; hidden ones are left out, such as the record of ``clipbench data
-    get``.
-    """
+    """Return the tables in a folder, by name, without hidden files such as the record of ``clipbench data get``."""
     return [file for file in matching(folder, VISIBLE) if fits(file)]
 
 
@@ -119,8 +117,8 @@ def manifests_in(folder: Path) -> list[Path]:
 
 
 def read_head(path: Path) -> str:
-    """Return the beginning of a text file; nothing where it cannot be read: the layout that reads it then reports
-    it.
+    """Return the beginning of a text file, or nothing if it cannot be read, which the layout that reads it then
+    reports.
     """
     try:
         with open_text(path) as file:
@@ -157,7 +155,7 @@ def _csv_rows(path: Path) -> _NumberedRows:
         try:
             header = next(reader, [])
             if len(set(header)) != len(header):
-                raise DataError(f"{path}: a column name stands twice in the header {', '.join(header)}")
+                raise DataError(f"{path}: two columns have one name in the header {', '.join(header)}")
             for fields in reader:
                 if fields and len(fields) != len(header):
                     raise DataError(

@@ -46,30 +46,31 @@ USUAL_NAMES: Mapping[str, Sequence[Sequence[str]]] = {
     "group": (("group",),),
 }
 """Usual column names of each role, in tiers: a later tier counts only where a table has no name of an earlier one, so
-that the canonical name wins. Between two names of one tier, only the user can choose."""
+that the canonical name wins. Between two names of one tier, only the user can choose.
+"""
 
 CAPTION_COLUMN = "caption"
-"""As a group, where captions stand in several columns, such as one a language: the column of each caption."""
+"""As a group, if captions are in several columns, such as one per language: the column of each caption."""
 
 _NUMBERED = re.compile(r"(?:caption|text|sentence)s?_?(\d{1,18})")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Roles:
-    """The column of each role; None where a table has none."""
+    """The column of each role, or None if a table has none."""
 
     image: str
     captions: tuple[str, ...] = ()
     """Several columns (``caption_0``, ``caption_1``, ...) or one."""
     label: str | None = None
     class_name: str | None = None
-    """Column with the name of each class, beside a label column of numbers."""
+    """Column with the name of each class, in addition to a label column of numbers."""
     id: str | None = None
     id_is_named: bool = False
-    """True if the user named the id column; a guessed one is dropped where its values do not fit."""
+    """True if the user named the id column. A guessed column is dropped if its values do not fit."""
     split: str | None = None
     groups: tuple[str, ...] = ()
-    """Columns whose values slice the data; ``caption`` stands for the column that a caption came from."""
+    """Columns whose values slice the data, with ``caption`` for the column that a caption came from."""
 
 
 def usual_column(role: str, columns: Iterable[str]) -> str | None:
@@ -93,8 +94,8 @@ def find_roles(
     Args:
         options: the user's ``image``, ``caption`` (one column, or several with commas), ``label``, ``id`` and ``group``
             (likewise).
-        image: the image column by its type; the user's choice takes precedence.
-        label: the label column by its type; a usual name takes precedence.
+        image: the image column by its type. The user's choice takes precedence.
+        label: the label column by its type. A usual name takes precedence.
 
     Raises:
         UsageError: a named column does not exist, a role is ambiguous, or images or annotations are missing.
@@ -131,7 +132,7 @@ class _Columns(NamedTuple):
     source: str
 
     def advice(self, role: str) -> str:
-        return f"its columns are {', '.join(self.columns)}; name one with {data_option(**{role: 'COLUMN'})}"
+        return f"its columns are {', '.join(self.columns)}. Choose one with {data_option(**{role: 'COLUMN'})}"
 
     def named_columns(self, role: str, also: Sequence[str] = ()) -> tuple[str, ...]:
         """Return the columns that an option names, with commas between them."""
@@ -164,7 +165,7 @@ class _Columns(NamedTuple):
 
 
 def rows_of_split(column: Iterable[object], split: str | None, *, source: str) -> list[int]:
-    """Return the rows of one split, by the values of the split column; all rows without a split."""
+    """Return the rows of one split, by the values of the split column, or all rows without a split."""
     splits = [str(value) for value in column]
     rows = [row for row, value in enumerate(splits) if split in (None, value)]
     if split is not None and not rows:
@@ -208,10 +209,10 @@ def table_dataset(
 ) -> Dataset:
     """Return the data set of some rows, not yet checked. Rows that share an image give it several captions.
 
-    With ``class_names``, labels are rows of it. Otherwise whole numbers are used as they are, and texts become their
-    place in the sorted order of all texts of the table (not only of the rows that are kept). Numbers with names beside
-    them become their place in the order of all numbers that have a name. Images whose ids are the numbers of their rows
-    have none (``has_ids``).
+    With ``class_names``, labels are rows of it. Otherwise integers are used as they are, and texts become their index
+    in the sorted order of all texts of the table (not only of the rows that are kept). Numbers with names become their
+    index in the order of all numbers that have a name. Images whose ids are the numbers of their rows have none
+    (``has_ids``).
 
     Args:
         images: of the rows that are kept, by their numbers, in order.
@@ -259,7 +260,7 @@ def _image_ids(
         if roles.id_is_named or (empty is None and len(pairs) == len(set(owner.values())) == len(set(column.values()))):
             ids = column
         else:
-            notes = (f"column '{roles.id}' does not give each image an id of its own, so it was not used as ids",)
+            notes = (f"column '{roles.id}' has no distinct id per image, so it was not used as ids",)
     return _one_per_image(ids, owner, table.row_name, "id"), notes
 
 
@@ -270,8 +271,8 @@ def _one_per_image(values: Mapping[int, str], owner: Mapping[int, int], row_name
         first, value = first_values.setdefault(image, (row, values[row]))
         if value != values[row]:
             raise DataError(
-                f"{row_name(row)}: the image has {role} '{values[row]}', and '{value}' in {row_name(first)}: name the"
-                f" column that holds one {role} per image with {data_option(**{role: 'COLUMN'})}"
+                f"{row_name(row)}: the image has {role} '{values[row]}', and '{value}' in {row_name(first)}:"
+                f" choose the column that holds one {role} per image with {data_option(**{role: 'COLUMN'})}"
             )
     return [value for _, value in first_values.values()]
 
@@ -353,7 +354,7 @@ def _class_numbers(labels: Sequence[str], names: Sequence[str]) -> Int64[np.ndar
     class_rows = {name: row for row, name in reversed(list(enumerate(names)))}  # of two equal names the first
     for label in labels:
         if label not in class_rows:
-            raise DataError(f"label '{label}' is no class name: {did_you_mean(label, names)}")
+            raise DataError(f"label '{label}' is not a class name: {did_you_mean(label, names)}")
     return np.array([class_rows[label] for label in labels], np.int64)
 
 

@@ -6,7 +6,7 @@
     SPLIT/nshards.txt                       number of shards of the split
     SPLIT/0.tar, SPLIT/1.tar, ...           KEY.jpg (or webp, png, jpeg) with KEY.cls, KEY.npy or KEY.txt
 
-A label may have an .npy beside it that says where its image is from, as DataComp's data do: the option ``group`` names
+A label may have an .npy next to it that says where its image is from, as in DataComp's data: the option ``group`` names
 its numbers, such as ``region:0,year:1``, and metrics are given for each group. Likewise the option ``label`` names
 labels: classes and template of ``gender:1`` are the lines that begin with ``gender:``, as in DataComp's FairFace.
 
@@ -38,7 +38,7 @@ IMAGES = ("webp", "png", "jpg", "jpeg")
 """Extensions of images, best first: of several in one sample CLIP_benchmark reads the first, and so do we."""
 
 CONTENTS = ("cls", "npy", "txt")
-"""Extensions of the members that are read; of all others only the name is kept."""
+"""Extensions of the members that are read. For all others, only the name is kept."""
 MOST_SHARDS = 1_000_000
 KINDS = ("classification", "multilabel", "retrieval")
 """Words that ``dataset_type.txt`` may hold."""
@@ -68,7 +68,9 @@ class TarImage(EncodedImage):
 
 @dataclass
 class _Sample:
-    """The members that share a key, by extension: images by offset, what is read by content, others by name alone."""
+    """The members that share a key, by extension: images by offset, other members that are read by content, and the
+    rest by name.
+    """
 
     key: str
     shard: Path
@@ -92,17 +94,17 @@ class _Sample:
 
 
 def is_layout(root: Path) -> bool:
-    """Return whether a folder has this layout, or is one split of it; a part that is then missing is an error."""
+    """Return whether a folder has this layout, or is one split of it. A missing part is then an error."""
     files = (TYPE_FILE, TEMPLATES_FILE, SHARDS_FILE)
     patterns = (f"*/{SHARDS_FILE}", "*/*.tar")
     return any(is_file(root / name) for name in files) or any(matching(root, pattern) for pattern in patterns)
 
 
 def load(root: Path, options: DataOptions, id: str, *, shards: Sequence[Path] | None = None) -> Dataset:
-    """Return one split, ``test`` unless another is named, or those of its shards that are given.
+    """Return one split, ``test`` unless another is named, or only the given shards of it.
 
     Captions are the lines of a ``.txt`` member, by ``str.splitlines``. CLIP_benchmark writes a newline inside a caption
-    as backslash and n and does not convert it back; nor do we, so that numbers agree.
+    as backslash and n and does not convert it back. Neither does this reader, so that numbers agree.
     """
     options.refuse_unknown(OPTIONS, id)
     root, split = _choose_split(root, options.options.get("split"))
@@ -133,7 +135,7 @@ def load(root: Path, options: DataOptions, id: str, *, shards: Sequence[Path] | 
 def _choose_split(root: Path, split: str | None) -> tuple[Path, str]:
     if is_file(root / SHARDS_FILE):  # the folder of one split was named
         if split not in (None, root.name):
-            raise UsageError(f"{root} is the split '{root.name}': drop {data_option(split=split)}")
+            raise UsageError(f"{root} is the split '{root.name}': remove {data_option(split=split)}")
         return root.parent, root.name
     splits = sorted({path.parent.name for pattern in (SHARDS_FILE, "*.tar") for path in matching(root, f"*/{pattern}")})
     split = split or DEFAULT_SPLIT
@@ -160,8 +162,7 @@ def _shards(folder: Path) -> list[Path]:
 
 
 def samples_in(shard: Path) -> Iterator[_Sample]:
-    """Yield the samples of a shard; the members of one sample are adjacent; raise DataError where it is damaged or cut
-    short."""
+    """Yield the samples of a shard, which has the members of a sample together. Raise DataError if it is damaged."""
     sample: _Sample | None = None
     try:
         with tarfile.open(shard, "r:") as tar:
@@ -225,7 +226,7 @@ def _labels(samples: Sequence[_Sample], *, has_several: bool) -> dict[str, Any]:
     for sample in samples:
         vector = _array(sample)
         if vector.ndim != 1 or vector.dtype.kind not in "biuf" or not np.isin(vector, (0, 1)).all():
-            raise DataError(f"{sample.location}: .npy has shape {vector.shape}, expected one 0 or 1 a class")
+            raise DataError(f"{sample.location}: .npy has shape {vector.shape}, expected one 0 or 1 per class")
         vectors.append(vector)
         if len(vector) != len(vectors[0]):
             raise DataError(
@@ -238,7 +239,7 @@ def _label(sample: _Sample) -> int:
     text = sample.content("cls")
     number = text.decode("ascii", "replace").strip()
     if not is_int64(number):
-        raise DataError(f"{sample.location}: .cls holds {text[:40]!r}, expected a whole number")
+        raise DataError(f"{sample.location}: .cls holds {text[:40]!r}, expected an integer")
     return int(number)
 
 
@@ -276,8 +277,8 @@ def _label_sets(
         set_templates = [text.removeprefix(f"{name}:") for text in templates if text.startswith(f"{name}:")]
         if not classes[name] or len(set_templates) != 1 or not all(map(is_int64, values)):
             raise DataError(
-                f"{root} has {len(classes[name])} classes and {len(set_templates)} templates that begin with '{name}:':"
-                " expected classes, one template, and whole numbers as labels"
+                f"{root} has {len(classes[name])} classes and {len(set_templates)} templates that begin with"
+                f" '{name}:': expected classes, one template, and integers as labels"
             )
         prompts = tuple(set_templates[0].replace(PLACEHOLDER, class_name) for class_name in classes[name])
         sets[name] = LabelSet(np.array([*map(int, values)], np.int64), prompts)
@@ -291,14 +292,14 @@ def _columns(samples: Sequence[_Sample], name: str, option_text: str | None) -> 
         column, _, digits = part.strip().rpartition(":")
         if not column or not digits.isdecimal():
             raise UsageError(
-                f"{data_option(**{name: option_text})}: expected NAME:PLACE in each .npy, such as region:0"
+                f"{data_option(**{name: option_text})}: expected NAME:INDEX in each .npy, such as region:0"
             )
         positions[column] = int(digits)
     column_values: dict[str, list[str]] = {column: [] for column in positions}
     for sample in samples if positions else ():
         numbers = _array(sample)
         if numbers.ndim != 1 or max(positions.values()) >= len(numbers):
-            expected = f"expected a number at place {max(positions.values())}"
+            expected = f"expected a number at index {max(positions.values())}"
             raise DataError(f"{sample.location}: .npy has shape {numbers.shape}, {expected}")
         for column, position in positions.items():
             value = numbers[position].item()

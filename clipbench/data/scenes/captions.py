@@ -31,7 +31,7 @@ SYNONYMS = {
     "below": ("below", "under"),
     "on": ("on", "on top of"),
 }
-"""Wordings of relations; the others have only their name."""
+"""Wordings of relations. The other relations have only their name."""
 
 
 class Phrase(NamedTuple):
@@ -111,7 +111,7 @@ def sign(writing: Writing) -> Phrase:
 
 
 def word_relation(scene: Scene, mentioned: Mention | None = None) -> tuple[str, tuple[Fact, ...]]:
-    """Return the relation of a word to all objects, "above", "below" or "on", or "" if there are no objects.
+    """Return the relation of a word to all objects, "above", "below" or "on", or "" without objects.
 
     With it comes the fact, of the objects that are mentioned, or of any.
     """
@@ -164,7 +164,7 @@ def _noun(description: ObjectDescription, *, is_plural: bool = False) -> str:
 
 
 TEMPLATES = ("a picture of a {c}", "a drawing of a {c}", "there is a {c}", "this is a {c}")
-"""Prompts in which training captions name single objects; ``{c}`` stands for the class name."""
+"""Prompts in which training captions name single objects, with ``{c}`` for the class name."""
 
 STYLE_SHARES: Mapping[str, float] = {"name": 0.1, "short": 0.26, "sentence": 0.28, "full": 0.24, "paragraph": 0.12}
 """Share of each style among the captions of training.
@@ -200,7 +200,7 @@ ASIDES = (
     "There is neither sound nor motion.",
     "It would look the same if it were larger.",
 )
-"""Sentences that are true of every image of this world, and tell none of them apart."""
+"""Sentences that are true of every image of this world, and distinguish none of them."""
 
 _REGIONS = ("upper left", "upper right", "lower left", "lower right", "centre", "left", "right", "top", "bottom")
 
@@ -209,7 +209,7 @@ def caption(scene: Scene, style: str, chance: Sampler) -> Phrase:
     """Return a true caption with the facts that it states.
 
     Args:
-        style: "name" (the kind alone), "short" (one thing, at least three words), "sentence" (the objects and their
+        style: "name" (only the kind), "short" (one thing, at least three words), "sentence" (the objects and their
             relation, or the word), "full" (the objects, mostly the background, and the word in a sentence), "complete"
             (the same with nothing left out), "paragraph".
     """
@@ -228,7 +228,7 @@ def related(first: Mention, relation: str, second: Mention, *, wording: str | No
 
 
 def _name(scene: Scene, chance: Sampler) -> Phrase:
-    """Return the kind of one object in a prompt template; in the plural only where the group is all of that kind."""
+    """Return the kind of one object in a prompt template, in the plural only if the whole group is of that kind."""
     groups = scene.groups()
     if not groups:
         return _short(scene, chance)
@@ -356,7 +356,7 @@ def paragraph(scene: Scene, chance: Sampler, *, n_words: int | None = None) -> P
     """Return a sentence for each fact of a scene, with asides in between.
 
     Args:
-        n_words: least number of words, as far as the asides suffice; by default from 25 to 110.
+        n_words: minimum number of words, as far as the asides suffice, by default from 25 to 110.
     """
     groups = scene.groups()
     mentions = [mention(group) for group in groups]

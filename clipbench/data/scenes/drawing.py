@@ -21,7 +21,7 @@ SMALLEST, LARGEST = 64, 512
 DEFAULT_SIZE = 224
 """Pixels of most models' input."""
 MAX_WIDTH = 0.88
-"""Share of the image's width to which a wider word is squeezed; its letters keep their height."""
+"""Share of the image's width to which a wider word is squeezed, with the same height of its letters."""
 
 Canvas = Float32[np.ndarray, "height width 3"]
 Field = Float32[np.ndarray, "height width"]
@@ -31,7 +31,7 @@ Part = Float32[np.ndarray, "#height #width"]
 
 @dataclass(frozen=True)
 class SceneImage:
-    """A reference to an image that is not stored anywhere; it meets the DrawnImage protocol.
+    """A reference to an image that is not stored anywhere, as a DrawnImage.
 
     Its content is the same at every size, so its digest, and with it the data set's fingerprint, is that of the scene:
     results of a 64-pixel model and of a 224-pixel one are comparable. In the store, a vector's key also holds the
@@ -40,9 +40,9 @@ class SceneImage:
 
     scene: Scene
     name: str
-    """Name for messages; the content does not depend on it."""
+    """Name for messages, without effect on the content."""
     size: int | None = None
-    """Pixels, across and down, for every model; None for the size of each model's input, or 224 where unknown."""
+    """Pixels, across and down, for every model, or None for the size of each model's input, or 224 where unknown."""
 
     def __hash__(self) -> int:
         return hash(self.name)  # not of the scene with all its parts: images are looked up a hundred thousand times
@@ -224,7 +224,7 @@ class Ink(NamedTuple):
     mask: Float32[np.ndarray, "height width"]
     """Share of each pixel that is ink, from 0 to 1."""
     left: int
-    """Column of the mask's first pixel in the image; may be negative."""
+    """Column of the mask's first pixel in the image, possibly negative."""
     top: int
 
 

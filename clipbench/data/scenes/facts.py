@@ -1,7 +1,7 @@
 """Facts about a scene, judged true or false from the places of its solids and from nothing else.
 
 A verdict is True, False, or None where people could disagree, such as "left of" for an object that is only a little to
-the left. Captions state only facts that are True; a false caption states at least one that is False. The margins are
+the left. Captions state only facts that are True. A false caption states at least one that is False. The margins are
 wide, so that every caption is clearly true or clearly false.
 """
 
@@ -54,14 +54,14 @@ class InRegion(NamedTuple):
 
 
 class Backdrop(NamedTuple):
-    """The background has that colour and texture; None for what is not stated."""
+    """The background has that colour and texture, or None for what is not stated."""
 
     colour: str | None = None
     texture: str | None = None
 
 
 class Written(NamedTuple):
-    """A word can be read in the image, in that ink and on a sign of that colour; None for what is not stated."""
+    """A word can be read in the image, in that ink and on a sign of that colour, or None for what is not stated."""
 
     word: str
     ink: str | None = None
@@ -111,7 +111,7 @@ def verdict(fact: Fact, scene: Scene) -> bool | None:
 
 
 def _all(verdicts: list[bool | None]) -> bool | None:
-    """Return True when all are true, False when all are false or there are none, else None."""
+    """Return True if all are true, False if all are false or none exists, and None otherwise."""
     if all(verdicts):
         return bool(verdicts)
     return False if all(verdict is False for verdict in verdicts) else None

@@ -30,7 +30,7 @@ ARRANGEMENTS: Mapping[str, float] = {
 """Share of scenes with each arrangement of objects, before splits are told apart."""
 
 WORD_SHARES: Mapping[str, float] = {"alone": 0.5, "word": 1.0, "left of": 0.4}
-"""Share of scenes of each arrangement that have a word; the others leave no room for one."""
+"""Share of scenes with a word, by arrangement. The other arrangements leave no room for a word."""
 
 
 class Look(NamedTuple):
@@ -64,7 +64,7 @@ class Plan:
     key: int
     """Seed of the places, on which nothing else has an influence."""
     number: int = 1
-    """Number of objects with the first look; where it changes, those that stay keep their places."""
+    """Number of objects with the first look. If it changes, the remaining objects keep their places."""
     lettering: Lettering | None = None
 
     def with_colours_exchanged(self) -> "Plan":
@@ -74,7 +74,7 @@ class Plan:
         return replace(self, looks=looks)
 
     def with_objects_exchanged(self) -> "Plan":
-        """Return the plan of the image in which the first two objects have changed places; sizes stay in place."""
+        """Return the plan of the image in which the first two objects have changed places, but not sizes."""
         first, second, *rest = self.looks
         looks = (second._replace(size=first.size), first._replace(size=second.size), *rest)
         return replace(self, looks=looks)
@@ -98,7 +98,7 @@ def sample_plan(chance: Sampler, *, arrangement: str | None = None, has_word: bo
 
 
 def sample_background(chance: Sampler) -> Background:
-    """Return a background; two in five are plain."""
+    """Return a background, plain in two of five cases."""
     texture = "plain" if chance.bernoulli(0.4) else chance.one_of(world.BACKGROUND_TEXTURES[1:])
     return Background(chance.one_of(tuple(world.BACKGROUND_COLOURS)), texture, chance.between(0.1, 0.15))
 
@@ -146,7 +146,7 @@ _SIZES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "row": (("small",),) * 3,
     "corner": (_LITTLE,) * 3,
 }
-"""The sizes that each object may have, so that they fit beside each other."""
+"""The sizes that each object may have, so that they fit next to each other."""
 
 _FITTING = {
     "in front of": (world.MASSIVE, world.MASSIVE),
@@ -363,7 +363,7 @@ def _row_layout(plan: Plan, chance: Sampler) -> _Layout:
 
 
 def _corner_layout(plan: Plan, chance: Sampler) -> _Layout:
-    """Place the second beside the first, and the third above or below the first."""
+    """Place the second next to the first, and the third above or below the first."""
     x, y = chance.one_of((0.26, 0.74)), chance.one_of((0.26, 0.74))
     cells = ((x, y), (1 - x, y), (x, 1 - y))
     spots = [

@@ -46,7 +46,7 @@ def long_caption_item(index: int, *, split: str = "test") -> CaptionedScene:
 def position_items(index: int, *, split: str = "test") -> tuple[Scene, dict[str, tuple[Phrase, Phrase]]]:
     """Return a scene, and a true and a false paragraph for each of ``POSITIONS`` of the deciding sentence.
 
-    The deciding sentence names the object; its false version has another colour or another kind, or both in the
+    The deciding sentence names the object. Its false version has another colour or another kind, or both in the
     held-out split. All others are asides that are true of any image.
     """
     chance = Sampler("position", split, index, 0)
@@ -110,14 +110,15 @@ def scenes_dataset(
 ) -> Dataset:
     """Return the data set of a form.
 
-    "classes" has one large object an image, labelled by kind (``portrait_labels`` has the labels by colour and kind);
-    "training" has the same images, labelled by kind alone. "pairs" has one caption an image, true of no other;
-    "paraphrases" has the same images, and says each once more in other words, so that there are texts that match texts.
+    "classes" has one large object an image, labelled by kind (``portrait_labels`` has the labels by colour and kind),
+    and "training" has the same images, labelled only by kind. "pairs" has one caption per image, true of no other
+    image. "paraphrases" has the same images, with each caption once more in other words, so that there are texts that
+    match texts.
 
     Args:
-        n: number of images or items; by default that of FORMS.
-        size: pixels of the images, 64 to 512; by default the size of each model's input.
-        seed: seed of "pairs"; other forms have the world of seed 0, with which the bundled model was trained.
+        n: number of images or items, by default the number in FORMS.
+        size: pixels of the images, 64 to 512, by default the size of each model's input.
+        seed: seed of "pairs". Other forms have the world of seed 0, with which the bundled model was trained.
 
     Raises:
         UsageError: an unknown form or split, or a size or number out of range.

@@ -1,6 +1,6 @@
 """Questions about scenes: twins that differ only in how their parts are combined, and words in images.
 
-Each item of composition has two images and two captions; each caption is true of its own image and false of the other.
+Each item of composition has two images and two captions. Each caption is true of its own image and false of the other.
 With one image it is an item in the manner of SugarCrepe, with both in that of Winoground. Items with words test whether
 a model reads them, and whether a written name overrules the object.
 """
@@ -145,19 +145,19 @@ SWEEPS: Mapping[str, tuple[float, ...]] = {
     "contrast": (0.1, 0.2, 0.3, 0.5, 0.7, 1.0),
     "offset": (-0.4, -0.2, 0.0, 0.2, 0.4),
 }
-"""Values of each property of a label that is varied, one property at a time; each list holds the usual value."""
+"""Values of each property of a label that is varied, one property at a time. Each list holds the usual value."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Label:
-    """Style of a label; the response curves of an attack vary it."""
+    """Style of a label, which the response curves of an attack vary."""
 
     height: float = 0.11
     """Height of a capital letter, in widths of the image."""
     contrast: float = 1.0
     """Strength of the ink: 0 has the colour of the paper, 1 is full ink."""
     offset: float = 0.0
-    """Distance of the label below the middle of the image, in its widths; 0.4 is clear of most objects."""
+    """Distance of the label below the middle of the image, in its widths. 0.4 is clear of most objects."""
 
     def writing(self, word: str) -> Writing:
         """Return the label with a word on it, in widths of the image."""
@@ -186,8 +186,8 @@ def typographic_item(index: int, *, split: str = "test", label: Label = PLAIN_LA
 def reading_item(index: int, *, split: str = "test") -> tuple[Scene, list[str], int]:
     """Return a scene with a written word, candidates for the word, and which of them it is.
 
-    The word is alone, or with an object that it does not name. Candidates are distinct, in random order. In the
-    held-out split all are words that never occur in training; elsewhere none is.
+    The word has no object, or an object that it does not name. Candidates are distinct, in random order. In the
+    held-out split, all are words that never occur in training. In other splits, none is.
     """
     words = [word for word in WORDS if (word in held_out().words) == (split == "held-out")]
     chance = Sampler("reading", split, index, 0)
@@ -201,7 +201,7 @@ def _legible_scene(chance: Sampler, split: str) -> tuple[Scene, str]:
     """Return a scene with a word that belongs to the split and names no object of the scene."""
     while True:
         plan = sample_plan(chance, arrangement=chance.one_of(("word", "alone")), has_word=True)
-        assert plan.lettering is not None, "a word was asked for"
+        assert plan.lettering is not None, "a word was requested"
         word, scene = plan.lettering.word, lay_out(plan)
         if word in [look.kind for look in plan.looks] or not belongs_to_split(scene, split):
             continue
@@ -219,7 +219,7 @@ def varied_attacks(plain: Sequence[Attack], draw: Callable[[int, Label, str], in
 
     Args:
         draw: draws the attack of a number with another label, named after the condition, and returns the image's row.
-        mark: stands between the id of an attack and the condition.
+        mark: text between the id of an attack and the condition.
     """
     varied = []
     for condition, label in label_conditions().items():

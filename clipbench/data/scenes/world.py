@@ -40,10 +40,10 @@ COLOURS: dict[str, RGB] = {
 """Colours of objects."""
 
 TEXTURES = ("plain", "striped", "spotted", "checkered")
-"""Textures of objects; captions do not mention a plain one."""
+"""Textures of objects. Captions do not mention a plain texture."""
 
 SIZES: dict[str, tuple[float, float]] = {"small": (0.09, 0.12), "medium": (0.14, 0.17), "large": (0.2, 0.34)}
-"""The range of an object's radius, in widths of the image; captions name small and large ones only."""
+"""The range of an object's radius, in widths of the image. Captions name only small and large ones."""
 
 BACKGROUND_COLOURS: dict[str, RGB] = {
     "white": (250, 250, 248),
@@ -125,9 +125,9 @@ class Combinations(NamedTuple):
     looks: frozenset[tuple[str, str]]
     """(colour, kind): one colour of each kind, one kind of each colour."""
     orders: frozenset[tuple[str, str, str]]
-    """(kind, base relation, kind); the reverse order does occur in train."""
+    """(kind, base relation, kind). The reverse order does occur in train."""
     words: frozenset[str]
-    """Words that are never written; no name of a kind is among them."""
+    """Words that are never written, without names of kinds."""
 
 
 @cache
@@ -148,7 +148,7 @@ def held_out() -> Combinations:
 # -- colours that can be told apart: objects from their background, words from their paper
 
 LEAST_DIFFERENCE = 34
-"""Minimum distance of an object's colour from the background's (CIE 1976; about 2 can just be told apart)."""
+"""Minimum distance of an object's colour from the background's (CIE 1976, where about 2 is just noticeable)."""
 
 LEAST_LIGHTNESS = 38
 """Minimum difference in lightness of ink and paper (0-100): thin strokes are read by lightness, not by hue."""
@@ -185,7 +185,8 @@ def _lab(rgb: RGB) -> tuple[float, float, float]:
 
 SCENES_VERSION = 1
 """Raised whenever any scene, caption or image changes. The digest of every image holds it, and the repr of the records
-below: to rename a record or a field changes every digest too."""
+below: to rename a record or a field changes every digest too.
+"""
 
 WIDTHS = {"cylinder": 0.72, "cone": 0.86, "cube": 0.94, "frame": 0.94, "cross": 0.96, "moon": 0.84, "star": 0.95}
 HEIGHTS = {"cube": 0.94, "frame": 0.94, "star": 0.905, "heart": 0.92, "cross": 0.96}
@@ -218,7 +219,7 @@ class Solid:
     y: float
     radius: float
     tilt: float = 0.0
-    """Turn to the right, in radians; small, so that the box hardly changes."""
+    """Turn to the right, in radians, so small that the box hardly changes."""
     group: int = 0
     """Solids of a group look alike and are spoken of together: three red cubes."""
 
@@ -258,9 +259,9 @@ class Writing:
     case: str
     ink: str
     paper: str | None = None
-    """Colour of the sign that it stands on; None without one."""
+    """Colour of the sign that it stands on, or None without one."""
     contrast: float = 1.0
-    """Strength of the ink, from 0 (the colour of the paper) to 1; below 1 for signs only."""
+    """Strength of the ink, from 0 (the colour of the paper) to 1, below 1 only for signs."""
     is_blank: bool = False
     """True for a sign without text."""
 

@@ -26,10 +26,10 @@ from clipbench.models.protocol import ROLES, Model, ModelInfo, Role, Vectors, pa
 from clipbench.untrusted.reading import decode_json, is_file, read_json, shown, user_path
 
 ADAPTER = "api adapter 1"
-"""Part of every fingerprint; changed whenever the same server would give other vectors."""
+"""Part of every fingerprint, changed whenever the same server would give other vectors."""
 
 KEY_VARIABLE = "CLIPBENCH_API_KEY"
-"""Environment variable of the key. Not that of one provider, whose key would go to any address."""
+"""Environment variable of the key. It is not the variable of one provider, whose key would go to any address."""
 
 ENDPOINT = "/embeddings"
 
@@ -61,7 +61,7 @@ Block = Mapping[str, Any]
 """Fields of a request, with places for the content."""
 
 PLACEHOLDER = re.compile(r"\{(text|image)\}")
-"""Where a text, or the data URL of an image, stands in a block."""
+"""Placeholder of a text, or of the data URL of an image, in a block."""
 
 TEMPLATES: Mapping[str, Block] = {
     # As in vLLM's examples/pooling/embed/vision_embedding_online.py (dd30740): the vector is that of the last token,
@@ -99,7 +99,7 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ApiModel(Model):
-    """A served model. Requests run several at a time; vectors come back in the order of the inputs."""
+    """A served model. Several requests run at a time, and vectors come back in the order of the inputs."""
 
     info: ModelInfo
     client: Client
@@ -112,8 +112,9 @@ class ApiModel(Model):
     is_sole = True  # requests and bytes are counted in one process
 
     def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
-        """Return one vector per item, in order; images are sent as PNG, without loss; raise ModelError if the server
-        fails."""
+        """Return one vector per item, in order, with images sent as lossless PNG, or raise ModelError if the server
+        fails.
+        """
         if not inputs:
             return np.empty((0, self.info.embed_dim), np.float32)
         size = self.request_size[modality]
@@ -216,7 +217,7 @@ def load(body: str, options: LoadOptions) -> ApiModel:
     changing = ("model", *STYLES)
     settings = sorted(options.options.items())
     identity_options = [f"{name}={value}" for name, value in settings if name in changing or name.startswith(BODY)]
-    notes = ["a served model is known by its address, its name and the vectors of a few probes alone"]
+    notes = ["a served model is identified only by its address, its name and the vectors of a few probes"]
     if (noise := max(sample.noise for sample in samples.values())) > NOISE:
         notes.append(
             f"the server's vector of one input varies by {noise:.1g} of its length from call to call: a later run may"
@@ -274,11 +275,11 @@ def _request_vectors(client: Client, body: Body, items: list[Any]) -> np.ndarray
     data = answer.get("data")
     if not isinstance(data, list) or not all(isinstance(record, dict) and "embedding" in record for record in data):
         raise ModelError(
-            f"{client.name} answered without embeddings, {shown(answer)}: expected 'data', a list of objects with"
-            " 'embedding'"
+            f"{client.name} answered without embeddings, {shown(answer)}: expected 'data', a list of objects"
+            " with 'embedding'"
         )
     if len(data) != len(items):
-        raise ModelError(f"{client.name} answered {len(data)} vectors for {len(items)} inputs: expected one for each")
+        raise ModelError(f"{client.name} answered {len(data)} vectors for {len(items)} inputs: expected one per input")
     indices = [record.get("index", position) for position, record in enumerate(data)]
     if sorted(map(repr, indices)) != sorted(map(repr, range(len(items)))):
         raise ModelError(
@@ -362,7 +363,7 @@ class _Requests(NamedTuple):
     by_role: Mapping[str, str]
     """By role, what its requests have that others have not."""
     template: Mapping[str, Mapping[Role, Block]]
-    """By its name, the template; empty without one."""
+    """By its name, the template, or empty without one."""
 
 
 def _parse_requests(options: LoadOptions) -> _Requests:
@@ -373,7 +374,7 @@ def _parse_requests(options: LoadOptions) -> _Requests:
     fields, name = _body_fields(options), options.options.get("template")
     blocks = {} if name is None else read_template(name)
     if blocks and (both := [tower for tower in STYLES if tower in options.options]):
-        raise UsageError(f"model option template={name} says how {both[0]} are sent: drop {both[0]}=")
+        raise UsageError(f"model option template={name} already defines how {both[0]} are sent: remove {both[0]}=")
     by_role: dict[str, str] = {
         role: " ".join(f"{field}={value}" for field, value in fields[role].items() if fields[None].get(field) != value)
         for role in ROLES
@@ -421,7 +422,7 @@ def _user_message(content: dict[str, Any]) -> dict[str, Any]:
 def _endpoint_url(body: str, reference: str) -> str:
     parts = urlsplit(body)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"'{reference}' is no address: expected api:URL, such as api:http://127.0.0.1:8000/v1")
+        raise UsageError(f"'{reference}' is not an address: expected api:URL, such as api:http://127.0.0.1:8000/v1")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise UsageError(
             "the address of api: holds more than host and path, and would be written into results: put a key into the"
@@ -435,20 +436,20 @@ def _endpoint_url(body: str, reference: str) -> str:
 
 
 def read_template(source: str) -> dict[Role, Block]:
-    """Return the blocks of a template by role; None has the common block, or the block for documents if roles differ.
+    """Return the blocks of a template by role. None has the common block, or the block for documents if roles differ.
 
     Args:
         source: a name, or a file with the JSON of a block, or of an object with a block for ``query`` and one for
             ``document``.
 
     Raises:
-        UsageError: there is no such name or file, or a block has no ``messages`` with a place for each of text and
+        UsageError: the name or file does not exist, or a block has no ``messages`` with a placeholder for text and for
             image.
     """
     option = f"model option template={source}"
     path = user_path(source)
     if source not in TEMPLATES and not is_file(path):
-        raise UsageError(f"{option}: no such file, and no name of a template: {did_you_mean(source, TEMPLATES)}")
+        raise UsageError(f"{option}: neither a file nor the name of a template: {did_you_mean(source, TEMPLATES)}")
     template = TEMPLATES.get(source) or read_json(path, UsageError, name=option)
     by_role = isinstance(template, dict) and bool(template.keys() & {*ROLES})
     blocks: dict[Role, Any] = {role: template.get(role) for role in ROLES} if by_role else {None: template}
@@ -463,7 +464,7 @@ def read_template(source: str) -> dict[Role, Block]:
         missing = [f"{{{kind}}}" for kind in ("text", "image") if kind not in _placeholders(block)]
         if missing:
             raise UsageError(
-                f"{name} has no place for the content: expected {' and '.join(missing)} in one of its texts"
+                f"{name} has no placeholder for the content: expected {' and '.join(missing)} in one of its texts"
             )
     return {None: blocks["document"], **blocks} if by_role else blocks
 

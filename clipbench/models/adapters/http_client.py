@@ -25,11 +25,11 @@ _logger = logging.getLogger(__name__)
 BUSY = (408, 425, 429, 500, 502, 503, 504, 529)
 """Answers after which the same request may succeed."""
 TRIES = 8
-"""Times that a request is sent; with the waits between them, a server may be away for a minute."""
+"""Times that a request is sent. With the waits between them, a server may be away for a minute."""
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
-"""Seconds before the second try, doubled for each further one up to the longest; jitter takes up to half away."""
+"""Seconds before the second try, doubled for each further one up to the longest. Jitter removes up to half of it."""
 LONGEST_ASKED = 120.0
-"""Longest wait in seconds that a server may ask for by Retry-After; beyond it, the run ends."""
+"""Longest wait in seconds that a server may request by Retry-After. Beyond it, the run ends."""
 LONGEST_SILENT = 2.0
 """Longest wait in seconds that is not shown."""
 SHOWN = 160
@@ -62,7 +62,7 @@ class _RetryableError(Exception):
 
 @dataclass
 class Client:
-    """A server's address, key and costs for its requests; safe to use from several threads."""
+    """A server's address, key and costs for its requests, safe to use from several threads."""
 
     url: str
     name: str
@@ -70,9 +70,9 @@ class Client:
     timeout: float
     """Seconds in which an answer must be whole."""
     key_variable: str
-    """Environment variable that holds the key; it is read for each request and kept nowhere."""
+    """Environment variable that holds the key, read for each request and stored nowhere."""
     costs: Counter[str] = field(default_factory=Counter)
-    """Requests, retries, bytes sent and received, and tokens by the server's count so far; written under the lock."""
+    """Requests, retries, bytes sent and received, and tokens by the server's count so far, written under the lock."""
     has_answered: bool = False
     """True once the server has answered anything whole: before that, silence is a wrong address and not a busy
     moment.
@@ -86,7 +86,7 @@ class Client:
 
     @property
     def key(self) -> str | None:
-        """The key; None where there is none."""
+        """The key, or None if there is none."""
         return os.environ.get(self.key_variable) or None
 
     def for_call(self) -> "Client":
@@ -120,7 +120,7 @@ class Client:
         raise AssertionError(TRIES)
 
     def _wait(self, seconds: float, cause: str) -> None:
-        """Wait before the next try; a long wait is shown, once for requests that wait together."""
+        """Wait before the next try, and show a long wait, once for requests that wait together."""
         with self._lock:
             is_shown = seconds > LONGEST_SILENT and time.monotonic() > self._shown_until
             if is_shown:
@@ -165,8 +165,8 @@ class Client:
                 raise self._status_error(error, end) from None
         except (ValueError, InvalidURL) as error:  # a header or address that cannot be sent; its text may hold the key
             raise ModelError(
-                f"{self.name}: the request cannot be sent ({type(error).__name__}): is {self.key_variable} one line of"
-                " ASCII, and the address whole?"
+                f"{self.name}: the request cannot be sent ({type(error).__name__}): check that"
+                f" {self.key_variable} is one line of ASCII, and that the address is complete"
             ) from None
         except (OSError, HTTPException) as error:  # refused, reset, timed out, cut short
             raise self._connection_error(error) from None
@@ -186,14 +186,14 @@ class Client:
 
     def _connection_error(self, error: OSError | HTTPException) -> _RetryableError:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        advice = "is a server running there?"
+        advice = "check that a server runs there"
         failure = f"the connection broke ({type(reason).__name__}: {reason})"
         if isinstance(reason, TimeoutError):
             failure = f"no answer within {self.timeout:g} s"
         elif isinstance(reason, socket.gaierror):
-            advice = "is the name of the host right?"
+            advice = "check the name of the host"
         elif isinstance(reason, ssl.SSLError):
-            advice = "does the server speak https, with a certificate that this machine trusts?"
+            advice = "check that the server uses https, with a certificate that this machine trusts"
         silent_errors = (TimeoutError, socket.gaierror, ssl.SSLError, ConnectionRefusedError)
         return _RetryableError(failure, advice, is_silence=isinstance(reason, silent_errors))
 
@@ -203,11 +203,11 @@ class Client:
         except ValueError:
             begin = content.lstrip()[:1]
             if begin == b"{" and not is_whole:
-                raise _RetryableError("the answer was cut short", "is a server running there?") from None
+                raise _RetryableError("the answer was cut short", "check that a server runs there") from None
             raise ModelError(
-                f"{self.name} answered {'HTML' if begin == b'<' else 'no JSON'}"
-                f" ({self._redact(content.decode(errors='replace'))}): expected the address of OpenAI-style embeddings,"
-                " such as api:http://127.0.0.1:8000/v1"
+                f"{self.name} answered {'HTML' if begin == b'<' else 'text that is not JSON'}"
+                f" ({self._redact(content.decode(errors='replace'))}): expected the address of OpenAI-style"
+                " embeddings, such as api:http://127.0.0.1:8000/v1"
             ) from None
         if not isinstance(answer, dict):
             raise ModelError(f"{self.name} answered a JSON {type(answer).__name__}: expected an object with 'data'")
@@ -221,29 +221,30 @@ class Client:
         failure = f"the server answered {error.code}{words and f' ({words})'}"
         self.has_answered = True
         if error.code in BUSY:
-            advice = "does the model behind it run?"
+            advice = "check that the model behind it runs"
             if error.code == 429:
                 slower = model_option(concurrency="1")
-                advice = f"ask less at once ({slower}), or later; has the key any quota left?"
+                advice = f"send fewer requests at once ({slower}), wait, or check the quota of the key"
             wait = _retry_after_seconds(error.headers.get("Retry-After", ""))
             if wait is not None and wait > LONGEST_ASKED:
                 return ModelError(
-                    f"{self.name}: {failure} and asks to wait {wait:,.0f} s, expected at most {LONGEST_ASKED:g} s: run"
-                    " the command again later, which goes on from what is stored"
+                    f"{self.name}: {failure}, with a wait of {wait:,.0f} s, expected at most"
+                    f" {LONGEST_ASKED:g} s: run the command again later, which resumes from the stored"
+                    " vectors"
                 )
             return _RetryableError(failure, advice, wait=wait)
         if error.code in (401, 403):
             key_state = "is not set" if self.key is None else "was refused"
             key_option = model_option(key_env="NAME")
-            advice = f"the key in {self.key_variable} {key_state}; {key_option} names another variable"
+            advice = f"the key in {self.key_variable} {key_state}. Set it, or choose another variable with {key_option}"
         elif 300 <= error.code < 400:
             advice = f"it redirects to {self._redact(error.headers.get('Location', 'nowhere'))}: give that address"
         elif error.code == 404:
-            advice = f"is the address whole, and does the server have {model_option(model='NAME')}?"
+            advice = f"check that the address is complete, and that the server has {model_option(model='NAME')}"
         elif error.code == 413:
             advice = f"the request is too large: give a smaller {option('batch_size')}"
         else:
-            advice = f"does the model take such inputs, and so many at once ({option('batch_size')})?"
+            advice = f"check that the model takes such inputs, and try a smaller {option('batch_size')}"
         return ModelError(f"{self.name}: {failure}: {advice}")
 
     def _redact(self, text: str) -> str:

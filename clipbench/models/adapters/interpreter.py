@@ -29,17 +29,17 @@ from clipbench.untrusted.reading import decode_array, decode_json, shortened
 
 OPTIONS = ("interpreter", "timeout")
 SECONDS = 600.0
-"""Default limit of an answer; loading the model is one."""
+"""Default time limit of an answer, which includes loading the model."""
 MOST_BYTES = 1 << 28
 """Bytes of a frame of an answer."""
 MOST_SHOWN = 300
 """Characters of an error, and of standard error, that are shown."""
 HAS_GROUPS = hasattr(os, "killpg")
-"""Whether processes form groups here, and pipes can be waited for: not on Windows."""
+"""True if processes form groups here, and pipes can be waited for: not on Windows."""
 SECONDS_BETWEEN_LOOKS = 0.2
 """Seconds of silence after which a process is looked at: has it ended?"""
 NAMED = ("python", "numpy", "torch", "transformers")
-"""Versions that are told; all are part of the fingerprint."""
+"""Versions that are reported, all of them part of the fingerprint."""
 
 
 class RemoteObject(NamedTuple):
@@ -56,8 +56,8 @@ def load_remote(module: str, factory: str, options: LoadOptions, reference: str)
     """Return an object that a factory creates in another interpreter.
 
     Raises:
-        UsageError: that is no Python with numpy and Pillow.
-        ModelError: there is no such module or factory, or the user's code failed.
+        UsageError: it is not a Python with numpy and Pillow.
+        ModelError: the module or the factory does not exist, or the user's code failed.
     """
     factory_options = {name: value for name, value in options.options.items() if name not in OPTIONS}
     process = _Process(options.options["interpreter"], reference, options.number("timeout") or SECONDS)
@@ -89,7 +89,7 @@ def _remote_method(process: "_Process", name: str, takes_role: bool) -> Callable
 
 
 def _pack_item(item: object, arrays: list[np.ndarray], reference: str) -> Any:
-    """Return an item as JSON has it; pixels and numbers are added to the arrays."""
+    """Return an item as JSON has it, and add pixels and numbers to the arrays."""
     if isinstance(item, str):
         return item
     if isinstance(item, os.PathLike):
@@ -98,8 +98,8 @@ def _pack_item(item: object, arrays: list[np.ndarray], reference: str) -> Any:
     array = np.asarray(item) if is_image else item
     if not isinstance(array, np.ndarray) or array.dtype.hasobject:
         raise ModelError(
-            f"{reference}: an item of type {type(item).__name__} cannot be handed to another interpreter: expected a"
-            " text, an image, an array of numbers or a path"
+            f"{reference}: an item of type {type(item).__name__} cannot be passed to another interpreter:"
+            " expected a text, an image, an array of numbers or a path"
         )
     arrays.append(array)
     return {"is_image": is_image}
@@ -161,7 +161,7 @@ class _Process:
     def ask(
         self, callee: str, message: Mapping[str, Any], arrays: Sequence[np.ndarray] = ()
     ) -> tuple[dict[str, Any], list[np.ndarray]]:
-        """Return the answer to a message; raise ModelError, which names the callee."""
+        """Return the answer to a message, or raise ModelError, which names the callee."""
         try:
             answer, result_arrays = self._answer(message, arrays)
         except Broken as error:
@@ -176,7 +176,9 @@ class _Process:
     def _answer(
         self, message: Mapping[str, Any] | None, arrays: Sequence[np.ndarray]
     ) -> tuple[dict[str, Any], list[np.ndarray]]:
-        """Return the answer to a message, or the first message of the process; raise Broken with the reason."""
+        """Return the answer to a message, or the first message of the process. Raise Broken with the reason if it
+        fails.
+        """
         stdin, answers = cast(Any, self._process.stdin), cast(Any, self._answers)
         with self._lock:
             if self._end:
@@ -205,7 +207,7 @@ class _Process:
         _kill(self._process)
 
     def _failure(self, sent: str) -> str:
-        """End the process, and return the reason why there is no answer."""
+        """End the process, and return the reason for the missing answer."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(0 if sent else 1)
         status = self._process.poll()
@@ -213,7 +215,7 @@ class _Process:
         if self._is_late:
             return f"no answer within {self._seconds:g} s: {model_option(timeout='SECONDS')} allows more"
         if sent or status is None:
-            return f"the other interpreter sent {sent or 'no more'}"
+            return f"the other interpreter sent {sent or 'no more data'}"
         ended = f"ended with status {status}" if status >= 0 else f"was killed ({signal.strsignal(-status)})"
         return f"the other interpreter {ended}"
 
@@ -222,7 +224,7 @@ class _Process:
         self._stderr_file.seek(max(0, self._stderr_file.seek(0, os.SEEK_END) - 4 * MOST_SHOWN))
         lines = self._stderr_file.read().decode(errors="replace").splitlines()
         words = " | ".join(line.strip() for line in lines[-3:] if line.strip())
-        return f"; it wrote: {words[-MOST_SHOWN:]}" if words else ""
+        return f". Its output ends with: {words[-MOST_SHOWN:]}" if words else ""
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:

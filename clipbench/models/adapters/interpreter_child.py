@@ -33,18 +33,18 @@ MOST_BYTES = 1 << 30
 """Bytes of a frame."""
 VALUES = ("logit_scale", "logit_bias", "context_length", "fingerprint", "embed_dim")
 METHODS = ("count_tokens", "combine_prompts")
-"""Methods of an object beside its encoders."""
+"""Methods of an object in addition to its encoders."""
 
 
 # -- messages
 
 
 class Broken(Exception):
-    """Bytes that do not form a message, described by the text; the text is empty at the end of the input."""
+    """Bytes that do not form a message, described by the text, which is empty at the end of the input."""
 
 
 def write_message(pipe: BinaryIO, message: Mapping[str, Any], arrays: Sequence[np.ndarray] = ()) -> None:
-    """Send a JSON object and the arrays that it speaks of; raise ValueError for an array of Python objects."""
+    """Send a JSON object and the arrays that it speaks of, or raise ValueError for an array of Python objects."""
     frames = [json.dumps({**message, "n_arrays": len(arrays)}).encode()]
     for array in arrays:
         file = io.BytesIO()
@@ -59,13 +59,13 @@ def write_message(pipe: BinaryIO, message: Mapping[str, Any], arrays: Sequence[n
 def read_message(
     pipe: BinaryIO, parse: Callable[[str], Any] = json.loads, most: int = MOST_BYTES
 ) -> tuple[dict[str, Any], list[bytes]]:
-    """Return a JSON object and the ``.npy`` files that go with it; raise Broken."""
+    """Return a JSON object and the ``.npy`` files that go with it, or raise Broken."""
     content = _frame(pipe, most)
     try:
         message = parse(content.decode())
         array_numbers = range(message["n_arrays"])
     except (ValueError, TypeError, KeyError) as error:
-        raise Broken(f"{len(content):,} bytes that are no message") from error
+        raise Broken(f"{len(content):,} bytes that are not a message") from error
     return message, [_frame(pipe, most) for _ in array_numbers]
 
 
@@ -117,13 +117,13 @@ def takes_role(method: Callable[..., object]) -> bool:
 
 
 def similarity_of(encoders: object) -> Any:
-    """Return the similarity that an object declares; a method of that name is ignored, since it declares nothing."""
+    """Return the similarity that an object declares. A method of that name is ignored, because it declares nothing."""
     similarity = getattr(encoders, "similarity", "cosine")
     return "cosine" if callable(similarity) else similarity
 
 
 def as_floats(output: Any) -> np.ndarray:
-    """Return an array or a tensor of any device and precision as float32; raise TypeError for other objects."""
+    """Return an array or a tensor of any device and precision as float32, or raise TypeError for other objects."""
     kind = f"{type(output).__name__} of {output.dtype}" if hasattr(output, "dtype") else type(output).__name__
     message = f"gave an object of type {kind}: expected an array of real numbers, (n, d)"
     if "complex" in kind or isinstance(output, np.ma.MaskedArray):  # numpy and torch drop an imaginary part or a mask

@@ -1,4 +1,4 @@
-"""Two towers as ONNX graphs in a folder, computed by onnxruntime; with the files of their processor and tokenizer.
+"""Two towers as ONNX graphs in a folder, run by onnxruntime, with the files of their processor and tokenizer.
 
 ``import onnx`` in here would mean the library: imports are absolute.
 """
@@ -22,7 +22,7 @@ from clipbench.plugins import import_optional
 from clipbench.untrusted.reading import entries, is_file, is_folder
 
 ADAPTER = "onnx adapter 1"
-"""Part of every fingerprint; changed whenever the same graphs would give other vectors."""
+"""Part of every fingerprint, changed whenever the same graphs would give other vectors."""
 
 PIXELS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 TOKENS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
@@ -37,13 +37,13 @@ ACCELERATORS = {"cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider
 CPU = "CPUExecutionProvider"
 
 BATCH_NOISE = 1e-3
-"""Share of a vector's length by which sums of another order may change it; more is said in a note."""
+"""Share of a vector's length by which sums of another order may change it. A larger change gets a note."""
 
 NAMES: dict[Tower, tuple[str, ...]] = {
     "images": ("vision_model", "visual", "image_encoder", "image", "vision"),
     "texts": ("text_model", "textual", "text_encoder", "text"),
 }
-"""Names that exporters give to the towers, of a file or of a folder with ``model.onnx``; best first."""
+"""Names that exporters give to the towers, of a file or of a folder with ``model.onnx``, best first."""
 
 OPTIONS = ("images", "texts", "variant", "image_output", "text_output", "provider", "logit_scale", "logit_bias")
 
@@ -76,7 +76,7 @@ class Graph:
 
 @dataclass(frozen=True, kw_only=True)
 class OnnxModel(Model):
-    """A model made of ONNX graphs; a tower that was not asked for has none."""
+    """A model made of ONNX graphs, without a graph for a tower that was not requested."""
 
     info: ModelInfo
     graphs: Mapping[Tower, Graph]
@@ -86,7 +86,7 @@ class OnnxModel(Model):
     files: Sequence[Path] = ()
 
     def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
-        """Return one raw vector per item, in order; each text is padded to the full length."""
+        """Return one raw vector per item, in order, with each text padded to the full length."""
         step = self.batch_size
         if modality != TEXT:
             graph = self.graphs["images"]
@@ -118,14 +118,14 @@ def load(body: str, options: LoadOptions) -> OnnxModel:
 
     Raises:
         UsageError: no folder, or an option, device or provider that cannot be had.
-        ModelError: a graph, processor or tokenizer is missing, damaged, or does not take images or texts alone.
+        ModelError: a graph, processor or tokenizer is missing, damaged, or does not take only images or only texts.
     """
     reference = f"onnx:{body}"
     options.refuse_unknown(OPTIONS, reference)
     options.refuse_precision(reference, "whose files fix it")
     folder = Path(body)
     if not is_folder(folder):
-        raise UsageError(f"'{reference}' is no folder: expected onnx:FOLDER with one .onnx file a tower")
+        raise UsageError(f"'{reference}' is not a folder: expected onnx:FOLDER with one .onnx file per tower")
     scale, bias = options.logits()
     paths = {tower: _find_graph(folder, tower, options, reference) for tower in options.towers}
     import_optional("onnxruntime", extra="onnx", needed_by=reference)
@@ -182,8 +182,8 @@ def _find_graph(folder: Path, tower: Tower, options: LoadOptions, reference: str
     if graph is None:
         have = ", ".join(path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.onnx"))[:6]) or "none"
         raise ModelError(
-            f"{reference} has no graph of {tower}: expected {NAMES[tower][0]}{variant}.onnx there or in onnx/, or"
-            f" {model_option(**{tower: 'FILE'})}; .onnx files found: {have}"
+            f"{reference} has no graph of {tower}: expected {NAMES[tower][0]}{variant}.onnx there or in"
+            f" onnx/, or {model_option(**{tower: 'FILE'})}. Present .onnx files: {have}"
         )
     return graph
 
@@ -197,7 +197,7 @@ def _choose_provider(options: LoadOptions, reference: str) -> tuple[tuple[str, d
     if name is not None:
         if name not in available:
             raise UsageError(
-                f"model option provider={name}: onnxruntime has none such here: {did_you_mean(name, available)}"
+                f"model option provider={name}: this onnxruntime does not have it: {did_you_mean(name, available)}"
             )
         return (name, {}), name.removesuffix("ExecutionProvider").lower()
     kind, _, number = options.device.partition(":")
@@ -206,8 +206,9 @@ def _choose_provider(options: LoadOptions, reference: str) -> tuple[tuple[str, d
     provider = CPU if kind == "cpu" else ACCELERATORS.get(kind)
     if provider is None or provider not in available:
         raise UsageError(
-            f"device '{options.device}' cannot be used for {reference}: onnxruntime has {', '.join(available)} here"
-            f" (onnxruntime-gpu brings CUDA; {model_option(provider='NAME')} names another)"
+            f"device '{options.device}' cannot be used for {reference}: onnxruntime has"
+            f" {', '.join(available)} here (onnxruntime-gpu provides CUDA, and"
+            f" {model_option(provider='NAME')} selects another)"
         )
     return (provider, {"device_id": number} if number else {}), f"{kind}:{number}" if number else kind
 
@@ -221,13 +222,13 @@ def _open_session(path: Path, provider: tuple[str, dict[str, str]], reference: s
         session = onnxruntime.InferenceSession(path, settings, providers=[provider])
     except Exception as error:  # onnxruntime has an error class for each status, all below Exception
         raise ModelError(
-            f"onnxruntime cannot read {path} ({first_line(error)}): expected a whole ONNX graph, with the files of its"
-            " external data beside it"
+            f"onnxruntime cannot read {path} ({first_line(error)}): expected a complete ONNX graph, with the"
+            " files of its external data next to it"
         ) from error
     used = session.get_providers()[0]
     if used != provider[0]:  # it falls back without an error
         raise UsageError(
-            f"onnxruntime computes {reference} by {used} and not by {provider[0]}: give {option('device', 'cpu')}"
+            f"onnxruntime runs {reference} on {used} and not on {provider[0]}: give {option('device', 'cpu')}"
         )
     return session
 
@@ -236,19 +237,19 @@ def _image_graph(session: Any, path: Path, output: str | None) -> Graph:
     inputs = session.get_inputs()
     if not (len(inputs) == 1 and len(inputs[0].shape) == 4 and inputs[0].type in PIXELS):
         raise ModelError(
-            f"{path} takes {_list_ports(inputs)}: expected pixels alone, floats of shape (n, 3, height, width); a graph"
-            " of both towers has to be exported as one graph a tower"
+            f"{path} takes {_list_ports(inputs)}: expected only pixels, floats of shape (n, 3, height,"
+            " width). Export a graph of both towers as one graph per tower"
         )
     return Graph(session, _choose_output(session, path, output, "image_output"))
 
 
 def _token_length(session: Any, path: Path) -> int | None:
-    """Return the fixed number of tokens of a text graph, None if it varies; raise ModelError without token ids."""
+    """Return the fixed number of tokens of a text graph, None if it varies, or raise ModelError without token ids."""
     inputs = session.get_inputs()
     if not inputs or not all(len(port.shape) == 2 and port.type in TOKENS for port in inputs):
         raise ModelError(
-            f"{path} takes {_list_ports(inputs)}: expected token ids, integers of shape (n, length); a graph of both"
-            " towers has to be exported as one graph a tower"
+            f"{path} takes {_list_ports(inputs)}: expected token ids, integers of shape (n, length). Export a"
+            " graph of both towers as one graph per tower"
         )
     return next((port.shape[1] for port in inputs if isinstance(port.shape[1], int)), None)
 
@@ -258,8 +259,7 @@ def _text_graph(session: Any, path: Path, texts: TextInputs, output: str | None)
     unknown = [port.name for port in inputs if port.name not in texts.names]
     if unknown and len(inputs) > 1:
         raise ModelError(
-            f"{path} takes {_list_ports(inputs)}: expected nothing but what its tokenizer gives,"
-            f" {', '.join(texts.names)}"
+            f"{path} takes {_list_ports(inputs)}: expected only the outputs of its tokenizer, {', '.join(texts.names)}"
         )
     return Graph(session, _choose_output(session, path, output, "text_output"))
 
@@ -278,7 +278,7 @@ def _choose_output(session: Any, path: Path, output_name: str | None, key: str) 
     if usual_names or len(rows) == 1:
         return (usual_names or rows)[0]
     raise ModelError(
-        f"{path} gives {_list_ports(outputs)}: expected one output of a vector a row; name it by"
+        f"{path} gives {_list_ports(outputs)}: expected one output with one vector per row. Select it with"
         f" {model_option(**{key: 'NAME'})}"
     )
 
@@ -300,8 +300,9 @@ def _probe_graphs(
             batched, single = (graphs[tower].vectors(arrays, step) for step in (len(TEXTS), 1))
         except Exception as error:  # onnxruntime has an error class for each status, all below Exception
             raise ModelError(
-                f"{paths[tower]} does not take what its processor and tokenizer files give ({first_line(error)}): do"
-                " they belong to it, and is it exported for any number of rows?"
+                f"{paths[tower]} does not accept the inputs of its processor and tokenizer files"
+                f" ({first_line(error)}): check that they belong to it, and that it is exported for any"
+                " number of rows"
             ) from error
         if batched.ndim != 2:
             raise ModelError(
@@ -313,14 +314,15 @@ def _probe_graphs(
         change = np.max(np.linalg.norm(batched - single, axis=1) / np.linalg.norm(single, axis=1))
         if not change < BATCH_NOISE:
             notes.append(
-                f"the vector of one of the {tower} changes by up to {change:.1%} of its length with what else is in its"
-                " batch, as dynamic quantisation does: compare runs of one batch size"
+                f"the vector of one of the {tower} changes by up to {change:.1%} of its length with the other"
+                " items of its batch, as with dynamic quantization: compare only runs of one batch size"
             )
     if len(set(dims.values())) != 1:
         raise ModelError(
             "the towers give vectors of different dimensions"
-            f" ({', '.join(f'{tower} {dim}' for tower, dim in dims.items())}): are these the projected ones? name"
-            f" others by {model_option(image_output='NAME')} or {model_option(text_output='NAME')}"
+            f" ({', '.join(f'{tower} {dim}' for tower, dim in dims.items())}): expected the projected"
+            f" embeddings. Select other outputs with {model_option(image_output='NAME')} or"
+            f" {model_option(text_output='NAME')}"
         )
     return next(iter(dims.values())), tuple(notes)
 

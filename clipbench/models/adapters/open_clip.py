@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -22,7 +21,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from open_clip.transformer import TextTransformer
 from torch.func import functional_call
 
-from clipbench.errors import ModelError, NoTokenCounts, UsageError, model_option, option
+from clipbench.errors import ModelError, NoTokenCounts, UsageError, did_you_mean, model_option, option, shorten_list
 from clipbench.hub import HubRequest, cached_first, local_folder, model_request
 from clipbench.models.checkpoints import (
     CHECKPOINT_SUFFIXES,
@@ -59,7 +58,7 @@ from clipbench.models.trust import check_model, hub_file, no_foreign_code, setti
 from clipbench.untrusted.reading import entries, is_file, is_folder, read_json
 
 ADAPTER = "open_clip adapter 1"
-"""Part of every fingerprint; changed whenever the same weights would give other vectors."""
+"""Part of every fingerprint, changed whenever the same weights would give other vectors."""
 
 OLD_BUFFERS = {"text.transformer.embeddings.position_ids"}
 """Constants that older versions of the libraries saved with the weights, and newer ones refuse."""
@@ -77,7 +76,7 @@ RANDOM = "random"
 FORCED = ("force_quick_gelu", "force_custom_text", "force_image_size", "force_context_length")
 """Settings of a training that change the architecture, as ``create_model`` takes them."""
 PREPROCESS = ("mean", "std", "interpolation", "resize_mode")
-"""Settings of the preprocessing; a training's are called ``image_mean`` and so on."""
+"""Settings of the preprocessing, which a training calls ``image_mean`` and so on."""
 
 QUICK = "-quickgelu"
 """Suffix of open_clip's architectures with OpenAI's activation."""
@@ -98,7 +97,7 @@ class Recipe:
     preprocess: Mapping[str, object] = field(default_factory=dict)
     """Settings that differ from open_clip's for the name."""
     context: int | None = None
-    """Tokens to which the text tower is to be stretched; None leaves it as it is."""
+    """Tokens to stretch the text tower to, or None to leave it as it is."""
     seed: int = 0
     """Seed of random weights."""
     forced: Mapping[str, object] = field(default_factory=dict)
@@ -112,9 +111,8 @@ def load(body: str, options: LoadOptions) -> TorchModel:
     """Return ``ARCH/TAG`` with its pretrained weights, ``ARCH/random``, or a checkpoint: of ``options.arch``, or of the
     architecture that its training's ``params.txt`` names.
 
-    Options: ``context``; for a checkpoint ``weights`` (``ema`` or ``raw``), and ``tag``, whose preprocessing and
-        activation it
-    shares; for random weights ``seed``.
+    Options: ``context``. A checkpoint also has ``weights`` (``ema`` or ``raw``), and ``tag``, whose preprocessing and
+        activation it shares. Random weights have ``seed``.
 
     Raises:
         UsageError: an unknown architecture, tag or option.
@@ -177,7 +175,7 @@ def _random_recipe(arch: str, options: LoadOptions) -> Recipe:
     options.refuse_unknown(["seed", "context"], reference)
     seed = options.whole_number("seed") or 0
     settings, _ = _preprocess_of(arch)
-    notes = (f"random weights (seed {seed}), on request: nothing was learned",)
+    notes = (f"random weights (seed {seed}), as requested: the model is untrained",)
     return Recipe(id=reference, name=arch, weights=None, preprocess=settings, seed=seed, notes=notes)
 
 
@@ -209,8 +207,8 @@ def _training_recipe(path: Path, options: LoadOptions) -> Recipe:
     if other_arch is not None or "tag" in options.options:
         wrong = option("arch", other_arch) if other_arch is not None else model_option(tag=options.options["tag"])
         raise UsageError(
-            f"{wrong} contradicts {params}, by which {path.name} is a {name} with a preprocessing of its own: drop it,"
-            f" or move that {PARAMS} away"
+            f"{wrong} contradicts {params}, where {path.name} is a {name} with its own preprocessing: remove"
+            f" the option, or move that {PARAMS} away"
         )
     if settings.get("use_naflex") or settings.get("force_naflex_vision"):
         raise ModelError(f"{params} says that {path.name} was trained with NaFlex, which open_clip 3 cannot build")
@@ -222,9 +220,9 @@ def _training_recipe(path: Path, options: LoadOptions) -> Recipe:
     summary = ", ".join([name, *(f"{key} {value}" for key, value in {**forced, **preprocess_settings}.items())])
     if settings.get("siglip"):
         forced["init_logit_bias"] = -10.0
-    note = f"architecture and preprocessing by the training's {PARAMS}: {summary}"
+    note = f"architecture and preprocessing from the training's {PARAMS}: {summary}"
     if (precision := settings.get("precision", options.precision)) != options.precision:
-        note = f"{note}; trained in {precision}, evaluated in {options.precision}"
+        note = f"{note}. Trained in {precision}, evaluated in {options.precision}"
     return Recipe(
         id=f"{path} as {name}",
         name=name,
@@ -247,8 +245,8 @@ def _arch_and_tag(body: str) -> tuple[str, str]:
     tags = open_clip.list_pretrained_tags_by_model(arch)
     if not tag:
         raise UsageError(
-            f"'{body}' names no pretrained weights: expected {arch}/TAG, where TAG is {_shorten_list(tags)};"
-            f" for random weights on purpose give open_clip:{arch}/{RANDOM}"
+            f"'{body}' names no pretrained weights: expected {arch}/TAG, where TAG is {shorten_list(tags)}."
+            f" For random weights on purpose, give open_clip:{arch}/{RANDOM}"
         )
     return arch, RANDOM if tag.lower() == RANDOM else _match_name(f"pretrained tag of {arch}", tag, tags)
 
@@ -258,17 +256,11 @@ def _normalize_name(name: str) -> str:
 
 
 def _match_name(kind: str, name: str, names: list[str]) -> str:
-    """Return the name that matches regardless of case, slashes and dashes; raise UsageError if none does."""
+    """Return the name that matches regardless of case, slashes and dashes, or raise UsageError if none does."""
     by_plain = {_normalize_name(candidate): candidate for candidate in reversed(names)}
     if _normalize_name(name) in by_plain:
         return by_plain[_normalize_name(name)]
-    close_names = [by_plain[plain] for plain in get_close_matches(_normalize_name(name), by_plain, n=3, cutoff=0.5)]
-    hint = f"did you mean {' or '.join(close_names)}?" if close_names else f"known: {_shorten_list(names)}"
-    raise UsageError(f"unknown {kind} '{name}': {hint}")
-
-
-def _shorten_list(names: list[str], n: int = 8) -> str:
-    return ", ".join(names[:n]) + (f", ... ({len(names)} in all)" if len(names) > n else "") or "none"
+    raise UsageError(f"unknown {kind} '{name}': {did_you_mean(name, names)}")
 
 
 def _with_activation(arch: str, tag: str) -> tuple[str, tuple[str, ...]]:
@@ -298,26 +290,26 @@ def _preprocess_of(arch: str) -> tuple[Mapping[str, object], tuple[str, ...]]:
         settings: dict[str, object] = next(iter(distinct.values()))
         summary = ", ".join(f"{key} {value}" for key, value in settings.items())
         return settings, (f"preprocessing of open_clip's {arch} weights: {summary}",)
-    reason = "the pretrained weights differ in it" if distinct else "there are no pretrained weights"
+    reason = "the pretrained weights differ in it" if distinct else "pretrained weights do not exist"
     tag = model_option(tag="TAG")
-    return {}, (f"the preprocessing is open_clip's default, because {reason} for {arch}; {tag} names another",)
+    return {}, (f"the preprocessing is open_clip's default, because {reason} for {arch}. Choose another with {tag}",)
 
 
 def _check_folder_config(folder: Path, reference: str) -> None:
     path = folder / "open_clip_config.json"
     if not is_file(path):
         raise ModelError(
-            f"{reference} has no open_clip_config.json: expected a folder as open_clip writes it for the Hub; a bare"
-            f" checkpoint is {option('model', 'FILE')} with {option('arch', 'ARCH')}, a transformers model"
-            f" {option('model', 'hf:FOLDER')}"
+            f"{reference} has no open_clip_config.json: expected a folder as open_clip writes it for the Hub."
+            f" For a bare checkpoint give {option('model', 'FILE')} with {option('arch', 'ARCH')}, for a"
+            f" transformers model {option('model', 'hf:FOLDER')}"
         )
     config = read_json(path, ModelError)
     model = config.get("model_cfg") if isinstance(config, dict) else None
     kinds = {"embed_dim": int, "vision_cfg": dict, "text_cfg": dict}
     if not isinstance(model, dict) or not all(isinstance(model.get(key), kind) for key, kind in kinds.items()):
         raise ModelError(
-            f"{path} has no whole number embed_dim, or no objects vision_cfg and text_cfg, under 'model_cfg': is it"
-            " open_clip's?"
+            f"{path} has no integer embed_dim, or no objects vision_cfg and text_cfg, under 'model_cfg':"
+            " expected a file of open_clip"
         )
 
 
@@ -336,7 +328,7 @@ def _find_weights(folder: Path, reference: str) -> Path:
 
 
 def build(recipe: Recipe, options: LoadOptions) -> TorchModel:
-    """Return the model of a recipe; raise as ``load`` does."""
+    """Return the model of a recipe, or raise as ``load`` does."""
     placement = resolve_placement(options.device, options.precision, options.batch_size)
     recipe = replace(recipe, context=options.whole_number("context"))
     file_notes = load_from_hub(partial(_check_files, recipe), _tokenizer_request(recipe), recipe.id)
@@ -395,7 +387,7 @@ def build(recipe: Recipe, options: LoadOptions) -> TorchModel:
 
 
 def _source_files(recipe: Recipe) -> tuple[Path, ...]:
-    """Return the files and folders that a model was loaded from; none for random weights."""
+    """Return the files and folders that a model was loaded from, or none for random weights."""
     if recipe.weights is None:
         return ()
     cached = next((folder for folder in recipe.weights.parents if folder.name.startswith("models--")), None)
@@ -406,7 +398,7 @@ def _source_files(recipe: Recipe) -> tuple[Path, ...]:
 
 
 def load_from_hub(load: Callable[[], T], request: HubRequest, model: str) -> T:
-    """Return the result of an open_clip function, from the cache or by download; errors take one line."""
+    """Return the result of an open_clip function, from the cache or by download, with errors in one line."""
     with library_errors("open_clip", model, "see its configuration"), no_foreign_code():
         return cached_first(load, request)
 
@@ -427,7 +419,7 @@ def _from_library(recipe: Recipe) -> tuple[Any, dict[str, Any], Any]:
 
 
 def _check_files(recipe: Recipe) -> tuple[str, ...]:
-    """Raise if files of the model or of repositories that they name require code; return notes."""
+    """Raise if files of the model or of repositories that they name require code. Return notes."""
     model_names = [recipe.name.partition(":")[2]] if recipe.name.startswith(FOREIGN) else []
     notes = [note for name in model_names for note in check_model(name, recipe.id)]
     text = (open_clip.get_model_config(recipe.name) or {}).get("text_cfg", {})
@@ -476,8 +468,11 @@ def _load_weights(module: Any, checkpoint: Checkpoint, recipe: Recipe) -> tuple[
         if name not in module.state_dict():
             del state[name]
     state, notes = (state, ()) if recipe.context is None else stretch_context(state, recipe.context)
-    advice = [*([] if recipe.params is None else [f"is {recipe.params} of another training?"]), *checkpoint.notes]
-    load_strictly(module, state, source=checkpoint.source, arch=recipe.name, advice="; ".join(advice))
+    advice = [
+        *([] if recipe.params is None else [(f"check that {recipe.params} belongs to this training")]),
+        *checkpoint.notes,
+    ]
+    load_strictly(module, state, source=checkpoint.source, arch=recipe.name, advice=". ".join(advice))
     return notes
 
 
@@ -488,7 +483,9 @@ class _CausalTower(NamedTuple):
     """A tower in which no token attends to a later one, and whose vector is taken at the end of the text."""
 
     holder: Any
-    """The module with the positions and the mask; they are read at each use, as moving the module replaces them."""
+    """The module with the positions and the mask, which are read at each use, because moving the module replaces
+    them.
+    """
     prefix: str
     """Prefix of their names in the model."""
     pool: str
@@ -498,9 +495,9 @@ class _CausalTower(NamedTuple):
 def text_tower(model: Any, tokenizer: Any) -> TextTower:
     """Return the text tower of a model.
 
-    Causal towers pooled at the end of the text get only as many tokens as the longest text of a batch has: tokens
-    behind the end cannot reach the vector. The tower's own mask and pooling decide that, not its name. Other towers
-    are not cut: CoCa, whose class token is put behind the padding, and towers of transformers.
+    Causal towers pooled at the end of the text get only the tokens of the longest text of a batch, because tokens after
+    the end cannot change the vector. The tower's own mask and pooling decide that, not its name. Other towers are not
+    cut: CoCa, whose class token is put behind the padding, and towers of transformers.
     """
     causal, text_model = _causal_tower(model), _TextOnly(model)
 
@@ -538,7 +535,7 @@ def count_tokens(tokenizer: Any, texts: Sequence[str]) -> Int64[np.ndarray, " n_
     if inner is None and hasattr(tokenizer, "encode"):
         return np.array([len(tokenizer.encode(text)) + 2 for text in texts], np.int64)
     if inner is None or not hasattr(tokenizer, "clean_fn"):
-        raise NoTokenCounts(f"it is not known how open_clip's {type(tokenizer).__name__} counts the tokens of a text")
+        raise NoTokenCounts(f"tokens of open_clip's {type(tokenizer).__name__} cannot be counted")
     if not texts:
         return np.empty(0, np.int64)
     is_clips = tokenizer.tokenizer_mode == "clips"  # CLIPS: open_clip adds start, end and a class token itself

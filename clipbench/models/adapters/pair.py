@@ -56,8 +56,8 @@ def load(body: str, options: LoadOptions) -> PairModel:
 
     Options: those of the models behind ``image.`` and ``text.``, and there ``device`` and ``precision`` where the two
         differ in
-    them (``text.device=auto`` for a model that chooses its own); ``logit_scale`` and ``logit_bias``, which belong to
-    towers that were trained together, and so are not taken from either model.
+    them (``text.device=auto`` for a model that chooses its own), and ``logit_scale`` and ``logit_bias``, which belong
+    to towers that were trained together, and so are not taken from either model.
 
     Raises:
         UsageError: not two references, or an option without its side.

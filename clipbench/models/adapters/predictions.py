@@ -95,7 +95,7 @@ def load(body: str, options: LoadOptions) -> PredictedClasses:
         fingerprint=digest("predictions 1", *content),
         family="predictions",
         embed_dim=0,
-        notes=("predicted classes only: what needs scores of all classes is undefined",),
+        notes=("the file has only predicted classes, so metrics that need the scores of all classes are undefined",),
     )
     return PredictedClasses(
         info=info, dataset=check(dataset, allow_partial=True), predicted=predicted, confidence=table.confidence
@@ -142,7 +142,9 @@ def _parquet_columns(path: Path) -> dict[str, list[object]]:
 
 
 def _texts(path: Path, name: str, values: Sequence[object]) -> list[str]:
-    """Return the cells of a column as text; raise DataError for a cell that is empty, or neither text nor integer."""
+    """Return the cells of a column as text, or raise DataError for a cell that is empty, or neither text nor
+    integer.
+    """
     for row, value in enumerate(values):
         if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
             raise DataError(
@@ -170,7 +172,7 @@ def _confidence(path: Path, values: Sequence[object]) -> Float64[np.ndarray, " n
 def _class_rows(
     body: str, column: str, values: Sequence[str], ids: Sequence[str], names: Sequence[str]
 ) -> Int64[np.ndarray, " n"]:
-    """Return the row of each class in ``names``; raise DataError for a class that is not there."""
+    """Return the row of each class in ``names``, or raise DataError for a class that is not there."""
     row_of = {name: row for row, name in enumerate(names)}
     unknown = next((row for row, value in enumerate(values) if value not in row_of), None)
     if unknown is not None:

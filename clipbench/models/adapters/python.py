@@ -58,12 +58,12 @@ class Encoders(Protocol):
     """The user's object: it has encoders of two modalities, in general ``encode_images`` and ``encode_texts``.
 
     ``encode_images(images: list[PIL.Image.Image])`` returns vectors of shape (n, d) for RGB images. A method of another
-    name, such as ``encode_audio(items)``, encodes a modality of that name. A method that takes ``role`` is told the
-    side of a search, ``query``, ``document`` or None; texts may have ``encode_queries`` and ``encode_documents``
-    instead, of which the second stands for a missing ``encode_texts``. ``encode_joint(images, texts)`` encodes images
-    with a text each. Optional are logit_scale, logit_bias, context_length, fingerprint, embed_dim (needed of an object
-    that encodes neither images nor texts), and ``count_tokens(texts: list[str])``, the number of tokens that each text
-    takes before any is cut off, start and end among them.
+    name, such as ``encode_audio(items)``, encodes a modality of that name. A method that takes ``role`` gets the side
+    of a search, ``query``, ``document`` or None. Texts may have ``encode_queries`` and ``encode_documents`` instead, of
+    which the second stands for a missing ``encode_texts``. ``encode_joint(images, texts)`` encodes images with a text
+    each. Optional are logit_scale, logit_bias, context_length, fingerprint, embed_dim (needed of an object that encodes
+    neither images nor texts), and ``count_tokens(texts: list[str])``, the number of tokens that each text takes before
+    any is cut off, start and end among them.
     """
 
     def encode_texts(self, texts: list[str]) -> object:
@@ -84,7 +84,7 @@ class PythonModel(Model):
         return modalities_of(self.encoders)
 
     def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
-        """Return one vector per item, in order; the user's method gets a batch at a time, images as RGB."""
+        """Return one vector per item, in order. The user's method gets one batch at a time, images as RGB."""
         name = method_name(self.encoders, modality, role)
         encode = encoder_of(self.encoders, modality, role)
         if encode is None:
@@ -101,7 +101,9 @@ class PythonModel(Model):
         return out
 
     def combine(self, vectors: Vectors) -> np.ndarray | None:
-        """Return the output of the user's ``combine_prompts`` for the prompts of a class; None without that method."""
+        """Return the output of the user's ``combine_prompts`` for the prompts of a class, or None without that
+        method.
+        """
         combine = getattr(self.encoders, "combine_prompts", None)
         if not callable(combine):
             return None
@@ -110,7 +112,7 @@ class PythonModel(Model):
         return _encode_batch(label, encode, [vectors], self.info.embed_dim)[0]
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
-        """Return the user's token counts; raise ModelError if it does not give one integer per text."""
+        """Return the user's token counts, or raise ModelError if it does not give one integer per text."""
         count = getattr(self.encoders, "count_tokens", None)
         if not callable(count):
             raise NoTokenCounts(
@@ -129,20 +131,20 @@ class PythonModel(Model):
 def load(body: str, options: LoadOptions) -> PythonModel:
     """Return the object that ``MODULE:FACTORY`` or ``FILE.py:FACTORY`` returns, also from the current folder.
 
-    The factory is called with all ``--model-option key=value`` pairs, the values as text; but ``interpreter``, the
-    Python that makes the object and runs its methods, and with it ``timeout``, the seconds that one answer may take
-    (600), are for here.
+    The factory is called with all ``--model-option key=value`` pairs, the values as text, except two that are used
+    here: ``interpreter``, the Python that makes the object and runs its methods, and with it ``timeout``, the seconds
+    that one answer may take (600).
 
     Raises:
         UsageError: no such module or factory, an option that it does not take, or a setting that it must choose itself.
-        ModelError: the user's code failed, or its object is no dual encoder.
+        ModelError: the user's code failed, or its object is not a dual encoder.
     """
     reference = f"python:{body}"
     for name, value, default in (("device", options.device, "auto"), ("precision", options.precision, "fp32")):
         if value != default:
             raise UsageError(
-                f"{option(name, value)} does not reach {reference}, which chooses its own: drop it, or give it to the"
-                f" factory as {model_option(**{name: value})}"
+                f"{option(name, value)} has no effect on {reference}, which chooses its own: remove it, or"
+                f" pass it to the factory as {model_option(**{name: value})}"
             )
     module_name, _, factory_name = body.rpartition(":")
     if not (module_name and factory_name):
@@ -165,8 +167,8 @@ def load(body: str, options: LoadOptions) -> PythonModel:
         source = " and ".join(os.path.basename(path) for path in sources) or "the name"
         notes.insert(
             0,
-            f"fingerprint from {source}, the factory's options and the vectors of a few probes: where these differ from"
-            " call to call, give the object a 'fingerprint', or all is encoded again",
+            f"fingerprint from {source}, the factory's options and the vectors of a few probes: if these"
+            " differ from call to call, give the object a 'fingerprint', or everything is encoded again",
         )
     if versions:
         fingerprint = digest("interpreter 1", fingerprint, sorted(versions.items()))
@@ -215,7 +217,7 @@ def wrap(encoders: object, name: str, *, batch_size: int) -> PythonModel:
     """Return an object in memory as a model. Without a ``fingerprint``, its vectors must not be kept for another run.
 
     Raises:
-        ModelError: it has no encoders of two modalities, one of them fails, or what it gives are no vectors of one
+        ModelError: it has no encoders of two modalities, one of them fails, or its outputs are not vectors of one
             dimension.
     """
     _check_encoders(encoders, "got")
@@ -239,10 +241,10 @@ def embedder_of(
 
     Args:
         root: the store of models that have a fingerprint.
-        own_root: a store for this model alone, which is to be thrown away.
+        own_root: a temporary store for only this model.
 
     Raises:
-        ModelError: it is no model: no vectors, and no object with both methods.
+        ModelError: it is not a model: neither vectors nor an object with both methods.
     """
     if isinstance(model, type):
         raise ModelError(f"got the class {model.__name__}: expected an object of it, {model.__name__}(...)")
@@ -252,10 +254,10 @@ def embedder_of(
         methods = [name for names in TOWERS for name in names if callable(getattr(model, name, None))]
         if methods:
             raise ModelError(
-                f"got an object of type {type(model).__name__} with {' and '.join(methods)}: expected encode_images,"
-                " which takes a list of PIL images, and encode_texts, which takes a list of strings; where its methods"
-                " take tensors, wrap it with its preprocessing and tokenizer, clipbench.torch_model(net, preprocess,"
-                " tokenizer)"
+                f"got an object of type {type(model).__name__} with {' and '.join(methods)}: expected"
+                " encode_images, which takes a list of PIL images, and encode_texts, which takes a list of"
+                " strings. If its methods take tensors, wrap it with its preprocessing and tokenizer:"
+                " clipbench.torch_model(net, preprocess, tokenizer)"
             )
         is_stored = getattr(model, "fingerprint", None) is not None
         name = getattr(model, "name", None)
@@ -286,7 +288,7 @@ def method_name(encoders: object, modality: str, role: Role = None) -> str:
 
 
 def encoder_of(encoders: object, modality: str, role: Role = None) -> Callable[[list[Any]], object] | None:
-    """Return a function that encodes a list of items of a modality in a role; None if the object has none."""
+    """Return a function that encodes a list of items of a modality in a role, or None if the object has none."""
     method = getattr(encoders, method_name(encoders, modality, role), None)
     if not callable(method):
         return None
@@ -337,7 +339,7 @@ def _model_info(encoders: object, reference: str, fingerprint: str, notes: tuple
         context_length = None if context_length is None else operator.index(context_length)  # numpy's numbers too
     except TypeError as error:
         raise ModelError(
-            f"{reference}: context_length is {context_length!r}: expected a whole number of tokens"
+            f"{reference}: context_length is {context_length!r}: expected an integer number of tokens"
         ) from error
     return ModelInfo(
         ref=reference,
@@ -370,14 +372,14 @@ def _embed_dim(encoders: object, reference: str) -> int:
     stated = getattr(encoders, "embed_dim", None)
     if not isinstance(stated, int | np.integer) or stated < 1:
         raise ModelError(
-            f"{reference}: embed_dim is {stated!r:.60}: expected the dimension of the vectors, which an object without"
-            " encode_images and encode_texts has to say"
+            f"{reference}: embed_dim is {stated!r:.60}: expected the dimension of the vectors, which an"
+            " object without encode_images and encode_texts must provide"
         )
     return int(stated)
 
 
 def _probes(reference: str, encoders: object, embed_dim: int) -> Probes:
-    """Return the vectors of the probes; empty arrays for modalities without an encoder."""
+    """Return the vectors of the probes, or empty arrays for modalities without an encoder."""
     vectors = []
     for modality, batch in ((IMAGE, probe_images()), (TEXT, list(TEXTS))):
         method, label = encoder_of(encoders, modality), f"{reference}: {method_name(encoders, modality)}"
@@ -424,9 +426,7 @@ def _count_tokens(label: str, count: Callable[[list[str]], object], texts: list[
     counts = np.asarray(_call_method(label, lambda batch: np.asarray(count(batch)), texts))
     is_whole = counts.size == 0 or (counts.dtype.kind in "iu" and counts.min() >= 0)
     if counts.shape != (len(texts),) or not is_whole:
-        raise ModelError(
-            f"{label} gave {counts.tolist()!r:.60} for {len(texts)} texts: expected one whole number for each"
-        )
+        raise ModelError(f"{label} gave {counts.tolist()!r:.60} for {len(texts)} texts: expected one integer per text")
     return counts.astype(np.int64)
 
 

@@ -47,7 +47,7 @@ from clipbench.plugins import import_optional
 from clipbench.untrusted.reading import read_json, refuse_special_files
 
 ADAPTER = "sentence-transformers adapter 1"
-"""Part of every fingerprint; changed whenever the same weights would give other vectors."""
+"""Part of every fingerprint, changed whenever the same weights would give other vectors."""
 
 NAMES: dict[Tower, str] = {"images": "image", "texts": "text"}
 """Modalities in the library's words."""
@@ -143,7 +143,7 @@ def load(body: str, options: LoadOptions) -> SentenceModel:
     ``@COMMIT`` follows. Code that comes with it is run only from a commit, and with ``options.trust_remote_code``.
 
     Options: ``truncate_dim``, of Matryoshka vectors; ``prompt`` or ``prompt_name`` for texts, ``image_prompt`` or
-    ``image_prompt_name`` for images, whatever their role; ``query_prompt`` and ``document_prompt`` in place of the
+    ``image_prompt_name`` for images, whatever their role; ``query_prompt`` and ``document_prompt`` instead of the
     model's own prompts of a role; ``logit_scale`` and ``logit_bias``.
 
     Raises:
@@ -262,16 +262,17 @@ def _check_files(folder: Path, reference: str, code: TrustedCode | None) -> None
     for path in sorted(folder.rglob("*.json")):
         if path.name == "config.json" and family_of(path.parent, reference) == JINA_V4:
             raise ModelError(
-                f"{reference} is jina-embeddings-v4, whose own code does not go with transformers 5: give hf: in place"
-                f" of st:, with {model_option(task='retrieval')}"
+                f"{reference} is jina-embeddings-v4, whose own code does not work with transformers 5: give"
+                f" hf: instead of st:, with {model_option(task='retrieval')}"
             )
         settings = read_json(path, ModelError)
         check_settings(settings, path.name, reference, folder=path.parent, is_local=True)
         name = next(_foreign_names(path.name, settings), None) if code is None else None
         if name is not None:
             raise ModelError(
-                f"{reference} needs {name}, which {path.relative_to(folder)} names and sentence-transformers does not"
-                " have: code that comes with a model is not run; wrap it yourself as python:MODULE:FACTORY"
+                f"{reference} needs {name}, which {path.relative_to(folder)} names and sentence-transformers"
+                " does not have: code that comes with a model is not run. Wrap it yourself as"
+                " python:MODULE:FACTORY"
             )
 
 
@@ -294,7 +295,7 @@ def _foreign_names(file: str, settings: Any) -> Iterator[str]:
 
 
 def _prompts(module: Any, options: LoadOptions) -> dict[tuple[str, Role], Prompt]:
-    """Return the prompt of each encoded modality by role; an image with a text has the prompt of texts."""
+    """Return the prompt of each encoded modality by role. An image with a text has the prompt of texts."""
     prompts: dict[tuple[str, Role], Prompt] = {}
     for tower in options.towers:
         common_prompt = _option_prompt(module, "image_" if tower == "images" else "", options)
@@ -318,10 +319,13 @@ def _option_prompt(module: Any, prefix: str, options: LoadOptions) -> dict[str, 
     by_role = [option_name for role in ROLES if (option_name := f"{role}_prompt") in options.options]
     if settings and by_role and not prefix:
         raise UsageError(
-            f"model option {next(iter(settings))} is the prompt of every role, and {by_role[0]} that of one: give one"
+            f"model option {next(iter(settings))} is the prompt of every role, and {by_role[0]} is the prompt"
+            " of one role: give only one of them"
         )
     if len(settings) > 1:
-        raise UsageError(f"model options {prefix}prompt and {prefix}prompt_name say the same thing: give one")
+        raise UsageError(
+            f"model options {prefix}prompt and {prefix}prompt_name have the same meaning: give only one of them"
+        )
     name = settings.get("prompt_name")
     if name is not None and name not in module.prompts:
         raise UsageError(f"model option {prefix}prompt_name={name}: {did_you_mean(name, module.prompts)}")
@@ -329,7 +333,7 @@ def _option_prompt(module: Any, prefix: str, options: LoadOptions) -> dict[str, 
 
 
 def _prompt_text(module: Any, prompt: Prompt, role: Role = None) -> str:
-    """Return the text of a prompt; without one, the default prompt for items without a role, or an empty text."""
+    """Return the text of a prompt, or else the default prompt for items without a role, or an empty text."""
     if "prompt" in prompt:
         return prompt["prompt"]
     name: str | None = prompt.get("prompt_name") or (module.default_prompt_name if role is None else role)

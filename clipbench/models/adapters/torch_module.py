@@ -1,4 +1,4 @@
-"""A torch module as a model, with what turns images and texts into its inputs."""
+"""A torch module as a model, with functions that turn images and texts into its inputs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ ONLY = "tokens"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TorchEncoders:
-    """A torch module with its preprocessing and tokenizer; made by ``torch_model``."""
+    """A torch module with its preprocessing and tokenizer, made by ``torch_model``."""
 
     net: "torch.nn.Module"
     name: str
@@ -109,17 +109,17 @@ def torch_model(  # noqa: PLR0913  what a module lacks to be measured, each by i
         tokenizer: from a list of n texts to the input of the text tower: a tensor, or a mapping of tensors that is
             passed by name, such as ``lambda texts: tok(texts, padding=True, truncation=True, return_tensors="pt")``.
         logit_scale: factor from cosine to logit, exponentiated, above 0: ``net.logit_scale.exp()``, as it is now: wrap
-            the module again when it has changed. Without it calibration and losses are undefined; ranks do not depend
+            the module again when it has changed. Without it, calibration and losses are undefined. Ranks do not depend
             on it.
-        logit_bias: added to the scaled cosine; 0 for CLIP.
-        context_length: tokens that the text tower takes; None where it is not known.
-        name: the model's name in results; None takes that of its class.
-        fingerprint: a name of these very weights, preprocessing and tokenizer. With it vectors are stored and found
-            again by a later run; without it nothing is stored, so that a module measured before and after a step of
+        logit_bias: added to the scaled cosine, 0 for CLIP.
+        context_length: tokens that the text tower takes, or None if unknown.
+        name: the model's name in results, or None for the name of its class.
+        fingerprint: a name of these very weights, preprocessing and tokenizer. With it, vectors are stored and used
+            again by a later run. Without it, nothing is stored, so that a module measured before and after a step of
             training never shares a vector.
 
     Raises:
-        ModelError: the module has no towers under these names, or ``logit_scale`` or ``logit_bias`` is no number.
+        ModelError: the module has no towers under these names, or ``logit_scale`` or ``logit_bias`` is not a number.
 
     Example:
         >>> import torch

@@ -80,7 +80,7 @@ from clipbench.models.trust import (
 from clipbench.untrusted.reading import is_folder, shown
 
 ADAPTER = "transformers adapter 1"
-"""Part of every fingerprint; changed whenever the same weights would give other vectors."""
+"""Part of every fingerprint, changed whenever the same weights would give other vectors."""
 
 AIMV2 = "aimv2"
 """Model type whose text tower needs eager attention and whose scale is clamped."""
@@ -95,7 +95,7 @@ SIGLIP = (transformers.SiglipModel, transformers.Siglip2Model)
 ARGMAX_POOLING = 2
 """The ``eos_token_id`` of old CLIP configurations, for which transformers pools at the largest id instead."""
 WEIGHTS = ("model*.safetensors", "*.safetensors", "pytorch_model*.bin", "*.bin")
-"""Forms of weights, best first: a repository may hold those of open_clip beside the library's."""
+"""Forms of weights, best first: a repository may hold open_clip's weights next to the library's."""
 PIXEL_VALUES = "pixel_values"
 """The library's name for the one array of most image towers."""
 
@@ -109,7 +109,7 @@ class _Loaded(NamedTuple):
     inputs: list[str]
     """Names of the arrays that the processor makes of an image."""
     code: str
-    """Hash of the model's own code that runs; empty where none does."""
+    """Hash of the model's own code that runs, or empty if none does."""
     options: Mapping[str, str]
     """The options of the model's family that were given."""
 
@@ -127,7 +127,7 @@ class ArraysPreprocess:
 
 def load(body: str, options: LoadOptions) -> TorchModel | JinaV4:
     """Return the model of a folder that ``save_pretrained`` wrote, or of a Hub repository ``ORG/NAME``, at a commit if
-    ``@COMMIT`` follows. Options: ``context``; those of the model's family; ``code_commit``, for trusted code that lies
+    ``@COMMIT`` follows. Options: ``context``, the options of the model's family, and ``code_commit``, for trusted code
     in another repository.
 
     Code that comes with a repository is run only from a commit, and with ``options.trust_remote_code``.
@@ -280,8 +280,9 @@ def _load_parts(name: str, reference: str, family: str, options: LoadOptions, co
     missing = sorted(report["missing_keys"])
     if missing:
         raise ModelError(
-            f"{reference} lacks {len(missing)} weights of its {type(module).__name__} ({', '.join(missing[:3])}, ...):"
-            " they would be random, so it is not loaded; does config.json belong to these weights?"
+            f"{reference} lacks {len(missing)} weights of its {type(module).__name__}"
+            f" ({', '.join(missing[:3])}, ...): they would be random, so it is not loaded. Check that"
+            " config.json belongs to these weights"
         )
     unused = REGION_WEIGHTS if family == FGCLIP2 else ()
     left_over = sorted(
@@ -289,7 +290,7 @@ def _load_parts(name: str, reference: str, family: str, options: LoadOptions, co
     )
     if left_over:
         shown_names = ", ".join(left_over[:3])
-        notes += (f"{len(left_over)} weights of the checkpoint have no place in the model ({shown_names})",)
+        notes += (f"{len(left_over)} weights of the checkpoint are not used by the model ({shown_names})",)
     if isinstance(module, Fgclip2Model):
         module.keep_positions(walk_type(options))
     inputs = list(processor(images=Image.new("RGB", (64, 64)), return_tensors="pt"))
@@ -305,8 +306,8 @@ def _image_processor(name: str, reference: str, trust: Mapping[str, bool]) -> An
         if not is_folder(name) or is_code_request(error):
             raise
         raise ModelError(
-            f"{reference} has no image processor that transformers can load: save that of the model that you trained"
-            " beside the weights, with the tokenizer, such as"
+            f"{reference} has no image processor that transformers can load: save the image processor and the"
+            " tokenizer of the base model next to the weights, such as"
             f" AutoProcessor.from_pretrained('openai/clip-vit-base-patch32').save_pretrained('{name}')"
         ) from error
 
@@ -391,9 +392,9 @@ def _lengths_of_clip(
 
     if int(lengths(tokenize(["a photo"]))[0]) < 3:
         raise ModelError(
-            f"{reference} takes a text's vector at token id {end}, which its tokenizer does not put at the end of a"
-            f" text (it puts {tokenizer.eos_token_id}): every text would get one vector; correct eos_token_id in"
-            " config.json"
+            f"{reference} takes a text's vector at token id {end}, which its tokenizer does not put at the"
+            f" end of a text (it puts {tokenizer.eos_token_id}): all texts would get the same vector. Correct"
+            " eos_token_id in config.json"
         )
     return lengths
 
@@ -411,8 +412,8 @@ def _scale_and_bias(module: Any, reference: str) -> tuple[float, float]:
     """Return the factor and the summand from cosine to logit, as the model's forward pass applies them."""
     if not hasattr(module, "logit_scale") and not hasattr(module, "temperature"):
         raise ModelError(
-            f"{reference} is not supported, because its {type(module).__name__} has no logit_scale: its cosines cannot"
-            " be made into probabilities"
+            f"{reference} is not supported, because its {type(module).__name__} has no logit_scale: its"
+            " cosines cannot be converted to probabilities"
         )
     scale, bias = scale_and_bias(module, reference)
     if module.config.model_type == AIMV2:  # other families clamp in training only, if at all
@@ -428,7 +429,7 @@ def _text_shape(module: Any, tower: TextTower, reference: str) -> tuple[int, int
     except (IndexError, RuntimeError) as error:
         raise ModelError(
             f"the text tower of {reference} does not take its tokenizer's tokens ({type(error).__name__}:"
-            f" {first_line(error)}): do vocabulary and model_max_length belong to these weights?"
+            f" {first_line(error)}): check that vocabulary and model_max_length belong to these weights"
         ) from error
     if vectors.ndim != 2:
         raise ModelError(

@@ -32,10 +32,10 @@ class ArrayKind(NamedTuple):
     """Type in which they are computed with."""
 
 
-VECTORS = ArrayKind("floating-point vectors, one a row", (2,), "f", np.float32)
+VECTORS = ArrayKind("floating-point vectors, one per row", (2,), "f", np.float32)
 ROWS = ArrayKind("row numbers, counted from 0", (1,), "iu", np.int64)
-NAMES = ArrayKind("a text or a whole number for each row", (1,), "USiu", np.str_)
-GROUPS = NAMES._replace(expected="the group of each row, a text or a whole number")
+NAMES = ArrayKind("a text or an integer for each row", (1,), "USiu", np.str_)
+GROUPS = NAMES._replace(expected="the group of each row, a text or an integer")
 NUMBER = ArrayKind("one number", (0, 1), "fiu", np.float64)
 WORD = ArrayKind("one word", (0, 1), "US", np.str_)
 
@@ -53,7 +53,7 @@ KINDS: Mapping[str, ArrayKind] = {
     "logit_bias": NUMBER,
     "similarity": WORD,
 }
-"""Arrays whose names have a meaning; vectors of any other name are a modality."""
+"""Arrays whose names have a meaning. Vectors of any other name are a modality."""
 
 ARRAY_OF = {"image": "images", "text": "texts"}
 """The array that holds the vectors of a modality, where it is not called as the modality is."""
@@ -123,7 +123,7 @@ def _array_table(arrays: Mapping[str, np.ndarray]) -> ArrayTable:
 def read_arrays(path: Path) -> Arrays:
     """Return the arrays of an ``.npz``, or of a folder of ``.npy`` and ``.parquet``, checked.
 
-    A ``.npy`` is an array of the file's name, memory-mapped if it is float32; each column of a ``.parquet`` is an
+    A ``.npy`` is an array of the file's name, memory-mapped if it is float32. Each column of a ``.parquet`` is an
     array.
 
     Raises:
@@ -146,8 +146,8 @@ def checked_arrays(raw: Arrays, source: str) -> Arrays:
     _refuse_unknown(raw, source)
     if len(modalities_of(raw)) < 2 and not {_array_name_in("image", raw), "class_texts"} <= set(raw):
         raise DataError(
-            f"{source} has {', '.join(raw) or 'no arrays'}: expected 'images', and 'texts' or 'class_texts' or both;"
-            " or vectors of two modalities or more, each under its name"
+            f"{source} has {', '.join(raw) or 'no arrays'}: expected 'images', and 'texts' or 'class_texts'"
+            " or both, or vectors of two modalities or more, each under its name"
         )
     table = _array_table(raw)
     arrays = {name: _cast(name, array, table.kinds[name], source) for name, array in raw.items()}
@@ -175,7 +175,7 @@ def _refuse_unknown(arrays: Arrays, source: str) -> None:
 
 
 def _corrected_name(name: str, array: np.ndarray) -> str | None:
-    """Return the right name of vectors whose name says images, texts or classes; None for other arrays."""
+    """Return the right name of vectors whose name says images, texts or classes, or None for other arrays."""
     if name in KINDS or name in ARRAY_OF or np.ndim(array) != 2 or np.asarray(array).dtype.kind not in "fiu":
         return None
     return next((right for pattern, right in MEANT if pattern.match(name)), None)
@@ -206,7 +206,9 @@ def _read_file(path: Path, read: Callable[[Path], Arrays]) -> Arrays:
         strerror = getattr(error, "strerror", None)
         cause = strerror or f"{type(error).__name__}: {error}".splitlines()[0]
         if "allow_pickle" in cause:
-            cause = "it holds Python objects; write names as text, np.array(names, dtype=str)"
+            is_array = "Object arrays" in cause  # numpy takes any file without its own mark for a pickle
+            objects = "it holds Python objects, so write names as text, np.array(names, dtype=str)"
+            cause = objects if is_array else "it is neither .npz nor .npy"
         raise DataError(f"cannot read {path} ({cause}): expected arrays that numpy.savez or pyarrow wrote") from error
 
 
@@ -231,7 +233,7 @@ def _read_npy(path: Path) -> Arrays:
 
 
 def read_parquet(path: Path) -> Arrays:
-    """Return each column of a parquet file as an array; raise any kind of error for a damaged file."""
+    """Return each column of a parquet file as an array, or raise any kind of error for a damaged file."""
     import pyarrow.parquet
 
     table = pyarrow.parquet.read_table(path)
@@ -263,7 +265,7 @@ def _cast(name: str, array: np.ndarray, kind: ArrayKind, source: str) -> np.ndar
         points = np.ascontiguousarray(array).view(np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
         if points.size and int(points.max()) > sys.maxunicode:
             raise DataError(
-                f"{source}: '{name}' holds what is no text (code points beyond Unicode): write the names again"
+                f"{source}: '{name}' holds code points beyond Unicode, expected text: write the names again"
             )
     with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite, which a later check reports
         try:
@@ -323,7 +325,7 @@ def _check_vectors(vectors: Float32[np.ndarray, "n dim"], name: str, ids: Shaped
 
 
 def _check_rows(rows: Int64[np.ndarray, " n"], name: str, target_name: str, arrays: Arrays, source: str) -> None:
-    """Raise DataError for rows without a vector; labels may name classes without vectors."""
+    """Raise DataError for rows without a vector. Labels may name classes without vectors."""
     target = arrays.get(target_name)
     if target is None and name != "labels":
         raise DataError(f"{source} has '{name}' but no '{target_name}', whose rows it has")

@@ -22,7 +22,7 @@ class ItemLine(NamedTuple):
 
 
 def read_items(folder: Path) -> list[ItemLine]:
-    """Return the items in a folder of arrays; none if it has no ``items.jsonl``."""
+    """Return the items in a folder of arrays, or none if it has no ``items.jsonl``."""
     path = folder / ITEMS_FILE
     if not is_file(path):
         return []

@@ -55,7 +55,7 @@ class Embeddings(Embedder):
     text_rows: Mapping[str, int]
     """Row of each text in all of ``text_vectors`` together."""
     item_vectors: Mapping[str, Float32[np.ndarray, "n_items dim"]] = field(default_factory=dict)
-    """Vectors of modalities beside image and text, by their names."""
+    """Vectors of modalities other than image and text, by their names."""
 
     def __repr__(self) -> str:
         contents = f"{len(self.image_vectors):,} images and {len(self.text_rows):,} texts"
@@ -64,7 +64,7 @@ class Embeddings(Embedder):
         return f"<vectors of {contents}, {self.info.embed_dim} dimensions>"
 
     def encode(self, modality: str, items: Sequence[Any], role: Role = None) -> Vectors:
-        """Return the vector of each item of ``dataset``, in order; raise DataError for an item without a vector."""
+        """Return the vector of each item of ``dataset``, in order, or raise DataError for an item without a vector."""
         if modality == TEXT:
             return self._text_vectors(items)
         if modality == IMAGE:
@@ -87,7 +87,8 @@ class Embeddings(Embedder):
 
     def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
         raise NoTokenCounts(
-            f"{self.info.id} holds vectors only: without the model no shorter text can be encoded, and no token counted"
+            f"{self.info.id} holds vectors only: without the model, shorter texts cannot be encoded and"
+            " tokens cannot be counted"
         )
 
     def _ids(self) -> Mapping[str, Sequence[str]]:
@@ -101,8 +102,8 @@ class Embeddings(Embedder):
 
     def _raise_unknown(self, kind: str, name: str) -> int:
         raise DataError(
-            f"{self.info.id} has no vector for {kind} '{name}': it holds vectors of its own samples only, so ask for a"
-            f" task without @DATA and without {option('prompts')}"
+            f"{self.info.id} has no vector for {kind} '{name}': it holds only vectors of its own samples. Run"
+            f" a task without @DATA and without {option('prompts')}"
         )
 
 
@@ -116,12 +117,12 @@ def vectors(
 ) -> Embeddings:
     """Return vectors that are there already as a model for ``clipbench.run``, with the samples that they belong to.
 
-    Every array may be a numpy array, a torch tensor or a list. Vectors are raw or unit ones; they are scaled to length
-    1 where a metric asks for it.
+    Every array may be a numpy array, a torch tensor or a list. Vectors can have any length, and are scaled to length 1
+    if a metric needs it.
 
     Args:
-        images: one vector per image, (n_images, dim); ``image`` is the same.
-        texts: one vector per text, (n_texts, dim); ``text`` is the same. Without ``text_to_image``, text i belongs to
+        images: one vector per image, (n_images, dim). ``image`` is the same.
+        texts: one vector per text, (n_texts, dim). ``text`` is the same. Without ``text_to_image``, text i belongs to
             image i.
         items: for composition, each with ``id``, ``images`` (rows), ``captions`` (rows of texts), ``truth`` (a list per
             image, with 1 for each caption that is true of it, otherwise 0) and optionally ``subset``.
@@ -130,9 +131,10 @@ def vectors(
             ``class_texts`` (n_classes, dim), for zero-shot classification; the names ``image_ids``, ``text_ids`` and
             ``class_names``; ``group`` (n_images,) or (n_texts,), the slice of each, such as its language; the numbers
             ``logit_scale`` and ``logit_bias``, from cosines to logits; ``similarity``, ``dot`` for ranks by the inner
-            product. Floating-point arrays of any other name, (n, dim), are modalities, such as ``audio``, beside images
-            and texts or in place of them; ``audio_to_text`` (n_audio,) is then the row of each recording's text, and
-            ``audio_ids`` their names. Without such rows, item i of two modalities with as many items belongs to item i.
+            product. Floating-point arrays of any other name, (n, dim), are modalities, such as ``audio``, in addition
+            to images and texts or instead of them. ``audio_to_text`` (n_audio,) is then the row of each recording's
+            text, and ``audio_ids`` their names. Without such rows, item i of two modalities with equal numbers of items
+            belongs to item i.
 
     Raises:
         DataError: an array is unknown, or has another length or dimension than the others say.
@@ -293,7 +295,7 @@ def _text_rows(arrays: Arrays, source: str) -> dict[str, int]:
         prompts = [TEMPLATE.format(c=name) for name in names]
         clash = next((prompt for prompt in prompts if prompt in rows), None)
         if clash is not None:
-            raise DataError(f"{source}: text_ids has '{clash}', which is what a class is asked for by: rename it")
+            raise DataError(f"{source}: text_ids has '{clash}', which is reserved for class names: rename it")
         n_texts = len(arrays.get("texts", ()))
         rows.update(zip(prompts, range(n_texts, n_texts + len(prompts)), strict=True))
     return rows
@@ -310,5 +312,7 @@ def _as_array(name: str, value: object) -> np.ndarray:
             value = value.float()  # type: ignore[attr-defined]
         array = np.asarray(value)
     except (TypeError, ValueError, NotImplementedError) as error:  # the last of a meta tensor
-        raise UsageError(f"clipbench.vectors: '{name}' is no array ({error}): expected rows of one length") from error
+        raise UsageError(
+            f"clipbench.vectors: '{name}' is not an array ({error}): expected rows of one length"
+        ) from error
     return array.astype(str) if array.dtype == object else array

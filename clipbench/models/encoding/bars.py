@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def progress_bar(verb: str, modality: str, total: int, *, is_shown: bool) -> "Iterator[tqdm[Any]]":
-    """Show a bar on a terminal; it is never drawn elsewhere."""
+    """Show a bar, only on a terminal."""
     from tqdm import tqdm
 
     unit = modality if modality in (IMAGE, TEXT) else f"{modality} item"

@@ -30,14 +30,14 @@ from clipbench.results.record import TowerRecord
 
 
 class StoreEmbedder(SharingEmbedder):
-    """Vectors from the store, and from the model if the store does not have them; these are then stored.
+    """Vectors from the store, and from the model if the store does not have them, which are then stored.
 
     Args:
         model: encodes what the store does not have.
         root: folder of the store.
         batch_size: images (and texts) that go through the model at once.
-        workers: processes that decode and preprocess ahead of the model; None chooses.
-        show_progress: draw a bar on a terminal; never drawn elsewhere.
+        workers: processes that decode and preprocess ahead of the model, or None to choose.
+        show_progress: draw a bar, only on a terminal.
         hashes: hashes of images that several models share, so that each image is read once for its hash.
     """
 
@@ -90,7 +90,7 @@ class StoreEmbedder(SharingEmbedder):
 
         Raises:
             BadImage: an image cannot be decoded.
-            Unavailable: there is no encoder of the modality.
+            Unavailable: the model has no encoder of the modality.
             VectorError: the model gave a NaN, infinite or zero vector.
         """
         role = self._effective_role(modality, role)
@@ -156,7 +156,7 @@ class StoreEmbedder(SharingEmbedder):
         """Encode the items that the store does not have.
 
         Args:
-            is_strict: raise BadImage for an image that cannot be read; else its cause is kept.
+            is_strict: raise BadImage for an image that cannot be read. Otherwise its cause is kept.
         """
         by_key = {item.key: item for item in items}
         missing_keys = self.shelf(modality).missing(by_key)
@@ -183,7 +183,7 @@ class StoreEmbedder(SharingEmbedder):
         return digests
 
     def readable(self, dataset: Dataset, role: Role = "query") -> Dataset:
-        """Encode images, and return the data set without undecodable ones; raise DataError if none remains."""
+        """Encode images, and return the data set without undecodable ones, or raise DataError if none remains."""
         images, role = dataset.images, self._effective_role(IMAGE, role)
         self._fill(IMAGE, self._items(IMAGE, images, role), role, is_strict=False)
         hashes = zip(images, self._hashes.stored(images), strict=True)
@@ -203,7 +203,9 @@ class StoreEmbedder(SharingEmbedder):
         return reading_notes(remark for hash_ in hashes if hash_ is not None for remark in hash_.remarks)
 
     def missing_images(self, images: Sequence[ImageRef]) -> list[EncodeItem]:
-        """Return the readable images without a stored vector, in order; none if vectors of images depend on a role."""
+        """Return the readable images without a stored vector, in order, or none if vectors of images depend on a
+        role.
+        """
         if IMAGE in self.info.roles:
             return []
         by_key = {item.key: item for item in reversed(self._items(IMAGE, images, None))}

@@ -25,7 +25,7 @@ class ImageHash(NamedTuple):
 
 
 class ImageHashes:
-    """Hashes of the images that were read so far; several models share them."""
+    """Hashes of the images that were read so far, shared by several models."""
 
     def __init__(self) -> None:
         self._hashes: dict[ImageRef, ImageHash] = {}

@@ -20,7 +20,7 @@ from clipbench.models.encoding.image_hashes import CONVERSION, key_of
 from clipbench.models.encoding.store import Shelf
 
 NAMES = ("brightness", "contrast", "sharpness", "width", "height", "bytes per pixel")
-"""The first are the easiest to see: of two that make nearly the same groups, the first names them."""
+"""The first are the easiest to see. If two make nearly the same groups, the first gives the name."""
 VERSION = "image-inputs-1"
 """The number goes up when the same image gives other numbers."""
 SIDE = 128
@@ -32,12 +32,12 @@ Measures = Float32[np.ndarray, " 6"]
 def measure_image(image: Image.Image, n_bytes: float = np.nan) -> Measures:
     """Return the numbers of ``NAMES``.
 
-    Brightness and contrast are mean and standard deviation of the grey values, in [0, 1]; sharpness is the mean size of
+    Brightness and contrast are mean and standard deviation of the grey values, in [0, 1]. Sharpness is the mean size of
     the difference of a pixel and the mean of its four neighbours, over the contrast, so that a dark image is not a
     blurred one.
 
     Args:
-        n_bytes: size of the encoded image; NaN if it is unknown.
+        n_bytes: size of the encoded image, NaN if it is unknown.
 
     Example:
         >>> measure_image(Image.new("RGB", (8, 4), "white"), 64.0).tolist()
@@ -54,7 +54,7 @@ def measure_image(image: Image.Image, n_bytes: float = np.nan) -> Measures:
 
 
 def measure_decoded(ref: ImageRef, image: Image.Image) -> Measures | None:
-    """Return the numbers of an image that has just been decoded; None if it cannot be measured."""
+    """Return the numbers of an image that has just been decoded, or None if it cannot be measured."""
     with suppress(OSError, ValueError):
         return measure_image(image, float(os.path.getsize(ref.path)) if isinstance(ref, FileImage) else np.nan)
     return None
@@ -68,14 +68,14 @@ def store_measures(measures: Mapping[bytes, Measures]) -> None:
 
 
 def stored_image_inputs(digests: Sequence[str]) -> Mapping[str, Mapping[str, float]]:
-    """Return the measured inputs of images by content hash; images without measurements are left out."""
+    """Return the measured inputs of images by content hash, without images that have no measurements."""
     return {
         digest: dict(zip(NAMES, row.tolist(), strict=True)) for digest, row in stored_rows(_shelf(), digests).items()
     }
 
 
 def stored_rows(shelf: Shelf, digests: Sequence[str]) -> dict[str, Float32[np.ndarray, " dim"]]:
-    """Return what a shelf has of images, by content hash; an image that is not there is left out."""
+    """Return what a shelf has of images, by content hash, without images that are not there."""
     keys = {digest: bytes.fromhex(digest) for digest in set(digests) if digest}
     missing = shelf.missing(keys.values())
     converted = {digest: key_of(CONVERSION + key) for digest, key in keys.items()}

@@ -79,7 +79,7 @@ class ModelDescription:
 
     info: ModelInfo
     findings: list[CheckFinding] | None = None
-    """Warnings and faults of the quick checks; None if they were not made."""
+    """Warnings and faults of the quick checks, or None if they were not made."""
     towers: Mapping[str, TowerRecord]
     """Size and work of each tower, by its modality."""
     roots: list[str] = field(default_factory=list)
@@ -147,7 +147,7 @@ class CachedEmbedder(StoreEmbedder):
         model: loaded, or described by its last loading.
         cache: keeps the description of the model. Token counts are stored too.
         load: loads the model.
-        options: those of ``StoreEmbedder``.
+        options: as in ``StoreEmbedder``.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class CachedEmbedder(StoreEmbedder):
 
     @property
     def model(self) -> Model:
-        """The model, loaded at the first use; raise ClipbenchError if it fails or differs from its description."""
+        """The model, loaded at the first use, or raise ClipbenchError if it fails or differs from its description."""
         if self._description is not None:
             if self._load_error is not None:
                 raise self._load_error
@@ -184,8 +184,8 @@ class CachedEmbedder(StoreEmbedder):
         if not isinstance(loaded.model, Model) or loaded.model.info.fingerprint != self.info.fingerprint:
             self._cache.remove()
             raise ModelError(
-                f"model {self.info.ref} is another one than at the beginning: its files were changed meanwhile; run it"
-                " again"
+                f"model {self.info.ref} has changed since the run began, because its files were changed: run"
+                " the command again"
             )
         self.probes = loaded.probes
         return loaded.model
@@ -228,7 +228,7 @@ class _NotLoaded(Model):
 
 
 def load_cache_of(reference: str, adapter: str, body: str, options: LoadOptions, root: Path) -> LoadCache | None:
-    """Return the load cache of a reference; None if only loading shows which model it is."""
+    """Return the load cache of a reference, or None if only loading shows which model it is."""
     is_ours = plugins.distribution(plugins.MODELS, adapter) == plugins.OURS
     # Windows keeps no time at which a file was changed that a copy could not set back.
     if not is_ours or options.trust_remote_code or plugins.has_foreign_code() or os.name == "nt":
@@ -252,7 +252,7 @@ def _environment_key() -> tuple[object, ...]:
 
 
 def _state(roots: Sequence[str]) -> dict[str, list[int]]:
-    """Return the state of files, and of all files in folders; links are followed."""
+    """Return the state of files, and of all files in folders, following links."""
     files = [root for root in roots if not os.path.isdir(root)]
     for folder in (root for root in roots if os.path.isdir(root)):
         for inside, folders, names in os.walk(folder):

@@ -26,9 +26,9 @@ def load_embedder(  # noqa: PLR0913  those of StoreEmbedder, each by its name
     """Return the model that a reference stands for with its store, or the embedder of precomputed vectors.
 
     Args:
-        root: folder of the store; None for the user's. The other options are those of ``StoreEmbedder``.
-        uses_load_cache: take the description of the model from its last loading (``encoding.load_cache``), and load
-            the model only if something is missing; for a process that runs no code of the user's.
+        root: folder of the store, or None for the user's. The other options are as in ``StoreEmbedder``.
+        uses_load_cache: take the description of the model from its last loading (``encoding.load_cache``), and load the
+            model only if something is missing. Use it in a process that runs no code of the user's.
 
     Raises:
         ClipbenchError: the reference or an option is wrong, or the weights are not here.

@@ -59,7 +59,7 @@ class EncodeItem(NamedTuple):
         return f"{self.modality} {self.source.name}"
 
     def open(self) -> Any:
-        """Return the model's input: a text, an image and a text, or the value of an item; raise BadImage."""
+        """Return the model's input: a text, an image and a text, or the value of an item, or raise BadImage."""
         if self.modality == JOINT:
             image, text = self.source
             return limit_size(open_image(image, None), None, None, image.name), text
@@ -123,7 +123,7 @@ def encode(
     Raises:
         BadImage: an image cannot be read, and that is an error.
         Unavailable: a model has no encoder of the modality.
-        VectorError: a model gave a NaN, infinite or zero vector; the message names the item.
+        VectorError: a model gave a NaN, infinite or zero vector. The message names the item.
     """
     first_model = encoders[0][0]
     loaded = load(request, first_model.preprocess, first_model.info.image_size, batches)
@@ -157,7 +157,7 @@ def encode(
 
 
 def _encode_batches(model: Model, request: EncodeRequest, loaded: Iterator["LoadedBatch"]) -> Iterator["LoadedBatch"]:
-    """Yield each batch with vectors instead of inputs; the model may read several batches ahead."""
+    """Yield each batch with vectors instead of inputs. The model may read several batches ahead."""
     info, modality = model.info, request.modality
     if modality not in model.modalities and not (modality == JOINT and info.is_joint):
         raise Unavailable(
@@ -202,7 +202,8 @@ class LoadedBatch(NamedTuple):
     rows: list[int]
     inputs: Any
     """Stacked pixels, float32 (n, channels, height, width), or the model's own arrays by name, each stacked; without a
-    preprocessing a list of RGB images; a list of texts or other items."""
+    preprocessing a list of RGB images; a list of texts or other items.
+    """
     errors: dict[int, BadImage]
     measures: dict[int, Measures]
     """Measured inputs of the images, by row."""
@@ -223,8 +224,8 @@ def load(
     """Yield items in batches, in order. Images are decoded and preprocessed in worker processes, ahead of the model.
 
     Args:
-        preprocess: turns an image into the input of the model; None for a model that takes images as they are.
-        side: pixels of the model's square input, for images that are drawn to fit; None if unknown.
+        preprocess: turns an image into the input of the model, or None for a model that takes images as they are.
+        side: pixels of the model's square input, for images that are drawn to fit, or None if unknown.
         batches: rows of each batch.
     """
     if request.modality != IMAGE:
@@ -298,7 +299,7 @@ def _unchanged(loaded: LoadedImage) -> LoadedImage:
 
 
 def _collate(loaded: Sequence[LoadedImage]) -> LoadedBatch:
-    """Return the images as a batch of stacked inputs; tensors travel in shared memory, not through a pipe."""
+    """Return the images as a batch of stacked inputs, with tensors in shared memory instead of a pipe."""
     import torch
 
     inputs = {image.row: image.content for image in loaded if not isinstance(image.content, BadImage)}

@@ -30,7 +30,7 @@ class SharingEmbedder(Embedder):
     shows_bar: bool
     """Progress bars are drawn, on a terminal."""
     source: Callable[[], Embedder] | None = None
-    """Loads the same model in another process; None if other processes cannot share its work."""
+    """Loads the same model in another process, or None if other processes cannot share its work."""
 
     def shelf(self, modality: str) -> Shelf:
         """Return the stored vectors of a modality."""
@@ -45,7 +45,7 @@ class SharingEmbedder(Embedder):
         raise NotImplementedError
 
     def loaded_model(self) -> Model:
-        """Return the model; raise ClipbenchError if it has to be loaded, and cannot be."""
+        """Return the model, or raise ClipbenchError if it has to be loaded, and cannot be."""
         assert self.model is not None
         return self.model
 
@@ -221,7 +221,7 @@ def _wait_for_vectors(shelf: Shelf, keys: Sequence[bytes]) -> None:
     while shelf.missing(keys):
         if time.monotonic() > until:
             raise MachineError(
-                f"vectors that another process has stored are not seen in {shelf.folder}: CLIPBENCH_CACHE has to name a"
-                " folder that all processes share"
+                f"vectors that another process has stored are not visible in {shelf.folder}: set"
+                " CLIPBENCH_CACHE to a folder that all processes share"
             )
         time.sleep(0.1)

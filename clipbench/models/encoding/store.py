@@ -1,11 +1,11 @@
 """The store: every vector that a model ever gave, on disk, by the content that it stands for.
 
 One folder a model fingerprint and modality, holding chunks. A chunk is one file, an ``.npy`` array of 16-byte keys
-followed by an ``.npy`` array of vectors and a digest of both, of the model's fingerprint and of the modality; it
-appears by an atomic rename, whole or not at all, and never changes. A chunk whose digest is another one, damaged or of
-another model, is removed before any of its vectors is used. So processes may share a store without locks, a kill loses
-only what was not yet committed, and the folder may be deleted at any time. design/store.md has the alternatives and
-their timings.
+followed by an ``.npy`` array of vectors and a digest of both, of the model's fingerprint and of the modality. It
+appears by an atomic rename, complete or not at all, and never changes. A chunk whose digest is another one, damaged or
+of another model, is removed before any of its vectors is used. So processes may share a store without locks, a kill
+loses only what was not yet committed, and the folder may be deleted at any time. design/store.md has the alternatives
+and their timings.
 """
 
 import hashlib
@@ -36,13 +36,15 @@ from clipbench.untrusted.reading import array_header, open_file
 KEY = np.dtype("V16")
 SUFFIX = ".vectors"
 TOKENS = "token-counts"
-"""Name of the folder of token counts, which are stored as vectors of one dimension; no modality can be called so."""
+"""Name of the folder of token counts, which are stored as vectors of one dimension. No modality can have this name."""
 MODEL_FILE = "model.json"
-"""Names of the model, beside the folders of its vectors, for people; changed last when the vectors were last used."""
+"""Names of the model for people, next to the folders of its vectors. Its time of change is the last use of the
+vectors.
+"""
 DIGEST_BYTES = 16
 ATTEMPTS = 3
 """Attempts to write a chunk whose folder is deleted meanwhile."""
-ADVICE = "make room there, or name another folder in CLIPBENCH_CACHE"
+ADVICE = "make room there, or set CLIPBENCH_CACHE to another folder"
 
 DESCRIPTION_PREFIX, DESCRIPTION_SUFFIX = "loaded-", ".json"
 """Ends of the names of files with the description of a model (``models.encoding.load_cache``), next to its vectors."""
@@ -74,7 +76,7 @@ class Shelf:
         self.dim = dim
         self._root = root
         self.rejected: Counter[str] = Counter()
-        """Chunks that were not believed, counted by the reason; their vectors have to be encoded again."""
+        """Rejected chunks, counted by the reason. Their vectors have to be encoded again."""
         self._context = f"{fingerprint}\n{modality}\n{dim}\n".encode(errors="surrogatepass")
         self._chunks: list[_Chunk] = []
         self._index: _Index | None = None  # made when it is asked
@@ -104,7 +106,9 @@ class Shelf:
         return {keys[index] for index in np.flatnonzero(self._rows_of(keys) < 0)}
 
     def get(self, keys: Sequence[bytes]) -> Float32[np.ndarray, "n dim"]:
-        """Return the vectors of keys, in order, in a ``large_array``; KeyError names one that is not in the shelf."""
+        """Return the vectors of keys, in order, in a ``large_array``, or raise KeyError with one that is not in the
+        shelf.
+        """
         rows = self._rows_of(keys)
         for index in np.flatnonzero(rows < 0).tolist():
             raise KeyError(keys[index])
@@ -267,7 +271,7 @@ class _Index:
         return rows
 
     def chunks_of(self, rows: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n_chunks"]:
-        """Return the numbers of the chunks that rows are in; rows below 0 are in none."""
+        """Return the numbers of the chunks that rows are in. Rows below 0 are in none."""
         is_used = np.zeros(self.starts[-1] + 1, bool)  # one more, which rows of -1 set
         is_used[rows] = True
         n_used = np.concatenate([[0], np.cumsum(is_used[:-1])])
@@ -287,7 +291,9 @@ def _halves(keys: Shaped[np.ndarray, " n"]) -> tuple[Shaped[np.ndarray, " n"], S
 
 
 def _read_chunk(path: Path) -> _Chunk:
-    """Return a chunk with its vectors memory-mapped, not verified; any error but an OSError when it cannot be one."""
+    """Return a chunk with its vectors memory-mapped, not verified. Raise any error but an OSError if it is not a
+    chunk.
+    """
     with open_file(path) as file:
         keys_start, vectors_start, shape = chunk_layout(file)
         content = np.memmap(file, np.uint8, "r").data
@@ -297,7 +303,9 @@ def _read_chunk(path: Path) -> _Chunk:
 
 
 def chunk_layout(file: BinaryIO) -> tuple[int, int, tuple[int, ...]]:
-    """Return the offsets of keys and vectors of an open chunk, and the shape; raise ValueError if it is incomplete."""
+    """Return the offsets of keys and vectors of an open chunk, and the shape, or raise ValueError if it is
+    incomplete.
+    """
     n_bytes = os.fstat(file.fileno()).st_size
     n_keys, _, kind = array_header(file)
     keys_start = file.tell()

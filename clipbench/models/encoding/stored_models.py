@@ -24,7 +24,7 @@ class StoredModel:
 
     folder: Path
     names: tuple[str, ...]
-    """The reference by which the model was first loaded, and its full name; empty if their file is damaged."""
+    """The reference by which the model was first loaded, and its full name, or empty if their file is damaged."""
     n_vectors: int
     n_bytes: int
     n_damaged: int
@@ -44,7 +44,7 @@ class StoredModel:
 
 
 def stored_models(root: Path) -> list[StoredModel]:
-    """Return the models in the store, the largest first; raise MachineError for an unreadable folder."""
+    """Return the models in the store, the largest first, or raise MachineError for an unreadable folder."""
     try:
         folders = [path for path in (root / "store").iterdir() if path.is_dir() and not path.is_symlink()]
     except FileNotFoundError:
@@ -59,7 +59,7 @@ def remove(models: Iterable[StoredModel]) -> None:
     """Remove the vectors of models, and no other file in their folders.
 
     Raises:
-        MachineError: a file cannot be removed; those before it are.
+        MachineError: a file cannot be removed. The files before it are removed.
     """
     for model in models:
         for file in _files(model.folder):

@@ -23,14 +23,14 @@ class WorkLog:
         self._calls: list[Call] = []
         self._ahead: list[Call] = []
         self.peak_bytes: dict[str, int] | None = None
-        """The most memory that tensors took while items of each modality were encoded; None if not watched."""
+        """The most memory that tensors took while items of each modality were encoded, or None if not watched."""
 
     def counts(self) -> Counts:
         """Return the work so far."""
         return Counts(tuple(self._calls))
 
     def add_stored(self, modality: str, keys: set[bytes]) -> None:
-        """Note items that the store has; those that were encoded ahead are counted as encoded."""
+        """Note items that the store has. Items that were encoded ahead are counted as encoded."""
         for call in [call for call in self._ahead if call.modality == modality and call.encoded & keys]:
             self._ahead.remove(call)
             self._calls.append(call)
@@ -38,7 +38,9 @@ class WorkLog:
         self._calls.append(Call(modality, stored=frozenset(keys)))
 
     def add_ahead(self, keys: Sequence[bytes], seconds: float) -> None:
-        """Note images that were encoded before an evaluation needed them; they count for the first one that does."""
+        """Note images that were encoded before an evaluation needed them. They count for the first evaluation that
+        does.
+        """
         self._ahead.append(Call(IMAGE, encoded=frozenset(keys), seconds=seconds, is_ahead=True))
 
     @contextmanager
@@ -64,6 +66,6 @@ class WorkLog:
                 self.peak_bytes[modality] = max(peak, self.peak_bytes.get(modality, 0))
 
     def _watched_torch(self) -> Any:
-        """Return torch, if it keeps account of the device's memory and the memory is watched; else None."""
+        """Return torch if it keeps account of the device's memory and the memory is watched, or else None."""
         is_watched = self.peak_bytes is not None and self._device.startswith("cuda")
         return sys.modules.get("torch") if is_watched else None

@@ -22,7 +22,7 @@ TEXT_ITEM = "a photo of a cat"
 
 
 def tower_costs(embedder: Embedder, since: Counts | None) -> dict[str, TowerRecord]:
-    """Return the costs of each tower by its modality; none where the vectors were given.
+    """Return the costs of each tower by its modality, or none if the vectors were given.
 
     Args:
         since: the embedder's counts before the run.
@@ -45,16 +45,16 @@ def _with_run_costs(size: TowerRecord, work: Counts, modality: str, embedder: Em
     rate = n_timed / seconds if n_timed and seconds > 0 else None
     peak = (embedder.peak_bytes or {}).get(modality)
     reasons = dict(size.reasons)
-    none_timed = "all vectors came from the cache" if calls else "none was asked for"
+    none_timed = "all vectors came from the cache" if calls else "none was requested"
     if n_encoded:
-        none_timed = "they were encoded together with those of other models"
+        none_timed = "they were encoded together with the inputs of other models"
     if rate is None:
         reasons["items_per_second"] = none_timed
     if not (embedder.info.device or "").startswith("cuda"):
-        reasons["peak_bytes"] = "known on CUDA devices only"
+        reasons["peak_bytes"] = "known only on CUDA devices"
     elif embedder.peak_bytes is None:
         reasons["peak_bytes"] = (
-            "known where clipbench run measures one model: others, or a program of your own, may hold memory too"
+            "known only if clipbench run measures one model, because other models and programs may hold memory too"
         )
     elif peak is None:
         not_torch = "torch, which keeps account of the memory, has no tensors of it on the device"
@@ -71,7 +71,7 @@ def _with_run_costs(size: TowerRecord, work: Counts, modality: str, embedder: Em
 
 
 def tower_sizes(model: Model) -> dict[str, TowerRecord]:
-    """Return parameters and operations of each tower by modality; absent figures have a reason.
+    """Return parameters and operations of each tower by modality, with a reason for each absent figure.
 
     It takes a forward pass of one image and of one text. Nothing is run of a model that does not show its torch module
     or the parts behind its methods: to encode may cost money there, and would show no operation.
@@ -96,7 +96,7 @@ def _size(prepared: Callable[[Model], tuple[Callable[[], object], str] | None], 
     except FOREIGN as error:  # a library's, on a module or an input that it did not expect
         return _absent(f"encoding one item could not be counted ({error_summary(error)})")
     if operations.unknown is not None:
-        return _absent(f"it computes by {operations.unknown}, whose work is not known")
+        return _absent(f"it uses {operations.unknown}, whose number of operations is unknown")
     if not operations.flops:
         return _absent("no product of matrices of torch was seen")
     n_parameters = operations.n_parameters or None  # none where they are compiled into constants

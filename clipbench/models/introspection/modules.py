@@ -91,7 +91,7 @@ def activations(module: "nn.Module") -> dict[str, list[str]]:
 
 
 def _activation(part: "nn.Module") -> str | None:
-    """Return the activation of a part by its class name; approximations of GELU count as GELU."""
+    """Return the activation of a part by its class name. Approximations of GELU count as GELU."""
     name = type(part).__name__
     return QUICK_GELU if name.startswith("QuickGELU") else GELU if "GELU" in name else None
 
@@ -146,7 +146,7 @@ def tower_of(name: str) -> str:
 
 
 def vocabulary_size(module: "nn.Module") -> int | None:
-    """Return the number of rows of the table of token embeddings; None where none is found."""
+    """Return the number of rows of the table of token embeddings, or None if none is found."""
     for name, part in module.named_modules():
         if name.endswith(("token_embedding", "word_embeddings", "embed_tokens")) and hasattr(part, "weight"):
             return int(part.weight.shape[0])
@@ -156,7 +156,7 @@ def vocabulary_size(module: "nn.Module") -> int | None:
 def library_logits(
     module: Any, pixels: Float32[np.ndarray, "n_images channels height width"], tokens: Tokens
 ) -> Float32[np.ndarray, "n_images n_texts"] | None:
-    """Return the logits of the library's own forward pass; None unless it is open_clip or transformers."""
+    """Return the logits of the library's own forward pass, or None unless it is open_clip or transformers."""
     import torch
 
     weight = next(module.parameters())

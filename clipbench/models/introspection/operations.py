@@ -17,8 +17,7 @@ OTHER_ATTENTION = (
     "_scaled_dot_product_fused_attention_overrideable",
     "_scaled_dot_product_attention_math_for_mps",
 )
-"""Kernels of attention that torch's register of operations lacks; those of the CPU are the ones that are used here
-most.
+"""Kernels of attention that torch's register of operations lacks, mostly kernels of the CPU.
 """
 FORMULAS = {
     **flop_registry,
@@ -29,7 +28,7 @@ two.
 """
 NAMESPACES = ("aten", "prim", "prims", "profiler")
 """Namespaces of torch's plain operations, and of marks for its profiler. Others, such as ``quantized``, hold weights
-that are no parameters, and kernels that do a layer's work in one.
+that are not parameters, and kernels that do a layer's work in one.
 """
 PRODUCTS = re.compile(r"(^|_|b|add)(mm|mv|dot)($|_)|linear|attention|convolution|conv\d|lstm|gru|rnn|transformer|fft")
 """Names of operations that multiply: one without a formula makes the count too small."""
@@ -45,7 +44,7 @@ class Operations(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.flops = 0
         self.unknown: str | None = None
-        """Name of an operation without a formula; with one, the other two are too small."""
+        """Name of an operation without a formula. If there is one, the other two figures are too small."""
         self._parameters: dict[int, torch.nn.Parameter] = {}
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The settings of an image preprocessing, measured: what comes out for flat, graded and noisy images tells them."""
+"""The settings of an image preprocessing, measured from its outputs for flat, graded and noisy images."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -23,11 +23,11 @@ MAX_RESIDUAL = 2.5 / 255
 LONG = 64
 """Images that are more times as long as wide are looked at before they are resized."""
 LARGE = 50_000_000
-"""Images of more pixels are resized here if that makes the same of them, as processors of transformers copy them
-thrice.
+"""Images of more pixels are resized here if that makes the same of them, because processors of transformers copy them
+three times.
 """
 MARGIN = 4
-"""Pixels that an interpolation reads beside its place, or one more, where it does not make images smaller."""
+"""Pixels that an interpolation reads next to its position, or one more, if it does not make images smaller."""
 UNKNOWN_SIDE = 512
 """Pixels to which the shorter side of an image is taken to be resized where nobody knows."""
 EDGE = 0.06
@@ -43,7 +43,7 @@ NOT_ANTIALIASED = "{} without antialiasing"
 
 
 def measure_preprocessing(preprocess: Preprocess, *, with_interpolation: bool = True) -> Preprocessing:
-    """Return the settings of a preprocessing, measured on test images; None for settings that do not show.
+    """Return the settings of a preprocessing, measured on test images, or None for settings that do not show.
 
     Args:
         with_interpolation: find the interpolation too, which takes nine tenths of the time.
@@ -182,7 +182,7 @@ def _resize(to_unit: Callable[[np.ndarray], np.ndarray]) -> Resize | None:
 
 
 def _interpolation(to_unit: Callable[[np.ndarray], np.ndarray], size: tuple[int, int]) -> str | None:
-    """Return the method whose output for a noise image matches the measured input; None if none matches."""
+    """Return the method whose output for a noise image matches the measured input, or None if none matches."""
     if size[0] != size[1]:
         return None
     side = size[0]

@@ -79,7 +79,7 @@ class PriceTag:
         self._start = clock()
 
     def price(self, model: Model) -> PriceRecord:
-        """Return the price of a model that has just been loaded; missing figures have a reason."""
+        """Return the price of a model that has just been loaded, with a reason for each missing figure."""
         loaded, figures, reasons = self._clock(), dict[str, Any](), dict[str, str]()
         for name, item, encode in (
             (TEXT, lambda n: TEXTS[n % len(TEXTS)], model.encode_texts),
@@ -91,7 +91,7 @@ class PriceTag:
                 reasons |= dict.fromkeys((f"{name}_p50", f"{name}_p95"), error_summary(error))
         figures["memory_bytes"] = self._peak(model)
         if figures["memory_bytes"] is None:
-            reasons["memory_bytes"] = "this system does not tell the peak memory of a process"
+            reasons["memory_bytes"] = "this system does not report the peak memory of a process"
         if "image_p50" in figures:
             images = [_image(n) for n in range(max(BATCHES))]  # after the peak, which they would be part of
             figures["images_per_second"], figures["batch_size"] = self._best_batch(
@@ -175,13 +175,13 @@ def _machine(model: Model) -> dict[str, str]:
 
 
 def _process_memory(name: str) -> int | None:
-    """Return a memory figure of this process in bytes, such as its peak VmHWM; None if the system has none."""
+    """Return a memory figure of this process in bytes, such as its peak VmHWM, or None if the system has none."""
     text = _status_value("/proc/self/status", name)
     return None if text is None else 1024 * int(text.split()[0])
 
 
 def _status_value(file: str, name: str) -> str | None:
-    """Return the value of a name in a file of lines ``name: value``; None where there is none."""
+    """Return the value of a name in a file of lines ``name: value``, or None if there is none."""
     with suppress(OSError):
         for line in Path(file).read_text(encoding="utf-8", errors="replace").splitlines():
             key, _, value = line.partition(":")

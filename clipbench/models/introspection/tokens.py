@@ -33,13 +33,15 @@ class TokenFacts:
     width: int
     """Tokens that a text of any length is cut to."""
     is_padded_to_longest: bool
-    """True where a short text alone has fewer tokens than beside a long one."""
+    """True if a short text has fewer tokens on its own than in a batch with a long one."""
     pad: int | None
-    """Id behind a short text; None where there is none, or where padding stands in front."""
+    """Id behind a short text, or None if it has none, or if padding comes first."""
     end: int | None
-    """Id at the end of each short text; None where texts end with words, or the end cannot be told from the padding."""
+    """Id at the end of each short text, or None if texts end with words, or the end cannot be distinguished from the
+    padding.
+    """
     keeps_end: bool | None
-    """True where a text that is cut ends with the end-of-text token too; None without ``end``."""
+    """True where a text that is cut ends with the end-of-text token too, or None without ``end``."""
 
 
 def token_facts(
@@ -48,8 +50,8 @@ def token_facts(
     """Return the length, padding and end of a tokenizer's output.
 
     Args:
-        context: tokens that the model says it takes; a longer text shows where texts are cut.
-        count: tokens of each text, start and end among them; tells the end from padding with the same id.
+        context: stated context length of the model. A longer text shows where texts are truncated.
+        count: tokens of each text, including start and end, to distinguish the end from padding with the same id.
 
     Example:
         >>> def tokenize(texts):
@@ -91,7 +93,7 @@ def ids_name(tokens: Tokens) -> str:
 
 
 def pad_tokens(tokens: Tokens, facts: TokenFacts, width: int) -> Tokens:
-    """Return tokens with padding after each text up to a width; masks are 0 there."""
+    """Return tokens with padding after each text up to a width, where masks are 0."""
     assert facts.pad is not None
     missing = width - tokens[facts.name].shape[1]
     if missing <= 0:
@@ -123,7 +125,7 @@ def token_lengths(ids: Int64[np.ndarray, "n_texts n_tokens"], facts: TokenFacts)
 
 
 def _padding_id(row: Int64[np.ndarray, " n_tokens"]) -> int | None:
-    """Return the id that a short text repeats at its end next to a long one; None without padding."""
+    """Return the id that a short text repeats at its end next to a long one, or None without padding."""
     return int(row[-1]) if len(row) > 3 and row[-1] == row[-2] == row[-3] else None
 
 

@@ -43,7 +43,7 @@ class Variant(Model):
     switch: str
     """Name of the switch, such as ``case``."""
     setting: str
-    """The setting in place of the model's own, such as ``texts in lower case``."""
+    """The setting instead of the model's own, such as ``texts in lower case``."""
     changes: tuple[Tower, ...]
     """The vectors that may differ from the model's own."""
     info: ModelInfo

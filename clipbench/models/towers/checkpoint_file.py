@@ -64,8 +64,7 @@ def read_checkpoint(path: Path, weights: str | None = None) -> Checkpoint:
     """Return the content of a checkpoint: a state dict, a training checkpoint of open_clip, or a folder of its shards.
 
     Args:
-        weights: ``ema`` or ``raw``; None takes the EMA weights, which open_clip evaluates, where the checkpoint has
-            them.
+        weights: ``ema`` or ``raw``. None takes the EMA weights, which open_clip evaluates, if the checkpoint has them.
 
     Raises:
         ModelError: no such file, not a checkpoint, damaged, or one that would run code.
@@ -75,7 +74,7 @@ def read_checkpoint(path: Path, weights: str | None = None) -> Checkpoint:
         raise UsageError(f"model option weights={weights}: {did_you_mean(weights, KEYS)}")
     checkpoint = _read_sharded(path) if is_sharded(path) else _read_file(path, weights)
     if weights == EMA and not checkpoint.source.endswith(f"({KEYS[EMA]})"):
-        raise UsageError(f"checkpoint {path} has no EMA weights ({KEYS[EMA]}): drop {model_option(weights=EMA)}")
+        raise UsageError(f"checkpoint {path} has no EMA weights ({KEYS[EMA]}): remove {model_option(weights=EMA)}")
     return checkpoint
 
 
@@ -93,7 +92,7 @@ def _read_file(path: Path, weights: str | None) -> Checkpoint:
         if has_ema:
             source = f"{path} ({KEYS[chosen]})"
             notes = (
-                f"{chosen} weights ({KEYS[chosen]}); {model_option(weights=alternative)} takes the {alternative} ones",
+                f"{chosen} weights ({KEYS[chosen]}). {model_option(weights=alternative)} takes the {alternative} ones",
             )
         content = content[KEYS[chosen]]
     if not isinstance(content, Mapping) or not content:
@@ -110,14 +109,14 @@ def _read_file(path: Path, weights: str | None) -> Checkpoint:
 
 
 def load_strictly(module: torch.nn.Module, state: StateDict, *, source: object, arch: str, advice: str = "") -> None:
-    """Load weights into a module; raise ModelError for missing, unexpected or misshaped weights."""
+    """Load weights into a module, or raise ModelError for missing, unexpected or misshaped weights."""
     if faults := state_dict_mismatches(module.state_dict(), state):
-        raise ModelError(f"checkpoint {source} does not fit {arch}: {faults}; {advice or _advice(state)}")
+        raise ModelError(f"checkpoint {source} does not fit {arch}: {faults}: {advice or _advice(state)}")
     module.load_state_dict(state)
 
 
 def state_dict_mismatches(expected: Mapping[str, torch.Tensor], state: StateDict) -> str:
-    """Return which names are missing, left over or of another shape, the first few of each; empty where all fit."""
+    """Return which names are missing, left over or of another shape, the first few of each, or empty if all fit."""
     missing = [name for name in expected if name not in state]
     unexpected = [name for name in state if name not in expected]
     misshaped = [
@@ -138,7 +137,7 @@ def _advice(state: Iterable[str]) -> str:
         return f"these are a transformers model's names: give its folder as {option('model', 'hf:FOLDER')}"
     if any(name.endswith("positional_embedding_res") for name in state):
         return f"it is a Long-CLIP checkpoint: add {model_option(context='248')}"
-    return f"is it another {option('arch')}?"
+    return f"check {option('arch')}"
 
 
 def _strip_wrappers(state: StateDict) -> StateDict:
@@ -160,15 +159,15 @@ def _read_safetensors(path: Path) -> object:
             "copy or save it again" if real_path == path.absolute() else "remove that file, and it is downloaded again"
         )
         raise ModelError(
-            f"checkpoint {real_path} is no whole safetensors file ({first_line(error)}): {advice}"
+            f"checkpoint {real_path} is not a complete safetensors file ({first_line(error)}): {advice}"
         ) from error
 
 
 def _read_pickle(path: Path) -> object:
     if _is_torchscript(path):
         raise ModelError(
-            f"checkpoint {path} is a TorchScript archive, which is a program and is not run: name OpenAI's weights"
-            " (vit-b-32, ...), and save your own as a state dict"
+            f"checkpoint {path} is a TorchScript archive, which is a program and is not run: for OpenAI's"
+            " weights give their name (vit-b-32, ...), and save your own as a state dict"
         )
     try:
         with quiet():  # torch warns about the pickle, and the errors below say more
@@ -177,11 +176,11 @@ def _read_pickle(path: Path) -> object:
         blocked = re.search(r"GLOBAL ([\w.]+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
         if blocked:
             raise ModelError(
-                f"checkpoint {path} holds Python objects ({blocked[1]}), not only tensors, and is not read because that"
-                " can run code: save the state dict alone, best as .safetensors"
+                f"checkpoint {path} holds Python objects ({blocked[1]}), not only tensors, and is not read"
+                " because that can run code: save only the state dict, best as .safetensors"
             ) from error
         raise ModelError(
-            f"{path} is no checkpoint, or a damaged one ({type(error).__name__}): expected a file that torch.save wrote"
+            f"{path} is not a checkpoint, or is damaged ({type(error).__name__}): expected a file that torch.save wrote"
         ) from error
 
 
@@ -204,7 +203,7 @@ SHARD_CLASSES = {
     **{(module, "PosixPath"): PurePosixPath for module in ("pathlib", "pathlib._local")},
     **{(module, "WindowsPath"): PurePosixPath for module in ("pathlib", "pathlib._local")},
 }
-"""Classes and functions that the list of tensors of torch.distributed.checkpoint is made of; none of them opens or runs
+"""Classes and functions that the list of tensors of torch.distributed.checkpoint is made of. None of them opens or runs
 anything.
 """
 
@@ -217,7 +216,7 @@ class _ShardsUnpickler(pickle._Unpickler):  # the one in C cannot be asked about
     def load_build(self) -> None:
         changed = self.stack[-2]  # type: ignore[attr-defined]
         if not is_dataclass(changed) or isinstance(changed, type):  # it would hold for the whole process
-            raise pickle.UnpicklingError("attributes of what the list does not own")
+            raise pickle.UnpicklingError("attributes of an object that is not in the list")
         super().load_build()  # type: ignore[misc]
 
     dispatch[pickle.BUILD[0]] = load_build
@@ -269,24 +268,24 @@ def _read_shard_list(folder: Path) -> dcp.Metadata:
             ) from error
         raise ModelError(f"{path} is damaged ({type(error).__name__}): copy the folder again") from error
     if not isinstance(listed, dcp.Metadata) or not is_whole:
-        raise ModelError(f"{path} is no list of tensors: expected one that torch.distributed.checkpoint wrote")
+        raise ModelError(f"{path} is not a list of tensors: expected a file that torch.distributed.checkpoint wrote")
     return listed
 
 
 def _assemble_tensor(
     folder: Path, name: str, metadata: dcp.TensorStorageMetadata, locations: Mapping[Any, Any]
 ) -> torch.Tensor:
-    """Return a tensor from its chunks; raise ModelError for a missing chunk, or one that contradicts the list."""
+    """Return a tensor from its chunks, or raise ModelError for a missing chunk, or one that contradicts the list."""
     try:
         dtype, chunks = metadata.properties.dtype, metadata.chunks
         if sum(math.prod(chunk.sizes) for chunk in chunks) != math.prod(metadata.size):
-            raise ValueError("its chunks are not the whole of it")
+            raise ValueError("its chunks do not cover it completely")
         parts = [(chunk, locations[dcp.MetadataIndex(name, chunk.offsets)]) for chunk in chunks]
         # All is looked at before memory is taken for the whole, which a damaged list may say to be of any size.
         for chunk, location in parts:
             file = folder / PurePosixPath(location.relative_path).name
             if location.length < math.prod(chunk.sizes) * dtype.itemsize:
-                raise ValueError("a chunk lies in fewer bytes than it has")
+                raise ValueError("a chunk is larger than its bytes in the file")
             if not is_file(file) or file.stat().st_size < location.offset + location.length:
                 raise FileNotFoundError(file.name)
         tensor = torch.empty(metadata.size, dtype=dtype)
@@ -359,8 +358,8 @@ def stretch_table(
 def causal_tower_error(context: int, model: str) -> UsageError:
     """Return the error for a text tower whose vector depends on padding after the text."""
     return UsageError(
-        f"option context={context} needs a causal text tower pooled at the end of the text, and that of"
-        f" {model} is none: drop the option"
+        f"option context={context} needs a causal text tower pooled at the end of the text, and the text"
+        f" tower of {model} is different: remove the option"
     )
 
 

@@ -43,12 +43,12 @@ weights.
 """
 
 WALK_TYPES = ("short", "long")
-"""FG-CLIP 2's names of its positions and head for captions of up to 64 and up to 196 tokens; its third are for
+"""FG-CLIP 2's names of its positions and head for captions of up to 64 and up to 196 tokens. Its third ones are for
 regions.
 """
 
 MOST_PATCHES = 16_384
-"""Patches of an image; FG-CLIP 2's authors use as many for their densest features."""
+"""Patches of an image, as for the densest features of FG-CLIP 2's authors."""
 
 BUDGETS = ((784, 1024), (576, 784), (256, 576), (128, 256), (0, 128))
 """FG-CLIP 2's own patches of an image: that of the first row whose number its whole squares of 16 pixels exceed."""
@@ -60,26 +60,26 @@ _ELSEWHERE = "as python:FILE.py:FACTORY where its packages are, or store its vec
 
 REFUSED: Mapping[str, str] = {
     r"col(pali|qwen|idefics|smol|modernvbert|llama|gemma|nomic|intern).*|.*colembed.*": (
-        "gives many vectors an item (late interaction), and clipbench compares one vector with one: use mteb or"
+        "gives many vectors per item (late interaction), and clipbench compares single vectors: use mteb or"
         " vidore-benchmark"
     ),
     r"jina_?clip.*": (
-        "runs code of three repositories that does not go with transformers 5, so that nothing could be compared: wrap"
-        f" its encode_image and encode_text {_ELSEWHERE}"
+        "runs code of three repositories that does not work with transformers 5, so it could not be"
+        f" verified: wrap its encode_image and encode_text {_ELSEWHERE}"
     ),
     r"fgclip(model|config)?": (
-        "squashes images and has positions of its own for long texts, which was not compared (FG-CLIP 2 is): wrap it"
-        f" {_ELSEWHERE}"
+        "squashes images and has special positions for long texts, which was not verified (FG-CLIP 2 was):"
+        f" wrap it {_ELSEWHERE}"
     ),
 }
 """Model types and classes, in lower case, whose numbers would be wrong or cannot be had, and why."""
 
 
 def family_of(folder: Path, reference: str) -> str:
-    """Return the model type in a folder's configuration, or its class for jina-embeddings-v4; empty if unstated.
+    """Return the model type in a folder's configuration, or its class for jina-embeddings-v4, or empty if unstated.
 
     Raises:
-        ModelError: of a family that is refused; the message names it and says why.
+        ModelError: of a family that is refused. The message has its name and the reason.
     """
     path = folder / "config.json"
     settings = read_json(path, ModelError) if is_file(path) else {}
@@ -101,10 +101,10 @@ def _class_names(settings: Mapping[str, Any]) -> list[str]:
 
 
 def patch_limit(options: LoadOptions) -> int | None:
-    """Return the option ``max_num_patches``, None if unset; raise UsageError for a number out of range."""
+    """Return the option ``max_num_patches``, None if unset, or raise UsageError for a number out of range."""
     number = options.whole_number("max_num_patches")
     if number is not None and not 1 <= number <= MOST_PATCHES:
-        raise UsageError(f"model option max_num_patches={number}: expected 1 to {MOST_PATCHES:,} patches an image")
+        raise UsageError(f"model option max_num_patches={number}: expected 1 to {MOST_PATCHES:,} patches per image")
     return number
 
 
@@ -120,7 +120,7 @@ def default_patch_budget(size: tuple[int, int]) -> int:
 
 
 def walk_type(options: LoadOptions) -> str:
-    """Return the option ``walk_type``, ``short`` if unset; raise UsageError for an unknown one."""
+    """Return the option ``walk_type``, ``short`` if unset, or raise UsageError for an unknown one."""
     name = options.options.get("walk_type", WALK_TYPES[0])
     if name not in WALK_TYPES:
         raise UsageError(f"{model_option(walk_type=name)}: expected {' or '.join(WALK_TYPES)}")
@@ -167,7 +167,9 @@ class Fgclip2Model(transformers.Siglip2Model):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class PatchesPreprocess:
-    """The image processor of SigLIP 2 with FG-CLIP 2's patches per image size, padded; picklable, without weights."""
+    """The image processor of SigLIP 2 with FG-CLIP 2's patches per image size, padded. It is picklable, without
+    weights.
+    """
 
     processor: Any
 
@@ -187,11 +189,11 @@ class PatchesPreprocess:
 # -- jina-embeddings-v4
 
 JINA_ADAPTER = "jina-embeddings-v4 adapter 1"
-"""Part of every fingerprint; changed whenever the same weights would give other vectors."""
+"""Part of every fingerprint, changed whenever the same weights would give other vectors."""
 
 JINA_TASKS = ("retrieval", "text-matching", "code")
 JINA_PREFIXES: Mapping[Role, str] = {None: "Query: ", "query": "Query: ", "document": "Passage: "}
-"""Before each text, by its role; ``text-matching`` has no sides, and the first for all."""
+"""Before each text, by its role. ``text-matching`` has no sides, and the first for all."""
 IMAGE_PROMPT = "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>Describe the image.<|im_end|>\n"
 JINA_TOKENS = 32_768
 JINA_AT_ONCE = 8
@@ -332,7 +334,7 @@ def _truncated_dim(options: LoadOptions, settings: Mapping[str, Any], reference:
 
 
 def _merge_adapters(module: Any, folder: Path, task: str, reference: str) -> None:
-    """Add the LoRA adapters of a task to the weights of the language model; raise ModelError if some are missing."""
+    """Add the LoRA adapters of a task to the weights of the language model, or raise ModelError if some are missing."""
     settings = read_json(folder / "adapter_config.json", ModelError)
     rank, alpha = settings.get("r"), settings.get("lora_alpha")
     if not (isinstance(rank, int) and rank > 0 and isinstance(alpha, int | float)) or settings.get("use_dora"):

@@ -26,7 +26,7 @@ from clipbench.models.trust import check_model, no_foreign_code
 from clipbench.untrusted.reading import is_file, read_json, shown
 
 OPEN_CLIP, PREPROCESS_CFG = "open_clip_config.json", "preprocess_cfg.json"
-"""open_clip's description of a model; its preprocessing alone."""
+"""open_clip's description of a model, and of only its preprocessing."""
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "spiece.model")
 
@@ -68,7 +68,7 @@ class TextInputs:
 
 
 def image_inputs(folder: Path, graph: Path, reference: str) -> ImageInputs:
-    """Return the preprocessing next to a graph or in the model's folder; raise ModelError if it is unreadable."""
+    """Return the preprocessing next to a graph or in the model's folder, or raise ModelError if it is unreadable."""
     for directory in dict.fromkeys((graph.parent, folder)):
         if "image_processor" in _read_object(directory / PROCESSOR) or is_file(directory / IMAGE_PROCESSOR):
             return _transformers_images(directory, reference)
@@ -76,8 +76,8 @@ def image_inputs(folder: Path, graph: Path, reference: str) -> ImageInputs:
             if is_file(directory / name):
                 return _open_clip_images(_read_object(directory / name), directory / name)
     raise ModelError(
-        f"{reference} does not say how images are prepared: expected {PROCESSOR} or {IMAGE_PROCESSOR}"
-        f" (transformers), {OPEN_CLIP} or {PREPROCESS_CFG} (open_clip) beside {graph.name}"
+        f"{reference} does not define how images are preprocessed: expected {PROCESSOR} or {IMAGE_PROCESSOR}"
+        f" (transformers), {OPEN_CLIP} or {PREPROCESS_CFG} (open_clip) next to {graph.name}"
     )
 
 
@@ -105,7 +105,7 @@ def text_inputs(folder: Path, graph: Path, fixed_length: int | None, reference: 
         return _transformers_texts(directory, config, length, reference)
     if "text_cfg" in config and not text.get("hf_tokenizer_name"):
         return _open_clip_texts(length)
-    raise ModelError(f"{reference} has no tokenizer: expected {', '.join(TOKENIZER_FILES)} beside {graph.name}")
+    raise ModelError(f"{reference} has no tokenizer: expected {', '.join(TOKENIZER_FILES)} next to {graph.name}")
 
 
 def _transformers_images(directory: Path, reference: str) -> ImageInputs:
@@ -120,7 +120,9 @@ def _transformers_images(directory: Path, reference: str) -> ImageInputs:
     except Exception as error:  # the library raises many kinds of error for a configuration of wrong types
         raise ModelError(f"{file} cannot be used ({type(error).__name__}: {first_line(error)})") from error
     if list(arrays) != ["pixel_values"]:
-        raise ModelError(f"{reference} needs {', '.join(arrays)} for each image: expected a processor of pixels alone")
+        raise ModelError(
+            f"{reference} needs {', '.join(arrays)} for each image: expected a processor that gives only pixels"
+        )
     side = arrays["pixel_values"].shape[-1]
     return ImageInputs(
         TransformersPreprocess(processor), json.dumps(processor.to_dict(), sort_keys=True, default=str), side
@@ -208,7 +210,7 @@ def _open_clip_texts(length: int | None) -> TextInputs:
 
 def _load_pretrained(load: Callable[..., Any], path: Path) -> Any:
     """Return a transformers object from local files, without running their code."""
-    with library_errors("transformers", str(path), "is it whole?"), cache_only(), no_foreign_code():
+    with library_errors("transformers", str(path), "check that it is complete"), cache_only(), no_foreign_code():
         check_model(str(path.parent), str(path.parent))
         return load(trust_remote_code=False)
 
@@ -221,7 +223,7 @@ def _part(content: Mapping[str, Any], name: str, source: Path) -> dict[str, Any]
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a file; empty if there is no file; raise ModelError for other content."""
+    """Return the JSON object in a file, empty if there is no file, or raise ModelError for other content."""
     if not is_file(path):
         return {}
     content = read_json(path, ModelError)

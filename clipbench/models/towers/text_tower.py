@@ -42,7 +42,7 @@ class TextTower:
     encode: Callable[[Tokens], torch.Tensor]
     """Turns tokens on the device into raw vectors."""
     lengths: Callable[[Tokens], Int64[torch.Tensor, " n_texts"]] | None
-    """Returns the tokens of each text that reach its vector; None when padding does too: then nothing may be cut."""
+    """Returns the tokens of each text that reach its vector, or None when padding does too: then nothing may be cut."""
     count: Callable[[Sequence[str]], Int64[np.ndarray, " n_texts"]]
     """Returns the tokens of each text before any is cut off, start and end among them."""
 
@@ -62,7 +62,7 @@ class TextTower:
 
 
 def first_position(token: int, ids: Int64[torch.Tensor, "n_texts n_tokens"]) -> Int64[torch.Tensor, " n_texts"]:
-    """Return the first position of a token in each text; 0 where it is absent, as in the libraries."""
+    """Return the first position of a token in each text, or 0 if it is absent, as in the libraries."""
     return (ids == token).int().argmax(dim=-1)
 
 
@@ -103,13 +103,14 @@ def check_vocabulary(tokenize: Callable[[list[str]], Tokens], model: str) -> Non
         cat, dog = tokenize(["a photo of a cat"]), tokenize(["a photo of a dog"])
     except Exception as error:  # a tokenizer may have come with the model, and raise anything
         raise ModelError(
-            f"the tokenizer of {model} gives no tokens ({type(error).__name__}: {' '.join(str(error).split())[:200]}):"
-            " are its files whole, and its context length a number of tokens?"
+            f"the tokenizer of {model} gives no tokens ({type(error).__name__}:"
+            f" {' '.join(str(error).split())[:200]}): check that its files are complete, and that its context"
+            " length is a number of tokens"
         ) from error
     if all(torch.equal(torch.as_tensor(cat[name]), torch.as_tensor(dog[name])) for name in cat):
         raise ModelError(
-            f"the tokenizer of {model} gives 'a photo of a cat' and 'a photo of a dog' the same tokens: its vocabulary"
-            " is missing (tokenizer.json, vocab.json, spiece.model, ...); put its files in place"
+            f"the tokenizer of {model} gives 'a photo of a cat' and 'a photo of a dog' the same tokens: its"
+            " vocabulary is missing. Add its files (tokenizer.json, vocab.json, spiece.model, ...)"
         )
 
 

@@ -57,10 +57,10 @@ class BatchSize:
 
     n: int
     first_failed: int | None = None
-    """Items for which the memory ran out first; None where it was always enough."""
+    """Items for which the memory ran out first, or None if it was always enough."""
 
     def halve(self, n_items: int, device: torch.device) -> None:
-        """Take half of the items for which the memory ran out; raise ModelError where it ran out for one."""
+        """Take half of the items for which the memory ran out, or raise ModelError if it ran out for one."""
         if n_items == 1:
             raise ModelError(
                 f"the memory of {device} is not enough for one image or text at a time: free some of it, or try"
@@ -84,7 +84,7 @@ class Placement:
     device: torch.device
     dtype: torch.dtype
     batch_size: int
-    """Images that are loaded at a time; as many go through the model, or more where ``images`` says so."""
+    """Images that are loaded at a time. The same number goes through the model, or more if ``images`` is larger."""
     images: BatchSize
     texts: BatchSize
     is_ahead: bool
@@ -141,7 +141,7 @@ class TorchModel(Model):
         return out
 
     def encode_batches(self, modality: str, batches: Iterable[Any], role: Role = None) -> Iterator[Vectors]:
-        """Yield the vectors of each batch, in order; some batches of images late on an accelerator."""
+        """Yield the vectors of each batch, in order, some batches of images late on an accelerator."""
         if modality == TEXT:
             return super().encode_batches(modality, batches, role)
         return encode_batches(self.image_tower, map(as_tensors, batches), self.placement)
@@ -174,7 +174,7 @@ class TorchModel(Model):
 
 @dataclass(frozen=True)
 class OpenClipPreprocess:
-    """A torchvision transform of open_clip, from an image in its own mode to an array; picklable."""
+    """A torchvision transform of open_clip, from an image in its own mode to an array. It is picklable."""
 
     transform: Callable[[Image.Image], torch.Tensor]
 
@@ -184,7 +184,7 @@ class OpenClipPreprocess:
 
 @dataclass(frozen=True)
 class TransformersPreprocess:
-    """An image processor of transformers for one image in any mode; picklable, without weights."""
+    """An image processor of transformers for one image in any mode. It is picklable, without weights."""
 
     processor: Any
 
@@ -212,7 +212,7 @@ def n_rows(inputs: Tensors) -> int:
 def encode_batches(
     tower: Tower, batches: Iterable[Tensors], placement: Placement
 ) -> Iterator[Float32[np.ndarray, "batch dim"]]:
-    """Yield the vectors of each batch of images, in order; where the device computes by itself, some batches late."""
+    """Yield the vectors of each batch of images, in order, some batches late if the device computes asynchronously."""
     waiting: list[Tensors] = []
     vectors: list[torch.Tensor] = []
     lengths: list[int] = []
@@ -254,7 +254,7 @@ def encode(tower: Tower, inputs: Tensors, placement: Placement, size: BatchSize)
 
 
 def _try_encode(tower: Tower, rows: Tensors) -> torch.Tensor | None:
-    """Return the vectors of rows; None if the memory does not suffice, with the memory of the attempt free again."""
+    """Return the vectors of rows, or None if the memory does not suffice, with the memory of the attempt free again."""
     try:
         with torch.inference_mode():
             return tower(rows).float()
@@ -280,7 +280,7 @@ def _concatenate_batches(batches: list[Tensors]) -> Tensors:
 
 
 def resolve_placement(device: str, precision: str, batch_size: int | None) -> Placement:
-    """Return the placement of options, with batch sizes of the device for None; fp32 on CUDA turns TF32 off.
+    """Return the placement of options, with batch sizes of the device for None. fp32 on CUDA turns TF32 off.
 
     Raises:
         UsageError: unknown device or precision, a batch size below 1, or a device that this machine lacks.
@@ -306,7 +306,7 @@ def resolve_placement(device: str, precision: str, batch_size: int | None) -> Pl
 
 
 def freeze(module: torch.nn.Module, placement: Placement) -> None:
-    """Put a module in evaluation mode, without gradients, on its device; weights are cast to the precision."""
+    """Put a module in evaluation mode, without gradients, on its device, and cast weights to the precision."""
     module.eval().requires_grad_(False).to(placement.device, placement.dtype)
 
 
@@ -340,8 +340,8 @@ def scale_and_bias(module: Any, model: str) -> tuple[float, float]:
         scale = math.nan
     if not (0 < scale < math.inf and math.isfinite(bias)):
         raise ModelError(
-            f"{model} has {name} {value:g} and logit_bias {bias:g}: its training has diverged, or the weights are"
-            " damaged"
+            f"{model} has {name} {value:g} and logit_bias {bias:g}: its training has diverged, or the weights"
+            " are damaged"
         )
     return scale, bias
 
@@ -364,8 +364,8 @@ def probe(model: Model, placement: Placement) -> None:
             raise ModelError(
                 f"the {name} tower of {model.info.id} gives no vector of dimension {model.info.embed_dim} on"
                 f" {placement.device} in {precision} ({type(error).__name__}: {first_line(error)}): try"
-                f" {option('precision', 'fp32')} or another {option('device')}; if it fails there too, the model is at"
-                " fault"
+                f" {option('precision', 'fp32')} or another {option('device')}. If it fails there too, the"
+                " model is at fault"
             ) from error
 
 
@@ -394,7 +394,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def library_errors(library: str, reference: str, expected: str, files: Path | None = None) -> Iterator[None]:
-    """Let a library load files of a model, quietly; all that it raises becomes an error in one line.
+    """Let a library load files of a model, quietly, and turn all that it raises into an error in one line.
 
     Args:
         files: folder of the files, of which a damaged one is named.

@@ -19,14 +19,14 @@ ADAPTER = "bundled adapter 1"
 """Part of the fingerprint: the number goes up when the same weights give different vectors."""
 
 SHIPPED = {"tiny": Path(__file__).parent / "checkpoints" / "tiny"}
-"""Checkpoints that come with clipbench, by name; each has a model card (README.md) next to its weights."""
+"""Checkpoints that come with clipbench, by name, each with a model card (README.md) next to its weights."""
 
 
 def load(body: str, options: LoadOptions) -> "TorchModel":
     """Return the model of a checkpoint, or of a training's newest one, which a note then names. Option: ``context``.
 
     Args:
-        body: a folder, or a name in ``SHIPPED``; a folder of such a name is written ``./NAME``.
+        body: a folder, or a name in ``SHIPPED``. A folder of such a name is written ``./NAME``.
 
     Raises:
         ModelError: the folder holds no checkpoint, or a damaged one.
@@ -39,11 +39,11 @@ def load(body: str, options: LoadOptions) -> "TorchModel":
         run_checkpoints = checkpoints.bundled_checkpoints(path)
         if not run_checkpoints:
             raise ModelError(
-                f"{path} is no checkpoint of clipbench train: expected a folder with {checkpoints.CONFIG} and"
-                f" {checkpoints.WEIGHTS}, or a run's folder"
+                f"{path} is not a checkpoint of clipbench train: expected a folder with {checkpoints.CONFIG}"
+                f" and {checkpoints.WEIGHTS}, or a run's folder"
             )
         folder = run_checkpoints[-1]
-        notes = (f"of the run in {body}, its newest checkpoint: {folder.name}",)
+        notes = (f"the newest checkpoint of the run in {body}: {folder.name}",)
     return _build(folder, options, notes, files=(folder, path))
 
 

@@ -37,7 +37,7 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 @dataclass(kw_only=True)
 class TrainingProgress:
-    """Progress of a training; the loop updates it."""
+    """Progress of a training, which the loop updates."""
 
     arguments: Mapping[str, Any]
     """Options that the training was started with."""
@@ -58,7 +58,7 @@ class CheckpointContent(NamedTuple):
 
 
 def save_checkpoint(out: Path, checkpoint: CheckpointContent, optimizer: torch.optim.Optimizer) -> Path:
-    """Write ``step-N`` into a training's folder and return it; older checkpoints lose the optimizer's state.
+    """Write ``step-N`` into a training's folder and return it, and remove the optimizer's state from older checkpoints.
 
     Raises:
         MachineError: it cannot be written.
@@ -152,12 +152,12 @@ def load_model(folder: Path) -> tuple[CLIP, ClipTokenizer]:
         raise ModelError(f"{folder} has {tokenizer.vocab_size} tokens, and weights for {config.vocab_size}")
     state = read_weights(folder / WEIGHTS)
     model = CLIP(config)
-    load_strictly(model, state, source=folder / WEIGHTS, arch="the configuration")
+    load_strictly(model, state, source=folder / WEIGHTS, arch="the configuration", advice="copy the folder again")
     return model, tokenizer
 
 
 def load_optimizer(folder: Path, model: CLIP, optimizer: torch.optim.Optimizer) -> None:
-    """Restore the optimizer's state from a checkpoint; raise ModelError where it has none, or a damaged one."""
+    """Restore the optimizer's state from a checkpoint, or raise ModelError if it has none, or a damaged one."""
     path = folder / OPTIMIZER
     if not is_file(path):
         raise ModelError(f"{folder} has no {OPTIMIZER}: only the newest checkpoint of a run can be resumed from")

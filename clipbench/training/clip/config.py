@@ -138,7 +138,7 @@ _TEXT = dict.fromkeys(("context_length", "vocab_size", "width", "layers", "heads
 
 
 def _part(content: Mapping[str, object], prefix: str, kinds: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of a part of the file, each of its type; other keys are passed over."""
+    """Return the values of a part of the file, each of its type. Other keys are ignored."""
     missing = [key for key in kinds if key not in content]
     if missing:
         raise SchemaError(f"{prefix}{missing[0]} is not there")

@@ -1,11 +1,11 @@
 """The inputs of the towers: pixels of an image of any size and mode, and tokens of a text.
 
 Tokens are CLIP's byte-pair encoding, with the paper's vocabulary or a small one learned from captions. A text is
-cleaned, lower-cased and split into words, digits and punctuation; the bytes of each are merged, most frequent pairs
+cleaned, lower-cased and split into words, digits and punctuation. The bytes of each are merged, most frequent pairs
 first. Ids are in OpenAI's order: the 256 bytes, the bytes that end a word, the merges, start of text, end of text. End
 of text is the largest id, by which the text tower finds it.
 
-Source: https://github.com/openai/CLIP, simple_tokenizer.py; the ids equal open_clip's.
+Source: https://github.com/openai/CLIP, simple_tokenizer.py. The ids equal open_clip's.
 """
 
 import html
@@ -40,7 +40,7 @@ CROP_ASPECT = (3 / 4, 4 / 3)
 
 @dataclass(frozen=True)
 class ClipPreprocess:
-    """Resizes the shorter side to the model's, crops the middle and normalizes colours; picklable."""
+    """Resizes the shorter side to the model's, crops the middle and normalizes colours. It is picklable."""
 
     config: ClipConfig
 
@@ -100,7 +100,7 @@ Merges = Sequence[tuple[str, str]]
 
 
 class ClipTokenizer:
-    """Turns texts into rows of ids; picklable, for worker processes."""
+    """Turns texts into rows of ids. It is picklable, for worker processes."""
 
     def __init__(self, tokenizer: Tokenizer, context_length: int) -> None:
         self.context_length = context_length
@@ -109,7 +109,7 @@ class ClipTokenizer:
         self._start, self._end = self.vocab_size - 2, self.vocab_size - 1
 
     def encode(self, texts: Sequence[str]) -> Int64[np.ndarray, "n_texts context"]:
-        """Return each text's ids between start and end tokens, padded with 0; long texts lose ids before the end token.
+        """Return each text's ids between start and end tokens, padded with 0. Long texts lose ids before the end token.
 
         Example:
             >>> train_tokenizer(["a cat"], vocab_size=514, context_length=6).encode(["a", "a cat, a cat"])
@@ -167,13 +167,13 @@ def clip_tokenizer(context_length: int = 77) -> ClipTokenizer:
 
 
 def train_tokenizer(captions: Iterable[str], *, vocab_size: int, context_length: int) -> ClipTokenizer:
-    """Return a tokenizer with the most frequent merges of some captions; it depends on nothing else.
+    """Return a tokenizer with the most frequent merges of some captions. It depends only on the captions.
 
-    Of pairs that are equally frequent the first in alphabetical order is merged. The trainer of the ``tokenizers``
-    library is not used because it takes them in the order of a hash table, which differs between processes.
+    Among equally frequent pairs, the first in alphabetical order is merged. The trainer of the ``tokenizers`` library
+    is not used because it takes them in the order of a hash table, which differs between processes.
 
     Args:
-        vocab_size: at least 514, for bytes, start and end; fewer ids are used if the captions have no more merges.
+        vocab_size: at least 514, for bytes, start and end. Fewer ids are used if the captions have no more merges.
 
     Raises:
         DataError: no captions, or a vocabulary that is too small.

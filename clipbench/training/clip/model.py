@@ -41,7 +41,7 @@ class CLIP(nn.Module):
         self.initialize_text_tower()
 
     def encode_image(self, pixels: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B E"]:
-        """Return one raw vector per image; normalize it before taking cosines."""
+        """Return one raw vector per image. Normalize it before taking cosines."""
         vectors: Tensor = self.visual(pixels)
         return vectors
 
@@ -58,7 +58,7 @@ class CLIP(nn.Module):
         return self.ln_final(ends) @ self.text_projection
 
     def initialize_text_tower(self) -> None:
-        """Draw the text tower's weights as OpenAI's code does; the blocks of the image tower keep torch's defaults."""
+        """Draw the text tower's weights as OpenAI's code does. The blocks of the image tower keep torch's defaults."""
         width, layers = self.config.text.width, self.config.text.layers
         nn.init.normal_(self.token_embedding.weight, std=0.02)
         nn.init.normal_(self.positional_embedding, std=0.01)
@@ -125,7 +125,7 @@ class TransformerBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention; its weights are named and initialised as ``nn.MultiheadAttention``'s."""
+    """Multi-head self-attention, with weights that are named and initialized as in ``nn.MultiheadAttention``."""
 
     def __init__(self, tower: Tower, *, is_causal: bool) -> None:
         super().__init__()
@@ -159,7 +159,7 @@ class MLP(nn.Module):
 
 
 class QuickGELU(nn.Module):
-    """OpenAI's approximation of GELU; weights trained with one do not work with the other."""
+    """OpenAI's approximation of GELU. Weights trained with one do not work with the other."""
 
     def forward(self, x: Float[Tensor, "*N W"]) -> Float[Tensor, "*N W"]:
         return x * torch.sigmoid(1.702 * x)

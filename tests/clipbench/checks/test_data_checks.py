@@ -74,7 +74,7 @@ BROKEN: dict[str, tuple[Callable[[Dataset], Dataset], str, str]] = {
     "shared caption": (
         lambda data: replace(data, captions=["A thing.", "a  thing.", *list(data.captions or ())[2:]]),
         "captions",
-        "1 of 11 captions stands on several images, 'a thing.' on 2",
+        "1 of 11 captions belongs to several images, 'a thing.' on 2",
     ),
     "empty class": (
         lambda data: replace(data, labels=np.arange(N) % 2),
@@ -84,7 +84,7 @@ BROKEN: dict[str, tuple[Callable[[Dataset], Dataset], str, str]] = {
     "two classes of one name": (
         lambda data: replace(data, class_names=("crane", "dog", "Crane")),
         "class-names",
-        "1 name stands for several classes: 'crane' for 2",
+        "1 name names several classes: 'crane' names 2",
     ),
     "long caption": (
         lambda data: replace(data, captions=["word " * 60, *list(data.captions or ())[1:]]),

@@ -36,7 +36,7 @@ BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
     "another order": ({"reverses": True}, "batches", "in another order"),
     "padding to the longest": ({"pads_to_longest": True, "reads_padding": True}, "padding", "when a longer text is in its batch"),
     "capitals kept": ({"lowers": False}, "case", "lower case fits the images better"),
-    "end cut off": ({"keeps_end": False}, "end-of-text", "cut without its end-of-text token (id 2)"),
+    "end cut off": ({"keeps_end": False}, "end-of-text", "truncated without its end-of-text token (id 2)"),
     "another vocabulary": ({"knows": 0.5}, "tokenizer", "have the tokens of another"),
     "blue for red": ({"swaps_channels": True}, "preprocessing", "order blue, green, red"),
     "pixels of 0 to 255": ({"mean": 0.5 / 255, "std": 0.5 / 255}, "preprocessing", "in [0, 255]"),
@@ -91,8 +91,8 @@ def tokens_of(start: Sequence[int], ending: Callable[[list[int]], list[int]]) ->
     ("check", "start", "ending", "status", "seen"),
     [
         (end_of_text, [49406], lambda row: [*row[:7], 49407], "ok", "ends with the end-of-text token"),
-        (end_of_text, [49406], lambda row: [*row[:6], 49407, 0], "fault", "misplaced: at place 7 of 8"),
-        (end_of_text, [49406], lambda row: row, "fault", "cut without its end-of-text token"),
+        (end_of_text, [49406], lambda row: [*row[:6], 49407, 0], "fault", "misplaced: at position 7 of 8"),
+        (end_of_text, [49406], lambda row: row, "fault", "truncated without its end-of-text token"),
         (start_of_text, [49406], lambda row: row, "ok", "begins with the same token (id 49406)"),
         (start_of_text, [], lambda row: row, "fault", "not with the start-of-text token (id 49406)"),
         (start_of_text, [49406], lambda row: [5, *row[1:]], "fault", "begin with the ids 49406, 5"),
@@ -125,7 +125,7 @@ def test_a_scale_that_training_does_not_reach_is_named(
     ("fields", "check", "seen"),
     [
         ({"lowers": False}, "case", "SigLIP was trained on lower-cased text"),
-        ({"masks": True}, "padding", "the text tower gets an attention mask, and SigLIP was trained without one"),
+        ({"masks": True}, "padding", "the text tower gets an attention mask, but SigLIP was trained without one"),
     ],
 )
 def test_a_model_of_siglip_must_see_neither_capitals_nor_a_mask(
@@ -208,10 +208,10 @@ def test_vectors_of_a_file_are_examined_without_their_model() -> None:
 @pytest.mark.parametrize(
     ("texts", "check", "seen"),
     [
-        (np.roll(NOISY, 3, axis=0), "pairs", "the text of each image stands 3 rows below it"),
-        (NOISY[::-1], "pairs", "the texts stand in the reverse order of the images"),
-        (np.random.default_rng(2).permutation(NOISY), "pairs", "too little to find anything by"),
-        (-NOISY, "pairs", "they lie lower"),
+        (np.roll(NOISY, 3, axis=0), "pairs", "the text of each image is 3 rows below it"),
+        (NOISY[::-1], "pairs", "the texts are in the reverse order of the images"),
+        (np.random.default_rng(2).permutation(NOISY), "pairs", "too little to retrieve anything"),
+        (-NOISY, "pairs", "they are lower"),
         (NOISY[np.r_[0, 0, 2:60]], "vectors", "1 of 60 texts have the vector of another"),
         (np.ones_like(NOISY), "vectors", "all 60 texts have the same vector"),
     ],
@@ -241,6 +241,6 @@ def test_swapped_roles_are_told(swapped: str, status: str, toy_clip: Any, embedd
 
     model.info, model.encode = replace(model.info, roles={"text": {"query": "q: ", "document": ""}}), encode
     told = found(embedder(model))
-    assert told["roles"].status == status and "true pairs stand out by" in told["roles"].seen
+    assert told["roles"].status == status and "standard deviations above shuffled ones" in told["roles"].seen
     assert named(told).keys() <= {"roles"}
     assert found(embedder(toy_clip()))["roles"].seen.startswith("the model has no roles")

@@ -77,7 +77,7 @@ def test_weights_as_they_were_before_training_are_named(net: Any, outcome: Calla
         net.visual.ln_post.weight += 0.01
     try:
         found = outcome(settings.weights)
-        assert found.status == "fault" and "normalisation of the text tower has" in found.seen
+        assert found.status == "fault" and "normalization of the text tower has" in found.seen
         with torch.no_grad():
             net.ln_final.bias += 0.01
         assert outcome(settings.weights).status == "ok"

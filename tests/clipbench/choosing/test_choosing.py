@@ -280,7 +280,7 @@ LINE = {"query": "q1", "image": "p1", "grade": 1, "judge": "anna", "time": "t"}
         ("grade: 3", "line 2 is not a judgement: Expecting value"),
         ("[]", "line 2 is not a judgement: it is [], expected an object"),
         ({**LINE, "grade": 7}, "line 2 is not a judgement: grade is 7, expected 0 to 3, or null"),
-        ({**LINE, "grade": True}, "line 2 is not a judgement: grade is True, expected a whole number"),
+        ({**LINE, "grade": True}, "line 2 is not a judgement: grade is True, expected an integer"),
         ({**LINE, "query": "q99"}, "line 2 is not a judgement: query is 'q99', which the pool lacks"),
         ({**LINE, "image": "p99"}, "line 2 is not a judgement: image is 'p99', which is not a candidate of query q1"),
         ({**LINE, "judge": ""}, "line 2 is not a judgement: expected a judge, and either an image or skip"),
@@ -399,9 +399,7 @@ def test_equal_photographs_are_one_and_a_bad_one_is_left_out_where_asked(photogr
         object.__setattr__(model, "info", type(model.info)(**{**vars(model.info), "ref": name}))
     with pytest.raises(DataError, match=r"cannot read image .*bad.png"):
         cb.pool(models, photographs, ["a query"], tmp_path / "pool")
-    with pytest.raises(
-        UsageError, match="price=True loads each model again, alone: expected references, got a model in"
-    ):
+    with pytest.raises(UsageError, match="price=True loads each model again in a process of its own: got a model in"):
         cb.pool(models, photographs, ["a query"], tmp_path / "pool", price=True)
     with pytest.raises(UsageError, match=r"queries: got \[7\], expected a text or a path or a list of texts"):
         cb.pool(models, photographs, [7], tmp_path / "pool")  # type: ignore[list-item]

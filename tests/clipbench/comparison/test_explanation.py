@@ -200,7 +200,7 @@ def test_runs_that_cannot_be_explained_say_why(write: Write) -> None:
         explain(few[0], few[1])
     with pytest.raises(NotComparable, match="different samples"):
         explain(base, few[0])
-    with pytest.raises(UsageError, match=r"no metric 'recal' in common: known: retrieval@birds/recall"):
+    with pytest.raises(UsageError, match=r"no metric 'recal' in common: did you mean 'retrieval@birds/recall"):
         explain(base, base, ExplainOptions(metric="recal"))
     bare = write("bare", hits())
     with pytest.raises(UsageError, match=r"no groups of 20 samples or more to explain recall by: add columns"):

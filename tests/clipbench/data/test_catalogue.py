@@ -72,7 +72,7 @@ def test_subsets_of_imagenet_have_their_own_200_names_in_its_order(name: str, fi
 def test_another_size_than_the_published_one_is_an_error_that_allow_partial_turns_into_a_note() -> None:
     entry = CatalogueEntry(name="e", title="E", kind="retrieval", licence="", places=(), n_images=10, n_captions=3)
     dataset = replace(digits(None), captions=["a", "b"], caption_image=np.array([0, 1]))
-    with pytest.raises(DataError, match=r"e \(E\) has 2 captions, expected 3: numbers would not be comparable"):
+    with pytest.raises(DataError, match=r"e \(E\) has 2 captions, expected 3: its numbers would not be comparable"):
         check_size(dataset, entry, allow_partial=False)
     assert check_size(dataset, entry, allow_partial=True).notes == ("e (E) has 2 captions, expected 3",)
     entry = replace(entry, n_images=50_000, n_captions=None)
@@ -128,7 +128,7 @@ def test_prompts_that_are_not_there_are_said(own_catalogue: Callable[[str], None
     own_catalogue(TEN_LINES.format(kind="retrieval").replace("n_images", 'prompts = "imagnet"\nn_images'))
     write_birds(tmp_path / "birds")
     with pytest.raises(
-        UsageError, match=r"prompts = 'imagnet', and prompts.toml no such table: did you mean 'imagenet"
+        UsageError, match=r"prompts = 'imagnet', but prompts.toml has no such table: did you mean 'imagenet"
     ):
         load_data("birds", DataOptions(data_root=tmp_path))
 
@@ -148,19 +148,19 @@ WHOLE = 'title = "x"\nkind = "retrieval"\nlicence = "ours"\n'
     ("text", "message"),
     [
         ("[birds", "is not TOML"),
-        ('[birds]\ntitle = "x"', r"\[birds\]: kind is not there; an entry needs title, kind \(classification, .*and licence"),
-        (f'[birds]\n{WHOLE}titel = "y"', r"\[birds\] has 'titel': did you mean 'title'\?; an entry needs"),
-        (f"[birds]\n{WHOLE}n_images = 'many'", r"\[birds\]: n_images is 'many', expected a whole number; an entry needs"),
-        (f'[birds]\n{WHOLE}[[birds.source]]\nhub = "a/b"', r"\[birds\]: sources\[0\].form is not there; .* needs form"),
+        ('[birds]\ntitle = "x"', r"\[birds\]: kind is not there \(an entry needs title, kind \(classification, .*and licence"),
+        (f'[birds]\n{WHOLE}titel = "y"', r"\[birds\] has 'titel': did you mean 'title'\? \(an entry needs"),
+        (f"[birds]\n{WHOLE}n_images = 'many'", r"\[birds\]: n_images is 'many', expected an integer \(an entry needs"),
+        (f'[birds]\n{WHOLE}[[birds.source]]\nhub = "a/b"', r"\[birds\]: sources\[0\].form is not there \(.* needs form"),
         (f'[birds]\n{WHOLE}[[birds.source]]\nfrom = "urls"', r"\[birds\] has 'from': did you mean 'form'"),
         (f"[birds]\n{WHOLE}source = 3", r"\[birds\] has source = 3, expected \[\[birds.source\]\]"),
         (f'[birds]\n{WHOLE}[[birds.source]]\nform = "zip"', r"\[birds\] has form 'zip': known: archive, by-hand"),
-        (f'[birds]\n{WHOLE}[[birds.source]]\nform = "parquet"', r"\[birds\] has a source of form 'parquet' without hub; an entry"),
-        (f'[birds]\n{WHOLE}[[birds.source]]\nform = "webdataset"\nhub = "a/b"', r"form 'webdataset' without split; an entry"),
-        (f'[birds]\n{WHOLE}[[birds.source]]\nform = "urls"', r"form 'urls' without urls; an entry"),
+        (f'[birds]\n{WHOLE}[[birds.source]]\nform = "parquet"', r"\[birds\] has a source of form 'parquet' without hub \(an entry"),
+        (f'[birds]\n{WHOLE}[[birds.source]]\nform = "webdataset"\nhub = "a/b"', r"form 'webdataset' without split \(an entry"),
+        (f'[birds]\n{WHOLE}[[birds.source]]\nform = "urls"', r"form 'urls' without urls \(an entry"),
         (f'[birds]\n{WHOLE}[[birds.source]]\nform = "urls"\nurls = [{{ url = "u", sha265 = "0" }}]', "'sha265': did you mean 'sha256'"),
         (f"[birds]\n{WHOLE}images = 'coconut'", r"\[birds\] has images = 'coconut', expected the name of an entry"),
-        ('birds = "x"', r"\[birds\] is 'x', expected a table; an entry needs"),
+        ('birds = "x"', r"\[birds\] is 'x', expected a table \(an entry needs"),
         ("[Birds]\nsource = []", r"\[Birds\] is a name with capitals, expected \[birds\]"),
         (f"[birds]\n{WHOLE}".replace("retrieval", "retrieve"), r"\[birds\] has kind 'retrieve': did you mean 'retrieval'"),
     ],

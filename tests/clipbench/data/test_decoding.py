@@ -122,7 +122,7 @@ def test_sixteen_bits_are_scaled_to_eight(form: str) -> None:
     data = encoded(Image.fromarray(DEEP), form, **({"irreversible": False} if form == "JPEG2000" else {}))
     assert np.array_equal(np.asarray(decode(data, "x")), rounded(DEEP, 65_535))
     assert reading_of(data) == (("scaled",), True)
-    assert reading_notes(reading_of(data).remarks) == ("1 image with 16 bits a pixel: scaled to 8",)
+    assert reading_notes(reading_of(data).remarks) == ("1 image with 16 bits per pixel: scaled to 8",)
 
 
 def tiff(values: np.ndarray, *, bits: int, photometric: int = 1, sample_format: int = 1) -> bytes:
@@ -210,7 +210,7 @@ def ghostscript(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_postscript_that_is_called_jpg_starts_no_program(tmp_path: Path, ghostscript: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(EPS)
-    with pytest.raises(BadImage, match=re.escape(f"no image of a format that is read ({', '.join(FORMATS)})")):
+    with pytest.raises(BadImage, match=re.escape(f"not an image of a supported format ({', '.join(FORMATS)})")):
         FileImage(tmp_path / "photo.jpg").open()
     assert examine(FileImage(tmp_path / "photo.jpg")).reading == ((), False)
     assert not ghostscript.exists()

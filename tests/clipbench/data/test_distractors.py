@@ -36,7 +36,9 @@ def load(root: Path, distractors: str | None) -> Dataset:
 def test_images_of_a_folder_and_of_its_shards_are_distractors_unless_they_are_the_datas_own(root: Path) -> None:
     data, plain = load(root, "more"), load(root, None)
     assert data.distractors is not None and data.distractors.image_ids == ["x/c.PNG", "0.tar:d"]
-    assert data.notes == ("captions search 2 distractors too; left out as images of the data themselves: 1 of 3",)
+    assert data.notes == (
+        "captions search 2 distractors too. Left out, because they are images of the data set: 1 of 3",
+    )
     assert len(data) == len(plain) == 2
     assert [image.open().convert("L").getpixel((0, 0)) for image in data.gallery[2:]] == [3, 4]
     prints = [
@@ -54,7 +56,7 @@ def test_images_of_a_folder_and_of_its_shards_are_distractors_unless_they_are_th
         ("nowhere", UsageError, "no such file or folder: expected a folder of images or shards"),
         ("empty", UsageError, "no images there: expected image files at any depth, or .tar shards of some"),
         ("linked", DataError, "1 links to images are broken, the first"),
-        ("captions.csv", UsageError, "a file that is no .tar shard"),
+        ("captions.csv", UsageError, "a file that is not a .tar shard"),
         ("own", DataError, r"all of its distractors \(1\) are its own images"),
     ],
 )
@@ -64,5 +66,5 @@ def test_what_gives_no_distractors_is_refused(root: Path, name: str, error: type
 
 
 def test_data_without_captions_take_none(root: Path) -> None:
-    with pytest.raises(UsageError, match="has no captions that search images: drop the option"):
+    with pytest.raises(UsageError, match="has no captions that search images: remove the option"):
         load_data(str(root / "more"), DataOptions(options={"distractors": str(root / "more")}))

@@ -131,7 +131,7 @@ def test_by_name_other_judgements_have_numbers_of_their_own(tmp_path: Path) -> N
 def test_queries_that_coco_lacks_are_left_out_where_that_is_allowed(tmp_path: Path) -> None:
     root = folder(tmp_path)
     (root / "eccv_caption_to_image.json").write_text('{"21": [1], "77": [2], "78": [3]}')
-    with pytest.raises(DataError, match=r"has no caption 77, which searches: .*; allow_partial=True leaves it out"):
+    with pytest.raises(DataError, match=r"has no caption 77, which searches: .*\. allow_partial=True leaves it out"):
         load(root, direction="t2i")
     found = load(root, direction="t2i", allow_partial=True)
     assert judged(found) == {21: [1]}
@@ -151,7 +151,7 @@ def test_queries_that_coco_lacks_are_left_out_where_that_is_allowed(tmp_path: Pa
 def test_files_of_another_form_are_refused(tmp_path: Path) -> None:
     root = folder(tmp_path)
     cases: list[tuple[type[ClipbenchError], str, dict[str, str]]] = [
-        (UsageError, "go both ways: name data_options={'direction': 't2i'} or data_options={'direction': 'i2t'}", {}),
+        (UsageError, "go both ways: choose data_options={'direction': 't2i'} or data_options={'direction': 'i2t'}", {}),
         (UsageError, "data_options={'direction': 't2t'}: did you mean", {"direction": "t2t"}),
         (UsageError, "data_options={'judgements': 'pm'}", {"direction": "t2i", "judgements": "pm"}),
         (UsageError, "has no option 'split'", {"split": "test"}),

@@ -122,7 +122,7 @@ def test_rows_with_the_same_image_id_are_one_image_with_several_captions(
 
 def test_hidden_labels_are_refused(tmp_path: Path, image_bytes: ImageBytes) -> None:
     made = table({"label": [-1, -1]}, image_bytes)
-    with pytest.raises(DataError, match=r"split 'test' of data has its labels hidden \(all -1\): name another"):
+    with pytest.raises(DataError, match=r"split 'test' of data has its labels hidden \(all -1\): choose another"):
         load(save(datasets.DatasetDict({"test": made}), tmp_path / "x"))
 
 

@@ -66,7 +66,7 @@ def test_extensions_count_in_any_case_and_other_files_are_noted(tmp_path: Path) 
         )
     )
     assert dataset.image_ids == ["a/1.JPG", "a/2.Webp", "a/4.avif", "a/5.JP2"]
-    assert dataset.notes == ("3 files that are no images of a class were left out, the first a/3.heic",)
+    assert dataset.notes == ("3 files that are not images of a class were left out, the first a/3.heic",)
 
 
 def test_an_empty_class_folder_is_an_error_that_allow_partial_turns_into_a_note(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_an_empty_class_folder_is_an_error_that_allow_partial_turns_into_a_note(
 
 def test_a_folder_of_splits_asks_for_one_and_takes_it(tmp_path: Path) -> None:
     write(tmp_path, "test/cat/1.jpg", "test/dog/1.jpg", "train/cat/2.jpg", "train/dog/2.jpg")
-    with pytest.raises(UsageError, match=r"holds the splits test, train: name one, as .*/test or split=test"):
+    with pytest.raises(UsageError, match=r"holds the splits test, train: choose one, as .*/test or split=test"):
         load(tmp_path)
     dataset = load(tmp_path, split="test")
     assert (dataset.split, dataset.image_ids) == ("test", ["cat/1.jpg", "dog/1.jpg"])

@@ -145,7 +145,7 @@ def test_each_layout_is_read_as_by_the_datasets_library(
     assert read(dataset) == expected and list(read(dataset)["documents"]) == list(expected["documents"])
     assert (dataset.revision, dataset.split) == ("a" * 40, "test")
     if layout == "mteb":
-        assert dataset.notes == ("1 query is not judged in the split test: not asked",)
+        assert dataset.notes == ("1 query is not judged in the split test: left out",)
         assert [(image.group, image.row) for image in images] == [(0, 0), (1, 0), (1, 1)]
     assert read(load_data(f"hf:{hub.root / REPOSITORY / ('a' * 40)}", DataOptions())) == expected
 
@@ -164,7 +164,9 @@ def test_a_half_download_goes_on_and_the_cache_serves_when_the_hub_is_down(
         load()
     came, n_before = _fetched(hub.requests), len(hub.requests)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(Unavailable, match=r"HF_HUB_OFFLINE is set.*; download it where there is a network"):
+    with pytest.raises(
+        Unavailable, match=r"because of HF_HUB_OFFLINE.*\. Fix: download it on a machine with a network"
+    ):
         load()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     hub.faults = []
@@ -190,19 +192,19 @@ def changed(config: str, **columns: Sequence[Any]) -> dict[str, tuple[str, Colum
 OTHER = {**LAYOUTS["languages"], "german-corpus": ("test", {"id": ["d0", "d9"], "image": [0, 1]})}
 BAD: dict[str, tuple[Any, dict[str, str], type[ClipbenchError], str]] = {
     "unknown": (changed("corpus", id=["d0", "d9", "d2", "d3"]), {}, DataError,
-        "1 of 3 judgements of the split test are of items that the data lack, the first of document 'd1': fix it; allow_partial=True"),
+        "1 of 3 judgements of the split test are of items that the data set lacks, the first of document 'd1': fix it, or leave them out with allow_partial=True"),
     "neither": (changed("corpus", title=(), text=(), image=()), {}, DataError,
         r"corpus/test-.*parquet has no column of texts or images: expected title, text or image, got id"),
     "empty": (changed("corpus", image=[0, 1, None, 3]), {}, DataError, "parquet, row 2: expected a text or an image, and both are empty"),
     "twice": (changed("corpus", id=["d1", "d1", "d2", "d3"]), {}, DataError, "has the document id 'd1' twice: ids must be distinct"),
     "two grades": (changed("default", **{"corpus-id": ["d1", "d1", "d3"]}), {}, DataError, "'d1' has grade -1 for query 'q0', and 2 before"),
-    "half a grade": (changed("default", score=[0.5, 1.0, 1.0]), {}, DataError, "row 0: the grade is 0.5, expected a whole number"),
-    "no grades": (changed("default", score=()), {}, DataError, "columns are query-id, corpus-id; expected query-id, corpus-id and score"),
+    "half a grade": (changed("default", score=[0.5, 1.0, 1.0]), {}, DataError, "row 0: the grade is 0.5, expected an integer"),
+    "no grades": (changed("default", score=()), {}, DataError, "columns are query-id, corpus-id, expected query-id, corpus-id and score"),
     "split": (LAYOUTS["mteb"], {"split": "dev"}, UsageError, "hf:me/judged has no split 'dev': it has test"),
-    "two splits": (LAYOUTS["mteb"], {}, UsageError, "has the splits dev, train: name one with split=NAME"),
+    "two splits": (LAYOUTS["mteb"], {}, UsageError, "has the splits dev, train: choose one with split=NAME"),
     "shards": (LAYOUTS["mteb"], {}, Unavailable, "configuration corpus: expected 2 files such as corpus/.*, got 1: fetch the data again"),
     "option": (LAYOUTS["mteb"], {"label": "x"}, UsageError, "has no option 'label'"),
-    "languages": (OTHER, {}, UsageError, "has other documents for german than for french: name one language, as hf:me/judged:german"),
+    "languages": (OTHER, {}, UsageError, "has other documents for german than for french: choose one language, as hf:me/judged:german"),
 }  # fmt: skip
 
 

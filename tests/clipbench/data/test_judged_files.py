@@ -77,7 +77,7 @@ def test_texts_images_and_both_with_their_judgements(tmp_path: Path) -> None:
     assert found.queries.ids == ("q1", "q2") and found.queries.images.tolist() == [-1, 1]
     assert dataset.image_ids == ["images/a.png", "images/b.png"] and dataset.split == "test"
     assert judged(dataset) == [("q1", "d1", 2), ("q1", "d3", 0), ("q2", "d3", 1)]
-    assert dataset.notes == ("1 query is not judged in test.tsv: not asked",)
+    assert dataset.notes == ("1 query is not judged in test.tsv: left out",)
     assert "judgements" in repr(dataset)
 
 
@@ -98,17 +98,20 @@ def test_the_split_is_test_unless_another_is_named(tmp_path: Path) -> None:
     path = folder(
         tmp_path, qrels={"qrels/test.tsv": BEIR, "qrels/dev.tsv": "query-id\tcorpus-id\tgrade_0_3\nq3\td2\t1\n"}
     )
-    assert load(path).notes[0] == "the split test alone (dev left out); data_options={'split': 'NAME'} reads another"
+    assert (
+        load(path).notes[0]
+        == "only the split test is read (dev left out). data_options={'split': 'NAME'} reads another"
+    )
     assert judged(load(path, split="dev")) == [("q3", "d2", 1)]
     assert judged(load(path, qrels="qrels/dev.tsv")) == [("q3", "d2", 1)]
     with pytest.raises(UsageError, match=r"has no split 'devel': it has dev, test"):
         load(path, split="devel")
     with pytest.raises(UsageError, match=r"'qrels': 'x\.tsv'}: no such file"):
         load(path, qrels="x.tsv")
-    with pytest.raises(UsageError, match=r"names the judgements: drop data_options={'split': 'dev'}"):
+    with pytest.raises(UsageError, match=r"names the judgements: remove data_options={'split': 'dev'}"):
         load(path, qrels="qrels/dev.tsv", split="dev")
     (path / "qrels" / "test.tsv").rename(path / "qrels" / "train.tsv")
-    with pytest.raises(UsageError, match=r"judgements for dev, train: name one by data_options={'split': 'NAME'}"):
+    with pytest.raises(UsageError, match=r"judgements for dev, train: choose one with data_options={'split': 'NAME'}"):
         load(path)
 
 
@@ -116,17 +119,17 @@ def test_the_split_is_test_unless_another_is_named(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"qrels": {"qrels/test.tsv": "q1\td1\n"}}, r"test\.tsv, line 1: 2 fields, expected query, document and grade"),
-        ({"qrels": {"qrels/test.tsv": BEIR + "q1\td2\thigh\n"}}, "line 5: the grade is 'high', expected a whole number"),
+        ({"qrels": {"qrels/test.tsv": BEIR + "q1\td2\thigh\n"}}, "line 5: the grade is 'high', expected an integer"),
         ({"qrels": {"qrels/test.tsv": BEIR + "q1\td1\t1\n"}}, "'d1' has grade 1 for query 'q1', and 2 before"),
         ({"qrels": {"qrels/test.tsv": "query-id\tcorpus-id\tscore\n"}}, r"test\.tsv has no judgements"),
         ({"qrels": {"qrels/readme.md": ""}}, "qrels has no judgements: expected files such as"),
-        ({"qrels": {"qrels/test.tsv": BEIR + "q9\td1\t1\n"}}, "1 of 4 judgements of test.tsv are of items that the data lack"),
-        ({"qrels": {"qrels/test.tsv": "q1\td1\t1.0\nq1\td2\t1\n"}}, "line 1: the grade is '1.0', expected a whole number"),
+        ({"qrels": {"qrels/test.tsv": BEIR + "q9\td1\t1\n"}}, "1 of 4 judgements of test.tsv are of items that the data set lacks"),
+        ({"qrels": {"qrels/test.tsv": "q1\td1\t1.0\nq1\td2\t1\n"}}, "line 1: the grade is '1.0', expected an integer"),
         ({"qrels": {"qrels/test.tsv": "q9\td1\t1\n"}}, "the first of query 'q9': fix it$"),
         ({"corpus": [{"_id": "d1", "body": "x"}]}, "has no column of texts or images: expected title, text or image, got _id, body"),
         ({"corpus": [*CORPUS, {"_id": "d4", "text": " "}]}, r"corpus\.jsonl, line 4: expected a text or an image"),
         ({"corpus": [*CORPUS, {"_id": "d1", "text": "x"}]}, "document id 'd1' twice"),
-        ({"corpus": [{"text": "x"}]}, "has no column of ids: its columns are text; expected _id or id"),
+        ({"corpus": [{"text": "x"}]}, "has no column of ids: its columns are text, expected _id or id"),
         ({"corpus": [*CORPUS, {"_id": None, "text": "x"}]}, "line 4: expected an id in _id, got None"),
         ({"corpus": [{"_id": "d1", "text": ["x"]}]}, "line 1: expected a text in text"),
         ({"corpus": [{"_id": "d1", "image": "https://x/y.png"}]}, "is a web address: download the images"),
@@ -140,7 +143,7 @@ def test_what_is_malformed_is_named(changes: dict[str, object], message: str, tm
 def test_a_part_may_be_left_out_where_that_is_allowed(tmp_path: Path) -> None:
     path = folder(tmp_path, qrels={"qrels/test.tsv": BEIR + "q9\td1\t1\n"})
     notes = load(path, allow_partial=True).notes
-    assert "1 of 4 judgements of test.tsv are of items that the data lack: left out" in notes
+    assert "1 of 4 judgements of test.tsv are of items that the data set lacks: left out" in notes
     (path / "images" / "b.png").unlink()
     (path / "qrels" / "test.tsv").write_text(BEIR)
     with pytest.raises(Unavailable, match=r"1 of 2 images of .* are missing"):

@@ -205,7 +205,7 @@ def test_captions_that_are_no_texts_or_too_few_are_one_line(folder: Path) -> Non
     (folder / "captions.jsonl").unlink()
     (folder / "filenames.txt").write_text("a.jpg\nb.jpg")
     (folder / "deu_Latn.txt").write_text("eins")
-    with pytest.raises(DataError, match=r"has 1 captions in deu_Latn, and 2 images: expected as many"):
+    with pytest.raises(DataError, match=r"has 1 captions in deu_Latn and 2 images: expected one caption per image"):
         load_data(str(folder), DataOptions())
 
 

@@ -82,7 +82,7 @@ def test_a_file_of_class_names_orders_texts_and_must_hold_them_all(tmp_path: Pat
     dataset = load(write(tmp_path, "path,label\na.png,dog\nb.png,cat\n"), class_names=names)
     assert dataset.labels is not None
     assert dataset.labels.tolist() == [0, 1]
-    with pytest.raises(DataError, match=r"label 'dgo' is no class name: did you mean 'dog'\?"):
+    with pytest.raises(DataError, match=r"label 'dgo' is not a class name: did you mean 'dog'\?"):
         load(write(tmp_path, "path,label\na.png,dgo\nb.png,cat\n"), class_names=names)
 
 
@@ -96,7 +96,7 @@ def test_a_split_column_filters_and_all_splits_together_are_noted(tmp_path: Path
     path = write(tmp_path, "path,split,label\na.png,test,dog\nb.png,train,cat\nc.png,test,cat\n")
     dataset = load(path, split="test")
     assert (dataset.image_ids, dataset.split, dataset.notes) == (["a.png", "c.png"], "test", ())
-    assert load(path).notes == ("all splits together (test, train); data_options={'split': 'test'} reads one",)
+    assert load(path).notes == ("all splits are read together (test, train). data_options={'split': 'test'} reads one",)
     with pytest.raises(UsageError, match="has no split 'val': it has test, train"):
         load(path, split="val")
 
@@ -117,7 +117,7 @@ def test_a_guessed_id_column_that_does_not_fit_gives_way_with_a_note(tmp_path: P
     path = write(tmp_path, "image,id,caption\na.png,1,one\na.png,2,two\nb.png,3,three\n")
     dataset = load(path)
     assert dataset.image_ids == ["a.png", "b.png"]
-    assert dataset.notes == ("column 'id' does not give each image an id of its own, so it was not used as ids",)
+    assert dataset.notes == ("column 'id' has no distinct id per image, so it was not used as ids",)
 
 
 def test_a_named_id_column_must_fit(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_named_id_column_must_fit(tmp_path: Path) -> None:
 
 def test_missing_images_are_counted_and_named(tmp_path: Path) -> None:
     path = write(tmp_path, "image,caption\n" + "".join(f"{letter}.png,x\n" for letter in "abcdefg"))
-    message = r"4 of 7 images of list.csv are missing: .*/d.png, .*/e.png, .*/f.png, \.\.\.; .*allow_partial=True"
+    message = r"4 of 7 images of list.csv are missing: .*/d.png, .*/e.png, .*/f.png, \.\.\. \(.*allow_partial=True"
     with pytest.raises(Unavailable, match=message):
         load(path)
     dataset = load(path, allow_partial=True)
@@ -201,13 +201,13 @@ def test_images_outside_of_the_tables_folder_are_counted(tmp_path: Path) -> None
     rows = ["image,caption", "in.png,a", "../one.png,b", f"{tmp_path}/two.png,c", f"{tmp_path}/data/in.png,d"]
     (tmp_path / "data" / "table.csv").write_text("\n".join(rows) + "\n")
     dataset = manifest.load(tmp_path / "data" / "table.csv", DataOptions(), "table")
-    assert "2 of 3 images lie outside of the folder of table.csv" in dataset.notes
+    assert "2 of 3 images are outside the folder of table.csv" in dataset.notes
 
 
 def test_a_table_in_an_encoding_that_nothing_marks_is_to_be_saved_again(tmp_path: Path) -> None:
     path = write(tmp_path, "")
     path.write_bytes("image,caption\na.png,caf\xe9\n".encode("latin-1"))
-    with pytest.raises(DataError, match=r"is not UTF-8 text: .*; save it as UTF-8$"):
+    with pytest.raises(DataError, match=r"is not UTF-8 text: .*\. Save it as UTF-8$"):
         load(path)
     path.write_bytes("image,caption".encode("utf-16") + b"\n")
     with pytest.raises(DataError, match="is not UTF-16 text: "):

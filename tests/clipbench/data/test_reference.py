@@ -47,7 +47,7 @@ def test_a_manifest_is_read_by_file_or_by_its_folder(tmp_path: Path) -> None:
 
 def test_names_in_the_catalogue_are_looked_up_below_the_root_and_checked(tmp_path: Path) -> None:
     write_folder(tmp_path / "mnist", *(f"{digit}/{digit}.png" for digit in range(10)))
-    with pytest.raises(DataError, match=r"mnist \(MNIST, test\) has 10 images, expected 10,000: numbers would not"):
+    with pytest.raises(DataError, match=r"mnist \(MNIST, test\) has 10 images, expected 10,000: its numbers would not"):
         load("mnist", tmp_path)
     dataset = load("MNIST", tmp_path, allow_partial=True)
     assert (dataset.id, dataset.templates) == ("mnist", ('a photo of the number: "{c}".',))
@@ -75,9 +75,13 @@ def test_class_names_can_be_given_for_a_folder_and_not_for_captions(tmp_path: Pa
         "tench",
         "goldfish",
     )
-    with pytest.raises(DataError, match=r"names.txt has 2 class names for data of 3 classes: expected one each"):
+    with pytest.raises(
+        DataError, match=r"names.txt has 2 class names for data of 3 classes: expected one name per class"
+    ):
         load(write_folder(tmp_path / "x", "n3/1.jpg"), class_names=names)
-    with pytest.raises(UsageError, match=r"data set y/manifest.csv has no labels: drop data_options={'class_names': "):
+    with pytest.raises(
+        UsageError, match=r"data set y/manifest.csv has no labels: remove data_options={'class_names': "
+    ):
         load(write_manifest(tmp_path / "y"), class_names=names)
     with pytest.raises(DataError, match=r"cannot read class names from none.txt: .*No such file"):
         load(tmp_path / "x", class_names="none.txt")
@@ -155,8 +159,8 @@ def test_a_folder_is_read_through_the_library_where_hf_says_so(tmp_path: Path, i
     ("name", "message"),
     {
         "photos.xlsx": "spreadsheets are not read: got {}. Save it as CSV.",
-        "photos.ZIP": "archives are not read: got {}. Unpack it, and name the folder or table in it.",
-        "captions.csv.gz": "archives are not read: got {}. Unpack it, and name the folder or table in it.",
+        "photos.ZIP": "archives are not read: got {}. Unpack it, and give the folder or table in it.",
+        "captions.csv.gz": "archives are not read: got {}. Unpack it, and give the folder or table in it.",
         "weights.pt": "unknown form of data: got {}, expected a table (.csv, .tsv, .jsonl, .json) or a folder with one"
         " folder of images per class (docs/data.md)",
         "a.jsonlines": "unknown form of data: got {}, expected DOCCI (docci_descriptions.jsonlines) or a table (.csv,"

@@ -134,5 +134,5 @@ def test_a_damaged_shard_is_named(hub: Any, entry: CatalogueEntry, tmp_path: Pat
     (tmp_path / "0.parquet").write_bytes(b"no parquet")
     with pytest.raises(DataError, match=r"0\.tar is damaged or cut short \(.*\): download it again$"):
         n_samples(tmp_path / "0.tar")
-    with pytest.raises(DataError, match=r"0\.parquet cannot be read: .*; remove it to have it fetched again$"):
+    with pytest.raises(DataError, match=r"0\.parquet cannot be read: .*\. Remove it, and it is fetched again$"):
         n_samples(tmp_path / "0.parquet")

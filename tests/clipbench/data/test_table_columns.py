@@ -44,9 +44,9 @@ def test_the_type_of_a_column_gives_the_image_away_but_not_against_the_user() ->
         (
             ["url", "caption"],
             {},
-            r"m has no image column: its columns are url, caption; .*data_options=\{'image': 'COLUMN'\}",
+            r"m has no image column: its columns are url, caption\. .*data_options=\{'image': 'COLUMN'\}",
         ),
-        (["image", "kind"], {}, r"neither captions nor labels: its columns are image, kind; .* or data_options="),
+        (["image", "kind"], {}, r"neither captions nor labels: its columns are image, kind\. .* or data_options="),
         (["image", "caption"], {"caption": "captoin"}, r"m has no column 'captoin' .*did you mean 'caption'\?"),
     ],
 )

@@ -46,7 +46,7 @@ def test_both_splits_are_there_with_marks_on_the_images_to_train_on(tmp_path: Pa
         (
             {"split": "train", "train": "train"},
             UsageError,
-            "'train': 'train'}: the images to test are of 'train' too: name",
+            "'train': 'train'}: the images to test are also of 'train': choose",
         ),
         ({"split": "test", "train": "trian"}, UsageError, "trian"),
         ({"split": "test", "train": "val"}, DataError, "the split 'val' has the class 'emu', which the tested images"),
@@ -70,5 +70,5 @@ def test_images_beside_attacks_go_by_the_names_of_their_classes_whatever_their_c
     data = join_attacks(tested, training, "photos")
     assert data.labels is not None and data.labels.tolist() == [0, 1] and data.image_ids == ["a", "photos: a"]
     assert data.notes == ("images of photos of classes that no attack has (1): left out",)
-    with pytest.raises(DataError, match=r"the classes 'Cat' and 'cat' differ only in the case"):
+    with pytest.raises(DataError, match=r"the classes 'Cat' and 'cat' differ only in upper and lower case"):
         join_attacks(tested, replace(training, class_names=("Cat", "cat")), "photos")

@@ -111,7 +111,7 @@ def test_numbers_beside_a_label_are_groups_where_they_are_named(
     assert load(tmp_path).groups == {}
     with pytest.raises(DataError, match=r"0.tar, sample 's0000000': .npy has shape \(3,\), expected a number at"):
         load(tmp_path, group="region:3")
-    with pytest.raises(UsageError, match=r"'group': 'region'}: expected NAME:PLACE in each \.npy"):
+    with pytest.raises(UsageError, match=r"'group': 'region'}: expected NAME:INDEX in each \.npy"):
         load(tmp_path, group="region")
 
 
@@ -149,9 +149,9 @@ def test_the_split_is_test_unless_named(labelled: Path, image_bytes: ImageBytes)
     assert len(load(labelled)) == 5
     assert len(load(labelled, split="train")) == 2
     assert (load(labelled / "train").split, load(labelled / "train").class_names) == ("train", ("cat", "big dog"))
-    with pytest.raises(UsageError, match=r"has no split 'val': it has test, train; name one with data_options="):
+    with pytest.raises(UsageError, match=r"has no split 'val': it has test, train. Choose one with data_options="):
         load(labelled, split="val")
-    with pytest.raises(UsageError, match=r"is the split 'train': drop data_options={'split': 'test'}"):
+    with pytest.raises(UsageError, match=r"is the split 'train': remove data_options={'split': 'test'}"):
         load(labelled / "train", split="test")
 
 
@@ -160,7 +160,7 @@ def test_the_split_is_test_unless_named(labelled: Path, image_bytes: ImageBytes)
     [
         ({"cls": b"0"}, {}, r"0.tar, sample 's0000000' has no image: expected one of webp, png, jpg, jpeg"),
         ({"png": b"x"}, {}, r"sample 's0000000' has no .cls \(it has png\)"),
-        ({"png": b"x", "cls": b"dog"}, {}, r"sample 's0000000': .cls holds b'dog', expected a whole number"),
+        ({"png": b"x", "cls": b"dog"}, {}, r"sample 's0000000': .cls holds b'dog', expected an integer"),
         ({"png": b"x", "cls": b"2"}, {"classnames": "a\nb"}, r"image 's0000000' has label 2, expected 0 to 1"),
         ({"png": b"x", "cls": b"0"}, {"classnames": "a\n\nb"}, r"classnames.txt, line 2 is empty"),
         ({"png": b"x", "cls": b"0"}, {"classnames": ""}, r"classnames.txt holds no class names"),

@@ -49,7 +49,7 @@ def test_devices_are_one_or_all_or_those_named(gpus: Any) -> None:
         ("cpu,cuda:0,cpu", "names a device twice"),
         (
             "cuda:0,cuda:3",
-            "names 'cuda:3', and there are 3 CUDA devices here: expected names such as cuda:0,cuda:1, or",
+            "names 'cuda:3', and there are 3 CUDA devices here: expected only devices of this machine, or",
         ),
         ("cuda,cuda", "names 'cuda', and there are 3 CUDA devices here"),
         ("all,cpu", "names 'all', and"),
@@ -100,7 +100,7 @@ def test_a_process_sees_its_own_gpu_alone(gpus: Any, monkeypatch: pytest.MonkeyP
     assert seen("cpu") is None
     assert seen("cuda:1,cuda:0") == "0" and taken[-1] == "cuda"
     assert seen("cpu,cpu") is None and taken[-1] == "cpu"
-    with pytest.raises(UsageError, match="--device cuda:1 is told to 4 processes, which torchrun has started:"):
+    with pytest.raises(UsageError, match="--device cuda:1 was given to 4 processes that torchrun has started:"):
         seen("cuda:1")
     with pytest.raises(UsageError, match="--device cpu,cpu,cpu names 3 devices for 2 processes of this machine"):
         seen("cpu,cpu,cpu")

@@ -139,9 +139,9 @@ def test_a_process_that_is_late_and_what_cannot_be_handed_over_are_told_in_a_lin
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rounds, "BARRIER_SECONDS", 0.0)
-    with pytest.raises(MachineError, match=r"^process 1 of 2 has not answered for 0 s: what was encoded is stored"):
+    with pytest.raises(MachineError, match=r"^process 1 of 2 has not answered for 0 s: encoded vectors are stored"):
         Rounds(process(0, 1), HashStore(), tmp_path).run_shares(max, max)
-    with pytest.raises(UsageError, match=r"the data cannot be handed to other processes .*: run in one process"):
+    with pytest.raises(UsageError, match=r"the data cannot be passed to other processes .*: run in one process"):
         Rounds(process(0, 1), HashStore(), tmp_path).run_shares(lambda rank, n: rank, max)
     error = pickle.loads(pickle.dumps(rounds.picklable_error(ValueError("x"))))
     assert isinstance(error, ValueError) and error.__notes__[0].startswith("In another process:")
@@ -155,10 +155,10 @@ def test_a_folder_that_others_can_write_to_is_refused_and_old_ones_are_removed(
     made, young = rounds._new_folder(tmp_path / "processes"), rounds._new_folder(tmp_path / "processes")
     assert rounds._folder(tmp_path, made.name) == made and made.stat().st_mode & 0o777 == 0o700
     made.chmod(0o770)
-    with pytest.raises(UsageError, match="is not for this user alone"):
+    with pytest.raises(UsageError, match="is not private to this user"):
         rounds._folder(tmp_path, made.name)
     for name in ("0" * 32, "../processes"):
-        with pytest.raises(UsageError, match="is not seen here: CLIPBENCH_CACHE has to name a folder"):
+        with pytest.raises(UsageError, match="is not visible here: set CLIPBENCH_CACHE to a folder"):
             rounds._folder(tmp_path, name)
     os.utime(made, times=(time.time() - 2 * rounds.DAY_SECONDS,) * 2)
     rounds._new_folder(tmp_path / "processes")

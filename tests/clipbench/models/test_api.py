@@ -120,13 +120,13 @@ def words(text: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"messages": [{"role": "user", "content": "{text}"}]}', r"has no place for the content: expected \{image\} in one"),
-        ('{"messages": ["a", {"b": null}]}', r"has no place for the content: expected \{text\} and \{image\} in one of"),
+        ('{"messages": [{"role": "user", "content": "{text}"}]}', r"has no placeholder for the content: expected \{image\} in one"),
+        ('{"messages": ["a", {"b": null}]}', r"has no placeholder for the content: expected \{text\} and \{image\} in one of"),
         ('["{text}", "{image}"]', 'has no messages: expected an object with "messages", a list'),
         ('{"query": {"messages": ["{text} {image}"]}}', "has query: expected a block for each of query and document"),
         ('{"query": {"messages": ["{text} {image}"]}, "document": 3}', "block document has no messages"),
         ("{", "template=.* is not JSON"),
-        (None, r"no such file, and no name of a template: did you mean 'qwen3-vl'\?"),
+        (None, r"neither a file nor the name of a template: did you mean 'qwen3-vl'\?"),
     ],
 )  # fmt: skip
 def test_a_template_that_is_none_is_refused_before_anything_is_asked(
@@ -136,7 +136,7 @@ def test_a_template_that_is_none_is_refused_before_anything_is_asked(
     given = "qwen3vl" if content is None else str(tmp_path / "mine.json")
     with pytest.raises(UsageError, match=message):
         served("http://127.0.0.1:1", template=given)
-    with pytest.raises(UsageError, match=r"template=qwen3-vl says how texts are sent: drop texts="):
+    with pytest.raises(UsageError, match=r"template=qwen3-vl already defines how texts are sent: remove texts="):
         served("http://127.0.0.1:1", template="qwen3-vl", texts="messages")
 
 
@@ -258,7 +258,7 @@ def test_the_key_of_a_provider_goes_to_no_other_address(url: str, state: Any, mo
 def test_a_key_that_cannot_be_sent_is_not_shown(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLIPBENCH_API_KEY", "sk-secret\nHost: elsewhere")
 
-    with pytest.raises(ModelError, match="CLIPBENCH_API_KEY one line of ASCII") as caught:
+    with pytest.raises(ModelError, match="CLIPBENCH_API_KEY is one line of ASCII") as caught:
         served(url)
     assert "secret" not in str(caught.value)
 
@@ -270,24 +270,24 @@ def test_a_key_that_cannot_be_sent_is_not_shown(url: str, monkeypatch: pytest.Mo
     ("name", "error", "message"),
     [
         ("html", ModelError, r"answered HTML \(<!doctype html><title>Welcome</title>\): expected the address"),
-        ("fewer", ModelError, "answered 0 vectors for 1 inputs: expected one for each"),
+        ("fewer", ModelError, "answered 0 vectors for 1 inputs: expected one per input"),
         ("not_a_number", VectorError, "zero or not finite"),
         ("unauthorized", ModelError, "answered 401 .*the key in CLIPBENCH_API_KEY is not set"),
         ("redirected", ModelError, "answered 302: it redirects to http://127.0.0.1:9/elsewhere: give that address"),
         ("numbered_twice", ModelError, "answered 2 vectors for 1 inputs"),
-        ("silent", ModelError, "no answer within 0.2 s: is a server running there"),
+        ("silent", ModelError, "no answer within 0.2 s: check that a server runs there"),
         ("dripping", ModelError, "no answer within 0.2 s"),
         ("dripping_headers", ModelError, "no answer within 0.2 s"),
-        ("whole_and_wrong", ModelError, r"answered no JSON \(.*\): expected the address"),
+        ("whole_and_wrong", ModelError, r"answered text that is not JSON \(.*\): expected the address"),
         ("booleans", ModelError, "answered an embedding with True: expected a list of float32 numbers, or base64 of them"),
         ("texts", ModelError, "answered an embedding with '0.5': expected"),
         ("without_data", ModelError, r"answered without embeddings, \{'embeddings': \[.*: expected 'data', a list"),
         ("numbered_in_texts", ModelError, r"numbered its vectors \['0'\]: expected each of 0 to 0 once"),
-        ("dripping_refusal", ModelError, "the server answered 400: does the model take such inputs"),
-        ("refusal_in_pieces", ModelError, r"the server answered 400 \(no image\): does the model take such inputs"),
-        ("broken", ModelError, "the server answered 503 after 8 tries: does the model behind it run"),
-        ("out_of_quota", ModelError, r"answered 429 \(slow down\) after 8 tries: ask less at once \(model_options={'conc"),
-        ("endless_wait", ModelError, r"answered 429 \(slow down\) and asks to wait inf s, expected at most 120 s"),
+        ("dripping_refusal", ModelError, "the server answered 400: check that the model takes such inputs"),
+        ("refusal_in_pieces", ModelError, r"the server answered 400 \(no image\): check that the model takes such inputs"),
+        ("broken", ModelError, "the server answered 503 after 8 tries: check that the model behind it runs"),
+        ("out_of_quota", ModelError, r"answered 429 \(slow down\) after 8 tries: send fewer requests at once \(model_options={'conc"),
+        ("endless_wait", ModelError, r"answered 429 \(slow down\), with a wait of inf s, expected at most 120 s"),
         ("wrong_wait", ModelError, "the server answered 429 .* after 8 tries"),
         ("large_numbers", ModelError, r"answered an embedding with \[1000"),
     ],
@@ -342,10 +342,10 @@ def test_a_server_that_goes_wrong_later_is_refused(url: str, state: Any, name: s
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("http://127.0.0.1:9", "the connection broke .*is a server running there"),
-        ("http://no.such.host.invalid", "the connection broke .*is the name of the host right"),
-        ("https://HOST", "the connection broke .*does the server speak https"),
-        ("http://HOST/a b", "the request cannot be sent .*the address whole"),
+        ("http://127.0.0.1:9", "the connection broke .*check that a server runs there"),
+        ("http://no.such.host.invalid", "the connection broke .*check the name of the host"),
+        ("https://HOST", "the connection broke .*check that the server uses https"),
+        ("http://HOST/a b", "the request cannot be sent .*the address is complete"),
     ],
 )
 def test_a_wrong_address_is_said_at_once(url: str, monkeypatch: pytest.MonkeyPatch, address: str, message: str) -> None:

@@ -123,7 +123,7 @@ def test_a_folder_of_other_sizes_is_refused(
         ("bundled", "model_cfg.init_logit_scale", "big", "init_logit_scale is 'big', expected a number"),
         ("bundled", "model_cfg.text_cfg.context_length", 1 << 18, "does not fit the configuration"),
         ("bundled", "format", [1], r"has format \[1\]"),
-        ("open_clip", "model_cfg.embed_dim", "24", "no whole number embed_dim"),
+        ("open_clip", "model_cfg.embed_dim", "24", "no integer embed_dim"),
     ],
 )
 def test_a_configuration_says_what_is_wrong(

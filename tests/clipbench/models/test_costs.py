@@ -145,7 +145,7 @@ def test_what_cannot_be_counted_is_absent_with_the_reason() -> None:
 
     found = sizes_of(Recurrent())
     assert found["text"].flops is found["text"].n_parameters is None
-    assert "whose work is not known" in found["text"].reasons["flops"]
+    assert "whose number of operations is unknown" in found["text"].reasons["flops"]
     assert "not in this mode" in found["image"].reasons["flops"]
 
 
@@ -203,7 +203,7 @@ def test_speed_is_that_of_the_items_encoded_in_the_run(tmp_path: Path, monkeypat
         found = tower_costs(embedder, before)
     assert (found["text"].n_encoded, found["text"].items_per_second, found["text"].n_processes) == (20, 5.0, 3)
     assert (found["image"].n_encoded, found["image"].n_timed, found["image"].items_per_second) == (50, 0, None)
-    assert found["image"].reasons["items_per_second"] == "they were encoded together with those of other models"
+    assert found["image"].reasons["items_per_second"] == "they were encoded together with the inputs of other models"
     assert found["audio"].items_per_second == 2.0 and found["audio"].flops is None
     embedder.calls = (*embedder.calls, Call("image", encoded=items(50, 53), seconds=1.0))
     later = tower_costs(embedder, before)["image"]

@@ -39,7 +39,7 @@ def by_snapshot() -> Path:
     ("fault", "message"),
     [
         ({"kind": "status", "status": 500}, "the Hub answered 500"),
-        ({"kind": "status", "status": 200}, "another server answered in place of the Hub"),
+        ({"kind": "status", "status": 200}, "another server answered instead of the Hub"),
         ({"kind": "cut", "after": 10}, "the connection broke"),
         ({"kind": "gone"}, "the connection broke"),
         ({"kind": "status", "status": 404, "headers": {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": "a" * 40}}, "the repository lacks a file"),

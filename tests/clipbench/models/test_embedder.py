@@ -203,8 +203,8 @@ def test_images_that_are_no_plain_ones_are_counted_and_encoded_again_under_a_new
     embedder = StoreEmbedder(ToyModel(), tmp_path / "store", hashes=hashes)
     embedder.images(refs)
     notes = (
-        "1 image with 16 bits a pixel: scaled to 8",
-        "1 image with transparency: it is dropped, and the colours below it are seen",
+        "1 image with 16 bits per pixel: scaled to 8",
+        "1 image with transparency: the alpha channel is dropped, so the colours below it are used",
     )
     assert embedder.image_notes(refs) == notes and embedder.image_notes(refs[:2]) == ()
     another = StoreEmbedder(ToyModel(fingerprint="other"), tmp_path / "store", hashes=hashes)

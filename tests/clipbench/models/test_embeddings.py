@@ -176,7 +176,7 @@ def test_what_the_file_has_no_vector_for_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"images": np.ones(5, np.float32)}, r"'images' is float32 of shape \(5,\): expected floating-point vectors, one a row"),
+        ({"images": np.ones(5, np.float32)}, r"'images' is float32 of shape \(5,\): expected floating-point vectors, one per row"),
         ({"images": np.ones((2, 5), int)}, r"'images' is int64 of shape \(2, 5\): expected floating-point"),
         ({"images": np.ones((0, 5), np.float32)}, r"'images' is float32 of shape \(0, 5\): expected"),
         ({"images": None}, r"expected 'images', and 'texts' or 'class_texts' or both"),
@@ -190,15 +190,15 @@ def test_what_the_file_has_no_vector_for_is_an_error(tmp_path: Path) -> None:
         ({"class_texts": None}, r"has 'class_names' but no 'class_texts', which it describes"),
         ({"image_ids": np.array(["x", "x"])}, r"'image_ids' has 'x' twice: expected distinct"),
         ({"text_ids": np.array(["a", "b", "a", "d"])}, r"'text_ids' has 'a' twice: expected distinct"),
-        ({"text_ids": np.array(["a", "b", "class: cow", "d"])}, r"text_ids has 'class: cow', which is what a class is asked"),
+        ({"text_ids": np.array(["a", "b", "class: cow", "d"])}, r"text_ids has 'class: cow', which is reserved for class names"),
         ({"group": np.array(["a", "b", "c"])}, r"'group' has 3 rows: expected 4, as 'texts' has"),
         ({"logit_scale": np.float32(0)}, r"'logit_scale' is 0.0: expected a finite number above 0"),
         ({"logit_bias": np.float32(np.nan)}, r"'logit_bias' is nan: expected a finite number"),
         ({"logit_scale": np.ones(2)}, r"'logit_scale' is float64 of shape \(2,\): expected one number"),
-        ({"text_image": np.array([0, 0, 1, 1])}, r"has an unknown array 'text_image': did you mean 'text_to_image'\?"),
+        ({"text_image": np.array([0, 0, 1, 1])}, r"has an unknown array 'text_image': did you mean 'text_to_image'"),
         ({"image_embeddings": np.ones((2, 5))}, r"has an unknown array 'image_embeddings': call these vectors 'images'"),
         ({"class_weights": np.ones((3, 5))}, r"has an unknown array 'class_weights': call these vectors 'class_texts'"),
-        ({"image_ids": np.array(["x", "y"], dtype=object)}, r"cannot read .*it holds Python objects; write names as text"),
+        ({"image_ids": np.array(["x", "y"], dtype=object)}, r"cannot read .*it holds Python objects, so write names as text"),
     ],
 )  # fmt: skip
 def test_arrays_that_do_not_fit_are_named(tmp_path: Path, changes: Arrays, message: str) -> None:
@@ -242,6 +242,9 @@ def test_a_file_that_cannot_be_read_is_said_to_be_so(tmp_path: Path) -> None:
     np.save(tmp_path / "both.npy", np.ones((2, 4, 5)))
     with pytest.raises(DataError, match=r"both.npy holds one array, of shape \(2, 4, 5\), and both images and texts"):
         load(str(tmp_path / "both.npy"), LoadOptions())
+    (tmp_path / "text.npz").write_bytes(b"hello")
+    with pytest.raises(DataError, match=r"cannot read .*text\.npz \(it is neither \.npz nor \.npy\)"):
+        load(str(tmp_path / "text.npz"), LoadOptions())
     for name, content in [("text.npz", b"hello"), ("half.npz", write_npz(tmp_path, arrays()).read_bytes()[:200])]:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(DataError, match=rf"cannot read .*{name} \(.*\): expected arrays that numpy.savez"):
@@ -321,14 +324,14 @@ def test_images_and_texts_stay_what_they_are_beside_other_modalities(tmp_path: P
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"text": None, "video": None, "audio_to_text": None}, r"has audio, audio_ids: expected 'images', .*; or vectors of two"),
+        ({"text": None, "video": None, "audio_to_text": None}, r"has audio, audio_ids: expected 'images', .*, or vectors of two"),
         ({"audio": np.ones((3, 4))}, r"'audio' has dimension 4 and 'text' 5"),
         ({"audio_to_text": np.array([0, 0])}, r"'audio_to_text' has 2 rows: expected 3, as 'audio' has"),
         ({"audio_to_text": np.array([0, 0, 2])}, r"'audio_to_text' has 2 in row 2: expected 0 to 1, a row of 'text'"),
         ({"text": np.ones(5)}, r"'text' is float64 of shape \(5,\): expected floating-point vectors"),
         ({"text_ids": np.array(["a"])}, r"'text_ids' has 1 rows: expected 2, as 'text' has"),
         ({"image": np.ones((2, 4))}, r"'image' has dimension 4 and 'audio' 5"),
-        ({"audio_to_speech": np.array([0, 0, 1])}, r"unknown array 'audio_to_speech': did you mean 'audio_to_text'\?"),
+        ({"audio_to_speech": np.array([0, 0, 1])}, r"unknown array 'audio_to_speech': did you mean 'audio_to_text'"),
         ({"text_to_audio": np.array([0, 2])}, r"has 'audio_to_text' and 'text_to_audio': give the one from the modality with more"),
         ({"text_to_image": np.array([0, 0])}, r"has 'text_to_image' but no 'images', whose rows it has"),
         ({"video-clip": np.ones((3, 5))}, r"vectors under the name 'video-clip': expected the name of a modality"),

@@ -232,7 +232,7 @@ def test_jina_v4_gets_the_vectors_of_its_task_by_role(jina: Path, task: str) -> 
         ("jina", {"task": "code", "truncate_dim": "9"}, UsageError, "truncate_dim=9: hf:.* was trained for 8, 16, 32"),
         ("jina", {"task": "code", "max_num_patches": "9"}, UsageError, "takes no option 'max_num_patches'"),
         ("fgclip2", {"walk_type": "box"}, UsageError, "walk_type.*box.*: expected short or long"),
-        ("fgclip2", {"max_num_patches": "0"}, UsageError, "max_num_patches=0: expected 1 to 16,384 patches an image"),
+        ("fgclip2", {"max_num_patches": "0"}, UsageError, "max_num_patches=0: expected 1 to 16,384 patches per image"),
         ("jina", {"task": "code", "context": "99"}, UsageError, "takes no option 'context'"),
         ("fgclip2", {"task": "code"}, UsageError, "takes no option 'task'"),
     ],
@@ -249,9 +249,9 @@ def test_options_that_a_family_does_not_have_are_refused(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"model_type": "colpali"}, "because colpali gives many vectors an item"),
-        ({"model_type": "qwen2_vl", "architectures": ["ColQwen2"]}, "because ColQwen2 gives many vectors an item"),
-        ({"model_type": "x", "architectures": ["llama_NemoretrieverColEmbed"]}, "gives many vectors an item"),
+        ({"model_type": "colpali"}, "because colpali gives many vectors per item"),
+        ({"model_type": "qwen2_vl", "architectures": ["ColQwen2"]}, "because ColQwen2 gives many vectors per item"),
+        ({"model_type": "x", "architectures": ["llama_NemoretrieverColEmbed"]}, "gives many vectors per item"),
         ({"model_type": "jina_clip", "auto_map": {"AutoModel": "org/code--modeling_clip.JinaCLIPModel"}}, "because JinaCLIPModel runs code of three"),
         ({"model_type": "clip", "architectures": ["FGCLIPModel"]}, "because FGCLIPModel squashes images"),
     ],
@@ -268,5 +268,5 @@ def test_families_that_were_not_compared_are_refused_by_name(
 
 def test_jina_v4_by_sentence_transformers_points_to_hf(jina: Path) -> None:
     pytest.importorskip("sentence_transformers", reason="the library that loads the modules")
-    with pytest.raises(ModelError, match=r"give hf: in place of st:, with model_options=\{'task': 'retrieval'\}"):
+    with pytest.raises(ModelError, match=r"give hf: instead of st:, with model_options=\{'task': 'retrieval'\}"):
         sentence_transformers.load(str(jina), LoadOptions())

@@ -102,7 +102,7 @@ def test_code_of_a_tokenizer_is_not_run_even_where_nobody_said_so_and_somebody_s
 ) -> None:
     (stranger / "config.json").write_text(json.dumps({"model_type": "stranger"}))
     change(stranger / "config.json", auto_map={"AutoConfig": "code.Config"})
-    with pytest.raises(ModelError, match="needs Python code from its repository, which is not run unasked"):
+    with pytest.raises(ModelError, match="needs Python code from its repository, which is not run by default"):
         open_clip.load_folder(str(stranger), LoadOptions())
     assert not marker.exists()
 
@@ -114,7 +114,7 @@ def test_a_text_tower_of_another_folder_is_refused_by_name(stranger: Path, marke
     shutil.copy(stranger / "code.py", other)
     (other / "config.json").write_text(json.dumps({"model_type": "its-own", "auto_map": {"AutoConfig": "code.Config"}}))
     change_text(stranger, hf_model_name=str(other))
-    with pytest.raises(ModelError, match=r"text_cfg\.hf_model_name, which names a model of another place"):
+    with pytest.raises(ModelError, match=r"text_cfg\.hf_model_name, which names a model elsewhere"):
         open_clip.load_folder(str(stranger), LoadOptions())
     assert not marker.exists()
 
@@ -122,20 +122,20 @@ def test_a_text_tower_of_another_folder_is_refused_by_name(stranger: Path, marke
 NESTED = json.loads("[" * 101 + "]" * 101)
 
 REFUSED: list[tuple[str, dict[str, object], str]] = [
-    ("config.json", {"trust_remote_code": True}, r"sets trust_remote_code, which asks for code"),
+    ("config.json", {"trust_remote_code": True}, r"sets trust_remote_code, which requests code"),
     ("config.json", {"text_config": {"trust_remote_code": True}}, r"sets text_config\.trust_remote_code"),
     ("config.json", {"code_revision": "main"}, r"sets code_revision"),
     ("config.json", {"attn_implementation": "stranger/kernel"}, r"sets attn_implementation, which names a kernel"),
     ("config.json", {"vision_config": {"_attn_implementation": "a|stranger/kernel:f"}}, r"names a kernel of the Hub"),
     ("config.json", {"kernel_config": {"RMSNorm": "stranger/kernel"}}, r"sets kernel_config"),
     ("config.json", {"vision_config": {"architecture": "hf-hub:stranger/model"}}, r"sets vision_config\.architecture"),
-    ("config.json", {"vision_config": {"architecture": "local-dir:/home"}}, r"names a model of another place"),
+    ("config.json", {"vision_config": {"architecture": "local-dir:/home"}}, r"names a model elsewhere"),
     ("config.json", {"backbone": "/home/model"}, r"sets backbone"),
     ("config.json", {"vision_config": {"model_args": {"checkpoint_path": "/x.pt"}}}, r"passes checkpoint_path to timm"),
     ("config.json", {"backbone_kwargs": {"pretrained": True}}, r"sets backbone_kwargs, which passes pretrained"),
-    ("config.json", {"transformers_weights": "../private.safetensors"}, r"names weights of another place"),
+    ("config.json", {"transformers_weights": "../private.safetensors"}, r"names weights outside its folder"),
     ("tokenizer_config.json", {"trust_remote_code": 1}, r"tokenizer_config\.json sets trust_remote_code"),
-    ("tokenizer_config.json", {"vocab_file": "{private}"}, r"sets vocab_file, which names a file of another place"),
+    ("tokenizer_config.json", {"vocab_file": "{private}"}, r"sets vocab_file, which names a file outside its folder"),
     ("preprocessor_config.json", {"trust_remote_code": "yes"}, r"preprocessor_config\.json sets trust_remote_code"),
     ("processor_config.json", {"image_processor": {"code_revision": "x"}}, r"sets image_processor\.code_revision"),
     ("model.safetensors.index.json", {"weight_map": {"a": "../private"}}, r"sets weight_map, which names weights"),
@@ -166,8 +166,8 @@ def test_settings_by_which_a_library_would_run_code_or_read_elsewhere_or_that_on
         ("text_cfg", {"tokenizer_kwargs": {"code_revision": "x"}}, "passes code_revision to the tokenizer's loader"),
         ("text_cfg", {"tokenizer_kwargs": {"tokenizer_file": "/etc/x"}}, "passes tokenizer_file"),
         ("text_cfg", {"tokenizer_kwargs": {"bpe_path": "/etc/x", "subfolder": "x"}}, "passes bpe_path, subfolder"),
-        ("text_cfg", {"hf_model_name": "../x"}, "names a model of another place"),
-        ("text_cfg", {"hf_model_name": "."}, "names a model of another place"),
+        ("text_cfg", {"hf_model_name": "../x"}, "names a model elsewhere"),
+        ("text_cfg", {"hf_model_name": "."}, "names a model elsewhere"),
         ("vision_cfg", {"timm_model_name": "hf-hub:stranger/model"}, r"vision_cfg\.timm_model_name, which names"),
         ("vision_cfg", {"timm_model_name": "local-dir:/home/model"}, r"vision_cfg\.timm_model_name, which names"),
         ("multimodal_cfg", {"hf_model_name": "/home/x"}, r"multimodal_cfg\.hf_model_name"),

@@ -251,10 +251,10 @@ def test_a_file_that_was_changed_just_now_is_not_trusted(world: World, monkeypat
 def test_a_model_that_was_changed_during_the_run_ends_it(world: World) -> None:
     again = world.ask()
     world.fingerprint = "f2"  # after the memory was believed
-    with pytest.raises(ModelError, match="ref is another one than at the beginning: its files were changed meanwhile"):
+    with pytest.raises(ModelError, match="ref has changed since the run began, because its files were changed"):
         again.texts(["new"])
     with pytest.raises(
-        ModelError, match="another one"
+        ModelError, match="has changed since the run began"
     ):  # recorded as a failed evaluation, it ends the run all the same
         again.cache_findings([])
     assert world.descriptions() == [] and world.n_loaded == 2

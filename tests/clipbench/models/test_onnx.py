@@ -191,7 +191,7 @@ def test_a_vector_that_depends_on_its_batch_is_said(copy: Path) -> None:
 
     (note,) = load(str(copy), LoadOptions()).info.notes
 
-    assert "changes by up to" in note and "compare runs of one batch size" in note
+    assert "changes by up to" in note and "compare only runs of one batch size" in note
 
 
 def test_files_of_weights_beside_the_graph_are_part_of_the_fingerprint(copy: Path) -> None:
@@ -277,16 +277,16 @@ def test_images_are_prepared_by_a_whole_processor_of_transformers(copy: Path) ->
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (other_inputs, r"takes pixels tensor\(float\)\['n', 5\], more .*: expected pixels alone"),
+        (other_inputs, r"takes pixels tensor\(float\)\['n', 5\], more .*: expected only pixels"),
         (lambda folder: image_graph(folder / "text_model.onnx"), r"takes pixels .*: expected token ids, integers of shape"),
-        (two_outputs, "gives first .*second .*: expected one output of a vector a row; name it by model_options={'image_output"),
+        (two_outputs, "gives first .*second .*: expected one output with one vector per row. Select it with model_options={'image_output"),
         (lambda folder: text_graph(folder / "text_model.onnx", dim=3), r"different dimensions \(images 5, texts 3\)"),
         (lambda folder: (folder / "text_model.onnx").write_bytes(b"\0" * 64), "onnxruntime cannot read .*text_model.onnx"),
-        (without("vision_model.onnx"), "has no graph of images: expected vision_model.onnx .*found: text_model.onnx"),
-        (without("preprocess_cfg.json"), "does not say how images are prepared: expected processor_config.json or preproc"),
+        (without("vision_model.onnx"), "has no graph of images: expected vision_model.onnx .*files: text_model.onnx"),
+        (without("preprocess_cfg.json"), "does not define how images are preprocessed: expected processor_config.json or preproc"),
         (two_processors, r"/processor_config\.json cannot be used"),
         (without_tokenizer, "has no tokenizer: expected tokenizer.json"),
-        (with_open_clip(model_cfg=None, preprocess_cfg=None), "does not take what its processor"),
+        (with_open_clip(model_cfg=None, preprocess_cfg=None), "does not accept the inputs of its processor"),
         (with_open_clip(model_cfg={"vision_cfg": None}, preprocess_cfg=[1]), r"has preprocess_cfg = \[1\]: expected an object"),
         (with_settings("config.json", text_cfg={"tokenizer_kwargs": [1]}), r"has tokenizer_kwargs = \[1\]: expected an"),
         (with_settings("config.json", text_cfg={"tokenizer_kwargs": {"clean": "nothing"}}), "has clean = 'nothing': expected canon"),

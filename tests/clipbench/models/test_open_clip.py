@@ -301,7 +301,7 @@ def test_a_training_is_evaluated_as_open_clip_does(
     np.testing.assert_array_equal(np.concatenate([model.encode_images([image]) for image in images]), expected)
     info = model.info
     assert (info.precision, info.step, info.logit_bias) == ("fp32", int(name[6]), theirs.logit_bias.item())
-    assert "trained in amp, evaluated in fp32" in info.notes[0]
+    assert "Trained in amp, evaluated in fp32" in info.notes[0]
     assert info.notes[1].startswith("ema" if key == "state_dict_ema" else "raw")
     assert training / "params.txt" in model.files
 
@@ -348,16 +348,21 @@ SHARDED_PATH = Path("checkpoints") / SHARDED
     ("change", "name", "options", "message"),
     [
         (change_ema, FILE, {}, r"\(state_dict_ema\) does not fit .* \(text_projection \(3, 4\).*'raw'"),
-        (lambda run: change_params(run, "length: 20", "length: 21"), FILE, {}, r"not fit .*params.txt of another"),
+        (
+            lambda run: change_params(run, "length: 20", "length: 21"),
+            FILE,
+            {},
+            r"not fit .*params.txt belongs to this training",
+        ),
         (lambda run: change_params(run, "model: ", "m: "), FILE, {}, "has no line 'model: ARCH'"),
         (
             lambda run: change_params(run, "size: 64", "size: 128"),
             FILE,
             {},
-            r"1 of another shape .* of another training\?",
+            r"1 of another shape .* belongs to this training",
         ),
         (lambda run: change_params(run, "siglip", "use_naflex"), FILE, {}, "NaFlex, which open_clip 3 cannot"),
-        (None, FILE, {"arch": "RN50"}, r"arch='RN50' contradicts .*params.txt, by which epoch_5.pt is a small"),
+        (None, FILE, {"arch": "RN50"}, r"arch='RN50' contradicts .*params.txt, where epoch_5.pt is a small"),
         (None, FILE, {"options": {"tag": "openai"}}, "{'tag': 'openai'} contradicts .*params.txt"),
         (None, FILE, {"options": {"weights": "emma"}}, "weights=emma: did you mean 'ema'"),
         (None, SHARDED, {"options": {"weights": "ema"}}, "epoch_6 has no EMA weights"),
@@ -370,7 +375,7 @@ SHARDED_PATH = Path("checkpoints") / SHARDED
             r"damaged \(Unpickl",
         ),
         (lambda run: change_shards(run, storage_data={}), SHARDED, {}, r"cannot be read \(KeyError"),
-        (lambda run: change_shards(run, storage_data=None), SHARDED, {}, "is no list of tensors"),
+        (lambda run: change_shards(run, storage_data=None), SHARDED, {}, "is not a list of tensors"),
         (lambda run: change_shards(run, state_dict_metadata={}), SHARDED, {}, "no tensor under 'model.'"),
         (lambda run: os.truncate(run / SHARDED_PATH / ".metadata", 99), SHARDED, {}, "is damaged"),
         (lambda run: os.truncate(run / SHARDED_PATH / "__0_0.distcp", 1 << 16), SHARDED, {}, "its end"),
@@ -399,7 +404,7 @@ def test_a_checkpoint_gets_the_preprocessing_that_its_architecture_was_trained_w
     assert "squash" in notes[0]
 
     settings, notes = _preprocess_of("ViT-L-14")
-    assert not settings and "differ in it for ViT-L-14; model_options={'tag': 'TAG'} names another" in notes[0]
+    assert not settings and "differ in it for ViT-L-14. Choose another with model_options={'tag': 'TAG'}" in notes[0]
 
 
 def test_random_weights_are_had_on_purpose_by_seed(arch: str) -> None:
@@ -504,7 +509,7 @@ def test_a_folder_that_is_not_whole_says_what_it_lacks(small_clip_folder: Path, 
     with pytest.raises(ModelError, match=r"open_clip_config.json is not JSON: "):
         load_folder(str(tmp_path), LoadOptions())
     (tmp_path / "open_clip_config.json").write_text('{"model_cfg": {"embed_dim": 1}}')
-    with pytest.raises(ModelError, match="has no whole number embed_dim, or no objects vision_cfg and text_cfg"):
+    with pytest.raises(ModelError, match="has no integer embed_dim, or no objects vision_cfg and text_cfg"):
         load_folder(str(tmp_path), LoadOptions())
     (tmp_path / "open_clip_config.json").write_text((small_clip_folder / "open_clip_config.json").read_text())
     with pytest.raises(ModelError, match=r"no open_clip_model.safetensors, and not exactly one other"):

@@ -72,7 +72,7 @@ def test_trusted_code_of_a_commit_is_shown_and_run_and_recorded(
     library = transformers.AutoModel.from_pretrained(tmp_path / "own", trust_remote_code=True)
     assert type(library).__name__ == "OwnModel"
     shown = capsys.readouterr().err
-    assert f"runs code of org/own@{COMMIT}: own_model.py (8 lines, sha256 " in shown and "it lies in" in shown
+    assert f"runs code of org/own@{COMMIT}: own_model.py (8 lines, sha256 " in shown and ", stored in " in shown
     note = next(note for note in model.info.notes if "own_model.py" in note)
     assert COMMIT in note and COMMIT in model.info.id and model.info.family == "transformers/Own"
     plain = hf.load(str(small_models.transformers_clip(tmp_path / "plain")), LoadOptions())
@@ -99,7 +99,7 @@ def test_other_code_is_another_model(stranger: Path, cache: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "trust", "error", "message"),
     [
-        ("org/own", False, ModelError, "needs Python code from its repository, which is not run unasked"),
+        ("org/own", False, ModelError, "needs Python code from its repository, which is not run by default"),
         (f"org/own@{COMMIT}", False, ModelError, r"give trust_remote_code=True with ORG/REPO@COMMIT"),
         ("org/own", True, UsageError, r"names no commit, and trust_remote_code=True runs code at a commit that you have read"),
         ("org/own@main", True, UsageError, "names 'main', which may change: expected a commit"),
@@ -131,7 +131,7 @@ def test_code_of_another_repository_needs_a_commit_of_its_own(
     config.write_text(json.dumps(settings))
     put(cache, "org/code", elsewhere, OTHER)
 
-    with pytest.raises(ModelError, match="the code of org/own lies in org/code, which its commit does not pin"):
+    with pytest.raises(ModelError, match="the code of org/own is in org/code, which its commit does not pin"):
         hf.load(f"org/own@{COMMIT}", trusting())
     assert not stranger.exists()
 
@@ -216,7 +216,7 @@ def test_modules_of_another_repository_run_from_its_commit_each(
         put(cache, "org/code", elsewhere, commit)
     put_sentences(cache, tmp_path / "st", "org/code--own_module.Own", "org/code--own_module.Own")
 
-    with pytest.raises(ModelError, match="the code of org/st lies in org/code, which its commit does not pin"):
+    with pytest.raises(ModelError, match="the code of org/st is in org/code, which its commit does not pin"):
         load_sentences(trust_remote_code=True)
     load_sentences(trust_remote_code=True, options={"code_commit": OTHER})
     assert f"org/code@{OTHER}: own_module.py" in capsys.readouterr().err
@@ -227,13 +227,13 @@ def test_code_named_deep_in_a_file_is_shown_and_no_other_runs(stranger: Path, ca
     home = next(cache.rglob("config.json")).parent
     nested = {"image_processor": {"auto_map": {"AutoImageProcessor": ["org/code--own_images.Own", None]}}}
     (home / "processor_config.json").write_text(json.dumps(nested))
-    with pytest.raises(ModelError, match="the code of org/own lies in org/code, which its commit does not pin"):
+    with pytest.raises(ModelError, match="the code of org/own is in org/code, which its commit does not pin"):
         hf.load(f"org/own@{COMMIT}", trusting())
 
     code = TrustedCode("", "", home, Pinned("org/code", OTHER))
     with (
         only_shown_code(code),
-        pytest.raises(ModelError, match=r"asks for code of org/third \(x\.py\), which was not shown"),
+        pytest.raises(ModelError, match=r"requests code of org/third \(x\.py\), which was not shown"),
     ):
         transformers.dynamic_module_utils.get_class_from_dynamic_module("org/third--x.X", str(home))
     assert not stranger.exists()

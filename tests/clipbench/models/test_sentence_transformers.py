@@ -139,7 +139,10 @@ def test_roles_have_the_library_s_prompts(bert: Path, clip: Path) -> None:
         load(str(bert), texts_only(query_prompt="a ")).encode("text", texts, "query"), theirs.encode(texts, prompt="a ")
     )
     assert load(str(bert), texts_only(prompt="a ")).info.roles == load(str(clip), LoadOptions()).info.roles == {}
-    with pytest.raises(UsageError, match="prompt is the prompt of every role, and query_prompt that of one: give one"):
+    with pytest.raises(
+        UsageError,
+        match="prompt is the prompt of every role, and query_prompt is the prompt of one role: give only one",
+    ):
         load(str(bert), texts_only(prompt="a ", query_prompt="b "))
 
 
@@ -251,5 +254,5 @@ def test_a_file_that_the_library_alone_reads_is_refused(copy: Path) -> None:
 
 def test_a_fifo_in_a_part_is_not_waited_for(copy: Path) -> None:
     os.mkfifo(next(copy.glob("*_Dense")) / "x.json")
-    with pytest.raises(ModelError, match=r"_Dense/x\.json is a FIFO, a device or a socket: take it out"):
+    with pytest.raises(ModelError, match=r"_Dense/x\.json is a FIFO, a device or a socket: remove it"):
         load(str(copy), texts_only())

@@ -233,7 +233,7 @@ def test_a_chunk_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
 def test_a_store_that_cannot_be_written_to_is_told_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "store").write_text("a file where the folder should be")
     shelf = shelf_of(tmp_path)
-    with pytest.raises(UsageError, match=r"^cannot write to .*Not a directory; .*CLIPBENCH_CACHE"):
+    with pytest.raises(UsageError, match=r"^cannot write to .*Not a directory\. .*CLIPBENCH_CACHE"):
         shelf.prepare(1)
     shelf_of(tmp_path / "other").prepare(1)
     with pytest.raises(UsageError, match=r"the disk has [\d,.]+ MB free, expected 28,000,000\.0 MB"):

@@ -47,7 +47,7 @@ def test_a_siglip_tokenizer_counts_its_end_and_what_it_cleans_away_is_no_token(s
 
 
 def test_a_tokenizer_of_unknown_kind_is_not_guessed_at() -> None:
-    with pytest.raises(NoTokenCounts, match="it is not known how open_clip's SimpleNamespace counts"):
+    with pytest.raises(NoTokenCounts, match="tokens of open_clip's SimpleNamespace cannot be counted"):
         count_in_open_clip(SimpleNamespace(tokenizer=object()), ["a"])
 
 

@@ -15,7 +15,7 @@ def result(towers: dict[str, TowerRecord], **model: Any) -> Result:
 
 
 IMAGE = TowerRecord(n_parameters=87_849_216, flops=8_817_623_040, item="an image of 224 x 224 pixels", n_encoded=5000, n_timed=5000,
-                    items_per_second=812.4, reasons={"peak_bytes": "known on CUDA devices only"})  # fmt: skip
+                    items_per_second=812.4, reasons={"peak_bytes": "known only on CUDA devices"})  # fmt: skip
 UNKNOWN = TowerRecord(reasons={"flops": "the model does not show this tower", "n_parameters": "likewise"}, n_encoded=5003, n_timed=3,
                       items_per_second=2.5)  # fmt: skip
 
@@ -28,7 +28,7 @@ def test_the_table_has_what_is_known_and_says_why_the_rest_is_not() -> None:
     assert "| Image | 87.8 M | 8.82 G (1) | 812 |" in as_markdown(table)
     assert "of an image of 224 x 224 pixels" in table.notes and "the model does not show this tower" in table.notes
     assert "measured over fewer than 1,000 items, start included" in table.notes
-    assert table.warnings[0] == "peak memory: known on CUDA devices only"
+    assert table.warnings[0] == "peak memory: known only on CUDA devices"
     assert cost_facts(made) == ["8.82 GFLOPs per image"]
 
 

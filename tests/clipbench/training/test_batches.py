@@ -45,7 +45,7 @@ def test_the_shares_of_all_processes_make_up_the_batch(n_pairs: int | None, n_pr
 
 def test_batches_that_do_not_fit_are_refused() -> None:
     with pytest.raises(
-        UsageError, match="a batch of 64 is larger than the data, 20 pairs to train on: give --batch-size 20 or less"
+        UsageError, match="a batch of 64 is larger than the data, 20 pairs to train on: give at most --batch-size 20"
     ):
         SampleOrder(n_pairs=20, batch_size=64, seed=0)
     with pytest.raises(UsageError, match="a batch of 64 cannot be shared by 3 processes: give a multiple"):
@@ -85,6 +85,6 @@ def test_an_image_that_cannot_be_read_is_named(reader: PairReader, tmp_path: Pat
     samples = [[SampleIndex(position=0, pair=0, epoch=0)]]
     for workers in (0, 1):
         with pytest.raises(
-            DataError, match=r"cannot read image .*bad\.png \(.*\): replace it, or take it out of the data"
+            DataError, match=r"cannot read image .*bad\.png \(.*\): replace it, or remove it from the data"
         ):
             list(load_batches(replace(reader, pairs=pairs), tokenizer, samples, workers=workers))

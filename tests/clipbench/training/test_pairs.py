@@ -31,7 +31,7 @@ def test_the_train_split_is_used_if_there_is_one(captions_file: Path, tmp_path: 
     assert corpus.train.name == "split.csv (train)"
     (tmp_path / "other.csv").write_text((tmp_path / "split.csv").read_text().replace(",train", ",training"))
     with pytest.raises(
-        UsageError, match=r"other\.csv has no split 'train': it has test, training; name one with data_options="
+        UsageError, match=r"other\.csv has no split 'train': it has test, training. Choose one with data_options="
     ):
         load_corpus(str(tmp_path / "other.csv"), DataOptions(), seed=0, size=16)
     named = load_corpus(str(tmp_path / "other.csv"), DataOptions(options={"split": "training"}), seed=0, size=16)
@@ -47,7 +47,7 @@ def test_data_that_cannot_be_trained_on_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"has no captions to train on: name their column with --data-option caption="):
         load_corpus(str(tmp_path), DataOptions(), seed=0, size=16)
     (tmp_path / "few.csv").write_text("image,caption\ncat/1.png,a cat\ndog/1.png,a dog\n")
-    with pytest.raises(DataError, match="has 2 images: expected at least 20, a tenth to measure on"):
+    with pytest.raises(DataError, match="has 2 images: expected at least 20, because a tenth is held out"):
         load_corpus(str(tmp_path / "few.csv"), DataOptions(), seed=0, size=16)
     with pytest.raises(UsageError, match="no such file or folder"):
         load_corpus(str(tmp_path / "none.csv"), DataOptions(), seed=0, size=16)

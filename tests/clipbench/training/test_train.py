@@ -92,7 +92,7 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"data": "x", "steps": "many"}, "are damaged: steps is 'many', expected a whole number"),
+        ({"data": "x", "steps": "many"}, "are damaged: steps is 'many', expected an integer"),
         ({"steps": 5}, "are damaged: data is not there"),
         ({"data": "x", "data_options": {"split": 1}}, r"are damaged: data_options\.split is 1, expected text"),
     ],
@@ -116,7 +116,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_its_last_good_checkpoint(
 
     monkeypatch.setattr("clipbench.training.train.add_gradients", interfere)
     with pytest.raises(
-        ClipbenchError, match=r"the loss is nan at step 4: stopped; the last good checkpoint is .*step-2; .* --lr"
+        ClipbenchError, match=r"the loss is nan at step 4: stopped after the last good checkpoint, .*step-2\. .* --lr"
     ):
         train(options())
     run = options().out
@@ -144,7 +144,7 @@ def test_an_interrupted_run_saves_a_whole_step_and_can_be_resumed(
 def test_a_folder_that_holds_another_run_is_left_as_it_is(options: Options) -> None:
     run = train(options()).parent
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
-    with pytest.raises(UsageError, match=r"run holds another run: give another --out, or --resume to go on"):
+    with pytest.raises(UsageError, match=r"run holds another run: give another --out, or --resume to continue"):
         train(options(seed=1))
     (run.parent / "notes").mkdir()
     (run.parent / "notes" / "a.txt").write_text("mine")
@@ -196,7 +196,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_from_its_last_checkpoint(op
         resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, limits[1]))
         try:
             with pytest.raises(
-                UsageError, match=r"^cannot write .*step-\d .*File too large.*: fix that, and --resume goes"
+                UsageError, match=r"^cannot write .*step-\d .*File too large.*: fix that, and --resume continues"
             ):
                 train(options(run.name))
         finally:
@@ -209,11 +209,14 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_from_its_last_checkpoint(op
 def test_two_processes_do_not_train_in_one_folder(options: Options) -> None:
     with (
         folder_lock(options().out),
-        pytest.raises(UsageError, match=r"another clipbench trains in .*run: wait for its end"),
+        pytest.raises(UsageError, match=r"another clipbench process trains in .*run: wait until it ends"),
     ):
         train(options())
     run = train(options(steps=2)).parent
-    with folder_lock(run), pytest.raises(UsageError, match=r"another clipbench trains in .*run: wait for its end"):
+    with (
+        folder_lock(run),
+        pytest.raises(UsageError, match=r"another clipbench process trains in .*run: wait until it ends"),
+    ):
         train(options(steps=2), is_resumed=True)
 
 
@@ -223,7 +226,7 @@ def test_a_run_is_not_resumed_with_other_arguments(options: Options) -> None:
     for change, message in (
         (
             {"lr": 0.1},
-            r"--lr is 0\.1, and the run in .*run was started with 0\.003: resume it with the arguments it has",
+            r"--lr is 0\.1, and the run in .*run was started with 0\.003: resume it with its arguments",
         ),
         ({"loss": "siglip"}, "--loss is siglip, and the run in .* was started with clip"),
         ({"steps": 100}, "--steps is 100"),

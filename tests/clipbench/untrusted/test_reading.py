@@ -30,7 +30,8 @@ def test_a_name_that_nothing_can_have_is_no_file(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "why"), [(LONG, " (File name too long)"), ("nul\0", " (the name holds a NUL or is no text)"), ("none", "")]
+    ("name", "why"),
+    [(LONG, " (File name too long)"), ("nul\0", " (the name holds a NUL or is not text)"), ("none", "")],
 )
 def test_a_message_says_why_a_name_cannot_be_looked_up(name: str, why: str) -> None:
     assert reading.why_not_there(name) == why
@@ -74,17 +75,17 @@ def test_what_would_be_waited_for_is_never_opened(tmp_path: Path) -> None:
     (tmp_path / "deep/er/loop").symlink_to(tmp_path)
     (tmp_path / "fifo").rename(tmp_path / "deep/er/fifo")
     (tmp_path / "socket").unlink()
-    with pytest.raises(DataError, match=r"deep/er/fifo is a FIFO, a device or a socket: take it out"):
+    with pytest.raises(DataError, match=r"deep/er/fifo is a FIFO, a device or a socket: remove it"):
         reading.refuse_special_files(tmp_path, DataError)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("none", None, r"^cannot read .*none: No such file or directory; do this$"),
-        (LONG, None, "^cannot read .*: File name too long; do this$"),
+        ("none", None, r"^cannot read .*none: No such file or directory: do this$"),
+        (LONG, None, "^cannot read .*: File name too long: do this$"),
         ("nul\0", None, "^cannot read .*: the name holds a NUL"),
-        ("file", b"a\xff", r"^.*file is not UTF-8 text: invalid start byte at byte 1; do this$"),
+        ("file", b"a\xff", r"^.*file is not UTF-8 text: invalid start byte at byte 1: do this$"),
     ],
 )
 def test_a_text_that_cannot_be_read_is_one_line(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
@@ -181,8 +182,8 @@ def test_an_array_is_what_numpy_wrote(array: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("data", "cause"),
     [
-        (b"", "it is no array in .npy form"),
-        (b"PK\x03\x04" + bytes(100), "it is no array in .npy form"),
+        (b"", "it is not an array in .npy form"),
+        (b"PK\x03\x04" + bytes(100), "it is not an array in .npy form"),
         (npy(np.arange(3))[:-1], "it has 23 bytes, expected 24 for shape"),
         (npy(np.arange(3)) + b"x", "it has 25 bytes, expected 24"),
         (
@@ -195,9 +196,9 @@ def test_an_array_is_what_numpy_wrote(array: np.ndarray) -> None:
             npy_header("{'descr': '<U0', 'fortran_order': False, 'shape': (10000000000000,), }\n"),
             "type <U0, have no bytes",
         ),
-        (npy_header("(" * 9_000), "it is no array in .npy form"),
-        (npy_header("{'descr': 5, 'fortran_order': False, 'shape': (1,), }\n"), "it is no array in .npy form"),
-        (b"\x93NUMPY\x09\x00" + bytes(100), "it is no array in .npy form"),
+        (npy_header("(" * 9_000), "it is not an array in .npy form"),
+        (npy_header("{'descr': 5, 'fortran_order': False, 'shape': (1,), }\n"), "it is not an array in .npy form"),
+        (b"\x93NUMPY\x09\x00" + bytes(100), "it is not an array in .npy form"),
     ],
 )
 def test_an_array_that_is_not_whole_is_refused(data: bytes, cause: str) -> None:

@@ -133,5 +133,5 @@ def test_the_task_alone_decides_whether_words_are_written(tmp_path: Path) -> Non
     assert any("subset of 4 of 8 images" in note for note in written.notes)
     assert depends_on_form(path, FORM) and depends_on_form("scenes", "pairs")
     assert not depends_on_form(path, "classes")
-    with pytest.raises(UsageError, match="'n': 'none'}: expected how many images words are to be written on"):
+    with pytest.raises(UsageError, match="'n': 'none'}: expected the number of images to write words on"):
         load_data(path, DataOptions(form=FORM, options={"n": "none"}))

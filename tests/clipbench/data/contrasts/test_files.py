@@ -74,7 +74,9 @@ def test_nlvr_has_one_sentence_for_several_images_and_passes_over_what_is_no_cho
     ]
     found = read(write(tmp_path / "manifest.jsonl", rows).parent)
     assert contrasts(found) == [Contrast("9", "", (0, 1), ("two boxes",), ((True,), (False,)))]
-    assert found.notes == ("1 of 2 items are not scored: nothing to choose, or not valid by their authors' rule",)
+    assert found.notes == (
+        "1 of 2 items are not scored: they have nothing to choose, or are invalid by their authors' rule",
+    )
 
 
 def test_winogavil_asks_for_the_images_of_a_cue(tmp_path: Path) -> None:
@@ -137,7 +139,7 @@ def test_a_box_outside_of_its_image_is_a_bad_image(tmp_path: Path) -> None:
     put(tmp_path, "1.png")
     row = {"image_path": "1.png", "bbox_x": 8, "bbox_y": 0, "bbox_w": 4, "bbox_h": 4}
     file = write(tmp_path / "a.json", [{**row, "true_caption": "a", "false_caption": "b"}])
-    with pytest.raises(BadImage, match=r"1\.png\[8,0,4,4\]: the box is outside of the image, 8 x 6 pixels"):
+    with pytest.raises(BadImage, match=r"1\.png\[8,0,4,4\]: the box is outside the image, 8 x 6 pixels"):
         read(file).images[0].open()
 
 
@@ -190,14 +192,14 @@ ARO = {"image_path": "a.jpg", "true_caption": "a", "false_caption": "b", "bbox_x
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ({**NEGBENCH, "correct_answer": "b"}, "correct_answer is 'b', expected a whole number"),
+        ({**NEGBENCH, "correct_answer": "b"}, "correct_answer is 'b', expected an integer"),
         ({**NEGBENCH, "correct_answer": 4}, "correct_answer is 4, expected a number from 0 to 3"),
-        ({**SPEC, "label": None}, "label is None, expected a whole number"),
+        ({**SPEC, "label": None}, "label is None, expected an integer"),
         ({**SPEC, "label": -1}, "label is -1, expected a number from 0 to 1"),
-        ({**CREPE, "image_id": 1.5}, "image_id is 1.5, expected a whole number"),
-        ({**CREPE, "x": "left"}, "x is 'left', expected a whole number"),
-        ({**SVO, "neg_image_id": "x"}, "neg_image_id is 'x', expected a whole number"),
-        (ARO, "h is None, expected a whole number"),
+        ({**CREPE, "image_id": 1.5}, "image_id is 1.5, expected an integer"),
+        ({**CREPE, "x": "left"}, "x is 'left', expected an integer"),
+        ({**SVO, "neg_image_id": "x"}, "neg_image_id is 'x', expected an integer"),
+        (ARO, "h is None, expected an integer"),
     ],
 )
 def test_a_bad_number_is_named_by_its_field(tmp_path: Path, row: dict[str, object], said: str) -> None:
@@ -221,7 +223,7 @@ def test_rows_of_another_kind_are_refused(tmp_path: Path) -> None:
         ({"sentence": "s", "images": [{"path": "a.png"}]}, "the field 'label' is missing"),
         (
             {"image": "a.png", "true_caption": "a", "false_caption": "b", "bbox": dict.fromkeys("xywh", 1e999)},
-            "x is inf, expected a whole number",
+            "x is inf, expected an integer",
         ),
         ({"sentence": "s", "images": [{"path": "a.png", "label": "perhaps"}]}, "expected true or false, got 'perhaps'"),
     ],
@@ -239,7 +241,7 @@ def test_missing_images_make_data_unavailable_and_can_be_left_out(tmp_path: Path
         for k, name in enumerate(["a.png", "b.png", "c.png", "d.png", "e.png"])
     }
     write(tmp_path / "data" / "swap_att.json", items)
-    with pytest.raises(Unavailable, match=r"4 of 5 images of .* are missing: b\.png, c\.png, d\.png, \.\.\.; looked"):
+    with pytest.raises(Unavailable, match=r"4 of 5 images of .* are missing: b\.png, c\.png, d\.png, \.\.\. \(looked"):
         read(tmp_path)
     found = read(tmp_path, allow_partial=True)
     note = "4 of 5 images are missing and were left out: 1 of 5 items are scored"

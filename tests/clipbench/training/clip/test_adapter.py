@@ -66,11 +66,13 @@ def test_a_training_s_folder_loads_its_newest_checkpoint_with_a_note(tmp_path: P
     assert not holds_bundled_checkpoint(tmp_path)
     run, newest = (bundled.load(str(tmp_path / name), LoadOptions(device="cpu")) for name in ("run", "run/step-10"))
     assert run.info.fingerprint == newest.info.fingerprint
-    assert run.info.notes == (f"of the run in {tmp_path / 'run'}, its newest checkpoint: step-10",)
+    assert run.info.notes == (f"the newest checkpoint of the run in {tmp_path / 'run'}: step-10",)
 
 
 def test_wrong_folders_and_options_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"is no checkpoint of clipbench train: expected a folder with config\.json"):
+    with pytest.raises(
+        ModelError, match=r"is not a checkpoint of clipbench train: expected a folder with config\.json"
+    ):
         bundled.load(str(tmp_path), LoadOptions(device="cpu"))
     folder = str(save(tmp_path / "mine"))
     with pytest.raises(UsageError, match="takes no option 'tag'"):

@@ -128,7 +128,7 @@ def test_an_optimizer_s_state_that_is_damaged_or_another_s_is_refused(micro: Cli
         with pytest.raises(ModelError, match=message):
             load_optimizer(path.parent, saved.model, optimizer)
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ModelError, match=r"optimiser\.safetensors is no whole safetensors file"):
+    with pytest.raises(ModelError, match=r"optimiser\.safetensors is not a complete safetensors file"):
         load_optimizer(path.parent, saved.model, optimizer)
 
 
@@ -152,5 +152,5 @@ def test_damaged_checkpoints_are_refused(micro: ClipConfig, tmp_path: Path) -> N
     with pytest.raises(ModelError, match=r"no checkpoint in .*step-0: it has no file train\.json"):
         load_checkpoint(folder)
     (folder / "model.safetensors").write_bytes(b"half")
-    with pytest.raises(ModelError, match="is no whole safetensors file"):
+    with pytest.raises(ModelError, match="is not a complete safetensors file"):
         load_model(folder)
