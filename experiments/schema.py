@@ -1,6 +1,6 @@
 """Write docs/schemas/result-1.json, the JSON Schema of ``result.json``, from the records. Run by `make pages`.
 
-The wheel has it as clipbench/schemas/result-1.json, and the site below schemas/. docs/runs.md says what is stable.
+The wheel has it as clipbench/schemas/result-1.json, and the site below schemas/. docs/stability.md says what is stable.
 """
 
 import argparse

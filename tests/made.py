@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from clipbench import __version__
 from clipbench.data import Dataset
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics.similarity import unit
@@ -25,7 +26,7 @@ def record_of(task: str = "zero-shot", /, data: str | DatasetRecord = "birds", *
 
 def result_of(*evaluations: EvaluationRecord, **parts: Any) -> Result:
     """Return the result of a run of these evaluations."""
-    made = {"clipbench_version": "0.1.0", "created": "2026-01-02T00:00:00+00:00", "command": ["clipbench", "run"]}
+    made = {"clipbench_version": __version__, "created": "2026-01-02T00:00:00+00:00", "command": ["clipbench", "run"]}
     facts = {**made, "seed": 0, "environment": {}, "model": {"ref": "m"}, "evaluations": list(evaluations)}
     return Result(**{**facts, **parts})
 

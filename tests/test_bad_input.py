@@ -139,6 +139,12 @@ def test_a_name_in_a_manifest_that_no_file_has_is_missing(tmp_path: Path, image:
     refused(lambda: load_data(tmp_path / "m.jsonl"), "1 of 1 images of m.jsonl are missing")
 
 
+def test_data_that_would_be_waited_for_are_refused_by_their_kind(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "m.csv")
+    message = f"cannot read {tmp_path / 'm.csv'}: got a FIFO, a device or a socket, expected a file or a folder."
+    refused(lambda: load_data(tmp_path / "m.csv"), message)
+
+
 def test_what_would_be_waited_for_is_refused(tmp_path: Path) -> None:
     for folder in ("class/cat", "split/test", "arrays", "bundled", "run"):
         (tmp_path / folder).mkdir(parents=True)

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ PAGE = (ROOT / "docs/ci.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r'^```\w+ title="(\S+)"\n(.*?)^```', PAGE, re.MULTILINE | re.DOTALL))
 OUTSIDE = ("pip", "gh", "curl")
 """Programs that reach out: in the tests they write down what they were asked for."""
+TEXTS = (".md", ".yml", ".ipynb")
 CLIPBENCH = f'exec {sys.executable} -m clipbench "$@"'
 
 
@@ -225,6 +227,39 @@ def test_the_action_compares_finished_runs_without_measuring(project: Path, gith
     requirements = f"pip install -r {ROOT}/docs/requirements-gate.txt"
     assert (project / "calls").read_text() == f"{requirements}\npip install --no-deps {ROOT}\n"
     assert (project / values["inputs_out"] / "compare.md").read_text().startswith("**✅ clipbench: ")
+
+
+def test_the_sample_repository_is_gated_by_the_action(project: Path) -> None:
+    sample, action = ROOT / "examples/gate", yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+    workflow = yaml.safe_load((sample / ".github/workflows/clipbench.yml").read_text(encoding="utf-8"))
+    steps = workflow["jobs"]["gate"]["steps"]
+    (use,) = [step for step in steps if "clipbench@" in step.get("uses", "")]
+    inputs = {name.replace("-", "_"): str(text) for name, text in use["with"].items()}
+    values = action_values(**{**inputs, "base": "tiny", "candidate": "tiny"})
+    outputs = {f"steps_{use['id']}_outputs_{name}": each["value"] for name, each in action["outputs"].items()}
+    values |= {name: filled(text, values) for name, text in outputs.items()}
+    values |= {"github_token": "secret", "github_repository": "me/mine", "github_event_pull_request_number": "7"}
+    (project / inputs["gate"]).write_text((sample / inputs["gate"]).read_text(encoding="utf-8"), encoding="utf-8")
+
+    assert "::verdict: equal (" in run_steps(action_steps(values), project, {}, **values)
+    run_steps(steps, project, {}, **values)
+
+    *_, comment = (project / "calls").read_text().splitlines()
+    assert comment == "gh pr comment 7 --body-file clipbench-runs/compare.md --edit-last --create-if-none"
+    assert (project / "clipbench-runs/compare.md").read_text().startswith("**✅ clipbench: ")
+    assert steps[-1]["with"]["path"] == values["inputs_out"]
+
+
+def test_pages_and_examples_install_and_use_the_tag_of_this_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    files = [path for folder in ("docs", "examples") for path in (ROOT / folder).rglob("*") if path.suffix in TEXTS]
+    references = {
+        (path.name, reference)
+        for path in files
+        for reference in re.findall(r"OWNER/clipbench[@/]([\w.]+)", path.read_text(encoding="utf-8"))
+    }
+    assert {name for name, _ in references} == {"ci.md", "clipbench.yml", "gitlab-ci.yml", "colab.ipynb"}
+    assert {reference for _, reference in references} == {f"v{version}"}
 
 
 def test_every_step_of_the_action_names_its_shell() -> None:

@@ -20,6 +20,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 import unicodedata
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout, suppress
@@ -37,6 +38,7 @@ from PIL import Image
 import clipbench
 from clipbench import plugins
 from clipbench.cli.main import cli, main
+from clipbench.data.catalogue.entries import read_entry
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -481,3 +483,10 @@ def test_the_site_has_every_page() -> None:
 
     nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
     assert sorted(f"docs/{page}" for page in listed(nav)) == sorted(page for page in PAGES if page.startswith("docs/"))
+
+
+def test_the_catalogue_reads_the_entry_of_contributing() -> None:
+    (example,) = re.findall(r"^```toml\n(.*?)^```", read("CONTRIBUTING.md"), re.MULTILINE | re.DOTALL)
+    ((name, table),) = tomllib.loads(example).items()
+    entry = read_entry(name, table, "CONTRIBUTING.md")
+    assert (entry.kind, entry.sources[0].hub) == ("classification", "me/pets")

@@ -1,6 +1,7 @@
 """Promises of README and docs, a line each in tests/inventory.txt: none is lost without a line of a diff that says so.
 
-Data sets are not among them: the catalogue is their list.
+Data sets are not among them: the catalogue is their list. tests/test_contracts.py demands a line of CHANGELOG.md for each
+change of the file.
 
 `pytest tests/test_inventory.py --update-golden` writes the file anew.
 """
@@ -9,19 +10,25 @@ import difflib
 import inspect
 import re
 import runpy
+import tomllib
 from collections.abc import Iterator
 from dataclasses import fields
 from importlib.metadata import distribution
 from pathlib import Path
+from types import ModuleType
+from typing import get_args
 
 import click
 import pytest
 
 import clipbench
-from clipbench import plugins
+import clipbench_reports
+from clipbench import plugins, testing
 from clipbench.checks.examination import OURS
-from clipbench.cli.main import cli
-from clipbench.evaluation.plan import Request, build_task, suites
+from clipbench.cli.main import BAD_INPUT, DONE, FAULT, INCOMPLETE, INTERRUPTED, UNREAD, cli
+from clipbench.comparison import explanation_records, overall, records
+from clipbench.comparison.gate_rules import COMPARISONS, read_gate
+from clipbench.evaluation.plan import SUITES, Request, build_task, suites
 from clipbench.models import aliases
 from clipbench.results.trackers import TRACKERS
 from clipbench_reports.plots.plots import plots
@@ -30,6 +37,14 @@ ROOT = Path(__file__).parents[1]
 FILE = Path(__file__).with_name("inventory.txt")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 ACCEPT = "python -m pytest tests/test_inventory.py --update-golden"
+STATUSES = {
+    "done": DONE,
+    "fault": FAULT,
+    "bad input": BAD_INPUT,
+    "incomplete": INCOMPLETE,
+    "interrupted": INTERRUPTED,
+    "output not read to its end": UNREAD,
+}
 pytestmark = pytest.mark.skipif(
     not PAGES[-1].is_file(), reason="README.md and docs/ are not part of the source distribution"
 )
@@ -39,6 +54,7 @@ def inventory() -> list[str]:
     """Return all lines, kind by kind."""
     kinds = (
         *(commands(cli, "clipbench"), public_names(), tasks(), metrics(), documented_options(), entry_points()),
+        *(exit_statuses(), gate(), doors(clipbench_reports, "clipbench_reports"), doors(testing, "clipbench.testing")),
         (f"plot {name}" for name in plots()),
         (f"export {name}" for name in plugins.names(plugins.EXPORTS)),
         (f"tracker {name}" for name in TRACKERS),
@@ -59,6 +75,8 @@ def commands(group: click.Group, path: str) -> Iterator[str]:
         for each in command.params:
             flags = ", ".join([*each.opts, *each.secondary_opts]) if isinstance(each, click.Option) else each.name
             yield f"command {path} {name}: {flags}"
+            if isinstance(each.type, click.Choice):
+                yield from (f"command {path} {name}: {flags} {choice}" for choice in each.type.choices)
         if isinstance(command, click.Group):
             yield from commands(command, f"{path} {name}")
 
@@ -103,8 +121,60 @@ def documented_options() -> Iterator[str]:
                 yield f"{of_page} option {name}"
 
 
+def exit_statuses() -> Iterator[str]:
+    """Yield each exit status with its meaning, and the statuses that the help of each command lists."""
+    yield from (f"exit status {status}: {meaning}" for meaning, status in STATUSES.items())
+    for name, text in help_texts(cli, "clipbench"):
+        for status in re.findall(r"\b\d+\b", text.partition("Exit status:")[2]):
+            yield f"exit status {status} of {name}"
+
+
+def help_texts(group: click.Group, path: str) -> Iterator[tuple[str, str]]:
+    """Yield the path and the help of each command."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None, name
+        yield f"{path} {name}", command.help or ""
+        if isinstance(command, click.Group):
+            yield from help_texts(command, f"{path} {name}")
+
+
+def gate() -> Iterator[str]:
+    """Yield the words of a verdict, a difference, a gated metric and an explanation, and the keys of JSON and a gate file."""
+    yield from (f"verdict {word}" for word in overall.WORDS)
+    yield from (f"word of a difference {word}" for word in get_args(records.Verdict))
+    yield from (f"word of a gated metric {word}" for word in get_args(records.Status))
+    yield from (f"word of a claim {word}" for word in get_args(explanation_records.Kind))
+    yield from (f"sign of a requirement {sign}" for sign in COMPARISONS)
+    transcript = (ROOT / "tests/golden/compare.json").read_text(encoding="utf-8")
+    yield from (f"key of compare --format json {key}" for key in re.findall(r'^ +"(\w+)": ', transcript, re.MULTILINE))
+    page = (ROOT / "docs/ci.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r'^```toml title="clipbench-gate.toml"\n(.*?)^```', page, re.MULTILINE | re.DOTALL)
+    for key, value in tomllib.loads(example).items():
+        tables = [value] if isinstance(value, dict) else [table for table in value if isinstance(table, dict)]
+        yield f"gate key {'PATTERN' if '*' in key else key}"
+        yield from (f"gate key {'PATTERN' if '*' in key else key}: {field}" for table in tables for field in table)
+
+
+def doors(module: ModuleType, name: str) -> Iterator[str]:
+    """Yield the names that authors of plug-ins import from a module: a function with its parameters, a class with its fields."""
+    for key, value in vars(module).items():
+        is_ours = getattr(value, "__module__", "").startswith(("clipbench.results.table", "clipbench_reports", name))
+        if key.startswith("_") or not is_ours:
+            continue
+        if inspect.isclass(value):
+            yield f"plug-in class {name}.{key}"
+            annotations = {field for base in value.__mro__ for field in inspect.get_annotations(base)}
+            yield from (f"plug-in class {name}.{key}: {field}" for field in annotations if not field.startswith("_"))
+        elif callable(value):
+            yield f"plug-in function {name}.{key}({', '.join(inspect.signature(value).parameters)})"
+
+
 def entry_points() -> Iterator[str]:
     """Yield what a plug-in can bring, and what is brought here by name: the forms of models among it."""
+    groups = (plugins.TASKS, SUITES, plugins.MODELS, plugins.SECTIONS, plugins.CHECKS, plugins.EXPORTS, plugins.REPORTS)
+    yield from (f"plug-in door {group}" for group in groups)
     for each in distribution("clipbench").entry_points:
         if each.group.startswith("clipbench."):
             yield f"entry point {each.group}: {each.name}"
@@ -121,3 +191,17 @@ def test_nothing_that_is_promised_is_lost_unseen(pytestconfig: pytest.Config) ->
         if not line.startswith("@@")
     ]
     assert not lines, "\n".join([*lines, f"to accept this: {ACCEPT}"])
+
+
+def test_the_gate_file_of_the_page_can_be_read(tmp_path: Path) -> None:
+    page = (ROOT / "docs/ci.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r'^```toml title="clipbench-gate.toml"\n(.*?)^```', page, re.MULTILINE | re.DOTALL)
+    path = tmp_path / "gate.toml"
+    path.write_text(example, encoding="utf-8")
+    assert read_gate(path).requirements
+
+
+def test_the_exit_statuses_of_the_page_are_those_of_the_code() -> None:
+    page = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
+    described = {int(status) for status in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
+    assert described == set(STATUSES.values()) - {UNREAD}

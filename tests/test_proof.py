@@ -235,7 +235,9 @@ def test_the_parity_workflow_is_started_by_hand_and_opens_a_pull_request(clone: 
     (clone / "clone/experiments/parity.md").write_text("# Parity\n")
     done = run_last_step(clone)
     assert done.returncode == 0, done.stderr
-    assert "gh pr create --head parity-7" in done.stdout
+    credentials, *_, pull_request = done.stdout.splitlines()
+    assert credentials == "gh auth setup-git", "the checkout keeps no credentials, and the push needs them"
+    assert pull_request.startswith("gh pr create --head parity-7")
     pushed = ["git", "show", "--stat", "--format=", "parity-7"]
     listed = subprocess.run(pushed, cwd=clone / "origin", capture_output=True, text=True, check=True).stdout
     assert "experiments/parity.md" in listed and "experiments/proof.md" in listed

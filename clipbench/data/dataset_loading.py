@@ -185,6 +185,9 @@ def _load_path(path: Path, options: DataOptions, id: str) -> Dataset:
 
 def _layout_error(path: Path) -> UsageError:
     """Return an error that names two layouts: first those that mention the suffix, then the usual ones."""
+    if not path.is_dir() and not path.is_file():
+        expected = "expected a file or a folder. Save the data as a file."
+        return UsageError(f"cannot read {path}: got a FIFO, a device or a socket, {expected}")
     suffix = path.suffix.lower()
     if suffix in NOT_READ:
         return UsageError(NOT_READ[suffix].format(path))

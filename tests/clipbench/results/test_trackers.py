@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import clipbench
+from clipbench import __version__
 from clipbench.errors import ClipbenchError, PluginFault
 from clipbench.results import trackers
 from clipbench.results.record import AverageRecord, DatasetRecord, Metric
@@ -98,7 +99,7 @@ def test_wandb_gets_all_at_the_step_in_a_run_of_its_own(run: Run, monkeypatch: p
     log("wandb", run)
     ((_, _, given),) = (call for call in theirs.calls if call[0] == "init")
     assert (given["project"], given["name"], given["reinit"]) == ("clipbench", "mine", "create_new")
-    assert given["config"] == {"model": "tiny", "device": "cpu", "seed": 3, "clipbench_version": "0.1.0"}
+    assert given["config"] == {"model": "tiny", "device": "cpu", "seed": 3, "clipbench_version": __version__}
     (scalars,), (images,) = theirs.of("log")
     assert scalars == {**SCALARS, "step": 7} and list(images) == ["figures/gap@hf:a/b", "step"]
     assert [call[2] for call in theirs.calls if call[0] == "define_metric"] == [{}, {"step_metric": "step"}]
