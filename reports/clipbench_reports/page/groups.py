@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -181,6 +181,14 @@ def uncompared(groups: Sequence[Group], n_models: int) -> list[tuple[str, str]]:
         for reason in _reasons(group, n_models):
             evaluations.setdefault(reason, []).append(f"{isolated(group.task)} on {isolated(group.data)}")
     return [(reason, listed(names)) for reason, names in evaluations.items()]
+
+
+def unranked(reasons: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return each reason why models have no ranks, with the evaluations and metrics that it affects."""
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        names.setdefault(f"Not ranked, as {isolated(reason)}", []).append(isolated(name))
+    return [(reason, listed(affected)) for reason, affected in names.items()]
 
 
 def _reasons(group: Group, n_models: int) -> list[str]:
