@@ -1,6 +1,6 @@
 """A pool on disk: judged data whose judgements are made here, with the candidates of each query, blind to models.
 
-pool.json         the models with their fingerprints, the folder of photographs, k and the seed
+pool.json         the models and finished rankings with their fingerprints, the folder of photographs, k and the seed
 corpus.jsonl      the photographs: with queries.jsonl and qrels/test.txt they are judged data, as ``readers.judged``
 reads it candidates.jsonl  the photographs to judge of each query, shuffled; the queries stand in the order in which
 they are judged rankings.jsonl    the first k of each model, and the photographs drawn at random: the page never shows
@@ -33,7 +33,7 @@ class Facts:
     """The content of ``pool.json``: pools of equal facts and queries are equal, whatever their prices."""
 
     models: Mapping[str, str]
-    """The fingerprint of each model, by its name."""
+    """The fingerprint of each model and finished ranking, by its name."""
     images: str
     """The folder of photographs."""
     n_images: int
@@ -42,6 +42,8 @@ class Facts:
     k: int
     n_random: int
     seed: int
+    rankings: list[str] = field(default_factory=list)
+    """Names of the finished rankings among the models."""
     prices: Mapping[str, PriceRecord] = field(default_factory=dict)
     """Prices of one query of each model, by its name; empty where that was not measured."""
 

@@ -97,15 +97,15 @@ def test_where_lower_is_better_the_lowest_value_is_first(make_runs: MakeRuns) ->
 def test_mean_ranks_are_over_the_tasks_that_rank_all_models(make_runs: MakeRuns) -> None:
     runs = make_runs(0.8, 0.7, 0.6, n_data=6)
     frame = cb.board(*runs).frame()
-    values = frame[frame.task == "zero-shot"].pivot(index="data", columns="model", values="value")
+    values = frame[frame["task"] == "zero-shot"].pivot(index="data", columns="model", values="value")
     expected = np.mean([rankdata(-row) for row in values.to_numpy()], axis=0)
     for name in ("these_tasks", "new_tasks"):
-        means = frame[frame.metric == name]
+        means = frame[frame["metric"] == name]
         assert means["value"].tolist() == pytest.approx(expected.tolist()) and means["task"].eq("(mean rank)").all()
         assert (means["low"] <= means["value"]).all() and (means["value"] <= means["high"]).all()
     five = [Run(run.folder, replace(run.result, evaluations=run.result.evaluations[:5])) for run in runs]
-    means = cb.board(*five).mean_ranks
-    assert means is not None and means.new[0].low is None and means.new[0].method == "fewer than 6 tasks"
+    of_five = cb.board(*five).mean_ranks
+    assert of_five is not None and of_five.new[0].low is None and of_five.new[0].method == "fewer than 6 tasks"
     assert "no interval for new tasks, with fewer than 6 tasks" in str(cb.board(*five))
     one = [Run(run.folder, replace(run.result, evaluations=run.result.evaluations[:1])) for run in runs]
     assert cb.board(*one).mean_ranks is None
