@@ -70,8 +70,10 @@ def read_ranking(file: Path, queries: Sequence[str]) -> list[QueryResults]:
             raise DataError(f"{query_results.source}: got {shown(repeated)} {n} times, expected each result once")
         results[row] = query_results
     if missing := [query for row, query in enumerate(queries) if row not in results]:
-        n = counted(len(queries), "query", "queries")
-        raise DataError(f"{file} has results of {len(results)} of {n}: the first without any is {shown(missing[0])}")
+        all_queries = counted(len(queries), "query", "queries")
+        raise DataError(
+            f"{file} has results of {len(results)} of {all_queries}: the first without any is {shown(missing[0])}"
+        )
     return [query_results for _, query_results in sorted(results.items())]
 
 

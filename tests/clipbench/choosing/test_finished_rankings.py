@@ -220,9 +220,12 @@ TREC = "q1 Q0 b.png 2 0.5 x\nq1 Q0 a b.png 1 0.9 x\nq2 Q0 a.png 7 3 x\n"
     ("text", "expected"),
     [
         (TREC, [["a b.png", "b.png"], ["a.png"]]),
-        ('{"query": "two", "results": ["x"]}\n\n{"query": "q1", "results": ["y", "z"], "scores": [2, 2]}', [["y", "z"], ["x"]]),
+        (
+            '{"query": "two", "results": ["x"]}\n\n{"query": "q1", "results": ["y", "z"], "scores": [2, 2]}',
+            [["y", "z"], ["x"]],
+        ),
     ],
-)  # fmt: skip
+)
 def test_both_forms_are_read(tmp_path: Path, text: str, expected: list[list[str]]) -> None:
     (tmp_path / "run").write_text(text)
     assert [query.files for query in read_ranking(tmp_path / "run", ["one", "two"])] == expected
@@ -237,7 +240,10 @@ def test_a_text_counts_before_the_number_of_another_query(tmp_path: Path) -> Non
     ("text", "fault"),
     [
         ("", "run has results of 0 of 2 queries: the first without any is 'one'"),
-        (TREC.replace("q2", "q9"), "query q9: got the query 'q9', expected a line of the queries, or its number from q1"),
+        (
+            TREC.replace("q2", "q9"),
+            "query q9: got the query 'q9', expected a line of the queries, or its number from q1",
+        ),
         (TREC.replace("a b.png", "b.png"), "query q1: got 'b.png' 2 times, expected each result once"),
         (TREC.replace("2 0.5", "1 0.5"), "line 2: got rank 1 of query q1 again, after .*line 1"),
         (TREC.replace("2 0.5", "2 9.5"), r"query q1: scores contradict ranks: got 9\.5 at rank 2 after 0\.9"),
@@ -246,11 +252,14 @@ def test_a_text_counts_before_the_number_of_another_query(tmp_path: Path) -> Non
         ('{"query": "one", "results": ["x"]}', "results of 1 of 2 queries: the first without any is 'two'"),
         ('{"query": "one", "results": ["x"]}\n' * 2, "line 2: got query 'one' again, after .*line 1"),
         ('{"query": "one", "results": "x"}', "line 1: results is 'x', expected a list"),
-        ('{"query": "one", "results": ["x", "y"], "scores": [1, 2]}', "scores contradict ranks: got 2 at rank 2 after 1"),
+        (
+            '{"query": "one", "results": ["x", "y"], "scores": [1, 2]}',
+            "scores contradict ranks: got 2 at rank 2 after 1",
+        ),
         ('{"query": "one", "results": ["x", "y"], "scores": [1]}', "line 1: got 1 scores of 2 results"),
         ('{"query": ', "line 1 is not JSON"),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_refused_in_a_line(tmp_path: Path, text: str, fault: str) -> None:
     (tmp_path / "run").write_text(text)
     with pytest.raises(DataError, match=fault):

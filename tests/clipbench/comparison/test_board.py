@@ -80,7 +80,7 @@ def make_runs(tmp_path: Path) -> MakeRuns:
 def test_models_that_nothing_separates_share_an_interval(make_runs: MakeRuns) -> None:
     frame = cb.board(*make_runs(0.9, 0.88, 0.3)).frame().set_index("model")
     assert frame.loc[["model-0", "model-1"], ["rank_low", "rank_high"]].to_numpy().tolist() == [[1, 2], [1, 2]]
-    assert frame.loc["model-2", ["rank", "rank_low", "rank_high"]].tolist() == [3, 3, 3]
+    assert [*frame.loc["model-2", ["rank", "rank_low", "rank_high"]]] == [3, 3, 3]
     assert list(frame.columns[:5]) == ["task", "data", "metric", "value", "low"]
 
 
