@@ -1,8 +1,11 @@
 """Finished rankings in a pool: the same as the models that made them, and whatever does not fit is refused in a line."""
 
 import json
+import re
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -307,3 +310,42 @@ def test_python_takes_rankings_without_models(photographs: Path, tmp_path: Path)
     files = {name: write_json(tmp_path / f"{name}.jsonl", ranked(photographs, model)) for name, model in MODELS.items()}
     pool = cb.pool([], photographs, QUERIES, tmp_path / "pool", rankings=files)
     assert [*pool.facts.models] == ["good", "weaker"] and not cb.choose(pool).is_decided
+
+
+class StubEngine(BaseHTTPRequestHandler):
+    """Answers as a plain search engine, and as immich."""
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        names = [f"{asked['query']} {number}.png" for number in range(int(asked.get("size") or asked["limit"]))]
+        answer: dict[str, Any] = {"hits": [{"file": name} for name in names]}
+        if self.path == "/api/search/smart" and self.headers["x-api-key"] and asked["type"] == "IMAGE":
+            answer = {"assets": {"items": [{"originalFileName": name} for name in names]}}
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(answer).encode())
+
+    def log_message(self, *args: object) -> None:
+        """Print nothing."""
+
+
+def test_the_scripts_of_the_guide_write_files_that_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Path(__file__).parents[3] / "docs/choose.md"
+    if not page.is_file():
+        pytest.skip("docs/ is not part of the source distribution")
+    plain, immich = re.findall(r"```python\n(.*?def search.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    loop = plain.partition("with open")[1] + plain.partition("with open")[2]
+    assert len(plain.split("\n")) <= 16
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "queries.txt").write_text("\n".join(QUERIES))
+    with HTTPServer(("127.0.0.1", 0), StubEngine) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for script in (plain, plain.partition("def search")[0] + immich + loop):
+            address = f"127.0.0.1:{server.server_port}"
+            exec(re.sub(r"localhost:\d+", address, script), {})  # noqa: S102  the page's own code
+            results = read_ranking(tmp_path / "engine.jsonl", QUERIES)
+            assert [query.files[:2] for query in results[:2]] == [
+                [f"query {q} {n}.png" for n in (0, 1)] for q in (0, 1)
+            ]
+            (tmp_path / "engine.jsonl").unlink()
+        server.shutdown()
