@@ -393,7 +393,7 @@ def pool(  # noqa: PLR0913  the options of the command, each by its name
     texts = read_queries(Path(queries)) if isinstance(queries, str | os.PathLike) else list(queries)
     options = PoolOptions(
         k=_check_integer("k", k, 1),
-        rankings={name: Path(file) for name, file in (rankings or {}).items()},
+        rankings=[(name, Path(file)) for name, file in (rankings or {}).items()],
         n_random=_check_integer("n_random", n_random, 0),
         seed=_check_integer("seed", seed, 0),
         price=partial(price_in_subprocess, options=load) if price else None,

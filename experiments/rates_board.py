@@ -30,8 +30,8 @@ from clipbench.stats.significance import ALPHA, flip_test, holm, mcnemar
 
 N_DRAWS = 2_000
 """Sign flips of a simulation; the product draws more."""
-N_HOLM = 500
-"""Simulations that test each pair by itself, which takes most of the time."""
+N_HOLM = 200
+"""Simulations that test each pair by itself, which takes most of the time, with sign flips."""
 Table = np.ndarray
 Outcomes = dict[str, list[tuple[float, float]]]
 """Whether all true ranks were inside, and the mean width, of each simulation by method."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,8 +34,8 @@ class PoolOptions:
 
     k: int = 10
     """Photographs of each model per query."""
-    rankings: Mapping[str, Path] = field(default_factory=dict)
-    """Files of finished rankings by the name of the engine, as ``finished_rankings`` reads them."""
+    rankings: Sequence[tuple[str, Path]] = ()
+    """Names of search engines with their files, as ``finished_rankings`` reads them."""
     n_random: int = 5
     """Others that are drawn at random for each query."""
     seed: int = 0
@@ -97,11 +97,11 @@ def make_pool(
         ClipbenchError: there are too few models, photographs or queries, a model fails, a ranking does not fit, or the
             folder holds something else.
     """
-    _check([*(name for name, _ in models), *options.rankings], queries, folder)
+    _check([name for name, _ in (*models, *options.rankings)], queries, folder)
     if options.price is not None and not models:
         raise UsageError(f"{option('price', True)} measures models: got only finished rankings. Remove it.")
     scanned = _photographs(images)
-    results = {name: read_ranking(file, queries) for name, file in options.rankings.items()}
+    results = {name: read_ranking(file, queries) for name, file in options.rankings}
     names = {name: photograph_names(results[name], scanned.image_ids, images) for name in results}
     photographs, fingerprints, firsts = _rank_by_models(models, scanned, queries, options, note)
     k = min(options.k, len(photographs.dataset))

@@ -175,16 +175,16 @@ def read_rankings(pool: Pool) -> dict[str, Ranking]:
     return rankings
 
 
-def lines(file: Path, kind: type[Line]) -> Iterator[tuple[str, Line]]:
-    """Yield the lines of a file, each with file and number; raise DataError for one of another form."""
+def lines(file: Path, kind: type[Line], advice: str = "make the pool again") -> Iterator[tuple[str, Line]]:
+    """Yield the lines of a file, each with file and number; raise DataError, with advice, for one of another form."""
     for number, text in enumerate(read_text(file, DataError).split("\n"), 1):
         if text.strip():
             source = f"{file}, line {number}"
-            yield source, _fitted(kind, parse_json(text, source, DataError), source)
+            yield source, _fitted(kind, parse_json(text, source, DataError), source, advice)
 
 
-def _fitted(kind: type[Line], data: object, source: str) -> Line:
+def _fitted(kind: type[Line], data: object, source: str, advice: str = "make the pool again") -> Line:
     try:
         return parse_record(kind, data)
     except SchemaError as error:
-        raise DataError(f"{source}: {error}; make the pool again") from error
+        raise DataError(f"{source}: {error}; {advice}") from error

@@ -1,10 +1,8 @@
 """The board of several models: the rank of each model for each headline metric, with the ranks that tests allow."""
 
-import csv
-import io
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,20 +16,14 @@ from clipbench.errors import ClipbenchError, NotComparable, UsageError
 from clipbench.results.export.formats import ExportFormat, RenderedExport
 from clipbench.results.frames import typed_frame
 from clipbench.results.matching import match
-from clipbench.results.numbers import NONE, counted, listed, quantity, rank_range, value_with_interval
+from clipbench.results.numbers import counted, interval, listed, number, quantity, rank_range
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run, labels, read_one_run
-from clipbench.results.table import Column, Row, Table, as_html, as_markdown, as_text
+from clipbench.results.table import Row, Table, as_html, as_markdown, as_text, columns
 from clipbench.results.titles import full_title, headlines
 from clipbench.seeding import generator
 from clipbench.stats.clusters import snap_to_integers
-from clipbench.stats.rank_intervals import (
-    RankBounds,
-    model_pairs,
-    new_task_interval,
-    pair_p_values,
-    rank_bounds,
-)
+from clipbench.stats.rank_intervals import RankBounds, model_pairs, new_task_interval, pair_p_values, rank_bounds
 from clipbench.stats.significance import ALPHA, holm
 from clipbench.untrusted.terminal import harmless_cell, printable
 
@@ -40,19 +32,16 @@ if TYPE_CHECKING:
 
 FRAME = {
     **dict.fromkeys(("model", "task", "data", "metric"), "str"),
-    **dict.fromkeys(("value", "low", "high", "rank", "rank_low", "rank_high"), "float64"),
-    "unit": "str",
-    "title": "str",
+    **dict.fromkeys(("value", "low", "high", "rank"), "float64"),
+    **dict.fromkeys(("rank_low", "rank_high"), "Int64"),
+    **dict.fromkeys(("unit", "title"), "str"),
 }
 """Columns of ``Board.frame`` and their types."""
-MEAN_RANK = "(mean rank)"
 RANK_RULE = (
     "A rank interval such as 2–4 contains every rank that paired tests of all pairs of models allow. It contains the "
     "true ranks of all models for one metric at once with 95 % confidence."
 )
 """The rule, for a reader."""
-
-Matrix = Float64[np.ndarray, "n n_models"]
 
 
 class Entrant(NamedTuple):
@@ -62,6 +51,22 @@ class Entrant(NamedTuple):
     """Position of the model among the runs."""
     run: Run
     record: EvaluationRecord
+
+
+class RankedModel(NamedTuple):
+    """A model with its metric, and the ranks that are possible for it."""
+
+    position: int
+    metric: Metric
+    rank: float | None
+    """By value; equal models share the mean of their ranks. None for a mean rank, which is the metric."""
+    low: int | None = None
+    high: int | None = None
+
+    @property
+    def ranks(self) -> str:
+        """The ranks that are possible, such as 2–4."""
+        return "" if self.low is None or self.high is None else rank_range(self.low, self.high)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,34 +82,48 @@ class MetricRanks:
     p_values: Float64[np.ndarray, " n_pairs"]
     """P-values of all pairs, corrected over them."""
 
-    @property
-    def title(self) -> str:
-        """The title of the metric."""
-        return full_title(self.name, self.metrics[0], self.record.subsets)
-
     def bounds(self, alpha: float = ALPHA) -> RankBounds:
         """Return the rank of each model with the bounds at a level."""
         sign = 1 if self.metrics[0].higher_is_better else -1
-        return rank_bounds(
-            np.array([sign * (metric.value or 0.0) for metric in self.metrics]), self.p_values, alpha=alpha
-        )
+        skill = np.array([sign * (metric.value or 0.0) for metric in self.metrics])
+        return rank_bounds(skill, self.p_values, alpha=alpha)
 
-    def rank_ranges(self) -> dict[int, str]:
-        """Return the rank interval of each model as text, by the position of the model."""
-        bounds = self.bounds()
-        return dict(zip(self.positions, map(rank_range, bounds.low.tolist(), bounds.high.tolist()), strict=True))
+    def ranked(self) -> list[RankedModel]:
+        """Return the models, the best first."""
+        ranks = (column.tolist() for column in self.bounds())
+        models = map(RankedModel, self.positions, self.metrics, *ranks)
+        return sorted(models, key=lambda model: model.rank or 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeanRanks:
-    """The mean rank of each model over several evaluations."""
+    """The mean rank of each model over the first headlines of several evaluations."""
 
     evaluations: Sequence[str]
-    """Names of the evaluations."""
     these: Sequence[Metric]
     """For each model the mean rank, with the interval for these tasks and data."""
     new: Sequence[Metric]
     """The same with the interval for new tasks like these, or the reason why there is none."""
+
+    @property
+    def rule(self) -> str:
+        """The meaning of the intervals, for a reader."""
+        without = "" if self.has_new else f" There is no interval for new tasks: {self.new[0].reason}."
+        return (
+            f"The mean rank is over {listed(self.evaluations)}. With 95 % confidence, its intervals contain the true "
+            f"mean ranks of all models: for these tasks, or over all tasks of which these are a sample.{without}"
+        )
+
+    @property
+    def has_new(self) -> bool:
+        """Whether there is an interval for new tasks."""
+        return self.new[0].low is not None
+
+    def ranked(self) -> Iterator[list[RankedModel]]:
+        """Yield the models by their mean rank, the best first: for these tasks, then for new tasks."""
+        order = sorted(range(len(self.these)), key=lambda position: self.these[position].value or 0.0)
+        for metrics in (self.these, self.new) if self.has_new else (self.these,):
+            yield [RankedModel(position, metrics[position], None) for position in order]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -115,7 +134,7 @@ class Board:
     metrics: Sequence[MetricRanks]
     mean_ranks: MeanRanks | None
     """None if fewer than two evaluations rank all models."""
-    notes: Sequence[str] = field(default_factory=list)
+    notes: Sequence[str]
     """Evaluations and metrics without ranks, with the reasons."""
 
     def __repr__(self) -> str:
@@ -124,7 +143,7 @@ class Board:
 
     def __str__(self) -> str:
         table = self._table()
-        return "\n".join(map(printable, [*as_text(table, width=100).splitlines(), "", *table.warnings]))
+        return "\n".join(map(printable, [*as_text(table).splitlines(), "", *table.warnings]))
 
     def _repr_html_(self) -> str:
         return as_html(self._table())
@@ -134,74 +153,59 @@ class Board:
         return f"{as_markdown(self._table())}\n"
 
     def csv(self) -> str:
-        """Return the rows of ``frame`` as CSV; undefined numbers are empty."""
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, list(FRAME), lineterminator="\n", extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows({name: harmless_cell(value) for name, value in row.items()} for row in self._rows())
-        return text.getvalue()
+        """Return ``frame`` as CSV; undefined numbers are empty, and no cell is a formula."""
+        return self.frame().map(harmless_cell).to_csv(index=False, lineterminator="\n")
 
     def frame(self) -> "pandas.DataFrame":
         """Return a row for each metric and model: ``model``, ``task``, ``data``, ``metric``, ``value``, ``low``,
-        ``high``, ``rank``, ``rank_low``, ``rank_high``, ``unit`` and ``title``.
+        ``high``, ``rank``, ``rank_low``, ``rank_high``, ``unit`` and ``title``, the best model of a metric first.
 
         Mean ranks are rows of the task ``(mean rank)``, with the interval in ``low`` and ``high``.
         """
-        return typed_frame(self._rows(), FRAME)
-
-    def _rows(self) -> list[dict[str, object]]:
         rows = [
             {
-                **{name: getattr(metric, name) for name in ("value", "low", "high", "unit")},
-                "model": self.models[position],
-                "task": ranks.record.task,
-                "data": ranks.record.dataset.id,
-                "metric": ranks.name,
-                "title": ranks.title,
-                "rank": rank,
-                "rank_low": low,
-                "rank_high": high,
+                **vars(model.metric),
+                **facts,
+                "model": self.models[model.position],
+                "rank": model.rank,
+                "rank_low": model.low,
+                "rank_high": model.high,
             }
-            for ranks in self.metrics
-            for position, metric, rank, low, high in zip(
-                ranks.positions, ranks.metrics, *(column.tolist() for column in ranks.bounds()), strict=True
-            )
+            for facts, models in self._sections()
+            for model in models
         ]
-        means = self.mean_ranks
-        for name, metrics in (("these_tasks", means.these), ("new_tasks", means.new)) if means else ():
-            facts = {"task": MEAN_RANK, "data": "", "metric": name}
-            rows += [
-                {**vars(metric), **facts, "model": model} for model, metric in zip(self.models, metrics, strict=True)
-            ]
-        return rows
+        return typed_frame(rows, FRAME)
+
+    def _sections(self) -> Iterator[tuple[dict[str, str], list[RankedModel]]]:
+        """Yield the facts of each metric with its models; mean ranks come first."""
+        means = self.mean_ranks.ranked() if self.mean_ranks else ()
+        for name, models in zip(("these_tasks", "new_tasks"), means, strict=False):
+            yield {"task": "(mean rank)", "data": "", "metric": name}, models
+        for ranks in self.metrics:
+            record, title = ranks.record, full_title(ranks.name, ranks.metrics[0], ranks.record.subsets)
+            facts = {"task": record.task, "data": record.dataset.id, "metric": ranks.name, "title": title}
+            yield facts, ranks.ranked()
 
     def _table(self) -> Table:
-        means, firsts = self.mean_ranks, self.metrics[0]
-        order = dict(zip(firsts.positions, firsts.bounds().rank.tolist(), strict=True))
-        if means is not None:
-            order = {position: metric.value for position, metric in enumerate(means.these)}
-        headers = [metrics[0].title for metrics in shown_means(means)]
-        headers += [f"{ranks.title}, {ranks.record.name}" for ranks in self.metrics]
+        rows: list[Row | str] = []
+        for facts, models in self._sections():
+            title, data = facts.get("title", models[0].metric.title), facts["data"]
+            rows.append(f"{title}, {facts['task']}@{data}" if data else title)
+            rows += [
+                [
+                    self.models[model.position],
+                    model.ranks or number(model.metric.value, "rank"),
+                    "" if model.rank is None else quantity(model.metric.value, model.metric.unit),
+                    interval(model.metric),
+                ]
+                for model in models
+            ]
         return Table(
             title=f"{len(self.models)} models by rank",
-            facts="(95 % rank intervals)",
-            columns=[Column("model", is_number=False, is_name=True), *map(Column, headers)],
-            rows=[
-                self._table_row(position)
-                for position in sorted(range(len(self.models)), key=lambda position: order.get(position, np.inf))
-            ],
-            warnings=[RANK_RULE, *([] if means is None else [mean_rank_rule(means)]), *self.notes],
+            columns=columns("model", numbers=("rank", "value", "95 % interval")),
+            rows=rows,
+            warnings=[RANK_RULE, *([self.mean_ranks.rule] if self.mean_ranks else []), *self.notes],
         )
-
-    def _table_row(self, position: int) -> Row:
-        row = [self.models[position]]
-        row += [value_with_interval(metrics[position]) for metrics in shown_means(self.mean_ranks)]
-        for ranks in self.metrics:
-            metric = dict(zip(ranks.positions, ranks.metrics, strict=True)).get(position)
-            row.append(
-                NONE if metric is None else f"{ranks.rank_ranges()[position]} ({quantity(metric.value, metric.unit)})"
-            )
-        return row
 
 
 def board(*runs: Run | str | os.PathLike[str]) -> Board:
@@ -228,8 +232,8 @@ def board(*runs: Run | str | os.PathLike[str]) -> Board:
         >>> good, same, bad = (vectors(images=x, texts=y, name=name) for name, y in
         ...     (("good", x), ("same", x), ("bad", np.roll(x, 1, axis=0))))
         >>> ranks = board(*(run(model, "retrieval") for model in (good, same, bad))).frame().head(3)
-        >>> [*zip(ranks.model, ranks.rank_low, ranks.rank_high)]
-        [('good', 1.0, 2.0), ('same', 1.0, 2.0), ('bad', 3.0, 3.0)]
+        >>> ranks[["model", "rank_low", "rank_high"]].values.tolist()
+        [['good', 1, 2], ['same', 1, 2], ['bad', 3, 3]]
     """
     if len(runs) < 2:
         raise UsageError(
@@ -237,19 +241,14 @@ def board(*runs: Run | str | os.PathLike[str]) -> Board:
         )
     loaded_runs = [run if isinstance(run, Run) else read_one_run(Path(run)) for run in runs]
     metrics: list[MetricRanks] = []
-    notes: list[str] = []
+    reasons: dict[str, str] = {}
     for entrants in _entrants_by_evaluation(loaded_runs):
-        ranked, reasons = rank_metrics(entrants)
-        metrics += ranked
-        notes += [f"{name} is not ranked: {reason}" for name, reason in reasons.items()]
+        metrics += rank_metrics(entrants, reasons)
+    notes = [f"{name} is not ranked: {reason}" for name, reason in reasons.items()]
     if not metrics:
         raise NotComparable(f"no metric ranks these runs: {notes[0] if notes else 'they have no evaluation in common'}")
-    return Board(
-        models=labels(loaded_runs),
-        metrics=metrics,
-        mean_ranks=mean_ranks(metrics, len(loaded_runs)),
-        notes=notes,
-    )
+    means = mean_ranks(metrics, len(loaded_runs))
+    return Board(models=labels(loaded_runs), metrics=metrics, mean_ranks=means, notes=notes)
 
 
 def _entrants_by_evaluation(runs: Sequence[Run]) -> list[list[Entrant]]:
@@ -264,21 +263,25 @@ def _entrants_by_evaluation(runs: Sequence[Run]) -> list[list[Entrant]]:
     return list(entrants.values())
 
 
-def rank_metrics(entrants: Sequence[Entrant]) -> tuple[list[MetricRanks], dict[str, str]]:
-    """Return the ranks of each headline metric of an evaluation, and the reasons why metrics have none by name."""
+def rank_metrics(entrants: Sequence[Entrant], reasons: dict[str, str]) -> list[MetricRanks]:
+    """Return the ranks of each headline metric of an evaluation.
+
+    Args:
+        reasons: gets the reasons why metrics have no ranks, by name.
+    """
     record = entrants[0].record
     ranked: list[MetricRanks] = []
-    reasons: dict[str, str] = {}
     try:
         tables = _common_samples(entrants)
     except ClipbenchError as error:
-        return [], {record.name: str(error)}
+        reasons[record.name] = str(error)
+        return ranked
     for name in _ranked_names(record):
         try:
             ranked.append(_rank_metric(name, entrants, tables))
         except ClipbenchError as error:
             reasons[f"{record.name}/{name}"] = str(error)
-    return ranked, reasons
+    return ranked
 
 
 def _common_samples(entrants: Sequence[Entrant]) -> "list[pandas.DataFrame]":
@@ -305,42 +308,34 @@ def _rank_metric(name: str, entrants: Sequence[Entrant], tables: "Sequence[panda
     ]
     for entrant, metric, table in measured:
         check_values(entrant.run, {name: metric}, table)
-    first = entrants[0]
-    rng = generator(first.run.result.seed, first.record.name, name, "ranks")
-    metrics = [metric for _, metric, _ in measured]
-    return MetricRanks(
-        record=first.record,
-        name=name,
-        positions=[entrant.position for entrant, _, _ in measured],
-        metrics=metrics,
-        p_values=_pair_p_values(metrics, [table for _, _, table in measured], rng),
-    )
+    if len(measured) < 2:
+        raise NotComparable("fewer than two runs have a value")
+    (_, run, record), metrics, tables = entrants[0], [row[1] for row in measured], [row[2] for row in measured]
+    rng = generator(run.result.seed, record.name, name, "ranks")
+    positions = [entrant.position for entrant, _, _ in measured]
+    p_values = _pair_p_values(metrics, tables, rng)
+    return MetricRanks(record=record, name=name, positions=positions, metrics=metrics, p_values=p_values)
 
 
 def _pair_p_values(
     metrics: Sequence[Metric], tables: Sequence["pandas.DataFrame"], rng: np.random.Generator
 ) -> Float64[np.ndarray, " n_pairs"]:
     """Return the p-values of all pairs: of means of samples together, of other metrics by a test of each pair."""
-    if len(metrics) < 2:
-        raise NotComparable(f"{len(metrics)} of the runs has a value, and ranks need two")
     columns = {metric.column if metric.statistic is None else None for metric in metrics}
     (column,) = columns if len(columns) == 1 else [None]
     if column is not None and all(column in table for table in tables):
         credits = np.column_stack([snap_to_integers(sample_values(table, column)) for table in tables])
-        is_defined = np.isfinite(credits)
-        is_kept = is_defined.any(axis=1)
-        if not is_defined[is_kept].all():
+        is_kept = np.isfinite(credits).all(axis=1)
+        if np.isfinite(credits[~is_kept]).any():
             raise NotComparable("the runs have values for different samples")
         return pair_p_values(credits[is_kept], sample_clusters(tables[0], is_kept), rng)
     tests = [
-        paired_test(metrics[first], metrics[second], tables=Tables(tables[first], tables[second]), rng=pair_rng)
-        for first, second, pair_rng in zip(
-            *model_pairs(len(metrics)), rng.spawn(len(metrics) * (len(metrics) - 1) // 2), strict=True
-        )
+        paired_test(metrics[first], metrics[second], tables=Tables(tables[first], tables[second]), rng=rng)
+        for first, second in zip(*model_pairs(len(metrics)), strict=True)
     ]
     if all(test.p_value is None for test in tests):
         raise NotComparable(tests[0].test.removeprefix("no test: "))
-    return np.array([np.nan if p_value is None else p_value for p_value in holm([test.p_value for test in tests])])
+    return np.array(holm([test.p_value for test in tests]), np.float64)  # None becomes NaN
 
 
 def mean_ranks(metrics: Sequence[MetricRanks], n_models: int) -> MeanRanks | None:
@@ -354,42 +349,19 @@ def mean_ranks(metrics: Sequence[MetricRanks], n_models: int) -> MeanRanks | Non
     if len(tasks) < 2:
         return None
     bounds = [task.bounds(ALPHA / len(tasks)) for task in tasks]
-    values, lows, highs = (np.mean(column, axis=0).tolist() for column in zip(*bounds, strict=True))
-    intervals = [new_task_interval(ranks, n_models) for ranks in np.transpose([task.rank for task in bounds])]
-    common = Metric(value=None, unit="rank", n=len(tasks), higher_is_better=False)
-    return MeanRanks(
-        evaluations=[task.record.name for task in tasks],
-        these=[
-            replace(common, value=value, low=low, high=high, title=f"Mean rank on these {len(tasks)} tasks")
-            for value, low, high in zip(values, lows, highs, strict=True)
-        ],
-        new=[
-            replace(common, value=value, low=low, high=high, method=method, title="Mean rank on new tasks like these")
-            for value, (low, high, method) in zip(values, intervals, strict=True)
-        ],
-    )
-
-
-def mean_rank_rule(means: MeanRanks) -> str:
-    """Return what the intervals of mean ranks are of, in sentences."""
-    new = means.new[0]
-    sentence = f"There is no interval for new tasks, with {new.method}."
-    if new.low is not None:
-        sentence = (
-            "The interval for new tasks contains the mean rank over all tasks of which these are a sample, with 95 % "
-            "confidence for all models."
+    means = zip(*(np.mean(column, axis=0).tolist() for column in zip(*bounds, strict=True)), strict=True)
+    these = [
+        Metric(
+            value=value, low=low, high=high, unit="rank", n=len(tasks), title=f"Mean rank on these {len(tasks)} tasks"
         )
-    return (
-        f"The mean rank is over {listed(means.evaluations)}. Its interval for these tasks contains the true mean ranks "
-        f"of all models with 95 % confidence. {sentence}"
-    )
-
-
-def shown_means(means: MeanRanks | None) -> list[Sequence[Metric]]:
-    """Return the mean ranks of all models for these tasks, and for new tasks if these have an interval."""
-    if means is None:
-        return []
-    return [means.these, *([] if means.new[0].low is None else [means.new])]
+        for value, low, high in means
+    ]
+    new = []
+    for metric, ranks in zip(these, np.transpose([task.rank for task in bounds]), strict=True):
+        low, high, method = new_task_interval(ranks, n_models)
+        reason = method if low is None else None
+        new.append(replace(metric, low=low, high=high, reason=reason, title="Mean rank on new tasks like these"))
+    return MeanRanks(evaluations=[task.record.name for task in tasks], these=these, new=new)
 
 
 def _render(write: Callable[[Board], str], runs: Sequence[Run]) -> RenderedExport:

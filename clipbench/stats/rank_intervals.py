@@ -13,7 +13,7 @@ power, as they do with a correction for the number of pairs. experiments/coverag
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int64
+from jaxtyping import Float, Float64, Int64
 
 from clipbench.stats.clusters import NEGLIGIBLE, Clusters, cluster_sums
 from clipbench.stats.groups import step_down_p_values
@@ -89,13 +89,15 @@ def rank_bounds(
         >>> bounds.rank.tolist(), bounds.low.tolist(), bounds.high.tolist()
         ([1.0, 2.5, 2.5, 4.0], [1, 2, 1, 4], [2, 3, 3, 4])
     """
+    from scipy.stats import rankdata
+
     n_models = len(skill)
     is_better = skill[:, None] > skill
     is_shown = np.zeros((n_models, n_models), np.bool)
     first, second = model_pairs(n_models)
     is_shown[first, second] = is_shown[second, first] = p_values <= alpha
     return RankBounds(
-        rank=_mid_ranks(is_better),
+        rank=np.asarray(rankdata(-skill)),
         low=1 + (is_better & is_shown).sum(axis=0),
         high=n_models - (is_better & is_shown).sum(axis=1),
     )
@@ -115,12 +117,6 @@ def new_task_interval(ranks: Float64[np.ndarray, " n_tasks"], n_models: int, *, 
     low, high, method = mean_interval((ranks - 1) / (n_models - 1), confidence=1 - alpha / n_models)
     assert low is not None and high is not None, ranks
     return Interval(1 + (n_models - 1) * low, 1 + (n_models - 1) * high, method)
-
-
-def _mid_ranks(is_better: Bool[np.ndarray, "n_models n_models"]) -> Float64[np.ndarray, " n_models"]:
-    n_better = is_better.sum(axis=0)
-    n_equal = len(is_better) - n_better - is_better.sum(axis=1)
-    return 1 + n_better + (n_equal - 1) / 2
 
 
 def _flipped_totals(

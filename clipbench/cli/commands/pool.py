@@ -103,7 +103,7 @@ def pool(arguments: PoolArguments) -> None:
         arguments.out,
         PoolOptions(
             k=arguments.k,
-            rankings=_ranking_files(arguments.rankings),
+            rankings=[*map(_named_file, arguments.rankings)],
             n_random=arguments.n_random,
             seed=arguments.seed,
             skip_bad_images=arguments.on_bad_image == "skip",
@@ -119,14 +119,9 @@ def pool(arguments: PoolArguments) -> None:
     )
 
 
-def _ranking_files(values: Sequence[str]) -> dict[str, Path]:
-    """Return the files of finished rankings by their names."""
-    files: dict[str, Path] = {}
-    for value in values:
-        name, _, file = value.partition("=")
-        if not name.strip() or not file:
-            raise UsageError(f"--ranking {value}: expected NAME=FILE, such as immich=immich.jsonl")
-        if name.strip() in files:
-            raise UsageError(f"--ranking {value}: {name.strip()} is there twice. Give it another name.")
-        files[name.strip()] = Path(file)
-    return files
+def _named_file(value: str) -> tuple[str, Path]:
+    """Return the name and the file of a finished ranking."""
+    name, _, file = value.partition("=")
+    if not name.strip() or not file:
+        raise UsageError(f"--ranking {value}: expected NAME=FILE, such as immich=immich.jsonl")
+    return name.strip(), Path(file)

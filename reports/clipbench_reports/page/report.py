@@ -29,7 +29,6 @@ from clipbench_reports.page.groups import (
     scope,
     task_titles,
     uncompared,
-    unranked,
 )
 from clipbench_reports.page.html import PROVENANCE, SUMMARY, Heading, assets, render_template, task_headings, write_html
 from clipbench_reports.page.leads import RULE_OF_SEVERAL, lead_line, leads
@@ -112,7 +111,7 @@ def _page_context(runs: Sequence[Run], groups: list[Group]) -> dict[str, object]
         "sentences": sentences,
         "trends": by_section,
         "rule": RULE if is_one else RULE_OF_TRAINING if training else RULE_OF_SEVERAL,
-        "uncompared": [] if is_one else [*uncompared(groups, len(runs)), *unranked(headlines.unranked)],
+        "uncompared": [] if is_one else uncompared(groups, len(runs), headlines.unranked),
         "headlines": headlines,
         "card": scorecard(groups, averages),
         "interval_name": bind_percent_signs(fmt.interval_name(all_metrics)),

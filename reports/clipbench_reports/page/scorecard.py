@@ -7,16 +7,7 @@ from functools import partial
 from operator import attrgetter
 from types import MappingProxyType
 
-from clipbench.comparison.board import (
-    RANK_RULE,
-    Entrant,
-    MeanRanks,
-    MetricRanks,
-    mean_rank_rule,
-    mean_ranks,
-    rank_metrics,
-    shown_means,
-)
+from clipbench.comparison.board import RANK_RULE, Entrant, MetricRanks, mean_ranks, rank_metrics
 from clipbench.results.numbers import number, symbol
 from clipbench.results.record import AverageRecord, EvaluationRecord, Metric
 from clipbench.results.titles import full_title, headlines, metric_title, subset_title, within_sentence
@@ -135,46 +126,39 @@ def headline_card(
     """
     notes: list[str] = []
     names = [*averages]
-    ranked: list[MetricRanks] = []
+    ranked: dict[str, list[MetricRanks]] = {}
     unranked: dict[str, str] = {}
     for group in groups if has_ranks else ():
         entrants = [Entrant(model.position, model.run, model.evaluation) for model in group.measured]
-        ranks_of_group, reasons = rank_metrics(entrants)
-        ranked += ranks_of_group
-        unranked |= {} if group.same.differences else reasons
-    means = mean_ranks(ranked, len(names))
-    blocks = [] if means is None else [_mean_rank_block(means, names, notes)]
+        reasons = {} if group.same.differences else unranked  # the page says what differs
+        ranked[group.anchor] = rank_metrics(entrants, reasons)
+    means = mean_ranks([ranks for metrics in ranked.values() for ranks in metrics], len(averages))
+    names = [*averages]
+    blocks = []
+    for models in means.ranked() if means else ():
+        values = [_metric_value(names[model.position], model.position, model.metric, notes, []) for model in models]
+        blocks.append(
+            TaskMetrics(title="All tasks", metrics=[_titled_metric("mean_rank", values, {}, is_listed=False)])
+        )
     blocks += [block for block in _averages(averages, notes) if block.metrics]
     for group in groups:
         lines = metric_lines(group.measured, notes, choose=partial(_select_headlines, names=_first_headlines(group)))
         if lines:
             metrics = [replace(metric, subset="", heading="", words=metric.full_title) for metric in lines]
-            metrics = [_with_ranks(metric, group, ranked) for metric in metrics]
+            metrics = [_with_ranks(metric, ranked.get(group.anchor, ())) for metric in metrics]
             blocks.append(TaskMetrics(anchor=group.anchor, title=group.title, data=group.data, metrics=metrics))
-    rules = [RANK_RULE, OTHER_LEVEL, *([] if means is None else [mean_rank_rule(means)])] if ranked else []
+    rules = [RANK_RULE, OTHER_LEVEL, *([means.rule] if means else [])] if any(ranked.values()) else []
     return Scorecard(blocks, notes, rules, unranked)
 
 
-def _mean_rank_block(means: MeanRanks, names: Sequence[str], notes: list[str]) -> TaskMetrics:
-    """Return the mean ranks of all models, the best model first."""
-    order = sorted(range(len(names)), key=lambda position: means.these[position].value or 0.0)
-    metrics = []
-    for metrics_of_models in shown_means(means):
-        lines = [_metric_value(names[position], position, metrics_of_models[position], notes, []) for position in order]
-        metrics.append(_titled_metric("mean_rank", lines, {}, is_listed=False))
-    return TaskMetrics(title="All tasks", metrics=metrics)
-
-
-def _with_ranks(metric: MetricLines, group: Group, ranked: Sequence[MetricRanks]) -> MetricLines:
+def _with_ranks(metric: MetricLines, ranked: Sequence[MetricRanks]) -> MetricLines:
     """Return a metric with the ranks of its models, the best model first; unchanged if it is not ranked."""
-    records = [model.evaluation for model in group.measured]
-    ranks = next((ranks for ranks in ranked if ranks.name == metric.name and ranks.record is records[0]), None)
+    ranks = next((ranks for ranks in ranked if ranks.name == metric.name), None)
     if ranks is None:
         return metric
-    ranges = ranks.rank_ranges()
-    order = dict(zip(ranks.positions, ranks.bounds().rank.tolist(), strict=True))
-    lines = [replace(line, rank_range=ranges.get(line.position, "")) for line in metric.lines]
-    return replace(metric, lines=sorted(lines, key=lambda line: order.get(line.position, len(lines))))
+    by_position = {line.position: line for line in metric.lines}
+    ordered = [replace(by_position.pop(model.position), rank_range=model.ranks) for model in ranks.ranked()]
+    return replace(metric, lines=[*ordered, *by_position.values()])
 
 
 def _select_headlines(evaluation: EvaluationRecord, names: set[str]) -> dict[str, Metric]:

@@ -91,7 +91,8 @@ def test_where_lower_is_better_the_lowest_value_is_first(make_runs: MakeRuns) ->
         (record,) = run.result.evaluations
         metrics = {"acc1": replace(record.metrics["acc1"], higher_is_better=False)}
         lower.append(Run(run.folder, replace(run.result, evaluations=[replace(record, metrics=metrics)])))
-    assert cb.board(*lower).frame()["rank"].tolist() == [3, 1, 2]
+    frame = cb.board(*lower).frame()
+    assert frame["model"].tolist() == ["model-1", "model-2", "model-0"] and frame["rank"].tolist() == [1, 2, 3]
 
 
 def test_mean_ranks_are_over_the_tasks_that_rank_all_models(make_runs: MakeRuns) -> None:
@@ -101,12 +102,13 @@ def test_mean_ranks_are_over_the_tasks_that_rank_all_models(make_runs: MakeRuns)
     expected = np.mean([rankdata(-row) for row in values.to_numpy()], axis=0)
     for name in ("these_tasks", "new_tasks"):
         means = frame[frame["metric"] == name]
-        assert means["value"].tolist() == pytest.approx(expected.tolist()) and means["task"].eq("(mean rank)").all()
+        assert means["value"].tolist() == sorted(means["value"]) and means["task"].eq("(mean rank)").all()
+        assert means.sort_values("model")["value"].tolist() == pytest.approx(expected.tolist())
         assert (means["low"] <= means["value"]).all() and (means["value"] <= means["high"]).all()
     five = [Run(run.folder, replace(run.result, evaluations=run.result.evaluations[:5])) for run in runs]
     of_five = cb.board(*five).mean_ranks
-    assert of_five is not None and of_five.new[0].low is None and of_five.new[0].method == "fewer than 6 tasks"
-    assert "no interval for new tasks, with fewer than 6 tasks" in str(cb.board(*five))
+    assert of_five is not None and of_five.new[0].low is None and of_five.new[0].reason == "fewer than 6 tasks"
+    assert "no interval for new tasks: fewer than 6 tasks" in str(cb.board(*five))
     one = [Run(run.folder, replace(run.result, evaluations=run.result.evaluations[:1])) for run in runs]
     assert cb.board(*one).mean_ranks is None
 
@@ -141,9 +143,9 @@ def test_tables_have_all_models_and_no_cell_is_a_formula(make_runs: MakeRuns, tm
     runs[0] = Run(runs[0].folder, replace(runs[0].result, model={"ref": "=1+1"}))
     board = cb.board(*runs)
     rows = list(csv.DictReader(io.StringIO(board.csv())))
-    assert [row["model"] for row in rows] == ["'=1+1", "model-1", "model-2"]
+    assert [row["model"] for row in rows] == ["model-1", "'=1+1", "model-2"]
     assert [float(row["value"]) for row in rows] == board.frame()["value"].tolist()
-    assert f"| `=1+1` | 1–2 ({100 * float(rows[0]['value']):.1f} %) |" in board.markdown()
+    assert f"| =1+1 | 1–2 | {100 * float(rows[1]['value']):.1f} % |" in board.markdown()
     paths = [tmp_path / f"run-{number}" for number in range(3)]
     assert export(paths, "board-csv").text == cb.board(*paths).csv()
     assert export(paths, "board", tmp_path / "board.md").written == [tmp_path / "board.md"]
@@ -180,6 +182,6 @@ def test_a_model_without_an_evaluation_keeps_the_others_ranked(make_runs: MakeRu
     runs = make_runs(0.9, 0.5, n_data=2)
     partial = write_run(tmp_path / "partial", "partial", {"data-1": np.zeros(N)})
     board = cb.board(*runs, partial)
-    by_data = board.frame().groupby("data")["model"].apply(list).to_dict()
+    by_data = board.frame().groupby("data")["model"].apply(sorted).to_dict()
     assert by_data == {"data-0": ["model-0", "model-1"], "data-1": ["model-0", "model-1", "partial"]}
-    assert board.mean_ranks is None and "| – |" in board.markdown()
+    assert board.mean_ranks is None

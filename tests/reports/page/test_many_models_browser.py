@@ -199,15 +199,12 @@ def test_the_board_shows_the_rank_interval_of_every_model_at_every_width(
         assert not faults_of(page, width), width
         shown = page.evaluate(RANKS)
         assert all(is_inside for *_, is_inside in shown), width
+        expected = [[(model.position, model.ranks) for model in ranks.ranked()] for ranks in board.metrics]
         assert sorted((position, text) for position, text, _ in shown) == sorted(
-            pair for ranks in board.metrics for pair in ranks.rank_ranges().items()
+            pair for pairs in expected for pair in pairs
         )
         if n_models > 3:  # rows are in the order of ranks
-            first = [position for position, *_ in shown[:n_models]]
-            values = dict(zip(board.metrics[0].positions, board.metrics[0].metrics, strict=True))
-            assert [values[position].value for position in first] == sorted(
-                (metric.value or 0.0 for metric in board.metrics[0].metrics), reverse=True
-            )
+            assert [(position, text) for position, text, _ in shown[:n_models]] == expected[0]
     assert board.mean_ranks is not None and page.get_by_text("Mean rank on new tasks like these").count()
     best = min(metric.value or 0.0 for metric in board.mean_ranks.these)
     assert page.get_by_text(f"{best:.1f}", exact=True).count()

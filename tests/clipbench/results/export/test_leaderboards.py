@@ -123,7 +123,6 @@ SAMPLE_FIELDS = [
     "output",
     "answer_attribution",
     "evaluation",
-    "metadata",
 ]
 """Fields of an instance-level record that we write; all others are refused by the schema."""
 CAPTION = "a secret caption"
@@ -138,7 +137,6 @@ def sampled_run(make_run: MakeRun, licence: str | None = "CC BY 4.0") -> Run:
             "label": ["cat", "dog", CAPTION],
             "predicted": ["cat", "cat", CAPTION],
             "acc1": [1.0, 0.0, np.nan],
-            "group:size": ["small", "", "large"],
         },
         "retrieval": {
             "sample_id": ["t", "i"],
@@ -225,7 +223,7 @@ def test_a_folder_has_the_records_of_samples_where_the_archive_looks_for_them(ma
     cat = records[0]
     canonical = '{"raw":"image blake2b-128:0a","reference":["cat"]}'
     assert cat["sample_hash"] == hashlib.sha256(canonical.encode()).hexdigest()
-    assert cat["metadata"] == {"group:size": "small"} and cat["evaluation"] == {"score": 1.0, "is_correct": True}
+    assert cat["evaluation"] == {"score": 1.0, "is_correct": True}
 
 
 def test_a_record_has_the_question_the_right_answer_and_the_answer_that_the_sample_keeps(make_run: MakeRun) -> None:
@@ -243,7 +241,7 @@ def test_a_record_has_the_question_the_right_answer_and_the_answer_that_the_samp
     assert found["image_retrieval_recall@5", "t"] == (CAPTION, [f"{image}a"], [f"{image}b"])
     assert found["text_retrieval_recall@1", "i"] == (f"{image}a", [CAPTION], ["another"])
     assert [found["micro/text_acc", name][2] for name in "xyz"] == [["right"], ["rival"], []]
-    assert found["micro/group_acc", "y"] == (f"{image}b", ["right"], [])
+    assert found["micro/group_acc", "y"] == ("sample y", [], [])
     attributions = [record["answer_attribution"] for record in records]
     assert attributions[0][0]["extracted_value"] == "cat" and attributions[0][0]["source"] == "output.raw"
 
