@@ -232,7 +232,10 @@ def summary(lines: list[dict[str, object]]) -> Iterator[str]:
         yield f"\n| world | {size} | 3 models | 5 models | 12 models |\n|---|--:|---|---|---|"
         rows: dict[tuple[object, object], list[str]] = {}
         for line in (line for line in lines if size in line):
-            parts = [f"{line[f'{method} coverage']:.3f} ({line[f'{method} width']:.2f})" for method in methods]
+            parts = [
+                f"{line[f'{method} coverage']:.3f} ({line[f'{method} width']:.2f})" if line[f"{method} width"] else "–"
+                for method in methods
+            ]
             rows.setdefault((line["world"], line[size]), []).append(" · ".join(parts))
         yield from (f"| {world} | {n} | {' | '.join(cells)} |" for (world, n), cells in rows.items())
 

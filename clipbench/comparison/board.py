@@ -14,6 +14,7 @@ from clipbench.comparison.align import Tables, check_values, sample_tables
 from clipbench.comparison.paired_tests import paired_test, sample_clusters, sample_values
 from clipbench.errors import ClipbenchError, NotComparable, UsageError
 from clipbench.results.export.formats import ExportFormat, RenderedExport
+from clipbench.results.export.tables import records_by_evaluation
 from clipbench.results.frames import typed_frame
 from clipbench.results.matching import match
 from clipbench.results.numbers import counted, interval, listed, number, quantity, rank_range
@@ -242,25 +243,14 @@ def board(*runs: Run | str | os.PathLike[str]) -> Board:
     loaded_runs = [run if isinstance(run, Run) else read_one_run(Path(run)) for run in runs]
     metrics: list[MetricRanks] = []
     reasons: dict[str, str] = {}
-    for entrants in _entrants_by_evaluation(loaded_runs):
-        metrics += rank_metrics(entrants, reasons)
+    for records in records_by_evaluation(loaded_runs):
+        entrants = [Entrant(row, loaded_runs[row], record) for row, record in records.items() if record.status == "ok"]
+        metrics += rank_metrics(entrants, reasons) if entrants else []
     notes = [f"{name} is not ranked: {reason}" for name, reason in reasons.items()]
     if not metrics:
         raise NotComparable(f"no metric ranks these runs: {notes[0] if notes else 'they have no evaluation in common'}")
     means = mean_ranks(metrics, len(loaded_runs))
     return Board(models=labels(loaded_runs), metrics=metrics, mean_ranks=means, notes=notes)
-
-
-def _entrants_by_evaluation(runs: Sequence[Run]) -> list[list[Entrant]]:
-    """Return the finished evaluations of all runs by task and data; of one that a run has twice, the second apart."""
-    entrants: dict[tuple[str, int], list[Entrant]] = {}
-    for position, run in enumerate(runs):
-        names: list[str] = []
-        for record in run.result.evaluations:
-            names.append(record.name)
-            if record.status == "ok":
-                entrants.setdefault((record.name, names.count(record.name)), []).append(Entrant(position, run, record))
-    return list(entrants.values())
 
 
 def rank_metrics(entrants: Sequence[Entrant], reasons: dict[str, str]) -> list[MetricRanks]:
