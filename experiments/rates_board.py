@@ -226,18 +226,20 @@ def simulations(words: list[str], n_simulations: int, done: set[tuple[str, int, 
             yield simulate_tasks(task_world, n_tasks, n_models, n_simulations)
 
 
-def summary(lines: list[dict[str, object]]) -> Iterator[str]:
-    """Yield Markdown: a row for each world, with coverage and width of 3, 5 and 12 models."""
+def summary(lines: list[dict[str, float | str]]) -> Iterator[str]:
+    """Yield Markdown: a row for each world and size, with the rates of 3, 5 and 12 models."""
     for size, methods in (("n", ("max-T", "Holm")), ("tasks", ("these", "new", "t"))):
-        yield f"\n| world | {size} | 3 models | 5 models | 12 models |\n|---|--:|---|---|---|"
-        rows: dict[tuple[object, object], list[str]] = {}
+        rates = [f"{method} {rate}" for rate in ("coverage", "width") for method in methods]
+        yield f"\n| world | {size} | {' | '.join(rates)} |\n|---|--:|{'---|' * len(rates)}"
+        rows: dict[tuple[str, float | str], dict[str, list[str]]] = {}
         for line in (line for line in lines if size in line):
-            parts = [
-                f"{line[f'{method} coverage']:.3f} ({line[f'{method} width']:.2f})" if line[f"{method} width"] else "–"
-                for method in methods
-            ]
-            rows.setdefault((line["world"], line[size]), []).append(" · ".join(parts))
-        yield from (f"| {world} | {n} | {' | '.join(cells)} |" for (world, n), cells in rows.items())
+            row = rows.setdefault((str(line["world"]).removeprefix("mean rank, "), line[size]), {})
+            for rate in rates:
+                is_measured = line[rate.replace("coverage", "width")]
+                text = f"{line[rate]:.3f}".removeprefix("0") if "coverage" in rate else f"{line[rate]:.2f}"
+                row.setdefault(rate, []).append(text if is_measured else "–")
+        for (world, n), row in rows.items():
+            yield f"| {world} | {n} | {' | '.join(' · '.join(row[rate]) for rate in rates)} |"
 
 
 def main() -> None:
