@@ -340,12 +340,9 @@ def mean_ranks(metrics: Sequence[MetricRanks], n_models: int) -> MeanRanks | Non
         return None
     bounds = [task.bounds(ALPHA / len(tasks)) for task in tasks]
     means = zip(*(np.mean(column, axis=0).tolist() for column in zip(*bounds, strict=True)), strict=True)
-    these = [
-        Metric(
-            value=value, low=low, high=high, unit="rank", n=len(tasks), title=f"Mean rank on these {len(tasks)} tasks"
-        )
-        for value, low, high in means
-    ]
+    title = f"Mean rank on these {len(tasks)} tasks"
+    common = Metric(value=None, unit="rank", n=len(tasks), title=title, higher_is_better=False)
+    these = [replace(common, value=value, low=low, high=high) for value, low, high in means]
     new = []
     for metric, ranks in zip(these, np.transpose([task.rank for task in bounds]), strict=True):
         low, high, method = new_task_interval(ranks, n_models)

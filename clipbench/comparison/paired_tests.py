@@ -101,7 +101,7 @@ def paired_test(base: Metric, candidate: Metric, *, tables: Tables, rng: np.rand
         raise ClipbenchError(f"its {estimator.name} cannot be computed ({error})") from error
 
 
-def sample_clusters(table: "pandas.DataFrame", is_kept: Bool[np.ndarray, " n"]) -> Codes:
+def sample_clusters(table: "pandas.DataFrame", is_kept: Bool[np.ndarray, " n_rows"]) -> Codes:
     """Return the clusters of the samples that are kept; None if each sample is its own."""
     return cluster_codes(table["cluster"].to_numpy()[is_kept]) if "cluster" in table else None
 

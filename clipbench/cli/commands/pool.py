@@ -75,7 +75,7 @@ class PoolArguments(ModelArguments):
 @options.TRACEBACK
 @with_arguments(PoolArguments)
 def pool(arguments: PoolArguments) -> None:
-    """Collect what models and search engines find among your photographs, to be judged.
+    """Collect the photographs that models and search engines find, to be judged.
 
     \b
     clipbench pool --model vit-b-32 --model siglip-b-16 \\
