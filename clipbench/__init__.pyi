@@ -16,6 +16,8 @@ from clipbench.choosing.pool import Pool as Pool
 from clipbench.choosing.verdict import Choice as Choice
 from clipbench.comparison.across import Across as Across
 from clipbench.comparison.across import across as across
+from clipbench.comparison.board import Board as Board
+from clipbench.comparison.board import board as board
 from clipbench.comparison.explanation_records import Claim as Claim
 from clipbench.comparison.explanation_records import Explanation as Explanation
 from clipbench.comparison.records import Comparison as Comparison

@@ -361,6 +361,7 @@ def pool(  # noqa: PLR0913  the options of the command, each by its name
     queries: str | os.PathLike[str] | Sequence[str],
     out: str | os.PathLike[str],
     *,
+    rankings: "Mapping[str, str | os.PathLike[str]] | None" = None,
     k: int = 10,
     n_random: int = 5,
     seed: int = 0,
@@ -376,10 +377,12 @@ def pool(  # noqa: PLR0913  the options of the command, each by its name
     """Collect what models find among photographs, to be judged with ``clipbench judge``, as ``clipbench pool`` does.
 
     Args:
-        models: two or more, as ``clipbench.run`` takes them.
+        models: as ``clipbench.run`` takes them; two or more together with ``rankings``.
         images: a folder of photographs.
         queries: a text file with a query in each line, or the queries.
         out: a new folder for the pool. A folder that holds the same pool already is kept, with its judgements.
+        rankings: files with the results of search engines by their names: TREC runs, or JSON Lines of
+            ``{"query": text, "results": [file name, ...]}``.
         k: photographs that each model adds to the pool per query.
         n_random: others that are drawn at random for each query.
         seed: of these, and of all orders.
@@ -403,6 +406,7 @@ def pool(  # noqa: PLR0913  the options of the command, each by its name
     texts = read_queries(Path(queries)) if isinstance(queries, str | os.PathLike) else list(queries)
     options = PoolOptions(
         k=_check_integer("k", k, 1),
+        rankings=[(name, Path(file)) for name, file in (rankings or {}).items()],
         n_random=_check_integer("n_random", n_random, 0),
         seed=_check_integer("seed", seed, 0),
         price=partial(price_in_subprocess, options=load) if price else None,

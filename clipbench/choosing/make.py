@@ -1,19 +1,21 @@
-"""Make a pool: every model ranks the photographs for every query, and the first ones of each are to be judged."""
+"""Make a pool: models and finished rankings order the photographs for every query, and the first ones are judged."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int64
 
+from clipbench.choosing.finished_rankings import first_rows, photograph_names, ranking_fingerprint, read_ranking
 from clipbench.choosing.pool import CANDIDATES, CORPUS, FACTS, LOG, QRELS, QUERIES, RANKINGS, Facts, Pool, read_pool
 from clipbench.data import Dataset, FileImage
 from clipbench.data.images import content_digest
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.data.readers.image_folder import scan
-from clipbench.errors import DataError, UsageError, option
+from clipbench.errors import BadImage, DataError, UsageError, option
 from clipbench.files import folder_lock, write_atomic
 from clipbench.metrics.similarity import score_blocks
 from clipbench.models.protocol import Embedder
@@ -22,6 +24,9 @@ from clipbench.results.record import PriceRecord
 from clipbench.seeding import generator
 from clipbench.untrusted.reading import entries, is_file, is_folder, read_text, shown
 
+Rows = Int64[np.ndarray, "n_queries k"]
+"""Rows of the photographs that are first for each query."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PoolOptions:
@@ -29,12 +34,24 @@ class PoolOptions:
 
     k: int = 10
     """Photographs of each model per query."""
+    rankings: Sequence[tuple[str, Path]] = ()
+    """Names of search engines with their files, as ``finished_rankings`` reads them."""
     n_random: int = 5
     """Others that are drawn at random for each query."""
     seed: int = 0
     skip_bad_images: bool = False
     price: Callable[[str], PriceRecord] | None = None
     """Measures the price of a model by its name, None to measure none."""
+
+
+class Photographs(NamedTuple):
+    """The readable photographs of a pool, each content once."""
+
+    dataset: Dataset
+    digests: list[str]
+    """Hash of the content of each."""
+    rows: Mapping[str, int]
+    """Row of each readable photograph by its name; copies have the row of the first."""
 
 
 def read_queries(file: Path) -> list[str]:
@@ -61,7 +78,7 @@ def make_pool(
     *,
     note: Callable[[str], None] = lambda text: None,
 ) -> Pool:
-    """Rank photographs by each model, and write a pool of the first ones.
+    """Rank photographs by each model, and write a pool of the first ones, with those of finished rankings.
 
     A pool that is there already is kept, with its judgements; queries that are new come after its own, and prices
     replace those before.
@@ -77,63 +94,91 @@ def make_pool(
         note: called with facts for the user.
 
     Raises:
-        ClipbenchError: there are too few models, photographs or queries, a model fails, or the folder holds something
-            else.
+        ClipbenchError: there are too few models, photographs or queries, a model fails, a ranking does not fit, or the
+            folder holds something else.
     """
-    _check([name for name, _ in models], queries, folder)
-    dataset, digests, order = _photographs(images), list[str](), np.arange(0)
+    _check([name for name, _ in (*models, *options.rankings)], queries, folder)
+    if options.price is not None and not models:
+        raise UsageError(f"{option('price', True)} measures models: got only finished rankings. Remove it.")
+    scanned = _photographs(images)
+    results = {name: read_ranking(file, queries) for name, file in options.rankings}
+    names = {name: photograph_names(results[name], scanned.image_ids, images) for name in results}
+    photographs, fingerprints, firsts = _rank_by_models(models, scanned, queries, options, note)
+    k = min(options.k, len(photographs.dataset))
+    firsts |= {name: first_rows(results[name], names[name], photographs.rows, k) for name in results}
+
+    def facts_of(n_queries: int) -> Facts:
+        ids = np.array(photographs.dataset.image_ids)
+        return Facts(
+            models=fingerprints | {name: ranking_fingerprint(ids[firsts[name][:n_queries]]) for name in results},
+            rankings=[*results],
+            images=str(images.absolute()),
+            n_images=len(ids),
+            content=content_digest("\n".join(photographs.digests).encode()),
+            k=options.k,
+            n_random=options.n_random,
+            seed=options.seed,
+        )
+
+    facts = facts_of(len(queries))
+    with folder_lock(folder):
+        n_existing, existing = 0, read_pool(folder) if is_file(folder / FACTS) else None
+        if existing is not None:
+            n_existing = len(existing.queries)
+            facts_of(n_existing).check_same(existing.facts, folder)
+            facts = replace(facts, prices=existing.facts.prices)
+            if list(queries[:n_existing]) != [existing.queries.get(f"q{row}") for row in range(1, n_existing + 1)]:
+                raise UsageError(f"{folder} holds a pool of other queries: keep those, and add new ones at the end")
+        if options.price is not None:
+            facts = replace(facts, prices=_prices(fingerprints, options.price, note))
+        if existing is None:
+            (folder / QRELS).parent.mkdir(exist_ok=True)
+            write_atomic({folder / name: b"" for name in (QRELS, LOG, CANDIDATES, RANKINGS)})
+        rest = generator(options.seed, "queries", str(n_existing)).permutation(np.arange(n_existing, len(queries)))
+        files = _files(facts, photographs.dataset, queries, firsts, rest.tolist())
+        for name in (CANDIDATES, RANKINGS):  # what was judged stays as it was
+            files[name] = (folder / name).read_bytes() + files[name]
+        write_atomic({folder / name: text for name, text in files.items()})
+    return read_pool(folder)
+
+
+def _rank_by_models(
+    models: Sequence[tuple[str, Callable[[], Embedder]]],
+    dataset: Dataset,
+    queries: Sequence[str],
+    options: PoolOptions,
+    note: Callable[[str], None],
+) -> tuple[Photographs, dict[str, str], dict[str, Rows]]:
+    """Return the photographs, the fingerprint of each model, and the photographs that it finds first."""
+    photographs = None if models else _distinct(dataset, None, options, note)
     fingerprints: dict[str, str] = {}
-    rankings: dict[str, Int64[np.ndarray, "n_queries k"]] = {}
+    firsts: dict[str, Rows] = {}
     for name, load in models:
         embedder = load()
         if embedder.dataset is not None:
             raise UsageError(
                 f"{name} has samples of its own: got computed results, expected a model that encodes photographs"
             )
-        if not fingerprints:
-            dataset, digests = _distinct(dataset, embedder, options, note)
-            order = generator(options.seed, "ties").permutation(len(dataset))
+        photographs = photographs or _distinct(dataset, embedder, options, note)
         if same := next(
             (model for model, fingerprint in fingerprints.items() if fingerprint == embedder.info.fingerprint), None
         ):
             raise UsageError(f"{name} and {same} are the same model: remove one of them")
         fingerprints[name] = embedder.info.fingerprint
-        query_vectors = embedder.scoring_vectors(embedder.encode(TEXT, queries, "query"))
-        image_vectors = embedder.scoring_vectors(embedder.encode(IMAGE, dataset.images, "document"))
-        blocks = score_blocks(query_vectors, image_vectors)
-        firsts = [np.argsort(-scores[:, order], axis=1, kind="stable")[:, : options.k] for _, scores in blocks]
-        rankings[name] = order[np.concatenate(firsts)]
+        firsts[name] = _search(embedder, photographs.dataset, queries, options)
         del embedder  # while the next one is loaded
-    facts = Facts(
-        models=fingerprints,
-        images=str(images.absolute()),
-        n_images=len(dataset),
-        content=content_digest("\n".join(digests).encode()),
-        k=options.k,
-        n_random=options.n_random,
-        seed=options.seed,
-    )
-    with folder_lock(folder):
-        n_existing, existing = 0, read_pool(folder) if is_file(folder / FACTS) else None
-        if existing is not None:
-            facts.check_same(existing.facts, folder)
-            facts = replace(facts, prices=existing.facts.prices)
-            n_existing = len(existing.queries)
-            if list(queries[:n_existing]) != [existing.queries.get(f"q{row}") for row in range(1, n_existing + 1)]:
-                raise UsageError(
-                    f"{folder} holds a pool of other queries: keep its queries, and add new ones at the end"
-                )
-        if options.price is not None:
-            facts = replace(facts, prices=_prices(rankings, options.price, note))
-        if existing is None:
-            (folder / QRELS).parent.mkdir(exist_ok=True)
-            write_atomic({folder / name: b"" for name in (QRELS, LOG, CANDIDATES, RANKINGS)})
-        rest = generator(options.seed, "queries", str(n_existing)).permutation(np.arange(n_existing, len(queries)))
-        files = _files(facts, dataset, queries, rankings, rest.tolist())
-        for name in (CANDIDATES, RANKINGS):  # what was judged stays as it was
-            files[name] = (folder / name).read_bytes() + files[name]
-        write_atomic({folder / name: text for name, text in files.items()})
-    return read_pool(folder)
+    assert photographs is not None
+    return photographs, fingerprints, firsts
+
+
+def _search(embedder: Embedder, dataset: Dataset, queries: Sequence[str], options: PoolOptions) -> Rows:
+    """Return the rows of the first photographs that a model finds for each query; ties are in a random order."""
+    order = generator(options.seed, "ties").permutation(len(dataset))
+    query_vectors = embedder.scoring_vectors(embedder.encode(TEXT, queries, "query"))
+    image_vectors = embedder.scoring_vectors(embedder.encode(IMAGE, dataset.images, "document"))
+    blocks = score_blocks(query_vectors, image_vectors)
+    firsts = [np.argsort(-scores[:, order], axis=1, kind="stable")[:, : options.k] for _, scores in blocks]
+    return order[np.concatenate(firsts)]
 
 
 def _prices(
@@ -148,9 +193,10 @@ def _prices(
 
 def _check(names: Sequence[str], queries: Sequence[str], folder: Path) -> None:
     if len(names) < 2:
-        raise UsageError(f"a pool needs two models or more, got {len(names)}: repeat {option('model', 'REF')}")
+        advice = f"repeat {option('model', 'REF')} or {option('ranking', 'NAME=FILE')}"
+        raise UsageError(f"a pool needs two models or rankings, got {len(names)}: {advice}")
     if repeated := next((name for name in names if names.count(name) > 1), None):
-        raise UsageError(f"two models are called {repeated}: remove one, or give it another name")
+        raise UsageError(f"two models or rankings are called {repeated}: remove one, or give it another name")
     if not queries or not all(map(str.strip, queries)) or len(set(queries)) < len(queries):
         raise DataError(
             f"got {counted(len(queries), 'query', 'queries')}: expected at least one, none empty or repeated"
@@ -169,25 +215,46 @@ def _photographs(folder: Path) -> Dataset:
 
 
 def _distinct(
-    dataset: Dataset, embedder: Embedder, options: PoolOptions, note: Callable[[str], None]
-) -> tuple[Dataset, list[str]]:
-    """Return the readable photographs, each content once, with the hashes of their content."""
-    if options.skip_bad_images:
+    dataset: Dataset, embedder: Embedder | None, options: PoolOptions, note: Callable[[str], None]
+) -> Photographs:
+    """Return the readable photographs, each content once. Without a model, all are decoded to see if they are."""
+    if embedder is None:
+        dataset = _decodable(dataset, options, note)
+    elif options.skip_bad_images:
         dataset = embedder.readable(dataset, "document")
         for image_note in dataset.notes:
             note(image_note)
-    all_of = embedder.digests(dataset.images)
+    all_of = [image.digest() for image in dataset.images] if embedder is None else embedder.digests(dataset.images)
     rows = np.sort(np.unique(all_of, return_index=True)[1])
     if len(rows) < len(all_of):
         note(f"{counted(len(all_of) - len(rows), 'photograph')} left out: another one is equal")
-    return dataset.take(rows), [all_of[row] for row in rows]
+    digests = [all_of[row] for row in rows]
+    row_of_digest = {digest: row for row, digest in enumerate(digests)}
+    names = zip(dataset.image_ids, all_of, strict=True)
+    return Photographs(dataset.take(rows), digests, {name: row_of_digest[digest] for name, digest in names})
+
+
+def _decodable(dataset: Dataset, options: PoolOptions, note: Callable[[str], None]) -> Dataset:
+    rows = []
+    for row, image in enumerate(dataset.images):
+        try:
+            image.open()
+        except BadImage as error:
+            if not options.skip_bad_images:
+                raise
+            note(f"skipped {error.name}: {error.cause}")
+        else:
+            rows.append(row)
+    if not rows:
+        raise DataError(f"no image of {dataset.id} can be read")
+    return dataset.take(np.array(rows, np.int64))
 
 
 def _files(
     facts: Facts,
     dataset: Dataset,
     queries: Sequence[str],
-    model_rankings: Mapping[str, Int64[np.ndarray, "n_queries k"]],
+    model_rankings: Mapping[str, Rows],
     query_rows: Sequence[int],
 ) -> dict[str, bytes]:
     """Return the files of a pool, with the candidates of some queries."""

@@ -1,6 +1,6 @@
 """A pool on disk: judged data whose judgements are made here, with the candidates of each query, blind to models.
 
-- pool.json: the models with their fingerprints, the folder of photographs, k and the seed
+- pool.json: the models and finished rankings with their fingerprints, the folder of photographs, k and the seed
 - corpus.jsonl: the photographs, which are judged data with queries.jsonl and qrels/test.txt (``readers.judged``)
 - candidates.jsonl: the photographs to judge for each query, shuffled, with queries in the order of judging
 - rankings.jsonl: the first k of each model, and the photographs drawn at random, which the page never shows
@@ -33,7 +33,7 @@ class Facts:
     """The content of ``pool.json``: pools of equal facts and queries are equal, whatever their prices."""
 
     models: Mapping[str, str]
-    """The fingerprint of each model, by its name."""
+    """The fingerprint of each model and finished ranking, by its name."""
     images: str
     """The folder of photographs."""
     n_images: int
@@ -42,6 +42,8 @@ class Facts:
     k: int
     n_random: int
     seed: int
+    rankings: list[str] = field(default_factory=list)
+    """Names of the finished rankings among the models."""
     prices: Mapping[str, PriceRecord] = field(default_factory=dict)
     """Prices of one query of each model, by its name, empty if that was not measured."""
 
@@ -177,16 +179,18 @@ def read_rankings(pool: Pool) -> dict[str, Ranking]:
     return rankings
 
 
-def lines(file: Path, kind: type[Line]) -> Iterator[tuple[str, Line]]:
-    """Yield the lines of a file, each with file and number, or raise DataError for one of another form."""
+def lines(
+    file: Path, kind: type[Line], advice: str = "Make the pool again in another folder"
+) -> Iterator[tuple[str, Line]]:
+    """Yield the lines of a file, each with file and number, or raise DataError, with advice, for another form."""
     for number, text in enumerate(read_text(file, DataError).split("\n"), 1):
         if text.strip():
             source = f"{file}, line {number}"
-            yield source, _fitted(kind, parse_json(text, source, DataError), source)
+            yield source, _fitted(kind, parse_json(text, source, DataError), source, advice)
 
 
-def _fitted(kind: type[Line], data: object, source: str) -> Line:
+def _fitted(kind: type[Line], data: object, source: str, advice: str = "make the pool again") -> Line:
     try:
         return parse_record(kind, data)
     except SchemaError as error:
-        raise DataError(f"{source}: {error}. Make the pool again in another folder") from error
+        raise DataError(f"{source}: {error}. {advice}") from error

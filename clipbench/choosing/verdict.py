@@ -128,10 +128,11 @@ class Choice:
 
     def _prices(self) -> Table | None:
         prices, name = self.pool.facts.prices, METRICS[0].format(k=self.pool.facts.k)
-        if not self.scores.keys() <= prices.keys():
+        if not prices or not self.scores.keys() <= {*prices, *self.pool.facts.rankings}:
             return None
-        shown = [_shown(scores[name]) for scores in self.scores.values()]
-        return table_of_prices([(model, prices[model]) for model in self.scores], {f"{name} %": shown})
+        models = [model for model in self.scores if model in prices]
+        shown = [_shown(self.scores[model][name]) for model in models]
+        return table_of_prices([(model, prices[model]) for model in models], {f"{name} %": shown})
 
     def front(self) -> list[str]:
         """Return the Pareto front of the deciding metric against the median time of one query, the fastest model first.
@@ -193,15 +194,16 @@ class Choice:
                 " median, the lower of two in the middle."
             )
         prices = self._prices()
-        if prices is None:
+        if prices is None and self.pool.facts.models.keys() > {*self.pool.facts.rankings}:
             sentences.append(
                 f"The price of a query was not measured: the same {on_command_line('clipbench ')}pool with"
                 f" {option('price', True)} adds it."
             )
-        elif front := self.front():
+        elif prices is not None and (front := self.front()):
             sentences.append(
                 f"Pareto front of {METRICS[0].format(k=self.pool.facts.k)} and the time of one query: {listed(front)}."
-                " As far as is decided, no other model is better than these and no slower, or equal and faster."
+                " As far as is decided, no other model with a price is better than these and no slower, or equal and"
+                " faster."
             )
         return [*sentences, *(prices.warnings if prices else ()), *self.judgements.notes]
 

@@ -65,16 +65,22 @@ def align_samples(base: Run, candidate: Run, pair: EvaluationPair, grouping: str
         NotComparable: an id appears twice, or the runs have different ids.
         ClipbenchError: a table is missing or damaged.
     """
-    sides = ((base, pair.base), (candidate, pair.candidate))
-    tables = Tables(*(_samples_by_id(run, evaluation, grouping) for run, evaluation in sides))
+    return Tables(*sample_tables([(base, pair.base), (candidate, pair.candidate)], grouping))
+
+
+def sample_tables(
+    evaluations: Sequence[tuple[Run, EvaluationRecord]], grouping: str | None = None
+) -> "list[pandas.DataFrame]":
+    """Return the samples of an evaluation in several runs, in one order; the errors are those of ``align_samples``."""
+    tables = [_samples_by_id(run, evaluation, grouping) for run, evaluation in evaluations]
     for table in tables:
         if not table.index.is_unique:
             twice = table.index[table.index.duplicated()][0]
             raise NotComparable(f"samples cannot be paired: '{twice}' appears twice")
-    if not tables.base.index.equals(tables.candidate.index):
-        raise NotComparable("the runs have different samples")
-    if ("cluster" in tables.base) != ("cluster" in tables.candidate):
-        raise NotComparable("one run has its samples in clusters, the other has not")
+        if not table.index.equals(tables[0].index):
+            raise NotComparable("the runs have different samples")
+        if ("cluster" in table) != ("cluster" in tables[0]):
+            raise NotComparable("one run has its samples in clusters, the other has not")
     return tables
 
 

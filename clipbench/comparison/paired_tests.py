@@ -3,14 +3,14 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float64, Shaped
+from jaxtyping import Bool, Float64, Shaped
 
 from clipbench.comparison.align import Tables
 from clipbench.comparison.records import Difference, Flips
 from clipbench.errors import ClipbenchError
 from clipbench.results.record import Metric
 from clipbench.seeding import generator
-from clipbench.stats.clusters import cluster_codes, snap_to_integers
+from clipbench.stats.clusters import Codes, cluster_codes, snap_to_integers
 from clipbench.stats.differences import PairedTest, paired_difference, untested
 from clipbench.stats.estimators import Estimator
 from clipbench.stats.intervals import Interval
@@ -84,7 +84,7 @@ def paired_test(base: Metric, candidate: Metric, *, tables: Tables, rng: np.rand
         reason = "" if base.column or base.influence or base.statistic else base.reason or ""
         explanation = reason.removeprefix("no interval: ").removesuffix(": no interval")
         return untested(explanation if "no interval" in reason else UNRECORDED, base.n)  # other reasons are of a choice
-    before, after = ({name: _numbers(table, name) for name in shared} for table in tables)
+    before, after = ({name: sample_values(table, name) for name in shared} for table in tables)
     is_defined, is_defined_after = (np.isfinite(columns[shared[0]]) for columns in (before, after))
     if (is_defined != is_defined_after).any():
         return untested("the runs have values for different samples", int((is_defined & is_defined_after).sum()))
@@ -92,7 +92,7 @@ def paired_test(base: Metric, candidate: Metric, *, tables: Tables, rng: np.rand
         reason = "no sample has a value in both runs"
         return PairedTest(n=0, interval=Interval(None, None, reason), test=f"no test: {reason}")
     before, after = ({name: column[is_defined] for name, column in columns.items()} for columns in (before, after))
-    clusters = cluster_codes(tables.base["cluster"].to_numpy()[is_defined]) if "cluster" in tables.base else None
+    clusters = sample_clusters(tables.base, is_defined)
     try:
         return paired_difference(base, candidate, before=before, after=after, clusters=clusters, rng=rng)
     except (LookupError, TypeError, ValueError) as error:
@@ -101,7 +101,13 @@ def paired_test(base: Metric, candidate: Metric, *, tables: Tables, rng: np.rand
         raise ClipbenchError(f"its {estimator.name} cannot be computed ({error})") from error
 
 
-def _numbers(table: "pandas.DataFrame", name: str) -> Float64[np.ndarray, " n"]:
+def sample_clusters(table: "pandas.DataFrame", is_kept: Bool[np.ndarray, " n_rows"]) -> Codes:
+    """Return the clusters of the samples that are kept; None if each sample is its own."""
+    return cluster_codes(table["cluster"].to_numpy()[is_kept]) if "cluster" in table else None
+
+
+def sample_values(table: "pandas.DataFrame", name: str) -> Float64[np.ndarray, " n"]:
+    """Return a column of numbers; raise ClipbenchError if it has others."""
     try:
         return table[name].to_numpy(np.float64)
     except (TypeError, ValueError) as error:
@@ -112,7 +118,7 @@ def _flips(metric: Metric, tables: Tables) -> Flips | None:
     """Return the samples of a mean of credits that changed, the most first, or None for other metrics."""
     if metric.column is None or metric.unit != "fraction" or metric.statistic is not None:
         return None
-    before, after = (snap_to_integers(_numbers(table, metric.column)) for table in tables)
+    before, after = (snap_to_integers(sample_values(table, metric.column)) for table in tables)
     is_defined = np.isfinite(before)
     before, after, ids = before[is_defined], after[is_defined], tables.base.index.to_numpy()[is_defined]
     if not all(bool(((column >= 0) & (column <= 1)).all()) for column in (before, after)):

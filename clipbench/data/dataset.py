@@ -55,6 +55,8 @@ class Dataset(
     split: str | None = None
     cite: str | None = None
     """Citation for the data, where known."""
+    licence: str | None = None
+    """Licence of the data, with the condition of a gate; None if unknown."""
     subsets: Mapping[str, str] = field(default_factory=dict)
     """Titles, for readers, of subsets and label sets by their names: ``swap_att`` is ``Attributes swapped``."""
     distractors: "Dataset | None" = None

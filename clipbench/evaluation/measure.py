@@ -215,6 +215,7 @@ def dataset_record(dataset: Dataset, digests: list[str]) -> DatasetRecord:
         unordered_fingerprint=dataset.unordered_fingerprint(digests),
         has_ids=dataset.has_ids,
         cite=dataset.cite,
+        licence=dataset.licence,
     )
 
 

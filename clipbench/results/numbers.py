@@ -244,6 +244,16 @@ def p_value(p: float | None) -> str:
     return "<0.0001" if p < 0.0001 else f"{p:.2f}" if p >= 0.0995 else f"{p:.2g}"
 
 
+def rank_range(low: int, high: int) -> str:
+    """Return the ranks that are possible for a model.
+
+    Example:
+        >>> rank_range(2, 4), rank_range(1, 1)
+        ('2–4', '1')
+    """
+    return f"{low}–{high}" if high > low else str(low)
+
+
 def duration(seconds: Number | None) -> str:
     """Return a time that something took.
 

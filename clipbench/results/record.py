@@ -178,6 +178,8 @@ class DatasetRecord:
     """
     cite: str | None = field(default=None, compare=False)
     """The citation of the data, where that is known."""
+    licence: str | None = field(default=None, compare=False)
+    """The licence of the data, with the condition of a gate; None if it is unknown, as for your own data."""
 
 
 SUMMARIES = ("(mean)", "(worst)", "(distance)")

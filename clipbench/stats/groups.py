@@ -146,7 +146,7 @@ def judge_groups(
     critical_here, critical_elsewhere = (
         _critical_size(null_statistics, alpha) for null_statistics in (flipped, permuted)
     )
-    p_here = _step_down(np.abs(here), np.abs(flipped))
+    p_here = step_down_p_values(np.abs(here), np.abs(flipped))
     low, high = simultaneous_bounds(changes, grouping, critical_here)
     # The test decides on 0: with clusters, or after the first step down, the bounds differ from it a little.
     is_claimed = p_here <= alpha
@@ -157,7 +157,7 @@ def judge_groups(
         here=here,
         elsewhere=elsewhere,
         p_here=p_here,
-        p_elsewhere=_step_down(np.abs(elsewhere), np.abs(permuted)),
+        p_elsewhere=step_down_p_values(np.abs(elsewhere), np.abs(permuted)),
         critical_here=critical_here,
         critical_elsewhere=critical_elsewhere,
         low=low,
@@ -361,7 +361,7 @@ def _critical_size(null_statistics: Drawn, alpha: float) -> float:
     return float(max(ndtri(1 - alpha / 2), np.quantile(largest, 1 - alpha, method="higher")))
 
 
-def _step_down(sizes: OfGroups, null_statistics: Drawn) -> OfGroups:
+def step_down_p_values(sizes: OfGroups, null_statistics: Drawn) -> OfGroups:
     """Return p-values of statistics, the largest first: each by the largest drawn one of those that are not larger."""
     order = np.argsort(-sizes, kind="stable")
     # From the smallest statistic up: the largest drawn one of all groups so far.

@@ -19,8 +19,9 @@ from clipbench.results.run import write_result
 from tests.cli.conftest import Call
 from tests.made import record_of, result_of
 
-ANY_DATA = [name for name in plugins.names(plugins.EXPORTS) if name != "eval-results"]
-"""The formats but one, which takes data of the Hub alone."""
+SPECIAL = ("eval-results", "board", "board-csv")
+ANY_DATA = [name for name in plugins.names(plugins.EXPORTS) if name not in SPECIAL]
+"""The formats for any run: one needs data of the Hub, and boards need two models."""
 
 
 def result(ref: str = "tiny", **metric: object) -> Result:

@@ -23,11 +23,14 @@ def export(runs: tuple[Path, ...], to: str, out: Path | None) -> None:
     csv, parquet    one row per metric, with interval, chance and versions
     clip_benchmark  CLIP_benchmark's JSON: one list, or files (-o FOLDER)
     mteb            mteb's JSON of its image tasks, likewise
-    every-eval-ever JSON of the EvalEval coalition's shared schema
+    every-eval-ever JSON of the EvalEval coalition's shared schema, with a
+                    record per sample for an archive (-o FOLDER)
     model-index     YAML for the metadata of a Hugging Face model card
     eval-results    YAML for the leaderboards of the Hub's benchmarks
     markdown        one table per evaluation, one column per model
     latex           the same tables for a paper, with booktabs
+    board           ranks of several models with their intervals, in Markdown
+    board-csv       the same as CSV
     bibtex          clipbench and the data of the runs, for a bibliography
 
     A RUN is a run folder or the folder of several. If you give several RUNs, those without a run are left out.

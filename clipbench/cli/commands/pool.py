@@ -1,4 +1,4 @@
-"""``clipbench pool``: collect what models find among photographs, to be judged."""
+"""``clipbench pool``: collect what models and search engines find among photographs, to be judged."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from clipbench.cli import options
 from clipbench.cli.main import command
 from clipbench.cli.options import PATH, ModelArguments, with_arguments
 from clipbench.cli.output import echo, print_note
+from clipbench.errors import UsageError
 from clipbench.results.numbers import counted
 
 
@@ -19,6 +20,7 @@ class PoolArguments(ModelArguments):
     """The arguments of ``clipbench pool``."""
 
     models: Sequence[str]
+    rankings: Sequence[str]
     images: Path
     queries: Path
     k: int
@@ -30,12 +32,17 @@ class PoolArguments(ModelArguments):
 
 
 @command(
-    What=("models", "images", "queries", "k", "n_random", "price", "out"),
+    What=("models", "rankings", "images", "queries", "k", "n_random", "price", "out"),
     Model=("model_option", "arch", "precision"),
     Speed=("device",),
 )
+@click.option("--model", "models", multiple=True, metavar="REF", help="Model to choose from (repeatable).")
 @click.option(
-    "--model", "models", multiple=True, required=True, metavar="REF", help="Model to choose from (repeatable)."
+    "--ranking",
+    "rankings",
+    multiple=True,
+    metavar="NAME=FILE",
+    help="Results of a search engine to choose from, a TREC run or JSON Lines (repeatable).",
 )
 @click.option("--images", required=True, metavar="FOLDER", type=PATH, help="Folder of photographs.")
 @click.option("--queries", required=True, metavar="FILE", type=PATH, help="Text file with one query per line.")
@@ -72,7 +79,7 @@ class PoolArguments(ModelArguments):
 @options.TRACEBACK
 @with_arguments(PoolArguments)
 def pool(arguments: PoolArguments) -> None:
-    """Collect what models find among your photographs, to be judged.
+    """Collect the photographs that models and search engines find, to be judged.
 
     \b
     clipbench pool --model vit-b-32 --model siglip-b-16 \\
@@ -80,8 +87,8 @@ def pool(arguments: PoolArguments) -> None:
     clipbench judge pool
     clipbench choose pool
 
-    The first N photographs of all models are united for each query, with others drawn at random. docs/choose.md says
-    more.
+    The first N photographs of all models and rankings are united for each query, with others drawn at random.
+    docs/choose.md shows how to write the results of a search engine.
     """
     from clipbench.choosing.make import PoolOptions, make_pool, read_queries
     from clipbench.models.encoding.image_hashes import ImageHashes
@@ -100,6 +107,7 @@ def pool(arguments: PoolArguments) -> None:
         arguments.out,
         PoolOptions(
             k=arguments.k,
+            rankings=[*map(_named_file, arguments.rankings)],
             n_random=arguments.n_random,
             seed=arguments.seed,
             skip_bad_images=arguments.on_bad_image == "skip",
@@ -113,3 +121,11 @@ def pool(arguments: PoolArguments) -> None:
         f" {counted(n, 'candidate')} to judge in {new_pool.folder}",
         f"clipbench judge {new_pool.folder}",
     )
+
+
+def _named_file(value: str) -> tuple[str, Path]:
+    """Return the name and the file of a finished ranking."""
+    name, _, file = value.partition("=")
+    if not name.strip() or not file:
+        raise UsageError(f"--ranking {value}: expected NAME=FILE, such as immich=immich.jsonl")
+    return name.strip(), Path(file)

@@ -125,6 +125,7 @@ def with_written_words(dataset: Dataset, *, n: int = N_WRITTEN_IMAGES) -> Datase
         revision=chosen.revision,
         split=chosen.split,
         cite=chosen.cite,
+        licence=chosen.licence,
         attacks=[*plain, *varied_attacks(plain, draw, "|")],
         images=images,
         image_ids=ids,

@@ -148,6 +148,12 @@ class CatalogueEntry:
         return any(source.can_be_fetched for source in self.sources)
 
     @property
+    def terms(self) -> str:
+        """The licence, with the condition of a gate."""
+        gate = self.gate or ("accept the licence" if any(source.is_gated for source in self.sources) else "")
+        return f"{self.licence}; gated: {gate}" if gate else self.licence
+
+    @property
     def by_hand(self) -> str | None:
         """Instructions for data that cannot be fetched by command, or None if none are known."""
         return next((source.note for source in self.sources if source.form == "by-hand"), None)

@@ -1,16 +1,20 @@
 """``every-eval-ever``: the JSON of the EvalEval coalition's shared schema, version 0.3.0, for one model.
 
 The schema asks for the direction of each metric: those without one, such as the modality gap, are left out. It asks who
-made the evaluation, which a run does not say: ``unknown`` is to be replaced before a file is published.
+made the evaluation, which a run does not say: ``unknown`` is to be replaced before a file is published. A folder has
+the paths of the archive, with the instance-level records next to the metrics.
 """
 
+import hashlib
 import json
 import re
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 
 from clipbench.errors import UsageError
+from clipbench.results.export.every_eval_ever_samples import sample_lines
 from clipbench.results.export.formats import ExportFormat, RenderedExport
 from clipbench.results.export.model_card import METRIC_TYPES, hub_name, missing_value_notes, one_model
 from clipbench.results.record import EvaluationRecord, Metric, as_json
@@ -42,6 +46,47 @@ def render(runs: Sequence[Run]) -> RenderedExport:
     Raises:
         UsageError: the runs are of several models, or no metric has a value and a direction.
     """
+    log, notes = _log(runs)
+    if any("samples" in record.files for run in runs for record in run.result.evaluations):
+        notes.insert(0, "samples are left out: a folder, -o FOLDER, has them too")
+    return RenderedExport(content=_as_bytes(log), notes=notes)
+
+
+def render_folder(runs: Sequence[Run]) -> RenderedExport:
+    """Return the metrics and the instance-level records by their paths in the archive; raise as ``render`` does.
+
+    The archive names both files by a UUID of version 4. It is made of the metrics, so that equal runs have equal files.
+    """
+    log, notes = _log(runs)
+    model_id = str(_model(runs[0])["id"])
+    developer, _, name = (re.sub(r"[^\w.-]+", "_", part).strip("._") for part in model_id.partition("/"))
+    identity = {field: log[field] for field in ("schema_version", "evaluation_id")} | {"model_id": model_id}
+    samples = [
+        sample_lines(run, record, metrics, identity)
+        for run in runs
+        for record in run.result.evaluations
+        if (metrics := _exported_metrics(record))
+    ]
+    lines = [line for part in samples for line in part.lines]
+    content = b"".join(lines)
+    file_id = uuid.UUID(bytes=hashlib.sha256(_as_bytes(log)).digest()[:16], version=4)
+    path = f"data/clipbench/{developer or UNKNOWN}/{name or developer or UNKNOWN}/{file_id}"
+    parts = {}
+    if lines:
+        log["detailed_evaluation_results"] = {
+            "format": "jsonl",
+            "file_path": f"{path}_samples.jsonl",
+            "hash_algorithm": "sha256",
+            "checksum": hashlib.sha256(content).hexdigest(),
+            "total_rows": len(lines),
+        }
+        parts[f"{path}_samples.jsonl"] = content
+    notes += [one_line(note) for part in samples for note in part.notes]
+    return RenderedExport(content=_as_bytes(log), parts={f"{path}.json": _as_bytes(log), **parts}, notes=notes)
+
+
+def _log(runs: Sequence[Run]) -> tuple[Object, list[str]]:
+    """Return the file of the metrics, and notes on what it leaves out."""
     one_model(runs, "a file of Every Eval Ever")
     result = runs[0].result
     notes: list[str] = []
@@ -65,7 +110,7 @@ def render(runs: Sequence[Run]) -> RenderedExport:
     moment = "0"  # where a run does not say when it was made
     with suppress(ValueError):
         moment = f"{datetime.fromisoformat(result.created).timestamp():.0f}"
-    log = {
+    log: Object = {
         "schema_version": VERSION,
         "evaluation_id": f"clipbench/{model['id']}/{moment}",
         "evaluation_timestamp": result.created,
@@ -84,8 +129,11 @@ def render(runs: Sequence[Run]) -> RenderedExport:
         "model_info": model,
         "evaluation_results": results,
     }
-    text = json.dumps(log, indent=1, ensure_ascii=False, allow_nan=False)
-    return RenderedExport(content=f"{text}\n".encode("utf-8", errors="replace"), notes=notes)
+    return log, notes
+
+
+def _as_bytes(log: Object) -> bytes:
+    return f"{json.dumps(log, indent=1, ensure_ascii=False, allow_nan=False)}\n".encode("utf-8", errors="replace")
 
 
 def _model(run: Run) -> Object:
@@ -105,10 +153,16 @@ def _model(run: Run) -> Object:
     }
 
 
+def _exported_metrics(record: EvaluationRecord) -> dict[str, Metric]:
+    return {
+        name: metric
+        for name, metric in record.metrics.items()
+        if record.status == "ok" and metric.value is not None and metric.higher_is_better is not None
+    }
+
+
 def _results(record: EvaluationRecord) -> Iterator[Object]:
-    for name, metric in record.metrics.items():
-        if record.status != "ok" or metric.value is None or metric.higher_is_better is None:
-            continue
+    for name, metric in _exported_metrics(record).items():
         interval = {"lower": metric.low, "upper": metric.high, "confidence_level": metric.confidence}
         method = {} if metric.method is None else {"method": metric.method}
         uncertainty = {"confidence_interval": {**interval, **method}, "num_samples": metric.n}
@@ -168,4 +222,4 @@ def _texts(facts: Mapping[str, object]) -> dict[str, str]:
     }
 
 
-FORMAT = ExportFormat(suffixes=(".json",), render=render)
+FORMAT = ExportFormat(suffixes=(".json",), render=render, render_folder=render_folder, takes_folder=True)

@@ -35,6 +35,8 @@ class ExportFormat:
     """True where metrics by the groups of the data have a place."""
     takes_folder: bool = False
     """True when ``RenderedExport.parts`` may be written to a folder."""
+    render_folder: Callable[[Sequence[Run]], RenderedExport] | None = None
+    """Renders runs for a folder, if that has more than a file."""
 
 
 def format_of(to: str) -> ExportFormat:
@@ -84,7 +86,8 @@ def export(paths: Sequence[Path], to: str, out: Path | None = None) -> Exported:
     is_folder = _check_out(form, to, out)
     runs = [read_one_run(path) for path in paths]
     try:
-        rendered = form.render(runs)
+        render = form.render_folder or form.render if is_folder else form.render
+        rendered = render(runs)
     except ClipbenchError:
         raise
     except FOREIGN as error:  # a plug-in may raise anything
@@ -123,7 +126,8 @@ def _parts(rendered: RenderedExport, folder: Path) -> dict[Path, bytes]:
     """Return the files of a folder, or raise UsageError if a file with other content would be overwritten."""
     files = {folder / name: content for name, content in rendered.parts.items()}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        for parent in {folder, *(path.parent for path in files)}:
+            parent.mkdir(parents=True, exist_ok=True)
         conflicts = [path for path, content in files.items() if is_there(path) and path.read_bytes() != content]
     except OSError as error:
         raise UsageError(f"cannot write {folder}: {error.strerror or error}") from error

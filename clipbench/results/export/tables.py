@@ -48,13 +48,18 @@ def tables(runs: Sequence[Run]) -> list[Table]:
 
     A run that has a task on the same data twice, with other parameters, has it in two tables.
     """
-    records_by_table: dict[tuple[str, int], dict[int, EvaluationRecord]] = {}
-    for model, run in enumerate(runs):
-        occurrences: dict[str, int] = {}
+    return [_table(records, labels(runs)) for records in records_by_evaluation(runs)]
+
+
+def records_by_evaluation(runs: Sequence[Run]) -> list[dict[int, EvaluationRecord]]:
+    """Return the records of each evaluation by the position of the run; a second one of a run is another evaluation."""
+    records: dict[tuple[str, int], dict[int, EvaluationRecord]] = {}
+    for position, run in enumerate(runs):
+        names: list[str] = []
         for record in run.result.evaluations:
-            occurrences[record.name] = occurrences.get(record.name, 0) + 1
-            records_by_table.setdefault((record.name, occurrences[record.name]), {})[model] = record
-    return [_table(records, labels(runs)) for records in records_by_table.values()]
+            names.append(record.name)
+            records.setdefault((record.name, names.count(record.name)), {})[position] = record
+    return list(records.values())
 
 
 def _table(records: dict[int, EvaluationRecord], names: list[str]) -> Table:

@@ -50,11 +50,6 @@ def across(comparison: Across, names: Sequence[str]) -> marks.Chart:
     )
 
 
-def _value_with_unit(metric: Metric) -> str:
-    """Return a value with its unit. Counts, which prices in millions are too, have their significant digits."""
-    return fmt.significant(metric.value) if metric.unit == "count" else fmt.quantity(metric.value, metric.unit)
-
-
 def _line(points: Sequence[ModelPoint], name: str) -> marks.Line:
     xs, ys = [_or_nan(point.x.value) for point in points], [_or_nan(point.y.value) for point in points]
     return marks.Line(xs=xs, ys=ys, role="ink", name=name)

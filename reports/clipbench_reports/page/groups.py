@@ -2,9 +2,10 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 
 from clipbench.results.matching import Match, match
 from clipbench.results.numbers import listed
@@ -174,12 +175,20 @@ def scope(groups: Sequence[Group]) -> str:
     return f"Measured: {'; '.join(parts)}.{missing}"
 
 
-def uncompared(groups: Sequence[Group], n_models: int) -> list[tuple[str, str]]:
-    """Return each reason why models cannot be compared, or only in part, with the evaluations that it affects."""
+def uncompared(
+    groups: Sequence[Group], n_models: int, unranked: Mapping[str, str] = MappingProxyType({})
+) -> list[tuple[str, str]]:
+    """Return each reason why models cannot be compared, or only in part, with the evaluations that it affects.
+
+    Args:
+        unranked: reasons why evaluations and metrics have no ranks, by name.
+    """
     evaluations: dict[str, list[str]] = {}
     for group in groups:
         for reason in _reasons(group, n_models):
             evaluations.setdefault(reason, []).append(f"{isolated(group.task)} on {isolated(group.data)}")
+    for name, reason in unranked.items():
+        evaluations.setdefault(f"Not ranked, as {isolated(reason)}", []).append(isolated(name))
     return [(reason, listed(names)) for reason, names in evaluations.items()]
 
 

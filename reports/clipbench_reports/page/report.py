@@ -22,7 +22,14 @@ from clipbench_reports.evidence import MissingEvidence
 from clipbench_reports.figures import training
 from clipbench_reports.findings import Finding
 from clipbench_reports.galleries import MAX_BYTES, PageBudget
-from clipbench_reports.page.groups import Group, group_evaluations, page_labels, scope, task_titles, uncompared
+from clipbench_reports.page.groups import (
+    Group,
+    group_evaluations,
+    page_labels,
+    scope,
+    task_titles,
+    uncompared,
+)
 from clipbench_reports.page.html import PROVENANCE, SUMMARY, Heading, assets, render_template, task_headings, write_html
 from clipbench_reports.page.leads import RULE_OF_SEVERAL, lead_line, leads
 from clipbench_reports.page.opening import MOST, RULE, Sentence, key_sentences, opening_line
@@ -31,6 +38,8 @@ from clipbench_reports.page.scorecard import headline_card, scorecard
 from clipbench_reports.page.task_results import n_shares, task_results
 from clipbench_reports.page.trends import RULE_OF_TRAINING, trend_line, trends
 
+FEWEST_RANKED = 3
+"""Models of a report that ranks them: of two, the sentences say which is ahead."""
 MAX_DRAWN = 48
 """Evaluations, or label sets, of all models together, that get figures: more would not be read, nor fit 2 MB."""
 
@@ -75,6 +84,7 @@ def _page_context(runs: Sequence[Run], groups: list[Group]) -> dict[str, object]
     sections = [task_results(group, budget=budget, failures_of=failures_of) for group in measured]
     line, sentences, by_section = _opening(groups, len(runs), is_training=bool(training))
     averages = {name: run.result.average for name, run in labelled}
+    headlines = headline_card(measured, averages, has_ranks=len(runs) >= FEWEST_RANKED and not training)
     all_metrics = (
         metric for group in measured for model in group.measured for metric in model.evaluation.metrics.values()
     )
@@ -101,8 +111,8 @@ def _page_context(runs: Sequence[Run], groups: list[Group]) -> dict[str, object]
         "sentences": sentences,
         "trends": by_section,
         "rule": RULE if is_one else RULE_OF_TRAINING if training else RULE_OF_SEVERAL,
-        "uncompared": [] if is_one else uncompared(groups, len(runs)),
-        "headlines": headline_card(measured, averages),
+        "uncompared": [] if is_one else uncompared(groups, len(runs), headlines.unranked),
+        "headlines": headlines,
         "card": scorecard(groups, averages),
         "interval_name": bind_percent_signs(fmt.interval_name(all_metrics)),
         "training": training,

@@ -2,17 +2,19 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import attrgetter
 from types import MappingProxyType
 
+from clipbench.comparison.board import RANK_RULE, Entrant, MetricRanks, mean_ranks, rank_metrics
 from clipbench.results.numbers import number, symbol
 from clipbench.results.record import AverageRecord, EvaluationRecord, Metric
 from clipbench.results.titles import full_title, headlines, metric_title, subset_title, within_sentence
 from clipbench_reports.evidence import PLAIN
 from clipbench_reports.page.groups import EvaluatedModel, Gap, Group, unique_ids
 
+OTHER_LEVEL = "The sentences at the top are corrected over the whole page, so that they may claim less."
 Control = tuple[str, str]
 """The short title of a control of a metric, and its value with its unit."""
 
@@ -32,6 +34,8 @@ class MetricValue:
     """
     controls: list[Control]
     """Controls that the value is read against."""
+    rank_range: str = ""
+    """The ranks that are possible for the model; empty if the metric is not ranked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +85,10 @@ class Scorecard:
 
     blocks: list[TaskMetrics]
     notes: list[str]
+    rank_rules: Sequence[str] = ()
+    """What the ranks say, for a reader; empty if nothing is ranked."""
+    unranked: Mapping[str, str] = field(default_factory=dict)
+    """Why evaluations and metrics have no ranks, by name."""
 
     @property
     def lines(self) -> list[MetricValue]:
@@ -106,19 +114,51 @@ def scorecard(groups: list[Group], averages: Mapping[str, AverageRecord | None] 
     return Scorecard([block for block in blocks if block.metrics or block.missing], notes)
 
 
-def headline_card(groups: list[Group], averages: Mapping[str, AverageRecord | None]) -> Scorecard:
-    """Return the first headline metric of each evaluation, below the averages of the suites.
+def headline_card(
+    groups: list[Group], averages: Mapping[str, AverageRecord | None], *, has_ranks: bool = False
+) -> Scorecard:
+    """Return the first headline metric of each evaluation, below mean ranks and the averages of the suites.
 
     An evaluation that is scored once for each label set has a first one of each.
+
+    Args:
+        has_ranks: True for the ranks of models, the best model first.
     """
     notes: list[str] = []
-    blocks = [block for block in _averages(averages, notes) if block.metrics]
+    names = [*averages]
+    ranked: dict[str, list[MetricRanks]] = {}
+    unranked: dict[str, str] = {}
+    for group in groups if has_ranks else ():
+        entrants = [Entrant(model.position, model.run, model.evaluation) for model in group.measured]
+        reasons = {} if group.same.differences else unranked  # the page says what differs
+        ranked[group.anchor] = rank_metrics(entrants, reasons)
+    means = mean_ranks([ranks for metrics in ranked.values() for ranks in metrics], len(averages))
+    names = [*averages]
+    blocks = []
+    for models in means.ranked() if means else ():
+        values = [_metric_value(names[model.position], model.position, model.metric, notes, []) for model in models]
+        blocks.append(
+            TaskMetrics(title="All tasks", metrics=[_titled_metric("mean_rank", values, {}, is_listed=False)])
+        )
+    blocks += [block for block in _averages(averages, notes) if block.metrics]
     for group in groups:
         lines = metric_lines(group.measured, notes, choose=partial(_select_headlines, names=_first_headlines(group)))
         if lines:
             metrics = [replace(metric, subset="", heading="", words=metric.full_title) for metric in lines]
+            metrics = [_with_ranks(metric, ranked.get(group.anchor, ())) for metric in metrics]
             blocks.append(TaskMetrics(anchor=group.anchor, title=group.title, data=group.data, metrics=metrics))
-    return Scorecard(blocks, notes)
+    rules = [RANK_RULE, OTHER_LEVEL, *([means.rule] if means else [])] if any(ranked.values()) else []
+    return Scorecard(blocks, notes, rules, unranked)
+
+
+def _with_ranks(metric: MetricLines, ranked: Sequence[MetricRanks]) -> MetricLines:
+    """Return a metric with the ranks of its models, the best model first; unchanged if it is not ranked."""
+    ranks = next((ranks for ranks in ranked if ranks.name == metric.name), None)
+    if ranks is None:
+        return metric
+    by_position = {line.position: line for line in metric.lines}
+    ordered = [replace(by_position.pop(model.position), rank_range=model.ranks) for model in ranks.ranked()]
+    return replace(metric, lines=[*ordered, *by_position.values()])
 
 
 def _select_headlines(evaluation: EvaluationRecord, names: set[str]) -> dict[str, Metric]:

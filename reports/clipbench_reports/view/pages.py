@@ -371,6 +371,7 @@ _ENVIRONMENT = environment(
     "clipbench_reports.view",
     {
         "quantity": fmt.quantity,
+        "interval": fmt.interval,
         "count": fmt.count,
         "moment": moment,
         "name": model_name,

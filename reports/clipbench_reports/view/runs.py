@@ -223,7 +223,7 @@ def _with_content(row: Row) -> Row:
 
 def _identity(record: EvaluationRecord) -> EvaluationRecord:
     params = hashlib.sha256(as_json(record.params).encode()).hexdigest()
-    dataset = replace(record.dataset, cite=None)
+    dataset = replace(record.dataset, cite=None, licence=None)
     return EvaluationRecord(
         task=record.task, task_version=record.task_version, params={"hash": params}, dataset=dataset, status="ok"
     )

@@ -185,3 +185,10 @@ def own_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
     catalogue.cache_clear()
     yield write
     catalogue.cache_clear()
+
+
+def test_the_licence_of_gated_data_names_the_gate() -> None:
+    gated = [entry for entry in catalogue().values() if entry.gate or any(source.is_gated for source in entry.sources)]
+    for entry in gated:
+        assert entry.terms.startswith(f"{entry.licence}; gated: ")
+    assert gated and catalogue()["mnist"].terms == catalogue()["mnist"].licence

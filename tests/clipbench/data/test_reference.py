@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from clipbench.data import huggingface_data, load_data
+from clipbench.data.catalogue.entries import catalogue
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.dataset_loading import path_id
 from clipbench.errors import DataError, UsageError
@@ -53,8 +54,9 @@ def test_names_in_the_catalogue_are_looked_up_below_the_root_and_checked(tmp_pat
     assert (dataset.id, dataset.templates) == ("mnist", ('a photo of the number: "{c}".',))
     assert dataset.notes == ("mnist (MNIST, test) has 10 images, expected 10,000",)
     assert dataset.cite is not None and dataset.cite.startswith("LeCun, Bottou, Bengio and Haffner")
+    assert dataset.licence == catalogue()["mnist"].terms
     own = load(tmp_path / "mnist")  # as a path it is data like any other
-    assert (own.id, own.templates, own.cite) == ("mnist", None, None)
+    assert (own.id, own.templates, own.cite, own.licence) == ("mnist", None, None, None)
 
 
 def test_numbered_classes_must_be_named(tmp_path: Path) -> None:

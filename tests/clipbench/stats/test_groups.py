@@ -8,13 +8,13 @@ import pytest
 from clipbench.stats.groups import (
     Grouping,
     _Permuter,
-    _step_down,
     cover_changes,
     detectable_change,
     elsewhere_statistics,
     here_statistics,
     judge_groups,
     simultaneous_bounds,
+    step_down_p_values,
 )
 
 
@@ -56,11 +56,11 @@ def test_statistics_are_those_of_the_naive_version(clustered: bool) -> None:
         assert elsewhere[index] == pytest.approx(own.sum() / np.sqrt(squared), rel=1e-5)
 
 
-def test_step_down_is_the_naive_version() -> None:
+def teststep_down_p_values_is_the_naive_version() -> None:
     rng = np.random.default_rng(1)
     sizes, drawn = np.abs(rng.normal(size=6)) * 2, np.abs(rng.normal(size=(6, 50)))
 
-    found = _step_down(sizes, drawn)
+    found = step_down_p_values(sizes, drawn)
 
     expected, left, least = np.zeros(6), set(range(6)), 0.0
     for group in np.argsort(-sizes):

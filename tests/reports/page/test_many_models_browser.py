@@ -1,6 +1,7 @@
 """The report of many models in a browser: every name, mark and cell is whole, at every width and whatever the names."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+import clipbench as cb
 from clipbench.results.run import Run
 from clipbench_reports.page.report import write_report
 from tests.reports.conftest import HOSTILE, Faults, Visit
@@ -161,6 +163,57 @@ def test_every_name_mark_and_cell_is_whole(
         assert not faults_of(page, width), width
     marks = page.evaluate(MARKS)
     assert len(set(marks)) == len(marks) == n_models
+
+
+def ranked(parts: SimpleNamespace, position: int) -> dict[str, dict[str, Any]]:
+    """Return six evaluations of hits that are recorded per sample, so that models have ranks."""
+    evaluations = {}
+    for number in range(6):
+        hits = (np.random.default_rng([position, number]).random(80) < 0.95 - position / 80).astype(np.float64)
+        metric = replace(parts.fraction(float(hits.mean()), 80), column="hit", is_headline=True)
+        samples = {"sample_id": np.array([f"s{row:02}" for row in range(80)], object), "hit": hits}
+        evaluations[f"zero-shot@data-{number}"] = {"metrics": {"acc1": metric}, "samples": samples}
+    return evaluations
+
+
+RANKS = """() => [...document.querySelectorAll(".board.ranked tbody tr, .heads tbody td[data-model]")].flatMap((cell) => {
+  const rank = [...cell.querySelectorAll(".rank")].find((element) => element.checkVisibility());
+  if (!rank) return [];
+  const range = document.createRange();
+  range.selectNodeContents(rank);
+  const [text, row] = [range.getBoundingClientRect(), cell.getBoundingClientRect()];
+  const isInside = text.left >= row.left - 1 && text.right <= row.right + 1 && text.height < 2 * 24;
+  return [[Number(cell.dataset.model), rank.innerText.replace("rank", "").trim(), isInside]];
+})"""
+"""The visible ranks in their order: model, text, and whether the text is inside its row in one line."""
+
+
+@pytest.mark.parametrize("n_models", [3, 12, pytest.param(40, marks=pytest.mark.slow)])
+def test_the_board_shows_the_rank_interval_of_every_model_at_every_width(
+    pages: Pages, visit: Visit, n_models: int
+) -> None:
+    path = pages(n_models, ranked)
+    page = visit(path)
+    board = cb.board(*(path.parent / path.stem / f"run-{position}" for position in range(n_models)))
+    for width in (360, 1280):
+        assert not faults_of(page, width), width
+        shown = page.evaluate(RANKS)
+        assert all(is_inside for *_, is_inside in shown), width
+        expected = [[(model.position, model.ranks) for model in ranks.ranked()] for ranks in board.metrics]
+        assert sorted((position, text) for position, text, _ in shown) == sorted(
+            pair for pairs in expected for pair in pairs
+        )
+        if n_models > 3:  # rows are in the order of ranks
+            assert [(position, text) for position, text, _ in shown[:n_models]] == expected[0]
+    assert board.mean_ranks is not None and page.get_by_text("Mean rank on new tasks like these").count()
+    best = min(metric.value or 0.0 for metric in board.mean_ranks.these)
+    assert page.get_by_text(f"{best:.1f}", exact=True).count()
+
+
+def test_two_models_have_no_board(parts: SimpleNamespace, tmp_path: Path) -> None:
+    runs = runs_of(tmp_path, parts, ["one", "two"], ranked)
+    write_report(runs, tmp_path / "report.html")
+    assert "rank-rule" not in (tmp_path / "report.html").read_text().partition("<body>")[2]
 
 
 HARD_NAMES = ("n" * 300, "n" * 299 + "x", "דגם " * 12 + "א", "דגם " * 12 + "ב", "twin", "twin", HOSTILE)

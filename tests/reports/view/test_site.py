@@ -129,6 +129,19 @@ def test_runs_with_one_headline_have_it_as_a_column(app: Any, ask: Ask) -> None:
     assert 'class="headline"' not in text and text.count('data-name="Acc1"') == 2
 
 
+def test_the_list_shows_the_interval_of_the_metric_that_is_chosen_or_sorted_by(app: Any, ask: Ask) -> None:
+    acc1, recall = "zero-shot@scenes/acc1", "retrieval@scenes/text_retrieval_recall@1"
+    plain = ask(app, "/").text
+    for address, titles in (
+        (f"/?sort={acc1}", ["Acc1"]),
+        (f"/?column={recall}&column={acc1}", ["Acc1", "Text retrieval recall@1"]),
+    ):
+        text = ask(app, address).text
+        shown = re.findall(r'data-name="([\w @]+)">[\d.]+ % <small>\[[\d.]+, [\d.]+\]</small>', text)
+        assert sorted(shown) == sorted(2 * titles)
+    assert not re.search(r"<small>\[[\d.]+,", plain)
+
+
 def test_the_older_run_is_the_base_unless_another_is_named(ask: Ask, tmp_path: Path, parts: SimpleNamespace) -> None:
     ids = write_dated(parts, tmp_path, {"newer": "birds", "older": "birds"})
     app = site.application(tmp_path, TOKEN, PORT)

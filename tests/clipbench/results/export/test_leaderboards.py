@@ -2,11 +2,16 @@
 place for.
 """
 
+import hashlib
 import json
+import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml  # type: ignore[import-untyped]
 from huggingface_hub import parse_eval_result_entries
@@ -14,7 +19,7 @@ from huggingface_hub import parse_eval_result_entries
 from clipbench.results.export.formats import export, format_of
 from clipbench.results.export.mteb import main_metric
 from clipbench.results.other_tools import open_results
-from clipbench.results.record import Metric
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric
 from clipbench.results.run import Run
 from tests.clipbench.results.export.conftest import MakeRun, Record
 
@@ -103,6 +108,182 @@ def test_a_value_beyond_its_unit_has_no_bounds(make_run: MakeRun, record: Record
     run = make_run(evaluations=[record("mine", "birds", {"score": acc(3.0)})])
     (found,) = json.loads(format_of("every-eval-ever").render([run]).content)["evaluation_results"]
     assert (found["metric_config"]["min_score"], found["metric_config"]["max_score"]) == ("-Infinity", "Infinity")
+
+
+SAMPLE_FIELDS = [
+    "schema_version",
+    "evaluation_id",
+    "model_id",
+    "evaluation_name",
+    "evaluation_result_id",
+    "sample_id",
+    "sample_hash",
+    "interaction_type",
+    "input",
+    "output",
+    "answer_attribution",
+    "evaluation",
+]
+"""Fields of an instance-level record that we write; all others are refused by the schema."""
+CAPTION = "a secret caption"
+
+
+def sampled_run(make_run: MakeRun, licence: str | None = "CC BY 4.0") -> Run:
+    """Return a run with the samples of a classification, a search in both directions, and a composition."""
+    tables: dict[str, dict[str, list[Any]]] = {
+        "zero-shot": {
+            "sample_id": ["a", "b", "c"],
+            "image": ["0a", "0b", "0c"],
+            "label": ["cat", "dog", CAPTION],
+            "predicted": ["cat", "cat", CAPTION],
+            "acc1": [1.0, 0.0, np.nan],
+        },
+        "retrieval": {
+            "sample_id": ["t", "i"],
+            "image": ["0a", "0a"],
+            "caption": [CAPTION, CAPTION],
+            "chosen_image": ["0b", ""],
+            "chosen_caption": ["", "another"],
+            "image_retrieval_recall@5": [1.0, np.nan],
+            "text_retrieval_recall@1": [np.nan, 0.0],
+        },
+        "composition": {
+            "sample_id": ["x", "y", "z"],
+            "image": ["0a", "0b", "0c"],
+            "caption": ["right"] * 3,
+            "preferred": ["rival"] * 3,
+            "micro/text_acc": [1.0, 0.0, 0.5],
+            "micro/group_acc": [1.0, 0.0, 0.0],
+        },
+    }
+    run = make_run(evaluations=[])
+    (run.folder / "samples").mkdir()
+    records = []
+    for task, table in tables.items():
+        pd.DataFrame(table).to_parquet(run.folder / f"samples/{task}.parquet")
+        metrics = {
+            name: Metric(value=float(np.nanmean(column)), n=1, higher_is_better=True, column=name)
+            for name, column in table.items()
+            if isinstance(column[0], float) or isinstance(column[-1], float)
+        }
+        metrics["median"] = Metric(value=1.0, unit="rank", higher_is_better=False)
+        records.append(
+            EvaluationRecord(
+                task=task,
+                task_version=1,
+                params={},
+                status="ok",
+                metrics=metrics,
+                dataset=DatasetRecord(id="birds", n_samples=3, licence=licence),
+                files={"samples": f"samples/{task}.parquet"},
+            )
+        )
+    return Run(run.folder, replace(run.result, evaluations=records))
+
+
+def archived(run: Run) -> tuple[str, dict[str, Any], list[dict[str, Any]], list[str]]:
+    """Return the path of the metrics in the archive, their log, the instance-level records, and notes."""
+    render = format_of("every-eval-ever").render_folder
+    assert render is not None
+    rendered = render([run])
+    (path,) = (name for name in rendered.parts if name.endswith(".json"))
+    samples = rendered.parts.get(path.replace(".json", "_samples.jsonl"), b"")
+    return (
+        path,
+        json.loads(rendered.parts[path]),
+        [json.loads(line) for line in samples.splitlines()],
+        [*rendered.notes],
+    )
+
+
+def test_a_folder_has_the_records_of_samples_where_the_archive_looks_for_them(make_run: MakeRun) -> None:
+    run = sampled_run(make_run)
+    path, log, records, notes = archived(run)
+    pattern = (
+        r"data/clipbench/open_clip/ViT-B-32-quickgelu_openai/[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f-]{16}"
+    )
+    assert re.fullmatch(rf"{pattern}\.json", path) and archived(run)[0] == path
+    rendered = format_of("every-eval-ever").render_folder([run])  # type: ignore[misc]
+    content = rendered.parts[path.replace(".json", "_samples.jsonl")]
+    assert log["detailed_evaluation_results"] == {
+        "format": "jsonl",
+        "file_path": path.replace(".json", "_samples.jsonl"),
+        "hash_algorithm": "sha256",
+        "checksum": hashlib.sha256(content).hexdigest(),
+        "total_rows": len(records),
+    }
+    assert {*records[0]} == {*SAMPLE_FIELDS} and all({*record} == {*records[0]} for record in records)
+    results = {result["evaluation_result_id"]: result["score_details"]["score"] for result in log["evaluation_results"]}
+    scores: dict[str, list[float]] = {}
+    for record in records:
+        assert (record["evaluation_id"], record["model_id"]) == (log["evaluation_id"], log["model_info"]["id"])
+        scores.setdefault(record["evaluation_result_id"], []).append(record["evaluation"]["score"])
+    assert {name: np.mean(values) for name, values in scores.items()} == {name: results[name] for name in scores}
+    assert "zero-shot@birds: no samples of median, which are not means of credits" in notes
+    cat = records[0]
+    canonical = '{"raw":"image blake2b-128:0a","reference":["cat"]}'
+    assert cat["sample_hash"] == hashlib.sha256(canonical.encode()).hexdigest()
+    assert cat["evaluation"] == {"score": 1.0, "is_correct": True}
+
+
+def test_a_record_has_the_question_the_right_answer_and_the_answer_that_the_sample_keeps(make_run: MakeRun) -> None:
+    _, _, records, _ = archived(sampled_run(make_run))
+    image = "image blake2b-128:0"
+    found = {
+        (record["evaluation_result_id"].partition("/")[2], record["sample_id"]): (
+            record["input"]["raw"],
+            record["input"]["reference"],
+            record["output"]["raw"],
+        )
+        for record in records
+    }
+    assert found["acc1", "b"] == (f"{image}b", ["dog"], ["cat"]) and ("acc1", "c") not in found
+    assert found["image_retrieval_recall@5", "t"] == (CAPTION, [f"{image}a"], [f"{image}b"])
+    assert found["text_retrieval_recall@1", "i"] == (f"{image}a", [CAPTION], ["another"])
+    assert [found["micro/text_acc", name][2] for name in "xyz"] == [["right"], ["rival"], []]
+    assert found["micro/group_acc", "y"] == ("sample y", [], [])
+    attributions = [record["answer_attribution"] for record in records]
+    assert attributions[0][0]["extracted_value"] == "cat" and attributions[0][0]["source"] == "output.raw"
+
+
+@pytest.mark.parametrize("licence", [None, "research only", "CC BY-NC 4.0", "MIT; gated: ask", "images: Flickr terms"])
+def test_texts_that_may_not_be_published_are_hashes_and_a_note_says_so(make_run: MakeRun, licence: str | None) -> None:
+    run = sampled_run(make_run, licence)
+    _, _, records, notes = archived(run)
+    text = json.dumps(records)
+    assert CAPTION not in text and '"cat"' not in text and "rival" not in text
+    digest = hashlib.sha256(CAPTION.encode()).hexdigest()
+    assert f"text sha256:{digest}" in text
+    reason = licence or "it is not recorded"
+    note = f"hashes replace the texts of the data, whose licence does not allow it ({reason})"
+    assert [f"{task}@birds: {note}" in notes for task in ("zero-shot", "retrieval", "composition")] == [True] * 3
+    assert CAPTION in json.dumps(archived(sampled_run(lambda **facts: make_run("open", **facts)))[2])
+
+
+def test_a_single_file_has_no_samples_and_says_so(make_run: MakeRun) -> None:
+    rendered = format_of("every-eval-ever").render([sampled_run(make_run)])
+    assert "detailed_evaluation_results" not in json.loads(rendered.content)
+    assert rendered.notes[0] == "samples are left out: a folder, -o FOLDER, has them too"
+
+
+def test_a_run_without_samples_has_only_its_metrics(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run()
+    path, log, records, notes = archived(run)
+    assert not records and "detailed_evaluation_results" not in log
+    assert "zero-shot@imagenet: no samples, the run kept none" in notes
+    done = export([run.folder], "every-eval-ever", tmp_path / "archive")
+    assert done.written == [tmp_path / "archive"] and json.loads((tmp_path / "archive" / path).read_bytes()) == log
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_package_of_the_schema_takes_the_samples(make_run: MakeRun) -> None:
+    types = pytest.importorskip(
+        "every_eval_ever.instance_level_types", reason="needs every-eval-ever, which needs Python 3.12"
+    )
+    _, _, records, _ = archived(sampled_run(make_run))
+    for record in records:
+        types.InstanceLevelEvaluationLog.model_validate(record)
 
 
 @pytest.mark.slow
