@@ -77,8 +77,8 @@ def make_pool(
         note: called with facts for the user.
 
     Raises:
-        ClipbenchError: there are too few models, photographs or queries, a model fails, or the folder holds something
-            else.
+        ClipbenchError: there are too few models, photographs or queries, a model fails, or the folder holds other files
+            or another pool.
     """
     _check([name for name, _ in models], queries, folder)
     dataset, digests, order = _photographs(images), list[str](), np.arange(0)
