@@ -1,7 +1,7 @@
 """Evaluation and diagnostics for CLIP-style dual encoders.
 
 Every public name is found here, and each is imported when it is first asked for: ``import clipbench`` itself imports
-neither numpy nor torch. The names stand in ``__init__.pyi``, where type checkers find them too.
+neither numpy nor torch. ``__init__.pyi`` lists the names, and type checkers read them there.
 """
 
 import os

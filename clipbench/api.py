@@ -231,7 +231,7 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
             allow.
         limit: images that are scored, a seeded, stratified subset.
         seed: of samples.
-        device: this and all other options are those of ``clipbench.run``.
+        device: this and all other options mean the same as in ``clipbench.run``.
 
     Returns:
         The diagnosis: ``is_healthy``, ``findings`` (check, status, what was seen, why it matters, the fix),
@@ -388,7 +388,7 @@ def pool(  # noqa: PLR0913  the options of the command, each by its name
         seed: of these, and of all orders.
         on_bad_image: ``"skip"`` leaves unreadable images out.
         price: measure what one query costs each model, which ``choose`` shows. The models must be references.
-        device: this and all other options are those of ``clipbench.run``.
+        device: this and all other options mean the same as in ``clipbench.run``.
 
     Raises:
         ClipbenchError: the models, the photographs, the queries or an option are wrong.
@@ -455,7 +455,7 @@ def choose(
         >>> choose("photos")  # see ``pool`` for one that can be chosen from
         Traceback (most recent call last):
             ...
-        clipbench.errors.UsageError: photos is no pool: expected a folder with pool.json
+        clipbench.errors.UsageError: photos is not a pool: expected a folder with pool.json
     """
     judged_pool = pool if isinstance(pool, Pool) else read_pool(Path(pool))
     return choose_model(read_log(judged_pool), scope=scope, margin=margin, alpha=alpha)

@@ -23,7 +23,7 @@ are not shown. `alone` is code.
 alone
 ```
 
-Of a pair [alone](alone.md), and ask no one else.
+Of a pair [alone](alone.md), and ask no one else, whatever else there is.
 """
 MODULE = '''"""Return the rank alone."""
 

@@ -95,7 +95,7 @@ def make_pool(
 
     Raises:
         ClipbenchError: there are too few models, photographs or queries, a model fails, a ranking does not fit, or the
-            folder holds something else.
+            folder holds other files or another pool.
     """
     _check([name for name, _ in (*models, *options.rankings)], queries, folder)
     if options.price is not None and not models:

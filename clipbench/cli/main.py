@@ -147,7 +147,7 @@ class GroupedCommand(Command):
 
 
 def command(name: str | None = None, **groups: Sequence[str]) -> Callable[[Callable[..., object]], click.Command]:
-    """Return a decorator that makes a function a command, with ``groups`` as those of a ``GroupedCommand``."""
+    """Return a decorator that makes a function a command, a ``GroupedCommand`` if ``groups`` of options are named."""
     if groups:
         return click.command(name, GroupedCommand, context_settings=SETTINGS, groups=groups)
     return click.command(name, Command, context_settings=SETTINGS)

@@ -182,7 +182,7 @@ def _slice_differences(
 ) -> Iterator[Difference]:
     """Yield the differences of all means of samples in all slices of a grouping that both runs have, by slice.
 
-    What is no mean of samples, such as a median or the modality gap of a slice, is not compared.
+    A metric of a slice that is not a mean of samples, such as a median or the modality gap, is not compared.
     """
     tables = align.align_samples(base, candidate, pair, grouping)
     for group, metrics in pair.base.slices[grouping].groups.items():

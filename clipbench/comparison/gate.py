@@ -91,7 +91,8 @@ def judge(
     alpha; in a strict gate the loss is enough. A requirement applies only to the candidate's value.
 
     Args:
-        base: all its metrics, of which the comparison holds those that both have; likewise ``candidate``.
+        base: all metrics of the base. The comparison holds only the metrics that both runs have.
+        candidate: all metrics of the candidate.
         alpha: for rules without one of their own.
         today: for acknowledgements that expire, None for today in UTC.
     """

@@ -45,7 +45,7 @@ def overall_verdict(comparison: Comparison, outcomes: Sequence[Outcome] = ()) ->
     """Return the word of a comparison with its reason.
 
     Args:
-        outcomes: those of a gate; the metrics that it gates then decide, and the reason says what failed.
+        outcomes: the outcomes of a gate. If there are any, the gated metrics decide, and the reason says what failed.
     """
     gated = _gated_evidence(outcomes)
     evidence = gated or _headline_evidence(comparison)

@@ -97,8 +97,8 @@ class Difference:
     another run.
     """
     detectable: float | None = None
-    """The smallest true difference that a test of this metric alone would have found at alpha with 80 % power, by the
-    standard error of the paired difference, None if the samples cannot tell."""
+    """The smallest true difference that a test of only this metric would have found at alpha with 80 % power, by the
+    standard error of the paired difference. None if the samples cannot show it."""
     verdict: Verdict = "not tested"
     flips: Flips | None = None
     """Samples that changed, for columns of zeros and ones, or of credits between them."""
@@ -226,8 +226,8 @@ class Comparison:
     differences: list[Difference]
     refused: list[Refusal] = field(default_factory=list)
     slices: list[Difference] = field(default_factory=list)
-    """Differences within the groups of the data, ``task@data{grouping=group}``; Holm's correction is over them alone,
-    and they are explored.
+    """Differences within the groups of the data, ``task@data{grouping=group}``. They are explored, and Holm's
+    correction is over these differences only.
     """
     representational_similarity: list[RepresentationalSimilarity] = field(default_factory=list)
     """Similarity on images, then on texts, where both runs kept the vectors of the same pairs."""

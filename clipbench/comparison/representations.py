@@ -177,7 +177,7 @@ def _evaluation_with_pairs(run: Run, data: str | None) -> EvaluationRecord:
 def _common_vectors(pairs_by_run: Sequence[KeptPairs]) -> list[Mapping[Modality, Vectors]]:
     """Return the vectors of the pairs that all have, or of a seeded sample of them, in one random order.
 
-    The order is random because ties of neighbours go to the lower row: ids may lie by class.
+    The order is random because ties of neighbours go to the lower row, and ids may be sorted by class.
     """
     ids = sorted(set.intersection(*(set(pairs.row) for pairs in pairs_by_run)))
     if len(ids) < LEAST_PAIRS:

@@ -1,7 +1,7 @@
 """Effective robustness: how much higher a model scores on shifted data than its accuracy on ImageNet lets expect.
 
-The expectation is a line through other models' accuracies (``stats.trend``): of models that were trained on ImageNet
-alone, as Taori et al. define it, or of open_clip's CLIP models but for those that were fine-tuned to captions of COCO.
+The expectation is a line through other models' accuracies (``stats.trend``): of models that were trained only on
+ImageNet, as Taori et al. define it, or of open_clip's CLIP models except the models fine-tuned on captions of COCO.
 """
 
 import os

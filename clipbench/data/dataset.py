@@ -60,7 +60,7 @@ class Dataset(
     subsets: Mapping[str, str] = field(default_factory=dict)
     """Titles, for readers, of subsets and label sets by their names: ``swap_att`` is ``Attributes swapped``."""
     distractors: "Dataset | None" = None
-    """Images without captions that captions search beside ``images``."""
+    """Images without captions that captions search in addition to ``images``."""
     notes: tuple[str, ...] = field(default=())
     """Remarks on what loading left out or guessed."""
     missing: Mapping[str, str] = field(default_factory=dict)
@@ -187,13 +187,13 @@ class DataOptions:
     data_root: Path | None = None
     """Folder that holds data sets by name."""
     form: str = "pairs"
-    """The form that a task asks for (``Task.data_form``): the generated scenes have each, and "attacks" and "training"
-    are made of any images of classes.
+    """The form that a task needs (``Task.data_form``): the generated scenes have every form, and "attacks" and
+    "training" are made of any images of classes.
     """
     allow_partial: bool = False
     """Leave out samples whose images are missing, and classes without samples, instead of refusing."""
     n_images: int | None = None
-    """Images that will be used: a part of a data set that has as many is enough. None for all."""
+    """Number of images that will be used: a part of a data set is enough if it has this number. None for all."""
     options: Mapping[str, str] = field(default_factory=dict)
     """``--data-option key=value`` pairs, such as column names and the split. A loader refuses unknown ones.
     """

@@ -1,6 +1,6 @@
 """Images as references, and the one way in which encoded images become pixels. docs/images.md describes it for users.
 
-An image is named, told apart by its content, and opened only when it is needed: RGB or grey (L) with 8 bits, as
+An image is named, identified by its content, and opened only when it is needed: RGB or grey (L) with 8 bits, as
 ``Image.open(file).convert("RGB")`` of Pillow gives it, which is what CLIP_benchmark, torchvision and webdataset feed to
 a model. Two things differ from Pillow, which cuts such values off at 255: 16 bits (12 in some TIFF) are scaled to 8,
 and numbers of which no standard says which is white are refused.

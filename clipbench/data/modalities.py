@@ -22,7 +22,7 @@ JOINT = "image+text"
 """The modality of an image with a text, which are encoded as one."""
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 LINK = "_to_"
-"""Between the names of two modalities, in that of the array that pairs them."""
+"""Text between the names of two modalities, in the name of the array that pairs them."""
 IDS = "_ids"
 """End of the name of the array with the ids of a modality."""
 

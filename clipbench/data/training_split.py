@@ -21,7 +21,7 @@ def has_training_split(options: DataOptions) -> bool:
 
 
 def training_options(options: DataOptions) -> DataOptions:
-    """Return the options with which images to train on beside attacks are loaded: ``train.split=NAME`` is their split.
+    """Return the options for images to train on, which are loaded next to attacks: ``train.split=NAME`` is their split.
 
     Example:
         >>> training_options(DataOptions(options={"train": "photos", "train.split": "val", "n": "9"})).options
@@ -33,8 +33,10 @@ def training_options(options: DataOptions) -> DataOptions:
 
 
 def tested_options(options: DataOptions) -> DataOptions:
-    """Return the options without those of the images to train on, or raise UsageError if there are some of images that
-    are not named.
+    """Return the options without the options of the images to train on.
+
+    Raises:
+        UsageError: there are options of images to train on, but no such images are named.
     """
     own_option = next((key for key in options.options if key.startswith(f"{OPTION}.")), None)
     if own_option is not None and OPTION not in options.options:

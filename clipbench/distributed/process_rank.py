@@ -42,7 +42,7 @@ class ProcessRank:
     attempt: int = 0
     """Times that torchrun has restarted the processes."""
     has_agent: bool = False
-    """True where torchrun keeps the store of counters, else process 0 does."""
+    """True if torchrun keeps the store of counters, False if process 0 keeps it."""
 
     @classmethod
     def of_environment(cls, variables: Mapping[str, str] = os.environ) -> Self | None:

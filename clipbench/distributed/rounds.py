@@ -41,7 +41,7 @@ class SingleProcess:
     n = 1
     """Processes that share work, this one among them."""
     n_here = 1
-    """Those of them that share the cores of this machine."""
+    """Processes among these that share the cores of this machine."""
 
 
 class Rounds(SingleProcess):

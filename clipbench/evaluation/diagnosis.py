@@ -84,7 +84,7 @@ class DoctorOptions:
     loading: DataOptions = field(default_factory=DataOptions)
     expectation: Expectation | None = None
     limit: int | None = None
-    """Score at most so many images, a seeded, stratified sample."""
+    """Largest number of images to score, as a seeded, stratified sample."""
     seed: int = 0
     raise_bugs: bool = False
     """Let an error of a check out, with its traceback."""

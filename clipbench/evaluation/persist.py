@@ -1,7 +1,7 @@
 """Persisting an evaluation: tables, arrays, and small images of samples.
 
-Small images let a report show samples years later without the data set. For a large data set only those of the worst
-mistakes are kept, for galleries, and smaller ones of the points of a scatter, in a folder of their own.
+Small images let a report show samples years later without the data set. For a large data set only the small images of
+the worst mistakes are kept, for galleries, and smaller ones for the points of a scatter, in a folder of their own.
 """
 
 import math

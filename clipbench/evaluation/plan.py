@@ -61,7 +61,9 @@ class RunOptions:
     keep_arrays: bool = False
     """Keep all vectors in the run, not a sample."""
     n_thumbnails: int = 200
-    """Small images that an evaluation keeps for galleries; ``persist.POINTS_EACH`` times as many for points."""
+    """Number of small images that an evaluation keeps for galleries. For points it keeps ``persist.POINTS_EACH`` times
+    this number.
+    """
     raise_bugs: bool = False
     """Let a bug of a plug-in out with its traceback, instead of recording its evaluation as failed."""
     data: DataOptions = field(default_factory=DataOptions)
@@ -187,8 +189,8 @@ def plan(
     Args:
         tasks: values of ``--tasks``: ``all``, ``TASK`` (on every data set the suite has for it), ``TASK@DATA``;
             each may hold several, separated by commas.
-        own_samples: the model brings its own samples, so ``TASK`` asks for those instead, and ``all`` for what they
-            allow.
+        own_samples: the model comes with its own samples, so ``TASK`` runs on them instead, and ``all`` means the
+            tasks that they allow.
         data: the data of every task, instead of the suite's.
         prompts: a file with prompts for the tasks that take some.
 

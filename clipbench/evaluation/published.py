@@ -72,12 +72,13 @@ class Measured:
 def with_published(metrics: Mapping[str, Metric], measured: Measured, group: str | None = None) -> dict[str, Metric]:
     """Return the metrics with the values that were published for the same model, data and protocol.
 
-    The data must be the catalogue's, and whole, with the published prompts, or those that its packagers laid beside
-    them: a folder of the same name that is read as a path has others. The task must have its own parameters; a model
-    whose text window was stretched is another model.
+    The data must be the catalogue's, and whole, with the published prompts or the prompts that its packagers put next
+    to the data: a folder of the same name that is read as a path has others. The task must have its own parameters. A
+    model whose text window was stretched is another model.
 
     Args:
-        group: the slice that the metrics are of, such as ``{language=de}/``, None for that which stands for all data.
+        group: the slice that the metrics are of, such as ``{language=de}/``, None for the slice that stands for all
+            data.
 
     Example:
         >>> all_values = published_values()

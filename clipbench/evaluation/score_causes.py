@@ -44,7 +44,7 @@ PUBLISHED = "published"
 
 @dataclass(frozen=True, kw_only=True)
 class SwitchEffect:
-    """The score with one switch flipped, against that of the model as it is."""
+    """The score with one switch flipped, compared with the score of the unchanged model."""
 
     switch: str
     setting: str
@@ -216,7 +216,7 @@ class Inquiry:
             yield "precision", setting, partial(lambda reload: self._score(self.task, reload(root)), reload)
 
     def _effect(self, switch: str, setting: str, samples: "pandas.DataFrame", metric: Metric) -> SwitchEffect:
-        """Return the paired difference of a score from that of the model as it is."""
+        """Return the paired difference between a score and the score of the unchanged model."""
         test = paired_test(self.metric, metric, tables=Tables(self.samples, samples), rng=self._rng("test", setting))
         assert self.metric.value is not None and metric.value is not None
         return SwitchEffect(

@@ -91,8 +91,8 @@ class Task:
     searches_distractors: ClassVar[bool] = False
     """True if captions search a data set's ``distractors`` too. Other tasks leave them out."""
     needs_modalities: ClassVar[bool] = False
-    """True where it is about modalities by name: ``--tasks all`` asks it of all data that have some beside images and
-    captions, whatever the suite says, and of no others."""
+    """True if the task is about modalities by name: ``--tasks all`` runs it on all data that have modalities other than
+    images and captions, whatever the suite says, and on no other data."""
 
     takes_dot: ClassVar[bool] = False
     """True where its scores are inner products of ``Embedder.scoring_vectors``, so that it is defined for models whose

@@ -12,8 +12,8 @@ three are Winoground's. An image (or caption) for which all is true, or all fals
 credit is NaN.
 
 Ties are broken at random: the credit is the probability that all comparisons come out right when equal scores are put
-in random order, all of them at once. Of a constant model's four scores, Winoground's group needs the two true ones on
-top: 2! 2! / 4! = 1/6. The strict value, where a tie fails, is ``credit == 1``.
+in random order, all of them at once. For example, Winoground's group needs the two true scores above the two false
+ones: for a constant model, 2! 2! / 4! = 1/6. The strict value, where a tie fails, is ``credit == 1``.
 """
 
 from collections.abc import Sequence

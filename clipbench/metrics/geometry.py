@@ -145,10 +145,10 @@ def relative_gaps(images: Images, texts: Texts, text_image: Owners | None = None
 
     With d = (1 - cosine) / 2, RMG = m / (m + (D_image + D_text) / 2), where m is the mean d of pairs and D the mean d
     of different items of a modality. Source: Schrodi et al., Two Effects, One Trigger, 2025, as their code computes it:
-    m is over all texts, each with its image, D_image over images, D_text over all texts, those of one image among
-    them; an m of 0 counts as 0.001. It is 0.5, and the variant m / (m + D_image + D_text) a third, where pairs are as
-    far apart as items of one modality are. NaN for fewer than two images, or when all vectors are equal. Influences are
-    those of images, each with all its texts.
+    m is over all texts, each with its image, D_image over images, and D_text over all texts, including pairs of texts
+    of one image. An m of 0 counts as 0.001. RMG is 0.5, and the variant m / (m + D_image + D_text) a third, where pairs
+    are as far apart as items of one modality are. NaN for fewer than two images, or when all vectors are equal. There
+    is one influence per image, with all its texts.
 
     Args:
         text_image: row of each text's image. Row i belongs to row i if it is not given.
@@ -278,8 +278,9 @@ def _fraction(part: Estimate, rest: Estimate) -> Estimate:
 class GapNoise(NamedTuple):
     """Unbiased squared gap of the population, and the part of the gap that the choice of pairs makes by itself.
 
-    The squared distance of two means is larger than that of their populations by tr Σ / n on average, Σ the covariance
-    of the paired differences: 500 pairs of one distribution in 512 dimensions are 0.04 apart. NaN for too few pairs.
+    The squared distance of two sample means is larger than the squared distance of their populations by tr Σ / n on
+    average, Σ the covariance of the paired differences. For example, the means of 500 pairs of one distribution in 512
+    dimensions are 0.04 apart. NaN for too few pairs.
     """
 
     squared_gap: float
@@ -344,7 +345,7 @@ def _trace_of_square(differences: Float64[np.ndarray, "n dim"]) -> float:
 
 
 def check_paired(images: Images, texts: Float32[np.ndarray, "n_texts text_dim"]) -> None:
-    """Raise DataError unless there are as many texts as images: numpy would pair a single one with all."""
+    """Raise DataError unless the numbers of texts and images are equal: numpy would pair a single one with all."""
     if len(images) != len(texts):
         raise DataError(
             f"{len(images):,} image vectors and {len(texts):,} text vectors: expected equal numbers, one pair per row"

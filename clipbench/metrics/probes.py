@@ -67,7 +67,7 @@ def fit_probe(
         towards: weights that a fit without data would have, 0 by default.
         c: inverse strength of the regularisation.
         is_balanced: weight the losses so that each class has the same sum of weights, as scikit-learn's
-            ``class_weight="balanced"`` does; else a class of more vectors is named more often.
+            ``class_weight="balanced"`` does. Otherwise, a class with more vectors is predicted more often.
 
     Raises:
         DataError: there are fewer than two classes, or a label names none.

@@ -198,7 +198,7 @@ def group_answers(
     """Return the results of each item as a query over all others. Its positives are the others of its group.
 
     Image-to-image retrieval by label, or text-to-text retrieval by shared image. The query itself is not in its
-    gallery. Items whose group has no other member have no positive: they are no queries, but stay in the gallery.
+    gallery. Items whose group has no other member have no positive: they are not queries, but stay in the gallery.
 
     Args:
         vectors: unit vectors (``metrics.similarity.unit``). They may be memory-mapped, as they are not copied.
@@ -262,9 +262,9 @@ def _self_pairs(rows: OfQueries, tile: Tile) -> Pairs:
 def recall_at_k(ranks: Ranks, k: int) -> Float64[np.ndarray, " n_queries"]:
     """Return each query's hit credit: the probability that a positive is among the first k, ties in random order.
 
-    1 or 0 where nothing is tied: the hit rate that CLIP papers call recall@k. Of the N = tied + tied_positives items
-    in random order after the better ones, the first s = k - better are seen; they all miss with probability
-    C(tied, s) / C(N, s). With a k that is not below the size of the gallery every query hits.
+    1 or 0 where nothing is tied: the hit rate that CLIP papers call recall@k. After the better items come
+    N = tied + tied_positives items in random order, and the first s = k - better of them are seen. They all miss with
+    probability C(tied, s) / C(N, s). If k is not below the size of the gallery, every query hits.
 
     Example:
         >>> one = np.array([1])

@@ -1,7 +1,7 @@
 """Judged relevance: nDCG, mAP@R, R-Precision, reciprocal rank and recall of graded documents, as in trec_eval.
 
-Ties are never broken by position. Documents of one score stand in random order, and every value is its expectation, in
-closed form: a place in a group of documents that tie has the mean gain of the group, and the products of two places
+Ties are never broken by position. Documents of one score are in random order, and every value is its expectation, in
+closed form: a position in a group of tied documents has the mean gain of the group, and the products of two positions
 that average precision needs follow from drawing without replacement. Where nothing ties, the values are trec_eval's.
 """
 

@@ -32,7 +32,7 @@ BLOCK_QUERIES = 256
 BLOCK_COMPONENTS = 1 << 17
 """Components of vectors processed at once: 1 MiB of float64, which fits into the cache of a processor core."""
 FEW_QUERIES = 16
-"""Queries whose products with all items are in memory at once: items beyond memory are read once for so many."""
+"""Queries whose products with all items are in memory at once: items beyond memory are read once per block of them."""
 PAIRS_AT_ONCE = 1 << 12
 """Pairs whose vectors are copied at once."""
 _STEPS = 2.0**26
@@ -60,9 +60,9 @@ def unit(vectors: Vectors, out: Vectors | None = None) -> Vectors:
 def unscaled(vectors: Vectors, out: Vectors | None = None) -> Vectors:
     """Return the vectors as long as they are, in multiples of 2**-26 of the power of 2 above the length of each.
 
-    So dot products are exact in float64, as those of ``unit`` are: all partial sums of two vectors are multiples of one
-    step, and less than 2**52 of them. A component changes by at most 2**-27 of that power; arguments and errors are
-    those of ``unit``.
+    So dot products are exact in float64, as they are for ``unit``: all partial sums of two vectors are multiples of one
+    step, and less than 2**52 of them. A component changes by at most 2**-27 of that power. ``unit`` describes the
+    arguments and errors.
 
     Example:
         >>> unscaled(np.array([[3, 4], [0.1, 0]], np.float32))

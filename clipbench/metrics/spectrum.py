@@ -1,7 +1,7 @@
 """Dimensions that carry the modality gap, and gap and retrieval once they are removed.
 
-Schrodi et al., Two Effects, One Trigger, 2025, find that few dimensions carry the gap. Dimensions are those of the
-vectors as the model gives them: a rotation of the space changes no cosine, but all of these values.
+Schrodi et al., Two Effects, One Trigger, 2025, find that few dimensions carry the gap. Dimensions are the components of
+the vectors as the model gives them: a rotation of the space changes no cosine, but all of these values.
 """
 
 from typing import NamedTuple

@@ -13,7 +13,7 @@ IN_MEMORY = 1 << 28
 
 
 def large_array(shape: tuple[int, int], folder: Path, *, in_memory: int | None = None) -> Float32[np.ndarray, "n dim"]:
-    """Return a new array, its content undefined: in memory if it is small enough, else in a temporary file.
+    """Return a new array, its content undefined: in memory if it is small enough, otherwise in a temporary file.
 
     The file has no name in the folder, and is removed with the array. If the file cannot be made, or the disk has no
     room for it, the array is in memory.

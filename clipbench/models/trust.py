@@ -1,4 +1,4 @@
-"""Limits on what a model may bring: files that ask for code or another file are refused, code runs from a pin alone.
+"""Limits on what a model may contain: files that refer to code or other files are refused, code runs only from a pin.
 
 Two guards, as each may miss what a later version of a library does (design/security.md). ``check_model`` reads a
 model's JSON files before any library does, and refuses by name what would run code or leave the model's folder.
@@ -264,7 +264,7 @@ RULES: Mapping[str, Callable[[object], str | None]] = {
 
 COMMIT = r"[0-9a-f]{40}"
 CLASS_ELSEWHERE = re.compile(r"(?!\w+://)(.+)--[^\W\d][\w/-]*(\.[^\W\d]\w*)+")
-"""A class of another place, such as ``org/code--module.Class``, wherever it stands in a model's files."""
+"""A class of another place, such as ``org/code--module.Class``, anywhere in a model's files."""
 
 SETTINGS = ("*.json", "*.py", "*.txt", "*.model", "*.jinja")
 """Files of a repository that are fetched in any case. Weights follow in the available form."""

@@ -44,9 +44,9 @@ class Match:
 def match(*records: EvaluationRecord) -> Match:
     """Return whether records are of the same evaluation: the same task, version, parameters and samples.
 
-    Parameters are compared as JSON, so that one just made equals one that was read. Equal fingerprints are equal
-    samples, and so are equal fingerprints whatever the order, where samples have ids: a revision, split or count that
-    differs alone is a note. Where a record has no fingerprint, as data that were never read have none,
+    Parameters are compared as JSON, so that one just made equals one that was read. Equal fingerprints mean equal
+    samples. If samples have ids, so do equal fingerprints of the samples in any order. When the samples are equal, a
+    different revision, split or count is only a note. If a record has no fingerprint, because its data were never read,
     whatever else is known of its data must agree.
 
     Example:
@@ -120,8 +120,8 @@ _STEP = re.compile(r"((?:step|checkpoint|ckpt|iter|iteration|epoch)s?[-_=]?)\d+"
 def trainings(runs: Sequence[Run]) -> list[str | None]:
     """Return, for each run, the training that its model is a checkpoint of, None for a model whose step is not known.
 
-    Models are of one training where their names differ in the step alone, as ``logs/step-10.pt`` and
-    ``logs/step-20.pt`` do, they are of one size, and no two have other weights at the same step.
+    Models are of one training if their names differ only in the step, as ``logs/step-10.pt`` and ``logs/step-20.pt``
+    do, if they are of one size, and if no two have different weights at the same step.
     """
     models = [run.result.model for run in runs]
     keys = [

@@ -6,7 +6,7 @@ labels and dimensions with one decimal; bytes with none; cosines, distances, nat
 interval of a mean cosine over some thousand pairs is a few thousandths wide, and three decimals would hide its ends. A
 change between two models is about as small as its interval, so it has a decimal more, up to four.
 
-Minus signs and dashes are those of print (``−``, ``–``). What is searched, parsed or typeset by other programs takes
+Minus signs and dashes are typographic (``−``, ``–``). What is searched, parsed or typeset by other programs takes
 ``ascii_signs`` of the finished text; names hardly ever hold a typographic minus, while many hold a hyphen.
 """
 
@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from clipbench.results.record import Metric
 
 Number = int | float
-"""JSON and Python write a whole number either way."""
+"""JSON and Python write an integer either way."""
 
 NONE = "–"
 """Printed if a number is missing, next to the reason."""
@@ -39,7 +39,7 @@ def number(value: Number | None, unit: str, least_decimals: int = 0) -> str:
     """Return a value without its unit. A zero has no sign.
 
     Args:
-        least_decimals: for numbers that are nearly alike and are to be told apart.
+        least_decimals: for numbers that are nearly equal and must be distinguished.
 
     Example:
         >>> number(0.4567, "fraction"), number(-0.1, "difference"), number(-1e-9, "cosine"), number(None, "rank")

@@ -68,8 +68,8 @@ MIEB = {
     "AROCocoOrder": "composition@aro-coco-order",
     "AROFlickrOrder": "composition@aro-flickr-order",
 }
-"""Evaluations here of the same data as MIEB's tasks; those of other splits, as its EuroSAT's and Caltech101's, are
-none.
+"""Evaluations here of the same data as MIEB's tasks. MIEB's tasks on other splits, such as its EuroSAT and Caltech101,
+have none.
 """
 MIEB_METRICS: Mapping[str, Mapping[str, str]] = {
     "SugarCrepe": {"text_acc": "micro/text_acc"},

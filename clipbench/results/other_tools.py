@@ -2,7 +2,7 @@
 
 CLIP_benchmark (a JSON for each model and data set, or the CSV of ``clip_benchmark build``), DataComp
 (``eval_results.jsonl``), open_clip's training (``results.jsonl``) and MIEB (a JSON for each task of mteb). They hold
-values without samples, which can be shown beside ours, but not tested.
+values without samples, which can be shown next to ours, but not tested.
 """
 
 import csv

@@ -1,4 +1,4 @@
-"""The record of one run: written once, never edited. Reports, comparisons and exports are made from it alone.
+"""The record of one run: written once, never edited. Reports, comparisons and exports are made only from it.
 
 A run folder holds ``result.json`` (strict JSON, written last), a parquet table of samples and an ``.npz`` of arrays
 for each evaluation, and thumbnails. `results.run` reads and writes it.
@@ -46,7 +46,7 @@ class PublishedValue:
     """A value that was published for the same model, data and protocol."""
 
     value: float
-    """In the unit of the metric that it stands beside."""
+    """In the unit of the metric that has it in ``published``."""
     protocol: str
     source: str
     is_secondary: bool
@@ -108,12 +108,12 @@ class Metric:
     influence: str | None = None
     """The column of each sample's influence on the value, for a smooth function of means."""
     squared_influence: str | None = None
-    """The column of each sample's influence on the unbiased square of a distance, value² - chance². Beside
-    ``influence``, which fails near 0, two models are tested by it.
+    """The column of each sample's influence on the unbiased square of a distance, value² - chance². Two models are
+    tested by it in addition to ``influence``, which fails near 0.
     """
     statistic: StatisticRecord | None = None
-    """The estimator, such as a median, that gives the value from the sample table, where neither does; of a mean over
-    classes, or other parts, beside ``influence``: two models are compared by it.
+    """The estimator that gives the value from the sample table, such as a median, if neither a column nor an influence
+    does. A mean over classes, or over other parts, has it in addition to ``influence``. Two models are compared by it.
     """
 
     @property
@@ -128,9 +128,9 @@ CurveRole = Literal["image", "text", "pair", "ink"]
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """A series of a figure: as many numbers of x, y, bounds and chance.
+    """A series of a figure: x, y, bounds and chance, with equal numbers of values.
 
-    Curves of one figure are drawn together: those with the same ``y_label`` on one plane, told apart by ``series``.
+    Curves of one figure are drawn together: curves with the same ``y_label`` on one plane, distinguished by ``series``.
 
     Example:
         >>> Curve(x=[1, 5], y=[0.4, 0.8], x_label="k", y_label="recall@k").y
@@ -275,15 +275,15 @@ class EvaluationRecord:
     """``load``, ``encode_images``, ``encode_texts``, ``score``, 0 for an encoding that the store already held. Another
     modality that was encoded, such as ``audio``, has its ``encode_audio``."""
     encoded: Mapping[str, int] = field(default_factory=dict)
-    """``images``, ``texts``: how many went through the model in this run; ``stored_images``, ``stored_texts``. Likewise
-    of another modality.
+    """``images``, ``texts``: how many went through the model in this run. ``stored_images``, ``stored_texts``: how many
+    the store already held. Another modality has the same two numbers.
     """
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     curves: Mapping[str, Curve] = field(default_factory=dict)
     controls: Mapping[str, Metric] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     question: str = ""
-    """The question that the task asks of a model, in a sentence or two."""
+    """The question about a model that the task answers, in a sentence or two."""
     scoring: str = ""
     """The rule by which the task scores an answer."""
     subsets: Mapping[str, str] = field(default_factory=dict)
@@ -355,7 +355,7 @@ class TowerRecord:
     n_encoded: int = 0
     """Distinct items that went through the tower in this run. An item whose content has no hash counts each time."""
     n_timed: int = 0
-    """Those of them that ``items_per_second`` is of: all but what was encoded together with other models."""
+    """Items among these that ``items_per_second`` is of: all except items encoded together with other models."""
     n_processes: int = 1
     """Processes that shared the work of the run, encoding among it."""
     items_per_second: float | None = None
@@ -376,18 +376,18 @@ class PriceRecord:
     load_seconds: float
     """Time to load the model, with the import of its packages where they were not imported yet."""
     text_p50: float | None = None
-    """Median seconds of one text alone, tokenizing included, after warming up."""
+    """Median seconds to encode a single text, tokenizing included, after warming up."""
     text_p95: float | None = None
     image_p50: float | None = None
-    """Median seconds of one decoded image alone, preprocessing included, after warming up."""
+    """Median seconds to encode a single decoded image, preprocessing included, after warming up."""
     image_p95: float | None = None
     images_per_second: float | None = None
     """Decoded images a second at ``batch_size``, preprocessing in the same process included."""
     batch_size: int | None = None
     """The size, of those that were tried, that encodes most images a second."""
     memory_bytes: int | None = None
-    """The most memory that loading the model and encoding one item at a time took: of tensors on a CUDA device, else of
-    the process.
+    """The most memory that loading the model and encoding one item at a time took: memory of tensors on a CUDA device,
+    otherwise memory of the process.
     """
     vector_bytes: int
     """The size of one vector in float32."""

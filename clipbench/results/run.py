@@ -182,7 +182,7 @@ class Run:
         columns.
 
         The second column says how far a sample is from success: ``cosine_margin``, the score of the right answer minus
-        the best wrong one, or of retrieval ``rank_margin``, 1.5 minus the rank. 0 is a tie, which is no success. Where
+        the best wrong one, or for retrieval ``rank_margin``, 1.5 minus the rank. 0 is a tie, which is not a success. If
         both are among the samples, it is ``margin``, and ``unit`` follows.
 
         Raises:
@@ -355,7 +355,7 @@ def read_run(path: str | os.PathLike[str]) -> Run:
     """Return the run in a folder, or in the folder of a ``result.json``.
 
     Raises:
-        ClipbenchError: there is no result, it is no JSON, or a newer clipbench wrote it.
+        ClipbenchError: there is no result, it is not JSON, or a newer clipbench wrote it.
 
     Example:
         >>> import tempfile
@@ -414,9 +414,9 @@ def _read(path: Path) -> tuple[Path, object]:
 def find_runs(paths: Sequence[Path], note: Callable[[str], None] = lambda _: None) -> list[Path]:
     """Return the run folders that paths name: runs themselves, and the runs inside the folder of several.
 
-    Of several paths, as a pattern of the shell gives them, those that are there and hold no run are left out; a path
-    alone, or one that is not there, is returned as it is: reading it says what is wrong. A link out of the folder of
-    several runs is left out too.
+    If there are several paths, as a pattern of the shell gives them, paths that exist and hold no run are left out. A
+    single path, or a path that does not exist, is returned as it is: reading it says what is wrong. A link out of the
+    folder of several runs is left out too.
 
     Args:
         note: is called with a sentence on what is left out.

@@ -1,4 +1,4 @@
-"""Titles of metrics and subsets for a reader: those that were recorded, or else their names made readable."""
+"""Titles of metrics and subsets for a reader: the recorded titles, or without any the names made readable."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -65,7 +65,8 @@ def headlines(evaluation: EvaluationRecord) -> dict[str, Metric]:
 def first_headline(metrics: Mapping[str, Any], has_value: Callable[[str], bool] | None = None) -> str:
     """Return the name of the metric that stands for an evaluation where there is room for one.
 
-    It is the first headline that has a value, or else the first headline; where none is marked, all count as headlines.
+    It is the first headline that has a value, or the first headline if none has a value. If no metric is marked, all
+    count as headlines.
 
     Args:
         metrics: at least one, with ``is_headline``: metrics, or the measures that they are made by.

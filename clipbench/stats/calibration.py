@@ -83,7 +83,7 @@ def calibration_estimate(
 
     With m_b the mean of credit - confidence in a bin, s_b its standard error and w_b the bin's share of the samples,
     the value is the sum of w_b |m_b|, and of a calibrated model about sqrt(2 / pi) times the sum of w_b s_b. The value
-    lies above the true error by between nothing, where every |m_b| is large, and that noise, where all are 0; the
+    exceeds the true error by between nothing, where every |m_b| is large, and that noise, where all are 0; the
     interval allows for either: from value - noise - 1.96 sd, and at least 0, to value + 1.96 sd.
 
     The upper bound also leaves room for errors too rare to be seen: Wilson's bound for none in n.

@@ -210,9 +210,9 @@ def _is_share(metric: Metric) -> bool:
 def _trials(metric: Metric) -> float | None:
     """Return the number of independent trials whose Wilson interval has the bound towards one half.
 
-    The other one may be moved as hits, or misses, are few (``wilson``). Of up to ``2 * FEW`` samples both may: the most
-    whose interval is as wide. At most n. None where the bound is no bound of such an interval: at 0, at 1, or at the
-    value.
+    The other bound may be moved if hits, or misses, are few (``wilson``). With up to ``2 * FEW`` samples both may be
+    moved: the number is then the largest whose interval is as wide. At most n. None if the bound is not a bound of such
+    an interval: at 0, at 1, or at the value.
     """
     assert metric.value is not None and metric.low is not None and metric.high is not None, metric
     if metric.n and metric.n <= 2 * FEW:

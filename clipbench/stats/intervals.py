@@ -447,10 +447,10 @@ def effective_n(
 ) -> float:
     """Return the number of independent hits whose share would be as uncertain.
 
-    Few samples, or clusters, know their own spread badly, for which the quantiles of Student's t and the normal law
-    give fewer (Korn and Graubard, Survey Methodology 24 (1998)). Of many clusters of which few have a hit (or a miss),
-    only those know it: with s the sum of each cluster, as many as 1.25 (sum of s²)² / (sum of s⁴); 1.25 was found by
-    simulation (experiments/coverage.md). Where no cluster deviates, each counts as one hit.
+    Few samples, or clusters, estimate their own spread badly, for which the quantiles of Student's t and the normal law
+    give fewer hits (Korn and Graubard, Survey Methodology 24 (1998)). If few of many clusters have a hit (or a miss),
+    only these few estimate it: with s the sum of each cluster, their number is 1.25 (sum of s²)² / (sum of s⁴). The
+    factor 1.25 was found by simulation (experiments/coverage.md). Where no cluster deviates, each counts as one hit.
 
     Args:
         share: in [0, 1].

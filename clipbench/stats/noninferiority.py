@@ -25,7 +25,7 @@ def walk(changes: Sequence[Mapping[str, Values]], margin: float, *, clusters: Cl
 
     Each kind is walked from the largest to the smallest, up to the first format whose upper bound of the loss is not
     below the margin. So a format is said to lose less only where all larger ones of its kind are, and a kind has one
-    chance of an error, however many formats it has (fixed-sequence testing; Maurer, Hothorn and Lehmacher 1995). Of K
+    chance of an error, however many formats it has (fixed-sequence testing; Maurer, Hothorn and Lehmacher 1995). With K
     kinds, each bound is missed with a chance of 5 % / K (Bonferroni). Several questions, each with a walk of its own,
     have 5 % each.
 

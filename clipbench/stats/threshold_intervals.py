@@ -48,8 +48,9 @@ def precision_recall(
     """Return precision and recall with Wilson's bounds over images, by the influence of each image (delta method).
 
     Where nothing wrong is accepted, no image shows how sure that is. In an even stream, the precision is then at least
-    the bound of as many independent trials as are accepted, all of them right. At another prevalence, the odds of this
-    bound are weighted. The bound of wrong trials at the threshold below holds as well: the higher one is used.
+    the bound of independent trials that are all right, with the number of accepted trials. At another prevalence, the
+    odds of this bound are weighted. The bound of wrong trials at the threshold below holds as well: the higher one is
+    used.
 
     Args:
         acceptance: shares that the thresholds accept.

@@ -34,7 +34,7 @@ OSError.
 """
 
 IMAGES_AT_ONCE = 4
-"""A batch of images in full size holds as many pixels as this many images of ``MAX_PIXELS``."""
+"""The limit on a batch of images in full size, as a number of images of ``MAX_PIXELS``."""
 
 
 def max_batch_pixels() -> int:

@@ -300,7 +300,7 @@ def check_text(value: object) -> None:
 
 
 def read_written_list(text: str) -> list[str] | None:
-    """Return the texts of a list in one cell of a table, as Python writes it, or None if it is no such list, or an
+    """Return the texts of a list in one cell of a table, as Python writes it, or None if it is not such a list, or an
     empty one.
 
     Only quoted texts are parsed, because an evaluation of the cell by Python could be deep, large or slow.

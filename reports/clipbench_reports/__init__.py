@@ -1,6 +1,6 @@
-"""Reports made from results alone: no model, no data set, no torch.
+"""Reports made only from results: no model, no data set, no torch.
 
-What a package needs to bring a section of the report for its own task is found here: a ``Section``, and what its
+What a package needs to provide a section of the report for its own task is found here: a ``Section``, and what its
 functions take and return. docs/plugins.md has an example.
 """
 

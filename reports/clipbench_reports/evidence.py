@@ -1,7 +1,7 @@
 """The evidence that one evaluation of one run left behind, for figures and tables to draw on.
 
-Of a task that is scored once for each of several label sets of the same images, what is recorded as ``kind/acc1`` is
-the ``acc1`` of the set ``kind``; in others a name before a slash means something else.
+If a task is scored once for each of several label sets of the same images, what is recorded as ``kind/acc1`` is the
+``acc1`` of the set ``kind``. In other tasks, a name before a slash means something else.
 """
 
 import math
@@ -252,7 +252,7 @@ class Evidence:
             raise Damaged(str(error)) from error
 
     def _label_set_parts(self, parts: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        """Return the parts that all label sets share, and those of this set under their short names."""
+        """Return the parts that all label sets share, and the parts of this set under their short names."""
         return parts if self.label_set == PLAIN else {**parts, **without_prefix(parts, f"{self.label_set}/")}
 
     def _require_part(self, parts: Mapping[str, np.ndarray], name: str, kind: str) -> np.ndarray:

@@ -330,7 +330,7 @@ def cosines(
 ) -> Callable[[int], tuple[str, str, str]]:
     """Return a function of a row: the cosines of the right and of the chosen answer, and the margin, in words.
 
-    They have as many decimals as it takes for a margin of two digits, and are empty where not known.
+    They have enough decimals for a margin of two digits, and are empty if not known.
     """
     columns = (evidence.numbers(right), evidence.numbers(chosen), margin)
 

@@ -15,8 +15,8 @@ from clipbench_tasks.tables import Rows
 def recall_limits(captions: Sequence[str], digests: Sequence[str], owner: Rows, n_images: int) -> list[str]:
     """Return sentences on the limits of text-to-image and image-to-text R@1, with causes, empty if it may be 100 %.
 
-    Equal queries have the same first item, one of n that are equal. It is right for as many of these queries as have
-    such items for an answer, divided by n.
+    Equal queries have the same first item, one of n that are equal. The number of these queries for which it is right
+    is the number that have such an item for an answer, divided by n.
 
     Args:
         digests: content hashes of the images, then of distractors.

@@ -1,11 +1,11 @@
 """Retrieval on data with judgements: how high are the relevant documents of a query ranked among all documents?
 
-Queries and documents are texts, images or both. The vector of one that is both is that of the model's joint encoder, or
-without one the mean of the two unit vectors, scaled to length 1. A document that was not judged counts as not relevant.
-Queries without a relevant document are left out and counted, and a document that is the query itself (the same id, text
-and image) is no answer. Nor is a query's own image, if the query is an image and a text that says what to change in it:
-that is CIRR's rule (Liu et al., ICCV 2021). Results on data where it leaves something out are of a higher version of
-the task, so that those made without the rule do not compare with them, while all others do.
+Queries and documents are texts, images or both. For an image with a text, the model's joint encoder gives the vector.
+Without one it is the mean of the two unit vectors, scaled to length 1. A document that was not judged counts as not
+relevant. Queries without a relevant document are left out and counted, and a document that is the query itself (the
+same id, text and image) is not an answer. Nor is a query's own image, if the query is an image and a text that says
+what to change in it: that is CIRR's rule (Liu et al., ICCV 2021). Results on data where it leaves something out are of
+a higher version of the task, so that results made without the rule do not compare with them, while all others do.
 
 Captions are judgements of grade 1: the caption of an image that is the only relevant document has MRR and nDCG of its
 rank.

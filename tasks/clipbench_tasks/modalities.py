@@ -6,7 +6,7 @@ says which items of two modalities belong together, their pair is undefined, wit
 
 Metrics are named by modality (``audio/cone``), by pair (``audio-text/gap``) and by direction
 (``audio-to-text/recall@1``: a recording looks for its text). Rows of the table of samples are items, for cones, and
-queries; numbers of a pair stand in the rows of the items that the other modality points to. What belongs together over
+queries; numbers of a pair are in the rows of the items that the other modality points to. What belongs together over
 all modalities is a cluster.
 """
 

@@ -22,7 +22,7 @@ def export(runs: tuple[Path, ...], to: str, out: Path | None) -> None:
     \b
     csv, parquet    one row per metric, with interval, chance and versions
     clip_benchmark  CLIP_benchmark's JSON: one list, or files (-o FOLDER)
-    mteb            mteb's JSON of its image tasks, likewise
+    mteb            mteb's JSON of image tasks: one list, or files (-o FOLDER)
     every-eval-ever JSON of the EvalEval coalition's shared schema, with a
                     record per sample for an archive (-o FOLDER)
     model-index     YAML for the metadata of a Hugging Face model card

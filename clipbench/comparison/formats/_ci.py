@@ -85,7 +85,7 @@ def _truncate(lines: Iterator[str], budget: int) -> str:
 def as_json(comparisons: Sequence[GatedComparison]) -> str:
     """Return all comparisons as strict JSON: differences with metrics and flipped samples, refusals, outcomes.
 
-    ``verdict`` and ``reason`` at the top are those of the worst candidate.
+    ``verdict`` and ``reason`` at the top belong to the worst candidate.
     """
     worst = tables.sort_worst_last(comparisons)[-1].verdict
     content = {

@@ -41,7 +41,8 @@ def terminal(comparisons: Sequence[GatedComparison], width: int | None = None, *
     """Return each comparison, and their verdicts as the last lines, which are never wrapped.
 
     Args:
-        width: columns of the terminal; None: ``SHORT_WIDTH`` for the short form, and as many as the long one needs.
+        width: columns of the terminal. With None, the short form has ``SHORT_WIDTH`` and the long form is as wide as
+            it needs to be.
         is_verbose: all metrics, slices, flipped samples and notes, not only headlines, losses and the gate.
     """
     if not is_verbose:

@@ -258,7 +258,7 @@ def require_folder(entry: CatalogueEntry, data_root: Path | None) -> Path:
 def column_options(entry: CatalogueEntry, folder: Path, options: DataOptions) -> DataOptions:
     """Return the options with the columns of the fetched source, which the user's own options override.
 
-    Shards that somebody else put there are taken for those of the entry.
+    Shards that somebody else put there are read as the shards of the entry.
     """
     origin = read_origin(folder)
     if not origin and is_layout(folder):

@@ -46,7 +46,7 @@ IDS = ("_id", "id", "query_id", "corpus_id", "doc_id", "query-id", "corpus-id")
 TEXTS = (("title", "text"), ("query",))
 """Columns whose texts are joined: the first of these of which the last is there."""
 QRELS_COLUMNS = {3: (0, 1, 2), 4: (0, 2, 3)}
-"""Places of query, document and grade in a line of so many fields."""
+"""Indices of query, document and grade in a line, by its number of fields."""
 
 
 class RetrievalItem(NamedTuple):

@@ -49,7 +49,7 @@ COLUMNS = {
 }
 """Columns that are read in addition to images. Others may hold long texts."""
 SHARD = re.compile(r"-\d+-of-(\d+)(?:-\w+)?\.\w+$")
-"""A file of so many."""
+"""End of the name of one file of several, such as ``-00000-of-00004.parquet``, with their number as the group."""
 
 
 class Part(NamedTuple):

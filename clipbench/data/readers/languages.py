@@ -139,7 +139,8 @@ BABEL_NAMES, BABEL_PROMPTS = "babel_imagenet-298.json", "nllb_dist13b_prompts.js
 def with_languages(imagenet: Dataset, path: Path, options: DataOptions) -> Dataset:
     """Return ImageNet with its classes in other languages as slices: all with templates, or the chosen ones.
 
-    One that is named alone has no slices: the images are those of its classes, with its names and templates.
+    If only one language is named, there are no slices: the images of its classes are left, with its names and
+    templates.
     """
     tables = (_by_language(path / BABEL_NAMES), _by_language(path / BABEL_PROMPTS))
     sets = {

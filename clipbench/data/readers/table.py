@@ -92,8 +92,8 @@ def find_roles(
     If the user names the captions or the labels, the other is not guessed.
 
     Args:
-        options: the user's ``image``, ``caption`` (one column, or several with commas), ``label``, ``id`` and ``group``
-            (likewise).
+        options: the user's ``image``, ``label`` and ``id``, and ``caption`` and ``group`` (one column, or several with
+            commas).
         image: the image column by its type. The user's choice takes precedence.
         label: the label column by its type. A usual name takes precedence.
 

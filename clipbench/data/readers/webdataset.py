@@ -7,8 +7,8 @@
     SPLIT/0.tar, SPLIT/1.tar, ...           KEY.jpg (or webp, png, jpeg) with KEY.cls, KEY.npy or KEY.txt
 
 A label may have an .npy next to it that says where its image is from, as in DataComp's data: the option ``group`` names
-its numbers, such as ``region:0,year:1``, and metrics are given for each group. Likewise the option ``label`` names
-labels: classes and template of ``gender:1`` are the lines that begin with ``gender:``, as in DataComp's FairFace.
+its numbers, such as ``region:0,year:1``, and metrics are given for each group. The option ``label`` names labels in the
+same way: classes and template of ``gender:1`` are the lines that begin with ``gender:``, as in DataComp's FairFace.
 
 Nothing is unpacked: images are read from their shards by offset when they are needed.
 """

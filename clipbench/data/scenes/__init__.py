@@ -4,7 +4,7 @@ Read in this order: world (names, and the content of an image), layout (sampling
 and facts (true statements about them); then captions (their wording), sampling (splits and their scenes); then the data
 sets of the tasks: scene_questions (twins, and words in images), and scene_datasets for the others.
 
-Every scene follows from its index alone, on any platform and version of Python, so ``SCENES_VERSION`` names the data.
+Every scene depends only on its index, on any platform and version of Python, so ``SCENES_VERSION`` names the data.
 """
 
 from clipbench.data.scenes.drawing import SceneImage, draw

@@ -33,9 +33,9 @@ Part = Float32[np.ndarray, "#height #width"]
 class SceneImage:
     """A reference to an image that is not stored anywhere, as a DrawnImage.
 
-    Its content is the same at every size, so its digest, and with it the data set's fingerprint, is that of the scene:
-    results of a 64-pixel model and of a 224-pixel one are comparable. In the store, a vector's key also holds the
-    model's fingerprint, and so the input size.
+    Its content is the same at every size, so its digest, and with it the data set's fingerprint, depends only on the
+    scene: results of a 64-pixel model and of a 224-pixel model are comparable. In the store, a vector's key also holds
+    the model's fingerprint, and so the input size.
     """
 
     scene: Scene
@@ -321,7 +321,7 @@ SUN = (-0.48, -0.58, 0.66)
 
 
 def step(distance: Float32[np.ndarray, "*shape"], pixel: float) -> Float32[np.ndarray, "*shape"]:
-    """Return the share of each pixel that lies inside, from 0 to 1."""
+    """Return the fraction of each pixel that is inside, from 0 to 1."""
     return np.clip(0.5 - distance * np.float32(1 / pixel), 0, 1)
 
 

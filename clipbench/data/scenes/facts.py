@@ -32,7 +32,7 @@ class Exists(NamedTuple):
 
 
 class Count(NamedTuple):
-    """There are exactly so many such objects."""
+    """The number of such objects is exactly this one."""
 
     description: ObjectDescription
     number: int
@@ -69,7 +69,7 @@ class Written(NamedTuple):
 
 
 class WrittenBy(NamedTuple):
-    """The word stands on, above or below every such object, and at least one exists."""
+    """The word is written on, above or below every such object, and at least one such object exists."""
 
     word: str
     relation: str

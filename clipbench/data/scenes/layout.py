@@ -27,7 +27,7 @@ ARRANGEMENTS: Mapping[str, float] = {
     "row": 0.035,
     "corner": 0.035,
 }
-"""Share of scenes with each arrangement of objects, before splits are told apart."""
+"""Fraction of scenes with each arrangement of objects, before scenes are divided into splits."""
 
 WORD_SHARES: Mapping[str, float] = {"alone": 0.5, "word": 1.0, "left of": 0.4}
 """Share of scenes with a word, by arrangement. The other arrangements leave no room for a word."""

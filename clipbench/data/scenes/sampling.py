@@ -94,7 +94,7 @@ def training_pair(index: int) -> CaptionedScene:
 def primer_pair(index: int) -> CaptionedScene:
     """Return pair ``index`` of the primer: one large object of the train split, named in a few words.
 
-    Colours, backgrounds and counts tell most images of a batch apart, so a model that starts with whole scenes takes
+    Colours, backgrounds and counts distinguish most images of a batch, so a model that starts with whole scenes takes
     long to learn kinds. In the primer, there is little else to learn.
     """
     sampled_scene = portrait("train", index)

@@ -34,7 +34,7 @@ from clipbench.errors import UsageError, did_you_mean
 from clipbench.seeding import Sampler
 
 POSITIONS: Mapping[str, int] = MappingProxyType({"early": 0, "middle": 25, "late": 45, "beyond": 100})
-"""Words before the deciding sentence. At about one token a word and a full stop, the last lies beyond 77 tokens."""
+"""Words before the deciding sentence. At about one token per word or full stop, ``beyond`` is past 77 tokens."""
 
 
 def long_caption_item(index: int, *, split: str = "test") -> CaptionedScene:

@@ -1,8 +1,8 @@
 """Questions about scenes: twins that differ only in how their parts are combined, and words in images.
 
 Each item of composition has two images and two captions. Each caption is true of its own image and false of the other.
-With one image it is an item in the manner of SugarCrepe, with both in that of Winoground. Items with words test whether
-a model reads them, and whether a written name overrules the object.
+With one image it is an item like SugarCrepe's, with both images an item like Winoground's. Items with words test
+whether a model reads them, and whether a written name overrules the object.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -138,7 +138,7 @@ def _two_objects(chance: Sampler, arrangements: tuple[str, ...]) -> Plan:
 N_CANDIDATES = 10
 """Words that a written one is to be found among."""
 ONE_IN = 4
-"""One in so many attacked objects is also attacked in each of the other ways."""
+"""Step between the attacked objects that are also attacked in each of the other ways."""
 
 SWEEPS: Mapping[str, tuple[float, ...]] = {
     "height": (0.03, 0.045, 0.06, 0.08, 0.11, 0.15, 0.2),

@@ -102,7 +102,7 @@ INKS: dict[str, RGB] = {
 """Colours of the letters."""
 
 PAPERS: dict[str, RGB] = {"white": (252, 252, 250), "yellow": (255, 226, 90), "black": (20, 20, 24)}
-"""The colours of the signs and labels that words stand on."""
+"""The colours of the signs and labels that words are written on."""
 
 FONTS = {
     "sans": "DejaVuSans.ttf",
@@ -259,7 +259,7 @@ class Writing:
     case: str
     ink: str
     paper: str | None = None
-    """Colour of the sign that it stands on, or None without one."""
+    """Colour of the sign that it is written on, None without a sign."""
     contrast: float = 1.0
     """Strength of the ink, from 0 (the colour of the paper) to 1, below 1 only for signs."""
     is_blank: bool = False

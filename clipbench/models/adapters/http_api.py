@@ -44,8 +44,8 @@ Infinity takes them; objects with ``image``, as Jina and Voyage; a chat message 
 OPTIONS = ("model", "images", "texts", "template", "concurrency", "timeout", "key_env", "logit_scale", "logit_bias")
 
 BODY = "body."
-"""Prefix of options that are added to the body of each request, such as ``body.truncate=true``, or with ``query.`` or
-``document.`` after it to those of a role.
+"""Prefix of options that are added to the body of each request, such as ``body.truncate=true``, or to the body of the
+requests of one role, with ``query.`` or ``document.`` after it.
 """
 
 SECONDS = 60.0
@@ -164,12 +164,11 @@ def load(body: str, options: LoadOptions) -> ApiModel:
     """Return the model behind an address such as ``https://api.openai.com/v1``, or its whole ``.../embeddings``.
 
     Options: ``model``, its name on the server; ``images`` (``input``, ``infinity``, ``objects`` or ``messages``) and
-        ``texts``
-    (``input`` or ``messages``), the form of requests; ``concurrency`` (4); ``timeout`` in seconds (60);
-    ``template``, the messages of each request, by name or from a file (``read_template``);
-    ``key_env``, the environment variable of the key (``CLIPBENCH_API_KEY``); ``body.NAME=VALUE``, more for each
-    request, such as ``body.dimensions=256``, or ``body.ROLE.NAME=VALUE`` for those of a role, ``query`` or
-    ``document``; ``logit_scale`` and ``logit_bias``, which servers do not say.
+    ``texts`` (``input`` or ``messages``), the form of requests; ``concurrency`` (4); ``timeout`` in seconds (60);
+    ``template``, the messages of each request, by name or from a file (``read_template``); ``key_env``, the
+    environment variable of the key (``CLIPBENCH_API_KEY``); ``body.NAME=VALUE``, more for each request, such as
+    ``body.dimensions=256``, or ``body.ROLE.NAME=VALUE`` for each request of a role, ``query`` or ``document``;
+    ``logit_scale`` and ``logit_bias``, which servers do not say.
 
     Raises:
         UsageError: the address or an option is wrong.

@@ -274,7 +274,7 @@ def _error_message(error: urllib.error.HTTPError, end: float) -> str:
 
 
 def _retry_after_seconds(retry_after: str) -> float | None:
-    """Return the seconds that a server asks to wait, if it says so in a number."""
+    """Return the seconds to wait that a server's Retry-After gives, None if it is not a number."""
     try:
         seconds = float(retry_after)
     except ValueError:  # absent, or a date

@@ -1,7 +1,7 @@
 """Runs an object of the user's own in another interpreter, and answers calls of its methods over pipes.
 
 The source is handed to that interpreter, which has numpy and Pillow and no clipbench: so nothing of clipbench is
-imported, and the syntax is that of Python 3.8. A message is a frame of JSON, then one with an ``.npy`` file for each
+imported, and the syntax is limited to Python 3.8. A message is a frame of JSON, then one with an ``.npy`` file for each
 array that goes with it.
 """
 

@@ -54,10 +54,10 @@ class PairModel(Model):
 def load(body: str, options: LoadOptions) -> PairModel:
     """Return ``IMAGE_REF+TEXT_REF``, two model references. An adapter that can lend one tower loads no more than that.
 
-    Options: those of the models behind ``image.`` and ``text.``, and there ``device`` and ``precision`` where the two
-        differ in
-    them (``text.device=auto`` for a model that chooses its own), and ``logit_scale`` and ``logit_bias``, which belong
-    to towers that were trained together, and so are not taken from either model.
+    Options: the options of the two models, with the prefix ``image.`` or ``text.``; with it also ``device`` and
+    ``precision``, if the two models differ in them (``text.device=auto`` for a model that chooses its own); and
+    ``logit_scale`` and ``logit_bias``, which belong to towers that were trained together, and so are not taken from
+    either model.
 
     Raises:
         UsageError: not two references, or an option without its side.

@@ -71,7 +71,7 @@ ENCODERS: Mapping[Role, str] = {None: "encode", "query": "encode_query", "docume
 """The library's methods, which choose the part of a model that is for a role."""
 ROLE_PROMPTS: Mapping[Role, Sequence[str]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
 """Names of the prompts of a role: the first that is not empty counts. The library takes the first that is there, and
-adds an empty ``document`` to those of a model that calls it ``passage``.
+adds an empty ``document`` to the prompts of a model that calls it ``passage``.
 """
 Prompt = Mapping[str, str]
 """Arguments of a method of the library: ``prompt`` or ``prompt_name``, or none for the model's own."""
@@ -333,7 +333,7 @@ def _option_prompt(module: Any, prefix: str, options: LoadOptions) -> dict[str, 
 
 
 def _prompt_text(module: Any, prompt: Prompt, role: Role = None) -> str:
-    """Return the text of a prompt, or else the default prompt for items without a role, or an empty text."""
+    """Return the text of a prompt, by default the model's for items without a role, or an empty text without any."""
     if "prompt" in prompt:
         return prompt["prompt"]
     name: str | None = prompt.get("prompt_name") or (module.default_prompt_name if role is None else role)

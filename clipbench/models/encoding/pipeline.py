@@ -28,7 +28,7 @@ from clipbench.untrusted.reading import MOST_SHOWN, shortened
 
 COMMIT_VECTORS = 4096
 COMMIT_SECONDS = 10.0
-"""Vectors are committed when there are so many, or when the first is this old: a kill loses no more."""
+"""Vectors are committed when they reach this number, or when the first is this old: a kill loses no more."""
 
 Commit = Callable[[Sequence[bytes], Vectors], object]
 """Called with keys and their vectors, which are safe when it returns."""

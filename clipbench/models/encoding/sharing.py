@@ -160,7 +160,7 @@ class _Outcome(NamedTuple):
     """The reasons why images could not be read."""
     error: BaseException | None = None
     row: int = 0
-    """About the first row that the error is of: in a single process, that of the lowest row would end the work."""
+    """About the first row that the error is of: in a single process, the error of the lowest row would end the work."""
 
 
 def _encode_share(

@@ -51,7 +51,7 @@ DESCRIPTION_PREFIX, DESCRIPTION_SUFFIX = "loaded-", ".json"
 
 DAMAGED = "damaged or another model's, and removed"
 MEMORY_SHARE = 8
-"""Vectors that are fetched are in memory up to one in so many of its bytes: a file takes twice as long to fill."""
+"""Divisor of the memory's bytes up to which fetched vectors are in memory: a file takes twice as long to fill."""
 
 
 @dataclass(eq=False)

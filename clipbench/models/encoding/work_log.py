@@ -66,6 +66,6 @@ class WorkLog:
                 self.peak_bytes[modality] = max(peak, self.peak_bytes.get(modality, 0))
 
     def _watched_torch(self) -> Any:
-        """Return torch if it keeps account of the device's memory and the memory is watched, or else None."""
+        """Return torch if it keeps account of the device's memory and the memory is watched, otherwise None."""
         is_watched = self.peak_bytes is not None and self._device.startswith("cuda")
         return sys.modules.get("torch") if is_watched else None

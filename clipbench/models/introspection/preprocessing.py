@@ -17,7 +17,7 @@ Pixels = Float32[np.ndarray, "channels height width"]
 Preprocess = Callable[[Image.Image], np.ndarray]
 
 OVERSIZE = 3
-"""The noise that interpolations are told by is so many times as wide as the model's input."""
+"""Width of the noise that distinguishes interpolations, as a multiple of the width of the model's input."""
 MAX_RESIDUAL = 2.5 / 255
 """Mean difference up to which a known interpolation explains the noise: libraries round at other places."""
 LONG = 64

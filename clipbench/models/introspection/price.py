@@ -30,7 +30,7 @@ Clock = Callable[[], float]
 WARM_UP = 5
 """Calls before any is timed."""
 LEAST, MOST, SECONDS = 20, 200, 10.0
-"""Calls that are timed: at least so many, and no more once there are so many or they took so long."""
+"""Calls that are timed: at least ``LEAST``, then more until there are ``MOST`` or they took ``SECONDS``."""
 BATCHES = (4, 16, 64, 256)
 GROWTH = 1.05
 """A batch that encodes not that much faster than the best so far ends the search."""

@@ -15,7 +15,7 @@ IDS = ("input_ids", "text", "tokens")
 """Names of the ids among the inputs of a text tower, as libraries call them."""
 SHORT = ("cat", "a dog", "the red sea", "one two three four")
 LONG = " ".join(["one two three four five six seven eight"] * 40)
-"""More tokens than any context length but those of language models."""
+"""More tokens than the context length of any model except language models."""
 
 
 def longer_than(context: int | None) -> str:

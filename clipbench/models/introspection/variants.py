@@ -22,7 +22,7 @@ from clipbench.models.options import Tower
 from clipbench.models.protocol import Internals, Model, ModelInfo, Preprocessing, Resize, Role, Tokens, Vectors
 
 BATCH = 64
-"""Texts whose tokens are changed at a time; padding to the longest is to the longest of as many."""
+"""Texts whose tokens are changed at a time. A tokenizer that pads to the longest text pads to the longest of these."""
 
 NORMALIZATIONS = {
     "OpenAI's": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),

@@ -48,7 +48,7 @@ class Checkpoint:
     state: StateDict
     """Tensors by name, without the prefixes of wrappers."""
     step: int | None = None
-    """Training step or epoch, by its name, else by its content."""
+    """Training step or epoch, by the checkpoint's name, or by its content if the name has none."""
     source: str
     """The place of the tensors, for messages."""
     notes: tuple[str, ...] = ()

@@ -51,7 +51,9 @@ MOST_PATCHES = 16_384
 """Patches of an image, as for the densest features of FG-CLIP 2's authors."""
 
 BUDGETS = ((784, 1024), (576, 784), (256, 576), (128, 256), (0, 128))
-"""FG-CLIP 2's own patches of an image: that of the first row whose number its whole squares of 16 pixels exceed."""
+"""FG-CLIP 2's own numbers of patches, each after a threshold: an image has the number after the first threshold that
+its count of whole squares of 16 pixels exceeds.
+"""
 SQUARE = 16
 PATCHES_BY_SIZE = "each image gets 128 to 1,024 patches by its size, as its authors choose them"
 """Note on FG-CLIP 2 without the option ``max_num_patches``."""

@@ -1,4 +1,4 @@
-"""Inputs of ONNX towers: the processor and the tokenizer by the files that exporters write beside them."""
+"""Inputs of ONNX towers: the processor and the tokenizer by the files that exporters write next to the towers."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence

@@ -1,6 +1,6 @@
 """``mteb``: the results of mteb's image tasks (MIEB), a JSON for each task, as ``mteb.TaskResult`` reads it.
 
-A recall@k of ours is mteb's ``hit_rate_at_k``. Its intervals and n are under ``clipbench`` beside the scores, which
+A recall@k of ours is mteb's ``hit_rate_at_k``. Its intervals and n are next to the scores under ``clipbench``, which
 mteb passes over. The values are ours: a tie gets half a point here, and a full one or none there.
 """
 

@@ -63,7 +63,7 @@ def as_parquet(runs: Sequence[Run]) -> RenderedExport:
 def rows(runs: Sequence[Run]) -> list[dict[str, Value]]:
     """Return a row for each metric, control and metric of a slice of each run, in their order.
 
-    An evaluation without numbers has one row, with its status and its reason in place of a metric. What a run does not
+    An evaluation without numbers has one row, with its status and its reason instead of a metric. What a run does not
     say is None.
     """
     return [

@@ -133,7 +133,8 @@ def wrap_text(text: str, width: int, rest: str | None = None) -> list[str]:
     """Return a text in lines that fit. No word, path, option, number or interval is broken, even if it is too long.
 
     Args:
-        rest: the beginning of all lines but the first; by default they stand below what follows a label and a gap.
+        rest: the beginning of all lines but the first; by default spaces, which align them with the text after a label
+            and a gap.
     """
     if n_columns(text) <= width:
         return [text]

@@ -152,7 +152,7 @@ class ClipTokenizer:
 
 
 def tokenizer_for(config: ClipConfig, captions: Iterable[str]) -> ClipTokenizer:
-    """Return CLIP's tokenizer if the vocabulary has its size, else one learned from captions."""
+    """Return CLIP's tokenizer if the vocabulary has its size, otherwise a tokenizer learned from captions."""
     if config.vocab_size == CLIP_VOCABULARY:
         return clip_tokenizer(config.context_length)
     return train_tokenizer(captions, vocab_size=config.vocab_size, context_length=config.context_length)

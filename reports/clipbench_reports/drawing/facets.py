@@ -1,8 +1,9 @@
 """Figures of several models: series on shared axes, in the colours of the models, or panels next to each other.
 
-In a figure of one model, colour tells series apart, such as image and text. In one of several, colour is the model and
-nothing else, so that each series has a panel of its own, with all models in it. What would hide each other, such as
-clouds, matrices and distributions, has a panel a model; so has everything of more models than there are colours.
+In a figure of one model, colour distinguishes series, such as image and text. In a figure of several models, colour
+shows the model and nothing else, so that each series has a panel of its own, with all models in it. Series that would
+hide each other, such as clouds, matrices and distributions, have one panel per model. So has every series if there are
+more models than colours.
 """
 
 from collections.abc import Mapping, Sequence
@@ -83,7 +84,7 @@ def chart(
     Args:
         parts: made by ``facets`` or ``side_by_side``.
         reading: the explanation that holds for all models.
-        n_columns: panels beside each other where there is one model.
+        n_columns: panels next to each other if there is one model.
     """
     statements = models.values
     panels = [panel for part in parts for panel in part.panels]

@@ -1,7 +1,7 @@
 """A figure for print, by matplotlib: as wide as a column of a paper, with text of the size of its captions.
 
 Fonts are embedded as TrueType (type 42), lines are vectors, dense clouds are pixels, and nothing in a file depends on
-when it was made. Colours are those of the report. The shape of a mark or a line shows the same as its colour.
+when it was made. Colours are the same as in the report. The shape of a mark or a line shows the same as its colour.
 """
 
 import re
@@ -132,7 +132,7 @@ def save(
     Args:
         width: in cm.
         style: a matplotlib style file, whose settings come before ours.
-        dpi: resolution, in place of ours or the style's.
+        dpi: resolution, instead of ours or the style's.
 
     Raises:
         UsageError: the type, the width or the style cannot be, or the file cannot be written.
@@ -216,7 +216,7 @@ def _render_chart(figure: Chart, width: float) -> NotebookFigure:
 
 
 def _with_whole_names(figure: Chart, slot: float) -> Chart:
-    """Return a figure with the names of its rows in as many lines as they need, and rows as high as their names."""
+    """Return a figure with the names of its rows wrapped, none shortened, and rows as high as their names."""
     panels = [
         replace(panel, y=replace(panel.y, names=[_wrap(name, NAMES_SHARE * slot) for name in panel.y.names]))
         for panel in figure.panels
@@ -365,7 +365,7 @@ def _set_axis(axes: Axes, axis: Axis, direction: Literal["x", "y"]) -> None:
 
 
 def _legend(marks: Sequence[Mark], width: float) -> dict[str, Any]:
-    """Return the entries of a legend, in as many columns as fit."""
+    """Return the entries of a legend, in the largest number of columns that fits."""
     names = [mark.name for mark in marks]
     widths = [SAMPLE + _text_width(name) for name in names]
     columns = (n for n in range(len(names), 1, -1) if sum(max(widths[k::n]) for k in range(n)) <= width)
@@ -380,7 +380,7 @@ def _legend(marks: Sequence[Mark], width: float) -> dict[str, Any]:
 
 
 def _wrap(words: str, room: float) -> str:
-    """Return words in lines of at most so many inches, or as wide as the longest word or part before a hyphen."""
+    """Return words in lines of at most ``room`` inches, or as wide as the longest word or part before a hyphen."""
     lines = [""]
     for part in re.split(r"(?<=[-\s])", words):
         if lines[-1] and ("\n" in lines[-1] or _text_width(f"{lines[-1]}{part}".rstrip()) > room):

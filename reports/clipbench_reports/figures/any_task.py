@@ -14,7 +14,7 @@ from clipbench_reports.text import quoted, shorten
 
 NAME_LENGTH = 22
 ROW = 0.1
-"""Height of a row, where the width of the plane is 1, or half of it where two planes stand beside each other."""
+"""Height of a row, where the width of the plane is 1, or half of it where two planes are next to each other."""
 MOST_ROWS = 40
 """Groups that are drawn: more of them are the lowest and the highest."""
 MEAN = "mean of the groups"

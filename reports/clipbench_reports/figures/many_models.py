@@ -19,7 +19,7 @@ from clipbench_reports.evidence import MissingEvidence
 MOST_NAMED = 16
 """Number of models up to which names are in the drawing. More would hide each other and are only in the table."""
 LOG_FROM = 8
-"""A count, such as of parameters, has a logarithmic axis where the largest is so many times the smallest."""
+"""Least ratio of the largest to the smallest value for which a count, such as of parameters, has a logarithmic axis."""
 
 MARGIN = 1.2
 """Room at the ends of a logarithmic axis, as a factor."""
@@ -202,7 +202,7 @@ def robustness(robustness_by_model: Sequence[Sequence[Robustness]], names: Seque
         robustness_by_model: effective robustness of each model on its shifts.
 
     Raises:
-        MissingEvidence: there are more models than can be told apart.
+        MissingEvidence: there are more models than can be distinguished.
     """
     if len(names) > len(marks.MODELS):
         raise MissingEvidence(f"{len(names)} models are too many for one panel: it has {len(marks.MODELS)} colours")

@@ -363,7 +363,7 @@ def overview_html(comparisons: Sequence[Comparison], names: Sequence[str], ids: 
 
     Args:
         names: of the base, then of each candidate.
-        ids: those of each candidate's evaluations.
+        ids: the ids of each candidate's evaluations.
     """
     by_metric: dict[tuple[str, str, int], dict[int, Difference]] = {}
     for candidate_index, comparison in enumerate(comparisons):

@@ -86,7 +86,7 @@ def assets(*sheets: str) -> dict[str, Markup]:
     """Return style and script of a page, and a policy under which it requests nothing and runs no other script.
 
     Args:
-        sheets: further style sheets, over those of the report.
+        sheets: further style sheets, which take precedence over the report's own.
     """
     style = "\n".join(_static(f"{name}.css") for name in (*SHEETS, *sheets, "print"))
     script = "\n".join(_static(f"{name}.js") for name in SCRIPTS)

@@ -100,7 +100,7 @@ def scorecard(groups: list[Group], averages: Mapping[str, AverageRecord | None] 
     """Return all metrics, and the evaluations without any.
 
     Args:
-        averages: those of the models' suites, by label in the models' order. They come first.
+        averages: the averages of the models' suites, by label in the models' order. They come first.
     """
     notes: list[str] = []
     blocks = _averages(averages, notes)
@@ -186,7 +186,7 @@ def metric_lines(
 
     Args:
         notes: footnotes so far, to which new ones are added.
-        anchor: that of the section, where each line is to have an id.
+        anchor: the anchor of the section, if each line is to have an id.
     """
     by_metric: dict[str, list[MetricValue]] = {}
     for model in models:

@@ -37,7 +37,7 @@ Absence = tuple[str, str]
 
 
 CLOUD_SHARES = 10
-"""Shares of a page's budget that a cloud takes: as much as so many galleries, which have fewer and larger images."""
+"""Shares of a page's budget that a cloud takes. A gallery takes one share, as it has fewer and larger images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +126,7 @@ def n_shares(groups: list[Group], failures_of: int | None = None) -> int:
     """Return into how many shares the images of a page are budgeted: one for each possible gallery, more for a cloud.
 
     Args:
-        failures_of: the position of the only model whose failures are shown, None for those of all.
+        failures_of: the position of the only model whose failures are shown, None for all models.
     """
     total = 0
     for group in groups:
@@ -145,7 +145,7 @@ def task_results(group: Group, *, budget: PageBudget | None, failures_of: int | 
 
     Args:
         budget: for images in the page, None to leave out figures, tables and galleries.
-        failures_of: the position of the only model whose tables and failures are shown, None for those of all.
+        failures_of: the position of the only model whose tables and failures are shown, None for all models.
     """
     loaded = group.section
     measured = [(model, loaded.parts(Evidence(model.run, model.evaluation))) for model in group.measured]

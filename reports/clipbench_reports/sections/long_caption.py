@@ -84,7 +84,7 @@ def _read_lengths(evidence: Evidence) -> Layer:
 
 
 def _histogram(lengths: Float64[np.ndarray, " n"]) -> Bars:
-    """Return counts over whole numbers of tokens, in at most ``N_BINS`` bins of equal width."""
+    """Return counts over integer numbers of tokens, in at most ``N_BINS`` bins of equal width."""
     low, high = int(lengths.min()), int(lengths.max()) + 1
     width = max(1, -(-(high - low) // N_BINS))
     counts, edges = np.histogram(lengths, bins=np.arange(low, high + width, width))

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import pandas
 
 Draw = Callable[[Models], Chart | Sequence[Chart]]
-"""Draws the same evaluation of one model, or of several together: on shared axes, or beside each other. What some of
+"""Draws the same evaluation of one model, or of several together: on shared axes, or next to each other. What some of
 the models lack is in ``Chart.missing``; where nothing can be drawn, it raises ``MissingEvidence``.
 """
 MakeTable = Callable[[Evidence], Table]
@@ -108,8 +108,8 @@ class Section:
     plots: Mapping[str, Plot] = field(default_factory=dict)
     """Figures for print, by the name that ``clipbench plot`` takes."""
     findings: Callable[[EvaluationRecord], list[Finding]] = headline_findings
-    """One to three sentences at the head of the section, the best of which also stand at the top of the report; where
-    it gives none, there is one on each headline metric.
+    """One to three sentences at the head of the section. The best of them are also at the top of the report. If it
+    gives none, there is one on each headline metric.
     """
     drawn_figures: Collection[str] = ()
     """Figures of curves that functions of ``figures`` draw. Each other figure that a curve names, and each curve
@@ -127,8 +127,8 @@ class Section:
     lists_metrics: bool = False
     """True to repeat all metrics in the section."""
     advice: Mapping[str, str] = field(default_factory=dict)
-    """Weaknesses on the task, each with what it usually means and what people do about it. A finding names the one that
-    it states; those of clipbench are headings of docs/advice.md.
+    """Weaknesses on the task, each with what it usually means and what people do about it. A finding names the weakness
+    that it states. The weaknesses on clipbench's tasks are headings of docs/advice.md.
     """
 
     def __post_init__(self) -> None:

@@ -1,1 +1,1 @@
-"""``clipbench view``: a read-only site, on this machine alone, over all runs below a folder."""
+"""``clipbench view``: a read-only site, only on this machine, over all runs below a folder."""

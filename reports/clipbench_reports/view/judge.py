@@ -44,7 +44,7 @@ def judge(folder: Path, port: int, judge: str) -> Site:
     Raises:
         UsageError: there is no such pool, or the judge has no name.
         MachineError: the port is taken.
-        DataError: a file of the pool is damaged, or a line of its log is no judgement.
+        DataError: a file of the pool is damaged, or a line of its log is not a judgement.
     """
     if not judge.strip() or len(judge) > MOST_LETTERS:
         raise UsageError(f"--judge {judge!r:.60}: expected a name of 1 to {MOST_LETTERS} characters")

@@ -205,7 +205,7 @@ class Guard:
 
     Any page of the web may send requests to this machine, and a name of its own may lead here (DNS rebinding). So the
     host must be this one by its number or as localhost, and the browser must have shown the token once: it then has it
-    as a cookie that it sends with requests from here alone. What writes needs the token in a header as well, which a
+    as a cookie that it sends only with requests from here. What writes needs the token in a header as well, which a
     browser lets only the pages of this site send, and must not come from another origin.
     """
 

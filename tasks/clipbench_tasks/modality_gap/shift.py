@@ -55,8 +55,8 @@ class Rescoring:
         """Return the scores of moved pairs (see ``metrics.shift.scores_after_move``).
 
         Args:
-            relative_fit_noise: variance that the fit of the maps adds to the moved centroids' difference, in units of
-                that of its own pairs; with it, ``gap_chance`` is the gap expected where none remains.
+            relative_fit_noise: variance that the fit of the maps adds to the moved centroids' difference, relative to
+                the variance from its own pairs. With it, ``gap_chance`` is the gap expected where none remains.
 
         Raises:
             VectorError: a vector becomes zero.

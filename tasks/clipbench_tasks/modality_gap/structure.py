@@ -209,9 +209,10 @@ def calibration(
 ) -> tuple[dict[str, Measure], dict[str, Curve]]:
     """Return the similarity calibration errors, and P(match | cosine) of each kind as a curve.
 
-    A match of image and text is an image and a caption of it; of two texts, captions of one image where any image has
-    several, else captions of two images with the same label; of two images, the same label. A label is a wider relation
-    than a caption: part of the error is due to that, not to the model, but models on the same data share the relations.
+    A match of image and text is an image and a caption of it. A match of two texts is two captions of one image if any
+    image has several, otherwise captions of two images with the same label. A match of two images is two images with
+    the same label. A label is a wider relation than a caption: part of the error is due to that, not to the model, but
+    models on the same data share the relations.
 
     ``similarity_calibration_error`` is the mean over kinds, ``image_text_calibration_error`` and so on are of one
     (see ``metrics.similarity_calibration``). A kind without matches is undefined, with the reason; so are all, unless

@@ -1,11 +1,10 @@
 """Attacks on classifiers that read no prompt: are a linear probe and k-NN fooled by a word where the prompts are?
 
 Both are trained on unit vectors of images without a word, as in few-shot but with the same weight for each class, so
-that no word wins by the number of its class's images: on images of their own where the data have them
-(``is_training``), without those that an attack shows, else on the objects of the attacks, cross-fitted. Then an attack
-is tested by classifiers that saw no image of its
-object: objects that share an image are one, and each class's objects are dealt to five folds in the order of their ids.
-Images of equal content are one image.
+that no word wins by the number of its class's images. If the data have images to train on (``is_training``), these are
+used, without the ones that an attack shows. Otherwise the objects of the attacks are used, cross-fitted: an attack is
+tested by classifiers that saw no image of its object. Objects that share an image are then one, and each class's
+objects are dealt to five folds in the order of their ids. Images of equal content are one image.
 
 Zero-shot, k-NN and the probe are asked of the same attacks, among the same classes: those that can be trained. An
 attack whose object or word is none of them is left out.
@@ -258,8 +257,8 @@ def _samples(credits: Mapping[str, Sequence[Sequence[Column]]], plain: Rows, pro
 
     Args:
         plain: row of each object's image without a word, -1 where there is none.
-        credits: by classifier, of the attacked image and of the one without a word: that of the object's class, and of
-            the word's.
+        credits: by classifier, for the attacked image and for the image without a word: the credits of the object's
+            class and of the word's class.
         n: number of all attacks.
     """
     has_plain = np.where(plain >= 0, 1.0, np.nan)
