@@ -21,6 +21,7 @@ import numpy as np
 from clipbench.results.record import Metric
 from clipbench.stats.claims import claimed
 from clipbench.stats.differences import PairedTest, paired_difference
+from clipbench.stats.groups import Grouping, judge_groups
 from clipbench.stats.intervals import Interval
 from clipbench_tasks.perturbation.measures import SEVERITIES, HalfLoss, LargestMean, template_differences
 
@@ -194,7 +195,41 @@ def single_models(n_simulations: int) -> Iterator[str]:
         yield f"| {title} | {n:,} | {truth:.2f} | {np.mean(covered):.3f} |"
 
 
-TABLES = {"extra": extra_losses, "families": families, "single": single_models}
+CHANGES = {
+    "none": (0.0, np.full(N_DISTURBANCES, 0.05)),
+    "none, flips of .01 to .3": (0.0, np.geomspace(0.01, 0.3, N_DISTURBANCES)),
+    "loss of .05 everywhere": (0.05, np.full(N_DISTURBANCES, 0.05)),
+    "loss of .05 everywhere, flips of .01 to .3": (0.05, np.geomspace(0.01, 0.3, N_DISTURBANCES)),
+}
+"""Loss of each copy, and chances of a change in either direction by disturbance."""
+
+
+def explanations(n_simulations: int) -> Iterator[str]:
+    """Yield how often ``clipbench explain`` claims a disturbance or a class, and names the one that costs more."""
+    yield "| Change | images | false: elsewhere | false: here | extra loss of .1 is named |\n|---|--:|--:|--:|--:|"
+    for (name, (loss, flips)), n in product(CHANGES.items(), (50, 200)):
+        image, disturbance = np.arange(n).repeat(N_DISTURBANCES), np.tile(np.arange(N_DISTURBANCES), n)
+        rng, n_false, n_here, n_named = np.random.default_rng(0), 0, 0, 0
+        groups = [np.flatnonzero(disturbance == row) for row in range(N_DISTURBANCES)]
+        groups += [np.flatnonzero(image % 7 == row) for row in range(7)]
+        grouping = Grouping.from_rows(groups, len(image), image)
+        for extra in (0.0, 0.1):
+            for _ in range(n_simulations):
+                own, of_image = rng.random(len(image)), rng.random(n)[image]
+                chance = np.where(rng.random(len(image)) < 0.6, of_image, own)
+                lost = flips[disturbance] + loss + extra * (disturbance == N_DISTURBANCES // 2)
+                changes = np.where(chance < lost, -1.0, np.where(chance > 1 - flips[disturbance], 1.0, 0.0))
+                tests = judge_groups(changes, grouping, rng, n_draws=500)
+                if extra:
+                    n_named += tests.p_elsewhere[N_DISTURBANCES // 2] <= 0.05
+                else:
+                    n_false += (tests.p_elsewhere <= 0.05).any()
+                    n_here += not loss and (tests.p_here <= 0.05).any()
+        here = f"{n_here / n_simulations:.3f}" if not loss else "–"
+        yield f"| {name} | {n} | {n_false / n_simulations:.3f} | {here} | {n_named / n_simulations:.3f} |"
+
+
+TABLES = {"extra": extra_losses, "families": families, "single": single_models, "explain": explanations}
 
 
 def main() -> None:

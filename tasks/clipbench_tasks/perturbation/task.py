@@ -246,14 +246,14 @@ def _first_flip(response: Response, other_rows: Collection[int]) -> tuple[int, i
 
 def _curves(response: Response) -> dict[str, Curve]:
     side, clean = response.side, response.credits[0]
-    title, clusters = DISTURBANCES[response.name], side.table["cluster"]
+    title, clusters, severities = DISTURBANCES[response.name], side.table["cluster"], [*map(float, SEVERITIES)]
     losses = [clean - credit for credit in response.credits]
     axes = {
         "x_label": "template" if response.name == TEMPLATE else SEVERITY,
         "y_label": f"{title}: {SHORT_SCORES[side.score]}",
     }
     score = curve_of_means(
-        SEVERITIES,
+        severities,
         [(credit, clusters) for credit in response.credits],
         chance=[side.chance] * len(SEVERITIES),
         unit="fraction",
@@ -263,7 +263,7 @@ def _curves(response: Response) -> dict[str, Curve]:
         **axes,
     )
     loss = bounded_curve(
-        SEVERITIES,
+        severities,
         [float(values.mean()) for values in losses],
         [mean_interval(values, clusters=clusters, within=DIFFERENCES)[:2] for values in losses],
         unit="difference",
