@@ -221,10 +221,10 @@ def explanations(n_simulations: int) -> Iterator[str]:
                 changes = np.where(chance < lost, -1.0, np.where(chance > 1 - flips[disturbance], 1.0, 0.0))
                 tests = judge_groups(changes, grouping, rng, n_draws=500)
                 if extra:
-                    n_named += tests.p_elsewhere[N_DISTURBANCES // 2] <= 0.05
+                    n_named += int(tests.p_elsewhere[N_DISTURBANCES // 2] <= 0.05)
                 else:
-                    n_false += (tests.p_elsewhere <= 0.05).any()
-                    n_here += not loss and (tests.p_here <= 0.05).any()
+                    n_false += int((tests.p_elsewhere <= 0.05).any())
+                    n_here += int(not loss and (tests.p_here <= 0.05).any())
         here = f"{n_here / n_simulations:.3f}" if not loss else "–"
         yield f"| {name} | {n} | {n_false / n_simulations:.3f} | {here} | {n_named / n_simulations:.3f} |"
 

@@ -23,19 +23,20 @@ def in_points(value: float) -> Metric:
 
 
 def severity(value: float | None, reason: str | None = None) -> Metric:
-    bounds = (None, None) if value is None else (value - 0.3, value + 0.3)
-    return Metric(value=value, low=bounds[0], high=bounds[1], unit="severity", n=N, reason=reason)
+    low, high = (None, None) if value is None else (value - 0.3, value + 0.3)
+    return Metric(value=value, low=low, high=high, unit="severity", n=N, reason=reason)
 
 
 def recorded(parts: SimpleNamespace, names: tuple[str, ...] = tuple(DISTURBANCES), **changes: Any) -> dict[str, Any]:
     """Return an evaluation in which each disturbance costs a little less than the one before, with three flips."""
-    curves, metrics = {}, {"disturbed_acc1": parts.fraction(0.6, N, chance=0.1), "worst_loss": in_points(0.4)}
+    curves: dict[str, Curve] = {}
+    metrics = {"disturbed_acc1": parts.fraction(0.6, N, chance=0.1), "worst_loss": in_points(0.4)}
     rows = [(name, row) for name in names for row in range(N)]
     for number, name in enumerate(names):
         loss = 0.4 / (1 + number)
         ys = [0.9 - 2 * loss * at / 5 * 1.6 / 2 for at in SEVERITIES]
-        axes = {"x": SEVERITIES, "x_label": "severity", "y_label": f"{DISTURBANCES[name]}: accuracy"}
-        bounds = {"low": [y - 0.05 for y in ys], "high": [y + 0.05 for y in ys]}
+        axes: dict[str, Any] = {"x": SEVERITIES, "x_label": "severity", "y_label": f"{DISTURBANCES[name]}: accuracy"}
+        bounds: dict[str, Any] = {"low": [y - 0.05 for y in ys], "high": [y + 0.05 for y in ys]}
         curves[f"{name}/score_by_severity"] = Curve(
             **axes, y=ys, **bounds, chance=[0.1] * 6, unit="fraction", figure="severity", series="disturbed images",
             role="image",

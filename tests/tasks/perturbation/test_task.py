@@ -31,7 +31,7 @@ SEED = np.random.default_rng(0)
 
 
 def evaluate(data: Dataset, embedder: Any, *names: str, **parameters: Any) -> Evaluation:
-    task = Perturbation(**({"disturbances": names} if names else {}), **parameters)
+    task = Perturbation(disturbances=names or tuple(DISTURBANCES), **parameters)
     task.check(data)
     return task.evaluate(data, embedder, np.random.default_rng(0))
 
@@ -92,7 +92,7 @@ def test_the_severity_of_half_the_loss_is_where_half_of_what_is_above_chance_is_
     credits = np.zeros((6, n))
     for severity, n_right in enumerate([300, 300, 280, 220, 180, 160]):  # .75 clean and .25 by chance: half at .5
         credits[severity, :n_right] = 1
-    samples = {f"severity_{severity}": credit for severity, credit in enumerate(credits)}
+    samples: dict[str, np.ndarray] = {f"severity_{severity}": credit for severity, credit in enumerate(credits)}
     samples |= {"condition": np.full(n, "blur", object), "cluster": np.arange(n)}
     metric = HalfLoss(name="blur", chance=0.25).metric(samples, SEED)
     assert metric.value == pytest.approx(3.5)
@@ -155,10 +155,11 @@ class Luminance(StubEmbedder):
     info = replace(INFO, embed_dim=16)
 
     def __init__(self, data: Dataset) -> None:
+        assert data.labels is not None
         self._classes = {
             f"a photo of a {name}.": self.images(
                 [image for image, label in zip(data.images, data.labels, strict=True) if label == row]
-            ).mean(axis=0)  # type: ignore[arg-type]
+            ).mean(axis=0)
             for row, name in enumerate(data.class_names or ())
         }
 
@@ -226,7 +227,7 @@ ROUGH = 45.0
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> list[cb.Run]:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[cb.Run, cb.Run]:
     """Return runs of a steady and of a shaky model on the same images, with two disturbances that a suite names."""
     folder = tmp_path_factory.mktemp("runs")
     data = photos(folder, 80)
@@ -234,13 +235,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[cb.Run]:
     suite.write_text(
         '[[evaluation]]\ntask = "perturbation"\ndata = "x"\nparams = {disturbances = ["noise", "crop", "jpeg"]}\n'
     )
-    return [
-        cb.run(Colours(is_shaky=is_shaky), "perturbation", data=data, suite=str(suite), out=folder / str(is_shaky))  # type: ignore[arg-type]
+    steady, shaky = (
+        cb.run(Colours(is_shaky=is_shaky), "perturbation", data=data, suite=str(suite), out=folder / str(is_shaky))
         for is_shaky in (False, True)
-    ]
+    )
+    return steady, shaky
 
 
-def test_the_extra_loss_is_that_of_the_disturbance_that_costs_the_candidate_more(runs: list[cb.Run]) -> None:
+def test_the_extra_loss_is_that_of_the_disturbance_that_costs_the_candidate_more(runs: tuple[cb.Run, cb.Run]) -> None:
     (record,) = runs[0].result.evaluations
     assert record.status == "ok", record.reason
     assert list(record.params["disturbances"]) == ["noise", "crop", "jpeg"]
@@ -251,7 +253,7 @@ def test_the_extra_loss_is_that_of_the_disturbance_that_costs_the_candidate_more
     assert comparison.verdict == "worse"
 
 
-def test_an_explanation_names_the_disturbance(runs: list[cb.Run]) -> None:
+def test_an_explanation_names_the_disturbance(runs: tuple[cb.Run, cb.Run]) -> None:
     explanation = explain(*runs)
     assert explanation.metric.endswith("/disturbed_acc1")
     (loss,) = explanation.losses
@@ -259,7 +261,7 @@ def test_an_explanation_names_the_disturbance(runs: list[cb.Run]) -> None:
     assert loss.share_of_loss == pytest.approx(1.0)
 
 
-def test_flipped_images_are_kept_for_the_report(runs: list[cb.Run]) -> None:
+def test_flipped_images_are_kept_for_the_report(runs: tuple[cb.Run, cb.Run]) -> None:
     samples = runs[1].samples("perturbation")
     flipped = samples[samples["flip_margin"].notna()]
     assert "noise" in set(flipped["condition"])
