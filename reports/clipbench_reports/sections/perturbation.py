@@ -55,7 +55,7 @@ SCORES = CurvesFigure(
     name="severity",
     reading=(
         "Severity 0 is the clean sample. Severities have five steps each, which the page of the task lists; templates"
-        " have no order. Bands: 95 % intervals. Without the query: the mean of all queries asks instead of each."
+        " have no order. Bands: 95 % intervals. Blind: the mean of all queries asks instead of each."
     ),
     x_axis=_axis,
     state=_state,
@@ -190,7 +190,7 @@ SECTION = Section(
     findings=findings,
     plots={
         "perturbation": Plot(
-            summary="scores by the severity of each disturbance of images and texts",
+            summary="scores by the severity of each disturbance",
             definition="Severities 1 to 5 of each disturbance; only the query, or the class names, is disturbed.",
             draws=(SCORES,),
         )

@@ -62,13 +62,13 @@ METRICS = {
     },
     "worst_loss": Definition(
         "Largest loss",
-        "Loss with the disturbance that costs most.",
+        "Loss with the worst disturbance.",
         is_headline=True,
     ),
     "loss": Definition("Loss", "Clean score minus the mean score over the severities."),
     "half_loss": Definition("Half lost at", "Severity at which half of the clean score above chance is lost."),
     "spread": Definition("Spread of templates", "Score with the best template minus the worst."),
-    "blind": Definition("Without the query", "Score with the mean of all queries for each query.", "loss"),
+    "blind": Definition("Blind", "Score with the mean of all queries for each query.", "loss"),
 }
 
 
@@ -134,8 +134,8 @@ class Perturbation(Task):
                 if copies[-1] != list(side.sources):
                     responses.append(_respond(name, side, clean, copies))
         if not responses:
-            reason = f": {'; '.join(notes)}" if notes else ": its prompts are of each class"
-            raise DataError(f"data set {dataset.id} has nothing that {listed(self.disturbances)} can change{reason}")
+            reason = "; ".join(notes) or "prompts by class have no class names to change"
+            raise DataError(f"data set {dataset.id} stays as it is: {reason}. Choose other disturbances.")
         return _evaluation(responses, notes, len(dataset))
 
 
@@ -160,7 +160,7 @@ def _unchanged_note(name: str, side: DisturbedSide, copies: Sequence[Sequence[An
     items = f"the {count(len(side.sources))} {side.noun}"
     n_unchanged = [sum(map(eq, side.sources, of_severity)) for of_severity in copies]
     if n_unchanged[-1] == len(side.sources):
-        yield f"without {name}, which changes none of {items}"
+        yield f"{name} changes none of {items}: left out"
     elif any(n_unchanged):
         numbers = [f"{count(n)} at severity {severity}" for severity, n in enumerate(n_unchanged, 1) if n]
         yield f"unchanged by {name}, of {items}: {listed(numbers)}"
@@ -258,7 +258,7 @@ def _curves(response: Response) -> dict[str, Curve]:
         chance=[side.chance] * len(SEVERITIES),
         unit="fraction",
         figure=SEVERITY,
-        series=f"disturbed {side.noun}",
+        series=side.noun,
         role=side.modality,
         **axes,
     )
@@ -272,7 +272,7 @@ def _curves(response: Response) -> dict[str, Curve]:
         role=side.modality,
         **axes,
     )
-    blind = replace(score, y=response.blind, low=None, high=None, chance=None, series="without the query", role="ink")
+    blind = replace(score, y=response.blind, low=None, high=None, chance=None, series="blind", role="ink")
     name = response.name
     return {f"{name}/score_by_severity": score, f"{name}/blind_by_severity": blind, f"{name}/loss_by_severity": loss}
 

@@ -38,11 +38,11 @@ def recorded(parts: SimpleNamespace, names: tuple[str, ...] = tuple(DISTURBANCES
         axes: dict[str, Any] = {"x": SEVERITIES, "x_label": "severity", "y_label": f"{DISTURBANCES[name]}: accuracy"}
         bounds: dict[str, Any] = {"low": [y - 0.05 for y in ys], "high": [y + 0.05 for y in ys]}
         curves[f"{name}/score_by_severity"] = Curve(
-            **axes, y=ys, **bounds, chance=[0.1] * 6, unit="fraction", figure="severity", series="disturbed images",
+            **axes, y=ys, **bounds, chance=[0.1] * 6, unit="fraction", figure="severity", series="images",
             role="image",
         )  # fmt: skip
         curves[f"{name}/blind_by_severity"] = Curve(
-            **axes, y=[0.12] * 6, unit="fraction", figure="severity", series="without the query", role="ink"
+            **axes, y=[0.12] * 6, unit="fraction", figure="severity", series="blind", role="ink"
         )
         losses = [0.9 - y for y in ys]
         curves[f"{name}/loss_by_severity"] = Curve(

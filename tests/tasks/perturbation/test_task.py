@@ -317,10 +317,12 @@ def test_images_that_are_too_small_for_a_severity_stay_as_they_are(tmp_path: Pat
 
 def test_images_that_are_too_small_for_every_severity_are_one_line(tmp_path: Path) -> None:
     data = photos(tmp_path, 6, (64, 48))
-    with pytest.raises(DataError, match="photos has nothing that downscale can change: without downscale, which"):
+    with pytest.raises(
+        DataError, match="data set photos stays as it is: downscale changes none of the 6 images: left out"
+    ):
         evaluate(data, StoreEmbedder(ToyModel(), tmp_path / "store"), "downscale")
     both = evaluate(data, StoreEmbedder(ToyModel(), tmp_path / "store"), "downscale", "grey")
-    assert both.notes == ("without downscale, which changes none of the 6 images",)
+    assert both.notes == ("downscale changes none of the 6 images: left out",)
     assert not any(name.startswith("downscale") for name in metrics_of(both))
 
 
@@ -332,7 +334,7 @@ def test_texts_of_one_character_are_left_alone(tmp_path: Path) -> None:
     loss = found.samples["word-order/loss"]
     assert (loss[[6, 7, 9, 11]] == 0).all()
     only = photos(tmp_path, 3, captions=["x", "y", "z"], caption_image=np.arange(3))
-    with pytest.raises(DataError, match="nothing that typos can change: without typos, which changes none of the 3"):
+    with pytest.raises(DataError, match="stays as it is: typos changes none of the 3 captions"):
         evaluate(only, StoreEmbedder(ToyModel(), tmp_path / "store"), "typos")
 
 
@@ -341,7 +343,7 @@ def test_prompts_that_are_written_for_each_class_leave_class_names_alone(tmp_pat
     data, embedder = photos(tmp_path), StoreEmbedder(ToyModel(), tmp_path / "store")
     found = evaluate(data, embedder, "blur", "typos", prompts=prompts)
     assert set(found.samples["condition"]) == {"blur"}
-    with pytest.raises(DataError, match="nothing that typos can change: its prompts are of each class"):
+    with pytest.raises(DataError, match="stays as it is: prompts by class have no class names to change"):
         evaluate(data, embedder, "typos", prompts=prompts)
 
 
