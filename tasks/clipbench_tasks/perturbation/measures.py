@@ -40,8 +40,8 @@ class LargestMean(Definition):
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
         """Return the largest mean; its bounds are the largest lower and the largest upper bound."""
-        defined = [defined_values({**samples, "": column}, "") for column in self.columns(samples)]
-        means = [float(values.mean()) for values, _ in defined if len(values)]
+        parts = [defined_values({**samples, "": column}, "") for column in self.columns(samples)]
+        means = [float(values.mean()) for values, _ in parts if len(values)]
         metric = Metric(
             value=max(means, default=None),
             n=len(np.unique(samples["image"])),
@@ -52,7 +52,7 @@ class LargestMean(Definition):
         confidence = 1 - (1 - CONFIDENCE) / self.n_tests
         intervals = [
             mean_interval(values, clusters=clusters, within=DIFFERENCES, confidence=confidence)
-            for values, clusters in defined
+            for values, clusters in parts
             if len(values)
         ]
         if means and all(interval.low is not None for interval in intervals):

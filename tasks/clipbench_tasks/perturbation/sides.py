@@ -98,15 +98,15 @@ def retrieval_sides(dataset: Dataset, embedder: Embedder) -> Iterator[DisturbedS
     owner, captions = dataset.caption_image, list(dataset.captions)
     words, ids = np.array(captions, object), dataset.caption_names()
     texts, images = embedder.encode_sides(TEXT, captions), embedder.encode_sides(IMAGE, dataset.images)
-    _, first = np.unique(owner, return_index=True)
+    _, first_captions = np.unique(owner, return_index=True)
 
     def search_texts(vectors: Vectors) -> Answer:
-        found = cross_answers(vectors, texts.document, owner)[0]
-        return Answer(recall_at_k(found.ranks, 1), words[found.first])
+        by_image, _ = cross_answers(vectors, texts.document, owner)
+        return Answer(recall_at_k(by_image.ranks, 1), words[by_image.first])
 
     def search_images(vectors: Vectors) -> Answer:
-        found = cross_answers(images.document, vectors, owner)[1]
-        return Answer(recall_at_k(found.ranks, 1), words[first][found.first])
+        _, by_text = cross_answers(images.document, vectors, owner)
+        return Answer(recall_at_k(by_text.ranks, 1), words[first_captions][by_text.first])
 
     search = _image_side(
         dataset,
@@ -114,7 +114,7 @@ def retrieval_sides(dataset: Dataset, embedder: Embedder) -> Iterator[DisturbedS
         score=TO_TEXT,
         chance=chance_recall_at_k(np.bincount(owner), len(captions), 1),
         answer=search_texts,
-        table={"caption": words[first]},
+        table={"caption": words[first_captions]},
     )
     yield search
     yield _text_side(

@@ -104,11 +104,13 @@ class Perturbation(Task):
             raise UsageError(f"task perturbation: score = {self.score!r}, expected 'retrieval' or 'zero-shot'")
 
     def check(self, dataset: Dataset) -> None:
-        """Raise unless there are captions, or labels with class names."""
+        """Raise unless there are captions, or labels with class names, of two images or more."""
         if not self.score and dataset.captions is None and dataset.labels is None:
             raise MissingPart(dataset.id, "captions, or labels")
         parts = ("captions", "caption_image") if self._is_retrieval(dataset) else ("labels", "class_names")
         dataset.require(*parts)
+        if len(dataset) < 2:
+            raise DataError(f"data set {dataset.id} has {len(dataset)} image: expected two or more. Add images.")
 
     def _is_retrieval(self, dataset: Dataset) -> bool:
         return self.score == "retrieval" or (not self.score and dataset.captions is not None)

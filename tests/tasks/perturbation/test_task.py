@@ -305,6 +305,11 @@ def test_a_part_that_data_lack_is_named(parts: Mapping[str, Any], score: str, ne
         Perturbation(score=score).check(data_of("ab", **parts))
 
 
+def test_one_image_is_too_few() -> None:
+    with pytest.raises(DataError, match="data set by hand has 1 image: expected two or more"):
+        Perturbation().check(data_of("a", captions=["x"], caption_image=np.array([0])))
+
+
 def test_images_that_are_too_small_for_a_severity_stay_as_they_are(tmp_path: Path) -> None:
     data, model = photos(tmp_path, 6, (150, 100)), ToyModel()
     found = evaluate(data, StoreEmbedder(model, tmp_path / "store"), "downscale")
