@@ -1,5 +1,6 @@
 """Measure how often the extra loss of a candidate is claimed where there is none, and how often intervals cover it; and
-how often the intervals of the worst loss, of the spread of templates and of the severity of half the loss do.
+how often the intervals of the worst loss, of the spread of templates and of the severity of half the loss do; and how
+often an explanation claims a disturbance where there is no difference.
 
     python experiments/rates_perturbation.py > runs/perturbation.log    # an hour on one core
     python experiments/rates_perturbation.py --only extra --simulations 100
