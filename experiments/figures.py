@@ -74,6 +74,7 @@ ENTRIES = (
     Entry("compression", ("tiny",)),
     Entry("few-shot", ("tiny",)),
     Entry("composition", ("tiny",)),
+    Entry("perturbation", ("tiny",), ("--width", "full")),
     Entry(
         "across",
         ("series/step-0", "series/step-100", "series/step-200", "series/step-400", "tiny"),
@@ -101,7 +102,7 @@ def make_runs() -> None:
     """Measure the bundled model, train a small one, and measure its checkpoints."""
     suite = ("--tasks", "all", "--suite", "scenes", "--no-report")
     if not (RUNS / "tiny" / "result.json").exists():
-        others = ("--tasks", "few-shot@scenes,operating-points@scenes,compression@scenes,mixed-retrieval@scenes")
+        others = ("--tasks", "few-shot,operating-points,compression,mixed-retrieval,perturbation")
         clipbench("run", "--model", "tiny", *suite, *others, "--out", "tiny")
     if not (RUNS / "training" / f"step-{STEPS}").exists():
         resume = ("--resume",) if (RUNS / "training" / "step-0").exists() else ()

@@ -29,6 +29,7 @@ from clipbench_tasks.composition import task as composition
 from clipbench_tasks.directions import DIRECTIONS
 from clipbench_tasks.modality_gap import structure
 from clipbench_tasks.modality_gap import task as modality_gap
+from clipbench_tasks.perturbation import task as perturbation
 from clipbench_tasks.text_in_image import probes
 from clipbench_tasks.text_in_image import task as text_in_image
 
@@ -80,6 +81,7 @@ OF_A_MODALITY = (
     "cone|uniformity|effective_rank|participation_ratio|isoscore|norm|hub_skewness|largest_hub|never_retrieved"
 )
 SHARED_ROWS: Mapping[str, Mapping[str, str]] = {
+    r"disturbed_\S+": {r"`disturbed_.*, disturbed": "`disturbed_SCORE` | SCORE, disturbed"},
     r"\w+@all": {"@all": "@k", "all labels": "k labels per class"},
     r"[\w@]+_strict": {
         r"`[\w@]+_strict` \| .*, ties": "`SCORE_strict` | SCORE, ties",
@@ -226,6 +228,7 @@ def definitions() -> dict[str, dict[str, Definition]]:
         "few-shot": few_shot.definitions(few_shot.FewShot().shots),
         "operating-points": operating_points.definitions(operating_points.OperatingPoints().precisions),
         "compression": compression.definitions(compression.Compression().points),
+        "perturbation": perturbation.METRICS,
     }
 
 

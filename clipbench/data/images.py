@@ -232,6 +232,20 @@ def open_image(ref: ImageRef, side: int | None) -> Image.Image:
     return ref.open_at(side) if side is not None and isinstance(ref, DrawnImage) else ref.open()
 
 
+def image_size(ref: ImageRef) -> tuple[int, int]:
+    """Return width and height in pixels: of an encoded image by its header, of a drawn one for the smallest input.
+
+    Raises:
+        BadImage: the image cannot be read.
+    """
+    if not isinstance(ref, EncodedImage):
+        return open_image(ref, 1).size
+    try:
+        return _open_undecoded(ref.read()).size
+    except FOREIGN as error:
+        raise BadImage(ref.name, str(error) or type(error).__name__) from error
+
+
 def content_digest(data: bytes) -> str:
     """Return the 128-bit BLAKE2b of some bytes, as 32 hex digits."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()

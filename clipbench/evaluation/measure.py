@@ -73,6 +73,7 @@ def measure(
         n_images = len(dataset.images)
         digest_of_image = dict(zip(dataset.image_ids, digests[:n_images], strict=True))
         main_digests = [*(digest_of_image[id] for id in main_data.image_ids), *digests[n_images:]]
+        main_digests += embedder.digests(evaluation.more_images)
         measured = Measured(
             model=embedder.info,
             task=task,

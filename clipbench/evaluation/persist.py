@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from clipbench.data import Dataset
-from clipbench.data.images import open_image, rgb
+from clipbench.data.images import ImageRef, open_image, rgb
 from clipbench.errors import BadImage, MachineError
 from clipbench.evaluation.plan import RunOptions
 from clipbench.evaluation.slices import Sliced
@@ -46,7 +46,7 @@ def write_tables(
     """Write samples, neighbours of failures, slices and arrays into a run's folder, and return the paths by content.
 
     Args:
-        digests: content hashes of the images that the evaluation is of.
+        digests: content hashes of the images that the evaluation is of, and of ``more_images``.
         stem: name of the files, without folder and suffix.
     """
     import pandas
@@ -95,32 +95,40 @@ def write_images(
 ) -> None:
     """Write thumbnails for galleries, and smaller ones for points and neighbours, within the budget of the options."""
     samples, budget = evaluation.samples, options.n_thumbnails
-    n_images = len(dataset.gallery)
+    images = [*dataset.gallery, *evaluation.more_images]
+    n_images = len(images)
     has_points = bool(evaluation.vectors) and n_images > budget
     if has_points:
         row_indices = kept_rows(evaluation.vectors, options)
         all_rows = np.arange(len(next(iter(evaluation.vectors.values()))))
         points = point_rows(samples, all_rows if row_indices is None else row_indices, budget)
-        write_thumbnails(dataset, digests, points.tolist(), folder / SMALL, cache=default_root(), side=SMALL_SIDE)
+        write_thumbnails(images, digests, points.tolist(), folder / SMALL, cache=default_root(), side=SMALL_SIDE)
     chosen = gallery_rows(samples, n_images, budget)
     if not has_points or any(name.endswith("margin") for name in samples):
-        write_thumbnails(dataset, digests, chosen, folder, cache=default_root())
+        write_thumbnails(images, digests, chosen, folder, cache=default_root())
     if budget and "image" in evaluation.neighbours:
         neighbour_rows = sorted(set(evaluation.neighbours["image"].tolist()) - {-1, *chosen})
-        write_thumbnails(dataset, digests, neighbour_rows, folder / SMALL, cache=default_root(), side=SMALL_SIDE)
+        write_thumbnails(images, digests, neighbour_rows, folder / SMALL, cache=default_root(), side=SMALL_SIDE)
 
 
 def write_thumbnails(
-    dataset: Dataset, digests: Sequence[str], rows: Sequence[int], folder: Path, *, cache: Path, side: int = SIDE
+    images: Sequence[ImageRef],
+    digests: Sequence[str],
+    rows: Sequence[int],
+    folder: Path,
+    *,
+    cache: Path,
+    side: int = SIDE,
 ) -> None:
     """Write ``<content hash>.webp`` for the images of some rows, except for files that exist.
 
     Args:
-        digests: content hashes of all images of the data set.
+        images: of the data set, and more.
+        digests: content hashes of all images.
         cache: the folder whose copies later runs reuse.
         side: longest side in pixels, one of ``QUALITY``.
     """
-    copies, images = cache / COPIES / f"{side}-{QUALITY[side]}", dataset.gallery
+    copies = cache / COPIES / f"{side}-{QUALITY[side]}"
     existing_names = set(os.listdir(folder)) if folder.is_dir() else set()
     for row in rows:
         name = f"{digests[row]}.webp"

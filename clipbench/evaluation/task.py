@@ -49,6 +49,9 @@ class Evaluation:
     ``text``, ``image`` (a row of the data set, -1 for none), ``cosine``, ``is_right``, and ``label_set`` where there
     are several. Empty where a task has none.
     """
+    more_images: Sequence[ImageRef] = ()
+    """Images that the data set does not have, such as disturbed copies. Columns of images name them by the rows that
+    follow those of the data set's ``gallery``."""
     notes: tuple[str, ...] = ()
     question: str = ""
     """The question that was asked, if the data change the task's own. The same holds for ``scoring``."""

@@ -23,7 +23,7 @@ NONE = "–"
 SYMBOLS = {"fraction": "%", "difference": "pp"}
 """The units that are written in hundredths, with their symbols."""
 DECIMALS = {
-    **dict.fromkeys(("fraction", "difference", "rank", "dimensions", "tokens", "labels"), 1),
+    **dict.fromkeys(("fraction", "difference", "rank", "dimensions", "tokens", "labels", "severity"), 1),
     "skewness": 2,
     "correlation": 2,
     "count": 0,

@@ -316,7 +316,11 @@ def _sums_by_code(values: np.ndarray, codes: Int64[np.ndarray, " n"]) -> np.ndar
 
 
 class _Permuter:
-    """Rows of samples when clusters are permuted among clusters of the same size, or of a near one if few have it."""
+    """Rows of samples when clusters are permuted among clusters of the same size, or of a near one if few have it.
+
+    Inside each cluster, rows are shifted by a random number: a group may have one sample of every cluster, such as the
+    copies of all images with one disturbance, and would keep its samples otherwise.
+    """
 
     def __init__(self, n: int, clusters: Codes) -> None:
         codes = np.arange(n) if clusters is None else clusters
@@ -335,7 +339,10 @@ class _Permuter:
         for bin_clusters in self._bins:
             donors[:, bin_clusters] = rng.permuted(np.tile(bin_clusters, (n_draws, 1)), axis=1)
         donor = donors.T[self._cluster]
-        return self._order[self._starts[donor] + self._position[:, None] % self._sizes[donor]]
+        position = self._position[:, None]
+        if len(self._sizes) < len(self._order):
+            position = position + (rng.random(donors.T.shape) * self._sizes[:, None]).astype(np.int64)[self._cluster]
+        return self._order[self._starts[donor] + position % self._sizes[donor]]
 
 
 def _size_bins(sizes: Int64[np.ndarray, " n_clusters"]) -> list[Int64[np.ndarray, " _"]]:

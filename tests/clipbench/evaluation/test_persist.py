@@ -69,10 +69,10 @@ def test_a_task_with_vectors_and_margins_keeps_images_for_both_its_points_and_it
 def test_images_are_small_and_the_ones_behind_points_smaller(tmp_path: Path) -> None:
     data = data_of("abc")
     big = Dataset(id="x", images=[_Wide()], image_ids=["w"])
-    write_thumbnails(data, ["aa", "bb", "cc"], [2, 0], tmp_path, cache=tmp_path / "cache")
+    write_thumbnails(data.images, ["aa", "bb", "cc"], [2, 0], tmp_path, cache=tmp_path / "cache")
     assert {path.name for path in tmp_path.glob("*.webp")} == {"aa.webp", "cc.webp"}
-    write_thumbnails(big, ["ww"], [0], tmp_path, cache=tmp_path / "cache")
-    write_thumbnails(big, ["ww"], [0], tmp_path / "small", cache=tmp_path / "cache", side=SMALL_SIDE)
+    write_thumbnails(big.images, ["ww"], [0], tmp_path, cache=tmp_path / "cache")
+    write_thumbnails(big.images, ["ww"], [0], tmp_path / "small", cache=tmp_path / "cache", side=SMALL_SIDE)
     sizes = []
     for path in (tmp_path / "ww.webp", tmp_path / "small" / "ww.webp"):
         with PIL.Image.open(path) as thumbnail:
@@ -83,9 +83,9 @@ def test_images_are_small_and_the_ones_behind_points_smaller(tmp_path: Path) -> 
 def test_an_image_that_is_there_is_not_drawn_again_and_a_bad_one_is_left_out(tmp_path: Path) -> None:
     data = Dataset(id="x", images=[NamedImage("a"), NamedImage("bad one")], image_ids=["a", "b"])
     (tmp_path / "aa.webp").write_bytes(b"here")
-    write_thumbnails(data, ["aa", "bb"], [0, 1], tmp_path, cache=tmp_path / "cache")
+    write_thumbnails(data.images, ["aa", "bb"], [0, 1], tmp_path, cache=tmp_path / "cache")
     assert (tmp_path / "aa.webp").read_bytes() == b"here" and not (tmp_path / "bb.webp").exists()
-    write_thumbnails(data, ["aa", "bb"], [1], tmp_path / "none", cache=tmp_path / "cache")
+    write_thumbnails(data.images, ["aa", "bb"], [1], tmp_path / "none", cache=tmp_path / "cache")
     assert not (tmp_path / "none").exists()
 
 
@@ -100,12 +100,12 @@ def test_a_later_run_takes_the_copy_that_is_kept_unless_it_was_cut_off(tmp_path:
     data = Dataset(id="x", images=[Watched("a")], image_ids=["a"])
     kept = tmp_path / "cache"
     for run in ("first", "second"):
-        write_thumbnails(data, ["aa"], [0], tmp_path / run, cache=kept)
+        write_thumbnails(data.images, ["aa"], [0], tmp_path / run, cache=kept)
     (copy,) = kept_copies(kept)
     whole = (tmp_path / "first/aa.webp").read_bytes()
     assert opened == ["a"] and whole == (tmp_path / "second/aa.webp").read_bytes() == copy.read_bytes()
     copy.write_bytes(whole[:-1])
-    write_thumbnails(data, ["aa"], [0], tmp_path / "third", cache=kept)
+    write_thumbnails(data.images, ["aa"], [0], tmp_path / "third", cache=kept)
     assert opened == ["a", "a"] and (tmp_path / "third/aa.webp").read_bytes() == whole == copy.read_bytes()
 
 

@@ -197,3 +197,28 @@ def test_false_claims_are_as_rare_as_alpha(world: str) -> None:
     assert n_here / n_worlds <= limit
     assert n_elsewhere / n_worlds <= limit
     assert n_missed / n_worlds <= limit
+
+
+def copies_of_images(n: int, lost: float, rng: np.random.Generator) -> tuple[np.ndarray, Grouping]:
+    """Return the changes of five copies of each image, of which the third lost more, grouped by copy and by image."""
+    image, copy = np.arange(n).repeat(5), np.tile(np.arange(5), n)
+    shared = rng.choice([-1.0, 0, 1], n, p=[0.1, 0.8, 0.1])[image]
+    changes = np.where(rng.random(5 * n) < 0.5, shared, rng.choice([-1.0, 0, 1], 5 * n, p=[0.1, 0.8, 0.1]))
+    changes = np.where((copy == 2) & (rng.random(5 * n) < lost), -1.0, changes)
+    return changes, grouping_of(*(copy == kind for kind in range(5)), image % 3 == 0, clusters=image)
+
+
+def test_a_group_of_one_sample_of_every_cluster_is_worse_than_elsewhere() -> None:
+    rng = np.random.default_rng(0)
+    changes, grouping = copies_of_images(150, 0.4, rng)
+    tests = judge_groups(changes, grouping, rng)
+    assert tests.p_elsewhere[2] < 0.01 and tests.elsewhere[2] < 0
+    assert tests.p_elsewhere[5] > 0.05
+
+
+def test_groups_of_one_sample_of_every_cluster_are_seldom_claimed_without_a_difference() -> None:
+    rng, n_false = np.random.default_rng(1), 0
+    for _ in range(200):
+        changes, grouping = copies_of_images(60, 0.0, rng)
+        n_false += bool((judge_groups(changes, grouping, rng, n_draws=199).p_elsewhere <= 0.05).any())
+    assert n_false <= 20  # of 200 with a chance of 5 %, more than 20 in one of a thousand

@@ -1,0 +1,204 @@
+"""Disturbed images and texts: scores by severity, paired losses, and pairs of images whose answer flipped."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from clipbench.results import numbers as fmt
+from clipbench.results.numbers import Number
+from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.table import Table, columns
+from clipbench.results.titles import subset_title, within_sentence
+from clipbench_reports.drawing.facets import Statement
+from clipbench_reports.drawing.marks import Axis
+from clipbench_reports.evidence import Evidence, MissingEvidence, NotAsked
+from clipbench_reports.figures.curves import Curves, CurvesFigure
+from clipbench_reports.findings import Ability, Finding, claim, interval_in_brackets
+from clipbench_reports.galleries import Fact, Gallery, PageBudget, gallery, images, words
+from clipbench_reports.sections.section import Plot, SampleColumn, Section
+from clipbench_reports.text import quoted
+
+LOSS, SCORE = "/loss", "/score_by_severity"
+SEVERITIES = (0, 1, 2, 3, 4, 5)
+EARLY = 3
+"""Severity up to which a model that has lost half is fragile."""
+FRAGILE = "Disturbed copies lose much"
+
+
+def _axis(severities: Sequence[Number], label: str) -> Axis:
+    return Axis(low=0, high=SEVERITIES[-1], ticks=SEVERITIES, label=label)
+
+
+def _losses(evaluation: EvaluationRecord) -> dict[str, Metric]:
+    """Return the losses by disturbance, the largest first."""
+    losses = {
+        name.removesuffix(LOSS): metric
+        for name, metric in evaluation.metrics.items()
+        if name.endswith(LOSS) and metric.value is not None
+    }
+    return dict(sorted(losses.items(), key=lambda loss: -(loss[1].value or 0.0)))
+
+
+def _title(disturbance: str, evaluation: EvaluationRecord) -> str:
+    return within_sentence(subset_title(disturbance, evaluation.subsets))
+
+
+def _state(evidence: Evidence, curves: Curves) -> Statement:
+    name, loss = next(iter(_losses(evidence.evaluation).items()))
+    return Statement(
+        subject="Largest mean loss",
+        value=f"{fmt.quantity(loss.value, loss.unit)} with {_title(name, evidence.evaluation)}",
+    )
+
+
+SCORES = CurvesFigure(
+    name="severity",
+    reading=(
+        "Severity 0 is the clean sample. Severities have five steps each, which the page of the task lists; templates"
+        " have no order. Bands: 95 % intervals. Blind: the mean of all queries asks instead of each."
+    ),
+    x_axis=_axis,
+    state=_state,
+    n_columns=3,
+)
+
+
+def findings(evaluation: EvaluationRecord) -> list[Finding]:
+    """Return the scores of disturbed samples, the disturbance that costs most, and the spread of templates."""
+    sentences = [
+        claim(
+            "{value} with disturbed images or texts",
+            metric,
+            title=metric.title,
+            ability=Ability("is right on disturbed inputs", "is not right on disturbed inputs"),
+        )
+        for name, metric in evaluation.metrics.items()
+        if name.startswith("disturbed_")
+    ]
+    losses, worst = _losses(evaluation), evaluation.metrics.get("worst_loss")
+    if losses and worst is not None:
+        sentences.append(_worst(evaluation, next(iter(losses)), worst))
+    spread = evaluation.metrics.get("template/spread")
+    if spread is not None and spread.value is not None:
+        text = f"The best template scores {_in_points(spread)} above the worst."
+        sentences.append(Finding("plain", text))
+    return sentences
+
+
+def _worst(evaluation: EvaluationRecord, name: str, worst: Metric) -> Finding:
+    half = evaluation.metrics.get(f"{name}/half_loss")
+    text = f"The largest mean loss is with {_title(name, evaluation)}: {_in_points(worst)}"
+    if half is None or half.value is None:
+        return Finding("plain", f"{text}.")
+    at = f"severity {fmt.number(half.value, half.unit)}{interval_in_brackets(half)}"
+    weakness = FRAGILE if half.high is not None and half.high <= EARLY else ""
+    return Finding("plain", f"{text}; half of what is above chance is lost at {at}.", weakness=weakness)
+
+
+def _in_points(metric: Metric) -> str:
+    return f"{fmt.quantity(metric.value, metric.unit)}{interval_in_brackets(metric)}"
+
+
+def score_table(evidence: Evidence) -> Table:
+    """Return the score at each severity, with its interval."""
+    return _by_severity(
+        evidence, "score", "Score by severity", "Percent, with 95 % intervals. Severity 0 is the clean score."
+    )
+
+
+def loss_table(evidence: Evidence) -> Table:
+    """Return the paired loss at each severity, with its interval."""
+    facts = "Clean score minus the score of the disturbed copies of the same samples, in pp, with 95 % intervals."
+    return _by_severity(evidence, "loss", "Loss by severity", facts)
+
+
+def _by_severity(evidence: Evidence, kind: str, title: str, facts: str) -> Table:
+    rows = []
+    for disturbance in _losses(evidence.evaluation):
+        curve = evidence.curve(f"{disturbance}/{kind}_by_severity")
+        missing = [None] * len(curve.y)
+        points = zip(curve.y, curve.low or missing, curve.high or missing, strict=True)
+        cells = [
+            fmt.value_with_interval(Metric(value=y, low=low, high=high, unit=curve.unit)) for y, low, high in points
+        ]
+        half = evidence.evaluation.metrics.get(f"{disturbance}/half_loss")
+        end = fmt.value_with_interval(half) if kind == "loss" else None
+        name = subset_title(disturbance, evidence.evaluation.subsets)
+        rows.append([name, *(cells if end is None else [*cells[1:], end])])
+    if not rows:
+        raise MissingEvidence("the run has no losses")
+    numbers = [f"{severity}" for severity in SEVERITIES]
+    return Table(
+        title=title,
+        facts=facts,
+        columns=columns("Disturbance", numbers=numbers if kind == "score" else [*numbers[1:], "Half lost at"]),
+        rows=rows,
+    )
+
+
+def flipped_pairs(evidence: Evidence, budget: PageBudget) -> Gallery:
+    """Return pairs of a clean image and a disturbed copy, of which only the clean one is answered right."""
+    if not evidence.has_column("disturbed_image"):
+        raise NotAsked("disturbed images")
+    names = [_title(name, evidence.evaluation) for name in words(evidence, "condition")]
+    right, chosen = (words(evidence, name) for name in (_answer_column(evidence), "chosen"))
+    margin = evidence.numbers("flip_margin")
+
+    def severity(row: int) -> str:
+        return fmt.count(margin[row] + len(SEVERITIES))
+
+    def facts(row: int) -> list[Fact]:
+        return [
+            Fact("Disturbance", f"{names[row]}, severity {severity(row)}"),
+            Fact("Clean", right[row]),
+            Fact("Disturbed", chosen[row]),
+        ]
+
+    return gallery(
+        evidence,
+        budget,
+        title="Images whose answer flipped",
+        note="One for each disturbance, at the smallest severity at which an answer flips.",
+        wrong=np.isfinite(margin),
+        margin=margin,
+        facts=facts,
+        images=images(
+            evidence,
+            ("clean", "image"),
+            ("disturbed", "disturbed_image"),
+            say=lambda row, role: f"A {role} image of {quoted(right[row])}, by {names[row]}.",
+        ),
+    )
+
+
+def _answer_column(evidence: Evidence) -> str:
+    return "label" if evidence.has_column("label") else "caption"
+
+
+SECTION = Section(
+    advice={
+        FRAGILE: (
+            "Half of what the model can do is gone by the middle severity. If your images or queries look like these"
+            " copies, fine-tune with such copies, or restore them first: enlarge thumbnails, correct typos. Larger"
+            " models usually lose less (Hendrycks and Dietterich 2019, arXiv:1903.12261)."
+        ),
+    },
+    title="Disturbed images and texts",
+    figures=(SCORES,),
+    galleries=(flipped_pairs,),
+    tables=(loss_table, score_table),
+    findings=findings,
+    plots={
+        "perturbation": Plot(
+            summary="scores by the severity of each disturbance",
+            definition="Severities 1 to 5 of each disturbance; only the query, or the class names, is disturbed.",
+            draws=(SCORES,),
+        )
+    },
+    drawn_figures=("loss",),
+    sample_columns=(
+        SampleColumn(name="condition", title="Disturbance", is_of_sample=True),
+        SampleColumn(name="label", title="True class", is_of_sample=True),
+        SampleColumn(name="caption", title="Caption", is_of_sample=True),
+    ),
+)

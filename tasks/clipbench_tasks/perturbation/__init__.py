@@ -1,0 +1,1 @@
+"""Disturbed images and texts: what a model loses against the clean ones."""

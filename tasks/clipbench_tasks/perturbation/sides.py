@@ -1,0 +1,190 @@
+"""The sides of a search or a classification that are disturbed, one at a time: images, and captions or class names."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from clipbench.data.dataset import Dataset
+from clipbench.data.images import ImageRef, image_size
+from clipbench.data.modalities import IMAGE, TEXT
+from clipbench.data.prompts import Prompts
+from clipbench.metrics.classification import class_scores, top_k_credit
+from clipbench.metrics.ranking import chance_recall_at_k, cross_answers, recall_at_k
+from clipbench.models.protocol import Embedder
+from clipbench_tasks.perturbation.disturbances import (
+    DOWNSCALE,
+    IMAGE_DISTURBANCES,
+    TEMPLATE,
+    TEXT_DISTURBANCES,
+    Disturbance,
+    disturb_image,
+    disturb_text,
+)
+from clipbench_tasks.tables import Column, Table, Vectors
+from clipbench_tasks.zero_shot import class_vectors, prompt_vectors
+
+ACCURACY, TO_TEXT, TO_IMAGE = "acc1", "text_retrieval_recall@1", "image_retrieval_recall@1"
+"""The scores, which are those of zero-shot and retrieval."""
+
+
+class Answer(NamedTuple):
+    """The credit of each sample, and the class or caption that was chosen."""
+
+    credit: Column
+    chosen: np.ndarray
+
+
+class DisturbedSide(NamedTuple):
+    """What is disturbed, images or texts, and how its vectors are scored."""
+
+    modality: str
+    noun: str
+    """What is disturbed, in the plural."""
+    disturbances: Mapping[str, Disturbance]
+    score: str
+    chance: float
+    sources: Sequence[Any]
+    """The clean images or texts."""
+    disturb: Callable[[str, int], list[Any]]
+    """Returns the copies of all sources, by disturbance and severity."""
+    encode: Callable[[str, Sequence[Any]], Vectors]
+    """Returns scoring vectors of copies of a disturbance."""
+    answer: Callable[[Vectors], Answer]
+    blind: Callable[[Vectors], Answer]
+    """Returns the answers with the mean of all queries for each query."""
+    table: Table
+    """Columns of the samples that are scored, among them the right answer: ``label`` or ``caption``."""
+
+
+def zero_shot_sides(dataset: Dataset, embedder: Embedder, prompts: Prompts) -> Iterator[DisturbedSide]:
+    """Yield the images and, unless the prompts are written for each class, the class names."""
+    assert dataset.labels is not None and dataset.class_names is not None
+    labels, names = dataset.labels, dataset.class_names
+
+    def classify(images: Vectors, classes: Vectors) -> Answer:
+        scores = class_scores(images, classes, labels, logit_scale=None)
+        return Answer(top_k_credit(scores.better, scores.tied), np.array(names, object)[scores.predicted])
+
+    def encode_names(disturbance: str, copies: Sequence[str]) -> Vectors:
+        templates = Prompts(templates=("{c}",)) if disturbance == TEMPLATE else prompts
+        return class_vectors(prompt_vectors(templates.render(copies), embedder), embedder)
+
+    classes = encode_names("", names)
+    images = _image_side(
+        dataset,
+        embedder,
+        score=ACCURACY,
+        chance=1 / len(names),
+        answer=lambda vectors: classify(vectors, classes),
+        table={"label": np.array(names, object)[labels]},
+    )
+    yield images
+    if prompts.by_class is None:
+        clean = images.encode("", images.sources)
+        yield _text_side(
+            images,
+            names,
+            noun="class names",
+            encode=encode_names,
+            answer=lambda vectors: classify(clean, vectors),
+            blind=lambda vectors: classify(_mean_query(clean, embedder), vectors),
+        )
+
+
+def retrieval_sides(dataset: Dataset, embedder: Embedder) -> Iterator[DisturbedSide]:
+    """Yield the images, which search the captions, and the captions, which search the images."""
+    assert dataset.captions is not None and dataset.caption_image is not None
+    owner, captions = dataset.caption_image, list(dataset.captions)
+    words, ids = np.array(captions, object), dataset.caption_names()
+    texts, images = embedder.encode_sides(TEXT, captions), embedder.encode_sides(IMAGE, dataset.images)
+    _, first_captions = np.unique(owner, return_index=True)
+
+    def search_texts(vectors: Vectors) -> Answer:
+        by_image, _ = cross_answers(vectors, texts.document, owner)
+        return Answer(recall_at_k(by_image.ranks, 1), words[by_image.first])
+
+    def search_images(vectors: Vectors) -> Answer:
+        _, by_text = cross_answers(images.document, vectors, owner)
+        return Answer(recall_at_k(by_text.ranks, 1), words[first_captions][by_text.first])
+
+    search = _image_side(
+        dataset,
+        embedder,
+        score=TO_TEXT,
+        chance=chance_recall_at_k(np.bincount(owner), len(captions), 1),
+        answer=search_texts,
+        table={"caption": words[first_captions]},
+    )
+    yield search
+    yield _text_side(
+        search,
+        captions,
+        noun="captions",
+        score=TO_IMAGE,
+        chance=1 / len(dataset),
+        encode=lambda name, copies: embedder.scoring_vectors(embedder.encode(TEXT, copies, "query")),
+        answer=search_images,
+        blind=lambda vectors: search_images(_mean_query(vectors, embedder)),
+        table={
+            "sample_id": np.array([f"text:{id}" for id in ids], object),
+            "cluster": np.array(dataset.image_ids, object)[owner],
+            "image": owner,
+            "caption": words,
+        },
+    )
+
+
+def _image_side(
+    dataset: Dataset,
+    embedder: Embedder,
+    *,
+    score: str,
+    chance: float,
+    answer: Callable[[Vectors], Answer],
+    table: Table,
+) -> DisturbedSide:
+    images, digests = dataset.images, embedder.digests(dataset.images)
+
+    def disturb(name: str, severity: int) -> list[ImageRef]:
+        least = IMAGE_DISTURBANCES[DOWNSCALE].levels[severity - 1] if name == DOWNSCALE else 0
+        return [
+            image if least and max(image_size(image)) <= least else disturb_image(image, digest, name, severity)
+            for image, digest in zip(images, digests, strict=True)
+        ]
+
+    return DisturbedSide(
+        modality=IMAGE,
+        noun="images",
+        disturbances=IMAGE_DISTURBANCES,
+        score=score,
+        chance=chance,
+        sources=images,
+        disturb=disturb,
+        encode=lambda name, copies: embedder.scoring_vectors(embedder.encode(IMAGE, copies, "query")),
+        answer=answer,
+        blind=lambda vectors: answer(_mean_query(vectors, embedder)),
+        table={
+            "sample_id": np.array([f"image:{id}" for id in dataset.image_ids], object),
+            "cluster": np.array(dataset.image_ids, object),
+            "image": np.arange(len(dataset)),
+            **table,
+        },
+    )
+
+
+def _text_side(images: DisturbedSide, texts: Sequence[str], **changes: Any) -> DisturbedSide:
+    """Return the side of the texts, which differs from the side of the images by its changes."""
+    return images._replace(
+        modality=TEXT,
+        disturbances=TEXT_DISTURBANCES,
+        sources=texts,
+        disturb=lambda name, severity: [disturb_text(text, name, severity) for text in texts],
+        **changes,
+    )
+
+
+def _mean_query(queries: Vectors, embedder: Embedder) -> Vectors:
+    """Return the mean of all queries for each of them."""
+    mean = queries.mean(axis=0, dtype=np.float64, keepdims=True).astype(np.float32)
+    return np.broadcast_to(embedder.scoring_vectors(mean), queries.shape)
