@@ -283,7 +283,7 @@ def scale(subject: Subject) -> CheckOutcome:
         return healthy(observation)
     if difference > factor * max(LOGIT_TOLERANCE, subject.limit):
         return fault(
-            f"{observation}: logits differ from those of the library's own code by {difference:.3g}",
+            f"{observation}: logits differ from the library's own logits by {difference:.3g}",
             "take scale and bias from the model as its forward pass applies them, including clamps",
         )
     return healthy(f"{observation}, as in the library's own logits (largest difference {difference:.1g})")

@@ -42,7 +42,7 @@ class PlotArguments:
     "--format",
     "kind",
     type=click.Choice(["pdf", "svg", "png"]),
-    help="File type. For slides, png has 600 pixels per inch, twice as many as with -o FILE.png.",
+    help="File type. For slides, png has 600 pixels per inch. -o FILE.png has 300.",
 )
 @click.option(
     "--width",

@@ -35,7 +35,7 @@ BATCHES = (4, 16, 64, 256)
 GROWTH = 1.05
 """A batch that encodes not that much faster than the best so far ends the search."""
 SIZE = (640, 480)
-TEXTS = ("a photo of a cat", "two people in red coats wait for a bus in the rain beside a shop that is closed")
+TEXTS = ("a photo of a cat", "two people in red coats wait for a bus in the rain next to a shop that is closed")
 
 
 def price_in_subprocess(reference: str, options: LoadOptions) -> PriceRecord:
