@@ -22,7 +22,7 @@ RELEASE_TESTS ?= tests
 LOWEST_TESTS ?= tests/clipbench tests/tasks tests/cli
 MINUTES ?= 5
 
-PYTHONS ?= python3.11 python3.12 python3.13 python3.14
+PYTHONS ?= 3.11 3.12 3.13 3.14
 
 .PHONY: help install axe demo test collect test-slow test-wheel test-wheel-all workflows release-check test-peer lowest smoke-lowest test-lowest fuzz torture mutants check fmt bench proof parity claims rates figures screens pages freeze docs docs-serve example-report train-tiny clean
 .DEFAULT_GOAL := help
@@ -105,14 +105,17 @@ release-check: workflows test-wheel  ## check the wheel, the sdist with all test
 	if [ -d .axe ]; then cp -r .axe $(RELEASE)/; fi
 	cd $(RELEASE) && ../$(WHEEL_VENV)/bin/python -m build --no-isolation --wheel --outdir dist .
 	cd $(RELEASE) && CLIPBENCH_TEST_WHEEL=1 OMP_NUM_THREADS=1 ../$(WHEEL_VENV)/bin/pytest --quiet --numprocesses 2 --dist loadfile $(RELEASE_TESTS)
-	@passed=; missing=; for python in $(PYTHONS); do \
-	  if ! $$python -c '' 2>/dev/null; then missing="$$missing $$python"; continue; fi; \
+	@passed=; missing=; for version in $(PYTHONS); do \
+	  python=; for candidate in "$$HOME"/.pyenv/versions/$$version.*/bin/python3 python$$version; do \
+	    if "$$candidate" -c '' 2>/dev/null; then python=$$candidate; fi; \
+	  done; \
+	  if [ -z "$$python" ]; then missing="$$missing $$version"; continue; fi; \
 	  echo "== $$python"; rm -rf $(RELEASE)/venv && $$python -m venv $(RELEASE)/venv \
 	  && $(RELEASE)/venv/bin/pip install --quiet --no-compile dist/*.whl $(RELEASE)/plugin/*.whl \
 	  && (cd $(RELEASE) && venv/bin/clipbench run --model tiny --tasks all --suite scenes --limit 40 --out smoke \
 	    && venv/bin/clipbench run --model colour:3 --tasks length-bias@scenes --limit 40 --out plugin-smoke && rm -rf smoke plugin-smoke) || exit 1; \
-	  passed="$$passed $$python"; \
-	done; echo "wheel and example plug-in:$$passed$${missing:+; not on this machine, not tried:$$missing}"; test -n "$$passed"
+	  passed="$$passed $$version"; \
+	done; echo "wheel and example plug-in passed on Python$$passed$${missing:+; not on this machine:$$missing}"; test -n "$$passed"
 	@echo "release-check passed: dist/ may be published"
 
 lowest: $(READY)  ## make an environment of its own with the lowest versions that pyproject.toml allows
