@@ -78,7 +78,7 @@ def make_pool(
     *,
     note: Callable[[str], None] = lambda text: None,
 ) -> Pool:
-    """Rank photographs by each model, and write a pool of the first ones, with those of finished rankings.
+    """Rank photographs by each model, and write a pool of the first ones, and of the first ones in finished rankings.
 
     A pool that is there already is kept, with its judgements; queries that are new come after its own, and prices
     replace those before.

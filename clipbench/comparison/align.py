@@ -71,7 +71,7 @@ def align_samples(base: Run, candidate: Run, pair: EvaluationPair, grouping: str
 def sample_tables(
     evaluations: Sequence[tuple[Run, EvaluationRecord]], grouping: str | None = None
 ) -> "list[pandas.DataFrame]":
-    """Return the samples of an evaluation in several runs, in one order; the errors are those of ``align_samples``."""
+    """Return the samples of an evaluation in several runs, in one order, with the errors of ``align_samples``."""
     tables = [_samples_by_id(run, evaluation, grouping) for run, evaluation in evaluations]
     for table in tables:
         if not table.index.is_unique:

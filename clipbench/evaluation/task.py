@@ -51,7 +51,7 @@ class Evaluation:
     """
     more_images: Sequence[ImageRef] = ()
     """Images that the data set does not have, such as disturbed copies. Columns of images name them by the rows that
-    follow those of the data set's ``gallery``."""
+    follow the data set's ``gallery``."""
     notes: tuple[str, ...] = ()
     question: str = ""
     """The question that was asked, if the data change the task's own. The same holds for ``scoring``."""

@@ -2,7 +2,7 @@
 
 An image is never part of a record, only the hash of its content. Texts of the data, such as captions and class names,
 are part of it if their licence is recorded and allows it. Otherwise a record has their hashes, by which others who have
-the data find the sample. Question and answer are those of a metric whose samples keep them.
+the data find the sample. Question and answer are of a metric whose samples keep them.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """Disturbances of images and texts, each in five severities. A copy depends on its image or text and on nothing else.
 
 Lengths in images are fractions of the shorter side, so that a severity means the same for images of any size. JPEG and
-downscaling work on the pixels of the image. The kinds are those of Hendrycks and Dietterich, ICLR 2019, whose
+downscaling work on the pixels of the image. The kinds follow Hendrycks and Dietterich, ICLR 2019, whose
 severities are for 224 pixels.
 
 In texts, a larger severity changes what a smaller one changes, and more. A text in which there is nothing to change,

@@ -25,7 +25,7 @@ from clipbench_tasks.tables import Column, Table, Vectors
 from clipbench_tasks.zero_shot import class_vectors, prompt_vectors
 
 ACCURACY, TO_TEXT, TO_IMAGE = "acc1", "text_retrieval_recall@1", "image_retrieval_recall@1"
-"""The scores, which are those of zero-shot and retrieval."""
+"""The scores of zero-shot and retrieval."""
 
 
 class Answer(NamedTuple):

@@ -1,8 +1,8 @@
 """Perturbation: how much of its score does a model lose on disturbed images and texts, each against its clean self?
 
 One side is disturbed at a time: the images that are classified, or search; the class names; or the captions that
-search. What is searched stays clean, so that the answer to a query depends on the query's own copy. Of each sample
-there is a row per disturbance, with the credit at severity 0, which is the clean sample, and at five severities.
+search. What is searched stays clean, so that the answer to a query depends on the query's own copy. Each sample
+has a row per disturbance, with the credit at severity 0, which is the clean sample, and at five severities.
 
 **Severity of half the loss**: where the score has lost half of what the clean one has above chance. Between severities
 the curve is taken to be straight, and its interval holds the severities at which no test shows more or less than half
@@ -47,7 +47,7 @@ from clipbench_tasks.tables import Column, Table, Vectors, bounded_curve, curve_
 DISTURBANCES = {name: part.title for name, part in {**IMAGE_DISTURBANCES, **TEXT_DISTURBANCES}.items()}
 """Titles by name."""
 SCORES = {ACCURACY: "Top-1 accuracy", TO_TEXT: "Image-to-text R@1", TO_IMAGE: "Text-to-image R@1"}
-"""Titles of the scores, which are those of zero-shot and retrieval."""
+"""Titles of the scores of zero-shot and retrieval."""
 SHORT_SCORES = {ACCURACY: "accuracy", TO_TEXT: "R@1", TO_IMAGE: "R@1"}
 
 METRICS = {
@@ -92,7 +92,7 @@ class Perturbation(Task):
     score: str = ""
     """``retrieval`` or ``zero-shot``; empty for retrieval if the data have captions."""
     prompts: Prompts | None = None
-    """Prompts of the classes; None takes the data set's own templates, or else the default."""
+    """Prompts of the classes; None takes the data set's own templates, or the default without any."""
 
     def __post_init__(self) -> None:
         if not self.disturbances:
