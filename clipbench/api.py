@@ -361,7 +361,7 @@ def pool(  # noqa: PLR0913  the options of the command, each by its name
     queries: str | os.PathLike[str] | Sequence[str],
     out: str | os.PathLike[str],
     *,
-    rankings: "Mapping[str, str | os.PathLike[str]] | None" = None,
+    rankings: Mapping[str, str | os.PathLike[str]] | None = None,
     k: int = 10,
     n_random: int = 5,
     seed: int = 0,

@@ -15,7 +15,7 @@ from clipbench.data import Dataset, FileImage
 from clipbench.data.images import content_digest
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.data.readers.image_folder import scan
-from clipbench.errors import BadImage, DataError, UsageError, option
+from clipbench.errors import BadImage, DataError, UsageError, on_command_line, option
 from clipbench.files import folder_lock, write_atomic
 from clipbench.metrics.similarity import score_blocks
 from clipbench.models.protocol import Embedder
@@ -193,7 +193,7 @@ def _prices(
 
 def _check(names: Sequence[str], queries: Sequence[str], folder: Path) -> None:
     if len(names) < 2:
-        advice = f"repeat {option('model', 'REF')} or {option('ranking', 'NAME=FILE')}"
+        advice = f"repeat {option('model', 'REF')}{on_command_line(' or --ranking NAME=FILE')}"
         raise UsageError(f"a pool needs two models or rankings, got {len(names)}: {advice}")
     if repeated := next((name for name in names if names.count(name) > 1), None):
         raise UsageError(f"two models or rankings are called {repeated}: remove one, or give it another name")

@@ -130,8 +130,8 @@ def headline_card(
     unranked: dict[str, str] = {}
     for group in groups if has_ranks else ():
         entrants = [Entrant(model.position, model.run, model.evaluation) for model in group.measured]
-        reasons = {} if group.same.differences else unranked  # the page says what differs
-        ranked[group.anchor] = rank_metrics(entrants, reasons)
+        if len(entrants) > 1 and not group.same.differences:  # the page says which others are not compared
+            ranked[group.anchor] = rank_metrics(entrants, unranked)
     means = mean_ranks([ranks for metrics in ranked.values() for ranks in metrics], len(averages))
     names = [*averages]
     blocks = []
