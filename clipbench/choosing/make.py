@@ -128,7 +128,9 @@ def make_pool(
             facts_of(n_existing).check_same(existing.facts, folder)
             facts = replace(facts, prices=existing.facts.prices)
             if list(queries[:n_existing]) != [existing.queries.get(f"q{row}") for row in range(1, n_existing + 1)]:
-                raise UsageError(f"{folder} holds a pool of other queries: keep those, and add new ones at the end")
+                raise UsageError(
+                    f"{folder} holds a pool of other queries: keep its queries, and add new ones at the end"
+                )
         if options.price is not None:
             facts = replace(facts, prices=_prices(fingerprints, options.price, note))
         if existing is None:

@@ -66,7 +66,7 @@ def declared(net: Any) -> Any:
 
 def test_a_scale_that_the_library_does_not_apply_is_named(outcome: Callable[..., CheckOutcome]) -> None:
     found = outcome(settings.scale, logit_scale=100.0)
-    assert found.status == "fault" and "differ from those of the library's own code" in found.seen
+    assert found.status == "fault" and "differ from the library's own logits" in found.seen
     assert outcome(settings.scale, logit_bias=-5.0).status == "fault"
 
 

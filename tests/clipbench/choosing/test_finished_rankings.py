@@ -211,7 +211,7 @@ def test_prices_are_those_of_the_models(photographs: Path, tmp_path: Path) -> No
     judge(pool)
     choice = choose_model(read_log(pool), scope="list")
     assert [*pool.facts.prices] == ["good"] and choice.front() == ["good"] and len(choice.tables()) == 3
-    assert "No other model with a price is better" in choice.text()
+    assert "no other model with a price is better" in choice.text()
     only = make(photographs, tmp_path / "only", [], {"a": file, "b": file})
     assert "What a query costs" not in choose_model(read_log(only)).text()
 
@@ -278,7 +278,7 @@ def test_fewer_than_k_and_unknown_photographs_are_refused(photographs: Path, tmp
         make(photographs, tmp_path / "pool", [], {"good": good, "unknown": unknown})
     with pytest.raises(UsageError, match="a pool needs two models or rankings, got 1"):
         make(photographs, tmp_path / "pool", [], {"good": good})
-    with pytest.raises(UsageError, match="two models or rankings are called good: drop one"):
+    with pytest.raises(UsageError, match="two models or rankings are called good: remove one"):
         make(photographs, tmp_path / "pool", ["good"], {"good": good})
 
 
@@ -287,7 +287,7 @@ def test_fewer_than_k_and_unknown_photographs_are_refused(photographs: Path, tmp
     [
         (["b"], "--ranking b: expected NAME=FILE, such as immich=immich.jsonl"),
         (["=x"], "--ranking =x: expected NAME=FILE"),
-        (["a=x", "a=y"], "two models or rankings are called a: drop one, or give it another name"),
+        (["a=x", "a=y"], "two models or rankings are called a: remove one, or give it another name"),
     ],
 )
 def test_the_command_takes_a_name_and_a_file(

@@ -25,7 +25,7 @@ def test_all_asks_vectors_for_what_they_allow_and_a_name_for_its_task() -> None:
     ("asked", "message"),
     [
         ("zeroshot", "unknown task 'zeroshot': did you mean 'zero-shot'.*\\? \\(clipbench list tasks\\)"),
-        ("xyz@a", r"unknown task 'xyz': known: all, .*, \.\.\. \(12 in all\) \(clipbench list tasks\)"),
+        ("xyz@a", r"unknown task 'xyz': known: all, .*, \.\.\. \(13 in all\) \(clipbench list tasks\)"),
         ("retrieval@", "'retrieval@' names no data: expected TASK@DATA"),
         (" , ", "no task given: expected tasks='all', TASK or TASK@DATA"),
     ],
