@@ -245,6 +245,7 @@ UNTOLD = re.compile(
     r"\b0 (?:better|worse)|\(?and [\d,]+ more\)?|above the (?:false ones|others)|"
     r"the runs have values for different samples|no format is shown to lose less|even one that changes no answer may"
     r" lose .*|"
+    r"Bytes of the smallest vectors that lose less than .*: none is shown|"
     r"no threshold reliably reaches a precision .*|all pairs differ alike|at least two pairs that are not all equal"
 )
 """Words that say that nothing can be told, or that a list goes on, and the way in which an item is asked."""
