@@ -117,12 +117,13 @@ def data_of(task: str, n: int) -> Dataset:
         "few-shot": _of_classes,
         "operating-points": _captioned,
         "compression": _captioned,
+        "perturbation": _captioned,
     }[task](n)
 
 
 TASKS = (
     "zero-shot", "retrieval", "modality-gap", "composition", "text-in-image", "long-caption", "mixed-retrieval",
-    "modalities", "few-shot", "operating-points", "compression",
+    "modalities", "few-shot", "operating-points", "compression", "perturbation",
 )  # fmt: skip
 
 
@@ -245,7 +246,8 @@ UNTOLD = re.compile(
     r"\b0 (?:better|worse)|\(?and [\d,]+ more\)?|above the (?:false ones|others)|"
     r"the runs have values for different samples|no format is shown to lose less|even one that changes no answer may"
     r" lose .*|"
-    r"Bytes of the smallest vectors that lose less than .*: none is shown|"
+    r"Bytes of the smallest vectors that lose less than .*: none is shown|Largest mean loss: none is shown|"
+    r"no test shows that the clean score is above chance|\blower-case\b|"
     r"no threshold reliably reaches a precision .*|all pairs differ alike|at least two pairs that are not all equal"
 )
 """Words that say that nothing can be told, or that a list goes on, and the way in which an item is asked."""

@@ -45,10 +45,9 @@ def _title(disturbance: str, evaluation: EvaluationRecord) -> str:
 
 def _state(evidence: Evidence, curves: Curves) -> Statement:
     name, loss = next(iter(_losses(evidence.evaluation).items()))
-    return Statement(
-        subject="Largest mean loss",
-        value=f"{fmt.quantity(loss.value, loss.unit)} with {_title(name, evidence.evaluation)}",
-    )
+    value = f"{fmt.quantity(loss.value, loss.unit)} with {_title(name, evidence.evaluation)}"
+    is_shown = _is_above_zero(evidence.evaluation.metrics.get("worst_loss"))
+    return Statement(subject="Largest mean loss", value=value if is_shown else "none is shown")
 
 
 SCORES = CurvesFigure(
@@ -76,13 +75,20 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
         if name.startswith("disturbed_")
     ]
     losses, worst = _losses(evaluation), evaluation.metrics.get("worst_loss")
-    if losses and worst is not None:
+    if losses and worst is not None and _is_above_zero(worst):
         sentences.append(_worst(evaluation, next(iter(losses)), worst))
+    elif losses:
+        sentences.append(Finding("plain", "No test here shows a loss."))
     spread = evaluation.metrics.get("template/spread")
-    if spread is not None and spread.value is not None:
+    if spread is not None and _is_above_zero(spread):
         text = f"The best template scores {_in_points(spread)} above the worst."
         sentences.append(Finding("plain", text))
     return sentences
+
+
+def _is_above_zero(metric: Metric | None) -> bool:
+    """Return whether the interval of a metric shows that it is above 0."""
+    return metric is not None and metric.low is not None and metric.low > 0
 
 
 def _worst(evaluation: EvaluationRecord, name: str, worst: Metric) -> Finding:
