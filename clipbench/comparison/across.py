@@ -116,14 +116,10 @@ def across(*runs: Run | str | os.PathLike[str], x: str, y: str, data: str | None
         seed: seed of resamples and permutations.
 
     Returns:
-        A record with these fields.
-
-        - ``points``: both metrics and their intervals
-        - ``correlation``: Spearman's, with a bootstrap interval over models (from 8 on) and the p-value of a
-          permutation test
-        - ``given_parameters``: the partial correlation with the number of parameters held fixed (interval from 20
-          on), since larger models may differ in both
-        - ``front``: the models of the Pareto front of quality against cost
+        A record with these fields. ``points`` has both metrics and their intervals. ``correlation`` is Spearman's, with
+        a bootstrap interval over models (from 8 on) and the p-value of a permutation test. ``given_parameters`` is the
+        partial correlation with the number of parameters held fixed (interval from 20 on), since larger models may
+        differ in both. ``front`` has the models of the Pareto front of quality against cost.
 
     Raises:
         UsageError: no such metric, one that names several, the same as x and y, or fewer than three models have both.
