@@ -4,6 +4,7 @@ import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -314,5 +315,9 @@ def _quick_command(arguments: RunArguments, command: list[str]) -> str | None:
 
     if arguments.suite != STANDARD or arguments.data is not None or any("@" in tasks for tasks in arguments.tasks):
         return None
-    out = [] if arguments.out is None else ["--out", f"{arguments.out}-{QUICK}"]
-    return shlex.join([*(part for part in command if part != "--offline"), "--suite", QUICK, *out])
+    parts = [
+        f"{part.rstrip('/')}-{QUICK}" if previous == "--out" or part.startswith("--out=") else part
+        for previous, part in pairwise(["", *command])
+        if part != "--offline"
+    ]
+    return shlex.join([*parts, "--suite", QUICK])
