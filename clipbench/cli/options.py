@@ -137,6 +137,15 @@ BATCH_SIZE = click.option(
     metavar="N",
     help="Images or texts per batch. [default: 64, and 256 on a CUDA device]",
 )
+
+
+def model_options(function: Callable[..., R]) -> Callable[..., R]:
+    """Add the options of ``ModelArguments`` to a command of models on one device."""
+    for add_option in (BATCH_SIZE, PRECISION, DEVICE, ARCH, TRUST_REMOTE_CODE, MODEL_OPTION):
+        function = add_option(function)
+    return function
+
+
 LIMIT = click.option(
     "--limit", type=click.IntRange(min=1), metavar="N", help="Measure a random subset of N images, stratified by class."
 )

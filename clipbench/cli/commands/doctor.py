@@ -42,12 +42,7 @@ class DoctorArguments(ModelArguments, DataArguments):
 @click.option("--expect", metavar="SCORE|published", help="Expected score on the data, such as 52.1.")
 @click.option("--metric", metavar="TASK/METRIC", help="Metric of the expected score, such as zero-shot/acc1.")
 @click.option("--allow-partial", is_flag=True, help="Check what is present when images or classes are missing.")
-@options.MODEL_OPTION
-@options.TRUST_REMOTE_CODE
-@options.ARCH
-@options.DEVICE
-@options.PRECISION
-@options.BATCH_SIZE
+@options.model_options
 @options.DATA_ROOT
 @options.DATA_OPTION
 @options.LIMIT

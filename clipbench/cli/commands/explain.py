@@ -40,12 +40,7 @@ class ExplainArguments(ModelArguments):
     help="More columns of the samples. The first column is id, or image for a path or file name.",
 )
 @click.option("--model", metavar="REF", help="The base's model, for groups of similar classes and of 550 phrases.")
-@options.MODEL_OPTION
-@options.TRUST_REMOTE_CODE
-@options.ARCH
-@options.DEVICE
-@options.PRECISION
-@options.BATCH_SIZE
+@options.model_options
 @click.option("--json", "json_file", metavar="FILE", type=PATH, help="Write the result as JSON.")
 @click.option("-o", "--out", metavar="FILE.html", type=PATH, help="Write a page with images.")
 @options.SEED

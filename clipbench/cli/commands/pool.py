@@ -69,12 +69,7 @@ class PoolArguments(ModelArguments):
     type=click.Choice(["error", "skip"]),
     help="Stop at an image that cannot be read, or leave it out.",
 )
-@options.MODEL_OPTION
-@options.TRUST_REMOTE_CODE
-@options.ARCH
-@options.DEVICE
-@options.PRECISION
-@options.BATCH_SIZE
+@options.model_options
 @options.SEED
 @options.TRACEBACK
 @with_arguments(PoolArguments)
