@@ -192,6 +192,23 @@ def test_a_file_is_joined_by_id_image_and_file_name(tmp_path: Path) -> None:
         assert column.values.tolist() == ["x", "y", "x"]
 
 
+@pytest.mark.parametrize("n_codes", [9, 10, 11])
+def test_ten_different_numbers_are_codes_and_more_are_quantities(tmp_path: Path, n_codes: int) -> None:
+    ids = [f"{row:03}" for row in range(60)]
+    (tmp_path / "file.csv").write_text("id,code\n" + "".join(f"{name},{int(name) % n_codes}\n" for name in ids))
+
+    (column,) = read_columns(tmp_path / "file.csv", ids, None)
+
+    assert column.is_number is (n_codes > 10)
+
+
+def test_a_file_with_an_endless_field_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file.csv").write_text(f"id,letter\n0,{'x' * 200_000}\n")
+
+    with pytest.raises(UsageError, match=r"file\.csv is not CSV: field larger than field limit"):
+        read_columns(tmp_path / "file.csv", ["0"], None)
+
+
 def test_runs_that_cannot_be_explained_say_why(write: Write) -> None:
     columns = {"group:camera": CAMERA}
     base = write("base", hits(), **columns)
