@@ -125,7 +125,6 @@ def headline_card(
         has_ranks: True for the ranks of models, the best model first.
     """
     notes: list[str] = []
-    names = [*averages]
     ranked: dict[str, list[MetricRanks]] = {}
     unranked: dict[str, str] = {}
     for group in groups if has_ranks else ():
