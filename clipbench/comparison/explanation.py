@@ -275,7 +275,7 @@ def _group_change(
 def _claim(
     part: Covering, loss: float, merits: Numbers, outcomes: Outcomes, grouping: Grouping, change: GroupChange
 ) -> Claim:
-    is_elsewhere = change.p_elsewhere <= ALPHA
+    is_elsewhere = part.exceeds_elsewhere
     is_loss = part.net_change < 0
     kinds: tuple[Kind, Kind] = ("worse", "worse than elsewhere") if is_loss else ("better", "better than elsewhere")
     rows = np.flatnonzero(grouping.members[part.group] > 0)

@@ -121,8 +121,11 @@ class GroupTests(NamedTuple):
 
     def is_claimed(self, alpha: float) -> Bool[np.ndarray, " n_groups"]:
         """Return which groups pass a test in the direction of their change."""
-        is_here, is_elsewhere = (p_values <= alpha for p_values in (self.p_here, self.p_elsewhere))
-        return is_here | (is_elsewhere & (self.elsewhere * self.change > 0))
+        return (self.p_here <= alpha) | self.exceeds_elsewhere(alpha)
+
+    def exceeds_elsewhere(self, alpha: float) -> Bool[np.ndarray, " n_groups"]:
+        """Return which groups lost more than elsewhere, or gained more. A group may lose, and less than elsewhere."""
+        return (self.p_elsewhere <= alpha) & (self.elsewhere * self.change > 0)
 
 
 def judge_groups(
@@ -172,6 +175,8 @@ class Covering(NamedTuple):
     """Its row in the grouping."""
     net_change: float
     """Sum of the changes of the samples that no group before it has."""
+    exceeds_elsewhere: bool
+    """True if the test shows that the group lost, or gained, more than elsewhere."""
 
 
 def cover_changes(changes: Values, grouping: Grouping, tests: GroupTests, alpha: float = 0.05) -> list[Covering]:
@@ -183,7 +188,7 @@ def cover_changes(changes: Values, grouping: Grouping, tests: GroupTests, alpha:
     """
     covering: list[Covering] = []
     is_left = np.ones(grouping.n_samples, bool)
-    signs = np.sign(tests.change)
+    signs, exceeds_elsewhere = np.sign(tests.change), tests.exceeds_elsewhere(alpha)
     questions = (
         (elsewhere_statistics, tests.elsewhere, tests.p_elsewhere, tests.critical_elsewhere),
         (here_statistics, tests.here, tests.p_here, tests.critical_here),
@@ -198,8 +203,9 @@ def cover_changes(changes: Values, grouping: Grouping, tests: GroupTests, alpha:
             # The first passed by its step-down p-value, which may ask for less than the critical size of all groups.
             if sizes[best] < (NEGLIGIBLE if is_left.all() else critical):
                 break
-            covering.append(Covering(int(claimed[best]), float(net_changes[best])))
-            is_left &= grouping.members[claimed[best]] == 0
+            group = int(claimed[best])
+            covering.append(Covering(group, float(net_changes[best]), bool(exceeds_elsewhere[group])))
+            is_left &= grouping.members[group] == 0
             claimed = np.delete(claimed, best)
     return covering
 

@@ -96,6 +96,21 @@ def test_a_recorded_column_is_named_with_its_numbers(write: Write) -> None:
     assert explanation.frame().query("claim != ''")["slice"].tolist() == ["camera = phone"]
 
 
+def test_a_group_that_lost_less_than_elsewhere_is_only_worse(write: Write) -> None:
+    columns = {"group:camera": np.where(np.arange(N) % 3 == 0, "phone", "camera").astype(object)}
+    is_lost = np.where(np.arange(N) % 3 == 0, np.arange(N) % 2 == 0, np.arange(N) % 11 == 0)
+
+    explanation = explain(write("base", hits(), **columns), write("new", hits() & ~is_lost, **columns))
+
+    claims = {claim.slice: claim for claim in explanation.claims}
+    assert claims["camera = phone"].claim == "worse than elsewhere"
+    lesser = claims["camera = camera"]
+    assert (lesser.claim, lesser.p, lesser.share_of_loss) == ("worse", lesser.p_here, None)
+    share = claims["camera = phone"].share_of_loss
+    assert share is not None and 0.5 < share < 0.9
+    assert explanation.spread_evenly == pytest.approx(1 - share)
+
+
 def test_a_rise_of_what_should_be_low_is_worse(write: Write) -> None:
     columns = {"group:camera": CAMERA, "is_lower_better": True}
     base, candidate = write("base", ~hits(), **columns), write("new", ~lost_where(CAMERA == "phone"), **columns)
