@@ -104,6 +104,7 @@ def test_a_group_that_lost_less_than_elsewhere_is_only_worse(write: Write) -> No
 
     claims = {claim.slice: claim for claim in explanation.claims}
     assert claims["camera = phone"].claim == "worse than elsewhere"
+    assert explanation.verdict == "worse than elsewhere: camera = phone"
     lesser = claims["camera = camera"]
     assert (lesser.claim, lesser.p, lesser.share_of_loss) == ("worse", lesser.p_here, None)
     share = claims["camera = phone"].share_of_loss
