@@ -61,7 +61,7 @@ class ExplainOptions:
     image_inputs: ImageInputs = no_image_inputs
     """Finds the measured inputs of images."""
     embed: EmbedInputs | None = None
-    """Embeds images and texts with the base's model; None makes no groups of phrases."""
+    """Embeds images and texts with the base's model, None for no groups of phrases."""
 
 
 class Outcomes(NamedTuple):
