@@ -569,9 +569,11 @@ def _embedder(
 
 
 def _any_embedder(model: "ModelLike | None", own_root: Path) -> Embedder | None:
-    """Return the embedder of a reference or of a model in memory, loaded without options."""
-    if model is None or isinstance(model, str | os.PathLike):
-        return None if model is None else load_embedder(str(model), LoadOptions())
+    """Return the embedder of a reference or of a model in memory, loaded without options, or None without a model."""
+    if model is None:
+        return None
+    if isinstance(model, str | os.PathLike):
+        return load_embedder(str(model), LoadOptions())
     return _embedder(model, LoadOptions(), own_root)
 
 

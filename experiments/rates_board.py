@@ -44,7 +44,7 @@ class World:
     name: str
     step: float = 0.0
     """Difference of the true values of one model and the next."""
-    alike: float = 0.6
+    correlation: float = 0.6
     """Correlation of two models, by what is hard for both."""
     level: float = 0.6
     """True value of the best model."""
@@ -66,8 +66,9 @@ class World:
             common = np.repeat(rng.standard_normal((n, -(-n_models // 2))), 2, axis=1)[:, :n_models]
             parts = np.sqrt(0.3) * shared + np.sqrt(0.65) * common + np.sqrt(0.05) * rng.standard_normal((n, n_models))
         else:
-            alike = np.sqrt(self.alike)
-            parts = alike * shared + np.sqrt(1 - self.alike) * rng.standard_normal((n, n_models))
+            parts = np.sqrt(self.correlation) * shared + np.sqrt(1 - self.correlation) * rng.standard_normal(
+                (n, n_models)
+            )
         uniform = ndtr(parts)
         values = self.values(n_models)
         hits = (uniform < values).astype(float)

@@ -188,7 +188,7 @@ def by_top_down(changes: np.ndarray, grouping: Grouping, rng: np.random.Generato
     from clipbench.stats.groups import _flipped, here_statistics
 
     n_groups = len(grouping.sizes)
-    observed = -here_statistics(changes[:, None], grouping)[:, 0]
+    observed = -here_statistics(changes, grouping)
     drawn = -_flipped(changes, grouping, rng, n_draws)
 
     def p_of(groups: np.ndarray) -> float:

@@ -28,7 +28,7 @@ from clipbench_tasks.perturbation.measures import SEVERITIES, HalfLoss, LargestM
 POPULATION = 200_000
 STEPS = np.array(SEVERITIES, float) / SEVERITIES[-1]
 N_DISTURBANCES = 15
-ALIKE = 0.7
+SHARED_VARIANCE = 0.7
 """Share of the variance of strengths that both models have in common."""
 
 
@@ -67,8 +67,8 @@ def draw(rng: np.random.Generator, n: int, laws: Sequence[Law], n_each: int) -> 
     sensitivity = np.exp(0.7 * rng.standard_normal(n))
     credits = []
     for law in laws:
-        strength = NormalDist().inv_cdf(law.accuracy) + np.sqrt(ALIKE) * shared
-        strength = strength + np.sqrt(1 - ALIKE) * rng.standard_normal(n)
+        strength = NormalDist().inv_cdf(law.accuracy) + np.sqrt(SHARED_VARIANCE) * shared
+        strength = strength + np.sqrt(1 - SHARED_VARIANCE) * rng.standard_normal(n)
         copies = law.noise * rng.standard_normal((len(STEPS), n)) * (STEPS > 0)[:, None]
         credits.append(strength + copies > law.slope * STEPS[:, None] * sensitivity)
     return np.array(credits, float)
@@ -129,9 +129,9 @@ def extra_losses(n_simulations: int) -> Iterator[str]:
             covers = [holds(test.interval, truth) for test in tests]
             is_claimed = np.array([test.p_value is not None and test.p_value <= 0.05 for test in tests])
             is_wrong = is_claimed & np.array([sum(test.interval.bounds) * truth < 0 for test in tests])
-            of = f"{name}, clusters of {n_each}" if n_each > 1 else name
+            title = f"{name}, clusters of {n_each}" if n_each > 1 else name
             yield (
-                f"| {of} | {n:,} | {effect} ({truth:+.3f}) | {np.mean(covers):.3f} | {is_claimed.mean():.3f}"
+                f"| {title} | {n:,} | {effect} ({truth:+.3f}) | {np.mean(covers):.3f} | {is_claimed.mean():.3f}"
                 f" | {is_wrong.mean():.3f} |"
             )
 

@@ -60,7 +60,7 @@ class RankedModel(NamedTuple):
     position: int
     metric: Metric
     rank: float | None
-    """By value; equal models share the mean of their ranks. None for a mean rank, which is the metric."""
+    """Rank by value. Equal models share the mean of their ranks. None for a mean rank, which is the metric."""
     low: int | None = None
     high: int | None = None
 
@@ -154,7 +154,7 @@ class Board:
         return f"{as_markdown(self._table())}\n"
 
     def csv(self) -> str:
-        """Return ``frame`` as CSV; undefined numbers are empty, and no cell is a formula."""
+        """Return ``frame`` as CSV, with undefined numbers empty and no cell that is a formula."""
         return self.frame().map(harmless_cell).to_csv(index=False, lineterminator="\n")
 
     def frame(self) -> "pandas.DataFrame":
@@ -178,7 +178,7 @@ class Board:
         return typed_frame(rows, FRAME)
 
     def _sections(self) -> Iterator[tuple[dict[str, str], list[RankedModel]]]:
-        """Yield the facts of each metric with its models; mean ranks come first."""
+        """Yield the facts of each metric with its models, mean ranks first."""
         means = self.mean_ranks.ranked() if self.mean_ranks else ()
         for name, models in zip(("these_tasks", "new_tasks"), means, strict=False):
             yield {"task": "(mean rank)", "data": "", "metric": name}, models
@@ -275,7 +275,7 @@ def rank_metrics(entrants: Sequence[Entrant], reasons: dict[str, str]) -> list[M
 
 
 def _common_samples(entrants: Sequence[Entrant]) -> "list[pandas.DataFrame]":
-    """Return the samples of all models in one order; raise ClipbenchError if the models cannot be ranked by them."""
+    """Return the samples of all models in one order, or raise ClipbenchError if the models cannot be ranked by them."""
     if not _ranked_names(entrants[0].record):
         raise NotComparable("neither direction of its headlines is better")
     if len(entrants) < 2:
@@ -329,7 +329,7 @@ def _pair_p_values(
 
 
 def mean_ranks(metrics: Sequence[MetricRanks], n_models: int) -> MeanRanks | None:
-    """Return the mean ranks over the first headline of each evaluation that ranks all models; None of fewer than two.
+    """Return the mean ranks over the first headline of each evaluation that ranks all models, None for fewer than two.
 
     The interval for these tasks is the mean of their rank intervals, each at a level of 5 % divided by their number.
     """

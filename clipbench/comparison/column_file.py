@@ -18,6 +18,8 @@ KEYS = ("id", "image")
 """Names that the first column may have."""
 MOST_VALUES = 300
 """Different texts of a column: with more, they name samples rather than groups."""
+MOST_CODES = 10
+"""Different numbers of a column that are taken as names of groups, such as codes of cameras."""
 _PREFIX = re.compile(r"^[a-z_]+:(?:text|image|query):")
 
 
@@ -62,7 +64,10 @@ def read_columns(path: Path, sample_ids: Sequence[str], clusters: Sequence[str] 
 
 def _read(path: Path) -> tuple[list[str], list[list[str]]]:
     text = read_text(path, UsageError)
-    header, *rows = [row for row in csv.reader(io.StringIO(text.removeprefix("\ufeff"))) if row] or [[]]
+    try:
+        header, *rows = [row for row in csv.reader(io.StringIO(text.removeprefix("\ufeff"))) if row] or [[]]
+    except csv.Error as error:  # a field of more than 131,072 characters
+        raise UsageError(f"{path} is not CSV: {error}. Save it with one row per sample") from error
     if not header or header[0] not in KEYS:
         raise UsageError(f"{path} begins with the column '{header[0] if header else ''}': expected 'id' or 'image'")
     if len(header) < 2 or not rows:
@@ -106,9 +111,9 @@ def _find_row(row_of_key: dict[str, int], names: Sequence[str], key: str) -> int
 
 
 def _parse_column(name: str, texts: Sequence[str], row_of_sample: Shaped[np.ndarray, " n"]) -> InputColumn:
-    """Return a column as numbers if its texts are numbers with more than ten values, otherwise as texts."""
+    """Return a column as numbers if its texts are more than ten different numbers, otherwise as texts."""
     values = np.array([*(text.strip() for text in texts), ""], object)  # the last is of samples without a row
-    if len({*values}) > 10 and _are_numbers(values):
+    if len({*values} - {""}) > MOST_CODES and _are_numbers(values):
         numbers = np.array([float(text) if text else np.nan for text in values])
         return InputColumn(name, "columns", numbers[row_of_sample])
     return InputColumn(name, "columns", values[row_of_sample])

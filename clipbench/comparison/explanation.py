@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,16 +23,17 @@ from clipbench.comparison.explanation_records import (
     Kind,
     Uneven,
 )
+from clipbench.comparison.paired_tests import sample_clusters, sample_values
 from clipbench.comparison.phrase_groups import EmbedInputs
 from clipbench.errors import ClipbenchError, NotComparable, UsageError, did_you_mean, option
 from clipbench.results.matching import match
 from clipbench.results.other_tools import Values, open_results
 from clipbench.results.record import Metric
-from clipbench.results.run import Run, distinct_names
+from clipbench.results.run import Run, number_duplicates
 from clipbench.results.titles import first_headline, full_title
 from clipbench.seeding import generator
+from clipbench.stats.clusters import Codes, snap_to_integers
 from clipbench.stats.clusters import Values as Numbers
-from clipbench.stats.clusters import cluster_codes, snap_to_integers
 from clipbench.stats.groups import Covering, Grouping, GroupTests, cover_changes, detectable_change, judge_groups
 
 ALPHA = 0.05
@@ -60,7 +61,7 @@ class ExplainOptions:
     image_inputs: ImageInputs = no_image_inputs
     """Finds the measured inputs of images."""
     embed: EmbedInputs | None = None
-    """Embeds images and texts with the base's model; None makes no groups of phrases."""
+    """Embeds images and texts with the base's model, None for no groups of phrases."""
 
 
 class Outcomes(NamedTuple):
@@ -69,7 +70,7 @@ class Outcomes(NamedTuple):
     ids: list[str]
     base: Numbers
     candidate: Numbers
-    clusters: Any
+    clusters: Codes
 
     @property
     def changes(self) -> Numbers:
@@ -112,7 +113,7 @@ def explain(base: Side, candidate: Side, options: ExplainOptions | None = None) 
     outcomes = _outcomes(tables, metric, is_defined)
     labels = [base.label, candidate.label]
     if base.folder != candidate.folder:
-        labels = distinct_names(labels)
+        labels = number_duplicates(labels)  # one model in memory, before and after
     return _explained(
         outcomes,
         groups,
@@ -194,13 +195,11 @@ def _same_samples(base: Run, candidate: Run, pair: align.EvaluationPair, name: s
 
 def _outcomes(tables: align.Tables, metric: Metric, is_defined: "np.ndarray") -> Outcomes:
     assert metric.column is not None
-    before, after = (table[metric.column].to_numpy(np.float64, na_value=np.nan) for table in tables)
+    before, after = (sample_values(table, metric.column) for table in tables)
     if (np.isfinite(before) != np.isfinite(after)).any():
         raise NotComparable(f"the runs have values of {metric.column} for different samples")
-    samples = tables.base[is_defined]
-    clusters = cluster_codes(samples["cluster"].to_numpy()) if "cluster" in samples else None
     base, candidate = (snap_to_integers(values[is_defined]) for values in (before, after))
-    return Outcomes(samples.index.tolist(), base, candidate, clusters)
+    return Outcomes(tables.base.index[is_defined].tolist(), base, candidate, sample_clusters(tables.base, is_defined))
 
 
 def _explained(  # noqa: PLR0913
@@ -276,7 +275,7 @@ def _group_change(
 def _claim(
     part: Covering, loss: float, merits: Numbers, outcomes: Outcomes, grouping: Grouping, change: GroupChange
 ) -> Claim:
-    is_elsewhere = change.p_elsewhere <= ALPHA
+    is_elsewhere = part.exceeds_elsewhere
     is_loss = part.net_change < 0
     kinds: tuple[Kind, Kind] = ("worse", "worse than elsewhere") if is_loss else ("better", "better than elsewhere")
     rows = np.flatnonzero(grouping.members[part.group] > 0)

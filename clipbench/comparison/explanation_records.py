@@ -146,11 +146,12 @@ class Explanation:
 
     @property
     def verdict(self) -> str:
-        """The answer in one sentence."""
+        """The answer in one sentence: the losses of one kind, worse than elsewhere if there are any."""
         if self.losses:
-            names = ", ".join(claim.slice for claim in self.losses[:3])
-            more = f" and {len(self.losses) - 3} more" if len(self.losses) > 3 else ""
-            return f"{self.losses[0].claim}: {names}{more}"
+            kind = self.losses[0].claim
+            names = [claim.slice for claim in self.losses if claim.claim == kind]
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            return f"{kind}: {', '.join(names[:3])}{more}"
         return f"no group of {self.n_groups:,} is shown to be worse"
 
     def as_json(self) -> str:

@@ -102,12 +102,12 @@ def paired_test(base: Metric, candidate: Metric, *, tables: Tables, rng: np.rand
 
 
 def sample_clusters(table: "pandas.DataFrame", is_kept: Bool[np.ndarray, " n_rows"]) -> Codes:
-    """Return the clusters of the samples that are kept; None if each sample is its own."""
+    """Return the clusters of the samples that are kept, None if each sample is its own."""
     return cluster_codes(table["cluster"].to_numpy()[is_kept]) if "cluster" in table else None
 
 
 def sample_values(table: "pandas.DataFrame", name: str) -> Float64[np.ndarray, " n"]:
-    """Return a column of numbers; raise ClipbenchError if it has others."""
+    """Return a column of numbers, or raise ClipbenchError if it has others."""
     try:
         return table[name].to_numpy(np.float64)
     except (TypeError, ValueError) as error:

@@ -29,7 +29,7 @@ class InputEmbeddings(NamedTuple):
 
 
 EmbedInputs = Callable[[Sequence[str], Sequence[str]], InputEmbeddings]
-"""Embeds images, by content hash, and texts; raises Unavailable if an image is not stored or texts have no encoder."""
+"""Embeds images, by content hash, and texts. Raises Unavailable if an image is not stored or texts have no encoder."""
 
 
 def embedded_groups(images: Sequence[str], classes: Sequence[InputColumn], embed: EmbedInputs) -> list[SampleGroup]:
@@ -63,7 +63,7 @@ def _phrase_groups(images: Vectors, phrases: Sequence[str], vectors: Vectors) ->
 
 
 def _similar_classes(classes: InputColumn, vectors: Mapping[str, Float32[np.ndarray, " dim"]]) -> Iterator[SampleGroup]:
-    """Yield the samples of each class and of the class whose name is nearest; nothing for two classes."""
+    """Yield the samples of each class and of the class whose name is nearest, nothing for two classes."""
     labels = sorted(set(classes.values.tolist()) - {""})
     if len(labels) <= 2:
         return

@@ -121,8 +121,11 @@ class GroupTests(NamedTuple):
 
     def is_claimed(self, alpha: float) -> Bool[np.ndarray, " n_groups"]:
         """Return which groups pass a test in the direction of their change."""
-        is_here, is_elsewhere = (p_values <= alpha for p_values in (self.p_here, self.p_elsewhere))
-        return is_here | (is_elsewhere & (self.elsewhere * self.change > 0))
+        return (self.p_here <= alpha) | self.exceeds_elsewhere(alpha)
+
+    def exceeds_elsewhere(self, alpha: float) -> Bool[np.ndarray, " n_groups"]:
+        """Return which groups lost more than elsewhere, or gained more. A group may lose, and less than elsewhere."""
+        return (self.p_elsewhere <= alpha) & (self.elsewhere * self.change > 0)
 
 
 def judge_groups(
@@ -131,14 +134,14 @@ def judge_groups(
     """Return both tests of all groups, and simultaneous bounds of their changes.
 
     Args:
-        changes: of each sample's credit, the candidate's less the base's, in [-1, 1].
+        changes: of each sample's credit, the candidate's minus the base's, in [-1, 1].
         grouping: made without the changes.
         rng: equal results need an equal order of samples and groups.
     """
     n_blocks = max(1, MOST_NUMBERS // max(1, len(changes)))
     parts = [min(n_blocks, n_draws - start) for start in range(0, n_draws, n_blocks)]
     flips, permutations = rng.spawn(2)
-    here = here_statistics(changes[:, None], grouping)[:, 0]
+    here = here_statistics(changes, grouping)
     flipped = np.concatenate([_flipped(changes, grouping, flips, n) for n in parts], axis=1)
     elsewhere = elsewhere_statistics(changes, grouping)
     permute = _Permuter(len(changes), grouping.clusters)
@@ -172,6 +175,8 @@ class Covering(NamedTuple):
     """Its row in the grouping."""
     net_change: float
     """Sum of the changes of the samples that no group before it has."""
+    exceeds_elsewhere: bool
+    """True if the test shows that the group lost, or gained, more than elsewhere."""
 
 
 def cover_changes(changes: Values, grouping: Grouping, tests: GroupTests, alpha: float = 0.05) -> list[Covering]:
@@ -183,10 +188,10 @@ def cover_changes(changes: Values, grouping: Grouping, tests: GroupTests, alpha:
     """
     covering: list[Covering] = []
     is_left = np.ones(grouping.n_samples, bool)
-    signs = np.sign(tests.change)
+    signs, exceeds_elsewhere = np.sign(tests.change), tests.exceeds_elsewhere(alpha)
     questions = (
         (elsewhere_statistics, tests.elsewhere, tests.p_elsewhere, tests.critical_elsewhere),
-        (_here_of, tests.here, tests.p_here, tests.critical_here),
+        (here_statistics, tests.here, tests.p_here, tests.critical_here),
     )
     for statistic, observed, p_values, critical in questions:
         claimed = np.flatnonzero((p_values <= alpha) & (observed * signs > 0))
@@ -195,19 +200,17 @@ def cover_changes(changes: Values, grouping: Grouping, tests: GroupTests, alpha:
             net_changes = left.sums(changes[is_left])
             sizes = np.where(net_changes * signs[claimed] > 0, signs[claimed] * statistic(changes[is_left], left), 0.0)
             best = int(np.argmax(sizes))
+            # The first passed by its step-down p-value, which may ask for less than the critical size of all groups.
             if sizes[best] < (NEGLIGIBLE if is_left.all() else critical):
                 break
-            covering.append(Covering(int(claimed[best]), float(net_changes[best])))
-            is_left &= grouping.members[claimed[best]] == 0
+            group = int(claimed[best])
+            covering.append(Covering(group, float(net_changes[best]), bool(exceeds_elsewhere[group])))
+            is_left &= grouping.members[group] == 0
             claimed = np.delete(claimed, best)
     return covering
 
 
-def _here_of(changes: Values, grouping: Grouping) -> OfGroups:
-    return here_statistics(changes[:, None], grouping)[:, 0]
-
-
-def here_statistics(changes: Float64[np.ndarray, "n draws"], grouping: Grouping) -> Drawn:
+def here_statistics(changes: Values, grouping: Grouping) -> OfGroups:
     """Return the sum of each group's changes over its spread under flipped signs: the root of the squared clusters."""
     return grouping.sums(changes) / np.sqrt(np.maximum(grouping.squared_sums(changes), NEGLIGIBLE))
 

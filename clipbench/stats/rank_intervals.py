@@ -34,7 +34,7 @@ class RankBounds(NamedTuple):
     """The rank of each model, and the ranks that are possible for it."""
 
     rank: Float64[np.ndarray, " n_models"]
-    """Rank by value; equal models share the mean of their ranks."""
+    """Rank by value. Equal models share the mean of their ranks."""
     low: Int64[np.ndarray, " n_models"]
     """Best rank that is possible."""
     high: Int64[np.ndarray, " n_models"]
@@ -53,7 +53,7 @@ def pair_p_values(
 
     Args:
         credits: of each sample and model.
-        clusters: of the samples; None if each sample is its own.
+        clusters: the cluster of each sample, None if each sample is its own.
         rng: draws the signs.
 
     Example:

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image
 
-from clipbench.data.images import FileImage, ImageRef
-from clipbench.errors import MachineError
+from clipbench.data.images import FileImage, ImageRef, as_rgb
+from clipbench.errors import BadImage, MachineError
 from clipbench.files import default_root
 from clipbench.models.encoding.image_hashes import CONVERSION, key_of
 from clipbench.models.encoding.store import Shelf
@@ -39,13 +39,15 @@ def measure_image(image: Image.Image, n_bytes: float = np.nan) -> Measures:
     Args:
         n_bytes: size of the encoded image, NaN if it is unknown.
 
+    Raises:
+        BadImage: no standard says which of its numbers is white.
+
     Example:
         >>> measure_image(Image.new("RGB", (8, 4), "white"), 64.0).tolist()
         [1.0, 0.0, 0.0, 8.0, 4.0, 2.0]
     """
     width, height = image.size
-    plain = image if image.mode in ("L", "RGB") else image.convert("RGB")
-    reduced = plain.reduce(max(1, max(width, height) // SIDE)).convert("L")
+    reduced = as_rgb(image, "in memory").reduce(max(1, max(width, height) // SIDE)).convert("L")
     grey = np.asarray(reduced).astype(np.int16)
     brightness, contrast = float(grey.mean()) / 255, float(grey.std()) / 255
     edges = 4 * grey[1:-1, 1:-1] - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]
@@ -55,7 +57,7 @@ def measure_image(image: Image.Image, n_bytes: float = np.nan) -> Measures:
 
 def measure_decoded(ref: ImageRef, image: Image.Image) -> Measures | None:
     """Return the numbers of an image that has just been decoded, or None if it cannot be measured."""
-    with suppress(OSError, ValueError):
+    with suppress(BadImage, OSError, ValueError):
         return measure_image(image, float(os.path.getsize(ref.path)) if isinstance(ref, FileImage) else np.nan)
     return None
 

@@ -22,14 +22,7 @@ from clipbench_reports.evidence import MissingEvidence
 from clipbench_reports.figures import training
 from clipbench_reports.findings import Finding
 from clipbench_reports.galleries import MAX_BYTES, PageBudget
-from clipbench_reports.page.groups import (
-    Group,
-    group_evaluations,
-    page_labels,
-    scope,
-    task_titles,
-    uncompared,
-)
+from clipbench_reports.page.groups import Group, group_evaluations, page_labels, scope, task_titles, uncompared
 from clipbench_reports.page.html import PROVENANCE, SUMMARY, Heading, assets, render_template, task_headings, write_html
 from clipbench_reports.page.leads import RULE_OF_SEVERAL, lead_line, leads
 from clipbench_reports.page.opening import MOST, RULE, Sentence, key_sentences, opening_line

@@ -35,7 +35,7 @@ class MetricValue:
     controls: list[Control]
     """Controls that the value is read against."""
     rank_range: str = ""
-    """The ranks that are possible for the model; empty if the metric is not ranked."""
+    """The ranks that are possible for the model, empty if the metric is not ranked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ class Scorecard:
     blocks: list[TaskMetrics]
     notes: list[str]
     rank_rules: Sequence[str] = ()
-    """What the ranks say, for a reader; empty if nothing is ranked."""
+    """The meaning of the ranks, for a reader, empty if nothing is ranked."""
     unranked: Mapping[str, str] = field(default_factory=dict)
     """Why evaluations and metrics have no ranks, by name."""
 
@@ -125,7 +125,6 @@ def headline_card(
         has_ranks: True for the ranks of models, the best model first.
     """
     notes: list[str] = []
-    names = [*averages]
     ranked: dict[str, list[MetricRanks]] = {}
     unranked: dict[str, str] = {}
     for group in groups if has_ranks else ():
@@ -152,7 +151,7 @@ def headline_card(
 
 
 def _with_ranks(metric: MetricLines, ranked: Sequence[MetricRanks]) -> MetricLines:
-    """Return a metric with the ranks of its models, the best model first; unchanged if it is not ranked."""
+    """Return a metric with the ranks of its models, the best model first, or unchanged if it is not ranked."""
     ranks = next((ranks for ranks in ranked if ranks.name == metric.name), None)
     if ranks is None:
         return metric

@@ -96,6 +96,22 @@ def test_a_recorded_column_is_named_with_its_numbers(write: Write) -> None:
     assert explanation.frame().query("claim != ''")["slice"].tolist() == ["camera = phone"]
 
 
+def test_a_group_that_lost_less_than_elsewhere_is_only_worse(write: Write) -> None:
+    columns = {"group:camera": np.where(np.arange(N) % 3 == 0, "phone", "camera").astype(object)}
+    is_lost = np.where(np.arange(N) % 3 == 0, np.arange(N) % 2 == 0, np.arange(N) % 11 == 0)
+
+    explanation = explain(write("base", hits(), **columns), write("new", hits() & ~is_lost, **columns))
+
+    claims = {claim.slice: claim for claim in explanation.claims}
+    assert claims["camera = phone"].claim == "worse than elsewhere"
+    assert explanation.verdict == "worse than elsewhere: camera = phone"
+    lesser = claims["camera = camera"]
+    assert (lesser.claim, lesser.p, lesser.share_of_loss) == ("worse", lesser.p_here, None)
+    share = claims["camera = phone"].share_of_loss
+    assert share is not None and 0.5 < share < 0.9
+    assert explanation.spread_evenly == pytest.approx(1 - share)
+
+
 def test_a_rise_of_what_should_be_low_is_worse(write: Write) -> None:
     columns = {"group:camera": CAMERA, "is_lower_better": True}
     base, candidate = write("base", ~hits(), **columns), write("new", ~lost_where(CAMERA == "phone"), **columns)
@@ -190,6 +206,23 @@ def test_a_file_is_joined_by_id_image_and_file_name(tmp_path: Path) -> None:
         (tmp_path / "file.csv").write_text(f"{key},letter\n{rows}\n")
         (column,) = read_columns(tmp_path / "file.csv", ids, clusters)
         assert column.values.tolist() == ["x", "y", "x"]
+
+
+@pytest.mark.parametrize("n_codes", [9, 10, 11])
+def test_ten_different_numbers_are_codes_and_more_are_quantities(tmp_path: Path, n_codes: int) -> None:
+    ids = [f"{row:03}" for row in range(60)]
+    (tmp_path / "file.csv").write_text("id,code\n" + "".join(f"{name},{int(name) % n_codes}\n" for name in ids))
+
+    (column,) = read_columns(tmp_path / "file.csv", ids, None)
+
+    assert column.is_number is (n_codes > 10)
+
+
+def test_a_file_with_an_endless_field_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file.csv").write_text(f"id,letter\n0,{'x' * 200_000}\n")
+
+    with pytest.raises(UsageError, match=r"file\.csv is not CSV: field larger than field limit"):
+        read_columns(tmp_path / "file.csv", ["0"], None)
 
 
 def test_runs_that_cannot_be_explained_say_why(write: Write) -> None:

@@ -47,8 +47,10 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_dark_images_are_named_by_their_measured_brightness(photos: Path) -> None:
     base, blind = (cb.run(ByColour(is_blind=is_blind), f"zero-shot@{photos}") for is_blind in (False, True))
 
-    explanation = cb.explain(base, blind)
+    explanation, comparison = cb.explain(base, blind), cb.compare(base, blind)
 
+    assert (explanation.base, explanation.candidate) == (comparison.base, comparison.candidate)
+    assert explanation.base != explanation.candidate
     assert explanation.base_value == 1.0
     assert explanation.losses[0].slice.startswith("brightness at most")
     assert explanation.losses[0].claim == "worse than elsewhere"

@@ -55,6 +55,10 @@ def test_every_mode_is_measured(mode: str) -> None:
     assert np.isfinite(measure_image(image, 10.0)).all()
 
 
+def test_an_image_of_16_bits_is_as_bright_as_the_model_sees_it() -> None:
+    assert measure_image(Image.new("I;16", (30, 20), 65535 // 4))[0] == pytest.approx(0.25, abs=0.003)
+
+
 def test_measures_are_found_by_content_hash_also_of_converted_images(tmp_path: Path) -> None:
     noise().save(tmp_path / "a.png")
     plain, converted = FileImage(tmp_path / "a.png"), b"\2" * 16

@@ -29,9 +29,9 @@ def random_masks(n: int, n_groups: int, rng: np.random.Generator) -> list[np.nda
 def test_three_losses_among_four_changes_are_one_standard_error() -> None:
     changes = np.array([-1.0, -1, -1, 1, 0, 0, 0, 0])
 
-    found = here_statistics(changes[:, None], grouping_of(np.arange(8) < 6))
+    found = here_statistics(changes, grouping_of(np.arange(8) < 6))
 
-    assert found[0, 0] == pytest.approx(-2 / np.sqrt(4))
+    assert found[0] == pytest.approx(-2 / np.sqrt(4))
 
 
 @pytest.mark.parametrize("clustered", [False, True])
@@ -41,7 +41,7 @@ def test_statistics_are_those_of_the_naive_version(clustered: bool) -> None:
     clusters = np.repeat(np.arange(20), 3) if clustered else np.arange(60)
     grouping = grouping_of(*masks, clusters=clusters if clustered else None)
 
-    here, elsewhere = here_statistics(changes[:, None], grouping)[:, 0], elsewhere_statistics(changes, grouping)
+    here, elsewhere = here_statistics(changes, grouping), elsewhere_statistics(changes, grouping)
 
     for index, mask in enumerate(masks):
         sums = [changes[mask & (clusters == cluster)].sum() for cluster in set(clusters)]
@@ -56,7 +56,7 @@ def test_statistics_are_those_of_the_naive_version(clustered: bool) -> None:
         assert elsewhere[index] == pytest.approx(own.sum() / np.sqrt(squared), rel=1e-5)
 
 
-def teststep_down_p_values_is_the_naive_version() -> None:
+def test_step_down_p_values_are_those_of_the_naive_version() -> None:
     rng = np.random.default_rng(1)
     sizes, drawn = np.abs(rng.normal(size=6)) * 2, np.abs(rng.normal(size=(6, 50)))
 
@@ -90,7 +90,7 @@ def test_bounds_exclude_no_change_exactly_where_the_statistic_is_beyond_the_crit
         n = int(rng.integers(20, 80))
         changes = rng.choice([-1.0, 0, 1], n, p=[0.2, 0.7, 0.1])
         grouping = grouping_of(np.ones(n, bool))
-        size = abs(here_statistics(changes[:, None], grouping)[0, 0])
+        size = abs(here_statistics(changes, grouping)[0])
         for factor, is_inside in ((0.999, False), (1.001, True)):
             low, high = simultaneous_bounds(changes, grouping, size * factor)
             assert bool(low[0] <= 0 <= high[0]) is is_inside or size == 0
