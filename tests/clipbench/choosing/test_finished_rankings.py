@@ -213,7 +213,9 @@ def test_prices_are_those_of_the_models(photographs: Path, tmp_path: Path) -> No
     assert [*pool.facts.prices] == ["good"] and choice.front() == ["good"] and len(choice.tables()) == 3
     assert "no other model with a price is better" in choice.text()
     only = make(photographs, tmp_path / "only", [], {"a": file, "b": file})
-    assert "What a query costs" not in choose_model(read_log(only)).text()
+    assert "The price of a query was not measured" not in choose_model(read_log(only)).text()
+    unpriced = make(photographs, tmp_path / "unpriced", ["good"], {"a": file})
+    assert "The price of a query was not measured" in choose_model(read_log(unpriced)).text()
 
 
 TREC = "q1 Q0 b.png 2 0.5 x\nq1 Q0 a.png 1 0.9 x\nq2 Q0 a.png 7 3 x\n"
