@@ -153,17 +153,13 @@ def _image_side(
     """Return the side of the images, with facts on its score: its name, its chance, and the clean vectors."""
     images, digests = dataset.images, embedder.digests(dataset.images)
 
-    @cache
-    def longer_sides() -> list[int]:
-        return [max(image_size(image)) for image in images]
+    longer_side = cache(lambda row: max(image_size(images[row])))  # once for all severities: it reads the image
 
     def disturb(name: str, severity: int) -> list[ImageRef]:
-        copies = [disturb_image(image, digest, name, severity) for image, digest in zip(images, digests, strict=True)]
-        if name != DOWNSCALE:
-            return copies
-        limit = IMAGE_DISTURBANCES[DOWNSCALE].levels[severity - 1]
+        least = IMAGE_DISTURBANCES[DOWNSCALE].levels[severity - 1] if name == DOWNSCALE else 0
         return [
-            copy if side > limit else image for image, copy, side in zip(images, copies, longer_sides(), strict=True)
+            image if least and longer_side(row) <= least else disturb_image(image, digest, name, severity)
+            for row, (image, digest) in enumerate(zip(images, digests, strict=True))
         ]
 
     return DisturbedSide(

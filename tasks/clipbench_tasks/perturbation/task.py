@@ -85,13 +85,13 @@ class Perturbation(Task):
     question = "How much of its score does the model lose when images or texts are disturbed?"
     scoring = (
         "Each sample is compared with itself: a loss is the clean credit minus the credit of the disturbed copy. Only"
-        " the query is disturbed, or the class names; a tie scores what a coin flip would."
+        " queries or class names are disturbed. A tie scores as a random choice would."
     )
 
     disturbances: tuple[str, ...] = tuple(DISTURBANCES)
     """Those that are measured."""
     score: str = ""
-    """``retrieval`` or ``zero-shot``; empty for retrieval if the data have captions."""
+    """``retrieval`` or ``zero-shot``, empty for retrieval if the data have captions and zero-shot otherwise."""
     prompts: Prompts | None = None
     """Prompts of the classes, None for the data set's own templates, or the default if it has none."""
 
