@@ -53,7 +53,7 @@ pytestmark = pytest.mark.skipif(
 def inventory() -> list[str]:
     """Return all lines, kind by kind."""
     kinds = (
-        *(commands(cli, "clipbench"), public_names(), tasks(), metrics(), documented_options(), entry_points()),
+        *(commands(), public_names(), tasks(), metrics(), documented_options(), entry_points()),
         *(exit_statuses(), gate(), doors(clipbench_reports, "clipbench_reports"), doors(testing, "clipbench.testing")),
         (f"plot {name}" for name in plots()),
         (f"export {name}" for name in plugins.names(plugins.EXPORTS)),
@@ -65,20 +65,26 @@ def inventory() -> list[str]:
     return [line for kind in kinds for line in sorted(set(kind))]
 
 
-def commands(group: click.Group, path: str) -> Iterator[str]:
+def commands() -> Iterator[str]:
     """Yield each command, argument and option."""
+    for path, command in commands_by_path(cli, "clipbench"):
+        yield f"command {path}"
+        for each in command.params:
+            flags = ", ".join([*each.opts, *each.secondary_opts]) if isinstance(each, click.Option) else each.name
+            yield f"command {path}: {flags}"
+            if isinstance(each.type, click.Choice):
+                yield from (f"command {path}: {flags} {choice}" for choice in each.type.choices)
+
+
+def commands_by_path(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
+    """Yield each command of a group and of the groups in it, with the words that call it."""
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command is not None, name
-        yield f"command {path} {name}"
-        for each in command.params:
-            flags = ", ".join([*each.opts, *each.secondary_opts]) if isinstance(each, click.Option) else each.name
-            yield f"command {path} {name}: {flags}"
-            if isinstance(each.type, click.Choice):
-                yield from (f"command {path} {name}: {flags} {choice}" for choice in each.type.choices)
+        yield f"{path} {name}", command
         if isinstance(command, click.Group):
-            yield from commands(command, f"{path} {name}")
+            yield from commands_by_path(command, f"{path} {name}")
 
 
 def public_names() -> Iterator[str]:
@@ -124,20 +130,9 @@ def documented_options() -> Iterator[str]:
 def exit_statuses() -> Iterator[str]:
     """Yield each exit status with its meaning, and the statuses that the help of each command lists."""
     yield from (f"exit status {status}: {meaning}" for meaning, status in STATUSES.items())
-    for name, text in help_texts(cli, "clipbench"):
-        for status in re.findall(r"\b\d+\b", text.partition("Exit status:")[2]):
-            yield f"exit status {status} of {name}"
-
-
-def help_texts(group: click.Group, path: str) -> Iterator[tuple[str, str]]:
-    """Yield the path and the help of each command."""
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        assert command is not None, name
-        yield f"{path} {name}", command.help or ""
-        if isinstance(command, click.Group):
-            yield from help_texts(command, f"{path} {name}")
+    for path, command in commands_by_path(cli, "clipbench"):
+        for status in re.findall(r"\b\d+\b", (command.help or "").partition("Exit status:")[2]):
+            yield f"exit status {status} of {path}"
 
 
 def gate() -> Iterator[str]:
@@ -149,12 +144,17 @@ def gate() -> Iterator[str]:
     yield from (f"sign of a requirement {sign}" for sign in COMPARISONS)
     transcript = (ROOT / "tests/golden/compare.json").read_text(encoding="utf-8")
     yield from (f"key of compare --format json {key}" for key in re.findall(r'^ +"(\w+)": ', transcript, re.MULTILINE))
-    page = (ROOT / "docs/ci.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r'^```toml title="clipbench-gate.toml"\n(.*?)^```', page, re.MULTILINE | re.DOTALL)
-    for key, value in tomllib.loads(example).items():
+    for key, value in tomllib.loads(gate_file_of_page()).items():
         tables = [value] if isinstance(value, dict) else [table for table in value if isinstance(table, dict)]
         yield f"gate key {'PATTERN' if '*' in key else key}"
         yield from (f"gate key {'PATTERN' if '*' in key else key}: {field}" for table in tables for field in table)
+
+
+def gate_file_of_page() -> str:
+    """Return the example of a gate file in docs/ci.md, which has every key."""
+    page = (ROOT / "docs/ci.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r'^```toml title="clipbench-gate.toml"\n(.*?)^```', page, re.MULTILINE | re.DOTALL)
+    return str(example)
 
 
 def doors(module: ModuleType, name: str) -> Iterator[str]:
@@ -194,10 +194,8 @@ def test_nothing_that_is_promised_is_lost_unseen(pytestconfig: pytest.Config) ->
 
 
 def test_the_gate_file_of_the_page_can_be_read(tmp_path: Path) -> None:
-    page = (ROOT / "docs/ci.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r'^```toml title="clipbench-gate.toml"\n(.*?)^```', page, re.MULTILINE | re.DOTALL)
     path = tmp_path / "gate.toml"
-    path.write_text(example, encoding="utf-8")
+    path.write_text(gate_file_of_page(), encoding="utf-8")
     assert read_gate(path).requirements
 
 

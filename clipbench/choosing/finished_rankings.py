@@ -6,6 +6,7 @@ of photographs, or the last part of it if no other photograph has that.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,7 +22,7 @@ from clipbench.errors import DataError, option
 from clipbench.results.numbers import counted
 from clipbench.untrusted.reading import read_text, shown
 
-FORMS = 'expected QUERY Q0 FILE RANK SCORE TAG, or {"query": "a text", "results": ["a file name"]}'
+JSON_FORM = '{"query": "a text", "results": ["a file name"]}'
 
 
 class QueryResults(NamedTuple):
@@ -47,16 +48,16 @@ def read_ranking(file: Path, queries: Sequence[str]) -> list[QueryResults]:
             scores contradict ranks; the message names the line.
     """
     text = read_text(file, DataError)
-    rows = {f"q{number}": number for number in range(len(queries), 0, -1)}
-    rows |= {query: number for number, query in enumerate(queries, 1)}  # a text before the number of another query
+    numbers = {f"q{number}": number for number in range(1, len(queries) + 1)}
+    numbers |= {query: number for number, query in enumerate(queries, 1)}  # a text before the number of another query
     results: dict[int, QueryResults] = {}
     for result in _json_results(file) if text.lstrip().startswith("{") else _trec_results(file, text):
-        number, files = rows.get(result.query.strip()), result.files
+        number = numbers.get(result.query.strip())
         if number is None:
             fault = f"the query {shown(result.query)}, expected a line of the queries, or q1 to q{len(queries)}"
         elif number in results:
             fault = f"query {shown(result.query)} again, after {results[number].source}"
-        elif repeated := [name for row, name in enumerate(files) if name in files[:row]]:
+        elif repeated := [name for name, n in Counter(result.files).items() if n > 1]:
             fault = f"{shown(repeated[0])} again, expected each result once"
         else:
             results[number] = result
@@ -69,7 +70,7 @@ def read_ranking(file: Path, queries: Sequence[str]) -> list[QueryResults]:
 
 
 def _json_results(file: Path) -> Iterator[QueryResults]:
-    for source, line in lines(file, _Line, advice=FORMS):
+    for source, line in lines(file, _Line, advice=f"Write {JSON_FORM}"):
         yield QueryResults(source, line.query, line.results)
 
 
@@ -81,7 +82,9 @@ def _trec_results(file: Path, text: str) -> Iterator[QueryResults]:
                 query, _, name, rank_text, score_text, _ = line.split()
                 hits.setdefault(query, []).append((int(rank_text), float(score_text), name))
         except ValueError:
-            raise DataError(f"{file}, line {number}: got {shown(line)}, {FORMS}") from None
+            raise DataError(
+                f"{file}, line {number}: got {shown(line)}, expected QUERY Q0 FILE RANK SCORE TAG, or {JSON_FORM}"
+            ) from None
     for query, query_hits in hits.items():
         source, ordered = f"{file}, query {query}", sorted(query_hits)
         for (rank, score, _), (next_rank, next_score, _) in pairwise(ordered):

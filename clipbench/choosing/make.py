@@ -15,6 +15,7 @@ from clipbench.data import Dataset, FileImage
 from clipbench.data.images import content_digest
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.data.readers.image_folder import scan
+from clipbench.data.subset import without_images
 from clipbench.errors import BadImage, DataError, UsageError, on_command_line, option
 from clipbench.files import folder_lock, write_atomic
 from clipbench.metrics.similarity import score_blocks
@@ -221,11 +222,11 @@ def _distinct(
 ) -> Photographs:
     """Return the readable photographs, each content once. Without a model, all are decoded to see if they are."""
     if embedder is None:
-        dataset = _decodable(dataset, options, note)
+        dataset = _decodable(dataset, options)
     elif options.skip_bad_images:
         dataset = embedder.readable(dataset, "document")
-        for image_note in dataset.notes:
-            note(image_note)
+    for image_note in dataset.notes:
+        note(image_note)
     all_of = [image.digest() for image in dataset.images] if embedder is None else embedder.digests(dataset.images)
     rows = np.sort(np.unique(all_of, return_index=True)[1])
     if len(rows) < len(all_of):
@@ -236,20 +237,18 @@ def _distinct(
     return Photographs(dataset.take(rows), digests, {name: row_of_digest[digest] for name, digest in names})
 
 
-def _decodable(dataset: Dataset, options: PoolOptions, note: Callable[[str], None]) -> Dataset:
-    rows = []
+def _decodable(dataset: Dataset, options: PoolOptions) -> Dataset:
+    """Return the data set without undecodable images, as ``Embedder.readable`` does with a model."""
+    notes: dict[int, str] = {}
     for row, image in enumerate(dataset.images):
         try:
             image.open()
         except BadImage as error:
             if not options.skip_bad_images:
                 raise
-            note(f"skipped {error.name}: {error.cause}")
-        else:
-            rows.append(row)
-    if not rows:
-        raise DataError(f"no image of {dataset.id} can be read")
-    return dataset.take(np.array(rows, np.int64))
+            notes[row] = f"skipped {error.name}: {error.cause}"
+    decodable = without_images(dataset, np.array([*notes], np.int64))
+    return replace(decodable, notes=(*decodable.notes, *notes.values()))
 
 
 def _files(

@@ -24,6 +24,7 @@ CANDIDATES, RANKINGS, LOG = "candidates.jsonl", "rankings.jsonl", "log.jsonl"
 GRADES = ("not relevant", "somewhat", "relevant", "perfect")
 """The word of each grade, from 0."""
 MOST_GRADE = len(GRADES) - 1
+_ADVICE = "Make the pool again in another folder"
 
 Line = TypeVar("Line")
 
@@ -127,25 +128,22 @@ def read_pool(folder: Path) -> Pool:
     if not is_file(folder / FACTS):
         advice = on_command_line(f", made by clipbench pool --out {folder}")
         raise UsageError(f"{folder} is not a pool: expected a folder with {FACTS}{advice}")
-    facts = _fitted(Facts, read_json(folder / FACTS, DataError), str(folder / FACTS))
+    facts = _fitted(Facts, read_json(folder / FACTS, DataError), str(folder / FACTS), _ADVICE)
     texts = {line._id: line.text for _, line in lines(folder / QUERIES, _Query)}
     images = {line._id: Path(line.image) for _, line in lines(folder / CORPUS, _Image)}
     if facts.k < 1 or len(facts.models) < 2 or facts.n_images != len(images):
         raise DataError(
-            f"{folder / FACTS}: expected k above 0, two models or more, and the number of images in {CORPUS}. Make"
-            " the pool again in another folder"
+            f"{folder / FACTS}: expected k above 0, two models or more, and the number of images in {CORPUS}. {_ADVICE}"
         )
     candidates, batches = dict[str, list[str]](), dict[str, int]()
     for source, line in lines(folder / CANDIDATES, _Candidates):
         unknown = [name for name in line.images if name not in images] or [line.query] * (line.query not in texts)
         if unknown or not line.images or line.query in candidates:
             fault = f"{shown(unknown[0])}, which the pool lacks" if unknown else "a query without candidates, or twice"
-            raise DataError(f"{source}: got {fault}. Make the pool again in another folder")
+            raise DataError(f"{source}: got {fault}. {_ADVICE}")
         candidates[line.query], batches[line.query] = line.images, line.batch
     if missing := sorted(texts.keys() - candidates.keys()):
-        raise DataError(
-            f"{folder / CANDIDATES} has no candidates of query {missing[0]}. Make the pool again in another folder"
-        )
+        raise DataError(f"{folder / CANDIDATES} has no candidates of query {missing[0]}. {_ADVICE}")
     return Pool(
         folder=folder,
         facts=facts,
@@ -168,20 +166,15 @@ def read_rankings(pool: Pool) -> dict[str, Ranking]:
             or ranked != set(pool.candidates.get(line.query, ()))
         ):
             raise DataError(
-                f"{source}: expected the models and k of {FACTS}, and the photographs of {CANDIDATES}. Make the"
-                " pool again in another folder"
+                f"{source}: expected the models and k of {FACTS}, and the photographs of {CANDIDATES}. {_ADVICE}"
             )
         rankings[line.query] = line
     if missing := [query for query in pool.queries if query not in rankings]:
-        raise DataError(
-            f"{pool.folder / RANKINGS} has no ranking of query {missing[0]}. Make the pool again in another folder"
-        )
+        raise DataError(f"{pool.folder / RANKINGS} has no ranking of query {missing[0]}. {_ADVICE}")
     return rankings
 
 
-def lines(
-    file: Path, kind: type[Line], advice: str = "Make the pool again in another folder"
-) -> Iterator[tuple[str, Line]]:
+def lines(file: Path, kind: type[Line], advice: str = _ADVICE) -> Iterator[tuple[str, Line]]:
     """Yield the lines of a file, each with file and number, or raise DataError, with advice, for another form."""
     for number, text in enumerate(read_text(file, DataError).split("\n"), 1):
         if text.strip():
@@ -189,7 +182,7 @@ def lines(
             yield source, _fitted(kind, parse_json(text, source, DataError), source, advice)
 
 
-def _fitted(kind: type[Line], data: object, source: str, advice: str = "make the pool again") -> Line:
+def _fitted(kind: type[Line], data: object, source: str, advice: str) -> Line:
     try:
         return parse_record(kind, data)
     except SchemaError as error:

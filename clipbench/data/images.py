@@ -74,12 +74,10 @@ def decode(data: bytes, name: str) -> Image.Image:
         fault = too_many_pixels(*image.size)
         if fault is None:
             image.load()
-    except UnidentifiedImageError as error:  # its own text holds a memory address, different at each run
-        raise BadImage(name, f"it is not an image of a supported format ({', '.join(FORMATS)})") from error
     except UsageError:
         raise
     except FOREIGN as error:  # Pillow raises many kinds of error, depending on the format
-        raise BadImage(name, str(error) or type(error).__name__) from error
+        raise BadImage(name, _decoding_fault(error)) from error
     if fault is not None:
         raise BadImage(name, fault)
     return as_rgb(image, name)
@@ -142,6 +140,12 @@ def reading_notes(remarks: Iterable[Remark]) -> tuple[str, ...]:
     remark_counts = Counter(remarks)
     counts = [(remark_counts[remark], note) for remark, note in NOTES.items() if remark_counts[remark]]
     return tuple(f"{n:,} image{'s' * (n != 1)} {note}" for n, note in counts)
+
+
+def _decoding_fault(error: BaseException) -> str:
+    if isinstance(error, UnidentifiedImageError):  # its own text holds a memory address, different at each run
+        return f"it is not an image of a supported format ({', '.join(FORMATS)})"
+    return str(error) or type(error).__name__
 
 
 def _open_undecoded(data: bytes) -> Image.Image:
@@ -240,10 +244,11 @@ def image_size(ref: ImageRef) -> tuple[int, int]:
     """
     if not isinstance(ref, EncodedImage):
         return open_image(ref, 1).size
+    data = ref.read()
     try:
-        return _open_undecoded(ref.read()).size
+        return _open_undecoded(data).size
     except FOREIGN as error:
-        raise BadImage(ref.name, str(error) or type(error).__name__) from error
+        raise BadImage(ref.name, _decoding_fault(error)) from error
 
 
 def content_digest(data: bytes) -> str:

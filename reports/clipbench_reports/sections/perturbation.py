@@ -25,7 +25,7 @@ EARLY = 3
 FRAGILE = "Disturbed copies lose much"
 
 
-def _axis(severities: Sequence[Number], label: str) -> Axis:
+def _axis(xs: Sequence[Number], label: str) -> Axis:
     return Axis(low=0, high=SEVERITIES[-1], ticks=SEVERITIES, label=label)
 
 
@@ -53,8 +53,8 @@ def _state(evidence: Evidence, curves: Curves) -> Statement:
 SCORES = CurvesFigure(
     name="severity",
     reading=(
-        "Severity 0 is the clean sample. Severities have five steps each, which the page of the task lists; templates"
-        " have no order. Bands: 95 % intervals. Blind: the mean of all queries asks instead of each."
+        "Severity 0 is the clean sample, and the page of the task lists the five severities of each disturbance."
+        " Templates have no order. Bands: 95 % intervals. Blind: the mean of all queries replaces each query."
     ),
     x_axis=_axis,
     state=_state,
@@ -107,18 +107,34 @@ def _in_points(metric: Metric) -> str:
 
 def score_table(evidence: Evidence) -> Table:
     """Return the score at each severity, with its interval."""
-    return _by_severity(
-        evidence, "score", "Score by severity", "Percent, with 95 % intervals. Severity 0 is the clean score."
+    return Table(
+        title="Score by severity",
+        facts="Percent, with 95 % intervals. Severity 0 is the clean score.",
+        columns=columns("Disturbance", numbers=[*map(str, SEVERITIES)]),
+        rows=[[title, *cells] for _, title, cells in _by_severity(evidence, "score")],
     )
 
 
 def loss_table(evidence: Evidence) -> Table:
     """Return the paired loss at each severity, with its interval."""
-    facts = "Clean score minus the score of the disturbed copies of the same samples, in pp, with 95 % intervals."
-    return _by_severity(evidence, "loss", "Loss by severity", facts)
+    metrics = evidence.evaluation.metrics
+    return Table(
+        title="Loss by severity",
+        facts="Clean score minus the score of the disturbed copies of the same samples, in pp, with 95 % intervals.",
+        columns=columns("Disturbance", numbers=[*map(str, SEVERITIES[1:]), "Half lost at"]),
+        rows=[
+            [title, *cells[1:], fmt.value_with_interval(metrics.get(f"{disturbance}/half_loss"))]
+            for disturbance, title, cells in _by_severity(evidence, "loss")
+        ],
+    )
 
 
-def _by_severity(evidence: Evidence, kind: str, title: str, facts: str) -> Table:
+def _by_severity(evidence: Evidence, kind: str) -> list[tuple[str, str, list[str]]]:
+    """Return the name and the title of each disturbance, and its values from severity 0, the largest loss first.
+
+    Args:
+        kind: ``score`` or ``loss``.
+    """
     rows = []
     for disturbance in _losses(evidence.evaluation):
         curve = evidence.curve(f"{disturbance}/{kind}_by_severity")
@@ -127,19 +143,10 @@ def _by_severity(evidence: Evidence, kind: str, title: str, facts: str) -> Table
         cells = [
             fmt.value_with_interval(Metric(value=y, low=low, high=high, unit=curve.unit)) for y, low, high in points
         ]
-        half = evidence.evaluation.metrics.get(f"{disturbance}/half_loss")
-        end = fmt.value_with_interval(half) if kind == "loss" else None
-        name = subset_title(disturbance, evidence.evaluation.subsets)
-        rows.append([name, *(cells if end is None else [*cells[1:], end])])
+        rows.append((disturbance, subset_title(disturbance, evidence.evaluation.subsets), cells))
     if not rows:
         raise MissingEvidence("the run has no losses")
-    numbers = [f"{severity}" for severity in SEVERITIES]
-    return Table(
-        title=title,
-        facts=facts,
-        columns=columns("Disturbance", numbers=numbers if kind == "score" else [*numbers[1:], "Half lost at"]),
-        rows=rows,
-    )
+    return rows
 
 
 def flipped_pairs(evidence: Evidence, budget: PageBudget) -> Gallery:
@@ -197,7 +204,7 @@ SECTION = Section(
     plots={
         "perturbation": Plot(
             summary="scores by the severity of each disturbance",
-            definition="Severities 1 to 5 of each disturbance; only the query, or the class names, is disturbed.",
+            definition="Severities 1 to 5 of each disturbance. Only queries or class names are disturbed.",
             draws=(SCORES,),
         )
     },

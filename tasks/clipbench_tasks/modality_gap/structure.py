@@ -324,7 +324,7 @@ def _curves(probabilities: MatchProbabilities) -> dict[str, Curve]:
 
 def _calibration_error(value: float, n: int, noise: float, basis: str) -> Fixed:
     expected = f"kinds with the same P would show at least {noise:.2g} by noise"
-    reason = f"{basis} ({expected}). No interval: a resampled image matches its own copies"
+    reason = f"no interval: a resampled image matches its own copies ({basis}, where {expected})"
     return Fixed(value=value, n=n, reason=reason, higher_is_better=False)
 
 

@@ -41,9 +41,9 @@ class LargestMean(Definition):
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
         """Return the largest mean; its bounds are the largest lower and the largest upper bound."""
         parts = [defined_values({**samples, "": column}, "") for column in self.columns(samples)]
-        means = [float(values.mean()) for values, _ in parts if len(values)]
+        parts = [(values, clusters) for values, clusters in parts if len(values)]
         metric = Metric(
-            value=max(means, default=None),
+            value=max((float(values.mean()) for values, _ in parts), default=None),
             n=len(np.unique(samples["image"])),
             unit="difference",
             higher_is_better=False,
@@ -53,9 +53,8 @@ class LargestMean(Definition):
         intervals = [
             mean_interval(values, clusters=clusters, within=DIFFERENCES, confidence=confidence)
             for values, clusters in parts
-            if len(values)
         ]
-        if means and all(interval.low is not None for interval in intervals):
+        if intervals and all(interval.low is not None for interval in intervals):
             lows, highs = zip(*(interval.bounds for interval in intervals), strict=True)
             method = f"largest of {self.n_tests} intervals that hold together (Bonferroni)"
             metric = replace(metric, low=max(self.least, *lows), high=max(highs), method=method, reason=None)

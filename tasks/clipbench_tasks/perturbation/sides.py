@@ -1,6 +1,7 @@
 """The sides of a search or a classification that are disturbed, one at a time: images, and captions or class names."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,6 +47,8 @@ class DisturbedSide(NamedTuple):
     chance: float
     sources: Sequence[Any]
     """The clean images or texts."""
+    clean: Vectors
+    """Their scoring vectors."""
     disturb: Callable[[str, int], list[Any]]
     """Returns the copies of all sources, by disturbance and severity."""
     encode: Callable[[str, Sequence[Any]], Vectors]
@@ -70,22 +73,24 @@ def zero_shot_sides(dataset: Dataset, embedder: Embedder, prompts: Prompts) -> I
         templates = Prompts(templates=("{c}",)) if disturbance == TEMPLATE else prompts
         return class_vectors(prompt_vectors(templates.render(copies), embedder), embedder)
 
+    clean = embedder.scoring_vectors(embedder.encode(IMAGE, dataset.images, "query"))
     classes = encode_names("", names)
     images = _image_side(
         dataset,
         embedder,
         score=ACCURACY,
         chance=1 / len(names),
+        clean=clean,
         answer=lambda vectors: classify(vectors, classes),
         table={"label": np.array(names, object)[labels]},
     )
     yield images
     if prompts.by_class is None:
-        clean = images.encode("", images.sources)
         yield _text_side(
             images,
             names,
             noun="class names",
+            clean=classes,
             encode=encode_names,
             answer=lambda vectors: classify(clean, vectors),
             blind=lambda vectors: classify(_mean_query(clean, embedder), vectors),
@@ -113,6 +118,7 @@ def retrieval_sides(dataset: Dataset, embedder: Embedder) -> Iterator[DisturbedS
         embedder,
         score=TO_TEXT,
         chance=chance_recall_at_k(np.bincount(owner), len(captions), 1),
+        clean=images.query,
         answer=search_texts,
         table={"caption": words[first_captions]},
     )
@@ -123,6 +129,7 @@ def retrieval_sides(dataset: Dataset, embedder: Embedder) -> Iterator[DisturbedS
         noun="captions",
         score=TO_IMAGE,
         chance=1 / len(dataset),
+        clean=texts.query,
         encode=lambda name, copies: embedder.scoring_vectors(embedder.encode(TEXT, copies, "query")),
         answer=search_images,
         blind=lambda vectors: search_images(_mean_query(vectors, embedder)),
@@ -139,26 +146,26 @@ def _image_side(
     dataset: Dataset,
     embedder: Embedder,
     *,
-    score: str,
-    chance: float,
     answer: Callable[[Vectors], Answer],
     table: Table,
+    **facts: Any,
 ) -> DisturbedSide:
+    """Return the side of the images, with facts on its score: its name, its chance, and the clean vectors."""
     images, digests = dataset.images, embedder.digests(dataset.images)
+
+    longer_side = cache(lambda row: max(image_size(images[row])))  # once for all severities: it reads the image
 
     def disturb(name: str, severity: int) -> list[ImageRef]:
         least = IMAGE_DISTURBANCES[DOWNSCALE].levels[severity - 1] if name == DOWNSCALE else 0
         return [
-            image if least and max(image_size(image)) <= least else disturb_image(image, digest, name, severity)
-            for image, digest in zip(images, digests, strict=True)
+            image if least and longer_side(row) <= least else disturb_image(image, digest, name, severity)
+            for row, (image, digest) in enumerate(zip(images, digests, strict=True))
         ]
 
     return DisturbedSide(
         modality=IMAGE,
         noun="images",
         disturbances=IMAGE_DISTURBANCES,
-        score=score,
-        chance=chance,
         sources=images,
         disturb=disturb,
         encode=lambda name, copies: embedder.scoring_vectors(embedder.encode(IMAGE, copies, "query")),
@@ -170,6 +177,7 @@ def _image_side(
             "image": np.arange(len(dataset)),
             **table,
         },
+        **facts,
     )
 
 

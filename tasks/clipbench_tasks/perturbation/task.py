@@ -15,6 +15,7 @@ fact is paid for.
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import comb
 from operator import eq
 from typing import Any, NamedTuple
 
@@ -42,7 +43,7 @@ from clipbench_tasks.perturbation.sides import (
     retrieval_sides,
     zero_shot_sides,
 )
-from clipbench_tasks.tables import Column, Table, Vectors, bounded_curve, curve_of_means, stack_tables
+from clipbench_tasks.tables import Column, Table, bounded_curve, curve_of_means, stack_tables
 
 DISTURBANCES = {name: part.title for name, part in {**IMAGE_DISTURBANCES, **TEXT_DISTURBANCES}.items()}
 """Titles by name."""
@@ -84,15 +85,15 @@ class Perturbation(Task):
     question = "How much of its score does the model lose when images or texts are disturbed?"
     scoring = (
         "Each sample is compared with itself: a loss is the clean credit minus the credit of the disturbed copy. Only"
-        " the query is disturbed, or the class names; a tie scores what a coin flip would."
+        " queries or class names are disturbed. A tie scores as a random choice would."
     )
 
     disturbances: tuple[str, ...] = tuple(DISTURBANCES)
     """Those that are measured."""
     score: str = ""
-    """``retrieval`` or ``zero-shot``; empty for retrieval if the data have captions."""
+    """``retrieval`` or ``zero-shot``, empty for retrieval if the data have captions and zero-shot otherwise."""
     prompts: Prompts | None = None
-    """Prompts of the classes; None takes the data set's own templates, or the default without any."""
+    """Prompts of the classes, None for the data set's own templates, or the default if it has none."""
 
     def __post_init__(self) -> None:
         if not self.disturbances:
@@ -129,12 +130,11 @@ class Perturbation(Task):
         )
         responses, notes = list[Response](), list[str]()
         for side in sides:
-            clean = side.encode("", side.sources)
             for name in (name for name in side.disturbances if name in self.disturbances):
                 copies = [side.disturb(name, severity) for severity in SEVERITIES[1:]]
                 notes += _unchanged_note(name, side, copies)
                 if copies[-1] != list(side.sources):
-                    responses.append(_respond(name, side, clean, copies))
+                    responses.append(_respond(name, side, copies))
         if not responses:
             reason = "; ".join(notes) or "prompts by class have no class names to change"
             raise DataError(f"data set {dataset.id} stays as it is: {reason}. Choose other disturbances.")
@@ -168,9 +168,9 @@ def _unchanged_note(name: str, side: DisturbedSide, copies: Sequence[Sequence[An
         yield f"unchanged by {name}, of {items}: {listed(numbers)}"
 
 
-def _respond(name: str, side: DisturbedSide, clean: Vectors, copies: Sequence[Sequence[Any]]) -> Response:
+def _respond(name: str, side: DisturbedSide, copies: Sequence[Sequence[Any]]) -> Response:
     vectors = side.encode(name, [copy for of_severity in copies for copy in of_severity])
-    by_severity = [clean, *np.split(vectors, len(copies))]
+    by_severity = [side.clean, *np.split(vectors, len(copies))]
     blind = [float(side.blind(part).credit.mean()) for part in by_severity]
     return Response(name, side, [side.answer(part) for part in by_severity], blind, copies)
 
@@ -190,7 +190,6 @@ def _evaluation(responses: Sequence[Response], notes: Sequence[str], n_images: i
             flips[row] = response.copies[severity - 1][row]
         tables.append(table)
         curves |= _curves(response)
-    names = [response.name for response in responses]
     return Evaluation(
         samples=stack_tables(*tables),
         measures=define(_measures(responses), METRICS),
@@ -208,7 +207,7 @@ def _evaluation(responses: Sequence[Response], notes: Sequence[str], n_images: i
         ),
         curves=curves,
         notes=tuple(notes),
-        subsets={name: DISTURBANCES[name] for name in names},
+        subsets={response.name: DISTURBANCES[response.name] for response in responses},
         more_images=[*flips.values()],
     )
 
@@ -296,7 +295,7 @@ def _measures(responses: Sequence[Response]) -> dict[str, Measure]:
         name = response.name
         measures[f"{name}/loss"] = Mean(column=f"{name}/loss", unit="difference", chance=0.0, higher_is_better=False)
         if name == TEMPLATE:
-            n_pairs = len(SEVERITIES[1:]) * len(SEVERITIES[2:]) // 2
+            n_pairs = comb(len(SEVERITIES[1:]), 2)
             measures[f"{name}/spread"] = LargestMean(columns=template_differences, n_tests=n_pairs, least=0.0)
         else:
             measures[f"{name}/half_loss"] = HalfLoss(name=name, chance=response.side.chance)

@@ -420,7 +420,9 @@ def test_equal_photographs_are_one_and_a_bad_one_is_left_out_where_asked(photogr
     assert not cb.choose(pool).is_decided and "no query is fully judged" in cb.choose(tmp_path / "pool").sentence
 
 
-@pytest.mark.parametrize("changed", [{"k": 0}, {"k": K + 1}, {"n_images": 3}, {"models": {"better": "better"}}])
+@pytest.mark.parametrize(
+    "changed", [{"k": 0}, {"k": K + 1}, {"k": "ten"}, {"n_images": 3}, {"models": {"better": "better"}}]
+)
 def test_facts_that_contradict_the_pool_are_refused(make: Make, changed: dict[str, Any]) -> None:
     pool = make()
     (pool.folder / "pool.json").write_text(json.dumps(vars(pool.facts) | changed))

@@ -189,7 +189,10 @@ def test_an_unreadable_photograph_is_an_error_or_left_out(photographs: Path, tmp
     files = {name: write_json(tmp_path / f"{name}.jsonl", results) for name in ("a", "b")}
     with pytest.raises(DataError, match=r"cannot read image .*bad.png"):
         make(photographs, tmp_path / "pool", [], files)
-    pool = make(photographs, tmp_path / "pool", [], files, skip_bad_images=True)
+    notes: list[str] = []
+    options = PoolOptions(k=K, rankings=[*files.items()], skip_bad_images=True)
+    pool = make_pool([], photographs, QUERIES, tmp_path / "pool", options, note=notes.append)
+    assert notes[0] == f"skipped 1 of {N_IMAGES + 1} images" and notes[1].startswith("skipped ") and len(notes) == 2
     assert pool.facts.n_images == N_IMAGES
     assert all(path.name != "bad.png" for path in pool.images.values())
 
@@ -213,7 +216,9 @@ def test_prices_are_those_of_the_models(photographs: Path, tmp_path: Path) -> No
     assert [*pool.facts.prices] == ["good"] and choice.front() == ["good"] and len(choice.tables()) == 3
     assert "no other model with a price is better" in choice.text()
     only = make(photographs, tmp_path / "only", [], {"a": file, "b": file})
-    assert "What a query costs" not in choose_model(read_log(only)).text()
+    assert "The price of a query was not measured" not in choose_model(read_log(only)).text()
+    unpriced = make(photographs, tmp_path / "unpriced", ["good"], {"a": file})
+    assert "The price of a query was not measured" in choose_model(read_log(unpriced)).text()
 
 
 TREC = "q1 Q0 b.png 2 0.5 x\nq1 Q0 a.png 1 0.9 x\nq2 Q0 a.png 7 3 x\n"
@@ -254,7 +259,7 @@ def test_a_text_counts_before_the_number_of_another_query(tmp_path: Path) -> Non
         ("q1 Q0 a.png 1\n", "line 1: got 'q1 Q0 a.png 1', expected QUERY Q0 FILE RANK SCORE TAG, or"),
         ('{"query": "one", "results": ["x"]}', "results of 1 of 2 queries: the first without any is 'two'"),
         ('{"query": "one", "results": ["x"]}\n' * 2, "line 2: got query 'one' again, after .*line 1"),
-        ('{"query": "one", "results": "x"}', "line 1: results is 'x', expected a list"),
+        ('{"query": "one", "results": "x"}', "line 1: results is 'x', expected a list. Write {\"query\": "),
         ('{"query": ', "line 1 is not JSON"),
     ],
 )

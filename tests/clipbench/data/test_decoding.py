@@ -14,7 +14,7 @@ import PIL
 import pytest
 from PIL import Image, ImageCms, TiffImagePlugin
 
-from clipbench.data.images import FORMATS, FileImage, as_rgb, decode, examine, reading_notes, reading_of
+from clipbench.data.images import FORMATS, FileImage, as_rgb, decode, examine, image_size, reading_notes, reading_of
 from clipbench.data.memory import DecodedImage
 from clipbench.errors import BadImage, UsageError
 
@@ -210,10 +210,17 @@ def ghostscript(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_postscript_that_is_called_jpg_starts_no_program(tmp_path: Path, ghostscript: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(EPS)
-    with pytest.raises(BadImage, match=re.escape(f"not an image of a supported format ({', '.join(FORMATS)})")):
-        FileImage(tmp_path / "photo.jpg").open()
+    for read in (FileImage.open, image_size):
+        with pytest.raises(BadImage, match=re.escape(f"not an image of a supported format ({', '.join(FORMATS)})")):
+            read(FileImage(tmp_path / "photo.jpg"))
     assert examine(FileImage(tmp_path / "photo.jpg")).reading == ((), False)
     assert not ghostscript.exists()
+
+
+def test_the_size_of_a_missing_image_is_refused_with_one_cause(tmp_path: Path) -> None:
+    with pytest.raises(BadImage) as error:
+        image_size(FileImage(tmp_path / "gone.png"))
+    assert error.value.cause == "No such file or directory"
 
 
 def test_nothing_but_the_list_of_formats_is_opened_anywhere() -> None:
