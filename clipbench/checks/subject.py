@@ -106,7 +106,7 @@ class Subject:
 
     @cached_property
     def model(self) -> Model:
-        """The model, whose own errors are ModelErrors, if ``encodes`` is True."""
+        """The model, whose own errors are ModelErrors. Raise NotExamined unless ``encodes`` is True."""
         if self.embedder.model is None:
             raise NotExamined(GIVEN)
         return WatchedModel(self.embedder.model)

@@ -42,7 +42,7 @@ class Photograph(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """Role in an attack: ``clean``, ``blank``, ``benign`` or ``attacked``, in upper or lower case."""
+        """Role in an attack: ``clean``, ``blank``, ``benign`` or ``attacked``. The case of the text does not matter."""
         if not self.text:
             return "clean" if self.text is None else "blank"
         return "benign" if self.text.casefold() == self.object.casefold() else "attacked"
