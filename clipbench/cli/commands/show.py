@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @command()
 @RUNS
 @click.option(
-    "--task", "tasks", multiple=True, metavar="TASK[@DATA]", help=("Task to print (repeatable). [default: all]")
+    "--task", "tasks", multiple=True, metavar="TASK[@DATA]", help="Task to print (repeatable). [default: all]"
 )
 @click.option(
     "--all",
