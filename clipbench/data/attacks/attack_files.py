@@ -108,8 +108,8 @@ def attack_dataset(
     ]
     if not attacks:
         raise DataError(
-            f"data set {id} has {len(photographs)} images without an attack: expected images with the name of"
-            " another object on them"
+            f"data set {id} has {len(photographs)} images, none of them with an attack: expected images with the"
+            " name of another object on them"
         )
     dataset = Dataset(
         id=id,
