@@ -293,11 +293,13 @@ def did_you_mean(word: str, known_names: Iterable[str]) -> str:
         "did you mean 'Tiny'?"
         >>> did_you_mean("acc9", ["zero-shot@birds/acc1", "zero-shot@birds/acc5", "retrieval@birds/mrr"])
         "did you mean 'zero-shot@birds/acc5' or 'zero-shot@birds/acc1'?"
+        >>> did_you_mean("ACC1", ["acc1", "zero-shot@birds/acc1"])
+        "did you mean 'acc1'?"
         >>> did_you_mean("xyz", ["b", "a"])
         'known: a, b'
     """
     names = sorted(known_names)
-    by_folded = {key: name for name in names for key in (name.casefold().rpartition("/")[2], name.casefold())}
+    by_folded = {"/".join(name.casefold().split("/")[start:]): name for start in (-1, 0) for name in names}
     folded = word.casefold()
     swapped = [name for name in by_folded if sorted(name) == sorted(folded)]  # letters in another order, as in "tyni"
     nearest = swapped or get_close_matches(folded, by_folded, n=3, cutoff=0.6)

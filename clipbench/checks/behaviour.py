@@ -239,7 +239,7 @@ def roles(subject: Subject) -> CheckOutcome:
 def true_pairs(subject: Subject) -> CheckOutcome:
     """Measure how far true pairs are above shuffled ones, with a fault if the interval excludes a useful distance."""
     if subject.encodes and subject.parts.module is not None and untrained_towers(subject.parts.module):
-        raise NotExamined("the model is untrained, so pairs cannot be distinguished (see weights)")
+        raise NotExamined("a tower is untrained, so pairs cannot be distinguished (see weights)")
     pairs = subject.ranked_pairs
     if len(pairs.truth) < MIN_PAIRS:
         raise NotExamined(f"{len(pairs.truth)} pairs are too few: expected {MIN_PAIRS} or more")

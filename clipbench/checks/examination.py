@@ -24,7 +24,7 @@ from clipbench.results.record import CheckFinding
 MODEL = {
     "vectors": (
         vectors,
-        ("A vector that is zero or not finite has no direction, and equal vectors for all inputs score at chance."),
+        "A vector that is zero or not finite has no direction, and equal vectors for all inputs score at chance.",
     ),
     "evaluation-mode": (
         evaluation_mode,
@@ -37,7 +37,7 @@ MODEL = {
     "batches": (batches, "A vector that depends on its batch makes scores depend on batch size and order."),
     "padding": (
         padding,
-        ("SigLIP reads its padding: if texts are padded to the longest of a batch, it loses tens of points."),
+        "SigLIP reads its padding: if texts are padded to the longest of a batch, it loses tens of points.",
     ),
     "case": (case, "SigLIP and SigLIP 2 were trained on lower-cased text: capitals cost up to 12 points."),
     "end-of-text": (

@@ -308,7 +308,7 @@ def weights(subject: Subject) -> CheckOutcome:
     if not towers:
         return healthy("the normalization layers of both towers have been trained")
     return fault(
-        f"every normalization of the {' and the '.join(towers)} has the weights of its initialization: the"
-        " model is untrained",
+        f"every normalization of the {' and the '.join(towers)} has the weights of its initialization:"
+        " nothing was learned there",
         "load the weights into the module, and check which names of the checkpoint were left over",
     )

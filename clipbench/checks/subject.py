@@ -30,7 +30,7 @@ N_TWICE = 8
 LIMITS = {"fp32": 1e-3, "fp16": 0.02, "bf16": 0.05}
 """Distance of unit vectors of the same input up to which rounding explains it, by precision."""
 UNKNOWN_LIMIT = 0.02
-GIVEN = "the model behind the vectors is not available"
+GIVEN = "only vectors are given, without the model and its inputs"
 """The reason why most checks cannot be made of vectors without their model."""
 
 
@@ -106,7 +106,7 @@ class Subject:
 
     @cached_property
     def model(self) -> Model:
-        """The model, whose own errors are ModelErrors, if ``encodes`` is True."""
+        """The model, whose own errors are ModelErrors. Raise NotExamined unless ``encodes`` is True."""
         if self.embedder.model is None:
             raise NotExamined(GIVEN)
         return WatchedModel(self.embedder.model)

@@ -93,8 +93,8 @@ class Watcher:
             raise UsageError(f"no checkpoint in {self.folder}: expected {CHECKPOINT_FORMS}")
 
     def _measure_new(self) -> list[TrainingCheckpoint]:
-        """Measure the complete checkpoints that have changed since the last try, and return those still being
-        written.
+        """Measure the complete checkpoints that are new or have changed since the last try, and return those still
+        being written.
         """
         growing = []
         checkpoints = training_checkpoints(self.folder)

@@ -49,7 +49,7 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
         ClipbenchError: samples are missing or cannot be read.
     """
     options = options or CompareOptions()
-    base, candidate = _open_side(base), _open_side(candidate)
+    base, candidate = open_side(base), open_side(candidate)
     if isinstance(base, Values) or isinstance(candidate, Values):
         return _compare_values(base, candidate)
     pairs = align.pair_evaluations(base, candidate)
@@ -118,7 +118,8 @@ def differences(base: Side, candidate: Side) -> list[Difference]:
     return comparison.differences
 
 
-def _open_side(side: Side) -> Run | Values:
+def open_side(side: Side) -> Run | Values:
+    """Return the results of a side, which are read if it is a path."""
     return side if isinstance(side, Run | Values) else open_results(side)
 
 

@@ -1,7 +1,6 @@
 """Where did the candidate get worse: groups of samples whose paired change is a loss, under error control."""
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from clipbench.comparison import align
+from clipbench.comparison.compare_runs import Side, open_side
 from clipbench.comparison.explanation_groups import LEAST_SAMPLES as LEAST_IN_GROUP
 from clipbench.comparison.explanation_groups import SampleGroups, rows_of
 from clipbench.comparison.explanation_inputs import ImageInputs, input_groups, no_image_inputs
@@ -27,7 +27,7 @@ from clipbench.comparison.paired_tests import sample_clusters, sample_values
 from clipbench.comparison.phrase_groups import EmbedInputs
 from clipbench.errors import ClipbenchError, NotComparable, UsageError, did_you_mean, option
 from clipbench.results.matching import match
-from clipbench.results.other_tools import Values, open_results
+from clipbench.results.other_tools import Values
 from clipbench.results.record import Metric
 from clipbench.results.run import Run, number_duplicates
 from clipbench.results.titles import first_headline, full_title
@@ -45,8 +45,6 @@ SHARES = (0.01, 0.05, 0.2)
 """Shares of the samples whose detectable loss is reported."""
 MOST_CLAIMS = 10
 """Claims in either direction that are listed."""
-
-Side = Run | str | os.PathLike[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +127,7 @@ def explain(base: Side, candidate: Side, options: ExplainOptions | None = None) 
 
 
 def opened_run(side: Side) -> Run:
-    run = side if isinstance(side, Run) else open_results(side)
+    run = open_side(side)
     if isinstance(run, Values):
         raise UsageError(f"{run.label} has values without samples: expected a run folder of clipbench")
     return run

@@ -202,23 +202,19 @@ def _load_entry(entry: CatalogueEntry, options: DataOptions) -> Dataset:
     part = _find_shards(entry, options)
     if part is not None:
         dataset = load_shards(part, entry, entries.with_columns(part.source, entry, options))
-        return replace(entries.with_published_prompts(dataset, entry), cite=entry.cite or None, licence=entry.terms)
+        return entries.with_entry_facts(dataset, entry)
     folder = entries.require_folder(entry, options.data_root)
     if entry.images is not None:
         options.refuse_unknown((languages.LANGUAGE,), entry.name)
         images = _load_entry(catalogue()[entry.images], replace(options, options={}))
-        return replace(
-            languages.with_languages(images, folder, options),
-            id=entry.name,
-            cite=entry.cite or None,
-            licence=entry.terms,
-        )
+        dataset = replace(languages.with_languages(images, folder, options), id=entry.name)
+        return entries.with_citation(dataset, entry)  # its prompts are the languages' own
     if not any(fits(folder) for _, fits, _ in LAYOUTS[:-1]):
         folder = manifest.only_table(folder, has_captions=entry.kind == "retrieval") or folder
     dataset = entries.with_origin(
         _load_path(folder, entries.column_options(entry, folder, options), entry.name), folder
     )
-    dataset = replace(entries.with_published_prompts(dataset, entry), cite=entry.cite or None, licence=entry.terms)
+    dataset = entries.with_entry_facts(dataset, entry)
     if languages.LANGUAGE in options.options:  # the number of captions is that of all languages
         entry = replace(entry, n_captions=None)
     if options.options.get("judgements", eccv_caption.JUDGEMENTS[0]) != eccv_caption.JUDGEMENTS[0]:
@@ -254,7 +250,7 @@ def _load_hugging_face(reference: str, options: DataOptions) -> Dataset:
     entry = entries.entry_of_repository(name)
     if entry is None:
         return dataset
-    return replace(entries.with_published_prompts(dataset, entry), cite=entry.cite or None, licence=entry.terms)
+    return entries.with_entry_facts(dataset, entry)
 
 
 def with_given_class_names(dataset: Dataset, options: DataOptions) -> Dataset:

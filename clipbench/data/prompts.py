@@ -158,7 +158,11 @@ def _expand_list(value: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
-    """Return the class names in a text file, one per line, the first for class 0. Raise DataError for an empty line."""
+    """Return the class names in a text file, one per line, the first for class 0.
+
+    Raises:
+        DataError: the file is empty, or one of its lines.
+    """
     text = read_text(path, DataError, name=f"class names from {path}")
     lines = [line.strip() for line in text.rstrip().splitlines()]
     if not lines:

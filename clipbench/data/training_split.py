@@ -92,7 +92,7 @@ def join_splits(tested: Dataset, training: Dataset, split: str) -> Dataset:
 def join_attacks(tested: Dataset, training: Dataset, name: str) -> Dataset:
     """Return attacks and labelled training images, which come last. Drop images of classes without an attack.
 
-    Words to read are left out too. Classes are matched by their names, in upper or lower case.
+    Words to read are left out too. Classes are matched by their names, regardless of case.
 
     Raises:
         UsageError: nothing is attacked in the tested data.

@@ -58,7 +58,7 @@ class ModelInfo:
     logit_scale: float | None = None
     """Factor from cosine to logit (already exponentiated), > 0, or None if nobody gave one: no confidence, no loss."""
     logit_bias: float = 0.0
-    """Added to the scaled cosine, or 0 for CLIP, learned for SigLIP."""
+    """Added to the scaled cosine: 0 for CLIP, learned for SigLIP."""
     n_parameters: int | None = None
     device: str | None = None
     """The device that it runs on, such as ``cpu`` or ``cuda:0``, or None if that means nothing."""
@@ -137,7 +137,7 @@ Resize = Literal["crop", "squash", "pad"]
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """The settings of an image preprocessing, or None if one is not known."""
+    """The settings of an image preprocessing. An unknown setting is None."""
 
     size: tuple[int, int] | None = None
     """Height and width of the input, in pixels."""
@@ -154,7 +154,7 @@ class Preprocessing:
 
 @dataclass(frozen=True, kw_only=True)
 class Internals:
-    """The parts behind ``Model.encode``, or None for parts that the adapter does not show.
+    """The parts behind ``Model.encode``. A part that the adapter does not show is None.
 
     They let ``clipbench doctor`` see what a model is fed, and run it with one setting changed.
     """
@@ -196,7 +196,7 @@ class Model:
     picklable, without the weights. None for a model that takes images as they are.
     """
     files: Sequence[Path] = ()
-    """Files, and folders with all that is in them, that it was loaded from, or none if that is not all of it."""
+    """Files, and folders with all that is in them, that it was loaded from, or none if there is more to it."""
     is_sole: bool = False
     """True where all of its work has to be done in one process, as of a model that counts what it costs."""
 

@@ -351,7 +351,7 @@ def settings_folder(name: str, commit: str | None = None) -> Path:
 
 
 def show_code(source: Pinned, folder: Path, options: LoadOptions) -> TrustedCode | None:
-    """Print which code of a repository is about to run, or None if it brings none.
+    """Print and return the code of a repository that is about to run, or return None if it has none.
 
     Raises:
         ModelError: the code is in another repository, which the commit does not pin.

@@ -30,7 +30,7 @@ class History:
     steps: list[float]
     """Steps in ascending order, each once."""
     values: dict[str, list[float | None]]
-    """One number per step, by name (of runs, a ``MetricName``), or None if it was not measured or is undefined."""
+    """One number per step, by name (of runs, a ``MetricName``), None where it was not measured or is undefined."""
     notes: tuple[str, ...] = ()
     """Facts about the data that differ between the runs though their samples are the same."""
 

@@ -57,7 +57,7 @@ class Alarm(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Limits beyond which scalars raise alarms, or None for no alarm.
+    """Limits beyond which scalars raise alarms. A limit of None raises none.
 
     The defaults are outside the range seen in healthy models at 128 to 256 pairs: trained ones (OpenAI's ViT-B/32 on
     COCO, and the bundled model from step 250 on) and transformers with random weights. A ResNet with random weights has

@@ -31,7 +31,7 @@ Number = int | float
 """A number in JSON: counts stay whole."""
 
 Scalars = dict[str, Number | None]
-"""Numbers by name, or None if one is undefined."""
+"""Numbers by name, where an undefined number is None."""
 
 
 def pair_scalars(

@@ -208,7 +208,7 @@ class TrainingLoop:
         step = self.checkpoint.progress.step + 1
         self.log.write("stop", step - 1, {"reason": f"the {quantity} of step {step} is {value}"})
         raise ClipbenchError(
-            f"the {quantity} is {value} at step {step}: stopped after the last good checkpoint,"
+            f"the {quantity} is {value} at step {step}: stopped, the last good checkpoint is"
             f" {bundled_checkpoints(self.options.out)[-1]}. Start again with a lower --lr (it is"
             f" {self.options.lr:g}) or a longer --warmup ({self.options.warmup_steps})"
         )

@@ -177,8 +177,8 @@ def read_text(
 
 
 def array_header(file: BinaryIO) -> "tuple[tuple[int, ...], bool, np.dtype[Any]]":
-    """Return shape, whether columns come first, and type of the ``.npy`` array that begins here, or ValueError if none
-    does.
+    """Return shape, whether columns come first, and type of the ``.npy`` array that begins here, or raise
+    ValueError if none does.
     """
     import numpy as np
 

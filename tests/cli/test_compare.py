@@ -81,3 +81,12 @@ def test_a_gated_metric_that_the_candidate_lacks_ends_with_3(compare: Call) -> N
     done = compare("base", "worse", "--max-drop", "1pp")
     assert done.status == 3
     assert "MISSING  zero-shot@birds/acc1 (max drop 1pp): worse has no value: one class" in done.out
+
+
+def test_a_candidate_without_samples_has_a_page_and_the_reason_why_nothing_is_explained(compare: Call) -> None:
+    Path("theirs.json").write_text(
+        '[{"model": "theirs", "dataset": "birds", "task": "zeroshot_classification", "metrics": {"acc1": 0.5}}]'
+    )
+    done = compare("base", "theirs.json", "--explain", "--format", "html", "-o", "page.html")
+    assert done.status == 0 and Path("page.html").is_file()
+    assert "no explanation: theirs has values without samples: expected a run folder of clipbench" in done.err

@@ -62,7 +62,7 @@ def cache(context: click.Context) -> None:
     "age",
     metavar="AGE",
     callback=_age,
-    help="Remove models that were not used, and copies that were made, before this long ago: 12h, 30d, 8w.",
+    help="Minimum time since models were last used, and since copies were made, to remove them: 12h, 30d, 8w.",
 )
 @click.option("--model", "names", multiple=True, metavar="NAME", help="Model by name or fingerprint (repeatable).")
 @click.option("--yes", is_flag=True, help="Remove without asking for confirmation.")

@@ -161,13 +161,11 @@ def _explanations(sides: "list[Run | Values]") -> "list[Explanation | None]":
     """Return where each candidate got worse, and print why one cannot be explained."""
     from clipbench.errors import ClipbenchError
     from clipbench.evaluation.explain_runs import explain_runs
-    from clipbench.results.other_tools import Values
 
     explanations: list[Explanation | None] = []
     for candidate in sides[1:]:
         try:
-            is_run = not isinstance(sides[0], Values) and not isinstance(candidate, Values)
-            explanations.append(explain_runs(sides[0], candidate) if is_run else None)  # type: ignore[arg-type]
+            explanations.append(explain_runs(sides[0], candidate))
         except ClipbenchError as error:
             print_error(f"no explanation: {error}")
             explanations.append(None)

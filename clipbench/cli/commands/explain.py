@@ -62,7 +62,7 @@ def explain(arguments: ExplainArguments) -> None:
     Exit status: 0 whatever is found, 2 bad usage or input, 3 not comparable.
     """
     if len(arguments.runs) != 2:
-        raise click.UsageError(f"got {len(arguments.runs)} of 2 runs: expected BASE CANDIDATE")
+        raise click.UsageError(f"expected 2 runs, BASE CANDIDATE: got {len(arguments.runs)}")
     from clipbench.evaluation.explain_runs import explain_runs
     from clipbench.models.encoding.loading import load_embedder
     from clipbench.results.numbers import ascii_signs

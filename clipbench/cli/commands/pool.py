@@ -51,7 +51,7 @@ class PoolArguments(ModelArguments):
     default=10,
     metavar="N",
     type=click.IntRange(1, 100),
-    help=("Photographs that each model adds to the pool per query."),
+    help="Photographs that each model or ranking adds to the pool per query.",
 )
 @click.option(
     "--random",

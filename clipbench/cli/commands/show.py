@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @command()
 @RUNS
 @click.option(
-    "--task", "tasks", multiple=True, metavar="TASK[@DATA]", help=("Task to print (repeatable). [default: all]")
+    "--task", "tasks", multiple=True, metavar="TASK[@DATA]", help="Task to print (repeatable). [default: all]"
 )
 @click.option(
     "--all",
@@ -115,7 +115,7 @@ def _detail_lines(record: "EvaluationRecord", width: int | None) -> Iterator[str
 
 
 def _interval_methods(metrics: "Mapping[str, Metric]") -> Iterator[str]:
-    """Yield how the intervals of the metrics with a value were made, then why the others have no value."""
+    """Yield how the intervals of the metrics with a value were made, then why the others have no interval."""
     from clipbench.results.numbers import interval_name
 
     with_interval: dict[str, list[str]] = {}

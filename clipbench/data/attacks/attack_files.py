@@ -42,7 +42,7 @@ class Photograph(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """Role in an attack: ``clean``, ``blank``, ``benign`` or ``attacked``, in upper or lower case."""
+        """Role in an attack: ``clean``, ``blank``, ``benign`` or ``attacked``. The case of the text does not matter."""
         if not self.text:
             return "clean" if self.text is None else "blank"
         return "benign" if self.text.casefold() == self.object.casefold() else "attacked"
@@ -108,8 +108,8 @@ def attack_dataset(
     ]
     if not attacks:
         raise DataError(
-            f"data set {id} has {len(photographs)} images without an attack: expected images with the name of"
-            " another object on them"
+            f"data set {id} has {len(photographs)} images, none of them with an attack: expected images with the"
+            " name of another object on them"
         )
     dataset = Dataset(
         id=id,

@@ -302,8 +302,14 @@ def source_of(entry: CatalogueEntry, origin: Mapping[str, Any]) -> Source | None
     return next((source for source in entry.sources if source.hub and source.hub == origin.get("repository")), None)
 
 
-def with_published_prompts(dataset: Dataset, entry: CatalogueEntry) -> Dataset:
-    """Return the data set with the templates and class names of its published protocol."""
+def with_citation(dataset: Dataset, entry: CatalogueEntry) -> Dataset:
+    """Return the data set with the citation and the licence of its entry."""
+    return replace(dataset, cite=entry.cite or None, licence=entry.terms)
+
+
+def with_entry_facts(dataset: Dataset, entry: CatalogueEntry) -> Dataset:
+    """Return the data set with the citation, the licence, and the published templates and class names of its entry."""
+    dataset = with_citation(dataset, entry)
     if entry.prompts is None:
         return dataset
     templates, names = published_prompts(entry.prompts)

@@ -129,9 +129,9 @@ def client_errors(url: str, name: str) -> Iterator[None]:
         ) from error
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
-        raise Unavailable(
-            f"cannot get {name} from {url}: the server answered {status}. Fix: {RESUME_ADVICE}"
-        ) from error
+        may_recover = status >= 500 or status in (408, 429)
+        advice = RESUME_ADVICE if may_recover else "check the address, or choose another source with --from"
+        raise Unavailable(f"cannot get {name} from {url}: the server answered {status}. Fix: {advice}") from error
     except (errors.HTTPError, OSError) as error:  # http_get raises OSError for a file that is cut short, too
         if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
             raise  # the disk's, not the network's

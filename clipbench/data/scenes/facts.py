@@ -54,14 +54,14 @@ class InRegion(NamedTuple):
 
 
 class Backdrop(NamedTuple):
-    """The background has that colour and texture, or None for what is not stated."""
+    """The background has that colour and texture, with None for what is not stated."""
 
     colour: str | None = None
     texture: str | None = None
 
 
 class Written(NamedTuple):
-    """A word can be read in the image, in that ink and on a sign of that colour, or None for what is not stated."""
+    """A word can be read in the image, in that ink and on a sign of that colour, with None for what is not stated."""
 
     word: str
     ink: str | None = None

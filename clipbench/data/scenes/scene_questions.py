@@ -186,8 +186,8 @@ def typographic_item(index: int, *, split: str = "test", label: Label = PLAIN_LA
 def reading_item(index: int, *, split: str = "test") -> tuple[Scene, list[str], int]:
     """Return a scene with a written word, candidates for the word, and which of them it is.
 
-    The word has no object, or an object that it does not name. Candidates are distinct, in random order. In the
-    held-out split, all are words that never occur in training. In other splits, none is.
+    The image has only the word, or also an object that the word does not name. Candidates are distinct, in random
+    order. In the held-out split, all are words that never occur in training. In other splits, none is.
     """
     words = [word for word in WORDS if (word in held_out().words) == (split == "held-out")]
     chance = Sampler("reading", split, index, 0)

@@ -469,7 +469,7 @@ def _load_weights(module: Any, checkpoint: Checkpoint, recipe: Recipe) -> tuple[
             del state[name]
     state, notes = (state, ()) if recipe.context is None else stretch_context(state, recipe.context)
     advice = [
-        *([] if recipe.params is None else [(f"check that {recipe.params} belongs to this training")]),
+        *([] if recipe.params is None else [f"check that {recipe.params} belongs to this training"]),
         *checkpoint.notes,
     ]
     load_strictly(module, state, source=checkpoint.source, arch=recipe.name, advice=". ".join(advice))

@@ -333,7 +333,7 @@ def _option_prompt(module: Any, prefix: str, options: LoadOptions) -> dict[str, 
 
 
 def _prompt_text(module: Any, prompt: Prompt, role: Role = None) -> str:
-    """Return the text of a prompt, by default the model's for items without a role, or an empty text without any."""
+    """Return the text of a prompt, or without one the default prompt for items without a role, or an empty text."""
     if "prompt" in prompt:
         return prompt["prompt"]
     name: str | None = prompt.get("prompt_name") or (module.default_prompt_name if role is None else role)

@@ -17,8 +17,7 @@ OTHER_ATTENTION = (
     "_scaled_dot_product_fused_attention_overrideable",
     "_scaled_dot_product_attention_math_for_mps",
 )
-"""Kernels of attention that torch's register of operations lacks, mostly kernels of the CPU.
-"""
+"""Kernels of attention that torch's register of operations lacks. The kernel of the CPU is used most here."""
 FORMULAS = {
     **flop_registry,
     **{getattr(torch.ops.aten, name): ATTENTION for name in OTHER_ATTENTION if hasattr(torch.ops.aten, name)},

@@ -43,7 +43,7 @@ NOT_ANTIALIASED = "{} without antialiasing"
 
 
 def measure_preprocessing(preprocess: Preprocess, *, with_interpolation: bool = True) -> Preprocessing:
-    """Return the settings of a preprocessing, measured on test images, or None for settings that do not show.
+    """Return the settings of a preprocessing, measured on test images, with None for settings that do not show.
 
     Args:
         with_interpolation: find the interpolation too, which takes nine tenths of the time.

@@ -48,7 +48,7 @@ regions.
 """
 
 MOST_PATCHES = 16_384
-"""Patches of an image, as for the densest features of FG-CLIP 2's authors."""
+"""Maximum number of patches of an image, which FG-CLIP 2's authors use for their densest features."""
 
 BUDGETS = ((784, 1024), (576, 784), (256, 576), (128, 256), (0, 128))
 """FG-CLIP 2's own numbers of patches, each after a threshold: an image has the number after the first threshold that

@@ -42,7 +42,9 @@ class TextTower:
     encode: Callable[[Tokens], torch.Tensor]
     """Turns tokens on the device into raw vectors."""
     lengths: Callable[[Tokens], Int64[torch.Tensor, " n_texts"]] | None
-    """Returns the tokens of each text that reach its vector, or None when padding does too: then nothing may be cut."""
+    """Returns the number of tokens of each text that reach its vector. It is None if padding reaches the vector too, so
+    that nothing may be cut.
+    """
     count: Callable[[Sequence[str]], Int64[np.ndarray, " n_texts"]]
     """Returns the tokens of each text before any is cut off, start and end among them."""
 

@@ -116,7 +116,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_its_last_good_checkpoint(
 
     monkeypatch.setattr("clipbench.training.train.add_gradients", interfere)
     with pytest.raises(
-        ClipbenchError, match=r"the loss is nan at step 4: stopped after the last good checkpoint, .*step-2\. .* --lr"
+        ClipbenchError, match=r"the loss is nan at step 4: stopped, the last good checkpoint is .*step-2\. .* --lr"
     ):
         train(options())
     run = options().out
