@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from clipbench.comparison.explanation import ExplainOptions, Side, explain, opened_run
+from clipbench.comparison.compare_runs import Side
+from clipbench.comparison.explanation import ExplainOptions, explain, opened_run
 from clipbench.comparison.explanation_records import Explanation
 from clipbench.comparison.phrase_groups import InputEmbeddings
 from clipbench.data.modalities import IMAGE, TEXT

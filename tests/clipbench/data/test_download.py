@@ -345,7 +345,9 @@ def test_what_is_wrong_outside_the_hub_is_one_line(files: Any, tmp_path: Path, m
         assert is_absent(tmp_path / "data")
 
     files.faults = [hub_server.Fault("b.zip", "status", status=404)]
-    refused(r"cannot get pets from http.*/files/b.zip: the server answered 404\. Fix: check the address, or choose another")
+    refused(
+        r"cannot get pets from http.*/files/b.zip: the server answered 404\. Fix: check the address, or choose another"
+    )
     files.faults = []
     refused(r"b.zip has sha256 [0-9a-f]{64}, expected 0000: repeat the command", DataError, sha256="0000")
     files.faults = [hub_server.Fault("b.zip", "corrupt")]
