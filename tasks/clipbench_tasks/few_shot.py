@@ -407,15 +407,17 @@ class LabelWorth(Definition):
         row = 0 if is_reached else best
         low, high, _ = mean_interval(excess[:, row], clusters=clusters, within=DIFFERENCES)
         is_noise = low is None or high is None or low <= 0 <= high
-        head = (
-            f"{'reached' if is_noise else 'exceeded'} with {labels_a_class(self.labels[0])} already"
-            if is_reached
-            else f"not reached with up to {labels_a_class(self.labels[-1])}"
-        )
+        if is_reached:
+            head = f"{'reached' if is_noise else 'exceeded'} with {labels_a_class(self.labels[0])} already"
+        elif is_noise:
+            head = f"neither clearly reached nor clearly missed with up to {labels_a_class(self.labels[-1])}"
+        else:
+            head = f"not reached with up to {labels_a_class(self.labels[-1])}"
+        with_labels = "" if is_reached else f" with {labels_a_class(self.labels[row])}"
         return (
-            f"{head}: the accuracy of the probe is {percent(accuracy[row])} %{'' if is_reached else ' at most'}, the"
-            f" accuracy of the prompts {percent(target)} %, the difference {change(accuracy[row] - target, 'fraction')}"
-            f" {change_interval(low, high, 'fraction')}"
+            f"{head}: the accuracy of the probe{with_labels} is {percent(accuracy[row])} %,"
+            f" the accuracy of the prompts {percent(target)} %, the difference"
+            f" {change(accuracy[row] - target, 'fraction')} {change_interval(low, high, 'fraction')}"
         )
 
     def _interval(self, excess: np.ndarray, clusters: np.ndarray | None) -> Interval:

@@ -81,3 +81,15 @@ def test_what_is_worth_little_or_cannot_be_told_is_said_in_words(
 ) -> None:
     found = SECTION.findings(evaluation(make_run, worth=worth))[0]
     assert found.text.startswith(said) and found.weakness == weakness
+
+
+def test_prompts_that_are_not_above_chance_are_worth_no_labels(make_run: MakeRun) -> None:
+    guess = Metric(value=0.11, low=0.06, high=0.16, n=900, chance=0.1, higher_is_better=True)
+    missed = Metric(value=None, unit="labels", reason="not reached with up to 90 labels per class: why")
+    parts = recorded(worth=missed)
+    parts["metrics"]["zero_shot_acc1"] = guess
+    found = SECTION.findings(evaluation(make_run, **parts))[0]
+    assert found.text == (
+        "The accuracy of the prompts is 11.0 [6.0, 16.0] %, too near to chance (10.0 %) to say how many labels it is"
+        " worth."
+    )

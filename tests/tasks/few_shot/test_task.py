@@ -178,13 +178,18 @@ def test_a_worth_beyond_the_labels_is_said_in_words() -> None:
     never = worth({"1": hits(0.2), "16": hits(0.5), "prompts": hits(0.9)})
     assert never.value is None and never.low is None
     assert str(never.reason).startswith(
-        "not reached with up to 16 labels per class: the accuracy of the probe is 50.0 % at most, the accuracy of the prompts"
-        " 90.0 %, the difference −40.00 pp [−"
+        "not reached with up to 16 labels per class: the accuracy of the probe with 16 labels per class is 50.0 %,"
+        " the accuracy of the prompts 90.0 %, the difference −40.00 pp [−"
+    )
+    unclear = worth({"1": hits(0.2), "4": hits(0.85), "16": hits(0.8), "prompts": [*hits(0.9)[::-1]]})
+    assert str(unclear.reason).startswith(
+        "neither clearly reached nor clearly missed with up to 16 labels per class: the accuracy of the probe with 4"
+        " labels per class is 85.0 %, the accuracy of the prompts 90.0 %, the difference −5.00 pp [−"
     )
     already = worth({"1": hits(0.6), "16": hits(0.9), "prompts": hits(0.3)})
     assert str(already.reason).startswith(
-        "exceeded with 1 label per class already: the accuracy of the probe is 60.0 %, the accuracy of the prompts 30.0 %,"
-        " the difference +30.00 pp [+"
+        "exceeded with 1 label per class already: the accuracy of the probe is 60.0 %,"
+        " the accuracy of the prompts 30.0 %, the difference +30.00 pp [+"
     )
     guessed = worth({"1": hits(0.05), "16": hits(0.9), "prompts": hits(0.2)})
     assert guessed.value is None and str(guessed.reason).startswith("20.0 % [10.0, 34.8], too close to chance (10.0 %)")
