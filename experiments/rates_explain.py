@@ -131,10 +131,10 @@ Claims = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 def claims_of(tests: GroupTests) -> Claims:
     here, elsewhere = tests.p_here <= ALPHA, tests.p_elsewhere <= ALPHA
     return (
-        here & (tests.here < 0),
-        here & (tests.here > 0),
-        elsewhere & (tests.elsewhere < 0),
-        elsewhere & (tests.elsewhere > 0),
+        here & (tests.statistic_here < 0),
+        here & (tests.statistic_here > 0),
+        elsewhere & (tests.statistic_elsewhere < 0),
+        elsewhere & (tests.statistic_elsewhere > 0),
     )
 
 

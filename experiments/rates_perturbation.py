@@ -157,7 +157,7 @@ def single_models(n_simulations: int) -> Iterator[str]:
         yield f"| {title} | {n:,} | {max(mean_losses)} | {n_covered / n_simulations:.3f} |"
     for n, means in product((100, 500), ((0.6,) * 5, (0.62, 0.6, 0.6, 0.6, 0.58), (0.8, 0.7, 0.6, 0.5, 0.4))):
         rng, n_covered, truth = np.random.default_rng(0), 0, max(means) - min(means)
-        measure = LargestMean(columns=template_differences, n_tests=10, least=0.0)
+        measure = LargestMean(columns=template_differences, n_tests=10, lower_limit=0.0)
         for _ in range(n_simulations):
             strength = rng.standard_normal(n)
             of_template = np.sqrt(0.8) * strength + np.sqrt(0.2) * rng.standard_normal((5, n))

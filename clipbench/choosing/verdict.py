@@ -131,8 +131,8 @@ class Choice:
         if not prices or not self.scores.keys() <= {*prices, *self.pool.facts.rankings}:
             return None
         models = [model for model in self.scores if model in prices]
-        shown = [_shown(self.scores[model][name]) for model in models]
-        return table_of_prices([(model, prices[model]) for model in models], {f"{name} %": shown})
+        cells = [_shown(self.scores[model][name]) for model in models]
+        return table_of_prices([(model, prices[model]) for model in models], {f"{name} %": cells})
 
     def front(self) -> list[str]:
         """Return the Pareto front of the deciding metric against the median time of one query, the fastest model first.

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -37,8 +38,8 @@ def read_columns(path: Path, sample_ids: Sequence[str], clusters: Sequence[str] 
     """
     header, rows = _read(path)
     keys = [row[0] for row in rows]
-    if repeated := next((key for key in _duplicates(keys)), None):
-        raise UsageError(f"{path} has the {header[0]} '{repeated}' twice: expected one row per {header[0]}")
+    if repeated := [key for key, n in Counter(keys).items() if n > 1]:
+        raise UsageError(f"{path} has the {header[0]} '{repeated[0]}' twice: expected one row per {header[0]}")
     row_of_key = {key: row for row, key in enumerate(keys)}
     if header[0] == "image":
         row_of_key |= _by_file_name(keys)
@@ -82,19 +83,11 @@ def _read(path: Path) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-def _duplicates(keys: Sequence[str]) -> Iterator[str]:
-    seen: set[str] = set()
-    for key in keys:
-        if key in seen:
-            yield key
-        seen.add(key)
-
-
 def _by_file_name(paths: Sequence[str]) -> dict[str, int]:
     """Return the row of each file name that one path has."""
     names = [PurePosixPath(path.replace("\\", "/")).name for path in paths]
-    repeated = {*_duplicates(names)}
-    return {name: row for row, name in enumerate(names) if name not in repeated}
+    counts = Counter(names)
+    return {name: row for row, name in enumerate(names) if counts[name] == 1}
 
 
 def _names_of(sample_ids: Sequence[str], clusters: Sequence[str] | None) -> Iterator[tuple[str, ...]]:

@@ -113,12 +113,12 @@ def make_groups(
             *(len(group.is_member) for group in more_groups),
         ]
     )
-    least = max(LEAST_SAMPLES, int(np.ceil(LEAST_SHARE * n)))
+    min_samples = max(LEAST_SAMPLES, int(np.ceil(LEAST_SHARE * n)))
     groups = [group for column in columns for group in _column_groups(column)]
-    groups += _pair_groups([column for column in columns if column.source in ("columns", "classes")], least)
-    groups += [] if texts is None else _word_groups(texts, least)
+    groups += _pair_groups([column for column in columns if column.source in ("columns", "classes")], min_samples)
+    groups += [] if texts is None else _word_groups(texts, min_samples)
     groups += more_groups
-    large = [group for group in groups if least <= group.n < n]
+    large = [group for group in groups if min_samples <= group.n < n]
     return SampleGroups(_distinct(large, n), unavailable)
 
 
@@ -133,40 +133,40 @@ def _column_groups(column: InputColumn) -> Iterator[SampleGroup]:
 
 def _tails(values: Float64[np.ndarray, " n"]) -> Iterator[tuple[str, Bool[np.ndarray, " n"]]]:
     """Yield the samples with the lowest and the highest values. Equal values stay together."""
-    known = values[~np.isnan(values)]
-    if not len(known):
+    defined = values[~np.isnan(values)]
+    if not len(defined):
         return
     for share in TAILS:
         for is_low, word in ((True, "at most"), (False, "at least")):
-            cut = np.quantile(known, share if is_low else 1 - share, method="lower" if is_low else "higher")
+            cut = np.quantile(defined, share if is_low else 1 - share, method="lower" if is_low else "higher")
             is_member = values <= cut if is_low else values >= cut
             yield f"{word} {shortest(float(f'{cut:.3g}'))}", is_member
 
 
-def _pair_groups(columns: Sequence[InputColumn], least: int) -> list[SampleGroup]:
+def _pair_groups(columns: Sequence[InputColumn], min_samples: int) -> list[SampleGroup]:
     """Return the samples with a value of one column and a value of another, the largest groups first."""
     by_column = []
     for column in columns[:MOST_PAIRED]:
         groups = [*_column_groups(column)]
         if column.is_number:  # one cut: the lower and the upper half
             groups = groups[-2:]
-        by_column.append([group for group in groups if group.n >= least])
+        by_column.append([group for group in groups if group.n >= min_samples])
     pairs = [
         SampleGroup(f"{one.name} and {other.name}", "column pairs", one.is_member & other.is_member)
         for first, second in combinations(by_column, 2)
         for one in first
         for other in second
     ]
-    return sorted((pair for pair in pairs if pair.n >= least), key=lambda pair: -pair.n)[:MOST_PAIRS]
+    return sorted((pair for pair in pairs if pair.n >= min_samples), key=lambda pair: -pair.n)[:MOST_PAIRS]
 
 
-def _word_groups(texts: Sequence[str], least: int) -> list[SampleGroup]:
+def _word_groups(texts: Sequence[str], min_samples: int) -> list[SampleGroup]:
     """Return the samples whose captions have a word, for the most frequent words that not all have."""
     rows: dict[str, list[int]] = {}
     for row, text in enumerate(texts):
         for word in set(_WORD.findall(text.lower())):
             rows.setdefault(word, []).append(row)
-    counts = {word: len(members) for word, members in rows.items() if least <= len(members) < len(texts)}
+    counts = {word: len(members) for word, members in rows.items() if min_samples <= len(members) < len(texts)}
     frequent = sorted(counts, key=lambda word: (-counts[word], word))[:MOST_WORDS]
     return [SampleGroup(f'caption has "{word}"', "caption words", _mask(rows[word], len(texts))) for word in frequent]
 
@@ -184,11 +184,11 @@ def _distinct(groups: Sequence[SampleGroup], n: int) -> list[SampleGroup]:
     members = np.array([group.is_member for group in groups], np.float32).reshape(len(groups), n)
     both, sizes = members @ members.T, members.sum(axis=1)
     is_alike = both > MOST_ALIKE * (sizes[:, None] + sizes[None] - both)
-    kept: list[int] = []
+    distinct: list[int] = []
     for index in range(len(groups)):
-        if not is_alike[index, kept].any():
-            kept.append(index)
-    return [groups[index] for index in kept]
+        if not is_alike[index, distinct].any():
+            distinct.append(index)
+    return [groups[index] for index in distinct]
 
 
 def rows_of(groups: Sequence[SampleGroup]) -> list[Int64[np.ndarray, " _"]]:

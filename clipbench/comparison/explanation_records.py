@@ -150,8 +150,8 @@ class Explanation:
         if self.losses:
             kind = self.losses[0].claim
             names = [claim.slice for claim in self.losses if claim.claim == kind]
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            return f"{kind}: {', '.join(names[:3])}{more}"
+            rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            return f"{kind}: {', '.join(names[:3])}{rest}"
         return f"no group of {self.n_groups:,} is shown to be worse"
 
     def as_json(self) -> str:

@@ -107,8 +107,8 @@ class GroupTests(NamedTuple):
 
     change: OfGroups
     """Mean change of each group's samples."""
-    here: OfGroups
-    elsewhere: OfGroups
+    statistic_here: OfGroups
+    statistic_elsewhere: OfGroups
     p_here: OfGroups
     """Two-sided, corrected over all groups."""
     p_elsewhere: OfGroups
@@ -125,7 +125,7 @@ class GroupTests(NamedTuple):
 
     def exceeds_elsewhere(self, alpha: float) -> Bool[np.ndarray, " n_groups"]:
         """Return which groups lost more than elsewhere, or gained more. A group may lose, and less than elsewhere."""
-        return (self.p_elsewhere <= alpha) & (self.elsewhere * self.change > 0)
+        return (self.p_elsewhere <= alpha) & (self.statistic_elsewhere * self.change > 0)
 
 
 def judge_groups(
@@ -141,26 +141,30 @@ def judge_groups(
     n_blocks = max(1, MOST_NUMBERS // max(1, len(changes)))
     parts = [min(n_blocks, n_draws - start) for start in range(0, n_draws, n_blocks)]
     flips, permutations = rng.spawn(2)
-    here = here_statistics(changes, grouping)
+    statistic_here = here_statistics(changes, grouping)
     flipped = np.concatenate([_flipped(changes, grouping, flips, n) for n in parts], axis=1)
-    elsewhere = elsewhere_statistics(changes, grouping)
+    statistic_elsewhere = elsewhere_statistics(changes, grouping)
     permute = _Permuter(len(changes), grouping.clusters)
     permuted = np.concatenate([_permuted(changes, grouping, permute, permutations, n) for n in parts], axis=1)
     critical_here, critical_elsewhere = (
         _critical_size(null_statistics, alpha) for null_statistics in (flipped, permuted)
     )
-    p_here = step_down_p_values(np.abs(here), np.abs(flipped))
+    p_here = step_down_p_values(np.abs(statistic_here), np.abs(flipped))
     low, high = simultaneous_bounds(changes, grouping, critical_here)
     # The test decides on 0: with clusters, or after the first step down, the bounds differ from it a little.
     is_claimed = p_here <= alpha
-    low = np.where(is_claimed & (here > 0), np.maximum(low, 0.0), np.where(is_claimed, low, np.minimum(low, 0.0)))
-    high = np.where(is_claimed & (here < 0), np.minimum(high, 0.0), np.where(is_claimed, high, np.maximum(high, 0.0)))
+    low = np.where(
+        is_claimed & (statistic_here > 0), np.maximum(low, 0.0), np.where(is_claimed, low, np.minimum(low, 0.0))
+    )
+    high = np.where(
+        is_claimed & (statistic_here < 0), np.minimum(high, 0.0), np.where(is_claimed, high, np.maximum(high, 0.0))
+    )
     return GroupTests(
         change=grouping.sums(changes) / grouping.sizes,
-        here=here,
-        elsewhere=elsewhere,
+        statistic_here=statistic_here,
+        statistic_elsewhere=statistic_elsewhere,
         p_here=p_here,
-        p_elsewhere=step_down_p_values(np.abs(elsewhere), np.abs(permuted)),
+        p_elsewhere=step_down_p_values(np.abs(statistic_elsewhere), np.abs(permuted)),
         critical_here=critical_here,
         critical_elsewhere=critical_elsewhere,
         low=low,
@@ -190,8 +194,8 @@ def cover_changes(changes: Values, grouping: Grouping, tests: GroupTests, alpha:
     is_left = np.ones(grouping.n_samples, bool)
     signs, exceeds_elsewhere = np.sign(tests.change), tests.exceeds_elsewhere(alpha)
     questions = (
-        (elsewhere_statistics, tests.elsewhere, tests.p_elsewhere, tests.critical_elsewhere),
-        (here_statistics, tests.here, tests.p_here, tests.critical_here),
+        (elsewhere_statistics, tests.statistic_elsewhere, tests.p_elsewhere, tests.critical_elsewhere),
+        (here_statistics, tests.statistic_here, tests.p_here, tests.critical_here),
     )
     for statistic, observed, p_values, critical in questions:
         claimed = np.flatnonzero((p_values <= alpha) & (observed * signs > 0))
@@ -305,8 +309,8 @@ def _score(deviations: np.ndarray, of_clusters: np.ndarray, grouping: Grouping) 
     shared = squares if grouping.clusters is None else grouping.sums(deviations * of_clusters)
     of_group, of_both = (weight * (total + PRIOR_SAMPLES * variance) for total in (squares, shared))
     squared = of_group - 2 * share * of_both + share**2 * grouping.n_samples * variance
-    least = np.maximum(1e-6 * n * variance, NEGLIGIBLE)
-    return grouping.sums(deviations) / np.sqrt(np.maximum(squared, least))
+    min_variance = np.maximum(1e-6 * n * variance, NEGLIGIBLE)
+    return grouping.sums(deviations) / np.sqrt(np.maximum(squared, min_variance))
 
 
 def _of_clusters(values: Float[np.ndarray, " n"], clusters: Codes) -> Float[np.ndarray, " n"]:

@@ -70,8 +70,8 @@ def pair_p_values(
     totals = sums.sum(axis=0)
     observed = np.where(squares > NEGLIGIBLE, np.abs(totals[first] - totals[second]) / spread, 0.0)
     flipped = _flipped_totals(sums.astype(np.float32), rng, n_draws)
-    drawn = np.abs(flipped[first] - flipped[second]) / spread[:, None].astype(np.float32)
-    return step_down_p_values(observed, drawn)
+    flipped_statistics = np.abs(flipped[first] - flipped[second]) / spread[:, None].astype(np.float32)
+    return step_down_p_values(observed, flipped_statistics)
 
 
 def rank_bounds(

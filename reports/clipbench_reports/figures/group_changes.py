@@ -15,9 +15,9 @@ def group_changes(explanation: Explanation) -> Chart:
     """Return the changes of the claimed groups, and of others that lost most, with their intervals."""
     claims = {claim.slice: claim.claim.partition(" ")[0] for claim in explanation.claims}
     # A group that passes a test and is not listed has its change from those that are: it would show that once more.
-    others = [group for group in explanation.changes if min(group.p_here, group.p_elsewhere) > explanation.alpha]
-    others.sort(key=lambda group: group.difference)
-    groups: list[GroupChange] = [*explanation.claims, *others[: max(LEAST_OTHERS, MOST_ROWS - len(claims))]]
+    unclaimed = [group for group in explanation.changes if min(group.p_here, group.p_elsewhere) > explanation.alpha]
+    unclaimed.sort(key=lambda group: group.difference)
+    groups: list[GroupChange] = [*explanation.claims, *unclaimed[: max(LEAST_OTHERS, MOST_ROWS - len(claims))]]
     ends = [0.0, *(100 * end for group in groups for end in (group.low, group.high))]
     names = [f"{_lines(group.slice)} {MARKS[claims.get(group.slice, '')]}" for group in groups]
     return Chart(

@@ -61,8 +61,8 @@ def _shown_claims(explanation: Explanation, base: Run, candidate: Run) -> Iterat
 
 def _gallery(claim: Claim, metric: str, tables: PairedTables, budget: PageBudget) -> Gallery:
     images = {sample: list(tables.images_of(sample, metric)) for sample in claim.samples}
-    shown = sorted(images, key=lambda sample: not all(image.address for image in images[sample]))[:N_SHOWN]
-    samples = [tables.sample(sample, metric, images[sample], budget) for sample in shown]
+    shown_samples = sorted(images, key=lambda sample: not all(image.address for image in images[sample]))[:N_SHOWN]
+    samples = [tables.sample(sample, metric, images[sample], budget) for sample in shown_samples]
     if not any(image.address for sample in samples for image in sample.images):
         samples = [replace(sample, images=[]) for sample in samples]
     direction = "lost" if claim.claim.startswith("worse") else "gained"

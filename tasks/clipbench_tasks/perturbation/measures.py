@@ -35,7 +35,7 @@ class LargestMean(Definition):
     """Returns the differences, each NaN for the samples that it is not of."""
     n_tests: int
     """Intervals that have to hold together; the two signs of a difference have one."""
-    least: float = -1.0
+    lower_limit: float = -1.0
     """The smallest value that the largest may have."""
 
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
@@ -57,7 +57,7 @@ class LargestMean(Definition):
         if intervals and all(interval.low is not None for interval in intervals):
             lows, highs = zip(*(interval.bounds for interval in intervals), strict=True)
             method = f"largest of {self.n_tests} intervals that hold together (Bonferroni)"
-            metric = replace(metric, low=max(self.least, *lows), high=max(highs), method=method, reason=None)
+            metric = replace(metric, low=max(self.lower_limit, *lows), high=max(highs), method=method, reason=None)
         return self.define(metric)
 
 

@@ -156,9 +156,9 @@ def _image_side(
     longer_side = cache(lambda row: max(image_size(images[row])))  # once for all severities: it reads the image
 
     def disturb(name: str, severity: int) -> list[ImageRef]:
-        least = IMAGE_DISTURBANCES[DOWNSCALE].levels[severity - 1] if name == DOWNSCALE else 0
+        max_side = IMAGE_DISTURBANCES[DOWNSCALE].levels[severity - 1] if name == DOWNSCALE else 0
         return [
-            image if least and longer_side(row) <= least else disturb_image(image, digest, name, severity)
+            image if max_side and longer_side(row) <= max_side else disturb_image(image, digest, name, severity)
             for row, (image, digest) in enumerate(zip(images, digests, strict=True))
         ]
 

@@ -296,7 +296,7 @@ def _measures(responses: Sequence[Response]) -> dict[str, Measure]:
         measures[f"{name}/loss"] = Mean(column=f"{name}/loss", unit="difference", chance=0.0, higher_is_better=False)
         if name == TEMPLATE:
             n_pairs = comb(len(SEVERITIES[1:]), 2)
-            measures[f"{name}/spread"] = LargestMean(columns=template_differences, n_tests=n_pairs, least=0.0)
+            measures[f"{name}/spread"] = LargestMean(columns=template_differences, n_tests=n_pairs, lower_limit=0.0)
         else:
             measures[f"{name}/half_loss"] = HalfLoss(name=name, chance=response.side.chance)
     return measures

@@ -109,7 +109,7 @@ def test_bounds_never_contradict_the_test() -> None:
     for _ in range(30):
         changes = rng.choice([-1.0, 0, 1], 100, p=[0.3, 0.55, 0.15])[clusters] * (rng.random(300) < 0.8)
         tests = judge_groups(changes, grouping_of(*random_masks(300, 8, rng), clusters=clusters), rng, n_draws=99)
-        is_claimed, is_loss = tests.p_here <= 0.05, tests.here < 0
+        is_claimed, is_loss = tests.p_here <= 0.05, tests.statistic_here < 0
         assert (tests.high[is_claimed & is_loss] <= 0).all() and (tests.low[is_claimed & ~is_loss] >= 0).all()
         assert ((tests.low <= 0) & (tests.high >= 0))[~is_claimed].all()
 
@@ -141,7 +141,7 @@ def test_groups_are_no_better_than_elsewhere_because_elsewhere_lost() -> None:
 
     tests = judge_groups(changes, grouping, np.random.default_rng(0))
 
-    assert tests.p_elsewhere[1] < 0.05 and tests.elsewhere[1] > 0
+    assert tests.p_elsewhere[1] < 0.05 and tests.statistic_elsewhere[1] > 0
     assert [part.group for part in cover_changes(changes, grouping, tests) if part.net_change > 0] == []
 
 
@@ -190,7 +190,11 @@ def test_false_claims_are_as_rare_as_alpha(world: str) -> None:
         changes = np.where(chance < rate + loss, -1.0, np.where(chance > 1 - rate, 1.0, 0.0))
         masks = [hard > 0.8, hard < 0.3, *random_masks(n, 30, rng)]
         tests = judge_groups(changes, grouping_of(*masks, clusters=clusters), rng, n_draws=199)
-        n_here += bool((tests.p_here <= 0.05).any()) if not loss else bool((tests.here[tests.p_here <= 0.05] > 0).any())
+        n_here += (
+            bool((tests.p_here <= 0.05).any())
+            if not loss
+            else bool((tests.statistic_here[tests.p_here <= 0.05] > 0).any())
+        )
         n_elsewhere += bool((tests.p_elsewhere <= 0.05).any())
         n_missed += bool(((tests.low > -loss) | (tests.high < -loss)).any())
 
@@ -212,7 +216,7 @@ def test_a_group_of_one_sample_of_every_cluster_is_worse_than_elsewhere() -> Non
     rng = np.random.default_rng(0)
     changes, grouping = copies_of_images(150, 0.4, rng)
     tests = judge_groups(changes, grouping, rng)
-    assert tests.p_elsewhere[2] < 0.01 and tests.elsewhere[2] < 0
+    assert tests.p_elsewhere[2] < 0.01 and tests.statistic_elsewhere[2] < 0
     assert tests.p_elsewhere[5] > 0.05
 
 

@@ -115,7 +115,9 @@ def test_the_largest_mean_has_the_bounds_of_intervals_that_hold_together() -> No
     assert metric.value == max(float(np.nanmean(column)) for column in columns)
     assert (metric.low, metric.high) == (max(b.low or 0 for b in bounds), max(b.high or 0 for b in bounds))
     assert (
-        LargestMean(columns=lambda _: [column * 0 for column in columns], n_tests=3, least=0.0).metric(samples, rng).low
+        LargestMean(columns=lambda _: [column * 0 for column in columns], n_tests=3, lower_limit=0.0)
+        .metric(samples, rng)
+        .low
         == 0
     )
 
