@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from os.path import commonprefix
 from pathlib import Path
 from typing import NamedTuple
 
@@ -318,7 +319,7 @@ def around_difference(one: str, other: str) -> tuple[str, str]:
         ... ]
         ['It is a hut. It is a hut. It is old.', 'It is a hut. It is a hut. It is new.']
     """
-    shared = next((at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), len(one))
+    shared = len(commonprefix([one, other]))  # noqa: RUF071  texts are compared by characters
     if max(len(one), len(other)) > MAX_LETTERS and shared > LEAD:
         at = max(one.rfind(" ", 0, shared - LEAD) + 1, shared - 2 * LEAD)
         one, other = f"… {one[at:]}", f"… {other[at:]}"

@@ -125,6 +125,9 @@ def test_long_texts_are_cut_to_where_they_part_and_short_ones_are_whole() -> Non
     one, other = around_difference(f"{long}甲{long}", f"{long}乙{long}")
     assert one[:200].index("甲") == other[:200].index("乙") and len(one) == len(other) == MAX_LETTERS
     assert around_difference("x" * 400, "y" * 10)[1] == "y" * 10
+    start = "word " * 100
+    assert around_difference(start + "end", start)[0].removesuffix("end") == around_difference(start, start + "end")[0]
+    assert around_difference(start, "")[0].startswith("word word")
 
 
 def test_an_item_is_lost_that_is_lost_in_any_of_its_subsets(hang: Callable[..., Gallery]) -> None:
