@@ -39,6 +39,7 @@ from clipbench_reports.findings import Finding as Finding
 from clipbench_reports.findings import claim as claim
 from clipbench_reports.findings import headline_findings as headline_findings
 from clipbench_reports.galleries import Fact as Fact
+from clipbench_reports.galleries import FactColumn as FactColumn
 from clipbench_reports.galleries import Gallery as Gallery
 from clipbench_reports.galleries import GalleryImage as GalleryImage
 from clipbench_reports.galleries import PageBudget as PageBudget

@@ -3,9 +3,11 @@
 import base64
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from os.path import commonprefix
 from pathlib import Path
+from string import Formatter
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +20,7 @@ from clipbench.results.shown_samples import NEAREST, worst
 from clipbench.results.titles import readable
 from clipbench.untrusted.reading import read_bytes
 from clipbench_reports.evidence import Evidence, MissingEvidence, NotAsked
-from clipbench_reports.text import shorten
+from clipbench_reports.text import quoted, shorten
 
 MAX_BYTES = 2_200_000
 """Characters of all images of a page: with figures and tables one of a few tasks stays under 3 MB."""
@@ -124,6 +126,22 @@ class Fact(NamedTuple):
         return self._replace(words=words, full_words="" if full_words == words else full_words)
 
 
+class FactColumn(NamedTuple):
+    """A fact about each failure, by the columns of the sample table that hold it."""
+
+    term: str
+    words: str | Callable[[int], str] = ""
+    """The column with the words, or a function of a row that returns them. Empty if an image shows it."""
+    score: str = ""
+    """The column with its cosine with the query, if it is one of the candidates."""
+    twin: str = ""
+    """The column of a similar text: two long texts are shown from their first difference."""
+    unit: str = ""
+    """The unit of the numbers, if the column holds numbers."""
+    is_optional: bool = False
+    """True if a run without the column leaves out the fact, not the gallery."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Failure:
     """A sample that was judged wrong."""
@@ -182,16 +200,16 @@ def gallery(  # noqa: PLR0913  what sections say of failures differs in each
     title: str,
     note: str,
     wrong: Bool[np.ndarray, " n"],
-    margin: Float64[np.ndarray, " n"],
-    facts: Callable[[int], list[Fact]],
+    margin: str,
+    facts: Sequence[FactColumn] | Callable[[int], list[Fact]],
     images: Callable[[int], list[GalleryImage]],
 ) -> Gallery:
     """Return the worst failures in the sample table that fit the budget, with their nearest items if the run kept them.
 
     Args:
         note: the meaning of the margin.
-        margin: the least is the worst.
-        facts: facts on a row. Facts that are only a term are left out.
+        margin: the column with the margin. The least is the worst.
+        facts: the columns of the facts, or the facts of a row. Facts that are only a term are left out.
         images: images of a row.
 
     Raises:
@@ -203,11 +221,12 @@ def gallery(  # noqa: PLR0913  what sections say of failures differs in each
         raise MissingEvidence(f"{subject}: there are none")
     failures: list[Failure] = []
     ids, nearest_to = optional_words(evidence, "sample_id"), nearest(evidence)
-    for row in worst(margin, wrong).tolist():
+    read_facts = facts if callable(facts) else _column_facts(evidence, facts, margin)
+    for row in worst(evidence.numbers(margin), wrong).tolist():
         row_images = [replace(image, alt=shorten(image.alt, MAX_LETTERS)) for image in images(row)]
         if not budget.take(*(image.address for image in row_images)):
             break
-        row_facts = [fact.cut() for fact in facts(row) if any(fact[1:])]
+        row_facts = [fact.cut() for fact in read_facts(row) if any(fact[1:])]
         name = ids[row] if ids else ""
         failures.append(Failure(id=name, images=row_images, facts=row_facts, nearest=nearest_to(name)))
     if not failures:
@@ -232,6 +251,30 @@ def gallery(  # noqa: PLR0913  what sections say of failures differs in each
     return Gallery(title=title, note=" ".join(notes), failures=failures)
 
 
+def _column_facts(evidence: Evidence, columns: Sequence[FactColumn], margin: str) -> Callable[[int], list[Fact]]:
+    """Return a function that lists the facts of a row."""
+    scores = cosines(evidence, margin, *(column.score for column in columns))
+    readers = [_fact_reader(evidence, column) for column in columns]
+    return lambda row: [read(row)._replace(score=score) for read, score in zip(readers, scores(row), strict=True)]
+
+
+def _fact_reader(evidence: Evidence, column: FactColumn) -> Callable[[int], Fact]:
+    """Return a function that returns the fact of a row without its score."""
+    term, source = column.term, column.words
+    if callable(source):
+        return lambda row: Fact(term, source(row))
+    if not source or (column.is_optional and not evidence.has_column(source)):
+        return lambda row: Fact(term, "")
+    if column.unit:
+        numbers = evidence.numbers(source).tolist()
+        return lambda row: Fact(term, fmt.quantity(numbers[row], column.unit))
+    if column.twin:
+        texts, twins = evidence.words(source), evidence.words(column.twin)
+        return lambda row: Fact(term, around_difference(texts[row], twins[row])[0], full_words=texts[row])
+    shortened = words(evidence, source)
+    return lambda row: Fact(term, shortened[row])
+
+
 def nearest(evidence: Evidence) -> Callable[[str], list[Near]]:
     """Return a function that lists the nearest items of a sample by its id, an empty list if the run kept none."""
 
@@ -249,14 +292,26 @@ def nearest(evidence: Evidence) -> Callable[[str], list[Near]]:
     return near
 
 
-def one_image(evidence: Evidence, say: Callable[[int], str]) -> Callable[[int], list[GalleryImage]]:
-    """Return a function that lists the image of a row, with the words of ``say``. A missing image has no address."""
+def one_image(evidence: Evidence, say: str | Callable[[int], str]) -> Callable[[int], list[GalleryImage]]:
+    """Return a function that lists the image of a row. A missing image has no address.
+
+    Args:
+        say: the text for readers who cannot see it, as a function of the row, or as a sentence with the names of
+            columns in braces. For example, "An image of {label}." The words of the columns are quoted.
+    """
     digests = optional_words(evidence, "image")
+    alt = _sentence_reader(evidence, say) if isinstance(say, str) else say
 
     def show(row: int) -> list[GalleryImage]:
-        return [GalleryImage(address=address(evidence.run, digests[row]) if digests else "", alt=say(row))]
+        return [GalleryImage(address=address(evidence.run, digests[row]) if digests else "", alt=alt(row))]
 
     return show
+
+
+def _sentence_reader(evidence: Evidence, pattern: str) -> Callable[[int], str]:
+    """Return a function that returns the sentence of a row: quoted words replace the names of columns in braces."""
+    columns = {name: evidence.words(name) for _, name, _, _ in Formatter().parse(pattern) if name}
+    return lambda row: pattern.format_map({name: quoted(column[row]) for name, column in columns.items()})
 
 
 def images(
@@ -318,28 +373,26 @@ def around_difference(one: str, other: str) -> tuple[str, str]:
         ... ]
         ['It is a hut. It is a hut. It is old.', 'It is a hut. It is a hut. It is new.']
     """
-    shared = next((at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), len(one))
+    shared = len(commonprefix([one, other]))  # noqa: RUF071  texts are compared by characters
     if max(len(one), len(other)) > MAX_LETTERS and shared > LEAD:
         at = max(one.rfind(" ", 0, shared - LEAD) + 1, shared - 2 * LEAD)
         one, other = f"… {one[at:]}", f"… {other[at:]}"
     return shorten(one, MAX_LETTERS), shorten(other, MAX_LETTERS)
 
 
-def cosines(
-    evidence: Evidence, margin: Float64[np.ndarray, " n"], right: str = "right_cosine", chosen: str = "chosen_cosine"
-) -> Callable[[int], tuple[str, str, str]]:
-    """Return a function of a row: the cosines of the right and of the chosen answer, and the margin, in words.
+def cosines(evidence: Evidence, margin: str, *names: str) -> Callable[[int], list[str]]:
+    """Return a function that lists the cosines of a row in words, one per column.
 
-    They have enough decimals for a margin of two digits, and are empty if not known.
+    They have enough decimals for a margin of two digits. A cosine is empty if it is not finite or its column is "".
     """
-    columns = (evidence.numbers(right), evidence.numbers(chosen), margin)
+    margins = evidence.numbers(margin)
+    columns = [evidence.numbers(name) if name else np.full(len(margins), np.nan) for name in names]
 
-    def written(row: int) -> tuple[str, str, str]:
-        far = abs(margin[row])
+    def written(row: int) -> list[str]:
+        far = abs(margins[row])
         decimals = 1 - math.floor(math.log10(far)) if 0 < far < 1 else 0
-        values = (float(column[row]) for column in columns)
-        of_right, of_chosen, by = (fmt.number(x, "cosine", decimals) if np.isfinite(x) else "" for x in values)
-        return of_right, of_chosen, by
+        values = [float(column[row]) for column in columns]
+        return [fmt.number(value, "cosine", decimals) if np.isfinite(value) else "" for value in values]
 
     return written
 
@@ -376,7 +429,7 @@ def worst_samples(evidence: Evidence, budget: PageBudget) -> Gallery:
         title="Samples that failed",
         note="Margin: how far the sample is from failing, as its task measures it.",
         wrong=margin < 0,
-        margin=margin,
+        margin="margin",
         facts=facts,
         images=one_image(evidence, lambda row: f"The image of sample {ids[row]}."),
     )

@@ -1,6 +1,6 @@
 """Composition: which choices are lost, by subset, and how alike a caption and its false twin are."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -20,11 +20,9 @@ from clipbench_reports.figures.geometry import Distribution, histogram_shares, r
 from clipbench_reports.figures.shared import chance_strokes, intervals
 from clipbench_reports.findings import Ability, Finding, claim, defined, not_better, skill
 from clipbench_reports.galleries import (
-    Fact,
+    FactColumn,
     Gallery,
     PageBudget,
-    around_difference,
-    cosines,
     credits_of,
     gallery,
     images,
@@ -313,33 +311,20 @@ def lost_choices(evidence: Evidence) -> Table:
 
 def preferred_false_captions(evidence: Evidence, budget: PageBudget) -> Gallery:
     """Return the images for which a false caption was preferred, by the widest margin."""
-    lost, margin = lost_captions(evidence)
-    caption, preferred = (evidence.words(name).tolist() for name in ("caption", "preferred"))
-    subset = _subset_of(evidence)
-
-    written = cosines(evidence, margin)
-
-    def facts(row: int) -> list[Fact]:
-        (true, false), (right, chosen, by) = around_difference(caption[row], preferred[row]), written(row)
-        return [
-            Fact("True", true, right, full_words=caption[row]),
-            Fact("Preferred", false, chosen, full_words=preferred[row]),
-            Fact("Margin", "", by),
-            subset(row),
-        ]
-
-    def describe(row: int) -> str:
-        return f"An image of {quoted(caption[row])}, for which {quoted(preferred[row])} was preferred."
-
     return gallery(
         evidence,
         budget,
         title="False captions that were preferred",
         note=MARGIN,
-        wrong=lost,
-        margin=margin,
-        facts=facts,
-        images=one_image(evidence, describe),
+        wrong=lost_captions(evidence)[0],
+        margin="text_margin",
+        facts=[
+            FactColumn("True", "caption", "right_cosine", twin="preferred"),
+            FactColumn("Preferred", "preferred", "chosen_cosine", twin="caption"),
+            FactColumn("Margin", score="text_margin"),
+            _subset_column(evidence),
+        ],
+        images=one_image(evidence, "An image of {caption}, for which {preferred} was preferred."),
     )
 
 
@@ -357,23 +342,21 @@ def lost_captions(evidence: Evidence) -> tuple[Bool[np.ndarray, " n"], Float64[n
 
 def preferred_false_images(evidence: Evidence, budget: PageBudget) -> Gallery:
     """Return the captions for which a false image was preferred, by the widest margin."""
-    credit = credits_of(evidence, "image_acc")
-    margin, caption, subset = evidence.numbers("image_margin"), words(evidence, "asked_caption"), _subset_of(evidence)
-    written = cosines(evidence, margin, "right_image_cosine", "preferred_image_cosine")
-
-    def facts(row: int) -> list[Fact]:
-        right, chosen, by = written(row)
-        scores = [Fact("Right", "", right), Fact("Preferred", "", chosen), Fact("Margin", "", by)]
-        return [Fact("Caption", caption[row]), *scores, subset(row)]
-
+    caption = words(evidence, "asked_caption")
     return gallery(
         evidence,
         budget,
         title="False images that were preferred",
         note="Margin: the caption's cosine with the right image minus its cosine with the false one.",
-        wrong=(credit < 1) & (margin < 0),
-        margin=margin,
-        facts=facts,
+        wrong=(credits_of(evidence, "image_acc") < 1) & (evidence.numbers("image_margin") < 0),
+        margin="image_margin",
+        facts=[
+            FactColumn("Caption", "asked_caption"),
+            FactColumn("Right", score="right_image_cosine"),
+            FactColumn("Preferred", score="preferred_image_cosine"),
+            FactColumn("Margin", score="image_margin"),
+            _subset_column(evidence),
+        ],
         images=images(
             evidence,
             ("Right", "right_image"),
@@ -383,9 +366,9 @@ def preferred_false_images(evidence: Evidence, budget: PageBudget) -> Gallery:
     )
 
 
-def _subset_of(evidence: Evidence) -> Callable[[int], Fact]:
+def _subset_column(evidence: Evidence) -> FactColumn:
     subsets = words(evidence, "subset")
-    return lambda row: Fact("Subset", subset_title(subsets[row], evidence.evaluation.subsets))
+    return FactColumn("Subset", lambda row: subset_title(subsets[row], evidence.evaluation.subsets))
 
 
 SECTION = Section(

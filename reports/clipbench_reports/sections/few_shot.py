@@ -14,9 +14,9 @@ from clipbench_reports.drawing.marks import Axis, Mark, Rule, Shade, log_axis
 from clipbench_reports.evidence import Evidence, MissingEvidence
 from clipbench_reports.figures.curves import Curves, CurvesFigure
 from clipbench_reports.findings import Finding, claim, defined, interval_in_brackets
-from clipbench_reports.galleries import Fact, Gallery, PageBudget, gallery, one_image, words
+from clipbench_reports.galleries import FactColumn, Gallery, PageBudget, gallery, one_image
 from clipbench_reports.sections.section import Plot, SampleColumn, Section
-from clipbench_reports.text import NO_REASON, quoted
+from clipbench_reports.text import NO_REASON
 
 
 def _axis(numbers: Sequence[Number], label: str) -> Axis:
@@ -131,28 +131,20 @@ def table_by_labels(evidence: Evidence) -> Table:
 
 def misclassified_images(evidence: Evidence, budget: PageBudget) -> Gallery:
     """Return the images that a linear probe with all labels takes for another class by the widest margin."""
-    label, predicted, by_prompt = (words(evidence, name) for name in ("label", "predicted", "by_prompt"))
-    margin = evidence.numbers("margin")
-
-    def facts(row: int) -> list[Fact]:
-        return [
-            Fact("True class", label[row]),
-            Fact("Probe", predicted[row]),
-            Fact("Prompts", by_prompt[row]),
-            Fact("Margin", fmt.quantity(float(margin[row]), "difference")),
-        ]
-
     return gallery(
         evidence,
         budget,
         title="Images that a linear probe takes for another class",
         note="Margin: the probability of the true class minus the highest of another class, with all labels.",
         wrong=evidence.numbers(f"{LINEAR}{ALL}") < 1,  # undefined in the rows of draws
-        margin=margin,
-        facts=facts,
-        images=one_image(
-            evidence, lambda row: f"An image of {quoted(label[row])}, taken for {quoted(predicted[row])}."
-        ),
+        margin="margin",
+        facts=[
+            FactColumn("True class", "label"),
+            FactColumn("Probe", "predicted"),
+            FactColumn("Prompts", "by_prompt"),
+            FactColumn("Margin", "margin", unit="difference"),
+        ],
+        images=one_image(evidence, "An image of {label}, taken for {predicted}."),
     )
 
 

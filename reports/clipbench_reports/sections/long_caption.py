@@ -4,7 +4,6 @@ in.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +28,7 @@ from clipbench_reports.findings import (
     not_better,
     skill,
 )
-from clipbench_reports.galleries import Fact, Gallery, PageBudget, around_difference, cosines, gallery, one_image, words
+from clipbench_reports.galleries import FactColumn, Gallery, PageBudget, gallery, one_image, words
 from clipbench_reports.sections.retrieval import (
     FAILURE_GALLERIES,
     RECALL,
@@ -289,32 +288,13 @@ def misjudged_facts(evidence: Evidence, budget: PageBudget) -> Gallery:
     """Return the items of the position probe in which the false statement was preferred, by the widest margin."""
     if not evidence.has_column("place"):
         raise NotAsked("position")
-    is_asked = np.array([way == "position" for way in words(evidence, "direction")])
-    margin = np.where(is_asked, evidence.numbers("margin"), np.nan)
-    written = cosines(evidence, margin)
-    nothing = [""] * len(margin)
-    true, false = (
-        evidence.words(name).tolist() if evidence.has_column(name) else nothing
-        for name in ("caption", "chosen_caption")
-    )
-    title = partial(subset_title, subsets=evidence.evaluation.subsets)
-    position_titles = [within_sentence(title(name)) for name in words(evidence, "place")]
+    margin, subsets = evidence.numbers("margin"), evidence.evaluation.subsets
+    is_asked = np.array([direction == "position" for direction in words(evidence, "direction")])
+    positions = [within_sentence(subset_title(subset, subsets)) for subset in words(evidence, "place")]
     tokens = evidence.numbers("fact_token") if evidence.has_column("fact_token") else np.full(len(margin), np.nan)
 
-    def facts(row: int) -> list[Fact]:
-        right, chosen, by = written(row)
-        one, other = around_difference(true[row], false[row])
-        at = (
-            f"{position_titles[row]}, token {fmt.count(tokens[row])}"
-            if np.isfinite(tokens[row])
-            else position_titles[row]
-        )
-        return [
-            Fact("True", one, right, full_words=true[row]),
-            Fact("Preferred", other, chosen, full_words=false[row]),
-            Fact("Margin", "", by),
-            Fact("Place", at),
-        ]
+    def describe_place(row: int) -> str:
+        return positions[row] + (f", token {fmt.count(tokens[row])}" if np.isfinite(tokens[row]) else "")
 
     return gallery(
         evidence,
@@ -324,10 +304,15 @@ def misjudged_facts(evidence: Evidence, budget: PageBudget) -> Gallery:
             "Margin: the cosine of the true caption minus the cosine of the false one, in which one fact differs. "
             "Ties, such as those from a fact beyond the window, are left out."
         ),
-        wrong=margin < 0,
-        margin=margin,
-        facts=facts,
-        images=one_image(evidence, lambda row: f"The image of a statement {position_titles[row]} in its caption."),
+        wrong=is_asked & (margin < 0),
+        margin="margin",
+        facts=[
+            FactColumn("True", "caption", "right_cosine", twin="chosen_caption"),
+            FactColumn("Preferred", "chosen_caption", "chosen_cosine", twin="caption"),
+            FactColumn("Margin", score="margin"),
+            FactColumn("Place", describe_place),
+        ],
+        images=one_image(evidence, lambda row: f"The image of a statement {positions[row]} in its caption."),
     )
 
 

@@ -14,7 +14,7 @@ from clipbench_reports.drawing.marks import Axis
 from clipbench_reports.evidence import Evidence, MissingEvidence, NotAsked
 from clipbench_reports.figures.curves import Curves, CurvesFigure
 from clipbench_reports.findings import Ability, Finding, claim, interval_in_brackets
-from clipbench_reports.galleries import Fact, Gallery, PageBudget, gallery, images, words
+from clipbench_reports.galleries import FactColumn, Gallery, PageBudget, gallery, images, words
 from clipbench_reports.sections.section import Plot, SampleColumn, Section
 from clipbench_reports.text import quoted
 
@@ -154,27 +154,20 @@ def flipped_pairs(evidence: Evidence, budget: PageBudget) -> Gallery:
     if not evidence.has_column("disturbed_image"):
         raise NotAsked("disturbed images")
     names = [_title(name, evidence.evaluation) for name in words(evidence, "condition")]
-    right, chosen = (words(evidence, name) for name in (_answer_column(evidence), "chosen"))
-    margin = evidence.numbers("flip_margin")
-
-    def severity(row: int) -> str:
-        return fmt.count(margin[row] + len(SEVERITIES))
-
-    def facts(row: int) -> list[Fact]:
-        return [
-            Fact("Disturbance", f"{names[row]}, severity {severity(row)}"),
-            Fact("Clean", right[row]),
-            Fact("Disturbed", chosen[row]),
-        ]
-
+    answer = "label" if evidence.has_column("label") else "caption"
+    right, margin = words(evidence, answer), evidence.numbers("flip_margin")
     return gallery(
         evidence,
         budget,
         title="Images whose answer flipped",
         note="One for each disturbance, at the smallest severity at which an answer flips.",
         wrong=np.isfinite(margin),
-        margin=margin,
-        facts=facts,
+        margin="flip_margin",
+        facts=[
+            FactColumn("Disturbance", lambda row: f"{names[row]}, severity {fmt.count(margin[row] + len(SEVERITIES))}"),
+            FactColumn("Clean", answer),
+            FactColumn("Disturbed", "chosen"),
+        ],
         images=images(
             evidence,
             ("clean", "image"),
@@ -182,10 +175,6 @@ def flipped_pairs(evidence: Evidence, budget: PageBudget) -> Gallery:
             say=lambda row, role: f"A {role} image of {quoted(right[row])}, by {names[row]}.",
         ),
     )
-
-
-def _answer_column(evidence: Evidence) -> str:
-    return "label" if evidence.has_column("label") else "caption"
 
 
 SECTION = Section(

@@ -143,8 +143,8 @@ def failure_gallery(direction: str) -> MakeGallery:
 def _gallery(evidence: Evidence, budget: PageBudget, direction: str, failures: FailureGallery) -> Gallery:
     is_asked = [way == direction for way in words(evidence, "direction")]
     rank = np.where(is_asked, evidence.numbers(f"{direction}_rank"), np.nan)
-    margin = evidence.numbers(f"{direction}_cosine_margin")
-    written = cosines(evidence, margin)
+    margin = f"{direction}_cosine_margin"
+    written = cosines(evidence, margin, "right_cosine", "chosen_cosine", margin)
     # The right answer has the highest score, as others do.
     is_tied = evidence.numbers("right_cosine") == evidence.numbers("chosen_cosine")
     nothing = [""] * len(rank)

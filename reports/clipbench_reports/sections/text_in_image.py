@@ -19,19 +19,15 @@ from clipbench_reports.figures.shared import chance_rule, chance_strokes, interv
 from clipbench_reports.findings import Ability, Finding, claim, defined, interval_in_brackets, skill
 from clipbench_reports.findings import Mark as FindingMark
 from clipbench_reports.galleries import (
-    Fact,
+    FactColumn,
     Gallery,
     PageBudget,
-    around_difference,
-    cosines,
     credits_of,
     gallery,
     one_image,
-    optional_words,
-    words,
 )
 from clipbench_reports.sections.section import Plot, SampleColumn, Section, table_by_true_name
-from clipbench_reports.text import NO_REASON, quoted, shorten
+from clipbench_reports.text import NO_REASON, shorten
 
 CONDITIONS = {
     "clean": ("no", "label"),
@@ -332,64 +328,39 @@ def misread_words(evidence: Evidence) -> Table:
 
 def misnamed_objects(evidence: Evidence, budget: PageBudget) -> Gallery:
     """Return the objects that were misnamed under a written label, the widest margins first."""
-    credit, margin = credits_of(evidence, "attacked_acc", of_subsets=False), evidence.numbers("margin")
-    thing, word, predicted = (words(evidence, name) for name in ("object", "word", "predicted"))
-    by_probe = optional_words(evidence, "linear_probe_predicted")
-
-    written = cosines(evidence, margin)
-
-    def facts(row: int) -> list[Fact]:
-        right, chosen, by = written(row)
-        return [
-            Fact("Object", thing[row], right),
-            Fact("Taken for", predicted[row], chosen),
-            Fact("Margin", "", by),
-            Fact("Label says", word[row]),
-            Fact("Linear probe says", by_probe[row] if by_probe else ""),
-        ]
-
-    def describe(row: int) -> str:
-        return f"{quoted(thing[row])} with {quoted(word[row])} written on it, taken for {quoted(predicted[row])}."
-
     return gallery(
         evidence,
         budget,
         title="Objects misnamed under a written label",
         note="Margin: the cosine of the object's class minus the highest cosine of another class.",
-        wrong=credit < 1,
-        margin=margin,
-        facts=facts,
-        images=one_image(evidence, describe),
+        wrong=credits_of(evidence, "attacked_acc", of_subsets=False) < 1,
+        margin="margin",
+        facts=[
+            FactColumn("Object", "object", "right_cosine"),
+            FactColumn("Taken for", "predicted", "chosen_cosine"),
+            FactColumn("Margin", score="margin"),
+            FactColumn("Label says", "word"),
+            FactColumn("Linear probe says", "linear_probe_predicted", is_optional=True),
+        ],
+        images=one_image(evidence, "{object} with {word} written on it, taken for {predicted}."),
     )
 
 
 def misread_images(evidence: Evidence, budget: PageBudget) -> Gallery:
     """Return the written words that were read as another one, by the widest margin."""
-    credit, margin = credits_of(evidence, "reading_acc", of_subsets=False), evidence.numbers("margin")
-    written, read = (evidence.words(name).tolist() for name in ("written", "read"))
-
-    in_words = cosines(evidence, margin)
-
-    def facts(row: int) -> list[Fact]:
-        (true, false), (right, chosen, by) = around_difference(written[row], read[row]), in_words(row)
-        return [
-            Fact("Written", true, right, full_words=written[row]),
-            Fact("Read as", false, chosen, full_words=read[row]),
-            Fact("Margin", "", by),
-        ]
-
-    def describe(row: int) -> str:
-        return f"An image that is captioned {quoted(written[row])}, read as {quoted(read[row])}."
-
     return gallery(
         evidence,
         budget,
         title="Words that were misread",
         note="Margin: the cosine of the true caption minus the highest cosine of another caption.",
-        wrong=credit < 1,
-        margin=margin,
-        facts=facts,
-        images=one_image(evidence, describe),
+        wrong=credits_of(evidence, "reading_acc", of_subsets=False) < 1,
+        margin="margin",
+        facts=[
+            FactColumn("Written", "written", "right_cosine", twin="read"),
+            FactColumn("Read as", "read", "chosen_cosine", twin="written"),
+            FactColumn("Margin", score="margin"),
+        ],
+        images=one_image(evidence, "An image that is captioned {written}, read as {read}."),
     )
 
 

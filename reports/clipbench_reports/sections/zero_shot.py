@@ -18,7 +18,7 @@ from clipbench_reports.drawing.facets import Layer, Statement, chart, facet_char
 from clipbench_reports.evidence import Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.curves import curve_line
 from clipbench_reports.findings import Ability, Finding, claim
-from clipbench_reports.galleries import Fact, Gallery, PageBudget, cosines, gallery, one_image, words
+from clipbench_reports.galleries import FactColumn, Gallery, PageBudget, gallery, one_image
 from clipbench_reports.sections.section import SampleColumn, Section, table_by_true_name
 from clipbench_reports.text import quoted, shorten, two_lines
 
@@ -344,32 +344,20 @@ def template_scores(evidence: Evidence) -> Table:
 
 def misclassified_images(evidence: Evidence, budget: PageBudget) -> Gallery:
     """Return the images that were taken for another class by the widest margin."""
-    label, predicted, margin = words(evidence, "label"), words(evidence, "predicted"), evidence.numbers("margin")
-    confidence = evidence.numbers("confidence") if evidence.has_column("confidence") else None
-
-    written = cosines(evidence, margin)
-
-    def facts(row: int) -> list[Fact]:
-        right, chosen, by = written(row)
-        return [
-            Fact("True class", label[row], right),
-            Fact("Taken for", predicted[row], chosen),
-            Fact("Margin", "", by),
-            Fact("Confidence", "" if confidence is None else f"{fmt.percent(float(confidence[row]))} %"),
-        ]
-
-    def describe(row: int) -> str:
-        return f"An image of {quoted(label[row])}, taken for {quoted(predicted[row])}."
-
     return gallery(
         evidence,
         budget,
         title="Images taken for another class",
         note="Margin: the cosine of the true class minus the highest cosine of another class.",
         wrong=evidence.numbers("acc1") < 1,
-        margin=margin,
-        facts=facts,
-        images=one_image(evidence, describe),
+        margin="margin",
+        facts=[
+            FactColumn("True class", "label", "right_cosine"),
+            FactColumn("Taken for", "predicted", "chosen_cosine"),
+            FactColumn("Margin", score="margin"),
+            FactColumn("Confidence", "confidence", unit="fraction", is_optional=True),
+        ],
+        images=one_image(evidence, "An image of {label}, taken for {predicted}."),
     )
 
 

@@ -9,7 +9,19 @@ import pytest
 
 from clipbench.results.shown_samples import LISTED
 from clipbench_reports.evidence import Evidence, MissingEvidence
-from clipbench_reports.galleries import MAX_LETTERS, Fact, Failure, Gallery, PageBudget, address, around_difference
+from clipbench_reports.galleries import (
+    MAX_LETTERS,
+    Fact,
+    FactColumn,
+    Failure,
+    Gallery,
+    MakeGallery,
+    PageBudget,
+    address,
+    around_difference,
+    gallery,
+    one_image,
+)
 from clipbench_reports.sections import composition, zero_shot
 from tests.reports.conftest import MakeRun
 
@@ -86,6 +98,64 @@ def test_the_worst_mistakes_come_first_with_what_was_chosen_and_by_how_much(hang
     assert image.address.startswith("data:image/webp;base64,UklGR")
 
 
+def gallery_of(*columns: FactColumn, alt: str = "An image of {label}.") -> MakeGallery:
+    """Return a function that makes a gallery of all samples with these facts."""
+
+    def make(evidence: Evidence, budget: PageBudget) -> Gallery:
+        return gallery(
+            evidence,
+            budget,
+            title="Samples",
+            note="",
+            wrong=np.isfinite(evidence.numbers("margin")),
+            margin="margin",
+            facts=columns,
+            images=one_image(evidence, alt),
+        )
+
+    return make
+
+
+def test_a_fact_is_read_from_the_columns_that_it_names(hang: Callable[..., Gallery]) -> None:
+    make = gallery_of(
+        FactColumn("Class", "label", "right_cosine"),
+        FactColumn("Row", lambda row: f"row {row}"),
+        FactColumn("Margin", score="margin"),
+        FactColumn("Confidence", "confidence", unit="fraction"),
+        FactColumn("Subset", "subset", is_optional=True),
+    )
+    (failure,) = hang(make, **classified(1) | {"margin": [-0.00042]}).failures
+    assert failure.facts == [
+        Fact("Class", "right 0", "0.20000"),
+        Fact("Row", "row 0"),
+        Fact("Margin", "", "−0.00042"),
+        Fact("Confidence", "50.0 %"),
+    ]
+
+
+def test_two_long_facts_are_shown_from_their_first_difference_and_open_in_full(hang: Callable[..., Gallery]) -> None:
+    texts = {"label": ["word " * 600 + "red car"], "predicted": ["word " * 600 + "blue car"]}
+    columns = FactColumn("True", "label", twin="predicted"), FactColumn("Preferred", "predicted", twin="label")
+    (failure,) = hang(gallery_of(*columns), **classified(1) | texts).failures
+    assert [fact.full_words for fact in failure.facts] == [*texts["label"], *texts["predicted"]]
+    assert all(fact.words.startswith("… word") and fact.words.endswith(" car") for fact in failure.facts)
+
+
+@pytest.mark.parametrize("columns", [{"words": "caption"}, {"score": "caption"}, {"words": "label", "twin": "caption"}])
+def test_a_gallery_names_the_column_of_a_fact_that_the_run_did_not_keep(
+    hang: Callable[..., Gallery], columns: dict[str, Any]
+) -> None:
+    with pytest.raises(MissingEvidence, match="no column “caption”"):
+        hang(gallery_of(FactColumn("Caption", **columns)), **classified(1))
+    with pytest.raises(MissingEvidence, match="no column “caption”"):
+        hang(gallery_of(alt="An image of {caption}."), **classified(1))
+
+
+def test_braces_in_the_words_of_a_column_are_words(hang: Callable[..., Gallery]) -> None:
+    (failure,) = hang(gallery_of(), **classified(1) | {"label": ["{predicted} {0} {"]}).failures
+    assert failure.images[0].alt == "An image of “{predicted} {0} {”."
+
+
 def test_images_stop_where_the_room_ends_and_the_note_counts_what_is_shown(hang: Callable[..., Gallery]) -> None:
     one = len(hang(zero_shot.misclassified_images, **classified()).failures[0].images[0].address)
     assert hang(zero_shot.misclassified_images, room=one * 3 + 1, **classified()).note.startswith("The 3 worst of 29")
@@ -125,6 +195,9 @@ def test_long_texts_are_cut_to_where_they_part_and_short_ones_are_whole() -> Non
     one, other = around_difference(f"{long}甲{long}", f"{long}乙{long}")
     assert one[:200].index("甲") == other[:200].index("乙") and len(one) == len(other) == MAX_LETTERS
     assert around_difference("x" * 400, "y" * 10)[1] == "y" * 10
+    start = "word " * 100
+    assert around_difference(start + "end", start)[0].removesuffix("end") == around_difference(start, start + "end")[0]
+    assert around_difference(start, "")[0].startswith("word word")
 
 
 def test_an_item_is_lost_that_is_lost_in_any_of_its_subsets(hang: Callable[..., Gallery]) -> None:

@@ -9,7 +9,7 @@ from clipbench_reports import (
     Chart,
     Dots,
     Evidence,
-    Fact,
+    FactColumn,
     Finding,
     Gallery,
     Layer,
@@ -86,21 +86,19 @@ def wins_by_length(evidence: Evidence) -> Table:
 
 def beaten(evidence: Evidence, budget: PageBudget) -> Gallery:
     """Return the images for which the longest caption was preferred to their own."""
-    caption, longest = evidence.column("caption"), evidence.column("longest_caption")
-    margin = evidence.column("margin")
     return gallery(
         evidence,
         budget,
         title="Images whose caption lost to the longest",
         note="Margin: the cosine of the image's own caption minus the cosine of the longest.",
-        wrong=margin < 0,
-        margin=margin,
-        facts=lambda row: [
-            Fact("Caption", caption[row]),
-            Fact("Preferred", longest[row]),
-            Fact("Margin", "", f"{margin[row]:.4f}".replace("-", "−")),
+        wrong=evidence.column("margin") < 0,
+        margin="margin",
+        facts=[
+            FactColumn("Caption", "caption"),
+            FactColumn("Preferred", "longest_caption"),
+            FactColumn("Margin", score="margin"),
         ],
-        images=one_image(evidence, lambda row: f"An image of “{caption[row]}”."),
+        images=one_image(evidence, "An image of {caption}."),
     )
 
 
