@@ -135,7 +135,7 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
         thumbnails: small images that each evaluation keeps for reports.
         yes: fetch the data sets of the catalogue that are missing. ``Progress.missing`` may decide so too, once it has
             their sizes.
-        offline: do not use the network.
+        offline: download nothing.
         preflight: make the quick checks of ``doctor`` first. ``result.preflight`` has their warnings.
         log: trackers that the finished run is logged to: ``"wandb"``, ``"tensorboard"``, ``"trackio"``, ``"mlflow"``,
             or several.

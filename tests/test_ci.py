@@ -256,7 +256,7 @@ def test_pages_and_examples_install_and_use_the_tag_of_this_version() -> None:
     references = {
         (path.name, reference)
         for path in files
-        for reference in re.findall(r"OWNER/clipbench[@/]([\w.]+)", path.read_text(encoding="utf-8"))
+        for reference in re.findall(r"/clipbench[@/](v\d[\w.]*)", path.read_text(encoding="utf-8"))
     }
     assert {name for name, _ in references} == {"ci.md", "clipbench.yml", "gitlab-ci.yml", "colab.ipynb"}
     assert {reference for _, reference in references} == {f"v{version}"}

@@ -13,7 +13,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         f"{MODELS}/test_foreign_code.py::test_a_tokenizer_argument_that_runs_code_is_refused_by_name",
         f"{MODELS}/test_foreign_code.py::test_python_files_are_not_imported_while_a_library_loads_even_where_it_asks_for_them",
     ),
-    "With `--trust-remote-code`, only the Python files of the commit in the reference run, and their hashes are printed first.": (
+    "With `--trust-remote-code`, only Python files of the named commit run, and their hashes are printed first.": (
         f"{MODELS}/test_remote_code.py::test_trusted_code_of_a_commit_is_shown_and_run_and_recorded",
         f"{MODELS}/test_remote_code.py::test_code_does_not_run_otherwise",
         f"{MODELS}/test_remote_code.py::test_code_named_deep_in_a_file_is_shown_and_no_other_runs",
@@ -73,7 +73,7 @@ PROMISES: dict[str, tuple[str, ...]] = {
         f"{MODELS}/test_api.py::test_the_key_of_a_provider_goes_to_no_other_address",
         f"{MODELS}/test_api.py::test_a_key_that_cannot_be_sent_is_not_shown",
     ),
-    "`--offline` sends no request.": (
+    "`--offline` downloads nothing.": (
         "tests/cli/test_fetching.py::test_offline_asks_no_server_and_answers_in_one_screen",
     ),
     "A report loads nothing from a network.": (

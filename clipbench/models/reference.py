@@ -213,7 +213,7 @@ def _parse_reference(reference: str) -> tuple[str, str, str | None]:
     arch, path = split_arch(reference)
     if is_open_clip_checkpoint(Path(path)):
         if arch is not None and not is_there(Path(path)):
-            raise UsageError(f"no checkpoint {path}: expected ARCH,FILE, such as ViT-B-32,epoch_5.pt")
+            raise UsageError(f"no checkpoint {path}: expected a file after '{arch},'. Check the path")
         return OPEN_CLIP, path, arch
     if arch is not None and re.fullmatch(r"[^\s:,/]+", path):
         return OPEN_CLIP, f"{arch}/{path}", None

@@ -150,7 +150,7 @@ class RunArguments(ModelArguments, DataArguments):
     is_flag=True,
     help="Fetch missing data sets without asking. This is the default if the environment variable CI is set.",
 )
-@click.option("--offline", is_flag=True, help="Do not use the network.")
+@click.option("--offline", is_flag=True, help="Download nothing.")
 @click.option(
     "-v/-q",
     "--verbose/--quiet",

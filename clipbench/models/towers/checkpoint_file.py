@@ -20,7 +20,7 @@ from torch.distributed.checkpoint.utils import _create_file_view
 from torch.serialization import _get_layout
 
 from clipbench.errors import ModelError, UsageError, did_you_mean, model_option, option
-from clipbench.models.checkpoints import CHECKPOINT_SUFFIXES, SHARDS, is_sharded, step_in_name, step_inside
+from clipbench.models.checkpoints import SHARDS, is_sharded, step_in_name, step_inside
 from clipbench.models.towers.torch_model import first_line, quiet
 from clipbench.untrusted.reading import is_file, open_file, read_bytes, reading, why_not_there
 
@@ -80,9 +80,7 @@ def read_checkpoint(path: Path, weights: str | None = None) -> Checkpoint:
 
 def _read_file(path: Path, weights: str | None) -> Checkpoint:
     if not is_file(path):
-        raise ModelError(
-            f"no checkpoint {path}{why_not_there(path)}: expected a file that ends in {', '.join(CHECKPOINT_SUFFIXES)}"
-        )
+        raise ModelError(f"no checkpoint {path}{why_not_there(path)}: expected a file. Check the path")
     content = _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _read_pickle(path)
     step, source, notes = step_in_name(path), str(path), tuple[str, ...]()
     if isinstance(content, Mapping) and isinstance(content.get(KEYS[RAW]), Mapping):

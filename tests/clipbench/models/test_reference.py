@@ -117,7 +117,9 @@ def test_a_reference_names_architecture_and_checkpoint_at_once(tmp_path: Path, m
         "ViT-B-32,epoch_2.pt",
         "ViT-B-32,epoch_10.pt",
     ]
-    with pytest.raises(UsageError, match=r"^no checkpoint gone\.pt: expected ARCH,FILE, such as"):
+    with pytest.raises(
+        UsageError, match=r"^no checkpoint gone\.pt: expected a file after 'ViT-B-32,'\. Check the path$"
+    ):
         resolve("ViT-B-32,gone.pt", LoadOptions())
     with pytest.raises(UsageError, match=r"^'ViT-B-32,gone/epoch_2' names no checkpoint: expected ARCH,FILE"):
         resolve("ViT-B-32,gone/epoch_2", LoadOptions())
