@@ -104,7 +104,7 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
             Without a fingerprint, its vectors are not stored for a later run. ``encode_audio(items)``, and
             ``encode_...`` of any other name, encodes a modality of that name. An object with two modalities does not
             need images or texts.
-        tasks: ``"all"`` tasks of the suite that the data allow (``Progress.left_out`` is called with the others), or
+        tasks: ``"all"`` tasks of the suite that the data allows (``Progress.left_out`` is called with the others), or
             names such as ``["zero-shot", "retrieval@photos/captions.csv"]``.
         data: the data of all tasks, instead of the suite's data: a reference, a pandas frame with columns image,
             caption and label, a Hugging Face data set, or (image, caption) pairs. Images are paths, PIL images or
@@ -147,7 +147,7 @@ def run(  # noqa: PLR0913  the options of the command, each by its name
         command does. If none could be made, the first reason is raised.
 
     Raises:
-        ClipbenchError: a name, an option, the model or the data are wrong, or nothing could be measured. The message is
+        ClipbenchError: a name, an option, the model or the data is wrong, or nothing could be measured. The message is
             one line with a fix.
 
     Example:

@@ -7,7 +7,7 @@ evaluation is marked unavailable or failed, and the run exits with 3.
     ClipbenchError            bad usage or bad input                             exit 2
     ├── UsageError            an argument, option or reference is wrong
     │   ├── MachineError      a full disk, a missing permission, a killed process
-    │   ├── UnknownSplit      the data have splits, and not the one that is asked for
+    │   ├── UnknownSplit      the data has splits, and not the one that is asked for
     │   └── NotComparable     two results must not be compared                   exit 3
     ├── ModelError            a model cannot be built or does not fit
     │   └── NoTokenCounts     it cannot say how many tokens a text takes
@@ -60,7 +60,7 @@ class MachineError(UsageError):
 
 
 class UnknownSplit(UsageError):
-    """Data have splits, and not the one that is asked for."""
+    """Data has splits, and not the one that is asked for."""
 
     def __init__(self, source: object, split: str, names: Iterable[str]) -> None:
         has = ", ".join(names) or "none"

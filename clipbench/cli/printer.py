@@ -187,7 +187,7 @@ class Printer(Progress):
         self._say(f"warning: {one_line(f'{finding.check}: {finding.seen}. Fix: {finding.fix}')}")
 
     def left_out(self, reasons: Mapping[str, str]) -> None:
-        """Print which tasks the data do not allow, grouped by reason."""
+        """Print which tasks the data does not allow, grouped by reason."""
         tasks: dict[str, list[str]] = {}
         for task, reason in reasons.items():
             tasks.setdefault(reason, []).append(task.partition("@")[0])

@@ -171,7 +171,7 @@ def _nothing_compared(refused: Sequence[Refusal], pairs: Sequence[align.Evaluati
 def _tested_differences(
     pair: align.EvaluationPair, tables: align.Tables, seed: int, alpha: float
 ) -> Iterator[Difference]:
-    # Named before data are seen: where it has no value, no other metric takes its place.
+    # Named before data is seen: where it has no value, no other metric takes its place.
     headline = first_headline(pair.base.metrics, lambda _: True) if pair.base.metrics else ""
     for name, both in align.metrics_in_both(pair.base.metrics, pair.candidate.metrics).items():
         tested = difference(both, evaluation=pair.base.name, name=name, tables=tables, seed=seed, alpha=alpha)

@@ -1,6 +1,6 @@
 """A comparison held against a gate: which metrics regressed, and which are known to, are missing or cannot be tested.
 
-A metric is gated if it has a direction, the limit fits its unit, and a test of it exists; one that no data allow to
+A metric is gated if it has a direction, the limit fits its unit, and a test of it exists; one that no data allows to
 test is gated only by its name in a gate file. What is not gated decides nothing.
 """
 

@@ -73,7 +73,7 @@ class Difference:
     """``task@data``; of a slice ``task@data{grouping=group}``."""
     name: str
     grouping: str = ""
-    """The name by which the data are grouped, such as ``language``, empty for the whole."""
+    """The name by which the data is grouped, such as ``language``, empty for the whole."""
     group: str = ""
     """The group of a slice, empty for the whole."""
     subset: str = ""
@@ -92,7 +92,7 @@ class Difference:
     p_adjusted: float | None = None
     """After Holm's correction over its family. It decides the verdict."""
     is_headline: bool = False
-    """True of the first headline metric of each evaluation, as the task names it before data are seen: these are one
+    """True of the first headline metric of each evaluation, as the task names it before data is seen: these are one
     family of tests. All other metrics are a second family, explored: what is found there wants to be confirmed by
     another run.
     """
@@ -166,7 +166,7 @@ class Outcome:
     - ``regression``: a significant loss beyond the limit
     - ``unmet``: a requirement is not met
     - ``acknowledged``: a known regression
-    - ``untested``: a loss beyond the limit that these data do not allow to test
+    - ``untested``: a loss beyond the limit that this data does not allow to test
     - ``missing``: a gated metric that was not compared
     - ``not gated``: a pattern matches it, and its limit cannot apply to it
     """

@@ -74,7 +74,7 @@ def effective_robustness(*runs: Run | str | os.PathLike[str], baseline: str = "s
     Args:
         runs: runs with the top-1 accuracy of zero-shot, or of a task that sets ``Evaluation.accuracy``, on ``imagenet``
             and on one or more of ``imagenetv2``, ``imagenet-sketch``, ``imagenet-r``, ``objectnet`` and
-            ``imagenet-a``, or their folders. If several tasks have it, the one with more of these data is used.
+            ``imagenet-a``, or their folders. If several tasks have it, the one with more of this data is used.
         baseline: the models that give the expectation: ``"standard"``, trained only on ImageNet (Taori et al. 2020, not
             for ImageNet-A, which was made of mistakes of such a model), or ``"open_clip"``, the CLIP models of its
             results table except for one that was fine-tuned to captions of COCO.

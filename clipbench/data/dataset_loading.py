@@ -81,7 +81,7 @@ def load_data(reference: str, options: DataOptions) -> Dataset:
 
     Raises:
         UsageError: no such name or path, an unknown option, or a choice that only the user can make.
-        DataError: the data are malformed, incomplete or empty.
+        DataError: the data is malformed, incomplete or empty.
         Unavailable: known data that are not on this machine. The message says how to get them.
     """
     distractor_source = options.options.get(distractors.OPTION)

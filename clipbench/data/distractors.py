@@ -22,7 +22,7 @@ def with_distractors(dataset: Dataset, source: str) -> Dataset:
     """Return captioned data with the images of a folder or of shards.
 
     Raises:
-        UsageError: the data have no captions, or there are no images there.
+        UsageError: the data has no captions, or there are no images there.
         DataError: a link or a shard is broken.
     """
     option = data_option(**{OPTION: source})

@@ -203,7 +203,7 @@ class JudgedItems(NamedTuple):
     images: Int64[np.ndarray, " n"]
     """Rows of the data set's images, ``NO_IMAGE`` where an item has none."""
     languages: Sequence[str] = ()
-    """The language of each, of which metrics are given too, or empty if the data do not say it. No part of the
+    """The language of each, of which metrics are given too, or empty if the data does not say it. No part of the
     fingerprint.
     """
 

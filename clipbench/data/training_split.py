@@ -16,7 +16,7 @@ FORM, OPTION = "training", "train"
 
 
 def has_training_split(options: DataOptions) -> bool:
-    """Return whether the data are to come with a split to train on."""
+    """Return whether the data is to come with a split to train on."""
     return options.form == FORM and OPTION in options.options
 
 

@@ -30,7 +30,7 @@ class Datasets:
     """The data sets of a session, each loaded once.
 
     Args:
-        options: how data are found and read, to which a request adds its own, and the number of images to cut them down
+        options: how data is found and read, to which a request adds its own, and the number of images to cut them down
             to.
         memory_dataset: a data set in memory, which requests refer to by its id.
     """
@@ -115,7 +115,7 @@ class Datasets:
         """Fetch missing data sets of the catalogue, if requested, and return those that are still missing.
 
         Args:
-            suite: the suite whose data they are.
+            suite: the suite that the data belongs to.
             may_fetch: None leaves it to ``progress.missing``.
             most_bytes: how much may be fetched for the suite, None for any.
 
@@ -134,7 +134,7 @@ class Datasets:
                 raise Unavailable(
                     f"suite {suite} may fetch at most {readable_size(most_bytes)}, and the servers list"
                     f" {readable_size(n_bytes)}: nothing was fetched. `clipbench data get {names}` fetches all of"
-                    " these data, without a limit"
+                    " this data, without a limit"
                 )
         if not progress.missing(needs) and not may_fetch:
             return needs
@@ -168,7 +168,7 @@ class Datasets:
         """Raise if no request can be measured: loading a model for nothing would take long.
 
         Raises:
-            Unavailable: data are not on this machine.
+            Unavailable: data is not on this machine.
             DataError: all are, and lack what the tasks need.
         """
         errors: dict[str, ClipbenchError] = {}

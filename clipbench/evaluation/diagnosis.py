@@ -151,7 +151,7 @@ def _load_readable(options: DoctorOptions, tasks: Sequence[str]) -> tuple[Datase
             check="loading",
             status="fault",
             seen=str(error),
-            why="A run refuses these data, or scores another set than is meant.",
+            why="A run refuses this data, or scores another set than is meant.",
             fix=f"correct the data, or score only the valid samples with {option('allow_partial', True)}",
         )
     try:

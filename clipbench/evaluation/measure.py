@@ -187,7 +187,7 @@ def now() -> str:
 
 
 def empty_record(request: Request, task: Task, embedder: Embedder) -> EvaluationRecord:
-    """Return the record of an evaluation before its data are read: task and parameters, and the name of the data."""
+    """Return the record of an evaluation before its data is read: task and parameters, and the name of the data."""
     dataset_id = "no data" if embedder.dataset is None else embedder.dataset.id
     params = [(parameter.name, getattr(task, parameter.name)) for parameter in fields(task)]  # type: ignore[arg-type]
     return EvaluationRecord(
@@ -221,7 +221,7 @@ def dataset_record(dataset: Dataset, digests: list[str]) -> DatasetRecord:
 
 
 def describe(request: Request, embedder: Embedder, datasets: Datasets) -> EvaluationRecord:
-    """Return the record that ``measure`` would make, without numbers, and without a fingerprint if data are missing."""
+    """Return the record that ``measure`` would make, without numbers, and without a fingerprint if data is missing."""
     empty = empty_record(request, build_task(request), embedder)
     try:
         dataset = datasets.dataset_for(request, embedder)

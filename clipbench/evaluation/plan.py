@@ -224,7 +224,7 @@ def plan(
         task_with_data = next((task for task in tasks if "@" in task), None)
         if task_with_data is not None:
             raise UsageError(
-                f"'{task_with_data}' names its data, and data are given for all tasks: remove one of the two"
+                f"'{task_with_data}' names its data, and data is given for all tasks: remove one of the two"
             )
         requests = with_data(requests, data)
     return requests if prompts is None else with_prompts(requests, read_prompts(prompts))
@@ -270,7 +270,7 @@ def _with_same_data(data: str | None, requests: Sequence[Request]) -> list[Reque
 
 
 def drop_unsupported(requests: Sequence[Request], data: Dataset) -> list[Request]:
-    """Return the requests without optional ones about modalities that the data lack.
+    """Return the requests without optional ones about modalities that the data lacks.
 
     Example:
         >>> images = Dataset(id="pets", images=[], image_ids=[])

@@ -56,7 +56,7 @@ class Progress:
         """A quick check of the model before the run has found something."""
 
     def left_out(self, reasons: Mapping[str, str]) -> None:
-        """Evaluations of ``all`` are not made, as the data do not allow them; the reason of each by its name."""
+        """Evaluations of ``all`` are not made, as the data does not allow them; the reason of each by its name."""
 
     def evaluation(self, record: EvaluationRecord) -> None:
         """An evaluation has ended, well or not."""

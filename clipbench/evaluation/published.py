@@ -211,7 +211,7 @@ def _with_published_values(metric: Metric, values: tuple[PublishedValue, ...]) -
 
 
 def _is_as_published(measured: Measured, entry: CatalogueEntry) -> bool:
-    """Return whether the data are complete, and read and prompted like the catalogue's."""
+    """Return whether the data is complete, and read and prompted like the catalogue's."""
     dataset = measured.dataset
     has_size = (entry.n_images, entry.n_captions, entry.n_items) != (None, None, None)
     if size_differences(dataset, entry) or (measured.may_be_part and not has_size):

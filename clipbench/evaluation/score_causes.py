@@ -99,7 +99,7 @@ class Expectation(NamedTuple):
     score: str
     """A number, a percentage of fractions above 1, or ``published``."""
     metric: str | None = None
-    """``TASK``, ``METRIC`` or ``TASK/METRIC``, None for the headline of the task that the data allow."""
+    """``TASK``, ``METRIC`` or ``TASK/METRIC``, None for the headline of the task that the data allows."""
 
     @property
     def is_published(self) -> bool:
@@ -129,8 +129,8 @@ class Inquiry:
         may_be_part: some of the data may have been left out, so that no published value is to be expected.
 
     Raises:
-        UsageError: the score is no number, the metric is unknown, nothing was published that is of these data, or no
-            task is named and the data allow neither zero-shot nor retrieval.
+        UsageError: the score is no number, the metric is unknown, nothing was published that is of this data, or no
+            task is named and the data allows neither zero-shot nor retrieval.
         ClipbenchError: the task cannot be done on the data.
     """
 
@@ -198,7 +198,7 @@ class Inquiry:
         metric = evaluation.measures[self._metric].metric(evaluation.samples, self._rng("metric"))
         if metric.value is None:
             raise UsageError(
-                f"{self._metric} has no value on these data ({metric.reason}): name another with {option('metric')}"
+                f"{self._metric} has no value on this data ({metric.reason}): name another with {option('metric')}"
             )
         return pandas.DataFrame(dict(evaluation.samples)).set_index("sample_id").sort_index(), metric
 
@@ -318,7 +318,7 @@ def _check_published(metric: str | None, measured: Measured) -> None:
             f" expected value of {name}"
         )
     raise UsageError(
-        f"{option('expect', PUBLISHED)}: no published value of {name} is known for this model, these data and this"
+        f"{option('expect', PUBLISHED)}: no published value of {name} is known for this model, this data and this"
         " protocol. Give the expected value"
     )
 

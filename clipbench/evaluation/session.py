@@ -89,7 +89,7 @@ class SessionOptions:
 
 
 class Session:
-    """Models on tasks. All of it is planned, and all data are read, before any model is loaded.
+    """Models on tasks. All of it is planned, and all data is read, before any model is loaded.
 
     Raises:
         UsageError: a task, a parameter, a suite or a reference to data is wrong.

@@ -10,7 +10,7 @@ from clipbench.results.run import Run
 
 EQUAL_SAMPLES = "the samples are equal"
 OTHER_ORDER = "the same samples in another order: they are paired by id, and random draws that follow the order differ"
-BY_POSITION = "samples are paired by position: the data have no ids"
+BY_POSITION = "samples are paired by position: the data has no ids"
 ON_TRUST = "a data fingerprint is missing: the samples are assumed to be equal"
 
 
@@ -46,7 +46,7 @@ def match(*records: EvaluationRecord) -> Match:
 
     Parameters are compared as JSON, so that one just made equals one that was read. Equal fingerprints mean equal
     samples. If samples have ids, so do equal fingerprints of the samples in any order. When the samples are equal, a
-    different revision, split or count is only a note. If a record has no fingerprint, because its data were never read,
+    different revision, split or count is only a note. If a record has no fingerprint, because its data was never read,
     whatever else is known of its data must agree.
 
     Example:

@@ -155,7 +155,7 @@ def datacomp_name(key: str) -> str:
 def open_clip_name(key: str) -> tuple[str, str] | None:
     """Return evaluation and metric of a value in open_clip's training log, None for other entries, such as the epoch.
 
-    Its image-to-text recall has images as queries, like our text retrieval. Its validation data have no name.
+    Its image-to-text recall has images as queries, like our text retrieval. Its validation data has no name.
 
     Example:
         >>> open_clip_name("image_to_text_R@5"), open_clip_name("epoch")

@@ -212,7 +212,7 @@ class SlicesRecord:
 
 
 class MetricName(str):
-    """The full name of a metric, which knows its parts: data have slashes in their ids, and groups have braces in
+    """The full name of a metric, which knows its parts: data has slashes in its ids, and groups have braces in
     theirs.
 
     Example:
@@ -225,7 +225,7 @@ class MetricName(str):
     """``task@data``."""
     metric: str
     grouping: str
-    """The name by which the data are grouped, empty for the whole."""
+    """The name by which the data is grouped, empty for the whole."""
     group: str
     """The group of a slice, or one of ``SUMMARIES``, empty for the whole."""
     slice: str
@@ -413,7 +413,7 @@ class Result:
     preflight: list[CheckFinding] | None = None
     """Warnings and faults of the quick checks before the run, None if none were made."""
     left_out: Mapping[str, str] = field(default_factory=dict)
-    """Evaluations of ``all`` that the data do not allow, with the reason of each."""
+    """Evaluations of ``all`` that the data does not allow, with the reason of each."""
     towers: Mapping[str, TowerRecord] = field(default_factory=dict)
     """Costs of each tower, by its modality, such as ``image``, empty if vectors were given."""
     price: PriceRecord | None = None

@@ -164,7 +164,7 @@ class Run:
     def slices(self) -> "pandas.DataFrame":
         """Return a row per group and metric. Summaries are the groups ``(mean)``, ``(worst)`` and ``(distance)``.
 
-        It is empty where the data have no groups: name their columns as the data option ``group``.
+        It is empty where the data has no groups: name their columns as the data option ``group``.
         """
         return slices_frame(self.result)
 

@@ -38,7 +38,7 @@ class PairedTest:
     p_value: float | None = None
     """P-value of this test, uncorrected: the interval excludes 0 exactly if it is at most 5 %."""
     standard_error: float | None = None
-    """Standard error of the difference, None if the data do not show it."""
+    """Standard error of the difference, None if the data does not show it."""
     n_units: int = 0
     """Samples, or clusters, behind the standard error."""
     margin: float = 0.0

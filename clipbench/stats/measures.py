@@ -229,8 +229,8 @@ class Fixed(Definition):
     """A value without an interval, or None, and why.
 
     Example:
-        >>> Fixed(value=None, reason="the data have no captions").metric({}, np.random.default_rng(0)).reason
-        'the data have no captions'
+        >>> Fixed(value=None, reason="the data has no captions").metric({}, np.random.default_rng(0)).reason
+        'the data has no captions'
     """
 
     value: float | None

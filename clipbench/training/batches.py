@@ -103,8 +103,8 @@ def load_corpus(data: str, options: DataOptions, *, seed: int, size: int) -> Tra
         size: side in pixels of scenes, which are drawn at the size that the model sees.
 
     Raises:
-        UsageError: the reference or an option is wrong, or the data have splits, but no ``train``, and none is named.
-        DataError: the data have no captions, or too few images.
+        UsageError: the reference or an option is wrong, or the data has splits, but no ``train``, and none is named.
+        DataError: the data has no captions, or too few images.
     """
     if data.lower() == SCENES:
         options.refuse_unknown(["primer"], SCENES)
@@ -137,7 +137,7 @@ def _load_split(data: str, options: DataOptions) -> Dataset:
         except UnknownSplit:
             raise
         except UsageError:
-            pass  # the data have no splits, or the reference names one; any other mistake comes up again below
+            pass  # the data has no splits, or the reference names one; any other mistake comes up again below
     return load_data(data, options)
 
 

@@ -109,7 +109,7 @@ class Direction(NamedTuple):
 def directions_of(
     dataset: Dataset, gallery: Sides, digests: Sequence[str], texts: Sides | None, draw: Draw
 ) -> Iterator[Direction]:
-    """Yield the directions that the data allow, each with the queries that are drawn for it.
+    """Yield the directions that the data allows, each with the queries that are drawn for it.
 
     Args:
         gallery: vectors of the images, then of the distractors, on both sides of a search.

@@ -4,7 +4,7 @@ Three classifiers are trained on unit image vectors: the vote of the nearest ima
 that starts at the class prompts, whose weights are drawn towards the logit scale times the prompts' vectors
 (``metrics.probes`` has the objectives). Nothing is tuned: the strength of the regularisation is the same for all data.
 
-Half of the images of each class are trained on, the other half is tested, unless the data say which images may be
+Half of the images of each class are trained on, the other half is tested, unless the data says which images may be
 trained on. A draw is a seeded choice of the training images. Each test image is tested by only one draw, and draws are
 the clusters of the intervals at k labels. So an accuracy at k labels holds for other images *and* for other draws from
 the same training images. With all labels there is one training set, and the accuracy is of that one.

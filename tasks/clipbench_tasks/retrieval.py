@@ -2,7 +2,7 @@
 
 recall@k is the hit rate of the CLIP papers: the share of queries with a correct item among the first k. Text queries
 rank the images (``image_retrieval_recall@k``), images rank the captions (``text_retrieval_recall@k``, where any caption
-of the image is a hit). If the data have several captions per image, or labels, captions also look for captions of
+of the image is a hit). If the data has several captions per image, or labels, captions also look for captions of
 the same image, and images for images of the same label, the query itself left out.
 
 Each query's row names the first item: ``chosen_image`` or ``chosen_caption``, with ``chosen_cosine`` next to the
@@ -61,7 +61,7 @@ SHOWN_PAIRS = 50
 
 @dataclass(frozen=True)
 class Retrieval(Task):
-    """recall@k and median rank in every direction that the data allow."""
+    """recall@k and median rank in every direction that the data allows."""
 
     name = "retrieval"
     version = 1

@@ -229,7 +229,7 @@ def test_a_suite_that_may_fetch_only_so_much_fetches_nothing_if_it_has_become_mo
     assert (done.status, bodies(world)) == (3, [])
     assert re.fullmatch(
         r"clipbench: suite small.toml may fetch at most 1.0 kB, and the servers list \d+ kB: nothing was fetched\."
-        r" `clipbench data get cifar-10 urban-1k` fetches all of these data, without a limit\n",
+        r" `clipbench data get cifar-10 urban-1k` fetches all of this data, without a limit\n",
         done.err,
     )
     assert call(*command, "--out", "out", "--tasks", "zero-shot@cifar-10").status == 0, "asked for by name"

@@ -51,7 +51,7 @@ class DoctorArguments(ModelArguments, DataArguments):
 @options.TRACEBACK
 @with_arguments(DoctorArguments)
 def doctor(arguments: DoctorArguments) -> int:
-    """Check that a model's adapter is right, and its data are sound.
+    """Check that a model's adapter is right, and its data is sound.
 
     Each check prints what it saw. A warning or a fault also has the reason why it matters, and a fix. Takes seconds, on
     built-in images and captions, and on a sample of the data.

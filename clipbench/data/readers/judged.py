@@ -56,7 +56,7 @@ class RetrievalItem(NamedTuple):
     text: str
     image: ImageRef | None
     language: str = ""
-    """Language of a query, where the data say it."""
+    """Language of a query, where the data says it."""
 
 
 class Judgement(NamedTuple):

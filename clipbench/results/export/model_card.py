@@ -151,7 +151,7 @@ def eval_results(runs: Sequence[Run]) -> RenderedExport:
             if record.status != "ok":
                 notes += list(missing_value_notes(record))
             elif hub_dataset is None:
-                notes.append(f"{record.name} is left out: its data are not named as a data set of the Hub, hf:ORG/NAME")
+                notes.append(f"{record.name} is left out: its data is not named as a data set of the Hub, hf:ORG/NAME")
             elif not headline_values:
                 notes.append(f"{record.name} is left out: it has no headline metric with a value")
             else:

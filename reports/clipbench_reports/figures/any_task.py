@@ -1,4 +1,4 @@
-"""The figure of any task whose data have groups: its headline metrics by group."""
+"""The figure of any task whose data has groups: its headline metrics by group."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple

@@ -184,7 +184,7 @@ def _read(evidence: Evidence) -> list[FactPosition]:
     if not evidence.curves_of("positions"):
         has_positions = any(name.endswith("/text_acc") for name in evidence.evaluation.metrics)
         raise MissingEvidence(
-            "facts at several places, which these data do not have" if not has_positions else _reason_of(evidence)
+            "facts at several places, which this data does not have" if not has_positions else _reason_of(evidence)
         )
     names = evidence.words("place")
     tokens = evidence.numbers("fact_token")

@@ -79,7 +79,7 @@ def _not_drawn(evidence: Evidence, curves: Curves) -> str:
     if evidence.run.result.model.get("logit_scale") is None:
         reasons.append(f"The loss is undefined: {no_logit_scale()}.")
     if not any(curve.y_label.startswith("zero-shot") for curve in curves):
-        reasons.append("Zero-shot accuracy takes one label for each image, which these data lack.")
+        reasons.append("Zero-shot accuracy takes one label for each image, which this data lacks.")
     return " ".join(reasons)
 
 
@@ -133,7 +133,7 @@ SECTION = Section(
             "2022, arXiv:2203.02053). It matters where cosines of different kinds are compared or mixed, for "
             "example image with image and image with text. Subtracting the mean of each modality is the usual remedy. "
             "Closing the gap by itself improves recall little or not at all (Liang et al. 2022, Schrodi et al. 2025, "
-            "arXiv:2404.07983). The corrections above show its effect on these data."
+            "arXiv:2404.07983). The corrections above show its effect on this data."
         ),
     },
     title="Modality gap",

@@ -1,4 +1,4 @@
-"""Operating points: thresholds for a precision, their recall, and thresholds of other data on these data."""
+"""Operating points: thresholds for a precision, their recall, and thresholds of other data on this data."""
 
 from functools import partial
 
@@ -150,7 +150,7 @@ def threshold_table(evidence: Evidence) -> Table:
 
 
 def transferred_thresholds(evidence: Evidence) -> Table:
-    """Return the precision that the thresholds of other data of the run have on these data."""
+    """Return the precision that the thresholds of other data of the run have on this data."""
     evaluation = evidence.evaluation
     rows = []
     for other in evidence.run.result.evaluations:

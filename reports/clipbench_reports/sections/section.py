@@ -95,7 +95,7 @@ class Section:
     """The figures, galleries, tables and sentences of one task.
 
     Each function raises ``MissingEvidence`` where the run does not hold what it needs: the report says so in its place.
-    It raises ``NotAsked`` where the data were not asked what it is about: nothing is said of it then.
+    It raises ``NotAsked`` where the data was not asked what it is about: nothing is said of it then.
     Any other error costs only what the function would have given.
     """
 

@@ -120,7 +120,7 @@ def probe_attacks(models: Models) -> Chart:
 
     Raises:
         NotAsked: no run has attacked probes.
-        MissingEvidence: the data have too few objects to train them on.
+        MissingEvidence: the data has too few objects to train them on.
     """
     return facet_chart(
         Panel(x=columns_axis(list(CLASSIFIERS.values())), y=fraction_axis("Predicted class, %")),

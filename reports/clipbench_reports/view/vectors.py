@@ -86,7 +86,7 @@ def find_vectors(run: Run, data: str) -> Vectors:
                 break
     else:
         raise MissingEvidence(
-            f"The run kept no vectors of {data}. Run the task modality-gap on these data: it keeps the vectors of 2,000"
+            f"The run kept no vectors of {data}. Run the task modality-gap on this data: it keeps the vectors of 2,000"
             f" pairs, and of all with {option('keep_arrays', True)}."
         )
     images, texts = (evidence.matrix(name).astype(np.float32) for name in ("images", "texts"))

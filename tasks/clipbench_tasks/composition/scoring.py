@@ -221,7 +221,7 @@ TITLES = {
     "relative_spatial": "Relative position",
     "count": "Count",
 }
-"""Titles of subsets of published benchmarks, unless the data say otherwise."""
+"""Titles of subsets of published benchmarks, unless the data says otherwise."""
 TITLES_OF_MEANS = {
     "macro": "Mean of the subsets",
     "micro": "All items",

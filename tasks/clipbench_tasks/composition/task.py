@@ -13,7 +13,7 @@ as a random choice would. ``..._strict``, among the controls, counts it as a fai
   its text-only one.
 - With four images of the same objects in other places (What'sUp), ``pair_acc`` and ``set_acc`` require all images of a
   pair, and of the set, to be right.
-- If the data have only captions, each must beat four word-shuffled copies of itself (ARO's order test).
+- If the data has only captions, each must beat four word-shuffled copies of itself (ARO's order test).
 """
 
 from collections.abc import Mapping, Sequence
@@ -219,7 +219,7 @@ def _contrasts(dataset: Dataset, *, can_shuffle: bool) -> tuple[Sequence[Contras
     if not contrasts:
         raise MissingPart(dataset.id, "captions whose words have another order")
     note = (
-        "the data have only captions, so each must beat word-shuffled copies of itself, as in ARO. The shuffles use a"
+        "the data has only captions, so each must beat word-shuffled copies of itself, as in ARO. The shuffles use a"
         " list of function words instead of a tagger, so numbers are near ARO's published ones but not comparable"
     )
     return contrasts, (note,)

@@ -163,7 +163,7 @@ def _cluster_measures(
     of_v = Fixed(
         value=v, unit="ratio", n=2 * n, reason=f"{reason} ({n_classes} clusters, one per class)", higher_is_better=True
     )
-    few = "the data have no labels" if labels is None else few
+    few = "the data has no labels" if labels is None else few
     return {
         "modality_ari": _unless_nan(of_modalities, "it needs two pairs"),
         "clustering_v_measure": _unless_nan(of_v, few),
@@ -234,8 +234,8 @@ def calibration(
     text_groups = owners if len(texts) > len(images) else None if labels is None else labels[owners]
     kinds = {
         "image_text": _counts_or_reason(image_text),
-        "text_text": _within_modality(texts, text_groups, "no image has several captions, and the data have no labels"),
-        "image_image": _within_modality(images, labels, "the data have no labels"),
+        "text_text": _within_modality(texts, text_groups, "no image has several captions, and the data has no labels"),
+        "image_image": _within_modality(images, labels, "the data has no labels"),
     }
     counts = {name: kind for name, kind in kinds.items() if not isinstance(kind, str)}
     probabilities = match_probabilities(counts) if counts else None

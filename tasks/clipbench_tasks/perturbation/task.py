@@ -91,7 +91,7 @@ class Perturbation(Task):
     disturbances: tuple[str, ...] = tuple(DISTURBANCES)
     """Those that are measured."""
     score: str = ""
-    """``retrieval`` or ``zero-shot``, empty for retrieval if the data have captions and zero-shot otherwise."""
+    """``retrieval`` or ``zero-shot``, empty for retrieval if the data has captions and zero-shot otherwise."""
     prompts: Prompts | None = None
     """Prompts of the classes, None for the data set's own templates, or the default if it has none."""
 

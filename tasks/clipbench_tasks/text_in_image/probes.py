@@ -1,7 +1,7 @@
 """Attacks on classifiers that read no prompt: are a linear probe and k-NN fooled by a word where the prompts are?
 
 Both are trained on unit vectors of images without a word, as in few-shot but with the same weight for each class, so
-that no word wins by the number of its class's images. If the data have images to train on (``is_training``), these are
+that no word wins by the number of its class's images. If the data has images to train on (``is_training``), these are
 used, without the ones that an attack shows. Otherwise the objects of the attacks are used, cross-fitted: an attack is
 tested by classifiers that saw no image of its object. Objects that share an image are then one, and each class's
 objects are dealt to five folds in the order of their ids. Images of equal content are one image.

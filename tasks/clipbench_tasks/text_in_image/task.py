@@ -366,7 +366,7 @@ def _measures(
     samples: Mapping[str, np.ndarray], verdicts: Mapping[str, _Verdict], n_classes: int
 ) -> dict[str, Measure]:
     chance, present = 1 / n_classes, [kind for kind in CONDITIONS if verdicts[kind].is_present]
-    reason = "the data have no clean images of the objects"
+    reason = "the data has no clean images of the objects"
     # Differences are paired: each object against itself.
     drop = Mean(column="drop", unit="difference", chance=0.0, higher_is_better=False)
     no_drop = Fixed(value=None, reason=reason, unit="difference", higher_is_better=False)

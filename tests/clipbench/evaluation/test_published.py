@@ -124,7 +124,7 @@ def test_slices_and_their_mean_have_what_was_published_for_each() -> None:
     }  # fmt: skip
     german = replace(data, groups={"language": Groups(["de"] * 11_000, of_captions=True, main="de")})
     whole = with_published(metric, replace(measured, dataset=german))["image_retrieval_recall@1"]
-    assert [each.value for each in whole.published] == [0.131], "all data are German"
+    assert [each.value for each in whole.published] == [0.131], "all data is German"
     assert (
         slices_with_published({"language": record}, replace(measured, options=frozenset({"language"})))["language"]
         == record

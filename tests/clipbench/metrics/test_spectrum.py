@@ -75,7 +75,7 @@ def test_ablation_is_what_a_loop_over_smaller_vectors_finds(source: str) -> None
             for side in (images.astype(float), texts.astype(float))
         )
         gap = np.linalg.norm(x.mean(axis=0) - y.mean(axis=0))
-        scores = (x @ y.T).round(9)  # vectors of these data tie nowhere
+        scores = (x @ y.T).round(9)  # vectors of this data tie nowhere
         own = np.diag(scores)
         text_recall = np.mean([(row > right).sum() == 0 for row, right in zip(scores, own, strict=True)])
         image_recall = np.mean([(row > right).sum() == 0 for row, right in zip(scores.T, own, strict=True)])

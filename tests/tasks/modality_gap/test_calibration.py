@@ -71,7 +71,7 @@ def test_matches_are_pairs_shared_images_and_shared_labels() -> None:
 def test_without_labels_images_have_no_matches() -> None:
     found, curves = run(vectors(10, 0), vectors(20, 1), np.arange(20) % 10, None)
     assert found["image_image_calibration_error"].value is None
-    assert found["image_image_calibration_error"].reason == "the data have no labels"
+    assert found["image_image_calibration_error"].reason == "the data has no labels"
     reason = found["similarity_calibration_error"].reason
     assert found["similarity_calibration_error"].value is not None
     assert reason is not None and "(mean over image-text, text-text, where kinds with the same P" in reason
@@ -83,7 +83,7 @@ def test_one_kind_alone_has_a_curve_but_no_error() -> None:
     assert all(metric.value is None and metric.reason for metric in found.values())
     assert found["image_text_calibration_error"].reason == (
         "it compares image-text with other kinds of pairs (text-text: no image has several captions, and the data"
-        " have no labels; image-image: the data have no labels)"
+        " has no labels; image-image: the data has no labels)"
     )
     assert set(curves) == {"match_by_cosine_image_text"}
 

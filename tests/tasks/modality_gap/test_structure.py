@@ -104,7 +104,7 @@ def test_conformity_is_the_mean_cosine_with_all_others() -> None:
 def test_without_labels_there_is_no_clustering_against_classes() -> None:
     images, texts, _ = two_classes(1.0)
     _, metrics = evaluate(images, texts)
-    assert metrics["clustering_ari"].value is None and metrics["clustering_ari"].reason == "the data have no labels"
+    assert metrics["clustering_ari"].value is None and metrics["clustering_ari"].reason == "the data has no labels"
 
 
 def test_a_constant_model_is_at_chance_or_undefined() -> None:

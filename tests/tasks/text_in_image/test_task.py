@@ -127,7 +127,7 @@ def test_what_data_do_not_show_is_undefined_with_the_reason() -> None:
     data = dataset(["a"], ("cat", "dog"), attacks=(Attack("1", label=0, word=1, attacked=0),))
     values = metrics_of(evaluated(data, {"a": [1.0, 0.5]}, {"cat": [1.0, 0.0], "dog": [0.0, 1.0]}))
     for name in ("clean_acc", "drop"):
-        assert values[name].value is None and values[name].reason == "the data have no clean images of the objects"
+        assert values[name].value is None and values[name].reason == "the data has no clean images of the objects"
     assert "blank_acc" not in values and "drop_from_blank" not in values
 
 

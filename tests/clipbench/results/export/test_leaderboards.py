@@ -41,7 +41,7 @@ def test_huggingface_hub_reads_the_entries(make_run: MakeRun, record: Record) ->
     assert entry.notes == "zero-shot acc1 62.5 %; 95 % interval [52.5, 72.5]; chance 10.0 %; n 1,000; clipbench 9.1"
     assert (entry.date, entry.dataset_revision) == ("2026-11-24T12:00:00+00:00", None)  # "1" is no commit
     assert list(rendered.notes) == [
-        "zero-shot@imagenet is left out: its data are not named as a data set of the Hub, hf:ORG/NAME"
+        "zero-shot@imagenet is left out: its data is not named as a data set of the Hub, hf:ORG/NAME"
     ]
 
 
