@@ -387,7 +387,7 @@ class LabelWorth(Definition):
         if above_chance(accuracy)[0]:
             reason = self._reason(means[:-1], means[-1], excess, clusters[0])
         else:
-            reason = f"{bounded(accuracy)}, too close to chance ({percent(self.chance)} %) to be worth labels"
+            reason = f"{bounded(accuracy)}, which does not reliably exceed chance ({percent(self.chance)} %)"
         if reason is not None:
             return self.define(Metric(value=None, unit=LABELS, n=len(hits[0]), higher_is_better=True, reason=reason))
         interval = self._interval(excess, clusters[0])

@@ -92,8 +92,8 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
 def _worth(worth: Metric, zero_shot: Metric | None) -> Finding:
     if zero_shot is None or not above_chance(zero_shot)[0]:
         chance = "not known" if zero_shot is None else f"{fmt.percent(zero_shot.chance)} %"
-        text = f"too near to chance ({chance}) to say how many labels it is worth"
-        return Finding("plain", f"The accuracy of the prompts is {fmt.value_with_interval(zero_shot)} %, {text}.")
+        text = f"It does not reliably exceed chance ({chance}), so the labels that it is worth are not known."
+        return Finding("plain", f"The accuracy of the prompts is {fmt.value_with_interval(zero_shot)} %. {text}")
     if worth.value is None:
         reason = worth.reason or NO_REASON
         weakness = FEW_LABELS_ENOUGH if reason.startswith("exceeded") else ""

@@ -90,6 +90,6 @@ def test_prompts_that_are_not_above_chance_are_worth_no_labels(make_run: MakeRun
     parts["metrics"]["zero_shot_acc1"] = guess
     found = SECTION.findings(evaluation(make_run, **parts))[0]
     assert found.text == (
-        "The accuracy of the prompts is 11.0 [6.0, 16.0] %, too near to chance (10.0 %) to say how many labels it is"
-        " worth."
+        "The accuracy of the prompts is 11.0 [6.0, 16.0] %. It does not reliably exceed chance (10.0 %), so the labels that"
+        " it is worth are not known."
     )
