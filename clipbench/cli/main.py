@@ -44,7 +44,9 @@ OBJECTS_BETWEEN_COLLECTIONS = 100_000
 """New objects after which Python collects unreachable cycles. Its own default is 700."""
 UNREAD = 141
 """Exit status where nobody reads the output to its end, as shells have it."""
-SECONDS_BETWEEN_TRIES, MOST_SECONDS_OF_AN_IMPORT = 0.05, 5.0
+SECONDS_BETWEEN_TRIES, MOST_SECONDS_OF_WAITING = 0.05, 5.0
+UNINTERRUPTED = ("<frozen importlib._bootstrap>", os.path.join("safetensors", "torch.py"))
+"""Files that abort at the exception of a signal, or turn it into another one, such as that of a damaged file."""
 SHOWS_TRACEBACK = "clipbench.traceback"
 """Key of a context's ``meta``: True to print the traceback of an error."""
 SHOWS_ALL = "clipbench.help-all"
@@ -310,8 +312,7 @@ def _warn_once_per_plug_in() -> Iterator[None]:
 def _interrupt_handlers() -> Iterator[None]:
     """Let Ctrl-C and SIGTERM end a command with its cleaning up, unless others handle them already.
 
-    During an import they wait for its end, but not long, because libraries turn an exception there into another one, or
-    abort.
+    While a file of ``UNINTERRUPTED`` runs they wait for its end, but not long.
     """
     usual = {signal.SIGINT: (signal.SIG_DFL, signal.default_int_handler), signal.SIGTERM: (signal.SIG_DFL,)}
     is_main = threading.current_thread() is threading.main_thread()
@@ -321,9 +322,9 @@ def _interrupt_handlers() -> Iterator[None]:
     def interrupt(number: int, frame: FrameType | None) -> None:
         nonlocal tries
         tries += 1
-        while frame is not None and frame.f_code.co_filename != "<frozen importlib._bootstrap>":
+        while frame is not None and not frame.f_code.co_filename.endswith(UNINTERRUPTED):
             frame = frame.f_back
-        if frame is None or tries * SECONDS_BETWEEN_TRIES > MOST_SECONDS_OF_AN_IMPORT:
+        if frame is None or tries * SECONDS_BETWEEN_TRIES > MOST_SECONDS_OF_WAITING:
             raise KeyboardInterrupt
         start_new_thread(again, (number,))  # not by threading, whose locks may be held where the signal came
 

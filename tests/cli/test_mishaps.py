@@ -3,10 +3,12 @@ it.
 """
 
 import os
+import runpy
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clipbench.cli.main import _interrupt_handlers
 from clipbench.errors import MachineError, ModelError
 from clipbench.evaluation.task import Evaluation
 from clipbench.models.adapters import python
@@ -157,6 +160,19 @@ def test_a_signal_amid_an_import_waits_for_its_end(world: Path, call: Call) -> N
     done = call("run", "--model", "python:slow:model", "--tasks", "retrieval@data.csv", "--out", "out")
     assert done.status == 130 and done.err.splitlines()[-1].startswith("clipbench: interrupted")
     assert (world / "whole").exists()
+
+
+def test_a_signal_amid_the_reading_of_weights_waits_for_its_end(tmp_path: Path) -> None:
+    library = tmp_path / "safetensors" / "torch.py"
+    library.parent.mkdir()
+    library.write_text(
+        "import pathlib, signal, time\nsignal.raise_signal(signal.SIGTERM)\ntime.sleep(0.2)\n"
+        "pathlib.Path(__file__).with_name('read').touch()\n"
+    )
+    with pytest.raises(KeyboardInterrupt), _interrupt_handlers():
+        runpy.run_path(str(library))
+        time.sleep(10)
+    assert library.with_name("read").exists()
 
 
 def test_a_run_that_lacks_its_report_gets_it_by_the_same_command(world: Path, run: Call) -> None:
