@@ -46,7 +46,7 @@ UNREAD = 141
 """Exit status where nobody reads the output to its end, as shells have it."""
 SECONDS_BETWEEN_TRIES, MOST_SECONDS_OF_WAITING = 0.05, 5.0
 UNINTERRUPTED = ("<frozen importlib._bootstrap>", os.path.join("safetensors", "torch.py"))
-"""Files that abort at the exception of a signal, or turn it into another one, such as that of a damaged file."""
+"""Files that abort at the exception of a signal, or turn it into another one, such as the error of a damaged file."""
 SHOWS_TRACEBACK = "clipbench.traceback"
 """Key of a context's ``meta``: True to print the traceback of an error."""
 SHOWS_ALL = "clipbench.help-all"
