@@ -77,6 +77,13 @@ def test_a_share_is_worth_as_many_trials_as_its_interval_says(hits: int, n: int)
         assert p_value == pytest.approx(expected, rel=0.05)
 
 
+def test_the_p_value_of_half_a_hit_more_is_between_its_neighbours() -> None:
+    binomial = scipy.stats.binom(40, 0.3)
+    few, many = (claims.p_against(share(hits, 40), 0.3) for hits in (2.5, 20.5))
+    assert few is not None and 2 * binomial.cdf(2) < few < 2 * binomial.cdf(3)
+    assert many is not None and 2 * binomial.sf(20) < many < 2 * binomial.sf(19)
+
+
 def test_fewer_trials_than_samples_need_not_be_whole() -> None:
     low, high, _ = wilson(0.5 * 20.5, 20.5)
     p_value = claims.p_against(Metric(value=0.5, low=low, high=high, n=100), 0.2)

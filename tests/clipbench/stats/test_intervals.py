@@ -215,6 +215,7 @@ def test_means_of_few_samples_that_are_all_right_count_as_little_more_than_the_r
     assert intervals.trials_of_means(np.array([0.3, 0.7]), np.array([10_000, 10_000])) == pytest.approx(
         0.25 / (0.21 / 20_000), rel=1e-3
     )
+    assert intervals.trials_of_means(np.ones(3), np.array([10, 10, 10])) == pytest.approx(30)  # all are right
 
 
 def test_one_value_or_cluster_has_no_interval_unless_it_is_right_or_wrong() -> None:
