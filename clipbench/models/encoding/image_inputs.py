@@ -25,6 +25,8 @@ VERSION = "image-inputs-1"
 """The number goes up when the same image gives other numbers."""
 SIDE = 128
 """Pixels of the longer side after reducing, up to nearly twice this number."""
+LEVELS = np.arange(256) / 255
+"""The values of a grey pixel. A histogram of them costs a fifth of a mean and a standard deviation of all pixels."""
 Measures = Float32[np.ndarray, " 6"]
 """The numbers of ``NAMES``."""
 
@@ -48,8 +50,10 @@ def measure_image(image: Image.Image, n_bytes: float = np.nan) -> Measures:
     """
     width, height = image.size
     reduced = as_rgb(image, "in memory").reduce(max(1, max(width, height) // SIDE)).convert("L")
+    shares = np.array(reduced.histogram()) / (reduced.width * reduced.height)
+    brightness = float(shares @ LEVELS)
+    contrast = float(np.sqrt(shares @ (LEVELS - brightness) ** 2))
     grey = np.asarray(reduced).astype(np.int16)
-    brightness, contrast = float(grey.mean()) / 255, float(grey.std()) / 255
     edges = 4 * grey[1:-1, 1:-1] - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]
     sharpness = float(np.abs(edges).mean()) / (4 * 255 * contrast) if contrast > 1e-3 and edges.size else 0.0
     return np.array([brightness, contrast, sharpness, width, height, n_bytes / (width * height)], np.float32)
