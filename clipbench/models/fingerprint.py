@@ -12,6 +12,7 @@ from jaxtyping import Float32
 from PIL import Image
 
 from clipbench.errors import VectorError
+from clipbench.metrics.similarity import Vectors
 from clipbench.untrusted.reading import open_file
 
 TEXTS = ("a photo of a dog", "two red cubes on a table", "the sea at night")
@@ -65,7 +66,7 @@ def encode_probes(encode_images: Encode, encode_texts: Encode) -> Probes:
     return Probes(encode_images(probe_images()), encode_texts(list(TEXTS)))
 
 
-def check_vectors(vectors: Float32[np.ndarray, "n dim"], model: str) -> None:
+def check_vectors(vectors: Vectors, model: str) -> None:
     """Raise VectorError where a model gave a fixed input a vector that is zero or not finite."""
     if not np.isfinite(vectors).all() or not vectors.any(axis=1).all():
         raise VectorError(

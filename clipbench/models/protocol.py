@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
@@ -111,7 +111,12 @@ Preprocess = Callable[[Image.Image], np.ndarray | Mapping[str, np.ndarray]]
 name.
 """
 
+Item = TypeVar("Item")
+
 Vectors = Float32[np.ndarray, "n dim"]
+
+TokenCounts = Int64[np.ndarray, " n_texts"]
+"""Tokens of each text before truncation, start and end included."""
 
 
 class Predictions(NamedTuple):
@@ -220,8 +225,7 @@ class Model:
 
     def encode_images(self, images: Sequence[Image.Image]) -> Vectors:
         """Return one vector per image, in order, after the model's preprocessing if it has one."""
-        starts = range(0, len(images), DEFAULT_BATCH_SIZE)
-        batches = (self.inputs_of(images[start : start + DEFAULT_BATCH_SIZE]) for start in starts)
+        batches = map(self.inputs_of, in_batches(images, DEFAULT_BATCH_SIZE))
         vectors = list(self.encode_batches(IMAGE, batches))
         return np.concatenate(vectors) if vectors else np.empty((0, self.info.embed_dim), np.float32)
 
@@ -237,7 +241,7 @@ class Model:
         """Return the raw vector of a class from the vectors of its prompts, or None for their mean, for all classes."""
         return None
 
-    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+    def count_tokens(self, texts: Sequence[str]) -> TokenCounts:
         """Return the tokens of each text before truncation, start and end included, or raise NoTokenCounts if
         unknown.
         """
@@ -258,6 +262,17 @@ class Model:
     def towers(self) -> "Mapping[str, Model]":
         """Return the model of each modality: this one, unless it is made of several."""
         return dict.fromkeys(self.modalities, self)
+
+
+def in_batches(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
+    """Return items in order, in batches of a size, of which the last may be smaller."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def encode_in_batches(encode: Callable[[Any], Vectors], items: Sequence[Any], size: int, dim: int) -> Vectors:
+    """Return the vectors of items, encoded in batches of a size. Without items, their shape is (0, dim)."""
+    vectors = [encode(batch) for batch in in_batches(items, size)]
+    return np.concatenate(vectors) if vectors else np.empty((0, dim), np.float32)
 
 
 def stack_inputs(inputs: Sequence[Any]) -> Any:
@@ -345,7 +360,7 @@ class Embedder:
         """Return the raw vector of each text, in order, on no side of a search."""
         return self.encode(TEXT, texts)
 
-    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+    def count_tokens(self, texts: Sequence[str]) -> TokenCounts:
         """Return the tokens of each text before truncation, start and end included, or raise NoTokenCounts if
         unknown.
         """
@@ -391,8 +406,8 @@ class Embedder:
 class Sides(NamedTuple):
     """Scoring vectors of items as queries and as documents, one array for both if the model has no roles for them."""
 
-    query: Float32[np.ndarray, "n dim"]
-    document: Float32[np.ndarray, "n dim"]
+    query: Vectors
+    document: Vectors
 
     @property
     def are_equal(self) -> bool:

@@ -74,9 +74,9 @@ class Alias(NamedTuple):
     """Family, and size where it is known."""
     context: int
     """Tokens that the text tower takes."""
-    licence: str | None
+    licence: str | None = None
     """Licence of the weights, None if it is unknown here. The licence that comes with them holds."""
-    openai: str | None
+    openai: str | None = None
     """The name of the same weights in OpenAI's package, such as ``ViT-B/32``."""
 
     @property
@@ -247,10 +247,7 @@ def holds_samples(reference: str) -> bool:
 def aliases() -> list[Alias]:
     """Return the short names in the order of ``aliases.toml``."""
     table = tomllib.loads(files("clipbench.models").joinpath("aliases.toml").read_text(encoding="utf-8"))
-    return [
-        Alias(name, entry["target"], entry["what"], entry["context"], entry.get("licence"), entry.get("openai"))
-        for name, entry in table.items()
-    ]
+    return [Alias(name, **settings) for name, settings in table.items()]
 
 
 def reference_rows() -> list[tuple[str, str]]:

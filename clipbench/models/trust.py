@@ -240,11 +240,10 @@ def _timm_arguments(value: object) -> str | None:
 
 def _weight_files(value: object) -> str | None:
     names = [name for name in (value.values() if isinstance(value, Mapping) else [value]) if isinstance(name, str)]
-    leaving = [
-        name for name in names if name.startswith(("/", "\\", "~")) or ":" in name or ".." in re.split(r"[/\\]", name)
-    ]
-    outside = leaving[0] if leaving else None
-    return None if outside is None else f"names weights outside its folder ({outside}): expected files in its folder"
+    for name in names:
+        if name.startswith(("/", "\\", "~")) or ":" in name or ".." in re.split(r"[/\\]", name):
+            return f"names weights outside its folder ({name}): expected files in its folder"
+    return None
 
 
 RULES: Mapping[str, Callable[[object], str | None]] = {

@@ -22,7 +22,7 @@ from clipbench.errors import ModelError, UsageError, did_you_mean, model_option
 from clipbench.models.adapters.http_client import Client
 from clipbench.models.fingerprint import TEXTS, check_vectors, digest
 from clipbench.models.options import LoadOptions, Tower
-from clipbench.models.protocol import ROLES, Model, ModelInfo, Role, Vectors, parse_role
+from clipbench.models.protocol import ROLES, Model, ModelInfo, Role, Vectors, in_batches, parse_role
 from clipbench.untrusted.reading import decode_json, is_file, read_json, shown, user_path
 
 ADAPTER = "api adapter 1"
@@ -117,8 +117,7 @@ class ApiModel(Model):
         """
         if not inputs:
             return np.empty((0, self.info.embed_dim), np.float32)
-        size = self.request_size[modality]
-        groups = [inputs[start : start + size] for start in range(0, len(inputs), size)]
+        groups = in_batches(inputs, self.request_size[modality])
         client = self.client.for_call()
 
         def request(group: Sequence[Any]) -> np.ndarray:

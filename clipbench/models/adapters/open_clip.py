@@ -33,7 +33,7 @@ from clipbench.models.checkpoints import (
 )
 from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions
-from clipbench.models.protocol import ModelInfo
+from clipbench.models.protocol import ModelInfo, TokenCounts
 from clipbench.models.towers.checkpoint_file import (
     Checkpoint,
     causal_tower_error,
@@ -382,7 +382,7 @@ def build(recipe: Recipe, options: LoadOptions) -> TorchModel:
         files=_source_files(recipe),
     )
     freeze(module, placement)
-    probe(model, placement)
+    probe(model)
     return model
 
 
@@ -525,7 +525,7 @@ def text_tower(model: Any, tokenizer: Any) -> TextTower:
     )
 
 
-def count_tokens(tokenizer: Any, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+def count_tokens(tokenizer: Any, texts: Sequence[str]) -> TokenCounts:
     """Return the tokens of each text by one of open_clip's tokenizers, before it cuts.
 
     Raises:

@@ -5,14 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
 
 from clipbench import plugins
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.errors import ModelError, UsageError
 from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions, Tower
-from clipbench.models.protocol import Internals, Model, ModelInfo, Role, Vectors
+from clipbench.models.protocol import Internals, Model, ModelInfo, Role, TokenCounts, Vectors
 from clipbench.models.reference import resolve
 
 SIDES: dict[Tower, str] = {"images": "image.", "texts": "text."}
@@ -40,7 +39,7 @@ class PairModel(Model):
     def combine(self, vectors: Vectors) -> np.ndarray | None:
         return self._models[TEXT].combine(vectors)
 
-    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+    def count_tokens(self, texts: Sequence[str]) -> TokenCounts:
         return self._models[TEXT].count_tokens(texts)
 
     def costs(self) -> tuple[str, ...]:

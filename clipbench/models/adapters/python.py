@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
-from jaxtyping import Int64
 from PIL import Image
 
 from clipbench.data.images import rgb
@@ -37,7 +36,19 @@ from clipbench.models.adapters.interpreter_child import as_floats, module_of, si
 from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.models.fingerprint import TEXTS, Probes, array_digest, coarse_digest, digest, probe_images
 from clipbench.models.options import LoadOptions
-from clipbench.models.protocol import COSINE, ROLES, TOWERS, Embedder, Internals, Model, ModelInfo, Role, Vectors
+from clipbench.models.protocol import (
+    COSINE,
+    ROLES,
+    TOWERS,
+    Embedder,
+    Internals,
+    Model,
+    ModelInfo,
+    Role,
+    TokenCounts,
+    Vectors,
+    encode_in_batches,
+)
 
 USUAL = {IMAGE: "encode_images", TEXT: "encode_texts"}
 METHODS = tuple(USUAL.values())
@@ -92,13 +103,9 @@ class PythonModel(Model):
         items: list[Any] = [rgb(image) for image in inputs] if modality == IMAGE else list(inputs)
         if modality == JOINT:
             items = [(rgb(image), text) for image, text in items]
-        out = np.empty((len(items), self.info.embed_dim), np.float32)
-        for start in range(0, len(items), self.batch_size):
-            batch = items[start : start + self.batch_size]
-            out[start : start + len(batch)] = _encode_batch(
-                f"{self.info.id}: {name}", encode, batch, self.info.embed_dim
-            )
-        return out
+        dim = self.info.embed_dim
+        encode_batch = lambda batch: _encode_batch(f"{self.info.id}: {name}", encode, batch, dim)
+        return encode_in_batches(encode_batch, items, self.batch_size, dim)
 
     def combine(self, vectors: Vectors) -> np.ndarray | None:
         """Return the output of the user's ``combine_prompts`` for the prompts of a class, or None without that
@@ -111,7 +118,7 @@ class PythonModel(Model):
         encode = lambda batch: _as_floats(combine(batch[0]), label)[None]
         return _encode_batch(label, encode, [vectors], self.info.embed_dim)[0]
 
-    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+    def count_tokens(self, texts: Sequence[str]) -> TokenCounts:
         """Return the user's token counts, or raise ModelError if it does not give one integer per text."""
         count = getattr(self.encoders, "count_tokens", None)
         if not callable(count):
@@ -422,7 +429,7 @@ def _encode_batch(
     return vectors
 
 
-def _count_tokens(label: str, count: Callable[[list[str]], object], texts: list[str]) -> Int64[np.ndarray, " n_texts"]:
+def _count_tokens(label: str, count: Callable[[list[str]], object], texts: list[str]) -> TokenCounts:
     counts = np.asarray(_call_method(label, lambda batch: np.asarray(count(batch)), texts))
     is_whole = counts.size == 0 or (counts.dtype.kind in "iu" and counts.min() >= 0)
     if counts.shape != (len(texts),) or not is_whole:

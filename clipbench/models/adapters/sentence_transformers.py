@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import transformers
-from jaxtyping import Int64
 from PIL import Image
 
 from clipbench.data.images import rgb
@@ -19,8 +18,8 @@ from clipbench.data.modalities import IMAGE, JOINT, TEXT
 from clipbench.errors import ModelError, NoTokenCounts, UsageError, did_you_mean, model_option
 from clipbench.hub import cache_only, cached_first, local_folder, model_request
 from clipbench.models.fingerprint import digest, file_digest
-from clipbench.models.options import LoadOptions, Tower
-from clipbench.models.protocol import ROLES, Internals, Model, ModelInfo, Role, Vectors
+from clipbench.models.options import LoadOptions, Tower, with_options
+from clipbench.models.protocol import ROLES, Internals, Model, ModelInfo, Role, TokenCounts, Vectors
 from clipbench.models.towers.families import JINA_V4, family_of
 from clipbench.models.towers.text_tower import token_counts
 from clipbench.models.towers.torch_model import (
@@ -117,7 +116,7 @@ class SentenceModel(Model):
                 }
         return prompts
 
-    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+    def count_tokens(self, texts: Sequence[str]) -> TokenCounts:
         """Return the tokens of each text with its longest prompt before truncation, start and end included.
 
         Raises:
@@ -191,7 +190,7 @@ def load(body: str, options: LoadOptions) -> SentenceModel:
     hashes = [f"{path.relative_to(folder)} {file_digest(path)}" for path in files]
     info = ModelInfo(
         ref=reference,
-        id=" ".join([reference, *(f"{key}={value}" for key, value in identity_options.items())]),
+        id=with_options(reference, identity_options),
         fingerprint=digest(
             ADAPTER,
             "" if code is None else code.identity,
@@ -217,7 +216,7 @@ def load(body: str, options: LoadOptions) -> SentenceModel:
     )
     model = replace(model, info=replace(info, roles=model.roles()))
     if len(options.towers) > 1:
-        probe(model, placement)
+        probe(model)
     return model
 
 

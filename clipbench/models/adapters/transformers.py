@@ -23,7 +23,7 @@ from clipbench.errors import ModelError
 from clipbench.hub import cache_only, cached_first, local_folder, model_request
 from clipbench.models.checkpoints import step_in_name
 from clipbench.models.fingerprint import digest
-from clipbench.models.options import LoadOptions
+from clipbench.models.options import LoadOptions, with_options
 from clipbench.models.protocol import TOWERS, ModelInfo, Preprocess
 from clipbench.models.towers.checkpoint_file import causal_tower_error, stretch_table
 from clipbench.models.towers.families import (
@@ -56,7 +56,7 @@ from clipbench.models.towers.torch_model import (
     PIXELS,
     TorchModel,
     TransformersPreprocess,
-    first_line,
+    error_line,
     freeze,
     library_errors,
     n_parameters,
@@ -144,7 +144,7 @@ def load(body: str, options: LoadOptions) -> TorchModel | JinaV4:
     placement = resolve_placement(options.device, options.precision, options.batch_size)
     parts = _from_library(source, reference, options, common_options)
     if isinstance(parts, JinaV4):
-        probe(parts, parts.placement)
+        probe(parts)
         return parts
     stretching = _stretch(parts.module, options.whole_number("context"), reference)
     tower, notes = _text_tower(parts, reference)
@@ -167,7 +167,7 @@ def load(body: str, options: LoadOptions) -> TorchModel | JinaV4:
     size = getattr(vision, "image_size", None)
     info = ModelInfo(
         ref=reference,
-        id=" ".join([reference, *(f"{key}={value}" for key, value in sorted(parts.options.items()))]),
+        id=with_options(reference, parts.options),
         fingerprint=digest(identity, *identity_parts) if identity_parts else identity,
         family=f"transformers/{type(module).__name__.removesuffix('Model')}",
         embed_dim=embed_dim,
@@ -202,7 +202,7 @@ def load(body: str, options: LoadOptions) -> TorchModel | JinaV4:
         files=(local_folder(source.name),),
         has_pixels=is_one_array,
     )
-    probe(model, placement)
+    probe(model)
     return model
 
 
@@ -428,8 +428,8 @@ def _text_shape(module: Any, tower: TextTower, reference: str) -> tuple[int, int
             vectors = tower.encode(tokens)
     except (IndexError, RuntimeError) as error:
         raise ModelError(
-            f"the text tower of {reference} does not take its tokenizer's tokens ({type(error).__name__}:"
-            f" {first_line(error)}): check that vocabulary and model_max_length belong to these weights"
+            f"the text tower of {reference} does not take its tokenizer's tokens ({error_line(error)}):"
+            f" check that vocabulary and model_max_length belong to these weights"
         ) from error
     if vectors.ndim != 2:
         raise ModelError(

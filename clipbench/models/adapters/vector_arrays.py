@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int64, Shaped
+from jaxtyping import Int64, Shaped
 
 from clipbench.data.modalities import IDS, LINK, NAME
 from clipbench.errors import DataError, VectorError, did_you_mean
+from clipbench.metrics.similarity import Vectors
 from clipbench.untrusted.reading import entries, is_folder, open_file
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def modalities_of(arrays: Mapping[str, np.ndarray]) -> list[str]:
 
 
 def _are_vectors(array: np.ndarray) -> bool:
-    return np.ndim(array) == 2 and np.asarray(array).dtype.kind == "f"
+    return array.ndim == 2 and array.dtype.kind == "f"
 
 
 def _array_table(arrays: Mapping[str, np.ndarray]) -> ArrayTable:
@@ -176,7 +177,7 @@ def _refuse_unknown(arrays: Arrays, source: str) -> None:
 
 def _corrected_name(name: str, array: np.ndarray) -> str | None:
     """Return the right name of vectors whose name says images, texts or classes, or None for other arrays."""
-    if name in KINDS or name in ARRAY_OF or np.ndim(array) != 2 or np.asarray(array).dtype.kind not in "fiu":
+    if name in KINDS or name in ARRAY_OF or array.ndim != 2 or array.dtype.kind not in "fiu":
         return None
     return next((right for pattern, right in MEANT if pattern.match(name)), None)
 
@@ -313,7 +314,7 @@ def _check_values(name: str, arrays: Arrays, table: ArrayTable, source: str) -> 
         _check_rows(array, name, table.points_to[name], arrays, source)
 
 
-def _check_vectors(vectors: Float32[np.ndarray, "n dim"], name: str, ids: Shaped[np.ndarray, " n"] | None) -> None:
+def _check_vectors(vectors: Vectors, name: str, ids: Shaped[np.ndarray, " n"] | None) -> None:
     for start in range(0, len(vectors), CHECKED_ROWS):
         block = np.asarray(vectors[start : start + CHECKED_ROWS])
         bad = np.flatnonzero(~np.isfinite(block).all(axis=1) | ~block.any(axis=1))

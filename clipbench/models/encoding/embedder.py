@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32
 
 from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef, reading_notes
@@ -24,7 +24,7 @@ from clipbench.models.encoding.sharing import SharingEmbedder, batches_of, defau
 from clipbench.models.encoding.store import Shelf
 from clipbench.models.encoding.work_log import WorkLog
 from clipbench.models.introspection.costs import tower_sizes
-from clipbench.models.protocol import Counts, Model, Role, Vectors, parse_role
+from clipbench.models.protocol import Counts, Model, Role, TokenCounts, Vectors, parse_role
 from clipbench.results.numbers import counted
 from clipbench.results.record import TowerRecord
 
@@ -214,7 +214,7 @@ class StoreEmbedder(SharingEmbedder):
 
     # -- tokens, counts and costs
 
-    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+    def count_tokens(self, texts: Sequence[str]) -> TokenCounts:
         return self.model.count_tokens(texts)
 
     def counts(self) -> Counts:

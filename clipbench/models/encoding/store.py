@@ -25,10 +25,11 @@ from typing import BinaryIO
 
 import numpy as np
 import xxhash
-from jaxtyping import Float32, Int64, Shaped
+from jaxtyping import Int64, Shaped
 
 from clipbench.errors import MachineError
 from clipbench.files import atomic_file, check_writable, remove_abandoned, write_atomic
+from clipbench.metrics.similarity import Vectors
 from clipbench.metrics.threads import in_threads
 from clipbench.models.large_arrays import large_array, memory_bytes
 from clipbench.untrusted.reading import array_header, open_file
@@ -58,7 +59,7 @@ MEMORY_SHARE = 8
 class _Chunk:
     keys: Shaped[np.ndarray, " n"]
     """Keys of type ``KEY``."""
-    vectors: Float32[np.ndarray, "n dim"]
+    vectors: Vectors
     unverified: tuple[Path, memoryview] | None = None
     """The file and all of its bytes, as long as they have not been compared with the digest at their end."""
 
@@ -105,7 +106,7 @@ class Shelf:
         keys = list(keys)
         return {keys[index] for index in np.flatnonzero(self._rows_of(keys) < 0)}
 
-    def get(self, keys: Sequence[bytes]) -> Float32[np.ndarray, "n dim"]:
+    def get(self, keys: Sequence[bytes]) -> Vectors:
         """Return the vectors of keys, in order, in a ``large_array``, or raise KeyError with one that is not in the
         shelf.
         """
@@ -145,7 +146,7 @@ class Shelf:
         """Raise MachineError unless the shelf is writable and has room for a number of new vectors."""
         check_writable(self.folder, n_vectors * (KEY.itemsize + 4 * self.dim), advice=ADVICE)
 
-    def put(self, keys: Sequence[bytes], vectors: Float32[np.ndarray, "n dim"]) -> None:
+    def put(self, keys: Sequence[bytes], vectors: Vectors) -> None:
         """Commit a chunk.
 
         Its vectors then outlive a kill, and a power cut never leaves half of them.

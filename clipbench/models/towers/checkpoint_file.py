@@ -21,7 +21,7 @@ from torch.serialization import _get_layout
 
 from clipbench.errors import ModelError, UsageError, did_you_mean, model_option, option
 from clipbench.models.checkpoints import SHARDS, is_sharded, step_in_name, step_inside
-from clipbench.models.towers.torch_model import first_line, quiet
+from clipbench.models.towers.torch_model import error_line, first_line, quiet
 from clipbench.untrusted.reading import is_file, open_file, read_bytes, reading, why_not_there
 
 WRAPPERS = ("module.", "_orig_mod.")
@@ -304,8 +304,7 @@ def _assemble_tensor(
         ) from error
     except Exception as error:  # a list may say anything
         raise ModelError(
-            f"sharded checkpoint {folder}: '{name}' cannot be read ({type(error).__name__}: {first_line(error)}): copy"
-            " the folder again"
+            f"sharded checkpoint {folder}: '{name}' cannot be read ({error_line(error)}): copy the folder again"
         ) from error
     return tensor
 

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Int64
 
 from clipbench.errors import ModelError
+from clipbench.models.protocol import TokenCounts
 
 Tokens = Mapping[str, torch.Tensor]
 """Arguments of a text tower by name: integers of shape (n_texts, n_tokens)."""
@@ -45,7 +46,7 @@ class TextTower:
     """Returns the number of tokens of each text that reach its vector. It is None if padding reaches the vector too, so
     that nothing may be cut.
     """
-    count: Callable[[Sequence[str]], Int64[np.ndarray, " n_texts"]]
+    count: Callable[[Sequence[str]], TokenCounts]
     """Returns the tokens of each text before any is cut off, start and end among them."""
 
     def batches(
@@ -93,7 +94,7 @@ def smallest_context(tokenizer: Any, limits: Iterable[int | None], model: str) -
     return min(stated)
 
 
-def token_counts(tokenizer: Any, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+def token_counts(tokenizer: Any, texts: Sequence[str]) -> TokenCounts:
     """Return the tokens that a tokenizer of transformers makes of each text before any is cut off."""
     ids = tokenizer(list(texts), padding=False, truncation=False, verbose=False).input_ids if texts else []
     return np.array([len(text_ids) for text_ids in ids], np.int64)

@@ -90,7 +90,7 @@ def _build(folder: Path, options: LoadOptions, notes: tuple[str, ...], *, files:
         files=files,
     )
     freeze(module, target)
-    probe(model, target)
+    probe(model)
     return model
 
 

@@ -137,8 +137,7 @@ class ClipTokenizer:
 
     def vocabulary(self) -> dict[str, int]:
         """Return the id of each token."""
-        ids: dict[str, int] = self._tokenizer.get_vocab()
-        return ids
+        return self._tokenizer.get_vocab()
 
     def save(self, folder: Path) -> None:
         """Write ``tokenizer.json``, which the ``tokenizers`` library reads too."""
@@ -147,8 +146,7 @@ class ClipTokenizer:
 
     def _ids(self, text: str) -> list[int]:
         # One text at a time: encode_batch starts threads, which do not survive the fork of a worker.
-        ids: list[int] = self._tokenizer.encode(clean(text), add_special_tokens=False).ids
-        return ids
+        return self._tokenizer.encode(clean(text), add_special_tokens=False).ids
 
 
 def tokenizer_for(config: ClipConfig, captions: Iterable[str]) -> ClipTokenizer:
