@@ -4,6 +4,7 @@ torch.
 
 import ast
 import glob
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -264,15 +265,13 @@ def training_checkpoints(folder: Path) -> list[TrainingCheckpoint]:
         ]
     except FileNotFoundError:  # one was deleted while they were listed
         return training_checkpoints(folder)
-    steps = {checkpoint.path: step_in_name(checkpoint.path) for checkpoint in checkpoints}
-    last = float("inf")
-    return sorted(
-        checkpoints,
-        key=lambda checkpoint: (
-            last if (step := steps[checkpoint.path]) is None else step,
-            natural_order(str(checkpoint.path)),
-        ),
-    )
+    return sorted(checkpoints, key=_training_order)
+
+
+def _training_order(checkpoint: TrainingCheckpoint) -> tuple[float, object]:
+    """Return a sort key: by step, checkpoints without one last."""
+    step = step_in_name(checkpoint.path)
+    return math.inf if step is None else step, natural_order(str(checkpoint.path))
 
 
 def _folder_checkpoints(folder: Path) -> Iterator[TrainingCheckpoint]:

@@ -38,6 +38,10 @@ COSINE, DOT = SIMILARITIES = ("cosine", "dot")
 """Ways in which two vectors are compared."""
 
 
+Notes = tuple[str, ...]
+"""Facts that a reader of the numbers should know, such as how a model was loaded, one sentence each."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelInfo:
     """The identity of a model and the constants that turn its cosines into logits."""
@@ -114,6 +118,10 @@ name.
 Item = TypeVar("Item")
 
 Vectors = Float32[np.ndarray, "n dim"]
+
+PromptVectors = Sequence[Float32[np.ndarray, "_ dim"]]
+"""For each class, the vectors of its prompts."""
+ClassVectors = Float32[np.ndarray, "n_classes dim"]
 
 TokenCounts = Int64[np.ndarray, " n_texts"]
 """Tokens of each text before truncation, start and end included."""
@@ -249,7 +257,7 @@ class Model:
             f"model '{self.info.ref}' does not say how many tokens a text takes: its adapter has no count_tokens(texts)"
         )
 
-    def costs(self) -> tuple[str, ...]:
+    def costs(self) -> Notes:
         """Return notes about the costs of the model so far except time, and about deviations from the options."""
         return ()
 
@@ -306,7 +314,7 @@ class Embedder:
         """Note the memory of the device that encoding takes from now on, in a process without other models."""
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def notes(self) -> Notes:
         """Facts about where the vectors come from that a reader of the numbers should know."""
         return ()
 
@@ -332,7 +340,7 @@ class Embedder:
         """Return the predicted class of each image, in order, or None for a model of vectors, which tasks score."""
         return None
 
-    def combine(self, by_prompt: Sequence[Float32[np.ndarray, "_ dim"]]) -> Float32[np.ndarray, "n_classes dim"] | None:
+    def combine(self, by_prompt: PromptVectors) -> ClassVectors | None:
         """Return the raw vector of each class from the vectors of its prompts, or None for their mean."""
         return None
 
@@ -379,7 +387,7 @@ class Embedder:
         """
         return dataset
 
-    def image_notes(self, images: Sequence[ImageRef]) -> tuple[str, ...]:
+    def image_notes(self, images: Sequence[ImageRef]) -> Notes:
         """Return notes on the images that are not plain RGB or grey, by how they are read."""
         return ()
 
@@ -465,16 +473,14 @@ class Counts:
 
     def n_items(self) -> dict[str, int]:
         """Return how many distinct items were encoded, and how many the store had before, by ``COUNT_NAMES``."""
-        encoded: dict[str, set[bytes]] = {modality: set() for modality in self.modalities}
-        stored: dict[str, set[bytes]] = {modality: set() for modality in self.modalities}
-        for call in self.calls:
-            encoded[call.modality] |= call.encoded
-            stored[call.modality] |= call.stored
-        names = {modality: COUNT_NAMES.get(modality, modality) for modality in self.modalities}
-        return {
-            **{names[modality]: len(items) for modality, items in encoded.items()},
-            **{f"stored_{names[modality]}": len(items - encoded[modality]) for modality, items in stored.items()},
-        }
+        n_encoded, n_stored = {}, {}
+        for modality in self.modalities:
+            calls = [call for call in self.calls if call.modality == modality]
+            encoded = frozenset[bytes]().union(*(call.encoded for call in calls))
+            stored = frozenset[bytes]().union(*(call.stored for call in calls))
+            name = COUNT_NAMES.get(modality, modality)
+            n_encoded[name], n_stored[f"stored_{name}"] = len(encoded), len(stored - encoded)
+        return n_encoded | n_stored
 
     @property
     def modalities(self) -> list[str]:

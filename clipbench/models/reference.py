@@ -33,6 +33,9 @@ VECTOR_SUFFIXES = (".npz", ".npy", ".parquet")
 OPEN_CLIP, PAIR = "open_clip", "pair"
 """Adapters of checkpoint files, and of two models of which either may be one."""
 
+Parts = tuple[str, str, str | None]
+"""Adapter, rest and architecture of a reference."""
+
 Adapter = Callable[[str, LoadOptions], Model | Embedder]
 
 FORMS = (
@@ -175,7 +178,7 @@ def check_references(references: Sequence[str], options: LoadOptions) -> None:
 
     References that match no form are not errors here: loading one of them says why.
     """
-    parsed: dict[str, tuple[str, str, str | None]] = {}
+    parsed: dict[str, Parts] = {}
     for reference in references:
         with suppress(UsageError):
             parsed[reference] = _parse_reference(reference.strip())
@@ -185,7 +188,7 @@ def check_references(references: Sequence[str], options: LoadOptions) -> None:
             f"{option('arch', options.arch)} has no effect on {names}: only a checkpoint file without the params.txt of"
             f" its training needs an architecture. Remove {option('arch')}"
         )
-    models: dict[tuple[str, str, str | None], str] = {}
+    models: dict[Parts, str] = {}
     for reference, (adapter, body, arch) in parsed.items():
         model = (adapter, body, options.arch if _needs_arch(adapter, body, arch) else arch)
         if model in models:
@@ -195,7 +198,7 @@ def check_references(references: Sequence[str], options: LoadOptions) -> None:
         models[model] = reference
 
 
-def _parse_reference(reference: str) -> tuple[str, str, str | None]:
+def _parse_reference(reference: str) -> Parts:
     """Return the adapter, the rest and the architecture of a reference, or raise UsageError for an invalid one."""
     adapters = {name.casefold(): name for name in plugins.names(plugins.MODELS)}
     prefix, colon, body = reference.partition(":")

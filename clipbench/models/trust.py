@@ -22,6 +22,7 @@ from clipbench.files import is_inside
 from clipbench.hub import HUB_NAME
 from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions
+from clipbench.models.protocol import Notes
 from clipbench.untrusted.reading import is_file, is_folder, is_there, read_json, refuse_special_files
 from clipbench.untrusted.terminal import printable
 
@@ -68,7 +69,7 @@ third, transformers reports to a service of the Hub, from a thread, which pickle
 """
 
 
-def check_model(name: str, reference: str) -> tuple[str, ...]:
+def check_model(name: str, reference: str) -> Notes:
     """Refuse a folder or a Hub repository whose files ask for code, or for files of another place.
 
     What is not in the Hub's cache is fetched, unless requests to the Hub fail at once: then no library reads it either.
@@ -246,12 +247,18 @@ def _weight_files(value: object) -> str | None:
     return None
 
 
+KERNEL_SETTINGS = (
+    "attn_implementation",
+    "_attn_implementation",
+    "_attn_implementation_internal",
+    "experts_implementation",
+    "_experts_implementation",
+    "kernel_config",
+)
+
 RULES: Mapping[str, Callable[[object], str | None]] = {
-    "trust_remote_code": _trust,
-    "code_revision": _trust,
-    "use_kernels": _trust,
-    **dict.fromkeys(("attn_implementation", "_attn_implementation", "_attn_implementation_internal"), _kernel),
-    **dict.fromkeys(("experts_implementation", "_experts_implementation", "kernel_config"), _kernel),
+    **dict.fromkeys(("trust_remote_code", "code_revision", "use_kernels"), _trust),
+    **dict.fromkeys(KERNEL_SETTINGS, _kernel),
     **dict.fromkeys(("architecture", "backbone", "timm_model_name"), _source),
     **dict.fromkeys(("hf_model_name", "hf_tokenizer_name"), _repository),
     "tokenizer_kwargs": _tokenizer_arguments,

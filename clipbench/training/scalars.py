@@ -15,6 +15,7 @@ from clipbench.metrics.geometry import pair_geometry
 from clipbench.metrics.ranking import cross_ranks, recall_at_k
 from clipbench.metrics.similarity import Vectors, dot_blocks, unit
 from clipbench.metrics.spread import effective_rank
+from clipbench.models.fingerprint import unusable_rows
 from clipbench.models.introspection.modules import evaluation_mode, run_tower, tower_methods
 from clipbench.models.protocol import TOWERS
 
@@ -61,7 +62,7 @@ def pair_scalars(
         >>> found["pair_cosine"], found["text_cone"], found["image_duplicates"], found["text_duplicates"]
         (0.5, 1.0, 0.0, 1.0)
     """
-    n_bad = sum(int((~np.isfinite(vectors).all(axis=1) | ~vectors.any(axis=1)).sum()) for vectors in (images, texts))
+    n_bad = sum(int(unusable_rows(vectors).sum()) for vectors in (images, texts))
     if n_bad:
         return {**dict.fromkeys(_NAMES), "n_pairs": len(images), "non_finite": n_bad / (2 * len(images))}
     images, texts = unit(images), unit(texts)

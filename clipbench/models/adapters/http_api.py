@@ -22,7 +22,7 @@ from clipbench.errors import ModelError, UsageError, did_you_mean, model_option
 from clipbench.models.adapters.http_client import Client
 from clipbench.models.fingerprint import TEXTS, check_vectors, digest
 from clipbench.models.options import LoadOptions, Tower
-from clipbench.models.protocol import ROLES, Model, ModelInfo, Role, Vectors, in_batches, parse_role
+from clipbench.models.protocol import ROLES, Model, ModelInfo, Notes, Role, Vectors, in_batches, parse_role
 from clipbench.untrusted.reading import decode_json, is_file, read_json, shown, user_path
 
 ADAPTER = "api adapter 1"
@@ -144,7 +144,7 @@ class ApiModel(Model):
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def costs(self) -> tuple[str, ...]:
+    def costs(self) -> Notes:
         costs = self.client.costs
         retries = f", {costs['retries']:,} of them again" if costs["retries"] else ""
         tokens = f", {costs['tokens']:,} tokens by the server's count" if costs["tokens"] else ""

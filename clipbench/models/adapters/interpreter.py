@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
@@ -42,18 +42,11 @@ NAMED = ("python", "numpy", "torch", "transformers")
 """Versions that are reported, all of them part of the fingerprint."""
 
 
-class RemoteObject(NamedTuple):
-    """An object in another interpreter, as it is seen from here."""
-
-    encoders: object
-    """Has the attributes and methods of that object."""
-    sources: Mapping[str, str]
-    versions: Mapping[str, str]
-    note: str
-
-
-def load_remote(module: str, factory: str, options: LoadOptions, reference: str) -> RemoteObject:
-    """Return an object that a factory creates in another interpreter.
+def load_remote(
+    module: str, factory: str, options: LoadOptions, reference: str
+) -> tuple[object, Mapping[str, str], Mapping[str, str], str]:
+    """Return an object that a factory creates in another interpreter, with the attributes and methods that it has
+    there, the sources of its module, the versions of its packages, and a note.
 
     Raises:
         UsageError: it is not a Python with numpy and Pillow.
@@ -68,9 +61,7 @@ def load_remote(module: str, factory: str, options: LoadOptions, reference: str)
     }
     encoders = type(description["class"], (), {**description["values"], **methods})()
     versions = ", ".join(f"{name} {description['versions'][name]}" for name in NAMED if name in description["versions"])
-    return RemoteObject(
-        encoders, description["sources"], description["versions"], f"runs in another interpreter ({versions})"
-    )
+    return encoders, description["sources"], description["versions"], f"runs in another interpreter ({versions})"
 
 
 def _remote_method(process: "_Process", name: str, takes_role: bool) -> Callable[..., np.ndarray]:

@@ -18,6 +18,7 @@ from clipbench.models.protocol import (
     Internals,
     Model,
     ModelInfo,
+    Notes,
     Preprocess,
     Role,
     TokenCounts,
@@ -294,7 +295,7 @@ def _choose_output(session: Any, path: Path, output_name: str | None, key: str) 
 
 def _probe_graphs(
     graphs: Mapping[Tower, Graph], preprocess: Preprocess | None, texts: TextInputs | None, paths: Mapping[Tower, Path]
-) -> tuple[int, tuple[str, ...]]:
+) -> tuple[int, Notes]:
     """Return the dimension of the vectors, and notes, after encoding a few images and texts."""
     inputs: dict[Tower, Mapping[str, np.ndarray]] = {}
     if preprocess is not None:

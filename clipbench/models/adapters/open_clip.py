@@ -12,7 +12,6 @@ import open_clip
 import torch
 from huggingface_hub import is_offline_mode
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-from jaxtyping import Int64
 from open_clip.coca_model import CoCa
 from open_clip.factory import convert_state_dict
 from open_clip.model import CLIP, CustomTextCLIP, convert_to_custom_text_state_dict
@@ -33,7 +32,7 @@ from clipbench.models.checkpoints import (
 )
 from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions
-from clipbench.models.protocol import ModelInfo, TokenCounts
+from clipbench.models.protocol import ModelInfo, Notes, TokenCounts
 from clipbench.models.towers.checkpoint_file import (
     Checkpoint,
     causal_tower_error,
@@ -41,7 +40,14 @@ from clipbench.models.towers.checkpoint_file import (
     read_checkpoint,
     stretch_context,
 )
-from clipbench.models.towers.text_tower import TextTower, Tokens, check_vocabulary, first_position, tokenizer_identity
+from clipbench.models.towers.text_tower import (
+    TextLengths,
+    TextTower,
+    Tokens,
+    check_vocabulary,
+    first_position,
+    tokenizer_identity,
+)
 from clipbench.models.towers.torch_model import (
     OpenClipPreprocess,
     TorchModel,
@@ -104,7 +110,7 @@ class Recipe:
     """Arguments of ``create_model`` by which the training changed the architecture."""
     params: Path | None = None
     """The settings of the training, where the rest comes from them."""
-    notes: tuple[str, ...] = ()
+    notes: Notes = ()
 
 
 def load(body: str, options: LoadOptions) -> TorchModel:
@@ -263,7 +269,7 @@ def _match_name(kind: str, name: str, names: list[str]) -> str:
     raise UsageError(f"unknown {kind} '{name}': {did_you_mean(name, names)}")
 
 
-def _with_activation(arch: str, tag: str) -> tuple[str, tuple[str, ...]]:
+def _with_activation(arch: str, tag: str) -> tuple[str, Notes]:
     """Return the architecture with the activation that a tag was trained with, and a note if that is another one.
 
     ``create_model("ViT-B-32", pretrained="openai")`` of open_clip 3.3 computes with the wrong one and only warns.
@@ -277,7 +283,7 @@ def _with_activation(arch: str, tag: str) -> tuple[str, tuple[str, ...]]:
     return name, (f"{tag} was trained with QuickGELU: loaded as {name}, because {arch} has another activation",)
 
 
-def _preprocess_of(arch: str) -> tuple[Mapping[str, object], tuple[str, ...]]:
+def _preprocess_of(arch: str) -> tuple[Mapping[str, object], Notes]:
     """Return the preprocessing shared by all pretrained weights of an architecture, or open_clip's default.
 
     A checkpoint of one's own does not record which it was trained with, so a note says what is used.
@@ -418,7 +424,7 @@ def _from_library(recipe: Recipe) -> tuple[Any, dict[str, Any], Any]:
     return load_from_hub(load, _tokenizer_request(recipe), recipe.id)
 
 
-def _check_files(recipe: Recipe) -> tuple[str, ...]:
+def _check_files(recipe: Recipe) -> Notes:
     """Raise if files of the model or of repositories that they name require code. Return notes."""
     model_names = [recipe.name.partition(":")[2]] if recipe.name.startswith(FOREIGN) else []
     notes = [note for name in model_names for note in check_model(name, recipe.id)]
@@ -455,7 +461,7 @@ def _tokenizer_repository(name: str) -> str:
     return text.get("hf_tokenizer_name") or text.get("hf_model_name") or NO_REPOSITORY
 
 
-def _load_weights(module: Any, checkpoint: Checkpoint, recipe: Recipe) -> tuple[str, ...]:
+def _load_weights(module: Any, checkpoint: Checkpoint, recipe: Recipe) -> Notes:
     """Load weights as open_clip does, except that it would silently resize positions, and here they must fit."""
     state = convert_state_dict(module, checkpoint.state)
     if "positional_embedding" in state and not hasattr(module, "positional_embedding"):
@@ -501,7 +507,7 @@ def text_tower(model: Any, tokenizer: Any) -> TextTower:
     """
     causal, text_model = _causal_tower(model), _TextOnly(model)
 
-    def lengths(tokens: Tokens) -> Int64[torch.Tensor, " n_texts"]:
+    def lengths(tokens: Tokens) -> TextLengths:
         assert causal is not None
         text = tokens["text"]  # the position of the end of each text, as the tower itself finds it, plus one
         return (text.argmax(dim=-1) if causal.pool == "argmax" else first_position(causal.end, text)) + 1

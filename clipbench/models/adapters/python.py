@@ -44,6 +44,7 @@ from clipbench.models.protocol import (
     Internals,
     Model,
     ModelInfo,
+    Notes,
     Role,
     TokenCounts,
     Vectors,
@@ -333,13 +334,10 @@ def modalities_of(encoders: object) -> list[str]:
     usual = [name for name in USUAL if encoder_of(encoders, name) is not None]
     names = [name.removeprefix(ENCODE) for name in dir(encoders) if name.startswith(ENCODE) and name not in METHODS]
     custom = [name for name in names if NAME.fullmatch(name) and name not in NO_ENCODERS]
-    return [
-        *usual,
-        *(name for name in custom if callable(getattr(encoders, f"{ENCODE}{name}", None))),
-    ]
+    return [*usual, *(name for name in custom if encoder_of(encoders, name) is not None)]
 
 
-def _model_info(encoders: object, reference: str, fingerprint: str, notes: tuple[str, ...]) -> ModelInfo:
+def _model_info(encoders: object, reference: str, fingerprint: str, notes: Notes) -> ModelInfo:
     embed_dim = _embed_dim(encoders, reference)
     context_length = getattr(encoders, "context_length", None)
     try:

@@ -15,7 +15,6 @@ import huggingface_hub
 import numpy as np
 import torch
 import transformers
-from jaxtyping import Int64
 from PIL import Image
 
 from clipbench.data.images import rgb
@@ -24,7 +23,7 @@ from clipbench.hub import cache_only, cached_first, local_folder, model_request
 from clipbench.models.checkpoints import step_in_name
 from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions, with_options
-from clipbench.models.protocol import TOWERS, ModelInfo, Preprocess
+from clipbench.models.protocol import TOWERS, ModelInfo, Notes, Preprocess
 from clipbench.models.towers.checkpoint_file import causal_tower_error, stretch_table
 from clipbench.models.towers.families import (
     BUDGETS,
@@ -44,7 +43,9 @@ from clipbench.models.towers.families import (
 )
 from clipbench.models.towers.text_tower import (
     LOWERED,
+    TextLengths,
     TextTower,
+    Tokenize,
     Tokens,
     check_vocabulary,
     first_position,
@@ -104,7 +105,7 @@ class _Loaded(NamedTuple):
     module: Any
     processor: Any
     tokenizer: Any
-    notes: tuple[str, ...]
+    notes: Notes
     """Facts about the files of the model."""
     inputs: list[str]
     """Names of the arrays that the processor makes of an image."""
@@ -327,7 +328,7 @@ def _check_is_dual_encoder(kind: object, config: Any, reference: str) -> None:
     )
 
 
-def _stretch(module: Any, context: int | None, reference: str) -> tuple[str, ...]:
+def _stretch(module: Any, context: int | None, reference: str) -> Notes:
     """Stretch the positions of a CLIP text tower, and return notes for the result.
 
     Raises:
@@ -345,7 +346,7 @@ def _stretch(module: Any, context: int | None, reference: str) -> tuple[str, ...
     return notes
 
 
-def _text_tower(parts: _Loaded, reference: str) -> tuple[TextTower, tuple[str, ...]]:
+def _text_tower(parts: _Loaded, reference: str) -> tuple[TextTower, Notes]:
     """Return the text tower, fed as its family was trained, and notes for the result.
 
     SigLIP's attends to padding, pools the last token, and was trained on lower case. So every text is padded to the
@@ -380,13 +381,13 @@ def _text_tower(parts: _Loaded, reference: str) -> tuple[TextTower, tuple[str, .
 
 
 def _lengths_of_clip(
-    module: Any, tokenize: Callable[[list[str]], Tokens], tokenizer: Any, reference: str
-) -> Callable[[Tokens], Int64[torch.Tensor, " n_texts"]]:
+    module: Any, tokenize: Tokenize, tokenizer: Any, reference: str
+) -> Callable[[Tokens], TextLengths]:
     end = module.config.text_config.eos_token_id
     if not isinstance(end, int):
         raise ModelError(f"{reference} has eos_token_id {shown(end)}: expected the id of one token in config.json")
 
-    def lengths(tokens: Tokens) -> Int64[torch.Tensor, " n_texts"]:
+    def lengths(tokens: Tokens) -> TextLengths:
         ids = tokens["input_ids"]
         return (ids.argmax(dim=-1) if end == ARGMAX_POOLING else first_position(end, ids)) + 1
 

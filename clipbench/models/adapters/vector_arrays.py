@@ -12,6 +12,7 @@ from jaxtyping import Int64, Shaped
 from clipbench.data.modalities import IDS, LINK, NAME
 from clipbench.errors import DataError, VectorError, did_you_mean
 from clipbench.metrics.similarity import Vectors
+from clipbench.models.fingerprint import unusable_rows
 from clipbench.untrusted.reading import entries, is_folder, open_file
 
 if TYPE_CHECKING:
@@ -82,12 +83,12 @@ def array_name(modality: str) -> str:
     return ARRAY_OF.get(modality, modality)
 
 
-def _array_name_in(modality: str, arrays: Mapping[str, np.ndarray]) -> str:
+def _array_name_in(modality: str, arrays: Arrays) -> str:
     """Return the name under which the vectors of a modality were given, for messages: ``text`` or ``texts``."""
     return modality if modality in arrays else array_name(modality)
 
 
-def modalities_of(arrays: Mapping[str, np.ndarray]) -> list[str]:
+def modalities_of(arrays: Arrays) -> list[str]:
     """Return the names of the modalities that there are vectors of, in alphabetical order.
 
     Example:
@@ -102,7 +103,7 @@ def _are_vectors(array: np.ndarray) -> bool:
     return array.ndim == 2 and array.dtype.kind == "f"
 
 
-def _array_table(arrays: Mapping[str, np.ndarray]) -> ArrayTable:
+def _array_table(arrays: Arrays) -> ArrayTable:
     modalities = modalities_of(arrays)
     vectors_of = {name: _array_name_in(name, arrays) for name in sorted({*modalities, *ARRAY_OF})}
     kinds = {**KINDS, **{vectors_of[name]: VECTORS for name in modalities}}
@@ -317,7 +318,7 @@ def _check_values(name: str, arrays: Arrays, table: ArrayTable, source: str) -> 
 def _check_vectors(vectors: Vectors, name: str, ids: Shaped[np.ndarray, " n"] | None) -> None:
     for start in range(0, len(vectors), CHECKED_ROWS):
         block = np.asarray(vectors[start : start + CHECKED_ROWS])
-        bad = np.flatnonzero(~np.isfinite(block).all(axis=1) | ~block.any(axis=1))
+        bad = np.flatnonzero(unusable_rows(block))
         if len(bad):
             row = start + int(bad[0])
             row_id = "" if ids is None else f" ('{ids[row]}')"

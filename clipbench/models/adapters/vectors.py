@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -242,8 +243,7 @@ def _modalities(arrays: Arrays) -> Modalities | None:
     }
     if TEXT in items:
         items[TEXT] = _names(arrays, "text_ids", "texts", "text ")
-    links = [(source, target) for source in names for target in names if f"{source}{LINK}{target}" in arrays]
-    link_rows = {link: arrays[LINK.join(link)] for link in links}
+    link_rows = {link: arrays[LINK.join(link)] for link in permutations(names, 2) if LINK.join(link) in arrays}
     pairs = pairs_of({name: len(modality_ids) for name, modality_ids in ids.items()}, link_rows)
     return Modalities(items, ids, pairs)
 

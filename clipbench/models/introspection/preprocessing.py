@@ -13,7 +13,6 @@ from clipbench.errors import FOREIGN, BadImage
 from clipbench.models.protocol import Preprocessing, Resize
 from clipbench.untrusted.limits import too_many_resized
 
-Pixels = Float32[np.ndarray, "channels height width"]
 Preprocess = Callable[[Image.Image], np.ndarray]
 
 OVERSIZE = 3

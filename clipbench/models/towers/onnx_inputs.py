@@ -12,7 +12,7 @@ import numpy as np
 from clipbench.errors import ModelError
 from clipbench.hub import cache_only
 from clipbench.models.introspection.modules import IMAGE_PROCESSOR, PROCESSOR
-from clipbench.models.protocol import Preprocess, TokenCounts
+from clipbench.models.protocol import Notes, Preprocess, TokenCounts
 from clipbench.models.towers.text_tower import (
     LOWERED,
     check_vocabulary,
@@ -58,7 +58,7 @@ class TextInputs:
     names: tuple[str, ...]
     context_length: int | None
     identity: str
-    notes: tuple[str, ...] = ()
+    notes: Notes = ()
 
     def restricted_to(self, names: Sequence[str]) -> "TextInputs":
         """Return the inputs for a graph with some of the arrays, or with only the ids under any name."""
@@ -177,9 +177,7 @@ def _transformers_texts(directory: Path, config: Mapping[str, Any], length: int 
     return TextInputs(tokenize, count, tuple(tokenize(["a"])), length, identity, notes)
 
 
-def _text_cleaner(
-    tokenizer: Any, config: Mapping[str, Any], directory: Path
-) -> tuple[Callable[[str], str], tuple[str, ...]]:
+def _text_cleaner(tokenizer: Any, config: Mapping[str, Any], directory: Path) -> tuple[Callable[[str], str], Notes]:
     """Return the function that cleans texts before the tokenizer, from open_clip's configuration or for SigLIP."""
     rule = _part(_part(config, "text_cfg", directory), "tokenizer_kwargs", directory).get("clean")
     if rule is not None:

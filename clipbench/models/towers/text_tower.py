@@ -16,6 +16,9 @@ from clipbench.models.protocol import TokenCounts
 Tokens = Mapping[str, torch.Tensor]
 """Arguments of a text tower by name: integers of shape (n_texts, n_tokens)."""
 
+TextLengths = Int64[torch.Tensor, " n_texts"]
+Tokenize = Callable[[list[str]], Tokens]
+
 WINDOW_BATCHES = 64
 """Batches of texts that are tokenized and sorted at once, so that memory does not grow with the number of texts."""
 
@@ -38,11 +41,11 @@ LOWERED = "texts are lower-cased: the model was trained on lower case, and its t
 class TextTower:
     """A tokenizer and the text tower behind it."""
 
-    tokenize: Callable[[list[str]], Tokens]
+    tokenize: Tokenize
     """Returns tokens padded and cut to the context length, whatever the texts."""
     encode: Callable[[Tokens], torch.Tensor]
     """Turns tokens on the device into raw vectors."""
-    lengths: Callable[[Tokens], Int64[torch.Tensor, " n_texts"]] | None
+    lengths: Callable[[Tokens], TextLengths] | None
     """Returns the number of tokens of each text that reach its vector. It is None if padding reaches the vector too, so
     that nothing may be cut.
     """
@@ -64,7 +67,7 @@ class TextTower:
                 yield rows + start, {name: values[rows, :longest] for name, values in tokens.items()}
 
 
-def first_position(token: int, ids: Int64[torch.Tensor, "n_texts n_tokens"]) -> Int64[torch.Tensor, " n_texts"]:
+def first_position(token: int, ids: Int64[torch.Tensor, "n_texts n_tokens"]) -> TextLengths:
     """Return the first position of a token in each text, or 0 if it is absent, as in the libraries."""
     return (ids == token).int().argmax(dim=-1)
 
@@ -100,7 +103,7 @@ def token_counts(tokenizer: Any, texts: Sequence[str]) -> TokenCounts:
     return np.array([len(text_ids) for text_ids in ids], np.int64)
 
 
-def check_vocabulary(tokenize: Callable[[list[str]], Tokens], model: str) -> None:
+def check_vocabulary(tokenize: Tokenize, model: str) -> None:
     """Raise ModelError if different words get the same tokens: transformers 5 accepts missing tokenizer files."""
     try:
         cat, dog = tokenize(["a photo of a cat"]), tokenize(["a photo of a dog"])
@@ -117,7 +120,7 @@ def check_vocabulary(tokenize: Callable[[list[str]], Tokens], model: str) -> Non
         )
 
 
-def tokenizer_identity(tokenize: Callable[[list[str]], Tokens], vocabulary: Mapping[str, int]) -> str:
+def tokenizer_identity(tokenize: Tokenize, vocabulary: Mapping[str, int]) -> str:
     """Return a text that identifies a tokenizer: its vocabulary, and its tokens of the probe texts.
 
     The tokens reveal padding, truncation, casing and cleaning, whatever a library calls those settings.

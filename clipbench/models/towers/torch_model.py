@@ -29,7 +29,7 @@ from clipbench.data.modalities import TEXT
 from clipbench.errors import FOREIGN, ClipbenchError, ModelError, UsageError, did_you_mean, option
 from clipbench.models.fingerprint import digest
 from clipbench.models.options import DEFAULT_BATCH_SIZE, PRECISIONS
-from clipbench.models.protocol import Internals, Model, ModelInfo, Preprocess, Role, TokenCounts, Tokens, Vectors
+from clipbench.models.protocol import Internals, Model, ModelInfo, Notes, Preprocess, Role, TokenCounts, Tokens, Vectors
 from clipbench.models.towers.text_tower import WINDOW_BATCHES, TextTower
 from clipbench.models.trust import is_code_request, needs_code_error
 from clipbench.untrusted.reading import damaged_weights
@@ -69,7 +69,7 @@ class BatchSize:
         self.first_failed = self.first_failed or n_items
         self.n = n_items // 2
 
-    def note(self, items: str, device: torch.device) -> tuple[str, ...]:
+    def note(self, items: str, device: torch.device) -> Notes:
         """Return a note if the batch size was reduced."""
         if self.first_failed is None:
             return ()
@@ -149,7 +149,7 @@ class TorchModel(Model):
     def count_tokens(self, texts: Sequence[str]) -> TokenCounts:
         return self.text_tower.count(texts)
 
-    def costs(self) -> tuple[str, ...]:
+    def costs(self) -> Notes:
         placement = self.placement
         return (*placement.images.note("images", placement.device), *placement.texts.note("texts", placement.device))
 
@@ -162,14 +162,10 @@ class TorchModel(Model):
         )
 
     def _encode_tokens(self, tokens: Tokens) -> Vectors:
-        """Return the raw vectors of texts from their tokens, one batch at a time."""
-        tensors, placement, vectors = as_tensors(tokens), self.placement, []
-        for start in range(0, n_rows(tensors), placement.batch_size):
-            batch = placement.send(
-                {name: tensor[start : start + placement.batch_size] for name, tensor in tensors.items()}
-            )
-            vectors.append(encode(self.text_tower.encode, batch, placement, placement.texts).cpu().numpy())
-        return np.concatenate(vectors)
+        """Return the raw vectors of texts from their tokens."""
+        placement = self.placement
+        inputs = placement.send(as_tensors(tokens))
+        return encode(self.text_tower.encode, inputs, placement, placement.texts).cpu().numpy()
 
 
 @dataclass(frozen=True)
