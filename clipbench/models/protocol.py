@@ -97,6 +97,10 @@ Role = Literal["query", "document"] | None
 ROLES: tuple[Literal["query", "document"], ...] = ("query", "document")
 
 
+RoleTexts = dict[str, dict[str, str]]
+"""By modality and role, a prompt, or what else the role changes."""
+
+
 def parse_role(name: str) -> Role:
     """Return the role of a name, or raise UsageError for an unknown name.
 

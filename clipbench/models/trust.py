@@ -106,7 +106,7 @@ def check_settings(settings: object, source: str, reference: str, *, folder: Pat
         source: name of the file in its ``folder``, for messages.
         is_local: True where open_clip takes the tokenizer from the folder, whatever its name.
     """
-    for setting_path, key, value in _nested_settings(settings, ""):
+    for setting_path, key, value in _nested_settings(settings):
         if is_local and key == "hf_tokenizer_name":
             continue
         reason = _names_file_elsewhere(key, value, folder) or (RULES[key](value) if key in RULES else None)
@@ -183,9 +183,9 @@ def hub_file(name: str, file: str) -> Path | None:
         return None
 
 
-def _nested_settings(value: object, setting_path: str) -> Iterator[tuple[str, str, Any]]:
+def _nested_settings(settings: object) -> Iterator[tuple[str, str, Any]]:
     """Yield each setting with its path, such as ``text_cfg.tokenizer_kwargs``, at any depth."""
-    pending = [(setting_path, value)]
+    pending = [("", settings)]
     while pending:
         setting_path, value = pending.pop()
         if isinstance(value, Mapping):

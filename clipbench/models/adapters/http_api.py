@@ -187,7 +187,7 @@ def load(body: str, options: LoadOptions) -> ApiModel:
         raise UsageError(f"model option timeout={timeout:g}: expected a number above 0")
     concurrency = concurrency or 4
     shared = max(2, options.n_at_once // concurrency)  # a batch is shared out among the requests that run at once
-    request_size = {modality: shared for modality in (*TOWERS, JOINT)} | dict.fromkeys(requests.one_by_one, 1)
+    request_size = dict.fromkeys((*TOWERS, JOINT), shared) | dict.fromkeys(requests.one_by_one, 1)
     scale, bias = options.logits()
     client = Client(
         url=_endpoint_url(body, reference),
@@ -212,9 +212,11 @@ def load(body: str, options: LoadOptions) -> ApiModel:
             f" ({', '.join(f'{kind} {dim}' for kind, dim in dims.items())}): expected a model that gives one, which"
             " some servers take as body.dimensions=N"
         )
-    changing = ("model", *STYLES)
-    settings = sorted(options.options.items())
-    identity_options = [f"{name}={value}" for name, value in settings if name in changing or name.startswith(BODY)]
+    identity_options = [
+        f"{name}={value}"
+        for name, value in sorted(options.options.items())
+        if name in ("model", *STYLES) or name.startswith(BODY)
+    ]
     notes = ["a served model is identified only by its address, its name and the vectors of a few probes"]
     if (noise := max(sample.noise for sample in samples.values())) > NOISE:
         notes.append(

@@ -264,9 +264,10 @@ def _normalize_name(name: str) -> str:
 def _match_name(kind: str, name: str, names: list[str]) -> str:
     """Return the name that matches regardless of case, slashes and dashes, or raise UsageError if none does."""
     by_plain = {_normalize_name(candidate): candidate for candidate in reversed(names)}
-    if _normalize_name(name) in by_plain:
-        return by_plain[_normalize_name(name)]
-    raise UsageError(f"unknown {kind} '{name}': {did_you_mean(name, names)}")
+    match = by_plain.get(_normalize_name(name))
+    if match is None:
+        raise UsageError(f"unknown {kind} '{name}': {did_you_mean(name, names)}")
+    return match
 
 
 def _with_activation(arch: str, tag: str) -> tuple[str, Notes]:
@@ -289,11 +290,10 @@ def _preprocess_of(arch: str) -> tuple[Mapping[str, object], Notes]:
     A checkpoint of one's own does not record which it was trained with, so a note says what is used.
     """
     configs = [open_clip.get_pretrained_cfg(arch, tag) for tag in open_clip.list_pretrained_tags_by_model(arch)]
-    distinct = {
-        repr([config[key] for key in PREPROCESS]): {key: config[key] for key in PREPROCESS} for config in configs
-    }
+    candidates: list[dict[str, object]] = [{key: config[key] for key in PREPROCESS} for config in configs]
+    distinct = {repr(settings): settings for settings in candidates}
     if len(distinct) == 1:
-        settings: dict[str, object] = next(iter(distinct.values()))
+        settings = candidates[0]
         summary = ", ".join(f"{key} {value}" for key, value in settings.items())
         return settings, (f"preprocessing of open_clip's {arch} weights: {summary}",)
     reason = "the pretrained weights differ in it" if distinct else "pretrained weights do not exist"
@@ -470,9 +470,8 @@ def _load_weights(module: Any, checkpoint: Checkpoint, recipe: Recipe) -> Notes:
         parameter = getattr(module, name)
         if parameter is not None and name in state and state[name].numel() == 1:
             state[name] = state[name].reshape(parameter.shape)
-    for name in set(state) & OLD_BUFFERS:
-        if name not in module.state_dict():
-            del state[name]
+    for name in OLD_BUFFERS - module.state_dict().keys():
+        state.pop(name, None)
     state, notes = (state, ()) if recipe.context is None else stretch_context(state, recipe.context)
     advice = [
         *([] if recipe.params is None else [f"check that {recipe.params} belongs to this training"]),

@@ -46,6 +46,7 @@ from clipbench.models.protocol import (
     ModelInfo,
     Notes,
     Role,
+    RoleTexts,
     TokenCounts,
     Vectors,
     encode_in_batches,
@@ -304,7 +305,7 @@ def encoder_of(encoders: object, modality: str, role: Role = None) -> Callable[[
     return (lambda pairs: encode(*map(list, zip(*pairs, strict=True)))) if modality == JOINT else encode
 
 
-def roles_of(encoders: object) -> dict[str, dict[str, str]]:
+def roles_of(encoders: object) -> RoleTexts:
     """Return how an object encodes each modality by role, without modalities that ignore the role.
 
     Example:
@@ -312,7 +313,7 @@ def roles_of(encoders: object) -> dict[str, dict[str, str]]:
         >>> roles_of(SimpleNamespace(encode_images=lambda images: 0, encode_texts=lambda texts, role: 0))
         {'text': {'query': "encode_texts(role='query')", 'document': "encode_texts(role='document')"}}
     """
-    roles: dict[str, dict[str, str]] = {}
+    roles: RoleTexts = {}
     for modality in (*modalities_of(encoders), JOINT):
         names: dict[str, str] = {role: method_name(encoders, modality, role) for role in ROLES}
         with_role = {role: name for role, name in names.items() if takes_role(getattr(encoders, name, len))}

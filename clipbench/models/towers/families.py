@@ -21,7 +21,7 @@ from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.errors import ModelError, UsageError, did_you_mean, model_option
 from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions, with_options
-from clipbench.models.protocol import Internals, Model, ModelInfo, Role, TokenCounts, Vectors, encode_in_batches
+from clipbench.models.protocol import ROLES, Internals, Model, ModelInfo, Role, TokenCounts, Vectors, encode_in_batches
 from clipbench.models.towers.checkpoint_file import read_weights
 from clipbench.models.towers.text_tower import check_vocabulary, token_counts, tokenizer_identity
 from clipbench.models.towers.torch_model import Placement, freeze, n_parameters, resolve_placement, weights_digest
@@ -303,11 +303,7 @@ def load_jina_v4(
         device=str(placement.device),
         precision=options.precision,
         notes=(*notes, f"weights of the task {task}"),
-        roles=(
-            {}
-            if task == "text-matching"
-            else {TEXT: {str(role): JINA_PREFIXES[role] for role in JINA_PREFIXES if role}}
-        ),
+        roles=({} if task == "text-matching" else {TEXT: {role: JINA_PREFIXES[role] for role in ROLES}}),
     )
     freeze(module, placement)
     return JinaV4(
