@@ -218,9 +218,9 @@ def _parse_reference(reference: str) -> Parts:
         if arch is not None and not is_there(Path(path)):
             raise UsageError(f"no checkpoint {path}: expected a file after '{arch},'. Check the path")
         return OPEN_CLIP, path, arch
-    if arch is not None and re.fullmatch(r"[^\s:,/]+", path):
-        return OPEN_CLIP, f"{arch}/{path}", None
     if arch is not None:
+        if re.fullmatch(r"[^\s:,/]+", path):
+            return OPEN_CLIP, f"{arch}/{path}", None
         raise UsageError(
             f"'{reference}' names no checkpoint: expected ARCH,FILE with a file ({', '.join(CHECKPOINT_SUFFIXES)}) or a"
             " sharded folder, or ARCH,TAG with a pretrained tag of open_clip"
