@@ -38,6 +38,8 @@ HAS_GROUPS = hasattr(os, "killpg")
 """True if processes form groups here, and pipes can be waited for: not on Windows."""
 SECONDS_BETWEEN_LOOKS = 0.2
 """Seconds of silence after which a process is looked at: has it ended?"""
+Answer = tuple[dict[str, Any], list[np.ndarray]]
+"""A message of the other interpreter, and the arrays that go with it."""
 NAMED = ("python", "numpy", "torch", "transformers")
 """Versions that are reported, all of them part of the fingerprint."""
 
@@ -149,9 +151,7 @@ class _Process:
                 " .venv/bin/python"
             ) from error
 
-    def ask(
-        self, callee: str, message: Mapping[str, Any], arrays: Sequence[np.ndarray] = ()
-    ) -> tuple[dict[str, Any], list[np.ndarray]]:
+    def ask(self, callee: str, message: Mapping[str, Any], arrays: Sequence[np.ndarray] = ()) -> Answer:
         """Return the answer to a message, or raise ModelError, which names the callee."""
         try:
             answer, result_arrays = self._answer(message, arrays)
@@ -164,9 +164,7 @@ class _Process:
             raise ModelError(f"{self.reference}: {callee} failed ({failed}){advice}{self._stderr_tail()}") from behind
         return answer, result_arrays
 
-    def _answer(
-        self, message: Mapping[str, Any] | None, arrays: Sequence[np.ndarray]
-    ) -> tuple[dict[str, Any], list[np.ndarray]]:
+    def _answer(self, message: Mapping[str, Any] | None, arrays: Sequence[np.ndarray]) -> Answer:
         """Return the answer to a message, or the first message of the process. Raise Broken with the reason if it
         fails.
         """
