@@ -74,8 +74,7 @@ def _lost_rank(statuses: Mapping[int, int]) -> int | None:
 
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
+        return server.getsockname()[1]
 
 
 def _end_of_process(status: int, logs: Path, rank: int) -> str:

@@ -4,6 +4,7 @@ torch.
 
 import ast
 import glob
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -160,7 +161,8 @@ def matching_checkpoints(pattern: str) -> list[SeriesMember]:
         UsageError: none matches, or the pattern would search whole trees of folders.
     """
     prefix, path = _split_prefix(pattern)
-    wild_parts = [part for part in Path(path).parts if glob.has_magic(part)]
+    parts = Path(path).parts
+    wild_parts = [part for part in parts if glob.has_magic(part)]
     if "**" in path or len(wild_parts) > MOST_WILD_PARTS:
         raise UsageError(
             f"'{pattern}' would search too many folders: expected at most {MOST_WILD_PARTS} folders or names"
@@ -172,8 +174,7 @@ def matching_checkpoints(pattern: str) -> list[SeriesMember]:
         matches = []
     if not matches:
         raise UsageError(f"no checkpoint matches '{pattern}': expected a pattern of paths, such as 'runs/train/step-*'")
-    parts = Path(path).parts
-    head = Path(*parts[: next(index for index, part in enumerate(parts) if glob.has_magic(part))])
+    head = Path(*parts[: parts.index(wild_parts[0])])
     return [SeriesMember(prefix + match, Path(match).relative_to(head).as_posix()) for match in matches]
 
 
@@ -264,15 +265,13 @@ def training_checkpoints(folder: Path) -> list[TrainingCheckpoint]:
         ]
     except FileNotFoundError:  # one was deleted while they were listed
         return training_checkpoints(folder)
-    steps = {checkpoint.path: step_in_name(checkpoint.path) for checkpoint in checkpoints}
-    last = float("inf")
-    return sorted(
-        checkpoints,
-        key=lambda checkpoint: (
-            last if (step := steps[checkpoint.path]) is None else step,
-            natural_order(str(checkpoint.path)),
-        ),
-    )
+    return sorted(checkpoints, key=_training_order)
+
+
+def _training_order(checkpoint: TrainingCheckpoint) -> tuple[float, object]:
+    """Return a sort key: by step, checkpoints without one last."""
+    step = step_in_name(checkpoint.path)
+    return math.inf if step is None else step, natural_order(str(checkpoint.path))
 
 
 def _folder_checkpoints(folder: Path) -> Iterator[TrainingCheckpoint]:

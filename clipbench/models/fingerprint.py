@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 from PIL import Image
 
 from clipbench.errors import VectorError
+from clipbench.metrics.similarity import Vectors
 from clipbench.untrusted.reading import open_file
 
 TEXTS = ("a photo of a dog", "two red cubes on a table", "the sea at night")
@@ -65,9 +66,14 @@ def encode_probes(encode_images: Encode, encode_texts: Encode) -> Probes:
     return Probes(encode_images(probe_images()), encode_texts(list(TEXTS)))
 
 
-def check_vectors(vectors: Float32[np.ndarray, "n dim"], model: str) -> None:
+def unusable_rows(vectors: Vectors) -> Bool[np.ndarray, " n"]:
+    """Return which vectors are zero or not finite."""
+    return ~np.isfinite(vectors).all(axis=1) | ~vectors.any(axis=1)
+
+
+def check_vectors(vectors: Vectors, model: str) -> None:
     """Raise VectorError where a model gave a fixed input a vector that is zero or not finite."""
-    if not np.isfinite(vectors).all() or not vectors.any(axis=1).all():
+    if unusable_rows(vectors).any():
         raise VectorError(
             f"{model} gave a vector that is zero or not finite for a fixed input: nothing can be measured"
         )

@@ -6,13 +6,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+
+from clipbench.metrics.similarity import Vectors
 
 IN_MEMORY = 1 << 28
 """Bytes up to which a large array is in memory by default."""
 
 
-def large_array(shape: tuple[int, int], folder: Path, *, in_memory: int | None = None) -> Float32[np.ndarray, "n dim"]:
+def large_array(shape: tuple[int, int], folder: Path, *, in_memory: int | None = None) -> Vectors:
     """Return a new array, its content undefined: in memory if it is small enough, otherwise in a temporary file.
 
     The file has no name in the folder, and is removed with the array. If the file cannot be made, or the disk has no

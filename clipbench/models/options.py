@@ -19,6 +19,16 @@ DEFAULT_BATCH_SIZE = 64
 """Images or texts at a time where nobody asks for another number."""
 
 
+def with_options(reference: str, options: Mapping[str, str]) -> str:
+    """Return the full name of a model: its reference, and the options that its vectors depend on, by name.
+
+    Example:
+        >>> with_options("st:a/b", {"truncate_dim": "64", "prompt": "query: "})
+        'st:a/b prompt=query:  truncate_dim=64'
+    """
+    return " ".join([reference, *(f"{name}={value}" for name, value in sorted(options.items()))])
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoadOptions:
     """Options for loading a model, the same for every adapter."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
@@ -36,6 +36,10 @@ def no_logit_scale() -> str:
 
 COSINE, DOT = SIMILARITIES = ("cosine", "dot")
 """Ways in which two vectors are compared."""
+
+
+Notes = tuple[str, ...]
+"""Facts that a reader of the numbers should know, such as how a model was loaded, one sentence each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +97,10 @@ Role = Literal["query", "document"] | None
 ROLES: tuple[Literal["query", "document"], ...] = ("query", "document")
 
 
+RoleTexts = dict[str, dict[str, str]]
+"""By modality and role, a prompt, or what else the role changes."""
+
+
 def parse_role(name: str) -> Role:
     """Return the role of a name, or raise UsageError for an unknown name.
 
@@ -111,7 +119,16 @@ Preprocess = Callable[[Image.Image], np.ndarray | Mapping[str, np.ndarray]]
 name.
 """
 
+Item = TypeVar("Item")
+
 Vectors = Float32[np.ndarray, "n dim"]
+
+PromptVectors = Sequence[Float32[np.ndarray, "_ dim"]]
+"""For each class, the vectors of its prompts."""
+ClassVectors = Float32[np.ndarray, "n_classes dim"]
+
+TokenCounts = Int64[np.ndarray, " n_texts"]
+"""Tokens of each text before truncation, start and end included."""
 
 
 class Predictions(NamedTuple):
@@ -220,8 +237,7 @@ class Model:
 
     def encode_images(self, images: Sequence[Image.Image]) -> Vectors:
         """Return one vector per image, in order, after the model's preprocessing if it has one."""
-        starts = range(0, len(images), DEFAULT_BATCH_SIZE)
-        batches = (self.inputs_of(images[start : start + DEFAULT_BATCH_SIZE]) for start in starts)
+        batches = map(self.inputs_of, in_batches(images, DEFAULT_BATCH_SIZE))
         vectors = list(self.encode_batches(IMAGE, batches))
         return np.concatenate(vectors) if vectors else np.empty((0, self.info.embed_dim), np.float32)
 
@@ -237,7 +253,7 @@ class Model:
         """Return the raw vector of a class from the vectors of its prompts, or None for their mean, for all classes."""
         return None
 
-    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+    def count_tokens(self, texts: Sequence[str]) -> TokenCounts:
         """Return the tokens of each text before truncation, start and end included, or raise NoTokenCounts if
         unknown.
         """
@@ -245,7 +261,7 @@ class Model:
             f"model '{self.info.ref}' does not say how many tokens a text takes: its adapter has no count_tokens(texts)"
         )
 
-    def costs(self) -> tuple[str, ...]:
+    def costs(self) -> Notes:
         """Return notes about the costs of the model so far except time, and about deviations from the options."""
         return ()
 
@@ -258,6 +274,17 @@ class Model:
     def towers(self) -> "Mapping[str, Model]":
         """Return the model of each modality: this one, unless it is made of several."""
         return dict.fromkeys(self.modalities, self)
+
+
+def in_batches(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
+    """Return items in order, in batches of a size, of which the last may be smaller."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def encode_in_batches(encode: Callable[[Any], Vectors], items: Sequence[Any], size: int, dim: int) -> Vectors:
+    """Return the vectors of items, encoded in batches of a size. Without items, their shape is (0, dim)."""
+    vectors = [encode(batch) for batch in in_batches(items, size)]
+    return np.concatenate(vectors) if vectors else np.empty((0, dim), np.float32)
 
 
 def stack_inputs(inputs: Sequence[Any]) -> Any:
@@ -291,7 +318,7 @@ class Embedder:
         """Note the memory of the device that encoding takes from now on, in a process without other models."""
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def notes(self) -> Notes:
         """Facts about where the vectors come from that a reader of the numbers should know."""
         return ()
 
@@ -317,7 +344,7 @@ class Embedder:
         """Return the predicted class of each image, in order, or None for a model of vectors, which tasks score."""
         return None
 
-    def combine(self, by_prompt: Sequence[Float32[np.ndarray, "_ dim"]]) -> Float32[np.ndarray, "n_classes dim"] | None:
+    def combine(self, by_prompt: PromptVectors) -> ClassVectors | None:
         """Return the raw vector of each class from the vectors of its prompts, or None for their mean."""
         return None
 
@@ -345,7 +372,7 @@ class Embedder:
         """Return the raw vector of each text, in order, on no side of a search."""
         return self.encode(TEXT, texts)
 
-    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+    def count_tokens(self, texts: Sequence[str]) -> TokenCounts:
         """Return the tokens of each text before truncation, start and end included, or raise NoTokenCounts if
         unknown.
         """
@@ -364,7 +391,7 @@ class Embedder:
         """
         return dataset
 
-    def image_notes(self, images: Sequence[ImageRef]) -> tuple[str, ...]:
+    def image_notes(self, images: Sequence[ImageRef]) -> Notes:
         """Return notes on the images that are not plain RGB or grey, by how they are read."""
         return ()
 
@@ -391,8 +418,8 @@ class Embedder:
 class Sides(NamedTuple):
     """Scoring vectors of items as queries and as documents, one array for both if the model has no roles for them."""
 
-    query: Float32[np.ndarray, "n dim"]
-    document: Float32[np.ndarray, "n dim"]
+    query: Vectors
+    document: Vectors
 
     @property
     def are_equal(self) -> bool:
@@ -450,16 +477,14 @@ class Counts:
 
     def n_items(self) -> dict[str, int]:
         """Return how many distinct items were encoded, and how many the store had before, by ``COUNT_NAMES``."""
-        encoded: dict[str, set[bytes]] = {modality: set() for modality in self.modalities}
-        stored: dict[str, set[bytes]] = {modality: set() for modality in self.modalities}
-        for call in self.calls:
-            encoded[call.modality] |= call.encoded
-            stored[call.modality] |= call.stored
-        names = {modality: COUNT_NAMES.get(modality, modality) for modality in self.modalities}
-        return {
-            **{names[modality]: len(items) for modality, items in encoded.items()},
-            **{f"stored_{names[modality]}": len(items - encoded[modality]) for modality, items in stored.items()},
-        }
+        n_encoded, n_stored = {}, {}
+        for modality in self.modalities:
+            calls = [call for call in self.calls if call.modality == modality]
+            encoded = frozenset[bytes]().union(*(call.encoded for call in calls))
+            stored = frozenset[bytes]().union(*(call.stored for call in calls))
+            name = COUNT_NAMES.get(modality, modality)
+            n_encoded[name], n_stored[f"stored_{name}"] = len(encoded), len(stored - encoded)
+        return n_encoded | n_stored
 
     @property
     def modalities(self) -> list[str]:

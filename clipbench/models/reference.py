@@ -33,6 +33,9 @@ VECTOR_SUFFIXES = (".npz", ".npy", ".parquet")
 OPEN_CLIP, PAIR = "open_clip", "pair"
 """Adapters of checkpoint files, and of two models of which either may be one."""
 
+Parts = tuple[str, str, str | None]
+"""Adapter, rest and architecture of a reference."""
+
 Adapter = Callable[[str, LoadOptions], Model | Embedder]
 
 FORMS = (
@@ -74,9 +77,9 @@ class Alias(NamedTuple):
     """Family, and size where it is known."""
     context: int
     """Tokens that the text tower takes."""
-    licence: str | None
+    licence: str | None = None
     """Licence of the weights, None if it is unknown here. The licence that comes with them holds."""
-    openai: str | None
+    openai: str | None = None
     """The name of the same weights in OpenAI's package, such as ``ViT-B/32``."""
 
     @property
@@ -175,7 +178,7 @@ def check_references(references: Sequence[str], options: LoadOptions) -> None:
 
     References that match no form are not errors here: loading one of them says why.
     """
-    parsed: dict[str, tuple[str, str, str | None]] = {}
+    parsed: dict[str, Parts] = {}
     for reference in references:
         with suppress(UsageError):
             parsed[reference] = _parse_reference(reference.strip())
@@ -185,7 +188,7 @@ def check_references(references: Sequence[str], options: LoadOptions) -> None:
             f"{option('arch', options.arch)} has no effect on {names}: only a checkpoint file without the params.txt of"
             f" its training needs an architecture. Remove {option('arch')}"
         )
-    models: dict[tuple[str, str, str | None], str] = {}
+    models: dict[Parts, str] = {}
     for reference, (adapter, body, arch) in parsed.items():
         model = (adapter, body, options.arch if _needs_arch(adapter, body, arch) else arch)
         if model in models:
@@ -195,7 +198,7 @@ def check_references(references: Sequence[str], options: LoadOptions) -> None:
         models[model] = reference
 
 
-def _parse_reference(reference: str) -> tuple[str, str, str | None]:
+def _parse_reference(reference: str) -> Parts:
     """Return the adapter, the rest and the architecture of a reference, or raise UsageError for an invalid one."""
     adapters = {name.casefold(): name for name in plugins.names(plugins.MODELS)}
     prefix, colon, body = reference.partition(":")
@@ -215,9 +218,9 @@ def _parse_reference(reference: str) -> tuple[str, str, str | None]:
         if arch is not None and not is_there(Path(path)):
             raise UsageError(f"no checkpoint {path}: expected a file after '{arch},'. Check the path")
         return OPEN_CLIP, path, arch
-    if arch is not None and re.fullmatch(r"[^\s:,/]+", path):
-        return OPEN_CLIP, f"{arch}/{path}", None
     if arch is not None:
+        if re.fullmatch(r"[^\s:,/]+", path):
+            return OPEN_CLIP, f"{arch}/{path}", None
         raise UsageError(
             f"'{reference}' names no checkpoint: expected ARCH,FILE with a file ({', '.join(CHECKPOINT_SUFFIXES)}) or a"
             " sharded folder, or ARCH,TAG with a pretrained tag of open_clip"
@@ -247,10 +250,7 @@ def holds_samples(reference: str) -> bool:
 def aliases() -> list[Alias]:
     """Return the short names in the order of ``aliases.toml``."""
     table = tomllib.loads(files("clipbench.models").joinpath("aliases.toml").read_text(encoding="utf-8"))
-    return [
-        Alias(name, entry["target"], entry["what"], entry["context"], entry.get("licence"), entry.get("openai"))
-        for name, entry in table.items()
-    ]
+    return [Alias(name, **settings) for name, settings in table.items()]
 
 
 def reference_rows() -> list[tuple[str, str]]:

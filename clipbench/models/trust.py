@@ -22,6 +22,7 @@ from clipbench.files import is_inside
 from clipbench.hub import HUB_NAME
 from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions
+from clipbench.models.protocol import Notes
 from clipbench.untrusted.reading import is_file, is_folder, is_there, read_json, refuse_special_files
 from clipbench.untrusted.terminal import printable
 
@@ -68,7 +69,7 @@ third, transformers reports to a service of the Hub, from a thread, which pickle
 """
 
 
-def check_model(name: str, reference: str) -> tuple[str, ...]:
+def check_model(name: str, reference: str) -> Notes:
     """Refuse a folder or a Hub repository whose files ask for code, or for files of another place.
 
     What is not in the Hub's cache is fetched, unless requests to the Hub fail at once: then no library reads it either.
@@ -105,7 +106,7 @@ def check_settings(settings: object, source: str, reference: str, *, folder: Pat
         source: name of the file in its ``folder``, for messages.
         is_local: True where open_clip takes the tokenizer from the folder, whatever its name.
     """
-    for setting_path, key, value in _nested_settings(settings, ""):
+    for setting_path, key, value in _nested_settings(settings):
         if is_local and key == "hf_tokenizer_name":
             continue
         reason = _names_file_elsewhere(key, value, folder) or (RULES[key](value) if key in RULES else None)
@@ -182,9 +183,9 @@ def hub_file(name: str, file: str) -> Path | None:
         return None
 
 
-def _nested_settings(value: object, setting_path: str) -> Iterator[tuple[str, str, Any]]:
+def _nested_settings(settings: object) -> Iterator[tuple[str, str, Any]]:
     """Yield each setting with its path, such as ``text_cfg.tokenizer_kwargs``, at any depth."""
-    pending = [(setting_path, value)]
+    pending = [("", settings)]
     while pending:
         setting_path, value = pending.pop()
         if isinstance(value, Mapping):
@@ -240,19 +241,24 @@ def _timm_arguments(value: object) -> str | None:
 
 def _weight_files(value: object) -> str | None:
     names = [name for name in (value.values() if isinstance(value, Mapping) else [value]) if isinstance(name, str)]
-    leaving = [
-        name for name in names if name.startswith(("/", "\\", "~")) or ":" in name or ".." in re.split(r"[/\\]", name)
-    ]
-    outside = leaving[0] if leaving else None
-    return None if outside is None else f"names weights outside its folder ({outside}): expected files in its folder"
+    for name in names:
+        if name.startswith(("/", "\\", "~")) or ":" in name or ".." in re.split(r"[/\\]", name):
+            return f"names weights outside its folder ({name}): expected files in its folder"
+    return None
 
+
+KERNEL_SETTINGS = (
+    "attn_implementation",
+    "_attn_implementation",
+    "_attn_implementation_internal",
+    "experts_implementation",
+    "_experts_implementation",
+    "kernel_config",
+)
 
 RULES: Mapping[str, Callable[[object], str | None]] = {
-    "trust_remote_code": _trust,
-    "code_revision": _trust,
-    "use_kernels": _trust,
-    **dict.fromkeys(("attn_implementation", "_attn_implementation", "_attn_implementation_internal"), _kernel),
-    **dict.fromkeys(("experts_implementation", "_experts_implementation", "kernel_config"), _kernel),
+    **dict.fromkeys(("trust_remote_code", "code_revision", "use_kernels"), _trust),
+    **dict.fromkeys(KERNEL_SETTINGS, _kernel),
     **dict.fromkeys(("architecture", "backbone", "timm_model_name"), _source),
     **dict.fromkeys(("hf_model_name", "hf_tokenizer_name"), _repository),
     "tokenizer_kwargs": _tokenizer_arguments,

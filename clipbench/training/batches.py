@@ -191,11 +191,11 @@ class SampleOrder:
         positions = range(first, first + share)
         if self.n_pairs is None:
             return [SampleIndex(position, position, 0) for position in positions]
-        epochs_and_offsets = [divmod(position, self.n_pairs - self.n_pairs % self.batch_size) for position in positions]
-        return [
-            SampleIndex(position, int(_shuffled(self.n_pairs, self.seed, epoch)[offset]), epoch)
-            for position, (epoch, offset) in zip(positions, epochs_and_offsets, strict=True)
-        ]
+        samples = []
+        for position in positions:
+            epoch, offset = divmod(position, self.n_pairs - self.n_pairs % self.batch_size)
+            samples.append(SampleIndex(position, int(_shuffled(self.n_pairs, self.seed, epoch)[offset]), epoch))
+        return samples
 
 
 @dataclass(frozen=True, kw_only=True)

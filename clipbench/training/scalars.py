@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float32
 
 from clipbench.errors import ModelError
 from clipbench.metrics.geometry import pair_geometry
 from clipbench.metrics.ranking import cross_ranks, recall_at_k
-from clipbench.metrics.similarity import dot_blocks, unit
+from clipbench.metrics.similarity import Vectors, dot_blocks, unit
 from clipbench.metrics.spread import effective_rank
-from clipbench.models.introspection.modules import evaluation_mode
+from clipbench.models.fingerprint import unusable_rows
+from clipbench.models.introspection.modules import evaluation_mode, run_tower, tower_methods
 from clipbench.models.protocol import TOWERS
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ Scalars = dict[str, Number | None]
 
 
 def pair_scalars(
-    images: Float32[np.ndarray, "n dim"],
-    texts: Float32[np.ndarray, "n dim"],
+    images: Vectors,
+    texts: Vectors,
     *,
     same_images: Sequence[int] | None = None,
     same_texts: Sequence[int] | None = None,
@@ -62,7 +62,7 @@ def pair_scalars(
         >>> found["pair_cosine"], found["text_cone"], found["image_duplicates"], found["text_duplicates"]
         (0.5, 1.0, 0.0, 1.0)
     """
-    n_bad = sum(int((~np.isfinite(vectors).all(axis=1) | ~vectors.any(axis=1)).sum()) for vectors in (images, texts))
+    n_bad = sum(int(unusable_rows(vectors).sum()) for vectors in (images, texts))
     if n_bad:
         return {**dict.fromkeys(_NAMES), "n_pairs": len(images), "non_finite": n_bad / (2 * len(images))}
     images, texts = unit(images), unit(texts)
@@ -109,7 +109,7 @@ _NAMES = (
 )
 
 
-def _duplicates(vectors: Float32[np.ndarray, "n dim"], same: Sequence[int] | None) -> tuple[float, int]:
+def _duplicates(vectors: Vectors, same: Sequence[int] | None) -> tuple[float, int]:
     """Return the share of different inputs whose unit vector another one has, and the number of different inputs."""
     if same is not None:
         vectors = vectors[np.unique(same, return_index=True)[1]]
@@ -131,7 +131,7 @@ def encode_pairs(
         ModelError: the model has none of the known methods, or gives another number of vectors than of inputs.
     """
     module = unwrap(model)
-    names = next((names for names in TOWERS if all(hasattr(module, name) for name in names)), None)
+    names = tower_methods(module)
     if names is None:
         raise ModelError(
             f"a model of type {type(model).__name__} has neither {' nor '.join(' and '.join(pair) for pair in TOWERS)}"
@@ -189,21 +189,14 @@ def _vectors(module: Any, name: str, inputs: Any, batch_size: int) -> np.ndarray
     sizes: Counter[Any] = Counter()
     for parameter in module.parameters():
         sizes[parameter.dtype] += parameter.numel()
-    method, device, dtype = getattr(module, name), next(module.parameters()).device, sizes.most_common(1)[0][0]
-
-    def to_device(part: "torch.Tensor") -> "torch.Tensor":  # images in the type of most of the weights
-        return part.to(device, dtype) if part.is_floating_point() else part.to(device)
-
+    device, dtype = next(module.parameters()).device, sizes.most_common(1)[0][0]  # the type of most of the weights
+    if name in KEYWORDS and not isinstance(inputs, Mapping):
+        inputs = {KEYWORDS[name]: inputs}
     arrays = []
     for start in range(0, n_inputs(inputs), batch_size):
         rows = slice(start, start + batch_size)
-        if isinstance(inputs, Mapping):
-            output = method(**{key: to_device(value[rows]) for key, value in inputs.items()})
-        elif name in KEYWORDS:
-            output = method(**{KEYWORDS[name]: to_device(inputs[rows])})
-        else:
-            output = method(to_device(inputs[rows]))
-        vectors = as_array(output if hasattr(output, "detach") else output.pooler_output)
+        batch = {key: part[rows] for key, part in inputs.items()} if isinstance(inputs, Mapping) else inputs[rows]
+        vectors = as_array(run_tower(getattr(module, name), batch, device, dtype))
         n_expected = min(batch_size, n_inputs(inputs) - start)
         if len(vectors) != n_expected:
             raise ModelError(f"{name} gave {len(vectors)} vectors for {n_expected} inputs: expected one per input")

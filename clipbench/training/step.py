@@ -21,7 +21,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
@@ -31,7 +30,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 from clipbench.distributed.group import n_processes, rank
-from clipbench.metrics.similarity import unit
+from clipbench.metrics.similarity import Vectors, unit
 from clipbench.training.batches import Batch
 from clipbench.training.clip.model import CLIP
 from clipbench.training.scalars import Scalars, equal_inputs, logit_constants, pair_scalars
@@ -39,18 +38,19 @@ from clipbench.training.scalars import Scalars, equal_inputs, logit_constants, p
 BLOCK_ELEMENTS = 1 << 24
 """Logits that are held at once: 64 MiB in float32, a few times over."""
 
-Loss = Callable[
-    [Float[Tensor, "n E"], Float[Tensor, "n E"], Float[Tensor, ""], Float[Tensor, ""] | None], Float[Tensor, ""]
-]
+UnitVectors = Float[Tensor, "n E"]
+ScalarTensor = Float[Tensor, ""]
+
+Loss = Callable[[UnitVectors, UnitVectors, ScalarTensor, ScalarTensor | None], ScalarTensor]
 """A function from unit image and text vectors (paired by row), scale and bias to this process's share of the loss."""
 
 
 def clip_loss(
-    images: Float[Tensor, "n E"],
-    texts: Float[Tensor, "n E"],
-    logit_scale: Float[Tensor, ""],
-    logit_bias: Float[Tensor, ""] | None = None,
-) -> Float[Tensor, ""]:
+    images: UnitVectors,
+    texts: UnitVectors,
+    logit_scale: ScalarTensor,
+    logit_bias: ScalarTensor | None = None,
+) -> ScalarTensor:
     """Return the mean cross-entropy of finding each image's text and each text's image among the batch.
 
     Source: Radford et al., 2021, figure 3. A bias is not used: it would not change a softmax.
@@ -78,11 +78,11 @@ def clip_loss(
 
 
 def siglip_loss(
-    images: Float[Tensor, "n E"],
-    texts: Float[Tensor, "n E"],
-    logit_scale: Float[Tensor, ""],
-    logit_bias: Float[Tensor, ""] | None,
-) -> Float[Tensor, ""]:
+    images: UnitVectors,
+    texts: UnitVectors,
+    logit_scale: ScalarTensor,
+    logit_bias: ScalarTensor | None,
+) -> ScalarTensor:
     """Return the binary cross-entropy of classifying N x N combinations as pairs or non-pairs, divided by N.
 
     Source: Zhai et al., Sigmoid Loss for Language Image Pre-Training, 2023, algorithm 1.
@@ -120,8 +120,7 @@ def gather(vectors: Float[Tensor, "n E"]) -> Float[Tensor, "N E"]:
     """Return the vectors of all processes, by rank. Gradients flow back to the process of each vector."""
     if n_processes() == 1:
         return vectors
-    gathered: Tensor = _Gather.apply(vectors)  # type: ignore[no-untyped-call]
-    return gathered
+    return _Gather.apply(vectors)  # type: ignore[no-untyped-call]
 
 
 class _Gather(torch.autograd.Function):
@@ -213,16 +212,14 @@ def measure(towers: Towers, pairs: Batch) -> Scalars:
 
 
 @torch.no_grad()
-def unit_vectors(towers: Towers, pairs: Batch) -> tuple[Float32[np.ndarray, "n dim"], Float32[np.ndarray, "n dim"]]:
+def unit_vectors(towers: Towers, pairs: Batch) -> tuple[Vectors, Vectors]:
     """Return unit vectors of images and captions, in order."""
     images = [towers.images(pixels) for pixels in pairs.pixels.split(MEASURED_AT_ONCE)]
     texts = [towers.texts(tokens) for tokens in pairs.tokens.split(MEASURED_AT_ONCE)]
     return unit(torch.cat(images).cpu().numpy()), unit(torch.cat(texts).cpu().numpy())
 
 
-def add_gradients(
-    towers: Towers, batch: Batch, loss: Loss, *, micro_batch_size: int | None = None
-) -> Float[Tensor, ""]:
+def add_gradients(towers: Towers, batch: Batch, loss: Loss, *, micro_batch_size: int | None = None) -> ScalarTensor:
     """Add the gradients of a batch's loss to the model's, and return this process's share of the loss.
 
     Args:

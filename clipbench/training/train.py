@@ -23,7 +23,7 @@ from clipbench.distributed.group import n_processes, process_group, rank, sum_ov
 from clipbench.errors import ClipbenchError, UsageError
 from clipbench.files import check_writable, folder_lock
 from clipbench.models.checkpoints import bundled_checkpoints, newest_checkpoint
-from clipbench.models.towers.torch_model import resolve_placement
+from clipbench.models.towers.torch_model import n_parameters, resolve_placement
 from clipbench.training.batches import (
     Batch,
     PairReader,
@@ -266,7 +266,7 @@ def start(options: TrainOptions, *, device: torch.device, dtype: torch.dtype) ->
         model = CLIP(config.for_siglip() if options.loss == "siglip" else config)
     if options.temperature is not None:
         fix_temperature(model, options.temperature)
-    n_bytes = 12 * sum(parameter.numel() for parameter in model.parameters())  # weights, and two moments of each
+    n_bytes = 12 * n_parameters(model)  # weights, and two moments of each
     check_writable(options.out, n_bytes, advice="make room there, or choose another --out")
     wait_for_all()  # each process has to find the folder empty before the first one writes to it
     progress = TrainingProgress(arguments=options.to_json(), data=_description(corpus))

@@ -22,7 +22,7 @@ from clipbench.errors import ModelError, UsageError, did_you_mean, model_option
 from clipbench.models.adapters.http_client import Client
 from clipbench.models.fingerprint import TEXTS, check_vectors, digest
 from clipbench.models.options import LoadOptions, Tower
-from clipbench.models.protocol import ROLES, Model, ModelInfo, Role, Vectors, parse_role
+from clipbench.models.protocol import ROLES, Model, ModelInfo, Notes, Role, Vectors, in_batches, parse_role
 from clipbench.untrusted.reading import decode_json, is_file, read_json, shown, user_path
 
 ADAPTER = "api adapter 1"
@@ -117,8 +117,7 @@ class ApiModel(Model):
         """
         if not inputs:
             return np.empty((0, self.info.embed_dim), np.float32)
-        size = self.request_size[modality]
-        groups = [inputs[start : start + size] for start in range(0, len(inputs), size)]
+        groups = in_batches(inputs, self.request_size[modality])
         client = self.client.for_call()
 
         def request(group: Sequence[Any]) -> np.ndarray:
@@ -145,7 +144,7 @@ class ApiModel(Model):
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def costs(self) -> tuple[str, ...]:
+    def costs(self) -> Notes:
         costs = self.client.costs
         retries = f", {costs['retries']:,} of them again" if costs["retries"] else ""
         tokens = f", {costs['tokens']:,} tokens by the server's count" if costs["tokens"] else ""
@@ -188,7 +187,7 @@ def load(body: str, options: LoadOptions) -> ApiModel:
         raise UsageError(f"model option timeout={timeout:g}: expected a number above 0")
     concurrency = concurrency or 4
     shared = max(2, options.n_at_once // concurrency)  # a batch is shared out among the requests that run at once
-    request_size = {modality: shared for modality in (*TOWERS, JOINT)} | dict.fromkeys(requests.one_by_one, 1)
+    request_size = dict.fromkeys((*TOWERS, JOINT), shared) | dict.fromkeys(requests.one_by_one, 1)
     scale, bias = options.logits()
     client = Client(
         url=_endpoint_url(body, reference),
@@ -213,9 +212,11 @@ def load(body: str, options: LoadOptions) -> ApiModel:
             f" ({', '.join(f'{kind} {dim}' for kind, dim in dims.items())}): expected a model that gives one, which"
             " some servers take as body.dimensions=N"
         )
-    changing = ("model", *STYLES)
-    settings = sorted(options.options.items())
-    identity_options = [f"{name}={value}" for name, value in settings if name in changing or name.startswith(BODY)]
+    identity_options = [
+        f"{name}={value}"
+        for name, value in sorted(options.options.items())
+        if name in ("model", *STYLES) or name.startswith(BODY)
+    ]
     notes = ["a served model is identified only by its address, its name and the vectors of a few probes"]
     if (noise := max(sample.noise for sample in samples.values())) > NOISE:
         notes.append(

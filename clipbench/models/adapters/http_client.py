@@ -49,15 +49,16 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
+@dataclass(eq=False)
 class _RetryableError(Exception):
     """A failure after which the same request may succeed."""
 
-    def __init__(self, cause: str, advice: str, *, wait: float | None = None, is_silence: bool = False) -> None:
-        super().__init__(cause)
-        self.advice = advice
-        self.wait = wait
-        self.is_silence = is_silence
-        """True where nothing answered at all."""
+    cause: str
+    advice: str
+    wait: float | None = None
+    """Seconds to wait before the next try that the server has requested, or None."""
+    is_silence: bool = False
+    """True where nothing answered at all."""
 
 
 @dataclass
@@ -111,12 +112,13 @@ class Client:
             try:
                 return self._parse(*self._send_within_timeout(data))
             except _RetryableError as failure:
+                cause = self._redact(failure.cause)
                 if number == TRIES or (failure.is_silence and not self.has_answered):
                     tries = f" after {number} tries" if number > 1 else ""
-                    raise ModelError(f"{self.name}: {self._redact(str(failure))}{tries}: {failure.advice}") from None
+                    raise ModelError(f"{self.name}: {cause}{tries}: {failure.advice}") from None
                 usual = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (number - 1)) * random.uniform(0.5, 1)
                 self._count(retries=1)
-                self._wait(usual if failure.wait is None else failure.wait, self._redact(str(failure)))
+                self._wait(usual if failure.wait is None else failure.wait, cause)
         raise AssertionError(TRIES)
 
     def _wait(self, seconds: float, cause: str) -> None:

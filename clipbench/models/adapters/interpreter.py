@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
@@ -38,22 +38,17 @@ HAS_GROUPS = hasattr(os, "killpg")
 """True if processes form groups here, and pipes can be waited for: not on Windows."""
 SECONDS_BETWEEN_LOOKS = 0.2
 """Seconds of silence after which a process is looked at: has it ended?"""
+Answer = tuple[dict[str, Any], list[np.ndarray]]
+"""A message of the other interpreter, and the arrays that go with it."""
 NAMED = ("python", "numpy", "torch", "transformers")
 """Versions that are reported, all of them part of the fingerprint."""
 
 
-class RemoteObject(NamedTuple):
-    """An object in another interpreter, as it is seen from here."""
-
-    encoders: object
-    """Has the attributes and methods of that object."""
-    sources: Mapping[str, str]
-    versions: Mapping[str, str]
-    note: str
-
-
-def load_remote(module: str, factory: str, options: LoadOptions, reference: str) -> RemoteObject:
-    """Return an object that a factory creates in another interpreter.
+def load_remote(
+    module: str, factory: str, options: LoadOptions, reference: str
+) -> tuple[object, Mapping[str, str], Mapping[str, str], str]:
+    """Return an object that a factory creates in another interpreter, with the attributes and methods that it has
+    there, the sources of its module, the versions of its packages, and a note.
 
     Raises:
         UsageError: it is not a Python with numpy and Pillow.
@@ -68,9 +63,7 @@ def load_remote(module: str, factory: str, options: LoadOptions, reference: str)
     }
     encoders = type(description["class"], (), {**description["values"], **methods})()
     versions = ", ".join(f"{name} {description['versions'][name]}" for name in NAMED if name in description["versions"])
-    return RemoteObject(
-        encoders, description["sources"], description["versions"], f"runs in another interpreter ({versions})"
-    )
+    return encoders, description["sources"], description["versions"], f"runs in another interpreter ({versions})"
 
 
 def _remote_method(process: "_Process", name: str, takes_role: bool) -> Callable[..., np.ndarray]:
@@ -158,9 +151,7 @@ class _Process:
                 " .venv/bin/python"
             ) from error
 
-    def ask(
-        self, callee: str, message: Mapping[str, Any], arrays: Sequence[np.ndarray] = ()
-    ) -> tuple[dict[str, Any], list[np.ndarray]]:
+    def ask(self, callee: str, message: Mapping[str, Any], arrays: Sequence[np.ndarray] = ()) -> Answer:
         """Return the answer to a message, or raise ModelError, which names the callee."""
         try:
             answer, result_arrays = self._answer(message, arrays)
@@ -173,9 +164,7 @@ class _Process:
             raise ModelError(f"{self.reference}: {callee} failed ({failed}){advice}{self._stderr_tail()}") from behind
         return answer, result_arrays
 
-    def _answer(
-        self, message: Mapping[str, Any] | None, arrays: Sequence[np.ndarray]
-    ) -> tuple[dict[str, Any], list[np.ndarray]]:
+    def _answer(self, message: Mapping[str, Any] | None, arrays: Sequence[np.ndarray]) -> Answer:
         """Return the answer to a message, or the first message of the process. Raise Broken with the reason if it
         fails.
         """

@@ -9,13 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int64
 
 from clipbench.data.modalities import TEXT
 from clipbench.errors import ModelError, UsageError, did_you_mean, model_option, option
 from clipbench.models.fingerprint import TEXTS, check_vectors, digest, file_digest, probe_images
-from clipbench.models.options import LoadOptions, Tower
-from clipbench.models.protocol import Internals, Model, ModelInfo, Preprocess, Role, Vectors, stack_inputs
+from clipbench.models.options import LoadOptions, Tower, with_options
+from clipbench.models.protocol import (
+    Internals,
+    Model,
+    ModelInfo,
+    Notes,
+    Preprocess,
+    Role,
+    TokenCounts,
+    Vectors,
+    encode_in_batches,
+    stack_inputs,
+)
 from clipbench.models.towers.onnx_inputs import TextInputs, image_inputs, text_inputs
 from clipbench.models.towers.torch_model import first_line
 from clipbench.plugins import import_optional
@@ -60,7 +70,7 @@ class Graph:
         """The inputs of the graph, with names, shapes and types."""
         return self.session.get_inputs()
 
-    def vectors(self, inputs: Mapping[str, np.ndarray], step: int) -> Float32[np.ndarray, "n dim"]:
+    def vectors(self, inputs: Mapping[str, np.ndarray], step: int) -> Vectors:
         """Return one vector per row, in batches of ``step`` rows, or of the graph's own batch size."""
         types = {port.name: (PIXELS | TOKENS)[port.type] for port in self.inputs}
         n, fixed, chunks = len(next(iter(inputs.values()))), self.inputs[0].shape[0], []
@@ -91,12 +101,12 @@ class OnnxModel(Model):
         if modality != TEXT:
             graph = self.graphs["images"]
             return graph.vectors({graph.inputs[0].name: np.asarray(inputs)}, step)
-        assert self.texts is not None, self.info.id
-        batches = [list(inputs[start : start + step]) for start in range(0, len(inputs), step)]
-        vectors = [self.graphs["texts"].vectors(self.texts.tokenize(batch), step) for batch in batches]
-        return np.concatenate(vectors) if vectors else np.empty((0, self.info.embed_dim), np.float32)
+        graph, texts = self.graphs["texts"], self.texts
+        assert texts is not None, self.info.id
+        encode = lambda batch: graph.vectors(texts.tokenize(list(batch)), step)
+        return encode_in_batches(encode, inputs, step, self.info.embed_dim)
 
-    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+    def count_tokens(self, texts: Sequence[str]) -> TokenCounts:
         return super().count_tokens(texts) if self.texts is None else self.texts.count(texts)
 
     def internals(self) -> Internals:
@@ -144,7 +154,7 @@ def load(body: str, options: LoadOptions) -> OnnxModel:
     dim, batch_notes = _probe_graphs(graphs, preprocess, texts, paths)
     info = ModelInfo(
         ref=reference,
-        id=" ".join([reference, *(f"{key}={value}" for key, value in sorted(options.options.items()))]),
+        id=with_options(reference, options.options),
         fingerprint=digest(
             ADAPTER,
             *paths,
@@ -285,7 +295,7 @@ def _choose_output(session: Any, path: Path, output_name: str | None, key: str) 
 
 def _probe_graphs(
     graphs: Mapping[Tower, Graph], preprocess: Preprocess | None, texts: TextInputs | None, paths: Mapping[Tower, Path]
-) -> tuple[int, tuple[str, ...]]:
+) -> tuple[int, Notes]:
     """Return the dimension of the vectors, and notes, after encoding a few images and texts."""
     inputs: dict[Tower, Mapping[str, np.ndarray]] = {}
     if preprocess is not None:

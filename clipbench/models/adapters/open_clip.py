@@ -12,7 +12,6 @@ import open_clip
 import torch
 from huggingface_hub import is_offline_mode
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-from jaxtyping import Int64
 from open_clip.coca_model import CoCa
 from open_clip.factory import convert_state_dict
 from open_clip.model import CLIP, CustomTextCLIP, convert_to_custom_text_state_dict
@@ -33,7 +32,7 @@ from clipbench.models.checkpoints import (
 )
 from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions
-from clipbench.models.protocol import ModelInfo
+from clipbench.models.protocol import ModelInfo, Notes, TokenCounts
 from clipbench.models.towers.checkpoint_file import (
     Checkpoint,
     causal_tower_error,
@@ -41,7 +40,14 @@ from clipbench.models.towers.checkpoint_file import (
     read_checkpoint,
     stretch_context,
 )
-from clipbench.models.towers.text_tower import TextTower, Tokens, check_vocabulary, first_position, tokenizer_identity
+from clipbench.models.towers.text_tower import (
+    TextLengths,
+    TextTower,
+    Tokens,
+    check_vocabulary,
+    first_position,
+    tokenizer_identity,
+)
 from clipbench.models.towers.torch_model import (
     OpenClipPreprocess,
     TorchModel,
@@ -104,7 +110,7 @@ class Recipe:
     """Arguments of ``create_model`` by which the training changed the architecture."""
     params: Path | None = None
     """The settings of the training, where the rest comes from them."""
-    notes: tuple[str, ...] = ()
+    notes: Notes = ()
 
 
 def load(body: str, options: LoadOptions) -> TorchModel:
@@ -258,12 +264,13 @@ def _normalize_name(name: str) -> str:
 def _match_name(kind: str, name: str, names: list[str]) -> str:
     """Return the name that matches regardless of case, slashes and dashes, or raise UsageError if none does."""
     by_plain = {_normalize_name(candidate): candidate for candidate in reversed(names)}
-    if _normalize_name(name) in by_plain:
-        return by_plain[_normalize_name(name)]
-    raise UsageError(f"unknown {kind} '{name}': {did_you_mean(name, names)}")
+    match = by_plain.get(_normalize_name(name))
+    if match is None:
+        raise UsageError(f"unknown {kind} '{name}': {did_you_mean(name, names)}")
+    return match
 
 
-def _with_activation(arch: str, tag: str) -> tuple[str, tuple[str, ...]]:
+def _with_activation(arch: str, tag: str) -> tuple[str, Notes]:
     """Return the architecture with the activation that a tag was trained with, and a note if that is another one.
 
     ``create_model("ViT-B-32", pretrained="openai")`` of open_clip 3.3 computes with the wrong one and only warns.
@@ -277,17 +284,16 @@ def _with_activation(arch: str, tag: str) -> tuple[str, tuple[str, ...]]:
     return name, (f"{tag} was trained with QuickGELU: loaded as {name}, because {arch} has another activation",)
 
 
-def _preprocess_of(arch: str) -> tuple[Mapping[str, object], tuple[str, ...]]:
+def _preprocess_of(arch: str) -> tuple[Mapping[str, object], Notes]:
     """Return the preprocessing shared by all pretrained weights of an architecture, or open_clip's default.
 
     A checkpoint of one's own does not record which it was trained with, so a note says what is used.
     """
     configs = [open_clip.get_pretrained_cfg(arch, tag) for tag in open_clip.list_pretrained_tags_by_model(arch)]
-    distinct = {
-        repr([config[key] for key in PREPROCESS]): {key: config[key] for key in PREPROCESS} for config in configs
-    }
+    candidates: list[dict[str, object]] = [{key: config[key] for key in PREPROCESS} for config in configs]
+    distinct = {repr(settings): settings for settings in candidates}
     if len(distinct) == 1:
-        settings: dict[str, object] = next(iter(distinct.values()))
+        settings = candidates[0]
         summary = ", ".join(f"{key} {value}" for key, value in settings.items())
         return settings, (f"preprocessing of open_clip's {arch} weights: {summary}",)
     reason = "the pretrained weights differ in it" if distinct else "pretrained weights do not exist"
@@ -382,7 +388,7 @@ def build(recipe: Recipe, options: LoadOptions) -> TorchModel:
         files=_source_files(recipe),
     )
     freeze(module, placement)
-    probe(model, placement)
+    probe(model)
     return model
 
 
@@ -418,7 +424,7 @@ def _from_library(recipe: Recipe) -> tuple[Any, dict[str, Any], Any]:
     return load_from_hub(load, _tokenizer_request(recipe), recipe.id)
 
 
-def _check_files(recipe: Recipe) -> tuple[str, ...]:
+def _check_files(recipe: Recipe) -> Notes:
     """Raise if files of the model or of repositories that they name require code. Return notes."""
     model_names = [recipe.name.partition(":")[2]] if recipe.name.startswith(FOREIGN) else []
     notes = [note for name in model_names for note in check_model(name, recipe.id)]
@@ -455,7 +461,7 @@ def _tokenizer_repository(name: str) -> str:
     return text.get("hf_tokenizer_name") or text.get("hf_model_name") or NO_REPOSITORY
 
 
-def _load_weights(module: Any, checkpoint: Checkpoint, recipe: Recipe) -> tuple[str, ...]:
+def _load_weights(module: Any, checkpoint: Checkpoint, recipe: Recipe) -> Notes:
     """Load weights as open_clip does, except that it would silently resize positions, and here they must fit."""
     state = convert_state_dict(module, checkpoint.state)
     if "positional_embedding" in state and not hasattr(module, "positional_embedding"):
@@ -464,9 +470,8 @@ def _load_weights(module: Any, checkpoint: Checkpoint, recipe: Recipe) -> tuple[
         parameter = getattr(module, name)
         if parameter is not None and name in state and state[name].numel() == 1:
             state[name] = state[name].reshape(parameter.shape)
-    for name in set(state) & OLD_BUFFERS:
-        if name not in module.state_dict():
-            del state[name]
+    for name in OLD_BUFFERS - module.state_dict().keys():
+        state.pop(name, None)
     state, notes = (state, ()) if recipe.context is None else stretch_context(state, recipe.context)
     advice = [
         *([] if recipe.params is None else [f"check that {recipe.params} belongs to this training"]),
@@ -501,7 +506,7 @@ def text_tower(model: Any, tokenizer: Any) -> TextTower:
     """
     causal, text_model = _causal_tower(model), _TextOnly(model)
 
-    def lengths(tokens: Tokens) -> Int64[torch.Tensor, " n_texts"]:
+    def lengths(tokens: Tokens) -> TextLengths:
         assert causal is not None
         text = tokens["text"]  # the position of the end of each text, as the tower itself finds it, plus one
         return (text.argmax(dim=-1) if causal.pool == "argmax" else first_position(causal.end, text)) + 1
@@ -525,7 +530,7 @@ def text_tower(model: Any, tokenizer: Any) -> TextTower:
     )
 
 
-def count_tokens(tokenizer: Any, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+def count_tokens(tokenizer: Any, texts: Sequence[str]) -> TokenCounts:
     """Return the tokens of each text by one of open_clip's tokenizers, before it cuts.
 
     Raises:

@@ -5,14 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
 
 from clipbench import plugins
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.errors import ModelError, UsageError
 from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions, Tower
-from clipbench.models.protocol import Internals, Model, ModelInfo, Role, Vectors
+from clipbench.models.protocol import Internals, Model, ModelInfo, Notes, Role, TokenCounts, Vectors
 from clipbench.models.reference import resolve
 
 SIDES: dict[Tower, str] = {"images": "image.", "texts": "text."}
@@ -40,10 +39,10 @@ class PairModel(Model):
     def combine(self, vectors: Vectors) -> np.ndarray | None:
         return self._models[TEXT].combine(vectors)
 
-    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+    def count_tokens(self, texts: Sequence[str]) -> TokenCounts:
         return self._models[TEXT].count_tokens(texts)
 
-    def costs(self) -> tuple[str, ...]:
+    def costs(self) -> Notes:
         return tuple(note for model in self._models.values() for note in model.costs())
 
     def internals(self) -> Internals:
@@ -90,11 +89,12 @@ def load(body: str, options: LoadOptions) -> PairModel:
             f"{reference}: {images.id} compares vectors by {images.similarity}, {texts.id} by {texts.similarity}:"
             " expected one similarity"
         )
-    notes = []
-    if images.device != texts.device:
-        notes.append(f"device: {images.device or 'unknown'} for images, {texts.device or 'unknown'} for texts")
-    if images.precision != texts.precision:
-        notes.append(f"precision: {images.precision or 'unknown'} for images, {texts.precision or 'unknown'} for texts")
+    settings = {"device": (images.device, texts.device), "precision": (images.precision, texts.precision)}
+    notes = [
+        f"{name}: {of_images or 'unknown'} for images, {of_texts or 'unknown'} for texts"
+        for name, (of_images, of_texts) in settings.items()
+        if of_images != of_texts
+    ]
     info = ModelInfo(
         ref=reference,
         id=f"pair:{images.id}+{texts.id}",

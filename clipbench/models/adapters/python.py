@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
-from jaxtyping import Int64
 from PIL import Image
 
 from clipbench.data.images import rgb
@@ -37,7 +36,21 @@ from clipbench.models.adapters.interpreter_child import as_floats, module_of, si
 from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.models.fingerprint import TEXTS, Probes, array_digest, coarse_digest, digest, probe_images
 from clipbench.models.options import LoadOptions
-from clipbench.models.protocol import COSINE, ROLES, TOWERS, Embedder, Internals, Model, ModelInfo, Role, Vectors
+from clipbench.models.protocol import (
+    COSINE,
+    ROLES,
+    TOWERS,
+    Embedder,
+    Internals,
+    Model,
+    ModelInfo,
+    Notes,
+    Role,
+    RoleTexts,
+    TokenCounts,
+    Vectors,
+    encode_in_batches,
+)
 
 USUAL = {IMAGE: "encode_images", TEXT: "encode_texts"}
 METHODS = tuple(USUAL.values())
@@ -92,13 +105,9 @@ class PythonModel(Model):
         items: list[Any] = [rgb(image) for image in inputs] if modality == IMAGE else list(inputs)
         if modality == JOINT:
             items = [(rgb(image), text) for image, text in items]
-        out = np.empty((len(items), self.info.embed_dim), np.float32)
-        for start in range(0, len(items), self.batch_size):
-            batch = items[start : start + self.batch_size]
-            out[start : start + len(batch)] = _encode_batch(
-                f"{self.info.id}: {name}", encode, batch, self.info.embed_dim
-            )
-        return out
+        dim = self.info.embed_dim
+        encode_batch = lambda batch: _encode_batch(f"{self.info.id}: {name}", encode, batch, dim)
+        return encode_in_batches(encode_batch, items, self.batch_size, dim)
 
     def combine(self, vectors: Vectors) -> np.ndarray | None:
         """Return the output of the user's ``combine_prompts`` for the prompts of a class, or None without that
@@ -111,7 +120,7 @@ class PythonModel(Model):
         encode = lambda batch: _as_floats(combine(batch[0]), label)[None]
         return _encode_batch(label, encode, [vectors], self.info.embed_dim)[0]
 
-    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+    def count_tokens(self, texts: Sequence[str]) -> TokenCounts:
         """Return the user's token counts, or raise ModelError if it does not give one integer per text."""
         count = getattr(self.encoders, "count_tokens", None)
         if not callable(count):
@@ -296,7 +305,7 @@ def encoder_of(encoders: object, modality: str, role: Role = None) -> Callable[[
     return (lambda pairs: encode(*map(list, zip(*pairs, strict=True)))) if modality == JOINT else encode
 
 
-def roles_of(encoders: object) -> dict[str, dict[str, str]]:
+def roles_of(encoders: object) -> RoleTexts:
     """Return how an object encodes each modality by role, without modalities that ignore the role.
 
     Example:
@@ -304,7 +313,7 @@ def roles_of(encoders: object) -> dict[str, dict[str, str]]:
         >>> roles_of(SimpleNamespace(encode_images=lambda images: 0, encode_texts=lambda texts, role: 0))
         {'text': {'query': "encode_texts(role='query')", 'document': "encode_texts(role='document')"}}
     """
-    roles: dict[str, dict[str, str]] = {}
+    roles: RoleTexts = {}
     for modality in (*modalities_of(encoders), JOINT):
         names: dict[str, str] = {role: method_name(encoders, modality, role) for role in ROLES}
         with_role = {role: name for role, name in names.items() if takes_role(getattr(encoders, name, len))}
@@ -326,13 +335,10 @@ def modalities_of(encoders: object) -> list[str]:
     usual = [name for name in USUAL if encoder_of(encoders, name) is not None]
     names = [name.removeprefix(ENCODE) for name in dir(encoders) if name.startswith(ENCODE) and name not in METHODS]
     custom = [name for name in names if NAME.fullmatch(name) and name not in NO_ENCODERS]
-    return [
-        *usual,
-        *(name for name in custom if callable(getattr(encoders, f"{ENCODE}{name}", None))),
-    ]
+    return [*usual, *(name for name in custom if encoder_of(encoders, name) is not None)]
 
 
-def _model_info(encoders: object, reference: str, fingerprint: str, notes: tuple[str, ...]) -> ModelInfo:
+def _model_info(encoders: object, reference: str, fingerprint: str, notes: Notes) -> ModelInfo:
     embed_dim = _embed_dim(encoders, reference)
     context_length = getattr(encoders, "context_length", None)
     try:
@@ -422,7 +428,7 @@ def _encode_batch(
     return vectors
 
 
-def _count_tokens(label: str, count: Callable[[list[str]], object], texts: list[str]) -> Int64[np.ndarray, " n_texts"]:
+def _count_tokens(label: str, count: Callable[[list[str]], object], texts: list[str]) -> TokenCounts:
     counts = np.asarray(_call_method(label, lambda batch: np.asarray(count(batch)), texts))
     is_whole = counts.size == 0 or (counts.dtype.kind in "iu" and counts.min() >= 0)
     if counts.shape != (len(texts),) or not is_whole:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import transformers
-from jaxtyping import Int64
 from PIL import Image
 
 from clipbench.data.images import rgb
@@ -19,8 +18,8 @@ from clipbench.data.modalities import IMAGE, JOINT, TEXT
 from clipbench.errors import ModelError, NoTokenCounts, UsageError, did_you_mean, model_option
 from clipbench.hub import cache_only, cached_first, local_folder, model_request
 from clipbench.models.fingerprint import digest, file_digest
-from clipbench.models.options import LoadOptions, Tower
-from clipbench.models.protocol import ROLES, Internals, Model, ModelInfo, Role, Vectors
+from clipbench.models.options import LoadOptions, Tower, with_options
+from clipbench.models.protocol import ROLES, Internals, Model, ModelInfo, Role, RoleTexts, TokenCounts, Vectors
 from clipbench.models.towers.families import JINA_V4, family_of
 from clipbench.models.towers.text_tower import token_counts
 from clipbench.models.towers.torch_model import (
@@ -55,6 +54,9 @@ NAMES: dict[Tower, str] = {"images": "image", "texts": "text"}
 OWN_CLASSES = "sentence_transformers."
 ACTIVATIONS = "torch.nn.modules."
 """Beginnings of the names of classes that a folder may ask for."""
+
+SETTINGS_SUFFIXES = (".json", ".txt", ".model", ".jinja")
+"""Ends of the names of files that change the vectors, in addition to the weights."""
 
 OPTIONS = (
     "truncate_dim",
@@ -104,11 +106,11 @@ class SentenceModel(Model):
         vectors = encode(items, batch_size=self.placement.batch_size, show_progress_bar=False, **prompt)
         return np.asarray(vectors, np.float32)
 
-    def roles(self) -> dict[str, dict[str, str]]:
+    def roles(self) -> RoleTexts:
         """Return the prompts by role of each modality whose vectors depend on the role."""
         items: dict[str, Any] = {IMAGE: Image.new("RGB", (64, 64), (128, 128, 128)), TEXT: "a photo"}
         items[JOINT] = items[IMAGE], items[TEXT]
-        prompts: dict[str, dict[str, str]] = {}
+        prompts: RoleTexts = {}
         for modality in dict.fromkeys(modality for modality, _ in self.prompts):
             plain, *by_role = (self.encode(modality, [items[modality]], role) for role in (None, *ROLES))
             if any((vectors != plain).any() for vectors in by_role):
@@ -117,7 +119,7 @@ class SentenceModel(Model):
                 }
         return prompts
 
-    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+    def count_tokens(self, texts: Sequence[str]) -> TokenCounts:
         """Return the tokens of each text with its longest prompt before truncation, start and end included.
 
         Raises:
@@ -168,7 +170,7 @@ def load(body: str, options: LoadOptions) -> SentenceModel:
             )
     prompts = _prompts(module, options)
     prompt_texts = {
-        tower: _prompt_text(module, prompts[name, None]) for tower, name in NAMES.items() if (name, None) in prompts
+        tower: _prompt_text(module, prompts[NAMES[tower], None]) for tower in NAMES if tower in options.towers
     }
     notes = [f"prompt of {tower}: '{text}'" for tower, text in prompt_texts.items() if text]
     freeze(module, placement)
@@ -186,12 +188,11 @@ def load(body: str, options: LoadOptions) -> SentenceModel:
         raise UsageError(
             f"model option truncate_dim={module.truncate_dim}: the vectors of {reference} have {dim} dimensions"
         )
-    patterns = ["*.json", "*.txt", "*.model", "*.jinja"]
-    files = sorted({path for pattern in patterns for path in folder.rglob(pattern) if path.is_file()})
+    files = sorted(path for path in folder.rglob("*") if path.name.endswith(SETTINGS_SUFFIXES) and path.is_file())
     hashes = [f"{path.relative_to(folder)} {file_digest(path)}" for path in files]
     info = ModelInfo(
         ref=reference,
-        id=" ".join([reference, *(f"{key}={value}" for key, value in identity_options.items())]),
+        id=with_options(reference, identity_options),
         fingerprint=digest(
             ADAPTER,
             "" if code is None else code.identity,
@@ -217,7 +218,7 @@ def load(body: str, options: LoadOptions) -> SentenceModel:
     )
     model = replace(model, info=replace(info, roles=model.roles()))
     if len(options.towers) > 1:
-        probe(model, placement)
+        probe(model)
     return model
 
 

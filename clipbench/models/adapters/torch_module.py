@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from clipbench.errors import ModelError
-from clipbench.models.introspection.modules import evaluation_mode
+from clipbench.models.introspection.modules import evaluation_mode, run_tower, tower_methods
 from clipbench.models.protocol import TOWERS, Internals, Tokens
 
 if TYPE_CHECKING:
@@ -73,17 +73,8 @@ class TorchEncoders:
         import torch
 
         weight = next((value for value in self.net.parameters() if value.is_floating_point()), torch.empty(0))
-
-        def placed(tensor: "torch.Tensor") -> "torch.Tensor":
-            return tensor.to(weight.device, weight.dtype) if tensor.is_floating_point() else tensor.to(weight.device)
-
         with evaluation_mode(self.net):
-            if isinstance(inputs, Mapping):
-                output = tower(**{key: placed(tensor) for key, tensor in inputs.items()})
-            else:
-                output = tower(placed(inputs))
-            # transformers may put the vectors into a record
-            return output if hasattr(output, "detach") else output.pooler_output
+            return run_tower(tower, inputs, weight.device, weight.dtype)
 
 
 def torch_model(  # noqa: PLR0913  what a module lacks to be measured, each by its name
@@ -131,7 +122,7 @@ def torch_model(  # noqa: PLR0913  what a module lacks to be measured, each by i
         >>> model.encode_images([Image.new("RGB", (3, 3))])
         tensor([[3., 3.]])
     """
-    names = next((names for names in TOWERS if all(callable(getattr(net, name, None)) for name in names)), None)
+    names = tower_methods(net)
     if names is None:
         raise ModelError(
             f"clipbench.torch_model got an object of type {type(net).__name__} without"

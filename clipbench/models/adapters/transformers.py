@@ -15,7 +15,6 @@ import huggingface_hub
 import numpy as np
 import torch
 import transformers
-from jaxtyping import Int64
 from PIL import Image
 
 from clipbench.data.images import rgb
@@ -23,8 +22,8 @@ from clipbench.errors import ModelError
 from clipbench.hub import cache_only, cached_first, local_folder, model_request
 from clipbench.models.checkpoints import step_in_name
 from clipbench.models.fingerprint import digest
-from clipbench.models.options import LoadOptions
-from clipbench.models.protocol import TOWERS, ModelInfo, Preprocess
+from clipbench.models.options import LoadOptions, with_options
+from clipbench.models.protocol import TOWERS, ModelInfo, Notes, Preprocess
 from clipbench.models.towers.checkpoint_file import causal_tower_error, stretch_table
 from clipbench.models.towers.families import (
     BUDGETS,
@@ -44,7 +43,9 @@ from clipbench.models.towers.families import (
 )
 from clipbench.models.towers.text_tower import (
     LOWERED,
+    TextLengths,
     TextTower,
+    Tokenize,
     Tokens,
     check_vocabulary,
     first_position,
@@ -56,7 +57,7 @@ from clipbench.models.towers.torch_model import (
     PIXELS,
     TorchModel,
     TransformersPreprocess,
-    first_line,
+    error_line,
     freeze,
     library_errors,
     n_parameters,
@@ -104,7 +105,7 @@ class _Loaded(NamedTuple):
     module: Any
     processor: Any
     tokenizer: Any
-    notes: tuple[str, ...]
+    notes: Notes
     """Facts about the files of the model."""
     inputs: list[str]
     """Names of the arrays that the processor makes of an image."""
@@ -144,7 +145,7 @@ def load(body: str, options: LoadOptions) -> TorchModel | JinaV4:
     placement = resolve_placement(options.device, options.precision, options.batch_size)
     parts = _from_library(source, reference, options, common_options)
     if isinstance(parts, JinaV4):
-        probe(parts, parts.placement)
+        probe(parts)
         return parts
     stretching = _stretch(parts.module, options.whole_number("context"), reference)
     tower, notes = _text_tower(parts, reference)
@@ -167,7 +168,7 @@ def load(body: str, options: LoadOptions) -> TorchModel | JinaV4:
     size = getattr(vision, "image_size", None)
     info = ModelInfo(
         ref=reference,
-        id=" ".join([reference, *(f"{key}={value}" for key, value in sorted(parts.options.items()))]),
+        id=with_options(reference, parts.options),
         fingerprint=digest(identity, *identity_parts) if identity_parts else identity,
         family=f"transformers/{type(module).__name__.removesuffix('Model')}",
         embed_dim=embed_dim,
@@ -202,7 +203,7 @@ def load(body: str, options: LoadOptions) -> TorchModel | JinaV4:
         files=(local_folder(source.name),),
         has_pixels=is_one_array,
     )
-    probe(model, placement)
+    probe(model)
     return model
 
 
@@ -327,7 +328,7 @@ def _check_is_dual_encoder(kind: object, config: Any, reference: str) -> None:
     )
 
 
-def _stretch(module: Any, context: int | None, reference: str) -> tuple[str, ...]:
+def _stretch(module: Any, context: int | None, reference: str) -> Notes:
     """Stretch the positions of a CLIP text tower, and return notes for the result.
 
     Raises:
@@ -345,7 +346,7 @@ def _stretch(module: Any, context: int | None, reference: str) -> tuple[str, ...
     return notes
 
 
-def _text_tower(parts: _Loaded, reference: str) -> tuple[TextTower, tuple[str, ...]]:
+def _text_tower(parts: _Loaded, reference: str) -> tuple[TextTower, Notes]:
     """Return the text tower, fed as its family was trained, and notes for the result.
 
     SigLIP's attends to padding, pools the last token, and was trained on lower case. So every text is padded to the
@@ -380,13 +381,13 @@ def _text_tower(parts: _Loaded, reference: str) -> tuple[TextTower, tuple[str, .
 
 
 def _lengths_of_clip(
-    module: Any, tokenize: Callable[[list[str]], Tokens], tokenizer: Any, reference: str
-) -> Callable[[Tokens], Int64[torch.Tensor, " n_texts"]]:
+    module: Any, tokenize: Tokenize, tokenizer: Any, reference: str
+) -> Callable[[Tokens], TextLengths]:
     end = module.config.text_config.eos_token_id
     if not isinstance(end, int):
         raise ModelError(f"{reference} has eos_token_id {shown(end)}: expected the id of one token in config.json")
 
-    def lengths(tokens: Tokens) -> Int64[torch.Tensor, " n_texts"]:
+    def lengths(tokens: Tokens) -> TextLengths:
         ids = tokens["input_ids"]
         return (ids.argmax(dim=-1) if end == ARGMAX_POOLING else first_position(end, ids)) + 1
 
@@ -428,8 +429,8 @@ def _text_shape(module: Any, tower: TextTower, reference: str) -> tuple[int, int
             vectors = tower.encode(tokens)
     except (IndexError, RuntimeError) as error:
         raise ModelError(
-            f"the text tower of {reference} does not take its tokenizer's tokens ({type(error).__name__}:"
-            f" {first_line(error)}): check that vocabulary and model_max_length belong to these weights"
+            f"the text tower of {reference} does not take its tokenizer's tokens ({error_line(error)}):"
+            f" check that vocabulary and model_max_length belong to these weights"
         ) from error
     if vectors.ndim != 2:
         raise ModelError(

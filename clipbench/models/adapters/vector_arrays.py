@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int64, Shaped
+from jaxtyping import Int64, Shaped
 
 from clipbench.data.modalities import IDS, LINK, NAME
 from clipbench.errors import DataError, VectorError, did_you_mean
+from clipbench.metrics.similarity import Vectors
+from clipbench.models.fingerprint import unusable_rows
 from clipbench.untrusted.reading import entries, is_folder, open_file
 
 if TYPE_CHECKING:
@@ -81,12 +83,12 @@ def array_name(modality: str) -> str:
     return ARRAY_OF.get(modality, modality)
 
 
-def _array_name_in(modality: str, arrays: Mapping[str, np.ndarray]) -> str:
+def _array_name_in(modality: str, arrays: Arrays) -> str:
     """Return the name under which the vectors of a modality were given, for messages: ``text`` or ``texts``."""
     return modality if modality in arrays else array_name(modality)
 
 
-def modalities_of(arrays: Mapping[str, np.ndarray]) -> list[str]:
+def modalities_of(arrays: Arrays) -> list[str]:
     """Return the names of the modalities that there are vectors of, in alphabetical order.
 
     Example:
@@ -98,10 +100,10 @@ def modalities_of(arrays: Mapping[str, np.ndarray]) -> list[str]:
 
 
 def _are_vectors(array: np.ndarray) -> bool:
-    return np.ndim(array) == 2 and np.asarray(array).dtype.kind == "f"
+    return array.ndim == 2 and array.dtype.kind == "f"
 
 
-def _array_table(arrays: Mapping[str, np.ndarray]) -> ArrayTable:
+def _array_table(arrays: Arrays) -> ArrayTable:
     modalities = modalities_of(arrays)
     vectors_of = {name: _array_name_in(name, arrays) for name in sorted({*modalities, *ARRAY_OF})}
     kinds = {**KINDS, **{vectors_of[name]: VECTORS for name in modalities}}
@@ -176,7 +178,7 @@ def _refuse_unknown(arrays: Arrays, source: str) -> None:
 
 def _corrected_name(name: str, array: np.ndarray) -> str | None:
     """Return the right name of vectors whose name says images, texts or classes, or None for other arrays."""
-    if name in KINDS or name in ARRAY_OF or np.ndim(array) != 2 or np.asarray(array).dtype.kind not in "fiu":
+    if name in KINDS or name in ARRAY_OF or array.ndim != 2 or array.dtype.kind not in "fiu":
         return None
     return next((right for pattern, right in MEANT if pattern.match(name)), None)
 
@@ -313,10 +315,10 @@ def _check_values(name: str, arrays: Arrays, table: ArrayTable, source: str) -> 
         _check_rows(array, name, table.points_to[name], arrays, source)
 
 
-def _check_vectors(vectors: Float32[np.ndarray, "n dim"], name: str, ids: Shaped[np.ndarray, " n"] | None) -> None:
+def _check_vectors(vectors: Vectors, name: str, ids: Shaped[np.ndarray, " n"] | None) -> None:
     for start in range(0, len(vectors), CHECKED_ROWS):
         block = np.asarray(vectors[start : start + CHECKED_ROWS])
-        bad = np.flatnonzero(~np.isfinite(block).all(axis=1) | ~block.any(axis=1))
+        bad = np.flatnonzero(unusable_rows(block))
         if len(bad):
             row = start + int(bad[0])
             row_id = "" if ids is None else f" ('{ids[row]}')"

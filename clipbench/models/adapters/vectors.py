@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from clipbench.models.adapters.vector_arrays import Arrays, array_name, checked_
 from clipbench.models.adapters.vector_items import ITEMS_FILE, ItemLine, contrasts_of, read_items
 from clipbench.models.fingerprint import array_digest, digest
 from clipbench.models.options import LoadOptions
-from clipbench.models.protocol import COSINE, Embedder, ModelInfo, Role, Vectors
+from clipbench.models.protocol import COSINE, Embedder, ModelInfo, Role, TokenCounts, Vectors
 
 OWN_SAMPLES = "embeddings"
 """Id of the data set in the file, whatever the file is called: files of two models hold the same samples."""
@@ -85,7 +86,7 @@ class Embeddings(Embedder):
             start += len(vectors)
         return _select_rows(np.concatenate(self.text_vectors), rows)
 
-    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+    def count_tokens(self, texts: Sequence[str]) -> TokenCounts:
         raise NoTokenCounts(
             f"{self.info.id} holds vectors only: without the model, shorter texts cannot be encoded and"
             " tokens cannot be counted"
@@ -196,9 +197,9 @@ def embedder_from_arrays(arrays: Arrays, reference: str, holder: str, items: Seq
 
 
 def _dataset(arrays: Arrays, holder: str, items: Sequence[ItemLine]) -> Dataset:
-    names = _names(arrays, "image_ids", "images", "") if "images" in arrays else []
+    names = _names(arrays, "image_ids", "images", "")
     text_to_image = _text_to_image(arrays)
-    class_names = _names(arrays, "class_names", "class_texts", "class ") if "class_texts" in arrays else None
+    class_names = tuple(_names(arrays, "class_names", "class_texts", "class ")) or None
     labels = arrays.get("labels")
     missing_ids = [f"{name}{IDS}" for name in modalities_of(arrays) if name != TEXT and f"{name}{IDS}" not in arrays]
     notes = []
@@ -211,14 +212,14 @@ def _dataset(arrays: Arrays, holder: str, items: Sequence[ItemLine]) -> Dataset:
     if "group" in arrays:  # of images or of texts by their number; of as many images as texts those of images
         values = [str(value) for value in arrays["group"]]
         groups["group"] = Groups(values, of_captions=len(values) != len(names))
-    texts = _names(arrays, "text_ids", "texts", "text ") if "texts" in arrays else []
+    texts = _names(arrays, "text_ids", "texts", "text ")
     dataset = Dataset(
         id=OWN_SAMPLES,
         images=[VectorRow(row, name) for row, name in enumerate(names)],
         image_ids=names,
         has_ids="image_ids" in arrays and (text_to_image is None or "text_ids" in arrays),
         labels=labels,
-        class_names=None if class_names is None else tuple(class_names),
+        class_names=class_names,
         templates=None if class_names is None else (TEMPLATE,),
         captions=None if text_to_image is None else texts,
         caption_image=text_to_image,
@@ -242,8 +243,7 @@ def _modalities(arrays: Arrays) -> Modalities | None:
     }
     if TEXT in items:
         items[TEXT] = _names(arrays, "text_ids", "texts", "text ")
-    links = [(source, target) for source in names for target in names if f"{source}{LINK}{target}" in arrays]
-    link_rows = {link: arrays[LINK.join(link)] for link in links}
+    link_rows = {link: arrays[LINK.join(link)] for link in permutations(names, 2) if LINK.join(link) in arrays}
     pairs = pairs_of({name: len(modality_ids) for name, modality_ids in ids.items()}, link_rows)
     return Modalities(items, ids, pairs)
 
@@ -256,9 +256,10 @@ def _text_to_image(arrays: Arrays) -> np.ndarray | None:
 
 
 def _names(arrays: Arrays, ids: str, rows: str, prefix: str) -> list[str]:
+    """Return the names of the rows of an array, or none without the array."""
     if ids in arrays:
         return [str(name) for name in arrays[ids]]
-    return [f"{prefix}{row}" for row in range(len(arrays[rows]))]
+    return [f"{prefix}{row}" for row in range(len(arrays.get(rows, ())))]
 
 
 def _missing(arrays: Arrays) -> dict[str, str]:
@@ -275,9 +276,7 @@ def _missing(arrays: Arrays) -> dict[str, str]:
     return missing | (dict.fromkeys(("labels", "class_names", "templates"), missing_arrays) if missing_arrays else {})
 
 
-def _select_rows(
-    vectors: Float32[np.ndarray, "n dim"], rows: Int64[np.ndarray, " n_rows"]
-) -> Float32[np.ndarray, "n_rows dim"]:
+def _select_rows(vectors: Vectors, rows: Int64[np.ndarray, " n_rows"]) -> Float32[np.ndarray, "n_rows dim"]:
     """Return rows of vectors, as a view if the rows are consecutive: memory-mapped vectors then stay so."""
     if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
         part = vectors[rows[0] : rows[-1] + 1]
@@ -287,17 +286,13 @@ def _select_rows(
 
 
 def _text_rows(arrays: Arrays, source: str) -> dict[str, int]:
-    rows: dict[str, int] = {}
-    if "texts" in arrays:
-        rows.update(zip(_names(arrays, "text_ids", "texts", "text "), range(len(arrays["texts"])), strict=True))
-    if "class_texts" in arrays:
-        names = _names(arrays, "class_names", "class_texts", "class ")
-        prompts = [TEMPLATE.format(c=name) for name in names]
-        clash = next((prompt for prompt in prompts if prompt in rows), None)
-        if clash is not None:
-            raise DataError(f"{source}: text_ids has '{clash}', which is reserved for class names: rename it")
-        n_texts = len(arrays.get("texts", ()))
-        rows.update(zip(prompts, range(n_texts, n_texts + len(prompts)), strict=True))
+    """Return the row of each text, and after all texts of each prompt."""
+    rows = {text: row for row, text in enumerate(_names(arrays, "text_ids", "texts", "text "))}
+    for class_name in _names(arrays, "class_names", "class_texts", "class "):
+        prompt = TEMPLATE.format(c=class_name)
+        if prompt in rows:
+            raise DataError(f"{source}: text_ids has '{prompt}', which is reserved for class names: rename it")
+        rows[prompt] = len(rows)
     return rows
 
 

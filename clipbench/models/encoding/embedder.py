@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int64
 
 from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef, reading_notes
@@ -24,7 +23,17 @@ from clipbench.models.encoding.sharing import SharingEmbedder, batches_of, defau
 from clipbench.models.encoding.store import Shelf
 from clipbench.models.encoding.work_log import WorkLog
 from clipbench.models.introspection.costs import tower_sizes
-from clipbench.models.protocol import Counts, Model, Role, Vectors, parse_role
+from clipbench.models.protocol import (
+    ClassVectors,
+    Counts,
+    Model,
+    Notes,
+    PromptVectors,
+    Role,
+    TokenCounts,
+    Vectors,
+    parse_role,
+)
 from clipbench.results.numbers import counted
 from clipbench.results.record import TowerRecord
 
@@ -71,7 +80,7 @@ class StoreEmbedder(SharingEmbedder):
         return self._root
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def notes(self) -> Notes:
         """Notes about rejected chunks of the store, and about the costs of the model."""
         return (*self._store_notes(), *self.model.costs())
 
@@ -94,8 +103,7 @@ class StoreEmbedder(SharingEmbedder):
             VectorError: the model gave a NaN, infinite or zero vector.
         """
         role = self._effective_role(modality, role)
-        if modality == IMAGE:
-            self.digests(items)
+        self.digests(_images_in(modality, items))
         requested = self._items(modality, items, role)
         if not requested:
             return np.empty((0, self.info.embed_dim), np.float32)
@@ -114,7 +122,7 @@ class StoreEmbedder(SharingEmbedder):
             encode([(self.model, add)], request, batches_of(request, self.batch_size), result)
         return np.stack([by_key[item.key] for item in requested])
 
-    def combine(self, by_prompt: Sequence[Float32[np.ndarray, "_ dim"]]) -> Float32[np.ndarray, "n_classes dim"] | None:
+    def combine(self, by_prompt: PromptVectors) -> ClassVectors | None:
         combined = [self.model.combine(vectors) for vectors in by_prompt]
         if any(vector is None for vector in combined):
             return None
@@ -138,19 +146,11 @@ class StoreEmbedder(SharingEmbedder):
         return self._shelves[modality]
 
     def _items(self, modality: str, sources: Sequence[Any], role: Role) -> list[EncodeItem]:
-        if modality == IMAGE:
-            hashes = self._hashes.read(sources, shows_bar=self.shows_bar)
-            return [
-                item_of(IMAGE, ref, role, hash_.key)
-                for ref, hash_ in zip(sources, hashes, strict=True)
-                if hash_ is not None
-            ]
-        if modality == JOINT:
-            images = [ref for ref, _ in sources]
-            self.digests(images)
-            hashes = self._hashes.stored(images)
-            return [item_of(JOINT, pair, role, hash_.key) for pair, hash_ in zip(sources, hashes, strict=True) if hash_]
-        return [item_of(modality, source, role) for source in sources]
+        if modality not in (IMAGE, JOINT):
+            return [item_of(modality, source, role) for source in sources]
+        hashes = self._hashes.read(_images_in(modality, sources), shows_bar=self.shows_bar)
+        hashed = zip(sources, hashes, strict=True)
+        return [item_of(modality, source, role, hash_.key) for source, hash_ in hashed if hash_ is not None]
 
     def _fill(self, modality: str, items: Sequence[EncodeItem], role: Role = None, *, is_strict: bool = True) -> None:
         """Encode the items that the store does not have.
@@ -198,7 +198,7 @@ class StoreEmbedder(SharingEmbedder):
         readable = without_images(dataset, np.array([*causes], np.int64))
         return replace(readable, notes=(*readable.notes, *notes))
 
-    def image_notes(self, images: Sequence[ImageRef]) -> tuple[str, ...]:
+    def image_notes(self, images: Sequence[ImageRef]) -> Notes:
         hashes = self._hashes.stored(images)
         return reading_notes(remark for hash_ in hashes if hash_ is not None for remark in hash_.remarks)
 
@@ -214,7 +214,7 @@ class StoreEmbedder(SharingEmbedder):
 
     # -- tokens, counts and costs
 
-    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+    def count_tokens(self, texts: Sequence[str]) -> TokenCounts:
         return self.model.count_tokens(texts)
 
     def counts(self) -> Counts:
@@ -235,3 +235,10 @@ class StoreEmbedder(SharingEmbedder):
     @property
     def peak_bytes(self) -> dict[str, int] | None:
         return self._work.peak_bytes
+
+
+def _images_in(modality: str, sources: Sequence[Any]) -> Sequence[ImageRef]:
+    """Return the images among items of a modality, one per item, or none for other modalities."""
+    if modality == JOINT:
+        return [image for image, _ in sources]
+    return sources if modality == IMAGE else ()

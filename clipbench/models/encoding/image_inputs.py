@@ -84,8 +84,7 @@ def stored_rows(shelf: Shelf, digests: Sequence[str]) -> dict[str, Float32[np.nd
     """Return what a shelf has of images, by content hash, without images that are not there."""
     keys = {digest: bytes.fromhex(digest) for digest in set(digests) if digest}
     missing = shelf.missing(keys.values())
-    converted = {digest: key_of(CONVERSION + key) for digest, key in keys.items()}
-    keys = {digest: converted[digest] if key in missing else key for digest, key in keys.items()}
+    keys = {digest: key_of(CONVERSION + key) if key in missing else key for digest, key in keys.items()}
     missing = shelf.missing(keys.values())
     keys = {digest: key for digest, key in keys.items() if key not in missing}
     return dict(zip(keys, shelf.get([*keys.values()]), strict=True)) if keys else {}

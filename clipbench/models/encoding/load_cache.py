@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int64
 
 from clipbench import __version__, plugins
 from clipbench.data.modalities import TEXT
@@ -30,7 +29,7 @@ from clipbench.models.encoding.pipeline import item_of
 from clipbench.models.encoding.store import DESCRIPTION_PREFIX, DESCRIPTION_SUFFIX, TOKENS, Shelf, model_folder
 from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions
-from clipbench.models.protocol import Model, ModelInfo
+from clipbench.models.protocol import ClassVectors, Model, ModelInfo, Notes, PromptVectors, TokenCounts
 from clipbench.models.reference import Loaded
 from clipbench.results.record import CheckFinding, TowerRecord
 from clipbench.untrusted.reading import decode_json, read_bytes
@@ -191,14 +190,14 @@ class CachedEmbedder(StoreEmbedder):
         return loaded.model
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def notes(self) -> Notes:
         return tuple(self._store_notes()) if self._description is not None else super().notes
 
-    def combine(self, by_prompt: Sequence[Float32[np.ndarray, "_ dim"]]) -> Float32[np.ndarray, "n_classes dim"] | None:
+    def combine(self, by_prompt: PromptVectors) -> ClassVectors | None:
         # Only models of files are described, and none of them combines prompts in its own way.
         return None if self._description is not None else super().combine(by_prompt)
 
-    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+    def count_tokens(self, texts: Sequence[str]) -> TokenCounts:
         keys = [item_of(TEXT, text).key for text in texts]
         missing_keys = self._token_counts.missing(keys)
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key in missing_keys}

@@ -21,6 +21,7 @@ from clipbench.data.modalities import IMAGE, JOINT, TEXT
 from clipbench.errors import FOREIGN, BadImage, ModelError, Unavailable, VectorError, error_summary
 from clipbench.models.encoding.image_hashes import key_of
 from clipbench.models.encoding.image_inputs import Measures, measure_decoded, store_measures
+from clipbench.models.fingerprint import unusable_rows
 from clipbench.models.introspection.preprocessing import limit_size
 from clipbench.models.protocol import COUNT_NAMES, Model, Preprocess, Role, Vectors, stack_inputs
 from clipbench.untrusted.limits import max_batch_pixels
@@ -186,9 +187,9 @@ def _check_batch(model: Model, vectors: Vectors, items: Sequence[EncodeItem]) ->
         raise ModelError(f"model {ref} gave vectors of shape {vectors.shape}: expected {expected}")
     if np.iscomplexobj(vectors) or isinstance(vectors, np.ma.MaskedArray):
         raise ModelError(f"model {ref} gave complex numbers or a masked array: expected an array of real numbers")
-    good = np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)
-    if not good.all():
-        row = int(np.flatnonzero(~good)[0])
+    bad = np.flatnonzero(unusable_rows(vectors))
+    if len(bad):
+        row = int(bad[0])
         fault = "a zero vector" if not vectors[row].any() else "a vector that is not finite"
         raise VectorError(f"model {ref} gave {fault} for {items[row].name}: no number can be made from it")
 

@@ -25,15 +25,19 @@ from typing import BinaryIO
 
 import numpy as np
 import xxhash
-from jaxtyping import Float32, Int64, Shaped
+from jaxtyping import Int64, Shaped
 
 from clipbench.errors import MachineError
 from clipbench.files import atomic_file, check_writable, remove_abandoned, write_atomic
+from clipbench.metrics.similarity import Vectors
 from clipbench.metrics.threads import in_threads
 from clipbench.models.large_arrays import large_array, memory_bytes
 from clipbench.untrusted.reading import array_header, open_file
 
 KEY = np.dtype("V16")
+Keys = Shaped[np.ndarray, " n"]
+"""Keys of type ``KEY``."""
+Rows = Int64[np.ndarray, " n"]
 SUFFIX = ".vectors"
 TOKENS = "token-counts"
 """Name of the folder of token counts, which are stored as vectors of one dimension. No modality can have this name."""
@@ -56,9 +60,8 @@ MEMORY_SHARE = 8
 
 @dataclass(eq=False)
 class _Chunk:
-    keys: Shaped[np.ndarray, " n"]
-    """Keys of type ``KEY``."""
-    vectors: Float32[np.ndarray, "n dim"]
+    keys: Keys
+    vectors: Vectors
     unverified: tuple[Path, memoryview] | None = None
     """The file and all of its bytes, as long as they have not been compared with the digest at their end."""
 
@@ -105,7 +108,7 @@ class Shelf:
         keys = list(keys)
         return {keys[index] for index in np.flatnonzero(self._rows_of(keys) < 0)}
 
-    def get(self, keys: Sequence[bytes]) -> Float32[np.ndarray, "n dim"]:
+    def get(self, keys: Sequence[bytes]) -> Vectors:
         """Return the vectors of keys, in order, in a ``large_array``, or raise KeyError with one that is not in the
         shelf.
         """
@@ -125,7 +128,7 @@ class Shelf:
         in_threads(copy, range(len(self._chunks)))
         return out
 
-    def _rows_of(self, keys: Sequence[bytes]) -> Int64[np.ndarray, " n"]:
+    def _rows_of(self, keys: Sequence[bytes]) -> Rows:
         """Return the row of each key in all chunks together, -1 for one that no chunk has whose digest is right."""
         self.refresh()
         while True:
@@ -145,7 +148,7 @@ class Shelf:
         """Raise MachineError unless the shelf is writable and has room for a number of new vectors."""
         check_writable(self.folder, n_vectors * (KEY.itemsize + 4 * self.dim), advice=ADVICE)
 
-    def put(self, keys: Sequence[bytes], vectors: Float32[np.ndarray, "n dim"]) -> None:
+    def put(self, keys: Sequence[bytes], vectors: Vectors) -> None:
         """Commit a chunk.
 
         Its vectors then outlive a kill, and a power cut never leaves half of them.
@@ -153,15 +156,15 @@ class Shelf:
         Raises:
             MachineError: the chunk cannot be written.
         """
-        vectors = np.ascontiguousarray(vectors, np.float32)
+        vectors, key_array = np.ascontiguousarray(vectors, np.float32), np.frombuffer(b"".join(keys), KEY)
         name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}{SUFFIX}"
         content = io.BytesIO()
-        np.save(content, np.frombuffer(b"".join(keys), KEY))
+        np.save(content, key_array)
         np.save(content, vectors)
         content.write(self._digest(content.getbuffer()))
         self._write(self.folder / name, content.getbuffer())
         self._read.add(name)
-        self._add(_Chunk(np.frombuffer(b"".join(keys), KEY), vectors))
+        self._add(_Chunk(key_array, vectors))
         self._note_use()
 
     def _note_use(self) -> None:
@@ -255,7 +258,7 @@ class _Index:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def rows_of(self, keys: Sequence[bytes]) -> Int64[np.ndarray, " n"]:
+    def rows_of(self, keys: Sequence[bytes]) -> Rows:
         """Return the row of each key, -1 for one that is in no chunk."""
         first, second = _halves(np.frombuffer(b"".join(keys), KEY))
         rows = np.full(len(keys), -1, np.int64)
@@ -270,7 +273,7 @@ class _Index:
             pending, position = pending[~is_found], position[~is_found] + 1
         return rows
 
-    def chunks_of(self, rows: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n_chunks"]:
+    def chunks_of(self, rows: Rows) -> Int64[np.ndarray, " n_chunks"]:
         """Return the numbers of the chunks that rows are in. Rows below 0 are in none."""
         is_used = np.zeros(self.starts[-1] + 1, bool)  # one more, which rows of -1 set
         is_used[rows] = True
@@ -278,13 +281,13 @@ class _Index:
         return np.flatnonzero(np.diff(n_used[self.starts]))
 
 
-def _span(rows: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"] | slice:
+def _span(rows: Rows) -> Rows | slice:
     """Return rows that follow each other as a slice, which is copied faster."""
     is_run = rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all()
     return slice(rows[0], rows[-1] + 1) if is_run else rows
 
 
-def _halves(keys: Shaped[np.ndarray, " n"]) -> tuple[Shaped[np.ndarray, " n"], Shaped[np.ndarray, " n"]]:
+def _halves(keys: Keys) -> tuple[Keys, Keys]:
     """Return the first and the last eight bytes of keys, as numbers of type uint64."""
     both = np.ascontiguousarray(keys).view(np.uint64).reshape(-1, 2)
     return np.ascontiguousarray(both[:, 0]), np.ascontiguousarray(both[:, 1])

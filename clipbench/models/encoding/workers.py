@@ -38,19 +38,15 @@ def load_in_workers(dataset: Any, *, workers: int, **options: Any) -> Iterator[A
             handler is not None
         ):  # torch's raises in whatever runs, such as the user's model; without it batches are waited for
             signal.signal(signal.SIGCHLD, handler)
-    while True:
-        try:
-            batch = next(batches)
-        except StopIteration:
-            return
-        except RuntimeError as error:
-            if not str(error).startswith("DataLoader worker"):
-                raise
-            raise MachineError(
-                "a worker process that decodes images was killed, as systems do that run out of memory: run the same"
-                f" command again, with fewer {option('workers')} if it comes back"
-            ) from error
-        yield batch
+    try:
+        yield from batches
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise MachineError(
+            "a worker process that decodes images was killed, as systems do that run out of memory: run the same"
+            f" command again, with fewer {option('workers')} if it comes back"
+        ) from error
 
 
 @contextmanager

@@ -20,6 +20,9 @@ SIDE = 224
 GREY = (128, 128, 128)
 TEXT_ITEM = "a photo of a cat"
 
+Pass = tuple[Callable[[], object], str]
+"""A function that encodes one item, and a name for the item."""
+
 
 def tower_costs(embedder: Embedder, since: Counts | None) -> dict[str, TowerRecord]:
     """Return the costs of each tower by its modality, or none if the vectors were given.
@@ -80,7 +83,7 @@ def tower_sizes(model: Model) -> dict[str, TowerRecord]:
     return {name: _size(passes.get(name, lambda tower: None), tower) for name, tower in model.towers().items()}
 
 
-def _size(prepared: Callable[[Model], tuple[Callable[[], object], str] | None], model: Model) -> TowerRecord:
+def _size(prepared: Callable[[Model], Pass | None], model: Model) -> TowerRecord:
     """Return the parameters and operations for one item, encoded by the function of ``prepared``."""
     if "torch" not in sys.modules:
         return _absent("it does not compute in torch in this process")
@@ -108,7 +111,7 @@ def _absent(reason: str) -> TowerRecord:
     return TowerRecord(reasons=dict.fromkeys(COUNTED, reason))
 
 
-def _image_pass(model: Model) -> tuple[Callable[[], object], str] | None:
+def _image_pass(model: Model) -> Pass | None:
     parts = model.internals()
     side = model.info.image_size or SIDE
     image = Image.new("RGB", (side, side), GREY)
@@ -123,7 +126,7 @@ def _image_pass(model: Model) -> tuple[Callable[[], object], str] | None:
     return None if parts.module is None else (partial(model.encode_images, [image]), "a square image")
 
 
-def _text_pass(model: Model) -> tuple[Callable[[], object], str] | None:
+def _text_pass(model: Model) -> Pass | None:
     parts = model.internals()
     if parts.tokenize is not None and parts.encode_tokens is not None:
         tokens = parts.tokenize([TEXT_ITEM])

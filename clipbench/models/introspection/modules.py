@@ -1,6 +1,6 @@
 """Facts about the torch module of a model, whichever library built it: found in its parts, not by its class."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +9,13 @@ from jaxtyping import Float32
 
 from clipbench.errors import ModelError
 from clipbench.hub import cache_only
+from clipbench.models.protocol import TOWERS as TOWER_METHODS
 from clipbench.models.protocol import Preprocessing, Tokens
 from clipbench.models.trust import file_of
 from clipbench.untrusted.reading import read_json
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 GELU, QUICK_GELU = "GELU", "QuickGELU"
@@ -52,6 +54,31 @@ def evaluation_mode(module: "nn.Module") -> Iterator[None]:
         finally:
             for part, was_training in modes:
                 part.training = was_training
+
+
+def tower_methods(module: object) -> tuple[str, str] | None:
+    """Return the names of the methods of a module's image and text tower, or None if it has none."""
+    return next(
+        (names for names in TOWER_METHODS if all(callable(getattr(module, name, None)) for name in names)), None
+    )
+
+
+def run_tower(tower: Callable[..., Any], inputs: Any, device: "torch.device", dtype: "torch.dtype") -> "torch.Tensor":
+    """Return the output of a tower for a tensor, or for a mapping of tensors that is passed by name.
+
+    Args:
+        dtype: type that floating-point tensors are cast to.
+    """
+
+    def placed(tensor: "torch.Tensor") -> "torch.Tensor":
+        return tensor.to(device, dtype) if tensor.is_floating_point() else tensor.to(device)
+
+    if isinstance(inputs, Mapping):
+        output = tower(**{key: placed(tensor) for key, tensor in inputs.items()})
+    else:
+        output = tower(placed(inputs))
+    # transformers may put the vectors into a record
+    return output if hasattr(output, "detach") else output.pooler_output
 
 
 @contextmanager
@@ -169,8 +196,7 @@ def library_logits(
             logits = module(pixel_values=images, **texts).logits_per_image
         else:
             return None
-    array: np.ndarray = logits.float().cpu().numpy()
-    return array
+    return logits.float().cpu().numpy()
 
 
 def declared_preprocessing(module: Any) -> tuple[Preprocessing, str] | None:

@@ -13,7 +13,6 @@ from clipbench.errors import FOREIGN, BadImage
 from clipbench.models.protocol import Preprocessing, Resize
 from clipbench.untrusted.limits import too_many_resized
 
-Pixels = Float32[np.ndarray, "channels height width"]
 Preprocess = Callable[[Image.Image], np.ndarray]
 
 OVERSIZE = 3
@@ -115,16 +114,12 @@ def limit_size(
     if preprocess is not None:
         with suppress(*FOREIGN):  # of one that gives several arrays, say
             measured = measure_preprocessing(preprocess)
-    if measured.interpolation in METHODS and measured.resize == "crop" and is_long:
-        return crop_middle(image, side, measured.interpolation)
-    if (
-        measured.interpolation in METHODS
-        and measured.resize in ("crop", "squash")
-        and is_large
-        and measured.size == (side, side)
-    ):
-        resized = [side, side] if measured.resize == "squash" else [side * length // short for length in image.size]
-        return image.resize(resized, METHODS[measured.interpolation])
+    if measured.interpolation in METHODS:
+        if measured.resize == "crop" and is_long:
+            return crop_middle(image, side, measured.interpolation)
+        if measured.resize in ("crop", "squash") and is_large and measured.size == (side, side):
+            resized = [side, side] if measured.resize == "squash" else [side * length // short for length in image.size]
+            return image.resize(resized, METHODS[measured.interpolation])
     if not is_long:
         return image
     fault = too_many_resized(*image.size, side)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from clipbench.errors import NoTokenCounts
-from clipbench.models.protocol import Model, Tokens
+from clipbench.models.protocol import Model, TokenCounts, Tokens
 
 Tokenize = Callable[[Sequence[str]], Tokens]
 
@@ -116,7 +116,7 @@ def restore_end(tokens: Tokens, facts: TokenFacts) -> Tokens:
     return {**tokens, facts.name: ids}
 
 
-def token_lengths(ids: Int64[np.ndarray, "n_texts n_tokens"], facts: TokenFacts) -> Int64[np.ndarray, " n_texts"]:
+def token_lengths(ids: Int64[np.ndarray, "n_texts n_tokens"], facts: TokenFacts) -> TokenCounts:
     """Return the number of tokens of each text before its padding, with an end-of-text token of the padding's id."""
     is_padding = np.flip(np.cumprod(np.flip(ids == facts.pad, axis=1), axis=1), axis=1)
     n_padding = is_padding.sum(axis=1).astype(np.int64)

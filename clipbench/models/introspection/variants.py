@@ -19,7 +19,17 @@ from clipbench.models.fingerprint import digest
 from clipbench.models.introspection.preprocessing import METHODS, make_square, measure_preprocessing
 from clipbench.models.introspection.tokens import TokenFacts, pad_tokens, restore_end, tokenizer_facts, trim_tokens
 from clipbench.models.options import Tower
-from clipbench.models.protocol import Internals, Model, ModelInfo, Preprocessing, Resize, Role, Tokens, Vectors
+from clipbench.models.protocol import (
+    Internals,
+    Model,
+    ModelInfo,
+    Preprocessing,
+    Resize,
+    Role,
+    Tokens,
+    Vectors,
+    in_batches,
+)
 
 BATCH = 64
 """Texts whose tokens are changed at a time. A tokenizer that pads to the longest text pads to the longest of these."""
@@ -200,7 +210,7 @@ def _changed_tokens(
     role: Role = None,
 ) -> Vectors:
     assert parts.tokenize is not None and parts.encode_tokens is not None
-    batches = [parts.tokenize(list(texts[start : start + BATCH])) for start in range(0, len(texts), BATCH)]
+    batches = map(parts.tokenize, in_batches(list(texts), BATCH))
     return np.concatenate([parts.encode_tokens(change(tokens, facts)) for tokens in batches])
 
 
@@ -214,8 +224,8 @@ def _renormalized_vectors(
     assert parts.preprocess is not None and parts.encode_pixels is not None
     (mean, std), (new_mean, new_std) = (settings[:, :, None, None] for settings in (normalization, new_normalization))
     vectors = []
-    for start in range(0, len(images), BATCH):
-        batch = [parts.preprocess(image.convert("RGB")) for image in images[start : start + BATCH]]
-        pixels = np.stack(batch).astype(np.float32) * std + mean
+    for batch in in_batches(images, BATCH):
+        inputs = [parts.preprocess(image.convert("RGB")) for image in batch]
+        pixels = np.stack(inputs).astype(np.float32) * std + mean
         vectors.append(parts.encode_pixels(((pixels - new_mean) / new_std).astype(np.float32)))
     return np.concatenate(vectors)

@@ -9,6 +9,7 @@ import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, is_dataclass
+from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
@@ -21,7 +22,8 @@ from torch.serialization import _get_layout
 
 from clipbench.errors import ModelError, UsageError, did_you_mean, model_option, option
 from clipbench.models.checkpoints import SHARDS, is_sharded, step_in_name, step_inside
-from clipbench.models.towers.torch_model import first_line, quiet
+from clipbench.models.protocol import Notes
+from clipbench.models.towers.torch_model import error_line, first_line, quiet
 from clipbench.untrusted.reading import is_file, open_file, read_bytes, reading, why_not_there
 
 WRAPPERS = ("module.", "_orig_mod.")
@@ -51,7 +53,7 @@ class Checkpoint:
     """Training step or epoch, by the checkpoint's name, or by its content if the name has none."""
     source: str
     """The place of the tensors, for messages."""
-    notes: tuple[str, ...] = ()
+    notes: Notes = ()
     """The choice between EMA and raw weights, where there is one."""
 
 
@@ -82,7 +84,7 @@ def _read_file(path: Path, weights: str | None) -> Checkpoint:
     if not is_file(path):
         raise ModelError(f"no checkpoint {path}{why_not_there(path)}: expected a file. Check the path")
     content = _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _read_pickle(path)
-    step, source, notes = step_in_name(path), str(path), tuple[str, ...]()
+    step, source, notes = step_in_name(path), str(path), Notes()
     if isinstance(content, Mapping) and isinstance(content.get(KEYS[RAW]), Mapping):
         step = step_inside(content) if step is None else step
         has_ema = isinstance(content.get(KEYS[EMA]), Mapping)
@@ -198,8 +200,7 @@ SHARD_CLASSES = {
     ("torch.distributed.checkpoint.filesystem", "_StorageInfo"): _StorageInfo,
     ("torch.serialization", "_get_layout"): _get_layout,
     ("torch", "Size"): torch.Size,
-    **{(module, "PosixPath"): PurePosixPath for module in ("pathlib", "pathlib._local")},
-    **{(module, "WindowsPath"): PurePosixPath for module in ("pathlib", "pathlib._local")},
+    **dict.fromkeys(product(("pathlib", "pathlib._local"), ("PosixPath", "WindowsPath")), PurePosixPath),
 }
 """Classes and functions that the list of tensors of torch.distributed.checkpoint is made of. None of them opens or runs
 anything.
@@ -304,8 +305,7 @@ def _assemble_tensor(
         ) from error
     except Exception as error:  # a list may say anything
         raise ModelError(
-            f"sharded checkpoint {folder}: '{name}' cannot be read ({type(error).__name__}: {first_line(error)}): copy"
-            " the folder again"
+            f"sharded checkpoint {folder}: '{name}' cannot be read ({error_line(error)}): copy the folder again"
         ) from error
     return tensor
 
@@ -313,7 +313,7 @@ def _assemble_tensor(
 # -- more tokens
 
 
-def stretch_context(state: StateDict, context: int) -> tuple[StateDict, tuple[str, ...]]:
+def stretch_context(state: StateDict, context: int) -> tuple[StateDict, Notes]:
     """Return weights with that many text positions, and notes for the result.
 
     The two tables of a Long-CLIP checkpoint, the frozen and the trained one, are joined. The table of an ordinary one
@@ -334,7 +334,7 @@ def stretch_context(state: StateDict, context: int) -> tuple[StateDict, tuple[st
 
 def stretch_table(
     table: Float[torch.Tensor, "n_positions width"], context: int
-) -> tuple[Float[torch.Tensor, "context width"], tuple[str, ...]]:
+) -> tuple[Float[torch.Tensor, "context width"], Notes]:
     """Return a table with a number of positions, and a note if it was stretched.
 
     Raises:

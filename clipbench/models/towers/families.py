@@ -14,15 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from jaxtyping import Int64
 from PIL import Image
 
 from clipbench.data.images import rgb
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.errors import ModelError, UsageError, did_you_mean, model_option
 from clipbench.models.fingerprint import digest
-from clipbench.models.options import LoadOptions
-from clipbench.models.protocol import Internals, Model, ModelInfo, Role, Vectors
+from clipbench.models.options import LoadOptions, with_options
+from clipbench.models.protocol import ROLES, Internals, Model, ModelInfo, Role, TokenCounts, Vectors, encode_in_batches
 from clipbench.models.towers.checkpoint_file import read_weights
 from clipbench.models.towers.text_tower import check_vocabulary, token_counts, tokenizer_identity
 from clipbench.models.towers.torch_model import Placement, freeze, n_parameters, resolve_placement, weights_digest
@@ -220,9 +219,8 @@ class JinaV4(Model):
     files: Sequence[Path] = ()
 
     def encode(self, modality: str, inputs: Any, role: Role = None) -> Vectors:
-        starts = range(0, len(inputs), self.at_once)
-        vectors = [self._encode_batch(modality, inputs[start : start + self.at_once], role) for start in starts]
-        return np.concatenate(vectors) if vectors else np.empty((0, self.info.embed_dim), np.float32)
+        encode = lambda batch: self._encode_batch(modality, batch, role)
+        return encode_in_batches(encode, inputs, self.at_once, self.info.embed_dim)
 
     def _encode_batch(self, modality: str, items: Sequence[Any], role: Role) -> Vectors:
         padded: dict[str, Any] = {"padding": "longest", "return_tensors": "pt"}
@@ -244,7 +242,7 @@ class JinaV4(Model):
             mean = (states * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
             return torch.nn.functional.normalize(mean[:, : self.info.embed_dim], dim=1).cpu().numpy()
 
-    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+    def count_tokens(self, texts: Sequence[str]) -> TokenCounts:
         return token_counts(self.processor.tokenizer, [self.prefixes["document"] + text for text in texts])
 
     def internals(self) -> Internals:
@@ -285,11 +283,11 @@ def load_jina_v4(
     processor = transformers.Qwen2_5_VLProcessor.from_pretrained(folder)
     check_vocabulary(processor.tokenizer, reference)
     prefixes = JINA_PREFIXES if task != "text-matching" else dict.fromkeys(JINA_PREFIXES, JINA_PREFIXES[None])
-    identity_options = {key: value for key, value in sorted(options.options.items()) if key != "code_commit"}
+    identity_options = {key: value for key, value in options.options.items() if key != "code_commit"}
     tokenize = lambda texts: processor.tokenizer(texts, padding=True, return_tensors="pt")
     info = ModelInfo(
         ref=reference,
-        id=" ".join([reference, *(f"{key}={value}" for key, value in identity_options.items())]),
+        id=with_options(reference, identity_options),
         fingerprint=digest(
             JINA_ADAPTER,
             weights_digest(module),
@@ -305,11 +303,7 @@ def load_jina_v4(
         device=str(placement.device),
         precision=options.precision,
         notes=(*notes, f"weights of the task {task}"),
-        roles=(
-            {}
-            if task == "text-matching"
-            else {TEXT: {str(role): JINA_PREFIXES[role] for role in JINA_PREFIXES if role}}
-        ),
+        roles=({} if task == "text-matching" else {TEXT: {role: JINA_PREFIXES[role] for role in ROLES}}),
     )
     freeze(module, placement)
     return JinaV4(

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int64
 
 from clipbench.errors import ModelError
 from clipbench.hub import cache_only
 from clipbench.models.introspection.modules import IMAGE_PROCESSOR, PROCESSOR
-from clipbench.models.protocol import Preprocess
+from clipbench.models.protocol import Notes, Preprocess, TokenCounts
 from clipbench.models.towers.text_tower import (
     LOWERED,
     check_vocabulary,
@@ -21,7 +20,13 @@ from clipbench.models.towers.text_tower import (
     token_counts,
     tokenizer_identity,
 )
-from clipbench.models.towers.torch_model import OpenClipPreprocess, TransformersPreprocess, first_line, library_errors
+from clipbench.models.towers.torch_model import (
+    OpenClipPreprocess,
+    TransformersPreprocess,
+    error_line,
+    first_line,
+    library_errors,
+)
 from clipbench.models.trust import check_model, no_foreign_code
 from clipbench.untrusted.reading import is_file, read_json, shown
 
@@ -49,11 +54,11 @@ class TextInputs:
 
     tokenize: Callable[[Sequence[str]], Mapping[str, np.ndarray]]
     """Returns arrays of shape (n_texts, context_length), padded and cut to the full length."""
-    count: Callable[[Sequence[str]], Int64[np.ndarray, " n_texts"]]
+    count: Callable[[Sequence[str]], TokenCounts]
     names: tuple[str, ...]
     context_length: int | None
     identity: str
-    notes: tuple[str, ...] = ()
+    notes: Notes = ()
 
     def restricted_to(self, names: Sequence[str]) -> "TextInputs":
         """Return the inputs for a graph with some of the arrays, or with only the ids under any name."""
@@ -118,7 +123,7 @@ def _transformers_images(directory: Path, reference: str) -> ImageInputs:
     try:
         arrays = processor(images=Image.new("RGB", (64, 64)), return_tensors="pt")
     except Exception as error:  # the library raises many kinds of error for a configuration of wrong types
-        raise ModelError(f"{file} cannot be used ({type(error).__name__}: {first_line(error)})") from error
+        raise ModelError(f"{file} cannot be used ({error_line(error)})") from error
     if list(arrays) != ["pixel_values"]:
         raise ModelError(
             f"{reference} needs {', '.join(arrays)} for each image: expected a processor that gives only pixels"
@@ -164,7 +169,7 @@ def _transformers_texts(directory: Path, config: Mapping[str, Any], length: int 
             )
         )
 
-    def count(texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+    def count(texts: Sequence[str]) -> TokenCounts:
         return token_counts(tokenizer, [clean(text) for text in texts])
 
     check_vocabulary(tokenize, reference)  # type: ignore[arg-type]  # arrays serve as tensors there
@@ -172,9 +177,7 @@ def _transformers_texts(directory: Path, config: Mapping[str, Any], length: int 
     return TextInputs(tokenize, count, tuple(tokenize(["a"])), length, identity, notes)
 
 
-def _text_cleaner(
-    tokenizer: Any, config: Mapping[str, Any], directory: Path
-) -> tuple[Callable[[str], str], tuple[str, ...]]:
+def _text_cleaner(tokenizer: Any, config: Mapping[str, Any], directory: Path) -> tuple[Callable[[str], str], Notes]:
     """Return the function that cleans texts before the tokenizer, from open_clip's configuration or for SigLIP."""
     rule = _part(_part(config, "text_cfg", directory), "tokenizer_kwargs", directory).get("clean")
     if rule is not None:
@@ -201,7 +204,7 @@ def _open_clip_texts(length: int | None) -> TextInputs:
     def tokenize(texts: Sequence[str]) -> dict[str, np.ndarray]:
         return {"input_ids": tokenizer(list(texts)).numpy()}
 
-    def count(texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+    def count(texts: Sequence[str]) -> TokenCounts:
         return np.array([len(tokenizer.encode(text)) + 2 for text in texts], np.int64)
 
     identity = tokenizer_identity(tokenize, tokenizer.encoder)  # type: ignore[arg-type]

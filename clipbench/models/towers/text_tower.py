@@ -11,9 +11,13 @@ import torch
 from jaxtyping import Int64
 
 from clipbench.errors import ModelError
+from clipbench.models.protocol import TokenCounts
 
 Tokens = Mapping[str, torch.Tensor]
 """Arguments of a text tower by name: integers of shape (n_texts, n_tokens)."""
+
+TextLengths = Int64[torch.Tensor, " n_texts"]
+Tokenize = Callable[[list[str]], Tokens]
 
 WINDOW_BATCHES = 64
 """Batches of texts that are tokenized and sorted at once, so that memory does not grow with the number of texts."""
@@ -37,15 +41,15 @@ LOWERED = "texts are lower-cased: the model was trained on lower case, and its t
 class TextTower:
     """A tokenizer and the text tower behind it."""
 
-    tokenize: Callable[[list[str]], Tokens]
+    tokenize: Tokenize
     """Returns tokens padded and cut to the context length, whatever the texts."""
     encode: Callable[[Tokens], torch.Tensor]
     """Turns tokens on the device into raw vectors."""
-    lengths: Callable[[Tokens], Int64[torch.Tensor, " n_texts"]] | None
+    lengths: Callable[[Tokens], TextLengths] | None
     """Returns the number of tokens of each text that reach its vector. It is None if padding reaches the vector too, so
     that nothing may be cut.
     """
-    count: Callable[[Sequence[str]], Int64[np.ndarray, " n_texts"]]
+    count: Callable[[Sequence[str]], TokenCounts]
     """Returns the tokens of each text before any is cut off, start and end among them."""
 
     def batches(
@@ -63,7 +67,7 @@ class TextTower:
                 yield rows + start, {name: values[rows, :longest] for name, values in tokens.items()}
 
 
-def first_position(token: int, ids: Int64[torch.Tensor, "n_texts n_tokens"]) -> Int64[torch.Tensor, " n_texts"]:
+def first_position(token: int, ids: Int64[torch.Tensor, "n_texts n_tokens"]) -> TextLengths:
     """Return the first position of a token in each text, or 0 if it is absent, as in the libraries."""
     return (ids == token).int().argmax(dim=-1)
 
@@ -93,13 +97,13 @@ def smallest_context(tokenizer: Any, limits: Iterable[int | None], model: str) -
     return min(stated)
 
 
-def token_counts(tokenizer: Any, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+def token_counts(tokenizer: Any, texts: Sequence[str]) -> TokenCounts:
     """Return the tokens that a tokenizer of transformers makes of each text before any is cut off."""
     ids = tokenizer(list(texts), padding=False, truncation=False, verbose=False).input_ids if texts else []
     return np.array([len(text_ids) for text_ids in ids], np.int64)
 
 
-def check_vocabulary(tokenize: Callable[[list[str]], Tokens], model: str) -> None:
+def check_vocabulary(tokenize: Tokenize, model: str) -> None:
     """Raise ModelError if different words get the same tokens: transformers 5 accepts missing tokenizer files."""
     try:
         cat, dog = tokenize(["a photo of a cat"]), tokenize(["a photo of a dog"])
@@ -116,7 +120,7 @@ def check_vocabulary(tokenize: Callable[[list[str]], Tokens], model: str) -> Non
         )
 
 
-def tokenizer_identity(tokenize: Callable[[list[str]], Tokens], vocabulary: Mapping[str, int]) -> str:
+def tokenizer_identity(tokenize: Tokenize, vocabulary: Mapping[str, int]) -> str:
     """Return a text that identifies a tokenizer: its vocabulary, and its tokens of the probe texts.
 
     The tokens reveal padding, truncation, casing and cleaning, whatever a library calls those settings.

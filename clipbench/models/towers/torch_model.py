@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32
 from PIL import Image
 from safetensors import SafetensorError
 
@@ -29,7 +29,7 @@ from clipbench.data.modalities import TEXT
 from clipbench.errors import FOREIGN, ClipbenchError, ModelError, UsageError, did_you_mean, option
 from clipbench.models.fingerprint import digest
 from clipbench.models.options import DEFAULT_BATCH_SIZE, PRECISIONS
-from clipbench.models.protocol import Internals, Model, ModelInfo, Preprocess, Role, Tokens, Vectors
+from clipbench.models.protocol import Internals, Model, ModelInfo, Notes, Preprocess, Role, TokenCounts, Tokens, Vectors
 from clipbench.models.towers.text_tower import WINDOW_BATCHES, TextTower
 from clipbench.models.trust import is_code_request, needs_code_error
 from clipbench.untrusted.reading import damaged_weights
@@ -69,7 +69,7 @@ class BatchSize:
         self.first_failed = self.first_failed or n_items
         self.n = n_items // 2
 
-    def note(self, items: str, device: torch.device) -> tuple[str, ...]:
+    def note(self, items: str, device: torch.device) -> Notes:
         """Return a note if the batch size was reduced."""
         if self.first_failed is None:
             return ()
@@ -146,10 +146,10 @@ class TorchModel(Model):
             return super().encode_batches(modality, batches, role)
         return encode_batches(self.image_tower, map(as_tensors, batches), self.placement)
 
-    def count_tokens(self, texts: Sequence[str]) -> Int64[np.ndarray, " n_texts"]:
+    def count_tokens(self, texts: Sequence[str]) -> TokenCounts:
         return self.text_tower.count(texts)
 
-    def costs(self) -> tuple[str, ...]:
+    def costs(self) -> Notes:
         placement = self.placement
         return (*placement.images.note("images", placement.device), *placement.texts.note("texts", placement.device))
 
@@ -162,14 +162,10 @@ class TorchModel(Model):
         )
 
     def _encode_tokens(self, tokens: Tokens) -> Vectors:
-        """Return the raw vectors of texts from their tokens, one batch at a time."""
-        tensors, placement, vectors = as_tensors(tokens), self.placement, []
-        for start in range(0, n_rows(tensors), placement.batch_size):
-            batch = placement.send(
-                {name: tensor[start : start + placement.batch_size] for name, tensor in tensors.items()}
-            )
-            vectors.append(encode(self.text_tower.encode, batch, placement, placement.texts).cpu().numpy())
-        return np.concatenate(vectors)
+        """Return the raw vectors of texts from their tokens."""
+        placement = self.placement
+        inputs = placement.send(as_tensors(tokens))
+        return encode(self.text_tower.encode, inputs, placement, placement.texts).cpu().numpy()
 
 
 @dataclass(frozen=True)
@@ -346,7 +342,7 @@ def scale_and_bias(module: Any, model: str) -> tuple[float, float]:
     return scale, bias
 
 
-def probe(model: Model, placement: Placement) -> None:
+def probe(model: Model) -> None:
     """Encode one grey image and one text, so that a fault shows before an hour of decoding.
 
     Raises:
@@ -360,10 +356,10 @@ def probe(model: Model, placement: Placement) -> None:
         try:
             run()
         except FOREIGN as error:
-            precision = next(name for name, dtype in DTYPES.items() if dtype == placement.dtype)
+            info = model.info
             raise ModelError(
-                f"the {name} tower of {model.info.id} gives no vector of dimension {model.info.embed_dim} on"
-                f" {placement.device} in {precision} ({type(error).__name__}: {first_line(error)}): try"
+                f"the {name} tower of {info.id} gives no vector of dimension {info.embed_dim} on {info.device} in"
+                f" {info.precision} ({error_line(error)}): try"
                 f" {option('precision', 'fp32')} or another {option('device')}. If it fails there too, the"
                 " model is at fault"
             ) from error
@@ -372,6 +368,11 @@ def probe(model: Model, placement: Placement) -> None:
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's text, or the error's name when it has none."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def error_line(error: BaseException) -> str:
+    """Return the name of an error and the first line of its text."""
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 @contextmanager
@@ -409,9 +410,7 @@ def library_errors(library: str, reference: str, expected: str, files: Path | No
             raise needs_code_error(reference) from error
         damaged = damaged_weights(files) if files is not None and isinstance(error, SafetensorError) else None
         advice = expected if damaged is None else f"{damaged} is damaged: delete it, and get it again"
-        raise ModelError(
-            f"{library} cannot load {reference} ({type(error).__name__}: {first_line(error)}): {advice}"
-        ) from error
+        raise ModelError(f"{library} cannot load {reference} ({error_line(error)}): {advice}") from error
 
 
 def _parse_device(name: str) -> torch.device:

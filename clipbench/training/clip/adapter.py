@@ -8,7 +8,7 @@ from clipbench.errors import ModelError
 from clipbench.models import checkpoints
 from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions
-from clipbench.models.protocol import ModelInfo
+from clipbench.models.protocol import ModelInfo, Notes
 from clipbench.untrusted.reading import is_file
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def load(body: str, options: LoadOptions) -> "TorchModel":
     """
     options.refuse_unknown(["context"], body)
     path = SHIPPED.get(body, Path(body))
-    folder, notes = path, tuple[str, ...]()
+    folder, notes = path, Notes()
     if not checkpoints.is_bundled_checkpoint(path):
         run_checkpoints = checkpoints.bundled_checkpoints(path)
         if not run_checkpoints:
@@ -47,7 +47,7 @@ def load(body: str, options: LoadOptions) -> "TorchModel":
     return _build(folder, options, notes, files=(folder, path))
 
 
-def _build(folder: Path, options: LoadOptions, notes: tuple[str, ...], *, files: tuple[Path, ...]) -> "TorchModel":
+def _build(folder: Path, options: LoadOptions, notes: Notes, *, files: tuple[Path, ...]) -> "TorchModel":
     import torch
     from torch import nn
 
@@ -90,12 +90,12 @@ def _build(folder: Path, options: LoadOptions, notes: tuple[str, ...], *, files:
         files=files,
     )
     freeze(module, target)
-    probe(model, target)
+    probe(model)
     return model
 
 
 def _info(
-    module: "CLIP", folder: Path, fingerprint: str, notes: tuple[str, ...], target: "Placement", options: LoadOptions
+    module: "CLIP", folder: Path, fingerprint: str, notes: Notes, target: "Placement", options: LoadOptions
 ) -> ModelInfo:
     from clipbench.models.towers.torch_model import n_parameters, scale_and_bias
 

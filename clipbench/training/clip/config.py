@@ -95,8 +95,8 @@ class ClipConfig:
         try:
             file = _part(content, "", {"model_cfg": dict, "preprocess_cfg": dict})
             model = _part(file["model_cfg"], "model_cfg.", _MODEL)
-            vision = _part(model["vision_cfg"], "model_cfg.vision_cfg.", _VISION)
-            text = _part(model["text_cfg"], "model_cfg.text_cfg.", _TEXT)
+            vision = _part(model.pop("vision_cfg"), "model_cfg.vision_cfg.", _VISION)
+            text = _part(model.pop("text_cfg"), "model_cfg.text_cfg.", _TEXT)
             colours = _part(file["preprocess_cfg"], "preprocess_cfg.", {"mean": list[float], "std": list[float]})
         except SchemaError as error:
             raise ModelError(
@@ -110,16 +110,13 @@ class ClipConfig:
             )
         width = vision["width"]
         return cls(
-            embed_dim=model["embed_dim"],
+            **model,
             image_size=vision["image_size"],
             patch_size=vision["patch_size"],
             vision=Tower(width=width, layers=vision["layers"], heads=width // head_width),
             text=Tower(width=text["width"], layers=text["layers"], heads=text["heads"]),
             vocab_size=text["vocab_size"],
             context_length=text["context_length"],
-            quick_gelu=model["quick_gelu"],
-            init_logit_scale=model["init_logit_scale"],
-            init_logit_bias=model["init_logit_bias"],
             mean=mean,
             std=std,
         )

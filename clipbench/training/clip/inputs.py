@@ -96,7 +96,8 @@ FILE = "tokenizer.json"
 _WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 """OpenAI's pattern of the pieces that are encoded separately."""
 
-Merges = Sequence[tuple[str, str]]
+SymbolPair = tuple[str, str]
+Merges = Sequence[SymbolPair]
 
 
 class ClipTokenizer:
@@ -137,8 +138,7 @@ class ClipTokenizer:
 
     def vocabulary(self) -> dict[str, int]:
         """Return the id of each token."""
-        ids: dict[str, int] = self._tokenizer.get_vocab()
-        return ids
+        return self._tokenizer.get_vocab()
 
     def save(self, folder: Path) -> None:
         """Write ``tokenizer.json``, which the ``tokenizers`` library reads too."""
@@ -147,8 +147,7 @@ class ClipTokenizer:
 
     def _ids(self, text: str) -> list[int]:
         # One text at a time: encode_batch starts threads, which do not survive the fork of a worker.
-        ids: list[int] = self._tokenizer.encode(clean(text), add_special_tokens=False).ids
-        return ids
+        return self._tokenizer.encode(clean(text), add_special_tokens=False).ids
 
 
 def tokenizer_for(config: ClipConfig, captions: Iterable[str]) -> ClipTokenizer:
@@ -226,15 +225,15 @@ def clean(text: str) -> str:
 def _learn_merges(n_pieces: Mapping[tuple[str, ...], int], n_tokens: int) -> Merges:
     """Return the merges, most frequent first, that make at most ``n_tokens`` distinct tokens."""
     pieces, weights = list(n_pieces), list(n_pieces.values())
-    n_pairs: Counter[tuple[str, str]] = Counter()
-    pieces_of_pair: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
+    n_pairs: Counter[SymbolPair] = Counter()
+    pieces_of_pair: defaultdict[SymbolPair, set[int]] = defaultdict(set)
     for number, piece in enumerate(pieces):
         for pair in pairwise(piece):
             n_pairs[pair] += weights[number]
             pieces_of_pair[pair].add(number)
     queue = [(-n, pair) for pair, n in n_pairs.items()]
     heapify(queue)
-    merges: dict[tuple[str, str], str] = {}
+    merges: dict[SymbolPair, str] = {}
     tokens: set[str] = set()  # two merges may make one token, as a+bc and ab+c do
     while queue and len(tokens) < n_tokens:
         negative, pair = heappop(queue)
@@ -242,7 +241,7 @@ def _learn_merges(n_pieces: Mapping[tuple[str, ...], int], n_tokens: int) -> Mer
             continue  # a count of the past: the present one is in the queue too
         merges[pair] = "".join(pair)
         tokens.add(merges[pair])
-        changed: set[tuple[str, str]] = set()
+        changed: set[SymbolPair] = set()
         for number in pieces_of_pair.pop(pair):
             before, pieces[number] = pieces[number], _merged(pieces[number], pair)
             for old in pairwise(before):
@@ -257,7 +256,7 @@ def _learn_merges(n_pieces: Mapping[tuple[str, ...], int], n_tokens: int) -> Mer
     return list(merges)
 
 
-def _merged(piece: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
+def _merged(piece: tuple[str, ...], pair: SymbolPair) -> tuple[str, ...]:
     out: list[str] = []
     for symbol in piece:
         if out and (out[-1], symbol) == pair:

@@ -42,8 +42,7 @@ class CLIP(nn.Module):
 
     def encode_image(self, pixels: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B E"]:
         """Return one raw vector per image. Normalize it before taking cosines."""
-        vectors: Tensor = self.visual(pixels)
-        return vectors
+        return self.visual(pixels)
 
     def encode_text(self, tokens: Int64[Tensor, "B L"]) -> Float[Tensor, "B E"]:
         """Return one raw vector per text, taken at its end-of-text token: the largest id of each row.
