@@ -5,7 +5,7 @@ If a task is scored once for each of several label sets of the same images, what
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,7 +17,7 @@ from jaxtyping import Float64, Shaped
 from clipbench.errors import ClipbenchError
 from clipbench.results.record import Curve, CurveRole, EvaluationRecord
 from clipbench.results.run import Run
-from clipbench_reports.text import quoted
+from clipbench_reports.text import grouped, quoted
 
 Value = TypeVar("Value")
 Mapped = TypeVar("Mapped")
@@ -195,11 +195,11 @@ class Evidence:
         if curve is None or not curve.x:
             raise MissingEvidence(f"the run kept no curve {quoted(name)}")
         low, high, chance = (
-            None if values is None else _floats(values) for values in (curve.low, curve.high, curve.chance)
+            None if values is None else floats(values) for values in (curve.low, curve.high, curve.chance)
         )
         return PlottedCurve(
-            x=_floats(curve.x),
-            y=_floats(curve.y),
+            x=floats(curve.x),
+            y=floats(curve.y),
             low=low,
             high=high,
             chance=chance,
@@ -218,17 +218,17 @@ class Evidence:
     @cached_property
     def neighbours(self) -> Mapping[str, Sequence[Neighbour]]:
         """The nearest items to each listed failure, by sample id, empty if the run kept none that can be read."""
-        neighbours_by_sample: dict[str, list[Neighbour]] = {}
         try:
-            for row in self.run.neighbours(self.evaluation).to_dict("records"):
-                if row.get("label_set", PLAIN) in (PLAIN, self.label_set):
-                    neighbour = Neighbour(
-                        str(row["text"]), str(row["image"]), float(row["cosine"]), bool(row["is_right"])
-                    )
-                    neighbours_by_sample.setdefault(str(row["sample_id"]), []).append(neighbour)
+            return grouped(
+                (
+                    str(row["sample_id"]),
+                    Neighbour(str(row["text"]), str(row["image"]), float(row["cosine"]), bool(row["is_right"])),
+                )
+                for row in self.run.neighbours(self.evaluation).to_dict("records")
+                if row.get("label_set", PLAIN) in (PLAIN, self.label_set)
+            )
         except (ClipbenchError, KeyError, TypeError, ValueError):
             return {}
-        return neighbours_by_sample
 
     @cached_property
     def _samples(self) -> Mapping[str, np.ndarray]:
@@ -316,8 +316,8 @@ def figure_of(name: str, curve: Curve) -> str:
     return name if not curve.figure else curve.figure if curve.series else ""
 
 
-def _floats(values: Sequence[float | None]) -> list[float]:
-    """Return values as floats. Strict JSON has null for missing values."""
+def floats(values: Iterable[float | None]) -> list[float]:
+    """Return values as floats, NaN for missing values."""
     return [math.nan if value is None else float(value) for value in values]
 
 

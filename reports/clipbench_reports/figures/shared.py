@@ -1,15 +1,15 @@
 """Marks and reasons that several figures share."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from clipbench.comparison.records import Difference
 from clipbench.results.numbers import Number
 from clipbench.results.record import Metric
 from clipbench_reports.drawing.marks import Axis, Mark, Ranges, Role, Rule, Shade
-from clipbench_reports.evidence import Evidence, NotAsked
+from clipbench_reports.evidence import Evidence, NotAsked, floats
 
 MAX_POINTS = 300
 """Points of a line. More cannot be seen."""
@@ -26,6 +26,11 @@ def refuse_judged(evidence: Evidence) -> None:
     """Raise NotAsked for data with judgements, which have figures of their own."""
     if evidence.curves_of("relevance"):
         raise NotAsked("data with judgements have nDCG and recall of relevant documents instead")
+
+
+def ends_of(values: Iterable[Metric | Difference]) -> list[float]:
+    """Return values and the ends of their intervals, as far as they are defined."""
+    return [end for value in values for end in (value.value, value.low, value.high) if end is not None]
 
 
 def chance_rule(chance: float | None) -> list[Mark]:
@@ -54,8 +59,8 @@ def intervals(  # noqa: PLR0913  as many as a mark has
     return Ranges(
         xs=xs,
         ys=ys,
-        lows=[math.nan if metric.low is None else metric.low for metric in metrics.values()],
-        highs=[math.nan if metric.high is None else metric.high for metric in metrics.values()],
+        lows=floats(metric.low for metric in metrics.values()),
+        highs=floats(metric.high for metric in metrics.values()),
         role=role,
         name=name,
         is_upright=is_upright,
