@@ -5,7 +5,7 @@ If a task is scored once for each of several label sets of the same images, what
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -195,11 +195,11 @@ class Evidence:
         if curve is None or not curve.x:
             raise MissingEvidence(f"the run kept no curve {quoted(name)}")
         low, high, chance = (
-            None if values is None else floats(values) for values in (curve.low, curve.high, curve.chance)
+            None if values is None else _floats(values) for values in (curve.low, curve.high, curve.chance)
         )
         return PlottedCurve(
-            x=floats(curve.x),
-            y=floats(curve.y),
+            x=_floats(curve.x),
+            y=_floats(curve.y),
             low=low,
             high=high,
             chance=chance,
@@ -316,8 +316,8 @@ def figure_of(name: str, curve: Curve) -> str:
     return name if not curve.figure else curve.figure if curve.series else ""
 
 
-def floats(values: Iterable[float | None]) -> list[float]:
-    """Return values as floats, NaN for missing values."""
+def _floats(values: Sequence[float | None]) -> list[float]:
+    """Return values as floats. Strict JSON has null for missing values."""
     return [math.nan if value is None else float(value) for value in values]
 
 

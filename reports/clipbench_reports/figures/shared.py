@@ -1,5 +1,6 @@
 """Marks and reasons that several figures share."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ from clipbench.comparison.records import Difference
 from clipbench.results.numbers import Number
 from clipbench.results.record import Metric
 from clipbench_reports.drawing.marks import Axis, Mark, Ranges, Role, Rule, Shade
-from clipbench_reports.evidence import Evidence, NotAsked, floats
+from clipbench_reports.evidence import Evidence, NotAsked
 
 MAX_POINTS = 300
 """Points of a line. More cannot be seen."""
@@ -59,8 +60,8 @@ def intervals(  # noqa: PLR0913  as many as a mark has
     return Ranges(
         xs=xs,
         ys=ys,
-        lows=floats(metric.low for metric in metrics.values()),
-        highs=floats(metric.high for metric in metrics.values()),
+        lows=[math.nan if metric.low is None else metric.low for metric in metrics.values()],
+        highs=[math.nan if metric.high is None else metric.high for metric in metrics.values()],
         role=role,
         name=name,
         is_upright=is_upright,
