@@ -17,7 +17,7 @@ from jaxtyping import Float64, Shaped
 from clipbench.errors import ClipbenchError
 from clipbench.results.record import Curve, CurveRole, EvaluationRecord
 from clipbench.results.run import Run
-from clipbench_reports.text import quoted
+from clipbench_reports.text import grouped, quoted
 
 Value = TypeVar("Value")
 Mapped = TypeVar("Mapped")
@@ -218,17 +218,17 @@ class Evidence:
     @cached_property
     def neighbours(self) -> Mapping[str, Sequence[Neighbour]]:
         """The nearest items to each listed failure, by sample id, empty if the run kept none that can be read."""
-        neighbours_by_sample: dict[str, list[Neighbour]] = {}
         try:
-            for row in self.run.neighbours(self.evaluation).to_dict("records"):
-                if row.get("label_set", PLAIN) in (PLAIN, self.label_set):
-                    neighbour = Neighbour(
-                        str(row["text"]), str(row["image"]), float(row["cosine"]), bool(row["is_right"])
-                    )
-                    neighbours_by_sample.setdefault(str(row["sample_id"]), []).append(neighbour)
+            return grouped(
+                (
+                    str(row["sample_id"]),
+                    Neighbour(str(row["text"]), str(row["image"]), float(row["cosine"]), bool(row["is_right"])),
+                )
+                for row in self.run.neighbours(self.evaluation).to_dict("records")
+                if row.get("label_set", PLAIN) in (PLAIN, self.label_set)
+            )
         except (ClipbenchError, KeyError, TypeError, ValueError):
             return {}
-        return neighbours_by_sample
 
     @cached_property
     def _samples(self) -> Mapping[str, np.ndarray]:

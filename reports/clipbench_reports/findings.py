@@ -82,15 +82,15 @@ def defined(metrics: Mapping[str, Metric], *names: str) -> list[Metric | None]:
     return [metric if metric and metric.value is not None else None for metric in map(metrics.get, names)]
 
 
-def not_measured(evaluation: EvaluationRecord) -> Finding:
-    """Return the finding that an evaluation failed or could not be measured, and the reason."""
+def absence(evaluation: EvaluationRecord) -> tuple[str, str]:
+    """Return whether an evaluation without numbers failed or was not measured, in words, and the reason."""
     status = "Failed" if evaluation.status == "failed" else "Not measured"
-    return missing_finding(status, evaluation.name, evaluation.reason or NO_REASON)
+    return status, evaluation.reason or NO_REASON
 
 
-def missing_finding(status: str, subject: str, reason: str) -> Finding:
+def missing_finding(evaluation: EvaluationRecord, status: str, reason: str) -> Finding:
     """Return the finding that an evaluation has no numbers, and the reason."""
-    return Finding("missing", f"{status}: {isolated(subject)} – {isolated(reason)}")
+    return Finding("missing", f"{status}: {isolated(evaluation.name)} – {isolated(reason)}")
 
 
 def claim(

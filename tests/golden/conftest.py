@@ -176,7 +176,7 @@ def _call(command: str, capture: Any) -> tuple[int, str, str]:
 
 def _page(command: str) -> tuple[int, str, str]:
     """Ask the site of ``clipbench view`` for a page; {base} in its address is the run in that folder."""
-    from clipbench_reports.view import runs, site
+    from clipbench_reports.view import pages, runs, site
 
     path, _, query = command.removeprefix("GET ").partition("?")
     query = query.format(**{row.relative_path: row.id for row in runs.Runs(Path("runs")).rows()})
@@ -191,7 +191,7 @@ def _page(command: str) -> tuple[int, str, str]:
         said.append(message)
 
     async def ask() -> None:
-        await site.application(Path("runs"), "token", 1)(scope, receive, send)
+        await site.guarded(pages.Pages(runs.Runs(Path("runs"))), "token", 1, "clipbench view")(scope, receive, send)
 
     # as the command serves it; in a thread, since a browser that was used before leaves a loop in this one
     with for_command_line(), ThreadPoolExecutor(1) as thread:

@@ -10,7 +10,23 @@ from functools import singledispatch
 
 from clipbench.results.numbers import Number
 from clipbench.untrusted.terminal import harmless_cell
-from clipbench_reports.drawing import marks
+from clipbench_reports.drawing.marks import (
+    MODELS,
+    Axis,
+    Bars,
+    Cells,
+    Chart,
+    Dots,
+    Hill,
+    Line,
+    Mark,
+    Panel,
+    Ranges,
+    Rule,
+    Shade,
+    Threads,
+    Words,
+)
 
 COLUMNS = ("panel", "series", "id", "x", "y", "low", "high", "value")
 """``x`` and ``y`` are coordinates, ``low`` and ``high`` bounds of an interval; ``value`` is the value of a cell or of a
@@ -20,7 +36,7 @@ distribution.
 Row = dict[str, str | Number]
 
 
-def chart_csv(figure: marks.Chart) -> str:
+def chart_csv(figure: Chart) -> str:
     """Return the rows of a figure as CSV, in which no cell is a formula."""
     out = io.StringIO(newline="")
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
@@ -29,7 +45,7 @@ def chart_csv(figure: marks.Chart) -> str:
     return out.getvalue()
 
 
-def chart_rows(figure: marks.Chart) -> Iterator[Row]:
+def chart_rows(figure: Chart) -> Iterator[Row]:
     """Yield one row per point, bar or cell, by panel in drawing order."""
     for name, panel in zip(panel_names(figure.panels), figure.panels, strict=True):
         for series, mark in series_marks(panel):
@@ -37,7 +53,7 @@ def chart_rows(figure: marks.Chart) -> Iterator[Row]:
                 yield {"panel": name, "series": series, **row}
 
 
-def series_marks(panel: marks.Panel) -> Iterator[tuple[str, marks.Mark]]:
+def series_marks(panel: Panel) -> Iterator[tuple[str, Mark]]:
     """Yield the marks of a panel, each with the name of its series."""
     distinct = {(mark.name, mark.of) for mark in panel.marks}
     n_marks = Counter(name for name, _ in distinct)
@@ -46,7 +62,7 @@ def series_marks(panel: marks.Panel) -> Iterator[tuple[str, marks.Mark]]:
         yield ", ".join(filter(None, (of, mark.name or mark.role))), mark
 
 
-def panel_names(panels: Sequence[marks.Panel]) -> list[str]:
+def panel_names(panels: Sequence[Panel]) -> list[str]:
     """Return a unique name for each panel: its title and the label of its y axis, with a number if needed."""
     titles = [": ".join(filter(None, (panel.title, panel.y.label))) for panel in panels]
     return [
@@ -62,36 +78,32 @@ def mark_rows(mark: object) -> Iterator[Row]:
 
 
 @mark_rows.register
-def _(mark: marks.Line) -> Iterator[Row]:
-    return _point_rows(mark.xs, mark.ys, mark.lows, mark.highs)
+def _(mark: Line) -> Iterator[Row]:
+    return _rows(x=mark.xs, y=mark.ys, low=mark.lows, high=mark.highs)
 
 
 @mark_rows.register
-def _(mark: marks.Ranges) -> Iterator[Row]:
-    for k, row in enumerate(_point_rows(mark.xs, mark.ys, mark.lows, mark.highs)):
-        yield {"id": mark.ids[k], **row} if mark.ids else row
+def _(mark: Ranges) -> Iterator[Row]:
+    return _rows(id=mark.ids or None, x=mark.xs, y=mark.ys, low=mark.lows, high=mark.highs)
 
 
 @mark_rows.register
-def _(mark: marks.Dots) -> Iterator[Row]:
-    for k, (x, y) in enumerate(zip(mark.xs, mark.ys, strict=True)):
-        yield {"id": mark.ids[k] if mark.ids else str(k), "x": x, "y": y}
+def _(mark: Dots) -> Iterator[Row]:
+    return _rows(id=mark.ids or [str(k) for k in range(len(mark.xs))], x=mark.xs, y=mark.ys)
 
 
 @mark_rows.register
-def _(mark: marks.Hill) -> Iterator[Row]:
-    for k, (x, y) in enumerate(zip(mark.xs, mark.ys, strict=True)):
-        yield {"x": x, "value": mark.values[k]} if mark.values else {"x": x, "y": y}
+def _(mark: Hill) -> Iterator[Row]:
+    return _rows(x=mark.xs, value=mark.values) if mark.values else _rows(x=mark.xs, y=mark.ys)
 
 
 @mark_rows.register
-def _(mark: marks.Bars) -> Iterator[Row]:
-    for low, high, n in zip(mark.edges[:-1], mark.edges[1:], mark.counts, strict=True):
-        yield {"low": low, "high": high, "y": n}
+def _(mark: Bars) -> Iterator[Row]:
+    return _rows(low=mark.edges[:-1], high=mark.edges[1:], y=mark.counts)
 
 
 @mark_rows.register
-def _(mark: marks.Rule) -> Iterator[Row]:
+def _(mark: Rule) -> Iterator[Row]:
     row: Row = {mark.axis: mark.at}
     if mark.span is not None:
         row["y" if mark.axis == "x" else "x"] = sum(mark.span) / 2
@@ -99,33 +111,29 @@ def _(mark: marks.Rule) -> Iterator[Row]:
 
 
 @mark_rows.register
-def _(mark: marks.Shade) -> Iterator[Row]:
-    yield {"low": mark.low, "high": mark.high}
+def _(mark: Shade) -> Iterator[Row]:
+    return _rows(low=[mark.low], high=[mark.high])
 
 
 @mark_rows.register
-def _(mark: marks.Cells) -> Iterator[Row]:
+def _(mark: Cells) -> Iterator[Row]:
     for row, line in enumerate(mark.values.tolist()):
         for column, value in enumerate(line):
             cell_id = {} if mark.names is None else {"id": f"{mark.names[0][row]} | {mark.names[1][column]}"}
             yield {**cell_id, "x": column, "y": row, "value": value}
 
 
-@mark_rows.register(marks.Threads)
-@mark_rows.register(marks.Words)
-def _(mark: marks.Threads | marks.Words) -> Iterator[Row]:
+@mark_rows.register
+def _(mark: Threads | Words) -> Iterator[Row]:
     """Yield no rows: threads join points that other marks list, words are next to them."""
     return iter(())
 
 
-def _point_rows(
-    xs: Sequence[Number], ys: Sequence[Number], lows: Sequence[Number] | None, highs: Sequence[Number] | None
-) -> Iterator[Row]:
-    for k, (x, y) in enumerate(zip(xs, ys, strict=True)):
-        row: Row = {"x": x, "y": y}
-        if lows is not None and highs is not None:
-            row |= {"low": lows[k], "high": highs[k]}
-        yield row
+def _rows(**columns: Sequence[str | Number] | None) -> Iterator[Row]:
+    """Yield the rows of columns. A column that is None is left out."""
+    filled = {name: column for name, column in columns.items() if column is not None}
+    for cells in zip(*filled.values(), strict=True):
+        yield dict(zip(filled, cells, strict=True))
 
 
 DIGITS, DECIMALS = 5, 4
@@ -134,7 +142,7 @@ DIGITS, DECIMALS = 5, 4
 Json = dict[str, object]
 
 
-def chart_json(figure: marks.Chart) -> str:
+def chart_json(figure: Chart) -> str:
     """Return the panels of a figure with their axes and series as JSON.
 
     A series has a list for each column of its table, and the geometry of its mark, which the table does not have.
@@ -146,7 +154,7 @@ def chart_json(figure: marks.Chart) -> str:
     return json.dumps(panels, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
-def _panel_series(panel: marks.Panel) -> list[Json]:
+def _panel_series(panel: Panel) -> list[Json]:
     """Return the series of a panel. If an earlier series has the same ``id`` list, its index replaces the list."""
     all_series = [series for name, mark in series_marks(panel) if (series := _series(name, mark))]
     ids = [series.get("id") for series in all_series]
@@ -157,7 +165,7 @@ def _panel_series(panel: marks.Panel) -> list[Json]:
     ]
 
 
-def _axis(axis: marks.Axis) -> Json:
+def _axis(axis: Axis) -> Json:
     fields: Json = {"label": axis.label, "percent": axis.is_percent}
     if not axis.ticks:
         fields["bare"] = True  # such as one of ranks, which are no numbers to show
@@ -166,7 +174,7 @@ def _axis(axis: marks.Axis) -> Json:
     return fields
 
 
-def _series(name: str, mark: marks.Mark) -> Json:
+def _series(name: str, mark: Mark) -> Json:
     """Return the columns of a mark's table, with its geometry, empty for a mark without numbers."""
     rows = list(mark_rows(mark))
     if not rows:
@@ -174,9 +182,9 @@ def _series(name: str, mark: marks.Mark) -> Json:
     fields: Json = {"name": name, "kind": type(mark).__name__.lower(), **_geometry(mark)}
     if not mark.name:
         fields["nameless"] = True
-    if mark.role in marks.MODELS:
-        fields["model"] = marks.MODELS.index(mark.role)
-    if isinstance(mark, marks.Cells):
+    if mark.role in MODELS:
+        fields["model"] = MODELS.index(mark.role)
+    if isinstance(mark, Cells):
         values = [_json_number(round(value, DECIMALS)) for value in mark.values.ravel().tolist()]
         filled = {index: value for index, value in enumerate(values) if value != 0}
         # A matrix that is mostly empty has its filled cells and its size.
@@ -186,20 +194,20 @@ def _series(name: str, mark: marks.Mark) -> Json:
     return fields
 
 
-def _geometry(mark: marks.Mark) -> Json:
+def _geometry(mark: Mark) -> Json:
     """Return the parts of a mark's geometry that its table does not have."""
-    if isinstance(mark, marks.Ranges):
+    if isinstance(mark, Ranges):
         return {"upright": mark.is_upright, "aside": mark.aside}
-    if isinstance(mark, marks.Hill):
+    if isinstance(mark, Hill):
         return {"heights": _shorten_numbers(mark.ys), "foot": mark.foot, "percent": mark.is_percent}
-    if isinstance(mark, marks.Cells):
+    if isinstance(mark, Cells):
         fields: Json = {"columns": mark.values.shape[1], "percent": mark.is_percent}
         rows, columns = mark.names or ([], [])
         row_names = {"rows": list(rows)} if list(rows) != list(columns) else {}
         return fields | row_names | ({"names": list(columns)} if columns else {})
-    if isinstance(mark, marks.Rule):
+    if isinstance(mark, Rule):
         return {"axis": mark.axis, "span": list(mark.span) if mark.span else None}
-    return {"cloud": mark.is_dense} if isinstance(mark, marks.Dots) else {}
+    return {"cloud": mark.is_dense} if isinstance(mark, Dots) else {}
 
 
 def _shorten_numbers(values: Iterable[str | Number]) -> list[str | Number | None]:

@@ -177,22 +177,13 @@ def facets(plane: Panel, models: ByModel[Sequence[Mark]], *, keys: Sequence[str]
         if (_is_reference(mark) or (isinstance(mark, Bars) and other_marks))
         and all(mark in marks for marks in other_marks)
     ]
-    names = dict.fromkeys(
-        mark.name
-        for marks in marks_by_model.values()
-        for mark in marks
-        if mark not in shared and not _is_reference(mark)
-    )
+    distinct = [mark for marks in marks_by_model.values() for mark in marks if mark not in shared]
+    names = dict.fromkeys(mark.name for mark in distinct if not _is_reference(mark))
     panels = [_facet(plane, name, marks_by_model, shared, keys) for name in names or [""]]
     if len(panels) > 1 and any(isinstance(mark, Ranges) and not mark.is_upright for mark in first_marks):
         # Narrower than the figure of one model, and each row holds more.
         panels = [replace(panel, aspect=panel.aspect * (1 + len(marks_by_model) / 6)) for panel in panels]
-    differing = dict.fromkeys(
-        mark.name
-        for marks in marks_by_model.values()
-        for mark in marks
-        if _is_reference(mark) and mark not in shared and mark.name
-    )
+    differing = dict.fromkeys(mark.name for mark in distinct if _is_reference(mark) and mark.name)
     broken = [f"{model.label}, {name}" for model in marks_by_model for name in differing]
     notes = [f"Broken, in the colour of each model: {', '.join(differing)}."] if differing else []
     return Panels(

@@ -22,6 +22,9 @@ Role = Literal["image", "text", "pair", "ink", "chance", "m0", "m1", "m2", "m3",
 MODELS: tuple[Role, ...] = ("m0", "m1", "m2", "m3", "m4", "m5")
 
 
+PlanePoint = tuple[Number, Number]
+"""x and y of a point."""
+
 MAX_BREADTH = 1.15
 """Breadth up to which a drawing fits into a column of a page."""
 MAX_DOT, MIN_DOT = 1.6, 0.25
@@ -266,7 +269,7 @@ def dot_radii(mark: Line) -> list[float]:
     )
 
 
-def histogram_corners(mark: Bars) -> list[tuple[Number, Number]]:
+def histogram_corners(mark: Bars) -> list[PlanePoint]:
     """Return the corners of a histogram, from its foot on the left to its foot on the right.
 
     Example:

@@ -11,7 +11,22 @@ from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from clipbench_reports.drawing import marks
+from clipbench_reports.drawing.marks import (
+    Bars,
+    Cells,
+    Dots,
+    Hill,
+    Line,
+    Mark,
+    Ranges,
+    Role,
+    Rule,
+    Shade,
+    Threads,
+    Words,
+    dot_radii,
+    shifted_points,
+)
 
 POINTS, DOT = 8, 9.0
 """Size of all text, and area of a dot."""
@@ -25,7 +40,7 @@ class RoleStyle(NamedTuple):
     dashes: Any
 
 
-LOOKS: dict[marks.Role, RoleStyle] = {
+LOOKS: dict[Role, RoleStyle] = {
     "image": RoleStyle("#0072b2", "o", "solid"),
     "text": RoleStyle("#d55e00", "s", (0, (5, 1.5))),
     "pair": RoleStyle("#6b6b6b", "^", (0, (3, 1, 1, 1))),
@@ -47,8 +62,8 @@ def draw_mark(mark: object, axes: Axes) -> None:
     raise TypeError(f"no way to draw a {type(mark).__name__}")
 
 
-@draw_mark.register(marks.Line)
-def _(mark: marks.Line, axes: Axes) -> None:
+@draw_mark.register
+def _(mark: Line, axes: Axes) -> None:
     if not _is_seen(mark):
         return
     look = LOOKS[mark.role]
@@ -59,14 +74,14 @@ def _(mark: marks.Line, axes: Axes) -> None:
         mark.xs, mark.ys, color=look.colour, linestyle=_dashes(mark), marker=marker, clip_on=not mark.has_dots, zorder=3
     )
     if mark.has_dots and mark.weights:
-        areas = [DOT * scale**2 for scale in marks.dot_radii(mark)]
+        areas = [DOT * scale**2 for scale in dot_radii(mark)]
         axes.scatter(
             mark.xs, mark.ys, s=areas, color=look.colour, marker=look.marker, linewidths=0, clip_on=False, zorder=3
         )
 
 
-@draw_mark.register(marks.Dots)
-def _(mark: marks.Dots, axes: Axes) -> None:
+@draw_mark.register
+def _(mark: Dots, axes: Axes) -> None:
     look = LOOKS[mark.role]
     axes.scatter(
         mark.xs,
@@ -83,17 +98,15 @@ def _(mark: marks.Dots, axes: Axes) -> None:
     )
 
 
-@draw_mark.register(marks.Ranges)
-def _(mark: marks.Ranges, axes: Axes) -> None:
+@draw_mark.register
+def _(mark: Ranges, axes: Axes) -> None:
     if not _is_seen(mark):
         return
     look, lows, highs = LOOKS[mark.role], np.array(mark.lows, float), np.array(mark.highs, float)
-    xs, ys = marks.shifted_points(mark)
+    xs, ys = shifted_points(mark)
     has_interval = np.isfinite(lows) & np.isfinite(highs)
-    if mark.is_upright:
-        axes.vlines(np.array(xs)[has_interval], lows[has_interval], highs[has_interval], color=look.colour, linewidth=1)
-    else:
-        axes.hlines(np.array(ys)[has_interval], lows[has_interval], highs[has_interval], color=look.colour, linewidth=1)
+    draw, positions = (axes.vlines, xs) if mark.is_upright else (axes.hlines, ys)
+    draw(np.array(positions)[has_interval], lows[has_interval], highs[has_interval], color=look.colour, linewidth=1)
     axes.plot(
         xs,
         ys,
@@ -107,22 +120,22 @@ def _(mark: marks.Ranges, axes: Axes) -> None:
     )
 
 
-@draw_mark.register(marks.Threads)
-def _(mark: marks.Threads, axes: Axes) -> None:
+@draw_mark.register
+def _(mark: Threads, axes: Axes) -> None:
     segments = np.stack([mark.starts, mark.ends], axis=1)
     colour = LOOKS[mark.role].colour
     axes.add_collection(LineCollection(list(segments), colors=colour, linewidths=0.35, alpha=0.4, rasterized=True))
 
 
-@draw_mark.register(marks.Hill)
-def _(mark: marks.Hill, axes: Axes) -> None:
+@draw_mark.register
+def _(mark: Hill, axes: Axes) -> None:
     colour = LOOKS[mark.role].colour
     axes.fill_between(mark.xs, mark.ys, mark.foot, color=_faint(colour), linewidth=0)
     axes.plot(mark.xs, mark.ys, color=colour, linewidth=0.8)
 
 
-@draw_mark.register(marks.Bars)
-def _(mark: marks.Bars, axes: Axes) -> None:
+@draw_mark.register
+def _(mark: Bars, axes: Axes) -> None:
     colour = LOOKS[mark.role].colour
     if not mark.is_filled:
         axes.stairs(mark.counts, mark.edges, color=colour, linestyle=_dashes(mark), linewidth=0.8)
@@ -130,24 +143,24 @@ def _(mark: marks.Bars, axes: Axes) -> None:
     axes.stairs(mark.counts, mark.edges, fill=True, facecolor=_faint(colour), edgecolor=colour, linewidth=0.8)
 
 
-@draw_mark.register(marks.Rule)
-def _(mark: marks.Rule, axes: Axes) -> None:
-    look = LOOKS[mark.role]
+@draw_mark.register
+def _(mark: Rule, axes: Axes) -> None:
+    stroke: dict[str, Any] = {"color": LOOKS[mark.role].colour, "linestyle": _dashes(mark), "linewidth": 0.9}
     if mark.span is not None:
         draw = axes.vlines if mark.axis == "x" else axes.hlines
-        draw(mark.at, *mark.span, color=look.colour, linestyle=_dashes(mark), linewidth=0.9)
+        draw(mark.at, *mark.span, **stroke)
     else:
         cross = axes.axvline if mark.axis == "x" else axes.axhline
-        cross(mark.at, color=look.colour, linestyle=_dashes(mark), linewidth=0.9)
+        cross(mark.at, **stroke)
 
 
-@draw_mark.register(marks.Shade)
-def _(mark: marks.Shade, axes: Axes) -> None:
+@draw_mark.register
+def _(mark: Shade, axes: Axes) -> None:
     axes.axvspan(mark.low, mark.high, color=_faint(LOOKS[mark.role].colour), linewidth=0, zorder=0)
 
 
-@draw_mark.register(marks.Cells)
-def _(mark: marks.Cells, axes: Axes) -> None:
+@draw_mark.register
+def _(mark: Cells, axes: Axes) -> None:
     n_rows, n_columns = mark.depths.shape
     axes.imshow(
         mark.depths, cmap="Greys", vmin=0, vmax=1, extent=(0, n_columns, n_rows, 0), aspect="auto", interpolation="none"
@@ -157,8 +170,8 @@ def _(mark: marks.Cells, axes: Axes) -> None:
         axes.text(column + 0.5, row + 0.5, words, ha="center", va="center", color=colour)
 
 
-@draw_mark.register(marks.Words)
-def _(mark: marks.Words, axes: Axes) -> None:
+@draw_mark.register
+def _(mark: Words, axes: Axes) -> None:
     aligned = {"start": "left", "middle": "center", "end": "right"}[mark.anchor]
     shift = {"start": 4, "middle": 0, "end": -4}[mark.anchor] if mark.lift == 0 else 0
     axes.annotate(
@@ -173,15 +186,15 @@ def _(mark: marks.Words, axes: Axes) -> None:
     )
 
 
-def legend_sample(mark: marks.Mark) -> Artist:
+def legend_sample(mark: Mark) -> Artist:
     """Return a sample of a mark for the legend."""
     look = LOOKS[mark.role]
-    if isinstance(mark, marks.Hill) or (isinstance(mark, marks.Bars) and mark.is_filled):
+    if isinstance(mark, Hill) or (isinstance(mark, Bars) and mark.is_filled):
         return Patch(facecolor=_faint(look.colour), edgecolor=look.colour, linewidth=0.8)
-    if isinstance(mark, marks.Shade):
+    if isinstance(mark, Shade):
         return Patch(facecolor=_faint(look.colour))
-    has_marker = isinstance(mark, marks.Dots | marks.Ranges) or (isinstance(mark, marks.Line) and mark.has_dots)
-    has_line = not isinstance(mark, marks.Dots)
+    has_marker = isinstance(mark, Dots | Ranges) or (isinstance(mark, Line) and mark.has_dots)
+    has_line = not isinstance(mark, Dots)
     return Line2D(
         [],
         [],
@@ -189,24 +202,24 @@ def legend_sample(mark: marks.Mark) -> Artist:
         marker=look.marker if has_marker else "",
         markerfacecolor="none" if _is_hollow(mark) else look.colour,
         linestyle=_dashes(mark) if has_line else "none",
-        linewidth=0.5 if isinstance(mark, marks.Threads) else None,
+        linewidth=0.5 if isinstance(mark, Threads) else None,
     )
 
 
-def _is_seen(mark: marks.Line | marks.Ranges) -> bool:
+def _is_seen(mark: Line | Ranges) -> bool:
     """Return whether there is a finite point. Without one, matplotlib extends a mark to the corner of the file."""
     return bool(np.isfinite(np.array([mark.xs, mark.ys], float)).all(axis=0).any())
 
 
-def _is_hollow(mark: marks.Mark) -> bool:
+def _is_hollow(mark: Mark) -> bool:
     """Return whether dots are outlines: in a dense cloud, their shape is too small to distinguish without colour."""
-    return isinstance(mark, marks.Dots) and mark.is_dense and mark.role == "text"
+    return isinstance(mark, Dots) and mark.is_dense and mark.role == "text"
 
 
-def _dashes(mark: marks.Mark) -> Any:
-    if isinstance(mark, marks.Line | marks.Rule) and mark.is_dashed:
+def _dashes(mark: Mark) -> Any:
+    if isinstance(mark, Line | Rule) and mark.is_dashed:
         return (0, (3, 2))
-    return "solid" if isinstance(mark, marks.Ranges | marks.Threads) else LOOKS[mark.role].dashes
+    return "solid" if isinstance(mark, Ranges | Threads) else LOOKS[mark.role].dashes
 
 
 def _faint(colour: str, share: float = 0.16) -> tuple[float, float, float]:

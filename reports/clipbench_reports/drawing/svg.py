@@ -6,6 +6,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from clipbench.results.numbers import Number
+from clipbench_reports.drawing.marks import PlanePoint
 
 DOT = 4
 """Radius of a dot."""
@@ -78,7 +79,7 @@ def dot(x: Number, y: Number, role: str, *, radius: Number = DOT) -> Markup:
     return element("circle", cx=x, cy=y, r=radius, css=f"dot {role}")
 
 
-def path(points: Iterable[tuple[Number, Number]]) -> str:
+def path(points: Iterable[PlanePoint]) -> str:
     """Return the data of a line through points.
 
     Example:
@@ -88,7 +89,7 @@ def path(points: Iterable[tuple[Number, Number]]) -> str:
     return "M" + "L".join(f"{_plain(x)} {_plain(y)}" for x, y in points)
 
 
-def specks(points: Iterable[tuple[Number, Number]]) -> str:
+def specks(points: Iterable[PlanePoint]) -> str:
     """Return the data of a path that, drawn with a broad cap, is a dot at each point: the shortest way to many."""
     # PDF draws no square cap on a line without any length: in print the dots would be gone.
     return "".join(f"M{_plain(x)} {_plain(y)}h.1" for x, y in points)

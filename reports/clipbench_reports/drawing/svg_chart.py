@@ -54,7 +54,7 @@ def draw_narrow(figure: Chart) -> Markup:
 
     Empty if one drawing serves both: if it fits, or is a large matrix, which no screen may shrink.
     """
-    return _chart_svg(_narrow_figure(figure), alt=alt_text(figure)) if _is_too_broad(figure) else Markup("")
+    return _narrow_svg(figure, alt=alt_text(figure))
 
 
 def draw_by_model(figure: Chart) -> list[ModelDrawing]:
@@ -74,22 +74,20 @@ def draw_by_model(figure: Chart) -> list[ModelDrawing]:
     for model, numbers in by_model.items():
         panels = [figure.panels[number] for number in numbers]
         model_figure = replace(figure, panels=panels, n_columns=n_columns, breadth=breadth)
-        narrow = (
-            _chart_svg(_narrow_figure(model_figure), numbers=numbers) if _is_too_broad(model_figure) else Markup("")
-        )
+        narrow = _narrow_svg(model_figure, numbers=numbers)
         drawings.append(ModelDrawing(model, _chart_svg(model_figure, numbers=numbers), narrow, model_figure.is_wide))
     return drawings
 
 
-def _is_too_broad(figure: Chart) -> bool:
-    """Return whether a figure needs another drawing for a narrow screen, and can have one."""
+def _narrow_svg(figure: Chart, *, numbers: Sequence[int] | None = None, alt: str | None = None) -> Markup:
+    """Return the drawing of a figure for a narrow screen, empty if it needs none, or is a large matrix."""
     has_matrix = any(isinstance(mark, Cells) for panel in figure.panels for mark in panel.marks)
-    return figure.n_columns > 1 or (figure.is_wide and not has_matrix)
-
-
-def _narrow_figure(figure: Chart) -> Chart:
-    panels = [_narrow_panel(panel, SLOT if figure.n_columns > 1 else WIDTH * figure.breadth) for panel in figure.panels]
-    return replace(figure, panels=panels, n_columns=1, breadth=min(1.0, figure.breadth))
+    if figure.n_columns <= 1 and (not figure.is_wide or has_matrix):
+        return Markup("")
+    slot = SLOT if figure.n_columns > 1 else WIDTH * figure.breadth
+    panels = [_narrow_panel(panel, slot) for panel in figure.panels]
+    narrow_figure = replace(figure, panels=panels, n_columns=1, breadth=min(1.0, figure.breadth))
+    return _chart_svg(narrow_figure, numbers=numbers, alt=alt)
 
 
 def _narrow_panel(panel: Panel, slot: Number) -> Panel:

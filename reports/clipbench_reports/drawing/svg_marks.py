@@ -12,7 +12,26 @@ from jaxtyping import Float64
 from markupsafe import Markup
 
 from clipbench.results.numbers import Number
-from clipbench_reports.drawing import marks
+from clipbench_reports.drawing.marks import (
+    MODELS,
+    Axis,
+    Bars,
+    Cells,
+    Dots,
+    Hill,
+    Line,
+    Mark,
+    Panel,
+    PlanePoint,
+    Ranges,
+    Rule,
+    Shade,
+    Threads,
+    Words,
+    dot_radii,
+    histogram_corners,
+    shifted_points,
+)
 from clipbench_reports.drawing.svg import DOT, dot, element, path, specks, text
 
 LEVELS = 24
@@ -25,14 +44,14 @@ SWATCH = 22
 class Plane:
     """The rectangle of the drawing that holds the points of a panel."""
 
-    x: marks.Axis
-    y: marks.Axis
+    x: Axis
+    y: Axis
     left: Number
     top: Number
     width: Number
     height: Number
 
-    def to_pixels(self, x: Number, y: Number) -> tuple[Number, Number]:
+    def to_pixels(self, x: Number, y: Number) -> PlanePoint:
         """Return the coordinates of a point in the drawing."""
         return self.left + self.x.share(x) * self.width, self.top + (1 - self.y.share(y)) * self.height
 
@@ -45,9 +64,27 @@ class Plane:
         ends = (part for axis in (self.x, self.y) for part in (axis.low, axis.high, int(axis.is_log)))
         return " ".join([*(f"{number:.1f}" for number in rectangle), *(f"{number:.7g}" for number in ends)])
 
-    def points(self, xs: Iterable[Number], ys: Iterable[Number]) -> list[tuple[Number, Number]]:
+    def points(self, xs: Iterable[Number], ys: Iterable[Number]) -> list[PlanePoint]:
         """Return the coordinates of the finite points in the drawing."""
         return [self.to_pixels(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)]
+
+    def span(self, rule: Rule) -> tuple[Number, Number]:
+        """Return the part of the other axis that a rule crosses."""
+        other = self.y if rule.axis == "x" else self.x
+        return rule.span or (other.low, other.high)
+
+    def rule_ends(self, rule: Rule) -> list[PlanePoint]:
+        """Return the coordinates of both ends of a rule in the drawing."""
+        return [
+            self.to_pixels(rule.at, end) if rule.axis == "x" else self.to_pixels(end, rule.at)
+            for end in self.span(rule)
+        ]
+
+    def words_start(self, words: Words) -> PlanePoint:
+        """Return the coordinates of the anchor of words, on their base line."""
+        x, y = self.to_pixels(words.x, words.y)
+        aside = {"start": 8, "middle": 0, "end": -8}[words.anchor] if words.lift == 0 else 0
+        return x + aside, y + {1: -10.0, 0: 4.5, -1: 20.0}[words.lift]
 
 
 @singledispatch
@@ -57,7 +94,7 @@ def draw_mark(mark: object, plane: Plane) -> Markup:
 
 
 @draw_mark.register
-def _(mark: marks.Line, plane: Plane) -> Markup:
+def _(mark: Line, plane: Plane) -> Markup:
     points = plane.points(mark.xs, mark.ys)
     if not points:
         return Markup("")
@@ -66,13 +103,13 @@ def _(mark: marks.Line, plane: Plane) -> Markup:
         edge = [*plane.points(mark.xs, mark.lows), *reversed(plane.points(mark.xs, mark.highs))]
         parts.insert(0, element("path", d=path(edge) + "Z", css=f"area {mark.role}"))
     if mark.has_dots:
-        radii = (radius for radius, y in zip(marks.dot_radii(mark), mark.ys, strict=True) if math.isfinite(y))
+        radii = (radius for radius, y in zip(dot_radii(mark), mark.ys, strict=True) if math.isfinite(y))
         parts += [dot(x, y, mark.role, radius=DOT * radius) for (x, y), radius in zip(points, radii, strict=True)]
     return Markup("").join(parts)
 
 
 @draw_mark.register
-def _(mark: marks.Dots, plane: Plane) -> Markup:
+def _(mark: Dots, plane: Plane) -> Markup:
     points = plane.points(mark.xs, mark.ys)
     if mark.is_dense:
         return element("path", d=specks(points), css=f"specks {mark.role}")
@@ -80,9 +117,9 @@ def _(mark: marks.Dots, plane: Plane) -> Markup:
 
 
 @draw_mark.register
-def _(mark: marks.Ranges, plane: Plane) -> Markup:
+def _(mark: Ranges, plane: Plane) -> Markup:
     parts = []
-    xs, ys = marks.shifted_points(mark)
+    xs, ys = shifted_points(mark)
     for x, y, low, high in zip(xs, ys, mark.lows, mark.highs, strict=True):
         if math.isfinite(low) and math.isfinite(high):
             ends = [(x, low), (x, high)] if mark.is_upright else [(low, y), (high, y)]
@@ -95,24 +132,24 @@ def _(mark: marks.Ranges, plane: Plane) -> Markup:
 
 
 @draw_mark.register
-def _(mark: marks.Threads, plane: Plane) -> Markup:
+def _(mark: Threads, plane: Plane) -> Markup:
     pairs = zip(mark.starts.tolist(), mark.ends.tolist(), strict=True)
     lines = (path([plane.to_pixels(*start), plane.to_pixels(*end)]) for start, end in pairs)
     return element("path", d="".join(lines), css=f"thread {mark.role}")
 
 
 @draw_mark.register
-def _(mark: marks.Hill, plane: Plane) -> Markup:
+def _(mark: Hill, plane: Plane) -> Markup:
     points = plane.points(mark.xs, mark.ys)
     (_, foot), left, right = plane.to_pixels(plane.x.low, mark.foot), points[0][0], points[-1][0]
     return element("path", d=path([(left, foot), *points, (right, foot)]) + "Z", css=f"hill {mark.role}")
 
 
 @draw_mark.register
-def _(mark: marks.Bars, plane: Plane) -> Markup:
+def _(mark: Bars, plane: Plane) -> Markup:
     if not mark.is_filled:
         return element(
-            "path", d=path(plane.to_pixels(*corner) for corner in marks.histogram_corners(mark)), css=_stroke(mark)
+            "path", d=path(plane.to_pixels(*corner) for corner in histogram_corners(mark)), css=_stroke(mark)
         )
     data = ""
     for n, low, high in zip(mark.counts, mark.edges[:-1], mark.edges[1:], strict=True):
@@ -123,15 +160,12 @@ def _(mark: marks.Bars, plane: Plane) -> Markup:
 
 
 @draw_mark.register
-def _(mark: marks.Rule, plane: Plane) -> Markup:
-    other = plane.y if mark.axis == "x" else plane.x
-    ends = mark.span or (other.low, other.high)
-    points = [(mark.at, end) if mark.axis == "x" else (end, mark.at) for end in ends]
-    return element("path", d=path(plane.to_pixels(*point) for point in points), css=_stroke(mark))
+def _(mark: Rule, plane: Plane) -> Markup:
+    return element("path", d=path(plane.rule_ends(mark)), css=_stroke(mark))
 
 
 @draw_mark.register
-def _(mark: marks.Shade, plane: Plane) -> Markup:
+def _(mark: Shade, plane: Plane) -> Markup:
     left, _ = plane.to_pixels(mark.low, plane.y.low)
     right, _ = plane.to_pixels(mark.high, plane.y.low)
     return element(
@@ -140,12 +174,12 @@ def _(mark: marks.Shade, plane: Plane) -> Markup:
         y=plane.top,
         width=max(1.0, right - left),
         height=plane.height,
-        css=f"bar {mark.role}" if mark.role in marks.MODELS else "bar",
+        css=f"bar {mark.role}" if mark.role in MODELS else "bar",
     )
 
 
 @draw_mark.register
-def _(mark: marks.Cells, plane: Plane) -> Markup:
+def _(mark: Cells, plane: Plane) -> Markup:
     """Draw one path per shade, of square strokes, which is far smaller than one element per cell."""
     n_rows, n_columns = mark.depths.shape
     shades = np.rint(mark.depths * (LEVELS - 1)).astype(np.int64)
@@ -169,37 +203,34 @@ def _(mark: marks.Cells, plane: Plane) -> Markup:
 
 
 @draw_mark.register
-def _(mark: marks.Words, plane: Plane) -> Markup:
-    x, y = plane.to_pixels(mark.x, mark.y)
-    x += {"start": 8, "middle": 0, "end": -8}[mark.anchor] if mark.lift == 0 else 0
-    y += {1: -10.0, 0: 4.5, -1: 20.0}[mark.lift]
-    return text(mark.words, x, y, css=f"halo name {mark.role}", anchor=mark.anchor)
+def _(mark: Words, plane: Plane) -> Markup:
+    return text(mark.words, *plane.words_start(mark), css=f"halo name {mark.role}", anchor=mark.anchor)
 
 
-def legend_swatch(mark: marks.Mark, x: Number, y: Number) -> Markup:
+def legend_swatch(mark: Mark, x: Number, y: Number) -> Markup:
     """Return a sample of a mark at the left of its name."""
     middle = x + SWATCH / 2
-    if isinstance(mark, marks.Hill | marks.Bars | marks.Shade) and not (
-        isinstance(mark, marks.Bars) and not mark.is_filled
-    ):
-        css = "bar" if isinstance(mark, marks.Shade) else f"hill {mark.role}"
+    if isinstance(mark, Hill | Shade) or (isinstance(mark, Bars) and mark.is_filled):
+        css = "bar" if isinstance(mark, Shade) else f"hill {mark.role}"
         return element("rect", x=x + 2, y=y - 5, width=SWATCH - 4, height=10, css=css)
-    if isinstance(mark, marks.Dots):
+    if isinstance(mark, Dots):
         return dot(middle, y, mark.role)
-    if isinstance(mark, marks.Threads):
+    if isinstance(mark, Threads):
         return element("path", d=f"M{x:.1f} {y:.1f}h{SWATCH}", css=f"thread {mark.role}")
     stroke = element("path", d=f"M{x:.1f} {y:.1f}h{SWATCH}", css=_stroke(mark))
-    has_dot = isinstance(mark, marks.Ranges) or (isinstance(mark, marks.Line) and mark.has_dots)
+    has_dot = isinstance(mark, Ranges) or (isinstance(mark, Line) and mark.has_dots)
     return element("g", stroke, dot(middle, y, mark.role)) if has_dot else stroke
 
 
-def _stroke(mark: marks.Mark) -> str:
-    dashed = " dashed" if isinstance(mark, marks.Line | marks.Rule) and mark.is_dashed else ""
+def _stroke(mark: Mark) -> str:
+    dashed = " dashed" if isinstance(mark, Line | Rule) and mark.is_dashed else ""
     return f"line {mark.role}{dashed}"
 
 
-LETTER, HEIGHT = 10.5, 16
-"""Width of a bold letter on a narrow screen, where letters are largest, and height of a line, in pixels."""
+LETTER, HEIGHT, DESCENT = 10.5, 16, 4
+"""Width of a bold letter on a narrow screen, where letters are largest, height of a line, and the part of it below the
+base line, in pixels.
+"""
 ROOM, EXTRA_ROOM = 5, 8
 """Distance of a name from all lines, and how much farther other lines of its colour are, in pixels."""
 STEP = 4
@@ -242,7 +273,7 @@ class LabelBox(NamedTuple):
         return plane.left <= self.left and self.right <= right and top <= self.top and self.foot <= foot
 
 
-def names_at_lines(panel: marks.Panel, plane: Plane, entries: Sequence[marks.Mark]) -> list[marks.Words] | None:
+def names_at_lines(panel: Panel, plane: Plane, entries: Sequence[Mark]) -> list[Words] | None:
     """Return the names of a legend as words at their marks, or None if one of them has no room.
 
     A name is next to its line, inside the plane, and covers nothing. It is farther from other lines of its colour.
@@ -251,11 +282,11 @@ def names_at_lines(panel: marks.Panel, plane: Plane, entries: Sequence[marks.Mar
         plane: the rectangle of the panel.
         entries: marks of the legend, from this panel or a similar one.
     """
-    occupied_boxes = [_label_box(mark, plane) for mark in panel.marks if isinstance(mark, marks.Words)]
+    occupied_boxes = [_label_box(mark, plane) for mark in panel.marks if isinstance(mark, Words)]
     lines = _trace_points(panel.marks, plane)
     words = []
     for entry in entries:
-        of_name = [mark for mark in panel.marks if mark.name == entry.name and not isinstance(mark, marks.Words)]
+        of_name = [mark for mark in panel.marks if mark.name == entry.name and not isinstance(mark, Words)]
         of_colour = [mark for mark in panel.marks if mark.role == entry.role and mark.name != entry.name]
         other_points = _trace_points(of_colour, plane)
         line_points = _trace_points(of_name, plane) if len(other_points) else other_points
@@ -265,7 +296,7 @@ def names_at_lines(panel: marks.Panel, plane: Plane, entries: Sequence[marks.Mar
                 continue
             if (
                 not len(other_points)
-                or isinstance(entry, marks.Shade)
+                or isinstance(entry, Shade)
                 or box.distance(line_points) + EXTRA_ROOM < box.distance(other_points)
             ):
                 words.append(candidate)
@@ -277,29 +308,28 @@ def names_at_lines(panel: marks.Panel, plane: Plane, entries: Sequence[marks.Mar
 
 
 @singledispatch
-def _candidates(mark: object, plane: Plane) -> Iterator[marks.Words]:
+def _candidates(mark: object, plane: Plane) -> Iterator[Words]:
     """Yield the possible positions of a name, the best first, or none for a mark that needs a sample in a legend."""
     return iter(())
 
 
-@_candidates.register(marks.Line)
-@_candidates.register(marks.Ranges)
-def _(mark: marks.Line | marks.Ranges, plane: Plane) -> Iterator[marks.Words]:
-    if isinstance(mark, marks.Line) or mark.is_joined:
+@_candidates.register
+def _(mark: Line | Ranges, plane: Plane) -> Iterator[Words]:
+    if isinstance(mark, Line) or mark.is_joined:
         for x, y in _points_along(mark):
             yield from _words_at_sides(mark, x, y, [*product(ACROSS, BESIDE), *SIDES])
     elif not mark.is_upright:
-        for x, y, low, high in zip(*marks.shifted_points(mark), mark.lows, mark.highs, strict=True):
+        for x, y, low, high in zip(*shifted_points(mark), mark.lows, mark.highs, strict=True):
             yield from _words_at_sides(mark, high if np.isfinite(high) else x, y, SIDES[:1])
             yield from _words_at_sides(mark, low if np.isfinite(low) else x, y, SIDES[1:])
 
 
 @_candidates.register
-def _(mark: marks.Rule, plane: Plane) -> Iterator[marks.Words]:
-    other = plane.y if mark.axis == "x" else plane.x
-    low, high = mark.span or (other.low, other.high)
+def _(mark: Rule, plane: Plane) -> Iterator[Words]:
+    low, high = plane.span(mark)
+    is_log = (plane.y if mark.axis == "x" else plane.x).is_log
     for share in np.linspace(0.97, 0.03, N_PLACES).tolist():
-        at = low + share * (high - low) if not other.is_log else low * (high / low) ** share
+        at = low + share * (high - low) if not is_log else low * (high / low) ** share
         if mark.axis == "x":
             yield from _words_at_sides(mark, mark.at, at, SIDES)
         else:
@@ -307,26 +337,26 @@ def _(mark: marks.Rule, plane: Plane) -> Iterator[marks.Words]:
 
 
 @_candidates.register
-def _(mark: marks.Shade, plane: Plane) -> Iterator[marks.Words]:
+def _(mark: Shade, plane: Plane) -> Iterator[Words]:
     for y in np.linspace(plane.y.high, plane.y.low, N_PLACES)[1:-1].tolist():
         yield from _words_at_sides(mark, (mark.low + mark.high) / 2, y, [("middle", 0)])
 
 
 @_candidates.register
-def _(mark: marks.Bars, plane: Plane) -> Iterator[marks.Words]:
+def _(mark: Bars, plane: Plane) -> Iterator[Words]:
     highest = int(np.argmax(mark.counts))
     yield from _words_at_sides(mark, mark.edges[highest], 0.9 * mark.counts[highest], SIDES[1:])
 
 
 @_candidates.register
-def _(mark: marks.Threads, plane: Plane) -> Iterator[marks.Words]:
+def _(mark: Threads, plane: Plane) -> Iterator[Words]:
     middles = (mark.starts + mark.ends) / 2
     for y in np.linspace(middles[:, 1].max(), middles[:, 1].min(), N_PLACES).tolist():
         yield from _words_at_sides(mark, float(np.median(middles[:, 0])), y, [("middle", 0)])
 
 
 @_candidates.register
-def _(mark: marks.Dots, plane: Plane) -> Iterator[marks.Words]:
+def _(mark: Dots, plane: Plane) -> Iterator[Words]:
     """Yield positions left and right of a cloud, the highest first, or none for dots that a legend explains."""
     if mark.is_dense:
         xs, ys = np.array(mark.xs, np.float64), np.array(mark.ys, np.float64)
@@ -338,33 +368,24 @@ def _(mark: marks.Dots, plane: Plane) -> Iterator[marks.Words]:
                 yield from _words_at_sides(mark, float(row.max()), y, SIDES[:1])
 
 
-def _words_at_sides(
-    mark: marks.Mark, x: Number, y: Number, sides: Sequence[tuple[Anchor, Lift]]
-) -> Iterator[marks.Words]:
+def _words_at_sides(mark: Mark, x: Number, y: Number, sides: Sequence[tuple[Anchor, Lift]]) -> Iterator[Words]:
     for anchor, lift in sides:
-        yield marks.Words(words=mark.name, x=x, y=y, role=mark.role, anchor=anchor, lift=lift)
+        yield Words(words=mark.name, x=x, y=y, role=mark.role, anchor=anchor, lift=lift)
 
 
-def _points_along(mark: marks.Line | marks.Ranges) -> Iterable[tuple[float, float]]:
+def _points_along(mark: Line | Ranges) -> Iterable[PlanePoint]:
     """Return points along a line in units of the data, the last first."""
-    xs, ys = marks.shifted_points(mark) if isinstance(mark, marks.Ranges) else (mark.xs, mark.ys)
-    finite_points = np.array(
-        [(x, y) for x, y in zip(xs, ys, strict=True) if np.isfinite(x) and np.isfinite(y)], np.float64
-    )
-    if not len(finite_points):
+    xs, ys = shifted_points(mark) if isinstance(mark, Ranges) else (mark.xs, mark.ys)
+    points = np.array([xs, ys], np.float64)
+    points = points[:, np.isfinite(points).all(axis=0)]
+    if not points.size:
         return []
-    along = np.linspace(len(finite_points) - 1, 0, N_PLACES)
-    rows = np.arange(len(finite_points))
-    return list(
-        zip(
-            np.interp(along, rows, finite_points[:, 0]).tolist(),
-            np.interp(along, rows, finite_points[:, 1]).tolist(),
-            strict=True,
-        )
-    )
+    rows = np.arange(points.shape[1])
+    along = np.linspace(rows[-1], 0, N_PLACES)
+    return list(zip(*(np.interp(along, rows, values).tolist() for values in points), strict=True))
 
 
-def _trace_points(drawn_marks: Sequence[marks.Mark], plane: Plane) -> Points:
+def _trace_points(drawn_marks: Sequence[Mark], plane: Plane) -> Points:
     """Return closely spaced points along the strokes of marks, in pixels."""
     strokes = [stroke for mark in drawn_marks for stroke in _strokes(mark, plane)]
     points = [np.array(stroke[:1], np.float64) for stroke in strokes if len(stroke) == 1]
@@ -375,36 +396,28 @@ def _trace_points(drawn_marks: Sequence[marks.Mark], plane: Plane) -> Points:
     return np.concatenate(points) if points else np.zeros((0, 2))
 
 
-def _strokes(mark: marks.Mark, plane: Plane) -> Iterator[list[tuple[Number, Number]]]:
+def _strokes(mark: Mark, plane: Plane) -> Iterator[list[PlanePoint]]:
     """Yield the strokes of a mark that words must not cover. Bands, shades and threads have none."""
-    if isinstance(mark, marks.Line):
+    if isinstance(mark, Line | Hill):
         yield plane.points(mark.xs, mark.ys)
-    elif isinstance(mark, marks.Ranges):
-        xs, ys = marks.shifted_points(mark)
+    elif isinstance(mark, Ranges):
+        xs, ys = shifted_points(mark)
         if mark.is_joined:
             yield plane.points(xs, ys)
         for x, y, low, high in zip(xs, ys, mark.lows, mark.highs, strict=True):
             ends = ((x, low), (x, high)) if mark.is_upright else ((low, y), (high, y))
             yield plane.points(*zip((x, y), *ends, strict=True))
-    elif isinstance(mark, marks.Dots):
+    elif isinstance(mark, Dots):
         yield from ([point] for point in plane.points(mark.xs, mark.ys))
-    elif isinstance(mark, marks.Hill):
-        yield plane.points(mark.xs, mark.ys)
-    elif isinstance(mark, marks.Bars):
-        yield [plane.to_pixels(*corner) for corner in marks.histogram_corners(mark)]
-    elif isinstance(mark, marks.Rule):
-        other = plane.y if mark.axis == "x" else plane.x
-        yield [
-            plane.to_pixels(mark.at, end) if mark.axis == "x" else plane.to_pixels(end, mark.at)
-            for end in mark.span or (other.low, other.high)
-        ]
+    elif isinstance(mark, Bars):
+        yield [plane.to_pixels(*corner) for corner in histogram_corners(mark)]
+    elif isinstance(mark, Rule):
+        yield plane.rule_ends(mark)
 
 
-def _label_box(words: marks.Words, plane: Plane) -> LabelBox:
+def _label_box(words: Words, plane: Plane) -> LabelBox:
     """Return the rectangle of words, as ``draw_mark`` positions them."""
-    x, y = plane.to_pixels(words.x, words.y)
+    x, y = plane.words_start(words)
     width = LETTER * len(words.words)
-    x += {"start": 8, "middle": 0, "end": -8}[words.anchor] if words.lift == 0 else 0
-    foot = y + {1: -6, 0: 8.5, -1: 24}[words.lift]
     left = x - {"start": 0, "middle": width / 2, "end": width}[words.anchor]
-    return LabelBox(left, foot - HEIGHT, left + width, foot)
+    return LabelBox(left, y + DESCENT - HEIGHT, left + width, y + DESCENT)

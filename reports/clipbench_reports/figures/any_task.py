@@ -9,8 +9,8 @@ from clipbench.results.titles import full_title, headlines
 from clipbench_reports.drawing.facets import Panels, Statement, chart, facets
 from clipbench_reports.drawing.marks import Chart, Mark, Panel, Rule, fraction_axis, nice_axis, rows_axis
 from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, read_each
-from clipbench_reports.figures.shared import intervals
-from clipbench_reports.text import quoted, shorten
+from clipbench_reports.figures.shared import ends_of, intervals
+from clipbench_reports.text import grouped, quoted, shorten
 
 NAME_LENGTH = 22
 ROW = 0.1
@@ -79,20 +79,17 @@ def _read_slices(evidence: Evidence, grouping: str) -> _SliceValues:
 
 def _order(values: Sequence[Mapping[str, Metric]]) -> list[str]:
     """Return the groups by their mean value over the models, the smallest first."""
-    values_by_group: dict[str, list[float]] = {}
-    for groups in values:
-        for group, metric in groups.items():
-            values_by_group.setdefault(group, []).append(metric.value or 0.0)
-    return sorted(values_by_group, key=lambda group: sum(values_by_group[group]) / len(values_by_group[group]))
+    by_group = grouped((group, metric.value or 0.0) for groups in values for group, metric in groups.items())
+    return sorted(by_group, key=lambda group: sum(by_group[group]) / len(by_group[group]))
 
 
 def _panel(title: str, order: Sequence[str], models: ByModel[_SliceValues]) -> Panels:
-    rows = models.map(lambda model: {group: m for group, m in model.values.get(title, {}).items() if group in order})
-    metrics = [metric for groups in rows.all for metric in groups.values()]
-    ends = [end for m in metrics for end in (m.value, m.low, m.high) if end is not None]
+    metrics = [
+        metric for model in models.all for group, metric in model.values.get(title, {}).items() if group in order
+    ]
     plane = Panel(
         title=title,
-        x=fraction_axis("%") if metrics[0].unit == "fraction" else nice_axis(ends),
+        x=fraction_axis("%") if metrics[0].unit == "fraction" else nice_axis(ends_of(metrics)),
         y=rows_axis([shorten(group, NAME_LENGTH) for group in order]),
         aspect=ROW * len(order) + 0.05,
         has_grid=False,

@@ -23,7 +23,7 @@ from clipbench_reports.drawing.marks import (
     percent_axis,
 )
 from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, PlottedCurve, read_each
-from clipbench_reports.figures.shared import CHANCE, MAX_DOTTED, log_spaced_rows
+from clipbench_reports.figures.shared import CHANCE, MAX_DOTTED, chance_rule, log_spaced_rows
 from clipbench_reports.text import quoted, sentence_case, shorten
 
 ROLES: tuple[Role, ...] = ("ink", "m1", "m2", "m3", "m4", "pair")
@@ -185,7 +185,7 @@ def _chance(curve: PlottedCurve) -> list[Mark]:
         return []
     levels = {level for level in curve.chance if math.isfinite(level)}
     if len(levels) == 1:
-        return [Rule(at=levels.pop(), axis="y", role="chance", name=CHANCE)]
+        return chance_rule(levels.pop())
     line = curve_line(curve._replace(y=curve.chance, low=None, high=None, series=CHANCE), "chance")
     return [replace(line, of=curve.series, has_dots=False, is_reference=True)]
 

@@ -8,8 +8,8 @@ from clipbench.comparison.records import Difference
 from clipbench.results import numbers as fmt
 from clipbench_reports.drawing.marks import Axis, Chart, Panel, Ranges, Rule, nice_axis, rows_axis
 from clipbench_reports.evidence import MissingEvidence
-from clipbench_reports.figures.shared import HEAD, MAX_LINES, NAME_LENGTH, without_words
-from clipbench_reports.text import shorten
+from clipbench_reports.figures.shared import HEAD, MAX_LINES, NAME_LENGTH, ends_of, without_words
+from clipbench_reports.text import grouped, shorten
 
 
 def compare(differences: Sequence[Difference], labels: tuple[str, str]) -> Chart:
@@ -25,9 +25,7 @@ def compare(differences: Sequence[Difference], labels: tuple[str, str]) -> Chart
         raise MissingEvidence("the runs share no metric that is a fraction")
     n_panels = len({difference.evaluation for difference in fractions})
     drawn_differences = select_differences(fractions, max(n_panels, int(MAX_LINES - HEAD * n_panels)))
-    by_evaluation: dict[str, list[Difference]] = {}
-    for difference in drawn_differences:
-        by_evaluation.setdefault(difference.evaluation, []).append(difference)
+    by_evaluation = grouped((difference.evaluation, difference) for difference in drawn_differences)
     verdicts = Counter(difference.verdict for difference in fractions)
     n_others = len(fractions) - verdicts["better"] - verdicts["worse"]
     last, axis = next(reversed(by_evaluation)), difference_axis(drawn_differences)
@@ -80,13 +78,8 @@ def relative_width(difference: Difference) -> float:
 
 def difference_axis(differences: Sequence[Difference], *, n_steps: int = 5) -> Axis:
     """Return the axis of percentage points that has room for some differences of fractions, and for zero."""
-    ends = [
-        end
-        for difference in differences
-        for end in (difference.value, difference.low, difference.high)
-        if end is not None
-    ]
-    return nice_axis([0, *(100 * end for end in ends)], "Difference, percentage points", n_steps=n_steps)
+    ends = [100 * end for end in ends_of(differences)]
+    return nice_axis([0, *ends], "Difference, percentage points", n_steps=n_steps)
 
 
 def row_names(differences: Sequence[Difference], shorten_title: Callable[[str, int], str], length: int) -> list[str]:

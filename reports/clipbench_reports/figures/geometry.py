@@ -9,8 +9,8 @@ from jaxtyping import Float64
 
 from clipbench.results import numbers as fmt
 from clipbench.results.numbers import Number
-from clipbench_reports.drawing import marks
 from clipbench_reports.drawing.facets import Statement, chart, side_by_side
+from clipbench_reports.drawing.marks import Axis, Chart, Hill, Mark, Panel, Role, Rule, Words, log_axis, nice_axis
 from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.curves import Curves, CurvesFigure
 from clipbench_reports.findings import defined
@@ -36,17 +36,23 @@ class Distribution(NamedTuple):
     """Shares of cosines over the middles of equal bins."""
 
     label: str
-    role: marks.Role
+    role: Role
     xs: Sequence[float]
     shares: Sequence[float]
     mean: float
 
+    @property
+    def mean_words(self) -> str:
+        """The mean as text."""
+        return fmt.number(self.mean, "cosine")
 
-def cones(models: Models) -> marks.Chart:
+
+def cones(models: Models) -> Chart:
     """Return the distributions of cosines between images, between texts, of pairs, and of images with other texts."""
     return ridges(
         read_each(models, lambda evidence: distributions(evidence, "cosines")),
-        _state,
+        "Mean cosines",
+        lambda distribution: f"{distribution.label} {distribution.mean_words}",
         reading=(
             "Cosines between unit vectors. Each distribution is scaled to the same height, and the upright stroke is "
             "its mean. With a modality gap, vectors of one modality are nearer to each other than to their partners in "
@@ -73,9 +79,19 @@ def distributions(evidence: Evidence, figure: str) -> list[Distribution]:
 
 
 def ridges(
-    by_model: ByModel[list[Distribution]], state: Callable[[Sequence[Distribution]], Statement], *, reading: str
-) -> marks.Chart:
-    """Return the distributions of each model below each other, over the range that any of them uses."""
+    by_model: ByModel[list[Distribution]],
+    subject: str,
+    describe: Callable[[Distribution], str],
+    *,
+    reading: str,
+    separator: str = ", ",
+) -> Chart:
+    """Return the distributions of each model below each other, over the range that any of them uses.
+
+    Args:
+        subject: the subject of the statement on a model, whose value has the words of each distribution.
+        describe: returns the words of a distribution.
+    """
     all_distributions = [distribution for model_distributions in by_model.all for distribution in model_distributions]
     used_cosines = [
         x
@@ -83,21 +99,24 @@ def ridges(
         for x, share in zip(distribution.xs, distribution.shares, strict=True)
         if share > 0
     ]
-    axis = marks.nice_axis([min(used_cosines) - 1 / BINS, max(used_cosines) + 1 / BINS], "Cosine")
+    axis = nice_axis([min(used_cosines) - 1 / BINS, max(used_cosines) + 1 / BINS], "Cosine")
     keys = dict.fromkeys(
         name for distribution in all_distributions for name in (distribution.label, f"{distribution.label}, mean")
     )
     panels = side_by_side(
         by_model.map(lambda model_distributions: [_panel(model_distributions, axis)]), keys=list(keys)
     )
-    return chart([panels], by_model.map(state), reading=reading)
+    statements = by_model.map(
+        lambda model_distributions: Statement(subject, separator.join(map(describe, model_distributions)))
+    )
+    return chart([panels], statements, reading=reading)
 
 
-def _panel(distributions: Sequence[Distribution], axis: marks.Axis) -> marks.Panel:
+def _panel(distributions: Sequence[Distribution], axis: Axis) -> Panel:
     feet = list(range(len(distributions) - 1, -1, -1))
-    return marks.Panel(
+    return Panel(
         x=axis,
-        y=marks.Axis(
+        y=Axis(
             low=-0.06,
             high=len(distributions),
             ticks=[foot + 0.25 for foot in feet],
@@ -120,18 +139,11 @@ def histogram_shares(values: Float64[np.ndarray, " n"]) -> tuple[list[float], li
     return ((edges[:-1] + edges[1:]) / 2).tolist(), (counts / max(1, counts.sum())).tolist()
 
 
-def _state(distributions: Sequence[Distribution]) -> Statement:
-    means = ", ".join(
-        f"{distribution.label} {fmt.number(distribution.mean, 'cosine')}" for distribution in distributions
-    )
-    return Statement(subject="Mean cosines", value=means)
-
-
-def _ridge(distribution: Distribution, foot: int, axis: marks.Axis) -> list[marks.Mark]:
+def _ridge(distribution: Distribution, foot: int, axis: Axis) -> list[Mark]:
     xs, heights, shares = _outline(distribution, axis)
     position = axis.share(distribution.mean)
     return [
-        marks.Hill(
+        Hill(
             xs=xs,
             ys=[foot + RISE * height for height in heights],
             foot=foot,
@@ -140,15 +152,15 @@ def _ridge(distribution: Distribution, foot: int, axis: marks.Axis) -> list[mark
             values=shares,
             is_percent=True,
         ),
-        marks.Rule(
+        Rule(
             at=distribution.mean,
             axis="x",
             role=distribution.role,
             span=(foot, foot + RISE),
             name=f"{distribution.label}, mean",
         ),
-        marks.Words(
-            words=fmt.number(distribution.mean, "cosine"),
+        Words(
+            words=distribution.mean_words,
             x=distribution.mean,
             y=foot + RISE,
             role=distribution.role,
@@ -158,7 +170,7 @@ def _ridge(distribution: Distribution, foot: int, axis: marks.Axis) -> list[mark
     ]
 
 
-def _outline(distribution: Distribution, axis: marks.Axis) -> tuple[list[float], list[float], list[float]]:
+def _outline(distribution: Distribution, axis: Axis) -> tuple[list[float], list[float], list[float]]:
     """Return the middles of the bins that are drawn, their smoothed heights, at most 1, and their shares."""
     middles = (np.arange(BINS) + 0.5) * 2 / BINS - 1
     shares = np.zeros(BINS)
@@ -170,26 +182,18 @@ def _outline(distribution: Distribution, axis: marks.Axis) -> tuple[list[float],
     return middles[is_visible].tolist(), (smooth[is_visible] / smooth.max()).tolist(), shares[is_visible].tolist()
 
 
-def conformity(models: Models) -> marks.Chart:
+def conformity(models: Models) -> Chart:
     """Return the distributions of the mean cosine that an item has with all others of its modality."""
     return ridges(
         read_each(models, lambda evidence: distributions(evidence, "conformity")),
-        _state_conformity,
+        "Mean cosine of an item with all others of its modality",
+        lambda distribution: f"{distribution.mean_words} ({distribution.label})",
+        separator=" and ",
         reading=(
             "Conformity is an item’s mean cosine with all others of its modality: common items are on the right,"
             " unusual ones on the left. Each distribution is scaled to the same height, and the upright stroke is its"
             " mean, the width of the cone."
         ),
-    )
-
-
-def _state_conformity(of_modalities: Sequence[Distribution]) -> Statement:
-    means = " and ".join(
-        f"{fmt.number(distribution.mean, 'cosine')} ({distribution.label})" for distribution in of_modalities
-    )
-    return Statement(
-        subject="Mean cosine of an item with all others of its modality",
-        value=means,
     )
 
 
@@ -202,13 +206,13 @@ def _state_spectrum(evidence: Evidence, curves: Curves) -> Statement:
     )
 
 
-def _gap_reference(evidence: Evidence, y_label: str) -> list[marks.Mark]:
-    return [marks.Rule(at=0.9, axis="y", role="chance", name="90 %", of="share of the squared gap")]
+def _gap_reference(evidence: Evidence, y_label: str) -> list[Mark]:
+    return [Rule(at=0.9, axis="y", role="chance", name="90 %", of="share of the squared gap")]
 
 
-def _dimensions_axis(dimensions: Sequence[Number], label: str) -> marks.Axis:
+def _dimensions_axis(dimensions: Sequence[Number], label: str) -> Axis:
     """Return the logarithmic axis of dimensions removed, with nothing removed at its left edge."""
-    axis = marks.log_axis([NOTHING, max(2.0, *dimensions)], label)
+    axis = log_axis([NOTHING, max(2.0, *dimensions)], label)
     return replace(axis, names=["0", *axis.words[1:]])
 
 
@@ -220,7 +224,7 @@ SPECTRUM = CurvesFigure(
         "The cumulative share of the squared distance of the two centroids, by dimensions in the order of their mean"
         " differences, and the accuracy of a linear classifier of the modality on these dimensions, on held-out pairs."
     ),
-    x_axis=marks.log_axis,
+    x_axis=log_axis,
     aspect=0.45,
     references=_gap_reference,
     state=_state_spectrum,

@@ -12,9 +12,24 @@ from clipbench.results import numbers as fmt
 from clipbench.results.record import Metric
 from clipbench.results.titles import within_sentence
 from clipbench.stats.rank_correlation import RankCorrelation
-from clipbench_reports.drawing import marks
+from clipbench_reports.drawing.marks import (
+    MODELS,
+    Axis,
+    Chart,
+    Dots,
+    Line,
+    Mark,
+    Panel,
+    Ranges,
+    Role,
+    Words,
+    nice_axis,
+    percent_axis,
+)
 from clipbench_reports.drawing.svg_marks import Anchor, LabelBox, Lift
 from clipbench_reports.evidence import MissingEvidence
+from clipbench_reports.figures.shared import ends_of, intervals
+from clipbench_reports.text import grouped
 
 MOST_NAMED = 16
 """Number of models up to which names are in the drawing. More would hide each other and are only in the table."""
@@ -30,38 +45,40 @@ SIDES: tuple[tuple[Anchor, Lift], ...] = (("start", 1), ("end", 1), ("start", -1
 """Possible sides of a name, the best first."""
 
 
-def across(comparison: Across, names: Sequence[str]) -> marks.Chart:
+def across(comparison: Across, names: Sequence[str]) -> Chart:
     """Return a panel with one point per model. The title states the rank correlation of the two quantities."""
     x = _axis([point.x for point in comparison.points], comparison.x_title)
     y = _axis([point.y for point in comparison.points], comparison.y_title)
-    by_training: dict[str, list[ModelPoint]] = {}
-    for point in comparison.points:
-        if point.training is not None:
-            by_training.setdefault(point.training, []).append(point)
+    by_training = grouped((point.training, point) for point in comparison.points if point.training is not None)
     lines = [_line(points, "one training") for points in by_training.values() if len(points) > 1]
     if comparison.front is not None and len(comparison.front) > 1:
         by_label = {point.label: point for point in comparison.points}
         front = _line([by_label[label] for label in comparison.front], "Pareto front")
         lines.append(replace(front, is_dashed=True, is_reference=True))
-    return marks.Chart(
+    return Chart(
         title=_title(comparison),
-        panels=[marks.Panel(x=x, y=y, marks=[*lines, *_points(comparison, names, x, y)], aspect=0.8)],
+        panels=[Panel(x=x, y=y, marks=[*lines, *_points(comparison, names, x, y)], aspect=0.8)],
         reading=" ".join(_reading(comparison, names)),
     )
 
 
-def _line(points: Sequence[ModelPoint], name: str) -> marks.Line:
-    xs, ys = [_or_nan(point.x.value) for point in points], [_or_nan(point.y.value) for point in points]
-    return marks.Line(xs=xs, ys=ys, role="ink", name=name)
+def _line(points: Sequence[ModelPoint], name: str) -> Line:
+    xs, ys = zip(*map(_coordinates, points), strict=True)
+    return Line(xs=xs, ys=ys, role="ink", name=name)
 
 
-def _points(comparison: Across, names: Sequence[str], x: marks.Axis, y: marks.Axis) -> list[marks.Mark]:
+def _coordinates(point: ModelPoint) -> tuple[float, float]:
+    """Return the values of both quantities, which each point of a comparison has."""
+    return point.x.value or 0.0, point.y.value or 0.0
+
+
+def _points(comparison: Across, names: Sequence[str], x: Axis, y: Axis) -> list[Mark]:
     """Return one mark per model in its colour, or equal points with their names for more models than colours."""
-    points, titles = comparison.points, (comparison.y_title, comparison.x_title)
-    if len(points) <= len(marks.MODELS):
+    points, titles = comparison.points, (comparison.x_title, comparison.y_title)
+    if len(points) <= len(MODELS):
         return [
             mark
-            for role, name, point in zip(marks.MODELS, names, points, strict=False)
+            for role, name, point in zip(MODELS, names, points, strict=False)
             for mark in _point(role, name, [name], [point], titles)
         ]
     return [
@@ -70,9 +87,9 @@ def _points(comparison: Across, names: Sequence[str], x: marks.Axis, y: marks.Ax
     ]
 
 
-def _names(points: Sequence[ModelPoint], names: Sequence[str], x: marks.Axis, y: marks.Axis) -> list[marks.Words]:
+def _names(points: Sequence[ModelPoint], names: Sequence[str], x: Axis, y: Axis) -> list[Words]:
     """Return the names next to their points, without names that would touch another point or name."""
-    coordinates = [(_or_nan(point.x.value), _or_nan(point.y.value)) for point in points]
+    coordinates = [*map(_coordinates, points)]
     shares = [(x.share(across), y.share(up)) for across, up in coordinates]
     occupied_boxes = [LabelBox(across - POINT, up - POINT, across + POINT, up + POINT) for across, up in shares]
     words = []
@@ -84,51 +101,39 @@ def _names(points: Sequence[ModelPoint], names: Sequence[str], x: marks.Axis, y:
             is_inside = box[0] >= 0 and box[2] <= 1 and box[1] >= 0 and box[3] <= 1
             if is_inside and not any(box.touches(other) for other in occupied_boxes):
                 occupied_boxes.append(box)
-                words.append(marks.Words(words=name, x=x_value, y=y_value, anchor=anchor, lift=lift))
+                words.append(Words(words=name, x=x_value, y=y_value, anchor=anchor, lift=lift))
                 break
     return words
 
 
 def _point(
-    role: marks.Role, name: str, names: Sequence[str], points: Sequence[ModelPoint], titles: Sequence[str]
-) -> list[marks.Mark]:
+    role: Role, name: str, names: Sequence[str], points: Sequence[ModelPoint], titles: Sequence[str]
+) -> list[Mark]:
     """Return points with the bars of their y intervals, and of their x intervals if there are any."""
-    upright, lying = (
-        marks.Ranges(
-            xs=[_or_nan(point.x.value) for point in points],
-            ys=[_or_nan(point.y.value) for point in points],
-            lows=[_or_nan(getattr(point, axis).low) for point in points],
-            highs=[_or_nan(getattr(point, axis).high) for point in points],
-            role=role,
-            name=name if axis == "y" else "",
-            is_upright=axis == "y",
-            ids=[f"{label}, interval of: {title}" for label in names],
-        )
-        for axis, title in zip("yx", titles, strict=True)
+    xs, ys = zip(*map(_coordinates, points), strict=True)
+    across, up = (
+        {f"{label}, interval of: {title}": metric for label, metric in zip(names, metrics, strict=True)}
+        for title, metrics in zip(titles, ([point.x for point in points], [point.y for point in points]), strict=True)
     )
+    upright, lying = intervals(up, xs, role, name), intervals(across, ys, role, "", is_upright=False)
     return [upright] if all(map(math.isnan, lying.lows)) else [upright, lying]
 
 
-def _or_nan(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
-def _axis(metrics: Sequence[Metric], title: str) -> marks.Axis:
-    values = [end for metric in metrics for end in (metric.value, metric.low, metric.high) if end is not None]
-    unit = metrics[0].unit
+def _axis(metrics: Sequence[Metric], title: str) -> Axis:
+    values, unit = ends_of(metrics), metrics[0].unit
     if unit == "fraction":
-        return marks.percent_axis(values, f"{title}, %")
+        return percent_axis(values, f"{title}, %")
     if unit == "count" and min(values) > 0 and max(values) >= LOG_FROM * min(values):
         return _log_axis(values, title)
-    return marks.nice_axis(values, title)
+    return nice_axis(values, title)
 
 
-def _log_axis(values: Sequence[float], title: str) -> marks.Axis:
+def _log_axis(values: Sequence[float], title: str) -> Axis:
     low, high = min(values) / MARGIN, max(values) * MARGIN
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
     inside = [tick for tick in ticks if low <= tick <= high]
-    return marks.Axis(
+    return Axis(
         low=low, high=high, ticks=inside if len(inside) <= MOST_TICKS else inside[::3], label=title, is_log=True
     )
 
@@ -195,7 +200,7 @@ POINTS = 60
 assert TITLES.keys() == set(SHIFTS) and NAMES.keys() == BASELINES.keys()
 
 
-def robustness(robustness_by_model: Sequence[Sequence[Robustness]], names: Sequence[str], baseline: str) -> marks.Chart:
+def robustness(robustness_by_model: Sequence[Sequence[Robustness]], names: Sequence[str], baseline: str) -> Chart:
     """Return a panel for each shift, with the models in it.
 
     Args:
@@ -204,8 +209,8 @@ def robustness(robustness_by_model: Sequence[Sequence[Robustness]], names: Seque
     Raises:
         MissingEvidence: there are more models than can be distinguished.
     """
-    if len(names) > len(marks.MODELS):
-        raise MissingEvidence(f"{len(names)} models are too many for one panel: it has {len(marks.MODELS)} colours")
+    if len(names) > len(MODELS):
+        raise MissingEvidence(f"{len(names)} models are too many for one panel: it has {len(MODELS)} colours")
     by_shift = {
         data: {
             name: estimate
@@ -225,7 +230,7 @@ def robustness(robustness_by_model: Sequence[Sequence[Robustness]], names: Seque
         {name for name, of_model in zip(names, robustness_by_model, strict=True) if not of_model[0].is_within}
     )
     outside = f" The line is continued to {', '.join(beyond)}, beyond the reference models." if beyond else ""
-    return marks.Chart(
+    return Chart(
         title=(
             f"{names[0]} is {fmt.percent(abs(first.value))} percentage points"
             f" {'above' if first.value >= 0 else 'below'} the line on {TITLES[first.data]} ({_range(first)})."
@@ -242,16 +247,16 @@ def robustness(robustness_by_model: Sequence[Sequence[Robustness]], names: Seque
 
 def _shift_panel(
     data: str, estimates: dict[str, Robustness], line: Reference, names: Sequence[str], reference_name: str
-) -> marks.Panel:
+) -> Panel:
     xs = [*line.original.tolist(), *(estimate.original for estimate in estimates.values())]
     ys = [*line.shifted.tolist(), *(estimate.shifted for estimate in estimates.values())]
-    x, y = marks.percent_axis(xs, "ImageNet, %"), marks.percent_axis(ys, "Top-1 accuracy, %")
+    x, y = percent_axis(xs, "ImageNet, %"), percent_axis(ys, "Top-1 accuracy, %")
     along = np.linspace(max(float(x.low), 0.005), min(float(x.high), 0.995), POINTS)
     along = along[[y.low <= line.trend.expected(accuracy) <= y.high for accuracy in along.tolist()]]
     bands = [line.trend.band(accuracy) for accuracy in along.tolist()]
-    panel_marks: list[marks.Mark] = [
-        marks.Dots(xs=line.original.tolist(), ys=line.shifted.tolist(), role="ink", name=reference_name, is_dense=True),
-        marks.Line(
+    panel_marks: list[Mark] = [
+        Dots(xs=line.original.tolist(), ys=line.shifted.tolist(), role="ink", name=reference_name, is_dense=True),
+        Line(
             xs=along.tolist(),
             ys=[line.trend.expected(accuracy) for accuracy in along.tolist()],
             lows=[low for low, _ in bands],
@@ -260,16 +265,14 @@ def _shift_panel(
             name="their line",
         ),
     ]
-    for role, name in zip(marks.MODELS, names, strict=False):
+    for role, name in zip(MODELS, names, strict=False):
         if name in estimates:
             estimate = estimates[name]
             low, high = estimate.shifted_low, estimate.shifted_high
             panel_marks.append(
-                marks.Ranges(
-                    xs=[estimate.original], ys=[estimate.shifted], lows=[low], highs=[high], role=role, name=name
-                )
+                Ranges(xs=[estimate.original], ys=[estimate.shifted], lows=[low], highs=[high], role=role, name=name)
             )
-    return marks.Panel(title=TITLES[data], x=x, y=y, marks=panel_marks, aspect=0.8)
+    return Panel(title=TITLES[data], x=x, y=y, marks=panel_marks, aspect=0.8)
 
 
 def _range(estimate: Robustness) -> str:

@@ -50,7 +50,7 @@ def gap(models: Models, *, projection: str = "pca", seed: int = 0) -> Chart:
         flat = PROJECTIONS[projection](np.concatenate([images, texts]), seed)
         return _Cloud(flat, ["image", "text"], 2 * [np.arange(len(ids))], ids)
 
-    return _map(read_each(models, read), _state)
+    return _map(read_each(models, read), _pairs_drawn)
 
 
 class _Cloud(NamedTuple):
@@ -70,14 +70,19 @@ def _pairs(evidence: Evidence) -> tuple[Vectors, Vectors, list[str]]:
             f"the kept vectors have shapes {images.shape} and {texts.shape}, expected two or more pairs"
         )
     rows = evenly_spaced(len(images), MAX_POINTS)
-    ids = evidence.array("pair_id") if evidence.has_array("pair_id") else np.arange(len(images))
-    if ids.shape != (len(images),):
-        raise evidence.damaged(f"{len(images)} pairs, and the array {quoted('pair_id')} of shape {ids.shape}")
-    return images[rows], texts[rows], ids[rows].astype(str).tolist()
+    return images[rows], texts[rows], _ids(evidence, "pair_id", len(images), "pairs")[rows].tolist()
 
 
-def _map(clouds: ByModel[_Cloud], state: Callable[[_Cloud], Statement]) -> Chart:
-    """Return clouds on a plane that holds the points of all models."""
+def _ids(evidence: Evidence, name: str, n: int, noun: str) -> np.ndarray:
+    """Return the kept ids of pairs or groups as strings, or their numbers if the run kept none."""
+    ids = evidence.array(name) if evidence.has_array(name) else np.arange(n)
+    if ids.shape != (n,):
+        raise evidence.damaged(f"{n} {noun}, and the array {quoted(name)} of shape {ids.shape}")
+    return ids.astype(str)
+
+
+def _map(clouds: ByModel[_Cloud], describe: Callable[[_Cloud], str]) -> Chart:
+    """Return clouds on a plane that holds the points of all models, with the words on each cloud."""
     flats = [cloud.flat for cloud in clouds.all]
     plane = Panel(
         x=_axis(flats, 0),
@@ -87,16 +92,20 @@ def _map(clouds: ByModel[_Cloud], state: Callable[[_Cloud], Statement]) -> Chart
         has_grid=False,
     )
     parts = side_by_side(clouds.map(lambda cloud: [replace(plane, marks=_dots(cloud))]))
-    return chart([parts], clouds.map(state), reading=flats[0].reading)
+    statements = clouds.map(lambda cloud: _with_reading(cloud.flat.statement, describe(cloud)))
+    return chart([parts], statements, reading=flats[0].reading)
 
 
-def _state(cloud: _Cloud) -> Statement:
+def _with_reading(statement: Statement, reading: str) -> Statement:
+    return statement._replace(reading=" ".join(filter(None, [statement.reading, reading])))
+
+
+def _pairs_drawn(cloud: _Cloud) -> str:
     n_joined = len(evenly_spaced(len(cloud.ids), MAX_LINES))
-    pairs_drawn = (
+    return (
         f"{fmt.count(len(cloud.ids))} pairs. A grey line joins an image and its text, for {fmt.count(n_joined)} of"
         " them."
     )
-    return cloud.flat.statement._replace(reading=" ".join(filter(None, [cloud.flat.statement.reading, pairs_drawn])))
 
 
 def _axis(flats: Sequence[Flat], dimension: int) -> Axis:
@@ -118,15 +127,10 @@ def _aspect(flat: Flat) -> float:
 
 def _pca(vectors: Vectors, seed: int) -> Flat:
     """Project on the two directions in which all vectors together vary most."""
-    coordinates, shares = _components(vectors - vectors.mean(axis=0))
-    both = fmt.percent(sum(shares))
-    return Flat(
-        coordinates,
-        ("First principal component", "Second"),
-        Statement(
-            subject="Share of all variation of images and texts that two directions hold",
-            value=f"{both} %",
-        ),
+    return _two_directions(
+        vectors - vectors.mean(axis=0),
+        "First principal component",
+        "Share of all variation of images and texts that two directions hold",
         "Principal components of images and texts together, both axes to the same scale. Two separate clouds "
         "are a modality gap, and its length in the full space is the metric gap.",
     )
@@ -134,17 +138,17 @@ def _pca(vectors: Vectors, seed: int) -> Flat:
 
 def _svd(vectors: Vectors, seed: int) -> Flat:
     """Project on the two first right singular vectors, nothing subtracted."""
-    coordinates, shares = _components(vectors)
-    both = fmt.percent(sum(shares))
-    return Flat(
-        coordinates,
-        ("First singular direction", "Second"),
-        Statement(
-            subject="Share of the squared length of images and texts that two singular directions hold",
-            value=f"{both} %",
-        ),
+    return _two_directions(
+        vectors,
+        "First singular direction",
+        "Share of the squared length of images and texts that two singular directions hold",
         "Singular value decomposition of images and texts together, nothing subtracted, both axes to the same scale.",
     )
+
+
+def _two_directions(vectors: Vectors, first: str, share: str, reading: str) -> Flat:
+    coordinates, shares = _components(vectors)
+    return Flat(coordinates, (first, "Second"), Statement(share, f"{fmt.percent(sum(shares))} %"), reading)
 
 
 def _gap_axis(vectors: Vectors, seed: int) -> Flat:
@@ -226,7 +230,7 @@ def modality_map(models: Models, *, projection: str = "pca", seed: int = 0) -> C
         projection: one of ``PROJECTIONS``, of which ``gap-axis`` takes two modalities only.
         seed: of UMAP; the others have no chance in them.
     """
-    return _map(read_each(models, lambda evidence: _read_cloud(evidence, projection, seed)), _state_map)
+    return _map(read_each(models, lambda evidence: _read_cloud(evidence, projection, seed)), _items_drawn)
 
 
 def _read_cloud(evidence: Evidence, projection: str, seed: int) -> _Cloud:
@@ -245,12 +249,8 @@ def _read_cloud(evidence: Evidence, projection: str, seed: int) -> _Cloud:
     stack = np.concatenate([np.zeros((0, vectors[0].shape[1])), *(matrix[part_rows] for _, part_rows, matrix in parts)])
     if len(stack) < 2:
         raise MissingEvidence(f"the run kept {fmt.counted(len(stack), 'vector')}, expected two or more")
-    ids = evidence.array("group_id") if evidence.has_array("group_id") else np.arange(len(vectors[0]))
-    if ids.shape != (len(vectors[0]),):
-        raise evidence.damaged(f"{len(vectors[0])} groups, and the array {quoted('group_id')} of shape {ids.shape}")
-    return _Cloud(
-        _with_modality_names(PROJECTIONS[projection](stack, seed), names), names, rows, ids.astype(str).tolist()
-    )
+    ids = _ids(evidence, "group_id", len(vectors[0]), "groups").tolist()
+    return _Cloud(_with_modality_names(PROJECTIONS[projection](stack, seed), names), names, rows, ids)
 
 
 def _vectors(evidence: Evidence, name: str) -> Float32[np.ndarray, "n dim"]:
@@ -292,8 +292,7 @@ def _dots(cloud: _Cloud) -> list[Mark]:
     return marks
 
 
-def _state_map(cloud: _Cloud) -> Statement:
+def _items_drawn(cloud: _Cloud) -> str:
     counts = ", ".join(f"{fmt.count(len(rows))} of {name}" for name, rows in zip(cloud.names, cloud.rows, strict=True))
     joined = " A grey line joins two that belong together." if len(cloud.names) == 2 else ""
-    reading = " ".join(filter(None, [cloud.flat.statement.reading, f"Items drawn: {counts}.{joined}"]))
-    return cloud.flat.statement._replace(reading=reading)
+    return f"Items drawn: {counts}.{joined}"

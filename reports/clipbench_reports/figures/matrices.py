@@ -139,6 +139,11 @@ def modalities(metrics: Mapping[str, Metric]) -> list[str]:
 
 
 def metrics_of(evidence: Evidence) -> Mapping[str, Metric]:
+    """Return the metrics of an evaluation of two modalities or more.
+
+    Raises:
+        MissingEvidence: it has none.
+    """
     metrics = evidence.evaluation.metrics
     if len(modalities(metrics)) < 2:
         raise MissingEvidence("the run has no metrics of two modalities")

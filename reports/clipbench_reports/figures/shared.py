@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from clipbench.comparison.records import Difference
 from clipbench.results.numbers import Number
 from clipbench.results.record import Metric
 from clipbench_reports.drawing.marks import Axis, Mark, Ranges, Role, Rule, Shade
@@ -26,6 +27,11 @@ def refuse_judged(evidence: Evidence) -> None:
     """Raise NotAsked for data with judgements, which have figures of their own."""
     if evidence.curves_of("relevance"):
         raise NotAsked("data with judgements have nDCG and recall of relevant documents instead")
+
+
+def ends_of(values: Iterable[Metric | Difference]) -> list[float]:
+    """Return values and the ends of their intervals, as far as they are defined."""
+    return [end for value in values for end in (value.value, value.low, value.high) if end is not None]
 
 
 def chance_rule(chance: float | None) -> list[Mark]:

@@ -14,16 +14,20 @@ from clipbench_reports.drawing.marks import Chart, Line, Panel, Role, fraction_a
 from clipbench_reports.evidence import ByModel, MissingEvidence, ModelKey
 from clipbench_reports.figures.shared import MAX_DOTTED
 
-GAP: dict[str, tuple[str, Role]] = {"gap": ("gap", "ink")}
-COSINES: dict[str, tuple[str, Role]] = {
-    "image_cone": ("image–image", "image"),
-    "text_cone": ("text–text", "text"),
-    "pair_cosine": ("true pair", "pair"),
+RECALL = "Recall@1, %"
+SCALARS: Mapping[str, Mapping[str, tuple[str, Role]]] = {
+    "Gap": {"gap": ("gap", "ink")},
+    "Mean cosine": {
+        "image_cone": ("image–image", "image"),
+        "text_cone": ("text–text", "text"),
+        "pair_cosine": ("true pair", "pair"),
+    },
+    RECALL: {
+        "image_retrieval_recall@1": ("text → image", "image"),
+        "text_retrieval_recall@1": ("image → text", "text"),
+    },
 }
-RECALLS: dict[str, tuple[str, Role]] = {
-    "image_retrieval_recall@1": ("text → image", "image"),
-    "text_retrieval_recall@1": ("image → text", "text"),
-}
+"""Name and role of each scalar, by the label of its panel."""
 
 
 def track(histories: Sequence[History], labels: Sequence[str]) -> Chart:
@@ -37,11 +41,11 @@ def track(histories: Sequence[History], labels: Sequence[str]) -> Chart:
     claims = by_model.map(_state)
     x = tight_axis([step for history in histories for step in history.steps], "Training step")
     parts = []
-    for label, scalars in (("Gap", GAP), ("Mean cosine", COSINES), ("Recall@1, %", RECALLS)):
+    for label, scalars in SCALARS.items():
         lines = by_model.map(partial(_lines, scalars=scalars))
         ys = [y for model_lines in lines.all for line in model_lines for y in line.ys]
         if ys:
-            y = fraction_axis(label) if scalars is RECALLS else nice_axis([0, *ys], label, n_steps=3)
+            y = fraction_axis(label) if label == RECALL else nice_axis([0, *ys], label, n_steps=3)
             parts.append(facets(Panel(x=x, y=y, aspect=0.42), lines))
     if not by_model.is_joint:  # of panels under each other, the last has the label of the axis
         bare = [
@@ -117,7 +121,7 @@ def _progress_panel(history: History, record: EvaluationRecord, evaluation: str)
 
 def _line(history: History, name: str) -> list[Line]:
     """Return the line of a scalar of the first evaluation of its task, empty if there is no such scalar."""
-    task = "retrieval" if name in RECALLS else "modality-gap"
+    task = "retrieval" if name in SCALARS[RECALL] else "modality-gap"
     keys = (key for key in history.values if isinstance(key, MetricName) and key.evaluation.startswith(f"{task}@"))
     full = name if name in history.values else next((key for key in keys if key.metric == name), None)
     values = history.values[full] if full is not None else []

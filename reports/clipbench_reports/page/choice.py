@@ -12,4 +12,4 @@ def write_choice(choice: Choice, path: Path) -> None:
     Raises:
         UsageError: the file cannot be written.
     """
-    write_html(render_template("choice.html.j2", {**assets(), "choice": choice}), path)
+    write_html(render_template("choice.html.j2", **assets(), choice=choice), path)

@@ -1,5 +1,6 @@
 """The page of a comparison: the outcomes of the gate, all differences and verdicts, and the samples that changed."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -36,7 +37,7 @@ from clipbench_reports.page.html import PROVENANCE, SUMMARY, Heading, assets, re
 from clipbench_reports.page.provenance import citations, headline_facts, origin
 from clipbench_reports.page.scorecard import arrow
 from clipbench_reports.sections.section import load_section
-from clipbench_reports.text import interleave, sentence_case, two_lines
+from clipbench_reports.text import grouped, interleave, sentence_case, two_lines
 
 GLYPHS: Mapping[tables.Rating, str] = {"bad": "▲", "doubtful": "■", "good": "●", "open": "○"}
 
@@ -90,7 +91,7 @@ def compare_html(
         for explanation, candidate in zip(explanations, runs[1:], strict=False)
         if explanation is not None and runs[0] is not None and candidate is not None
     ]
-    return render_template("compare.html.j2", {**_context(gated, runs), "swap": swap, "explanations": explained})
+    return render_template("compare.html.j2", **_context(gated, runs), swap=swap, explanations=explained)
 
 
 def _context(gated: Sequence[GatedComparison], runs: Sequence[Run | None]) -> dict[str, object]:
@@ -214,8 +215,8 @@ def _leading_differences(differences: Sequence[Difference], axis: Axis, names: P
     ``all_fractions`` is a figure of all fractions, unless the first has them.
     """
     fractions = [difference for difference in differences if difference.base.unit == "fraction"]
+    all_fractions = _figure(fractions, axis, names, f"All {len(fractions)} fractions") if fractions else None
     if headline_difference(differences).base.unit != "fraction":
-        all_fractions = _figure(fractions, axis, names, f"All {len(fractions)} fractions") if fractions else None
         table = difference_html({"": select_differences(differences, MAX_LISTED)})
         return {"figure": None, "table": table, "all_fractions": all_fractions}
     few = select_differences(fractions, MAX_ROWS)
@@ -223,7 +224,6 @@ def _leading_differences(differences: Sequence[Difference], axis: Axis, names: P
     if len(few) == len(fractions):
         return {"figure": figure, "table": "", "all_fractions": None}
     reading = f"{len(few)} of {len(fractions)} fractions: headline metrics, and the surest differences."
-    all_fractions = _figure(fractions, axis, names, f"All {len(fractions)} fractions")
     return {"figure": replace(figure, reading=reading), "table": "", "all_fractions": all_fractions}
 
 
@@ -326,34 +326,33 @@ def difference_html(groups: Mapping[str, Sequence[Difference]], facts: str = "")
     """Return differences as a table, under the name of each group that has one."""
     differences = [difference for group_differences in groups.values() for difference in group_differences]
     table = tables.difference_table("", differences).select(SHOWN)
-    columns = [
-        replace(column, header=column.header if column.header.startswith("p") else sentence_case(column.header))
-        for column in table.columns
-    ]
     table_rows = iter(table.rows)
     rows = [
         row
         for name, group_differences in groups.items()
         for row in (*([name] if name else []), *islice(table_rows, len(group_differences)))
     ]
-    return Markup(as_html(replace(table, facts=facts, columns=columns, rows=rows), "verdicts"))
+    return _table_html(replace(table, facts=facts, rows=rows), "verdicts")
 
 
 def gate_html(outcomes: Sequence[Outcome]) -> Markup:
     """Return outcomes of a gate as a table."""
-    table = tables.gate_table(outcomes)
-    columns = [replace(column, header=sentence_case(column.header)) for column in table.columns]
-    return Markup(as_html(replace(table, columns=columns), "verdicts gate"))
+    return _table_html(tables.gate_table(outcomes), "verdicts gate")
 
 
 def similarity_html(comparison: Comparison, evaluation: str) -> Markup | None:
     """Return the representational similarity of an evaluation's vectors as a table, or None if there is none."""
     similarities = tables.by_evaluation(comparison.representational_similarity).get(evaluation)
-    if not similarities:
-        return None
-    table = tables.similarity_table(similarities)
-    columns = [replace(column, header=sentence_case(column.header)) for column in table.columns]
-    return Markup(as_html(replace(table, columns=columns), "likeness"))
+    return _table_html(tables.similarity_table(similarities), "likeness") if similarities else None
+
+
+def _table_html(table: Table, css: str) -> Markup:
+    """Return a table, with a capital at the start of each header except for p-values."""
+    columns = [
+        replace(column, header=column.header if column.header.startswith("p") else sentence_case(column.header))
+        for column in table.columns
+    ]
+    return Markup(as_html(replace(table, columns=columns), css))
 
 
 def overview_html(comparisons: Sequence[Comparison], names: Sequence[str], ids: Sequence[Mapping[str, str]]) -> Markup:
@@ -367,14 +366,12 @@ def overview_html(comparisons: Sequence[Comparison], names: Sequence[str], ids: 
     """
     by_metric: dict[tuple[str, str, int], dict[int, Difference]] = {}
     for candidate_index, comparison in enumerate(comparisons):
-        counts: dict[tuple[str, str], int] = {}
+        counts = Counter[tuple[str, str]]()
         for difference in comparison.differences:
             name = difference.evaluation, difference.name
-            counts[name] = counts.get(name, 0) + 1
+            counts[name] += 1
             by_metric.setdefault((*name, counts[name]), {})[candidate_index] = difference
-    rows: dict[str, list[Row]] = {}
-    for (evaluation, _, _), by_candidate in by_metric.items():
-        rows.setdefault(evaluation, []).append(_overview_row(by_candidate, ids))
+    rows = grouped((name[0], _overview_row(by_candidate, ids)) for name, by_candidate in by_metric.items())
     table = Table(
         facts="Values of the base, and the differences of each candidate",
         columns=[

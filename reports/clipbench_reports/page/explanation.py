@@ -1,7 +1,6 @@
 """The page of an explanation: the groups that got worse, with images and answers of the samples that changed."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from clipbench.comparison.explanation_records import Claim, Explanation
@@ -28,13 +27,8 @@ def write_explanation(explanation: Explanation, runs: Sequence[Run | Path], path
     Raises:
         UsageError: the file cannot be written.
     """
-    write_html(explanation_html(explanation, runs), path)
-
-
-def explanation_html(explanation: Explanation, runs: Sequence[Run | Path]) -> str:
-    """Return the page of an explanation, as ``write_explanation`` writes it."""
-    context = {**assets("explanation"), "models": [], "part": explanation_part(explanation, runs)}
-    return render_template("explanation.html.j2", context)
+    part = explanation_part(explanation, runs)
+    write_html(render_template("explanation.html.j2", **assets("explanation"), models=[], part=part), path)
 
 
 def explanation_part(explanation: Explanation, runs: Sequence[Run | Path]) -> dict[str, object]:
@@ -60,12 +54,8 @@ def _shown_claims(explanation: Explanation, base: Run, candidate: Run) -> Iterat
 
 
 def _gallery(claim: Claim, metric: str, tables: PairedTables, budget: PageBudget) -> Gallery:
-    images = {sample: list(tables.images_of(sample, metric)) for sample in claim.samples}
-    shown_samples = sorted(images, key=lambda sample: not all(image.address for image in images[sample]))[:N_SHOWN]
-    samples = [tables.sample(sample, metric, images[sample], budget) for sample in shown_samples]
-    if not any(image.address for sample in samples for image in sample.images):
-        samples = [replace(sample, images=[]) for sample in samples]
     direction = "lost" if claim.claim.startswith("worse") else "gained"
+    samples = tables.samples(claim.samples, metric, N_SHOWN, budget)
     return Gallery(title=claim.slice, note=f"Samples of the group that {direction} most.", failures=samples)
 
 

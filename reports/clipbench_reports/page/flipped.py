@@ -13,7 +13,7 @@ from clipbench.results import numbers as fmt
 from clipbench.results.run import Run
 from clipbench.results.titles import readable, within_sentence
 from clipbench_reports.galleries import MAX_WHOLE, Fact, Failure, Gallery, GalleryImage, PageBudget, address
-from clipbench_reports.sections.section import SampleColumn, SampleImage, load_section
+from clipbench_reports.sections.section import SampleColumn, SampleImage, SampleSource, load_section
 from clipbench_reports.text import isolated, sentence_case, shorten
 
 if TYPE_CHECKING:
@@ -71,13 +71,9 @@ def flipped_samples(comparison: Comparison, base: Run, candidate: Run, budget: P
 def _gallery(
     title: str, difference: Difference, ids: Sequence[str], pair: "PairedTables", budget: PageBudget
 ) -> Gallery:
-    images_by_id = {name: list(pair.images_of(name, difference.name)) for name in ids[:N_SEARCHED]}
-    shown_ids = sorted(images_by_id, key=lambda name: not all(image.address for image in images_by_id[name]))[:N_SHOWN]
-    samples = [pair.sample(name, difference.name, images_by_id[name], budget) for name in shown_ids]
-    if not any(image.address for sample in samples for image in sample.images):
-        samples = [replace(sample, images=[]) for sample in samples]
     n_samples = fmt.counted(len(ids), "sample")
     note = f"{n_samples} of {within_sentence(difference.title)}: those with an image first, by the size of the change."
+    samples = pair.samples(ids[:N_SEARCHED], difference.name, N_SHOWN, budget)
     return Gallery(title=title, note=note, failures=samples)
 
 
@@ -116,8 +112,15 @@ class PairedTables:
         self.is_sure = all(len(namesakes) == 1 for namesakes in namesakes_by_run)
         """True if the task was run once on the data: otherwise, the name is ambiguous."""
 
-    def sample(self, name: str, metric: str, images: list[GalleryImage], budget: PageBudget) -> Failure:
-        """Return a sample with the facts that explain one of its metrics."""
+    def samples(self, names: Sequence[str], metric: str, n_shown: int, budget: PageBudget) -> list[Failure]:
+        """Return the first samples with the facts that explain a metric, those whose images were kept before others."""
+        images = {name: list(self.images_of(name, metric)) for name in names}
+        shown_names = sorted(images, key=lambda name: not all(image.address for image in images[name]))[:n_shown]
+        samples = [self._sample(name, metric, images[name], budget) for name in shown_names]
+        has_images = any(image.address for sample in samples for image in sample.images)
+        return samples if has_images else [replace(sample, images=[]) for sample in samples]
+
+    def _sample(self, name: str, metric: str, images: list[GalleryImage], budget: PageBudget) -> Failure:
         if not budget.take(*(image.address for image in images)):
             images = [GalleryImage(address="", alt="")]
         return Failure(id=name, images=images, facts=list(self._facts(name, metric)) if self.is_sure else [])
@@ -158,7 +161,7 @@ class PairedTables:
             at = next(filter(None, (address(run, digest) for run in self.runs)), "")  # either run may have kept it
             yield GalleryImage(address=at, alt=alt, role=role)
 
-    def _before_and_now(self, name: str, source: SampleColumn | SampleImage, subset: str) -> list[str]:
+    def _before_and_now(self, name: str, source: SampleSource, subset: str) -> list[str]:
         """Return a cell of a sample in both runs. A column of the metric's label set has precedence."""
         return [_cell_text(table, name, source, subset) for table in self.tables]
 
@@ -177,7 +180,7 @@ def _plain_columns(tables: "Sequence[pandas.DataFrame]") -> list[SampleColumn]:
     return [SampleColumn(name=name, title=readable(name)) for name in words[:MAX_PLAIN]]
 
 
-def _cell_text(table: "pandas.DataFrame", name: str, source: SampleColumn | SampleImage, subset: str) -> str:
+def _cell_text(table: "pandas.DataFrame", name: str, source: SampleSource, subset: str) -> str:
     """Return the text of a cell. A column with a margin has the true option if the margin is positive."""
     column = source.name
     if source.margin:

@@ -14,8 +14,9 @@ from clipbench.results.run import Run, labels
 from clipbench.results.short_names import shorten_names
 from clipbench.results.titles import readable
 from clipbench_reports.drawing.facets import figure_labels
+from clipbench_reports.findings import absence
 from clipbench_reports.sections.section import LoadedSection, load_section
-from clipbench_reports.text import NO_REASON, isolated, slug
+from clipbench_reports.text import grouped, isolated, slug
 
 RESERVED = ["summary", "metrics", "training", "provenance", "preflight", "reading", "top", "keys", "switch"]
 """The ids of the page that are not sections of tasks."""
@@ -72,11 +73,9 @@ class Group:
     @property
     def gaps(self) -> list[Gap]:
         """The models without numbers, and why."""
-        labels_by_reason: dict[tuple[str, str], list[str]] = {}
-        for model in self.models:
-            if model.evaluation.status != "ok":
-                status = "Failed" if model.evaluation.status == "failed" else "Not measured"
-                labels_by_reason.setdefault((status, model.evaluation.reason or NO_REASON), []).append(model.label)
+        labels_by_reason = grouped(
+            (absence(model.evaluation), model.label) for model in self.models if model.evaluation.status != "ok"
+        )
         return [Gap(names, status, reason) for (status, reason), names in labels_by_reason.items()]
 
     @cached_property
@@ -95,10 +94,10 @@ def group_evaluations(runs: Sequence[Run]) -> list[Group]:
     models_by_key: dict[tuple[str, str, int], list[EvaluatedModel]] = {}
     names = page_labels(runs)
     for position, (label, run) in enumerate(zip(names, runs, strict=True)):
-        counts: dict[tuple[str, str], int] = {}
+        counts = Counter[tuple[str, str]]()
         for evaluation in run.result.evaluations:
             key = (evaluation.task, evaluation.dataset.id)
-            counts[key] = counts.get(key, 0) + 1
+            counts[key] += 1
             models_by_key.setdefault((*key, counts[key]), []).append(EvaluatedModel(position, label, run, evaluation))
     ids = anchors([(task, data) for task, data, _ in models_by_key])
     return [
@@ -161,10 +160,7 @@ def scope(groups: Sequence[Group]) -> str:
         >>> scope([])
         'Nothing was measured.'
     """
-    tasks: dict[str, list[str]] = {}
-    for group in groups:
-        if group.measured:
-            tasks.setdefault(group.data, []).append(isolated(group.task))
+    tasks = grouped((group.data, isolated(group.task)) for group in groups if group.measured)
     if not tasks:
         return "Nothing was measured."
     parts = [
@@ -183,13 +179,13 @@ def uncompared(
     Args:
         unranked: reasons why evaluations and metrics have no ranks, by name.
     """
-    evaluations: dict[str, list[str]] = {}
-    for group in groups:
-        for reason in _reasons(group, n_models):
-            evaluations.setdefault(reason, []).append(f"{isolated(group.task)} on {isolated(group.data)}")
-    for name, reason in unranked.items():
-        evaluations.setdefault(f"Not ranked, as {isolated(reason)}", []).append(isolated(name))
-    return [(reason, listed(names)) for reason, names in evaluations.items()]
+    reasons = [
+        (reason, f"{isolated(group.task)} on {isolated(group.data)}")
+        for group in groups
+        for reason in _reasons(group, n_models)
+    ]
+    reasons += [(f"Not ranked, as {isolated(reason)}", isolated(name)) for name, reason in unranked.items()]
+    return [(reason, listed(names)) for reason, names in grouped(reasons).items()]
 
 
 def _reasons(group: Group, n_models: int) -> list[str]:

@@ -59,11 +59,6 @@ def task_headings(sections: Iterable[Heading]) -> list[Heading]:
     return [heading if n_sections[heading.title] > 1 else heading._replace(data="") for heading in headings]
 
 
-def render_template(template: str, context: Mapping[str, object]) -> str:
-    """Return a page made with a template of the reports."""
-    return _ENVIRONMENT.get_template(template).render(**context).translate(NO_TEXT)
-
-
 def write_html(text: str, path: Path) -> None:
     """Write a page, whole or not at all.
 
@@ -73,13 +68,16 @@ def write_html(text: str, path: Path) -> None:
     write_atomic({path: text.encode()})
 
 
-def environment(package: str, filters: Mapping[str, Callable[..., Any]]) -> Environment:
-    """Return an environment for the folder ``templates`` of a package, which escapes all text."""
+def renderer(package: str, filters: Mapping[str, Callable[..., Any]]) -> Callable[..., str]:
+    """Return a function of a template in the folder ``templates`` of a package, and of the names in it.
+
+    The function returns a page in which all text is escaped.
+    """
     templates = Environment(
         loader=PackageLoader(package), undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     templates.filters.update(filters)
-    return templates
+    return lambda template, **context: templates.get_template(template).render(**context).translate(NO_TEXT)
 
 
 def assets(*sheets: str) -> dict[str, Markup]:
@@ -103,7 +101,7 @@ def _prose(text: str) -> Markup:
     return Markup(re.sub(r"`([^`]+)`", r'<code class="typed">\1</code>', str(escape(bind_percent_signs(text)))))
 
 
-_ENVIRONMENT = environment(
+render_template = renderer(
     "clipbench_reports",
     {
         "number": fmt.number,

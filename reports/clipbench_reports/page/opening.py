@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from clipbench.results.numbers import listed
 from clipbench_reports.findings import Degree, Finding, Mark
-from clipbench_reports.text import interleave, sentence_case
+from clipbench_reports.text import grouped, interleave, sentence_case
 
 MOST = 3
 """Sentences with numbers at the top of a report. Whatever is missing is said besides."""
@@ -83,13 +83,12 @@ def opening_line(findings: Sequence[Finding]) -> str:
     if not marks & {"good", "weak"}:
         is_open = any(ability.degree == "open" for ability in abilities)
         return "" if "level" not in marks else TOO_FEW if is_open else GUESSING
-    degrees: dict[str, set[Degree]] = {}
-    for ability in abilities:
-        if ability.degree not in ("unclear", "open"):
-            degrees.setdefault(ability.does, set()).add(ability.degree)
+    degrees = grouped(
+        (ability.does, ability.degree) for ability in abilities if ability.degree not in ("unclear", "open")
+    )
     by_degree: dict[Degree, list[str]] = {}
     for does, reached in degrees.items():  # of several degrees, as on two data sets, "partly"
-        degree = next(iter(reached)) if len(reached) == 1 else "partly"
+        degree = reached[0] if len(set(reached)) == 1 else "partly"
         does_not = next(ability.does_not for ability in abilities if ability.does == does)
         by_degree.setdefault(degree, []).append(does_not if degree == "never" else does)
     some = [f"{adverb} {listed(by_degree[degree])}" for degree, adverb in ADVERBS.items() if degree in by_degree]

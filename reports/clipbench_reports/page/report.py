@@ -54,7 +54,7 @@ def report_html(runs: Sequence[Run], *, prints_all: bool = False) -> str:
     """Return the report of one or more runs, as ``write_report`` writes it."""
     if not runs:
         raise UsageError("a report needs at least one run: got none")
-    return render_template("report.html.j2", {**_corrected_context(runs), "prints_all": prints_all})
+    return render_template("report.html.j2", **_corrected_context(runs), prints_all=prints_all)
 
 
 def _corrected_context(runs: Sequence[Run]) -> dict[str, object]:
@@ -72,6 +72,7 @@ def _page_context(runs: Sequence[Run], groups: list[Group]) -> dict[str, object]
     measured = [group for group in groups if group.measured]
     training = _training(runs, {group.task: group.title for group in groups})
     failures_of = len(runs) - 1 if training else None
+    costed = labelled[-1:] if training else labelled
     n_drawn = sum(len(group.section.label_sets(model.evaluation)) for group in measured for model in group.measured)
     budget = PageBudget(MAX_BYTES, n_shares=n_shares(groups, failures_of)) if n_drawn <= MAX_DRAWN else None
     sections = [task_results(group, budget=budget, failures_of=failures_of) for group in measured]
@@ -112,9 +113,7 @@ def _page_context(runs: Sequence[Run], groups: list[Group]) -> dict[str, object]
         "sections": sections,
         "is_drawn": budget is not None,
         "citations": citations(runs),
-        "costs": cost_tables([run.result for _, run in labelled[-1:]], names[-1:])
-        if training
-        else cost_tables([run.result for run in runs], names),
+        "costs": cost_tables([run.result for _, run in costed], [name for name, _ in costed]),
         "origins": [origin(run, name, position) for position, (name, run) in enumerate(labelled)],
     }
 

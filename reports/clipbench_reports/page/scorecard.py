@@ -13,6 +13,7 @@ from clipbench.results.record import AverageRecord, EvaluationRecord, Metric
 from clipbench.results.titles import full_title, headlines, metric_title, subset_title, within_sentence
 from clipbench_reports.evidence import PLAIN
 from clipbench_reports.page.groups import EvaluatedModel, Gap, Group, unique_ids
+from clipbench_reports.text import grouped
 
 OTHER_LEVEL = "The sentences at the top are corrected over the whole page, so that they may claim less."
 Control = tuple[str, str]
@@ -211,15 +212,16 @@ def arrow(metric: Metric) -> str:
 def _averages(averages: Mapping[str, AverageRecord | None], notes: list[str]) -> list[TaskMetrics]:
     """Return a block for each average, over the same scores of all its models."""
     blocks = []
-    of_models = [
-        (label, position, average.metric)
+    by_title = grouped(
+        (average.metric.title, (label, position, average.metric))
         for position, (label, average) in enumerate(averages.items())
         if average is not None
-    ]
-    for title in dict.fromkeys(metric.title for _, _, metric in of_models):
-        mine = [(label, position, metric) for label, position, metric in of_models if metric.title == title]
-        lines = [_metric_value(*average, notes, []) for average in mine if average[2].value is not None]
-        missing = [Gap([label], "No average", str(metric.reason)) for label, _, metric in mine if metric.value is None]
+    )
+    for title, models in by_title.items():
+        lines = [_metric_value(*model, notes, []) for model in models if model[2].value is not None]
+        missing = [
+            Gap([label], "No average", str(metric.reason)) for label, _, metric in models if metric.value is None
+        ]
         metrics = [_titled_metric("average", lines, {}, is_listed=False)] if lines else []
         blocks.append(TaskMetrics(title=title, metrics=metrics, missing=missing))
     return blocks

@@ -29,7 +29,7 @@ from clipbench_reports.galleries import MAX_LETTERS, Gallery, MakeGallery, PageB
 from clipbench_reports.page.groups import EvaluatedModel, Group
 from clipbench_reports.page.scorecard import MetricLines, metric_lines
 from clipbench_reports.sections.section import Draw, LoadedSection
-from clipbench_reports.text import shorten
+from clipbench_reports.text import grouped, shorten
 
 Part = TypeVar("Part", Table, Gallery)
 Absence = tuple[str, str]
@@ -184,11 +184,11 @@ def task_results(group: Group, *, budget: PageBudget | None, failures_of: int | 
 def _joint_results(
     loaded: LoadedSection, measured: Sequence[tuple[EvaluatedModel, list[Evidence]]], *, budget: PageBudget
 ) -> list[SetResults]:
-    by_set: dict[str, list[ModelEvidence]] = {}
-    for model, set_evidences in measured:
-        for evidence in set_evidences:
-            model_evidence = ModelEvidence(ModelKey(model.label, model.position), evidence)
-            by_set.setdefault(evidence.label_set, []).append(model_evidence)
+    by_set = grouped(
+        (evidence.label_set, ModelEvidence(ModelKey(model.label, model.position), evidence))
+        for model, set_evidences in measured
+        for evidence in set_evidences
+    )
     return [_draw_results(models, loaded, budget) for models in by_set.values()]
 
 
@@ -232,10 +232,9 @@ def _draw_results(models: Models, loaded: LoadedSection, budget: PageBudget) -> 
     for make in _figure_makers(loaded, [evidence for _, evidence in models]):
         charts, missing = draw_charts(make, models)
         figures += charts
-        labels_by_reason: dict[str, list[str]] = {}
-        for model, reason in missing.items():
-            if not isinstance(reason, NotAsked):
-                labels_by_reason.setdefault(str(reason), []).append(model.label)
+        labels_by_reason = grouped(
+            (str(reason), model.label) for model, reason in missing.items() if not isinstance(reason, NotAsked)
+        )
         for text, labels in labels_by_reason.items():
             absences["" if len(labels) == len(models) else ", ".join(labels), text] = None
     points = {figure_index: _points(figure, models, budget) for figure_index, figure in enumerate(figures)}

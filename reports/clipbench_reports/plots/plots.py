@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from clipbench import plugins
 from clipbench.errors import ClipbenchError, PluginFault, UsageError, did_you_mean, option
@@ -40,8 +40,7 @@ OF_ONE_PLOT = {"baseline": "robustness", "x": "across", "y": "across"}
 
 def plots() -> dict[str, str]:
     """Return the names of the plots with their summaries."""
-    of_tasks = {name: task_plot.plot.summary for name, task_plot in _plots_of_tasks().items()}
-    return of_tasks | {name: plot.summary for name, plot in RUN_PLOTS.items()}
+    return {name: plot.summary for name, plot in _all_plots().items()}
 
 
 def draw_plot(name: str, runs: Sequence[RunLike], options: PlotOptions = DEFAULTS) -> "Figure":
@@ -85,16 +84,13 @@ def write_plot(name: str, runs: Sequence[RunLike], out: Path, options: PlotOptio
     return [out, *texts]
 
 
-class _TaskPlot(NamedTuple):
-    plot: Plot
-    task: str
-    loaded: LoadedSection
+def _all_plots() -> dict[str, RunsPlot]:
+    """Return the plots of sections, then those of whole runs.
 
-
-def _plots_of_tasks() -> dict[str, _TaskPlot]:
-    """Return the plots of sections. If two have the same name, it is clipbench's own or the first."""
+    If two sections have a plot of the same name, it is clipbench's own or the first.
+    """
     sections = {task: load_section(task) for task in plugins.names(plugins.SECTIONS)}
-    task_plots: dict[str, _TaskPlot] = {}
+    task_plots: dict[str, RunsPlot] = {}
     for task, loaded in sorted(sections.items(), key=lambda section: (section[1].package != OWN, section[0])):
         if loaded.fault:
             warnings.warn(loaded.fault, stacklevel=2)
@@ -102,32 +98,27 @@ def _plots_of_tasks() -> dict[str, _TaskPlot]:
             if name in task_plots or name in RUN_PLOTS:
                 warnings.warn(f"the plot {name} of {loaded.package} is left out: its name is taken", stacklevel=2)
             else:
-                task_plots[name] = _TaskPlot(plot, task, loaded)
-    return task_plots
+                draw = partial(_draw_evaluations, name, plot, task, loaded)
+                task_plots[name] = RunsPlot(
+                    summary=plot.summary, draw=draw, definition=plot.definition, is_projected=plot.is_projected
+                )
+    return {**task_plots, **RUN_PLOTS}
 
 
 def _chart_and_caption(name: str, runs: Sequence[RunLike], options: PlotOptions) -> tuple[Chart, list[str]]:
     """Return a plot, and the paragraphs of its caption: title, reading, definition and sources."""
-    of_tasks = _plots_of_tasks()
-    if name not in of_tasks and name not in RUN_PLOTS:
-        raise UsageError(
-            f"unknown plot '{name}': {did_you_mean(name, [*of_tasks, *RUN_PLOTS])} (clipbench plot --list)"
-        )
-    _check_options(
-        name, options, projected=[plot_name for plot_name, task_plot in of_tasks.items() if task_plot.plot.is_projected]
-    )
-    plot: Plot | RunsPlot = RUN_PLOTS[name] if name in RUN_PLOTS else of_tasks[name].plot
+    all_plots = _all_plots()
+    if name not in all_plots:
+        raise UsageError(f"unknown plot '{name}': {did_you_mean(name, all_plots)} (clipbench plot --list)")
+    _check_options(name, options, projected=[plot_name for plot_name, plot in all_plots.items() if plot.is_projected])
     try:
         with whole_names():
-            if name in RUN_PLOTS:
-                chart, sources = RUN_PLOTS[name].draw(runs, options)
-            else:
-                chart, sources = _draw_evaluations(name, of_tasks[name], runs, options)
+            chart, sources = all_plots[name].draw(runs, options)
     except Fault as error:
         raise PluginFault(f"cannot draw {name}: {error}") from error
     except MissingEvidence as error:
         raise ClipbenchError(f"cannot draw {name}: {error}") from error
-    return chart, [" ".join(filter(None, [chart.title, chart.reading, plot.definition])), *sources]
+    return chart, [" ".join(filter(None, [chart.title, chart.reading, all_plots[name].definition])), *sources]
 
 
 def _check_options(name: str, options: PlotOptions, *, projected: Sequence[str]) -> None:
@@ -159,13 +150,14 @@ def _width(words: str) -> float:
     return width
 
 
-def _draw_evaluations(name: str, task_plot: _TaskPlot, runs: Sequence[RunLike], options: PlotOptions) -> Drawn:
+def _draw_evaluations(
+    name: str, plot: Plot, task: str, loaded: LoadedSection, runs: Sequence[RunLike], options: PlotOptions
+) -> Drawn:
     """Return one figure with all panels of the evaluations of a task, of all runs together.
 
     Raises:
         MissingEvidence: nothing can be drawn of a run.
     """
-    plot, task, loaded = task_plot
     evidences = [_find_evidence(open_run(run), name, task, options.data) for run in runs]
     names = labels([evidence.run for evidence in evidences])
     keys = [ModelKey(label, position) for position, label in enumerate(figure_labels(names))]

@@ -54,13 +54,15 @@ Drawn = tuple[Chart, Sequence[str]]
 
 @dataclass(frozen=True, kw_only=True)
 class RunsPlot:
-    """A figure of whole runs."""
+    """A figure of runs: of whole runs, or of their evaluations of a task."""
 
     summary: str
     """One line for ``clipbench plot --list``."""
     draw: Callable[[Sequence[RunLike], PlotOptions], Drawn]
     definition: str = ""
     """The definition of the quantity, with its source, for the caption."""
+    is_projected: bool = False
+    """True of a figure that takes ``projection`` and ``seed``."""
 
 
 def open_run(run: RunLike) -> Run:

@@ -116,15 +116,20 @@ def _marks(accuracies: Accuracies, used_sides: Sequence[str], heights: Heights) 
         for stroke in chance_strokes([(heights[subset, side], metric)], half=0.5, of=SIDES[side].words)
     ]
     for side in used_sides:
-        side_metrics = {subset: sides[side] for subset, sides in accuracies.items() if side in sides}
+        side_metrics = _of_side(accuracies, side)
         rows = [heights[subset, side] for subset in side_metrics]
         if side_metrics:
             marks.append(intervals(side_metrics, rows, SIDES[side].role, SIDES[side].words, is_upright=False))
     return marks
 
 
+def _of_side(accuracies: Accuracies, side: str) -> dict[str, Metric]:
+    """Return the metrics of a side by subset."""
+    return {subset: sides[side] for subset, sides in accuracies.items() if side in sides}
+
+
 def _state(accuracies: Accuracies, side: str) -> Statement:
-    scored = {subset: sides[side] for subset, sides in accuracies.items() if side in sides}
+    scored = _of_side(accuracies, side)
     words = sentence_case(SIDES[side].words)
     if len(scored) == 1:
         (metric,) = scored.values()
@@ -185,7 +190,8 @@ def twins(models: Models) -> Chart:
     """Return the distributions of cosines between a caption and its twin, its shuffled self, and another caption."""
     return ridges(
         read_each(models, _cosines),
-        _state_twins,
+        "Mean cosine of a caption",
+        lambda distribution: f"with {distribution.label} {distribution.mean_words}",
         reading="Cosines between text vectors. Each distribution is scaled to the same height, and the upright stroke "
         "is its mean. If a caption is as near to its twin as to itself (cosine 1), no image can distinguish the two.",
     )
@@ -201,16 +207,6 @@ def _cosines(evidence: Evidence) -> list[Distribution]:
     if not distributions:
         raise MissingEvidence("no captions of one item were compared")
     return distributions
-
-
-def _state_twins(distributions: Sequence[Distribution]) -> Statement:
-    means = ", ".join(
-        f"with {distribution.label} {fmt.number(distribution.mean, 'cosine')}" for distribution in distributions
-    )
-    return Statement(
-        subject="Mean cosine of a caption",
-        value=means,
-    )
 
 
 MAX_CHOICES = 15

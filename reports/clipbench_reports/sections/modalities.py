@@ -7,7 +7,7 @@ from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table
 from clipbench.results.table.cells import Cell, Row, columns
-from clipbench_reports.evidence import Evidence, MissingEvidence
+from clipbench_reports.evidence import Evidence
 from clipbench_reports.figures import maps, matrices
 from clipbench_reports.findings import Finding, claim, defined
 from clipbench_reports.sections.section import Plot, SampleColumn, Section
@@ -44,10 +44,8 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
 
 def pairs_table(evidence: Evidence) -> Table:
     """Return a row for every two modalities, with the intervals of their measures."""
-    metrics = evidence.evaluation.metrics
+    metrics = matrices.metrics_of(evidence)
     names = matrices.modalities(metrics)
-    if len(names) < 2:
-        raise MissingEvidence("the run has no metrics of two modalities")
     rows: list[Row] = [[" and ".join(map(_words, pair)), *_cells(metrics, *pair)] for pair in combinations(names, 2)]
     return Table(
         title="Every two modalities",

@@ -29,7 +29,7 @@ from clipbench_reports.evidence import (
     label_sets,
     restrict_to_label_set,
 )
-from clipbench_reports.findings import Finding, Mark, headline_findings, missing_finding, not_measured
+from clipbench_reports.findings import Finding, Mark, absence, headline_findings, missing_finding
 from clipbench_reports.galleries import MakeGallery, worst_samples
 
 if TYPE_CHECKING:
@@ -43,15 +43,12 @@ MakeTable = Callable[[Evidence], Table]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampleColumn:
+class SampleSource:
     """A column of the sample table that explains why a sample is right with one model and wrong with another."""
 
     name: str
-    title: str
     metrics: str = ".*"
     """A regular expression of the metrics that it explains, without their subsets."""
-    is_of_sample: bool = False
-    """True if it describes the sample itself, which is the same for all models."""
     right: str = ""
     """For a column with the best false option: the column of the right one, which is shown where that won ..."""
     margin: str = ""
@@ -62,18 +59,20 @@ class SampleColumn:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampleImage:
-    """A column with the content hashes of images that explain the same."""
+class SampleColumn(SampleSource):
+    """A column of words or numbers."""
 
-    name: str
+    title: str
+    is_of_sample: bool = False
+    """True if it describes the sample itself, which is the same for all models."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleImage(SampleSource):
+    """A column with the content hashes of images."""
+
     role: str = ""
     """The part that the image plays, such as ``right``, where a sample has several."""
-    metrics: str = ".*"
-    right: str = ""
-    margin: str = ""
-
-    def __post_init__(self) -> None:
-        re.compile(self.metrics)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,12 +199,12 @@ class LoadedSection:
     def findings(self, evaluation: EvaluationRecord) -> list[Finding]:
         """Return the sentences on an evaluation, or on the part of it that is of one label set."""
         if evaluation.status != "ok":
-            return [not_measured(evaluation)]
+            return [missing_finding(evaluation, *absence(evaluation))]
         try:
             sentences: Any = self.guard(self.section.findings, Finding)(evaluation)
             return ([sentences] if isinstance(sentences, Finding) else list(sentences)) or headline_findings(evaluation)
         except MissingEvidence as reason:
-            return [missing_finding("Not said", evaluation.name, str(reason))]
+            return [missing_finding(evaluation, "Not said", str(reason))]
 
     def summary(self, evaluation: EvaluationRecord) -> list[Finding]:
         """Return the sentences on all label sets, each with the title of its set."""

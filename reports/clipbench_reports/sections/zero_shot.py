@@ -13,10 +13,23 @@ from clipbench.metrics.classification import reliability as binned
 from clipbench.results import numbers as fmt
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
-from clipbench_reports.drawing import marks
 from clipbench_reports.drawing.facets import Layer, Statement, chart, facet_chart, side_by_side
+from clipbench_reports.drawing.marks import (
+    Axis,
+    Bars,
+    Cells,
+    Chart,
+    Dots,
+    Line,
+    Mark,
+    Panel,
+    fraction_axis,
+    percent_axis,
+    rows_axis,
+)
 from clipbench_reports.evidence import Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.curves import curve_line
+from clipbench_reports.figures.shared import ends_of, value_line
 from clipbench_reports.findings import Ability, Finding, claim
 from clipbench_reports.galleries import FactColumn, Gallery, PageBudget, gallery, one_image
 from clipbench_reports.sections.section import SampleColumn, Section, table_by_true_name
@@ -35,15 +48,8 @@ class _Templates(NamedTuple):
     """Accuracy of each template, in descending order."""
     ensemble: Metric | None
 
-    @property
-    def ends(self) -> list[float]:
-        """The accuracy of the ensemble and the ends of its interval, as far as they are defined."""
-        ensemble = self.ensemble
-        values = () if ensemble is None else (ensemble.value, ensemble.low, ensemble.high)
-        return [value for value in values if value is not None]
 
-
-def templates(models: Models) -> marks.Chart:
+def templates(models: Models) -> Chart:
     """Return the accuracy of each prompt template, and of their ensemble."""
     by_model = read_each(
         models, lambda evidence: _Templates(*ranked_templates(evidence), evidence.evaluation.metrics.get("acc1"))
@@ -51,15 +57,16 @@ def templates(models: Models) -> marks.Chart:
     names = list(dict.fromkeys(name for model_templates in by_model.all for name in model_templates.names))
     is_named = len(names) <= N_NAMED
     n_rows = len(names) if is_named else max(len(model_templates.names) for model_templates in by_model.all)
-    values = [score for model_templates in by_model.all for score in (*model_templates.scores, *model_templates.ends)]
-    rows = marks.Axis(low=n_rows - 0.4, high=-0.6, label=f"{n_rows} prompt templates")
+    values = [score for model_templates in by_model.all for score in model_templates.scores]
+    values += ends_of(model_templates.ensemble for model_templates in by_model.all if model_templates.ensemble)
+    rows = Axis(low=n_rows - 0.4, high=-0.6, label=f"{n_rows} prompt templates")
     if is_named:
-        rows = marks.rows_axis([two_lines(name, NAME_LENGTH) for name in names])
+        rows = rows_axis([two_lines(name, NAME_LENGTH) for name in names])
     # The spread is often a few percent: the axis has at least one, within 0 to 100.
     low, high = min(values), max(values)
     room = max(0.0, 0.01 - (high - low)) / 2
-    x = marks.percent_axis([max(0.0, low - room), min(1.0, high + room)], "Top-1 accuracy, %", n_steps=4)
-    plane = marks.Panel(x=x, y=rows, aspect=0.08 + 0.15 * n_rows if is_named else 0.72)
+    x = percent_axis([max(0.0, low - room), min(1.0, high + room)], "Top-1 accuracy, %", n_steps=4)
+    plane = Panel(x=x, y=rows, aspect=0.08 + 0.15 * n_rows if is_named else 0.72)
     ranking = names if is_named else None
     layers = by_model.map(
         lambda model_templates: Layer(_marks(model_templates, ranking), _state(model_templates, is_named=is_named))
@@ -78,15 +85,11 @@ def templates(models: Models) -> marks.Chart:
     )
 
 
-def _marks(templates: _Templates, ranking: list[str] | None) -> list[marks.Mark]:
+def _marks(templates: _Templates, ranking: list[str] | None) -> list[Mark]:
     """Return one dot per template, at its rank among all models, or among its own templates if there is none."""
     ys = range(len(templates.names)) if ranking is None else [ranking.index(name) for name in templates.names]
-    dots = marks.Dots(xs=templates.scores, ys=ys, role="ink", name=ALONE, ids=templates.names)
-    if templates.ensemble is None or templates.ensemble.value is None:
-        return [dots]
-    low, high = templates.ensemble.low, templates.ensemble.high
-    doubt = [] if low is None or high is None else [marks.Shade(low=low, high=high, name=TOGETHER)]
-    return [*doubt, marks.Rule(at=templates.ensemble.value, axis="x", role="ink", name=TOGETHER, is_dashed=True), dots]
+    dots = Dots(xs=templates.scores, ys=ys, role="ink", name=ALONE, ids=templates.names)
+    return [*reversed(value_line(templates.ensemble, TOGETHER)), dots]
 
 
 def ranked_templates(evidence: Evidence) -> tuple[list[str], list[float]]:
@@ -133,7 +136,7 @@ Shares = Float64[np.ndarray, "n n"]
 """The same as shares of the class."""
 
 
-def confusion(models: Models) -> marks.Chart:
+def confusion(models: Models) -> Chart:
     """Return the confusion matrix: one row per true class, one column per answer, each row adds up to 100 %."""
     answers = read_each(
         models, lambda evidence: (evidence.words("label").tolist(), evidence.words("predicted").tolist())
@@ -175,7 +178,7 @@ def _row_shares(counts: Counts) -> Shares:
     return np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
 
 
-def _panel(names: Sequence[str], shares: Shares) -> marks.Panel:
+def _panel(names: Sequence[str], shares: Shares) -> Panel:
     """Return the confusion matrix, in which some of many classes are named."""
     n, rows, length = len(names), list(range(len(names))), CONFUSION_NAME_LENGTH
     if n > MAX_NAMED:
@@ -185,12 +188,12 @@ def _panel(names: Sequence[str], shares: Shares) -> marks.Panel:
     # Less would be written as 0.
     written = np.argwhere(shares >= 0.005).tolist() if n <= MAX_WRITTEN else []
     words = [(row, column, f"{100 * shares[row, column]:.0f}") for row, column in written]
-    cells = marks.Cells(
+    cells = Cells(
         depths=np.sqrt(shares), values=shares, is_percent=True, names=(names, names), words=words, name="share"
     )
-    return marks.Panel(
-        x=marks.Axis(low=0, high=n, ticks=ticks, names=short, label="Answer", is_turned=True),
-        y=marks.Axis(low=n, high=0, ticks=ticks, names=short, label="True class"),
+    return Panel(
+        x=Axis(low=0, high=n, ticks=ticks, names=short, label="Answer", is_turned=True),
+        y=Axis(low=n, high=0, ticks=ticks, names=short, label="True class"),
         marks=[cells],
         aspect=1.0,
         has_grid=False,
@@ -223,9 +226,9 @@ def _state_confusion(names: Sequence[str], counts: Counts) -> Statement:
 N_BINS = 20
 
 
-def reliability(models: Models) -> marks.Chart:
+def reliability(models: Models) -> Chart:
     """Return accuracy against confidence, over the distribution of confidence."""
-    plane = marks.Panel(x=marks.fraction_axis("Confidence, %"), y=marks.fraction_axis("Accuracy and samples, %"))
+    plane = Panel(x=fraction_axis("Confidence, %"), y=fraction_axis("Accuracy and samples, %"))
     return facet_chart(
         plane,
         read_each(models, _read_confidence),
@@ -248,9 +251,9 @@ def _read_confidence(evidence: Evidence) -> Layer:
         raise MissingEvidence("no sample has both a confidence and a score")
     counts, edges = np.histogram(confidence[is_defined], bins=N_BINS, range=(0, 1))
     sizes = [n for n in binned(confidence[is_defined], right[is_defined]).n_samples.tolist() if n]
-    plane_marks: list[marks.Mark] = [
-        marks.Bars(edges=edges.tolist(), counts=(counts / is_defined.sum()).tolist(), role="ink", name="samples"),
-        marks.Line(
+    plane_marks: list[Mark] = [
+        Bars(edges=edges.tolist(), counts=(counts / is_defined.sum()).tolist(), role="ink", name="samples"),
+        Line(
             xs=[0, 1],
             ys=[0, 1],
             role="ink",

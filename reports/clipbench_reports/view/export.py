@@ -12,8 +12,15 @@ from clipbench.files import atomic_file, write_atomic
 from clipbench.results.run import read_run
 from clipbench_reports.page.html import assets
 from clipbench_reports.page.report import write_report
-from clipbench_reports.view.pages import N_COLUMNS, ROOM_OF_HEADLINES, render
-from clipbench_reports.view.runs import Row, Runs, filled_columns, filter_runs, have_different_headlines, metric_columns
+from clipbench_reports.view.pages import render
+from clipbench_reports.view.runs import (
+    Row,
+    Runs,
+    default_columns,
+    filter_runs,
+    have_different_headlines,
+    metric_columns,
+)
 
 
 def write_site(folder: Path, out: Path, note: Callable[[str], None]) -> int:
@@ -58,15 +65,12 @@ def write_site(folder: Path, out: Path, note: Callable[[str], None]) -> int:
         raise none
     readable = list(written.values())
     choices = metric_columns(readable)
-    has_headlines = have_different_headlines(readable)
-    n_columns = N_COLUMNS - ROOM_OF_HEADLINES if has_headlines else N_COLUMNS
-    columns = {name: choices[name] for name in filled_columns(readable, choices)[:n_columns]}
     site_style = files("clipbench_reports.view").joinpath("static/view.css").read_text(encoding="utf-8")
     page = render(
         "static.html.j2",
         rows=written,
-        columns=columns,
-        has_headlines=has_headlines,
+        columns={name: choices[name] for name in default_columns(readable, choices)},
+        has_headlines=have_different_headlines(readable),
         style=Markup(f"{assets()['style']}\n{site_style}"),
     )
     write_atomic({out / "index.html": page.encode()})

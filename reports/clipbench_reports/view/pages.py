@@ -23,12 +23,12 @@ from clipbench.results.run import Run, model_name
 from clipbench.untrusted.reading import is_int64
 from clipbench_reports.evidence import MissingEvidence
 from clipbench_reports.page.compare import compare_html
-from clipbench_reports.page.html import NO_TEXT, environment
+from clipbench_reports.page.html import renderer
 from clipbench_reports.page.report import report_html
 from clipbench_reports.view.runs import (
     Opened,
     Runs,
-    filled_columns,
+    default_columns,
     filter_runs,
     have_different_headlines,
     metric_columns,
@@ -39,10 +39,8 @@ from clipbench_reports.view.vectors import MOST_PAIRS, Vectors, colourings, find
 MOST_RUNS = 8
 """Runs of a comparison or a joint report."""
 RUNS_OF_PAGE, SAMPLES_OF_PAGE = 100, 50
-N_COLUMNS, MOST_COLUMNS = 4, 60
-"""The most metrics that are shown where none is chosen, and metrics that one may choose among: the commonest."""
-ROOM_OF_HEADLINES = 2
-"""Columns that have no room next to the first headlines with their names."""
+MOST_COLUMNS = 60
+"""Metrics that one may choose among: the commonest."""
 MOST_OTHERS = 200
 """Runs that samples may be held against, the newest."""
 MOST_LETTERS = 1 << 26
@@ -137,17 +135,15 @@ class Pages(SiteAnswers):
         choices = self._columns(self._runs.version)
         cut = _page_rows(matching, RUNS_OF_PAGE, request)
         chosen = [name for name in query.getlist("column") if name in choices]
-        has_headlines = have_different_headlines(cut["rows"])
-        n_columns = N_COLUMNS - ROOM_OF_HEADLINES if has_headlines else N_COLUMNS
         return _page(
             "runs.html.j2",
             request,
             **cut,
             is_chosen=bool(chosen),
-            has_headlines=has_headlines,
+            has_headlines=have_different_headlines(cut["rows"]),
             filters=filters,
             counts=Counter(row.model for row in matching),
-            columns={name: choices[name] for name in chosen or filled_columns(cut["rows"], choices)[:n_columns]},
+            columns={name: choices[name] for name in chosen or default_columns(cut["rows"], choices)},
             choices=dict(islice(choices.items(), MOST_COLUMNS)),
             n_all=len(rows),
             index=self._runs,
@@ -355,11 +351,6 @@ def _page(template: str, request: Request, **context: Any) -> Response:
     return HTMLResponse(render(template, link=link, **context))
 
 
-def render(template: str, **context: Any) -> str:
-    """Return a page of the site."""
-    return _ENVIRONMENT.get_template(template).render(**context).translate(NO_TEXT)
-
-
 def _breakable(name: str) -> Markup:
     text = str(escape(name))
     if len(name) <= LONG_NAME:
@@ -367,7 +358,7 @@ def _breakable(name: str) -> Markup:
     return Markup(re.sub(r"(?<=[/:@._-])(?=\w)", "<wbr>", text))
 
 
-_ENVIRONMENT = environment(
+render = renderer(
     "clipbench_reports.view",
     {
         "quantity": fmt.quantity,

@@ -33,6 +33,10 @@ PAUSE = 1.0
 """Seconds between two looks at the folder."""
 MOST_DEPTH = 16
 """Folders inside each other that are searched."""
+N_COLUMNS, ROOM_OF_HEADLINES = 4, 2
+"""The most metrics that are shown where none is chosen, and columns that have no room next to the first headlines with
+their names.
+"""
 NOWHERE = (0, 0, "")
 
 Stamp = tuple[int, int, str]
@@ -246,10 +250,11 @@ def metric_columns(rows: Sequence[Row]) -> dict[str, HeadlineColumn]:
     return {name: columns[name] for name, _ in counts.most_common()}
 
 
-def filled_columns(rows: Sequence[Row], columns: Iterable[str]) -> list[str]:
-    """Return the metrics that at least half of the runs have: the columns if a reader chose none."""
+def default_columns(rows: Sequence[Row], columns: Iterable[str]) -> list[str]:
+    """Return the columns if a reader chose none: the first metrics that at least half of the runs have."""
     readable = [row for row in rows if not row.fault]
-    return [name for name in columns if 2 * sum(name in row.columns for row in readable) >= len(readable) > 0]
+    filled = [name for name in columns if 2 * sum(name in row.columns for row in readable) >= len(readable) > 0]
+    return filled[: N_COLUMNS - ROOM_OF_HEADLINES if have_different_headlines(rows) else N_COLUMNS]
 
 
 def have_different_headlines(rows: Sequence[Row]) -> bool:

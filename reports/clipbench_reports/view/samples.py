@@ -18,7 +18,7 @@ from clipbench.results.titles import full_title, readable, subset_title, within_
 from clipbench.untrusted.reading import shortened
 from clipbench_reports.evidence import PLAIN, Evidence
 from clipbench_reports.galleries import Near, address, nearest
-from clipbench_reports.sections.section import LoadedSection, SampleColumn, SampleImage, load_section
+from clipbench_reports.sections.section import LoadedSection, SampleColumn, SampleImage, SampleSource, load_section
 from clipbench_reports.text import sentence_case
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class Samples:
                     texts.setdefault(self.title(name, column.title), shortened(" → ".join(values), MAX_LETTERS))
         return list(texts.items())[:MAX_WORDS]
 
-    def _cell_texts(self, column: SampleColumn | SampleImage, row: int, label_set: str) -> list[str]:
+    def _cell_texts(self, column: SampleSource, row: int, label_set: str) -> list[str]:
         """Return a column's text in each run, or for an option's columns the text of the right one if it won."""
         texts = []
         for number, table in enumerate(self.tables):

@@ -92,11 +92,6 @@ def view(folder: Path, port: int = 0) -> Site:
     return Site(lambda token: Pages(Runs(folder)), port, "clipbench view")
 
 
-def application(folder: Path, token: str, port: int) -> ASGIApp:
-    """Return the guarded site over the runs below a folder."""
-    return guarded(Pages(Runs(folder)), token, port, "clipbench view")
-
-
 def guarded(answers: SiteAnswers, token: str, port: int, command: str) -> ASGIApp:
     """Return a site behind its guard."""
     routes = [Route(path, partial(_answer, make, answers)) for path, make in answers.reads.items()]
@@ -234,9 +229,10 @@ class Guard:
         """Return what is answered instead of a page, or None if there is to be a page."""
         if request.headers.getlist("host") not in self._hosts:
             return PlainTextResponse(f"This is not the address that {self._command} printed.", 421)
-        is_write = request.method == "POST" and request.url.path in self._writes
-        if not is_write and (request.method not in ("GET", "HEAD") or request.url.path in self._writes):
-            allowed = "POST" if request.url.path in self._writes else "GET, HEAD"
+        is_for_writing = request.url.path in self._writes
+        is_write = request.method == "POST" and is_for_writing
+        if not is_write and (request.method not in ("GET", "HEAD") or is_for_writing):
+            allowed = "POST" if is_for_writing else "GET, HEAD"
             return PlainTextResponse("This address does not support the request's method.", 405, {"allow": allowed})
         if not is_write and self._is_token(request.query_params.get("token", "")):
             page = HTMLResponse(ENTRY)

@@ -80,8 +80,8 @@ def row(name: str, model: str, value: float | None) -> Row:
 
 def test_columns_that_most_runs_lack_wait_until_they_are_asked_for() -> None:
     full, lacking = row("1", "a", 0.5), Row(id="2", folder=Path("2"), relative_path="2", model="b")
-    assert view_runs.filled_columns([full, lacking], ["acc"]) == ["acc"]
-    assert view_runs.filled_columns([full, lacking, lacking], ["acc"]) == view_runs.filled_columns([], ["acc"]) == []
+    assert view_runs.default_columns([full, lacking], ["acc"]) == ["acc"]
+    assert view_runs.default_columns([full, lacking, lacking], ["acc"]) == view_runs.default_columns([], ["acc"]) == []
 
 
 def test_only_runs_of_the_same_samples_are_offered_against_one(runs: Path, parts: SimpleNamespace) -> None:

@@ -27,9 +27,14 @@ Ask = Callable[..., Any]
 TOKEN, PORT, N = "the-token", 8000, 40
 
 
+def application(folder: Path) -> Any:
+    """Return the site over the runs below a folder, as ``view`` serves it."""
+    return site.guarded(pages.Pages(Runs(folder)), TOKEN, PORT, "clipbench view")
+
+
 @pytest.fixture(scope="module")
 def app(viewed: Path) -> Any:
-    return site.application(viewed, TOKEN, PORT)
+    return application(viewed)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +119,7 @@ def test_runs_on_different_data_have_their_first_headlines_with_the_names_of_the
     ask: Ask, tmp_path: Path, parts: SimpleNamespace
 ) -> None:
     write_dated(parts, tmp_path / "runs", {name: name for name in ("birds", "dogs", "cats")})
-    text = ask(site.application(tmp_path / "runs", TOKEN, PORT), "/").text
+    text = ask(application(tmp_path / "runs"), "/").text
     assert write_site(tmp_path / "runs", tmp_path / "site", lambda line: None) == 3
     for page in (text, (tmp_path / "site/index.html").read_text(encoding="utf-8")):
         shown = re.findall(
@@ -144,7 +149,7 @@ def test_the_list_shows_the_interval_of_the_metric_that_is_chosen_or_sorted_by(a
 
 def test_the_older_run_is_the_base_unless_another_is_named(ask: Ask, tmp_path: Path, parts: SimpleNamespace) -> None:
     ids = write_dated(parts, tmp_path, {"newer": "birds", "older": "birds"})
-    app = site.application(tmp_path, TOKEN, PORT)
+    app = application(tmp_path)
     for first, second in (("newer", "older"), ("older", "newer")):
         page = ask(app, f"/compare?run={ids[first]}&run={ids[second]}").text
         assert re.findall(r"(Base|Candidate): <b><bdi>([^<]*)", page) == [
@@ -178,7 +183,7 @@ def test_words_of_others_stay_words(ask: Ask, tmp_path: Path, parts: SimpleNames
     found = parts.zero_shot(np.random.default_rng(0), (payload, "other"), n=6)
     found["samples"]["sample_id"] = np.array([f"{payload}{k}" for k in range(6)], object)
     parts.write_run(tmp_path / "<b>run", {f"zero-shot@{payload}": found}, model={"ref": payload}, created=payload)
-    app = site.application(tmp_path, TOKEN, PORT)
+    app = application(tmp_path)
     name = Runs(tmp_path).rows()[0].id
     of = re.search(r'name="of"[^>]*><option selected>([^<]*)<', ask(app, f"/samples?run={name}").text)
     assert of is not None
@@ -214,7 +219,7 @@ def test_a_page_is_not_waited_for_without_end(
     go_on = threading.Event()
     monkeypatch.setattr(pages, "report_html", lambda runs: str(go_on.wait(60)))
     monkeypatch.setattr(site, "SECONDS_OF_PAGE", 0.01)
-    answer = ask(site.application(viewed, TOKEN, PORT), f"/report?run={ids['good']}")
+    answer = ask(application(viewed), f"/report?run={ids['good']}")
     go_on.set()
     assert answer.status == 503 and "good: this page takes long" in answer.text
 
@@ -235,7 +240,7 @@ def test_ids_that_are_lists_are_said_to_be_damage(viewed: Path, ask: Ask, tmp_pa
         table = pandas.read_parquet(path)
         table.assign(sample_id=table["sample_id"].map(lambda each: [each])).to_parquet(path)
     name = Runs(tmp_path).rows()[0].id
-    answer = ask(site.application(tmp_path, TOKEN, PORT), f"/samples?run={name}")
+    answer = ask(application(tmp_path), f"/samples?run={name}")
     assert answer.status == 422 and "a sample_id is a list or the like" in answer.text
 
 
@@ -268,7 +273,7 @@ def test_a_connection_without_a_whole_request_is_closed() -> None:
 
 def test_a_name_that_is_no_text_costs_no_page(ask: Ask, tmp_path: Path) -> None:
     os.symlink("/etc", os.fsencode(tmp_path) + b"/out\xff")
-    page = ask(site.application(tmp_path, TOKEN, PORT), "/")
+    page = ask(application(tmp_path), "/")
     assert page.status == 200 and "out\ufffd is a link that leads out of the folder" in page.text
 
 
