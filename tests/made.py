@@ -67,7 +67,8 @@ class ConstantEmbedder(StubEmbedder):
     def images(self, images: Sequence[Any]) -> np.ndarray:
         return np.ones((len(images), INFO.embed_dim), np.float32)
 
-    texts = images
+    def texts(self, texts: Sequence[str]) -> np.ndarray:
+        return np.ones((len(texts), INFO.embed_dim), np.float32)
 
 
 def unit_vectors(n: int, dim: int, seed: int) -> np.ndarray:
