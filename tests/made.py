@@ -1,6 +1,6 @@
 """Data, metrics and records for the tests that look at one part of them; the rest is as little as there can be."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,11 @@ import pytest
 
 from clipbench import __version__
 from clipbench.data import Dataset
-from clipbench.evaluation.task import Evaluation
+from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.similarity import unit
+from clipbench.models.protocol import Embedder
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
-from clipbench.testing import NamedImage
+from clipbench.testing import INFO, NamedImage, StubEmbedder
 
 PUBLISHED = Path(__file__).parents[2] / "shared" / "data" / "clip_embeddings" / "modality_gap"
 
@@ -41,6 +42,43 @@ def metrics_of(found: Evaluation) -> dict[str, Metric]:
     """Return each metric and control of an evaluation."""
     measures = {**found.measures, **found.controls}
     return {name: measure.metric(found.samples, np.random.default_rng(0)) for name, measure in measures.items()}
+
+
+def evaluate_task(task: Task, data: Dataset, embedder: Embedder) -> tuple[Evaluation, dict[str, Metric]]:
+    """Return the evaluation of a task on data that it accepts, and each of its metrics and controls."""
+    task.check(data)
+    found = task.evaluate(data, embedder, np.random.default_rng(0))
+    return found, metrics_of(found)
+
+
+def assert_at_chance(metrics: Mapping[str, Metric], *but: str) -> None:
+    """Assert that all metrics that have a level of chance are at it, and that there are some."""
+    at_chance = {name: metric for name, metric in metrics.items() if metric.chance is not None and name not in but}
+    assert at_chance
+    for name, metric in at_chance.items():
+        assert metric.value == pytest.approx(metric.chance, abs=1e-12), name
+
+
+class ConstantEmbedder(StubEmbedder):
+    """An embedder with the same vector for all."""
+
+    info = INFO
+
+    def images(self, images: Sequence[Any]) -> np.ndarray:
+        return np.ones((len(images), INFO.embed_dim), np.float32)
+
+    def texts(self, texts: Sequence[str]) -> np.ndarray:
+        return np.ones((len(texts), INFO.embed_dim), np.float32)
+
+
+def unit_vectors(n: int, dim: int, seed: int) -> np.ndarray:
+    """Return random vectors of length 1."""
+    return unit(np.random.default_rng(seed).standard_normal((n, dim)).astype(np.float32))
+
+
+def tied_vectors(n: int, dim: int, seed: int) -> np.ndarray:
+    """Return vectors of few different values: scores of both signs with many exact ties, and some duplicates."""
+    return (np.random.default_rng(seed).integers(-2, 3, (n, dim)) / 4).astype(np.float32)
 
 
 def published_vectors(name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,8 @@ import pytest
 
 from clipbench.results.record import Curve, DatasetRecord, EvaluationRecord, Metric, Result, Status
 from clipbench.results.run import Run, read_run, write_result
-from clipbench_reports.evidence import Evidence
+from clipbench_reports.drawing.marks import Chart
+from clipbench_reports.evidence import Evidence, ModelEvidence, ModelKey
 from clipbench_reports.galleries import Gallery, MakeGallery, PageBudget
 from tests.reports.recorded import recorded
 
@@ -90,6 +91,12 @@ def visit(browser: "Browser") -> Iterator[Visit]:
     assert not trouble
 
 
+def unfold(page: "Page") -> "Page":
+    """Open every fold of a page, and return the page."""
+    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    return page
+
+
 @pytest.fixture
 def axe_faults() -> Faults:
     """Return a function that unfolds a page and returns what axe-core finds wrong with it."""
@@ -97,7 +104,7 @@ def axe_faults() -> Faults:
         pytest.skip("axe-core is not installed: make axe")
 
     def find(page: "Page") -> list[tuple[str, str, str]]:
-        page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+        unfold(page)
         page.evaluate(AXE.read_text(encoding="utf-8"))
         found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
         assert found["passes"]
@@ -113,12 +120,19 @@ def payload(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> list[Chart]:
+    """Return the list that each figure is added to in place of being written: its table and caption are."""
+    found: list[Chart] = []
+    monkeypatch.setattr("clipbench_reports.drawing.paper.save", lambda figure, path, **options: found.append(figure))
+    return found
+
+
+@pytest.fixture
 def evidence(make_run: MakeRun) -> Callable[..., Evidence]:
     """Return a function that keeps the parts of one evaluation in a run and gives it as evidence."""
 
     def make(**parts: Any) -> Evidence:
-        run = make_run({"task@data": parts})
-        return Evidence(run, run.result.evaluations[0])
+        return evidence_of(make_run({"task@data": parts}))
 
     return make
 
@@ -132,9 +146,27 @@ def hang(make_run: MakeRun, parts: SimpleNamespace) -> Callable[..., Gallery]:
         run = make_run({"task@data": {"samples": columns}})
         images = [column for name, column in samples.items() if name == "image" or name.endswith("_image")]
         parts.write_thumbnails(run.folder, dict.fromkeys(digest for column in images for digest in column if digest))
-        return of(Evidence(run, run.result.evaluations[0]), PageBudget(room))
+        return of(evidence_of(run), PageBudget(room))
 
     return make
+
+
+def evidence_of(run: Run, place: int = 0) -> Evidence:
+    """Return the evidence of one evaluation of a run."""
+    return Evidence(run, run.result.evaluations[place])
+
+
+def alone(evidence: Evidence) -> list[ModelEvidence]:
+    """Return the evidence of one model, as a figure takes it."""
+    return [ModelEvidence(ModelKey("model", 0), evidence)]
+
+
+def hits(n_right: int, n: int = 200, *, title: str = "", **changes: Any) -> dict[str, Any]:
+    """Return an evaluation in which the first ``n_right`` samples are right."""
+    column = (np.arange(n) < n_right).astype(np.float64)
+    metric = Metric(value=float(column.mean()), n=n, higher_is_better=True, column="acc1", title=title)
+    samples = {"sample_id": np.array([f"s{k}" for k in range(n)], object), "acc1": column}
+    return {"metrics": {"acc1": metric}, "samples": samples, **changes}
 
 
 def write_run(folder: Path, evaluations: Mapping[str, dict[str, Any]], **changes: Any) -> Run:

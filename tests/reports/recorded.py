@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from clipbench.results.record import Curve
-from clipbench_tasks import compression, few_shot, retrieval
+from clipbench_tasks import compression, retrieval
 from clipbench_tasks.modality_gap import shift, structure, task
 
 SHARE = {"unit": "fraction"}
@@ -65,19 +65,6 @@ def _tokens(subset: str, way: str) -> dict[str, Any]:
     return {**SHARE, **labels, "figure": "tokens kept", "series": series, "role": role}
 
 
-def _by_share(subset: str, name: str, centred: str) -> dict[str, Any]:
-    label = {"ndcg": "nDCG@10", "text_preference": "text before the right image"}
-    series = ("each modality centred" if centred else "as it is") if name in label else ""
-    facts = {"y_label": label[name]} if name in label else {}
-    return {**SHARE, **facts, "x_label": "documents that are texts", "figure": "share of texts", "series": series}
-
-
-def _labels(subset: str, method: str) -> dict[str, Any]:
-    series, role = few_shot.SERIES[method]
-    labels = {"x_label": "labelled images of each class", "y_label": "top-1 accuracy"}
-    return {**SHARE, **labels, "figure": "labels", "series": series, "role": role}
-
-
 def _bytes(subset: str, question: str) -> dict[str, Any]:
     labels = {"x_label": "bytes per vector", "y_label": compression.QUESTIONS[question][0]}
     return {**SHARE, **labels, "figure": f"{question} by bytes", "series": compression.SERIES[subset]}
@@ -88,21 +75,16 @@ def _response(subset: str, kind: str, name: str) -> dict[str, Any]:
     return {**SHARE, "y_label": "predicted class", "figure": f"by {name}", "series": series, "role": role}
 
 
-def _distribution(figure: str, names: Mapping[str, tuple[str, str]]) -> Any:
-    return lambda subset, kind: {"figure": figure, "series": names[kind][0], "role": names[kind][1]}
-
-
 FACTS: Mapping[str, Any] = {
     r"(image_retrieval|text_retrieval|image_image|text_text)_recall(_chance)?": _recall,
     r"(.+)_by_(shift_both|shift_image|shift_text|centring|standardising|collapse|realign)": _moved,
     r"(image_retrieval|text_retrieval)_recall@1_by_tokens": _tokens,
-    r"(\w+|recall@\d+)_by_share(_centred)?": _by_share,
-    r"(knn|linear_probe|prompt_probe)_acc1_by_labels": _labels,
     r"(.+)_by_bytes": _bytes,
     r"(.+)_(?:most_lost|smallest)": lambda subset, question: {"figure": f"{question} by bytes"},
     r"(attack_success|attacked_acc)_by_(\w+)": _response,
-    r"cosines_(\w+)": _distribution("cosines", task.COSINES),
-    r"conformity_(\w+)": _distribution("conformity", {"image": ("images", "image"), "text": ("texts", "text")}),
+    r"cosines_(\w+)": lambda subset, kind: {
+        "figure": "cosines", "series": task.COSINES[kind][0], "role": task.COSINES[kind][1],
+    },
     r"gap_spectrum": lambda subset: {**task.SPECTRUM, "y_label": "mean difference"},
     r"gap_share_by_dimensions": lambda subset: {**task.SPECTRUM, "series": "share of the squared gap", "role": "ink"},
     r"separability_by_dimensions": lambda subset: {**task.SPECTRUM, "series": "accuracy of a linear classifier", "role": "pair"},

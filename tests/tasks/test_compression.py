@@ -31,10 +31,8 @@ def world(n: int = N, *, per_image: int = 2) -> tuple[Dataset, FixedEmbedder]:
     rng = np.random.default_rng(3)
     labels, ids, owner = np.arange(n) % 3, [f"p{row:03}" for row in range(n)], np.repeat(np.arange(n), per_image)
     shown = rng.standard_normal((n, DIM)) + 2 * np.eye(DIM)[labels]
-    images, texts = (
-        shown + 0.5 * rng.standard_normal((n, DIM)),
-        shown[owner] + 0.9 * rng.standard_normal((len(owner), DIM)),
-    )
+    images = shown + 0.5 * rng.standard_normal((n, DIM))
+    texts = shown[owner] + 0.9 * rng.standard_normal((len(owner), DIM))
     names = ("cat", "dog", "emu")
     captions = [f"caption {row}" for row in range(len(owner))]
     data = data_of(ids, labels=labels, class_names=names, captions=captions, caption_image=owner)
@@ -87,20 +85,14 @@ def test_each_format_has_quality_and_its_paired_change() -> None:
         )
         assert whole.value is not None and quality.value is not None and change.value is not None
         assert change.value == pytest.approx(quality.value - whole.value, abs=1e-12)
-        assert (
-            change.higher_is_better is None
-            and change.unit == "difference"
-            and change.n == quality.n == whole.n
-            and quality.chance == whole.chance
-        )
+        assert change.higher_is_better is None and change.unit == "difference"
+        assert change.n == quality.n == whole.n and quality.chance == whole.chance
         assert change.low is not None and change.high is not None and change.low <= change.value <= change.high
         assert whole.n == (2 * N if question == "image_retrieval_recall@1" else N) and whole.chance is not None
     assert metric(found, "float16@16/acc1_change").value == 0
     assert set(found.samples["cluster"][: 2 * N]) == {f"p{row:03}" for row in range(N)}
-    assert (
-        found.subsets["int8@8"] == "The first 8 dimensions as int8"
-        and found.subsets["binary@16"] == "The signs of all 16 dimensions"
-    )
+    assert found.subsets["int8@8"] == "The first 8 dimensions as int8"
+    assert found.subsets["binary@16"] == "The signs of all 16 dimensions"
     curve = found.curves["int8/acc1_by_bytes"]
     assert curve.x == [4, 8, 16] and curve.y == [np.nanmean(found.samples[f"int8@{k}/acc1"]) for k in (4, 8, 16)]
     assert found.curves["float32/acc1_by_bytes"].x == [64] and found.curves["binary/acc1_by_bytes"].x == [1, 1, 2]
@@ -120,12 +112,8 @@ def test_a_format_that_wins_answers_needs_fewer_images() -> None:
     n = 200
     won = np.repeat([1.0, 0.0], [10, n - 10])
     found = changed(np.repeat([0.0, 1.0], n // 2), won)
-    assert (
-        found.value == 1
-        and found.reason
-        == "The signs of the first 8 dimensions lose less than 1 point of the 50.0 % [43.1, 56.9] of float32: 1 byte"
-        " instead of 64"
-    )
+    lost = "The signs of the first 8 dimensions lose less than 1 point of the 50.0 % [43.1, 56.9] of float32"
+    assert (found.value, found.reason) == (1, f"{lost}: 1 byte instead of 64")
     at_chance = changed(np.repeat([0.0, 1.0], [n - 2, 2]), won)
     assert at_chance.reason == "float32 has 1.0 % [0.2, 3.6], too close to chance to measure a loss of 1 point"
 
@@ -135,19 +123,13 @@ def test_the_smallest_that_will_do_is_named_with_its_bytes() -> None:
     data = replace(data, captions=None, caption_image=None)
     found = evaluate(data, embedder, replace(TASK, points=5.0))
     smallest = metric(found, "acc1_smallest")
-    assert (smallest.value, smallest.reason) == (
-        4,
-        (
-            "The first 4 dimensions as int8 lose less than 5 points of the 82.8 % [79.6, 85.6] of float32: 4 bytes"
-            " instead of 64"
-        ),
-    )
+    lost = "The first 4 dimensions as int8 lose less than 5 points of the 82.8 % [79.6, 85.6] of float32"
+    assert (smallest.value, smallest.reason) == (4, f"{lost}: 4 bytes instead of 64")
     assert found.curves["acc1_smallest"].x == [4.0]
     assert set(found.curves["binary/acc1_most_lost"].x) <= {1.0, 2.0}
     strict = metric(evaluate(data, embedder, replace(TASK, points=0.1)), "acc1_smallest")
-    assert strict.value is None and "at n = 600 images no format is shown to lose less than 0.1 points" in str(
-        strict.reason
-    )
+    assert strict.value is None
+    assert "at n = 600 images no format is shown to lose less than 0.1 points" in str(strict.reason)
 
 
 def test_a_model_at_chance_has_nothing_to_lose() -> None:

@@ -8,12 +8,11 @@ from itertools import product
 import numpy as np
 import pytest
 
-from clipbench.data import Dataset
 from clipbench.results.record import Metric
-from clipbench.testing import FixedEmbedder, NamedImage
+from clipbench.testing import FixedEmbedder
 from clipbench_tasks.duplicates import recall_limits
 from clipbench_tasks.retrieval import Retrieval
-from tests.made import metrics_of
+from tests.made import data_of, evaluate_task
 
 
 def evaluate(
@@ -22,16 +21,10 @@ def evaluate(
     """Return the notes and metrics of a model for which an image is what it shows, and so is a caption."""
     names = sorted({*captions, *shown})
     vectors = {name: np.eye(len(names))[row].tolist() for row, name in enumerate(names)}
-    data = Dataset(
-        id="by hand",
-        images=[NamedImage(name) for name in shown],
-        image_ids=[f"i{row}" for row in range(len(shown))],
-        captions=list(captions),
-        caption_image=np.array(owner),
-    )
-    task = Retrieval(ks=(1, 2), queries=queries)
-    found = task.evaluate(data, FixedEmbedder(vectors, vectors), np.random.default_rng(0))
-    return found.notes, metrics_of(found)
+    ids = [f"i{row}" for row in range(len(shown))]
+    data = data_of(shown, image_ids=ids, captions=list(captions), caption_image=np.array(owner))
+    found, metrics = evaluate_task(Retrieval(ks=(1, 2), queries=queries), data, FixedEmbedder(vectors, vectors))
+    return found.notes, metrics
 
 
 def test_a_model_that_knows_everything_reaches_the_limit_and_no_more() -> None:

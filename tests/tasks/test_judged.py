@@ -27,7 +27,7 @@ from clipbench.results.record import Metric
 from clipbench.testing import INFO, FixedEmbedder, StubEmbedder, ToyModel
 from clipbench_tasks.mixed_retrieval import MixedRetrieval
 from clipbench_tasks.retrieval import Retrieval
-from tests.made import data_of, metrics_of
+from tests.made import ConstantEmbedder, assert_at_chance, data_of, evaluate_task, metrics_of
 
 IMAGES = {"sea": [1.0, 0.0, 0.0], "wood": [0.0, 1.0, 0.0]}
 TEXTS = {
@@ -55,9 +55,7 @@ def dataset(
 
 
 def evaluate(data: Dataset, *, ks: tuple[int, ...] = (1, 2)) -> tuple[Evaluation, dict[str, Metric]]:
-    Retrieval(ks=ks).check(data)
-    found = Retrieval(ks=ks).evaluate(data, FixedEmbedder(IMAGES, TEXTS), np.random.default_rng(0))
-    return found, metrics_of(found)
+    return evaluate_task(Retrieval(ks=ks), data, FixedEmbedder(IMAGES, TEXTS))
 
 
 @pytest.mark.parametrize("task", [Retrieval(ks=(1, 2)), MixedRetrieval(ks=(1, 2))], ids=lambda task: task.name)
@@ -125,17 +123,13 @@ def test_a_pool_has_one_value_in_choose_and_in_a_run_and_says_what_it_did_not_ju
         assert f"{100 * value:.1f} % for {model}" in str(chosen)
         as_zero = f"nDCG@5 is {100 * value * 5 / 8:.1f} % where they count as 0, as in choose"
         assert found.notes[0] == f"3 queries without a relevant document: left out, and {as_zero}"
-    assert "3 queries have no relevant photograph: each counts 0 here, and the task retrieval leaves them out" in str(
-        chosen
-    )
+    left_out = "3 queries have no relevant photograph: each counts 0 here, and the task retrieval leaves them out"
+    assert left_out in str(chosen)
     outside = Retrieval(ks=(5, 10)).evaluate(data, models["outside"], np.random.default_rng(0))
-    unjudged = outside.samples["unjudged@10"].mean()
+    unjudged, ndcg = (outside.samples[f"{name}@10"].mean() for name in ("unjudged", "ndcg"))
     assert 0 < unjudged < 1 and outside.notes[0].startswith(f"{100 * unjudged:.1f} % [")
     assert outside.notes[2] == "the pool has only the first 5 documents of each of its models, and nDCG@10 needs more"
-    assert (
-        outside.samples["ndcg@10"].mean() < 1
-        and f"nDCG@10 is {100 * outside.samples['ndcg@10'].mean():.1f} % if none" in (outside.notes[0])
-    )
+    assert ndcg < 1 and f"nDCG@10 is {100 * ndcg:.1f} % if none" in outside.notes[0]
 
 
 class Coloured(StubEmbedder):
@@ -235,15 +229,9 @@ def test_a_composed_query_finds_neither_itself_nor_any_document_of_its_own_image
         "the query itself is left out of the search of 1 query",
         f"{OWN_IMAGE} 1 of 1 query of an image and a text",
     )
-    mixed = MixedRetrieval(ks=(1,)).evaluate(
-        dataset(
-            queries,
-            JudgedItems((*documents.ids, "d-hills"), (*documents.texts, "hills"), np.array([0, 0, 1, 0, -1])),
-            [(0, 2, 1)],
-        ),
-        FixedEmbedder(IMAGES, TEXTS),
-        np.random.default_rng(0),
-    )
+    more = JudgedItems((*documents.ids, "d-hills"), (*documents.texts, "hills"), np.array([0, 0, 1, 0, -1]))
+    data = dataset(queries, more, [(0, 2, 1)])
+    mixed, _ = evaluate_task(MixedRetrieval(ks=(1,)), data, FixedEmbedder(IMAGES, TEXTS))
     assert mixed.samples["hit_rate@1"].tolist() == [1.0]
 
 
@@ -262,29 +250,21 @@ def test_queries_that_look_for_the_same_documents_are_one_cluster() -> None:
 def test_a_failure_names_what_is_right_and_what_came_first() -> None:
     found, metrics = evaluate(dataset(grades=[(0, 3, 1), (1, 1, 1)]))
     row = {name: column[0] for name, column in found.samples.items()}
-    assert (row["query"], row["right_text"], row["chosen_text"], row["chosen_image"]) == (
-        "the sea",
-        "hills",
-        "waves",
-        -1,
-    )
-    assert (
-        row["judged_rank"] == 4 and row["judged_cosine_margin"] < -0.9 and metrics["mrr"].value == pytest.approx(5 / 8)
-    )
+    expected = {"query": "the sea", "right_text": "hills", "chosen_text": "waves", "chosen_image": -1, "judged_rank": 4}
+    assert {name: row[name] for name in expected} == expected
+    assert row["judged_cosine_margin"] < -0.9 and metrics["mrr"].value == pytest.approx(5 / 8)
     near = found.neighbours
     assert near["text"].tolist() == ["waves", "", "trees", "hills"] and near["image"].tolist() == [-1, 0, 1, -1]
     assert near["place"].tolist() == [1, 2, 3, 4] and near["is_right"].tolist() == [False, False, False, True]
 
 
 def test_a_constant_model_scores_chance() -> None:
-    constant = FixedEmbedder(dict.fromkeys(IMAGES, (0.6, 0.8)), dict.fromkeys(TEXTS, (0.6, 0.8)))
-    found = Retrieval().evaluate(dataset(), constant, np.random.default_rng(0))
-    for name, measure in found.measures.items():
-        metric = measure.metric(found.samples, np.random.default_rng(0))
-        assert metric.value is None or metric.value == pytest.approx(metric.chance), name
-    assert found.measures["recall@5"].metric(found.samples, np.random.default_rng(0)).value is None
-    rate = found.controls["judged_tie_rate"].metric(found.samples, np.random.default_rng(0))
-    assert rate.value == 1.0 and rate.control_of == ["mrr", "ndcg@10"]
+    found, metrics = evaluate_task(Retrieval(), dataset(), ConstantEmbedder())
+    defined = {name: metrics[name] for name in found.measures if metrics[name].value is not None}
+    assert all(metric.chance is not None for metric in defined.values())
+    assert_at_chance(defined)
+    assert metrics["recall@5"].value is None
+    assert metrics["judged_tie_rate"].value == 1.0 and metrics["judged_tie_rate"].control_of == ["mrr", "ndcg@10"]
 
 
 def test_data_without_a_relevant_document_are_refused() -> None:

@@ -1,6 +1,7 @@
 """operating-points: the thresholds of both questions, what has none, and what the intervals cover."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -9,12 +10,19 @@ import scipy.stats
 from clipbench.data import Dataset, Prompts
 from clipbench.errors import DataError
 from clipbench.evaluation.task import Evaluation
-from clipbench.metrics.operating_points import acceptance_rates, even_thresholds, judged_answers, judged_pairs
+from clipbench.metrics.operating_points import (
+    JudgedTrials,
+    acceptance_rates,
+    even_thresholds,
+    judged_answers,
+    judged_pairs,
+)
 from clipbench.metrics.similarity import unit
-from clipbench.stats.threshold_intervals import SURE, operating_point, precision_recall
+from clipbench.results.record import Metric
+from clipbench.stats.threshold_intervals import SURE, OperatingPoint, operating_point, precision_recall
 from clipbench.testing import FixedEmbedder
 from clipbench_tasks.operating_points import OperatingPoints
-from tests.made import data_of, metrics_of
+from tests.made import data_of, evaluate_task
 
 PLAIN = Prompts(templates=("{c}",))
 N = 60
@@ -29,29 +37,22 @@ def world(noise: float, n: int = N) -> tuple[Dataset, FixedEmbedder]:
     shown = rng.standard_normal((n, 16)) + 3 * np.eye(16)[labels]
     images, texts = (shown + noise * rng.standard_normal((n, 16)) for _ in range(2))
     names = ("cat", "dog", "emu")
-    data = data_of(
-        ids, labels=labels, class_names=names, captions=[f"caption {each}" for each in ids], caption_image=np.arange(n)
-    )
-    vectors = dict(zip(data.captions or (), texts.tolist(), strict=True)) | dict(
-        zip(names, np.eye(16).tolist(), strict=False)
-    )
+    captions = [f"caption {image_id}" for image_id in ids]
+    data = data_of(ids, labels=labels, class_names=names, captions=captions, caption_image=np.arange(n))
+    vectors = dict(zip((*captions, *names), [*texts.tolist(), *np.eye(16).tolist()], strict=False))
     return data, FixedEmbedder(dict(zip(ids, images.tolist(), strict=True)), vectors)
 
 
-def evaluate(data: Dataset, embedder: FixedEmbedder, task: OperatingPoints | None = None) -> Evaluation:
-    OperatingPoints().check(data)
-    return (task or OperatingPoints(prompts=PLAIN)).evaluate(data, embedder, np.random.default_rng(0))
+def evaluate(
+    data: Dataset, embedder: FixedEmbedder, *, prevalence: float = 0.5
+) -> tuple[Evaluation, dict[str, Metric]]:
+    return evaluate_task(OperatingPoints(prompts=PLAIN, prevalence=prevalence), data, embedder)
 
 
 def test_both_questions_are_asked_of_data_with_captions_and_labels() -> None:
-    found = evaluate(*world(0.1))
-    values = metrics_of(found)
-    assert set(values) == {
-        f"{part}/{what}@{p}"
-        for part in ("pairs", "answers")
-        for what in ("threshold", "recall")
-        for p in ("p90", "p95", "p99")
-    }
+    found, values = evaluate(*world(0.1))
+    parts = product(("pairs", "answers"), ("threshold", "recall"), ("p90", "p95", "p99"))
+    assert set(values) == {f"{part}/{metric}@{precision}" for part, metric, precision in parts}
     assert {name for name, metric in values.items() if metric.is_headline} == {
         name for name in values if name.endswith("/recall@p95")
     }
@@ -62,14 +63,12 @@ def test_both_questions_are_asked_of_data_with_captions_and_labels() -> None:
     assert recall.value is not None and recall.value > 0.8 and recall.influence == "pairs/recall@p90_influence"
     precision, curve = found.curves["pairs/precision_by_cosine"], found.curves["pairs/recall_by_cosine"]
     assert precision.x == curve.x and precision.x[0] == -1 and precision.y[0] == pytest.approx(0.5)
-    assert (
-        len(found.samples["sample_id"]) == 2 * N
-        and "pairs: 60 true and 3,540 false ones, weighted as if 50 % were true" in found.notes
-    )
+    assert len(found.samples["sample_id"]) == 2 * N
+    assert "pairs: 60 true and 3,540 false ones, weighted as if 50 % were true" in found.notes
 
 
 def test_what_has_no_threshold_says_why() -> None:
-    values = metrics_of(evaluate(*world(50)))
+    _, values = evaluate(*world(50))
     for name in ("pairs/threshold@p95", "pairs/recall@p95", "answers/recall@p99"):
         assert values[name].value is None
         assert str(values[name].reason).startswith("no threshold reliably reaches a precision of 9")
@@ -85,12 +84,16 @@ def test_faults_are_named() -> None:
 
 
 def test_a_search_takes_a_higher_threshold_than_an_even_stream() -> None:
-    even, rare = (
-        metrics_of(evaluate(*world(0.3), OperatingPoints(prompts=PLAIN, prevalence=each))) for each in (0.5, 0.05)
-    )
+    even, rare = (evaluate(*world(0.3), prevalence=prevalence)[1] for prevalence in (0.5, 0.05))
     at, higher = (each["pairs/threshold@p90"].value for each in (even, rare))
     assert at is not None and higher is not None and at < higher
     assert "5 % of all should be accepted" in str(rare["pairs/threshold@p90"].description)
+
+
+def operating_point_of(judged: JudgedTrials, n_thresholds: int, prevalence: float = 0.5) -> OperatingPoint | None:
+    """Return the operating point for a precision of 90 %."""
+    coarse = acceptance_rates(judged, even_thresholds(judged, n_thresholds))
+    return operating_point(judged, coarse, precision_recall(coarse, prevalence, confidence=SURE), 0.9, prevalence)
 
 
 def test_intervals_of_answers_cover() -> None:
@@ -109,8 +112,7 @@ def test_intervals_of_answers_cover() -> None:
     covered = []
     for _ in range(30):
         judged = judged_answers(*draw(100))
-        coarse = acceptance_rates(judged, even_thresholds(judged, 50))
-        point = operating_point(judged, coarse, precision_recall(coarse, confidence=SURE), 0.9)
+        point = operating_point_of(judged, 50)
         if point is not None:
             for (low, high, _), true in ((point.interval, at[first]), (point.recall_interval, recall[first])):
                 covered.append(low is not None and high is not None and low <= true <= high)
@@ -123,9 +125,7 @@ def test_few_answers_show_no_threshold_for_a_rare_class() -> None:
     for _ in range(20):
         own, other = 0.6 + 0.1 * rng.standard_normal(200), 0.1 * rng.standard_normal(200)
         judged = judged_answers(np.maximum(own, other), other, (own > other).astype(np.float64))
-        coarse = acceptance_rates(judged, even_thresholds(judged, 50))
-        bounds = precision_recall(coarse, 0.01, confidence=SURE)
-        assert operating_point(judged, coarse, bounds, 0.9, 0.01) is None
+        assert operating_point_of(judged, 50, 0.01) is None
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_few_answers_show_no_threshold_for_a_rare_class() -> None:
 )
 def test_intervals_of_pairs_cover_the_threshold_of_their_law(prevalence: float, n: int, n_draws: int) -> None:
     """The squared cosine of two directions at random follows a beta law, so that all false pairs are known."""
-    rng, dim, wanted = np.random.default_rng(7), 16, 0.9
+    rng, dim = np.random.default_rng(7), 16
 
     def draw(n: int) -> tuple[np.ndarray, np.ndarray]:
         shown = rng.standard_normal((n, dim))
@@ -148,16 +148,12 @@ def test_intervals_of_pairs_cover_the_threshold_of_their_law(prevalence: float, 
     at = np.linspace(0, 1, 20_001)
     right = prevalence * (1 - np.searchsorted(true, at) / len(true))
     wrong = (1 - prevalence) * scipy.stats.beta.sf(at**2, 0.5, (dim - 1) / 2) / 2
-    threshold, covered = float(at[int(np.argmax(right >= wanted * (right + wrong)))]), []
+    threshold, covered = float(at[int(np.argmax(right >= 0.9 * (right + wrong)))]), []
     for _ in range(n_draws):
-        judged = judged_pairs(*draw(n), np.arange(n))
-        coarse = acceptance_rates(judged, even_thresholds(judged, 60))
-        point = operating_point(
-            judged, coarse, precision_recall(coarse, prevalence, confidence=SURE), wanted, prevalence
-        )
+        point = operating_point_of(judged_pairs(*draw(n), np.arange(n)), 60, prevalence)
         if point is not None:
-            low, high, _ = point.interval
-            assert low is not None and high is not None and low < high
+            low, high = point.interval.bounds
+            assert low < high
             covered.append(low <= threshold <= high)
     print(f"prevalence {prevalence}, n {n}: {len(covered)} of {n_draws} have one, covered {np.mean(covered):.3f}")
     assert len(covered) > n_draws / 2

@@ -1,5 +1,7 @@
 """Parameters that mean nothing, and data without what a task asks about, are refused in one line."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from clipbench_tasks.long_caption import LongCaption
 from clipbench_tasks.mixed_retrieval import MixedRetrieval
 from clipbench_tasks.modality_gap.task import ModalityGap
 from clipbench_tasks.operating_points import OperatingPoints
+from clipbench_tasks.perturbation.task import Perturbation
 from clipbench_tasks.retrieval import Retrieval
 from clipbench_tasks.zero_shot import ZeroShot
 from tests.made import data_of
@@ -49,6 +52,9 @@ ASCENDING = "expected ascending numbers from 2 up"
         (FewShot, {"shots": ()}, "task few-shot: shots"),
         (FewShot, {"draws": 1}, "task few-shot: draws = 1"),
         (ModalityGap, {"pairwise_sample": 0}, "task modality-gap: pairwise_sample = 0, expected 1 or more"),
+        (Perturbation, {"disturbances": ("blurr",)}, "task perturbation: unknown disturbance 'blurr': did you mean 'blur'"),
+        (Perturbation, {"disturbances": ()}, r"task perturbation: disturbances = \[\], expected one or more, such as jpeg"),
+        (Perturbation, {"score": "acc"}, "task perturbation: score = 'acc', expected 'retrieval' or 'zero-shot'"),
     ],
 )  # fmt: skip
 def test_parameters_that_mean_nothing_are_refused(task: type[Task], parameters: dict[str, Any], said: str) -> None:
@@ -71,9 +77,21 @@ def test_parameters_that_mean_nothing_are_refused(task: type[Task], parameters: 
         (ZeroShot, {}, "class names"),
         (ZeroShot, {"class_names": ("cat",)}, "labels"),
         (FewShot, {"class_names": ("cat",)}, "labels"),
+        (Perturbation, {}, "captions, or labels, and data set"),
+        (Perturbation, {"labels": [0, 1, 1]}, "class names, and data set"),
+        (
+            partial(Perturbation, score="retrieval"),
+            {"labels": [0, 1, 1], "class_names": ("cat", "dog")},
+            "captions, and data set",
+        ),
+        (
+            partial(Perturbation, score="zero-shot"),
+            {"captions": ["a", "b", "c"], "caption_image": np.arange(3)},
+            "labels, and data set",
+        ),
     ],
 )
-def test_a_part_that_data_lack_is_named(task: type[Task], parts: dict[str, Any], needs: str) -> None:
+def test_a_part_that_data_lack_is_named(task: Callable[[], Task], parts: dict[str, Any], needs: str) -> None:
     given = {name: np.array(part) if name == "labels" else part for name, part in parts.items()}
     data = data_of("abc", **given)
     with pytest.raises(MissingPart, match=f"the task needs {needs}"):

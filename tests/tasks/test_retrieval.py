@@ -1,7 +1,6 @@
 """retrieval: ranks for vectors written by hand in all four directions, clusters, and what is undefined."""
 
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from clipbench.models import large_arrays, protocol
 from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder
 from clipbench_tasks.retrieval import Retrieval
-from tests.made import data_of, metrics_of
+from tests.made import data_of, evaluate_task
 
 IMAGES = {"sea": [1.0, 0.0, 0.0], "wood": [0.0, 1.0, 0.0], "hill": [0.0, 0.0, 1.0]}
 TEXTS = {
@@ -31,9 +30,7 @@ def dataset(**parts: object) -> Dataset:
 
 
 def evaluate(data: Dataset, ks: tuple[int, ...] = (1, 5, 10)) -> tuple[Evaluation, dict[str, Metric]]:
-    Retrieval(ks=ks).check(data)
-    found = Retrieval(ks=ks).evaluate(data, FixedEmbedder(IMAGES, TEXTS), np.random.default_rng(0))
-    return found, metrics_of(found)
+    return evaluate_task(Retrieval(ks=ks), data, FixedEmbedder(IMAGES, TEXTS))
 
 
 def test_captions_find_images_and_images_find_any_of_their_captions() -> None:
@@ -60,9 +57,8 @@ def test_the_papers_recall_is_given_beside_ours_where_a_tie_decides() -> None:
     # Two captions read alike and belong to different images; CLIP_benchmark's topk takes whichever comes first.
     texts = {"one": [1.0, 0.0, 0.0], "two": [1.0, 0.0, 0.0], "three": [0.0, 0.0, 1.0]}
     data = dataset(captions=list(texts), caption_image=np.array([0, 1, 2]))
-    found = Retrieval(ks=(1, 2)).evaluate(data, FixedEmbedder(IMAGES, texts), np.random.default_rng(0))
-    measures = {**found.measures, **found.controls}
-    value = {name: each.metric(found.samples, np.random.default_rng(0)).value for name, each in measures.items()}
+    _, metrics = evaluate_task(Retrieval(ks=(1, 2)), data, FixedEmbedder(IMAGES, texts))
+    value = {name: metric.value for name, metric in metrics.items()}
     # sea: "one" and "two" tie, one right: 1/2. wood: all three captions at 0: 1/3. hill: right.
     assert value["text_retrieval_recall@1"] == pytest.approx((1 / 2 + 1 / 3 + 1) / 3)
     assert value["text_retrieval_recall@1_strict"] == pytest.approx(1 / 3)
@@ -77,10 +73,8 @@ def test_the_papers_recall_is_given_beside_ours_where_a_tie_decides() -> None:
 def test_distractors_are_searched_by_captions_alone() -> None:
     vectors = {**IMAGES, "far": [-1.0, 0.0, 0.0], "more trees": [0.7, 0.6, 0.0], "copy of the sea": IMAGES["sea"]}
     added = data_of(["far", "more trees", "copy of the sea"])
-    data = dataset(distractors=added)
-    found = Retrieval(ks=(1, 2)).evaluate(data, FixedEmbedder(vectors, TEXTS), np.random.default_rng(0))
+    found, of_all = evaluate_task(Retrieval(ks=(1, 2)), dataset(distractors=added), FixedEmbedder(vectors, TEXTS))
     plain, metrics = evaluate(dataset(), ks=(1, 2))
-    of_all = metrics_of(found)
     # waves and a beach tie with the copy; trees has two before the wood; leaves and a slope are right
     assert of_all["image_retrieval_recall@1"].value == pytest.approx((1 / 2 + 1 / 2 + 0 + 1 + 1) / 5)
     assert of_all["image_retrieval_recall@1"].chance == pytest.approx(1 / 6)
@@ -138,14 +132,10 @@ def test_each_query_says_what_came_first_and_both_cosines() -> None:
     assert told(found, "image_image", "image", "right_image", "chosen_image", "label", "chosen_label") == [
         (0, 2, 1, "wet", "dry"), (2, 0, 0, "wet", "wet")
     ]  # fmt: skip
-    (trees,) = [
-        row for row in told(found, "image_retrieval", "caption", "right_cosine", "chosen_cosine") if row[0] == "trees"
-    ]
-    assert trees[1:] == pytest.approx((cosine(IMAGES["wood"], text[2]), cosine(IMAGES["sea"], text[2])), abs=1e-7)
-    (other,) = [
-        row for row in told(found, "text_text", "caption", "right_cosine", "chosen_cosine") if row[0] == "trees"
-    ]
-    assert other[1:] == pytest.approx((cosine(text[2], text[3]), cosine(text[2], text[0])), abs=1e-7)
+    right_and_chosen = {"image_retrieval": (IMAGES["wood"], IMAGES["sea"]), "text_text": (text[3], text[0])}
+    for direction, vectors in right_and_chosen.items():
+        rows = {row[0]: row[1:] for row in told(found, direction, "caption", "right_cosine", "chosen_cosine")}
+        assert rows["trees"] == pytest.approx([cosine(text[2], vector) for vector in vectors], abs=1e-7)
 
 
 def test_what_was_nearest_to_a_failure_is_kept_and_nothing_of_a_success() -> None:
@@ -169,11 +159,9 @@ def test_what_was_nearest_to_a_failure_is_kept_and_nothing_of_a_success() -> Non
 
 def test_a_k_that_every_query_meets_is_undefined() -> None:
     _, metrics = evaluate(dataset(), ks=(1, 3, 10))
-    assert metrics["image_retrieval_recall@3"].value is None
-    assert (
-        metrics["image_retrieval_recall@3"].reason
-        == "every query hits, whatever the model: the gallery has only 3 items"
-    )
+    recall = metrics["image_retrieval_recall@3"]
+    assert recall.value is None
+    assert recall.reason == "every query hits, whatever the model: the gallery has only 3 items"
     assert metrics["text_retrieval_recall@3"].value == 1.0 and metrics["text_retrieval_recall@10"].value is None
 
 
@@ -181,10 +169,8 @@ def test_a_recall_that_holds_for_any_order_is_undefined() -> None:
     # Three of the four other images are right: of two answers, one always is.
     images = {name: [1.0, float(i), 0.0] for i, name in enumerate("abcde")}
     data = data_of(images, labels=np.array([0, 0, 0, 0, 1]))
-    found = Retrieval(ks=(1, 2)).evaluate(data, FixedEmbedder(images, {}), np.random.default_rng(0))
-    first, second = (
-        found.measures[f"image_image_recall@{k}"].metric(found.samples, np.random.default_rng(0)) for k in (1, 2)
-    )
+    _, metrics = evaluate_task(Retrieval(ks=(1, 2)), data, FixedEmbedder(images, {}))
+    first, second = (metrics[f"image_image_recall@{k}"] for k in (1, 2))
     assert first.chance == pytest.approx(0.75)
     assert second.value is None
     assert second.reason == "every query hits, whatever the model: too few of the 4 items are wrong"
@@ -194,12 +180,9 @@ def test_images_with_each_other_as_best_right_answer_are_one_cluster_and_ties_ha
     angles = {"a": 0, "b": 10, "c": 25, "d": 90, "e": 95, "f": 180}  # right answers: a b, b a, e b; c d, d c, f d
     vectors = {name: [np.cos(np.radians(angle)), np.sin(np.radians(angle))] for name, angle in angles.items()}
     data = data_of(vectors, labels=np.array([0, 0, 1, 1, 0, 1]), class_names=("n", "s"))
-    found = Retrieval(ks=(1,)).evaluate(data, FixedEmbedder(vectors, {}), np.random.default_rng(0))
+    found, metrics = evaluate_task(Retrieval(ks=(1,)), data, FixedEmbedder(vectors, {}))
     assert found.samples["cluster"].tolist() == ["a", "a", "c", "c", "a", "c"]
-    recall, ties = (
-        measure.metric(found.samples, np.random.default_rng(0))
-        for measure in (found.measures["image_image_recall@1"], found.controls["image_image_tie_rate"])
-    )
+    recall, ties = metrics["image_image_recall@1"], metrics["image_image_tie_rate"]
     assert recall.method is not None and recall.method.endswith("over 2 clusters")
     assert ties.value == 1 / 6 and ties.n == 6 and ties.low is None and "tie together" in (ties.reason or "")
 
@@ -208,12 +191,12 @@ def test_vectors_beyond_memory_give_the_same_rows(monkeypatch: pytest.MonkeyPatc
     expected, _ = evaluate(dataset(labels=np.array([0, 0, 1]), class_names=("a", "b")))
     monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path))
     monkeypatch.setattr(large_arrays, "IN_MEMORY", 0)
-    made: list[object] = []
+    made: list[np.ndarray] = []
     make = large_arrays.large_array
 
     def noted(shape: tuple[int, int], folder: Path) -> np.ndarray:
         made.append(make(shape, folder))
-        return cast("np.ndarray", made[-1])
+        return made[-1]
 
     monkeypatch.setattr(protocol, "large_array", noted)
     found, _ = evaluate(dataset(labels=np.array([0, 0, 1]), class_names=("a", "b")))

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from clipbench.data import Dataset, LabelSet, Prompts
+from clipbench.evaluation.task import Evaluation
 from clipbench.results.record import Metric
 from clipbench.stats.intervals import wilson
 from clipbench.testing import FixedEmbedder
 from clipbench_tasks.zero_shot import ZeroShot
-from tests.made import data_of, metrics_of
+from tests.made import data_of, evaluate_task
 
 
 def dataset(labels: list[int], class_names: tuple[str, ...] = ("cat", "dog"), **parts: object) -> Dataset:
@@ -17,17 +18,23 @@ def dataset(labels: list[int], class_names: tuple[str, ...] = ("cat", "dog"), **
 
 
 IMAGES = {"p0": [1.0, 0.1], "p1": [1.0, 0.3], "p2": [0.2, 1.0]}
+TEXTS = {"a photo of a cat.": [1.0, 0.0], "a photo of a dog.": [0.0, 1.0]}
+
+
+def evaluate(
+    data: Dataset, texts: dict[str, list[float]] = TEXTS, images: dict[str, list[float]] = IMAGES, **task: Prompts
+) -> tuple[Evaluation, dict[str, Metric]]:
+    return evaluate_task(ZeroShot(**task), data, FixedEmbedder(images, texts))
 
 
 def test_the_nearest_class_is_the_answer() -> None:
     texts = {"a photo of a cat.": [2.0, 0.0], "a photo of a dog.": [0.0, 3.0]}
-    found = ZeroShot().evaluate(dataset([0, 1, 1]), FixedEmbedder(IMAGES, texts), np.random.default_rng(0))
+    found, values = evaluate(dataset([0, 1, 1]), texts)
     assert found.samples["predicted"].tolist() == ["cat", "cat", "dog"]
     assert found.samples["acc1"].tolist() == [1.0, 0.0, 1.0]
     lengths = np.sqrt([1.01, 1.09, 1.04])
     assert found.samples["right_cosine"] == pytest.approx(np.array([1.0, 0.3, 1.0]) / lengths, abs=1e-7)
     assert found.samples["chosen_cosine"] == pytest.approx(np.ones(3) / lengths, abs=1e-7)
-    values = metrics_of(found)
     assert values["acc1"].value == pytest.approx(2 / 3) and values["acc1"].chance == 0.5
     assert values["mean_per_class_recall"].value == pytest.approx((1 + 1 / 2) / 2)
     assert values["mean_per_class_recall"].influence == "mean_per_class_recall_influence"
@@ -42,11 +49,8 @@ def test_the_nearest_class_is_the_answer() -> None:
 def test_a_class_is_the_mean_of_the_unit_vectors_of_its_prompts() -> None:
     # Mean of unit vectors (1, 0) and (0, 1): 45 degrees. A mean of the raw ones would lie near (1, 0).
     texts = {"a cat": [9.0, 0.0], "the cat": [0.0, 1.0], "a dog": [1.0, 0.0], "the dog": [1.0, 0.0]}
-    found = ZeroShot(prompts=Prompts(templates=("a {c}", "the {c}"))).evaluate(
-        dataset([0, 1, 0]),
-        FixedEmbedder({"p0": [1.0, 1.0], "p1": [1.0, 0.0], "p2": [1.0, 0.5]}, texts),
-        np.random.default_rng(0),
-    )
+    images = {"p0": [1.0, 1.0], "p1": [1.0, 0.0], "p2": [1.0, 0.5]}
+    found, _ = evaluate(dataset([0, 1, 0]), texts, images, prompts=Prompts(templates=("a {c}", "the {c}")))
     assert found.samples["predicted"].tolist() == ["cat", "dog", "cat"]
     cosine = (1 + 0.5) / np.sqrt(1.25) / np.sqrt(2)
     assert found.samples["margin"][2] == pytest.approx(cosine - 1 / np.sqrt(1.25), abs=1e-6)
@@ -54,48 +58,32 @@ def test_a_class_is_the_mean_of_the_unit_vectors_of_its_prompts() -> None:
 
 def test_single_templates_are_scored_from_worst_to_best() -> None:
     texts = {"a cat": [1.0, 0.0], "the cat": [0.0, 1.0], "a dog": [0.0, 1.0], "the dog": [1.0, 0.0]}
-    found = ZeroShot(prompts=Prompts(templates=("a {c}", "the {c}"))).evaluate(
-        dataset([0, 0, 1]), FixedEmbedder(IMAGES, texts), np.random.default_rng(0)
-    )
+    found, _ = evaluate(dataset([0, 0, 1]), texts, prompts=Prompts(templates=("a {c}", "the {c}")))
     assert found.curves["templates"].y == [0.0, 1.0]
     assert found.arrays["template_names"].tolist() == ["the {c}", "a {c}"]
 
 
-def test_confidence_is_the_softmax_at_the_model_s_own_scale() -> None:
-    texts = {"a photo of a cat.": [1.0, 0.0], "a photo of a dog.": [0.0, 1.0]}
-    embedder = FixedEmbedder({"p0": [1.0, 0.0]}, texts, logit_scale=2.0)
-    found = ZeroShot().evaluate(dataset([0]), embedder, np.random.default_rng(0))
-    assert found.samples["confidence"][0] == pytest.approx(1 / (1 + np.exp(-2.0)))
-
-
-def test_the_error_of_a_calibrated_model_stands_beside_the_calibration_error() -> None:
-    texts = {"a photo of a cat.": [1.0, 0.0], "a photo of a dog.": [0.0, 1.0]}
-    embedder = FixedEmbedder({"p0": [1.0, 0.0]}, texts, logit_scale=2.0)
-    found = ZeroShot().evaluate(dataset([0]), embedder, np.random.default_rng(0))
-    level = found.controls["ece_if_calibrated"].metric(found.samples, np.random.default_rng(0))
-    p = 1 / (1 + np.exp(-2.0))
+def test_confidence_is_the_softmax_at_the_model_s_own_scale_and_calibration_is_beside_its_noise() -> None:
+    found, values = evaluate_task(ZeroShot(), dataset([0]), FixedEmbedder({"p0": [1.0, 0.0]}, TEXTS, logit_scale=2.0))
+    p, level = 1 / (1 + np.exp(-2.0)), values["ece_if_calibrated"]
+    assert found.samples["confidence"][0] == pytest.approx(p)
     assert level.value == pytest.approx(np.sqrt(2 / np.pi * p * (1 - p))) and level.control_of == ["ece"]
     assert any(note.startswith("by noise, a calibrated model would show an ece of 25.9 %") for note in found.notes)
 
 
 def test_without_a_scale_there_is_no_calibration_and_the_reason_says_how_to_give_one() -> None:
-    texts = {"a photo of a cat.": [1.0, 0.0], "a photo of a dog.": [0.0, 1.0]}
-    embedder = FixedEmbedder({"p0": [1.0, 0.0]}, texts, logit_scale=None)
-    found = ZeroShot().evaluate(dataset([0]), embedder, np.random.default_rng(0))
-    ece = metrics_of(found)["ece"]
+    found, values = evaluate_task(ZeroShot(), dataset([0]), FixedEmbedder({"p0": [1.0, 0.0]}, TEXTS, logit_scale=None))
+    ece = values["ece"]
     assert ece.value is None and "no logit_scale" in str(ece.reason) and "attribute logit_scale" in str(ece.reason)
-    assert metrics_of(found)["acc1"].value == 1.0
+    assert values["acc1"].value == 1.0
     assert "confidence" not in found.samples and "reliability" not in found.curves
 
 
 def test_several_true_classes_are_scored_by_average_precision() -> None:
-    texts = {"a photo of a cat.": [1.0, 0.0], "a photo of a dog.": [0.0, 1.0]}
-    data = data_of(
-        IMAGES, multilabels=np.array([[True, False], [True, True], [False, True]]), class_names=("cat", "dog")
-    )
-    found = ZeroShot().evaluate(data, FixedEmbedder(IMAGES, texts), np.random.default_rng(0))
+    multilabels = np.array([[True, False], [True, True], [False, True]])
+    _, values = evaluate(data_of(IMAGES, multilabels=multilabels, class_names=("cat", "dog")))
     # cat ranks p0, p1, p2 and is true of the first two: AP 1. dog ranks p2, p1, p0, true of the first two: AP 1.
-    metric = metrics_of(found)["mean_average_precision"]
+    metric = values["mean_average_precision"]
     assert metric.value == pytest.approx(1.0)
     assert metric.chance == pytest.approx((1 * 2 / 3 * 1 + 2 / 3 * (1 + 1 / 2) / 2 + 2 / 3 * (1 + 1) / 3) / 2)
 
@@ -109,11 +97,11 @@ def precision_of(rng: np.random.Generator, n_positives: int, strength: float, n:
     names = [f"p{row}" for row in range(n)]
     classes = tuple(f"class {row}" for row in range(20))
     data = data_of(names, multilabels=positives, class_names=classes)
-    texts = dict(zip(classes, np.eye(20).tolist(), strict=True))
-    embedder = FixedEmbedder(dict(zip(names, vectors.tolist(), strict=True)), texts)
-    return metrics_of(ZeroShot(prompts=Prompts(templates=("{c}",))).evaluate(data, embedder, rng))[
-        "mean_average_precision"
-    ]
+    texts, images = (
+        dict(zip(classes, np.eye(20).tolist(), strict=True)),
+        dict(zip(names, vectors.tolist(), strict=True)),
+    )
+    return evaluate(data, texts, images, prompts=Prompts(templates=("{c}",)))[1]["mean_average_precision"]
 
 
 def test_classes_of_one_image_each_that_are_nearly_all_right_leave_room_for_doubt() -> None:
@@ -136,9 +124,7 @@ def test_the_interval_of_mean_average_precision_covers(n_positives: int, strengt
 
 
 def test_each_set_of_labels_is_scored_under_its_own_name() -> None:
-    texts = {
-        "a photo of a cat.": [1.0, 0.0],
-        "a photo of a dog.": [0.0, 1.0],
+    texts = TEXTS | {
         "a photo of a red cat.": [1.0, 0.2],
         "a photo of a blue cat.": [1.0, -0.2],
         "a photo of a red dog.": [0.2, 1.0],
@@ -147,9 +133,7 @@ def test_each_set_of_labels_is_scored_under_its_own_name() -> None:
         "kind": LabelSet(np.array([0, 0, 1]), ("cat", "dog")),
         "colour_kind": LabelSet(np.array([0, 1, 2]), ("red cat", "blue cat", "red dog")),
     }
-    data = dataset([0, 0, 1], label_sets=sets)
-    found = ZeroShot().evaluate(data, FixedEmbedder(IMAGES, texts), np.random.default_rng(0))
-    values = metrics_of(found)
+    found, values = evaluate(dataset([0, 0, 1], label_sets=sets), texts)
     assert values["kind/acc1"].value == 1.0 and values["kind/acc1"].chance == 0.5
     assert values["colour_kind/acc1"].value == pytest.approx(2 / 3)  # p1 leans to red
     assert values["colour_kind/acc1"].chance == pytest.approx(1 / 3)

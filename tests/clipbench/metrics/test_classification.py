@@ -1,5 +1,6 @@
 """Class scores against the full matrix, scikit-learn where nothing is tied, and every order where something is."""
 
+from collections.abc import Callable
 from itertools import pairwise, permutations
 
 import numpy as np
@@ -21,18 +22,9 @@ from clipbench.metrics.classification import (
     recall_influence,
     top_k_credit,
 )
-from clipbench.metrics.similarity import unit
 from clipbench.stats.clusters import standard_error
 from clipbench.stats.significance import t_test
-
-
-def coarse(n: int, dim: int, seed: int) -> np.ndarray:
-    """Vectors of few different values: scores of both signs with many exact ties."""
-    return (np.random.default_rng(seed).integers(-2, 3, (n, dim)) / 4).astype(np.float32)
-
-
-def smooth(n: int, dim: int, seed: int) -> np.ndarray:
-    return unit(np.random.default_rng(seed).standard_normal((n, dim)).astype(np.float32))
+from tests.made import tied_vectors, unit_vectors
 
 
 def labels_of(n: int, n_classes: int, seed: int = 9) -> np.ndarray:
@@ -57,14 +49,18 @@ def naive_class_scores(scores: np.ndarray, labels: np.ndarray, scale: float) -> 
 # Class scores and accuracy --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [coarse, smooth])
+@pytest.mark.parametrize("make", [tied_vectors, unit_vectors])
 @pytest.mark.parametrize(("n", "n_classes", "dim"), [(1, 2, 3), (80, 10, 4), (50, 100, 20)])
 @pytest.mark.parametrize("block_elements", [1, 300, 1 << 23])
 def test_class_scores_agree_with_the_full_matrix(
-    make: object, n: int, n_classes: int, dim: int, block_elements: int, monkeypatch: pytest.MonkeyPatch
+    make: Callable[[int, int, int], np.ndarray],
+    n: int,
+    n_classes: int,
+    dim: int,
+    block_elements: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(arrays, "BLOCK_ELEMENTS", block_elements)
-    assert callable(make)
     images, classes, labels = make(n, dim, 0), make(n_classes, dim, 1), labels_of(n, n_classes)
     found = class_scores(images, classes, labels, logit_scale=18.5)
     expected = naive_class_scores(full_matrix(images, classes), labels, 18.5)
@@ -75,7 +71,7 @@ def test_class_scores_agree_with_the_full_matrix(
 
 @pytest.mark.parametrize("k", [1, 5])
 def test_accuracy_is_that_of_scikit_learn_where_nothing_is_tied(k: int) -> None:
-    images, classes, labels = smooth(500, 16, 0), smooth(20, 16, 1), labels_of(500, 20)
+    images, classes, labels = unit_vectors(500, 16, 0), unit_vectors(20, 16, 1), labels_of(500, 20)
     found = class_scores(images, classes, labels, logit_scale=100.0)
     assert not found.tied.any()
     expected = top_k_accuracy_score(labels, full_matrix(images, classes), k=k, labels=range(20))
@@ -91,7 +87,7 @@ def test_top_k_credit_is_the_mean_over_all_orders_of_the_tied(better: int, tied:
 
 
 def test_mean_per_class_recall_is_balanced_accuracy_where_nothing_is_tied() -> None:
-    images, classes, labels = smooth(300, 16, 0), smooth(20, 16, 1), labels_of(300, 15)
+    images, classes, labels = unit_vectors(300, 16, 0), unit_vectors(20, 16, 1), labels_of(300, 15)
     found = class_scores(images, classes, labels, logit_scale=100.0)
     recall = mean_per_class_recall(top_k_credit(found.better, found.tied), labels)
     # scikit-learn warns of predicted classes without samples; ours leaves them out as it does.
@@ -200,19 +196,19 @@ def test_average_precision_of_ties_is_the_mean_over_all_orders(scores: list[int]
 
 def test_one_class_is_refused() -> None:
     with pytest.raises(DataError, match="needs at least 2 classes, got 1"):
-        class_scores(coarse(3, 2, 0), coarse(1, 2, 1), np.zeros(3, np.int64), logit_scale=1.0)
+        class_scores(tied_vectors(3, 2, 0), tied_vectors(1, 2, 1), np.zeros(3, np.int64), logit_scale=1.0)
 
 
 @pytest.mark.parametrize("label", [-1, 4])
 def test_a_label_without_a_class_is_refused(label: int) -> None:
     with pytest.raises(DataError, match=f"image 1 has label {label}: expected 0 to 3"):
-        class_scores(coarse(3, 2, 0), coarse(4, 2, 1), np.array([0, label, 2]), logit_scale=1.0)
+        class_scores(tied_vectors(3, 2, 0), tied_vectors(4, 2, 1), np.array([0, label, 2]), logit_scale=1.0)
 
 
 @pytest.mark.parametrize("scale", [0.0, -100.0, float("nan"), float("inf")])
 def test_a_scale_that_is_none_is_refused(scale: float) -> None:
     with pytest.raises(UsageError, match=f"logit scale {scale}: expected a finite number above 0"):
-        class_scores(coarse(3, 2, 0), coarse(4, 2, 1), np.array([0, 1, 2]), logit_scale=scale)
+        class_scores(tied_vectors(3, 2, 0), tied_vectors(4, 2, 1), np.array([0, 1, 2]), logit_scale=scale)
 
 
 # Macro F1 -------------------------------------------------------------------------------------------------------------
@@ -220,11 +216,9 @@ def test_a_scale_that_is_none_is_refused(scale: float) -> None:
 
 def test_macro_f1_is_that_of_scikit_learn_over_the_classes_that_have_samples() -> None:
     labels, predicted = labels_of(300, 12, 0) // 2 * 2, labels_of(300, 15, 1)  # classes 1, 3, ... are never true
-    found = macro_f1(np.where(labels_of(300, 2, 2) > 0, labels, predicted), labels)
-    oracle = f1_score(
-        labels, np.where(labels_of(300, 2, 2) > 0, labels, predicted), average="macro", labels=np.unique(labels)
-    )
-    assert found.value == pytest.approx(oracle)
+    predicted = np.where(labels_of(300, 2, 2) > 0, labels, predicted)
+    found = macro_f1(predicted, labels)
+    assert found.value == pytest.approx(f1_score(labels, predicted, average="macro", labels=np.unique(labels)))
     assert found.influence.sum() == pytest.approx(0.0, abs=1e-9)
 
 
@@ -241,11 +235,9 @@ def test_changes_of_macro_f1_add_up_to_the_difference_that_scikit_learn_has() ->
 
 def test_the_influences_on_macro_f1_are_its_derivatives() -> None:
     labels, predicted = labels_of(40, 4, 0), labels_of(40, 5, 1)
-    step = 4000
-    again = np.repeat(np.arange(40), step)
+    score = macro_f1(predicted, labels)
+    again = np.repeat(np.arange(40), 4000)
     for row in (0, 7, 20):
         heavier = np.append(again, row)
-        change = (macro_f1(predicted[heavier], labels[heavier]).value - macro_f1(predicted, labels).value) * len(
-            heavier
-        )
-        assert change == pytest.approx(macro_f1(predicted, labels).influence[row], rel=1e-2, abs=1e-3)
+        change = (macro_f1(predicted[heavier], labels[heavier]).value - score.value) * len(heavier)
+        assert change == pytest.approx(score.influence[row], rel=1e-2, abs=1e-3)

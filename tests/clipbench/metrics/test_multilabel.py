@@ -5,15 +5,12 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from clipbench.metrics.classification import mean_average_precision, precision_changes
-from clipbench.metrics.similarity import score_blocks, unit
-
-
-def vectors(seed: int, n: int, dim: int = 6) -> np.ndarray:
-    return unit(np.random.default_rng(seed).standard_normal((n, dim)).astype(np.float32))
+from clipbench.metrics.similarity import score_blocks
+from tests.made import unit_vectors
 
 
 def test_it_is_scikit_learn_s_mean_over_classes_with_positives() -> None:
-    images, classes = vectors(0, 60), vectors(1, 4)
+    images, classes = unit_vectors(60, 6, 0), unit_vectors(4, 6, 1)
     positives = np.random.default_rng(2).random((60, 4)) < 0.3
     positives[:, 3] = False
     ((_, scores),) = score_blocks(images, classes)
@@ -36,7 +33,7 @@ def test_changes_are_those_of_scoring_the_others_alone(n_positives: int) -> None
 
 
 def test_influences_are_the_jackknife_s_where_a_class_may_lose_its_only_positive() -> None:
-    images, classes = vectors(4, 30), vectors(5, 3)
+    images, classes = unit_vectors(30, 6, 4), unit_vectors(3, 6, 5)
     positives = np.random.default_rng(6).random((30, 3)) < [0.0, 0.2, 0.5]
     positives[7, 0] = True
     found = mean_average_precision(images, classes, positives)
@@ -50,4 +47,4 @@ def test_influences_are_the_jackknife_s_where_a_class_may_lose_its_only_positive
 
 
 def test_without_positives_it_is_undefined() -> None:
-    assert np.isnan(mean_average_precision(vectors(0, 5), vectors(1, 2), np.zeros((5, 2), bool)).value)
+    assert np.isnan(mean_average_precision(unit_vectors(5, 6, 0), unit_vectors(2, 6, 1), np.zeros((5, 2), bool)).value)

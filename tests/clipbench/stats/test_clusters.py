@@ -21,8 +21,7 @@ def test_the_standard_error_is_that_of_the_intervals() -> None:
     rows, clusters = rng.normal(0, 1, 200), rng.integers(0, 30, 200)
     rows -= rows.mean()
     for groups in (None, clusters):
-        low, high, _ = intervals.influence_interval(0.0, rows, clusters=groups)
-        assert low is not None and high is not None
+        low, high = intervals.influence_interval(0.0, rows, clusters=groups).bounds
         reach = scipy.stats.t.ppf(0.975, (200 if groups is None else 30) - 1)
         assert standard_error(rows, groups) == pytest.approx((high - low) / 2 / reach)
     assert standard_error(rows) == pytest.approx(scipy.stats.sem(rows))

@@ -24,16 +24,6 @@ def test_a_column_out_of_the_range_of_its_unit_has_its_value_in_its_interval(uni
     assert partly_outside.high > 1  # type: ignore[operator]
 
 
-def test_clusters_widen_the_interval_of_a_mean() -> None:
-    hit = np.repeat(np.random.default_rng(1).integers(0, 2, 100), 5).astype(float)
-    clusters = np.repeat(np.arange(100), 5)
-    alone = Mean(column="hit").metric({"hit": hit}, rng())
-    clustered = Mean(column="hit").metric({"hit": hit, "cluster": clusters}, rng())
-    assert alone.low is not None and alone.high is not None
-    assert clustered.low is not None and clustered.high is not None
-    assert clustered.high - clustered.low > 1.8 * (alone.high - alone.low)
-
-
 def test_a_statistic_sees_only_rows_in_which_its_first_column_is_there() -> None:
     samples = {"rank": np.array([1.0, np.nan, 3.0, 8.0]), "other": np.array([1.0, 2.0, 3.0, 4.0])}
     seen = []

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from clipbench.stats import significance
@@ -129,17 +129,14 @@ def rejected_by_steps(p_values: list[float], alpha: float) -> set[int]:
 
 
 @given(st.lists(st.floats(0, 1), max_size=12), st.floats(0.001, 0.4))
+@example([], 0.05)
+@example([0.3], 0.3)
 def test_corrected_p_values_reject_what_holm_s_steps_reject(p_values: list[float], alpha: float) -> None:
     corrected = significance.holm(p_values)
     ours = {k for k, each in enumerate(corrected) if each <= alpha}
     edge = {k for k, each in enumerate(corrected) if abs(each - alpha) < 1e-12}
     assert ours - edge == rejected_by_steps(p_values, alpha) - edge
     assert all(each <= after <= 1 for each, after in zip(p_values, corrected, strict=True))
-
-
-def test_no_p_values_are_corrected_to_none() -> None:
-    assert significance.holm([]) == []
-    assert significance.holm([0.3]) == [0.3]
 
 
 @pytest.mark.parametrize(("alpha", "power"), [(0.05, 0.8), (0.01, 0.8), (0.05, 0.95)])

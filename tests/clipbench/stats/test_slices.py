@@ -20,17 +20,10 @@ def slices_of(values: dict[str, np.ndarray]) -> dict[str, Slice]:
 
 
 def test_bounds_of_hits_are_those_of_the_exact_test() -> None:
-    for hits, n, tail in ((0, 10, 0.025), (3, 10, 0.01), (10, 10, 0.001)):
+    for hits, n, tail in ((0, 10, 0.025), (0, 8, 0.001), (3, 10, 0.01), (8, 8, 0.025), (10, 10, 0.001)):
         low, high = Slice.of_mean(np.repeat([1.0, 0.0], [hits, n - hits])).bounds(tail)
         exact = stats.binomtest(hits, n).proportion_ci(1 - 2 * tail, method="exact")
         assert (low, high) == pytest.approx((exact.low, exact.high))
-
-
-@pytest.mark.parametrize("tail", [0.025, 0.001])
-def test_bounds_of_hits_alone_or_of_none_are_those_of_no_success_in_n_trials(tail: float) -> None:
-    reach = tail ** (1 / 8)  # the chance to see none of 8
-    assert Slice.of_mean(np.ones(8)).bounds(tail) == pytest.approx((reach, 1))
-    assert Slice.of_mean(np.zeros(8)).bounds(tail) == pytest.approx((0, 1 - reach))
 
 
 def test_bounds_of_other_values_are_student_s() -> None:
@@ -57,10 +50,10 @@ def test_the_worst_slice_is_named_and_its_interval_allows_for_the_choice() -> No
 
 
 def test_slices_that_differ_are_apart_and_equal_ones_may_be_one() -> None:
-    value, (low, high, _) = slice_range(slices_of(HITS))
-    assert value == 0.75 and low is not None and 0.4 < low < value < high <= 1  # type: ignore[operator]
-    value, (low, _, _) = slice_range(slices_of({"a": HITS["ja"], "b": HITS["ja"]}))
-    assert (value, low) == (0.0, 0.0)
+    value, interval = slice_range(slices_of(HITS))
+    assert value == 0.75 and 0.4 < interval.bounds[0] < value < interval.bounds[1] <= 1
+    value, interval = slice_range(slices_of({"a": HITS["ja"], "b": HITS["ja"]}))
+    assert (value, interval.low) == (0.0, 0.0)
 
 
 def test_each_slice_has_the_same_weight_in_the_mean() -> None:
@@ -158,10 +151,9 @@ def rates(draw: Draw, n_slices: int, n: int, spread: float, *, n_tables: int, ba
             "distance": slice_range(slices)[1],
             "mean": slice_mean(slices)[1],
         }
-        for name, (low, high, _) in intervals.items():
-            assert low is not None and high is not None
+        for name, (low, high) in ((name, interval.bounds) for name, interval in intervals.items()):
             held[name] += low - EPSILON <= targets[name] <= high + EPSILON
-        held["apart"] += intervals["distance"].low > 0  # type: ignore[operator]
+        held["apart"] += intervals["distance"].bounds[0] > 0
     return {name: count / n_tables for name, count in held.items()}
 
 

@@ -1,9 +1,8 @@
 """The page of a comparison: verdicts, what the gate says, and the samples that changed, with their images."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +22,7 @@ from clipbench_reports.page import compare as compare_page
 from clipbench_reports.page.compare import write_compare
 from clipbench_reports.page.flipped import N_SHOWN
 from tests.reports.conftest import MakeRun
+from tests.reports.page.html_tree import Node, parse
 
 N, N_RIGHT = 200, 120
 
@@ -76,36 +76,14 @@ def written(runs: Sequence[Run], path: Path, gate: Gate | None = None) -> str:
     return path.read_text(encoding="utf-8")
 
 
-class Words(HTMLParser):
-    """The text of a page, its tags and the rows of its tables."""
+def words_of(node: Node) -> str:
+    """Return the texts in an element, without the spaces around each."""
+    return "".join(child.strip() if isinstance(child, str) else words_of(child) for child in node.children)
 
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.text, self.tags = "", list[tuple[str, Mapping[str, str | None]]]()
-        self.rows: list[list[str]] = []
-        self._is_style = self._is_cell = False
-        self.feed(page)
 
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attributes)))
-        self._is_style = tag in ("style", "script")
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-            self._is_cell = True
-
-    def handle_endtag(self, tag: str) -> None:
-        self._is_style = False
-        self._is_cell = self._is_cell and tag not in ("td", "th")
-        if tag in ("li", "p", "div", "h1", "h2", "h3", "h4", "summary"):
-            self.text += "\n"
-
-    def handle_data(self, data: str) -> None:
-        if not self._is_style:
-            self.text += data
-            if self._is_cell:
-                self.rows[-1][-1] += data.strip()
+def rows_of(page: Node) -> list[list[str]]:
+    """Return the rows of all tables, each as the texts of its cells."""
+    return [[words_of(cell) for cell in row.all("td", "th")] for row in page.all("tr")]
 
 
 def test_a_sample_that_turns_from_a_tie_to_a_hit_is_in_a_class_of_its_own(make_run: MakeRun, tmp_path: Path) -> None:
@@ -116,9 +94,9 @@ def test_a_sample_that_turns_from_a_tie_to_a_hit_is_in_a_class_of_its_own(make_r
     runs = [
         make_run({"zero-shot@birds": evaluation(right)}, name=name) for name, right in (("old", before), ("new", after))
     ]
-    text = Words(written(runs, tmp_path / "page.html")).text
-    assert "Right now, wrong before\n\n1 sample of" in text and "Wrong now, right before" not in text
-    assert "Better in part (ties)\n\n2 samples of" in text and "Worse in part (ties)\n\n2 samples of" in text
+    text = parse(written(runs, tmp_path / "page.html")).text
+    assert "Right now, wrong before 1 sample of" in text and "Wrong now, right before" not in text
+    assert "Better in part (ties) 2 samples of" in text and "Worse in part (ties) 2 samples of" in text
 
 
 def test_samples_that_changed_are_listed_both_ways_with_what_they_were_taken_for(
@@ -128,12 +106,12 @@ def test_samples_that_changed_are_listed_both_ways_with_what_they_were_taken_for
     parts.write_thumbnails(runs[0].folder, [f"{0:032x}"])
     parts.write_thumbnails(runs[1].folder, [f"{150:032x}"])
     page = written(runs, tmp_path / "page.html")
-    text = Words(page).text
-    assert "Wrong now, right before\n\n40 samples of" in text and "Right now, wrong before\n\n1 sample of" in text
+    text = parse(page).text
+    assert "Wrong now, right before 40 samples of" in text and "Right now, wrong before 1 sample of" in text
     assert "True classowl" in text and "Taken forowl → wren" in text and "Taken forwren → owl" in text
     assert "bird-039" in text and "bird-040" not in text
-    images = [attributes for tag, attributes in Words(page).tags if tag == "img"]
-    assert [each["alt"] for each in images] == ["Image of bird-000", "Image of bird-150"]
+    images = parse(page).all("img")
+    assert [image.attributes["alt"] for image in images] == ["Image of bird-000", "Image of bird-150"]
     assert page.count("No small copy in the run") == N_SHOWN - 1
     assert "The ids of all 40" in text
 
@@ -156,18 +134,17 @@ def test_the_overview_has_every_metric_of_every_candidate_and_its_links_lead_som
     runs = pair(lost=range(40))
     third = make_run({"zero-shot@birds": evaluation(np.ones(N), metrics={"acc1": acc1(np.ones(N))})}, name="third")
     page = written([*runs, third], tmp_path / "page.html")
-    words = Words(page)
-    rows = [row for row in words.rows if len(row) == 4]
+    tree = parse(page)
+    rows = [row for row in rows_of(tree) if len(row) == 4]
     assert rows[0] == ["Metric", "Base: old", "new", "third"]
     assert rows[1][1:] == ["60.0\xa0%", "−20.00 pp▲worse", "+40.00 pp●better"]
     assert rows[2][1:] == ["0.5000", "0.0000–not tested", "not compared"]
-    ids = {attributes.get("id") for _, attributes in words.tags}
-    links = [str(attributes["href"]) for tag, attributes in words.tags if tag == "a"]
+    ids = {node.attributes.get("id") for node in tree.all()}
+    links = [link.attributes["href"] for link in tree.all("a")]
     assert len(links) > 4 and {link.removeprefix("#") for link in links} <= ids
-    table = re.search(r'<table class="verdicts overview">.*?</table>', page, re.DOTALL)
-    assert table is not None
-    own = re.findall(r'href="#([^"]*)"', table[0])
-    assert own == ["c1-zero-shot", "c2-zero-shot", "c1-zero-shot"]  # of the one metric each has its own
+    (overview,) = [table for table in tree.all("table") if table.attributes.get("class") == "verdicts overview"]
+    own = [link.attributes["href"] for link in overview.all("a")]
+    assert own == ["#c1-zero-shot", "#c2-zero-shot", "#c1-zero-shot"]  # of the one metric each has its own
 
 
 def test_a_candidate_that_cannot_be_compared_is_there_with_the_reason(
@@ -180,7 +157,7 @@ def test_a_candidate_that_cannot_be_compared_is_there_with_the_reason(
         [*runs, None],
         tmp_path / "page.html",
     )
-    text = Words((tmp_path / "page.html").read_text(encoding="utf-8")).text
+    text = parse((tmp_path / "page.html").read_text(encoding="utf-8")).text
     assert "✕other is not comparable: task version 2" in text and "✕no metric compared" in text
     assert "■other: Undecided. other is not comparable: task version 2" in text
 
@@ -195,18 +172,18 @@ def test_a_task_that_was_asked_twice_has_its_metrics_twice_in_the_overview(
         both = [replace(found, params={"k": j}) for j in range(2)]
         twice.append(Run(run.folder, replace(run.result, evaluations=both)))
     text = written(twice, tmp_path / "page.html")
-    rows = [row for row in Words(text).rows if len(row) == 4 and row[0].endswith("acc1")]
+    rows = [row for row in rows_of(parse(text)) if len(row) == 4 and row[0].endswith("acc1")]
     assert len(rows) == 2 and rows[0] == rows[1]
-    assert "taken for" not in Words(text).text.lower()  # of which of the two, the name does not tell
+    assert "taken for" not in parse(text).text.lower()  # of which of the two, the name does not tell
 
 
 def test_results_without_samples_are_a_table_of_values(pair: Callable[..., list[Run]], tmp_path: Path) -> None:
     base, _ = pair()
     found = compare(base, Values(label="theirs", values={"zero-shot@birds/acc1": 0.25}))
     write_compare([GatedComparison(comparison=found)], [base, None], tmp_path / "page.html")
-    text = Words((tmp_path / "page.html").read_text(encoding="utf-8")).text
+    text = parse((tmp_path / "page.html").read_text(encoding="utf-8")).text
     assert "theirs results without samples: values only" in text
-    assert "25.0\xa0%" in text and "no test" in text and "samples of" not in text
+    assert "25.0 %" in text and "no test" in text and "samples of" not in text
 
 
 def test_the_page_asks_for_nothing_from_outside_and_equal_runs_give_equal_bytes(

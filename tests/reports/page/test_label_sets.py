@@ -9,10 +9,10 @@ import pytest
 
 from clipbench_reports.drawing.marks import Chart
 from clipbench_reports.drawing.svg_chart import draw
-from clipbench_reports.evidence import PLAIN, Evidence, MissingEvidence, ModelEvidence, ModelKey, label_sets
+from clipbench_reports.evidence import PLAIN, Evidence, MissingEvidence, label_sets
 from clipbench_reports.sections import zero_shot
 from clipbench_reports.sections.section import load_section
-from tests.reports.conftest import MakeRun
+from tests.reports.conftest import MakeRun, alone, evidence_of
 
 PAIRS = tuple(f"{colour} {kind}" for colour in ("blue", "cyan", "pink", "red", "tan") for kind in "abcdefghijklmnopqr")
 DRAWS = (zero_shot.confusion, zero_shot.reliability, zero_shot.templates)
@@ -36,21 +36,19 @@ def test_a_set_among_others_is_drawn_as_it_would_be_alone(
     def made(evidence: Evidence) -> object:
         if make in TABLES:
             return make(evidence)
-        chart = make([ModelEvidence(ModelKey("model", 0), evidence)])
+        chart = make(alone(evidence))
         assert isinstance(chart, Chart)
         return chart.title, chart.reading, draw(chart)
 
-    together = make_run({"zero-shot@mine": parts.side_by_side(by_set)})
-    for label_set, alone in by_set.items():
-        run = make_run({"zero-shot@mine": alone}, name=label_set)
-        evidence = Evidence(together, together.result.evaluations[0]).for_label_set(label_set)
-        assert made(evidence) == made(Evidence(run, run.result.evaluations[0]))
+    together = evidence_of(make_run({"zero-shot@mine": parts.side_by_side(by_set)}))
+    for label_set, single in by_set.items():
+        expected = evidence_of(make_run({"zero-shot@mine": single}, name=label_set))
+        assert made(together.for_label_set(label_set)) == made(expected)
 
 
 def test_a_set_does_not_borrow_what_is_another_s(make_run: MakeRun, parts: SimpleNamespace, by_set: BySet) -> None:
     found = parts.side_by_side({"kind": by_set["kind"], "x/kind": by_set["colour_kind"]})
-    run = make_run({"zero-shot@mine": found})
-    whole = Evidence(run, run.result.evaluations[0])
+    whole = evidence_of(make_run({"zero-shot@mine": found}))
     assert label_sets(whole.evaluation) == ["kind", "x/kind"]
     assert set(whole.for_label_set("kind").column("label")) <= set(parts.classes)
     assert set(whole.for_label_set("x/kind").column("label")) <= set(PAIRS)

@@ -4,25 +4,13 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 import scipy.stats
 
 from clipbench.results.record import Metric
 from clipbench_reports.page.groups import group_evaluations
 from clipbench_reports.page.leads import leads
-from tests.reports.conftest import MakeRun
-
-
-def hits(n_right: int, n: int = 200, name: str = "acc1", **changes: Any) -> dict[str, Any]:
-    """Return an evaluation in which the first ``n_right`` samples are right."""
-    column = (np.arange(n) < n_right).astype(np.float64)
-    metric = Metric(value=float(column.mean()), n=n, higher_is_better=True, column=name)
-    return {
-        "metrics": {name: metric},
-        "samples": {"sample_id": np.array([f"s{k}" for k in range(n)], object), name: column},
-        **changes,
-    }
+from tests.reports.conftest import MakeRun, hits
 
 
 @pytest.fixture

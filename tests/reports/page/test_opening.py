@@ -15,7 +15,7 @@ from clipbench_reports.page.groups import group_evaluations
 from clipbench_reports.page.leads import lead_line, leads
 from clipbench_reports.page.opening import GUESSING, TOO_FEW, opening_line
 from clipbench_reports.page.trends import trend_line, trends
-from tests.reports.conftest import MakeRun
+from tests.reports.conftest import MakeRun, hits
 
 FINDING = Ability("finds images", "does not find images")
 NAMING = Ability("names classes", "does not name classes")
@@ -84,17 +84,6 @@ def test_false_degrees_are_as_rare_as_the_level_says(chance: float, n: int) -> N
 # ----- several models, and trainings
 
 
-def hits(n_right: int, n: int = 200, **changes: Any) -> dict[str, Any]:
-    """Return an evaluation in which the first ``n_right`` samples are right."""
-    column = (np.arange(n) < n_right).astype(np.float64)
-    metric = Metric(value=float(column.mean()), n=n, higher_is_better=True, column="acc1", title="Top-1 accuracy")
-    return {
-        "metrics": {"acc1": metric},
-        "samples": {"sample_id": np.array([f"s{k}" for k in range(n)], object), "acc1": column},
-        **changes,
-    }
-
-
 @pytest.fixture
 def checkpoints(make_run: MakeRun, parts: SimpleNamespace) -> Callable[..., list[Run]]:
     """Return a function that makes runs at steps 0, 10, 20, ... with so many samples right."""
@@ -102,7 +91,7 @@ def checkpoints(make_run: MakeRun, parts: SimpleNamespace) -> Callable[..., list
     def make(*n_right: int) -> list[Run]:
         return [
             make_run(
-                {"zero-shot@birds": hits(n)},
+                {"zero-shot@birds": hits(n, title="Top-1 accuracy")},
                 name=f"step-{10 * k}",
                 model={**parts.model, "ref": f"train/step-{10 * k}", "step": 10 * k, "fingerprint": str(k)},
             )

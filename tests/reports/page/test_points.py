@@ -4,16 +4,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from clipbench_reports.evidence import Evidence, ModelEvidence, ModelKey
 from clipbench_reports.figures import geometry, maps
 from clipbench_reports.galleries import PageBudget
 from clipbench_reports.page.task_results import CLOUD_SHARES, points_at
-from tests.reports.conftest import MakeRun
-
-
-def alone(evidence: Evidence) -> list[ModelEvidence]:
-    """Return the evidence of one model, as a figure takes it."""
-    return [ModelEvidence(ModelKey("model", 0), evidence)]
+from tests.reports.conftest import MakeRun, alone, evidence_of
 
 
 def test_each_point_is_the_sample_that_it_was_made_of(make_run: MakeRun, parts: SimpleNamespace) -> None:
@@ -26,7 +20,7 @@ def test_each_point_is_the_sample_that_it_was_made_of(make_run: MakeRun, parts: 
     }
     run = make_run({"modality-gap@scenes": found})
     parts.write_thumbnails(run.folder, [f"{7:032x}"])
-    evidence = Evidence(run, run.result.evaluations[0])
+    evidence = evidence_of(run)
     made = points_at(maps.gap(alone(evidence)), evidence, PageBudget(10_000))
     assert [(each.id, each.caption) for each in made] == [(f"pair-{k}", f"caption {k}") for k in range(40)]
     assert [each.id for each in made if each.address] == ["pair-7"]
@@ -40,7 +34,7 @@ def test_where_the_page_is_full_the_points_with_an_image_are_evenly_spread(
     found["samples"] |= {"image": np.array([f"{k:032x}" for k in range(100)], object)}
     run = make_run({"modality-gap@scenes": found})
     parts.write_thumbnails(run.folder, found["samples"]["image"])
-    evidence = Evidence(run, run.result.evaluations[0])
+    evidence = evidence_of(run)
     figure = maps.gap(alone(evidence))
     one = max(len(each.address) for each in points_at(figure, evidence, PageBudget(1_000_000)))
     made = points_at(figure, evidence, PageBudget(20 * one))
@@ -52,6 +46,5 @@ def test_where_the_page_is_full_the_points_with_an_image_are_evenly_spread(
 
 
 def test_a_figure_without_a_cloud_has_no_points(make_run: MakeRun, parts: SimpleNamespace) -> None:
-    run = make_run({"modality-gap@scenes": parts.modality_gap(np.random.default_rng(0), n=40)})
-    evidence = Evidence(run, run.result.evaluations[0])
+    evidence = evidence_of(make_run({"modality-gap@scenes": parts.modality_gap(np.random.default_rng(0), n=40)}))
     assert points_at(geometry.cones(alone(evidence)), evidence, PageBudget(10_000)) == []

@@ -4,8 +4,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from html.parser import HTMLParser
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,63 +16,7 @@ from clipbench.results.record import Curve, Metric
 from clipbench.results.run import Run
 from clipbench_reports.page.report import write_report
 from tests.reports.conftest import MakeRun
-
-VOID = {"meta", "link", "br", "wbr", "hr", "img", "input"}
-
-
-@dataclass
-class Node:
-    tag: str
-    attributes: dict[str, str]
-    children: list["Node | str"] = field(default_factory=list)
-
-    def all(self, *tags: str) -> list["Node"]:
-        """Return the elements below with one of some tags, in document order; all of them without tags."""
-        below = [child for child in self.children if isinstance(child, Node)]
-        return [
-            found for child in below for found in ([child] if child.tag in tags or not tags else []) + child.all(*tags)
-        ]
-
-    @property
-    def text(self) -> str:
-        parts = (child if isinstance(child, str) else child.text for child in self.children if _is_shown(child))
-        return re.sub(r"\s+", " ", "".join(parts))
-
-
-def _is_shown(child: "Node | str") -> bool:
-    return isinstance(child, str) or child.tag not in {"style", "head", "script", "template"}
-
-
-class Tree(HTMLParser):
-    """Builds nodes, and fails where an element is closed that is not open."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.open = [Node("root", {})]
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        node = Node(tag, {name: value or "" for name, value in attrs})
-        self.open[-1].children.append(node)
-        if tag not in VOID:
-            self.open.append(node)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.open[-1].children.append(Node(tag, {name: value or "" for name, value in attrs}))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open[-1].tag == tag, f"</{tag}> closes <{self.open[-1].tag}>"
-        self.open.pop()
-
-    def handle_data(self, data: str) -> None:
-        self.open[-1].children.append(data)
-
-
-def read(path: Path) -> Node:
-    tree = Tree()
-    tree.feed(path.read_text(encoding="utf-8"))
-    tree.close()
-    assert [node.tag for node in tree.open] == ["root"], "an element is left open"
-    return tree.open[0]
+from tests.reports.page.html_tree import Node, parse
 
 
 @pytest.fixture
@@ -82,7 +25,7 @@ def report(tmp_path: Path) -> Callable[..., Node]:
 
     def make(*runs: Run) -> Node:
         write_report(runs, tmp_path / "report.html")
-        return read(tmp_path / "report.html")
+        return parse((tmp_path / "report.html").read_text(encoding="utf-8"))
 
     return make
 
@@ -101,7 +44,7 @@ def run(parts: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> Run
 def page(run: Run) -> Node:
     """The report of the run."""
     write_report([run], run.folder.parent / "one.html")
-    return read(run.folder.parent / "one.html")
+    return parse((run.folder.parent / "one.html").read_text(encoding="utf-8"))
 
 
 def test_nothing_is_asked_of_any_network(page: Node) -> None:

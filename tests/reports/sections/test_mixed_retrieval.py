@@ -1,4 +1,4 @@
-"""The report on mixed retrieval: its figure, its table, its sentences, and the documents that came first instead."""
+"""The report on mixed retrieval: its sentences, and the documents that came first instead."""
 
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -6,26 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from clipbench.results.record import Curve, Metric
+from clipbench.results.record import Metric
 from clipbench_reports.galleries import Gallery
 from clipbench_reports.sections.mixed_retrieval import TEXTS_FIRST, findings
 from clipbench_reports.sections.retrieval import failure_gallery
 from tests.reports.conftest import MakeRun
 
-SHARES = [0.0, 0.25, 0.5, 0.75, 1.0]
-
 
 def mixed(fraction: Callable[..., Metric], *, preference: float = 0.9) -> dict[str, Any]:
     """Return the parts of an evaluation of 400 captions, of which 200 look for an image."""
-    curves = {
-        "ndcg_by_share": Curve(
-            x=SHARES, y=[0.9, 0.6, 0.5, 0.7, 0.95], low=[0.4] * 5, high=[1.0] * 5, y_label="nDCG@10"
-        ),
-        "ndcg_by_share_centred": Curve(x=SHARES, y=[0.9, 0.8, 0.8, 0.85, 0.95], y_label="nDCG@10"),
-        "recall@1_by_share": Curve(x=SHARES, y=[0.8, 0.5, 0.4, 0.6, 0.9], y_label="R@1"),
-        "text_preference_by_share": Curve(x=[0.25, 0.5, 0.75], y=[0.7, preference, 0.95]),
-        "text_preference_by_share_centred": Curve(x=[0.25, 0.5, 0.75], y=[0.1, 0.2, 0.3]),
-    }
     samples: dict[str, list[Any]] = {
         "sample_id": ["text:a", "text:b"],
         "direction": ["mixed"] * 2,
@@ -51,7 +40,6 @@ def mixed(fraction: Callable[..., Metric], *, preference: float = 0.9) -> dict[s
             "texts=50/text_preference": fraction(preference, 200, chance=0.5, higher_is_better=False),
             "texts=50/centring_gain": Metric(value=0.3, low=0.25, high=0.35, unit="difference", n=400),
         },
-        "curves": curves,
     }
 
 

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from clipbench.results.record import Curve, Metric
-from clipbench.results.run import Run
-from clipbench_reports.evidence import Evidence, ModelEvidence, ModelKey, NotAsked
+from clipbench_reports.evidence import NotAsked
 from clipbench_reports.sections.operating_points import (
     LITTLE_ACCEPTED,
     SECTION,
@@ -14,7 +13,7 @@ from clipbench_reports.sections.operating_points import (
     threshold_table,
     transferred_thresholds,
 )
-from tests.reports.conftest import MakeRun
+from tests.reports.conftest import MakeRun, alone, evidence_of
 
 XS = [-1.0, 0.1, 0.2, 0.4]
 
@@ -36,12 +35,9 @@ def part(name: str, threshold: float, recall: float) -> dict[str, Any]:
     return {"metrics": metrics, "curves": curves, "params": {"prevalence": 0.5}}
 
 
-def evidence(run: Run, place: int = 0) -> Evidence:
-    return Evidence(run, run.result.evaluations[place])
-
-
 def test_the_sentence_has_threshold_and_recall(make_run: MakeRun) -> None:
-    (found,) = SECTION.findings(evidence(make_run({"operating-points@a": part("pairs", 0.25, 0.8)})).evaluation)
+    run = make_run({"operating-points@a": part("pairs", 0.25, 0.8), "operating-points@b": part("answers", 0.25, 0.3)})
+    (found,), (answers,) = (SECTION.findings(evaluation) for evaluation in run.result.evaluations)
     assert (
         found.text
         == "If half of the pairs are true, 95 % of the image-caption pairs with a cosine of at least 0.2500 (95 %"
@@ -49,9 +45,6 @@ def test_the_sentence_has_threshold_and_recall(make_run: MakeRun) -> None:
         " accepted."
     )
     assert (found.mark, found.weakness) == ("plain", "")
-    (answers,) = SECTION.findings(
-        evidence(make_run({"operating-points@a": part("answers", 0.25, 0.3)}, name="b")).evaluation
-    )
     assert answers.text.startswith(
         "If half of the images belong to a class in the list, 95 % of the classes named at a cosine of at least"
         " 0.2500 ("
@@ -62,20 +55,20 @@ def test_the_sentence_has_threshold_and_recall(make_run: MakeRun) -> None:
 def test_the_prevalence_is_said_and_thresholds_of_another_are_not_carried_over(make_run: MakeRun) -> None:
     rare = {**part("pairs", 0.15, 0.8), "params": {"prevalence": 0.01}}
     run = make_run({"operating-points@a": rare, "operating-points@b": part("pairs", 0.5, 0.1)})
-    (found,) = SECTION.findings(evidence(run).evaluation)
+    (found,) = SECTION.findings(run.result.evaluations[0])
     assert found.text.startswith("If 1 % of the pairs are true, 95 % of")
-    chart = operating_points("pairs")([ModelEvidence(ModelKey("tiny", 0), evidence(run))])
+    chart = operating_points("pairs")(alone(evidence_of(run)))
     assert "By weight, 1 % of all should be accepted." in chart.reading
     for place in (0, 1):
         with pytest.raises(NotAsked, match="thresholds of other data"):
-            transferred_thresholds(evidence(run, place))
+            transferred_thresholds(evidence_of(run, place))
 
 
 def test_a_precision_that_was_not_asked_for_is_not_said_to_have_no_threshold(make_run: MakeRun) -> None:
     own = part("pairs", 0.25, 0.8)
     own["metrics"] = {name.replace("p95", "p90"): metric for name, metric in own["metrics"].items()}
-    shown = evidence(make_run({"operating-points@a": own}))
-    chart = operating_points("pairs")([ModelEvidence(ModelKey("tiny", 0), shown)])
+    shown = evidence_of(make_run({"operating-points@a": own}))
+    chart = operating_points("pairs")(alone(shown))
     assert chart.title.endswith("and recall there: not asked for.")
     assert SECTION.findings(shown.evaluation) == []  # the section of any task has a sentence then
 
@@ -84,24 +77,19 @@ def test_what_has_no_threshold_is_said_with_the_reason(make_run: MakeRun) -> Non
     metrics = {
         f"pairs/{name}@p95": Metric(value=None, reason="no threshold is sure") for name in ("threshold", "recall")
     }
-    half = {"prevalence": 0.5}
-    run = make_run({"operating-points@a": {"metrics": metrics, "params": half}})
-    (found,) = SECTION.findings(evidence(run).evaluation)
-    assert (found.text, found.weakness) == ("Pairs: no threshold is sure.", "")  # there may be too few images
+    without = {"metrics": metrics, "params": {"prevalence": 0.5}}
     bad = {"pairs/precision_by_cosine": Curve(x=XS, y=[0.5] * 4, low=[0.4] * 4, high=[0.6] * 4)}
-    (found,) = SECTION.findings(
-        evidence(
-            make_run({"operating-points@a": {"metrics": metrics, "curves": bad, "params": half}}, name="bad")
-        ).evaluation
-    )
-    assert found.weakness == LITTLE_ACCEPTED
-    assert threshold_table(evidence(run)).rows == [["Pairs", "95", "–", "–"]]
+    run = make_run({"operating-points@a": without, "operating-points@bad": {**without, "curves": bad}})
+    (found,), (of_bad,) = (SECTION.findings(evaluation) for evaluation in run.result.evaluations)
+    assert (found.text, found.weakness) == ("Pairs: no threshold is sure.", "")  # there may be too few images
+    assert of_bad.weakness == LITTLE_ACCEPTED
+    assert threshold_table(evidence_of(run)).rows == [["Pairs", "95", "–", "–"]]
 
 
 def test_thresholds_of_other_data_have_the_precision_that_they_get_here(make_run: MakeRun) -> None:
     run = make_run({"operating-points@a": part("pairs", 0.15, 0.8), "operating-points@b": part("pairs", 0.5, 0.1)})
-    assert threshold_table(evidence(run)).rows == [["Pairs", "95", "0.1500 [0.1400, 0.1600]", "80.0 [70.0, 90.0]"]]
-    of_b = transferred_thresholds(evidence(run))
+    assert threshold_table(evidence_of(run)).rows == [["Pairs", "95", "0.1500 [0.1400, 0.1600]", "80.0 [70.0, 90.0]"]]
+    of_b = transferred_thresholds(evidence_of(run))
     assert of_b.rows == [["Pairs", "b", "95", "0.5000", "nothing accepted", "nothing accepted"]]
-    of_a = transferred_thresholds(evidence(run, 1))  # half-way between 0.1 and 0.2
+    of_a = transferred_thresholds(evidence_of(run, 1))  # half-way between 0.1 and 0.2
     assert of_a.rows == [["Pairs", "a", "95", "0.1500", "70.0 [68.0, 72.0]", "75.0 [73.0, 77.0]"]]

@@ -9,11 +9,11 @@ import pytest
 
 from clipbench.results.record import Curve, Metric
 from clipbench_reports.drawing.marks import Chart, Line
-from clipbench_reports.evidence import Evidence, MissingEvidence, ModelEvidence, ModelKey
+from clipbench_reports.evidence import Evidence, MissingEvidence
 from clipbench_reports.galleries import Gallery
 from clipbench_reports.sections import retrieval
 from clipbench_reports.sections.retrieval import failure_gallery, findings
-from tests.reports.conftest import MakeRun
+from tests.reports.conftest import Make, MakeRun, alone
 
 
 def judged(fraction: Callable[..., Metric]) -> dict[str, Any]:
@@ -63,34 +63,31 @@ def test_sentences_and_figures_say_where_the_queries_are_a_sample(
     for evaluation, draw in zip(run.result.evaluations, (retrieval.RELEVANCE, retrieval.RECALL), strict=True):
         sentences = findings(evaluation)
         assert all((" drawn at random" in each.text) == (queries == 300) for each in sentences[:2]), sentences
-        chart = draw([ModelEvidence(ModelKey("tiny", 0), Evidence(run, evaluation))])
+        chart = draw(alone(Evidence(run, evaluation)))
         assert (reading in chart.reading) == isinstance(queries, int)
 
 
 @pytest.mark.parametrize(
     ("draw", "name"), [(retrieval.RECALL, "text_retrieval"), (retrieval.RECALL_WITHIN, "text_text")]
 )
-def test_a_chance_line_reaches_as_far_as_its_axis(make_run: MakeRun, draw: Callable[..., Chart], name: str) -> None:
+def test_a_chance_line_reaches_as_far_as_its_axis(evidence: Make, draw: Callable[..., Chart], name: str) -> None:
     ks = [float(k) for k in range(1, 101)]
     recall, chance = Curve(x=ks, y=[0.5 + k / 200 for k in ks]), Curve(x=ks, y=[k / 669 for k in ks])
-    run = make_run({"retrieval@pairs": {"curves": {f"{name}_recall": recall, f"{name}_recall_chance": chance}}})
-    (panel,) = draw([ModelEvidence(ModelKey("tiny", 0), Evidence(run, run.result.evaluations[0]))]).panels
+    (panel,) = draw(alone(evidence(curves={f"{name}_recall": recall, f"{name}_recall_chance": chance}))).panels
     (line,) = [mark for mark in panel.marks if isinstance(mark, Line) and mark.role == "chance"]
     assert (line.xs[0], line.xs[-1]) == (panel.x.low, panel.x.high) == (1, 100)
     assert line.ys[-1] == pytest.approx(100 / 669)
 
 
-def test_recall_by_the_number_of_images_is_drawn_where_there_are_distractors(make_run: MakeRun) -> None:
+def test_recall_by_the_number_of_images_is_drawn_where_there_are_distractors(evidence: Make) -> None:
     curves = {
         f"image_retrieval_recall@{k}/by_gallery": Curve(x=[1000.0, 50_000.0], y=[0.5 + k / 20, 0.25]) for k in (1, 5)
     }
-    run = make_run({"retrieval@pairs": {"curves": curves}, "retrieval@plain": {"curves": {}}})
-    drawn, plain = ([ModelEvidence(ModelKey("tiny", 0), Evidence(run, each))] for each in run.result.evaluations)
-    chart = retrieval.BY_GALLERY(drawn)
+    chart = retrieval.BY_GALLERY(alone(evidence(curves=curves)))
     assert chart.title == "Recall@k with images searched from 1,000 to 50,000: R@1 55.0 to 25.0 %, R@5 75.0 to 25.0 %."
     assert [line.name for line in chart.panels[0].marks] == ["R@1", "R@5"]
     with pytest.raises(MissingEvidence, match="takes data with distractors"):
-        retrieval.BY_GALLERY(plain)
+        retrieval.BY_GALLERY(alone(evidence(curves={})))
 
 
 def test_a_failure_has_the_query_and_both_documents(hang: Callable[..., Gallery], parts: SimpleNamespace) -> None:

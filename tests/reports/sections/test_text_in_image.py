@@ -1,37 +1,21 @@
-"""Written words in the report: the figures, tables and sentences say what the run holds, and nothing where it holds
-none.
-"""
+"""Written words in the report: the sentences say what the run holds."""
 
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 
-from clipbench.results.record import Curve, Metric
+from clipbench.results.record import Metric
 from clipbench_reports.sections.text_in_image import findings
 from tests.reports.conftest import Make
-
-CURVE = Curve(x=[-0.4, 0.0, 0.4], y=[0.1, 0.7, 0.2], low=[0.0, 0.6, 0.1], high=[0.2, 0.8, 0.3], x_label="below, widths")
 
 
 @pytest.fixture
 def whole(parts: SimpleNamespace) -> dict[str, Any]:
-    """Return all that the task leaves behind on the generated world."""
-    nan = np.nan
+    """Return the metrics that the task leaves behind on the generated world."""
     shares = {"clean_acc": 0.95, "blank_acc": 0.9, "benign_acc": 0.97, "attacked_acc": 0.2}
     return {
-        "samples": {
-            "sample_id": np.array(["reading/1", "reading/2", "attack/1", "attack/2", "attack/3", "attack/3b"], object),
-            "written": np.array(["the word cat", "the word dog", "", "", "", ""], object),
-            "read": np.array(["the word cow", "the word dog", "", "", "", ""], object),
-            "reading_acc": np.array([0.0, 1.0, nan, nan, nan, nan]),
-            "object": np.array(["", "", "cat", "cat", "dog", "dog"], object),
-            "predicted": np.array(["", "", "pear", "cat", "dog", "pear"], object),
-            "attacked_acc": np.array([nan, nan, 0.0, 1.0, 1.0, nan]),
-            "attack_success": np.array([nan, nan, 1.0, 0.0, 0.0, nan]),
-        },
         "metrics": {
             "reading_acc": parts.fraction(0.5, 300, chance=0.1),
             "word_alone/reading_acc": parts.fraction(0.6, 200, chance=0.1),
@@ -41,7 +25,6 @@ def whole(parts: SimpleNamespace) -> dict[str, Any]:
             "drop": Metric(value=0.75, low=0.7, high=0.8, n=300, unit="difference", chance=0.0, higher_is_better=False),
         },
         "controls": {"clean_named_word": parts.fraction(0.01, 300, chance=0.1, higher_is_better=None)},
-        "curves": {"attack_success_by_offset": CURVE, "attacked_acc_by_offset": CURVE},
     }
 
 

@@ -17,12 +17,14 @@ from clipbench.cli import main
 from clipbench.data import Contrast, DataOptions, Dataset, ImageRef, load_data
 from clipbench.data.catalogue.entries import OWN_CATALOGUE, catalogue
 from clipbench.errors import DataError
+from clipbench.models.protocol import Embedder
 from clipbench.results.record import Metric
 from clipbench.stats.measures import Mean
 from clipbench.testing import FixedEmbedder
 from clipbench_tasks.composition.scoring import all_of_pair_and_set
 from clipbench_tasks.composition.task import Composition
 from tests import miniatures
+from tests.made import ConstantEmbedder
 
 OWN = ((True, False), (False, True))
 SIDES = {"on": "on a", "under": "under a", "left_of": "to the left of a", "right_of": "to the right of a"}
@@ -53,17 +55,7 @@ class Knowing(FixedEmbedder):
         return vectors + np.float32(1e-6)
 
 
-class Ignorant(Knowing):
-    """The same vector for all."""
-
-    def images(self, images: Sequence[ImageRef]) -> np.ndarray:
-        return np.ones((self.n_images, 2), np.float32)
-
-    def texts(self, texts: Sequence[str]) -> np.ndarray:
-        return np.ones((len(texts), 2), np.float32)
-
-
-def scores(dataset: Dataset, embedder: FixedEmbedder) -> dict[str, Metric]:
+def scores(dataset: Dataset, embedder: Embedder) -> dict[str, Metric]:
     found = Composition().evaluate(dataset, embedder, np.random.default_rng(0))
     return {name: measure.metric(found.samples, np.random.default_rng(0)) for name, measure in found.measures.items()}
 
@@ -174,7 +166,7 @@ def benchmark(
 def test_each_is_read_and_scored_from_chance_to_all(name: str, benchmark: Callable[[str], Dataset]) -> None:
     dataset = benchmark(name)
     assert len(dataset.contrasts or ()) == SIZES[name]
-    best, none = (scores(dataset, each(dataset)) for each in (Knowing, Ignorant))
+    best, none = (scores(dataset, embedder) for embedder in (Knowing(dataset), ConstantEmbedder()))
     is_score = {each: metric.chance is not None for each, metric in best.items()}
     assert {best[each].value for each in best if is_score[each] and not each.startswith("word_order")} == {1.0}
     for each, metric in none.items():

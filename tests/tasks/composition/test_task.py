@@ -16,12 +16,12 @@ from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import Metric
 from clipbench.stats.clusters import standard_error
-from clipbench.testing import FixedEmbedder, NamedImage
+from clipbench.testing import FixedEmbedder
 from clipbench_tasks.choices import ItemVectors
 from clipbench_tasks.composition import scoring
 from clipbench_tasks.composition.scoring import means, symmetric_relations
 from clipbench_tasks.composition.task import Composition
-from tests.made import metrics_of
+from tests.made import ConstantEmbedder, assert_at_chance, data_of, evaluate_task
 
 PAIR = ((True, False),)
 OWN = ((True, False), (False, True))
@@ -45,26 +45,12 @@ class Hand(FixedEmbedder):
         return np.array([next(PLACES[word] for word in text.split() if word in PLACES) for text in texts], np.float32)
 
 
-class Constant(Hand):
-    """The same vector for all."""
-
-    def images(self, images: Sequence[ImageRef]) -> np.ndarray:
-        return np.ones((len(images), 4), np.float32)
-
-    def texts(self, texts: Sequence[str]) -> np.ndarray:
-        return np.ones((len(texts), 4), np.float32)
-
-
-def dataset(images: str, contrasts: Sequence[Contrast], **parts: object) -> Dataset:
-    names = images.split()
-    refs = [NamedImage(name) for name in names]
-    return Dataset(id="by hand", images=refs, image_ids=names, contrasts=contrasts, **parts)  # type: ignore[arg-type]
+def dataset(images: str, contrasts: Sequence[Contrast] | None, **parts: object) -> Dataset:
+    return data_of(images.split(), contrasts=contrasts, **parts)
 
 
 def evaluate(data: Dataset, embedder: Embedder | None = None) -> tuple[Evaluation, dict[str, Metric]]:
-    Composition().check(data)
-    found = Composition().evaluate(data, embedder or Hand(), np.random.default_rng(0))
-    return found, metrics_of(found)
+    return evaluate_task(Composition(), data, embedder or Hand())
 
 
 def values(metrics: Mapping[str, Metric], *names: str) -> list[float | None]:
@@ -222,11 +208,9 @@ def test_a_constant_model_scores_chance_everywhere() -> None:
         Contrast("d", "images", (0, 1, 2), ("some words",), ((True,), (False,), (False,))),
         Contrast("e", "order", (2,), ("a b c d", "d a b c", "b a d c", "c d b a", "b c d a"), ((True, *[False] * 4),)),
     ]
-    _, metrics = evaluate(dataset("e n b", items), Constant())
-    scored = {name: metric for name, metric in metrics.items() if metric.chance is not None}
-    assert len(scored) > 15
-    for name, metric in scored.items():
-        assert metric.value == pytest.approx(metric.chance, abs=1e-12), name
+    _, metrics = evaluate(dataset("e n b", items), ConstantEmbedder())
+    assert sum(metric.chance is not None for metric in metrics.values()) > 15
+    assert_at_chance(metrics)
     assert metrics["tie_rate"].value == 1.0 and metrics["twin_cosine"].value == pytest.approx(1.0)
 
 
@@ -275,9 +259,8 @@ def test_a_sample_of_captions_is_noted_though_some_cannot_be_shuffled(monkeypatc
 
 
 def test_items_that_share_any_image_are_a_cluster() -> None:
-    own = ((True, False), (False, True))
-    items = [Contrast(str(k), "", (k, k + 1), ("x e", "x n"), own) for k in range(3)]
-    found, _ = evaluate(dataset("e.0 n.0 e.1 n.1 e.2 n.2", [*items, Contrast("3", "", (4, 5), ("x e", "x n"), own)]))
+    items = [Contrast(str(k), "", (row, row + 1), ("x e", "x n"), OWN) for k, row in enumerate((0, 1, 2, 4))]
+    found, _ = evaluate(dataset("e.0 n.0 e.1 n.1 e.2 n.2", items))
     assert found.samples["cluster"].tolist() == ["e.0", "e.0", "e.0", "e.2"]
 
 
@@ -339,7 +322,7 @@ def test_the_macro_interval_covers_where_groups_are_small(sizes: tuple[int, ...]
 
 def test_data_with_captions_only_get_the_order_test() -> None:
     captions = ["a big red dog sits on the mat e", "two cats n"]
-    data = dataset("e n", None, captions=captions, caption_image=np.array([0, 1]))  # type: ignore[arg-type]
+    data = dataset("e n", None, captions=captions, caption_image=np.array([0, 1]))
     found, metrics = evaluate(data)
     assert set(found.samples["subset"]) == {"order"} and len(found.samples["sample_id"]) == 2
     # All options of a caption hold the same word that says where it points: ties throughout.

@@ -1,6 +1,7 @@
 """few-shot: cuts and draws, known answers, and intervals that know of the draws."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,17 +10,17 @@ from clipbench.data import Dataset, Prompts
 from clipbench.errors import DataError
 from clipbench.evaluation.task import Evaluation
 from clipbench.results.record import Metric
-from clipbench.testing import FixedEmbedder, NamedImage
+from clipbench.testing import FixedEmbedder
 from clipbench_tasks.few_shot import Draws, FewShot, LabelWorth, split_halves
-from tests.made import metrics_of
+from tests.made import data_of, evaluate_task
 
 PLAIN = Prompts(templates=("{c}",))
+Answers = tuple[Evaluation, dict[str, Metric]]
 
 
 def dataset(labels: list[int], names: tuple[str, ...]) -> Dataset:
     ids = [f"p{row:03}" for row in range(len(labels))]
-    images = [NamedImage(each) for each in ids]
-    return Dataset(id="pets", images=images, image_ids=ids, labels=np.array(labels, np.int64), class_names=names)
+    return data_of(ids, labels=np.array(labels, np.int64), class_names=names)
 
 
 def noisy(labels: list[int], names: tuple[str, ...], *, noise: float, scale: float | None = 10.0) -> FixedEmbedder:
@@ -31,13 +32,14 @@ def noisy(labels: list[int], names: tuple[str, ...], *, noise: float, scale: flo
     return FixedEmbedder(images, dict(zip(names, axes.tolist(), strict=True)), logit_scale=scale)
 
 
-def evaluate(task: FewShot, data: Dataset, embedder: FixedEmbedder) -> Evaluation:
-    task.check(data)
-    return task.evaluate(data, embedder, np.random.default_rng(0))
-
-
 NAMES = ("cat", "dog", "emu")
 LABELS = [row % 3 for row in range(60)]
+
+
+def evaluate(noise: float, *, labels: list[int] = LABELS, scale: float | None = 10.0, **parameters: Any) -> Answers:
+    """Return what is found in images of some labels, all of them of 20 images of each class."""
+    embedder = noisy(labels, NAMES, noise=noise, scale=scale)
+    return evaluate_task(FewShot(prompts=PLAIN, **parameters), dataset(labels, NAMES), embedder)
 
 
 def test_each_class_is_cut_in_halves_that_depend_on_the_ids_alone() -> None:
@@ -67,10 +69,7 @@ def test_each_test_image_is_of_one_draw_and_more_shots_hold_the_fewer() -> None:
 
 
 def test_images_of_one_vector_a_class_are_named_right_with_one_label() -> None:
-    found = evaluate(
-        FewShot(shots=(1, 2), draws=3, prompts=PLAIN), dataset(LABELS, NAMES), noisy(LABELS, NAMES, noise=0)
-    )
-    values = metrics_of(found)
+    found, values = evaluate(0, shots=(1, 2), draws=3)
     names = [f"{method}_acc1@{k}" for method in ("knn", "linear_probe", "prompt_probe") for k in (1, 2, "all")]
     assert {name: values[name].value for name in names} == dict.fromkeys(names, 1.0)
     assert values["zero_shot_acc1"].value == 1.0 and values["zero_shot_acc1"].n == 30
@@ -86,7 +85,7 @@ def test_a_constant_model_scores_chance_with_any_number_of_labels() -> None:
     labels = [0] * 12 + [1] * 12 + [2] * 8
     images = {f"p{row:03}": [1.0, 1.0] for row in range(32)}
     embedder = FixedEmbedder(images, {name: [1.0, 1.0] for name in NAMES})
-    values = metrics_of(evaluate(FewShot(shots=(1, 4), draws=3, prompts=PLAIN), dataset(labels, NAMES), embedder))
+    _, values = evaluate_task(FewShot(shots=(1, 4), draws=3, prompts=PLAIN), dataset(labels, NAMES), embedder)
     for name in ("knn_acc1@1", "linear_probe_acc1@4", "prompt_probe_acc1@1", "zero_shot_acc1"):
         assert values[name].value == pytest.approx(1 / 3) == values[name].chance
     assert values["zero_shot_worth"].value is None
@@ -100,9 +99,8 @@ def test_a_constant_model_scores_chance_with_any_number_of_labels() -> None:
 def test_the_order_of_the_images_changes_nothing() -> None:
     task, data = FewShot(shots=(1, 4), draws=4, prompts=PLAIN), dataset(LABELS, NAMES)
     embedder = noisy(LABELS, NAMES, noise=0.6)
-    one = evaluate(task, data, embedder)
     order = np.random.default_rng(9).permutation(60)
-    other = evaluate(task, data.take(order), embedder)
+    (one, _), (other, _) = (evaluate_task(task, images, embedder) for images in (data, data.take(order)))
     rows, others = (np.argsort(found.samples["sample_id"]) for found in (one, other))
     for name in ("sample_id", "cluster", "linear_probe_acc1@1", "prompt_probe_acc1@4", "knn_acc1@all"):
         np.testing.assert_array_equal(other.samples[name][others], one.samples[name][rows])
@@ -110,10 +108,8 @@ def test_the_order_of_the_images_changes_nothing() -> None:
 
 
 def test_draws_are_clusters_of_what_they_decide_and_of_nothing_else() -> None:
-    found = evaluate(
-        FewShot(shots=(1,), draws=4, prompts=PLAIN), dataset(LABELS, NAMES), noisy(LABELS, NAMES, noise=0.6)
-    )
-    methods = {name: metric.method for name, metric in metrics_of(found).items() if metric.value is not None}
+    found, values = evaluate(0.6, shots=(1,), draws=4)
+    methods = {name: metric.method for name, metric in values.items() if metric.value is not None}
     assert "over 4 clusters" in str(methods["linear_probe_acc1@1"]) and "over 4 clusters" in str(methods["knn_acc1@1"])
     assert methods["linear_probe_acc1@all"] == methods["zero_shot_acc1"] == "Wilson"
     of_draws = found.samples["cluster"] == "draw 1"
@@ -122,7 +118,7 @@ def test_draws_are_clusters_of_what_they_decide_and_of_nothing_else() -> None:
 
 
 def test_no_test_image_is_trained_on() -> None:
-    found = evaluate(FewShot(prompts=PLAIN, draws=3), dataset(LABELS, NAMES), noisy(LABELS, NAMES, noise=0.6))
+    found, _ = evaluate(0.6, draws=3)
     trained = set(found.neighbours["image"].tolist())
     assert trained and not trained & set(found.samples["image"].tolist())
     assert any(
@@ -132,37 +128,27 @@ def test_no_test_image_is_trained_on() -> None:
 
 
 def test_a_class_of_one_image_is_trained_on_and_said_not_to_be_tested() -> None:
-    labels = [0, *[1] * 6, *[2] * 6]
-    found = evaluate(FewShot(prompts=PLAIN, draws=2), dataset(labels, NAMES), noisy(labels, NAMES, noise=0.1))
+    found, values = evaluate(0.1, labels=[0, *[1] * 6, *[2] * 6], draws=2)
     assert found.notes[0] == "each class split at random: 7 images to train on (1 to 3 per class) and 6 to test"
     assert found.notes[1] == "1 of 3 classes has no image to test"
-    assert metrics_of(found)["linear_probe_acc1@1"].chance == pytest.approx(1 / 3)
+    assert values["linear_probe_acc1@1"].chance == pytest.approx(1 / 3)
 
 
 def test_what_cannot_be_measured_has_a_reason() -> None:
-    found = evaluate(
-        FewShot(prompts=PLAIN, draws=3), dataset(LABELS, NAMES), noisy(LABELS, NAMES, noise=0.6, scale=None)
-    )
-    values = metrics_of(found)
+    found, values = evaluate(0.6, scale=None, draws=3)
     assert values["linear_probe_acc1@16"].reason == "a class has only 10 training images"
     assert values["linear_probe_acc1@8"].value is not None
     assert "no logit_scale" in str(values["prompt_probe_acc1@all"].reason)
     assert "prompt_probe_acc1_by_labels" not in found.curves
-    with pytest.raises(
-        DataError, match="pets has 2 images of 1 class to train on, and 2 to test: few-shot needs two classes"
-    ):
-        evaluate(FewShot(prompts=PLAIN), dataset([0] * 4, ("cat",)), noisy([0] * 4, ("cat",), noise=0))
+    reason = "by hand has 2 images of 1 class to train on, and 2 to test: few-shot needs two classes"
+    with pytest.raises(DataError, match=reason):
+        evaluate(0, labels=[0] * 4)
 
 
-def worth(columns: Mapping[str, list[float]], clusters: np.ndarray | None = None) -> Metric:
-    labels = tuple(float(name) for name in columns if name != "prompts")
-    samples = {name: np.array(column) for name, column in columns.items()}
-    if clusters is not None:
-        samples["cluster"] = clusters
+def worth(columns: Mapping[str, list[float]]) -> Metric:
     names = tuple(name for name in columns if name != "prompts")
-    return LabelWorth(columns=names, target="prompts", labels=labels, chance=0.1).metric(
-        samples, np.random.default_rng(0)
-    )
+    measure = LabelWorth(columns=names, target="prompts", labels=tuple(map(float, names)), chance=0.1)
+    return measure.metric({name: np.array(column) for name, column in columns.items()}, np.random.default_rng(0))
 
 
 def hits(share: float, n: int = 40) -> list[float]:

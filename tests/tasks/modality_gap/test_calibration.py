@@ -6,9 +6,9 @@ import pytest
 from clipbench.metrics.similarity import unit
 from clipbench.metrics.similarity_calibration import match_counts, match_probabilities
 from clipbench.results.record import Curve, Metric
-from clipbench.stats.measures import Measure
 from clipbench_tasks.modality_gap import structure
 from clipbench_tasks.modality_gap.structure import calibration
+from tests.made import unit_vectors
 
 NAMES = [
     "similarity_calibration_error",
@@ -18,33 +18,25 @@ NAMES = [
 ]
 
 
-def vectors(n: int, seed: int, dim: int = 5) -> np.ndarray:
-    return unit(np.random.default_rng(seed).standard_normal((n, dim)).astype(np.float32))
+def vectors(n: int, seed: int) -> np.ndarray:
+    return unit_vectors(n, 5, seed)
 
 
 def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def metrics(measures: dict[str, Measure]) -> dict[str, Metric]:
-    assert list(measures) == NAMES
-    return {name: measure.metric({}, rng()) for name, measure in measures.items()}
-
-
 def run(
     images: np.ndarray, texts: np.ndarray, owners: np.ndarray, labels: np.ndarray | None
 ) -> tuple[dict[str, Metric], dict[str, Curve]]:
     measures, curves = calibration(images, texts, text_image=owners, labels=labels, rng=rng())
-    return metrics(measures), curves
+    assert list(measures) == NAMES
+    return {name: measure.metric({}, rng()) for name, measure in measures.items()}, curves
 
 
 def test_matches_are_pairs_shared_images_and_shared_labels() -> None:
-    images, texts, owners, labels = (
-        vectors(20, 0),
-        vectors(40, 1),
-        rng(1).permutation(np.arange(40) // 2),
-        rng(2).integers(0, 4, 20),
-    )
+    images, texts, labels = vectors(20, 0), vectors(40, 1), rng(2).integers(0, 4, 20)
+    owners = rng(1).permutation(np.arange(40) // 2)
     found, curves = run(images, texts, owners, labels)
     expected = match_probabilities(
         {

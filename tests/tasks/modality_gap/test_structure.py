@@ -11,7 +11,7 @@ from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder
 from clipbench_tasks.modality_gap.structure import k_means
 from clipbench_tasks.modality_gap.task import ModalityGap
-from tests.made import data_of
+from tests.made import data_of, evaluate_task
 
 N = 40
 
@@ -21,19 +21,11 @@ def evaluate(
 ) -> tuple[Evaluation, dict[str, Metric]]:
     names = [f"i{row}" for row in range(len(images))]
     captions = [f"t{row}" for row in range(len(images))]
-    data = data_of(
-        names,
-        captions=captions,
-        caption_image=np.arange(len(images)),
-        labels=labels,
-        class_names=None if labels is None else ("a", "b"),
-        templates=None if labels is None else ("{c}",),
-    )
+    classes = {} if labels is None else {"labels": labels, "class_names": ("a", "b"), "templates": ("{c}",)}
+    data = data_of(names, captions=captions, caption_image=np.arange(len(images)), **classes)
     rows = dict(zip(names, images.tolist(), strict=True))
     of_texts = {**dict(zip(captions, texts.tolist(), strict=True)), "a": [1.0, 0, 0, 0], "b": [0, 1.0, 0, 0]}
-    found = ModalityGap(rescored_sample=N).evaluate(data, FixedEmbedder(rows, of_texts), np.random.default_rng(0))
-    rng = np.random.default_rng(0)
-    return found, {name: each.metric(found.samples, rng) for name, each in found.measures.items()}
+    return evaluate_task(ModalityGap(rescored_sample=N), data, FixedEmbedder(rows, of_texts))
 
 
 def two_classes(gap: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -11,9 +11,9 @@ from clipbench.errors import DataError, VectorError
 from clipbench.evaluation.task import Evaluation
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import Metric
-from clipbench.testing import FixedEmbedder, NamedImage
+from clipbench.testing import FixedEmbedder
 from clipbench_tasks.modality_gap.task import ModalityGap
-from tests.made import data_of
+from tests.made import data_of, evaluate_task
 
 IMAGES = {"a": [2.0, 0.0], "b": [0.0, 1.0]}
 TEXTS = {"x": [-1.0, 0.0], "second of a": [5.0, 5.0], "y": [0.0, 3.0]}
@@ -24,9 +24,7 @@ RANKS = {
 
 
 def dataset(**parts: object) -> Dataset:
-    defaults: dict[str, object] = {"captions": list(TEXTS), "caption_image": np.array([0, 0, 1])}
-    defaults |= {"images": [NamedImage(name) for name in IMAGES], "image_ids": list(IMAGES)}
-    return Dataset(id="pairs", **{**defaults, **parts})  # type: ignore[arg-type]
+    return data_of(IMAGES, **{"captions": list(TEXTS), "caption_image": np.array([0, 0, 1]), **parts})
 
 
 def random_pairs(n: int, dim: int) -> tuple[Dataset, FixedEmbedder]:
@@ -40,10 +38,9 @@ def random_pairs(n: int, dim: int) -> tuple[Dataset, FixedEmbedder]:
 
 
 def evaluate(task: ModalityGap, data: Dataset, embedder: Embedder) -> tuple[Evaluation, dict[str, Metric]]:
-    task.check(data)
-    found = task.evaluate(data, embedder, np.random.default_rng(0))
+    found, metrics = evaluate_task(task, data, embedder)
     json.dumps([asdict(curve) for curve in found.curves.values()], allow_nan=False)
-    return found, {n: m.metric(found.samples, np.random.default_rng(0)) for n, m in found.measures.items()}
+    return found, metrics
 
 
 def test_values_worked_by_hand() -> None:
@@ -73,9 +70,7 @@ def test_a_gap_where_there_is_none_has_an_interval_down_to_0_and_the_chance_of_i
     """Images and texts of one distribution, of which the delta method says 0.033 to 0.039."""
     sides = np.random.default_rng(0).standard_normal((2, 500, 512))
     names = [f"i{row}" for row in range(500)]
-    data = dataset(
-        images=[NamedImage(name) for name in names], image_ids=names, captions=names, caption_image=np.arange(500)
-    )
+    data = data_of(names, captions=names, caption_image=np.arange(500))
     images, texts = (dict(zip(names, side.tolist(), strict=True)) for side in sides)
     task = ModalityGap(pairwise_sample=20, rescored_sample=20)
     _, metrics = evaluate(task, data, FixedEmbedder(images, texts))
@@ -118,7 +113,7 @@ def test_equal_vectors_leave_undefined_what_they_do_not_define() -> None:
 
 
 def test_one_pair_has_a_gap_and_nothing_that_needs_two() -> None:
-    data = dataset(images=[NamedImage("a")], image_ids=["a"], captions=["x"], caption_image=np.array([0]))
+    data = data_of("a", captions=["x"], caption_image=np.array([0]))
     found, metrics = evaluate(ModalityGap(), data, FixedEmbedder(IMAGES, TEXTS))
     assert metrics["gap"].value == metrics["l2i"].value == pytest.approx(2.0)
     defined = {name for name, metric in metrics.items() if metric.value is not None}
@@ -158,7 +153,7 @@ def test_unequal_counts_of_vectors_are_refused() -> None:
 
 
 def test_no_captions_are_refused() -> None:
-    with pytest.raises(DataError, match="data set pairs has no caption"):
+    with pytest.raises(DataError, match="data set by hand has no caption"):
         evaluate(ModalityGap(), dataset(captions=[], caption_image=np.empty(0, np.int64)), FixedEmbedder(IMAGES, TEXTS))
 
 
@@ -169,9 +164,7 @@ def test_captions_may_come_in_any_order_and_images_without_one_are_left_out_and_
     owners = rng.permutation(np.repeat(np.arange(30), np.arange(30) % 3))
     images = {name: rng.standard_normal(5).tolist() for name in names}
     texts = {f"c{row}": rng.standard_normal(5).tolist() for row in range(len(owners))}
-    data = dataset(
-        images=[NamedImage(name) for name in names], image_ids=names, captions=list(texts), caption_image=owners
-    )
+    data = data_of(names, captions=list(texts), caption_image=owners)
     found, metrics = evaluate(ModalityGap(), data, FixedEmbedder(images, texts))
     rows = [row for row in range(30) if row % 3]
     x, all_texts = (np.array(list(side.values())) for side in (images, texts))

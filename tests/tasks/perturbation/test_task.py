@@ -1,6 +1,6 @@
 """perturbation: models whose losses can be worked out, chance, the store, and data that cannot be disturbed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from clipbench.comparison.explanation import explain
 from clipbench.data import Dataset, FileImage, ImageRef
 from clipbench.data.prompts import Prompts
 from clipbench.data.scenes.scene_datasets import scenes_dataset
-from clipbench.errors import DataError, MissingPart, UsageError
+from clipbench.errors import DataError
 from clipbench.evaluation.task import Evaluation
 from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.stats.intervals import DIFFERENCES, mean_interval
@@ -114,12 +114,8 @@ def test_the_largest_mean_has_the_bounds_of_intervals_that_hold_together() -> No
     ]
     assert metric.value == max(float(np.nanmean(column)) for column in columns)
     assert (metric.low, metric.high) == (max(b.low or 0 for b in bounds), max(b.high or 0 for b in bounds))
-    assert (
-        LargestMean(columns=lambda _: [column * 0 for column in columns], n_tests=3, lower_limit=0.0)
-        .metric(samples, rng)
-        .low
-        == 0
-    )
+    none = LargestMean(columns=lambda _: [column * 0 for column in columns], n_tests=3, lower_limit=0.0)
+    assert none.metric(samples, rng).low == 0
 
 
 @pytest.mark.parametrize("form", ["classes", "pairs"])
@@ -278,33 +274,6 @@ def test_flipped_images_are_kept_for_the_report(runs: tuple[cb.Run, cb.Run]) -> 
 
 
 # -- what cannot be disturbed
-
-
-@pytest.mark.parametrize(
-    ("parameters", "said"),
-    [
-        ({"disturbances": ("blurr",)}, "task perturbation: unknown disturbance 'blurr': did you mean 'blur'"),
-        ({"disturbances": ()}, r"task perturbation: disturbances = \[\], expected one or more, such as jpeg"),
-        ({"score": "acc"}, "task perturbation: score = 'acc', expected 'retrieval' or 'zero-shot'"),
-    ],
-)
-def test_parameters_that_mean_nothing_are_refused_in_one_line(parameters: Mapping[str, Any], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
-        Perturbation(**parameters)
-
-
-@pytest.mark.parametrize(
-    ("parts", "score", "needs"),
-    [
-        ({}, "", "captions, or labels"),
-        ({"labels": np.array([0, 1])}, "", "class names"),
-        ({"labels": np.array([0, 1]), "class_names": ("cat", "dog")}, "retrieval", "captions"),
-        ({"captions": ["a", "b"], "caption_image": np.array([0, 1])}, "zero-shot", "labels"),
-    ],
-)
-def test_a_part_that_data_lack_is_named(parts: Mapping[str, Any], score: str, needs: str) -> None:
-    with pytest.raises(MissingPart, match=f"the task needs {needs}, and data set"):
-        Perturbation(score=score).check(data_of("ab", **parts))
 
 
 def test_one_image_is_too_few() -> None:

@@ -15,7 +15,7 @@ from clipbench.results.record import Metric
 from clipbench.testing import FixedEmbedder, NamedImage, ToyModel
 from clipbench_tasks.text_in_image.probes import CLASSIFIERS, training_of
 from clipbench_tasks.text_in_image.task import TextInImage
-from tests.made import data_of, metrics_of
+from tests.made import data_of, evaluate_task
 
 PUBLISHED = Path(__file__).parents[4] / "shared" / "data" / "typographic" / "published_clip_scores_in_the_wild_2.json"
 CLASSES = ("cat", "dog", "cow")
@@ -48,13 +48,12 @@ def world(word: str) -> tuple[Dataset, Vectors]:
             images[f"{name}{number}-{other}"] = directions(**{name: 1.0} | {word.replace("CLASS", other): 2.0})
             at = len(images)
             attacks.append(Attack(f"{name}{number}", label, CLASSES.index(other), at - 1, clean=at - 2))
-    named = [NamedImage(name) for name in images]
-    return Dataset(id="toy", images=named, image_ids=list(images), class_names=CLASSES, attacks=attacks), images
+    return data_of(images, id="toy", class_names=CLASSES, attacks=attacks), images
 
 
-def evaluated(data: Dataset, images: Vectors, texts: Vectors = TEXTS, **options: bool) -> Evaluation:
-    task = TextInImage(prompts=Prompts(templates=("{c}",)), **{"probes": True, **options})
-    return task.evaluate(data, FixedEmbedder(images, texts), np.random.default_rng(0))
+def evaluate(data: Dataset, images: Vectors, texts: Vectors = TEXTS) -> tuple[Evaluation, dict[str, Metric]]:
+    task = TextInImage(prompts=Prompts(templates=("{c}",)), probes=True)
+    return evaluate_task(task, data, FixedEmbedder(images, texts))
 
 
 def success(values: Mapping[str, Metric]) -> list[float | None]:
@@ -62,7 +61,7 @@ def success(values: Mapping[str, Metric]) -> list[float | None]:
 
 
 def test_a_word_in_directions_that_objects_do_not_have_fools_the_prompts_alone() -> None:
-    values = metrics_of(evaluated(*world("word_CLASS")))
+    _, values = evaluate(*world("word_CLASS"))
     assert success(values) == [1.0, 0.0, 0.0] and values["attack_success"].value == 1.0
     difference = values["zero_shot_minus_linear_probe"]
     assert difference.value == 1.0 and difference.chance == 0.0 and (difference.low or 0) > 0.4
@@ -73,8 +72,7 @@ def test_a_word_in_directions_that_objects_do_not_have_fools_the_prompts_alone()
 
 
 def test_a_word_in_the_direction_of_the_objects_that_it_names_fools_all() -> None:
-    found = evaluated(*world("CLASS"))
-    values = metrics_of(found)
+    found, values = evaluate(*world("CLASS"))
     assert success(values) == [1.0, 1.0, 1.0] and values["zero_shot_minus_linear_probe"].value == 0.0
     assert found.samples["linear_probe_predicted"][0] == "dog"
     assert found.notes[-1].startswith("probes: 12 attacks among 3 classes of equal weight, trained on images of")
@@ -99,7 +97,7 @@ def test_no_attack_is_tested_by_a_probe_that_saw_its_object() -> None:
     odd = {**images}
     for name in ("cat0", "cat0-dog"):
         odd[name] = directions(cat=-1.0, word_cow=3.0)
-    right = evaluated(data, odd).samples
+    right = evaluate(data, odd)[0].samples
     assert right["linear_probe_plain_acc"][0] == 0.0 and right["knn_plain_acc"][0] == 0.0
     assert right["linear_probe_plain_acc"][1:].all()
 
@@ -108,11 +106,10 @@ def test_the_order_of_attacks_and_images_changes_nothing() -> None:
     data, images = world("word_CLASS")
     rng = np.random.default_rng(0)
     noisy = {name: (np.array(vector) + rng.normal(0, 0.8, 6)).tolist() for name, vector in images.items()}
-    first = evaluated(data, noisy).samples
+    first = evaluate(data, noisy)[0].samples
     order = rng.permutation(len(data))
     mixed = data.take(order)
-    mixed = replace(mixed, attacks=tuple(reversed(mixed.attacks or ())))
-    second = evaluated(mixed, noisy).samples
+    second = evaluate(replace(mixed, attacks=tuple(reversed(mixed.attacks or ()))), noisy)[0].samples
     place = [first["sample_id"].tolist().index(id) for id in second["sample_id"]]
     for key in CLASSIFIERS:
         for part in ("attack_success", "attacked_acc", "plain_acc"):
@@ -122,8 +119,7 @@ def test_the_order_of_attacks_and_images_changes_nothing() -> None:
 def test_attacks_by_or_on_classes_that_cannot_be_trained_are_left_out() -> None:
     data, images = world("word_CLASS")
     kept = [each for each in data.attacks or () if each.label != 2 or each.id == "cow0"]
-    found = evaluated(replace(data, attacks=kept), images)
-    values = metrics_of(found)
+    found, values = evaluate(replace(data, attacks=kept), images)
     # One cow trains nothing: of the others, only the cats have a word (dog) that is trained.
     assert values["linear_probe_attack_success"].n == 4 and values["attack_success"].n == 9
     assert values["knn_attacked_acc"].chance == 1 / 2
@@ -133,7 +129,7 @@ def test_attacks_by_or_on_classes_that_cannot_be_trained_are_left_out() -> None:
 def test_one_object_a_class_leaves_the_probes_undefined_with_the_reason() -> None:
     data, images = world("word_CLASS")
     alone = [each for each in data.attacks or () if each.id.endswith("0")]
-    values = metrics_of(evaluated(replace(data, attacks=alone), images))
+    _, values = evaluate(replace(data, attacks=alone), images)
     undefined = values["linear_probe_attack_success"]
     assert undefined.value is None and "two objects each, shown without a word" in (undefined.reason or "")
     assert "knn_attack_success" not in values
@@ -195,8 +191,8 @@ def test_a_class_of_many_images_has_no_advantage() -> None:
         is_training=np.arange(len(labels)) >= len(data),
         attacks=[each for each in data.attacks or () if each.label == 0],
     )
-    found = evaluated(everything, alike)
-    assert success(metrics_of(found))[1:] == [0.5, 0.5]
+    found, values = evaluate(everything, alike)
+    assert success(values)[1:] == [0.5, 0.5]
     assert "(5 without a word, 1 to 4 a class)" in found.notes[-1]
 
 
@@ -254,7 +250,7 @@ def test_published_scores_fool_zero_shot_in_25_of_34_attacks_and_the_linear_prob
         is_training=np.arange(len(images)) < n,
     )
     texts = {name: np.eye(2 * n)[k].tolist() for k, name in enumerate(classes)}
-    values = metrics_of(evaluated(data, images, texts))
+    _, values = evaluate(data, images, texts)
     assert values["attack_success"].value == values["zero_shot_attack_success"].value == pytest.approx(25 / 34)
     assert values["attacked_acc"].value == pytest.approx(7 / 34)
     assert values["blank_acc"].value == pytest.approx(29 / 34)  # the blank laptop is taken for a notebook computer

@@ -4,6 +4,7 @@ scores.
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,22 +14,16 @@ from clipbench.data.scenes import SceneImage, scenes_dataset
 from clipbench.data.scenes.world import KINDS, WORDS
 from clipbench.errors import DataError
 from clipbench.evaluation.task import Evaluation
-from clipbench.testing import FixedEmbedder, NamedImage
+from clipbench.results.record import Metric
+from clipbench.testing import FixedEmbedder
 from clipbench_tasks.text_in_image.task import TextInImage
-from tests.made import metrics_of
+from tests.made import ConstantEmbedder, assert_at_chance, data_of, evaluate_task
 
-PLAIN = Prompts(templates=("{c}",))
-
-
-def evaluated(data: Dataset, images: dict[str, list[float]], texts: dict[str, list[float]]) -> Evaluation:
-    embedder = FixedEmbedder(images, texts)
-    TextInImage().check(data)
-    return TextInImage(prompts=PLAIN).evaluate(data, embedder, np.random.default_rng(0))
+Vectors = dict[str, list[float]]
 
 
-def dataset(names: Sequence[str], class_names: tuple[str, ...] | None = None, **parts: object) -> Dataset:
-    images = [NamedImage(name) for name in names]
-    return Dataset(id="toy", images=images, image_ids=list(names), class_names=class_names, **parts)  # type: ignore[arg-type]
+def evaluate(data: Dataset, images: Vectors, texts: Vectors) -> tuple[Evaluation, dict[str, Metric]]:
+    return evaluate_task(TextInImage(prompts=Prompts(templates=("{c}",))), data, FixedEmbedder(images, texts))
 
 
 # -- attacks
@@ -49,21 +44,19 @@ PICTURES = {
 def attacks() -> Dataset:
     row = {name: number for number, name in enumerate(PICTURES)}
     cat = Attack("1", 0, 1, row["cat-dog"], clean=row["cat"], blank=row["cat-blank"], benign=row["cat-cat"])
-    return dataset(
-        list(PICTURES),
-        tuple(CLASSES),
-        attacks=(
-            cat,
-            cat._replace(id="2", word=2, attacked=row["cat-pear"]),
-            Attack("3", label=1, word=0, attacked=row["dog-cat"], clean=row["dog"]),
-        ),
-    )
+    pear = cat._replace(id="2", word=2, attacked=row["cat-pear"])
+    dog = Attack("3", label=1, word=0, attacked=row["dog-cat"], clean=row["dog"])
+    return data_of(PICTURES, class_names=tuple(CLASSES), attacks=(cat, pear, dog))
+
+
+CAT = data_of("a", class_names=("cat", "dog"), attacks=(Attack("1", label=0, word=1, attacked=0),))
+"""One image of a cat with the word dog."""
 
 
 def test_an_attacked_image_has_the_cosines_of_its_object_and_of_what_it_was_taken_for() -> None:
     data = attacks()
     varied = (*(data.attacks or ()), Attack("4", 0, 1, 3, clean=0, condition="height=0.1"))
-    found = evaluated(dataset(list(PICTURES), tuple(CLASSES), attacks=varied), PICTURES, CLASSES).samples
+    found = evaluate(replace(data, attacks=varied), PICTURES, CLASSES)[0].samples
     shown = [np.array(PICTURES[name]) for name in ("cat-dog", "cat-pear", "dog-cat", "cat-dog")]
     lengths = np.array([np.linalg.norm(each) for each in shown])
     assert found["right_cosine"] == pytest.approx(np.array([0.4, 0.5, 0.8, 0.4]) / lengths, abs=1e-7)
@@ -72,8 +65,7 @@ def test_an_attacked_image_has_the_cosines_of_its_object_and_of_what_it_was_take
 
 
 def test_what_a_label_does_is_measured_on_the_same_object() -> None:
-    found = evaluated(attacks(), PICTURES, CLASSES)
-    values = {name: metric.value for name, metric in metrics_of(found).items()}
+    found, metrics = evaluate(attacks(), PICTURES, CLASSES)
     expected = {
         "clean_acc": 1.0,
         "blank_acc": 1.0,
@@ -88,44 +80,39 @@ def test_what_a_label_does_is_measured_on_the_same_object() -> None:
         "blank_named_word": 0.0,
         "attack_tie_rate": 0.0,
     }
-    assert {name: values[name] for name in expected} == pytest.approx(expected)
+    assert {name: metrics[name].value for name in expected} == pytest.approx(expected)
     assert found.samples["predicted"].tolist() == ["dog", "dog", "dog"]
     assert found.samples["right"].tolist() == [0.0, 0.0, 1.0] and found.samples["fooled"].tolist() == [1.0, 0.0, 0.0]
-    assert metrics_of(found)["blank_acc"].n == 1  # image, which two attacks share
+    assert metrics["blank_acc"].n == 1  # image, which two attacks share
 
 
 def test_objects_that_are_named_make_the_clusters() -> None:
     data = attacks()
     assert data.attacks is not None
-    named = dataset(
-        list(PICTURES), tuple(CLASSES), attacks=[each._replace(object=str(n)) for n, each in enumerate(data.attacks)]
-    )
-    found = evaluated(named, PICTURES, CLASSES)
+    named = replace(data, attacks=[attack._replace(object=str(n)) for n, attack in enumerate(data.attacks)])
+    found, metrics = evaluate(named, PICTURES, CLASSES)
     assert len(set(found.samples["cluster"].tolist())) == 3
-    assert metrics_of(found)["attack_success"].method == "Wilson"
+    assert metrics["attack_success"].method == "Wilson"
 
 
 def test_a_tie_between_object_and_word_is_half_for_each() -> None:
-    data = dataset(["a"], ("cat", "dog"), attacks=(Attack("1", label=0, word=1, attacked=0),))
-    found = evaluated(data, {"a": [1.0, 1.0]}, {"cat": [1.0, 0.0], "dog": [0.0, 1.0]})
-    values = {name: metric.value for name, metric in metrics_of(found).items()}
-    assert values["attacked_acc"] == values["attack_success"] == values["attacked_two_way_acc"] == 0.5
-    assert values["attack_tie_rate"] == 1.0
+    _, metrics = evaluate(CAT, {"a": [1.0, 1.0]}, {"cat": [1.0, 0.0], "dog": [0.0, 1.0]})
+    for name in ("attacked_acc", "attack_success", "attacked_two_way_acc"):
+        assert metrics[name].value == 0.5
+    assert metrics["attack_tie_rate"].value == 1.0
 
 
 def test_a_tie_that_decides_nothing_is_no_tie_under_attack_and_one_of_the_word_is() -> None:
-    classes = {"cat": [1.0, 0.0, 0.0], "dog": [0.0, 1.0, 0.0], "cow": [0.0, 0.0, 1.0]}
     attack = Attack("1", label=0, word=1, attacked=0)
-    data = dataset(["a", "b"], tuple(classes), attacks=(attack, attack._replace(id="2", attacked=1)))
-    # The first image is a cow's, cat and dog tie below; in the second the word ties with the cow on top.
-    found = evaluated(data, {"a": [0.1, 0.1, 1.0], "b": [0.1, 1.0, 1.0]}, classes)
+    data = data_of("ab", class_names=tuple(CLASSES), attacks=(attack, attack._replace(id="2", attacked=1)))
+    # The first image is a pear's, cat and dog tie below; in the second the word ties with the pear on top.
+    found, _ = evaluate(data, {"a": [0.1, 0.1, 1.0], "b": [0.1, 1.0, 1.0]}, CLASSES)
     assert found.samples["attack_tied"].tolist() == [0.0, 1.0]
     assert found.samples["attack_success"].tolist() == [0.0, 0.5]
 
 
 def test_what_data_do_not_show_is_undefined_with_the_reason() -> None:
-    data = dataset(["a"], ("cat", "dog"), attacks=(Attack("1", label=0, word=1, attacked=0),))
-    values = metrics_of(evaluated(data, {"a": [1.0, 0.5]}, {"cat": [1.0, 0.0], "dog": [0.0, 1.0]}))
+    _, values = evaluate(CAT, {"a": [1.0, 0.5]}, {"cat": [1.0, 0.0], "dog": [0.0, 1.0]})
     for name in ("clean_acc", "drop"):
         assert values[name].value is None and values[name].reason == "the data has no clean images of the objects"
     assert "blank_acc" not in values and "drop_from_blank" not in values
@@ -134,36 +121,28 @@ def test_what_data_do_not_show_is_undefined_with_the_reason() -> None:
 def test_the_two_way_choice_takes_the_mean_of_prompt_vectors_as_they_come() -> None:
     # Raw means: cat (4.5, 0.5) points along the first axis, dog (0.5, 1); unit means: both at 45 degrees.
     texts = {"a cat": [9.0, 0.0], "the cat": [0.0, 1.0], "a dog": [1.0, 0.0], "the dog": [0.0, 2.0]}
-    data = dataset(["a"], ("cat", "dog"), attacks=(Attack("1", label=0, word=1, attacked=0),))
     task = TextInImage(prompts=Prompts(templates=("a {c}", "the {c}")))
-    values = metrics_of(task.evaluate(data, FixedEmbedder({"a": [1.0, 0.0]}, texts), np.random.default_rng(0)))
+    _, values = evaluate_task(task, CAT, FixedEmbedder({"a": [1.0, 0.0]}, texts))
     assert values["attacked_acc"].value == 0.5
     assert values["attacked_two_way_acc"].value == 1.0
 
 
 def test_settings_become_curves_and_other_conditions_metrics_of_their_own() -> None:
     images = {"a": [1.0, 0.1], "b": [0.1, 1.0], "c": [0.2, 1.0]}
-    data = dataset(
-        ["a", "b", "c"],
-        ("cat", "dog"),
-        attacks=(
-            Attack("1", label=0, word=1, attacked=0, object="x"),
-            Attack("2", label=0, word=1, attacked=1, condition="height=0.2", object="x"),
-            Attack("3", label=0, word=1, attacked=0, condition="height=0.05", object="x"),
-            Attack("4", label=0, word=1, attacked=0, condition="height=0.2", object="y"),
-            Attack("5", label=0, word=1, attacked=2, condition="synthetic", object="x"),
-        ),
+    attacks = (
+        Attack("1", label=0, word=1, attacked=0, object="x"),
+        Attack("2", label=0, word=1, attacked=1, condition="height=0.2", object="x"),
+        Attack("3", label=0, word=1, attacked=0, condition="height=0.05", object="x"),
+        Attack("4", label=0, word=1, attacked=0, condition="height=0.2", object="y"),
+        Attack("5", label=0, word=1, attacked=2, condition="synthetic", object="x"),
     )
-    found = evaluated(data, images, {"cat": [1.0, 0.0], "dog": [0.0, 1.0]})
+    data = data_of(images, class_names=("cat", "dog"), attacks=attacks)
+    found, values = evaluate(data, images, {"cat": [1.0, 0.0], "dog": [0.0, 1.0]})
     curve = found.curves["attack_success_by_height"]
     assert (curve.x, curve.y) == ([0.05, 0.2], [0.0, 0.5])
     assert found.curves["attacked_acc_by_height"].y == [1.0, 0.5]
-    assert (
-        curve.low is not None
-        and curve.low[0] == 0.0
-        and set(found.curves) == {"attack_success_by_height", "attacked_acc_by_height"}
-    )
-    values = metrics_of(found)
+    assert curve.low is not None and curve.low[0] == 0.0
+    assert set(found.curves) == {"attack_success_by_height", "attacked_acc_by_height"}
     assert (values["attack_success"].value, values["attack_success"].n) == (0.0, 1)
     assert values["synthetic/attack_success"].value == 1.0 and values["synthetic/attacked_acc"].value == 0.0
 
@@ -173,16 +152,11 @@ def test_settings_become_curves_and_other_conditions_metrics_of_their_own() -> N
 
 def test_the_nearest_caption_is_what_is_read() -> None:
     captions = ("the word cat", "the word dog", "the word pears")
-    data = dataset(
-        ["p", "q"],
-        contrasts=(
-            Contrast("1", "alone", (0,), captions, ((True, False, False),)),
-            Contrast("2", "beside", (1,), captions, ((False, False, True),)),
-        ),
-    )
+    first = Contrast("1", "alone", (0,), captions, ((True, False, False),))
+    second = Contrast("2", "beside", (1,), captions, ((False, False, True),))
     texts = dict(zip(captions, CLASSES.values(), strict=True))
-    found = evaluated(data, {"p": [1.0, 0.1, 0.0], "q": [0.1, 0.9, 0.8]}, texts)
-    values = metrics_of(found)
+    images = {"p": [1.0, 0.1, 0.0], "q": [0.1, 0.9, 0.8]}
+    found, values = evaluate(data_of(images, contrasts=(first, second)), images, texts)
     assert values["reading_acc"].value == 0.5 and values["reading_acc"].chance == pytest.approx(1 / 3)
     assert values["alone/reading_acc"].value == 1.0 and values["beside/reading_acc"].value == 0.0
     assert found.samples["read"].tolist() == ["the word cat", "the word dog"]
@@ -201,14 +175,14 @@ def test_the_nearest_caption_is_what_is_read() -> None:
 def test_reading_takes_one_image() -> None:
     wino = Contrast("7", "swap", (0, 1), ("a", "b"), ((True, False), (False, True)))
     with pytest.raises(DataError, match="item '7' has 2 images: expected one image and several captions"):
-        evaluated(dataset(["p", "q"], contrasts=(wino,)), PICTURES, CLASSES)
+        evaluate(data_of("pq", contrasts=(wino,)), PICTURES, CLASSES)
 
 
 # -- control models on the generated world
 
 
 class Control(FixedEmbedder):
-    """A model that sees one thing in a scene: its object, the word written on it, or nothing."""
+    """A model that sees one thing in a scene: its object, or the word written on it."""
 
     def __init__(self, sees: str) -> None:
         super().__init__({}, {"nothing": one_hot(None).tolist()})
@@ -225,11 +199,11 @@ class Control(FixedEmbedder):
         writing = image.scene.writing
         if self.sees == "object":
             return image.scene.solids[0].kind if image.scene.solids else None
-        return writing.word if self.sees == "word" and writing is not None and not writing.is_blank else None
+        return writing.word if writing is not None and not writing.is_blank else None
 
     def _named(self, text: str) -> str | None:
         quoted = re.fullmatch(r'the word "(\w+)"', text)
-        if self.sees == "nothing" or (quoted and self.sees == "object"):
+        if quoted and self.sees == "object":
             return None
         return quoted[1] if quoted else next(kind for kind in KINDS if kind in text.split())
 
@@ -246,8 +220,8 @@ def scenes() -> Dataset:
 
 
 def control(sees: str, data: Dataset) -> tuple[dict[str, float | None], Evaluation]:
-    found = TextInImage().evaluate(data, Control(sees), np.random.default_rng(0))
-    return {name: metric.value for name, metric in metrics_of(found).items()}, found
+    found, metrics = evaluate_task(TextInImage(), data, Control(sees))
+    return {name: metric.value for name, metric in metrics.items()}, found
 
 
 def test_a_model_that_is_blind_to_text_is_never_fooled_and_reads_at_chance(scenes: Dataset) -> None:
@@ -267,8 +241,6 @@ def test_a_model_that_only_reads_is_always_fooled(scenes: Dataset) -> None:
 
 
 def test_a_constant_model_scores_exactly_chance(scenes: Dataset) -> None:
-    found = TextInImage().evaluate(scenes, Control("nothing"), np.random.default_rng(0))
-    for name, metric in metrics_of(found).items():
-        if metric.chance is not None and name != "reading_shortest":
-            assert metric.value == pytest.approx(metric.chance, abs=1e-12), name
+    found, metrics = evaluate_task(TextInImage(), scenes, ConstantEmbedder())
+    assert_at_chance(metrics, "reading_shortest")
     assert found.curves["attack_success_by_height"].y == pytest.approx([0.1] * 7)
