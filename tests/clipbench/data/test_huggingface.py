@@ -13,7 +13,7 @@ from clipbench.data import huggingface_data, load_data
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.images import content_digest
 from clipbench.errors import BadImage, DataError, Unavailable, UsageError
-from tests.clipbench.data.conftest import ImageBytes
+from tests.clipbench.data.conftest import ImageBytes, labels_of, owners_of
 
 datasets = pytest.importorskip("datasets")
 pytestmark = pytest.mark.usefixtures("library_cache", "no_hub")
@@ -48,8 +48,7 @@ def test_a_saved_table_gives_encoded_images_and_class_names(tmp_path: Path, imag
     dataset = load(save(labelled(image_bytes), tmp_path / "saved"))
     assert dataset.class_names == ("tabby cat", "dog")
     assert "spaces for underscores ('tabby cat')" in dataset.notes[0]
-    assert dataset.labels is not None
-    assert dataset.labels.tolist() == [0, 1, 1, 0]
+    assert labels_of(dataset) == [0, 1, 1, 0]
     assert dataset.image_ids == ["0", "1", "2", "3"]
     assert [ref.digest() for ref in dataset.images] == [content_digest(image_bytes(number)) for number in range(4)]
     assert (dataset.images[2].name, dataset.revision) == ("data, row 2", None)
@@ -116,8 +115,7 @@ def test_rows_with_the_same_image_id_are_one_image_with_several_captions(
     dataset = load(save(made, tmp_path / "x"))
     assert dataset.image_ids == ["7", "9"]
     assert dataset.captions == ["a", "b", "c"]
-    assert dataset.caption_image is not None
-    assert dataset.caption_image.tolist() == [0, 1, 0]
+    assert owners_of(dataset) == [0, 1, 0]
 
 
 def test_hidden_labels_are_refused(tmp_path: Path, image_bytes: ImageBytes) -> None:
