@@ -1,15 +1,17 @@
 """A series of checkpoints from one pattern: order, folders, one report, and going on where it was stopped."""
 
 import shutil
-import subprocess
-import sys
+
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from clipbench.data import images
+from clipbench.evaluation import session
+from clipbench.evaluation.plan import Request
 from clipbench.models.encoding import embedder
 from clipbench.results.run import read_run
 from tests.cli.conftest import Call
@@ -116,27 +118,20 @@ def test_other_weights_under_the_same_name_are_refused_and_the_others_go_on(worl
     assert "step-10 was measured before" in done.err
 
 
-@pytest.mark.slow
-def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(world: Path) -> None:
-    program = world / "program.py"
-    program.write_text(
-        "import os, signal\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from clipbench.cli import main\n"
-        "from clipbench.evaluation import session\n"
-        "measure = session.measure\n"
-        "def stopped(request, embedder, *given, **options):\n"
-        "    if embedder.info.ref.endswith('step-10'):\n"
-        "        os.kill(os.getpid(), signal.SIGINT)\n"
-        "    return measure(request, embedder, *given, **options)\n"
-        "session.measure = stopped\n"
-        "main()\n"
-    )
-    command = ["run", "--model", "train/step-*", "--tasks", "retrieval@data.csv", "--out", "out", "--no-report"]
-    done = subprocess.run([sys.executable, str(program), *command], capture_output=True, text=True, check=False)
-    assert done.returncode == 130, done.stderr
-    last = done.stderr.splitlines()[-1]
-    assert last == (
+def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(
+    world: Path, run: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure = session.measure
+
+    def stopped(request: Request, embedder: Any, *given: Any, **options: Any) -> Any:
+        if embedder.info.ref.endswith("step-10"):
+            raise KeyboardInterrupt
+        return measure(request, embedder, *given, **options)
+
+    monkeypatch.setattr(session, "measure", stopped)
+    done = run("--out", "out", "--no-report")
+    assert done.status == 130, done.err
+    assert done.err.splitlines()[-1] == (
         "clipbench: interrupted: 2 of 3 models are finished, in out. The same command with --out out resumes from there"
     )
     assert {path.parent.name for path in (world / "out").glob("*/result.json")} == {"step-0", "step-2"}

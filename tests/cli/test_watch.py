@@ -4,8 +4,7 @@ import os
 import re
 import runpy
 import shutil
-import signal
-import subprocess
+
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -58,6 +57,10 @@ class Clock:
 
 
 def nothing() -> None: ...
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.fixture
@@ -205,35 +208,12 @@ def test_a_checkpoint_that_is_taken_away_ends_nothing(
     assert measured(world) == {"step-2"}
 
 
-@pytest.mark.slow
-def test_interrupting_exits_with_130_and_keeps_what_is_finished(world: Path, save: Save) -> None:
+def test_interrupting_exits_with_130_and_keeps_what_is_finished(world: Path, save: Save, watch_while: Call) -> None:
     save(world / "train/step-1", 1)
-    code = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\nfrom clipbench.cli import"
-        " main\nmain()"
-    )
-    arguments = [
-        "run",
-        "--watch",
-        "train",
-        "--tasks",
-        "retrieval@data.csv",
-        "--out",
-        "out",
-        "--interval",
-        "0.05",
-        "--no-report",
-    ]
-    process = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not measured(world) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    assert (
-        "interrupted: finished runs are in out, and the same command continues" in errors and "Traceback" not in errors
-    )
+    done = watch_while([nothing, nothing, interrupt])
+    assert done.status == 130, done.err
+    assert "interrupted: finished runs are in out, and the same command continues" in done.err
+    assert "Traceback" not in done.err
     assert measured(world) == {"step-1"}
 
 
