@@ -1,6 +1,9 @@
 """Data, metrics and records for the tests that look at one part of them; the rest is as little as there can be."""
 
-from collections.abc import Iterable
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +44,25 @@ def metrics_of(found: Evaluation) -> dict[str, Metric]:
     """Return each metric and control of an evaluation."""
     measures = {**found.measures, **found.controls}
     return {name: measure.metric(found.samples, np.random.default_rng(0)) for name, measure in measures.items()}
+
+
+@contextmanager
+def file_size_limit(n_bytes: int) -> Iterator[None]:
+    """Let no file grow beyond a size, as on a disk that is full."""
+    import resource  # Windows has none
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def modules_after(code: str) -> set[str]:
+    """Return the modules that a process of its own has imported after some code."""
+    command = [sys.executable, "-c", f"{code}\nimport sys\nprint()\nprint(*sys.modules)"]
+    return {*subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1].split()}
 
 
 def published_vectors(name: str) -> tuple[np.ndarray, np.ndarray]:
