@@ -30,14 +30,16 @@ def write_run(folder: Path, name: str, hits: dict[str, np.ndarray]) -> Run:
     for number, (data, column) in enumerate(hits.items()):
         file = f"samples/{number}.parquet"
         pd.DataFrame({"sample_id": [f"s{row}" for row in range(len(column))], "hit": column}).to_parquet(folder / file)
-        facts: dict[str, Any] = {
-            "low": 0.0,
-            "high": 1.0,
-            "higher_is_better": True,
-            "column": "hit",
-            "is_headline": True,
-        }
-        metric = Metric(value=float(column.mean()), n=len(column), title="Hit rate", **facts)
+        metric = Metric(
+            value=float(column.mean()),
+            low=0.0,
+            high=1.0,
+            n=len(column),
+            higher_is_better=True,
+            column="hit",
+            title="Hit rate",
+            is_headline=True,
+        )
         dataset = DatasetRecord(id=data, n_samples=len(column), fingerprint=f"{data} {len(column)}")
         records.append(record_of("zero-shot", dataset, metrics={"acc1": metric}, files={"samples": file}))
     write_result(result_of(*records, model={"ref": name}), folder)

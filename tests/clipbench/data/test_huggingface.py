@@ -170,15 +170,6 @@ def image_cell(colour: int) -> dict[str, object]:
     return {"bytes": file.getvalue(), "path": None}
 
 
-def saved_contrasts(folder: Path, columns: dict[str, list[object]], *images: str) -> Path:
-    """Write one parquet file in which some columns are images."""
-    table = datasets.Dataset.from_dict(columns)
-    for name in images:
-        table = table.cast_column(name, datasets.Image())
-    table.to_parquet(str(folder / "test.parquet"))
-    return folder
-
-
 def read_contrasts(folder: Path, *, allow_partial: bool = False) -> Dataset:
     return load_data(str(folder), DataOptions(allow_partial=allow_partial))
 
@@ -209,7 +200,8 @@ def test_a_row_without_its_image_is_left_out_only_when_asked(tmp_path: Path) -> 
         "caption": ["c", "d"],
         "negative_caption": ["n", "m"],
     }
-    saved_contrasts(tmp_path, columns, "image")
+    made = datasets.Dataset.from_dict(columns).cast_column("image", datasets.Image())
+    made.to_parquet(str(tmp_path / "test.parquet"))
     with pytest.raises(Unavailable, match="1 of 2 images of"):
         read_contrasts(tmp_path)
     assert [each.id for each in read_contrasts(tmp_path, allow_partial=True).contrasts or ()] == ["0"]
