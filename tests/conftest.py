@@ -200,5 +200,6 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(0)
     images = rng.normal(size=(12, 8))
     texts, class_texts = images + rng.normal(size=(12, 8)), rng.normal(size=(3, 8))
-    model = cb.vectors(images=images, texts=texts, labels=np.arange(12) % 3, class_texts=class_texts, name="made")
+    classes: dict[str, Any] = {"labels": np.arange(12) % 3, "class_texts": class_texts}
+    model = cb.vectors(images=images, texts=texts, **classes, logit_scale=10.0, name="made")
     return cb.run(model, ["zero-shot", "modality-gap"]).save(tmp_path_factory.mktemp("finished") / "run").folder

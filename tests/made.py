@@ -1,6 +1,9 @@
 """Data, metrics and records for the tests that look at one part of them; the rest is as little as there can be."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +82,25 @@ def unit_vectors(n: int, dim: int, seed: int) -> np.ndarray:
 def tied_vectors(n: int, dim: int, seed: int) -> np.ndarray:
     """Return vectors of few different values: scores of both signs with many exact ties, and some duplicates."""
     return (np.random.default_rng(seed).integers(-2, 3, (n, dim)) / 4).astype(np.float32)
+
+
+@contextmanager
+def file_size_limit(n_bytes: int) -> Iterator[None]:
+    """Let no file grow beyond a size, as on a disk that is full."""
+    import resource  # Windows has none
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def modules_after(code: str) -> set[str]:
+    """Return the modules that a process of its own has imported after some code."""
+    command = [sys.executable, "-c", f"{code}\nimport sys\nprint()\nprint(*sys.modules)"]
+    return {*subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1].split()}
 
 
 def published_vectors(name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -97,8 +97,8 @@ def _webdataset(name: str, table: Mapping[str, Any], source: Mapping[str, Any], 
             else:
                 members[f"s{number:07}.cls"] = str(number % len(make.kinds)).encode()
                 where = [number % 2, 0] if name != "fairface" else [0, number % 2, number % 3, int(number % 3 != 1)]
-                members[f"s{number:07}.npy"] = _npy(where)  # where an image is from, as DataComp's data say
-        content[f"{split}/{shard}.tar"] = _tar(members)
+                members[f"s{number:07}.npy"] = npy_of(where)  # where an image is from, as DataComp's data say
+        content[f"{split}/{shard}.tar"] = tar_of(members)
     return content
 
 
@@ -162,12 +162,12 @@ def _archive(name: str, table: Mapping[str, Any], source: Mapping[str, Any], mak
     if name in OF_ARCHIVES:
         return OF_ARCHIVES[name](make)
     if name != "urban-1k":
-        return {source["files"][0].replace("*", ""): _zip(_plain(table, make))}
+        return {source["files"][0].replace("*", ""): zip_of(_plain(table, make))}
     members = {}
     for number in range(make.n):
         members[f"Urban1k/image/{number}.jpg"] = make.image()
         members[f"Urban1k/caption/{number}.txt"] = f"{_paragraph(make, number)}\nA second line.\n".encode()
-    return {source["files"][0]: _zip(members)}
+    return {source["files"][0]: zip_of(members)}
 
 
 def _plain(table: Mapping[str, Any], make: _Maker) -> dict[str, bytes]:
@@ -196,7 +196,7 @@ def _winogavil(make: _Maker) -> dict[str, bytes]:
         names = [f"{number}-{place}" for place in range(size)]
         writer.writerow([number, make.kinds[number % 6], json.dumps(names), json.dumps(names[:2])])
         images |= {f"winogavil_images/{name}.jpg": make.image() for name in names}
-    return {"winogavil_dataset.csv": table.getvalue().encode(), "winogavil_images.zip": _zip(images)}
+    return {"winogavil_dataset.csv": table.getvalue().encode(), "winogavil_images.zip": zip_of(images)}
 
 
 def _mmvp(make: _Maker) -> dict[str, bytes]:
@@ -221,7 +221,7 @@ def _spec(make: _Maker) -> dict[str, bytes]:
         members[f"{subset}/image2text.json"] = json.dumps(to_text).encode()
         members[f"{subset}/text2image.json"] = json.dumps(to_image).encode()
         members |= {f"{subset}/{name}": make.image() for pair in keys for name in pair}
-    return {"data.zip": _zip(members)}
+    return {"data.zip": zip_of(members)}
 
 
 OF_ARCHIVES = {"winogavil": _winogavil, "mmvp-vlm": _mmvp, "spec": _spec}
@@ -241,9 +241,9 @@ def _crepe(make: _Maker) -> dict[str, bytes]:
             name = f"prod_hard_negatives/{kind}/prod_vg_hard_negs_{kind}_complexity_{complexity}.csv"
             tables[name] = table.getvalue().encode()
     folders = {"images.zip": "VG_100K", "images2.zip": "VG_100K_2"}
-    images = {archive: _zip({f"{folder}/{number}.jpg": make.image() for number in range(make.n) if number % 2 == place})
+    images = {archive: zip_of({f"{folder}/{number}.jpg": make.image() for number in range(make.n) if number % 2 == place})
               for place, (archive, folder) in enumerate(folders.items())}  # fmt: skip
-    return {"prod_hard_negatives.zip": _zip(tables), **images}
+    return {"prod_hard_negatives.zip": zip_of(tables), **images}
 
 
 def _crepe_systematicity(make: _Maker) -> dict[str, bytes]:
@@ -260,8 +260,8 @@ def _crepe_systematicity(make: _Maker) -> dict[str, bytes]:
             cells = [repr([make.caption(number, wording) for wording in each]) for each in kinds.values()]
             writer.writerow([number, make.caption(number), *cells, 2, 1, 24, 20])
         tables[f"syst_hard_negatives/syst_vg_hard_negs_{split}_compounds_in_laion.csv"] = table.getvalue().encode()
-    images = {"images.zip": _zip({f"VG_100K/{number}.jpg": make.image() for number in range(make.n)})}
-    return {"syst_hard_negatives.zip": _zip(tables), **images, "images2.zip": _zip({"VG_100K_2/x.txt": b""})}
+    images = {"images.zip": zip_of({f"VG_100K/{number}.jpg": make.image() for number in range(make.n)})}
+    return {"syst_hard_negatives.zip": zip_of(tables), **images, "images2.zip": zip_of({"VG_100K_2/x.txt": b""})}
 
 
 def _xm3600(make: _Maker) -> dict[str, bytes]:
@@ -270,8 +270,8 @@ def _xm3600(make: _Maker) -> dict[str, bytes]:
              **{language: {"caption": [f"{language} {make.caption(number, each)}" for each in range(2)]}
                 for language in ("de", "en", "sw")}} for number in range(make.n)]  # fmt: skip
     lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
-    images = _tar({f"{row['image/key']}.jpg": make.image() for row in rows}, mode="w:gz")
-    return {"captions.zip": _zip({"captions.jsonl": lines}), "images.tgz": images}
+    images = tar_of({f"{row['image/key']}.jpg": make.image() for row in rows}, mode="w:gz")
+    return {"captions.zip": zip_of({"captions.jsonl": lines}), "images.tgz": images}
 
 
 def _caption_lines(make: _Maker, language: str) -> bytes:
@@ -282,7 +282,7 @@ def _xtd10(make: _Maker) -> dict[str, bytes]:
     names = [f"COCO_train2014_{number:012}.jpg" for number in range(make.n)]
     languages = ("de", "en", "es", "fr", "it", "jp", "ko", "pl", "ru", "tr", "zh")
     captions = {f"test_1kcaptions_{each}.txt": _caption_lines(make, each) for each in languages}
-    images = _tar({f"XTD10_dataset/{name}": make.image() for name in names}, mode="w:gz")
+    images = tar_of({f"XTD10_dataset/{name}": make.image() for name in names}, mode="w:gz")
     return {"test_image_names.txt": "\n".join(names).encode(), **captions, "XTD10_dataset.tar.gz": images}
 
 
@@ -292,8 +292,8 @@ def _flickr30k_200(make: _Maker, archive: str) -> dict[str, bytes]:
     members = {f"{folder}/{each}.txt": _caption_lines(make, each) for each in languages}
     members |= {f"{folder}/eng_captions.txt": _caption_lines(make, "of people"),
                 f"{folder}/filenames.txt": "\n".join(names).encode()}  # fmt: skip
-    images = _tar({f"images/{name}": make.image() for name in names}, mode="w:gz")
-    return {archive: _zip(members), "images.tar.gz": images}
+    images = tar_of({f"images/{name}": make.image() for name in names}, mode="w:gz")
+    return {archive: zip_of(members), "images.tar.gz": images}
 
 
 def _babel_imagenet(make: _Maker) -> dict[str, bytes]:
@@ -316,7 +316,7 @@ def _urls(name: str, table: Mapping[str, Any], source: Mapping[str, Any], make: 
                  "description": _paragraph(make, number)} for number in range(make.n)]  # fmt: skip
         images = {f"images/test_{number:05}.jpg": make.image() for number in range(make.n)}
         lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
-        return {"docci_descriptions.jsonlines": lines, "docci_images.tar.gz": _tar(images, mode="w:gz")}
+        return {"docci_descriptions.jsonlines": lines, "docci_images.tar.gz": tar_of(images, mode="w:gz")}
     if name in OF_URLS:
         return OF_URLS[name](make)
     if name == "flickr30k-200":
@@ -324,7 +324,7 @@ def _urls(name: str, table: Mapping[str, Any], source: Mapping[str, Any], make: 
     if name != "sugarcrepe":
         first, *others = [PurePosixPath(urlsplit(file["url"]).path).name for file in source["urls"]]
         return {
-            first: _tar(_plain(table, make)) if ".tar" in first else _zip(_plain(table, make)),
+            first: tar_of(_plain(table, make)) if ".tar" in first else zip_of(_plain(table, make)),
             **dict.fromkeys(others, b""),
         }
     subsets = [path for path in (PurePosixPath(urlsplit(file["url"]).path).name for file in source["urls"])]
@@ -333,7 +333,7 @@ def _urls(name: str, table: Mapping[str, Any], source: Mapping[str, Any], make: 
         items = {str(number): {"filename": f"{number:012}.jpg", "caption": make.caption(number),
                                "negative_caption": make.caption(number + place + 1, 1)} for number in range(make.n)}  # fmt: skip
         content[subset] = json.dumps(items).encode()
-    return {**content, "val2017.zip": _zip({f"val2017/{number:012}.jpg": make.image() for number in range(make.n)})}
+    return {**content, "val2017.zip": zip_of({f"val2017/{number:012}.jpg": make.image() for number in range(make.n)})}
 
 
 MAKERS = {"webdataset": _webdataset, "parquet": _parquet, "archive": _archive, "urls": _urls}
@@ -381,13 +381,13 @@ def _parquet_file(columns: Mapping[str, list[Any]]) -> bytes:
     return buffer.getvalue()
 
 
-def _npy(values: Sequence[float]) -> bytes:
+def npy_of(values: Sequence[float]) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, np.array(values))
     return buffer.getvalue()
 
 
-def _tar(members: Mapping[str, bytes], mode: Any = "w") -> bytes:
+def tar_of(members: Mapping[str, bytes], mode: Any = "w") -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode=mode) as tar:
         for name, content in members.items():
@@ -397,7 +397,13 @@ def _tar(members: Mapping[str, bytes], mode: Any = "w") -> bytes:
     return buffer.getvalue()
 
 
-def _zip(members: Mapping[str, bytes]) -> bytes:
+def shard_of(samples: Sequence[Mapping[str, bytes]], start: int = 0) -> bytes:
+    """Return a tar of samples, each the contents of its members by their extensions."""
+    numbered = enumerate(samples, start)
+    return tar_of({f"s{n:07}.{kind}": content for n, sample in numbered for kind, content in sample.items()})
+
+
+def zip_of(members: Mapping[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in members.items():

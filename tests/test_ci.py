@@ -18,6 +18,7 @@ from tests.cli.test_compare import write
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/ci.md").read_text(encoding="utf-8")
+ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
 FILES = dict(re.findall(r'^```\w+ title="(\S+)"\n(.*?)^```', PAGE, re.MULTILINE | re.DOTALL))
 OUTSIDE = ("pip", "gh", "curl")
 """Programs that reach out: in the tests they write down what they were asked for."""
@@ -129,8 +130,7 @@ def test_the_gitlab_job_measures_compares_and_comments(project: Path) -> None:
 
 def action_values(**inputs: str) -> dict[str, str]:
     """Return the values of the expressions in action.yml, with its default for each input that is not given."""
-    action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
-    defaults = {name: str(each.get("default", "tiny")) for name, each in action["inputs"].items()}
+    defaults = {name: str(each.get("default", "tiny")) for name, each in ACTION["inputs"].items()}
     assert not set(inputs) - {name.replace("-", "_") for name in defaults}
     values = {f"inputs_{name.replace('-', '_')}": value for name, value in defaults.items()}
     return values | {f"inputs_{name}": value for name, value in inputs.items()} | {"github_action_path": str(ROOT)}
@@ -138,7 +138,7 @@ def action_values(**inputs: str) -> dict[str, str]:
 
 def action_steps(values: Mapping[str, str]) -> list[Mapping[str, Any]]:
     """Return the steps that run with these values: a condition is that an input is true."""
-    steps = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))["runs"]["steps"]
+    steps = ACTION["runs"]["steps"]
     assert {step.get("if") for step in steps} == {None, "inputs.measure == 'true'"}
     return [step for step in steps if "if" not in step or values["inputs_measure"] == "true"]
 
@@ -207,15 +207,14 @@ def test_a_gate_file_of_the_action_replaces_its_default_limit(finished: Path) ->
 
 @pytest.mark.slow
 def test_the_action_fails_on_a_requirement_that_is_not_met(project: Path) -> None:
-    action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
     values = action_values(tasks="zero-shot", gate="high.toml")
     (project / "high.toml").write_text('require = ["zero-shot/kind/acc1 >= 1.01"]\n')
-    *first, compare = action["runs"]["steps"]
+    *first, compare = ACTION["runs"]["steps"]
     run_steps(first, project, {}, **values)
     assert (project / "calls").read_text() == f"pip install {ROOT}\n"
     with pytest.raises(AssertionError, match="::error title=unmet%3A zero-shot@scenes/kind/acc1::"):
         run_steps([compare], project, {}, **values)
-    for output in action["outputs"].values():
+    for output in ACTION["outputs"].values():
         assert (project / filled(output["value"], values)).is_file()
 
 
@@ -230,13 +229,13 @@ def test_the_action_compares_finished_runs_without_measuring(project: Path, gith
 
 
 def test_the_sample_repository_is_gated_by_the_action(project: Path) -> None:
-    sample, action = ROOT / "examples/gate", yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+    sample = ROOT / "examples/gate"
     workflow = yaml.safe_load((sample / ".github/workflows/clipbench.yml").read_text(encoding="utf-8"))
     steps = workflow["jobs"]["gate"]["steps"]
     (use,) = [step for step in steps if "clipbench@" in step.get("uses", "")]
     inputs = {name.replace("-", "_"): str(text) for name, text in use["with"].items()}
     values = action_values(**{**inputs, "base": "tiny", "candidate": "tiny"})
-    outputs = {f"steps_{use['id']}_outputs_{name}": each["value"] for name, each in action["outputs"].items()}
+    outputs = {f"steps_{use['id']}_outputs_{name}": each["value"] for name, each in ACTION["outputs"].items()}
     values |= {name: filled(text, values) for name, text in outputs.items()}
     values |= {"github_token": "secret", "github_repository": "me/mine", "github_event_pull_request_number": "7"}
     (project / inputs["gate"]).write_text((sample / inputs["gate"]).read_text(encoding="utf-8"), encoding="utf-8")
@@ -263,5 +262,4 @@ def test_pages_and_examples_install_and_use_the_tag_of_this_version() -> None:
 
 
 def test_every_step_of_the_action_names_its_shell() -> None:
-    action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
-    assert all(step.get("shell") == "bash" for step in action["runs"]["steps"] if "run" in step)
+    assert all(step.get("shell") == "bash" for step in ACTION["runs"]["steps"] if "run" in step)

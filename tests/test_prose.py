@@ -1,6 +1,5 @@
 """Phrases that `make check` refuses: each place is named with better words, in pages, docstrings and messages."""
 
-import importlib.util
 import re
 import tomllib
 from pathlib import Path
@@ -8,6 +7,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+
+from tests.test_docs import pages_module
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "experiments/prose.py"
@@ -36,11 +37,7 @@ FIELD: int = 0
 
 @pytest.fixture(scope="module")
 def prose() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("prose", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return pages_module("prose")
 
 
 @pytest.fixture(scope="module")

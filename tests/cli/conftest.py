@@ -4,32 +4,17 @@ architecture of one's own.
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import open_clip
 import pytest
-import torch
 from PIL import Image
 
 from clipbench.cli import main
-from clipbench.training.clip.checkpoint import save_model
-from clipbench.training.clip.config import ClipConfig, Tower
-from clipbench.training.clip.inputs import tokenizer_for
-from clipbench.training.clip.model import CLIP
+from tests.bundled import save_bundled
 from tests.clipbench.models import small_models
-
-MICRO = ClipConfig(
-    embed_dim=16,
-    image_size=16,
-    patch_size=8,
-    vision=Tower(width=32, layers=1, heads=2),
-    text=Tower(width=16, layers=1, heads=2),
-    vocab_size=560,
-    context_length=12,
-)
 
 
 class Done(NamedTuple):
@@ -58,15 +43,7 @@ def call(capfd: pytest.CaptureFixture[str]) -> Call:
 @pytest.fixture
 def save() -> Callable[[Path, int], Path]:
     """Return the function that writes a checkpoint of the bundled architecture, small, from a seed."""
-    return _save
-
-
-def _save(folder: Path, seed: int) -> Path:
-    tokenizer = tokenizer_for(MICRO, ["an image of a thing"])
-    torch.manual_seed(seed)
-    folder.mkdir(parents=True)
-    save_model(folder, CLIP(replace(MICRO, vocab_size=tokenizer.vocab_size)), tokenizer)
-    return folder
+    return lambda folder, seed: save_bundled(folder, seed=seed)
 
 
 @pytest.fixture

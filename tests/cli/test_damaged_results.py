@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import clipbench
 from clipbench.comparison.compare_runs import compare
 from clipbench.errors import ClipbenchError
 from clipbench.results.record import SCHEMA_VERSION
@@ -28,25 +27,12 @@ COMMANDS = (
 )
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of vectors with classes and captions."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    rng = np.random.default_rng(0)
-    classes, labels = rng.standard_normal((3, 8)), np.arange(12) % 3
-    images = classes[labels] + rng.standard_normal((12, 8))
-    texts = images + rng.standard_normal((12, 8))
-    given = clipbench.vectors(images=images, texts=texts, labels=labels, class_texts=classes, logit_scale=10.0)
-    clipbench.run(given, ["zero-shot", "modality-gap"], out=folder)
-    return folder
-
-
 @pytest.fixture
-def call(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call) -> Call:
+def call(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call) -> Call:
     """Return a function that gives clipbench some arguments in a folder with a copy of the run."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
-    shutil.copytree(whole, "run")
+    shutil.copytree(finished_run, "run")
     return call
 
 
@@ -124,7 +110,7 @@ TABLE, ARRAYS = "samples/zero-shot@own.parquet", "arrays/modality-gap@own.npz"
     ],
 )
 def test_the_report_says_which_file_is_missing_or_damaged_and_a_comparison_does_not_pass_over_it(
-    call: Call, whole: Path, file: str, content: bytes | None, message: str
+    call: Call, finished_run: Path, file: str, content: bytes | None, message: str
 ) -> None:
     Path("run", file).unlink()
     if content is not None:
@@ -133,7 +119,7 @@ def test_the_report_says_which_file_is_missing_or_damaged_and_a_comparison_does_
     page = Path("report.html").read_text()
     assert message in page and "image_cone" in page
     if file == TABLE:
-        done = call("compare", whole, "run")
+        done = call("compare", finished_run, "run")
         assert refused(done, message) and not done.out
 
 
@@ -168,17 +154,17 @@ OF_CANDIDATES: dict[str, Change] = {
     "a metric lost": lambda result, record, name: record["metrics"].pop(name),
     "an evaluation lost": lambda result, record, name: result["evaluations"].remove(record),
 }
-"""Damages by the whole result, an evaluation of it, and the name of a metric."""
+"""Damages by the finished_run result, an evaluation of it, and the name of a metric."""
 
 
 @given(
     st.sampled_from([*OF_TABLES, *OF_RECORDS, *OF_CANDIDATES]), st.booleans(), st.integers(0, 99), st.integers(0, 11)
 )
 def test_no_pair_of_runs_passes_of_which_one_is_damaged(
-    whole: Path, what: str, is_base: bool, which: int, row: int
+    finished_run: Path, what: str, is_base: bool, which: int, row: int
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        good, damaged = (Path(shutil.copytree(whole, Path(folder, name))) for name in ("good", "damaged"))
+        good, damaged = (Path(shutil.copytree(finished_run, Path(folder, name))) for name in ("good", "damaged"))
         result = json.loads((damaged / "result.json").read_text())
         if what != "an evaluation lost":
             result["evaluations"].pop()  # its tests take time

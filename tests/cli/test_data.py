@@ -10,17 +10,18 @@ from typing import Any
 
 from tests import hub_server
 
+GET = [sys.executable, "-c", "from clipbench.cli import main; main()", "data", "get", "--quiet"]
+
+
+def environment(address: str, root: Path) -> dict[str, str]:
+    folders = {"HF_HOME": str(root / "home"), "CLIPBENCH_DATA_ROOT": str(root)}
+    return {**os.environ, "HF_ENDPOINT": address, **folders}
+
 
 def test_get_downloads_from_the_endpoint_prints_the_folder_and_does_not_download_twice(tmp_path: Path) -> None:
     def get(*names: str, **more: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", "from clipbench.cli import main; main()", "data", "get", *names, "--quiet"]
-        env = {
-            **os.environ,
-            "HF_ENDPOINT": address,
-            "HF_HOME": str(tmp_path / "home"),
-            "CLIPBENCH_DATA_ROOT": str(tmp_path),
-        }
-        return subprocess.run(command, capture_output=True, text=True, check=False, env={**env, **more})
+        env = {**environment(address, tmp_path), **more}
+        return subprocess.run([*GET, *names], capture_output=True, text=True, check=False, env=env)
 
     with hub_server.running(tmp_path / "served") as (served, address):
         files: dict[str, Any] = {"test/nshards.txt": b"1", "test/0.tar": b"x" * 5_000, "classnames.txt": b"0\n"}
@@ -43,16 +44,11 @@ def test_get_downloads_from_the_endpoint_prints_the_folder_and_does_not_download
 
 
 def test_ctrl_c_ends_a_download_at_once_and_the_same_command_continues(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "from clipbench.cli import main; main()", "data", "get", "mnist", "--quiet"]
     with hub_server.running(tmp_path / "served") as (served, address):
         served.add("clip-benchmark/wds_mnist", {"test/nshards.txt": b"1", "test/0.tar": b"x", "classnames.txt": b"0\n"})
         served.faults.append(hub_server.Fault(r"resolve/.*0\.tar", "slow", seconds=600, method="GET", times=1))
-        env = {
-            **os.environ,
-            "HF_ENDPOINT": address,
-            "HF_HOME": str(tmp_path / "home"),
-            "CLIPBENCH_DATA_ROOT": str(tmp_path),
-        }
+        env = environment(address, tmp_path)
+        command = [*GET, "mnist"]
         running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
         while not any(method == "GET" and path.endswith("0.tar") for method, path, _ in served.requests):
             assert running.poll() is None, running.communicate()

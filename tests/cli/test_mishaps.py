@@ -26,6 +26,7 @@ from clipbench.models.options import LoadOptions
 from clipbench.results.run import read_run
 from clipbench.stats.measures import Fixed
 from tests.cli.conftest import Call, Done
+from tests.made import file_size_limit
 
 MODELS = """
 import os, signal, sys
@@ -246,15 +247,9 @@ def test_leftovers_of_an_interrupted_run_are_neither_believed_nor_in_the_way(wor
 
 
 def test_a_small_image_that_cannot_be_written_is_no_small_image(world: Path, run: Call) -> None:
-    import resource
-
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
     Image.effect_noise((160, 160), 90).convert("RGB").save(world / "0.png")  # its copy is larger than the others
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, before[1]))
-    try:
+    with file_size_limit(4000):
         done = run("toy", "--thumbnails", "10", "--tasks", "zero-shot@data.csv")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert done.status in (2, 3) and "File too large" in done.err and "bug" not in done.err
     for image in (world / "out").rglob("*.webp"):
         Image.open(image).load()

@@ -17,20 +17,15 @@ from safetensors.torch import save_file
 
 from clipbench import Diagnosis, doctor, vectors
 from clipbench.checks.pairs import scene_pairs
-from clipbench.models import load_model
-from clipbench.models.options import LoadOptions
-from clipbench.models.protocol import Model
-from tests.clipbench.models import small_models
+from tests.clipbench.models import small_models, test_transformers
+from tests.clipbench.models.test_costs import loaded
 
 pytestmark = pytest.mark.slow
 
-SHAPE = {"num_hidden_layers": 2, "num_attention_heads": 2}
-VISION = {"hidden_size": 32, "intermediate_size": 64, "image_size": 32, "patch_size": 8, **SHAPE}
+SHAPE = test_transformers.SHAPE
+VISION = test_transformers.SIGLIP_VISION
 CLIP_TEXT = {"hidden_size": 48, "intermediate_size": 96, "vocab_size": 49408, "max_position_embeddings": 77, **SHAPE}
-SIGLIP_TEXT = {
-    "hidden_size": 32, "intermediate_size": 64, "vocab_size": 300, "max_position_embeddings": 32, **SHAPE,
-    "pad_token_id": 1, "eos_token_id": 1, "bos_token_id": None,
-}  # fmt: skip
+SIGLIP_TEXT = {**test_transformers.SIGLIP_TEXT, "max_position_embeddings": 32}
 
 
 def open_clip_clip(folder: Path) -> str:
@@ -55,8 +50,7 @@ def open_clip_siglip2(folder: Path) -> str:
 
 def transformers_clip(folder: Path) -> str:
     config = transformers.CLIPConfig(text_config=CLIP_TEXT, vision_config=VISION, projection_dim=24)
-    processor = transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
-    return save(folder, transformers.CLIPModel(config), small_models.clip_tokenizer, processor)
+    return save(folder, transformers.CLIPModel(config), small_models.clip_tokenizer, test_transformers.clip_processor())
 
 
 def transformers_siglip(folder: Path) -> str:
@@ -97,8 +91,7 @@ BUILDERS: Mapping[str, Callable[[Path], str]] = {
 
 def fit(reference: str) -> None:
     """Fit the last layer of the text tower to the pairs, as a training does, and write the weights back."""
-    model = load_model(reference, LoadOptions(device="cpu"))
-    assert isinstance(model, Model)
+    model = loaded(reference)
     parts = model.internals()
     module: Any = parts.module
     for name, parameter in module.named_parameters():
@@ -169,8 +162,7 @@ def test_a_healthy_model_is_left_alone(name: str, references: dict[str, str]) ->
 
 
 def test_vectors_of_a_healthy_model_are_left_alone() -> None:
-    model = load_model("tiny", LoadOptions(device="cpu"))
-    assert isinstance(model, Model)
+    model = loaded("tiny")
     pairs = scene_pairs(model)
     made = diagnosis(vectors(images=pairs.image_vectors, texts=pairs.text_vectors, logit_scale=41.0))
     assert not named(made) and made.is_healthy

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import clipbench as cb
 from clipbench.choosing.finished_rankings import read_ranking
@@ -23,36 +22,18 @@ from clipbench.cli import main
 from clipbench.errors import DataError, NotComparable, UsageError
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import PriceRecord
-from clipbench.testing import INFO
+from tests.clipbench.choosing.conftest import NoisyModel
 
 N_IMAGES, N_QUERIES, K = 82, 30, 10
 QUERIES = [f"query {number}" for number in range(N_QUERIES)]
 
 
-class NoisyModel(Embedder):
-    """Finds photograph i for query i, with noise."""
-
-    def __init__(self, name: str, noise: float) -> None:
-        self.info = cb.ModelInfo(**{**vars(INFO), "ref": name, "fingerprint": name, "embed_dim": N_IMAGES})
-        self.noise = noise
-
-    def encode(self, modality: str, items: Sequence[Any], role: object = None) -> np.ndarray:
-        rng = np.random.default_rng([len(self.info.ref), len(modality)])
-        vectors = np.eye(len(items), N_IMAGES) + self.noise * rng.normal(size=(len(items), N_IMAGES))
-        return vectors.astype(np.float32)
-
-
-MODELS = {"good": NoisyModel("good", 0.2), "weaker": NoisyModel("weaker", 0.4)}
+MODELS = {name: NoisyModel(name, noise, n_images=N_IMAGES) for name, noise in (("good", 0.2), ("weaker", 0.4))}
 
 
 @pytest.fixture
-def photographs(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    for number in range(N_IMAGES):
-        path = folder / ("deeper" if number % 2 else "") / f"photo-{number:02}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (8, 8), (number, 0, 0)).save(path)
-    return folder
+def photographs(draw_photographs: Callable[..., Path]) -> Path:
+    return draw_photographs(N_IMAGES, "photo-{:02}.png")
 
 
 def names_of(photographs: Path) -> list[str]:
@@ -87,12 +68,14 @@ def write_trec(file: Path, results: Sequence[Sequence[str]]) -> Path:
 
 
 def judge(pool: Pool) -> None:
-    """Grade all candidates: 3 for the photograph of the query's number, 1 for those next to it."""
+    """Grade all candidates: 3 for the photograph of the query's number, 1 for those next to it; of the last query, 0."""
     for query, images in pool.candidates.items():
         grades: dict[str, int | None] = {}
         for image in images:
             distance = abs(int(image[1:]) - int(query[1:]))
             grades[image] = 3 if distance == 0 else int(distance < 4)
+        if query == f"q{N_QUERIES}":
+            grades = dict.fromkeys(images, 0)
         append(pool, grade_lines(query, grades, "script"))
 
 
@@ -122,18 +105,22 @@ def test_rankings_have_the_values_of_their_models_and_of_trec_eval(photographs: 
     assert choices[0].is_decided and "good" in choices[0].sentence
 
     write_qrels(read_log(by_files))
+
     qrels: dict[str, dict[str, int]] = {}
     for line in (by_files.folder / "qrels/test.txt").read_text().splitlines():
         query, _, image, grade = line.split(" ")
         qrels.setdefault(query, {})[image] = int(grade)
+    measures = {f"nDCG@{K}": f"ndcg_cut_{K}", f"precision@{K}": f"P_{K}", f"success@{K}": f"success_{K}"}
     ids = {Path(by_files.name(image)).as_posix(): image for image in by_files.images}
     for name, results in {"good": exact, "weaker": weaker, "ann": approximate}.items():
         run = {
             f"q{number}": {ids[file]: float(-rank) for rank, file in enumerate(files_of_query[:K])}
             for number, files_of_query in enumerate(results, 1)
         }
-        per_query = trec.RelevanceEvaluator(qrels, {f"ndcg_cut.{K}", f"P.{K}"}).evaluate(run)
-        for metric, measure in ((f"nDCG@{K}", f"ndcg_cut_{K}"), (f"precision@{K}", f"P_{K}")):
+        names = {f"{measure.rpartition('_')[0]}.{K}" for measure in measures.values()}
+        per_query = trec.RelevanceEvaluator(qrels, names).evaluate(run)
+        assert len(per_query) == N_QUERIES
+        for metric, measure in measures.items():
             expected = np.mean([values[measure] for values in per_query.values()])
             assert choices[1].scores[name][metric].value == pytest.approx(expected)
     lost = {difference.model: difference for difference in choices[1].differences if difference.other == "ann"}
@@ -279,7 +266,9 @@ def test_fewer_than_k_and_unknown_photographs_are_refused(photographs: Path, tmp
     ):
         make(photographs, tmp_path / "pool", [], {"good": good, "few": few})
     unknown = write_json(tmp_path / "unknown.jsonl", [*exact[:-1], ["nope.png", *exact[-1]]])
-    with pytest.raises(DataError, match=r"line 30: got 'nope.png', which is not in .*photos: expected names relative"):
+    with pytest.raises(
+        DataError, match=r"line 30: got 'nope.png', which is not in .*photographs: expected names relative"
+    ):
         make(photographs, tmp_path / "pool", [], {"good": good, "unknown": unknown})
     with pytest.raises(UsageError, match="a pool needs two models or rankings, got 1"):
         make(photographs, tmp_path / "pool", [], {"good": good})

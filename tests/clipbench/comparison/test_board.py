@@ -5,6 +5,7 @@ import io
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,14 +15,15 @@ from scipy.stats import rankdata
 import clipbench as cb
 from clipbench.errors import NotComparable, UsageError
 from clipbench.results.export.formats import export
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, Result
+from clipbench.results.record import DatasetRecord, Metric
 from clipbench.results.run import Run, write_result
+from tests.made import record_of, result_of
 
 MakeRuns = Callable[..., list[Run]]
 N = 120
 
 
-def write_run(folder: Path, name: str, hits: dict[str, np.ndarray], **changes: object) -> Run:
+def write_run(folder: Path, name: str, hits: dict[str, np.ndarray]) -> Run:
     """Write a run of a model with an evaluation of hits for each data set."""
     (folder / "samples").mkdir(parents=True)
     records = []
@@ -39,27 +41,16 @@ def write_run(folder: Path, name: str, hits: dict[str, np.ndarray], **changes: o
             is_headline=True,
         )
         dataset = DatasetRecord(id=data, n_samples=len(column), fingerprint=f"{data} {len(column)}")
-        record = EvaluationRecord(
-            task="zero-shot",
-            task_version=1,
-            params={},
-            dataset=dataset,
-            status="ok",
-            metrics={"acc1": metric},
-            files={"samples": file},
-        )
-        records.append(replace(record, **changes))  # type: ignore[arg-type]
-    result = Result(
-        clipbench_version="0",
-        created="2026-12-01T10:00:00+00:00",
-        command=[],
-        seed=0,
-        environment={},
-        model={"ref": name},
-        evaluations=records,
-    )
-    write_result(result, folder)
+        records.append(record_of("zero-shot", dataset, metrics={"acc1": metric}, files={"samples": file}))
+    write_result(result_of(*records, model={"ref": name}), folder)
     return cb.read_run(folder)
+
+
+def with_metric(run: Run, name: str = "acc1", **changes: Any) -> Run:
+    """Return a run whose one evaluation has one metric, changed."""
+    (record,) = run.result.evaluations
+    metrics = {name: replace(record.metrics[name], **changes)}
+    return Run(run.folder, replace(run.result, evaluations=[replace(record, metrics=metrics)]))
 
 
 @pytest.fixture
@@ -86,12 +77,7 @@ def test_models_that_nothing_separates_share_an_interval(make_runs: MakeRuns) ->
 
 def test_where_lower_is_better_the_lowest_value_is_first(make_runs: MakeRuns) -> None:
     runs = make_runs(0.9, 0.1, 0.5)
-    lower = []
-    for run in runs:
-        (record,) = run.result.evaluations
-        metrics = {"acc1": replace(record.metrics["acc1"], higher_is_better=False)}
-        lower.append(Run(run.folder, replace(run.result, evaluations=[replace(record, metrics=metrics)])))
-    frame = cb.board(*lower).frame()
+    frame = cb.board(*(with_metric(run, higher_is_better=False) for run in runs)).frame()
     assert frame["model"].tolist() == ["model-1", "model-2", "model-0"] and frame["rank"].tolist() == [1, 2, 3]
 
 
@@ -127,14 +113,7 @@ def test_a_median_is_ranked_by_a_test_of_each_pair_and_holm() -> None:
     x = rng.standard_normal((200, 16))
     texts = [x + spread * rng.standard_normal(x.shape) for spread in (0.3, 2.0, 2.0)]
     runs = [cb.run(cb.vectors(images=x, texts=text), "retrieval", preflight=False) for text in texts]
-    marked = []
-    for run in runs:
-        (record,) = run.result.evaluations
-        metrics = {
-            "text_retrieval_median_rank": replace(record.metrics["text_retrieval_median_rank"], is_headline=True)
-        }
-        marked.append(Run(run.folder, replace(run.result, evaluations=[replace(record, metrics=metrics)])))
-    frame = cb.board(*marked).frame()
+    frame = cb.board(*(with_metric(run, "text_retrieval_median_rank", is_headline=True) for run in runs)).frame()
     assert frame["rank_low"].tolist() == [1, 2, 2] and frame["rank_high"].tolist() == [1, 3, 3]
 
 
@@ -171,9 +150,7 @@ def test_models_without_common_samples_are_refused(make_runs: MakeRuns, tmp_path
 
 def test_a_value_that_its_samples_contradict_is_not_ranked(make_runs: MakeRuns) -> None:
     runs = make_runs(0.9, 0.5, 0.3)
-    (record,) = runs[1].result.evaluations
-    metrics = {"acc1": replace(record.metrics["acc1"], value=0.99)}
-    runs[1] = Run(runs[1].folder, replace(runs[1].result, evaluations=[replace(record, metrics=metrics)]))
+    runs[1] = with_metric(runs[1], value=0.99)
     with pytest.raises(NotComparable, match=r"acc1 is 0\.99, and 0\.4.* by its samples"):
         cb.board(*runs)
 

@@ -23,6 +23,7 @@ CAMERA = np.array(["phone" if row % 10 == 1 else "camera" for row in range(N)], 
 CAPTIONS = np.array(
     [f"a {('red', 'yellow', 'blue')[row % 3]} bird {'in the sea' * (row % 2)}" for row in range(N)], object
 )
+IMAGES = np.array([f"{row:032x}" for row in range(N)], object)
 Write = Callable[..., Run]
 
 
@@ -124,11 +125,11 @@ def test_a_rise_of_what_should_be_low_is_worse(write: Write) -> None:
 
 
 def test_a_word_a_number_and_a_measured_input_are_named(write: Write, tmp_path: Path) -> None:
-    brightness = {f"{row:032x}": {"brightness": ((row * 7) % N) / N} for row in range(N)}
+    brightness = {digest: {"brightness": ((row * 7) % N) / N} for row, digest in enumerate(IMAGES)}
     is_dark = np.array([measures["brightness"] for measures in brightness.values()]) < 0.1
     age = (np.arange(N) * 11) % 100
     (tmp_path / "age.csv").write_text("id,age\n" + "".join(f"{row:03},{age[row]}\n" for row in range(N)))
-    image = np.array([*brightness], object)
+
     for index, (is_lost, expected) in enumerate(
         [
             (CAPTIONS[1] == CAPTIONS, 'caption has "yellow"'),
@@ -137,7 +138,7 @@ def test_a_word_a_number_and_a_measured_input_are_named(write: Write, tmp_path: 
         ]
     ):
         runs = [
-            write(f"{side}-{index}", right, caption=CAPTIONS, image=image)
+            write(f"{side}-{index}", right, caption=CAPTIONS, image=IMAGES)
             for side, right in (("base", hits()), ("new", lost_where(is_lost)))
         ]
         options = ExplainOptions(columns=tmp_path / "age.csv", image_inputs=lambda digests: brightness)
@@ -257,9 +258,8 @@ def embeddings_by_colour(digests: Sequence[str], texts: Sequence[str]) -> InputE
 
 
 def test_a_phrase_is_named_if_the_base_sees_it_in_the_images_that_were_lost(write: Write) -> None:
-    image = np.array([f"{row:032x}" for row in range(N)], object)
     right = lost_where(np.arange(N) % 3 == 1)
-    base, candidate = write("base", hits(), image=image), write("new", right, image=image)
+    base, candidate = write("base", hits(), image=IMAGES), write("new", right, image=IMAGES)
 
     explanation = explain(base, candidate, ExplainOptions(embed=embeddings_by_colour))
 
@@ -269,7 +269,6 @@ def test_a_phrase_is_named_if_the_base_sees_it_in_the_images_that_were_lost(writ
 
 
 def test_a_class_is_paired_with_the_class_whose_name_is_nearest(write: Write) -> None:
-    image = np.array([f"{row:032x}" for row in range(N)], object)
     label = np.array([("cat", "kitten", "car", "van")[row % 4] for row in range(N)], object)
     angles = {"cat": 0.0, "kitten": 0.1, "car": 1.0, "van": 1.2}
 
@@ -278,7 +277,7 @@ def test_a_class_is_paired_with_the_class_whose_name_is_nearest(write: Write) ->
         vectors = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
         return InputEmbeddings(np.ones((len(digests), 2), np.float32), vectors)
 
-    run = write("base", hits(), image=image, label=label)
+    run = write("base", hits(), image=IMAGES, label=label)
     groups = explain(run, run, ExplainOptions(embed=embed)).frame()
 
     names = sorted(groups.query("source == 'similar classes'")["slice"])
@@ -289,7 +288,7 @@ def test_embeddings_that_are_missing_are_said_and_end_nothing(write: Write) -> N
     def embed(digests: Sequence[str], texts: Sequence[str]) -> InputEmbeddings:
         raise Unavailable("3 of 600 images have no stored embedding: run the base again")
 
-    run = write("base", hits(), image=np.array([f"{row:032x}" for row in range(N)], object), **{"group:camera": CAMERA})
+    run = write("base", hits(), image=IMAGES, **{"group:camera": CAMERA})
 
     assert explain(run, run, ExplainOptions(embed=embed)).unavailable["phrases"].startswith("3 of 600 images")
     assert explain(run, run).unavailable["phrases"] == "they need the base's model: name it with model"

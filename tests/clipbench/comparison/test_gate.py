@@ -54,6 +54,7 @@ def gate_of(tmp_path: Path, text: str) -> Gate:
         (0.58, 0.001, "pass"),  # exactly the tolerance, which binary fractions miss by a rounding
         (0.63, 0.001, "pass"),  # better
         (0.57, None, "untested"),
+        (0.59, None, "pass"),
     ],
 )
 def test_a_regression_is_a_loss_beyond_the_tolerance_that_is_significant(
@@ -241,15 +242,6 @@ def test_a_metric_that_no_data_allow_to_test_is_gated_only_by_its_name(
         assert outcome.status == "untested"
         assert GatedComparison(comparison=found, outcomes=[outcome]).exit_status == 3
         assert GatedComparison(comparison=found, outcomes=[outcome]).verdict.word == "undecided"
-
-
-def test_a_loss_that_these_data_do_not_allow_to_test_is_undecided(difference: MakeDifference) -> None:
-    found = comparison(difference(ACC1, 0.6, 0.4))
-    outcomes = judge(found, Gate.from_options("0"))
-    assert only(outcomes).status == "untested"
-    assert GatedComparison(comparison=found, outcomes=outcomes).exit_status == 3
-    within = judge(found, Gate.from_options("50pp"))
-    assert GatedComparison(comparison=found, outcomes=within).exit_status == 0
 
 
 KNOWN = {

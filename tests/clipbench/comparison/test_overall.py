@@ -11,19 +11,16 @@ from clipbench.comparison.compare_runs import compare
 from clipbench.comparison.gate import GatedComparison, judge
 from clipbench.comparison.gate_rules import Gate, Tolerance
 from clipbench.comparison.overall import overall_verdict
-from clipbench.comparison.records import CompareOptions, Comparison, Difference, Refusal, Verdict
+from clipbench.comparison.records import CompareOptions, Difference, Verdict
 from clipbench.results.record import DatasetRecord, Metric, MetricName
 from tests.clipbench.comparison.test_compare import Held, evaluation, held
+from tests.clipbench.comparison.test_gate import comparison
 from tests.clipbench.conftest import MakeDifference
 
 
 def headline(make: MakeDifference, verdict: Verdict, number: int = 1, **changes: object) -> Difference:
     difference = make(f"retrieval@birds/recall@{number}", 0.6, 0.5, 0.001, verdict=verdict)
     return replace(difference, is_headline=True, **changes)  # type: ignore[arg-type]
-
-
-def comparison(*differences: Difference, refused: Sequence[Refusal] = ()) -> Comparison:
-    return Comparison(base="old", candidate="new", differences=list(differences), refused=list(refused))
 
 
 @pytest.mark.parametrize(

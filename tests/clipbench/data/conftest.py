@@ -7,7 +7,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clipbench.data import Dataset
+
 ImageBytes = Callable[[int], bytes]
+
+
+def labels_of(dataset: Dataset) -> list[int]:
+    """Return the labels of a data set that has some."""
+    assert dataset.labels is not None
+    return dataset.labels.tolist()
+
+
+def owners_of(dataset: Dataset) -> list[int]:
+    """Return the row of each caption's image, of a data set that has captions."""
+    assert dataset.caption_image is not None
+    return dataset.caption_image.tolist()
 
 
 def _image(number: int) -> bytes:

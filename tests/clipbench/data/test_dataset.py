@@ -12,6 +12,7 @@ from clipbench.data.memory import dataset_in_memory
 from clipbench.data.questions import Attack, Contrast
 from clipbench.errors import DataError
 from clipbench.testing import NamedImage
+from tests.clipbench.data.conftest import labels_of, owners_of
 
 
 def made(**parts: object) -> Dataset:
@@ -33,9 +34,7 @@ def test_taking_images_takes_their_captions_along() -> None:
     assert part.image_ids == ["c", "a"]
     assert part.captions == ["1", "2", "4"]
     assert part.caption_ids == ["w", "x", "z"]
-    assert part.labels is not None
-    assert part.caption_image is not None
-    assert (part.labels.tolist(), part.caption_image.tolist()) == ([0, 0], [0, 1, 0])
+    assert (labels_of(part), owners_of(part)) == ([0, 0], [0, 1, 0])
 
 
 def test_the_fingerprint_depends_on_the_images_content_and_not_on_where_they_lie() -> None:

@@ -1,6 +1,5 @@
 """Distractors: what is read as one, which are left out, and what is refused."""
 
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ from clipbench.data import DataOptions, Dataset, load_data
 from clipbench.data.distractors import drop_own_images
 from clipbench.errors import ClipbenchError, DataError, UsageError
 from tests.clipbench.data.conftest import ImageBytes
+from tests.miniatures import tar_of
 
 
 @pytest.fixture
@@ -17,8 +17,7 @@ def root(tmp_path: Path, image_bytes: ImageBytes) -> Path:
     for name, number in {"a.png": 1, "b.png": 2, "more/copy.png": 2, "more/x/c.PNG": 3, "d.png": 4}.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(image_bytes(number))
-    with tarfile.open(tmp_path / "more" / "0.tar", "w") as tar:
-        tar.add(tmp_path / "d.png", "d.png")
+    (tmp_path / "more" / "0.tar").write_bytes(tar_of({"d.png": image_bytes(4)}))
     for name in ("own", "empty", "linked"):
         (tmp_path / name).mkdir()
     (tmp_path / "own" / "a.png").symlink_to("../a.png")

@@ -1,10 +1,7 @@
 """Fetching data sets from a Hub on this machine, with the true clients, while it misbehaves."""
 
 import hashlib
-import io
 import json
-import tarfile
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +16,8 @@ from clipbench.data.catalogue.web_files import RemoteFile, fetch_file
 from clipbench.data.dataset import DataOptions
 from clipbench.data.dataset_loading import load_data
 from clipbench.errors import ClipbenchError, DataError, Unavailable, UsageError
-from tests import hub_server
-from tests.clipbench.data.conftest import ImageBytes
+from tests import hub_server, miniatures
+from tests.clipbench.data.conftest import ImageBytes, labels_of
 
 datasets = pytest.importorskip("datasets")
 pytestmark = pytest.mark.usefixtures("library_cache")
@@ -31,14 +28,8 @@ SHARD = "test/0.tar"
 
 
 def shard(image_bytes: ImageBytes, n_samples: int = 3) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for number in range(n_samples):
-            for extension, content in (("png", image_bytes(number)), ("cls", b"0")):
-                member = tarfile.TarInfo(f"s{number:07}.{extension}")
-                member.size = len(content)
-                tar.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
+    samples = [{"png": image_bytes(number), "cls": b"0"} for number in range(n_samples)]
+    return miniatures.shard_of(samples)
 
 
 @pytest.fixture
@@ -96,8 +87,7 @@ def test_parquet_comes_by_split_and_its_columns_are_those_of_the_entry(
     entry = CatalogueEntry(**{**vars(made.entry), "sources": (made.source,), "prompts": "rendered-sst2"})
     monkeypatch.setattr("clipbench.data.dataset_loading.catalogue", lambda: {"pets": entry})
     found = load_data("pets", DataOptions(data_root=tmp_path / "data"))
-    assert found.labels is not None
-    assert (found.labels.tolist(), found.revision) == ([1, 0], "a" * 40)
+    assert (labels_of(found), found.revision) == ([1, 0], "a" * 40)
 
 
 GATED = (
@@ -282,10 +272,7 @@ def test_of_two_downloads_of_one_data_set_the_second_waits_for_the_first(pets: A
 
 
 def zipped(name: str = "Urban1k/caption/1.txt") -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(name, "A long caption. " * 200)
-    return buffer.getvalue()
+    return miniatures.zip_of({name: b"A long caption. " * 200})
 
 
 def test_an_archive_on_the_hub_is_checked_and_unpacked(hub: Any, tmp_path: Path) -> None:
@@ -359,10 +346,7 @@ def test_what_is_wrong_outside_the_hub_is_one_line(files: Any, tmp_path: Path, m
 
 
 def test_an_archive_cannot_write_outside_its_folder(hub: Any, tmp_path: Path) -> None:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        tar.addfile(tarfile.TarInfo("../../outside.txt"))
-    hub.add("me/bad", {"x.tar": buffer.getvalue()})
+    hub.add("me/bad", {"x.tar": miniatures.tar_of({"../../outside.txt": b""})})
     with pytest.raises(DataError, match=r"x.tar is damaged and was removed \(.*outside"):
         fetch(plan(tmp_path / "data", form="archive", hub="me/bad", split=None, files=("*.tar",)))
     assert not list(tmp_path.rglob("outside.txt"))

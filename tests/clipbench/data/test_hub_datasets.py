@@ -1,8 +1,6 @@
 """``hf:`` data read by the true clients from a Hub on this machine: as it should be, and while it misbehaves."""
 
-import io
 import shutil
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from clipbench.data.huggingface_data import HubReference
 from clipbench.errors import ClipbenchError, DataError, Unavailable, UsageError
 from tests import hub_server
 from tests.clipbench.data.conftest import ImageBytes
+from tests.miniatures import shard_of
 
 datasets = pytest.importorskip("datasets")
 pytestmark = pytest.mark.usefixtures("library_cache")
@@ -26,13 +25,8 @@ def pets(hub: Any, image_bytes: ImageBytes, tmp_path: Path) -> Any:
     rows = {"image": [{"bytes": image_bytes(n), "path": None} for n in range(2)], "label": [1, 0]}
     datasets.Dataset.from_dict(rows, features=features).to_parquet(str(tmp_path / "x"))
     hub.add("me/pets", {"data/test-00000-of-00001.parquet": (tmp_path / "x").read_bytes()})
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for extension, content in (("png", image_bytes(0)), ("cls", b"0")):
-            member = tarfile.TarInfo(f"s0000000.{extension}")
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    hub.add("me/wds_pets", {"classnames.txt": b"pet\n", "test/nshards.txt": b"1", "test/0.tar": buffer.getvalue()})
+    shard = shard_of([{"png": image_bytes(0), "cls": b"0"}])
+    hub.add("me/wds_pets", {"classnames.txt": b"pet\n", "test/nshards.txt": b"1", "test/0.tar": shard})
     return hub
 
 

@@ -9,7 +9,7 @@ import pytest
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.readers import image_folder
 from clipbench.errors import DataError, UsageError
-from tests.clipbench.data.conftest import ImageBytes
+from tests.clipbench.data.conftest import ImageBytes, labels_of
 
 
 def write(root: Path, *names: str) -> Path:
@@ -28,8 +28,7 @@ def test_classes_are_in_the_order_of_their_names_and_ids_are_paths_below_the_roo
     dataset = load(write(tmp_path, "dog/b.jpg", "dog/a.png", "cat/z.jpg"))
     assert dataset.class_names == ("cat", "dog")
     assert dataset.image_ids == ["cat/z.jpg", "dog/a.png", "dog/b.jpg"]
-    assert dataset.labels is not None
-    assert dataset.labels.tolist() == [0, 1, 1]
+    assert labels_of(dataset) == [0, 1, 1]
     assert dataset.notes == ()
 
 
@@ -41,8 +40,7 @@ def test_the_order_is_that_of_torchvision_for_ordinary_names(tmp_path: Path, ima
     torchvision = pytest.importorskip("torchvision")
     reference = torchvision.datasets.ImageFolder(str(tmp_path))
     dataset = load(tmp_path)
-    assert dataset.labels is not None
-    assert dataset.labels.tolist() == [label for _, label in reference.samples]
+    assert labels_of(dataset) == [label for _, label in reference.samples]
     assert [str(tmp_path / id) for id in dataset.image_ids] == [path for path, _ in reference.samples]
 
 

@@ -1,15 +1,14 @@
 """The same images, labels and captions, however they lie on disk."""
 
-import io
 import json
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from clipbench.data import DataOptions, Dataset, load_data
-from tests.clipbench.data.conftest import ImageBytes
+from tests.clipbench.data.conftest import ImageBytes, labels_of, owners_of
+from tests.miniatures import shard_of
 
 datasets = pytest.importorskip("datasets")
 pytestmark = pytest.mark.usefixtures("library_cache", "no_hub", "closed_images")  # loading opens no image
@@ -26,12 +25,8 @@ def _tar(folder: Path, contents: list[dict[str, bytes]]) -> None:
     (folder / "test").mkdir()
     (folder / "test" / "nshards.txt").write_text("2")
     for shard, rows in enumerate((range(3), range(3, 5))):
-        with tarfile.open(folder / "test" / f"{shard}.tar", "w") as tar:
-            for row in rows:
-                for extension, content in contents[row].items():
-                    member = tarfile.TarInfo(f"s{row:07d}.{extension}")
-                    member.size = len(content)
-                    tar.addfile(member, io.BytesIO(content))
+        samples = [contents[row] for row in rows]
+        (folder / "test" / f"{shard}.tar").write_bytes(shard_of(samples, start=rows[0]))
 
 
 def _files(folder: Path, image_bytes: ImageBytes) -> list[str]:
@@ -119,8 +114,7 @@ def load(write: Writer, folder: Path, image_bytes: ImageBytes) -> Dataset:
 @pytest.mark.parametrize("write", [folder_labels, manifest_labels, shard_labels, saved_labels, parquet_labels])
 def test_labels_are_the_same_in_every_layout(write: Writer, tmp_path: Path, image_bytes: ImageBytes) -> None:
     dataset = load(write, tmp_path, image_bytes)
-    assert dataset.labels is not None
-    assert (dataset.labels.tolist(), dataset.class_names, dataset.captions) == (LABELS, tuple(NAMES), None)
+    assert (labels_of(dataset), dataset.class_names, dataset.captions) == (LABELS, tuple(NAMES), None)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +123,6 @@ def test_labels_are_the_same_in_every_layout(write: Writer, tmp_path: Path, imag
 )
 def test_captions_are_the_same_in_every_layout(write: Writer, tmp_path: Path, image_bytes: ImageBytes) -> None:
     dataset = load(write, tmp_path, image_bytes)
-    assert dataset.caption_image is not None
     assert dataset.captions == [text for texts in CAPTIONS for text in texts]
-    assert dataset.caption_image.tolist() == [row for row, texts in enumerate(CAPTIONS) for _ in texts]
+    assert owners_of(dataset) == [row for row, texts in enumerate(CAPTIONS) for _ in texts]
     assert dataset.labels is None

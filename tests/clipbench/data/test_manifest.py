@@ -9,6 +9,7 @@ from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.labels import Groups
 from clipbench.data.readers import manifest
 from clipbench.errors import DataError, Unavailable, UsageError
+from tests.clipbench.data.conftest import labels_of, owners_of
 
 
 def write(root: Path, text: str, name: str = "list.csv", *, images: str = "abc") -> Path:
@@ -25,8 +26,7 @@ def load(path: Path, *, allow_partial: bool = False, **options: str) -> Dataset:
 
 def captions_of(dataset: Dataset) -> list[tuple[str, str]]:
     assert dataset.captions is not None
-    assert dataset.caption_image is not None
-    return [(dataset.image_ids[i], caption) for i, caption in zip(dataset.caption_image, dataset.captions, strict=True)]
+    return [(dataset.image_ids[i], caption) for i, caption in zip(owners_of(dataset), dataset.captions, strict=True)]
 
 
 PAIRS = [("a.png", "one, two"), ("b.png", "three"), ("a.png", "four\nlines")]
@@ -72,16 +72,14 @@ def test_what_is_no_list_of_texts_stays_a_caption(tmp_path: Path, cell: str) -> 
 def test_numbers_as_labels_take_their_names_from_the_column_beside_them(tmp_path: Path) -> None:
     dataset = load(write(tmp_path, "path,class_index,name\na.png,7,dog\nb.png,2,cat\nc.png,7,dog\n"))
     assert dataset.class_names == ("cat", "dog")
-    assert dataset.labels is not None
-    assert dataset.labels.tolist() == [1, 0, 1]
+    assert labels_of(dataset) == [1, 0, 1]
 
 
 def test_a_file_of_class_names_orders_texts_and_must_hold_them_all(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("dog\ncat\n")
     names = str(tmp_path / "names.txt")
     dataset = load(write(tmp_path, "path,label\na.png,dog\nb.png,cat\n"), class_names=names)
-    assert dataset.labels is not None
-    assert dataset.labels.tolist() == [0, 1]
+    assert labels_of(dataset) == [0, 1]
     with pytest.raises(DataError, match=r"label 'dgo' is not a class name: did you mean 'dog'\?"):
         load(write(tmp_path, "path,label\na.png,dgo\nb.png,cat\n"), class_names=names)
 

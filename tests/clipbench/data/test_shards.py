@@ -1,7 +1,6 @@
 """A part of a data set: only the shards that are needed, the same ones and more for a larger limit."""
 
 import io
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.dataset_loading import load_data
 from clipbench.errors import DataError
 from tests.clipbench.data.conftest import ImageBytes
+from tests.miniatures import shard_of, tar_of
 
 datasets = pytest.importorskip("datasets")
 pytestmark = pytest.mark.usefixtures("library_cache")
@@ -33,21 +33,15 @@ def entry_of(form: str, **more: Any) -> CatalogueEntry:
 def webdataset(image_bytes: ImageBytes) -> dict[str, bytes]:
     files = {"classnames.txt": b"cat\ndog\nowl\nfox\nemu\n", "test/nshards.txt": str(N_SHARDS).encode()}
     for shard in range(N_SHARDS):  # sorted by class, as the sets of CLIP_benchmark are
-        buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w") as tar:
-            for number in range(shard * N_EACH, (shard + 1) * N_EACH):
-                for extension, content in (("png", image_bytes(number)), ("cls", str(shard).encode())):
-                    member = tarfile.TarInfo(f"s{number:07}.{extension}")
-                    member.size = len(content)
-                    tar.addfile(member, io.BytesIO(content))
-        files[f"test/{shard}.tar"] = buffer.getvalue()
+        start = shard * N_EACH
+        samples = [{"png": image_bytes(start + row), "cls": str(shard).encode()} for row in range(N_EACH)]
+        files[f"test/{shard}.tar"] = shard_of(samples, start)
     return files
 
 
 def test_samples_of_one_name_in_two_folders_are_two(tmp_path: Path) -> None:
-    with tarfile.open(tmp_path / "0.tar", "w") as tar:
-        for name in ("a/0.png", "a/0.cls", "b/0.png", "b/0.cls"):
-            tar.addfile(tarfile.TarInfo(name))
+    names = ("a/0.png", "a/0.cls", "b/0.png", "b/0.cls")
+    (tmp_path / "0.tar").write_bytes(tar_of(dict.fromkeys(names, b"")))
     assert n_samples(tmp_path / "0.tar") == 2
 
 

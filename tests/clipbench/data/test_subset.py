@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from clipbench.data.dataset import Dataset
 from clipbench.data.subset import random_subset, without_images
 from clipbench.errors import DataError
+from tests.clipbench.data.conftest import labels_of, owners_of
 from tests.made import data_of
 
 
@@ -30,8 +31,7 @@ def captioned(n: int) -> Dataset:
 
 
 def counts_of(dataset: Dataset, n_classes: int) -> list[int]:
-    assert dataset.labels is not None
-    return np.bincount(dataset.labels, minlength=n_classes).tolist()
+    return np.bincount(labels_of(dataset), minlength=n_classes).tolist()
 
 
 def test_shares_are_proportional_when_they_come_out_even() -> None:
@@ -59,21 +59,18 @@ def test_images_keep_their_order_and_labels() -> None:
     dataset = labelled([20, 20])
     subset = random_subset(dataset, 7, np.random.default_rng(1))
     assert list(subset.image_ids) == sorted(subset.image_ids)
-    assert dataset.labels is not None
-    assert subset.labels is not None
-    assert subset.labels.tolist() == [int(dataset.labels[int(id)]) for id in subset.image_ids]
+    assert labels_of(subset) == [labels_of(dataset)[int(id)] for id in subset.image_ids]
 
 
 def test_fewer_places_than_classes_are_drawn_by_lot_among_equals() -> None:
-    kept = {random_subset(labelled([5, 5, 5]), 1, np.random.default_rng(seed)).labels.tolist()[0] for seed in range(40)}  # type: ignore[union-attr]
+    kept = {labels_of(random_subset(labelled([5, 5, 5]), 1, np.random.default_rng(seed)))[0] for seed in range(40)}
     assert kept == {0, 1, 2}
 
 
 def test_an_image_keeps_all_its_captions() -> None:
     subset = random_subset(captioned(10), 3, np.random.default_rng(0))
     assert subset.captions is not None
-    assert subset.caption_image is not None
-    said = [(subset.image_ids[i], text) for i, text in zip(subset.caption_image, subset.captions, strict=True)]
+    said = [(subset.image_ids[i], text) for i, text in zip(owners_of(subset), subset.captions, strict=True)]
     assert sorted(said) == sorted((id, f"{half} {id}") for id in subset.image_ids for half in ("first", "second"))
     assert subset.notes == ("a seeded subset of 3 of 10 images",)
 

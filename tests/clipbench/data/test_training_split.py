@@ -12,6 +12,7 @@ from clipbench.data.dataset import Dataset
 from clipbench.data.training_split import join_attacks
 from clipbench.errors import ClipbenchError, DataError, UsageError
 from clipbench.testing import NamedImage
+from tests.clipbench.data.conftest import labels_of
 
 
 def folder(root: Path, **splits: dict[str, int]) -> Path:
@@ -31,7 +32,7 @@ def test_both_splits_are_there_with_marks_on_the_images_to_train_on(tmp_path: Pa
     root = folder(tmp_path, test={"cat": 2, "dog": 1}, train={"cat": 1, "dog": 2})
     data = load(root, split="test", train="train")
     assert data.is_training is not None and data.is_training.tolist() == [False] * 3 + [True] * 3
-    assert data.labels is not None and data.labels.tolist() == [0, 0, 1, 0, 1, 1] and data.split == "test"
+    assert labels_of(data) == [0, 0, 1, 0, 1, 1] and data.split == "test"
     assert data.image_ids[3] == f"train: {load(root, split='train').image_ids[0]}"
     kept = data.take(np.array([2, 5]))
     assert kept.is_training is not None and kept.is_training.tolist() == [False, True]
@@ -68,7 +69,7 @@ def test_images_beside_attacks_go_by_the_names_of_their_classes_whatever_their_c
     tested = Dataset(id="x", images=images, image_ids=ids, class_names=("cat", "dog"), attacks=[Attack("1", 0, 1, 0)])
     training = Dataset(id="y", images=images, image_ids=ids, class_names=("Dog", "emu"), labels=np.array([0, 1]))
     data = join_attacks(tested, training, "photos")
-    assert data.labels is not None and data.labels.tolist() == [0, 1] and data.image_ids == ["a", "photos: a"]
+    assert labels_of(data) == [0, 1] and data.image_ids == ["a", "photos: a"]
     assert data.notes == ("images of photos of classes that no attack has (1): left out",)
     with pytest.raises(DataError, match=r"the classes 'Cat' and 'cat' differ only in upper and lower case"):
         join_attacks(tested, replace(training, class_names=("Cat", "cat")), "photos")

@@ -1,7 +1,6 @@
 """CLIP_benchmark's tar shards: read in place, and refused when anything is missing or cut short."""
 
 import io
-import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from unittest.mock import Mock
@@ -14,19 +13,10 @@ from clipbench.data.images import content_digest
 from clipbench.data.readers import webdataset
 from clipbench.errors import BadImage, DataError, UsageError
 from clipbench.untrusted.reading import decode_array
-from tests.clipbench.data.conftest import ImageBytes
+from tests.clipbench.data.conftest import ImageBytes, labels_of, owners_of
+from tests.miniatures import npy_of, shard_of
 
 Sample = Mapping[str, bytes]
-
-
-def write_shard(path: Path, samples: Sequence[Sample], *, start: int = 0) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as tar:
-        for number, sample in enumerate(samples, start=start):
-            for extension, content in sample.items():
-                member = tarfile.TarInfo(f"s{number:07d}.{extension}")
-                member.size = len(content)
-                tar.addfile(member, io.BytesIO(content))
 
 
 def write(
@@ -39,8 +29,9 @@ def write(
 ) -> Path:
     """Write a data set as CLIP_benchmark's exporter does; ``texts`` are the files in the root."""
     shards = [samples[start : start + per_shard] for start in range(0, len(samples), per_shard)]
+    (root / split).mkdir(parents=True, exist_ok=True)
     for number, shard in enumerate(shards):
-        write_shard(root / split / f"{number}.tar", shard, start=number * per_shard)
+        (root / split / f"{number}.tar").write_bytes(shard_of(shard, start=number * per_shard))
     (root / split / "nshards.txt").write_text(f"{len(shards)}\n")
     for name, text in (texts or {}).items():
         (root / f"{name}.txt").write_text(text)
@@ -49,12 +40,6 @@ def write(
 
 def load(root: Path, *, allow_partial: bool = False, **options: str) -> Dataset:
     return webdataset.load(root, DataOptions(allow_partial=allow_partial, options=options), "data")
-
-
-def npy(*values: float) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, np.array(values))
-    return buffer.getvalue()
 
 
 @pytest.fixture
@@ -70,8 +55,7 @@ def test_classification_is_read_across_shards(labelled: Path, image_bytes: Image
     assert dataset.class_names == ("cat", "big dog")
     assert dataset.templates == ("a {c}.", "the {c}.")
     assert dataset.image_ids == [f"s000000{number}" for number in range(5)]
-    assert dataset.labels is not None
-    assert dataset.labels.tolist() == [0, 1, 0, 1, 0]
+    assert labels_of(dataset) == [0, 1, 0, 1, 0]
     assert [ref.digest() for ref in dataset.images] == [content_digest(image_bytes(number)) for number in range(5)]
     assert (dataset.split, dataset.captions) == ("test", None)
 
@@ -82,13 +66,12 @@ def test_captions_are_lines_and_an_escaped_newline_stays_as_the_peer_reads_it(
     samples = [{"webp": image_bytes(0), "txt": b"one\ntwo\\nlines\n"}, {"webp": image_bytes(1), "txt": "é".encode()}]
     dataset = load(write(tmp_path, samples, texts={"dataset_type": "retrieval\n"}))
     assert dataset.captions == ["one", "two\\nlines", "é"]
-    assert dataset.caption_image is not None
-    assert dataset.caption_image.tolist() == [0, 0, 1]
+    assert owners_of(dataset) == [0, 0, 1]
     assert (dataset.labels, dataset.class_names) == (None, None)
 
 
 def test_multilabels_are_vectors(tmp_path: Path, image_bytes: ImageBytes) -> None:
-    samples = [{"jpg": image_bytes(0), "npy": npy(0, 1, 1)}, {"jpg": image_bytes(1), "npy": npy(1, 0, 0)}]
+    samples = [{"jpg": image_bytes(0), "npy": npy_of([0, 1, 1])}, {"jpg": image_bytes(1), "npy": npy_of([1, 0, 0])}]
     dataset = load(write(tmp_path, samples, texts={"dataset_type": "multilabel", "classnames": "a\nb\nc"}))
     assert dataset.multilabels is not None
     assert dataset.multilabels.tolist() == [[False, True, True], [True, False, False]]
@@ -98,7 +81,7 @@ def test_multilabels_are_vectors(tmp_path: Path, image_bytes: ImageBytes) -> Non
 def test_numbers_beside_a_label_are_groups_where_they_are_named(
     tmp_path: Path, image_bytes: ImageBytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    samples = [{"png": image_bytes(k), "cls": b"0", "npy": npy(k % 2, 20_020_001 + k, 0)} for k in range(3)]
+    samples = [{"png": image_bytes(k), "cls": b"0", "npy": npy_of([k % 2, 20_020_001 + k, 0])} for k in range(3)]
     write(tmp_path, samples)
     decode = Mock(side_effect=decode_array)
     monkeypatch.setattr(webdataset, "decode_array", decode)
@@ -118,7 +101,7 @@ def test_numbers_beside_a_label_are_groups_where_they_are_named(
 def test_numbers_are_labels_where_classes_and_a_template_have_their_name(
     tmp_path: Path, image_bytes: ImageBytes
 ) -> None:
-    samples = [{"png": image_bytes(k), "npy": npy(k % 2, k % 3)} for k in range(3)]
+    samples = [{"png": image_bytes(k), "npy": npy_of([k % 2, k % 3])} for k in range(3)]
     classes = "age:young\nage:old\nrace:black\nrace:white\nrace:indian\ntoxic:thief"
     templates = "age:a photo of a {c} person\nrace:a {c} person\ntoxic:a {c}"
     write(tmp_path, samples, texts={"classnames": classes, "zeroshot_classification_templates": templates})
@@ -171,9 +154,13 @@ def test_the_split_is_test_unless_named(labelled: Path, image_bytes: ImageBytes)
         ({"png": b"x", "txt": b""}, {"dataset_type": "retrieval"}, r"1 images without a caption, the first 's0000000'"),
         ({"png": b"x", "txt": b"a\n\nb"}, {"dataset_type": "retrieval"}, r"an empty caption for image 's0000000'"),
         ({"png": b"x", "npy": b"?"}, {"dataset_type": "multilabel"}, r"sample 's0000000': .npy cannot be read"),
-        ({"png": b"x", "npy": npy(0, 2)}, {"dataset_type": "multilabel"}, r".npy has shape \(2,\), expected one 0 or"),
         (
-            {"png": b"x", "npy": npy(0, 1)},
+            {"png": b"x", "npy": npy_of([0, 2])},
+            {"dataset_type": "multilabel"},
+            r".npy has shape \(2,\), expected one 0 or",
+        ),
+        (
+            {"png": b"x", "npy": npy_of([0, 1])},
             {"dataset_type": "multilabel", "classnames": "a\nb\nc"},
             r"labels for 2 classes, and 3 class names",
         ),

@@ -138,13 +138,13 @@ def save_siglip_b_16(folder: Path, *, seed: int = 0) -> Path:
     return folder
 
 
-def hub_cache(cache: Path, repository: str, folder: Path) -> Path:
+def hub_cache(cache: Path, repository: str, folder: Path, commit: str = "a" * 40) -> Path:
     """Put the files of a folder into a Hugging Face cache, as a download of a repository would; return the cache."""
     home = cache / f"models--{repository.replace('/', '--')}"
-    snapshot = home / "snapshots" / ("a" * 40)
+    snapshot = home / "snapshots" / commit
     snapshot.mkdir(parents=True)
     (home / "refs").mkdir()
-    (home / "refs/main").write_text("a" * 40)
+    (home / "refs/main").write_text(commit)
     for file in folder.iterdir():
         (snapshot / file.name).symlink_to(file)
     return cache
@@ -222,6 +222,11 @@ def gemma_tokenizer(folder: Path) -> Path:
     settings = {"tokenizer_class": "GemmaTokenizer", "add_bos_token": False, "add_eos_token": True}
     path.write_text(json.dumps({**json.loads(path.read_text()), **settings, "padding_side": "right"}))
     return folder
+
+
+def change_json(path: Path, **settings: Any) -> None:
+    """Add settings to a JSON file."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
 
 
 def randomize(model: torch.nn.Module) -> None:

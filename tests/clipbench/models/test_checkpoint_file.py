@@ -3,7 +3,7 @@ that are stretched as Long-CLIP does it, checked by hand and against its own loo
 """
 
 import json
-import os
+from dataclasses import replace
 from pathlib import Path
 
 import open_clip
@@ -24,23 +24,13 @@ from clipbench.models.towers.checkpoint_file import (
     stretched_length,
 )
 from clipbench.training.clip import adapter as bundled
-from clipbench.training.clip.checkpoint import load_model, save_model
-from clipbench.training.clip.config import ClipConfig, Tower
-from clipbench.training.clip.inputs import ClipTokenizer, train_tokenizer
-from clipbench.training.clip.model import CLIP
+from clipbench.training.clip.checkpoint import load_model
+from clipbench.training.clip.inputs import ClipTokenizer
+from tests.bundled import MICRO, save_bundled
 from tests.clipbench.models import small_models
+from tests.clipbench.models.test_foreign_code import Payload
 
 WEIGHTS = {"a.weight": torch.ones(2, 3), "b": torch.zeros(4)}
-
-
-class Program:
-    """An object that makes a folder when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return os.mkdir, (str(self.path),)
 
 
 def test_a_truncated_safetensors_file_is_said_to_be_so(tmp_path: Path) -> None:
@@ -61,7 +51,7 @@ def test_a_truncated_safetensors_file_is_said_to_be_so(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_that_would_run_code_is_refused_and_does_not(tmp_path: Path) -> None:
-    torch.save({"state_dict": WEIGHTS, "extra": Program(tmp_path / "ran")}, tmp_path / "evil.pt")
+    torch.save({"state_dict": WEIGHTS, "extra": Payload(tmp_path / "ran")}, tmp_path / "evil.pt")
 
     with pytest.raises(
         ModelError, match=r"evil.pt holds Python objects \(posix.mkdir\).*save only the state"
@@ -188,20 +178,8 @@ TOO_LONG = [f"{'dog ' * 100}red", f"{'dog ' * 100}blue"]
 SHORT = ["a photo of a cat", "dog"]
 
 
-def save_bundled(folder: Path) -> Path:
-    tokenizer = train_tokenizer(["a red dog", "a blue cat"], vocab_size=540, context_length=77)
-    tower = Tower(width=16, layers=2, heads=2)
-    config = ClipConfig(
-        embed_dim=16, image_size=16, patch_size=8, vision=tower, text=tower, vocab_size=tokenizer.vocab_size
-    )
-    torch.manual_seed(0)
-    folder.mkdir()
-    save_model(folder, CLIP(config), tokenizer)
-    return folder
-
-
 def test_the_bundled_model_is_stretched_by_the_same_rule(tmp_path: Path) -> None:
-    folder = save_bundled(tmp_path / "model")
+    folder = save_bundled(tmp_path / "model", replace(MICRO, context_length=77))
     plain = bundled.load(str(folder), LoadOptions(device="cpu"))
     model = bundled.load(str(folder), LoadOptions(device="cpu", options={"context": "248"}))
 

@@ -14,14 +14,9 @@ from clipbench.models.adapters import open_clip
 from clipbench.models.adapters import transformers as hugging_face
 from clipbench.models.options import LoadOptions
 from clipbench.training.clip import adapter
-from clipbench.training.clip.checkpoint import TrainingProgress, save_model, write_progress
-from clipbench.training.clip.config import ClipConfig, Tower
-from clipbench.training.clip.inputs import train_tokenizer
-from clipbench.training.clip.model import CLIP
+from clipbench.training.clip.checkpoint import TrainingProgress, write_progress
+from tests.bundled import save_bundled
 from tests.clipbench.models import small_models
-
-TOWER = Tower(width=16, layers=1, heads=2)
-"""Sizes of which the weights are a few kilobytes."""
 
 
 def changed(file: Path, place: str, value: object) -> None:
@@ -43,14 +38,7 @@ def refused(load: Callable[[str, LoadOptions], Any], folder: Path, message: str)
 
 @pytest.fixture(scope="module")
 def bundled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("bundled") / "step-7"
-    folder.mkdir()
-    tokenizer = train_tokenizer(["a cat"], vocab_size=516, context_length=8)
-    config = ClipConfig(
-        embed_dim=8, image_size=16, patch_size=8, vision=TOWER, text=TOWER, vocab_size=tokenizer.vocab_size,
-        context_length=8,
-    )  # fmt: skip
-    save_model(folder, CLIP(config), tokenizer)
+    folder = save_bundled(tmp_path_factory.mktemp("bundled") / "step-7")
     write_progress(folder, TrainingProgress(arguments={}, data={}, step=7))
     return folder
 
@@ -104,7 +92,7 @@ def test_a_folder_of_other_sizes_is_refused(
     folders: dict[str, Path], copy: Callable[[Path], Path], kind: str, place: str
 ) -> None:
     (load, file, prefix, message), folder = LOADERS[kind], copy(folders[kind])
-    assert load(str(folder), LoadOptions(device="cpu")).info.embed_dim == (8 if kind == "bundled" else 24)
+    assert load(str(folder), LoadOptions(device="cpu")).info.embed_dim == (16 if kind == "bundled" else 24)
     before = (folder / file).read_text()
     for value in WRONG:
         (folder / file).write_text(before)

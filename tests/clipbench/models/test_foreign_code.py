@@ -53,18 +53,13 @@ def marker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def stranger(small_siglip_folder: Path, tmp_path: Path, marker: Path) -> Path:
     """An open_clip folder whose tokenizer is a class of its own."""
     folder = Path(shutil.copytree(small_siglip_folder, tmp_path / "stranger"))
-    change(
+    small_models.change_json(
         folder / "tokenizer_config.json",
         auto_map={"AutoTokenizer": [None, "code.Stranger"]},
         tokenizer_class="Stranger",
     )
     (folder / "code.py").write_text(CODE.format(marker=str(marker)))
     return folder
-
-
-def change(path: Path, **settings: object) -> None:
-    """Add settings to a JSON file."""
-    path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
 
 
 def change_text(folder: Path, **settings: object) -> None:
@@ -101,14 +96,16 @@ def test_code_of_a_tokenizer_is_not_run_even_where_nobody_said_so_and_somebody_s
     stranger: Path, marker: Path
 ) -> None:
     (stranger / "config.json").write_text(json.dumps({"model_type": "stranger"}))
-    change(stranger / "config.json", auto_map={"AutoConfig": "code.Config"})
+    small_models.change_json(stranger / "config.json", auto_map={"AutoConfig": "code.Config"})
     with pytest.raises(ModelError, match="needs Python code from its repository, which is not run by default"):
         open_clip.load_folder(str(stranger), LoadOptions())
     assert not marker.exists()
 
 
 def test_a_text_tower_of_another_folder_is_refused_by_name(stranger: Path, marker: Path) -> None:
-    change(stranger / "tokenizer_config.json", auto_map=None, tokenizer_class="PreTrainedTokenizerFast")
+    small_models.change_json(
+        stranger / "tokenizer_config.json", auto_map=None, tokenizer_class="PreTrainedTokenizerFast"
+    )
     other = stranger.parent / "other"
     other.mkdir()
     shutil.copy(stranger / "code.py", other)

@@ -8,18 +8,11 @@ import open_clip
 from PIL import Image
 
 from clipbench import torch_model
-from clipbench.models import load_model
 from clipbench.models.adapters.python import wrap
-from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Internals, Model, Role, Vectors
 from clipbench.testing import INFO, ToyModel
 from tests.clipbench.models import small_models
-
-
-def loaded(reference: str) -> Model:
-    model = load_model(reference, LoadOptions(device="cpu"))
-    assert isinstance(model, Model)
-    return model
+from tests.clipbench.models.test_costs import loaded
 
 
 def wrapped(folder: Path) -> Model:

@@ -315,8 +315,7 @@ def test_code_beside_the_files_is_not_run(copy: Path, tmp_path: Path) -> None:
     trace = tmp_path / "ran"
     (copy / "evil.py").write_text(f"open({str(trace)!r}, 'w')\nclass Evil: pass\n")
     settings = {"auto_map": {"AutoTokenizer": ["evil.Evil", None]}, "tokenizer_class": "Evil"}
-    path = copy / "tokenizer_config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
+    small_models.change_json(copy / "tokenizer_config.json", **settings)
 
     with pytest.raises(ModelError):
         load(str(copy), LoadOptions())

@@ -39,23 +39,14 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "hub"
 
 
-def put(cache: Path, repository: str, folder: Path, commit: str = COMMIT) -> Path:
-    """Put a folder's files into the cache as a commit of a repository."""
-    home = cache / f"models--{repository.replace('/', '--')}"
-    (home / "refs").mkdir(parents=True)
-    (home / "refs/main").write_text(commit)
-    return Path(shutil.copytree(folder, home / "snapshots" / commit))
-
-
 @pytest.fixture
 def stranger(cache: Path, tmp_path: Path) -> Path:
     """A CLIP of classes of its own, in the cache as org/own; returns the file that its code writes."""
     folder, trace = small_models.transformers_clip(tmp_path / "own"), tmp_path / "it-ran"
-    path = folder / "config.json"
     classes = {"AutoConfig": "own_model.OwnConfig", "AutoModel": "own_model.OwnModel"}
-    path.write_text(json.dumps({**json.loads(path.read_text()), "model_type": "own", "auto_map": classes}))
+    small_models.change_json(folder / "config.json", model_type="own", auto_map=classes)
     (folder / "own_model.py").write_text(CODE.format(trace=str(trace)))
-    put(cache, "org/own", folder)
+    small_models.hub_cache(cache, "org/own", folder)
     return trace
 
 
@@ -126,10 +117,9 @@ def test_code_of_another_repository_needs_a_commit_of_its_own(
     (elsewhere / "own_model.py").write_text(code.read_text())
     code.unlink()
     config = next(cache.rglob("config.json"))
-    settings = json.loads(config.read_text())
-    settings["auto_map"] = {key: f"org/code--{name}" for key, name in settings["auto_map"].items()}
-    config.write_text(json.dumps(settings))
-    put(cache, "org/code", elsewhere, OTHER)
+    classes = json.loads(config.read_text())["auto_map"]
+    small_models.change_json(config, auto_map={key: f"org/code--{name}" for key, name in classes.items()})
+    small_models.hub_cache(cache, "org/code", elsewhere, OTHER)
 
     with pytest.raises(ModelError, match="the code of org/own is in org/code, which its commit does not pin"):
         hf.load(f"org/own@{COMMIT}", trusting())
@@ -142,7 +132,7 @@ def test_code_of_another_repository_needs_a_commit_of_its_own(
 def test_a_model_without_code_of_its_own_is_loaded_at_its_commit(
     cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    put(cache, "org/plain", small_models.transformers_clip(tmp_path / "plain"))
+    small_models.hub_cache(cache, "org/plain", small_models.transformers_clip(tmp_path / "plain"))
     capsys.readouterr()
 
     for options in (LoadOptions(), trusting()):
@@ -184,7 +174,7 @@ def put_sentences(cache: Path, folder: Path, *types: str) -> None:
     modules = [{"idx": idx, "name": str(idx), "path": "", "type": name} for idx, name in enumerate(types)]
     (folder / "modules.json").write_text(json.dumps(modules))
     (folder / "model.safetensors").write_bytes(b"")
-    put(cache, "org/st", folder)
+    small_models.hub_cache(cache, "org/st", folder)
 
 
 def test_modules_of_sentence_transformers_run_from_a_commit_too(cache: Path, tmp_path: Path) -> None:
@@ -213,7 +203,7 @@ def test_modules_of_another_repository_run_from_its_commit_each(
         elsewhere.mkdir()
         (elsewhere / "own_module.py").write_text(MODULE.format(trace=str(trace)))
         shutil.rmtree(cache / "models--org--code/refs", ignore_errors=True)
-        put(cache, "org/code", elsewhere, commit)
+        small_models.hub_cache(cache, "org/code", elsewhere, commit)
     put_sentences(cache, tmp_path / "st", "org/code--own_module.Own", "org/code--own_module.Own")
 
     with pytest.raises(ModelError, match="the code of org/st is in org/code, which its commit does not pin"):

@@ -31,17 +31,9 @@ MORE_TEXTS = ["😀 🐈 a café", "https://a.b/cat.jpg", "word " * 300]
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small CLIP of transformers as sentence-transformers saves it: images and texts."""
     source, folder = (tmp_path_factory.mktemp("st") for _ in range(2))
-    config = transformers.CLIPConfig(
-        text_config={"hidden_size": 32, **small_models.LETTERS, **SHAPE},
-        vision_config={"hidden_size": 64, "image_size": 32, "patch_size": 8, **SHAPE},
-        projection_dim=24,
-    )
-    model = transformers.CLIPModel(config)
-    small_models.randomize(model)
-    model.logit_scale.data.fill_(3.0)
-    model.save_pretrained(source)
-    images = transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
-    tokenizer = transformers.CLIPTokenizer.from_pretrained(small_models.letters_tokenizer(source))
+    small_models.transformers_clip(source)
+    images = transformers.CLIPImageProcessor.from_pretrained(source)
+    tokenizer = transformers.CLIPTokenizer.from_pretrained(source)
     transformers.CLIPProcessor(images, tokenizer).save_pretrained(source)
     st.SentenceTransformer(str(source), device="cpu").save(str(folder))
     return folder
@@ -102,7 +94,7 @@ def test_images_and_texts_get_the_library_s_vectors(clip: Path, truncate_dim: in
     assert ours.encode_texts([]).shape == (0, ours.info.embed_dim)
     assert (ours.info.embed_dim, ours.info.context_length) == (truncate_dim or 24, 77)
     # a part of the vectors has other cosines than those that the scale was learned with
-    assert ours.info.logit_scale == (pytest.approx(np.exp(3)) if truncate_dim is None else None)
+    assert ours.info.logit_scale == (pytest.approx(np.exp(4)) if truncate_dim is None else None)
 
 
 def test_half_precision_is_the_library_s(clip: Path) -> None:
@@ -160,10 +152,9 @@ def test_options_are_part_of_the_fingerprint(bert: Path) -> None:
 
 def test_the_similarity_is_the_library_s(copy: Path) -> None:
     path = copy / "config_sentence_transformers.json"
-    settings = json.loads(path.read_text())
-    path.write_text(json.dumps({**settings, "similarity_fn_name": "dot"}))
+    small_models.change_json(path, similarity_fn_name="dot")
     assert load(str(copy), texts_only()).info.similarity == "dot"
-    path.write_text(json.dumps({**settings, "similarity_fn_name": "euclidean"}))
+    small_models.change_json(path, similarity_fn_name="euclidean")
     with pytest.raises(UsageError, match="says similarity = 'euclidean': expected 'cosine' or 'dot'"):
         load(str(copy), texts_only())
 
@@ -199,10 +190,6 @@ def test_a_repository_in_the_cache_needs_no_network(
 # ----- code in a folder
 
 
-def change(path: Path, **settings: object) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
-
-
 def own_module(folder: Path) -> None:
     path = folder / "modules.json"
     parts = json.loads(path.read_text())
@@ -211,21 +198,23 @@ def own_module(folder: Path) -> None:
 
 def own_config(folder: Path) -> None:
     names = {"AutoConfig": "evil.Evil", "AutoModel": "evil.Evil"}
-    change(folder / "config.json", auto_map=names, model_type="evil")
+    small_models.change_json(folder / "config.json", auto_map=names, model_type="evil")
 
 
 def trust_in_arguments(folder: Path) -> None:
     own_config(folder)
     asks = {"trust_remote_code": True}
-    change(folder / "sentence_bert_config.json", model_args=asks, config_args=asks, tokenizer_args=asks)
+    small_models.change_json(
+        folder / "sentence_bert_config.json", model_args=asks, config_args=asks, tokenizer_args=asks
+    )
 
 
 def own_activation(folder: Path) -> None:
-    change(next(folder.glob("*_Dense")) / "config.json", activation_function="evil.Evil")
+    small_models.change_json(next(folder.glob("*_Dense")) / "config.json", activation_function="evil.Evil")
 
 
 def own_method(folder: Path) -> None:
-    change(
+    small_models.change_json(
         folder / "sentence_bert_config.json",
         modality_config={"text": {"method": "save_pretrained", "method_output_name": None}},
         module_output_name="token_embeddings",
@@ -247,7 +236,7 @@ def test_code_in_a_folder_is_never_run(copy: Path, plant: Any, tmp_path: Path, m
 
 
 def test_a_file_that_the_library_alone_reads_is_refused(copy: Path) -> None:
-    change(next(copy.glob("*_Dense")) / "config.json", note="\ud800")
+    small_models.change_json(next(copy.glob("*_Dense")) / "config.json", note="\ud800")
     with pytest.raises(ModelError, match=r"_Dense/config\.json is not JSON: .* half a surrogate pair"):
         load(str(copy), texts_only())
 

@@ -3,13 +3,10 @@ memory.
 """
 
 import os
-import resource
 import shutil
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +21,7 @@ from clipbench.models.encoding.store import DAMAGED, Shelf
 from clipbench.models.encoding.stored_models import stored_models
 from clipbench.models.large_arrays import large_array, memory_bytes
 from clipbench.testing import ToyModel
+from tests.made import file_size_limit
 
 
 def keys(*numbers: int) -> list[bytes]:
@@ -210,17 +208,6 @@ def test_no_fingerprint_leads_out_of_the_store(tmp_path: Path, fingerprint: str)
     assert chunk.parent.parent.parent == tmp_path / "cache/store"
     assert np.array_equal(shelf_of(tmp_path / "cache", fingerprint).get(keys(1)), rows(1))
     assert len(shelf_of(tmp_path / "cache", f"{fingerprint}2")) == 0
-
-
-@contextmanager
-def file_size_limit(n_bytes: int) -> Iterator[None]:
-    """Let no file grow beyond a size, as on a disk that is full."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_chunk_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Model, Role, Vectors
 from clipbench.testing import INFO, ToyModel
-from tests.clipbench.models import small_models
+from tests.clipbench.models.test_transformers import save_siglip
 
 TEXTS = ["a photo of a cat", "", "It's a caf&eacute;, isn't it?", "dog " * 200]
 
@@ -52,14 +52,7 @@ def test_a_tokenizer_of_unknown_kind_is_not_guessed_at() -> None:
 
 
 def test_transformers_counts_as_its_tokenizer_does(tmp_path: Path) -> None:
-    shape = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    vision = {**shape, "image_size": 32, "patch_size": 16}
-    text = {**shape, "vocab_size": 300, "max_position_embeddings": 16, "pad_token_id": 1, "eos_token_id": 1}
-    config = transformers.SiglipConfig(text_config={**text, "bos_token_id": None}, vision_config=vision)
-    transformers.SiglipModel(config).save_pretrained(tmp_path)
-    small_models.siglip_tokenizer(tmp_path)
-    transformers.SiglipImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path)
-    model = load_transformers(str(tmp_path), LoadOptions())
+    model = load_transformers(str(save_siglip(tmp_path)), LoadOptions())
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
     assert model.count_tokens(TEXTS).tolist() == [len(tokenizer(each, verbose=False).input_ids) for each in TEXTS]
     assert model.count_tokens(["dog " * 200])[0] > model.info.context_length == 16

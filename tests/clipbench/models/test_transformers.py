@@ -218,8 +218,7 @@ def test_worker_processes_prepare_several_arrays_an_image(tmp_path: Path) -> Non
 def test_weights_saved_in_half_precision_are_computed_in_full(clip_copy: Path) -> None:
     state = {name: value.half() for name, value in load_file(clip_copy / "model.safetensors").items()}
     save_file(state, clip_copy / "model.safetensors", {"format": "pt"})
-    config = json.loads((clip_copy / "config.json").read_text())
-    (clip_copy / "config.json").write_text(json.dumps({**config, "dtype": "float16"}))
+    small_models.change_json(clip_copy / "config.json", dtype="float16")
     model = transformers.AutoModel.from_pretrained(clip_copy, dtype=torch.float32).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(clip_copy)
     with torch.no_grad():
@@ -294,9 +293,8 @@ def with_end(end: object) -> Callable[[Path], None]:
 
 
 def without_padding(folder: Path) -> None:
-    path = folder / "tokenizer_config.json"
-    settings = json.loads(path.read_text()) | {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": None}
-    path.write_text(json.dumps(settings))
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": None}
+    small_models.change_json(folder / "tokenizer_config.json", **settings)
 
 
 def cut_short(folder: Path) -> None:

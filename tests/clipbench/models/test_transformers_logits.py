@@ -104,9 +104,7 @@ FULL = "the quick brown fox jumps over the lazy dog " * 22
 
 
 def save(folder: Path, module: Any) -> Path:
-    generator = torch.Generator().manual_seed(0)
-    for parameter in module.parameters():
-        parameter.data = torch.randn(parameter.shape, generator=generator) * 0.1
+    small_models.randomize(module)
     set_scale(module, 200)
     module.save_pretrained(folder)
     small_models.letters_tokenizer(folder)

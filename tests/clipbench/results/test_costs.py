@@ -1,18 +1,12 @@
 """Costs of towers, in words and as a table."""
 
 from dataclasses import replace
-from typing import Any
 
 from clipbench.results.model_costs import cost_differences, cost_facts, cost_table, price_table
 from clipbench.results.provenance import encoded_facts
-from clipbench.results.record import PriceRecord, Result, TowerRecord
+from clipbench.results.record import PriceRecord, TowerRecord
 from clipbench.results.table import as_markdown
-
-
-def result(towers: dict[str, TowerRecord], **model: Any) -> Result:
-    return Result(clipbench_version="", created="", command=[], seed=0, environment={}, model=model, evaluations=[],
-                  towers=towers)  # fmt: skip
-
+from tests.made import result_of
 
 IMAGE = TowerRecord(n_parameters=87_849_216, flops=8_817_623_040, item="an image of 224 x 224 pixels", n_encoded=5000, n_timed=5000,
                     items_per_second=812.4, reasons={"peak_bytes": "known only on CUDA devices"})  # fmt: skip
@@ -21,7 +15,7 @@ UNKNOWN = TowerRecord(reasons={"flops": "the model does not show this tower", "n
 
 
 def test_the_table_has_what_is_known_and_says_why_the_rest_is_not() -> None:
-    made = result({"image": IMAGE, "text": UNKNOWN})
+    made = result_of(model={}, towers={"image": IMAGE, "text": UNKNOWN})
     table = cost_table([made], ["mine"])
     assert table is not None
     assert [column.header for column in table.columns] == ["tower", "parameters", "FLOPs", "per second"]
@@ -38,7 +32,7 @@ PRICE = PriceRecord(load_seconds=1.5, text_p50=0.0121, text_p95=0.02, image_p50=
 
 
 def test_prices_are_told_with_their_machine_and_not_where_none_was_taken() -> None:
-    plain, first = result({}), replace(result({}), price=PRICE)
+    plain, first = result_of(model={}), result_of(model={}, price=PRICE)
     other = replace(PRICE, machine={**CPU, "device": "H100"}, memory_bytes=None, reasons={"memory_bytes": "untold"})
     second = replace(plain, price=other)
     assert price_table([plain], ["none"]) is None and not cost_differences(plain, first)

@@ -6,17 +6,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 from clipbench.training.clip import config
-from clipbench.training.clip.config import ClipConfig, Tower
+from clipbench.training.clip.config import ClipConfig
+from tests.bundled import MICRO
 
-MICRO = ClipConfig(
-    embed_dim=16,
-    image_size=16,
-    patch_size=8,
-    vision=Tower(width=32, layers=2, heads=2),
-    text=Tower(width=16, layers=2, heads=2),
-    vocab_size=560,
-    context_length=12,
-)
 COLOURS = ("red", "green", "blue", "white")
 KINDS = ("disc", "square")
 N_WRITTEN_IMAGES = 48

@@ -1,6 +1,5 @@
 import json
 import os
-import resource
 import shutil
 import signal
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from clipbench.training.log import read_log
 from clipbench.training.options import TrainOptions, arguments_of, options_of
 from clipbench.training.step import add_gradients
 from clipbench.training.train import Interrupted, train
+from tests.made import file_size_limit
 
 Options = Callable[..., TrainOptions]
 
@@ -185,7 +185,6 @@ def test_a_log_of_steps_is_not_lost_with_its_checkpoints(options: Options) -> No
 
 
 def test_a_full_disk_is_one_line_and_the_run_goes_on_from_its_last_checkpoint(options: Options) -> None:
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     whole = train(options("whole"))
     weight_bytes = (whole / "model.safetensors").stat().st_size
     for n_bytes, expected in (
@@ -193,14 +192,9 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_from_its_last_checkpoint(op
         (weight_bytes + 9, ["step-0"]),
     ):  # its optimizer has no state yet
         run = options(f"run-{n_bytes}").out
-        resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, limits[1]))
-        try:
-            with pytest.raises(
-                UsageError, match=r"^cannot write .*step-\d .*File too large.*: fix that, and --resume continues"
-            ):
-                train(options(run.name))
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        message = r"^cannot write .*step-\d .*File too large.*: fix that, and --resume continues"
+        with file_size_limit(n_bytes), pytest.raises(UsageError, match=message):
+            train(options(run.name))
         assert sorted(path.name for path in run.iterdir()) == ["log.jsonl", *expected]
         ended = weights(train(options(run.name), is_resumed=True))
         assert all(torch.equal(value, ended[name]) for name, value in weights(whole).items())

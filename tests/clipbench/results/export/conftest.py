@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, PublishedValue, Result
+from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, PublishedValue
 from clipbench.results.run import Run, read_run, write_result
+from tests.made import record_of, result_of
 
 HOSTILE = 'a|b & 50% of $x_{1}$ #1 \\cmd ~^<b>"q"</b> [c] *d* _e_ -- \u202eשלום 🐈 =1+1\nnext: - line'
 MakeRun = Callable[..., Run]
@@ -27,18 +28,11 @@ def make_run(tmp_path: Path) -> MakeRun:
             "fingerprint": "f00",
             "n_parameters": 7,
         }
-        given = {
-            "clipbench_version": "9.1",
-            "created": "2026-11-24T12:00:00+00:00",
-            "command": ["clipbench", "run"],
-            "seed": 3,
-            "environment": {"device": "cpu", "precision": "fp32", "python": "3.11", "torch": "2.9"},
-            "model": model,
-            **changes,
-        }
+        environment = {"device": "cpu", "precision": "fp32", "python": "3.11", "torch": "2.9"}
+        facts = {"clipbench_version": "9.1", "created": "2026-11-24T12:00:00+00:00", "seed": 3, "model": model}
         found = standard() if evaluations is None else evaluations
         (tmp_path / name).mkdir()
-        write_result(Result(**given, evaluations=found), tmp_path / name)
+        write_result(result_of(*found, **{"environment": environment, **facts, **changes}), tmp_path / name)
         return read_run(tmp_path / name)
 
     return make
@@ -81,5 +75,4 @@ def standard() -> list[EvaluationRecord]:
 def evaluation(task: str, data: str, metrics: dict[str, Metric], **parts: Any) -> EvaluationRecord:
     """Return the record of an evaluation."""
     dataset = DatasetRecord(id=data, revision="1", split="test", n_samples=1000, fingerprint="da7a")
-    given = {"task_version": 1, "params": {"ks": [1, 5]}, "dataset": dataset, "status": "ok", **parts}
-    return EvaluationRecord(task=task, metrics=metrics, **given)
+    return record_of(task, dataset, **{"params": {"ks": [1, 5]}, "metrics": metrics, **parts})

@@ -1,6 +1,7 @@
 """bibtex: an entry for clipbench and one per publication that the data of the runs cite."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,23 +23,28 @@ FLICKR = (
 
 
 @pytest.fixture
-def cited(make_run: MakeRun, record: Record) -> Run:
-    """A run on three data sets, of which two have a citation, and on scenes."""
-    made = [record("zero-shot", name, {"acc1": Metric(value=0.5)}) for name in ("flickr", "birds_2", "mine", "scenes")]
-    run = make_run(evaluations=made)
-    citations = (FLICKR, "Van Gool et al., Birds & 100 % more, 2020, arXiv:2012.05107", None, "scenes 1")
-    run.result.evaluations[:] = [
-        replace(one, dataset=replace(one.dataset, cite=cite)) for one, cite in zip(made, citations, strict=True)
-    ]
-    return run
+def cited(make_run: MakeRun, record: Record) -> Callable[..., Run]:
+    """Return a function that makes a run on data sets with these citations."""
+
+    def cited(**citations: str | None) -> Run:
+        made = [record("zero-shot", name, {"acc1": Metric(value=0.5)}) for name in citations]
+        run = make_run(evaluations=made)
+        run.result.evaluations[:] = [
+            replace(one, dataset=replace(one.dataset, cite=citations[one.dataset.id])) for one in made
+        ]
+        return run
+
+    return cited
 
 
 def keys(text: str) -> list[str]:
     return re.findall(r"^@misc\{([\w-]+),$", text, re.MULTILINE)
 
 
-def test_an_export_has_clipbench_and_the_publications_of_the_data(cited: Run) -> None:
-    rendered = format_of("bibtex").render([cited, cited])
+def test_an_export_has_clipbench_and_the_publications_of_the_data(cited: Callable[..., Run]) -> None:
+    birds = "Van Gool et al., Birds & 100 % more, 2020, arXiv:2012.05107"
+    run = cited(flickr=FLICKR, birds_2=birds, mine=None, scenes="scenes 1")
+    rendered = format_of("bibtex").render([run, run])
     text = rendered.content.decode()
     flickr = [
         "young-2014-from-image-descriptions-to-visual-denotations",
@@ -51,26 +57,18 @@ def test_an_export_has_clipbench_and_the_publications_of_the_data(cited: Run) ->
     assert "  howpublished = {TACL 2 (2014)},\n  year = {2014}\n" in text
     assert "  author = {{Van Gool} and others},\n  title = {{Birds \\& 100 \\% more}},\n" in text
     assert "  howpublished = {arXiv:2012.05107},\n  year = {2020}\n" in text
-    assert f"note = {{version {cited.result.clipbench_version}}}" in text
+    assert f"note = {{version {run.result.clipbench_version}}}" in text
     assert rendered.notes == ["mine: no citation is recorded, cite its source"]  # scenes are of clipbench
     assert text.count("{") == text.count("}")
 
 
-def test_a_citation_of_another_form_is_the_title_of_its_entry(make_run: MakeRun, record: Record) -> None:
-    one = record("zero-shot", "web", {"acc1": Metric(value=0.5)})
-    run = make_run(evaluations=[one])
-    run.result.evaluations[:] = [replace(one, dataset=replace(one.dataset, cite="https://birds.example"))]
-    text = format_of("bibtex").render([run]).content.decode()
+def test_a_citation_of_another_form_is_the_title_of_its_entry(cited: Callable[..., Run]) -> None:
+    text = format_of("bibtex").render([cited(web="https://birds.example")]).content.decode()
     assert len(keys(text)) == 2 and "title = {{https://birds.example}}" in text
 
 
-def test_publications_of_one_author_and_year_have_distinct_entries(make_run: MakeRun, record: Record) -> None:
-    made = [record("zero-shot", name, {"acc1": Metric(value=0.5)}) for name in ("a", "b")]
-    run = make_run(evaluations=made)
-    citations = ("Li et al., Birds of Asia, ICCV 2011", "Li et al., Birds of Europe, CVPR 2011")
-    run.result.evaluations[:] = [
-        replace(one, dataset=replace(one.dataset, cite=cite)) for one, cite in zip(made, citations, strict=True)
-    ]
+def test_publications_of_one_author_and_year_have_distinct_entries(cited: Callable[..., Run]) -> None:
+    run = cited(a="Li et al., Birds of Asia, ICCV 2011", b="Li et al., Birds of Europe, CVPR 2011")
     assert len(set(keys(format_of("bibtex").render([run]).content.decode()))) == 3
 
 

@@ -19,9 +19,10 @@ from huggingface_hub import parse_eval_result_entries
 from clipbench.results.export.formats import export, format_of
 from clipbench.results.export.mteb import main_metric
 from clipbench.results.other_tools import open_results
-from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric
+from clipbench.results.record import DatasetRecord, Metric
 from clipbench.results.run import Run
 from tests.clipbench.results.export.conftest import MakeRun, Record
+from tests.made import record_of
 
 
 def acc(value: float, **facts: Any) -> Metric:
@@ -167,17 +168,9 @@ def sampled_run(make_run: MakeRun, licence: str | None = "CC BY 4.0") -> Run:
             if isinstance(column[0], float) or isinstance(column[-1], float)
         }
         metrics["median"] = Metric(value=1.0, unit="rank", higher_is_better=False)
-        records.append(
-            EvaluationRecord(
-                task=task,
-                task_version=1,
-                params={},
-                status="ok",
-                metrics=metrics,
-                dataset=DatasetRecord(id="birds", n_samples=3, licence=licence),
-                files={"samples": f"samples/{task}.parquet"},
-            )
-        )
+        data = DatasetRecord(id="birds", n_samples=3, licence=licence)
+        files = {"samples": f"samples/{task}.parquet"}
+        records.append(record_of(task, data, metrics=metrics, files=files))
     return Run(run.folder, replace(run.result, evaluations=records))
 
 
@@ -361,6 +354,3 @@ def test_mteb_reads_the_files(make_run: MakeRun, record: Record, tmp_path: Path)
         assert metadata.main_score == main_metric(path.stem) and metadata.eval_splits == list(found.scores)
         if "Retrieval" not in path.stem:
             assert found.get_score() > 0
-
-
-# ----- FiftyOne, by the recipe of the page

@@ -9,34 +9,15 @@ from clipbench.errors import ModelError, UsageError
 from clipbench.models.checkpoints import holds_bundled_checkpoint
 from clipbench.models.options import LoadOptions
 from clipbench.training.clip import adapter as bundled
-from clipbench.training.clip.checkpoint import load_model, save_model
-from clipbench.training.clip.config import ClipConfig, Tower
-from clipbench.training.clip.inputs import train_tokenizer
-from clipbench.training.clip.model import CLIP
+from clipbench.training.clip.checkpoint import load_model
+from tests.bundled import save_bundled
 
 TEXTS = ["a red disc", "Blue square", "", "red " * 40]
 IMAGES = [Image.new("RGB", (20, 16), (200, 30, 30)), Image.new("L", (16, 40), 90)]
 
 
-def save(folder: Path, *, siglip: bool = False, seed: int = 0, dtype: torch.dtype = torch.float32) -> Path:
-    folder.mkdir(parents=True)
-    tokenizer = train_tokenizer(["a red disc", "a blue square"], vocab_size=540, context_length=12)
-    config = ClipConfig(
-        embed_dim=16,
-        image_size=16,
-        patch_size=8,
-        vision=Tower(width=32, layers=2, heads=2),
-        text=Tower(width=16, layers=2, heads=2),
-        vocab_size=tokenizer.vocab_size,
-        context_length=12,
-    )
-    torch.manual_seed(seed)
-    save_model(folder, CLIP(config.for_siglip() if siglip else config), tokenizer, dtype=dtype)
-    return folder
-
-
 def test_vectors_are_the_models_own(tmp_path: Path) -> None:
-    folder = save(tmp_path / "mine")
+    folder = save_bundled(tmp_path / "mine")
     model = bundled.load(str(folder), LoadOptions(device="cpu", batch_size=3))
     module, tokenizer = load_model(folder)
     pixels = torch.from_numpy(model.inputs_of(IMAGES))
@@ -49,7 +30,7 @@ def test_vectors_are_the_models_own(tmp_path: Path) -> None:
 
 def test_fingerprints_tell_models_apart_and_not_folders(tmp_path: Path) -> None:
     def fingerprint(name: str, precision: str = "fp32", **how: object) -> str:
-        folder = save(tmp_path / name, **how)  # type: ignore[arg-type]
+        folder = save_bundled(tmp_path / name, **how)  # type: ignore[arg-type]
         return bundled.load(str(folder), LoadOptions(device="cpu", precision=precision)).info.fingerprint
 
     first = fingerprint("a")
@@ -60,7 +41,7 @@ def test_fingerprints_tell_models_apart_and_not_folders(tmp_path: Path) -> None:
 
 def test_a_training_s_folder_loads_its_newest_checkpoint_with_a_note(tmp_path: Path) -> None:
     for step in (2, 10):
-        save(tmp_path / "run" / f"step-{step}", seed=step)
+        save_bundled(tmp_path / "run" / f"step-{step}", seed=step)
     assert holds_bundled_checkpoint(tmp_path / "run")
     assert holds_bundled_checkpoint(tmp_path / "run" / "step-2")
     assert not holds_bundled_checkpoint(tmp_path)
@@ -74,6 +55,6 @@ def test_wrong_folders_and_options_are_refused(tmp_path: Path) -> None:
         ModelError, match=r"is not a checkpoint of clipbench train: expected a folder with config\.json"
     ):
         bundled.load(str(tmp_path), LoadOptions(device="cpu"))
-    folder = str(save(tmp_path / "mine"))
+    folder = str(save_bundled(tmp_path / "mine"))
     with pytest.raises(UsageError, match="takes no option 'tag'"):
         bundled.load(folder, LoadOptions(device="cpu", options={"tag": "openai"}))

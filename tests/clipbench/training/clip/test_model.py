@@ -34,27 +34,18 @@ def relative_error(found: Tensor, expected: Tensor) -> float:
     return float(((found - expected).norm(dim=-1) / expected.norm(dim=-1)).max())
 
 
-def open_clips(name: str) -> torch.nn.Module:
-    torch.manual_seed(0)
-    model = open_clip.create_model(name, load_weights=False).eval()
-    assert isinstance(model, torch.nn.Module)
-    return model
-
-
-@torch.no_grad()
-def check_equals_open_clip(name: str) -> None:
-    config = CONFIGS[name]
-    theirs, ours = open_clips(name), seeded(config)
-    ours.load_state_dict(theirs.state_dict())  # strict: the same names and shapes
-    images, captions = pixels(config, 2), texts(config, (2, 9, 77))
-    assert relative_error(ours.encode_image(images), theirs.encode_image(images)) < RELATIVE  # type: ignore[operator]
-    assert relative_error(ours.encode_text(captions), theirs.encode_text(captions)) < RELATIVE  # type: ignore[operator]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["ViT-B-32-quickgelu", "ViT-B-32", "ViT-B-16", "ViT-L-14", "ViT-L-14-quickgelu"])
+@torch.no_grad()
 def test_vectors_of_true_sizes_equal_open_clips(name: str) -> None:
-    check_equals_open_clip(name)
+    config = CONFIGS[name]
+    torch.manual_seed(0)
+    theirs: Any = open_clip.create_model(name, load_weights=False).eval()
+    ours = seeded(config)
+    ours.load_state_dict(theirs.state_dict())  # strict: the same names and shapes
+    images, captions = pixels(config, 2), texts(config, (2, 9, 77))
+    assert relative_error(ours.encode_image(images), theirs.encode_image(images)) < RELATIVE
+    assert relative_error(ours.encode_text(captions), theirs.encode_text(captions)) < RELATIVE
 
 
 @torch.no_grad()
