@@ -22,6 +22,7 @@ from clipbench.models.introspection.modules import untrained_towers
 from clipbench.models.introspection.tokens import pad_tokens
 from clipbench.models.introspection.variants import case_variants, images_as, texts_as
 from clipbench.models.protocol import Role
+from clipbench.results.grouping import group_values
 from clipbench.results.numbers import counted
 
 Item = TypeVar("Item")
@@ -88,10 +89,8 @@ def _inputs(subject: Subject) -> Iterator[tuple[str, Float[np.ndarray, "n dim"],
 
 def _equal_rows(rows: Float[np.ndarray, "n dim"]) -> list[list[int]]:
     """Return the rows that have the same direction, in groups."""
-    groups: dict[bytes, list[int]] = {}
-    for row, direction in enumerate(np.round(unit(rows) / SAME).astype(np.int64)):
-        groups.setdefault(direction.tobytes(), []).append(row)
-    return list(groups.values())
+    directions = np.round(unit(rows) / SAME).astype(np.int64)
+    return list(group_values((direction.tobytes(), row) for row, direction in enumerate(directions)).values())
 
 
 def evaluation_mode(subject: Subject) -> CheckOutcome:

@@ -28,6 +28,7 @@ from clipbench.evaluation.plan import QUICK, RunOptions, plan
 from clipbench.evaluation.progress import Progress
 from clipbench.files import nearest_existing_parent
 from clipbench.models import aliases
+from clipbench.results.grouping import group_values
 from clipbench.results.numbers import ascii_signs, counted, duration
 from clipbench.results.record import CheckFinding, EvaluationRecord
 from clipbench.results.run import Run, model_name
@@ -188,9 +189,7 @@ class Printer(Progress):
 
     def left_out(self, reasons: Mapping[str, str]) -> None:
         """Print which tasks the data does not allow, grouped by reason."""
-        tasks: dict[str, list[str]] = {}
-        for task, reason in reasons.items():
-            tasks.setdefault(reason, []).append(task.partition("@")[0])
+        tasks = group_values((reason, task.partition("@")[0]) for task, reason in reasons.items())
         listed = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in tasks.items())
         self.note(f"left out: {listed}")
 

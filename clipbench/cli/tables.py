@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 
 from clipbench.results.by_bytes import metrics_by_format, table_by_bytes
+from clipbench.results.grouping import group_values
 from clipbench.results.numbers import NONE, ascii_signs, count, counted, duration, interval, interval_name, quantity
 from clipbench.results.provenance import encoded_facts
 from clipbench.results.record import AverageRecord, EvaluationRecord, Metric, MetricName, SlicesRecord
@@ -114,11 +115,7 @@ def headline_facts(record: EvaluationRecord) -> Iterator[str]:
 
 
 def _undefined(metrics: Mapping[str, Metric]) -> dict[str, list[str]]:
-    reasons: dict[str, list[str]] = {}
-    for name, metric in metrics.items():
-        if metric.value is None:
-            reasons.setdefault(str(metric.reason), []).append(name)
-    return reasons
+    return group_values((str(metric.reason), name) for name, metric in metrics.items() if metric.value is None)
 
 
 def heading(record: EvaluationRecord) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from clipbench.errors import UsageError, did_you_mean
 from clipbench.results.frames import as_frame
+from clipbench.results.grouping import group_values
 from clipbench.results.matching import check_same, trainings
 from clipbench.results.model_costs import MIN_TIMED_ITEMS, MODEL_QUANTITIES
 from clipbench.results.numbers import count
@@ -340,12 +341,9 @@ def _cost_notes(runs: Sequence[Run], *, names: Sequence[str], axes: tuple[str, s
 
 def _repeated_model_notes(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
     """Return a sentence for each model that several runs are of."""
-    by_model: dict[str, list[str]] = {}
-    for run, name in zip(runs, names, strict=True):
-        if run.result.model.get("fingerprint"):
-            by_model.setdefault(str(run.result.model["fingerprint"]), []).append(name)
+    by_model = group_values((run.result.model.get("fingerprint"), name) for run, name in zip(runs, names, strict=True))
     return [
         f"{', '.join(labels)} are runs of one model: the correlation counts it {len(labels)} times."
-        for labels in by_model.values()
-        if len(labels) > 1
+        for fingerprint, labels in by_model.items()
+        if fingerprint and len(labels) > 1
     ]

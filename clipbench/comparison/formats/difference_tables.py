@@ -17,6 +17,7 @@ from clipbench.comparison.records import (
     Verdict,
     verdict_line,
 )
+from clipbench.results.grouping import group_values
 from clipbench.results.numbers import NONE, change, change_interval, count, counted, interval, p_value, quantity
 from clipbench.results.record import Metric
 from clipbench.results.table import Cell, Column, Table, columns
@@ -292,7 +293,4 @@ def _verdict_counts(differences: Iterable[Difference]) -> str:
 
 def by_evaluation(records: Iterable[R]) -> dict[str, list[R]]:
     """Return differences, or representational similarities, by ``task@data``, in their order."""
-    groups: dict[str, list[R]] = {}
-    for record in records:
-        groups.setdefault(record.evaluation, []).append(record)
-    return groups
+    return group_values((record.evaluation, record) for record in records)

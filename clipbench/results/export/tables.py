@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from clipbench.results.export.formats import ExportFormat, RenderedExport
+from clipbench.results.grouping import group_values
 from clipbench.results.matching import match
 from clipbench.results.numbers import NONE, count, interval, interval_name, number, symbol
 from clipbench.results.provenance import data_facts, missing_reason, origin
@@ -66,12 +67,12 @@ def _table(records: dict[int, EvaluationRecord], names: list[str]) -> Table:
     measured = {model: record for model, record in records.items() if record.status == "ok"}
     first = next(iter(measured.values()), next(iter(records.values())))
     by_name: dict[str, dict[int, Metric]] = {}
-    comments: dict[str, list[str]] = {}
     for model, record in measured.items():
         for name, metric in record.metrics.items():
             by_name.setdefault(name, {})[model] = metric
-        for note in dict.fromkeys(record.notes):
-            comments.setdefault(note, []).append(names[model])
+    comments = group_values(
+        (note, names[model]) for model, record in measured.items() for note in dict.fromkeys(record.notes)
+    )
     intervals = interval_name(metric for metrics in by_name.values() for metric in metrics.values())
     missing = {
         name: missing_reason(records[model]) if model in records else "not run" for model, name in enumerate(names)
