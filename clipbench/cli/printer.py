@@ -33,7 +33,7 @@ from clipbench.results.numbers import ascii_signs, counted, duration
 from clipbench.results.record import CheckFinding, EvaluationRecord
 from clipbench.results.run import Run, model_name
 from clipbench.results.short_names import last_parts
-from clipbench.results.table import Cell, Row, Table, as_text, columns
+from clipbench.results.table import Cell, Row, Table, as_text, columns, note_number
 from clipbench.untrusted.terminal import one_line
 
 if TYPE_CHECKING:
@@ -290,11 +290,11 @@ def needs_table(needs: Sequence[Need], *, title: str, known_cause: str | None = 
     Args:
         known_cause: the reason that the title gives.
     """
-    notes: dict[str, int] = {}
+    notes: list[str] = []
     rows: list[Row] = []
     for need in needs:
         remark = need.step or (need.problem if need.problem != known_cause else need.licence_step)
-        note = notes.setdefault(remark, len(notes) + 1) if remark else 0
+        note = note_number(remark or "", notes)
         part = "" if need.shards is None else f", {need.shards[0]} of {need.shards[1]} shards"
         rows.append([Cell(need.entry.name + part, note=note), ", ".join(need.tasks), _size(need), need.entry.licence])
     n_bytes = sum(need.n_bytes or 0 for need in needs)

@@ -49,8 +49,8 @@ def headline_lines(records: Iterable[EvaluationRecord], width: int | None = None
         if metric.reason is not None:  # of no value, of no interval, or of a choice
             notes.append(f"{name}{' is undefined' if metric.value is None else ''}: {metric.reason}")
         value = Cell(quantity(metric.value, metric.unit), note=len(notes) if metric.reason is not None else 0)
-        chance = NONE if metric.chance is None else quantity(metric.chance, metric.unit)
-        rows.append([task, name, value, interval(metric), chance, published_cell(metric).removeprefix("published ")])
+        chance, published = quantity(metric.chance, metric.unit), published_cell(metric).removeprefix("published ")
+        rows.append([task, name, value, interval(metric), chance, published])
     headers = columns(
         "task", "metric", numbers=["value", interval_name(metric for _, metric in first_headlines.values()), "chance"]
     )

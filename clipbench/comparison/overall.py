@@ -120,15 +120,13 @@ def _strongest(evidence: Sequence[MetricEvidence]) -> str:
 def _outcome_texts(outcomes: Sequence[Outcome], word: Word) -> Iterable[str]:
     """Yield what the gate adds to the evidence: what failed, what is known, and the limit that a loss keeps to."""
     failed = [outcome for outcome in outcomes if outcome.status == "regression"]
+    tolerated = [outcome for outcome in outcomes if outcome.shift == "loss" and outcome.status == "pass"]
+    limits = " and ".join(dict.fromkeys(outcome.limit for outcome in failed or tolerated))
+    limits = f"the limit of {limits}" if len(limits) < 20 else "their limits"
     if failed:
-        limits = " and ".join(dict.fromkeys(outcome.limit for outcome in failed))
-        how = f"the limit of {limits}" if len(limits) < 20 else "their limits"
-        yield f"{len(failed)} beyond {how}"
-    elif word in ("worse", "mixed"):
-        tolerated = [outcome for outcome in outcomes if outcome.shift == "loss" and outcome.status == "pass"]
-        limits = " and ".join(dict.fromkeys(outcome.limit for outcome in tolerated))
-        if tolerated:
-            yield f"within the limit of {limits}" if len(limits) < 20 else "within their limits"
+        yield f"{len(failed)} beyond {limits}"
+    elif tolerated and word in ("worse", "mixed"):
+        yield f"within {limits}"
     for status, noun in (
         ("unmet", "requirement not met"),
         ("missing", "missing"),

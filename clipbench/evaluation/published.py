@@ -204,10 +204,9 @@ def _open_clip_value(score: float) -> PublishedValue:
 def _with_published_values(metric: Metric, values: tuple[PublishedValue, ...]) -> Metric:
     """Return a metric with published values, which agree if the metric's interval contains them."""
     low, high = metric.low, metric.high
-    agrees = [None if low is None or high is None else low <= value.value <= high for value in values]
-    return replace(
-        metric, published=[replace(value, agrees=is_inside) for value, is_inside in zip(values, agrees, strict=True)]
-    )
+    if low is not None and high is not None:
+        values = tuple(replace(value, agrees=low <= value.value <= high) for value in values)
+    return replace(metric, published=list(values))
 
 
 def _is_as_published(measured: Measured, entry: CatalogueEntry) -> bool:

@@ -334,7 +334,7 @@ def is_int64(text: str) -> bool:
 def shown(value: object) -> str:
     """Return the beginning of a value as code, short enough for a message."""
     text = repr(value[:MOST_SHOWN]) if isinstance(value, str | bytes) else _SHORT.repr(value)
-    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 1]}…"
+    return shortened(text, MOST_SHOWN)
 
 
 class _Short(reprlib.Repr):

@@ -20,7 +20,7 @@ from clipbench.comparison.records import (
 from clipbench.results.grouping import group_values
 from clipbench.results.numbers import NONE, change, change_interval, count, counted, interval, p_value, quantity
 from clipbench.results.record import Metric
-from clipbench.results.table import Cell, Column, Table, columns
+from clipbench.results.table import Cell, Column, Table, columns, note_number
 from clipbench.results.titles import subset_legend, within_sentence
 
 COLUMNS = (
@@ -79,7 +79,7 @@ NOUNS: dict[Status, tuple[str, str]] = {
 
 def difference_table(title: str, differences: Sequence[Difference]) -> Table:
     """Return the differences of an evaluation as rows. An arrow marks a metric for which lower is better."""
-    notes = list(dict.fromkeys(difference.test for difference in differences if difference.p_value is None))
+    notes: list[str] = []
     subsets = {difference.name: difference.subset for difference in differences if not difference.grouping}
     legend = subset_legend(subsets, {name.rpartition("/")[0]: subset for name, subset in subsets.items()})
     rows = [_row(difference, notes) for difference in differences]
@@ -159,10 +159,10 @@ def _chance_text(metric: Metric) -> str:
     return quantity(metric.chance, metric.unit) if metric.chance else "0"
 
 
-def _row(difference: Difference, notes: Sequence[str]) -> list[Cell | str]:
+def _row(difference: Difference, notes: list[str]) -> list[Cell | str]:
     unit = difference.base.unit
     faint = difference.verdict.replace(" ", "-")
-    p = Cell("no test", note=notes.index(difference.test) + 1, sort_key="") if difference.p_value is None else None
+    p = Cell("no test", note=note_number(difference.test, notes), sort_key="") if difference.p_value is None else None
     return [
         metric_cell(difference),
         Cell(quantity(difference.base.value, unit), sort_key=difference.base.value),
@@ -230,11 +230,11 @@ def gate_counts(gated: GatedComparison) -> str:
 
 def gate_table(outcomes: Sequence[Outcome]) -> Table:
     """Return the outcomes of a gate as rows: values of both sides, change with interval, allowed loss and outcome."""
-    notes = list(dict.fromkeys(outcome.reason for outcome in outcomes if outcome.reason))
+    notes: list[str] = []
     return Table(columns=GATE_COLUMNS, rows=[_gate_row(outcome, notes) for outcome in outcomes], notes=notes)
 
 
-def _gate_row(outcome: Outcome, notes: Sequence[str]) -> list[Cell | str]:
+def _gate_row(outcome: Outcome, notes: list[str]) -> list[Cell | str]:
     metric = outcome.base or outcome.candidate
     unit = "" if metric is None else metric.unit
     values = [quantity(side.value, unit) if side is not None else NONE for side in (outcome.base, outcome.candidate)]
@@ -254,7 +254,7 @@ def _gate_row(outcome: Outcome, notes: Sequence[str]) -> list[Cell | str]:
         Cell(
             word,
             mark=mark,
-            note=notes.index(outcome.reason) + 1 if outcome.reason else 0,
+            note=note_number(outcome.reason, notes),
             is_strong=outcome.status in ("regression", "unmet"),
             css=f"verdict {outcome.status}",
         ),

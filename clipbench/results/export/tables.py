@@ -10,7 +10,7 @@ from clipbench.results.numbers import NONE, count, interval, interval_name, numb
 from clipbench.results.provenance import data_facts, missing_reason, origin
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run, distinct_names, labels
-from clipbench.results.table import Cell, Column, Table, as_latex, as_markdown
+from clipbench.results.table import Cell, Column, Table, as_latex, as_markdown, columns, note_number
 from clipbench.results.table.latex import PACKAGES
 from clipbench.results.table.markdown import bullets
 from clipbench.results.titles import full_title
@@ -87,11 +87,9 @@ def _table(records: dict[int, EvaluationRecord], names: list[str]) -> Table:
         title=first.name,
         facts=f"{data_facts(first.dataset)}; {f'{intervals}s in brackets' if by_name else 'not measured'}",
         columns=[
-            Column("metric", is_number=False),
-            Column("unit", is_number=False),
+            *columns("metric", "unit"),
             *(Column(name, model=model) for model, name in enumerate(names)),
-            Column("chance"),
-            Column("n"),
+            *columns(numbers=("chance", "n")),
         ],
         rows=[_row(name, metrics, measured, len(names), notes) for name, metrics in by_name.items()],
         notes=notes,
@@ -109,22 +107,17 @@ def _row(
 ) -> list[Cell | str]:
     """Return the line of a metric, and add the reasons for missing values to the notes."""
 
-    def cell_with_note(text: str, reason: str) -> Cell:
-        if reason not in notes:
-            notes.append(reason)
-        return Cell(text, note=notes.index(reason) + 1)
-
     def cell(model: int) -> Cell:
         if model not in measured:
             return Cell(NONE)
         if model not in metrics:
-            return cell_with_note(NONE, "the run has no such metric")
+            return Cell(NONE, note=note_number("the run has no such metric", notes))
         metric = metrics[model]
         if metric.value is None:
-            return cell_with_note(NONE, f"undefined: {metric.reason or 'no reason was recorded'}")
+            return Cell(NONE, note=note_number(f"undefined: {metric.reason or 'no reason was recorded'}", notes))
         value = number(metric.value, metric.unit)
         if metric.low is None or metric.high is None:
-            return cell_with_note(value, metric.reason or "no interval: no reason was recorded")
+            return Cell(value, note=note_number(metric.reason or "no interval: no reason was recorded", notes))
         return Cell(value, aside=interval(metric))
 
     model, first = next(iter(metrics.items()))
