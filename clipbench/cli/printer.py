@@ -30,8 +30,8 @@ from clipbench.files import nearest_existing_parent
 from clipbench.models import aliases
 from clipbench.results.grouping import group_values
 from clipbench.results.numbers import ascii_signs, counted, duration
-from clipbench.results.record import CheckFinding, EvaluationRecord
-from clipbench.results.run import Run, model_name
+from clipbench.results.record import CheckFinding, EvaluationRecord, finished_evaluations
+from clipbench.results.run import Run, all_evaluations, model_name
 from clipbench.results.short_names import last_parts
 from clipbench.results.table import Cell, Row, Table, as_text, columns, note_number
 from clipbench.untrusted.terminal import one_line
@@ -229,8 +229,7 @@ class Printer(Progress):
         is_table = self.is_series or len(runs) > 1
         for run in runs if self.is_verbose or not is_table else ():
             echo(*([model_name(run)] if self.several else []), *run_lines(run, is_verbose=self.is_verbose, width=width))
-            has_results = any(record.status == "ok" for record in run.result.evaluations)
-            label = "results" if has_results else "no results: the reasons are"
+            label = "results" if finished_evaluations(run.result) else "no results: the reasons are"
             echo(f"{label} in {run.folder}", *([""] if self.several else []))
         if is_table:
             lines = series_lines(runs, width) if self.is_series else models_lines(runs, width)
@@ -256,8 +255,7 @@ def _verdict_line(runs: Sequence[Run]) -> str:
 
 def _skipped_lines(runs: Sequence[Run]) -> list[str]:
     """Return a line per data set with images that were skipped, once for several tasks and models."""
-    records = [record for run in runs for record in run.result.evaluations]
-    notes = [(note, record.dataset.id) for record in records for note in record.notes]
+    notes = [(note, record.dataset.id) for record in all_evaluations(runs) for note in record.notes]
     return list(dict.fromkeys(f"{note} of {data}" for note, data in notes if SKIPPED.fullmatch(note)))
 
 

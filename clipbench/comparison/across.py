@@ -17,8 +17,8 @@ from clipbench.results.grouping import group_values
 from clipbench.results.matching import check_same, trainings
 from clipbench.results.model_costs import MIN_TIMED_ITEMS, MODEL_QUANTITIES
 from clipbench.results.numbers import count
-from clipbench.results.record import EvaluationRecord, Metric, as_json
-from clipbench.results.run import Run, labels, read_one_run
+from clipbench.results.record import EvaluationRecord, Metric, as_json, finished_evaluations
+from clipbench.results.run import Run, all_evaluations, labels, read_one_run
 from clipbench.results.titles import full_title
 from clipbench.seeding import generator
 from clipbench.stats.intervals import Interval
@@ -210,8 +210,8 @@ def _quantity(run: Run, name: str, data: str | None) -> Quantity | str:
         return Quantity(quantity.title, Metric(value=value / quantity.divisor, unit="count"), None)
     matches = [
         (record, metric)
-        for record in run.result.evaluations
-        if record.status == "ok" and data in (None, record.dataset.id)
+        for record in finished_evaluations(run.result)
+        if data in (None, record.dataset.id)
         for metric in record.metrics
         if name in (metric, f"{record.task}/{metric}", f"{record.name}/{metric}")
     ]
@@ -231,7 +231,7 @@ def _no_value_message(runs: Sequence[Run], names: Sequence[str], data: str | Non
     """Return the error of data or a name that no run has, or of two names that none has both of."""
     if not runs:
         return "no runs: expected three or more, or their folders"
-    records = [record for run in runs for record in run.result.evaluations]
+    records = all_evaluations(runs)
     on_data = [record for record in records if data in (None, record.dataset.id)]
     if data is not None and not on_data:
         return (

@@ -59,7 +59,7 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
     refused = list(dict.fromkeys(align.lost_evaluations(base, candidate)))
     lost = {refusal.evaluation for refusal in refused}
     notes = list(align.alignment_notes(base, candidate, pairs))
-    for pair in [pair for pair in pairs if pair.base.name not in lost]:
+    for pair in [pair for pair in pairs if pair.name not in lost]:
         try:
             same = match(*pair)
             if not same.is_same:
@@ -69,12 +69,12 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
             if contradiction := align.contradiction(pair):
                 raise NotComparable(contradiction)
         except NotComparable as error:
-            refused.append(Refusal(pair.base.name, str(error)))
+            refused.append(Refusal(pair.name, str(error)))
             continue
         differences += _differences(pair, tables, without, base.result.seed, options.alpha)
         refused += align.lost_metrics(candidate, pair)
         if without:
-            notes.append(f"{pair.base.name}: {without}: its values are compared without intervals and tests")
+            notes.append(f"{pair.name}: {without}: its values are compared without intervals and tests")
         else:
             slices += _slices_of(base, candidate, pair, options.alpha, refused)
     similarity, not_computed = representational_similarity(base, candidate, pairs)
@@ -139,7 +139,7 @@ def _slices_of(
         try:
             yield from list(_slice_differences(base, candidate, pair, grouping, alpha))
         except NotComparable as error:
-            refused.append(Refusal(f"{pair.base.name}{{{grouping}}}", str(error), is_part=True))
+            refused.append(Refusal(f"{pair.name}{{{grouping}}}", str(error), is_part=True))
 
 
 def _checked_samples(base: Run, candidate: Run, pair: align.EvaluationPair) -> align.Tables:
@@ -154,7 +154,7 @@ def _nothing_compared(refused: Sequence[Refusal], pairs: Sequence[align.Evaluati
     if refused:
         suffix = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
         return NotComparable(f"{refused[0]}{suffix}")
-    names = ", ".join(dict.fromkeys(pair.base.name for pair in pairs))
+    names = ", ".join(dict.fromkeys(pair.name for pair in pairs))
     return NotComparable(f"the runs have {names} in common, but no metric that both have a value of")
 
 
@@ -166,9 +166,9 @@ def _differences(
     headline = first_headline(pair.base.metrics, lambda _: True) if pair.base.metrics else ""
     for name, both in align.metrics_in_both(pair.base.metrics, pair.candidate.metrics).items():
         if tables is None:
-            shift = _untested_difference(MetricName(pair.base.name, name), both[0], *both, reason=without)
+            shift = _untested_difference(MetricName(pair.name, name), both[0], *both, reason=without)
         else:
-            shift = difference(both, evaluation=pair.base.name, name=name, tables=tables, seed=seed, alpha=alpha)
+            shift = difference(both, evaluation=pair.name, name=name, tables=tables, seed=seed, alpha=alpha)
         yield replace(shift, subset=pair.subset_title(name), is_headline=name == headline)
 
 
@@ -189,7 +189,7 @@ def _slice_differences(
             align.check_values(
                 run, {name: metric for name, metric in side_metrics.items() if metric.column is not None}, table
             )
-        evaluation = f"{pair.base.name}{{{grouping}={group}}}"
+        evaluation = f"{pair.name}{{{grouping}={group}}}"
         means = {name: metric for name, metric in metrics.items() if metric.column is not None}
         for name, both in align.metrics_in_both(means, candidate_metrics).items():
             tested = difference(

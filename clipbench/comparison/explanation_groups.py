@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
-from jaxtyping import Bool, Int64, Shaped
+from jaxtyping import Bool, Shaped
 
 from clipbench.results.grouping import group_values
 from clipbench.results.numbers import shortest
@@ -177,8 +177,3 @@ def _distinct(groups: Sequence[SampleGroup], n: int) -> list[SampleGroup]:
         if not is_alike[index, distinct].any():
             distinct.append(index)
     return [groups[index] for index in distinct]
-
-
-def rows_of(groups: Sequence[SampleGroup]) -> list[Int64[np.ndarray, " _"]]:
-    """Return the row numbers of the members of each group."""
-    return [np.flatnonzero(group.is_member) for group in groups]

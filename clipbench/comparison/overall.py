@@ -47,7 +47,11 @@ def overall_verdict(comparison: Comparison, outcomes: Sequence[Outcome] = ()) ->
     Args:
         outcomes: the outcomes of a gate. If there are any, the gated metrics decide, and the reason says what failed.
     """
-    gated = _gated_evidence(outcomes)
+    gated = [
+        MetricEvidence(outcome.difference, outcome.shift, outcome.is_within_limit)
+        for outcome in outcomes
+        if outcome.difference is not None
+    ]
     evidence = gated or _headline_evidence(comparison)
     scope = counted(len(evidence), "gated metric" if gated else "headline metric")
     word = _word(evidence, outcomes)
@@ -56,14 +60,6 @@ def overall_verdict(comparison: Comparison, outcomes: Sequence[Outcome] = ()) ->
     if refused and evidence:
         reasons.append(f"{counted(len(refused), 'evaluation')} not comparable")
     return OverallVerdict(word, ", ".join(filter(None, reasons)))
-
-
-def _gated_evidence(outcomes: Iterable[Outcome]) -> list[MetricEvidence]:
-    return [
-        MetricEvidence(outcome.difference, outcome.shift, outcome.is_within_limit)
-        for outcome in outcomes
-        if outcome.difference is not None
-    ]
 
 
 def _headline_evidence(comparison: Comparison) -> list[MetricEvidence]:

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from clipbench.results.numbers import count, interval, interval_name, quantity
-from clipbench.results.record import EvaluationRecord, Metric, Result
+from clipbench.results.numbers import count, interval, interval_name, metric_value, quantity
+from clipbench.results.record import EvaluationRecord, Metric, Result, finished_evaluations
 from clipbench.results.table import Table, columns
 from clipbench.results.titles import full_title, headlines
 
@@ -38,8 +38,7 @@ def metrics_frame(result: Result) -> "pandas.DataFrame":
     """
     rows = [
         _row(result, record, name, metric)
-        for record in result.evaluations
-        if record.status == "ok"
+        for record in finished_evaluations(result)
         for name, metric in record.metrics.items()
     ]
     if result.average is not None:
@@ -101,14 +100,15 @@ def as_frame(rows: Sequence[Mapping[str, object]], columns: Iterable[str] | None
 
 def scorecard(result: Result) -> Table:
     """Return the headlines of each evaluation, and the reason where there are none."""
-    done = [record for record in result.evaluations if record.status == "ok"]
-    headline_metrics = [(record, name, metric) for record in done for name, metric in headlines(record).items()]
+    headline_metrics = [
+        (record, name, metric) for record in finished_evaluations(result) for name, metric in headlines(record).items()
+    ]
     intervals = interval_name(metric for _, _, metric in headline_metrics)
     rows = [
         [
             record.name,
             full_title(name, metric, record.subsets),
-            quantity(metric.value, metric.unit),
+            metric_value(metric),
             interval(metric),
             quantity(metric.chance, metric.unit),
             count(metric.n),
@@ -117,8 +117,9 @@ def scorecard(result: Result) -> Table:
     ]
     if result.average is not None and result.average.metric.value is not None:
         average = result.average.metric
-        value = quantity(average.value, average.unit)
-        rows.append([result.average.suite, average.title, value, interval(average), "", count(average.n)])
+        rows.append(
+            [result.average.suite, average.title, metric_value(average), interval(average), "", count(average.n)]
+        )
     missing = [
         f"{record.name} {record.status}: {record.reason}" for record in result.evaluations if record.status != "ok"
     ]

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 from clipbench.results.numbers import NONE, abbreviated, count, significant
 from clipbench.results.record import PriceRecord, Result, TowerRecord
-from clipbench.results.table import Cell, Table, columns, note_number
+from clipbench.results.table import Cell, Row, Table, columns, note_number
 
 MIN_TIMED_ITEMS = 1000
 """Items from which on the time to start is a small part of the measured speed."""
@@ -191,7 +191,7 @@ def table_of_prices(
     quantities, metric_columns = (_MAIN_PRICE_COLUMNS, metric_columns) if metric_columns else (_PRICE_COLUMNS, {})
     machines = list(dict.fromkeys(_machine(price.machine) for _, price in prices))
     notes = machines if len(machines) > 1 else []
-    rows: list[list[Cell | str] | str] = [
+    rows: list[Row | str] = [
         [
             Cell(label, note=machines.index(_machine(price.machine)) + 1 if notes else 0),
             *(cells[row] for cells in metric_columns.values()),
@@ -225,7 +225,7 @@ def cost_table(results: Sequence[Result], labels: Sequence[str]) -> Table | None
         quantity for quantity in _TOWER_COLUMNS if any(getattr(tower, quantity.key) is not None for tower in all_towers)
     ]
     notes: list[str] = []
-    rows: list[list[Cell | str] | str] = []
+    rows: list[Row | str] = []
     for towers, label in models:
         rows += [label] if len(results) > 1 else []
         rows += [

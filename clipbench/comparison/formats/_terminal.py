@@ -153,9 +153,12 @@ def _lines(gated: GatedComparison, width: int | None) -> Iterator[str]:
 def _flip_lines(differences: Sequence[Difference]) -> Iterator[str]:
     for difference in differences:
         flips = difference.flips or Flips((), ())
-        ways = {"gained": flips.gained, "lost": flips.lost}
-        ways |= {"gained in part (ties)": flips.part_gained, "lost in part (ties)": flips.part_lost}
-        for word, ids in ways.items():
+        for word, ids in (
+            ("gained", flips.gained),
+            ("lost", flips.lost),
+            ("gained in part (ties)", flips.part_gained),
+            ("lost in part (ties)", flips.part_lost),
+        ):
             if ids:
                 ellipsis = f", ... (--format json has all {len(ids):,})" if len(ids) > N_IDS else ""
                 yield f"  {difference.name} {word} {len(ids):,}: {', '.join(ids[:N_IDS])}{ellipsis}"

@@ -18,9 +18,19 @@ from clipbench.comparison.records import (
     verdict_line,
 )
 from clipbench.results.grouping import group_values
-from clipbench.results.numbers import NONE, change, change_interval, count, counted, interval, p_value, quantity
-from clipbench.results.record import Metric
-from clipbench.results.table import Cell, Column, Table, columns, note_number
+from clipbench.results.numbers import (
+    NONE,
+    change,
+    change_interval,
+    count,
+    counted,
+    interval,
+    metric_value,
+    p_value,
+    quantity,
+)
+from clipbench.results.record import Metric, Metrics
+from clipbench.results.table import Cell, Column, Row, Table, columns, note_number
 from clipbench.results.titles import subset_legend, within_sentence
 
 COLUMNS = (
@@ -57,24 +67,15 @@ GATE_COLUMNS = (
     *(Column(header) for header in ("base", "candidate", "change, 95 % interval", "allowed")),
     Column("outcome", is_number=False),
 )
-STATUSES: Mapping[Status, tuple[str, str]] = {
-    "regression": ("▲", "regression"),
-    "unmet": ("▲", "not met"),
-    "missing": ("✕", "missing"),
-    "untested": ("✕", "untested"),
-    "acknowledged": ("■", "known"),
-    "pass": ("●", "passed"),
+STATUSES: Mapping[Status, tuple[str, str, str, str]] = {
+    "regression": ("▲", "regression", "regression", "regressions"),
+    "unmet": ("▲", "not met", "requirement not met", "requirements not met"),
+    "missing": ("✕", "missing", "gated metric missing", "gated metrics missing"),
+    "untested": ("✕", "untested", "untested loss", "untested losses"),
+    "acknowledged": ("■", "known", "known regression", "known regressions"),
+    "pass": ("●", "passed", "passed", "passed"),
 }
-"""The mark and the word of each outcome of a gated metric."""
-NOUNS: dict[Status, tuple[str, str]] = {
-    "regression": ("regression", "regressions"),
-    "unmet": ("requirement not met", "requirements not met"),
-    "missing": ("gated metric missing", "gated metrics missing"),
-    "untested": ("untested loss", "untested losses"),
-    "acknowledged": ("known regression", "known regressions"),
-    "pass": ("passed", "passed"),
-}
-"""Statuses in words, singular and plural, the gravest first."""
+"""Mark and word of each outcome of a gated metric, and its noun, singular and plural, the gravest first."""
 
 
 def difference_table(title: str, differences: Sequence[Difference]) -> Table:
@@ -112,7 +113,7 @@ def similarity_lines(evaluation: str, similarities: Sequence[RepresentationalSim
                 words.append(f"{name} is undefined ({metric.reason})")
             else:
                 bounds = "" if metric.low is None else f" {interval(metric)}"
-                words.append(f"{name} {quantity(metric.value, metric.unit)}{bounds}, chance {_chance_text(metric)}")
+                words.append(f"{name} {metric_value(metric)}{bounds}, chance {_chance_text(metric)}")
         lines.append(f"  {MODALITIES[similarity.modality]}: {'; '.join(words)}")
     return lines
 
@@ -122,7 +123,7 @@ def similarity_table(similarities: Sequence[RepresentationalSimilarity]) -> Tabl
     rows = [
         [
             f"{MODALITIES[similarity.modality].capitalize()}: {name}",
-            quantity(metric.value, metric.unit),
+            metric_value(metric),
             interval(metric),
             _chance_text(metric),
         ]
@@ -147,7 +148,7 @@ def difference_text(difference: Difference) -> str:
     return change(difference.value, difference.base.unit)
 
 
-def _metrics_by_label(similarity: RepresentationalSimilarity) -> dict[str, Metric]:
+def _metrics_by_label(similarity: RepresentationalSimilarity) -> Metrics:
     return {"mutual k-NN": similarity.mutual_knn, "CKA": similarity.cka}
 
 
@@ -159,7 +160,7 @@ def _chance_text(metric: Metric) -> str:
     return quantity(metric.chance, metric.unit) if metric.chance else "0"
 
 
-def _row(difference: Difference, notes: list[str]) -> list[Cell | str]:
+def _row(difference: Difference, notes: list[str]) -> Row:
     unit = difference.base.unit
     faint = difference.verdict.replace(" ", "-")
     p = Cell("no test", note=note_number(difference.test, notes), sort_key="") if difference.p_value is None else None
@@ -224,8 +225,11 @@ def verdict_lines(gated: Sequence[GatedComparison]) -> list[str]:
 
 def gate_counts(gated: GatedComparison) -> str:
     """Return how many metrics have which outcome in the gate, empty without a gate."""
-    counts = {status: len(gated.with_status(status)) for status in NOUNS}
-    return ", ".join(counted(n, *NOUNS[status]) for status, n in counts.items() if n)
+    return ", ".join(
+        counted(n, noun, plural)
+        for status, (_, _, noun, plural) in STATUSES.items()
+        if (n := len(gated.with_status(status)))
+    )
 
 
 def gate_table(outcomes: Sequence[Outcome]) -> Table:
@@ -234,7 +238,7 @@ def gate_table(outcomes: Sequence[Outcome]) -> Table:
     return Table(columns=GATE_COLUMNS, rows=[_gate_row(outcome, notes) for outcome in outcomes], notes=notes)
 
 
-def _gate_row(outcome: Outcome, notes: list[str]) -> list[Cell | str]:
+def _gate_row(outcome: Outcome, notes: list[str]) -> Row:
     metric = outcome.base or outcome.candidate
     unit = "" if metric is None else metric.unit
     values = [quantity(side.value, unit) if side is not None else NONE for side in (outcome.base, outcome.candidate)]
@@ -245,7 +249,7 @@ def _gate_row(outcome: Outcome, notes: list[str]) -> list[Cell | str]:
     )
     title = outcome.title if outcome.title != outcome.metric else ""
     arrow = " ↓" if metric is not None and metric.higher_is_better is False else ""
-    mark, word = STATUSES[outcome.status]
+    mark, word, _, _ = STATUSES[outcome.status]
     return [
         Cell(f"{outcome.metric}{arrow}", title=title, sort_key=title or outcome.metric),
         *values,
@@ -269,16 +273,15 @@ def ungated_line(gated: GatedComparison) -> str:
     return "not gated: " + ", ".join(f"{counted(n, 'metric')} ({reason})" for reason, n in reasons.items())
 
 
-def tally(differences: Iterable[Difference]) -> str:
+def tally(differences: Sequence[Difference]) -> str:
     """Return how many metrics have which verdict.
 
     Example:
         >>> tally([])
         'no metric compared'
     """
-    all_differences = list(differences)
-    headlines = [difference for difference in all_differences if difference.is_headline]
-    explored = [difference for difference in all_differences if not difference.is_headline]
+    headlines = [difference for difference in differences if difference.is_headline]
+    explored = [difference for difference in differences if not difference.is_headline]
     parts = {"headline metrics": _verdict_counts(headlines), "others, explored": _verdict_counts(explored)}
     described = {name: words for name, words in parts.items() if words}
     if len(described) == 1:

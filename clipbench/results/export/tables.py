@@ -10,7 +10,7 @@ from clipbench.results.numbers import NONE, count, interval, interval_name, numb
 from clipbench.results.provenance import data_facts, missing_reason, origin
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run, distinct_names, labels
-from clipbench.results.table import Cell, Column, Table, as_latex, as_markdown, columns, note_number
+from clipbench.results.table import Cell, Column, Row, Table, as_latex, as_markdown, columns, note_number
 from clipbench.results.table.latex import PACKAGES
 from clipbench.results.table.markdown import bullets
 from clipbench.results.titles import full_title
@@ -104,7 +104,7 @@ def _table(records: dict[int, EvaluationRecord], names: list[str]) -> Table:
 
 def _row(
     name: str, metrics: dict[int, Metric], measured: dict[int, EvaluationRecord], n_models: int, notes: list[str]
-) -> list[Cell | str]:
+) -> Row:
     """Return the line of a metric, and add the reasons for missing values to the notes."""
 
     def cell(model: int) -> Cell:
