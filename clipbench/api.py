@@ -264,8 +264,9 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
         seed=seed,
     )
     with tempfile.TemporaryDirectory(prefix="clipbench-store-") as own_root:
-        examined = str(model) if isinstance(model, PATHS) else _embedder(model, load, Path(own_root))
-        return diagnose(examined, load, options)
+        return diagnose(
+            str(model) if isinstance(model, PATHS) else _embedder(model, load, Path(own_root)), load, options
+        )
 
 
 def compare(
