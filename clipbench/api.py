@@ -41,6 +41,7 @@ from clipbench.models.introspection.price import price_in_subprocess
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Embedder, Model
 from clipbench.results.other_tools import Values
+from clipbench.results.record import finished_evaluations
 from clipbench.results.run import TEMPORARY, Run
 
 if TYPE_CHECKING:
@@ -63,6 +64,10 @@ if TYPE_CHECKING:
         | Sequence[tuple[object, str | Sequence[str]]]
         | Mapping[str, Sequence[object]]
     )
+
+
+PATHS = (str, os.PathLike)
+"""Types of references and paths, as opposed to models and data in memory."""
 
 
 def run(  # noqa: PLR0913  the options of the command, each by its name
@@ -259,9 +264,9 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
         seed=seed,
     )
     with tempfile.TemporaryDirectory(prefix="clipbench-store-") as own_root:
-        if isinstance(model, str | os.PathLike):
-            return diagnose(str(model), load, options)
-        return diagnose(_embedder(model, load, Path(own_root)), load, options)
+        return diagnose(
+            str(model) if isinstance(model, PATHS) else _embedder(model, load, Path(own_root)), load, options
+        )
 
 
 def compare(
@@ -403,7 +408,7 @@ def pool(  # noqa: PLR0913  the options of the command, each by its name
         ({'q1': ['p1']}, False)
     """
     load = _load_options(device, precision, batch_size, arch, model_options, trust_remote_code)
-    texts = read_queries(Path(queries)) if isinstance(queries, str | os.PathLike) else list(queries)
+    texts = read_queries(Path(queries)) if isinstance(queries, PATHS) else list(queries)
     options = PoolOptions(
         k=_check_integer("k", k, 1),
         rankings=[(name, Path(file)) for name, file in (rankings or {}).items()],
@@ -412,12 +417,12 @@ def pool(  # noqa: PLR0913  the options of the command, each by its name
         price=partial(price_in_subprocess, options=load) if price else None,
         skip_bad_images=_skips_bad_images(on_bad_image),
     )
-    model_references.check_references([str(model) for model in models if isinstance(model, str | os.PathLike)], load)
+    model_references.check_references([str(model) for model in models if isinstance(model, PATHS)], load)
     hashes = ImageHashes()
     with tempfile.TemporaryDirectory(prefix="clipbench-store-") as own_root:
 
         def loader(model: "ModelLike") -> tuple[str, Callable[[], Embedder]]:
-            if isinstance(model, str | os.PathLike):
+            if isinstance(model, PATHS):
                 return str(model), lambda: load_embedder(str(model), load, hashes=hashes)
             if price:
                 raise UsageError(
@@ -526,7 +531,7 @@ def load_data(
     loading = _data_options(data_root, allow_partial, data_options)
     if task is not None:
         loading = replace(loading, form=task_class(task).data_form)
-    if isinstance(data, str | os.PathLike):
+    if isinstance(data, PATHS):
         return load_reference(str(data), loading)
     return dataset_in_memory(data, loading)
 
@@ -535,7 +540,7 @@ def _measure(model: "ModelLike", folder: Path, options: SessionOptions, progress
     is_finished = may_be_finished(folder, writes_reports=options.writes_reports)
     with tempfile.TemporaryDirectory(prefix="clipbench-store-") as own_root:
         embedder, name = None, str(model)
-        if isinstance(model, str | os.PathLike):
+        if isinstance(model, PATHS):
             if is_pattern(name):
                 raise UsageError(f"'{name}' is a pattern: measure its models one at a time, or use `clipbench run`")
         else:
@@ -572,7 +577,7 @@ def _any_embedder(model: "ModelLike | None", own_root: Path) -> Embedder | None:
     """Return the embedder of a reference or of a model in memory, loaded without options, or None without a model."""
     if model is None:
         return None
-    if isinstance(model, str | os.PathLike):
+    if isinstance(model, PATHS):
         return load_embedder(str(model), LoadOptions())
     return _embedder(model, LoadOptions(), own_root)
 
@@ -582,7 +587,7 @@ def _load_in_memory(data: "DataLike | None", loading: DataOptions) -> tuple[str 
 
     Of data that have been read it is left to say on how many images words are written, and what is trained on.
     """
-    if data is None or isinstance(data, str | os.PathLike):
+    if data is None or isinstance(data, PATHS):
         return None if data is None else str(data), loading
     task_options = {name: text for name, text in loading.options.items() if name in ("n", "train")}
     return dataset_in_memory(data, loading), replace(loading, options=task_options)
@@ -633,14 +638,13 @@ def _refuse_empty(run: Run) -> None:
 
     The record is removed: it would refuse the folder to the call that has been put right.
     """
-    records = run.result.evaluations
-    if any(record.status == "ok" for record in records):
+    if finished_evaluations(run.result):
         return
     for name in (RESULT, REPORT):
         (run.folder / name).unlink(missing_ok=True)
     with suppress(OSError):
         run.folder.rmdir()
-    first, n_others = records[0], len(records) - 1
-    suffix = f" (and {n_others} more could not be measured)" if n_others else ""
+    first, *others = run.result.evaluations
+    suffix = f" (and {len(others)} more could not be measured)" if others else ""
     kind = KINDS[first.error or "ClipbenchError"]
     raise kind(f"{first.name} could not be measured: {first.reason}{suffix}")

@@ -59,7 +59,7 @@ def writing_atomically(files: Mapping[Path, bytes], *, is_durable: bool = False)
     """
     with ExitStack() as stack:
         for path, content in files.items():
-            with _write_errors(path):
+            with write_errors(path):
                 if path.is_dir():  # else found only when it is replaced, after the block has done its work
                     raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
                 remove_abandoned(path.parent, path.name)
@@ -92,7 +92,7 @@ def atomic_file(path: Path, *, is_durable: bool = False) -> Iterator[BinaryIO]:
     Raises:
         MachineError: it cannot be written.
     """
-    with _write_errors(path):
+    with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with _temporary_file(path, is_durable=is_durable) as file:
             yield file
@@ -180,7 +180,7 @@ def _lock_folder(folder: Path, busy: str, wait: Callable[[], object] | None) -> 
     """Return the handle of a locked folder, or -1 if the system has no locks, and whether it was created."""
     for _ in range(ATTEMPTS):
         is_new = not is_there(folder)
-        with _write_errors(folder):
+        with write_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             if fcntl is None:
                 return -1, is_new
@@ -217,7 +217,7 @@ def _temporary_file(path: Path, *, is_durable: bool) -> Iterator[BinaryIO]:
     with file:
         try:
             yield file
-            with _write_errors(path):
+            with write_errors(path):
                 file.flush()
                 if is_durable:
                     os.fsync(file.fileno())
@@ -282,7 +282,8 @@ def _has_name(handle: int, path: Path) -> bool:
 
 
 @contextmanager
-def _write_errors(path: Path) -> Iterator[None]:
+def write_errors(path: Path) -> Iterator[None]:
+    """Raise MachineError, in one line, if the block cannot write a file or folder."""
     try:
         yield
     except OSError as error:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from clipbench.checks.pairs import MIN_PAIRS, USEFUL, Pairs, compare_margins, pair_separation, variant_improves
-from clipbench.checks.subject import CheckOutcome, NotExamined, Subject, fault, healthy, largest_distance, warning
+from clipbench.checks.subject import CheckOutcome, NotExamined, Rows, Subject, fault, healthy, largest_distance, warning
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.errors import model_option, option
 from clipbench.metrics.similarity import unit
@@ -22,6 +22,7 @@ from clipbench.models.introspection.modules import untrained_towers
 from clipbench.models.introspection.tokens import pad_tokens
 from clipbench.models.introspection.variants import case_variants, images_as, texts_as
 from clipbench.models.protocol import Role
+from clipbench.results.grouping import group_values
 from clipbench.results.numbers import counted
 
 Item = TypeVar("Item")
@@ -74,7 +75,7 @@ def vectors(subject: Subject) -> CheckOutcome:
     return healthy("vectors are finite and not zero, and different inputs have different vectors")
 
 
-def _inputs(subject: Subject) -> Iterator[tuple[str, Float[np.ndarray, "n dim"], Sequence[str]]]:
+def _inputs(subject: Subject) -> Iterator[tuple[str, Rows, Sequence[str]]]:
     """Yield vectors of inputs that all differ, with the names of the inputs."""
     if subject.encodes:
         yield "images", subject.probes.images, [f"probe image {number}" for number in range(len(probing.SIZES))]
@@ -86,12 +87,10 @@ def _inputs(subject: Subject) -> Iterator[tuple[str, Float[np.ndarray, "n dim"],
         yield "texts", texts, [f"text {row}" for row in range(len(texts))]
 
 
-def _equal_rows(rows: Float[np.ndarray, "n dim"]) -> list[list[int]]:
+def _equal_rows(rows: Rows) -> list[list[int]]:
     """Return the rows that have the same direction, in groups."""
-    groups: dict[bytes, list[int]] = {}
-    for row, direction in enumerate(np.round(unit(rows) / SAME).astype(np.int64)):
-        groups.setdefault(direction.tobytes(), []).append(row)
-    return list(groups.values())
+    directions = np.round(unit(rows) / SAME).astype(np.int64)
+    return list(group_values((direction.tobytes(), row) for row, direction in enumerate(directions)).values())
 
 
 def evaluation_mode(subject: Subject) -> CheckOutcome:
@@ -148,16 +147,14 @@ def batches(subject: Subject) -> CheckOutcome:
     )
 
 
-def _backwards(
-    encode: Callable[[Sequence[Item]], Float[np.ndarray, "n dim"]], items: Sequence[Item]
-) -> Float[np.ndarray, "n dim"]:
+def _backwards(encode: Callable[[Sequence[Item]], Rows], items: Sequence[Item]) -> Rows:
     """Return the vectors of items, in order, encoded from the last to the first in small batches."""
     turned = items[::-1]
     batches = [encode(turned[start : start + SMALL_BATCH]) for start in range(0, len(turned), SMALL_BATCH)]
     return np.concatenate(batches)[::-1]
 
 
-def _is_other_order(vectors: Float[np.ndarray, "n dim"], reference: Float[np.ndarray, "m dim"]) -> bool:
+def _is_other_order(vectors: Rows, reference: Float[np.ndarray, "m dim"]) -> bool:
     """Return whether each vector equals one of the reference, but not the one in its row."""
     if largest_distance(vectors, reference[: len(vectors)]) <= UNMOVED:
         return False

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from PIL import Image
 
 from clipbench.data import DataOptions, load_data, prompts_of
@@ -53,10 +53,14 @@ class Pairs:
         """Cosines of all images with all texts."""
         return unit(self.image_vectors).astype(np.float64) @ unit(self.text_vectors).astype(np.float64).T
 
+    @property
+    def is_other(self) -> Bool[np.ndarray, "n_images n_texts"]:
+        """Whether each text is not the true one of each image."""
+        return self.truth[:, None] != np.arange(len(self.text_vectors))
+
     def unrelated_cosine(self) -> float:
         """Return the mean cosine of images with the texts of other images."""
-        cosines = self.cosines
-        return float(cosines[self.truth[:, None] != np.arange(cosines.shape[1])].mean())
+        return float(self.cosines[self.is_other].mean())
 
     def margins(self) -> Float64[np.ndarray, " n_images"]:
         """Return the distance of each image's true text above the mean of the other texts, in standard deviations.
@@ -67,12 +71,9 @@ class Pairs:
             >>> pairs.margins().tolist() == replace(pairs, image_vectors=3 * x).margins().tolist()
             True
         """
-        cosines = self.cosines
-        rows, n_texts = np.arange(len(cosines)), cosines.shape[1]
-        true_cosines = cosines[rows, self.truth]
-        other_means = (cosines.sum(axis=1) - true_cosines) / max(n_texts - 1, 1)
-        is_other = np.ones_like(cosines, dtype=bool)
-        is_other[rows, self.truth] = False
+        cosines, is_other = self.cosines, self.is_other
+        true_cosines = cosines[np.arange(len(cosines)), self.truth]
+        other_means = (cosines.sum(axis=1) - true_cosines) / max(cosines.shape[1] - 1, 1)
         spread = float((cosines - other_means[:, None])[is_other].std()) if is_other.any() else 0.0
         return (true_cosines - other_means) / spread if spread > 0 else np.zeros(len(true_cosines))
 
@@ -83,8 +84,7 @@ def pair_separation(pairs: Pairs) -> tuple[float, Interval]:
     The means of its image and of its text are subtracted from each cosine, so that hubs and a gap count for nothing,
     and random pairs are at 0. Images with one text, such as the prompt of their class, are one cluster.
     """
-    cosines = pairs.cosines
-    is_other = pairs.truth[:, None] != np.arange(cosines.shape[1])
+    cosines, is_other = pairs.cosines, pairs.is_other
     for axis in (1, 0):
         sums = np.where(is_other, cosines, 0.0).sum(axis=axis, keepdims=True)
         cosines = cosines - sums / np.maximum(is_other.sum(axis=axis, keepdims=True), 1)

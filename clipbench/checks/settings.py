@@ -44,14 +44,13 @@ def end_of_text(subject: Subject) -> CheckOutcome:
     facts, tokenize = subject.tokens, subject.parts.tokenize
     if facts is None or tokenize is None:
         raise NotExamined(HIDDEN)
+    (cut,) = tokenize([longer_than(subject.info.context_length)])[facts.name]
     if facts.end is None and _ends_with_padding(subject, facts):
-        (cut,) = tokenize([longer_than(subject.info.context_length)])[facts.name]
         facts = replace(facts, end=facts.pad, keeps_end=bool(cut[-1] == facts.pad))
     if facts.end is None:
         raise NotExamined("short texts have no last token in common that would mark their end")
     if facts.keeps_end:
         return healthy(f"a text that is cut ends with the end-of-text token too (id {facts.end})")
-    (cut,) = tokenize([longer_than(subject.info.context_length)])[facts.name]
     token, positions = f"end-of-text token (id {facts.end})", np.flatnonzero(cut == facts.end)
     if len(positions):
         observation = f"a truncated text has its {token} misplaced: at position {positions[0] + 1} of {facts.width}"

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     import torch
 
 
+Rows = Float[np.ndarray, "n dim"]
+"""A vector per row."""
+
 N_TWICE = 8
 """Images of the pairs that are encoded twice."""
 LIMITS = {"fp32": 1e-3, "fp16": 0.02, "bf16": 0.05}
@@ -38,7 +41,7 @@ class NotExamined(Exception):
     """There is nothing to look at, such as the tokenizer of an adapter that shows none. The text is the reason."""
 
 
-def largest_distance(one: Float[np.ndarray, "n dim"], other: Float[np.ndarray, "n dim"]) -> float:
+def largest_distance(one: Rows, other: Rows) -> float:
     """Return the largest distance of two vectors in the same row, each scaled to length 1.
 
     Raises:

@@ -28,11 +28,12 @@ from clipbench.evaluation.plan import QUICK, RunOptions, plan
 from clipbench.evaluation.progress import Progress
 from clipbench.files import nearest_existing_parent
 from clipbench.models import aliases
+from clipbench.results.grouping import group_values
 from clipbench.results.numbers import ascii_signs, counted, duration
-from clipbench.results.record import CheckFinding, EvaluationRecord
-from clipbench.results.run import Run, model_name
+from clipbench.results.record import CheckFinding, EvaluationRecord, finished_evaluations
+from clipbench.results.run import Run, all_evaluations, model_name
 from clipbench.results.short_names import last_parts
-from clipbench.results.table import Cell, Row, Table, as_text, columns
+from clipbench.results.table import Cell, Row, Table, as_text, columns, note_number
 from clipbench.untrusted.terminal import one_line
 
 if TYPE_CHECKING:
@@ -188,9 +189,7 @@ class Printer(Progress):
 
     def left_out(self, reasons: Mapping[str, str]) -> None:
         """Print which tasks the data does not allow, grouped by reason."""
-        tasks: dict[str, list[str]] = {}
-        for task, reason in reasons.items():
-            tasks.setdefault(reason, []).append(task.partition("@")[0])
+        tasks = group_values((reason, task.partition("@")[0]) for task, reason in reasons.items())
         listed = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in tasks.items())
         self.note(f"left out: {listed}")
 
@@ -230,8 +229,7 @@ class Printer(Progress):
         is_table = self.is_series or len(runs) > 1
         for run in runs if self.is_verbose or not is_table else ():
             echo(*([model_name(run)] if self.several else []), *run_lines(run, is_verbose=self.is_verbose, width=width))
-            has_results = any(record.status == "ok" for record in run.result.evaluations)
-            label = "results" if has_results else "no results: the reasons are"
+            label = "results" if finished_evaluations(run.result) else "no results: the reasons are"
             echo(f"{label} in {run.folder}", *([""] if self.several else []))
         if is_table:
             lines = series_lines(runs, width) if self.is_series else models_lines(runs, width)
@@ -257,8 +255,7 @@ def _verdict_line(runs: Sequence[Run]) -> str:
 
 def _skipped_lines(runs: Sequence[Run]) -> list[str]:
     """Return a line per data set with images that were skipped, once for several tasks and models."""
-    records = [record for run in runs for record in run.result.evaluations]
-    notes = [(note, record.dataset.id) for record in records for note in record.notes]
+    notes = [(note, record.dataset.id) for record in all_evaluations(runs) for note in record.notes]
     return list(dict.fromkeys(f"{note} of {data}" for note, data in notes if SKIPPED.fullmatch(note)))
 
 
@@ -291,11 +288,11 @@ def needs_table(needs: Sequence[Need], *, title: str, known_cause: str | None = 
     Args:
         known_cause: the reason that the title gives.
     """
-    notes: dict[str, int] = {}
+    notes: list[str] = []
     rows: list[Row] = []
     for need in needs:
         remark = need.step or (need.problem if need.problem != known_cause else need.licence_step)
-        note = notes.setdefault(remark, len(notes) + 1) if remark else 0
+        note = note_number(remark or "", notes)
         part = "" if need.shards is None else f", {need.shards[0]} of {need.shards[1]} shards"
         rows.append([Cell(need.entry.name + part, note=note), ", ".join(need.tasks), _size(need), need.entry.licence])
     n_bytes = sum(need.n_bytes or 0 for need in needs)

@@ -2,14 +2,33 @@
 
 import shlex
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 
 from clipbench.results.by_bytes import metrics_by_format, table_by_bytes
-from clipbench.results.numbers import NONE, ascii_signs, count, counted, duration, interval, interval_name, quantity
+from clipbench.results.grouping import group_values
+from clipbench.results.numbers import (
+    NONE,
+    ascii_signs,
+    count,
+    counted,
+    duration,
+    interval,
+    interval_name,
+    metric_value,
+    quantity,
+)
 from clipbench.results.provenance import encoded_facts
-from clipbench.results.record import AverageRecord, EvaluationRecord, Metric, MetricName, SlicesRecord
-from clipbench.results.run import Run, labels
+from clipbench.results.record import (
+    AverageRecord,
+    EvaluationRecord,
+    Metric,
+    MetricName,
+    Metrics,
+    SlicesRecord,
+    finished_evaluations,
+)
+from clipbench.results.run import Run, all_evaluations, labels
 from clipbench.results.short_names import last_parts, shorten_names
 from clipbench.results.table import Cell, Row, Table, as_text, columns
 from clipbench.results.titles import first_headline, headlines, subset_legend
@@ -25,7 +44,7 @@ def run_lines(run: Run, *, is_verbose: bool, width: int | None = None) -> list[s
     Args:
         width: columns of the terminal, or None for no limit.
     """
-    records = [record for record in run.result.evaluations if record.status == "ok"]
+    records = finished_evaluations(run.result)
     lines = headline_lines(records, width)
     for record in records if is_verbose else ():
         lines += ["", *evaluation_lines(record, width)]
@@ -47,9 +66,9 @@ def headline_lines(records: Iterable[EvaluationRecord], width: int | None = None
     for task, (name, metric) in first_headlines.items():
         if metric.reason is not None:  # of no value, of no interval, or of a choice
             notes.append(f"{name}{' is undefined' if metric.value is None else ''}: {metric.reason}")
-        value = Cell(quantity(metric.value, metric.unit), note=len(notes) if metric.reason is not None else 0)
-        chance = NONE if metric.chance is None else quantity(metric.chance, metric.unit)
-        rows.append([task, name, value, interval(metric), chance, published_cell(metric).removeprefix("published ")])
+        value = Cell(metric_value(metric), note=len(notes) if metric.reason is not None else 0)
+        chance, published = quantity(metric.chance, metric.unit), published_cell(metric).removeprefix("published ")
+        rows.append([task, name, value, interval(metric), chance, published])
     headers = columns(
         "task", "metric", numbers=["value", interval_name(metric for _, metric in first_headlines.values()), "chance"]
     )
@@ -81,16 +100,15 @@ def models_lines(runs: Sequence[Run], width: int | None = None) -> list[str]:
     return as_text(table, indent="", width=width).splitlines() if rows else []
 
 
-def _model_cells(metrics: Sequence[Metric | None], *, has_intervals: bool) -> Iterator[Cell]:
+def _model_cells(metrics: Sequence[Metric | None], *, has_intervals: bool) -> Iterator[Cell | str]:
     """Yield the value of each model, and chance, which is the same for all models."""
     chance = NONE
     for metric in metrics:
-        has_interval = has_intervals and metric is not None and metric.low is not None
-        value = NONE if metric is None else quantity(metric.value, metric.unit)
-        yield Cell(value, aside=interval(metric) if metric is not None and has_interval else "")
+        bounds = interval(metric) if has_intervals and metric is not None and metric.low is not None else ""
+        yield Cell(metric_value(metric), aside=bounds)
         if metric is not None and metric.chance is not None:
             chance = quantity(metric.chance, metric.unit)
-    yield Cell(chance)
+    yield chance
 
 
 def folded_facts(records: Sequence[EvaluationRecord]) -> str | None:
@@ -108,17 +126,13 @@ def headline_facts(record: EvaluationRecord) -> Iterator[str]:
     """Yield each headline metric with its value, then the reasons why others have none."""
     for name, metric in headlines(record).items():
         if metric.value is not None:
-            yield f"{name} {ascii_signs(quantity(metric.value, metric.unit))}"
+            yield f"{name} {ascii_signs(metric_value(metric))}"
     for reason, names in _undefined(headlines(record)).items():
         yield f"{', '.join(names)} undefined: {ascii_signs(reason)}"
 
 
-def _undefined(metrics: Mapping[str, Metric]) -> dict[str, list[str]]:
-    reasons: dict[str, list[str]] = {}
-    for name, metric in metrics.items():
-        if metric.value is None:
-            reasons.setdefault(str(metric.reason), []).append(name)
-    return reasons
+def _undefined(metrics: Metrics) -> dict[str, list[str]]:
+    return group_values((str(metric.reason), name) for name, metric in metrics.items() if metric.value is None)
 
 
 def heading(record: EvaluationRecord) -> str:
@@ -160,15 +174,14 @@ def average_lines(average: AverageRecord, width: int | None = None) -> list[str]
     return [average.metric.title, *metric_lines({"average": average.metric}, width)]
 
 
-def metric_lines(metrics: Mapping[str, Metric], width: int | None = None) -> list[str]:
+def metric_lines(metrics: Metrics, width: int | None = None) -> list[str]:
     """Return an indented line per metric, in columns, and below them the undefined metrics by reason."""
     rows: list[Row] = []
     for name, metric in metrics.items():
         if metric.value is not None:
             bounds = "" if metric.low is None else interval(metric)
             chance = "" if metric.chance is None else f"chance {quantity(metric.chance, metric.unit)}"
-            value = quantity(metric.value, metric.unit)
-            rows.append([name, value, bounds, chance, f"n {count(metric.n)}", published_cell(metric)])
+            rows.append([name, metric_value(metric), bounds, chance, f"n {count(metric.n)}", published_cell(metric)])
     headers = [*columns("metric", numbers=["value"]), *columns("interval", "chance", "n", "published")]
     table = Table(columns=headers, rows=rows)
     undefined = [f"  undefined: {', '.join(names)}: {reason}" for reason, names in _undefined(metrics).items()]
@@ -199,7 +212,7 @@ def slice_lines(record: EvaluationRecord, width: int | None = None) -> list[str]
 
 
 def _with_interval(metric: Metric) -> str:
-    return f"{quantity(metric.value, metric.unit)} {interval(metric)}".strip()
+    return f"{metric_value(metric)} {interval(metric)}".strip()
 
 
 def _extreme_word(name: str, slices: SlicesRecord) -> str:
@@ -243,7 +256,7 @@ def _most_informative(runs: Sequence[Run], width: int | None = None) -> list[Met
     differ only after an @, the first represents all. The first of each evaluation is there whatever the width.
     """
     by_stem: dict[str, dict[str, MetricName]] = {}
-    for record in (record for run in runs for record in run.result.evaluations):
+    for record in all_evaluations(runs):
         stems = by_stem.setdefault(record.name, {})
         for name, metric in record.metrics.items():
             if metric.value is not None:
@@ -263,4 +276,4 @@ def _most_informative(runs: Sequence[Run], width: int | None = None) -> list[Met
 def _value(run: Run, column: MetricName) -> str:
     metrics = {record.name: record.metrics for record in run.result.evaluations}
     metric: Metric | None = metrics.get(column.evaluation, {}).get(column.metric)
-    return NONE if metric is None else quantity(metric.value, metric.unit)
+    return metric_value(metric)

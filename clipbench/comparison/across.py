@@ -13,11 +13,12 @@ import numpy as np
 
 from clipbench.errors import UsageError, did_you_mean
 from clipbench.results.frames import as_frame
+from clipbench.results.grouping import group_values
 from clipbench.results.matching import check_same, trainings
 from clipbench.results.model_costs import MIN_TIMED_ITEMS, MODEL_QUANTITIES
 from clipbench.results.numbers import count
-from clipbench.results.record import EvaluationRecord, Metric, as_json
-from clipbench.results.run import Run, labels, read_one_run
+from clipbench.results.record import EvaluationRecord, Metric, as_json, finished_evaluations
+from clipbench.results.run import Run, all_evaluations, labels, read_one_run
 from clipbench.results.titles import full_title
 from clipbench.seeding import generator
 from clipbench.stats.intervals import Interval
@@ -136,13 +137,14 @@ def across(*runs: Run | str | os.PathLike[str], x: str, y: str, data: str | None
     """
     loaded_runs = [run if isinstance(run, Run) else read_one_run(Path(run)) for run in runs]
     names = labels(loaded_runs)
-    points, left_out, quantities = [], [], []
+    plotted_runs, points, left_out, quantities = [], [], [], []
     for label, run, training in zip(names, loaded_runs, trainings(loaded_runs), strict=True):
         first, second = (_quantity(run, name, data) for name in (x, y))
         if isinstance(first, str) or isinstance(second, str):
             left_out.append(f"{label}: {first if isinstance(first, str) else second}")
             continue
-        quantities.append((run, first, second))
+        plotted_runs.append(run)
+        quantities.append((first, second))
         points.append(
             ModelPoint(
                 label=label,
@@ -154,17 +156,18 @@ def across(*runs: Run | str | os.PathLike[str], x: str, y: str, data: str | None
         )
     if not quantities:
         raise UsageError(_no_value_message(loaded_runs, (x, y), data))
-    if quantities[0][1] == quantities[0][2]:
+    if quantities[0][0] == quantities[0][1]:
         raise UsageError(f"x = {x} and y = {y} are the same quantity: expected two different ones")
     if len(points) < LEAST_MODELS:
         raise UsageError(
             f"{len(points)} of {len(loaded_runs)} runs have both {x} and {y}: expected at least {LEAST_MODELS} models"
             + (f" ({left_out[0]})" if left_out else "")
         )
-    for pairs in ([(run, first) for run, first, _ in quantities], [(run, second) for run, _, second in quantities]):
+    for axis in zip(*quantities, strict=True):
+        pairs = zip(plotted_runs, axis, strict=True)
         of_runs = [(run.label, quantity.record) for run, quantity in pairs if quantity.record is not None]
         check_same(of_runs, "its numbers cannot be drawn in one figure")
-    plotted_runs, plotted_names = [run for run, *_ in quantities], [point.label for point in points]
+    plotted_names = [point.label for point in points]
     of_trainings = [point.training for point in points if point.training is not None]
     are_checkpoints = len(of_trainings) > len(set(of_trainings))
     xs, ys = (np.array([getattr(point, axis).value for point in points], np.float64) for axis in "xy")
@@ -175,15 +178,15 @@ def across(*runs: Run | str | os.PathLike[str], x: str, y: str, data: str | None
         reason = "checkpoints of one training are not independent models"
         correlation = correlation._replace(interval=Interval(None, None, reason), p=None)
     return Across(
-        x_title=quantities[0][1].title,
-        y_title=quantities[0][2].title,
+        x_title=quantities[0][0].title,
+        y_title=quantities[0][1].title,
         points=points,
         correlation=correlation,
         given_parameters=partial_correlation,
         left_out=left_out,
         are_checkpoints=are_checkpoints,
         evaluations=list(
-            dict.fromkeys(quantity.record.name for quantity in quantities[0][1:] if quantity.record is not None)
+            dict.fromkeys(quantity.record.name for quantity in quantities[0] if quantity.record is not None)
         ),
         front=_front(points, (x, y)),
         notes=[
@@ -207,8 +210,8 @@ def _quantity(run: Run, name: str, data: str | None) -> Quantity | str:
         return Quantity(quantity.title, Metric(value=value / quantity.divisor, unit="count"), None)
     matches = [
         (record, metric)
-        for record in run.result.evaluations
-        if record.status == "ok" and data in (None, record.dataset.id)
+        for record in finished_evaluations(run.result)
+        if data in (None, record.dataset.id)
         for metric in record.metrics
         if name in (metric, f"{record.task}/{metric}", f"{record.name}/{metric}")
     ]
@@ -228,7 +231,7 @@ def _no_value_message(runs: Sequence[Run], names: Sequence[str], data: str | Non
     """Return the error of data or a name that no run has, or of two names that none has both of."""
     if not runs:
         return "no runs: expected three or more, or their folders"
-    records = [record for run in runs for record in run.result.evaluations]
+    records = all_evaluations(runs)
     on_data = [record for record in records if data in (None, record.dataset.id)]
     if data is not None and not on_data:
         return (
@@ -290,15 +293,14 @@ def pareto_front(costs: Sequence[float], ahead: Callable[[int, int], int]) -> li
 
 def _front(points: Sequence[ModelPoint], names: tuple[str, str]) -> list[str] | None:
     """Return the labels of the models of the front, None unless one is a cost and the other has a better direction."""
-    prices = [name in MODEL_QUANTITIES and MODEL_QUANTITIES[name].cheaper is not None for name in names]
-    if sum(prices) != 1:
+    cheaper = [MODEL_QUANTITIES[name].cheaper if name in MODEL_QUANTITIES else None for name in names]
+    if cheaper.count(None) != 1:
         return None
-    price, quality = ("x", "y") if prices[0] else ("y", "x")
+    quality, price = ("x", "y") if cheaper[0] is None else ("y", "x")
     is_better = {getattr(point, quality).higher_is_better for point in points}
     if len(is_better) > 1 or is_better == {None}:
         return None
-    cheaper = MODEL_QUANTITIES[names[0] if prices[0] else names[1]].cheaper
-    costs = [getattr(point, price).value * (1 if cheaper == "less" else -1) for point in points]
+    costs = [getattr(point, price).value * (1 if "less" in cheaper else -1) for point in points]
     scores = [getattr(point, quality).value * (1 if is_better == {True} else -1) for point in points]
     front = pareto_front(costs, lambda one, other: int(np.sign(scores[one] - scores[other])))
     return [points[row].label for row in front]
@@ -340,12 +342,9 @@ def _cost_notes(runs: Sequence[Run], *, names: Sequence[str], axes: tuple[str, s
 
 def _repeated_model_notes(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
     """Return a sentence for each model that several runs are of."""
-    by_model: dict[str, list[str]] = {}
-    for run, name in zip(runs, names, strict=True):
-        if run.result.model.get("fingerprint"):
-            by_model.setdefault(str(run.result.model["fingerprint"]), []).append(name)
+    by_model = group_values((run.result.model.get("fingerprint"), name) for run, name in zip(runs, names, strict=True))
     return [
         f"{', '.join(labels)} are runs of one model: the correlation counts it {len(labels)} times."
-        for labels in by_model.values()
-        if len(labels) > 1
+        for fingerprint, labels in by_model.items()
+        if fingerprint and len(labels) > 1
     ]

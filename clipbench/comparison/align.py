@@ -1,6 +1,6 @@
 """Evaluations and samples of two runs brought side by side, and a line for all that has no partner."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from clipbench.comparison.records import Refusal
 from clipbench.errors import ClipbenchError, NotComparable
 from clipbench.results.matching import match
-from clipbench.results.record import EvaluationRecord, Metric, as_json
+from clipbench.results.record import EvaluationRecord, Metric, Metrics, as_json, finished_evaluations
 from clipbench.results.run import Run
 from clipbench.stats.estimators import Estimator
 from clipbench.untrusted.reading import shown
@@ -26,6 +26,11 @@ class EvaluationPair(NamedTuple):
 
     base: EvaluationRecord
     candidate: EvaluationRecord
+
+    @property
+    def name(self) -> str:
+        """``task@data``."""
+        return self.base.name
 
     def subset_title(self, metric: str) -> str:
         """Return the recorded title of the subset that a metric's name begins with, empty if there is none."""
@@ -49,8 +54,8 @@ def pair_evaluations(base: Run, candidate: Run) -> list[EvaluationPair]:
         NotComparable: there is none.
     """
     pairs = []
-    for before in _finished(base):
-        partners = [record for record in _finished(candidate) if record.name == before.name]
+    for before in finished_evaluations(base.result):
+        partners = [record for record in finished_evaluations(candidate.result) if record.name == before.name]
         same_parameters = [record for record in partners if as_json(record.params) == as_json(before.params)]
         pairs += [EvaluationPair(before, after) for after in (same_parameters or partners)[:1]]
     if not pairs:
@@ -84,7 +89,7 @@ def sample_tables(
     return tables
 
 
-def check_values(run: Run, metrics: Mapping[str, Metric], table: "pandas.DataFrame") -> None:
+def check_values(run: Run, metrics: Metrics, table: "pandas.DataFrame") -> None:
     """Raise NotComparable if a metric's value does not match its samples: the run is damaged or was edited."""
     for name, metric in metrics.items():
         statistic = Estimator.from_record(metric.statistic)
@@ -116,9 +121,7 @@ def check_values(run: Run, metrics: Mapping[str, Metric], table: "pandas.DataFra
             raise NotComparable(f"{recorded}, and {value:g} by its samples: one of them is damaged, make the run again")
 
 
-def metrics_in_both(
-    metrics: Mapping[str, Metric], other_metrics: Mapping[str, Metric]
-) -> dict[str, tuple[Metric, Metric]]:
+def metrics_in_both(metrics: Metrics, other_metrics: Metrics) -> dict[str, tuple[Metric, Metric]]:
     """Return the metrics that have a value in both records, by name."""
     both = {name: (metric, other_metrics[name]) for name, metric in metrics.items() if name in other_metrics}
     return {name: pair for name, pair in both.items() if all(metric.value is not None for metric in pair)}
@@ -140,7 +143,9 @@ def lost_evaluations(base: Run, candidate: Run) -> Iterator[Refusal]:
     The other failed at them, or one of the runs has them twice, so that nobody knows which counts; or the candidate
     lacks them.
     """
-    finished = {_evaluation_key(record): record.name for run in (base, candidate) for record in _finished(run)}
+    finished = {
+        _evaluation_key(record): record.name for run in (base, candidate) for record in finished_evaluations(run.result)
+    }
     names = {record.name for record in candidate.result.evaluations}
     for key, name in finished.items():
         for run in (base, candidate):
@@ -157,10 +162,10 @@ def lost_evaluations(base: Run, candidate: Run) -> Iterator[Refusal]:
 def lost_metrics(candidate: Run, pair: EvaluationPair) -> Iterator[Refusal]:
     """Yield the metrics and the slices that the base has, and the candidate has not."""
     for name, reason in _missing_values(pair.base.metrics, pair.candidate.metrics):
-        yield Refusal(f"{pair.base.name}/{name}", f"it has no value in {candidate.label} ({reason})", is_part=True)
+        yield Refusal(f"{pair.name}/{name}", f"it has no value in {candidate.label} ({reason})", is_part=True)
     for grouping in pair.base.slices:
         if grouping not in pair.candidate.slices:
-            yield Refusal(f"{pair.base.name}{{{grouping}}}", f"{candidate.label} has no such slices", is_part=True)
+            yield Refusal(f"{pair.name}{{{grouping}}}", f"{candidate.label} has no such slices", is_part=True)
 
 
 def _evaluation_key(evaluation: EvaluationRecord) -> tuple[str, object]:
@@ -171,7 +176,7 @@ def alignment_notes(base: Run, candidate: Run, pairs: Sequence[EvaluationPair]) 
     """Yield a note for each evaluation or metric of only one run, and for each condition that differs."""
     paired = {id(record) for pair in pairs for record in pair}
     for run, other, side in ((base, candidate, "base"), (candidate, base, "candidate")):
-        names = {record.name for record in _finished(other)}
+        names = {record.name for record in finished_evaluations(other.result)}
         for record in run.result.evaluations:
             if record.status != "ok":
                 yield f"{record.name} is {record.status} in the {side}: {record.reason}"
@@ -186,14 +191,10 @@ def alignment_notes(base: Run, candidate: Run, pairs: Sequence[EvaluationPair]) 
     for pair in pairs:
         same = match(*pair)
         if same.is_same:
-            yield from (f"{pair.base.name}: {note}" for note in same.notes)
+            yield from (f"{pair.name}: {note}" for note in same.notes)
             for name, reason in _missing_values(pair.candidate.metrics, pair.base.metrics):
-                yield f"{pair.base.name}/{name} is not compared: it has no value in the base ({reason})"
+                yield f"{pair.name}/{name} is not compared: it has no value in the base ({reason})"
     yield from _other_conditions(base, candidate)
-
-
-def _finished(run: Run) -> list[EvaluationRecord]:
-    return [record for record in run.result.evaluations if record.status == "ok"]
 
 
 def _samples_by_id(run: Run, evaluation: EvaluationRecord, grouping: str | None) -> "pandas.DataFrame":
@@ -206,9 +207,7 @@ def _samples_by_id(run: Run, evaluation: EvaluationRecord, grouping: str | None)
     return table.assign(**{name: table[name].map(str) for name in texts}).set_index("sample_id").sort_index()
 
 
-def _missing_values(
-    metrics: Mapping[str, Metric], other_metrics: Mapping[str, Metric]
-) -> Iterator[tuple[str, str | None]]:
+def _missing_values(metrics: Metrics, other_metrics: Metrics) -> Iterator[tuple[str, str | None]]:
     """Yield the names of metrics with a value that the others have none of, and why."""
     for name, metric in metrics.items():
         other = other_metrics.get(name)

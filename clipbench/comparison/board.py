@@ -17,7 +17,7 @@ from clipbench.results.export.formats import ExportFormat, RenderedExport
 from clipbench.results.export.tables import records_by_evaluation
 from clipbench.results.frames import typed_frame
 from clipbench.results.matching import match
-from clipbench.results.numbers import counted, interval, listed, number, quantity, rank_range
+from clipbench.results.numbers import counted, interval, listed, metric_value, number, rank_range
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run, labels, read_one_run
 from clipbench.results.table import Row, Table, as_html, as_markdown, as_text, columns
@@ -196,7 +196,7 @@ class Board:
                 [
                     self.models[model.position],
                     model.ranks or number(model.metric.value, "rank"),
-                    "" if model.rank is None else quantity(model.metric.value, model.metric.unit),
+                    "" if model.rank is None else metric_value(model.metric),
                     interval(model.metric),
                 ]
                 for model in models

@@ -5,6 +5,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -106,17 +107,11 @@ def _find_row(row_of_key: dict[str, int], names: Sequence[str], key: str) -> int
 def _parse_column(name: str, texts: Sequence[str], row_of_sample: Shaped[np.ndarray, " n"]) -> InputColumn:
     """Return a column as numbers if its texts are more than ten different numbers, otherwise as texts."""
     values = np.array([*(text.strip() for text in texts), ""], object)  # the last is of samples without a row
-    if len({*values} - {""}) > MOST_CODES and _are_numbers(values):
-        numbers = np.array([float(text) if text else np.nan for text in values])
-        return InputColumn(name, "columns", numbers[row_of_sample])
+    if len({*values} - {""}) > MOST_CODES:
+        with suppress(ValueError):
+            numbers = np.array([float(text) if text else np.nan for text in values])
+            values = numbers if np.isfinite(numbers[values != ""]).all() else values
     return InputColumn(name, "columns", values[row_of_sample])
-
-
-def _are_numbers(texts: Shaped[np.ndarray, " n"]) -> bool:
-    try:
-        return bool(np.isfinite([float(text) for text in texts if text]).all())
-    except ValueError:
-        return False
 
 
 def _n_values(column: InputColumn) -> int:

@@ -11,6 +11,7 @@ from clipbench.comparison.paired_tests import difference
 from clipbench.comparison.records import CompareOptions, Comparison, Difference, Refusal, Verdict
 from clipbench.comparison.representations import representational_similarity
 from clipbench.errors import ClipbenchError, NotComparable
+from clipbench.results.grouping import group_values
 from clipbench.results.matching import match
 from clipbench.results.model_costs import cost_differences
 from clipbench.results.other_tools import BARE, Values, open_results
@@ -58,22 +59,23 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
     refused = list(dict.fromkeys(align.lost_evaluations(base, candidate)))
     lost = {refusal.evaluation for refusal in refused}
     notes = list(align.alignment_notes(base, candidate, pairs))
-    for pair in [pair for pair in pairs if pair.base.name not in lost]:
+    for pair in [pair for pair in pairs if pair.name not in lost]:
         try:
             same = match(*pair)
             if not same.is_same:
                 raise NotComparable(same.reason)
-            if without := _labels_without_samples(base, candidate, pair):
-                differences += _untested_differences(pair, without)
-                notes.append(f"{pair.base.name}: {without}: its values are compared without intervals and tests")
-            else:
-                tables = _same_samples(base, candidate, pair)
-                differences += _tested_differences(pair, tables, base.result.seed, options.alpha)
+            without = _labels_without_samples(base, candidate, pair)
+            tables = None if without else _checked_samples(base, candidate, pair)
+            if contradiction := align.contradiction(pair):
+                raise NotComparable(contradiction)
         except NotComparable as error:
-            refused.append(Refusal(pair.base.name, str(error)))
+            refused.append(Refusal(pair.name, str(error)))
             continue
+        differences += _differences(pair, tables, without, base.result.seed, options.alpha)
         refused += align.lost_metrics(candidate, pair)
-        if not without:
+        if without:
+            notes.append(f"{pair.name}: {without}: its values are compared without intervals and tests")
+        else:
             slices += _slices_of(base, candidate, pair, options.alpha, refused)
     similarity, not_computed = representational_similarity(base, candidate, pairs)
     notes += not_computed
@@ -137,45 +139,37 @@ def _slices_of(
         try:
             yield from list(_slice_differences(base, candidate, pair, grouping, alpha))
         except NotComparable as error:
-            refused.append(Refusal(f"{pair.base.name}{{{grouping}}}", str(error), is_part=True))
+            refused.append(Refusal(f"{pair.name}{{{grouping}}}", str(error), is_part=True))
 
 
-def _same_samples(base: Run, candidate: Run, pair: align.EvaluationPair) -> align.Tables:
-    """Return the samples of an evaluation in both runs, or raise NotComparable if they contradict what the runs say."""
+def _checked_samples(base: Run, candidate: Run, pair: align.EvaluationPair) -> align.Tables:
+    """Return the samples of an evaluation in both runs, or raise NotComparable if they contradict its values."""
     tables = align.align_samples(base, candidate, pair)
     for run, evaluation, table in zip((base, candidate), pair, tables, strict=True):
         align.check_values(run, evaluation.metrics, table)
-    if reason := align.contradiction(pair):
-        raise NotComparable(reason)
     return tables
-
-
-def _untested_differences(pair: align.EvaluationPair, reason: str) -> Iterator[Difference]:
-    """Yield the differences of values of an evaluation of which a run, or both, have no samples."""
-    if contradiction := align.contradiction(pair):
-        raise NotComparable(contradiction)
-    headline = first_headline(pair.base.metrics, lambda _: True) if pair.base.metrics else ""
-    for name, both in align.metrics_in_both(pair.base.metrics, pair.candidate.metrics).items():
-        untested = _untested_difference(MetricName(pair.base.name, name), both[0], *both, reason=reason)
-        yield replace(untested, subset=pair.subset_title(name), is_headline=name == headline)
 
 
 def _nothing_compared(refused: Sequence[Refusal], pairs: Sequence[align.EvaluationPair]) -> NotComparable:
     if refused:
         suffix = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
         return NotComparable(f"{refused[0]}{suffix}")
-    names = ", ".join(dict.fromkeys(pair.base.name for pair in pairs))
+    names = ", ".join(dict.fromkeys(pair.name for pair in pairs))
     return NotComparable(f"the runs have {names} in common, but no metric that both have a value of")
 
 
-def _tested_differences(
-    pair: align.EvaluationPair, tables: align.Tables, seed: int, alpha: float
+def _differences(
+    pair: align.EvaluationPair, tables: align.Tables | None, without: str, seed: int, alpha: float
 ) -> Iterator[Difference]:
+    """Yield the differences of an evaluation, untested if a run, or both, are ``without`` samples of it."""
     # Named before data is seen: where it has no value, no other metric takes its place.
     headline = first_headline(pair.base.metrics, lambda _: True) if pair.base.metrics else ""
     for name, both in align.metrics_in_both(pair.base.metrics, pair.candidate.metrics).items():
-        tested = difference(both, evaluation=pair.base.name, name=name, tables=tables, seed=seed, alpha=alpha)
-        yield replace(tested, subset=pair.subset_title(name), is_headline=name == headline)
+        if tables is None:
+            shift = _untested_difference(MetricName(pair.name, name), both[0], *both, reason=without)
+        else:
+            shift = difference(both, evaluation=pair.name, name=name, tables=tables, seed=seed, alpha=alpha)
+        yield replace(shift, subset=pair.subset_title(name), is_headline=name == headline)
 
 
 def _slice_differences(
@@ -195,7 +189,7 @@ def _slice_differences(
             align.check_values(
                 run, {name: metric for name, metric in side_metrics.items() if metric.column is not None}, table
             )
-        evaluation = f"{pair.base.name}{{{grouping}={group}}}"
+        evaluation = f"{pair.name}{{{grouping}={group}}}"
         means = {name: metric for name, metric in metrics.items() if metric.column is not None}
         for name, both in align.metrics_in_both(means, candidate_metrics).items():
             tested = difference(
@@ -248,7 +242,11 @@ def _compare_values(base: Run | Values, candidate: Run | Values) -> Comparison:
         for side in (base, candidate)
     )
     labels = [base.label, candidate.label]
-    common = [name for name in base_metrics if name in candidate_metrics]
+    # A bare value has the parts of the name, the unit and the direction of the run's own metric, where one side is a
+    # run.
+    ours = candidate_metrics if isinstance(base, Values) else base_metrics
+    own_names = {name: name for name in ours}
+    common = [own_names[name] for name in base_metrics if name in candidate_metrics]
     if not common:
         first, second = (
             f"{label} ({_first_names(side)})"
@@ -262,12 +260,6 @@ def _compare_values(base: Run | Values, candidate: Run | Values) -> Comparison:
     ):
         if rest := [name for name in metrics if name not in other_metrics]:
             notes.append(f"only {label} has {', '.join(rest)}")
-    # A bare value has the parts of the name, the unit and the direction of the run's own metric, where one side is a
-    # run.
-    ours = {
-        name: (name, metric)
-        for name, metric in (candidate_metrics if isinstance(base, Values) else base_metrics).items()
-    }
     subsets = {
         f"{record.name}/{subset}": title
         for side in (base, candidate)
@@ -275,17 +267,17 @@ def _compare_values(base: Run | Values, candidate: Run | Values) -> Comparison:
         for record in side.result.evaluations
         for subset, title in record.subsets.items()
     }
-    by_evaluation: dict[str, dict[str, Metric]] = {}
-    for name in common:
-        by_evaluation.setdefault(ours[name][0].evaluation, {})[name] = ours[name][1]
-    headlines = {first_headline(metrics, lambda _: True) for metrics in by_evaluation.values()}
+    by_evaluation = group_values((name.evaluation, name) for name in common)
+    headlines = {
+        first_headline({name: ours[name] for name in names}, lambda _: True) for names in by_evaluation.values()
+    }
     return _with_overall_verdict(
         Comparison(
             base=labels[0],
             candidate=labels[1],
             differences=[
                 replace(
-                    _untested_difference(*ours[name], base_metrics[name], candidate_metrics[name]),
+                    _untested_difference(name, ours[name], base_metrics[name], candidate_metrics[name]),
                     subset=subsets.get(name.rpartition("/")[0], ""),
                     is_headline=name in headlines,
                 )

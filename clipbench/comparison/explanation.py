@@ -11,7 +11,7 @@ import numpy as np
 from clipbench.comparison import align
 from clipbench.comparison.compare_runs import Side, open_side
 from clipbench.comparison.explanation_groups import LEAST_SAMPLES as LEAST_IN_GROUP
-from clipbench.comparison.explanation_groups import SampleGroups, rows_of
+from clipbench.comparison.explanation_groups import SampleGroups
 from clipbench.comparison.explanation_inputs import ImageInputs, input_groups, no_image_inputs
 from clipbench.comparison.explanation_records import (
     SAMPLE_IDS,
@@ -98,13 +98,13 @@ def explain(base: Side, candidate: Side, options: ExplainOptions | None = None) 
     assert metric.column is not None, name
     is_defined = tables.base[metric.column].notna().to_numpy()
     if (n := int(is_defined.sum())) < LEAST_SAMPLES:
-        raise UsageError(f"{pair.base.name}/{name} has {n} samples: expected {LEAST_SAMPLES} or more to find groups in")
+        raise UsageError(f"{pair.name}/{name} has {n} samples: expected {LEAST_SAMPLES} or more to find groups in")
     has_images = any(pair.base.encoded.get(key) for key in ("images", "stored_images"))
     image_inputs = options.image_inputs if has_images else None
     groups = input_groups(tables.base, metric.column, options.columns, image_inputs, options.embed)
     if not groups.groups:
         raise UsageError(
-            f"{pair.base.name} has no groups of {LEAST_IN_GROUP} samples or more to explain {name} by: add columns with"
+            f"{pair.name} has no groups of {LEAST_IN_GROUP} samples or more to explain {name} by: add columns with"
             f" {option('columns', 'FILE.csv')}"
         )
     digest = groups.digest(tables.base.index[is_defined].tolist())
@@ -116,9 +116,9 @@ def explain(base: Side, candidate: Side, options: ExplainOptions | None = None) 
         outcomes,
         groups,
         labels=labels,
-        evaluation=pair.base.name,
+        evaluation=pair.name,
         name=name,
-        title=f"{pair.base.name}: {full_title(name, metric, pair.base.subsets)}",
+        title=f"{pair.name}: {full_title(name, metric, pair.base.subsets)}",
         digest=digest,
         options=options,
         sign=1 if metric.higher_is_better else -1,
@@ -137,13 +137,13 @@ def _chosen_metric(base: Run, candidate: Run, metric: str | None) -> tuple[align
     """Return the evaluation and the metric that is asked for, or the first headline that is a mean of credits."""
     pairs = align.pair_evaluations(base, candidate)
     names = {
-        f"{pair.base.name}/{name}": (pair, name)
+        f"{pair.name}/{name}": (pair, name)
         for pair in pairs
         for name in align.metrics_in_both(pair.base.metrics, pair.candidate.metrics)
     }
     explained = {key: chosen for key, chosen in names.items() if _is_mean_of_credits(chosen[0].base.metrics[chosen[1]])}
     if metric is None:
-        headlines = (f"{pair.base.name}/{first_headline(pair.base.metrics)}" for pair in pairs if pair.base.metrics)
+        headlines = (f"{pair.name}/{first_headline(pair.base.metrics)}" for pair in pairs if pair.base.metrics)
         first = next((key for key in headlines if key in explained), None) or next(iter(explained), None)
         if first is None:
             raise NotComparable("the runs have no metric in common that is a mean of credits per sample")
@@ -174,18 +174,18 @@ def _is_mean_of_credits(metric: Metric) -> bool:
 def _same_samples(base: Run, candidate: Run, pair: align.EvaluationPair, name: str) -> align.Tables:
     """Return the samples of both runs, or raise if they are missing, too few or not the same."""
     reason = next(
-        (refusal.reason for refusal in align.lost_evaluations(base, candidate) if refusal.evaluation == pair.base.name),
+        (refusal.reason for refusal in align.lost_evaluations(base, candidate) if refusal.evaluation == pair.name),
         "",
     )
     same = match(*pair)
     if reason or not same.is_same:
-        raise NotComparable(f"{pair.base.name} is not comparable: {reason or same.reason}")
+        raise NotComparable(f"{pair.name} is not comparable: {reason or same.reason}")
     for run, evaluation in zip((base, candidate), pair, strict=True):
         if not run.has_samples(evaluation):
             raise ClipbenchError(f"{run.label} has no samples of {evaluation.name}: run it again")
     tables = align.align_samples(base, candidate, pair)
     if reason := align.contradiction(pair):
-        raise NotComparable(f"{pair.base.name} is not comparable: {reason}")
+        raise NotComparable(f"{pair.name} is not comparable: {reason}")
     for run, evaluation, table in zip((base, candidate), pair, tables, strict=True):
         align.check_values(run, {name: evaluation.metrics[name]}, table)
     return tables
@@ -213,7 +213,8 @@ def _explained(  # noqa: PLR0913
     sign: int,
     notes: list[str],
 ) -> Explanation:
-    grouping = Grouping.from_rows(rows_of(groups.groups), len(outcomes.ids), outcomes.clusters)
+    members = [np.flatnonzero(group.is_member) for group in groups.groups]
+    grouping = Grouping.from_rows(members, len(outcomes.ids), outcomes.clusters)
     merits = sign * outcomes.changes  # below 0 is a loss, whatever the direction of the metric
     tests = judge_groups(merits, grouping, generator(options.seed, evaluation, name, "explain"), alpha=ALPHA)
     changes = [_group_change(index, groups, grouping, outcomes, tests, sign) for index in range(len(groups.groups))]

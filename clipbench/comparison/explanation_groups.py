@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64, Shaped
+from jaxtyping import Bool, Shaped
 
+from clipbench.results.grouping import group_values
 from clipbench.results.numbers import shortest
 
 Source = str
@@ -123,24 +124,19 @@ def make_groups(
 
 
 def _column_groups(column: InputColumn) -> Iterator[SampleGroup]:
+    """Yield the samples with each text of a column, or those with the lowest and the highest numbers."""
     if not column.is_number:
         for value in sorted(set(column.values.tolist()) - {""}):
             yield SampleGroup(f"{column.name} = {value}", column.source, column.values == value)
         return
-    for name, is_member in _tails(column.values):
-        yield SampleGroup(f"{column.name} {name}", column.source, is_member)
-
-
-def _tails(values: Float64[np.ndarray, " n"]) -> Iterator[tuple[str, Bool[np.ndarray, " n"]]]:
-    """Yield the samples with the lowest and the highest values. Equal values stay together."""
+    values = column.values
     defined = values[~np.isnan(values)]
-    if not len(defined):
-        return
-    for share in TAILS:
-        for is_low, word in ((True, "at most"), (False, "at least")):
-            cut = np.quantile(defined, share if is_low else 1 - share, method="lower" if is_low else "higher")
-            is_member = values <= cut if is_low else values >= cut
-            yield f"{word} {shortest(float(f'{cut:.3g}'))}", is_member
+    for share in TAILS if len(defined) else ():
+        # Equal values stay together.
+        low = np.quantile(defined, share, method="lower")
+        high = np.quantile(defined, 1 - share, method="higher")
+        for words, cut, is_member in (("at most", low, values <= low), ("at least", high, values >= high)):
+            yield SampleGroup(f"{column.name} {words} {shortest(float(f'{cut:.3g}'))}", column.source, is_member)
 
 
 def _pair_groups(columns: Sequence[InputColumn], min_samples: int) -> list[SampleGroup]:
@@ -162,19 +158,11 @@ def _pair_groups(columns: Sequence[InputColumn], min_samples: int) -> list[Sampl
 
 def _word_groups(texts: Sequence[str], min_samples: int) -> list[SampleGroup]:
     """Return the samples whose captions have a word, for the most frequent words that not all have."""
-    rows: dict[str, list[int]] = {}
-    for row, text in enumerate(texts):
-        for word in set(_WORD.findall(text.lower())):
-            rows.setdefault(word, []).append(row)
+    rows = group_values((word, row) for row, text in enumerate(texts) for word in set(_WORD.findall(text.lower())))
     counts = {word: len(members) for word, members in rows.items() if min_samples <= len(members) < len(texts)}
     frequent = sorted(counts, key=lambda word: (-counts[word], word))[:MOST_WORDS]
-    return [SampleGroup(f'caption has "{word}"', "caption words", _mask(rows[word], len(texts))) for word in frequent]
-
-
-def _mask(rows: Sequence[int], n: int) -> Bool[np.ndarray, " n"]:
-    mask = np.zeros(n, bool)
-    mask[rows] = True
-    return mask
+    all_rows = np.arange(len(texts))
+    return [SampleGroup(f'caption has "{word}"', "caption words", np.isin(all_rows, rows[word])) for word in frequent]
 
 
 def _distinct(groups: Sequence[SampleGroup], n: int) -> list[SampleGroup]:
@@ -189,8 +177,3 @@ def _distinct(groups: Sequence[SampleGroup], n: int) -> list[SampleGroup]:
         if not is_alike[index, distinct].any():
             distinct.append(index)
     return [groups[index] for index in distinct]
-
-
-def rows_of(groups: Sequence[SampleGroup]) -> list[Int64[np.ndarray, " _"]]:
-    """Return the row numbers of the members of each group."""
-    return [np.flatnonzero(group.is_member) for group in groups]

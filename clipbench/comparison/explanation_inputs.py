@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 CONDITIONS = ("subset", "condition", "language", "word", "object")
 """Columns of tasks that say how a sample was made."""
-ImageInputs = Callable[[Sequence[str]], Mapping[str, Mapping[str, float]]]
+Measures = Mapping[str, Mapping[str, float]]
+"""Measured inputs of images, by content hash and name."""
+ImageInputs = Callable[[Sequence[str]], Measures]
 """Returns the measured inputs of images by content hash, without images that have none."""
 CAPTION, IMAGE, CLUSTER = "caption", "image", "cluster"
 IMAGE_INPUTS = "image inputs"
@@ -25,7 +27,7 @@ LEAST_MEASURED = 0.9
 """Share of the images that must be measured. With fewer, the measured ones may be of one kind."""
 
 
-def no_image_inputs(digests: Sequence[str]) -> Mapping[str, Mapping[str, float]]:
+def no_image_inputs(digests: Sequence[str]) -> Measures:
     """Return no measured inputs."""
     return {}
 
@@ -98,15 +100,12 @@ def _captions(samples: "pandas.DataFrame", table: "pandas.DataFrame") -> list[st
     if CAPTION not in samples:
         return None
     captions = samples[CAPTION].fillna("").map(str)
-    if IMAGE in samples and (is_query_image := _queries_by_image(samples)).any():
+    if IMAGE in samples:
+        is_query_image = samples.index.to_series().str.contains(":image:", regex=False)
         captioned = table[table[CAPTION].fillna("") != ""]
         of_image = captioned.groupby(IMAGE)[CAPTION].agg(lambda texts: "\n".join(sorted({*map(str, texts)})))
         captions = captions.where(~is_query_image, samples[IMAGE].map(of_image).fillna(captions))
     return captions.tolist() if (captions != "").any() else None
-
-
-def _queries_by_image(samples: "pandas.DataFrame") -> "pandas.Series[bool]":
-    return samples.index.to_series().str.contains(":image:", regex=False)
 
 
 def _lengths(samples: "pandas.DataFrame", metric: str, texts: list[str] | None) -> Iterator[InputColumn]:
@@ -120,7 +119,7 @@ def _lengths(samples: "pandas.DataFrame", metric: str, texts: list[str] | None) 
             yield InputColumn(title, "caption length", samples[name].to_numpy(np.float64))
 
 
-def _measured(samples: "pandas.DataFrame", measures: Mapping[str, Mapping[str, float]]) -> Iterator[InputColumn]:
+def _measured(samples: "pandas.DataFrame", measures: Measures) -> Iterator[InputColumn]:
     for name in dict.fromkeys(name for of_image in measures.values() for name in of_image):
         values = np.array([measures.get(image, {}).get(name, np.nan) for image in samples[IMAGE]])
         yield InputColumn(name, IMAGE_INPUTS, values)

@@ -6,6 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING, Literal
 
 from clipbench.results.frames import typed_frame
+from clipbench.results.grouping import group_values
 from clipbench.results.numbers import change, change_interval, counted, p_value, percent, quantity
 from clipbench.results.record import strict_json
 from clipbench.results.table import Row, Table, as_html, as_text, columns
@@ -238,8 +239,7 @@ class Explanation:
     def claim_table(self) -> Table:
         """Return the claims, with a heading for each kind."""
         rows: list[Row | str] = []
-        for kind in dict.fromkeys(claim.claim for claim in self.claims):
-            claims = [claim for claim in self.claims if claim.claim == kind]
+        for kind, claims in group_values((claim.claim, claim) for claim in self.claims).items():
             rows += [kind[:1].upper() + kind[1:], *map(_claim_row, claims)]
         return Table(columns=columns("group", numbers=NUMBERS), rows=rows)
 

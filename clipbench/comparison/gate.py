@@ -13,6 +13,7 @@ from clipbench.comparison.gate_rules import COMPARISONS, Gate, GateRule, Require
 from clipbench.comparison.overall import OverallVerdict, overall_verdict
 from clipbench.comparison.records import Comparison, Difference, Outcome, Shift, Status
 from clipbench.errors import UsageError, did_you_mean
+from clipbench.results.grouping import group_values
 from clipbench.results.numbers import change, p_value, quantity
 from clipbench.results.other_tools import BARE_METRIC
 from clipbench.results.record import SUMMARIES, Metric, MetricName
@@ -97,9 +98,10 @@ def judge(
         today: for acknowledgements that expire, None for today in UTC.
     """
     today = today or datetime.now(UTC).date()
-    differences: dict[str, list[Difference]] = {}  # a task may have been asked twice on the same data, in two ways
-    for difference in (*comparison.differences, *comparison.slices):
-        differences.setdefault(f"{difference.evaluation}/{difference.name}", []).append(difference)
+    differences = group_values(  # a task may have been asked twice on the same data, in two ways
+        (f"{difference.evaluation}/{difference.name}", difference)
+        for difference in (*comparison.differences, *comparison.slices)
+    )
     names = list(dict.fromkeys([*base, *candidate]))
     with_alpha = [replace(rule, alpha=alpha if rule.alpha is None else rule.alpha) for rule in gate.rules]
     rules = {name: rule for name in names for rule in with_alpha if matches(rule.pattern, name)}  # the last one counts

@@ -47,7 +47,11 @@ def overall_verdict(comparison: Comparison, outcomes: Sequence[Outcome] = ()) ->
     Args:
         outcomes: the outcomes of a gate. If there are any, the gated metrics decide, and the reason says what failed.
     """
-    gated = _gated_evidence(outcomes)
+    gated = [
+        MetricEvidence(outcome.difference, outcome.shift, outcome.is_within_limit)
+        for outcome in outcomes
+        if outcome.difference is not None
+    ]
     evidence = gated or _headline_evidence(comparison)
     scope = counted(len(evidence), "gated metric" if gated else "headline metric")
     word = _word(evidence, outcomes)
@@ -56,14 +60,6 @@ def overall_verdict(comparison: Comparison, outcomes: Sequence[Outcome] = ()) ->
     if refused and evidence:
         reasons.append(f"{counted(len(refused), 'evaluation')} not comparable")
     return OverallVerdict(word, ", ".join(filter(None, reasons)))
-
-
-def _gated_evidence(outcomes: Iterable[Outcome]) -> list[MetricEvidence]:
-    return [
-        MetricEvidence(outcome.difference, outcome.shift, outcome.is_within_limit)
-        for outcome in outcomes
-        if outcome.difference is not None
-    ]
 
 
 def _headline_evidence(comparison: Comparison) -> list[MetricEvidence]:
@@ -120,15 +116,13 @@ def _strongest(evidence: Sequence[MetricEvidence]) -> str:
 def _outcome_texts(outcomes: Sequence[Outcome], word: Word) -> Iterable[str]:
     """Yield what the gate adds to the evidence: what failed, what is known, and the limit that a loss keeps to."""
     failed = [outcome for outcome in outcomes if outcome.status == "regression"]
+    tolerated = [outcome for outcome in outcomes if outcome.shift == "loss" and outcome.status == "pass"]
+    limits = " and ".join(dict.fromkeys(outcome.limit for outcome in failed or tolerated))
+    limits = f"the limit of {limits}" if len(limits) < 20 else "their limits"
     if failed:
-        limits = " and ".join(dict.fromkeys(outcome.limit for outcome in failed))
-        how = f"the limit of {limits}" if len(limits) < 20 else "their limits"
-        yield f"{len(failed)} beyond {how}"
-    elif word in ("worse", "mixed"):
-        tolerated = [outcome for outcome in outcomes if outcome.shift == "loss" and outcome.status == "pass"]
-        limits = " and ".join(dict.fromkeys(outcome.limit for outcome in tolerated))
-        if tolerated:
-            yield f"within the limit of {limits}" if len(limits) < 20 else "within their limits"
+        yield f"{len(failed)} beyond {limits}"
+    elif tolerated and word in ("worse", "mixed"):
+        yield f"within {limits}"
     for status, noun in (
         ("unmet", "requirement not met"),
         ("missing", "missing"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from clipbench.comparison.gate_rules import LEAST_ALPHA, MOST_ALPHA, Tolerance
 from clipbench.errors import UsageError, option
 from clipbench.results.frames import typed_frame
+from clipbench.results.grouping import group_values
 from clipbench.results.numbers import change, change_interval, counted, p_value, quantity
 from clipbench.results.record import Metric
 from clipbench.results.table import Row, Table, as_html, as_text, columns
@@ -259,9 +260,7 @@ class Comparison:
     def _table(self) -> Table:
         """Return the headline metrics and all that got worse. ``frame`` has every metric."""
         metrics = [metric for metric in self.differences if metric.is_headline or metric.verdict == "worse"]
-        rows: dict[str, list[Row]] = {}
-        for metric in metrics:
-            rows.setdefault(metric.evaluation, []).append(_table_row(metric))
+        rows = group_values((metric.evaluation, _table_row(metric)) for metric in metrics)
         n_more = len(self.differences) - len(metrics)
         return Table(
             title=f"{self.candidate} against {self.base}",

@@ -35,6 +35,8 @@ then.
 
 Vectors = Float32[np.ndarray, "_ _"]
 Modality = Literal["image", "text"]
+PairVectors = Mapping[Modality, Vectors]
+"""The vectors of pairs by their modality, a row per pair."""
 ARRAYS: Mapping[Modality, str] = {"image": "images", "text": "texts"}
 """The array that holds the vectors of a modality."""
 PAIR_ARRAYS = (*ARRAYS.values(), "pair_id")
@@ -46,7 +48,7 @@ class KeptPairs(NamedTuple):
 
     row: Mapping[str, int]
     """The row of each pair, by its id."""
-    vectors: Mapping[Modality, Vectors]
+    vectors: PairVectors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +84,9 @@ def representational_similarity(
             continue
         try:
             one, other = _common_vectors([kept_pairs(base, pair.base), kept_pairs(candidate, pair.candidate)])
-            similarities += _pair_similarity(one, other, pair.base.name)
+            similarities += _pair_similarity(one, other, pair.name)
         except ClipbenchError as error:
-            notes.append(f"{pair.base.name}: mutual k-NN and CKA of the two models are not computed: {error}")
+            notes.append(f"{pair.name}: mutual k-NN and CKA of the two models are not computed: {error}")
     return similarities, notes
 
 
@@ -160,8 +162,7 @@ def kept_pairs(run: Run, evaluation: EvaluationRecord) -> KeptPairs:
 
 def _evaluation_with_pairs(run: Run, data: str | None) -> EvaluationRecord:
     """Return the evaluation of a run that keeps vectors of pairs: the only one, or the one on the named data."""
-    records = [record for record in run.result.evaluations if keeps_pairs(record)]
-    records = [record for record in records if data in (None, record.dataset.id)]
+    records = [record for record in run.result.evaluations if keeps_pairs(record) and data in (None, record.dataset.id)]
     names = list(dict.fromkeys(record.dataset.id for record in records))
     if len(names) > 1:
         raise UsageError(f"run {run.label} has vectors of pairs of {', '.join(names)}: choose with {option('data')}")
@@ -174,7 +175,7 @@ def _evaluation_with_pairs(run: Run, data: str | None) -> EvaluationRecord:
     return records[0]
 
 
-def _common_vectors(pairs_by_run: Sequence[KeptPairs]) -> list[Mapping[Modality, Vectors]]:
+def _common_vectors(pairs_by_run: Sequence[KeptPairs]) -> list[PairVectors]:
     """Return the vectors of the pairs that all have, or of a seeded sample of them, in one random order.
 
     The order is random because ties of neighbours go to the lower row, and ids may be sorted by class.
@@ -187,16 +188,14 @@ def _common_vectors(pairs_by_run: Sequence[KeptPairs]) -> list[Mapping[Modality,
             f" {option('seed')} keep the same pairs, and {option('keep_arrays', True)} keeps all"
         )
     chosen = [ids[row] for row in generator(0, "representations").permutation(len(ids))[:MOST_PAIRS]]
-    common: list[Mapping[Modality, Vectors]] = []
+    common: list[PairVectors] = []
     for pairs in pairs_by_run:
         rows = [pairs.row[name] for name in chosen]
         common.append({modality: unit(vectors[rows]) for modality, vectors in pairs.vectors.items()})
     return common
 
 
-def _pair_similarity(
-    base: Mapping[Modality, Vectors], candidate: Mapping[Modality, Vectors], evaluation: str
-) -> list[RepresentationalSimilarity]:
+def _pair_similarity(base: PairVectors, candidate: PairVectors, evaluation: str) -> list[RepresentationalSimilarity]:
     similarities = []
     for modality, noun in ARRAYS.items():
         cka = _cka(base[modality], candidate[modality], noun)

@@ -15,6 +15,7 @@ import numpy as np
 from clipbench.errors import ClipbenchError, DataError, UsageError, did_you_mean
 from clipbench.results.frames import as_frame
 from clipbench.results.other_tool_names import DATA
+from clipbench.results.record import finished_evaluations
 from clipbench.results.reference_models import OPEN_CLIP, TESTBED, Results, open_clip_results, standard_results
 from clipbench.results.run import Run, labels, read_one_run
 from clipbench.stats.trend import Bounded, Trend
@@ -185,16 +186,14 @@ def _accuracies(run: Run) -> dict[str, Bounded]:
     They are of one task: the first one of those that have the accuracy on most of the data.
     """
     by_task: dict[str, dict[str, Bounded]] = {}
-    for record in run.result.evaluations:
+    for record in finished_evaluations(run.result):
         metric = record.metrics.get(record.accuracy)
-        if record.status != "ok" or metric is None:
+        if metric is None or metric.value is None or metric.low is None or metric.high is None:
             continue
         name = record.dataset.id.removeprefix("hf:clip-benchmark/wds_")  # the catalogue would import open_clip
-        data = DATA.get(name, name)
-        if metric.value is not None and metric.low is not None and metric.high is not None:
-            accuracies = by_task.setdefault(record.task, {})
-            if data in (ORIGINAL, *SHIFTS):
-                accuracies.setdefault(data, Bounded(metric.value, metric.low, metric.high))
+        data, accuracy = DATA.get(name, name), Bounded(metric.value, metric.low, metric.high)
+        if data in (ORIGINAL, *SHIFTS):
+            by_task.setdefault(record.task, {}).setdefault(data, accuracy)
     most = max(by_task.values(), key=len, default={})
     return {data: most[data] for data in (ORIGINAL, *SHIFTS) if data in most}
 

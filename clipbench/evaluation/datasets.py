@@ -21,6 +21,7 @@ from clipbench.evaluation.plan import Request, RunOptions, build_task, task_clas
 from clipbench.evaluation.progress import Progress
 from clipbench.evaluation.task import Task
 from clipbench.models.protocol import Embedder
+from clipbench.results.grouping import group_values
 from clipbench.seeding import generator
 
 FIXED_NOTE = "a fixed subset of the suite's: intervals are wide, and values do not replace values on all of the data"
@@ -217,11 +218,8 @@ class Datasets:
     def problems(self, requests: Sequence[Request], needs: Sequence[Need]) -> list[str]:
         """Return a line per malformed or missing data set that is not in ``needs``, with the tasks that request it."""
         catalogue_names = {need.entry.name for need in needs}
-        tasks: dict[str, list[str]] = {}
-        for request, error in self.failing_requests(
-            [request for request in requests if (request.data or "").lower() not in catalogue_names]
-        ):
-            tasks.setdefault(str(error), []).append(request.task)
+        not_missing = [request for request in requests if (request.data or "").lower() not in catalogue_names]
+        tasks = group_values((str(error), request.task) for request, error in self.failing_requests(not_missing))
         return [f"{', '.join(names)}: {error}" for error, names in tasks.items()]
 
 

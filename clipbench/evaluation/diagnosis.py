@@ -18,7 +18,7 @@ from clipbench.models.options import PRECISIONS, LoadOptions
 from clipbench.models.protocol import Embedder, ModelInfo
 from clipbench.models.reference import check_references
 from clipbench.results.frames import as_frame
-from clipbench.results.numbers import change, counted, interval, quantity
+from clipbench.results.numbers import change, counted, interval, metric_value, quantity
 from clipbench.results.record import CheckFinding
 from clipbench.results.table import Table, as_html, as_text, columns
 
@@ -128,11 +128,11 @@ def diagnose(
     for finding in examine(embedder, dataset, seed=options.seed, raise_bugs=options.raise_bugs):
         findings.append(finding)
         on_finding(finding)
-    if inquiry is None:
-        return Diagnosis(model=embedder.info, findings=findings)
-    explanation = inquiry.explanation(_reloads(model, load, embedder.info) if isinstance(model, str) else ())
-    findings.append(_score_finding(explanation))
-    on_finding(findings[-1])
+    explanation = None
+    if inquiry is not None:
+        explanation = inquiry.explanation(_reloads(model, load, embedder.info) if isinstance(model, str) else ())
+        findings.append(_score_finding(explanation))
+        on_finding(findings[-1])
     return Diagnosis(model=embedder.info, findings=findings, explanation=explanation)
 
 
@@ -169,7 +169,7 @@ def _reloads(reference: str, load: LoadOptions, info: ModelInfo) -> Iterator[tup
 
 def _score_finding(explanation: ScoreCauses) -> CheckFinding:
     metric, expected, cause = explanation.metric, explanation.expected, explanation.cause
-    measured = f"{explanation.metric_name} is {quantity(metric.value, metric.unit)} {interval(metric)}".rstrip()
+    measured = f"{explanation.metric_name} is {metric_value(metric)} {interval(metric)}".rstrip()
     comparison = f"{measured}, expected {quantity(expected, metric.unit)} ({explanation.source})"
     finding = CheckFinding(
         check="expected-score",

@@ -133,6 +133,8 @@ def _seconds(counts: Counts, load: float, total: float, *, loading_encodes: bool
 
 
 UNMEASURED = "was not measured"
+Score = list[Metric] | str
+"""The metrics whose mean is the score of a data set, or the reason why it has none."""
 
 
 def empty_result(info: ModelInfo, options: RunOptions) -> Result:
@@ -285,7 +287,7 @@ def _metric_names(request: Request, record: EvaluationRecord | None) -> list[str
     return [f"{name}{'' if main.startswith('{') else '/'}{main}" for main in request.main]
 
 
-def _score(request: Request, record: EvaluationRecord | None) -> list[Metric] | str:
+def _score(request: Request, record: EvaluationRecord | None) -> Score:
     if record is None or record.status != "ok":
         return f"{request.name} {UNMEASURED}"
     metrics_by_name = {str(name): metric for name, metric in metrics_of(record)}
@@ -297,7 +299,7 @@ def _score(request: Request, record: EvaluationRecord | None) -> list[Metric] | 
     return next((f"{request.name}: {metric.reason}" for metric in metrics if metric.value is None), metrics)
 
 
-def _is_as_published(request: Request, score: list[Metric] | str) -> bool:
+def _is_as_published(request: Request, score: Score) -> bool:
     """Return whether a score may enter a published average: it covers all data and has a published value, if single."""
     if isinstance(score, str) or request.limit is not None or request.params or request.data_options:
         return False
@@ -305,7 +307,7 @@ def _is_as_published(request: Request, score: list[Metric] | str) -> bool:
     return not is_single or any(published.source.startswith((OPEN_CLIP, MTEB)) for published in score[0].published)
 
 
-def _mean(scores: Sequence[list[Metric] | str], title: str) -> Metric:
+def _mean(scores: Sequence[Score], title: str) -> Metric:
     measured = [score for score in scores if not isinstance(score, str)]
     average = Metric(value=None, n=len(measured), higher_is_better=True, title=title, is_headline=True)
     reasons = sorted(

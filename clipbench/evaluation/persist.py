@@ -25,6 +25,7 @@ from clipbench.evaluation.task import Evaluation
 from clipbench.files import atomic_file, default_root
 from clipbench.results.shown_samples import MAX_POINTS, evenly_spaced
 from clipbench.seeding import generator
+from clipbench.stats.estimators import Samples
 from clipbench.untrusted.reading import read_bytes
 
 KEPT_ROWS = 2_000
@@ -171,7 +172,7 @@ def remove_copies(copies: Iterable[Path]) -> None:
             raise MachineError(f"cannot remove {path}: {error.strerror or error}") from error
 
 
-def gallery_rows(samples: Mapping[str, np.ndarray], n_images: int, budget: int) -> list[int]:
+def gallery_rows(samples: Samples, n_images: int, budget: int) -> list[int]:
     """Return the rows of at most ``budget`` images for galleries: all images, or the worst failures of a large set.
 
     Each column whose name ends in ``margin`` is the order of one gallery, its least values the worst, NaN where a
@@ -192,8 +193,8 @@ def gallery_rows(samples: Mapping[str, np.ndarray], n_images: int, budget: int) 
     margins = [name for name in samples if name.endswith("margin")]
     gallery_names = [name for name in margins if name != "margin"]
     gallery_margins = [samples[name] for name in gallery_names or margins]
-    sorted_ = [(margin, np.argsort(margin, kind="stable")) for margin in gallery_margins]
-    orders = [order[~np.isnan(margin[order])] for margin, order in sorted_]
+    # NaN comes last.
+    orders = [np.argsort(margin, kind="stable")[: (~np.isnan(margin)).sum()] for margin in gallery_margins]
     if n_images <= budget or not image_columns or not orders:
         return list(range(min(n_images, budget)))
     turns = chain.from_iterable(zip_longest(*(order.tolist() for order in orders)))
@@ -202,7 +203,7 @@ def gallery_rows(samples: Mapping[str, np.ndarray], n_images: int, budget: int) 
 
 
 def point_rows(
-    samples: Mapping[str, np.ndarray], vector_rows: Int64[np.ndarray, " n_kept"], budget: int
+    samples: Samples, vector_rows: Int64[np.ndarray, " n_kept"], budget: int
 ) -> Int64[np.ndarray, " n_images"]:
     """Return the rows of the images behind a scatter's points: all of them, or an evenly spread subset.
 

@@ -1,11 +1,9 @@
 """Published values for the model, data and protocol of a measurement."""
 
-import csv
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import cache
-from importlib.resources import files
 from statistics import fmean
 from types import MappingProxyType
 from typing import NamedTuple
@@ -15,8 +13,8 @@ from clipbench.data.catalogue.entries import catalogue, entry_of_repository, siz
 from clipbench.data.prompts import published_prompts
 from clipbench.evaluation.task import Task
 from clipbench.models.protocol import ModelInfo
-from clipbench.results.record import Metric, PublishedValue, SlicesRecord
-from clipbench.results.reference_models import OPEN_CLIP, open_clip_results
+from clipbench.results.record import Metric, Metrics, PublishedValue, SlicesRecord
+from clipbench.results.reference_models import OPEN_CLIP, open_clip_results, read_table
 
 SAME = MappingProxyType(
     {
@@ -30,6 +28,8 @@ SAME = MappingProxyType(
     }
 )
 """The same weights in transformers."""
+TABLES = "clipbench.data"
+"""Package of the tables."""
 WIDE = ("published_languages.csv", "published_judged.csv")
 """Tables with a column for each metric and a row for each model."""
 MTEB = "embeddings-benchmark/results"
@@ -69,7 +69,7 @@ class Measured:
     """True if a limit was given, or if missing or unreadable images may be left out."""
 
 
-def with_published(metrics: Mapping[str, Metric], measured: Measured, group: str | None = None) -> dict[str, Metric]:
+def with_published(metrics: Metrics, measured: Measured, group: str | None = None) -> dict[str, Metric]:
     """Return the metrics with the values that were published for the same model, data and protocol.
 
     The data must be the catalogue's, and whole, with the published prompts or the prompts that its packagers put next
@@ -129,7 +129,7 @@ def published_values() -> Mapping[Key, tuple[PublishedValue, ...]]:
             task, _, data = evaluation.partition("@")
             if metric and "{" not in evaluation and " + " not in metric:
                 values_by_key[Key(model, task, data, metric)] = [_open_clip_value(score)]
-    for row in _rows("published.csv"):
+    for row in read_table(TABLES, "published.csv"):
         value = PublishedValue(
             value=float(row["value"]),
             protocol=row["protocol"],
@@ -137,7 +137,7 @@ def published_values() -> Mapping[Key, tuple[PublishedValue, ...]]:
             is_secondary=row["is_secondary"] == "true",
         )
         values_by_key[Key(row["model"], row["task"], row["data"], row["metric"])].append(value)
-    for row in (row for table in WIDE for row in _rows(table)):
+    for row in (row for table in WIDE for row in read_table(TABLES, table)):
         model, protocol, source = (row.pop(name) for name in ("model", "protocol", "source"))
         for column, cell in row.items():
             if cell:
@@ -151,11 +151,6 @@ def _key(model: str, column: str) -> Key:
     task, _, rest = column.partition("@")
     data, mark, metric = rest.partition("{" if "{" in rest else "/")
     return Key(model, task, data, f"{{{metric}" if mark == "{" else metric)
-
-
-def _rows(name: str) -> list[dict[str, str]]:
-    text = files("clipbench.data").joinpath(name).read_text(encoding="utf-8")
-    return [*csv.DictReader(text.splitlines())]
 
 
 def published_average(metric: Metric, parts: Sequence[Sequence[str]], info: ModelInfo) -> Metric:
@@ -204,10 +199,9 @@ def _open_clip_value(score: float) -> PublishedValue:
 def _with_published_values(metric: Metric, values: tuple[PublishedValue, ...]) -> Metric:
     """Return a metric with published values, which agree if the metric's interval contains them."""
     low, high = metric.low, metric.high
-    agrees = [None if low is None or high is None else low <= value.value <= high for value in values]
-    return replace(
-        metric, published=[replace(value, agrees=is_inside) for value, is_inside in zip(values, agrees, strict=True)]
-    )
+    if low is not None and high is not None:
+        values = tuple(replace(value, agrees=low <= value.value <= high) for value in values)
+    return replace(metric, published=list(values))
 
 
 def _is_as_published(measured: Measured, entry: CatalogueEntry) -> bool:

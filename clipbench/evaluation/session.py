@@ -288,11 +288,11 @@ class Session:
     def covers_requests(self, run: Run) -> bool:
         """Return whether all requests were measured, except optional ones whose data only a person can get."""
         by_hand = {need.entry.name for need in self.needs if need.step is not None}
-        optional_requests = [
-            request for requests in self._requests.values() for request in requests if request.is_optional
-        ]
         excused = {
-            (request.task, request.data) for request in optional_requests if (request.data or "").lower() in by_hand
+            (request.task, request.data)
+            for requests in self._requests.values()
+            for request in requests
+            if request.is_optional and (request.data or "").lower() in by_hand
         }
         return all(
             record.status == "ok" or (record.task, record.dataset.id) in excused for record in run.result.evaluations

@@ -33,6 +33,8 @@ MOST_SLICES = 300
 
 Part = Mapping[str, tuple[Metric, Slice | None]]
 """The metrics of one slice, each with the samples that it follows from."""
+Parts = dict[str, Part]
+"""The metrics of each slice, by its name."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class _Slicer:
             "captions",
         )
 
-    def _metrics_by_image(self) -> dict[str, Part]:
+    def _metrics_by_image(self) -> Parts:
         """Return the slices by groups of images, and make the group of each sample a column."""
         samples, measures = self.evaluation.samples, self.evaluation.measures
         if "image" not in samples:
@@ -114,7 +116,7 @@ class _Slicer:
         of_image = np.array([*main_data.groups[self.name].values, ""], object)  # -1, no image, is the last
         of_sample = of_image[samples["image"]]
         self.sliced.columns[f"{GROUP_COLUMN}{self.name}"] = of_sample
-        parts: dict[str, Part] = {}
+        parts: Parts = {}
         for value in self.values:
             metrics = dict(self._sample_metrics(of_sample == value, value))
             if any(_joint_measure(measure) is not None for measure in measures.values()):
@@ -128,7 +130,7 @@ class _Slicer:
             parts[value] = {name: metrics[name] for name in measures if name in metrics}
         return parts
 
-    def _metrics_by_query(self) -> dict[str, Part]:
+    def _metrics_by_query(self) -> Parts:
         """Return the slices by the languages of judged queries, and make the language of each sample a column."""
         judgements = self.dataset.judgements
         assert judgements is not None, self.name
@@ -148,13 +150,13 @@ class _Slicer:
         measured = self._part_metrics(measures, slice_samples, value)
         return {name: (replace(metric, chance=None), part) for name, (metric, part) in measured.items()}
 
-    def _separate_slice_metrics(self, slices: Iterable[tuple[str, Dataset]]) -> dict[str, Part]:
+    def _separate_slice_metrics(self, slices: Iterable[tuple[str, Dataset]]) -> Parts:
         """Return the metrics of slices that are data sets of their own, and keep their samples.
 
         An image may be in several: samples without a cluster are clustered by their image, so that the mean knows.
         """
         row = {id: number for number, id in enumerate(self.dataset.image_ids)}
-        parts: dict[str, Part] = {}
+        parts: Parts = {}
         tables: list[Samples] = []
         for value, dataset in slices:
             slice_evaluation = self._evaluate(dataset, value)
@@ -209,7 +211,7 @@ def _slice(metric: Metric, samples: Samples) -> Slice | None:
     return Slice(value=metric.value, influence=values[is_defined], clusters=clusters, within=within)
 
 
-def _record(parts: Mapping[str, Part], of: Literal["images", "captions", "classes", "queries"]) -> SlicesRecord:
+def _record(parts: Parts, of: Literal["images", "captions", "classes", "queries"]) -> SlicesRecord:
     means, worsts, distances, worst_groups = {}, {}, {}, {}
     for name in dict.fromkeys(name for part in parts.values() for name in part):
         metrics = {value: part[name] for value, part in parts.items() if name in part}

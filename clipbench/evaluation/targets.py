@@ -18,6 +18,7 @@ from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Embedder
 from clipbench.models.reference import check_references, resolve
 from clipbench.results.matching import match
+from clipbench.results.record import finished_evaluations
 from clipbench.results.run import Run, distinct_names, read_run
 from clipbench.untrusted.reading import entries, is_file, is_folder, is_there
 
@@ -135,7 +136,7 @@ def has_results(folder: Path) -> bool:
     if not is_there(folder / RESULT):
         return False
     try:
-        return any(record.status == "ok" for record in read_run(folder).result.evaluations)
+        return bool(finished_evaluations(read_run(folder).result))
     except ClipbenchError:
         return True
 

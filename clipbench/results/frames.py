@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from clipbench.results.numbers import count, interval, interval_name, quantity
-from clipbench.results.record import EvaluationRecord, Metric, Result
-from clipbench.results.table import Cell, Column, Table
+from clipbench.results.numbers import count, interval, interval_name, metric_value, quantity
+from clipbench.results.record import EvaluationRecord, Metric, Result, finished_evaluations
+from clipbench.results.table import Table, columns
 from clipbench.results.titles import full_title, headlines
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ def metrics_frame(result: Result) -> "pandas.DataFrame":
     """
     rows = [
         _row(result, record, name, metric)
-        for record in result.evaluations
-        if record.status == "ok"
+        for record in finished_evaluations(result)
         for name, metric in record.metrics.items()
     ]
     if result.average is not None:
@@ -101,30 +100,34 @@ def as_frame(rows: Sequence[Mapping[str, object]], columns: Iterable[str] | None
 
 def scorecard(result: Result) -> Table:
     """Return the headlines of each evaluation, and the reason where there are none."""
-    done = [record for record in result.evaluations if record.status == "ok"]
-    headline_metrics = [(record, name, metric) for record in done for name, metric in headlines(record).items()]
-    columns = [Column(name, is_number=False) for name in ("evaluation", "metric")]
-    columns += [
-        Column(name) for name in ("value", interval_name(metric for _, _, metric in headline_metrics), "chance", "n")
+    headline_metrics = [
+        (record, name, metric) for record in finished_evaluations(result) for name, metric in headlines(record).items()
     ]
+    intervals = interval_name(metric for _, _, metric in headline_metrics)
     rows = [
         [
-            Cell(record.name),
-            Cell(full_title(name, metric, record.subsets)),
-            Cell(quantity(metric.value, metric.unit)),
-            Cell(interval(metric)),
-            Cell(quantity(metric.chance, metric.unit)),
-            Cell(count(metric.n)),
+            record.name,
+            full_title(name, metric, record.subsets),
+            metric_value(metric),
+            interval(metric),
+            quantity(metric.chance, metric.unit),
+            count(metric.n),
         ]
         for record, name, metric in headline_metrics
     ]
     if result.average is not None and result.average.metric.value is not None:
         average = result.average.metric
-        words = (result.average.suite, average.title, quantity(average.value, average.unit), interval(average), "")
-        rows.append([*map(Cell, words), Cell(count(average.n))])
+        rows.append(
+            [result.average.suite, average.title, metric_value(average), interval(average), "", count(average.n)]
+        )
     missing = [
         f"{record.name} {record.status}: {record.reason}" for record in result.evaluations if record.status != "ok"
     ]
     if result.average is not None and result.average.metric.value is None:
         missing.append(f"{result.average.metric.title}: {result.average.metric.reason}")
-    return Table(title=str(result.model.get("ref") or "unnamed model"), columns=columns, rows=rows, notes=missing)
+    return Table(
+        title=str(result.model.get("ref") or "unnamed model"),
+        columns=columns("evaluation", "metric", numbers=("value", intervals, "chance", "n")),
+        rows=rows,
+        notes=missing,
+    )

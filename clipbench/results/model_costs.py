@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 from clipbench.results.numbers import NONE, abbreviated, count, significant
 from clipbench.results.record import PriceRecord, Result, TowerRecord
-from clipbench.results.table import Cell, Column, Table
+from clipbench.results.table import Cell, Row, Table, columns, note_number
 
 MIN_TIMED_ITEMS = 1000
 """Items from which on the time to start is a small part of the measured speed."""
@@ -191,7 +191,7 @@ def table_of_prices(
     quantities, metric_columns = (_MAIN_PRICE_COLUMNS, metric_columns) if metric_columns else (_PRICE_COLUMNS, {})
     machines = list(dict.fromkeys(_machine(price.machine) for _, price in prices))
     notes = machines if len(machines) > 1 else []
-    rows: list[list[Cell | str] | str] = [
+    rows: list[Row | str] = [
         [
             Cell(label, note=machines.index(_machine(price.machine)) + 1 if notes else 0),
             *(cells[row] for cells in metric_columns.values()),
@@ -205,7 +205,7 @@ def table_of_prices(
         title="Price of one query",
         facts="Milliseconds of a single text and a single image, after warming up"
         + (f", on {machines[0]}" if not notes else ", on different machines"),
-        columns=[Column("model", is_number=False), *map(Column, headers)],
+        columns=columns("model", numbers=headers),
         rows=rows,
         notes=notes,
         warnings=list(dict.fromkeys(reason for quantity in quantities for reason in _reasons(quantity, records))),
@@ -221,26 +221,26 @@ def cost_table(results: Sequence[Result], labels: Sequence[str]) -> Table | None
     if not models:
         return None
     all_towers = [tower for towers, _ in models for tower in towers.values()]
-    columns = [
+    quantities = [
         quantity for quantity in _TOWER_COLUMNS if any(getattr(tower, quantity.key) is not None for tower in all_towers)
     ]
     notes: list[str] = []
-    rows: list[list[Cell | str] | str] = []
+    rows: list[Row | str] = []
     for towers, label in models:
         rows += [label] if len(results) > 1 else []
         rows += [
-            [name.capitalize(), *(_tower_cell(tower, quantity, notes) for quantity in columns)]
+            [name.capitalize(), *(_tower_cell(tower, quantity, notes) for quantity in quantities)]
             for name, tower in towers.items()
         ]
     missing = {
         quantity.header: "; ".join(_reasons(quantity, all_towers))
         for quantity in _TOWER_COLUMNS
-        if quantity not in columns
+        if quantity not in quantities
     }
     return Table(
         title="Cost of each tower",
         facts=FACTS,
-        columns=[Column("tower", is_number=False), *(Column(quantity.header) for quantity in columns)],
+        columns=columns("tower", numbers=[quantity.header for quantity in quantities]),
         rows=rows,
         notes=notes,
         warnings=[f"{header}: {reasons}" for header, reasons in missing.items() if reasons],
@@ -255,9 +255,7 @@ def _tower_cell(tower: TowerRecord, quantity: ModelQuantity, notes: list[str]) -
         note = f"of {tower.item}"
     elif quantity.key == "items_per_second" and tower.n_timed < MIN_TIMED_ITEMS:
         note = f"measured over fewer than {count(MIN_TIMED_ITEMS)} items, start included"
-    if note and note not in notes:
-        notes.append(note)
-    return Cell(_written(quantity, tower), note=notes.index(note) + 1 if note else 0)
+    return Cell(_written(quantity, tower), note=note_number(note, notes))
 
 
 def _written(quantity: ModelQuantity, record: TowerRecord | PriceRecord) -> str:

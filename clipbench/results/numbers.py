@@ -58,6 +58,16 @@ def quantity(value: Number | None, unit: str) -> str:
     return _with_symbol(number(value, unit), unit)
 
 
+def metric_value(metric: Metric | None) -> str:
+    """Return the value of a metric with its unit, or a dash if there is none.
+
+    Example:
+        >>> metric_value(Metric(value=0.6234)), metric_value(Metric(value=None)), metric_value(None)
+        ('62.3 %', '–', '–')
+    """
+    return NONE if metric is None else quantity(metric.value, metric.unit)
+
+
 def change(value: Number | None, unit: str, *, is_signed: bool = True) -> str:
     """Return the difference of two values of a unit. Fractions differ by percentage points.
 
@@ -224,7 +234,7 @@ def bounded(metric: Metric) -> str:
         >>> bounded(Metric(value=0.5, low=0.45, high=0.55)), bounded(Metric(value=0.5, unit="cosine"))
         ('50.0 % [45.0, 55.0]', '0.5000 (no interval)')
     """
-    return f"{quantity(metric.value, metric.unit)}{bounds(metric)}"
+    return f"{metric_value(metric)}{bounds(metric)}"
 
 
 def bounds(metric: Metric) -> str:

@@ -78,8 +78,11 @@ def open_results(path: str | os.PathLike[str]) -> Run | Values:
     source, model = _source_and_model(path)
     if not is_folder(source):
         return read_values(path)
-    files = [file for file in entries(source, ClipbenchError) if file.suffix in (".json", ".jsonl")]
-    files = [file for file in files if file.name != MODEL_CARD]
+    files = [
+        file
+        for file in entries(source, ClipbenchError)
+        if file.suffix in (".json", ".jsonl") and file.name != MODEL_CARD
+    ]
     for file in files:
         if not is_inside(file, source):
             raise ClipbenchError(f"{file} is a link that leads out of {source}, and is not read: name the file itself")

@@ -122,6 +122,9 @@ class Metric:
         return self.column is not None or self.influence is not None or self.statistic is not None
 
 
+Metrics = Mapping[str, Metric]
+"""Metrics by their names."""
+
 CurveRole = Literal["image", "text", "pair", "ink"]
 """Images, texts, pairs of both, or none of these."""
 
@@ -425,6 +428,11 @@ class Result:
     def is_complete(self) -> bool:
         """True when every evaluation is ok."""
         return all(evaluation.status == "ok" for evaluation in self.evaluations)
+
+
+def finished_evaluations(result: Result) -> list[EvaluationRecord]:
+    """Return the evaluations that were measured."""
+    return [record for record in result.evaluations if record.status == "ok"]
 
 
 def strict_json(record: Any, *, indent: int | None = None) -> str:

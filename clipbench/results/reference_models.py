@@ -35,7 +35,12 @@ def standard_results() -> Results:
     return _read("standard_models.csv")
 
 
+def read_table(package: str, name: str) -> list[dict[str, str]]:
+    """Return the rows of a CSV file that is part of a package."""
+    text = files(package).joinpath(name).read_text(encoding="utf-8")
+    return [*csv.DictReader(text.splitlines())]
+
+
 def _read(name: str) -> dict[str, Mapping[str, float]]:
-    text = files("clipbench.results").joinpath(name).read_text(encoding="utf-8")
-    rows = csv.DictReader(text.splitlines())
+    rows = read_table("clipbench.results", name)
     return {row.pop("model"): {column: float(cell) for column, cell in row.items() if cell} for row in rows}

@@ -5,7 +5,8 @@ import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean, option
-from clipbench.files import is_inside, write_atomic
+from clipbench.files import is_inside, write_atomic, write_errors
 from clipbench.plugins import plotter, report_writer, warn_left_out
 from clipbench.results.frames import metrics_frame, scorecard, slices_frame
 from clipbench.results.numbers import counted
@@ -25,6 +26,7 @@ from clipbench.results.record import (
     MetricName,
     ModelRecord,
     Result,
+    finished_evaluations,
     strict_json,
 )
 from clipbench.results.shown_samples import margin_units
@@ -66,7 +68,7 @@ class Run:
     result: Result
 
     def __repr__(self) -> str:
-        done = [record.name for record in self.result.evaluations if record.status == "ok"]
+        done = [record.name for record in finished_evaluations(self.result)]
         rest = [
             f"{record.name} {record.status}: {record.reason}"
             for record in self.result.evaluations
@@ -90,8 +92,8 @@ class Run:
     def named_metrics(self) -> dict[MetricName, Metric]:
         """The same, and the metrics of slices and of the summaries over slices."""
         metrics: dict[MetricName, Metric] = {}
-        for record in self.result.evaluations:
-            for name, metric in metrics_of(record) if record.status == "ok" else ():
+        for record in finished_evaluations(self.result):
+            for name, metric in metrics_of(record):
                 metrics.setdefault(name, metric)
         return metrics
 
@@ -259,10 +261,9 @@ class Run:
         if reading.is_there(target) and (not reading.is_folder(target) or reading.entries(target, UsageError)):
             raise UsageError(f"{target} already exists: results are never overwritten, name another folder")
         try:
-            shutil.copytree(self.folder, half)
-            os.replace(half, target)
-        except OSError as error:
-            raise UsageError(f"cannot write {target}: {error.strerror or error}") from error
+            with write_errors(target):
+                shutil.copytree(self.folder, half)
+                os.replace(half, target)
         finally:
             shutil.rmtree(half, ignore_errors=True)
         return Run(target, self.result)
@@ -277,27 +278,28 @@ class Run:
         """Return the arrays that an evaluation's figures need, empty when it has none."""
         if "arrays" not in evaluation.files:
             return {}
-        path = self._file(evaluation, "arrays")
-        try:
-            with reading.open_file(path) as file, np.load(file, allow_pickle=False) as archive:
-                return dict(archive)
-        except Exception as error:  # numpy and zipfile raise many kinds of error for a damaged or encrypted file
-            raise self._damaged(evaluation, "arrays", error) from error
+        with (
+            self._file(evaluation, "arrays") as path,
+            reading.open_file(path) as file,
+            np.load(file, allow_pickle=False) as archive,
+        ):
+            return dict(archive)
 
     def _table(self, evaluation: EvaluationRecord, name: str) -> "pandas.DataFrame":
         import pandas
 
-        path = self._file(evaluation, name)
-        try:
+        with self._file(evaluation, name) as path:
             table = pandas.read_parquet(path)
             if "sample_id" in table and not table["sample_id"].map(pandas.api.types.is_hashable).all():
                 raise ValueError("a sample_id is a list or the like, expected texts")
             return table
-        except Exception as error:  # pyarrow and pandas raise many kinds of error for a damaged file
-            raise self._damaged(evaluation, name, error) from error
 
-    def _file(self, evaluation: EvaluationRecord, kind: str) -> Path:
-        """Return the path of a table or of arrays. A run from elsewhere may name any file of this machine."""
+    @contextmanager
+    def _file(self, evaluation: EvaluationRecord, kind: str) -> Iterator[Path]:
+        """Yield the path of a table or of arrays, and raise ClipbenchError if the block cannot read it.
+
+        A run from elsewhere may name any file of this machine.
+        """
         path = self.folder / evaluation.files.get(kind, f"({kind} of {evaluation.name})")
         if not is_inside(path, self.folder):
             raise ClipbenchError(
@@ -308,13 +310,14 @@ class Run:
             all_arrays = f"run again with {option('keep_arrays', True)} to keep all arrays"
             again = all_arrays if kind == "arrays" else "make it again"
             raise ClipbenchError(f"run {self.folder} lacks {path.name}: the run is damaged, {again}")
-        return path
-
-    def _damaged(self, evaluation: EvaluationRecord, kind: str, error: Exception) -> ClipbenchError:
-        cause = " ".join(str(error).split())
-        return ClipbenchError(
-            f"cannot read the {kind} of {evaluation.name} in {self.folder} ({cause}): the run is damaged, make it again"
-        )
+        try:
+            yield path
+        except Exception as error:  # numpy, zipfile, pyarrow and pandas raise many kinds of error for a damaged file
+            cause = " ".join(str(error).split())
+            raise ClipbenchError(
+                f"cannot read the {kind} of {evaluation.name} in {self.folder} ({cause}): the run is damaged, make it"
+                " again"
+            ) from error
 
 
 def metrics_of(record: EvaluationRecord) -> Iterator[tuple[MetricName, Metric]]:
@@ -440,6 +443,11 @@ def find_runs(paths: Sequence[Path], note: Callable[[str], None] = lambda _: Non
         else:
             folders.append(path)
     return folders or list(paths)
+
+
+def all_evaluations(runs: Iterable[Run]) -> list[EvaluationRecord]:
+    """Return the evaluations of some runs, finished or not."""
+    return [record for run in runs for record in run.result.evaluations]
 
 
 def read_one_run(path: Path) -> Run:

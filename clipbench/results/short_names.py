@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from os.path import commonprefix
 from pathlib import PurePath
 
+from clipbench.results.grouping import group_values
+
 NAME_LENGTH = 48
 """The longest name in a sentence, in characters."""
 
@@ -34,9 +36,9 @@ def shorten_names(names: Sequence[str], length: int = NAME_LENGTH) -> list[str]:
         ['ViT-…r1-wa…final', 'ViT-…r2-wa…final']
     """
     half, quarter, third = length // 2, length // 4, length // 3
-    by_cut: dict[str, list[str]] = {}
-    for name in names:
-        by_cut.setdefault(f"{name[: half - 1]}…{name[-half:]}" if len(name) > length else name, []).append(name)
+    by_cut = group_values(
+        (f"{name[: half - 1]}…{name[-half:]}" if len(name) > length else name, name) for name in names
+    )
     short: dict[str, str] = {}
     for cut, group in by_cut.items():
         start = max(0, len(commonprefix(group)) - third // 3)  # noqa: RUF071  names are characters here

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.record import EvaluationRecord, Metric, Metrics
 
 
 def metric_title(name: str, metric: Metric) -> str:
@@ -56,7 +56,7 @@ def subset_title(subset: str, subsets: Mapping[str, str]) -> str:
     return subsets.get(subset) or subset
 
 
-def headlines(evaluation: EvaluationRecord) -> dict[str, Metric]:
+def headlines(evaluation: EvaluationRecord) -> Metrics:
     """Return the metrics that represent an evaluation: its headlines, or its first metric if it has none."""
     marked = {name: metric for name, metric in evaluation.metrics.items() if metric.is_headline}
     return marked or dict(list(evaluation.metrics.items())[:1])

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from clipbench.errors import FOREIGN, ClipbenchError, PluginFault, UsageError, did_you_mean, option
 from clipbench.plugins import import_optional, plotter
-from clipbench.results.record import Metric
+from clipbench.results.record import Metric, finished_evaluations
 from clipbench.results.run import Run
 from clipbench.untrusted.reading import is_file
 
@@ -39,6 +39,10 @@ MODEL_FACTS = ("family", "embed_dim", "context_length", "image_size", "n_paramet
 
 Step = int | float | None
 """The training step, None if a model has none."""
+Scalars = Mapping[str, float]
+"""Numbers by their names."""
+ImageFiles = Mapping[str, Path]
+"""PNG files by the names of their figures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +94,7 @@ class Trackers:
                     tracker.images(images, step)
                     tracker.files(files, step)
 
-    def scalars(self, values: Mapping[str, float], step: Step, target: TrackerTarget) -> None:
+    def scalars(self, values: Scalars, step: Step, target: TrackerTarget) -> None:
         """Log numbers by name."""
         for name in self._libraries:
             with self._tracker(name, target) as tracker:
@@ -155,7 +159,7 @@ def run_figures(run: Run, failed: Callable[[str, BaseException], object]) -> "It
         failed: told the name and the error of a plot that raises, which costs no other.
     """
     maker = plotter()
-    data = dict.fromkeys(record.dataset.id for record in run.result.evaluations if record.status == "ok")
+    data = dict.fromkeys(record.dataset.id for record in finished_evaluations(run.result))
     for name in maker.plots():
         for one in (None, *data):
             try:
@@ -201,10 +205,10 @@ class _Wandb:
         self._run.define_metric(self._step)
         self._run.define_metric("*" if self._owns_run else f"{PROJECT}/*", step_metric=self._step)
 
-    def scalars(self, values: Mapping[str, float], step: Step) -> None:
+    def scalars(self, values: Scalars, step: Step) -> None:
         self._run.log({**values, **({} if step is None else {self._step: step})})
 
-    def images(self, files: Mapping[str, Path], step: Step) -> None:
+    def images(self, files: ImageFiles, step: Step) -> None:
         images = {f"figures/{name}": self._wandb.Image(str(file)) for name, file in files.items()}
         self._run.log({**images, **({} if step is None else {self._step: step})})
 
@@ -234,11 +238,11 @@ class _TensorBoard:
             rows = "".join(f"| {name} | {value} |\n" for name, value in target.config.items())
             self._write(0, [self._text("config", f"| setting | value |\n| --- | --- |\n{rows}")])
 
-    def scalars(self, values: Mapping[str, float], step: Step) -> None:
+    def scalars(self, values: Scalars, step: Step) -> None:
         value = self._proto.Summary.Value
         self._write(step, [value(tag=name, simple_value=number) for name, number in values.items()])
 
-    def images(self, files: Mapping[str, Path], step: Step) -> None:
+    def images(self, files: ImageFiles, step: Step) -> None:
         values = []
         for name, file in files.items():
             content = file.read_bytes()
@@ -276,10 +280,10 @@ class _Trackio:
         quiet = {"embed": False, "auto_log_gpu": False, "auto_log_cpu": False}
         self._run = joined or trackio.init(project=PROJECT, name=target.name, config=dict(target.config), **quiet)
 
-    def scalars(self, values: Mapping[str, float], step: Step) -> None:
+    def scalars(self, values: Scalars, step: Step) -> None:
         self._run.log(dict(values), step=int(step or 0))
 
-    def images(self, files: Mapping[str, Path], step: Step) -> None:
+    def images(self, files: ImageFiles, step: Step) -> None:
         images = {f"figures/{name}": self._trackio.Image(file) for name, file in files.items()}
         self._run.log(images, step=int(step or 0))
 
@@ -308,7 +312,7 @@ class _MLflow:
             self._client.log_batch(joined.info.run_id, params=params)
         self._id = joined.info.run_id
 
-    def scalars(self, values: Mapping[str, float], step: Step) -> None:
+    def scalars(self, values: Scalars, step: Step) -> None:
         now, entity = int(time.time() * 1000), self._mlflow.entities.Metric
         metrics = [
             # As MLflow takes names: ``retrieval@hf:org/birds`` as ``retrieval_at_hf_org/birds``.
@@ -318,7 +322,7 @@ class _MLflow:
         for start in range(0, len(metrics), MLFLOW_BATCH):
             self._client.log_batch(self._id, metrics=metrics[start : start + MLFLOW_BATCH])
 
-    def images(self, files: Mapping[str, Path], step: Step) -> None:
+    def images(self, files: ImageFiles, step: Step) -> None:
         for file in files.values():
             self._client.log_artifact(self._id, str(file), "/".join(["figures", *_folder_of(step)]))
 

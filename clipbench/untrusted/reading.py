@@ -26,6 +26,11 @@ from clipbench.errors import ClipbenchError
 if TYPE_CHECKING:
     import numpy as np
 
+FileName = str | os.PathLike[str]
+"""A path as a text or as an object."""
+ErrorType = type[ClipbenchError]
+"""The class of the error that a function raises for a file that cannot be read."""
+
 MOST_BITS = 10_000
 """Bits of an integer that is shown with decimal digits, two thirds of Python's own limit."""
 MOST_DEPTH = 100
@@ -45,27 +50,27 @@ _LIST = re.compile(rf"\s*\[\s*{_QUOTED}(?:\s*,\s*{_QUOTED})*(?:\s*,)?\s*\]\s*")
 # -- names
 
 
-def user_path(name: str | os.PathLike[str]) -> Path:
+def user_path(name: FileName) -> Path:
     """Return a path that a user wrote, with ``~`` as the home folder. The path of an unknown user is left as it is."""
     return Path(os.path.expanduser(name))
 
 
-def is_file(path: str | os.PathLike[str]) -> bool:
+def is_file(path: FileName) -> bool:
     """Return whether a path is a regular file, or a link to one, or False for every name that no file can have."""
     return os.path.isfile(path)  # Path.is_file raises OSError for a name that is too long
 
 
-def is_folder(path: str | os.PathLike[str]) -> bool:
+def is_folder(path: FileName) -> bool:
     """Return whether a path is a folder, or a link to one, or False for every name that no folder can have."""
     return os.path.isdir(path)
 
 
-def is_there(path: str | os.PathLike[str]) -> bool:
+def is_there(path: FileName) -> bool:
     """Return whether there is anything under a name, or False for every name that nothing can have."""
     return os.path.exists(path)
 
 
-def why_not_there(path: str | os.PathLike[str]) -> str:
+def why_not_there(path: FileName) -> str:
     """Return why a name cannot be looked up, in brackets for a message, or empty if there is simply nothing."""
     try:
         os.stat(path)
@@ -78,13 +83,13 @@ def why_not_there(path: str | os.PathLike[str]) -> str:
     return ""
 
 
-def entries(folder: Path, error: type[ClipbenchError]) -> list[Path]:
+def entries(folder: Path, error: ErrorType) -> list[Path]:
     """Return the entries of a folder, by name, or raise ``error`` if it cannot be listed."""
     with reading(folder, error):
         return sorted(folder / entry.name for entry in os.scandir(folder))
 
 
-def refuse_special_files(folder: Path, error: type[ClipbenchError]) -> None:
+def refuse_special_files(folder: Path, error: ErrorType) -> None:
     """Raise ``error`` where a folder, or one in it, holds a FIFO, device or socket: a library would open it, and
     wait.
     """
@@ -109,7 +114,7 @@ def matching(folder: Path, pattern: str) -> list[Path]:
 
 @contextmanager
 def reading(
-    path: object, error: type[ClipbenchError], *, name: str | None = None, advice: str = "", is_table: bool = False
+    path: object, error: ErrorType, *, name: str | None = None, advice: str = "", is_table: bool = False
 ) -> Iterator[None]:
     """Raise ``error``, in one line, if the block cannot read a file or decode its text.
 
@@ -129,7 +134,7 @@ def reading(
         raise error(f"cannot read {source}: {fault.strerror or fault}{end}") from fault
 
 
-def open_file(path: str | os.PathLike[str]) -> io.BufferedReader:
+def open_file(path: FileName) -> io.BufferedReader:
     """Open a regular file, or raise OSError for a folder, and for a FIFO, a device or a socket: those may wait for
     ever.
     """
@@ -144,7 +149,7 @@ def open_file(path: str | os.PathLike[str]) -> io.BufferedReader:
     return open(path, "rb")
 
 
-def open_text(path: str | os.PathLike[str], newline: str | None = None) -> io.TextIOWrapper:
+def open_text(path: FileName, newline: str | None = None) -> io.TextIOWrapper:
     """Open a regular file as text, in UTF-8 or UTF-16, or raise OSError like ``open_file``."""
     file = open_file(path)
     return io.TextIOWrapper(file, encoding=encoding_of(file.peek(len(codecs.BOM_UTF16))), newline=newline)
@@ -160,15 +165,13 @@ def encoding_of(data: bytes) -> str:
     return "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else UTF8
 
 
-def read_bytes(path: str | os.PathLike[str]) -> bytes:
+def read_bytes(path: FileName) -> bytes:
     """Return the content of a regular file, or raise OSError if it cannot be read."""
     with open_file(path) as file:
         return file.read()
 
 
-def read_text(
-    path: str | os.PathLike[str], error: type[ClipbenchError], *, name: str | None = None, advice: str = ""
-) -> str:
+def read_text(path: FileName, error: ErrorType, *, name: str | None = None, advice: str = "") -> str:
     """Return the text of a file, UTF-8 or UTF-16 with any kind of line end, or raise ``error`` if it cannot be read."""
     with reading(path, error, name=name, advice=advice):
         data = read_bytes(path)
@@ -216,15 +219,13 @@ def decode_array(data: bytes) -> "np.ndarray":
 # -- JSON and TOML
 
 
-def read_json(
-    path: str | os.PathLike[str], error: type[ClipbenchError], *, name: str | None = None, advice: str = ""
-) -> Any:
+def read_json(path: FileName, error: ErrorType, *, name: str | None = None, advice: str = "") -> Any:
     """Return the value in a JSON file, or raise ``error`` as ``read_text`` and ``parse_json`` do."""
     text = read_text(path, error, name=name, advice=advice)
     return parse_json(text, name or str(path), error, advice=advice)
 
 
-def parse_json(text: str, location: str, error: type[ClipbenchError], *, advice: str = "", is_text: bool = True) -> Any:
+def parse_json(text: str, location: str, error: ErrorType, *, advice: str = "", is_text: bool = True) -> Any:
     """Return the value of a JSON text, or raise ``error`` if it is not JSON, too deep, or has too many digits.
 
     Args:
@@ -250,7 +251,7 @@ def decode_json(text: str, *, is_text: bool = True) -> Any:
     return value
 
 
-def read_toml(path: str | os.PathLike[str], error: type[ClipbenchError], *, name: str | None = None) -> dict[str, Any]:
+def read_toml(path: FileName, error: ErrorType, *, name: str | None = None) -> dict[str, Any]:
     """Return the table in a TOML file, or raise ``error`` if it cannot be read, is not TOML, or is too deep."""
     text = read_text(path, error, name=name)
     try:
@@ -334,7 +335,7 @@ def is_int64(text: str) -> bool:
 def shown(value: object) -> str:
     """Return the beginning of a value as code, short enough for a message."""
     text = repr(value[:MOST_SHOWN]) if isinstance(value, str | bytes) else _SHORT.repr(value)
-    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 1]}…"
+    return shortened(text, MOST_SHOWN)
 
 
 class _Short(reprlib.Repr):

@@ -9,6 +9,9 @@ from clipbench.cli.options import TRACEBACK
 from clipbench.cli.output import echo
 from clipbench.errors import ClipbenchError
 
+Rows = list[tuple[str, str]]
+"""Names, each with a text."""
+
 
 @command("list")
 @click.argument("subject", type=click.Choice(["tasks", "suites", "models", "data"]))
@@ -19,7 +22,7 @@ def list_names(subject: str) -> None:
     from clipbench.evaluation.plan import task_class
     from clipbench.models import reference_rows
 
-    makers: dict[str, Callable[[], list[tuple[str, str]]]] = {
+    makers: dict[str, Callable[[], Rows]] = {
         "tasks": lambda: [*plugins.load_usable(plugins.TASKS, lambda name: task_class(name).summary).items()],
         "suites": _suites,
         "models": reference_rows,
@@ -31,7 +34,7 @@ def list_names(subject: str) -> None:
         echo(f"{name:{width}}  {text}".rstrip())
 
 
-def _suites() -> list[tuple[str, str]]:
+def _suites() -> Rows:
     from clipbench import plugins
     from clipbench.evaluation.plan import read_suite, suites
     from clipbench.results.numbers import counted
@@ -51,7 +54,7 @@ def _suites() -> list[tuple[str, str]]:
     return rows
 
 
-def _data() -> list[tuple[str, str]]:
+def _data() -> Rows:
     from clipbench.data.catalogue.entries import catalogue
 
     forms = [

@@ -229,6 +229,7 @@ def _run_as_lead(arguments: RunArguments) -> int:
     from clipbench.cli.printer import reserve_stdout
     from clipbench.evaluation.session import Session
     from clipbench.evaluation.targets import REPORT, find_targets
+    from clipbench.results.run import all_evaluations
 
     targets = find_targets(arguments.models, arguments.out, writes_reports=not arguments.no_report)
     printer = _printer(arguments, several=targets.are_several, is_series=targets.are_series)
@@ -253,8 +254,8 @@ def _run_as_lead(arguments: RunArguments) -> int:
     printer.end(runs, next((path for path in reports if path.is_file()), None))
     if is_done:
         return DONE
-    records = [record for run in runs for record in run.result.evaluations]
-    return BAD_INPUT if all(record.status == "failed" and record.error for record in records) else INCOMPLETE
+    is_unusable = all(record.status == "failed" and record.error for record in all_evaluations(runs))
+    return BAD_INPUT if is_unusable else INCOMPLETE
 
 
 def _session_options(arguments: RunArguments) -> "SessionOptions":

@@ -39,10 +39,10 @@ def show(runs: tuple[Path, ...], tasks: tuple[str, ...], shows_all: bool) -> Non
 
     A RUN is a run folder or the folder of several. If you give several RUNs, those without a run are left out.
     """
-    from clipbench.results.run import find_runs, read_run
+    from clipbench.results.run import all_evaluations, find_runs, read_run
 
     loaded_runs = [read_run(folder) for folder in find_runs(runs, print_note)]
-    names = {name for run in loaded_runs for record in run.result.evaluations for name in (record.name, record.task)}
+    names = {name for record in all_evaluations(loaded_runs) for name in (record.name, record.task)}
     for task in tasks:
         if task not in names:
             raise UsageError(f"--task {task}: the run has no such task: {did_you_mean(task, names)}")

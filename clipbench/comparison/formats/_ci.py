@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 from clipbench.comparison.formats import difference_tables as tables
 from clipbench.comparison.gate import FAILED, PASSED, REPORTED, GatedComparison
 from clipbench.comparison.records import Outcome
+from clipbench.results.grouping import group_values
 from clipbench.results.numbers import ascii_signs
 from clipbench.results.table import as_markdown
 from clipbench.results.table.markdown import bullets, code, escape
@@ -162,11 +163,12 @@ def github(comparisons: Sequence[GatedComparison]) -> str:
     GitHub shows only the first ten of a level. If there are more, the tenth says how many are left out.
     """
     verdicts = [_verdict_annotation(gated) for gated in reversed(tables.sort_worst_last(comparisons))]
-    by_level: dict[str, list[tuple[str, str]]] = {level: [] for level in (verdicts[0][0], "error", "warning", "notice")}
-    for level, title, message in [*verdicts, *(line for gated in comparisons for line in _annotations(gated))]:
-        by_level[level].append((title, message))
+    annotations = [*verdicts, *(line for gated in comparisons for line in _annotations(gated))]
+    by_level = group_values((level, (title, message)) for level, title, message in annotations)
     lines = [
-        _command(level, *line) for level, annotations in by_level.items() for line in _cap_annotations(annotations)
+        _command(level, *line)
+        for level in dict.fromkeys((verdicts[0][0], "error", "warning", "notice"))
+        for line in _cap_annotations(by_level.get(level, []))
     ]
     return "\n".join(lines) + "\n"
 

@@ -8,6 +8,7 @@ from clipbench.comparison.align import SIMILARITY
 from clipbench.comparison.formats import difference_tables as tables
 from clipbench.comparison.gate import REPORTED, GatedComparison
 from clipbench.comparison.records import Difference, Flips, Outcome, Refusal
+from clipbench.results.grouping import group_values
 from clipbench.results.numbers import ascii_signs, counted
 from clipbench.results.table import as_text
 from clipbench.results.table.text import text_widths, wrap_text
@@ -110,10 +111,7 @@ def _short_lines(gated: GatedComparison, width: int) -> Iterator[str]:
 
 def _refusal_lines(refused: Sequence[Refusal]) -> Iterator[str]:
     """Yield a line for each reason why evaluations were not compared."""
-    by_reason: dict[str, list[str]] = {}
-    for refusal in refused:
-        by_reason.setdefault(refusal.reason, []).append(refusal.evaluation)
-    for reason, names in by_reason.items():
+    for reason, names in group_values((refusal.reason, refusal.evaluation) for refusal in refused).items():
         suffix = f" and {len(names) - 2} more" if len(names) > 2 else ""
         yield f"{', '.join(names[:2])}{suffix} {'is' if len(names) == 1 else 'are'} not comparable: {reason}"
 
@@ -155,9 +153,12 @@ def _lines(gated: GatedComparison, width: int | None) -> Iterator[str]:
 def _flip_lines(differences: Sequence[Difference]) -> Iterator[str]:
     for difference in differences:
         flips = difference.flips or Flips((), ())
-        ways = {"gained": flips.gained, "lost": flips.lost}
-        ways |= {"gained in part (ties)": flips.part_gained, "lost in part (ties)": flips.part_lost}
-        for word, ids in ways.items():
+        for word, ids in (
+            ("gained", flips.gained),
+            ("lost", flips.lost),
+            ("gained in part (ties)", flips.part_gained),
+            ("lost in part (ties)", flips.part_lost),
+        ):
             if ids:
                 ellipsis = f", ... (--format json has all {len(ids):,})" if len(ids) > N_IDS else ""
                 yield f"  {difference.name} {word} {len(ids):,}: {', '.join(ids[:N_IDS])}{ellipsis}"

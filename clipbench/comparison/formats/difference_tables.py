@@ -17,9 +17,20 @@ from clipbench.comparison.records import (
     Verdict,
     verdict_line,
 )
-from clipbench.results.numbers import NONE, change, change_interval, count, counted, interval, p_value, quantity
-from clipbench.results.record import Metric
-from clipbench.results.table import Cell, Column, Table, columns
+from clipbench.results.grouping import group_values
+from clipbench.results.numbers import (
+    NONE,
+    change,
+    change_interval,
+    count,
+    counted,
+    interval,
+    metric_value,
+    p_value,
+    quantity,
+)
+from clipbench.results.record import Metric, Metrics
+from clipbench.results.table import Cell, Column, Row, Table, columns, note_number
 from clipbench.results.titles import subset_legend, within_sentence
 
 COLUMNS = (
@@ -56,29 +67,20 @@ GATE_COLUMNS = (
     *(Column(header) for header in ("base", "candidate", "change, 95 % interval", "allowed")),
     Column("outcome", is_number=False),
 )
-STATUSES: Mapping[Status, tuple[str, str]] = {
-    "regression": ("▲", "regression"),
-    "unmet": ("▲", "not met"),
-    "missing": ("✕", "missing"),
-    "untested": ("✕", "untested"),
-    "acknowledged": ("■", "known"),
-    "pass": ("●", "passed"),
+STATUSES: Mapping[Status, tuple[str, str, str, str]] = {
+    "regression": ("▲", "regression", "regression", "regressions"),
+    "unmet": ("▲", "not met", "requirement not met", "requirements not met"),
+    "missing": ("✕", "missing", "gated metric missing", "gated metrics missing"),
+    "untested": ("✕", "untested", "untested loss", "untested losses"),
+    "acknowledged": ("■", "known", "known regression", "known regressions"),
+    "pass": ("●", "passed", "passed", "passed"),
 }
-"""The mark and the word of each outcome of a gated metric."""
-NOUNS: dict[Status, tuple[str, str]] = {
-    "regression": ("regression", "regressions"),
-    "unmet": ("requirement not met", "requirements not met"),
-    "missing": ("gated metric missing", "gated metrics missing"),
-    "untested": ("untested loss", "untested losses"),
-    "acknowledged": ("known regression", "known regressions"),
-    "pass": ("passed", "passed"),
-}
-"""Statuses in words, singular and plural, the gravest first."""
+"""Mark and word of each outcome of a gated metric, and its noun, singular and plural, the gravest first."""
 
 
 def difference_table(title: str, differences: Sequence[Difference]) -> Table:
     """Return the differences of an evaluation as rows. An arrow marks a metric for which lower is better."""
-    notes = list(dict.fromkeys(difference.test for difference in differences if difference.p_value is None))
+    notes: list[str] = []
     subsets = {difference.name: difference.subset for difference in differences if not difference.grouping}
     legend = subset_legend(subsets, {name.rpartition("/")[0]: subset for name, subset in subsets.items()})
     rows = [_row(difference, notes) for difference in differences]
@@ -111,7 +113,7 @@ def similarity_lines(evaluation: str, similarities: Sequence[RepresentationalSim
                 words.append(f"{name} is undefined ({metric.reason})")
             else:
                 bounds = "" if metric.low is None else f" {interval(metric)}"
-                words.append(f"{name} {quantity(metric.value, metric.unit)}{bounds}, chance {_chance_text(metric)}")
+                words.append(f"{name} {metric_value(metric)}{bounds}, chance {_chance_text(metric)}")
         lines.append(f"  {MODALITIES[similarity.modality]}: {'; '.join(words)}")
     return lines
 
@@ -121,7 +123,7 @@ def similarity_table(similarities: Sequence[RepresentationalSimilarity]) -> Tabl
     rows = [
         [
             f"{MODALITIES[similarity.modality].capitalize()}: {name}",
-            quantity(metric.value, metric.unit),
+            metric_value(metric),
             interval(metric),
             _chance_text(metric),
         ]
@@ -146,7 +148,7 @@ def difference_text(difference: Difference) -> str:
     return change(difference.value, difference.base.unit)
 
 
-def _metrics_by_label(similarity: RepresentationalSimilarity) -> dict[str, Metric]:
+def _metrics_by_label(similarity: RepresentationalSimilarity) -> Metrics:
     return {"mutual k-NN": similarity.mutual_knn, "CKA": similarity.cka}
 
 
@@ -158,10 +160,10 @@ def _chance_text(metric: Metric) -> str:
     return quantity(metric.chance, metric.unit) if metric.chance else "0"
 
 
-def _row(difference: Difference, notes: Sequence[str]) -> list[Cell | str]:
+def _row(difference: Difference, notes: list[str]) -> Row:
     unit = difference.base.unit
     faint = difference.verdict.replace(" ", "-")
-    p = Cell("no test", note=notes.index(difference.test) + 1, sort_key="") if difference.p_value is None else None
+    p = Cell("no test", note=note_number(difference.test, notes), sort_key="") if difference.p_value is None else None
     return [
         metric_cell(difference),
         Cell(quantity(difference.base.value, unit), sort_key=difference.base.value),
@@ -223,17 +225,20 @@ def verdict_lines(gated: Sequence[GatedComparison]) -> list[str]:
 
 def gate_counts(gated: GatedComparison) -> str:
     """Return how many metrics have which outcome in the gate, empty without a gate."""
-    counts = {status: len(gated.with_status(status)) for status in NOUNS}
-    return ", ".join(counted(n, *NOUNS[status]) for status, n in counts.items() if n)
+    return ", ".join(
+        counted(n, noun, plural)
+        for status, (_, _, noun, plural) in STATUSES.items()
+        if (n := len(gated.with_status(status)))
+    )
 
 
 def gate_table(outcomes: Sequence[Outcome]) -> Table:
     """Return the outcomes of a gate as rows: values of both sides, change with interval, allowed loss and outcome."""
-    notes = list(dict.fromkeys(outcome.reason for outcome in outcomes if outcome.reason))
+    notes: list[str] = []
     return Table(columns=GATE_COLUMNS, rows=[_gate_row(outcome, notes) for outcome in outcomes], notes=notes)
 
 
-def _gate_row(outcome: Outcome, notes: Sequence[str]) -> list[Cell | str]:
+def _gate_row(outcome: Outcome, notes: list[str]) -> Row:
     metric = outcome.base or outcome.candidate
     unit = "" if metric is None else metric.unit
     values = [quantity(side.value, unit) if side is not None else NONE for side in (outcome.base, outcome.candidate)]
@@ -244,7 +249,7 @@ def _gate_row(outcome: Outcome, notes: Sequence[str]) -> list[Cell | str]:
     )
     title = outcome.title if outcome.title != outcome.metric else ""
     arrow = " ↓" if metric is not None and metric.higher_is_better is False else ""
-    mark, word = STATUSES[outcome.status]
+    mark, word, _, _ = STATUSES[outcome.status]
     return [
         Cell(f"{outcome.metric}{arrow}", title=title, sort_key=title or outcome.metric),
         *values,
@@ -253,7 +258,7 @@ def _gate_row(outcome: Outcome, notes: Sequence[str]) -> list[Cell | str]:
         Cell(
             word,
             mark=mark,
-            note=notes.index(outcome.reason) + 1 if outcome.reason else 0,
+            note=note_number(outcome.reason, notes),
             is_strong=outcome.status in ("regression", "unmet"),
             css=f"verdict {outcome.status}",
         ),
@@ -268,16 +273,15 @@ def ungated_line(gated: GatedComparison) -> str:
     return "not gated: " + ", ".join(f"{counted(n, 'metric')} ({reason})" for reason, n in reasons.items())
 
 
-def tally(differences: Iterable[Difference]) -> str:
+def tally(differences: Sequence[Difference]) -> str:
     """Return how many metrics have which verdict.
 
     Example:
         >>> tally([])
         'no metric compared'
     """
-    all_differences = list(differences)
-    headlines = [difference for difference in all_differences if difference.is_headline]
-    explored = [difference for difference in all_differences if not difference.is_headline]
+    headlines = [difference for difference in differences if difference.is_headline]
+    explored = [difference for difference in differences if not difference.is_headline]
     parts = {"headline metrics": _verdict_counts(headlines), "others, explored": _verdict_counts(explored)}
     described = {name: words for name, words in parts.items() if words}
     if len(described) == 1:
@@ -292,7 +296,4 @@ def _verdict_counts(differences: Iterable[Difference]) -> str:
 
 def by_evaluation(records: Iterable[R]) -> dict[str, list[R]]:
     """Return differences, or representational similarities, by ``task@data``, in their order."""
-    groups: dict[str, list[R]] = {}
-    for record in records:
-        groups.setdefault(record.evaluation, []).append(record)
-    return groups
+    return group_values((record.evaluation, record) for record in records)

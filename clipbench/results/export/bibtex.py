@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 
 from clipbench.results.export.formats import ExportFormat, RenderedExport
+from clipbench.results.record import finished_evaluations
 from clipbench.results.run import Run
 from clipbench.results.table.latex import escape
 from clipbench.untrusted.terminal import one_line
@@ -46,8 +47,8 @@ def bibtex(runs: Sequence[Run]) -> RenderedExport:
     citations = {
         one_line(record.dataset.id): record.dataset.cite
         for run in runs
-        for record in run.result.evaluations
-        if record.status == "ok" and record.dataset.id != "scenes"  # which clipbench draws
+        for record in finished_evaluations(run.result)
+        if record.dataset.id != "scenes"  # which clipbench draws
     }
     cited = {data: publications(cite) for data, cite in citations.items() if cite}
     entries = {_key(work): work for works in cited.values() for work in works}

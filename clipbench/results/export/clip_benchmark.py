@@ -4,14 +4,13 @@ It has an entry for each data set, and one for each subset or label set, which i
 values are means without intervals. They are ours: a tie gets half a point here, and a full one or none there.
 """
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
 from clipbench.errors import UsageError
 from clipbench.results import other_tool_names
-from clipbench.results.export.formats import ExportFormat, RenderedExport
+from clipbench.results.export.formats import ExportFormat, Object, RenderedExport, json_bytes
 from clipbench.results.provenance import missing_reason
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run
@@ -45,8 +44,6 @@ VTAB = frozenset(
 )
 """Data sets that CLIP_benchmark calls ``vtab/...``."""
 
-Entry = dict[str, object]
-
 
 def render(runs: Sequence[Run]) -> RenderedExport:
     """Return a list of all entries, or a file each, called as CLIP_benchmark calls it.
@@ -54,7 +51,7 @@ def render(runs: Sequence[Run]) -> RenderedExport:
     Raises:
         UsageError: CLIP_benchmark has none of the tasks, or two entries would have one name.
     """
-    entries: dict[str, Entry] = {}
+    entries: dict[str, Object] = {}
     notes: list[str] = []
     for run in runs:
         for record in run.result.evaluations:
@@ -72,8 +69,8 @@ def render(runs: Sequence[Run]) -> RenderedExport:
                 entries[name] = entry
     if not entries:
         raise UsageError(f"no result of a task that CLIP_benchmark has ({', '.join(TASKS)}): {'; '.join(notes[:3])}")
-    parts = {name: _json(entry) for name, entry in entries.items()}
-    return RenderedExport(content=_json(list(entries.values())), parts=parts, notes=notes)
+    parts = {name: json_bytes(entry) for name, entry in entries.items()}
+    return RenderedExport(content=json_bytes(list(entries.values())), parts=parts, notes=notes)
 
 
 def model_names(run: Run) -> tuple[str, str]:
@@ -89,7 +86,7 @@ def model_names(run: Run) -> tuple[str, str]:
     return (architecture, file) if separator else (name, "")
 
 
-def _entries(run: Run, record: EvaluationRecord) -> Iterator[Entry]:
+def _entries(run: Run, record: EvaluationRecord) -> Iterator[Object]:
     if record.status != "ok" or record.task not in TASKS:
         return
     model, pretrained = model_names(run)
@@ -142,10 +139,6 @@ def dataset_name(name: str) -> str:
         return re.sub("^vtab-", "vtab/", name.removeprefix(hub))
     theirs = next((theirs for theirs, ours in other_tool_names.CLIP_BENCHMARK.items() if ours == name), name)
     return f"vtab/{theirs}" if theirs in VTAB else theirs
-
-
-def _json(value: object) -> bytes:
-    return (json.dumps(value, allow_nan=False) + "\n").encode()
 
 
 FORMAT = ExportFormat(suffixes=(".json",), render=render, takes_folder=True)

@@ -15,10 +15,10 @@ from datetime import datetime
 
 from clipbench.errors import UsageError
 from clipbench.results.export.every_eval_ever_samples import sample_lines
-from clipbench.results.export.formats import ExportFormat, RenderedExport
+from clipbench.results.export.formats import ExportFormat, Object, RenderedExport
 from clipbench.results.export.model_card import METRIC_TYPES, hub_name, missing_value_notes, one_model
-from clipbench.results.record import EvaluationRecord, Metric, as_json
-from clipbench.results.run import Run
+from clipbench.results.record import EvaluationRecord, Metric, Metrics, as_json
+from clipbench.results.run import Run, all_evaluations
 from clipbench.untrusted.terminal import one_line
 
 VERSION = "0.3.0"
@@ -37,8 +37,6 @@ UNITS: Mapping[str, tuple[str, Bound, Bound]] = {
 """Names of our units there, and the smallest and largest value; of others nothing is known."""
 HUB_MODELS = re.compile(r"(?:hf|hf-hub|st):([\w.-]+/[\w.-]+)(?:@\w+)?")
 
-Object = dict[str, object]
-
 
 def render(runs: Sequence[Run]) -> RenderedExport:
     """Return the metrics of all evaluations of one model, each with its interval.
@@ -47,7 +45,7 @@ def render(runs: Sequence[Run]) -> RenderedExport:
         UsageError: the runs are of several models, or no metric has a value and a direction.
     """
     log, notes = _log(runs)
-    if any("samples" in record.files for run in runs for record in run.result.evaluations):
+    if any("samples" in record.files for record in all_evaluations(runs)):
         notes.insert(0, "samples are left out: a folder, -o FOLDER, has them too")
     return RenderedExport(content=_as_bytes(log), notes=notes)
 
@@ -91,7 +89,7 @@ def _log(runs: Sequence[Run]) -> tuple[Object, list[str]]:
     result = runs[0].result
     notes: list[str] = []
     results: list[Object] = []
-    for record in (record for run in runs for record in run.result.evaluations):
+    for record in all_evaluations(runs):
         notes += missing_value_notes(record)
         both = [
             name
@@ -153,7 +151,7 @@ def _model(run: Run) -> Object:
     }
 
 
-def _exported_metrics(record: EvaluationRecord) -> dict[str, Metric]:
+def _exported_metrics(record: EvaluationRecord) -> Metrics:
     return {
         name: metric
         for name, metric in record.metrics.items()

@@ -12,14 +12,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from clipbench.results.export.formats import Object
 from clipbench.results.numbers import listed
-from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.record import EvaluationRecord, Metric, Metrics
 from clipbench.results.run import Run
 
 if TYPE_CHECKING:
     import pandas
-
-Object = dict[str, object]
 
 OPEN_LICENCE = re.compile(
     r"(?:captions )?(?:generated|CC0|CC BY(?:-SA)? \d|MIT|Apache|BSD|CDLA-Permissive|public domain)(?!.*gated)",
@@ -49,7 +48,7 @@ class SampleLines(NamedTuple):
     notes: list[str]
 
 
-def sample_lines(run: Run, record: EvaluationRecord, results: Mapping[str, Metric], identity: Object) -> SampleLines:
+def sample_lines(run: Run, record: EvaluationRecord, results: Metrics, identity: Object) -> SampleLines:
     """Return the records of an evaluation; raise ClipbenchError if its samples are damaged.
 
     Args:

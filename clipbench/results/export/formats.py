@@ -1,14 +1,18 @@
 """Export formats, which are entry points of ``clipbench.exports``, and the one way to write runs in any of them."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from clipbench import plugins
 from clipbench.errors import FOREIGN, ClipbenchError, UsageError, did_you_mean, error_summary
-from clipbench.files import write_atomic
-from clipbench.results.run import Run, read_one_run
+from clipbench.files import write_atomic, write_errors
+from clipbench.results.run import Run, all_evaluations, read_one_run
 from clipbench.untrusted.reading import is_folder, is_there
+
+Object = dict[str, object]
+"""An object of JSON or YAML."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +41,11 @@ class ExportFormat:
     """True when ``RenderedExport.parts`` may be written to a folder."""
     render_folder: Callable[[Sequence[Run]], RenderedExport] | None = None
     """Renders runs for a folder, if that has more than a file."""
+
+
+def json_bytes(value: object, indent: int | None = None) -> bytes:
+    """Return the content of a JSON file."""
+    return (json.dumps(value, indent=indent, allow_nan=False) + "\n").encode()
 
 
 def format_of(to: str) -> ExportFormat:
@@ -92,7 +101,7 @@ def export(paths: Sequence[Path], to: str, out: Path | None = None) -> Exported:
         raise
     except FOREIGN as error:  # a plug-in may raise anything
         raise ClipbenchError(f"the export {to} failed ({error_summary(error)})") from error
-    sliced = {record.name: record.slices for run in runs for record in run.result.evaluations if record.slices}
+    sliced = {record.name: record.slices for record in all_evaluations(runs) if record.slices}
     notes = list(rendered.notes)
     if not form.has_slices:
         notes += [
@@ -125,12 +134,10 @@ def _check_out(form: ExportFormat, to: str, out: Path | None) -> bool:
 def _parts(rendered: RenderedExport, folder: Path) -> dict[Path, bytes]:
     """Return the files of a folder, or raise UsageError if a file with other content would be overwritten."""
     files = {folder / name: content for name, content in rendered.parts.items()}
-    try:
+    with write_errors(folder):
         for parent in {folder, *(path.parent for path in files)}:
             parent.mkdir(parents=True, exist_ok=True)
         conflicts = [path for path, content in files.items() if is_there(path) and path.read_bytes() != content]
-    except OSError as error:
-        raise UsageError(f"cannot write {folder}: {error.strerror or error}") from error
     if conflicts:
         raise UsageError(f"{conflicts[0]} exists and holds other results: choose another folder")
     return files

@@ -3,14 +3,14 @@
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from clipbench.errors import UsageError
-from clipbench.results.export.formats import ExportFormat, RenderedExport
-from clipbench.results.numbers import count, interval, interval_name, quantity
+from clipbench.results.export.formats import ExportFormat, Object, RenderedExport
+from clipbench.results.numbers import count, interval, interval_name, metric_value, quantity
 from clipbench.results.provenance import missing_reason, origin
-from clipbench.results.record import EvaluationRecord, Metric, as_json
-from clipbench.results.run import Run, model_name
+from clipbench.results.record import EvaluationRecord, Metric, Metrics, as_json
+from clipbench.results.run import Run, all_evaluations, model_name
 from clipbench.results.titles import first_headline, headlines
 from clipbench.untrusted.terminal import one_line
 
@@ -33,8 +33,8 @@ def model_index(runs: Sequence[Run]) -> RenderedExport:
         UsageError: the runs are of several models, or nothing was measured.
     """
     name = one_model(runs, "a model card")
-    records = [record for run in runs for record in run.result.evaluations]
-    results = [_result(record) for record in records if _defined(record.metrics)]
+    records = all_evaluations(runs)
+    results = [_result(record) for record in records if defined_metrics(record.metrics)]
     notes = [one_line(note) for record in records for note in missing_value_notes(record)]
     if not results:
         raise UsageError(
@@ -63,7 +63,7 @@ def one_model(runs: Sequence[Run], document: str) -> str:
     return model_name(runs[0])
 
 
-def _result(record: EvaluationRecord) -> dict[str, object]:
+def _result(record: EvaluationRecord) -> Object:
     return {
         "task": {"type": TASK_TYPES.get(record.task, record.task), "name": record.name},
         "dataset": _dataset(record),
@@ -74,12 +74,12 @@ def _result(record: EvaluationRecord) -> dict[str, object]:
                 "name": name,
                 "args": _args(metric),
             }
-            for name, metric in _defined(record.metrics).items()
+            for name, metric in defined_metrics(record.metrics).items()
         ],
     }
 
 
-def _dataset(record: EvaluationRecord) -> dict[str, object]:
+def _dataset(record: EvaluationRecord) -> Object:
     data = record.dataset
     name, config = hub_name(data.id) or (data.id, "")
     fields = {
@@ -109,7 +109,7 @@ def hub_name(data: str) -> tuple[str, str] | None:
     return (match[1], match[2] or "") if match else None
 
 
-def _args(metric: Metric) -> dict[str, object]:
+def _args(metric: Metric) -> Object:
     interval = {"low": metric.low, "high": metric.high, "confidence": metric.confidence, "method": metric.method}
     return {
         **(interval if metric.low is not None else {"reason": metric.reason}),
@@ -119,7 +119,8 @@ def _args(metric: Metric) -> dict[str, object]:
     }
 
 
-def _defined(metrics: Mapping[str, Metric]) -> dict[str, Metric]:
+def defined_metrics(metrics: Metrics) -> Metrics:
+    """Return the metrics that have a value."""
     return {name: metric for name, metric in metrics.items() if metric.value is not None}
 
 
@@ -144,9 +145,7 @@ def eval_results(runs: Sequence[Run]) -> RenderedExport:
     entries, notes = [], []
     for run in runs:
         for record in run.result.evaluations:
-            headline_values = {
-                metric: headline for metric, headline in headlines(record).items() if headline.value is not None
-            }
+            headline_values = defined_metrics(headlines(record))
             hub_dataset = hub_name(record.dataset.id)
             if record.status != "ok":
                 notes += list(missing_value_notes(record))
@@ -163,7 +162,7 @@ def eval_results(runs: Sequence[Run]) -> RenderedExport:
                     if other != metric
                 ]
                 revision = record.dataset.revision or ""
-                facts = [f"{record.task} {metric} {quantity(value.value, value.unit)}"]
+                facts = [f"{record.task} {metric} {metric_value(value)}"]
                 facts += [] if value.low is None else [f"{interval_name([value])} {interval(value)}"]
                 facts += [] if value.chance is None else [f"chance {quantity(value.chance, value.unit)}"]
                 facts += [f"n {count(value.n)}", f"clipbench {run.result.clipbench_version}"]

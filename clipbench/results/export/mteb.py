@@ -4,20 +4,17 @@ A recall@k of ours is mteb's ``hit_rate_at_k``. Its intervals and n are next to 
 mteb passes over. The values are ours: a tie gets half a point here, and a full one or none there.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 
 from clipbench.errors import UsageError
-from clipbench.results.export.formats import ExportFormat, RenderedExport
-from clipbench.results.export.model_card import missing_value_notes, one_model
+from clipbench.results.export.formats import ExportFormat, Object, RenderedExport, json_bytes
+from clipbench.results.export.model_card import defined_metrics, missing_value_notes, one_model
 from clipbench.results.other_tool_names import MIEB, mieb_metric
-from clipbench.results.record import EvaluationRecord, Metric
+from clipbench.results.record import EvaluationRecord, Metrics
 from clipbench.results.run import Run
 from clipbench.untrusted.terminal import one_line
-
-Object = dict[str, object]
 
 SPLITS = {"Food101ZeroShot": "validation"}
 """Splits that mteb measures, where they are not called ``test``; ours of the same images may have another name."""
@@ -37,11 +34,11 @@ def render(runs: Sequence[Run]) -> RenderedExport:
             if record.status != "ok":
                 notes += missing_value_notes(record)
                 continue
-            tasks = [task for task, evaluation in MIEB.items() if evaluation == record.name]
-            defined = {name: metric for name, metric in record.metrics.items() if metric.value is not None}
+            defined = defined_metrics(record.metrics)
             by_task = {
                 task: {theirs: metric for name, metric in defined.items() if (theirs := _name(task, name)) is not None}
-                for task in tasks
+                for task, evaluation in MIEB.items()
+                if evaluation == record.name
             }
             notes += _left_out(record, by_task)
             for task, metrics in by_task.items():
@@ -53,9 +50,11 @@ def render(runs: Sequence[Run]) -> RenderedExport:
     if not results:
         raise UsageError(f"no result of a task that mteb has: {'; '.join(notes[:3]) or 'no evaluation'}")
     task_results = list(results.values())
-    parts = {name: _json(result) for name, result in results.items()}
+    parts = {name: json_bytes(result, indent=2) for name, result in results.items()}
     return RenderedExport(
-        content=_json(task_results if len(task_results) > 1 else task_results[0]), parts=parts, notes=notes
+        content=json_bytes(task_results if len(task_results) > 1 else task_results[0], indent=2),
+        parts=parts,
+        notes=notes,
     )
 
 
@@ -67,7 +66,7 @@ def main_metric(task: str) -> str:
     return {"zero-shot": "accuracy", "retrieval": "ndcg_at_10"}[kind]
 
 
-def _result(task: str, metrics: Mapping[str, Metric], record: EvaluationRecord, run: Run) -> Object:
+def _result(task: str, metrics: Metrics, record: EvaluationRecord, run: Run) -> Object:
     main = metrics.get(main_metric(task))
     scores: Object = {name: metric.value for name, metric in metrics.items()}
     scores["main_score"] = main.value if main else None
@@ -96,7 +95,7 @@ def _name(task: str, ours: str) -> str | None:
     return next((theirs for theirs in names if mieb_metric(task, theirs) == ours), None)
 
 
-def _left_out(record: EvaluationRecord, by_task: Mapping[str, Mapping[str, Metric]]) -> Iterator[str]:
+def _left_out(record: EvaluationRecord, by_task: Mapping[str, Metrics]) -> Iterator[str]:
     if not by_task:
         yield f"{record.name} is left out: mteb has no task on the same data"
         return
@@ -109,10 +108,6 @@ def _left_out(record: EvaluationRecord, by_task: Mapping[str, Mapping[str, Metri
                 yield f"{record.name} {name} is left out, undefined: {metric.reason}"
         if metrics and main_metric(task) not in metrics:
             yield f"{task}: main_score is null, as {main_metric(task)} was not measured"
-
-
-def _json(value: object) -> bytes:
-    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
 
 
 FORMAT = ExportFormat(suffixes=(".json",), render=render, takes_folder=True)

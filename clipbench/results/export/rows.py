@@ -5,9 +5,9 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
-from clipbench.results.export.formats import ExportFormat, RenderedExport
+from clipbench.results.export.formats import ExportFormat, Object, RenderedExport
 from clipbench.results.model_costs import MODEL_QUANTITIES
-from clipbench.results.record import Metric, as_json
+from clipbench.results.record import Metrics, as_json
 from clipbench.results.run import Run, labels
 from clipbench.untrusted.terminal import harmless_cell
 
@@ -75,7 +75,7 @@ def rows(runs: Sequence[Run]) -> list[dict[str, Value]]:
 
 def _run_rows(label: str, run: Run) -> Iterator[Mapping[str, object]]:
     result, model = run.result, run.result.model
-    of_run: dict[str, object] = {
+    of_run: Object = {
         **{name: result.environment.get(name) for name in ("device", "precision", "python", "torch")},
         "environment": as_json(dict(result.environment)),
         "model": label,
@@ -88,7 +88,7 @@ def _run_rows(label: str, run: Run) -> Iterator[Mapping[str, object]]:
     }
     for record in result.evaluations:
         data = record.dataset
-        common: dict[str, object] = {
+        common: Object = {
             **of_run,
             "task": record.task,
             "task_version": record.task_version,
@@ -113,7 +113,7 @@ def _run_rows(label: str, run: Run) -> Iterator[Mapping[str, object]]:
         yield {**of_run, "data": result.average.suite, **average}
 
 
-def _metric_rows(metrics: Mapping[str, Metric], kind: str) -> Iterator[dict[str, object]]:
+def _metric_rows(metrics: Metrics, kind: str) -> Iterator[Object]:
     for name, metric in metrics.items():
         yield {
             "kind": kind,

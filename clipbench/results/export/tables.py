@@ -4,12 +4,13 @@ import re
 from collections.abc import Sequence
 
 from clipbench.results.export.formats import ExportFormat, RenderedExport
+from clipbench.results.grouping import group_values
 from clipbench.results.matching import match
 from clipbench.results.numbers import NONE, count, interval, interval_name, number, symbol
 from clipbench.results.provenance import data_facts, missing_reason, origin
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run, distinct_names, labels
-from clipbench.results.table import Cell, Column, Table, as_latex, as_markdown
+from clipbench.results.table import Cell, Column, Row, Table, as_latex, as_markdown, columns, note_number
 from clipbench.results.table.latex import PACKAGES
 from clipbench.results.table.markdown import bullets
 from clipbench.results.titles import full_title
@@ -66,12 +67,12 @@ def _table(records: dict[int, EvaluationRecord], names: list[str]) -> Table:
     measured = {model: record for model, record in records.items() if record.status == "ok"}
     first = next(iter(measured.values()), next(iter(records.values())))
     by_name: dict[str, dict[int, Metric]] = {}
-    comments: dict[str, list[str]] = {}
     for model, record in measured.items():
         for name, metric in record.metrics.items():
             by_name.setdefault(name, {})[model] = metric
-        for note in dict.fromkeys(record.notes):
-            comments.setdefault(note, []).append(names[model])
+    comments = group_values(
+        (note, names[model]) for model, record in measured.items() for note in dict.fromkeys(record.notes)
+    )
     intervals = interval_name(metric for metrics in by_name.values() for metric in metrics.values())
     missing = {
         name: missing_reason(records[model]) if model in records else "not run" for model, name in enumerate(names)
@@ -86,11 +87,9 @@ def _table(records: dict[int, EvaluationRecord], names: list[str]) -> Table:
         title=first.name,
         facts=f"{data_facts(first.dataset)}; {f'{intervals}s in brackets' if by_name else 'not measured'}",
         columns=[
-            Column("metric", is_number=False),
-            Column("unit", is_number=False),
+            *columns("metric", "unit"),
             *(Column(name, model=model) for model, name in enumerate(names)),
-            Column("chance"),
-            Column("n"),
+            *columns(numbers=("chance", "n")),
         ],
         rows=[_row(name, metrics, measured, len(names), notes) for name, metrics in by_name.items()],
         notes=notes,
@@ -105,25 +104,20 @@ def _table(records: dict[int, EvaluationRecord], names: list[str]) -> Table:
 
 def _row(
     name: str, metrics: dict[int, Metric], measured: dict[int, EvaluationRecord], n_models: int, notes: list[str]
-) -> list[Cell | str]:
+) -> Row:
     """Return the line of a metric, and add the reasons for missing values to the notes."""
-
-    def cell_with_note(text: str, reason: str) -> Cell:
-        if reason not in notes:
-            notes.append(reason)
-        return Cell(text, note=notes.index(reason) + 1)
 
     def cell(model: int) -> Cell:
         if model not in measured:
             return Cell(NONE)
         if model not in metrics:
-            return cell_with_note(NONE, "the run has no such metric")
+            return Cell(NONE, note=note_number("the run has no such metric", notes))
         metric = metrics[model]
         if metric.value is None:
-            return cell_with_note(NONE, f"undefined: {metric.reason or 'no reason was recorded'}")
+            return Cell(NONE, note=note_number(f"undefined: {metric.reason or 'no reason was recorded'}", notes))
         value = number(metric.value, metric.unit)
         if metric.low is None or metric.high is None:
-            return cell_with_note(value, metric.reason or "no interval: no reason was recorded")
+            return Cell(value, note=note_number(metric.reason or "no interval: no reason was recorded", notes))
         return Cell(value, aside=interval(metric))
 
     model, first = next(iter(metrics.items()))

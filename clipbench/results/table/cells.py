@@ -55,6 +55,13 @@ def columns(*words: str, numbers: Sequence[str] = ()) -> list[Column]:
     return [*(Column(header, is_number=False) for header in words), *(Column(header) for header in numbers)]
 
 
+def note_number(note: str, notes: list[str]) -> int:
+    """Return the number of a note, which is added to the notes if it is new, or 0 if it is empty."""
+    if note and note not in notes:
+        notes.append(note)
+    return notes.index(note) + 1 if note else 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Table:
     """Rows under headers, with the facts that a reader needs."""
