@@ -24,6 +24,7 @@ FEW = 32
 
 TileScores = Float32[np.ndarray, "tile_queries tile_items"]
 TileMask = Bool[np.ndarray, "tile_queries tile_items"]
+OfQueries = Int64[np.ndarray, " n_queries"]
 OfTile = Float32[np.ndarray, " tile_queries"]
 OfPairs = Int64[np.ndarray, " n_pairs"]
 PairScores = Float32[np.ndarray, " n_pairs"]
@@ -102,12 +103,12 @@ class TiledSearch:
         queries: Float32[np.ndarray, "n_vectors dim"],
         items: Items,
         best: Float32[np.ndarray, " n_queries"],
-        right: Int64[np.ndarray, " n_queries"],
+        right: OfQueries,
         error: float,
         groups: tuple[Int32[np.ndarray, " n_queries"], Int32[np.ndarray, " n_items"]] | None = None,
     ) -> None:
         self.queries, self.items, self.best, self.right, self.groups = queries, items, best, right, groups
-        self.row_index: Int64[np.ndarray, " n_queries"] | None = None
+        self.row_index: OfQueries | None = None
         """Row of each query's vector, ascending, if queries share vectors, None if each has its own vector."""
         self.error = np.float32(error)
         self.low, self.high = (
@@ -248,7 +249,7 @@ def _true_indices(mask: Bool[np.ndarray, "n_queries n_items"]) -> Pairs:
     return row, item
 
 
-def _count_by_query(mask: Bool[np.ndarray, "n_queries n_items"]) -> Int64[np.ndarray, " n_queries"]:
+def _count_by_query(mask: Bool[np.ndarray, "n_queries n_items"]) -> OfQueries:
     """Return the number of True values for each query of a mask, stored by rows or by columns."""
     if mask.flags.c_contiguous:  # of bytes, a sum along rows would take five times as long
         return np.bitwise_count(np.packbits(mask, axis=1)).sum(axis=1, dtype=np.int64)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int64
 
 from clipbench.errors import DataError, UsageError
-from clipbench.metrics.similarity import Images, Labels, Values, score_blocks
+from clipbench.metrics.similarity import Images, Labels, Mask, Values, score_blocks
 
 Prompts = Float32[np.ndarray, "n_classes dim"]
 """The vector of each class."""
@@ -242,7 +242,7 @@ def expected_calibration_error(confidence: Values, credit: Values, n_bins: int =
     return float(np.nansum(n_samples * np.abs(accuracy - mean_confidence)) / len(confidence))
 
 
-def average_precision(scores: Float[np.ndarray, " n"], positives: Bool[np.ndarray, " n"]) -> float:
+def average_precision(scores: Float[np.ndarray, " n"], positives: Mask) -> float:
     """Return the mean over positives of the precision at their position, in expectation over the order of ties.
 
     In a block of g equal scores, r of them positive, after a others with b positives, the item at place j of the block
@@ -325,7 +325,7 @@ def mean_average_precision(
     )
 
 
-def precision_spread(scores: Float32[np.ndarray, " n"], positives: Bool[np.ndarray, " n"]) -> float:
+def precision_spread(scores: Float32[np.ndarray, " n"], positives: Mask) -> float:
     """Return the variance over positives of the precision at their position, with ties in order.
 
     Example:
@@ -336,7 +336,7 @@ def precision_spread(scores: Float32[np.ndarray, " n"], positives: Bool[np.ndarr
     return float((np.arange(1, len(positions) + 1) / (positions + 1)).var())
 
 
-def precision_changes(scores: Float32[np.ndarray, " n"], positives: Bool[np.ndarray, " n"]) -> Values:
+def precision_changes(scores: Float32[np.ndarray, " n"], positives: Mask) -> Values:
     """Return the fall of the average precision without each image, or 0 for a single positive.
 
     Ties are taken in order. With few positives the derivative by an item's weight is too small: a positive left out of

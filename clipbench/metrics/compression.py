@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from clipbench.metrics.similarity import Queries, Vectors, unit
+from clipbench.metrics.similarity import Queries, Vector, Vectors, unit
 
 Kind = Literal["first", "pca", "float16", "int8", "pca_int8", "binary"]
 
@@ -73,7 +73,7 @@ class Format(NamedTuple):
 class Components(NamedTuple):
     """Mean and principal components of stored vectors."""
 
-    mean: Float64[np.ndarray, " dim"]
+    mean: Vector
     axes: Float64[np.ndarray, "dim dim"]
     """One column per component, the largest variance first."""
 

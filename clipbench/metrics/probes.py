@@ -5,12 +5,12 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Float32, Float64, Int64
 
 from clipbench.errors import DataError
 from clipbench.metrics.classification import top_k_credit
 from clipbench.metrics.geometry import gap_vector
-from clipbench.metrics.similarity import Labels, Values, Vectors, score_blocks, top_k_probabilities
+from clipbench.metrics.similarity import Labels, Mask, Values, Vector, Vectors, score_blocks, top_k_probabilities
 from clipbench.metrics.spectrum import round_numbers
 
 C = 10.0
@@ -272,14 +272,12 @@ def separability_by_dimensions(images: Vectors, texts: Vectors, rng: np.random.G
     )
 
 
-def _training_half(n: int, rng: np.random.Generator) -> Bool[np.ndarray, " n"]:
+def _training_half(n: int, rng: np.random.Generator) -> Mask:
     """Return a mask of the pairs to train on: half of them, drawn at random, or none of one pair."""
     return np.isin(np.arange(n), rng.permutation(n)[: n // 2])
 
 
-def _held_out_credit(
-    images: Vectors, texts: Vectors, is_trained_on: Bool[np.ndarray, " n"]
-) -> Float64[np.ndarray, " n_held_out"]:
+def _held_out_credit(images: Vectors, texts: Vectors, is_trained_on: Mask) -> Float64[np.ndarray, " n_held_out"]:
     """Return, for each pair that is not trained on, the share of its two vectors that are classified right."""
     normal, offset = _fit_classifier(images[is_trained_on], texts[is_trained_on])
     image_side = images[~is_trained_on].astype(np.float64) @ normal + offset
@@ -296,7 +294,7 @@ def _bisect_dimensions(ks: Sequence[int], accuracy: Callable[[int], float], enou
     return high
 
 
-def _fit_classifier(images: Vectors, texts: Vectors) -> tuple[Float64[np.ndarray, " dim"], float]:
+def _fit_classifier(images: Vectors, texts: Vectors) -> tuple[Vector, float]:
     """Return the normal and the offset of the hyperplane of a logistic regression: images are on the positive side.
 
     Objective, solver and tolerances are the same as in scikit-learn's ``LogisticRegression``, whose import takes longer

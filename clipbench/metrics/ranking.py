@@ -10,12 +10,21 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from clipbench.metrics._search import Tile, TiledSearch, scan, tiles
+from clipbench.metrics._search import OfQueries, Tile, TiledSearch, scan, tiles
 from clipbench.metrics.geometry import check_owners
-from clipbench.metrics.similarity import Images, Items, Pairs, Queries, Texts, Vectors, product_error, scores_of_pairs
+from clipbench.metrics.similarity import (
+    Images,
+    Items,
+    Labels,
+    Pairs,
+    Queries,
+    Texts,
+    Vectors,
+    product_error,
+    scores_of_pairs,
+)
 from clipbench.metrics.threads import in_threads
 
-OfQueries = Int64[np.ndarray, " n_queries"]
 Counts = Int64[np.ndarray, " n_draws"]
 
 
@@ -191,7 +200,7 @@ def _best_positives(
 
 def group_answers(
     vectors: Vectors,
-    groups: Int64[np.ndarray, " n"],
+    groups: Labels,
     query_rows: Int64[np.ndarray, " n_asked"] | None = None,
     query_vectors: Vectors | None = None,
 ) -> tuple[OfQueries, Answers, OfQueries]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from clipbench.metrics._search import TiledSearch, scan, tiles
+from clipbench.metrics._search import OfQueries, TiledSearch, scan, tiles
 from clipbench.metrics.ranking import Answers, Ranks
 from clipbench.metrics.similarity import Items, Queries, product_error, scores_of_pairs
 from clipbench.metrics.threads import in_threads
@@ -29,7 +29,7 @@ class Relevant(NamedTuple):
     """Above 0."""
 
     @property
-    def counts(self) -> Int64[np.ndarray, " n_queries"]:
+    def counts(self) -> OfQueries:
         """Number of documents that are relevant to each query."""
         return np.bincount(self.query)
 
@@ -107,7 +107,7 @@ def judged_answers(
     return table, Answers(ranks, *first_columns)
 
 
-def chance_levels(relevant: Relevant, n_documents: Int64[np.ndarray, " n_queries"]) -> Levels:
+def chance_levels(relevant: Relevant, n_documents: OfQueries) -> Levels:
     """Return the levels of a constant model, for which everything ties.
 
     Args:
@@ -141,7 +141,7 @@ def ndcg_at_k(levels: Levels, relevant: Relevant, k: int) -> PerQuery:
 
 
 def unjudged_at_k(
-    levels: Levels, judged: Relevant, n_documents: Int64[np.ndarray, " n_queries"], k: int
+    levels: Levels, judged: Relevant, n_documents: OfQueries, k: int
 ) -> Float64[np.ndarray, "n_queries k"]:
     """Return the probability that the document at each position up to k was not judged, one row per query.
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float32, Float64
 
 from clipbench.errors import VectorError
 from clipbench.metrics.classification import class_scores, top_k_credit
 from clipbench.metrics.geometry import gap_vector, modality_gap
 from clipbench.metrics.ranking import cross_ranks, recall_at_k
-from clipbench.metrics.similarity import Images, Texts, Vectors, dot_blocks, unit
+from clipbench.metrics.similarity import Images, Labels, Texts, Values, Vector, Vectors, dot_blocks, unit
 
 SHIFTS = {"both": (0.5, 0.5), "image": (1.0, 0.0), "text": (0.0, 1.0)}
 """Ways to shift: the share of the distance that images move, and that texts move."""
@@ -34,17 +34,17 @@ class Classes(NamedTuple):
     """Input of zero-shot classification: a unit vector a class, and each image's class."""
 
     vectors: Float32[np.ndarray, "n_classes dim"]
-    labels: Int64[np.ndarray, " n"]
+    labels: Labels
 
 
 @dataclass(frozen=True)
 class AffineMap:
     """The map from x to (x - offset) / divisor, and on to unit length, and from there by ``drift``, if there is any."""
 
-    offset: Float64[np.ndarray, " dim"]
-    divisor: Float64[np.ndarray, " dim"]
+    offset: Vector
+    divisor: Vector
     is_renormalised: bool = True
-    drift: Float64[np.ndarray, " dim"] | None = None
+    drift: Vector | None = None
 
     def __call__(self, vectors: Vectors) -> Vectors:
         """Return the moved vectors. Equal ones stay equal, and the identity returns them unchanged, to the last bit.
@@ -248,6 +248,6 @@ def _fit_map(vectors: Vectors, kind: str, strength: float) -> AffineMap:
     return AffineMap(strength * mean, divisor, is_renormalised=kind != "collapse")
 
 
-def _log_sum_exp(logits: Float64[np.ndarray, "rows columns"], axis: int) -> Float64[np.ndarray, " n"]:
+def _log_sum_exp(logits: Float64[np.ndarray, "rows columns"], axis: int) -> Values:
     top = logits.max(axis=axis, keepdims=True)
     return np.log(np.exp(logits - top).sum(axis=axis)) + top.squeeze(axis)

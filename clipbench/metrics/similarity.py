@@ -9,7 +9,7 @@ in any order. The rounding changes a cosine by about 4e-9, less than the roundin
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int64
 
 from clipbench.errors import VectorError
 
@@ -18,10 +18,14 @@ Images = Float32[np.ndarray, "n_images dim"]
 Texts = Float32[np.ndarray, "n_texts dim"]
 Queries = Float32[np.ndarray, "n_queries dim"]
 Items = Float32[np.ndarray, "n_items dim"]
+Vector = Float64[np.ndarray, " dim"]
+"""One vector, such as a mean."""
 Values = Float64[np.ndarray, " n"]
 """A number of each sample."""
 Labels = Int64[np.ndarray, " n"]
 """The class of each sample, as a row, or another integer."""
+Mask = Bool[np.ndarray, " n"]
+"""True for some of the samples."""
 Pairs = tuple[Int64[np.ndarray, " n_pairs"], Int64[np.ndarray, " n_pairs"]]
 """Rows of the queries and of the items."""
 

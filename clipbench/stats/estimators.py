@@ -6,11 +6,11 @@ from inspect import signature
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64, Shaped
+from jaxtyping import Bool, Float64, Shaped
 
 from clipbench.metrics.classification import confidence_bins, macro_f1, macro_f1_changes, mean_per_class_recall
 from clipbench.results.record import StatisticRecord
-from clipbench.stats.clusters import Values
+from clipbench.stats.clusters import Units, Values
 from clipbench.stats.intervals import OfCounts
 from clipbench.stats.significance import OfExchanges
 
@@ -45,7 +45,7 @@ class Estimator:
         """Return a function from the count of each sample in several draws to the statistic of each draw."""
         return self._statistic(samples).of_counts
 
-    def difference(self, base: Samples, candidate: Samples, units: Int64[np.ndarray, " n"]) -> OfExchanges:
+    def difference(self, base: Samples, candidate: Samples, units: Units) -> OfExchanges:
         """Return the candidate's value less the base's, from which units' samples are exchanged between them.
 
         Args:
@@ -130,7 +130,7 @@ class _Sums(NamedTuple):
     def of_counts(self, counts: Shaped[np.ndarray, "draws n"]) -> Draws:
         return self.value(counts @ self.columns, counts.sum(axis=1, keepdims=True))
 
-    def difference(self, candidate: "_Sums", units: Int64[np.ndarray, " n"]) -> OfExchanges:
+    def difference(self, candidate: "_Sums", units: Units) -> OfExchanges:
         unit_differences = np.column_stack(
             [np.bincount(units, column) for column in (candidate.columns - self.columns).T]
         )
@@ -170,7 +170,7 @@ class _Median:
     def of_counts(self, counts: Shaped[np.ndarray, "draws n"]) -> Draws:
         return _medians(self.values[self.order], np.cumsum(counts[:, self.order], axis=1), counts.sum(axis=1))
 
-    def difference(self, candidate: "_Median", units: Int64[np.ndarray, " n"]) -> OfExchanges:
+    def difference(self, candidate: "_Median", units: Units) -> OfExchanges:
         n, n_units = len(units), int(units.max()) + 1
         both = np.concatenate([self.values, candidate.values])
         order = np.argsort(both)

@@ -72,6 +72,12 @@ class Definition:
         return [self.control_of] if isinstance(self.control_of, str) else list(self.control_of)
 
 
+Measures = dict[str, Measure]
+"""Measures by the names of their metrics."""
+Definitions = dict[str, Definition]
+"""Definitions by the names of their metrics, without a subset."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Estimated(Definition):
     """A measure whose value has an interval."""
@@ -288,7 +294,7 @@ class Within:
         )
 
 
-def define(measures: Mapping[str, Measure], definitions: Mapping[str, Definition]) -> dict[str, Measure]:
+def define(measures: Mapping[str, Measure], definitions: Mapping[str, Definition]) -> Measures:
     """Return measures with the definitions that a table has for their names.
 
     The part before a slash is a subset. For example, ``swap_att/text_acc`` has the definition of ``text_acc``, its

@@ -23,7 +23,7 @@ from clipbench.stats.clusters import (
     standard_error,
     student,
 )
-from clipbench.stats.intervals import CONFIDENCE, SHARES, TAIL, Interval, Range
+from clipbench.stats.intervals import CONFIDENCE, SHARES, TAIL, Bounds, Interval, Range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class Slice:
         """Number of samples, or of clusters."""
         return len(cluster_sums(self.influence, self.clusters))
 
-    def bounds(self, tail: float) -> tuple[float, float]:
+    def bounds(self, tail: float) -> Bounds:
         """Return a lower and an upper bound that are each missed with a chance of ``tail``, infinite without evidence.
 
         Hits have the exact bounds of Clopper and Pearson, with the effective number of samples if they are clustered
@@ -75,7 +75,7 @@ class Slice:
             return minimum, maximum
         return intervals.unchanged_interval(self.value, self.n_units, self.within, tail=tail).bounds
 
-    def interval(self) -> tuple[float, float]:
+    def interval(self) -> Bounds:
         """Return the 95 % bounds of one slice: for hits Wilson's, as exact ones are too wide on average."""
         if not self.are_hits:
             return self.bounds(TAIL)
@@ -171,7 +171,7 @@ def _dependence(slices: Sequence[Slice]) -> float:
     return 1.0 if shared is None or separate is None else max(1.0, shared / separate)
 
 
-def exact_bounds(share: float, trials: float, tail: float) -> tuple[float, float]:
+def exact_bounds(share: float, trials: float, tail: float) -> Bounds:
     """Return the bounds of Clopper and Pearson, Biometrika 26 (1934), for a number of trials that need not be whole."""
     from scipy.special import betaincinv
 

@@ -7,7 +7,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from clipbench.metrics.operating_points import AcceptanceRates, JudgedTrials, acceptance_rates, precision_at_all
+from clipbench.metrics.operating_points import (
+    AcceptanceRates,
+    JudgedTrials,
+    PerThreshold,
+    acceptance_rates,
+    precision_at_all,
+)
 from clipbench.stats.clusters import NEGLIGIBLE
 from clipbench.stats.intervals import CONFIDENCE, Interval, share_interval
 
@@ -22,12 +28,12 @@ LOOKS = 9
 class PrecisionRecall(NamedTuple):
     """Precision and recall at each threshold, with their bounds, NaN if nothing is accepted."""
 
-    precision: Float64[np.ndarray, " n_thresholds"]
-    low: Float64[np.ndarray, " n_thresholds"]
-    high: Float64[np.ndarray, " n_thresholds"]
-    recall: Float64[np.ndarray, " n_thresholds"]
-    recall_low: Float64[np.ndarray, " n_thresholds"]
-    recall_high: Float64[np.ndarray, " n_thresholds"]
+    precision: PerThreshold
+    low: PerThreshold
+    high: PerThreshold
+    recall: PerThreshold
+    recall_low: PerThreshold
+    recall_high: PerThreshold
 
 
 class OperatingPoint(NamedTuple):

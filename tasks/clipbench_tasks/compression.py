@@ -11,7 +11,7 @@ other side are queries. Formats are fitted only on stored vectors, as in a store
 label. An image to classify is stored and tested at once, so its components are fitted on other images (cross-fitting).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -33,9 +33,9 @@ from clipbench.results.record import Curve, Metric, StoredFormat
 from clipbench.stats.clusters import cluster_codes
 from clipbench.stats.estimators import Samples
 from clipbench.stats.intervals import mean_interval
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define, defined_values
+from clipbench.stats.measures import Definition, Definitions, Fixed, Mean, Measures, define, defined_values
 from clipbench.stats.noninferiority import Walk, least_lost, least_queries, walk
-from clipbench_tasks.tables import Column, Rows, Vectors, curve_of_means, join_evaluations, sample_rows
+from clipbench_tasks.tables import Column, Curves, Rows, Vectors, curve_of_means, join_evaluations, sample_rows
 from clipbench_tasks.zero_shot import prompted_classes
 
 QUESTIONS = {
@@ -262,7 +262,7 @@ class Compression(Task):
             "image": question.images,
             name: float32_credit,
         }
-        measures: dict[str, Measure] = {}
+        measures: Measures = {}
         fits: list[tuple[Components | None, Some]] = []
         for form in (form for chain in chains for form in chain):
             column = f"{form.name}/{name}"
@@ -286,7 +286,7 @@ class Compression(Task):
         smallest = SmallestFormat(
             question=name, chains=tuple(measurable_chains), dim=dim, points=self.points, chance=question.chance
         )
-        first: dict[str, Measure] = {f"{name}_smallest": smallest, name: Mean(column=name, chance=question.chance)}
+        first: Measures = {f"{name}_smallest": smallest, name: Mean(column=name, chance=question.chance)}
         return Evaluation(
             samples=samples,
             measures=define(first | measures, definitions(self.points)),
@@ -401,7 +401,7 @@ def powers_of_two(dim: int) -> tuple[int, ...]:
     return tuple(2**power for power in range(1, 32) if min(SMALLEST_DIM, dim / 4) <= 2**power < dim)
 
 
-def definitions(points: float) -> dict[str, Definition]:
+def definitions(points: float) -> Definitions:
     """Return the definitions of the metrics, without the format."""
     metric_definitions = {}
     for name, (title, counted_things, stored) in QUESTIONS.items():
@@ -421,7 +421,7 @@ def definitions(points: float) -> dict[str, Definition]:
     return metric_definitions
 
 
-def _curves(smallest: SmallestFormat, samples: Mapping[str, np.ndarray]) -> dict[str, Curve]:
+def _curves(smallest: SmallestFormat, samples: Samples) -> Curves:
     """Return quality and the most that may be lost by bytes, for each kind, and the point of the smallest format."""
     verdict, question, float32_format = smallest.walk(samples), smallest.question, Format("first", smallest.dim)
     figure = f"{question} by bytes"

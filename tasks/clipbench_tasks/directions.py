@@ -4,7 +4,7 @@ A gallery that is too large for all queries is searched by a random sample of th
 rank is exact.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from clipbench.metrics.ranking import Answers, Ranks, answers_with_distractors, 
 from clipbench.models.protocol import Sides
 from clipbench.results.numbers import count, listed
 from clipbench.stats.clusters import clusters_by_links, clusters_by_shared_item
+from clipbench.stats.estimators import Samples
 from clipbench_tasks.duplicates import recall_limits
 from clipbench_tasks.tables import QuerySet, Rows, SearchedItems, Vectors
 
@@ -86,7 +87,7 @@ class Direction(NamedTuple):
     n_positives: Rows
     n_all: int
     """Queries that these are drawn from."""
-    columns: Mapping[str, np.ndarray]
+    columns: Samples
     """Sample columns of the query and the first item: texts, and rows of images in columns named ``..._image``."""
     among: tuple[Ranks, Ranks] | None = None
     """Ranks in the gallery without distractors, and ranks among the distractors, None if there are none."""

@@ -32,7 +32,16 @@ from clipbench.stats.claims import above_chance
 from clipbench.stats.crossings import crossing_interval
 from clipbench.stats.estimators import Estimator, Samples
 from clipbench.stats.intervals import DIFFERENCES, Interval, mean_interval
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define, defined_values
+from clipbench.stats.measures import (
+    Definition,
+    Definitions,
+    Fixed,
+    Mean,
+    Measures,
+    Statistic,
+    define,
+    defined_values,
+)
 from clipbench_tasks.tables import (
     Column,
     QuerySet,
@@ -181,13 +190,13 @@ class FewShot(Task):
 
     def _measures(
         self, samples: Table, numbers: Sequence[float], per_class: Rows, true: Rows, classifiers: Mapping[str, Scores]
-    ) -> dict[str, Measure]:
+    ) -> Measures:
         guess = 1 / len(per_class)
         most_frequent = per_class == per_class.max()
         # Trained on all labels, a constant model names the most frequent class, or one of them.
         by_frequency = float(most_frequent[true].mean() / most_frequent.sum())
         few = f"a class has only {counted(int(per_class.min()), 'training image')}"
-        measures: dict[str, Measure] = {}
+        measures: Measures = {}
         for method in METHODS:
             for k in (*self.shots, ALL):
                 name = f"{method}_acc1@{k}"
@@ -205,7 +214,7 @@ class FewShot(Task):
         return measures
 
 
-def definitions(shots: Sequence[int]) -> dict[str, Definition]:
+def definitions(shots: Sequence[int]) -> Definitions:
     """Return the definitions of the metrics."""
     metric_definitions = {
         ZERO_SHOT: Definition(
@@ -336,7 +345,7 @@ def _margins(scores: Float64[np.ndarray, "n n_classes"], true: Rows) -> Column:
     return true_share - shares.max(axis=1)
 
 
-def _columns(samples: Mapping[str, np.ndarray], method: str, numbers: Sequence[float]) -> list[str]:
+def _columns(samples: Samples, method: str, numbers: Sequence[float]) -> list[str]:
     """Return the columns of a classifier's hits by number of labels. The last may be the column of all labels."""
     names = [f"{method}_acc1@{shortest(number)}" for number in numbers]
     return [name if name in samples else f"{method}_acc1@{ALL}" for name in names]

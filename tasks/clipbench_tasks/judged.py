@@ -30,11 +30,12 @@ from clipbench.models.protocol import COSINE, ROLES, Embedder, Role
 from clipbench.results.numbers import bounded, counted, percent
 from clipbench.results.record import Curve
 from clipbench.stats.clusters import clusters_by_half_overlap, n_equal_clusters
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
+from clipbench.stats.measures import Definition, Definitions, Fixed, Mean, Measures, define
 from clipbench_tasks.directions import Draw, sample_notes
 from clipbench_tasks.tables import (
     CERTAIN,
-    Column,
+    Columns,
+    Cutoffs,
     QuerySet,
     Rows,
     SearchedItems,
@@ -149,7 +150,7 @@ def _parts(dataset: Dataset, items: JudgedItems, embedder: Embedder, role: Role)
     )
 
 
-def evaluation(search: JudgedSearch, ks: tuple[int, ...]) -> Evaluation:
+def evaluation(search: JudgedSearch, ks: Cutoffs) -> Evaluation:
     """Return one row per query."""
     queries, documents, relevant, left_out = search.queries, search.documents, search.relevant, search.left_out
     of_queries, of_documents = search.vectors
@@ -161,7 +162,7 @@ def evaluation(search: JudgedSearch, ks: tuple[int, ...]) -> Evaluation:
         return np.isin(query * len(documents.ids) + document, pairs)
 
     samples, measures = _table(search, levels, answers, ids, ks), _measures(relevant, search.n_documents, ks)
-    controls: dict[str, Measure] = {f"{DIRECTION}_tie_rate": tie_rate(answers.ranks.tied > 0)}
+    controls: Measures = {f"{DIRECTION}_tie_rate": tie_rate(answers.ranks.tied > 0)}
     last, limits = f"ndcg@{max(ks)}", list(_limits(search, levels, samples, controls, max(ks)))
     if isinstance(measure := measures[last], Mean):
         measures[last] = replace(measure, limit="; ".join(limits))
@@ -234,9 +235,7 @@ def _contents(items: JudgedItems) -> Iterator[tuple[str, int]]:
     return zip(items.texts, items.images.tolist(), strict=True)
 
 
-def query_metrics(
-    levels: relevance.Levels, relevant: relevance.Relevant, ranks: Ranks, ks: Sequence[int]
-) -> dict[str, Column]:
+def query_metrics(levels: relevance.Levels, relevant: relevance.Relevant, ranks: Ranks, ks: Sequence[int]) -> Columns:
     """Return each metric of each query."""
     return {
         **{f"ndcg@{k}": relevance.ndcg_at_k(levels, relevant, k) for k in ks},
@@ -248,9 +247,7 @@ def query_metrics(
     }
 
 
-def _table(
-    search: JudgedSearch, levels: relevance.Levels, answers: Answers, ids: list[str], ks: tuple[int, ...]
-) -> Table:
+def _table(search: JudgedSearch, levels: relevance.Levels, answers: Answers, ids: list[str], ks: Cutoffs) -> Table:
     """Return one row per query: the query, its best relevant document, the first document, and all metrics."""
     queries, documents, relevant = search.queries, search.documents, search.relevant
     right, chosen = answers.right_score.astype(np.float64), answers.first_score.astype(np.float64)
@@ -282,7 +279,7 @@ def _table(
 
 
 def _limits(
-    search: JudgedSearch, levels: relevance.Levels, samples: Table, controls: dict[str, Measure], k: int
+    search: JudgedSearch, levels: relevance.Levels, samples: Table, controls: Measures, k: int
 ) -> Iterator[str]:
     """Yield notes on the limits of nDCG@k: documents that were not judged, queries left out, and a shallow pool.
 
@@ -317,10 +314,10 @@ def _limits(
         yield f"the pool has only the first {judgements.depth} documents of each of its models, and {ndcg} needs more"
 
 
-def _measures(relevant: relevance.Relevant, n_documents: Rows, ks: tuple[int, ...]) -> dict[str, Measure]:
+def _measures(relevant: relevance.Relevant, n_documents: Rows, ks: Cutoffs) -> Measures:
     ranks = Ranks(0 * n_documents, n_documents - relevant.counts, relevant.counts)
     by_chance = query_metrics(relevance.chance_levels(relevant, n_documents), relevant, ranks, ks)
-    measures: dict[str, Measure] = {}
+    measures: Measures = {}
     for name, credits in by_chance.items():
         chance = float(credits.mean())
         measures[name] = Mean(column=name, chance=chance)
@@ -332,7 +329,7 @@ def _measures(relevant: relevance.Relevant, n_documents: Rows, ks: tuple[int, ..
     return measures
 
 
-def definitions(ks: tuple[int, ...]) -> dict[str, Definition]:
+def definitions(ks: Cutoffs) -> Definitions:
     """Return the definitions of the metrics and the control of data with judgements."""
     last = max(ks)
     metric_definitions = {

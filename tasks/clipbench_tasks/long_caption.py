@@ -18,7 +18,7 @@ plot as the length after which the gain is small.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
@@ -31,15 +31,25 @@ from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.ranking import cross_ranks, recall_at_k
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import significant
-from clipbench.results.record import Curve, Metric
+from clipbench.results.record import Metric
 from clipbench.stats.crossings import crossing_interval
 from clipbench.stats.estimators import Estimator, Samples
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define, defined_values
+from clipbench.stats.measures import (
+    Definition,
+    Definitions,
+    Fixed,
+    Mean,
+    Measures,
+    Statistic,
+    define,
+    defined_values,
+)
 from clipbench_tasks.choices import decide, vectors_of
 from clipbench_tasks.directions import search_both_ways
 from clipbench_tasks.retrieval import Retrieval
 from clipbench_tasks.tables import (
     Column,
+    Curves,
     Rows,
     Table,
     bounded_curve,
@@ -151,7 +161,7 @@ class LongCaption(Task):
         )
 
 
-def _rows_of_data(samples: Mapping[str, np.ndarray], captioned: Rows) -> Table:
+def _rows_of_data(samples: Samples, captioned: Rows) -> Table:
     """Return the columns of image rows as rows of the data set instead of the gallery. -1 (no image) stays."""
     images = [name for name in samples if name == "image" or name.endswith("_image")]
     rows = np.append(captioned, -1)
@@ -168,7 +178,7 @@ def _tokens_kept(
     context = embedder.info.context_length
     end = int(prefixes.n_tokens.max()) if context is None else min(context, int(prefixes.n_tokens.max()))
     lengths = [*sorted({n for n in tokens if n < end}), end]
-    columns: dict[str, np.ndarray] = {}
+    columns: Table = {}
     images = embedder.encode_sides(IMAGE, gallery.images)
     owner, n_empty = gallery.caption_image, 0
     assert owner is not None
@@ -214,7 +224,7 @@ def _undefined(reason: str, *, share: float) -> Evaluation:
     return Evaluation(samples={}, measures=define(measures, _definitions(share)))
 
 
-def _definitions(share: float) -> dict[str, Definition]:
+def _definitions(share: float) -> Definitions:
     reached = f"reaches {significant(100 * share)} % of its value with whole captions"
     length = Definition(
         "Effective length", f"Tokens of a caption with which text-to-image R@1 {reached}.", is_headline=True
@@ -222,8 +232,8 @@ def _definitions(share: float) -> dict[str, Definition]:
     return {"effective_length": length, **METRICS}
 
 
-def _measures(lengths: Sequence[int], n_images: int, context: int | None, *, share: float) -> dict[str, Measure]:
-    measures: dict[str, Measure] = {
+def _measures(lengths: Sequence[int], n_images: int, context: int | None, *, share: float) -> Measures:
+    measures: Measures = {
         "effective_length": EffectiveLength(
             columns=tuple(f"{TO_IMAGE}/recall@1/{n}_tokens" for n in lengths),
             lengths=tuple(float(n) for n in lengths),
@@ -398,7 +408,7 @@ def probe(
         f"{name}/text_acc": Mean(column=f"{name}/text_acc", chance=_chance(chance[subset == name])) for name in subsets
     }
     rule = Mean(column="shorter_caption", chance=_chance(chance), higher_is_better=None)
-    controls: dict[str, Measure] = {"shorter_caption": rule}
+    controls: Measures = {"shorter_caption": rule}
     missing = Fixed(value=None, reason=reason or "the model does not say how many tokens it takes")
     for name in subsets:
         controls[f"{name}/tie_rate"] = Mean(column=f"{name}/tied", higher_is_better=None)
@@ -418,7 +428,7 @@ def _chance(chances: Column) -> float | None:
     return None if np.isnan(chances).all() else float(np.nanmean(chances))
 
 
-def _curves(samples: Mapping[str, np.ndarray], subsets: Sequence[str], rng: np.random.Generator) -> dict[str, Curve]:
+def _curves(samples: Samples, subsets: Sequence[str], rng: np.random.Generator) -> Curves:
     """Return accuracy by the deciding token's place, the median of each subset."""
     median_tokens = [float(np.median(samples["fact_token"][samples["place"] == subset])) for subset in subsets]
     order: Rows = np.argsort(median_tokens, kind="stable")

@@ -30,13 +30,16 @@ from clipbench.metrics.shift import correction_maps
 from clipbench.metrics.similarity import score_blocks, unit
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import counted, shortest
-from clipbench.results.record import Curve
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define, defined_values
+from clipbench.stats.estimators import Samples
+from clipbench.stats.measures import Definition, Definitions, Fixed, Mean, Measures, define, defined_values
 from clipbench_tasks import mixed_judged
 from clipbench_tasks.mixed_judged import BOTH, CENTRED, IMAGE, TEXT, ZERO
 from clipbench_tasks.tables import (
     CERTAIN,
     Column,
+    Columns,
+    Curves,
+    Cutoffs,
     QuerySet,
     Rows,
     SearchedItems,
@@ -261,9 +264,7 @@ def _search_block(scores: Float32[np.ndarray, "block n_documents"], kinds: Rows,
     )
 
 
-def _columns(
-    results: Mapping[str, CorpusResults], corpora: Sequence[Corpus], right: Rows, ks: tuple[int, ...]
-) -> Table:
+def _columns(results: Mapping[str, CorpusResults], corpora: Sequence[Corpus], right: Rows, ks: Cutoffs) -> Table:
     """Return the metrics of each query in each corpus. A preference is NaN for queries of the other kind."""
     kinds = {corpus.name: corpus.kinds[right] for corpus in corpora}
     columns: Table = {}
@@ -278,7 +279,7 @@ def _columns(
     return columns
 
 
-def _query_metrics(ranks: Ranks, ks: Sequence[int]) -> dict[str, Column]:
+def _query_metrics(ranks: Ranks, ks: Sequence[int]) -> Columns:
     """Return nDCG at the last k and recall at every k, for queries with a single right document."""
     queries = np.arange(len(ranks.better))
     levels = Levels(queries, ranks.better, ranks.tied + 1, np.ones_like(queries), np.ones(len(queries)))
@@ -287,18 +288,16 @@ def _query_metrics(ranks: Ranks, ks: Sequence[int]) -> dict[str, Column]:
     return ndcg | {f"recall@{k}": relevant_recall_at_k(levels, relevant, k) for k in ks}
 
 
-def _measures(
-    results: Mapping[str, CorpusResults], corpora: Sequence[Corpus], ks: tuple[int, ...]
-) -> dict[str, Measure]:
+def _measures(results: Mapping[str, CorpusResults], corpora: Sequence[Corpus], ks: Cutoffs) -> Measures:
     """Return nDCG in each corpus, and further measures in the corpus of half texts, such as the gain from centring."""
     n, last = len(corpora[0].kinds), f"ndcg@{max(ks)}"
     constant = Ranks(np.zeros(1, np.int64), np.full(1, n - 1), np.ones(1, np.int64))
     by_chance = {name: float(values[0]) for name, values in _query_metrics(constant, ks).items()}
     certain = Fixed(value=None, reason=f"every query hits, whatever the model: there are only {n} documents")
-    measures: dict[str, Measure] = {}
+    measures: Measures = {}
     for corpus in corpora:
         for subset in (corpus.name, f"{corpus.name}/{CENTRED}"):
-            subset_measures: dict[str, Measure] = {}
+            subset_measures: Measures = {}
             for name, chance in by_chance.items():
                 if corpus.name == OF_HALF or name == last:
                     column, is_headline = f"{subset}/{name}", subset == OF_HALF and name == last
@@ -318,15 +317,15 @@ def _measures(
     return define(measures, definitions(ks))
 
 
-def _controls(results: Mapping[str, CorpusResults], ks: tuple[int, ...]) -> dict[str, Measure]:
+def _controls(results: Mapping[str, CorpusResults], ks: Cutoffs) -> Measures:
     """Return the preference for images over the right text, and the tie rate, in the corpus of half texts."""
     names = [f"{subset}/image_preference" for subset in (OF_HALF, f"{OF_HALF}/{CENTRED}") if subset in results]
-    controls: dict[str, Measure] = {name: Mean(column=name, higher_is_better=False) for name in names}
+    controls: Measures = {name: Mean(column=name, higher_is_better=False) for name in names}
     controls[f"{OF_HALF}/tie_rate"] = tie_rate(results[OF_HALF].answers.ranks.tied > 0)
     return define(controls, definitions(ks))
 
 
-def definitions(ks: tuple[int, ...]) -> dict[str, Definition]:
+def definitions(ks: Cutoffs) -> Definitions:
     """Return the definitions of the metrics and controls of a corpus."""
     last = max(ks)
     return {
@@ -362,7 +361,7 @@ DRAWN_BY_SHARE = ("ndcg", "text_preference")
 """Metrics whose curves a figure shows. The others are in a table."""
 
 
-def _curves(samples: Mapping[str, np.ndarray], corpora: Sequence[Corpus], ks: tuple[int, ...]) -> dict[str, Curve]:
+def _curves(samples: Samples, corpora: Sequence[Corpus], ks: Cutoffs) -> Curves:
     """Return the metrics by the share of texts, with intervals, the preference only if there are both kinds."""
     last = max(ks)
     columns = {"ndcg": (f"ndcg@{last}", f"nDCG@{last}"), **{f"recall@{k}": (f"recall@{k}", f"R@{k}") for k in ks}}

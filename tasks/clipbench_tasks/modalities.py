@@ -26,7 +26,7 @@ from clipbench.metrics.probes import separability
 from clipbench.metrics.ranking import Answers, chance_recall_at_k, cross_answers, recall_at_k
 from clipbench.models.protocol import Embedder, Sides
 from clipbench.seeding import generator
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
+from clipbench.stats.measures import Definition, Fixed, Mean, Measures, define
 from clipbench_tasks.directions import search_both_ways
 from clipbench_tasks.tables import (
     Rows,
@@ -152,7 +152,7 @@ class ModalitiesTask(Task):
             for name, unit_vectors in vectors.items()
         }
         seed = int(rng.integers(2**63))  # a pair has its own draws, whatever other modalities there are
-        tables, measures, controls = [], dict[str, Measure](), dict[str, Measure]()
+        tables, measures, controls = [], Measures(), Measures()
         for name, unit_vectors in vectors.items():
             tables.append(_rows(name, name, np.arange(len(unit_vectors)), data))
             measures[f"{name}/cone"] = smooth_measure(f"{name}/cone", cone(unit_vectors), tables[-1], "cosine")
@@ -194,9 +194,7 @@ class ModalitiesTask(Task):
             subsets=_titles(data),
         )
 
-    def _geometry(
-        self, pair: Pair, vectors: Mapping[str, Vectors], rng: np.random.Generator
-    ) -> tuple[Table, dict[str, Measure]]:
+    def _geometry(self, pair: Pair, vectors: Mapping[str, Vectors], rng: np.random.Generator) -> tuple[Table, Measures]:
         """Return the measures of a pair, with a row for each item of its target."""
         x, y = vectors[pair.target][pair.targets], vectors[pair.source][pair.partners]
         geometry, noise = pair_geometry(x, y), gap_noise(x, y)
@@ -204,7 +202,7 @@ class ModalitiesTask(Task):
         is_separated = column_at_rows(separability(x[chosen], y[chosen], rng), chosen, len(x))
         name = pair.name
         table = {f"{name}/pair_cosine": geometry.pair_cosine, f"{name}/separability": is_separated}
-        measures: dict[str, Measure] = {
+        measures: Measures = {
             f"{name}/gap": gap_measure(geometry.modality_gap, noise, table, f"{name}/"),
             f"{name}/pair_cosine": Mean(column=f"{name}/pair_cosine", unit="cosine", higher_is_better=None),
             f"{name}/cross_cosine": smooth_measure(f"{name}/cross_cosine", geometry.cross_cosine, table, "cosine"),
@@ -213,10 +211,10 @@ class ModalitiesTask(Task):
         return table, measures
 
 
-def _undefined(first: str, second: str, *, reason: str) -> dict[str, Measure]:
+def _undefined(first: str, second: str, *, reason: str) -> Measures:
     """Return the undefined measures of two modalities without pairs."""
     units = {"gap": "distance", "pair_cosine": "cosine", "cross_cosine": "cosine", "separability": "fraction"}
-    measures: dict[str, Measure] = {
+    measures: Measures = {
         f"{first}-{second}/{kind}": Fixed(value=None, unit=unit, reason=reason) for kind, unit in units.items()
     }
     for way in (f"{first}-to-{second}", f"{second}-to-{first}"):
@@ -257,7 +255,7 @@ def _queries(pair: Pair, sides: Mapping[str, Sides]) -> tuple[Query, Query]:
     )
 
 
-def _recall(query: Query, data: Modalities) -> tuple[Table, dict[str, Measure], dict[str, Measure]]:
+def _recall(query: Query, data: Modalities) -> tuple[Table, Measures, Measures]:
     """Return one row per query, recall@1 of a direction, and its tie rate."""
     answers, n_gallery = query.answers, len(query.gallery)
     right, chosen = answers.right_score.astype(np.float64), answers.first_score.astype(np.float64)
@@ -287,11 +285,11 @@ def _item_names(data: Modalities, modality: str, rows: Rows) -> np.ndarray:
     return np.array(names, object)
 
 
-def _group_vectors(data: Modalities, vectors: Mapping[str, Vectors]) -> dict[str, np.ndarray]:
+def _group_vectors(data: Modalities, vectors: Mapping[str, Vectors]) -> Table:
     """Return one row per group: the first item of each modality, NaN if a group has none."""
     if data.is_aligned:
         return {**vectors, "group_id": np.array(data.ids[data.names[0]])}
-    group_vectors: dict[str, np.ndarray] = {}
+    group_vectors: Table = {}
     ids = np.full(data.n_groups, "", object)
     for name, item_vectors in vectors.items():
         groups, first = np.unique(data.groups[name], return_index=True)
@@ -299,7 +297,7 @@ def _group_vectors(data: Modalities, vectors: Mapping[str, Vectors]) -> dict[str
         group_vectors[name][groups] = item_vectors[first]
         of_group = np.array(data.ids[name], object)[first]
         ids[groups] = np.where(ids[groups] == "", of_group, ids[groups])
-    has_several: Bool[np.ndarray, " n_groups"] = sum(~np.isnan(rows[:, 0]) for rows in group_vectors.values()) > 1
+    has_several = np.sum([~np.isnan(rows[:, 0]) for rows in group_vectors.values()], axis=0) > 1
     return {
         **{name: rows[has_several] for name, rows in group_vectors.items()},
         "group_id": ids[has_several].astype(str),

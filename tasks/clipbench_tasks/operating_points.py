@@ -37,9 +37,9 @@ from clipbench.results.numbers import count, percent, shortest
 from clipbench.results.record import Curve, CurveRole, Metric
 from clipbench.stats.estimators import Samples
 from clipbench.stats.intervals import CONFIDENCE, Interval
-from clipbench.stats.measures import Definition, Fixed, Measure, Smooth, define
+from clipbench.stats.measures import Definition, Definitions, Fixed, Measures, Smooth, define
 from clipbench.stats.threshold_intervals import SURE, PrecisionRecall, operating_point, precision_recall
-from clipbench_tasks.tables import Rows, join_evaluations, sample_rows
+from clipbench_tasks.tables import Rows, Table, join_evaluations, sample_rows
 from clipbench_tasks.zero_shot import prompted_classes
 
 PAIRS, ANSWERS = "pairs", "answers"
@@ -178,8 +178,8 @@ class OperatingPoints(Task):
         rates = precision_recall(coarse, self.prevalence)
         sure = precision_recall(coarse, self.prevalence, confidence=SURE)
         ids = np.array(dataset.image_ids, object)[rows]
-        samples: dict[str, np.ndarray] = {"sample_id": f"{part}:" + ids, "cluster": ids, "image": rows}
-        measures: dict[str, Measure] = {}
+        samples: Table = {"sample_id": f"{part}:" + ids, "cluster": ids, "image": rows}
+        measures: Measures = {}
         for precision in self.precisions:
             name, point = precision_key(precision), operating_point(judged, coarse, sure, precision, self.prevalence)
             if point is None:
@@ -219,7 +219,7 @@ def precision_key(precision: float) -> str:
     return f"p{shortest(round(100 * precision, 6))}"
 
 
-def definitions(precisions: Sequence[float], prevalence: float = 0.5) -> dict[str, Definition]:
+def definitions(precisions: Sequence[float], prevalence: float = 0.5) -> Definitions:
     """Return the definitions of the metrics, without the subset."""
     metric_definitions, part = {}, "half" if prevalence == 0.5 else f"{shortest(100 * prevalence)} %"
     for precision in precisions:

@@ -30,12 +30,14 @@ from clipbench.metrics.ranking import Ranks, chance_recall_at_k, expected_rank, 
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve, CurveRole
 from clipbench.stats.estimators import Estimator
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define
+from clipbench.stats.measures import Definition, Definitions, Fixed, Mean, Measures, Statistic, define
 from clipbench_tasks import judged
 from clipbench_tasks.directions import DIRECTIONS, Direction, directions_of, draw_queries, sample_notes, searches_images
 from clipbench_tasks.tables import (
     CERTAIN,
-    Column,
+    Columns,
+    Curves,
+    Cutoffs,
     Table,
     Vectors,
     curve_of_means,
@@ -127,9 +129,9 @@ class Retrieval(Task):
         )
 
 
-def _evaluation(direction: Direction, ks: tuple[int, ...]) -> Evaluation:
+def _evaluation(direction: Direction, ks: Cutoffs) -> Evaluation:
     name, definitions = direction.name, _definitions(direction.name, ks)
-    controls: dict[str, Measure] = {f"{name}_tie_rate": tie_rate(direction.ranks.tied > 0)}
+    controls: Measures = {f"{name}_tie_rate": tie_rate(direction.ranks.tied > 0)}
     controls |= {strict: Mean(column=strict) for strict in _strict(direction, ks)}
     n_points = min(CURVE_ENDS_AT, direction.n_gallery)
     ks_drawn = range(1, n_points + 1)
@@ -162,7 +164,7 @@ def _evaluation(direction: Direction, ks: tuple[int, ...]) -> Evaluation:
     )
 
 
-def _by_size(direction: Direction, among: tuple[Ranks, Ranks], ks: tuple[int, ...]) -> dict[str, Curve]:
+def _by_size(direction: Direction, among: tuple[Ranks, Ranks], ks: Cutoffs) -> Curves:
     """Return recall@k by the gallery's size: the data's images and some distractors, the mean over all choices."""
     n_images = direction.n_gallery - direction.n_more
     sizes = np.geomspace(n_images, direction.n_gallery, N_SIZES)
@@ -182,8 +184,8 @@ def _by_size(direction: Direction, among: tuple[Ranks, Ranks], ks: tuple[int, ..
     return curves
 
 
-def _measures(direction: Direction, ks: tuple[int, ...]) -> dict[str, Measure]:
-    measures: dict[str, Measure] = {}
+def _measures(direction: Direction, ks: Cutoffs) -> Measures:
+    measures: Measures = {}
     for k in ks:
         name = f"{direction.name}_recall@{k}"
         chance = chance_recall_at_k(direction.n_positives, direction.n_gallery, k)
@@ -201,7 +203,7 @@ def _measures(direction: Direction, ks: tuple[int, ...]) -> dict[str, Measure]:
     return measures
 
 
-def _definitions(direction: str, ks: tuple[int, ...]) -> dict[str, Definition]:
+def _definitions(direction: str, ks: Cutoffs) -> Definitions:
     title, queries = DIRECTIONS[direction]
     first, is_cross = f"{direction}_recall@{min(ks)}", direction.endswith("retrieval")
     definitions = {
@@ -222,7 +224,7 @@ def _definitions(direction: str, ks: tuple[int, ...]) -> dict[str, Definition]:
     return definitions
 
 
-def _table(direction: Direction, ks: tuple[int, ...]) -> Table:
+def _table(direction: Direction, ks: Cutoffs) -> Table:
     name, answers, ranks = direction.name, direction.answers, direction.ranks
     right, chosen = answers.right_score.astype(np.float64), answers.first_score.astype(np.float64)
     return {
@@ -242,7 +244,7 @@ def _table(direction: Direction, ks: tuple[int, ...]) -> Table:
     }
 
 
-def _strict(direction: Direction, ks: tuple[int, ...]) -> dict[str, Column]:
+def _strict(direction: Direction, ks: Cutoffs) -> Columns:
     """Return recall with ties counted as misses, for each k at which ties decide any query."""
     hits = {k: recall_at_k(direction.ranks, k) for k in ks if k < direction.n_gallery}
     return {

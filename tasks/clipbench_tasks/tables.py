@@ -2,7 +2,7 @@
 tasks have.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import isnan
 from typing import Any, NamedTuple
 
@@ -17,14 +17,20 @@ from clipbench.metrics.similarity import nearest
 from clipbench.results.record import Curve
 from clipbench.results.shown_samples import NEAREST, worst
 from clipbench.stats.distances import distance_interval
-from clipbench.stats.estimators import Estimator
+from clipbench.stats.estimators import Estimator, Samples
 from clipbench.stats.intervals import mean_interval, trials_of_means
 from clipbench.stats.measures import Fixed, Measure, Smooth
 
 Table = dict[str, np.ndarray]
 """Columns by name."""
+Curves = dict[str, Curve]
+"""Curves by name."""
+Cutoffs = tuple[int, ...]
+"""Numbers k of first items, as in recall@k."""
 Vectors = Float32[np.ndarray, "_ dim"]
 Column = Float64[np.ndarray, " _"]
+Columns = dict[str, Column]
+"""Columns of numbers by name."""
 Rows = Int64[np.ndarray, " _"]
 """Numbers of rows, of images or classes for example."""
 Mask = Bool[np.ndarray, " _"]
@@ -32,7 +38,7 @@ CERTAIN = 1 - 1e-9
 """A value by chance from which on no model can miss."""
 
 
-def stack_tables(*tables: Mapping[str, np.ndarray]) -> Table:
+def stack_tables(*tables: Samples) -> Table:
     """Return one table with the rows of several tables of samples. A table without columns has no rows.
 
     A column that a table lacks is NaN in its rows, "" if it holds text, and -1 if it holds row numbers.
@@ -50,7 +56,7 @@ def stack_tables(*tables: Mapping[str, np.ndarray]) -> Table:
     }
 
 
-def _column(table: Mapping[str, np.ndarray], name: str, prototype: np.ndarray) -> np.ndarray:
+def _column(table: Samples, name: str, prototype: np.ndarray) -> np.ndarray:
     if name in table:
         return table[name]
     size = len(table["sample_id"])
@@ -83,7 +89,7 @@ def column_at_rows(values: np.ndarray, rows: np.ndarray, n: int) -> Column:
     return column
 
 
-def split_by_subset(subset: np.ndarray, columns: Mapping[str, Column]) -> Table:
+def split_by_subset(subset: np.ndarray, columns: Columns) -> Table:
     """Return the columns per subset in which they are defined, named like their metric, with NaN for other samples."""
     parts = {
         f"{name_of_subset}/{name}" if name_of_subset else name: np.where(subset == name_of_subset, column, np.nan)

@@ -26,9 +26,10 @@ from clipbench.results.record import Curve
 from clipbench.stats.calibration import CalibrationError, calibration_estimate
 from clipbench.stats.estimators import Estimator
 from clipbench.stats.intervals import trials_of_means
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Smooth, Within, define
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Measures, Smooth, Within, define
 from clipbench_tasks.tables import (
     Column,
+    Curves,
     QuerySet,
     Rows,
     SearchedItems,
@@ -303,7 +304,7 @@ def _evaluate_choices(dataset: Dataset, answers: _ChosenClasses, *, acc5: Measur
     columns, recall = mean_over_parts("mean_per_class_recall", answers.credit, labels)
     f1 = macro_f1(answers.predicted, labels)
     samples |= columns | {"macro_f1_influence": f1.influence, "predicted_class": answers.predicted}
-    measures: dict[str, Measure] = {
+    measures: Measures = {
         "acc1": Mean(column="acc1", chance=1 / len(names)),
         "acc5": acc5,
         "mean_per_class_recall": replace(recall, chance=1 / len(names)),
@@ -317,7 +318,7 @@ def _evaluate_choices(dataset: Dataset, answers: _ChosenClasses, *, acc5: Measur
         ),
         "ece": Fixed(value=None, reason=no_confidence, higher_is_better=False),
     }
-    curves, controls, notes = dict[str, Curve](), dict[str, Measure](), tuple[str, ...]()
+    curves, controls, notes = Curves(), Measures(), tuple[str, ...]()
     if answers.confidence is not None:
         samples["confidence"] = answers.confidence
         measures["ece"] = CalibrationError(confidence="confidence", credit="acc1")

@@ -15,9 +15,9 @@ from clipbench.data.contrasts import shuffle_words, words
 from clipbench.data.questions import Contrast
 from clipbench.metrics.choice import choices
 from clipbench.metrics.similarity import pair_scores
-from clipbench.stats.measures import Fixed, Mean, Measure
+from clipbench.stats.measures import Fixed, Mean, Measure, Measures
 from clipbench_tasks.choices import ItemVectors
-from clipbench_tasks.tables import Column, Table, mean_over_parts, sample_rows
+from clipbench_tasks.tables import Column, Columns, Table, mean_over_parts, sample_rows
 
 MAX_SHUFFLED = 2_000
 """Captions that are shuffled, a seeded sample of a larger set: each shuffle must be encoded."""
@@ -31,7 +31,7 @@ def set_of(contrast: Contrast) -> str | None:
     return f"{contrast.subset}/{contrast.group}" if is_of_set else None
 
 
-def all_of_pair_and_set(contrasts: Sequence[Contrast], text: Column) -> dict[str, Column]:
+def all_of_pair_and_set(contrasts: Sequence[Contrast], text: Column) -> Columns:
     """Return What'sUp's pair and set accuracy: the credit of all images of a pair, and of a set, being right.
 
     A pair is the two images of a set in which the objects are left and right of each other, or the other two. Each pair
@@ -243,12 +243,12 @@ class Means(NamedTuple):
     """Measures over several subsets or groups, with the columns that they are made from."""
 
     columns: Table
-    overall: dict[str, Measure]
-    of_groups: dict[str, Measure]
+    overall: Measures
+    of_groups: Measures
     notes: tuple[str, ...]
 
 
-def means(contrasts: Sequence[Contrast], scores: Mapping[str, Column], chances: Mapping[str, Column]) -> Means:
+def means(contrasts: Sequence[Contrast], scores: Columns, chances: Columns) -> Means:
     """Return ``macro/...`` over subsets, ``micro/...`` over samples, category means and means over groups.
 
     With a single subset, only the means over its groups are returned.
@@ -261,7 +261,7 @@ def means(contrasts: Sequence[Contrast], scores: Mapping[str, Column], chances: 
     group_of = np.array([contrast.group or "" for contrast in contrasts], object)
     subsets, aggregates = list(dict.fromkeys(subset_of.tolist())), Means({}, {}, {}, ())
 
-    def add(measures: dict[str, Measure], title: str, column: Column, parts: np.ndarray, chance: Column | None) -> None:
+    def add(measures: Measures, title: str, column: Column, parts: np.ndarray, chance: Column | None) -> None:
         columns, measures[title] = mean_over_parts(title, column, parts, chance=chance)
         aggregates.columns.update(columns)
 

@@ -16,7 +16,7 @@ as a random choice would. ``..._strict``, among the controls, counts it as a fai
 - If the data has only captions, each must beat four word-shuffled copies of itself (ARO's order test).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,11 +30,11 @@ from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.choice import Choices, truth_groups
 from clipbench.models.protocol import Embedder
 from clipbench.stats.clusters import clusters_by_shared_item
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Smooth, define
+from clipbench.stats.measures import Definition, Fixed, Mean, Measures, Smooth, define
 from clipbench_tasks.choices import decide, vectors_of
 from clipbench_tasks.composition import scoring
 from clipbench_tasks.composition.scoring import TITLES, TITLES_OF_MEANS, means
-from clipbench_tasks.tables import Column, Table, split_by_subset
+from clipbench_tasks.tables import Column, Columns, Table, split_by_subset
 
 SCORES = (
     *("text_acc", "image_acc", "group_acc", "text_pair_acc", "image_pair_acc", "text_only_acc", "image_jaccard"),
@@ -182,7 +182,7 @@ class Composition(Task):
             **_likeness(likeness, twins),
             **({} if has_words else {"word_order_acc": WITHOUT_WORDS}),
         }
-        controls: dict[str, Measure] = {"tie_rate": Mean(column="tied", higher_is_better=None)}
+        controls: Measures = {"tie_rate": Mean(column="tied", higher_is_better=None)}
         for name in of_controls:
             controls[name] = Mean(column=name, higher_is_better=True if name.endswith("_strict") else None)
         parts = {name.rpartition("/")[0] for name in measures}
@@ -225,7 +225,7 @@ def _contrasts(dataset: Dataset, *, can_shuffle: bool) -> tuple[Sequence[Contras
     return contrasts, (note,)
 
 
-def _scores(contrasts: Sequence[Contrast], decided: Choices, text_only: Column) -> dict[str, Column]:
+def _scores(contrasts: Sequence[Contrast], decided: Choices, text_only: Column) -> Columns:
     """Return the scores that are defined, ``PAIRS`` only for data with more than one pair."""
     scores = {
         "text_acc": decided.text,
@@ -280,9 +280,9 @@ def _identity(dataset: Dataset, contrasts: Sequence[Contrast], nearest: Table) -
     }
 
 
-def _likeness(likeness: Mapping[str, Column], twins: Mapping[str, Column]) -> dict[str, Measure]:
+def _likeness(likeness: Columns, twins: Columns) -> Measures:
     """Return mean cosines of captions with their twins, shuffles and others, and word-order accuracy."""
-    measures: dict[str, Measure] = {}
+    measures: Measures = {}
     if "word_order_acc" in likeness:
         measures["word_order_acc"] = Mean(column="word_order_acc", chance=0.5)
     cosines = [name for name in ("twin_cosine", "shuffled_cosine", "other_cosine") if name in likeness]

@@ -29,11 +29,13 @@ from clipbench.metrics.similarity import row_blocks
 from clipbench.metrics.spectrum import GapSpectrum, ablations, gap_spectrum
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve, CurveRole
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Measures, define
 from clipbench_tasks.modality_gap import structure
 from clipbench_tasks.modality_gap.shift import correction_curves, rescoring, shift_curves
 from clipbench_tasks.tables import (
     Column,
+    Columns,
+    Curves,
     Rows,
     Table,
     Vectors,
@@ -128,7 +130,7 @@ class PairVectors(NamedTuple):
     captions: Vectors
     caption_pair: Rows
     """Pair that each caption belongs to."""
-    lengths: Mapping[str, Column]
+    lengths: Columns
     """Lengths of the raw vectors of the pairs, by ``image`` and ``text``."""
 
     @property
@@ -266,7 +268,7 @@ def _with_lengths(raw: Vectors, embedder: Embedder) -> tuple[Vectors, Column]:
     return embedder.scoring_vectors(raw), np.sqrt(lengths)
 
 
-def _linear_measures(geometry: PairGeometry, pairs: PairVectors, samples: Table) -> dict[str, Measure]:
+def _linear_measures(geometry: PairGeometry, pairs: PairVectors, samples: Table) -> Measures:
     """Return the measures that cost O(n d), and add their columns to the table."""
     samples |= {name: getattr(geometry, name) for name in ("pair_cosine", "alignment", "l2i")}
     cosines = ("image_cone", "text_cone", "cross_cosine")
@@ -284,9 +286,9 @@ def _linear_measures(geometry: PairGeometry, pairs: PairVectors, samples: Table)
     }
 
 
-def _sampled_measures(images: Vectors, texts: Vectors, chosen: Rows, samples: Table) -> dict[str, Measure]:
+def _sampled_measures(images: Vectors, texts: Vectors, chosen: Rows, samples: Table) -> Measures:
     """Return the measures of the chosen pairs that cost n² or n d², adding columns with NaN for all other pairs."""
-    measures: dict[str, Measure] = {}
+    measures: Measures = {}
     for name, (value, influence) in {
         "image_uniformity": spread.uniformity(images),
         "text_uniformity": spread.uniformity(texts),
@@ -352,18 +354,18 @@ def _notes(pairs: PairVectors, n_images: int, n_chosen: int, n_scored: int) -> l
     return notes
 
 
-def _cosine_curves(images: Vectors, texts: Vectors, geometry: PairGeometry) -> dict[str, Curve]:
+def _cosine_curves(images: Vectors, texts: Vectors, geometry: PairGeometry) -> Curves:
     """Return the share of cosines in each bin: of two images, two texts, an image and another's text, and of all
     pairs.
     """
     counts = spread.cosine_counts(images, texts) | {"pair": spread.cosine_histogram(geometry.pair_cosine)}
-    curves: dict[str, Curve] = {}
+    curves: Curves = {}
     for kind, (series, role) in COSINES.items():
         curves |= _distribution(f"cosines_{kind}", counts[kind], figure="cosines", series=series, role=role)
     return curves
 
 
-def _spectrum_curves(spectrum: GapSpectrum) -> dict[str, Curve]:
+def _spectrum_curves(spectrum: GapSpectrum) -> Curves:
     """Return the mean differences by rank, and the share of the squared gap that the first ones carry."""
     ranks = np.arange(1, len(spectrum.dimensions) + 1)
     curves = _curve("gap_spectrum", ranks, spectrum.mean_differences, **{**SPECTRUM, "y_label": "mean difference"})
@@ -373,11 +375,11 @@ def _spectrum_curves(spectrum: GapSpectrum) -> dict[str, Curve]:
     return curves
 
 
-def _ablation_curves(images: Vectors, texts: Vectors) -> dict[str, Curve]:
+def _ablation_curves(images: Vectors, texts: Vectors) -> Curves:
     """Return the gap and recall@1 both ways by the number of dimensions removed, without recall for a single pair."""
     scores_by_dimensions = ablations(images, texts)
     n_curves = len(ABLATED) if len(images) > 1 else 1
-    curves: dict[str, Curve] = {}
+    curves: Curves = {}
     for (name, facts), values in list(
         zip(ABLATED.items(), zip(*scores_by_dimensions.values(), strict=True), strict=False)
     )[:n_curves]:
@@ -392,9 +394,9 @@ def _ablation_curves(images: Vectors, texts: Vectors) -> dict[str, Curve]:
     return curves
 
 
-def _conformity_curves(geometry: PairGeometry) -> dict[str, Curve]:
+def _conformity_curves(geometry: PairGeometry) -> Curves:
     """Return the share of items in each bin of conformity, an item's mean cosine with all others of its modality."""
-    curves: dict[str, Curve] = {}
+    curves: Curves = {}
     for side, cone in (("image", geometry.image_cone), ("text", geometry.text_cone)):
         if not isnan(cone.value):
             counts = spread.cosine_histogram(cone.value + cone.influence / 2)
@@ -409,7 +411,7 @@ def _conformity_curves(geometry: PairGeometry) -> dict[str, Curve]:
     return curves
 
 
-def _distribution(name: str, counts: Rows, *, x_label: str = "cosine", **facts: Any) -> dict[str, Curve]:
+def _distribution(name: str, counts: Rows, *, x_label: str = "cosine", **facts: Any) -> Curves:
     """Return the shares of a histogram between its first and last non-empty bin, or no curve if it is empty."""
     nonempty = np.flatnonzero(counts)
     if not len(nonempty):
@@ -425,7 +427,7 @@ def _distribution(name: str, counts: Rows, *, x_label: str = "cosine", **facts: 
     )
 
 
-def _curve(name: str, x: np.ndarray, y: np.ndarray, **facts: Any) -> dict[str, Curve]:
+def _curve(name: str, x: np.ndarray, y: np.ndarray, **facts: Any) -> Curves:
     """Return a curve by its name, or none without points, since strict JSON has no NaN."""
     if not len(x):
         return {}

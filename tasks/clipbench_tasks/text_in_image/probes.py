@@ -27,8 +27,8 @@ from clipbench.metrics.probes import first_credit, fit_probe, neighbour_votes
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import count, counted
 from clipbench.stats.clusters import clusters_by_shared_item
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
-from clipbench_tasks.tables import Column, Mask, Rows, Table, Vectors, column_at_rows
+from clipbench.stats.measures import Definition, Definitions, Fixed, Mean, Measures, define
+from clipbench_tasks.tables import Column, Columns, Mask, Rows, Table, Vectors, column_at_rows
 
 ZERO_SHOT = "zero_shot"
 CLASSIFIERS = {
@@ -59,7 +59,7 @@ BY_ATTACKS = ", each weighted by its attacks"
 """An object with three attacks counts three times, while n counts its image once."""
 
 
-def _definitions() -> dict[str, Definition]:
+def _definitions() -> Definitions:
     definitions = {}
     for key, (title, by, same) in CLASSIFIERS.items():
         success = f"{key}_attack_success"
@@ -262,7 +262,7 @@ def _samples(credits: Mapping[str, Sequence[Sequence[Column]]], plain: Rows, pro
         n: number of all attacks.
     """
     has_plain = np.where(plain >= 0, 1.0, np.nan)
-    columns: dict[str, Column] = {"plain_image": plain * has_plain}
+    columns: Columns = {"plain_image": plain * has_plain}
     for key, ((right, fooled), (plain_right, plain_named)) in credits.items():
         columns |= {f"{key}_attack_success": fooled, f"{key}_attacked_acc": right}
         columns |= {f"{key}_plain_acc": plain_right * has_plain, f"{key}_plain_named_word": plain_named * has_plain}
@@ -271,9 +271,9 @@ def _samples(credits: Mapping[str, Sequence[Sequence[Column]]], plain: Rows, pro
     return {name: column_at_rows(values, probed_rows, n) for name, values in columns.items()}
 
 
-def _measures(n_classes: int, *, has_plain: bool) -> tuple[dict[str, Measure], dict[str, Measure]]:
+def _measures(n_classes: int, *, has_plain: bool) -> tuple[Measures, Measures]:
     chance = 1 / n_classes
-    measures: dict[str, Measure] = {
+    measures: Measures = {
         f"{key}_attack_success": Mean(column=f"{key}_attack_success", higher_is_better=False) for key in CLASSIFIERS
     }
     for key in PROBES:
@@ -283,7 +283,7 @@ def _measures(n_classes: int, *, has_plain: bool) -> tuple[dict[str, Measure], d
         measures[f"{key}_attacked_acc"] = Mean(column=f"{key}_attacked_acc", chance=chance)
         if has_plain:
             measures[f"{key}_plain_acc"] = Mean(column=f"{key}_plain_acc", chance=chance, image="plain_image")
-    controls: dict[str, Measure] = {
+    controls: Measures = {
         f"{key}_plain_named_word": Mean(
             column=f"{key}_plain_named_word", chance=chance, higher_is_better=None, image="plain_image"
         )

@@ -24,11 +24,20 @@ from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.classification import class_scores, top_k_credit
 from clipbench.metrics.similarity import pair_scores
 from clipbench.models.protocol import Embedder
-from clipbench.results.record import Curve
 from clipbench.stats.clusters import clusters_by_shared_item
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
+from clipbench.stats.estimators import Samples
+from clipbench.stats.measures import Definition, Fixed, Mean, Measures, define
 from clipbench_tasks.choices import decide, vectors_of
-from clipbench_tasks.tables import Column, Rows, Table, Vectors, curve_of_means, join_evaluations, split_by_subset
+from clipbench_tasks.tables import (
+    Column,
+    Curves,
+    Rows,
+    Table,
+    Vectors,
+    curve_of_means,
+    join_evaluations,
+    split_by_subset,
+)
 from clipbench_tasks.text_in_image.probes import BY_ATTACKS, image_vectors, probe_attacks
 from clipbench_tasks.zero_shot import class_vectors, prompt_vectors
 
@@ -95,11 +104,11 @@ def reading(dataset: Dataset, contrasts: Sequence[Contrast], embedder: Embedder)
     subset = np.array([contrast.subset for contrast in contrasts], object)
     right, wrong = nearest["right_cosine"], nearest["chosen_cosine"]
     chances, chance = by_chance.text, float(by_chance.text.mean())
-    measures: dict[str, Measure] = {"reading_acc": Mean(column="reading_acc", chance=chance)}
+    measures: Measures = {"reading_acc": Mean(column="reading_acc", chance=chance)}
     of_subsets = split_by_subset(subset, {"reading_acc": credit}) if len(set(subset)) > 1 else {}
     for name, column in of_subsets.items():
         measures[name] = Mean(column=name, chance=float(chances[~np.isnan(column)].mean()))
-    controls: dict[str, Measure] = {
+    controls: Measures = {
         "reading_blind": Fixed(
             value=float(blind.mean()),
             n=len(blind),
@@ -212,7 +221,7 @@ def attacked(
     classes = class_vectors(by_prompt, embedder), class_vectors(by_prompt, embedder, of_raw=True)
     verdicts = {kind: _verdict(dataset, embedder, attacks, kind, classes) for kind in CONDITIONS}
     samples = _samples(attacks, verdicts, names)
-    controls: dict[str, Measure] = {
+    controls: Measures = {
         f"{kind}_named_word": Mean(
             column=f"{kind}_named_word", chance=1 / len(names), higher_is_better=None, image=f"{kind}_image"
         )
@@ -362,15 +371,13 @@ def _setting(condition: str) -> tuple[str, float] | None:
         return None
 
 
-def _measures(
-    samples: Mapping[str, np.ndarray], verdicts: Mapping[str, _Verdict], n_classes: int
-) -> dict[str, Measure]:
+def _measures(samples: Samples, verdicts: Mapping[str, _Verdict], n_classes: int) -> Measures:
     chance, present = 1 / n_classes, [kind for kind in CONDITIONS if verdicts[kind].is_present]
     reason = "the data has no clean images of the objects"
     # Differences are paired: each object against itself.
     drop = Mean(column="drop", unit="difference", chance=0.0, higher_is_better=False)
     no_drop = Fixed(value=None, reason=reason, unit="difference", higher_is_better=False)
-    measures: dict[str, Measure] = {
+    measures: Measures = {
         # No chance: a model that reads no label still takes some objects for the word. ``clean_named_word`` says how
         # many.
         "attack_success": Mean(column="attack_success", higher_is_better=False),
@@ -392,7 +399,7 @@ def _measures(
     return measures
 
 
-def _response_curves(samples: Mapping[str, np.ndarray], chance: float) -> dict[str, Curve]:
+def _response_curves(samples: Samples, chance: float) -> Curves:
     """Return curves of attack success and accuracy under attack by the properties that the conditions vary."""
     points: dict[str, list[tuple[float, np.ndarray]]] = defaultdict(list)
     for condition in sorted(set(samples["condition"].tolist()), key=lambda name: (_setting(name) or ("", 0.0), name)):
