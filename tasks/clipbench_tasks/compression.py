@@ -35,7 +35,19 @@ from clipbench.stats.estimators import Samples
 from clipbench.stats.intervals import mean_interval
 from clipbench.stats.measures import Definition, Definitions, Fixed, Mean, Measures, define, defined_values
 from clipbench.stats.noninferiority import Walk, least_lost, least_queries, walk
-from clipbench_tasks.tables import Column, Curves, Rows, Vectors, curve_of_means, join_evaluations, sample_rows
+from clipbench_tasks.tables import (
+    Column,
+    Curves,
+    Rows,
+    Vectors,
+    captions_of,
+    curve_of_means,
+    items_at,
+    join_evaluations,
+    labels_of,
+    sample_rows,
+    text_column,
+)
 from clipbench_tasks.zero_shot import prompted_classes
 
 QUESTIONS = {
@@ -298,15 +310,15 @@ def retrieval(
     dataset: Dataset, embedder: Embedder, rng: np.random.Generator, notes: list[str]
 ) -> list[CompressionQuestion]:
     """Return the questions of captions that look for their image, and of images that look for a caption."""
-    assert dataset.captions is not None and dataset.caption_image is not None
-    rows = _sample_images(np.unique(dataset.caption_image), "images with their captions", rng, notes)
-    captions = np.flatnonzero(np.isin(dataset.caption_image, rows))
-    owner = np.searchsorted(rows, dataset.caption_image[captions])
-    images = embedder.encode_sides(IMAGE, [dataset.images[row] for row in rows.tolist()])
-    texts = embedder.encode_sides(TEXT, [dataset.captions[row] for row in captions.tolist()])
+    all_captions, caption_image = captions_of(dataset)
+    rows = _sample_images(np.unique(caption_image), "images with their captions", rng, notes)
+    captions = np.flatnonzero(np.isin(caption_image, rows))
+    owner = np.searchsorted(rows, caption_image[captions])
+    images = embedder.encode_sides(IMAGE, items_at(dataset.images, rows))
+    texts = embedder.encode_sides(TEXT, items_at(all_captions, captions))
     names, caption_names = (
-        np.array(dataset.image_ids, object)[rows],
-        np.array(dataset.caption_names(), object)[captions],
+        text_column(dataset.image_ids)[rows],
+        text_column(dataset.caption_names())[captions],
     )
 
     def by_caption(stored: Vectors, queries: Vectors, query_rows: Some) -> Column:
@@ -343,9 +355,9 @@ def zero_shot(
     dataset: Dataset, embedder: Embedder, rng: np.random.Generator, notes: list[str], prompts: Prompts | None
 ) -> CompressionQuestion:
     """Return the question of images, which are stored, that are classified by prompts."""
-    assert dataset.labels is not None and dataset.class_names is not None
+    labels, class_names = labels_of(dataset)
     rows = _sample_images(np.arange(len(dataset)), "images to classify", rng, notes)
-    names, labels = np.array(dataset.image_ids, object)[rows], dataset.labels[rows]
+    names, labels = text_column(dataset.image_ids)[rows], labels[rows]
 
     def credit(stored: Vectors, queries: Vectors, query_rows: Some) -> Column:
         scores = class_scores(stored[query_rows], queries, labels[query_rows], logit_scale=None)
@@ -356,10 +368,10 @@ def zero_shot(
         ids="class:" + names,
         images=rows,
         clusters=names,
-        stored=unit(embedder.encode(IMAGE, [dataset.images[row] for row in rows.tolist()], "query")),
+        stored=unit(embedder.encode(IMAGE, items_at(dataset.images, rows), "query")),
         queries=prompted_classes(dataset, prompts, embedder),
         credit=credit,
-        chance=1 / len(dataset.class_names),
+        chance=1 / len(class_names),
         folds=rng.permutation(len(rows)) % N_FOLDS,
     )
 

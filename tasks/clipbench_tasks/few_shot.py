@@ -50,8 +50,10 @@ from clipbench_tasks.tables import (
     Table,
     Vectors,
     curve_of_means,
+    labels_of,
     neighbours,
     stack_tables,
+    text_column,
 )
 from clipbench_tasks.zero_shot import prompted_classes
 
@@ -127,10 +129,10 @@ class FewShot(Task):
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return two rows per test image, one of them for its draw. Needs labels and class names."""
-        assert dataset.labels is not None
+        class_labels, class_names = labels_of(dataset)
         training, test = _split_rows(dataset, rng)
-        trained = np.unique(dataset.labels[training])
-        labels, images = np.searchsorted(trained, dataset.labels), unit(embedder.encode(IMAGE, dataset.images, "query"))
+        trained = np.unique(class_labels[training])
+        labels, images = np.searchsorted(trained, class_labels), unit(embedder.encode(IMAGE, dataset.images, "query"))
         classes = prompted_classes(dataset, self.prompts, embedder)[trained]
         draws = Draws(labels, dataset.image_ids, (training, test), n=self.draws, rng=rng)
         per_class, true = np.bincount(labels[training]), labels[test]
@@ -148,14 +150,14 @@ class FewShot(Task):
         }
         # The worth compares both on the same rows.
         of_draws |= {f"{OF_DRAWS}{name}": of_images[name] for name in (ZERO_SHOT, f"linear_probe_acc1@{ALL}")}
-        names = np.array(dataset.class_names, object)[trained]
-        ids, test_columns = np.array(dataset.image_ids, object)[test], {"image": test, "label": names[true]}
+        names = text_column(class_names)[trained]
+        ids, test_columns = text_column(dataset.image_ids)[test], {"image": test, "label": names[true]}
         answers = {
             "predicted": names[with_all["linear_probe"].argmax(axis=1)],
             "by_prompt": names[zero_shot.predicted],
             "margin": _margins(with_all["linear_probe"], true),
         }
-        draw = np.array([f"draw {number + 1}" for number in draws.of_test.tolist()], object)
+        draw = text_column(f"draw {number + 1}" for number in draws.of_test.tolist())
         samples = stack_tables(
             {"sample_id": ids, "cluster": ids, **test_columns, **answers, **of_images},
             {"sample_id": draw + ":" + ids, "cluster": draw, **test_columns, **of_draws},
@@ -274,7 +276,7 @@ class Draws:
         self, labels: Rows, ids: Sequence[str], cut: tuple[Rows, Rows], *, n: int, rng: np.random.Generator
     ) -> None:
         training, test = cut
-        names = np.array(ids, object)
+        names = text_column(ids)
         of_test = test[_shuffle_by_id(names[test].tolist(), rng)]
         by_class = of_test[np.argsort(labels[of_test], kind="stable")]  # so that each share has its part of every class
         self.n = min(n, len(by_class))

@@ -41,8 +41,11 @@ from clipbench_tasks.tables import (
     SearchedItems,
     Table,
     Vectors,
+    cosine_columns,
     curve_of_means,
+    items_at,
     neighbours_of_answers,
+    text_column,
     tie_rate,
 )
 
@@ -97,7 +100,7 @@ class JudgedSearch(NamedTuple):
 def sample_queries(judgements: Judgements, draw: Draw) -> tuple[Judgements, tuple[str, ...]]:
     """Return the judgements of a sample of the queries with a relevant document, and a note, or all without a note."""
     _, query_rows = relevance.relevant_documents(judgements.query, judgements.document, judgements.grade)
-    rows = query_rows[draw([judgements.queries.ids[row] for row in query_rows.tolist()])]
+    rows = query_rows[draw(items_at(judgements.queries.ids, query_rows))]
     if len(rows) == len(query_rows):
         return judgements, ()
     return judgements.take_queries(rows), sample_notes([(len(rows), len(query_rows), "queries")])
@@ -135,12 +138,12 @@ def _parts(dataset: Dataset, items: JudgedItems, embedder: Embedder, role: Role)
     """Return the vectors of queries or documents, whose images are encoded in the order of the data."""
     is_joint = embedder.info.is_joint
     is_pair = items.has_both & is_joint
-    texts = [items.texts[row] for row in np.flatnonzero(items.has_text & ~is_pair).tolist()]
+    texts = items_at(items.texts, np.flatnonzero(items.has_text & ~is_pair))
     rows = items.images[(items.images != NO_IMAGE) & ~is_pair]
     distinct, image_index = np.unique(rows, return_inverse=True)
     pairs = [(dataset.images[items.images[row]], items.texts[row]) for row in np.flatnonzero(is_pair).tolist()]
     nothing = np.zeros((0, embedder.info.embed_dim), np.float32)
-    distinct_images = [dataset.images[row] for row in distinct.tolist()]
+    distinct_images = items_at(dataset.images, distinct)
     images = embedder.scoring_vectors(embedder.encode(IMAGE, distinct_images, role)) if distinct_images else nothing
     return Parts(
         embedder.scoring_vectors(embedder.encode(TEXT, texts, role)) if texts else nothing,
@@ -250,18 +253,17 @@ def query_metrics(levels: relevance.Levels, relevant: relevance.Relevant, ranks:
 def _table(search: JudgedSearch, levels: relevance.Levels, answers: Answers, ids: list[str], ks: Cutoffs) -> Table:
     """Return one row per query: the query, its best relevant document, the first document, and all metrics."""
     queries, documents, relevant = search.queries, search.documents, search.relevant
-    right, chosen = answers.right_score.astype(np.float64), answers.first_score.astype(np.float64)
     rank = expected_rank(answers.ranks)
     # Queries with much the same relevant documents, such as captions of one image, are found or missed together.
-    clusters = np.array(queries.ids, object)[clusters_by_half_overlap(relevant.query, relevant.document, len(ids))]
-    texts, names = np.array(documents.texts, object), np.array(documents.ids, object)
+    clusters = text_column(queries.ids)[clusters_by_half_overlap(relevant.query, relevant.document, len(ids))]
+    texts, names = text_column(documents.texts), text_column(documents.ids)
     return {
-        "sample_id": np.array(ids, object),
+        "sample_id": text_column(ids),
         "direction": np.full(len(ids), DIRECTION, object),
         "cluster": clusters,
         "image": queries.images,
         "margin": 1.5 - rank,
-        "query": np.array(queries.texts, object),
+        "query": text_column(queries.texts),
         "right_document": names[answers.right],
         "right_text": texts[answers.right],
         "right_image": documents.images[answers.right],
@@ -269,9 +271,7 @@ def _table(search: JudgedSearch, levels: relevance.Levels, answers: Answers, ids
         "chosen_text": texts[answers.first],
         "chosen_image": documents.images[answers.first],
         "n_relevant": relevant.counts,
-        "right_cosine": right,
-        "chosen_cosine": chosen,
-        f"{DIRECTION}_cosine_margin": right - chosen,
+        **cosine_columns(answers, f"{DIRECTION}_cosine_margin"),
         f"{DIRECTION}_rank": rank,
         f"{DIRECTION}_tied": (answers.ranks.tied > 0).astype(np.float64),
         **query_metrics(levels, relevant, answers.ranks, ks),

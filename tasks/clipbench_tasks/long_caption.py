@@ -57,6 +57,7 @@ from clipbench_tasks.tables import (
     curve_of_means,
     split_by_subset,
     stack_tables,
+    text_column,
 )
 
 Count = Callable[[Sequence[str]], Rows]
@@ -364,12 +365,12 @@ def probe(
         return Evaluation(samples={}, measures={})
     images, subset = (
         np.array([contrast.images[0] for contrast in contrasts]),
-        np.array([contrast.subset for contrast in contrasts], object),
+        text_column(contrast.subset for contrast in contrasts),
     )
     samples: Table = {
-        "sample_id": np.array([f"{DIRECTION}:{contrast.id}" for contrast in contrasts], object),
+        "sample_id": text_column(f"{DIRECTION}:{contrast.id}" for contrast in contrasts),
         "direction": np.full(len(contrasts), DIRECTION, object),
-        "cluster": np.array(dataset.image_ids, object)[images],
+        "cluster": text_column(dataset.image_ids)[images],
         "image": images,
         "place": subset,
     }

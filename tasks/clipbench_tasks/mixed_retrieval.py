@@ -45,8 +45,12 @@ from clipbench_tasks.tables import (
     SearchedItems,
     Table,
     Vectors,
+    captions_of,
+    cosine_columns,
     curve_of_means,
+    items_at,
     neighbours_of_answers,
+    text_column,
     tie_rate,
 )
 
@@ -137,7 +141,7 @@ class MixedRetrieval(Task):
         documents = documents_of(dataset)
         captions = embedder.encode_sides(TEXTS, dataset.captions)
         queries, texts = captions.query[documents.queries], captions.document[documents.texts]
-        document_images = [dataset.images[row] for row in documents.images.tolist()]
+        document_images = items_at(dataset.images, documents.images)
         images = unit(embedder.encode(IMAGES, document_images, "document"))
         joint = None
         if embedder.info.is_joint:
@@ -163,7 +167,7 @@ class MixedRetrieval(Task):
         except VectorError:
             notes.append(ZERO)
         kinds = next(corpus.kinds for corpus in corpora if corpus.name == OF_HALF)
-        shown_texts = np.where(kinds == IMAGE, "", np.array(dataset.captions, object)[documents.texts])
+        shown_texts = np.where(kinds == IMAGE, "", text_column(dataset.captions)[documents.texts])
         shown_images = np.where(kinds == TEXT, -1, documents.images)
         samples = {
             **_query_columns(dataset, documents, shown_texts, shown_images, results[OF_HALF].answers),
@@ -198,12 +202,12 @@ def documents_of(dataset: Dataset) -> Documents:
     Raises:
         MissingPart: no image has a second caption.
     """
-    assert dataset.captions is not None and dataset.caption_image is not None
-    images, firsts, image_index = np.unique(dataset.caption_image, return_index=True, return_inverse=True)
-    later_captions = np.setdiff1d(np.arange(len(dataset.captions)), firsts)
+    texts, caption_image = captions_of(dataset)
+    images, firsts, image_index = np.unique(caption_image, return_index=True, return_inverse=True)
+    later_captions = np.setdiff1d(np.arange(len(texts)), firsts)
     if not len(later_captions):
         raise MissingPart(dataset.id, "a second caption of some image, which looks for the image's document")
-    captions = np.array(dataset.captions, object)
+    captions = text_column(texts)
     queries = later_captions[captions[later_captions] != captions[firsts[image_index[later_captions]]]]
     if not len(queries):
         raise MissingPart(dataset.id, "second caption in other words than the first")
@@ -399,14 +403,13 @@ def _query_columns(dataset: Dataset, documents: Documents, texts: np.ndarray, im
         images: row of the image of each document, -1 for a text.
     """
     assert dataset.captions is not None
-    captions, names = np.array(dataset.captions, object), np.array(dataset.caption_names(), object)
-    right, chosen = answers.right_score.astype(np.float64), answers.first_score.astype(np.float64)
+    captions, names = text_column(dataset.captions), text_column(dataset.caption_names())
     rank = expected_rank(answers.ranks)
     of_image = documents.images[documents.right]
     return {
-        "sample_id": np.array([f"text:{name}" for name in names[documents.queries]], object),
+        "sample_id": text_column(f"text:{name}" for name in names[documents.queries]),
         "direction": np.full(len(rank), DIRECTION, object),
-        "cluster": np.array(dataset.image_ids, object)[of_image],
+        "cluster": text_column(dataset.image_ids)[of_image],
         "image": of_image,
         "margin": 1.5 - rank,
         "caption": captions[documents.queries],
@@ -414,8 +417,6 @@ def _query_columns(dataset: Dataset, documents: Documents, texts: np.ndarray, im
         "right_image": images[documents.right],
         "chosen_text": texts[answers.first],
         "chosen_image": images[answers.first],
-        "right_cosine": right,
-        "chosen_cosine": chosen,
-        f"{DIRECTION}_cosine_margin": right - chosen,
+        **cosine_columns(answers, f"{DIRECTION}_cosine_margin"),
         f"{DIRECTION}_rank": rank,
     }

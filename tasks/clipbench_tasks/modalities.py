@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool
 
 from clipbench.data.dataset import Dataset
 from clipbench.data.modalities import Modalities, unpaired_message
@@ -33,11 +32,14 @@ from clipbench_tasks.tables import (
     Table,
     Vectors,
     column_at_rows,
+    cosine_columns,
     gap_measure,
+    items_at,
     mean_over_parts,
     sample_rows,
     smooth_measure,
     stack_tables,
+    text_column,
     tie_rate,
 )
 
@@ -236,9 +238,9 @@ def _pairs(data: Modalities) -> Iterator[Pair | tuple[str, str]]:
 
 def _rows(prefix: str, modality: str, rows: Rows, data: Modalities) -> Table:
     """Return the columns that identify the rows of a table, one row per item."""
-    ids = [data.ids[modality][row] for row in rows.tolist()]
+    ids = items_at(data.ids[modality], rows)
     return {
-        "sample_id": np.array([f"{prefix}:{id}" for id in ids], object),
+        "sample_id": text_column(f"{prefix}:{id}" for id in ids),
         "direction": np.full(len(ids), prefix, object),
         "cluster": data.groups[modality][rows],
     }
@@ -258,7 +260,6 @@ def _queries(pair: Pair, sides: Mapping[str, Sides]) -> tuple[Query, Query]:
 def _recall(query: Query, data: Modalities) -> tuple[Table, Measures, Measures]:
     """Return one row per query, recall@1 of a direction, and its tie rate."""
     answers, n_gallery = query.answers, len(query.gallery)
-    right, chosen = answers.right_score.astype(np.float64), answers.first_score.astype(np.float64)
     hit, tied = recall_at_k(answers.ranks, 1), answers.ranks.tied > 0
     column = f"{query.name}/recall@1"
     table = {
@@ -266,9 +267,7 @@ def _recall(query: Query, data: Modalities) -> tuple[Table, Measures, Measures]:
         "query": _item_names(data, query.source, query.rows),
         "right": _item_names(data, query.target, query.gallery[answers.right]),
         "chosen": _item_names(data, query.target, query.gallery[answers.first]),
-        "right_cosine": right,
-        "chosen_cosine": chosen,
-        "margin": right - chosen,
+        **cosine_columns(answers, "margin"),
     }
     chance = chance_recall_at_k(query.n_positives, n_gallery, 1)
     if n_gallery < 2:
@@ -282,7 +281,7 @@ def _item_names(data: Modalities, modality: str, rows: Rows) -> np.ndarray:
     items = data.items[modality]
     of_row = (items[row] for row in rows.tolist())
     names = [item if isinstance(item, str) else data.ids[modality][row] for item, row in zip(of_row, rows, strict=True)]
-    return np.array(names, object)
+    return text_column(names)
 
 
 def _group_vectors(data: Modalities, vectors: Mapping[str, Vectors]) -> Table:
@@ -295,7 +294,7 @@ def _group_vectors(data: Modalities, vectors: Mapping[str, Vectors]) -> Table:
         groups, first = np.unique(data.groups[name], return_index=True)
         group_vectors[name] = np.full((data.n_groups, item_vectors.shape[1]), np.nan, np.float32)
         group_vectors[name][groups] = item_vectors[first]
-        of_group = np.array(data.ids[name], object)[first]
+        of_group = text_column(data.ids[name])[first]
         ids[groups] = np.where(ids[groups] == "", of_group, ids[groups])
     has_several = np.sum([~np.isnan(rows[:, 0]) for rows in group_vectors.values()], axis=0) > 1
     return {

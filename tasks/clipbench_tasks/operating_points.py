@@ -39,7 +39,7 @@ from clipbench.stats.estimators import Samples
 from clipbench.stats.intervals import CONFIDENCE, Interval
 from clipbench.stats.measures import Definition, Definitions, Fixed, Measures, Smooth, define
 from clipbench.stats.threshold_intervals import SURE, PrecisionRecall, operating_point, precision_recall
-from clipbench_tasks.tables import Rows, Table, join_evaluations, sample_rows
+from clipbench_tasks.tables import Rows, Table, captions_of, items_at, join_evaluations, sample_rows, text_column
 from clipbench_tasks.zero_shot import prompted_classes
 
 PAIRS, ANSWERS = "pairs", "answers"
@@ -145,15 +145,15 @@ class OperatingPoints(Task):
         self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator, notes: list[str]
     ) -> tuple[JudgedTrials, Rows]:
         """Return the pairs of images and captions, and the rows of the images."""
-        assert dataset.captions is not None and dataset.caption_image is not None
-        rows = np.unique(dataset.caption_image)
+        all_captions, caption_image = captions_of(dataset)
+        rows = np.unique(caption_image)
         if len(rows) > SAMPLED_IMAGES:
             notes.append(f"pairs of a seeded sample of {count(SAMPLED_IMAGES)} of {count(len(rows))} images")
         rows = sample_rows(rows, SAMPLED_IMAGES, rng)
-        captions = np.flatnonzero(np.isin(dataset.caption_image, rows))
-        images = unit(embedder.encode(IMAGE, [dataset.images[row] for row in rows.tolist()], "query"))
-        texts = unit(embedder.encode(TEXT, [dataset.captions[row] for row in captions.tolist()], "document"))
-        owner = np.searchsorted(rows, dataset.caption_image[captions])
+        captions = np.flatnonzero(np.isin(caption_image, rows))
+        images = unit(embedder.encode(IMAGE, items_at(dataset.images, rows), "query"))
+        texts = unit(embedder.encode(TEXT, items_at(all_captions, captions), "document"))
+        owner = np.searchsorted(rows, caption_image[captions])
         n_false = len(captions) * (len(rows) - 1)
         notes.append(
             f"pairs: {count(len(captions))} true and {count(n_false)} false ones, weighted as if"
@@ -177,7 +177,7 @@ class OperatingPoints(Task):
         coarse, n = acceptance_rates(judged, even_thresholds(judged, CURVE_POINTS)), len(rows)
         rates = precision_recall(coarse, self.prevalence)
         sure = precision_recall(coarse, self.prevalence, confidence=SURE)
-        ids = np.array(dataset.image_ids, object)[rows]
+        ids = text_column(dataset.image_ids)[rows]
         samples: Table = {"sample_id": f"{part}:" + ids, "cluster": ids, "image": rows}
         measures: Measures = {}
         for precision in self.precisions:

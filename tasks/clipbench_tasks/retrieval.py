@@ -40,9 +40,11 @@ from clipbench_tasks.tables import (
     Cutoffs,
     Table,
     Vectors,
+    cosine_columns,
     curve_of_means,
     join_evaluations,
     neighbours_of_answers,
+    text_column,
     tie_rate,
 )
 
@@ -226,17 +228,14 @@ def _definitions(direction: str, ks: Cutoffs) -> Definitions:
 
 def _table(direction: Direction, ks: Cutoffs) -> Table:
     name, answers, ranks = direction.name, direction.answers, direction.ranks
-    right, chosen = answers.right_score.astype(np.float64), answers.first_score.astype(np.float64)
     return {
-        "sample_id": np.array(direction.queries.ids, object),
+        "sample_id": text_column(direction.queries.ids),
         "direction": np.full(len(direction.images), name, object),
         "cluster": direction.clusters,
         "image": direction.images,
         "margin": 1.5 - expected_rank(ranks),  # above 0 only where the right item is first; 0 for a tie of two
         **direction.columns,
-        "right_cosine": right,
-        "chosen_cosine": chosen,
-        f"{name}_cosine_margin": right - chosen,
+        **cosine_columns(answers, f"{name}_cosine_margin"),
         **_strict(direction, ks),
         f"{name}_rank": expected_rank(ranks),
         f"{name}_tied": (ranks.tied > 0).astype(np.float64),

@@ -4,11 +4,12 @@ tasks have.
 
 from collections.abc import Callable, Iterable, Sequence
 from math import isnan
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, Shaped
 
+from clipbench.data.dataset import Dataset
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics.classification import mean_per_class_recall, recall_influence
 from clipbench.metrics.geometry import Estimate, GapNoise
@@ -34,8 +35,42 @@ Columns = dict[str, Column]
 Rows = Int64[np.ndarray, " _"]
 """Numbers of rows, of images or classes for example."""
 Mask = Bool[np.ndarray, " _"]
+Item = TypeVar("Item")
 CERTAIN = 1 - 1e-9
 """A value by chance from which on no model can miss."""
+
+
+def captions_of(dataset: Dataset) -> tuple[Sequence[str], Rows]:
+    """Return the captions of data that has some, and the row of the image of each."""
+    assert dataset.captions is not None and dataset.caption_image is not None, dataset.id
+    return dataset.captions, dataset.caption_image
+
+
+def labels_of(dataset: Dataset) -> tuple[Rows, Sequence[str]]:
+    """Return the class of each image of data that has labels, and the class names."""
+    assert dataset.labels is not None and dataset.class_names is not None, dataset.id
+    return dataset.labels, dataset.class_names
+
+
+def text_column(texts: Iterable[str]) -> np.ndarray:
+    """Return a column of texts, which are Python's own strings."""
+    return np.array([*texts], object)
+
+
+def items_at(items: Sequence[Item], rows: Rows) -> list[Item]:
+    """Return the items of some rows."""
+    return [items[row] for row in rows.tolist()]
+
+
+def cosine_columns(answers: Answers, margin: str) -> Columns:
+    """Return the scores of each query's best right item and of its first item, and the lead of the right one.
+
+    Args:
+        answers: of the queries.
+        margin: name of the column of the lead.
+    """
+    right, chosen = answers.right_score.astype(np.float64), answers.first_score.astype(np.float64)
+    return {"right_cosine": right, "chosen_cosine": chosen, margin: right - chosen}
 
 
 def stack_tables(*tables: Samples) -> Table:
@@ -141,13 +176,13 @@ def neighbours(
         [['a', 'a'], ['dog', 'cat'], [1.0, 0.0], [False, True]]
     """
     rows = worst(margin, is_failure)
-    left_out = None if queries.left_out is None else [queries.left_out[row] for row in rows.tolist()]
+    left_out = None if queries.left_out is None else items_at(queries.left_out, rows)
     nearest_rows, scores = nearest(queries.vectors[rows], items.vectors, NEAREST, without=left_out)
     item, query = nearest_rows.ravel(), np.repeat(rows, nearest_rows.shape[1])
     return {
-        "sample_id": np.array([queries.ids[row] for row in query.tolist()], object),
+        "sample_id": text_column(items_at(queries.ids, query)),
         "place": np.tile(np.arange(1, nearest_rows.shape[1] + 1), len(rows)),
-        "text": np.array([items.texts[row] for row in item.tolist()], object),
+        "text": text_column(items_at(items.texts, item)),
         "image": np.full(len(item), -1) if items.images is None else items.images[item],
         "cosine": scores.ravel().astype(np.float64),
         "is_right": items.groups[item] == queries.groups[query] if is_right is None else is_right(query, item),

@@ -35,10 +35,12 @@ from clipbench_tasks.tables import (
     SearchedItems,
     Table,
     Vectors,
+    labels_of,
     mean_over_parts,
     neighbours,
     sample_rows,
     stack_tables,
+    text_column,
 )
 
 METRICS = {
@@ -221,8 +223,7 @@ def _join_label_sets(by_set: Mapping[str, Evaluation]) -> Evaluation:
 def _single_label(
     dataset: Dataset, images: Vectors, classes: Vectors, *, logit_scale: float | None, notes: tuple[str, ...]
 ) -> Evaluation:
-    assert dataset.labels is not None
-    labels, n_classes = dataset.labels, len(classes)
+    (labels, class_names), n_classes = labels_of(dataset), len(classes)
     scores = class_scores(images, classes, labels, logit_scale=logit_scale)
     acc1 = top_k_credit(scores.better, scores.tied, 1)
     answers = _ChosenClasses(scores.predicted, acc1, None if logit_scale is None else scores.confidence)
@@ -246,7 +247,7 @@ def _single_label(
         controls={**evaluation.controls, **define({"tie_rate": tie_rate}, METRICS)},
         neighbours=neighbours(
             QuerySet(dataset.image_ids, images, labels),
-            SearchedItems(classes, np.arange(n_classes), _distinct_names(dataset)),
+            SearchedItems(classes, np.arange(n_classes), _distinct_names(class_names)),
             margin=scores.margin.astype(np.float64),
             is_failure=acc1 < 1,
         ),
@@ -264,10 +265,10 @@ class _ChosenClasses(NamedTuple):
 
 def _evaluate_predictions(dataset: Dataset, predictions: Predictions) -> Evaluation:
     """Return the metrics of predicted classes. Metrics that need the scores of other classes are undefined."""
-    assert dataset.labels is not None and dataset.class_names is not None
-    if len(dataset.class_names) < 2:
-        raise DataError(f"zero-shot classification needs at least 2 classes, got {len(dataset.class_names)}")
-    credit = (predictions.predicted == dataset.labels).astype(np.float64)
+    labels, names = labels_of(dataset)
+    if len(names) < 2:
+        raise DataError(f"zero-shot classification needs at least 2 classes, got {len(names)}")
+    credit = (predictions.predicted == labels).astype(np.float64)
     answers = _ChosenClasses(predictions.predicted, credit, predictions.confidence)
     acc5 = Fixed(value=None, reason="it needs five classes per image, and the file has one", higher_is_better=True)
     return replace(
@@ -277,11 +278,10 @@ def _evaluate_predictions(dataset: Dataset, predictions: Predictions) -> Evaluat
     )
 
 
-def _distinct_names(dataset: Dataset) -> list[str]:
+def _distinct_names(class_names: Sequence[str]) -> list[str]:
     """Return the class names, numbered if two classes have the same name, as in ImageNet."""
-    assert dataset.class_names is not None
-    counts = Counter(dataset.class_names)
-    return [f"{name} ({row})" if counts[name] > 1 else name for row, name in enumerate(dataset.class_names)]
+    counts = Counter(class_names)
+    return [f"{name} ({row})" if counts[name] > 1 else name for row, name in enumerate(class_names)]
 
 
 def _evaluate_choices(dataset: Dataset, answers: _ChosenClasses, *, acc5: Measure, no_confidence: str) -> Evaluation:
@@ -291,10 +291,10 @@ def _evaluate_choices(dataset: Dataset, answers: _ChosenClasses, *, acc5: Measur
         acc5: top-5 accuracy, which does not follow from them.
         no_confidence: why calibration is undefined without confidence.
     """
-    assert dataset.labels is not None and dataset.class_names is not None
-    labels, n, names = dataset.labels, len(dataset.labels), np.array(_distinct_names(dataset), object)
+    labels, class_names = labels_of(dataset)
+    n, names = len(labels), text_column(_distinct_names(class_names))
     samples: Table = {
-        "sample_id": np.array(dataset.image_ids, object),
+        "sample_id": text_column(dataset.image_ids),
         "image": np.arange(n),
         "label": names[labels],
         "predicted": names[answers.predicted],
@@ -397,7 +397,7 @@ def _multilabel(dataset: Dataset, images: Vectors, classes: Vectors, notes: tupl
     precision = mean_average_precision(images, classes, dataset.multilabels)
     parts = (precision.by_class, precision.n_positives, precision.spreads)
     samples = {
-        "sample_id": np.array(dataset.image_ids, object),
+        "sample_id": text_column(dataset.image_ids),
         "image": np.arange(len(images)),
         "mean_average_precision_influence": precision.influence,
     }

@@ -17,7 +17,7 @@ from clipbench.metrics.choice import choices
 from clipbench.metrics.similarity import pair_scores
 from clipbench.stats.measures import Fixed, Mean, Measure, Measures
 from clipbench_tasks.choices import ItemVectors
-from clipbench_tasks.tables import Column, Columns, Table, mean_over_parts, sample_rows
+from clipbench_tasks.tables import Column, Columns, Table, mean_over_parts, sample_rows, text_column
 
 MAX_SHUFFLED = 2_000
 """Captions that are shuffled, a seeded sample of a larger set: each shuffle must be encoded."""
@@ -257,8 +257,8 @@ def means(contrasts: Sequence[Contrast], scores: Columns, chances: Columns) -> M
         scores: columns by name, NaN where undefined.
         chances: score of a constant model on each sample, by name. A missing score has no chance.
     """
-    subset_of = np.array([contrast.subset for contrast in contrasts], object)
-    group_of = np.array([contrast.group or "" for contrast in contrasts], object)
+    subset_of = text_column(contrast.subset for contrast in contrasts)
+    group_of = text_column(contrast.group or "" for contrast in contrasts)
     subsets, aggregates = list(dict.fromkeys(subset_of.tolist())), Means({}, {}, {}, ())
 
     def add(measures: Measures, title: str, column: Column, parts: np.ndarray, chance: Column | None) -> None:

@@ -34,7 +34,7 @@ from clipbench.stats.measures import Definition, Fixed, Mean, Measures, Smooth, 
 from clipbench_tasks.choices import decide, vectors_of
 from clipbench_tasks.composition import scoring
 from clipbench_tasks.composition.scoring import TITLES, TITLES_OF_MEANS, means
-from clipbench_tasks.tables import Column, Columns, Table, split_by_subset
+from clipbench_tasks.tables import Column, Columns, Table, captions_of, split_by_subset, text_column
 
 SCORES = (
     *("text_acc", "image_acc", "group_acc", "text_pair_acc", "image_pair_acc", "text_only_acc", "image_jaccard"),
@@ -161,7 +161,7 @@ class Composition(Task):
             "word_order_acc": word_order_acc,
         }
         likeness = {name: column for name, column in likeness.items() if not np.isnan(column).all()}
-        subset = np.array([contrast.subset for contrast in contrasts], object)
+        subset = text_column(contrast.subset for contrast in contrasts)
         of_subsets = split_by_subset(subset, scores)
         twins = split_by_subset(subset, {name: likeness[name] for name in ("twin_cosine",) if name in likeness})
         blind = {"shorter_caption": shorter, "same_words": scoring.same_words(contrasts)} if has_words else {}
@@ -214,8 +214,7 @@ def _contrasts(dataset: Dataset, *, can_shuffle: bool) -> tuple[Sequence[Contras
         return dataset.contrasts, ()
     if not can_shuffle:
         raise MissingPart(dataset.id, "contrasts")
-    assert dataset.captions is not None and dataset.caption_image is not None
-    contrasts = order_contrasts(dataset.captions, dataset.caption_image, dataset.caption_names())
+    contrasts = order_contrasts(*captions_of(dataset), dataset.caption_names())
     if not contrasts:
         raise MissingPart(dataset.id, "captions whose words have another order")
     note = (
@@ -262,7 +261,7 @@ def _identity(dataset: Dataset, contrasts: Sequence[Contrast], nearest: Table) -
     images = np.concatenate([contrast.images for contrast in contrasts])
     first = [dataset.image_ids[min(contrast.images)] for contrast in contrasts]
     sets = {row: name for row, contrast in enumerate(contrasts) if (name := scoring.set_of(contrast)) is not None}
-    _, codes = np.unique(np.array([*sets.values()], object), return_inverse=True)
+    _, codes = np.unique(text_column([*sets.values()]), return_inverse=True)
     linked = clusters_by_shared_item(
         np.concatenate([rows, np.array([*sets], np.int64)]),
         np.concatenate([images, len(dataset) + codes]),
@@ -273,9 +272,9 @@ def _identity(dataset: Dataset, contrasts: Sequence[Contrast], nearest: Table) -
     if not any(nearest["asked_caption"]):  # no caption chooses among images
         nearest = {name: column for name, column in nearest.items() if name not in OF_CAPTIONS}
     return {
-        "sample_id": np.array([contrast.id for contrast in contrasts], object),
-        **({} if is_one else {"cluster": np.array(first, object)[linked]}),
-        "subset": np.array([contrast.subset for contrast in contrasts], object),
+        "sample_id": text_column(contrast.id for contrast in contrasts),
+        **({} if is_one else {"cluster": text_column(first)[linked]}),
+        "subset": text_column(contrast.subset for contrast in contrasts),
         **nearest,
     }
 

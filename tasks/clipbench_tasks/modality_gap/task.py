@@ -39,10 +39,13 @@ from clipbench_tasks.tables import (
     Rows,
     Table,
     Vectors,
+    captions_of,
     column_at_rows,
     gap_measure,
+    items_at,
     sample_rows,
     smooth_measure,
+    text_column,
 )
 
 METRICS = {
@@ -170,8 +173,7 @@ class ModalityGap(Task):
 
     def first_images(self, dataset: Dataset) -> Sequence[ImageRef]:
         """Return the images that are encoded first: those with a caption."""
-        assert dataset.caption_image is not None, "data without captions"
-        return [dataset.images[row] for row in np.unique(dataset.caption_image).tolist()]
+        return items_at(dataset.images, np.unique(captions_of(dataset)[1]))
 
     def check(self, dataset: Dataset) -> None:
         """Raise unless there are captions."""
@@ -185,9 +187,9 @@ class ModalityGap(Task):
         """Return one row per pair. Needs captions. Labels, if there are any, add accuracy and calibration."""
         pairs = _pairs(dataset, embedder)
         x, y, n = pairs.images, pairs.texts, len(pairs.rows)
-        ids = [dataset.image_ids[row] for row in pairs.rows.tolist()]
-        first_captions = np.array(dataset.captions, object)[pairs.first]
-        samples: Table = {"sample_id": np.array(ids, object), "image": pairs.rows, "caption": first_captions}
+        ids = items_at(dataset.image_ids, pairs.rows)
+        first_captions = text_column(captions_of(dataset)[0])[pairs.first]
+        samples: Table = {"sample_id": text_column(ids), "image": pairs.rows, "caption": first_captions}
         chosen = sample_rows(np.arange(n), self.pairwise_sample, rng)
         scored = sample_rows(chosen, self.rescored_sample, rng)
         pairwise, rescored = (x[chosen], y[chosen]), (x[scored], y[scored])
@@ -245,19 +247,20 @@ class ModalityGap(Task):
 
 
 def _pairs(dataset: Dataset, embedder: Embedder) -> PairVectors:
-    assert dataset.captions is not None and dataset.caption_image is not None
-    rows, first, caption_pair = np.unique(dataset.caption_image, return_index=True, return_inverse=True)
-    images, image_lengths = _with_lengths(embedder.images([dataset.images[row] for row in rows.tolist()]), embedder)
-    captions, caption_lengths = _with_lengths(embedder.texts(dataset.captions), embedder)
-    if (len(images), len(captions)) != (len(rows), len(dataset.captions)):
+    texts, caption_image = captions_of(dataset)
+    rows, first, caption_pair = np.unique(caption_image, return_index=True, return_inverse=True)
+    images, image_lengths = _with_lengths(embedder.images(items_at(dataset.images, rows)), embedder)
+    captions, caption_lengths = _with_lengths(embedder.texts(texts), embedder)
+    if (len(images), len(captions)) != (len(rows), len(texts)):
         raise DataError(
             f"the model gave {len(images):,} vectors of {len(rows):,} images and {len(captions):,} of"
-            f" {len(dataset.captions):,} captions: expected one of each"
+            f" {len(texts):,} captions: expected one of each"
         )
     # No copy of the vectors where the captions are one an image, in the order of the images.
-    texts = captions if len(captions) == len(rows) and (first == np.arange(len(rows))).all() else captions[first]
+    is_paired = len(captions) == len(rows) and (first == np.arange(len(rows))).all()
+    first_captions = captions if is_paired else captions[first]
     lengths = {"image": image_lengths, "text": caption_lengths[first]}
-    return PairVectors(rows, first, images, texts, captions, caption_pair, lengths)
+    return PairVectors(rows, first, images, first_captions, captions, caption_pair, lengths)
 
 
 def _with_lengths(raw: Vectors, embedder: Embedder) -> tuple[Vectors, Column]:

@@ -42,7 +42,7 @@ from clipbench_tasks.perturbation.sides import (
     retrieval_sides,
     zero_shot_sides,
 )
-from clipbench_tasks.tables import Column, Curves, Table, bounded_curve, curve_of_means, stack_tables
+from clipbench_tasks.tables import Column, Curves, Table, bounded_curve, curve_of_means, stack_tables, text_column
 
 DISTURBANCES = {name: part.title for name, part in {**IMAGE_DISTURBANCES, **TEXT_DISTURBANCES}.items()}
 """Titles by name."""
@@ -221,7 +221,7 @@ def _table(response: Response, *, is_first: bool) -> Table:
     disturbed = np.mean(credits[1:], axis=0)
     return {
         **side.table,
-        "sample_id": np.array([f"{response.name}:{id}" for id in side.table["sample_id"]], object),
+        "sample_id": text_column(f"{response.name}:{id}" for id in side.table["sample_id"]),
         "condition": np.full(len(disturbed), response.name, object),
         **{f"severity_{severity}": credit for severity, credit in zip(SEVERITIES, credits, strict=True)},
         f"disturbed_{side.score}": disturbed,

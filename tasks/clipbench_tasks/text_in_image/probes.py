@@ -28,7 +28,7 @@ from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import count, counted
 from clipbench.stats.clusters import clusters_by_shared_item
 from clipbench.stats.measures import Definition, Definitions, Fixed, Mean, Measures, define
-from clipbench_tasks.tables import Column, Columns, Mask, Rows, Table, Vectors, column_at_rows
+from clipbench_tasks.tables import Column, Columns, Mask, Rows, Table, Vectors, column_at_rows, items_at, text_column
 
 ZERO_SHOT = "zero_shot"
 CLASSIFIERS = {
@@ -157,7 +157,7 @@ def probe_attacks(
     }
     samples = _samples(credits, plain, probed_rows, len(attacks))
     samples[PREDICTED] = np.full(len(attacks), "", object)
-    names = np.array(dataset.class_names, object)[trained]
+    names = text_column(dataset.class_names or ())[trained]
     samples[PREDICTED][probed_rows] = names[scores["linear_probe"][0].argmax(axis=1)]
     measures, controls = _measures(len(trained), has_plain=bool((plain >= 0).any()))
     return Evaluation(
@@ -217,9 +217,7 @@ def _plain_image(attack: Attack) -> int:
 def image_vectors(dataset: Dataset, embedder: Embedder, *rows: Rows) -> list[Vectors]:
     """Return the unit vectors of several lists of images. An image in more than one is encoded once."""
     distinct, position = np.unique(np.concatenate(rows), return_inverse=True)
-    vectors = embedder.scoring_vectors(
-        embedder.encode(IMAGE, [dataset.images[row] for row in distinct.tolist()], "query")
-    )[position]
+    vectors = embedder.scoring_vectors(embedder.encode(IMAGE, items_at(dataset.images, distinct), "query"))[position]
     return np.split(vectors, np.cumsum([len(part) for part in rows])[:-1])
 
 

@@ -35,8 +35,10 @@ from clipbench_tasks.tables import (
     Table,
     Vectors,
     curve_of_means,
+    items_at,
     join_evaluations,
     split_by_subset,
+    text_column,
 )
 from clipbench_tasks.text_in_image.probes import BY_ATTACKS, image_vectors, probe_attacks
 from clipbench_tasks.zero_shot import class_vectors, prompt_vectors
@@ -101,7 +103,7 @@ def reading(dataset: Dataset, contrasts: Sequence[Contrast], embedder: Embedder)
     mean = vectors.images[np.unique(images)].mean(axis=0, dtype=np.float64, keepdims=True).astype(np.float32)
     of_mean = vectors._replace(images=np.broadcast_to(embedder.scoring_vectors(mean), vectors.images.shape))
     blind, credit = decide(contrasts, of_mean, len)[0].text, decided.text
-    subset = np.array([contrast.subset for contrast in contrasts], object)
+    subset = text_column(contrast.subset for contrast in contrasts)
     right, wrong = nearest["right_cosine"], nearest["chosen_cosine"]
     chances, chance = by_chance.text, float(by_chance.text.mean())
     measures: Measures = {"reading_acc": Mean(column="reading_acc", chance=chance)}
@@ -120,8 +122,8 @@ def reading(dataset: Dataset, contrasts: Sequence[Contrast], embedder: Embedder)
     }
     return Evaluation(
         samples={
-            "sample_id": np.array([f"reading/{contrast.id}" for contrast in contrasts], object),
-            "cluster": np.array([f"image {row}" for row in images], object),
+            "sample_id": text_column(f"reading/{contrast.id}" for contrast in contrasts),
+            "cluster": text_column(f"image {row}" for row in images),
             "image": images,
             "margin": decided.text_margin,
             "reading_margin": decided.text_margin,
@@ -305,17 +307,17 @@ def _verdict(
 
 def _samples(attacks: Sequence[Attack], verdicts: Mapping[str, _Verdict], names: Sequence[str]) -> Table:
     """Return the table: ``right`` and ``fooled`` of all attacks, and one column per metric, NaN for other attacks."""
-    conditions = np.array([attack.condition for attack in attacks], object)
+    conditions = text_column(attack.condition for attack in attacks)
     under = verdicts["attacked"]
     samples = {
-        "sample_id": np.array([f"attack/{attack.id}" for attack in attacks], object),
+        "sample_id": text_column(f"attack/{attack.id}" for attack in attacks),
         "cluster": _clusters(attacks),
         "image": np.array([attack.attacked for attack in attacks]),
         "margin": under.margin,
-        "object": np.array([names[attack.label] for attack in attacks], object),
-        "word": np.array([names[attack.word] for attack in attacks], object),
+        "object": text_column(names[attack.label] for attack in attacks),
+        "word": text_column(names[attack.word] for attack in attacks),
         "condition": conditions,
-        "predicted": np.array([names[row] for row in under.predicted.tolist()], object),
+        "predicted": text_column(items_at(names, under.predicted)),
         "right_cosine": under.right_cosine,
         "chosen_cosine": under.chosen_cosine,
         "right": under.object,
@@ -353,7 +355,7 @@ def _clusters(attacks: Sequence[Attack]) -> Shaped[np.ndarray, " n"]:
     ]
     rows = np.repeat(np.arange(len(attacks)), [len(names) for names in cluster_names])
     groups = clusters_by_shared_item(rows, np.concatenate(cluster_names), len(attacks))
-    return np.array([names[0] for names in cluster_names], object)[groups]
+    return text_column(names[0] for names in cluster_names)[groups]
 
 
 def _is_usual(conditions: Shaped[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
