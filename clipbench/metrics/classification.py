@@ -35,9 +35,13 @@ class ClassScores(NamedTuple):
     top: Float32[np.ndarray, " n_images"]
     """The highest score, the score of ``predicted``."""
 
+    def credit(self, k: int = 1) -> Values:
+        """Return ``top_k_credit`` of the true classes."""
+        return top_k_credit(self.better, self.tied, k)
+
 
 def class_scores(
-    images: Images, classes: Prompts, labels: Int64[np.ndarray, " n_images"], *, logit_scale: float | None
+    images: Images, classes: Prompts, labels: Int64[np.ndarray, " n_images"], *, logit_scale: float | None = None
 ) -> ClassScores:
     """Return the per-sample results of images against the classes.
 

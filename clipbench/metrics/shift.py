@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from clipbench.errors import VectorError
-from clipbench.metrics.classification import class_scores, top_k_credit
+from clipbench.metrics.classification import class_scores
 from clipbench.metrics.geometry import gap_vector, modality_gap
 from clipbench.metrics.ranking import cross_ranks, recall_at_k
 from clipbench.metrics.similarity import Images, Labels, Texts, Values, Vector, Vectors, dot_blocks, unit
@@ -218,8 +218,7 @@ def scores_after_move(
             if k < len(images):
                 values[f"{name}_recall@{k}"] = float(recall_at_k(ranks, k).mean())
     for name, (vectors, labels) in (classes or {}).items():
-        scores = class_scores(images, vectors, labels, logit_scale=None)
-        values[name] = float(top_k_credit(scores.better, scores.tied).mean())
+        values[name] = float(class_scores(images, vectors, labels).credit().mean())
     return values
 
 

@@ -259,6 +259,11 @@ class Fixed(Definition):
         )
 
 
+def undefined(reason: str, unit: str = "fraction", *, higher_is_better: bool | None = None) -> Fixed:
+    """Return a measure without a value, and why."""
+    return Fixed(value=None, reason=reason, unit=unit, higher_is_better=higher_is_better)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Within:
     """A measure of the columns that begin with a prefix, such as ``kind/``. The other columns stay as they are.

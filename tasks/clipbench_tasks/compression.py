@@ -23,7 +23,7 @@ from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.data.prompts import Prompts
 from clipbench.errors import DataError, MissingPart, UsageError
 from clipbench.evaluation.task import Evaluation, Task
-from clipbench.metrics.classification import class_scores, top_k_credit
+from clipbench.metrics.classification import class_scores
 from clipbench.metrics.compression import Components, Format, Kind, compress, principal_components
 from clipbench.metrics.ranking import chance_recall_at_k, cross_ranks, recall_at_k
 from clipbench.metrics.similarity import unit
@@ -33,7 +33,7 @@ from clipbench.results.record import Curve, Metric, StoredFormat
 from clipbench.stats.clusters import cluster_codes
 from clipbench.stats.estimators import Samples
 from clipbench.stats.intervals import mean_interval
-from clipbench.stats.measures import Definition, Definitions, Fixed, Mean, Measures, define, defined_values
+from clipbench.stats.measures import Definition, Definitions, Mean, Measures, define, defined_values, undefined
 from clipbench.stats.noninferiority import Walk, least_lost, least_queries, walk
 from clipbench_tasks.tables import (
     Column,
@@ -284,8 +284,8 @@ class Compression(Task):
                     f"{count(form.dim)} components need {least_stored} stored vectors or more, and there are"
                     f" {count(n_stored)}"
                 )
-                measures[column] = Fixed(value=None, reason=reason, higher_is_better=True)
-                measures[f"{column}_change"] = Fixed(value=None, reason=reason, unit="difference")
+                measures[column] = undefined(reason, higher_is_better=True)
+                measures[f"{column}_change"] = undefined(reason, "difference")
                 continue
             if form.is_fitted and not fits:
                 fits = _fits(question)
@@ -355,13 +355,12 @@ def zero_shot(
     dataset: Dataset, embedder: Embedder, rng: np.random.Generator, notes: list[str], prompts: Prompts | None
 ) -> CompressionQuestion:
     """Return the question of images, which are stored, that are classified by prompts."""
-    labels, class_names = labels_of(dataset)
+    all_labels, class_names = labels_of(dataset)
     rows = _sample_images(np.arange(len(dataset)), "images to classify", rng, notes)
-    names, labels = text_column(dataset.image_ids)[rows], labels[rows]
+    names, labels = text_column(dataset.image_ids)[rows], all_labels[rows]
 
     def credit(stored: Vectors, queries: Vectors, query_rows: Some) -> Column:
-        scores = class_scores(stored[query_rows], queries, labels[query_rows], logit_scale=None)
-        return top_k_credit(scores.better, scores.tied)
+        return class_scores(stored[query_rows], queries, labels[query_rows]).credit()
 
     return CompressionQuestion(
         name="acc1",
@@ -415,21 +414,21 @@ def powers_of_two(dim: int) -> tuple[int, ...]:
 
 def definitions(points: float) -> Definitions:
     """Return the definitions of the metrics, without the format."""
-    metric_definitions = {}
+    metric_definitions: Definitions = {}
     for name, (title, counted_things, stored) in QUESTIONS.items():
-        metric_definitions[f"{name}_smallest"] = Definition(
-            f"{title}: bytes of the smallest vectors that lose less than {in_points(points)}",
-            f"Bytes of a stored vector in the smallest format that a test shows to lose less than {in_points(points)}"
-            f" of the share of {counted_things}.",
-            is_headline=True,
-        )
-        metric_definitions[name] = Definition(
-            title, f"Share of {counted_things}, where the {stored} are stored in the format."
-        )
-        metric_definitions[f"{name}_change"] = Definition(
-            f"{title}, change from float32",
-            f"Share of {counted_things}, minus the share with whole float32 vectors, over the same queries.",
-        )
+        metric_definitions |= {
+            f"{name}_smallest": Definition(
+                f"{title}: bytes of the smallest vectors that lose less than {in_points(points)}",
+                "Bytes of a stored vector in the smallest format that a test shows to lose less than"
+                f" {in_points(points)} of the share of {counted_things}.",
+                is_headline=True,
+            ),
+            name: Definition(title, f"Share of {counted_things}, where the {stored} are stored in the format."),
+            f"{name}_change": Definition(
+                f"{title}, change from float32",
+                f"Share of {counted_things}, minus the share with whole float32 vectors, over the same queries.",
+            ),
+        }
     return metric_definitions
 
 
@@ -448,7 +447,6 @@ def _curves(smallest: SmallestFormat, samples: Samples) -> Curves:
             [defined_values(samples, name) for name in columns],
             x_label="bytes per vector",
             y_label=QUESTIONS[question][0],
-            unit="fraction",
             figure=figure,
             series=SERIES[kind],
         )

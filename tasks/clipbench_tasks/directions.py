@@ -46,7 +46,7 @@ def draw_queries(ids: Sequence[str], at_most: int | None, rng: np.random.Generat
     """
     if at_most is None or at_most >= len(ids):
         return np.arange(len(ids))
-    by_id = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
+    by_id = np.argsort(text_column(ids), kind="stable")
     return np.sort(by_id[rng.choice(len(ids), at_most, replace=False)])
 
 

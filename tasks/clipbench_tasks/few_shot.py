@@ -10,7 +10,7 @@ the clusters of the intervals at k labels. So an accuracy at k labels holds for 
 the same training images. With all labels there is one training set, and the accuracy is of that one.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,7 +22,7 @@ from clipbench.data.modalities import IMAGE
 from clipbench.data.prompts import Prompts
 from clipbench.errors import DataError, UsageError
 from clipbench.evaluation.task import Evaluation, Task
-from clipbench.metrics.classification import class_scores, top_k_credit
+from clipbench.metrics.classification import class_scores
 from clipbench.metrics.probes import C, first_credit, fit_probe, neighbour_votes
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder, no_logit_scale
@@ -35,12 +35,12 @@ from clipbench.stats.intervals import DIFFERENCES, Interval, mean_interval
 from clipbench.stats.measures import (
     Definition,
     Definitions,
-    Fixed,
     Mean,
     Measures,
     Statistic,
     define,
     defined_values,
+    undefined,
 )
 from clipbench_tasks.tables import (
     Column,
@@ -49,6 +49,7 @@ from clipbench_tasks.tables import (
     SearchedItems,
     Table,
     Vectors,
+    count_range,
     curve_of_means,
     labels_of,
     neighbours,
@@ -140,9 +141,9 @@ class FewShot(Task):
         numbers = [*map(float, shots), *([float(per_class.mean())] if per_class.mean() > max(shots, default=0) else [])]
         classifiers = _classifiers(images, labels, classes, embedder.info.logit_scale)
         with_all = {method: scores(test, training) for method, scores in classifiers.items()}
-        zero_shot = class_scores(images[test], classes, true, logit_scale=None)
+        zero_shot = class_scores(images[test], classes, true)
         of_images = {f"{method}_acc1@{ALL}": first_credit(scores, true) for method, scores in with_all.items()}
-        of_images[ZERO_SHOT] = top_k_credit(zero_shot.better, zero_shot.tied)
+        of_images[ZERO_SHOT] = zero_shot.credit()
         of_draws = {
             f"{method}_acc1@{k}": _hits_of_draws(scores, labels, test, draws, k)
             for method, scores in classifiers.items()
@@ -173,7 +174,6 @@ class FewShot(Task):
                     chance=[1 / len(names)] * len(numbers),
                     x_label="labelled images of each class",
                     y_label="top-1 accuracy",
-                    unit="fraction",
                     figure="labels",
                     series=series,
                     role=role,
@@ -206,7 +206,7 @@ class FewShot(Task):
                     measures[name] = Mean(column=name, chance=by_frequency if k == ALL else guess)
                 else:
                     reason = few if method in classifiers else no_logit_scale()
-                    measures[name] = Fixed(value=None, reason=reason, higher_is_better=True)
+                    measures[name] = undefined(reason, higher_is_better=True)
         measures[ZERO_SHOT] = Mean(column=ZERO_SHOT, chance=guess)
         columns = _columns(samples, "linear_probe", numbers)
         of_draws = [f"{OF_DRAWS}{name}" if name.endswith(f"@{ALL}") else name for name in columns]
@@ -277,13 +277,13 @@ class Draws:
     ) -> None:
         training, test = cut
         names = text_column(ids)
-        of_test = test[_shuffle_by_id(names[test].tolist(), rng)]
+        of_test = test[_shuffle_by_id(names[test], rng)]
         by_class = of_test[np.argsort(labels[of_test], kind="stable")]  # so that each share has its part of every class
         self.n = min(n, len(by_class))
         self.of_test = np.empty(len(by_class), np.int64)
         """The draw that each test image is tested by, in the order of the test images."""
         self.of_test[np.searchsorted(test, by_class)] = np.arange(len(by_class)) % self.n
-        self._orders = [training[_shuffle_by_id(names[training].tolist(), rng)] for _ in range(self.n)]
+        self._orders = [training[_shuffle_by_id(names[training], rng)] for _ in range(self.n)]
         self._labels = labels
 
     def rows(self, draw: int, shots: int) -> Rows:
@@ -292,9 +292,9 @@ class Draws:
         return order[_position_in_class(self._labels[order]) < shots]
 
 
-def _shuffle_by_id(ids: Sequence[str], rng: np.random.Generator) -> Rows:
+def _shuffle_by_id(ids: Iterable[str], rng: np.random.Generator) -> Rows:
     """Return the rows of some images in a random order that depends only on their ids."""
-    by_id = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
+    by_id = np.argsort(text_column(ids), kind="stable")
     return by_id[rng.permutation(len(by_id))]
 
 
@@ -354,12 +354,10 @@ def _columns(samples: Samples, method: str, numbers: Sequence[float]) -> list[st
 
 
 def _notes(dataset: Dataset, training: Rows, test: Rows, draws: Draws, per_class: Rows) -> Iterator[str]:
-    fewest, most = int(per_class.min()), int(per_class.max())
-    images_per_class = count(fewest) if fewest == most else f"{count(fewest)} to {count(most)}"
     source = "each class split at random" if dataset.is_training is None else "trained on the training split"
     yield (
-        f"{source}: {count(len(training))} images to train on ({images_per_class} per class) and {count(len(test))} to"
-        " test"
+        f"{source}: {count(len(training))} images to train on ({count_range(per_class)} per class) and"
+        f" {count(len(test))} to test"
     )
     assert dataset.labels is not None
     n_untested = len(per_class) - len(np.unique(dataset.labels[test]))

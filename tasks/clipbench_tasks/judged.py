@@ -30,7 +30,7 @@ from clipbench.models.protocol import COSINE, ROLES, Embedder, Role
 from clipbench.results.numbers import bounded, counted, percent
 from clipbench.results.record import Curve
 from clipbench.stats.clusters import clusters_by_half_overlap, n_equal_clusters
-from clipbench.stats.measures import Definition, Definitions, Fixed, Mean, Measures, define
+from clipbench.stats.measures import Definition, Definitions, Mean, Measures, define, undefined
 from clipbench_tasks.directions import Draw, sample_notes
 from clipbench_tasks.tables import (
     CERTAIN,
@@ -325,7 +325,7 @@ def _measures(relevant: relevance.Relevant, n_documents: Rows, ks: Cutoffs) -> M
             n = int(n_documents.max())
             few = "there is only 1 document" if n == 1 else f"too few of the {n:,} documents are wrong"
             reason = f"every query scores 1, whatever the model: {few}"
-            measures[name] = Fixed(value=None, reason=reason, higher_is_better=True)
+            measures[name] = undefined(reason, higher_is_better=True)
     return measures
 
 
@@ -390,7 +390,6 @@ def _curves(search: JudgedSearch, levels: relevance.Levels) -> Iterator[tuple[st
                 [(metric(levels, relevant, k), clusters) for k in ks],
                 x_label="k",
                 y_label="nDCG@k and recall@k",
-                unit="fraction",
                 figure="relevance",
                 series=label,
                 role=role,

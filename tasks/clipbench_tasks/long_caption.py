@@ -37,12 +37,12 @@ from clipbench.stats.estimators import Estimator, Samples
 from clipbench.stats.measures import (
     Definition,
     Definitions,
-    Fixed,
     Mean,
     Measures,
     Statistic,
     define,
     defined_values,
+    undefined,
 )
 from clipbench_tasks.choices import decide, vectors_of
 from clipbench_tasks.directions import search_both_ways
@@ -196,7 +196,6 @@ def _tokens_kept(
             chance=[1 / len(gallery)] * len(lengths),
             x_label="tokens kept",
             y_label="recall@1",
-            unit="fraction",
             figure="tokens kept",
             series=series,
             role=role,
@@ -221,7 +220,7 @@ def _tokens_kept(
 def _undefined(reason: str, *, share: float) -> Evaluation:
     missing = dict.fromkeys(("effective_length", "caption_tokens", "tokens_lost"), TOKENS)
     missing["truncated_fraction"] = "fraction"
-    measures = {name: Fixed(value=None, reason=reason, unit=unit) for name, unit in missing.items()}
+    measures = {name: undefined(reason, unit) for name, unit in missing.items()}
     return Evaluation(samples={}, measures=define(measures, _definitions(share)))
 
 
@@ -245,8 +244,8 @@ def _measures(lengths: Sequence[int], n_images: int, context: int | None, *, sha
     }
     if context is None:
         reason = "the model does not say how many tokens it takes"
-        measures["truncated_fraction"] = Fixed(value=None, reason=reason)
-        measures["tokens_lost"] = Fixed(value=None, reason=reason, unit=TOKENS)
+        measures["truncated_fraction"] = undefined(reason)
+        measures["tokens_lost"] = undefined(reason, TOKENS)
         return measures
     measures["truncated_fraction"] = Mean(column=f"{TO_IMAGE}/truncated", higher_is_better=False)
     measures["tokens_lost"] = Mean(column=f"{TO_IMAGE}/tokens_lost", unit=TOKENS, higher_is_better=False)
@@ -410,7 +409,7 @@ def probe(
     }
     rule = Mean(column="shorter_caption", chance=_chance(chance), higher_is_better=None)
     controls: Measures = {"shorter_caption": rule}
-    missing = Fixed(value=None, reason=reason or "the model does not say how many tokens it takes")
+    missing = undefined(reason or "the model does not say how many tokens it takes")
     for name in subsets:
         controls[f"{name}/tie_rate"] = Mean(column=f"{name}/tied", higher_is_better=None)
         beyond = f"{name}/beyond_window"

@@ -19,7 +19,7 @@ from clipbench.metrics.relevance import judged_answers
 from clipbench.metrics.shift import correction_maps
 from clipbench.metrics.similarity import score_blocks
 from clipbench.models.protocol import Embedder
-from clipbench.stats.measures import Definitions, Fixed, Mean, Measure, Measures, define
+from clipbench.stats.measures import Definitions, Mean, Measure, Measures, define, undefined
 from clipbench_tasks import judged
 from clipbench_tasks.tables import Column, Cutoffs, Rows, Table, Vectors
 
@@ -122,24 +122,24 @@ def _preferences(
 
 def _measures(of_retrieval: Mapping[str, Measure], columns: Table, kinds: Rows) -> tuple[Measures, Measures]:
     """Return the metrics of centred vectors, the preference for texts, the gain from centring, and the controls."""
-    undefined = Fixed(value=None, reason=ZERO)
+    uncentred = undefined(ZERO)
     measures: Measures = {}
     for name, measure in of_retrieval.items():
         column = f"{CENTRED}/{name}"
         if isinstance(measure, Mean):
             is_there = column in columns
-            measures[column] = replace(measure, column=column, is_headline=False, limit="") if is_there else undefined
+            measures[column] = replace(measure, column=column, is_headline=False, limit="") if is_there else uncentred
     controls: Measures = {}
     for subset in ("", f"{CENTRED}/"):
         text, image = (f"{subset}{name}" for name in PREFERENCES)
         chance = float((kinds == TEXT).mean())
         if text not in columns:
-            measures[text] = undefined
+            measures[text] = uncentred
             continue
         has_queries = not np.isnan(columns[text]).all()
         preference = Mean(column=text, chance=chance, higher_is_better=False)
-        measures[text] = preference if has_queries else Fixed(value=None, reason=NO_IMAGE_ALONE, higher_is_better=False)
+        measures[text] = preference if has_queries else undefined(NO_IMAGE_ALONE, higher_is_better=False)
         controls[image] = Mean(column=image, higher_is_better=False)
     has_gain = "centring_gain" in columns
-    measures["centring_gain"] = Mean(column="centring_gain", unit="difference", chance=0.0) if has_gain else undefined
+    measures["centring_gain"] = Mean(column="centring_gain", unit="difference", chance=0.0) if has_gain else uncentred
     return measures, controls

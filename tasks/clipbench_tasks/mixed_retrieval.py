@@ -31,7 +31,7 @@ from clipbench.metrics.similarity import score_blocks, unit
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import counted, shortest
 from clipbench.stats.estimators import Samples
-from clipbench.stats.measures import Definition, Definitions, Fixed, Mean, Measures, define, defined_values
+from clipbench.stats.measures import Definition, Definitions, Mean, Measures, define, defined_values, undefined
 from clipbench_tasks import mixed_judged
 from clipbench_tasks.mixed_judged import BOTH, CENTRED, IMAGE, TEXT, ZERO
 from clipbench_tasks.tables import (
@@ -57,7 +57,7 @@ from clipbench_tasks.tables import (
 DIRECTION = "mixed"
 THIRDS = "thirds"
 """The corpus of a third each."""
-UNDEFINED = Fixed(value=None, reason=ZERO)
+UNDEFINED = undefined(ZERO)
 
 
 class Documents(NamedTuple):
@@ -297,7 +297,7 @@ def _measures(results: Mapping[str, CorpusResults], corpora: Sequence[Corpus], k
     n, last = len(corpora[0].kinds), f"ndcg@{max(ks)}"
     constant = Ranks(np.zeros(1, np.int64), np.full(1, n - 1), np.ones(1, np.int64))
     by_chance = {name: float(values[0]) for name, values in _query_metrics(constant, ks).items()}
-    certain = Fixed(value=None, reason=f"every query hits, whatever the model: there are only {n} documents")
+    certain = undefined(f"every query hits, whatever the model: there are only {n} documents")
     measures: Measures = {}
     for corpus in corpora:
         for subset in (corpus.name, f"{corpus.name}/{CENTRED}"):
@@ -387,7 +387,6 @@ def _curves(samples: Samples, corpora: Sequence[Corpus], ks: Cutoffs) -> Curves:
                     chance=list(points) if name == "text_preference" else None,
                     x_label="documents that are texts",
                     y_label=label,
-                    unit="fraction",
                     figure="share of texts",
                     series=("each modality centred" if end else "as it is") if is_drawn else "",
                     role="pair" if end else "ink",

@@ -25,7 +25,7 @@ from clipbench.metrics.probes import separability
 from clipbench.metrics.ranking import Answers, chance_recall_at_k, cross_answers, recall_at_k
 from clipbench.models.protocol import Embedder, Sides
 from clipbench.seeding import generator
-from clipbench.stats.measures import Definition, Fixed, Mean, Measures, define
+from clipbench.stats.measures import Definition, Mean, Measures, define, undefined
 from clipbench_tasks.directions import search_both_ways
 from clipbench_tasks.tables import (
     Rows,
@@ -177,7 +177,7 @@ class ModalitiesTask(Task):
                 measures |= measured
                 controls |= ties
         samples = stack_tables(*tables)
-        measures["mean_recall@1"] = Fixed(value=None, reason=ALONE, higher_is_better=True)
+        measures["mean_recall@1"] = undefined(ALONE, higher_is_better=True)
         if "recall@1" in samples:  # of galleries of more than one item
             columns, measures["mean_recall@1"] = mean_over_parts(
                 "mean_recall@1", samples["recall@1"], samples["direction"], chance=samples["chance"]
@@ -216,11 +216,9 @@ class ModalitiesTask(Task):
 def _undefined(first: str, second: str, *, reason: str) -> Measures:
     """Return the undefined measures of two modalities without pairs."""
     units = {"gap": "distance", "pair_cosine": "cosine", "cross_cosine": "cosine", "separability": "fraction"}
-    measures: Measures = {
-        f"{first}-{second}/{kind}": Fixed(value=None, unit=unit, reason=reason) for kind, unit in units.items()
-    }
+    measures: Measures = {f"{first}-{second}/{kind}": undefined(reason, unit) for kind, unit in units.items()}
     for way in (f"{first}-to-{second}", f"{second}-to-{first}"):
-        measures[f"{way}/recall@1"] = Fixed(value=None, reason=reason, higher_is_better=True)
+        measures[f"{way}/recall@1"] = undefined(reason, higher_is_better=True)
     return measures
 
 
@@ -271,7 +269,7 @@ def _recall(query: Query, data: Modalities) -> tuple[Table, Measures, Measures]:
     }
     chance = chance_recall_at_k(query.n_positives, n_gallery, 1)
     if n_gallery < 2:
-        return table, {column: Fixed(value=None, reason=ALONE, higher_is_better=True)}, {}
+        return table, {column: undefined(ALONE, higher_is_better=True)}, {}
     table |= {column: hit, "recall@1": hit, "chance": np.full(len(hit), chance)}
     return table, {column: Mean(column=column, chance=chance)}, {f"{query.name}/tie_rate": tie_rate(tied)}
 

@@ -30,7 +30,7 @@ from clipbench.metrics.ranking import Ranks, chance_recall_at_k, expected_rank, 
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve, CurveRole
 from clipbench.stats.estimators import Estimator
-from clipbench.stats.measures import Definition, Definitions, Fixed, Mean, Measures, Statistic, define
+from clipbench.stats.measures import Definition, Definitions, Mean, Measures, Statistic, define, undefined
 from clipbench_tasks import judged
 from clipbench_tasks.directions import DIRECTIONS, Direction, directions_of, draw_queries, sample_notes, searches_images
 from clipbench_tasks.tables import (
@@ -179,7 +179,6 @@ def _by_size(direction: Direction, among: tuple[Ranks, Ranks], ks: Cutoffs) -> C
             [(credit, direction.clusters) for credit in hits],
             x_label="images searched",
             y_label="recall@k",
-            unit="fraction",
             figure="gallery size",
             series=f"R@{k}",
         )
@@ -195,7 +194,7 @@ def _measures(direction: Direction, ks: Cutoffs) -> Measures:
             few = f"the gallery has only {direction.n_gallery} items"
             cause = few if k >= direction.n_gallery else f"too few of the {direction.n_gallery} items are wrong"
             reason = f"every query hits, whatever the model: {cause}"
-            measures[name] = Fixed(value=None, reason=reason, higher_is_better=True)
+            measures[name] = undefined(reason, higher_is_better=True)
         else:
             measures[name] = Mean(column=name, chance=chance, limit=direction.limit if k == 1 else "")
     column = f"{direction.name}_rank"

@@ -15,12 +15,13 @@ from clipbench.metrics.classification import mean_per_class_recall, recall_influ
 from clipbench.metrics.geometry import Estimate, GapNoise
 from clipbench.metrics.ranking import Answers, expected_rank
 from clipbench.metrics.similarity import nearest
+from clipbench.results.numbers import count
 from clipbench.results.record import Curve
 from clipbench.results.shown_samples import NEAREST, worst
 from clipbench.stats.distances import distance_interval
 from clipbench.stats.estimators import Estimator, Samples
 from clipbench.stats.intervals import mean_interval, trials_of_means
-from clipbench.stats.measures import Fixed, Measure, Smooth
+from clipbench.stats.measures import Fixed, Measure, Smooth, undefined
 
 Table = dict[str, np.ndarray]
 """Columns by name."""
@@ -60,6 +61,12 @@ def text_column(texts: Iterable[str]) -> np.ndarray:
 def items_at(items: Sequence[Item], rows: Rows) -> list[Item]:
     """Return the items of some rows."""
     return [items[row] for row in rows.tolist()]
+
+
+def count_range(numbers: Rows) -> str:
+    """Return the smallest and the largest of some numbers in words, or the one that all are."""
+    fewest, most = int(numbers.min()), int(numbers.max())
+    return count(fewest) if fewest == most else f"{count(fewest)} to {count(most)}"
 
 
 def cosine_columns(answers: Answers, margin: str) -> Columns:
@@ -207,7 +214,7 @@ def tie_rate(is_tied: Mask) -> Fixed:
 def smooth_measure(name: str, estimate: Estimate, samples: Table, unit: str) -> Measure:
     """Return an estimate over pairs as a measure, and add its influences to the samples. NaN is undefined."""
     if isnan(estimate.value):
-        return Fixed(value=None, unit=unit, reason="it needs at least two pairs that are not all equal")
+        return undefined("it needs at least two pairs that are not all equal", unit)
     samples[f"{name}_influence"] = estimate.influence
     return Smooth(value=estimate.value, influence=f"{name}_influence", unit=unit)
 
@@ -278,11 +285,14 @@ def mean_over_parts(
 def curve_of_means(x: Iterable[float], parts: Sequence[tuple[np.ndarray, np.ndarray | None]], **facts: Any) -> Curve:
     """Return the mean at each point with its interval, from the point's values and their clusters, if any.
 
+    The values are credits, so that the curve has the unit "fraction".
+
     Args:
         facts: other fields of the curve, such as ``x_label`` and ``figure``.
     """
     y = [float(values.mean()) for values, _ in parts]
-    return bounded_curve(x, y, [mean_interval(values, clusters=clusters)[:2] for values, clusters in parts], **facts)
+    bounds = [mean_interval(values, clusters=clusters)[:2] for values, clusters in parts]
+    return bounded_curve(x, y, bounds, unit="fraction", **facts)
 
 
 Bounds = Sequence[tuple[float | None, float | None]]

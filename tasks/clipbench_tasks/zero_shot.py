@@ -19,14 +19,14 @@ from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.data.prompts import Prompts, prompts_of
 from clipbench.errors import DataError
 from clipbench.evaluation.task import Evaluation, Task
-from clipbench.metrics.classification import class_scores, macro_f1, mean_average_precision, reliability, top_k_credit
+from clipbench.metrics.classification import class_scores, macro_f1, mean_average_precision, reliability
 from clipbench.models.protocol import Embedder, Predictions, Role, no_logit_scale
 from clipbench.results.numbers import count, percent
 from clipbench.results.record import Curve
 from clipbench.stats.calibration import CalibrationError, calibration_estimate
 from clipbench.stats.estimators import Estimator
 from clipbench.stats.intervals import trials_of_means
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Measures, Smooth, Within, define
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Measures, Smooth, Within, define, undefined
 from clipbench_tasks.tables import (
     Column,
     Curves,
@@ -223,12 +223,13 @@ def _join_label_sets(by_set: Mapping[str, Evaluation]) -> Evaluation:
 def _single_label(
     dataset: Dataset, images: Vectors, classes: Vectors, *, logit_scale: float | None, notes: tuple[str, ...]
 ) -> Evaluation:
-    (labels, class_names), n_classes = labels_of(dataset), len(classes)
+    labels, class_names = labels_of(dataset)
+    n_classes = len(classes)
     scores = class_scores(images, classes, labels, logit_scale=logit_scale)
-    acc1 = top_k_credit(scores.better, scores.tied, 1)
+    acc1 = scores.credit()
     answers = _ChosenClasses(scores.predicted, acc1, None if logit_scale is None else scores.confidence)
     samples: Table = {
-        "acc5": top_k_credit(scores.better, scores.tied, 5),
+        "acc5": scores.credit(5),
         "margin": scores.margin,
         "right_cosine": scores.true_score.astype(np.float64),
         "chosen_cosine": scores.top.astype(np.float64),
@@ -238,7 +239,7 @@ def _single_label(
     if n_classes <= 5:
         del samples["acc5"]
         reason = f"five of only {n_classes} classes are always right"
-        acc5 = Fixed(value=None, reason=reason, higher_is_better=True)
+        acc5 = undefined(reason, higher_is_better=True)
     tie_rate = Mean(column="tied", higher_is_better=None)
     evaluation = _evaluate_choices(dataset, answers, acc5=acc5, no_confidence=no_logit_scale())
     return replace(
@@ -270,7 +271,7 @@ def _evaluate_predictions(dataset: Dataset, predictions: Predictions) -> Evaluat
         raise DataError(f"zero-shot classification needs at least 2 classes, got {len(names)}")
     credit = (predictions.predicted == labels).astype(np.float64)
     answers = _ChosenClasses(predictions.predicted, credit, predictions.confidence)
-    acc5 = Fixed(value=None, reason="it needs five classes per image, and the file has one", higher_is_better=True)
+    acc5 = undefined("it needs five classes per image, and the file has one", higher_is_better=True)
     return replace(
         _evaluate_choices(dataset, answers, acc5=acc5, no_confidence="it needs confidences, and the file has none"),
         question="Is the predicted class of an image the true one?",
@@ -316,7 +317,7 @@ def _evaluate_choices(dataset: Dataset, answers: _ChosenClasses, *, acc5: Measur
             most_trials=trials_of_means(f1.by_class, f1.n_samples),
             statistic=Estimator("macro_f1", ("predicted_class", "class")),
         ),
-        "ece": Fixed(value=None, reason=no_confidence, higher_is_better=False),
+        "ece": undefined(no_confidence, higher_is_better=False),
     }
     curves, controls, notes = Curves(), Measures(), tuple[str, ...]()
     if answers.confidence is not None:
@@ -367,8 +368,7 @@ def _with_templates(
     chosen = sample_rows(np.arange(len(images)), SPREAD_IMAGES, rng)
     accuracy = np.empty(len(templates))
     for row, classes in enumerate(by_template):
-        scores = class_scores(images[chosen], classes, labels[chosen], logit_scale=None)
-        accuracy[row] = top_k_credit(scores.better, scores.tied, 1).mean()
+        accuracy[row] = class_scores(images[chosen], classes, labels[chosen]).credit().mean()
     order = np.argsort(accuracy, kind="stable")
     curve = Curve(
         x=[float(rank) for rank in range(1, len(templates) + 1)],

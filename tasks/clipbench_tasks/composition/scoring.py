@@ -15,7 +15,7 @@ from clipbench.data.contrasts import shuffle_words, words
 from clipbench.data.questions import Contrast
 from clipbench.metrics.choice import choices
 from clipbench.metrics.similarity import pair_scores
-from clipbench.stats.measures import Fixed, Mean, Measure, Measures
+from clipbench.stats.measures import Mean, Measure, Measures, undefined
 from clipbench_tasks.choices import ItemVectors
 from clipbench_tasks.tables import Column, Columns, Table, mean_over_parts, sample_rows, text_column
 
@@ -286,7 +286,7 @@ def means(contrasts: Sequence[Contrast], scores: Columns, chances: Columns) -> M
             if enters.any():
                 add(aggregates.of_groups, title, np.where(enters, column, np.nan), group, chance)
             elif is_scored.any():
-                aggregates.of_groups[title] = Fixed(value=None, reason=NO_GROUP[subset], higher_is_better=True)
+                aggregates.of_groups[title] = undefined(NO_GROUP[subset], higher_is_better=True)
     titles = list(dict.fromkeys(name.partition("/")[0] for name in aggregates.overall))
     by_title = dict(sorted(aggregates.overall.items(), key=lambda pair: titles.index(pair[0].partition("/")[0])))
     return aggregates._replace(overall=by_title, notes=_notes(subsets, aggregates.of_groups))

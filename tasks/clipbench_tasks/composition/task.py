@@ -30,7 +30,7 @@ from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.choice import Choices, truth_groups
 from clipbench.models.protocol import Embedder
 from clipbench.stats.clusters import clusters_by_shared_item
-from clipbench.stats.measures import Definition, Fixed, Mean, Measures, Smooth, define
+from clipbench.stats.measures import Definition, Mean, Measures, Smooth, define, undefined
 from clipbench_tasks.choices import decide, vectors_of
 from clipbench_tasks.composition import scoring
 from clipbench_tasks.composition.scoring import TITLES, TITLES_OF_MEANS, means
@@ -50,9 +50,8 @@ FEW_IMAGES = 4
 ONE_CLUSTER = (
     "the items share images so widely that they are one cluster: intervals are of new items about the same images"
 )
-WITHOUT_WORDS = Fixed(
-    value=None,
-    reason="captions are rows of vectors: their words are unknown, and shuffled ones cannot be encoded",
+WITHOUT_WORDS = undefined(
+    "captions are rows of vectors: their words are unknown, and shuffled ones cannot be encoded",
     higher_is_better=True,
 )
 

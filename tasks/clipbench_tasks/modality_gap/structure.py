@@ -19,7 +19,7 @@ from clipbench.metrics.similarity_calibration import (
 )
 from clipbench.metrics.structure import cka, hubness, mutual_neighbours
 from clipbench.results.record import Curve, CurveRole
-from clipbench.stats.measures import Definition, Definitions, Fixed, Measures, define
+from clipbench.stats.measures import Definition, Definitions, Fixed, Measures, define, undefined
 from clipbench_tasks.tables import Columns, Curves, Rows, Vectors, sample_rows
 
 OTHER_NEIGHBOURS = "no interval: resampled vectors have other neighbours"
@@ -112,7 +112,7 @@ def norm_measures(lengths: Columns) -> Measures:
     measures: Measures = {}
     for side, side_lengths in lengths.items():
         if (np.abs(side_lengths - 1) <= UNIT_LENGTH).all():
-            measures[f"{side}_norm"] = Fixed(value=None, unit="length", reason="the model gives vectors of length 1")
+            measures[f"{side}_norm"] = undefined("the model gives vectors of length 1", "length")
         else:
             reason = "no interval: its coverage has not been validated"
             measures[f"{side}_norm"] = Fixed(
@@ -264,32 +264,26 @@ def _counts_or_reason(counts: MatchCounts) -> PairKind:
 def _measures(
     kinds: Mapping[str, PairKind], counts: Mapping[str, MatchCounts], probabilities: MatchProbabilities | None
 ) -> Measures:
-    missing = "; ".join(f"{_words(name)}: {kind}" for name, kind in kinds.items() if isinstance(kind, str))
-    n = {name: int(pair_counts.matches.sum()) for name, pair_counts in counts.items()}
+    missing = {name: kind for name, kind in kinds.items() if isinstance(kind, str)}
     if probabilities is None or "image_text" not in counts or len(counts) < 2:
-        reason = f"it compares image-text with other kinds of pairs ({missing})"
+        causes = "; ".join(f"{_words(name)}: {reason}" for name, reason in missing.items())
+        general = f"it compares image-text with other kinds of pairs ({causes})"
+        reasons = {"similarity": general, **dict.fromkeys(kinds, general), **missing}
         return {
-            "similarity_calibration_error": _undefined(reason),
-            **{
-                f"{name}_calibration_error": _undefined(kind if isinstance(kind, str) else reason)
-                for name, kind in kinds.items()
-            },
+            f"{name}_calibration_error": undefined(reason, higher_is_better=False) for name, reason in reasons.items()
         }
+    n = {name: int(pair_counts.matches.sum()) for name, pair_counts in counts.items()}
     noise = expected_noise(n)
     over, mean_noise = ", ".join(_words(name) for name in counts), sum(noise.values()) / len(noise)
-    values: Measures = {
-        "similarity_calibration_error": _calibration_error(
-            probabilities.error, min(n.values()), mean_noise, f"mean over {over}"
-        )
-    }
-    for name, kind in kinds.items():
-        if isinstance(kind, str):
-            values[f"{name}_calibration_error"] = _undefined(kind)
+    mean = _calibration_error(probabilities.error, min(n.values()), mean_noise, f"mean over {over}")
+    values: Measures = {"similarity_calibration_error": mean}
+    for name in kinds:
+        if name in missing:
+            measure = undefined(missing[name], higher_is_better=False)
         else:
             basis = f"{n[name]:,} matches, against all of {over}"
-            values[f"{name}_calibration_error"] = _calibration_error(
-                probabilities.errors[name], n[name], noise[name], basis
-            )
+            measure = _calibration_error(probabilities.errors[name], n[name], noise[name], basis)
+        values[f"{name}_calibration_error"] = measure
     return values
 
 
@@ -324,10 +318,6 @@ def _calibration_error(value: float, n: int, noise: float, basis: str) -> Fixed:
     expected = f"kinds with the same P would show at least {noise:.2g} by noise"
     reason = f"no interval: a resampled image matches its own copies ({basis}, where {expected})"
     return Fixed(value=value, n=n, reason=reason, higher_is_better=False)
-
-
-def _undefined(reason: str) -> Fixed:
-    return Fixed(value=None, reason=reason, higher_is_better=False)
 
 
 def _words(kind: str) -> str:

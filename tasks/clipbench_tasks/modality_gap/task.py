@@ -29,7 +29,7 @@ from clipbench.metrics.similarity import row_blocks
 from clipbench.metrics.spectrum import GapSpectrum, ablations, gap_spectrum
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve, CurveRole
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Measures, define
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Measures, define, undefined
 from clipbench_tasks.modality_gap import structure
 from clipbench_tasks.modality_gap.shift import correction_curves, rescoring, shift_curves
 from clipbench_tasks.tables import (
@@ -313,23 +313,23 @@ def _rank(value: float, shape: tuple[int, ...], unit: str) -> Measure:
     n, dim = shape
     if n < dim:
         reason = f"{n:,} pairs in {dim:,} dimensions: their covariance has rank {n - 1:,} at most"
-        return Fixed(value=None, unit=unit, reason=reason)
+        return undefined(reason, unit)
     if isnan(value):
-        return Fixed(value=None, unit=unit, reason="all vectors are equal, or have one dimension")
+        return undefined("all vectors are equal, or have one dimension", unit)
     return Fixed(value=value, unit=unit, n=n, reason="biased by the number of samples: no interval")
 
 
 def _gap_dimensions(spectrum: GapSpectrum, n: int) -> Measure:
     fewest = spectrum.n_carrying()
     if fewest is None:
-        return Fixed(value=None, unit="dimensions", reason="the gap is zero")
+        return undefined("the gap is zero", "dimensions")
     reason = "no interval: noise of the means spreads over all dimensions, so that resamples need more of them"
     return Fixed(value=float(fewest), unit="dimensions", n=n, reason=reason)
 
 
 def _separability_dimensions(by_dimensions: SeparabilityByDimensions, n: int) -> Measure:
     if by_dimensions.fewest is None:
-        return Fixed(value=None, unit="dimensions", reason="it needs two pairs, one to train on and one to hold out")
+        return undefined("it needs two pairs, one to train on and one to hold out", "dimensions")
     n_used = min(n, DIMENSION_SAMPLE)
     reason = "no interval: a resample would hold out pairs that it trains on"
     return Fixed(value=float(by_dimensions.fewest), unit="dimensions", n=n_used - n_used // 2, reason=reason)

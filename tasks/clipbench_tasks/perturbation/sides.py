@@ -10,7 +10,7 @@ from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef, image_size
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.data.prompts import Prompts
-from clipbench.metrics.classification import class_scores, top_k_credit
+from clipbench.metrics.classification import class_scores
 from clipbench.metrics.ranking import chance_recall_at_k, cross_answers, recall_at_k
 from clipbench.models.protocol import Embedder
 from clipbench_tasks.perturbation.disturbances import (
@@ -65,8 +65,8 @@ def zero_shot_sides(dataset: Dataset, embedder: Embedder, prompts: Prompts) -> I
     labels, names = labels_of(dataset)
 
     def classify(images: Vectors, classes: Vectors) -> Answer:
-        scores = class_scores(images, classes, labels, logit_scale=None)
-        return Answer(top_k_credit(scores.better, scores.tied), text_column(names)[scores.predicted])
+        scores = class_scores(images, classes, labels)
+        return Answer(scores.credit(), text_column(names)[scores.predicted])
 
     def encode_names(disturbance: str, copies: Sequence[str]) -> Vectors:
         templates = Prompts(templates=("{c}",)) if disturbance == TEMPLATE else prompts

@@ -256,7 +256,6 @@ def _curves(response: Response) -> Curves:
         severities,
         [(credit, clusters) for credit in response.credits],
         chance=[side.chance] * len(SEVERITIES),
-        unit="fraction",
         figure=SEVERITY,
         series=side.noun,
         role=side.modality,

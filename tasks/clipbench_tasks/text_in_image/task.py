@@ -21,12 +21,12 @@ from clipbench.data.prompts import Prompts, prompts_of
 from clipbench.data.questions import Attack, Contrast
 from clipbench.errors import DataError, MissingPart
 from clipbench.evaluation.task import Evaluation, Task
-from clipbench.metrics.classification import class_scores, top_k_credit
+from clipbench.metrics.classification import class_scores
 from clipbench.metrics.similarity import pair_scores
 from clipbench.models.protocol import Embedder
 from clipbench.stats.clusters import clusters_by_shared_item
 from clipbench.stats.estimators import Samples
-from clipbench.stats.measures import Definition, Fixed, Mean, Measures, define
+from clipbench.stats.measures import Definition, Fixed, Mean, Measures, define, undefined
 from clipbench_tasks.choices import decide, vectors_of
 from clipbench_tasks.tables import (
     Column,
@@ -287,13 +287,11 @@ def _verdict(
     labels, words = (
         np.array([getattr(attacks[row], part) for row in present.tolist()], np.int64) for part in ("label", "word")
     )
-    by_object, by_word = (
-        class_scores(images, classes[0], class_rows, logit_scale=None) for class_rows in (labels, words)
-    )
+    by_object, by_word = (class_scores(images, classes[0], class_rows) for class_rows in (labels, words))
     lead = pair_scores(images, classes[1][labels]) - pair_scores(images, classes[1][words])
     columns = (
-        top_k_credit(by_object.better, by_object.tied),
-        top_k_credit(by_word.better, by_word.tied),
+        by_object.credit(),
+        by_word.credit(),
         (1 + np.sign(lead.astype(np.float64))) / 2,  # 1 won, 0 lost, one half for a tie
         by_object.margin,
         by_object.true_score,
@@ -378,12 +376,12 @@ def _measures(samples: Samples, verdicts: Mapping[str, _Verdict], n_classes: int
     reason = "the data has no clean images of the objects"
     # Differences are paired: each object against itself.
     drop = Mean(column="drop", unit="difference", chance=0.0, higher_is_better=False)
-    no_drop = Fixed(value=None, reason=reason, unit="difference", higher_is_better=False)
+    no_drop = undefined(reason, "difference", higher_is_better=False)
     measures: Measures = {
         # No chance: a model that reads no label still takes some objects for the word. ``clean_named_word`` says how
         # many.
         "attack_success": Mean(column="attack_success", higher_is_better=False),
-        "clean_acc": Fixed(value=None, reason=reason, higher_is_better=True),
+        "clean_acc": undefined(reason, higher_is_better=True),
         **{f"{kind}_acc": Mean(column=f"{kind}_acc", chance=chance, image=f"{kind}_image") for kind in present},
         "drop": drop if "clean" in present else no_drop,
     }
@@ -415,7 +413,6 @@ def _response_curves(samples: Samples, chance: float) -> Curves:
             chance=[chance] * len(settings) if role == "image" else None,
             x_label=AXES.get(name, name),
             y_label="predicted class",
-            unit="fraction",
             figure=f"by {name}",
             series=series,
             role=role,
