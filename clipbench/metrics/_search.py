@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64
 
 from clipbench.metrics.similarity import Items, Pairs, scores_of_pairs
+from clipbench.metrics.threads import in_threads
 
 TILE = 512
 """Rows of each side of a tile: its 1 MiB of float32 stays in the cache of a core while it is looked at."""
@@ -25,6 +26,7 @@ FEW = 32
 TileScores = Float32[np.ndarray, "tile_queries tile_items"]
 TileMask = Bool[np.ndarray, "tile_queries tile_items"]
 OfQueries = Int64[np.ndarray, " n_queries"]
+QueryScores = Float32[np.ndarray, " n_queries"]
 OfTile = Float32[np.ndarray, " tile_queries"]
 OfPairs = Int64[np.ndarray, " n_pairs"]
 PairScores = Float32[np.ndarray, " n_pairs"]
@@ -102,7 +104,7 @@ class TiledSearch:
         self,
         queries: Float32[np.ndarray, "n_vectors dim"],
         items: Items,
-        best: Float32[np.ndarray, " n_queries"],
+        best: QueryScores,
         right: OfQueries,
         error: float,
         groups: tuple[Int32[np.ndarray, " n_queries"], Int32[np.ndarray, " n_items"]] | None = None,
@@ -238,6 +240,17 @@ def scan(
     scores[hidden] = -np.inf
     for (search, query_slice, item_slice, _), tile_scores in zip(searches, (scores, scores.T), strict=False):
         search.add_exact(tile_scores, query_slice, item_slice)
+
+
+def search_tiles(search: TiledSearch, hidden: Pairs) -> None:
+    """Search all tiles of all queries and items.
+
+    Args:
+        hidden: pairs that do not count, in the order of the queries.
+    """
+    in_threads(
+        lambda tile: scan(search, None, tile, tile.of_pairs(*hidden)), tiles(len(search.best), len(search.items))
+    )
 
 
 def _true_indices(mask: Bool[np.ndarray, "n_queries n_items"]) -> Pairs:

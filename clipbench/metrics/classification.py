@@ -20,13 +20,13 @@ Prompts = Float32[np.ndarray, "n_classes dim"]
 class ClassScores(NamedTuple):
     """Per-sample results of classification."""
 
-    better: Int64[np.ndarray, " n_images"]
+    better: Labels
     """Classes that score strictly above the true one."""
-    tied: Int64[np.ndarray, " n_images"]
+    tied: Labels
     """Other classes that score exactly as the true one does."""
-    predicted: Int64[np.ndarray, " n_images"]
+    predicted: Labels
     """The class with the highest score, the lowest row among equals, for display only."""
-    confidence: Float64[np.ndarray, " n_images"]
+    confidence: Values
     """Softmax probability of the highest score, in (0, 1], NaN without a logit scale."""
     margin: Float32[np.ndarray, " n_images"]
     """Score of the true class minus the best other one's, a difference of cosines: negative when wrong."""
@@ -284,7 +284,7 @@ class MeanAveragePrecision(NamedTuple):
     value: float
     chance: float
     """Score of a constant model."""
-    influence: Float64[np.ndarray, " n_images"]
+    influence: Values
     """n - 1 times the fall of the value without the image, less the mean of these (jackknife)."""
     by_class: Float64[np.ndarray, " n_scored"]
     """Average precision of each class that has positives."""

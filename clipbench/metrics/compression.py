@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from clipbench.metrics.similarity import Queries, Vector, Vectors, unit
+from clipbench.metrics.similarity import Queries, Vector, Vectors, round_to_steps, unit
 
 Kind = Literal["first", "pca", "float16", "int8", "pca_int8", "binary"]
 
@@ -125,14 +125,15 @@ def compress(
         axes = components.axes[:, : form.dim]
         coordinates, compressed_queries = (stored - components.mean) @ axes, queries @ axes
         coordinates = _through_int8(coordinates) if form.number == "int8" else coordinates
-        return _round_to_steps(np.column_stack([coordinates, np.ones(len(coordinates))])), _round_to_steps(
-            np.column_stack([compressed_queries, queries @ components.mean])
+        return (
+            round_to_steps(np.column_stack([coordinates, np.ones(len(coordinates))]), STEPS),
+            round_to_steps(np.column_stack([compressed_queries, queries @ components.mean]), STEPS),
         )
     if form.kind == "float16":
         return stored.astype(np.float16).astype(np.float32), queries
     first, compressed_queries = (_at_length_1(vectors[:, : form.dim]) for vectors in (stored, queries))
     if form.kind == "int8":
-        return _round_to_steps(_through_int8(first)), compressed_queries
+        return round_to_steps(_through_int8(first), STEPS), compressed_queries
     if form.kind == "binary":
         return _signs(first), _signs(compressed_queries)
     return first, compressed_queries
@@ -154,7 +155,3 @@ def _at_length_1(vectors: Vectors) -> Vectors:
     out, is_long = np.zeros(vectors.shape, np.float32), vectors.any(axis=1)
     out[is_long] = unit(vectors[is_long])
     return out
-
-
-def _round_to_steps(vectors: Float64[np.ndarray, "n dim"]) -> Vectors:
-    return (np.rint(vectors * STEPS) / STEPS).astype(np.float32)

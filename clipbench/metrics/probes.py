@@ -33,13 +33,18 @@ ENOUGH = 0.99
 """Share of the accuracy of all dimensions that is enough."""
 
 
+ByClass = Float64[np.ndarray, "n n_classes"]
+"""A number of each vector and class."""
+Weights = Float64[np.ndarray, "n_classes dim"]
+
+
 class Probe(NamedTuple):
     """A linear classifier: the score of class c is x·weights[c] + bias[c]."""
 
-    weights: Float64[np.ndarray, "n_classes dim"]
+    weights: Weights
     bias: Float64[np.ndarray, " n_classes"]
 
-    def scores(self, vectors: Vectors) -> Float64[np.ndarray, "n n_classes"]:
+    def scores(self, vectors: Vectors) -> ByClass:
         """Return the scores of vectors for each class, rounded so that equal ones tie."""
         return np.round(vectors @ self.weights.T + self.bias, DECIMALS)
 
@@ -49,7 +54,7 @@ def fit_probe(
     labels: Labels,
     n_classes: int,
     *,
-    towards: Float64[np.ndarray, "n_classes dim"] | None = None,
+    towards: Weights | None = None,
     c: float = C,
     is_balanced: bool = False,
 ) -> Probe:
@@ -100,11 +105,11 @@ def fit_probe(
 
 def _minimise(
     x: Float64[np.ndarray, "n dim"],
-    offsets: Float64[np.ndarray, "n n_classes"] | None,
+    offsets: ByClass | None,
     labels: Labels,
     of_class: Float64[np.ndarray, " n_classes"],
     c: float,
-) -> tuple[Float64[np.ndarray, "n_classes dim"], Float64[np.ndarray, " n_classes"]]:
+) -> tuple[Weights, Float64[np.ndarray, " n_classes"]]:
     """Return weights and bias of the least loss. Scores have the offsets, if any, instead of a bias.
 
     Args:
@@ -150,7 +155,7 @@ def neighbour_votes(
     *,
     k: int = N_NEIGHBOURS,
     is_balanced: bool = False,
-) -> Float64[np.ndarray, "n n_classes"]:
+) -> ByClass:
     """Return each class's share of the votes of a query's k nearest vectors, rounded so that equal shares tie.
 
     A neighbour votes with the weight exp(cosine / 0.07). Those that tie for the last of the k places share them.
@@ -186,7 +191,7 @@ def _class_weights(labels: Labels, n_classes: int, *, is_balanced: bool) -> Floa
     return np.where(sizes > 0, len(labels) / (np.count_nonzero(sizes) * np.maximum(sizes, 1)), 0.0)
 
 
-def first_credit(scores: Float64[np.ndarray, "n n_classes"], classes: Labels) -> Values:
+def first_credit(scores: ByClass, classes: Labels) -> Values:
     """Return 1 if a class scores highest, 0 if another does, and the expectation of a random choice for a tie.
 
     Args:

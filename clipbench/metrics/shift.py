@@ -15,7 +15,17 @@ from clipbench.errors import VectorError
 from clipbench.metrics.classification import class_scores
 from clipbench.metrics.geometry import gap_vector, modality_gap
 from clipbench.metrics.ranking import cross_ranks, recall_at_k
-from clipbench.metrics.similarity import Images, Labels, Texts, Values, Vector, Vectors, dot_blocks, unit
+from clipbench.metrics.similarity import (
+    Images,
+    Labels,
+    Texts,
+    Values,
+    Vector,
+    Vectors,
+    dot_blocks,
+    round_to_steps,
+    unit,
+)
 
 SHIFTS = {"both": (0.5, 0.5), "image": (1.0, 0.0), "text": (0.0, 1.0)}
 """Ways to shift: the share of the distance that images move, and that texts move."""
@@ -53,12 +63,12 @@ class AffineMap:
             VectorError: a vector becomes zero, so that it has no direction.
         """
         if self.drift is not None and self.drift.any():
-            return _round_to_steps(replace(self, drift=None)(vectors) + self.drift)
+            return round_to_steps(replace(self, drift=None)(vectors) + self.drift, _STEPS)
         if not self.offset.any() and (self.divisor == 1).all():
             return vectors
         moved = (vectors - self.offset) / self.divisor
         if not self.is_renormalised:
-            return _round_to_steps(moved)
+            return round_to_steps(moved, _STEPS)
         lengths = np.sqrt(np.einsum("ij,ij->i", moved, moved))
         zero = np.flatnonzero(lengths < _NO_DIRECTION)
         if len(zero):
@@ -231,11 +241,6 @@ def _realign(images: Images, texts: Texts, strength: float) -> Maps:
     nothing = AffineMap(np.zeros_like(anchor), np.ones_like(anchor))
     drift = means[0] - first(texts).mean(axis=0, dtype=np.float64)
     return Maps(nothing, replace(first, drift=strength * drift))
-
-
-def _round_to_steps(moved: Float64[np.ndarray, "n dim"]) -> Vectors:
-    """Return vectors of any length, rounded so that their dot products are exact."""
-    return (np.rint(moved * _STEPS) / _STEPS).astype(np.float32)
 
 
 def _fit_map(vectors: Vectors, kind: str, strength: float) -> AffineMap:

@@ -98,6 +98,11 @@ def _rounded(vectors: Vectors, per_unit: Values, step: Float64[np.ndarray, "..."
     return out
 
 
+def round_to_steps(vectors: Float64[np.ndarray, "n dim"], steps: float) -> Vectors:
+    """Return vectors of any length in multiples of 1 / ``steps``, a power of 2, so that dot products are exact."""
+    return (np.rint(vectors * steps) / steps).astype(np.float32)
+
+
 def row_blocks(vectors: Vectors) -> Iterator[slice]:
     """Yield the rows of blocks that hold ``BLOCK_COMPONENTS`` components, and one row at least.
 

@@ -17,7 +17,7 @@ from clipbench.metrics.similarity import Labels
 from clipbench.results.record import Metric
 from clipbench.stats.clusters import NEGLIGIBLE, Clusters, Codes, Units, Values, cluster_codes, cluster_sums
 from clipbench.stats.estimators import Estimator, Samples
-from clipbench.stats.intervals import CONFIDENCE, Bounds, Interval, Z, too_few
+from clipbench.stats.intervals import CONFIDENCE, Bounds, Interval, Z, influence_correlation, too_few
 from clipbench.stats.measures import Estimated, defined_values
 
 Bins = Float64[np.ndarray, " n_bins"]
@@ -133,9 +133,7 @@ def calibration_difference_interval(
     the other. The interval holds the differences of all pairs of true errors of which both values, which correlate, are
     as likely as the confidence asks (a profile of their normal law), and the difference of the values.
     """
-    one, other = (cluster_sums(estimate.influence, codes) for estimate in (before, after))
-    size = float(np.linalg.norm(one) * np.linalg.norm(other))
-    correlation = float(one @ other) / size if size > NEGLIGIBLE else 0.0
+    correlation = influence_correlation(*(cluster_sums(estimate.influence, codes) for estimate in (before, after)))
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     deviates = np.linspace(-z, z, N_DEVIATES)
     reach = np.sqrt(np.maximum(0.0, (1 - correlation**2) * (z**2 - deviates**2)))

@@ -12,7 +12,7 @@ from clipbench.metrics.classification import confidence_bins, macro_f1, macro_f1
 from clipbench.results.record import StatisticRecord
 from clipbench.stats.clusters import Units, Values
 from clipbench.stats.intervals import OfCounts
-from clipbench.stats.significance import OfExchanges
+from clipbench.stats.significance import Exchanged, OfExchanges
 
 Samples = Mapping[str, np.ndarray]
 
@@ -136,7 +136,7 @@ class _Sums(NamedTuple):
         )
         before, after = (model.columns.sum(axis=0) for model in (self, candidate))
 
-        def difference_of(is_exchanged: Bool[np.ndarray, "draws n_units"]) -> Draws:
+        def difference_of(is_exchanged: Exchanged) -> Draws:
             moved = is_exchanged @ unit_differences
             return self.value(after - moved, len(units)) - self.value(before + moved, len(units))
 
@@ -179,9 +179,7 @@ class _Median:
         spread = np.linalg.norm(np.bincount(owner[:n], to_base[:n])) / 2  # of how many of the lower half are the base's
         reach = int(12 * spread) + 8
 
-        def at(
-            is_exchanged: Bool[np.ndarray, "draws n_units"], low: int, high: int
-        ) -> tuple[Draws, Bool[np.ndarray, " draws"]]:
+        def at(is_exchanged: Exchanged, low: int, high: int) -> tuple[Draws, Bool[np.ndarray, " draws"]]:
             """Return the difference of the medians, and whether both are between these positions among all values."""
             size = np.full(len(is_exchanged), n)
             below = is_base[:low].sum() + is_exchanged @ np.bincount(owner[:low], to_base[:low], n_units).astype(float)
@@ -192,7 +190,7 @@ class _Median:
             is_near = np.all([(before < (n + 1) // 2) & (up_to[:, -1] > n // 2) for before, up_to in sides], axis=0)
             return _medians(both[low:high], of_candidate, size) - _medians(both[low:high], reached, size), is_near
 
-        def of(is_exchanged: Bool[np.ndarray, "draws n_units"]) -> Draws:
+        def of(is_exchanged: Exchanged) -> Draws:
             value, is_near = at(is_exchanged, max(0, n - reach), min(2 * n, n + reach))
             if not is_near.all():
                 value[~is_near], _ = at(is_exchanged[~is_near], 0, 2 * n)

@@ -303,13 +303,18 @@ def mover_distances(one: Bounds, other: Bounds, influence: Values, of_other: Val
         one, other: distances from each value to its lower and its upper bound.
         influence, of_other: of each sample, or cluster, on each value.
     """
-    spread = float(np.linalg.norm(influence) * np.linalg.norm(of_other))
-    correlation = float(influence @ of_other) / spread if spread > NEGLIGIBLE else 0.0
+    correlation = influence_correlation(influence, of_other)
 
     def joint(a: float, b: float) -> float:
         return sqrt(max(0.0, a**2 + b**2 - 2 * correlation * a * b))
 
     return joint(one[0], other[1]), joint(one[1], other[0])
+
+
+def influence_correlation(one: Values, other: Values) -> float:
+    """Return the correlation of two values by the influences of their samples, 0 if no sample moves either."""
+    spread = float(np.linalg.norm(one) * np.linalg.norm(other))
+    return float(one @ other) / spread if spread > NEGLIGIBLE else 0.0
 
 
 def mean_of_independent(values: Sequence[float], bounds: Sequence[Bounds], *, times: float = 1.0) -> Interval:

@@ -327,7 +327,11 @@ def _with_definition(name: str, measure: Measure, definitions: Mapping[str, Defi
     )
 
 
-def defined_values(samples: Samples, column: str) -> tuple[np.ndarray, np.ndarray | None]:
+ClusteredValues = tuple[np.ndarray, np.ndarray | None]
+"""Values of samples, and the clusters of the samples, if any."""
+
+
+def defined_values(samples: Samples, column: str) -> ClusteredValues:
     """Return the defined values of a column, as float64, and the clusters of their samples."""
     values = samples[column].astype(np.float64)
     is_defined = ~np.isnan(values)

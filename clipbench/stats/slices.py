@@ -117,8 +117,7 @@ def worst_slice(slices: Mapping[str, Slice], *, higher_is_better: bool = True) -
     else:
         low, high = max(low for low, _ in corrected), max(high for _, high in certain)
     value = slices[name].value
-    method = f"bounds of {len(slices)} slices, corrected for the choice (Bonferroni)"
-    return Extreme(name, value, _interval(min(low, value), max(high, value), method))
+    return Extreme(name, value, _chosen_interval(value, low, high, len(slices)))
 
 
 def slice_range(slices: Mapping[str, Slice]) -> tuple[float, Interval]:
@@ -135,8 +134,7 @@ def slice_range(slices: Mapping[str, Slice]) -> tuple[float, Interval]:
     )
     high = max(high for _, high in certain) - min(low for low, _ in certain)
     low = max(0.0, max(low for low, _ in corrected) - min(high for _, high in corrected))
-    method = f"bounds of {len(slices)} slices, corrected for the choice (Bonferroni)"
-    return value, _interval(min(low, value), max(high, value), method)
+    return value, _chosen_interval(value, low, high, len(slices))
 
 
 def slice_mean(slices: Mapping[str, Slice]) -> tuple[float, Interval]:
@@ -179,6 +177,11 @@ def exact_bounds(share: float, trials: float, tail: float) -> Bounds:
     low = 0.0 if hits < NEGLIGIBLE else float(betaincinv(hits, misses + 1, tail))
     high = 1.0 if misses < NEGLIGIBLE else float(betaincinv(hits + 1, misses, 1 - tail))
     return low, high
+
+
+def _chosen_interval(value: float, low: float, high: float, n_slices: int) -> Interval:
+    method = f"bounds of {n_slices} slices, corrected for the choice (Bonferroni)"
+    return _interval(min(low, value), max(high, value), method)
 
 
 def _interval(low: float, high: float, method: str) -> Interval:

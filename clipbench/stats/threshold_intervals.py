@@ -5,7 +5,6 @@ from math import ceil
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64
 
 from clipbench.metrics.operating_points import (
     AcceptanceRates,
@@ -14,7 +13,7 @@ from clipbench.metrics.operating_points import (
     acceptance_rates,
     precision_at_all,
 )
-from clipbench.stats.clusters import NEGLIGIBLE
+from clipbench.stats.clusters import NEGLIGIBLE, Values
 from clipbench.stats.intervals import CONFIDENCE, Interval, share_interval
 
 SURE = 0.98
@@ -44,7 +43,7 @@ class OperatingPoint(NamedTuple):
     """Interval of the threshold."""
     recall: float
     recall_interval: Interval
-    influence: Float64[np.ndarray, " n_images"]
+    influence: Values
     """Influence of each image on the recall, by way of the threshold too."""
 
 
@@ -148,9 +147,7 @@ def operating_point(
     )
 
 
-def _influence(
-    coarse: AcceptanceRates, threshold: float, target: float, prevalence: float
-) -> Float64[np.ndarray, " n_images"]:
+def _influence(coarse: AcceptanceRates, threshold: float, target: float, prevalence: float) -> Values:
     """Return the influence of each image on the recall at the threshold where (1 - p) π right = p (1 - π) wrong.
 
     An image moves the recall at a fixed threshold, and it moves the threshold, which moves the recall by the slopes of

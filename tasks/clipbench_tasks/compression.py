@@ -30,10 +30,19 @@ from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import bounded, count, counted, percent, shortest
 from clipbench.results.record import Curve, Metric, StoredFormat
-from clipbench.stats.clusters import cluster_codes
+from clipbench.stats.clusters import cluster_sums
 from clipbench.stats.estimators import Samples
 from clipbench.stats.intervals import mean_interval
-from clipbench.stats.measures import Definition, Definitions, Mean, Measures, define, defined_values, undefined
+from clipbench.stats.measures import (
+    ClusteredValues,
+    Definition,
+    Definitions,
+    Mean,
+    Measures,
+    define,
+    defined_values,
+    undefined,
+)
 from clipbench.stats.noninferiority import Walk, least_lost, least_queries, walk
 from clipbench_tasks.tables import (
     Column,
@@ -78,6 +87,8 @@ N_FOLDS = 5
 
 Some = slice | Bool[np.ndarray, " n"]
 ALL = slice(None)
+Fits = list[tuple[Components | None, Some]]
+"""Principal components, each with the queries whose answers they are for."""
 
 
 class CompressionQuestion(NamedTuple):
@@ -124,8 +135,7 @@ class SmallestFormat(Definition):
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
         """Return the bytes. The choice, in a sentence, is the reason why they have no interval."""
         changes, clusters = self._changes(samples)
-        codes = cluster_codes(clusters)
-        n = len(changes) if codes is None else int(codes.max(initial=-1)) + 1
+        n = len(cluster_sums(changes, clusters))
         if not n:
             return self.define(Metric(value=None, unit="bytes", higher_is_better=None, reason="no query"))
         verdict = self.walk(samples)
@@ -179,7 +189,7 @@ class SmallestFormat(Definition):
             f" {percent(verdict.most_lost[name])} points"
         )
 
-    def _changes(self, samples: Samples, form: Format | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+    def _changes(self, samples: Samples, form: Format | None = None) -> ClusteredValues:
         """Return the changes of a format and their clusters, of any format if none is given."""
         form = form or next(form for chain in self.chains for form in chain)
         return defined_values(samples, f"{form.name}/{self.question}_change")
@@ -275,7 +285,7 @@ class Compression(Task):
             name: float32_credit,
         }
         measures: Measures = {}
-        fits: list[tuple[Components | None, Some]] = []
+        fits: Fits = []
         for form in (form for chain in chains for form in chain):
             column = f"{form.name}/{name}"
             if n_stored < _least_stored(form):
@@ -381,7 +391,7 @@ def _sample_images(rows: Rows, noun: str, rng: np.random.Generator, notes: list[
     return sample_rows(rows, SAMPLED_IMAGES, rng)
 
 
-def _fits(question: CompressionQuestion) -> list[tuple[Components | None, Some]]:
+def _fits(question: CompressionQuestion) -> Fits:
     """Return principal components, each with the queries whose answers they are for."""
     if question.folds is None:
         return [(principal_components(question.stored), ALL)]
@@ -389,7 +399,7 @@ def _fits(question: CompressionQuestion) -> list[tuple[Components | None, Some]]
     return [(principal_components(question.stored[~part]), part) for part in parts]
 
 
-def _credit(question: CompressionQuestion, form: Format, fits: list[tuple[Components | None, Some]]) -> Column:
+def _credit(question: CompressionQuestion, form: Format, fits: Fits) -> Column:
     credit = np.empty(len(question.ids))
     for components, rows in fits if form.is_fitted else [(None, ALL)]:
         # Those of a fold are stored among all: an int8 scale is that of all stored vectors.

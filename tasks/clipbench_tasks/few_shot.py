@@ -23,11 +23,11 @@ from clipbench.data.prompts import Prompts
 from clipbench.errors import DataError, UsageError
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.classification import class_scores
-from clipbench.metrics.probes import C, first_credit, fit_probe, neighbour_votes
+from clipbench.metrics.probes import ByClass, C, Weights, first_credit, fit_probe, neighbour_votes
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder, no_logit_scale
 from clipbench.results.numbers import bounded, change, change_interval, count, counted, percent, shortest, significant
-from clipbench.results.record import CurveRole, Metric
+from clipbench.results.record import Metric
 from clipbench.stats.claims import above_chance
 from clipbench.stats.crossings import crossing_interval
 from clipbench.stats.estimators import Estimator, Samples
@@ -47,6 +47,7 @@ from clipbench_tasks.tables import (
     QuerySet,
     Rows,
     SearchedItems,
+    SeriesStyles,
     Table,
     Vectors,
     count_range,
@@ -66,7 +67,7 @@ METHODS = {
     "prompt_probe": ("Prompt-initialised probe", "a linear classifier that is drawn towards the class prompts"),
 }
 """The classifiers: a title, and the words of a sentence."""
-SERIES: Mapping[str, tuple[str, CurveRole]] = {
+SERIES: SeriesStyles = {
     "knn": ("k-NN", "image"),
     "linear_probe": ("linear probe", "ink"),
     "prompt_probe": ("prompt-initialised probe", "pair"),
@@ -317,9 +318,7 @@ def _classifiers(images: Vectors, labels: Rows, classes: Vectors, logit_scale: f
     def votes(test: Rows, rows: Rows) -> Float64[np.ndarray, "n_test n_classes"]:
         return neighbour_votes(images[test], images[rows], labels[rows], n_classes)
 
-    def probe(
-        test: Rows, rows: Rows, towards: Float64[np.ndarray, "n_classes dim"] | None = None
-    ) -> Float64[np.ndarray, "n_test n_classes"]:
+    def probe(test: Rows, rows: Rows, towards: Weights | None = None) -> Float64[np.ndarray, "n_test n_classes"]:
         return fit_probe(images[rows], labels[rows], n_classes, towards=towards).scores(images[test])
 
     classifiers: dict[str, Scores] = {"knn": votes, "linear_probe": probe}
@@ -338,7 +337,7 @@ def _hits_of_draws(scores: Scores, labels: Rows, test: Rows, draws: Draws, shots
     return hits
 
 
-def _margins(scores: Float64[np.ndarray, "n n_classes"], true: Rows) -> Column:
+def _margins(scores: ByClass, true: Rows) -> Column:
     from scipy.special import softmax
 
     shares, rows = softmax(scores, axis=1), np.arange(len(true))

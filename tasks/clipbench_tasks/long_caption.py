@@ -55,8 +55,8 @@ from clipbench_tasks.tables import (
     bounded_curve,
     column_at_rows,
     curve_of_means,
+    join_evaluations,
     split_by_subset,
-    stack_tables,
     text_column,
 )
 
@@ -150,16 +150,10 @@ class LongCaption(Task):
         for name, values in cut.samples.items():
             is_of_direction = queries["direction"] == name.partition("/")[0]
             queries[name] = column_at_rows(values, is_of_direction, len(is_of_direction))
-        return Evaluation(
-            samples=stack_tables(queries, probed.samples),
-            measures={**retrieval.measures, **cut.measures, **probed.measures},
-            curves={**retrieval.curves, **cut.curves, **probed.curves},
-            controls={**retrieval.controls, **cut.controls, **probed.controls},
-            arrays=retrieval.arrays,
-            neighbours={**retrieval.neighbours, **_rows_of_data(retrieval.neighbours, captioned)},
-            notes=(*cut.notes, *probed.notes),
-            subsets=probed.subsets,
-        )
+        neighbours = {**retrieval.neighbours, **_rows_of_data(retrieval.neighbours, captioned)}
+        searched = replace(retrieval, samples=queries, neighbours=neighbours, notes=())
+        joint = join_evaluations([searched, replace(cut, samples={}), probed])
+        return replace(joint, arrays=retrieval.arrays, subsets=probed.subsets)
 
 
 def _rows_of_data(samples: Samples, captioned: Rows) -> Table:

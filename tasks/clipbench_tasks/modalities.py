@@ -12,6 +12,7 @@ all modalities is a cluster.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations, permutations
 from typing import NamedTuple
 
 import numpy as np
@@ -224,14 +225,13 @@ def _undefined(first: str, second: str, *, reason: str) -> Measures:
 
 def _pairs(data: Modalities) -> Iterator[Pair | tuple[str, str]]:
     """Yield every two modalities, in alphabetical order: a ``Pair``, or only their names if they have no pairs."""
-    for index, first in enumerate(data.names):
-        for second in data.names[index + 1 :]:
-            link = next((link for link in ((second, first), (first, second)) if link in data.pairs), None)
-            if link is None:
-                yield first, second
-                continue
-            targets, owners = np.unique(data.pairs[link], return_inverse=True)
-            yield Pair(first, second, *link, np.arange(len(owners)), targets, owners)
+    for first, second in combinations(data.names, 2):
+        link = next((link for link in ((second, first), (first, second)) if link in data.pairs), None)
+        if link is None:
+            yield first, second
+            continue
+        targets, owners = np.unique(data.pairs[link], return_inverse=True)
+        yield Pair(first, second, *link, np.arange(len(owners)), targets, owners)
 
 
 def _rows(prefix: str, modality: str, rows: Rows, data: Modalities) -> Table:
@@ -317,10 +317,8 @@ def _titles(data: Modalities) -> dict[str, str]:
     words = {name: name.replace("_", " ") for name in data.names}
     capital = {name: f"{phrase[:1].upper()}{phrase[1:]}" for name, phrase in words.items()}
     titles = dict(capital)
-    for first in data.names:
-        for second in data.names:
-            if first < second:
-                titles[f"{first}-{second}"] = f"{capital[first]} and {words[second]}"
-            if first != second:
-                titles[f"{first}-to-{second}"] = f"{capital[first]} to {words[second]}"
+    for first, second in permutations(data.names, 2):
+        if first < second:
+            titles[f"{first}-{second}"] = f"{capital[first]} and {words[second]}"
+        titles[f"{first}-to-{second}"] = f"{capital[first]} to {words[second]}"
     return titles

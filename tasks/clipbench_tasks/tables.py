@@ -2,7 +2,7 @@
 tasks have.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isnan
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,17 +16,19 @@ from clipbench.metrics.geometry import Estimate, GapNoise
 from clipbench.metrics.ranking import Answers, expected_rank
 from clipbench.metrics.similarity import nearest
 from clipbench.results.numbers import count
-from clipbench.results.record import Curve
+from clipbench.results.record import Curve, CurveRole
 from clipbench.results.shown_samples import NEAREST, worst
 from clipbench.stats.distances import distance_interval
 from clipbench.stats.estimators import Estimator, Samples
 from clipbench.stats.intervals import mean_interval, trials_of_means
-from clipbench.stats.measures import Fixed, Measure, Smooth, undefined
+from clipbench.stats.measures import ClusteredValues, Fixed, Measure, Smooth, undefined
 
 Table = dict[str, np.ndarray]
 """Columns by name."""
 Curves = dict[str, Curve]
 """Curves by name."""
+SeriesStyles = Mapping[str, tuple[str, CurveRole]]
+"""Name and role of curves."""
 Cutoffs = tuple[int, ...]
 """Numbers k of first items, as in recall@k."""
 Vectors = Float32[np.ndarray, "_ dim"]
@@ -138,7 +140,12 @@ def split_by_subset(subset: np.ndarray, columns: Columns) -> Table:
         for name_of_subset in dict.fromkeys(subset.tolist())
         for name, column in columns.items()
     }
-    return {name: part for name, part in parts.items() if not np.isnan(part).all()}
+    return defined_columns(parts)
+
+
+def defined_columns(columns: Columns) -> Columns:
+    """Return the columns that any sample has a value in."""
+    return {name: column for name, column in columns.items() if not np.isnan(column).all()}
 
 
 class QuerySet(NamedTuple):
@@ -267,9 +274,8 @@ def mean_over_parts(
     """
     rows = np.flatnonzero(~np.isnan(credit))
     _, part, sizes = np.unique(parts[rows], return_inverse=True, return_counts=True)
-    columns = {f"{name}_{kind}": np.full(len(credit), np.nan) for kind in ("influence", "credit", "part")}
-    columns[f"{name}_influence"][rows] = recall_influence(credit[rows], part)
-    columns[f"{name}_credit"][rows], columns[f"{name}_part"][rows] = credit[rows], part
+    values = {"influence": recall_influence(credit[rows], part), "credit": credit[rows], "part": part}
+    columns = {f"{name}_{kind}": column_at_rows(column, rows, len(credit)) for kind, column in values.items()}
     measure = Smooth(
         value=mean_per_class_recall(credit[rows], part),
         influence=f"{name}_influence",
@@ -282,7 +288,7 @@ def mean_over_parts(
     return columns, measure
 
 
-def curve_of_means(x: Iterable[float], parts: Sequence[tuple[np.ndarray, np.ndarray | None]], **facts: Any) -> Curve:
+def curve_of_means(x: Iterable[float], parts: Sequence[ClusteredValues], **facts: Any) -> Curve:
     """Return the mean at each point with its interval, from the point's values and their clusters, if any.
 
     The values are credits, so that the curve has the unit "fraction".

@@ -8,7 +8,7 @@ of an image, the score is the mean average precision over classes instead.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -227,7 +227,7 @@ def _single_label(
     n_classes = len(classes)
     scores = class_scores(images, classes, labels, logit_scale=logit_scale)
     acc1 = scores.credit()
-    answers = _ChosenClasses(scores.predicted, acc1, None if logit_scale is None else scores.confidence)
+    chosen = Predictions(scores.predicted, None if logit_scale is None else scores.confidence)
     samples: Table = {
         "acc5": scores.credit(5),
         "margin": scores.margin,
@@ -241,7 +241,7 @@ def _single_label(
         reason = f"five of only {n_classes} classes are always right"
         acc5 = undefined(reason, higher_is_better=True)
     tie_rate = Mean(column="tied", higher_is_better=None)
-    evaluation = _evaluate_choices(dataset, answers, acc5=acc5, no_confidence=no_logit_scale())
+    evaluation = _evaluate_choices(dataset, chosen, acc1, acc5=acc5, no_confidence=no_logit_scale())
     return replace(
         evaluation,
         samples={**evaluation.samples, **samples},
@@ -256,24 +256,16 @@ def _single_label(
     )
 
 
-class _ChosenClasses(NamedTuple):
-    """The class that was chosen for each image."""
-
-    predicted: Rows
-    credit: Column
-    confidence: Column | None
-
-
 def _evaluate_predictions(dataset: Dataset, predictions: Predictions) -> Evaluation:
     """Return the metrics of predicted classes. Metrics that need the scores of other classes are undefined."""
     labels, names = labels_of(dataset)
     if len(names) < 2:
         raise DataError(f"zero-shot classification needs at least 2 classes, got {len(names)}")
     credit = (predictions.predicted == labels).astype(np.float64)
-    answers = _ChosenClasses(predictions.predicted, credit, predictions.confidence)
     acc5 = undefined("it needs five classes per image, and the file has one", higher_is_better=True)
+    no_confidence = "it needs confidences, and the file has none"
     return replace(
-        _evaluate_choices(dataset, answers, acc5=acc5, no_confidence="it needs confidences, and the file has none"),
+        _evaluate_choices(dataset, predictions, credit, acc5=acc5, no_confidence=no_confidence),
         question="Is the predicted class of an image the true one?",
         scoring="An image counts as right when its predicted class is its label.",
     )
@@ -285,10 +277,13 @@ def _distinct_names(class_names: Sequence[str]) -> list[str]:
     return [f"{name} ({row})" if counts[name] > 1 else name for row, name in enumerate(class_names)]
 
 
-def _evaluate_choices(dataset: Dataset, answers: _ChosenClasses, *, acc5: Measure, no_confidence: str) -> Evaluation:
+def _evaluate_choices(
+    dataset: Dataset, chosen: Predictions, credit: Column, *, acc5: Measure, no_confidence: str
+) -> Evaluation:
     """Return the metrics that follow from the chosen class, and from its confidence if it is known.
 
     Args:
+        credit: of the chosen class of each image.
         acc5: top-5 accuracy, which does not follow from them.
         no_confidence: why calibration is undefined without confidence.
     """
@@ -298,13 +293,13 @@ def _evaluate_choices(dataset: Dataset, answers: _ChosenClasses, *, acc5: Measur
         "sample_id": text_column(dataset.image_ids),
         "image": np.arange(n),
         "label": names[labels],
-        "predicted": names[answers.predicted],
+        "predicted": names[chosen.predicted],
         "class": labels,
-        "acc1": answers.credit,
+        "acc1": credit,
     }
-    columns, recall = mean_over_parts("mean_per_class_recall", answers.credit, labels)
-    f1 = macro_f1(answers.predicted, labels)
-    samples |= columns | {"macro_f1_influence": f1.influence, "predicted_class": answers.predicted}
+    columns, recall = mean_over_parts("mean_per_class_recall", credit, labels)
+    f1 = macro_f1(chosen.predicted, labels)
+    samples |= columns | {"macro_f1_influence": f1.influence, "predicted_class": chosen.predicted}
     measures: Measures = {
         "acc1": Mean(column="acc1", chance=1 / len(names)),
         "acc5": acc5,
@@ -320,11 +315,11 @@ def _evaluate_choices(dataset: Dataset, answers: _ChosenClasses, *, acc5: Measur
         "ece": undefined(no_confidence, higher_is_better=False),
     }
     curves, controls, notes = Curves(), Measures(), tuple[str, ...]()
-    if answers.confidence is not None:
-        samples["confidence"] = answers.confidence
+    if chosen.confidence is not None:
+        samples["confidence"] = chosen.confidence
         measures["ece"] = CalibrationError(confidence="confidence", credit="acc1")
-        curves["reliability"] = _reliability_curve(answers.confidence, answers.credit)
-        noise = calibration_estimate(answers.confidence, answers.credit).noise
+        curves["reliability"] = _reliability_curve(chosen.confidence, credit)
+        noise = calibration_estimate(chosen.confidence, credit).noise
         reason = "the score of a calibrated model"
         controls["ece_if_calibrated"] = Fixed(value=noise, n=n, reason=reason, higher_is_better=False)
         notes = (f"by noise, a calibrated model would show an ece of {percent(noise)} % on this number of images",)

@@ -34,7 +34,7 @@ from clipbench.stats.measures import Definition, Mean, Measures, Smooth, define,
 from clipbench_tasks.choices import decide, vectors_of
 from clipbench_tasks.composition import scoring
 from clipbench_tasks.composition.scoring import TITLES, TITLES_OF_MEANS, means
-from clipbench_tasks.tables import Column, Columns, Table, captions_of, split_by_subset, text_column
+from clipbench_tasks.tables import Column, Columns, Table, captions_of, defined_columns, split_by_subset, text_column
 
 SCORES = (
     *("text_acc", "image_acc", "group_acc", "text_pair_acc", "image_pair_acc", "text_only_acc", "image_jaccard"),
@@ -153,13 +153,13 @@ class Composition(Task):
         strict = {f"{name}_strict": np.where(np.isnan(column), np.nan, column == 1) for name, column in main.items()}
         shuffled_cosine, word_order_acc = scoring.word_order(shuffles, vectors, len(contrasts))
         other_cosine, other_influence = scoring.other_cosine(contrasts, vectors, rng)
-        likeness = {
+        cosines = {
             "twin_cosine": scoring.twin_cosine(contrasts, vectors),
             "shuffled_cosine": shuffled_cosine,
             "other_cosine": other_cosine,
             "word_order_acc": word_order_acc,
         }
-        likeness = {name: column for name, column in likeness.items() if not np.isnan(column).all()}
+        likeness = defined_columns(cosines)
         subset = text_column(contrast.subset for contrast in contrasts)
         of_subsets = split_by_subset(subset, scores)
         twins = split_by_subset(subset, {name: likeness[name] for name in ("twin_cosine",) if name in likeness})
@@ -235,8 +235,11 @@ def _scores(contrasts: Sequence[Contrast], decided: Choices, text_only: Column) 
         "image_jaccard": decided.image_jaccard,
         **scoring.all_of_pair_and_set(contrasts, decided.text),
     }
-    defined = {name: column for name, column in scores.items() if not np.isnan(column).all()}
-    return {name: column for name, column in defined.items() if name not in PAIRS or _has_more_pairs(contrasts, name)}
+    return {
+        name: column
+        for name, column in defined_columns(scores).items()
+        if name not in PAIRS or _has_more_pairs(contrasts, name)
+    }
 
 
 def _has_more_pairs(contrasts: Sequence[Contrast], name: str) -> bool:

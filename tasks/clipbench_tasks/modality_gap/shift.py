@@ -175,27 +175,20 @@ class Move(NamedTuple):
     """A way to move vectors, as its curves are drawn."""
 
     figure: str
-    x_label: str
     series: str
     role: CurveRole
 
 
-def _shift(series: str, role: CurveRole) -> Move:
-    return Move("shift", "distance moved", series, role)
-
-
-def _correction(series: str, role: CurveRole) -> Move:
-    return Move("corrections", "strength of the correction", series, role)
-
-
+X_LABELS = {"shift": "distance moved", "corrections": "strength of the correction"}
+"""Labels of the axis of each figure."""
 MOVES: Mapping[str, Move] = {
-    "shift_both": _shift("both moved by half", "ink"),
-    "shift_image": _shift("images moved", "image"),
-    "shift_text": _shift("texts moved", "text"),
-    "centring": _correction("centred", "ink"),
-    "standardising": _correction("standardised", "pair"),
-    "collapse": _correction("centred, length kept", "ink"),
-    "realign": _correction("ReAlign", "text"),
+    "shift_both": Move("shift", "both moved by half", "ink"),
+    "shift_image": Move("shift", "images moved", "image"),
+    "shift_text": Move("shift", "texts moved", "text"),
+    "centring": Move("corrections", "centred", "ink"),
+    "standardising": Move("corrections", "standardised", "pair"),
+    "collapse": Move("corrections", "centred, length kept", "ink"),
+    "realign": Move("corrections", "ReAlign", "text"),
 }
 """The ways, by the ends of the names of their curves."""
 DRAWN = {
@@ -225,7 +218,7 @@ def _curve(name: str, points: Mapping[float, Scores], move: Move, rescore: Resco
         x=list(points),
         y=[values[name] for values in points.values()],
         chance=None if None in chances else chances,
-        x_label=move.x_label,
+        x_label=X_LABELS[move.figure],
         y_label=y_label or RECORDED.get(name, name),
         unit="fraction" if "_recall@" in name or name.endswith("acc1") else "",
         figure=move.figure,

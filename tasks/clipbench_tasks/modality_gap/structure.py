@@ -18,9 +18,9 @@ from clipbench.metrics.similarity_calibration import (
     match_probabilities,
 )
 from clipbench.metrics.structure import cka, hubness, mutual_neighbours
-from clipbench.results.record import Curve, CurveRole
+from clipbench.results.record import Curve
 from clipbench.stats.measures import Definition, Definitions, Fixed, Measures, define, undefined
-from clipbench_tasks.tables import Columns, Curves, Rows, Vectors, sample_rows
+from clipbench_tasks.tables import Columns, Curves, Rows, SeriesStyles, Vectors, sample_rows
 
 OTHER_NEIGHBOURS = "no interval: resampled vectors have other neighbours"
 UNIT_LENGTH = 1e-3
@@ -287,7 +287,7 @@ def _measures(
     return values
 
 
-SERIES: Mapping[str, tuple[str, CurveRole]] = {
+SERIES: SeriesStyles = {
     "image_text": ("image–text", "ink"),
     "text_text": ("text–text", "text"),
     "image_image": ("image–image", "image"),

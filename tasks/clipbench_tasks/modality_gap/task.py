@@ -28,7 +28,7 @@ from clipbench.metrics.probes import (
 from clipbench.metrics.similarity import row_blocks
 from clipbench.metrics.spectrum import GapSpectrum, ablations, gap_spectrum
 from clipbench.models.protocol import Embedder
-from clipbench.results.record import Curve, CurveRole
+from clipbench.results.record import Curve
 from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Measures, define, undefined
 from clipbench_tasks.modality_gap import structure
 from clipbench_tasks.modality_gap.shift import correction_curves, rescoring, shift_curves
@@ -37,6 +37,7 @@ from clipbench_tasks.tables import (
     Columns,
     Curves,
     Rows,
+    SeriesStyles,
     Table,
     Vectors,
     captions_of,
@@ -437,7 +438,7 @@ def _curve(name: str, x: np.ndarray, y: np.ndarray, **facts: Any) -> Curves:
     return {name: Curve(x=x.astype(float).tolist(), y=y.astype(float).tolist(), **facts)}
 
 
-COSINES: Mapping[str, tuple[str, CurveRole]] = {
+COSINES: SeriesStyles = {
     "image": ("image–image", "image"),
     "text": ("text–text", "text"),
     "pair": ("true pair", "pair"),

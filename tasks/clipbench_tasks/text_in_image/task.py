@@ -31,6 +31,7 @@ from clipbench_tasks.choices import decide, vectors_of
 from clipbench_tasks.tables import (
     Column,
     Curves,
+    Mask,
     Rows,
     Table,
     Vectors,
@@ -322,18 +323,22 @@ def _samples(attacks: Sequence[Attack], verdicts: Mapping[str, _Verdict], names:
         "fooled": under.word,
     }
     is_usual = _is_usual(conditions)
-    samples["attacked_margin"] = np.where(is_usual, under.margin, np.nan)
+
+    def of_usual(values: Column | Mask) -> Column:
+        return np.where(is_usual, values, np.nan)
+
+    samples["attacked_margin"] = of_usual(under.margin)
     for kind, verdict in verdicts.items():
         samples[f"{kind}_image"] = np.array([getattr(attack, kind) for attack in attacks], np.float64)
-        samples[f"{kind}_acc"] = np.where(is_usual, verdict.object, np.nan)
-        samples[f"{kind}_two_way_acc"] = np.where(is_usual, verdict.two_way, np.nan)
-    samples["attack_success"] = np.where(is_usual, under.word, np.nan)
-    samples["drop"] = samples["clean_acc"] - samples["attacked_acc"]
-    samples["drop_from_blank"] = samples["blank_acc"] - samples["attacked_acc"]
-    samples["clean_named_word"] = np.where(is_usual, verdicts["clean"].word, np.nan)
-    samples["blank_named_word"] = np.where(is_usual, verdicts["blank"].word, np.nan)
+        samples |= {f"{kind}_acc": of_usual(verdict.object), f"{kind}_two_way_acc": of_usual(verdict.two_way)}
     is_tied = [(credit > 0) & (credit < 1) for credit in (under.object, under.word)]
-    samples["attack_tied"] = np.where(is_usual, is_tied[0] | is_tied[1], np.nan)
+    samples |= {
+        "attack_success": of_usual(under.word),
+        "drop": samples["clean_acc"] - samples["attacked_acc"],
+        "drop_from_blank": samples["blank_acc"] - samples["attacked_acc"],
+        **{f"{kind}_named_word": of_usual(verdicts[kind].word) for kind in ("clean", "blank")},
+        "attack_tied": of_usual(is_tied[0] | is_tied[1]),
+    }
     # The conditions that are no points of a curve have metrics of their own.
     for name in (name for name in dict.fromkeys(conditions.tolist()) if name and _setting(name) is None):
         parts = {"attacked_acc": under.object, "attacked_two_way_acc": under.two_way, "attack_success": under.word}
