@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64
 
-from clipbench.metrics.similarity import Items, Pairs, scores_of_pairs
+from clipbench.metrics.similarity import Items, Pairs, row_slices, scores_of_pairs
 from clipbench.metrics.threads import in_threads
 
 TILE = 512
@@ -63,16 +63,11 @@ def tiles(n_rows: int, n_columns: int, *, is_upper: bool = False) -> Iterator[Ti
         >>> [(tile.rows.start, tile.columns.start) for tile in tiles(2 * TILE, 2 * TILE, is_upper=True)]
         [(0, 0), (0, 512), (512, 512)]
     """
-    for block in _slices(slice(0, n_rows), ROW_TILES * TILE):
-        for columns in _slices(slice(block.start if is_upper else 0, n_columns), TILE):
-            for rows in _slices(block, TILE):
+    for block in row_slices(n_rows, ROW_TILES * TILE):
+        for columns in row_slices(n_columns, TILE, block.start if is_upper else 0):
+            for rows in row_slices(block.stop, TILE, block.start):
                 if not is_upper or rows.start <= columns.start:
                     yield Tile(rows, columns)
-
-
-def _slices(rows: slice, step: int) -> Iterator[slice]:
-    for start in range(rows.start, rows.stop, step):
-        yield slice(start, min(start + step, rows.stop))
 
 
 class _OpenPairs(NamedTuple):
@@ -267,6 +262,6 @@ def _count_by_query(mask: Bool[np.ndarray, "n_queries n_items"]) -> OfQueries:
     if mask.flags.c_contiguous:  # of bytes, a sum along rows would take five times as long
         return np.bitwise_count(np.packbits(mask, axis=1)).sum(axis=1, dtype=np.int64)
     columns, total = mask.T.view(np.uint8), np.zeros(len(mask), np.int64)
-    for start in range(0, len(columns), 255):  # as many as a byte can count
-        total += np.add.reduce(columns[start : start + 255], axis=0, dtype=np.uint8)
+    for part in row_slices(len(columns), 255):  # as many as a byte can count
+        total += np.add.reduce(columns[part], axis=0, dtype=np.uint8)
     return total

@@ -125,10 +125,9 @@ def compress(
         axes = components.axes[:, : form.dim]
         coordinates, compressed_queries = (stored - components.mean) @ axes, queries @ axes
         coordinates = _through_int8(coordinates) if form.number == "int8" else coordinates
-        return (
-            round_to_steps(np.column_stack([coordinates, np.ones(len(coordinates))]), STEPS),
-            round_to_steps(np.column_stack([compressed_queries, queries @ components.mean]), STEPS),
-        )
+        with_mean = np.column_stack([coordinates, np.ones(len(coordinates))])
+        query_with_mean = np.column_stack([compressed_queries, queries @ components.mean])
+        return round_to_steps(with_mean, STEPS), round_to_steps(query_with_mean, STEPS)
     if form.kind == "float16":
         return stored.astype(np.float16).astype(np.float32), queries
     first, compressed_queries = (_at_length_1(vectors[:, : form.dim]) for vectors in (stored, queries))

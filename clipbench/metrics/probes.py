@@ -10,7 +10,16 @@ from jaxtyping import Float32, Float64, Int64
 from clipbench.errors import DataError
 from clipbench.metrics.classification import top_k_credit
 from clipbench.metrics.geometry import gap_vector
-from clipbench.metrics.similarity import Labels, Mask, Values, Vector, Vectors, score_blocks, top_k_probabilities
+from clipbench.metrics.similarity import (
+    Labels,
+    Mask,
+    Values,
+    Vector,
+    Vectors,
+    row_slices,
+    score_blocks,
+    top_k_probabilities,
+)
 from clipbench.metrics.spectrum import round_numbers
 
 C = 10.0
@@ -120,7 +129,7 @@ def _minimise(
     n, n_classes = len(x), len(of_class)
     size = n_classes * x.shape[1]
     decay = 1 / (c * n)
-    blocks = [slice(start, start + _BLOCK) for start in range(0, n, _BLOCK)]
+    blocks = list(row_slices(n, _BLOCK))
 
     def objective(parameters: Float64[np.ndarray, " size"]) -> tuple[float, Float64[np.ndarray, " size"]]:
         weights, bias = parameters[:size].reshape(n_classes, -1), parameters[size:]

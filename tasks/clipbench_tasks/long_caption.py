@@ -53,6 +53,7 @@ from clipbench_tasks.tables import (
     Rows,
     Table,
     bounded_curve,
+    check_cutoffs,
     column_at_rows,
     curve_of_means,
     join_evaluations,
@@ -120,9 +121,8 @@ class LongCaption(Task):
     """Share of the whole captions' recall that the effective length must reach."""
 
     def __post_init__(self) -> None:
-        for name, numbers in (("ks", self.ks), ("tokens", self.tokens)):
-            if not numbers or min(numbers) < 1:
-                raise UsageError(f"task long-caption: {name} = {list(numbers)}, expected numbers from 1 up")
+        check_cutoffs(self.name, "ks", self.ks)
+        check_cutoffs(self.name, "tokens", self.tokens)
         if not 0 < self.share < 1:
             raise UsageError(f"task long-caption: share = {self.share}, expected a fraction between 0 and 1")
 

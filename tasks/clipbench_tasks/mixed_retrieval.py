@@ -46,6 +46,7 @@ from clipbench_tasks.tables import (
     Table,
     Vectors,
     captions_of,
+    check_cutoffs,
     cosine_columns,
     curve_of_means,
     items_at,
@@ -118,8 +119,7 @@ class MixedRetrieval(Task):
     shares: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
 
     def __post_init__(self) -> None:
-        if not self.ks or min(self.ks) < 1:
-            raise UsageError(f"task mixed-retrieval: ks = {list(self.ks)}, expected numbers from 1 up")
+        check_cutoffs(self.name, "ks", self.ks)
         if HALF not in self.shares or not all(0 <= share <= 1 for share in self.shares):
             raise UsageError(
                 f"task mixed-retrieval: shares = {list(self.shares)}, expected numbers from 0 to 1, {HALF} among them"

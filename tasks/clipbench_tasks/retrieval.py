@@ -40,6 +40,7 @@ from clipbench_tasks.tables import (
     Cutoffs,
     Table,
     Vectors,
+    check_cutoffs,
     cosine_columns,
     curve_of_means,
     join_evaluations,
@@ -84,8 +85,7 @@ class Retrieval(Task):
     """Queries of each direction, a random sample, that search the whole gallery, None for all."""
 
     def __post_init__(self) -> None:
-        if not self.ks or min(self.ks) < 1:
-            raise UsageError(f"task retrieval: ks = {list(self.ks)}, expected numbers from 1 up")
+        check_cutoffs(self.name, "ks", self.ks)
         if self.queries is not None and (type(self.queries) is not int or self.queries < 1):
             raise UsageError(f"task retrieval: queries = {self.queries!r}, expected an integer of 1 or more")
 

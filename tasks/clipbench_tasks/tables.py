@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, Shaped
 
 from clipbench.data.dataset import Dataset
+from clipbench.errors import UsageError
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics.classification import mean_per_class_recall, recall_influence
 from clipbench.metrics.geometry import Estimate, GapNoise
@@ -80,6 +81,12 @@ def cosine_columns(answers: Answers, margin: str) -> Columns:
     """
     right, chosen = answers.right_score.astype(np.float64), answers.first_score.astype(np.float64)
     return {"right_cosine": right, "chosen_cosine": chosen, margin: right - chosen}
+
+
+def check_cutoffs(task: str, name: str, numbers: Cutoffs) -> None:
+    """Raise UsageError unless there are numbers, all of them from 1 up."""
+    if not numbers or min(numbers) < 1:
+        raise UsageError(f"task {task}: {name} = {list(numbers)}, expected numbers from 1 up")
 
 
 def stack_tables(*tables: Samples) -> Table:

@@ -320,8 +320,9 @@ def _evaluate_choices(
         measures["ece"] = CalibrationError(confidence="confidence", credit="acc1")
         curves["reliability"] = _reliability_curve(chosen.confidence, credit)
         noise = calibration_estimate(chosen.confidence, credit).noise
-        reason = "the score of a calibrated model"
-        controls["ece_if_calibrated"] = Fixed(value=noise, n=n, reason=reason, higher_is_better=False)
+        controls["ece_if_calibrated"] = Fixed(
+            value=noise, n=n, reason="the score of a calibrated model", higher_is_better=False
+        )
         notes = (f"by noise, a calibrated model would show an ece of {percent(noise)} % on this number of images",)
     controls["majority_class"] = Fixed(
         value=float(np.bincount(labels).max() / n), n=n, reason="the score of always naming the most frequent class"

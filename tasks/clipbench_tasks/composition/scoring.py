@@ -87,8 +87,8 @@ def _twins(contrast: Contrast) -> list[tuple[str, str]]:
     twins = {
         tuple(sorted((a, b)))
         for line in contrast.is_true
-        for a, line_a in zip(range(len(line)), line, strict=True)
-        for b, line_b in zip(range(len(line)), line, strict=True)
+        for a, line_a in enumerate(line)
+        for b, line_b in enumerate(line)
         if line_a and not line_b
     }
     return [(contrast.captions[a], contrast.captions[b]) for a, b in sorted(twins)]

@@ -148,9 +148,8 @@ def probe_attacks(
         reason = UNTRAINED + data_option(train="DATA") if dataset.is_training is None else UNKNOWN
         if training.n_shown:
             reason += f", of which {count(training.n_shown)} are left out because an attack shows them"
-        name = "linear_probe_attack_success"
-        measures = {name: undefined(reason, higher_is_better=False)}
-        return Evaluation(samples={}, measures=define(measures, METRICS))
+        missing = {"linear_probe_attack_success": undefined(reason, higher_is_better=False)}
+        return Evaluation(samples={}, measures=define(missing, METRICS))
     is_trained = np.isin(training.labels, trained)
     # Classes are numbered among the trained ones.
     trained_labels = np.searchsorted(trained, training.labels[is_trained])
