@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64
 
-from clipbench.metrics.similarity import Items, Pairs, scores_of_pairs
+from clipbench.metrics.similarity import Items, Pairs, row_slices, scores_of_pairs
+from clipbench.metrics.threads import in_threads
 
 TILE = 512
 """Rows of each side of a tile: its 1 MiB of float32 stays in the cache of a core while it is looked at."""
@@ -24,6 +25,8 @@ FEW = 32
 
 TileScores = Float32[np.ndarray, "tile_queries tile_items"]
 TileMask = Bool[np.ndarray, "tile_queries tile_items"]
+OfQueries = Int64[np.ndarray, " n_queries"]
+QueryScores = Float32[np.ndarray, " n_queries"]
 OfTile = Float32[np.ndarray, " tile_queries"]
 OfPairs = Int64[np.ndarray, " n_pairs"]
 PairScores = Float32[np.ndarray, " n_pairs"]
@@ -60,16 +63,11 @@ def tiles(n_rows: int, n_columns: int, *, is_upper: bool = False) -> Iterator[Ti
         >>> [(tile.rows.start, tile.columns.start) for tile in tiles(2 * TILE, 2 * TILE, is_upper=True)]
         [(0, 0), (0, 512), (512, 512)]
     """
-    for block in _slices(slice(0, n_rows), ROW_TILES * TILE):
-        for columns in _slices(slice(block.start if is_upper else 0, n_columns), TILE):
-            for rows in _slices(block, TILE):
+    for block in row_slices(n_rows, ROW_TILES * TILE):
+        for columns in row_slices(n_columns, TILE, block.start if is_upper else 0):
+            for rows in row_slices(block.stop, TILE, block.start):
                 if not is_upper or rows.start <= columns.start:
                     yield Tile(rows, columns)
-
-
-def _slices(rows: slice, step: int) -> Iterator[slice]:
-    for start in range(rows.start, rows.stop, step):
-        yield slice(start, min(start + step, rows.stop))
 
 
 class _OpenPairs(NamedTuple):
@@ -101,13 +99,13 @@ class TiledSearch:
         self,
         queries: Float32[np.ndarray, "n_vectors dim"],
         items: Items,
-        best: Float32[np.ndarray, " n_queries"],
-        right: Int64[np.ndarray, " n_queries"],
+        best: QueryScores,
+        right: OfQueries,
         error: float,
         groups: tuple[Int32[np.ndarray, " n_queries"], Int32[np.ndarray, " n_items"]] | None = None,
     ) -> None:
         self.queries, self.items, self.best, self.right, self.groups = queries, items, best, right, groups
-        self.row_index: Int64[np.ndarray, " n_queries"] | None = None
+        self.row_index: OfQueries | None = None
         """Row of each query's vector, ascending, if queries share vectors, None if each has its own vector."""
         self.error = np.float32(error)
         self.low, self.high = (
@@ -239,6 +237,17 @@ def scan(
         search.add_exact(tile_scores, query_slice, item_slice)
 
 
+def search_tiles(search: TiledSearch, hidden: Pairs) -> None:
+    """Search all tiles of all queries and items.
+
+    Args:
+        hidden: pairs that do not count, in the order of the queries.
+    """
+    in_threads(
+        lambda tile: scan(search, None, tile, tile.of_pairs(*hidden)), tiles(len(search.best), len(search.items))
+    )
+
+
 def _true_indices(mask: Bool[np.ndarray, "n_queries n_items"]) -> Pairs:
     """Return the rows and columns of the True values of a mask, stored by rows or by columns."""
     if mask.flags.c_contiguous:
@@ -248,11 +257,11 @@ def _true_indices(mask: Bool[np.ndarray, "n_queries n_items"]) -> Pairs:
     return row, item
 
 
-def _count_by_query(mask: Bool[np.ndarray, "n_queries n_items"]) -> Int64[np.ndarray, " n_queries"]:
+def _count_by_query(mask: Bool[np.ndarray, "n_queries n_items"]) -> OfQueries:
     """Return the number of True values for each query of a mask, stored by rows or by columns."""
     if mask.flags.c_contiguous:  # of bytes, a sum along rows would take five times as long
         return np.bitwise_count(np.packbits(mask, axis=1)).sum(axis=1, dtype=np.int64)
     columns, total = mask.T.view(np.uint8), np.zeros(len(mask), np.int64)
-    for start in range(0, len(columns), 255):  # as many as a byte can count
-        total += np.add.reduce(columns[start : start + 255], axis=0, dtype=np.uint8)
+    for part in row_slices(len(columns), 255):  # as many as a byte can count
+        total += np.add.reduce(columns[part], axis=0, dtype=np.uint8)
     return total

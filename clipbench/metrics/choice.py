@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
 from clipbench.errors import DataError
-from clipbench.metrics.similarity import Images, Texts, Values
+from clipbench.metrics.similarity import Images, Texts, Values, row_slices
 
 _MAX_TIED = 16
 """Tied true (or false) entries of one contrast up to which its group credit is computed: each doubles the work."""
@@ -109,8 +109,7 @@ def contrast_scores(
         [[[0.0, 1.0]]]
     """
     out = np.empty((len(image_rows), image_rows.shape[1], text_rows.shape[1]), np.float32)
-    for start in range(0, len(out), 1024):
-        rows = slice(start, start + 1024)
+    for rows in row_slices(len(out), 1024):
         left, right = images[image_rows[rows]].astype(np.float64), texts[text_rows[rows]].astype(np.float64)
         out[rows] = left @ right.swapaxes(1, 2)
     return out

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int64
 
 from clipbench.errors import DataError, UsageError
-from clipbench.metrics.similarity import Images, Labels, Values, score_blocks
+from clipbench.metrics.similarity import Images, Labels, Mask, Values, score_blocks
 
 Prompts = Float32[np.ndarray, "n_classes dim"]
 """The vector of each class."""
@@ -20,13 +20,13 @@ Prompts = Float32[np.ndarray, "n_classes dim"]
 class ClassScores(NamedTuple):
     """Per-sample results of classification."""
 
-    better: Int64[np.ndarray, " n_images"]
+    better: Labels
     """Classes that score strictly above the true one."""
-    tied: Int64[np.ndarray, " n_images"]
+    tied: Labels
     """Other classes that score exactly as the true one does."""
-    predicted: Int64[np.ndarray, " n_images"]
+    predicted: Labels
     """The class with the highest score, the lowest row among equals, for display only."""
-    confidence: Float64[np.ndarray, " n_images"]
+    confidence: Values
     """Softmax probability of the highest score, in (0, 1], NaN without a logit scale."""
     margin: Float32[np.ndarray, " n_images"]
     """Score of the true class minus the best other one's, a difference of cosines: negative when wrong."""
@@ -35,9 +35,13 @@ class ClassScores(NamedTuple):
     top: Float32[np.ndarray, " n_images"]
     """The highest score, the score of ``predicted``."""
 
+    def credit(self, k: int = 1) -> Values:
+        """Return ``top_k_credit`` of the true classes."""
+        return top_k_credit(self.better, self.tied, k)
+
 
 def class_scores(
-    images: Images, classes: Prompts, labels: Int64[np.ndarray, " n_images"], *, logit_scale: float | None
+    images: Images, classes: Prompts, labels: Int64[np.ndarray, " n_images"], *, logit_scale: float | None = None
 ) -> ClassScores:
     """Return the per-sample results of images against the classes.
 
@@ -242,7 +246,7 @@ def expected_calibration_error(confidence: Values, credit: Values, n_bins: int =
     return float(np.nansum(n_samples * np.abs(accuracy - mean_confidence)) / len(confidence))
 
 
-def average_precision(scores: Float[np.ndarray, " n"], positives: Bool[np.ndarray, " n"]) -> float:
+def average_precision(scores: Float[np.ndarray, " n"], positives: Mask) -> float:
     """Return the mean over positives of the precision at their position, in expectation over the order of ties.
 
     In a block of g equal scores, r of them positive, after a others with b positives, the item at place j of the block
@@ -280,7 +284,7 @@ class MeanAveragePrecision(NamedTuple):
     value: float
     chance: float
     """Score of a constant model."""
-    influence: Float64[np.ndarray, " n_images"]
+    influence: Values
     """n - 1 times the fall of the value without the image, less the mean of these (jackknife)."""
     by_class: Float64[np.ndarray, " n_scored"]
     """Average precision of each class that has positives."""
@@ -325,7 +329,7 @@ def mean_average_precision(
     )
 
 
-def precision_spread(scores: Float32[np.ndarray, " n"], positives: Bool[np.ndarray, " n"]) -> float:
+def precision_spread(scores: Float32[np.ndarray, " n"], positives: Mask) -> float:
     """Return the variance over positives of the precision at their position, with ties in order.
 
     Example:
@@ -336,7 +340,7 @@ def precision_spread(scores: Float32[np.ndarray, " n"], positives: Bool[np.ndarr
     return float((np.arange(1, len(positions) + 1) / (positions + 1)).var())
 
 
-def precision_changes(scores: Float32[np.ndarray, " n"], positives: Bool[np.ndarray, " n"]) -> Values:
+def precision_changes(scores: Float32[np.ndarray, " n"], positives: Mask) -> Values:
     """Return the fall of the average precision without each image, or 0 for a single positive.
 
     Ties are taken in order. With few positives the derivative by an item's weight is too small: a positive left out of

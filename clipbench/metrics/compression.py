@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from clipbench.metrics.similarity import Queries, Vectors, unit
+from clipbench.metrics.similarity import Queries, Vector, Vectors, round_to_steps, unit
 
 Kind = Literal["first", "pca", "float16", "int8", "pca_int8", "binary"]
 
@@ -73,7 +73,7 @@ class Format(NamedTuple):
 class Components(NamedTuple):
     """Mean and principal components of stored vectors."""
 
-    mean: Float64[np.ndarray, " dim"]
+    mean: Vector
     axes: Float64[np.ndarray, "dim dim"]
     """One column per component, the largest variance first."""
 
@@ -125,14 +125,14 @@ def compress(
         axes = components.axes[:, : form.dim]
         coordinates, compressed_queries = (stored - components.mean) @ axes, queries @ axes
         coordinates = _through_int8(coordinates) if form.number == "int8" else coordinates
-        return _round_to_steps(np.column_stack([coordinates, np.ones(len(coordinates))])), _round_to_steps(
-            np.column_stack([compressed_queries, queries @ components.mean])
-        )
+        with_mean = np.column_stack([coordinates, np.ones(len(coordinates))])
+        query_with_mean = np.column_stack([compressed_queries, queries @ components.mean])
+        return round_to_steps(with_mean, STEPS), round_to_steps(query_with_mean, STEPS)
     if form.kind == "float16":
         return stored.astype(np.float16).astype(np.float32), queries
     first, compressed_queries = (_at_length_1(vectors[:, : form.dim]) for vectors in (stored, queries))
     if form.kind == "int8":
-        return _round_to_steps(_through_int8(first)), compressed_queries
+        return round_to_steps(_through_int8(first), STEPS), compressed_queries
     if form.kind == "binary":
         return _signs(first), _signs(compressed_queries)
     return first, compressed_queries
@@ -154,7 +154,3 @@ def _at_length_1(vectors: Vectors) -> Vectors:
     out, is_long = np.zeros(vectors.shape, np.float32), vectors.any(axis=1)
     out[is_long] = unit(vectors[is_long])
     return out
-
-
-def _round_to_steps(vectors: Float64[np.ndarray, "n dim"]) -> Vectors:
-    return (np.rint(vectors * STEPS) / STEPS).astype(np.float32)

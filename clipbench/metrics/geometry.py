@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from clipbench.errors import DataError
-from clipbench.metrics.similarity import Images, Texts, Values, Vectors, row_blocks
+from clipbench.metrics.similarity import Images, Texts, Values, Vector, Vectors, row_blocks
 
 Owners = Int64[np.ndarray, " n_owners"]
 """Row of each text's image."""
@@ -41,7 +41,7 @@ def undefined_estimate(n: int) -> Estimate:
 class PairGeometry(NamedTuple):
     """All measures of pairs."""
 
-    gap_vector: Float64[np.ndarray, " dim"]
+    gap_vector: Vector
     """The result of the function of its name."""
     modality_gap: Estimate
     """The result of the function of its name. Where the gap is 0 it has no derivative, and all influences are 0."""
@@ -101,7 +101,7 @@ def pair_geometry(images: Images, texts: Texts) -> PairGeometry:
     )
 
 
-def gap_vector(images: Images, texts: Texts) -> Float64[np.ndarray, " dim"]:
+def gap_vector(images: Images, texts: Texts) -> Vector:
     """Return the mean image vector minus the mean text vector, or NaN without samples.
 
     Source: Liang et al., Mind the Gap, 2022.
@@ -182,7 +182,7 @@ class _Side(NamedTuple):
     """Dot products of the centred vectors with given directions."""
 
 
-def _mean(vectors: Vectors) -> Float64[np.ndarray, " dim"]:
+def _mean(vectors: Vectors) -> Vector:
     if not len(vectors):
         return np.full(vectors.shape[1], np.nan)
     total = np.zeros(vectors.shape[1])
@@ -193,7 +193,7 @@ def _mean(vectors: Vectors) -> Float64[np.ndarray, " dim"]:
 
 def _side(
     vectors: Vectors,
-    mean: Float64[np.ndarray, " dim"],
+    mean: Vector,
     directions: Float64[np.ndarray, "dim n_directions"] | None = None,
 ) -> _Side:
     n = len(vectors)
@@ -218,7 +218,7 @@ def _pair_squared_distances(images: Images, texts: Texts, text_image: Owners | N
     return out
 
 
-def _cone(side: _Side, mean: Float64[np.ndarray, " dim"], *, mean_column: int) -> Estimate:
+def _cone(side: _Side, mean: Vector, *, mean_column: int) -> Estimate:
     """Return the cone from products of centred vectors with directions, of which ``mean_column`` is their mean."""
     n = len(side.squared_lengths)
     if n < 2:

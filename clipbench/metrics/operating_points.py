@@ -11,6 +11,8 @@ from jaxtyping import Float, Float64, Int32, Int64
 
 from clipbench.metrics.similarity import Images, Labels, Texts, Values, pair_scores, score_blocks
 
+PerThreshold = Float64[np.ndarray, " n_thresholds"]
+
 
 class Trials(NamedTuple):
     """Cosines of trials, the highest first: all that should be accepted, or all that should not."""
@@ -39,7 +41,7 @@ class JudgedTrials(NamedTuple):
 class AcceptanceRates(NamedTuple):
     """Shares of each image that thresholds accept. Precision is π right / (π right + (1 - π) wrong), of the means."""
 
-    thresholds: Float64[np.ndarray, " n_thresholds"]
+    thresholds: PerThreshold
     """Cosines, ascending."""
     right: Float64[np.ndarray, "n_images n_thresholds"]
     """Share of the trials to accept that is accepted. Its mean over images is the recall."""
@@ -108,7 +110,7 @@ def _sorted_trials(
     return Trials(cosines[order], images[order].astype(np.int32), of_owner, None if weights is None else weights[order])
 
 
-def acceptance_rates(judged: JudgedTrials, thresholds: Float64[np.ndarray, " n_thresholds"]) -> AcceptanceRates:
+def acceptance_rates(judged: JudgedTrials, thresholds: PerThreshold) -> AcceptanceRates:
     """Return the shares of each image's trials that thresholds accept.
 
     False pairs share images on both sides, and each is counted for two images. Their noise would be counted twice, so
@@ -132,7 +134,7 @@ def acceptance_rates(judged: JudgedTrials, thresholds: Float64[np.ndarray, " n_t
 
 
 def _counts_above(
-    trials: Trials, images: Int32[np.ndarray, " n_trials"], thresholds: Float64[np.ndarray, " n_thresholds"], n: int
+    trials: Trials, images: Int32[np.ndarray, " n_trials"], thresholds: PerThreshold, n: int
 ) -> Float64[np.ndarray, "n_images n_thresholds"]:
     """Return the number of trials of each image that reach each threshold."""
     ends = np.searchsorted(-trials.cosines.astype(np.float64), -thresholds, side="right").tolist()
@@ -168,7 +170,7 @@ def precision_at_all(
     return cosines, right / (right + wrong)
 
 
-def even_thresholds(judged: JudgedTrials, n: int) -> Float64[np.ndarray, " n_thresholds"]:
+def even_thresholds(judged: JudgedTrials, n: int) -> PerThreshold:
     """Return -1, n cosines to accept, evenly spaced by rank, and n cosines to reject, denser among the highest."""
     right, wrong = np.unique(judged.right.cosines), np.unique(judged.wrong.cosines)[::-1]
     even = np.linspace(0, len(right) - 1, min(len(right), n))

@@ -5,12 +5,21 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Float32, Float64, Int64
 
 from clipbench.errors import DataError
 from clipbench.metrics.classification import top_k_credit
 from clipbench.metrics.geometry import gap_vector
-from clipbench.metrics.similarity import Labels, Values, Vectors, score_blocks, top_k_probabilities
+from clipbench.metrics.similarity import (
+    Labels,
+    Mask,
+    Values,
+    Vector,
+    Vectors,
+    row_slices,
+    score_blocks,
+    top_k_probabilities,
+)
 from clipbench.metrics.spectrum import round_numbers
 
 C = 10.0
@@ -33,13 +42,18 @@ ENOUGH = 0.99
 """Share of the accuracy of all dimensions that is enough."""
 
 
+ByClass = Float64[np.ndarray, "n n_classes"]
+"""A number of each vector and class."""
+Weights = Float64[np.ndarray, "n_classes dim"]
+
+
 class Probe(NamedTuple):
     """A linear classifier: the score of class c is x·weights[c] + bias[c]."""
 
-    weights: Float64[np.ndarray, "n_classes dim"]
+    weights: Weights
     bias: Float64[np.ndarray, " n_classes"]
 
-    def scores(self, vectors: Vectors) -> Float64[np.ndarray, "n n_classes"]:
+    def scores(self, vectors: Vectors) -> ByClass:
         """Return the scores of vectors for each class, rounded so that equal ones tie."""
         return np.round(vectors @ self.weights.T + self.bias, DECIMALS)
 
@@ -49,7 +63,7 @@ def fit_probe(
     labels: Labels,
     n_classes: int,
     *,
-    towards: Float64[np.ndarray, "n_classes dim"] | None = None,
+    towards: Weights | None = None,
     c: float = C,
     is_balanced: bool = False,
 ) -> Probe:
@@ -100,11 +114,11 @@ def fit_probe(
 
 def _minimise(
     x: Float64[np.ndarray, "n dim"],
-    offsets: Float64[np.ndarray, "n n_classes"] | None,
+    offsets: ByClass | None,
     labels: Labels,
     of_class: Float64[np.ndarray, " n_classes"],
     c: float,
-) -> tuple[Float64[np.ndarray, "n_classes dim"], Float64[np.ndarray, " n_classes"]]:
+) -> tuple[Weights, Float64[np.ndarray, " n_classes"]]:
     """Return weights and bias of the least loss. Scores have the offsets, if any, instead of a bias.
 
     Args:
@@ -115,7 +129,7 @@ def _minimise(
     n, n_classes = len(x), len(of_class)
     size = n_classes * x.shape[1]
     decay = 1 / (c * n)
-    blocks = [slice(start, start + _BLOCK) for start in range(0, n, _BLOCK)]
+    blocks = list(row_slices(n, _BLOCK))
 
     def objective(parameters: Float64[np.ndarray, " size"]) -> tuple[float, Float64[np.ndarray, " size"]]:
         weights, bias = parameters[:size].reshape(n_classes, -1), parameters[size:]
@@ -150,7 +164,7 @@ def neighbour_votes(
     *,
     k: int = N_NEIGHBOURS,
     is_balanced: bool = False,
-) -> Float64[np.ndarray, "n n_classes"]:
+) -> ByClass:
     """Return each class's share of the votes of a query's k nearest vectors, rounded so that equal shares tie.
 
     A neighbour votes with the weight exp(cosine / 0.07). Those that tie for the last of the k places share them.
@@ -186,7 +200,7 @@ def _class_weights(labels: Labels, n_classes: int, *, is_balanced: bool) -> Floa
     return np.where(sizes > 0, len(labels) / (np.count_nonzero(sizes) * np.maximum(sizes, 1)), 0.0)
 
 
-def first_credit(scores: Float64[np.ndarray, "n n_classes"], classes: Labels) -> Values:
+def first_credit(scores: ByClass, classes: Labels) -> Values:
     """Return 1 if a class scores highest, 0 if another does, and the expectation of a random choice for a tie.
 
     Args:
@@ -272,14 +286,12 @@ def separability_by_dimensions(images: Vectors, texts: Vectors, rng: np.random.G
     )
 
 
-def _training_half(n: int, rng: np.random.Generator) -> Bool[np.ndarray, " n"]:
+def _training_half(n: int, rng: np.random.Generator) -> Mask:
     """Return a mask of the pairs to train on: half of them, drawn at random, or none of one pair."""
     return np.isin(np.arange(n), rng.permutation(n)[: n // 2])
 
 
-def _held_out_credit(
-    images: Vectors, texts: Vectors, is_trained_on: Bool[np.ndarray, " n"]
-) -> Float64[np.ndarray, " n_held_out"]:
+def _held_out_credit(images: Vectors, texts: Vectors, is_trained_on: Mask) -> Float64[np.ndarray, " n_held_out"]:
     """Return, for each pair that is not trained on, the share of its two vectors that are classified right."""
     normal, offset = _fit_classifier(images[is_trained_on], texts[is_trained_on])
     image_side = images[~is_trained_on].astype(np.float64) @ normal + offset
@@ -296,7 +308,7 @@ def _bisect_dimensions(ks: Sequence[int], accuracy: Callable[[int], float], enou
     return high
 
 
-def _fit_classifier(images: Vectors, texts: Vectors) -> tuple[Float64[np.ndarray, " dim"], float]:
+def _fit_classifier(images: Vectors, texts: Vectors) -> tuple[Vector, float]:
     """Return the normal and the offset of the hyperplane of a logistic regression: images are on the positive side.
 
     Objective, solver and tolerances are the same as in scikit-learn's ``LogisticRegression``, whose import takes longer

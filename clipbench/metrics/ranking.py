@@ -10,12 +10,21 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from clipbench.metrics._search import Tile, TiledSearch, scan, tiles
+from clipbench.metrics._search import OfQueries, QueryScores, Tile, TiledSearch, scan, search_tiles, tiles
 from clipbench.metrics.geometry import check_owners
-from clipbench.metrics.similarity import Images, Items, Pairs, Queries, Texts, Vectors, product_error, scores_of_pairs
+from clipbench.metrics.similarity import (
+    Images,
+    Items,
+    Labels,
+    Pairs,
+    Queries,
+    Texts,
+    Vectors,
+    product_error,
+    scores_of_pairs,
+)
 from clipbench.metrics.threads import in_threads
 
-OfQueries = Int64[np.ndarray, " n_queries"]
 Counts = Int64[np.ndarray, " n_draws"]
 
 
@@ -39,10 +48,10 @@ class Answers(NamedTuple):
     ranks: Ranks
     right: OfQueries
     """Row in the gallery of the best positive."""
-    right_score: Float32[np.ndarray, " n_queries"]
+    right_score: QueryScores
     first: OfQueries
     """Row of the item with the highest score, positive or not."""
-    first_score: Float32[np.ndarray, " n_queries"]
+    first_score: QueryScores
 
 
 def cross_ranks(images: Images, texts: Texts, text_image: Int64[np.ndarray, " n_texts"]) -> tuple[Ranks, Ranks]:
@@ -139,7 +148,7 @@ def _answers(queries: Queries, items: Items, positives: Pairs) -> Answers:
     starts = np.searchsorted(query, np.arange(len(queries) + 1))
     best, best_positions, n_best = _best_positives(scores_of_pairs(queries, items, positives), starts)
     search = TiledSearch(queries, items, best, item[best_positions], product_error(queries, items))
-    in_threads(lambda tile: scan(search, None, tile, tile.of_pairs(query, item)), tiles(len(queries), len(items)))
+    search_tiles(search, positives)
     return _answers_of_search(search, n_best)
 
 
@@ -163,7 +172,7 @@ def answers_with_distractors(
     distractors, nothing = np.asarray(distractors), np.full(len(queries), -1)
     search = TiledSearch(queries, distractors, answers.right_score, nothing, product_error(queries, distractors))
     none = np.zeros(0, np.int64)
-    in_threads(lambda tile: scan(search, None, tile, (none, none)), tiles(len(queries), len(distractors)))
+    search_tiles(search, (none, none))
     ranks = answers.ranks
     is_ahead = search.first_score > answers.first_score
     enlarged = answers._replace(
@@ -181,7 +190,7 @@ def _answers_of_search(search: TiledSearch, n_best: OfQueries) -> Answers:
 
 def _best_positives(
     scores: Float32[np.ndarray, " n_positives"], starts: Int64[np.ndarray, " n_queries_and_1"]
-) -> tuple[Float32[np.ndarray, " n_queries"], OfQueries, OfQueries]:
+) -> tuple[QueryScores, OfQueries, OfQueries]:
     """Return the best score of each query's positives, the first position with it, and the number that have it."""
     best = np.maximum.reduceat(scores, starts[:-1])
     positions = np.flatnonzero(scores == np.repeat(best, np.diff(starts)))
@@ -191,7 +200,7 @@ def _best_positives(
 
 def group_answers(
     vectors: Vectors,
-    groups: Int64[np.ndarray, " n"],
+    groups: Labels,
     query_rows: Int64[np.ndarray, " n_asked"] | None = None,
     query_vectors: Vectors | None = None,
 ) -> tuple[OfQueries, Answers, OfQueries]:

@@ -11,13 +11,15 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from clipbench.metrics._search import TiledSearch, scan, tiles
+from clipbench.metrics._search import OfQueries, TiledSearch, search_tiles
 from clipbench.metrics.ranking import Answers, Ranks
 from clipbench.metrics.similarity import Items, Queries, product_error, scores_of_pairs
-from clipbench.metrics.threads import in_threads
 
 OfJudged = Int64[np.ndarray, " n_judged"]
 PerQuery = Float64[np.ndarray, " n_queries"]
+
+
+OfLevels = Int64[np.ndarray, " n_levels"]
 
 
 class Relevant(NamedTuple):
@@ -29,7 +31,7 @@ class Relevant(NamedTuple):
     """Above 0."""
 
     @property
-    def counts(self) -> Int64[np.ndarray, " n_queries"]:
+    def counts(self) -> OfQueries:
         """Number of documents that are relevant to each query."""
         return np.bincount(self.query)
 
@@ -37,12 +39,12 @@ class Relevant(NamedTuple):
 class Levels(NamedTuple):
     """The scores at which a query has relevant documents, one row for each query and score, the highest first."""
 
-    query: Int64[np.ndarray, " n_levels"]
-    above: Int64[np.ndarray, " n_levels"]
+    query: OfLevels
+    above: OfLevels
     """Documents that score higher."""
-    size: Int64[np.ndarray, " n_levels"]
+    size: OfLevels
     """Documents with this score."""
-    n_relevant: Int64[np.ndarray, " n_levels"]
+    n_relevant: OfLevels
     """Relevant ones among them, at least 1."""
     gain: Float64[np.ndarray, " n_levels"]
     """Sum of their grades."""
@@ -94,10 +96,7 @@ def judged_answers(
     left_out = [] if without is None else [without[row] for row in level_query.tolist()]
     hidden_row = np.repeat(np.arange(len(left_out)), [len(rows) for rows in left_out])
     hidden = np.concatenate([np.zeros(0, np.int64), *left_out])
-    in_threads(
-        lambda tile: scan(search, None, tile, tile.of_pairs(hidden_row, hidden)),
-        tiles(len(level_query), len(documents)),
-    )
+    search_tiles(search, (hidden_row, hidden))
     gain = np.add.reduceat(relevant.grade[order].astype(np.float64), starts)
     table = Levels(level_query, search.above, search.level, np.diff(starts, append=len(order)), gain)
     top = np.searchsorted(level_query, np.arange(len(queries)))
@@ -107,7 +106,7 @@ def judged_answers(
     return table, Answers(ranks, *first_columns)
 
 
-def chance_levels(relevant: Relevant, n_documents: Int64[np.ndarray, " n_queries"]) -> Levels:
+def chance_levels(relevant: Relevant, n_documents: OfQueries) -> Levels:
     """Return the levels of a constant model, for which everything ties.
 
     Args:
@@ -141,7 +140,7 @@ def ndcg_at_k(levels: Levels, relevant: Relevant, k: int) -> PerQuery:
 
 
 def unjudged_at_k(
-    levels: Levels, judged: Relevant, n_documents: Int64[np.ndarray, " n_queries"], k: int
+    levels: Levels, judged: Relevant, n_documents: OfQueries, k: int
 ) -> Float64[np.ndarray, "n_queries k"]:
     """Return the probability that the document at each position up to k was not judged, one row per query.
 
@@ -181,10 +180,13 @@ def ndcg_with_unjudged_at_k(
     return ndcg_at_k(all_levels, all_relevant, unjudged.shape[1])
 
 
-def relevant_recall_at_k(levels: Levels, relevant: Relevant, k: int) -> PerQuery:
+def relevant_recall_at_k(levels: Levels, relevant: Relevant, k: int | OfLevels) -> PerQuery:
     """Return the share of each query's relevant documents that is among the first k, in [0, 1].
 
     trec_eval's ``recall``, not the hit rate that CLIP papers call recall@k (``ranking.recall_at_k``).
+
+    Args:
+        k: one number, or the number of the query of each level.
 
     Example:
         >>> relevant = Relevant(np.array([0, 0]), np.array([0, 1]), np.array([2, 1]))
@@ -206,10 +208,7 @@ def r_precision(levels: Levels, relevant: Relevant) -> PerQuery:
         >>> r_precision(Levels(*np.array([[0, 0], [0, 2], [1, 1], [1, 1]]), np.ones(2)), relevant)
         array([0.5])
     """
-    counts = relevant.counts
-    r = counts[levels.query]
-    reached = np.minimum(levels.above + levels.size, r) - np.minimum(levels.above, r)
-    return np.bincount(levels.query, levels.n_relevant / levels.size * reached) / counts
+    return relevant_recall_at_k(levels, relevant, relevant.counts[levels.query])
 
 
 def average_precision_at_r(levels: Levels, relevant: Relevant) -> PerQuery:

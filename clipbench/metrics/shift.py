@@ -9,13 +9,23 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float32, Float64
 
 from clipbench.errors import VectorError
-from clipbench.metrics.classification import class_scores, top_k_credit
+from clipbench.metrics.classification import class_scores
 from clipbench.metrics.geometry import gap_vector, modality_gap
 from clipbench.metrics.ranking import cross_ranks, recall_at_k
-from clipbench.metrics.similarity import Images, Texts, Vectors, dot_blocks, unit
+from clipbench.metrics.similarity import (
+    Images,
+    Labels,
+    Texts,
+    Values,
+    Vector,
+    Vectors,
+    dot_blocks,
+    round_to_steps,
+    unit,
+)
 
 SHIFTS = {"both": (0.5, 0.5), "image": (1.0, 0.0), "text": (0.0, 1.0)}
 """Ways to shift: the share of the distance that images move, and that texts move."""
@@ -34,17 +44,17 @@ class Classes(NamedTuple):
     """Input of zero-shot classification: a unit vector a class, and each image's class."""
 
     vectors: Float32[np.ndarray, "n_classes dim"]
-    labels: Int64[np.ndarray, " n"]
+    labels: Labels
 
 
 @dataclass(frozen=True)
 class AffineMap:
     """The map from x to (x - offset) / divisor, and on to unit length, and from there by ``drift``, if there is any."""
 
-    offset: Float64[np.ndarray, " dim"]
-    divisor: Float64[np.ndarray, " dim"]
+    offset: Vector
+    divisor: Vector
     is_renormalised: bool = True
-    drift: Float64[np.ndarray, " dim"] | None = None
+    drift: Vector | None = None
 
     def __call__(self, vectors: Vectors) -> Vectors:
         """Return the moved vectors. Equal ones stay equal, and the identity returns them unchanged, to the last bit.
@@ -53,12 +63,12 @@ class AffineMap:
             VectorError: a vector becomes zero, so that it has no direction.
         """
         if self.drift is not None and self.drift.any():
-            return _round_to_steps(replace(self, drift=None)(vectors) + self.drift)
+            return round_to_steps(replace(self, drift=None)(vectors) + self.drift, _STEPS)
         if not self.offset.any() and (self.divisor == 1).all():
             return vectors
         moved = (vectors - self.offset) / self.divisor
         if not self.is_renormalised:
-            return _round_to_steps(moved)
+            return round_to_steps(moved, _STEPS)
         lengths = np.sqrt(np.einsum("ij,ij->i", moved, moved))
         zero = np.flatnonzero(lengths < _NO_DIRECTION)
         if len(zero):
@@ -218,8 +228,7 @@ def scores_after_move(
             if k < len(images):
                 values[f"{name}_recall@{k}"] = float(recall_at_k(ranks, k).mean())
     for name, (vectors, labels) in (classes or {}).items():
-        scores = class_scores(images, vectors, labels, logit_scale=None)
-        values[name] = float(top_k_credit(scores.better, scores.tied).mean())
+        values[name] = float(class_scores(images, vectors, labels).credit().mean())
     return values
 
 
@@ -234,11 +243,6 @@ def _realign(images: Images, texts: Texts, strength: float) -> Maps:
     return Maps(nothing, replace(first, drift=strength * drift))
 
 
-def _round_to_steps(moved: Float64[np.ndarray, "n dim"]) -> Vectors:
-    """Return vectors of any length, rounded so that their dot products are exact."""
-    return (np.rint(moved * _STEPS) / _STEPS).astype(np.float32)
-
-
 def _fit_map(vectors: Vectors, kind: str, strength: float) -> AffineMap:
     mean = vectors.mean(axis=0, dtype=np.float64)
     divisor = np.ones_like(mean)
@@ -248,6 +252,6 @@ def _fit_map(vectors: Vectors, kind: str, strength: float) -> AffineMap:
     return AffineMap(strength * mean, divisor, is_renormalised=kind != "collapse")
 
 
-def _log_sum_exp(logits: Float64[np.ndarray, "rows columns"], axis: int) -> Float64[np.ndarray, " n"]:
+def _log_sum_exp(logits: Float64[np.ndarray, "rows columns"], axis: int) -> Values:
     top = logits.max(axis=axis, keepdims=True)
     return np.log(np.exp(logits - top).sum(axis=axis)) + top.squeeze(axis)

@@ -9,7 +9,7 @@ in any order. The rounding changes a cosine by about 4e-9, less than the roundin
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int64
 
 from clipbench.errors import VectorError
 
@@ -18,10 +18,14 @@ Images = Float32[np.ndarray, "n_images dim"]
 Texts = Float32[np.ndarray, "n_texts dim"]
 Queries = Float32[np.ndarray, "n_queries dim"]
 Items = Float32[np.ndarray, "n_items dim"]
+Vector = Float64[np.ndarray, " dim"]
+"""One vector, such as a mean."""
 Values = Float64[np.ndarray, " n"]
 """A number of each sample."""
 Labels = Int64[np.ndarray, " n"]
 """The class of each sample, as a row, or another integer."""
+Mask = Bool[np.ndarray, " n"]
+"""True for some of the samples."""
 Pairs = tuple[Int64[np.ndarray, " n_pairs"], Int64[np.ndarray, " n_pairs"]]
 """Rows of the queries and of the items."""
 
@@ -74,8 +78,13 @@ def unscaled(vectors: Vectors, out: Vectors | None = None) -> Vectors:
     return _rounded(vectors, steps, (1 / steps)[:, None], out)
 
 
+def squared_lengths(vectors: Vectors) -> Values:
+    """Return the squared lengths of vectors, summed in float64."""
+    return np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+
+
 def _lengths(vectors: Vectors) -> Values:
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    lengths = np.sqrt(squared_lengths(vectors))
     bad = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
     if len(bad):
         raise VectorError(f"vector {bad[0]} has length {lengths[bad[0]]}: expected a finite one above 0")
@@ -94,6 +103,11 @@ def _rounded(vectors: Vectors, per_unit: Values, step: Float64[np.ndarray, "..."
     return out
 
 
+def round_to_steps(vectors: Float64[np.ndarray, "n dim"], steps: float) -> Vectors:
+    """Return vectors of any length in multiples of 1 / ``steps``, a power of 2, so that dot products are exact."""
+    return (np.rint(vectors * steps) / steps).astype(np.float32)
+
+
 def row_blocks(vectors: Vectors) -> Iterator[slice]:
     """Yield the rows of blocks that hold ``BLOCK_COMPONENTS`` components, and one row at least.
 
@@ -101,9 +115,18 @@ def row_blocks(vectors: Vectors) -> Iterator[slice]:
         >>> [(rows.start, rows.stop) for rows in row_blocks(np.empty((300, BLOCK_COMPONENTS // 200), np.float32))]
         [(0, 200), (200, 300)]
     """
-    step = max(1, BLOCK_COMPONENTS // max(1, vectors.shape[1]))
-    for start in range(0, len(vectors), step):
-        yield slice(start, min(start + step, len(vectors)))
+    yield from row_slices(len(vectors), max(1, BLOCK_COMPONENTS // max(1, vectors.shape[1])))
+
+
+def row_slices(end: int, step: int, start: int = 0) -> Iterator[slice]:
+    """Yield the rows from a start to an end, a number of them at a time.
+
+    Example:
+        >>> list(row_slices(5, 3))
+        [slice(0, 3, None), slice(3, 5, None)]
+    """
+    for first in range(start, end, step):
+        yield slice(first, min(first + step, end))
 
 
 def dot_blocks(queries: Queries, gallery: Items) -> Iterator[tuple[slice, Float64[np.ndarray, "block n_items"]]]:
@@ -113,8 +136,7 @@ def dot_blocks(queries: Queries, gallery: Items) -> Iterator[tuple[slice, Float6
     """
     columns = gallery.astype(np.float64).T
     step = min(BLOCK_QUERIES, max(1, BLOCK_ELEMENTS // max(1, len(gallery))))
-    for start in range(0, len(queries), step):
-        rows = slice(start, min(start + step, len(queries)))
+    for rows in row_slices(len(queries), step):
         yield rows, queries[rows].astype(np.float64) @ columns
 
 
@@ -140,16 +162,16 @@ def product_error(queries: Queries, items: Items) -> float:
     for the rounding of the score, and of a threshold that the error is added to.
     """
     u, dim = 2.0**-24, queries.shape[1]
-    squares = [np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64).max(initial=0) for vectors in (queries, items)]
+    squares = [squared_lengths(vectors).max(initial=0) for vectors in (queries, items)]
     return float((dim * u / (1 - dim * u) + 16 * u) * np.sqrt(squares[0] * squares[1]))
 
 
 def scores_of_pairs(queries: Queries, items: Items, pairs: Pairs) -> Float32[np.ndarray, " n_pairs"]:
     """Return the scores of pairs of rows of both sides."""
     out = np.empty(len(pairs[0]), np.float32)
-    for start in range(0, len(out), PAIRS_AT_ONCE):
-        left, right = (rows[start : start + PAIRS_AT_ONCE] for rows in pairs)
-        out[start : start + PAIRS_AT_ONCE] = pair_scores(queries[left], items[right])
+    for part in row_slices(len(out), PAIRS_AT_ONCE):
+        left, right = (rows[part] for rows in pairs)
+        out[part] = pair_scores(queries[left], items[right])
     return out
 
 

@@ -21,6 +21,9 @@ _NOISE = 0.55
 """Mean error of a kind's estimated P times the square root of its independent matches, by simulation."""
 
 
+PerBin = Float64[np.ndarray, " n_bins"]
+
+
 class MatchCounts(NamedTuple):
     """Number of pairs of each kind with a cosine in each of the fine bins."""
 
@@ -31,11 +34,11 @@ class MatchCounts(NamedTuple):
 class MatchProbabilities(NamedTuple):
     """P(match | cosine) at even odds, of each kind and of all together, in bins of ascending cosine."""
 
-    cosine: Mapping[str, Float64[np.ndarray, " n_bins"]]
+    cosine: Mapping[str, PerBin]
     """Mean cosine of each kind in the bin, NaN if the kind has no cosine there."""
-    probability: Mapping[str, Float64[np.ndarray, " n_bins"]]
+    probability: Mapping[str, PerBin]
     """P of each kind in the bin, NaN if it has no cosine there."""
-    pooled: Float64[np.ndarray, " n_bins"]
+    pooled: PerBin
     """P of all kinds together, which never falls with the cosine."""
     errors: Mapping[str, float]
     """Mean distance of each kind's P from the pooled one, in [0, 1]."""
@@ -163,9 +166,7 @@ def _equal_mass_starts(mass: Float64[np.ndarray, " n_fine"], n_bins: int) -> Int
     return nonempty[first]
 
 
-def _isotonic_regression(
-    values: Float64[np.ndarray, " n_bins"], weights: Float64[np.ndarray, " n_bins"]
-) -> Float64[np.ndarray, " n_bins"]:
+def _isotonic_regression(values: PerBin, weights: PerBin) -> PerBin:
     """Return the isotonic regression: at i, the largest over a <= i of the least over b >= i of the mean of a to b."""
     n = len(values)
     sums, totals = np.cumsum(values * weights), np.cumsum(weights)

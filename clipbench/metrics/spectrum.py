@@ -7,11 +7,11 @@ the vectors as the model gives them: a rotation of the space changes no cosine, 
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Int64
 
 from clipbench.metrics.geometry import check_paired, gap_vector, modality_gap
 from clipbench.metrics.ranking import cross_ranks, recall_at_k
-from clipbench.metrics.similarity import Images, Texts, unit
+from clipbench.metrics.similarity import Images, Texts, Vector, unit
 
 CARRIED = 0.9
 """Share of the squared gap whose dimensions are counted."""
@@ -24,9 +24,9 @@ class GapSpectrum(NamedTuple):
 
     dimensions: Int64[np.ndarray, " dim"]
     """The dimension at each place of the order."""
-    mean_differences: Float64[np.ndarray, " dim"]
+    mean_differences: Vector
     """Distance of the two means along each. Their squares sum to the squared gap."""
-    shares: Float64[np.ndarray, " dim"]
+    shares: Vector
     """Share of the squared gap in this dimension and those before it, NaN if there is no gap."""
 
     def n_carrying(self, share: float = CARRIED) -> int | None:
@@ -36,7 +36,7 @@ class GapSpectrum(NamedTuple):
         return int(np.argmax(self.shares >= share - 1e-12)) + 1
 
 
-def gap_spectrum(gap: Float64[np.ndarray, " dim"]) -> GapSpectrum:
+def gap_spectrum(gap: Vector) -> GapSpectrum:
     """Return the distances of the two means by dimension, the largest first, and their share of the squared gap.
 
     Equal ones are in the order of the dimensions. A gap of NaN (no vectors) gives NaN.

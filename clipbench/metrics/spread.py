@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from clipbench.metrics.geometry import Estimate, check_paired, undefined_estimate
-from clipbench.metrics.similarity import Images, Texts, Values, Vectors, dot_blocks
+from clipbench.metrics.similarity import Images, Texts, Values, Vectors, dot_blocks, squared_lengths
 
 N_BINS = 200
 """Equal bins of [-1, 1]: a hundredth of a cosine each."""
@@ -92,7 +92,7 @@ def cross_uniformity(images: Images, texts: Texts, t: float = 2.0) -> Estimate:
     if n < 2:
         return undefined_estimate(n)
     by_image, by_text = np.empty(n), np.zeros(n)
-    image_lengths, text_lengths = _squared_lengths(images), _squared_lengths(texts)
+    image_lengths, text_lengths = squared_lengths(images), squared_lengths(texts)
     for rows, dots in dot_blocks(images, texts):
         kernel = np.exp(-t * (image_lengths[rows, None] + text_lengths - 2 * dots))
         kernel[np.arange(len(kernel)), np.arange(rows.start, rows.stop)] = 0
@@ -100,10 +100,6 @@ def cross_uniformity(images: Images, texts: Texts, t: float = 2.0) -> Estimate:
         by_text += kernel.sum(axis=0)
     mean = float(by_image.mean()) / (n - 1)
     return Estimate(float(np.log(mean)), ((by_image + by_text) / (n - 1) - 2 * mean) / mean)
-
-
-def _squared_lengths(vectors: Vectors) -> Values:
-    return np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
 
 
 def effective_rank(vectors: Vectors) -> float:

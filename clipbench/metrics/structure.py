@@ -10,7 +10,10 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
 from clipbench.metrics.geometry import Estimate, check_paired, undefined_estimate
-from clipbench.metrics.similarity import Queries, Vectors, score_blocks, top_k_probabilities
+from clipbench.metrics.similarity import Queries, Values, Vectors, score_blocks, top_k_probabilities
+
+Kernel = Float64[np.ndarray, "n n"]
+"""Dot products of the centred vectors of all samples, 0 on the diagonal."""
 
 
 class Hubness(NamedTuple):
@@ -187,7 +190,7 @@ def _nearest(vectors: Vectors, k: int) -> tuple[Bool[np.ndarray, "n n"], Int64[n
     return is_near, following
 
 
-def _kernel(vectors: Vectors) -> Float64[np.ndarray, "n n"]:
+def _kernel(vectors: Vectors) -> Kernel:
     # Centring changes no HSIC, and loses fewer digits.
     centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
     kernel = centred @ centred.T
@@ -195,21 +198,19 @@ def _kernel(vectors: Vectors) -> Float64[np.ndarray, "n n"]:
     return kernel
 
 
-def _rounding_bound(kernel: Float64[np.ndarray, "n n"]) -> float:
+def _rounding_bound(kernel: Kernel) -> float:
     """Return a bound of the rounding error of a kernel's ``_hsic`` with itself where its true value is 0."""
     return max(1e-18, 1e-9 * float(np.einsum("ij,ij->", kernel, kernel)) / kernel.size)
 
 
-def _hsic(first: Float64[np.ndarray, "n n"], second: Float64[np.ndarray, "n n"]) -> float:
+def _hsic(first: Kernel, second: Kernel) -> float:
     n = len(first)
     rows = first.sum(axis=1), second.sum(axis=1)
     total = float((first * second).sum()) + rows[0].sum() * rows[1].sum() / ((n - 1) * (n - 2))
     return float(total - 2 * (rows[0] @ rows[1]) / (n - 2)) / (n * (n - 3))
 
 
-def _hsics_without_each(
-    first: Float64[np.ndarray, "n n"], second: Float64[np.ndarray, "n n"]
-) -> Float64[np.ndarray, " n"]:
+def _hsics_without_each(first: Kernel, second: Kernel) -> Values:
     """Return ``_hsic`` without each sample in turn: all of them in the time of a few."""
     n = len(first) - 1
     rows = first.sum(axis=1), second.sum(axis=1)

@@ -1,9 +1,8 @@
 """Work on pieces in threads: numpy lets go of the interpreter lock while it computes."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from functools import cache
 from itertools import chain, islice
 from threading import Lock
@@ -27,13 +26,6 @@ def _blas() -> "ThreadpoolController":
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController().select(user_api="blas")
-
-
-@contextmanager
-def limited_threads(n: int) -> Iterator[None]:
-    """Limit the threads of numpy's products and of ``in_threads`` to n within the block."""
-    with _blas().limit(limits=n):
-        yield
 
 
 def in_threads(work: Callable[[Piece], None], pieces: Iterable[Piece]) -> None:

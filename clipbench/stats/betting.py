@@ -19,6 +19,7 @@ import numpy as np
 
 from clipbench.errors import DataError
 from clipbench.stats.clusters import Values
+from clipbench.stats.intervals import Bounds
 
 SHARES = ((np.arange(24) + 0.5) / 24) ** 2
 """Shares of the wealth that are bet, denser at small ones, which find small differences."""
@@ -27,7 +28,7 @@ NEAR = 1e-5
 MOST_NEEDED = 1_000_000
 
 
-def confidence_sequence(differences: Values, *, total: int | None = None, alpha: float = 0.05) -> tuple[float, float]:
+def confidence_sequence(differences: Values, *, total: int | None = None, alpha: float = 0.05) -> Bounds:
     """Return bounds of the mean difference that contain it at all times with a chance of 1 - alpha.
 
     Args:
@@ -74,9 +75,7 @@ def log_wealth(differences: Values, mean: float, total: int | None = None) -> Va
     return np.where(np.isnan(mean_wealth), math.inf, mean_wealth)
 
 
-def _surviving_means(
-    differences: Values, total: int | None, low: float, high: float, limit: float
-) -> tuple[float, float]:
+def _surviving_means(differences: Values, total: int | None, low: float, high: float, limit: float) -> Bounds:
     """Return the means between two bounds against which the wealth never passed a limit: it is convex in the mean."""
     from scipy.optimize import minimize_scalar
 

@@ -13,10 +13,11 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from clipbench.metrics.classification import confidence_bins, expected_calibration_error
+from clipbench.metrics.similarity import Labels
 from clipbench.results.record import Metric
-from clipbench.stats.clusters import NEGLIGIBLE, Clusters, Codes, Values, cluster_codes, cluster_sums
+from clipbench.stats.clusters import NEGLIGIBLE, Clusters, Codes, Units, Values, cluster_codes, cluster_sums
 from clipbench.stats.estimators import Estimator, Samples
-from clipbench.stats.intervals import CONFIDENCE, Interval, Z, too_few
+from clipbench.stats.intervals import CONFIDENCE, Bounds, Interval, Z, influence_correlation, too_few
 from clipbench.stats.measures import Estimated, defined_values
 
 Bins = Float64[np.ndarray, " n_bins"]
@@ -71,7 +72,7 @@ class CalibrationEstimate(NamedTuple):
         return np.interp(self.value - deviates / z * np.where(deviates > 0, below, above), mean_values, true)
 
 
-def _distances_to_bounds(spread: float, n_units: int, z: float) -> tuple[float, float]:
+def _distances_to_bounds(spread: float, n_units: int, z: float) -> Bounds:
     """Return the distances from a value to the bounds of its mean, with Wilson's bound for 0 of n for the lower one."""
     return z * spread, sqrt((z * spread) ** 2 + (z**2 / (n_units + z**2)) ** 2)
 
@@ -132,9 +133,7 @@ def calibration_difference_interval(
     the other. The interval holds the differences of all pairs of true errors of which both values, which correlate, are
     as likely as the confidence asks (a profile of their normal law), and the difference of the values.
     """
-    one, other = (cluster_sums(estimate.influence, codes) for estimate in (before, after))
-    size = float(np.linalg.norm(one) * np.linalg.norm(other))
-    correlation = float(one @ other) / size if size > NEGLIGIBLE else 0.0
+    correlation = influence_correlation(*(cluster_sums(estimate.influence, codes) for estimate in (before, after)))
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     deviates = np.linspace(-z, z, N_DEVIATES)
     reach = np.sqrt(np.maximum(0.0, (1 - correlation**2) * (z**2 - deviates**2)))
@@ -144,9 +143,7 @@ def calibration_difference_interval(
     return Interval(min(value, float(low.min())), max(value, float(high.max())), method)
 
 
-def _squared_sums(
-    bins: Int64[np.ndarray, " n"], units: Int64[np.ndarray, " n"], values: Values
-) -> tuple[Float64[np.ndarray, " n_bins"], Int64[np.ndarray, " n_bins"]]:
+def _squared_sums(bins: Labels, units: Units, values: Values) -> tuple[Bins, Int64[np.ndarray, " n_bins"]]:
     """Return, for each bin, the sum over its samples or clusters of their squared sums, and how many they are."""
     cells, cell = np.unique(bins * (units.max() + 1) + units, return_inverse=True)
     bin_of_cell = cells // (units.max() + 1)

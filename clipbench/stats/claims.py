@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from itertools import combinations
 from statistics import NormalDist
 from typing import Literal, NamedTuple
 
@@ -110,7 +111,7 @@ def order(metrics: Mapping[str, Metric]) -> Order:
         metrics: with values, of samples that are not paired.
     """
     names = sorted(metrics, key=lambda name: metrics[name].value or 0.0)
-    pairs = [(a, b) for position, a in enumerate(names) for b in names[position + 1 :]]
+    pairs = list(combinations(names, 2))
     may_claim = claimed([p_between(metrics[a], metrics[b]) for a, b in pairs])
     claimed_pairs = {pair for pair, is_claimed in zip(pairs, may_claim, strict=True) if is_claimed}
     first, last = names[0], names[-1]

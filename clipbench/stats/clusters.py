@@ -9,8 +9,10 @@ Values = Float64[np.ndarray, " n"]
 """A number of each sample."""
 Clusters = Shaped[np.ndarray, " n"] | None
 """The cluster of each sample, by any name, None when every sample is its own."""
-Codes = Int64[np.ndarray, " n"] | None
-"""The same as 0, 1, ..."""
+Units = Int64[np.ndarray, " n"]
+"""The cluster of each sample, or the sample itself, as 0, 1, ..."""
+Codes = Units | None
+"""Clusters as 0, 1, ..., None when every sample is its own."""
 NEGLIGIBLE = 1e-12
 """Sums below it are rounding errors of zero: values are credits, cosines, distances or counts."""
 
@@ -40,9 +42,7 @@ def cluster_codes(clusters: Clusters) -> Codes:
     return None if len(distinct) == len(clusters) else codes.astype(np.int64)
 
 
-def clusters_by_links(
-    one: Shaped[np.ndarray, " links"], other: Shaped[np.ndarray, " links"], n: int
-) -> Int64[np.ndarray, " n"]:
+def clusters_by_links(one: Shaped[np.ndarray, " links"], other: Shaped[np.ndarray, " links"], n: int) -> Units:
     """Return, for each of n rows, the lowest row that links connect to it, directly or through other rows.
 
     Images that search among images are often each other's best right answer: they are found, or missed, together.
@@ -59,9 +59,7 @@ def clusters_by_links(
     return lowest[group].astype(np.int64)
 
 
-def clusters_by_shared_item(
-    rows: Int64[np.ndarray, " pairs"], features: Shaped[np.ndarray, " pairs"], n: int
-) -> Int64[np.ndarray, " n"]:
+def clusters_by_shared_item(rows: Int64[np.ndarray, " pairs"], features: Shaped[np.ndarray, " pairs"], n: int) -> Units:
     """Return, for each of n rows, the lowest row that shares a feature with it, directly or through other rows.
 
     Args:
@@ -76,9 +74,7 @@ def clusters_by_shared_item(
     return clusters_by_links(rows, n + codes, n + len(distinct))[:n]
 
 
-def clusters_by_half_overlap(
-    rows: Int64[np.ndarray, " pairs"], features: Int64[np.ndarray, " pairs"], n: int
-) -> Int64[np.ndarray, " n"]:
+def clusters_by_half_overlap(rows: Int64[np.ndarray, " pairs"], features: Int64[np.ndarray, " pairs"], n: int) -> Units:
     """Return, for each of n rows, the lowest row that shares half of its features, directly or through other rows.
 
     Two rows are linked if they share half of the features of each. For example, captions of one image look for the same

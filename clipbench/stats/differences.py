@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
 
 from clipbench.metrics.classification import recall_influence
+from clipbench.metrics.similarity import Labels
 from clipbench.metrics.threads import in_threads
 from clipbench.results.record import Metric
 from clipbench.stats import intervals, significance
@@ -19,7 +19,7 @@ from clipbench.stats.calibration import calibration_difference_interval, calibra
 from clipbench.stats.clusters import NEGLIGIBLE, Codes, Values, cluster_sums, snap_to_integers, standard_error
 from clipbench.stats.distances import distance_difference_interval
 from clipbench.stats.estimators import CHANGES, Estimator, Samples
-from clipbench.stats.intervals import Interval, Range
+from clipbench.stats.intervals import Bounds, Interval, Range
 from clipbench.stats.significance import ALPHA
 
 RANGES: Mapping[str, Range] = {"fraction": intervals.DIFFERENCES, "difference": (-2.0, 2.0)}
@@ -238,9 +238,7 @@ def _test_parts(
     )
 
 
-def _share_distances(
-    credits: Values, parts: Int64[np.ndarray, " n"], clusters: Codes
-) -> Callable[[float], tuple[float, float]]:
+def _share_distances(credits: Values, parts: Labels, clusters: Codes) -> Callable[[float], Bounds]:
     """Return the distances from a mean over parts to its lower and upper bound, as a function of the confidence."""
     sizes, influence = np.bincount(parts), recall_influence(credits, parts)
     means, weights = np.bincount(parts, credits) / sizes, 1 / (len(sizes) * sizes[parts])

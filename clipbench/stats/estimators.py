@@ -6,13 +6,13 @@ from inspect import signature
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64, Shaped
+from jaxtyping import Bool, Float64, Shaped
 
 from clipbench.metrics.classification import confidence_bins, macro_f1, macro_f1_changes, mean_per_class_recall
 from clipbench.results.record import StatisticRecord
-from clipbench.stats.clusters import Values
+from clipbench.stats.clusters import Units, Values
 from clipbench.stats.intervals import OfCounts
-from clipbench.stats.significance import OfExchanges
+from clipbench.stats.significance import Exchanged, OfExchanges
 
 Samples = Mapping[str, np.ndarray]
 
@@ -45,7 +45,7 @@ class Estimator:
         """Return a function from the count of each sample in several draws to the statistic of each draw."""
         return self._statistic(samples).of_counts
 
-    def difference(self, base: Samples, candidate: Samples, units: Int64[np.ndarray, " n"]) -> OfExchanges:
+    def difference(self, base: Samples, candidate: Samples, units: Units) -> OfExchanges:
         """Return the candidate's value less the base's, from which units' samples are exchanged between them.
 
         Args:
@@ -130,13 +130,13 @@ class _Sums(NamedTuple):
     def of_counts(self, counts: Shaped[np.ndarray, "draws n"]) -> Draws:
         return self.value(counts @ self.columns, counts.sum(axis=1, keepdims=True))
 
-    def difference(self, candidate: "_Sums", units: Int64[np.ndarray, " n"]) -> OfExchanges:
+    def difference(self, candidate: "_Sums", units: Units) -> OfExchanges:
         unit_differences = np.column_stack(
             [np.bincount(units, column) for column in (candidate.columns - self.columns).T]
         )
         before, after = (model.columns.sum(axis=0) for model in (self, candidate))
 
-        def difference_of(is_exchanged: Bool[np.ndarray, "draws n_units"]) -> Draws:
+        def difference_of(is_exchanged: Exchanged) -> Draws:
             moved = is_exchanged @ unit_differences
             return self.value(after - moved, len(units)) - self.value(before + moved, len(units))
 
@@ -170,7 +170,7 @@ class _Median:
     def of_counts(self, counts: Shaped[np.ndarray, "draws n"]) -> Draws:
         return _medians(self.values[self.order], np.cumsum(counts[:, self.order], axis=1), counts.sum(axis=1))
 
-    def difference(self, candidate: "_Median", units: Int64[np.ndarray, " n"]) -> OfExchanges:
+    def difference(self, candidate: "_Median", units: Units) -> OfExchanges:
         n, n_units = len(units), int(units.max()) + 1
         both = np.concatenate([self.values, candidate.values])
         order = np.argsort(both)
@@ -179,9 +179,7 @@ class _Median:
         spread = np.linalg.norm(np.bincount(owner[:n], to_base[:n])) / 2  # of how many of the lower half are the base's
         reach = int(12 * spread) + 8
 
-        def at(
-            is_exchanged: Bool[np.ndarray, "draws n_units"], low: int, high: int
-        ) -> tuple[Draws, Bool[np.ndarray, " draws"]]:
+        def at(is_exchanged: Exchanged, low: int, high: int) -> tuple[Draws, Bool[np.ndarray, " draws"]]:
             """Return the difference of the medians, and whether both are between these positions among all values."""
             size = np.full(len(is_exchanged), n)
             below = is_base[:low].sum() + is_exchanged @ np.bincount(owner[:low], to_base[:low], n_units).astype(float)
@@ -192,7 +190,7 @@ class _Median:
             is_near = np.all([(before < (n + 1) // 2) & (up_to[:, -1] > n // 2) for before, up_to in sides], axis=0)
             return _medians(both[low:high], of_candidate, size) - _medians(both[low:high], reached, size), is_near
 
-        def of(is_exchanged: Bool[np.ndarray, "draws n_units"]) -> Draws:
+        def of(is_exchanged: Exchanged) -> Draws:
             value, is_near = at(is_exchanged, max(0, n - reach), min(2 * n, n + reach))
             if not is_near.all():
                 value[~is_near], _ = at(is_exchanged[~is_near], 0, 2 * n)

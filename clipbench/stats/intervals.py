@@ -47,7 +47,9 @@ SHARES = (0.0, 1.0)
 DIFFERENCES = (-1.0, 1.0)
 """Range of the difference of two shares."""
 
-Range = tuple[float, float] | None
+Bounds = tuple[float, float]
+"""A lower and an upper bound, or the distances to them."""
+Range = Bounds | None
 """Smallest and largest possible value, None if there is none."""
 OfCounts = Callable[[Shaped[np.ndarray, "draws n"]], Float64[np.ndarray, " draws"]]
 """The values of a statistic in several draws, from how often each row is in each of them."""
@@ -86,12 +88,12 @@ class Interval(NamedTuple):
         return Interval(max(within[0], self.low), min(within[1], self.high), self.method)
 
     @property
-    def bounds(self) -> tuple[float, float]:
+    def bounds(self) -> Bounds:
         """Both bounds, which there are."""
         assert self.low is not None and self.high is not None, self.method
         return self.low, self.high
 
-    def distances_to_bounds(self, value: float) -> tuple[float, float]:
+    def distances_to_bounds(self, value: float) -> Bounds:
         """Return the distances from a value to the lower and the upper bound, both of which exist."""
         low, high = self.bounds
         return value - low, high - value
@@ -146,7 +148,7 @@ def _exact_lower_bound(successes: float, n: float, confidence: float) -> float:
     return float(betaincinv(successes, max(1.0, n - successes + 1), 1 - confidence))
 
 
-def unchanged_interval(value: float, n_units: int, within: tuple[float, float], *, tail: float = TAIL) -> Interval:
+def unchanged_interval(value: float, n_units: int, within: Bounds, *, tail: float = TAIL) -> Interval:
     """Return the interval of a mean that all of n samples share: others may differ, though none of these does.
 
     If more than 1 - 0.025^(1 / n) of all samples were different, one of n would be with a chance of 97.5 %. This
@@ -211,7 +213,7 @@ def mean_interval(
     return _difference_interval(values, codes, within[1], confidence).clipped(within)
 
 
-def _trials(values: Values, codes: Codes) -> tuple[float, float]:
+def _trials(values: Values, codes: Codes) -> Bounds:
     """Return the smallest and the largest number of independent hits that may be as informative as these credits.
 
     The smallest is for clusters which are each all right or all wrong: no credits spread more (Bhatia and Davis 2000).
@@ -290,9 +292,7 @@ def _is_spread_evenly(sums: Float64[np.ndarray, " n_units"]) -> bool:
     return n_spreading > max(HEAVY, len(sums) / HEAVY)
 
 
-def mover_distances(
-    one: tuple[float, float], other: tuple[float, float], influence: Values, of_other: Values
-) -> tuple[float, float]:
+def mover_distances(one: Bounds, other: Bounds, influence: Values, of_other: Values) -> Bounds:
     """Return the distances from a difference of two values to its bounds, from the distances of each value (MOVER).
 
     Squared distances are added like squared standard errors, with the correlation of both values.
@@ -303,8 +303,7 @@ def mover_distances(
         one, other: distances from each value to its lower and its upper bound.
         influence, of_other: of each sample, or cluster, on each value.
     """
-    spread = float(np.linalg.norm(influence) * np.linalg.norm(of_other))
-    correlation = float(influence @ of_other) / spread if spread > NEGLIGIBLE else 0.0
+    correlation = influence_correlation(influence, of_other)
 
     def joint(a: float, b: float) -> float:
         return sqrt(max(0.0, a**2 + b**2 - 2 * correlation * a * b))
@@ -312,9 +311,13 @@ def mover_distances(
     return joint(one[0], other[1]), joint(one[1], other[0])
 
 
-def mean_of_independent(
-    values: Sequence[float], bounds: Sequence[tuple[float, float]], *, times: float = 1.0
-) -> Interval:
+def influence_correlation(one: Values, other: Values) -> float:
+    """Return the correlation of two values by the influences of their samples, 0 if no sample moves either."""
+    spread = float(np.linalg.norm(one) * np.linalg.norm(other))
+    return float(one @ other) / spread if spread > NEGLIGIBLE else 0.0
+
+
+def mean_of_independent(values: Sequence[float], bounds: Sequence[Bounds], *, times: float = 1.0) -> Interval:
     """Return the interval of the mean of independent values, each with the same weight, from theirs.
 
     The distances of the bounds from the values are added as standard errors are, so that a value without a miss still
@@ -502,7 +505,7 @@ def too_few(codes: Codes) -> Interval:
 UNMOVED = "no sample moves the value"
 
 
-def shared_neighbours_interval(value: float, influence: Float64[np.ndarray, " n"]) -> Interval:
+def shared_neighbours_interval(value: float, influence: Values) -> Interval:
     """Return the interval of a mutual k-NN: value ± t × jackknife standard error, which is too wide rather than too
     narrow.
 
@@ -519,7 +522,7 @@ def shared_neighbours_interval(value: float, influence: Float64[np.ndarray, " n"
     return interval._replace(method=UNMOVED if interval.low is None else "jackknife")
 
 
-def cka_interval(value: float, influence: Float64[np.ndarray, " n"]) -> Interval:
+def cka_interval(value: float, influence: Values) -> Interval:
     """Return the interval of a CKA: Fisher's z ± t × jackknife standard error, and back.
 
     CKA is a correlation, of centred dot products, and as skewed near 1.

@@ -72,6 +72,12 @@ class Definition:
         return [self.control_of] if isinstance(self.control_of, str) else list(self.control_of)
 
 
+Measures = dict[str, Measure]
+"""Measures by the names of their metrics."""
+Definitions = dict[str, Definition]
+"""Definitions by the names of their metrics, without a subset."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Estimated(Definition):
     """A measure whose value has an interval."""
@@ -253,6 +259,11 @@ class Fixed(Definition):
         )
 
 
+def undefined(reason: str, unit: str = "fraction", *, higher_is_better: bool | None = None) -> Fixed:
+    """Return a measure without a value, and why."""
+    return Fixed(value=None, reason=reason, unit=unit, higher_is_better=higher_is_better)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Within:
     """A measure of the columns that begin with a prefix, such as ``kind/``. The other columns stay as they are.
@@ -288,7 +299,7 @@ class Within:
         )
 
 
-def define(measures: Mapping[str, Measure], definitions: Mapping[str, Definition]) -> dict[str, Measure]:
+def define(measures: Mapping[str, Measure], definitions: Mapping[str, Definition]) -> Measures:
     """Return measures with the definitions that a table has for their names.
 
     The part before a slash is a subset. For example, ``swap_att/text_acc`` has the definition of ``text_acc``, its
@@ -316,7 +327,11 @@ def _with_definition(name: str, measure: Measure, definitions: Mapping[str, Defi
     )
 
 
-def defined_values(samples: Samples, column: str) -> tuple[np.ndarray, np.ndarray | None]:
+ClusteredValues = tuple[np.ndarray, np.ndarray | None]
+"""Values of samples, and the clusters of the samples, if any."""
+
+
+def defined_values(samples: Samples, column: str) -> ClusteredValues:
     """Return the defined values of a column, as float64, and the clusters of their samples."""
     values = samples[column].astype(np.float64)
     is_defined = ~np.isnan(values)

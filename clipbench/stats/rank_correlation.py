@@ -24,6 +24,7 @@ _BLOCK = 1_000
 Points = Float64[np.ndarray, " n"]
 Columns = Float64[np.ndarray, "draws n"]
 """Values of the points of each draw."""
+Draws = Float64[np.ndarray, " draws"]
 
 
 class RankCorrelation(NamedTuple):
@@ -64,7 +65,7 @@ def rank_correlation(x: Points, y: Points, rng: np.random.Generator, control: Po
     return RankCorrelation(value, Interval(low, high, f"percentile bootstrap over {n} points"), p)
 
 
-def _correlation(x: Columns, y: Columns, control: Columns | None = None) -> Float64[np.ndarray, " draws"]:
+def _correlation(x: Columns, y: Columns, control: Columns | None = None) -> Draws:
     """Return the correlation of the ranks in each draw, or NaN if one side has a single value."""
     first, second = _ranks(x), _ranks(y)
     plain = _cosine(first, second)
@@ -82,14 +83,12 @@ def _ranks(values: Columns) -> Columns:
     return np.asarray(rankdata(values, axis=1)) - (values.shape[1] + 1) / 2
 
 
-def _cosine(a: Columns, b: Columns) -> Float64[np.ndarray, " draws"]:
+def _cosine(a: Columns, b: Columns) -> Draws:
     lengths = np.sqrt(np.einsum("ij,ij->i", a, a) * np.einsum("ij,ij->i", b, b))
     return np.clip(_ratio(np.einsum("ij,ij->i", a, b), lengths), -1, 1)
 
 
-def _ratio(
-    numerator: Float64[np.ndarray, " draws"], denominator: Float64[np.ndarray, " draws"]
-) -> Float64[np.ndarray, " draws"]:
+def _ratio(numerator: Draws, denominator: Draws) -> Draws:
     return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > 1e-9)
 
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 
+from clipbench.metrics.similarity import Pairs
 from clipbench.stats.clusters import NEGLIGIBLE, Clusters, cluster_sums
 from clipbench.stats.groups import step_down_p_values
 from clipbench.stats.intervals import Interval, mean_interval
@@ -26,8 +27,6 @@ MIN_NEW_TASKS = 6
 """Tasks that a statement about new tasks needs."""
 _MAX_NUMBERS = 1 << 23
 """Signs in memory at once."""
-
-Pairs = tuple[Int64[np.ndarray, " n_pairs"], Int64[np.ndarray, " n_pairs"]]
 
 
 class RankBounds(NamedTuple):

@@ -42,7 +42,9 @@ _EIGHTS = 64
 
 PValue = TypeVar("PValue", float, float | None)
 Draws = Float64[np.ndarray, " draws"]
-OfExchanges = Callable[[Bool[np.ndarray, "draws n_units"]], Draws]
+Exchanged = Bool[np.ndarray, "draws n_units"]
+"""True for the units whose samples are exchanged, in several draws."""
+OfExchanges = Callable[[Exchanged], Draws]
 """The candidate's statistic minus the base's, after the samples of these units are exchanged between them."""
 
 

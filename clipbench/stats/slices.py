@@ -23,7 +23,7 @@ from clipbench.stats.clusters import (
     standard_error,
     student,
 )
-from clipbench.stats.intervals import CONFIDENCE, SHARES, TAIL, Interval, Range
+from clipbench.stats.intervals import CONFIDENCE, SHARES, TAIL, Bounds, Interval, Range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class Slice:
         """Number of samples, or of clusters."""
         return len(cluster_sums(self.influence, self.clusters))
 
-    def bounds(self, tail: float) -> tuple[float, float]:
+    def bounds(self, tail: float) -> Bounds:
         """Return a lower and an upper bound that are each missed with a chance of ``tail``, infinite without evidence.
 
         Hits have the exact bounds of Clopper and Pearson, with the effective number of samples if they are clustered
@@ -75,7 +75,7 @@ class Slice:
             return minimum, maximum
         return intervals.unchanged_interval(self.value, self.n_units, self.within, tail=tail).bounds
 
-    def interval(self) -> tuple[float, float]:
+    def interval(self) -> Bounds:
         """Return the 95 % bounds of one slice: for hits Wilson's, as exact ones are too wide on average."""
         if not self.are_hits:
             return self.bounds(TAIL)
@@ -117,8 +117,7 @@ def worst_slice(slices: Mapping[str, Slice], *, higher_is_better: bool = True) -
     else:
         low, high = max(low for low, _ in corrected), max(high for _, high in certain)
     value = slices[name].value
-    method = f"bounds of {len(slices)} slices, corrected for the choice (Bonferroni)"
-    return Extreme(name, value, _interval(min(low, value), max(high, value), method))
+    return Extreme(name, value, _chosen_interval(value, low, high, len(slices)))
 
 
 def slice_range(slices: Mapping[str, Slice]) -> tuple[float, Interval]:
@@ -135,8 +134,7 @@ def slice_range(slices: Mapping[str, Slice]) -> tuple[float, Interval]:
     )
     high = max(high for _, high in certain) - min(low for low, _ in certain)
     low = max(0.0, max(low for low, _ in corrected) - min(high for _, high in corrected))
-    method = f"bounds of {len(slices)} slices, corrected for the choice (Bonferroni)"
-    return value, _interval(min(low, value), max(high, value), method)
+    return value, _chosen_interval(value, low, high, len(slices))
 
 
 def slice_mean(slices: Mapping[str, Slice]) -> tuple[float, Interval]:
@@ -171,7 +169,7 @@ def _dependence(slices: Sequence[Slice]) -> float:
     return 1.0 if shared is None or separate is None else max(1.0, shared / separate)
 
 
-def exact_bounds(share: float, trials: float, tail: float) -> tuple[float, float]:
+def exact_bounds(share: float, trials: float, tail: float) -> Bounds:
     """Return the bounds of Clopper and Pearson, Biometrika 26 (1934), for a number of trials that need not be whole."""
     from scipy.special import betaincinv
 
@@ -179,6 +177,11 @@ def exact_bounds(share: float, trials: float, tail: float) -> tuple[float, float
     low = 0.0 if hits < NEGLIGIBLE else float(betaincinv(hits, misses + 1, tail))
     high = 1.0 if misses < NEGLIGIBLE else float(betaincinv(hits + 1, misses, 1 - tail))
     return low, high
+
+
+def _chosen_interval(value: float, low: float, high: float, n_slices: int) -> Interval:
+    method = f"bounds of {n_slices} slices, corrected for the choice (Bonferroni)"
+    return _interval(min(low, value), max(high, value), method)
 
 
 def _interval(low: float, high: float, method: str) -> Interval:

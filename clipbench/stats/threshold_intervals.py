@@ -5,10 +5,15 @@ from math import ceil
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64
 
-from clipbench.metrics.operating_points import AcceptanceRates, JudgedTrials, acceptance_rates, precision_at_all
-from clipbench.stats.clusters import NEGLIGIBLE
+from clipbench.metrics.operating_points import (
+    AcceptanceRates,
+    JudgedTrials,
+    PerThreshold,
+    acceptance_rates,
+    precision_at_all,
+)
+from clipbench.stats.clusters import NEGLIGIBLE, Values
 from clipbench.stats.intervals import CONFIDENCE, Interval, share_interval
 
 SURE = 0.98
@@ -22,12 +27,12 @@ LOOKS = 9
 class PrecisionRecall(NamedTuple):
     """Precision and recall at each threshold, with their bounds, NaN if nothing is accepted."""
 
-    precision: Float64[np.ndarray, " n_thresholds"]
-    low: Float64[np.ndarray, " n_thresholds"]
-    high: Float64[np.ndarray, " n_thresholds"]
-    recall: Float64[np.ndarray, " n_thresholds"]
-    recall_low: Float64[np.ndarray, " n_thresholds"]
-    recall_high: Float64[np.ndarray, " n_thresholds"]
+    precision: PerThreshold
+    low: PerThreshold
+    high: PerThreshold
+    recall: PerThreshold
+    recall_low: PerThreshold
+    recall_high: PerThreshold
 
 
 class OperatingPoint(NamedTuple):
@@ -38,7 +43,7 @@ class OperatingPoint(NamedTuple):
     """Interval of the threshold."""
     recall: float
     recall_interval: Interval
-    influence: Float64[np.ndarray, " n_images"]
+    influence: Values
     """Influence of each image on the recall, by way of the threshold too."""
 
 
@@ -142,9 +147,7 @@ def operating_point(
     )
 
 
-def _influence(
-    coarse: AcceptanceRates, threshold: float, target: float, prevalence: float
-) -> Float64[np.ndarray, " n_images"]:
+def _influence(coarse: AcceptanceRates, threshold: float, target: float, prevalence: float) -> Values:
     """Return the influence of each image on the recall at the threshold where (1 - p) π right = p (1 - π) wrong.
 
     An image moves the recall at a fixed threshold, and it moves the threshold, which moves the recall by the slopes of

@@ -8,11 +8,10 @@ from math import hypot, log, sqrt, tanh
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64
 
 from clipbench.errors import DataError
-from clipbench.stats.clusters import student
-from clipbench.stats.intervals import CONFIDENCE, Interval
+from clipbench.stats.clusters import Values, student
+from clipbench.stats.intervals import CONFIDENCE, Bounds, Interval
 
 
 class Bounded(NamedTuple):
@@ -38,7 +37,7 @@ class Trend(NamedTuple):
     """Sum of squares of the distances from it."""
 
     @classmethod
-    def fit(cls, original: Float64[np.ndarray, " n"], shifted: Float64[np.ndarray, " n"]) -> "Trend":
+    def fit(cls, original: Values, shifted: Values) -> "Trend":
         """Return the line of three or more different accuracies, without those that are 0, 1 or NaN."""
         is_there = np.all([(share > 0) & (share < 1) for share in (original, shifted)], axis=0)
         x, y = (np.log(share[is_there] / (1 - share[is_there])) for share in (original, shifted))
@@ -53,7 +52,7 @@ class Trend(NamedTuple):
         """Return the accuracy on the shifted data that a model on the line has."""
         return expit(self.intercept + self.slope * logit(original))
 
-    def band(self, original: float) -> tuple[float, float]:
+    def band(self, original: float) -> Bounds:
         """Return the bounds of the expected accuracy, by the uncertainty of the line only."""
         centre, half = self.intercept + self.slope * logit(original), self._half(logit(original))
         return expit(centre - half), expit(centre + half)

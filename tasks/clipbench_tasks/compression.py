@@ -11,7 +11,7 @@ other side are queries. Formats are fitted only on stored vectors, as in a store
 label. An image to classify is stored and tested at once, so its components are fitted on other images (cross-fitting).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -23,19 +23,40 @@ from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.data.prompts import Prompts
 from clipbench.errors import DataError, MissingPart, UsageError
 from clipbench.evaluation.task import Evaluation, Task
-from clipbench.metrics.classification import class_scores, top_k_credit
+from clipbench.metrics.classification import class_scores
 from clipbench.metrics.compression import Components, Format, Kind, compress, principal_components
 from clipbench.metrics.ranking import chance_recall_at_k, cross_ranks, recall_at_k
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import bounded, count, counted, percent, shortest
 from clipbench.results.record import Curve, Metric, StoredFormat
-from clipbench.stats.clusters import cluster_codes
+from clipbench.stats.clusters import cluster_sums
 from clipbench.stats.estimators import Samples
 from clipbench.stats.intervals import mean_interval
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define, defined_values
+from clipbench.stats.measures import (
+    ClusteredValues,
+    Definition,
+    Definitions,
+    Mean,
+    Measures,
+    define,
+    defined_values,
+    undefined,
+)
 from clipbench.stats.noninferiority import Walk, least_lost, least_queries, walk
-from clipbench_tasks.tables import Column, Rows, Vectors, curve_of_means, join_evaluations, sample_rows
+from clipbench_tasks.tables import (
+    Column,
+    Curves,
+    Rows,
+    Vectors,
+    captions_of,
+    curve_of_means,
+    items_at,
+    join_evaluations,
+    labels_of,
+    sample_rows,
+    text_column,
+)
 from clipbench_tasks.zero_shot import prompted_classes
 
 QUESTIONS = {
@@ -66,6 +87,8 @@ N_FOLDS = 5
 
 Some = slice | Bool[np.ndarray, " n"]
 ALL = slice(None)
+Fits = list[tuple[Components | None, Some]]
+"""Principal components, each with the queries whose answers they are for."""
 
 
 class CompressionQuestion(NamedTuple):
@@ -112,8 +135,7 @@ class SmallestFormat(Definition):
     def metric(self, samples: Samples, rng: np.random.Generator) -> Metric:
         """Return the bytes. The choice, in a sentence, is the reason why they have no interval."""
         changes, clusters = self._changes(samples)
-        codes = cluster_codes(clusters)
-        n = len(changes) if codes is None else int(codes.max(initial=-1)) + 1
+        n = len(cluster_sums(changes, clusters))
         if not n:
             return self.define(Metric(value=None, unit="bytes", higher_is_better=None, reason="no query"))
         verdict = self.walk(samples)
@@ -167,7 +189,7 @@ class SmallestFormat(Definition):
             f" {percent(verdict.most_lost[name])} points"
         )
 
-    def _changes(self, samples: Samples, form: Format | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+    def _changes(self, samples: Samples, form: Format | None = None) -> ClusteredValues:
         """Return the changes of a format and their clusters, of any format if none is given."""
         form = form or next(form for chain in self.chains for form in chain)
         return defined_values(samples, f"{form.name}/{self.question}_change")
@@ -262,8 +284,8 @@ class Compression(Task):
             "image": question.images,
             name: float32_credit,
         }
-        measures: dict[str, Measure] = {}
-        fits: list[tuple[Components | None, Some]] = []
+        measures: Measures = {}
+        fits: Fits = []
         for form in (form for chain in chains for form in chain):
             column = f"{form.name}/{name}"
             if n_stored < _least_stored(form):
@@ -272,8 +294,8 @@ class Compression(Task):
                     f"{count(form.dim)} components need {least_stored} stored vectors or more, and there are"
                     f" {count(n_stored)}"
                 )
-                measures[column] = Fixed(value=None, reason=reason, higher_is_better=True)
-                measures[f"{column}_change"] = Fixed(value=None, reason=reason, unit="difference")
+                measures[column] = undefined(reason, higher_is_better=True)
+                measures[f"{column}_change"] = undefined(reason, "difference")
                 continue
             if form.is_fitted and not fits:
                 fits = _fits(question)
@@ -286,7 +308,7 @@ class Compression(Task):
         smallest = SmallestFormat(
             question=name, chains=tuple(measurable_chains), dim=dim, points=self.points, chance=question.chance
         )
-        first: dict[str, Measure] = {f"{name}_smallest": smallest, name: Mean(column=name, chance=question.chance)}
+        first: Measures = {f"{name}_smallest": smallest, name: Mean(column=name, chance=question.chance)}
         return Evaluation(
             samples=samples,
             measures=define(first | measures, definitions(self.points)),
@@ -298,15 +320,15 @@ def retrieval(
     dataset: Dataset, embedder: Embedder, rng: np.random.Generator, notes: list[str]
 ) -> list[CompressionQuestion]:
     """Return the questions of captions that look for their image, and of images that look for a caption."""
-    assert dataset.captions is not None and dataset.caption_image is not None
-    rows = _sample_images(np.unique(dataset.caption_image), "images with their captions", rng, notes)
-    captions = np.flatnonzero(np.isin(dataset.caption_image, rows))
-    owner = np.searchsorted(rows, dataset.caption_image[captions])
-    images = embedder.encode_sides(IMAGE, [dataset.images[row] for row in rows.tolist()])
-    texts = embedder.encode_sides(TEXT, [dataset.captions[row] for row in captions.tolist()])
+    all_captions, caption_image = captions_of(dataset)
+    rows = _sample_images(np.unique(caption_image), "images with their captions", rng, notes)
+    captions = np.flatnonzero(np.isin(caption_image, rows))
+    owner = np.searchsorted(rows, caption_image[captions])
+    images = embedder.encode_sides(IMAGE, items_at(dataset.images, rows))
+    texts = embedder.encode_sides(TEXT, items_at(all_captions, captions))
     names, caption_names = (
-        np.array(dataset.image_ids, object)[rows],
-        np.array(dataset.caption_names(), object)[captions],
+        text_column(dataset.image_ids)[rows],
+        text_column(dataset.caption_names())[captions],
     )
 
     def by_caption(stored: Vectors, queries: Vectors, query_rows: Some) -> Column:
@@ -343,23 +365,22 @@ def zero_shot(
     dataset: Dataset, embedder: Embedder, rng: np.random.Generator, notes: list[str], prompts: Prompts | None
 ) -> CompressionQuestion:
     """Return the question of images, which are stored, that are classified by prompts."""
-    assert dataset.labels is not None and dataset.class_names is not None
+    all_labels, class_names = labels_of(dataset)
     rows = _sample_images(np.arange(len(dataset)), "images to classify", rng, notes)
-    names, labels = np.array(dataset.image_ids, object)[rows], dataset.labels[rows]
+    names, labels = text_column(dataset.image_ids)[rows], all_labels[rows]
 
     def credit(stored: Vectors, queries: Vectors, query_rows: Some) -> Column:
-        scores = class_scores(stored[query_rows], queries, labels[query_rows], logit_scale=None)
-        return top_k_credit(scores.better, scores.tied)
+        return class_scores(stored[query_rows], queries, labels[query_rows]).credit()
 
     return CompressionQuestion(
         name="acc1",
         ids="class:" + names,
         images=rows,
         clusters=names,
-        stored=unit(embedder.encode(IMAGE, [dataset.images[row] for row in rows.tolist()], "query")),
+        stored=unit(embedder.encode(IMAGE, items_at(dataset.images, rows), "query")),
         queries=prompted_classes(dataset, prompts, embedder),
         credit=credit,
-        chance=1 / len(dataset.class_names),
+        chance=1 / len(class_names),
         folds=rng.permutation(len(rows)) % N_FOLDS,
     )
 
@@ -370,7 +391,7 @@ def _sample_images(rows: Rows, noun: str, rng: np.random.Generator, notes: list[
     return sample_rows(rows, SAMPLED_IMAGES, rng)
 
 
-def _fits(question: CompressionQuestion) -> list[tuple[Components | None, Some]]:
+def _fits(question: CompressionQuestion) -> Fits:
     """Return principal components, each with the queries whose answers they are for."""
     if question.folds is None:
         return [(principal_components(question.stored), ALL)]
@@ -378,7 +399,7 @@ def _fits(question: CompressionQuestion) -> list[tuple[Components | None, Some]]
     return [(principal_components(question.stored[~part]), part) for part in parts]
 
 
-def _credit(question: CompressionQuestion, form: Format, fits: list[tuple[Components | None, Some]]) -> Column:
+def _credit(question: CompressionQuestion, form: Format, fits: Fits) -> Column:
     credit = np.empty(len(question.ids))
     for components, rows in fits if form.is_fitted else [(None, ALL)]:
         # Those of a fold are stored among all: an int8 scale is that of all stored vectors.
@@ -401,27 +422,27 @@ def powers_of_two(dim: int) -> tuple[int, ...]:
     return tuple(2**power for power in range(1, 32) if min(SMALLEST_DIM, dim / 4) <= 2**power < dim)
 
 
-def definitions(points: float) -> dict[str, Definition]:
+def definitions(points: float) -> Definitions:
     """Return the definitions of the metrics, without the format."""
-    metric_definitions = {}
+    metric_definitions: Definitions = {}
     for name, (title, counted_things, stored) in QUESTIONS.items():
-        metric_definitions[f"{name}_smallest"] = Definition(
-            f"{title}: bytes of the smallest vectors that lose less than {in_points(points)}",
-            f"Bytes of a stored vector in the smallest format that a test shows to lose less than {in_points(points)}"
-            f" of the share of {counted_things}.",
-            is_headline=True,
-        )
-        metric_definitions[name] = Definition(
-            title, f"Share of {counted_things}, where the {stored} are stored in the format."
-        )
-        metric_definitions[f"{name}_change"] = Definition(
-            f"{title}, change from float32",
-            f"Share of {counted_things}, minus the share with whole float32 vectors, over the same queries.",
-        )
+        metric_definitions |= {
+            f"{name}_smallest": Definition(
+                f"{title}: bytes of the smallest vectors that lose less than {in_points(points)}",
+                "Bytes of a stored vector in the smallest format that a test shows to lose less than"
+                f" {in_points(points)} of the share of {counted_things}.",
+                is_headline=True,
+            ),
+            name: Definition(title, f"Share of {counted_things}, where the {stored} are stored in the format."),
+            f"{name}_change": Definition(
+                f"{title}, change from float32",
+                f"Share of {counted_things}, minus the share with whole float32 vectors, over the same queries.",
+            ),
+        }
     return metric_definitions
 
 
-def _curves(smallest: SmallestFormat, samples: Mapping[str, np.ndarray]) -> dict[str, Curve]:
+def _curves(smallest: SmallestFormat, samples: Samples) -> Curves:
     """Return quality and the most that may be lost by bytes, for each kind, and the point of the smallest format."""
     verdict, question, float32_format = smallest.walk(samples), smallest.question, Format("first", smallest.dim)
     figure = f"{question} by bytes"
@@ -436,7 +457,6 @@ def _curves(smallest: SmallestFormat, samples: Mapping[str, np.ndarray]) -> dict
             [defined_values(samples, name) for name in columns],
             x_label="bytes per vector",
             y_label=QUESTIONS[question][0],
-            unit="fraction",
             figure=figure,
             series=SERIES[kind],
         )

@@ -4,7 +4,7 @@ A gallery that is too large for all queries is searched by a random sample of th
 rank is exact.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -15,8 +15,9 @@ from clipbench.metrics.ranking import Answers, Ranks, answers_with_distractors, 
 from clipbench.models.protocol import Sides
 from clipbench.results.numbers import count, listed
 from clipbench.stats.clusters import clusters_by_links, clusters_by_shared_item
+from clipbench.stats.estimators import Samples
 from clipbench_tasks.duplicates import recall_limits
-from clipbench_tasks.tables import QuerySet, Rows, SearchedItems, Vectors
+from clipbench_tasks.tables import QuerySet, Rows, SearchedItems, Vectors, captions_of, items_at, text_column
 
 DIRECTIONS = {
     "image_retrieval": ("Text-to-image", "captions"),
@@ -45,7 +46,7 @@ def draw_queries(ids: Sequence[str], at_most: int | None, rng: np.random.Generat
     """
     if at_most is None or at_most >= len(ids):
         return np.arange(len(ids))
-    by_id = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
+    by_id = np.argsort(text_column(ids), kind="stable")
     return np.sort(by_id[rng.choice(len(ids), at_most, replace=False)])
 
 
@@ -86,7 +87,7 @@ class Direction(NamedTuple):
     n_positives: Rows
     n_all: int
     """Queries that these are drawn from."""
-    columns: Mapping[str, np.ndarray]
+    columns: Samples
     """Sample columns of the query and the first item: texts, and rows of images in columns named ``..._image``."""
     among: tuple[Ranks, Ranks] | None = None
     """Ranks in the gallery without distractors, and ranks among the distractors, None if there are none."""
@@ -137,10 +138,10 @@ def _cross_directions(
     dataset: Dataset, gallery: Sides, digests: Sequence[str], texts: Sides, draw: Draw
 ) -> Iterator[Direction]:
     """Yield the directions of captions that look for their image, and of images that look for a caption."""
-    assert dataset.captions is not None and dataset.caption_image is not None
-    owner, captions = dataset.caption_image, np.array(dataset.captions, object)
+    captions, owner = captions_of(dataset)
+    words = text_column(captions)
     images, n_more = gallery.first(len(dataset)), len(gallery.document) - len(dataset)
-    names, rows = np.array(dataset.image_ids, object), np.arange(len(gallery.document))
+    names, rows = text_column(dataset.image_ids), np.arange(len(gallery.document))
     caption_names = dataset.caption_names()
     of_texts, of_images = draw(caption_names), draw(dataset.image_ids)
     is_sample = len(of_texts) < len(captions) or len(of_images) < len(dataset)
@@ -148,7 +149,7 @@ def _cross_directions(
         cross_answers, images, texts, owner, (of_images, of_texts) if is_sample else None
     )
     image_of, query_vectors = owner[of_texts], _rows(texts.query, of_texts)
-    limits = ["", ""] if is_sample else recall_limits(dataset.captions, digests, owner, len(dataset))
+    limits = ["", ""] if is_sample else recall_limits(captions, digests, owner, len(dataset))
     among, columns = None, {}
     if n_more:
         image_ranks = by_text.ranks
@@ -167,7 +168,7 @@ def _cross_directions(
         answers=by_text,
         n_positives=np.ones(len(of_texts), np.int64),
         n_all=len(captions),
-        columns={"caption": captions[of_texts], "chosen_image": by_text.first, **columns},
+        columns={"caption": words[of_texts], "chosen_image": by_text.first, **columns},
         among=among,
         n_more=n_more,
         limit=limits[0],
@@ -177,40 +178,38 @@ def _cross_directions(
         queries=QuerySet(
             _ids("text_retrieval:image", dataset.image_ids, of_images), _rows(images.query, of_images), of_images
         ),
-        items=SearchedItems(texts.document, owner, dataset.captions),
+        items=SearchedItems(texts.document, owner, captions),
         images=of_images,
         clusters=names[of_images],
         answers=by_image,
         n_positives=np.bincount(owner, minlength=len(dataset))[of_images],
         n_all=len(dataset),
-        columns={"caption": captions[by_image.right], "chosen_caption": captions[by_image.first]},
+        columns={"caption": words[by_image.right], "chosen_caption": words[by_image.first]},
         limit=limits[1],
     )
 
 
 def _text_direction(dataset: Dataset, texts: Sides, draw: Draw) -> Direction:
     """Return the direction of captions that look for another of their image."""
-    assert dataset.captions is not None and dataset.caption_image is not None
-    owner, captions = dataset.caption_image, np.array(dataset.captions, object)
+    captions, owner = captions_of(dataset)
+    words = text_column(captions)
     queries, answers, n_positives, n_all = _group_answers(texts, owner, dataset.caption_names(), draw)
     # Two equal captions of different images come first for each other: both miss.
-    clusters = np.array(dataset.image_ids, object)[
-        clusters_by_shared_item(owner, captions, len(dataset))[owner[queries]]
-    ]
+    clusters = text_column(dataset.image_ids)[clusters_by_shared_item(owner, words, len(dataset))[owner[queries]]]
     ids = _ids("text_text:text", dataset.caption_names(), queries)
     return Direction(
         name="text_text",
         queries=QuerySet(ids, _rows(texts.query, queries), owner[queries], list(queries[:, None])),
-        items=SearchedItems(texts.document, owner, dataset.captions),
+        items=SearchedItems(texts.document, owner, captions),
         images=owner[queries],
         clusters=clusters,
         answers=answers,
         n_positives=n_positives,
         n_all=n_all,
         columns={
-            "caption": captions[queries],
-            "right_caption": captions[answers.right],
-            "chosen_caption": captions[answers.first],
+            "caption": words[queries],
+            "right_caption": words[answers.right],
+            "chosen_caption": words[answers.first],
         },
     )
 
@@ -218,7 +217,7 @@ def _text_direction(dataset: Dataset, texts: Sides, draw: Draw) -> Direction:
 def _image_direction(dataset: Dataset, images: Sides, draw: Draw) -> Direction:
     """Return the direction of images that look for another of their class."""
     assert dataset.labels is not None
-    labels, names = dataset.labels, None if dataset.class_names is None else np.array(dataset.class_names, object)
+    labels, names = dataset.labels, None if dataset.class_names is None else text_column(dataset.class_names)
     queries, answers, n_positives, n_all = _group_answers(images, labels, dataset.image_ids, draw)
     ids = _ids("image_image:image", dataset.image_ids, queries)
     columns = {"right_image": answers.right, "chosen_image": answers.first}
@@ -230,7 +229,7 @@ def _image_direction(dataset: Dataset, images: Sides, draw: Draw) -> Direction:
         items=SearchedItems(images.document, labels, _image_texts(dataset), np.arange(len(labels))),
         images=queries,
         # Two images that are each other's best right answer are found, or missed, together.
-        clusters=np.array(dataset.image_ids, object)[clusters_by_links(queries, answers.right, len(labels))[queries]],
+        clusters=text_column(dataset.image_ids)[clusters_by_links(queries, answers.right, len(labels))[queries]],
         answers=answers,
         n_positives=n_positives,
         n_all=n_all,
@@ -241,7 +240,7 @@ def _image_direction(dataset: Dataset, images: Sides, draw: Draw) -> Direction:
 def _group_answers(vectors: Sides, groups: Rows, ids: Sequence[str], draw: Draw) -> tuple[Rows, Answers, Rows, int]:
     """Return the results of ``group_answers`` for the drawn queries, and the number that they are drawn from."""
     having = np.flatnonzero(np.bincount(groups)[groups] > 1)
-    queries = having[draw([ids[row] for row in having.tolist()])]
+    queries = having[draw(items_at(ids, having))]
     query_rows = queries if len(queries) < len(having) else None
     results = group_answers(vectors.document, groups, query_rows, None if vectors.are_equal else vectors.query)
     return *results, len(having)
@@ -265,7 +264,7 @@ def _image_texts(dataset: Dataset) -> list[str]:
         first = dict(zip(reversed(dataset.caption_image.tolist()), reversed(dataset.captions), strict=True))
         return [first.get(row, "") for row in range(len(dataset))]
     if dataset.labels is not None and dataset.class_names is not None:
-        return [dataset.class_names[label] for label in dataset.labels.tolist()]
+        return items_at(dataset.class_names, dataset.labels)
     return [""] * len(dataset)
 
 

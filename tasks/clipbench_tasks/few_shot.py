@@ -10,7 +10,7 @@ the clusters of the intervals at k labels. So an accuracy at k labels holds for 
 the same training images. With all labels there is one training set, and the accuracy is of that one.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,27 +22,40 @@ from clipbench.data.modalities import IMAGE
 from clipbench.data.prompts import Prompts
 from clipbench.errors import DataError, UsageError
 from clipbench.evaluation.task import Evaluation, Task
-from clipbench.metrics.classification import class_scores, top_k_credit
-from clipbench.metrics.probes import C, first_credit, fit_probe, neighbour_votes
+from clipbench.metrics.classification import class_scores
+from clipbench.metrics.probes import ByClass, C, Weights, first_credit, fit_probe, neighbour_votes
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder, no_logit_scale
 from clipbench.results.numbers import bounded, change, change_interval, count, counted, percent, shortest, significant
-from clipbench.results.record import CurveRole, Metric
+from clipbench.results.record import Metric
 from clipbench.stats.claims import above_chance
 from clipbench.stats.crossings import crossing_interval
 from clipbench.stats.estimators import Estimator, Samples
 from clipbench.stats.intervals import DIFFERENCES, Interval, mean_interval
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define, defined_values
+from clipbench.stats.measures import (
+    Definition,
+    Definitions,
+    Mean,
+    Measures,
+    Statistic,
+    define,
+    defined_values,
+    undefined,
+)
 from clipbench_tasks.tables import (
     Column,
     QuerySet,
     Rows,
     SearchedItems,
+    SeriesStyles,
     Table,
     Vectors,
+    count_range,
     curve_of_means,
+    labels_of,
     neighbours,
     stack_tables,
+    text_column,
 )
 from clipbench_tasks.zero_shot import prompted_classes
 
@@ -54,7 +67,7 @@ METHODS = {
     "prompt_probe": ("Prompt-initialised probe", "a linear classifier that is drawn towards the class prompts"),
 }
 """The classifiers: a title, and the words of a sentence."""
-SERIES: Mapping[str, tuple[str, CurveRole]] = {
+SERIES: SeriesStyles = {
     "knn": ("k-NN", "image"),
     "linear_probe": ("linear probe", "ink"),
     "prompt_probe": ("prompt-initialised probe", "pair"),
@@ -118,10 +131,10 @@ class FewShot(Task):
 
     def evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         """Return two rows per test image, one of them for its draw. Needs labels and class names."""
-        assert dataset.labels is not None
+        class_labels, class_names = labels_of(dataset)
         training, test = _split_rows(dataset, rng)
-        trained = np.unique(dataset.labels[training])
-        labels, images = np.searchsorted(trained, dataset.labels), unit(embedder.encode(IMAGE, dataset.images, "query"))
+        trained = np.unique(class_labels[training])
+        labels, images = np.searchsorted(trained, class_labels), unit(embedder.encode(IMAGE, dataset.images, "query"))
         classes = prompted_classes(dataset, self.prompts, embedder)[trained]
         draws = Draws(labels, dataset.image_ids, (training, test), n=self.draws, rng=rng)
         per_class, true = np.bincount(labels[training]), labels[test]
@@ -129,9 +142,9 @@ class FewShot(Task):
         numbers = [*map(float, shots), *([float(per_class.mean())] if per_class.mean() > max(shots, default=0) else [])]
         classifiers = _classifiers(images, labels, classes, embedder.info.logit_scale)
         with_all = {method: scores(test, training) for method, scores in classifiers.items()}
-        zero_shot = class_scores(images[test], classes, true, logit_scale=None)
+        zero_shot = class_scores(images[test], classes, true)
         of_images = {f"{method}_acc1@{ALL}": first_credit(scores, true) for method, scores in with_all.items()}
-        of_images[ZERO_SHOT] = top_k_credit(zero_shot.better, zero_shot.tied)
+        of_images[ZERO_SHOT] = zero_shot.credit()
         of_draws = {
             f"{method}_acc1@{k}": _hits_of_draws(scores, labels, test, draws, k)
             for method, scores in classifiers.items()
@@ -139,14 +152,14 @@ class FewShot(Task):
         }
         # The worth compares both on the same rows.
         of_draws |= {f"{OF_DRAWS}{name}": of_images[name] for name in (ZERO_SHOT, f"linear_probe_acc1@{ALL}")}
-        names = np.array(dataset.class_names, object)[trained]
-        ids, test_columns = np.array(dataset.image_ids, object)[test], {"image": test, "label": names[true]}
+        names = text_column(class_names)[trained]
+        ids, test_columns = text_column(dataset.image_ids)[test], {"image": test, "label": names[true]}
         answers = {
             "predicted": names[with_all["linear_probe"].argmax(axis=1)],
             "by_prompt": names[zero_shot.predicted],
             "margin": _margins(with_all["linear_probe"], true),
         }
-        draw = np.array([f"draw {number + 1}" for number in draws.of_test.tolist()], object)
+        draw = text_column(f"draw {number + 1}" for number in draws.of_test.tolist())
         samples = stack_tables(
             {"sample_id": ids, "cluster": ids, **test_columns, **answers, **of_images},
             {"sample_id": draw + ":" + ids, "cluster": draw, **test_columns, **of_draws},
@@ -162,7 +175,6 @@ class FewShot(Task):
                     chance=[1 / len(names)] * len(numbers),
                     x_label="labelled images of each class",
                     y_label="top-1 accuracy",
-                    unit="fraction",
                     figure="labels",
                     series=series,
                     role=role,
@@ -181,13 +193,13 @@ class FewShot(Task):
 
     def _measures(
         self, samples: Table, numbers: Sequence[float], per_class: Rows, true: Rows, classifiers: Mapping[str, Scores]
-    ) -> dict[str, Measure]:
+    ) -> Measures:
         guess = 1 / len(per_class)
         most_frequent = per_class == per_class.max()
         # Trained on all labels, a constant model names the most frequent class, or one of them.
         by_frequency = float(most_frequent[true].mean() / most_frequent.sum())
         few = f"a class has only {counted(int(per_class.min()), 'training image')}"
-        measures: dict[str, Measure] = {}
+        measures: Measures = {}
         for method in METHODS:
             for k in (*self.shots, ALL):
                 name = f"{method}_acc1@{k}"
@@ -195,7 +207,7 @@ class FewShot(Task):
                     measures[name] = Mean(column=name, chance=by_frequency if k == ALL else guess)
                 else:
                     reason = few if method in classifiers else no_logit_scale()
-                    measures[name] = Fixed(value=None, reason=reason, higher_is_better=True)
+                    measures[name] = undefined(reason, higher_is_better=True)
         measures[ZERO_SHOT] = Mean(column=ZERO_SHOT, chance=guess)
         columns = _columns(samples, "linear_probe", numbers)
         of_draws = [f"{OF_DRAWS}{name}" if name.endswith(f"@{ALL}") else name for name in columns]
@@ -205,7 +217,7 @@ class FewShot(Task):
         return measures
 
 
-def definitions(shots: Sequence[int]) -> dict[str, Definition]:
+def definitions(shots: Sequence[int]) -> Definitions:
     """Return the definitions of the metrics."""
     metric_definitions = {
         ZERO_SHOT: Definition(
@@ -265,14 +277,14 @@ class Draws:
         self, labels: Rows, ids: Sequence[str], cut: tuple[Rows, Rows], *, n: int, rng: np.random.Generator
     ) -> None:
         training, test = cut
-        names = np.array(ids, object)
-        of_test = test[_shuffle_by_id(names[test].tolist(), rng)]
+        names = text_column(ids)
+        of_test = test[_shuffle_by_id(names[test], rng)]
         by_class = of_test[np.argsort(labels[of_test], kind="stable")]  # so that each share has its part of every class
         self.n = min(n, len(by_class))
         self.of_test = np.empty(len(by_class), np.int64)
         """The draw that each test image is tested by, in the order of the test images."""
         self.of_test[np.searchsorted(test, by_class)] = np.arange(len(by_class)) % self.n
-        self._orders = [training[_shuffle_by_id(names[training].tolist(), rng)] for _ in range(self.n)]
+        self._orders = [training[_shuffle_by_id(names[training], rng)] for _ in range(self.n)]
         self._labels = labels
 
     def rows(self, draw: int, shots: int) -> Rows:
@@ -281,9 +293,9 @@ class Draws:
         return order[_position_in_class(self._labels[order]) < shots]
 
 
-def _shuffle_by_id(ids: Sequence[str], rng: np.random.Generator) -> Rows:
+def _shuffle_by_id(ids: Iterable[str], rng: np.random.Generator) -> Rows:
     """Return the rows of some images in a random order that depends only on their ids."""
-    by_id = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
+    by_id = np.argsort(text_column(ids), kind="stable")
     return by_id[rng.permutation(len(by_id))]
 
 
@@ -306,9 +318,7 @@ def _classifiers(images: Vectors, labels: Rows, classes: Vectors, logit_scale: f
     def votes(test: Rows, rows: Rows) -> Float64[np.ndarray, "n_test n_classes"]:
         return neighbour_votes(images[test], images[rows], labels[rows], n_classes)
 
-    def probe(
-        test: Rows, rows: Rows, towards: Float64[np.ndarray, "n_classes dim"] | None = None
-    ) -> Float64[np.ndarray, "n_test n_classes"]:
+    def probe(test: Rows, rows: Rows, towards: Weights | None = None) -> Float64[np.ndarray, "n_test n_classes"]:
         return fit_probe(images[rows], labels[rows], n_classes, towards=towards).scores(images[test])
 
     classifiers: dict[str, Scores] = {"knn": votes, "linear_probe": probe}
@@ -327,7 +337,7 @@ def _hits_of_draws(scores: Scores, labels: Rows, test: Rows, draws: Draws, shots
     return hits
 
 
-def _margins(scores: Float64[np.ndarray, "n n_classes"], true: Rows) -> Column:
+def _margins(scores: ByClass, true: Rows) -> Column:
     from scipy.special import softmax
 
     shares, rows = softmax(scores, axis=1), np.arange(len(true))
@@ -336,19 +346,17 @@ def _margins(scores: Float64[np.ndarray, "n n_classes"], true: Rows) -> Column:
     return true_share - shares.max(axis=1)
 
 
-def _columns(samples: Mapping[str, np.ndarray], method: str, numbers: Sequence[float]) -> list[str]:
+def _columns(samples: Samples, method: str, numbers: Sequence[float]) -> list[str]:
     """Return the columns of a classifier's hits by number of labels. The last may be the column of all labels."""
     names = [f"{method}_acc1@{shortest(number)}" for number in numbers]
     return [name if name in samples else f"{method}_acc1@{ALL}" for name in names]
 
 
 def _notes(dataset: Dataset, training: Rows, test: Rows, draws: Draws, per_class: Rows) -> Iterator[str]:
-    fewest, most = int(per_class.min()), int(per_class.max())
-    images_per_class = count(fewest) if fewest == most else f"{count(fewest)} to {count(most)}"
     source = "each class split at random" if dataset.is_training is None else "trained on the training split"
     yield (
-        f"{source}: {count(len(training))} images to train on ({images_per_class} per class) and {count(len(test))} to"
-        " test"
+        f"{source}: {count(len(training))} images to train on ({count_range(per_class)} per class) and"
+        f" {count(len(test))} to test"
     )
     assert dataset.labels is not None
     n_untested = len(per_class) - len(np.unique(dataset.labels[test]))

@@ -30,18 +30,22 @@ from clipbench.models.protocol import COSINE, ROLES, Embedder, Role
 from clipbench.results.numbers import bounded, counted, percent
 from clipbench.results.record import Curve
 from clipbench.stats.clusters import clusters_by_half_overlap, n_equal_clusters
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
+from clipbench.stats.measures import Definition, Definitions, Mean, Measures, define, undefined
 from clipbench_tasks.directions import Draw, sample_notes
 from clipbench_tasks.tables import (
     CERTAIN,
-    Column,
+    Columns,
+    Cutoffs,
     QuerySet,
     Rows,
     SearchedItems,
     Table,
     Vectors,
+    cosine_columns,
     curve_of_means,
+    items_at,
     neighbours_of_answers,
+    text_column,
     tie_rate,
 )
 
@@ -96,7 +100,7 @@ class JudgedSearch(NamedTuple):
 def sample_queries(judgements: Judgements, draw: Draw) -> tuple[Judgements, tuple[str, ...]]:
     """Return the judgements of a sample of the queries with a relevant document, and a note, or all without a note."""
     _, query_rows = relevance.relevant_documents(judgements.query, judgements.document, judgements.grade)
-    rows = query_rows[draw([judgements.queries.ids[row] for row in query_rows.tolist()])]
+    rows = query_rows[draw(items_at(judgements.queries.ids, query_rows))]
     if len(rows) == len(query_rows):
         return judgements, ()
     return judgements.take_queries(rows), sample_notes([(len(rows), len(query_rows), "queries")])
@@ -134,12 +138,12 @@ def _parts(dataset: Dataset, items: JudgedItems, embedder: Embedder, role: Role)
     """Return the vectors of queries or documents, whose images are encoded in the order of the data."""
     is_joint = embedder.info.is_joint
     is_pair = items.has_both & is_joint
-    texts = [items.texts[row] for row in np.flatnonzero(items.has_text & ~is_pair).tolist()]
+    texts = items_at(items.texts, np.flatnonzero(items.has_text & ~is_pair))
     rows = items.images[(items.images != NO_IMAGE) & ~is_pair]
     distinct, image_index = np.unique(rows, return_inverse=True)
     pairs = [(dataset.images[items.images[row]], items.texts[row]) for row in np.flatnonzero(is_pair).tolist()]
     nothing = np.zeros((0, embedder.info.embed_dim), np.float32)
-    distinct_images = [dataset.images[row] for row in distinct.tolist()]
+    distinct_images = items_at(dataset.images, distinct)
     images = embedder.scoring_vectors(embedder.encode(IMAGE, distinct_images, role)) if distinct_images else nothing
     return Parts(
         embedder.scoring_vectors(embedder.encode(TEXT, texts, role)) if texts else nothing,
@@ -149,7 +153,7 @@ def _parts(dataset: Dataset, items: JudgedItems, embedder: Embedder, role: Role)
     )
 
 
-def evaluation(search: JudgedSearch, ks: tuple[int, ...]) -> Evaluation:
+def evaluation(search: JudgedSearch, ks: Cutoffs) -> Evaluation:
     """Return one row per query."""
     queries, documents, relevant, left_out = search.queries, search.documents, search.relevant, search.left_out
     of_queries, of_documents = search.vectors
@@ -161,7 +165,7 @@ def evaluation(search: JudgedSearch, ks: tuple[int, ...]) -> Evaluation:
         return np.isin(query * len(documents.ids) + document, pairs)
 
     samples, measures = _table(search, levels, answers, ids, ks), _measures(relevant, search.n_documents, ks)
-    controls: dict[str, Measure] = {f"{DIRECTION}_tie_rate": tie_rate(answers.ranks.tied > 0)}
+    controls: Measures = {f"{DIRECTION}_tie_rate": tie_rate(answers.ranks.tied > 0)}
     last, limits = f"ndcg@{max(ks)}", list(_limits(search, levels, samples, controls, max(ks)))
     if isinstance(measure := measures[last], Mean):
         measures[last] = replace(measure, limit="; ".join(limits))
@@ -234,9 +238,7 @@ def _contents(items: JudgedItems) -> Iterator[tuple[str, int]]:
     return zip(items.texts, items.images.tolist(), strict=True)
 
 
-def query_metrics(
-    levels: relevance.Levels, relevant: relevance.Relevant, ranks: Ranks, ks: Sequence[int]
-) -> dict[str, Column]:
+def query_metrics(levels: relevance.Levels, relevant: relevance.Relevant, ranks: Ranks, ks: Sequence[int]) -> Columns:
     """Return each metric of each query."""
     return {
         **{f"ndcg@{k}": relevance.ndcg_at_k(levels, relevant, k) for k in ks},
@@ -248,23 +250,20 @@ def query_metrics(
     }
 
 
-def _table(
-    search: JudgedSearch, levels: relevance.Levels, answers: Answers, ids: list[str], ks: tuple[int, ...]
-) -> Table:
+def _table(search: JudgedSearch, levels: relevance.Levels, answers: Answers, ids: list[str], ks: Cutoffs) -> Table:
     """Return one row per query: the query, its best relevant document, the first document, and all metrics."""
     queries, documents, relevant = search.queries, search.documents, search.relevant
-    right, chosen = answers.right_score.astype(np.float64), answers.first_score.astype(np.float64)
     rank = expected_rank(answers.ranks)
     # Queries with much the same relevant documents, such as captions of one image, are found or missed together.
-    clusters = np.array(queries.ids, object)[clusters_by_half_overlap(relevant.query, relevant.document, len(ids))]
-    texts, names = np.array(documents.texts, object), np.array(documents.ids, object)
+    clusters = text_column(queries.ids)[clusters_by_half_overlap(relevant.query, relevant.document, len(ids))]
+    texts, names = text_column(documents.texts), text_column(documents.ids)
     return {
-        "sample_id": np.array(ids, object),
+        "sample_id": text_column(ids),
         "direction": np.full(len(ids), DIRECTION, object),
         "cluster": clusters,
         "image": queries.images,
         "margin": 1.5 - rank,
-        "query": np.array(queries.texts, object),
+        "query": text_column(queries.texts),
         "right_document": names[answers.right],
         "right_text": texts[answers.right],
         "right_image": documents.images[answers.right],
@@ -272,9 +271,7 @@ def _table(
         "chosen_text": texts[answers.first],
         "chosen_image": documents.images[answers.first],
         "n_relevant": relevant.counts,
-        "right_cosine": right,
-        "chosen_cosine": chosen,
-        f"{DIRECTION}_cosine_margin": right - chosen,
+        **cosine_columns(answers, f"{DIRECTION}_cosine_margin"),
         f"{DIRECTION}_rank": rank,
         f"{DIRECTION}_tied": (answers.ranks.tied > 0).astype(np.float64),
         **query_metrics(levels, relevant, answers.ranks, ks),
@@ -282,7 +279,7 @@ def _table(
 
 
 def _limits(
-    search: JudgedSearch, levels: relevance.Levels, samples: Table, controls: dict[str, Measure], k: int
+    search: JudgedSearch, levels: relevance.Levels, samples: Table, controls: Measures, k: int
 ) -> Iterator[str]:
     """Yield notes on the limits of nDCG@k: documents that were not judged, queries left out, and a shallow pool.
 
@@ -317,10 +314,10 @@ def _limits(
         yield f"the pool has only the first {judgements.depth} documents of each of its models, and {ndcg} needs more"
 
 
-def _measures(relevant: relevance.Relevant, n_documents: Rows, ks: tuple[int, ...]) -> dict[str, Measure]:
+def _measures(relevant: relevance.Relevant, n_documents: Rows, ks: Cutoffs) -> Measures:
     ranks = Ranks(0 * n_documents, n_documents - relevant.counts, relevant.counts)
     by_chance = query_metrics(relevance.chance_levels(relevant, n_documents), relevant, ranks, ks)
-    measures: dict[str, Measure] = {}
+    measures: Measures = {}
     for name, credits in by_chance.items():
         chance = float(credits.mean())
         measures[name] = Mean(column=name, chance=chance)
@@ -328,11 +325,11 @@ def _measures(relevant: relevance.Relevant, n_documents: Rows, ks: tuple[int, ..
             n = int(n_documents.max())
             few = "there is only 1 document" if n == 1 else f"too few of the {n:,} documents are wrong"
             reason = f"every query scores 1, whatever the model: {few}"
-            measures[name] = Fixed(value=None, reason=reason, higher_is_better=True)
+            measures[name] = undefined(reason, higher_is_better=True)
     return measures
 
 
-def definitions(ks: tuple[int, ...]) -> dict[str, Definition]:
+def definitions(ks: Cutoffs) -> Definitions:
     """Return the definitions of the metrics and the control of data with judgements."""
     last = max(ks)
     metric_definitions = {
@@ -393,7 +390,6 @@ def _curves(search: JudgedSearch, levels: relevance.Levels) -> Iterator[tuple[st
                 [(metric(levels, relevant, k), clusters) for k in ks],
                 x_label="k",
                 y_label="nDCG@k and recall@k",
-                unit="fraction",
                 figure="relevance",
                 series=label,
                 role=role,

@@ -18,7 +18,7 @@ plot as the length after which the gain is small.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
@@ -31,22 +31,34 @@ from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.ranking import cross_ranks, recall_at_k
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import significant
-from clipbench.results.record import Curve, Metric
+from clipbench.results.record import Metric
 from clipbench.stats.crossings import crossing_interval
 from clipbench.stats.estimators import Estimator, Samples
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define, defined_values
+from clipbench.stats.measures import (
+    Definition,
+    Definitions,
+    Mean,
+    Measures,
+    Statistic,
+    define,
+    defined_values,
+    undefined,
+)
 from clipbench_tasks.choices import decide, vectors_of
 from clipbench_tasks.directions import search_both_ways
 from clipbench_tasks.retrieval import Retrieval
 from clipbench_tasks.tables import (
     Column,
+    Curves,
     Rows,
     Table,
     bounded_curve,
+    check_cutoffs,
     column_at_rows,
     curve_of_means,
+    join_evaluations,
     split_by_subset,
-    stack_tables,
+    text_column,
 )
 
 Count = Callable[[Sequence[str]], Rows]
@@ -109,9 +121,8 @@ class LongCaption(Task):
     """Share of the whole captions' recall that the effective length must reach."""
 
     def __post_init__(self) -> None:
-        for name, numbers in (("ks", self.ks), ("tokens", self.tokens)):
-            if not numbers or min(numbers) < 1:
-                raise UsageError(f"task long-caption: {name} = {list(numbers)}, expected numbers from 1 up")
+        check_cutoffs(self.name, "ks", self.ks)
+        check_cutoffs(self.name, "tokens", self.tokens)
         if not 0 < self.share < 1:
             raise UsageError(f"task long-caption: share = {self.share}, expected a fraction between 0 and 1")
 
@@ -139,19 +150,13 @@ class LongCaption(Task):
         for name, values in cut.samples.items():
             is_of_direction = queries["direction"] == name.partition("/")[0]
             queries[name] = column_at_rows(values, is_of_direction, len(is_of_direction))
-        return Evaluation(
-            samples=stack_tables(queries, probed.samples),
-            measures={**retrieval.measures, **cut.measures, **probed.measures},
-            curves={**retrieval.curves, **cut.curves, **probed.curves},
-            controls={**retrieval.controls, **cut.controls, **probed.controls},
-            arrays=retrieval.arrays,
-            neighbours={**retrieval.neighbours, **_rows_of_data(retrieval.neighbours, captioned)},
-            notes=(*cut.notes, *probed.notes),
-            subsets=probed.subsets,
-        )
+        neighbours = {**retrieval.neighbours, **_rows_of_data(retrieval.neighbours, captioned)}
+        searched = replace(retrieval, samples=queries, neighbours=neighbours, notes=())
+        joint = join_evaluations([searched, replace(cut, samples={}), probed])
+        return replace(joint, arrays=retrieval.arrays, subsets=probed.subsets)
 
 
-def _rows_of_data(samples: Mapping[str, np.ndarray], captioned: Rows) -> Table:
+def _rows_of_data(samples: Samples, captioned: Rows) -> Table:
     """Return the columns of image rows as rows of the data set instead of the gallery. -1 (no image) stays."""
     images = [name for name in samples if name == "image" or name.endswith("_image")]
     rows = np.append(captioned, -1)
@@ -168,7 +173,7 @@ def _tokens_kept(
     context = embedder.info.context_length
     end = int(prefixes.n_tokens.max()) if context is None else min(context, int(prefixes.n_tokens.max()))
     lengths = [*sorted({n for n in tokens if n < end}), end]
-    columns: dict[str, np.ndarray] = {}
+    columns: Table = {}
     images = embedder.encode_sides(IMAGE, gallery.images)
     owner, n_empty = gallery.caption_image, 0
     assert owner is not None
@@ -185,7 +190,6 @@ def _tokens_kept(
             chance=[1 / len(gallery)] * len(lengths),
             x_label="tokens kept",
             y_label="recall@1",
-            unit="fraction",
             figure="tokens kept",
             series=series,
             role=role,
@@ -210,11 +214,11 @@ def _tokens_kept(
 def _undefined(reason: str, *, share: float) -> Evaluation:
     missing = dict.fromkeys(("effective_length", "caption_tokens", "tokens_lost"), TOKENS)
     missing["truncated_fraction"] = "fraction"
-    measures = {name: Fixed(value=None, reason=reason, unit=unit) for name, unit in missing.items()}
+    measures = {name: undefined(reason, unit) for name, unit in missing.items()}
     return Evaluation(samples={}, measures=define(measures, _definitions(share)))
 
 
-def _definitions(share: float) -> dict[str, Definition]:
+def _definitions(share: float) -> Definitions:
     reached = f"reaches {significant(100 * share)} % of its value with whole captions"
     length = Definition(
         "Effective length", f"Tokens of a caption with which text-to-image R@1 {reached}.", is_headline=True
@@ -222,8 +226,8 @@ def _definitions(share: float) -> dict[str, Definition]:
     return {"effective_length": length, **METRICS}
 
 
-def _measures(lengths: Sequence[int], n_images: int, context: int | None, *, share: float) -> dict[str, Measure]:
-    measures: dict[str, Measure] = {
+def _measures(lengths: Sequence[int], n_images: int, context: int | None, *, share: float) -> Measures:
+    measures: Measures = {
         "effective_length": EffectiveLength(
             columns=tuple(f"{TO_IMAGE}/recall@1/{n}_tokens" for n in lengths),
             lengths=tuple(float(n) for n in lengths),
@@ -234,8 +238,8 @@ def _measures(lengths: Sequence[int], n_images: int, context: int | None, *, sha
     }
     if context is None:
         reason = "the model does not say how many tokens it takes"
-        measures["truncated_fraction"] = Fixed(value=None, reason=reason)
-        measures["tokens_lost"] = Fixed(value=None, reason=reason, unit=TOKENS)
+        measures["truncated_fraction"] = undefined(reason)
+        measures["tokens_lost"] = undefined(reason, TOKENS)
         return measures
     measures["truncated_fraction"] = Mean(column=f"{TO_IMAGE}/truncated", higher_is_better=False)
     measures["tokens_lost"] = Mean(column=f"{TO_IMAGE}/tokens_lost", unit=TOKENS, higher_is_better=False)
@@ -354,12 +358,12 @@ def probe(
         return Evaluation(samples={}, measures={})
     images, subset = (
         np.array([contrast.images[0] for contrast in contrasts]),
-        np.array([contrast.subset for contrast in contrasts], object),
+        text_column(contrast.subset for contrast in contrasts),
     )
     samples: Table = {
-        "sample_id": np.array([f"{DIRECTION}:{contrast.id}" for contrast in contrasts], object),
+        "sample_id": text_column(f"{DIRECTION}:{contrast.id}" for contrast in contrasts),
         "direction": np.full(len(contrasts), DIRECTION, object),
-        "cluster": np.array(dataset.image_ids, object)[images],
+        "cluster": text_column(dataset.image_ids)[images],
         "image": images,
         "place": subset,
     }
@@ -398,8 +402,8 @@ def probe(
         f"{name}/text_acc": Mean(column=f"{name}/text_acc", chance=_chance(chance[subset == name])) for name in subsets
     }
     rule = Mean(column="shorter_caption", chance=_chance(chance), higher_is_better=None)
-    controls: dict[str, Measure] = {"shorter_caption": rule}
-    missing = Fixed(value=None, reason=reason or "the model does not say how many tokens it takes")
+    controls: Measures = {"shorter_caption": rule}
+    missing = undefined(reason or "the model does not say how many tokens it takes")
     for name in subsets:
         controls[f"{name}/tie_rate"] = Mean(column=f"{name}/tied", higher_is_better=None)
         beyond = f"{name}/beyond_window"
@@ -418,7 +422,7 @@ def _chance(chances: Column) -> float | None:
     return None if np.isnan(chances).all() else float(np.nanmean(chances))
 
 
-def _curves(samples: Mapping[str, np.ndarray], subsets: Sequence[str], rng: np.random.Generator) -> dict[str, Curve]:
+def _curves(samples: Samples, subsets: Sequence[str], rng: np.random.Generator) -> Curves:
     """Return accuracy by the deciding token's place, the median of each subset."""
     median_tokens = [float(np.median(samples["fact_token"][samples["place"] == subset])) for subset in subsets]
     order: Rows = np.argsort(median_tokens, kind="stable")

@@ -19,9 +19,9 @@ from clipbench.metrics.relevance import judged_answers
 from clipbench.metrics.shift import correction_maps
 from clipbench.metrics.similarity import score_blocks
 from clipbench.models.protocol import Embedder
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
+from clipbench.stats.measures import Definitions, Mean, Measure, Measures, define, undefined
 from clipbench_tasks import judged
-from clipbench_tasks.tables import Column, Rows, Table, Vectors
+from clipbench_tasks.tables import Column, Cutoffs, Rows, Table, Vectors
 
 IMAGE, TEXT, BOTH = range(3)
 """Kinds of a document: an image, a text, or one of each."""
@@ -34,7 +34,7 @@ NO_IMAGE_ALONE = "no query is a text whose relevant documents are all images wit
 
 
 def evaluation(
-    dataset: Dataset, judgements: Judgements, embedder: Embedder, ks: tuple[int, ...], metrics: Mapping[str, Definition]
+    dataset: Dataset, judgements: Judgements, embedder: Embedder, ks: Cutoffs, metrics: Definitions
 ) -> Evaluation:
     """Return the evaluation of ``retrieval``, with the metrics of centred vectors and the preference for texts."""
     kinds = _kinds(judgements.documents)
@@ -69,7 +69,7 @@ def _kinds(items: JudgedItems) -> Rows:
     return np.where(items.has_both, BOTH, np.where(items.has_text, TEXT, IMAGE))
 
 
-def _columns(search: judged.JudgedSearch, kinds: Rows, ks: tuple[int, ...]) -> Iterator[tuple[str, Column]]:
+def _columns(search: judged.JudgedSearch, kinds: Rows, ks: Cutoffs) -> Iterator[tuple[str, Column]]:
     """Yield the preferences of each query, and its metrics with both modalities centred if that is possible."""
     yield from _preferences("", search, kinds, *search.vectors)
     of_queries, of_documents = search.parts
@@ -120,28 +120,26 @@ def _preferences(
         yield f"{subset}{name}", shares[name]
 
 
-def _measures(
-    of_retrieval: Mapping[str, Measure], columns: Table, kinds: Rows
-) -> tuple[dict[str, Measure], dict[str, Measure]]:
+def _measures(of_retrieval: Mapping[str, Measure], columns: Table, kinds: Rows) -> tuple[Measures, Measures]:
     """Return the metrics of centred vectors, the preference for texts, the gain from centring, and the controls."""
-    undefined = Fixed(value=None, reason=ZERO)
-    measures: dict[str, Measure] = {}
+    uncentred = undefined(ZERO)
+    measures: Measures = {}
     for name, measure in of_retrieval.items():
         column = f"{CENTRED}/{name}"
         if isinstance(measure, Mean):
             is_there = column in columns
-            measures[column] = replace(measure, column=column, is_headline=False, limit="") if is_there else undefined
-    controls: dict[str, Measure] = {}
+            measures[column] = replace(measure, column=column, is_headline=False, limit="") if is_there else uncentred
+    controls: Measures = {}
     for subset in ("", f"{CENTRED}/"):
         text, image = (f"{subset}{name}" for name in PREFERENCES)
         chance = float((kinds == TEXT).mean())
         if text not in columns:
-            measures[text] = undefined
+            measures[text] = uncentred
             continue
         has_queries = not np.isnan(columns[text]).all()
         preference = Mean(column=text, chance=chance, higher_is_better=False)
-        measures[text] = preference if has_queries else Fixed(value=None, reason=NO_IMAGE_ALONE, higher_is_better=False)
+        measures[text] = preference if has_queries else undefined(NO_IMAGE_ALONE, higher_is_better=False)
         controls[image] = Mean(column=image, higher_is_better=False)
     has_gain = "centring_gain" in columns
-    measures["centring_gain"] = Mean(column="centring_gain", unit="difference", chance=0.0) if has_gain else undefined
+    measures["centring_gain"] = Mean(column="centring_gain", unit="difference", chance=0.0) if has_gain else uncentred
     return measures, controls

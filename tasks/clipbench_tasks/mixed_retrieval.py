@@ -30,27 +30,35 @@ from clipbench.metrics.shift import correction_maps
 from clipbench.metrics.similarity import score_blocks, unit
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import counted, shortest
-from clipbench.results.record import Curve
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define, defined_values
+from clipbench.stats.estimators import Samples
+from clipbench.stats.measures import Definition, Definitions, Mean, Measures, define, defined_values, undefined
 from clipbench_tasks import mixed_judged
 from clipbench_tasks.mixed_judged import BOTH, CENTRED, IMAGE, TEXT, ZERO
 from clipbench_tasks.tables import (
     CERTAIN,
     Column,
+    Columns,
+    Curves,
+    Cutoffs,
     QuerySet,
     Rows,
     SearchedItems,
     Table,
     Vectors,
+    captions_of,
+    check_cutoffs,
+    cosine_columns,
     curve_of_means,
+    items_at,
     neighbours_of_answers,
+    text_column,
     tie_rate,
 )
 
 DIRECTION = "mixed"
 THIRDS = "thirds"
 """The corpus of a third each."""
-UNDEFINED = Fixed(value=None, reason=ZERO)
+UNDEFINED = undefined(ZERO)
 
 
 class Documents(NamedTuple):
@@ -111,8 +119,7 @@ class MixedRetrieval(Task):
     shares: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
 
     def __post_init__(self) -> None:
-        if not self.ks or min(self.ks) < 1:
-            raise UsageError(f"task mixed-retrieval: ks = {list(self.ks)}, expected numbers from 1 up")
+        check_cutoffs(self.name, "ks", self.ks)
         if HALF not in self.shares or not all(0 <= share <= 1 for share in self.shares):
             raise UsageError(
                 f"task mixed-retrieval: shares = {list(self.shares)}, expected numbers from 0 to 1, {HALF} among them"
@@ -134,7 +141,7 @@ class MixedRetrieval(Task):
         documents = documents_of(dataset)
         captions = embedder.encode_sides(TEXTS, dataset.captions)
         queries, texts = captions.query[documents.queries], captions.document[documents.texts]
-        document_images = [dataset.images[row] for row in documents.images.tolist()]
+        document_images = items_at(dataset.images, documents.images)
         images = unit(embedder.encode(IMAGES, document_images, "document"))
         joint = None
         if embedder.info.is_joint:
@@ -160,7 +167,7 @@ class MixedRetrieval(Task):
         except VectorError:
             notes.append(ZERO)
         kinds = next(corpus.kinds for corpus in corpora if corpus.name == OF_HALF)
-        shown_texts = np.where(kinds == IMAGE, "", np.array(dataset.captions, object)[documents.texts])
+        shown_texts = np.where(kinds == IMAGE, "", text_column(dataset.captions)[documents.texts])
         shown_images = np.where(kinds == TEXT, -1, documents.images)
         samples = {
             **_query_columns(dataset, documents, shown_texts, shown_images, results[OF_HALF].answers),
@@ -195,12 +202,12 @@ def documents_of(dataset: Dataset) -> Documents:
     Raises:
         MissingPart: no image has a second caption.
     """
-    assert dataset.captions is not None and dataset.caption_image is not None
-    images, firsts, image_index = np.unique(dataset.caption_image, return_index=True, return_inverse=True)
-    later_captions = np.setdiff1d(np.arange(len(dataset.captions)), firsts)
+    texts, caption_image = captions_of(dataset)
+    images, firsts, image_index = np.unique(caption_image, return_index=True, return_inverse=True)
+    later_captions = np.setdiff1d(np.arange(len(texts)), firsts)
     if not len(later_captions):
         raise MissingPart(dataset.id, "a second caption of some image, which looks for the image's document")
-    captions = np.array(dataset.captions, object)
+    captions = text_column(texts)
     queries = later_captions[captions[later_captions] != captions[firsts[image_index[later_captions]]]]
     if not len(queries):
         raise MissingPart(dataset.id, "second caption in other words than the first")
@@ -261,9 +268,7 @@ def _search_block(scores: Float32[np.ndarray, "block n_documents"], kinds: Rows,
     )
 
 
-def _columns(
-    results: Mapping[str, CorpusResults], corpora: Sequence[Corpus], right: Rows, ks: tuple[int, ...]
-) -> Table:
+def _columns(results: Mapping[str, CorpusResults], corpora: Sequence[Corpus], right: Rows, ks: Cutoffs) -> Table:
     """Return the metrics of each query in each corpus. A preference is NaN for queries of the other kind."""
     kinds = {corpus.name: corpus.kinds[right] for corpus in corpora}
     columns: Table = {}
@@ -278,7 +283,7 @@ def _columns(
     return columns
 
 
-def _query_metrics(ranks: Ranks, ks: Sequence[int]) -> dict[str, Column]:
+def _query_metrics(ranks: Ranks, ks: Sequence[int]) -> Columns:
     """Return nDCG at the last k and recall at every k, for queries with a single right document."""
     queries = np.arange(len(ranks.better))
     levels = Levels(queries, ranks.better, ranks.tied + 1, np.ones_like(queries), np.ones(len(queries)))
@@ -287,18 +292,16 @@ def _query_metrics(ranks: Ranks, ks: Sequence[int]) -> dict[str, Column]:
     return ndcg | {f"recall@{k}": relevant_recall_at_k(levels, relevant, k) for k in ks}
 
 
-def _measures(
-    results: Mapping[str, CorpusResults], corpora: Sequence[Corpus], ks: tuple[int, ...]
-) -> dict[str, Measure]:
+def _measures(results: Mapping[str, CorpusResults], corpora: Sequence[Corpus], ks: Cutoffs) -> Measures:
     """Return nDCG in each corpus, and further measures in the corpus of half texts, such as the gain from centring."""
     n, last = len(corpora[0].kinds), f"ndcg@{max(ks)}"
     constant = Ranks(np.zeros(1, np.int64), np.full(1, n - 1), np.ones(1, np.int64))
     by_chance = {name: float(values[0]) for name, values in _query_metrics(constant, ks).items()}
-    certain = Fixed(value=None, reason=f"every query hits, whatever the model: there are only {n} documents")
-    measures: dict[str, Measure] = {}
+    certain = undefined(f"every query hits, whatever the model: there are only {n} documents")
+    measures: Measures = {}
     for corpus in corpora:
         for subset in (corpus.name, f"{corpus.name}/{CENTRED}"):
-            subset_measures: dict[str, Measure] = {}
+            subset_measures: Measures = {}
             for name, chance in by_chance.items():
                 if corpus.name == OF_HALF or name == last:
                     column, is_headline = f"{subset}/{name}", subset == OF_HALF and name == last
@@ -318,15 +321,15 @@ def _measures(
     return define(measures, definitions(ks))
 
 
-def _controls(results: Mapping[str, CorpusResults], ks: tuple[int, ...]) -> dict[str, Measure]:
+def _controls(results: Mapping[str, CorpusResults], ks: Cutoffs) -> Measures:
     """Return the preference for images over the right text, and the tie rate, in the corpus of half texts."""
     names = [f"{subset}/image_preference" for subset in (OF_HALF, f"{OF_HALF}/{CENTRED}") if subset in results]
-    controls: dict[str, Measure] = {name: Mean(column=name, higher_is_better=False) for name in names}
+    controls: Measures = {name: Mean(column=name, higher_is_better=False) for name in names}
     controls[f"{OF_HALF}/tie_rate"] = tie_rate(results[OF_HALF].answers.ranks.tied > 0)
     return define(controls, definitions(ks))
 
 
-def definitions(ks: tuple[int, ...]) -> dict[str, Definition]:
+def definitions(ks: Cutoffs) -> Definitions:
     """Return the definitions of the metrics and controls of a corpus."""
     last = max(ks)
     return {
@@ -362,7 +365,7 @@ DRAWN_BY_SHARE = ("ndcg", "text_preference")
 """Metrics whose curves a figure shows. The others are in a table."""
 
 
-def _curves(samples: Mapping[str, np.ndarray], corpora: Sequence[Corpus], ks: tuple[int, ...]) -> dict[str, Curve]:
+def _curves(samples: Samples, corpora: Sequence[Corpus], ks: Cutoffs) -> Curves:
     """Return the metrics by the share of texts, with intervals, the preference only if there are both kinds."""
     last = max(ks)
     columns = {"ndcg": (f"ndcg@{last}", f"nDCG@{last}"), **{f"recall@{k}": (f"recall@{k}", f"R@{k}") for k in ks}}
@@ -384,7 +387,6 @@ def _curves(samples: Mapping[str, np.ndarray], corpora: Sequence[Corpus], ks: tu
                     chance=list(points) if name == "text_preference" else None,
                     x_label="documents that are texts",
                     y_label=label,
-                    unit="fraction",
                     figure="share of texts",
                     series=("each modality centred" if end else "as it is") if is_drawn else "",
                     role="pair" if end else "ink",
@@ -400,14 +402,13 @@ def _query_columns(dataset: Dataset, documents: Documents, texts: np.ndarray, im
         images: row of the image of each document, -1 for a text.
     """
     assert dataset.captions is not None
-    captions, names = np.array(dataset.captions, object), np.array(dataset.caption_names(), object)
-    right, chosen = answers.right_score.astype(np.float64), answers.first_score.astype(np.float64)
+    captions, names = text_column(dataset.captions), text_column(dataset.caption_names())
     rank = expected_rank(answers.ranks)
     of_image = documents.images[documents.right]
     return {
-        "sample_id": np.array([f"text:{name}" for name in names[documents.queries]], object),
+        "sample_id": text_column(f"text:{name}" for name in names[documents.queries]),
         "direction": np.full(len(rank), DIRECTION, object),
-        "cluster": np.array(dataset.image_ids, object)[of_image],
+        "cluster": text_column(dataset.image_ids)[of_image],
         "image": of_image,
         "margin": 1.5 - rank,
         "caption": captions[documents.queries],
@@ -415,8 +416,6 @@ def _query_columns(dataset: Dataset, documents: Documents, texts: np.ndarray, im
         "right_image": images[documents.right],
         "chosen_text": texts[answers.first],
         "chosen_image": images[answers.first],
-        "right_cosine": right,
-        "chosen_cosine": chosen,
-        f"{DIRECTION}_cosine_margin": right - chosen,
+        **cosine_columns(answers, f"{DIRECTION}_cosine_margin"),
         f"{DIRECTION}_rank": rank,
     }

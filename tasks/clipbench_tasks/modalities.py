@@ -12,10 +12,10 @@ all modalities is a cluster.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations, permutations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool
 
 from clipbench.data.dataset import Dataset
 from clipbench.data.modalities import Modalities, unpaired_message
@@ -26,18 +26,21 @@ from clipbench.metrics.probes import separability
 from clipbench.metrics.ranking import Answers, chance_recall_at_k, cross_answers, recall_at_k
 from clipbench.models.protocol import Embedder, Sides
 from clipbench.seeding import generator
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
+from clipbench.stats.measures import Definition, Mean, Measures, define, undefined
 from clipbench_tasks.directions import search_both_ways
 from clipbench_tasks.tables import (
     Rows,
     Table,
     Vectors,
     column_at_rows,
+    cosine_columns,
     gap_measure,
+    items_at,
     mean_over_parts,
     sample_rows,
     smooth_measure,
     stack_tables,
+    text_column,
     tie_rate,
 )
 
@@ -152,7 +155,7 @@ class ModalitiesTask(Task):
             for name, unit_vectors in vectors.items()
         }
         seed = int(rng.integers(2**63))  # a pair has its own draws, whatever other modalities there are
-        tables, measures, controls = [], dict[str, Measure](), dict[str, Measure]()
+        tables, measures, controls = [], Measures(), Measures()
         for name, unit_vectors in vectors.items():
             tables.append(_rows(name, name, np.arange(len(unit_vectors)), data))
             measures[f"{name}/cone"] = smooth_measure(f"{name}/cone", cone(unit_vectors), tables[-1], "cosine")
@@ -175,7 +178,7 @@ class ModalitiesTask(Task):
                 measures |= measured
                 controls |= ties
         samples = stack_tables(*tables)
-        measures["mean_recall@1"] = Fixed(value=None, reason=ALONE, higher_is_better=True)
+        measures["mean_recall@1"] = undefined(ALONE, higher_is_better=True)
         if "recall@1" in samples:  # of galleries of more than one item
             columns, measures["mean_recall@1"] = mean_over_parts(
                 "mean_recall@1", samples["recall@1"], samples["direction"], chance=samples["chance"]
@@ -194,9 +197,7 @@ class ModalitiesTask(Task):
             subsets=_titles(data),
         )
 
-    def _geometry(
-        self, pair: Pair, vectors: Mapping[str, Vectors], rng: np.random.Generator
-    ) -> tuple[Table, dict[str, Measure]]:
+    def _geometry(self, pair: Pair, vectors: Mapping[str, Vectors], rng: np.random.Generator) -> tuple[Table, Measures]:
         """Return the measures of a pair, with a row for each item of its target."""
         x, y = vectors[pair.target][pair.targets], vectors[pair.source][pair.partners]
         geometry, noise = pair_geometry(x, y), gap_noise(x, y)
@@ -204,7 +205,7 @@ class ModalitiesTask(Task):
         is_separated = column_at_rows(separability(x[chosen], y[chosen], rng), chosen, len(x))
         name = pair.name
         table = {f"{name}/pair_cosine": geometry.pair_cosine, f"{name}/separability": is_separated}
-        measures: dict[str, Measure] = {
+        measures: Measures = {
             f"{name}/gap": gap_measure(geometry.modality_gap, noise, table, f"{name}/"),
             f"{name}/pair_cosine": Mean(column=f"{name}/pair_cosine", unit="cosine", higher_is_better=None),
             f"{name}/cross_cosine": smooth_measure(f"{name}/cross_cosine", geometry.cross_cosine, table, "cosine"),
@@ -213,34 +214,31 @@ class ModalitiesTask(Task):
         return table, measures
 
 
-def _undefined(first: str, second: str, *, reason: str) -> dict[str, Measure]:
+def _undefined(first: str, second: str, *, reason: str) -> Measures:
     """Return the undefined measures of two modalities without pairs."""
     units = {"gap": "distance", "pair_cosine": "cosine", "cross_cosine": "cosine", "separability": "fraction"}
-    measures: dict[str, Measure] = {
-        f"{first}-{second}/{kind}": Fixed(value=None, unit=unit, reason=reason) for kind, unit in units.items()
-    }
+    measures: Measures = {f"{first}-{second}/{kind}": undefined(reason, unit) for kind, unit in units.items()}
     for way in (f"{first}-to-{second}", f"{second}-to-{first}"):
-        measures[f"{way}/recall@1"] = Fixed(value=None, reason=reason, higher_is_better=True)
+        measures[f"{way}/recall@1"] = undefined(reason, higher_is_better=True)
     return measures
 
 
 def _pairs(data: Modalities) -> Iterator[Pair | tuple[str, str]]:
     """Yield every two modalities, in alphabetical order: a ``Pair``, or only their names if they have no pairs."""
-    for index, first in enumerate(data.names):
-        for second in data.names[index + 1 :]:
-            link = next((link for link in ((second, first), (first, second)) if link in data.pairs), None)
-            if link is None:
-                yield first, second
-                continue
-            targets, owners = np.unique(data.pairs[link], return_inverse=True)
-            yield Pair(first, second, *link, np.arange(len(owners)), targets, owners)
+    for first, second in combinations(data.names, 2):
+        link = next((link for link in ((second, first), (first, second)) if link in data.pairs), None)
+        if link is None:
+            yield first, second
+            continue
+        targets, owners = np.unique(data.pairs[link], return_inverse=True)
+        yield Pair(first, second, *link, np.arange(len(owners)), targets, owners)
 
 
 def _rows(prefix: str, modality: str, rows: Rows, data: Modalities) -> Table:
     """Return the columns that identify the rows of a table, one row per item."""
-    ids = [data.ids[modality][row] for row in rows.tolist()]
+    ids = items_at(data.ids[modality], rows)
     return {
-        "sample_id": np.array([f"{prefix}:{id}" for id in ids], object),
+        "sample_id": text_column(f"{prefix}:{id}" for id in ids),
         "direction": np.full(len(ids), prefix, object),
         "cluster": data.groups[modality][rows],
     }
@@ -257,10 +255,9 @@ def _queries(pair: Pair, sides: Mapping[str, Sides]) -> tuple[Query, Query]:
     )
 
 
-def _recall(query: Query, data: Modalities) -> tuple[Table, dict[str, Measure], dict[str, Measure]]:
+def _recall(query: Query, data: Modalities) -> tuple[Table, Measures, Measures]:
     """Return one row per query, recall@1 of a direction, and its tie rate."""
     answers, n_gallery = query.answers, len(query.gallery)
-    right, chosen = answers.right_score.astype(np.float64), answers.first_score.astype(np.float64)
     hit, tied = recall_at_k(answers.ranks, 1), answers.ranks.tied > 0
     column = f"{query.name}/recall@1"
     table = {
@@ -268,13 +265,11 @@ def _recall(query: Query, data: Modalities) -> tuple[Table, dict[str, Measure], 
         "query": _item_names(data, query.source, query.rows),
         "right": _item_names(data, query.target, query.gallery[answers.right]),
         "chosen": _item_names(data, query.target, query.gallery[answers.first]),
-        "right_cosine": right,
-        "chosen_cosine": chosen,
-        "margin": right - chosen,
+        **cosine_columns(answers, "margin"),
     }
     chance = chance_recall_at_k(query.n_positives, n_gallery, 1)
     if n_gallery < 2:
-        return table, {column: Fixed(value=None, reason=ALONE, higher_is_better=True)}, {}
+        return table, {column: undefined(ALONE, higher_is_better=True)}, {}
     table |= {column: hit, "recall@1": hit, "chance": np.full(len(hit), chance)}
     return table, {column: Mean(column=column, chance=chance)}, {f"{query.name}/tie_rate": tie_rate(tied)}
 
@@ -284,22 +279,22 @@ def _item_names(data: Modalities, modality: str, rows: Rows) -> np.ndarray:
     items = data.items[modality]
     of_row = (items[row] for row in rows.tolist())
     names = [item if isinstance(item, str) else data.ids[modality][row] for item, row in zip(of_row, rows, strict=True)]
-    return np.array(names, object)
+    return text_column(names)
 
 
-def _group_vectors(data: Modalities, vectors: Mapping[str, Vectors]) -> dict[str, np.ndarray]:
+def _group_vectors(data: Modalities, vectors: Mapping[str, Vectors]) -> Table:
     """Return one row per group: the first item of each modality, NaN if a group has none."""
     if data.is_aligned:
         return {**vectors, "group_id": np.array(data.ids[data.names[0]])}
-    group_vectors: dict[str, np.ndarray] = {}
+    group_vectors: Table = {}
     ids = np.full(data.n_groups, "", object)
     for name, item_vectors in vectors.items():
         groups, first = np.unique(data.groups[name], return_index=True)
         group_vectors[name] = np.full((data.n_groups, item_vectors.shape[1]), np.nan, np.float32)
         group_vectors[name][groups] = item_vectors[first]
-        of_group = np.array(data.ids[name], object)[first]
+        of_group = text_column(data.ids[name])[first]
         ids[groups] = np.where(ids[groups] == "", of_group, ids[groups])
-    has_several: Bool[np.ndarray, " n_groups"] = sum(~np.isnan(rows[:, 0]) for rows in group_vectors.values()) > 1
+    has_several = np.sum([~np.isnan(rows[:, 0]) for rows in group_vectors.values()], axis=0) > 1
     return {
         **{name: rows[has_several] for name, rows in group_vectors.items()},
         "group_id": ids[has_several].astype(str),
@@ -322,10 +317,8 @@ def _titles(data: Modalities) -> dict[str, str]:
     words = {name: name.replace("_", " ") for name in data.names}
     capital = {name: f"{phrase[:1].upper()}{phrase[1:]}" for name, phrase in words.items()}
     titles = dict(capital)
-    for first in data.names:
-        for second in data.names:
-            if first < second:
-                titles[f"{first}-{second}"] = f"{capital[first]} and {words[second]}"
-            if first != second:
-                titles[f"{first}-to-{second}"] = f"{capital[first]} to {words[second]}"
+    for first, second in permutations(data.names, 2):
+        if first < second:
+            titles[f"{first}-{second}"] = f"{capital[first]} and {words[second]}"
+        titles[f"{first}-to-{second}"] = f"{capital[first]} to {words[second]}"
     return titles

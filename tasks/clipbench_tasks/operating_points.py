@@ -22,7 +22,7 @@ from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.data.prompts import Prompts
 from clipbench.errors import DataError, MissingPart, UsageError
 from clipbench.evaluation.task import Evaluation, Task
-from clipbench.metrics.classification import class_scores, top_k_credit
+from clipbench.metrics.classification import class_scores
 from clipbench.metrics.operating_points import (
     AcceptanceRates,
     JudgedTrials,
@@ -37,9 +37,9 @@ from clipbench.results.numbers import count, percent, shortest
 from clipbench.results.record import Curve, CurveRole, Metric
 from clipbench.stats.estimators import Samples
 from clipbench.stats.intervals import CONFIDENCE, Interval
-from clipbench.stats.measures import Definition, Fixed, Measure, Smooth, define
+from clipbench.stats.measures import Definition, Definitions, Fixed, Measures, Smooth, define, undefined
 from clipbench.stats.threshold_intervals import SURE, PrecisionRecall, operating_point, precision_recall
-from clipbench_tasks.tables import Rows, join_evaluations, sample_rows
+from clipbench_tasks.tables import Rows, Table, captions_of, items_at, join_evaluations, sample_rows, text_column
 from clipbench_tasks.zero_shot import prompted_classes
 
 PAIRS, ANSWERS = "pairs", "answers"
@@ -145,15 +145,15 @@ class OperatingPoints(Task):
         self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator, notes: list[str]
     ) -> tuple[JudgedTrials, Rows]:
         """Return the pairs of images and captions, and the rows of the images."""
-        assert dataset.captions is not None and dataset.caption_image is not None
-        rows = np.unique(dataset.caption_image)
+        all_captions, caption_image = captions_of(dataset)
+        rows = np.unique(caption_image)
         if len(rows) > SAMPLED_IMAGES:
             notes.append(f"pairs of a seeded sample of {count(SAMPLED_IMAGES)} of {count(len(rows))} images")
         rows = sample_rows(rows, SAMPLED_IMAGES, rng)
-        captions = np.flatnonzero(np.isin(dataset.caption_image, rows))
-        images = unit(embedder.encode(IMAGE, [dataset.images[row] for row in rows.tolist()], "query"))
-        texts = unit(embedder.encode(TEXT, [dataset.captions[row] for row in captions.tolist()], "document"))
-        owner = np.searchsorted(rows, dataset.caption_image[captions])
+        captions = np.flatnonzero(np.isin(caption_image, rows))
+        images = unit(embedder.encode(IMAGE, items_at(dataset.images, rows), "query"))
+        texts = unit(embedder.encode(TEXT, items_at(all_captions, captions), "document"))
+        owner = np.searchsorted(rows, caption_image[captions])
         n_false = len(captions) * (len(rows) - 1)
         notes.append(
             f"pairs: {count(len(captions))} true and {count(n_false)} false ones, weighted as if"
@@ -165,28 +165,25 @@ class OperatingPoints(Task):
         """Return the answers to all images, and the rows of the images."""
         assert dataset.labels is not None
         classes = prompted_classes(dataset, self.prompts, embedder)
-        scores = class_scores(
-            unit(embedder.encode(IMAGE, dataset.images, "query")), classes, dataset.labels, logit_scale=None
-        )
+        scores = class_scores(unit(embedder.encode(IMAGE, dataset.images, "query")), classes, dataset.labels)
         other_score = scores.true_score.astype(np.float64) - scores.margin  # the highest cosine with another class
-        credit = top_k_credit(scores.better, scores.tied)
-        return judged_answers(scores.top.astype(np.float64), other_score, credit), np.arange(len(dataset))
+        return judged_answers(scores.top.astype(np.float64), other_score, scores.credit()), np.arange(len(dataset))
 
     def _part(self, part: str, dataset: Dataset, judged: JudgedTrials, rows: Rows) -> Evaluation:
         """Return the table, measures and curves of one question, their names prefixed by its name."""
         coarse, n = acceptance_rates(judged, even_thresholds(judged, CURVE_POINTS)), len(rows)
         rates = precision_recall(coarse, self.prevalence)
         sure = precision_recall(coarse, self.prevalence, confidence=SURE)
-        ids = np.array(dataset.image_ids, object)[rows]
-        samples: dict[str, np.ndarray] = {"sample_id": f"{part}:" + ids, "cluster": ids, "image": rows}
-        measures: dict[str, Measure] = {}
+        ids = text_column(dataset.image_ids)[rows]
+        samples: Table = {"sample_id": f"{part}:" + ids, "cluster": ids, "image": rows}
+        measures: Measures = {}
         for precision in self.precisions:
             name, point = precision_key(precision), operating_point(judged, coarse, sure, precision, self.prevalence)
             if point is None:
                 best = float(np.nanmax(sure.low))
-                share = f"{shortest(round(100 * precision, 6))} %"
+                share = _in_percent(precision)
                 reason = f"no threshold reliably reaches a precision of {share} (best lower bound {percent(best)} %)"
-                measures[f"{part}/threshold@{name}"] = Fixed(value=None, unit="cosine", reason=reason)
+                measures[f"{part}/threshold@{name}"] = undefined(reason, "cosine")
                 measures[f"{part}/recall@{name}"] = Fixed(
                     value=None, reason=reason, higher_is_better=True, is_headline=precision == HEADLINE
                 )
@@ -219,20 +216,27 @@ def precision_key(precision: float) -> str:
     return f"p{shortest(round(100 * precision, 6))}"
 
 
-def definitions(precisions: Sequence[float], prevalence: float = 0.5) -> dict[str, Definition]:
+def _in_percent(precision: float) -> str:
+    return f"{precision_key(precision)[1:]} %"
+
+
+def definitions(precisions: Sequence[float], prevalence: float = 0.5) -> Definitions:
     """Return the definitions of the metrics, without the subset."""
-    metric_definitions, part = {}, "half" if prevalence == 0.5 else f"{shortest(100 * prevalence)} %"
+    metric_definitions: Definitions = {}
+    part = "half" if prevalence == 0.5 else f"{shortest(100 * prevalence)} %"
     for precision in precisions:
-        share = f"{shortest(round(100 * precision, 6))} %"
-        metric_definitions[f"threshold@{precision_key(precision)}"] = Definition(
-            f"Cosine threshold for {share} precision",
-            f"Lowest threshold at which at least {share} of the accepted are right, if {part} of all should be"
-            " accepted.",
-        )
-        metric_definitions[f"recall@{precision_key(precision)}"] = Definition(
-            f"Recall at {share} precision",
-            f"Share of those to be accepted that are rightly accepted at the threshold for {share} precision.",
-        )
+        share = _in_percent(precision)
+        metric_definitions |= {
+            f"threshold@{precision_key(precision)}": Definition(
+                f"Cosine threshold for {share} precision",
+                f"Lowest threshold at which at least {share} of the accepted are right, if {part} of all should be"
+                " accepted.",
+            ),
+            f"recall@{precision_key(precision)}": Definition(
+                f"Recall at {share} precision",
+                f"Share of those to be accepted that are rightly accepted at the threshold for {share} precision.",
+            ),
+        }
     return metric_definitions
 
 

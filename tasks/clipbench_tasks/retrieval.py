@@ -30,17 +30,22 @@ from clipbench.metrics.ranking import Ranks, chance_recall_at_k, expected_rank, 
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve, CurveRole
 from clipbench.stats.estimators import Estimator
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Statistic, define
+from clipbench.stats.measures import Definition, Definitions, Mean, Measures, Statistic, define, undefined
 from clipbench_tasks import judged
 from clipbench_tasks.directions import DIRECTIONS, Direction, directions_of, draw_queries, sample_notes, searches_images
 from clipbench_tasks.tables import (
     CERTAIN,
-    Column,
+    Columns,
+    Curves,
+    Cutoffs,
     Table,
     Vectors,
+    check_cutoffs,
+    cosine_columns,
     curve_of_means,
     join_evaluations,
     neighbours_of_answers,
+    text_column,
     tie_rate,
 )
 
@@ -80,8 +85,7 @@ class Retrieval(Task):
     """Queries of each direction, a random sample, that search the whole gallery, None for all."""
 
     def __post_init__(self) -> None:
-        if not self.ks or min(self.ks) < 1:
-            raise UsageError(f"task retrieval: ks = {list(self.ks)}, expected numbers from 1 up")
+        check_cutoffs(self.name, "ks", self.ks)
         if self.queries is not None and (type(self.queries) is not int or self.queries < 1):
             raise UsageError(f"task retrieval: queries = {self.queries!r}, expected an integer of 1 or more")
 
@@ -127,9 +131,9 @@ class Retrieval(Task):
         )
 
 
-def _evaluation(direction: Direction, ks: tuple[int, ...]) -> Evaluation:
+def _evaluation(direction: Direction, ks: Cutoffs) -> Evaluation:
     name, definitions = direction.name, _definitions(direction.name, ks)
-    controls: dict[str, Measure] = {f"{name}_tie_rate": tie_rate(direction.ranks.tied > 0)}
+    controls: Measures = {f"{name}_tie_rate": tie_rate(direction.ranks.tied > 0)}
     controls |= {strict: Mean(column=strict) for strict in _strict(direction, ks)}
     n_points = min(CURVE_ENDS_AT, direction.n_gallery)
     ks_drawn = range(1, n_points + 1)
@@ -162,7 +166,7 @@ def _evaluation(direction: Direction, ks: tuple[int, ...]) -> Evaluation:
     )
 
 
-def _by_size(direction: Direction, among: tuple[Ranks, Ranks], ks: tuple[int, ...]) -> dict[str, Curve]:
+def _by_size(direction: Direction, among: tuple[Ranks, Ranks], ks: Cutoffs) -> Curves:
     """Return recall@k by the gallery's size: the data's images and some distractors, the mean over all choices."""
     n_images = direction.n_gallery - direction.n_more
     sizes = np.geomspace(n_images, direction.n_gallery, N_SIZES)
@@ -175,15 +179,14 @@ def _by_size(direction: Direction, among: tuple[Ranks, Ranks], ks: tuple[int, ..
             [(credit, direction.clusters) for credit in hits],
             x_label="images searched",
             y_label="recall@k",
-            unit="fraction",
             figure="gallery size",
             series=f"R@{k}",
         )
     return curves
 
 
-def _measures(direction: Direction, ks: tuple[int, ...]) -> dict[str, Measure]:
-    measures: dict[str, Measure] = {}
+def _measures(direction: Direction, ks: Cutoffs) -> Measures:
+    measures: Measures = {}
     for k in ks:
         name = f"{direction.name}_recall@{k}"
         chance = chance_recall_at_k(direction.n_positives, direction.n_gallery, k)
@@ -191,7 +194,7 @@ def _measures(direction: Direction, ks: tuple[int, ...]) -> dict[str, Measure]:
             few = f"the gallery has only {direction.n_gallery} items"
             cause = few if k >= direction.n_gallery else f"too few of the {direction.n_gallery} items are wrong"
             reason = f"every query hits, whatever the model: {cause}"
-            measures[name] = Fixed(value=None, reason=reason, higher_is_better=True)
+            measures[name] = undefined(reason, higher_is_better=True)
         else:
             measures[name] = Mean(column=name, chance=chance, limit=direction.limit if k == 1 else "")
     column = f"{direction.name}_rank"
@@ -201,7 +204,7 @@ def _measures(direction: Direction, ks: tuple[int, ...]) -> dict[str, Measure]:
     return measures
 
 
-def _definitions(direction: str, ks: tuple[int, ...]) -> dict[str, Definition]:
+def _definitions(direction: str, ks: Cutoffs) -> Definitions:
     title, queries = DIRECTIONS[direction]
     first, is_cross = f"{direction}_recall@{min(ks)}", direction.endswith("retrieval")
     definitions = {
@@ -222,19 +225,16 @@ def _definitions(direction: str, ks: tuple[int, ...]) -> dict[str, Definition]:
     return definitions
 
 
-def _table(direction: Direction, ks: tuple[int, ...]) -> Table:
+def _table(direction: Direction, ks: Cutoffs) -> Table:
     name, answers, ranks = direction.name, direction.answers, direction.ranks
-    right, chosen = answers.right_score.astype(np.float64), answers.first_score.astype(np.float64)
     return {
-        "sample_id": np.array(direction.queries.ids, object),
+        "sample_id": text_column(direction.queries.ids),
         "direction": np.full(len(direction.images), name, object),
         "cluster": direction.clusters,
         "image": direction.images,
         "margin": 1.5 - expected_rank(ranks),  # above 0 only where the right item is first; 0 for a tie of two
         **direction.columns,
-        "right_cosine": right,
-        "chosen_cosine": chosen,
-        f"{name}_cosine_margin": right - chosen,
+        **cosine_columns(answers, f"{name}_cosine_margin"),
         **_strict(direction, ks),
         f"{name}_rank": expected_rank(ranks),
         f"{name}_tied": (ranks.tied > 0).astype(np.float64),
@@ -242,7 +242,7 @@ def _table(direction: Direction, ks: tuple[int, ...]) -> Table:
     }
 
 
-def _strict(direction: Direction, ks: tuple[int, ...]) -> dict[str, Column]:
+def _strict(direction: Direction, ks: Cutoffs) -> Columns:
     """Return recall with ties counted as misses, for each k at which ties decide any query."""
     hits = {k: recall_at_k(direction.ranks, k) for k in ks if k < direction.n_gallery}
     return {

@@ -4,35 +4,92 @@ tasks have.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isnan
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, Shaped
 
+from clipbench.data.dataset import Dataset
+from clipbench.errors import UsageError
 from clipbench.evaluation.task import Evaluation
 from clipbench.metrics.classification import mean_per_class_recall, recall_influence
 from clipbench.metrics.geometry import Estimate, GapNoise
 from clipbench.metrics.ranking import Answers, expected_rank
 from clipbench.metrics.similarity import nearest
-from clipbench.results.record import Curve
+from clipbench.results.numbers import count
+from clipbench.results.record import Curve, CurveRole
 from clipbench.results.shown_samples import NEAREST, worst
 from clipbench.stats.distances import distance_interval
-from clipbench.stats.estimators import Estimator
+from clipbench.stats.estimators import Estimator, Samples
 from clipbench.stats.intervals import mean_interval, trials_of_means
-from clipbench.stats.measures import Fixed, Measure, Smooth
+from clipbench.stats.measures import ClusteredValues, Fixed, Measure, Smooth, undefined
 
 Table = dict[str, np.ndarray]
 """Columns by name."""
+Curves = dict[str, Curve]
+"""Curves by name."""
+SeriesStyles = Mapping[str, tuple[str, CurveRole]]
+"""Name and role of curves."""
+Cutoffs = tuple[int, ...]
+"""Numbers k of first items, as in recall@k."""
 Vectors = Float32[np.ndarray, "_ dim"]
 Column = Float64[np.ndarray, " _"]
+Columns = dict[str, Column]
+"""Columns of numbers by name."""
 Rows = Int64[np.ndarray, " _"]
 """Numbers of rows, of images or classes for example."""
 Mask = Bool[np.ndarray, " _"]
+Item = TypeVar("Item")
 CERTAIN = 1 - 1e-9
 """A value by chance from which on no model can miss."""
 
 
-def stack_tables(*tables: Mapping[str, np.ndarray]) -> Table:
+def captions_of(dataset: Dataset) -> tuple[Sequence[str], Rows]:
+    """Return the captions of data that has some, and the row of the image of each."""
+    assert dataset.captions is not None and dataset.caption_image is not None, dataset.id
+    return dataset.captions, dataset.caption_image
+
+
+def labels_of(dataset: Dataset) -> tuple[Rows, Sequence[str]]:
+    """Return the class of each image of data that has labels, and the class names."""
+    assert dataset.labels is not None and dataset.class_names is not None, dataset.id
+    return dataset.labels, dataset.class_names
+
+
+def text_column(texts: Iterable[str]) -> np.ndarray:
+    """Return a column of texts, which are Python's own strings."""
+    return np.array([*texts], object)
+
+
+def items_at(items: Sequence[Item], rows: Rows) -> list[Item]:
+    """Return the items of some rows."""
+    return [items[row] for row in rows.tolist()]
+
+
+def count_range(numbers: Rows) -> str:
+    """Return the smallest and the largest of some numbers in words, or the one that all are."""
+    fewest, most = int(numbers.min()), int(numbers.max())
+    return count(fewest) if fewest == most else f"{count(fewest)} to {count(most)}"
+
+
+def cosine_columns(answers: Answers, margin: str) -> Columns:
+    """Return the scores of each query's best right item and of its first item, and the lead of the right one.
+
+    Args:
+        answers: of the queries.
+        margin: name of the column of the lead.
+    """
+    right, chosen = answers.right_score.astype(np.float64), answers.first_score.astype(np.float64)
+    return {"right_cosine": right, "chosen_cosine": chosen, margin: right - chosen}
+
+
+def check_cutoffs(task: str, name: str, numbers: Cutoffs) -> None:
+    """Raise UsageError unless there are numbers, all of them from 1 up."""
+    if not numbers or min(numbers) < 1:
+        raise UsageError(f"task {task}: {name} = {list(numbers)}, expected numbers from 1 up")
+
+
+def stack_tables(*tables: Samples) -> Table:
     """Return one table with the rows of several tables of samples. A table without columns has no rows.
 
     A column that a table lacks is NaN in its rows, "" if it holds text, and -1 if it holds row numbers.
@@ -50,7 +107,7 @@ def stack_tables(*tables: Mapping[str, np.ndarray]) -> Table:
     }
 
 
-def _column(table: Mapping[str, np.ndarray], name: str, prototype: np.ndarray) -> np.ndarray:
+def _column(table: Samples, name: str, prototype: np.ndarray) -> np.ndarray:
     if name in table:
         return table[name]
     size = len(table["sample_id"])
@@ -83,14 +140,19 @@ def column_at_rows(values: np.ndarray, rows: np.ndarray, n: int) -> Column:
     return column
 
 
-def split_by_subset(subset: np.ndarray, columns: Mapping[str, Column]) -> Table:
+def split_by_subset(subset: np.ndarray, columns: Columns) -> Table:
     """Return the columns per subset in which they are defined, named like their metric, with NaN for other samples."""
     parts = {
         f"{name_of_subset}/{name}" if name_of_subset else name: np.where(subset == name_of_subset, column, np.nan)
         for name_of_subset in dict.fromkeys(subset.tolist())
         for name, column in columns.items()
     }
-    return {name: part for name, part in parts.items() if not np.isnan(part).all()}
+    return defined_columns(parts)
+
+
+def defined_columns(columns: Columns) -> Columns:
+    """Return the columns that any sample has a value in."""
+    return {name: column for name, column in columns.items() if not np.isnan(column).all()}
 
 
 class QuerySet(NamedTuple):
@@ -135,13 +197,13 @@ def neighbours(
         [['a', 'a'], ['dog', 'cat'], [1.0, 0.0], [False, True]]
     """
     rows = worst(margin, is_failure)
-    left_out = None if queries.left_out is None else [queries.left_out[row] for row in rows.tolist()]
+    left_out = None if queries.left_out is None else items_at(queries.left_out, rows)
     nearest_rows, scores = nearest(queries.vectors[rows], items.vectors, NEAREST, without=left_out)
     item, query = nearest_rows.ravel(), np.repeat(rows, nearest_rows.shape[1])
     return {
-        "sample_id": np.array([queries.ids[row] for row in query.tolist()], object),
+        "sample_id": text_column(items_at(queries.ids, query)),
         "place": np.tile(np.arange(1, nearest_rows.shape[1] + 1), len(rows)),
-        "text": np.array([items.texts[row] for row in item.tolist()], object),
+        "text": text_column(items_at(items.texts, item)),
         "image": np.full(len(item), -1) if items.images is None else items.images[item],
         "cosine": scores.ravel().astype(np.float64),
         "is_right": items.groups[item] == queries.groups[query] if is_right is None else is_right(query, item),
@@ -166,7 +228,7 @@ def tie_rate(is_tied: Mask) -> Fixed:
 def smooth_measure(name: str, estimate: Estimate, samples: Table, unit: str) -> Measure:
     """Return an estimate over pairs as a measure, and add its influences to the samples. NaN is undefined."""
     if isnan(estimate.value):
-        return Fixed(value=None, unit=unit, reason="it needs at least two pairs that are not all equal")
+        return undefined("it needs at least two pairs that are not all equal", unit)
     samples[f"{name}_influence"] = estimate.influence
     return Smooth(value=estimate.value, influence=f"{name}_influence", unit=unit)
 
@@ -219,9 +281,8 @@ def mean_over_parts(
     """
     rows = np.flatnonzero(~np.isnan(credit))
     _, part, sizes = np.unique(parts[rows], return_inverse=True, return_counts=True)
-    columns = {f"{name}_{kind}": np.full(len(credit), np.nan) for kind in ("influence", "credit", "part")}
-    columns[f"{name}_influence"][rows] = recall_influence(credit[rows], part)
-    columns[f"{name}_credit"][rows], columns[f"{name}_part"][rows] = credit[rows], part
+    values = {"influence": recall_influence(credit[rows], part), "credit": credit[rows], "part": part}
+    columns = {f"{name}_{kind}": column_at_rows(column, rows, len(credit)) for kind, column in values.items()}
     measure = Smooth(
         value=mean_per_class_recall(credit[rows], part),
         influence=f"{name}_influence",
@@ -234,14 +295,17 @@ def mean_over_parts(
     return columns, measure
 
 
-def curve_of_means(x: Iterable[float], parts: Sequence[tuple[np.ndarray, np.ndarray | None]], **facts: Any) -> Curve:
+def curve_of_means(x: Iterable[float], parts: Sequence[ClusteredValues], **facts: Any) -> Curve:
     """Return the mean at each point with its interval, from the point's values and their clusters, if any.
+
+    The values are credits, so that the curve has the unit "fraction".
 
     Args:
         facts: other fields of the curve, such as ``x_label`` and ``figure``.
     """
     y = [float(values.mean()) for values, _ in parts]
-    return bounded_curve(x, y, [mean_interval(values, clusters=clusters)[:2] for values, clusters in parts], **facts)
+    bounds = [mean_interval(values, clusters=clusters)[:2] for values, clusters in parts]
+    return bounded_curve(x, y, bounds, unit="fraction", **facts)
 
 
 Bounds = Sequence[tuple[float | None, float | None]]

@@ -8,7 +8,7 @@ of an image, the score is the mean average precision over classes instead.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -19,25 +19,28 @@ from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.data.prompts import Prompts, prompts_of
 from clipbench.errors import DataError
 from clipbench.evaluation.task import Evaluation, Task
-from clipbench.metrics.classification import class_scores, macro_f1, mean_average_precision, reliability, top_k_credit
+from clipbench.metrics.classification import class_scores, macro_f1, mean_average_precision, reliability
 from clipbench.models.protocol import Embedder, Predictions, Role, no_logit_scale
 from clipbench.results.numbers import count, percent
 from clipbench.results.record import Curve
 from clipbench.stats.calibration import CalibrationError, calibration_estimate
 from clipbench.stats.estimators import Estimator
 from clipbench.stats.intervals import trials_of_means
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Smooth, Within, define
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Measures, Smooth, Within, define, undefined
 from clipbench_tasks.tables import (
     Column,
+    Curves,
     QuerySet,
     Rows,
     SearchedItems,
     Table,
     Vectors,
+    labels_of,
     mean_over_parts,
     neighbours,
     sample_rows,
     stack_tables,
+    text_column,
 )
 
 METRICS = {
@@ -220,13 +223,13 @@ def _join_label_sets(by_set: Mapping[str, Evaluation]) -> Evaluation:
 def _single_label(
     dataset: Dataset, images: Vectors, classes: Vectors, *, logit_scale: float | None, notes: tuple[str, ...]
 ) -> Evaluation:
-    assert dataset.labels is not None
-    labels, n_classes = dataset.labels, len(classes)
+    labels, class_names = labels_of(dataset)
+    n_classes = len(classes)
     scores = class_scores(images, classes, labels, logit_scale=logit_scale)
-    acc1 = top_k_credit(scores.better, scores.tied, 1)
-    answers = _ChosenClasses(scores.predicted, acc1, None if logit_scale is None else scores.confidence)
+    acc1 = scores.credit()
+    chosen = Predictions(scores.predicted, None if logit_scale is None else scores.confidence)
     samples: Table = {
-        "acc5": top_k_credit(scores.better, scores.tied, 5),
+        "acc5": scores.credit(5),
         "margin": scores.margin,
         "right_cosine": scores.true_score.astype(np.float64),
         "chosen_cosine": scores.top.astype(np.float64),
@@ -236,16 +239,16 @@ def _single_label(
     if n_classes <= 5:
         del samples["acc5"]
         reason = f"five of only {n_classes} classes are always right"
-        acc5 = Fixed(value=None, reason=reason, higher_is_better=True)
+        acc5 = undefined(reason, higher_is_better=True)
     tie_rate = Mean(column="tied", higher_is_better=None)
-    evaluation = _evaluate_choices(dataset, answers, acc5=acc5, no_confidence=no_logit_scale())
+    evaluation = _evaluate_choices(dataset, chosen, acc1, acc5=acc5, no_confidence=no_logit_scale())
     return replace(
         evaluation,
         samples={**evaluation.samples, **samples},
         controls={**evaluation.controls, **define({"tie_rate": tie_rate}, METRICS)},
         neighbours=neighbours(
             QuerySet(dataset.image_ids, images, labels),
-            SearchedItems(classes, np.arange(n_classes), _distinct_names(dataset)),
+            SearchedItems(classes, np.arange(n_classes), _distinct_names(class_names)),
             margin=scores.margin.astype(np.float64),
             is_failure=acc1 < 1,
         ),
@@ -253,57 +256,51 @@ def _single_label(
     )
 
 
-class _ChosenClasses(NamedTuple):
-    """The class that was chosen for each image."""
-
-    predicted: Rows
-    credit: Column
-    confidence: Column | None
-
-
 def _evaluate_predictions(dataset: Dataset, predictions: Predictions) -> Evaluation:
     """Return the metrics of predicted classes. Metrics that need the scores of other classes are undefined."""
-    assert dataset.labels is not None and dataset.class_names is not None
-    if len(dataset.class_names) < 2:
-        raise DataError(f"zero-shot classification needs at least 2 classes, got {len(dataset.class_names)}")
-    credit = (predictions.predicted == dataset.labels).astype(np.float64)
-    answers = _ChosenClasses(predictions.predicted, credit, predictions.confidence)
-    acc5 = Fixed(value=None, reason="it needs five classes per image, and the file has one", higher_is_better=True)
+    labels, names = labels_of(dataset)
+    if len(names) < 2:
+        raise DataError(f"zero-shot classification needs at least 2 classes, got {len(names)}")
+    credit = (predictions.predicted == labels).astype(np.float64)
+    acc5 = undefined("it needs five classes per image, and the file has one", higher_is_better=True)
+    no_confidence = "it needs confidences, and the file has none"
     return replace(
-        _evaluate_choices(dataset, answers, acc5=acc5, no_confidence="it needs confidences, and the file has none"),
+        _evaluate_choices(dataset, predictions, credit, acc5=acc5, no_confidence=no_confidence),
         question="Is the predicted class of an image the true one?",
         scoring="An image counts as right when its predicted class is its label.",
     )
 
 
-def _distinct_names(dataset: Dataset) -> list[str]:
+def _distinct_names(class_names: Sequence[str]) -> list[str]:
     """Return the class names, numbered if two classes have the same name, as in ImageNet."""
-    assert dataset.class_names is not None
-    counts = Counter(dataset.class_names)
-    return [f"{name} ({row})" if counts[name] > 1 else name for row, name in enumerate(dataset.class_names)]
+    counts = Counter(class_names)
+    return [f"{name} ({row})" if counts[name] > 1 else name for row, name in enumerate(class_names)]
 
 
-def _evaluate_choices(dataset: Dataset, answers: _ChosenClasses, *, acc5: Measure, no_confidence: str) -> Evaluation:
+def _evaluate_choices(
+    dataset: Dataset, chosen: Predictions, credit: Column, *, acc5: Measure, no_confidence: str
+) -> Evaluation:
     """Return the metrics that follow from the chosen class, and from its confidence if it is known.
 
     Args:
+        credit: of the chosen class of each image.
         acc5: top-5 accuracy, which does not follow from them.
         no_confidence: why calibration is undefined without confidence.
     """
-    assert dataset.labels is not None and dataset.class_names is not None
-    labels, n, names = dataset.labels, len(dataset.labels), np.array(_distinct_names(dataset), object)
+    labels, class_names = labels_of(dataset)
+    n, names = len(labels), text_column(_distinct_names(class_names))
     samples: Table = {
-        "sample_id": np.array(dataset.image_ids, object),
+        "sample_id": text_column(dataset.image_ids),
         "image": np.arange(n),
         "label": names[labels],
-        "predicted": names[answers.predicted],
+        "predicted": names[chosen.predicted],
         "class": labels,
-        "acc1": answers.credit,
+        "acc1": credit,
     }
-    columns, recall = mean_over_parts("mean_per_class_recall", answers.credit, labels)
-    f1 = macro_f1(answers.predicted, labels)
-    samples |= columns | {"macro_f1_influence": f1.influence, "predicted_class": answers.predicted}
-    measures: dict[str, Measure] = {
+    columns, recall = mean_over_parts("mean_per_class_recall", credit, labels)
+    f1 = macro_f1(chosen.predicted, labels)
+    samples |= columns | {"macro_f1_influence": f1.influence, "predicted_class": chosen.predicted}
+    measures: Measures = {
         "acc1": Mean(column="acc1", chance=1 / len(names)),
         "acc5": acc5,
         "mean_per_class_recall": replace(recall, chance=1 / len(names)),
@@ -315,16 +312,17 @@ def _evaluate_choices(dataset: Dataset, answers: _ChosenClasses, *, acc5: Measur
             most_trials=trials_of_means(f1.by_class, f1.n_samples),
             statistic=Estimator("macro_f1", ("predicted_class", "class")),
         ),
-        "ece": Fixed(value=None, reason=no_confidence, higher_is_better=False),
+        "ece": undefined(no_confidence, higher_is_better=False),
     }
-    curves, controls, notes = dict[str, Curve](), dict[str, Measure](), tuple[str, ...]()
-    if answers.confidence is not None:
-        samples["confidence"] = answers.confidence
+    curves, controls, notes = Curves(), Measures(), tuple[str, ...]()
+    if chosen.confidence is not None:
+        samples["confidence"] = chosen.confidence
         measures["ece"] = CalibrationError(confidence="confidence", credit="acc1")
-        curves["reliability"] = _reliability_curve(answers.confidence, answers.credit)
-        noise = calibration_estimate(answers.confidence, answers.credit).noise
-        reason = "the score of a calibrated model"
-        controls["ece_if_calibrated"] = Fixed(value=noise, n=n, reason=reason, higher_is_better=False)
+        curves["reliability"] = _reliability_curve(chosen.confidence, credit)
+        noise = calibration_estimate(chosen.confidence, credit).noise
+        controls["ece_if_calibrated"] = Fixed(
+            value=noise, n=n, reason="the score of a calibrated model", higher_is_better=False
+        )
         notes = (f"by noise, a calibrated model would show an ece of {percent(noise)} % on this number of images",)
     controls["majority_class"] = Fixed(
         value=float(np.bincount(labels).max() / n), n=n, reason="the score of always naming the most frequent class"
@@ -366,8 +364,7 @@ def _with_templates(
     chosen = sample_rows(np.arange(len(images)), SPREAD_IMAGES, rng)
     accuracy = np.empty(len(templates))
     for row, classes in enumerate(by_template):
-        scores = class_scores(images[chosen], classes, labels[chosen], logit_scale=None)
-        accuracy[row] = top_k_credit(scores.better, scores.tied, 1).mean()
+        accuracy[row] = class_scores(images[chosen], classes, labels[chosen]).credit().mean()
     order = np.argsort(accuracy, kind="stable")
     curve = Curve(
         x=[float(rank) for rank in range(1, len(templates) + 1)],
@@ -396,7 +393,7 @@ def _multilabel(dataset: Dataset, images: Vectors, classes: Vectors, notes: tupl
     precision = mean_average_precision(images, classes, dataset.multilabels)
     parts = (precision.by_class, precision.n_positives, precision.spreads)
     samples = {
-        "sample_id": np.array(dataset.image_ids, object),
+        "sample_id": text_column(dataset.image_ids),
         "image": np.arange(len(images)),
         "mean_average_precision_influence": precision.influence,
     }

@@ -51,7 +51,12 @@ def _moved(subset: str, score: str, way: str) -> dict[str, Any]:
     label = {"loss": "contrastive loss (nats)", "acc1": "zero-shot top-1 accuracy"}.get(
         score, shift.DRAWN.get(score, "")
     )
-    facts = {"figure": move.figure, "x_label": move.x_label, "y_label": label or score, "role": move.role}
+    facts = {
+        "figure": move.figure,
+        "x_label": shift.X_LABELS[move.figure],
+        "y_label": label or score,
+        "role": move.role,
+    }
     return {
         **facts,
         "series": move.series if label else "",

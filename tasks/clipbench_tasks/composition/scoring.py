@@ -15,9 +15,9 @@ from clipbench.data.contrasts import shuffle_words, words
 from clipbench.data.questions import Contrast
 from clipbench.metrics.choice import choices
 from clipbench.metrics.similarity import pair_scores
-from clipbench.stats.measures import Fixed, Mean, Measure
+from clipbench.stats.measures import Mean, Measure, Measures, undefined
 from clipbench_tasks.choices import ItemVectors
-from clipbench_tasks.tables import Column, Table, mean_over_parts, sample_rows
+from clipbench_tasks.tables import Column, Columns, Table, mean_over_parts, sample_rows, text_column
 
 MAX_SHUFFLED = 2_000
 """Captions that are shuffled, a seeded sample of a larger set: each shuffle must be encoded."""
@@ -31,7 +31,7 @@ def set_of(contrast: Contrast) -> str | None:
     return f"{contrast.subset}/{contrast.group}" if is_of_set else None
 
 
-def all_of_pair_and_set(contrasts: Sequence[Contrast], text: Column) -> dict[str, Column]:
+def all_of_pair_and_set(contrasts: Sequence[Contrast], text: Column) -> Columns:
     """Return What'sUp's pair and set accuracy: the credit of all images of a pair, and of a set, being right.
 
     A pair is the two images of a set in which the objects are left and right of each other, or the other two. Each pair
@@ -87,8 +87,8 @@ def _twins(contrast: Contrast) -> list[tuple[str, str]]:
     twins = {
         tuple(sorted((a, b)))
         for line in contrast.is_true
-        for a, line_a in zip(range(len(line)), line, strict=True)
-        for b, line_b in zip(range(len(line)), line, strict=True)
+        for a, line_a in enumerate(line)
+        for b, line_b in enumerate(line)
         if line_a and not line_b
     }
     return [(contrast.captions[a], contrast.captions[b]) for a, b in sorted(twins)]
@@ -243,12 +243,12 @@ class Means(NamedTuple):
     """Measures over several subsets or groups, with the columns that they are made from."""
 
     columns: Table
-    overall: dict[str, Measure]
-    of_groups: dict[str, Measure]
+    overall: Measures
+    of_groups: Measures
     notes: tuple[str, ...]
 
 
-def means(contrasts: Sequence[Contrast], scores: Mapping[str, Column], chances: Mapping[str, Column]) -> Means:
+def means(contrasts: Sequence[Contrast], scores: Columns, chances: Columns) -> Means:
     """Return ``macro/...`` over subsets, ``micro/...`` over samples, category means and means over groups.
 
     With a single subset, only the means over its groups are returned.
@@ -257,11 +257,11 @@ def means(contrasts: Sequence[Contrast], scores: Mapping[str, Column], chances: 
         scores: columns by name, NaN where undefined.
         chances: score of a constant model on each sample, by name. A missing score has no chance.
     """
-    subset_of = np.array([contrast.subset for contrast in contrasts], object)
-    group_of = np.array([contrast.group or "" for contrast in contrasts], object)
+    subset_of = text_column(contrast.subset for contrast in contrasts)
+    group_of = text_column(contrast.group or "" for contrast in contrasts)
     subsets, aggregates = list(dict.fromkeys(subset_of.tolist())), Means({}, {}, {}, ())
 
-    def add(measures: dict[str, Measure], title: str, column: Column, parts: np.ndarray, chance: Column | None) -> None:
+    def add(measures: Measures, title: str, column: Column, parts: np.ndarray, chance: Column | None) -> None:
         columns, measures[title] = mean_over_parts(title, column, parts, chance=chance)
         aggregates.columns.update(columns)
 
@@ -286,7 +286,7 @@ def means(contrasts: Sequence[Contrast], scores: Mapping[str, Column], chances: 
             if enters.any():
                 add(aggregates.of_groups, title, np.where(enters, column, np.nan), group, chance)
             elif is_scored.any():
-                aggregates.of_groups[title] = Fixed(value=None, reason=NO_GROUP[subset], higher_is_better=True)
+                aggregates.of_groups[title] = undefined(NO_GROUP[subset], higher_is_better=True)
     titles = list(dict.fromkeys(name.partition("/")[0] for name in aggregates.overall))
     by_title = dict(sorted(aggregates.overall.items(), key=lambda pair: titles.index(pair[0].partition("/")[0])))
     return aggregates._replace(overall=by_title, notes=_notes(subsets, aggregates.of_groups))

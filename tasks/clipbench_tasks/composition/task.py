@@ -16,7 +16,7 @@ as a random choice would. ``..._strict``, among the controls, counts it as a fai
 - If the data has only captions, each must beat four word-shuffled copies of itself (ARO's order test).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,11 +30,11 @@ from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.choice import Choices, truth_groups
 from clipbench.models.protocol import Embedder
 from clipbench.stats.clusters import clusters_by_shared_item
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Smooth, define
+from clipbench.stats.measures import Definition, Mean, Measures, Smooth, define, undefined
 from clipbench_tasks.choices import decide, vectors_of
 from clipbench_tasks.composition import scoring
 from clipbench_tasks.composition.scoring import TITLES, TITLES_OF_MEANS, means
-from clipbench_tasks.tables import Column, Table, split_by_subset
+from clipbench_tasks.tables import Column, Columns, Table, captions_of, defined_columns, split_by_subset, text_column
 
 SCORES = (
     *("text_acc", "image_acc", "group_acc", "text_pair_acc", "image_pair_acc", "text_only_acc", "image_jaccard"),
@@ -50,9 +50,8 @@ FEW_IMAGES = 4
 ONE_CLUSTER = (
     "the items share images so widely that they are one cluster: intervals are of new items about the same images"
 )
-WITHOUT_WORDS = Fixed(
-    value=None,
-    reason="captions are rows of vectors: their words are unknown, and shuffled ones cannot be encoded",
+WITHOUT_WORDS = undefined(
+    "captions are rows of vectors: their words are unknown, and shuffled ones cannot be encoded",
     higher_is_better=True,
 )
 
@@ -154,14 +153,14 @@ class Composition(Task):
         strict = {f"{name}_strict": np.where(np.isnan(column), np.nan, column == 1) for name, column in main.items()}
         shuffled_cosine, word_order_acc = scoring.word_order(shuffles, vectors, len(contrasts))
         other_cosine, other_influence = scoring.other_cosine(contrasts, vectors, rng)
-        likeness = {
+        cosines = {
             "twin_cosine": scoring.twin_cosine(contrasts, vectors),
             "shuffled_cosine": shuffled_cosine,
             "other_cosine": other_cosine,
             "word_order_acc": word_order_acc,
         }
-        likeness = {name: column for name, column in likeness.items() if not np.isnan(column).all()}
-        subset = np.array([contrast.subset for contrast in contrasts], object)
+        likeness = defined_columns(cosines)
+        subset = text_column(contrast.subset for contrast in contrasts)
         of_subsets = split_by_subset(subset, scores)
         twins = split_by_subset(subset, {name: likeness[name] for name in ("twin_cosine",) if name in likeness})
         blind = {"shorter_caption": shorter, "same_words": scoring.same_words(contrasts)} if has_words else {}
@@ -182,7 +181,7 @@ class Composition(Task):
             **_likeness(likeness, twins),
             **({} if has_words else {"word_order_acc": WITHOUT_WORDS}),
         }
-        controls: dict[str, Measure] = {"tie_rate": Mean(column="tied", higher_is_better=None)}
+        controls: Measures = {"tie_rate": Mean(column="tied", higher_is_better=None)}
         for name in of_controls:
             controls[name] = Mean(column=name, higher_is_better=True if name.endswith("_strict") else None)
         parts = {name.rpartition("/")[0] for name in measures}
@@ -214,8 +213,7 @@ def _contrasts(dataset: Dataset, *, can_shuffle: bool) -> tuple[Sequence[Contras
         return dataset.contrasts, ()
     if not can_shuffle:
         raise MissingPart(dataset.id, "contrasts")
-    assert dataset.captions is not None and dataset.caption_image is not None
-    contrasts = order_contrasts(dataset.captions, dataset.caption_image, dataset.caption_names())
+    contrasts = order_contrasts(*captions_of(dataset), dataset.caption_names())
     if not contrasts:
         raise MissingPart(dataset.id, "captions whose words have another order")
     note = (
@@ -225,7 +223,7 @@ def _contrasts(dataset: Dataset, *, can_shuffle: bool) -> tuple[Sequence[Contras
     return contrasts, (note,)
 
 
-def _scores(contrasts: Sequence[Contrast], decided: Choices, text_only: Column) -> dict[str, Column]:
+def _scores(contrasts: Sequence[Contrast], decided: Choices, text_only: Column) -> Columns:
     """Return the scores that are defined, ``PAIRS`` only for data with more than one pair."""
     scores = {
         "text_acc": decided.text,
@@ -237,8 +235,11 @@ def _scores(contrasts: Sequence[Contrast], decided: Choices, text_only: Column) 
         "image_jaccard": decided.image_jaccard,
         **scoring.all_of_pair_and_set(contrasts, decided.text),
     }
-    defined = {name: column for name, column in scores.items() if not np.isnan(column).all()}
-    return {name: column for name, column in defined.items() if name not in PAIRS or _has_more_pairs(contrasts, name)}
+    return {
+        name: column
+        for name, column in defined_columns(scores).items()
+        if name not in PAIRS or _has_more_pairs(contrasts, name)
+    }
 
 
 def _has_more_pairs(contrasts: Sequence[Contrast], name: str) -> bool:
@@ -262,7 +263,7 @@ def _identity(dataset: Dataset, contrasts: Sequence[Contrast], nearest: Table) -
     images = np.concatenate([contrast.images for contrast in contrasts])
     first = [dataset.image_ids[min(contrast.images)] for contrast in contrasts]
     sets = {row: name for row, contrast in enumerate(contrasts) if (name := scoring.set_of(contrast)) is not None}
-    _, codes = np.unique(np.array([*sets.values()], object), return_inverse=True)
+    _, codes = np.unique(text_column([*sets.values()]), return_inverse=True)
     linked = clusters_by_shared_item(
         np.concatenate([rows, np.array([*sets], np.int64)]),
         np.concatenate([images, len(dataset) + codes]),
@@ -273,16 +274,16 @@ def _identity(dataset: Dataset, contrasts: Sequence[Contrast], nearest: Table) -
     if not any(nearest["asked_caption"]):  # no caption chooses among images
         nearest = {name: column for name, column in nearest.items() if name not in OF_CAPTIONS}
     return {
-        "sample_id": np.array([contrast.id for contrast in contrasts], object),
-        **({} if is_one else {"cluster": np.array(first, object)[linked]}),
-        "subset": np.array([contrast.subset for contrast in contrasts], object),
+        "sample_id": text_column(contrast.id for contrast in contrasts),
+        **({} if is_one else {"cluster": text_column(first)[linked]}),
+        "subset": text_column(contrast.subset for contrast in contrasts),
         **nearest,
     }
 
 
-def _likeness(likeness: Mapping[str, Column], twins: Mapping[str, Column]) -> dict[str, Measure]:
+def _likeness(likeness: Columns, twins: Columns) -> Measures:
     """Return mean cosines of captions with their twins, shuffles and others, and word-order accuracy."""
-    measures: dict[str, Measure] = {}
+    measures: Measures = {}
     if "word_order_acc" in likeness:
         measures["word_order_acc"] = Mean(column="word_order_acc", chance=0.5)
     cosines = [name for name in ("twin_cosine", "shuffled_cosine", "other_cosine") if name in likeness]

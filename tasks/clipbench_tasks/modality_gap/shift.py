@@ -20,7 +20,7 @@ from clipbench.metrics.geometry import gap_noise, modality_gap
 from clipbench.metrics.shift import CORRECTIONS, SHIFTS, Classes, Maps, correction_maps, scores_after_move, shift_maps
 from clipbench.models.protocol import Embedder, no_logit_scale
 from clipbench.results.record import Curve, CurveRole
-from clipbench_tasks.tables import Rows, Vectors
+from clipbench_tasks.tables import Curves, Rows, Vectors
 from clipbench_tasks.zero_shot import prompted_classes
 
 DISTANCES = tuple(step / 4 for step in range(-4, 5))
@@ -94,7 +94,7 @@ def rescoring(dataset: Dataset, rows: Rows, embedder: Embedder) -> Rescoring:
     return Rescoring(logit_scale=info.logit_scale, logit_bias=info.logit_bias, classes=classes, notes=tuple(notes))
 
 
-def shift_curves(images: Vectors, texts: Vectors, rescore: Rescoring) -> dict[str, Curve]:
+def shift_curves(images: Vectors, texts: Vectors, rescore: Rescoring) -> Curves:
     """Return curves of all scores by the distance moved along the unit gap vector, for both modalities or one.
 
     Curves are named ``gap_by_shift_both``, ``loss_by_shift_image``, ``kind/acc1_by_shift_text``. A distance at which a
@@ -113,15 +113,13 @@ def shift_curves(images: Vectors, texts: Vectors, rescore: Rescoring) -> dict[st
         return rescore.scores(images, texts, shift_maps(images, texts, distance=distance, shift=shift))
 
     distances = sorted({*DISTANCES, modality_gap(images, texts)})
-    curves: dict[str, Curve] = {}
+    curves: Curves = {}
     for shift in SHIFTS:
         curves |= _curves(distances, partial(scores, shift), f"shift_{shift}", rescore)
     return curves
 
 
-def correction_curves(
-    images: Vectors, texts: Vectors, rescore: Rescoring, rng: np.random.Generator
-) -> dict[str, Curve]:
+def correction_curves(images: Vectors, texts: Vectors, rescore: Rescoring, rng: np.random.Generator) -> Curves:
     """Return curves of all scores by the strength of post-hoc corrections, 0 (none) to 1 (full), on held-out pairs.
 
     Curves are named ``gap_by_centring``, ``loss_by_realign``, ``kind/acc1_by_collapse``;
@@ -148,7 +146,7 @@ def correction_curves(
         # Means of the fitted half are taken away in part: their noise, in units of that of the scored half's.
         return held_out.scores(images[scored], texts[scored], maps, strength**2 * len(scored) / len(fitted))
 
-    curves: dict[str, Curve] = {}
+    curves: Curves = {}
     for kind in CORRECTIONS:
         curves |= _curves(STRENGTHS, partial(scores, kind), kind, rescore)
     return curves
@@ -177,27 +175,20 @@ class Move(NamedTuple):
     """A way to move vectors, as its curves are drawn."""
 
     figure: str
-    x_label: str
     series: str
     role: CurveRole
 
 
-def _shift(series: str, role: CurveRole) -> Move:
-    return Move("shift", "distance moved", series, role)
-
-
-def _correction(series: str, role: CurveRole) -> Move:
-    return Move("corrections", "strength of the correction", series, role)
-
-
+X_LABELS = {"shift": "distance moved", "corrections": "strength of the correction"}
+"""Labels of the axis of each figure."""
 MOVES: Mapping[str, Move] = {
-    "shift_both": _shift("both moved by half", "ink"),
-    "shift_image": _shift("images moved", "image"),
-    "shift_text": _shift("texts moved", "text"),
-    "centring": _correction("centred", "ink"),
-    "standardising": _correction("standardised", "pair"),
-    "collapse": _correction("centred, length kept", "ink"),
-    "realign": _correction("ReAlign", "text"),
+    "shift_both": Move("shift", "both moved by half", "ink"),
+    "shift_image": Move("shift", "images moved", "image"),
+    "shift_text": Move("shift", "texts moved", "text"),
+    "centring": Move("corrections", "centred", "ink"),
+    "standardising": Move("corrections", "standardised", "pair"),
+    "collapse": Move("corrections", "centred, length kept", "ink"),
+    "realign": Move("corrections", "ReAlign", "text"),
 }
 """The ways, by the ends of the names of their curves."""
 DRAWN = {
@@ -210,7 +201,7 @@ RECORDED = {"gap_chance": "gap by noise only"}
 """Labels of scores that no figure shows, where they are not their names."""
 
 
-def _curves(xs: Sequence[float], scores: Callable[[float], Scores], by: str, rescore: Rescoring) -> dict[str, Curve]:
+def _curves(xs: Sequence[float], scores: Callable[[float], Scores], by: str, rescore: Rescoring) -> Curves:
     """Return one curve per score. A move under which a vector becomes zero has no point."""
     points: dict[float, Scores] = {}
     for x in xs:
@@ -227,7 +218,7 @@ def _curve(name: str, points: Mapping[float, Scores], move: Move, rescore: Resco
         x=list(points),
         y=[values[name] for values in points.values()],
         chance=None if None in chances else chances,
-        x_label=move.x_label,
+        x_label=X_LABELS[move.figure],
         y_label=y_label or RECORDED.get(name, name),
         unit="fraction" if "_recall@" in name or name.endswith("acc1") else "",
         figure=move.figure,

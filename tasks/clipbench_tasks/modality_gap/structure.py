@@ -18,9 +18,9 @@ from clipbench.metrics.similarity_calibration import (
     match_probabilities,
 )
 from clipbench.metrics.structure import cka, hubness, mutual_neighbours
-from clipbench.results.record import Curve, CurveRole
-from clipbench.stats.measures import Definition, Fixed, Measure, define
-from clipbench_tasks.tables import Column, Rows, Vectors, sample_rows
+from clipbench.results.record import Curve
+from clipbench.stats.measures import Definition, Definitions, Fixed, Measures, define, undefined
+from clipbench_tasks.tables import Columns, Curves, Rows, SeriesStyles, Vectors, sample_rows
 
 OTHER_NEIGHBOURS = "no interval: resampled vectors have other neighbours"
 UNIT_LENGTH = 1e-3
@@ -69,13 +69,13 @@ METRICS = {
 }
 
 
-def hub_measures(images: Vectors, texts: Vectors, k: int) -> dict[str, Measure]:
+def hub_measures(images: Vectors, texts: Vectors, k: int) -> Measures:
     """Return how unequally often images are among the k nearest of texts, and texts of images."""
-    measures: dict[str, Measure] = {}
+    measures: Measures = {}
     for modality, queries, gallery in (("image", texts, images), ("text", images, texts)):
         n = len(gallery)
         few = f"{n} pairs, fewer than the {k} neighbours that count" if n < k else "all are retrieved equally often"
-        of_modality: dict[str, Measure] = {}
+        of_modality: Measures = {}
         names = ("hub_skewness", "largest_hub", "never_retrieved")
         for name, value in zip(names, hubness(queries, gallery, k), strict=True):
             unit = "skewness" if name == "hub_skewness" else "fraction"
@@ -85,7 +85,7 @@ def hub_measures(images: Vectors, texts: Vectors, k: int) -> dict[str, Measure]:
     return measures
 
 
-def hub_definitions(modality: str, k: int) -> dict[str, Definition]:
+def hub_definitions(modality: str, k: int) -> Definitions:
     """Return the definitions of a modality's hub measures."""
     other = "texts" if modality == "image" else "images"
     return {
@@ -103,16 +103,16 @@ def hub_definitions(modality: str, k: int) -> dict[str, Definition]:
     }
 
 
-def norm_measures(lengths: Mapping[str, Column]) -> dict[str, Measure]:
+def norm_measures(lengths: Columns) -> Measures:
     """Return the mean length of each modality's raw vectors.
 
     Args:
         lengths: lengths of the vectors of pairs, by ``image`` and ``text``, all 1 if vectors were given at unit length.
     """
-    measures: dict[str, Measure] = {}
+    measures: Measures = {}
     for side, side_lengths in lengths.items():
         if (np.abs(side_lengths - 1) <= UNIT_LENGTH).all():
-            measures[f"{side}_norm"] = Fixed(value=None, unit="length", reason="the model gives vectors of length 1")
+            measures[f"{side}_norm"] = undefined("the model gives vectors of length 1", "length")
         else:
             reason = "no interval: its coverage has not been validated"
             measures[f"{side}_norm"] = Fixed(
@@ -123,7 +123,7 @@ def norm_measures(lengths: Mapping[str, Column]) -> dict[str, Measure]:
 
 def structure_measures(
     images: Vectors, texts: Vectors, labels: Rows | None, k: int, rng: np.random.Generator
-) -> dict[str, Measure]:
+) -> Measures:
     """Return mutual k-NN, CKA, and the agreement of clusters of all vectors with the modalities and the classes.
 
     Args:
@@ -146,9 +146,7 @@ def structure_measures(
     }
 
 
-def _cluster_measures(
-    images: Vectors, texts: Vectors, labels: Rows | None, rng: np.random.Generator
-) -> dict[str, Measure]:
+def _cluster_measures(images: Vectors, texts: Vectors, labels: Rows | None, rng: np.random.Generator) -> Measures:
     from sklearn.metrics import adjusted_rand_score, v_measure_score
 
     n, both = len(images), np.concatenate([images, texts])
@@ -206,7 +204,7 @@ PairKind = MatchCounts | str
 
 def calibration(
     images: Vectors, texts: Vectors, *, text_image: Rows, labels: Rows | None, rng: np.random.Generator
-) -> tuple[dict[str, Measure], dict[str, Curve]]:
+) -> tuple[Measures, Curves]:
     """Return the similarity calibration errors, and P(match | cosine) of each kind as a curve.
 
     A match of image and text is an image and a caption of it. A match of two texts is two captions of one image if any
@@ -265,37 +263,31 @@ def _counts_or_reason(counts: MatchCounts) -> PairKind:
 
 def _measures(
     kinds: Mapping[str, PairKind], counts: Mapping[str, MatchCounts], probabilities: MatchProbabilities | None
-) -> dict[str, Measure]:
-    missing = "; ".join(f"{_words(name)}: {kind}" for name, kind in kinds.items() if isinstance(kind, str))
-    n = {name: int(pair_counts.matches.sum()) for name, pair_counts in counts.items()}
+) -> Measures:
+    missing = {name: kind for name, kind in kinds.items() if isinstance(kind, str)}
     if probabilities is None or "image_text" not in counts or len(counts) < 2:
-        reason = f"it compares image-text with other kinds of pairs ({missing})"
+        causes = "; ".join(f"{_words(name)}: {reason}" for name, reason in missing.items())
+        general = f"it compares image-text with other kinds of pairs ({causes})"
+        reasons = {"similarity": general, **dict.fromkeys(kinds, general), **missing}
         return {
-            "similarity_calibration_error": _undefined(reason),
-            **{
-                f"{name}_calibration_error": _undefined(kind if isinstance(kind, str) else reason)
-                for name, kind in kinds.items()
-            },
+            f"{name}_calibration_error": undefined(reason, higher_is_better=False) for name, reason in reasons.items()
         }
+    n = {name: int(pair_counts.matches.sum()) for name, pair_counts in counts.items()}
     noise = expected_noise(n)
     over, mean_noise = ", ".join(_words(name) for name in counts), sum(noise.values()) / len(noise)
-    values: dict[str, Measure] = {
-        "similarity_calibration_error": _calibration_error(
-            probabilities.error, min(n.values()), mean_noise, f"mean over {over}"
-        )
-    }
-    for name, kind in kinds.items():
-        if isinstance(kind, str):
-            values[f"{name}_calibration_error"] = _undefined(kind)
+    mean = _calibration_error(probabilities.error, min(n.values()), mean_noise, f"mean over {over}")
+    values: Measures = {"similarity_calibration_error": mean}
+    for name in kinds:
+        if name in missing:
+            measure = undefined(missing[name], higher_is_better=False)
         else:
             basis = f"{n[name]:,} matches, against all of {over}"
-            values[f"{name}_calibration_error"] = _calibration_error(
-                probabilities.errors[name], n[name], noise[name], basis
-            )
+            measure = _calibration_error(probabilities.errors[name], n[name], noise[name], basis)
+        values[f"{name}_calibration_error"] = measure
     return values
 
 
-SERIES: Mapping[str, tuple[str, CurveRole]] = {
+SERIES: SeriesStyles = {
     "image_text": ("image–text", "ink"),
     "text_text": ("text–text", "text"),
     "image_image": ("image–image", "image"),
@@ -303,7 +295,7 @@ SERIES: Mapping[str, tuple[str, CurveRole]] = {
 """Name and role of the curve of each kind of pairs."""
 
 
-def _curves(probabilities: MatchProbabilities) -> dict[str, Curve]:
+def _curves(probabilities: MatchProbabilities) -> Curves:
     curves = {}
     for name, (series, role) in SERIES.items():
         if name not in probabilities.probability:
@@ -326,10 +318,6 @@ def _calibration_error(value: float, n: int, noise: float, basis: str) -> Fixed:
     expected = f"kinds with the same P would show at least {noise:.2g} by noise"
     reason = f"no interval: a resampled image matches its own copies ({basis}, where {expected})"
     return Fixed(value=value, n=n, reason=reason, higher_is_better=False)
-
-
-def _undefined(reason: str) -> Fixed:
-    return Fixed(value=None, reason=reason, higher_is_better=False)
 
 
 def _words(kind: str) -> str:

@@ -28,19 +28,25 @@ from clipbench.metrics.probes import (
 from clipbench.metrics.similarity import row_blocks
 from clipbench.metrics.spectrum import GapSpectrum, ablations, gap_spectrum
 from clipbench.models.protocol import Embedder
-from clipbench.results.record import Curve, CurveRole
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
+from clipbench.results.record import Curve
+from clipbench.stats.measures import Definition, Fixed, Mean, Measure, Measures, define, undefined
 from clipbench_tasks.modality_gap import structure
 from clipbench_tasks.modality_gap.shift import correction_curves, rescoring, shift_curves
 from clipbench_tasks.tables import (
     Column,
+    Columns,
+    Curves,
     Rows,
+    SeriesStyles,
     Table,
     Vectors,
+    captions_of,
     column_at_rows,
     gap_measure,
+    items_at,
     sample_rows,
     smooth_measure,
+    text_column,
 )
 
 METRICS = {
@@ -128,7 +134,7 @@ class PairVectors(NamedTuple):
     captions: Vectors
     caption_pair: Rows
     """Pair that each caption belongs to."""
-    lengths: Mapping[str, Column]
+    lengths: Columns
     """Lengths of the raw vectors of the pairs, by ``image`` and ``text``."""
 
     @property
@@ -168,8 +174,7 @@ class ModalityGap(Task):
 
     def first_images(self, dataset: Dataset) -> Sequence[ImageRef]:
         """Return the images that are encoded first: those with a caption."""
-        assert dataset.caption_image is not None, "data without captions"
-        return [dataset.images[row] for row in np.unique(dataset.caption_image).tolist()]
+        return items_at(dataset.images, np.unique(captions_of(dataset)[1]))
 
     def check(self, dataset: Dataset) -> None:
         """Raise unless there are captions."""
@@ -183,9 +188,9 @@ class ModalityGap(Task):
         """Return one row per pair. Needs captions. Labels, if there are any, add accuracy and calibration."""
         pairs = _pairs(dataset, embedder)
         x, y, n = pairs.images, pairs.texts, len(pairs.rows)
-        ids = [dataset.image_ids[row] for row in pairs.rows.tolist()]
-        first_captions = np.array(dataset.captions, object)[pairs.first]
-        samples: Table = {"sample_id": np.array(ids, object), "image": pairs.rows, "caption": first_captions}
+        ids = items_at(dataset.image_ids, pairs.rows)
+        first_captions = text_column(captions_of(dataset)[0])[pairs.first]
+        samples: Table = {"sample_id": text_column(ids), "image": pairs.rows, "caption": first_captions}
         chosen = sample_rows(np.arange(n), self.pairwise_sample, rng)
         scored = sample_rows(chosen, self.rescored_sample, rng)
         pairwise, rescored = (x[chosen], y[chosen]), (x[scored], y[scored])
@@ -243,19 +248,20 @@ class ModalityGap(Task):
 
 
 def _pairs(dataset: Dataset, embedder: Embedder) -> PairVectors:
-    assert dataset.captions is not None and dataset.caption_image is not None
-    rows, first, caption_pair = np.unique(dataset.caption_image, return_index=True, return_inverse=True)
-    images, image_lengths = _with_lengths(embedder.images([dataset.images[row] for row in rows.tolist()]), embedder)
-    captions, caption_lengths = _with_lengths(embedder.texts(dataset.captions), embedder)
-    if (len(images), len(captions)) != (len(rows), len(dataset.captions)):
+    texts, caption_image = captions_of(dataset)
+    rows, first, caption_pair = np.unique(caption_image, return_index=True, return_inverse=True)
+    images, image_lengths = _with_lengths(embedder.images(items_at(dataset.images, rows)), embedder)
+    captions, caption_lengths = _with_lengths(embedder.texts(texts), embedder)
+    if (len(images), len(captions)) != (len(rows), len(texts)):
         raise DataError(
             f"the model gave {len(images):,} vectors of {len(rows):,} images and {len(captions):,} of"
-            f" {len(dataset.captions):,} captions: expected one of each"
+            f" {len(texts):,} captions: expected one of each"
         )
     # No copy of the vectors where the captions are one an image, in the order of the images.
-    texts = captions if len(captions) == len(rows) and (first == np.arange(len(rows))).all() else captions[first]
+    is_paired = len(captions) == len(rows) and (first == np.arange(len(rows))).all()
+    first_captions = captions if is_paired else captions[first]
     lengths = {"image": image_lengths, "text": caption_lengths[first]}
-    return PairVectors(rows, first, images, texts, captions, caption_pair, lengths)
+    return PairVectors(rows, first, images, first_captions, captions, caption_pair, lengths)
 
 
 def _with_lengths(raw: Vectors, embedder: Embedder) -> tuple[Vectors, Column]:
@@ -266,7 +272,7 @@ def _with_lengths(raw: Vectors, embedder: Embedder) -> tuple[Vectors, Column]:
     return embedder.scoring_vectors(raw), np.sqrt(lengths)
 
 
-def _linear_measures(geometry: PairGeometry, pairs: PairVectors, samples: Table) -> dict[str, Measure]:
+def _linear_measures(geometry: PairGeometry, pairs: PairVectors, samples: Table) -> Measures:
     """Return the measures that cost O(n d), and add their columns to the table."""
     samples |= {name: getattr(geometry, name) for name in ("pair_cosine", "alignment", "l2i")}
     cosines = ("image_cone", "text_cone", "cross_cosine")
@@ -284,9 +290,9 @@ def _linear_measures(geometry: PairGeometry, pairs: PairVectors, samples: Table)
     }
 
 
-def _sampled_measures(images: Vectors, texts: Vectors, chosen: Rows, samples: Table) -> dict[str, Measure]:
+def _sampled_measures(images: Vectors, texts: Vectors, chosen: Rows, samples: Table) -> Measures:
     """Return the measures of the chosen pairs that cost n² or n d², adding columns with NaN for all other pairs."""
-    measures: dict[str, Measure] = {}
+    measures: Measures = {}
     for name, (value, influence) in {
         "image_uniformity": spread.uniformity(images),
         "text_uniformity": spread.uniformity(texts),
@@ -308,23 +314,23 @@ def _rank(value: float, shape: tuple[int, ...], unit: str) -> Measure:
     n, dim = shape
     if n < dim:
         reason = f"{n:,} pairs in {dim:,} dimensions: their covariance has rank {n - 1:,} at most"
-        return Fixed(value=None, unit=unit, reason=reason)
+        return undefined(reason, unit)
     if isnan(value):
-        return Fixed(value=None, unit=unit, reason="all vectors are equal, or have one dimension")
+        return undefined("all vectors are equal, or have one dimension", unit)
     return Fixed(value=value, unit=unit, n=n, reason="biased by the number of samples: no interval")
 
 
 def _gap_dimensions(spectrum: GapSpectrum, n: int) -> Measure:
     fewest = spectrum.n_carrying()
     if fewest is None:
-        return Fixed(value=None, unit="dimensions", reason="the gap is zero")
+        return undefined("the gap is zero", "dimensions")
     reason = "no interval: noise of the means spreads over all dimensions, so that resamples need more of them"
     return Fixed(value=float(fewest), unit="dimensions", n=n, reason=reason)
 
 
 def _separability_dimensions(by_dimensions: SeparabilityByDimensions, n: int) -> Measure:
     if by_dimensions.fewest is None:
-        return Fixed(value=None, unit="dimensions", reason="it needs two pairs, one to train on and one to hold out")
+        return undefined("it needs two pairs, one to train on and one to hold out", "dimensions")
     n_used = min(n, DIMENSION_SAMPLE)
     reason = "no interval: a resample would hold out pairs that it trains on"
     return Fixed(value=float(by_dimensions.fewest), unit="dimensions", n=n_used - n_used // 2, reason=reason)
@@ -352,18 +358,18 @@ def _notes(pairs: PairVectors, n_images: int, n_chosen: int, n_scored: int) -> l
     return notes
 
 
-def _cosine_curves(images: Vectors, texts: Vectors, geometry: PairGeometry) -> dict[str, Curve]:
+def _cosine_curves(images: Vectors, texts: Vectors, geometry: PairGeometry) -> Curves:
     """Return the share of cosines in each bin: of two images, two texts, an image and another's text, and of all
     pairs.
     """
     counts = spread.cosine_counts(images, texts) | {"pair": spread.cosine_histogram(geometry.pair_cosine)}
-    curves: dict[str, Curve] = {}
+    curves: Curves = {}
     for kind, (series, role) in COSINES.items():
         curves |= _distribution(f"cosines_{kind}", counts[kind], figure="cosines", series=series, role=role)
     return curves
 
 
-def _spectrum_curves(spectrum: GapSpectrum) -> dict[str, Curve]:
+def _spectrum_curves(spectrum: GapSpectrum) -> Curves:
     """Return the mean differences by rank, and the share of the squared gap that the first ones carry."""
     ranks = np.arange(1, len(spectrum.dimensions) + 1)
     curves = _curve("gap_spectrum", ranks, spectrum.mean_differences, **{**SPECTRUM, "y_label": "mean difference"})
@@ -373,11 +379,11 @@ def _spectrum_curves(spectrum: GapSpectrum) -> dict[str, Curve]:
     return curves
 
 
-def _ablation_curves(images: Vectors, texts: Vectors) -> dict[str, Curve]:
+def _ablation_curves(images: Vectors, texts: Vectors) -> Curves:
     """Return the gap and recall@1 both ways by the number of dimensions removed, without recall for a single pair."""
     scores_by_dimensions = ablations(images, texts)
     n_curves = len(ABLATED) if len(images) > 1 else 1
-    curves: dict[str, Curve] = {}
+    curves: Curves = {}
     for (name, facts), values in list(
         zip(ABLATED.items(), zip(*scores_by_dimensions.values(), strict=True), strict=False)
     )[:n_curves]:
@@ -392,9 +398,9 @@ def _ablation_curves(images: Vectors, texts: Vectors) -> dict[str, Curve]:
     return curves
 
 
-def _conformity_curves(geometry: PairGeometry) -> dict[str, Curve]:
+def _conformity_curves(geometry: PairGeometry) -> Curves:
     """Return the share of items in each bin of conformity, an item's mean cosine with all others of its modality."""
-    curves: dict[str, Curve] = {}
+    curves: Curves = {}
     for side, cone in (("image", geometry.image_cone), ("text", geometry.text_cone)):
         if not isnan(cone.value):
             counts = spread.cosine_histogram(cone.value + cone.influence / 2)
@@ -409,7 +415,7 @@ def _conformity_curves(geometry: PairGeometry) -> dict[str, Curve]:
     return curves
 
 
-def _distribution(name: str, counts: Rows, *, x_label: str = "cosine", **facts: Any) -> dict[str, Curve]:
+def _distribution(name: str, counts: Rows, *, x_label: str = "cosine", **facts: Any) -> Curves:
     """Return the shares of a histogram between its first and last non-empty bin, or no curve if it is empty."""
     nonempty = np.flatnonzero(counts)
     if not len(nonempty):
@@ -425,14 +431,14 @@ def _distribution(name: str, counts: Rows, *, x_label: str = "cosine", **facts: 
     )
 
 
-def _curve(name: str, x: np.ndarray, y: np.ndarray, **facts: Any) -> dict[str, Curve]:
+def _curve(name: str, x: np.ndarray, y: np.ndarray, **facts: Any) -> Curves:
     """Return a curve by its name, or none without points, since strict JSON has no NaN."""
     if not len(x):
         return {}
     return {name: Curve(x=x.astype(float).tolist(), y=y.astype(float).tolist(), **facts)}
 
 
-COSINES: Mapping[str, tuple[str, CurveRole]] = {
+COSINES: SeriesStyles = {
     "image": ("image–image", "image"),
     "text": ("text–text", "text"),
     "pair": ("true pair", "pair"),

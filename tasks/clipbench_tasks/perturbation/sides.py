@@ -10,7 +10,7 @@ from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef, image_size
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.data.prompts import Prompts
-from clipbench.metrics.classification import class_scores, top_k_credit
+from clipbench.metrics.classification import class_scores
 from clipbench.metrics.ranking import chance_recall_at_k, cross_answers, recall_at_k
 from clipbench.models.protocol import Embedder
 from clipbench_tasks.perturbation.disturbances import (
@@ -22,7 +22,7 @@ from clipbench_tasks.perturbation.disturbances import (
     disturb_image,
     disturb_text,
 )
-from clipbench_tasks.tables import Column, Table, Vectors
+from clipbench_tasks.tables import Column, Table, Vectors, captions_of, labels_of, text_column
 from clipbench_tasks.zero_shot import class_vectors, prompt_vectors
 
 ACCURACY, TO_TEXT, TO_IMAGE = "acc1", "text_retrieval_recall@1", "image_retrieval_recall@1"
@@ -62,12 +62,11 @@ class DisturbedSide(NamedTuple):
 
 def zero_shot_sides(dataset: Dataset, embedder: Embedder, prompts: Prompts) -> Iterator[DisturbedSide]:
     """Yield the images and, unless the prompts are written for each class, the class names."""
-    assert dataset.labels is not None and dataset.class_names is not None
-    labels, names = dataset.labels, dataset.class_names
+    labels, names = labels_of(dataset)
 
     def classify(images: Vectors, classes: Vectors) -> Answer:
-        scores = class_scores(images, classes, labels, logit_scale=None)
-        return Answer(top_k_credit(scores.better, scores.tied), np.array(names, object)[scores.predicted])
+        scores = class_scores(images, classes, labels)
+        return Answer(scores.credit(), text_column(names)[scores.predicted])
 
     def encode_names(disturbance: str, copies: Sequence[str]) -> Vectors:
         templates = Prompts(templates=("{c}",)) if disturbance == TEMPLATE else prompts
@@ -82,7 +81,7 @@ def zero_shot_sides(dataset: Dataset, embedder: Embedder, prompts: Prompts) -> I
         chance=1 / len(names),
         clean=clean,
         answer=lambda vectors: classify(vectors, classes),
-        table={"label": np.array(names, object)[labels]},
+        table={"label": text_column(names)[labels]},
     )
     yield images
     if prompts.by_class is None:
@@ -99,9 +98,8 @@ def zero_shot_sides(dataset: Dataset, embedder: Embedder, prompts: Prompts) -> I
 
 def retrieval_sides(dataset: Dataset, embedder: Embedder) -> Iterator[DisturbedSide]:
     """Yield the images, which search the captions, and the captions, which search the images."""
-    assert dataset.captions is not None and dataset.caption_image is not None
-    owner, captions = dataset.caption_image, list(dataset.captions)
-    words, ids = np.array(captions, object), dataset.caption_names()
+    captions, owner = captions_of(dataset)
+    words, ids = text_column(captions), dataset.caption_names()
     texts, images = embedder.encode_sides(TEXT, captions), embedder.encode_sides(IMAGE, dataset.images)
     _, first_captions = np.unique(owner, return_index=True)
 
@@ -134,8 +132,8 @@ def retrieval_sides(dataset: Dataset, embedder: Embedder) -> Iterator[DisturbedS
         answer=search_images,
         blind=lambda vectors: search_images(_mean_query(vectors, embedder)),
         table={
-            "sample_id": np.array([f"text:{id}" for id in ids], object),
-            "cluster": np.array(dataset.image_ids, object)[owner],
+            "sample_id": text_column(f"text:{id}" for id in ids),
+            "cluster": text_column(dataset.image_ids)[owner],
             "image": owner,
             "caption": words,
         },
@@ -172,8 +170,8 @@ def _image_side(
         answer=answer,
         blind=lambda vectors: answer(_mean_query(vectors, embedder)),
         table={
-            "sample_id": np.array([f"image:{id}" for id in dataset.image_ids], object),
-            "cluster": np.array(dataset.image_ids, object),
+            "sample_id": text_column(f"image:{id}" for id in dataset.image_ids),
+            "cluster": text_column(dataset.image_ids),
             "image": np.arange(len(dataset)),
             **table,
         },

@@ -29,9 +29,8 @@ from clipbench.errors import DataError, MissingPart, UsageError, did_you_mean
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import count, listed
-from clipbench.results.record import Curve
 from clipbench.stats.intervals import DIFFERENCES, mean_interval
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
+from clipbench.stats.measures import Definition, Fixed, Mean, Measures, define
 from clipbench_tasks.perturbation.disturbances import IMAGE_DISTURBANCES, TEMPLATE, TEXT_DISTURBANCES
 from clipbench_tasks.perturbation.measures import SEVERITIES, SEVERITY, HalfLoss, LargestMean, template_differences
 from clipbench_tasks.perturbation.sides import (
@@ -43,7 +42,7 @@ from clipbench_tasks.perturbation.sides import (
     retrieval_sides,
     zero_shot_sides,
 )
-from clipbench_tasks.tables import Column, Table, bounded_curve, curve_of_means, stack_tables
+from clipbench_tasks.tables import Column, Curves, Table, bounded_curve, curve_of_means, stack_tables, text_column
 
 DISTURBANCES = {name: part.title for name, part in {**IMAGE_DISTURBANCES, **TEXT_DISTURBANCES}.items()}
 """Titles by name."""
@@ -177,7 +176,7 @@ def _respond(name: str, side: DisturbedSide, copies: Sequence[Sequence[Any]]) ->
 
 def _evaluation(responses: Sequence[Response], notes: Sequence[str], n_images: int) -> Evaluation:
     first = {response.side.score: response.name for response in reversed(responses)}
-    tables, curves = list[Table](), dict[str, Curve]()
+    tables, curves = list[Table](), Curves()
     flips: dict[int, ImageRef] = {}
     for response in responses:
         table = _table(response, is_first=first[response.side.score] == response.name)
@@ -222,7 +221,7 @@ def _table(response: Response, *, is_first: bool) -> Table:
     disturbed = np.mean(credits[1:], axis=0)
     return {
         **side.table,
-        "sample_id": np.array([f"{response.name}:{id}" for id in side.table["sample_id"]], object),
+        "sample_id": text_column(f"{response.name}:{id}" for id in side.table["sample_id"]),
         "condition": np.full(len(disturbed), response.name, object),
         **{f"severity_{severity}": credit for severity, credit in zip(SEVERITIES, credits, strict=True)},
         f"disturbed_{side.score}": disturbed,
@@ -245,7 +244,7 @@ def _first_flip(response: Response, other_rows: Collection[int]) -> tuple[int, i
     return None
 
 
-def _curves(response: Response) -> dict[str, Curve]:
+def _curves(response: Response) -> Curves:
     side, clean = response.side, response.credits[0]
     title, clusters, severities = DISTURBANCES[response.name], side.table["cluster"], [*map(float, SEVERITIES)]
     losses = [clean - credit for credit in response.credits]
@@ -257,7 +256,6 @@ def _curves(response: Response) -> dict[str, Curve]:
         severities,
         [(credit, clusters) for credit in response.credits],
         chance=[side.chance] * len(SEVERITIES),
-        unit="fraction",
         figure=SEVERITY,
         series=side.noun,
         role=side.modality,
@@ -278,10 +276,10 @@ def _curves(response: Response) -> dict[str, Curve]:
     return {f"{name}/score_by_severity": score, f"{name}/blind_by_severity": blind, f"{name}/loss_by_severity": loss}
 
 
-def _measures(responses: Sequence[Response]) -> dict[str, Measure]:
+def _measures(responses: Sequence[Response]) -> Measures:
     chances = {response.side.score: response.side.chance for response in responses}
     columns = [f"{response.name}/loss" for response in responses]
-    measures: dict[str, Measure] = {
+    measures: Measures = {
         **{
             f"disturbed_{score}": Mean(column=f"disturbed_{score}", chance=chance, image="image")
             for score, chance in chances.items()

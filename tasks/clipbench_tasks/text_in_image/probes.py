@@ -22,13 +22,24 @@ from clipbench.data.modalities import IMAGE
 from clipbench.data.questions import Attack
 from clipbench.errors import data_option
 from clipbench.evaluation.task import Evaluation
-from clipbench.metrics.classification import class_scores, top_k_credit
+from clipbench.metrics.classification import class_scores
 from clipbench.metrics.probes import first_credit, fit_probe, neighbour_votes
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import count, counted
 from clipbench.stats.clusters import clusters_by_shared_item
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
-from clipbench_tasks.tables import Column, Mask, Rows, Table, Vectors, column_at_rows
+from clipbench.stats.measures import Definition, Definitions, Mean, Measures, define, undefined
+from clipbench_tasks.tables import (
+    Column,
+    Columns,
+    Mask,
+    Rows,
+    Table,
+    Vectors,
+    column_at_rows,
+    count_range,
+    items_at,
+    text_column,
+)
 
 ZERO_SHOT = "zero_shot"
 CLASSIFIERS = {
@@ -59,28 +70,30 @@ BY_ATTACKS = ", each weighted by its attacks"
 """An object with three attacks counts three times, while n counts its image once."""
 
 
-def _definitions() -> dict[str, Definition]:
-    definitions = {}
+def _definitions() -> Definitions:
+    definitions: Definitions = {}
     for key, (title, by, same) in CLASSIFIERS.items():
         success = f"{key}_attack_success"
-        definitions[success] = Definition(
-            f"{title} attack success rate{same}",
-            f"Share of attacks in which the class of the written word scores highest by {by}."
-            + (OF_THESE if key in PROBES else ""),
-        )
-        definitions[f"{key}_attacked_acc"] = Definition(
-            f"{title} accuracy under attack{same}", f"Share of attacked objects whose class scores highest by {by}."
-        )
-        definitions[f"{key}_plain_acc"] = Definition(
-            f"{title} accuracy without a word{same}",
-            f"Share of the same objects, without a word, whose class scores highest by {by}{BY_ATTACKS}.",
-        )
-        definitions[f"{key}_plain_named_word"] = Definition(
-            f"The word's class without a word, {title}{same}",
-            "Share of the same objects, without a word, for which the class of the attacking word scores highest by"
-            f" {by}{BY_ATTACKS}.",
-            success,
-        )
+        definitions |= {
+            success: Definition(
+                f"{title} attack success rate{same}",
+                f"Share of attacks in which the class of the written word scores highest by {by}."
+                + (OF_THESE if key in PROBES else ""),
+            ),
+            f"{key}_attacked_acc": Definition(
+                f"{title} accuracy under attack{same}", f"Share of attacked objects whose class scores highest by {by}."
+            ),
+            f"{key}_plain_acc": Definition(
+                f"{title} accuracy without a word{same}",
+                f"Share of the same objects, without a word, whose class scores highest by {by}{BY_ATTACKS}.",
+            ),
+            f"{key}_plain_named_word": Definition(
+                f"The word's class without a word, {title}{same}",
+                "Share of the same objects, without a word, for which the class of the attacking word scores highest by"
+                f" {by}{BY_ATTACKS}.",
+                success,
+            ),
+        }
     for key in PROBES:
         by = CLASSIFIERS[key][1]
         definitions[f"{ZERO_SHOT}_minus_{key}"] = Definition(
@@ -135,17 +148,17 @@ def probe_attacks(
         reason = UNTRAINED + data_option(train="DATA") if dataset.is_training is None else UNKNOWN
         if training.n_shown:
             reason += f", of which {count(training.n_shown)} are left out because an attack shows them"
-        name = "linear_probe_attack_success"
-        undefined = Fixed(value=None, reason=reason, higher_is_better=False)
-        return Evaluation(samples={}, measures=define({name: undefined}, METRICS))
+        missing = {"linear_probe_attack_success": undefined(reason, higher_is_better=False)}
+        return Evaluation(samples={}, measures=define(missing, METRICS))
     is_trained = np.isin(training.labels, trained)
     # Classes are numbered among the trained ones.
     trained_labels = np.searchsorted(trained, training.labels[is_trained])
     training = training._replace(
         images=training.images[is_trained], labels=trained_labels, folds=training.folds[is_trained]
     )
-    plain = np.array([_plain_image(attacks[row]) for row in probed_rows.tolist()], np.int64)
-    attacked = np.array([attacks[row].attacked for row in probed_rows.tolist()], np.int64)
+    probed = items_at(attacks, probed_rows)
+    plain = np.array([_plain_image(attack) for attack in probed], np.int64)
+    attacked = np.array([attack.attacked for attack in probed], np.int64)
     image_rows = training.images, attacked, np.where(plain >= 0, plain, attacked)
     of_training, *test_vectors = image_vectors(dataset, embedder, *image_rows)
     of_both = [np.searchsorted(trained, class_rows[probed_rows]) for class_rows in (labels, words)]
@@ -157,7 +170,7 @@ def probe_attacks(
     }
     samples = _samples(credits, plain, probed_rows, len(attacks))
     samples[PREDICTED] = np.full(len(attacks), "", object)
-    names = np.array(dataset.class_names, object)[trained]
+    names = text_column(dataset.class_names or ())[trained]
     samples[PREDICTED][probed_rows] = names[scores["linear_probe"][0].argmax(axis=1)]
     measures, controls = _measures(len(trained), has_plain=bool((plain >= 0).any()))
     return Evaluation(
@@ -217,16 +230,13 @@ def _plain_image(attack: Attack) -> int:
 def image_vectors(dataset: Dataset, embedder: Embedder, *rows: Rows) -> list[Vectors]:
     """Return the unit vectors of several lists of images. An image in more than one is encoded once."""
     distinct, position = np.unique(np.concatenate(rows), return_inverse=True)
-    vectors = embedder.scoring_vectors(
-        embedder.encode(IMAGE, [dataset.images[row] for row in distinct.tolist()], "query")
-    )[position]
+    vectors = embedder.scoring_vectors(embedder.encode(IMAGE, items_at(dataset.images, distinct), "query"))[position]
     return np.split(vectors, np.cumsum([len(part) for part in rows])[:-1])
 
 
 def _credits_of_prompts(images: Vectors, classes: Vectors, of_both: Sequence[Rows]) -> list[Column]:
     """Return the credits of the object's class and of the word's class, by the nearest class vector."""
-    scores = [class_scores(images, classes, rows, logit_scale=None) for rows in of_both]
-    return [top_k_credit(score.better, score.tied) for score in scores]
+    return [class_scores(images, classes, rows).credit() for rows in of_both]
 
 
 def _scores_by_fold(
@@ -262,7 +272,7 @@ def _samples(credits: Mapping[str, Sequence[Sequence[Column]]], plain: Rows, pro
         n: number of all attacks.
     """
     has_plain = np.where(plain >= 0, 1.0, np.nan)
-    columns: dict[str, Column] = {"plain_image": plain * has_plain}
+    columns: Columns = {"plain_image": plain * has_plain}
     for key, ((right, fooled), (plain_right, plain_named)) in credits.items():
         columns |= {f"{key}_attack_success": fooled, f"{key}_attacked_acc": right}
         columns |= {f"{key}_plain_acc": plain_right * has_plain, f"{key}_plain_named_word": plain_named * has_plain}
@@ -271,9 +281,9 @@ def _samples(credits: Mapping[str, Sequence[Sequence[Column]]], plain: Rows, pro
     return {name: column_at_rows(values, probed_rows, n) for name, values in columns.items()}
 
 
-def _measures(n_classes: int, *, has_plain: bool) -> tuple[dict[str, Measure], dict[str, Measure]]:
+def _measures(n_classes: int, *, has_plain: bool) -> tuple[Measures, Measures]:
     chance = 1 / n_classes
-    measures: dict[str, Measure] = {
+    measures: Measures = {
         f"{key}_attack_success": Mean(column=f"{key}_attack_success", higher_is_better=False) for key in CLASSIFIERS
     }
     for key in PROBES:
@@ -283,7 +293,7 @@ def _measures(n_classes: int, *, has_plain: bool) -> tuple[dict[str, Measure], d
         measures[f"{key}_attacked_acc"] = Mean(column=f"{key}_attacked_acc", chance=chance)
         if has_plain:
             measures[f"{key}_plain_acc"] = Mean(column=f"{key}_plain_acc", chance=chance, image="plain_image")
-    controls: dict[str, Measure] = {
+    controls: Measures = {
         f"{key}_plain_named_word": Mean(
             column=f"{key}_plain_named_word", chance=chance, higher_is_better=None, image="plain_image"
         )
@@ -298,7 +308,7 @@ def _notes(training: Training, probed_rows: Rows, n_classes: int) -> tuple[str, 
     folds = np.unique(training.of_attack[probed_rows])
     training_sets = [training.labels[training.folds != fold] for fold in folds.tolist()]
     of_class = np.array([np.bincount(labels, minlength=n_classes) for labels in training_sets])
-    sizes = f"{_range(of_class.sum(axis=1))} without a word, {_range(of_class.ravel())} a class"
+    sizes = f"{count_range(of_class.sum(axis=1))} without a word, {count_range(of_class.ravel())} a class"
     how = (
         f"images of their own ({sizes})"
         if ALWAYS in training.folds
@@ -310,8 +320,3 @@ def _notes(training: Training, probed_rows: Rows, n_classes: int) -> tuple[str, 
     if training.n_shown:
         notes.append(f"images to train on that an attack shows ({count(training.n_shown)}): left out")
     return tuple(notes)
-
-
-def _range(numbers: Rows) -> str:
-    fewest, most = int(numbers.min()), int(numbers.max())
-    return count(fewest) if fewest == most else f"{count(fewest)} to {count(most)}"

@@ -21,14 +21,26 @@ from clipbench.data.prompts import Prompts, prompts_of
 from clipbench.data.questions import Attack, Contrast
 from clipbench.errors import DataError, MissingPart
 from clipbench.evaluation.task import Evaluation, Task
-from clipbench.metrics.classification import class_scores, top_k_credit
+from clipbench.metrics.classification import class_scores
 from clipbench.metrics.similarity import pair_scores
 from clipbench.models.protocol import Embedder
-from clipbench.results.record import Curve
 from clipbench.stats.clusters import clusters_by_shared_item
-from clipbench.stats.measures import Definition, Fixed, Mean, Measure, define
+from clipbench.stats.estimators import Samples
+from clipbench.stats.measures import Definition, Fixed, Mean, Measures, define, undefined
 from clipbench_tasks.choices import decide, vectors_of
-from clipbench_tasks.tables import Column, Rows, Table, Vectors, curve_of_means, join_evaluations, split_by_subset
+from clipbench_tasks.tables import (
+    Column,
+    Curves,
+    Mask,
+    Rows,
+    Table,
+    Vectors,
+    curve_of_means,
+    items_at,
+    join_evaluations,
+    split_by_subset,
+    text_column,
+)
 from clipbench_tasks.text_in_image.probes import BY_ATTACKS, image_vectors, probe_attacks
 from clipbench_tasks.zero_shot import class_vectors, prompt_vectors
 
@@ -92,14 +104,14 @@ def reading(dataset: Dataset, contrasts: Sequence[Contrast], embedder: Embedder)
     mean = vectors.images[np.unique(images)].mean(axis=0, dtype=np.float64, keepdims=True).astype(np.float32)
     of_mean = vectors._replace(images=np.broadcast_to(embedder.scoring_vectors(mean), vectors.images.shape))
     blind, credit = decide(contrasts, of_mean, len)[0].text, decided.text
-    subset = np.array([contrast.subset for contrast in contrasts], object)
+    subset = text_column(contrast.subset for contrast in contrasts)
     right, wrong = nearest["right_cosine"], nearest["chosen_cosine"]
     chances, chance = by_chance.text, float(by_chance.text.mean())
-    measures: dict[str, Measure] = {"reading_acc": Mean(column="reading_acc", chance=chance)}
+    measures: Measures = {"reading_acc": Mean(column="reading_acc", chance=chance)}
     of_subsets = split_by_subset(subset, {"reading_acc": credit}) if len(set(subset)) > 1 else {}
     for name, column in of_subsets.items():
         measures[name] = Mean(column=name, chance=float(chances[~np.isnan(column)].mean()))
-    controls: dict[str, Measure] = {
+    controls: Measures = {
         "reading_blind": Fixed(
             value=float(blind.mean()),
             n=len(blind),
@@ -111,8 +123,8 @@ def reading(dataset: Dataset, contrasts: Sequence[Contrast], embedder: Embedder)
     }
     return Evaluation(
         samples={
-            "sample_id": np.array([f"reading/{contrast.id}" for contrast in contrasts], object),
-            "cluster": np.array([f"image {row}" for row in images], object),
+            "sample_id": text_column(f"reading/{contrast.id}" for contrast in contrasts),
+            "cluster": text_column(f"image {row}" for row in images),
             "image": images,
             "margin": decided.text_margin,
             "reading_margin": decided.text_margin,
@@ -212,7 +224,7 @@ def attacked(
     classes = class_vectors(by_prompt, embedder), class_vectors(by_prompt, embedder, of_raw=True)
     verdicts = {kind: _verdict(dataset, embedder, attacks, kind, classes) for kind in CONDITIONS}
     samples = _samples(attacks, verdicts, names)
-    controls: dict[str, Measure] = {
+    controls: Measures = {
         f"{kind}_named_word": Mean(
             column=f"{kind}_named_word", chance=1 / len(names), higher_is_better=None, image=f"{kind}_image"
         )
@@ -276,13 +288,11 @@ def _verdict(
     labels, words = (
         np.array([getattr(attacks[row], part) for row in present.tolist()], np.int64) for part in ("label", "word")
     )
-    by_object, by_word = (
-        class_scores(images, classes[0], class_rows, logit_scale=None) for class_rows in (labels, words)
-    )
+    by_object, by_word = (class_scores(images, classes[0], class_rows) for class_rows in (labels, words))
     lead = pair_scores(images, classes[1][labels]) - pair_scores(images, classes[1][words])
     columns = (
-        top_k_credit(by_object.better, by_object.tied),
-        top_k_credit(by_word.better, by_word.tied),
+        by_object.credit(),
+        by_word.credit(),
         (1 + np.sign(lead.astype(np.float64))) / 2,  # 1 won, 0 lost, one half for a tie
         by_object.margin,
         by_object.true_score,
@@ -296,35 +306,39 @@ def _verdict(
 
 def _samples(attacks: Sequence[Attack], verdicts: Mapping[str, _Verdict], names: Sequence[str]) -> Table:
     """Return the table: ``right`` and ``fooled`` of all attacks, and one column per metric, NaN for other attacks."""
-    conditions = np.array([attack.condition for attack in attacks], object)
+    conditions = text_column(attack.condition for attack in attacks)
     under = verdicts["attacked"]
     samples = {
-        "sample_id": np.array([f"attack/{attack.id}" for attack in attacks], object),
+        "sample_id": text_column(f"attack/{attack.id}" for attack in attacks),
         "cluster": _clusters(attacks),
         "image": np.array([attack.attacked for attack in attacks]),
         "margin": under.margin,
-        "object": np.array([names[attack.label] for attack in attacks], object),
-        "word": np.array([names[attack.word] for attack in attacks], object),
+        "object": text_column(names[attack.label] for attack in attacks),
+        "word": text_column(names[attack.word] for attack in attacks),
         "condition": conditions,
-        "predicted": np.array([names[row] for row in under.predicted.tolist()], object),
+        "predicted": text_column(items_at(names, under.predicted)),
         "right_cosine": under.right_cosine,
         "chosen_cosine": under.chosen_cosine,
         "right": under.object,
         "fooled": under.word,
     }
     is_usual = _is_usual(conditions)
-    samples["attacked_margin"] = np.where(is_usual, under.margin, np.nan)
+
+    def of_usual(values: Column | Mask) -> Column:
+        return np.where(is_usual, values, np.nan)
+
+    samples["attacked_margin"] = of_usual(under.margin)
     for kind, verdict in verdicts.items():
         samples[f"{kind}_image"] = np.array([getattr(attack, kind) for attack in attacks], np.float64)
-        samples[f"{kind}_acc"] = np.where(is_usual, verdict.object, np.nan)
-        samples[f"{kind}_two_way_acc"] = np.where(is_usual, verdict.two_way, np.nan)
-    samples["attack_success"] = np.where(is_usual, under.word, np.nan)
-    samples["drop"] = samples["clean_acc"] - samples["attacked_acc"]
-    samples["drop_from_blank"] = samples["blank_acc"] - samples["attacked_acc"]
-    samples["clean_named_word"] = np.where(is_usual, verdicts["clean"].word, np.nan)
-    samples["blank_named_word"] = np.where(is_usual, verdicts["blank"].word, np.nan)
+        samples |= {f"{kind}_acc": of_usual(verdict.object), f"{kind}_two_way_acc": of_usual(verdict.two_way)}
     is_tied = [(credit > 0) & (credit < 1) for credit in (under.object, under.word)]
-    samples["attack_tied"] = np.where(is_usual, is_tied[0] | is_tied[1], np.nan)
+    samples |= {
+        "attack_success": of_usual(under.word),
+        "drop": samples["clean_acc"] - samples["attacked_acc"],
+        "drop_from_blank": samples["blank_acc"] - samples["attacked_acc"],
+        **{f"{kind}_named_word": of_usual(verdicts[kind].word) for kind in ("clean", "blank")},
+        "attack_tied": of_usual(is_tied[0] | is_tied[1]),
+    }
     # The conditions that are no points of a curve have metrics of their own.
     for name in (name for name in dict.fromkeys(conditions.tolist()) if name and _setting(name) is None):
         parts = {"attacked_acc": under.object, "attacked_two_way_acc": under.two_way, "attack_success": under.word}
@@ -344,7 +358,7 @@ def _clusters(attacks: Sequence[Attack]) -> Shaped[np.ndarray, " n"]:
     ]
     rows = np.repeat(np.arange(len(attacks)), [len(names) for names in cluster_names])
     groups = clusters_by_shared_item(rows, np.concatenate(cluster_names), len(attacks))
-    return np.array([names[0] for names in cluster_names], object)[groups]
+    return text_column(names[0] for names in cluster_names)[groups]
 
 
 def _is_usual(conditions: Shaped[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
@@ -362,19 +376,17 @@ def _setting(condition: str) -> tuple[str, float] | None:
         return None
 
 
-def _measures(
-    samples: Mapping[str, np.ndarray], verdicts: Mapping[str, _Verdict], n_classes: int
-) -> dict[str, Measure]:
+def _measures(samples: Samples, verdicts: Mapping[str, _Verdict], n_classes: int) -> Measures:
     chance, present = 1 / n_classes, [kind for kind in CONDITIONS if verdicts[kind].is_present]
     reason = "the data has no clean images of the objects"
     # Differences are paired: each object against itself.
     drop = Mean(column="drop", unit="difference", chance=0.0, higher_is_better=False)
-    no_drop = Fixed(value=None, reason=reason, unit="difference", higher_is_better=False)
-    measures: dict[str, Measure] = {
+    no_drop = undefined(reason, "difference", higher_is_better=False)
+    measures: Measures = {
         # No chance: a model that reads no label still takes some objects for the word. ``clean_named_word`` says how
         # many.
         "attack_success": Mean(column="attack_success", higher_is_better=False),
-        "clean_acc": Fixed(value=None, reason=reason, higher_is_better=True),
+        "clean_acc": undefined(reason, higher_is_better=True),
         **{f"{kind}_acc": Mean(column=f"{kind}_acc", chance=chance, image=f"{kind}_image") for kind in present},
         "drop": drop if "clean" in present else no_drop,
     }
@@ -392,7 +404,7 @@ def _measures(
     return measures
 
 
-def _response_curves(samples: Mapping[str, np.ndarray], chance: float) -> dict[str, Curve]:
+def _response_curves(samples: Samples, chance: float) -> Curves:
     """Return curves of attack success and accuracy under attack by the properties that the conditions vary."""
     points: dict[str, list[tuple[float, np.ndarray]]] = defaultdict(list)
     for condition in sorted(set(samples["condition"].tolist()), key=lambda name: (_setting(name) or ("", 0.0), name)):
@@ -406,7 +418,6 @@ def _response_curves(samples: Mapping[str, np.ndarray], chance: float) -> dict[s
             chance=[chance] * len(settings) if role == "image" else None,
             x_label=AXES.get(name, name),
             y_label="predicted class",
-            unit="fraction",
             figure=f"by {name}",
             series=series,
             role=role,
