@@ -15,9 +15,10 @@ import numpy as np
 from jaxtyping import Float64, Shaped
 
 from clipbench.errors import ClipbenchError
+from clipbench.results.grouping import group_values
 from clipbench.results.record import Curve, CurveRole, EvaluationRecord
 from clipbench.results.run import Run
-from clipbench_reports.text import grouped, quoted
+from clipbench_reports.text import quoted
 
 Value = TypeVar("Value")
 Mapped = TypeVar("Mapped")
@@ -219,7 +220,7 @@ class Evidence:
     def neighbours(self) -> Mapping[str, Sequence[Neighbour]]:
         """The nearest items to each listed failure, by sample id, empty if the run kept none that can be read."""
         try:
-            return grouped(
+            return group_values(
                 (
                     str(row["sample_id"]),
                     Neighbour(str(row["text"]), str(row["image"]), float(row["cosine"]), bool(row["is_right"])),

@@ -3,7 +3,7 @@
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
@@ -97,19 +97,6 @@ def isolated(name: str) -> str:
         ('cube', True)
     """
     return name if name.isascii() else f"\N{FIRST STRONG ISOLATE}{name}\N{POP DIRECTIONAL ISOLATE}"
-
-
-def grouped(pairs: Iterable[tuple[Group, Member]]) -> dict[Group, list[Member]]:
-    """Return the members of each group, in their order, from pairs of a group and a member.
-
-    Example:
-        >>> grouped([("a", 1), ("b", 2), ("a", 3)])
-        {'a': [1, 3], 'b': [2]}
-    """
-    members_by_group: dict[Group, list[Member]] = {}
-    for group, member in pairs:
-        members_by_group.setdefault(group, []).append(member)
-    return members_by_group
 
 
 def interleave(members: Sequence[Member], owner: Callable[[Member], object]) -> list[Member]:

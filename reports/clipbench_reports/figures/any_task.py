@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from clipbench.results import numbers as fmt
+from clipbench.results.grouping import group_values
 from clipbench.results.record import Metric, SlicesRecord
 from clipbench.results.titles import full_title, headlines
 from clipbench_reports.drawing.facets import Panels, Statement, chart, facets
 from clipbench_reports.drawing.marks import Chart, Mark, Panel, Rule, fraction_axis, nice_axis, rows_axis
 from clipbench_reports.evidence import ByModel, Evidence, MissingEvidence, Models, read_each
 from clipbench_reports.figures.shared import ends_of, intervals
-from clipbench_reports.text import grouped, quoted, shorten
+from clipbench_reports.text import quoted, shorten
 
 NAME_LENGTH = 22
 ROW = 0.1
@@ -79,7 +80,7 @@ def _read_slices(evidence: Evidence, grouping: str) -> _SliceValues:
 
 def _order(values: Sequence[Mapping[str, Metric]]) -> list[str]:
     """Return the groups by their mean value over the models, the smallest first."""
-    by_group = grouped((group, metric.value or 0.0) for groups in values for group, metric in groups.items())
+    by_group = group_values((group, metric.value or 0.0) for groups in values for group, metric in groups.items())
     return sorted(by_group, key=lambda group: sum(by_group[group]) / len(by_group[group]))
 
 

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 
 from clipbench.comparison.records import Difference
 from clipbench.results import numbers as fmt
+from clipbench.results.grouping import group_values
 from clipbench_reports.drawing.marks import Axis, Chart, Panel, Ranges, Rule, nice_axis, rows_axis
 from clipbench_reports.evidence import MissingEvidence
 from clipbench_reports.figures.shared import HEAD, MAX_LINES, NAME_LENGTH, ends_of, without_words
-from clipbench_reports.text import grouped, shorten
+from clipbench_reports.text import shorten
 
 
 def compare(differences: Sequence[Difference], labels: tuple[str, str]) -> Chart:
@@ -25,7 +26,7 @@ def compare(differences: Sequence[Difference], labels: tuple[str, str]) -> Chart
         raise MissingEvidence("the runs share no metric that is a fraction")
     n_panels = len({difference.evaluation for difference in fractions})
     drawn_differences = select_differences(fractions, max(n_panels, int(MAX_LINES - HEAD * n_panels)))
-    by_evaluation = grouped((difference.evaluation, difference) for difference in drawn_differences)
+    by_evaluation = group_values((difference.evaluation, difference) for difference in drawn_differences)
     verdicts = Counter(difference.verdict for difference in fractions)
     n_others = len(fractions) - verdicts["better"] - verdicts["worse"]
     last, axis = next(reversed(by_evaluation)), difference_axis(drawn_differences)

@@ -9,6 +9,7 @@ import numpy as np
 from clipbench.comparison.across import Across, ModelPoint
 from clipbench.comparison.robustness import BASELINES, SHIFTS, Reference, Robustness, reference
 from clipbench.results import numbers as fmt
+from clipbench.results.grouping import group_values
 from clipbench.results.record import Metric
 from clipbench.results.titles import within_sentence
 from clipbench.stats.rank_correlation import RankCorrelation
@@ -29,7 +30,6 @@ from clipbench_reports.drawing.marks import (
 from clipbench_reports.drawing.svg_marks import Anchor, LabelBox, Lift
 from clipbench_reports.evidence import MissingEvidence
 from clipbench_reports.figures.shared import ends_of, intervals
-from clipbench_reports.text import grouped
 
 MOST_NAMED = 16
 """Number of models up to which names are in the drawing. More would hide each other and are only in the table."""
@@ -49,7 +49,7 @@ def across(comparison: Across, names: Sequence[str]) -> Chart:
     """Return a panel with one point per model. The title states the rank correlation of the two quantities."""
     x = _axis([point.x for point in comparison.points], comparison.x_title)
     y = _axis([point.y for point in comparison.points], comparison.y_title)
-    by_training = grouped((point.training, point) for point in comparison.points if point.training is not None)
+    by_training = group_values((point.training, point) for point in comparison.points if point.training is not None)
     lines = [_line(points, "one training") for points in by_training.values() if len(points) > 1]
     if comparison.front is not None and len(comparison.front) > 1:
         by_label = {point.label: point for point in comparison.points}

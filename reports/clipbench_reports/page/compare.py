@@ -13,6 +13,7 @@ from clipbench.comparison.explanation_records import Explanation
 from clipbench.comparison.formats import difference_tables as tables
 from clipbench.comparison.gate import REPORTED, GatedComparison
 from clipbench.comparison.records import Comparison, Difference, Outcome, Verdict
+from clipbench.results.grouping import group_values
 from clipbench.results.model_costs import cost_tables
 from clipbench.results.numbers import change_interval, quantity
 from clipbench.results.provenance import moment
@@ -37,7 +38,7 @@ from clipbench_reports.page.html import PROVENANCE, SUMMARY, Heading, assets, re
 from clipbench_reports.page.provenance import citations, headline_facts, origin
 from clipbench_reports.page.scorecard import arrow
 from clipbench_reports.sections.section import load_section
-from clipbench_reports.text import grouped, interleave, sentence_case, two_lines
+from clipbench_reports.text import interleave, sentence_case, two_lines
 
 GLYPHS: Mapping[tables.Rating, str] = {"bad": "▲", "doubtful": "■", "good": "●", "open": "○"}
 
@@ -371,7 +372,7 @@ def overview_html(comparisons: Sequence[Comparison], names: Sequence[str], ids: 
             name = difference.evaluation, difference.name
             counts[name] += 1
             by_metric.setdefault((*name, counts[name]), {})[candidate_index] = difference
-    rows = grouped((name[0], _overview_row(by_candidate, ids)) for name, by_candidate in by_metric.items())
+    rows = group_values((name[0], _overview_row(by_candidate, ids)) for name, by_candidate in by_metric.items())
     table = Table(
         facts="Values of the base, and the differences of each candidate",
         columns=[

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 
+from clipbench.results.grouping import group_values
 from clipbench.results.matching import Match, match
 from clipbench.results.numbers import listed
 from clipbench.results.record import EvaluationRecord
@@ -16,7 +17,7 @@ from clipbench.results.titles import readable
 from clipbench_reports.drawing.facets import figure_labels
 from clipbench_reports.findings import absence
 from clipbench_reports.sections.section import LoadedSection, load_section
-from clipbench_reports.text import grouped, isolated, slug
+from clipbench_reports.text import isolated, slug
 
 RESERVED = ["summary", "metrics", "training", "provenance", "preflight", "reading", "top", "keys", "switch"]
 """The ids of the page that are not sections of tasks."""
@@ -73,7 +74,7 @@ class Group:
     @property
     def gaps(self) -> list[Gap]:
         """The models without numbers, and why."""
-        labels_by_reason = grouped(
+        labels_by_reason = group_values(
             (absence(model.evaluation), model.label) for model in self.models if model.evaluation.status != "ok"
         )
         return [Gap(names, status, reason) for (status, reason), names in labels_by_reason.items()]
@@ -160,7 +161,7 @@ def scope(groups: Sequence[Group]) -> str:
         >>> scope([])
         'Nothing was measured.'
     """
-    tasks = grouped((group.data, isolated(group.task)) for group in groups if group.measured)
+    tasks = group_values((group.data, isolated(group.task)) for group in groups if group.measured)
     if not tasks:
         return "Nothing was measured."
     parts = [
@@ -185,7 +186,7 @@ def uncompared(
         for reason in _reasons(group, n_models)
     ]
     reasons += [(f"Not ranked, as {isolated(reason)}", isolated(name)) for name, reason in unranked.items()]
-    return [(reason, listed(names)) for reason, names in grouped(reasons).items()]
+    return [(reason, listed(names)) for reason, names in group_values(reasons).items()]
 
 
 def _reasons(group: Group, n_models: int) -> list[str]:

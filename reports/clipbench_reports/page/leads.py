@@ -8,13 +8,14 @@ from clipbench.comparison.compare_runs import compare
 from clipbench.comparison.records import Difference
 from clipbench.errors import ClipbenchError
 from clipbench.results import numbers as fmt
+from clipbench.results.grouping import group_values
 from clipbench.results.run import Run
 from clipbench.results.titles import first_headline, full_title, within_sentence
 from clipbench.stats.claims import claimed
 from clipbench_reports.findings import Finding
 from clipbench_reports.page.groups import EvaluatedModel, Group, task_titles
 from clipbench_reports.page.opening import Sentence
-from clipbench_reports.text import grouped, isolated
+from clipbench_reports.text import isolated
 
 RULE_OF_SEVERAL = (
     "For each evaluation, the first headline metric that all models have: the model with the best value against each "
@@ -68,7 +69,7 @@ def lead_line(sentences: Sequence[Sentence], n_models: int) -> str:
     """Return which models are ahead in which tasks, in one line, an empty text if nothing was tested."""
     if not sentences:
         return "Nothing here can be compared between these models"
-    tasks = grouped((sentence.ahead, within_sentence(sentence.task)) for sentence in sentences if sentence.ahead)
+    tasks = group_values((sentence.ahead, within_sentence(sentence.task)) for sentence in sentences if sentence.ahead)
     if tasks:
         return "; ".join(f"{isolated(label)} is ahead in {fmt.listed(names)}" for label, names in tasks.items())
     if not any(sentence.finding.mark == "level" for sentence in sentences):

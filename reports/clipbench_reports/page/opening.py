@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from clipbench.results.grouping import group_values
 from clipbench.results.numbers import listed
 from clipbench_reports.findings import Degree, Finding, Mark
-from clipbench_reports.text import grouped, interleave, sentence_case
+from clipbench_reports.text import interleave, sentence_case
 
 MOST = 3
 """Sentences with numbers at the top of a report. Whatever is missing is said besides."""
@@ -83,7 +84,7 @@ def opening_line(findings: Sequence[Finding]) -> str:
     if not marks & {"good", "weak"}:
         is_open = any(ability.degree == "open" for ability in abilities)
         return "" if "level" not in marks else TOO_FEW if is_open else GUESSING
-    degrees = grouped(
+    degrees = group_values(
         (ability.does, ability.degree) for ability in abilities if ability.degree not in ("unclear", "open")
     )
     by_degree: dict[Degree, list[str]] = {}

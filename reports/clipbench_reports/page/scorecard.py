@@ -8,12 +8,12 @@ from operator import attrgetter
 from types import MappingProxyType
 
 from clipbench.comparison.board import RANK_RULE, Entrant, MetricRanks, mean_ranks, rank_metrics
+from clipbench.results.grouping import group_values
 from clipbench.results.numbers import number, symbol
 from clipbench.results.record import AverageRecord, EvaluationRecord, Metric
 from clipbench.results.titles import full_title, headlines, metric_title, subset_title, within_sentence
 from clipbench_reports.evidence import PLAIN
 from clipbench_reports.page.groups import EvaluatedModel, Gap, Group, unique_ids
-from clipbench_reports.text import grouped
 
 OTHER_LEVEL = "The sentences at the top are corrected over the whole page, so that they may claim less."
 Control = tuple[str, str]
@@ -212,7 +212,7 @@ def arrow(metric: Metric) -> str:
 def _averages(averages: Mapping[str, AverageRecord | None], notes: list[str]) -> list[TaskMetrics]:
     """Return a block for each average, over the same scores of all its models."""
     blocks = []
-    by_title = grouped(
+    by_title = group_values(
         (average.metric.title, (label, position, average.metric))
         for position, (label, average) in enumerate(averages.items())
         if average is not None

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import NamedTuple, TypeVar
 
+from clipbench.results.grouping import group_values
 from clipbench.results.shown_samples import evenly_spaced
 from clipbench.results.table import Table
 from clipbench.results.titles import subset_title
@@ -29,7 +30,7 @@ from clipbench_reports.galleries import MAX_LETTERS, Gallery, MakeGallery, PageB
 from clipbench_reports.page.groups import EvaluatedModel, Group
 from clipbench_reports.page.scorecard import MetricLines, metric_lines
 from clipbench_reports.sections.section import Draw, LoadedSection
-from clipbench_reports.text import grouped, shorten
+from clipbench_reports.text import shorten
 
 Part = TypeVar("Part", Table, Gallery)
 Absence = tuple[str, str]
@@ -184,7 +185,7 @@ def task_results(group: Group, *, budget: PageBudget | None, failures_of: int | 
 def _joint_results(
     loaded: LoadedSection, measured: Sequence[tuple[EvaluatedModel, list[Evidence]]], *, budget: PageBudget
 ) -> list[SetResults]:
-    by_set = grouped(
+    by_set = group_values(
         (evidence.label_set, ModelEvidence(ModelKey(model.label, model.position), evidence))
         for model, set_evidences in measured
         for evidence in set_evidences
@@ -232,7 +233,7 @@ def _draw_results(models: Models, loaded: LoadedSection, budget: PageBudget) -> 
     for make in _figure_makers(loaded, [evidence for _, evidence in models]):
         charts, missing = draw_charts(make, models)
         figures += charts
-        labels_by_reason = grouped(
+        labels_by_reason = group_values(
             (str(reason), model.label) for model, reason in missing.items() if not isinstance(reason, NotAsked)
         )
         for text, labels in labels_by_reason.items():
