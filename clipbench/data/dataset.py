@@ -220,7 +220,7 @@ class DataOptions:
 
 
 def check(dataset: Dataset, *, allow_partial: bool = False) -> Dataset:
-    """Return the data set if its parts fit together. Every loader ends with this.
+    """Return the data set if its parts fit together, which no loader checks itself.
 
     Raises:
         DataError: it is empty, parts differ in length, an id is repeated, a text is not Unicode, a caption is blank, an

@@ -180,7 +180,7 @@ def _find_path(reference: str, data_root: Path | None) -> Path:
 def _load_path(path: Path, options: DataOptions, id: str) -> Dataset:
     for _, fits, load in LAYOUTS:
         if fits(path):
-            return load(path, options, id)
+            return check(load(path, options, id), allow_partial=options.allow_partial)
     raise _layout_error(path)
 
 
@@ -202,7 +202,7 @@ def _load_entry(entry: CatalogueEntry, options: DataOptions) -> Dataset:
     part = _find_shards(entry, options)
     if part is not None:
         dataset = load_shards(part, entry, entries.with_columns(part.source, entry, options))
-        return entries.with_entry_facts(dataset, entry)
+        return entries.with_entry_facts(check(dataset, allow_partial=options.allow_partial), entry)
     folder = entries.require_folder(entry, options.data_root)
     if entry.images is not None:
         options.refuse_unknown((languages.LANGUAGE,), entry.name)
@@ -243,10 +243,12 @@ def _load_hugging_face(reference: str, options: DataOptions) -> Dataset:
     if split is not None:
         options = replace(options, options={**options.options, "split": split})
     if is_folder(name):
-        return huggingface_data.load_folder(Path(name), options, path_id(Path(name), options.data_root), config=config)
+        id = path_id(Path(name), options.data_root)
+        dataset = huggingface_data.load_folder(Path(name), options, id, config=config)
+        return check(dataset, allow_partial=options.allow_partial)
     if name.count("/") > 1 or name.startswith((".", "/")):
         raise UsageError(f"no such folder: {name} (data on the Hub are hf:ORG/NAME)")
-    dataset = huggingface_data.load_hub(name, config, options)
+    dataset = check(huggingface_data.load_hub(name, config, options), allow_partial=options.allow_partial)
     entry = entries.entry_of_repository(name)
     if entry is None:
         return dataset

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from clipbench.data.attacks.attack_files import attack_dataset, is_attack_table, read_attacks
 from clipbench.data.contrasts import schemas
-from clipbench.data.dataset import DataOptions, Dataset, check
+from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.prompts import names_for_prompts, read_class_names
 from clipbench.data.readers import huggingface_rows, judged_configs, manifest, webdataset
 from clipbench.data.readers.huggingface_rows import RowImage, SplitRows
@@ -117,8 +117,7 @@ def from_rows(split: SplitRows, options: DataOptions, id: str) -> Dataset:
         raise DataError(f"split '{split.name}' of {id} has its labels hidden (all -1): choose another with split=NAME")
     if missing:
         notes = (*notes, f"{len(missing)} of {len(rows)} rows have no image and were left out")
-    dataset = replace(dataset, revision=split.revision, split=split.name, notes=(*dataset.notes, *notes))
-    return check(dataset, allow_partial=options.allow_partial)
+    return replace(dataset, revision=split.revision, split=split.name, notes=(*dataset.notes, *notes))
 
 
 def _text_table(rows: "datasets.Dataset", roles: Roles, id: str) -> ColumnTable:
@@ -164,7 +163,7 @@ def _attacks(split: SplitRows, options: DataOptions, id: str) -> Dataset:
     table = ColumnTable(columns=columns, row_name=lambda row: f"{id}, row {row}")
     images = [RowImage(column, id, row) for row in rows]
     photographs, templates = read_attacks(table, images, list(map(str, rows)))
-    dataset = attack_dataset(photographs, options, id, templates=templates)
+    dataset = attack_dataset(photographs, id, templates=templates)
     return replace(dataset, revision=split.revision, split=split.name, has_ids=False)
 
 

@@ -121,6 +121,7 @@ def dataset_in_memory(data: object, options: DataOptions) -> Dataset:
             split = choose_split(list(data), split, "the data set") if isinstance(data, dict) else split
             rows: Any = data[split] if isinstance(data, dict) else data
             dataset = huggingface_data.from_rows(SplitRows(rows, split, None), options, ID)
+            check(dataset, allow_partial=options.allow_partial)
         elif is_frame:
             dataset = _from_table(_columns(data), "the data frame", options)
         elif isinstance(data, Sequence) and not isinstance(data, str | bytes):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from clipbench.data.dataset import DataOptions, Dataset, check
+from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.images import FileImage, ImageRef, existing_files
 from clipbench.data.prompts import published_prompts
 from clipbench.data.questions import Attack
@@ -76,16 +76,14 @@ def read_attacks(
     return photographs, None if is_own else published_prompts("imagenet").templates[:32]
 
 
-def attack_dataset(
-    photographs: Sequence[Photograph], options: DataOptions, id: str, *, templates: tuple[str, ...] | None = None
-) -> Dataset:
+def attack_dataset(photographs: Sequence[Photograph], id: str, *, templates: tuple[str, ...] | None = None) -> Dataset:
     """Return a data set of photographs: one attack for each that has another object's name written on it.
 
     The classes are all objects and all words, in alphabetical order. Attacks on one object are one cluster: the same
     thing is photographed several times.
 
     Raises:
-        DataError: nothing is attacked, a thing has two images of one kind to compare with, or an id is repeated.
+        DataError: nothing is attacked, or a thing has two images of one kind to compare with.
     """
     spellings: dict[str, str] = {}
     for photograph in photographs:
@@ -111,7 +109,7 @@ def attack_dataset(
             f"data set {id} has {len(photographs)} images, none of them with an attack: expected images with the"
             " name of another object on them"
         )
-    dataset = Dataset(
+    return Dataset(
         id=id,
         images=[photograph.image for photograph in photographs],
         image_ids=[photograph.id for photograph in photographs],
@@ -119,7 +117,6 @@ def attack_dataset(
         templates=templates,
         attacks=attacks,
     )
-    return check(dataset, allow_partial=options.allow_partial)
 
 
 def _controls(photographs: Sequence[Photograph], data: str) -> dict[tuple[str, str], int]:
@@ -312,7 +309,7 @@ def _dataset(
     files = [Path(photograph.image.name) for photograph in photographs]
     existing, notes = existing_files(files, folder, id, "put the images there", allow_partial=options.allow_partial)
     present = [photograph for photograph in photographs if Path(photograph.image.name) in existing]
-    return replace(attack_dataset(present, options, id, templates=templates), notes=notes)
+    return replace(attack_dataset(present, id, templates=templates), notes=notes)
 
 
 LAYOUTS = (

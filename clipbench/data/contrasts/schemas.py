@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from clipbench.data.dataset import Dataset, check
+from clipbench.data.dataset import Dataset
 from clipbench.data.images import EncodedImage, Examined, content_digest, missing_note, reading_of
 from clipbench.data.questions import Contrast
 from clipbench.errors import BadImage, DataError, option
@@ -126,7 +126,7 @@ def build_dataset(
         notes.append(f"{note}: {scored_share} are scored")
     used_images = list(dict.fromkeys(image for contrast in complete.values() for image in contrast.images))
     image_rows = {image: number for number, image in enumerate(used_images)}
-    dataset = Dataset(
+    return Dataset(
         id=id,
         images=[images[key] if key.box is None else CroppedImage(images[key], key.box) for key in used_images],
         image_ids=[image.id for image in used_images],
@@ -143,7 +143,6 @@ def build_dataset(
         ],
         notes=tuple(notes),
     )
-    return check(dataset, allow_partial=allow_partial)
 
 
 IMAGE_FIELDS = ("image", "images", "filename", "image_path", "image_file")

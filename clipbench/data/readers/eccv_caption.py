@@ -79,7 +79,7 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
         for query_id, relevant in judged_pairs.items()
         for document_id in dict.fromkeys(relevant)
     ]
-    dataset = judged_dataset(sides, pairs, options, id, image_id=lambda image: id_of_file(image, images))
+    dataset = judged_dataset(sides, pairs, id, image_id=lambda image: id_of_file(image, images))
     n_more = len(documents) - len(in_split)
     beyond = f"{kind_searched}s judged right beyond the {len(in_split):,} of the split ({n_more:,}): searched too"
     notes = (*((beyond,) if n_more else ()), *gallery_notes, *query_notes)

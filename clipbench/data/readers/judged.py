@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from clipbench.data.dataset import DataOptions, Dataset, check
+from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.images import FileImage, ImageRef, existing_files
 from clipbench.data.questions import NO_IMAGE, POOL_FACTS, JudgedItems, Judgements
 from clipbench.data.readers import manifest
@@ -86,9 +86,7 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     queries, judged_pairs, query_notes = select_judged(sides, _read_qrels(qrels), qrels.name, options)
     advice = "paths are relative to the folder of the data"
     sides_with_files, image_notes = with_files((queries, sides[1]), path, options, id, advice=advice)
-    dataset = judged_dataset(
-        sides_with_files, judged_pairs, options, id, image_id=lambda image: id_of_file(image, path)
-    )
+    dataset = judged_dataset(sides_with_files, judged_pairs, id, image_id=lambda image: id_of_file(image, path))
     assert dataset.judgements is not None
     judgements = replace(dataset.judgements, depth=_depth(path / POOL_FACTS))
     notes = (*split_notes, *query_notes, *image_notes)
@@ -169,7 +167,6 @@ def id_of_file(image: ImageRef, folder: Path) -> str:
 def judged_dataset(
     sides: tuple[Sequence[RetrievalItem], Sequence[RetrievalItem]],
     judgements: Sequence[Judgement],
-    options: DataOptions,
     id: str,
     *,
     image_id: Callable[[ImageRef], str],
@@ -187,7 +184,7 @@ def judged_dataset(
     resolved = [judgement for judgement in judgements if judgement.query in rows[0] and judgement.document in rows[1]]
     pairs = [(rows[0][judgement.query], rows[1][judgement.document], judgement.grade) for judgement in resolved]
     query, document, grade = np.array(pairs, np.int64).reshape(-1, 3).T
-    dataset = Dataset(
+    return Dataset(
         id=id,
         images=images,
         image_ids=[image_id(image) for image in images],
@@ -195,7 +192,6 @@ def judged_dataset(
             queries=judged_items[0], documents=judged_items[1], query=query, document=document, grade=grade
         ),
     )
-    return check(dataset, allow_partial=options.allow_partial)
 
 
 def _table(folder: Path, names: Sequence[str]) -> Path | None:

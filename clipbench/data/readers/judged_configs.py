@@ -182,7 +182,7 @@ def load(folder: Path, located: JudgedFiles, options: DataOptions, id: str) -> D
     )
     sides = (("document", documents), ("query", judged_queries))
     ids = {item.image: f"{kind}:{item.id}" for kind, items in sides for item in items if item.image is not None}
-    dataset = judged.judged_dataset((judged_queries, documents), judgements, options, id, image_id=ids.__getitem__)
+    dataset = judged.judged_dataset((judged_queries, documents), judgements, id, image_id=ids.__getitem__)
     return replace(dataset, split=located.split, notes=tuple(notes))
 
 

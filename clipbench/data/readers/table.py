@@ -207,7 +207,7 @@ def table_dataset(
     images: Mapping[int, TableImage],
     class_names: Sequence[str] | None = None,
 ) -> Dataset:
-    """Return the data set of some rows, not yet checked. Rows that share an image give it several captions.
+    """Return the data set of some rows. Rows that share an image give it several captions.
 
     With ``class_names``, labels are rows of it. Otherwise integers are used as they are, and texts become their index
     in the sorted order of all texts of the table (not only of the rows that are kept). Numbers with names become their
