@@ -75,11 +75,12 @@ class CroppedImage:
 
 
 Images = Mapping[ImageKey, EncodedImage]
-Reader = Callable[[Mapping[str, object]], ParsedContrast]
+Fields = Mapping[str, object]
+Reader = Callable[[Fields], ParsedContrast]
 """Makes the question of one row, or raises KeyError, TypeError, ValueError or OverflowError if a field does not fit."""
 
 
-def read_contrast(read: Reader, row: Mapping[str, object], location: str) -> ParsedContrast:
+def read_contrast(read: Reader, row: Fields, location: str) -> ParsedContrast:
     """Return the contrast of a row. Every schema may have the fields ``subset`` and ``group``.
 
     Raises:
@@ -153,7 +154,6 @@ SVO_SUBSETS = ("subj_neg", "verb_neg", "obj_neg")
 """Fields with the difference between the images of an item of SVO-Probes."""
 MIN_VALSE_VOTES = 2
 """Votes, of three annotators, that make an item of VALSE valid."""
-Fields = Mapping[str, object]
 
 
 class Schema(NamedTuple):
@@ -217,17 +217,14 @@ def _winogavil(row: Fields) -> ParsedContrast:
     return ParsedContrast(images, (caption,), labels, subset=subset, is_valid=len(set(labels)) > 1)
 
 
-def _two_by_two(ends: str) -> Reader:
-    def read(row: Fields) -> ParsedContrast:
-        images, captions = ([_text(row[f"{kind}_{end}"]) for end in ends] for kind in ("image", "caption"))
-        return _matched_pairs(images, captions)
-
-    return read
+def _two_by_two(row: Fields, names: Iterable[str]) -> ParsedContrast:
+    """Read two images and two captions from fields with such names, in which {} is the kind."""
+    images, captions = ([_text(row[name.format(kind)]) for name in names] for kind in ("image", "caption"))
+    return _matched_pairs(images, captions)
 
 
 def _bivlc(row: Fields) -> ParsedContrast:
-    images, captions = ([_text(row[f"{end}{kind}"]) for end in ("", "negative_")] for kind in ("image", "caption"))
-    return _matched_pairs(images, captions)._replace(subset=_optional(row, "type"))
+    return _two_by_two(row, ("{}", "negative_{}"))._replace(subset=_optional(row, "type"))
 
 
 def _one_negative(*true: str) -> Reader:
@@ -353,9 +350,17 @@ SCHEMAS = (
     ),
     Schema("NLVR", {"sentence", "images"}, False, _nlvr),
     Schema("WinoGAViL", {"cue", "candidates", "associations"}, False, _winogavil),
-    *(
-        Schema(name, {f"{kind}_{end}" for kind in ("image", "caption") for end in ends}, False, _two_by_two(ends))
-        for name, ends in (("Winoground", "01"), ("ColorSwap", "12"))
+    Schema(
+        "Winoground",
+        {"image_0", "image_1", "caption_0", "caption_1"},
+        False,
+        lambda row: _two_by_two(row, ("{}_0", "{}_1")),
+    ),
+    Schema(
+        "ColorSwap",
+        {"image_1", "image_2", "caption_1", "caption_2"},
+        False,
+        lambda row: _two_by_two(row, ("{}_1", "{}_2")),
     ),
     Schema("BiVLC", {"image", "negative_image", "caption", "negative_caption"}, False, _bivlc),
     Schema("MMVP-VLM", {"Question ID", "Type", "Statement"}, False, _mmvp, n_rows=2),

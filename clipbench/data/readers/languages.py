@@ -142,11 +142,11 @@ def with_languages(imagenet: Dataset, path: Path, options: DataOptions) -> Datas
     If only one language is named, there are no slices: the images of its classes are left, with its names and
     templates.
     """
-    tables = (_by_language(path / BABEL_NAMES), _by_language(path / BABEL_PROMPTS))
+    names, prompts = _by_language(path / BABEL_NAMES), _by_language(path / BABEL_PROMPTS)
     sets = {
-        language: _label_set(imagenet, classes, tables[1].get(language), f"{path / BABEL_NAMES}, {language}")
-        for language, classes in tables[0].items()
-        if language not in ENGLISH and (LANGUAGE in options.options or language in tables[1])
+        language: _label_set(imagenet, classes, prompts.get(language), f"{path / BABEL_NAMES}, {language}")
+        for language, classes in names.items()
+        if language not in ENGLISH and (LANGUAGE in options.options or language in prompts)
     }
     chosen = {language: sets[language] for language in _choose_languages(list(sets), options)}
     if LANGUAGE in options.options and len(chosen) == 1:

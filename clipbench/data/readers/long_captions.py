@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -228,16 +228,13 @@ def load_sharegpt4v(path: Path, options: DataOptions, id: str) -> Dataset:
         records = list(islice(_list_items(file), n))
     pairs = []
     for number, record in enumerate(records, start=1):
+        location = f"{file}, item {number}"
         match record:
-            case {"conversations": [_, {**turn}, *_], **fields_left}:
-                location, fields = (
-                    f"{file}, item {number}",
-                    {"image": fields_left.get("image"), "value": turn.get("value")},
-                )
+            case {"conversations": [_, {**turn}, *_], **fields}:
                 image = _text(fields, "image", location)
-                pairs.append(_pair(image, folder / image, _text(fields, "value", location).replace("\n", " ")))
+                pairs.append(_pair(image, folder / image, _text(turn, "value", location).replace("\n", " ")))
             case _:
-                raise DataError(f"{file}, item {number}: expected an image, and its caption as second conversation")
+                raise DataError(f"{location}: expected an image, and its caption as second conversation")
     return captioned_dataset(pairs, folder, options, id)
 
 
@@ -322,7 +319,7 @@ def _pair(id: str, image: Path, caption: str) -> FileCaption:
     return FileCaption(image, id, caption, id)
 
 
-def _text(row: Mapping[str, object], field: str, location: str) -> str:
+def _text(row: Mapping[Any, object], field: str, location: str) -> str:
     value = row.get(field)
     if not isinstance(value, str) or not value.strip():
         raise DataError(f"{location}: expected a text in {field}, got {shown(value)}")

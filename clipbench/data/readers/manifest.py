@@ -83,11 +83,11 @@ def read_table(path: Path) -> ColumnTable:
     if not numbered:
         raise DataError(f"{path} has no rows: expected one per image or caption")
     names = dict.fromkeys(name for _, row in numbered for name in row)
-    numbers = [number for number, _ in numbered]
-    unit = "item" if path.suffix.lower() == ".json" else "line"
     return ColumnTable(
         columns={name: [row.get(name) for _, row in numbered] for name in names},
-        row_name=lambda row: f"{path}, {unit} {numbers[row]}",
+        source=str(path),
+        unit="item" if path.suffix.lower() == ".json" else "line",
+        numbers=[number for number, _ in numbered],
     )
 
 

@@ -214,7 +214,7 @@ def _captions(samples: Sequence[_Sample]) -> dict[str, Any]:
             raise DataError(f"{sample.location}: .txt is not UTF-8 text") from error
     return {
         "captions": [line for captions in lines for line in captions],
-        "caption_image": np.repeat(np.arange(len(lines)), [len(captions) for captions in lines]).astype(np.int64),
+        "caption_image": np.repeat(np.arange(len(lines)), [len(captions) for captions in lines]),
     }
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipbench.data import huggingface_data, load_data
+from clipbench.data import huggingface_data
 from clipbench.data.dataset import DataOptions, Dataset, check
+from clipbench.data.dataset_loading import load_data
 from clipbench.data.images import content_digest
 from clipbench.errors import BadImage, DataError, Unavailable, UsageError
 from tests.clipbench.data.conftest import ImageBytes
