@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 from PIL import Image
 
-from clipbench.data import DataOptions, load_data, prompts_of
+from clipbench.data import DataOptions, prompts_of
 from clipbench.data.dataset import Dataset
+from clipbench.data.dataset_loading import load_data
 from clipbench.data.images import open_image
 from clipbench.errors import BadImage
 from clipbench.metrics.similarity import unit

@@ -83,7 +83,7 @@ class PoolJudgements:
 
     def is_done(self, query: str, judge: str) -> bool:
         """Return whether a judge has graded all candidates of a query, or skipped it."""
-        judge_lines = self._own.get((query, judge), {})
+        judge_lines = self.lines_by_image(query, judge)
         return None in judge_lines or len(judge_lines) == len(self.pool.candidates[query])
 
     def lines_by_image(self, query: str, judge: str) -> Mapping[str | None, LogLine]:

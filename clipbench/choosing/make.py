@@ -27,6 +27,10 @@ from clipbench.untrusted.reading import entries, is_file, is_folder, read_text, 
 
 Rows = Int64[np.ndarray, "n_queries k"]
 """Rows of the photographs that are first for each query."""
+Models = Sequence[tuple[str, Callable[[], Embedder]]]
+"""Names of models and functions that load them."""
+Reporter = Callable[[str], None]
+"""Called with facts for the user."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,13 +75,13 @@ def read_queries(file: Path) -> list[str]:
 
 
 def make_pool(
-    models: Sequence[tuple[str, Callable[[], Embedder]]],
+    models: Models,
     images: Path,
     queries: Sequence[str],
     folder: Path,
     options: PoolOptions,
     *,
-    note: Callable[[str], None] = lambda text: None,
+    note: Reporter = lambda text: None,
 ) -> Pool:
     """Rank photographs by each model, and write a pool of the first ones, and of the first ones in finished rankings.
 
@@ -88,11 +92,10 @@ def make_pool(
     content are kept once, the first by name.
 
     Args:
-        models: names and functions that load them. One model at a time is loaded.
+        models: one at a time is loaded.
         images: a folder of photographs, at any depth.
         queries: distinct texts.
         folder: of the pool, new or empty.
-        note: called with facts for the user.
 
     Raises:
         ClipbenchError: there are too few models, photographs or queries, a model fails, a ranking does not fit, or the
@@ -146,11 +149,11 @@ def make_pool(
 
 
 def _rank_by_models(
-    models: Sequence[tuple[str, Callable[[], Embedder]]],
+    models: Models,
     dataset: Dataset,
     queries: Sequence[str],
     options: PoolOptions,
-    note: Callable[[str], None],
+    note: Reporter,
 ) -> tuple[Photographs, dict[str, str], dict[str, Rows]]:
     """Return the photographs, the fingerprint of each model, and the photographs that it finds first."""
     photographs = None if models else _distinct(dataset, None, options, note)
@@ -163,10 +166,9 @@ def _rank_by_models(
                 f"{name} has samples of its own: got computed results, expected a model that encodes photographs"
             )
         photographs = photographs or _distinct(dataset, embedder, options, note)
-        if same := next(
-            (model for model, fingerprint in fingerprints.items() if fingerprint == embedder.info.fingerprint), None
-        ):
-            raise UsageError(f"{name} and {same} are the same model: remove one of them")
+        for model, fingerprint in fingerprints.items():
+            if fingerprint == embedder.info.fingerprint:
+                raise UsageError(f"{name} and {model} are the same model: remove one of them")
         fingerprints[name] = embedder.info.fingerprint
         firsts[name] = _search(embedder, photographs.dataset, queries, options)
         del embedder  # while the next one is loaded
@@ -184,9 +186,7 @@ def _search(embedder: Embedder, dataset: Dataset, queries: Sequence[str], option
     return order[np.concatenate(firsts)]
 
 
-def _prices(
-    names: Iterable[str], price: Callable[[str], PriceRecord], note: Callable[[str], None]
-) -> dict[str, PriceRecord]:
+def _prices(names: Iterable[str], price: Callable[[str], PriceRecord], note: Reporter) -> dict[str, PriceRecord]:
     prices: dict[str, PriceRecord] = {}
     for name in names:
         note(f"measuring the price of {name}")
@@ -198,8 +198,9 @@ def _check(names: Sequence[str], queries: Sequence[str], folder: Path) -> None:
     if len(names) < 2:
         advice = f"repeat {option('model', 'REF')}{on_command_line(' or --ranking NAME=FILE')}"
         raise UsageError(f"a pool needs two models or rankings, got {len(names)}: {advice}")
-    if repeated := next((name for name in names if names.count(name) > 1), None):
-        raise UsageError(f"two models or rankings are called {repeated}: remove one, or give it another name")
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"two models or rankings are called {name}: remove one, or give it another name")
     if not queries or not all(map(str.strip, queries)) or len(set(queries)) < len(queries):
         raise DataError(
             f"got {counted(len(queries), 'query', 'queries')}: expected at least one, none empty or repeated"
@@ -217,9 +218,7 @@ def _photographs(folder: Path) -> Dataset:
     return Dataset(id=str(folder), images=[FileImage(file.absolute()) for file in files], image_ids=names)
 
 
-def _distinct(
-    dataset: Dataset, embedder: Embedder | None, options: PoolOptions, note: Callable[[str], None]
-) -> Photographs:
+def _distinct(dataset: Dataset, embedder: Embedder | None, options: PoolOptions, note: Reporter) -> Photographs:
     """Return the readable photographs, each content once. Without a model, all are decoded to see if they are."""
     if embedder is None:
         dataset = _decodable(dataset, options)

@@ -103,9 +103,13 @@ class Choice:
         """The pool that was judged."""
         return self.judgements.pool
 
+    @property
+    def _metrics(self) -> list[str]:
+        return [name.format(k=self.pool.facts.k) for name in METRICS]
+
     def tables(self) -> list[Table]:
         """Return the table of the models, of their differences, and of their prices if the pool has any."""
-        names = [name.format(k=self.pool.facts.k) for name in METRICS]
+        names = self._metrics
         of_models = Table(
             columns=[Column("model", is_number=False), *(Column(f"{name} %") for name in names)],
             rows=[[model, *(_shown(scores[name]) for name in names)] for model, scores in self.scores.items()],
@@ -127,7 +131,7 @@ class Choice:
         return tables if prices is None else [*tables, prices]
 
     def _prices(self) -> Table | None:
-        prices, name = self.pool.facts.prices, METRICS[0].format(k=self.pool.facts.k)
+        prices, name = self.pool.facts.prices, self._metrics[0]
         if not prices or not self.scores.keys() <= {*prices, *self.pool.facts.rankings}:
             return None
         models = [model for model in self.scores if model in prices]
@@ -141,8 +145,7 @@ class Choice:
         """
         prices = self.pool.facts.prices if self.differences else {}
         times = {model: time for model, price in prices.items() if (time := price.text_p50) is not None}
-        ahead = {(pair.model, pair.other): _AHEAD[pair.verdict][0] for pair in self.differences}
-        ahead |= {(pair.other, pair.model): _AHEAD[pair.verdict][1] for pair in self.differences}
+        ahead = _ahead(self.differences)
         models = [model for model in times if model in self.scores]
         front = pareto_front([times[model] for model in models], lambda a, b: ahead.get((models[a], models[b]), -1))
         return [models[position] for position in front]
@@ -161,7 +164,7 @@ class Choice:
                 f"{counted(self.n_open, 'query is', 'queries are')} skipped or judged in part: each counts as anything"
                 " possible."
             )
-        ndcg, precision, success = (name.format(k=self.pool.facts.k) for name in METRICS)
+        ndcg, precision, success = self._metrics
         if self.n_queries:
             sentences.append(
                 f"{ndcg} is relative to this pool: its ideal ranking has only photographs that were judged here. So"
@@ -201,7 +204,7 @@ class Choice:
             )
         elif prices is not None and (front := self.front()):
             sentences.append(
-                f"Pareto front of {METRICS[0].format(k=self.pool.facts.k)} and the time of one query: {listed(front)}."
+                f"Pareto front of {ndcg} and the time of one query: {listed(front)}."
                 " As far as is decided, no other model with a price is better than these and no slower, or equal and"
                 " faster."
             )
@@ -255,7 +258,7 @@ def choose_model(
     rankings = read_rankings(pool)
     grades = {query: by_image for query in begun if (by_image := judgements.grades(query)) is not None}
     values = _values(pool, rankings, {query: grades.get(query) for query in begun})
-    models, primary = list(pool.facts.models), values[METRICS[0].format(k=pool.facts.k)]
+    models, primary = list(pool.facts.models), next(iter(values.values()))
     terms = _Terms(
         sizes=Counter(pool.batches.values()) if scope == "list" else None,
         batch=np.array([pool.batches[query] for query in begun], np.int64),
@@ -296,7 +299,8 @@ class _Terms(NamedTuple):
     n_left: int
 
 
-Pair = tuple[str, str, Float64[np.ndarray, " n_queries"]]
+Differences = Float64[np.ndarray, " n_queries"]
+Pair = tuple[str, str, Differences]
 
 
 def _values(
@@ -305,24 +309,19 @@ def _values(
     """Return each metric of each model and query that was begun, or NaN if the query is not judged to its end."""
     k, shape = pool.facts.k, (len(pool.facts.models), len(grades))
     by_metric = np.where([by_image is None for by_image in grades.values()], np.nan, np.zeros((len(METRICS), *shape)))
-    answerable = [
-        (row, query, by_image)
-        for row, (query, by_image) in enumerate(grades.items())
-        if by_image is not None and any(by_image.values())
-    ]
     relevant = [
-        (number, image, grade)
-        for number, (_, _, by_image) in enumerate(answerable)
-        for image, grade in by_image.items()
+        (row, image, grade)
+        for row, by_image in enumerate(grades.values())
+        for image, grade in (by_image or {}).items()
         if grade
     ]
     if relevant:
-        of_query, _, of_grade = zip(*relevant, strict=True)
-        query, grade, rows = np.array(of_query), np.array(of_grade), [row for row, _, _ in answerable]
+        of_row, _, of_grade = zip(*relevant, strict=True)
+        (rows, query), grade = np.unique(of_row, return_inverse=True), np.array(of_grade)
         judged = Relevant(query, np.arange(len(query)), grade)
         for model, name in enumerate(pool.facts.models):
-            firsts = [rankings[query_id].models[name] for _, query_id, _ in answerable]
-            positions = [firsts[number].index(image) if image in firsts[number] else k for number, image, _ in relevant]
+            firsts = [rankings[query_id].models[name] for query_id in grades]
+            positions = [firsts[row].index(image) if image in firsts[row] else k for row, image, _ in relevant]
             ones = np.ones(len(query), np.int64)
             levels = Levels(query, np.array(positions), ones, ones, grade.astype(np.float64))
             n_found = relevant_recall_at_k(levels, judged, k) * judged.counts
@@ -343,7 +342,7 @@ def _ordered_pair(models: Sequence[str], primary: Values, one: int, other: int) 
     return models[one], models[other], primary[one] - primary[other]
 
 
-def _difference(model: str, other: str, values: Float64[np.ndarray, " n_queries"], terms: _Terms) -> ModelDifference:
+def _difference(model: str, other: str, values: Differences, terms: _Terms) -> ModelDifference:
     low, high = (_bounds(np.nan_to_num(values, nan=fill), terms)[side] for side, fill in enumerate((-1.0, 1.0)))
     if -terms.margin <= low and high <= terms.margin:
         verdict = "equal"
@@ -354,7 +353,7 @@ def _difference(model: str, other: str, values: Float64[np.ndarray, " n_queries"
     )
 
 
-def _bounds(values: Float64[np.ndarray, " n_queries"], terms: _Terms) -> tuple[float, float]:
+def _bounds(values: Differences, terms: _Terms) -> tuple[float, float]:
     """Return bounds of a mean difference. For a list, they are from its batches, as only these are in random order."""
     if terms.sizes is None:
         return confidence_sequence(values, alpha=terms.alpha)
@@ -369,19 +368,25 @@ def _bounds(values: Float64[np.ndarray, " n_queries"], terms: _Terms) -> tuple[f
 
 def _leader(models: Sequence[str], differences: Sequence[ModelDifference]) -> str | None:
     """Return the model that is better than or equal to every other, or of several the one with the highest mean."""
-    fits = {(pair.model, pair.other) for pair in differences if pair.verdict in ("better", "equal")}
-    fits |= {(pair.other, pair.model) for pair in differences if pair.verdict in ("worse", "equal")}
-    leaders = [model for model in models if all((model, other) in fits for other in models if other != model)]
+    ahead = _ahead(differences)
+    leaders = [
+        model for model in models if all(ahead.get((model, other), -1) >= 0 for other in models if other != model)
+    ]
     return max(leaders, key=lambda model: sum(pair.model == model for pair in differences), default=None)
+
+
+def _ahead(differences: Sequence[ModelDifference]) -> dict[tuple[str, str], int]:
+    """Return for two models, in either order, 1 if the first is surely ahead, 0 if they are equal, otherwise -1."""
+    ahead = {(pair.model, pair.other): _AHEAD[pair.verdict][0] for pair in differences}
+    return ahead | {(pair.other, pair.model): _AHEAD[pair.verdict][1] for pair in differences}
 
 
 def _decided(leader: str, differences: Sequence[ModelDifference], margin: float, basis: str) -> str:
     better, equal = list[str](), list[str]()
     for difference in differences:
         if leader in (difference.model, difference.other):
-            sign = 1 if difference.model == leader else -1
+            sign, other = (1, difference.other) if difference.model == leader else (-1, difference.model)
             ends = sorted((sign * difference.low, sign * difference.high))
-            other = difference.other if difference.model == leader else difference.model
             values = f"{change(sign * difference.value, 'fraction')} {change_interval(ends[0], ends[1], 'fraction')}"
             (equal if difference.verdict == "equal" else better).append(f"{other} ({values})")
     words = {"better than": better, f"equal, within {margin:g} points, to": equal}

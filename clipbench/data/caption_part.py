@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from clipbench.data.images import check_ids
-from clipbench.data.part import DataPart, Fields, RowSelection, array_bytes, check_unicode, sample
+from clipbench.data.part import DataPart, Fields, LimitedFields, RowSelection, array_bytes, check_unicode, sample
 from clipbench.errors import DataError
 
 
@@ -64,7 +64,7 @@ class CaptionPart(DataPart):
             if not caption.strip():
                 raise DataError(f"data set {self.id} has an empty caption for image '{self.image_ids[image]}'")
 
-    def _limit(self, n: int, rng: np.random.Generator) -> tuple[Fields, Sequence[int]]:
+    def _limit(self, n: int, rng: np.random.Generator) -> LimitedFields:
         """Return n of the images that have captions."""
         captioned = [] if self.caption_image is None else np.unique(self.caption_image).tolist()
         return {}, sample(captioned, n, rng)

@@ -12,7 +12,7 @@ from clipbench.data.caption_part import CaptionPart
 from clipbench.data.images import ImageRef, check_ids
 from clipbench.data.labels import LabelPart, LabelSet, LabelSetPart, SlicePart, TrainingPart
 from clipbench.data.modalities import ModalityPart
-from clipbench.data.part import DataPart, RowSelection, check_length, check_unicode, take_columns
+from clipbench.data.part import DataPart, KeptRows, RowSelection, check_length, check_unicode, take_columns
 from clipbench.data.questions import AttackPart, ContrastPart, JudgementPart
 from clipbench.errors import DataError, MissingPart, UsageError, data_option, did_you_mean, option
 from clipbench.untrusted.reading import is_int64
@@ -88,7 +88,7 @@ class Dataset(
             if getattr(self, part) is None:
                 raise MissingPart(self.id, part)
 
-    def take(self, rows: Int64[np.ndarray, " n_kept"]) -> "Dataset":
+    def take(self, rows: KeptRows) -> "Dataset":
         """Return the data set of some images, in the order of ``rows``, each with all its captions.
 
         Contrasts stay where all their images do, attacks where the attacked image does, judged queries and documents
@@ -97,15 +97,13 @@ class Dataset(
         """
         return self._take_rows(rows)
 
-    def take_captions(self, rows: Int64[np.ndarray, " n_kept"]) -> "Dataset":
+    def take_captions(self, rows: KeptRows) -> "Dataset":
         """Return the data set of some captions, in the order of ``rows``, and of the images that have one of them."""
         self.require("captions", "caption_image")
         assert self.caption_image is not None
         return self._take_rows(np.unique(self.caption_image[rows]), rows)
 
-    def _take_rows(
-        self, rows: Int64[np.ndarray, " n_kept"], captions: Int64[np.ndarray, " n_kept_captions"] | None = None
-    ) -> "Dataset":
+    def _take_rows(self, rows: KeptRows, captions: Int64[np.ndarray, " n_kept_captions"] | None = None) -> "Dataset":
         """Return the data set of some images with some captions, all captions of these images if None."""
         images, groups = (rows, None) if self.modalities is None else self.modalities.rows_of_groups(rows)
         new_image = np.full(len(self.images), -1, np.int64)
@@ -219,8 +217,13 @@ class DataOptions:
                 raise UsageError(f"data '{data}' has no option '{name}': {did_you_mean(name, names)}")
 
 
+def without_options(options: DataOptions, *names: str) -> DataOptions:
+    """Return the options without some of the ``--data-option`` pairs."""
+    return replace(options, options={name: value for name, value in options.options.items() if name not in names})
+
+
 def check(dataset: Dataset, *, allow_partial: bool = False) -> Dataset:
-    """Return the data set if its parts fit together. Every loader ends with this.
+    """Return the data set if its parts fit together, which no loader checks itself.
 
     Raises:
         DataError: it is empty, parts differ in length, an id is repeated, a text is not Unicode, a caption is blank, an

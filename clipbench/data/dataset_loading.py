@@ -14,7 +14,7 @@ from clipbench.data.catalogue import entries
 from clipbench.data.catalogue.entries import CatalogueEntry, catalogue
 from clipbench.data.catalogue.shards import ShardSelection, find_shards, load_shards
 from clipbench.data.contrasts import contrast_files
-from clipbench.data.dataset import DataOptions, Dataset, check
+from clipbench.data.dataset import DataOptions, Dataset, check, without_options
 from clipbench.data.prompts import read_class_names, with_class_names
 from clipbench.data.readers import eccv_caption, image_folder, languages, long_captions, manifest, webdataset
 from clipbench.data.readers import judged as judged_files
@@ -85,14 +85,12 @@ def load_data(reference: str, options: DataOptions) -> Dataset:
         Unavailable: known data that are not on this machine. The message says how to get them.
     """
     distractor_source = options.options.get(distractors.OPTION)
-    other_options = {key: value for key, value in options.options.items() if key != distractors.OPTION}
-    options = replace(options, options=other_options)
+    options = without_options(options, distractors.OPTION)
     if training_split.has_training_split(options):
         dataset = training_split.load_splits(partial(read_data, reference), options)
     elif options.form == attacks.FORM and reference.lower() != GENERATED:
-        test_options = training_split.tested_options(options)
-        other_options = {key: value for key, value in test_options.options.items() if key != attacks.NUMBER}
-        dataset = adapt_to_form(read_data(reference, replace(test_options, options=other_options)), options)
+        test_options = without_options(training_split.tested_options(options), attacks.NUMBER)
+        dataset = adapt_to_form(read_data(reference, test_options), options)
     else:
         dataset = read_data(reference, options)
     return dataset if distractor_source is None else distractors.with_distractors(dataset, distractor_source)
@@ -180,7 +178,7 @@ def _find_path(reference: str, data_root: Path | None) -> Path:
 def _load_path(path: Path, options: DataOptions, id: str) -> Dataset:
     for _, fits, load in LAYOUTS:
         if fits(path):
-            return load(path, options, id)
+            return check(load(path, options, id), allow_partial=options.allow_partial)
     raise _layout_error(path)
 
 
@@ -202,7 +200,7 @@ def _load_entry(entry: CatalogueEntry, options: DataOptions) -> Dataset:
     part = _find_shards(entry, options)
     if part is not None:
         dataset = load_shards(part, entry, entries.with_columns(part.source, entry, options))
-        return entries.with_entry_facts(dataset, entry)
+        return entries.with_entry_facts(check(dataset, allow_partial=options.allow_partial), entry)
     folder = entries.require_folder(entry, options.data_root)
     if entry.images is not None:
         options.refuse_unknown((languages.LANGUAGE,), entry.name)
@@ -211,9 +209,8 @@ def _load_entry(entry: CatalogueEntry, options: DataOptions) -> Dataset:
         return entries.with_citation(dataset, entry)  # its prompts are the languages' own
     if not any(fits(folder) for _, fits, _ in LAYOUTS[:-1]):
         folder = manifest.only_table(folder, has_captions=entry.kind == "retrieval") or folder
-    dataset = entries.with_origin(
-        _load_path(folder, entries.column_options(entry, folder, options), entry.name), folder
-    )
+    dataset = _load_path(folder, entries.column_options(entry, folder, options), entry.name)
+    dataset = replace(dataset, revision=dataset.revision or entries.read_origin(folder).get("revision"))
     dataset = entries.with_entry_facts(dataset, entry)
     if languages.LANGUAGE in options.options:  # the number of captions is that of all languages
         entry = replace(entry, n_captions=None)
@@ -243,10 +240,12 @@ def _load_hugging_face(reference: str, options: DataOptions) -> Dataset:
     if split is not None:
         options = replace(options, options={**options.options, "split": split})
     if is_folder(name):
-        return huggingface_data.load_folder(Path(name), options, path_id(Path(name), options.data_root), config=config)
+        id = path_id(Path(name), options.data_root)
+        dataset = huggingface_data.load_folder(Path(name), options, id, config=config)
+        return check(dataset, allow_partial=options.allow_partial)
     if name.count("/") > 1 or name.startswith((".", "/")):
         raise UsageError(f"no such folder: {name} (data on the Hub are hf:ORG/NAME)")
-    dataset = huggingface_data.load_hub(name, config, options)
+    dataset = check(huggingface_data.load_hub(name, config, options), allow_partial=options.allow_partial)
     entry = entries.entry_of_repository(name)
     if entry is None:
         return dataset

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from clipbench.data.attacks.attack_files import attack_dataset, is_attack_table, read_attacks
 from clipbench.data.contrasts import schemas
-from clipbench.data.dataset import DataOptions, Dataset, check
+from clipbench.data.dataset import DataOptions, Dataset, without_options
 from clipbench.data.prompts import names_for_prompts, read_class_names
 from clipbench.data.readers import huggingface_rows, judged_configs, manifest, webdataset
 from clipbench.data.readers.huggingface_rows import RowImage, SplitRows
@@ -61,7 +61,7 @@ def load_parquet(path: Path, options: DataOptions, id: str) -> Dataset:
         image = find_roles(rows.column_names, options.options, source=str(path)).image
         if "string" in getattr(rows.features[image], "dtype", ""):
             columns = {name: list(rows[name]) for name in rows.column_names}
-            table = ColumnTable(columns=columns, row_name=lambda row: f"{path}, row {row}")
+            table = ColumnTable(columns=columns, source=str(path))
             return manifest.dataset_of(table, path, options, id)
     options.refuse_unknown([name for name in OPTIONS if name != "split"], id)
     return from_rows(split_rows, options, id)
@@ -117,8 +117,7 @@ def from_rows(split: SplitRows, options: DataOptions, id: str) -> Dataset:
         raise DataError(f"split '{split.name}' of {id} has its labels hidden (all -1): choose another with split=NAME")
     if missing:
         notes = (*notes, f"{len(missing)} of {len(rows)} rows have no image and were left out")
-    dataset = replace(dataset, revision=split.revision, split=split.name, notes=(*dataset.notes, *notes))
-    return check(dataset, allow_partial=options.allow_partial)
+    return replace(dataset, revision=split.revision, split=split.name, notes=(*dataset.notes, *notes))
 
 
 def _text_table(rows: "datasets.Dataset", roles: Roles, id: str) -> ColumnTable:
@@ -127,7 +126,7 @@ def _text_table(rows: "datasets.Dataset", roles: Roles, id: str) -> ColumnTable:
     columns: dict[str, Sequence[object]] = {name: list(rows[name]) for name in names}
     if "txt" in columns:  # a webdataset's captions are the lines of one text
         columns["txt"] = [value.splitlines() if isinstance(value, str) else value for value in columns["txt"]]
-    return ColumnTable(columns=columns, row_name=lambda row: f"{id}, row {row}")
+    return ColumnTable(columns=columns, source=id)
 
 
 def _without_media(rows: "datasets.Dataset") -> "datasets.Dataset":
@@ -161,10 +160,10 @@ def _attacks(split: SplitRows, options: DataOptions, id: str) -> Dataset:
     if missing := column.missing():
         raise DataError(f"{id}, row {missing[0]} has no image ({len(missing)} of {len(rows)} rows)")
     columns = {name: _values_by_name(split.rows, name, id) for name in names if name != image[0]}
-    table = ColumnTable(columns=columns, row_name=lambda row: f"{id}, row {row}")
+    table = ColumnTable(columns=columns, source=id)
     images = [RowImage(column, id, row) for row in rows]
     photographs, templates = read_attacks(table, images, list(map(str, rows)))
-    dataset = attack_dataset(photographs, options, id, templates=templates)
+    dataset = attack_dataset(photographs, id, templates=templates)
     return replace(dataset, revision=split.revision, split=split.name, has_ids=False)
 
 
@@ -244,11 +243,9 @@ def load_hub(repository: str, config: str | None, options: DataOptions) -> Datas
     A repository with CLIP_benchmark's layout is read as that, class names and templates included, and any other through
     the datasets library. Only the files of the split are fetched.
     """
-    data_options = dict(options.options)
-    revision = data_options.pop("revision", None)
-    reference = HubReference(repository, config, data_options.get("split"), revision)
+    reference = HubReference(repository, config, options.options.get("split"), options.options.get("revision"))
     options.refuse_unknown((*OPTIONS, "revision"), reference.id)
-    options = replace(options, options=data_options)
+    options = without_options(options, "revision")
     try:
         return cached_first(lambda: _download(reference, options), reference.request)
     except Unavailable:
@@ -299,6 +296,7 @@ def _open(reference: HubReference, commit: str | None) -> SplitRows:
 
 def _load_judged(folder: Path, config: str | None, options: DataOptions, id: str) -> Dataset | None:
     """Return the judged data of a folder, or None where its card names none."""
+
     if not judged_configs.parts_of(judged_configs.configs_of(folder), config):
         return None  # before its files are listed, which may be many
     names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if is_file(path)]

@@ -8,7 +8,17 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from clipbench.data.part import DataPart, Fields, RowSelection, array_bytes, check_length, check_unicode, pick
+from clipbench.data.part import (
+    DataPart,
+    Fields,
+    KeptRows,
+    LimitedFields,
+    RowSelection,
+    array_bytes,
+    check_length,
+    check_unicode,
+    pick,
+)
 from clipbench.errors import DataError
 
 
@@ -36,7 +46,7 @@ class Groups(NamedTuple):
         """True where the metrics of all data are of the captions of one group."""
         return self.of_captions and self.main in self.values
 
-    def take(self, rows: Int64[np.ndarray, " n_kept"]) -> "Groups":
+    def take(self, rows: KeptRows) -> "Groups":
         """Return the groups of some images, or captions."""
         return self._replace(values=pick(self.values, rows))
 
@@ -72,7 +82,7 @@ class TrainingPart(DataPart):
     def _content(self) -> Iterable[bytes]:
         return () if self.is_training is None else (b"training" + self.is_training.tobytes(),)
 
-    def _limit(self, n: int, rng: np.random.Generator) -> tuple[Fields, Sequence[int]]:
+    def _limit(self, n: int, rng: np.random.Generator) -> LimitedFields:
         """Return all images to train on."""
         return {}, () if self.is_training is None else np.flatnonzero(self.is_training).tolist()
 
@@ -110,12 +120,10 @@ class SlicePart(DataPart):
                 yield repr((name, value, texts)).encode() + labels.tobytes()
 
     def _check(self) -> None:
-        owners = {True: getattr(self, "captions", None) or (), False: self.images}
+        owners = {"images": self.images, "captions": getattr(self, "captions", None) or ()}
         for name, groups in self.groups.items():
-            owners_name = "captions" if groups.of_captions else "images"
-            check_length(
-                self.id, groups.values, f"values of the group '{name}'", owners[groups.of_captions], owners_name
-            )
+            owner = "captions" if groups.of_captions else "images"
+            check_length(self.id, groups.values, f"values of the group '{name}'", owners[owner], owner)
         for label_sets in self.label_slices.values():
             for value, label_set in label_sets.items():
                 _check_label_set(self, value, label_set, minimum=-1)

@@ -5,6 +5,7 @@ modality.
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from jaxtyping import Int64
 from PIL import Image
 
 from clipbench.data import huggingface_data
-from clipbench.data.dataset import DataOptions, Dataset, check
+from clipbench.data.dataset import DataOptions, Dataset, check, without_options
 from clipbench.data.dataset_loading import with_given_class_names
 from clipbench.data.images import EncodedImage, Examined, FileImage, ImageRef, as_rgb, content_digest, reading_of_image
 from clipbench.data.modalities import IDS, IMAGE, LINK, NAME, TEXT, Modalities, ModalityItem, pairs_of
@@ -105,7 +106,7 @@ def dataset_in_memory(data: object, options: DataOptions) -> Dataset:
     """
     if isinstance(data, Dataset):
         return check(data, allow_partial=options.allow_partial)
-    options = replace(options, options={name: text for name, text in options.options.items() if name != "n"})
+    options = without_options(options, "n")
     library = type(data).__module__.partition(".")[0]
     is_frame = library == "pandas" and hasattr(data, "columns")
     if is_frame and MODALITIES in options.options:
@@ -121,6 +122,7 @@ def dataset_in_memory(data: object, options: DataOptions) -> Dataset:
             split = choose_split(list(data), split, "the data set") if isinstance(data, dict) else split
             rows: Any = data[split] if isinstance(data, dict) else data
             dataset = huggingface_data.from_rows(SplitRows(rows, split, None), options, ID)
+            check(dataset, allow_partial=options.allow_partial)
         elif is_frame:
             dataset = _from_table(_columns(data), "the data frame", options)
         elif isinstance(data, Sequence) and not isinstance(data, str | bytes):
@@ -134,7 +136,7 @@ def dataset_in_memory(data: object, options: DataOptions) -> Dataset:
 
 def _from_table(columns: Mapping[str, list[object]], source: str, options: DataOptions) -> Dataset:
     roles = find_roles(list(columns), options.options, source=source)
-    table = ColumnTable(columns=columns, row_name=lambda row: f"{source}, row {row}")
+    table = ColumnTable(columns=columns, source=source)
     images: dict[int, TableImage] = {}
     first_row: dict[object, int] = {}
     for row, cell in enumerate(columns[roles.image]):
@@ -218,8 +220,9 @@ def _from_modalities(columns: Mapping[Any, Any]) -> Dataset:
     _refuse_names(lists, names)
     items = {name: _items(name, lists[name]) for name in names}
     ids = {name: _ids(name, lists) for name in names}
-    links = [(source, target) for source in names for target in names if f"{source}{LINK}{target}" in lists]
-    link_rows = {link: _rows(LINK.join(link), lists[LINK.join(link)]) for link in links}
+    link_rows = {
+        link: _rows(column, lists[column]) for link in permutations(names, 2) if (column := LINK.join(link)) in lists
+    }
     modalities = Modalities(items, ids, pairs_of({name: len(content) for name, content in items.items()}, link_rows))
     captions = _captions(modalities)
     return Dataset(
@@ -243,7 +246,7 @@ def _captions(modalities: Modalities) -> dict[str, Any]:
 
 
 def _refuse_names(lists: Mapping[str, list[Any]], names: Sequence[str]) -> None:
-    links = [f"{source}{LINK}{target}" for source in names for target in names if source != target]
+    links = [LINK.join(link) for link in permutations(names, 2)]
     allowed_names = [*names, *(f"{name}{IDS}" for name in names), *links]
     for name in lists:
         if name in ("images", "texts"):
@@ -259,13 +262,12 @@ def _refuse_names(lists: Mapping[str, list[Any]], names: Sequence[str]) -> None:
 
 
 def _items(name: str, cells: list[Any]) -> list[Any]:
-    locations = [f"data, {name} {row}" for row in range(len(cells))]
     if name == IMAGE:
-        return [_image(cell, location) for cell, location in zip(cells, locations, strict=True)]
+        return [_image(cell, f"data, {name} {row}") for row, cell in enumerate(cells)]
     if name == TEXT:
-        wrong = next((row for row, cell in enumerate(cells) if not isinstance(cell, str) or not cell.strip()), None)
-        if wrong is not None:
-            raise DataError(f"{locations[wrong]} is {cells[wrong]!r:.60}: expected a text")
+        for row, cell in enumerate(cells):
+            if not isinstance(cell, str) or not cell.strip():
+                raise DataError(f"data, {name} {row} is {cell!r:.60}: expected a text")
         return cells
     return [ModalityItem(cell, f"{row}") for row, cell in enumerate(cells)]
 

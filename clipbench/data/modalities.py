@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from typing import Protocol, runtime_checkable
@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from clipbench.data.images import check_ids, content_digest
-from clipbench.data.part import DataPart, Fields, RowSelection
+from clipbench.data.part import DataPart, Fields, KeptRows, RowSelection, array_bytes, pick
 from clipbench.errors import DataError
 from clipbench.untrusted.reading import is_file, read_bytes
 
@@ -25,6 +25,9 @@ LINK = "_to_"
 """Text between the names of two modalities, in the name of the array that pairs them."""
 IDS = "_ids"
 """End of the name of the array with the ids of a modality."""
+
+Pairs = Mapping[tuple[str, str], Int64[np.ndarray, " n_source"]]
+"""By the names of source and target: for each item of the source, the row of its item of the target."""
 
 
 @runtime_checkable
@@ -75,8 +78,7 @@ class Modalities:
     items: Mapping[str, Sequence[object]]
     """Images as ``ImageRef``, texts as ``str``, all others as ``ItemRef``."""
     ids: Mapping[str, Sequence[str]]
-    pairs: Mapping[tuple[str, str], Int64[np.ndarray, " n_source"]]
-    """By the names of source and target: for each item of the source, the row of its item of the target."""
+    pairs: Pairs
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "items", dict(sorted(self.items.items())))
@@ -94,12 +96,7 @@ class Modalities:
     @property
     def is_aligned(self) -> bool:
         """True where row i of each modality belongs to row i of all others."""
-        n = {len(items) for items in self.items.values()}
-        reached = {self.names[0]}
-        for _ in self.names:
-            reached |= {name for link in self.pairs if reached & set(link) for name in link}
-        is_connected = reached == set(self.names)
-        return len(n) == 1 and is_connected and all(np.array_equal(rows, range(*n)) for rows in self.pairs.values())
+        return all(np.array_equal(rows, np.arange(self.n_groups)) for rows in self.groups.values())
 
     @cached_property
     def groups(self) -> dict[str, Int64[np.ndarray, " n"]]:
@@ -109,18 +106,18 @@ class Modalities:
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
 
-        starts = dict(zip(self.items, np.cumsum([0, *map(len, self.items.values())]).tolist(), strict=False))
+        *offsets, total = np.cumsum([0, *map(len, self.items.values())]).tolist()
+        starts = dict(zip(self.items, offsets, strict=True))
         left = [starts[source] + np.arange(len(rows)) for (source, _), rows in self.pairs.items()]
         right = [starts[target] + rows for (_, target), rows in self.pairs.items()]
-        total = sum(map(len, self.items.values()))
         ends = (np.concatenate(left), np.concatenate(right))
         links = coo_array((np.ones(len(ends[0]), np.int8), ends), shape=(total, total))
         _, group = connected_components(links, directed=False)
-        parts = np.split(group.astype(np.int64), [*starts.values()][1:])
+        parts = np.split(group.astype(np.int64), offsets[1:])
         return dict(zip(self.items, parts, strict=True))
 
     def rows_of_groups(
-        self, rows: Int64[np.ndarray, " n_kept"]
+        self, rows: KeptRows
     ) -> tuple[Int64[np.ndarray, " n_kept_images"], Bool[np.ndarray, " n_groups"]]:
         """Return all images of the groups of some images, or of some groups if there are no images, and a mask of these
         groups.
@@ -134,15 +131,11 @@ class Modalities:
     def take(self, is_kept: Bool[np.ndarray, " n_groups"]) -> "Modalities":
         """Return the items of some groups, in their order."""
         rows = {name: np.flatnonzero(is_kept[group]) for name, group in self.groups.items()}
-        new = {name: np.full(len(self.items[name]), -1, np.int64) for name in rows}
-        for name, kept_rows in rows.items():
-            new[name][kept_rows] = np.arange(len(kept_rows))
-        return replace(
-            self,
-            items={name: [self.items[name][row] for row in kept_rows.tolist()] for name, kept_rows in rows.items()},
-            ids={name: [self.ids[name][row] for row in kept_rows.tolist()] for name, kept_rows in rows.items()},
+        return Modalities(
+            items={name: pick(self.items[name], kept_rows) for name, kept_rows in rows.items()},
+            ids={name: pick(self.ids[name], kept_rows) for name, kept_rows in rows.items()},
             pairs={
-                (source, target): new[target][target_rows[rows[source]]]
+                (source, target): np.searchsorted(rows[target], target_rows[rows[source]])
                 for (source, target), target_rows in self.pairs.items()
             },
         )
@@ -153,9 +146,7 @@ class Modalities:
         return [*of_items, *((link, rows.tolist()) for link, rows in sorted(self.pairs.items()))]
 
 
-def pairs_of(
-    counts: Mapping[str, int], stated_pairs: Mapping[tuple[str, str], Int64[np.ndarray, " n_source"]]
-) -> dict[tuple[str, str], Int64[np.ndarray, " n_source"]]:
+def pairs_of(counts: Mapping[str, int], stated_pairs: Pairs) -> Pairs:
     """Return the stated pairs, and pair equally long modalities row by row if no pairs are stated."""
     pairs = dict(stated_pairs)
     for first, second in combinations(sorted(counts), 2):
@@ -236,7 +227,7 @@ def _content(value: object) -> bytes | None:
     if isinstance(value, bool | int | float) or hasattr(value, "__array__"):
         array = np.asarray(value)
         head = f"array {array.dtype.str} {array.shape} ".encode()
-        return None if array.dtype.hasobject else head + np.ascontiguousarray(array).tobytes()
+        return None if array.dtype.hasobject else head + array_bytes(array)
     return None
 
 

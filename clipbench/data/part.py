@@ -22,6 +22,10 @@ LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 Fields = Mapping[str, Any]
 """New values of some fields of a data set, by name."""
+LimitedFields = tuple[Fields, Sequence[int]]
+"""Fields with at most n random items, and the rows of the images that they need."""
+KeptRows = Int64[np.ndarray, " n_kept"]
+"""Rows that stay, in their new order."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +71,17 @@ class DataPart:
     def _check(self) -> None:
         """Raise DataError if the part does not fit the images, or itself."""
 
-    def _limit(self, n: int, rng: np.random.Generator) -> tuple[Fields, Sequence[int]]:
+    def _limit(self, n: int, rng: np.random.Generator) -> LimitedFields:
         """Return the fields with at most n random items, and the rows of the images that they need."""
         return {}, ()
 
 
-def pick(items: Sequence[T], rows: Int64[np.ndarray, " n_kept"]) -> list[T]:
+def pick(items: Sequence[T], rows: KeptRows) -> list[T]:
     """Return some items, in the order of ``rows``."""
     return [items[row] for row in rows.tolist()]
 
 
-def take_columns(data: object, names: Iterable[str], rows: Int64[np.ndarray, " n_kept"]) -> dict[str, Any]:
+def take_columns(data: object, names: Iterable[str], rows: KeptRows) -> dict[str, Any]:
     """Return some rows of the columns that are there."""
     columns = {name: column for name in names if (column := getattr(data, name)) is not None}
     return {

@@ -130,9 +130,11 @@ def _check_templates(templates: Sequence[str], path: Path) -> tuple[str, ...]:
         raise DataError(f"{path} holds no templates: expected one or more, such as {DEFAULT_TEMPLATES[0]}")
     for template in templates:
         # "{}" and "{classname}" are other tools' placeholders: left in, every class would get the same prompt.
-        other = next((field for field in _BRACES.findall(template) if field != PLACEHOLDER), None)
-        if other is not None:
-            raise DataError(f"{path}: template {shown(template)} has {other}: write {PLACEHOLDER} for the class name")
+        for field in _BRACES.findall(template):
+            if field != PLACEHOLDER:
+                raise DataError(
+                    f"{path}: template {shown(template)} has {field}: write {PLACEHOLDER} for the class name"
+                )
         if PLACEHOLDER not in template:
             raise DataError(f"{path}: template {shown(template)} lacks {PLACEHOLDER}, where the class name goes")
     return tuple(templates)

@@ -10,7 +10,16 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from clipbench.data.images import check_ids
-from clipbench.data.part import DataPart, Fields, RowSelection, check_unicode, sample
+from clipbench.data.part import (
+    DataPart,
+    Fields,
+    KeptRows,
+    LimitedFields,
+    RowSelection,
+    array_bytes,
+    check_unicode,
+    sample,
+)
 from clipbench.errors import DataError
 
 
@@ -104,7 +113,7 @@ class ContrastPart(DataPart):
             if contrast.truth.all() or not contrast.truth.any():
                 raise DataError(f"{name} has nothing to choose: expected something true and something false")
 
-    def _limit(self, n: int, rng: np.random.Generator) -> tuple[Fields, Sequence[int]]:
+    def _limit(self, n: int, rng: np.random.Generator) -> LimitedFields:
         if self.contrasts is None:
             return {}, ()
         contrasts = sample(self.contrasts, n, rng)
@@ -149,7 +158,7 @@ class AttackPart(DataPart):
             if attack.label == attack.word:
                 raise DataError(f"{name} is attacked by its own name: expected the name of another class")
 
-    def _limit(self, n: int, rng: np.random.Generator) -> tuple[Fields, Sequence[int]]:
+    def _limit(self, n: int, rng: np.random.Generator) -> LimitedFields:
         """Return at most n attacks of the usual style, and the same words on the same objects in other styles."""
         if self.attacks is None:
             return {}, ()
@@ -217,7 +226,7 @@ class JudgedItems(NamedTuple):
         """A mask of the items with a text and an image."""
         return self.has_text & (self.images != NO_IMAGE)
 
-    def take(self, rows: Int64[np.ndarray, " n_kept"]) -> "JudgedItems":
+    def take(self, rows: KeptRows) -> "JudgedItems":
         """Return some items, in the order of ``rows``."""
         strings = (self.ids, self.texts, self.languages)
         ids, texts, languages = (tuple(part[row] for row in rows.tolist()) if part else () for part in strings)
@@ -242,7 +251,11 @@ class Judgements:
     depth: int | None = None
     """Documents that each model of a pool brought to a query, all judged, or None for data that are not a pool."""
 
-    def take_queries(self, rows: Int64[np.ndarray, " n_kept"]) -> "Judgements":
+    @property
+    def _sides(self) -> tuple[JudgedItems, JudgedItems]:
+        return self.queries, self.documents
+
+    def take_queries(self, rows: KeptRows) -> "Judgements":
         """Return some queries, in the order of ``rows``, with their judgements and all documents."""
         return self._take(rows, np.arange(len(self.documents.ids)))
 
@@ -253,45 +266,34 @@ class Judgements:
             new_image: row of each image among those that stay, -1 for one that does not.
         """
         new = np.append(new_image, NO_IMAGE)  # the last, of which NO_IMAGE is the row, is that of no image
-        sides = (self.queries, self.documents)
-        rows = [np.flatnonzero((side.images == NO_IMAGE) | (new[side.images] != NO_IMAGE)) for side in sides]
+        rows = [np.flatnonzero((side.images == NO_IMAGE) | (new[side.images] != NO_IMAGE)) for side in self._sides]
         left = self._take(*rows)
-        queries, documents = (side._replace(images=new[side.images]) for side in (left.queries, left.documents))
+        queries, documents = (side._replace(images=new[side.images]) for side in left._sides)
         return replace(left, queries=queries, documents=documents)
 
     def by_id(self) -> "Judgements":
         """Return the same with queries, documents and judgements in the order of their ids."""
-        sides = (self.queries, self.documents)
-        orders = [np.array(sorted(range(len(side.ids)), key=side.ids.__getitem__), np.int64) for side in sides]
+        orders = [np.array(sorted(range(len(side.ids)), key=side.ids.__getitem__), np.int64) for side in self._sides]
         ordered = self._take(*orders)
         return ordered._take_judgements(np.lexsort((ordered.document, ordered.query)))
 
     def content(self) -> tuple[bytes, ...]:
         """Return all that a fingerprint depends on."""
-        sides = (self.queries, self.documents)
-        texts = repr([(list(side.ids), list(side.texts)) for side in sides]).encode()
-        arrays = (*(side.images for side in sides), self.query, self.document, self.grade)
-        return (texts, *(np.ascontiguousarray(array).tobytes() for array in arrays))
-
-    def strings(self) -> dict[str, Sequence[str]]:
-        """Return all ids and texts, by what they are."""
-        return {
-            f"{kind} {part}": strings
-            for kind, items in (("query", self.queries), ("document", self.documents))
-            for part, strings in (("id", items.ids), ("text", items.texts))
-        }
+        texts = repr([(list(side.ids), list(side.texts)) for side in self._sides]).encode()
+        arrays = (*(side.images for side in self._sides), self.query, self.document, self.grade)
+        return (texts, *map(array_bytes, arrays))
 
     def _take(
         self, queries: Int64[np.ndarray, " n_queries"], documents: Int64[np.ndarray, " n_documents"]
     ) -> "Judgements":
-        new_query, new_document = (np.full(len(side.ids), -1, np.int64) for side in (self.queries, self.documents))
+        new_query, new_document = (np.full(len(side.ids), -1, np.int64) for side in self._sides)
         new_query[queries], new_document[documents] = np.arange(len(queries)), np.arange(len(documents))
         query, document = new_query[self.query], new_document[self.document]
         kept_queries, kept_documents = self.queries.take(queries), self.documents.take(documents)
         judgements = replace(self, queries=kept_queries, documents=kept_documents, query=query, document=document)
         return judgements._take_judgements(np.flatnonzero((query >= 0) & (document >= 0)))
 
-    def _take_judgements(self, rows: Int64[np.ndarray, " n_kept"]) -> "Judgements":
+    def _take_judgements(self, rows: KeptRows) -> "Judgements":
         return replace(self, query=self.query[rows], document=self.document[rows], grade=self.grade[rows])
 
 
@@ -318,9 +320,9 @@ class JudgementPart(DataPart):
         judgements = self.judgements
         if judgements is None:
             return
-        for name, texts in judgements.strings().items():
-            check_unicode(self.id, name, texts)
         for kind, items in (("query", judgements.queries), ("document", judgements.documents)):
+            check_unicode(self.id, f"{kind} id", items.ids)
+            check_unicode(self.id, f"{kind} text", items.texts)
             if not len(items.ids):
                 raise DataError(f"data set {self.id} has judgements, and no {kind}: expected at least one")
             check_ids(items.ids, f"{kind} id", self.id)

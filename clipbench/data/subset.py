@@ -28,7 +28,7 @@ def random_subset(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset
         n_queries = len(dataset.judgements.queries.ids)
         if n >= n_queries:
             return dataset
-        rows = np.sort(rng.choice(n_queries, n, replace=False)).astype(np.int64)
+        rows = np.sort(rng.choice(n_queries, n, replace=False))
         note = f"a seeded subset of {n} of {n_queries} queries, which search all documents"
         return replace(dataset, judgements=dataset.judgements.take_queries(rows), notes=(*dataset.notes, note))
     if dataset.contrasts or dataset.attacks:  # a few images may have many of them
@@ -46,7 +46,7 @@ def random_subset(dataset: Dataset, n: int, rng: np.random.Generator) -> Dataset
             np.concatenate([rng.choice(class_rows, n, replace=False) for class_rows, n in shares]),
         )
     note = f"a {kind} subset of {n} of {len(dataset)} images"
-    return replace(dataset.take(np.sort(rows).astype(np.int64)), notes=(*dataset.notes, note))
+    return replace(dataset.take(np.sort(rows)), notes=(*dataset.notes, note))
 
 
 def without_images(dataset: Dataset, rows: Int64[np.ndarray, " n_out"]) -> Dataset:

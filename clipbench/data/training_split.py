@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Int64
 
-from clipbench.data.dataset import DataOptions, Dataset, check
+from clipbench.data.dataset import DataOptions, Dataset, check, without_options
 from clipbench.errors import DataError, MissingPart, UsageError, data_option, did_you_mean
 
 FORM, OPTION = "training", "train"
@@ -38,28 +38,27 @@ def tested_options(options: DataOptions) -> DataOptions:
     Raises:
         UsageError: there are options of images to train on, but no such images are named.
     """
-    own_option = next((key for key in options.options if key.startswith(f"{OPTION}.")), None)
-    if own_option is not None and OPTION not in options.options:
+    training_names = [name for name in options.options if name.startswith(f"{OPTION}.")]
+    if training_names and OPTION not in options.options:
+        first = training_names[0]
         raise UsageError(
-            f"{data_option(**{own_option: options.options[own_option]})} has no effect without images to"
-            f" train on: add {data_option(train='DATA')}"
+            f"{data_option(**{first: options.options[first]})} has no effect without images to train on: add"
+            f" {data_option(train='DATA')}"
         )
-    selected = {
-        key: value for key, value in options.options.items() if key != OPTION and not key.startswith(f"{OPTION}.")
-    }
-    return replace(options, options=selected)
+    return without_options(options, OPTION, *training_names)
 
 
 def load_splits(load_split: Callable[[DataOptions], Dataset], options: DataOptions) -> Dataset:
     """Return the images to test together with the images of the named split, marked as images to train on."""
     name = options.options[OPTION]
-    shared_options = {key: value for key, value in options.options.items() if key != OPTION}
-    tested = load_split(replace(options, options=shared_options))
+    test_options = without_options(options, OPTION)
+    tested = load_split(test_options)
     if tested.split in (None, name):
         of_what = "not of a split" if tested.split is None else f"also of '{name}'"
         advice = f"choose another with {data_option(split='NAME')}"
         raise UsageError(f"{data_option(train=name)}: the images to test are {of_what}: {advice}")
-    of_training = replace(options, options={**shared_options, "split": name}, n_images=None, allow_partial=True)
+    split_options = {**test_options.options, "split": name}
+    of_training = replace(options, options=split_options, n_images=None, allow_partial=True)
     return join_splits(tested, load_split(of_training), name)
 
 
@@ -69,11 +68,11 @@ def join_splits(tested: Dataset, training: Dataset, split: str) -> Dataset:
         dataset.require("labels", "class_names")
     assert tested.labels is not None and tested.class_names is not None
     class_rows = {name: number for number, name in enumerate(tested.class_names)}
-    unknown = next((name for name in training.class_names or () if name not in class_rows), None)
     of_split = f"data set {tested.id}: the split '{split}' has"
-    if unknown is not None:
-        hint = did_you_mean(unknown, class_rows)
-        raise DataError(f"{of_split} the class '{unknown}', which the tested images do not have: {hint}")
+    for name in training.class_names or ():
+        if name not in class_rows:
+            hint = did_you_mean(name, class_rows)
+            raise DataError(f"{of_split} the class '{name}', which the tested images do not have: {hint}")
     labels = _numbers_in(class_rows, training)
     untrained = np.setdiff1d(tested.labels, labels)
     if len(untrained):

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from clipbench.data import Dataset, adapt_to_form, depends_on_form, load_data, random_subset
+from clipbench.data import Dataset, random_subset
 from clipbench.data.catalogue.download import readable_size
 from clipbench.data.catalogue.needs import Need, Use, fetch_needs, find_needs, look_up_needs
+from clipbench.data.dataset_loading import adapt_to_form, depends_on_form, load_data
 from clipbench.data.distractors import drop_own_images
 from clipbench.errors import (
     ClipbenchError,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from clipbench import plugins
 from clipbench.checks.examination import examine
-from clipbench.data import DataOptions, Dataset, adapt_to_form, load_data
+from clipbench.data import DataOptions, Dataset
+from clipbench.data.dataset_loading import adapt_to_form, load_data
 from clipbench.errors import DataError, UsageError, option
 from clipbench.evaluation.datasets import Datasets
 from clipbench.evaluation.plan import RunOptions, task_class

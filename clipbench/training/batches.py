@@ -16,7 +16,8 @@ from jaxtyping import Int64, UInt8
 from PIL import Image
 from torch import Tensor
 
-from clipbench.data import DataOptions, Dataset, load_data
+from clipbench.data import DataOptions, Dataset
+from clipbench.data.dataset_loading import load_data
 from clipbench.data.images import rgb
 from clipbench.data.scenes import SCENES_VERSION, draw, primer_pair, scenes_dataset, training_pair
 from clipbench.errors import BadImage, DataError, UnknownSplit, UsageError

@@ -14,8 +14,9 @@ from PIL import Image
 import clipbench as cb
 from clipbench.choosing.judgement_log import append, grade_lines, read_log, write_qrels
 from clipbench.choosing.make import PoolOptions, make_pool
-from clipbench.data import Dataset, load_data
+from clipbench.data import Dataset
 from clipbench.data.dataset import DataOptions
+from clipbench.data.dataset_loading import load_data
 from clipbench.data.images import ImageRef
 from clipbench.data.modalities import JOINT
 from clipbench.data.questions import JudgedItems, Judgements

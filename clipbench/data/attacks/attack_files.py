@@ -2,12 +2,12 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from clipbench.data.dataset import DataOptions, Dataset, check
+from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.images import FileImage, ImageRef, existing_files
 from clipbench.data.prompts import published_prompts
 from clipbench.data.questions import Attack
@@ -23,7 +23,6 @@ SCAM_COLUMNS = ("type", "object_label", "attack_word")
 SCAM_TYPES = {"NoSCAM": (False, ""), "SCAM": (True, ""), "SynthSCAM": (True, "synthetic")}
 """(is the word written, condition) of each type of SCAM. NoSCAM shows the same note with the word removed."""
 Cells = Mapping[str, str]
-RowNamer = Callable[[int], str]
 
 
 class Photograph(NamedTuple):
@@ -70,22 +69,20 @@ def read_attacks(
     row_fields = (
         [_manifest_fields(row, table.row_name(number)) for number, row in enumerate(rows)]
         if is_own
-        else _scam_fields(rows, table.row_name)
+        else _scam_fields(rows, table)
     )
     photographs = [Photograph(image, id, **fields) for image, id, fields in zip(images, ids, row_fields, strict=True)]
     return photographs, None if is_own else published_prompts("imagenet").templates[:32]
 
 
-def attack_dataset(
-    photographs: Sequence[Photograph], options: DataOptions, id: str, *, templates: tuple[str, ...] | None = None
-) -> Dataset:
+def attack_dataset(photographs: Sequence[Photograph], id: str, *, templates: tuple[str, ...] | None = None) -> Dataset:
     """Return a data set of photographs: one attack for each that has another object's name written on it.
 
     The classes are all objects and all words, in alphabetical order. Attacks on one object are one cluster: the same
     thing is photographed several times.
 
     Raises:
-        DataError: nothing is attacked, a thing has two images of one kind to compare with, or an id is repeated.
+        DataError: nothing is attacked, or a thing has two images of one kind to compare with.
     """
     spellings: dict[str, str] = {}
     for photograph in photographs:
@@ -111,7 +108,7 @@ def attack_dataset(
             f"data set {id} has {len(photographs)} images, none of them with an attack: expected images with the"
             " name of another object on them"
         )
-    dataset = Dataset(
+    return Dataset(
         id=id,
         images=[photograph.image for photograph in photographs],
         image_ids=[photograph.id for photograph in photographs],
@@ -119,16 +116,15 @@ def attack_dataset(
         templates=templates,
         attacks=attacks,
     )
-    return check(dataset, allow_partial=options.allow_partial)
 
 
 def _controls(photographs: Sequence[Photograph], data: str) -> dict[tuple[str, str], int]:
     """Return the row of each thing's image without a label, with a blank one, and with its own name."""
     controls: dict[tuple[str, str], int] = {}
     for number, photograph in enumerate(photographs):
-        first = number
-        if photograph.kind != "attacked":
-            first = controls.setdefault((photograph.object_key, photograph.kind), number)
+        if photograph.kind == "attacked":
+            continue
+        first = controls.setdefault((photograph.object_key, photograph.kind), number)
         if first != number:
             raise DataError(
                 f"data set {data}: '{photographs[first].id}' and '{photograph.id}' are both {photograph.kind}"
@@ -157,7 +153,7 @@ def _manifest_fields(row: Cells, location: str) -> dict[str, Any]:
     return {"object": name, "text": None if is_bare else text, "object_key": object_key}
 
 
-def _scam_fields(rows: Sequence[Cells], row_name: RowNamer) -> list[dict[str, Any]]:
+def _scam_fields(rows: Sequence[Cells], table: ColumnTable) -> list[dict[str, Any]]:
     ids = [row.get("id", "") for row in rows]
     # An id joins the three versions of a photograph in some copies, and numbers the rows in others. There it goes by
     # object, word and occurrence: each type lists the photographs in the same order.
@@ -167,9 +163,9 @@ def _scam_fields(rows: Sequence[Cells], row_name: RowNamer) -> list[dict[str, An
     for number, row in enumerate(rows):
         kind, name, word = (row[column] for column in SCAM_COLUMNS)
         if kind not in SCAM_TYPES:
-            raise DataError(f"{row_name(number)}: unknown type '{kind}': {did_you_mean(kind, SCAM_TYPES)}")
+            raise DataError(f"{table.row_name(number)}: unknown type '{kind}': {did_you_mean(kind, SCAM_TYPES)}")
         if not name.strip() or not word.strip():
-            raise DataError(f"{row_name(number)}: the object_label or attack_word is empty")
+            raise DataError(f"{table.row_name(number)}: the object_label or attack_word is empty")
         occurrences[kind, name, word] += 1
         object_key = ids[number] if is_joining and all(ids) else f"{name}/{word}/{occurrences[kind, name, word]}"
         is_written, condition = SCAM_TYPES[kind]
@@ -312,7 +308,7 @@ def _dataset(
     files = [Path(photograph.image.name) for photograph in photographs]
     existing, notes = existing_files(files, folder, id, "put the images there", allow_partial=options.allow_partial)
     present = [photograph for photograph in photographs if Path(photograph.image.name) in existing]
-    return replace(attack_dataset(present, options, id, templates=templates), notes=notes)
+    return replace(attack_dataset(present, id, templates=templates), notes=notes)
 
 
 LAYOUTS = (

@@ -5,7 +5,6 @@ widths of that square. The image without a label is the data set's own, so that 
 classification.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -53,9 +52,7 @@ class WrittenImage:
         return Examined(self.digest(), examine(self.base).reading._replace(remarks=()))
 
     def open(self) -> Image.Image:
-        image = self.base.open()
-        # a copy: the next user of the image has it without
-        image = image.copy() if image.mode == "RGB" else image.convert("RGB")
+        image = self.base.open().convert("RGB")  # always a copy: the next user of the image has it without
         enlarged = SMALLEST_SIDE / min(image.size)
         if enlarged > 1:
             if fault := too_many_resized(*image.size, SMALLEST_SIDE):
@@ -139,11 +136,10 @@ def with_written_words(dataset: Dataset, *, n: int = N_WRITTEN_IMAGES) -> Datase
 
 def _other_classes(names: Sequence[str]) -> list[list[int]]:
     """Return, for each class, the first class of every other name: two classes may share a name, as in ImageNet."""
-    rows: dict[str, list[int]] = defaultdict(list)
+    firsts: dict[str, int] = {}
     for row, name in enumerate(names):
-        rows[name.casefold()].append(row)
-    firsts = [same[0] for same in rows.values()]
-    return [[row for row in firsts if names[row].casefold() != name.casefold()] for name in names]
+        firsts.setdefault(name.casefold(), row)
+    return [[row for folded, row in firsts.items() if folded != name.casefold()] for name in names]
 
 
 def _check_names(dataset: Dataset) -> None:

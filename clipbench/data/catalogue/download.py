@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from clipbench.data.catalogue import shards, web_files
 from clipbench.data.catalogue.entries import ORIGIN_FILE, CatalogueEntry, Source, origin_in
-from clipbench.data.catalogue.web_files import RemoteFile
+from clipbench.data.catalogue.web_files import ByteCounter, RemoteFile
 from clipbench.errors import DataError, Unavailable, UsageError, did_you_mean, option
 from clipbench.files import folder_lock, write_atomic
 from clipbench.hub import HubRequest, load_online
@@ -44,6 +44,7 @@ class Download:
     n_images: int | None = None
     """Images that are enough: only the shards for this number are fetched, into a separate folder. None for all."""
     report: Callable[[str], None] = field(default=print)
+    on_bytes: ByteCounter = lambda n_bytes: None
 
     @property
     def is_partial(self) -> bool:
@@ -130,9 +131,7 @@ def n_bytes_present(download: Download, listing: Listing) -> int:
     return sum(web_files.n_bytes_in(download.staging, file) for file in listing.files)
 
 
-def fetch(
-    download: Download, listing: Listing | None = None, *, on_bytes: Callable[[int], None] = lambda n_bytes: None
-) -> Path:
+def fetch(download: Download, listing: Listing | None = None) -> Path:
     """Return the folder of the data set, after its files have been fetched, checked and unpacked.
 
     Args:
@@ -161,8 +160,8 @@ def fetch(
                     shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
             _write_origin(download.staging, listing.origin)
             if download.is_partial:
-                return _fetch_shards(download, listing, on_bytes)
-            _fetch_files(download, listing.files, on_bytes)
+                return _fetch_shards(download, listing)
+            _fetch_files(download, listing.files)
             return _finish(download, listing)
     except OSError as error:  # a full disk, a folder without write permission
         if error.errno is None:
@@ -250,13 +249,13 @@ def _is_begun(download: Download, listing: Listing) -> bool:
     return bool(earlier_origin) and all(earlier_origin.get(name) == listing.origin.get(name) for name in ORIGIN)
 
 
-def _fetch_files(download: Download, files: Sequence[RemoteFile], on_bytes: Callable[[int], None]) -> None:
+def _fetch_files(download: Download, files: Sequence[RemoteFile]) -> None:
     is_of_hub = download.source.hub is not None
 
     def fetch_all() -> None:
         for file in files:
             with nullcontext() if is_of_hub else web_files.client_errors(file.url, download.entry.name):
-                web_files.fetch_file(file, download.staging, on_bytes=on_bytes)
+                web_files.fetch_file(file, download.staging, download.on_bytes)
 
     if is_of_hub:
         load_online(fetch_all, download.request)
@@ -280,17 +279,17 @@ def _select_shards(download: Download, listing: Listing) -> Listing:
     return Listing(files=files, origin=origin, spare=spare)
 
 
-def _fetch_shards(download: Download, listing: Listing, on_bytes: Callable[[int], None]) -> Path:
+def _fetch_shards(download: Download, listing: Listing) -> Path:
     assert download.n_images is not None, download
     small = [file for file in listing.files if not file.path.endswith(shards.SUFFIXES)]
-    _fetch_files(download, small, on_bytes)
+    _fetch_files(download, small)
     counts = dict(listing.origin["shards"])  # type: ignore[call-overload]
     by_path = {file.path: file for file in (*listing.files, *listing.spare)}
     n = 0
     for path in shards.ordered_shards(download.entry, list(counts)):
         if n >= download.n_images:
             break
-        _fetch_files(download, [by_path[path]], on_bytes)
+        _fetch_files(download, [by_path[path]])
         counts[path] = shards.n_samples(download.staging / path)
         n += counts[path]
         _write_origin(download.staging, {**listing.origin, "shards": counts})

@@ -210,11 +210,9 @@ def read_entry(name: str, table: object, file: str) -> CatalogueEntry:
         if value not in known_values:
             raise UsageError(f"{location} has {field_name} '{value}': {did_you_mean(value, known_values)} ({NEEDS})")
     for source in entry.sources:
-        missing_field = next(
-            (required_field for required_field in FORMS[source.form] if not getattr(source, required_field)), None
-        )
-        if missing_field is not None:
-            raise UsageError(f"{location} has a source of form '{source.form}' without {missing_field} ({NEEDS})")
+        for field_name in FORMS[source.form]:
+            if not getattr(source, field_name):
+                raise UsageError(f"{location} has a source of form '{source.form}' without {field_name} ({NEEDS})")
     return replace(entry, size=sum(entry.shards)) if entry.shards else entry
 
 
@@ -275,11 +273,6 @@ def with_columns(source: Source, entry: CatalogueEntry, options: DataOptions) ->
     if source.form not in ("parquet", "webdataset") or entry.kind not in ("classification", "retrieval"):
         return options
     return replace(options, options={**source.columns, **options.options})
-
-
-def with_origin(dataset: Dataset, folder: Path) -> Dataset:
-    """Return the data set with the commit that ``data get`` fetched as its revision, where there is one."""
-    return replace(dataset, revision=dataset.revision or read_origin(folder).get("revision"))
 
 
 def read_origin(folder: Path) -> Mapping[str, Any]:

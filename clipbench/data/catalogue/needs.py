@@ -9,6 +9,7 @@ from typing import NamedTuple
 from clipbench.data.catalogue.download import Download, Listing, choose_source, fetch, list_files, n_bytes_present
 from clipbench.data.catalogue.entries import CatalogueEntry, catalogue, find_folder
 from clipbench.data.catalogue.shards import SUFFIXES, find_shards, needed_shard_sizes
+from clipbench.data.catalogue.web_files import ByteCounter
 from clipbench.errors import ClipbenchError
 from clipbench.hub import load_online, unreachable_reason
 
@@ -141,15 +142,12 @@ def look_up_needs(needs: Sequence[Need]) -> list[Need]:
 def fetch_needs(
     needs: Sequence[Need],
     *,
-    on_start: Callable[[Need], None] = lambda need: None,
-    on_bytes: Callable[[int], None] = lambda n_bytes: None,
+    on_start: Callable[[Need], None],
+    on_bytes: ByteCounter,
 ) -> list[Need]:
     """Fetch all data sets that have a download, and return those that are still missing, with the reason.
 
     One that fails does not cost the others, unless the Hub cannot be reached any more.
-
-    Args:
-        on_bytes: called with each number of new bytes.
     """
     unfetched, cause = [], None
     for need in needs:
@@ -160,7 +158,7 @@ def fetch_needs(
         else:
             on_start(need)
             try:
-                fetch(need.download, need.listing, on_bytes=on_bytes)
+                fetch(replace(need.download, on_bytes=on_bytes), need.listing)
             except ClipbenchError as error:
                 unfetched.append(replace(need, problem=str(error)))
                 cause = unreachable_reason(PROBE_SECONDS)

@@ -24,6 +24,8 @@ RETRY_SECONDS = (1.0, 2.0, 4.0)
 """Waits before the second request for a file that the server could not give. The client itself waits only after 429."""
 PARTIAL, VERSION = ".part", ".tag"
 """Endings of a file that has not come whole, and of the note of which version it is."""
+ByteCounter = Callable[[int], None]
+"""Called with each number of new bytes, a negative one for bytes that came in vain."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +56,8 @@ def look_up(url: str, name: str) -> tuple[int | None, str | None]:
     return (int(length) if length else None), response.headers.get("ETag")
 
 
-def fetch_file(file: RemoteFile, folder: Path, *, on_bytes: Callable[[int], None] = lambda n_bytes: None) -> Path:
-    """Return the file below the folder once it is complete and has its hash. Bytes of an earlier try are kept.
-
-    Args:
-        on_bytes: called with each number of new bytes, a negative one for bytes that came in vain.
-    """
+def fetch_file(file: RemoteFile, folder: Path, on_bytes: ByteCounter) -> Path:
+    """Return the file below the folder once it is complete and has its hash. Bytes of an earlier try are kept."""
     from huggingface_hub.errors import HfHubHTTPError
 
     path = folder / file.path
@@ -144,7 +142,7 @@ def client_errors(url: str, name: str) -> Iterator[None]:
 class _Counted:
     """A partial file that reports the bytes it grows by. It begins again if a server ignores the range."""
 
-    def __init__(self, file: IO[bytes], on_bytes: Callable[[int], None]) -> None:
+    def __init__(self, file: IO[bytes], on_bytes: ByteCounter) -> None:
         self._file = file
         self._on_bytes = on_bytes
         self.seek, self.tell, self.name = file.seek, file.tell, file.name
@@ -160,7 +158,7 @@ class _Counted:
         return self._file.truncate()
 
 
-def _download(file: RemoteFile, partial: Path, on_bytes: Callable[[int], None]) -> None:
+def _download(file: RemoteFile, partial: Path, on_bytes: ByteCounter) -> None:
     from huggingface_hub.file_download import http_get
 
     with partial.open("ab") as content:
@@ -171,7 +169,7 @@ def _download(file: RemoteFile, partial: Path, on_bytes: Callable[[int], None]) 
         http_get(file.url, counted, resume_size=counted.tell(), expected_size=file.size, headers=dict(file.headers))
 
 
-def _check_hash(file: RemoteFile, partial: Path, on_bytes: Callable[[int], None]) -> None:
+def _check_hash(file: RemoteFile, partial: Path, on_bytes: ByteCounter) -> None:
     from huggingface_hub.utils.sha import git_hash, sha_fileobj
 
     with partial.open("rb") as content:

@@ -6,7 +6,7 @@ data set, and its rows may name their ``subset``.
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -90,14 +90,7 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
             raise UsageError(f"{path} has no subset '{subset}': it has {', '.join(subsets)}")
     base = path if is_folder(path) else path.parent
     roots = [base, base.parent, *([options.data_root] if options.data_root else [])]
-    folders = [
-        base,
-        *(
-            folder
-            for folder in (root / subfolder for root in roots for subfolder in IMAGE_FOLDERS)
-            if is_folder(folder)
-        ),
-    ]
+    folders = [base, *filter(is_folder, (root / subfolder for root in roots for subfolder in IMAGE_FOLDERS))]
     images: dict[schemas.ImageKey, FileImage] = {}
     for image in dict.fromkeys(image for contrast in contrasts.values() for image in contrast.images):
         if image_file := next((folder / image.name for folder in folders if is_file(folder / image.name)), None):
@@ -158,9 +151,13 @@ def _contrasts(file: Path) -> Iterator[tuple[str, schemas.ParsedContrast]]:
         yield id, contrast._replace(subset=subset)
 
 
-def _items(file: Path, schema: schemas.Schema, subset: str) -> Iterator[tuple[str, str, Mapping[str, object]]]:
-    """Yield location, key and fields of each item, of one row or several, or of a column of a row."""
-    rows: list[Mapping[str, object]] = []
+LocatedFields = tuple[str, str, schemas.Fields]
+"""Location, key and fields of a row or an item."""
+
+
+def _items(file: Path, schema: schemas.Schema, subset: str) -> Iterator[LocatedFields]:
+    """Yield each item, of one row or several, or of a column of a row."""
+    rows: list[schemas.Fields] = []
     n_contrasts = 0
     for location, key, row in _rows(file):
         if schemas.find_schema(row) != schema:
@@ -182,8 +179,8 @@ def _items(file: Path, schema: schemas.Schema, subset: str) -> Iterator[tuple[st
         raise DataError(f"{file}: an item of {schema.description} has {schema.n_rows} rows, the last one {len(rows)}")
 
 
-def _rows(file: Path) -> Iterator[tuple[str, str, Mapping[str, object]]]:
-    """Yield location, key and fields of each row. The key comes from a JSON object, or is the row's number."""
+def _rows(file: Path) -> Iterator[LocatedFields]:
+    """Yield each row. The key comes from a JSON object, or is the row's number."""
     if file.suffix.lower() == ".json":
         content = read_json(file, DataError)
         is_keyed = isinstance(content, dict)

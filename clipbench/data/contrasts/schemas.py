@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from clipbench.data.dataset import Dataset, check
+from clipbench.data.dataset import Dataset
 from clipbench.data.images import EncodedImage, Examined, content_digest, missing_note, reading_of
 from clipbench.data.questions import Contrast
 from clipbench.errors import BadImage, DataError, option
@@ -75,11 +75,12 @@ class CroppedImage:
 
 
 Images = Mapping[ImageKey, EncodedImage]
-Reader = Callable[[Mapping[str, object]], ParsedContrast]
+Fields = Mapping[str, object]
+Reader = Callable[[Fields], ParsedContrast]
 """Makes the question of one row, or raises KeyError, TypeError, ValueError or OverflowError if a field does not fit."""
 
 
-def read_contrast(read: Reader, row: Mapping[str, object], location: str) -> ParsedContrast:
+def read_contrast(read: Reader, row: Fields, location: str) -> ParsedContrast:
     """Return the contrast of a row. Every schema may have the fields ``subset`` and ``group``.
 
     Raises:
@@ -126,7 +127,7 @@ def build_dataset(
         notes.append(f"{note}: {scored_share} are scored")
     used_images = list(dict.fromkeys(image for contrast in complete.values() for image in contrast.images))
     image_rows = {image: number for number, image in enumerate(used_images)}
-    dataset = Dataset(
+    return Dataset(
         id=id,
         images=[images[key] if key.box is None else CroppedImage(images[key], key.box) for key in used_images],
         image_ids=[image.id for image in used_images],
@@ -143,7 +144,6 @@ def build_dataset(
         ],
         notes=tuple(notes),
     )
-    return check(dataset, allow_partial=allow_partial)
 
 
 IMAGE_FIELDS = ("image", "images", "filename", "image_path", "image_file")
@@ -154,7 +154,6 @@ SVO_SUBSETS = ("subj_neg", "verb_neg", "obj_neg")
 """Fields with the difference between the images of an item of SVO-Probes."""
 MIN_VALSE_VOTES = 2
 """Votes, of three annotators, that make an item of VALSE valid."""
-Fields = Mapping[str, object]
 
 
 class Schema(NamedTuple):
@@ -218,17 +217,14 @@ def _winogavil(row: Fields) -> ParsedContrast:
     return ParsedContrast(images, (caption,), labels, subset=subset, is_valid=len(set(labels)) > 1)
 
 
-def _two_by_two(ends: str) -> Reader:
-    def read(row: Fields) -> ParsedContrast:
-        images, captions = ([_text(row[f"{kind}_{end}"]) for end in ends] for kind in ("image", "caption"))
-        return _matched_pairs(images, captions)
-
-    return read
+def _two_by_two(row: Fields, names: Iterable[str]) -> ParsedContrast:
+    """Read two images and two captions from fields with such names, in which {} is the kind."""
+    images, captions = ([_text(row[name.format(kind)]) for name in names] for kind in ("image", "caption"))
+    return _matched_pairs(images, captions)
 
 
 def _bivlc(row: Fields) -> ParsedContrast:
-    images, captions = ([_text(row[f"{end}{kind}"]) for end in ("", "negative_")] for kind in ("image", "caption"))
-    return _matched_pairs(images, captions)._replace(subset=_optional(row, "type"))
+    return _two_by_two(row, ("{}", "negative_{}"))._replace(subset=_optional(row, "type"))
 
 
 def _one_negative(*true: str) -> Reader:
@@ -354,9 +350,17 @@ SCHEMAS = (
     ),
     Schema("NLVR", {"sentence", "images"}, False, _nlvr),
     Schema("WinoGAViL", {"cue", "candidates", "associations"}, False, _winogavil),
-    *(
-        Schema(name, {f"{kind}_{end}" for kind in ("image", "caption") for end in ends}, False, _two_by_two(ends))
-        for name, ends in (("Winoground", "01"), ("ColorSwap", "12"))
+    Schema(
+        "Winoground",
+        {"image_0", "image_1", "caption_0", "caption_1"},
+        False,
+        lambda row: _two_by_two(row, ("{}_0", "{}_1")),
+    ),
+    Schema(
+        "ColorSwap",
+        {"image_1", "image_2", "caption_1", "caption_2"},
+        False,
+        lambda row: _two_by_two(row, ("{}_1", "{}_2")),
     ),
     Schema("BiVLC", {"image", "negative_image", "caption", "negative_caption"}, False, _bivlc),
     Schema("MMVP-VLM", {"Question ID", "Type", "Statement"}, False, _mmvp, n_rows=2),

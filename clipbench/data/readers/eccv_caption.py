@@ -19,12 +19,14 @@ from typing import Any
 
 from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.images import FileImage
-from clipbench.data.readers.judged import Judgement, RetrievalItem, id_of_file, judged_dataset, with_files
+from clipbench.data.readers.judged import Judgement, RetrievalItem, dataset_of_files
 from clipbench.errors import DataError, Unavailable, UsageError, data_option, did_you_mean, option
 from clipbench.untrusted.reading import is_file, is_folder, is_int64, read_json, user_path
 
-DIRECTIONS = {"t2i": "caption_to_image", "i2t": "image_to_caption"}
-"""Text-to-image and image-to-text, as the authors call them, and the ends of the files' names."""
+DIRECTIONS = {"t2i": ("caption", "image"), "i2t": ("image", "caption")}
+"""Text-to-image and image-to-text, as the authors call them: what searches, and what is searched."""
+FILE = "{}_{}_to_{}.json"
+"""Name of a file of judgements, with the kinds of what searches and what is searched."""
 JUDGEMENTS = ("eccv", "cxc", "original")
 JUDGEMENT_FOLDERS = ("", "eccv_caption/data", "data")
 """Folders that may hold the judgements."""
@@ -50,11 +52,12 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     """
     options.refuse_unknown(("direction", "judgements", "coco"), id)
     direction = _choose(options, "direction", tuple(DIRECTIONS), None)
+    query_kind, kind_searched = DIRECTIONS[direction]
     kind = _choose(options, "judgements", JUDGEMENTS, JUDGEMENTS[0])
     folder, coco = _folder(path), _find_coco_captions(path, options, id)
     assert folder is not None
-    judged_pairs = _read_pairs(_file(folder, f"{kind}_{DIRECTIONS[direction]}.json", id))
-    split_pairs = _read_pairs(_file(folder, f"original_{DIRECTIONS['i2t']}.json", id))
+    judged_pairs = _read_pairs(_file(folder, FILE.format(kind, query_kind, kind_searched), id))
+    split_pairs = _read_pairs(_file(folder, FILE.format("original", "image", "caption"), id))
     captions, file_names = _read_coco(coco)
     root = coco.parent.parent if coco.parent.name == "annotations" else coco.parent
     first = next(iter(file_names.values()))
@@ -67,24 +70,22 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
         "image": {id: RetrievalItem(str(id), "", FileImage(images / name)) for id, name in file_names.items()},
         "caption": {id: RetrievalItem(str(id), text, None) for id, text in captions.items()},
     }
-    kind_searched, query_kind = ("image", "caption") if direction == "t2i" else ("caption", "image")
     queries, query_notes = _match_coco(judged_pairs, query_kind, coco_items[query_kind], coco, options, searches=True)
     gallery, gallery_notes = _match_coco(
         documents, kind_searched, coco_items[kind_searched], coco, options, searches=False
     )
     advice = f"fetch {WEB}/zips/val2014.zip into {root}, or name the folder of COCO with {data_option(coco='FOLDER')}"
-    sides, image_notes = with_files((queries, gallery), images, options, id, advice=advice)
     pairs = [
         Judgement(str(query_id), str(document_id), 1)
         for query_id, relevant in judged_pairs.items()
         for document_id in dict.fromkeys(relevant)
     ]
-    dataset = judged_dataset(sides, pairs, options, id, image_id=lambda image: id_of_file(image, images))
+    dataset = dataset_of_files((queries, gallery), pairs, images, options, id, advice=advice)
     n_more = len(documents) - len(in_split)
     beyond = f"{kind_searched}s judged right beyond the {len(in_split):,} of the split ({n_more:,}): searched too"
     notes = (*((beyond,) if n_more else ()), *gallery_notes, *query_notes)
     split = direction if kind == JUDGEMENTS[0] else f"{kind}-{direction}"
-    return replace(dataset, split=split, notes=(*notes, *image_notes))
+    return replace(dataset, split=split, notes=(*notes, *dataset.notes))
 
 
 def _choose(options: DataOptions, name: str, choices: Sequence[str], default: str | None) -> str:
@@ -98,7 +99,7 @@ def _choose(options: DataOptions, name: str, choices: Sequence[str], default: st
 
 
 def _folder(path: Path) -> Path | None:
-    files = [f"{JUDGEMENTS[0]}_{end}.json" for end in DIRECTIONS.values()]
+    files = [FILE.format(JUDGEMENTS[0], *kinds) for kinds in DIRECTIONS.values()]
     return next(
         (
             path / subfolder

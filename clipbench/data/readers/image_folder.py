@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from clipbench.data.dataset import DataOptions, Dataset, check
+from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.images import FileImage
 from clipbench.data.prompts import CLASS_NAMES_FILE, check_renaming, names_for_prompts, read_class_names
 from clipbench.errors import DataError, UnknownSplit, UsageError, option
@@ -76,7 +76,7 @@ def load(root: Path, options: DataOptions, id: str) -> Dataset:
     if empty := [folder.path.name for folder in folders if not folder.images]:
         notes += (f"{len(empty)} classes have no images, the first '{empty[0]}'",)
     images = [(label, path) for label, folder in enumerate(folders) for path in folder.images]
-    dataset = Dataset(
+    return Dataset(
         id=id,
         split=split,
         images=[FileImage(path) for _, path in images],
@@ -85,7 +85,6 @@ def load(root: Path, options: DataOptions, id: str) -> Dataset:
         class_names=names,
         notes=notes,
     )
-    return check(dataset, allow_partial=options.allow_partial)
 
 
 class _ClassFolder(NamedTuple):

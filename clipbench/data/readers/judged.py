@@ -10,14 +10,14 @@ BEIR. The tables may be .csv, .tsv or .json too, and a single file of judgements
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from clipbench.data.dataset import DataOptions, Dataset, check
+from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.images import FileImage, ImageRef, existing_files
 from clipbench.data.questions import NO_IMAGE, POOL_FACTS, JudgedItems, Judgements
 from clipbench.data.readers import manifest
@@ -59,6 +59,10 @@ class RetrievalItem(NamedTuple):
     """Language of a query, where the data says it."""
 
 
+Sides = tuple[Sequence[RetrievalItem], Sequence[RetrievalItem]]
+"""Queries and documents."""
+
+
 class Judgement(NamedTuple):
     """A line of judgements."""
 
@@ -85,14 +89,10 @@ def load(path: Path, options: DataOptions, id: str) -> Dataset:
     sides = list(_items(table_of_queries)), list(_items(corpus))
     queries, judged_pairs, query_notes = select_judged(sides, _read_qrels(qrels), qrels.name, options)
     advice = "paths are relative to the folder of the data"
-    sides_with_files, image_notes = with_files((queries, sides[1]), path, options, id, advice=advice)
-    dataset = judged_dataset(
-        sides_with_files, judged_pairs, options, id, image_id=lambda image: id_of_file(image, path)
-    )
+    dataset = dataset_of_files((queries, sides[1]), judged_pairs, path, options, id, advice=advice)
     assert dataset.judgements is not None
     judgements = replace(dataset.judgements, depth=_depth(path / POOL_FACTS))
-    notes = (*split_notes, *query_notes, *image_notes)
-    return replace(dataset, judgements=judgements, split=split, notes=notes)
+    return replace(dataset, judgements=judgements, split=split, notes=(*split_notes, *query_notes, *dataset.notes))
 
 
 def _depth(file: Path) -> int | None:
@@ -102,7 +102,7 @@ def _depth(file: Path) -> int | None:
 
 
 def select_judged(
-    sides: tuple[Sequence[RetrievalItem], Sequence[RetrievalItem]],
+    sides: Sides,
     all_judgements: Sequence[Judgement],
     qrels: str,
     options: DataOptions,
@@ -118,61 +118,52 @@ def select_judged(
         DataError: judgements refer to missing items, without ``allow_partial``, or all of them do.
     """
     queries, documents = ({item.id for item in items} for items in sides)
-    valid_judgements = [
-        judgement for judgement in all_judgements if judgement.query in queries and judgement.document in documents
-    ]
-    n_unknown = len(all_judgements) - len(valid_judgements)
-    problem = f"{n_unknown:,} of {len(all_judgements):,} judgements of {qrels} are of items that the data set lacks"
-    if n_unknown and not (valid_judgements and options.allow_partial):
-        unknown = next(
-            judgement
-            for judgement in all_judgements
-            if judgement.query not in queries or judgement.document not in documents
-        )
-        first_unknown = f"query '{unknown.query}'" if unknown.query not in queries else f"document '{unknown.document}'"
+    valid_judgements, unknown = list[Judgement](), list[str]()
+    for judgement in all_judgements:
+        if judgement.query not in queries:
+            unknown.append(f"query '{judgement.query}'")
+        elif judgement.document not in documents:
+            unknown.append(f"document '{judgement.document}'")
+        else:
+            valid_judgements.append(judgement)
+    problem = f"{len(unknown):,} of {len(all_judgements):,} judgements of {qrels} are of items that the data set lacks"
+    if unknown and not (valid_judgements and options.allow_partial):
         advice = f"fix it, or leave them out with {option('allow_partial', True)}" if valid_judgements else "fix it"
-        raise DataError(f"{problem}, the first of {first_unknown}: {advice}")
+        raise DataError(f"{problem}, the first of {unknown[0]}: {advice}")
     judged_ids = {judgement.query for judgement in valid_judgements}
     notes = []
     if n_left := len(queries - judged_ids):
         notes.append(f"{n_left:,} {'query is' if n_left == 1 else 'queries are'} not judged in {qrels}: left out")
-    if n_unknown:
+    if unknown:
         notes.append(f"{problem}: left out")
     return [query for query in sides[0] if query.id in judged_ids], valid_judgements, notes
 
 
-def with_files(
-    sides: tuple[Sequence[RetrievalItem], Sequence[RetrievalItem]],
-    folder: Path,
-    options: DataOptions,
-    id: str,
-    *,
-    advice: str,
-) -> tuple[tuple[list[RetrievalItem], list[RetrievalItem]], tuple[str, ...]]:
-    """Return the queries and documents whose files exist, and notes, or raise Unavailable if none may be missing."""
-    files = [item.image.path for items in sides[::-1] for item in items if isinstance(item.image, FileImage)]
-    existing, notes = existing_files(files, folder, id, advice, allow_partial=options.allow_partial)
+def dataset_of_files(
+    sides: Sides, judgements: Sequence[Judgement], folder: Path, options: DataOptions, id: str, *, advice: str
+) -> Dataset:
+    """Return the data set of the queries and documents whose files, below a folder, exist, with notes on the others.
 
+    Raises:
+        Unavailable: files are missing, with ``allow_partial`` only if all are.
+    """
+    files: dict[ImageRef, Path] = {
+        item.image: item.image.path for items in sides[::-1] for item in items if isinstance(item.image, FileImage)
+    }
+    existing, notes = existing_files(files.values(), folder, id, advice, allow_partial=options.allow_partial)
     queries, documents = (
-        [item for item in items if not isinstance(item.image, FileImage) or item.image.path in existing]
-        for items in sides
+        [item for item in items if item.image is None or files[item.image] in existing] for items in sides
     )
-    return (queries, documents), notes
-
-
-def id_of_file(image: ImageRef, folder: Path) -> str:
-    """Return the id of an image in a file of its own: its path below the folder of the data."""
-    assert isinstance(image, FileImage), image
-    return manifest.id_below(folder, image.path)
+    image_ids = {image: manifest.id_below(folder, file) for image, file in files.items()}
+    return replace(judged_dataset((queries, documents), judgements, id, image_ids=image_ids), notes=notes)
 
 
 def judged_dataset(
-    sides: tuple[Sequence[RetrievalItem], Sequence[RetrievalItem]],
+    sides: Sides,
     judgements: Sequence[Judgement],
-    options: DataOptions,
     id: str,
     *,
-    image_id: Callable[[ImageRef], str],
+    image_ids: Mapping[ImageRef, str],
 ) -> Dataset:
     """Return a data set of queries and documents, with the judgements that refer to them."""
     images = list(dict.fromkeys(item.image for items in sides[::-1] for item in items if item.image is not None))
@@ -187,15 +178,14 @@ def judged_dataset(
     resolved = [judgement for judgement in judgements if judgement.query in rows[0] and judgement.document in rows[1]]
     pairs = [(rows[0][judgement.query], rows[1][judgement.document], judgement.grade) for judgement in resolved]
     query, document, grade = np.array(pairs, np.int64).reshape(-1, 3).T
-    dataset = Dataset(
+    return Dataset(
         id=id,
         images=images,
-        image_ids=[image_id(image) for image in images],
+        image_ids=[image_ids[image] for image in images],
         judgements=Judgements(
             queries=judged_items[0], documents=judged_items[1], query=query, document=document, grade=grade
         ),
     )
-    return check(dataset, allow_partial=options.allow_partial)
 
 
 def _table(folder: Path, names: Sequence[str]) -> Path | None:
@@ -300,12 +290,28 @@ def _qrels_in(folder: Path) -> list[Path]:
 
 
 def _read_qrels(file: Path) -> list[Judgement]:
-    """Return the judgements of a file, one per pair.
+    """Return the judgements of a file, one per pair, or raise DataError if it has none, or two grades for a pair."""
+    judgements = one_per_pair(_qrels_lines(file))
+    if not judgements:
+        raise DataError(f"{file} has no judgements: expected one line per judgement, such as: query-id, document-id, 1")
+    return judgements
 
-    Raises:
-        DataError: a line is malformed, or a pair has two grades.
-    """
+
+def one_per_pair(located: Iterable[tuple[str, Judgement]]) -> list[Judgement]:
+    """Return judgements that come with their location for messages, or raise DataError if a pair has two grades."""
     grades: dict[tuple[str, str], int] = {}
+    for location, (query, document, grade) in located:
+        before = grades.setdefault((query, document), grade)
+        if before != grade:
+            raise DataError(
+                f"{location}: document '{document}' has grade {grade} for query '{query}', and {before} before:"
+                " expected one grade"
+            )
+    return [Judgement(*pair, grade) for pair, grade in grades.items()]
+
+
+def _qrels_lines(file: Path) -> Iterator[tuple[str, Judgement]]:
+    """Yield location and judgement of each line, or raise DataError if a line is malformed."""
     with reading(file, DataError), open_text(file) as lines:
         for number, line in enumerate(lines, start=1):
             fields = line.rstrip("\n").split("\t") if "\t" in line else line.split()
@@ -322,14 +328,7 @@ def _read_qrels(file: Path) -> list[Judgement]:
                 if number == 1 and not grade.lstrip("+-.")[:1].isdigit():
                     continue  # the names of the columns
                 raise DataError(f"{location}: the grade is '{grade}', expected an integer")
-            if grades.setdefault((query, document), int(grade)) != int(grade):
-                raise DataError(
-                    f"{location}: document '{document}' has grade {grade} for query '{query}', and"
-                    f" {grades[query, document]} before: expected one grade"
-                )
-    if not grades:
-        raise DataError(f"{file} has no judgements: expected one line per judgement, such as: query-id, document-id, 1")
-    return [Judgement(query, document, grade) for (query, document), grade in grades.items()]
+            yield location, Judgement(query, document, int(grade))
 
 
 LAYOUTS = (("judged documents (corpus.jsonl, queries.jsonl, qrels/)", fits, load),)

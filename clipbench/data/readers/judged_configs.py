@@ -169,7 +169,8 @@ def load(folder: Path, located: JudgedFiles, options: DataOptions, id: str) -> D
         for query in _items(query_files, folder):
             queries.append(query._replace(id=f"{prefix}{query.id}", language=language or query.language))
         all_judgements += [
-            judgement._replace(query=f"{prefix}{judgement.query}") for judgement in _judgements(qrels, folder)
+            judgement._replace(query=f"{prefix}{judgement.query}")
+            for judgement in judged.one_per_pair(_judgements(qrels, folder))
         ]
         if documents and {item.id for item in language_documents} != {item.id for item in documents}:
             raise UsageError(
@@ -182,7 +183,7 @@ def load(folder: Path, located: JudgedFiles, options: DataOptions, id: str) -> D
     )
     sides = (("document", documents), ("query", judged_queries))
     ids = {item.image: f"{kind}:{item.id}" for kind, items in sides for item in items if item.image is not None}
-    dataset = judged.judged_dataset((judged_queries, documents), judgements, options, id, image_id=ids.__getitem__)
+    dataset = judged.judged_dataset((judged_queries, documents), judgements, id, image_ids=ids)
     return replace(dataset, split=located.split, notes=tuple(notes))
 
 
@@ -230,8 +231,11 @@ def _items(files: Sequence[Path], folder: Path) -> Iterator[RetrievalItem]:
         yield from judged.items_of(table, file.relative_to(folder).as_posix(), image_of)
 
 
-def _read(file: Path, folder: Path) -> tuple[ColumnTable, Sequence[ImageRef | None] | None]:
-    """Return the columns of a file that hold no images, and the image of each row, where it has a column of them."""
+TableWithImages = tuple[ColumnTable, Sequence[ImageRef | None] | None]
+"""The columns of a file that hold no images, and the image of each row, None without a column of them."""
+
+
+def _read(file: Path, folder: Path) -> TableWithImages:
     if file.suffix != ".parquet":
         if not manifest.fits(file):
             suffixes = ", ".join(manifest.READERS)
@@ -247,7 +251,7 @@ def _read(file: Path, folder: Path) -> tuple[ColumnTable, Sequence[ImageRef | No
         ) from error
 
 
-def _read_parquet(file: Path, location: str) -> tuple[ColumnTable, Sequence[ImageRef | None] | None]:
+def _read_parquet(file: Path, location: str) -> TableWithImages:
     import pyarrow.parquet
 
     with pyarrow.parquet.ParquetFile(file) as opened:
@@ -255,7 +259,7 @@ def _read_parquet(file: Path, location: str) -> tuple[ColumnTable, Sequence[Imag
         encoded = [name for name, type in columns.items() if _holds_images(type)]
         read_columns = [name for name in columns if name.lower() in COLUMNS and name not in encoded]
         values = {name: [] for name in columns} | opened.read(read_columns).to_pydict()
-        table = ColumnTable(columns=values, row_name=lambda row: f"{location}, row {row}")
+        table = ColumnTable(columns=values, source=location)
         if len(encoded) > 1 and "image" not in encoded:
             raise DataError(f"{location}: expected one column of images, or one called image, got {', '.join(encoded)}")
         column = "image" if "image" in encoded else encoded[0] if encoded else None
@@ -286,13 +290,8 @@ def _images(file: Path, column: str, opened: "pyarrow.parquet.ParquetFile") -> I
             yield ParquetImage(file, column, group, row) if has_image else None
 
 
-def _judgements(files: Sequence[Path], folder: Path) -> Iterator[Judgement]:
-    """Yield one judgement per pair.
-
-    Raises:
-        DataError: a pair has two grades, or a grade is not an integer.
-    """
-    grades: dict[tuple[str, str], int] = {}
+def _judgements(files: Sequence[Path], folder: Path) -> Iterator[tuple[str, Judgement]]:
+    """Yield location and judgement of each row, or raise DataError if a grade is not an integer."""
     for file in files:
         table, _ = _read(file, folder)
         names = [next((name for name in ids if name in table.columns), None) for ids in (QUERY_IDS, DOCUMENT_IDS)]
@@ -306,11 +305,4 @@ def _judgements(files: Sequence[Path], folder: Path) -> Iterator[Judgement]:
             text = str(int(score)) if isinstance(score, float) and score.is_integer() else str(score)
             if not is_int64(text):
                 raise DataError(f"{table.row_name(row)}: the grade is {shown(score)}, expected an integer")
-            pair = str(query), str(document)
-            if grades.setdefault(pair, int(text)) != int(text):
-                raise DataError(
-                    f"{table.row_name(row)}: document '{document}' has grade {text} for query '{query}', and"
-                    f" {grades[pair]} before: expected one grade"
-                )
-    for (query, document), grade in grades.items():
-        yield Judgement(query, document, grade)
+            yield table.row_name(row), Judgement(str(query), str(document), int(text))

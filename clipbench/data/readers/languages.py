@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clipbench.data.dataset import DataOptions, Dataset, check
+from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.labels import Groups, LabelSet
 from clipbench.data.prompts import PLACEHOLDER
 from clipbench.data.readers import manifest
@@ -142,11 +142,11 @@ def with_languages(imagenet: Dataset, path: Path, options: DataOptions) -> Datas
     If only one language is named, there are no slices: the images of its classes are left, with its names and
     templates.
     """
-    tables = (_by_language(path / BABEL_NAMES), _by_language(path / BABEL_PROMPTS))
+    names, prompts = _by_language(path / BABEL_NAMES), _by_language(path / BABEL_PROMPTS)
     sets = {
-        language: _label_set(imagenet, classes, tables[1].get(language), f"{path / BABEL_NAMES}, {language}")
-        for language, classes in tables[0].items()
-        if language not in ENGLISH and (LANGUAGE in options.options or language in tables[1])
+        language: _label_set(imagenet, classes, prompts.get(language), f"{path / BABEL_NAMES}, {language}")
+        for language, classes in names.items()
+        if language not in ENGLISH and (LANGUAGE in options.options or language in prompts)
     }
     chosen = {language: sets[language] for language in _choose_languages(list(sets), options)}
     if LANGUAGE in options.options and len(chosen) == 1:
@@ -210,7 +210,7 @@ def _dataset(captions: Sequence[FileCaption], folder: Path, options: DataOptions
     if len(nonblank) < len(requested):
         notes += (f"{len(requested) - len(nonblank)} captions are blank and were left out",)
     if len(languages) == 1:
-        return check(replace(dataset, notes=notes))
+        return replace(dataset, notes=notes)
     firsts = ENGLISH if LANGUAGE not in options.options else ()
     main = next((language for language in firsts if language in languages), languages[0])
     notes += (f"the overall metrics are of the language {main}, and other languages are slices",)
@@ -218,7 +218,7 @@ def _dataset(captions: Sequence[FileCaption], folder: Path, options: DataOptions
     groups = Groups(
         [caption.language for caption in nonblank if caption.image_id in present], of_captions=True, main=main
     )
-    return check(replace(dataset, groups={LANGUAGE: groups}, notes=notes))
+    return replace(dataset, groups={LANGUAGE: groups}, notes=notes)
 
 
 LAYOUTS = (

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from clipbench.data.dataset import DataOptions, Dataset, check
+from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.images import FileImage, existing_files
 from clipbench.data.readers import manifest
 from clipbench.data.readers.table import rows_of_split
@@ -48,7 +48,7 @@ class FileCaption(NamedTuple):
 
 
 def captioned_dataset(captions: Sequence[FileCaption], folder: Path, options: DataOptions, id: str) -> Dataset:
-    """Return the data set, not yet checked, of the captions whose images, named relative to a folder, exist."""
+    """Return the data set of the captions whose images, named relative to a folder, exist."""
     files = [caption.image for caption in captions]
     advice = f"put the images there, or name their folder with {data_option(images='FOLDER')}"
     existing, notes = existing_files(files, folder, id, advice, allow_partial=options.allow_partial)
@@ -107,7 +107,7 @@ def load_urban1k(path: Path, options: DataOptions, id: str) -> Dataset:
         if not caption:
             raise DataError(f"the first line of {texts[stem]} is blank: expected the caption there")
         pairs.append(_pair(stem, images.get(stem, folder / f"{stem}.jpg"), caption))
-    return check(captioned_dataset(pairs, folder, options, id))
+    return captioned_dataset(pairs, folder, options, id)
 
 
 def _numeric(stem: str) -> tuple[int, str]:
@@ -138,7 +138,7 @@ def load_docci(path: Path, options: DataOptions, id: str) -> Dataset:
         [_text(row, field, location) for field in fields] for location, row in (rows[number] for number in split_rows)
     ]
     pairs = [_pair(name, folder / image, text) for name, image, text in descriptions]
-    return check(replace(captioned_dataset(pairs, folder, options, id), split=split))
+    return replace(captioned_dataset(pairs, folder, options, id), split=split)
 
 
 # -- Densely Captioned Images (Urbanek et al., CVPR 2024), as its own code unpacks it
@@ -167,7 +167,7 @@ def load_dci(path: Path, options: DataOptions, id: str) -> Dataset:
         if isinstance(extra, str) and extra.strip():
             caption += f"\n{extra.strip()}"
         pairs.append(_pair(file.name, folder / _text(entry, "image", str(file)), caption))
-    return check(replace(captioned_dataset(pairs, folder, options, id), split=split))
+    return replace(captioned_dataset(pairs, folder, options, id), split=split)
 
 
 def _dci_names(path: Path, split: str) -> list[str]:
@@ -228,17 +228,14 @@ def load_sharegpt4v(path: Path, options: DataOptions, id: str) -> Dataset:
         records = list(islice(_list_items(file), n))
     pairs = []
     for number, record in enumerate(records, start=1):
+        location = f"{file}, item {number}"
         match record:
-            case {"conversations": [_, {**turn}, *_], **fields_left}:
-                location, fields = (
-                    f"{file}, item {number}",
-                    {"image": fields_left.get("image"), "value": turn.get("value")},
-                )
+            case {"conversations": [_, {**turn}, *_], **fields}:
                 image = _text(fields, "image", location)
-                pairs.append(_pair(image, folder / image, _text(fields, "value", location).replace("\n", " ")))
+                pairs.append(_pair(image, folder / image, _text(turn, "value", location).replace("\n", " ")))
             case _:
-                raise DataError(f"{file}, item {number}: expected an image, and its caption as second conversation")
-    return check(captioned_dataset(pairs, folder, options, id))
+                raise DataError(f"{location}: expected an image, and its caption as second conversation")
+    return captioned_dataset(pairs, folder, options, id)
 
 
 def _list_items(path: Path) -> Iterator[object]:
@@ -312,7 +309,7 @@ def load_iiw(path: Path, options: DataOptions, id: str) -> Dataset:
         name = _text(row, field, location)
         image = folder / (name if Path(name).suffix else f"{name}.jpg")
         pairs.append(_pair(name, image, _text(row, caption, location)))
-    return check(captioned_dataset(pairs, folder, options, id))
+    return captioned_dataset(pairs, folder, options, id)
 
 
 # -- what the sets share
@@ -322,7 +319,7 @@ def _pair(id: str, image: Path, caption: str) -> FileCaption:
     return FileCaption(image, id, caption, id)
 
 
-def _text(row: Mapping[str, object], field: str, location: str) -> str:
+def _text(row: Mapping[Any, object], field: str, location: str) -> str:
     value = row.get(field)
     if not isinstance(value, str) or not value.strip():
         raise DataError(f"{location}: expected a text in {field}, got {shown(value)}")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePath
 
-from clipbench.data.dataset import DataOptions, Dataset, check
+from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.images import FileImage, existing_files
 from clipbench.data.prompts import read_class_names
 from clipbench.data.readers.table import OPTIONS as COLUMN_OPTIONS
@@ -69,7 +69,7 @@ def dataset_of(table: ColumnTable, path: Path, options: DataOptions, id: str) ->
     splits = sorted({str(value) for value in table.columns[roles.split]}) if roles.split is not None else []
     if split is None and len(splits) > 1:
         notes += (f"all splits are read together ({', '.join(splits)}). {data_option(split=splits[0])} reads one",)
-    return check(replace(dataset, split=split, has_ids=True, notes=notes), allow_partial=options.allow_partial)
+    return replace(dataset, split=split, has_ids=True, notes=notes)
 
 
 def read_table(path: Path) -> ColumnTable:
@@ -83,11 +83,11 @@ def read_table(path: Path) -> ColumnTable:
     if not numbered:
         raise DataError(f"{path} has no rows: expected one per image or caption")
     names = dict.fromkeys(name for _, row in numbered for name in row)
-    numbers = [number for number, _ in numbered]
-    unit = "item" if path.suffix.lower() == ".json" else "line"
     return ColumnTable(
         columns={name: [row.get(name) for _, row in numbered] for name in names},
-        row_name=lambda row: f"{path}, {unit} {numbers[row]}",
+        source=str(path),
+        unit="item" if path.suffix.lower() == ".json" else "line",
+        numbers=[number for number, _ in numbered],
     )
 
 

@@ -3,7 +3,7 @@ captions.
 """
 
 import re
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -173,8 +173,8 @@ def rows_of_split(column: Iterable[object], split: str | None, *, source: str) -
     return rows
 
 
-RowNamer = Callable[[int], str]
-"""Returns the name of a row for messages, such as ``manifest.csv, line 3``."""
+Owners = Mapping[int, int]
+"""The image of each row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,12 +182,20 @@ class ColumnTable:
     """Columns of equal length, and a name for each row in messages."""
 
     columns: Mapping[str, Sequence[object]]
-    row_name: RowNamer
+    source: str
+    """Name of the table."""
+    unit: str = "row"
+    numbers: Sequence[int] | None = None
+    """Number of each row, such as its line in a file, from 0 on by default."""
 
-    def column(self, name: str, rows: Iterable[int]) -> list[tuple[int, object]]:
-        """Return (row, value) of a column for some rows."""
+    def row_name(self, row: int) -> str:
+        """Return the name of a row for messages, such as ``manifest.csv, line 3``."""
+        return f"{self.source}, {self.unit} {row if self.numbers is None else self.numbers[row]}"
+
+    def column(self, name: str, rows: Iterable[int]) -> dict[int, object]:
+        """Return the values of a column by row, for some rows."""
         values = self.columns[name]
-        return [(row, values[row]) for row in rows]
+        return {row: values[row] for row in rows}
 
 
 class TableImage(NamedTuple):
@@ -207,7 +215,7 @@ def table_dataset(
     images: Mapping[int, TableImage],
     class_names: Sequence[str] | None = None,
 ) -> Dataset:
-    """Return the data set of some rows, not yet checked. Rows that share an image give it several captions.
+    """Return the data set of some rows. Rows that share an image give it several captions.
 
     With ``class_names``, labels are rows of it. Otherwise integers are used as they are, and texts become their index
     in the sorted order of all texts of the table (not only of the rows that are kept). Numbers with names become their
@@ -230,7 +238,7 @@ def table_dataset(
         for row, image in owner.items()
         for column in roles.captions
         if not (may_lack and table.columns[column][row] in (None, ""))
-        for text in _texts(table.columns[column][row], column, row, table.row_name)
+        for text in _texts(table, column, row)
     ]
     return Dataset(
         id=id,
@@ -247,12 +255,12 @@ def table_dataset(
 
 
 def _image_ids(
-    table: ColumnTable, roles: Roles, owner: Mapping[int, int], ids: Mapping[int, str]
+    table: ColumnTable, roles: Roles, owner: Owners, ids: Mapping[int, str]
 ) -> tuple[list[str], tuple[str, ...]]:
     """Return the id of each image, from the id column if the user named it or it fits, and a note if it does not."""
     notes: tuple[str, ...] = ()
     if roles.id is not None:
-        column = {row: "" if value is None else str(value) for row, value in table.column(roles.id, owner)}
+        column = {row: "" if value is None else str(value) for row, value in table.column(roles.id, owner).items()}
         empty = next((row for row, value in column.items() if not value.strip()), None)
         if roles.id_is_named and empty is not None:
             raise DataError(f"{table.row_name(empty)}: the {roles.id} is empty")
@@ -261,18 +269,19 @@ def _image_ids(
             ids = column
         else:
             notes = (f"column '{roles.id}' has no distinct id per image, so it was not used as ids",)
-    return _one_per_image(ids, owner, table.row_name, "id"), notes
+    return _one_per_image(ids, owner, table, "id"), notes
 
 
-def _one_per_image(values: Mapping[int, str], owner: Mapping[int, int], row_name: RowNamer, role: str) -> list[str]:
+def _one_per_image(values: Mapping[int, str], owner: Owners, table: ColumnTable, role: str) -> list[str]:
     """Return one value per image, in order, or raise DataError if the rows of an image differ."""
     first_values: dict[int, tuple[int, str]] = {}
     for row, image in owner.items():
         first, value = first_values.setdefault(image, (row, values[row]))
         if value != values[row]:
             raise DataError(
-                f"{row_name(row)}: the image has {role} '{values[row]}', and '{value}' in {row_name(first)}:"
-                f" choose the column that holds one {role} per image with {data_option(**{role: 'COLUMN'})}"
+                f"{table.row_name(row)}: the image has {role} '{values[row]}', and '{value}' in"
+                f" {table.row_name(first)}: choose the column that holds one {role} per image with"
+                f" {data_option(**{role: 'COLUMN'})}"
             )
     return [value for _, value in first_values.values()]
 
@@ -284,10 +293,10 @@ class _Caption(NamedTuple):
     column: str
 
 
-def _groups(table: ColumnTable, name: str, owner: Mapping[int, int], captions: Sequence[_Caption]) -> Groups:
+def _groups(table: ColumnTable, name: str, owner: Owners, captions: Sequence[_Caption]) -> Groups:
     if name == CAPTION_COLUMN and name not in table.columns:
         return Groups([caption.column for caption in captions], of_captions=True)
-    values = {row: "" if value is None else str(value).strip() for row, value in table.column(name, owner)}
+    values = {row: "" if value is None else str(value).strip() for row, value in table.column(name, owner).items()}
     by_image: dict[int, set[str]] = {}
     for row, image in owner.items():
         by_image.setdefault(image, set()).add(values[row])
@@ -302,38 +311,38 @@ def _groups(table: ColumnTable, name: str, owner: Mapping[int, int], captions: S
     return Groups([values[caption.row] for caption in captions], of_captions=True)
 
 
-def _texts(value: object, column: str, row: int, row_name: RowNamer) -> list[str]:
+def _texts(table: ColumnTable, column: str, row: int) -> list[str]:
     """Return the captions in one cell: a text, a list of texts, or a list as a .csv file writes it."""
+    value = table.columns[column][row]
     texts = read_written_list(value) or [value] if isinstance(value, str) else [] if value is None else value
     if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
-        raise DataError(f"{row_name(row)}: expected a text or a list of texts in {column}, got {shown(value)}")
+        raise DataError(f"{table.row_name(row)}: expected a text or a list of texts in {column}, got {shown(value)}")
     if not texts or not all(text.strip() for text in texts):
         raise DataError(
-            f"{row_name(row)}: the {column} is empty, expected a caption ({data_option(caption='COLUMN')} or"
+            f"{table.row_name(row)}: the {column} is empty, expected a caption ({data_option(caption='COLUMN')} or"
             f" {data_option(label='COLUMN')} names another column)"
         )
     return list(texts)
 
 
 def _labels(
-    table: ColumnTable, roles: Roles, owner: Mapping[int, int], class_names: Sequence[str] | None
+    table: ColumnTable, roles: Roles, owner: Owners, class_names: Sequence[str] | None
 ) -> tuple[Int64[np.ndarray, " n_images"] | None, tuple[str, ...] | None]:
     if roles.label is None:
         return None, None
-    for row, value in table.column(roles.label, owner):
+    cells = table.column(roles.label, owner)
+    for row, value in cells.items():
         if not _is_label(value):
             raise DataError(
                 f"{table.row_name(row)}: expected a class name or number as {roles.label}, got {shown(value)}"
             )
-    agreed = _one_per_image(
-        {row: str(value) for row, value in table.column(roles.label, owner)}, owner, table.row_name, "label"
-    )
+    agreed = _one_per_image({row: str(value) for row, value in cells.items()}, owner, table, "label")
     # Of the whole table, so that a split or a subset numbers its classes as the whole does.
     all_labels = {str(value) for value in table.columns[roles.label] if _is_label(value)}
     if not all(value.removeprefix("-").isdecimal() for value in all_labels):
         names = tuple(class_names or sorted(all_labels))
         return _class_numbers(agreed, names), names
-    for row, value in table.column(roles.label, owner):
+    for row, value in cells.items():
         if not is_int64(str(value)):
             raise DataError(
                 f"{table.row_name(row)}: the {roles.label} is {shown(value)}, expected the number of a class"
@@ -342,8 +351,7 @@ def _labels(
     if class_names is not None or roles.class_name is None:
         return np.array(numbers, np.int64), None if class_names is None else tuple(class_names)
     number_names = _names_of_numbers(table, roles.label, roles.class_name)
-    class_rows = {number: row for row, number in enumerate(number_names)}
-    return np.array([class_rows[number] for number in numbers], np.int64), tuple(number_names.values())
+    return np.searchsorted([*number_names], numbers), tuple(number_names.values())
 
 
 def _is_label(value: object) -> bool:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from clipbench.data.dataset import DataOptions, Dataset, check
+from clipbench.data.dataset import DataOptions, Dataset
 from clipbench.data.images import EncodedImage
 from clipbench.data.labels import Groups, LabelSet
 from clipbench.data.prompts import CLASS_NAMES_FILE, PLACEHOLDER, read_class_names, read_templates
@@ -121,7 +121,7 @@ def load(root: Path, options: DataOptions, id: str, *, shards: Sequence[Path] | 
             parts["templates"] = read_templates(root / TEMPLATES_FILE)
         if kind != "retrieval" and is_file(root / CLASS_NAMES_FILE):
             parts["class_names"] = read_class_names(root / CLASS_NAMES_FILE)
-    dataset = Dataset(
+    return Dataset(
         id=id,
         split=split,
         images=[sample.image() for sample in samples],
@@ -129,7 +129,6 @@ def load(root: Path, options: DataOptions, id: str, *, shards: Sequence[Path] | 
         groups=_groups(samples, options.options.get("group"), classes),
         **parts,
     )
-    return check(dataset, allow_partial=options.allow_partial)
 
 
 def _choose_split(root: Path, split: str | None) -> tuple[Path, str]:
@@ -215,7 +214,7 @@ def _captions(samples: Sequence[_Sample]) -> dict[str, Any]:
             raise DataError(f"{sample.location}: .txt is not UTF-8 text") from error
     return {
         "captions": [line for captions in lines for line in captions],
-        "caption_image": np.repeat(np.arange(len(lines)), [len(captions) for captions in lines]).astype(np.int64),
+        "caption_image": np.repeat(np.arange(len(lines)), [len(captions) for captions in lines]),
     }
 
 

@@ -249,10 +249,8 @@ def _sentence(scene: Scene, chance: Sampler) -> Phrase:
         return _word_sentence(scene, chance)
     mentions = _mentions(scene.groups(), chance, detail=0.25)
     if len(mentions) == 1:
-        parts = [indefinite(mentions[0])]
-        return _with_opening(
-            join_phrases([*parts, _against_background(scene)] if chance.bernoulli(0.5) else parts), chance
-        )
+        against = [_against_background(scene)] if chance.bernoulli(0.5) else []
+        return _with_opening(join_phrases([indefinite(mentions[0]), *against]), chance)
     if chance.bernoulli(0.2):
         return _list_phrase(mentions)
     relation = chance.one_of(scene.relations)
@@ -317,13 +315,14 @@ def _objects_phrase(scene: Scene, chance: Sampler, detail: float) -> Phrase:
     mentions = _mentions(scene.groups(), chance, detail=detail)
     if len(scene.relations) < 2:
         return _relation_phrase(mentions, scene.relations[0], chance) if scene.relations else _list_phrase(mentions)
-    parts = [indefinite(mentions[scene.relations[0].subject])]  # all relations have the same subject
+    subject = mentions[scene.relations[0].subject]  # all relations have the same
+    links = []
     for relation in scene.relations:
-        first, second = mentions[relation.subject], mentions[relation.object]
-        fact = Related(first.description, relation.name, second.description)
-        parts += [Phrase("and")] if len(parts) > 1 else []
-        parts += [Phrase(chance.one_of(SYNONYMS.get(relation.name, (relation.name,))), (fact,)), indefinite(second)]
-    return join_phrases(parts)
+        second = mentions[relation.object]
+        fact = Related(subject.description, relation.name, second.description)
+        wording = Phrase(chance.one_of(SYNONYMS.get(relation.name, (relation.name,))), (fact,))
+        links.append(join_phrases([wording, indefinite(second)]))
+    return join_phrases([indefinite(subject), join_phrases(links, " and ")])
 
 
 def _writing_phrase(scene: Scene, chance: Sampler) -> Phrase:
@@ -331,11 +330,10 @@ def _writing_phrase(scene: Scene, chance: Sampler) -> Phrase:
     assert scene.writing is not None
     relation, facts = word_relation(scene)
     if scene.writing.paper is not None and relation != "on" and chance.bernoulli(0.5):
-        phrase = sign(scene.writing)
-        return Phrase(" ".join(part for part in (phrase.text, relation) if part), phrase.facts + facts)
+        return join_phrases([sign(scene.writing), Phrase(relation, facts)])
     phrase = word(scene.writing, quoted=chance.bernoulli(0.8), ink=chance.bernoulli(0.3))
-    ending = {"": "", "on": " written on it"}.get(relation, f" written {relation}")
-    return Phrase(phrase.text + ending, phrase.facts + facts)
+    ending = {"": "", "on": "written on it"}.get(relation, f"written {relation}")
+    return join_phrases([phrase, Phrase(ending, facts)])
 
 
 def _word_sentence(scene: Scene, chance: Sampler) -> Phrase:
@@ -398,7 +396,7 @@ def _region_sentences(scene: Scene, mentioned: Mention, chance: Sampler) -> list
     if not true:
         return []
     region = chance.one_of(true)
-    where = f"in the {region}" if region == "centre" or " " in region else f"{_ON_SIDE[region]}"
+    where = _ON_SIDE.get(region, f"in the {region}")
     text = f"{definite(mentioned)} {verb(mentioned)} {where} of the picture."
     return [Phrase(text.capitalize(), (InRegion(mentioned.description, region),))]
 

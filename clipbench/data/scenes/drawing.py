@@ -108,8 +108,7 @@ def _pattern(background: Background, u: Part, v: Part, pixel: float) -> Part:
         case "striped":
             return _bars(u + v, period * 1.4142, pixel * 1.4142)
         case "checkered":
-            across, down = _bars(u, 2 * period, pixel), _bars(v, 2 * period, pixel)
-            return across + down - 2 * across * down
+            return _checks(u, v, 2 * period, pixel)
         case _:
             return _dots(u, v, period, pixel=pixel, radius=0.28 * period)
 
@@ -117,6 +116,11 @@ def _pattern(background: Background, u: Part, v: Part, pixel: float) -> Part:
 def _bars(along: Part, period: float, pixel: float) -> Part:
     turns = along * np.float32(1 / period)
     return step((np.abs(turns - np.floor(turns) - 0.5) - 0.25) * np.float32(period), pixel)
+
+
+def _checks(u: Part, v: Part, period: float, pixel: float) -> Field:
+    across, down = _bars(u, period, pixel), _bars(v, period, pixel)
+    return across + down - 2 * across * down
 
 
 def _dots(u: Part, v: Part, period: float, *, pixel: float, radius: float) -> Field:
@@ -139,13 +143,18 @@ class _Patch(NamedTuple):
 
 
 def _patch(solid: Solid, size: int) -> _Patch:
-    reach = solid.radius * 1.06 + 2 / size  # a tilted corner, and the rim that slopes are taken on
-    left, right = max(int((solid.x - reach) * size), 0), min(int((solid.x + reach) * size) + 1, size)
-    top, bottom = max(int((solid.y - reach) * size), 0), min(int((solid.y + reach) * size) + 1, size)
     pixel = 1 / (size * solid.radius)
-    u = (np.arange(left, right, dtype=np.float32) + np.float32(0.5 - solid.x * size)) * np.float32(pixel)
-    v = (np.arange(top, bottom, dtype=np.float32) + np.float32(0.5 - solid.y * size)) * np.float32(pixel)
-    return _Patch(slice(top, bottom), slice(left, right), u[None, :], v[:, None], pixel)
+    columns, u = _extent(solid.x, solid.radius, size, pixel)
+    rows, v = _extent(solid.y, solid.radius, size, pixel)
+    return _Patch(rows, columns, u[None, :], v[:, None], pixel)
+
+
+def _extent(centre: float, radius: float, size: int, pixel: float) -> tuple[slice, Float32[np.ndarray, " side"]]:
+    """Return the pixels along one axis that an object may touch, and their coordinates in its own."""
+    reach = radius * 1.06 + 2 / size  # a tilted corner, and the rim that slopes are taken on
+    start, end = max(int((centre - reach) * size), 0), min(int((centre + reach) * size) + 1, size)
+    coordinates = (np.arange(start, end, dtype=np.float32) + np.float32(0.5 - centre * size)) * np.float32(pixel)
+    return slice(start, end), coordinates
 
 
 def _rotate(patch: _Patch, solid: Solid) -> tuple[Field, Field]:
@@ -175,8 +184,7 @@ def _apply_texture(paint: Float32[np.ndarray, " 3"], texture: str, u: Field, v: 
         case "spotted":
             marks = _dots(u + 0.25, v + 0.25, 0.5, pixel=pixel, radius=0.14)
         case _:
-            across, down = _bars(u, 0.8, pixel), _bars(v, 0.8, pixel)
-            marks = across + down - 2 * across * down
+            marks = _checks(u, v, 0.8, pixel)
     tone = paint * np.float32(0.42) if paint.mean() > 140 else paint + (255 - paint) * np.float32(0.62)
     return paint + marks[..., None] * (tone - paint)
 

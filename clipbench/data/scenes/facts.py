@@ -148,12 +148,12 @@ def relation_holds(first: Solid, relation: str, second: Solid, *, is_nearer: boo
 
 def is_in_region(solid: Solid, region: str) -> bool | None:
     """Return whether a solid is in a region such as "left", "upper left" or "centre", or None if it is unclear."""
-    across = {"left": _low(solid.x), "right": _low(1 - solid.x)}
-    down = {"top": _low(solid.y), "bottom": _low(1 - solid.y), "upper": _low(solid.y), "lower": _low(1 - solid.y)}
     if region == "centre":
         away = max(abs(solid.x - 0.5), abs(solid.y - 0.5))
         return True if away <= 0.07 else (False if away >= 0.17 else None)
-    parts = [(across | down)[word] for word in region.split()]
+    x, y = solid.x, solid.y
+    distances = {"left": x, "right": 1 - x, "top": y, "upper": y, "bottom": 1 - y, "lower": 1 - y}
+    parts = [_low(distances[word]) for word in region.split()]
     if False in parts:
         return False
     return None if None in parts else True

@@ -267,20 +267,16 @@ def _portrait_layout(plan: Plan, chance: Sampler) -> _Layout:
 
 def _beside_layout(plan: Plan, chance: Sampler) -> _Layout:
     top, bottom = _free_height(plan)
-    first, second = _side_by_side(plan.looks, chance, top, bottom)
-    return _Layout([_Spot(*first, 0), _Spot(*second, 1)], (Relation(0, "left of", 1),))
+    return _Layout(_side_by_side(plan.looks, chance, top, bottom), (Relation(0, "left of", 1),))
 
 
 def _stacked_layout(plan: Plan, chance: Sampler) -> _Layout:
-    first, second = _side_by_side(plan.looks, chance, 0.0, 1.0)
-    spots = [_Spot(y, x, radius, group) for group, (x, y, radius) in enumerate((first, second))]
+    spots = [spot._replace(x=spot.y, y=spot.x) for spot in _side_by_side(plan.looks, chance, 0.0, 1.0)]
     return _Layout(spots, (Relation(0, "above", 1),))
 
 
-def _side_by_side(
-    looks: tuple[Look, ...], chance: Sampler, top: float, bottom: float
-) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Return x, y and radius of two objects side by side, about level, clear of each other."""
+def _side_by_side(looks: tuple[Look, ...], chance: Sampler, top: float, bottom: float) -> list[_Spot]:
+    """Return the places of two objects side by side, about level, clear of each other."""
     gap = 0.05
     a, b = (_radius(look, chance, at_most=0.22) for look in looks[:2])
     slack = 1 - 2 * MARGIN - 2 * a - 2 * b - gap
@@ -290,7 +286,7 @@ def _side_by_side(
     edge = max(a, b) + MARGIN
     step = chance.between(-0.14, 0.14) * away
     middle = _between_or_middle(chance, top + edge + abs(step), bottom - edge - abs(step))
-    return (x, middle - step, a), (x + away, middle + step, b)
+    return [_Spot(x, middle - step, a, 0), _Spot(x + away, middle + step, b, 1)]
 
 
 def _in_front_layout(plan: Plan, chance: Sampler) -> _Layout:

@@ -1,12 +1,12 @@
 """The splits, their scenes, and captioned scenes to train on without a single file: each follows from its index."""
 
 from functools import cache, lru_cache
+from itertools import permutations
 
 from clipbench.data.scenes.captions import STYLE_SHARES, CaptionedScene, caption
 from clipbench.data.scenes.facts import relation_holds
 from clipbench.data.scenes.layout import Look, Plan, lay_out, sample_background, sample_plan, sample_texture
 from clipbench.data.scenes.world import BASE_RELATIONS, COLOURS, KINDS, Scene, held_out, palette
-from clipbench.errors import UsageError, did_you_mean
 from clipbench.seeding import Sampler
 
 SPLITS = ("train", "test", "held-out")
@@ -25,14 +25,11 @@ def novelties(scene: Scene) -> list[tuple[str, ...]]:
     novel: list[tuple[str, ...]] = [
         (solid.colour, solid.kind) for solid in scene.solids if (solid.colour, solid.kind) in combinations.looks
     ]
-    for i, first in enumerate(scene.solids):
-        for j, second in enumerate(scene.solids):
-            if i == j or first.kind == second.kind:
-                continue
-            for relation in BASE_RELATIONS:
-                order = (first.kind, relation, second.kind)
-                if order in combinations.orders and relation_holds(first, relation, second, is_nearer=i > j):
-                    novel.append(order)
+    for (i, first), (j, second) in permutations(enumerate(scene.solids), 2):
+        for relation in BASE_RELATIONS:
+            order = (first.kind, relation, second.kind)
+            if order in combinations.orders and relation_holds(first, relation, second, is_nearer=i > j):
+                novel.append(order)
     if scene.writing is not None and scene.writing.word in combinations.words:
         novel.append((scene.writing.word,))
     return novel
@@ -43,16 +40,9 @@ def belongs_to_split(scene: Scene, split: str) -> bool:
     return bool(novelties(scene)) == (split == "held-out")
 
 
-def check_split(split: str) -> None:
-    """Raise UsageError unless the split is known."""
-    if split not in SPLITS:
-        raise UsageError(f"scenes have no split '{split}': {did_you_mean(split, SPLITS)}")
-
-
 @lru_cache(maxsize=N_KEPT)
 def scene(split: str, index: int, *, seed: int = 0) -> Scene:
     """Return scene ``index`` of a split, for any index, in any order and process."""
-    check_split(split)
     chance = Sampler("scene", split, index, seed)
     while True:
         candidate = lay_out(sample_plan(chance))
@@ -63,7 +53,6 @@ def scene(split: str, index: int, *, seed: int = 0) -> Scene:
 @cache
 def looks(split: str) -> tuple[tuple[str, str], ...]:
     """Return the (colour, kind) pairs that a split's single objects may have."""
-    check_split(split)
     is_held_out = split == "held-out"
     pairs = [(colour, kind) for kind in KINDS for colour in COLOURS]
     return tuple(pair for pair in pairs if (pair in held_out().looks) == is_held_out)

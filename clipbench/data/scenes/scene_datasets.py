@@ -27,7 +27,7 @@ from clipbench.data.scenes.captions import (
 )
 from clipbench.data.scenes.drawing import LARGEST, SMALLEST, SceneImage
 from clipbench.data.scenes.facts import ObjectDescription
-from clipbench.data.scenes.sampling import check_split, looks, portrait, scene
+from clipbench.data.scenes.sampling import SPLITS, looks, portrait, scene
 from clipbench.data.scenes.scene_questions import composition_dataset, text_in_image_dataset
 from clipbench.data.scenes.world import KINDS, SCENES_VERSION, Scene
 from clipbench.errors import UsageError, did_you_mean
@@ -53,21 +53,13 @@ def position_items(index: int, *, split: str = "test") -> tuple[Scene, dict[str,
     sampled_scene = portrait(split, index)
     true = mention(sampled_scene.solids)
     # A look of the same split with another colour or another kind; with both where the split has no other.
-    other_looks = [
-        (colour, kind)
-        for colour, kind in looks(split)
-        if (colour, kind) != (true.description.colour, true.description.kind)
-    ]
-    near = [
-        (colour, kind)
-        for colour, kind in other_looks
-        if colour == true.description.colour or kind == true.description.kind
-    ]
-    colour, kind = chance.one_of(near or other_looks)
-    false = true._replace(description=ObjectDescription(kind, colour))
+    kind, colour, *_ = true.description
+    other_looks = [look for look in looks(split) if look != (colour, kind)]
+    near = [look for look in other_looks if colour in look or kind in look]
+    false_colour, false_kind = chance.one_of(near or other_looks)
+    false = true._replace(description=ObjectDescription(false_kind, false_colour))
     asides = [Phrase(text) for text in chance.some_of(ASIDES, len(ASIDES))]
-    phrases = [indefinite(mentioned) for mentioned in (true, false)]
-    sentences = [Phrase(f"There is {phrase.text}.", phrase.facts) for phrase in phrases]
+    sentences = [Phrase(f"There is {phrase.text}.", phrase.facts) for phrase in map(indefinite, (true, false))]
     paragraphs = {}
     for position, before in POSITIONS.items():
         n = next(n for n in range(len(asides) + 1) if count_words(asides[:n]) >= before)
@@ -125,7 +117,8 @@ def scenes_dataset(
     """
     if form not in FORMS:
         raise UsageError(f"scenes have no form '{form}': {did_you_mean(form, FORMS)}")
-    check_split(split)
+    if split not in SPLITS:
+        raise UsageError(f"scenes have no split '{split}': {did_you_mean(split, SPLITS)}")
     if size is not None and not SMALLEST <= size <= LARGEST:
         raise UsageError(f"scenes can be drawn {SMALLEST} to {LARGEST} pixels wide, got a size of {size}")
     build, default_n = FORMS[form]
@@ -189,7 +182,7 @@ def _captioned(split: str, pairs: Mapping[int, CaptionedScene], note: str) -> Da
         images=[SceneImage(pair.scene, f"scenes/{id}") for pair, id in zip(pairs.values(), ids, strict=True)],
         image_ids=ids,
         captions=[pair.caption.text for pair in pairs.values()],
-        caption_image=np.arange(len(pairs), dtype=np.int64),
+        caption_image=np.arange(len(pairs)),
         caption_ids=ids,
         notes=(note,),
     )
@@ -206,7 +199,7 @@ def _paraphrase_pairs(split: str, n: int) -> Dataset:
     return replace(
         dataset,
         captions=[*dataset.captions, *paraphrases],
-        caption_image=np.tile(np.arange(n, dtype=np.int64), 2),
+        caption_image=np.tile(np.arange(n), 2),
         caption_ids=[*dataset.caption_ids, *(f"{caption_id}/again" for caption_id in dataset.caption_ids)],
     )
 

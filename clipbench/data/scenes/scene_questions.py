@@ -42,10 +42,14 @@ def composition_item(subset: str, index: int, *, split: str = "test") -> Twins:
 
 def composition_dataset(split: str, n: int) -> Dataset:
     """Return n items, in equal numbers of each subset: attribute swap, object swap, relation and count."""
-    item_keys = [(subset, index) for subset in SUBSETS for index in range(-(-n // len(SUBSETS)))]
-    chosen_keys = sorted(sorted(item_keys, key=lambda key: key[1])[:n], key=lambda key: SUBSETS.index(key[0]))
-    ids = [f"{split}/{subset}/{index}{end}" for subset, index in chosen_keys for end in ("", "/twin")]
-    twins = [composition_item(subset, index, split=split) for subset, index in chosen_keys]
+    n_subsets = len(SUBSETS)  # which take the items in turn
+    item_keys = [
+        (subset, number // n_subsets)
+        for position, subset in enumerate(SUBSETS)
+        for number in range(position, n, n_subsets)
+    ]
+    ids = [f"{split}/{subset}/{index}{end}" for subset, index in item_keys for end in ("", "/twin")]
+    twins = [composition_item(subset, index, split=split) for subset, index in item_keys]
     scenes = [twin.scene for pair in twins for twin in pair]
     return Dataset(
         id="scenes",
@@ -60,7 +64,7 @@ def composition_dataset(split: str, n: int) -> Dataset:
                 captions=(first.caption.text, second.caption.text),
                 is_true=((True, False), (False, True)),
             )
-            for row, ((subset, index), (first, second)) in enumerate(zip(chosen_keys, twins, strict=True))
+            for row, ((subset, index), (first, second)) in enumerate(zip(item_keys, twins, strict=True))
         ],
         subsets={name: title for name, (title, _) in _SUBSETS.items()},
     )

@@ -7,6 +7,7 @@ in any prompt template and before any adjective.
 
 from dataclasses import dataclass, replace
 from functools import cache
+from math import dist
 from typing import NamedTuple
 
 RGB = tuple[int, int, int]
@@ -169,8 +170,7 @@ def legible_inks(paper: RGB) -> tuple[str, ...]:
 
 def difference(first: RGB, second: RGB) -> float:
     """Return how far two colours look apart: their distance in L*a*b* (CIE 1976)."""
-    pairs = zip(_lab(first), _lab(second), strict=True)
-    return sum((a - b) ** 2 for a, b in pairs) ** 0.5
+    return dist(_lab(first), _lab(second))
 
 
 @cache

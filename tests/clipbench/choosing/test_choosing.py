@@ -19,8 +19,8 @@ from clipbench.choosing.judgement_log import append, grade_lines, read_log, skip
 from clipbench.choosing.make import PoolOptions, make_pool
 from clipbench.choosing.pool import LOG, Facts, Pool, Ranking, read_pool, read_rankings
 from clipbench.choosing.verdict import _unseen, choose_model
-from clipbench.data import load_data
 from clipbench.data.dataset import DataOptions
+from clipbench.data.dataset_loading import load_data
 from clipbench.errors import ClipbenchError, DataError, NotComparable, UsageError
 from clipbench.results.record import PriceRecord
 from clipbench.testing import ToyModel

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from clipbench.data import DataOptions, Dataset, load_data
+from clipbench.data import DataOptions, Dataset
+from clipbench.data.dataset_loading import load_data
 from clipbench.data.distractors import drop_own_images
 from clipbench.errors import ClipbenchError, DataError, UsageError
 from tests.clipbench.data.conftest import ImageBytes

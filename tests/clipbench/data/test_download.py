@@ -191,7 +191,7 @@ def test_a_file_of_the_hub_that_broke_in_an_earlier_run_goes_on_from_its_last_by
     made = plan(tmp_path)
     listing = list_files(made)
     present = n_bytes_present(made, listing)
-    folder = fetch(made, listing, on_bytes=grown.append)
+    folder = fetch(replace(made, on_bytes=grown.append), listing)
     assert bodies(pets) == ["bytes=700-"]
     assert present == 700 + len(b"pet\n" + b"1") and present + sum(grown) == listing.n_bytes
     assert len(load_data(str(folder), DataOptions())) == 3
@@ -200,7 +200,7 @@ def test_a_file_of_the_hub_that_broke_in_an_earlier_run_goes_on_from_its_last_by
 def test_a_path_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     for path in ("../x", "/x", "a/../../x"):
         with pytest.raises(DataError, match=r"outside .*: do not trust its server$"):
-            fetch_file(RemoteFile(url="http://127.0.0.1:9/x", path=path), tmp_path / "in")
+            fetch_file(RemoteFile(url="http://127.0.0.1:9/x", path=path), tmp_path / "in", print)
     assert list(tmp_path.iterdir()) == []
 
 

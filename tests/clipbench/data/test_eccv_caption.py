@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipbench.data import DataOptions, Dataset, load_data
+from clipbench.data import DataOptions, Dataset
+from clipbench.data.dataset_loading import load_data
 from clipbench.errors import ClipbenchError, DataError, Unavailable, UsageError
 from clipbench.testing import FixedEmbedder
 from clipbench_tasks.retrieval import Retrieval

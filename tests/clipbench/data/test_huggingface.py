@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipbench.data import huggingface_data, load_data
-from clipbench.data.dataset import DataOptions, Dataset
+from clipbench.data import huggingface_data
+from clipbench.data.dataset import DataOptions, Dataset, check
+from clipbench.data.dataset_loading import load_data
 from clipbench.data.images import content_digest
 from clipbench.errors import BadImage, DataError, Unavailable, UsageError
 from tests.clipbench.data.conftest import ImageBytes, labels_of, owners_of
@@ -20,9 +21,8 @@ pytestmark = pytest.mark.usefixtures("library_cache", "no_hub")
 
 
 def load(path: Path, *, allow_partial: bool = False, config: str | None = None, **options: str) -> Dataset:
-    return huggingface_data.load_folder(
-        path, DataOptions(allow_partial=allow_partial, options=options), "data", config=config
-    )
+    data_options = DataOptions(allow_partial=allow_partial, options=options)
+    return check(huggingface_data.load_folder(path, data_options, "data", config=config), allow_partial=allow_partial)
 
 
 def table(columns: dict[str, list[Any]], image_bytes: ImageBytes, *, image: str = "image", **types: Any) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clipbench.data.dataset import DataOptions, Dataset
+from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.readers import image_folder
 from clipbench.errors import DataError, UsageError
 from tests.clipbench.data.conftest import ImageBytes, labels_of
@@ -21,7 +21,8 @@ def write(root: Path, *names: str) -> Path:
 
 
 def load(root: Path, *, allow_partial: bool = False, **options: str) -> Dataset:
-    return image_folder.load(root, DataOptions(allow_partial=allow_partial, options=options), "data")
+    dataset = image_folder.load(root, DataOptions(allow_partial=allow_partial, options=options), "data")
+    return check(dataset, allow_partial=allow_partial)
 
 
 def test_classes_are_in_the_order_of_their_names_and_ids_are_paths_below_the_root(tmp_path: Path) -> None:

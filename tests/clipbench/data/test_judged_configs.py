@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from clipbench.data import Dataset, load_data
+from clipbench.data import Dataset
 from clipbench.data.dataset import DataOptions
+from clipbench.data.dataset_loading import load_data
 from clipbench.data.readers.judged_configs import ParquetImage
 from clipbench.errors import ClipbenchError, DataError, Unavailable, UsageError
 from tests import hub_server

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipbench.data import DataOptions, Dataset, load_data
+from clipbench.data import DataOptions, Dataset
 from clipbench.data.dataset import check
+from clipbench.data.dataset_loading import load_data
 from clipbench.data.questions import JudgedItems, Judgements
 from clipbench.errors import DataError, Unavailable, UsageError
 

@@ -11,9 +11,10 @@ from PIL import Image
 
 import clipbench as cb
 from clipbench.cli.main import main
-from clipbench.data import DataOptions, Dataset, load_data
+from clipbench.data import DataOptions, Dataset
 from clipbench.data.catalogue.entries import OWN_CATALOGUE, catalogue
 from clipbench.data.catalogue.needs import Use, find_needs
+from clipbench.data.dataset_loading import load_data
 from clipbench.data.subset import random_subset
 from clipbench.errors import DataError, Unavailable, UsageError
 from tests import miniatures

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from clipbench.data import DataOptions, Dataset, load_data
+from clipbench.data import DataOptions, Dataset
+from clipbench.data.dataset_loading import load_data
 from tests.clipbench.data.conftest import ImageBytes, labels_of, owners_of
 from tests.miniatures import shard_of
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from clipbench.data import DataOptions, Dataset, load_data
+from clipbench.data import DataOptions, Dataset
+from clipbench.data.dataset_loading import load_data
 from clipbench.data.readers import long_captions
 from clipbench.errors import DataError, UsageError
 from tests.clipbench.data.conftest import owners_of

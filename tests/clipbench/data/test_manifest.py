@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from clipbench.data.dataset import DataOptions, Dataset
+from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.labels import Groups
 from clipbench.data.readers import manifest
 from clipbench.errors import DataError, Unavailable, UsageError
@@ -21,7 +21,8 @@ def write(root: Path, text: str, name: str = "list.csv", *, images: str = "abc")
 
 
 def load(path: Path, *, allow_partial: bool = False, **options: str) -> Dataset:
-    return manifest.load(path, DataOptions(allow_partial=allow_partial, options=options), "data")
+    dataset = manifest.load(path, DataOptions(allow_partial=allow_partial, options=options), "data")
+    return check(dataset, allow_partial=allow_partial)
 
 
 def captions_of(dataset: Dataset) -> list[tuple[str, str]]:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from clipbench.data import huggingface_data, load_data
+from clipbench.data import huggingface_data
 from clipbench.data.catalogue.entries import catalogue
 from clipbench.data.dataset import DataOptions, Dataset
-from clipbench.data.dataset_loading import path_id
+from clipbench.data.dataset_loading import load_data, path_id
 from clipbench.errors import DataError, UsageError
 from tests.clipbench.data.conftest import ImageBytes
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipbench.data import Attack, DataOptions, load_data
+from clipbench.data import Attack, DataOptions
 from clipbench.data.dataset import Dataset
+from clipbench.data.dataset_loading import load_data
 from clipbench.data.training_split import join_attacks
 from clipbench.errors import ClipbenchError, DataError, UsageError
 from clipbench.testing import NamedImage

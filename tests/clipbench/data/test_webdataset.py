@@ -8,7 +8,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
-from clipbench.data.dataset import DataOptions, Dataset
+from clipbench.data.dataset import DataOptions, Dataset, check
 from clipbench.data.images import content_digest
 from clipbench.data.readers import webdataset
 from clipbench.errors import BadImage, DataError, UsageError
@@ -39,7 +39,8 @@ def write(
 
 
 def load(root: Path, *, allow_partial: bool = False, **options: str) -> Dataset:
-    return webdataset.load(root, DataOptions(allow_partial=allow_partial, options=options), "data")
+    dataset = webdataset.load(root, DataOptions(allow_partial=allow_partial, options=options), "data")
+    return check(dataset, allow_partial=allow_partial)
 
 
 @pytest.fixture

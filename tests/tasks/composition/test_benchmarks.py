@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from clipbench.cli import main
-from clipbench.data import Contrast, DataOptions, Dataset, ImageRef, load_data
+from clipbench.data import Contrast, DataOptions, Dataset, ImageRef
 from clipbench.data.catalogue.entries import OWN_CATALOGUE, catalogue
+from clipbench.data.dataset_loading import load_data
 from clipbench.errors import DataError
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import Metric

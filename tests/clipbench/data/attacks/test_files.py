@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipbench.data import DataOptions, Dataset, load_data, random_subset
+from clipbench.data import DataOptions, Dataset, random_subset
 from clipbench.data.attacks import FORM
+from clipbench.data.dataset_loading import load_data
 from clipbench.errors import DataError
 
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipbench.data import DataOptions, Dataset, DrawnImage, ImageRef, depends_on_form, load_data
+from clipbench.data import DataOptions, Dataset, DrawnImage, ImageRef
 from clipbench.data.attacks import FORM
 from clipbench.data.attacks.written_words import WrittenImage, with_written_words
+from clipbench.data.dataset_loading import depends_on_form, load_data
 from clipbench.data.scenes.scene_questions import Label
 from clipbench.errors import DataError, UsageError
 from clipbench.testing import NamedImage

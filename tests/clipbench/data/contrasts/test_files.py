@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipbench.data import Contrast, DataOptions, Dataset, load_data
+from clipbench.data import Contrast, DataOptions, Dataset
+from clipbench.data.dataset_loading import load_data
 from clipbench.data.readers.manifest import HEAD_CHARACTERS
 from clipbench.errors import BadImage, DataError, Unavailable
 
