@@ -85,7 +85,7 @@ def write_plot(name: str, runs: Sequence[RunLike], out: Path, options: PlotOptio
 
 
 def _all_plots() -> dict[str, RunsPlot]:
-    """Return the plots of sections, then those of whole runs.
+    """Return the plots of sections, then the plots of whole runs.
 
     If two sections have a plot of the same name, it is clipbench's own or the first.
     """
