@@ -382,6 +382,8 @@ def test_every_task_and_figure_is_documented() -> None:
         assert f"[`{name}`]({name}.md)" in read("docs/tasks/index.md"), name
     for name in plots():
         assert f"`{name}`" in documented or f"clipbench plot {name} " in documented, name
+    figures = pages_module("figures")
+    assert {entry.plot for entry in figures.ENTRIES} == set(plots()) - figures.NEED_DATA
 
 
 def test_every_public_name_is_in_the_reference() -> None:
