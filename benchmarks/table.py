@@ -91,10 +91,8 @@ def _before(bench: Record, old: Record) -> list[str]:
         f"before: {old['date']}, size {old['size']}, commit {old['commit']}; {old['processor']}, {old['cores']} cores"
     ]
     for name, record in old["rows"].items():
-        new = bench["rows"].get(name, record)
-        told = [record["what"]] if new.get("what", record.get("what")) != record.get("what") else []
-        told += record.get("notes", ())
-        lines += [f"{name} before: {'; '.join(told)}"] if told else []
+        if bench["rows"].get(name, record).get("what") != record.get("what"):
+            lines.append(f"{name} before: {record['what']}")
     return lines
 
 
