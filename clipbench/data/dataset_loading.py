@@ -205,7 +205,7 @@ def _load_entry(entry: CatalogueEntry, options: DataOptions) -> Dataset:
     if entry.images is not None:
         options.refuse_unknown((languages.LANGUAGE,), entry.name)
         images = _load_entry(catalogue()[entry.images], replace(options, options={}))
-        dataset = check(replace(languages.with_languages(images, folder, options), id=entry.name))
+        dataset = replace(languages.with_languages(images, folder, options), id=entry.name)
         return entries.with_citation(dataset, entry)  # its prompts are the languages' own
     if not any(fits(folder) for _, fits, _ in LAYOUTS[:-1]):
         folder = manifest.only_table(folder, has_captions=entry.kind == "retrieval") or folder

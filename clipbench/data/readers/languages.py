@@ -126,9 +126,8 @@ def _lines(file: Path) -> list[str]:
     return read_text(file, DataError).splitlines()
 
 
-# -- Babel-ImageNet (Geigle, Timofte and Glavaš 2023): names of ImageNet's classes in 298 languages, of as many classes
-# as
-#    BabelNet names in each, and ImageNet's 80 templates in 89 of them, translated by a machine
+# -- Babel-ImageNet (Geigle, Timofte and Glavaš 2023): names of ImageNet's classes in 298 languages, in each of those
+#    classes that BabelNet names, and ImageNet's 80 templates in 89 of them, translated by a machine
 #
 #    babel_imagenet-298.json      {"DE": [[0, 1, ...], ["Schleie", ...]], ...}    numbers and names of classes
 #    nllb_dist13b_prompts.json    {"DE": ["ein schlechtes Foto von einem {} .", ...], ...}

@@ -1,8 +1,10 @@
 """Captions and class names in many languages: each form fetched, read, and scored by language and over all."""
 
 import json
+import tarfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -150,6 +152,25 @@ def test_tables_of_classes_that_are_malformed_are_one_line(load: Load) -> None:
         Path("data/babel-imagenet/babel_imagenet-298.json").write_text(table)
         with pytest.raises(DataError, match=r"babel_imagenet-298\.json"):
             load_data("babel-imagenet", DataOptions(data_root=Path("data"), options={"language": "de"}))
+
+
+def test_a_part_of_imagenet_has_languages_if_a_part_is_allowed(load: Load) -> None:
+    load("babel-imagenet", "imagenet")
+    Path("data/imagenet/test/1.tar").unlink()
+    Path("data/imagenet/test/nshards.txt").write_text("1")
+    shard = Path("data/imagenet/test/0.tar")  # an image of each class, and feathers are the last
+    with tarfile.open(shard) as archive:
+        members = {member.name: archive.extractfile(member) for member in archive}
+        contents = {name: member.read() for name, member in members.items() if member is not None}
+    last = PurePath(list(contents)[-1]).stem
+    shard.write_bytes(miniatures.tar_of({name: contents[name] for name in contents if PurePath(name).stem != last}))
+
+    german = DataOptions(data_root=Path("data"), options={"language": "de"})
+    with pytest.raises(DataError, match=r"^data set imagenet lacks samples of 1 of its 6 classes, the first 'feather'"):
+        load_data("babel-imagenet", german)
+    dataset = load_data("babel-imagenet", replace(german, allow_partial=True))
+    assert dataset.labels is not None
+    assert (dataset.class_names, dataset.labels.tolist()) == (("Apfel", "Kerze", "Feder"), [0, 1])
 
 
 def test_what_is_about_other_data_s_images_needs_these_too(tmp_path: Path) -> None:
