@@ -282,9 +282,11 @@ def in_batches(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
 
 
 def encode_in_batches(encode: Callable[[Any], Vectors], items: Sequence[Any], size: int, dim: int) -> Vectors:
-    """Return the vectors of items, encoded in batches of a size. Without items, their shape is (0, dim)."""
-    vectors = [encode(batch) for batch in in_batches(items, size)]
-    return np.concatenate(vectors) if vectors else np.empty((0, dim), np.float32)
+    """Return the vectors of items, of shape (n, dim), encoded in batches of a size."""
+    vectors = np.empty((len(items), dim), np.float32)
+    for start in range(0, len(items), size):
+        vectors[start : start + size] = encode(items[start : start + size])
+    return vectors
 
 
 def stack_inputs(inputs: Sequence[Any]) -> Any:

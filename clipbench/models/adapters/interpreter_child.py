@@ -123,7 +123,10 @@ def similarity_of(encoders: object) -> Any:
 
 
 def as_floats(output: Any) -> np.ndarray:
-    """Return an array or a tensor of any device and precision as float32, or raise TypeError for other objects."""
+    """Return an array or a tensor of any device and precision as a new array of float32, or raise TypeError for others.
+
+    It is a copy, because a model may give all its batches in the same memory.
+    """
     kind = f"{type(output).__name__} of {output.dtype}" if hasattr(output, "dtype") else type(output).__name__
     message = f"gave an object of type {kind}: expected an array of real numbers, (n, d)"
     if "complex" in kind or isinstance(output, np.ma.MaskedArray):  # numpy and torch drop an imaginary part or a mask
@@ -132,7 +135,7 @@ def as_floats(output: Any) -> np.ndarray:
         for step in ("detach", "cpu", "float"):  # a torch tensor may need gradients, a GPU and bfloat16 taken off it
             if hasattr(output, step):
                 output = getattr(output, step)()
-        return np.asarray(output, dtype=np.float32)
+        return np.asarray(output, dtype=np.float32).copy()
     except (Exception, SystemExit) as error:  # of a meta tensor NotImplementedError
         raise TypeError(message) from error
 

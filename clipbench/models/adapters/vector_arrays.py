@@ -223,7 +223,8 @@ def _read_npz(path: Path) -> Arrays:
                 " one file, np.savez('vectors.npz', images=x, texts=y), or as images.npy and texts.npy into one"
                 " folder, and name that"
             )
-        return dict(archive)
+        # A member that is no array comes as bytes.
+        return {name: np.asarray(array) for name, array in archive.items()}
 
 
 def _read_npy(path: Path) -> Arrays:

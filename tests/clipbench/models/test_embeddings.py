@@ -1,5 +1,6 @@
 """Files of vectors: the same samples from each form, and an error with a name for whatever is wrong in one."""
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -249,6 +250,18 @@ def test_a_file_that_cannot_be_read_is_said_to_be_so(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(DataError, match=rf"cannot read .*{name} \(.*\): expected arrays that numpy.savez"):
             load(str(tmp_path / name), LoadOptions())
+
+
+@pytest.mark.parametrize(
+    ("member", "message"),
+    [("README.txt", "has an unknown array 'README.txt'"), ("labels", r"'labels' is \|S5 of shape \(\)")],
+)
+def test_a_member_of_an_archive_that_is_no_array_is_named(tmp_path: Path, member: str, message: str) -> None:
+    file = write_npz(tmp_path, arrays(labels=None))
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr(member, "hello")
+    with pytest.raises(DataError, match=message):
+        load(str(file), LoadOptions())
 
 
 def test_parquet_lists_of_different_lengths_are_refused(tmp_path: Path) -> None:

@@ -111,6 +111,16 @@ def test_images_come_as_rgb_and_in_batches() -> None:
     assert model.encoders.batches[-3:] == [2, 2, 1]  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("empty", ["np.empty((9, 3), np.float32)", "__import__('torch').empty(9, 3)"])
+def test_an_object_may_give_every_batch_in_the_same_memory(here: Path, empty: str) -> None:
+    body = f"""buffer = {empty}
+    def encode_texts(self, texts):
+        self.buffer[: len(texts)] = len(texts[0])
+        return self.buffer[: len(texts)]"""
+    model = load(with_method(here, body), LoadOptions(batch_size=2))
+    assert model.encode_texts(["a", "b", "cc", "dd", "eee"])[:, 0].tolist() == [1, 1, 2, 2, 3]
+
+
 def test_tensors_with_gradients_in_half_precision_are_taken() -> None:
     assert load("my_model:tensors", LoadOptions()).encode_images([Image.new("RGB", (2, 2))]).tolist() == [[1, 1, 1]]
 
