@@ -161,8 +161,10 @@ def _word_groups(texts: Sequence[str], min_samples: int) -> list[SampleGroup]:
     rows = group_values((word, row) for row, text in enumerate(texts) for word in set(_WORD.findall(text.lower())))
     counts = {word: len(members) for word, members in rows.items() if min_samples <= len(members) < len(texts)}
     frequent = sorted(counts, key=lambda word: (-counts[word], word))[:MOST_WORDS]
-    all_rows = np.arange(len(texts))
-    return [SampleGroup(f'caption has "{word}"', "caption words", np.isin(all_rows, rows[word])) for word in frequent]
+    return [
+        SampleGroup(f'caption has "{word}"', "caption words", np.bincount(rows[word], minlength=len(texts)) > 0)
+        for word in frequent
+    ]
 
 
 def _distinct(groups: Sequence[SampleGroup], n: int) -> list[SampleGroup]:

@@ -192,8 +192,9 @@ def _accuracies(run: Run) -> dict[str, Bounded]:
             continue
         name = record.dataset.id.removeprefix("hf:clip-benchmark/wds_")  # the catalogue would import open_clip
         data, accuracy = DATA.get(name, name), Bounded(metric.value, metric.low, metric.high)
+        accuracies = by_task.setdefault(record.task, {})
         if data in (ORIGINAL, *SHIFTS):
-            by_task.setdefault(record.task, {}).setdefault(data, accuracy)
+            accuracies.setdefault(data, accuracy)
     most = max(by_task.values(), key=len, default={})
     return {data: most[data] for data in (ORIGINAL, *SHIFTS) if data in most}
 

@@ -223,7 +223,7 @@ def without_options(options: DataOptions, *names: str) -> DataOptions:
 
 
 def check(dataset: Dataset, *, allow_partial: bool = False) -> Dataset:
-    """Return the data set if its parts fit together, which no loader checks itself.
+    """Return the data set if its parts fit together, which the readers of files do not check themselves.
 
     Raises:
         DataError: it is empty, parts differ in length, an id is repeated, a text is not Unicode, a caption is blank, an

@@ -217,7 +217,7 @@ def _winogavil(row: Fields) -> ParsedContrast:
     return ParsedContrast(images, (caption,), labels, subset=subset, is_valid=len(set(labels)) > 1)
 
 
-def _two_by_two(row: Fields, names: Iterable[str]) -> ParsedContrast:
+def _two_by_two(row: Fields, names: Sequence[str]) -> ParsedContrast:
     """Read two images and two captions from fields with such names, in which {} is the kind."""
     images, captions = ([_text(row[name.format(kind)]) for name in names] for kind in ("image", "caption"))
     return _matched_pairs(images, captions)

@@ -43,6 +43,7 @@ def belongs_to_split(scene: Scene, split: str) -> bool:
 @lru_cache(maxsize=N_KEPT)
 def scene(split: str, index: int, *, seed: int = 0) -> Scene:
     """Return scene ``index`` of a split, for any index, in any order and process."""
+    assert split in SPLITS, split
     chance = Sampler("scene", split, index, seed)
     while True:
         candidate = lay_out(sample_plan(chance))
@@ -53,6 +54,7 @@ def scene(split: str, index: int, *, seed: int = 0) -> Scene:
 @cache
 def looks(split: str) -> tuple[tuple[str, str], ...]:
     """Return the (colour, kind) pairs that a split's single objects may have."""
+    assert split in SPLITS, split
     is_held_out = split == "held-out"
     pairs = [(colour, kind) for kind in KINDS for colour in COLOURS]
     return tuple(pair for pair in pairs if (pair in held_out().looks) == is_held_out)
