@@ -12,12 +12,16 @@ from clipbench.errors import MachineError
 ADVICE = "the same command with --resume continues from the last checkpoint"
 
 
+class ProcessLost(MachineError):
+    """Another process of the group is gone."""
+
+
 @contextmanager
 def process_group(device: torch.device) -> Iterator[torch.device]:
     """Join the processes that torch's launcher has started, if any, and yield the device of this one.
 
     Raises:
-        MachineError: another process was lost.
+        ProcessLost: another process was lost.
     """
     process = ProcessRank.of_environment()
     if process is None or dist.is_initialized():
@@ -33,7 +37,7 @@ def process_group(device: torch.device) -> Iterator[torch.device]:
     except RuntimeError as error:
         if "gloo" not in str(error) and "NCCL" not in str(error):
             raise
-        raise MachineError(f"another process was lost: {ADVICE}") from error
+        raise ProcessLost(f"another process was lost: {ADVICE}") from error
     finally:
         dist.destroy_process_group()
 

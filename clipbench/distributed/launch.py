@@ -13,7 +13,7 @@ from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalEx
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from clipbench.distributed.process_rank import QUIET, threads_per_process
+from clipbench.distributed.process_rank import LAUNCHED, LOST, QUIET, threads_per_process
 from clipbench.errors import MachineError
 
 INTERRUPTED = 130
@@ -31,7 +31,7 @@ def launch(command: Sequence[str], n: int, advice: str) -> int:
         MachineError: another process was lost.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(threads_per_process(n)))
-    os.environ.update(QUIET)
+    os.environ.update({LAUNCHED: "1", **QUIET})
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="clipbench-processes-") as logs:
         config = LaunchConfig(
@@ -60,16 +60,16 @@ def launch(command: Sequence[str], n: int, advice: str) -> int:
 
 
 def _lost_rank(statuses: Mapping[int, int]) -> int | None:
-    """Return the process whose end made the launcher end the others, or None if process 0 has said why it ended.
+    """Return the process whose end made the others end, or None if process 0 has said why it ended.
 
     Args:
         statuses: of the processes that failed, negative for a signal. The launcher ends the others by SIGTERM.
     """
-    if statuses.get(0, 0) > 0 and statuses[0] != INTERRUPTED:
+    if statuses.get(0, 0) > 0 and statuses[0] not in (INTERRUPTED, LOST):
         return None
-    ended = (INTERRUPTED, -signal.SIGTERM)
+    ended = (INTERRUPTED, LOST, -signal.SIGTERM)
     lost = [rank for rank, status in statuses.items() if status not in ended]
-    return lost[0] if lost else (None if 0 in statuses else min(statuses))
+    return lost[0] if lost else (None if statuses.get(0) == INTERRUPTED else min(statuses))
 
 
 def _free_port() -> int:

@@ -17,6 +17,10 @@ END_SECONDS = 15.0
 """Time that a process has to put away its work when it is asked to end."""
 ADVICE = "start it with torchrun or several devices, or unset RANK to run in one process"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+LAUNCHED = "_CLIPBENCH_LAUNCHED"
+"""Variable that is set in the processes of a command with several devices, for which the launcher speaks."""
+LOST = 75
+"""Exit status of such a process that finds another gone. The launcher says which, and why."""
 QUIET = {"TORCH_CPP_LOG_LEVEL": "FATAL"}
 """Variables that keep torch from printing a stack where a process finds the others gone."""
 

@@ -127,6 +127,8 @@ def train(arguments: TrainArguments) -> int:
     The log holds the modality gap, cones, recall@1 on held-out pairs and the temperature at step 0 and every
     --eval-every steps. Measure the result with clipbench run --model runs/mine.
     """
+    from clipbench.distributed.group import ProcessLost
+    from clipbench.distributed.process_rank import LAUNCHED, LOST
     from clipbench.training.train import Interrupted
     from clipbench.training.train import train as train_model
 
@@ -144,6 +146,10 @@ def train(arguments: TrainArguments) -> int:
     except Interrupted as interrupted:
         print_error(f"{interrupted}. Add --resume to continue from there")
         return INTERRUPTED
+    except ProcessLost:
+        if LAUNCHED not in os.environ:
+            raise
+        return LOST
     if not arguments.quiet:
         echo(f"checkpoint in {checkpoint}")
     return DONE

@@ -30,7 +30,7 @@ def view(folder: Path, port: int, no_open: bool, out: Path | None) -> None:
     clipbench view experiments --export site
 
     It shows runs, comparisons, reports, samples and maps of vectors. Nothing is written. Only a reader on this machine
-    who has the printed address can open it. Ctrl-C ends it. docs/view.md says more.
+    who has the printed address can open it. Ctrl-C stops the server. docs/view.md says more.
     """
     from clipbench import plugins
 
@@ -41,7 +41,7 @@ def view(folder: Path, port: int, no_open: bool, out: Path | None) -> None:
         echo(f"{counted(n_runs, 'run')} in {out / 'index.html'}")
         return
     server = plugins.load(plugins.REPORTS, "view")(folder, port)
-    echo(f"{folder} is at {server.address}", "Ctrl-C ends it.")
+    echo(f"{folder} is at {server.address}", "Ctrl-C stops the server.")
     if not no_open:
         click.launch(server.address)
     server.serve()

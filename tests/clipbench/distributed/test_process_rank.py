@@ -112,5 +112,7 @@ def test_a_process_sees_its_own_gpu_alone(gpus: Any, monkeypatch: pytest.MonkeyP
 def test_the_process_that_was_lost_is_the_one_whose_end_ended_the_others() -> None:
     assert _lost_rank({1: -9, 0: 130}) == _lost_rank({1: -9}) == _lost_rank({1: -15}) == 1
     assert _lost_rank({2: 2, 0: 130, 1: -15}) == 2
-    assert _lost_rank({0: -9, 1: -15}) == 0
+    assert _lost_rank({0: -9, 1: -15}) == _lost_rank({0: -9, 1: 75}) == 0
+    assert _lost_rank({0: 75, 1: -9, 2: 75}) == _lost_rank({0: 75, 1: 2}) == 1, "process 0 has found it gone"
+    assert _lost_rank({0: 75, 1: 75}) == 0, "somebody has to say it"
     assert _lost_rank({0: 3}) is _lost_rank({0: 2, 1: 2}) is _lost_rank({0: 130, 1: -15}) is None
