@@ -3,14 +3,13 @@
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
 
 from clipbench.results.short_names import NAME_LENGTH
 
-Group = TypeVar("Group", bound=Hashable)
 Member = TypeVar("Member")
 
 _KEEPS_NAMES = ContextVar("keeps names", default=False)

@@ -284,7 +284,8 @@ class Draws:
         self.of_test = np.empty(len(by_class), np.int64)
         """The draw that each test image is tested by, in the order of the test images."""
         self.of_test[np.searchsorted(test, by_class)] = np.arange(len(by_class)) % self.n
-        self._orders = [training[_shuffle_by_id(names[training], rng)] for _ in range(self.n)]
+        by_id = training[np.argsort(names[training], kind="stable")]
+        self._orders = [by_id[rng.permutation(len(by_id))] for _ in range(self.n)]
         self._labels = labels
 
     def rows(self, draw: int, shots: int) -> Rows:

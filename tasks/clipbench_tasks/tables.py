@@ -57,7 +57,7 @@ def labels_of(dataset: Dataset) -> tuple[Rows, Sequence[str]]:
 
 
 def text_column(texts: Iterable[str]) -> np.ndarray:
-    """Return a column of texts, which are Python's own strings."""
+    """Return a column of texts, each of which takes only its own length, as strings of one width would not."""
     return np.array([*texts], object)
 
 

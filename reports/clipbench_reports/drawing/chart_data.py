@@ -79,7 +79,9 @@ def mark_rows(mark: object) -> Iterator[Row]:
 
 @mark_rows.register
 def _(mark: Line) -> Iterator[Row]:
-    return _rows(x=mark.xs, y=mark.ys, low=mark.lows, high=mark.highs)
+    has_bounds = mark.lows is not None and mark.highs is not None
+    bounds = {"low": mark.lows, "high": mark.highs} if has_bounds else {}
+    return _rows(x=mark.xs, y=mark.ys, **bounds)
 
 
 @mark_rows.register

@@ -70,15 +70,15 @@ def _pairs(evidence: Evidence) -> tuple[Vectors, Vectors, list[str]]:
             f"the kept vectors have shapes {images.shape} and {texts.shape}, expected two or more pairs"
         )
     rows = evenly_spaced(len(images), MAX_POINTS)
-    return images[rows], texts[rows], _ids(evidence, "pair_id", len(images), "pairs")[rows].tolist()
+    return images[rows], texts[rows], _ids(evidence, "pair_id", len(images), "pairs")[rows].astype(str).tolist()
 
 
 def _ids(evidence: Evidence, name: str, n: int, noun: str) -> np.ndarray:
-    """Return the kept ids of pairs or groups as strings, or their numbers if the run kept none."""
+    """Return the kept ids of pairs or groups, or their numbers if the run kept none."""
     ids = evidence.array(name) if evidence.has_array(name) else np.arange(n)
     if ids.shape != (n,):
         raise evidence.damaged(f"{n} {noun}, and the array {quoted(name)} of shape {ids.shape}")
-    return ids.astype(str)
+    return ids
 
 
 def _map(clouds: ByModel[_Cloud], describe: Callable[[_Cloud], str]) -> Chart:
@@ -249,7 +249,7 @@ def _read_cloud(evidence: Evidence, projection: str, seed: int) -> _Cloud:
     stack = np.concatenate([np.zeros((0, vectors[0].shape[1])), *(matrix[part_rows] for _, part_rows, matrix in parts)])
     if len(stack) < 2:
         raise MissingEvidence(f"the run kept {fmt.counted(len(stack), 'vector')}, expected two or more")
-    ids = _ids(evidence, "group_id", len(vectors[0]), "groups").tolist()
+    ids = _ids(evidence, "group_id", len(vectors[0]), "groups").astype(str).tolist()
     return _Cloud(_with_modality_names(PROJECTIONS[projection](stack, seed), names), names, rows, ids)
 
 
