@@ -16,7 +16,7 @@ from clipbench.results.matching import match
 from clipbench.results.model_costs import cost_differences
 from clipbench.results.other_tools import BARE, Values, open_results
 from clipbench.results.record import GROUP_COLUMN, Metric, MetricName
-from clipbench.results.run import Run, number_duplicates
+from clipbench.results.run import Run, distinct_names
 from clipbench.results.titles import first_headline
 from clipbench.stats.claims import claimed
 from clipbench.stats.significance import holm
@@ -87,7 +87,7 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
         notes.append(f"the smallest difference that matters, {options.smallest.text}, fits the unit of no metric")
     names = [base.label, candidate.label]
     if base.folder != candidate.folder:
-        names = number_duplicates(names)  # one model in memory, before and after
+        names = distinct_names(names, " #")  # one model in memory, before and after
     return _with_overall_verdict(
         Comparison(
             base=names[0],

@@ -29,7 +29,7 @@ from clipbench.errors import ClipbenchError, NotComparable, UsageError, did_you_
 from clipbench.results.matching import match
 from clipbench.results.other_tools import Values
 from clipbench.results.record import Metric
-from clipbench.results.run import Run, number_duplicates
+from clipbench.results.run import Run, distinct_names
 from clipbench.results.titles import first_headline, full_title
 from clipbench.seeding import generator
 from clipbench.stats.clusters import Codes, snap_to_integers
@@ -111,7 +111,7 @@ def explain(base: Side, candidate: Side, options: ExplainOptions | None = None) 
     outcomes = _outcomes(tables, metric, is_defined)
     labels = [base.label, candidate.label]
     if base.folder != candidate.folder:
-        labels = number_duplicates(labels)  # one model in memory, before and after
+        labels = distinct_names(labels, " #")  # one model in memory, before and after
     return _explained(
         outcomes,
         groups,

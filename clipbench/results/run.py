@@ -470,21 +470,11 @@ def labels(runs: Sequence[Run]) -> list[str]:
     longer = [
         f"{name} ({run.folder.name})" if names.count(name) > 1 else name for name, run in zip(names, runs, strict=True)
     ]
-    return number_duplicates(longer)
+    return distinct_names(longer, " #")
 
 
-def number_duplicates(names: Sequence[str]) -> list[str]:
-    """Return the names, with a number after each name that occurs more than once.
-
-    Example:
-        >>> number_duplicates(["a", "b", "a"])
-        ['a #1', 'b', 'a #3']
-    """
-    return [f"{name} #{number}" if names.count(name) > 1 else name for number, name in enumerate(names, 1)]
-
-
-def distinct_names(names: Sequence[str]) -> list[str]:
-    """Return the names, each name that occurs several times with a number that makes it distinct.
+def distinct_names(names: Sequence[str], mark: str = "-") -> list[str]:
+    """Return the names, each name that occurs several times with a number that makes it distinct, after a mark.
 
     Example:
         >>> distinct_names(["b", "a-b", "a-b", "a-b-2"])
@@ -493,7 +483,7 @@ def distinct_names(names: Sequence[str]) -> list[str]:
     single = {name for name in names if names.count(name) == 1}
     distinct: list[str] = []
     for position, name in enumerate(names, 1):
-        candidates = [name] if name in single else (f"{name}-{number}" for number in count(position))
+        candidates = [name] if name in single else (f"{name}{mark}{number}" for number in count(position))
         distinct.append(
             next(candidate for candidate in candidates if candidate == name or candidate not in {*single, *distinct})
         )

@@ -10,7 +10,7 @@ import pytest
 
 from clipbench.errors import ClipbenchError, LeftOutWarning, UsageError
 from clipbench.results.record import Curve, DatasetRecord, EvaluationRecord, Metric, Result, SlicesRecord, finite
-from clipbench.results.run import Run, find_runs, read_run, write_result
+from clipbench.results.run import Run, find_runs, labels, read_run, write_result
 from tests.made import record_of, result_of
 
 
@@ -27,6 +27,13 @@ def result(**metric: object) -> Result:
         files={"samples": "samples/a.parquet", "arrays": "arrays/a.npz"},
     )
     return result_of(evaluation, environment={"python": "3.11"}, model={"ref": "toy"})
+
+
+def test_runs_have_distinct_names_even_where_a_model_is_called_as_another_is_numbered() -> None:
+    refs = ["a", "a", "b", "a (run) #1"]
+    runs = [Run(Path(f"{place}/run"), result_of(model={"ref": ref})) for place, ref in enumerate(refs)]
+    assert labels(runs[:3]) == ["a (run) #1", "a (run) #2", "b"]
+    assert labels(runs) == ["a (run) #2", "a (run) #3", "b", "a (run) #1"]
 
 
 def test_what_a_pattern_matches_beside_runs_is_left_out_and_a_parent_stands_for_its_runs(tmp_path: Path) -> None:
