@@ -9,6 +9,7 @@ import sys
 import tarfile
 import tempfile
 from pathlib import Path
+from statistics import median
 
 from photos import write_photos
 from rows import Rounds, Row, count
@@ -17,6 +18,8 @@ IMAGES = {"small": (40, 160), "default": (200, 1_200), "full": (2_000, 20_000)}
 CLASSES = ("cat", "dog", "horse", "sheep")
 DISTINCT = 40
 """Photographs that are drawn; the others are these with a comment of their own."""
+REPEATS = {"small": 1, "default": 3, "full": 3}
+"""Runs of each length, of which the median counts: a peak differs by 10 MB from run to run."""
 
 
 def write_shards(folder: Path, photos: list[bytes], n: int) -> Path:
@@ -42,6 +45,7 @@ def with_comment(jpeg: bytes, text: str) -> bytes:
 
 def peak_of_run(data: Path, place: Path) -> float:
     """Return the most memory in MB that the process of a run, or one that it started, took."""
+    place.mkdir()
     command = [sys.executable, "-m", "clipbench", "run", "--model", "tiny", "--tasks", f"zero-shot@{data}"]
     environment = {**os.environ, "CLIPBENCH_CACHE": str(place / "cache"), "HF_HUB_OFFLINE": "1"}
     with open(place / "log", "w+") as log:
@@ -64,7 +68,7 @@ def measure(size: str) -> Row:
         for n in IMAGES[size]:
             of_run = place / f"{n}"
             data = write_shards(of_run / "data", photos, n)
-            peaks.append(peak_of_run(data, of_run))
+            peaks.append(median(peak_of_run(data, of_run / f"{repeat}") for repeat in range(REPEATS[size])))
     few, many = IMAGES[size]
     a_file = sum(map(len, photos)) / len(photos) / 1000
     return Row(
