@@ -83,7 +83,7 @@ def test_one_command_leads_from_nothing_to_a_report_with_all_tasks(world: Any, r
         )
     for name in ("flickr30k", "winoground", "rta-100"):  # once, in one table
         assert len(re.findall(rf"^  {name} \(\d\) ", done.err, re.MULTILINE)) == 1
-    assert "(1) ask the University of Illinois for the images, then `clipbench data get" in rest
+    assert "(1) ask the University of Illinois for it, then `clipbench data get" in rest
     assert "(2) accept the licence at" in rest and "(3) put into rta-100/ by hand: rta100.zip" in rest
     assert "to fetch:" not in done.err
 
