@@ -140,7 +140,7 @@ class Printer(Progress):
         title = f"Not in {self._folder}{f' ({cause})' if cause else ''}:"
         echo(*needs_table(needs, title=title, known_cause=cause), err=True)
         if command is not None:
-            if cause is None:  # of all data: where nothing can be fetched, less cannot be fetched either
+            if None in causes:  # where nothing can be fetched, less cannot be fetched either
                 self._offer_less()
             echo(f"to fetch: {command}", err=True)
 

@@ -88,6 +88,15 @@ def test_one_command_leads_from_nothing_to_a_report_with_all_tasks(world: Any, r
     assert "to fetch:" not in done.err
 
 
+def test_less_is_offered_only_where_it_could_be_fetched(world: Any, call: Call, library_cache: Path) -> None:
+    command = ("run", "--model", "python:clipbench.testing:ToyModel", "--tasks", "zero-shot", "--data-root", "data")
+    offer = "for a first look, with "
+    done = call(*command)
+    assert (done.status, bodies(world)) == (3, []) and offer in done.err and "--suite quick" in done.err
+    done = call(*command, "--offline")
+    assert done.status == 3 and "to fetch: clipbench data get imagenet" in done.err and offer not in done.err
+
+
 def test_without_leave_nothing_is_fetched_and_one_command_is_named(world: Any, run: Call) -> None:
     done = run("--out", "out")
     assert (done.status, done.out, bodies(world)) == (3, "", [])
