@@ -2,13 +2,14 @@
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from clipbench_reports.drawing import chart_data, svg_chart
-from clipbench_reports.drawing.chart_data import chart_json
+from clipbench_reports.drawing.chart_data import chart_json, mark_rows
 from clipbench_reports.drawing.marks import (
     Axis,
     Bars,
@@ -118,3 +119,9 @@ def test_each_plane_of_a_drawing_knows_its_panel_its_place_and_its_axes() -> Non
         [0, 10, 12, 374, 187, 0, 10, 0, 0, 10, 0],
         [1, 10, 219, 374, 187, 1, 100, 1, 4, 0, 0],
     ]
+
+
+def test_a_line_with_one_bound_has_no_column_that_is_not_drawn() -> None:
+    line = Line(xs=[1, 2], ys=[3, 4], role="text", name="captions", lows=[0, 0])
+    assert list(mark_rows(line)) == [{"x": 1, "y": 3}, {"x": 2, "y": 4}]
+    assert next(mark_rows(replace(line, highs=[5, 5]))) == {"x": 1, "y": 3, "low": 0, "high": 5}
