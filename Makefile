@@ -52,7 +52,7 @@ collect: $(READY)  ## list the tests, and so compile once what their processes i
 	OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --collect-only | tail -1
 
 test-slow: $(READY)  ## run the tests that take longer
-	$(BIN)/pytest --quiet -m slow
+	OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --numprocesses 2 --dist worksteal -m slow
 
 check: $(READY)  ## lint, names, types, import rules, and phrases of pages
 	$(BIN)/ruff format --check .
