@@ -363,5 +363,6 @@ def chance_recall_at_k(n_positives: OfQueries, n_gallery: int, k: int) -> float:
         >>> round(chance_recall_at_k(np.array([5, 5]), n_gallery=25, k=1), 12)
         0.2
     """
-    credit = recall_at_k(Ranks(np.zeros_like(n_positives), n_gallery - n_positives, n_positives), k)
+    distinct, rows = np.unique(n_positives, return_inverse=True)  # few among many queries
+    credit = recall_at_k(Ranks(np.zeros_like(distinct), n_gallery - distinct, distinct), k)[rows]
     return float(credit.mean()) if len(credit) else float("nan")
