@@ -26,6 +26,10 @@ class Done(NamedTuple):
 
 
 Call = Callable[..., Done]
+WITH_CTRL_C = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from clipbench.cli import main; main()"
+)
+"""The command with Ctrl-C as on a terminal: what starts in the background of a shell ignores it."""
 
 
 @pytest.fixture

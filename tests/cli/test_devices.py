@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.cli.conftest import Call
+from tests.cli.conftest import WITH_CTRL_C, Call
 
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 COMMAND = ["run", "--workers", "0", "--no-report", "--thumbnails", "0"]
@@ -20,10 +20,6 @@ ALONE, BOTH = ("--device", "cpu"), ("--device", "cpu,cpu")
 TINY = ["--model", "tiny"]
 QUICK = [*TINY, "--suite", "scenes", "--tasks", "retrieval,zero-shot", "--limit", "120", "--batch-size", "8"]
 LONG = ["--model", "slow:toy", "--tasks", "retrieval@scenes", "--data-option", "n=2500", "--batch-size", "8"]
-PROGRAM = (
-    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from clipbench.cli import main; main()"
-)
-"""The command with Ctrl-C as on a terminal: what starts in the background of a shell ignores it."""
 SLOW = """
 import time
 from clipbench.models.encoding import pipeline
@@ -134,7 +130,7 @@ def is_there(pid: int) -> bool:
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 def test_a_process_that_is_killed_ends_the_command_in_one_line_and_the_next_one_goes_on() -> None:
-    command, ranks = started(["-c", PROGRAM], *BOTH)
+    command, ranks = started(["-c", WITH_CTRL_C], *BOTH)
     os.kill(ranks[1], signal.SIGKILL)
     _, errors = command.communicate(timeout=60)
     assert command.returncode == 2, errors
@@ -185,7 +181,7 @@ def test_the_end_of_torchrun_is_that_of_its_ranks_which_have_not_met_yet(seconds
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 def test_an_interruption_ends_all_processes_and_so_does_the_end_of_the_first() -> None:
-    command, ranks = started(["-c", PROGRAM], *BOTH)
+    command, ranks = started(["-c", WITH_CTRL_C], *BOTH)
     command.send_signal(signal.SIGINT)
     _, errors = command.communicate(timeout=60)
     assert command.returncode == 130, errors
@@ -195,7 +191,7 @@ def test_an_interruption_ends_all_processes_and_so_does_the_end_of_the_first() -
     assert "Traceback" not in errors
     assert_gone([*ranks.values()])
     assert list(Path("cache/processes").iterdir()) == []
-    command, ranks = started(["-c", PROGRAM], *BOTH)
+    command, ranks = started(["-c", WITH_CTRL_C], *BOTH)
     command.kill()
     command.communicate(timeout=60)
     assert_gone([*ranks.values()])

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.conftest import WITH_CTRL_C
+
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for children")
 def test_ctrl_c_ends_it_quietly_and_nothing_is_written(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "clipbench", "view", str(tmp_path), "--no-open"]
+    command = [sys.executable, "-c", WITH_CTRL_C, "view", str(tmp_path), "--no-open"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

@@ -22,7 +22,7 @@ from clipbench.models.reference import Loaded, load_with_probes
 from clipbench.results import trackers
 from clipbench.results.run import read_run
 from clipbench.training.history import read_history
-from tests.cli.conftest import Call, Done
+from tests.cli.conftest import WITH_CTRL_C, Call, Done
 
 ROOT = Path(__file__).parents[2]
 
@@ -208,10 +208,6 @@ def test_a_checkpoint_that_is_taken_away_ends_nothing(
 @pytest.mark.slow
 def test_interrupting_exits_with_130_and_keeps_what_is_finished(world: Path, save: Save) -> None:
     save(world / "train/step-1", 1)
-    code = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\nfrom clipbench.cli import"
-        " main\nmain()"
-    )
     arguments = [
         "run",
         "--watch",
@@ -224,7 +220,7 @@ def test_interrupting_exits_with_130_and_keeps_what_is_finished(world: Path, sav
         "0.05",
         "--no-report",
     ]
-    process = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-c", WITH_CTRL_C, *arguments], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not measured(world) and time.monotonic() < deadline:
         time.sleep(0.05)
