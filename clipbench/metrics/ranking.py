@@ -364,5 +364,6 @@ def chance_recall_at_k(n_positives: OfQueries, n_gallery: int, k: int) -> float:
         0.2
     """
     distinct, rows = np.unique(n_positives, return_inverse=True)  # few among many queries
-    credit = recall_at_k(Ranks(np.zeros_like(distinct), n_gallery - distinct, distinct), k)[rows]
-    return float(credit.mean()) if len(credit) else float("nan")
+    misses_left = np.maximum(n_gallery - distinct - np.arange(k)[:, None], 0)  # as in recall_at_k, all items tied
+    miss = np.prod(misses_left / np.maximum(misses_left + distinct, 1), axis=0)[rows]
+    return float((1 - miss).mean()) if len(miss) else float("nan")
