@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jaxtyping
 import pytest
@@ -17,6 +17,9 @@ from hypothesis import settings
 from jaxtyping import install_import_hook
 
 import clipbench
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 PACKAGES = ("clipbench", "clipbench_tasks", "clipbench_reports")
 SCHEMA = Path(__file__).parents[1] / "docs" / "schemas" / "result-1.json"
@@ -203,3 +206,17 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     classes: dict[str, Any] = {"labels": np.arange(12) % 3, "class_texts": class_texts}
     model = cb.vectors(images=images, texts=texts, **classes, logit_scale=10.0, name="made")
     return cb.run(model, ["zero-shot", "modality-gap"]).save(tmp_path_factory.mktemp("finished") / "run").folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """Start a headless Chromium, Debian's or any other that is on the path: once, as a process can start one only."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Python's playwright is not installed")
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.skip("no Chromium on the path: apt-get install chromium")
+    playwright.expect.set_options(timeout=30_000)  # a machine under load is slow, and not wrong
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield started
+        started.close()

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.reports.conftest import browser  # noqa: F401  a fixture
-
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
@@ -46,7 +44,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def page(browser: "Browser") -> Iterator["Page"]:  # noqa: F811
+def page(browser: "Browser") -> Iterator["Page"]:
     opened = browser.new_page()
     yield opened
     opened.close()

@@ -1,6 +1,5 @@
 """A run folder as ``clipbench run`` leaves it, with numbers that look like a real model's."""
 
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -46,20 +45,6 @@ def make_run(tmp_path: Path) -> MakeRun:
         return write_run(tmp_path / name, chosen, **changes)
 
     return make
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator["Browser"]:
-    """Start a headless Chromium, Debian's or any other that is on the path."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="Python's playwright is not installed")
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        pytest.skip("no Chromium on the path: apt-get install chromium")
-    playwright.expect.set_options(timeout=30_000)  # a machine under load is slow, and not wrong
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture
