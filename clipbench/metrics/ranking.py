@@ -364,6 +364,7 @@ def chance_recall_at_k(n_positives: OfQueries, n_gallery: int, k: int) -> float:
         0.2
     """
     distinct, rows = np.unique(n_positives, return_inverse=True)  # few among many queries
-    misses_left = np.maximum(n_gallery - distinct - np.arange(k)[:, None], 0)  # as in recall_at_k, all items tied
+    positions = np.arange(min(k, n_gallery + 1))[:, None]  # as in recall_at_k, of items that are all tied
+    misses_left = np.maximum(n_gallery - distinct - positions, 0)
     miss = np.prod(misses_left / np.maximum(misses_left + distinct, 1), axis=0)[rows]
     return float((1 - miss).mean()) if len(miss) else float("nan")
