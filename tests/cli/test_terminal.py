@@ -3,8 +3,8 @@
 import os
 import re
 import struct
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,8 @@ import fcntl
 
 WIDTHS = (40, 60, 80, 120)
 Terminal = Callable[..., str]
+END = "\0"
+"""Is written when a command has ended: a terminal that is closed can lose what was not read yet."""
 
 
 @pytest.fixture
@@ -29,29 +31,27 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     def terminal(width: int, *arguments: str) -> str:
         reads, writes = os.openpty()
         fcntl.ioctl(writes, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
-        shown: list[bytes] = []
-        thread = threading.Thread(target=_read, args=(reads, shown))
-        thread.start()
-        with open(writes, "w") as stream, monkeypatch.context() as patch:
-            patch.setattr("sys.stdout", stream)
-            patch.setattr("sys.stderr", stream)
-            with pytest.raises(SystemExit):
+        with ThreadPoolExecutor(1) as reader, open(writes, "w") as stream:
+            shown = reader.submit(_read, reads)
+            with monkeypatch.context() as patch, pytest.raises(SystemExit):
+                patch.setattr("sys.stdout", stream)
+                patch.setattr("sys.stderr", stream)
                 main(list(arguments))
-        thread.join()
-        return b"".join(shown).decode().replace("\r\n", "\n")
+            stream.write(END)
+            stream.flush()
+            return shown.result().replace("\r\n", "\n")
 
     return terminal
 
 
-def _read(terminal: int, shown: list[bytes]) -> None:
+def _read(terminal: int) -> str:
+    shown = b""
     with open(terminal, "rb", buffering=0) as stream:
-        while True:
-            try:
-                shown.append(stream.read(1 << 16))
-            except OSError:  # Linux says so when the other end is closed
-                return
-            if not shown[-1]:
-                return
+        while not shown.endswith(END.encode()):
+            part = stream.read(1 << 16)
+            assert part, "the terminal was closed before its end"
+            shown += part
+    return shown.decode().removesuffix(END)
 
 
 def words(text: str) -> list[str]:
