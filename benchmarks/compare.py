@@ -104,8 +104,8 @@ def measure(size: str) -> Row:
         ],
         notes=[
             (
-                f"{STATISTIC_RESAMPLES:,} resamples and up to {N_EXCHANGES:,} exchanges of a statistic, {N_DRAWS:,}"
-                " sign flips of a mean"
+                f"{STATISTIC_RESAMPLES:,} resamples and up to {N_EXCHANGES:,} exchanges of a statistic, "
+                f"{N_DRAWS:,} sign flips of a mean"
             ),
             f"slowest: {slowest}; seconds: "
             + ", ".join(f"{name} {rounds.median:.2g}" for name, rounds in timed.items()),

@@ -82,8 +82,8 @@ def measure(size: str) -> Row:
     n_distinct = len({image.tobytes() for image in model.images}) + len(set(model.texts))
     return Row(
         what=(
-            f"six tasks on {IMAGES[size]:,} images, {len(model.images):,} images and {len(model.texts):,} texts in all,"
-            f" {MODEL[size]}"
+            f"six tasks on {IMAGES[size]:,} images, "
+            f"{len(model.images):,} images and {len(model.texts):,} texts in all, {MODEL[size]}"
         ),
         ours=timed["ours"],
         limit=timed["once"],

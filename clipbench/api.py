@@ -426,8 +426,8 @@ def pool(  # noqa: PLR0913  the options of the command, each by its name
                 return str(model), lambda: load_embedder(str(model), load, hashes=hashes)
             if price:
                 raise UsageError(
-                    "price=True loads each model again in a process of its own: got a model in memory, expected"
-                    " references"
+                    "price=True loads each model again in a process of its own: got a model in memory, "
+                    "expected references"
                 )
             embedder = _embedder(model, load, Path(own_root))
             return embedder.info.ref, lambda: embedder

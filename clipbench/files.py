@@ -138,8 +138,8 @@ def check_writable(folder: Path, n_bytes: int = 0, *, advice: str) -> None:
     needed = max(n_bytes, LEAST_FREE)
     if free < needed:
         raise MachineError(
-            f"cannot write to {folder}: the disk has {free / 1e6:,.1f} MB free, expected {needed / 1e6:,.1f} MB. Fix:"
-            f" {advice}"
+            f"cannot write to {folder}: the disk has {free / 1e6:,.1f} MB free, expected {needed / 1e6:,.1f} MB. "
+            f"Fix: {advice}"
         )
 
 

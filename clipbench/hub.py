@@ -194,7 +194,7 @@ def _status_advice(status: int | None, page: str, request: HubRequest) -> str:
         return f"the Hub answered {status}: ask for access at {page}, then `hf auth login`"
     if status == 429:
         return (
-            "the Hub answered 429, too many requests: wait some minutes, or `hf auth login`. Otherwise:"
-            f" {request.remedy}"
+            "the Hub answered 429, too many requests: wait some minutes, or `hf auth login`. "
+            f"Otherwise: {request.remedy}"
         )
     return f"the Hub answered {status or 'with an error'}. Fix: {request.remedy}"

@@ -74,8 +74,8 @@ def load(group: str, name: str) -> Any:
         )
     if len(points) > 1:
         raise ClipbenchError(
-            f"'{name}' in {group} is declared by {' and '.join(sorted(map(distribution_of, points)))}: uninstall one of"
-            " them"
+            f"'{name}' in {group} is declared by {' and '.join(sorted(map(distribution_of, points)))}: "
+            "uninstall one of them"
         )
     return _import(points[0])
 

@@ -326,8 +326,8 @@ def _parse() -> argparse.Namespace:
         type=Path,
         metavar="FOLDER",
         help=(
-            "folder with vitb32_class_text/coco80.npy and .json (Detic) and modality_gap/features_clip.npy (Liang et"
-            " al.)"
+            "folder with vitb32_class_text/coco80.npy and .json (Detic) "
+            "and modality_gap/features_clip.npy (Liang et al.)"
         ),
     )
     return parser.parse_args()

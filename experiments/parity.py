@@ -199,8 +199,8 @@ def page(cells: Sequence[Cell], options: argparse.Namespace) -> str:
         lines += ["Not measured:", "", *(f"- {', '.join(names)}: {reason}" for reason, names in lacking.items()), ""]
     lines += [
         (
-            "Written by `make parity`, which says what it downloads and how long it takes, and continues after an"
-            " interruption."
+            "Written by `make parity`, which says what it downloads and how long it takes, "
+            "and continues after an interruption."
         ),
         "",
     ]

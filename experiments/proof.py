@@ -90,8 +90,8 @@ def main() -> None:
     n_published, n_computed = counts_of(tables)
     equal = f"{len(unequal)} differ" if unequal else "all equal"
     print(
-        f"{n_published} published values and {n_computed} computed twice: {equal} at their printed precision;"
-        f" {options.page}"
+        f"{n_published} published values and {n_computed} computed twice: "
+        f"{equal} at their printed precision; {options.page}"
     )
     sys.exit(1 if unequal else 0)
 

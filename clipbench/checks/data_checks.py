@@ -74,10 +74,10 @@ def duplicates(subject: Subject) -> CheckOutcome:
         counted(len(near), "near-duplicate") if near else "",
     ]
     return warning(
-        f"among {counted(len(decoded.rows), 'image')} {' and '.join(filter(None, counts))}: '{names[0]}' and"
-        f" '{names[1]}'",
-        "remove one of each pair: retrieval counts the other as a wrong answer, and a test image may also be"
-        " a training image",
+        f"among {counted(len(decoded.rows), 'image')} {' and '.join(filter(None, counts))}: "
+        f"'{names[0]}' and '{names[1]}'",
+        "remove one of each pair: retrieval counts the other as a wrong answer, "
+        "and a test image may also be a training image",
     )
 
 

@@ -56,8 +56,8 @@ def end_of_text(subject: Subject) -> CheckOutcome:
         observation = f"a truncated text has its {token} misplaced: at position {positions[0] + 1} of {facts.width}"
     else:
         observation = (
-            f"a text of more than {facts.width} tokens is truncated without its {token}, at which CLIP takes"
-            " a text's vector"
+            f"a text of more than {facts.width} tokens is truncated without its {token}, "
+            "at which CLIP takes a text's vector"
         )
     return fault(observation, f"put id {facts.end} at the last position of each truncated text")
 
@@ -79,8 +79,8 @@ def start_of_text(subject: Subject) -> CheckOutcome:
     )
     if is_clip and (other_starts or start != CLIP_END - 1):
         return fault(
-            f"texts begin with the ids {', '.join(map(str, (start, *other_starts)))}, not with the start-of-text token"
-            f" (id {CLIP_END - 1})",
+            f"texts begin with the ids {', '.join(map(str, (start, *other_starts)))}, "
+            f"not with the start-of-text token (id {CLIP_END - 1})",
             f"put id {CLIP_END - 1} before each text, as CLIP was trained",
         )
     if not other_starts:
@@ -248,8 +248,8 @@ def activation(subject: Subject) -> CheckOutcome:
         return warning(f"{observation}: the towers differ", "check which activation each tower was trained with")
     if (pair_separation(subject.ranked_pairs)[1].low or 0) <= 0:
         raise NotExamined(
-            f"{observation}, and true pairs do not score higher than shuffled ones, so they cannot show which one"
-            " was trained"
+            f"{observation}, and true pairs do not score higher than shuffled ones, "
+            "so they cannot show which one was trained"
         )
     is_better, margins = variant_improves(subject.pairs, other)
     if not is_better:

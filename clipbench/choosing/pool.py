@@ -64,8 +64,8 @@ class Facts:
         before = asdict(existing) | {"prices": asdict(self)["prices"]}
         if changed := ", ".join(name for name, value in asdict(self).items() if value != before[name]):
             raise UsageError(
-                f"{folder} holds another pool ({changed} differ), and judgements are never overwritten: name another"
-                " folder"
+                f"{folder} holds another pool ({changed} differ), and judgements are never overwritten: "
+                "name another folder"
             )
 
 

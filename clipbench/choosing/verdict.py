@@ -161,8 +161,8 @@ class Choice:
         sentences = [f"{judged}. The intervals of differences are for {target} and hold whenever you look."]
         if self.n_open:
             sentences.append(
-                f"{counted(self.n_open, 'query is', 'queries are')} skipped or judged in part: each counts as anything"
-                " possible."
+                f"{counted(self.n_open, 'query is', 'queries are')} skipped or judged in part: "
+                "each counts as anything possible."
             )
         ndcg, precision, success = self._metrics
         if self.n_queries:
@@ -205,8 +205,8 @@ class Choice:
         elif prices is not None and (front := self.front()):
             sentences.append(
                 f"Pareto front of {ndcg} and the time of one query: {listed(front)}."
-                " As far as is decided, no other model with a price is better than these and no slower, or equal and"
-                " faster."
+                " As far as is decided, no other model with a price is better than these and no slower, "
+                "or equal and faster."
             )
         return [*sentences, *(prices.warnings if prices else ()), *self.judgements.notes]
 

@@ -256,8 +256,8 @@ def _check_classes(dataset: Dataset) -> None:
     if empty:
         raise DataError(
             f"data set {dataset.id} lacks samples of {len(empty)} of its {len(names)} classes, the first"
-            f" '{empty[0]}': add images, remove the class, or run with {option('allow_partial', True)} to"
-            " score the others"
+            f" '{empty[0]}': add images, remove the class, "
+            f"or run with {option('allow_partial', True)} to score the others"
         )
 
 

@@ -112,6 +112,6 @@ def check_unicode(data: str, name: str, texts: Iterable[str]) -> None:
     for text in filter(LONE_SURROGATE.search, texts):
         escaped = text.encode(errors="backslashreplace").decode()
         raise DataError(
-            f"data set {data} has the {name} '{escaped}', which is not Unicode text: correct it, or rename its file or"
-            " folder"
+            f"data set {data} has the {name} '{escaped}', which is not Unicode text: correct it, "
+            "or rename its file or folder"
         )

@@ -101,8 +101,8 @@ def read_prompts(path: Path) -> Prompts:
     """
     if not is_file(path):
         raise UsageError(
-            f"no prompts file {path}{why_not_there(path)}: expected a .json file, or a text file with one"
-            " template per line"
+            f"no prompts file {path}{why_not_there(path)}: expected a .json file, "
+            "or a text file with one template per line"
         )
     if path.suffix.lower() != ".json":
         return Prompts(templates=read_templates(path))

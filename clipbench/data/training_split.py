@@ -119,8 +119,8 @@ def join_attacks(tested: Dataset, training: Dataset, name: str) -> Dataset:
     if not len(training):
         raise DataError(
             f"{option}: none of its {n_labelled:,} images is of a class of {tested.id}: its first class is"
-            f" '{first}', expected names such as '{min(tested.class_names)}'. Use the same class names in"
-            " both"
+            f" '{first}', expected names such as '{min(tested.class_names)}'. "
+            "Use the same class names in both"
         )
     attack_images = sorted({image for attack in tested.attacks for image in attack.images})
     tested = replace(tested, contrasts=None).take(np.array(attack_images, np.int64))

@@ -148,8 +148,8 @@ class Inquiry:
         model = embedder.model
         if model is None:
             raise UsageError(
-                f"{embedder.info.ref} holds vectors only: {option('expect')} needs the model, whose switches are"
-                " flipped"
+                f"{embedder.info.ref} holds vectors only: {option('expect')} needs the model, "
+                "whose switches are flipped"
             )
         check_data(self.task, dataset)
         self.dataset = dataset.whole()
@@ -329,8 +329,8 @@ def _expected(expectation: Expectation, metric: Metric, name: str) -> tuple[floa
     value = expectation.number()
     if metric.unit != "fraction" and expectation.score.endswith("%"):
         raise UsageError(
-            f"{option('expect', expectation.score)}: {name} is not a fraction (its unit is {metric.unit}): expected a"
-            " plain number"
+            f"{option('expect', expectation.score)}: {name} is not a fraction (its unit is {metric.unit}): "
+            "expected a plain number"
         )
     if metric.unit == "fraction" and (value > 1 or expectation.score.endswith("%")):
         value = value / 100

@@ -38,8 +38,8 @@ PATH_PREFIXES = ("bundled", "local-dir", "hf", "embeddings")
 CONFIG, WEIGHTS, TRAIN, OPTIMIZER = "config.json", "model.safetensors", "train.json", "optimiser.safetensors"
 
 CHECKPOINT_FORMS = (
-    "step-*/ (clipbench train), checkpoint-*/ (transformers), or *.pt, *.safetensors and sharded folders there or in"
-    " checkpoints/"
+    "step-*/ (clipbench train), checkpoint-*/ (transformers), "
+    "or *.pt, *.safetensors and sharded folders there or in checkpoints/"
 )
 
 SHARDS, PARAMS = ".metadata", "params.txt"

@@ -84,8 +84,8 @@ def check_model(name: str, reference: str) -> Notes:
         refuse_special_files(Path(name), ModelError)
     if file_of(name, ADAPTER_CONFIG) is not None:
         raise ModelError(
-            f"{reference} has {ADAPTER_CONFIG}, which adds weights to another model: merge them and save the"
-            " complete model"
+            f"{reference} has {ADAPTER_CONFIG}, which adds weights to another model: "
+            "merge them and save the complete model"
         )
     coded = []
     for config in CONFIGS:

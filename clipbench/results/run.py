@@ -315,8 +315,8 @@ class Run:
         except Exception as error:  # numpy, zipfile, pyarrow and pandas raise many kinds of error for a damaged file
             cause = " ".join(str(error).split())
             raise ClipbenchError(
-                f"cannot read the {kind} of {evaluation.name} in {self.folder} ({cause}): the run is damaged, make it"
-                " again"
+                f"cannot read the {kind} of {evaluation.name} in {self.folder} ({cause}): the run is damaged, "
+                "make it again"
             ) from error
 
 
@@ -521,8 +521,8 @@ def _result(data: object, file: Path) -> Result:
                 sizes = [len(side) for side in (curve.x, curve.y, curve.low, curve.high) if side is not None]
                 if len(set(sizes)) > 1:
                     raise SchemaError(
-                        f"evaluations[{number}].curves.{name} has {' and '.join(map(str, sizes))} numbers, expected"
-                        " equal counts"
+                        f"evaluations[{number}].curves.{name} has {' and '.join(map(str, sizes))} numbers, "
+                        "expected equal counts"
                     )
         return result
     except SchemaError as error:

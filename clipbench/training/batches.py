@@ -115,15 +115,15 @@ def load_corpus(data: str, options: DataOptions, *, seed: int, size: int) -> Tra
     dataset = _load_split(data, options)
     if dataset.captions is None:
         raise DataError(
-            f"data set {dataset.id} has no captions to train on: name their column with --data-option caption=COLUMN,"
-            " or give other data"
+            f"data set {dataset.id} has no captions to train on: "
+            "name their column with --data-option caption=COLUMN, or give other data"
         )
     n_images = len(dataset)
     n_held_out = min(HELD_OUT, n_images // 10)
     if n_held_out < 2:
         raise DataError(
-            f"data set {dataset.id} has {n_images} images: expected at least 20, because a tenth is held out for"
-            " measurements"
+            f"data set {dataset.id} has {n_images} images: expected at least 20, "
+            "because a tenth is held out for measurements"
         )
     order = np.random.default_rng(seed).permutation(n_images)
     held_out, train = (DatasetPairs(dataset.take(np.sort(rows))) for rows in np.split(order, [n_held_out]))

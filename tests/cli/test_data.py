@@ -34,8 +34,8 @@ def test_get_downloads_from_the_endpoint_prints_the_folder_and_does_not_download
         assert again.returncode == 3
         assert again.stdout == f"mnist is present: {tmp_path}/mnist/test (to download it again, move that away)\n"
         assert again.stderr.startswith(
-            "clipbench: cannot get data set svhn from Hub repository datasets/clip-benchmark/wds_vtab-svhn: the Hub has"
-            " no such"
+            "clipbench: cannot get data set svhn from Hub repository datasets/clip-benchmark/wds_vtab-svhn: "
+            "the Hub has no such"
         )
         assert not any("mnist" in path for _, path, _ in served.requests[n_requests:])
     offline = get("svhn", HF_HUB_OFFLINE="1")

@@ -2,8 +2,7 @@
 
 The images of such a model have nothing to do with its texts. So every answer is at chance, and two such models are
 exchangeable: whatever a page claims of them is false. Claims are found by their words, without any knowledge of the
-    rule
-(``clipbench.stats.claims``). experiments/coverage.md has the rates of longer simulations.
+rule (``clipbench.stats.claims``). experiments/coverage.md has the rates of longer simulations.
 """
 
 import re
@@ -233,9 +232,8 @@ def measured(model: Guesser, data: Mapping[str, Dataset], folder: Path, rng: np.
 
 CLAIM = re.compile(
     r"\b(best|worst|better|worse|ahead|above|below|beats?|(?:most|more|less) often|more|less|fewer|high(?:er|est)|"
-    r"low(?:er|est)|larg(?:er|est)|small(?:er|est)|rises?|falls?|increases?|decreases?|improves?|fooled|at (?:the"
-    r" )?most|"
-    r"at (?:the )?least|regressions?|differs?|different|changed|rose|fell|sometimes|hardly)\b",
+    r"low(?:er|est)|larg(?:er|est)|small(?:er|est)|rises?|falls?|increases?|decreases?|improves?|fooled|"
+    r"at (?:the )?most|at (?:the )?least|regressions?|differs?|different|changed|rose|fell|sometimes|hardly)\b",
     re.IGNORECASE,
 )
 """Words of a difference, an order, or a distance from chance."""
@@ -244,8 +242,8 @@ UNTOLD = re.compile(
     r"Nothing here differs from guessing|"
     r"No test here shows .*|neither direction is better|neither more nor less of it is worse|too small to matter|"
     r"\b0 (?:better|worse)|\(?and [\d,]+ more\)?|above the (?:false ones|others)|"
-    r"the runs have values for different samples|no format is shown to lose less|even one that changes no answer may"
-    r" lose .*|"
+    r"the runs have values for different samples|no format is shown to lose less|"
+    r"even one that changes no answer may lose .*|"
     r"Bytes of the smallest vectors that lose less than .*: none is shown|Largest mean loss: none is shown|"
     r"no test shows that the clean score is above chance|\blower-case\b|"
     r"no threshold reliably reaches a precision .*|all pairs differ alike|at least two pairs that are not all equal"

@@ -55,8 +55,8 @@ class PlotArguments:
     "--baseline",
     metavar="standard|open_clip",
     help=(
-        "Reference models of the plot robustness: trained only on ImageNet, or open_clip's CLIP models."
-        "  [default: standard]"
+        "Reference models of the plot robustness: trained only on ImageNet, "
+        "or open_clip's CLIP models.  [default: standard]"
     ),
 )
 @click.option(

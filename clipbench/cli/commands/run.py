@@ -76,8 +76,8 @@ class RunArguments(ModelArguments, DataArguments):
     metavar="MINUTES",
     type=click.FloatRange(min=0),
     help=(
-        "With --watch: end after MINUTES without a new checkpoint. 0 measures the present checkpoints and ends."
-        " [default: never]"
+        "With --watch: end after MINUTES without a new checkpoint. "
+        "0 measures the present checkpoints and ends. [default: never]"
     ),
 )
 @options.MODEL_OPTION

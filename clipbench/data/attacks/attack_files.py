@@ -128,8 +128,8 @@ def _controls(photographs: Sequence[Photograph], data: str) -> dict[tuple[str, s
         if first != number:
             raise DataError(
                 f"data set {data}: '{photographs[first].id}' and '{photograph.id}' are both {photograph.kind}"
-                f" images of {photograph.object_key}: expected one to compare with. Put different objects"
-                " into different sets"
+                f" images of {photograph.object_key}: expected one to compare with. "
+                "Put different objects into different sets"
             )
     return controls
 

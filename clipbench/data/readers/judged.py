@@ -304,8 +304,8 @@ def one_per_pair(located: Iterable[tuple[str, Judgement]]) -> list[Judgement]:
         before = grades.setdefault((query, document), grade)
         if before != grade:
             raise DataError(
-                f"{location}: document '{document}' has grade {grade} for query '{query}', and {before} before:"
-                " expected one grade"
+                f"{location}: document '{document}' has grade {grade} for query '{query}', "
+                f"and {before} before: expected one grade"
             )
     return [Judgement(*pair, grade) for pair, grade in grades.items()]
 
@@ -320,8 +320,8 @@ def _qrels_lines(file: Path) -> Iterator[tuple[str, Judgement]]:
             location = f"{file}, line {number}"
             if len(fields) not in QRELS_COLUMNS:
                 raise DataError(
-                    f"{location}: {len(fields)} fields, expected query, document and grade, or TREC's query, 0,"
-                    " document and grade"
+                    f"{location}: {len(fields)} fields, expected query, document and grade, "
+                    "or TREC's query, 0, document and grade"
                 )
             query, document, grade = (fields[column].strip() for column in QRELS_COLUMNS[len(fields)])
             if not is_int64(grade):

@@ -297,8 +297,8 @@ def _judgements(files: Sequence[Path], folder: Path) -> Iterator[tuple[str, Judg
         names = [next((name for name in ids if name in table.columns), None) for ids in (QUERY_IDS, DOCUMENT_IDS)]
         if None in names or "score" not in table.columns:
             raise DataError(
-                f"{file.relative_to(folder)}: its columns are {', '.join(table.columns)}, expected query-id,"
-                " corpus-id and score"
+                f"{file.relative_to(folder)}: its columns are {', '.join(table.columns)}, "
+                "expected query-id, corpus-id and score"
             )
         columns = (table.columns[str(name)] for name in (*names, "score"))
         for row, (query, document, score) in enumerate(zip(*columns, strict=True)):

@@ -105,8 +105,8 @@ def load_lines(path: Path, options: DataOptions, id: str) -> Dataset:
     for language, texts in by_language.items():
         if len(texts) != len(names):
             raise DataError(
-                f"{path} has {len(texts)} captions in {language} and {len(names)} images: expected one"
-                " caption per image"
+                f"{path} has {len(texts)} captions in {language} and {len(names)} images: "
+                "expected one caption per image"
             )
     folder = image_folder(options, [*(path / name for name in IMAGE_FOLDERS), path])
     captions = [

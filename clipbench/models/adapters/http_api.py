@@ -154,8 +154,8 @@ class ApiModel(Model):
     def _check_dimension(self, vectors: np.ndarray) -> None:
         if vectors.shape[1] != self.info.embed_dim:
             raise ModelError(
-                f"{self.info.id} gave vectors of dimension {vectors.shape[1]}, and {self.info.embed_dim} when it was"
-                " loaded"
+                f"{self.info.id} gave vectors of dimension {vectors.shape[1]}, "
+                f"and {self.info.embed_dim} when it was loaded"
             )
 
 
@@ -275,8 +275,8 @@ def _request_vectors(client: Client, body: Body, items: list[Any]) -> np.ndarray
     data = answer.get("data")
     if not isinstance(data, list) or not all(isinstance(record, dict) and "embedding" in record for record in data):
         raise ModelError(
-            f"{client.name} answered without embeddings, {shown(answer)}: expected 'data', a list of objects"
-            " with 'embedding'"
+            f"{client.name} answered without embeddings, {shown(answer)}: "
+            "expected 'data', a list of objects with 'embedding'"
         )
     if len(data) != len(items):
         raise ModelError(f"{client.name} answered {len(data)} vectors for {len(items)} inputs: expected one per input")

@@ -231,8 +231,8 @@ class Client:
             if wait is not None and wait > LONGEST_ASKED:
                 return ModelError(
                     f"{self.name}: {failure}, with a wait of {wait:,.0f} s, expected at most"
-                    f" {LONGEST_ASKED:g} s: run the command again later, which resumes from the stored"
-                    " vectors"
+                    f" {LONGEST_ASKED:g} s: run the command again later, "
+                    "which resumes from the stored vectors"
                 )
             return _RetryableError(failure, advice, wait=wait)
         if error.code in (401, 403):

@@ -147,8 +147,8 @@ class _Process:
             self._answer(None, ())
         except (Broken, OSError) as error:
             raise UsageError(
-                f"model option interpreter={interpreter}: {error}: expected a Python with numpy and pillow, such as"
-                " .venv/bin/python"
+                f"model option interpreter={interpreter}: {error}: expected a Python with numpy and pillow, "
+                "such as .venv/bin/python"
             ) from error
 
     def ask(self, callee: str, message: Mapping[str, Any], arrays: Sequence[np.ndarray] = ()) -> Answer:

@@ -311,8 +311,8 @@ def _probe_graphs(
         except Exception as error:  # onnxruntime has an error class for each status, all below Exception
             raise ModelError(
                 f"{paths[tower]} does not accept the inputs of its processor and tokenizer files"
-                f" ({first_line(error)}): check that they belong to it, and that it is exported for any"
-                " number of rows"
+                f" ({first_line(error)}): check that they belong to it, "
+                "and that it is exported for any number of rows"
             ) from error
         if batched.ndim != 2:
             raise ModelError(

@@ -148,8 +148,8 @@ def _texts(path: Path, name: str, values: Sequence[object]) -> list[str]:
     for row, value in enumerate(values):
         if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
             raise DataError(
-                f"{path}, row {row + 1}: column '{name}' is {shown(value)}, expected a text or an integer. Fill the"
-                " cell"
+                f"{path}, row {row + 1}: column '{name}' is {shown(value)}, expected a text or an integer. "
+                "Fill the cell"
             )
     return [str(value) for value in values]
 
@@ -163,8 +163,8 @@ def _confidence(path: Path, values: Sequence[object]) -> Float64[np.ndarray, " n
             numbers[row] = np.nan
         if not 0 <= numbers[row] <= 1:
             raise DataError(
-                f"{path}, row {row + 1}: confidence is {shown(value)}, expected a number from 0 to 1. Correct the cell,"
-                " or remove the column"
+                f"{path}, row {row + 1}: confidence is {shown(value)}, expected a number from 0 to 1. "
+                "Correct the cell, or remove the column"
             )
     return numbers
 

@@ -220,8 +220,8 @@ def _read_npz(path: Path) -> Arrays:
         if isinstance(archive, np.ndarray):
             raise DataError(
                 f"{path} holds one array, of shape {archive.shape}, and both images and texts are needed: write them to"
-                " one file, np.savez('vectors.npz', images=x, texts=y), or as images.npy and texts.npy into one"
-                " folder, and name that"
+                " one file, np.savez('vectors.npz', images=x, texts=y), "
+                "or as images.npy and texts.npy into one folder, and name that"
             )
         # A member that is no array comes as bytes.
         return {name: np.asarray(array) for name, array in archive.items()}
@@ -286,8 +286,8 @@ def _check_size(name: str, arrays: Arrays, table: ArrayTable, source: str) -> No
     first = images if images in arrays else next(other for other in arrays if table.kinds[other] is VECTORS)
     if table.kinds[name] is VECTORS and array.shape[1] != arrays[first].shape[1]:
         raise DataError(
-            f"{source}: '{first}' has dimension {arrays[first].shape[1]} and '{name}' {array.shape[1]}: expected the"
-            " same for both towers"
+            f"{source}: '{first}' has dimension {arrays[first].shape[1]} and '{name}' {array.shape[1]}: "
+            "expected the same for both towers"
         )
     if described is None:
         return

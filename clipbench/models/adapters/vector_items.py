@@ -93,8 +93,8 @@ def _truth(item: ItemLine, n_images: int, n_captions: int) -> tuple[tuple[bool, 
     shape = [len(line) for line in table] if has_lists else None
     if shape != [n_captions] * n_images:
         raise DataError(
-            f"{item.source}: truth is {shown(table)}, expected {n_images} lists of {n_captions}, one list per image and"
-            " one value per caption"
+            f"{item.source}: truth is {shown(table)}, expected {n_images} lists of {n_captions}, "
+            "one list per image and one value per caption"
         )
     cells = [cell for line in table for cell in line]
     wrong = next((cell for cell in cells if type(cell) not in (int, bool) or cell not in (0, 1)), None)

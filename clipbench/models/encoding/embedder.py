@@ -87,8 +87,8 @@ class StoreEmbedder(SharingEmbedder):
     def _store_notes(self) -> list[str]:
         rejected = sum((shelf.rejected for shelf in self._shelves.values()), Counter[str]())
         return [
-            f"{counted(n_chunks, 'file')} of the store {'was' if n_chunks == 1 else 'were'} {reason}: the vectors were"
-            " encoded again"
+            f"{counted(n_chunks, 'file')} of the store {'was' if n_chunks == 1 else 'were'} {reason}: "
+            "the vectors were encoded again"
             for reason, n_chunks in rejected.items()
         ]
 

@@ -183,8 +183,8 @@ class CachedEmbedder(StoreEmbedder):
         if not isinstance(loaded.model, Model) or loaded.model.info.fingerprint != self.info.fingerprint:
             self._cache.remove()
             raise ModelError(
-                f"model {self.info.ref} has changed since the run began, because its files were changed: run"
-                " the command again"
+                f"model {self.info.ref} has changed since the run began, because its files were changed: "
+                "run the command again"
             )
         self.probes = loaded.probes
         return loaded.model

@@ -300,8 +300,8 @@ def _assemble_tensor(
             tensor[tuple(slice(start, start + size) for start, size in ends)] = part
     except FileNotFoundError as error:
         raise ModelError(
-            f"sharded checkpoint {folder} lacks file {error}, or its end, with a part of '{name}': copy the files of"
-            " all processes into it"
+            f"sharded checkpoint {folder} lacks file {error}, or its end, with a part of '{name}': "
+            "copy the files of all processes into it"
         ) from error
     except Exception as error:  # a list may say anything
         raise ModelError(

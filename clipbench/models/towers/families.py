@@ -61,16 +61,16 @@ _ELSEWHERE = "as python:FILE.py:FACTORY where its packages are, or store its vec
 
 REFUSED: Mapping[str, str] = {
     r"col(pali|qwen|idefics|smol|modernvbert|llama|gemma|nomic|intern).*|.*colembed.*": (
-        "gives many vectors per item (late interaction), and clipbench compares single vectors: use mteb or"
-        " vidore-benchmark"
+        "gives many vectors per item (late interaction), and clipbench compares single vectors: "
+        "use mteb or vidore-benchmark"
     ),
     r"jina_?clip.*": (
         "runs code of three repositories that does not work with transformers 5, so it could not be"
         f" verified: wrap its encode_image and encode_text {_ELSEWHERE}"
     ),
     r"fgclip(model|config)?": (
-        "squashes images and has special positions for long texts, which was not verified (FG-CLIP 2 was):"
-        f" wrap it {_ELSEWHERE}"
+        "squashes images and has special positions for long texts, which was not verified "
+        f"(FG-CLIP 2 was): wrap it {_ELSEWHERE}"
     ),
 }
 """Model types and classes, in lower case, whose numbers would be wrong or cannot be had, and why."""

@@ -336,8 +336,8 @@ def scale_and_bias(module: Any, model: str) -> tuple[float, float]:
         scale = math.nan
     if not (0 < scale < math.inf and math.isfinite(bias)):
         raise ModelError(
-            f"{model} has {name} {value:g} and logit_bias {bias:g}: its training has diverged, or the weights"
-            " are damaged"
+            f"{model} has {name} {value:g} and logit_bias {bias:g}: its training has diverged, "
+            "or the weights are damaged"
         )
     return scale, bias
 
@@ -360,8 +360,8 @@ def probe(model: Model) -> None:
             raise ModelError(
                 f"the {name} tower of {info.id} gives no vector of dimension {info.embed_dim} on {info.device} in"
                 f" {info.precision} ({error_line(error)}): try"
-                f" {option('precision', 'fp32')} or another {option('device')}. If it fails there too, the"
-                " model is at fault"
+                f" {option('precision', 'fp32')} or another {option('device')}. If it fails there too, "
+                "the model is at fault"
             ) from error
 
 

@@ -38,8 +38,8 @@ def compare(differences: Sequence[Difference], labels: tuple[str, str]) -> Chart
     )
     return Chart(
         title=(
-            f"{labels[1]} against {labels[0]}: {verdicts['better']} better, {verdicts['worse']} worse, {n_others}"
-            " neither."
+            f"{labels[1]} against {labels[0]}: {verdicts['better']} better, {verdicts['worse']} worse, "
+            f"{n_others} neither."
         ),
         panels=[
             difference_panel(

@@ -55,8 +55,8 @@ def cones(models: Models) -> Chart:
         lambda distribution: f"{distribution.label} {distribution.mean_words}",
         reading=(
             "Cosines between unit vectors. Each distribution is scaled to the same height, and the upright stroke is "
-            "its mean. With a modality gap, vectors of one modality are nearer to each other than to their partners in "
-            "the other."
+            "its mean. "
+            "With a modality gap, vectors of one modality are nearer to each other than to their partners in the other."
         ),
     )
 

@@ -166,8 +166,8 @@ def _reading(comparison: Across, names: Sequence[str]) -> list[str]:
     method = comparison.correlation.interval.method
     if comparison.are_checkpoints:
         sentences.append(
-            "Checkpoints of one training are joined. They are not independent models, so the correlation has no"
-            " interval and no test."
+            "Checkpoints of one training are joined. They are not independent models, "
+            "so the correlation has no interval and no test."
         )
     elif comparison.correlation.interval.low is None:
         sentences.append(f"The rank correlation is Spearman's, without an interval: {method}.")

@@ -103,8 +103,8 @@ def _with_reading(statement: Statement, reading: str) -> Statement:
 def _pairs_drawn(cloud: _Cloud) -> str:
     n_joined = len(evenly_spaced(len(cloud.ids), MAX_LINES))
     return (
-        f"{fmt.count(len(cloud.ids))} pairs. A grey line joins an image and its text, for {fmt.count(n_joined)} of"
-        " them."
+        f"{fmt.count(len(cloud.ids))} pairs. A grey line joins an image and its text, "
+        f"for {fmt.count(n_joined)} of them."
     )
 
 

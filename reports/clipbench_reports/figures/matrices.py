@@ -126,8 +126,8 @@ def modality_matrices(models: Models) -> Chart:
         reading=(
             "Gap: the distance between the mean vectors of two modalities. Cosines: the mean of matched pairs, and"
             " on the diagonal the mean of two different items of the modality. R@1: the share of the row’s items whose"
-            " partner in the column comes first. Separability: the accuracy of a linear classifier that separates the"
-            " two, 50 % by chance."
+            " partner in the column comes first. "
+            "Separability: the accuracy of a linear classifier that separates the two, 50 % by chance."
         )
         + bounded,
     )
@@ -309,12 +309,12 @@ def _reading(comparison: SimilarityMatrix) -> list[str]:
     sentences = [
         f"Each cell compares two models on the same {fmt.counted(comparison.n, 'pair')} of {comparison.evaluation}.",
         (
-            f"Mutual k-NN: mean share of an item’s {K} nearest that are the same in both, {fmt.percent(chance)} % by"
-            " chance."
+            f"Mutual k-NN: mean share of an item’s {K} nearest that are the same in both, "
+            f"{fmt.percent(chance)} % by chance."
         ),
         (
-            "CKA (debiased): correlation of all centred dot products, 0 by chance, 1 for the same up to rotation and"
-            " scale."
+            "CKA (debiased): correlation of all centred dot products, "
+            "0 by chance, 1 for the same up to rotation and scale."
         ),
         "Alike is not better.",
     ]

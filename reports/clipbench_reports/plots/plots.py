@@ -127,8 +127,8 @@ def _check_options(name: str, options: PlotOptions, *, projected: Sequence[str])
         raise UsageError(f"unknown projection '{projection}': {did_you_mean(projection, maps.PROJECTIONS)}")
     if projection is not None and name not in projected:
         raise UsageError(
-            f"{option('projection', projection)}: only the plots {' and '.join(projected)} are projected, {name} is"
-            " not: remove it"
+            f"{option('projection', projection)}: only the plots {' and '.join(projected)} are projected, "
+            f"{name} is not: remove it"
         )
     for key, owner in OF_ONE_PLOT.items():
         value = getattr(options, key)
@@ -203,8 +203,8 @@ def _find_evidence(run: Run, name: str, task: str, data: str | None) -> Evidence
     if len(evaluations) > 1:
         repeated = ", ".join(dict.fromkeys(evaluation.name for evaluation in evaluations))
         raise UsageError(
-            f"run {run.label} has {repeated} more than once, with different parameters, and {name} draws one: make a"
-            " run with one of them"
+            f"run {run.label} has {repeated} more than once, with different parameters, and {name} draws one: "
+            "make a run with one of them"
         )
     if evaluations:
         return Evidence(run, evaluations[0])
@@ -214,8 +214,8 @@ def _find_evidence(run: Run, name: str, task: str, data: str | None) -> Evidence
         for evaluation in candidates
     ]
     raise ClipbenchError(
-        f"run {run.label} has no {target} to draw {name} from{''.join(reasons[:2])}: `clipbench run --tasks {target}`"
-        " makes it"
+        f"run {run.label} has no {target} to draw {name} from{''.join(reasons[:2])}: "
+        f"`clipbench run --tasks {target}` makes it"
     )
 
 

@@ -126,8 +126,8 @@ def format_table(question: str) -> MakeTable:
                 "Stored: first dimensions, principal components (PCA) or signs. Bytes: per vector, or MB per"
                 " million vectors. Change: from float32, with 95 % intervals. Loses at most: a bound that allows for"
                 f" several tests. The smallest format that loses less than {margin} is chosen. Formats of a kind are"
-                " tested from the largest to the first that is not shown to lose less, and smaller ones have no bound"
-                " (–)."
+                " tested from the largest to the first that is not shown to lose less, "
+                "and smaller ones have no bound (–)."
             ),
             columns=[*bytes_table.columns, *columns(numbers=["Loses at most, pp"])],
             rows=[[*row, bound] for row, bound in zip(bytes_table.rows, lost, strict=True)],

@@ -63,8 +63,8 @@ FEW_SHOT = CurvesFigure(
     name="labels",
     reading=(
         "Each classifier is trained on this number of labelled images per class, and the last point on all of them."
-        " Bands: 95 % intervals, over draws of training images and test images. Dashed: the prompts, on the same test"
-        " images."
+        " Bands: 95 % intervals, over draws of training images and test images. "
+        "Dashed: the prompts, on the same test images."
     ),
     x_axis=_axis,
     references=_references,

@@ -86,8 +86,8 @@ def _not_drawn(evidence: Evidence, curves: Curves) -> str:
 SHIFT = _moved_figure(
     "shift",
     "Vectors are moved along the unit gap vector by the distance on the axis, towards each other to the right,"
-    " normalized and scored again. The loss is over all pairs shown, at the model’s own temperature (Liang et al.,"
-    " 2022).",
+    " normalized and scored again. The loss is over all pairs shown, "
+    "at the model’s own temperature (Liang et al., 2022).",
     1.0,
     _unmoved_reference,
 )
@@ -96,8 +96,8 @@ CORRECTIONS = _moved_figure(
     "The mean of each modality (and its spread by dimension, where vectors are standardised) is taken from one half of"
     " the pairs, subtracted in part or, at 1, in whole from the other half, which is then scored again. Centred and"
     " standardised vectors are normalized again. If the length is kept, scores are dot products. ReAlign moves only"
-    " texts, to the mean and the spread of images. Chance: the gap that this number of pairs would show without a true"
-    " gap.",
+    " texts, to the mean and the spread of images. "
+    "Chance: the gap that this number of pairs would show without a true gap.",
     0.5,
 )
 
@@ -176,8 +176,8 @@ SECTION = Section(
             summary="gap, loss, recall and accuracy under corrections made afterwards",
             definition=(
                 "Centring: I0T and GR-CLIP. Standardising: centring, and dividing by the standard deviation of each"
-                " dimension. Centring with the length kept: the collapse of C3. ReAlign: texts at the mean and the"
-                " spread of images."
+                " dimension. Centring with the length kept: the collapse of C3. "
+                "ReAlign: texts at the mean and the spread of images."
             ),
             draws=(CORRECTIONS,),
         ),

@@ -65,12 +65,12 @@ THRESHOLD, RECALL, WANTED_AT = "threshold@", "recall@", "threshold@p"
 PARTS = {"pairs": "Pairs", "answers": "Answers"}
 MEANINGS = {
     "pairs": (
-        "95 % of the image-caption pairs with a cosine of at least {at} are true, and {recall} of the true pairs are"
-        " accepted"
+        "95 % of the image-caption pairs with a cosine of at least {at} are true, "
+        "and {recall} of the true pairs are accepted"
     ),
     "answers": (
-        "95 % of the classes named at a cosine of at least {at} are right, and {recall} of the images whose class is in"
-        " the list get its name"
+        "95 % of the classes named at a cosine of at least {at} are right, "
+        "and {recall} of the images whose class is in the list get its name"
     ),
 }
 PREVALENCE = {

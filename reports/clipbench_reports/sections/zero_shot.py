@@ -234,8 +234,8 @@ def reliability(models: Models) -> Chart:
         read_each(models, _read_confidence),
         reading=(
             "Each dot is a bin of samples of similar confidence, and grows with their number. Below the dashed line the"
-            " model is overconfident, above it underconfident. The bars are the distribution of confidence, in percent"
-            " of all samples."
+            " model is overconfident, above it underconfident. The bars are the distribution of confidence, "
+            "in percent of all samples."
         ),
     )
 

@@ -253,8 +253,8 @@ class Pages(SiteAnswers):
     def late(self, request: Request) -> str:
         """Return the sentence for a page that takes too long, which names the runs."""
         return (
-            f"{self._runs.folder_names(_names(request))}: this page takes long. It is still being made: reload it"
-            " later."
+            f"{self._runs.folder_names(_names(request))}: this page takes long. "
+            "It is still being made: reload it later."
         )
 
     def refusal(self, reason: str, status: int) -> Response:

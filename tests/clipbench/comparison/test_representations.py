@@ -91,8 +91,8 @@ def test_pairs_are_found_by_id_and_those_that_one_run_lacks_are_left_out(runs: l
     assert (
         note
         == "modality-gap@coco: mutual k-NN and CKA of the two models are not computed: the runs kept 60, 11 pairs, 11"
-        " of them the same: expected at least 12. Runs of one seed keep the same pairs, and keep_arrays=True"
-        " keeps all"
+        " of them the same: expected at least 12. Runs of one seed keep the same pairs, "
+        "and keep_arrays=True keeps all"
     )
 
 

@@ -91,8 +91,8 @@ def test_parquet_comes_by_split_and_its_columns_are_those_of_the_entry(
 
 
 GATED = (
-    r"^cannot get data set pets .*: gated: accept the licence at https://huggingface.co/datasets/me/wds_pets, then `hf"
-    r" auth login`$"
+    r"^cannot get data set pets .*: gated: accept the licence at https://huggingface.co/datasets/me/wds_pets, "
+    r"then `hf auth login`$"
 )
 FAULTS = {
     "a gate without a login": ("resolve", 401, {"X-Error-Code": "GatedRepo"}, GATED),

@@ -102,8 +102,8 @@ def test_weights_that_do_not_fit_are_told_apart_and_counted() -> None:
     with pytest.raises(
         ModelError,
         match=r"checkpoint x.pt does not fit ViT: 4 of 6 weights missing \(1.weight, 1.bias, 2.weight, ...\),"
-        r" 1 left over \(head.weight\), 1 of another shape \(0.weight \(2, 5\) where \(2, 3\) is expected\): check"
-        r" arch$",
+        r" 1 left over \(head.weight\), 1 of another shape \(0.weight \(2, 5\) where \(2, 3\) is expected\): "
+        r"check arch$",
     ):
         load_strictly(module, state, source="x.pt", arch="ViT")
 

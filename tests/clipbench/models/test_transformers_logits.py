@@ -89,8 +89,8 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
             )
         ),
         (
-            "is not supported, because a model of type 'clap' embeds sounds: wrap it as python:MODULE:FACTORY with"
-            " encode_audio"
+            "is not supported, because a model of type 'clap' embeds sounds: "
+            "wrap it as python:MODULE:FACTORY with encode_audio"
         ),
     ),
     "blip-2": (

@@ -35,8 +35,8 @@ def test_findings_say_how_much_is_used_and_where_the_model_guesses(evidence: Mak
     assert recall.text.startswith("A long caption finds its image first in 60.0 % [")
     assert used.text == (
         "The first 33.5 tokens (95 % interval [21.0, 40.0]) of a caption give 95 % of the recall of the whole. 81.0"
-        " % [77.2, 84.8] of the captions are longer than the model's context and lose 65.8 [60.0, 70.0] tokens on"
-        " average."
+        " % [77.2, 84.8] of the captions are longer than the model's context and "
+        "lose 65.8 [60.0, 70.0] tokens on average."
     )
     of_less = findings(evidence(**recorded(parts.fraction, params={"share": 0.9})).evaluation)
     assert "give 90 % of the recall" in of_less[1].text

@@ -41,13 +41,13 @@ def test_the_sentence_has_threshold_and_recall(make_run: MakeRun) -> None:
     assert (
         found.text
         == "If half of the pairs are true, 95 % of the image-caption pairs with a cosine of at least 0.2500 (95 %"
-        " interval [0.2400, 0.2600]) are true, and 80.0 % (95 % interval [70.0, 90.0]) of the true pairs are"
-        " accepted."
+        " interval [0.2400, 0.2600]) are true, "
+        "and 80.0 % (95 % interval [70.0, 90.0]) of the true pairs are accepted."
     )
     assert (found.mark, found.weakness) == ("plain", "")
     assert answers.text.startswith(
-        "If half of the images belong to a class in the list, 95 % of the classes named at a cosine of at least"
-        " 0.2500 ("
+        "If half of the images belong to a class in the list, "
+        "95 % of the classes named at a cosine of at least 0.2500 ("
     )
     assert answers.weakness == LITTLE_ACCEPTED
 
