@@ -1,14 +1,13 @@
 """Rate of claims that a format loses less than a point where it does lose as much, and coverage of paired differences.
 
-    python experiments/rates_compression.py     # about half an hour on a quiet core; tables of
-    experiments/coverage.md
+    python experiments/rates_compression.py     # about half an hour on a quiet core; tables of experiments/coverage.md
 
 Answers: five kinds of five formats each, whose credits are lost and won with given chances, independently of each
-    other, which
-makes most errors; one query an image, or five that are alike. Vectors: pairs of images and captions that share a part
-whose size falls with the dimension, stored in the formats of the task; the truth is the mean of all samples of a size.
-Classes: images around 50 class vectors of 256 dimensions, of which none varies most, stored as components that the task
-cross-fits; the truth is the change of 5,000 new images, by components of all images of a sample.
+other, which makes most errors; one query an image, or five that are alike. Vectors: pairs of images and captions that
+share a part whose size falls with the dimension, stored in the formats of the task; the truth is the mean of all
+samples of a size. Classes: images around 50 class vectors of 256 dimensions, of which none varies most, stored as
+components that the task cross-fits; the truth is the change of 5,000 new images, by components of all images of a
+sample.
 """
 
 import argparse

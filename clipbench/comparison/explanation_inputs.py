@@ -100,7 +100,8 @@ def _captions(samples: "pandas.DataFrame", table: "pandas.DataFrame") -> list[st
     if CAPTION not in samples:
         return None
     captions = samples[CAPTION].fillna("").map(str)
-    if IMAGE in samples and (is_query_image := samples.index.str.contains(":image:", regex=False)).any():
+    is_query_image = samples.index.str.contains(":image:", regex=False)
+    if IMAGE in samples and is_query_image.any():
         captioned = table[table[CAPTION].fillna("") != ""]
         of_image = captioned.groupby(IMAGE)[CAPTION].agg(lambda texts: "\n".join(sorted({*map(str, texts)})))
         captions = captions.where(~is_query_image, samples[IMAGE].map(of_image).fillna(captions))
