@@ -244,7 +244,7 @@ UNTOLD = re.compile(
     r"\b0 (?:better|worse)|\(?and [\d,]+ more\)?|above the (?:false ones|others)|"
     r"the runs have values for different samples|no format is shown to lose less|"
     r"even one that changes no answer may lose .*|"
-    r"Bytes of the smallest vectors that lose less than .*: none is shown|Largest mean loss: none is shown|"
+    r"(?:Bytes of the smallest vectors that lose less than [^:]*|Largest mean loss):(?:;? (?:step-\d+ )?none is shown)+|"
     r"no test shows that the clean score is above chance|\blower-case\b|"
     r"no threshold reliably reaches a precision .*|all pairs differ alike|at least two pairs that are not all equal|"
     r"alike is not better: no verdict|"
@@ -281,6 +281,7 @@ EXPLANATIONS = (
     "Shown is each item's image", "Taken for: the wrong answer", "The caption that is true", "The share of a class's images",
     "Better and worse are the verdicts", "Differences in percentage points", "no interval: a resampled image matches",
     "no interval: noise of the means", "# sample of", "# samples of", "Better in part (ties)", "Worse in part (ties)",
+    "Less than before", "More than before", "step# # point below float#",
 )  # fmt: skip
 """Beginnings of sentences that say how to read a figure, a table or a number, or what is true of single samples."""
 
