@@ -100,7 +100,7 @@ def _captions(samples: "pandas.DataFrame", table: "pandas.DataFrame") -> list[st
     if CAPTION not in samples:
         return None
     captions = samples[CAPTION].fillna("").map(str)
-    is_query_image = samples.index.str.contains(":image:", regex=False)
+    is_query_image = samples.index.map(str).str.contains(":image:", regex=False)  # ids may be numbers
     if IMAGE in samples and is_query_image.any():
         captioned = table[table[CAPTION].fillna("") != ""]
         of_image = captioned.groupby(IMAGE)[CAPTION].agg(lambda texts: "\n".join(sorted({*map(str, texts)})))
