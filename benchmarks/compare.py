@@ -7,8 +7,8 @@ import numpy as np
 import pandas
 
 from clipbench.comparison.align import Tables
+from clipbench.comparison.metric_difference import Difference
 from clipbench.comparison.paired_tests import difference
-from clipbench.comparison.records import Difference
 from clipbench.results.record import Metric
 from clipbench.stats.estimators import Estimator
 from clipbench.stats.intervals import STATISTIC_RESAMPLES

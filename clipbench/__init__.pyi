@@ -20,8 +20,8 @@ from clipbench.comparison.board import Board as Board
 from clipbench.comparison.board import board as board
 from clipbench.comparison.explanation_records import Claim as Claim
 from clipbench.comparison.explanation_records import Explanation as Explanation
+from clipbench.comparison.metric_difference import Difference as Difference
 from clipbench.comparison.records import Comparison as Comparison
-from clipbench.comparison.records import Difference as Difference
 from clipbench.comparison.robustness import effective_robustness as effective_robustness
 from clipbench.data import Attack as Attack
 from clipbench.data import Contrast as Contrast

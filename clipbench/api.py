@@ -10,14 +10,16 @@ from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, SupportsIndex, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypeAlias
 
 from clipbench.choosing.judgement_log import read_log
 from clipbench.choosing.make import PoolOptions, make_pool, read_queries
 from clipbench.choosing.pool import Pool, read_pool
 from clipbench.choosing.verdict import Choice, choose_model
 from clipbench.comparison.compare_runs import compare as compare_results
-from clipbench.comparison.gate_rules import smallest_difference
+from clipbench.comparison.compare_runs import metrics_of, open_side
+from clipbench.comparison.gate import check_gate
+from clipbench.comparison.gate_rules import Gate, Tolerance
 from clipbench.comparison.records import CompareOptions
 from clipbench.data import DataOptions, Dataset
 from clipbench.data.dataset_loading import load_data as load_reference
@@ -269,28 +271,44 @@ def doctor(  # noqa: PLR0913  the options of the command, each by its name
         )
 
 
-def compare(
+def compare(  # noqa: PLR0913  the options of the command, each by its name
     base: Run | Values | str | os.PathLike[str],
     candidate: Run | Values | str | os.PathLike[str],
     *,
+    max_drop: str | None = None,
+    gate: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+    require: Sequence[str] = (),
+    strict: bool = False,
+    conclusive: bool = False,
     alpha: float = 0.05,
-    smallest: float | str = 0.0,
+    smallest: str = "0",
 ) -> "Comparison":
-    """Say of each metric whether the candidate is better than the base, by paired samples.
+    """Say of each metric whether the candidate is better than the base, by paired samples, and apply a gate.
 
     Args:
         base: a run, a run folder, or a results file of another tool (CLIP_benchmark, DataComp, open_clip, MIEB).
         candidate: the same for the other model.
-        alpha: significance level of the verdicts, after Holm's correction over all metrics.
-        smallest: size below which a difference is of no interest: ``"0.5pp"`` of fractions, or a number in each
-            metric's unit, such as 0.005. A number from 1 on, such as 2 for two ranks, does not apply to fractions.
+        max_drop: largest loss allowed for any metric: ``"0.5pp"`` (percentage points), ``"1%"`` (of the base's value)
+            or ``"0"``. None sets no limit.
+        gate: a gate file, or a mapping with its keys: ``{"zero-shot/*": {"max_drop": "1pp"}}``. Its rules come after
+            ``max_drop``. None for no file.
+        require: values that the candidate must reach: ``["zero-shot@imagenet/acc1 >= 63%"]``.
+        strict: fail on every loss beyond its limit, also if no test shows it.
+        conclusive: have the exit status 3 if a metric is neither shown to be worse nor within its limit.
+        alpha: significance level of the verdicts and of the gate, from 1e-6 to 0.5, after Holm's correction.
+        smallest: size below which a difference is of no interest, such as ``"0.5pp"`` or ``"1%"`` (of the base's
+            value).
 
     Returns:
         The comparison: ``differences`` with ``value`` (candidate minus base), interval, p-value and ``verdict``.
-        ``frame()`` has them as a table. ``print`` shows the headline metrics and all that got worse.
+        ``frame()`` has them as a table. ``print`` shows the headline metrics and all that got worse. ``verdict`` is the
+        word for the whole. ``gate.outcomes`` and ``gate.frame()`` have the result per gated metric, and
+        ``exit_status`` is that of ``clipbench compare``: 1 if a metric lost more than the limit, and a test shows that
+        it is a loss, or a requirement is not met; 3 if that cannot be tested; 0 otherwise.
 
     Raises:
-        NotComparable: the two have no evaluation in common, or none on the same samples.
+        NotComparable: the two have no evaluation in common, or none on the same samples, or one was not measured.
+        UsageError: a limit has no unit, or the gate gates nothing.
         ClipbenchError: a folder or file cannot be read.
 
     Example:
@@ -301,9 +319,18 @@ def compare(
         >>> comparison = compare(bad, good)
         >>> {metric.name: metric.verdict for metric in comparison.differences}["text_retrieval_recall@1"]
         'better'
+        >>> gated = compare(good, bad, max_drop="0.5pp")
+        >>> gated.verdict, gated.exit_status, gated.gate.outcomes[0].status
+        ('worse', 1, 'regression')
+
+    See Also:
+        explain: where the candidate got worse.
     """
-    tolerance = smallest_difference(str(smallest))
-    return compare_results(base, candidate, CompareOptions(alpha=alpha, smallest=tolerance))
+    rules = Gate.from_options(max_drop, require, file=gate, strict=strict, conclusive=conclusive)
+    options = CompareOptions(alpha=alpha, smallest=Tolerance.parse_option(str(smallest), "smallest"))
+    sides = open_side(base), open_side(candidate)
+    check_gate(rules, metrics_of(*sides))
+    return compare_results(*sides, options, rules)
 
 
 def explain(

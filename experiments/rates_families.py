@@ -14,7 +14,8 @@ from functools import cache
 import numpy as np
 
 from clipbench.comparison.compare_runs import _with_verdicts
-from clipbench.comparison.records import CompareOptions, Difference
+from clipbench.comparison.metric_difference import Difference
+from clipbench.comparison.records import CompareOptions
 from clipbench.results.record import Metric
 from clipbench.stats.significance import ALPHA, holm, mcnemar
 

@@ -319,7 +319,7 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "a comparison of one run": (
         lambda: cb.compare("a"),  # type: ignore[call-arg]
-        r"^compare\(\): missing .* 'candidate'. Expected compare\(base=..., candidate=..., alpha=..., ...\)$",
+        r"^compare\(\): missing .* 'candidate'. Expected compare\(base=..., candidate=..., max_drop=..., ...\)$",
     ),
     "a text for a number": (
         lambda: cb.compare("a", "b", alpha="x"),  # type: ignore[arg-type]

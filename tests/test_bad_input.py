@@ -272,7 +272,7 @@ def test_a_reference_does_not_search_the_whole_tree(pattern: str) -> None:
     ],
 )
 def test_a_tolerance_is_a_finite_number(text: str) -> None:
-    refused(lambda: Tolerance.parse(text, "--max-drop"), "expected 0.5pp")
+    refused(lambda: Tolerance.parse_option(text, "max_drop"), "expected 0.5pp")
 
 
 @pytest.mark.parametrize("text", ["a >= " + "1" * 400, "a >= " + "9" * 32_000 + "x", "a >= 1e999", " " * 32_000 + ">= 1", "a" + " " * 32_000, ">=" * 9_000, "a >= nan"])  # fmt: skip

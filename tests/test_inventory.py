@@ -26,7 +26,7 @@ import clipbench_reports
 from clipbench import plugins, testing
 from clipbench.checks.examination import OURS
 from clipbench.cli.main import BAD_INPUT, DONE, FAULT, INCOMPLETE, INTERRUPTED, UNREAD, cli
-from clipbench.comparison import explanation_records, overall, records
+from clipbench.comparison import explanation_records, gate_outcomes, metric_difference, records
 from clipbench.comparison.gate_rules import COMPARISONS, read_gate
 from clipbench.evaluation.plan import SUITES, Request, build_task, suites
 from clipbench.models import aliases
@@ -137,9 +137,9 @@ def exit_statuses() -> Iterator[str]:
 
 def gate() -> Iterator[str]:
     """Yield the words of a verdict, a difference, a gated metric and an explanation, and the keys of JSON and a gate file."""
-    yield from (f"verdict {word}" for word in overall.WORDS)
-    yield from (f"word of a difference {word}" for word in get_args(records.Verdict))
-    yield from (f"word of a gated metric {word}" for word in get_args(records.Status))
+    yield from (f"verdict {word}" for word in records.WORDS)
+    yield from (f"word of a difference {word}" for word in get_args(metric_difference.Verdict))
+    yield from (f"word of a gated metric {word}" for word in get_args(gate_outcomes.Status))
     yield from (f"word of a claim {word}" for word in get_args(explanation_records.Kind))
     yield from (f"sign of a requirement {sign}" for sign in COMPARISONS)
     transcript = (ROOT / "tests/golden/compare.json").read_text(encoding="utf-8")

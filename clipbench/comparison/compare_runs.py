@@ -6,9 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from clipbench.comparison import align
-from clipbench.comparison.overall import overall_verdict
+from clipbench.comparison.gate import apply_gate
+from clipbench.comparison.gate_rules import NO_GATE, Gate
+from clipbench.comparison.metric_difference import Difference, Verdict
+from clipbench.comparison.overall import with_verdict
 from clipbench.comparison.paired_tests import difference
-from clipbench.comparison.records import CompareOptions, Comparison, Difference, Refusal, Verdict
+from clipbench.comparison.records import CompareOptions, Comparison, Refusal
 from clipbench.comparison.representations import representational_similarity
 from clipbench.errors import ClipbenchError, NotComparable
 from clipbench.results.grouping import group_values
@@ -32,7 +35,7 @@ Side = Run | Values | str | os.PathLike[str]
 """A run, values of another tool, or the place of either."""
 
 
-def compare(base: Side, candidate: Side, options: CompareOptions | None = None) -> Comparison:
+def compare(base: Side, candidate: Side, options: CompareOptions | None = None, gate: Gate = NO_GATE) -> Comparison:
     """Return the differences of all metrics that both have a value of, in the order of the base, with a verdict each.
 
     Samples are paired by id, whole clusters together (``paired_tests`` says which test is made). A difference is better
@@ -44,6 +47,7 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
     Args:
         base, candidate: a run, another tool's values, or where they are: a run folder, a result.json, a file or folder
             that ``open_results`` reads.
+        gate: limits and requirements, which decide the exit status. ``check_gate`` finds those that cannot be meant.
 
     Raises:
         NotComparable: nothing can be compared: no evaluation or value in common, or each is refused.
@@ -52,7 +56,21 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
     options = options or CompareOptions()
     base, candidate = open_side(base), open_side(candidate)
     if isinstance(base, Values) or isinstance(candidate, Values):
-        return _compare_values(base, candidate)
+        comparison = _compare_values(base, candidate)
+    else:
+        comparison = _compare_runs(base, candidate, options)
+    if gate.is_empty:
+        return with_verdict(comparison)
+    return apply_gate(comparison, gate, base=base.named_metrics, candidate=candidate.named_metrics, alpha=options.alpha)
+
+
+def metrics_of(*sides: Run | Values) -> dict[MetricName, Metric]:
+    """Return the metrics of all sides by name, of the first side for a name that several have."""
+    return {name: metric for side in reversed(sides) for name, metric in side.named_metrics.items()}
+
+
+def _compare_runs(base: Run, candidate: Run, options: CompareOptions) -> Comparison:
+    """Return the differences of two runs with their verdicts, without a word for the whole."""
     pairs = align.pair_evaluations(base, candidate)
     differences: list[Difference] = []
     slices: list[Difference] = []
@@ -83,27 +101,20 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None) 
     refused.sort(key=lambda refusal: refusal.is_part)
     if not differences:
         raise _nothing_compared(refused, pairs)
-    if options.smallest.amount and not any(options.smallest_of(difference.base.unit) for difference in differences):
+    if options.smallest.amount and not any(options.smallest_of(difference.base) for difference in differences):
         notes.append(f"the smallest difference that matters, {options.smallest.text}, fits the unit of no metric")
     names = [base.label, candidate.label]
     if base.folder != candidate.folder:
         names = distinct_names(names, " #")  # one model in memory, before and after
-    return _with_overall_verdict(
-        Comparison(
-            base=names[0],
-            candidate=names[1],
-            differences=_with_verdicts(differences, options),
-            refused=refused,
-            slices=_with_verdicts(slices, options),
-            representational_similarity=similarity,
-            notes=notes,
-        )
+    return Comparison(
+        base=names[0],
+        candidate=names[1],
+        differences=_with_verdicts(differences, options),
+        refused=refused,
+        slices=_with_verdicts(slices, options),
+        representational_similarity=similarity,
+        notes=notes,
     )
-
-
-def _with_overall_verdict(comparison: Comparison) -> Comparison:
-    word, reason = overall_verdict(comparison)
-    return replace(comparison, verdict=word, reason=reason)
 
 
 def differences(base: Side, candidate: Side) -> list[Difference]:
@@ -218,7 +229,7 @@ def _with_verdicts(differences: Sequence[Difference], options: CompareOptions) -
 
 
 def _verdict(difference: Difference, options: CompareOptions, *, is_claimed: bool) -> Verdict:
-    smallest = options.smallest_of(difference.base.unit)
+    smallest = options.smallest_of(difference.base)
     # An interval without width says that these samples do not differ, not how much others might: no evidence.
     if (
         difference.low is not None
@@ -271,21 +282,19 @@ def _compare_values(base: Run | Values, candidate: Run | Values) -> Comparison:
     headlines = {
         first_headline({name: ours[name] for name in names}, lambda _: True) for names in by_evaluation.values()
     }
-    return _with_overall_verdict(
-        Comparison(
-            base=labels[0],
-            candidate=labels[1],
-            differences=[
-                replace(
-                    _untested_difference(name, ours[name], base_metrics[name], candidate_metrics[name]),
-                    subset=subsets.get(name.rpartition("/")[0], ""),
-                    is_headline=name in headlines,
-                )
-                for name in common
-            ],
-            notes=notes,
-            is_of_values=True,
-        )
+    return Comparison(
+        base=labels[0],
+        candidate=labels[1],
+        differences=[
+            replace(
+                _untested_difference(name, ours[name], base_metrics[name], candidate_metrics[name]),
+                subset=subsets.get(name.rpartition("/")[0], ""),
+                is_headline=name in headlines,
+            )
+            for name in common
+        ],
+        notes=notes,
+        is_of_values=True,
     )
 
 

@@ -5,13 +5,15 @@ test is gated only by its name in a gate file. What is not gated decides nothing
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import partial
 
+from clipbench.comparison.gate_outcomes import GateResult, Outcome, Shift, Status
 from clipbench.comparison.gate_rules import COMPARISONS, Gate, GateRule, Requirement, matches
-from clipbench.comparison.overall import OverallVerdict, overall_verdict
-from clipbench.comparison.records import Comparison, Difference, Outcome, Shift, Status
+from clipbench.comparison.metric_difference import Difference
+from clipbench.comparison.overall import with_verdict
+from clipbench.comparison.records import Comparison
 from clipbench.errors import UsageError, did_you_mean
 from clipbench.results.grouping import group_values
 from clipbench.results.numbers import change, p_value, quantity
@@ -19,43 +21,16 @@ from clipbench.results.other_tools import BARE_METRIC
 from clipbench.results.record import SUMMARIES, Metric, MetricName
 from clipbench.stats.significance import holm
 
-REPORTED: tuple[Status, ...] = ("regression", "unmet", "missing", "untested", "acknowledged")
-"""Statuses that a reader has to know of, the gravest first."""
-
 ROUNDING = 1e-12
 """Rounding error of a subtraction: a loss beyond the limit by less is within it."""
-
-PASSED, FAILED, UNDECIDED = 0, 1, 3
-"""Exit statuses of a gate."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class GatedComparison:
-    """A comparison with the outcomes of a gate, without any if nothing gates it."""
-
-    comparison: Comparison
-    outcomes: Sequence[Outcome] = ()
-
-    def with_status(self, *statuses: Status) -> list[Outcome]:
-        """Return the outcomes with these statuses, in the order of the statuses."""
-        return [outcome for status in statuses for outcome in self.outcomes if outcome.status == status]
-
-    @property
-    def exit_status(self) -> int:
-        """1 if a metric regressed or a requirement is not met, 3 if that cannot be decided, 0 otherwise."""
-        if self.with_status("regression", "unmet"):
-            return FAILED
-        is_refused = any(not refusal.is_part for refusal in self.comparison.refused)
-        return UNDECIDED if is_refused or self.with_status("missing", "untested") else PASSED
-
-    @property
-    def verdict(self) -> OverallVerdict:
-        """The word of the comparison, by the gated metrics if there are any, and its reason."""
-        return overall_verdict(self.comparison, self.outcomes)
+OTHER_UNIT = "the limit does not fit its unit"
+"""Reason of metrics that another limit would gate."""
 
 
 def check_gate(gate: Gate, metrics: Mapping[MetricName, Metric]) -> None:
-    """Raise UsageError for a pattern that matches no metric of any run, or a rule that applies to none that it matches.
+    """Raise UsageError for a rule or requirement that cannot be what was meant.
+
+    It matches no metric of any run, applies to none that it matches, or its number has another unit than a metric.
 
     Args:
         metrics: metrics of all runs, by name.
@@ -66,6 +41,12 @@ def check_gate(gate: Gate, metrics: Mapping[MetricName, Metric]) -> None:
                 f"gate: '{pattern}' matches no metric of any run: {did_you_mean(pattern, metrics)}"
                 " (clipbench show RUN --all)"
             )
+    parts: Sequence[GateRule | Requirement] = (*gate.rules, *gate.requirements)
+    for part in parts:
+        for name, metric in metrics.items():
+            error = part.unit_error(name, metric.unit) if matches(part.pattern, name) else ""
+            if error:
+                raise UsageError(f"gate: {error}")
     for rule in gate.rules:
         reasons = {
             name: _ungated_reason(rule, name, [metric])
@@ -74,7 +55,25 @@ def check_gate(gate: Gate, metrics: Mapping[MetricName, Metric]) -> None:
         }
         if all(reasons.values()):
             name, reason = next(iter(reasons.items()))
+            if reason == OTHER_UNIT:
+                reason = f"{rule.tolerance.text} does not fit its unit, {metrics[name].unit}: a limit such as 1% does"
             raise UsageError(f"gate: '{rule.pattern}' gates nothing: {name}: {reason}")
+
+
+def apply_gate(
+    comparison: Comparison,
+    gate: Gate,
+    *,
+    base: Mapping[MetricName, Metric],
+    candidate: Mapping[MetricName, Metric],
+    alpha: float,
+) -> Comparison:
+    """Return a comparison with the outcomes of a gate, and with the word and the reason that follow from them.
+
+    ``judge`` has the arguments.
+    """
+    outcomes = judge(comparison, gate, base=base, candidate=candidate, alpha=alpha)
+    return with_verdict(replace(comparison, gate=GateResult(outcomes=outcomes, is_conclusive=gate.is_conclusive)))
 
 
 def judge(
@@ -88,8 +87,11 @@ def judge(
 ) -> list[Outcome]:
     """Return the outcome of each metric that a rule or requirement of a gate matches.
 
-    A regression is a loss beyond the limit whose p-value, after Holm's correction over the gated metrics, is at most
-    alpha; in a strict gate the loss is enough. A requirement applies only to the candidate's value.
+    A metric regressed if the observed loss is beyond the limit, and the paired test shows that it is a loss: the
+    p-value, after Holm's correction over the gated metrics, is at most alpha. In a strict gate the loss is enough. A
+    loss beyond the limit is untested if these data cannot reach alpha. All other metrics are within the limit or not
+    decided, by the one-sided 95 % bound of their change. With a limit of 0 they pass. A requirement applies only to
+    the candidate's value.
 
     Args:
         base: all metrics of the base. The comparison holds only the metrics that both runs have.
@@ -108,14 +110,17 @@ def judge(
     sides = {name: [side[name] for side in (base, candidate) if name in side] for name in rules}
     reasons = {name: _ungated_reason(rule, name, sides[name]) for name, rule in rules.items()}
     gated = [(name, difference) for name in rules if not reasons[name] for difference in differences.get(name, [])]
-    p_values = holm([difference.p_value for _, difference in gated])
+    family = GatedFamily([difference for _, difference in gated])
     outcomes = [
-        _loss_outcome(name, rules[name], difference, p, gate=gate, today=today)
-        for (name, difference), p in zip(gated, p_values, strict=True)
+        _loss_outcome(name, rules[name], family, index, gate=gate, today=today) for index, (name, _) in enumerate(gated)
     ]
     for name, rule in rules.items():
         if reasons[name]:
-            outcomes.append(_outcome(name, rule)(status="not gated", message=reasons[name]))
+            unit = sides[name][0].unit
+            message = f"{rule.tolerance.text} does not fit its unit, {unit}" if reasons[name] == OTHER_UNIT else ""
+            outcomes.append(
+                _outcome(name, rule)(status="not gated", message=message or reasons[name], reason=reasons[name])
+            )
         elif name not in differences:
             outcomes.append(_missing_outcome(name, rule, comparison, base.get(name), candidate.get(name)))
     for requirement in gate.requirements:
@@ -129,6 +134,25 @@ def judge(
     return outcomes
 
 
+class GatedFamily:
+    """The gated differences as one family of tests, with Holm's correction over those that have a test."""
+
+    def __init__(self, differences: Sequence[Difference]) -> None:
+        self.differences = differences
+        self.p_values = [difference.p_value for difference in differences]
+        self.adjusted = holm(self.p_values)
+        self.n_tests = sum(p is not None for p in self.p_values)
+
+    def can_show(self, index: int, alpha: float) -> bool:
+        """Return whether a difference could have been significant, with all other p-values as they are."""
+        if self.p_values[index] is None:
+            return False
+        p_values = list(self.p_values)
+        p_values[index] = self.differences[index].least_p
+        least_adjusted = holm(p_values)[index]
+        return least_adjusted is not None and least_adjusted <= alpha
+
+
 def _ungated_reason(rule: GateRule, name: MetricName, metrics: Sequence[Metric]) -> str:
     """Return why a rule cannot gate a metric, given as base and candidate have it, empty if it can."""
     metric = metrics[0]
@@ -137,7 +161,7 @@ def _ungated_reason(rule: GateRule, name: MetricName, metrics: Sequence[Metric])
     if metric.higher_is_better is None:
         return "no direction"
     if not rule.tolerance.fits(metric.unit):
-        return f"unit {metric.unit}: {rule.tolerance.text} does not fit, 1% does"
+        return OTHER_UNIT
     # Of another tool's metric, and of one without a value, it is not known whether a test exists.
     recorded = [metric for metric in metrics if metric.value is not None and metric.reason != BARE_METRIC]
     if recorded and not any(metric.is_testable for metric in recorded) and not rule.names_its_metric:
@@ -146,41 +170,77 @@ def _ungated_reason(rule: GateRule, name: MetricName, metrics: Sequence[Metric])
 
 
 def _loss_outcome(
-    name: MetricName, rule: GateRule, difference: Difference, p: float | None, *, gate: Gate, today: date
+    name: MetricName, rule: GateRule, family: GatedFamily, index: int, *, gate: Gate, today: date
 ) -> Outcome:
-    """Return the outcome of a gated metric by its loss and its p-value, corrected over the gated metrics."""
+    """Return the outcome of a gated metric by its loss and its p-value, corrected over the gated metrics.
+
+    Args:
+        index: of the metric's difference in the family.
+    """
+    difference, p = family.differences[index], family.adjusted[index]
     assert difference.base.value is not None and rule.alpha is not None, difference
-    loss = difference.value if difference.base.higher_is_better is False else -difference.value
+    sign = 1 if difference.base.higher_is_better is False else -1
+    loss = sign * difference.value
     allowed = rule.tolerance.allowed(difference.base.value)
     is_shown = p is not None and p <= rule.alpha
-    is_untestable = p is None or difference.least_p > rule.alpha
+    is_beyond = loss > allowed + ROUNDING
+    is_untestable = is_beyond and not is_shown and not family.can_show(index, rule.alpha)
     numbers = _loss_text(difference, loss, allowed)
-    status: Status = "pass"
     reason = ""
-    if loss > allowed + ROUNDING:
-        numbers += "" if p is None or is_untestable else f", p {p_value(p)}"
-        if is_shown or gate.is_strict:
-            status, reason = _regression(name, gate, today)
-        elif is_untestable:
-            too_few = f"no test: {difference.test} cannot reach p {rule.alpha:g}"
-            status, reason = "untested", difference.test if p is None else too_few
-        else:
-            reason = f"not significant at {rule.alpha:g}"
+    if is_beyond and p is not None and not is_untestable:
+        numbers += f", p {p_value(p)}"
+    if is_beyond and (is_shown or gate.is_strict):
+        status, reason = _regression(name, gate, today)
+    elif is_untestable:
+        status = "untested"
+        reason = difference.test if p is None else f"no test: {difference.test} cannot reach p {rule.alpha:g}"
+    elif rule.tolerance.amount:
+        status, reason = _limit_status(difference, sign, allowed)
+    else:
+        status = "pass"
+        reason = f"not significant at {rule.alpha:g}" if is_beyond else ""
     is_small = difference.verdict == "too small to matter"
-    shift: Shift = "none" if is_small or not is_shown else "loss" if loss > 0 else "gain"
-    low, high = difference.low, difference.high
-    is_inside = low is not None and high is not None and -allowed <= low and high <= allowed
+    shift: Shift = "none"
+    if is_shown and not is_small:
+        shift = "loss" if loss > 0 else "gain"
     return _outcome(name, rule)(
         status=status,
         message=": ".join(filter(None, (numbers, reason))),
         reason=reason,
         allowed=allowed,
         shift=shift,
-        is_within_limit=is_inside or is_small or difference.is_identical,
+        is_within_limit=is_small or _is_inside(difference, allowed),
+        detectable=_detectable_loss(difference, rule.alpha / max(1, family.n_tests)),
         difference=difference,
         base=difference.base,
         candidate=difference.candidate,
     )
+
+
+def _limit_status(difference: Difference, sign: int, allowed: float) -> tuple[Status, str]:
+    """Return whether a change is within its limit by its one-sided 95 % bound, and the bound in words.
+
+    Args:
+        sign: 1 if the metric gets worse as it rises, -1 if it gets worse as it falls.
+    """
+    bound = difference.upper_bound if sign > 0 else difference.lower_bound
+    if bound is None:
+        return "not decided", difference.test if difference.p_value is None else difference.method
+    largest_loss = sign * bound
+    if largest_loss <= 0:
+        return "within", "no loss at 95 %"
+    words = f"a loss of at most {change(largest_loss, difference.base.unit, is_signed=False)} at 95 %"
+    return ("within" if largest_loss <= allowed + ROUNDING else "not decided"), words
+
+
+def _is_inside(difference: Difference, allowed: float) -> bool:
+    """Return whether the whole interval is within a limit on both sides. One without width is no evidence."""
+    low, high = difference.low, difference.high
+    return low is not None and high is not None and -allowed <= low < high <= allowed
+
+
+def _detectable_loss(difference: Difference, alpha: float) -> float | None:
+    return None if difference.power is None else difference.power.at(alpha)
 
 
 def _regression(name: MetricName, gate: Gate, today: date) -> tuple[Status, str]:

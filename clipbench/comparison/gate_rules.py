@@ -2,7 +2,7 @@
 
 A gate file is TOML. A key with ``/`` or ``*`` is a pattern of metrics. These are the others::
 
-    require = ["zero-shot@imagenet/acc1 >= 0.63"]
+    require = ["zero-shot@imagenet/acc1 >= 63%"]
     "*" = {max_drop = "1pp"}
     "composition/*/text_acc" = {max_drop = "2pp", alpha = 0.01}
 
@@ -17,11 +17,10 @@ import operator
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Literal
 
 from clipbench.errors import UsageError, did_you_mean, option
 from clipbench.results.numbers import SYMBOLS
@@ -32,6 +31,11 @@ WILDCARDS = "*?["
 LEAST_ALPHA, MOST_ALPHA = 1e-6, 0.5
 """Range of significance levels: below it no loss would ever be shown, above it chance would be."""
 
+A_LIMIT = 'add a limit, such as "*" = {max_drop = "1pp"}, or a requirement'
+"""Advice for a gate file that gates nothing."""
+LIMITS = "0.5pp (percentage points), 1% (of the base's value) or 0"
+"""Limits as messages explain them."""
+
 COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
     "<=": operator.le,
@@ -40,69 +44,90 @@ COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
 }
 
 
+Kind = Literal["points", "relative", "absolute"]
+KINDS: Mapping[str, Kind] = {"pp": "points", "%": "relative", "": "absolute"}
+"""How a limit is meant, by the unit behind its number."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tolerance:
     """The loss that a metric may have."""
 
     text: str
-    """As it was given."""
+    """Number and unit for a reader, such as ``0.5 pp``."""
     amount: float
-    """In the metric's unit, or as a share of the base's value, never negative."""
-    kind: str
+    """In the metric's unit, or as a fraction of the base's value, never negative."""
+    kind: Kind
     """``points`` (percentage points), ``relative`` or ``absolute``."""
 
     @classmethod
-    def parse(cls, text: str, where: str) -> "Tolerance":
+    def parse(cls, text: str, name: str) -> "Tolerance":
         """Return a tolerance from its text.
 
         Args:
-            text: ``0.5pp`` (percentage points), ``1%`` (of the base's value) or a number in the metric's own unit.
-            where: option or place in a file that the text is from, for the error.
+            text: ``0.5pp`` (percentage points), ``1%`` (of the base's value) or ``0``. A number without a unit is in
+                the metric's own unit, which ``check_gate`` allows only in a gate file, and never for a fraction.
+            name: option or place in a file that the text is from, with the text, for the error.
+
+        Raises:
+            UsageError: it is none of these, or allows a loss of 100 points.
+        """
+        number, unit = _number_and_unit(text, ("pp", "%"))
+        if number is None or number < 0:
+            raise UsageError(f"{name}: expected {LIMITS}")
+        if unit == "pp" and number >= 100:
+            raise UsageError(
+                f"{name}: no fraction can lose more than 100 points: expected a smaller limit, such as 1pp"
+            )
+        kind = KINDS[unit]
+        amount = number if kind == "absolute" else number / 100
+        digits = text.strip().removesuffix(unit).rstrip()
+        return cls(text=f"{digits} {unit}".rstrip(), amount=amount, kind=kind)
+
+    @classmethod
+    def parse_option(cls, text: str, option_name: str) -> "Tolerance":
+        """Return the tolerance of an option, which applies to metrics of every unit and so needs one itself.
+
+        Args:
+            text: ``0.5pp``, ``1%`` or ``0``.
+            option_name: the keyword in Python, such as ``max_drop``.
 
         Raises:
             UsageError: it is none of these.
         """
-        number, unit = _number_and_unit(text, ("pp", "%"))
-        if number is None or number < 0:
-            raise UsageError(
-                f"{where} {shown(text)}: expected 0.5pp (percentage points), 1% (of the base's value) or a bare number "
-                "in the metric's own unit"
-            )
-        kind = {"pp": "points", "%": "relative", "": "absolute"}[unit]
-        return cls(text=text.strip(), amount=number if kind == "absolute" else number / 100, kind=kind)
+        tolerance = cls.parse(text, f"{option(option_name)} {shown(text)}")
+        if tolerance.lacks_unit:
+            raise UsageError(f"{option(option_name, text)} has no unit: {_spelling(tolerance)}")
+        return tolerance
+
+    @property
+    def lacks_unit(self) -> bool:
+        """True of a number other than 0 without a unit."""
+        return self.kind == "absolute" and self.amount > 0
 
     def fits(self, unit: str) -> bool:
         """Return whether it applies to metrics of a unit.
 
-        Percent fit every unit, points only fractions and their differences. A bare number fits every unit, but for a
-        fraction, which is at most 1, it has to be below 1: nobody means 1 as a limit of 100 points. 0 fits every unit.
+        Percent and 0 fit every unit, points only fractions and their differences, and a number without a unit all
+        others.
         """
         if self.kind == "relative" or not self.amount:
             return True
-        return unit in SYMBOLS if self.kind == "points" else unit not in SYMBOLS or self.amount < 1
+        return (unit in SYMBOLS) == (self.kind == "points")
 
     def allowed(self, base: float) -> float:
         """Return the largest tolerated loss of a metric with this base value, in its unit."""
         return self.amount * abs(base) if self.kind == "relative" else self.amount
 
 
-def smallest_difference(text: str) -> Tolerance:
-    """Return the smallest difference that matters, from its text: points, or a number in each metric's unit.
-
-    Raises:
-        UsageError: it is neither.
-    """
-    with suppress(UsageError):
-        tolerance = Tolerance.parse(text, "smallest")
-        if tolerance.kind != "relative":
-            return tolerance
-    raise UsageError(
-        f"{option('smallest')} {shown(text)}: expected percentage points, such as 0.5pp, or a number in the metric's"
-        " unit"
-    )
+def _spelling(tolerance: Tolerance) -> str:
+    """Return how to write a limit that has no unit."""
+    number = tolerance.text
+    points = f"{number}pp (points) or " if tolerance.amount < 100 else ""
+    return f"write {points}{number}% (of the base's value)"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class GateRule:
     """The tolerance of all metrics that match a pattern."""
 
@@ -121,6 +146,22 @@ class GateRule:
         """True if it may match several metrics, so that none of them is required to be there."""
         return any(sign in self.pattern for sign in WILDCARDS)
 
+    def unit_error(self, name: MetricName, unit: str) -> str:
+        """Return why the limit cannot be meant for a metric, empty if it can.
+
+        Args:
+            name: of a metric that the pattern matches.
+            unit: unit of that metric.
+        """
+        if unit not in SYMBOLS:
+            return ""
+        limit = f"{shown(self.pattern)}: max_drop {self.tolerance.text}"
+        if self.tolerance.lacks_unit:
+            return f"{limit} has no unit, and {name} is a fraction: {_spelling(self.tolerance)}"
+        if self.tolerance.kind == "relative" and self.tolerance.amount >= 1:
+            return f"{limit} lets {name} lose everything: expected less than 100%"
+        return ""
+
     @property
     def names_its_metric(self) -> bool:
         """True if the metric is named in full, on any data: ``retrieval@*/image_largest_hub``."""
@@ -136,6 +177,9 @@ class Requirement:
     sign: str
     """One of ``COMPARISONS``."""
     bound: float
+    """In the metric's unit."""
+    unit: str = ""
+    """The unit behind the number: ``%``, ``pp`` or none."""
 
     @classmethod
     def parse(cls, text: str) -> "Requirement":
@@ -145,17 +189,36 @@ class Requirement:
             UsageError: it is not ``METRIC >= NUMBER``.
         """
         pattern, sign, bound = [part.strip() for part in (*re.split("(>=|<=|>|<)", text, maxsplit=1), "", "")][:3]
-        number, unit = _number_and_unit(bound, ("%",))
+        number, unit = _number_and_unit(bound, ("pp", "%"))
         if not pattern or number is None:
             raise UsageError(
-                f"require {shown(text)}: expected METRIC >= NUMBER, such as zero-shot@imagenet/acc1 >= 0.63"
+                f"require {shown(text)}: expected METRIC >= NUMBER, such as zero-shot@imagenet/acc1 >= 63%"
             )
-        return cls(pattern=pattern, sign=sign, bound=number / (100 if unit else 1))
+        return cls(pattern=pattern, sign=sign, bound=number / (100 if unit else 1), unit=unit)
 
     @property
     def rule(self) -> str:
         """The bound as outcomes name it."""
-        return f"{self.sign} {self.bound:g}"
+        number = f"{self.bound * 100 if self.unit else self.bound:g}"
+        return f"{self.sign} {number} {self.unit}".rstrip()
+
+    def unit_error(self, name: MetricName, unit: str) -> str:
+        """Return why the bound has the wrong unit for a metric, empty if it has the right one.
+
+        Args:
+            name: of a metric that the pattern matches.
+            unit: unit of that metric.
+        """
+        is_fraction = unit in SYMBOLS
+        if not self.bound or is_fraction == bool(self.unit):
+            return ""
+        requirement = f"require {self.pattern} {self.rule}"
+        if not is_fraction:
+            return f"{requirement}: the unit of {name} is {unit}: write the number without {self.unit}"
+        spellings = [f"{self.bound:g}%"]
+        if 0 < abs(self.bound) <= 1:
+            spellings.append(f"{self.bound * 100:g}%")
+        return f"{requirement} has no unit, and {name} is a fraction: write {' or '.join(spellings)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,17 +240,52 @@ class Gate:
     requirements: Sequence[Requirement] = ()
     acknowledged: Sequence[Acknowledgement] = ()
     is_strict: bool = False
-    """True when a loss beyond the tolerance counts though it is not significant."""
+    """True if a loss beyond the limit counts although no test shows it."""
+    is_conclusive: bool = False
+    """True if a metric that is not decided has status 3."""
 
     @classmethod
-    def from_options(cls, max_drop: str | None = None, require: Sequence[str] = (), strict: bool = False) -> "Gate":
-        """Return a gate from options of the command line, where ``max_drop`` is a rule for all metrics.
+    def from_options(
+        cls,
+        max_drop: str | None = None,
+        require: Sequence[str] = (),
+        *,
+        file: "GateSource | None" = None,
+        strict: bool = False,
+        conclusive: bool = False,
+    ) -> "Gate":
+        """Return a gate from the options of ``compare``.
+
+        Args:
+            max_drop: a limit for all metrics. The rules of the file come after it.
+            require: requirements, such as ``"zero-shot@imagenet/acc1 >= 63%"``.
+            file: a gate file, or its content.
 
         Raises:
-            UsageError: an option cannot be read.
+            UsageError: an option cannot be read, or needs a limit that is not there.
         """
-        rules = [] if max_drop is None else [GateRule(pattern="*", tolerance=Tolerance.parse(max_drop, "--max-drop"))]
-        return cls(rules=rules, requirements=[Requirement.parse(text) for text in require], is_strict=strict)
+        gate = cls(
+            rules=[] if max_drop is None else [GateRule("*", Tolerance.parse_option(max_drop, "max_drop"))],
+            requirements=[Requirement.parse(text) for text in require],
+            is_strict=strict,
+            is_conclusive=conclusive,
+        )
+        if file is not None:
+            gate += read_gate(file)
+            if gate.is_empty:
+                name = "the gate" if isinstance(file, Mapping) else file
+                raise UsageError(f"{name} has acknowledgements only, and gates nothing: {A_LIMIT}")
+        is_above_zero = any(rule.tolerance.amount for rule in gate.rules)
+        if strict and not gate.rules:
+            raise UsageError(f"{option('strict', True)} needs a limit: add {_limit_options()}")
+        if conclusive and not is_above_zero:
+            raise UsageError(f"{option('conclusive', True)} needs a limit above 0: add {_limit_options()}")
+        return gate
+
+    @property
+    def is_empty(self) -> bool:
+        """True if it neither limits nor requires anything."""
+        return not (self.rules or self.requirements)
 
     @property
     def patterns(self) -> list[str]:
@@ -206,7 +304,16 @@ class Gate:
             requirements=[*self.requirements, *other.requirements],
             acknowledged=[*self.acknowledged, *other.acknowledged],
             is_strict=self.is_strict or other.is_strict,
+            is_conclusive=self.is_conclusive or other.is_conclusive,
         )
+
+
+NO_GATE = Gate()
+"""Nothing is limited or required."""
+
+
+def _limit_options() -> str:
+    return f"{option('max_drop', '1pp')}, or a {option('gate')} file with limits"
 
 
 def matches(pattern: str, name: MetricName) -> bool:
@@ -243,28 +350,37 @@ def _number_and_unit(text: str, units: Sequence[str]) -> tuple[float | None, str
     return (number if math.isfinite(number) else None), unit
 
 
-def read_gate(path: str | os.PathLike[str]) -> Gate:
-    """Return the gate in a TOML file.
+GateSource = str | os.PathLike[str] | Mapping[str, Any]
+"""A gate file, or its content in the types of Python."""
+
+
+def read_gate(source: GateSource) -> Gate:
+    """Return the gate in a TOML file, or in a mapping with the keys and values of one.
 
     Raises:
-        UsageError: it is missing, is not TOML, or has an unknown or malformed key, which the message names.
+        UsageError: it is missing, is not TOML, gates nothing, or has an unknown or malformed key, which the message
+            names.
     """
-    data = read_toml(path, UsageError, name=f"the gate file {path}")
-    if not data:
-        raise UsageError(f'the gate file {path} has no rule: expected such as "*" = {{max_drop = "1pp"}}')
+    if isinstance(source, Mapping):
+        data, name = dict(source), "the gate"
+    else:
+        data, name = read_toml(source, UsageError, name=f"the gate file {source}"), str(source)
     patterns = {key: value for key, value in data.items() if "/" in key or "*" in key}
     settings = {key: value for key, value in data.items() if key not in patterns}
-    _check_keys(settings, {"require": list, "acknowledge": list}, str(path))
+    _check_keys(settings, {"require": list, "acknowledge": list}, name)
     required = settings.get("require", [])
     for text in required:
         if not isinstance(text, str):
-            expected = "expected texts such as 'zero-shot@imagenet/acc1 >= 0.63'"
-            raise UsageError(f"{path}: require holds {shown(text)}: {expected}")
-    return Gate(
-        rules=[_rule(pattern, value, f"{path}: '{pattern}'") for pattern, value in patterns.items()],
+            expected = "expected texts such as 'zero-shot@imagenet/acc1 >= 63%'"
+            raise UsageError(f"{name}: require holds {shown(text)}: {expected}")
+    gate = Gate(
+        rules=[_rule(pattern, value, f"{name}: '{pattern}'") for pattern, value in patterns.items()],
         requirements=[Requirement.parse(text) for text in required],
-        acknowledged=[_acknowledgement(table, f"{path}: acknowledge") for table in settings.get("acknowledge", [])],
+        acknowledged=[_acknowledgement(table, f"{name}: acknowledge") for table in settings.get("acknowledge", [])],
     )
+    if not gate.patterns:
+        raise UsageError(f"{name} gates nothing: {A_LIMIT}")
+    return gate
 
 
 def _rule(pattern: str, value: object, where: str) -> GateRule:
@@ -274,7 +390,8 @@ def _rule(pattern: str, value: object, where: str) -> GateRule:
     alpha = table.get("alpha")
     if alpha is not None and not LEAST_ALPHA <= alpha <= MOST_ALPHA:
         raise UsageError(f"{where}: alpha is {alpha:g}, expected {LEAST_ALPHA:g} to {MOST_ALPHA:g}")
-    return GateRule(pattern=pattern, tolerance=Tolerance.parse(table["max_drop"], f"{where}: max_drop"), alpha=alpha)
+    limit = table["max_drop"]
+    return GateRule(pattern, Tolerance.parse(limit, f"{where}: max_drop {shown(limit)}"), alpha)
 
 
 def _acknowledgement(value: object, where: str) -> Acknowledgement:
@@ -301,5 +418,10 @@ def _check_keys(table: Mapping[str, object], types: Mapping[str, type], where: s
             raise UsageError(f"{where}: {key} is {shown(value)}, expected {EXPECTED[types[key]]}")
 
 
-EXPECTED = {list: "a list", str: "a text in quotes", float: "a number such as 0.01", date: "a date such as 2026-12-31"}
+EXPECTED = {
+    list: "a list",
+    str: 'a text in quotes such as "1pp"',
+    float: "a number such as 0.01",
+    date: "a date such as 2026-12-31",
+}
 """Types of the values of a gate file, as messages name them."""

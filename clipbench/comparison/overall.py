@@ -5,32 +5,20 @@ The gated metrics count, or the headline metrics if nothing is gated.
 - ``worse``: a test shows a loss and none a gain
 - ``better``: the reverse
 - ``mixed``: both
-- ``equal``: all samples are identical, or every interval is within the limit
+- ``equal``: every interval is within the limit on both sides, also if all samples are identical
 - ``undecided``: everything else
 
 The exit status is the gate's and not derived from the word: a loss within its limit is *worse* with status 0.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
+from dataclasses import replace
+from typing import NamedTuple
 
-from clipbench.comparison.records import Comparison, Difference, Outcome, Shift, verdict_line
+from clipbench.comparison.gate_outcomes import QUIET, Outcome, Shift
+from clipbench.comparison.metric_difference import Difference
+from clipbench.comparison.records import Comparison, Word
 from clipbench.results.numbers import change, change_interval, counted
-
-Word = Literal["worse", "mixed", "undecided", "equal", "better"]
-WORDS: tuple[Word, ...] = ("worse", "mixed", "undecided", "equal", "better")
-"""The gravest first."""
-
-
-class OverallVerdict(NamedTuple):
-    """The word of a comparison and its reason."""
-
-    word: Word
-    reason: str
-
-    def __str__(self) -> str:
-        """Return the line that ends the output of ``clipbench compare``."""
-        return verdict_line(self.word, self.reason)
 
 
 class MetricEvidence(NamedTuple):
@@ -41,12 +29,12 @@ class MetricEvidence(NamedTuple):
     is_within_limit: bool
 
 
-def overall_verdict(comparison: Comparison, outcomes: Sequence[Outcome] = ()) -> OverallVerdict:
-    """Return the word of a comparison with its reason.
+def with_verdict(comparison: Comparison) -> Comparison:
+    """Return a comparison with its word and reason.
 
-    Args:
-        outcomes: the outcomes of a gate. If there are any, the gated metrics decide, and the reason says what failed.
+    The outcomes of its gate decide, if it has any, and the reason says what failed.
     """
+    outcomes = comparison.gate.outcomes
     gated = [
         MetricEvidence(outcome.difference, outcome.shift, outcome.is_within_limit)
         for outcome in outcomes
@@ -59,7 +47,7 @@ def overall_verdict(comparison: Comparison, outcomes: Sequence[Outcome] = ()) ->
     refused = [refusal for refusal in comparison.refused if not refusal.is_part]
     if refused and evidence:
         reasons.append(f"{counted(len(refused), 'evaluation')} not comparable")
-    return OverallVerdict(word, ", ".join(filter(None, reasons)))
+    return replace(comparison, verdict=word, reason=", ".join(filter(None, reasons)))
 
 
 def _headline_evidence(comparison: Comparison) -> list[MetricEvidence]:
@@ -68,7 +56,7 @@ def _headline_evidence(comparison: Comparison) -> list[MetricEvidence]:
         MetricEvidence(
             difference,
             shifts.get(difference.verdict, "none"),
-            difference.is_identical or difference.verdict == "too small to matter",
+            difference.verdict == "too small to matter",
         )
         for difference in comparison.differences
         if difference.is_headline and difference.base.higher_is_better is not None
@@ -91,17 +79,31 @@ def _evidence_text(word: Word, evidence: Sequence[MetricEvidence], scope: str, c
     if not evidence:
         return str(comparison.refused[0]) if comparison.refused else "no metric of both runs counts"
     losses, gains = ([metric for metric in evidence if metric.shift == shift] for shift in ("loss", "gain"))
+    if losses and gains:
+        return f"{_strongest(losses)}, {len(losses)} worse, {_strongest(gains)}, {len(gains)} better of {scope}"
     if losses or gains:
-        if losses and gains:
-            return f"{_strongest(losses)}, {len(losses)} worse, {_strongest(gains)}, {len(gains)} better of {scope}"
         return f"{_strongest(losses or gains)}, {len(losses or gains)} of {scope}"
+    return _open_text(word, evidence, scope)
+
+
+def _open_text(word: Word, evidence: Sequence[MetricEvidence], scope: str) -> str:
+    """Return the reason of a word if no test shows a difference."""
     differences = [metric.difference for metric in evidence]
     if word == "equal":
-        are_identical = all(difference.is_identical for difference in differences)
-        return f"{scope}, {'all samples are identical' if are_identical else 'every interval is within its limit'}"
+        return f"{scope}, every interval is within its limit"
     if all(difference.p_value is None for difference in differences):
         return f"no test of {scope}: {differences[0].test.removeprefix('no test: ')}"
+    if all(difference.is_identical for difference in differences):
+        return f"all samples of {scope} are identical{_unseen_text(differences)}"
     return f"no test shows a difference in {scope}"
+
+
+def _unseen_text(differences: Sequence[Difference]) -> str:
+    """Return by how much other samples may differ although these are identical, empty if that is not known."""
+    for difference in differences:
+        if difference.high is not None:
+            return f", others may differ by {change(difference.high, difference.base.unit, is_signed=False)}"
+    return ""
 
 
 def _strongest(evidence: Sequence[MetricEvidence]) -> str:
@@ -116,13 +118,14 @@ def _strongest(evidence: Sequence[MetricEvidence]) -> str:
 def _outcome_texts(outcomes: Sequence[Outcome], word: Word) -> Iterable[str]:
     """Yield what the gate adds to the evidence: what failed, what is known, and the limit that a loss keeps to."""
     failed = [outcome for outcome in outcomes if outcome.status == "regression"]
-    tolerated = [outcome for outcome in outcomes if outcome.shift == "loss" and outcome.status == "pass"]
+    tolerated = [outcome for outcome in outcomes if outcome.shift == "loss" and outcome.status in QUIET]
     limits = " and ".join(dict.fromkeys(outcome.limit for outcome in failed or tolerated))
     limits = f"the limit of {limits}" if len(limits) < 20 else "their limits"
     if failed:
         yield f"{len(failed)} beyond {limits}"
     elif tolerated and word in ("worse", "mixed"):
-        yield f"within {limits}"
+        is_within = all(outcome.status == "within" for outcome in tolerated)
+        yield f"within {limits}" if is_within else f"not shown to be within {limits}"
     for status, noun in (
         ("unmet", "requirement not met"),
         ("missing", "missing"),

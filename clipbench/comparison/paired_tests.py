@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Shaped
 
 from clipbench.comparison.align import Tables
-from clipbench.comparison.records import Difference, Flips
+from clipbench.comparison.metric_difference import Difference, Flips
 from clipbench.errors import ClipbenchError
 from clipbench.results.record import Metric
 from clipbench.seeding import generator

@@ -4,31 +4,24 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Literal
 
+from clipbench.comparison.gate_outcomes import PASSED, UNDECIDED, GateResult
 from clipbench.comparison.gate_rules import LEAST_ALPHA, MOST_ALPHA, Tolerance
+from clipbench.comparison.metric_difference import Difference
 from clipbench.errors import UsageError, option
 from clipbench.results.frames import typed_frame
 from clipbench.results.grouping import group_values
 from clipbench.results.numbers import change, change_interval, counted, p_value, quantity
 from clipbench.results.record import Metric
 from clipbench.results.table import Row, Table, as_html, as_text, columns
-from clipbench.results.titles import full_title
 from clipbench.stats.significance import ALPHA
 from clipbench.untrusted.terminal import printable
 
 if TYPE_CHECKING:
     import pandas
 
-Verdict = Literal["better", "worse", "different", "no evidence", "not tested", "too small to matter"]
-"""``different`` is a significant difference of a metric of which neither direction is better. ``not tested`` means that
-the metric has no test (``Difference.test`` says why), which is less than no evidence.
-"""
-
-
-Shift = Literal["loss", "gain", "none"]
-"""The result of a metric's test: it got worse, it got better, or neither."""
-
-Status = Literal["pass", "regression", "unmet", "acknowledged", "untested", "missing", "not gated"]
-
+Word = Literal["worse", "mixed", "undecided", "equal", "better"]
+WORDS: tuple[Word, ...] = ("worse", "mixed", "undecided", "equal", "better")
+"""The words for a whole comparison, the gravest first."""
 ANY_SIZE = Tolerance(text="0", amount=0.0, kind="absolute")
 """No difference is too small to matter."""
 
@@ -45,80 +38,9 @@ class CompareOptions:
         if not LEAST_ALPHA <= self.alpha <= MOST_ALPHA:
             raise UsageError(f"{option('alpha', self.alpha)}: expected {LEAST_ALPHA:g} to {MOST_ALPHA:g}, such as 0.05")
 
-    def smallest_of(self, unit: str) -> float:
-        """Return the smallest difference that matters of metrics of a unit, or 0 if it has another unit."""
-        return self.smallest.amount if self.smallest.fits(unit) else 0.0
-
-
-@dataclass(frozen=True)
-class Flips:
-    """Samples that changed, by id: those that changed most come first, equal ones in the order of their ids.
-
-    By value, not by merit: where less is better (``attack_success``), what is gained is worse.
-    """
-
-    gained: tuple[str, ...]
-    """Samples that turn from 0 to 1: of a hit, wrong in the base and right in the candidate."""
-    lost: tuple[str, ...]
-    """Samples that turn from 1 to 0."""
-    part_gained: tuple[str, ...] = ()
-    """Samples that gain less than a whole hit: one of the models has part of the credit, as a tie does."""
-    part_lost: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Difference:
-    """One metric of two models on the same samples, as the candidate's value minus the base's."""
-
-    evaluation: str
-    """``task@data``; of a slice ``task@data{grouping=group}``."""
-    name: str
-    grouping: str = ""
-    """The name by which the data is grouped, such as ``language``, empty for the whole."""
-    group: str = ""
-    """The group of a slice, empty for the whole."""
-    subset: str = ""
-    """The title of the subset that the name begins with, empty if none was recorded."""
-    base: Metric
-    candidate: Metric
-    value: float
-    low: float | None
-    high: float | None
-    """Bounds of the difference, paired by sample, None if ``method`` says why there are none."""
-    n: int
-    method: str
-    test: str
-    """Name of the test behind the p-value, or the reason why there is none."""
-    p_value: float | None = None
-    p_adjusted: float | None = None
-    """After Holm's correction over its family. It decides the verdict."""
-    is_headline: bool = False
-    """True of the first headline metric of each evaluation, as the task names it before data is seen: these are one
-    family of tests. All other metrics are a second family, explored: what is found there wants to be confirmed by
-    another run.
-    """
-    detectable: float | None = None
-    """The smallest true difference that a test of only this metric would have found at alpha with 80 % power, by the
-    standard error of the paired difference. None if the samples cannot show it."""
-    verdict: Verdict = "not tested"
-    flips: Flips | None = None
-    """Samples that changed, for columns of zeros and ones, or of credits between them."""
-    is_identical: bool = False
-    """True if all samples have the same values in both runs."""
-    least_p: float = 0.0
-    """The smallest p-value that this test can reach with this number of samples or clusters."""
-
-    @property
-    def title(self) -> str:
-        """The metric's title with the title of its subset. Results of other tools have no titles."""
-        metric = self.candidate if self.candidate.title else self.base
-        return full_title(self.name, metric, {self.name.rpartition("/")[0]: self.subset})
-
-    @property
-    def label(self) -> str:
-        """Evaluation and metric for a reader: the title if one was recorded, the name otherwise."""
-        has_title = self.base.title or self.candidate.title
-        return f"{self.evaluation}: {self.title}" if has_title else f"{self.evaluation}/{self.name}"
+    def smallest_of(self, base: Metric) -> float:
+        """Return the smallest difference from a metric of the base that matters, or 0 if its unit is another one."""
+        return self.smallest.allowed(base.value or 0.0) if self.smallest.fits(base.unit) else 0.0
 
 
 @dataclass(frozen=True)
@@ -126,13 +48,14 @@ class Refusal:
     """An evaluation that must not be compared, or a metric or slices of one."""
 
     evaluation: str
+    """Empty for a whole run, which the reason names."""
     reason: str
     """The facts that differ, with both values."""
     is_part: bool = False
     """True if the candidate lacks it or only its slices cannot be compared: the rest is compared."""
 
     def __str__(self) -> str:
-        return f"{self.evaluation} is not comparable: {self.reason}"
+        return f"{self.evaluation} is not comparable: {self.reason}" if self.evaluation else self.reason
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,60 +74,6 @@ class RepresentationalSimilarity:
     def measures(self) -> dict[str, Metric]:
         """Both by name."""
         return {"mutual_knn": self.mutual_knn, "cka": self.cka}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """The gate's result for one metric."""
-
-    metric: str
-    """``task@data/metric``, or the pattern that matches none."""
-    rule: str
-    """The rule that applies, such as ``max drop 0.5pp`` or ``>= 0.63``."""
-    status: Status
-    """The status of a metric or requirement.
-
-    - ``regression``: a significant loss beyond the limit
-    - ``unmet``: a requirement is not met
-    - ``acknowledged``: a known regression
-    - ``untested``: a loss beyond the limit that this data does not allow to test
-    - ``missing``: a gated metric that was not compared
-    - ``not gated``: a pattern matches it, and its limit cannot apply to it
-    """
-    message: str
-    """The numbers behind the status, in one line."""
-    reason: str = ""
-    """The reason for a status that the numbers do not explain, such as why there is no test."""
-    evaluation: str = ""
-    """``task@data``, of a slice ``task@data{grouping=group}``, empty for a pattern that matches no metric."""
-    allowed: float | None = None
-    """The largest loss that the limit allows, in the metric's unit, None for a requirement, and if nothing was
-    compared.
-    """
-    shift: Shift = "none"
-    """The result of the test after its correction over the gated metrics."""
-    is_within_limit: bool = False
-    """True if the whole interval is within the limit on both sides, or all samples are identical."""
-    difference: Difference | None = None
-    """The gated difference, None for a requirement, and if nothing was compared."""
-    base: Metric | None = None
-    """The metric in the base, None if the base has none of this name."""
-    candidate: Metric | None = None
-
-    @property
-    def limit(self) -> str:
-        """The limit or requirement as the user wrote it, such as ``0.5pp`` or ``>= 0.63``."""
-        return self.rule.removeprefix("max drop ")
-
-    @property
-    def title(self) -> str:
-        """The metric's title, or its name if no title was recorded."""
-        if self.difference is not None:
-            return self.difference.title
-        metric = self.candidate if self.base is None else self.base
-        return (
-            self.metric if metric is None else full_title(self.metric.removeprefix(f"{self.evaluation}/"), metric, {})
-        )
 
 
 def verdict_line(word: str, reason: str, subject: str = "") -> str:
@@ -236,10 +105,21 @@ class Comparison:
     """Metrics and evaluations that were not compared, and conditions that are not the same."""
     is_of_values: bool = False
     """True if one side is another tool's results, which hold values without samples."""
-    verdict: str = "undecided"
-    """The word for the whole, by the headline metrics: ``worse``, ``better``, ``mixed``, ``equal`` or ``undecided``."""
+    warnings: list[str] = field(default_factory=list)
+    """Warnings of the checks that were made before either run, each with the run's name."""
+    gate: GateResult = field(default_factory=GateResult)
+    verdict: Word = "undecided"
+    """The word for the whole: ``worse``, ``better``, ``mixed``, ``equal`` or ``undecided``, by the gated metrics, or by
+    the headline metrics if nothing is gated.
+    """
     reason: str = "nothing was compared"
     """The numbers behind the word, in one line."""
+
+    @property
+    def exit_status(self) -> int:
+        """The exit status of ``clipbench compare``: the gate's, and 3 if an evaluation could not be compared."""
+        is_refused = any(not refusal.is_part for refusal in self.refused)
+        return UNDECIDED if is_refused and self.gate.exit_status == PASSED else self.gate.exit_status
 
     def __repr__(self) -> str:
         """Return both names, and the word with its reason."""
@@ -251,11 +131,17 @@ class Comparison:
             "",
             *as_text(self._table(), width=100).splitlines(),
             *map(str, self.refused),
+            *(f"warning: {warning}" for warning in self.warnings),
+            *([f"gate: {self.gate.counts}"] if self.gate.counts else []),
         ]
         return "\n".join(map(printable, lines))
 
     def _repr_html_(self) -> str:
-        return f"<p><b>{self.verdict.capitalize()}.</b> {escape(self.reason)}</p>\n{as_html(self._table())}"
+        parts = [f"<p><b>{self.verdict.capitalize()}.</b> {escape(self.reason)}</p>", as_html(self._table())]
+        parts += [f"<p><b>Warning.</b> {escape(warning)}</p>" for warning in self.warnings]
+        if self.gate.counts:
+            parts.append(f"<p><b>Gate.</b> {escape(self.gate.counts)}</p>")
+        return "\n".join(parts)
 
     def _table(self) -> Table:
         """Return the headline metrics and all that got worse. ``frame`` has every metric."""

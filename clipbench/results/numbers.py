@@ -68,6 +68,18 @@ def metric_value(metric: Metric | None) -> str:
     return NONE if metric is None else quantity(metric.value, metric.unit)
 
 
+def rough_change(size: float, unit: str) -> str:
+    """Return the size of a change with two digits.
+
+    Example:
+        >>> rough_change(0.0812, "fraction"), rough_change(0.00324, "fraction"), rough_change(12.3, "rank")
+        ('8.1 pp', '0.32 pp', '12')
+    """
+    is_fraction = unit in SYMBOLS
+    digits = float(f"{100 * size if is_fraction else size:.2g}")
+    return _with_symbol(f"{digits:g}", "difference" if is_fraction else unit)
+
+
 def change(value: Number | None, unit: str, *, is_signed: bool = True) -> str:
     """Return the difference of two values of a unit. Fractions differ by percentage points.
 

@@ -65,8 +65,8 @@ def write(folder: Path, right: np.ndarray, **changes: Any) -> None:
         ("unlucky", ["--max-drop", "0.5pp", "--strict"], 1),
         ("unlucky", ["--max-drop", "0.5pp", "--alpha", "0.2"], 1),
         ("unlucky", ["--max-drop", "1pp", "--strict"], 0),
-        ("worse", ["--require", "zero-shot@birds/acc1 >= 0.9"], 1),
-        ("worse", ["--require", "zero-shot/acc1 >= 0.1"], 0),
+        ("worse", ["--require", "zero-shot@birds/acc1 >= 90%"], 1),
+        ("worse", ["--require", "zero-shot/acc1 >= 10%"], 0),
     ],
 )
 def test_the_status_is_1_for_a_regression_alone(compare: Call, candidate: str, options: list[str], status: int) -> None:
@@ -80,7 +80,7 @@ def test_a_gated_metric_that_the_candidate_lacks_ends_with_3(compare: Call) -> N
     write_result(replace(result, evaluations=[replace(result.evaluations[0], metrics=metrics)]), Path("worse"))
     done = compare("base", "worse", "--max-drop", "1pp")
     assert done.status == 3
-    assert "MISSING  zero-shot@birds/acc1 (max drop 1pp): worse has no value: one class" in done.out
+    assert "MISSING  zero-shot@birds/acc1 (max drop 1 pp): worse has no value: one class" in done.out
 
 
 def test_a_candidate_without_samples_has_a_page_and_the_reason_why_nothing_is_explained(compare: Call) -> None:

@@ -11,8 +11,8 @@ import pandas
 import pytest
 
 from clipbench.comparison.formats import github, junit, markdown, terminal
-from clipbench.comparison.gate import GatedComparison
-from clipbench.comparison.records import Comparison, Outcome, Refusal
+from clipbench.comparison.gate_outcomes import GateResult, Outcome
+from clipbench.comparison.records import Comparison, Refusal
 from clipbench.errors import ClipbenchError
 from clipbench.results.record import DatasetRecord, Metric
 from clipbench.results.run import read_run, write_result
@@ -104,8 +104,16 @@ def test_json_on_a_terminal_is_harmless_and_still_says_the_same() -> None:
 
 def test_annotations_are_the_only_commands_of_the_github_format() -> None:
     outcome = Outcome(metric=NAME, rule=NAME, status="regression", message=NAME)
-    comparison = Comparison(base=NAME, candidate=NAME, differences=[], refused=[Refusal(NAME, NAME)], notes=[NAME])
-    judged = GatedComparison(comparison=comparison, outcomes=[outcome])
+    judged = Comparison(
+        base=NAME,
+        candidate=NAME,
+        differences=[],
+        refused=[Refusal(NAME, NAME)],
+        notes=[NAME],
+        warnings=[NAME],
+        gate=GateResult(outcomes=[outcome]),
+        reason=NAME,
+    )
     for line in github([judged]).splitlines():
         assert re.match(r"::(error|warning|notice) title=[^:\n]*::", line), ascii(line)
         assert not STEERING.search(line), ascii(line)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from clipbench.comparison.compare_runs import compare
-from clipbench.comparison.records import Flips
+from clipbench.comparison.metric_difference import Flips
 from clipbench.results.matching import OTHER_ORDER
 from tests.cli.conftest import Call
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from clipbench.comparison.records import Difference, Flips, Verdict
+from clipbench.comparison.metric_difference import Difference, Flips, Verdict
 from clipbench.results.record import Metric
 
 MakeDifference = Callable[..., Difference]
@@ -39,6 +39,8 @@ def difference() -> MakeDifference:
             value=value,
             low=None if p is None else value - 0.01,
             high=None if p is None else value + 0.01,
+            lower_bound=None if p is None else value - 0.008,
+            upper_bound=None if p is None else value + 0.008,
             n=100,
             method="by hand",
             test="no test: by hand" if p is None else "by hand",

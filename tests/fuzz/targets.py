@@ -372,10 +372,9 @@ def copy_run(folder: Path) -> None:
 
 def in_all_formats(comparison: Any) -> None:
     from clipbench.comparison import formats
-    from clipbench.comparison.gate import GatedComparison
 
     for form in (formats.terminal, formats.markdown, formats.as_json, formats.junit):
-        form([GatedComparison(comparison=comparison, outcomes=[])])
+        form([comparison])
 
 
 def read_values(path: Path) -> None:
@@ -402,13 +401,13 @@ FOREIGN = Target(
 
 
 def read_gate(path: Path) -> None:
-    from clipbench.comparison.gate import check_gate, judge
+    from clipbench.comparison.gate import apply_gate, check_gate
     from clipbench.comparison.gate_rules import read_gate
 
     gate = read_gate(path)
     run, same = _run_and_same()
     check_gate(gate, run.named_metrics)
-    judge(same, gate, base=run.named_metrics, candidate=run.named_metrics, alpha=0.05)
+    apply_gate(same, gate, base=run.named_metrics, candidate=run.named_metrics, alpha=0.05)
 
 
 @cache

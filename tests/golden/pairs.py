@@ -29,7 +29,8 @@ class Pair:
     """Share of the largest hub, which no data allow to test."""
     missing: Sequence[str] = ()
     """Metrics without a value."""
-    has_one_cluster: bool = False
+    n_clusters: int | None = None
+    """Photographers, whose samples belong together, None if each sample has its own."""
     has_samples: bool = True
     data: str = "f00d"
     """Fingerprint of the data."""
@@ -42,13 +43,28 @@ PAIRS = {
     "mixed": Pair(classified=ROWS % 5 > 0, retrieved=BASE & (ROWS >= 60)),
     "noisy": Pair(classified=np.where(ROWS < 20, ~BASE, BASE), retrieved=np.where(ROWS < 15, ~BASE, BASE)),
     "unlucky": Pair(classified=BASE & (ROWS >= 5)),
-    "one-cluster": Pair(has_one_cluster=True),
-    "one-cluster-worse": Pair(classified=BASE & (ROWS >= 200), has_one_cluster=True),
+    "one-cluster": Pair(n_clusters=1),
+    "one-cluster-worse": Pair(classified=BASE & (ROWS >= 200), n_clusters=1),
     "without-samples": Pair(classified=BASE & (ROWS >= 60), has_samples=False),
     "without-metric": Pair(missing=["acc1"]),
     "without-gap": Pair(missing=["gap"]),
     "other-data": Pair(data="beef"),
+    "fifty": Pair(classified=BASE[:50], retrieved=BASE[:50]),
+    "photographs": Pair(classified=BASE[:120], retrieved=BASE[:120]),
+    "photographs-noisy": Pair(
+        classified=np.where(ROWS[:120] < 10, ~BASE[:120], BASE[:120]),
+        retrieved=np.where(ROWS[:120] % 13 == 4, ~BASE[:120], BASE[:120]),
+    ),
+} | {
+    f"clusters-{n_clusters}{suffix}": Pair(
+        classified=np.full(30 * n_clusters, is_right),
+        retrieved=np.full(30 * n_clusters, is_right),
+        n_clusters=n_clusters,
+    )
+    for n_clusters in range(5, 10)
+    for suffix, is_right in (("", True), ("-lost", False))
 }
+"""Each candidate, and ``clusters-6`` with 30 captions for each of 6 images, of which ``clusters-6-lost`` finds none."""
 
 
 def write_pairs(folder: Path) -> None:
@@ -99,7 +115,7 @@ def _classification(pair: Pair, folder: Path) -> EvaluationRecord:
     accuracy = Metric(
         value=None if "acc1" in pair.missing else float(columns["acc1"].mean()),
         reason="no classes" if "acc1" in pair.missing else None,
-        n=N,
+        n=len(pair.classified),
         column="acc1",
         title="Top-1 accuracy",
         higher_is_better=True,
@@ -112,7 +128,7 @@ def _retrieval(pair: Pair, folder: Path) -> EvaluationRecord:
     columns = {"recall": pair.retrieved.astype(np.float64), "rank": np.where(pair.retrieved, 1.0, 9.0)}
     recall = Metric(
         value=float(columns["recall"].mean()),
-        n=N,
+        n=len(pair.retrieved),
         column="recall",
         title="Text-to-image R@1",
         higher_is_better=True,
@@ -120,7 +136,7 @@ def _retrieval(pair: Pair, folder: Path) -> EvaluationRecord:
     )
     rank = Metric(
         value=float(columns["rank"].mean()),
-        n=N,
+        n=len(pair.retrieved),
         column="rank",
         title="Text-to-image mean rank",
         unit="rank",
@@ -134,11 +150,11 @@ def _gap(pair: Pair, folder: Path) -> EvaluationRecord:
     gap = Metric(
         value=None if "gap" in pair.missing else 0.7,
         reason="one image" if "gap" in pair.missing else None,
-        n=N,
+        n=len(pair.classified),
         title="Modality gap",
         unit="distance",
     )
-    hub = Metric(value=pair.hub, n=N, title="Largest hub of images", higher_is_better=False)
+    hub = Metric(value=pair.hub, n=len(pair.classified), title="Largest hub of images", higher_is_better=False)
     record = _record("modality-gap", {"gap": gap, "image_largest_hub": hub}, {}, pair, folder)
     return replace(record, vectors=["images", "texts", "pair_id"])
 
@@ -146,9 +162,10 @@ def _gap(pair: Pair, folder: Path) -> EvaluationRecord:
 def _record(
     task: str, metrics: dict[str, Metric], columns: dict[str, np.ndarray], pair: Pair, folder: Path
 ) -> EvaluationRecord:
-    table = pandas.DataFrame({"sample_id": [f"bird-{row:03}" for row in ROWS], **columns})
-    if pair.has_one_cluster:
-        table["cluster"] = "one photographer"
+    n = len(pair.classified)
+    table = pandas.DataFrame({"sample_id": [f"bird-{row:03}" for row in range(n)], **columns})
+    if pair.n_clusters is not None:
+        table["cluster"] = [f"photographer {row % pair.n_clusters}" for row in range(n)]
     file = f"samples/{task}@birds.parquet"
     if pair.has_samples:
         (folder / "samples").mkdir(exist_ok=True)
@@ -157,4 +174,5 @@ def _record(
 
 
 def _data(pair: Pair) -> DatasetRecord:
-    return DatasetRecord(id="birds", n_samples=N, fingerprint=pair.data)
+    n = len(pair.classified)
+    return DatasetRecord(id="birds", n_samples=n, fingerprint=pair.data if n == N else f"{pair.data}{n}")

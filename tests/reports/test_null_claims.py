@@ -24,7 +24,6 @@ from clipbench.checks.examination import examine
 from clipbench.cli.tables import evaluation_lines
 from clipbench.comparison import formats
 from clipbench.comparison.compare_runs import compare
-from clipbench.comparison.gate import GatedComparison, judge
 from clipbench.comparison.gate_rules import Gate
 from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef
@@ -329,16 +328,13 @@ def of_report(*runs: Run) -> Iterator[tuple[str, str]]:
 
 def of_comparison(base: Run, candidate: Run) -> Iterator[tuple[str, str]]:
     """Yield what a comparison says, on its page, in the terminal, in a comment and to a workflow."""
-    found = compare(base, candidate)
-    sides = base.named_metrics, candidate.named_metrics
-    outcomes = judge(found, Gate.from_options("0pp"), base=sides[0], candidate=sides[1], alpha=0.05)
-    judged = [GatedComparison(comparison=found, outcomes=outcomes)]
+    found = compare(base, candidate, gate=Gate.from_options("0pp"))
     yield from (
         ("verdict", f"{each.name} {each.verdict}") for each in found.differences if each.verdict != "not tested"
     )
-    yield from said(compare_page._context(judged, [base, candidate]))
+    yield from said(compare_page._context([found], [base, candidate]))
     for write in (formats.terminal, formats.markdown, formats.github):
-        yield from ((write.__name__, line) for line in write(judged).splitlines())
+        yield from ((write.__name__, line) for line in write([found]).splitlines())
 
 
 def of_two(base: Run, candidate: Run) -> Iterator[tuple[str, str]]:

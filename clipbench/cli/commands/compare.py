@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
-from clipbench.cli.main import command
+from clipbench.cli.main import command, environment_variable
 from clipbench.cli.options import PATH, TRACEBACK, with_arguments
 from clipbench.cli.output import echo, echo_commands, echo_text, print_error, terminal_width
 from clipbench.errors import NotComparable, UsageError
@@ -16,12 +17,24 @@ from clipbench.files import write_atomic
 
 if TYPE_CHECKING:
     from clipbench.comparison.explanation_records import Explanation
-    from clipbench.comparison.gate import GatedComparison
     from clipbench.comparison.gate_rules import Gate
+    from clipbench.comparison.records import Comparison
     from clipbench.results.other_tools import Values
     from clipbench.results.run import Run
 
 REGRESSION = 1
+EXAMPLES = {
+    "max_drop": "0.5pp",
+    "gate": "clipbench-gate.toml",
+    "require": "'zero-shot/acc1 >= 63%'",
+    "strict": "1",
+    "conclusive": "1",
+    "alpha": "0.05",
+    "smallest": "0.5pp",
+}
+"""A value of each option of the gate and the test."""
+GATE_OPTIONS = ("max_drop", "gate", "require", "strict", "conclusive")
+TEST_OPTIONS = ("alpha", "smallest")
 FORMATS = ("table", "md", "json", "junit", "github", "html")
 
 
@@ -34,6 +47,7 @@ class CompareArguments:
     gate: Path | None
     require: Sequence[str]
     strict: bool
+    conclusive: bool
     alpha: float
     smallest: str
     form: str
@@ -43,14 +57,14 @@ class CompareArguments:
 
 
 @command(
-    Gate=("max_drop", "gate", "require", "strict"),
-    Test=("alpha", "smallest"),
+    Gate=GATE_OPTIONS,
+    Test=TEST_OPTIONS,
     Output=("form", "out", "explain", "verbose"),
 )
 @click.argument("runs", nargs=-1, metavar="BASE CANDIDATE [MORE...]", type=PATH)
 @click.option(
     "--max-drop",
-    metavar="0.5pp|1%",
+    metavar="0.5pp|1%|0",
     help="Largest drop allowed for any metric: percentage points, or percent of the base.",
 )
 @click.option(
@@ -59,12 +73,11 @@ class CompareArguments:
     type=PATH,
     help="Gate file: allowed drops by metric, requirements, and acknowledged losses.",
 )
-@click.option(
-    "--require", multiple=True, metavar="'METRIC >= NUMBER'", help="Requirement on each candidate (repeatable)."
-)
-@click.option("--strict", is_flag=True, help="Fail on every drop beyond the limit, significant or not.")
+@click.option("--require", multiple=True, metavar="'METRIC >= 63%'", help="Requirement on each candidate (repeatable).")
+@click.option("--strict", is_flag=True, help="Fail on every drop beyond the limit, also if no test shows a loss.")
+@click.option("--conclusive", is_flag=True, help="Exit with 3 if a gated metric is not decided.")
 @click.option("--alpha", default=0.05, metavar="P", type=float, help="Significance level.")
-@click.option("--smallest", default="0", metavar="0.5pp|NUMBER", help="Smallest difference that matters.")
+@click.option("--smallest", default="0", metavar="0.5pp|1%|0", help="Smallest difference that matters.")
 @click.option("--format", "form", default="table", type=click.Choice(FORMATS), help="Output format.")
 @click.option("-o", "--out", metavar="FILE", type=PATH, help="Output file (required for html).")
 @click.option("--explain", is_flag=True, help="Add where each candidate got worse to the page (--format html).")
@@ -81,13 +94,14 @@ def compare(arguments: CompareArguments) -> int:
     clipbench compare runs/base runs/one runs/two --format html -o compare.html
 
     BASE and CANDIDATE are run folders, result.json files, or results of CLIP_benchmark, DataComp, open_clip or MIEB: a
-    file or a folder, with #MODEL if it has several models. Results of other tools have no samples and are not tested. A
-    regression is a drop that is beyond the limit and significant. docs/ci.md shows workflows.
+    file or a folder, with #MODEL if it has several models. Results of other tools have no samples and are not tested.
+    docs/ci.md shows workflows.
 
     The last line is the verdict: better, worse, mixed, equal or undecided, with the reason.
 
-    Exit status: 0 no regression, 1 regression or a requirement not met, 2 bad usage or input, 3 not comparable, or a
-    drop beyond the limit that cannot be tested.
+    Exit status: 1 if a metric lost more than the limit, and a test shows that it is a loss, or a requirement is not
+    met. 2 for bad usage or input. 3 if a run was not measured or is not comparable, if a loss beyond the limit cannot
+    be tested, and with --conclusive if a metric is not decided. 0 otherwise.
     """
     form = arguments.form
     if len(arguments.runs) < 2:
@@ -96,83 +110,119 @@ def compare(arguments: CompareArguments) -> int:
         raise click.UsageError("--format html needs -o FILE.html")
     if arguments.explain and form != "html":
         raise click.UsageError(f"--explain adds a section to the page: got --format {form}, expected html")
+    _refuse_empty_variables(click.get_current_context())
     gate = _read_gate(arguments)
-    if form == "junit" and not (gate.rules or gate.requirements):
+    if form == "junit" and gate.is_empty:
         raise UsageError("--format junit reports gated metrics only: give --max-drop, --gate or --require")
-    comparisons, sides = _compare_candidates(arguments, gate)
-    _write(comparisons, sides, arguments)
-    statuses = [gated.exit_status for gated in comparisons]
+    sides = [_open(path) for path in arguments.runs]
+    comparisons = _compare_candidates(sides, arguments, gate)
+    if form != "table" or arguments.out is not None:
+        for comparison in comparisons:
+            if not comparison.differences:
+                print_error(comparison.reason)
+    _write(comparisons, [None if isinstance(side, NotComparable) else side for side in sides], arguments)
+    statuses = [comparison.exit_status for comparison in comparisons]
     return REGRESSION if REGRESSION in statuses else max(statuses)
 
 
-def _read_gate(arguments: CompareArguments) -> "Gate":
-    from clipbench.comparison.gate_rules import Gate, read_gate
+def _refuse_empty_variables(context: click.Context) -> None:
+    """Raise UsageError for a variable of the gate or the test that is set and empty: it may have been meant as a limit.
 
-    gate = Gate.from_options(arguments.max_drop, arguments.require, arguments.strict)
-    if arguments.gate is not None:
-        gate += read_gate(arguments.gate)
-    if gate.is_strict and not gate.rules:
-        raise UsageError("--strict needs an allowed drop: give --max-drop, or a --gate with patterns")
-    return gate
+    A workflow sets it so if what it refers to has no value.
+    """
+    for parameter in context.command.params:
+        if parameter.name not in (*GATE_OPTIONS, *TEST_OPTIONS) or not isinstance(parameter, click.Option):
+            continue
+        name = environment_variable(parameter)
+        is_given = context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
+        if os.environ.get(name) == "" and not is_given:
+            raise UsageError(
+                f"{name} is set and empty: give it a value such as {EXAMPLES[parameter.name]}, or unset it"
+            )
+
+
+def _open(path: Path) -> "Run | Values | NotComparable":
+    """Return the results of a path, or why it has none if it was not measured."""
+    from clipbench.results.other_tools import open_results
+
+    try:
+        return open_results(path)
+    except NotComparable as error:
+        return error
+
+
+def _read_gate(arguments: CompareArguments) -> "Gate":
+    from clipbench.comparison.gate_rules import Gate
+
+    return Gate.from_options(
+        arguments.max_drop,
+        arguments.require,
+        file=arguments.gate,
+        strict=arguments.strict,
+        conclusive=arguments.conclusive,
+    )
 
 
 def _compare_candidates(
-    arguments: CompareArguments, gate: "Gate"
-) -> "tuple[list[GatedComparison], list[Run | Values]]":
-    """Return the comparisons, and the results that were compared, the base first. Print why one could not be.
+    sides: "Sequence[Run | Values | NotComparable]", arguments: CompareArguments, gate: "Gate"
+) -> "list[Comparison]":
+    """Return a comparison of each candidate with the base, also of one that was not measured or is not comparable."""
+    from clipbench.comparison.compare_runs import compare, metrics_of
+    from clipbench.comparison.gate import check_gate
+    from clipbench.comparison.gate_rules import Tolerance
+    from clipbench.comparison.overall import with_verdict
+    from clipbench.comparison.records import CompareOptions, Comparison, Refusal
 
-    Raises:
-        NotComparable: no candidate could be compared.
-    """
-    from clipbench.comparison.compare_runs import compare
-    from clipbench.comparison.gate import GatedComparison, check_gate, judge
-    from clipbench.comparison.gate_rules import smallest_difference
-    from clipbench.comparison.records import CompareOptions, Comparison, Outcome, Refusal
-    from clipbench.results.other_tools import Values, open_results
-
-    options = CompareOptions(alpha=arguments.alpha, smallest=smallest_difference(arguments.smallest))
-    base, *candidates = (open_results(path) for path in arguments.runs)
-    check_gate(gate, {name: metric for side in (*candidates, base) for name, metric in side.named_metrics.items()})
-    comparisons: list[GatedComparison] = []
-    sides, errors = [base], []
-    for candidate in candidates:
-        outcomes: list[Outcome] = []
+    options = CompareOptions(alpha=arguments.alpha, smallest=Tolerance.parse_option(arguments.smallest, "smallest"))
+    base, *candidates = sides
+    measured = [side for side in (*candidates, base) if not isinstance(side, NotComparable)]
+    if measured:
+        check_gate(gate, metrics_of(*measured))
+    comparisons = []
+    for candidate, path in zip(candidates, arguments.runs[1:], strict=True):
         try:
-            comparison = compare(base, candidate, options)
-            outcomes = judge(
-                comparison, gate, base=base.named_metrics, candidate=candidate.named_metrics, alpha=options.alpha
-            )
+            comparisons.append(compare(_measured(base), _measured(candidate), options, gate))
         except NotComparable as error:
-            errors.append(error)
-            # A candidate among others must not just be missing: its comparison says why there is none.
-            labels = [side.label if isinstance(side, Values) else str(side.folder) for side in (base, candidate)]
-            refusal = Refusal(labels[1], str(error))
-            comparison = Comparison(base=labels[0], candidate=labels[1], differences=[], refused=[refusal])
-        comparisons.append(GatedComparison(comparison=comparison, outcomes=outcomes))
-        sides.append(candidate)
-    if len(errors) == len(comparisons):
-        raise errors[0]
-    for reason in errors:
-        print_error(str(reason))
-    return comparisons, sides
+            names = [_label(side, name) for side, name in ((base, arguments.runs[0]), (candidate, path))]
+            refusal = Refusal("", str(error))
+            nothing = Comparison(base=names[0], candidate=names[1], differences=[], refused=[refusal])
+            comparisons.append(with_verdict(nothing))
+    return comparisons
 
 
-def _explanations(sides: "list[Run | Values]") -> "list[Explanation | None]":
+def _measured(side: "Run | Values | NotComparable") -> "Run | Values":
+    if isinstance(side, NotComparable):
+        raise side
+    return side
+
+
+def _label(side: "Run | Values | NotComparable", path: Path) -> str:
+    """Return the name of a side in a comparison, which is the path as it was given if there are no results."""
+    return str(path) if isinstance(side, NotComparable) else side.label
+
+
+def _explanations(sides: "Sequence[Run | Values | None]") -> "list[Explanation | None]":
     """Return where each candidate got worse, and print why one cannot be explained."""
     from clipbench.errors import ClipbenchError
     from clipbench.evaluation.explain_runs import explain_runs
 
     explanations: list[Explanation | None] = []
-    for candidate in sides[1:]:
+    base, *candidates = sides
+    for candidate in candidates:
+        if base is None or candidate is None:
+            explanations.append(None)
+            continue
         try:
-            explanations.append(explain_runs(sides[0], candidate))
+            explanations.append(explain_runs(base, candidate))
         except ClipbenchError as error:
             print_error(f"no explanation: {error}")
             explanations.append(None)
     return explanations
 
 
-def _write(comparisons: "list[GatedComparison]", sides: "list[Run | Values]", arguments: CompareArguments) -> None:
+def _write(
+    comparisons: "Sequence[Comparison]", sides: "Sequence[Run | Values | None]", arguments: CompareArguments
+) -> None:
     from clipbench.comparison.formats.difference_tables import verdict_lines
     from clipbench.results.numbers import ascii_signs
 

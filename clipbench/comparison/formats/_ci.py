@@ -4,12 +4,12 @@ workflow.
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from xml.etree import ElementTree
 
 from clipbench.comparison.formats import difference_tables as tables
-from clipbench.comparison.gate import FAILED, PASSED, REPORTED, GatedComparison
-from clipbench.comparison.records import Outcome
+from clipbench.comparison.gate_outcomes import FAILED, PASSED, REPORTED, GateResult, Outcome
+from clipbench.comparison.records import Comparison, verdict_line
 from clipbench.results.grouping import group_values
 from clipbench.results.numbers import ascii_signs
 from clipbench.results.table import as_markdown
@@ -34,26 +34,28 @@ MAX_OF_A_LEVEL = 10
 SCHEMA_VERSION = 1
 
 
-def markdown(comparisons: Sequence[GatedComparison]) -> str:
+def markdown(comparisons: Sequence[Comparison]) -> str:
     """Return a section for each comparison. A table that a comment cannot hold is cut, and it says so."""
     budget = MAX_LENGTH // max(1, len(comparisons))
-    return ascii_signs("\n\n".join(_truncate(_lines(gated), budget) for gated in comparisons) + "\n")
+    return ascii_signs("\n\n".join(_truncate(_lines(comparison), budget) for comparison in comparisons) + "\n")
 
 
-def _lines(gated: GatedComparison) -> Iterator[str]:
-    comparison, verdict = gated.comparison, gated.verdict
-    yield f"**{RATINGS[tables.rating(gated)]} clipbench: {verdict.word}** ({escape(verdict.reason)})"
+def _lines(comparison: Comparison) -> Iterator[str]:
+    mark = RATINGS[tables.rating(comparison)]
+    yield f"**{mark} clipbench: {comparison.verdict}** ({escape(comparison.reason)})"
     yield ""
     names = f"{code(comparison.candidate)} against {code(comparison.base)}"
-    counts = tables.gate_counts(gated)
+    counts = comparison.gate.counts
     yield f"{names}. {f'Gate: {counts}. ' if counts else ''}All metrics: {tables.tally(comparison.differences)}."
     yield ""
-    if outcomes := gated.with_status(*REPORTED):
+    if outcomes := comparison.gate.with_status(*REPORTED):
         yield from as_markdown(tables.gate_table(outcomes)).splitlines()
         yield ""
-    yield from bullets([*map(str, comparison.refused), *comparison.notes])
-    if ungated := tables.ungated_line(gated):
-        yield from bullets([ungated])
+    warnings = [f"warning: {warning}" for warning in comparison.warnings]
+    ungated = tables.ungated_lines(comparison.gate)
+    yield from bullets([*map(str, comparison.refused), *warnings, *comparison.notes, *ungated])
+    if not comparison.differences:
+        return
     yield from ("", "<details>", f"<summary>All {len(comparison.differences)} metrics</summary>", "")
     for name, differences in tables.by_evaluation(comparison.differences).items():
         yield from as_markdown(tables.difference_table(name, differences)).splitlines()
@@ -83,28 +85,32 @@ def _truncate(lines: Iterator[str], budget: int) -> str:
     return "\n".join(head)
 
 
-def as_json(comparisons: Sequence[GatedComparison]) -> str:
+def as_json(comparisons: Sequence[Comparison]) -> str:
     """Return all comparisons as strict JSON: differences with metrics and flipped samples, refusals, outcomes.
 
     ``verdict`` and ``reason`` at the top belong to the worst candidate.
     """
-    worst = tables.sort_worst_last(comparisons)[-1].verdict
+    worst = tables.sort_worst_last(comparisons)[-1]
     content = {
         "schema_version": SCHEMA_VERSION,
-        "verdict": worst.word,
+        "verdict": worst.verdict,
         "reason": worst.reason,
         "comparisons": [
             {
-                **asdict(gated.comparison),
-                "verdict": gated.verdict.word,
-                "reason": gated.verdict.reason,
-                "exit_status": gated.exit_status,
-                "outcomes": [_outcome_fields(outcome) for outcome in gated.outcomes],
+                **_comparison_fields(comparison),
+                "exit_status": comparison.exit_status,
+                "outcomes": [_outcome_fields(outcome) for outcome in comparison.gate.outcomes],
             }
-            for gated in comparisons
+            for comparison in comparisons
         ],
     }
     return json_text(json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)) + "\n"
+
+
+def _comparison_fields(comparison: Comparison) -> dict[str, object]:
+    fields = asdict(replace(comparison, gate=GateResult()))
+    del fields["gate"]  # its outcomes would repeat the differences
+    return fields
 
 
 def _outcome_fields(outcome: Outcome) -> dict[str, object]:
@@ -112,23 +118,24 @@ def _outcome_fields(outcome: Outcome) -> dict[str, object]:
     return {name: value for name, value in vars(outcome).items() if name not in ("difference", "base", "candidate")}
 
 
-def junit(comparisons: Sequence[GatedComparison]) -> str:
+def junit(comparisons: Sequence[Comparison]) -> str:
     """Return JUnit XML: a suite per comparison, a test case per gated metric, an error per refusal."""
     root = ElementTree.Element("testsuites", name="clipbench compare")
-    for gated in comparisons:
-        comparison = gated.comparison
+    for comparison in comparisons:
         suite = ElementTree.SubElement(
             root, "testsuite", name=one_line(f"{comparison.candidate} against {comparison.base}")
         )
         properties = ElementTree.SubElement(suite, "properties")
-        word, reason = gated.verdict
-        ElementTree.SubElement(properties, "property", name="verdict", value=one_line(f"{word} ({reason})"))
-        for outcome in gated.outcomes:
+        verdict = one_line(f"{comparison.verdict} ({comparison.reason})")
+        ElementTree.SubElement(properties, "property", name="verdict", value=verdict)
+        for warning in comparison.warnings:
+            ElementTree.SubElement(properties, "property", name="warning", value=one_line(warning))
+        for outcome in comparison.gate.outcomes:
             if outcome.status != "not gated":
                 _add_case(suite, outcome)
         for refusal in comparison.refused:
             case = ElementTree.SubElement(
-                suite, "testcase", classname=one_line(refusal.evaluation), name="is comparable"
+                suite, "testcase", classname=one_line(refusal.evaluation or comparison.candidate), name="is comparable"
             )
             ElementTree.SubElement(case, "error", message=one_line(str(refusal)))
         _set_counts(suite)
@@ -157,13 +164,13 @@ def _set_counts(suite: ElementTree.Element) -> None:
         suite.set(plural, str(len(suite.findall(f"testcase/{kind}"))))
 
 
-def github(comparisons: Sequence[GatedComparison]) -> str:
+def github(comparisons: Sequence[Comparison]) -> str:
     """Return ``::error``, ``::warning`` and ``::notice`` lines: the verdicts, what failed, and what is known.
 
     GitHub shows only the first ten of a level. If there are more, the tenth says how many are left out.
     """
-    verdicts = [_verdict_annotation(gated) for gated in reversed(tables.sort_worst_last(comparisons))]
-    annotations = [*verdicts, *(line for gated in comparisons for line in _annotations(gated))]
+    verdicts = [_verdict_annotation(comparison) for comparison in reversed(tables.sort_worst_last(comparisons))]
+    annotations = [*verdicts, *(line for comparison in comparisons for line in _annotations(comparison))]
     by_level = group_values((level, (title, message)) for level, title, message in annotations)
     lines = [
         _command(level, *line)
@@ -173,19 +180,26 @@ def github(comparisons: Sequence[GatedComparison]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _verdict_annotation(gated: GatedComparison) -> tuple[str, str, str]:
-    is_quiet = gated.exit_status == PASSED and tables.rating(gated) != "bad"
-    level = "notice" if is_quiet else "error" if gated.exit_status == FAILED else "warning"
-    title = f"{gated.comparison.candidate} against {gated.comparison.base}"
-    return level, title, str(gated.verdict)
+def _verdict_annotation(comparison: Comparison) -> tuple[str, str, str]:
+    level = "warning"
+    if comparison.exit_status == FAILED:
+        level = "error"
+    elif comparison.exit_status == PASSED and tables.rating(comparison) != "bad":
+        level = "notice"
+    title = f"{comparison.candidate} against {comparison.base}"
+    return level, title, verdict_line(comparison.verdict, comparison.reason)
 
 
-def _annotations(gated: GatedComparison) -> Iterator[tuple[str, str, str]]:
-    for outcome in gated.with_status(*REPORTED):
+def _annotations(comparison: Comparison) -> Iterator[tuple[str, str, str]]:
+    for outcome in comparison.gate.with_status(*REPORTED):
         message = f"{outcome.rule}: {outcome.message}"
         yield LEVELS[outcome.status], f"{outcome.status}: {outcome.metric}", message
-    yield from (("error", "not comparable", str(refusal)) for refusal in gated.comparison.refused)
-    yield from (("warning", "note", note) for note in gated.comparison.notes)
+    yield from (("error", "not comparable", str(refusal)) for refusal in comparison.refused)
+    yield from (("warning", "check", warning) for warning in comparison.warnings)
+    undecided = len(comparison.gate.with_status("not decided"))
+    if undecided:
+        yield "notice", "not decided", f"gate: {comparison.gate.counts}"
+    yield from (("warning", "note", note) for note in comparison.notes)
 
 
 def _cap_annotations(annotations: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -6,8 +6,9 @@ from itertools import islice
 
 from clipbench.comparison.align import SIMILARITY
 from clipbench.comparison.formats import difference_tables as tables
-from clipbench.comparison.gate import REPORTED, GatedComparison
-from clipbench.comparison.records import Difference, Flips, Outcome, Refusal
+from clipbench.comparison.gate_outcomes import QUIET, REPORTED, GateResult, Outcome
+from clipbench.comparison.metric_difference import Difference, Flips
+from clipbench.comparison.records import Comparison, Refusal
 from clipbench.results.grouping import group_values
 from clipbench.results.numbers import ascii_signs, counted
 from clipbench.results.table import as_text
@@ -35,10 +36,13 @@ MARKS = {
     "untested": "UNTESTED",
     "missing": "MISSING",
     "acknowledged": "known",
+    "not decided": "not decided",
+    "within": "within",
+    "pass": "passed",
 }
 
 
-def terminal(comparisons: Sequence[GatedComparison], width: int | None = None, *, is_verbose: bool = False) -> str:
+def terminal(comparisons: Sequence[Comparison], width: int | None = None, *, is_verbose: bool = False) -> str:
     """Return each comparison, and their verdicts as the last lines, which are never wrapped.
 
     Args:
@@ -49,11 +53,11 @@ def terminal(comparisons: Sequence[GatedComparison], width: int | None = None, *
     if not is_verbose:
         width = min(width or SHORT_WIDTH, SHORT_WIDTH)
         sections = [
-            [part for line in _short_lines(gated, width) for part in wrap_text(log_line(line), width)]
-            for gated in comparisons
+            [part for line in _short_lines(comparison, width) for part in wrap_text(log_line(line), width)]
+            for comparison in comparisons
         ]
     else:
-        sections = [list(map(log_line, _lines(gated, width))) for gated in comparisons]
+        sections = [list(map(log_line, _lines(comparison, width))) for comparison in comparisons]
     verdicts = list(map(log_line, tables.verdict_lines(comparisons)))
     if len(comparisons) == 1:
         sections[0] += verdicts
@@ -62,9 +66,8 @@ def terminal(comparisons: Sequence[GatedComparison], width: int | None = None, *
     return ascii_signs("\n\n".join(map("\n".join, sections)))
 
 
-def _short_lines(gated: GatedComparison, width: int) -> Iterator[str]:
+def _short_lines(comparison: Comparison, width: int) -> Iterator[str]:
     """Yield headlines, what got worse, what was refused or not tested, and the gate."""
-    comparison = gated.comparison
     yield f"{comparison.candidate} against {comparison.base}"
     yield ""
     explored = [
@@ -100,13 +103,14 @@ def _short_lines(gated: GatedComparison, width: int) -> Iterator[str]:
     if worse:
         yield f"{counted(len(worse), 'metric')} of slices got worse: -v"
     yield from (f"note: {note}" for note in comparison.notes if note.startswith(SIMILARITY))
-    reported = gated.with_status(*REPORTED)
+    yield from (f"warning: {warning}" for warning in comparison.warnings)
+    reported = comparison.gate.with_status(*REPORTED)
     yield from map(_outcome_line, reported[:N_GATED])
     if len(reported) > N_GATED:
         yield f"... and {len(reported) - N_GATED} more: -v"
     if comparison.notes:
         yield f"{counted(len(comparison.notes), 'note')}: -v"
-    yield from _gate_lines(gated)
+    yield from _gate_lines(comparison.gate)
 
 
 def _refusal_lines(refused: Sequence[Refusal]) -> Iterator[str]:
@@ -116,8 +120,7 @@ def _refusal_lines(refused: Sequence[Refusal]) -> Iterator[str]:
         yield f"{', '.join(names[:2])}{suffix} {'is' if len(names) == 1 else 'are'} not comparable: {reason}"
 
 
-def _lines(gated: GatedComparison, width: int | None) -> Iterator[str]:
-    comparison = gated.comparison
+def _lines(comparison: Comparison, width: int | None) -> Iterator[str]:
     yield f"{comparison.candidate} against {comparison.base}"
     by_evaluation = tables.by_evaluation(comparison.differences)
     by_name = {
@@ -143,11 +146,12 @@ def _lines(gated: GatedComparison, width: int | None) -> Iterator[str]:
         yield from tables.similarity_lines(name, similar)
     yield from map(str, comparison.refused)
     yield from (f"note: {note}" for note in comparison.notes)
+    yield from (f"warning: {warning}" for warning in comparison.warnings)
     if comparison.slices:
         yield f"slices: {tables.tally(comparison.slices)}"
-    yield from map(_outcome_line, gated.with_status(*REPORTED))
+    yield from map(_outcome_line, comparison.gate.with_status(*REPORTED, *QUIET))
     yield tables.tally(comparison.differences)
-    yield from _gate_lines(gated)
+    yield from _gate_lines(comparison.gate)
 
 
 def _flip_lines(differences: Sequence[Difference]) -> Iterator[str]:
@@ -168,9 +172,8 @@ def _outcome_line(outcome: Outcome) -> str:
     return f"{MARKS[outcome.status]}  {outcome.metric} ({outcome.rule}): {outcome.message}"
 
 
-def _gate_lines(gated: GatedComparison) -> Iterator[str]:
-    """Yield what the gate decided, and in one line what it does not gate."""
-    if gated.outcomes:
-        yield f"gate: {tables.gate_counts(gated) or 'nothing is gated'}"
-    if ungated := tables.ungated_line(gated):
-        yield ungated
+def _gate_lines(gate: GateResult) -> Iterator[str]:
+    """Yield what the gate decided, and what it does not gate."""
+    if gate.outcomes:
+        yield f"gate: {gate.counts or 'nothing is gated'}"
+    yield from tables.ungated_lines(gate)

@@ -5,18 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, TypeVar
 
-from clipbench.comparison.gate import FAILED, UNDECIDED, GatedComparison
-from clipbench.comparison.overall import WORDS
-from clipbench.comparison.records import (
-    Comparison,
-    Difference,
-    Flips,
-    Outcome,
-    RepresentationalSimilarity,
-    Status,
-    Verdict,
-    verdict_line,
-)
+from clipbench.comparison.gate import OTHER_UNIT
+from clipbench.comparison.gate_outcomes import FAILED, PASSED, UNDECIDED, GateResult, Outcome, Status
+from clipbench.comparison.metric_difference import Difference, Flips, Verdict
+from clipbench.comparison.records import WORDS, Comparison, RepresentationalSimilarity, verdict_line
 from clipbench.results.grouping import group_values
 from clipbench.results.numbers import (
     NONE,
@@ -67,15 +59,19 @@ GATE_COLUMNS = (
     *(Column(header) for header in ("base", "candidate", "change, 95 % interval", "allowed")),
     Column("outcome", is_number=False),
 )
-STATUSES: Mapping[Status, tuple[str, str, str, str]] = {
-    "regression": ("▲", "regression", "regression", "regressions"),
-    "unmet": ("▲", "not met", "requirement not met", "requirements not met"),
-    "missing": ("✕", "missing", "gated metric missing", "gated metrics missing"),
-    "untested": ("✕", "untested", "untested loss", "untested losses"),
-    "acknowledged": ("■", "known", "known regression", "known regressions"),
-    "pass": ("●", "passed", "passed", "passed"),
+STATUSES: Mapping[Status, tuple[str, str]] = {
+    "regression": ("▲", "regression"),
+    "unmet": ("▲", "not met"),
+    "missing": ("✕", "missing"),
+    "untested": ("✕", "untested"),
+    "acknowledged": ("■", "known"),
+    "not decided": ("○", "not decided"),
+    "within": ("●", "within"),
+    "pass": ("●", "passed"),
 }
-"""Mark and word of each outcome of a gated metric, and its noun, singular and plural, the gravest first."""
+"""Mark and word of each outcome of a gated metric, the gravest first."""
+N_NAMED = 3
+"""Metrics that are named in a line, before their number."""
 
 
 def difference_table(title: str, differences: Sequence[Difference]) -> Table:
@@ -197,39 +193,36 @@ def _flips_cell(flips: Flips | None) -> Cell:
     return Cell(f"+{count(gained)} −{count(lost)}{in_part}", sort_key=gained + lost + n_in_part)
 
 
-def rating(gated: GatedComparison) -> Rating:
+def rating(comparison: Comparison) -> Rating:
     """Return how a comparison looks at first sight: what the gate decides, or the word if nothing is gated."""
-    word, status = gated.verdict.word, gated.exit_status
-    is_gated = bool(gate_counts(gated))
+    word, status, gate = comparison.verdict, comparison.exit_status, comparison.gate
+    is_gated = bool(gate.counts)
     if status == FAILED or (word in ("worse", "mixed") and not is_gated):
         return "bad"
-    if status == UNDECIDED or word in ("worse", "mixed") or gated.with_status("acknowledged"):
+    if status == UNDECIDED or word in ("worse", "mixed") or gate.with_status("acknowledged"):
         return "doubtful"
-    return "good" if is_gated or word in ("better", "equal") else "open"
+    if word in ("better", "equal"):
+        return "good"
+    return "good" if is_gated and not gate.with_status("not decided") else "open"
 
 
-def sort_worst_last(gated: Iterable[GatedComparison]) -> list[GatedComparison]:
+def sort_worst_last(comparisons: Iterable[Comparison]) -> list[Comparison]:
     """Return comparisons in the order of their exit status and word, the worst last."""
-    order = (0, UNDECIDED, FAILED)
+    order = (PASSED, UNDECIDED, FAILED)
     return sorted(
-        gated, key=lambda comparison: (order.index(comparison.exit_status), -WORDS.index(comparison.verdict.word))
+        comparisons,
+        key=lambda comparison: (order.index(comparison.exit_status), -WORDS.index(comparison.verdict)),
     )
 
 
-def verdict_lines(gated: Sequence[GatedComparison]) -> list[str]:
+def verdict_lines(comparisons: Sequence[Comparison]) -> list[str]:
     """Return a line per comparison with its verdict, and the candidate's name if there are several, the worst last."""
-    if len(gated) == 1:
-        return [str(gated[0].verdict)]
-    return [verdict_line(*comparison.verdict, comparison.comparison.candidate) for comparison in sort_worst_last(gated)]
-
-
-def gate_counts(gated: GatedComparison) -> str:
-    """Return how many metrics have which outcome in the gate, empty without a gate."""
-    return ", ".join(
-        counted(n, noun, plural)
-        for status, (_, _, noun, plural) in STATUSES.items()
-        if (n := len(gated.with_status(status)))
-    )
+    if len(comparisons) == 1:
+        return [verdict_line(comparisons[0].verdict, comparisons[0].reason)]
+    return [
+        verdict_line(comparison.verdict, comparison.reason, comparison.candidate)
+        for comparison in sort_worst_last(comparisons)
+    ]
 
 
 def gate_table(outcomes: Sequence[Outcome]) -> Table:
@@ -249,7 +242,7 @@ def _gate_row(outcome: Outcome, notes: list[str]) -> Row:
     )
     title = outcome.title if outcome.title != outcome.metric else ""
     arrow = " ↓" if metric is not None and metric.higher_is_better is False else ""
-    mark, word, _, _ = STATUSES[outcome.status]
+    mark, word = STATUSES[outcome.status]
     return [
         Cell(f"{outcome.metric}{arrow}", title=title, sort_key=title or outcome.metric),
         *values,
@@ -265,12 +258,21 @@ def _gate_row(outcome: Outcome, notes: list[str]) -> Row:
     ]
 
 
-def ungated_line(gated: GatedComparison) -> str:
-    """Return how many metrics are not gated, by the reason, empty if there are none."""
-    reasons = Counter(outcome.message for outcome in gated.with_status("not gated"))
-    if not reasons:
-        return ""
-    return "not gated: " + ", ".join(f"{counted(n, 'metric')} ({reason})" for reason, n in reasons.items())
+def ungated_lines(gate: GateResult) -> list[str]:
+    """Return which metrics have another unit than their limit, and how many are not gated for another reason."""
+    ungated = gate.with_status("not gated")
+    lines = []
+    in_other_unit = [outcome for outcome in ungated if outcome.reason == OTHER_UNIT]
+    if in_other_unit:
+        limits = " and ".join(dict.fromkeys(outcome.limit for outcome in in_other_unit))
+        names = [outcome.metric for outcome in in_other_unit]
+        more = f" and {len(names) - N_NAMED} more" if len(names) > N_NAMED else ""
+        lines.append(f"not gated, another unit than {limits} (1% fits all): {', '.join(names[:N_NAMED])}{more}")
+    reasons = Counter(outcome.message for outcome in ungated if outcome.reason != OTHER_UNIT)
+    if reasons:
+        words = [f"{counted(n, 'metric')} ({reason})" for reason, n in reasons.items()]
+        lines.append(f"not gated: {', '.join(words)}")
+    return lines
 
 
 def tally(differences: Sequence[Difference]) -> str:

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from clipbench.comparison.records import Difference
+from clipbench.comparison.metric_difference import Difference
 from clipbench.results import numbers as fmt
 from clipbench.results.grouping import group_values
 from clipbench_reports.drawing.marks import Axis, Chart, Panel, Ranges, Rule, nice_axis, rows_axis

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from clipbench.comparison.records import Difference
+from clipbench.comparison.metric_difference import Difference
 from clipbench.results.numbers import Number
 from clipbench.results.record import Metric
 from clipbench_reports.drawing.marks import Axis, Mark, Ranges, Role, Rule, Shade

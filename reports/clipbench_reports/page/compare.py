@@ -11,8 +11,9 @@ from markupsafe import Markup
 
 from clipbench.comparison.explanation_records import Explanation
 from clipbench.comparison.formats import difference_tables as tables
-from clipbench.comparison.gate import REPORTED, GatedComparison
-from clipbench.comparison.records import Comparison, Difference, Outcome, Verdict
+from clipbench.comparison.gate_outcomes import QUIET, REPORTED, GateResult, Outcome
+from clipbench.comparison.metric_difference import Difference, Verdict
+from clipbench.comparison.records import Comparison
 from clipbench.results.grouping import group_values
 from clipbench.results.model_costs import cost_tables
 from clipbench.results.numbers import change_interval, quantity
@@ -55,7 +56,7 @@ MOST_OUTCOMES = 8
 
 
 def write_compare(
-    gated: Sequence[GatedComparison],
+    comparisons: Sequence[Comparison],
     runs: Sequence[Run | None],
     path: Path,
     explanations: Sequence[Explanation | None] = (),
@@ -69,11 +70,11 @@ def write_compare(
     Raises:
         UsageError: the file cannot be written.
     """
-    write_html(compare_html(gated, runs, explanations=explanations), path)
+    write_html(compare_html(comparisons, runs, explanations=explanations), path)
 
 
 def compare_html(
-    gated: Sequence[GatedComparison],
+    comparisons: Sequence[Comparison],
     runs: Sequence[Run | None],
     *,
     swap: str = "",
@@ -82,7 +83,7 @@ def compare_html(
     """Return the page of comparisons with one base, as ``write_compare`` writes it.
 
     Args:
-        gated: the comparisons.
+        comparisons: with one base.
         runs: the base, then the candidate of each comparison.
         explanations: where each candidate got worse, for a section each.
         swap: address of the page on which base and candidate change places, empty to offer none.
@@ -92,20 +93,19 @@ def compare_html(
         for explanation, candidate in zip(explanations, runs[1:], strict=False)
         if explanation is not None and runs[0] is not None and candidate is not None
     ]
-    return render_template("compare.html.j2", **_context(gated, runs), swap=swap, explanations=explained)
+    return render_template("compare.html.j2", **_context(comparisons, runs), swap=swap, explanations=explained)
 
 
-def _context(gated: Sequence[GatedComparison], runs: Sequence[Run | None]) -> dict[str, object]:
-    comparisons = [candidate.comparison for candidate in gated]
+def _context(comparisons: Sequence[Comparison], runs: Sequence[Run | None]) -> dict[str, object]:
     names = last_parts([comparisons[0].base, *(comparison.candidate for comparison in comparisons)])
     budget = PageBudget(MAX_BYTES)
     clipbench_runs = [run for run in runs if run is not None]
     labels = [name for name, run in zip(names, runs, strict=True) if run is not None]
-    ids = [evaluation_anchors(comparison, index, len(gated)) for index, comparison in enumerate(comparisons)]
+    ids = [evaluation_anchors(comparison, index, len(comparisons)) for index, comparison in enumerate(comparisons)]
     rows, reach = difference_rows(comparisons, ids)
     parts = [
-        _part(candidate, anchors_by_name, (names[0], name), (runs[0], run), budget)
-        for candidate, anchors_by_name, name, run in zip(gated, ids, names[1:], runs[1:], strict=True)
+        _part(comparison, anchors_by_name, (names[0], name), (runs[0], run), budget)
+        for comparison, anchors_by_name, name, run in zip(comparisons, ids, names[1:], runs[1:], strict=True)
     ]
     if len(parts) > 1:
         sections = [Heading(f"c{position}", name) for position, name in enumerate(names[1:], 1)]
@@ -131,7 +131,7 @@ def _context(gated: Sequence[GatedComparison], runs: Sequence[Run | None]) -> di
         "glyphs": tables.VERDICTS,
         "rows": rows,
         "reach": reach,
-        "overview": overview_html(comparisons, names, ids) if len(gated) > 1 else "",
+        "overview": overview_html(comparisons, names, ids) if len(comparisons) > 1 else "",
         "parts": parts,
         "citations": citations(clipbench_runs),
         "costs": cost_tables([run.result for run in clipbench_runs], labels),
@@ -143,33 +143,35 @@ Pair = tuple[str, str]
 
 
 def _part(
-    gated: GatedComparison,
+    comparison: Comparison,
     anchors: Mapping[str, str],
     names: Pair,
     runs: tuple[Run | None, Run | None],
     budget: PageBudget,
 ) -> dict[str, Any]:
-    comparison, (base, candidate) = gated.comparison, runs
+    base, candidate = runs
     changed = list(flipped_samples(comparison, base, candidate, budget)) if base and candidate else []
     fractions = [difference for difference in comparison.differences if difference.base.unit == "fraction"]
     axis = replace(difference_axis(fractions, n_steps=4), label="Percentage points")
-    reported, passed = gated.with_status(*REPORTED), gated.with_status("pass")
-    severity = tables.rating(gated)
+    reported, passed = comparison.gate.with_status(*REPORTED), comparison.gate.with_status(*QUIET)
+    severity = tables.rating(comparison)
     return {
         "label": names[1],
         "title": f"{names[1]} against {names[0]}",
         "standing": severity,
         "glyph": GLYPHS[severity],
-        "word": gated.verdict.word.capitalize(),
-        "reason": gated.verdict.reason,
-        "gate_counts": tables.gate_counts(gated),
+        "word": comparison.verdict.capitalize(),
+        "reason": comparison.reason,
+        "gate_counts": comparison.gate.counts,
+        "gate_glyph": _gate_glyph(comparison.gate),
         "gate": gate_html(reported[:MOST_OUTCOMES]) if reported else "",
         "more_gate": gate_html([*reported[MOST_OUTCOMES:], *passed]) if reported[MOST_OUTCOMES:] or passed else "",
         "n_more_gate": len(reported[MOST_OUTCOMES:]) + len(passed),
         "tally": tables.tally(comparison.differences),
         "verdicts": [line for verdict in tables.VERDICTS if (line := _verdict_summary(comparison, verdict, anchors))],
-        "ungated": sentence_case(tables.ungated_line(gated)),
+        "ungated": [sentence_case(line) for line in tables.ungated_lines(comparison.gate)],
         "refused": [str(refusal) for refusal in comparison.refused],
+        "warnings": comparison.warnings,
         "notes": comparison.notes,
         "evaluations": [
             {
@@ -189,6 +191,12 @@ def _part(
             tables.tally(comparison.differences),
         ),
     }
+
+
+def _gate_glyph(gate: GateResult) -> str:
+    """Return the mark of the gravest outcome, empty without a gate."""
+    marks = [mark for status, (mark, *_) in tables.STATUSES.items() if gate.with_status(status)]
+    return marks[0] if marks else ""
 
 
 def _verdict_summary(comparison: Comparison, verdict: Verdict, anchors: Mapping[str, str]) -> dict[str, object]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clipbench.comparison.records import Comparison, Difference
+from clipbench.comparison.metric_difference import Difference
+from clipbench.comparison.records import Comparison
 from clipbench.results import numbers as fmt
 from clipbench.results.run import Run
 from clipbench.results.titles import readable, within_sentence

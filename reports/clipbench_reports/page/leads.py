@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from clipbench.comparison.compare_runs import compare
-from clipbench.comparison.records import Difference
+from clipbench.comparison.metric_difference import Difference
 from clipbench.errors import ClipbenchError
 from clipbench.results import numbers as fmt
 from clipbench.results.grouping import group_values

@@ -15,7 +15,6 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from clipbench.comparison.compare_runs import compare
-from clipbench.comparison.gate import GatedComparison
 from clipbench.errors import FOREIGN, UsageError
 from clipbench.results import numbers as fmt
 from clipbench.results.provenance import moment
@@ -297,7 +296,7 @@ def _report(opened: Sequence[Opened]) -> str:
 def _comparison(opened: Sequence[Opened]) -> str:
     """Return the page of a comparison. With one candidate it has a link that swaps the two."""
     runs = [opened_run.run for opened_run in opened]
-    comparisons = [GatedComparison(comparison=compare(runs[0], candidate)) for candidate in runs[1:]]
+    comparisons = [compare(runs[0], candidate) for candidate in runs[1:]]
     swap = "/compare?" + urlencode({"base": opened[1].id, "run": opened[0].id}) if len(opened) == 2 else ""
     return compare_html(comparisons, runs, swap=swap)
 

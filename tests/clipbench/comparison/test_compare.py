@@ -12,8 +12,9 @@ import scipy.stats
 
 from clipbench import api
 from clipbench.comparison.compare_runs import compare, differences
-from clipbench.comparison.gate_rules import smallest_difference
-from clipbench.comparison.records import CompareOptions, Comparison, Difference, Flips, Refusal, Verdict
+from clipbench.comparison.gate_rules import Tolerance
+from clipbench.comparison.metric_difference import Difference, Flips, Verdict
+from clipbench.comparison.records import CompareOptions, Comparison, Refusal
 from clipbench.errors import ClipbenchError, NotComparable, UsageError
 from clipbench.results.record import DatasetRecord, EvaluationRecord, Metric, StatisticRecord
 from clipbench.results.run import Run
@@ -299,19 +300,21 @@ def test_more_metrics_hide_no_loss_of_a_headline() -> None:
 @pytest.mark.parametrize(
     ("higher_is_better", "smallest", "verdict"),
     [
-        (True, 0.0, "better"),
-        (False, 0.0, "worse"),
-        (None, 0.0, "different"),
-        (True, 0.2, "too small to matter"),
-        (True, 0.1, "better"),  # the interval reaches beyond 0.1
+        (True, "0", "better"),
+        (False, "0", "worse"),
+        (None, "0", "different"),
+        (True, "20pp", "too small to matter"),
+        (True, "10pp", "better"),  # the interval reaches beyond 0.1
     ],
 )
-def test_the_verdict_is_of_direction_and_size(higher_is_better: bool | None, smallest: float, verdict: Verdict) -> None:
+def test_the_verdict_is_of_direction_and_size(higher_is_better: bool | None, smallest: str, verdict: Verdict) -> None:
     columns = flipped(200, gained=20, lost=4)
     runs = [
         held(evaluation({"acc": mean_of(each, higher_is_better=higher_is_better)}, {"hit": each})) for each in columns
     ]
-    (found,) = compare(runs[0], runs[1], CompareOptions(smallest=smallest_difference(str(smallest)))).differences
+    (found,) = compare(
+        runs[0], runs[1], CompareOptions(smallest=Tolerance.parse_option(smallest, "smallest"))
+    ).differences
     assert found.value == pytest.approx(0.08) and 0.1 < bounds(found)[1] < 0.2
     assert found.verdict == verdict
 
@@ -335,7 +338,9 @@ def test_a_metric_with_a_direction_in_one_run_only_is_refused() -> None:
 
 def test_equal_samples_are_no_evidence_that_the_models_are_equal() -> None:
     hits = np.array([1.0, 0.0, 1.0, 1.0])
-    (found,) = compare(of_hits(hits), of_hits(hits), CompareOptions(smallest=smallest_difference("0.1"))).differences
+    (found,) = compare(
+        of_hits(hits), of_hits(hits), CompareOptions(smallest=Tolerance.parse_option("10pp", "smallest"))
+    ).differences
     assert (found.value, found.p_value) == (0, 1)
     assert found.low == pytest.approx(0.025**0.25 - 1) and found.high == pytest.approx(1 - 0.025**0.25)
     assert (found.detectable, found.verdict) == (None, "no evidence")
@@ -519,13 +524,17 @@ def test_alpha_is_a_chance(alpha: float) -> None:
         CompareOptions(alpha=alpha)
 
 
-@pytest.mark.parametrize("smallest", [-0.1, float("nan"), "1%", "little"])
-def test_a_smallest_difference_is_a_size(smallest: float | str) -> None:
+@pytest.mark.parametrize("smallest", ["-0.1", "nan", "little", ""])
+def test_a_smallest_difference_is_a_size(smallest: str) -> None:
     runs = [of_hits(hits) for hits in flipped(50, gained=5, lost=4)]
-    with pytest.raises(
-        UsageError, match=r"^smallest '.*': expected percentage points, such as 0\.5pp, or a number in the"
-    ):
+    with pytest.raises(UsageError, match=r"^smallest '.*': expected 0\.5pp \(percentage points\), 1% .* or 0$"):
         api.compare(*runs, smallest=smallest)
+
+
+def test_a_smallest_difference_has_a_unit() -> None:
+    runs = [of_hits(hits) for hits in flipped(50, gained=5, lost=4)]
+    with pytest.raises(UsageError, match=r"^smallest='0\.5' has no unit: write 0\.5pp \(points\) or 0\.5% \(of"):
+        api.compare(*runs, smallest="0.5")
 
 
 def test_a_comparison_is_a_table_with_a_row_for_each_metric() -> None:
@@ -563,15 +572,11 @@ def test_a_comparison_is_a_table_with_a_row_for_each_metric() -> None:
     ("smallest", "verdicts"),
     [
         ("20pp", {"acc": "too small to matter", "rank": "better"}),
-        (0.2, {"acc": "too small to matter", "rank": "too small to matter"}),
-        (5, {"acc": "better", "rank": "too small to matter"}),
-        ("5", {"acc": "better", "rank": "too small to matter"}),
+        ("50%", {"acc": "too small to matter", "rank": "too small to matter"}),
         ("0", {"acc": "better", "rank": "better"}),
     ],
 )
-def test_the_smallest_difference_is_of_metrics_whose_unit_it_suits(
-    smallest: float | str, verdicts: dict[str, Verdict]
-) -> None:
+def test_the_smallest_difference_is_of_metrics_whose_unit_it_suits(smallest: str, verdicts: dict[str, Verdict]) -> None:
     runs = []
     for hits in flipped(200, gained=20, lost=4):
         metrics = {"acc": mean_of(hits), "rank": mean_of(hits, unit="rank", column="rank")}

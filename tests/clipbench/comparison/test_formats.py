@@ -1,5 +1,6 @@
 """The formats of a comparison: each says what failed, hides nothing, and lets no text out of its place."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -8,16 +9,13 @@ import pytest
 from clipbench.comparison.formats import github, junit, markdown, terminal
 from clipbench.comparison.formats._ci import MAX_LENGTH
 from clipbench.comparison.formats.difference_tables import difference_table
-from clipbench.comparison.gate import GatedComparison, judge
+from clipbench.comparison.gate import judge
+from clipbench.comparison.gate_outcomes import GateResult, Outcome, Status
 from clipbench.comparison.gate_rules import Gate
-from clipbench.comparison.records import (
-    Comparison,
-    Flips,
-    Outcome,
-    Refusal,
-    Status,
-    Verdict,
-)
+from clipbench.comparison.metric_difference import Flips, Verdict
+from clipbench.comparison.overall import with_verdict
+from clipbench.comparison.records import Comparison, Refusal
+from clipbench.results.numbers import ascii_signs
 from clipbench.results.record import Metric, MetricName
 from clipbench.results.table import as_markdown
 from tests.clipbench.conftest import MakeDifference
@@ -33,17 +31,17 @@ def outcome(status: Status, metric: str = "zero-shot@birds/acc1", message: str =
 def test_junit_keeps_the_slashes_of_an_id_in_the_class_of_its_case() -> None:
     name = MetricName("zero-shot@hf:org/birds", "micro/acc1")
     metrics = {name: Metric(value=0.5)}
-    gate = Gate.from_options(require=["zero-shot/* >= 0.1", "no/where >= 1"])
-    outcomes = judge(empty().comparison, gate, base=metrics, candidate=metrics, alpha=0.05)
+    gate = Gate.from_options(require=["zero-shot/* >= 10%", "no/where >= 1"])
+    outcomes = judge(empty(), gate, base=metrics, candidate=metrics, alpha=0.05)
     (suite,) = ElementTree.fromstring(junit([empty(outcomes=outcomes)]))
     assert [(case.get("classname"), case.get("name")) for case in suite.findall("testcase")] == [
-        ("zero-shot@hf:org/birds", "micro/acc1 (>= 0.1)"),
+        ("zero-shot@hf:org/birds", "micro/acc1 (>= 10 %)"),
         ("no/where", "no/where (>= 1)"),
     ]
 
 
 @pytest.fixture
-def judged(difference: MakeDifference) -> GatedComparison:
+def judged(difference: MakeDifference) -> Comparison:
     """A comparison with a better, a worse and an untested metric, a refusal, a note, and an outcome of each kind."""
     flips = Flips(gained=("a", "b"), lost=tuple(f"img/{k}" for k in range(7)), part_gained=("tie",))
     differences = [
@@ -52,28 +50,31 @@ def judged(difference: MakeDifference) -> GatedComparison:
         difference("modality-gap@birds/gap", 0.8, 0.75, 0.01, verdict="different", unit="distance"),
         difference("retrieval@birds/recall@1", 0.5, 0.6, 0.001, verdict="better"),
     ]
-    return GatedComparison(
-        comparison=Comparison(
+    outcomes = [
+        outcome("pass", "retrieval@birds/recall@1"),
+        outcome("acknowledged", "zero-shot@birds/acc5"),
+        outcome("untested", "zero-shot@birds/ece"),
+        outcome("missing", "retrieval@coco/recall@1"),
+        outcome("unmet", "zero-shot@birds/acc2"),
+        outcome("regression"),
+        outcome("not gated", "modality-gap@birds/gap", "no direction"),
+    ]
+    return with_verdict(
+        Comparison(
             base="runs/old",
             candidate="runs/new",
             differences=differences,
             refused=[Refusal("retrieval@coco", "task version 1 in the one run, 2 in the other")],
             notes=["only runs/old has long-caption@birds"],
-        ),
-        outcomes=[
-            outcome("pass", "retrieval@birds/recall@1"),
-            outcome("acknowledged", "zero-shot@birds/acc5"),
-            outcome("untested", "zero-shot@birds/ece"),
-            outcome("missing", "retrieval@coco/recall@1"),
-            outcome("unmet", "zero-shot@birds/acc2"),
-            outcome("regression"),
-            outcome("not gated", "modality-gap@birds/gap", "no direction"),
-        ],
+            warnings=["runs/new: not deterministic"],
+            gate=GateResult(outcomes=outcomes),
+        )
     )
 
 
-def empty(**parts: object) -> GatedComparison:
-    return GatedComparison(comparison=Comparison(base="old", candidate="new", differences=[]), **parts)  # type: ignore[arg-type]
+def empty(outcomes: Sequence[Outcome] = ()) -> Comparison:
+    comparison = Comparison(base="old", candidate="new", differences=[], gate=GateResult(outcomes=outcomes))
+    return with_verdict(comparison)
 
 
 def test_what_can_be_detected_has_no_sign(difference: MakeDifference) -> None:
@@ -81,25 +82,26 @@ def test_what_can_be_detected_has_no_sign(difference: MakeDifference) -> None:
     assert "| 4.00 pp |" in as_markdown(difference_table("", [found])).replace("\N{NO-BREAK SPACE}", " ")
 
 
-def test_the_table_lists_the_first_samples_that_changed_each_way(judged: GatedComparison) -> None:
+def test_the_table_lists_the_first_samples_that_changed_each_way(judged: Comparison) -> None:
     text = terminal([judged], is_verbose=True)
     assert "  acc1 gained 2: a, b\n" in text
     assert "  acc1 gained in part (ties) 1: tie\n" in text
     assert "  acc1 lost 7: img/0, img/1, img/2, img/3, img/4, ... (--format json has all 7)\n" in text
 
 
-def test_the_table_ends_with_what_the_gate_says_the_gravest_first(judged: GatedComparison) -> None:
+def test_the_table_ends_with_what_the_gate_says_the_gravest_first(judged: Comparison) -> None:
     lines = terminal([judged], is_verbose=True).splitlines()
     assert "retrieval@coco is not comparable: task version 1 in the one run, 2 in the other" in lines
     assert "note: only runs/old has long-caption@birds" in lines
-    marks = [line.split("  ")[0] for line in lines[-9:]]
-    assert marks[:5] == ["REGRESSION", "NOT MET", "MISSING", "UNTESTED", "known"]
+    assert "warning: runs/new: not deterministic" in lines
+    marks = [line.split("  ")[0] for line in lines[-10:]]
+    assert marks[:6] == ["REGRESSION", "NOT MET", "MISSING", "UNTESTED", "known", "passed"]
     assert (
         lines[-3] == "gate: 1 regression, 1 requirement not met, 1 gated metric missing, 1 untested loss, "
         "1 known regression, 1 passed"
     )
     assert lines[-2] == "not gated: 1 metric (no direction)"
-    assert lines[-1] == str(judged.verdict)
+    assert lines[-1] == f"verdict: {judged.verdict} ({ascii_signs(judged.reason)})"
 
 
 @pytest.mark.parametrize(
@@ -119,14 +121,14 @@ def test_without_a_gate_the_mark_is_that_of_the_worst_significant_change(
         for k, verdict in enumerate(verdicts)
     ]
     for outcomes in ([], [outcome("not gated")]):
-        comparison = Comparison(base="old", candidate="new", differences=found)
-        judged = GatedComparison(comparison=comparison, outcomes=outcomes)
-        assert markdown([judged]).startswith(f"**{mark} clipbench: {judged.verdict.word}**")
+        gate = GateResult(outcomes=outcomes)
+        judged = with_verdict(Comparison(base="old", candidate="new", differences=found, gate=gate))
+        assert markdown([judged]).startswith(f"**{mark} clipbench: {judged.verdict}**")
         (line,) = github([judged]).splitlines()
-        assert line.startswith(f"::{level} title=new against old::verdict: {judged.verdict.word} (")
+        assert line.startswith(f"::{level} title=new against old::verdict: {judged.verdict} (")
 
 
-def test_every_row_of_the_comment_has_the_cells_of_its_head(judged: GatedComparison) -> None:
+def test_every_row_of_the_comment_has_the_cells_of_its_head(judged: Comparison) -> None:
     lines = markdown([judged]).splitlines()
     for number, line in enumerate(lines):
         if line.startswith("|--"):
@@ -137,7 +139,7 @@ def test_every_row_of_the_comment_has_the_cells_of_its_head(judged: GatedCompari
                 assert row.count("|") == columns, row
 
 
-def test_no_text_of_a_comment_is_markup_or_notifies_anyone(judged: GatedComparison) -> None:
+def test_no_text_of_a_comment_is_markup_or_notifies_anyone(judged: Comparison) -> None:
     hostile = replace(outcome("regression"), reason=HOSTILE)
     text = markdown([empty(outcomes=[hostile])])
     assert "\\<img src=x\\>" in text
@@ -149,9 +151,7 @@ def test_no_text_of_a_comment_is_markup_or_notifies_anyone(judged: GatedComparis
 
 def test_a_comment_fits_what_github_takes_and_says_what_it_leaves_out(difference: MakeDifference) -> None:
     many = [difference(f"zero-shot@birds/{'long-' * 20}{k}", 0.5, 0.5, 0.5) for k in range(2_000)]
-    two = [
-        GatedComparison(comparison=Comparison(base="old", candidate=name, differences=many)) for name in ("one", "two")
-    ]
+    two = [Comparison(base="old", candidate=name, differences=many) for name in ("one", "two")]
     text = markdown(two)
     assert MAX_LENGTH / 2 < len(text) <= MAX_LENGTH
     assert text.count("does not fit a comment: `--format json` and `html` have it all.") == 2
@@ -165,7 +165,7 @@ def test_many_failures_leave_a_comment_that_is_closed(difference: MakeDifference
     assert text.count("<details>") == text.count("</details>")
 
 
-def test_junit_has_a_case_for_each_gated_metric_and_each_refusal(judged: GatedComparison) -> None:
+def test_junit_has_a_case_for_each_gated_metric_and_each_refusal(judged: Comparison) -> None:
     root = ElementTree.fromstring(junit([judged]))
     (suite,) = root
     assert suite.attrib == {
@@ -177,15 +177,17 @@ def test_junit_has_a_case_for_each_gated_metric_and_each_refusal(judged: GatedCo
     }
     cases = suite.findall("testcase")
     kinds = {(case.get("classname"), case.get("name")): [child.tag for child in case] for case in cases}
-    word, reason = judged.verdict
-    assert [(part.get("name"), part.get("value")) for part in suite[0]] == [("verdict", f"{word} ({reason})")]
+    assert [(part.get("name"), part.get("value")) for part in suite[0]] == [
+        ("verdict", f"{judged.verdict} ({judged.reason})"),
+        ("warning", "runs/new: not deterministic"),
+    ]
     assert kinds["zero-shot@birds", "acc1 (max drop 1pp)"] == ["failure"]
     assert kinds["zero-shot@birds", "acc5 (max drop 1pp)"] == ["skipped"]
     assert kinds["retrieval@birds", "recall@1 (max drop 1pp)"] == ["system-out"]
     assert kinds["retrieval@coco", "is comparable"] == ["error"]
 
 
-def test_junit_is_xml_whatever_the_names_hold(judged: GatedComparison) -> None:
+def test_junit_is_xml_whatever_the_names_hold(judged: Comparison) -> None:
     names = ("zero-shot@a&b/<x>\x00\x1b\ud800\ufffe", "zero-shot@b/\"'")
     root = ElementTree.fromstring(junit([empty(outcomes=[outcome("regression", name, "\x07") for name in names])]))
     assert [case.get("name") for case in root[0].findall("testcase")] == [
@@ -194,14 +196,14 @@ def test_junit_is_xml_whatever_the_names_hold(judged: GatedComparison) -> None:
     ]
 
 
-def test_no_text_of_an_annotation_is_a_command(judged: GatedComparison) -> None:
+def test_no_text_of_an_annotation_is_a_command(judged: Comparison) -> None:
     _, line = github([empty(outcomes=[outcome("regression", f"a@b/{HOSTILE}", HOSTILE)])]).splitlines()
     title, message = line.removeprefix("::error title=").split("::", 1)
     assert "%3A 1%2C2%0A%3A%3Aerror" in title
     assert message.endswith("50%25: 1,2%0A::error::no")
 
 
-def test_annotations_beyond_those_that_github_shows_are_counted(judged: GatedComparison) -> None:
+def test_annotations_beyond_those_that_github_shows_are_counted(judged: Comparison) -> None:
     lines = github([empty(outcomes=[outcome("regression", f"a@b/{k}") for k in range(14)])]).splitlines()
     errors = [line for line in lines if line.startswith("::error")]
     assert len(errors) == 10

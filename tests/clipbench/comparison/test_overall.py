@@ -8,10 +8,11 @@ import pytest
 import scipy.stats
 
 from clipbench.comparison.compare_runs import compare
-from clipbench.comparison.gate import GatedComparison, judge
+from clipbench.comparison.gate import apply_gate
 from clipbench.comparison.gate_rules import Gate, Tolerance
-from clipbench.comparison.overall import overall_verdict
-from clipbench.comparison.records import CompareOptions, Difference, Verdict
+from clipbench.comparison.metric_difference import Difference, Verdict
+from clipbench.comparison.overall import with_verdict
+from clipbench.comparison.records import Comparison
 from clipbench.results.record import DatasetRecord, Metric, MetricName
 from tests.clipbench.comparison.test_compare import Held, evaluation, held
 from tests.clipbench.comparison.test_gate import comparison
@@ -39,14 +40,29 @@ def headline(make: MakeDifference, verdict: Verdict, number: int = 1, **changes:
 def test_headlines_decide_if_nothing_is_gated(difference: MakeDifference, verdicts: list[Verdict], word: str) -> None:
     headlines = [headline(difference, verdict, number) for number, verdict in enumerate(verdicts)]
     explored = difference("retrieval@birds/mrr", 0.6, 0.1, 0.001, verdict="worse")
-    assert overall_verdict(comparison(*headlines, explored)).word == word
+    assert with_verdict(comparison(*headlines, explored)).verdict == word
 
 
-def test_identical_samples_are_equal_and_an_empty_interval_is_not(difference: MakeDifference) -> None:
-    identical = headline(difference, "no evidence", value=0.0, is_identical=True)
-    assert overall_verdict(comparison(identical)) == ("equal", "1 headline metric, all samples are identical")
-    same_value = headline(difference, "no evidence", value=0.0, low=0.0, high=0.0)
-    assert overall_verdict(comparison(same_value)).word == "undecided"
+def test_identical_samples_are_equal_only_if_their_interval_is_within_the_limit(difference: MakeDifference) -> None:
+    identical = headline(difference, "no evidence", value=0.0, p_value=1.0, low=-0.03, high=0.03, is_identical=True)
+    found = with_verdict(comparison(identical))
+    assert (found.verdict, found.reason) == (
+        "undecided",
+        "all samples of 1 headline metric are identical, others may differ by 3.00 pp",
+    )
+    metrics = {MetricName("retrieval@birds", "recall@1"): identical.base}
+    for limit, word in (("2pp", "undecided"), ("3pp", "equal")):
+        gate = Gate.from_options(limit)
+        gated = apply_gate(comparison(identical), gate, base=metrics, candidate=metrics, alpha=0.05)
+        assert gated.verdict == word
+
+
+def test_an_interval_without_width_is_not_equal(difference: MakeDifference) -> None:
+    same_value = headline(difference, "no evidence", value=0.0, p_value=1.0, low=0.0, high=0.0)
+    assert with_verdict(comparison(same_value)).verdict == "undecided"
+    metrics = {MetricName("retrieval@birds", "recall@1"): same_value.base}
+    gated = apply_gate(comparison(same_value), Gate.from_options("5pp"), base=metrics, candidate=metrics, alpha=0.05)
+    assert gated.verdict == "undecided"
 
 
 def test_gated_metrics_decide_with_their_own_correction_and_limits(difference: MakeDifference) -> None:
@@ -56,41 +72,40 @@ def test_gated_metrics_decide_with_their_own_correction_and_limits(difference: M
     found = comparison(lost, *gained)
     metrics = {MetricName("zero-shot@birds", each.name): each.base for each in found.differences}
 
-    def gated(gate: Gate) -> GatedComparison:
-        outcomes = judge(found, gate, base=metrics, candidate=metrics, alpha=0.05)
-        return GatedComparison(comparison=found, outcomes=outcomes)
+    def gated(gate: Gate) -> Comparison:
+        return apply_gate(found, gate, base=metrics, candidate=metrics, alpha=0.05)
 
     many = gated(Gate.from_options("1pp"))  # 3 * 0.02 > 0.05
-    assert (many.verdict.word, many.exit_status) == ("undecided", 0)
+    assert (many.verdict, many.exit_status) == ("undecided", 0)
     alone = Gate(rules=[replace(Gate.from_options("1pp").rules[0], pattern=str(name))])
-    assert (gated(alone).verdict.word, gated(alone).exit_status) == ("worse", 1)
-    assert gated(alone).verdict.reason == (
-        "zero-shot@birds Acc1 −10.00 pp [−11.00, −9.00], 1 of 1 gated metric, 1 beyond the limit of 1pp"
+    assert (gated(alone).verdict, gated(alone).exit_status) == ("worse", 1)
+    assert gated(alone).reason == (
+        "zero-shot@birds Acc1 −10.00 pp [−11.00, −9.00], 1 of 1 gated metric, 1 beyond the limit of 1 pp"
     )
     wide = Gate(rules=[replace(alone.rules[0], tolerance=Tolerance.parse("50pp", ""))])
-    assert (gated(wide).verdict.word, gated(wide).exit_status) == ("worse", 0)
-    assert gated(wide).verdict.reason.endswith("within the limit of 50pp")
+    assert (gated(wide).verdict, gated(wide).exit_status) == ("worse", 0)
+    assert gated(wide).reason.endswith("within the limit of 50 pp")
 
 
 def test_intervals_within_the_limit_on_both_sides_are_equal(difference: MakeDifference) -> None:
     near = difference("zero-shot@birds/acc1", 0.6, 0.601, 0.5)  # its interval is one point wide on each side
     metrics = {MetricName("zero-shot@birds", "acc1"): near.base}
     for limit, word in (("2pp", "equal"), ("1pp", "undecided")):
-        outcomes = judge(comparison(near), Gate.from_options(limit), base=metrics, candidate=metrics, alpha=0.05)
-        assert overall_verdict(comparison(near), outcomes).word == word
+        gate = Gate.from_options(limit)
+        assert apply_gate(comparison(near), gate, base=metrics, candidate=metrics, alpha=0.05).verdict == word
 
 
 def test_a_gain_beside_a_missing_metric_or_an_untested_loss_is_undecided(difference: MakeDifference) -> None:
     gained = difference("zero-shot@birds/acc1", 0.5, 0.6, 0.001)
     untested = difference("zero-shot@birds/acc5", 0.9, 0.5)
     names = {MetricName("zero-shot@birds", each.name): each.base for each in (gained, untested)}
-    outcomes = judge(comparison(gained, untested), Gate.from_options("1pp"), base=names, candidate=names, alpha=0.05)
-    assert overall_verdict(comparison(gained, untested), outcomes) == (
+    gate = Gate.from_options("1pp")
+    found = apply_gate(comparison(gained, untested), gate, base=names, candidate=names, alpha=0.05)
+    assert (found.verdict, found.reason) == (
         "undecided",
         "zero-shot@birds Acc1 +10.00 pp [+9.00, +11.00], 1 of 2 gated metrics, untested loss: zero-shot@birds/acc5",
     )
-    outcomes = judge(comparison(gained), Gate.from_options("1pp"), base=names, candidate={}, alpha=0.05)
-    assert overall_verdict(comparison(gained), outcomes).word == "undecided"
+    assert apply_gate(comparison(gained), gate, base=names, candidate={}, alpha=0.05).verdict == "undecided"
 
 
 def runs_of(rng: np.random.Generator, n: int, advantages: Sequence[float]) -> tuple[Held, Held]:
@@ -116,11 +131,10 @@ def test_gate_and_word_keep_the_error_rate_of_the_test(
     words, statuses = list[str](), list[int]()
     for _ in range(n_pairs):
         base, candidate = runs_of(rng, 300, [advantage, 0.0, 0.0])
-        found = compare(base, candidate, CompareOptions())
-        outcomes = judge(found, gate, base=base.named_metrics, candidate=candidate.named_metrics, alpha=0.05)
-        statuses.append(GatedComparison(comparison=found, outcomes=outcomes).exit_status)
+        found = compare(base, candidate, gate=gate)
+        statuses.append(found.exit_status)
         words.append(found.verdict)
-        assert found.verdict == overall_verdict(found, outcomes).word  # the same three metrics, either way
+        assert found.verdict == compare(base, candidate).verdict  # the same three metrics, either way
     worse, better = words.count("worse") + words.count("mixed"), words.count("better")
     assert statuses.count(1) == worse
     if advantage == 0:

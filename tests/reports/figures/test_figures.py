@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from clipbench.comparison.across import Across, ModelPoint
-from clipbench.comparison.records import Difference, Verdict
+from clipbench.comparison.metric_difference import Difference, Verdict
 from clipbench.results.record import Curve, Metric
 from clipbench.stats.intervals import Interval, wilson
 from clipbench.stats.rank_correlation import RankCorrelation

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from clipbench.comparison.compare_runs import compare
-from clipbench.comparison.gate import GatedComparison, judge
 from clipbench.comparison.gate_rules import Gate
+from clipbench.comparison.overall import with_verdict
 from clipbench.comparison.records import Comparison, Refusal
 from clipbench.errors import UsageError
 from clipbench.results.other_tools import Values
@@ -66,13 +66,8 @@ def pair(make_run: MakeRun) -> Callable[..., list[Run]]:
 
 def written(runs: Sequence[Run], path: Path, gate: Gate | None = None) -> str:
     """Write the page of a base and its candidates, and return its text."""
-    judged = []
-    for candidate in runs[1:]:
-        found = compare(runs[0], candidate)
-        sides = runs[0].named_metrics, candidate.named_metrics
-        outcomes = judge(found, gate, base=sides[0], candidate=sides[1], alpha=0.05) if gate else []
-        judged.append(GatedComparison(comparison=found, outcomes=outcomes))
-    write_compare(judged, runs, path)
+    comparisons = [compare(runs[0], candidate, gate=gate or Gate()) for candidate in runs[1:]]
+    write_compare(comparisons, runs, path)
     return path.read_text(encoding="utf-8")
 
 
@@ -153,7 +148,7 @@ def test_a_candidate_that_cannot_be_compared_is_there_with_the_reason(
     runs = pair(lost=range(40))
     nothing = Comparison(base="old", candidate="other", differences=[], refused=[Refusal("other", "task version 2")])
     write_compare(
-        [GatedComparison(comparison=compare(runs[0], runs[1])), GatedComparison(comparison=nothing)],
+        [compare(runs[0], runs[1]), with_verdict(nothing)],
         [*runs, None],
         tmp_path / "page.html",
     )
@@ -180,7 +175,7 @@ def test_a_task_that_was_asked_twice_has_its_metrics_twice_in_the_overview(
 def test_results_without_samples_are_a_table_of_values(pair: Callable[..., list[Run]], tmp_path: Path) -> None:
     base, _ = pair()
     found = compare(base, Values(label="theirs", values={"zero-shot@birds/acc1": 0.25}))
-    write_compare([GatedComparison(comparison=found)], [base, None], tmp_path / "page.html")
+    write_compare([found], [base, None], tmp_path / "page.html")
     text = parse((tmp_path / "page.html").read_text(encoding="utf-8")).text
     assert "theirs results without samples: values only" in text
     assert "25.0 %" in text and "no test" in text and "samples of" not in text

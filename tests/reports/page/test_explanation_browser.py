@@ -8,7 +8,6 @@ import pytest
 
 from clipbench.comparison.compare_runs import compare
 from clipbench.comparison.explanation import explain
-from clipbench.comparison.gate import GatedComparison
 from clipbench.results.record import Metric
 from clipbench.results.run import read_run
 from clipbench_reports.page.compare import write_compare
@@ -53,8 +52,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) -> S
         write_explanation(explain(*runs), runs, paths[name])
     paths["compared"] = folder / "compared.html"
     runs = [read_run(folder / f"lost-{side}") for side in ("base", "candidate")]
-    gated = GatedComparison(comparison=compare(*runs), outcomes=[])
-    write_compare([gated], runs, paths["compared"], [explain(*runs)])
+    write_compare([compare(*runs)], runs, paths["compared"], [explain(*runs)])
     return SimpleNamespace(**paths)
 
 
