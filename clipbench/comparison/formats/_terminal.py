@@ -69,6 +69,8 @@ def terminal(comparisons: Sequence[Comparison], width: int | None = None, *, is_
 def _short_lines(comparison: Comparison, width: int) -> Iterator[str]:
     """Yield headlines, what got worse, what was refused or not tested, and the gate."""
     yield f"{comparison.candidate} against {comparison.base}"
+    if not comparison.differences:
+        return  # the verdict has the reason
     yield ""
     explored = [
         difference
@@ -122,6 +124,8 @@ def _refusal_lines(refused: Sequence[Refusal]) -> Iterator[str]:
 
 def _lines(comparison: Comparison, width: int | None) -> Iterator[str]:
     yield f"{comparison.candidate} against {comparison.base}"
+    if not comparison.differences:
+        return
     by_evaluation = tables.by_evaluation(comparison.differences)
     by_name = {
         name: tables.difference_table(name, differences).select(range(9)) for name, differences in by_evaluation.items()
