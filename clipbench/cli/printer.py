@@ -29,6 +29,7 @@ from clipbench.evaluation.progress import Progress
 from clipbench.files import nearest_existing_parent
 from clipbench.models import aliases
 from clipbench.results.grouping import group_values
+from clipbench.results.metric_name import split_evaluation
 from clipbench.results.numbers import ascii_signs, counted, duration
 from clipbench.results.record import CheckFinding, EvaluationRecord, finished_evaluations
 from clipbench.results.run import Run, all_evaluations, model_name
@@ -190,7 +191,7 @@ class Printer(Progress):
 
     def left_out(self, reasons: Mapping[str, str]) -> None:
         """Print which tasks the data does not allow, grouped by reason."""
-        tasks = group_values((reason, task.partition("@")[0]) for task, reason in reasons.items())
+        tasks = group_values((reason, split_evaluation(task).task) for task, reason in reasons.items())
         listed = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in tasks.items())
         self.note(f"left out: {listed}")
 

@@ -7,6 +7,7 @@ from itertools import zip_longest
 
 from clipbench.results.by_bytes import metrics_by_format, table_by_bytes
 from clipbench.results.grouping import group_values
+from clipbench.results.metric_name import MetricName, base_name, without_cutoff
 from clipbench.results.numbers import (
     NONE,
     ascii_signs,
@@ -23,7 +24,6 @@ from clipbench.results.record import (
     AverageRecord,
     EvaluationRecord,
     Metric,
-    MetricName,
     Metrics,
     SlicesRecord,
     finished_evaluations,
@@ -153,7 +153,7 @@ def evaluation_lines(record: EvaluationRecord, width: int | None = None) -> list
         metrics = {
             name: metric
             for name, metric in metrics.items()
-            if name.rpartition("/")[2] not in ends or (metric.value is None and name != ends[-1])
+            if base_name(name) not in ends or (metric.value is None and name != ends[-1])
         }
     lines += metric_lines(metrics, width)
     if legend := subset_legend(metrics, record.subsets):
@@ -260,7 +260,7 @@ def _most_informative(runs: Sequence[Run], width: int | None = None) -> list[Met
         stems = by_stem.setdefault(record.name, {})
         for name, metric in record.metrics.items():
             if metric.value is not None:
-                stems.setdefault(name.partition("@")[0], MetricName(record.name, name))
+                stems.setdefault(without_cutoff(name), MetricName(record.name, name))
     width = width or shutil.get_terminal_size((WIDTH, 24)).columns
     room = width - max(len(run.folder.name) for run in runs)
     chosen: set[MetricName] = set()

@@ -8,6 +8,7 @@ import numpy as np
 from clipbench.comparison.records import Refusal
 from clipbench.errors import ClipbenchError, NotComparable
 from clipbench.results.matching import match
+from clipbench.results.metric_name import slice_suffix, subset_of
 from clipbench.results.record import EvaluationRecord, Metric, Metrics, as_json, finished_evaluations
 from clipbench.results.run import Run
 from clipbench.stats.estimators import Estimator
@@ -34,7 +35,7 @@ class EvaluationPair(NamedTuple):
 
     def subset_title(self, metric: str) -> str:
         """Return the recorded title of the subset that a metric's name begins with, empty if there is none."""
-        subset = metric.rpartition("/")[0]
+        subset = subset_of(metric)
         return self.candidate.subsets.get(subset) or self.base.subsets.get(subset, "")
 
 
@@ -165,7 +166,7 @@ def lost_metrics(candidate: Run, pair: EvaluationPair) -> Iterator[Refusal]:
         yield Refusal(f"{pair.name}/{name}", f"it has no value in {candidate.label} ({reason})", is_part=True)
     for grouping in pair.base.slices:
         if grouping not in pair.candidate.slices:
-            yield Refusal(f"{pair.name}{{{grouping}}}", f"{candidate.label} has no such slices", is_part=True)
+            yield Refusal(f"{pair.name}{slice_suffix(grouping)}", f"{candidate.label} has no such slices", is_part=True)
 
 
 def _evaluation_key(evaluation: EvaluationRecord) -> tuple[str, object]:

@@ -17,6 +17,7 @@ from clipbench.results.export.formats import ExportFormat, RenderedExport
 from clipbench.results.export.tables import records_by_evaluation
 from clipbench.results.frames import typed_frame
 from clipbench.results.matching import match
+from clipbench.results.metric_name import evaluation_name
 from clipbench.results.numbers import counted, interval, listed, metric_value, number, rank_range
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run, labels, read_one_run
@@ -191,7 +192,7 @@ class Board:
         rows: list[Row | str] = []
         for facts, models in self._sections():
             title, data = facts.get("title", models[0].metric.title), facts["data"]
-            rows.append(f"{title}, {facts['task']}@{data}" if data else title)
+            rows.append(f"{title}, {evaluation_name(facts['task'], data)}" if data else title)
             rows += [
                 [
                     self.models[model.position],

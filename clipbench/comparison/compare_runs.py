@@ -16,9 +16,10 @@ from clipbench.comparison.representations import representational_similarity
 from clipbench.errors import ClipbenchError, NotComparable
 from clipbench.results.grouping import group_values
 from clipbench.results.matching import match
+from clipbench.results.metric_name import MetricName, slice_suffix, subset_of
 from clipbench.results.model_costs import cost_differences
 from clipbench.results.other_tools import BARE, Values, open_results
-from clipbench.results.record import GROUP_COLUMN, Metric, MetricName
+from clipbench.results.record import GROUP_COLUMN, Metric
 from clipbench.results.run import Run, distinct_names
 from clipbench.results.titles import first_headline
 from clipbench.stats.claims import claimed
@@ -150,7 +151,7 @@ def _slices_of(
         try:
             yield from list(_slice_differences(base, candidate, pair, grouping, alpha))
         except NotComparable as error:
-            refused.append(Refusal(f"{pair.name}{{{grouping}}}", str(error), is_part=True))
+            refused.append(Refusal(f"{pair.name}{slice_suffix(grouping)}", str(error), is_part=True))
 
 
 def _checked_samples(base: Run, candidate: Run, pair: align.EvaluationPair) -> align.Tables:
@@ -200,7 +201,7 @@ def _slice_differences(
             align.check_values(
                 run, {name: metric for name, metric in side_metrics.items() if metric.column is not None}, table
             )
-        evaluation = f"{pair.name}{{{grouping}={group}}}"
+        evaluation = f"{pair.name}{slice_suffix(grouping, group)}"
         means = {name: metric for name, metric in metrics.items() if metric.column is not None}
         for name, both in align.metrics_in_both(means, candidate_metrics).items():
             tested = difference(
@@ -288,7 +289,7 @@ def _compare_values(base: Run | Values, candidate: Run | Values) -> Comparison:
         differences=[
             replace(
                 _untested_difference(name, ours[name], base_metrics[name], candidate_metrics[name]),
-                subset=subsets.get(name.rpartition("/")[0], ""),
+                subset=subsets.get(subset_of(name), ""),
                 is_headline=name in headlines,
             )
             for name in common

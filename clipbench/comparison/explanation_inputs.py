@@ -10,6 +10,7 @@ from clipbench.comparison.column_file import read_columns
 from clipbench.comparison.explanation_groups import InputColumn, SampleGroup, SampleGroups, Source, make_groups
 from clipbench.comparison.phrase_groups import PHRASES, EmbedInputs, embedded_groups
 from clipbench.errors import Unavailable, option
+from clipbench.results.metric_name import base_name
 from clipbench.results.record import GROUP_COLUMN
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _recorded(samples: "pandas.DataFrame") -> Iterator[InputColumn]:
     """Yield groups of the data, conditions of the task, and the classes of each label set."""
     for name in map(str, samples):
         bare = name.removeprefix(GROUP_COLUMN)
-        is_class = name.rpartition("/")[2] == "label"
+        is_class = base_name(name) == "label"
         if name in CONDITIONS or bare != name or is_class:
             values = samples[name].fillna("").map(str).to_numpy(object)
             if len({*values}) > 1:

@@ -16,9 +16,10 @@ from clipbench.comparison.overall import with_verdict
 from clipbench.comparison.records import Comparison
 from clipbench.errors import UsageError, did_you_mean
 from clipbench.results.grouping import group_values
+from clipbench.results.metric_name import MetricName
 from clipbench.results.numbers import change, p_value, quantity
 from clipbench.results.other_tools import BARE_METRIC
-from clipbench.results.record import SUMMARIES, Metric, MetricName
+from clipbench.results.record import SUMMARIES, Metric
 from clipbench.stats.significance import holm
 
 ROUNDING = 1e-12

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from clipbench.comparison.metric_difference import Difference
 from clipbench.results.frames import typed_frame
+from clipbench.results.metric_name import metric_of
 from clipbench.results.numbers import SYMBOLS, counted, rough_change
 from clipbench.results.record import Metric
 from clipbench.results.titles import full_title
@@ -83,9 +84,7 @@ class Outcome:
         if self.difference is not None:
             return self.difference.title
         metric = self.candidate if self.base is None else self.base
-        return (
-            self.metric if metric is None else full_title(self.metric.removeprefix(f"{self.evaluation}/"), metric, {})
-        )
+        return self.metric if metric is None else full_title(metric_of(self.evaluation, self.metric), metric, {})
 
 
 NOUNS: Mapping[Status, tuple[str, str]] = {

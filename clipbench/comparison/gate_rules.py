@@ -23,8 +23,8 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from clipbench.errors import UsageError, did_you_mean, option
+from clipbench.results.metric_name import MetricName, base_name, is_of_slice, names_task
 from clipbench.results.numbers import SYMBOLS
-from clipbench.results.record import MetricName
 from clipbench.untrusted.reading import read_toml, shown
 
 WILDCARDS = "*?["
@@ -165,8 +165,8 @@ class GateRule:
     @property
     def names_its_metric(self) -> bool:
         """True if the metric is named in full, on any data: ``retrieval@*/image_largest_hub``."""
-        metric = self.pattern.rpartition("/")[2]
-        return "/" in self.pattern and not any(sign in metric for sign in WILDCARDS)
+        metric = base_name(self.pattern)
+        return names_task(self.pattern) and not any(sign in metric for sign in WILDCARDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -330,10 +330,9 @@ def matches(pattern: str, name: MetricName) -> bool:
         >>> matches("retrieval{language=*}/*recall@1", name), matches("*", name)
         (True, False)
     """
-    if (name.slice and "{" not in pattern) or (name.group.startswith("(") and "(" not in pattern):
+    if (name.slice and not is_of_slice(pattern)) or (name.group.startswith("(") and "(" not in pattern):
         return False
-    short = f"{name.evaluation.partition('@')[0]}{name.slice}/{name.metric}"
-    return fnmatchcase(name, pattern) or fnmatchcase(short, pattern)
+    return fnmatchcase(name, pattern) or fnmatchcase(name.without_data, pattern)
 
 
 def _number_and_unit(text: str, units: Sequence[str]) -> tuple[float | None, str]:
@@ -365,7 +364,7 @@ def read_gate(source: GateSource) -> Gate:
         data, name = dict(source), "the gate"
     else:
         data, name = read_toml(source, UsageError, name=f"the gate file {source}"), str(source)
-    patterns = {key: value for key, value in data.items() if "/" in key or "*" in key}
+    patterns = {key: value for key, value in data.items() if names_task(key) or "*" in key}
     settings = {key: value for key, value in data.items() if key not in patterns}
     _check_keys(settings, {"require": list, "acknowledge": list}, name)
     required = settings.get("require", [])

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from clipbench.results.metric_name import subset_of
 from clipbench.results.record import Metric
 from clipbench.results.titles import full_title
 
@@ -77,7 +78,7 @@ class Difference:
     def title(self) -> str:
         """The metric's title with the title of its subset. Results of other tools have no titles."""
         metric = self.candidate if self.candidate.title else self.base
-        return full_title(self.name, metric, {self.name.rpartition("/")[0]: self.subset})
+        return full_title(self.name, metric, {subset_of(self.name): self.subset})
 
     @property
     def label(self) -> str:

@@ -10,6 +10,7 @@ from clipbench.comparison.metric_difference import Difference
 from clipbench.errors import UsageError, option
 from clipbench.results.frames import typed_frame
 from clipbench.results.grouping import group_values
+from clipbench.results.metric_name import split_evaluation
 from clipbench.results.numbers import change, change_interval, counted, p_value, quantity
 from clipbench.results.record import Metric
 from clipbench.results.table import Row, Table, as_html, as_text, columns
@@ -174,7 +175,7 @@ class Comparison:
             {
                 "base": self.base,
                 "candidate": self.candidate,
-                "data": similarity.evaluation.partition("@")[2],
+                "data": split_evaluation(similarity.evaluation).data,
                 "modality": similarity.modality,
                 "metric": name,
                 **{key: getattr(metric, key) for key in ("value", "low", "high", "chance", "n")},
@@ -217,7 +218,7 @@ def _table_row(metric: Difference) -> Row:
 
 
 def _row(comparison: Comparison, metric: Difference) -> dict[str, object]:
-    task, _, data = metric.evaluation.partition("@")
+    task, data = split_evaluation(metric.evaluation)
     return {
         **vars(metric),
         "base": comparison.base,

@@ -19,6 +19,7 @@ from clipbench.models.options import PRECISIONS, LoadOptions
 from clipbench.models.protocol import Embedder, ModelInfo
 from clipbench.models.reference import check_references
 from clipbench.results.frames import as_frame
+from clipbench.results.metric_name import split_task_metric
 from clipbench.results.numbers import change, counted, interval, metric_value, quantity
 from clipbench.results.record import CheckFinding
 from clipbench.results.table import Table, as_html, as_text, columns
@@ -141,7 +142,7 @@ def _load_readable(options: DoctorOptions, tasks: Sequence[str]) -> tuple[Datase
     """Return the data set, or its readable part or None with a finding if it is malformed."""
     if options.data is None:
         return None, []
-    first = (options.expectation.metric or "").partition("/")[0] if options.expectation else ""
+    first = split_task_metric(options.expectation.metric or "")[0] if options.expectation else ""
     loading = replace(options.loading, form=task_class(first).data_form) if first in tasks else options.loading
     if isinstance(options.data, Dataset):
         return adapt_to_form(options.data, loading), []

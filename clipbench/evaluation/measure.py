@@ -24,6 +24,7 @@ from clipbench.evaluation.published import MTEB, Measured, published_average, sl
 from clipbench.evaluation.slices import Sliced, slices_of
 from clipbench.evaluation.task import Evaluation, Task, evaluate
 from clipbench.models.protocol import COUNT_NAMES, Counts, Embedder, ModelInfo
+from clipbench.results.metric_name import full_name, is_of_slice
 from clipbench.results.numbers import counted
 from clipbench.results.record import (
     AverageRecord,
@@ -284,7 +285,7 @@ def average_of(
 
 def _metric_names(request: Request, record: EvaluationRecord | None) -> list[str]:
     name = request.name if record is None else record.name
-    return [f"{name}{'' if main.startswith('{') else '/'}{main}" for main in request.main]
+    return [full_name(name, main) for main in request.main]
 
 
 def _score(request: Request, record: EvaluationRecord | None) -> Score:
@@ -293,7 +294,7 @@ def _score(request: Request, record: EvaluationRecord | None) -> Score:
     metrics_by_name = {str(name): metric for name, metric in metrics_of(record)}
     for main, name in zip(request.main, _metric_names(request, record), strict=True):
         if name not in metrics_by_name:
-            metric_names = [metric_name.removeprefix(record.name).removeprefix("/") for metric_name in metrics_by_name]
+            metric_names = [name.in_evaluation for name, _ in metrics_of(record)]
             return f"{record.name} has no metric {main}: {did_you_mean(main, metric_names)}"
     metrics = [metrics_by_name[name] for name in _metric_names(request, record)]
     return next((f"{request.name}: {metric.reason}" for metric in metrics if metric.value is None), metrics)
@@ -303,7 +304,7 @@ def _is_as_published(request: Request, score: Score) -> bool:
     """Return whether a score may enter a published average: it covers all data and has a published value, if single."""
     if isinstance(score, str) or request.limit is not None or request.params or request.data_options:
         return False
-    is_single = len(request.main) == 1 and not request.main[0].startswith("{")
+    is_single = len(request.main) == 1 and not is_of_slice(request.main[0])
     return not is_single or any(published.source.startswith((OPEN_CLIP, MTEB)) for published in score[0].published)
 
 

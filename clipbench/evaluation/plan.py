@@ -10,6 +10,7 @@ from clipbench import plugins
 from clipbench.data import DataOptions, Dataset, read_prompts
 from clipbench.errors import FOREIGN, ClipbenchError, UsageError, did_you_mean, error_summary, option
 from clipbench.evaluation.task import Task
+from clipbench.results.metric_name import evaluation_name, names_data, split_evaluation
 from clipbench.untrusted.reading import decode_toml, read_toml, shown
 from clipbench.untrusted.schema import SchemaError, parse_record, parse_value
 
@@ -41,7 +42,7 @@ class Request:
 
     @property
     def name(self) -> str:
-        return self.task if self.data is None else f"{self.task}@{self.data}"
+        return self.task if self.data is None else evaluation_name(self.task, self.data)
 
     @property
     def may_be_left_out(self) -> bool:
@@ -221,7 +222,7 @@ def plan(
     for request in requests:
         build_task(request)
     if data is not None:
-        task_with_data = next((task for task in tasks if "@" in task), None)
+        task_with_data = next((task for task in tasks if names_data(task)), None)
         if task_with_data is not None:
             raise UsageError(
                 f"'{task_with_data}' names its data, and data is given for all tasks: remove one of the two"
@@ -231,12 +232,12 @@ def plan(
 
 
 def _expand(selector: str, suite_requests: list[Request]) -> list[Request]:
-    task, has_data, data = selector.partition("@")
+    task, data = split_evaluation(selector)
     task = task.lower().replace("_", "-")
     names = plugins.names(plugins.TASKS)
     if task not in names:
         raise UsageError(f"unknown task '{task}': {did_you_mean(task, [*names, 'all'])} (clipbench list tasks)")
-    if has_data:
+    if names_data(selector):
         if not data:
             raise UsageError(f"'{selector}' names no data: expected TASK@DATA, such as {task}@path/to/data")
         return [Request(task=task, data=data)]

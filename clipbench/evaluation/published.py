@@ -13,6 +13,7 @@ from clipbench.data.catalogue.entries import catalogue, entry_of_repository, siz
 from clipbench.data.prompts import published_prompts
 from clipbench.evaluation.task import Task
 from clipbench.models.protocol import ModelInfo
+from clipbench.results.metric_name import is_of_slice, slice_suffix, split_column, subset_prefix
 from clipbench.results.record import Metric, Metrics, PublishedValue, SlicesRecord
 from clipbench.results.reference_models import OPEN_CLIP, open_clip_results, read_table
 
@@ -110,10 +111,10 @@ def slices_with_published(slices: Mapping[str, SlicesRecord], measured: Measured
         name: replace(
             record,
             groups={
-                group: with_published(metrics, measured, f"{{{name}={group}}}/")
+                group: with_published(metrics, measured, subset_prefix(slice_suffix(name, group)))
                 for group, metrics in record.groups.items()
             },
-            mean=with_published(record.mean, measured, f"{{{name}=(mean)}}/"),
+            mean=with_published(record.mean, measured, subset_prefix(slice_suffix(name, "(mean)"))),
         )
         for name, record in slices.items()
     }
@@ -125,9 +126,8 @@ def published_values() -> Mapping[Key, tuple[PublishedValue, ...]]:
     values_by_key: dict[Key, list[PublishedValue]] = defaultdict(list)
     for model, results in open_clip_results().items():
         for column, score in results.items():
-            evaluation, _, metric = column.partition("/")
-            task, _, data = evaluation.partition("@")
-            if metric and "{" not in evaluation and " + " not in metric:
+            task, data, metric = split_column(column)
+            if metric and not is_of_slice(column) and " + " not in metric:
                 values_by_key[Key(model, task, data, metric)] = [_open_clip_value(score)]
     for row in read_table(TABLES, "published.csv"):
         value = PublishedValue(
@@ -148,9 +148,7 @@ def published_values() -> Mapping[Key, tuple[PublishedValue, ...]]:
 
 def _key(model: str, column: str) -> Key:
     """Return the key of a column such as ``retrieval@cirr/ndcg@5`` or ``retrieval@xm3600{language=de}/ndcg@5``."""
-    task, _, rest = column.partition("@")
-    data, mark, metric = rest.partition("{" if "{" in rest else "/")
-    return Key(model, task, data, f"{{{metric}" if mark == "{" else metric)
+    return Key(model, *split_column(column))
 
 
 def published_average(metric: Metric, parts: Sequence[Sequence[str]], info: ModelInfo) -> Metric:

@@ -25,6 +25,7 @@ from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.models.introspection.variants import variants
 from clipbench.models.protocol import Embedder, Role, Vectors
 from clipbench.results.frames import as_frame
+from clipbench.results.metric_name import evaluation_name, full_name, split_task_metric
 from clipbench.results.record import Metric
 from clipbench.results.titles import first_headline
 from clipbench.seeding import generator
@@ -178,7 +179,7 @@ class Inquiry:
                 except ClipbenchError as error:
                     notes.append(f"{setting}: {error}")
         return ScoreCauses(
-            metric_name=f"{self.task.name}@{self.dataset.id}/{self._metric}",
+            metric_name=full_name(evaluation_name(self.task.name, self.dataset.id), self._metric),
             expected=self.expected,
             source=self.source,
             metric=self.metric,
@@ -256,7 +257,7 @@ class _Mixed(Embedder):
 
 
 def _question(expectation: Expectation, dataset: Dataset, tasks: Sequence[str]) -> tuple[Task, str | None]:
-    name, _, rest = (expectation.metric or "").partition("/")
+    name, rest = split_task_metric(expectation.metric or "")
     if name in tasks:
         return build_task(Request(task=name)), rest or None
     if dataset.labels is not None or dataset.label_sets is not None:
@@ -310,7 +311,8 @@ def _check_published(metric: str | None, measured: Measured) -> None:
     published = published_names(measured)
     if published if metric is None else metric in published:
         return
-    name = f"{measured.task.name}@{measured.dataset.id}{f'/{metric}' if metric else ''}"
+    evaluation = evaluation_name(measured.task.name, measured.dataset.id)
+    name = full_name(evaluation, metric) if metric else evaluation
     if measured.may_be_part:
         raise UsageError(
             f"{option('expect', PUBLISHED)}: a published value is of all data, and some may be left out (by"

@@ -53,6 +53,7 @@ from clipbench.models.large_arrays import memory_bytes
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Embedder
 from clipbench.plugins import report_writer
+from clipbench.results.metric_name import evaluation_name, names_data
 from clipbench.results.record import EvaluationRecord, PriceRecord, Result
 from clipbench.results.run import Run, distinct_names, write_result
 from clipbench.results.trackers import Trackers, TrackerTarget, run_config
@@ -130,7 +131,7 @@ class Session:
         """Data sets of the catalogue that are not on this machine, after those were fetched that could be."""
         self._left_out: dict[str, str] = {}
         if False in kinds:
-            is_suites_own = data is None and not any("@" in tasks for tasks in options.tasks)
+            is_suites_own = data is None and not any(map(names_data, options.tasks))
             self.needs = self.datasets.provide(
                 self._requests[False],
                 options.suite,
@@ -264,7 +265,7 @@ class Session:
         """Return the requests with their records, which hold errors too, and the reasons of left-out tasks."""
         records: list[tuple[Request, EvaluationRecord]] = []
         left_out: dict[str, str] = {}
-        stems = distinct_names([f"{request.task}@{slug(request.data or 'own')}" for request in requests])
+        stems = distinct_names([evaluation_name(request.task, slug(request.data or "own")) for request in requests])
         for request, stem in zip(requests, stems, strict=True):
             if request.may_be_left_out and task_class(request.task).needs_model:
                 left_out[request.task] = "needs the model itself"

@@ -10,6 +10,7 @@ from clipbench.data.dataset import Dataset
 from clipbench.data.images import ImageRef
 from clipbench.errors import Unavailable
 from clipbench.models.protocol import COSINE, Embedder
+from clipbench.results.metric_name import base_name
 from clipbench.results.record import Curve, StoredFormat
 from clipbench.stats.measures import Definition, Fixed, Measure, Within
 
@@ -144,7 +145,7 @@ def _without_cosines(evaluation: Evaluation) -> Evaluation:
         if unit not in ("cosine", "distance"):
             return measure
         meaning = {parameter.name: getattr(measure, parameter.name) for parameter in fields(Definition)}
-        return Fixed(value=None, reason=f"{name.rpartition('/')[2]} {OF_UNIT_VECTORS}", unit=unit, **meaning)
+        return Fixed(value=None, reason=f"{base_name(name)} {OF_UNIT_VECTORS}", unit=unit, **meaning)
 
     return replace(
         evaluation,

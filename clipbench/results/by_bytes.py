@@ -1,5 +1,6 @@
 """The table of metrics that are measured on vectors in several stored formats, by the bytes of a vector."""
 
+from clipbench.results.metric_name import in_subset, split_outer_subset
 from clipbench.results.numbers import NONE, count, symbol, value_with_interval
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.table import Table, columns
@@ -8,13 +9,14 @@ from clipbench.results.titles import metric_title
 
 def metrics_by_format(record: EvaluationRecord) -> list[str]:
     """Return the names of the metrics that an evaluation has of the whole vector and of other stored formats."""
-    measured = {name.partition("/")[2] for name in record.metrics if name.partition("/")[0] in record.formats}
+    parts = map(split_outer_subset, record.metrics)
+    measured = {metric for subset, metric in parts if subset in record.formats}
     return [name for name in record.metrics if name in measured and "" in record.formats]
 
 
 def formats_by_bytes(record: EvaluationRecord, metric: str) -> list[str]:
     """Return the formats, other than the whole vector, that a metric was measured on, the largest first."""
-    formats = [name for name in record.formats if name and f"{name}/{metric}" in record.metrics]
+    formats = [name for name in record.formats if name and in_subset(name, metric) in record.metrics]
     return sorted(formats, key=lambda name: -record.formats[name].n_bytes)
 
 
@@ -42,7 +44,8 @@ def table_by_bytes(record: EvaluationRecord, metric: str) -> Table:
     metrics, full_vector = record.metrics, record.formats[""]
     rows = [[full_vector.label, count(full_vector.n_bytes), value_with_interval(metrics[metric]), NONE]]
     for name in formats_by_bytes(record, metric):
-        stored, values = record.formats[name], (metrics[f"{name}/{metric}"], metrics.get(f"{name}/{metric}_change"))
+        stored = record.formats[name]
+        values = metrics[in_subset(name, metric)], metrics.get(in_subset(name, f"{metric}_change"))
         rows.append([stored.label, count(stored.n_bytes), *map(value_with_interval, values)])
     title, unit = metric_title(metric, metrics[metric]), metrics[metric].unit
     change = "Change, pp" if unit == "fraction" else "Change"

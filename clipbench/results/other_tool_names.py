@@ -7,6 +7,8 @@ and prompts); every other value keeps its name, under its evaluation.
 import re
 from collections.abc import Mapping
 
+from clipbench.results.metric_name import evaluation_name, split_evaluation, subset_prefix
+
 CLIP_BENCHMARK = {
     "imagenet1k": "imagenet",
     "sugar_crepe": "sugarcrepe",
@@ -117,7 +119,8 @@ def clip_benchmark_name(dataset: str, task: str, language: str | None) -> tuple[
     n_own = 2 if parts[0].startswith("hf:") else 1  # hf:ORG/NAME is one name
     data, subset = "/".join(parts[:n_own]), parts[n_own:]
     suffix = "" if language in (None, "", "en") else f"-{language}"
-    return f"{TASKS.get(task, task)}@{DATA.get(data, data)}{suffix}", "".join(f"{part}/" for part in subset)
+    evaluation = evaluation_name(TASKS.get(task, task), f"{DATA.get(data, data)}{suffix}")
+    return evaluation, subset_prefix(*subset)
 
 
 def clip_benchmark_metrics(evaluation: str, metrics: Mapping[str, object]) -> dict[str, object]:
@@ -131,7 +134,7 @@ def clip_benchmark_metrics(evaluation: str, metrics: Mapping[str, object]) -> di
         >>> clip_benchmark_metrics("composition@scenes", {"text_acc": 0.3, "acc": 0.3})
         {'text_acc': 0.3}
     """
-    if not evaluation.startswith("composition@"):
+    if split_evaluation(evaluation).task != "composition":
         return dict(metrics)
     if "image_acc" not in metrics and metrics.get("acc") == metrics.get("text_acc"):
         return {name: value for name, value in metrics.items() if name != "acc"}
@@ -149,7 +152,7 @@ def datacomp_name(key: str) -> str:
     """
     folder, _, last = key.rpartition("/")
     task = folder if folder in ("retrieval", "misc") else "zero-shot"
-    return f"{task}@{DATA.get(key) or DATA.get(last, last)}"
+    return evaluation_name(task, DATA.get(key) or DATA.get(last, last))
 
 
 def open_clip_name(key: str) -> tuple[str, str] | None:

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 from clipbench.files import is_inside
 from clipbench.results import other_tool_names as names
-from clipbench.results.record import Metric, MetricName
+from clipbench.results.metric_name import MetricName, evaluation_name, subset_prefix
+from clipbench.results.record import Metric
 from clipbench.results.run import Run, read_run
 from clipbench.untrusted.reading import decode_json, entries, is_folder, is_there, read_text
 from clipbench.untrusted.schema import MOST
@@ -60,7 +61,7 @@ class Values:
         """The same by names that know their parts."""
         metrics = {}
         for key, value in self.values.items():
-            name = key if isinstance(key, MetricName) else MetricName(*key.partition("/")[::2])
+            name = key if isinstance(key, MetricName) else MetricName.from_text(key)
             unit, is_better = names.unit_of(name.metric, value), names.is_higher_better(name.metric)
             metrics[name] = Metric(value=value, unit=unit, higher_is_better=is_better, reason=BARE_METRIC)
         return metrics
@@ -234,13 +235,13 @@ def _open_clip(record: _Record) -> _Items:
 
 def _mieb(record: _Record) -> _Items:
     task = str(record["task_name"])
-    evaluation = names.MIEB.get(task, f"mieb@{task}")
+    evaluation = names.MIEB.get(task, evaluation_name("mieb", task))
     has_one_image = evaluation.startswith("composition") and task != "Winoground"
     for split, subset_scores in record["scores"].items():
         split_evaluation = evaluation if len(record["scores"]) == 1 else f"{evaluation}-{split}"
         for entry in subset_scores:
             subset = entry.get("hf_subset") or "default"
-            prefix = "" if subset == "default" else f"{subset}/"
+            prefix = "" if subset == "default" else subset_prefix(subset)
             for name, value in entry.items():
                 if not (name.startswith("cv_recall_at") and name.replace("cv_recall", "hit_rate") in entry):
                     key = MetricName(split_evaluation, f"{prefix}{names.mieb_metric(task, name)}")

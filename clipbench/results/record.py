@@ -7,8 +7,9 @@ for each evaluation, and thumbnails. `results.run` reads and writes it.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
+from clipbench.results.metric_name import evaluation_name
 from clipbench.untrusted.schema import MOST
 
 SCHEMA_VERSION = "1.0"
@@ -214,39 +215,6 @@ class SlicesRecord:
         return {**self.groups, **dict(zip(SUMMARIES, (self.mean, self.worst, self.distance), strict=True))}
 
 
-class MetricName(str):
-    """The full name of a metric, which knows its parts: data has slashes in its ids, and groups have braces in
-    theirs.
-
-    Example:
-        >>> name = MetricName("retrieval@hf:org/birds", "mrr", "language", "de")
-        >>> name, name.evaluation, name.slice
-        ('retrieval@hf:org/birds{language=de}/mrr', 'retrieval@hf:org/birds', '{language=de}')
-    """
-
-    evaluation: str
-    """``task@data``."""
-    metric: str
-    grouping: str
-    """The name by which the data is grouped, empty for the whole."""
-    group: str
-    """The group of a slice, or one of ``SUMMARIES``, empty for the whole."""
-    slice: str
-    """``{grouping=group}``, empty for the whole."""
-
-    def __new__(cls, evaluation: str, metric: str, grouping: str = "", group: str = "") -> Self:
-        """Return the name of a metric of an evaluation, or of a slice of it."""
-        suffix = f"{{{grouping}={group}}}" if grouping else ""
-        self = super().__new__(cls, f"{evaluation}{suffix}/{metric}")
-        self.evaluation, self.metric, self.slice = evaluation, metric, suffix
-        self.grouping, self.group = grouping, group
-        return self
-
-    def __reduce__(self) -> tuple[type[Self], tuple[str, ...]]:
-        """Return what a copy is made from."""
-        return type(self), (self.evaluation, self.metric, self.grouping, self.group)
-
-
 @dataclass(frozen=True, kw_only=True)
 class StoredFormat:
     """A format in which a vector can be stored.
@@ -310,7 +278,7 @@ class EvaluationRecord:
     @property
     def name(self) -> str:
         """``task@data``, as it is asked for."""
-        return f"{self.task}@{self.dataset.id}"
+        return evaluation_name(self.task, self.dataset.id)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,12 +18,12 @@ from clipbench.errors import ClipbenchError, UsageError, did_you_mean, option
 from clipbench.files import is_inside, write_atomic, write_errors
 from clipbench.plugins import plotter, report_writer, warn_left_out
 from clipbench.results.frames import metrics_frame, scorecard, slices_frame
+from clipbench.results.metric_name import MetricName, split_evaluation
 from clipbench.results.numbers import counted
 from clipbench.results.record import (
     SCHEMA_VERSION,
     EvaluationRecord,
     Metric,
-    MetricName,
     ModelRecord,
     Result,
     finished_evaluations,
@@ -118,7 +118,7 @@ class Run:
         """
         if not isinstance(name, str):
             return name
-        task, _, data = name.partition("@")
+        task, data = split_evaluation(name)
         evaluations = self.result.evaluations
         task_name = task.strip().lower().replace("_", "-")
         records = [record for record in evaluations if record.task == task_name and data in ("", record.dataset.id)]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from clipbench.results.metric_name import base_name, subset_of
 from clipbench.results.record import EvaluationRecord, Metric, Metrics
 
 
@@ -15,7 +16,7 @@ def metric_title(name: str, metric: Metric) -> str:
         >>> metric_title("image_retrieval_recall@5", Metric(value=0.5))
         'Image retrieval recall@5'
     """
-    return metric.title or readable(name.rpartition("/")[2])
+    return metric.title or readable(base_name(name))
 
 
 def full_title(name: str, metric: Metric, subsets: Mapping[str, str]) -> str:
@@ -25,7 +26,7 @@ def full_title(name: str, metric: Metric, subsets: Mapping[str, str]) -> str:
         >>> full_title("swap_att/text_acc", Metric(value=0.5, title="Text score"), {"swap_att": "Attributes swapped"})
         'Text score (attributes swapped)'
     """
-    title, subset = metric_title(name, metric), name.rpartition("/")[0]
+    title, subset = metric_title(name, metric), subset_of(name)
     return f"{title} ({within_sentence(subset_title(subset, subsets))})" if subset else title
 
 
@@ -38,7 +39,7 @@ def subset_legend(names: Iterable[str], subsets: Mapping[str, str]) -> str:
         >>> subset_legend(["audio-text/gap"], {"audio-text": "Audio and text"})
         ''
     """
-    subset_names = dict.fromkeys(name.rpartition("/")[0] for name in names)
+    subset_names = dict.fromkeys(map(subset_of, names))
     return "; ".join(
         f"{subset}: {subsets[subset]}"
         for subset in subset_names

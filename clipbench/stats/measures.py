@@ -20,6 +20,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from clipbench.results.metric_name import in_subset, split_subset
 from clipbench.results.record import Metric
 from clipbench.stats import claims, intervals
 from clipbench.stats.clusters import Values, cluster_codes
@@ -314,7 +315,7 @@ def define(measures: Mapping[str, Measure], definitions: Mapping[str, Definition
 
 
 def _with_definition(name: str, measure: Measure, definitions: Mapping[str, Definition]) -> Measure:
-    subset, slash, base_name = name.rpartition("/")
+    subset, base_name = split_subset(name)
     if base_name not in definitions or not isinstance(measure, Definition):
         return measure
     definition = definitions[base_name]
@@ -322,7 +323,7 @@ def _with_definition(name: str, measure: Measure, definitions: Mapping[str, Defi
         measure,
         title=definition.title,
         description=definition.description,
-        control_of=tuple(f"{subset}{slash}{owner}" for owner in definition.owners),
+        control_of=tuple(in_subset(subset, owner) for owner in definition.owners),
         is_headline=measure.is_headline or (definition.is_headline and not subset),
     )
 

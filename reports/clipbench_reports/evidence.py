@@ -16,6 +16,7 @@ from jaxtyping import Float64, Shaped
 
 from clipbench.errors import ClipbenchError
 from clipbench.results.grouping import group_values
+from clipbench.results.metric_name import subset_of
 from clipbench.results.record import Curve, CurveRole, EvaluationRecord
 from clipbench.results.run import Run
 from clipbench_reports.text import quoted
@@ -326,7 +327,7 @@ def label_sets(evaluation: EvaluationRecord) -> list[str]:
     """Return the label sets that an evaluation has results of, in their order, ``PLAIN`` if it has no named ones."""
     named_sets = _label_set_names(evaluation)
     everything = (*evaluation.metrics, *evaluation.curves)
-    is_plain = not named_sets or any(_label_set_of(name) not in named_sets for name in everything)
+    is_plain = not named_sets or any(subset_of(name) not in named_sets for name in everything)
     return [PLAIN, *named_sets] if is_plain else named_sets
 
 
@@ -343,7 +344,7 @@ def restrict_to_label_set(evaluation: EvaluationRecord, label_set: str) -> Evalu
     def select_parts(parts: Mapping[str, Value]) -> dict[str, Value]:
         if label_set != PLAIN:
             return without_prefix(parts, f"{label_set}/")
-        return {name: value for name, value in parts.items() if _label_set_of(name) not in named_sets}
+        return {name: value for name, value in parts.items() if subset_of(name) not in named_sets}
 
     return replace(
         evaluation,
@@ -368,8 +369,4 @@ def without_prefix(parts: Mapping[str, Value], prefix: str) -> dict[str, Value]:
 
 
 def _label_set_names(evaluation: EvaluationRecord) -> list[str]:
-    return [name for name in dict.fromkeys(_label_set_of(metric) for metric in evaluation.metrics) if name != PLAIN]
-
-
-def _label_set_of(name: str) -> str:
-    return name.rpartition("/")[0]
+    return [name for name in dict.fromkeys(subset_of(metric) for metric in evaluation.metrics) if name != PLAIN]

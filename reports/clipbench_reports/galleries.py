@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float64
 
 from clipbench.files import is_inside
 from clipbench.results import numbers as fmt
+from clipbench.results.metric_name import is_in_subset
 from clipbench.results.run import Run
 from clipbench.results.shown_samples import NEAREST, worst
 from clipbench.results.titles import readable
@@ -350,7 +351,7 @@ def credits_of(evidence: Evidence, name: str, *, of_subsets: bool = True) -> Flo
     Raises:
         NotAsked: there is no such column.
     """
-    names = [column for column in evidence.columns if column == name or (of_subsets and column.endswith(f"/{name}"))]
+    names = [column for column in evidence.columns if column == name or (of_subsets and is_in_subset(column, name))]
     if not names:
         raise NotAsked(name)
     return np.fmin.reduce([evidence.numbers(column) for column in names])

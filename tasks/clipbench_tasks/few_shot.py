@@ -26,6 +26,7 @@ from clipbench.metrics.classification import class_scores
 from clipbench.metrics.probes import ByClass, C, Weights, first_credit, fit_probe, neighbour_votes
 from clipbench.metrics.similarity import unit
 from clipbench.models.protocol import Embedder, no_logit_scale
+from clipbench.results.metric_name import cutoff_of
 from clipbench.results.numbers import bounded, change, change_interval, count, counted, percent, shortest, significant
 from clipbench.results.record import Metric
 from clipbench.stats.claims import above_chance
@@ -210,7 +211,7 @@ class FewShot(Task):
                     measures[name] = undefined(reason, higher_is_better=True)
         measures[ZERO_SHOT] = Mean(column=ZERO_SHOT, chance=guess)
         columns = _columns(samples, "linear_probe", numbers)
-        of_draws = [f"{OF_DRAWS}{name}" if name.endswith(f"@{ALL}") else name for name in columns]
+        of_draws = [f"{OF_DRAWS}{name}" if cutoff_of(name) == ALL else name for name in columns]
         measures["zero_shot_worth"] = LabelWorth(
             columns=tuple(of_draws), target=f"{OF_DRAWS}{ZERO_SHOT}", labels=tuple(numbers), chance=guess
         )

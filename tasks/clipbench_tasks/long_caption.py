@@ -30,6 +30,7 @@ from clipbench.errors import NoTokenCounts, UsageError
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.ranking import cross_ranks, recall_at_k
 from clipbench.models.protocol import Embedder
+from clipbench.results.metric_name import split_outer_subset
 from clipbench.results.numbers import significant
 from clipbench.results.record import Metric
 from clipbench.stats.crossings import crossing_interval
@@ -148,7 +149,7 @@ class LongCaption(Task):
             probed = probe(dataset, embedder, rng, count=None, reason=str(error))
         queries = {**retrieval.samples, **_rows_of_data(retrieval.samples, captioned)}
         for name, values in cut.samples.items():
-            is_of_direction = queries["direction"] == name.partition("/")[0]
+            is_of_direction = queries["direction"] == split_outer_subset(name).subset
             queries[name] = column_at_rows(values, is_of_direction, len(is_of_direction))
         neighbours = {**retrieval.neighbours, **_rows_of_data(retrieval.neighbours, captioned)}
         searched = replace(retrieval, samples=queries, neighbours=neighbours, notes=())

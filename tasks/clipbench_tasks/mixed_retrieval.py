@@ -29,6 +29,7 @@ from clipbench.metrics.relevance import Levels, Relevant, ndcg_at_k, relevant_re
 from clipbench.metrics.shift import correction_maps
 from clipbench.metrics.similarity import score_blocks, unit
 from clipbench.models.protocol import Embedder
+from clipbench.results.metric_name import split_outer_subset
 from clipbench.results.numbers import counted, shortest
 from clipbench.stats.estimators import Samples
 from clipbench.stats.measures import Definition, Definitions, Mean, Measures, define, defined_values, undefined
@@ -273,7 +274,7 @@ def _columns(results: Mapping[str, CorpusResults], corpora: Sequence[Corpus], ri
     kinds = {corpus.name: corpus.kinds[right] for corpus in corpora}
     columns: Table = {}
     for name, result in results.items():
-        kind = kinds[name.partition("/")[0]]
+        kind = kinds[split_outer_subset(name).subset]
         columns |= {f"{name}/{metric}": values for metric, values in _query_metrics(result.answers.ranks, ks).items()}
         columns[f"{name}/text_preference"] = np.where(kind == IMAGE, result.first_is_text, np.nan)
         columns[f"{name}/image_preference"] = np.where(kind == TEXT, result.first_is_image, np.nan)

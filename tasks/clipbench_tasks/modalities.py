@@ -25,6 +25,7 @@ from clipbench.metrics.geometry import cone, gap_noise, pair_geometry
 from clipbench.metrics.probes import separability
 from clipbench.metrics.ranking import Answers, chance_recall_at_k, cross_answers, recall_at_k
 from clipbench.models.protocol import Embedder, Sides
+from clipbench.results.metric_name import base_name
 from clipbench.seeding import generator
 from clipbench.stats.measures import Definition, Mean, Measures, define, undefined
 from clipbench_tasks.directions import search_both_ways
@@ -185,7 +186,7 @@ class ModalitiesTask(Task):
             )
             samples |= columns
         kinds = list(METRICS)  # those of one kind stand beside each other
-        by_kind = dict(sorted(measures.items(), key=lambda pair: kinds.index(pair[0].rpartition("/")[2])))
+        by_kind = dict(sorted(measures.items(), key=lambda pair: kinds.index(base_name(pair[0]))))
         if unpaired_names:
             notes.append(f"mean_recall@1 leaves out directions without pairs: {', '.join(unpaired_names)}")
         return Evaluation(

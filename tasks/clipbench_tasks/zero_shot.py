@@ -21,6 +21,7 @@ from clipbench.errors import DataError
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.classification import class_scores, macro_f1, mean_average_precision, reliability
 from clipbench.models.protocol import Embedder, Predictions, Role, no_logit_scale
+from clipbench.results.metric_name import base_name
 from clipbench.results.numbers import count, percent
 from clipbench.results.record import Curve
 from clipbench.stats.calibration import CalibrationError, calibration_estimate
@@ -201,7 +202,7 @@ def _join_label_sets(by_set: Mapping[str, Evaluation]) -> Evaluation:
         }
 
     first = next(iter(by_set.values())).samples
-    samples = {name: column for name, column in prefixed("samples").items() if name.rpartition("/")[2] not in SHARED}
+    samples = {name: column for name, column in prefixed("samples").items() if base_name(name) not in SHARED}
     worst = np.min([evaluation.samples["margin"] for evaluation in by_set.values()], axis=0)
     return Evaluation(
         samples={**{name: first[name] for name in SHARED}, "margin": worst, **samples},

@@ -16,6 +16,7 @@ from clipbench.cli.options import PATH, DataArguments, ModelArguments, shows_tra
 from clipbench.cli.output import print_error
 from clipbench.cli.processes import launch_processes, serve_as_worker, share_work
 from clipbench.errors import ClipbenchError, UsageError
+from clipbench.results.metric_name import names_data
 
 RESUME = "encoded vectors are stored, and the same command resumes from there"
 
@@ -314,7 +315,7 @@ def _quick_command(arguments: RunArguments, command: list[str]) -> str | None:
     """
     from clipbench.evaluation.plan import QUICK, STANDARD
 
-    if arguments.suite != STANDARD or arguments.data is not None or any("@" in tasks for tasks in arguments.tasks):
+    if arguments.suite != STANDARD or arguments.data is not None or any(map(names_data, arguments.tasks)):
         return None
     parts = [
         f"{part.rstrip('/')}-{QUICK}" if previous == "--out" or part.startswith("--out=") else part

@@ -11,6 +11,7 @@ from clipbench.comparison.formats import difference_tables as tables
 from clipbench.comparison.gate_outcomes import FAILED, PASSED, REPORTED, GateResult, Outcome
 from clipbench.comparison.records import Comparison, verdict_line
 from clipbench.results.grouping import group_values
+from clipbench.results.metric_name import metric_of
 from clipbench.results.numbers import ascii_signs
 from clipbench.results.table import as_markdown
 from clipbench.results.table.markdown import bullets, code, escape
@@ -145,7 +146,7 @@ def junit(comparisons: Sequence[Comparison]) -> str:
 
 
 def _add_case(suite: ElementTree.Element, outcome: Outcome) -> None:
-    metric = outcome.metric.removeprefix(f"{outcome.evaluation}/")
+    metric = metric_of(outcome.evaluation, outcome.metric)
     case = ElementTree.SubElement(
         suite, "testcase", classname=one_line(outcome.evaluation or metric), name=one_line(f"{metric} ({outcome.rule})")
     )

@@ -10,6 +10,7 @@ from clipbench.comparison.gate_outcomes import FAILED, PASSED, UNDECIDED, GateRe
 from clipbench.comparison.metric_difference import Difference, Flips, Verdict
 from clipbench.comparison.records import WORDS, Comparison, RepresentationalSimilarity, verdict_line
 from clipbench.results.grouping import group_values
+from clipbench.results.metric_name import slice_suffix, subset_of
 from clipbench.results.numbers import (
     NONE,
     change,
@@ -78,7 +79,7 @@ def difference_table(title: str, differences: Sequence[Difference]) -> Table:
     """Return the differences of an evaluation as rows. An arrow marks a metric for which lower is better."""
     notes: list[str] = []
     subsets = {difference.name: difference.subset for difference in differences if not difference.grouping}
-    legend = subset_legend(subsets, {name.rpartition("/")[0]: subset for name, subset in subsets.items()})
+    legend = subset_legend(subsets, {subset_of(name): subset for name, subset in subsets.items()})
     rows = [_row(difference, notes) for difference in differences]
     return Table(title=title, facts=f"({legend})" if legend else "", columns=COLUMNS, rows=rows, notes=notes)
 
@@ -88,7 +89,7 @@ def by_grouping(comparison: Comparison) -> dict[str, list[Difference]]:
     groupings: dict[str, list[Difference]] = {}
     for difference in comparison.slices:
         if difference.candidate.is_headline:
-            evaluation = difference.evaluation.removesuffix(f"{{{difference.grouping}={difference.group}}}")
+            evaluation = difference.evaluation.removesuffix(slice_suffix(difference.grouping, difference.group))
             inside = ", ".join(filter(None, (difference.group, within_sentence(difference.subset))))
             row = replace(difference, name=f"{difference.group}/{difference.name}", subset=inside)
             groupings.setdefault(f"{evaluation} by {difference.grouping}", []).append(row)

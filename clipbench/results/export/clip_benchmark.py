@@ -11,6 +11,7 @@ from pathlib import PurePath
 from clipbench.errors import UsageError
 from clipbench.results import other_tool_names
 from clipbench.results.export.formats import ExportFormat, Object, RenderedExport, json_bytes
+from clipbench.results.metric_name import full_name, in_subset, split_subset
 from clipbench.results.provenance import missing_reason
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run
@@ -59,7 +60,7 @@ def render(runs: Sequence[Run]) -> RenderedExport:
             for entry in _entries(run, record):
                 # What a reader of the entry, such as ``clipbench compare``, takes its data for.
                 read, prefix = other_tool_names.clip_benchmark_name(str(entry["dataset"]), str(entry["task"]), "en")
-                if not f"{read}/{prefix}".startswith(f"{record.name}/"):
+                if not full_name(read, prefix).startswith(full_name(record.name, "")):
                     notes.append(f"{record.name} is named {entry['dataset']} in CLIP_benchmark and read back as {read}")
                 pretrained = PurePath(str(entry["pretrained"])).name
                 words = (entry["dataset"], pretrained, entry["model"], entry["language"], entry["task"])
@@ -108,7 +109,7 @@ def _by_subset(record: EvaluationRecord) -> dict[str, dict[str, Metric]]:
     """Return the metrics that CLIP_benchmark has, by the subset in front of the last slash of their names."""
     by_subset: dict[str, dict[str, Metric]] = {}
     for name, metric in record.metrics.items():
-        subset, _, metric_name = name.rpartition("/")
+        subset, metric_name = split_subset(name)
         if subset not in MEANS and METRICS[record.task].fullmatch(metric_name):
             by_subset.setdefault(subset, {})[metric_name] = metric
     return by_subset
@@ -121,9 +122,7 @@ def _left_out(record: EvaluationRecord) -> Iterator[str]:
         yield f"{record.name} is left out: CLIP_benchmark has no such task"
     else:
         exported = {
-            f"{subset}/{metric_name}".lstrip("/")
-            for subset, metrics in _by_subset(record).items()
-            for metric_name in metrics
+            in_subset(subset, metric_name) for subset, metrics in _by_subset(record).items() for metric_name in metrics
         }
         if unsupported := [name for name in record.metrics if name not in exported]:
             yield f"{record.name}: {', '.join(unsupported)} left out: CLIP_benchmark has no such metric"

@@ -17,6 +17,7 @@ from clipbench.errors import UsageError
 from clipbench.results.export.every_eval_ever_samples import sample_lines
 from clipbench.results.export.formats import ExportFormat, Object, RenderedExport
 from clipbench.results.export.model_card import METRIC_TYPES, hub_name, missing_value_notes, one_model
+from clipbench.results.metric_name import base_name
 from clipbench.results.record import EvaluationRecord, Metric, Metrics, as_json
 from clipbench.results.run import Run, all_evaluations
 from clipbench.untrusted.terminal import one_line
@@ -182,7 +183,7 @@ def _metric(name: str, metric: Metric) -> Object:
     unit, smallest, largest = UNITS.get(metric.unit, (metric.unit, f"-{INFINITE}", INFINITE))
     if not float(smallest) <= (metric.value or 0) <= float(largest):  # of a plug-in, whose unit may say too much
         smallest, largest = f"-{INFINITE}", INFINITE
-    hub_type = METRIC_TYPES.get(name.rpartition("/")[2])
+    hub_type = METRIC_TYPES.get(base_name(name))
     return {
         **({"evaluation_description": metric.description} if metric.description else {}),
         "metric_id": hub_type or f"clipbench.{name}",

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from clipbench.results.export.formats import Object
+from clipbench.results.metric_name import split_subset
 from clipbench.results.numbers import listed
 from clipbench.results.record import EvaluationRecord, Metric, Metrics
 from clipbench.results.run import Run
@@ -84,7 +85,7 @@ def sample_lines(run: Run, record: EvaluationRecord, results: Metrics, identity:
 def _metric_records(
     record: EvaluationRecord, name: str, metric: Metric, table: "pandas.DataFrame", *, is_open: bool
 ) -> Iterator[Object]:
-    subset, _, kind = name.rpartition("/")
+    subset, kind = split_subset(name)
     question = next((columns for pattern, columns in QUESTIONS.items() if re.fullmatch(pattern, kind)), ((), (), ()))
     contents = [_contents(table, columns, subset, is_open=is_open) for columns in question]
     for sample, score, query, reference, chosen in zip(

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from clipbench.errors import UsageError
 from clipbench.results.export.formats import ExportFormat, Object, RenderedExport
+from clipbench.results.metric_name import base_name
 from clipbench.results.numbers import count, interval, interval_name, metric_value, quantity
 from clipbench.results.provenance import missing_reason, origin
 from clipbench.results.record import EvaluationRecord, Metric, Metrics, as_json
@@ -69,7 +70,7 @@ def _result(record: EvaluationRecord) -> Object:
         "dataset": _dataset(record),
         "metrics": [
             {
-                "type": METRIC_TYPES.get(name.rpartition("/")[2], name),
+                "type": METRIC_TYPES.get(base_name(name), name),
                 "value": metric.value,
                 "name": name,
                 "args": _args(metric),

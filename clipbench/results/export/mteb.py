@@ -11,6 +11,7 @@ from datetime import datetime
 from clipbench.errors import UsageError
 from clipbench.results.export.formats import ExportFormat, Object, RenderedExport, json_bytes
 from clipbench.results.export.model_card import defined_metrics, missing_value_notes, one_model
+from clipbench.results.metric_name import cutoff_of, split_evaluation
 from clipbench.results.other_tool_names import MIEB, mieb_metric
 from clipbench.results.record import EvaluationRecord, Metrics
 from clipbench.results.run import Run
@@ -60,7 +61,7 @@ def render(runs: Sequence[Run]) -> RenderedExport:
 
 def main_metric(task: str) -> str:
     """Return the metric that mteb ranks models by on one of its tasks."""
-    kind = MIEB[task].partition("@")[0]
+    kind = split_evaluation(MIEB[task]).task
     if kind == "composition":
         return "accuracy" if task == "Winoground" else "text_acc"
     return {"zero-shot": "accuracy", "retrieval": "ndcg_at_10"}[kind]
@@ -91,7 +92,7 @@ def _result(task: str, metrics: Metrics, record: EvaluationRecord, run: Run) -> 
 
 def _name(task: str, ours: str) -> str | None:
     """Return mteb's name of a metric, or None: the inverse of ``other_tool_names.mieb_metric``."""
-    names = ("accuracy", "text_acc", "image_acc", f"hit_rate_at_{ours.rpartition('@')[2]}")
+    names = ("accuracy", "text_acc", "image_acc", f"hit_rate_at_{cutoff_of(ours)}")
     return next((theirs for theirs in names if mieb_metric(task, theirs) == ours), None)
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Float64
 from clipbench.comparison.representations import K, SimilarityMatrix
 from clipbench.models.protocol import no_logit_scale
 from clipbench.results import numbers as fmt
+from clipbench.results.metric_name import is_in_subset, subset_of
 from clipbench.results.record import Metric
 from clipbench_reports.drawing.facets import Statement, chart, side_by_side
 from clipbench_reports.drawing.marks import Axis, Cells, Chart, Panel
@@ -135,7 +136,7 @@ def modality_matrices(models: Models) -> Chart:
 
 def modalities(metrics: Mapping[str, Metric]) -> list[str]:
     """Return the names of the modalities that an evaluation has metrics of."""
-    return [name.removesuffix(f"/{CONE}") for name in metrics if name.endswith(f"/{CONE}")]
+    return [subset_of(name) for name in metrics if is_in_subset(name, CONE)]
 
 
 def metrics_of(evidence: Evidence) -> Mapping[str, Metric]:
@@ -229,7 +230,7 @@ def _cell_words(metric: Metric, *, has_bounds: bool) -> str:
 
 def _state_modalities(metrics: Mapping[str, Metric]) -> Statement:
     names = modalities(metrics)
-    gaps = [metric.value for name, metric in metrics.items() if name.endswith("/gap") and metric.value is not None]
+    gaps = [metric.value for name, metric in metrics.items() if is_in_subset(name, "gap") and metric.value is not None]
     recall = metrics.get("mean_recall@1")
     mean_recall = "" if recall is None or recall.value is None else f"{fmt.percent(recall.value)} %"
     values = [mean_recall] if mean_recall else []
@@ -244,7 +245,9 @@ def _state_modalities(metrics: Mapping[str, Metric]) -> Statement:
 
 def paired_modalities(names: Sequence[str], metrics: Mapping[str, Metric]) -> list[str]:
     """Return the modalities with a gap to another one, so with partners, or all if no modality has one."""
-    with_gap = {name.removesuffix("/gap") for name, metric in metrics.items() if metric.value is not None}
+    with_gap = {
+        subset_of(name) for name, metric in metrics.items() if is_in_subset(name, "gap") and metric.value is not None
+    }
     pairs = [(first, second) for first in names for second in names if f"{first}-{second}" in with_gap]
     return [name for name in names if any(name in pair for pair in pairs)] or list(names)
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 from functools import partial
 
 from clipbench.results import numbers as fmt
-from clipbench.results.record import EvaluationRecord, MetricName
+from clipbench.results.metric_name import MetricName
+from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run
 from clipbench.results.titles import full_title, headlines, within_sentence
 from clipbench.training.history import History
@@ -122,7 +123,7 @@ def _progress_panel(history: History, record: EvaluationRecord, evaluation: str)
 def _line(history: History, name: str) -> list[Line]:
     """Return the line of a scalar of the first evaluation of its task, empty if there is no such scalar."""
     task = "retrieval" if name in SCALARS[RECALL] else "modality-gap"
-    keys = (key for key in history.values if isinstance(key, MetricName) and key.evaluation.startswith(f"{task}@"))
+    keys = (key for key in history.values if isinstance(key, MetricName) and key.task == task)
     full = name if name in history.values else next((key for key in keys if key.metric == name), None)
     values = history.values[full] if full is not None else []
     points = [(x, y) for x, y in zip(history.steps, values, strict=full is not None) if y is not None]

@@ -15,6 +15,7 @@ from clipbench.comparison.gate_outcomes import QUIET, REPORTED, GateResult, Outc
 from clipbench.comparison.metric_difference import Difference, Verdict
 from clipbench.comparison.records import Comparison
 from clipbench.results.grouping import group_values
+from clipbench.results.metric_name import split_evaluation
 from clipbench.results.model_costs import cost_tables
 from clipbench.results.numbers import change_interval, quantity
 from clipbench.results.provenance import moment
@@ -177,7 +178,7 @@ def _part(
             {
                 "anchor": anchors[name],
                 "title": evaluation_title(name),
-                "data": name.partition("@")[2],
+                "data": split_evaluation(name).data,
                 "tally": tables.tally(differences),
                 "similarity": similarity_html(comparison, name),
                 "flipped": [metric for metric in changed if metric["evaluation"] == name],
@@ -279,7 +280,7 @@ def difference_rows(
         {
             "anchor": ids[next(iter(by_candidate))][evaluation],
             "title": evaluation_title(evaluation),
-            "data": evaluation.partition("@")[2],
+            "data": split_evaluation(evaluation).data,
             "metric": next(iter(by_candidate.values())).title,
             "direction": arrow(next(iter(by_candidate.values())).base),
             "lines": [
@@ -319,14 +320,14 @@ def _candidate_line(difference: Difference, position: int, reach: float) -> dict
 
 def evaluation_title(evaluation: str) -> str:
     """Return the title of the task of ``task@data``."""
-    task = evaluation.partition("@")[0]
+    task = split_evaluation(evaluation).task
     return load_section(task).section.title or readable(task)
 
 
 def evaluation_anchors(comparison: Comparison, candidate_index: int, n_candidates: int) -> dict[str, str]:
     """Return the ids of a candidate's evaluations. With several, each id begins with the candidate's index."""
     names = list(tables.by_evaluation(comparison.differences))
-    pairs = [(task, data) for task, _, data in (name.partition("@") for name in names)]
+    pairs = [*map(split_evaluation, names)]
     start = f"c{candidate_index + 1}-" if n_candidates > 1 else ""
     return {name: start + anchor for name, anchor in zip(names, anchors(pairs), strict=True)}
 

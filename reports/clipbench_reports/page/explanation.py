@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from clipbench.comparison.explanation_records import Claim, Explanation
+from clipbench.results.metric_name import metric_of
 from clipbench.results.numbers import change, percent
 from clipbench.results.run import Run, read_run
 from clipbench.results.short_names import last_parts
@@ -46,7 +47,7 @@ def explanation_part(explanation: Explanation, runs: Sequence[Run | Path]) -> di
 
 def _shown_claims(explanation: Explanation, base: Run, candidate: Run) -> Iterator[tuple[str, Gallery]]:
     """Yield the sentence of each claim, and its samples."""
-    metric = explanation.metric.removeprefix(f"{explanation.evaluation}/")
+    metric = metric_of(explanation.evaluation, explanation.metric)
     tables = PairedTables(explanation.evaluation, base, candidate)
     budget = PageBudget(MAX_BYTES, n_shares=len(explanation.claims))
     for claim in explanation.claims:

@@ -11,6 +11,7 @@ import numpy as np
 from clipbench.comparison.metric_difference import Difference
 from clipbench.comparison.records import Comparison
 from clipbench.results import numbers as fmt
+from clipbench.results.metric_name import base_name, split_subset
 from clipbench.results.run import Run
 from clipbench.results.titles import readable, within_sentence
 from clipbench_reports.galleries import MAX_WHOLE, Fact, Failure, Gallery, GalleryImage, PageBudget, address
@@ -127,7 +128,7 @@ class PairedTables:
         return Failure(id=name, images=images, facts=list(self._facts(name, metric)) if self.is_sure else [])
 
     def _facts(self, name: str, metric: str) -> Iterator[Fact]:
-        subset, _, end = metric.rpartition("/")
+        subset, end = split_subset(metric)
         for column in self.columns:
             if not re.fullmatch(column.metrics, end):
                 continue
@@ -142,7 +143,7 @@ class PairedTables:
 
     def images_of(self, name: str, metric: str) -> Iterator[GalleryImage]:
         """Yield the images that explain a metric of a sample, each once, or its own if the section names none."""
-        end = metric.rpartition("/")[2]
+        end = base_name(metric)
         matching_images = [
             sample_image for sample_image in self.images if self.is_sure and re.fullmatch(sample_image.metrics, end)
         ]

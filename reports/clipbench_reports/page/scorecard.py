@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from clipbench.comparison.board import RANK_RULE, Entrant, MetricRanks, mean_ranks, rank_metrics
 from clipbench.results.grouping import group_values
+from clipbench.results.metric_name import subset_of
 from clipbench.results.numbers import number, symbol
 from clipbench.results.record import AverageRecord, EvaluationRecord, Metric
 from clipbench.results.titles import full_title, headlines, metric_title, subset_title, within_sentence
@@ -171,7 +172,7 @@ def _first_headlines(group: Group) -> set[str]:
     names: dict[str, str] = {}
     lines = metric_lines(group.measured, [], choose=headlines)
     for metric in sorted(lines, key=lambda metric: all(line.metric.value is None for line in metric.lines)):
-        names.setdefault(_subset(metric.name) if _subset(metric.name) in label_sets else PLAIN, metric.name)
+        names.setdefault(subset_of(metric.name) if subset_of(metric.name) in label_sets else PLAIN, metric.name)
     return set(names.values())
 
 
@@ -193,12 +194,12 @@ def metric_lines(
         for name, metric in choose(model.evaluation).items():
             controls = controls_of(name, model.evaluation) if metric is model.evaluation.metrics.get(name) else []
             by_metric.setdefault(name, []).append(_metric_value(model.label, model.position, metric, notes, controls))
-    n_metrics = Counter(_subset(name) for name in by_metric)
+    n_metrics = Counter(subset_of(name) for name in by_metric)
     subsets = {name: title for model in reversed(models) for name, title in model.evaluation.subsets.items()}
     # The sort is stable: a metric without a heading must not come under the heading of another.
-    ordered = sorted(by_metric, key=lambda name: n_metrics[_subset(name)] > 1 and _subset(name) != "")
+    ordered = sorted(by_metric, key=lambda name: n_metrics[subset_of(name)] > 1 and subset_of(name) != "")
     metric_rows = [
-        _titled_metric(name, by_metric[name], subsets, is_listed=n_metrics[_subset(name)] > 1) for name in ordered
+        _titled_metric(name, by_metric[name], subsets, is_listed=n_metrics[subset_of(name)] > 1) for name in ordered
     ]
     ids = unique_ids(f"{anchor}/{metric.name}" for metric in metric_rows) if anchor else [""] * len(metric_rows)
     return [replace(metric, anchor=row_id) for metric, row_id in zip(metric_rows, ids, strict=True)]
@@ -230,7 +231,7 @@ def _averages(averages: Mapping[str, AverageRecord | None], notes: list[str]) ->
 def _titled_metric(name: str, lines: list[MetricValue], subsets: Mapping[str, str], *, is_listed: bool) -> MetricLines:
     """Return a metric with its title. If it is listed with others of its subset, their heading names the subset."""
     first = next((line.metric for line in lines if line.metric.title), lines[0].metric)
-    subset = _subset(name) if is_listed else ""
+    subset = subset_of(name) if is_listed else ""
     return MetricLines(
         subset=subset,
         heading=subset_title(subset, subsets),
@@ -241,10 +242,6 @@ def _titled_metric(name: str, lines: list[MetricValue], subsets: Mapping[str, st
         unit=first.unit,
         lines=lines,
     )
-
-
-def _subset(name: str) -> str:
-    return name.rpartition("/")[0]
 
 
 def _metric_value(label: str, position: int, metric: Metric, notes: list[str], controls: list[Control]) -> MetricValue:

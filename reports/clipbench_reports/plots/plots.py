@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from clipbench import plugins
 from clipbench.errors import ClipbenchError, PluginFault, UsageError, did_you_mean, option
 from clipbench.files import writing_atomically
+from clipbench.results.metric_name import evaluation_name
 from clipbench.results.provenance import data_facts, origin
 from clipbench.results.run import Run, labels
 from clipbench.untrusted.reading import is_file
@@ -208,7 +209,7 @@ def _find_evidence(run: Run, name: str, task: str, data: str | None) -> Evidence
         )
     if evaluations:
         return Evidence(run, evaluations[0])
-    target = task if data is None else f"{task}@{data}"
+    target = task if data is None else evaluation_name(task, data)
     reasons = [
         f"; {evaluation.name} is {evaluation.status}" + (f" ({evaluation.reason})" if evaluation.reason else "")
         for evaluation in candidates

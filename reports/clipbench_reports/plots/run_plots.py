@@ -9,9 +9,9 @@ from clipbench.comparison.compare_runs import differences
 from clipbench.comparison.representations import similarity_matrix
 from clipbench.comparison.robustness import BASELINES, SOURCES, robustness_of
 from clipbench.errors import UsageError, option
+from clipbench.results.metric_name import MetricName, evaluation_name
 from clipbench.results.numbers import shortest
 from clipbench.results.provenance import data_facts, origin
-from clipbench.results.record import MetricName
 from clipbench.results.run import Run, labels, read_run
 from clipbench.training.history import History, read_history
 from clipbench.untrusted.reading import is_file
@@ -88,8 +88,9 @@ def _draw_track(paths: Sequence[RunLike], options: PlotOptions) -> Drawn:
 def _restrict_history(history: History, data: str | None) -> History:
     """Return a history with the metrics of one data set, or a log unchanged, since it names no data."""
     names = [name for name in history.values if isinstance(name, MetricName)]
-    data_sets = dict.fromkeys(_data_of(name) for name in names)
-    gaps = [data_set for data_set in data_sets if f"modality-gap@{data_set}/gap" in history.values]
+    data_sets = dict.fromkeys(name.data for name in names)
+    gap_names = {data_set: MetricName(evaluation_name("modality-gap", data_set), "gap") for data_set in data_sets}
+    gaps = [data_set for data_set, name in gap_names.items() if name in history.values]
     if data is None and len(gaps) > 1:
         raise UsageError(f"{history.label} has modality-gap on {', '.join(gaps)}: choose with {option('data')}")
     if data is None:
@@ -97,11 +98,7 @@ def _restrict_history(history: History, data: str | None) -> History:
     if data not in data_sets:
         held = ", ".join(data_sets) or "a log, which names no data"
         raise UsageError(f"{option('data', data)}: {history.label} has no such data, but {held}")
-    return replace(history, values={name: history.values[name] for name in names if _data_of(name) == data})
-
-
-def _data_of(name: MetricName) -> str:
-    return name.evaluation.partition("@")[2]
+    return replace(history, values={name: history.values[name] for name in names if name.data == data})
 
 
 def _draw_comparison(paths: Sequence[RunLike], options: PlotOptions) -> Drawn:

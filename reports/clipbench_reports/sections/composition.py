@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from clipbench.results import numbers as fmt
+from clipbench.results.metric_name import in_subset, subset_of
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
 from clipbench.results.titles import subset_title, within_sentence
@@ -174,14 +175,14 @@ def subsets_of(names: Iterable[str]) -> list[str]:
         >>> subsets_of(["macro/text_acc", "swap/text_acc", "swap_att/text_acc", "swap_obj/text_acc", "twin_cosine"])
         ['swap_att', 'swap_obj', '']
     """
-    subsets = list(dict.fromkeys(name.rpartition("/")[0] for name in names))
+    subsets = list(dict.fromkeys(map(subset_of, names)))
     categories = {subset for subset in subsets if subset and any(other.startswith(f"{subset}_") for other in subsets)}
     return [subset for subset in subsets if subset not in MEANS and subset not in categories]
 
 
 def by_subset(evaluation: EvaluationRecord, score: str) -> Mapping[str, Metric]:
     """Return a score's defined values by subset."""
-    names = {subset: f"{subset}/{score}" if subset else score for subset in subsets_of(evaluation.metrics)}
+    names = {subset: in_subset(subset, score) for subset in subsets_of(evaluation.metrics)}
     metrics = {subset: evaluation.metrics[name] for subset, name in names.items() if name in evaluation.metrics}
     return {subset: metric for subset, metric in metrics.items() if metric.value is not None}
 

@@ -7,6 +7,7 @@ from functools import partial
 from clipbench.metrics.compression import Format
 from clipbench.results import numbers as fmt
 from clipbench.results.by_bytes import formats_by_bytes, table_by_bytes
+from clipbench.results.metric_name import split_outer_subset
 from clipbench.results.numbers import Number
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.table import Table, columns
@@ -91,7 +92,8 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
         for question, metric in smallest.items()
     ]
     sizes = [metric.value for metric in smallest.values() if metric.value is not None]
-    full_sizes = [curve.x[0] for name, curve in evaluation.curves.items() if name.startswith("float32/") and curve.x]
+    full_curves = [curve for name, curve in evaluation.curves.items() if split_outer_subset(name).subset == "float32"]
+    full_sizes = [curve.x[0] for curve in full_curves if curve.x]
     if len(sizes) == len(smallest) > 0 and full_sizes:
         few, many = (fmt.count(round(size)) for size in (max(sizes), full_sizes[0]))
         text = (

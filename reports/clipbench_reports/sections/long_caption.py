@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from clipbench.results import numbers as fmt
+from clipbench.results.metric_name import is_in_subset, subset_of
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.titles import subset_title, within_sentence
 from clipbench_reports.drawing.facets import Layer, Statement, facet_chart
@@ -182,7 +183,7 @@ def positions(models: Models) -> Chart:
 def _read(evidence: Evidence) -> list[FactPosition]:
     """Return the positions of facts with their accuracy, the nearest first."""
     if not evidence.curves_of("positions"):
-        has_positions = any(name.endswith("/text_acc") for name in evidence.evaluation.metrics)
+        has_positions = any(is_in_subset(name, "text_acc") for name in evidence.evaluation.metrics)
         raise MissingEvidence(
             "facts at several places, which this data does not have" if not has_positions else _reason_of(evidence)
         )
@@ -253,9 +254,9 @@ def _tokens_used(evaluation: EvaluationRecord, length: Metric) -> Finding:
 def _findings_by_position(evaluation: EvaluationRecord) -> list[Finding]:
     """Return how often a true statement beats a false one by position, and where it is not shown to beat chance."""
     keys = {
-        within_sentence(subset_title(subset, evaluation.subsets)): subset
+        within_sentence(subset_title(subset_of(name), evaluation.subsets)): subset_of(name)
         for name, metric in evaluation.metrics.items()
-        if (subset := name.removesuffix("/text_acc")) != name and metric.value is not None
+        if is_in_subset(name, "text_acc") and metric.value is not None
     }
     accuracies = {name: evaluation.metrics[f"{subset}/text_acc"] for name, subset in keys.items()}
     if not accuracies:

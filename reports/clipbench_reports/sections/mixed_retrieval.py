@@ -1,6 +1,7 @@
 """Mixed retrieval: nDCG by the share of texts before and after centring, and the documents that came first instead."""
 
 from clipbench.results import numbers as fmt
+from clipbench.results.metric_name import in_subset, without_cutoff
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.table import Table, columns
 from clipbench.results.titles import headlines
@@ -48,9 +49,11 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     """Return nDCG, recall@10 and the preference for texts if half of the documents are texts, and the centring gain."""
     metrics = evaluation.metrics
     is_judged = "mrr" in metrics
-    subset = "" if is_judged else f"{HALF}/"
-    ndcg = next((metric for name, metric in headlines(evaluation).items() if name.startswith(f"{subset}ndcg@")), None)
-    preference, gain = (metrics.get(f"{subset}{name}") for name in ("text_preference", "centring_gain"))
+    subset = "" if is_judged else HALF
+    ndcg_name = in_subset(subset, "ndcg")
+    shown = headlines(evaluation).items()
+    ndcg = next((metric for name, metric in shown if without_cutoff(name) == ndcg_name), None)
+    preference, gain = (metrics.get(in_subset(subset, name)) for name in ("text_preference", "centring_gain"))
     if ndcg is None or preference is None:
         return []
     noun, where = ("queries", "") if is_judged else ("captions", "If half of the documents are texts, ")

@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 
 from clipbench.results import numbers as fmt
+from clipbench.results.metric_name import split_outer_subset
 from clipbench.results.record import Curve, EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
 from clipbench_reports.drawing.facets import Statement
@@ -124,7 +125,7 @@ def threshold_table(evidence: Evidence) -> Table:
     rows = []
     metrics = evidence.evaluation.metrics
     for name, threshold in metrics.items():
-        part, _, suffix = name.partition("/")
+        part, suffix = split_outer_subset(name)
         if suffix.startswith(THRESHOLD):
             recall = metrics.get(f"{part}/{RECALL}{suffix.removeprefix(THRESHOLD)}")
             rows.append(
@@ -162,7 +163,7 @@ def transferred_thresholds(evidence: Evidence) -> Table:
         ):
             continue
         for name, threshold in other.metrics.items():
-            part, _, end = name.partition("/")
+            part, end = split_outer_subset(name)
             cosine = threshold.value
             if end.startswith(THRESHOLD) and cosine is not None and f"{part}/precision_by_cosine" in evaluation.curves:
                 values = [_value_at_threshold(evidence, f"{part}/{kind}_by_cosine", cosine) for kind in CURVES]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from clipbench.results import numbers as fmt
+from clipbench.results.metric_name import base_name, subset_of
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.table import Table, columns
 from clipbench.results.titles import subset_title
@@ -180,9 +181,9 @@ def reading(models: Models) -> Chart:
 
 def _read_reading(evidence: Evidence) -> dict[str, Metric]:
     metrics = {
-        name.rpartition("/")[0]: metric
+        subset_of(name): metric
         for name, metric in evidence.evaluation.metrics.items()
-        if name.rpartition("/")[2] == NAME and metric.value is not None
+        if base_name(name) == NAME and metric.value is not None
     }
     if "" not in metrics:
         raise MissingEvidence("the data hold no words to read")

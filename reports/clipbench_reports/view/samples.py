@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float64, Int64
 from clipbench.errors import ClipbenchError, NotComparable
 from clipbench.results import numbers as fmt
 from clipbench.results.matching import match
+from clipbench.results.metric_name import base_name, split_subset, subset_of
 from clipbench.results.record import EvaluationRecord
 from clipbench.results.run import Run
 from clipbench.results.shown_samples import margin_units
@@ -71,7 +72,7 @@ class Samples:
     @cached_property
     def margins(self) -> list[str]:
         """Columns that say how far a sample is from failing: of the whole sample, or of one label set."""
-        return [name for name in self.tables[0].columns if str(name).rpartition("/")[2] == MARGIN]
+        return [name for name in self.tables[0].columns if base_name(str(name)) == MARGIN]
 
     @property
     def filters(self) -> dict[str, str]:
@@ -118,7 +119,7 @@ class Samples:
             "id": shortened(self.text("sample_id", row) or f"row {row}", MAX_LETTERS),
             "whole_id": shortened(self.text("sample_id", row), MAX_ID),
             "images": self.images(row, is_small=True),
-            "words": self._words(row, by.rpartition("/")[0]),
+            "words": self._words(row, subset_of(by)),
             "unit": self._units[row],
             "margins": [fmt.significant(None if np.isnan(margin) else margin) for margin in margins],
             "state": STATES[int(np.sign(numbers[-1]))] if numbers else "",
@@ -191,7 +192,7 @@ class Samples:
             for subset in [label_set] if label_set else ["", *self._label_sets]:
                 name = f"{subset}/{column.name}" if subset and not label_set else column.name
                 values = dict.fromkeys(filter(None, self._cell_texts(column, row, subset)))
-                if values and ("/" not in name or name in self.tables[0].columns):
+                if values and (not subset_of(name) or name in self.tables[0].columns):
                     texts.setdefault(self.title(name, column.title), shortened(" → ".join(values), MAX_LETTERS))
         return list(texts.items())[:MAX_WORDS]
 
@@ -207,7 +208,7 @@ class Samples:
 
     def title(self, name: str, title: str = "") -> str:
         """Return the report's title of a column, with the title of its label set."""
-        record, (subset, _, end) = self.records[0], name.rpartition("/")
+        record, (subset, end) = self.records[0], split_subset(name)
         if name in record.metrics:
             return full_title(name, record.metrics[name], record.subsets)
         columns = self._loaded.section.sample_columns

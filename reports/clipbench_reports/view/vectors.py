@@ -9,6 +9,7 @@ from jaxtyping import Float32, Shaped
 
 from clipbench.errors import option
 from clipbench.results import numbers as fmt
+from clipbench.results.metric_name import base_name
 from clipbench.results.run import Run
 from clipbench.results.shown_samples import evenly_spaced
 from clipbench_reports.evidence import Evidence, MissingEvidence
@@ -145,7 +146,7 @@ def colourings(vectors: Vectors, run: Run) -> dict[str, list[str]]:
             continue
         images = table["image"].astype(str).to_numpy()
         for name in map(str, table.columns):
-            end = name.rpartition("/")[2]
+            end = base_name(name)
             if end == "label":
                 of_image = dict(zip(images, table[name].astype(str), strict=True))
                 labels[f"Label: {record.task} {name}"] = [of_image.get(digest, "") for digest in vectors.digests]

@@ -15,6 +15,7 @@ from clipbench.data.contrasts import shuffle_words, words
 from clipbench.data.questions import Contrast
 from clipbench.metrics.choice import choices
 from clipbench.metrics.similarity import pair_scores
+from clipbench.results.metric_name import split_outer_subset
 from clipbench.stats.measures import Mean, Measure, Measures, undefined
 from clipbench_tasks.choices import ItemVectors
 from clipbench_tasks.tables import Column, Columns, Table, mean_over_parts, sample_rows, text_column
@@ -287,8 +288,9 @@ def means(contrasts: Sequence[Contrast], scores: Columns, chances: Columns) -> M
                 add(aggregates.of_groups, title, np.where(enters, column, np.nan), group, chance)
             elif is_scored.any():
                 aggregates.of_groups[title] = undefined(NO_GROUP[subset], higher_is_better=True)
-    titles = list(dict.fromkeys(name.partition("/")[0] for name in aggregates.overall))
-    by_title = dict(sorted(aggregates.overall.items(), key=lambda pair: titles.index(pair[0].partition("/")[0])))
+    title_of = {name: split_outer_subset(name).subset for name in aggregates.overall}
+    titles = list(dict.fromkeys(title_of.values()))
+    by_title = dict(sorted(aggregates.overall.items(), key=lambda pair: titles.index(title_of[pair[0]])))
     return aggregates._replace(overall=by_title, notes=_notes(subsets, aggregates.of_groups))
 
 

@@ -29,6 +29,7 @@ from clipbench.errors import MissingPart
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.choice import Choices, truth_groups
 from clipbench.models.protocol import Embedder
+from clipbench.results.metric_name import base_name, subset_of
 from clipbench.stats.clusters import clusters_by_shared_item
 from clipbench.stats.measures import Definition, Mean, Measures, Smooth, define, undefined
 from clipbench_tasks.choices import decide, vectors_of
@@ -174,7 +175,7 @@ class Composition(Task):
         measures = {
             **averaged.overall,
             **{
-                name: Mean(column=name, chance=float(chances[name.rpartition("/")[2]][~np.isnan(column)].mean()))
+                name: Mean(column=name, chance=float(chances[base_name(name)][~np.isnan(column)].mean()))
                 for name, column in of_subsets.items()
             },
             **averaged.of_groups,
@@ -184,7 +185,7 @@ class Composition(Task):
         controls: Measures = {"tie_rate": Mean(column="tied", higher_is_better=None)}
         for name in of_controls:
             controls[name] = Mean(column=name, higher_is_better=True if name.endswith("_strict") else None)
-        parts = {name.rpartition("/")[0] for name in measures}
+        parts = set(map(subset_of, measures))
         titles = TITLES_OF_MEANS | {name: title for name, title in TITLES.items() if name in subset}
         return Evaluation(
             samples={

@@ -19,6 +19,7 @@ from clipbench.errors import VectorError
 from clipbench.metrics.geometry import gap_noise, modality_gap
 from clipbench.metrics.shift import CORRECTIONS, SHIFTS, Classes, Maps, correction_maps, scores_after_move, shift_maps
 from clipbench.models.protocol import Embedder, no_logit_scale
+from clipbench.results.metric_name import split_subset
 from clipbench.results.record import Curve, CurveRole
 from clipbench_tasks.tables import Curves, Rows, Vectors
 from clipbench_tasks.zero_shot import prompted_classes
@@ -229,7 +230,7 @@ def _curve(name: str, points: Mapping[float, Scores], move: Move, rescore: Resco
 
 def _y_label(name: str, rescore: Rescoring) -> str:
     """Return the label of a score, which is empty if no figure shows the score."""
-    subset, _, score = name.rpartition("/")
+    subset, score = split_subset(name)
     if score == "acc1":
         return f"zero-shot top-1 accuracy{f' ({subset})' if subset else ''}"
     if name == "loss":

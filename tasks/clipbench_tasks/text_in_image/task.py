@@ -24,6 +24,7 @@ from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.classification import class_scores
 from clipbench.metrics.similarity import pair_scores
 from clipbench.models.protocol import Embedder
+from clipbench.results.metric_name import split_subset
 from clipbench.stats.clusters import clusters_by_shared_item
 from clipbench.stats.estimators import Samples
 from clipbench.stats.measures import Definition, Fixed, Mean, Measures, define, undefined
@@ -395,7 +396,7 @@ def _measures(samples: Samples, verdicts: Mapping[str, _Verdict], n_classes: int
     for kind in present:
         measures[f"{kind}_two_way_acc"] = Mean(column=f"{kind}_two_way_acc", chance=0.5, image=f"{kind}_image")
     for name in samples:
-        condition, _, key = name.rpartition("/")
+        condition, key = split_subset(name)
         if condition:
             if key == "attack_success":
                 measures[name] = Mean(column=name, higher_is_better=False)

@@ -15,8 +15,9 @@ from clipbench.comparison.gate_rules import Gate
 from clipbench.comparison.metric_difference import Flips, Verdict
 from clipbench.comparison.overall import with_verdict
 from clipbench.comparison.records import Comparison, Refusal
+from clipbench.results.metric_name import MetricName
 from clipbench.results.numbers import ascii_signs
-from clipbench.results.record import Metric, MetricName
+from clipbench.results.record import Metric
 from clipbench.results.table import as_markdown
 from tests.clipbench.conftest import MakeDifference
 

@@ -18,7 +18,8 @@ from clipbench.comparison.gate_rules import Gate, Tolerance, matches, read_gate
 from clipbench.comparison.metric_difference import Difference
 from clipbench.comparison.records import Comparison, Refusal
 from clipbench.errors import UsageError, for_command_line
-from clipbench.results.record import Metric, MetricName
+from clipbench.results.metric_name import MetricName
+from clipbench.results.record import Metric
 from tests.clipbench.comparison.test_compare import evaluation, held, mean_of
 from tests.clipbench.conftest import MakeDifference
 

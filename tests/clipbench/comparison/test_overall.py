@@ -13,7 +13,8 @@ from clipbench.comparison.gate_rules import Gate, Tolerance
 from clipbench.comparison.metric_difference import Difference, Verdict
 from clipbench.comparison.overall import with_verdict
 from clipbench.comparison.records import Comparison
-from clipbench.results.record import DatasetRecord, Metric, MetricName
+from clipbench.results.metric_name import MetricName
+from clipbench.results.record import DatasetRecord, Metric
 from tests.clipbench.comparison.test_compare import Held, evaluation, held
 from tests.clipbench.comparison.test_gate import comparison
 from tests.clipbench.conftest import MakeDifference
