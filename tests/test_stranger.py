@@ -59,6 +59,8 @@ class Stranger(NamedTuple):
     """The figure that its section brings for print, of both runs."""
     slip: Done
     """A run of a model that its package refuses."""
+    explained: Path
+    """The explanation of its models on 120 cards, as JSON."""
 
 
 def clipbench(commands: Sequence[Sequence[str | Path]], environment: dict[str, str]) -> list[Done]:
@@ -69,6 +71,19 @@ def clipbench(commands: Sequence[Sequence[str | Path]], environment: dict[str, s
     )
     assert done.returncode == 0, done.stderr
     return [Done(*each) for each in json.loads(done.stdout)]
+
+
+def write_cards(folder: Path) -> Path:
+    """Write 120 cards of three colours with captions of several lengths, and return their table."""
+    folder.mkdir()
+    rows = []
+    for number in range(120):
+        name = ("red", "blue", "green")[number % 3]
+        Image.new("RGB", (20, 12), COLOURS[name]).save(folder / f"{number}.png")
+        rows.append({"image": f"{number}.png", "caption": f"a {name} card{' of a set' * (number % 4)}"})
+    table = folder / "cards.jsonl"
+    table.write_text("\n".join(map(json.dumps, rows)))
+    return table
 
 
 @pytest.fixture(scope="module")
@@ -102,12 +117,21 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Stranger:
         slip,
         ("compare", *runs, "--format", "html", "--out", compared),
     ]
-    *done, refused, compare_done = clipbench(commands, environment)
+    many = write_cards(folder / "many")
+    explained_runs = [folder / "many-3", folder / "many-2"]
+    for model, run in zip(("colour:3", "colour:2"), explained_runs, strict=True):
+        commands.append(("run", "--tasks", f"length-bias@{many}", "--model", model, "--out", run))
+    commands.append(("explain", *explained_runs, "--json", folder / "explained.json"))
+    *done, refused, compare_done, first_run, second_run, explain_done = clipbench(commands, environment)
+    last_done = (first_run, second_run, explain_done)
+    assert all(last.status == 0 for last in last_done), [last.err for last in last_done]
     assert all(each.status == 0 for each in done), [each.err for each in done]
     assert compare_done.status in (0, 1), compare_done.err
     listed = dict(zip(("tasks", "models"), (each.out for each in done[:2]), strict=True))
     exported = dict(zip(forms, (each.out for each in done[5:8]), strict=True))
-    return Stranger(listed, runs, joint, compared, exported, folder / "length-bias.svg", refused)
+    return Stranger(
+        listed, runs, joint, compared, exported, folder / "length-bias.svg", refused, folder / "explained.json"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +181,12 @@ def test_models_are_compared_by_the_vectors_that_it_keeps(stranger: Stranger) ->
     assert "length-bias@cards.jsonl: mutual k-NN and CKA of the two models are not computed" in page
     assert "the runs kept 4, 4 pairs, 4 of them the same: expected at least 12" in page
     assert "zero-shot@cards.jsonl: mutual k-NN" not in page
+
+
+def test_explain_makes_groups_of_the_inputs_that_it_declares(stranger: Stranger) -> None:
+    explanation = json.loads(stranger.explained.read_text())
+    assert explanation["n_slices"].keys() >= {"columns", "caption words"}, "of n_letters, and of the caption"
+    assert not any("declares no inputs" in note for note in explanation["notes"])
 
 
 def test_exports_hold_its_metrics_as_they_hold_ours(stranger: Stranger) -> None:

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -22,10 +21,11 @@ MOST_VALUES = 300
 """Different texts of a column: with more, they name samples rather than groups."""
 MOST_CODES = 10
 """Different numbers of a column that are taken as names of groups, such as codes of cameras."""
-_PREFIX = re.compile(r"^[a-z_]+:(?:text|image|query):")
 
 
-def read_columns(path: Path, sample_ids: Sequence[str], clusters: Sequence[str] | None) -> list[InputColumn]:
+def read_columns(
+    path: Path, sample_ids: Sequence[str], clusters: Sequence[str] | None, item_ids: Sequence[str] | None = None
+) -> list[InputColumn]:
     """Return the columns of a file, joined to the samples of a run.
 
     Args:
@@ -33,10 +33,12 @@ def read_columns(path: Path, sample_ids: Sequence[str], clusters: Sequence[str] 
             path or the file name of its image.
         sample_ids: ids of the samples of the run.
         clusters: the image of each sample, if samples have one.
+        item_ids: the id in the data of each sample's text or image, None if it is the sample's.
 
     Raises:
         UsageError: the file cannot be read, names a sample twice or none of the run's, or has no column of use.
     """
+    item_ids = item_ids or sample_ids
     header, rows = _read(path)
     keys = [row[0] for row in rows]
     if repeated := [key for key, n in Counter(keys).items() if n > 1]:
@@ -45,12 +47,12 @@ def read_columns(path: Path, sample_ids: Sequence[str], clusters: Sequence[str] 
     if header[0] == "image":
         row_of_key |= _by_file_name(keys)
     row_of_sample = np.array(
-        [_find_row(row_of_key, names, header[0]) for names in _names_of(sample_ids, clusters)], np.int64
+        [_find_row(row_of_key, names, header[0]) for names in _names_of(sample_ids, item_ids, clusters)], np.int64
     )
     if (row_of_sample < 0).all():
         raise UsageError(
             f"{path} names none of the {counted(len(sample_ids), 'sample')}: got {header[0]} '{keys[0]}', expected such"
-            f" as '{next(_names_of(sample_ids[:1], clusters and clusters[:1]))[-1]}'"
+            f" as '{next(_names_of(sample_ids, item_ids, clusters))[-1]}'"
         )
     columns = [
         _parse_column(name, [row[index] for row in rows], row_of_sample) for index, name in enumerate(header) if index
@@ -91,10 +93,11 @@ def _by_file_name(paths: Sequence[str]) -> dict[str, int]:
     return {name: row for row, name in enumerate(names) if counts[name] == 1}
 
 
-def _names_of(sample_ids: Sequence[str], clusters: Sequence[str] | None) -> Iterator[tuple[str, ...]]:
+def _names_of(
+    sample_ids: Sequence[str], item_ids: Sequence[str], clusters: Sequence[str] | None
+) -> Iterator[tuple[str, ...]]:
     """Yield the names of each sample: its id, the id of its text or image, and the id of the image."""
-    for row, sample_id in enumerate(sample_ids):
-        name = _PREFIX.sub("", sample_id)
+    for row, (sample_id, name) in enumerate(zip(sample_ids, item_ids, strict=True)):
         yield (sample_id, name, name.rpartition("#")[0] or name, *([clusters[row]] if clusters is not None else []))
 
 

@@ -28,8 +28,9 @@ from clipbench.comparison.phrase_groups import EmbedInputs
 from clipbench.errors import ClipbenchError, NotComparable, UsageError, did_you_mean, option
 from clipbench.results.matching import match
 from clipbench.results.other_tools import Values
-from clipbench.results.record import Metric
+from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run, distinct_names
+from clipbench.results.sample_inputs import usual_inputs
 from clipbench.results.titles import first_headline, full_title
 from clipbench.seeding import generator
 from clipbench.stats.clusters import Codes, snap_to_integers
@@ -101,7 +102,8 @@ def explain(base: Side, candidate: Side, options: ExplainOptions | None = None) 
         raise UsageError(f"{pair.name}/{name} has {n} samples: expected {LEAST_SAMPLES} or more to find groups in")
     has_images = any(pair.base.encoded.get(key) for key in ("images", "stored_images"))
     image_inputs = options.image_inputs if has_images else None
-    groups = input_groups(tables.base, metric.column, options.columns, image_inputs, options.embed)
+    kinds = pair.base.inputs or usual_inputs(["sample_id", *map(str, tables.base)])
+    groups = input_groups(tables.base, metric.column, kinds, options.columns, image_inputs, options.embed)
     if not groups.groups:
         raise UsageError(
             f"{pair.name} has no groups of {LEAST_IN_GROUP} samples or more to explain {name} by: add columns with"
@@ -122,8 +124,14 @@ def explain(base: Side, candidate: Side, options: ExplainOptions | None = None) 
         digest=digest,
         options=options,
         sign=1 if metric.higher_is_better else -1,
-        notes=list(match(*pair).notes),
+        notes=[*match(*pair).notes, *_input_notes(pair.base)],
     )
+
+
+def _input_notes(record: EvaluationRecord) -> list[str]:
+    if record.inputs:
+        return []
+    return [f"{record.task} declares no inputs: only columns with usual names, such as caption and label, make groups"]
 
 
 def opened_run(side: Side) -> Run:

@@ -5,25 +5,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Bool
 
 from clipbench.comparison.column_file import read_columns
 from clipbench.comparison.explanation_groups import InputColumn, SampleGroup, SampleGroups, Source, make_groups
 from clipbench.comparison.phrase_groups import PHRASES, EmbedInputs, embedded_groups
 from clipbench.errors import Unavailable, option
-from clipbench.results.metric_name import base_name
+from clipbench.results.metric_name import split_subset
 from clipbench.results.record import GROUP_COLUMN
+from clipbench.results.sample_inputs import InputKind, Inputs, split_query_id
 
 if TYPE_CHECKING:
     import pandas
 
-CONDITIONS = ("subset", "condition", "language", "word", "object")
-"""Columns of tasks that say how a sample was made."""
 Measures = Mapping[str, Mapping[str, float]]
 """Measured inputs of images, by content hash and name."""
 ImageInputs = Callable[[Sequence[str]], Measures]
 """Returns the measured inputs of images by content hash, without images that have none."""
-CAPTION, IMAGE, CLUSTER = "caption", "image", "cluster"
+IMAGE, CLUSTER, LABEL = "image", "cluster", "label"
 IMAGE_INPUTS = "image inputs"
+TOKEN_TITLES: Mapping[InputKind, str] = {"tokens": "caption tokens", "tokens cut off": "caption tokens cut off"}
 LEAST_MEASURED = 0.9
 """Share of the images that must be measured. With fewer, the measured ones may be of one kind."""
 
@@ -36,6 +37,7 @@ def no_image_inputs(digests: Sequence[str]) -> Measures:
 def input_groups(
     table: "pandas.DataFrame",
     metric: str,
+    kinds: Inputs,
     columns: Path | None,
     image_inputs: ImageInputs | None,
     embed: EmbedInputs | None = None,
@@ -45,17 +47,24 @@ def input_groups(
     Args:
         table: the base's samples by id. Samples without a value of the metric only add captions to images.
         metric: name of the column of credits.
+        kinds: what the columns of the samples are.
         columns: a file with more columns.
         image_inputs: finds the measured inputs of images, None if the run encoded none.
         embed: embeds images and texts with the base's model, None if the model is not named.
     """
     samples = table[table[metric].notna()]
-    texts = _captions(samples, table)
+    has_queries = "query" in kinds.values()
+    kinds = {name: kind for name, kind in kinds.items() if name in samples}
+    queries = [split_query_id(str(sample_id)) for sample_id in samples.index]  # ids may be numbers
+    is_query_image = np.array([has_queries and query.modality == IMAGE for query in queries])
+    texts = _captions(samples, table, kinds, is_query_image)
     unavailable: dict[Source, str] = {}
     clusters = samples[CLUSTER].map(str).tolist() if CLUSTER in samples else None
-    inputs = [*_recorded(samples)]
-    inputs += [] if columns is None else read_columns(columns, samples.index.tolist(), clusters)
-    inputs += _lengths(samples, metric, texts)
+    inputs = [*_recorded(samples, kinds)]
+    if columns is not None:
+        item_ids = [query.item for query in queries] if has_queries else None
+        inputs += read_columns(columns, samples.index.tolist(), clusters, item_ids)
+    inputs += _lengths(samples, kinds, texts)
     if image_inputs is None:
         unavailable[IMAGE_INPUTS] = "the base run encoded no images"
     elif IMAGE in samples:
@@ -81,43 +90,53 @@ def input_groups(
     return make_groups(inputs, texts, unavailable, embedded)
 
 
-def _recorded(samples: "pandas.DataFrame") -> Iterator[InputColumn]:
-    """Yield groups of the data, conditions of the task, and the classes of each label set."""
+def _recorded(samples: "pandas.DataFrame", kinds: Inputs) -> Iterator[InputColumn]:
+    """Yield groups of the data, conditions and numbers of the task, and the classes of each label set."""
     for name in map(str, samples):
-        bare = name.removeprefix(GROUP_COLUMN)
-        is_class = base_name(name) == "label"
-        if name in CONDITIONS or bare != name or is_class:
+        kind = kinds.get(name)
+        if kind == "number":
+            yield InputColumn(name, "columns", samples[name].to_numpy(np.float64))
+        is_group = name.startswith(GROUP_COLUMN)
+        if is_group or kind in ("class", "condition"):
             values = samples[name].fillna("").map(str).to_numpy(object)
             if len({*values}) > 1:
-                title = name.replace("/label", " class").replace("label", "class") if is_class else bare
-                yield InputColumn(title, "classes" if is_class else "columns", values)
+                title = _class_title(name) if kind == "class" else name.removeprefix(GROUP_COLUMN)
+                yield InputColumn(title, "classes" if kind == "class" else "columns", values)
 
 
-def _captions(samples: "pandas.DataFrame", table: "pandas.DataFrame") -> list[str] | None:
+def _class_title(column: str) -> str:
+    """Return the title of a column of classes, such as ``kind class`` for ``kind/label``."""
+    label_set, name = split_subset(column)
+    return f"{label_set} {'class' if name == LABEL else name}".lstrip()
+
+
+def _captions(
+    samples: "pandas.DataFrame", table: "pandas.DataFrame", kinds: Inputs, is_query_image: Bool[np.ndarray, " n"]
+) -> list[str] | None:
     """Return the captions of each sample, joined.
 
     A sample whose query is an image has all captions that the table has of this image.
     """
-    if CAPTION not in samples:
+    caption = next((name for name, kind in kinds.items() if kind == "caption"), None)
+    if caption is None:
         return None
-    captions = samples[CAPTION].fillna("").map(str)
-    is_query_image = samples.index.map(str).str.contains(":image:", regex=False)  # ids may be numbers
+    captions = samples[caption].fillna("").map(str)
     if IMAGE in samples and is_query_image.any():
-        captioned = table[table[CAPTION].fillna("") != ""]
-        of_image = captioned.groupby(IMAGE)[CAPTION].agg(lambda texts: "\n".join(sorted({*map(str, texts)})))
+        captioned = table[table[caption].fillna("") != ""]
+        of_image = captioned.groupby(IMAGE)[caption].agg(lambda texts: "\n".join(sorted({*map(str, texts)})))
         captions = captions.where(~is_query_image, samples[IMAGE].map(of_image).fillna(captions))
     return captions.tolist() if (captions != "").any() else None
 
 
-def _lengths(samples: "pandas.DataFrame", metric: str, texts: list[str] | None) -> Iterator[InputColumn]:
+def _lengths(samples: "pandas.DataFrame", kinds: Inputs, texts: list[str] | None) -> Iterator[InputColumn]:
     """Yield the mean number of words of a sample's captions, and the base's tokens where the task counted them."""
     if texts is not None:
         n_words = [np.mean([len(text.split()) for text in of_sample.split("\n")]) for of_sample in texts]
         yield InputColumn("caption words", "caption length", np.array(n_words))
-    prefix = metric.partition("_recall")[0]
-    for name, title in ((f"{prefix}/n_tokens", "caption tokens"), (f"{prefix}/tokens_lost", "caption tokens cut off")):
-        if name in samples and samples[name].notna().any():
-            yield InputColumn(title, "caption length", samples[name].to_numpy(np.float64))
+    for token_kind, title in TOKEN_TITLES.items():
+        for name, kind in kinds.items():
+            if kind == token_kind and samples[name].notna().any():
+                yield InputColumn(title, "caption length", samples[name].to_numpy(np.float64))
 
 
 def _measured(samples: "pandas.DataFrame", measures: Measures) -> Iterator[InputColumn]:

@@ -10,7 +10,7 @@ from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -38,6 +38,7 @@ from clipbench.results.record import (
 )
 from clipbench.results.reference_models import OPEN_CLIP
 from clipbench.results.run import check_record, metrics_of
+from clipbench.results.sample_inputs import NUMERIC_KINDS, InputKind, Inputs
 from clipbench.seeding import generator
 from clipbench.stats.intervals import SHARES, mean_of_independent
 
@@ -246,6 +247,7 @@ def with_answer(
         subsets={**evaluation.subsets, **dataset.subsets},
         accuracy=evaluation.accuracy,
         formats=evaluation.formats,
+        inputs=_checked_inputs(evaluation),
         vectors=list(evaluation.vectors),
         slices=slices_with_published(sliced.records, measured),
         notes=[
@@ -256,6 +258,22 @@ def with_answer(
             *embedder.notes,
         ],
     )
+
+
+def _checked_inputs(evaluation: Evaluation) -> Inputs:
+    """Return the declared inputs.
+
+    Raises:
+        ClipbenchError: the samples have no such column, or it has texts for numbers, or the kind is unknown.
+    """
+    for name, kind in evaluation.inputs.items():
+        if kind not in get_args(InputKind):
+            raise ClipbenchError(f"input '{name}' has the kind '{kind}': {did_you_mean(kind, get_args(InputKind))}")
+        if name not in evaluation.samples:
+            raise ClipbenchError(f"input '{name}' is not a column of the samples: declare only columns")
+        if kind in NUMERIC_KINDS and evaluation.samples[name].dtype.kind not in "fiub":
+            raise ClipbenchError(f"input '{name}' has texts: expected numbers for the kind '{kind}'")
+    return evaluation.inputs
 
 
 def average_of(

@@ -12,6 +12,7 @@ from clipbench.errors import Unavailable
 from clipbench.models.protocol import COSINE, Embedder
 from clipbench.results.metric_name import base_name
 from clipbench.results.record import Curve, StoredFormat
+from clipbench.results.sample_inputs import InputKind
 from clipbench.stats.measures import Definition, Fixed, Measure, Within
 
 OF_UNIT_VECTORS = (
@@ -66,6 +67,9 @@ class Evaluation:
     """Formats of stored vectors by the subset whose metrics are measured on them, such as ``int8@64`` for the metric
     ``int8@64/acc1``; the empty name is the format of ``acc1`` itself. ``clipbench show`` prints these metrics, with
     their ``int8@64/acc1_change``, as a table by bytes; the reason of ``acc1_smallest`` is the line below it."""
+    inputs: Mapping[str, InputKind] = field(default_factory=dict)
+    """What columns of the samples say about the inputs of a sample: ``{"label": "class"}``. ``clipbench explain`` makes
+    groups of them. ``docs/plugins.md`` lists the kinds."""
 
 
 class Task:

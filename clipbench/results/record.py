@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from typing import Any, Literal
 
 from clipbench.results.metric_name import evaluation_name
+from clipbench.results.sample_inputs import InputKind
 from clipbench.untrusted.schema import MOST
 
 SCHEMA_VERSION = "1.0"
@@ -265,6 +266,9 @@ class EvaluationRecord:
     formats: Mapping[str, StoredFormat] = field(default_factory=dict)
     """Formats of the vectors that metrics are measured on, by the subset that the metric names begin with; the empty
     name is the format of the others. These metrics are shown in a table by bytes."""
+    inputs: Mapping[str, InputKind] = field(default_factory=dict)
+    """What columns of the samples say about the inputs of each sample, such as its class. ``clipbench explain`` makes
+    groups of them."""
     slices: Mapping[str, SlicesRecord] = field(default_factory=dict)
     """Metrics by the groups of the data, by the name of the grouping, such as ``language``."""
     files: Mapping[str, str] = field(default_factory=dict)

@@ -311,6 +311,7 @@ class Compression(Task):
         first: Measures = {f"{name}_smallest": smallest, name: Mean(column=name, chance=question.chance)}
         return Evaluation(
             samples=samples,
+            inputs={"sample_id": "query"},
             measures=define(first | measures, definitions(self.points)),
             curves=_curves(smallest, samples),
         )

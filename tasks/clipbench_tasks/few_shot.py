@@ -168,6 +168,7 @@ class FewShot(Task):
         training_labels = labels[training]
         return Evaluation(
             samples=samples,
+            inputs={"label": "class"},
             measures=define(self._measures(samples, numbers, per_class, true, classifiers), definitions(self.shots)),
             curves={
                 f"{method}_acc1_by_labels": curve_of_means(

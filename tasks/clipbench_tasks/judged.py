@@ -175,6 +175,7 @@ def evaluation(search: JudgedSearch, ks: Cutoffs) -> Evaluation:
     }
     return Evaluation(
         samples=samples,
+        inputs={"query": "caption"},
         measures=define(measures, table),
         controls=define(controls, table),
         curves={f"{DIRECTION}_{name}": curve for name, curve in _curves(search, levels)},

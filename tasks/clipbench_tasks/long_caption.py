@@ -33,6 +33,7 @@ from clipbench.models.protocol import Embedder
 from clipbench.results.metric_name import split_outer_subset
 from clipbench.results.numbers import significant
 from clipbench.results.record import Metric
+from clipbench.results.sample_inputs import InputKind
 from clipbench.stats.crossings import crossing_interval
 from clipbench.stats.estimators import Estimator, Samples
 from clipbench.stats.measures import (
@@ -204,8 +205,10 @@ def _tokens_kept(
     if context is not None:
         columns[f"{TO_IMAGE}/truncated"] = (n_tokens > context).astype(np.float64)
         columns[f"{TO_IMAGE}/tokens_lost"] = np.maximum(n_tokens - context, 0)
+    kinds: dict[str, InputKind] = {f"{TO_IMAGE}/n_tokens": "tokens", f"{TO_IMAGE}/tokens_lost": "tokens cut off"}
     return Evaluation(
         samples=columns,
+        inputs={name: kind for name, kind in kinds.items() if name in columns},
         measures=define(_measures(lengths, len(gallery), context, share=share), _definitions(share)),
         curves=curves,
         notes=(f"not a single word of {n_empty} captions fits into {lengths[0]} tokens",) if n_empty else (),
@@ -411,6 +414,7 @@ def probe(
         controls[beyond] = Mean(column=beyond, higher_is_better=None) if beyond in samples else missing
     return Evaluation(
         samples=samples,
+        inputs={"caption": "caption"},
         measures=define(accuracies, METRICS),
         controls=define(controls, METRICS),
         curves=_curves(samples, subsets, rng) if count is not None else {},

@@ -177,6 +177,7 @@ class MixedRetrieval(Task):
         documents_of_half = np.where(kinds[:, None] == TEXT, texts, images)
         return Evaluation(
             samples=samples,
+            inputs={"caption": "caption"},
             measures=_measures(results, corpora, self.ks),
             controls=_controls(results, self.ks),
             curves=_curves(samples, corpora, self.ks),

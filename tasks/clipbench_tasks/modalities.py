@@ -191,6 +191,7 @@ class ModalitiesTask(Task):
             notes.append(f"mean_recall@1 leaves out directions without pairs: {', '.join(unpaired_names)}")
         return Evaluation(
             samples=samples,
+            inputs={"direction": "condition"} if "direction" in samples else {},
             measures=define(by_kind, METRICS),
             controls=define(controls, METRICS),
             vectors=_group_vectors(data, vectors),

@@ -29,6 +29,7 @@ from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.ranking import Ranks, chance_recall_at_k, expected_rank, expected_recall_at_k, recall_at_k
 from clipbench.models.protocol import Embedder
 from clipbench.results.record import Curve, CurveRole
+from clipbench.results.sample_inputs import InputKind, Inputs
 from clipbench.stats.estimators import Estimator
 from clipbench.stats.measures import Definition, Definitions, Mean, Measures, Statistic, define, undefined
 from clipbench_tasks import judged
@@ -154,6 +155,7 @@ def _evaluation(direction: Direction, ks: Cutoffs) -> Evaluation:
     by_size = {} if direction.among is None else _by_size(direction, direction.among, ks)
     return Evaluation(
         samples=_table(direction, ks),
+        inputs=_inputs(direction),
         measures=define(_measures(direction, ks), definitions),
         controls=define(controls, definitions),
         curves={
@@ -223,6 +225,15 @@ def _definitions(direction: str, ks: Cutoffs) -> Definitions:
             f"{recall}, ties as misses", f"{share}, where a tie counts as a miss.", name
         )
     return definitions
+
+
+def _inputs(direction: Direction) -> Inputs:
+    inputs: dict[str, InputKind] = {"sample_id": "query"}
+    if "caption" in direction.columns:
+        inputs["caption"] = "caption"
+    if "label" in direction.columns:
+        inputs["label"] = "class"
+    return inputs
 
 
 def _table(direction: Direction, ks: Cutoffs) -> Table:

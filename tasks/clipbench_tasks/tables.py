@@ -125,6 +125,7 @@ def join_evaluations(parts: Sequence[Evaluation]) -> Evaluation:
         curves={name: curve for part in parts for name, curve in part.curves.items()},
         neighbours=stack_tables(*(part.neighbours for part in parts)),
         notes=tuple(note for part in parts for note in part.notes),
+        inputs={name: kind for part in parts for name, kind in part.inputs.items()},
     )
 
 

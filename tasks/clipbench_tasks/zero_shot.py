@@ -209,6 +209,7 @@ def _join_label_sets(by_set: Mapping[str, Evaluation]) -> Evaluation:
         measures=prefixed("measures"),
         controls=prefixed("controls"),
         curves=prefixed("curves"),
+        inputs=prefixed("inputs"),
         arrays=prefixed("arrays"),
         neighbours=stack_tables(
             *(
@@ -331,6 +332,7 @@ def _evaluate_choices(
     return Evaluation(
         samples=samples,
         measures=define(measures, METRICS),
+        inputs={"label": "class"},
         curves=curves,
         controls=define(controls, METRICS),
         notes=notes,

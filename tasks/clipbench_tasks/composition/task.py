@@ -202,6 +202,7 @@ class Composition(Task):
                 "tied": np.any([(column > 0) & (column < 1) for column in main.values()], axis=0).astype(np.float64),
                 **of_controls,
             },
+            inputs={"subset": "condition", "caption": "caption"},
             measures=define(measures, METRICS),
             controls=define({**averaged_strict.overall, **controls, **averaged_strict.of_groups}, METRICS),
             notes=(*notes, *averaged.notes),

@@ -235,6 +235,7 @@ class ModalityGap(Task):
         level = Fixed(value=noise.chance, unit="distance", n=n, reason="the gap of one common centroid")
         return Evaluation(
             samples=samples,
+            inputs={"caption": "caption"},
             measures=define(measures, METRICS),
             controls={} if isnan(noise.chance) else define({"gap_if_none": level}, METRICS),
             curves=curves,

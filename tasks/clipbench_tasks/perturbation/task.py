@@ -29,6 +29,7 @@ from clipbench.errors import DataError, MissingPart, UsageError, did_you_mean
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.models.protocol import Embedder
 from clipbench.results.numbers import count, listed
+from clipbench.results.sample_inputs import InputKind
 from clipbench.stats.intervals import DIFFERENCES, mean_interval
 from clipbench.stats.measures import Definition, Fixed, Mean, Measures, define
 from clipbench_tasks.perturbation.disturbances import IMAGE_DISTURBANCES, TEMPLATE, TEXT_DISTURBANCES
@@ -189,8 +190,16 @@ def _evaluation(responses: Sequence[Response], notes: Sequence[str], n_images: i
             flips[row] = response.copies[severity - 1][row]
         tables.append(table)
         curves |= _curves(response)
+    samples = stack_tables(*tables)
+    kinds: dict[str, InputKind] = {
+        "sample_id": "query",
+        "condition": "condition",
+        "label": "class",
+        "caption": "caption",
+    }
     return Evaluation(
-        samples=stack_tables(*tables),
+        samples=samples,
+        inputs={name: kind for name, kind in kinds.items() if name in samples},
         measures=define(_measures(responses), METRICS),
         controls=define(
             {

@@ -123,6 +123,7 @@ def reading(dataset: Dataset, contrasts: Sequence[Contrast], embedder: Embedder)
         "reading_tie_rate": Mean(column="reading_tied", higher_is_better=None),
     }
     return Evaluation(
+        inputs={"subset": "condition"},
         samples={
             "sample_id": text_column(f"reading/{contrast.id}" for contrast in contrasts),
             "cluster": text_column(f"image {row}" for row in images),
@@ -238,6 +239,7 @@ def attacked(
         of_probes = probe_attacks(dataset, attacks, embedder, classes[0], _is_usual(samples["condition"]))
     return Evaluation(
         samples={**samples, **of_probes.samples},
+        inputs={"object": "condition", "word": "condition", "condition": "condition"},
         measures={**define(_measures(samples, verdicts, len(names)), METRICS), **of_probes.measures},
         curves=_response_curves(samples, 1 / len(names)),
         controls={**define(controls, METRICS), **of_probes.controls},

@@ -16,6 +16,7 @@ from clipbench.comparison.phrase_groups import InputEmbeddings
 from clipbench.errors import NotComparable, Unavailable, UsageError
 from clipbench.results.record import DatasetRecord, Metric
 from clipbench.results.run import Run, read_run, write_result
+from clipbench.results.sample_inputs import InputKind
 from tests.made import record_of, result_of
 
 N = 600
@@ -197,7 +198,7 @@ def test_a_group_has_twenty_samples_and_one_in_a_hundred() -> None:
 
 
 def test_a_file_is_joined_by_id_image_and_file_name(tmp_path: Path) -> None:
-    ids = [f"image_retrieval:text:birds/{row}.jpg#0" for row in range(3)]
+    ids, items = ([f"{start}birds/{row}.jpg#0" for row in range(3)] for start in ("image_retrieval:text:", ""))
     clusters = [f"birds/{row}.jpg" for row in range(3)]
     for key, names in {
         "id": ["birds/0.jpg#0", "birds/1.jpg#0", "birds/2.jpg#0"],
@@ -205,7 +206,7 @@ def test_a_file_is_joined_by_id_image_and_file_name(tmp_path: Path) -> None:
     }.items():
         rows = "\n".join(f"{name},{value}" for name, value in zip(names, "xyx", strict=True))
         (tmp_path / "file.csv").write_text(f"{key},letter\n{rows}\n")
-        (column,) = read_columns(tmp_path / "file.csv", ids, clusters)
+        (column,) = read_columns(tmp_path / "file.csv", ids, clusters, items)
         assert column.values.tolist() == ["x", "y", "x"]
 
 
@@ -224,6 +225,35 @@ def test_a_file_with_an_endless_field_is_refused_in_one_line(tmp_path: Path) -> 
 
     with pytest.raises(UsageError, match=r"file\.csv is not CSV: field larger than field limit"):
         read_columns(tmp_path / "file.csv", ["0"], None)
+
+
+def test_inputs_that_a_task_declares_make_groups_and_others_do_not(write: Write) -> None:
+    columns = {"shutter": np.where(np.arange(N) % 10 == 1, "slow", "fast").astype(object), "noise": np.arange(N) * 1.0}
+    base, candidate = write("base", hits(), **columns), write("new", lost_where(CAMERA == "phone"), **columns)
+    (record,) = base.result.evaluations
+
+    def declared(**inputs: InputKind) -> Run:
+        return replace(base, result=replace(base.result, evaluations=[replace(record, inputs=inputs)]))
+
+    explanation = explain(declared(shutter="condition", noise="number"), candidate)
+
+    assert [claim.slice for claim in explanation.claims] == ["shutter = slow"]
+    assert any(change.slice.startswith("noise at least ") for change in explanation.changes)
+    assert not [note for note in explanation.notes if "inputs" in note]
+    with pytest.raises(UsageError, match="no groups of 20 samples or more"):
+        explain(base, candidate)
+
+
+def test_a_task_without_inputs_has_groups_of_usual_columns_and_a_note(write: Write) -> None:
+    label = np.array([("cat", "car")[row % 2] for row in range(N)], object)
+    base, candidate = write("base", hits(), label=label), write("new", hits(), label=label)
+
+    explanation = explain(base, candidate)
+
+    assert {change.slice for change in explanation.changes} == {"class = car", "class = cat"}
+    assert explanation.notes[-1] == (
+        "retrieval declares no inputs: only columns with usual names, such as caption and label, make groups"
+    )
 
 
 def test_runs_that_cannot_be_explained_say_why(write: Write) -> None:

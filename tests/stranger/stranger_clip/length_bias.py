@@ -62,5 +62,6 @@ class LengthBias(Task):
             samples=samples,
             measures={"longest_wins": wins, "lead": margin},
             controls={"tie_rate": ties},
+            inputs={"caption": "caption", "n_letters": "number"},
             vectors={"images": images, "texts": texts, "pair_id": samples["sample_id"].astype(str)},
         )
