@@ -170,7 +170,7 @@ def _record(
     if pair.has_samples:
         (folder / "samples").mkdir(exist_ok=True)
         table.to_parquet(folder / file, index=False)
-    return record_of(task, dataset=_data(pair), metrics=metrics, files={"samples": file})
+    return record_of(task, dataset=_data(pair), metrics=metrics, files={"samples": file}, inputs={"sample_id": "query"})
 
 
 def _data(pair: Pair) -> DatasetRecord:
