@@ -1,14 +1,16 @@
 """Every metric of the tasks that ship is written out for a reader: title, description, headline, what it controls."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 
 from clipbench.data.scenes import scenes_dataset
-from clipbench.evaluation.task import Task
+from clipbench.evaluation.task import Evaluation, Task
 from clipbench.models.protocol import ModelInfo
 from clipbench.results.record import Metric
+from clipbench.results.sample_inputs import split_query_id, usual_inputs
 from clipbench.testing import INFO, StubEmbedder, ToyModel
 from clipbench_tasks.composition.task import Composition
 from clipbench_tasks.compression import Compression
@@ -54,15 +56,22 @@ class Toy(StubEmbedder):
 
 
 @cache
+def evaluated(task: str) -> Evaluation:
+    """Return the evaluation of a task on a few scenes, with the data's titles of subsets."""
+    dataset = scenes_dataset(TASKS[task].data_form, n=24)
+    evaluation = TASKS[task].evaluate(dataset, Toy(), np.random.default_rng(0))
+    return replace(evaluation, subsets={**evaluation.subsets, **dataset.subsets})
+
+
+@cache
 def measured(task: str) -> tuple[dict[str, Metric], dict[str, Metric], dict[str, str]]:
     """Return metrics, controls and titles of subsets of a task on a few scenes."""
-    rng, dataset = np.random.default_rng(0), scenes_dataset(TASKS[task].data_form, n=24)
-    found = TASKS[task].evaluate(dataset, Toy(), rng)
+    found, rng = evaluated(task), np.random.default_rng(0)
     metrics, controls = (
         {name: measure.metric(found.samples, rng) for name, measure in part.items()}
         for part in (found.measures, found.controls)
     )
-    return metrics, controls, {**found.subsets, **dataset.subsets}
+    return metrics, controls, dict(found.subsets)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -77,3 +86,14 @@ def test_every_metric_control_and_subset_is_written_out_and_so_is_the_task(task:
     named = {name.rpartition("/")[0] for name in metrics} - {""}
     assert {name for name in named if not name.startswith(of_attacks)} <= set(subsets)
     assert all(text.endswith((".", "?")) for text in (TASKS[task].question, TASKS[task].scoring))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_columns_with_usual_names_are_declared_as_inputs(task: str) -> None:
+    """No task has fewer groups in `explain` than a task that declares nothing."""
+    evaluation = evaluated(task)
+    columns = dict(evaluation.samples)
+    if not any(split_query_id(sample_id).modality for sample_id in columns["sample_id"]):
+        del columns["sample_id"]
+    assert evaluation.inputs.items() >= usual_inputs(columns).items()
+    assert evaluation.inputs.keys() <= evaluation.samples.keys()
