@@ -148,7 +148,8 @@ class GatedFamily:
         if self.p_values[index] is None:
             return False
         p_values = list(self.p_values)
-        p_values[index] = self.differences[index].least_p
+        power = self.differences[index].power
+        p_values[index] = 0.0 if power is None else power.least_p
         least_adjusted = holm(p_values)[index]
         return least_adjusted is not None and least_adjusted <= alpha
 
@@ -234,7 +235,7 @@ def _limit_status(difference: Difference, sign: int, allowed: float) -> tuple[St
 
 
 def _is_inside(difference: Difference, allowed: float) -> bool:
-    """Return whether the whole interval is within a limit on both sides. One without width is no evidence."""
+    """Return whether the whole interval is within a limit on both sides. One without width does not count."""
     low, high = difference.low, difference.high
     return low is not None and high is not None and -allowed <= low < high <= allowed
 

@@ -110,6 +110,8 @@ def as_json(comparisons: Sequence[Comparison]) -> str:
 def _comparison_fields(comparison: Comparison) -> dict[str, object]:
     fields = asdict(replace(comparison, gate=GateResult()))
     del fields["gate"]  # its outcomes would repeat the differences
+    for difference in (*fields["differences"], *fields["slices"]):
+        del difference["power"]
     return fields
 
 
