@@ -194,7 +194,7 @@ def _loss_outcome(
         status, reason = _regression(name, gate, today)
     elif is_untestable:
         status = "untested"
-        reason = difference.test if p is None else f"no test: {difference.test} cannot reach p {rule.alpha:g}"
+        reason = difference.test if p is None else _unreachable_text(difference, rule.alpha, family.n_tests)
     elif rule.tolerance.amount:
         status, reason = _limit_status(difference, sign, allowed)
     else:
@@ -216,6 +216,11 @@ def _loss_outcome(
         base=difference.base,
         candidate=difference.candidate,
     )
+
+
+def _unreachable_text(difference: Difference, alpha: float, n_tests: int) -> str:
+    corrected = f", corrected for {n_tests} gated metrics" if n_tests > 1 else ""
+    return f"no test: {difference.test} cannot reach p {alpha:g}{corrected}"
 
 
 def _limit_status(difference: Difference, sign: int, allowed: float) -> tuple[Status, str]:

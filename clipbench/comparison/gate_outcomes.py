@@ -95,8 +95,8 @@ NOUNS: Mapping[Status, tuple[str, str]] = {
     "untested": ("untested loss", "untested losses"),
     "acknowledged": ("known regression", "known regressions"),
     "within": ("within the limit", "within the limit"),
-    "not decided": ("not decided", "not decided"),
     "pass": ("passed", "passed"),
+    "not decided": ("not decided", "not decided"),
 }
 """Each outcome of a gated metric as it is counted, singular and plural."""
 
