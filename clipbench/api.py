@@ -307,7 +307,8 @@ def compare(  # noqa: PLR0913  the options of the command, each by its name
         a loss, or a requirement is not met; 3 if that cannot be tested; 0 otherwise.
 
     Raises:
-        NotComparable: the two have no evaluation in common, or none on the same samples, or one was not measured.
+        NotComparable: the two have no evaluation in common, or none on the same samples.
+        NotMeasured: a folder holds the reason why its model could not be measured.
         UsageError: a limit has no unit, or the gate gates nothing.
         ClipbenchError: a folder or file cannot be read.
 

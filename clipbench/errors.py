@@ -71,7 +71,7 @@ class NotComparable(UsageError):
     """Two results whose numbers must not be compared."""
 
 
-class NotMeasured(NotComparable):
+class NotMeasured(ClipbenchError):
     """A model that could not be measured, so that there is nothing to read or compare."""
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from clipbench.comparison.records import Refusal
-from clipbench.errors import ClipbenchError, NotComparable, NotMeasured
+from clipbench.errors import ClipbenchError, NotComparable
 from clipbench.results.matching import match
 from clipbench.results.record import EvaluationRecord, Metric, Metrics, as_json, finished_evaluations
 from clipbench.results.run import Run
@@ -51,8 +51,7 @@ def pair_evaluations(base: Run, candidate: Run) -> list[EvaluationPair]:
     Where the candidate has several, its partner is the one with the base's parameters, otherwise the first.
 
     Raises:
-        NotMeasured: a run has no finished evaluation.
-        NotComparable: the runs have none in common.
+        NotComparable: there is none, for example since a run could not be measured.
     """
     pairs = []
     for before in finished_evaluations(base.result):
@@ -63,7 +62,7 @@ def pair_evaluations(base: Run, candidate: Run) -> list[EvaluationPair]:
         if not finished_evaluations(run.result) and run.result.evaluations:
             record = run.result.evaluations[0]
             status = "failed" if record.status == "failed" else f"is {record.status}"
-            raise NotMeasured(f"{run.label} was not measured: {record.name} {status}: {record.reason}")
+            raise NotComparable(f"{run.label} was not measured: {record.name} {status}: {record.reason}")
     if not pairs:
         raise NotComparable(f"{base.label} and {candidate.label} have no finished evaluation in common")
     return pairs
