@@ -225,15 +225,15 @@ class PairedPower:
     a few have to change. None for other tests.
     """
     least_p: float = 0.0
-    """The smallest p-value that the test can have with so many samples, or clusters."""
+    """The smallest p-value that the test can have with this number of samples, or clusters."""
 
     def at(self, alpha: float, power: float = 0.8) -> float | None:
         """Return the smallest true difference that the two-sided test finds with a power, None if it cannot find any.
 
         (t of 1 - alpha / 2 + t of the power) × the standard error of the paired difference; at 5 % and 80 %, 2.8 of
-        them where there are many samples. Where hardly a sample changed, the standard error says little: a test of
-        signs needs k changes in one direction, 2 × 2^-k being at most alpha. If samples change in no other direction,
-        so many change with the given power if d of all do, with P(binomial(n, d) ≥ k) the power.
+        them where there are many samples. If hardly a sample changed, the standard error says little: a test of signs
+        needs k changes in one direction, with 2 × 2^-k at most alpha. If samples change in no other direction, k of n
+        change with the given power if a fraction d of all samples does, where P(binomial(n, d) ≥ k) is the power.
 
         Args:
             alpha: level of this test by itself. After a correction for many tests, it is smaller.
