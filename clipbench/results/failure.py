@@ -16,7 +16,7 @@ FAILED = "failed.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Failure:
+class FailedRun:
     """A model that could not be measured."""
 
     schema_version: str = SCHEMA_VERSION
@@ -36,7 +36,7 @@ def write_failure(folder: Path, *, model: str, command: Sequence[str], reason: s
     Raises:
         MachineError: it, or the folder, cannot be written.
     """
-    failure = Failure(
+    failure = FailedRun(
         clipbench_version=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=list(command),
@@ -59,6 +59,6 @@ def failure_reason(folder: Path) -> str:
     if not is_there(path):
         return ""
     try:
-        return parse_record(Failure, read_json(path, ClipbenchError)).reason
+        return parse_record(FailedRun, read_json(path, ClipbenchError)).reason
     except SchemaError as error:
         raise ClipbenchError(f"{path} is damaged ({error}): make the run again") from error
