@@ -136,6 +136,8 @@ def _test_means(before: Values, after: Values, clusters: Codes, within: Range, r
             f"sign flips of {_count_of_units(len(sums), clusters)}",
         )
     sizes = np.abs(sums[np.abs(sums) > NEGLIGIBLE])
+    # Where nothing changed, a credit may change by 1, and all captions of an image together. Other values have no size.
+    unit_size = float(sizes.mean()) * len(sums) / n if len(sizes) else None if within is None else 1.0
     least_p = 2.0 ** (1 - len(sums))  # all units differ in the same direction
     if not is_exact and len(sums) > significance.EXACT_UNITS:
         least_p = max(least_p, 1 / (1 + significance.N_DRAWS))
@@ -144,7 +146,7 @@ def _test_means(before: Values, after: Values, clusters: Codes, within: Range, r
         n_units=len(sums),
         # Half the step between two totals: a flip moves them by twice its unit's size, or more.
         margin=float(sizes.min()) / n if len(sizes) else 0.0,
-        unit_size=(float(sizes.mean()) if len(sizes) else 1.0) * len(sums) / n,
+        unit_size=unit_size,
         least_p=least_p,
     )
 

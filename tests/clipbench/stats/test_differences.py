@@ -197,6 +197,25 @@ def test_a_one_sided_bound_is_missed_in_one_of_twenty_draws_at_most(
     assert n_missed <= scipy.stats.binom.isf(0.001, n_draws, 0.05)
 
 
+@pytest.mark.parametrize("per_cluster", [1, 5])
+def test_identical_hits_show_a_loss_of_whole_clusters(per_cluster: int) -> None:
+    """Six of 60 units must change. With a chance of 80 % they do if 12.6 % do in truth, whatever a unit holds."""
+    hits = np.ones(60 * per_cluster)
+    clusters = None if per_cluster == 1 else np.arange(len(hits)) // per_cluster
+    metric, table = Metric(value=1.0, column="x"), {"x": hits}
+    rng = np.random.default_rng(0)
+    found = paired_difference(metric, metric, before=table, after=table, clusters=clusters, rng=rng)
+    loss = found.power and found.power.at(0.05)
+    assert loss and scipy.stats.binom.sf(5, 60, loss) == pytest.approx(0.8)
+
+
+def test_identical_values_without_a_range_have_no_detectable_loss() -> None:
+    metric, table = Metric(value=0.25, unit="cosine", column="x"), {"x": np.full(60, 0.25)}
+    rng = np.random.default_rng(0)
+    found = paired_difference(metric, metric, before=table, after=table, clusters=None, rng=rng)
+    assert found.power is not None and found.power.at(0.05) is None
+
+
 # Means over classes ----------------------------------------------------------------------------------------------------
 
 
