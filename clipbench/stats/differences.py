@@ -19,7 +19,7 @@ from clipbench.stats.calibration import calibration_difference_interval, calibra
 from clipbench.stats.clusters import NEGLIGIBLE, Codes, Values, cluster_sums, snap_to_integers, standard_error
 from clipbench.stats.distances import distance_difference_interval
 from clipbench.stats.estimators import CHANGES, Estimator, Samples
-from clipbench.stats.intervals import ONE_SIDED, Bounds, Interval, IntervalAt, Range
+from clipbench.stats.intervals import ONE_SIDED, ONE_SIDED_WILSON, Bounds, Interval, IntervalAt, Range
 from clipbench.stats.significance import ALPHA, PairedPower
 
 RANGES: Mapping[str, Range] = {"fraction": intervals.DIFFERENCES, "difference": (-2.0, 2.0)}
@@ -87,9 +87,13 @@ def _without_empty_interval(paired: PairedTest) -> PairedTest:
     return replace(paired, interval=Interval(None, None, reason), bounds=NO_BOUNDS)
 
 
-def _one_sided_bounds(interval: Interval, interval_at: IntervalAt) -> OneSidedBounds:
-    """Return the bounds of the interval that misses each with a chance of 5 %, within a two-sided interval."""
-    low, high, _ = interval_at(ONE_SIDED)
+def _one_sided_bounds(interval: Interval, interval_at: IntervalAt, *, confidence: float = ONE_SIDED) -> OneSidedBounds:
+    """Return the bounds of the interval that misses each with a chance of 5 %, within a two-sided interval.
+
+    Args:
+        confidence: of the interval that misses each with this chance.
+    """
+    low, high, _ = interval_at(confidence)
     if low is None or high is None or interval.low is None or interval.high is None:
         return NO_BOUNDS
     return OneSidedBounds(max(low, interval.low), min(high, interval.high))
@@ -157,7 +161,7 @@ def _test_means(before: Values, after: Values, clusters: Codes, within: Range, r
     paired = PairedTest(
         n=n,
         interval=interval,
-        bounds=_one_sided_bounds(interval, interval_at),
+        bounds=_one_sided_bounds(interval, interval_at, confidence=ONE_SIDED_WILSON if len(sizes) else ONE_SIDED),
         test=name,
         p_value=test.p_value,
         power=power,
@@ -278,7 +282,7 @@ def _test_parts(
     return PairedTest(
         n=len(parts),
         interval=interval,
-        bounds=_one_sided_bounds(interval, interval_at),
+        bounds=_one_sided_bounds(interval, interval_at, confidence=ONE_SIDED_WILSON),
         test=f"interval of gains and losses of {n_units} {_unit_noun(clusters)}, inverted",
         p_value=significance.p_value_by_inversion(interval_at),
         power=PairedPower(standard_error=error, n_units=n_units, least_p=significance.LEAST_P),

@@ -197,6 +197,20 @@ def test_a_one_sided_bound_is_missed_in_one_of_twenty_draws_at_most(
     assert n_missed <= scipy.stats.binom.isf(0.001, n_draws, 0.05)
 
 
+@pytest.mark.parametrize("n", [50, 120, 300])
+@pytest.mark.parametrize("n_lost", [1, 2, 3, 4.25, 6, 10])
+def test_the_bound_of_rare_losses_is_missed_in_one_of_twenty_by_the_binomial_law(n: int, n_lost: float) -> None:
+    """No sample improves. The chance of each number of losses is known, so that nothing is drawn."""
+    rng, missed = np.random.default_rng(0), 0.0
+    for count in range(25):
+        before, after = np.ones(n), (np.arange(n) >= count).astype(np.float64)
+        metrics = [Metric(value=float(column.mean()), column="x") for column in (before, after)]
+        found = paired_difference(*metrics, before={"x": before}, after={"x": after}, clusters=None, rng=rng)
+        assert found.bounds.low is not None
+        missed += float(scipy.stats.binom.pmf(count, n, n_lost / n)) * (found.bounds.low > -n_lost / n)
+    assert missed <= 0.052
+
+
 @pytest.mark.parametrize("per_cluster", [1, 5])
 def test_identical_hits_show_a_loss_of_whole_clusters(per_cluster: int) -> None:
     """Six of 60 units must change. With a chance of 80 % they do if 12.6 % do in truth, whatever a unit holds."""
