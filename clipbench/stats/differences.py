@@ -79,11 +79,12 @@ def paired_difference(
 
 
 def _without_empty_interval(paired: PairedTest) -> PairedTest:
-    """Return a test without its interval if that has no width, as all samples change by the same amount."""
+    """Return a test without its interval if that has no width, as all samples are equal or change alike."""
     low, high, _ = paired.interval
     if low is None or high is None or low < high:
         return paired
-    reason = "all samples change by the same amount, which does not show how much others may change"
+    same = "change by the same amount" if low else "are equal"
+    reason = f"all samples {same}, which does not show how much others may change"
     return replace(paired, interval=Interval(None, None, reason), bounds=NO_BOUNDS)
 
 

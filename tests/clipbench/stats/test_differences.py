@@ -154,7 +154,7 @@ def test_a_model_is_equal_to_itself(kind: str) -> None:
     if low is None or high is None:
         assert found.bounds == NO_BOUNDS
         assert found.interval.method.startswith(
-            ("all samples change by the same amount", "the delta method has no width")
+            ("all samples are equal", "the delta method has no width")
         )
     else:
         assert low < 0 < high  # the range of the metric bounds what other samples may change
