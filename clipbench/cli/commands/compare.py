@@ -167,11 +167,13 @@ def _compare_candidates(
     sides: "Sequence[Run | Values | NotMeasured]", arguments: CompareArguments, gate: "Gate"
 ) -> "list[Comparison]":
     """Return a comparison of each candidate with the base, also of one that was not measured or is not comparable."""
+    from clipbench.comparison.check_warnings import check_warnings
     from clipbench.comparison.compare_runs import compare, metrics_of
     from clipbench.comparison.gate import check_gate
     from clipbench.comparison.gate_rules import Tolerance
     from clipbench.comparison.overall import with_verdict
     from clipbench.comparison.records import CompareOptions, Comparison, Refusal
+    from clipbench.results.run import Run
 
     options = CompareOptions(alpha=arguments.alpha, smallest=Tolerance.parse_option(arguments.smallest, "smallest"))
     base, *candidates = sides
@@ -185,7 +187,10 @@ def _compare_candidates(
         except (NotComparable, NotMeasured) as error:
             names = [_label(side, name) for side, name in ((base, arguments.runs[0]), (candidate, path))]
             refusal = Refusal("", str(error))
-            nothing = Comparison(base=names[0], candidate=names[1], differences=[], refused=[refusal])
+            warnings = check_warnings(*(side for side in (base, candidate) if isinstance(side, Run)))
+            nothing = Comparison(
+                base=names[0], candidate=names[1], differences=[], refused=[refusal], warnings=warnings
+            )
             comparisons.append(with_verdict(nothing))
     return comparisons
 

@@ -153,9 +153,7 @@ def test_a_model_is_equal_to_itself(kind: str) -> None:
     assert (found.test, found.p_value) == ("equal in all 30 samples", 1.0)
     if low is None or high is None:
         assert found.bounds == NO_BOUNDS
-        assert found.interval.method.startswith(
-            ("all samples are equal", "the delta method has no width")
-        )
+        assert found.interval.method.startswith(("all samples are equal", "the delta method has no width"))
     else:
         assert low < 0 < high  # the range of the metric bounds what other samples may change
 
