@@ -38,6 +38,7 @@ from clipbench.errors import DataError as DataError
 from clipbench.errors import MissingPart as MissingPart
 from clipbench.errors import ModelError as ModelError
 from clipbench.errors import NotComparable as NotComparable
+from clipbench.errors import NotMeasured as NotMeasured
 from clipbench.errors import NoTokenCounts as NoTokenCounts
 from clipbench.errors import Unavailable as Unavailable
 from clipbench.errors import UsageError as UsageError

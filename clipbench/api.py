@@ -302,12 +302,13 @@ def compare(  # noqa: PLR0913  the options of the command, each by its name
     Returns:
         The comparison: ``differences`` with ``value`` (candidate minus base), interval, p-value and ``verdict``.
         ``frame()`` has them as a table. ``print`` shows the headline metrics and all that got worse. ``verdict`` is the
-        word for the whole. ``gate.outcomes`` and ``gate.frame()`` have the result per gated metric, and
-        ``exit_status`` is that of ``clipbench compare``: 1 if a metric lost more than the limit, and a test shows that
-        it is a loss, or a requirement is not met; 3 if that cannot be tested; 0 otherwise.
+        word for the whole. ``gate.outcomes`` and ``gate.frame()`` have the result per gated metric. ``exit_status`` is
+        what ``clipbench compare`` would exit with: 1 if a metric lost more than the limit, and a test shows that it is
+        a loss, or a requirement is not met; 3 if that cannot be tested; 0 otherwise.
 
     Raises:
-        NotComparable: the two have no evaluation in common, or none on the same samples, or one was not measured.
+        NotComparable: the two have no evaluation in common, or none on the same samples.
+        NotMeasured: a folder holds the reason why its model could not be measured.
         UsageError: a limit has no unit, or the gate gates nothing.
         ClipbenchError: a folder or file cannot be read.
 

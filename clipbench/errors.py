@@ -71,6 +71,10 @@ class NotComparable(UsageError):
     """Two results whose numbers must not be compared."""
 
 
+class NotMeasured(ClipbenchError):
+    """A model that could not be measured, so that there is nothing to read or compare."""
+
+
 class ModelError(ClipbenchError):
     """A model cannot be built from its files or options, or does not fit them."""
 

@@ -52,13 +52,18 @@ def pair_evaluations(base: Run, candidate: Run) -> list[EvaluationPair]:
     Where the candidate has several, its partner is the one with the base's parameters, otherwise the first.
 
     Raises:
-        NotComparable: there is none.
+        NotComparable: there is none, for example since a run could not be measured.
     """
     pairs = []
     for before in finished_evaluations(base.result):
         partners = [record for record in finished_evaluations(candidate.result) if record.name == before.name]
         same_parameters = [record for record in partners if as_json(record.params) == as_json(before.params)]
         pairs += [EvaluationPair(before, after) for after in (same_parameters or partners)[:1]]
+    for run in (base, candidate):
+        if not finished_evaluations(run.result) and run.result.evaluations:
+            record = run.result.evaluations[0]
+            status = "failed" if record.status == "failed" else f"is {record.status}"
+            raise NotComparable(f"{run.label} was not measured: {record.name} {status}: {record.reason}")
     if not pairs:
         raise NotComparable(f"{base.label} and {candidate.label} have no finished evaluation in common")
     return pairs

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from clipbench.comparison import align
+from clipbench.comparison.check_warnings import check_warnings
 from clipbench.comparison.gate import apply_gate
 from clipbench.comparison.gate_rules import NO_GATE, Gate
 from clipbench.comparison.metric_difference import Difference, Verdict
@@ -115,6 +116,7 @@ def _compare_runs(base: Run, candidate: Run, options: CompareOptions) -> Compari
         slices=_with_verdicts(slices, options),
         representational_similarity=similarity,
         notes=notes,
+        warnings=check_warnings(base, candidate),
     )
 
 

@@ -149,7 +149,8 @@ class GatedFamily:
         if self.p_values[index] is None:
             return False
         p_values = list(self.p_values)
-        p_values[index] = self.differences[index].least_p
+        power = self.differences[index].power
+        p_values[index] = 0.0 if power is None else power.least_p
         least_adjusted = holm(p_values)[index]
         return least_adjusted is not None and least_adjusted <= alpha
 
@@ -194,7 +195,7 @@ def _loss_outcome(
         status, reason = _regression(name, gate, today)
     elif is_untestable:
         status = "untested"
-        reason = difference.test if p is None else f"no test: {difference.test} cannot reach p {rule.alpha:g}"
+        reason = difference.test if p is None else _unreachable_text(difference, rule.alpha, family.n_tests)
     elif rule.tolerance.amount:
         status, reason = _limit_status(difference, sign, allowed)
     else:
@@ -218,6 +219,11 @@ def _loss_outcome(
     )
 
 
+def _unreachable_text(difference: Difference, alpha: float, n_tests: int) -> str:
+    corrected = f", corrected for {n_tests} gated metrics" if n_tests > 1 else ""
+    return f"no test: {difference.test} cannot reach p {alpha:g}{corrected}"
+
+
 def _limit_status(difference: Difference, sign: int, allowed: float) -> tuple[Status, str]:
     """Return whether a change is within its limit by its one-sided 95 % bound, and the bound in words.
 
@@ -235,7 +241,7 @@ def _limit_status(difference: Difference, sign: int, allowed: float) -> tuple[St
 
 
 def _is_inside(difference: Difference, allowed: float) -> bool:
-    """Return whether the whole interval is within a limit on both sides. One without width is no evidence."""
+    """Return whether the whole interval is within a limit on both sides. One without width does not count."""
     low, high = difference.low, difference.high
     return low is not None and high is not None and -allowed <= low < high <= allowed
 

@@ -1,5 +1,6 @@
 """The record of what a gate decided: an outcome per metric, and the exit status."""
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -94,8 +95,8 @@ NOUNS: Mapping[Status, tuple[str, str]] = {
     "untested": ("untested loss", "untested losses"),
     "acknowledged": ("known regression", "known regressions"),
     "within": ("within the limit", "within the limit"),
-    "not decided": ("not decided", "not decided"),
     "pass": ("passed", "passed"),
+    "not decided": ("not decided", "not decided"),
 }
 """Each outcome of a gated metric as it is counted, singular and plural."""
 
@@ -156,15 +157,15 @@ def _visible_loss(undecided: Sequence[Outcome]) -> str:
     ]
     if not tested:
         return undecided[0].reason if undecided else ""
-    for outcome, difference in tested:
-        if outcome.detectable is None:
-            return f"{counted(difference.n, 'sample')} cannot show a loss of {difference.name}"
+    losses = [(outcome.detectable, difference) for outcome, difference in tested if outcome.detectable is not None]
+    if not losses:
+        return f"{counted(tested[0][1].n, 'sample')} cannot show a loss"
     # Losses of different units are not on one scale: fractions come first.
-    in_points = [pair for pair in tested if pair[1].base.unit in SYMBOLS]
-    outcome, difference = max(in_points or tested, key=lambda pair: pair[0].detectable or 0.0)
+    in_points = [(loss, difference) for loss, difference in losses if difference.base.unit in SYMBOLS]
+    loss, difference = max(in_points or losses, key=operator.itemgetter(0))
     unit = difference.base.unit
-    loss = rough_change(outcome.detectable or 0.0, unit) + ("" if unit in SYMBOLS else f" of {difference.name}")
-    return f"{counted(difference.n, 'sample')} show a loss from about {loss}"
+    words = rough_change(loss, unit) + ("" if unit in SYMBOLS else f" of {difference.name}")
+    return f"{counted(difference.n, 'sample')} show a loss from about {words}"
 
 
 OUTCOME_FRAME = {

@@ -1,11 +1,12 @@
 """The record of one metric's difference: its paired interval, its test, its verdict and the samples that changed."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from clipbench.results.metric_name import subset_of
 from clipbench.results.record import Metric
 from clipbench.results.titles import full_title
+from clipbench.stats.significance import PairedPower
 
 Verdict = Literal["better", "worse", "different", "no evidence", "not tested", "too small to matter"]
 """``different`` is a significant difference of a metric of which neither direction is better. ``not tested`` means that
@@ -49,8 +50,9 @@ class Difference:
     high: float | None
     """Bounds of the difference, paired by sample, None if ``method`` says why there are none."""
     lower_bound: float | None = None
+    """The difference is above it with a confidence of 95 %: a one-sided bound, None if ``method`` says why."""
     upper_bound: float | None = None
-    power: Any = None
+    """The difference is below it with a confidence of 95 %."""
     n: int
     method: str
     test: str
@@ -65,14 +67,15 @@ class Difference:
     """
     detectable: float | None = None
     """The smallest true difference that a test of only this metric would have found at alpha with 80 % power, by the
-    standard error of the paired difference. None if the samples cannot show it."""
+    standard error of the paired difference and by the number of changes that the test needs. None if the samples cannot
+    show any."""
     verdict: Verdict = "not tested"
     flips: Flips | None = None
     """Samples that changed, for columns of zeros and ones, or of credits between them."""
     is_identical: bool = False
     """True if all samples have the same values in both runs."""
-    least_p: float = 0.0
-    """The smallest p-value that this test can reach with this number of samples or clusters."""
+    power: PairedPower | None = None
+    """What the test can show at any level, None without a test."""
 
     @property
     def title(self) -> str:

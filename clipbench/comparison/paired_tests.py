@@ -53,14 +53,16 @@ def difference(
         value=candidate.value - base.value,
         low=paired.interval.low,
         high=paired.interval.high,
+        lower_bound=paired.bounds.low,
+        upper_bound=paired.bounds.high,
         n=paired.n,
         method=paired.interval.method,
         test=paired.test,
         p_value=paired.p_value,
-        detectable=paired.detectable(alpha),
+        power=paired.power,
+        detectable=None if paired.power is None else paired.power.at(alpha),
         flips=flips,
         is_identical=paired.is_identical,
-        least_p=paired.least_p,
     )
 
 

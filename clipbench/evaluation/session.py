@@ -106,6 +106,8 @@ class Session:
         self.is_complete = True
         """False once a model could not be measured, or a report not be written."""
         self.n_done = 0
+        self.failures: dict[str, str] = {}
+        """Why models could not be measured, by their references."""
         run, data = options.run, options.data
         kinds = {target.brings_samples for target in targets.models} or {False}
         target_with_samples = next((target.name for target in targets.models if target.brings_samples), None)
@@ -180,6 +182,7 @@ class Session:
                 raise
             except ClipbenchError as error:
                 first_failure = first_failure or error
+                self.failures[target.reference] = str(error)
                 self.is_complete = False
                 requests = self._requests[target.brings_samples] if isinstance(error, Unavailable) else []
                 self.progress.model_failed(target.name, error, self.datasets.problems(requests, self.needs))

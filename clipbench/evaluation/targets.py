@@ -17,6 +17,7 @@ from clipbench.models.checkpoints import is_pattern, matching_checkpoints
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Embedder
 from clipbench.models.reference import check_references, resolve
+from clipbench.results.failure import FAILED
 from clipbench.results.matching import match
 from clipbench.results.record import finished_evaluations
 from clipbench.results.run import Run, distinct_names, read_run
@@ -125,7 +126,7 @@ def check_folder(folder: Path) -> None:
             f"{option('out', folder)} already holds a run: results are never overwritten, name another folder"
         )
     names = {entry.name for entry in entries(folder, UsageError)} if is_folder(folder) else set()
-    names -= OUR_FOLDERS | ({RESULT, REPORT} if RESULT in names else set())
+    names -= OUR_FOLDERS | {FAILED} | ({RESULT, REPORT} if RESULT in names else set())
     foreign = sorted(name for name in names if not (name.startswith(".") and name.endswith(TEMPORARY_SUFFIX)))
     if foreign:
         raise UsageError(f"{option('out', folder)} holds other files ({foreign[0]}): expected a new or empty folder")
@@ -142,10 +143,11 @@ def has_results(folder: Path) -> bool:
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Remove a run without results, unfinished files of an interrupted run, and thumbnails, which may be cut off."""
+    """Remove a run without results, and what an interrupted or failed run left. Thumbnails may be cut off."""
     if is_file(folder / RESULT):
         (folder / REPORT).unlink(missing_ok=True)  # first: without its result, a report is a foreign file
         (folder / RESULT).unlink()
+    (folder / FAILED).unlink(missing_ok=True)
     remove_abandoned(folder)
     for subfolder in (folder / name for name in OUR_FOLDERS):
         for path in (subfolder, *subfolder.glob("*/")):

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 from clipbench.files import is_inside
 from clipbench.results import other_tool_names as names
+from clipbench.results.failure import FAILED
 from clipbench.results.metric_name import MetricName, evaluation_name, subset_prefix
 from clipbench.results.record import Metric
 from clipbench.results.run import Run, read_run
@@ -71,10 +72,11 @@ def open_results(path: str | os.PathLike[str]) -> Run | Values:
     """Return the run in a folder or a result.json, or the values in a file, or a folder of files, of another toolkit.
 
     Raises:
+        NotMeasured: the run could not be made, and its folder says why.
         ClipbenchError: there is nothing that can be read.
     """
     path = Path(path)
-    if path.name == "result.json" or is_there(path / "result.json"):
+    if path.name == "result.json" or is_there(path / "result.json") or is_there(path / FAILED):
         return read_run(path)
     source, model = _source_and_model(path)
     if not is_folder(source):

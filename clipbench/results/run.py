@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from clipbench.errors import ClipbenchError, UsageError, did_you_mean, option
+from clipbench.errors import ClipbenchError, NotMeasured, UsageError, did_you_mean, option
 from clipbench.files import is_inside, write_atomic, write_errors
 from clipbench.plugins import plotter, report_writer, warn_left_out
+from clipbench.results.failure import failure_reason
 from clipbench.results.frames import metrics_frame, scorecard, slices_frame
 from clipbench.results.metric_name import MetricName, split_evaluation
 from clipbench.results.numbers import counted
@@ -403,6 +404,8 @@ def _headlines_only(record: dict[str, Any]) -> dict[str, Any]:
 def _read(path: Path) -> tuple[Path, object]:
     file = path / "result.json" if reading.is_folder(path) else path
     if not reading.is_there(file):
+        if reason := failure_reason(file.parent):
+            raise NotMeasured(f"{file.parent} was not measured: {reason}")
         raise ClipbenchError(
             f"no result.json in {path}{reading.why_not_there(file)}: expected a folder that `clipbench run` finished"
         )

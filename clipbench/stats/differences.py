@@ -6,7 +6,7 @@ where p is at most 5 %. design/intervals.md has the test of each kind of metric.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,11 +19,21 @@ from clipbench.stats.calibration import calibration_difference_interval, calibra
 from clipbench.stats.clusters import NEGLIGIBLE, Codes, Values, cluster_sums, snap_to_integers, standard_error
 from clipbench.stats.distances import distance_difference_interval
 from clipbench.stats.estimators import CHANGES, Estimator, Samples
-from clipbench.stats.intervals import Bounds, Interval, Range
-from clipbench.stats.significance import ALPHA
+from clipbench.stats.intervals import ONE_SIDED, ONE_SIDED_WILSON, Bounds, Interval, IntervalAt, Range
+from clipbench.stats.significance import ALPHA, PairedPower
 
 RANGES: Mapping[str, Range] = {"fraction": intervals.DIFFERENCES, "difference": (-2.0, 2.0)}
 """Smallest and largest difference of two values of a unit. No other unit has both."""
+
+
+class OneSidedBounds(NamedTuple):
+    """The lower and the upper bound of a difference, each missed with a chance of 5 %. None if there is no evidence."""
+
+    low: float | None
+    high: float | None
+
+
+NO_BOUNDS = OneSidedBounds(None, None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,24 +45,14 @@ class PairedTest:
     interval: Interval
     test: str
     """Name of the test behind the p-value, or the reason why there is none."""
+    bounds: OneSidedBounds = NO_BOUNDS
+    """One-sided bounds of the difference at 95 %, by the method of the interval."""
     p_value: float | None = None
     """P-value of this test, uncorrected: the interval excludes 0 exactly if it is at most 5 %."""
-    standard_error: float | None = None
-    """Standard error of the difference, None if the data does not show it."""
-    n_units: int = 0
-    """Samples, or clusters, behind the standard error."""
-    margin: float = 0.0
-    """Added to a detectable difference because totals are discrete: half the step between two of them, over n."""
+    power: PairedPower | None = None
+    """What the test can show, None without a test."""
     is_identical: bool = False
     """True if all samples have the same values in both runs."""
-    least_p: float = 0.0
-    """The smallest p-value that the test can have with this number of samples or clusters."""
-
-    def detectable(self, alpha: float) -> float | None:
-        """Return the smallest true difference that this test finds with 80 % power, or None if it has no test."""
-        if self.p_value is None or self.standard_error is None:
-            return None
-        return significance.detectable(self.standard_error, self.n_units, alpha=alpha) + self.margin
 
 
 def untested(reason: str, n: int) -> PairedTest:
@@ -73,11 +73,31 @@ def paired_difference(
     paired = _paired_test(base, candidate, before, after, clusters, rng)
     if candidate.value != base.value or any((before[name] != after[name]).any() for name in before):
         return paired
-    interval, n_units = paired.interval, paired.n if clusters is None else int(clusters.max()) + 1
-    if interval.low is None and n_units > 1:
-        interval = Interval(0.0, 0.0, "all samples are equal")
+    n_units = paired.n if clusters is None else int(clusters.max()) + 1
     test = f"equal in all {n_units} {_unit_noun(clusters)}"
-    return replace(paired, interval=interval, test=test, p_value=1.0, is_identical=True)
+    return replace(_without_empty_interval(paired), test=test, p_value=1.0, is_identical=True)
+
+
+def _without_empty_interval(paired: PairedTest) -> PairedTest:
+    """Return a test without its interval if that has no width, as all samples are equal or change alike."""
+    low, high, _ = paired.interval
+    if low is None or high is None or low < high:
+        return paired
+    same = "change by the same amount" if low else "are equal"
+    reason = f"all samples {same}, which does not show how much others may change"
+    return replace(paired, interval=Interval(None, None, reason), bounds=NO_BOUNDS)
+
+
+def _one_sided_bounds(interval: Interval, interval_at: IntervalAt, *, confidence: float = ONE_SIDED) -> OneSidedBounds:
+    """Return the bounds of the interval that misses each with a chance of 5 %, within a two-sided interval.
+
+    Args:
+        confidence: of the interval that misses each with this chance.
+    """
+    low, high, _ = interval_at(confidence)
+    if low is None or high is None or interval.low is None or interval.high is None:
+        return NO_BOUNDS
+    return OneSidedBounds(max(low, interval.low), min(high, interval.high))
 
 
 def _paired_test(
@@ -111,7 +131,8 @@ def _test_means(before: Values, after: Values, clusters: Codes, within: Range, r
     rows = after - before
     rows[np.abs(rows) < NEGLIGIBLE] = 0.0
     n, mean, sums = len(rows), float(rows.mean()), cluster_sums(rows, clusters)
-    if clusters is None and np.isin((before, after), (0.0, 1.0)).all():
+    is_exact = clusters is None and bool(np.isin((before, after), (0.0, 1.0)).all())
+    if is_exact:
         gained, lost = int((rows > 0).sum()), int((rows < 0).sum())
         test, name = significance.mcnemar(gained, lost), f"exact McNemar, {gained} gained and {lost} lost"
     else:
@@ -119,18 +140,34 @@ def _test_means(before: Values, after: Values, clusters: Codes, within: Range, r
             significance.flip_test(rows, clusters, rng),
             f"sign flips of {_count_of_units(len(sums), clusters)}",
         )
-    # Half the step between two totals: a flip moves them by twice its unit's size, or more.
-    step = np.abs(sums[np.abs(sums) > NEGLIGIBLE]).min(initial=np.inf)
-    return PairedTest(
-        n=n,
-        interval=_with_zero_by_test(intervals.mean_interval(rows, clusters=clusters, within=within), mean, test, n),
-        test=name,
-        p_value=test.p_value,
+    sizes = np.abs(sums[np.abs(sums) > NEGLIGIBLE])
+    # Where nothing changed, a credit may change by 1, and all captions of an image together. Other values have no size.
+    unit_size = float(sizes.mean()) * len(sums) / n if len(sizes) else None if within is None else 1.0
+    least_p = 2.0 ** (1 - len(sums))  # all units differ in the same direction
+    if not is_exact and len(sums) > significance.EXACT_UNITS:
+        least_p = max(least_p, 1 / (1 + significance.N_DRAWS))
+    power = PairedPower(
         standard_error=standard_error(rows - mean, clusters),
         n_units=len(sums),
-        margin=float(step) / n if np.isfinite(step) else 0.0,
-        least_p=2.0 ** (1 - len(sums)),  # all units differ in the same direction
+        # Half the step between two totals: a flip moves them by twice its unit's size, or more.
+        margin=float(sizes.min()) / n if len(sizes) else 0.0,
+        unit_size=unit_size,
+        least_p=least_p,
     )
+
+    def interval_at(confidence: float) -> Interval:
+        return intervals.mean_interval(rows, clusters=clusters, within=within, confidence=confidence)
+
+    interval = _with_zero_by_test(interval_at(intervals.CONFIDENCE), mean, test, n)
+    paired = PairedTest(
+        n=n,
+        interval=interval,
+        bounds=_one_sided_bounds(interval, interval_at, confidence=ONE_SIDED_WILSON if len(sizes) else ONE_SIDED),
+        test=name,
+        p_value=test.p_value,
+        power=power,
+    )
+    return _without_empty_interval(paired)
 
 
 def _with_zero_by_test(interval: Interval, value: float, test: significance.NullTest, n: int) -> Interval:
@@ -157,21 +194,31 @@ def _with_zero_by_test(interval: Interval, value: float, test: significance.Null
 
 
 def _test_influences(value: float, rows: Values, clusters: Codes, within: Range) -> PairedTest:
-    interval = intervals.influence_interval(value, rows, clusters=clusters, within=within)
+    def interval_at(confidence: float) -> Interval:
+        return intervals.influence_interval(value, rows, clusters=clusters, within=within, confidence=confidence)
+
+    interval = interval_at(intervals.CONFIDENCE)
     error, n_units = standard_error(rows, clusters), len(cluster_sums(rows, clusters))
     if error is None:
         test = f"no test: {interval.method}"
-        if within is not None and n_units > 1:
-            interval = intervals.unchanged_interval(value, n_units, within)
-        return PairedTest(n=len(rows), interval=interval, test=test)
+        if within is None or n_units < 2:
+            return PairedTest(n=len(rows), interval=interval, test=test)
+        unchanged_at = _unchanged_intervals(value, n_units, within)
+        interval = unchanged_at(intervals.CONFIDENCE)
+        return PairedTest(n=len(rows), interval=interval, bounds=_one_sided_bounds(interval, unchanged_at), test=test)
     return PairedTest(
         n=len(rows),
         interval=interval,
+        bounds=_one_sided_bounds(interval, interval_at),
         test="t-test (delta method)",
         p_value=significance.t_test(value, error, n_units),
-        standard_error=error,
-        n_units=n_units,
+        power=PairedPower(standard_error=error, n_units=n_units),
     )
+
+
+def _unchanged_intervals(value: float, n_units: int, within: Bounds) -> IntervalAt:
+    """Return the intervals of a value that no sample changes, by their confidence."""
+    return lambda confidence: intervals.unchanged_interval(value, n_units, within, tail=(1 - confidence) / 2)
 
 
 def _test_distances(
@@ -181,7 +228,11 @@ def _test_distances(
 
     Where the distances differ the other way, the noise is as large as the difference, and nothing is claimed.
     """
-    interval = distance_difference_interval(values, squares, rows, clusters)
+
+    def interval_at(confidence: float) -> Interval:
+        return distance_difference_interval(values, squares, rows, clusters, confidence=confidence)
+
+    interval = interval_at(intervals.CONFIDENCE)
     error, n_units, total = standard_error(rows, clusters), len(cluster_sums(rows, clusters)), sum(values)
     if error is None:
         return PairedTest(n=len(rows), interval=interval, test=f"no test: {interval.method}")
@@ -190,10 +241,10 @@ def _test_distances(
     return PairedTest(
         n=len(rows),
         interval=interval,
+        bounds=_one_sided_bounds(interval, interval_at),
         test="t-test (delta method) of the unbiased squared distances",
         p_value=significance.t_test(change, error, n_units) if is_one_way else 1.0,
-        standard_error=error / total if total else None,
-        n_units=n_units,
+        power=PairedPower(standard_error=error / total if total else None, n_units=n_units),
     )
 
 
@@ -228,13 +279,14 @@ def _test_parts(
         below, above = intervals.mover_distances(bounds[0](confidence), bounds[1](confidence), *sums)
         return Interval(value - below, value + above, f"gains and losses in {parts.max() + 1} parts by Wilson")
 
+    interval = interval_at(intervals.CONFIDENCE).clipped(within)
     return PairedTest(
         n=len(parts),
-        interval=interval_at(intervals.CONFIDENCE).clipped(within),
+        interval=interval,
+        bounds=_one_sided_bounds(interval, interval_at, confidence=ONE_SIDED_WILSON),
         test=f"interval of gains and losses of {n_units} {_unit_noun(clusters)}, inverted",
         p_value=significance.p_value_by_inversion(interval_at),
-        standard_error=error,
-        n_units=n_units,
+        power=PairedPower(standard_error=error, n_units=n_units, least_p=significance.LEAST_P),
     )
 
 
@@ -272,13 +324,17 @@ def _test_calibration(
     def interval_at(confidence: float) -> Interval:
         return calibration_difference_interval(before, after, clusters, confidence=confidence)
 
+    interval = interval_at(intervals.CONFIDENCE).clipped(within)
+    power = PairedPower(
+        standard_error=standard_error(rows, clusters), n_units=before.n_units, least_p=significance.LEAST_P
+    )
     return PairedTest(
         n=n,
-        interval=interval_at(intervals.CONFIDENCE).clipped(within),
+        interval=interval,
+        bounds=_one_sided_bounds(interval, interval_at),
         test=f"interval of both true errors of {before.n_units} {_unit_noun(clusters)}, inverted",
         p_value=significance.p_value_by_inversion(interval_at),
-        standard_error=standard_error(rows, clusters),
-        n_units=before.n_units,
+        power=power,
     )
 
 
@@ -301,8 +357,8 @@ def _test_statistic(
     of_before, of_after = (estimator.over_draws(table) for table in samples)
     exchanged, bootstrap_rng = estimator.difference(*samples, units), rng.spawn(1)[0]
 
-    def bootstrap() -> Interval:
-        return intervals.bootstrap_interval(
+    def bootstrap() -> IntervalAt:
+        return intervals.bootstrap_intervals(
             lambda counts: of_after(counts) - of_before(counts), n, bootstrap_rng, clusters=clusters
         )
 
@@ -313,18 +369,26 @@ def _test_statistic(
     results: dict[Any, Any] = {}
     in_threads(lambda part: results.update({part: part()}), [exchange, bootstrap])
     test: significance.NullTest = results[exchange]
-    interval = _with_zero_by_test(results[bootstrap], value, test, 1)
+    interval_at: IntervalAt = results[bootstrap]
+    interval = _with_zero_by_test(interval_at(intervals.CONFIDENCE), value, test, 1)
     if interval.low is None:
         return PairedTest(n=n, interval=interval, test=f"no test: {interval.method}")
     if value == interval.low == interval.high == 0 and within is not None:
-        interval = intervals.unchanged_interval(value, n_units, within)
-    return PairedTest(
-        n=n,
-        interval=interval.clipped(within),
-        test=f"models exchanged in {n_units} {_unit_noun(clusters)}",
-        p_value=test.p_value,
+        interval_at = _unchanged_intervals(value, n_units, within)
+        interval = interval_at(intervals.CONFIDENCE)
+    interval = interval.clipped(within)
+    power = PairedPower(
         standard_error=test.standard_error if test.standard_error > 0 else None,
         n_units=n_units,
+        least_p=max(2.0 ** (1 - n_units), 1 / (1 + significance.N_EXCHANGES)),
+    )
+    return PairedTest(
+        n=n,
+        interval=interval,
+        bounds=_one_sided_bounds(interval, interval_at),
+        test=f"models exchanged in {n_units} {_unit_noun(clusters)}",
+        p_value=test.p_value,
+        power=power,
     )
 
 

@@ -33,7 +33,12 @@ def distance_interval(value: float, squared: float, standard_error: float, n: in
 
 
 def distance_difference_interval(
-    values: tuple[float, float], squares: tuple[float, float], influence: Values, codes: Codes
+    values: tuple[float, float],
+    squares: tuple[float, float],
+    influence: Values,
+    codes: Codes,
+    *,
+    confidence: float = CONFIDENCE,
 ) -> Interval:
     """Return the interval of the difference of two distances from the interval of their squares' difference.
 
@@ -46,6 +51,7 @@ def distance_difference_interval(
         squares: unbiased estimates of their squares, which may be below 0.
         influence: of each sample on the difference of the squares.
         codes: clusters of the samples.
+        confidence: of the interval. Each bound is missed with half of the rest.
 
     Example:
         >>> import numpy as np
@@ -54,7 +60,7 @@ def distance_difference_interval(
         >>> round(low, 4), round(high, 4)  # (0.75 ± 1.984 × 0.1 / sqrt(99)) / 1.5
         (0.4867, 0.5133)
     """
-    low, high, method = influence_interval(squares[1] - squares[0], influence, clusters=codes)
+    low, high, method = influence_interval(squares[1] - squares[0], influence, clusters=codes, confidence=confidence)
     if low is None or high is None:
         return Interval(None, None, method)
     total = sum(sqrt(max(0.0, square)) for square in squares)

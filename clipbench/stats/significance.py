@@ -8,6 +8,7 @@ function of means is tested by Student's t.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -27,7 +28,7 @@ N_FIRST_EXCHANGES = 500
 EXACT_UNITS = 12
 """Up to this many clusters (or samples) that differ, all sign flips are counted instead of drawn."""
 
-_LEAST_P = 1e-12
+LEAST_P = 1e-12
 """The least p-value of an interval that is inverted: quantiles farther out have no digits left."""
 _BLOCK_BYTES = 1 << 18
 """Random bytes of one call: the generator leaves some unused at its end, so that p-values depend on it."""
@@ -170,9 +171,9 @@ def p_value_by_inversion(interval: Callable[[float], Interval]) -> float:
         return max(low, -high)
 
     is_excluded = distance(math.log(ALPHA)) > 0
-    ends = [math.log(bound) for bound in ((_LEAST_P, ALPHA) if is_excluded else (ALPHA, 0.999))]
+    ends = [math.log(bound) for bound in ((LEAST_P, ALPHA) if is_excluded else (ALPHA, 0.999))]
     if (distance(ends[0]) > 0) == (distance(ends[1]) > 0):
-        return _LEAST_P if is_excluded else 1.0
+        return LEAST_P if is_excluded else 1.0
     p_value = math.exp(brentq(distance, ends[0], ends[1], xtol=1e-6))
     return min(p_value, ALPHA) if is_excluded else max(p_value, math.nextafter(ALPHA, 1))
 
@@ -209,16 +210,46 @@ def holm(p_values: Sequence[PValue]) -> list[PValue]:
     return [p if p is None else adjusted[position] for position, p in enumerate(p_values)]
 
 
-def detectable(standard_error: float, n_units: int, *, alpha: float = 0.05, power: float = 0.8) -> float:
-    """Return the smallest true difference that a two-sided test finds with the given power.
+@dataclass(frozen=True, kw_only=True)
+class PairedPower:
+    """What a paired test can show with its samples, at any level."""
 
-    (t of 1 - alpha / 2 + t of the power) × the standard error of the paired difference; at 5 % and 80 %, 2.8 of them
-    where there are many samples. This is for one test by itself: after a correction for many, more is needed.
-
-    Args:
-        n_units: samples, or clusters, behind the standard error.
+    standard_error: float | None
+    """Standard error of the difference, None if no sample differs."""
+    n_units: int
+    """Samples, or clusters, behind the standard error."""
+    margin: float = 0.0
+    """Added to a detectable difference because totals are discrete: half the step between two of them, over n."""
+    unit_size: float | None = None
+    """The difference of the means if every sample, or cluster, changed as those that did: for tests of signs, of which
+    a few have to change. None for other tests.
     """
-    return (student(1 - alpha / 2, n_units) + student(power, n_units)) * standard_error
+    least_p: float = 0.0
+    """The smallest p-value that the test can have with this number of samples, or clusters."""
+
+    def at(self, alpha: float, power: float = 0.8) -> float | None:
+        """Return the smallest true difference that the two-sided test finds with a power, None if it cannot find any.
+
+        (t of 1 - alpha / 2 + t of the power) × the standard error of the paired difference; at 5 % and 80 %, 2.8 of
+        them where there are many samples. If hardly a sample changed, the standard error says little: a test of signs
+        needs k changes in one direction, with 2 × 2^-k at most alpha. If samples change in no other direction, k of n
+        change with the given power if a fraction d of all samples does, where P(binomial(n, d) ≥ k) is the power.
+
+        Args:
+            alpha: level of this test by itself. After a correction for many tests, it is smaller.
+        """
+        from scipy.special import betaincinv
+
+        if self.least_p > alpha:
+            return None
+        sizes = []
+        if self.standard_error is not None:
+            quantiles = student(1 - alpha / 2, self.n_units) + student(power, self.n_units)
+            sizes.append(quantiles * self.standard_error + self.margin)
+        if self.unit_size is not None:
+            n_needed = math.ceil(math.log2(2 / alpha) - 1e-9)
+            sizes.append(self.unit_size * float(betaincinv(n_needed, self.n_units - n_needed + 1, power)))
+        return max(sizes, default=None)
 
 
 def _flipped_totals(sums: Values, rng: np.random.Generator, n_draws: int) -> Iterator[Draws]:

@@ -76,3 +76,8 @@ def arch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield "trained-clip"
     open_clip.factory._MODEL_CONFIG_PATHS[:] = paths
     open_clip.factory._MODEL_CONFIGS = configs
+
+
+def holds_only_a_reason(folder: Path) -> bool:
+    """Return whether a run left nothing but why it could not be made."""
+    return [path.name for path in folder.iterdir()] == ["failed.json"]

@@ -60,5 +60,5 @@ def test_runs_with_the_same_queries_are_paired_whatever_the_order_and_others_end
     assert reordered[name] == straight[name]
     for other, told in (("more", "21"), ("all", "null")):
         done = call("compare", "one", other)
-        assert done.status == 3 and done.err.count("\n") == 1
-        assert f'"queries": 20}} in the one run, {{"ks": [1, 5, 10], "queries": {told}}} in the other' in done.err
+        assert done.status == 3 and len(done.out.splitlines()) == 2
+        assert f'"queries": 20}} in the one run, {{"ks": [1, 5, 10], "queries": {told}}} in the other' in done.out

@@ -41,7 +41,7 @@ VOLATILE = (
     (r"\[Errno \d+\]", "[Errno N]"),
     (r"http://127\.0\.0\.1:\d+(/\?token=\S+)?", "ADDRESS"),
     (r"(?m)(?<= \| )[\d,]+,\d00$|(?<=^\| Image \| )\S+|(?<=^\| Text \| )\S+", "RATE"),
-    (r".*\d%\|.*", "PROGRESS"),
+    (r".*\d%\|.*\|.*", "PROGRESS"),
 )
 """Text that differs from run to run, or in the last digits from machine to machine, and what is written instead."""
 INLINE = frozenset(

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from clipbench.cli.main import command, environment_variable
 from clipbench.cli.options import PATH, TRACEBACK, with_arguments
 from clipbench.cli.output import echo, echo_commands, echo_text, print_error, terminal_width
-from clipbench.errors import NotComparable, UsageError
+from clipbench.errors import NotComparable, NotMeasured, UsageError
 from clipbench.files import write_atomic
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def compare(arguments: CompareArguments) -> int:
         for comparison in comparisons:
             if not comparison.differences:
                 print_error(comparison.reason)
-    _write(comparisons, [None if isinstance(side, NotComparable) else side for side in sides], arguments)
+    _write(comparisons, [None if isinstance(side, NotMeasured) else side for side in sides], arguments)
     statuses = [comparison.exit_status for comparison in comparisons]
     return REGRESSION if REGRESSION in statuses else max(statuses)
 
@@ -141,13 +141,13 @@ def _refuse_empty_variables(context: click.Context) -> None:
             )
 
 
-def _open(path: Path) -> "Run | Values | NotComparable":
+def _open(path: Path) -> "Run | Values | NotMeasured":
     """Return the results of a path, or why it has none if it was not measured."""
     from clipbench.results.other_tools import open_results
 
     try:
         return open_results(path)
-    except NotComparable as error:
+    except NotMeasured as error:
         return error
 
 
@@ -164,41 +164,46 @@ def _read_gate(arguments: CompareArguments) -> "Gate":
 
 
 def _compare_candidates(
-    sides: "Sequence[Run | Values | NotComparable]", arguments: CompareArguments, gate: "Gate"
+    sides: "Sequence[Run | Values | NotMeasured]", arguments: CompareArguments, gate: "Gate"
 ) -> "list[Comparison]":
     """Return a comparison of each candidate with the base, also of one that was not measured or is not comparable."""
+    from clipbench.comparison.check_warnings import check_warnings
     from clipbench.comparison.compare_runs import compare, metrics_of
     from clipbench.comparison.gate import check_gate
     from clipbench.comparison.gate_rules import Tolerance
     from clipbench.comparison.overall import with_verdict
     from clipbench.comparison.records import CompareOptions, Comparison, Refusal
+    from clipbench.results.run import Run
 
     options = CompareOptions(alpha=arguments.alpha, smallest=Tolerance.parse_option(arguments.smallest, "smallest"))
     base, *candidates = sides
-    measured = [side for side in (*candidates, base) if not isinstance(side, NotComparable)]
+    measured = [side for side in (*candidates, base) if not isinstance(side, NotMeasured)]
     if measured:
         check_gate(gate, metrics_of(*measured))
     comparisons = []
     for candidate, path in zip(candidates, arguments.runs[1:], strict=True):
         try:
             comparisons.append(compare(_measured(base), _measured(candidate), options, gate))
-        except NotComparable as error:
+        except (NotComparable, NotMeasured) as error:
             names = [_label(side, name) for side, name in ((base, arguments.runs[0]), (candidate, path))]
             refusal = Refusal("", str(error))
-            nothing = Comparison(base=names[0], candidate=names[1], differences=[], refused=[refusal])
+            warnings = check_warnings(*(side for side in (base, candidate) if isinstance(side, Run)))
+            nothing = Comparison(
+                base=names[0], candidate=names[1], differences=[], refused=[refusal], warnings=warnings
+            )
             comparisons.append(with_verdict(nothing))
     return comparisons
 
 
-def _measured(side: "Run | Values | NotComparable") -> "Run | Values":
-    if isinstance(side, NotComparable):
+def _measured(side: "Run | Values | NotMeasured") -> "Run | Values":
+    if isinstance(side, NotMeasured):
         raise side
     return side
 
 
-def _label(side: "Run | Values | NotComparable", path: Path) -> str:
+def _label(side: "Run | Values | NotMeasured", path: Path) -> str:
     """Return the name of a side in a comparison, which is the path as it was given if there are no results."""
-    return str(path) if isinstance(side, NotComparable) else side.label
+    return str(path) if isinstance(side, NotMeasured) else side.label
 
 
 def _explanations(sides: "Sequence[Run | Values | None]") -> "list[Explanation | None]":

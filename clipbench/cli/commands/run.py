@@ -2,7 +2,8 @@
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +16,7 @@ from clipbench.cli.main import BAD_INPUT, DONE, INCOMPLETE, INTERRUPTED, command
 from clipbench.cli.options import PATH, DataArguments, ModelArguments, shows_traceback, with_arguments
 from clipbench.cli.output import print_error
 from clipbench.cli.processes import launch_processes, serve_as_worker, share_work
-from clipbench.errors import ClipbenchError, UsageError
+from clipbench.errors import FOREIGN, ClipbenchError, UsageError, error_summary
 from clipbench.results.metric_name import names_data
 
 RESUME = "encoded vectors are stored, and the same command resumes from there"
@@ -23,6 +24,7 @@ RESUME = "encoded vectors are stored, and the same command resumes from there"
 if TYPE_CHECKING:
     from clipbench.cli.printer import Printer
     from clipbench.evaluation.session import SessionOptions
+    from clipbench.evaluation.targets import Targets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,12 +229,46 @@ def _check(arguments: RunArguments) -> None:
 
 def _run_as_lead(arguments: RunArguments) -> int:
     """Run the command in the process that writes and prints: the only one, or the first of several."""
-    from clipbench.cli.printer import reserve_stdout
-    from clipbench.evaluation.session import Session
-    from clipbench.evaluation.targets import REPORT, find_targets
-    from clipbench.results.run import all_evaluations
+    from clipbench.evaluation.targets import find_targets
 
     targets = find_targets(arguments.models, arguments.out, writes_reports=not arguments.no_report)
+    failures: dict[str, str] = {}
+    try:
+        return _measure_targets(arguments, targets, failures)
+    except FOREIGN as error:
+        reason = str(error) if isinstance(error, ClipbenchError) else error_summary(error)
+        failures = {target.reference: reason for target in targets.models} | failures
+        raise
+    finally:
+        if arguments.out is not None:  # nobody knows the name of another folder before
+            _write_failures(targets, failures)
+
+
+def _write_failures(targets: "Targets", failures: Mapping[str, str]) -> None:
+    """Leave the reason in the folder of each model that could not be measured, if a run could be written there."""
+    from clipbench.evaluation.targets import check_folder
+    from clipbench.results.failure import write_failure
+
+    for target in targets.models:
+        if target.reference not in failures:
+            continue
+        with suppress(ClipbenchError):  # what is in the folder stays as it is
+            check_folder(target.folder)
+            command = click.get_current_context().obj
+            write_failure(target.folder, model=target.reference, command=command, reason=failures[target.reference])
+
+
+def _measure_targets(arguments: RunArguments, targets: "Targets", failures: dict[str, str]) -> int:
+    """Measure all models and return the exit status.
+
+    Args:
+        failures: receives why models could not be measured, by their references.
+    """
+    from clipbench.cli.printer import reserve_stdout
+    from clipbench.evaluation.session import Session
+    from clipbench.evaluation.targets import REPORT
+    from clipbench.results.run import all_evaluations
+
     printer = _printer(arguments, several=targets.are_several, is_series=targets.are_series)
     session = Session(_session_options(arguments), targets, printer)
     try:
@@ -249,6 +285,8 @@ def _run_as_lead(arguments: RunArguments) -> int:
     except ClipbenchError:
         printer.still_missing(session.needs)
         raise
+    finally:
+        failures.update(session.failures)
     is_done = session.is_complete and all(map(session.covers_requests, runs))
     printer.still_missing(session.needs, is_excused=is_done)
     reports = [targets.out / REPORT, *(run.folder / REPORT for run in runs)]

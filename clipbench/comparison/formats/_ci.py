@@ -54,9 +54,10 @@ def _lines(comparison: Comparison) -> Iterator[str]:
         yield ""
     warnings = [f"warning: {warning}" for warning in comparison.warnings]
     ungated = tables.ungated_lines(comparison.gate)
-    yield from bullets([*map(str, comparison.refused), *warnings, *comparison.notes, *ungated])
     if not comparison.differences:
-        return
+        yield from bullets(warnings)
+        return  # the first line has the reason
+    yield from bullets([*map(str, comparison.refused), *warnings, *comparison.notes, *ungated])
     yield from ("", "<details>", f"<summary>All {len(comparison.differences)} metrics</summary>", "")
     for name, differences in tables.by_evaluation(comparison.differences).items():
         yield from as_markdown(tables.difference_table(name, differences)).splitlines()
@@ -111,6 +112,8 @@ def as_json(comparisons: Sequence[Comparison]) -> str:
 def _comparison_fields(comparison: Comparison) -> dict[str, object]:
     fields = asdict(replace(comparison, gate=GateResult()))
     del fields["gate"]  # its outcomes would repeat the differences
+    for difference in (*fields["differences"], *fields["slices"]):
+        del difference["power"]
     return fields
 
 

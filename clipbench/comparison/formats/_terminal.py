@@ -70,6 +70,7 @@ def _short_lines(comparison: Comparison, width: int) -> Iterator[str]:
     """Yield headlines, what got worse, what was refused or not tested, and the gate."""
     yield f"{comparison.candidate} against {comparison.base}"
     if not comparison.differences:
+        yield from (f"warning: {warning}" for warning in comparison.warnings)
         return  # the verdict has the reason
     yield ""
     explored = [
@@ -125,6 +126,7 @@ def _refusal_lines(refused: Sequence[Refusal]) -> Iterator[str]:
 def _lines(comparison: Comparison, width: int | None) -> Iterator[str]:
     yield f"{comparison.candidate} against {comparison.base}"
     if not comparison.differences:
+        yield from (f"warning: {warning}" for warning in comparison.warnings)
         return
     by_evaluation = tables.by_evaluation(comparison.differences)
     by_name = {

@@ -144,7 +144,7 @@ def p_values(found: Sequence[PairedTest]) -> np.ndarray:
 
 def reported(found: Sequence[PairedTest]) -> float:
     """Return the smallest detectable difference, on average."""
-    return float(np.mean([each.detectable(ALPHA) for each in found]))
+    return float(np.mean([each.power.at(ALPHA) for each in found if each.power is not None]))
 
 
 def is_between(n_found: int, n: int, low: float, high: float) -> bool:

@@ -14,7 +14,7 @@ from clipbench.metrics.geometry import gap_noise, pair_geometry
 from clipbench.metrics.similarity import unit
 from clipbench.results.record import Metric
 from clipbench.stats import significance
-from clipbench.stats.differences import PairedTest
+from clipbench.stats.differences import NO_BOUNDS, PairedTest
 from clipbench.stats.estimators import Estimator
 
 MEDIAN = Estimator("median", ("rank",))
@@ -53,15 +53,16 @@ def test_the_standard_error_is_the_spread_under_exchange_as_scipy_has_it() -> No
         random_state=0,
     ).null_distribution
     # Of 500 and of 1,000 draws, spreads are known to 3 and 2 %.
-    assert found.standard_error == pytest.approx(np.sqrt(np.mean(null**2)), rel=0.12)
+    assert standard_error(found) == pytest.approx(np.sqrt(np.mean(null**2)), rel=0.12)
     assert found.test == "models exchanged in 200 samples"
 
 
 def test_models_that_give_the_same_are_tested_and_not_told_apart() -> None:
     before, _ = ranks(np.random.default_rng(9), 30, 0.3)
     found = compared(MEDIAN, before, before)
-    assert (found.p_value, found.standard_error, found.detectable(0.05)) == (1.0, None, None)
-    assert (found.interval.low, found.interval.high) == (0, 0)
+    assert found.power is not None
+    assert (found.p_value, found.power.standard_error, found.power.at(0.05)) == (1.0, None, None)
+    assert (found.interval.low, found.interval.high, found.bounds) == (None, None, NO_BOUNDS)
 
 
 def test_exchanges_and_resamples_without_a_value_are_left_out() -> None:
@@ -108,7 +109,12 @@ def test_clusters_are_exchanged_whole() -> None:
     first, second = (table.assign(cluster=np.arange(300) // 5) for table in fivefold)
     clustered = compared(MEDIAN, first, second)
     assert clustered.test == "models exchanged in 60 clusters"
-    assert clustered.standard_error == pytest.approx(alone.standard_error, rel=0.1)
+    assert standard_error(clustered) == pytest.approx(standard_error(alone), rel=0.1)
+
+
+def standard_error(found: PairedTest) -> float:
+    assert found.power is not None and found.power.standard_error is not None
+    return found.power.standard_error
 
 
 def test_what_cannot_be_exchanged_is_not_tested_and_says_why() -> None:

@@ -7,11 +7,12 @@ from functools import partial
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from clipbench.metrics.classification import macro_f1, mean_per_class_recall
 from clipbench.results.record import Metric
 from clipbench.stats import intervals, significance
-from clipbench.stats.differences import PairedTest, paired_difference
+from clipbench.stats.differences import NO_BOUNDS, PairedTest, paired_difference
 from clipbench.stats.estimators import Estimator
 
 N_TRIALS = 120
@@ -140,13 +141,91 @@ def test_a_near_miss_of_the_interval_of_the_mean_is_decided_by_the_test() -> Non
     assert found.p_value == 2 / 2**5 and (found.interval.low, found.interval.high) == (0.0, own.high)
 
 
+LAWS = [(50, 1, False), (300, 1, False), (300, 5, False), (100, 1, True)]
+"""Samples, samples per cluster, and whether credits are graded instead of hits."""
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_model_is_equal_to_itself(kind: str) -> None:
     one, _, before, _ = KINDS[kind](np.random.default_rng(0), 30, 0.0)
     found = paired_difference(one, one, before=before, after=before, clusters=None, rng=np.random.default_rng(0))
     low, high, _ = found.interval
     assert (found.test, found.p_value) == ("equal in all 30 samples", 1.0)
-    assert low is not None and high is not None and low <= 0 <= high
+    if low is None or high is None:
+        assert found.bounds == NO_BOUNDS
+        assert found.interval.method.startswith(("all samples are equal", "the delta method has no width"))
+    else:
+        assert low < 0 < high  # the range of the metric bounds what other samples may change
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_sided_bounds_are_within_the_interval_around_the_value(kind: str) -> None:
+    n_bounded = 0
+    for seed in range(10):
+        found, value = trial(kind, seed)
+        low, high, _ = found.interval
+        if low is None or high is None or found.bounds.low is None or found.bounds.high is None:
+            continue
+        assert low <= found.bounds.low <= found.bounds.high <= high, (seed, found)
+        assert found.bounds.low - 1e-9 <= value <= found.bounds.high + 1e-9 or kind in ("median", "length")
+        n_bounded += 1
+    assert n_bounded >= 5
+
+
+@pytest.mark.parametrize("n_draws", [200, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("loss", [0.0, 0.02, 0.2])
+@pytest.mark.parametrize(("n", "per_cluster", "is_graded"), LAWS)
+def test_a_one_sided_bound_is_missed_in_one_of_twenty_draws_at_most(
+    n: int, per_cluster: int, is_graded: bool, loss: float, n_draws: int
+) -> None:
+    """The base has 60 % right. The candidate gains 5 % of the others, and loses what makes up the loss."""
+    rng, n_missed = np.random.default_rng(5), 0
+    clusters = None if per_cluster == 1 else np.arange(n) // per_cluster
+    lost_share = (loss + 0.4 * 0.05) / 0.6
+    for _ in range(n_draws):
+        is_right = np.repeat(rng.random(n // per_cluster) < 0.6, per_cluster)  # all captions of an image, or none
+        stays_right = is_right & (rng.random(n) >= lost_share)
+        becomes_right = ~is_right & (rng.random(n) < 0.05)
+        credits = rng.uniform(0.5, 1.0, (2, n)) if is_graded else np.ones((2, n))
+        before, after = is_right * credits[0], (stays_right | becomes_right) * credits[1]
+        metrics = [Metric(value=float(column.mean()), column="x") for column in (before, after)]
+        found = paired_difference(*metrics, before={"x": before}, after={"x": after}, clusters=clusters, rng=rng)
+        assert found.bounds.low is not None
+        n_missed += found.bounds.low > -loss * (0.75 if is_graded else 1.0)
+    assert n_missed <= scipy.stats.binom.isf(0.001, n_draws, 0.05)
+
+
+@pytest.mark.parametrize("n", [50, 120, 300])
+@pytest.mark.parametrize("n_lost", [1, 2, 3, 4.25, 6, 10])
+def test_the_bound_of_rare_losses_is_missed_in_one_of_twenty_by_the_binomial_law(n: int, n_lost: float) -> None:
+    """No sample improves. The chance of each number of losses is known, so that nothing is drawn."""
+    rng, missed = np.random.default_rng(0), 0.0
+    for count in range(25):
+        before, after = np.ones(n), (np.arange(n) >= count).astype(np.float64)
+        metrics = [Metric(value=float(column.mean()), column="x") for column in (before, after)]
+        found = paired_difference(*metrics, before={"x": before}, after={"x": after}, clusters=None, rng=rng)
+        assert found.bounds.low is not None
+        missed += float(scipy.stats.binom.pmf(count, n, n_lost / n)) * (found.bounds.low > -n_lost / n)
+    assert missed <= 0.052
+
+
+@pytest.mark.parametrize("per_cluster", [1, 5])
+def test_identical_hits_show_a_loss_of_whole_clusters(per_cluster: int) -> None:
+    """Six of 60 units must change. With a chance of 80 % they do if 12.6 % do in truth, whatever a unit holds."""
+    hits = np.ones(60 * per_cluster)
+    clusters = None if per_cluster == 1 else np.arange(len(hits)) // per_cluster
+    metric, table = Metric(value=1.0, column="x"), {"x": hits}
+    rng = np.random.default_rng(0)
+    found = paired_difference(metric, metric, before=table, after=table, clusters=clusters, rng=rng)
+    loss = found.power and found.power.at(0.05)
+    assert loss and scipy.stats.binom.sf(5, 60, loss) == pytest.approx(0.8)
+
+
+def test_identical_values_without_a_range_have_no_detectable_loss() -> None:
+    metric, table = Metric(value=0.25, unit="cosine", column="x"), {"x": np.full(60, 0.25)}
+    rng = np.random.default_rng(0)
+    found = paired_difference(metric, metric, before=table, after=table, clusters=None, rng=rng)
+    assert found.power is not None and found.power.at(0.05) is None
 
 
 # Means over classes ----------------------------------------------------------------------------------------------------
@@ -232,6 +311,6 @@ def test_a_difference_of_true_calibration_errors_is_covered(n: int, second: floa
         tables = [{"p": p, "hit": (luck < np.maximum(p - by, 0)).astype(np.float64)} for by in (0.0, second)]
         metrics = [Metric(value=named(each), statistic=named.record()) for each in tables]
         found = paired_difference(*metrics, before=tables[0], after=tables[1], clusters=None, rng=rng)
-        low, high = found.interval.bounds
-        covers += low <= second <= high
+        low, high, _ = found.interval
+        covers += second == 0 if low is None or high is None else low <= second <= high  # equal models have none
     assert covers >= 36

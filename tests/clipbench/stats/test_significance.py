@@ -141,13 +141,31 @@ def test_corrected_p_values_reject_what_holm_s_steps_reject(p_values: list[float
 
 @pytest.mark.parametrize(("alpha", "power"), [(0.05, 0.8), (0.01, 0.8), (0.05, 0.95)])
 def test_the_detectable_difference_is_found_with_the_power_that_is_said(alpha: float, power: float) -> None:
-    found = significance.detectable(0.3, 100_000_000, alpha=alpha, power=power)
+    found = significance.PairedPower(standard_error=0.3, n_units=100_000_000).at(alpha, power)
+    assert found is not None
     limit = scipy.stats.norm.isf(alpha / 2) * 0.3
     assert scipy.stats.norm.sf(limit, loc=found, scale=0.3) == pytest.approx(power, abs=1e-6)
 
 
+@pytest.mark.parametrize(("n", "alpha"), [(50, 0.05), (120, 0.05 / 14), (1000, 0.05 / 14)])
+def test_samples_that_hardly_change_show_a_loss_that_is_large_enough_for_the_test(n: int, alpha: float) -> None:
+    power = significance.PairedPower(standard_error=None, n_units=n, unit_size=1.0, least_p=2.0 ** (1 - n))
+    loss = power.at(alpha)
+    assert loss is not None
+    n_lost = np.random.default_rng(0).binomial(n, loss, 4000)
+    n_shown = sum(significance.mcnemar(0, int(lost)).p_value <= alpha for lost in n_lost)
+    assert n_shown / 4000 == pytest.approx(0.8, abs=0.02)
+
+
+def test_too_few_samples_show_no_loss_and_no_detectable_difference_is_0() -> None:
+    five = significance.PairedPower(standard_error=0.1, n_units=5, unit_size=1.0, least_p=2.0**-4)
+    assert five.at(0.05) is None and five.at(0.1) is not None
+    assert significance.PairedPower(standard_error=None, n_units=50).at(0.05) is None
+
+
 @pytest.mark.parametrize("n", [6, 11, 30])
 def test_of_few_samples_more_is_needed_and_the_power_is_that_of_the_t_test(n: int) -> None:
-    found = significance.detectable(1 / np.sqrt(n), n)
+    found = significance.PairedPower(standard_error=1 / np.sqrt(n), n_units=n).at(0.05)
+    assert found is not None
     limit = scipy.stats.t.ppf(0.975, n - 1)
     assert scipy.stats.nct.sf(limit, n - 1, found * np.sqrt(n)) == pytest.approx(0.8, abs=0.02)
