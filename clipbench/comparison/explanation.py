@@ -36,8 +36,8 @@ from clipbench.seeding import generator
 from clipbench.stats.clusters import Codes, snap_to_integers
 from clipbench.stats.clusters import Values as Numbers
 from clipbench.stats.groups import Covering, Grouping, GroupTests, cover_changes, detectable_change, judge_groups
+from clipbench.stats.significance import ALPHA
 
-ALPHA = 0.05
 LEAST_SAMPLES = 100
 """With fewer samples no group is large enough for a test."""
 CERTIFIED_SHARE, LEAST_CERTIFIED = 0.05, 50

@@ -29,7 +29,7 @@ from clipbench.results.metric_name import evaluation_name, full_name, split_task
 from clipbench.results.record import Metric
 from clipbench.results.titles import first_headline
 from clipbench.seeding import generator
-from clipbench.stats.significance import holm
+from clipbench.stats.significance import holm, is_significant
 
 if TYPE_CHECKING:
     import pandas
@@ -38,7 +38,6 @@ _Score = tuple["pandas.DataFrame", Metric]
 """The samples of an evaluation by their ids, and its metric."""
 Reload = Callable[[Path], Embedder]
 """Loads a model in another precision, with a store in a folder."""
-ALPHA = 0.05
 PUBLISHED = "published"
 """Instead of a score: the value that was published for the same model, data and protocol."""
 
@@ -298,7 +297,7 @@ def _ranked(effects: Sequence[SwitchEffect], metric: Metric, expected: float) ->
     ranked = []
     for effect in effects:
         p_value = None if effect.p_value is None else next(adjusted)
-        is_supported = p_value is not None and p_value < ALPHA
+        is_supported = is_significant(p_value)
         is_towards = is_supported and abs(expected - effect.value) < missing
         ranked.append(replace(effect, p_value=p_value, is_towards=is_towards))
     return sorted(ranked, key=lambda effect: (not effect.is_towards, abs(expected - effect.value)))

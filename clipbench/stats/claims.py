@@ -23,7 +23,7 @@ import numpy as np
 
 from clipbench.results.record import Metric
 from clipbench.stats.intervals import FEW, wilson
-from clipbench.stats.significance import ALPHA, holm
+from clipbench.stats.significance import ALPHA, holm, is_significant
 
 Standing = Literal["better", "worse", "level"]
 """Relation of a value to chance. ``level`` means that nothing may be claimed, not that the two are equal."""
@@ -71,7 +71,7 @@ def claimed(p_values: Sequence[float | None], alpha: float | None = None) -> lis
     page = _page.get() or _Page()
     page.n_statements += any(p is not None for p in p_values)
     alpha = page.alpha if alpha is None else alpha
-    return [p is not None and p <= alpha for p in holm(p_values)]
+    return [is_significant(p_value, alpha) for p_value in holm(p_values)]
 
 
 def against_chance(*metrics: Metric) -> list[Standing | None]:

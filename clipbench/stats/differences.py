@@ -20,7 +20,7 @@ from clipbench.stats.clusters import NEGLIGIBLE, Codes, Values, cluster_sums, sn
 from clipbench.stats.distances import distance_difference_interval
 from clipbench.stats.estimators import CHANGES, Estimator, Samples
 from clipbench.stats.intervals import ONE_SIDED, ONE_SIDED_WILSON, Bounds, Interval, IntervalAt, Range
-from clipbench.stats.significance import ALPHA, PairedPower
+from clipbench.stats.significance import PairedPower, is_significant
 
 RANGES: Mapping[str, Range] = {"fraction": intervals.DIFFERENCES, "difference": (-2.0, 2.0)}
 """Smallest and largest difference of two values of a unit. No other unit has both."""
@@ -181,10 +181,10 @@ def _with_zero_by_test(interval: Interval, value: float, test: significance.Null
         n: divisor that turns sizes of the test into differences.
     """
     low, high, method = interval
-    if low is None or high is None or (test.p_value <= ALPHA) == (not low <= 0 <= high):
+    if low is None or high is None or is_significant(test.p_value) == (not low <= 0 <= high):
         return interval
     reach = test.largest / n
-    if test.p_value > ALPHA:
+    if not is_significant(test.p_value):
         low, high = min(low, 0.0), max(high, 0.0)
     elif value > 0:
         low = value - reach

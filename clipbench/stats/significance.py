@@ -189,6 +189,16 @@ def t_test(value: float, standard_error: float, n_units: int) -> float:
     return float(2 * stdtr(n_units - 1, -abs(value) / standard_error))
 
 
+def is_significant(p_value: float | None, alpha: float = ALPHA) -> bool:
+    """Return whether a p-value is at most a level. False for None, which is a comparison without a test.
+
+    Example:
+        >>> is_significant(0.05), is_significant(0.051), is_significant(None)
+        (True, False, False)
+    """
+    return p_value is not None and p_value <= alpha
+
+
 def holm(p_values: Sequence[PValue]) -> list[PValue]:
     """Return p-values corrected so that the chance of any false alarm among them is at most the alpha of each.
 

@@ -7,7 +7,7 @@ from clipbench.comparison.compare_runs import compare
 from clipbench.errors import ClipbenchError
 from clipbench.results import numbers as fmt
 from clipbench.results.titles import full_title, within_sentence
-from clipbench.stats.significance import ALPHA
+from clipbench.stats.significance import is_significant
 from clipbench_reports.findings import Finding, Mark
 from clipbench_reports.page.groups import EvaluatedModel, Group, task_titles
 from clipbench_reports.page.leads import MetricComparison, difference_text, shared_metric, with_claims, with_metric
@@ -85,7 +85,7 @@ def _finding(trend: MetricComparison, may_claim: Sequence[bool], task: str) -> F
         peak = max(better, key=lambda checkpoint: sign * trend.values[checkpoint])
         rest = f", but it was better at step {steps[peak]}, with {fmt.quantity(trend.values[peak], metric.unit)}"
         mark = "lost" if mark == "level" else mark
-    is_changed = [difference.p_value is None or difference.p_value <= ALPHA for difference in trend.differences]
+    is_changed = [difference.p_value is None or is_significant(difference.p_value) for difference in trend.differences]
     since = max((checkpoint + 1 for checkpoint, changed in enumerate(is_changed) if changed), default=0)
     if 0 < since < len(trend.differences):
         rest += f", with no change shown since step {steps[since]}"
