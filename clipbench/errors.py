@@ -33,6 +33,8 @@ from typing import Any, ParamSpec, SupportsFloat, SupportsIndex, TypeVar, get_ar
 P = ParamSpec("P")
 T = TypeVar("T")
 
+RESUME = "encoded vectors are stored, and the same command resumes from there"
+"""Advice after an interruption of whatever encodes."""
 MOST_CHARACTERS = 2_000
 """Characters of an error's text: names and values of the user's own in it may be of any length."""
 

@@ -13,7 +13,7 @@ from functools import cache
 
 import numpy as np
 
-from clipbench.comparison.compare_runs import _with_verdicts
+from clipbench.comparison.families_of_tests import with_verdicts
 from clipbench.comparison.metric_difference import Difference
 from clipbench.comparison.records import CompareOptions
 from clipbench.results.record import Metric
@@ -63,7 +63,7 @@ def outcomes(differences: Sequence[Difference], *, falls: bool) -> tuple[bool, .
     """Return whether the first headline is shown worse: alone, in its family, and among all; and false alarms of both
     families.
     """
-    judged = _with_verdicts(differences, CompareOptions())
+    judged = with_verdicts(differences, CompareOptions())
     p_values = [each.p_value for each in differences if each.p_value is not None]
     alarms = [each for each in judged[int(falls) :] if each.verdict != "no evidence"]
     return (

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from clipbench.comparison.compare_runs import _with_verdicts
+from clipbench.comparison.families_of_tests import with_verdicts
 from clipbench.comparison.gate import apply_gate
 from clipbench.comparison.gate_rules import Gate
 from clipbench.comparison.metric_difference import Difference
@@ -127,7 +127,7 @@ def compared(before: np.ndarray, after: np.ndarray, per_cluster: int, rng: np.ra
         for side, metric in zip(sides, (base, candidate), strict=True):
             side[MetricName("retrieval@birds", name)] = metric
     comparison = Comparison(
-        base="base", candidate="candidate", differences=_with_verdicts(differences, CompareOptions())
+        base="base", candidate="candidate", differences=with_verdicts(differences, CompareOptions())
     )
     return apply_gate(comparison, Gate.from_options("1pp"), base=sides[0], candidate=sides[1], alpha=ALPHA)
 

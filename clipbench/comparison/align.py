@@ -10,7 +10,7 @@ from clipbench.errors import ClipbenchError, NotComparable
 from clipbench.results.matching import match
 from clipbench.results.metric_name import slice_suffix, subset_of
 from clipbench.results.record import EvaluationRecord, Metric, Metrics, as_json, finished_evaluations
-from clipbench.results.run import Run
+from clipbench.results.run import Run, distinct_names
 from clipbench.stats.estimators import Estimator
 from clipbench.untrusted.reading import shown
 
@@ -67,6 +67,15 @@ def pair_evaluations(base: Run, candidate: Run) -> list[EvaluationPair]:
     if not pairs:
         raise NotComparable(f"{base.label} and {candidate.label} have no finished evaluation in common")
     return pairs
+
+
+def distinct_labels(base: Run, candidate: Run) -> list[str]:
+    """Return the labels of two runs, numbered if both are of one model in memory, before and after a change.
+
+    One run against itself has its label twice.
+    """
+    labels = [base.label, candidate.label]
+    return labels if base.folder == candidate.folder else distinct_names(labels, " #")
 
 
 def align_samples(base: Run, candidate: Run, pair: EvaluationPair, grouping: str | None = None) -> Tables:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from clipbench.comparison import align
 from clipbench.comparison.check_warnings import check_warnings
+from clipbench.comparison.families_of_tests import with_verdicts
 from clipbench.comparison.gate import apply_gate
 from clipbench.comparison.gate_rules import NO_GATE, Gate
-from clipbench.comparison.metric_difference import Difference, Verdict
+from clipbench.comparison.metric_difference import Difference
 from clipbench.comparison.overall import with_verdict
 from clipbench.comparison.paired_tests import difference
 from clipbench.comparison.records import CompareOptions, Comparison, Refusal
@@ -21,10 +22,8 @@ from clipbench.results.metric_name import MetricName, slice_suffix, subset_of
 from clipbench.results.model_costs import cost_differences
 from clipbench.results.other_tools import BARE, Values, open_results
 from clipbench.results.record import GROUP_COLUMN, Metric
-from clipbench.results.run import Run, distinct_names
+from clipbench.results.run import Run
 from clipbench.results.titles import first_headline
-from clipbench.stats.claims import claimed
-from clipbench.stats.significance import holm
 
 if TYPE_CHECKING:
     import pandas
@@ -105,15 +104,13 @@ def _compare_runs(base: Run, candidate: Run, options: CompareOptions) -> Compari
         raise _nothing_compared(refused, pairs)
     if options.smallest.amount and not any(options.smallest_of(difference.base) for difference in differences):
         notes.append(f"the smallest difference that matters, {options.smallest.text}, fits the unit of no metric")
-    names = [base.label, candidate.label]
-    if base.folder != candidate.folder:
-        names = distinct_names(names, " #")  # one model in memory, before and after
+    names = align.distinct_labels(base, candidate)
     return Comparison(
         base=names[0],
         candidate=names[1],
-        differences=_with_verdicts(differences, options),
+        differences=with_verdicts(differences, options),
         refused=refused,
-        slices=_with_verdicts(slices, options),
+        slices=with_verdicts(slices, options),
         representational_similarity=similarity,
         notes=notes,
         warnings=check_warnings(base, candidate),
@@ -217,36 +214,6 @@ def _rows_of(table: "pandas.DataFrame", grouping: str, group: str) -> "pandas.Da
     if column not in table:
         raise ClipbenchError(f"the samples have no column '{column}', which their slices need: make the run again")
     return table[table[column] == group]
-
-
-def _with_verdicts(differences: Sequence[Difference], options: CompareOptions) -> list[Difference]:
-    """Return the differences with p-values that are corrected within each family, and verdicts."""
-    judged = list(differences)
-    for family in (True, False):
-        rows = [row for row, difference in enumerate(judged) if difference.is_headline is family]
-        p_values = [judged[row].p_value for row in rows]
-        for row, adjusted, is_claimed in zip(rows, holm(p_values), claimed(p_values, options.alpha), strict=True):
-            verdict = _verdict(judged[row], options, is_claimed=is_claimed)
-            judged[row] = replace(judged[row], p_adjusted=adjusted, verdict=verdict)
-    return judged
-
-
-def _verdict(difference: Difference, options: CompareOptions, *, is_claimed: bool) -> Verdict:
-    smallest = options.smallest_of(difference.base)
-    # An interval without width says that these samples do not differ, not how much others might: no evidence.
-    if (
-        difference.low is not None
-        and difference.high is not None
-        and -smallest <= difference.low < difference.high <= smallest
-    ):
-        return "too small to matter"
-    if difference.p_value is None:
-        return "not tested"
-    if not is_claimed:
-        return "no evidence"
-    if difference.base.higher_is_better is None:
-        return "different"
-    return "better" if (difference.value > 0) == difference.base.higher_is_better else "worse"
 
 
 def _compare_values(base: Run | Values, candidate: Run | Values) -> Comparison:

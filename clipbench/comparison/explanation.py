@@ -29,7 +29,7 @@ from clipbench.errors import ClipbenchError, NotComparable, UsageError, did_you_
 from clipbench.results.matching import match
 from clipbench.results.other_tools import Values
 from clipbench.results.record import EvaluationRecord, Metric
-from clipbench.results.run import Run, distinct_names
+from clipbench.results.run import Run
 from clipbench.results.sample_inputs import usual_inputs
 from clipbench.results.titles import first_headline, full_title
 from clipbench.seeding import generator
@@ -111,13 +111,10 @@ def explain(base: Side, candidate: Side, options: ExplainOptions | None = None) 
         )
     digest = groups.digest(tables.base.index[is_defined].tolist())
     outcomes = _outcomes(tables, metric, is_defined)
-    labels = [base.label, candidate.label]
-    if base.folder != candidate.folder:
-        labels = distinct_names(labels, " #")  # one model in memory, before and after
     return _explained(
         outcomes,
         groups,
-        labels=labels,
+        labels=align.distinct_labels(base, candidate),
         evaluation=pair.name,
         name=name,
         title=f"{pair.name}: {full_title(name, metric, pair.base.subsets)}",

@@ -10,6 +10,7 @@ from clipbench.results.grouping import group_values
 from clipbench.results.numbers import change, change_interval, counted, p_value, percent, quantity
 from clipbench.results.record import strict_json
 from clipbench.results.table import Row, Table, as_html, as_text, columns
+from clipbench.stats.significance import is_significant
 from clipbench.untrusted.terminal import printable
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ class Explanation:
         """The metric's values in both runs, and whether the change is uneven."""
         values = f"{quantity(self.base_value, 'fraction')} in the base, {quantity(self.candidate_value, 'fraction')}"
         whole = f"{self.title}, {counted(self.n, 'sample')}: {values} in the candidate"
-        is_uneven = self.uneven.p <= self.alpha
+        is_uneven = is_significant(self.uneven.p, self.alpha)
         word = "The change is uneven" if is_uneven else "Nothing shows that the change is uneven"
         return f"{whole}. {word} (p {_equals(self.uneven.p)})."
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import partial
 
+from clipbench.comparison.families_of_tests import GatedFamily
 from clipbench.comparison.gate_outcomes import GateResult, Outcome, Shift, Status
 from clipbench.comparison.gate_rules import COMPARISONS, Gate, GateRule, Requirement, matches
 from clipbench.comparison.metric_difference import Difference
@@ -20,7 +21,7 @@ from clipbench.results.metric_name import MetricName
 from clipbench.results.numbers import change, p_value, quantity
 from clipbench.results.other_tools import BARE_METRIC
 from clipbench.results.record import SUMMARIES, Metric
-from clipbench.stats.significance import holm
+from clipbench.stats.significance import is_significant
 
 ROUNDING = 1e-12
 """Rounding error of a subtraction: a loss beyond the limit by less is within it."""
@@ -135,26 +136,6 @@ def judge(
     return outcomes
 
 
-class GatedFamily:
-    """The gated differences as one family of tests, with Holm's correction over those that have a test."""
-
-    def __init__(self, differences: Sequence[Difference]) -> None:
-        self.differences = differences
-        self.p_values = [difference.p_value for difference in differences]
-        self.adjusted = holm(self.p_values)
-        self.n_tests = sum(p is not None for p in self.p_values)
-
-    def can_show(self, index: int, alpha: float) -> bool:
-        """Return whether a difference could have been significant, with all other p-values as they are."""
-        if self.p_values[index] is None:
-            return False
-        p_values = list(self.p_values)
-        power = self.differences[index].power
-        p_values[index] = 0.0 if power is None else power.least_p
-        least_adjusted = holm(p_values)[index]
-        return least_adjusted is not None and least_adjusted <= alpha
-
-
 def _ungated_reason(rule: GateRule, name: MetricName, metrics: Sequence[Metric]) -> str:
     """Return why a rule cannot gate a metric, given as base and candidate have it, empty if it can."""
     metric = metrics[0]
@@ -184,7 +165,7 @@ def _loss_outcome(
     sign = 1 if difference.base.higher_is_better is False else -1
     loss = sign * difference.value
     allowed = rule.tolerance.allowed(difference.base.value)
-    is_shown = p is not None and p <= rule.alpha
+    is_shown = is_significant(p, rule.alpha)
     is_beyond = loss > allowed + ROUNDING
     is_untestable = is_beyond and not is_shown and not family.can_show(index, rule.alpha)
     numbers = _loss_text(difference, loss, allowed)

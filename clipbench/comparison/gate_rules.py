@@ -22,10 +22,11 @@ from datetime import date, datetime
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
-from clipbench.errors import UsageError, did_you_mean, option
+from clipbench.errors import UsageError, option
 from clipbench.results.metric_name import MetricName, base_name, is_of_slice, names_task
 from clipbench.results.numbers import SYMBOLS
 from clipbench.untrusted.reading import read_toml, shown
+from clipbench.untrusted.schema import check_keys
 
 WILDCARDS = "*?["
 LEAST_ALPHA, MOST_ALPHA = 1e-6, 0.5
@@ -366,7 +367,7 @@ def read_gate(source: GateSource) -> Gate:
         data, name = read_toml(source, UsageError, name=f"the gate file {source}"), str(source)
     patterns = {key: value for key, value in data.items() if names_task(key) or "*" in key}
     settings = {key: value for key, value in data.items() if key not in patterns}
-    _check_keys(settings, {"require": list, "acknowledge": list}, name)
+    _check_table(settings, {"require": list, "acknowledge": list}, name)
     required = settings.get("require", [])
     for text in required:
         if not isinstance(text, str):
@@ -404,15 +405,14 @@ def _acknowledgement(value: object, where: str) -> Acknowledgement:
 def _table(value: object, types: Mapping[str, type], where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UsageError(f"{where} is {shown(value)}: expected a table with {', '.join(types)}")
-    _check_keys(value, types, where)
+    _check_table(value, types, where)
     return value
 
 
-def _check_keys(table: Mapping[str, object], types: Mapping[str, type], where: str) -> None:
+def _check_table(table: Mapping[str, object], types: Mapping[str, type], where: str) -> None:
+    hint = " (a pattern of metrics holds a / or a *)" if "require" in types else ""
+    check_keys(table, types, where, hint=hint)
     for key, value in table.items():
-        if key not in types:
-            hint = " (a pattern of metrics holds a / or a *)" if "require" in types else ""
-            raise UsageError(f"{where}: unknown key '{key}': {did_you_mean(key, types)}{hint}")
         if not isinstance(value, types[key]) or isinstance(value, datetime):  # a datetime is a date to Python
             raise UsageError(f"{where}: {key} is {shown(value)}, expected {EXPECTED[types[key]]}")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from clipbench.distributed.process_rank import ProcessRank, Store, connect
-from clipbench.errors import MachineError, UsageError
+from clipbench.errors import RESUME, MachineError, UsageError
 
 Share = Callable[[int, int], Any]
 """Does the share of one process, by its number and the number of all, and returns its outcome. It can be pickled."""
@@ -32,7 +32,6 @@ BARRIER_SECONDS = 1800.0
 END_SECONDS = 15.0
 """Time that process 0 keeps the store for the others when all is done."""
 DAY_SECONDS = 86_400.0
-RESUME = "encoded vectors are stored, and the same command resumes from there"
 
 
 class SingleProcess:

@@ -12,7 +12,7 @@ from clipbench.errors import FOREIGN, ClipbenchError, UsageError, did_you_mean, 
 from clipbench.evaluation.task import Task
 from clipbench.results.metric_name import evaluation_name, names_data, split_evaluation
 from clipbench.untrusted.reading import decode_toml, read_toml, shown
-from clipbench.untrusted.schema import SchemaError, parse_record, parse_value
+from clipbench.untrusted.schema import SchemaError, check_keys, parse_record, parse_value
 
 SUITES = "clipbench.suites"
 """Entry points: each names a package whose ``suites.toml`` has a table for each of its suites."""
@@ -92,7 +92,7 @@ def read_suite(name: str, *, needs_data: bool = True) -> list[Request]:
             score of the average is given in two ways.
     """
     table = _suite_table(name)
-    _refuse_unknown(table, SUITE_KEYS, f"suite {name}: unknown key")
+    check_keys(table, SUITE_KEYS, f"suite {name}")
     entries = table.get("evaluation")
     if not isinstance(entries, list) or not entries:
         raise UsageError(f"suite {name} has no [[evaluation]]: expected tables with task = ... and data = ...")
@@ -105,7 +105,7 @@ def _parse_request(entry: object, suite: str, needed: Sequence[str]) -> Request:
     """Return the request of an ``[[evaluation]]``, whose ``main`` is one metric or a list."""
     if not isinstance(entry, dict):
         raise UsageError(f"suite {suite}: an evaluation is {shown(entry)}, expected [[evaluation]] tables")
-    _refuse_unknown(entry, EVALUATION_KEYS, f"suite {suite}: unknown key of an [[evaluation]]")
+    check_keys(entry, EVALUATION_KEYS, f"suite {suite}, in an [[evaluation]]")
     missing = [f"'{key}'" for key in needed if key not in entry]
     if missing:
         raise UsageError(f"suite {suite}: an [[evaluation]] lacks {' and '.join(missing)}: got {shown(entry)}")
@@ -118,12 +118,6 @@ def _parse_request(entry: object, suite: str, needed: Sequence[str]) -> Request:
     if request.limit is not None and request.limit < 1:
         raise UsageError(f"suite {suite}: limit is {request.limit}: expected a number of images, 1 or more")
     return request
-
-
-def _refuse_unknown(table: Mapping[str, Any], allowed_names: Sequence[str], message: str) -> None:
-    for name in table:
-        if name not in allowed_names:
-            raise UsageError(f"{message} '{name}': {did_you_mean(name, allowed_names)}")
 
 
 def most_bytes(name: str) -> int | None:

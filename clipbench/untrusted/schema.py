@@ -1,7 +1,7 @@
 """Dataclasses from JSON, checked against the types of their fields. An error names the field that does not fit.
 
 An integer counts as the same float, and unknown keys are ignored, because later versions may add some.
-``unknown_fields`` names them.
+``unknown_fields`` names them. In a file that a person writes, an unknown key is a mistake: ``check_keys`` refuses it.
 """
 
 # msgspec and pydantic were tried in place of this. msgspec names the place of a metric as ``metrics[...]``, without its
@@ -9,12 +9,13 @@ An integer counts as the same float, and unknown keys are ignored, because later
 # so half of this module would remain beside the translation of its messages, and it takes longer to import than a run
 # to read.
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from clipbench.errors import ClipbenchError, UsageError, did_you_mean
 from clipbench.untrusted.reading import shown
 
 Record = TypeVar("Record")
@@ -100,6 +101,30 @@ def unknown_fields(kind: Any, value: object, location: str = "") -> Iterator[str
     elif get_origin(kind) in (list, Sequence) and isinstance(value, list):
         for index, inner in enumerate(value):
             yield from unknown_fields(parts[0], inner, f"{location.removesuffix('.')}[{index}].")
+
+
+def check_keys(
+    table: Mapping[str, object],
+    known_keys: Collection[str],
+    where: str,
+    *,
+    error: type[ClipbenchError] = UsageError,
+    hint: str = "",
+) -> None:
+    """Raise an error for a key that a file may not have, where an unknown key would be a spelling mistake.
+
+    Args:
+        where: place of the table, as the message begins.
+        hint: end of the message.
+
+    Example:
+        >>> check_keys({"lable": 3}, ["label", "image"], "items.jsonl, line 1")
+        Traceback (most recent call last):
+        clipbench.errors.UsageError: items.jsonl, line 1: unknown key 'lable': did you mean 'label'?
+    """
+    for key in table:
+        if key not in known_keys:
+            raise error(f"{where}: unknown key '{key}': {did_you_mean(key, known_keys)}{hint}")
 
 
 def _parse_generic(origin: Any, parts: tuple[Any, ...], value: object, location: str) -> Any:

@@ -16,10 +16,8 @@ from clipbench.cli.main import BAD_INPUT, DONE, INCOMPLETE, INTERRUPTED, command
 from clipbench.cli.options import PATH, DataArguments, ModelArguments, shows_traceback, with_arguments
 from clipbench.cli.output import print_error
 from clipbench.cli.processes import launch_processes, serve_as_worker, share_work
-from clipbench.errors import FOREIGN, ClipbenchError, UsageError, error_summary
+from clipbench.errors import FOREIGN, RESUME, ClipbenchError, UsageError, error_summary
 from clipbench.results.metric_name import names_data
-
-RESUME = "encoded vectors are stored, and the same command resumes from there"
 
 if TYPE_CHECKING:
     from clipbench.cli.printer import Printer

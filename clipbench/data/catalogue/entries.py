@@ -15,7 +15,7 @@ from clipbench.data.prompts import published_prompts, with_class_names
 from clipbench.data.readers.webdataset import is_layout
 from clipbench.errors import DataError, Unavailable, UsageError, did_you_mean, option
 from clipbench.untrusted.reading import decode_json, is_there, read_bytes, read_toml, shown
-from clipbench.untrusted.schema import SchemaError, parse_record
+from clipbench.untrusted.schema import SchemaError, check_keys, parse_record
 
 ORIGIN_FILE = ".clipbench.json"
 """Record that ``clipbench data get`` leaves in a folder: repository, commit and file hashes."""
@@ -224,9 +224,7 @@ def _refuse_misspelt(table: Mapping[str, Any], sources: Sequence[Mapping[str, An
     parts += [(WebFile, file) for web_files in urls for file in web_files if isinstance(file, dict)]
     for kind, section in parts:
         field_names = {dataclass_field.name for dataclass_field in fields(kind)} - {"name", "sources"}
-        for key in section:
-            if key not in field_names:
-                raise UsageError(f"{location} has '{key}': {did_you_mean(key, field_names)} ({NEEDS})")
+        check_keys(section, field_names, location, hint=f" ({NEEDS})")
 
 
 def entry_of_repository(repository: str) -> CatalogueEntry | None:

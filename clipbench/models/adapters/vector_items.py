@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 from clipbench.data.questions import Contrast
 from clipbench.data.readers.manifest import READERS
-from clipbench.errors import DataError, did_you_mean
+from clipbench.errors import DataError
 from clipbench.untrusted.reading import is_file, reading, shown
+from clipbench.untrusted.schema import check_keys
 
 ITEMS_FILE = "items.jsonl"
 NEEDED = ("id", "images", "captions", "truth")
@@ -63,9 +64,7 @@ def _contrast(item: ItemLine, n_images: int, texts: Sequence[str]) -> Contrast:
 
 
 def _check_names(item: ItemLine) -> None:
-    for name in item.fields:
-        if name not in (*NEEDED, *OPTIONAL):
-            raise DataError(f"{item.source}: unknown field '{name}': {did_you_mean(name, (*NEEDED, *OPTIONAL))}")
+    check_keys(item.fields, (*NEEDED, *OPTIONAL), item.source, error=DataError)
     for name in NEEDED:
         if name not in item.fields:
             raise DataError(
