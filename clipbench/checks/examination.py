@@ -18,7 +18,7 @@ from clipbench.errors import (
     error_summary,
     on_command_line,
 )
-from clipbench.models.protocol import Embedder
+from clipbench.models.protocol import Embedder, ModelEmbedder, capability
 from clipbench.results.record import CheckFinding
 
 MODEL = {
@@ -135,9 +135,10 @@ def preflight(embedder: Embedder) -> list[CheckFinding]:
     A model without images or without texts has none: all checks are about the two.
     """
     checks = all_checks()
-    cached = embedder.cached_findings()
-    if cached is not None and len(checks) == len(OURS):  # a check of a plug-in may depend on anything
-        return cached
+    encoder = capability(embedder, ModelEmbedder)
+    stored = encoder.stored_findings() if encoder else None
+    if stored is not None and len(checks) == len(OURS):  # a check of a plug-in may depend on anything
+        return stored
     if _lacks_a_tower(embedder):
         return []
     subject = Subject(embedder, is_quick=True)
@@ -147,7 +148,8 @@ def preflight(embedder: Embedder) -> list[CheckFinding]:
 
 
 def _lacks_a_tower(embedder: Embedder) -> bool:
-    return embedder.model is not None and not {IMAGE, TEXT} <= set(embedder.model.modalities)
+    encoder = capability(embedder, ModelEmbedder)
+    return encoder is not None and not {IMAGE, TEXT} <= set(encoder.model.modalities)
 
 
 def finding(check: Check, subject: Subject, *, raise_bugs: bool = False) -> CheckFinding:

@@ -18,7 +18,18 @@ from clipbench.models.fingerprint import Probes
 from clipbench.models.introspection.modules import training_parts
 from clipbench.models.introspection.preprocessing import measure_preprocessing
 from clipbench.models.introspection.tokens import LONG, TokenFacts, tokenizer_facts
-from clipbench.models.protocol import COSINE, Embedder, Internals, Model, ModelInfo, Preprocessing, Role, Vectors
+from clipbench.models.protocol import (
+    COSINE,
+    Embedder,
+    Internals,
+    Model,
+    ModelEmbedder,
+    ModelInfo,
+    Preprocessing,
+    Role,
+    Vectors,
+    capability,
+)
 from clipbench.results.record import FindingStatus
 
 if TYPE_CHECKING:
@@ -105,14 +116,15 @@ class Subject:
     @property
     def encodes(self) -> bool:
         """True for a model, False for vectors that are given."""
-        return self.embedder.model is not None
+        return isinstance(self.embedder, ModelEmbedder)
 
     @cached_property
     def model(self) -> Model:
         """The model, whose own errors are ModelErrors. Raise NotExamined unless ``encodes`` is True."""
-        if self.embedder.model is None:
+        encoder = capability(self.embedder, ModelEmbedder)
+        if encoder is None:
             raise NotExamined(GIVEN)
-        return WatchedModel(self.embedder.model)
+        return WatchedModel(encoder.model)
 
     @cached_property
     def parts(self) -> Internals:
@@ -138,7 +150,9 @@ class Subject:
     @cached_property
     def probes(self) -> Probes:
         """Vectors of three images and three texts."""
-        return self.embedder.probes or probing.encode_probes(self.model.encode_images, self.model.encode_texts)
+        encoder = capability(self.embedder, ModelEmbedder)
+        stored = encoder.probes if encoder else None
+        return stored or probing.encode_probes(self.model.encode_images, self.model.encode_texts)
 
     @cached_property
     def repeated(self) -> RepeatedEncodings:

@@ -23,7 +23,7 @@ from clipbench.evaluation.plan import Request, RunOptions, build_task
 from clipbench.evaluation.published import MTEB, Measured, published_average, slices_with_published, with_published
 from clipbench.evaluation.slices import Sliced, slices_of
 from clipbench.evaluation.task import Evaluation, Task, evaluate
-from clipbench.models.protocol import COUNT_NAMES, Counts, Embedder, ModelInfo
+from clipbench.models.protocol import COUNT_NAMES, Counts, Embedder, ModelEmbedder, ModelInfo, capability
 from clipbench.results.metric_name import full_name, is_of_slice
 from clipbench.results.numbers import counted
 from clipbench.results.record import (
@@ -56,7 +56,8 @@ def measure(
     """
     task = build_task(request)
     empty = empty_record(request, task, embedder)
-    start, before = time.monotonic(), embedder.counts()
+    encoder = capability(embedder, ModelEmbedder)
+    start, before = time.monotonic(), encoder.counts() if encoder else None
     try:
         check_record(empty, "the task")
     except ClipbenchError as error:
@@ -100,7 +101,7 @@ def measure(
         if options.raise_bugs:
             raise
         return replace(empty, status="failed", reason=bug_summary(error, "the task or the model"))
-    after = embedder.counts()
+    after = encoder.counts() if encoder else None
     counts = Counts() if before is None or after is None else after - before
     seconds = _seconds(counts, load, time.monotonic() - start, loading_encodes=options.skip_bad_images)
     return replace(record, seconds=seconds, encoded={} if after is None else counts.n_items())

@@ -23,7 +23,7 @@ from clipbench.evaluation.published import Measured, published_names, with_publi
 from clipbench.evaluation.task import Task, evaluate
 from clipbench.models.encoding.embedder import StoreEmbedder
 from clipbench.models.introspection.variants import variants
-from clipbench.models.protocol import Embedder, Role, Vectors
+from clipbench.models.protocol import Embedder, ModelEmbedder, Role, Vectors, capability
 from clipbench.results.frames import as_frame
 from clipbench.results.metric_name import evaluation_name, full_name, split_task_metric
 from clipbench.results.record import Metric
@@ -145,8 +145,8 @@ class Inquiry:
         may_be_part: bool = False,
     ) -> None:
         self.task, metric = _question(expectation, dataset, tasks)
-        model = embedder.model
-        if model is None:
+        encoder = capability(embedder, ModelEmbedder)
+        if encoder is None:
             raise UsageError(
                 f"{embedder.info.ref} holds vectors only: {option('expect')} needs the model, "
                 "whose switches are flipped"
@@ -154,7 +154,7 @@ class Inquiry:
         check_data(self.task, dataset)
         self.dataset = dataset.whole()
         self.seed = seed
-        self._model = model
+        self._model = encoder.model
         self._embedder = embedder
         self._metric = metric or ""
         measured = Measured(model=embedder.info, task=self.task, dataset=dataset, may_be_part=may_be_part)

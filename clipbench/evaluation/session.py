@@ -51,7 +51,7 @@ from clipbench.models.introspection.costs import tower_costs
 from clipbench.models.introspection.price import PriceTag
 from clipbench.models.large_arrays import memory_bytes
 from clipbench.models.options import LoadOptions
-from clipbench.models.protocol import Embedder
+from clipbench.models.protocol import Embedder, ModelEmbedder, capability
 from clipbench.plugins import report_writer
 from clipbench.results.metric_name import evaluation_name, names_data
 from clipbench.results.record import EvaluationRecord, PriceRecord, Result
@@ -78,8 +78,8 @@ class SessionOptions:
     """Processes that decode images, None to choose their number."""
     checks_model: bool = True
     """Make the quick checks of each model before it is measured."""
-    uses_load_cache: bool = False
-    """Load a model only when something of it is not stored, if no code of the user's runs in the process."""
+    owns_process: bool = False
+    """True if the process runs only this session: no code of the user's, and no other models."""
     prices: bool = False
     """Measure what one query costs with each model."""
     writes_reports: bool = True
@@ -153,10 +153,11 @@ class Session:
             workers=self.options.workers,
             show_progress=self.progress.shows_bars,
             hashes=self._hashes,
-            uses_load_cache=self.options.uses_load_cache and tag is None,
+            owns_process=self.options.owns_process,
         )
-        if tag is not None and embedder.model is not None:
-            self._prices[target.reference] = tag.price(embedder.model)
+        encoder = capability(embedder, ModelEmbedder)
+        if tag is not None and encoder is not None:
+            self._prices[target.reference] = tag.price(encoder.model)
         return embedder
 
     def run_all(self) -> list[Run]:
@@ -237,15 +238,17 @@ class Session:
 
     def _measure_requests(self, empty: Result, embedder: Embedder, requests: Sequence[Request], folder: Path) -> Result:
         options = self.options
+        encoder = capability(embedder, ModelEmbedder)
         findings = preflight(embedder) if options.checks_model else None
         for finding in findings or ():
             self.progress.warning(finding)
-        if options.uses_load_cache and len(self.targets.models) == 1:  # no tensors are there but the model's
-            embedder.watch_memory()
-        before = embedder.counts()
+        if encoder and options.owns_process and len(self.targets.models) == 1:  # no tensors are there but the model's
+            encoder.watch_memory()
+        before = encoder.counts() if encoder else None
         records, left_out = self._evaluate(embedder, requests, folder)
-        towers = tower_costs(embedder, before)
-        embedder.cache_findings(findings)
+        towers = {} if encoder is None else tower_costs(encoder, before)
+        if encoder is not None:
+            encoder.store_findings(findings)
         is_whole = not options.run.may_be_part and options.prompts is None
         return replace(
             empty,

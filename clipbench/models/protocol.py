@@ -300,24 +300,13 @@ class Embedder:
     """Base class of the sources of vectors for tasks: each distinct item is encoded only once.
 
     One kind is a model with a store, the other holds vectors that are given. A subclass gives ``info`` and ``encode``.
+    What only some can do is asked for with ``capability``.
     """
 
     info: ModelInfo
     """The model's identity, logit scale and bias."""
     dataset: Dataset | None = None
     """The only samples that there are vectors for, where they come along with the vectors, or None for a model."""
-    model: Model | None = None
-    """The model that encodes, or None if vectors were given."""
-    probes: Probes | None = None
-    """Vectors of a few fixed inputs, where loading the model has encoded them."""
-
-    @property
-    def peak_bytes(self) -> Mapping[str, int] | None:
-        """The peak memory of tensors on a CUDA device by encoded modality, or None if not watched."""
-        return None
-
-    def watch_memory(self) -> None:
-        """Note the memory of the device that encoding takes from now on, in a process without other models."""
 
     @property
     def notes(self) -> Notes:
@@ -341,10 +330,6 @@ class Embedder:
             Unavailable: the model has no encoder of the modality.
         """
         raise NotImplementedError
-
-    def predictions(self, images: Sequence[ImageRef]) -> Predictions | None:
-        """Return the predicted class of each image, in order, or None for a model of vectors, which tasks score."""
-        return None
 
     def combine(self, by_prompt: PromptVectors) -> ClassVectors | None:
         """Return the raw vector of each class from the vectors of its prompts, or None for their mean."""
@@ -397,24 +382,56 @@ class Embedder:
         """Return notes on the images that are not plain RGB or grey, by how they are read."""
         return ()
 
-    def counts(self) -> "Counts | None":
-        """Return the work so far, or None if the vectors were given."""
+
+class ModelEmbedder(Embedder):
+    """Base class of the embedders that encode with a model."""
+
+    model: Model
+    probes: Probes | None = None
+    """Vectors of a few fixed inputs, where loading the model has encoded them."""
+
+    @property
+    def peak_bytes(self) -> Mapping[str, int] | None:
+        """The peak memory of tensors on a CUDA device by encoded modality, or None if not watched."""
         return None
+
+    def watch_memory(self) -> None:
+        """Note the memory of the device that encoding takes from now on, in a process without other models."""
+
+    def counts(self) -> "Counts":
+        """Return the work so far."""
+        raise NotImplementedError
 
     def sizes(self) -> Mapping[str, TowerRecord]:
-        """Return size and work of each tower, by its modality, or none if vectors were given."""
+        """Return size and work of each tower, by its modality."""
         return {}
 
-    def cached_findings(self) -> list[CheckFinding] | None:
-        """Return the findings of the quick checks when the model was last loaded, or None if they have to be made."""
+    def stored_findings(self) -> list[CheckFinding] | None:
+        """Return the findings of the quick checks of an earlier run that hold for this one, None if there are none."""
         return None
 
-    def cache_findings(self, findings: list[CheckFinding] | None) -> None:
-        """Store the model's description and the findings of its quick checks for the next run.
+    def store_findings(self, findings: list[CheckFinding] | None) -> None:
+        """Store the findings of the quick checks for later runs, None if they were not made.
 
         Raises:
-            ClipbenchError: the model could not be loaded when something was missing in the store.
+            ClipbenchError: the model failed as a whole, not in one evaluation.
         """
+
+
+class ClassEmbedder(Embedder):
+    """Base class of the models of predicted classes, which have no vectors."""
+
+    def predictions(self, images: Sequence[ImageRef]) -> Predictions:
+        """Return the predicted class of each image, in order."""
+        raise NotImplementedError
+
+
+E = TypeVar("E", bound=Embedder)
+
+
+def capability(embedder: Embedder, kind: type[E]) -> E | None:
+    """Return an embedder as one that can do more, such as ``ModelEmbedder``, or None if it cannot."""
+    return embedder if isinstance(embedder, kind) else None
 
 
 class Sides(NamedTuple):

@@ -20,7 +20,7 @@ from clipbench.data.prompts import Prompts, prompts_of
 from clipbench.errors import DataError
 from clipbench.evaluation.task import Evaluation, Task
 from clipbench.metrics.classification import class_scores, macro_f1, mean_average_precision, reliability
-from clipbench.models.protocol import Embedder, Predictions, Role, no_logit_scale
+from clipbench.models.protocol import ClassEmbedder, Embedder, Predictions, Role, capability, no_logit_scale
 from clipbench.results.metric_name import base_name
 from clipbench.results.numbers import count, percent
 from clipbench.results.record import Curve
@@ -127,9 +127,9 @@ class ZeroShot(Task):
 
     def _evaluate(self, dataset: Dataset, embedder: Embedder, rng: np.random.Generator) -> Evaluation:
         assert dataset.class_names is not None
-        predictions = embedder.predictions(dataset.images)
-        if predictions is not None:
-            return _evaluate_predictions(dataset, predictions)
+        classifier = capability(embedder, ClassEmbedder)
+        if classifier is not None:
+            return _evaluate_predictions(dataset, classifier.predictions(dataset.images))
         prompts = self.prompts or prompts_of(dataset)
         texts = prompts.render(dataset.class_names)
         by_prompt = prompt_vectors(texts, embedder)

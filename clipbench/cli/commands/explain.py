@@ -69,7 +69,7 @@ def explain(arguments: ExplainArguments) -> None:
 
     model = None
     if arguments.model is not None:
-        model = load_embedder(arguments.model, arguments.load_options, show_progress=True, uses_load_cache=True)
+        model = load_embedder(arguments.model, arguments.load_options, show_progress=True, owns_process=True)
     explanation = explain_runs(
         *arguments.runs,
         metric=arguments.metric,

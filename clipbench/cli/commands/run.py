@@ -317,7 +317,7 @@ def _session_options(arguments: RunArguments) -> "SessionOptions":
         load=arguments.load_options,
         workers=arguments.workers,
         checks_model=not arguments.no_preflight,
-        uses_load_cache=arguments.watch is None,  # a new checkpoint has to be read anyway
+        owns_process=arguments.watch is None,
         prices=arguments.price,
         writes_reports=not arguments.no_report,
         fetches=None,

@@ -17,7 +17,7 @@ from clipbench.models.adapters.vector_arrays import read_parquet
 from clipbench.models.adapters.vectors import VectorRow
 from clipbench.models.fingerprint import digest
 from clipbench.models.options import LoadOptions
-from clipbench.models.protocol import Embedder, ModelInfo, Predictions, Role, Vectors
+from clipbench.models.protocol import ClassEmbedder, ModelInfo, Predictions, Role, Vectors
 from clipbench.untrusted.reading import open_file, shown
 
 OWN_SAMPLES = "predictions"
@@ -39,8 +39,8 @@ class PredictionTable(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class PredictedClasses(Embedder):
-    """An ``Embedder`` without vectors: it has the predicted class of each image."""
+class PredictedClasses(ClassEmbedder):
+    """The predicted classes of a file."""
 
     info: ModelInfo
     dataset: Dataset

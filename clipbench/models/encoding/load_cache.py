@@ -207,10 +207,10 @@ class CachedEmbedder(StoreEmbedder):
             self._token_counts.put([*missing], counts[:, None].astype(np.float32))
         return self._token_counts.get(keys)[:, 0].astype(np.int64)
 
-    def cached_findings(self) -> list[CheckFinding] | None:
+    def stored_findings(self) -> list[CheckFinding] | None:
         return None if self._description is None else self._description.findings
 
-    def cache_findings(self, findings: list[CheckFinding] | None) -> None:
+    def store_findings(self, findings: list[CheckFinding] | None) -> None:
         if self._load_error is not None:
             raise self._load_error
         if self._description is None and self.model.files:

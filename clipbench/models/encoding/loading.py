@@ -21,14 +21,14 @@ def load_embedder(  # noqa: PLR0913  those of StoreEmbedder, each by its name
     workers: int | None = None,
     show_progress: bool = False,
     hashes: ImageHashes | None = None,
-    uses_load_cache: bool = False,
+    owns_process: bool = False,
 ) -> Embedder:
     """Return the model that a reference stands for with its store, or the embedder of precomputed vectors.
 
     Args:
         root: folder of the store, or None for the user's. The other options are as in ``StoreEmbedder``.
-        uses_load_cache: take the description of the model from its last loading (``encoding.load_cache``), and load the
-            model only if something is missing. Use it in a process that runs no code of the user's.
+        owns_process: no code of the user's runs in this process. Then the description of the model may be that of its
+            last loading (``encoding.load_cache``), and the model is loaded only if something is missing.
 
     Raises:
         ClipbenchError: the reference or an option is wrong, or the weights are not here.
@@ -42,7 +42,7 @@ def load_embedder(  # noqa: PLR0913  those of StoreEmbedder, each by its name
     }
     source = partial(load_embedder, reference, options, root, workers=workers)
     load = partial(load_with_probes, reference, options)
-    cache = load_cache_of(reference, *resolve(reference.strip(), options), root) if uses_load_cache else None
+    cache = load_cache_of(reference, *resolve(reference.strip(), options), root) if owns_process else None
     if cache is not None and (description := cache.read()) is not None:
         described = CachedEmbedder(description, root, cache, load, **store_options)
         described.source = source

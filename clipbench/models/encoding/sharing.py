@@ -14,13 +14,13 @@ from clipbench.errors import FOREIGN, MachineError, ModelError
 from clipbench.models.encoding.bars import progress_bar
 from clipbench.models.encoding.pipeline import Commit, EncodeItem, EncodeRequest, EncodeResult, encode
 from clipbench.models.encoding.store import Shelf
-from clipbench.models.protocol import Embedder, Model, Preprocess
+from clipbench.models.protocol import Embedder, Model, ModelEmbedder, Preprocess
 
 TEXT_BATCHES = 16
 """Texts go to the model this many batches at a time, so that it can sort them by length."""
 
 
-class SharingEmbedder(Embedder):
+class SharingEmbedder(ModelEmbedder):
     """Base class of embedders whose encoding can be shared."""
 
     batch_size: int
@@ -46,7 +46,6 @@ class SharingEmbedder(Embedder):
 
     def loaded_model(self) -> Model:
         """Return the model, or raise ClipbenchError if it has to be loaded, and cannot be."""
-        assert self.model is not None
         return self.model
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from clipbench.data.modalities import IMAGE, TEXT
 from clipbench.distributed.rounds import current_rounds
 from clipbench.errors import FOREIGN, error_summary
-from clipbench.models.protocol import Counts, Embedder, Model, stack_inputs
+from clipbench.models.protocol import Counts, Model, ModelEmbedder, stack_inputs
 from clipbench.results.record import TowerRecord
 
 COUNTED = ("n_parameters", "flops")
@@ -24,21 +24,18 @@ Pass = tuple[Callable[[], object], str]
 """A function that encodes one item, and a name for the item."""
 
 
-def tower_costs(embedder: Embedder, since: Counts | None) -> dict[str, TowerRecord]:
-    """Return the costs of each tower by its modality, or none if the vectors were given.
+def tower_costs(embedder: ModelEmbedder, since: Counts | None) -> dict[str, TowerRecord]:
+    """Return the costs of each tower by its modality.
 
     Args:
         since: the embedder's counts before the run.
     """
-    counts = embedder.counts()
-    if counts is None:
-        return {}
-    work, sizes = counts - (since or Counts()), embedder.sizes()
+    work, sizes = embedder.counts() - (since or Counts()), embedder.sizes()
     names = [*sizes, *(name for name in work.modalities if name not in sizes and name not in (IMAGE, TEXT))]
     return {name: _with_run_costs(sizes.get(name, TowerRecord()), work, name, embedder) for name in names}
 
 
-def _with_run_costs(size: TowerRecord, work: Counts, modality: str, embedder: Embedder) -> TowerRecord:
+def _with_run_costs(size: TowerRecord, work: Counts, modality: str, embedder: ModelEmbedder) -> TowerRecord:
     """Return a tower with the costs that the calls of a run recorded."""
     calls = [call for call in work.calls if call.modality == modality]
     n_encoded = len(frozenset[bytes]().union(*(call.encoded for call in calls)))

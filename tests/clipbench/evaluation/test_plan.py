@@ -72,7 +72,7 @@ def test_a_suite_may_fix_a_subset(tmp_path: Path) -> None:
         ('[[evaluation]]\ntask = "retrieval"', "lacks 'data': got"),
         (
             '[[evaluation]]\ntask = "retrieval"\ndata = "a"\ndate = "b"',
-            "unknown key of an .*'date': did you mean 'data'",
+            "in an .*: unknown key 'date': did you mean 'data'",
         ),
         (
             '[[evaluation]]\ntask = "retrieval"\ndata = "a"\nparams = {k = 1}',

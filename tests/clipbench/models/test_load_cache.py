@@ -71,7 +71,7 @@ class World:
     def ask(self, reference: str | None = None, **options: Any) -> StoreEmbedder:
         """Return the model as a run has it."""
         found = load_embedder(
-            reference or f"hf:{self.model}", LoadOptions(**options), self.root, workers=0, uses_load_cache=True
+            reference or f"hf:{self.model}", LoadOptions(**options), self.root, workers=0, owns_process=True
         )
         assert isinstance(found, StoreEmbedder)
         return found
@@ -81,7 +81,7 @@ class World:
         embedder = self.ask(reference, **options)
         embedder.texts(TEXTS)
         embedder.count_tokens(TEXTS)
-        embedder.cache_findings([FINDING])
+        embedder.store_findings([FINDING])
         return embedder
 
     def descriptions(self) -> list[Path]:
@@ -114,11 +114,11 @@ def test_what_is_stored_needs_no_model(world: World) -> None:
     again = world.ask()
     model = Counted("f1", "auto")
     assert again.info == model.info and again.notes == ()
-    assert again.cached_findings() == [FINDING] == examination.preflight(again)
+    assert again.stored_findings() == [FINDING] == examination.preflight(again)
     assert np.array_equal(again.texts(TEXTS), model.encode_texts(TEXTS))
     counts = again.count_tokens([*TEXTS, TEXTS[0]])
     assert counts.dtype == np.int64 and counts.tolist() == model.count_tokens([*TEXTS, TEXTS[0]]).tolist()
-    again.cache_findings([FINDING])
+    again.store_findings([FINDING])
     assert world.n_loaded == 1
 
 
@@ -128,7 +128,7 @@ def test_what_is_not_stored_has_the_model_loaded_once(world: World, ask: Callabl
     ask(again)
     ask(again)
     assert again.model is again.model and world.n_loaded == 2
-    again.cache_findings([FINDING])
+    again.store_findings([FINDING])
     world.run()
     assert world.n_loaded == 2
 
@@ -256,7 +256,7 @@ def test_a_model_that_was_changed_during_the_run_ends_it(world: World) -> None:
     with pytest.raises(
         ModelError, match="has changed since the run began"
     ):  # recorded as a failed evaluation, it ends the run all the same
-        again.cache_findings([])
+        again.store_findings([])
     assert world.descriptions() == [] and world.n_loaded == 2
 
 

@@ -155,7 +155,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a short line": ({"truth": [[1, 0], [0]]}, "expected 2 lists of 2"),
     "a probability": ({"truth": [[0.9, 0], [0, 1]]}, "line 1: truth holds 0.9, expected 1 for true and 0 for false"),
     "nothing false": ({"truth": [[1, 1], [1, 1]]}, "item 'a' has nothing to choose"),
-    "a typo": ({"caption": [0, 1]}, "line 1: unknown field 'caption': did you mean 'captions'?"),
+    "a typo": ({"caption": [0, 1]}, "line 1: unknown key 'caption': did you mean 'captions'?"),
     "no truth": ({"truth": None}, "line 1: no field 'truth': got id, images, captions"),
     "an id twice": ({"id": "b"}, "the item 'b' twice"),
     "an id of another type": ({"id": ["a"]}, "line 1: id is ['a'], expected a text or an integer"),
