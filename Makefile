@@ -24,7 +24,11 @@ MINUTES ?= 5
 
 PYTHONS ?= 3.11 3.12 3.13 3.14
 
-.PHONY: help install axe demo test collect test-slow test-wheel test-wheel-all workflows release-check test-peer lowest smoke-lowest test-lowest fuzz torture mutants check fmt bench proof parity claims rates figures screens pages freeze docs docs-serve example-report train-tiny clean
+ROOM := comparison
+ROOM_FOLDERS = $(foreach package,clipbench reports/clipbench_reports tasks/clipbench_tasks tests tests/clipbench tests/reports tests/tasks,$(package)/$(ROOM))
+ROOM_GUARDS := tests/test_inventory.py tests/test_metric_name_home.py tests/test_names.py
+
+.PHONY: help install axe demo test collect test-room test-slow test-wheel test-wheel-all workflows release-check test-peer lowest smoke-lowest test-lowest fuzz torture mutants check fmt bench proof parity claims rates figures screens pages freeze docs docs-serve example-report train-tiny clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -51,16 +55,19 @@ test: $(READY)  ## run the tests
 collect: $(READY)  ## list the tests, and so compile once what their processes import
 	OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --collect-only | tail -1
 
+test-room: $(READY)  ## run what guards one room, such as ROOM=comparison or ROOM=page
+	OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --numprocesses 2 --dist worksteal $(wildcard $(ROOM_FOLDERS)) $(ROOM_GUARDS)
+
 test-slow: $(READY)  ## run the tests that take longer
 	OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --numprocesses 2 --dist worksteal -m slow
 
 check: $(READY)  ## lint, names, types, import rules, and phrases of pages
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/python experiments/names.py
+	$(BIN)/python tools/names.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python experiments/prose.py
+	$(BIN)/python tools/prose.py
 
 fmt: $(READY)  ## format the code
 	$(BIN)/ruff format .
@@ -160,17 +167,17 @@ rates: $(READY)  ## simulate for hours how often intervals cover and tests raise
 	$(BIN)/python experiments/rates.py
 
 figures: $(READY)  ## draw every kind of figure from a small training and the bundled model: docs/figures.md
-	$(BIN)/python experiments/figures.py
+	$(BIN)/python tools/figures.py
 
 screens: $(READY)  ## take the pictures of view, judge and compare for docs/screens with a headless Chromium
-	$(BIN)/python experiments/screens.py
+	$(BIN)/python tools/screens.py
 
 pages: $(READY)  ## write docs/commands.md, docs/metrics.md and docs/schemas/ from help, definitions and records
-	$(BIN)/python experiments/pages.py
-	$(BIN)/python experiments/schema.py
+	$(BIN)/python tools/pages.py
+	$(BIN)/python tools/schema.py
 
 freeze: $(READY)  ## record a change of a contract with LINE='words of its line in CHANGELOG.md': docs/stability.md
-	$(BIN)/python experiments/freeze.py --line "$$LINE"
+	$(BIN)/python tools/freeze.py --line "$$LINE"
 
 $(DOCS_READY): $(READY)
 	$(BIN)/pip install --quiet --no-compile $(CONSTRAINTS:%=--constraint %) --editable '.[docs]'
@@ -192,7 +199,7 @@ train-tiny: $(READY)  ## train the bundled model again and write its card: an ho
 	test -d runs/tiny/step-5000 || OMP_NUM_THREADS=1 $(BIN)/torchrun --nproc-per-node 2 --no-python $(BIN)/clipbench train \
 	  --data scenes --data-option primer=131072 --arch tiny --batch-size 256 --steps 5000 --lr 1e-3 --warmup 200 \
 	  --precision bf16 --save-every 250 --eval-every 125 --workers 1 --out runs/tiny $$(test -d runs/tiny/step-0 && echo --resume)
-	$(BIN)/python experiments/ship_tiny.py runs/tiny
+	$(BIN)/python tools/ship_tiny.py runs/tiny
 
 clean:  ## remove what the targets made, but no runs
 	rm -rf $(VENV) $(WHEEL_VENV) $(GATE_VENV) $(PEER_VENV) $(LOWEST_VENV) $(LINT_VENV) $(RELEASE) .axe .browser.log .wheel.log .lowest.log dist site

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT / "experiments"))
+sys.path.append(str(ROOT / "tools"))
 
 from freeze import changelog_lines, contract_hashes, current_version, faults, read_changes, record_changes
 

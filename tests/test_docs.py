@@ -359,8 +359,8 @@ def parse(arguments: list[str]) -> None:
 
 @cache
 def pages_module(name: str = "pages") -> ModuleType:
-    """The module ``experiments/pages.py``, which writes two of the pages, or another one beside it."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / f"experiments/{name}.py")
+    """The module ``tools/pages.py``, which writes two of the pages, or another one beside it."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"tools/{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

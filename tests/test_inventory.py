@@ -110,7 +110,7 @@ def tasks() -> Iterator[str]:
 
 def metrics() -> Iterator[str]:
     """Yield the metrics of each task, from the tasks' own definitions, as docs/metrics.md is made of them."""
-    pages = runpy.run_path(str(ROOT / "experiments/pages.py"))
+    pages = runpy.run_path(str(ROOT / "tools/pages.py"))
     for task, found in pages["definitions"]().items():
         yield from (f"metric {task}/{key}" for key in found)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "experiments" / "names.py"
+SCRIPT = Path(__file__).parents[1] / "tools" / "names.py"
 pytestmark = pytest.mark.skipif(not SCRIPT.is_file(), reason="experiments/ is not part of the source distribution")
 
 SETTINGS = '[tool.names]\npackages = ["product"]\nfillers = ["each", "found"]\nshared_classes = ["Spoon"]\n'

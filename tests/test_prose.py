@@ -11,7 +11,7 @@ import pytest
 from tests.test_docs import pages_module
 
 ROOT = Path(__file__).parents[1]
-SCRIPT = ROOT / "experiments/prose.py"
+SCRIPT = ROOT / "tools/prose.py"
 pytestmark = pytest.mark.skipif(not SCRIPT.is_file(), reason="experiments/ is not part of the source distribution")
 PAGE = """# A page
 

@@ -1,6 +1,6 @@
 """Turn a finished training run into the checkpoint that comes with clipbench: half the bytes, and a model card.
 
-    python experiments/ship_tiny.py runs/tiny
+    python tools/ship_tiny.py runs/tiny
 
 The weights are rounded to float16 first and measured then, so that the card's scores are those of what is shipped.
 """

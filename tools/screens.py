@@ -1,6 +1,6 @@
 """Take the pictures of screens for the pages, docs/screens/*.webp, with a headless Chromium: `make screens`.
 
-    python experiments/screens.py    # about three minutes on two quiet cores
+    python tools/screens.py    # about three minutes on two quiet cores
 
 Runs, a pool and photographs are made once, in runs/screens. docs/report.png and docs/failures.png are of
 `make example-report`.

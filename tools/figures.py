@@ -1,6 +1,6 @@
 """Draw all kinds of figures from models and data that need no download, and write docs/figures.md: `make figures`.
 
-    python experiments/figures.py    # about six minutes on two quiet cores, most of it a small training
+    python tools/figures.py    # about six minutes on two quiet cores, most of it a small training
 
 Runs are made once, in runs/figures; the page is made from finished runs alone.
 """

@@ -1,7 +1,7 @@
 """Name the phrases of pyproject.toml's [tool.prose] in pages, docstrings and messages, with better words. Part of `make check`.
 
-python experiments/prose.py            # what pyproject.toml lists
-python experiments/prose.py docs/ci.md # these pages
+python tools/prose.py            # what pyproject.toml lists
+python tools/prose.py docs/ci.md # these pages
 """
 
 import argparse
