@@ -281,7 +281,7 @@ def compare(  # noqa: PLR0913  the options of the command, each by its name
     strict: bool = False,
     conclusive: bool = False,
     alpha: float = 0.05,
-    smallest: str = "0",
+    equivalence_margin: str = "0",
 ) -> "Comparison":
     """Say of each metric whether the candidate is better than the base, by paired samples, and apply a gate.
 
@@ -296,8 +296,8 @@ def compare(  # noqa: PLR0913  the options of the command, each by its name
         strict: fail on every loss beyond its limit, also if no test shows it.
         conclusive: have the exit status 3 if a metric is neither shown to be worse nor within its limit.
         alpha: significance level of the verdicts and of the gate, from 1e-6 to 0.5, after Holm's correction.
-        smallest: size below which a difference is of no interest, such as ``"0.5pp"`` or ``"1%"`` (of the base's
-            value).
+        equivalence_margin: two values are equivalent if the interval of their difference is within this margin, such as
+            ``"0.5pp"`` or ``"1%"`` (of the base's value).
 
     Returns:
         The comparison: ``differences`` with ``value`` (candidate minus base), interval, p-value and ``verdict``.
@@ -328,7 +328,8 @@ def compare(  # noqa: PLR0913  the options of the command, each by its name
         explain: where the candidate got worse.
     """
     rules = Gate.from_options(max_drop, require, file=gate, strict=strict, conclusive=conclusive)
-    options = CompareOptions(alpha=alpha, smallest=Tolerance.parse_option(str(smallest), "smallest"))
+    margin = Tolerance.parse_option(str(equivalence_margin), "equivalence_margin")
+    options = CompareOptions(alpha=alpha, equivalence_margin=margin)
     sides = open_side(base), open_side(candidate)
     check_gate(rules, metrics_of(*sides))
     return compare_results(*sides, options, rules)
@@ -467,7 +468,7 @@ def choose(
     pool: Pool | str | os.PathLike[str],
     *,
     scope: Literal["future", "list"] = "future",
-    margin: float = 3.0,
+    equivalence_margin: str = "3pp",
     alpha: float = 0.05,
 ) -> Choice:
     """Return which model of a pool is better, by the judgements so far, as ``clipbench choose`` does.
@@ -475,7 +476,8 @@ def choose(
     Args:
         pool: what ``pool`` returned, or its folder.
         scope: ``"future"`` queries, of which the list is a sample, or the ``"list"`` itself.
-        margin: points of nDCG, relative to the pool. Models that differ by less count as equal.
+        equivalence_margin: points of nDCG, relative to the pool. Models are equal if the interval of their difference
+            is within this margin.
         alpha: chance that any of the intervals ever misses the truth, however often one looks.
 
     Returns:
@@ -491,7 +493,7 @@ def choose(
         clipbench.errors.UsageError: photos is not a pool: expected a folder with pool.json
     """
     judged_pool = pool if isinstance(pool, Pool) else read_pool(Path(pool))
-    return choose_model(read_log(judged_pool), scope=scope, margin=margin, alpha=alpha)
+    return choose_model(read_log(judged_pool), scope=scope, equivalence_margin=equivalence_margin, alpha=alpha)
 
 
 def load_model(  # noqa: PLR0913  the options of the command, each by its name

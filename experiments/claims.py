@@ -289,7 +289,7 @@ def main(*, samples: int, seeds: Sequence[int], runs: Path, docs: Path, clip_vec
         for name, (title, chance) in SHOWN.items()
     ]
     print(table(("", "Runs, mean of seeds", "`tiny`", "Chance"), rows))
-    for name in ("twin_cosine", "other_cosine", "word_wins", "past_few"):
+    for name in ("hard_negative_cosine", "other_cosine", "word_wins", "past_few"):
         print(f"{name}: {number(of_runs[name])}; `tiny` {number(of_tiny[name])}")
 
     texts = {"runs": [read_found(out / TEXTS) for out in folders], "`tiny`": [read_found(runs / "tiny" / TEXTS)]}

@@ -217,7 +217,7 @@ def read_weaknesses(folder: Path) -> Weaknesses:
     return {
         **{name: _column(swapped, f"micro/{name}_acc") for name in ("text", "image", "group")},
         **{name: _column(pairs[pairs["subset"] == name], "micro/text_acc") for name in (*SWAPS, "relation", "count")},
-        "twin_cosine": _column(swapped, "twin_cosine"),
+        "hard_negative_cosine": _column(swapped, "hard_negative_cosine"),
         "other_cosine": _column(pairs, "other_cosine"),
         "reading": _column(words[words["reading_acc"].notna()], "reading_acc"),
         **{name: _column(attacked, name) for name in ("clean_acc", "blank_acc", "attacked_acc", "attack_success")},

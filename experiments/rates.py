@@ -84,7 +84,7 @@ def simulate(world: World, n: int, effect: str, index: int, truth: Truth) -> dic
         truth: of the world, n and effect.
 
     Returns:
-        ``covers`` of metrics, controls and points of curves with an interval: 1 where it contains the truth; ``p`` of
+        ``covers`` of metrics, baselines and points of curves with an interval: 1 where it contains the truth; ``p`` of
         each difference that has a test.
     """
     rng = np.random.default_rng([index, n, *effect.encode()])
@@ -100,7 +100,7 @@ def simulate(world: World, n: int, effect: str, index: int, truth: Truth) -> dic
 
 def intervals_of(record: EvaluationRecord) -> dict[str, tuple[float, float]]:
     """Return every interval that an evaluation prints, by its name in ``World.truth``."""
-    metrics = {**record.metrics, **{f"control {name}": each for name, each in record.controls.items()}}
+    metrics = {**record.metrics, **{f"baseline {name}": each for name, each in record.baselines.items()}}
     found = {
         name: (each.low, each.high) for name, each in metrics.items() if each.low is not None and each.high is not None
     }

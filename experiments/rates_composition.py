@@ -221,7 +221,7 @@ def _truth_of_four_kinds(world: FourKinds, effect: str) -> Truth:
     for name in {name for values in of_kinds.values() for name in values}:
         mean = float(np.mean([values[name] for values in of_kinds.values() if name in values]))
         truth |= {name: mean, f"macro/{name}": mean, f"micro/{name}": mean}
-    return with_controls({**truth, "other_cosine": float(mean_caption @ mean_caption)})
+    return with_baselines({**truth, "other_cosine": float(mean_caption @ mean_caption)})
 
 
 class _OfKind(NamedTuple):
@@ -229,9 +229,9 @@ class _OfKind(NamedTuple):
     mean_caption: Vectors
 
 
-def with_controls(truth: Truth) -> Truth:
-    """Return the true values, those of controls under their names too."""
-    return {**truth, **{f"control {name}": value for name, value in truth.items()}}
+def with_baselines(truth: Truth) -> Truth:
+    """Return the true values, those of baselines under their names too."""
+    return {**truth, **{f"baseline {name}": value for name, value in truth.items()}}
 
 
 def _truth_of_kind(world: FourKinds, kind: str, effect: str) -> _OfKind:
@@ -267,7 +267,7 @@ def _truth_of_kind(world: FourKinds, kind: str, effect: str) -> _OfKind:
                 np.einsum("nd,nd->n", captions[:, other], captions[:, false]) for false in np.flatnonzero(~truth[one])
             ]
         ]
-        columns["twin_cosine"] = np.mean(twins, axis=0)
+        columns["hard_negative_cosine"] = np.mean(twins, axis=0)
     if "image_acc" in present:
         columns["image_pair_acc"] = pair_share(scores.swapaxes(1, 2), truth.T)
         columns["image_jaccard"] = overlap(untied(scores, rng).swapaxes(1, 2), truth.T)
@@ -383,7 +383,7 @@ def _truth_of_shared_images(world: SharedImages, effect: str) -> Truth:
         "text_acc": decided.broken,
         "text_acc_strict": decided.strict,
         "tie_rate": decided.strict != decided.lenient,
-        "twin_cosine": np.einsum("nid,nid->ni", captions[:, :, 0], captions[:, :, 1]).ravel(),
+        "hard_negative_cosine": np.einsum("nid,nid->ni", captions[:, :, 0], captions[:, :, 1]).ravel(),
         "shuffled_cosine": np.einsum("nid,nid->ni", captions[:, :, 0], shuffles).ravel(),
         "word_order_acc": (scores[:, :, 0] > (images * shuffles).sum(axis=2)).ravel(),
         "same_words": np.zeros(len(flat)),
@@ -398,7 +398,7 @@ def _truth_of_shared_images(world: SharedImages, effect: str) -> Truth:
         for category in ("swap", "replace"):
             truth[f"{category}/{name}"] = float(np.mean([v for k, v in of_subsets.items() if k.startswith(category)]))
     mean = captions[:, :, 0].reshape(-1, world.dim).mean(axis=0)
-    return with_controls({**truth, "other_cosine": float(mean @ mean)})
+    return with_baselines({**truth, "other_cosine": float(mean @ mean)})
 
 
 # Captions alone -------------------------------------------------------------------------------------------------------
@@ -462,7 +462,7 @@ def _truth_of_captions_alone(world: CaptionsAlone, effect: str) -> Truth:
         "text_acc": (own[:, None] > false[:, :4]).all(axis=1).mean(),
         "text_pair_acc": (own[:, None] > false[:, :4]).mean(),
         "word_order_acc": (own > false[:, 4]).mean(),
-        "twin_cosine": np.einsum("nd,nkd->nk", captions, others[:, :4]).mean(),
+        "hard_negative_cosine": np.einsum("nd,nkd->nk", captions, others[:, :4]).mean(),
         "shuffled_cosine": np.einsum("nd,nd->n", captions, others[:, 4]).mean(),
         "other_cosine": mean @ mean,
         "tie_rate": 0.0,
@@ -470,4 +470,4 @@ def _truth_of_captions_alone(world: CaptionsAlone, effect: str) -> Truth:
         "shorter_caption": 1 / 5,
     }
     values["text_acc_strict"] = values["text_acc"]
-    return with_controls({**values, **{f"order/{name}": value for name, value in values.items()}})
+    return with_baselines({**values, **{f"order/{name}": value for name, value in values.items()}})

@@ -65,7 +65,7 @@ def outcomes(differences: Sequence[Difference], *, falls: bool) -> tuple[bool, .
     """
     judged = with_verdicts(differences, CompareOptions())
     p_values = [each.p_value for each in differences if each.p_value is not None]
-    alarms = [each for each in judged[int(falls) :] if each.verdict != "no evidence"]
+    alarms = [each for each in judged[int(falls) :] if each.verdict != "not shown"]
     return (
         differences[0].value < 0 and p_values[0] <= ALPHA,
         judged[0].verdict == "worse",

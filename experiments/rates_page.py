@@ -90,20 +90,20 @@ def rows(outcomes: Outcomes, worlds: Sequence[str], ns: Sequence[int]) -> Iterat
 
 
 def row_name(name: str) -> str:
-    """Return the row that a metric, control or point of a curve is shown in: one for all subsets, their means and all
+    """Return the row that a metric, baseline or point of a curve is shown in: one for all subsets, their means and all
     k.
 
     Example:
-        >>> row_name("swap_obj/text_acc"), row_name("macro/text_acc"), row_name("control tie_rate")
-        ('text_acc', 'text_acc', 'tie_rate (control)')
+        >>> row_name("swap_obj/text_acc"), row_name("macro/text_acc"), row_name("baseline tie_rate")
+        ('text_acc', 'text_acc', 'tie_rate (baseline)')
         >>> row_name("curve attack_success_by_height 1"), row_name("text_text_recall@5")
         ('attack_success_by_height (curve)', 'text_text_recall@k')
     """
     kind, _, rest = name.partition(" ")
     if kind == "curve":
         return f"{re.sub('@[0-9]+', '@k', rest.rpartition(' ')[0])} (curve)"
-    own = re.sub("@[0-9]+", "@k", (rest if kind == "control" else name).rpartition("/")[2])
-    return f"{own} (control)" if kind == "control" else own
+    own = re.sub("@[0-9]+", "@k", (rest if kind == "baseline" else name).rpartition("/")[2])
+    return f"{own} (baseline)" if kind == "baseline" else own
 
 
 def family_wise(outcomes: Sequence[Sequence[Outcome]]) -> tuple[int, int]:

@@ -119,7 +119,7 @@ def _truth_of_search(world: Search, n: int, effect: str) -> Truth:
         for name, (place, _, most, expected) in searches.items():
             for k in KS:
                 found.setdefault(f"{name}_recall@{k}", []).append(place < k)
-                found.setdefault(f"control {name}_recall@{k}_strict", []).append(most < k)
+                found.setdefault(f"baseline {name}_recall@{k}_strict", []).append(most < k)
             found.setdefault(f"{name}_median_rank", []).append(expected)
     return {
         name: float(np.median(np.concatenate(parts)) if name.endswith("rank") else np.concatenate(parts).mean())
@@ -207,8 +207,8 @@ class Paragraphs:
 
     def truth(self, n: int, effect: str) -> Truth:
         found = {**_truth_of_paragraphs(self, n, effect), **_truth_of_facts(self, effect)}
-        # By rounding, a score may tie with another all the same; the strict control then appears.
-        return found | {f"control {name}_strict": value for name, value in found.items() if "_recall@" in name}
+        # By rounding, a score may tie with another all the same; the strict baseline then appears.
+        return found | {f"baseline {name}_strict": value for name, value in found.items() if "_recall@" in name}
 
 
 class ParagraphLaw(NamedTuple):
@@ -347,12 +347,12 @@ def _truth_of_facts(world: Paragraphs, effect: str) -> Truth:
     captions[~law.is_read, 1] = captions[~law.is_read, 0]
     scores = np.einsum("nd,nkd->nk", unit(images), unit(captions))
     right = (1 + np.sign(np.round(scores[:, 0] - scores[:, 1], 9))) / 2
-    truth = {"control shorter_caption": float(OF_N_LETTERS[2] + OF_N_LETTERS[1] / 2)}
+    truth = {"baseline shorter_caption": float(OF_N_LETTERS[2] + OF_N_LETTERS[1] / 2)}
     for row, name in enumerate(PLACES):
         here = law.places == row
         truth[f"{name}/text_acc"] = truth[f"curve text_acc_by_position {row}"] = float(right[here].mean())
-        truth[f"control {name}/tie_rate"] = float((right[here] == 0.5).mean())
-        truth[f"control {name}/beyond_window"] = float((~law.is_read)[here].mean())
+        truth[f"baseline {name}/tie_rate"] = float((right[here] == 0.5).mean())
+        truth[f"baseline {name}/beyond_window"] = float((~law.is_read)[here].mean())
     return truth
 
 

@@ -174,7 +174,7 @@ def _truth_of_attacks(world: WrittenWords, effect: str) -> Truth:
     for place, kind in enumerate(("clean", "blank", "benign")):
         truth[f"{kind}_acc"] = right[:, place].mean()
         truth[f"{kind}_two_way_acc"] = (lead[:, place] > 0)[usual].mean()
-        truth[f"control {kind}_named_word"] = named[:, place][usual].mean()
+        truth[f"baseline {kind}_named_word"] = named[:, place][usual].mean()
     attacked, fooled = right[:, 3:], np.stack([named[:, 3, 0], named[:, 4, 1]], axis=1)
     two_way = np.stack([lead[:, 3, 0], lead[:, 4, 1]], axis=1) > 0
     # The two classes with one vector tie for the first place where either comes first.
@@ -196,7 +196,7 @@ def _truth_of_attacks(world: WrittenWords, effect: str) -> Truth:
             truth |= {f"{prefix}{key}": value for key, value in values.items()}
     truth["drop"] = right[:, 0].mean() - truth["attacked_acc"]
     truth["drop_from_blank"] = right[:, 1].mean() - truth["attacked_acc"]
-    truth["control attack_tie_rate"] = tied[usual].mean()
+    truth["baseline attack_tie_rate"] = tied[usual].mean()
     return truth
 
 
@@ -213,7 +213,7 @@ def _truth_of_reading(world: WrittenWords, effect: str) -> Truth:
     tied = (top[:, :, 0] == top.max(axis=2)) & ((top == top.max(axis=2)[:, :, None]).sum(axis=2) > 1)
     truth = {
         "reading_acc": right.mean(),
-        "control reading_shortest": (untied(lengths[law.candidates], rng).argmax(axis=2) == 0).mean(),
-        "control reading_tie_rate": tied.mean(),
+        "baseline reading_shortest": (untied(lengths[law.candidates], rng).argmax(axis=2) == 0).mean(),
+        "baseline reading_tie_rate": tied.mean(),
     }
     return {**truth, **{f"{name}/reading_acc": right[law.subsets == row].mean() for row, name in enumerate(SUBSETS)}}

@@ -65,7 +65,7 @@ class World(Protocol):
         ...
 
     def truth(self, n: int, effect: str) -> Truth:
-        """Return the true values of metrics, controls (``control NAME``) and points of curves (``curve NAME X``)."""
+        """Return the true values of metrics, baselines (``baseline NAME``) and points of curves (``curve NAME X``)."""
         ...
 
 

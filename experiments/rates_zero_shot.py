@@ -81,7 +81,7 @@ def _truth_of_labels(world: OneLabel, effect: str) -> Truth:
         "mean_per_class_recall": np.mean([hit[labels == each].mean() for each in range(world.n_classes)]),
         "macro_f1": f1_score(labels, scores.argmax(axis=1), average="macro"),
         "ece": error,
-        "control tie_rate": world.frequencies[-2:].sum(),
+        "baseline tie_rate": world.frequencies[-2:].sum(),
     }
 
 

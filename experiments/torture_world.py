@@ -267,7 +267,7 @@ def numbers(run: Path) -> dict[str, Any]:
     return {
         f"{each['task']}/{name}/{part}": metric[part]
         for each in result["evaluations"]
-        for name, metric in {**each["metrics"], **each["controls"]}.items()
+        for name, metric in {**each["metrics"], **each["baselines"]}.items()
         for part in ("value", "low", "high", "n")
     }
 

@@ -42,13 +42,13 @@ def data_of(images: Iterable[str], **parts: Any) -> Dataset:
 
 
 def metrics_of(found: Evaluation) -> dict[str, Metric]:
-    """Return each metric and control of an evaluation."""
-    measures = {**found.measures, **found.controls}
+    """Return each metric and baseline of an evaluation."""
+    measures = {**found.measures, **found.baselines}
     return {name: measure.metric(found.samples, np.random.default_rng(0)) for name, measure in measures.items()}
 
 
 def evaluate_task(task: Task, data: Dataset, embedder: Embedder) -> tuple[Evaluation, dict[str, Metric]]:
-    """Return the evaluation of a task on data that it accepts, and each of its metrics and controls."""
+    """Return the evaluation of a task on data that it accepts, and each of its metrics and baselines."""
     task.check(data)
     found = task.evaluate(data, embedder, np.random.default_rng(0))
     return found, metrics_of(found)

@@ -234,7 +234,7 @@ def test_commands_and_blocks_of_quick_pages_run_and_their_metrics_are_documented
     make_world(tmp_path, in_full=False)
     assert not [fault for page in QUICK for fault in run_page(page, in_full=False)]
     for record in clipbench.read_run("runs/tiny").result.evaluations:
-        for name, metric in (*record.metrics.items(), *record.controls.items()):
+        for name, metric in (*record.metrics.items(), *record.baselines.items()):
             pages = pages_module()
             row = pages.listed(pages.shared_row(f"| `{name.rpartition('/')[2]}` | {metric.title} |"))
             assert row in read("docs/metrics.md"), f"{record.name}: {name}"

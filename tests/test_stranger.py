@@ -154,13 +154,13 @@ def test_they_run_together_and_with_clipbench_s_own(runs: list[Path]) -> None:
     wins = bias["metrics"]["longest_wins"]
     assert wins["value"] == pytest.approx((0 + 0 + 0.5 + 1) / 4)
     assert (wins["title"], wins["is_headline"]) == ("Longest caption wins", True)
-    assert bias["controls"]["tie_rate"]["control_of"] == ["longest_wins"]
+    assert bias["baselines"]["tie_rate"]["baseline_of"] == ["longest_wins"]
     assert zero_shot["metrics"]["acc1"]["value"] == 1.0
     # A green caption ties between two green images, and the leaf's says nothing: a random order of four.
     assert 0.5 <= retrieval["metrics"]["image_retrieval_recall@1"]["value"] <= 0.875
 
 
-def test_its_section_has_question_sentence_figure_gallery_table_and_control(runs: list[Path]) -> None:
+def test_its_section_has_question_sentence_figure_gallery_table_and_baseline(runs: list[Path]) -> None:
     page = (runs[0] / "report.html").read_text(encoding="utf-8")
     section = page.partition('aria-labelledby="length-bias"')[2].partition("</section>")[0]
     text = words(section)
@@ -172,7 +172,7 @@ def test_its_section_has_question_sentence_figure_gallery_table_and_control(runs
     assert "Caption a nice card Preferred a green card Margin −" in text
     assert section.count("data:image/webp;base64,") == 1
     assert "Longest caption wins, by the length of the caption" in text and "Letters Longest wins, % n" in text
-    assert "1 control" in text and "Ties tie_ rate 25.0" in text  # it may break after the _
+    assert "1 baseline" in text and "Ties tie_ rate 25.0" in text  # it may break after the _
     assert "Not drawn" not in text and "left out" not in text
 
 
@@ -193,10 +193,10 @@ def test_exports_hold_its_metrics_as_they_hold_ours(stranger: Stranger) -> None:
     table, markdown, latex = (stranger.exported[form] for form in ("csv", "markdown", "latex"))
     rows = {(row["task"], row["metric"]): row for row in csv.DictReader(table.splitlines())}
     assert float(rows["length-bias", "longest_wins"]["value"]) == pytest.approx(0.375)
-    assert rows["length-bias", "tie_rate"]["kind"] == "control"
+    assert rows["length-bias", "tie_rate"]["kind"] == "baseline"
     row = rows["length-bias", "longest_wins"]
     assert (row["title"], row["is_headline"]) == ("Longest caption wins", "true")
-    assert json.loads(rows["length-bias", "tie_rate"]["control_of"]) == ["longest_wins"]
+    assert json.loads(rows["length-bias", "tie_rate"]["baseline_of"]) == ["longest_wins"]
     assert "| Longest caption wins | % | 37.5 " in markdown and "| Top-1 accuracy | % | 100.0 " in markdown
     assert r"Longest caption wins & \% & 37.5 [" in latex and r"Top-1 accuracy & \% & 100.0 [" in latex
 

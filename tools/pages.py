@@ -64,7 +64,7 @@ SAID_AT_THE_TOP = re.compile(
 METRICS_HEAD = """# Metrics
 
 `make pages` writes this page from the definitions of the tasks. Results, gates and exports name a metric by its key, the report by its title. Data with subsets have one metric per subset, for example
-`swap_att/text_acc`. Controls are scores of rules that do not look at the image, and fractions of ties. The pages of the [tasks](tasks/index.md) show how to read the metrics, and
+`swap_att/text_acc`. Baselines are scores of rules that do not look at the image, and fractions of ties. The pages of the [tasks](tasks/index.md) show how to read the metrics, and
 [statistics](statistics.md) how their confidence intervals are computed. Metrics that differ by one word share an entry:
 
 - k: a number, such as 5; `all` labels
@@ -86,7 +86,7 @@ SHARED_ROWS: Mapping[str, Mapping[str, str]] = {
     r"[\w@]+_strict": {
         r"`[\w@]+_strict` \| .*, ties": "`SCORE_strict` | SCORE, ties",
         r"\| [^|]*, where": "| The score where",
-        r"Control\* of `[^`]*`": "Control* of `SCORE`",
+        r"Baseline\* of `[^`]*`": "Baseline* of `SCORE`",
     },
     r"macro_\w+_\w+": {r"`macro_\w+` \| .*, mean over": "`macro_SCORE` | SCORE, mean over"},
     r"[\w@]+_smallest": {
@@ -199,7 +199,7 @@ def option_rows(command: click.Command, context: click.Context) -> dict[str, str
 
 
 def metrics_page() -> str:
-    """Return a list of metrics and controls for each task."""
+    """Return a list of metrics and baselines for each task."""
     return "\n".join([METRICS_HEAD, *(table(task, found) for task, found in definitions().items())])
 
 
@@ -235,7 +235,7 @@ def definitions() -> dict[str, dict[str, Definition]]:
 def table(task: str, found: Mapping[str, Definition]) -> str:
     """Return the list of a task; metrics that differ by one word share a row."""
     rows = dict.fromkeys(
-        shared_row(f"| `{key}` | {each.title} | {each.description}{control(each)} |") for key, each in found.items()
+        shared_row(f"| `{key}` | {each.title} | {each.description}{baseline(each)} |") for key, each in found.items()
     )
     return f"## {task}\n\n" + "\n".join(map(listed, rows)) + "\n"
 
@@ -281,10 +281,10 @@ def of_any_k(row: str) -> str:
     return re.sub(r"\b\d+ labels?\b", "k labels", places)
 
 
-def control(definition: Definition) -> str:
-    """Return which metrics a control is read against."""
+def baseline(definition: Definition) -> str:
+    """Return which metrics a baseline is read against."""
     of = ", ".join(f"`{name}`" for name in definition.owners)
-    return f" *Control* of {of}." if of else ""
+    return f" *Baseline* of {of}." if of else ""
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from jaxtyping import Float64, Int64
 from clipbench.choosing.judgement_log import PoolJudgements
 from clipbench.choosing.pool import Pool, Ranking, read_rankings
 from clipbench.comparison.across import pareto_front
+from clipbench.comparison.gate_rules import Tolerance
 from clipbench.errors import UsageError, on_command_line, option
 from clipbench.metrics.relevance import Levels, Relevant, ndcg_at_k, relevant_recall_at_k
 from clipbench.results.model_costs import table_of_prices
@@ -89,7 +90,7 @@ class Choice:
     """Queries that are judged to their end, and have no relevant photograph."""
     unseen: Unseen | None
     scope: str
-    margin: float
+    equivalence_margin: float
 
     def __str__(self) -> str:
         return self.text()
@@ -169,7 +170,8 @@ class Choice:
             sentences.append(
                 f"{ndcg} is relative to this pool: its ideal ranking has only photographs that were judged here. So"
                 " values are never lower than with all photographs judged, and differences are usually larger. The"
-                f" margin of {self.margin:g} points is on this scale. {precision} and {success} need no ideal ranking."
+                f" equivalence margin of {self.equivalence_margin:g} points is on this scale. {precision} and"
+                f" {success} need no ideal ranking."
             )
         if self.n_without:
             without = counted(self.n_without, "query has", "queries have")
@@ -229,7 +231,7 @@ class Choice:
 
 
 def choose_model(
-    judgements: PoolJudgements, *, scope: str = "future", margin: float = 3.0, alpha: float = 0.05
+    judgements: PoolJudgements, *, scope: str = "future", equivalence_margin: str = "3pp", alpha: float = 0.05
 ) -> Choice:
     """Return the verdict on the models of a pool from its judgements.
 
@@ -241,7 +243,8 @@ def choose_model(
 
     Args:
         scope: ``"future"`` queries, of which the list is a sample, or the ``"list"`` itself.
-        margin: points of nDCG, relative to the pool, below which models count as equal.
+        equivalence_margin: points of nDCG, relative to the pool: models are equal if the interval of their difference
+            is within this margin.
         alpha: chance that any of the intervals ever misses the truth.
 
     Raises:
@@ -250,8 +253,10 @@ def choose_model(
     """
     if scope not in SCOPES:
         raise UsageError(f"{option('scope', scope)}: expected {listed(SCOPES, 'or')}")
-    if not 0 < margin < 100:
-        raise UsageError(f"{option('margin', margin)}: expected points above 0 and below 100")
+    tolerance = Tolerance.parse_option(str(equivalence_margin), "equivalence_margin")
+    if tolerance.kind != "points" or not tolerance.amount:
+        raise UsageError(f"{option('equivalence_margin', equivalence_margin)}: expected points of nDCG, such as 3pp")
+    margin = 100 * tolerance.amount
     if not 0 < alpha < 1:
         raise UsageError(f"{option('alpha', alpha)}: expected a number above 0 and below 1")
     pool, begun = judgements.pool, judgements.begun()
@@ -263,7 +268,7 @@ def choose_model(
         sizes=Counter(pool.batches.values()) if scope == "list" else None,
         batch=np.array([pool.batches[query] for query in begun], np.int64),
         alpha=alpha / max(1, len(models) * (len(models) - 1) // 2),
-        margin=margin / 100,
+        margin=tolerance.amount,
         n_left=len(pool.queries) - len(begun),
     )
     pairs = [_ordered_pair(models, primary, *pair) for pair in combinations(range(len(models)), 2)] if grades else []
@@ -283,7 +288,7 @@ def choose_model(
         n_without=sum(not any(by_image.values()) for by_image in grades.values()),
         unseen=_unseen(pool, rankings, grades),
         scope=scope,
-        margin=margin,
+        equivalence_margin=margin,
     )
 
 

@@ -43,7 +43,7 @@ def compare(base: Side, candidate: Side, options: CompareOptions | None = None, 
     or worse when its p-value, after Holm's correction over its family, is at most alpha: the first headlines of all
     evaluations are one family, all other metrics another, so that more metrics hide no loss of a headline. The interval
     belongs to the p-value before that correction: it excludes 0 exactly where that is at most 5 %, and so it may where
-    the verdict is "no evidence". When either side is another tool's results, only values are compared, without a test.
+    the verdict is "not shown". When either side is another tool's results, only values are compared, without a test.
 
     Args:
         base, candidate: a run, another tool's values, or where they are: a run folder, a result.json, a file or folder
@@ -102,8 +102,9 @@ def _compare_runs(base: Run, candidate: Run, options: CompareOptions) -> Compari
     refused.sort(key=lambda refusal: refusal.is_part)
     if not differences:
         raise _nothing_compared(refused, pairs)
-    if options.smallest.amount and not any(options.smallest_of(difference.base) for difference in differences):
-        notes.append(f"the smallest difference that matters, {options.smallest.text}, fits the unit of no metric")
+    margin = options.equivalence_margin
+    if margin.amount and not any(options.margin_of(difference.base) for difference in differences):
+        notes.append(f"the equivalence margin, {margin.text}, fits the unit of no metric")
     names = align.distinct_labels(base, candidate)
     return Comparison(
         base=names[0],

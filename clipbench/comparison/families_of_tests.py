@@ -32,18 +32,18 @@ def with_verdicts(differences: Sequence[Difference], options: CompareOptions) ->
 
 
 def _verdict(difference: Difference, options: CompareOptions, *, is_claimed: bool) -> Verdict:
-    smallest = options.smallest_of(difference.base)
-    # An interval without width says that these samples do not differ, not how much others might: no evidence.
+    margin = options.margin_of(difference.base)
+    # An interval without width says that these samples do not differ, not how much others might.
     if (
         difference.low is not None
         and difference.high is not None
-        and -smallest <= difference.low < difference.high <= smallest
+        and -margin <= difference.low < difference.high <= margin
     ):
-        return "too small to matter"
+        return "equivalent"
     if difference.p_value is None:
         return "not tested"
     if not is_claimed:
-        return "no evidence"
+        return "not shown"
     if difference.base.higher_is_better is None:
         return "different"
     return "better" if (difference.value > 0) == difference.base.higher_is_better else "worse"

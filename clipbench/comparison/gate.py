@@ -182,7 +182,7 @@ def _loss_outcome(
     else:
         status = "pass"
         reason = f"not significant at {rule.alpha:g}" if is_beyond else ""
-    is_small = difference.verdict == "too small to matter"
+    is_small = difference.verdict == "equivalent"
     shift: Shift = "none"
     if is_shown and not is_small:
         shift = "loss" if loss > 0 else "gain"

@@ -8,9 +8,10 @@ from clipbench.results.record import Metric
 from clipbench.results.titles import full_title
 from clipbench.stats.significance import PairedPower
 
-Verdict = Literal["better", "worse", "different", "no evidence", "not tested", "too small to matter"]
+Verdict = Literal["better", "worse", "different", "not shown", "not tested", "equivalent"]
 """``different`` is a significant difference of a metric of which neither direction is better. ``not tested`` means that
-the metric has no test (``Difference.test`` says why), which is less than no evidence.
+the metric has no test (``Difference.test`` says why), which says less than ``not shown``. ``equivalent`` is a difference
+whose interval is within the equivalence margin.
 """
 
 

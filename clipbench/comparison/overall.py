@@ -56,7 +56,7 @@ def _headline_evidence(comparison: Comparison) -> list[MetricEvidence]:
         MetricEvidence(
             difference,
             shifts.get(difference.verdict, "none"),
-            difference.verdict == "too small to matter",
+            difference.verdict == "equivalent",
         )
         for difference in comparison.differences
         if difference.is_headline and difference.base.higher_is_better is not None

@@ -23,25 +23,26 @@ if TYPE_CHECKING:
 Word = Literal["worse", "mixed", "undecided", "equal", "better"]
 WORDS: tuple[Word, ...] = ("worse", "mixed", "undecided", "equal", "better")
 """The words for a whole comparison, the gravest first."""
-ANY_SIZE = Tolerance(text="0", amount=0.0, kind="absolute")
-"""No difference is too small to matter."""
+NO_MARGIN = Tolerance(text="0", amount=0.0, kind="absolute")
+"""No difference is equivalent to none."""
 
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """Significance level of the verdicts, and the smallest difference that matters."""
+    """Significance level of the verdicts, and the equivalence margin."""
 
     alpha: float = ALPHA
-    smallest: Tolerance = ANY_SIZE
-    """A difference is too small to matter if its whole interval is between minus and plus this amount."""
+    equivalence_margin: Tolerance = NO_MARGIN
+    """Two values are equivalent if the whole interval of their difference is between minus and plus this amount."""
 
     def __post_init__(self) -> None:
         if not LEAST_ALPHA <= self.alpha <= MOST_ALPHA:
             raise UsageError(f"{option('alpha', self.alpha)}: expected {LEAST_ALPHA:g} to {MOST_ALPHA:g}, such as 0.05")
 
-    def smallest_of(self, base: Metric) -> float:
-        """Return the smallest difference from a metric of the base that matters, or 0 if its unit is another one."""
-        return self.smallest.allowed(base.value or 0.0) if self.smallest.fits(base.unit) else 0.0
+    def margin_of(self, base: Metric) -> float:
+        """Return the equivalence margin of a metric of the base, in its unit, or 0 if the margin has another unit."""
+        margin = self.equivalence_margin
+        return margin.allowed(base.value or 0.0) if margin.fits(base.unit) else 0.0
 
 
 @dataclass(frozen=True)

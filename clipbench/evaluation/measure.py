@@ -108,19 +108,19 @@ def measure(
 
 
 def with_numbers(record: EvaluationRecord, evaluation: Evaluation, seed: int) -> EvaluationRecord:
-    """Return the record with metrics, controls and curves, each drawn from a generator of its own."""
+    """Return the record with metrics, baselines and curves, each drawn from a generator of its own."""
     names = (record.task, record.dataset.id)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is undefined, with its reason
         metrics = {
             name: finite(measure.metric(evaluation.samples, generator(seed, *names, name)))
             for name, measure in evaluation.measures.items()
         }
-        controls = {
+        baselines = {
             name: finite(measure.metric(evaluation.samples, generator(seed, *names, "control", name)))
-            for name, measure in evaluation.controls.items()
+            for name, measure in evaluation.baselines.items()
         }
     curves = {name: finite_curve(curve) for name, curve in evaluation.curves.items()}
-    return replace(record, metrics=metrics, controls=controls, curves=curves)
+    return replace(record, metrics=metrics, baselines=baselines, curves=curves)
 
 
 def _seconds(counts: Counts, load: float, total: float, *, loading_encodes: bool) -> dict[str, float]:

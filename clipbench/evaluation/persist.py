@@ -185,7 +185,7 @@ def gallery_rows(samples: Samples, n_images: int, budget: int) -> list[int]:
 
     Example:
         >>> image, other = np.array([0, 1, 2, 3]), np.array([9, -1, -1, 8])
-        >>> samples = {"image": image, "chosen_image": other, "margin": np.array([0.1, 0.2, np.nan, -0.3])}
+        >>> samples = {"image": image, "predicted_image": other, "margin": np.array([0.1, 0.2, np.nan, -0.3])}
         >>> gallery_rows(samples, n_images=10, budget=3)
         [3, 8, 0]
     """

@@ -38,7 +38,7 @@ class Evaluation:
     failing (negative: it failed), which choose the small images to keep. A missing number is NaN."""
     measures: Mapping[str, Measure]
     curves: Mapping[str, Curve] = field(default_factory=dict)
-    controls: Mapping[str, Measure] = field(default_factory=dict)
+    baselines: Mapping[str, Measure] = field(default_factory=dict)
     """Scores of blind rules, tie rates: reported next to the metrics."""
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Arrays that figures need, kept whole."""
@@ -154,6 +154,6 @@ def _without_cosines(evaluation: Evaluation) -> Evaluation:
     return replace(
         evaluation,
         measures={name: without_cosine(name, measure) for name, measure in evaluation.measures.items()},
-        controls={name: without_cosine(name, measure) for name, measure in evaluation.controls.items()},
+        baselines={name: without_cosine(name, measure) for name, measure in evaluation.baselines.items()},
         notes=(*evaluation.notes, INNER_PRODUCTS),
     )

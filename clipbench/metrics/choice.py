@@ -47,7 +47,7 @@ class Choices(NamedTuple):
     group: Values
     """Credit: both; defined where both are."""
     text_pairs: Values
-    """Share of pairs, a true and a false caption of one image, in the right order; a tie counts half."""
+    """Share of pairs, a true caption and a hard negative of one image, in the right order; a tie counts half."""
     image_pairs: Values
     """Share of pairs, a true and a false image of one caption, in the right order (their AUC)."""
     image_jaccard: Values

@@ -87,7 +87,7 @@ class Metric:
     ``dimensions``, ``bytes``, ..."""
     chance: float | None = None
     """The score of a model that knows nothing, where that is defined. For ``gap``, the distance that pairs of
-    one centroid would show. Levels of other errors, which a model that knows nothing need not show, are controls.
+    one centroid would show. Levels of other errors, which a model that knows nothing need not show, are baselines.
     """
     higher_is_better: bool | None = None
     """None where neither direction is better."""
@@ -95,8 +95,8 @@ class Metric:
     """The name that papers give it, such as ``Top-1 accuracy``."""
     description: str = ""
     """One sentence that says what is measured."""
-    control_of: list[str] = field(default_factory=list)
-    """Names of the metrics that a control is read against."""
+    baseline_of: list[str] = field(default_factory=list)
+    """Names of the metrics that a baseline is read against."""
     is_headline: bool = False
     """True for the few metrics, one to three, that stand for a task where there is room for no more."""
     method: str | None = None
@@ -252,7 +252,7 @@ class EvaluationRecord:
     """
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     curves: Mapping[str, Curve] = field(default_factory=dict)
-    controls: Mapping[str, Metric] = field(default_factory=dict)
+    baselines: Mapping[str, Metric] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     question: str = ""
     """The question about a model that the task answers, in a sentence or two."""

@@ -150,7 +150,7 @@ class Run:
     def neighbours(self, evaluation: EvaluationRecord | str) -> "pandas.DataFrame":
         """Return the texts or images that were nearest to the worst failures of an evaluation, the nearest first.
 
-        A row has ``sample_id``, ``place`` from 1, ``text``, ``image`` (a content hash, empty for none), ``cosine`` and
+        A row has ``sample_id``, ``rank`` from 1, ``text``, ``image`` (a content hash, empty for none), ``cosine`` and
         ``is_right``; ``label_set`` where there are several. It is empty where the task keeps none.
 
         Raises:
@@ -161,7 +161,7 @@ class Run:
 
         record = self.evaluation(evaluation)
         if "neighbours" not in record.files:
-            return pandas.DataFrame(columns=["sample_id", "place", "text", "image", "cosine", "is_right"])
+            return pandas.DataFrame(columns=["sample_id", "rank", "text", "image", "cosine", "is_right"])
         return self._table(record, "neighbours")
 
     def slices(self) -> "pandas.DataFrame":
@@ -203,7 +203,7 @@ class Run:
         names = map(str, failed.select_dtypes(["object", "string"]))
         texts = [name for name in names if name not in ("sample_id", "cluster")]
         words = [name for name in texts if name.rpartition("_")[2] != "image" and (failed[name] != "").any()]
-        cosines = [name for name in ("right_cosine", "chosen_cosine") if name in failed]
+        cosines = [name for name in ("target_cosine", "predicted_cosine") if name in failed]
         table = failed[["sample_id", "margin", *words[:N_WORDS], *cosines]].reset_index(drop=True)
         units = margin_units(failed)
         if len({*units}) > 1:
@@ -391,7 +391,7 @@ def read_headlines(path: Path) -> Run:
 
 
 def _headlines_only(record: dict[str, Any]) -> dict[str, Any]:
-    light_record = {key: value for key, value in record.items() if key not in ("controls", "curves", "slices")}
+    light_record = {key: value for key, value in record.items() if key not in ("baselines", "curves", "slices")}
     metrics = record.get("metrics")
     if isinstance(metrics, dict):
         marked = {

@@ -37,12 +37,12 @@ def margin_units(table: "pandas.DataFrame") -> list[str]:
 
     Example:
         >>> import pandas
-        >>> table = {"d_rank": [3.0, None], "d_cosine_margin": [-0.1, None], "right_cosine": [0.2, 0.3]}
+        >>> table = {"d_rank": [3.0, None], "d_cosine_margin": [-0.1, None], "target_cosine": [0.2, 0.3]}
         >>> margin_units(pandas.DataFrame(table)), margin_units(pandas.DataFrame({"margin": [0.5]}))
         (['rank', 'cosine'], [''])
     """
     names = [str(name) for name in table]
-    units = np.full(len(table), "cosine" if any(name.endswith("right_cosine") for name in names) else "", object)
+    units = np.full(len(table), "cosine" if any(name.endswith("target_cosine") for name in names) else "", object)
     for name in names:
         if f"{name.removesuffix('_rank')}_cosine_margin" in names:
             units[table[name].notna()] = "rank"

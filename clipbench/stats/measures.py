@@ -48,7 +48,7 @@ class Definition:
     """The meaning of a metric: the result carries it, and reports, comparisons and exports show it.
 
     Example:
-        >>> Definition(title="Tie rate", control_of="acc1").define(Metric(value=0.0)).control_of
+        >>> Definition(title="Tie rate", baseline_of="acc1").define(Metric(value=0.0)).baseline_of
         ['acc1']
     """
 
@@ -56,21 +56,25 @@ class Definition:
     """The name that papers give it, such as ``Top-1 accuracy``."""
     description: str = ""
     """One sentence that says what is measured."""
-    control_of: str | tuple[str, ...] = ()
-    """The metric, or metrics, that a control is read against, by name."""
+    baseline_of: str | tuple[str, ...] = ()
+    """The metric, or metrics, that a baseline is read against, by name."""
     is_headline: bool = False
     """True for the few metrics, one to three, that stand for the task where there is room for no more."""
 
     def define(self, metric: Metric) -> Metric:
         """Return a metric with this meaning."""
         return replace(
-            metric, title=self.title, description=self.description, control_of=self.owners, is_headline=self.is_headline
+            metric,
+            title=self.title,
+            description=self.description,
+            baseline_of=self.owners,
+            is_headline=self.is_headline,
         )
 
     @property
     def owners(self) -> list[str]:
-        """Names of the metrics that a control is read against."""
-        return [self.control_of] if isinstance(self.control_of, str) else list(self.control_of)
+        """Names of the metrics that a baseline is read against."""
+        return [self.baseline_of] if isinstance(self.baseline_of, str) else list(self.baseline_of)
 
 
 Measures = dict[str, Measure]
@@ -296,7 +300,7 @@ class Within:
             influence=prefixed(metric.influence),
             squared_influence=prefixed(metric.squared_influence),
             statistic=statistic,
-            control_of=[f"{self.prefix}{name}" for name in metric.control_of],
+            baseline_of=[f"{self.prefix}{name}" for name in metric.baseline_of],
         )
 
 
@@ -304,7 +308,7 @@ def define(measures: Mapping[str, Measure], definitions: Mapping[str, Definition
     """Return measures with the definitions that a table has for their names.
 
     The part before a slash is a subset. For example, ``swap_att/text_acc`` has the definition of ``text_acc``, its
-    controls are read against the metrics of the same subset, and it is a headline only if its measure says so.
+    baselines are read against the metrics of the same subset, and it is a headline only if its measure says so.
 
     Example:
         >>> table = {"hit": Definition(title="Top-1 accuracy", is_headline=True)}
@@ -323,7 +327,7 @@ def _with_definition(name: str, measure: Measure, definitions: Mapping[str, Defi
         measure,
         title=definition.title,
         description=definition.description,
-        control_of=tuple(in_subset(subset, owner) for owner in definition.owners),
+        baseline_of=tuple(in_subset(subset, owner) for owner in definition.owners),
         is_headline=measure.is_headline or (definition.is_headline and not subset),
     )
 

@@ -332,7 +332,7 @@ def label_sets(evaluation: EvaluationRecord) -> list[str]:
 
 
 def restrict_to_label_set(evaluation: EvaluationRecord, label_set: str) -> EvaluationRecord:
-    """Return an evaluation with only the metrics, curves, controls and notes of a label set, without its prefix.
+    """Return an evaluation with only the metrics, curves, baselines and notes of a label set, without its prefix.
 
     Everything without a prefix belongs to ``PLAIN``.
     """
@@ -350,7 +350,7 @@ def restrict_to_label_set(evaluation: EvaluationRecord, label_set: str) -> Evalu
         evaluation,
         metrics=select_parts(evaluation.metrics),
         curves=select_parts(evaluation.curves),
-        controls=select_parts(evaluation.controls),
+        baselines=select_parts(evaluation.baselines),
         notes=shared_notes(evaluation)
         if label_set == PLAIN
         else [note.removeprefix(start) for note in evaluation.notes if note.startswith(start)],

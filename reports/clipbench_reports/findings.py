@@ -159,7 +159,7 @@ def interval_in_brackets(metric: Metric) -> str:
 
 def not_better(metrics: Mapping[str, Metric], say: Callable[[str], str] = isolated) -> dict[str, list[str]]:
     """Return the names of the metrics of one sentence that do not beat chance, by the words for their test."""
-    words: dict[Standing, str] = {"level": "inconclusive", "worse": "below chance"}
+    words: dict[Standing, str] = {"level": "no difference shown", "worse": "below chance"}
     outcomes = against_chance(*metrics.values())
     names_by_phrase: dict[str, list[str]] = {}
     for failing_outcome, phrase in words.items():

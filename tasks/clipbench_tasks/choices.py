@@ -65,7 +65,7 @@ def decide(
 
     The table has the choice of each contrast that is nearest to failing, or failed by the most: an image's (``image``,
     its lowest true ``caption`` and highest false one, ``preferred``, with their cosines), and a caption's
-    (``asked_caption``, ``right_image``, ``preferred_image``). Where there is no choice, texts are empty, rows -1 and
+    (``query_caption``, ``target_image``, ``predicted_image``). Where there is no choice, texts are empty, rows -1 and
     cosines NaN.
 
     Args:
@@ -73,9 +73,9 @@ def decide(
         read: captions of each contrast as the model reads them, where that differs.
     """
     n = len(contrasts)
-    nearest: Table = {name: np.full(n, -1) for name in ("image", "right_image", "preferred_image")}
-    nearest |= {name: np.full(n, "", object) for name in ("caption", "preferred", "asked_caption")}
-    cosines = ("right_cosine", "chosen_cosine", "right_image_cosine", "preferred_image_cosine")
+    nearest: Table = {name: np.full(n, -1) for name in ("image", "target_image", "predicted_image")}
+    nearest |= {name: np.full(n, "", object) for name in ("caption", "preferred", "query_caption")}
+    cosines = ("target_cosine", "predicted_cosine", "target_image_cosine", "predicted_image_cosine")
     nearest |= {name: np.full(n, np.nan) for name in cosines}
     decided, by_chance = np.full((2, len(Choices._fields), n), np.nan)
     shorter = np.full(n, np.nan)
@@ -94,14 +94,14 @@ def decide(
         nearest["image"][rows], nearest["caption"][rows] = images[index, chooser], captions[index, true]
         if false is not None:
             nearest["preferred"][rows] = captions[index, false]
-            nearest["right_cosine"][rows] = scores[index, chooser, true]
-            nearest["chosen_cosine"][rows] = scores[index, chooser, false]
+            nearest["target_cosine"][rows] = scores[index, chooser, true]
+            nearest["predicted_cosine"][rows] = scores[index, chooser, false]
         chooser, true, false = _nearest_to_failing(scores.swapaxes(1, 2), truth.T)
         if false is not None:
-            nearest["asked_caption"][rows] = captions[index, chooser]
-            nearest["right_image"][rows], nearest["preferred_image"][rows] = images[index, true], images[index, false]
-            nearest["right_image_cosine"][rows] = scores[index, true, chooser]
-            nearest["preferred_image_cosine"][rows] = scores[index, false, chooser]
+            nearest["query_caption"][rows] = captions[index, chooser]
+            nearest["target_image"][rows], nearest["predicted_image"][rows] = images[index, true], images[index, false]
+            nearest["target_image_cosine"][rows] = scores[index, true, chooser]
+            nearest["predicted_image_cosine"][rows] = scores[index, false, chooser]
     return Choices(*decided), Choices(*by_chance), shorter, nearest
 
 

@@ -168,7 +168,7 @@ def _cross_directions(
         answers=by_text,
         n_positives=np.ones(len(of_texts), np.int64),
         n_all=len(captions),
-        columns={"caption": words[of_texts], "chosen_image": by_text.first, **columns},
+        columns={"caption": words[of_texts], "predicted_image": by_text.first, **columns},
         among=among,
         n_more=n_more,
         limit=limits[0],
@@ -184,7 +184,7 @@ def _cross_directions(
         answers=by_image,
         n_positives=np.bincount(owner, minlength=len(dataset))[of_images],
         n_all=len(dataset),
-        columns={"caption": words[by_image.right], "chosen_caption": words[by_image.first]},
+        columns={"caption": words[by_image.right], "predicted_caption": words[by_image.first]},
         limit=limits[1],
     )
 
@@ -208,8 +208,8 @@ def _text_direction(dataset: Dataset, texts: Sides, draw: Draw) -> Direction:
         n_all=n_all,
         columns={
             "caption": words[queries],
-            "right_caption": words[answers.right],
-            "chosen_caption": words[answers.first],
+            "target_caption": words[answers.right],
+            "predicted_caption": words[answers.first],
         },
     )
 
@@ -220,9 +220,9 @@ def _image_direction(dataset: Dataset, images: Sides, draw: Draw) -> Direction:
     labels, names = dataset.labels, None if dataset.class_names is None else text_column(dataset.class_names)
     queries, answers, n_positives, n_all = _group_answers(images, labels, dataset.image_ids, draw)
     ids = _ids("image_image:image", dataset.image_ids, queries)
-    columns = {"right_image": answers.right, "chosen_image": answers.first}
+    columns = {"target_image": answers.right, "predicted_image": answers.first}
     if names is not None:
-        columns |= {"label": names[labels[queries]], "chosen_label": names[labels[answers.first]]}
+        columns |= {"label": names[labels[queries]], "predicted_label": names[labels[answers.first]]}
     return Direction(
         name="image_image",
         queries=QuerySet(ids, _rows(images.query, queries), labels[queries], list(queries[:, None])),

@@ -165,8 +165,8 @@ def evaluation(search: JudgedSearch, ks: Cutoffs) -> Evaluation:
         return np.isin(query * len(documents.ids) + document, pairs)
 
     samples, measures = _table(search, levels, answers, ids, ks), _measures(relevant, search.n_documents, ks)
-    controls: Measures = {f"{DIRECTION}_tie_rate": tie_rate(answers.ranks.tied > 0)}
-    last, limits = f"ndcg@{max(ks)}", list(_limits(search, levels, samples, controls, max(ks)))
+    baselines: Measures = {f"{DIRECTION}_tie_rate": tie_rate(answers.ranks.tied > 0)}
+    last, limits = f"ndcg@{max(ks)}", list(_limits(search, levels, samples, baselines, max(ks)))
     if isinstance(measure := measures[last], Mean):
         measures[last] = replace(measure, limit="; ".join(limits))
     table = {
@@ -177,7 +177,7 @@ def evaluation(search: JudgedSearch, ks: Cutoffs) -> Evaluation:
         samples=samples,
         inputs={"query": "caption"},
         measures=define(measures, table),
-        controls=define(controls, table),
+        baselines=define(baselines, table),
         curves={f"{DIRECTION}_{name}": curve for name, curve in _curves(search, levels)},
         neighbours=neighbours_of_answers(
             QuerySet(ids, of_queries, np.arange(len(ids)), left_out),
@@ -265,12 +265,12 @@ def _table(search: JudgedSearch, levels: relevance.Levels, answers: Answers, ids
         "image": queries.images,
         "margin": 1.5 - rank,
         "query": text_column(queries.texts),
-        "right_document": names[answers.right],
-        "right_text": texts[answers.right],
-        "right_image": documents.images[answers.right],
-        "chosen_document": names[answers.first],
-        "chosen_text": texts[answers.first],
-        "chosen_image": documents.images[answers.first],
+        "target_document": names[answers.right],
+        "target_text": texts[answers.right],
+        "target_image": documents.images[answers.right],
+        "predicted_document": names[answers.first],
+        "predicted_text": texts[answers.first],
+        "predicted_image": documents.images[answers.first],
         "n_relevant": relevant.counts,
         **cosine_columns(answers, f"{DIRECTION}_cosine_margin"),
         f"{DIRECTION}_rank": rank,
@@ -280,11 +280,11 @@ def _table(search: JudgedSearch, levels: relevance.Levels, answers: Answers, ids
 
 
 def _limits(
-    search: JudgedSearch, levels: relevance.Levels, samples: Table, controls: Measures, k: int
+    search: JudgedSearch, levels: relevance.Levels, samples: Table, baselines: Measures, k: int
 ) -> Iterator[str]:
     """Yield notes on the limits of nDCG@k: documents that were not judged, queries left out, and a shallow pool.
 
-    The share of documents that were not judged gets a column and a control.
+    The share of documents that were not judged gets a column and a baseline.
     """
     ndcg, judgements, left_out = f"nDCG@{k}", search.judgements, search.left_out
     as_now = samples[f"ndcg@{k}"]
@@ -297,7 +297,7 @@ def _limits(
         unjudged = relevance.unjudged_at_k(of_judged, judged, search.n_documents, k)
         share = Mean(column=f"unjudged@{k}", higher_is_better=None)
         samples[share.column] = unjudged.sum(axis=1) / np.minimum(search.n_documents, k)
-        controls[share.column] = share
+        baselines[share.column] = share
         with_all = relevance.ndcg_with_unjudged_at_k(levels, search.relevant, unjudged)
         if unjudged.any():
             yield (
@@ -331,7 +331,7 @@ def _measures(relevant: relevance.Relevant, n_documents: Rows, ks: Cutoffs) -> M
 
 
 def definitions(ks: Cutoffs) -> Definitions:
-    """Return the definitions of the metrics and the control of data with judgements."""
+    """Return the definitions of the metrics and the baseline of data with judgements."""
     last = max(ks)
     metric_definitions = {
         f"ndcg@{k}": Definition(

@@ -394,9 +394,9 @@ def probe(
         "shorter_caption": shorter,
         "chance": chance,
         "caption": nearest["caption"],
-        "chosen_caption": nearest["preferred"],
-        "right_cosine": nearest["right_cosine"],
-        "chosen_cosine": nearest["chosen_cosine"],
+        "predicted_caption": nearest["preferred"],
+        "target_cosine": nearest["target_cosine"],
+        "predicted_cosine": nearest["predicted_cosine"],
     }
     by_name = {"text_acc": decided.text, "tied": np.where(np.isnan(margin), np.nan, margin == 0)}
     by_name |= {name: samples[name] for name in ("beyond_window",) if name in samples}
@@ -406,17 +406,17 @@ def probe(
         f"{name}/text_acc": Mean(column=f"{name}/text_acc", chance=_chance(chance[subset == name])) for name in subsets
     }
     rule = Mean(column="shorter_caption", chance=_chance(chance), higher_is_better=None)
-    controls: Measures = {"shorter_caption": rule}
+    baselines: Measures = {"shorter_caption": rule}
     missing = undefined(reason or "the model does not say how many tokens it takes")
     for name in subsets:
-        controls[f"{name}/tie_rate"] = Mean(column=f"{name}/tied", higher_is_better=None)
+        baselines[f"{name}/tie_rate"] = Mean(column=f"{name}/tied", higher_is_better=None)
         beyond = f"{name}/beyond_window"
-        controls[beyond] = Mean(column=beyond, higher_is_better=None) if beyond in samples else missing
+        baselines[beyond] = Mean(column=beyond, higher_is_better=None) if beyond in samples else missing
     return Evaluation(
         samples=samples,
         inputs={"caption": "caption"},
         measures=define(accuracies, METRICS),
-        controls=define(controls, METRICS),
+        baselines=define(baselines, METRICS),
         curves=_curves(samples, subsets, rng) if count is not None else {},
         subsets={name: TITLES[name] for name in subsets if name in TITLES},
     )

@@ -43,13 +43,13 @@ def evaluation(
     columns = dict(_columns(search, kinds, ks))
     if f"{CENTRED}/ndcg@{max(ks)}" in columns:
         columns["centring_gain"] = columns[f"{CENTRED}/ndcg@{max(ks)}"] - base.samples[f"ndcg@{max(ks)}"]
-    measures, controls = _measures(base.measures, columns, kinds)
+    measures, baselines = _measures(base.measures, columns, kinds)
     definitions = {name: metrics[name] for name in (*PREFERENCES, "centring_gain")}
     return replace(
         base,
         samples={**base.samples, **columns},
         measures={**base.measures, **define(measures, definitions)},
-        controls={**base.controls, **define(controls, definitions)},
+        baselines={**base.baselines, **define(baselines, definitions)},
         subsets={CENTRED: "Each modality centred"},
         question="",  # the task's own
         notes=(*base.notes, *(() if "centring_gain" in columns else (ZERO,))),
@@ -121,7 +121,7 @@ def _preferences(
 
 
 def _measures(of_retrieval: Mapping[str, Measure], columns: Table, kinds: Rows) -> tuple[Measures, Measures]:
-    """Return the metrics of centred vectors, the preference for texts, the gain from centring, and the controls."""
+    """Return the metrics of centred vectors, the preference for texts, the gain from centring, and the baselines."""
     uncentred = undefined(ZERO)
     measures: Measures = {}
     for name, measure in of_retrieval.items():
@@ -129,7 +129,7 @@ def _measures(of_retrieval: Mapping[str, Measure], columns: Table, kinds: Rows) 
         if isinstance(measure, Mean):
             is_there = column in columns
             measures[column] = replace(measure, column=column, is_headline=False, limit="") if is_there else uncentred
-    controls: Measures = {}
+    baselines: Measures = {}
     for subset in ("", f"{CENTRED}/"):
         text, image = (f"{subset}{name}" for name in PREFERENCES)
         chance = float((kinds == TEXT).mean())
@@ -139,7 +139,7 @@ def _measures(of_retrieval: Mapping[str, Measure], columns: Table, kinds: Rows) 
         has_queries = not np.isnan(columns[text]).all()
         preference = Mean(column=text, chance=chance, higher_is_better=False)
         measures[text] = preference if has_queries else undefined(NO_IMAGE_ALONE, higher_is_better=False)
-        controls[image] = Mean(column=image, higher_is_better=False)
+        baselines[image] = Mean(column=image, higher_is_better=False)
     has_gain = "centring_gain" in columns
     measures["centring_gain"] = Mean(column="centring_gain", unit="difference", chance=0.0) if has_gain else uncentred
-    return measures, controls
+    return measures, baselines

@@ -179,7 +179,7 @@ class MixedRetrieval(Task):
             samples=samples,
             inputs={"caption": "caption"},
             measures=_measures(results, corpora, self.ks),
-            controls=_controls(results, self.ks),
+            baselines=_baselines(results, self.ks),
             curves=_curves(samples, corpora, self.ks),
             neighbours=neighbours_of_answers(
                 QuerySet(samples["sample_id"].tolist(), queries, documents.right),
@@ -323,16 +323,16 @@ def _measures(results: Mapping[str, CorpusResults], corpora: Sequence[Corpus], k
     return define(measures, definitions(ks))
 
 
-def _controls(results: Mapping[str, CorpusResults], ks: Cutoffs) -> Measures:
+def _baselines(results: Mapping[str, CorpusResults], ks: Cutoffs) -> Measures:
     """Return the preference for images over the right text, and the tie rate, in the corpus of half texts."""
     names = [f"{subset}/image_preference" for subset in (OF_HALF, f"{OF_HALF}/{CENTRED}") if subset in results]
-    controls: Measures = {name: Mean(column=name, higher_is_better=False) for name in names}
-    controls[f"{OF_HALF}/tie_rate"] = tie_rate(results[OF_HALF].answers.ranks.tied > 0)
-    return define(controls, definitions(ks))
+    baselines: Measures = {name: Mean(column=name, higher_is_better=False) for name in names}
+    baselines[f"{OF_HALF}/tie_rate"] = tie_rate(results[OF_HALF].answers.ranks.tied > 0)
+    return define(baselines, definitions(ks))
 
 
 def definitions(ks: Cutoffs) -> Definitions:
-    """Return the definitions of the metrics and controls of a corpus."""
+    """Return the definitions of the metrics and baselines of a corpus."""
     last = max(ks)
     return {
         f"ndcg@{last}": Definition(
@@ -414,10 +414,10 @@ def _query_columns(dataset: Dataset, documents: Documents, texts: np.ndarray, im
         "image": of_image,
         "margin": 1.5 - rank,
         "caption": captions[documents.queries],
-        "right_text": texts[documents.right],
-        "right_image": images[documents.right],
-        "chosen_text": texts[answers.first],
-        "chosen_image": images[answers.first],
+        "target_text": texts[documents.right],
+        "target_image": images[documents.right],
+        "predicted_text": texts[answers.first],
+        "predicted_image": images[answers.first],
         **cosine_columns(answers, f"{DIRECTION}_cosine_margin"),
         f"{DIRECTION}_rank": rank,
     }

@@ -156,7 +156,7 @@ class ModalitiesTask(Task):
             for name, unit_vectors in vectors.items()
         }
         seed = int(rng.integers(2**63))  # a pair has its own draws, whatever other modalities there are
-        tables, measures, controls = [], Measures(), Measures()
+        tables, measures, baselines = [], Measures(), Measures()
         for name, unit_vectors in vectors.items():
             tables.append(_rows(name, name, np.arange(len(unit_vectors)), data))
             measures[f"{name}/cone"] = smooth_measure(f"{name}/cone", cone(unit_vectors), tables[-1], "cosine")
@@ -177,7 +177,7 @@ class ModalitiesTask(Task):
                     measures |= geometry
                 tables.append(table)
                 measures |= measured
-                controls |= ties
+                baselines |= ties
         samples = stack_tables(*tables)
         measures["mean_recall@1"] = undefined(ALONE, higher_is_better=True)
         if "recall@1" in samples:  # of galleries of more than one item
@@ -193,7 +193,7 @@ class ModalitiesTask(Task):
             samples=samples,
             inputs={"direction": "condition"} if "direction" in samples else {},
             measures=define(by_kind, METRICS),
-            controls=define(controls, METRICS),
+            baselines=define(baselines, METRICS),
             vectors=_group_vectors(data, vectors),
             notes=(*_notes(data), *notes),
             subsets=_titles(data),

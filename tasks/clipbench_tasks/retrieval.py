@@ -5,13 +5,13 @@ rank the images (``image_retrieval_recall@k``), images rank the captions (``text
 of the image is a hit). If the data has several captions per image, or labels, captions also look for captions of
 the same image, and images for images of the same label, the query itself left out.
 
-Each query's row names the first item: ``chosen_image`` or ``chosen_caption``, with ``chosen_cosine`` next to the
-``right_cosine`` of its best right item. If items tie, the first in the order of the data is named.
+Each query's row names the first item: ``predicted_image`` or ``predicted_caption``, with ``predicted_cosine`` next to
+the ``target_cosine`` of its best right item. If items tie, the first in the order of the data is named.
 
 Data with judgements have queries and documents of their own, which are texts, images or both: ``judged`` measures
 those.
 
-A tie scores as a random order would. If ties decide anything, ``..._strict`` among the controls is recall with a tie
+A tie scores as a random order would. If ties decide anything, ``..._strict`` among the baselines is recall with a tie
 counted as a miss. Published numbers take ties in whatever order a sort left them.
 """
 
@@ -134,8 +134,8 @@ class Retrieval(Task):
 
 def _evaluation(direction: Direction, ks: Cutoffs) -> Evaluation:
     name, definitions = direction.name, _definitions(direction.name, ks)
-    controls: Measures = {f"{name}_tie_rate": tie_rate(direction.ranks.tied > 0)}
-    controls |= {strict: Mean(column=strict) for strict in _strict(direction, ks)}
+    baselines: Measures = {f"{name}_tie_rate": tie_rate(direction.ranks.tied > 0)}
+    baselines |= {strict: Mean(column=strict) for strict in _strict(direction, ks)}
     n_points = min(CURVE_ENDS_AT, direction.n_gallery)
     ks_drawn = range(1, n_points + 1)
     figure, series, role = RECALL_CURVES[name]
@@ -157,7 +157,7 @@ def _evaluation(direction: Direction, ks: Cutoffs) -> Evaluation:
         samples=_table(direction, ks),
         inputs=_inputs(direction),
         measures=define(_measures(direction, ks), definitions),
-        controls=define(controls, definitions),
+        baselines=define(baselines, definitions),
         curves={
             f"{name}_recall": curve,
             f"{name}_recall_chance": replace(curve, y=by_chance, chance=None, series=""),

@@ -80,7 +80,7 @@ def cosine_columns(answers: Answers, margin: str) -> Columns:
         margin: name of the column of the lead.
     """
     right, chosen = answers.right_score.astype(np.float64), answers.first_score.astype(np.float64)
-    return {"right_cosine": right, "chosen_cosine": chosen, margin: right - chosen}
+    return {"target_cosine": right, "predicted_cosine": chosen, margin: right - chosen}
 
 
 def check_cutoffs(task: str, name: str, numbers: Cutoffs) -> None:
@@ -121,7 +121,7 @@ def join_evaluations(parts: Sequence[Evaluation]) -> Evaluation:
     return Evaluation(
         samples=stack_tables(*(part.samples for part in parts)),
         measures={name: measure for part in parts for name, measure in part.measures.items()},
-        controls={name: measure for part in parts for name, measure in part.controls.items()},
+        baselines={name: measure for part in parts for name, measure in part.baselines.items()},
         curves={name: curve for part in parts for name, curve in part.curves.items()},
         neighbours=stack_tables(*(part.neighbours for part in parts)),
         notes=tuple(note for part in parts for note in part.notes),
@@ -203,7 +203,7 @@ def neighbours(
     item, query = nearest_rows.ravel(), np.repeat(rows, nearest_rows.shape[1])
     return {
         "sample_id": text_column(items_at(queries.ids, query)),
-        "place": np.tile(np.arange(1, nearest_rows.shape[1] + 1), len(rows)),
+        "rank": np.tile(np.arange(1, nearest_rows.shape[1] + 1), len(rows)),
         "text": text_column(items_at(items.texts, item)),
         "image": np.full(len(item), -1) if items.images is None else items.images[item],
         "cosine": scores.ravel().astype(np.float64),

@@ -188,7 +188,7 @@ def prompted_classes(dataset: Dataset, prompts: Prompts | None, embedder: Embedd
 
 SHARED = ("sample_id", "image")
 """Columns that are the same for every set of labels."""
-MEASURED = ("measures", "controls")
+MEASURED = ("measures", "baselines")
 
 
 def _join_label_sets(by_set: Mapping[str, Evaluation]) -> Evaluation:
@@ -207,7 +207,7 @@ def _join_label_sets(by_set: Mapping[str, Evaluation]) -> Evaluation:
     return Evaluation(
         samples={**{name: first[name] for name in SHARED}, "margin": worst, **samples},
         measures=prefixed("measures"),
-        controls=prefixed("controls"),
+        baselines=prefixed("baselines"),
         curves=prefixed("curves"),
         inputs=prefixed("inputs"),
         arrays=prefixed("arrays"),
@@ -233,8 +233,8 @@ def _single_label(
     samples: Table = {
         "acc5": scores.credit(5),
         "margin": scores.margin,
-        "right_cosine": scores.true_score.astype(np.float64),
-        "chosen_cosine": scores.top.astype(np.float64),
+        "target_cosine": scores.true_score.astype(np.float64),
+        "predicted_cosine": scores.top.astype(np.float64),
         "tied": (scores.tied > 0).astype(np.float64),
     }
     acc5: Measure = Mean(column="acc5", chance=5 / n_classes)
@@ -247,7 +247,7 @@ def _single_label(
     return replace(
         evaluation,
         samples={**evaluation.samples, **samples},
-        controls={**evaluation.controls, **define({"tie_rate": tie_rate}, METRICS)},
+        baselines={**evaluation.baselines, **define({"tie_rate": tie_rate}, METRICS)},
         neighbours=neighbours(
             QuerySet(dataset.image_ids, images, labels),
             SearchedItems(classes, np.arange(n_classes), _distinct_names(class_names)),
@@ -316,17 +316,17 @@ def _evaluate_choices(
         ),
         "ece": undefined(no_confidence, higher_is_better=False),
     }
-    curves, controls, notes = Curves(), Measures(), tuple[str, ...]()
+    curves, baselines, notes = Curves(), Measures(), tuple[str, ...]()
     if chosen.confidence is not None:
         samples["confidence"] = chosen.confidence
         measures["ece"] = CalibrationError(confidence="confidence", credit="acc1")
         curves["reliability"] = _reliability_curve(chosen.confidence, credit)
         noise = calibration_estimate(chosen.confidence, credit).noise
-        controls["ece_if_calibrated"] = Fixed(
+        baselines["ece_if_calibrated"] = Fixed(
             value=noise, n=n, reason="the score of a calibrated model", higher_is_better=False
         )
         notes = (f"by noise, a calibrated model would show an ece of {percent(noise)} % on this number of images",)
-    controls["majority_class"] = Fixed(
+    baselines["majority_class"] = Fixed(
         value=float(np.bincount(labels).max() / n), n=n, reason="the score of always naming the most frequent class"
     )
     return Evaluation(
@@ -334,7 +334,7 @@ def _evaluate_choices(
         measures=define(measures, METRICS),
         inputs={"label": "class"},
         curves=curves,
-        controls=define(controls, METRICS),
+        baselines=define(baselines, METRICS),
         notes=notes,
         accuracy="acc1",
     )

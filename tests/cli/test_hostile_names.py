@@ -47,7 +47,7 @@ def runs(tmp_path: Path) -> list[Path]:
             DatasetRecord(id=NAME, n_samples=40, fingerprint="f00", revision=NAME, split=NAME, cite=NAME),
             params={NAME: NAME},
             metrics=metrics,
-            controls={f"{NAME}-control": metrics[NAME]},
+            baselines={f"{NAME}-baseline": metrics[NAME]},
             notes=[NAME],
             files={"samples": "samples/a.parquet"},
         )

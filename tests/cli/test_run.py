@@ -89,14 +89,14 @@ def test_a_run_writes_its_folder(world: Path, run: Call) -> None:
     kept = {path.stem for path in (world / "out/thumbs").iterdir()}
     assert set(table["image"]) == kept
     of_captions = table[table["direction"] == "image_retrieval"]
-    assert set(of_captions["chosen_image"]) <= kept and set(of_captions["right_image"]) == {""}
-    near, misses = made.neighbours(retrieval), table[table["right_cosine"] < table["chosen_cosine"]]
+    assert set(of_captions["predicted_image"]) <= kept and set(of_captions["target_image"]) == {""}
+    near, misses = made.neighbours(retrieval), table[table["target_cosine"] < table["predicted_cosine"]]
     assert set(near["sample_id"]) == set(misses["sample_id"]) and set(near["image"]) <= {*kept, ""}
-    first = near[near["place"] == 1].set_index("sample_id")["cosine"]
-    assert first.equals(misses.set_index("sample_id").loc[first.index, "chosen_cosine"].rename("cosine"))
+    first = near[near["rank"] == 1].set_index("sample_id")["cosine"]
+    assert first.equals(misses.set_index("sample_id").loc[first.index, "predicted_cosine"].rename("cosine"))
     assert made.neighbours("modality-gap").empty
     is_hit = of_captions["image_retrieval_rank"] == 1
-    assert (of_captions["chosen_image"] == of_captions["image"])[is_hit].all() and is_hit.any()
+    assert (of_captions["predicted_image"] == of_captions["image"])[is_hit].all() and is_hit.any()
     pairs = made.samples(made.result.evaluations[2])
     assert set(pairs["caption"]) <= set(of_captions["caption"])
 

@@ -20,7 +20,7 @@ def difference() -> MakeDifference:
         candidate: float,
         p: float | None = None,
         *,
-        verdict: Verdict = "no evidence",
+        verdict: Verdict = "not shown",
         unit: str = "fraction",
         higher_is_better: bool | None = True,
         flips: Flips | None = None,

@@ -232,8 +232,8 @@ def zero_shot(
             "acc5": first_five,
             "confidence": confidence,
             "margin": np.where(right == 1, ordered[:, -1] - ordered[:, -2], own - ordered[:, -1]),
-            "right_cosine": own / 10,
-            "chosen_cosine": ordered[:, -1] / 10,
+            "target_cosine": own / 10,
+            "predicted_cosine": ordered[:, -1] / 10,
         },
         "metrics": {
             "acc1": fraction(right.mean(), n, chance=1 / len(classes)),
@@ -251,7 +251,7 @@ def zero_shot(
             "templates": Curve(x=[1.0, 2.0, 3.0, 4.0, 5.0], y=[0.801, 0.812, 0.826, 0.835, 0.839]),
         },
         "arrays": {"template_names": names},
-        "controls": {"tie_rate": fraction(0.0, n, higher_is_better=None)},
+        "baselines": {"tie_rate": fraction(0.0, n, higher_is_better=None)},
         "notes": ["Prompts: 5 templates of the data set."],
         "params": {"prompts": None},
     }
@@ -259,7 +259,7 @@ def zero_shot(
 
 def side_by_side(by_set: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """Return the zero-shot parts of several label sets of the same images as one, named by set."""
-    found: dict[str, Any] = {part: {} for part in ("samples", "metrics", "curves", "arrays", "controls")}
+    found: dict[str, Any] = {part: {} for part in ("samples", "metrics", "curves", "arrays", "baselines")}
     for label_set, parts in by_set.items():
         for part, named in found.items():
             named.update({f"{label_set}/{name}": value for name, value in parts[part].items()})
@@ -302,8 +302,8 @@ def retrieval(rng: np.random.Generator, *, n: int = 500, skill: float = 1.0) -> 
             "image_retrieval_rank": np.concatenate([none, ranks["image"]]),
             "text_retrieval_cosine_margin": np.concatenate([own - first["text"], none]),
             "image_retrieval_cosine_margin": np.concatenate([none, own - first["image"]]),
-            "right_cosine": np.concatenate([own, own]),
-            "chosen_cosine": np.concatenate([np.maximum(own, first[way]) for way in ranks]),
+            "target_cosine": np.concatenate([own, own]),
+            "predicted_cosine": np.concatenate([np.maximum(own, first[way]) for way in ranks]),
         },
         "metrics": metrics,
         "curves": curves,

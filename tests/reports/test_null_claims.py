@@ -257,7 +257,7 @@ DEFINITIONS = frozenset(
         "TaskResults.question",
         "TaskResults.scoring",
         "TaskResults.advice",
-        "MetricValue.controls",
+        "MetricValue.baselines",
         "TaskMetrics.asides",
         "Chart.reading",
         "Table.facts",

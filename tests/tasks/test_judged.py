@@ -78,7 +78,7 @@ def test_queries_of_a_language_are_a_slice_that_searches_all_documents(task: cb.
 def test_values_worked_by_hand() -> None:
     found, metrics = evaluate(dataset())
     # "the sea" is nearest to the waves (0.9952), of grade 1, and then to the image (0.9950), of grade 2
-    assert found.samples["chosen_document"].tolist() == ["d-waves", "d-wood"]
+    assert found.samples["predicted_document"].tolist() == ["d-waves", "d-wood"]
     assert metrics["ndcg@2"].value == pytest.approx(((1 + 2 / np.log2(3)) / (2 + 1 / np.log2(3)) + 1) / 2)
     assert metrics["ndcg@1"].value == pytest.approx((1 / 2 + 1) / 2)
     assert metrics["recall@1"].value == pytest.approx((1 / 2 + 1) / 2) and metrics["recall@2"].value == 1.0
@@ -151,15 +151,15 @@ def test_a_document_with_text_and_image_is_the_mean_of_both_unit_vectors() -> No
     found, _ = evaluate(dataset())
     both = np.array([0.6, 0.8, 0]) + np.array([0, 1, 0])
     query = np.array([0.1, 1, 0]) / np.hypot(0.1, 1)
-    assert found.samples["right_cosine"][1] == pytest.approx(query @ both / np.linalg.norm(both), abs=1e-7)
+    assert found.samples["target_cosine"][1] == pytest.approx(query @ both / np.linalg.norm(both), abs=1e-7)
 
 
 def test_a_query_may_be_an_image_and_does_not_find_itself_among_the_documents() -> None:
     queries = JudgedItems(("d-sea", "d-wood"), ("", ""), np.array([0, 1]))
     found, metrics = evaluate(dataset(queries, grades=[(0, 2, 1), (1, 1, 1)]), ks=(1,))
     # The sea is document d-sea too, which is left out; d-wood has a text besides, so that it is not the query.
-    assert found.samples["chosen_document"].tolist() == ["d-waves", "d-wood"] and metrics["recall@1"].value == 1.0
-    assert found.samples["image"].tolist() == [0, 1] and found.samples["right_image"].tolist() == [-1, 1]
+    assert found.samples["predicted_document"].tolist() == ["d-waves", "d-wood"] and metrics["recall@1"].value == 1.0
+    assert found.samples["image"].tolist() == [0, 1] and found.samples["target_image"].tolist() == [-1, 1]
     assert found.notes == ("the query itself is left out of the search of 1 query",)
     assert metrics["recall@1"].chance == pytest.approx((1 / 3 + 1 / 4) / 2)
     sea = found.neighbours["sample_id"] == "query:d-sea"
@@ -172,7 +172,7 @@ def test_a_query_of_an_image_and_a_text_is_the_sum_of_both_and_does_not_find_its
     documents = JudgedItems(("d-sea", "d-wood", "d-hills"), ("", "", "hills"), np.array([0, 1, -1]))
     found, metrics = evaluate(dataset(queries, documents, grades=[(0, 1, 1)]), ks=(1,))
     both = np.array([1.0, 0, 0]) + np.array([0.1, 1, 0]) / np.hypot(0.1, 1)
-    assert found.samples["right_cosine"][0] == pytest.approx(both[1] / np.linalg.norm(both), abs=1e-7)
+    assert found.samples["target_cosine"][0] == pytest.approx(both[1] / np.linalg.norm(both), abs=1e-7)
     assert metrics["hit_rate@1"].value == metrics["r_precision"].value == 1.0
     assert metrics["hit_rate@1"].chance == pytest.approx(1 / 2)  # of two documents, its own image left out
     assert found.notes == (f"{OWN_IMAGE} 1 of 1 query of an image and a text",)
@@ -210,8 +210,8 @@ def test_a_query_of_an_image_and_a_text_goes_through_the_joint_encoder() -> None
     documents = JudgedItems(("d-sea", "d-wood", "d-hills"), ("", "", "hills"), np.array([0, 1, -1]))
     data = dataset(queries, documents, grades=[(0, 1, 1), (1, 1, 1)])
     found = Retrieval(ks=(1,)).evaluate(data, Joint(), np.random.default_rng(0))
-    assert found.samples["chosen_document"].tolist() == ["d-hills", "d-wood"]
-    assert found.samples["right_cosine"].tolist() == pytest.approx([0.6, 1 / np.hypot(0.1, 1)])
+    assert found.samples["predicted_document"].tolist() == ["d-hills", "d-wood"]
+    assert found.samples["target_cosine"].tolist() == pytest.approx([0.6, 1 / np.hypot(0.1, 1)])
     assert all(metric.description.endswith("of the model's joint encoder.") for metric in metrics_of(found).values())
     _, by_mean = evaluate(data, ks=(1,))
     assert all(each.description.endswith("the mean of their two unit vectors.") for each in by_mean.values())
@@ -224,7 +224,7 @@ def test_a_composed_query_finds_neither_itself_nor_any_document_of_its_own_image
     queries = JudgedItems(("q-both",), ("a wood",), np.array([0]))
     documents = JudgedItems(("q-both", "d-1", "d-wood", "d-2"), ("a wood", "", "", ""), np.array([0, 0, 1, 0]))
     found, metrics = evaluate(dataset(queries, documents, grades=[(0, 2, 1)]), ks=(1,))
-    assert found.samples["chosen_document"].tolist() == ["d-wood"]
+    assert found.samples["predicted_document"].tolist() == ["d-wood"]
     assert metrics["hit_rate@1"].value is None  # one document is left to search
     assert found.notes == (
         "the query itself is left out of the search of 1 query",
@@ -251,12 +251,18 @@ def test_queries_that_look_for_the_same_documents_are_one_cluster() -> None:
 def test_a_failure_names_what_is_right_and_what_came_first() -> None:
     found, metrics = evaluate(dataset(grades=[(0, 3, 1), (1, 1, 1)]))
     row = {name: column[0] for name, column in found.samples.items()}
-    expected = {"query": "the sea", "right_text": "hills", "chosen_text": "waves", "chosen_image": -1, "judged_rank": 4}
+    expected = {
+        "query": "the sea",
+        "target_text": "hills",
+        "predicted_text": "waves",
+        "predicted_image": -1,
+        "judged_rank": 4,
+    }
     assert {name: row[name] for name in expected} == expected
     assert row["judged_cosine_margin"] < -0.9 and metrics["mrr"].value == pytest.approx(5 / 8)
     near = found.neighbours
     assert near["text"].tolist() == ["waves", "", "trees", "hills"] and near["image"].tolist() == [-1, 0, 1, -1]
-    assert near["place"].tolist() == [1, 2, 3, 4] and near["is_right"].tolist() == [False, False, False, True]
+    assert near["rank"].tolist() == [1, 2, 3, 4] and near["is_right"].tolist() == [False, False, False, True]
 
 
 def test_a_constant_model_scores_chance() -> None:
@@ -265,7 +271,7 @@ def test_a_constant_model_scores_chance() -> None:
     assert all(metric.chance is not None for metric in defined.values())
     assert_at_chance(defined)
     assert metrics["recall@5"].value is None
-    assert metrics["judged_tie_rate"].value == 1.0 and metrics["judged_tie_rate"].control_of == ["mrr", "ndcg@10"]
+    assert metrics["judged_tie_rate"].value == 1.0 and metrics["judged_tie_rate"].baseline_of == ["mrr", "ndcg@10"]
 
 
 def test_data_without_a_relevant_document_are_refused() -> None:

@@ -107,7 +107,7 @@ def test_numbers_and_notes_are_of_the_sample() -> None:
 def test_another_model_has_the_same_sample_and_so_do_the_same_data_in_another_order() -> None:
     first, second = evaluate(20), evaluate(20, Coarse(seed=9))
     assert first.samples["sample_id"].tolist() == second.samples["sample_id"].tolist()
-    assert first.samples["right_cosine"].tolist() != second.samples["right_cosine"].tolist()
+    assert first.samples["target_cosine"].tolist() != second.samples["target_cosine"].tolist()
     ids = [str(row) for row in range(100)]
     order = np.random.default_rng(3).permutation(100)
     moved = [ids[row] for row in order.tolist()]

@@ -81,7 +81,7 @@ def test_distractors_are_searched_by_captions_alone() -> None:
     assert of_all["text_retrieval_recall@1"] == metrics["text_retrieval_recall@1"]
     columns = {name: found.samples[name][:5].tolist() for name in ("distractors_above", "distractors_tied")}
     assert columns == {"distractors_above": [0, 0, 2, 0, 0], "distractors_tied": [1, 1, 0, 0, 0]}
-    assert found.samples["chosen_image"][:5].tolist() == [0, 0, 4, 1, 2]
+    assert found.samples["predicted_image"][:5].tolist() == [0, 0, 4, 1, 2]
     curve = found.curves["image_retrieval_recall@1/by_gallery"]
     assert curve.x == [3, 4, 5, 6] and curve.low is not None
     # one of three added: the copy, a coin for two captions, in a third of the cases; "trees" misses as it is
@@ -118,30 +118,30 @@ def told(found: Evaluation, direction: str, *columns: str) -> list[tuple[object,
 def test_each_query_says_what_came_first_and_both_cosines() -> None:
     found, _ = evaluate(dataset(labels=np.array([0, 1, 0]), class_names=("wet", "dry")))
     text = [list(vector) for vector in TEXTS.values()]
-    assert told(found, "image_retrieval", "caption", "image", "chosen_image") == [
+    assert told(found, "image_retrieval", "caption", "image", "predicted_image") == [
         ("waves", 0, 0), ("a beach", 0, 0), ("trees", 1, 0), ("leaves", 1, 1), ("a slope", 2, 2)
     ]  # fmt: skip
-    assert told(found, "text_retrieval", "image", "caption", "chosen_caption", "chosen_image") == [
+    assert told(found, "text_retrieval", "image", "caption", "predicted_caption", "predicted_image") == [
         (0, "waves", "waves", -1), (1, "leaves", "leaves", -1), (2, "a slope", "a slope", -1)
     ]  # fmt: skip
-    assert told(found, "text_text", "caption", "right_caption", "chosen_caption") == [
+    assert told(found, "text_text", "caption", "target_caption", "predicted_caption") == [
         ("waves", "a beach", "a beach"), ("a beach", "waves", "waves"), ("trees", "leaves", "waves"),
         ("leaves", "trees", "trees"),
     ]  # fmt: skip
     # All three images are orthogonal: of those that tie, the first of the data is named.
-    assert told(found, "image_image", "image", "right_image", "chosen_image", "label", "chosen_label") == [
+    assert told(found, "image_image", "image", "target_image", "predicted_image", "label", "predicted_label") == [
         (0, 2, 1, "wet", "dry"), (2, 0, 0, "wet", "wet")
     ]  # fmt: skip
     right_and_chosen = {"image_retrieval": (IMAGES["wood"], IMAGES["sea"]), "text_text": (text[3], text[0])}
     for direction, vectors in right_and_chosen.items():
-        rows = {row[0]: row[1:] for row in told(found, direction, "caption", "right_cosine", "chosen_cosine")}
+        rows = {row[0]: row[1:] for row in told(found, direction, "caption", "target_cosine", "predicted_cosine")}
         assert rows["trees"] == pytest.approx([cosine(text[2], vector) for vector in vectors], abs=1e-7)
 
 
 def test_what_was_nearest_to_a_failure_is_kept_and_nothing_of_a_success() -> None:
     found, _ = evaluate(dataset(labels=np.array([0, 1, 0]), class_names=("wet", "dry")))
     near = {name: column.tolist() for name, column in found.neighbours.items()}
-    rows = list(zip(*(near[name] for name in ("sample_id", "place", "text", "image", "is_right")), strict=True))
+    rows = list(zip(*(near[name] for name in ("sample_id", "rank", "text", "image", "is_right")), strict=True))
     trees = next(name for name in near["sample_id"] if name.startswith("image_retrieval"))
     assert [row for row in rows if row[0] == trees] == [
         (trees, 1, "waves", 0, False), (trees, 2, "trees", 1, True), (trees, 3, "a slope", 2, False)
@@ -151,7 +151,7 @@ def test_what_was_nearest_to_a_failure_is_kept_and_nothing_of_a_success() -> Non
         (1, "waves", -1, False), (2, "a beach", -1, False), (3, "leaves", -1, True), (4, "a slope", -1, False)
     ]  # fmt: skip
     assert not any(row[0].startswith("text_retrieval") for row in rows)  # each image found a caption of its own
-    table = dict(zip(found.samples["sample_id"], found.samples["chosen_cosine"], strict=True))
+    table = dict(zip(found.samples["sample_id"], found.samples["predicted_cosine"], strict=True))
     assert all(near["cosine"][k] == table[row[0]] for k, row in enumerate(rows) if row[1] == 1)
     image = [row for row in rows if row[0].startswith("image_image")]
     assert {row[0] for row in image} <= set(found.samples["sample_id"]) and image[0][2:] == ("trees", 1, False)

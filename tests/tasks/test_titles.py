@@ -1,4 +1,4 @@
-"""Every metric of the tasks that ship is written out for a reader: title, description, headline, what it controls."""
+"""Every metric of the tasks that ship is written out for a reader: title, description, headline, what it baselines."""
 
 from dataclasses import replace
 from functools import cache
@@ -65,19 +65,19 @@ def evaluated(task: str) -> Evaluation:
 
 @cache
 def measured(task: str) -> tuple[dict[str, Metric], dict[str, Metric], dict[str, str]]:
-    """Return metrics, controls and titles of subsets of a task on a few scenes."""
+    """Return metrics, baselines and titles of subsets of a task on a few scenes."""
     found, rng = evaluated(task), np.random.default_rng(0)
-    metrics, controls = (
+    metrics, baselines = (
         {name: measure.metric(found.samples, rng) for name, measure in part.items()}
-        for part in (found.measures, found.controls)
+        for part in (found.measures, found.baselines)
     )
-    return metrics, controls, dict(found.subsets)
+    return metrics, baselines, dict(found.subsets)
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_every_metric_control_and_subset_is_written_out_and_so_is_the_task(task: str) -> None:
-    metrics, controls, subsets = measured(task)
-    for name, metric in [*metrics.items(), *controls.items()]:
+def test_every_metric_baseline_and_subset_is_written_out_and_so_is_the_task(task: str) -> None:
+    metrics, baselines, subsets = measured(task)
+    for name, metric in [*metrics.items(), *baselines.items()]:
         assert metric.title[:1].isupper() or metric.title.startswith("nDCG"), name
         assert metric.description.endswith(".") and ". " not in metric.description, name
     titles = [(name.rpartition("/")[0], metric.title) for name, metric in metrics.items()]

@@ -33,8 +33,8 @@ def test_the_nearest_class_is_the_answer() -> None:
     assert found.samples["predicted"].tolist() == ["cat", "cat", "dog"]
     assert found.samples["acc1"].tolist() == [1.0, 0.0, 1.0]
     lengths = np.sqrt([1.01, 1.09, 1.04])
-    assert found.samples["right_cosine"] == pytest.approx(np.array([1.0, 0.3, 1.0]) / lengths, abs=1e-7)
-    assert found.samples["chosen_cosine"] == pytest.approx(np.ones(3) / lengths, abs=1e-7)
+    assert found.samples["target_cosine"] == pytest.approx(np.array([1.0, 0.3, 1.0]) / lengths, abs=1e-7)
+    assert found.samples["predicted_cosine"] == pytest.approx(np.ones(3) / lengths, abs=1e-7)
     assert values["acc1"].value == pytest.approx(2 / 3) and values["acc1"].chance == 0.5
     assert values["mean_per_class_recall"].value == pytest.approx((1 + 1 / 2) / 2)
     assert values["mean_per_class_recall"].influence == "mean_per_class_recall_influence"
@@ -67,7 +67,7 @@ def test_confidence_is_the_softmax_at_the_model_s_own_scale_and_calibration_is_b
     found, values = evaluate_task(ZeroShot(), dataset([0]), FixedEmbedder({"p0": [1.0, 0.0]}, TEXTS, logit_scale=2.0))
     p, level = 1 / (1 + np.exp(-2.0)), values["ece_if_calibrated"]
     assert found.samples["confidence"][0] == pytest.approx(p)
-    assert level.value == pytest.approx(np.sqrt(2 / np.pi * p * (1 - p))) and level.control_of == ["ece"]
+    assert level.value == pytest.approx(np.sqrt(2 / np.pi * p * (1 - p))) and level.baseline_of == ["ece"]
     assert any(note.startswith("by noise, a calibrated model would show an ece of 25.9 %") for note in found.notes)
 
 

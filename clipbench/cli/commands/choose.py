@@ -20,18 +20,19 @@ from clipbench.cli.output import echo, terminal_width
     help="Decide for future queries, of which the list is a sample, or for the list itself.",
 )
 @click.option(
-    "--margin",
-    default=3.0,
-    metavar="POINTS",
-    type=float,
-    help="Points of nDCG, relative to the pool: models that differ by less count as equal.",
+    "--equivalence-margin",
+    default="3pp",
+    metavar="3pp",
+    help="Models are equal if the interval of their difference in nDCG, relative to the pool, is within this margin.",
 )
 @click.option(
     "--alpha", default=0.05, metavar="A", type=float, help="Chance that any of the intervals ever misses the truth."
 )
 @click.option("--report", metavar="FILE.html", type=PATH, help="Write the verdict as a page, too.")
 @options.TRACEBACK
-def choose(folder: Path, scope: Literal["future", "list"], margin: float, alpha: float, report: Path | None) -> int:
+def choose(
+    folder: Path, scope: Literal["future", "list"], equivalence_margin: str, alpha: float, report: Path | None
+) -> int:
     """Decide which model of POOL is better, by the judgements so far.
 
     \b
@@ -48,7 +49,7 @@ def choose(folder: Path, scope: Literal["future", "list"], margin: float, alpha:
     from clipbench.choosing.verdict import choose_model
 
     judgements = read_log(read_pool(folder))
-    choice = choose_model(judgements, scope=scope, margin=margin, alpha=alpha)
+    choice = choose_model(judgements, scope=scope, equivalence_margin=equivalence_margin, alpha=alpha)
     write_qrels(judgements)
     echo(*choice.text(terminal_width()).split("\n"))
     if report is not None:

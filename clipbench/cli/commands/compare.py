@@ -30,11 +30,11 @@ EXAMPLES = {
     "strict": "1",
     "conclusive": "1",
     "alpha": "0.05",
-    "smallest": "0.5pp",
+    "equivalence_margin": "0.5pp",
 }
 """A value of each option of the gate and the test."""
 GATE_OPTIONS = ("max_drop", "gate", "require", "strict", "conclusive")
-TEST_OPTIONS = ("alpha", "smallest")
+TEST_OPTIONS = ("alpha", "equivalence_margin")
 FORMATS = ("table", "md", "json", "junit", "github", "html")
 
 
@@ -49,7 +49,7 @@ class CompareArguments:
     strict: bool
     conclusive: bool
     alpha: float
-    smallest: str
+    equivalence_margin: str
     form: str
     out: Path | None
     explain: bool
@@ -77,7 +77,12 @@ class CompareArguments:
 @click.option("--strict", is_flag=True, help="Fail on every drop beyond the limit, also if no test shows a loss.")
 @click.option("--conclusive", is_flag=True, help="Exit with 3 if a gated metric is not decided.")
 @click.option("--alpha", default=0.05, metavar="P", type=float, help="Significance level.")
-@click.option("--smallest", default="0", metavar="0.5pp|1%|0", help="Smallest difference that matters.")
+@click.option(
+    "--equivalence-margin",
+    default="0",
+    metavar="0.5pp|1%|0",
+    help="Two values are equivalent if the interval of their difference is within this margin.",
+)
 @click.option("--format", "form", default="table", type=click.Choice(FORMATS), help="Output format.")
 @click.option("-o", "--out", metavar="FILE", type=PATH, help="Output file (required for html).")
 @click.option("--explain", is_flag=True, help="Add where each candidate got worse to the page (--format html).")
@@ -175,7 +180,8 @@ def _compare_candidates(
     from clipbench.comparison.records import CompareOptions, Comparison, Refusal
     from clipbench.results.run import Run
 
-    options = CompareOptions(alpha=arguments.alpha, smallest=Tolerance.parse_option(arguments.smallest, "smallest"))
+    margin = Tolerance.parse_option(arguments.equivalence_margin, "equivalence_margin")
+    options = CompareOptions(alpha=arguments.alpha, equivalence_margin=margin)
     base, *candidates = sides
     measured = [side for side in (*candidates, base) if not isinstance(side, NotMeasured)]
     if measured:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     "--all",
     "shows_all",
     is_flag=True,
-    help="Print all metrics, notes, controls, methods, data, versions and the command.",
+    help="Print all metrics, notes, baselines, methods, data, versions and the command.",
 )
 @TRACEBACK
 def show(runs: tuple[Path, ...], tasks: tuple[str, ...], shows_all: bool) -> None:
@@ -108,9 +108,9 @@ def _detail_lines(record: "EvaluationRecord", width: int | None) -> Iterator[str
     if data.cite:
         yield f"  cite: {data.cite}"
     yield f"  task: version {record.task_version}{''.join(f', {key} {value}' for key, value in record.params.items())}"
-    if record.controls:
-        yield "  controls:"
-        yield from ("  " + line for line in metric_lines(record.controls, width and width - 2))
+    if record.baselines:
+        yield "  baselines:"
+        yield from ("  " + line for line in metric_lines(record.baselines, width and width - 2))
     yield from (f"  {line}" for line in _interval_methods(record.metrics))
 
 

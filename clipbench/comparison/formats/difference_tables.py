@@ -37,8 +37,8 @@ VERDICTS: Mapping[Verdict, str] = {
     "worse": "▲",
     "better": "●",
     "different": "■",
-    "too small to matter": "≈",
-    "no evidence": "○",
+    "equivalent": "≈",
+    "not shown": "○",
     "not tested": "–",
 }
 """Verdicts in the order in which a reader looks for them, with their marks: a finding is filled, no finding hollow."""
@@ -46,8 +46,8 @@ TALLIED: Mapping[Verdict, str] = {
     "better": "better",
     "worse": "worse",
     "different": "changed where neither direction is better",
-    "too small to matter": "too small to matter",
-    "no evidence": "inconclusive",
+    "equivalent": "equivalent",
+    "not shown": "not shown",
     "not tested": "not tested",
 }
 MODALITIES = {"image": "images", "text": "texts"}

@@ -26,14 +26,14 @@ OPEN_LICENCE = re.compile(
     re.IGNORECASE,
 )
 """Licences that allow everybody to publish the texts of the data."""
-IMAGE, CAPTION = ("image",), ("asked_caption", "caption")
+IMAGE, CAPTION = ("image",), ("query_caption", "caption")
 QUESTIONS: Mapping[str, tuple[Sequence[str], Sequence[str], Sequence[str]]] = {
     r"acc[15]|attacked_acc|attack_success": (IMAGE, ("label", "object"), ("predicted",)),
     "reading_acc": (IMAGE, ("written",), ("read",)),
     "text_acc": (IMAGE, ("caption",), ("preferred",)),
-    "image_acc": (CAPTION, ("right_image",), ("preferred_image",)),
-    r"text_retrieval_recall@\d+": (IMAGE, ("caption",), ("chosen_caption",)),
-    r"image_retrieval_recall@\d+": (CAPTION, IMAGE, ("chosen_image",)),
+    "image_acc": (CAPTION, ("target_image",), ("predicted_image",)),
+    r"text_retrieval_recall@\d+": (IMAGE, ("caption",), ("predicted_caption",)),
+    r"image_retrieval_recall@\d+": (CAPTION, IMAGE, ("predicted_image",)),
 }
 """Columns of the question, the right answer and the answer of a metric, by its name without the subset; of several
 columns, the first that a sample has.

@@ -20,7 +20,7 @@ _NAMES = (
     *("model", "task", "data", "revision", "split", "status", "kind", "metric", "value", "low", "high", "confidence"),
     *("n", "unit", "chance", "higher_is_better", "method", "reason", "published", "model_id", "fingerprint", "step"),
     *("task_version", "params", "n_samples", "data_fingerprint", "seed", "created", "clipbench_version", "device"),
-    *("precision", "python", "torch", "environment", "notes", "title", "description", "is_headline", "control_of"),
+    *("precision", "python", "torch", "environment", "notes", "title", "description", "is_headline", "baseline_of"),
     *("grouping", "group"),
 )
 COLUMNS: Mapping[str, type] = {
@@ -30,9 +30,9 @@ COLUMNS: Mapping[str, type] = {
         for name, quantity in MODEL_QUANTITIES.items()
     },
 }
-"""Names and types. ``kind`` is ``metric``, ``control``, ``slice``, which has a ``group`` of a ``grouping``, or
+"""Names and types. ``kind`` is ``metric``, ``baseline``, ``slice``, which has a ``group`` of a ``grouping``, or
 ``average``, of a suite; the last are what the model costs; ``params``, ``published``, ``environment``, ``notes`` and
-``control_of`` are JSON.
+``baseline_of`` are JSON.
 """
 
 
@@ -61,7 +61,7 @@ def as_parquet(runs: Sequence[Run]) -> RenderedExport:
 
 
 def rows(runs: Sequence[Run]) -> list[dict[str, Value]]:
-    """Return a row for each metric, control and metric of a slice of each run, in their order.
+    """Return a row for each metric, baseline and metric of a slice of each run, in their order.
 
     An evaluation without numbers has one row, with its status and its reason instead of a metric. What a run does not
     say is None.
@@ -102,7 +102,7 @@ def _run_rows(label: str, run: Run) -> Iterator[Mapping[str, object]]:
             "reason": record.reason,
             "notes": as_json(list(record.notes)),
         }
-        metrics = [*_metric_rows(record.metrics, "metric"), *_metric_rows(record.controls, "control")]
+        metrics = [*_metric_rows(record.metrics, "metric"), *_metric_rows(record.baselines, "baseline")]
         for grouping, slices in record.slices.items():
             for group, slice_metrics in slices.by_group.items():
                 slice_fields = {"grouping": grouping, "group": group}
@@ -120,7 +120,7 @@ def _metric_rows(metrics: Metrics, kind: str) -> Iterator[Object]:
             "metric": name,
             **{column: getattr(metric, column) for column in COLUMNS if column in metric.__dataclass_fields__},
             "published": as_json([asdict(published) for published in metric.published]) if metric.published else None,
-            "control_of": as_json(metric.control_of) if metric.control_of else None,
+            "baseline_of": as_json(metric.baseline_of) if metric.baseline_of else None,
         }
 
 

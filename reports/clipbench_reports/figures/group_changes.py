@@ -43,7 +43,7 @@ def group_changes(explanation: Explanation) -> Chart:
             )
         ],
         reading=(
-            "▲ worse, ● better, ○ no evidence (the groups that lost most without passing a test). Intervals of all"
+            "▲ worse, ● better, ○ not shown (the groups that lost most without passing a test). Intervals of all"
             f" {explanation.n_groups:,} groups hold their true differences at once, with a chance of 95 %."
         ),
     )

@@ -144,7 +144,7 @@ def _finding(lead: MetricComparison, *, is_ahead: bool) -> Finding:
     if is_ahead:
         ahead = f"{first} is ahead with {values[0]}, {second} has {values[1]}"
         return Finding("ahead", f"{subject}: {ahead} ({difference}){rest}.")
-    untold = "none is significantly ahead of all others" if other_labels else "inconclusive"
+    untold = "none is significantly ahead of all others" if other_labels else "no difference is shown"
     return Finding("level", f"{subject}: {untold}, {both} ({difference}){rest}.")
 
 

@@ -17,8 +17,8 @@ from clipbench_reports.evidence import PLAIN
 from clipbench_reports.page.groups import EvaluatedModel, Gap, Group, unique_ids
 
 OTHER_LEVEL = "The sentences at the top are corrected over the whole page, so that they may claim less."
-Control = tuple[str, str]
-"""The short title of a control of a metric, and its value with its unit."""
+Baseline = tuple[str, str]
+"""The short title of a baseline of a metric, and its value with its unit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +34,8 @@ class MetricValue:
     """Values that were published for the same model, data and protocol; each with a verdict, and the number of its
     footnote.
     """
-    controls: list[Control]
-    """Controls that the value is read against."""
+    baselines: list[Baseline]
+    """Baselines that the value is read against."""
     rank_range: str = ""
     """The ranks that are possible for the model, empty if the metric is not ranked."""
 
@@ -60,10 +60,10 @@ class MetricLines:
     lines: list[MetricValue]
 
     @property
-    def shared(self) -> list[Control]:
-        """The controls, where they are the same for several models: said once."""
-        first, *other_controls = (line.controls for line in self.lines)
-        return first if other_controls and all(controls == first for controls in other_controls) else []
+    def shared(self) -> list[Baseline]:
+        """The baselines, where they are the same for several models: said once."""
+        first, *other_baselines = (line.baselines for line in self.lines)
+        return first if other_baselines and all(baselines == first for baselines in other_baselines) else []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +74,8 @@ class TaskMetrics:
     title: str
     data: str = ""
     metrics: list[MetricLines]
-    asides: Sequence[tuple[str, int, list[Control]]] = ()
-    """Controls that belong to no single metric, by label and place of the model; without a label for all models at
+    asides: Sequence[tuple[str, int, list[Baseline]]] = ()
+    """Baselines that belong to no single metric, by label and place of the model; without a label for all models at
     once.
     """
     missing: Sequence[Gap] = ()
@@ -107,8 +107,8 @@ def scorecard(groups: list[Group], averages: Mapping[str, AverageRecord | None] 
     notes: list[str] = []
     blocks = _averages(averages, notes)
     for group in groups:
-        loose = [(model.label, model.position, loose_controls(model.evaluation)) for model in group.measured]
-        if loose and all(controls == loose[0][2] for _, _, controls in loose):
+        loose = [(model.label, model.position, loose_baselines(model.evaluation)) for model in group.measured]
+        if loose and all(baselines == loose[0][2] for _, _, baselines in loose):
             loose = [("", *loose[0][1:])]
         metrics = metric_lines(group.measured, notes, anchor=group.anchor)
         facts = {"anchor": group.anchor, "title": group.title, "data": group.data}
@@ -177,7 +177,7 @@ def _first_headlines(group: Group) -> set[str]:
 
 
 Choose = Callable[[EvaluationRecord], Mapping[str, Metric]]
-"""Takes metrics, or controls, from an evaluation."""
+"""Takes metrics, or baselines, from an evaluation."""
 
 
 def metric_lines(
@@ -192,8 +192,8 @@ def metric_lines(
     by_metric: dict[str, list[MetricValue]] = {}
     for model in models:
         for name, metric in choose(model.evaluation).items():
-            controls = controls_of(name, model.evaluation) if metric is model.evaluation.metrics.get(name) else []
-            by_metric.setdefault(name, []).append(_metric_value(model.label, model.position, metric, notes, controls))
+            baselines = baselines_of(name, model.evaluation) if metric is model.evaluation.metrics.get(name) else []
+            by_metric.setdefault(name, []).append(_metric_value(model.label, model.position, metric, notes, baselines))
     n_metrics = Counter(subset_of(name) for name in by_metric)
     subsets = {name: title for model in reversed(models) for name, title in model.evaluation.subsets.items()}
     # The sort is stable: a metric without a heading must not come under the heading of another.
@@ -244,7 +244,9 @@ def _titled_metric(name: str, lines: list[MetricValue], subsets: Mapping[str, st
     )
 
 
-def _metric_value(label: str, position: int, metric: Metric, notes: list[str], controls: list[Control]) -> MetricValue:
+def _metric_value(
+    label: str, position: int, metric: Metric, notes: list[str], baselines: list[Baseline]
+) -> MetricValue:
     """Return a model's value, and add its footnotes to ``notes``."""
 
     def numbered(note: str) -> int:
@@ -259,34 +261,36 @@ def _metric_value(label: str, position: int, metric: Metric, notes: list[str], c
         for publication in metric.published:
             source = numbered(f"Published value: {publication.protocol}. Source: {publication.source}.")
             published.append((publication.value, publication.verdict, source))
-    return MetricValue(label=label, position=position, metric=metric, note=note, published=published, controls=controls)
+    return MetricValue(
+        label=label, position=position, metric=metric, note=note, published=published, baselines=baselines
+    )
 
 
-def controls_of(name: str, evaluation: EvaluationRecord) -> list[Control]:
-    """Return the controls of a metric, in their order.
+def baselines_of(name: str, evaluation: EvaluationRecord) -> list[Baseline]:
+    """Return the baselines of a metric, in their order.
 
-    One without a value is left out: the table of controls says why. A variant of the metric itself, such as ``Text
+    One without a value is left out: the table of baselines says why. A variant of the metric itself, such as ``Text
     score, ties as misses``, is left out where it has the metric's own value.
     """
-    metric, controls = evaluation.metrics[name], []
-    for other, control in evaluation.controls.items():
-        if name not in control.control_of or control.value is None:
+    metric, baselines = evaluation.metrics[name], []
+    for other, baseline in evaluation.baselines.items():
+        if name not in baseline.baseline_of or baseline.value is None:
             continue
-        title = metric_title(other, control)
+        title = metric_title(other, baseline)
         variant = title.removeprefix(f"{metric_title(name, metric)}, ")
-        if variant == title or control.value != metric.value:
-            controls.append(_control(variant, control))
-    return controls
+        if variant == title or baseline.value != metric.value:
+            baselines.append(_baseline(variant, baseline))
+    return baselines
 
 
-def loose_controls(evaluation: EvaluationRecord) -> list[Control]:
-    """Return the controls that have a title and belong to no metric of the evaluation."""
+def loose_baselines(evaluation: EvaluationRecord) -> list[Baseline]:
+    """Return the baselines that have a title and belong to no metric of the evaluation."""
     return [
-        _control(full_title(name, control, evaluation.subsets), control)
-        for name, control in evaluation.controls.items()
-        if control.value is not None and control.title and not set(control.control_of) & set(evaluation.metrics)
+        _baseline(full_title(name, baseline, evaluation.subsets), baseline)
+        for name, baseline in evaluation.baselines.items()
+        if baseline.value is not None and baseline.title and not set(baseline.baseline_of) & set(evaluation.metrics)
     ]
 
 
-def _control(words: str, metric: Metric) -> Control:
+def _baseline(words: str, metric: Metric) -> Baseline:
     return within_sentence(words), f"{number(metric.value, metric.unit)} {symbol(metric.unit)}"

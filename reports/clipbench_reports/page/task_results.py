@@ -119,7 +119,7 @@ class TaskResults:
     """
     parts: list[ModelResults]
     metrics: list[MetricLines]
-    controls: list[MetricLines]
+    baselines: list[MetricLines]
     footnotes: list[str]
 
 
@@ -177,7 +177,7 @@ def task_results(group: Group, *, budget: PageBudget | None, failures_of: int | 
         joint=[] if budget is None or not is_joint else _joint_results(loaded, measured, budget=budget),
         parts=parts,
         metrics=metric_lines(group.measured, footnotes) if loaded.section.lists_metrics else [],
-        controls=metric_lines(group.measured, footnotes, choose=attrgetter("controls")),
+        baselines=metric_lines(group.measured, footnotes, choose=attrgetter("baselines")),
         footnotes=footnotes,
     )
 

@@ -1,4 +1,4 @@
-"""Composition: which choices are lost, by subset, and how alike a caption and its false twin are."""
+"""Composition: which choices are lost, by subset, and how alike a caption and its hard negative are."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -53,7 +53,7 @@ SIDES = {
     "text_only_acc": Side("pair", "text only", "captions only, without the image"),
 }
 KINDS = {
-    "twin_cosine": Side("text", "its false twin"),
+    "hard_negative_cosine": Side("text", "its hard negative"),
     "shuffled_cosine": Side("pair", "its words shuffled"),
     "other_cosine": Side("ink", "an unrelated caption"),
 }
@@ -172,7 +172,7 @@ def subsets_of(names: Iterable[str]) -> list[str]:
     A subset is a category where others have its name and an underscore before their own, as ``swap`` and ``swap_att``.
 
     Example:
-        >>> subsets_of(["macro/text_acc", "swap/text_acc", "swap_att/text_acc", "swap_obj/text_acc", "twin_cosine"])
+        >>> subsets_of(["macro/text_acc", "swap/text_acc", "swap_att/text_acc", "swap_obj/text_acc", "other_cosine"])
         ['swap_att', 'swap_obj', '']
     """
     subsets = list(dict.fromkeys(map(subset_of, names)))
@@ -187,14 +187,15 @@ def by_subset(evaluation: EvaluationRecord, score: str) -> Mapping[str, Metric]:
     return {subset: metric for subset, metric in metrics.items() if metric.value is not None}
 
 
-def twins(models: Models) -> Chart:
-    """Return the distributions of cosines between a caption and its twin, its shuffled self, and another caption."""
+def hard_negatives(models: Models) -> Chart:
+    """Return the distributions of cosines of a caption with its hard negative, with its words shuffled and with others."""
     return ridges(
         read_each(models, _cosines),
         "Mean cosine of a caption",
         lambda distribution: f"with {distribution.label} {distribution.mean_words}",
         reading="Cosines between text vectors. Each distribution is scaled to the same height, and the upright stroke "
-        "is its mean. If a caption is as near to its twin as to itself (cosine 1), no image can distinguish the two.",
+        "is its mean. If a caption is as near to its hard negative as to itself (cosine 1), no image can distinguish "
+        "the two.",
     )
 
 
@@ -223,13 +224,13 @@ SENTENCES = {
 }
 CHOICES = {
     "below chance": "Prefers the wrong {} more often than by guessing",
-    "inconclusive": "Not shown to prefer the right {}",
+    "no difference shown": "Not shown to prefer the right {}",
 }
 """The choices of a model among subsets of items, by their relation to chance."""
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
-    """Return whether true beats false, in which subsets no test shows it, and how similar twins are."""
+    """Return whether true beats false, in which subsets no test shows it, and how similar hard negatives are."""
     sentences = []
     for name, (side, sentence) in SENTENCES.items():
         metric = evaluation.metrics.get(f"micro/{name}") or evaluation.metrics.get(name)
@@ -277,10 +278,10 @@ def _subsets(evaluation: EvaluationRecord, name: str, side: str) -> list[Finding
 
 
 def _twins(evaluation: EvaluationRecord) -> list[Finding]:
-    twin, other = defined(evaluation.metrics, "twin_cosine", "other_cosine")
-    if twin is None:
+    negative, other = defined(evaluation.metrics, "hard_negative_cosine", "other_cosine")
+    if negative is None:
         return []
-    text = f"A caption and its false twin have cosine {fmt.bounded(twin)} on average"
+    text = f"A caption and its hard negative have cosine {fmt.bounded(negative)} on average"
     if other is not None:
         text += f", and a caption and an unrelated one {fmt.bounded(other)}"
     return [Finding("plain", f"{text}.")]
@@ -307,17 +308,17 @@ def lost_choices(evidence: Evidence) -> Table:
 
 
 def preferred_false_captions(evidence: Evidence, budget: PageBudget) -> Gallery:
-    """Return the images for which a false caption was preferred, by the widest margin."""
+    """Return the images for which a hard negative was preferred, by the widest margin."""
     return gallery(
         evidence,
         budget,
-        title="False captions that were preferred",
+        title="Hard negatives that were preferred",
         note=MARGIN,
         wrong=lost_captions(evidence)[0],
         margin="text_margin",
         facts=[
-            FactColumn("True", "caption", "right_cosine", twin="preferred"),
-            FactColumn("Preferred", "preferred", "chosen_cosine", twin="caption"),
+            FactColumn("True", "caption", "target_cosine", twin="preferred"),
+            FactColumn("Preferred", "preferred", "predicted_cosine", twin="caption"),
             FactColumn("Margin", score="text_margin"),
             _subset_column(evidence),
         ],
@@ -339,7 +340,7 @@ def lost_captions(evidence: Evidence) -> tuple[Bool[np.ndarray, " n"], Float64[n
 
 def preferred_false_images(evidence: Evidence, budget: PageBudget) -> Gallery:
     """Return the captions for which a false image was preferred, by the widest margin."""
-    caption = words(evidence, "asked_caption")
+    caption = words(evidence, "query_caption")
     return gallery(
         evidence,
         budget,
@@ -348,16 +349,16 @@ def preferred_false_images(evidence: Evidence, budget: PageBudget) -> Gallery:
         wrong=(credits_of(evidence, "image_acc") < 1) & (evidence.numbers("image_margin") < 0),
         margin="image_margin",
         facts=[
-            FactColumn("Caption", "asked_caption"),
-            FactColumn("Right", score="right_image_cosine"),
-            FactColumn("Preferred", score="preferred_image_cosine"),
+            FactColumn("Caption", "query_caption"),
+            FactColumn("Right", score="target_image_cosine"),
+            FactColumn("Preferred", score="predicted_image_cosine"),
             FactColumn("Margin", score="image_margin"),
             _subset_column(evidence),
         ],
         images=images(
             evidence,
-            ("Right", "right_image"),
-            ("Preferred", "preferred_image"),
+            ("Right", "target_image"),
+            ("Preferred", "predicted_image"),
             say=lambda row, role: f"{role} for {quoted(caption[row])}.",
         ),
     )
@@ -373,17 +374,17 @@ SECTION = Section(
         BAG_OF_WORDS: "A contrastive loss can be solved with the words of a caption as a bag, because few batches"
         " hold two captions of the same words. Training with such captions as hard negatives helps (Yuksekgonul "
         "et al. 2023, arXiv:2210.01936). Some of that gain is a habit of the benchmark (Hsieh et al. 2023, "
-        "arXiv:2306.14610): compare the score with the blind rules among the controls.",
+        "arXiv:2306.14610): compare the score with the blind rules among the baselines.",
     },
     title="Composition",
-    figures=(composition, twins),
+    figures=(composition, hard_negatives),
     galleries=(preferred_false_captions, preferred_false_images),
     tables=(lost_choices,),
     findings=findings,
     plots={
         "composition": Plot(
-            summary="accuracy by subset, and cosines of a caption with its false twin",
-            draws=(composition, twins),
+            summary="accuracy by subset, and cosines of a caption with its hard negative",
+            draws=(composition, hard_negatives),
         )
     },
     # Of several true captions, and of several images, a row names those that its model came nearest to failing with.
@@ -391,13 +392,13 @@ SECTION = Section(
         SampleColumn(name="caption", title="True", metrics=r"(?!image_acc).*"),
         SampleColumn(name="preferred", title="Preferred", metrics=OF_CAPTIONS, right="caption", margin="text_margin"),
         SampleColumn(name="text_margin", title="Margin, captions", metrics=OF_CAPTIONS),
-        SampleColumn(name="asked_caption", title="Asked for", metrics="image_acc"),
+        SampleColumn(name="query_caption", title="Asked for", metrics="image_acc"),
         SampleColumn(name="image_margin", title="Margin, images", metrics="(image|group)_acc"),
     ),
     sample_images=(
-        SampleImage(name="right_image", role="right", metrics="image_acc"),
+        SampleImage(name="target_image", role="right", metrics="image_acc"),
         SampleImage(
-            name="preferred_image", role="preferred", metrics="image_acc", right="right_image", margin="image_margin"
+            name="predicted_image", role="preferred", metrics="image_acc", right="target_image", margin="image_margin"
         ),
     ),
 )

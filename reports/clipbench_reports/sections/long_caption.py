@@ -264,7 +264,7 @@ def _findings_by_position(evaluation: EvaluationRecord) -> list[Finding]:
     read = {
         name: metric
         for name, metric in accuracies.items()
-        if not ((cut := evaluation.controls.get(f"{keys[name]}/beyond_window")) and cut.value == 1)
+        if not ((cut := evaluation.baselines.get(f"{keys[name]}/beyond_window")) and cut.value == 1)
     }
     shares = ", ".join(
         f"{fmt.percent(metric.value)} % {fmt.interval(metric)} ({isolated(name)})"
@@ -308,8 +308,8 @@ def misjudged_facts(evidence: Evidence, budget: PageBudget) -> Gallery:
         wrong=is_asked & (margin < 0),
         margin="margin",
         facts=[
-            FactColumn("True", "caption", "right_cosine", twin="chosen_caption"),
-            FactColumn("Preferred", "chosen_caption", "chosen_cosine", twin="caption"),
+            FactColumn("True", "caption", "target_cosine", twin="predicted_caption"),
+            FactColumn("Preferred", "predicted_caption", "predicted_cosine", twin="caption"),
             FactColumn("Margin", score="margin"),
             FactColumn("Place", describe_place),
         ],

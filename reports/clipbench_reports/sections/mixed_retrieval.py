@@ -129,7 +129,7 @@ SECTION = Section(
     sample_columns=(
         SampleColumn(name="caption", title="Caption", is_of_sample=True),
         SampleColumn(name="mixed_rank", title="Rank", metrics=r"ndcg@[0-9]+|recall@[0-9]+"),
-        SampleColumn(name="chosen_text", title="Came first"),
+        SampleColumn(name="predicted_text", title="Came first"),
     ),
-    sample_images=(SampleImage(name="right_image", role="right"), SampleImage(name="chosen_image", role="first")),
+    sample_images=(SampleImage(name="target_image", role="right"), SampleImage(name="predicted_image", role="first")),
 )

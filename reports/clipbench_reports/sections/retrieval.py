@@ -90,36 +90,36 @@ FAILURE_GALLERIES = {
     "image_retrieval": FailureGallery(
         title="Captions that did not find their image",
         query="caption",
-        images=(("Right", "image"), ("Came first", "chosen_image")),
+        images=(("Right", "image"), ("Came first", "predicted_image")),
     ),
     "text_retrieval": FailureGallery(
-        title="Images that did not find their caption", right="caption", chosen="chosen_caption"
+        title="Images that did not find their caption", right="caption", chosen="predicted_caption"
     ),
     "image_image": FailureGallery(
         title="Images that did not find another of their class",
         query="label",
-        chosen="chosen_label",
-        images=(("Query", "image"), ("Right", "right_image"), ("Came first", "chosen_image")),
+        chosen="predicted_label",
+        images=(("Query", "image"), ("Right", "target_image"), ("Came first", "predicted_image")),
     ),
     "text_text": FailureGallery(
         title="Captions that did not find another of their image",
         query="caption",
-        right="right_caption",
-        chosen="chosen_caption",
+        right="target_caption",
+        chosen="predicted_caption",
     ),
     "mixed": FailureGallery(
         title="Captions that did not find their document",
         query="caption",
-        right="right_text",
-        chosen="chosen_text",
-        images=(("Right", "right_image"), ("Came first", "chosen_image")),
+        right="target_text",
+        chosen="predicted_text",
+        images=(("Right", "target_image"), ("Came first", "predicted_image")),
     ),
     "judged": FailureGallery(
         title="Queries whose relevant documents did not come first",
         query="query",
-        right="right_text",
-        chosen="chosen_text",
-        images=(("Query", "image"), ("Right", "right_image"), ("Came first", "chosen_image")),
+        right="target_text",
+        chosen="predicted_text",
+        images=(("Query", "image"), ("Right", "target_image"), ("Came first", "predicted_image")),
     ),
 }
 QUERY_LABELS = {"label": "True class", "query": "Query"}
@@ -144,9 +144,9 @@ def _gallery(evidence: Evidence, budget: PageBudget, direction: str, failures: F
     is_asked = [way == direction for way in words(evidence, "direction")]
     rank = np.where(is_asked, evidence.numbers(f"{direction}_rank"), np.nan)
     margin = f"{direction}_cosine_margin"
-    written = cosines(evidence, margin, "right_cosine", "chosen_cosine", margin)
+    written = cosines(evidence, margin, "target_cosine", "predicted_cosine", margin)
     # The right answer has the highest score, as others do.
-    is_tied = evidence.numbers("right_cosine") == evidence.numbers("chosen_cosine")
+    is_tied = evidence.numbers("target_cosine") == evidence.numbers("predicted_cosine")
     nothing = [""] * len(rank)
     queries, right, chosen = (
         optional_words(evidence, name) or nothing for name in (failures.query, failures.right, failures.chosen)
@@ -224,14 +224,14 @@ SAMPLE_COLUMNS = (
     ),
     SampleColumn(name="query", title="Query", is_of_sample=True),
     SampleColumn(name="judged_rank", title="Rank", metrics=OF_JUDGED),
-    SampleColumn(name="chosen_text", title="Came first", metrics=OF_JUDGED),
-    SampleColumn(name="chosen_caption", title="Came first", metrics=RECALL_METRICS),
+    SampleColumn(name="predicted_text", title="Came first", metrics=OF_JUDGED),
+    SampleColumn(name="predicted_caption", title="Came first", metrics=RECALL_METRICS),
 )
 SAMPLE_IMAGES = (
     SampleImage(name="image", role="right", metrics=RECALL_METRICS),
-    SampleImage(name="chosen_image", role="first", metrics=RECALL_METRICS),
-    SampleImage(name="right_image", role="right", metrics=OF_JUDGED),
-    SampleImage(name="chosen_image", role="first", metrics=OF_JUDGED),
+    SampleImage(name="predicted_image", role="first", metrics=RECALL_METRICS),
+    SampleImage(name="target_image", role="right", metrics=OF_JUDGED),
+    SampleImage(name="predicted_image", role="first", metrics=OF_JUDGED),
 )
 
 

@@ -71,7 +71,7 @@ def typographic_attacks(models: Models) -> Chart:
 
 
 def _read_shares(evidence: Evidence) -> _PredictedShares:
-    metrics = {**evidence.evaluation.controls, **evidence.evaluation.metrics}
+    metrics = {**evidence.evaluation.baselines, **evidence.evaluation.metrics}
     metrics_with_value = {name: metric for name, metric in metrics.items() if metric.value is not None}
     fooled = {"clean": "clean_named_word", "blank": "blank_named_word", "attacked": "attack_success"}
     shares = _PredictedShares(
@@ -228,7 +228,7 @@ def _attack_finding(evaluation: EvaluationRecord, success: Metric) -> Finding:
 
     The finding names the label as the cause only if a test shows a difference.
     """
-    (baseline,) = defined(evaluation.controls, "clean_named_word")
+    (baseline,) = defined(evaluation.baselines, "clean_named_word")
     against = skill(replace(success, chance=baseline.value if baseline else None))
     mark: FindingMark = "plain"
     if baseline is not None and may_differ(success, baseline):
@@ -264,7 +264,7 @@ def _probe_finding(evaluation: EvaluationRecord, probe: Metric) -> Finding:
         f"{fmt.symbol(difference.unit)}{interval_in_brackets(difference)}"
     )
     has_interval = difference.low is not None
-    of_probe, of_prompts = defined(evaluation.controls, "linear_probe_plain_named_word", "zero_shot_plain_named_word")
+    of_probe, of_prompts = defined(evaluation.baselines, "linear_probe_plain_named_word", "zero_shot_plain_named_word")
     if of_probe is not None and of_prompts is not None:
         shares = f"in {fmt.bounded(of_probe)} of cases, the prompts in {fmt.bounded(of_prompts)}"
         text += f". Without the word, the probe names the word's class {shares}"
@@ -337,8 +337,8 @@ def misnamed_objects(evidence: Evidence, budget: PageBudget) -> Gallery:
         wrong=credits_of(evidence, "attacked_acc", of_subsets=False) < 1,
         margin="margin",
         facts=[
-            FactColumn("Object", "object", "right_cosine"),
-            FactColumn("Taken for", "predicted", "chosen_cosine"),
+            FactColumn("Object", "object", "target_cosine"),
+            FactColumn("Taken for", "predicted", "predicted_cosine"),
             FactColumn("Margin", score="margin"),
             FactColumn("Label says", "word"),
             FactColumn("Linear probe says", "linear_probe_predicted", is_optional=True),
@@ -357,8 +357,8 @@ def misread_images(evidence: Evidence, budget: PageBudget) -> Gallery:
         wrong=credits_of(evidence, "reading_acc", of_subsets=False) < 1,
         margin="margin",
         facts=[
-            FactColumn("Written", "written", "right_cosine", twin="read"),
-            FactColumn("Read as", "read", "chosen_cosine", twin="written"),
+            FactColumn("Written", "written", "target_cosine", twin="read"),
+            FactColumn("Read as", "read", "predicted_cosine", twin="written"),
             FactColumn("Margin", score="margin"),
         ],
         images=one_image(evidence, "An image that is captioned {written}, read as {read}."),

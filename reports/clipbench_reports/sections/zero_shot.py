@@ -355,8 +355,8 @@ def misclassified_images(evidence: Evidence, budget: PageBudget) -> Gallery:
         wrong=evidence.numbers("acc1") < 1,
         margin="margin",
         facts=[
-            FactColumn("True class", "label", "right_cosine"),
-            FactColumn("Taken for", "predicted", "chosen_cosine"),
+            FactColumn("True class", "label", "target_cosine"),
+            FactColumn("Taken for", "predicted", "predicted_cosine"),
             FactColumn("Margin", score="margin"),
             FactColumn("Confidence", "confidence", unit="fraction", is_optional=True),
         ],

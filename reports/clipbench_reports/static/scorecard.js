@@ -114,7 +114,7 @@
   /** Return the words of an element as they stand on the page, without what only a screen reader says. */
   function words(element) {
     const copy = element.cloneNode(true);
-    for (const each of copy.querySelectorAll(".unseen, .narrow, .sort, sup, .controls, .swatch")) each.remove();
+    for (const each of copy.querySelectorAll(".unseen, .narrow, .sort, sup, .baselines, .swatch")) each.remove();
     return copy.textContent.replace(/\s+/g, " ").trim();
   }
 

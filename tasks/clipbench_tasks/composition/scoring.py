@@ -55,25 +55,25 @@ def all_of_pair_and_set(contrasts: Sequence[Contrast], text: Column) -> Columns:
 
 
 def same_words(contrasts: Sequence[Contrast]) -> Column:
-    """Return the share of each contrast's twins with the same words, each as often, or NaN if there are no twins."""
+    """Return the share of each contrast's hard negatives that have the same words as often, NaN if there are none."""
 
     def judge(true: list[str], false: list[str]) -> list[bool]:
         bag = {text: sorted(words(text)) for text in {*true, *false}}
         return [bag[a] == bag[b] for a, b in zip(true, false, strict=True)]
 
-    return _mean_of_twins(contrasts, judge)
+    return _mean_of_pairs(contrasts, judge)
 
 
-def twin_cosine(contrasts: Sequence[Contrast], vectors: ItemVectors) -> Column:
+def hard_negative_cosine(contrasts: Sequence[Contrast], vectors: ItemVectors) -> Column:
     """Return the mean cosine of a true caption with a false one of the same image, or NaN if there are none."""
-    return _mean_of_twins(contrasts, vectors.cosines)
+    return _mean_of_pairs(contrasts, vectors.cosines)
 
 
-def _mean_of_twins(
+def _mean_of_pairs(
     contrasts: Sequence[Contrast], judge: Callable[[list[str], list[str]], Sequence[float] | np.ndarray]
 ) -> Column:
-    """Return the mean over each contrast's pairs of a true and a false caption of one image, judged all at once."""
-    pairs = [(row, a, b) for row, contrast in enumerate(contrasts) for a, b in _twins(contrast)]
+    """Return the mean over each contrast's pairs of a true caption and a hard negative, judged all at once."""
+    pairs = [(row, a, b) for row, contrast in enumerate(contrasts) for a, b in _hard_negative_pairs(contrast)]
     if not pairs:
         return np.full(len(contrasts), np.nan)
     values = np.asarray(judge([a for _, a, _ in pairs], [b for _, _, b in pairs]), np.float64)
@@ -83,16 +83,16 @@ def _mean_of_twins(
     return np.divide(sums, counts, out=np.full(len(contrasts), np.nan), where=counts > 0)
 
 
-def _twins(contrast: Contrast) -> list[tuple[str, str]]:
-    """Return the pairs of a true and a false caption of one image, each pair once."""
-    twins = {
+def _hard_negative_pairs(contrast: Contrast) -> list[tuple[str, str]]:
+    """Return the pairs of a true caption and a hard negative of one image, each pair once."""
+    pairs = {
         tuple(sorted((a, b)))
         for line in contrast.is_true
         for a, line_a in enumerate(line)
         for b, line_b in enumerate(line)
         if line_a and not line_b
     }
-    return [(contrast.captions[a], contrast.captions[b]) for a, b in sorted(twins)]
+    return [(contrast.captions[a], contrast.captions[b]) for a, b in sorted(pairs)]
 
 
 def other_cosine(

@@ -3,7 +3,7 @@
 Each item is a few images and captions that differ in how their parts are combined (SugarCrepe, ARO, Winoground,
 ColorSwap, BiVLC, VALSE, NLVR, scenes). Everything true must score above everything false: ``text_acc`` for each image's
 captions, ``image_acc`` for each caption's images, ``group_acc`` for both (``clipbench.metrics.choice``). A tie scores
-as a random choice would. ``..._strict``, among the controls, counts it as a failure.
+as a random choice would. ``..._strict``, among the baselines, counts it as a failure.
 
 - With several images of one caption (NLVR), ``image_acc`` requires all true ones above all false ones, and
   ``image_pair_acc`` is the share of pairs, a true and a false image, in the right order.
@@ -44,7 +44,7 @@ SCORES = (
 """Metrics that are reported by subset, and averaged over subsets."""
 PAIRS = ("text_pair_acc", "image_pair_acc", "image_jaccard")
 """Reported only where an image, or a caption, has more than one pair, or more than one true image."""
-OF_CAPTIONS = ("asked_caption", "right_image", "preferred_image", "right_image_cosine", "preferred_image_cosine")
+OF_CAPTIONS = ("query_caption", "target_image", "predicted_image", "target_image_cosine", "predicted_image_cosine")
 """Columns of captions that choose among images."""
 FEW_IMAGES = 4
 """Images of a contrast up to which those that share one make a cluster, however large."""
@@ -65,7 +65,7 @@ METRICS = {
     ),
     "group_acc": Definition("Group score", "Share of items in which both captions and images are distinguished."),
     "text_pair_acc": Definition(
-        "Text pair accuracy", "Share of pairs, a true and a false caption, in the right order."
+        "Text pair accuracy", "Share of pairs, a true caption and a hard negative, in the right order."
     ),
     "image_pair_acc": Definition(
         "Image pair accuracy", "Share of pairs, a true and a false image, in the right order."
@@ -83,8 +83,9 @@ METRICS = {
     "word_order_acc": Definition(
         "Word-order accuracy", "Share of captions that are nearer to their image than the same words shuffled."
     ),
-    "twin_cosine": Definition(
-        "Cosine of a caption and its false twin", "Mean cosine of a true caption and a false one of the same item."
+    "hard_negative_cosine": Definition(
+        "Cosine of a caption and its hard negative",
+        "Mean cosine of a true caption and a hard negative of the same item.",
     ),
     "shuffled_cosine": Definition(
         "Cosine of a caption and its shuffle", "Mean cosine of a caption and the same words shuffled."
@@ -95,7 +96,7 @@ METRICS = {
         "Always the shorter caption", "Text score of the rule that the caption with fewer words is true.", "text_acc"
     ),
     "same_words": Definition(
-        "Captions of the same words", "Share of false captions that have the words of the true one.", "text_acc"
+        "Captions of the same words", "Share of hard negatives that have the words of the true one.", "text_acc"
     ),
 }
 METRICS |= {
@@ -114,7 +115,7 @@ METRICS |= {
 
 @dataclass(frozen=True)
 class Composition(Task):
-    """Accuracy by subset, similarity of captions and their twins, and scores of blind rules."""
+    """Accuracy by subset, similarity of captions and their hard negatives, and scores of blind rules."""
 
     name = "composition"
     version = 1
@@ -155,7 +156,7 @@ class Composition(Task):
         shuffled_cosine, word_order_acc = scoring.word_order(shuffles, vectors, len(contrasts))
         other_cosine, other_influence = scoring.other_cosine(contrasts, vectors, rng)
         cosines = {
-            "twin_cosine": scoring.twin_cosine(contrasts, vectors),
+            "hard_negative_cosine": scoring.hard_negative_cosine(contrasts, vectors),
             "shuffled_cosine": shuffled_cosine,
             "other_cosine": other_cosine,
             "word_order_acc": word_order_acc,
@@ -163,9 +164,11 @@ class Composition(Task):
         likeness = defined_columns(cosines)
         subset = text_column(contrast.subset for contrast in contrasts)
         of_subsets = split_by_subset(subset, scores)
-        twins = split_by_subset(subset, {name: likeness[name] for name in ("twin_cosine",) if name in likeness})
+        negatives = split_by_subset(
+            subset, {name: likeness[name] for name in ("hard_negative_cosine",) if name in likeness}
+        )
         blind = {"shorter_caption": shorter, "same_words": scoring.same_words(contrasts)} if has_words else {}
-        of_controls = split_by_subset(subset, blind | strict)
+        of_baselines = split_by_subset(subset, blind | strict)
         averaged, averaged_strict = means(contrasts, scores, chances), means(contrasts, strict, chances={})
         if shuffles and len(contrasts) > scoring.MAX_SHUFFLED:
             notes = (*notes, f"word order: a seeded sample of {scoring.MAX_SHUFFLED:,} captions")
@@ -179,12 +182,12 @@ class Composition(Task):
                 for name, column in of_subsets.items()
             },
             **averaged.of_groups,
-            **_likeness(likeness, twins),
+            **_likeness(likeness, negatives),
             **({} if has_words else {"word_order_acc": WITHOUT_WORDS}),
         }
-        controls: Measures = {"tie_rate": Mean(column="tied", higher_is_better=None)}
-        for name in of_controls:
-            controls[name] = Mean(column=name, higher_is_better=True if name.endswith("_strict") else None)
+        baselines: Measures = {"tie_rate": Mean(column="tied", higher_is_better=None)}
+        for name in of_baselines:
+            baselines[name] = Mean(column=name, higher_is_better=True if name.endswith("_strict") else None)
         parts = set(map(subset_of, measures))
         titles = TITLES_OF_MEANS | {name: title for name, title in TITLES.items() if name in subset}
         return Evaluation(
@@ -196,15 +199,15 @@ class Composition(Task):
                 **of_subsets,
                 **likeness,
                 "other_cosine_influence": other_influence,
-                **twins,
+                **negatives,
                 **averaged.columns,
                 **averaged_strict.columns,
                 "tied": np.any([(column > 0) & (column < 1) for column in main.values()], axis=0).astype(np.float64),
-                **of_controls,
+                **of_baselines,
             },
             inputs={"subset": "condition", "caption": "caption"},
             measures=define(measures, METRICS),
-            controls=define({**averaged_strict.overall, **controls, **averaged_strict.of_groups}, METRICS),
+            baselines=define({**averaged_strict.overall, **baselines, **averaged_strict.of_groups}, METRICS),
             notes=(*notes, *averaged.notes),
             subsets={name: title for name, title in titles.items() if name in parts},
         )
@@ -273,7 +276,7 @@ def _identity(dataset: Dataset, contrasts: Sequence[Contrast], nearest: Table) -
     )
     has_many = max(len(contrast.images) for contrast in contrasts) > FEW_IMAGES
     is_one = has_many and 2 * np.bincount(linked).max() > len(contrasts)
-    if not any(nearest["asked_caption"]):  # no caption chooses among images
+    if not any(nearest["query_caption"]):  # no caption chooses among images
         nearest = {name: column for name, column in nearest.items() if name not in OF_CAPTIONS}
     return {
         "sample_id": text_column(contrast.id for contrast in contrasts),
@@ -283,15 +286,15 @@ def _identity(dataset: Dataset, contrasts: Sequence[Contrast], nearest: Table) -
     }
 
 
-def _likeness(likeness: Columns, twins: Columns) -> Measures:
-    """Return mean cosines of captions with their twins, shuffles and others, and word-order accuracy."""
+def _likeness(likeness: Columns, negatives: Columns) -> Measures:
+    """Return mean cosines of captions with their hard negatives, shuffles and others, and word-order accuracy."""
     measures: Measures = {}
     if "word_order_acc" in likeness:
         measures["word_order_acc"] = Mean(column="word_order_acc", chance=0.5)
-    cosines = [name for name in ("twin_cosine", "shuffled_cosine", "other_cosine") if name in likeness]
+    cosines = [name for name in ("hard_negative_cosine", "shuffled_cosine", "other_cosine") if name in likeness]
     measures |= {
         name: Mean(column=name, unit="cosine", higher_is_better=None)
-        for name in (*cosines, *(twins if len(twins) > 1 else ()))
+        for name in (*cosines, *(negatives if len(negatives) > 1 else ()))
     }
     if "other_cosine" in measures:  # each caption is in two cosines, which are not independent
         value = float(np.nanmean(likeness["other_cosine"]))

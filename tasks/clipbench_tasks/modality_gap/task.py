@@ -237,7 +237,7 @@ class ModalityGap(Task):
             samples=samples,
             inputs={"caption": "caption"},
             measures=define(measures, METRICS),
-            controls={} if isnan(noise.chance) else define({"gap_if_none": level}, METRICS),
+            baselines={} if isnan(noise.chance) else define({"gap_if_none": level}, METRICS),
             curves=curves,
             arrays={
                 "gap_vector": geometry.gap_vector,

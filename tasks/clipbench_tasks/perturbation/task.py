@@ -201,7 +201,7 @@ def _evaluation(responses: Sequence[Response], notes: Sequence[str], n_images: i
         samples=samples,
         inputs={name: kind for name, kind in kinds.items() if name in samples},
         measures=define(_measures(responses), METRICS),
-        controls=define(
+        baselines=define(
             {
                 f"{response.name}/blind": Fixed(
                     value=float(np.mean(response.blind[1:])),

@@ -172,11 +172,11 @@ def probe_attacks(
     samples[PREDICTED] = np.full(len(attacks), "", object)
     names = text_column(dataset.class_names or ())[trained]
     samples[PREDICTED][probed_rows] = names[scores["linear_probe"][0].argmax(axis=1)]
-    measures, controls = _measures(len(trained), has_plain=bool((plain >= 0).any()))
+    measures, baselines = _measures(len(trained), has_plain=bool((plain >= 0).any()))
     return Evaluation(
         samples=samples,
         measures=define(measures, METRICS),
-        controls=define(controls, METRICS),
+        baselines=define(baselines, METRICS),
         notes=_notes(training, probed_rows, len(trained)),
     )
 
@@ -293,14 +293,14 @@ def _measures(n_classes: int, *, has_plain: bool) -> tuple[Measures, Measures]:
         measures[f"{key}_attacked_acc"] = Mean(column=f"{key}_attacked_acc", chance=chance)
         if has_plain:
             measures[f"{key}_plain_acc"] = Mean(column=f"{key}_plain_acc", chance=chance, image="plain_image")
-    controls: Measures = {
+    baselines: Measures = {
         f"{key}_plain_named_word": Mean(
             column=f"{key}_plain_named_word", chance=chance, higher_is_better=None, image="plain_image"
         )
         for key in CLASSIFIERS
         if has_plain
     }
-    return measures, controls
+    return measures, baselines
 
 
 def _notes(training: Training, probed_rows: Rows, n_classes: int) -> tuple[str, ...]:

@@ -106,13 +106,13 @@ def reading(dataset: Dataset, contrasts: Sequence[Contrast], embedder: Embedder)
     of_mean = vectors._replace(images=np.broadcast_to(embedder.scoring_vectors(mean), vectors.images.shape))
     blind, credit = decide(contrasts, of_mean, len)[0].text, decided.text
     subset = text_column(contrast.subset for contrast in contrasts)
-    right, wrong = nearest["right_cosine"], nearest["chosen_cosine"]
+    right, wrong = nearest["target_cosine"], nearest["predicted_cosine"]
     chances, chance = by_chance.text, float(by_chance.text.mean())
     measures: Measures = {"reading_acc": Mean(column="reading_acc", chance=chance)}
     of_subsets = split_by_subset(subset, {"reading_acc": credit}) if len(set(subset)) > 1 else {}
     for name, column in of_subsets.items():
         measures[name] = Mean(column=name, chance=float(chances[~np.isnan(column)].mean()))
-    controls: Measures = {
+    baselines: Measures = {
         "reading_blind": Fixed(
             value=float(blind.mean()),
             n=len(blind),
@@ -130,8 +130,8 @@ def reading(dataset: Dataset, contrasts: Sequence[Contrast], embedder: Embedder)
             "image": images,
             "margin": decided.text_margin,
             "reading_margin": decided.text_margin,
-            "right_cosine": right,
-            "chosen_cosine": np.maximum(right, wrong),
+            "target_cosine": right,
+            "predicted_cosine": np.maximum(right, wrong),
             "subset": subset,
             "written": nearest["caption"],
             "read": np.where(right < wrong, nearest["preferred"], nearest["caption"]),
@@ -143,7 +143,7 @@ def reading(dataset: Dataset, contrasts: Sequence[Contrast], embedder: Embedder)
             **of_subsets,
         },
         measures=define(measures, METRICS),
-        controls=define(controls, METRICS),
+        baselines=define(baselines, METRICS),
         notes=(f"{len(contrasts)} words to read, the first among {len(contrasts[0].captions)} captions",),
     )
 
@@ -226,14 +226,14 @@ def attacked(
     classes = class_vectors(by_prompt, embedder), class_vectors(by_prompt, embedder, of_raw=True)
     verdicts = {kind: _verdict(dataset, embedder, attacks, kind, classes) for kind in CONDITIONS}
     samples = _samples(attacks, verdicts, names)
-    controls: Measures = {
+    baselines: Measures = {
         f"{kind}_named_word": Mean(
             column=f"{kind}_named_word", chance=1 / len(names), higher_is_better=None, image=f"{kind}_image"
         )
         for kind in ("clean", "blank")
         if verdicts[kind].is_present
     }
-    controls["attack_tie_rate"] = Mean(column="attack_tied", higher_is_better=None)
+    baselines["attack_tie_rate"] = Mean(column="attack_tied", higher_is_better=None)
     of_probes = Evaluation(samples={}, measures={})
     if with_probes:
         of_probes = probe_attacks(dataset, attacks, embedder, classes[0], _is_usual(samples["condition"]))
@@ -242,7 +242,7 @@ def attacked(
         inputs={"object": "condition", "word": "condition", "condition": "condition"},
         measures={**define(_measures(samples, verdicts, len(names)), METRICS), **of_probes.measures},
         curves=_response_curves(samples, 1 / len(names)),
-        controls={**define(controls, METRICS), **of_probes.controls},
+        baselines={**define(baselines, METRICS), **of_probes.baselines},
         notes=(
             f"{len(attacks)} attacks by {len({attack.word for attack in attacks})} words, among {len(names)} classes",
             f"prompts for class '{names[0]}': {len(texts[0])}, the first '{texts[0][0]}'",
@@ -262,9 +262,9 @@ class _Verdict(NamedTuple):
     """Credit: the object is nearer than the word."""
     margin: Column
     """Score of the object's class minus the best other one's."""
-    right_cosine: Column
+    target_cosine: Column
     """Score of the object's class."""
-    chosen_cosine: Column
+    predicted_cosine: Column
     """Score of the predicted class."""
     predicted: Rows
 
@@ -320,8 +320,8 @@ def _samples(attacks: Sequence[Attack], verdicts: Mapping[str, _Verdict], names:
         "word": text_column(names[attack.word] for attack in attacks),
         "condition": conditions,
         "predicted": text_column(items_at(names, under.predicted)),
-        "right_cosine": under.right_cosine,
-        "chosen_cosine": under.chosen_cosine,
+        "target_cosine": under.target_cosine,
+        "predicted_cosine": under.predicted_cosine,
         "right": under.object,
         "fooled": under.word,
     }

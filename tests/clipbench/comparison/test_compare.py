@@ -203,7 +203,7 @@ def test_clustered_hits_are_as_many_as_their_clusters() -> None:
     runs = [held(evaluation({"acc": mean_of(each)}, {"hit": each, **clusters})) for each in (before, after)]
     (found,) = differences(*runs)
     assert (found.test, found.p_value) == ("sign flips of 6 clusters", 2 / 8)
-    assert found.verdict == "no evidence"
+    assert found.verdict == "not shown"
 
 
 def test_credits_are_tested_by_flips_of_signs() -> None:
@@ -298,22 +298,22 @@ def test_more_metrics_hide_no_loss_of_a_headline() -> None:
 
 
 @pytest.mark.parametrize(
-    ("higher_is_better", "smallest", "verdict"),
+    ("higher_is_better", "margin", "verdict"),
     [
         (True, "0", "better"),
         (False, "0", "worse"),
         (None, "0", "different"),
-        (True, "20pp", "too small to matter"),
+        (True, "20pp", "equivalent"),
         (True, "10pp", "better"),  # the interval reaches beyond 0.1
     ],
 )
-def test_the_verdict_is_of_direction_and_size(higher_is_better: bool | None, smallest: str, verdict: Verdict) -> None:
+def test_the_verdict_is_of_direction_and_size(higher_is_better: bool | None, margin: str, verdict: Verdict) -> None:
     columns = flipped(200, gained=20, lost=4)
     runs = [
         held(evaluation({"acc": mean_of(each, higher_is_better=higher_is_better)}, {"hit": each})) for each in columns
     ]
     (found,) = compare(
-        runs[0], runs[1], CompareOptions(smallest=Tolerance.parse_option(smallest, "smallest"))
+        runs[0], runs[1], CompareOptions(equivalence_margin=Tolerance.parse_option(margin, "equivalence_margin"))
     ).differences
     assert found.value == pytest.approx(0.08) and 0.1 < bounds(found)[1] < 0.2
     assert found.verdict == verdict
@@ -323,7 +323,7 @@ def test_the_verdict_is_by_the_p_value_at_the_alpha_that_was_asked_for() -> None
     before, after = flipped(40, gained=5, lost=0)  # McNemar: 2 / 2^5
     (found,) = compare(of_hits(before), of_hits(after)).differences
     assert bounds(found)[0] == 0
-    assert (found.p_value, found.verdict) == (0.0625, "no evidence")
+    assert (found.p_value, found.verdict) == (0.0625, "not shown")
     for alpha in (0.0625, 0.1):
         (found,) = compare(of_hits(before), of_hits(after), CompareOptions(alpha=alpha)).differences
         assert found.verdict == "better"
@@ -339,11 +339,13 @@ def test_a_metric_with_a_direction_in_one_run_only_is_refused() -> None:
 def test_equal_samples_are_no_evidence_that_the_models_are_equal() -> None:
     hits = np.array([1.0, 0.0, 1.0, 1.0])
     (found,) = compare(
-        of_hits(hits), of_hits(hits), CompareOptions(smallest=Tolerance.parse_option("10pp", "smallest"))
+        of_hits(hits),
+        of_hits(hits),
+        CompareOptions(equivalence_margin=Tolerance.parse_option("10pp", "equivalence_margin")),
     ).differences
     assert (found.value, found.p_value) == (0, 1)
     assert found.low == pytest.approx(0.025**0.25 - 1) and found.high == pytest.approx(1 - 0.025**0.25)
-    assert (found.detectable, found.verdict) == (None, "no evidence")
+    assert (found.detectable, found.verdict) == (None, "not shown")
     assert found.flips == Flips((), ())
 
 
@@ -524,17 +526,21 @@ def test_alpha_is_a_chance(alpha: float) -> None:
         CompareOptions(alpha=alpha)
 
 
-@pytest.mark.parametrize("smallest", ["-0.1", "nan", "little", ""])
-def test_a_smallest_difference_is_a_size(smallest: str) -> None:
+@pytest.mark.parametrize("margin", ["-0.1", "nan", "little", ""])
+def test_an_equivalence_margin_is_a_size(margin: str) -> None:
     runs = [of_hits(hits) for hits in flipped(50, gained=5, lost=4)]
-    with pytest.raises(UsageError, match=r"^smallest '.*': expected 0\.5pp \(percentage points\), 1% .* or 0$"):
-        api.compare(*runs, smallest=smallest)
+    with pytest.raises(
+        UsageError, match=r"^equivalence_margin '.*': expected 0\.5pp \(percentage points\), 1% .* or 0$"
+    ):
+        api.compare(*runs, equivalence_margin=margin)
 
 
-def test_a_smallest_difference_has_a_unit() -> None:
+def test_an_equivalence_margin_has_a_unit() -> None:
     runs = [of_hits(hits) for hits in flipped(50, gained=5, lost=4)]
-    with pytest.raises(UsageError, match=r"^smallest='0\.5' has no unit: write 0\.5pp \(points\) or 0\.5% \(of"):
-        api.compare(*runs, smallest="0.5")
+    with pytest.raises(
+        UsageError, match=r"^equivalence_margin='0\.5' has no unit: write 0\.5pp \(points\) or 0\.5% \(of"
+    ):
+        api.compare(*runs, equivalence_margin="0.5")
 
 
 def test_a_comparison_is_a_table_with_a_row_for_each_metric() -> None:
@@ -569,16 +575,16 @@ def test_a_comparison_is_a_table_with_a_row_for_each_metric() -> None:
 
 
 @pytest.mark.parametrize(
-    ("smallest", "verdicts"),
+    ("margin", "verdicts"),
     [
-        ("20pp", {"acc": "too small to matter", "rank": "better"}),
-        ("50%", {"acc": "too small to matter", "rank": "too small to matter"}),
+        ("20pp", {"acc": "equivalent", "rank": "better"}),
+        ("50%", {"acc": "equivalent", "rank": "equivalent"}),
         ("0", {"acc": "better", "rank": "better"}),
     ],
 )
-def test_the_smallest_difference_is_of_metrics_whose_unit_it_suits(smallest: str, verdicts: dict[str, Verdict]) -> None:
+def test_the_equivalence_margin_is_of_metrics_whose_unit_it_suits(margin: str, verdicts: dict[str, Verdict]) -> None:
     runs = []
     for hits in flipped(200, gained=20, lost=4):
         metrics = {"acc": mean_of(hits), "rank": mean_of(hits, unit="rank", column="rank")}
         runs.append(held(evaluation(metrics, {"hit": hits, "rank": hits})))
-    assert {each.name: each.verdict for each in api.compare(*runs, smallest=smallest).differences} == verdicts
+    assert {each.name: each.verdict for each in api.compare(*runs, equivalence_margin=margin).differences} == verdicts

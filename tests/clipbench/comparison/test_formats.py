@@ -108,9 +108,9 @@ def test_the_table_ends_with_what_the_gate_says_the_gravest_first(judged: Compar
 @pytest.mark.parametrize(
     ("verdicts", "mark", "level"),
     [
-        (["better", "worse", "no evidence"], "❌", "warning"),
+        (["better", "worse", "not shown"], "❌", "warning"),
         (["better", "different"], "✅", "notice"),
-        (["different", "no evidence"], "⚪", "notice"),
+        (["different", "not shown"], "⚪", "notice"),
         ([], "⚪", "notice"),
     ],
 )

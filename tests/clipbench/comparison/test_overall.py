@@ -28,11 +28,11 @@ def headline(make: MakeDifference, verdict: Verdict, number: int = 1, **changes:
 @pytest.mark.parametrize(
     ("verdicts", "word"),
     [
-        (["worse", "no evidence"], "worse"),
-        (["better", "no evidence"], "better"),
+        (["worse", "not shown"], "worse"),
+        (["better", "not shown"], "better"),
         (["better", "worse"], "mixed"),
-        (["too small to matter", "too small to matter"], "equal"),
-        (["too small to matter", "no evidence"], "undecided"),
+        (["equivalent", "equivalent"], "equal"),
+        (["equivalent", "not shown"], "undecided"),
         (["different"], "undecided"),
         (["not tested"], "undecided"),
         ([], "undecided"),
@@ -45,7 +45,7 @@ def test_headlines_decide_if_nothing_is_gated(difference: MakeDifference, verdic
 
 
 def test_identical_samples_are_equal_only_if_their_interval_is_within_the_limit(difference: MakeDifference) -> None:
-    identical = headline(difference, "no evidence", value=0.0, p_value=1.0, low=-0.03, high=0.03, is_identical=True)
+    identical = headline(difference, "not shown", value=0.0, p_value=1.0, low=-0.03, high=0.03, is_identical=True)
     found = with_verdict(comparison(identical))
     assert (found.verdict, found.reason) == (
         "undecided",
@@ -59,7 +59,7 @@ def test_identical_samples_are_equal_only_if_their_interval_is_within_the_limit(
 
 
 def test_an_interval_without_width_is_not_equal(difference: MakeDifference) -> None:
-    same_value = headline(difference, "no evidence", value=0.0, p_value=1.0, low=0.0, high=0.0)
+    same_value = headline(difference, "not shown", value=0.0, p_value=1.0, low=0.0, high=0.0)
     assert with_verdict(comparison(same_value)).verdict == "undecided"
     metrics = {MetricName("retrieval@birds", "recall@1"): same_value.base}
     gated = apply_gate(comparison(same_value), Gate.from_options("5pp"), base=metrics, candidate=metrics, alpha=0.05)
@@ -67,7 +67,7 @@ def test_an_interval_without_width_is_not_equal(difference: MakeDifference) -> N
 
 
 def test_gated_metrics_decide_with_their_own_correction_and_limits(difference: MakeDifference) -> None:
-    lost = difference("zero-shot@birds/acc1", 0.6, 0.5, 0.02, verdict="no evidence")
+    lost = difference("zero-shot@birds/acc1", 0.6, 0.5, 0.02, verdict="not shown")
     gained = [difference(f"zero-shot@birds/acc{k}", 0.6, 0.6, 1.0) for k in (2, 3)]
     name = MetricName("zero-shot@birds", "acc1")
     found = comparison(lost, *gained)

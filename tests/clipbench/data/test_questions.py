@@ -37,7 +37,7 @@ def test_a_contrast_stays_where_all_its_images_do_and_finds_them_again() -> None
     assert kept.contrasts == (PAIR._replace(images=(2, 1)),)
 
 
-def test_an_attack_stays_without_the_controls_that_are_left_out() -> None:
+def test_an_attack_stays_without_the_baselines_that_are_left_out() -> None:
     assert dataset().take(np.array([1, 3])).attacks == (ATTACK._replace(attacked=1, clean=None, benign=0),)
     assert dataset().take(np.array([0, 1, 2])).attacks == ()
 

@@ -85,7 +85,7 @@ def test_the_recipe_ranks_by_the_lorentz_distance(photos: pandas.DataFrame, tmp_
     ]  # one side of a search against the other, of one modality
     near = distances(images, images) + np.diag(np.full(N, np.inf))
     ids = of_images["image"].tolist()
-    assert of_images["chosen_image"].tolist() == [ids[row] for row in near.argmin(axis=1)]
+    assert of_images["predicted_image"].tolist() == [ids[row] for row in near.argmin(axis=1)]
     classes = [f"class {row}" for row in range(8)]
     by_prompt = [tangent([template.format(c=name) for template in TEMPLATES]) for name in classes]
     right = distances(images, np.array([each.mean(axis=0) for each in by_prompt])).argmin(axis=1)

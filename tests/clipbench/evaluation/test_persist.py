@@ -49,7 +49,7 @@ def test_galleries_take_turns_and_the_margin_of_the_whole_table_is_none_of_them(
 def test_all_images_of_a_failure_are_kept_together_and_each_once() -> None:
     samples = {
         "image": np.array([0, 1, 2, 0]),
-        "chosen_image": np.array([5, -1, 0, 6]),
+        "predicted_image": np.array([5, -1, 0, 6]),
         "margin": np.array([-0.3, -0.2, -0.1, -0.4]),
         "x_image": np.zeros(4),
     }

@@ -57,8 +57,8 @@ def test_few_predictions_score_as_worked_by_hand(tmp_path: Path) -> None:
     assert metrics["acc1"].value == 0.75 and metrics["acc1"].chance == pytest.approx(1 / 3)
     assert metrics["mean_per_class_recall"].value == pytest.approx((1 / 2 + 1 + 1) / 3)
     assert metrics["macro_f1"].value == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
-    assert run.result.evaluations[0].controls["majority_class"].value == 0.5
-    assert {"margin", "tied", "right_cosine", "confidence"}.isdisjoint(run.samples("zero-shot").columns)
+    assert run.result.evaluations[0].baselines["majority_class"].value == 0.5
+    assert {"margin", "tied", "target_cosine", "confidence"}.isdisjoint(run.samples("zero-shot").columns)
 
 
 def test_many_predictions_score_as_scikit_learn_has_it(tmp_path: Path) -> None:

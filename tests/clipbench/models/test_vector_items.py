@@ -103,7 +103,7 @@ def test_items_and_a_model_of_the_same_vectors_agree_to_the_last_bit(tmp_path: P
 
     shared = {name: value for name, value in values(by_rows).items() if value is not None and "other" not in name}
     assert len(shared) > 12 and shared == {name: values(by_model)[name] for name in shared}
-    columns = ["a/text_acc", "b/image_acc", "text_margin", "image_margin", "right_cosine", "chosen_cosine"]
+    columns = ["a/text_acc", "b/image_acc", "text_margin", "image_margin", "target_cosine", "predicted_cosine"]
     one, two = (run.samples("composition")[columns].to_numpy() for run in (by_rows, by_model))
     np.testing.assert_array_equal(one, two)
 
@@ -126,7 +126,7 @@ def test_nothing_is_said_of_words_that_are_unknown(tmp_path: Path) -> None:
         record.metrics["word_order_acc"].reason
     )
     assert "shuffled_cosine" not in record.metrics
-    assert not any("same_words" in name or "shorter_caption" in name for name in record.controls)
+    assert not any("same_words" in name or "shorter_caption" in name for name in record.baselines)
 
 
 def test_captions_without_items_are_not_shuffled(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def result(**metric: object) -> Result:
         encoded={"images": 3},
         metrics={"acc1": Metric(**{"value": 0.5, "n": 3, **metric})},  # type: ignore[arg-type]
         curves={"templates": Curve(x=[1.0, 2.0], y=[0.5, None], low=[0.4, None], high=[0.6, None])},
-        controls={"tie_rate": Metric(value=None, reason="no samples")},
+        baselines={"tie_rate": Metric(value=None, reason="no samples")},
         notes=["a note with 'quotes', <b> and ß"],
         files={"samples": "samples/a.parquet", "arrays": "arrays/a.npz"},
     )

@@ -61,7 +61,7 @@ def test_the_interval_of_a_smooth_fraction_stays_in_range() -> None:
 
 
 def test_a_measure_hands_its_meaning_to_its_metric_defined_or_not() -> None:
-    meaning = {"title": "Hits", "description": "Share of hits.", "control_of": "acc", "is_headline": True}
+    meaning = {"title": "Hits", "description": "Share of hits.", "baseline_of": "acc", "is_headline": True}
     measures = (
         Mean(column="hit", **meaning),  # type: ignore[arg-type]
         Statistic(function=lambda rows: float(rows["hit"].max()), columns=("hit",), **meaning),  # type: ignore[arg-type]
@@ -71,7 +71,7 @@ def test_a_measure_hands_its_meaning_to_its_metric_defined_or_not() -> None:
     )
     for measure in measures:
         found = measure.metric({"hit": np.array([0.0, 1.0, 1.0]), "none": np.full(3, np.nan)}, rng())
-        assert (found.title, found.description, found.control_of) == ("Hits", "Share of hits.", ["acc"])
+        assert (found.title, found.description, found.baseline_of) == ("Hits", "Share of hits.", ["acc"])
         assert found.is_headline
 
 
@@ -85,9 +85,9 @@ def test_a_table_defines_metrics_by_the_name_after_their_subset() -> None:
         "swap/ties": ("Ties", False),
         "other": ("", False),
     }
-    assert metrics["swap/ties"].control_of == ["swap/acc"]
+    assert metrics["swap/ties"].baseline_of == ["swap/acc"]
 
 
-def test_a_control_within_a_label_set_is_of_the_metric_of_that_set() -> None:
-    measure = Within(prefix="kind/", measure=Mean(column="tied", control_of="acc1"))
-    assert measure.metric({"kind/tied": np.array([0.0, 1.0])}, rng()).control_of == ["kind/acc1"]
+def test_a_baseline_within_a_label_set_is_of_the_metric_of_that_set() -> None:
+    measure = Within(prefix="kind/", measure=Mean(column="tied", baseline_of="acc1"))
+    assert measure.metric({"kind/tied": np.array([0.0, 1.0])}, rng()).baseline_of == ["kind/acc1"]

@@ -109,12 +109,12 @@ def test_the_differences_of_two_runs_fit_on_a_page_the_headlines_and_the_surest_
             high=0.1 + half, n=9, method="a method", test="a test", verdict=verdict,
         )  # fmt: skip
 
-    unsure = [difference(f"own{k}", 0.2, "no evidence") for k in range(66)]
+    unsure = [difference(f"own{k}", 0.2, "not shown") for k in range(66)]
     found = [*unsure, difference("wide", 0.09, "better"), difference("sure", 0.01, "worse")]
     (panel,) = differences.compare(found, ("a", "b")).panels
     assert panel.n_rows == int(MAX_LINES - HEAD) == 67
     assert panel.y.names[-2:] == ["Wide", "Sure"] and panel.y.names[:65] == [f"Own{k}" for k in range(65)]
-    found = [*found, difference("head", 0.3, "no evidence", head)]
+    found = [*found, difference("head", 0.3, "not shown", head)]
     chart = differences.compare(found, ("a", "b"))
     assert chart.panels[0].y.names[-3:] == ["Wide", "Sure", "Head"] and "2 others would not fit" in chart.reading
     assert chart.title == "b against a: 1 better, 1 worse, 67 neither."

@@ -38,8 +38,8 @@ def evaluations(n_right: int, text: str = "owl") -> dict[str, dict[str, Any]]:
     }
     ranked = {
         "caption": words(text),
-        "chosen_caption": words(text),
-        "chosen_image": np.roll(shared["image"], 1),
+        "predicted_caption": words(text),
+        "predicted_image": np.roll(shared["image"], 1),
         "image_retrieval_rank": 2 - right,
         "image_retrieval_recall@1": right,
     }

@@ -37,7 +37,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory, parts: SimpleNamespace) -> S
     found["retrieval@scenes"]["samples"]["caption"] = np.array([f"{CAPTION}Number {k}." for k in range(1000)], object)
     found["retrieval@scenes"]["neighbours"] = {
         "sample_id": [name for name in found["retrieval@scenes"]["samples"]["sample_id"] for _ in range(2)],
-        "place": [1, 2] * 1000,
+        "rank": [1, 2] * 1000,
         "text": ["the nearest", "the next"] * 1000,
         "image": [f"{0:032x}", ""] * 1000,
         "cosine": [0.5, 0.25] * 1000,

@@ -65,7 +65,7 @@ def test_nothing_is_asked_of_any_network(page: Node) -> None:
     )
 
 
-def test_control_characters_and_lone_surrogates_do_not_reach_the_file(make_run: MakeRun, report: Report) -> None:
+def test_baseline_characters_and_lone_surrogates_do_not_reach_the_file(make_run: MakeRun, report: Report) -> None:
     run = make_run({})
     damaged = replace(run.result, model={"ref": "a\x00b\x1bc\ud800d"})
     page = report(Run(run.folder, damaged))

@@ -403,7 +403,7 @@ def hostile(run: Callable[..., Run], parts: SimpleNamespace, payload: str) -> li
         **dict.fromkeys(["sample_id", "image", "caption", "preferred", "subset", "direction"], words),
         **dict.fromkeys(["object", "word", "predicted", "written", "read", "condition", "label"], words),
         **dict.fromkeys(["acc1", "micro/text_acc", "attacked_acc", "reading_acc", "attack_success"], wrong),
-        "chosen_caption": words, "chosen_image": words, "confidence": np.full(20, 0.5), "margin": margin,
+        "predicted_caption": words, "predicted_image": words, "confidence": np.full(20, 0.5), "margin": margin,
     }  # fmt: skip
     ranked = samples | {"direction": np.array(["image_retrieval"] * 20, object), "image_retrieval_rank": wrong + 9}
     bad = Metric(value=None, reason=payload, unit=payload)
@@ -412,9 +412,9 @@ def hostile(run: Callable[..., Run], parts: SimpleNamespace, payload: str) -> li
     gap = parts.modality_gap(rng, n=40)
     gap["arrays"]["pair_id"] = np.array([payload] * 40)
     classes = parts.zero_shot(rng, (payload, *NAMES), n=60)
-    controls = {payload: bad, f"{payload}/tie_rate": parts.fraction(0.5, 20)}
+    baselines = {payload: bad, f"{payload}/tie_rate": parts.fraction(0.5, 20)}
     found = {
-        f"zero-shot@{payload}": classes | {"controls": controls, "params": {payload: payload}},
+        f"zero-shot@{payload}": classes | {"baselines": baselines, "params": {payload: payload}},
         "retrieval@d": {"samples": ranked, "dataset": DatasetRecord(id="d", revision=payload, cite=payload)} | own,
         "composition@d": {"samples": samples} | own,
         "text-in-image@d": {"samples": samples} | own,

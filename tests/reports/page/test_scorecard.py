@@ -1,4 +1,4 @@
-"""The controls beside the metrics of the scorecard: each beside those that it names, and none said twice."""
+"""The baselines beside the metrics of the scorecard: each beside those that it names, and none said twice."""
 
 import re
 from dataclasses import replace
@@ -9,21 +9,21 @@ import numpy as np
 
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench_reports.page.report import write_report
-from clipbench_reports.page.scorecard import controls_of, loose_controls
+from clipbench_reports.page.scorecard import baselines_of, loose_baselines
 from tests.made import record_of
 from tests.reports.conftest import MakeRun
 
 
-def record(metrics: dict[str, Metric], controls: dict[str, Metric]) -> EvaluationRecord:
+def record(metrics: dict[str, Metric], baselines: dict[str, Metric]) -> EvaluationRecord:
     subsets = {"swap": "Attributes swapped"}
-    return record_of("composition", metrics=metrics, controls=controls, subsets=subsets)
+    return record_of("composition", metrics=metrics, baselines=baselines, subsets=subsets)
 
 
-def test_a_control_stands_beside_each_metric_that_it_names() -> None:
+def test_a_baseline_stands_beside_each_metric_that_it_names() -> None:
     metrics = dict.fromkeys(("r@1", "r@5", "rank"), Metric(value=0.5, title="Metric"))
-    ties = Metric(value=0.25, title="Ties", control_of=["r@1", "r@5", "gone"])
+    ties = Metric(value=0.25, title="Ties", baseline_of=["r@1", "r@5", "gone"])
     evaluation = record(metrics, {"ties": ties, "mine": Metric(value=0.5, title="Of none")})
-    assert {name: controls_of(name, evaluation) for name in metrics} == {
+    assert {name: baselines_of(name, evaluation) for name in metrics} == {
         "r@1": [("ties", "25.0 %")],
         "r@5": [("ties", "25.0 %")],
         "rank": [],
@@ -31,15 +31,15 @@ def test_a_control_stands_beside_each_metric_that_it_names() -> None:
 
 
 def test_what_belongs_to_no_metric_is_said_of_the_evaluation_where_it_has_a_title() -> None:
-    controls = {
+    baselines = {
         "tie_rate": Metric(value=0.125, title="Ties"),
-        "swap/same_words": Metric(value=1.0, title="Same words", control_of=["gone/text_acc"]),
+        "swap/same_words": Metric(value=1.0, title="Same words", baseline_of=["gone/text_acc"]),
         "undefined/tie_rate": Metric(value=None, title="Ties", reason="no sample"),
-        "owned": Metric(value=1.0, title="Owned", control_of=["text_acc"]),
+        "owned": Metric(value=1.0, title="Owned", baseline_of=["text_acc"]),
         "old": Metric(value=0.5),
     }
-    evaluation = record({"text_acc": Metric(value=0.5)}, controls)
-    assert loose_controls(evaluation) == [
+    evaluation = record({"text_acc": Metric(value=0.5)}, baselines)
+    assert loose_baselines(evaluation) == [
         ("ties", "12.5 %"),
         ("same words (attributes swapped)", "100.0 %"),
     ]

@@ -78,7 +78,7 @@ CURVES = {
 
 def composition(fraction: Metrics, n: int) -> dict[str, Any]:
     rng = np.random.default_rng(0)
-    columns = {"twin_cosine": rng.uniform(0.9, 1, n), "other_cosine": rng.uniform(-0.3, 0.6, n)}
+    columns = {"hard_negative_cosine": rng.uniform(0.9, 1, n), "other_cosine": rng.uniform(-0.3, 0.6, n)}
     metrics = {"swap/text_acc": fraction(0.27, n, chance=0.25), "count/image_acc": fraction(0.73, n, chance=0.25)}
     return {"samples": {"sample_id": np.array([f"i{k}" for k in range(n)], object), **columns}, "metrics": metrics}
 

@@ -23,10 +23,10 @@ def recorded(**changes: Any) -> dict[str, Any]:
         "image_retrieval_rank": [1.0, 7.0, NAN, NAN],
         "text_retrieval_rank": [NAN, NAN, 1.0, 1.5],
         "caption": ["a cat", "a dog"] * 2,
-        "chosen_caption": ["", "", "a cat", "a horse"],
-        "chosen_image": ["a" * 32, "a" * 32, "", ""],
-        "right_cosine": [0.5, 0.3124, 0.5, 0.25],
-        "chosen_cosine": [0.5, 0.4011, 0.5, 0.26],
+        "predicted_caption": ["", "", "a cat", "a horse"],
+        "predicted_image": ["a" * 32, "a" * 32, "", ""],
+        "target_cosine": [0.5, 0.3124, 0.5, 0.25],
+        "predicted_cosine": [0.5, 0.4011, 0.5, 0.26],
         "image_retrieval_cosine_margin": [0.0, -0.0887, NAN, NAN],
         "text_retrieval_cosine_margin": [NAN, NAN, 0.0, -0.01],
         **changes,
@@ -59,7 +59,9 @@ def test_the_widest_margin_of_cosines_comes_first_whatever_the_rank(hang: Callab
 
 def test_a_tie_for_the_first_place_names_nothing_that_came_first(hang: Callable[..., Gallery]) -> None:
     tied = recorded(
-        image_retrieval_rank=[1.0, 1.5, NAN, NAN], chosen_cosine=[0.5, 0.3124, 0.5, 0.26], chosen_image=["b" * 32] * 4
+        image_retrieval_rank=[1.0, 1.5, NAN, NAN],
+        predicted_cosine=[0.5, 0.3124, 0.5, 0.26],
+        predicted_image=["b" * 32] * 4,
     )
     (only,) = hang(
         failure_gallery("image_retrieval"), **(tied | {"image_retrieval_cosine_margin": [0, 0.0, NAN, NAN]})

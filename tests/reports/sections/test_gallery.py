@@ -43,8 +43,8 @@ def classified(n: int = N) -> dict[str, Any]:
         "acc1": [1.0, *[0.0] * (n - 1)],
         "confidence": [0.5] * n,
         "margin": [-k / 100 for k in range(n)],
-        "right_cosine": [0.2] * n,
-        "chosen_cosine": [0.2 + k / 100 for k in range(n)],
+        "target_cosine": [0.2] * n,
+        "predicted_cosine": [0.2 + k / 100 for k in range(n)],
     }
 
 
@@ -53,7 +53,7 @@ def test_what_was_nearest_is_kept_with_a_failure_of_its_label_set_and_small_imag
 ) -> None:
     near = {
         "sample_id": ["s29", "s29", "s28", "s1"],
-        "place": [1, 2, 1, 1],
+        "rank": [1, 2, 1, 1],
         "text": ["wrong", "right", "other " * 50, "far"],
         "image": ["a" * 32, "", "", "b" * 32],
         "cosine": [0.5, 0.25, 0.125, 0.1],
@@ -118,7 +118,7 @@ def gallery_of(*columns: FactColumn, alt: str = "An image of {label}.") -> MakeG
 
 def test_a_fact_is_read_from_the_columns_that_it_names(hang: Callable[..., Gallery]) -> None:
     make = gallery_of(
-        FactColumn("Class", "label", "right_cosine"),
+        FactColumn("Class", "label", "target_cosine"),
         FactColumn("Row", lambda row: f"row {row}"),
         FactColumn("Margin", score="margin"),
         FactColumn("Confidence", "confidence", unit="fraction"),
@@ -180,7 +180,7 @@ def test_a_damaged_image_is_not_shown(make_run: MakeRun, parts: SimpleNamespace)
 
 def test_cosines_have_as_many_decimals_as_it_takes_to_see_which_is_higher(hang: Callable[..., Gallery]) -> None:
     table = classified(3) | {"acc1": [0.0] * 3, "margin": [-0.2, -0.00042, 0.0]}
-    table |= {"right_cosine": [-0.1, 0.30001, 0.3], "chosen_cosine": [0.1, 0.30043, 0.3]}
+    table |= {"target_cosine": [-0.1, 0.30001, 0.3], "predicted_cosine": [0.1, 0.30043, 0.3]}
     found = [words_of(each) for each in hang(zero_shot.misclassified_images, **table).failures]
     assert [(each["True class"].split()[-1], each["Taken for"].split()[-1], each["Margin"]) for each in found] == [
         ("−0.1000", "0.1000", "−0.2000"),
@@ -209,8 +209,8 @@ def test_an_item_is_lost_that_is_lost_in_any_of_its_subsets(hang: Callable[..., 
         "text_margin": [-0.1, 0.2],
         "caption": ["a cat"] * 2,
         "preferred": ["a dog"] * 2,
-        "right_cosine": [0.3, 0.5],
-        "chosen_cosine": [0.4, 0.3],
+        "target_cosine": [0.3, 0.5],
+        "predicted_cosine": [0.4, 0.3],
     }
     assert len(hang(composition.preferred_false_captions, **table).failures) == 1
 

@@ -24,7 +24,7 @@ def whole(parts: SimpleNamespace) -> dict[str, Any]:
             **{name: parts.fraction(share, 300, chance=0.1) for name, share in shares.items()},
             "drop": Metric(value=0.75, low=0.7, high=0.8, n=300, unit="difference", chance=0.0, higher_is_better=False),
         },
-        "controls": {"clean_named_word": parts.fraction(0.01, 300, chance=0.1, higher_is_better=None)},
+        "baselines": {"clean_named_word": parts.fraction(0.01, 300, chance=0.1, higher_is_better=None)},
     }
 
 
@@ -47,8 +47,8 @@ def test_attacks_are_a_weakness_where_the_word_is_named_more_often_than_without_
 ) -> None:
     def mark(share: float, named: float | None) -> str:
         success = parts.fraction(share, 300, chance=0.1, higher_is_better=False)
-        controls = {} if named is None else {"clean_named_word": parts.fraction(named, 300, chance=0.1)}
-        (told,) = findings(evidence(metrics={"attack_success": success}, controls=controls).evaluation)
+        baselines = {} if named is None else {"clean_named_word": parts.fraction(named, 300, chance=0.1)}
+        (told,) = findings(evidence(metrics={"attack_success": success}, baselines=baselines).evaluation)
         assert told.text.startswith(
             "Fooled" if told.mark == "weak" else "Takes an object for the word on its label in "
         )
@@ -64,9 +64,9 @@ def test_a_probe_is_held_against_the_prompts_and_only_a_test_says_more(evidence:
     metrics = {f"{key}_attack_success": parts.fraction(share, 200, chance=0.1) for key, share in success.items()}
     named = {f"{key}_plain_named_word": parts.fraction(share, 200) for key, share in success.items()}
 
-    def told(difference: Metric, **controls: Metric) -> str:
+    def told(difference: Metric, **baselines: Metric) -> str:
         found = metrics | {"zero_shot_minus_linear_probe": difference}
-        return findings(evidence(metrics=found, controls=controls).evaluation)[-1].text
+        return findings(evidence(metrics=found, baselines=baselines).evaluation)[-1].text
 
     assert (
         "less often than the prompts: in 1.0 % [0.0, 2.4] of 200 attacks, the prompts in 70.0 % [63.6, 76.4]"

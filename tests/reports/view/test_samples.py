@@ -64,9 +64,9 @@ def test_a_search_needs_all_words_in_texts_and_takes_none_for_a_pattern(tmp_path
 def test_a_card_shows_what_the_report_shows(tmp_path: Path, parts: SimpleNamespace) -> None:
     found = parts.retrieval(np.random.default_rng(2), n=4)
     n = len(found["samples"]["sample_id"])
-    words = {"caption": [f"caption {k}" for k in range(n)], "image": ["a" * 32] * n, "chosen_image": ["b" * 32] * n}
+    words = {"caption": [f"caption {k}" for k in range(n)], "image": ["a" * 32] * n, "predicted_image": ["b" * 32] * n}
     table = found["samples"] | {name: np.array(each, object) for name, each in words.items()}
-    near = {"sample_id": [table["sample_id"][0]], "place": [1], "text": ["a moon"], "image": ["b" * 32], "cosine": [0.5],
+    near = {"sample_id": [table["sample_id"][0]], "rank": [1], "text": ["a moon"], "image": ["b" * 32], "cosine": [0.5],
             "is_right": [False]}  # fmt: skip
     run = parts.write_run(tmp_path / "run", {"retrieval@d": {**found, "samples": table, "neighbours": near}})
     parts.write_thumbnails(run.folder, ["b" * 32])

@@ -56,12 +56,12 @@ class LengthBias(Task):
             higher_is_better=None,
             title="Ties",
             description="Share of captions that score exactly as the longest.",
-            control_of="longest_wins",
+            baseline_of="longest_wins",
         )
         return Evaluation(
             samples=samples,
             measures={"longest_wins": wins, "lead": margin},
-            controls={"tie_rate": ties},
+            baselines={"tie_rate": ties},
             inputs={"caption": "caption", "n_letters": "number"},
             vectors={"images": images, "texts": texts, "pair_id": samples["sample_id"].astype(str)},
         )

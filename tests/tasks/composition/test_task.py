@@ -1,4 +1,4 @@
-"""composition: each paper's score worked out by its rule on vectors written by hand, ties among them, and controls.
+"""composition: each paper's score worked out by its rule on vectors written by hand, ties among them, and baselines.
 
 Images and texts are points on two axes or between them; each comment says which cosines that makes.
 """
@@ -141,7 +141,7 @@ def test_nlvr_asks_for_all_true_images_above_all_false_ones() -> None:
     assert found.samples["image_acc"].tolist() == [1, 0, 0.5]
     assert metrics["image_pair_acc"].value == pytest.approx((1 + 0.5 + 0.75) / 3)
     assert [metrics[name].chance for name in ("image_acc", "image_pair_acc")] == pytest.approx([1 / 3, 1 / 2])
-    assert not {"text_acc", "group_acc", "twin_cosine", "shorter_caption"} & set(metrics)
+    assert not {"text_acc", "group_acc", "hard_negative_cosine", "shorter_caption"} & set(metrics)
     assert found.samples["caption"].tolist() == ["boxes e"] * 3 and set(found.samples["preferred"]) == {""}
     assert found.samples["image"].tolist() == [1, 4, 7]  # of each, the true image that is lowest
 
@@ -211,7 +211,7 @@ def test_a_constant_model_scores_chance_everywhere() -> None:
     _, metrics = evaluate(dataset("e n b", items), ConstantEmbedder())
     assert sum(metric.chance is not None for metric in metrics.values()) > 15
     assert_at_chance(metrics)
-    assert metrics["tie_rate"].value == 1.0 and metrics["twin_cosine"].value == pytest.approx(1.0)
+    assert metrics["tie_rate"].value == 1.0 and metrics["hard_negative_cosine"].value == pytest.approx(1.0)
 
 
 def test_twins_cosines_and_blind_rules() -> None:
@@ -221,7 +221,7 @@ def test_twins_cosines_and_blind_rules() -> None:
         Contrast("3", "s", (0,), ("a cup and a box b", "a cup e"), PAIR),  # the longer is true
     ]
     found, metrics = evaluate(dataset("e", items))
-    assert found.samples["twin_cosine"].tolist() == pytest.approx([1, 0, 1 / np.sqrt(2)], abs=1e-6)
+    assert found.samples["hard_negative_cosine"].tolist() == pytest.approx([1, 0, 1 / np.sqrt(2)], abs=1e-6)
     assert values(metrics, "s/shorter_caption", "s/same_words") == pytest.approx([(0.5 + 1 + 0) / 3, 1 / 3])
     assert found.samples["other_cosine"].min() >= 1 / np.sqrt(2) - 1e-6  # the first captions point e, e and b
 
@@ -270,15 +270,15 @@ def test_both_sides_of_an_item_have_their_margin_with_the_cosines_that_it_is_the
     samples = evaluate(dataset("e b.1", items))[0].samples
     half = np.sqrt(0.5)
     assert samples["text_margin"] == pytest.approx([0, 1 - half], abs=1e-7)
-    assert samples["right_cosine"] == pytest.approx([half, 1], abs=1e-7)
-    assert samples["chosen_cosine"] == pytest.approx([half, half], abs=1e-7)
+    assert samples["target_cosine"] == pytest.approx([half, 1], abs=1e-7)
+    assert samples["predicted_cosine"] == pytest.approx([half, half], abs=1e-7)
     # "x n" has nothing of e and .707 of b.1, a margin of .707; "x e" is nearer to failing, by 1 - .707.
     assert samples["image_margin"] == pytest.approx([1 - half, np.nan], abs=1e-7, nan_ok=True)
-    assert samples["asked_caption"].tolist() == ["x e", ""]
-    assert samples["right_image"].tolist() == [0, -1] and samples["preferred_image"].tolist() == [1, -1]
-    assert samples["right_image"].dtype == samples["preferred_image"].dtype == np.int64
-    assert samples["right_image_cosine"] == pytest.approx([1, np.nan], abs=1e-7, nan_ok=True)
-    assert samples["preferred_image_cosine"] == pytest.approx([half, np.nan], abs=1e-7, nan_ok=True)
+    assert samples["query_caption"].tolist() == ["x e", ""]
+    assert samples["target_image"].tolist() == [0, -1] and samples["predicted_image"].tolist() == [1, -1]
+    assert samples["target_image"].dtype == samples["predicted_image"].dtype == np.int64
+    assert samples["target_image_cosine"] == pytest.approx([1, np.nan], abs=1e-7, nan_ok=True)
+    assert samples["predicted_image_cosine"] == pytest.approx([half, np.nan], abs=1e-7, nan_ok=True)
 
 
 def test_the_macro_interval_is_the_standard_error_of_a_mean_of_means() -> None:

@@ -190,10 +190,10 @@ def test_an_item_of_the_probe_says_both_captions_and_their_cosines() -> None:
     samples = evaluate(probed({"early": 0, "beyond": 15}))[0].samples
     rows = np.flatnonzero(samples["direction"] == "position")
     assert samples["caption"][rows].tolist() == [caption(row, at) for row in range(4) for at in (0, 15)]
-    assert samples["chosen_caption"][rows].tolist() == [caption(row + 1, at) for row in range(4) for at in (0, 15)]
+    assert samples["predicted_caption"][rows].tolist() == [caption(row + 1, at) for row in range(4) for at in (0, 15)]
     # An image is an "and" and a thing. Of a caption ten "and" and the thing are read; beyond, eleven "and" of each.
     read, unread = np.array([11, 10]) / np.sqrt(2 * 101), np.array([1, 1]) / np.sqrt(2)
-    both = np.stack([samples["right_cosine"][rows], samples["chosen_cosine"][rows]], axis=1)
+    both = np.stack([samples["target_cosine"][rows], samples["predicted_cosine"][rows]], axis=1)
     np.testing.assert_allclose(both, np.tile([read, unread], (4, 1)), atol=1e-7)
     assert samples["position_cosine_margin"][rows].tolist() == (both[:, 0] - both[:, 1]).tolist()
     assert np.isnan(samples["position_cosine_margin"][samples["direction"] != "position"]).all()

@@ -54,8 +54,8 @@ def test_a_query_says_what_it_looks_for_and_what_came_first() -> None:
     (lost,) = np.flatnonzero(rows["mixed_rank"] == 2)
     (other,) = np.flatnonzero(rows["mixed_rank"] == 1)
     assert rows["sample_id"].tolist() == ["text:sea#1", "text:wood#1"] and rows["cluster"].tolist() == ["sea", "wood"]
-    assert (rows["right_text"][lost], rows["right_image"][lost]) == ("", lost)
-    assert rows["chosen_text"][lost] == ["the sea", "a wood"][other] and rows["chosen_image"][lost] == -1
+    assert (rows["target_text"][lost], rows["target_image"][lost]) == ("", lost)
+    assert rows["predicted_text"][lost] == ["the sea", "a wood"][other] and rows["predicted_image"][lost] == -1
     assert rows["mixed_cosine_margin"][lost] < -0.9 and rows["mixed_cosine_margin"][other] == 0
     assert found.neighbours["text"].tolist() == [["the sea", "a wood"][other], ""]
     assert found.neighbours["is_right"].tolist() == [False, True]

@@ -247,7 +247,7 @@ def test_the_extra_loss_is_that_of_the_disturbance_that_costs_the_candidate_more
     comparison = compare(*runs)
     losses = {each.name: each for each in comparison.differences if each.name.endswith("/loss")}
     assert losses["noise/loss"].verdict == "worse" and losses["noise/loss"].value == pytest.approx(2 / 5)
-    assert losses["crop/loss"].verdict == losses["jpeg/loss"].verdict == "no evidence"
+    assert losses["crop/loss"].verdict == losses["jpeg/loss"].verdict == "not shown"
     assert comparison.verdict == "worse"
 
 

@@ -67,7 +67,7 @@ def test_a_word_in_directions_that_objects_do_not_have_fools_the_prompts_alone()
     assert difference.value == 1.0 and difference.chance == 0.0 and (difference.low or 0) > 0.4
     assert values["zero_shot_minus_knn"].value == 1.0
     assert values["linear_probe_attacked_acc"].value == values["knn_plain_acc"].value == 1.0
-    assert values["linear_probe_plain_named_word"].control_of == ["linear_probe_attack_success"]
+    assert values["linear_probe_plain_named_word"].baseline_of == ["linear_probe_attack_success"]
     assert values["zero_shot_plain_named_word"].value == 0.0 and values["knn_attacked_acc"].chance == 1 / 3
 
 

@@ -59,8 +59,8 @@ def test_an_attacked_image_has_the_cosines_of_its_object_and_of_what_it_was_take
     found = evaluate(replace(data, attacks=varied), PICTURES, CLASSES)[0].samples
     shown = [np.array(PICTURES[name]) for name in ("cat-dog", "cat-pear", "dog-cat", "cat-dog")]
     lengths = np.array([np.linalg.norm(each) for each in shown])
-    assert found["right_cosine"] == pytest.approx(np.array([0.4, 0.5, 0.8, 0.4]) / lengths, abs=1e-7)
-    assert found["chosen_cosine"] == pytest.approx(np.array([each.max() for each in shown]) / lengths, abs=1e-7)
+    assert found["target_cosine"] == pytest.approx(np.array([0.4, 0.5, 0.8, 0.4]) / lengths, abs=1e-7)
+    assert found["predicted_cosine"] == pytest.approx(np.array([each.max() for each in shown]) / lengths, abs=1e-7)
     assert found["attacked_margin"][:3] == pytest.approx(found["margin"][:3]) and np.isnan(found["attacked_margin"][3])
 
 
@@ -161,8 +161,10 @@ def test_the_nearest_caption_is_what_is_read() -> None:
     assert values["alone/reading_acc"].value == 1.0 and values["beside/reading_acc"].value == 0.0
     assert found.samples["read"].tolist() == ["the word cat", "the word dog"]
     assert found.samples["margin"].tolist() == pytest.approx([0.9 / np.sqrt(1.01), -0.1 / np.sqrt(1.46)], abs=1e-6)
-    assert found.samples["right_cosine"].tolist() == pytest.approx([1 / np.sqrt(1.01), 0.8 / np.sqrt(1.46)], abs=1e-7)
-    assert found.samples["chosen_cosine"].tolist() == pytest.approx([1 / np.sqrt(1.01), 0.9 / np.sqrt(1.46)], abs=1e-7)
+    assert found.samples["target_cosine"].tolist() == pytest.approx([1 / np.sqrt(1.01), 0.8 / np.sqrt(1.46)], abs=1e-7)
+    assert found.samples["predicted_cosine"].tolist() == pytest.approx(
+        [1 / np.sqrt(1.01), 0.9 / np.sqrt(1.46)], abs=1e-7
+    )
     assert found.samples["reading_margin"].tolist() == found.samples["margin"].tolist()
     # Two captions are the shortest, one of them true once: half a coin's credit over two items.
     assert values["reading_shortest"].value == pytest.approx((1 / 2 + 0) / 2)

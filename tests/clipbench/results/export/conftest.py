@@ -65,7 +65,7 @@ def standard() -> list[EvaluationRecord]:
     }
     return [
         evaluation(
-            "zero-shot", "imagenet", zero_shot, controls={"tie_rate": Metric(value=0.0, n=1000)}, notes=["500 classes"]
+            "zero-shot", "imagenet", zero_shot, baselines={"tie_rate": Metric(value=0.0, n=1000)}, notes=["500 classes"]
         ),
         evaluation("retrieval", "coco", {}, status="unavailable", reason="no folder coco: clipbench data get coco"),
         evaluation("modality-gap", "scenes", gap),

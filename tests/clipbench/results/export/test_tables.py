@@ -18,10 +18,10 @@ def read(kind: str, *runs: Run) -> pandas.DataFrame:
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_what_is_undefined_unavailable_or_a_control_has_its_row(make_run: MakeRun, kind: str) -> None:
+def test_what_is_undefined_unavailable_or_a_baseline_has_its_row(make_run: MakeRun, kind: str) -> None:
     table = read(kind, make_run())
     assert table.metric.fillna("").tolist() == ["acc1", "acc5", "ece", "tie_rate", "", "gap", "drop"]
-    assert table.kind.fillna("").tolist() == ["metric"] * 3 + ["control", ""] + ["metric"] * 2
+    assert table.kind.fillna("").tolist() == ["metric"] * 3 + ["baseline", ""] + ["metric"] * 2
     assert table.value.isna().tolist() == [False, True, False, False, True, False, False]
     assert table.reason[1] == "of only 3 classes" and table.reason[2] == "no interval: too few samples"
     assert table.status[4] == "unavailable" and table.reason[4] == "no folder coco: clipbench data get coco"
