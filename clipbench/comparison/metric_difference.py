@@ -10,8 +10,8 @@ from clipbench.stats.significance import PairedPower
 
 Verdict = Literal["better", "worse", "different", "not shown", "not tested", "equivalent"]
 """``different`` is a significant difference of a metric of which neither direction is better. ``not tested`` means that
-the metric has no test (``Difference.test`` says why), which says less than ``not shown``. ``equivalent`` is a difference
-whose interval is within the equivalence margin.
+the metric has no test (``Difference.test`` says why), which says less than ``not shown``. The interval of an
+``equivalent`` one is within the equivalence margin.
 """
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import tempfile
 import uuid
@@ -529,4 +530,13 @@ def _result(data: object, file: Path) -> Result:
                     )
         return result
     except SchemaError as error:
-        raise ClipbenchError(f"{file} is not a clipbench result ({error}): make the run again") from error
+        raise ClipbenchError(f"{file} is not a result of this clipbench ({error}): {_again(data)}") from error
+
+
+def _again(data: object) -> str:
+    """Return the advice to measure again, with the command of a result if it names one."""
+    command = data.get("command") if isinstance(data, dict) else None
+    is_known = isinstance(command, list) and command[:2] == ["clipbench", "run"]
+    if not is_known or not all(isinstance(word, str) for word in command):
+        return "make the run again"
+    return f"make the run again, with another --out: {shlex.join(command)}"

@@ -188,7 +188,7 @@ def by_subset(evaluation: EvaluationRecord, score: str) -> Mapping[str, Metric]:
 
 
 def hard_negatives(models: Models) -> Chart:
-    """Return the distributions of cosines of a caption with its hard negative, with its words shuffled and with others."""
+    """Return the distributions of cosines of a caption with its hard negative, its shuffled words and others."""
     return ridges(
         read_each(models, _cosines),
         "Mean cosine of a caption",
