@@ -244,8 +244,8 @@ def listed(row: str) -> str:
     """Return a row of a table as an entry of a list.
 
     Example:
-        >>> listed("| `acc1` | Top-1 accuracy | Share of images. |")
-        '- `acc1`, **Top-1 accuracy**: Share of images.'
+        >>> listed("| `acc1` | Top-1 accuracy | Fraction of images. |")
+        '- `acc1`, **Top-1 accuracy**: Fraction of images.'
         >>> listed("| `acc1` | Top-1 accuracy |")
         '- `acc1`, **Top-1 accuracy**:'
     """

@@ -23,7 +23,7 @@ COMMON = (
 )
 """Words that a vocabulary knows."""
 MAX_COLLAPSED = 0.2
-"""Share of common words that may have the tokens of another."""
+"""Fraction of common words that may have the tokens of another."""
 MAX_CONTEXT = 512
 """Contexts up to which texts are made that fill them."""
 COLOUR_TOLERANCE = 0.01
@@ -35,7 +35,7 @@ CLIP_END = 49407
 SCALES = (5.0, 1_000.0)
 """Factors from cosine to logit that training reaches: SigLIP begins at 10, CLIP at 14 and ends at 100."""
 LOGIT_TOLERANCE = 1e-2
-"""Share of the scale by which logits may differ from the library's."""
+"""Fraction of the scale by which logits may differ from the library's."""
 HIDDEN = "the adapter shows no tokenizer"
 
 

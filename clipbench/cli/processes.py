@@ -38,7 +38,7 @@ def launch_processes(device: str, models: Sequence[str], command: list[str], *, 
 
 
 def serve_as_worker() -> bool:
-    """Do the share of this process in the work of process 0, and return True, or False if this is process 0."""
+    """Do the fraction of this process in the work of process 0, and return True, or False if this is process 0."""
     from clipbench.distributed.process_rank import ProcessRank
 
     process = ProcessRank.of_environment()

@@ -43,7 +43,7 @@ LEAST_SAMPLES = 100
 CERTIFIED_SHARE, LEAST_CERTIFIED = 0.05, 50
 """Share, and number, of samples from which on groups are certified."""
 SHARES = (0.01, 0.05, 0.2)
-"""Shares of the samples whose detectable loss is reported."""
+"""Fractions of the samples whose detectable loss is reported."""
 MOST_CLAIMS = 10
 """Claims in either direction that are listed."""
 

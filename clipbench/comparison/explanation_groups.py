@@ -27,11 +27,11 @@ SOURCES: tuple[Source, ...] = (
 """Sources of groups, the simplest to describe first: of groups with nearly the same samples, the first stays."""
 LEAST_SAMPLES = 20
 LEAST_SHARE = 0.01
-"""A group has at least this number and this share of the samples."""
+"""A group has at least this number and this fraction of the samples."""
 MOST_ALIKE = 0.9
 """Jaccard similarity above which two groups count as one."""
 TAILS = (0.1, 0.25, 0.5)
-"""Shares of the samples with the lowest, and with the highest values of a number, that are a group."""
+"""Fractions of the samples with the lowest, and with the highest values of a number, that are a group."""
 MOST_WORDS = 300
 """Words that make groups, the most frequent first."""
 MOST_PAIRS = 300

@@ -26,7 +26,7 @@ IMAGE, CLUSTER, LABEL = "image", "cluster", "label"
 IMAGE_INPUTS = "image inputs"
 TOKEN_TITLES: Mapping[InputKind, str] = {"tokens": "caption tokens", "tokens cut off": "caption tokens cut off"}
 LEAST_MEASURED = 0.9
-"""Share of the images that must be measured. With fewer, the measured ones may be of one kind."""
+"""Fraction of the images that must be measured. With fewer, the measured ones may be of one kind."""
 
 
 def no_image_inputs(digests: Sequence[str]) -> Measures:

@@ -60,7 +60,7 @@ class Claim(GroupChange):
     p: float
     """The p-value of the claim."""
     share_of_loss: float | None
-    """The loss of the samples that no group before it has, as a share of the loss of all samples.
+    """The loss of the samples that no group before it has, as a fraction of the loss of all samples.
 
     None for a gain, for a group that is not worse than elsewhere, and if all samples together have no loss.
     """
@@ -81,7 +81,7 @@ class Certificate:
 
 @dataclass(frozen=True, kw_only=True)
 class Detectable:
-    """The loss that a group of a share of the samples needs to be claimed with a chance of 80 %."""
+    """The loss that a group of a fraction of the samples needs to be claimed with a chance of 80 %."""
 
     share: float
     loss: float
@@ -121,7 +121,7 @@ class Explanation:
     n_more_claimed: int = 0
     """Claimed groups that add nothing to those listed: most of their samples are in them."""
     spread_evenly: float | None = None
-    """The share of the loss outside groups that lost more than elsewhere, None without a loss over all samples."""
+    """The fraction of the loss outside groups that lost more than elsewhere, None without a loss over all samples."""
     certificate: Certificate | None = None
     """None if no group is large enough."""
     detectable: list[Detectable] = field(default_factory=list)
@@ -189,7 +189,7 @@ class Explanation:
 
     @property
     def remainder(self) -> str:
-        """The share of the loss outside the claimed groups, in a sentence, empty without a loss over all samples."""
+        """The fraction of the loss outside the claimed groups, in a sentence, empty without a loss over all samples."""
         if self.spread_evenly is None:
             return ""
         if all(claim.share_of_loss is None for claim in self.claims):

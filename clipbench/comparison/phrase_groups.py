@@ -16,7 +16,7 @@ from clipbench.comparison.explanation_groups import InputColumn, SampleGroup
 PHRASES = "phrases"
 SIMILAR_CLASSES = "similar classes"
 PHRASE_SHARE = 0.05
-"""Share of the images that are in the group of a phrase: those that are nearest to it."""
+"""Fraction of the images that are in the group of a phrase: those that are nearest to it."""
 
 Vectors = Float32[np.ndarray, "_ dim"]
 

@@ -68,7 +68,7 @@ class RepresentationalSimilarity:
     """``task@data`` whose run kept the vectors."""
     modality: Literal["image", "text"]
     mutual_knn: Metric
-    """Mean share of an item's 10 nearest that are the same in both models. Chance is 10 / (n - 1)."""
+    """Mean fraction of an item's 10 nearest that are the same in both models. Chance is 10 / (n - 1)."""
     cka: Metric
     """Linear centred kernel alignment, debiased, at most 1. Chance is 0."""
 

@@ -214,7 +214,7 @@ def _mutual_knn(base: Vectors, candidate: Vectors, noun: str, *, undefined: str 
         value=None,
         chance=chance,
         title=f"Mutual k-NN of {noun}",
-        description=f"Mean share of the {K} nearest {noun} that are the same in both models.",
+        description=f"Mean fraction of the {K} nearest {noun} that are the same in both models.",
         reason=undefined,
     )
     if undefined is not None:

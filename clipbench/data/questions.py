@@ -49,21 +49,23 @@ class Contrast(NamedTuple):
 
 
 class Attack(NamedTuple):
-    """One object in up to four images: without a label, with a blank one, with its own name, and with a wrong name."""
+    """One object in up to four images: without an overlay, with a blank one, with its own name, and with a wrong
+    name.
+    """
 
     id: str
     """Distinct within a data set."""
     label: int
     """Class of the object, as a row of the data set's class names."""
     word: int
-    """Class that the attacking label names, as a row of the class names, different from ``label``."""
+    """Class that the attacking overlay names, as a row of the class names, different from ``label``."""
     attacked: int
     """Row of the data set's images, as are ``clean``, ``blank`` and ``benign``."""
     clean: int | None = None
     blank: int | None = None
     benign: int | None = None
     condition: str = ""
-    """Style of the label, such as ``height=0.1``, in data that vary it, or "" for the data set's one style."""
+    """Style of the overlay, such as ``height=0.1``, in data that vary it, or "" for the data set's one style."""
     object: str | None = None
     """Name of the object: attacks on one object are one cluster, not independent samples. None where each has its
     own.

@@ -47,9 +47,9 @@ class Choices(NamedTuple):
     group: Values
     """Credit: both; defined where both are."""
     text_pairs: Values
-    """Share of pairs, a true caption and a hard negative of one image, in the right order; a tie counts half."""
+    """Fraction of pairs, a true caption and a hard negative of one image, in the right order; a tie counts half."""
     image_pairs: Values
-    """Share of pairs, a true and a false image of one caption, in the right order (their AUC)."""
+    """Fraction of pairs, a true and a false image of one caption, in the right order (their AUC)."""
     image_jaccard: Values
     """Jaccard index of each caption's true images and the same number of top ones, ties in random order (WinoGAViL)."""
     text_margin: Values
@@ -130,7 +130,7 @@ def truth_groups(truths: Sequence[Bool[np.ndarray, "_ _"]]) -> list[Int64[np.nda
 
 
 def _side(scores: OptionScores, truth: OptionTruth) -> tuple[Values, Values, Values]:
-    """Return credit, share of right pairs and margin of one side's choices: the images', or the captions'."""
+    """Return credit, fraction of right pairs and margin of one side's choices: the images', or the captions'."""
     choosing = np.flatnonzero(truth.any(axis=1) & ~truth.all(axis=1))
     undefined = np.full(len(scores), np.nan)
     if not len(choosing):

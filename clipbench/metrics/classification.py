@@ -115,7 +115,7 @@ def recall_influence(credit: Values, labels: Labels) -> Values:
     """Return the influence of each sample on ``mean_per_class_recall``, corrected for classes of few samples.
 
     The influence is the derivative by the sample's weight, times n: its distance from its class's recall, weighted by
-    the class's share of the mean. In a class of k samples that distance is too small by sqrt((k - 1) / k), for which
+    the class's fraction of the mean. In a class of k samples that distance is too small by sqrt((k - 1) / k), for which
     it is corrected (HC2 of MacKinnon and White, Journal of Econometrics 29 (1985)). The only sample of a class has no
     distance, and is compared with the mean of the other classes.
 

@@ -39,14 +39,16 @@ class JudgedTrials(NamedTuple):
 
 
 class AcceptanceRates(NamedTuple):
-    """Shares of each image that thresholds accept. Precision is π right / (π right + (1 - π) wrong), of the means."""
+    """Fractions of each image that thresholds accept. Precision is π right / (π right + (1 - π) wrong), of the
+    means.
+    """
 
     thresholds: PerThreshold
     """Cosines, ascending."""
     right: Float64[np.ndarray, "n_images n_thresholds"]
-    """Share of the trials to accept that is accepted. Its mean over images is the recall."""
+    """Fraction of the trials to accept that is accepted. Its mean over images is the recall."""
     wrong: Float64[np.ndarray, "n_images n_thresholds"]
-    """Share of the trials to reject that is accepted. Its mean is the rate of false alarms.
+    """Fraction of the trials to reject that is accepted. Its mean is the rate of false alarms.
 
     For pairs, an image has its own pairs and its captions' pairs (Hoeffding's projection), and may be below 0."""
 
@@ -111,7 +113,7 @@ def _sorted_trials(
 
 
 def acceptance_rates(judged: JudgedTrials, thresholds: PerThreshold) -> AcceptanceRates:
-    """Return the shares of each image's trials that thresholds accept.
+    """Return the fractions of each image's trials that thresholds accept.
 
     False pairs share images on both sides, and each is counted for two images. Their noise would be counted twice, so
     each image's deviation from the mean is made smaller by that amount.

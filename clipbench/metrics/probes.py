@@ -39,7 +39,7 @@ DIMENSION_SAMPLE = 10_000
 are fitted.
 """
 ENOUGH = 0.99
-"""Share of the accuracy of all dimensions that is enough."""
+"""Fraction of the accuracy of all dimensions that is enough."""
 
 
 ByClass = Float64[np.ndarray, "n n_classes"]
@@ -165,7 +165,7 @@ def neighbour_votes(
     k: int = N_NEIGHBOURS,
     is_balanced: bool = False,
 ) -> ByClass:
-    """Return each class's share of the votes of a query's k nearest vectors, rounded so that equal shares tie.
+    """Return each class's fraction of the votes of a query's k nearest vectors, rounded so that equal shares tie.
 
     A neighbour votes with the weight exp(cosine / 0.07). Those that tie for the last of the k places share them.
 
@@ -216,7 +216,7 @@ def first_credit(scores: ByClass, classes: Labels) -> Values:
 
 
 def separability(images: Vectors, texts: Vectors, rng: np.random.Generator) -> Values:
-    """Return, for each held-out pair, the share of its two vectors whose modality a linear classifier predicts.
+    """Return, for each held-out pair, the fraction of its two vectors whose modality a linear classifier predicts.
 
     A logistic regression (L2 penalty with C = 1, as scikit-learn fits it) is trained on a random half of the pairs; the
     pairs trained on are NaN, and so is a single pair. The mean of the others is the accuracy: 0.5 by chance, 1 when a
@@ -292,7 +292,7 @@ def _training_half(n: int, rng: np.random.Generator) -> Mask:
 
 
 def _held_out_credit(images: Vectors, texts: Vectors, is_trained_on: Mask) -> Float64[np.ndarray, " n_held_out"]:
-    """Return, for each pair that is not trained on, the share of its two vectors that are classified right."""
+    """Return, for each pair that is not trained on, the fraction of its two vectors that are classified right."""
     normal, offset = _fit_classifier(images[is_trained_on], texts[is_trained_on])
     image_side = images[~is_trained_on].astype(np.float64) @ normal + offset
     text_side = texts[~is_trained_on].astype(np.float64) @ normal + offset

@@ -181,7 +181,7 @@ def ndcg_with_unjudged_at_k(
 
 
 def relevant_recall_at_k(levels: Levels, relevant: Relevant, k: int | OfLevels) -> PerQuery:
-    """Return the share of each query's relevant documents that is among the first k, in [0, 1].
+    """Return the fraction of each query's relevant documents that is among the first k, in [0, 1].
 
     trec_eval's ``recall``, not the hit rate that CLIP papers call recall@k (``ranking.recall_at_k``).
 

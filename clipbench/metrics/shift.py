@@ -28,7 +28,7 @@ from clipbench.metrics.similarity import (
 )
 
 SHIFTS = {"both": (0.5, 0.5), "image": (1.0, 0.0), "text": (0.0, 1.0)}
-"""Ways to shift: the share of the distance that images move, and that texts move."""
+"""Ways to shift: the fraction of the distance that images move, and that texts move."""
 CORRECTIONS = ("centring", "standardising", "collapse", "realign")
 RECALL_AT = (1, 5, 10)
 

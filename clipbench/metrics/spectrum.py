@@ -14,7 +14,7 @@ from clipbench.metrics.ranking import cross_ranks, recall_at_k
 from clipbench.metrics.similarity import Images, Texts, Vector, unit
 
 CARRIED = 0.9
-"""Share of the squared gap whose dimensions are counted."""
+"""Fraction of the squared gap whose dimensions are counted."""
 _NO_GAP = 1e-6
 """A smaller gap is a rounded zero: components of unit vectors are off by up to 3e-8 each."""
 
@@ -27,17 +27,17 @@ class GapSpectrum(NamedTuple):
     mean_differences: Vector
     """Distance of the two means along each. Their squares sum to the squared gap."""
     shares: Vector
-    """Share of the squared gap in this dimension and those before it, NaN if there is no gap."""
+    """Fraction of the squared gap in this dimension and those before it, NaN if there is no gap."""
 
     def n_carrying(self, share: float = CARRIED) -> int | None:
-        """Return the fewest dimensions that carry this share of the squared gap, or None if there is no gap."""
+        """Return the fewest dimensions that carry this fraction of the squared gap, or None if there is no gap."""
         if np.isnan(self.shares[-1]):
             return None
         return int(np.argmax(self.shares >= share - 1e-12)) + 1
 
 
 def gap_spectrum(gap: Vector) -> GapSpectrum:
-    """Return the distances of the two means by dimension, the largest first, and their share of the squared gap.
+    """Return the distances of the two means by dimension, the largest first, and their fraction of the squared gap.
 
     Equal ones are in the order of the dimensions. A gap of NaN (no vectors) gives NaN.
 

@@ -22,9 +22,9 @@ class Hubness(NamedTuple):
     skewness: float
     """Skewness of the number of queries that retrieve an item, above 0 with hubs, NaN when all are equal."""
     largest_hub: float
-    """Share of the queries that retrieve the most retrieved item."""
+    """Fraction of the queries that retrieve the most retrieved item."""
     never_retrieved: float
-    """Share of the gallery that no query retrieves."""
+    """Fraction of the gallery that no query retrieves."""
 
 
 def hubness(queries: Queries, gallery: Float32[np.ndarray, "n_gallery dim"], k: int = 10) -> Hubness:
@@ -54,7 +54,8 @@ def hubness(queries: Queries, gallery: Float32[np.ndarray, "n_gallery dim"], k: 
 
 
 def mutual_neighbours(first: Vectors, second: Float32[np.ndarray, "n_second other_dim"], k: int = 10) -> float:
-    """Return the mean share of a sample's k nearest that are the same in both spaces, in [0, 1]. Chance is k / (n - 1).
+    """Return the mean fraction of a sample's k nearest that are the same in both spaces, in [0, 1]. Chance is k / (n -
+    1).
 
     A sample's neighbours are of its own space: images near an image, and texts near its text. So a shift of one space
     changes nothing. Source: mutual k-NN of Huh et al., The Platonic Representation Hypothesis, ICML 2024. Ties at place

@@ -173,7 +173,7 @@ def open_clip_name(key: str) -> tuple[str, str] | None:
 def mieb_metric(task: str, metric: str) -> str:
     """Return our name of a metric of one of MIEB's tasks.
 
-    MIEB's ``recall_at_k`` is the share of an image's captions that are retrieved; the recall@k of CLIP papers is its
+    MIEB's ``recall_at_k`` is the fraction of an image's captions that are retrieved; the recall@k of CLIP papers is its
     ``hit_rate_at_k`` (``cv_recall_at_k`` in older files).
 
     Example:

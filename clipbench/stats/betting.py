@@ -3,7 +3,7 @@
 Whoever judges until a difference is found, and tests it each time, finds one sooner or later. A confidence sequence
 holds at all times at once: with a chance of 95 % it contains the truth after every query, whenever one stops.
 
-For each mean that is possible, a gambler bets against it, with a share of the wealth on each next value. Were it the
+For each mean that is possible, a gambler bets against it, with a fraction of the wealth on each next value. Were it the
 mean, the wealth would not grow; an average over several shares, on higher and on lower values, passes 1 / alpha at any
 time with a chance of alpha at most (Ville). The means against which it has not are the interval. For a list whose
 queries are asked in random order, each once, the bets are on the mean of the queries that are left, and the interval
@@ -22,7 +22,7 @@ from clipbench.stats.clusters import Values
 from clipbench.stats.intervals import Bounds
 
 SHARES = ((np.arange(24) + 0.5) / 24) ** 2
-"""Shares of the wealth that are bet, denser at small ones, which find small differences."""
+"""Fractions of the wealth that are bet, denser at small ones, which find small differences."""
 NEAR = 1e-5
 """Bounds are found as exactly as this."""
 MOST_NEEDED = 1_000_000

@@ -43,7 +43,7 @@ class CalibrationEstimate(NamedTuple):
     n_units: int
     """Number of samples, or of clusters."""
     shares: Bins
-    """Share of the samples in each bin."""
+    """Fraction of the samples in each bin."""
     misses: Bins
     """Distance between accuracy and confidence in each bin."""
     errors: Bins
@@ -82,7 +82,7 @@ def calibration_estimate(
 ) -> CalibrationEstimate:
     """Return the calibration error with its noise and an interval that contains it: low <= value <= high.
 
-    With m_b the mean of credit - confidence in a bin, s_b its standard error and w_b the bin's share of the samples,
+    With m_b the mean of credit - confidence in a bin, s_b its standard error and w_b the bin's fraction of the samples,
     the value is the sum of w_b |m_b|, and of a calibrated model about sqrt(2 / pi) times the sum of w_b s_b. The value
     exceeds the true error by between nothing, where every |m_b| is large, and that noise, where all are 0; the
     interval allows for either: from value - noise - 1.96 sd, and at least 0, to value + 1.96 sd.

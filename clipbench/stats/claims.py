@@ -178,7 +178,7 @@ def p_between(one: Metric, other: Metric) -> float | None:
 
 
 def p_of_shares(hits: float, n: float, other_hits: float, other_n: float) -> float:
-    """Return the two-sided p-value of two shares of independent trials: the score test with Yates's correction.
+    """Return the two-sided p-value of two fractions of independent trials: the score test with Yates's correction.
 
     Numbers need not be whole. The correction keeps the test at its level where hits are few, as Fisher's exact test
     does.

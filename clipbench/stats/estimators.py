@@ -76,7 +76,7 @@ class Estimator:
 
 
 def first_length_reaching(recall: Curves, *, lengths: Sequence[int | float], share: float) -> Draws:
-    """Return the length at which a share of the recall at the longest is reached, interpolated linearly.
+    """Return the length at which a fraction of the recall at the longest is reached, interpolated linearly.
 
     Args:
         recall: at each length, one row for each draw of queries.

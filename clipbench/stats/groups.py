@@ -254,7 +254,7 @@ def simultaneous_bounds(changes: Values, grouping: Grouping, critical: float) ->
 def detectable_change(
     changes: Values, grouping: Grouping, critical: float, share: float, *, power: float = 0.8
 ) -> float:
-    """Return the loss that a group of a share of the samples needs to exceed the critical size with some power.
+    """Return the loss that a group of a fraction of the samples needs to exceed the critical size with some power.
 
     A loss adds to the variance as much as it is itself.
     """
@@ -272,7 +272,7 @@ def _score_bound(
     inside, outside = sums / n, np.ones(len(n))
     for _ in range(BISECTIONS):
         t = (inside + outside) / 2
-        # The share of losses under the change t, and from it the variance, as Tango has them.
+        # The fraction of losses under the change t, and from it the variance, as Tango has them.
         linear = (2 * n - gains + losses) * t - gains - losses
         share = (np.sqrt(np.maximum(0.0, linear**2 + 8 * n * losses * t * (1 - t))) - linear) / (4 * n)
         variance = np.maximum(0.0, 2 * share + t * (1 - t))

@@ -115,7 +115,8 @@ def wilson(
     """Return the score interval of a proportion, which is never empty: 0 of 10 may still be 28 %.
 
     For up to ``FEW`` hits, the lower bound is at most the exact one that is missed with a chance of 5 %, and so is the
-    upper bound for misses. Without it, a share of 0.2 % is covered in 84 % of samples of 100, as one hit excludes it.
+    upper bound for misses. Without it, a fraction of 0.2 % is covered in 84 % of samples of 100, as one hit excludes
+    it.
 
     Source: Wilson, JASA 22 (1927); with few hits Brown, Cai and DasGupta, Statistical Science 16 (2001), section 4.1.1.
 
@@ -271,7 +272,7 @@ def _difference_interval(values: Values, codes: Codes, largest: float, confidenc
 def gains_and_losses(values: Values, codes: Codes, *, largest: float = 1.0, confidence: float = CONFIDENCE) -> Interval:
     """Return the interval of a mean of differences from the intervals of its gains and of its losses.
 
-    Gains and losses are shares of the largest possible difference. If nothing was lost, Wilson's interval bounds the
+    Gains and losses are fractions of the largest possible difference. If nothing was lost, Wilson's interval bounds the
     true loss. No resample would show any.
     """
     mean = float(values.mean())

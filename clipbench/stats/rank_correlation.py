@@ -93,7 +93,7 @@ def _ratio(numerator: Draws, denominator: Draws) -> Draws:
 
 
 def _p_value(x: Points, y: Points, value: float, rng: np.random.Generator) -> float:
-    """Return the share of permutations that correlate at least as much, in either direction."""
+    """Return the fraction of permutations that correlate at least as much, in either direction."""
     first, second = _ranks(x[None])[0], _ranks(y[None])[0]
     length = math.sqrt(float(first @ first) * float(second @ second))
     if len(x) <= EXACT_POINTS:

@@ -105,8 +105,8 @@ def rank_bounds(
 def new_task_interval(ranks: Float64[np.ndarray, " n_tasks"], n_models: int, *, alpha: float = ALPHA) -> Interval:
     """Return the interval of a model's mean rank over all tasks of which these are a sample.
 
-    It is the interval of the mean share of other models that are better, which is between 0 and 1. The intervals of all
-    models contain their means at once, by Bonferroni's correction.
+    It is the interval of the mean fraction of other models that are better, which is between 0 and 1. The intervals of
+    all models contain their means at once, by Bonferroni's correction.
 
     Args:
         ranks: of the model on each task, at least ``MIN_NEW_TASKS``.

@@ -84,7 +84,7 @@ def mcnemar(gained: int, lost: int) -> NullTest:
 
 
 def flip_test(differences: Values, clusters: Clusters, rng: np.random.Generator, *, n_draws: int = N_DRAWS) -> NullTest:
-    """Return the test of a mean difference by its total: the p-value is the share of sign flips that reach its size.
+    """Return the test of a mean difference by its total: the p-value is the fraction of sign flips that reach its size.
 
     The signs of whole clusters are flipped together. Clusters without a difference have none to flip; with at most
     ``EXACT_UNITS`` others, all flips are counted. Otherwise ``n_draws`` are drawn, and the observed difference counts

@@ -36,7 +36,7 @@ class Slice:
     clusters: Clusters = None
     within: Range = None
     are_hits: bool = False
-    """True where the value is the share of samples that are hits."""
+    """True where the value is the fraction of samples that are hits."""
 
     @classmethod
     def of_mean(cls, values: Values, clusters: Clusters = None, within: Range = SHARES) -> "Slice":

@@ -59,7 +59,7 @@ def precision_recall(
 
     Args:
         acceptance: shares that the thresholds accept.
-        prevalence: share of the trials that should be accepted, in (0, 1).
+        prevalence: fraction of the trials that should be accepted, in (0, 1).
         confidence: of the bounds.
 
     Example:

@@ -99,5 +99,5 @@ def logit(share: float) -> float:
 
 
 def expit(value: float) -> float:
-    """Return the share of a logit."""
+    """Return the fraction of a logit."""
     return (1 + tanh(value / 2)) / 2  # which never overflows

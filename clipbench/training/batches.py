@@ -186,7 +186,7 @@ class SampleOrder:
             )
 
     def samples(self, step: int, rank: int = 0) -> list[SampleIndex]:
-        """Return one process's share of a step. All shares together do not depend on the number of processes."""
+        """Return one process's fraction of a step. All shares together do not depend on the number of processes."""
         share = self.batch_size // self.n_processes
         first = step * self.batch_size + rank * share
         positions = range(first, first + share)

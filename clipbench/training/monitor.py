@@ -77,11 +77,11 @@ class Limits:
     tower that has collapsed onto a line has 1.
     """
     duplicates: Number | None = 0.05
-    """Largest ``image_duplicates`` and ``text_duplicates``, share of different inputs with equal vectors. Seen: 0. Not
-    0, since real data hold some images twice (resized, recompressed).
+    """Largest ``image_duplicates`` and ``text_duplicates``, fraction of different inputs with equal vectors. Seen: 0.
+    Not 0, since real data hold some images twice (resized, recompressed).
     """
     non_finite: Number | None = 0.0
-    """Largest ``non_finite``, share of vectors that are not finite or zero: a single one spreads to the loss."""
+    """Largest ``non_finite``, fraction of vectors that are not finite or zero: a single one spreads to the loss."""
 
     def __post_init__(self) -> None:
         for name, most in {"cone": 1.0, "duplicates": 1.0, "non_finite": 1.0, "effective_rank": float("inf")}.items():

@@ -41,13 +41,13 @@ def pair_scalars(
     same_images: Sequence[int] | None = None,
     same_texts: Sequence[int] | None = None,
 ) -> Scalars:
-    """Return gap, cones, mean cosine of pairs, recall@1 both ways, effective ranks, and shares of duplicate vectors.
+    """Return gap, cones, mean cosine of pairs, recall@1 both ways, effective ranks, and fractions of duplicate vectors.
 
     Names and definitions are the same as in the tasks ``modality-gap`` and ``retrieval``. Equal captions have equal
-    vectors, and a tie scores like a random choice. ``image_duplicates`` and ``text_duplicates`` are the shares of
+    vectors, and a tie scores like a random choice. ``image_duplicates`` and ``text_duplicates`` are the fractions of
     different inputs whose vector has a cosine of ``SAME`` or more with another one. ``n_distinct_images`` and
-    ``n_distinct_texts`` count different inputs, and ranks are below these. ``non_finite`` is the share of vectors that
-    are not finite or zero. If there is one, all other scalars except ``n_pairs`` are None.
+    ``n_distinct_texts`` count different inputs, and ranks are below these. ``non_finite`` is the fraction of vectors
+    that are not finite or zero. If there is one, all other scalars except ``n_pairs`` are None.
 
     Args:
         images: raw vectors, of any length.
@@ -110,7 +110,7 @@ _NAMES = (
 
 
 def _duplicates(vectors: Vectors, same: Sequence[int] | None) -> tuple[float, int]:
-    """Return the share of different inputs whose unit vector another one has, and the number of different inputs."""
+    """Return the fraction of different inputs whose unit vector another one has, and the number of different inputs."""
     if same is not None:
         vectors = vectors[np.unique(same, return_index=True)[1]]
     counts = np.empty(len(vectors))

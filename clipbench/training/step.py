@@ -1,7 +1,7 @@
 """One step of a training: losses, towers, gradients, and the optimizer of CLIP's recipe. Imports torch.
 
 The losses are written for a batch that may be spread over processes: each holds its own pairs, sees all others' vectors
-as negatives, and returns its share of the loss. Shares add up to the loss of the whole batch, and the gradients that
+as negatives, and returns its fraction of the loss. Shares add up to the loss of the whole batch, and the gradients that
 the processes get, added up, are the gradients of that. Logits are made a block of rows at a time, and made again for
 the backward pass, so that a batch of N never needs N x N numbers.
 
@@ -42,7 +42,9 @@ UnitVectors = Float[Tensor, "n E"]
 ScalarTensor = Float[Tensor, ""]
 
 Loss = Callable[[UnitVectors, UnitVectors, ScalarTensor, ScalarTensor | None], ScalarTensor]
-"""A function from unit image and text vectors (paired by row), scale and bias to this process's share of the loss."""
+"""A function from unit image and text vectors (paired by row), scale and bias to this process's fraction of the
+loss.
+"""
 
 
 def clip_loss(
@@ -220,7 +222,7 @@ def unit_vectors(towers: Towers, pairs: Batch) -> tuple[Vectors, Vectors]:
 
 
 def add_gradients(towers: Towers, batch: Batch, loss: Loss, *, micro_batch_size: int | None = None) -> ScalarTensor:
-    """Add the gradients of a batch's loss to the model's, and return this process's share of the loss.
+    """Add the gradients of a batch's loss to the model's, and return this process's fraction of the loss.
 
     Args:
         micro_batch_size: pairs whose activations are held at a time, or None for all.

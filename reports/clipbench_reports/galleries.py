@@ -35,10 +35,10 @@ class PageBudget:
     n_shares: int = 1
     """Parts that share it: the next part can use the rest of a share."""
     parent: "PageBudget | None" = None
-    """The budget that this is a share of."""
+    """The budget that this is a fraction of."""
 
     def share(self, n: int = 1) -> "PageBudget":
-        """Return a share of the budget that counts as ``n`` parts.
+        """Return a fraction of the budget that counts as ``n`` parts.
 
         Example:
             >>> page = PageBudget(900, n_shares=3)
@@ -191,7 +191,7 @@ class Gallery:
 
 
 MakeGallery = Callable[[Evidence, PageBudget], Gallery]
-"""Makes a gallery with the images that fit into its share of the page."""
+"""Makes a gallery with the images that fit into its fraction of the page."""
 
 
 def gallery(  # noqa: PLR0913  what sections say of failures differs in each

@@ -431,13 +431,13 @@ def definitions(points: float) -> Definitions:
             f"{name}_smallest": Definition(
                 f"{title}: bytes of the smallest vectors that lose less than {in_points(points)}",
                 "Bytes of a stored vector in the smallest format that a test shows to lose less than"
-                f" {in_points(points)} of the share of {counted_things}.",
+                f" {in_points(points)} of the fraction of {counted_things}.",
                 is_headline=True,
             ),
-            name: Definition(title, f"Share of {counted_things}, where the {stored} are stored in the format."),
+            name: Definition(title, f"Fraction of {counted_things}, where the {stored} are stored in the format."),
             f"{name}_change": Definition(
                 f"{title}, change from float32",
-                f"Share of {counted_things}, minus the share with whole float32 vectors, over the same queries.",
+                f"Fraction of {counted_things}, minus the share with whole float32 vectors, over the same queries.",
             ),
         }
     return metric_definitions

@@ -223,7 +223,7 @@ def definitions(shots: Sequence[int]) -> Definitions:
     """Return the definitions of the metrics."""
     metric_definitions = {
         ZERO_SHOT: Definition(
-            "Zero-shot accuracy, same images", "Share of the test images whose true class has the nearest prompt."
+            "Zero-shot accuracy, same images", "Fraction of the test images whose true class has the nearest prompt."
         ),
         "zero_shot_worth": Definition(
             "Labels per class that zero-shot is worth",
@@ -236,7 +236,7 @@ def definitions(shots: Sequence[int]) -> Definitions:
         for k, labels in labels_by_shots.items():
             metric_definitions[f"{method}_acc1@{k}"] = Definition(
                 f"{title} accuracy, {labels}",
-                f"Share of the test images named right by {words}.",
+                f"Fraction of the test images named right by {words}.",
                 is_headline=k == ALL and method == "linear_probe",
             )
     return metric_definitions
@@ -268,7 +268,7 @@ def split_halves(labels: Rows, ids: Sequence[str], rng: np.random.Generator) -> 
 
 
 class Draws:
-    """Seeded draws from the training images, and the share of the test images that each draw is tested on.
+    """Seeded draws from the training images, and the fraction of the test images that each draw is tested on.
 
     A draw is an order of the training images: its first k of each class are its k shots, so that more shots hold the
     fewer. Each test image is tested by a single draw. So the draws' shares are independent, each with its own images
@@ -368,7 +368,7 @@ def _notes(dataset: Dataset, training: Rows, test: Rows, draws: Draws, per_class
             f"{count(n_untested)} of {count(len(per_class))} classes {'has' if n_untested == 1 else 'have'} no image to"
             " test"
         )
-    yield f"{draws.n} draws of training images, each tested on its own share of the test images"
+    yield f"{draws.n} draws of training images, each tested on its own fraction of the test images"
     yield f"regularisation of the probes fixed at C = {shortest(C)}"
 
 

@@ -284,7 +284,7 @@ def _limits(
 ) -> Iterator[str]:
     """Yield notes on the limits of nDCG@k: documents that were not judged, queries left out, and a shallow pool.
 
-    The share of documents that were not judged gets a column and a baseline.
+    The fraction of documents that were not judged gets a column and a baseline.
     """
     ndcg, judgements, left_out = f"nDCG@{k}", search.judgements, search.left_out
     as_now = samples[f"ndcg@{k}"]
@@ -350,26 +350,27 @@ def definitions(ks: Cutoffs) -> Definitions:
     )
     for k in ks:
         metric_definitions[f"recall@{k}"] = Definition(
-            f"Recall@{k} of relevant documents", f"Share of a query's relevant documents that is among the first {k}."
+            f"Recall@{k} of relevant documents",
+            f"Fraction of a query's relevant documents that is among the first {k}.",
         )
     metric_definitions["r_precision"] = Definition(
         "R-Precision",
-        "Share of relevant ones among the first R documents, R being the number of documents that are relevant to the"
-        " query.",
+        "Fraction of relevant ones among the first R documents, R being the number of documents that are relevant to"
+        " the query.",
     )
     for k in ks:
         metric_definitions[f"hit_rate@{k}"] = Definition(
             f"Hit rate@{k}",
-            f"Share of the queries with a relevant document among the first {k}: R@{k} in papers on CLIP.",
+            f"Fraction of the queries with a relevant document among the first {k}: R@{k} in papers on CLIP.",
         )
     metric_definitions[f"unjudged@{last}"] = Definition(
         f"Not judged among the first {last}",
-        f"Share of documents among the first {last} that nobody judged: they count as not relevant.",
+        f"Fraction of documents among the first {last} that nobody judged: they count as not relevant.",
         f"ndcg@{last}",
     )
     metric_definitions[f"{DIRECTION}_tie_rate"] = Definition(
         "Ties for first place",
-        "Share of the queries whose best relevant document ties with one that is not relevant.",
+        "Fraction of the queries whose best relevant document ties with one that is not relevant.",
         ("mrr", f"ndcg@{last}"),
     )
     return metric_definitions

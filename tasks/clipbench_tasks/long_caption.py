@@ -1,6 +1,7 @@
 """Long captions: does the model find their images, and how much of such a caption does it use?
 
-The task measures retrieval on the captions as they are, cut by the model where needed, the share of captions that are
+The task measures retrieval on the captions as they are, cut by the model where needed, the fraction of captions that
+are
 longer than the window, recall@1 by the tokens kept with the effective length, and the same fact stated early, in the
 middle, late or beyond the window (``probe``).
 
@@ -11,7 +12,7 @@ In image-to-text retrieval, all captions of the gallery are cut to the same n.
 **Effective length**: the smallest number of tokens at which text-to-image recall@1 reaches a share, 95 %, of its value
 for whole captions. Between two measured lengths the curve is taken to be straight. If the shortest length reaches the
 share, it is the value. Only the query is cut in this direction, so a hit depends only on the query's own beginning. The
-interval holds the lengths at which recall is not distinguishable from that share of the end (``crossing_interval``):
+interval holds the lengths at which recall is not distinguishable from that fraction of the end (``crossing_interval``):
 noise lets a curve come near early, and resamples more so. It is undefined if recall@1 of whole captions is not
 distinguishable from chance. Zhang et al. (Long-CLIP, ECCV 2024, arXiv 2403.15378), who introduced it, read it off a
 plot as the length after which the gain is small.
@@ -77,20 +78,21 @@ TOKENS = "tokens"
 METRICS = {
     "caption_tokens": Definition("Tokens per caption", "Mean number of tokens of a caption before any is cut off."),
     "truncated_fraction": Definition(
-        "Captions longer than the context", "Share of captions of which the model cuts something off."
+        "Captions longer than the context", "Fraction of captions of which the model cuts something off."
     ),
     "tokens_lost": Definition(
         "Tokens cut off per caption", "Mean number of tokens of a caption beyond the model's context."
     ),
     "text_acc": Definition(
-        "Position probe accuracy", "Share of images whose true caption scores above one that differs in a single fact."
+        "Position probe accuracy",
+        "Fraction of images whose true caption scores above one that differs in a single fact.",
     ),
     "shorter_caption": Definition(
         "Always the shorter caption", "Accuracy of the rule that the caption with fewer characters is true."
     ),
-    "tie_rate": Definition("Ties", "Share of items in which the captions tie.", "text_acc"),
+    "tie_rate": Definition("Ties", "Fraction of items in which the captions tie.", "text_acc"),
     "beyond_window": Definition(
-        "Fact beyond the context", "Share of items whose deciding fact the model cuts off.", "text_acc"
+        "Fact beyond the context", "Fraction of items whose deciding fact the model cuts off.", "text_acc"
     ),
 }
 
@@ -120,7 +122,7 @@ class LongCaption(Task):
     tokens: tuple[int, ...] = (5, 10, 15, 20, 30, 40, 60, 77, 100, 125, 150, 200, 248, 350, 512)
     """Numbers of tokens to keep, as far as the model's context and the longest caption go."""
     share: float = 0.95
-    """Share of the whole captions' recall that the effective length must reach."""
+    """Fraction of the whole captions' recall that the effective length must reach."""
 
     def __post_init__(self) -> None:
         check_cutoffs(self.name, "ks", self.ks)
@@ -252,7 +254,9 @@ def _measures(lengths: Sequence[int], n_images: int, context: int | None, *, sha
 
 @dataclass(frozen=True, kw_only=True)
 class EffectiveLength(Definition):
-    """The length at which a curve of recall reaches a share of its end, with the interval of ``crossing_interval``."""
+    """The length at which a curve of recall reaches a fraction of its end, with the interval of
+    ``crossing_interval``.
+    """
 
     columns: tuple[str, ...]
     """Hits at each length. The last length is the whole caption."""

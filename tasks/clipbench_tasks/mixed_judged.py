@@ -105,7 +105,9 @@ def _centred(vectors: Vectors, of_queries: Vectors, of_documents: Vectors) -> Ve
 def _preferences(
     subset: str, search: judged.JudgedSearch, kinds: Rows, queries: Vectors, documents: Vectors
 ) -> Iterator[tuple[str, Column]]:
-    """Yield the share of first documents of another kind than the relevant ones, NaN if these are of several kinds."""
+    """Yield the fraction of first documents of another kind than the relevant ones, NaN if these are of several
+    kinds.
+    """
     shares = {name: np.full(len(search.queries.ids), np.nan) for name in PREFERENCES}
     for rows, scores in score_blocks(queries, documents):
         for line, left_out in zip(scores, search.left_out[rows], strict=True):

@@ -2,7 +2,7 @@
 
 Each image is a document: as the image itself, as its first caption, or as both: the vector of the model's joint
 encoder, or without one the mean of the two unit vectors, scaled to length 1. Its other captions are the queries, so
-that no query is a document. The share of documents that are texts goes from none to all. In one more corpus, a third
+that no query is a document. The fraction of documents that are texts goes from none to all. In one more corpus, a third
 each are texts, images and both, as in MixBench. Texts are drawn once: a document that is a text at one share is a text
 at all larger shares.
 
@@ -88,17 +88,19 @@ class CorpusResults(NamedTuple):
 
     answers: Answers
     first_is_text: Column
-    """Share of texts among the documents with the highest score."""
+    """Fraction of texts among the documents with the highest score."""
     first_is_image: Column
 
 
 def corpus_name(share: float) -> str:
-    """Return the name of the corpus of a share of texts, such as ``texts=50``."""
+    """Return the name of the corpus of a fraction of texts, such as ``texts=50``."""
     return f"texts={shortest(100 * share)}"
 
 
 HALF = 0.5
-"""Share of texts at which recall and the preference for texts are metrics. At all others they are points of curves."""
+"""Fraction of texts at which recall and the preference for texts are metrics. At all others they are points of
+curves.
+"""
 OF_HALF = corpus_name(HALF)
 
 
@@ -109,7 +111,7 @@ class MixedRetrieval(Task):
     name = "mixed-retrieval"
     version = 1
     data_form = "paraphrases"
-    summary = "nDCG in a corpus of images and texts by the share of texts, before and after centring"
+    summary = "nDCG in a corpus of images and texts by the fraction of texts, before and after centring"
     question = "In a corpus of images and texts, does a caption find the right document, whether image or text?"
     scoring = (
         "Each image is one document, as the image or as its first caption, and its other captions search for it. A tie"
@@ -217,7 +219,9 @@ def documents_of(dataset: Dataset) -> Documents:
 
 
 def corpora_of(n: int, shares: Sequence[float], rng: np.random.Generator) -> Iterator[Corpus]:
-    """Yield the corpora of n documents: one per share of texts, and one with a third each of texts, images and both."""
+    """Yield the corpora of n documents: one per fraction of texts, and one with a third each of texts, images and
+    both.
+    """
     order = rng.permutation(n)
     for share in shares:
         words = {0.0: "Images alone", 1.0: "Texts alone"}.get(share, f"{shortest(100 * share)} % texts")
@@ -339,12 +343,14 @@ def definitions(ks: Cutoffs) -> Definitions:
             f"nDCG@{last}", f"1 / log2(rank + 1) of the right document if it is among the first {last}, 0 otherwise."
         ),
         **{
-            f"recall@{k}": Definition(f"R@{k}", f"Share of the captions with the right document among the first {k}.")
+            f"recall@{k}": Definition(
+                f"R@{k}", f"Fraction of the captions with the right document among the first {k}."
+            )
             for k in ks
         },
         "text_preference": Definition(
             "Text before the right image",
-            "Share of captions with a text as nearest document, among those whose right document is an image.",
+            "Fraction of captions with a text as nearest document, among those whose right document is an image.",
         ),
         "centring_gain": Definition(
             f"Gain from centring in nDCG@{last}",
@@ -352,12 +358,12 @@ def definitions(ks: Cutoffs) -> Definitions:
         ),
         "image_preference": Definition(
             "Image before the right text",
-            "Share of captions with an image as nearest document, among those whose right document is a text.",
+            "Fraction of captions with an image as nearest document, among those whose right document is a text.",
             "text_preference",
         ),
         "tie_rate": Definition(
             "Ties with the right document",
-            "Share of the captions whose right document ties with another one.",
+            "Fraction of the captions whose right document ties with another one.",
             f"ndcg@{last}",
         ),
     }
@@ -368,7 +374,7 @@ DRAWN_BY_SHARE = ("ndcg", "text_preference")
 
 
 def _curves(samples: Samples, corpora: Sequence[Corpus], ks: Cutoffs) -> Curves:
-    """Return the metrics by the share of texts, with intervals, the preference only if there are both kinds."""
+    """Return the metrics by the fraction of texts, with intervals, the preference only if there are both kinds."""
     last = max(ks)
     columns = {"ndcg": (f"ndcg@{last}", f"nDCG@{last}"), **{f"recall@{k}": (f"recall@{k}", f"R@{k}") for k in ks}}
     columns["text_preference"] = ("text_preference", "text before the right image")
@@ -389,7 +395,7 @@ def _curves(samples: Samples, corpora: Sequence[Corpus], ks: Cutoffs) -> Curves:
                     chance=list(points) if name == "text_preference" else None,
                     x_label="documents that are texts",
                     y_label=label,
-                    figure="share of texts",
+                    figure="fraction of texts",
                     series=("each modality centred" if end else "as it is") if is_drawn else "",
                     role="pair" if end else "ink",
                 )

@@ -48,7 +48,7 @@ from clipbench_tasks.tables import (
 METRICS = {
     "mean_recall@1": Definition(
         "Mean R@1 over all directions",
-        "Mean over all ordered pairs of modalities of the share of items that find their partner first.",
+        "Mean over all ordered pairs of modalities of the fraction of items that find their partner first.",
         is_headline=True,
     ),
     "gap": Definition("Modality gap", "Euclidean distance between the mean vectors of two modalities."),
@@ -59,10 +59,12 @@ METRICS = {
     ),
     "separability": Definition(
         "Linear separability",
-        "Share of held-out vectors whose modality, of two, a linear classifier names correctly: 50 % without a gap.",
+        "Fraction of held-out vectors whose modality, of two, a linear classifier names correctly: 50 % without a gap.",
     ),
-    "recall@1": Definition("R@1", "Share of items of the first modality whose partner in the second comes first."),
-    "tie_rate": Definition("Ties for first place", "Share of items whose partner ties with another item.", "recall@1"),
+    "recall@1": Definition("R@1", "Fraction of items of the first modality whose partner in the second comes first."),
+    "tie_rate": Definition(
+        "Ties for first place", "Fraction of items whose partner ties with another item.", "recall@1"
+    ),
 }
 
 ALONE = "every query hits, whatever the model: the gallery has only 1 item"
@@ -121,9 +123,9 @@ class ModalitiesTask(Task):
     summary = "gap, cones, recall@1 and separability of every two of several modalities, such as audio and text"
     question = "Do the modalities share one space, and do items of each find their partners in each other one?"
     scoring = (
-        "R@1 is the share of items whose partner comes first, and a tie scores as a random choice would. The gap is the"
-        " distance between the mean vectors of two modalities. Separability is the accuracy of a linear classifier that"
-        " separates the two."
+        "R@1 is the fraction of items whose partner comes first, and a tie scores as a random choice would. The gap is"
+        " the distance between the mean vectors of two modalities. Separability is the accuracy of a linear classifier"
+        " that separates the two."
     )
     needs_modalities = True
 

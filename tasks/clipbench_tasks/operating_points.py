@@ -6,8 +6,8 @@ TPR / (π TPR + (1 - π) FPR).
 
 **Answers** (data with labels): which class is this, or none of these? The class with the highest cosine is named if
 that reaches the threshold. Each image is classified twice, with its class in the list and without it, where "none" is
-right. A share π of the images has its class in the list. Precision is the share of right ones among the classes that
-are named, and recall is the share of images whose class is in the list, and is named.
+right. A share π of the images has its class in the list. Precision is the fraction of right ones among the classes that
+are named, and recall is the fraction of images whose class is in the list, and is named.
 
 The threshold for a precision is the lowest judged cosine with at least that precision.
 """
@@ -97,8 +97,8 @@ class OperatingPoints(Task):
     precisions: tuple[float, ...] = (0.9, 0.95, 0.99)
     """Precisions that are wanted, ascending."""
     prevalence: float = 0.5
-    """Share of the pairs that are true, and of the images whose class is in the list, in (0, 1). In a search it is far
-    lower than half, and the same precision takes a higher threshold.
+    """Fraction of the pairs that are true, and of the images whose class is in the list, in (0, 1). In a search it is
+    far lower than half, and the same precision takes a higher threshold.
     """
     prompts: Prompts | None = None
     """Prompts of the classes, None for the data set's own templates, or the default if it has none."""
@@ -234,7 +234,7 @@ def definitions(precisions: Sequence[float], prevalence: float = 0.5) -> Definit
             ),
             f"recall@{precision_key(precision)}": Definition(
                 f"Recall at {share} precision",
-                f"Share of those to be accepted that are rightly accepted at the threshold for {share} precision.",
+                f"Fraction of those to be accepted that are rightly accepted at the threshold for {share} precision.",
             ),
         }
     return metric_definitions

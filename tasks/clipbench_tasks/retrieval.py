@@ -1,6 +1,6 @@
 """Retrieval: does a caption find its image among all, and an image its captions?
 
-recall@k is the hit rate of the CLIP papers: the share of queries with a correct item among the first k. Text queries
+recall@k is the hit rate of the CLIP papers: the fraction of queries with a correct item among the first k. Text queries
 rank the images (``image_retrieval_recall@k``), images rank the captions (``text_retrieval_recall@k``, where any caption
 of the image is a hit). If the data has several captions per image, or labels, captions also look for captions of
 the same image, and images for images of the same label, the query itself left out.
@@ -77,7 +77,7 @@ class Retrieval(Task):
         " data"
     )
     question = "Does a caption find its image among all images, and an image its captions among all captions?"
-    scoring = "R@k is the share of queries with a right answer in the first k. A tie scores as a random order would."
+    scoring = "R@k is the fraction of queries with a right answer in the first k. A tie scores as a random order would."
 
     searches_distractors = True
 
@@ -214,12 +214,12 @@ def _definitions(direction: str, ks: Cutoffs) -> Definitions:
             f"{title} median rank", f"Median rank of the first right answer, over the {queries} that search."
         ),
         f"{direction}_tie_rate": Definition(
-            "Ties for first place", f"Share of the {queries} whose right answer ties with a wrong one.", first
+            "Ties for first place", f"Fraction of the {queries} whose right answer ties with a wrong one.", first
         ),
     }
     for k in ks:
         name, recall = f"{direction}_recall@{k}", f"{title} R@{k}"
-        share = f"Share of the {queries} with a right answer among the first {k}"
+        share = f"Fraction of the {queries} with a right answer among the first {k}"
         definitions[name] = Definition(recall, f"{share}.", is_headline=is_cross and name == first)
         definitions[f"{name}_strict"] = Definition(
             f"{recall}, ties as misses", f"{share}, where a tie counts as a miss.", name

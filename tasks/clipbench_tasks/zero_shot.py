@@ -47,11 +47,11 @@ from clipbench_tasks.tables import (
 METRICS = {
     "acc1": Definition(
         "Top-1 accuracy",
-        "Share of images whose true class has the nearest prompt, where a tie scores as a random choice would.",
+        "Fraction of images whose true class has the nearest prompt, where a tie scores as a random choice would.",
         is_headline=True,
     ),
     "acc5": Definition(
-        "Top-5 accuracy", "Share of images whose true class is among the five with the nearest prompts."
+        "Top-5 accuracy", "Fraction of images whose true class is among the five with the nearest prompts."
     ),
     "mean_per_class_recall": Definition(
         "Mean per-class recall", "Top-1 accuracy of each class, averaged over classes."
@@ -80,7 +80,7 @@ METRICS = {
         "Always the most frequent class", "Accuracy of naming the most frequent class for every image.", "acc1"
     ),
     "tie_rate": Definition(
-        "Ties for first place", "Share of images for which another class scores exactly as the true one.", "acc1"
+        "Ties for first place", "Fraction of images for which another class scores exactly as the true one.", "acc1"
     ),
 }
 

@@ -26,7 +26,7 @@ class Pair:
     retrieved: np.ndarray = field(default_factory=BASE.copy)
     """Hits of retrieval, whose mean rank is 1 for a hit and 9 for a miss."""
     hub: float = 0.1
-    """Share of the largest hub, which no data allow to test."""
+    """Fraction of the largest hub, which no data allow to test."""
     missing: Sequence[str] = ()
     """Metrics without a value."""
     n_clusters: int | None = None

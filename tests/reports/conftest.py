@@ -335,7 +335,7 @@ def modality_gap(rng: np.random.Generator, *, n: int = 600) -> dict[str, Any]:
 
 
 def cosine_curves(images: np.ndarray, texts: np.ndarray) -> dict[str, Curve]:
-    """Return the distributions of cosines within and across, as shares of 200 bins, empty ends cut off."""
+    """Return the distributions of cosines within and across, as fractions of 200 bins, empty ends cut off."""
     apart = ~np.eye(len(images), dtype=bool)
     cosines = {
         "image": (images @ images.T)[apart],

@@ -91,7 +91,7 @@ FACTS: Mapping[str, Any] = {
         "figure": "cosines", "series": task.COSINES[kind][0], "role": task.COSINES[kind][1],
     },
     r"gap_spectrum": lambda subset: {**task.SPECTRUM, "y_label": "mean difference"},
-    r"gap_share_by_dimensions": lambda subset: {**task.SPECTRUM, "series": "share of the squared gap", "role": "ink"},
+    r"gap_share_by_dimensions": lambda subset: {**task.SPECTRUM, "series": "fraction of the squared gap", "role": "ink"},
     r"separability_by_dimensions": lambda subset: {**task.SPECTRUM, "series": "accuracy of a linear classifier", "role": "pair"},
     r"(.+)_by_ablation": lambda subset, name: {**task.ABLATED[name], "x_label": "dimensions removed", "figure": "ablation"},
     r"match_by_cosine_(\w+)": lambda subset, kind: {

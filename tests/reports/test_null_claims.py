@@ -277,7 +277,7 @@ EXPLANATIONS = (
     "Above: the cumulative share", "Below the dashed line", "Below: the gap and recall", "By row and by column: softmax",
     "Cosines: blank from their median", "The mean cosine of the pairs is", "Margin: the c", "All # the worst first", "The # worst of #",
     "In # of # rows", "Mean cosine on the diagonal", "Rows in which the true pair", "step#: In # of # rows",
-    "Shown is each item's image", "Taken for: the wrong answer", "The caption that is true", "The share of a class's images",
+    "Shown is each item's image", "Taken for: the wrong answer", "The caption that is true", "The fraction of a class's images",
     "Better and worse are the verdicts", "Differences in percentage points", "no interval: a resampled image matches",
     "no interval: noise of the means", "# sample of", "# samples of", "Better in part (ties)", "Worse in part (ties)",
     "Less than before", "More than before", "step# # point below float#",

@@ -1,4 +1,4 @@
-"""Typographic attacks: photographs of objects with written labels, and words written onto the images of any set.
+"""Typographic attacks: photographs of objects with overlays, and words written onto the images of any set.
 
 ``attack_files`` reads attacks from disk, ``written_words`` makes them from any classification set.
 """

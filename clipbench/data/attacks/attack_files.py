@@ -33,11 +33,11 @@ class Photograph(NamedTuple):
     object: str
     """Name of the object."""
     text: str | None
-    """Text of the label: "" for a blank label, None without a label."""
+    """Text of the overlay: "" for a blank overlay, None without an overlay."""
     object_key: str
     """Key of the photographed object, whose photographs are compared with each other."""
     condition: str = ""
-    """Style of the label, in data that vary it, or "" for the data set's one style."""
+    """Style of the overlay, in data that vary it, or "" for the data set's one style."""
 
     @property
     def kind(self) -> str:
@@ -119,7 +119,7 @@ def attack_dataset(photographs: Sequence[Photograph], id: str, *, templates: tup
 
 
 def _controls(photographs: Sequence[Photograph], data: str) -> dict[tuple[str, str], int]:
-    """Return the row of each thing's image without a label, with a blank one, and with its own name."""
+    """Return the row of each thing's image without an overlay, with a blank one, and with its own name."""
     controls: dict[tuple[str, str], int] = {}
     for number, photograph in enumerate(photographs):
         if photograph.kind == "attacked":
@@ -137,7 +137,8 @@ def _controls(photographs: Sequence[Photograph], data: str) -> dict[tuple[str, s
 def _manifest_fields(row: Cells, location: str) -> dict[str, Any]:
     """Return object, text and thing of a row with ``attack`` (0 or 1).
 
-    Without an attack, the text is the object's own name or empty. A ``note`` with "blank" marks an image with a label.
+    Without an attack, the text is the object's own name or empty. A ``note`` with "blank" marks an image with an
+    overlay.
     """
     name, text, attack = row["object"].strip(), row["text"].strip(), row["attack"].strip()
     if not name:
@@ -276,7 +277,7 @@ def has_annotations(path: Path) -> bool:
 def load_annotations(path: Path, options: DataOptions, id: str) -> Dataset:
     """Return the attacks of ``{"IMG.JPG": {"true object": "mug", "typographic attack label": "dog"}}``.
 
-    An empty label, or none, is an image without one. The prompt is "a photo of {c}.", as in Defense-Prefix.
+    An empty overlay, or none, is an image without one. The prompt is "a photo of {c}.", as in Defense-Prefix.
     """
     options.refuse_unknown((), id)
     file = path / ANNOTATIONS if is_folder(path) else path

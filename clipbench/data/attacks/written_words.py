@@ -1,7 +1,7 @@
-"""Words written onto the images of any classification set: each image as it is, and with three labels.
+"""Words written onto the images of any classification set: each image as it is, and with three overlays.
 
-A label is drawn as in the generated scenes, in the middle of the central square that models crop, and measured in
-widths of that square. The image without a label is the data set's own, so that its vector is shared with zero-shot
+An overlay is drawn as in the generated scenes, in the middle of the central square that models crop, and measured in
+widths of that square. The image without an overlay is the data set's own, so that its vector is shared with zero-shot
 classification.
 """
 
@@ -16,7 +16,7 @@ from clipbench.data.dataset import Dataset, check
 from clipbench.data.images import Examined, ImageRef, content_digest, examine
 from clipbench.data.questions import Attack
 from clipbench.data.scenes.drawing import missing_characters, paint_writing
-from clipbench.data.scenes.scene_questions import LABEL_FONT, PLAIN_LABEL, Label, varied_attacks
+from clipbench.data.scenes.scene_questions import OVERLAY_FONT, PLAIN_OVERLAY, Overlay, varied_attacks
 from clipbench.data.scenes.world import Writing
 from clipbench.data.subset import random_subset
 from clipbench.errors import BadImage, DataError, data_option
@@ -33,22 +33,22 @@ SMALLEST_SIDE = 224
 
 @dataclass(frozen=True)
 class WrittenImage:
-    """An image with a label on it, drawn when it is opened, as an ImageRef."""
+    """An image with an overlay, drawn when it is opened, as an ImageRef."""
 
     base: ImageRef
     writing: Writing
 
     @property
     def name(self) -> str:
-        label = "a blank label" if self.writing.is_blank else f"the label '{self.writing.word}'"
-        return f"{self.base.name} with {label}"
+        overlay = "a blank overlay" if self.writing.is_blank else f"the overlay '{self.writing.word}'"
+        return f"{self.base.name} with {overlay}"
 
     def digest(self) -> str:
-        """Return a hash of the image's own digest and of everything that decides how the label looks."""
+        """Return a hash of the image's own digest and of everything that decides how the overlay looks."""
         return content_digest(repr((VERSION, self.base.digest(), self.writing)).encode())
 
     def examine(self) -> Examined:
-        """Return that hash. Notes about the image's own pixels are made for the image without a label."""
+        """Return that hash. Notes about the image's own pixels are made for the image without an overlay."""
         return Examined(self.digest(), examine(self.base).reading._replace(remarks=()))
 
     def open(self) -> Image.Image:
@@ -69,7 +69,7 @@ class WrittenImage:
 
 
 class _BaseImage:
-    """An image that is read for its digest once, which each of up to 18 labels on it needs."""
+    """An image that is read for its digest once, which each of up to 18 overlays on it needs."""
 
     def __init__(self, image: ImageRef) -> None:
         self.name, self.open, self._image = image.name, image.open, image
@@ -106,15 +106,15 @@ def with_written_words(dataset: Dataset, *, n: int = N_WRITTEN_IMAGES) -> Datase
         ids.append(f"{ids[row]}|{suffix}")
         return len(images) - 1
 
-    def draw(row: int, label: Label, condition: str) -> int:
-        return write(row, label.writing(names[plain[row].word]), condition)
+    def draw(row: int, overlay: Overlay, condition: str) -> int:
+        return write(row, overlay.writing(names[plain[row].word]), condition)
 
     plain = []
     for row, (id, label) in enumerate(zip(chosen.image_ids, chosen.labels.tolist(), strict=True)):
         word = Sampler("written word", id).one_of(other_classes[label])
-        attacking = PLAIN_LABEL.writing(names[word])
+        attacking = PLAIN_OVERLAY.writing(names[word])
         blank = write(row, replace(attacking, is_blank=True), "blank")
-        benign = write(row, PLAIN_LABEL.writing(names[label]), "benign")
+        benign = write(row, PLAIN_OVERLAY.writing(names[label]), "benign")
         attacked = write(row, attacking, "attacked")
         plain.append(Attack(id, label, word, attacked, row, blank, benign, object=id))
     written = Dataset(
@@ -147,7 +147,7 @@ def _check_names(dataset: Dataset) -> None:
     if len({name.casefold() for name in names}) < 2:
         raise DataError(f"data set {dataset.id} has {len(names)} class: an attack needs the name of another one")
     for name in names:
-        letters = missing_characters(name, LABEL_FONT)
+        letters = missing_characters(name, OVERLAY_FONT)
         if letters:
             raise DataError(
                 f"data set {dataset.id}: the built-in font cannot write '{letters}' of the class name '{name}': give"

@@ -167,7 +167,7 @@ TEMPLATES = ("a picture of a {c}", "a drawing of a {c}", "there is a {c}", "this
 """Prompts in which training captions name single objects, with ``{c}`` for the class name."""
 
 STYLE_SHARES: Mapping[str, float] = {"name": 0.1, "short": 0.26, "sentence": 0.28, "full": 0.24, "paragraph": 0.12}
-"""Share of each style among the captions of training.
+"""Fraction of each style among the captions of training.
 
 Backgrounds and colours alone tell most images of a batch apart: if every caption mentioned them, a model would have
 little reason to learn the kinds. So most captions leave the background out.

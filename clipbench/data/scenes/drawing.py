@@ -21,7 +21,7 @@ SMALLEST, LARGEST = 64, 512
 DEFAULT_SIZE = 224
 """Pixels of most models' input."""
 MAX_WIDTH = 0.88
-"""Share of the image's width to which a wider word is squeezed, with the same height of its letters."""
+"""Fraction of the image's width to which a wider word is squeezed, with the same height of its letters."""
 
 Canvas = Float32[np.ndarray, "height width 3"]
 Field = Float32[np.ndarray, "height width"]
@@ -74,7 +74,7 @@ def draw(scene: Scene, size: int) -> Image.Image:
 
 
 def coverage(solid: Solid, size: int) -> Field:
-    """Return the share of each pixel of an image that a solid covers when nothing hides it."""
+    """Return the fraction of each pixel of an image that a solid covers when nothing hides it."""
     covered = np.zeros((size, size), np.float32)
     patch = _patch(solid, size)
     covered[patch.rows, patch.columns] = step(
@@ -230,7 +230,7 @@ class Ink(NamedTuple):
     """The ink of a word, and its place."""
 
     mask: Float32[np.ndarray, "height width"]
-    """Share of each pixel that is ink, from 0 to 1."""
+    """Fraction of each pixel that is ink, from 0 to 1."""
     left: int
     """Column of the mask's first pixel in the image, possibly negative."""
     top: int

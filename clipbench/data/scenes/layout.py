@@ -30,7 +30,7 @@ ARRANGEMENTS: Mapping[str, float] = {
 """Fraction of scenes with each arrangement of objects, before scenes are divided into splits."""
 
 WORD_SHARES: Mapping[str, float] = {"alone": 0.5, "word": 1.0, "left of": 0.4}
-"""Share of scenes with a word, by arrangement. The other arrangements leave no room for a word."""
+"""Fraction of scenes with a word, by arrangement. The other arrangements leave no room for a word."""
 
 
 class Look(NamedTuple):

@@ -149,41 +149,44 @@ SWEEPS: Mapping[str, tuple[float, ...]] = {
     "contrast": (0.1, 0.2, 0.3, 0.5, 0.7, 1.0),
     "offset": (-0.4, -0.2, 0.0, 0.2, 0.4),
 }
-"""Values of each property of a label that is varied, one property at a time. Each list holds the usual value."""
+"""Values of each property of an overlay that is varied, one property at a time. Each list holds the usual value."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Label:
-    """Style of a label, which the response curves of an attack vary."""
+class Overlay:
+    """Style of an overlay, which the response curves of an attack vary."""
 
     height: float = 0.11
     """Height of a capital letter, in widths of the image."""
     contrast: float = 1.0
     """Strength of the ink: 0 has the colour of the paper, 1 is full ink."""
     offset: float = 0.0
-    """Distance of the label below the middle of the image, in its widths. 0.4 is clear of most objects."""
+    """Distance of the overlay below the middle of the image, in its widths. 0.4 is clear of most objects."""
 
     def writing(self, word: str) -> Writing:
-        """Return the label with a word on it, in widths of the image."""
+        """Return the overlay with a word on it, in widths of the image."""
         y = 0.5 + self.offset
-        return Writing(word, 0.5, y, self.height, LABEL_FONT, "lower", "black", "white", self.contrast)
+        return Writing(word, 0.5, y, self.height, OVERLAY_FONT, "lower", "black", "white", self.contrast)
 
 
-LABEL_FONT = "sans-bold"
-PLAIN_LABEL = Label()
+OVERLAY_FONT = "sans-bold"
+PLAIN_OVERLAY = Overlay()
 
 
-def typographic_item(index: int, *, split: str = "test", label: Label = PLAIN_LABEL) -> tuple[str, dict[str, Scene]]:
-    """Return an attacking word and an object in four scenes: without a label, with a blank one, its own name, the word.
+def typographic_item(
+    index: int, *, split: str = "test", overlay: Overlay = PLAIN_OVERLAY
+) -> tuple[str, dict[str, Scene]]:
+    """Return an attacking word and an object in four scenes: without an overlay, with a blank one, its own name, the
+    word.
 
-    The object of item ``index`` cycles through the kinds. The blank label is as large as the attacking one: an effect
+    The object of item ``index`` cycles through the kinds. The blank overlay is as large as the attacking one: an effect
     that remains with it is not reading.
     """
     scene = portrait(split, index)
     kind = scene.solids[0].kind
     word = Sampler("attack", split, index, 0).one_of([other for other in KINDS if other != kind])
-    attacked = replace(scene, writing=label.writing(word))
-    benign = replace(scene, writing=label.writing(kind))
+    attacked = replace(scene, writing=overlay.writing(word))
+    benign = replace(scene, writing=overlay.writing(kind))
     return word, {"clean": scene, "blank": attacked.with_blank_sign(), "benign": benign, "attacked": attacked}
 
 
@@ -213,22 +216,22 @@ def _legible_scene(chance: Sampler, split: str) -> tuple[Scene, str]:
             return scene, word
 
 
-def label_conditions() -> dict[str, Label]:
-    """Return the labels of the response curves by the name of their condition."""
-    return {f"{name}={value:g}": Label(**{name: value}) for name, values in SWEEPS.items() for value in values}
+def overlay_conditions() -> dict[str, Overlay]:
+    """Return the overlays of the response curves by the name of their condition."""
+    return {f"{name}={value:g}": Overlay(**{name: value}) for name, values in SWEEPS.items() for value in values}
 
 
-def varied_attacks(plain: Sequence[Attack], draw: Callable[[int, Label, str], int], mark: str) -> list[Attack]:
-    """Return one in four attacks with labels of other heights, contrasts and places.
+def varied_attacks(plain: Sequence[Attack], draw: Callable[[int, Overlay, str], int], mark: str) -> list[Attack]:
+    """Return one in four attacks with overlays of other heights, contrasts and places.
 
     Args:
-        draw: draws the attack of a number with another label, named after the condition, and returns the image's row.
+        draw: draws the attack of a number with another overlay, named after the condition, and returns the image's row.
         mark: text between the id of an attack and the condition.
     """
     varied = []
-    for condition, label in label_conditions().items():
+    for condition, overlay in overlay_conditions().items():
         for number in range(0, len(plain), ONE_IN):
-            row = plain[number].attacked if label == PLAIN_LABEL else draw(number, label, condition)
+            row = plain[number].attacked if overlay == PLAIN_OVERLAY else draw(number, overlay, condition)
             id = f"{plain[number].id}{mark}{condition}"
             varied.append(plain[number]._replace(id=id, attacked=row, condition=condition))
     return varied
@@ -242,8 +245,8 @@ def text_in_image_dataset(split: str, n: int) -> Dataset:
         images.append(SceneImage(scene, f"scenes/{split}/{name}"))
         return len(images) - 1
 
-    def draw(index: int, label: Label, condition: str) -> int:
-        scenes = typographic_item(index, split=split, label=label)[1]
+    def draw(index: int, overlay: Overlay, condition: str) -> int:
+        scenes = typographic_item(index, split=split, overlay=overlay)[1]
         return add(scenes["attacked"], f"label/{index}/{condition}")
 
     contrasts = []

@@ -103,7 +103,7 @@ INKS: dict[str, RGB] = {
 """Colours of the letters."""
 
 PAPERS: dict[str, RGB] = {"white": (252, 252, 250), "yellow": (255, 226, 90), "black": (20, 20, 24)}
-"""The colours of the signs and labels that words are written on."""
+"""The colours of the signs and overlays that words are written on."""
 
 FONTS = {
     "sans": "DejaVuSans.ttf",

@@ -52,7 +52,7 @@ SECONDS = 60.0
 """Default limit of an answer."""
 
 NOISE = 1e-5
-"""Share of a vector's length by which a server's vector of one input may vary without a note."""
+"""Fraction of a vector's length by which a server's vector of one input may vary without a note."""
 
 NOISE_FACTOR = 10.0
 """Vectors of two roles differ if their distance is larger than this multiple of the noise."""
@@ -94,7 +94,7 @@ class Sample(NamedTuple):
 
     vector: Float32[np.ndarray, " dim"]
     noise: float
-    """Share of its length by which the vector varies between calls and within a batch."""
+    """Fraction of its length by which the vector varies between calls and within a batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,7 +326,7 @@ def _sample(client: Client, body: Body, item: Any, size: int) -> Sample:
 
 
 def _difference(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the distance of two vectors as a share of the second's length."""
+    """Return the distance of two vectors as a fraction of the second's length."""
     return float(np.linalg.norm(a.astype(np.float64) - b) / np.linalg.norm(b))
 
 

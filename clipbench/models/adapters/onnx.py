@@ -47,7 +47,7 @@ ACCELERATORS = {"cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider
 CPU = "CPUExecutionProvider"
 
 BATCH_NOISE = 1e-3
-"""Share of a vector's length by which sums of another order may change it. A larger change gets a note."""
+"""Fraction of a vector's length by which sums of another order may change it. A larger change gets a note."""
 
 NAMES: dict[Tower, tuple[str, ...]] = {
     "images": ("vision_model", "visual", "image_encoder", "image", "vision"),

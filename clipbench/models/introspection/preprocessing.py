@@ -30,7 +30,7 @@ MARGIN = 4
 UNKNOWN_SIDE = 512
 """Pixels to which the shorter side of an image is taken to be resized where nobody knows."""
 EDGE = 0.06
-"""Share of an image's side by which a measured border may be off: a filter smooths the last pixels."""
+"""Fraction of an image's side by which a measured border may be off: a filter smooths the last pixels."""
 
 METHODS = {
     "nearest": Image.Resampling.NEAREST,

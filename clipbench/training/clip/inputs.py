@@ -35,7 +35,7 @@ from clipbench.untrusted.reading import is_file
 
 CROP_AREA = (0.9, 1.0)
 CROP_ASPECT = (3 / 4, 4 / 3)
-"""Ranges of random crops: share of the image's area, and width over height (open_clip's defaults)."""
+"""Ranges of random crops: fraction of the image's area, and width over height (open_clip's defaults)."""
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ MAX_BESIDE = 4
 MAX_BANDS = 2
 """Models up to which the bands of lines are drawn: more of them would be one grey."""
 SPREAD, MAX_STEP, NEAR = 0.7, 0.05, 0.02
-"""Share of the distance of two categories that the models of one are spread over; the largest distance of two models,
-as a share of the axis; and the same where the places of the categories are values themselves.
+"""Fraction of the distance of two categories that the models of one are spread over; the largest distance of two
+models, as a fraction of the axis; and the same where the places of the categories are values themselves.
 """
 
 

@@ -33,7 +33,7 @@ MEANS = {
 
 
 class Distribution(NamedTuple):
-    """Shares of cosines over the middles of equal bins."""
+    """Fractions of cosines over the middles of equal bins."""
 
     label: str
     role: Role
@@ -134,7 +134,7 @@ def _panel(distributions: Sequence[Distribution], axis: Axis) -> Panel:
 
 
 def histogram_shares(values: Float64[np.ndarray, " n"]) -> tuple[list[float], list[float]]:
-    """Return the middles of the bins, and the share of the values in each."""
+    """Return the middles of the bins, and the fraction of the values in each."""
     counts, edges = np.histogram(np.clip(values, -1, 1), bins=BINS, range=(-1, 1))
     return ((edges[:-1] + edges[1:]) / 2).tolist(), (counts / max(1, counts.sum())).tolist()
 
@@ -207,7 +207,7 @@ def _state_spectrum(evidence: Evidence, curves: Curves) -> Statement:
 
 
 def _gap_reference(evidence: Evidence, y_label: str) -> list[Mark]:
-    return [Rule(at=0.9, axis="y", role="chance", name="90 %", of="share of the squared gap")]
+    return [Rule(at=0.9, axis="y", role="chance", name="90 %", of="fraction of the squared gap")]
 
 
 def _dimensions_axis(dimensions: Sequence[Number], label: str) -> Axis:
@@ -221,7 +221,7 @@ NOTHING = 0.5
 SPECTRUM = CurvesFigure(
     name="spectrum",
     reading=(
-        "The cumulative share of the squared distance of the two centroids, by dimensions in the order of their mean"
+        "The cumulative fraction of the squared distance of the two centroids, by dimensions in the order of their mean"
         " differences, and the accuracy of a linear classifier of the modality on these dimensions, on held-out pairs."
     ),
     x_axis=log_axis,

@@ -40,7 +40,7 @@ MARGIN = 1.2
 """Room at the ends of a logarithmic axis, as a factor."""
 MOST_TICKS = 9
 LETTER, LINE, POINT = 0.024, 0.055, 0.012
-"""Width of a letter, height of a line and radius of a point, in shares of a plane of column width."""
+"""Width of a letter, height of a line and radius of a point, in fractions of a plane of column width."""
 SIDES: tuple[tuple[Anchor, Lift], ...] = (("start", 1), ("end", 1), ("start", -1), ("end", -1))
 """Possible sides of a name, the best first."""
 

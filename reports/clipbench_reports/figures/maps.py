@@ -130,7 +130,7 @@ def _pca(vectors: Vectors, seed: int) -> Flat:
     return _two_directions(
         vectors - vectors.mean(axis=0),
         "First principal component",
-        "Share of all variation of images and texts that two directions hold",
+        "Fraction of all variation of images and texts that two directions hold",
         "Principal components of images and texts together, both axes to the same scale. Two separate clouds "
         "are a modality gap, and its length in the full space is the metric gap.",
     )
@@ -141,7 +141,7 @@ def _svd(vectors: Vectors, seed: int) -> Flat:
     return _two_directions(
         vectors,
         "First singular direction",
-        "Share of the squared length of images and texts that two singular directions hold",
+        "Fraction of the squared length of images and texts that two singular directions hold",
         "Singular value decomposition of images and texts together, nothing subtracted, both axes to the same scale.",
     )
 
@@ -211,7 +211,7 @@ PROJECTIONS: dict[str, Callable[[Vectors, int], Flat]] = {
 
 
 def _components(vectors: Vectors) -> tuple[Float64[np.ndarray, "n 2"], list[float]]:
-    """Return the two components of the largest squared length, images to the left, and their shares of it."""
+    """Return the two components of the largest squared length, images to the left, and their fractions of it."""
     squares, directions = np.linalg.eigh(vectors.T @ vectors)
     if squares[-1] <= 1e-12 * len(vectors) or len(squares) < 2:
         raise MissingEvidence("all kept vectors are equal, so there is nothing to map")

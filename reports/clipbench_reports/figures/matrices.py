@@ -126,8 +126,8 @@ def modality_matrices(models: Models) -> Chart:
         n_columns=2,
         reading=(
             "Gap: the distance between the mean vectors of two modalities. Cosines: the mean of matched pairs, and"
-            " on the diagonal the mean of two different items of the modality. R@1: the share of the row’s items whose"
-            " partner in the column comes first. "
+            " on the diagonal the mean of two different items of the modality. R@1: the fraction of the row’s items"
+            " whose partner in the column comes first. "
             "Separability: the accuracy of a linear classifier that separates the two, 50 % by chance."
         )
         + bounded,
@@ -312,7 +312,7 @@ def _reading(comparison: SimilarityMatrix) -> list[str]:
     sentences = [
         f"Each cell compares two models on the same {fmt.counted(comparison.n, 'pair')} of {comparison.evaluation}.",
         (
-            f"Mutual k-NN: mean share of an item’s {K} nearest that are the same in both, "
+            f"Mutual k-NN: mean fraction of an item’s {K} nearest that are the same in both, "
             f"{fmt.percent(chance)} % by chance."
         ),
         (

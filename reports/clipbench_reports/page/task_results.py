@@ -38,7 +38,7 @@ Absence = tuple[str, str]
 
 
 CLOUD_SHARES = 10
-"""Shares of a page's budget that a cloud takes. A gallery takes one share, as it has fewer and larger images."""
+"""Fractions of a page's budget that a cloud takes. A gallery takes one share, as it has fewer and larger images."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -98,7 +98,7 @@ def _references(evidence: Evidence, y_label: str) -> list[Mark]:
 
 
 def share_of_recall(evaluation: EvaluationRecord) -> str:
-    """Return the share of the whole captions' recall, in per cent, that the effective length reaches."""
+    """Return the fraction of the whole captions' recall, in per cent, that the effective length reaches."""
     return fmt.significant(100 * evaluation.params["share"])
 
 

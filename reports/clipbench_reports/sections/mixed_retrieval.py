@@ -1,4 +1,6 @@
-"""Mixed retrieval: nDCG by the share of texts before and after centring, and the documents that came first instead."""
+"""Mixed retrieval: nDCG by the fraction of texts before and after centring, and the documents that came first
+instead.
+"""
 
 from clipbench.results import numbers as fmt
 from clipbench.results.metric_name import in_subset, without_cutoff
@@ -27,11 +29,11 @@ def _state_at_half(evidence: Evidence, curves: Curves) -> Statement:
 
 
 MIXED = CurvesFigure(
-    name="share of texts",
+    name="fraction of texts",
     reading=(
         "Each image is one document, as the image or as its first caption, and its other captions look for it. Text"
-        " before the right image: share of captions with a text as nearest document, among those whose right document"
-        " is an image. Bands: 95 % intervals."
+        " before the right image: fraction of captions with a text as nearest document, among those whose right"
+        " document is an image. Bands: 95 % intervals."
     ),
     x_axis=lambda shares, label: fraction_axis(f"{label}, %"),
     state=_state_at_half,
@@ -80,7 +82,7 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
 
 
 def table_by_share(evidence: Evidence) -> Table:
-    """Return nDCG and recall by the share of texts, before and after centring."""
+    """Return nDCG and recall by the fraction of texts, before and after centring."""
     curves = evidence.evaluation.curves
     drawn_curves = {
         name: curve
@@ -88,7 +90,7 @@ def table_by_share(evidence: Evidence) -> Table:
         if name.endswith("_by_share") and not name.startswith("text_preference")
     }
     if not drawn_curves:
-        raise NotAsked("nDCG by the share of texts takes captioned data")
+        raise NotAsked("nDCG by the fraction of texts takes captioned data")
     rows = []
     for index, share in enumerate(next(iter(drawn_curves.values())).x):
         row = [fmt.shortest(100 * share)]
@@ -97,7 +99,7 @@ def table_by_share(evidence: Evidence) -> Table:
             row.append(" → ".join(fmt.percent(curve.y[index]) for curve in both if index < len(curve.y)))
         rows.append(row)
     return Table(
-        title="By the share of texts",
+        title="By the fraction of texts",
         facts="In percent, as it is → with each modality centred. Documents that are not texts are images.",
         columns=columns("Texts, %", numbers=[curve.y_label or name for name, curve in drawn_curves.items()]),
         rows=rows,

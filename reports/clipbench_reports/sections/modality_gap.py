@@ -25,7 +25,7 @@ def _moved_figure(name: str, reading: str, share_scored: float, references: Refe
     """Return the figure of gap, loss, recall and accuracy of vectors that were moved.
 
     Args:
-        share_scored: share of the pairs that are scored again.
+        share_scored: fraction of the pairs that are scored again.
     """
     return CurvesFigure(
         name=name,
@@ -41,7 +41,7 @@ def _moved_figure(name: str, reading: str, share_scored: float, references: Refe
 
 
 def _with_intervals(share_scored: float, evidence: Evidence, curve: PlottedCurve) -> PlottedCurve:
-    """Return a curve of shares of pairs with the interval of each, if the run recorded none."""
+    """Return a curve of fractions of pairs with the interval of each, if the run recorded none."""
     gap, max_rescored = evidence.evaluation.metrics.get("gap"), evidence.evaluation.params.get("rescored_sample")
     n = 0 if gap is None else min(gap.n, max_rescored) if isinstance(max_rescored, int) else gap.n
     n = math.ceil(n * share_scored)

@@ -202,7 +202,7 @@ SECTION = Section(
             "One cosine does not mean the same for all images and texts: some images are near to "
             "every text. Scores normalised over a bank of other texts or images (Bogolin et al. 2022, "
             "arXiv:2112.12777) have one threshold for more of them. A threshold holds for the data, the prompts and "
-            "the share of true pairs that it was measured with: measure it on data like yours."
+            "the fraction of true pairs that it was measured with: measure it on data like yours."
         ),
     },
     title="Operating points",

@@ -30,7 +30,7 @@ from clipbench_reports.text import quoted
 RECALL = CurvesFigure(
     name="recall",
     reading=(
-        "Recall@k: the share of captions whose image, and of images one of whose captions, is among the k nearest."
+        "Recall@k: the fraction of captions whose image, and of images one of whose captions, is among the k nearest."
     ),
     x_axis=log_axis,
     state=state_on_queries,
@@ -39,7 +39,7 @@ RECALL = CurvesFigure(
 RECALL_WITHIN = CurvesFigure(
     name="recall within a modality",
     reading=(
-        "Recall@k: the share of images with another of their label, and of captions with another of their image, "
+        "Recall@k: the fraction of images with another of their label, and of captions with another of their image, "
         "among the k nearest."
     ),
     x_axis=log_axis,
@@ -61,8 +61,8 @@ BY_GALLERY = CurvesFigure(
 RELEVANCE = CurvesFigure(
     name="relevance",
     reading=(
-        "nDCG@k: the grades of the first k documents, each divided by the logarithm of its rank + 1, as a share of"
-        " the sum in the best order. Recall@k: the share of a query's relevant documents among the first k."
+        "nDCG@k: the grades of the first k documents, each divided by the logarithm of its rank + 1, as a fraction of"
+        " the sum in the best order. Recall@k: the fraction of a query's relevant documents among the first k."
         " Bands: 95 % intervals."
     ),
     x_axis=log_axis,

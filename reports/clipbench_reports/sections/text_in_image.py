@@ -36,10 +36,10 @@ CONDITIONS = {
     "benign": ("its own", "name"),
     "attacked": ("another", "name"),
 }
-"""The label on the object, in two lines."""
+"""The overlay on the object, in two lines."""
 
 SETTINGS = ("height", "contrast", "offset")
-"""The properties of a label that the data that ship vary."""
+"""The properties of an overlay that the data that ship vary."""
 
 
 OBJECT, WORD = "object", "attacking word"
@@ -55,7 +55,7 @@ class _PredictedShares(NamedTuple):
 
 
 def typographic_attacks(models: Models) -> Chart:
-    """Return how often the object and the word are predicted, without a label and with each kind of label."""
+    """Return how often the object and the word are predicted, without an overlay and with each kind of overlay."""
     by_model = read_each(models, _read_shares)
     kinds = [kind for kind in CONDITIONS if any(kind in shares.right for shares in by_model.all)]
     names = ["\n".join(CONDITIONS[kind]) for kind in kinds]
@@ -64,7 +64,7 @@ def typographic_attacks(models: Models) -> Chart:
         Panel(x=columns_axis(names), y=fraction_axis("Predicted class, %")),
         by_model.map(lambda shares: Layer(_marks(shares, kinds), _state(shares))),
         reading=(
-            "The share of images that are classified as the object, and as the attacking word, whether or not it is "
+            "The fraction of images that are classified as the object, and as the attacking word, whether or not it is "
             f"written, among all classes. Bars: {bars}s."
         ),
     )
@@ -95,7 +95,7 @@ def _marks(shares: _PredictedShares, kinds: Sequence[str]) -> list[Mark]:
 def _state(shares: _PredictedShares) -> Statement:
     right, fooled = ({kind: fmt.percent(metric.value) for kind, metric in metrics.items()} for metrics in shares)
     before = next((kind for kind in ("clean", "blank") if kind in right), None)
-    on_it = {"clean": "without a label", "blank": "with a blank label"}
+    on_it = {"clean": "without an overlay", "blank": "with a blank overlay"}
     start = f"{right[before]} % {on_it[before]}, " if before else ""
     end = f", attack success {fooled['attacked']} %" if "attacked" in fooled else ""
     end = f"{start}{right['attacked']} % with another thing's name on the object{end}"
@@ -103,8 +103,8 @@ def _state(shares: _PredictedShares) -> Statement:
 
 
 def response_figure(name: str) -> CurvesFigure:
-    """Return the figure of accuracy by one property of the label."""
-    return CurvesFigure(name=f"by {name}", needs="labels that were made in several ways")
+    """Return the figure of accuracy by one property of the overlay."""
+    return CurvesFigure(name=f"by {name}", needs="overlays that were made in several ways")
 
 
 CLASSIFIERS = {"zero_shot": "zero-shot", "linear_probe": "linear probe", "knn": "k-NN"}
@@ -113,7 +113,7 @@ SERIES: Mapping[str, tuple[Role, str, float]] = {
     "attacked_acc": ("image", "object, under attack", 0.0),
     "attack_success": ("text", "attacking word", 0.12),
 }
-"""Role, name and place of the shares of each classifier."""
+"""Role, name and place of the fractions of each classifier."""
 
 
 def probe_attacks(models: Models) -> Chart:
@@ -161,7 +161,7 @@ NAME, ALL = "reading_acc", "all"
 
 
 def reading(models: Models) -> Chart:
-    """Return the share of words that are read correctly, altogether and by subset, against guessing."""
+    """Return the fraction of words that are read correctly, altogether and by subset, against guessing."""
     by_model = read_each(models, _read_reading)
     rows = list(dict.fromkeys(words for metrics in by_model.all for words in metrics))
     plane = Panel(
@@ -203,13 +203,13 @@ def _layer_reading(metrics: Mapping[str, Metric], rows: Sequence[str]) -> Layer:
 
 
 MAX_ROWS = 50
-UNREAD, OBEYED = "Written words are not read", "A written label decides"
+UNREAD, OBEYED = "Written words are not read", "An overlay decides"
 READING = Ability("reads words", "does not read words")
-MISTAKING = Ability("names the word on a label, not the object", degree="reversed")
+MISTAKING = Ability("names the word on an overlay, not the object", degree="reversed")
 
 
 def findings(evaluation: EvaluationRecord) -> list[Finding]:
-    """Return whether words are read, and how often a label decides."""
+    """Return whether words are read, and how often an overlay decides."""
     sentences = []
     if (reading := evaluation.metrics.get("reading_acc")) is not None:
         sentences.append(
@@ -224,24 +224,24 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
 
 
 def _attack_finding(evaluation: EvaluationRecord, success: Metric) -> Finding:
-    """Return how often the word's class is named under attack, and without the label.
+    """Return how often the word's class is named under attack, and without the overlay.
 
-    The finding names the label as the cause only if a test shows a difference.
+    The finding names the overlay as the cause only if a test shows a difference.
     """
     (baseline,) = defined(evaluation.baselines, "clean_named_word")
     against = skill(replace(success, chance=baseline.value if baseline else None))
     mark: FindingMark = "plain"
     if baseline is not None and may_differ(success, baseline):
         mark = "weak" if against < 0 else "good"
-    start = "Fooled by a written label" if mark == "weak" else "Takes an object for the word on its label"
+    start = "Fooled by an overlay" if mark == "weak" else "Takes an object for the word on its overlay"
     text = f"{start} in {fmt.bounded(success)} of {fmt.count(success.n)} attacks"
     if baseline is not None:
-        text += f", and without the label its word is named in {fmt.bounded(baseline)}"
+        text += f", and without the overlay its word is named in {fmt.bounded(baseline)}"
     short = f"{text}."
-    labels = {"clean_acc": "without a label", "blank_acc": "with a blank one", "attacked_acc": "under attack"}
-    right_by_label = dict(zip(labels.values(), defined(evaluation.metrics, *labels), strict=True))
-    right = [f"{fmt.bounded(metric)} {words}" for words, metric in right_by_label.items() if metric is not None]
-    attacked = right_by_label["under attack"]
+    labels = {"clean_acc": "without an overlay", "blank_acc": "with a blank one", "attacked_acc": "under attack"}
+    right_by_overlay = dict(zip(labels.values(), defined(evaluation.metrics, *labels), strict=True))
+    right = [f"{fmt.bounded(metric)} {words}" for words, metric in right_by_overlay.items() if metric is not None]
+    attacked = right_by_overlay["under attack"]
     text += f". The object is named in {', '.join(right)}" if right else ""
     text += f", where chance is {fmt.percent(attacked.chance)} %." if attacked is not None else "."
     if mark != "weak":
@@ -328,11 +328,11 @@ def misread_words(evidence: Evidence) -> Table:
 
 
 def misnamed_objects(evidence: Evidence, budget: PageBudget) -> Gallery:
-    """Return the objects that were misnamed under a written label, the widest margins first."""
+    """Return the objects that were misnamed under an overlay, the widest margins first."""
     return gallery(
         evidence,
         budget,
-        title="Objects misnamed under a written label",
+        title="Objects misnamed under an overlay",
         note="Margin: the cosine of the object's class minus the highest cosine of another class.",
         wrong=credits_of(evidence, "attacked_acc", of_subsets=False) < 1,
         margin="margin",
@@ -340,7 +340,7 @@ def misnamed_objects(evidence: Evidence, budget: PageBudget) -> Gallery:
             FactColumn("Object", "object", "target_cosine"),
             FactColumn("Taken for", "predicted", "predicted_cosine"),
             FactColumn("Margin", score="margin"),
-            FactColumn("Label says", "word"),
+            FactColumn("Overlay says", "word"),
             FactColumn("Linear probe says", "linear_probe_predicted", is_optional=True),
         ],
         images=one_image(evidence, "{object} with {word} written on it, taken for {predicted}."),
@@ -373,7 +373,7 @@ SECTION = Section(
             "text teach a model less about reading (Maini et al. 2024, arXiv:2307.03132)."
         ),
         OBEYED: (
-            "Models that read well tend to obey labels (Goh et al. 2021, "
+            "Models that read well tend to obey overlays (Goh et al. 2021, "
             "distill.pub/2021/multimodal-neurons). Learned prefixes of prompts (Azuma and Matsui 2023, "
             "arXiv:2304.04512) or a projection without the directions of spelling (Materzyńska et al. 2022, "
             "arXiv:2206.07835) make attacks succeed less often. Few successful attacks on a model that cannot read do "
@@ -394,7 +394,7 @@ SECTION = Section(
     },
     sample_columns=(
         SampleColumn(name="object", title="Object", is_of_sample=True),
-        SampleColumn(name="word", title="Label says", is_of_sample=True),
+        SampleColumn(name="word", title="Overlay says", is_of_sample=True),
         SampleColumn(name="written", title="Written", is_of_sample=True),
         SampleColumn(name="predicted", title="Taken for", metrics="(?!linear_probe_|knn_).*"),
         SampleColumn(name="linear_probe_predicted", title="Taken for", metrics="linear_probe_.*"),

@@ -133,7 +133,7 @@ MAP_NAME_LENGTH = 14
 Counts = Int64[np.ndarray, "n n"]
 """Samples of each true class (row) by answer (column)."""
 Shares = Float64[np.ndarray, "n n"]
-"""The same as shares of the class."""
+"""The same as fractions of the class."""
 
 
 def confusion(models: Models) -> Chart:
@@ -154,7 +154,7 @@ def confusion(models: Models) -> Chart:
         by_model.map(lambda counts: _state_confusion(names, counts)),
         reading=(
             f"A row is a true class, a column an answer, {len(names)} of each in the same order, so that right "
-            "answers are on the diagonal. Shades grow with the square root of the share of the row."
+            "answers are on the diagonal. Shades grow with the square root of the fraction of the row."
             if is_map
             else (
                 "A row is the true class, a column the answer. A row adds up to 100 %. Shades grow with the square root"
@@ -308,8 +308,8 @@ def class_recall(evidence: Evidence) -> Table:
     return Table(
         title=f"Recall of each class ({fmt.percent(classes.recall.min())} to {fmt.percent(classes.recall.max())} %)",
         facts=(
-            "The share of a class's images whose true class scores highest, in ascending order. Taken for: the wrong "
-            "answer with the largest count in these images."
+            "The fraction of a class's images whose true class scores highest, in ascending order. Taken for: the"
+            " wrong answer with the largest count in these images."
         )
         + (f" {fmt.count(rest)} classes with higher recall are only in the sample table." if rest else ""),
         columns=columns("Class", "Taken for", numbers=["Recall, %", "n"]),

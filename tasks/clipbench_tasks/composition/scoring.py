@@ -55,7 +55,9 @@ def all_of_pair_and_set(contrasts: Sequence[Contrast], text: Column) -> Columns:
 
 
 def same_words(contrasts: Sequence[Contrast]) -> Column:
-    """Return the share of each contrast's hard negatives that have the same words as often, NaN if there are none."""
+    """Return the fraction of each contrast's hard negatives that have the same words as often, NaN if there are
+    none.
+    """
 
     def judge(true: list[str], false: list[str]) -> list[bool]:
         bag = {text: sorted(words(text)) for text in {*true, *false}}

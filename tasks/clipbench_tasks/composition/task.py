@@ -6,7 +6,7 @@ captions, ``image_acc`` for each caption's images, ``group_acc`` for both (``cli
 as a random choice would. ``..._strict``, among the baselines, counts it as a failure.
 
 - With several images of one caption (NLVR), ``image_acc`` requires all true ones above all false ones, and
-  ``image_pair_acc`` is the share of pairs, a true and a false image, in the right order.
+  ``image_pair_acc`` is the fraction of pairs, a true and a false image, in the right order.
 - With several true images of one caption (WinoGAViL), ``image_jaccard`` is the overlap of the true images with the
   same number of nearest ones.
 - With two true captions and a false one (SugarCrepe++), ``text_acc`` is its image-to-text accuracy, ``text_only_acc``
@@ -58,30 +58,30 @@ WITHOUT_WORDS = undefined(
 
 METRICS = {
     "text_acc": Definition(
-        "Text score", "Share of items in which all true captions score above all false ones.", is_headline=True
+        "Text score", "Fraction of items in which all true captions score above all false ones.", is_headline=True
     ),
     "image_acc": Definition(
-        "Image score", "Share of items in which all true images score above all false ones.", is_headline=True
+        "Image score", "Fraction of items in which all true images score above all false ones.", is_headline=True
     ),
-    "group_acc": Definition("Group score", "Share of items in which both captions and images are distinguished."),
+    "group_acc": Definition("Group score", "Fraction of items in which both captions and images are distinguished."),
     "text_pair_acc": Definition(
-        "Text pair accuracy", "Share of pairs, a true caption and a hard negative, in the right order."
+        "Text pair accuracy", "Fraction of pairs, a true caption and a hard negative, in the right order."
     ),
     "image_pair_acc": Definition(
-        "Image pair accuracy", "Share of pairs, a true and a false image, in the right order."
+        "Image pair accuracy", "Fraction of pairs, a true and a false image, in the right order."
     ),
     "text_only_acc": Definition(
-        "Text-only score", "Share of items whose two true captions are nearer to each other than to the false one."
+        "Text-only score", "Fraction of items whose two true captions are nearer to each other than to the false one."
     ),
     "image_jaccard": Definition(
         "Jaccard index of images",
-        "Overlap of a caption's true images with the same number of nearest images, as a share of their union.",
+        "Overlap of a caption's true images with the same number of nearest images, as a fraction of their union.",
         is_headline=True,
     ),
-    "pair_acc": Definition("Pair accuracy", "Share of pairs of images of the same objects that are both right."),
-    "set_acc": Definition("Set accuracy", "Share of sets of four images of the same objects that are all right."),
+    "pair_acc": Definition("Pair accuracy", "Fraction of pairs of images of the same objects that are both right."),
+    "set_acc": Definition("Set accuracy", "Fraction of sets of four images of the same objects that are all right."),
     "word_order_acc": Definition(
-        "Word-order accuracy", "Share of captions that are nearer to their image than the same words shuffled."
+        "Word-order accuracy", "Fraction of captions that are nearer to their image than the same words shuffled."
     ),
     "hard_negative_cosine": Definition(
         "Cosine of a caption and its hard negative",
@@ -91,12 +91,12 @@ METRICS = {
         "Cosine of a caption and its shuffle", "Mean cosine of a caption and the same words shuffled."
     ),
     "other_cosine": Definition("Cosine of unrelated captions", "Mean cosine of captions of different items."),
-    "tie_rate": Definition("Ties", "Share of items in which a tie decides."),
+    "tie_rate": Definition("Ties", "Fraction of items in which a tie decides."),
     "shorter_caption": Definition(
         "Always the shorter caption", "Text score of the rule that the caption with fewer words is true.", "text_acc"
     ),
     "same_words": Definition(
-        "Captions of the same words", "Share of hard negatives that have the words of the true one.", "text_acc"
+        "Captions of the same words", "Fraction of hard negatives that have the words of the true one.", "text_acc"
     ),
 }
 METRICS |= {

@@ -36,7 +36,7 @@ METRICS = {
     },
     "mutual_knn": Definition(
         "Mutual k-NN of images and texts",
-        "Mean share of an image's nearest images whose texts are among the nearest texts of its text.",
+        "Mean fraction of an image's nearest images whose texts are among the nearest texts of its text.",
     ),
     "cka": Definition(
         "CKA of images and texts",
@@ -94,11 +94,11 @@ def hub_definitions(modality: str, k: int) -> Definitions:
             f"Skewness of how often each {modality} is among the {k} nearest of the {other}.",
         ),
         f"{modality}_largest_hub": Definition(
-            f"Largest {modality} hub", f"Share of the {other} that have the same {modality} among their {k} nearest."
+            f"Largest {modality} hub", f"Fraction of the {other} that have the same {modality} among their {k} nearest."
         ),
         f"{modality}_never_retrieved": Definition(
             f"{modality.title()}s never retrieved",
-            f"Share of {modality}s that are among the {k} nearest of none of the {other}.",
+            f"Fraction of {modality}s that are among the {k} nearest of none of the {other}.",
         ),
     }
 

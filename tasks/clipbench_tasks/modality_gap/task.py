@@ -83,7 +83,7 @@ METRICS = {
     ),
     "separability": Definition(
         "Linear separability of the modalities",
-        "Share of held-out vectors that a linear classifier names image or text correctly: 50 % without a gap.",
+        "Fraction of held-out vectors that a linear classifier names image or text correctly: 50 % without a gap.",
         is_headline=True,
     ),
     "separability_dimensions": Definition(
@@ -114,7 +114,11 @@ METRICS = {
                 "Participation ratio",
                 "Squared sum of the covariance's eigenvalues over their sum of squares.",
             ),
-            ("isoscore", "IsoScore", "Share of dimensions that are used evenly: 1 is isotropic, 0 a single direction."),
+            (
+                "isoscore",
+                "IsoScore",
+                "Fraction of dimensions that are used evenly: 1 is isotropic, 0 a single direction.",
+            ),
         )
     },
 }
@@ -360,7 +364,7 @@ def _notes(pairs: PairVectors, n_images: int, n_chosen: int, n_scored: int) -> l
 
 
 def _cosine_curves(images: Vectors, texts: Vectors, geometry: PairGeometry) -> Curves:
-    """Return the share of cosines in each bin: of two images, two texts, an image and another's text, and of all
+    """Return the fraction of cosines in each bin: of two images, two texts, an image and another's text, and of all
     pairs.
     """
     counts = spread.cosine_counts(images, texts) | {"pair": spread.cosine_histogram(geometry.pair_cosine)}
@@ -371,11 +375,11 @@ def _cosine_curves(images: Vectors, texts: Vectors, geometry: PairGeometry) -> C
 
 
 def _spectrum_curves(spectrum: GapSpectrum) -> Curves:
-    """Return the mean differences by rank, and the share of the squared gap that the first ones carry."""
+    """Return the mean differences by rank, and the fraction of the squared gap that the first ones carry."""
     ranks = np.arange(1, len(spectrum.dimensions) + 1)
     curves = _curve("gap_spectrum", ranks, spectrum.mean_differences, **{**SPECTRUM, "y_label": "mean difference"})
     if spectrum.n_carrying() is not None:
-        series = "share of the squared gap"
+        series = "fraction of the squared gap"
         curves |= _curve("gap_share_by_dimensions", ranks, spectrum.shares, series=series, role="ink", **SPECTRUM)
     return curves
 
@@ -400,7 +404,7 @@ def _ablation_curves(images: Vectors, texts: Vectors) -> Curves:
 
 
 def _conformity_curves(geometry: PairGeometry) -> Curves:
-    """Return the share of items in each bin of conformity, an item's mean cosine with all others of its modality."""
+    """Return the fraction of items in each bin of conformity, an item's mean cosine with all others of its modality."""
     curves: Curves = {}
     for side, cone in (("image", geometry.image_cone), ("text", geometry.text_cone)):
         if not isnan(cone.value):
@@ -417,7 +421,7 @@ def _conformity_curves(geometry: PairGeometry) -> Curves:
 
 
 def _distribution(name: str, counts: Rows, *, x_label: str = "cosine", **facts: Any) -> Curves:
-    """Return the shares of a histogram between its first and last non-empty bin, or no curve if it is empty."""
+    """Return the fractions of a histogram between its first and last non-empty bin, or no curve if it is empty."""
     nonempty = np.flatnonzero(counts)
     if not len(nonempty):
         return {}

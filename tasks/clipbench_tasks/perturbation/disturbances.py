@@ -101,8 +101,8 @@ IMAGE_DISTURBANCES: Mapping[str, Disturbance] = MappingProxyType(
     }
 )
 """JPEG quality; longer side in pixels; radius as a fraction of the shorter side; standard deviation as a fraction of
-white; factor or its inverse; share of the contrast and of the colour that is left; degrees to either side; share of
-each side that is left."""
+white; factor or its inverse; fraction of the contrast and of the colour that is left; degrees to either side; fraction
+of each side that is left."""
 
 
 @dataclass(frozen=True)
@@ -250,8 +250,8 @@ TEXT_DISTURBANCES: Mapping[str, Disturbance] = MappingProxyType(
         TEMPLATE: Disturbance("Template", TEMPLATES, lambda text, template, sampler: template.replace("{}", text)),
     }
 )
-"""Share of the letters with a typo; share of the words in capitals, in small letters, with a mark after them, and in
-another place; share of the words that are left, from the first; and five templates, which have no order."""
+"""Fraction of the letters with a typo; fraction of the words in capitals, in small letters, with a mark after them,
+and in another place; fraction of the words that are left, from the first; and five templates, which have no order."""
 
 
 def disturb_text(text: str, disturbance: str, severity: int) -> str:

@@ -77,20 +77,21 @@ def _definitions() -> Definitions:
         definitions |= {
             success: Definition(
                 f"{title} attack success rate{same}",
-                f"Share of attacks in which the class of the written word scores highest by {by}."
+                f"Fraction of attacks in which the class of the written word scores highest by {by}."
                 + (OF_THESE if key in PROBES else ""),
             ),
             f"{key}_attacked_acc": Definition(
-                f"{title} accuracy under attack{same}", f"Share of attacked objects whose class scores highest by {by}."
+                f"{title} accuracy under attack{same}",
+                f"Fraction of attacked objects whose class scores highest by {by}.",
             ),
             f"{key}_plain_acc": Definition(
                 f"{title} accuracy without a word{same}",
-                f"Share of the same objects, without a word, whose class scores highest by {by}{BY_ATTACKS}.",
+                f"Fraction of the same objects, without a word, whose class scores highest by {by}{BY_ATTACKS}.",
             ),
             f"{key}_plain_named_word": Definition(
                 f"The word's class without a word, {title}{same}",
-                "Share of the same objects, without a word, for which the class of the attacking word scores highest by"
-                f" {by}{BY_ATTACKS}.",
+                "Fraction of the same objects, without a word, for which the class of the attacking word scores highest"
+                f" by {by}{BY_ATTACKS}.",
                 success,
             ),
         }
@@ -223,7 +224,7 @@ def _cross_fitted(image_ids: Sequence[str], attacks: Sequence[Attack], shown_ima
 
 
 def _plain_image(attack: Attack) -> int:
-    """Return the row of the object's image without a label, or with a blank one, or -1 if it has neither."""
+    """Return the row of the object's image without an overlay, or with a blank one, or -1 if it has neither."""
     return next((row for row in (attack.clean, attack.blank) if row is not None), -1)
 
 

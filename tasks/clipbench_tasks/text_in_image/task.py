@@ -1,8 +1,9 @@
 """Text in images: can the model read it, does it hijack the classification, and how large must it be for that?
 
 A data set has one or both of two kinds of item. *Contrasts* have an image with a written word and several captions,
-each with a word in quotes: the nearest caption should be the true one. *Attacks* have an object with a label that names
-another thing, and the same object without a label, with a blank one and with its own name, all classified as in
+each with a word in quotes: the nearest caption should be the true one. *Attacks* have an object with an overlay that
+names
+another thing, and the same object without an overlay, with a blank one and with its own name, all classified as in
 zero-shot, among all class names, of objects and words. An attack succeeds when the class of its word comes first. The
 two-way choice is SCAM's protocol (Westerhoff et al. 2025): the object or the word, with class vectors that are means of
 raw prompt vectors.
@@ -149,18 +150,20 @@ def reading(dataset: Dataset, contrasts: Sequence[Contrast], embedder: Embedder)
 
 
 CONDITIONS = ("clean", "blank", "benign", "attacked")
-"""No label, a blank one, one with the object's own name, or one with another name."""
+"""No overlay, a blank one, one with the object's own name, or one with another name."""
 
-LABELS = {
-    "clean": "without a label",
-    "blank": "with a blank label",
-    "benign": "with a truthful label",
+OVERLAYS = {
+    "clean": "without an overlay",
+    "blank": "with a blank overlay",
+    "benign": "with a truthful overlay",
     "attacked": "under attack",
 }
 
 METRICS = {
     "reading_acc": Definition(
-        "Reading accuracy", "Share of images whose nearest caption is the one with the written word.", is_headline=True
+        "Reading accuracy",
+        "Fraction of images whose nearest caption is the one with the written word.",
+        is_headline=True,
     ),
     "reading_blind": Definition(
         "Reading without the image", "The same with the mean of all images instead of each image.", "reading_acc"
@@ -168,36 +171,38 @@ METRICS = {
     "reading_shortest": Definition(
         "Always the shortest caption", "Reading accuracy of the rule that the shortest caption is true.", "reading_acc"
     ),
-    "reading_tie_rate": Definition("Ties", "Share of images for which a tie decides.", "reading_acc"),
+    "reading_tie_rate": Definition("Ties", "Fraction of images for which a tie decides.", "reading_acc"),
     "attack_success": Definition(
         "Attack success rate",
-        "Share of attacks in which the class of the written word scores highest.",
+        "Fraction of attacks in which the class of the written word scores highest.",
         is_headline=True,
     ),
     "drop": Definition(
-        "Accuracy drop under attack", "Accuracy without a label minus accuracy under attack, of the same objects."
+        "Accuracy drop under attack", "Accuracy without an overlay minus accuracy under attack, of the same objects."
     ),
     "drop_from_blank": Definition(
-        "Accuracy drop from a blank label",
-        "Accuracy with a blank label minus accuracy under attack, of the same objects.",
+        "Accuracy drop from a blank overlay",
+        "Accuracy with a blank overlay minus accuracy under attack, of the same objects.",
     ),
-    "attack_tie_rate": Definition("Ties", "Share of attacks in which a tie decides.", "attack_success"),
+    "attack_tie_rate": Definition("Ties", "Fraction of attacks in which a tie decides.", "attack_success"),
     **{
         f"{kind}_acc": Definition(
-            f"Accuracy {label}", f"Share of objects {label} whose class scores highest{BY_ATTACKS}."
+            f"Accuracy {overlay}", f"Fraction of objects {overlay} whose class scores highest{BY_ATTACKS}."
         )
-        for kind, label in LABELS.items()
+        for kind, overlay in OVERLAYS.items()
     },
     **{
         f"{kind}_two_way_acc": Definition(
-            f"Two-way accuracy {label}", f"Share of objects {label} that score above the attacking word{BY_ATTACKS}."
+            f"Two-way accuracy {overlay}",
+            f"Fraction of objects {overlay} that score above the attacking word{BY_ATTACKS}.",
         )
-        for kind, label in LABELS.items()
+        for kind, overlay in OVERLAYS.items()
     },
     **{
         f"{kind}_named_word": Definition(
-            f"The word's class {LABELS[kind]}",
-            f"Share of objects {LABELS[kind]} for which the class of the attacking word scores highest{BY_ATTACKS}.",
+            f"The word's class {OVERLAYS[kind]}",
+            f"Fraction of objects {OVERLAYS[kind]} for which the class of the attacking word scores"
+            f" highest{BY_ATTACKS}.",
             "attack_success",
         )
         for kind in ("clean", "blank")
@@ -207,7 +212,7 @@ METRICS = {
 AXES = {
     "height": "height of a capital letter, widths of the image",
     "contrast": "contrast of ink and paper",
-    "offset": "distance of the label below the middle, widths of the image",
+    "offset": "distance of the overlay below the middle, widths of the image",
 }
 """Properties over which the shipped response curves run."""
 
@@ -386,7 +391,7 @@ def _measures(samples: Samples, verdicts: Mapping[str, _Verdict], n_classes: int
     drop = Mean(column="drop", unit="difference", chance=0.0, higher_is_better=False)
     no_drop = undefined(reason, "difference", higher_is_better=False)
     measures: Measures = {
-        # No chance: a model that reads no label still takes some objects for the word. ``clean_named_word`` says how
+        # No chance: a model that reads no overlay still takes some objects for the word. ``clean_named_word`` says how
         # many.
         "attack_success": Mean(column="attack_success", higher_is_better=False),
         "clean_acc": undefined(reason, higher_is_better=True),

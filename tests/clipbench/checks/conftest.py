@@ -49,7 +49,7 @@ def table() -> Float32[np.ndarray, "n_ids dim"]:
 
 
 class Gelu(nn.Module):
-    """An image tower's perceptron on the share of each colour; its weights invert GELU where they were fitted."""
+    """An image tower's perceptron on the fraction of each colour; its weights invert GELU where they were fitted."""
 
     def __init__(self, activation: nn.Module) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class ToyClip(Model):
     reads_padding: bool = False
     masks: bool = False
     knows: float = 1.0
-    """Share of words that the vocabulary holds."""
+    """Fraction of words that the vocabulary holds."""
     resize: Any = "crop"
     interpolation: str = "bicubic"
     mean: float = 0.5

@@ -55,7 +55,7 @@ def with_metric(run: Run, name: str = "acc1", **changes: Any) -> Run:
 
 @pytest.fixture
 def make_runs(tmp_path: Path) -> MakeRuns:
-    """Return a function that writes runs of models with these shares of hits, on as many data sets."""
+    """Return a function that writes runs of models with these fractions of hits, on as many data sets."""
 
     def make(*shares: float, n_data: int = 1, n: int = N) -> list[Run]:
         runs = []

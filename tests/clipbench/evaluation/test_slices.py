@@ -24,7 +24,7 @@ N = 120
 
 
 def classified(rate: dict[str, float], seed: int = 0) -> tuple[cb.Dataset, FixedEmbedder, np.ndarray]:
-    """Return images of two classes in regions, a share of which, that of their region, is classified as it should
+    """Return images of two classes in regions, a fraction of which, that of their region, is classified as it should
     be.
     """
     rng = np.random.default_rng(seed)

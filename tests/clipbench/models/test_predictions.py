@@ -34,7 +34,7 @@ def measured(path: Path, **options: object) -> cb.Run:
 
 
 def drawn(n: int, shares: Sequence[float], n_classes: int = 20, seed: int = 0) -> list[list[tuple[str, str, str]]]:
-    """Return the rows of several models about the same images, right in a share of them."""
+    """Return the rows of several models about the same images, right in a fraction of them."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(n_classes, size=n)
     models = []

@@ -37,7 +37,7 @@ class Rate(NamedTuple):
 
 
 def rate(confidence: Law, accuracy: Law, n: int, n_trials: int, *, cluster_size: int = 1) -> Rate:
-    """Return the share of simulated tables whose interval contains the error of the whole population.
+    """Return the fraction of simulated tables whose interval contains the error of the whole population.
 
     Samples of a cluster share confidence and outcome.
     """

@@ -322,7 +322,7 @@ def test_the_interval_of_credits_covers_where_a_bootstrap_does_not(hardly_any: f
 
 
 RARE = [(200, 10, 0.01, 0.5), (30, 10, 0.05, 0.5), (100, 5, 0.02, 0.5), (15, 20, 0.1, 0.5), (50, 20, 0.02, 0.2)]
-"""Clusters, samples of each, share of hits, and how alike those of a cluster are (of a beta law, 1 / (1 + a + b))."""
+"""Clusters, samples of each, fraction of hits, and how alike those of a cluster are (of a beta law, 1 / (1 + a + b))."""
 
 
 def rare_hits(n_clusters: int, size: int, chance: float, likeness: float) -> Callable[[np.random.Generator], Interval]:

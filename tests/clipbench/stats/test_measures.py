@@ -61,7 +61,7 @@ def test_the_interval_of_a_smooth_fraction_stays_in_range() -> None:
 
 
 def test_a_measure_hands_its_meaning_to_its_metric_defined_or_not() -> None:
-    meaning = {"title": "Hits", "description": "Share of hits.", "baseline_of": "acc", "is_headline": True}
+    meaning = {"title": "Hits", "description": "Fraction of hits.", "baseline_of": "acc", "is_headline": True}
     measures = (
         Mean(column="hit", **meaning),  # type: ignore[arg-type]
         Statistic(function=lambda rows: float(rows["hit"].max()), columns=("hit",), **meaning),  # type: ignore[arg-type]
@@ -71,7 +71,7 @@ def test_a_measure_hands_its_meaning_to_its_metric_defined_or_not() -> None:
     )
     for measure in measures:
         found = measure.metric({"hit": np.array([0.0, 1.0, 1.0]), "none": np.full(3, np.nan)}, rng())
-        assert (found.title, found.description, found.baseline_of) == ("Hits", "Share of hits.", ["acc"])
+        assert (found.title, found.description, found.baseline_of) == ("Hits", "Fraction of hits.", ["acc"])
         assert found.is_headline
 
 

@@ -26,7 +26,7 @@ CHOOSING = Ability(
 
 
 def share(n_right: int, chance: float, n: int = 400, *, higher_is_better: bool = True) -> Metric:
-    """Return a share of samples with its Wilson interval."""
+    """Return a fraction of samples with its Wilson interval."""
     low, high, _ = wilson(n_right, n)
     return Metric(value=n_right / n, low=low, high=high, n=n, chance=chance, higher_is_better=higher_is_better)
 

@@ -181,7 +181,7 @@ FILL = """() => [...document.querySelectorAll(".lead:not(.stacked)")].map((lead)
   const image = cards.at(-1).querySelector(".thumb:only-child");
   return { share: (bottom(image ?? cards.at(-1)) - top) / figure, overlaps: overlaps.length };
 })"""
-"""The share of the height of a figure which the failures beside it fill, and cards whose parts reach beyond them."""
+"""The fraction of the height of a figure which the failures beside it fill, and cards whose parts reach beyond them."""
 
 
 @pytest.mark.parametrize("width", [760, 1280, 1920])

@@ -66,7 +66,7 @@ CURVES = {
     },
     "spectrum": {
         ("Share, %", "accuracy of a linear classifier"): "separability_by_dimensions",
-        ("Share, %", "share of the squared gap"): "gap_share_by_dimensions",
+        ("Share, %", "fraction of the squared gap"): "gap_share_by_dimensions",
     },
     "long-caption": {
         ("Recall@1, %", "text → image"): "image_retrieval_recall@1_by_tokens",

@@ -36,8 +36,8 @@ def test_the_sentences_say_how_often_a_label_decides(evidence: Make, whole: dict
     assert fooled.mark == "weak"
     assert (
         fooled.text
-        == "Fooled by a written label in 74.0 % [69.0, 79.0] of 300 attacks, and without the label its word is named in 1.0"
-        " % [0.0, 2.1]. The object is named in 95.0 % [92.5, 97.5] without a label, 90.0 % [86.6, 93.4] with a blank"
+        == "Fooled by an overlay in 74.0 % [69.0, 79.0] of 300 attacks, and without the overlay its word is named in 1.0"
+        " % [0.0, 2.1]. The object is named in 95.0 % [92.5, 97.5] without an overlay, 90.0 % [86.6, 93.4] with a blank"
         " one, 20.0 % [15.5, 24.5] under attack, where chance is 10.0 %."
     )
 
@@ -50,12 +50,12 @@ def test_attacks_are_a_weakness_where_the_word_is_named_more_often_than_without_
         baselines = {} if named is None else {"clean_named_word": parts.fraction(named, 300, chance=0.1)}
         (told,) = findings(evidence(metrics={"attack_success": success}, baselines=baselines).evaluation)
         assert told.text.startswith(
-            "Fooled" if told.mark == "weak" else "Takes an object for the word on its label in "
+            "Fooled" if told.mark == "weak" else "Takes an object for the word on its overlay in "
         )
         return str(told.mark)
 
     assert (mark(0.01, 0.2), mark(0.01, 0.01), mark(0.3, None)) == ("good", "plain", "plain")
-    assert mark(0.07, 0.0) == "weak"  # below one in ten classes, and far above what is named without a label
+    assert mark(0.07, 0.0) == "weak"  # below one in ten classes, and far above what is named without an overlay
 
 
 def test_a_probe_is_held_against_the_prompts_and_only_a_test_says_more(evidence: Make, parts: SimpleNamespace) -> None:

@@ -42,7 +42,7 @@ class LengthBias(Task):
             chance=0.5,
             higher_is_better=False,
             title="Longest caption wins",
-            description="Share of captions that score below the longest of all captions.",
+            description="Fraction of captions that score below the longest of all captions.",
             is_headline=True,
         )
         margin = Mean(
@@ -55,7 +55,7 @@ class LengthBias(Task):
             column="tied",
             higher_is_better=None,
             title="Ties",
-            description="Share of captions that score exactly as the longest.",
+            description="Fraction of captions that score exactly as the longest.",
             baseline_of="longest_wins",
         )
         return Evaluation(

@@ -81,7 +81,7 @@ def test_a_word_in_the_direction_of_the_objects_that_it_names_fools_all() -> Non
 
 def test_no_attack_is_tested_by_a_probe_that_saw_its_object() -> None:
     data, images = world("word_CLASS")
-    # Objects 0 and 1 share an image with a blank label: they are one.
+    # Objects 0 and 1 share an image with a blank overlay: they are one.
     attacks = list(data.attacks or ())
     attacks[1] = attacks[1]._replace(blank=attacks[0].clean)
     training = training_of(replace(data, attacks=attacks), attacks, data.image_ids)

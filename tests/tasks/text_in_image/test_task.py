@@ -73,7 +73,7 @@ def test_what_a_label_does_is_measured_on_the_same_object() -> None:
         "attacked_acc": 1 / 3,
         "attack_success": 1 / 3,
         "drop": 2 / 3,
-        "drop_from_blank": 1.0,  # of the two that have a blank label
+        "drop_from_blank": 1.0,  # of the two that have a blank overlay
         "clean_two_way_acc": 1.0,
         "attacked_two_way_acc": 1 / 3,
         "clean_named_word": 0.0,

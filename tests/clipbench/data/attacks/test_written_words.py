@@ -11,7 +11,7 @@ from clipbench.data import DataOptions, Dataset, DrawnImage, ImageRef
 from clipbench.data.attacks import FORM
 from clipbench.data.attacks.written_words import WrittenImage, with_written_words
 from clipbench.data.dataset_loading import depends_on_form, load_data
-from clipbench.data.scenes.scene_questions import Label
+from clipbench.data.scenes.scene_questions import Overlay
 from clipbench.errors import DataError, UsageError
 from clipbench.testing import NamedImage
 
@@ -93,7 +93,7 @@ class Grey:
 
 @pytest.mark.parametrize("size", [(300, 500), (640, 400)])
 def test_the_label_stands_in_the_middle_of_the_square_that_models_see(size: tuple[int, int]) -> None:
-    image = np.asarray(WrittenImage(Grey(*size), Label(height=0.1).writing("moon")).open(), np.int64)
+    image = np.asarray(WrittenImage(Grey(*size), Overlay(height=0.1).writing("moon")).open(), np.int64)
     assert image.shape == (size[1], size[0], 3)
     rows, columns = np.nonzero((image != 120).any(axis=2))
     side = min(size)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from clipbench.data.scenes import SceneImage, scenes_dataset
 from clipbench.data.scenes.facts import word_relation_holds
 from clipbench.data.scenes.sampling import SPLITS
-from clipbench.data.scenes.scene_questions import Label, label_conditions, reading_item, typographic_item
+from clipbench.data.scenes.scene_questions import Overlay, overlay_conditions, reading_item, typographic_item
 from clipbench.data.scenes.world import KINDS, Background, Scene, Solid, held_out
 
 indices = st.integers(0, 10**6)
@@ -29,7 +29,7 @@ def test_the_label_lies_on_the_object_and_moves_with_the_offset() -> None:
     sphere = Solid("sphere", "red", "plain", 0.5, 0.5, 0.3)
 
     def place(offset: float) -> list[str]:
-        shown = Scene(Background("grey", "plain", 0.1), (sphere,), writing=Label(offset=offset).writing("cube"))
+        shown = Scene(Background("grey", "plain", 0.1), (sphere,), writing=Overlay(offset=offset).writing("cube"))
         assert shown.writing is not None
         return [name for name in ("above", "on", "below") if word_relation_holds(shown.writing, name, shown.solids[0])]
 
@@ -56,7 +56,7 @@ def test_answers_stand_everywhere_among_the_candidates() -> None:
 def test_the_set_has_words_to_read_and_objects_to_attack_within_its_budget() -> None:
     data = scenes_dataset("attacks")
     assert data.contrasts is not None and data.attacks is not None
-    assert len(data.contrasts) == 300 and len(data.attacks) == 300 + 75 * len(label_conditions())
+    assert len(data.contrasts) == 300 and len(data.attacks) == 300 + 75 * len(overlay_conditions())
     assert len(data) < 3_000
     assert {each.subset for each in data.contrasts} == {"word_alone", "with_object"}
     assert {len(each.captions) for each in data.contrasts} == {10}
