@@ -46,7 +46,7 @@ def test_the_newest_version_of_the_changelog_is_the_version_of_the_package() -> 
 
 def test_the_first_release_is_described_in_few_words() -> None:
     first = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").rpartition("\n## ")[2]
-    assert len(first.split()) <= MOST_WORDS
+    assert len(first.partition("\n### Renamed\n")[0].split()) <= MOST_WORDS
 
 
 @pytest.mark.parametrize(

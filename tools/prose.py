@@ -1,4 +1,5 @@
-"""Name the phrases of pyproject.toml's [tool.prose] in pages, docstrings and messages, with better words. Part of `make check`.
+"""Name the phrases of pyproject.toml's [tool.prose], and the words that the glossary replaces, in pages, docstrings and
+messages, with better words. Part of `make check`.
 
 python tools/prose.py            # what pyproject.toml lists
 python tools/prose.py docs/ci.md # these pages
@@ -19,6 +20,9 @@ CODE = re.compile(
 )
 """Parts of a page that are not prose: code, comments, addresses and tags."""
 WORDS_OF_A_MESSAGE = 3
+GLOSSARY = "docs/glossary.md"
+TERM = re.compile(r"^\| (?P<term>[^|`]+) \| (?P<others>`[^|]+`) \|", re.MULTILINE)
+"""A row of the glossary's table: a term, and in backquotes the words that it replaces."""
 
 
 def main() -> None:
@@ -35,13 +39,22 @@ def main() -> None:
 def find(root: Path, settings: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line per phrase: file, line number, the phrase and the better words."""
     readers = {"pages": prose, "docstrings": docstrings, "messages": messages}
+    phrases = {**settings["phrases"], **replaced_words(root / GLOSSARY)}
     for kind, read in readers.items():
         for path in files(root, settings.get(kind, ()), settings.get("exclude", ())):
             for number, text in read(path.read_text(encoding="utf-8")):
-                for pattern, better in settings["phrases"].items():
+                for pattern, better in phrases.items():
                     for match in re.finditer(pattern, text, re.IGNORECASE | re.MULTILINE):
                         line = number + text.count("\n", 0, match.start())
                         yield f"{path.relative_to(root)}:{line}: {match[0].strip()!r}: write {better}"
+
+
+def replaced_words(glossary: Path) -> dict[str, str]:
+    """Return the words that the glossary's table replaces, as patterns, with its terms."""
+    if not glossary.is_file():
+        return {}
+    rows = TERM.finditer(glossary.read_text(encoding="utf-8"))
+    return {rf"\b{other}\b": row["term"] for row in rows for other in re.findall("`(.+?)`", row["others"])}
 
 
 def files(root: Path, patterns: Sequence[str], excluded: Sequence[str]) -> list[Path]:

@@ -112,7 +112,7 @@ def _strongest(evidence: Sequence[MetricEvidence]) -> str:
     surest = min(differences, key=lambda difference: (not difference.is_headline, difference.p_value or 0.0))
     unit = surest.base.unit
     interval = "" if surest.low is None else f" {change_interval(surest.low, surest.high, unit)}"
-    return f"{surest.evaluation} {surest.title} {change(surest.value, unit)}{interval}"
+    return f"{surest.evaluation}/{surest.name} {change(surest.value, unit)}{interval}"
 
 
 def _outcome_texts(outcomes: Sequence[Outcome], word: Word) -> Iterable[str]:

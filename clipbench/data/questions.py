@@ -26,8 +26,8 @@ from clipbench.errors import DataError
 class Contrast(NamedTuple):
     """A few images and captions, and which caption is true of which image.
 
-    In SugarCrepe an item is one image with a true and a false caption, in Winoground two of each, in NLVR one caption
-    with several images. Reading a written word is a choice among captions that quote one word each.
+    In SugarCrepe an item is one image with a true caption and a hard negative, in Winoground two of each, in NLVR one
+    caption with several images. Reading a written word is a choice among captions that quote one word each.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""Rounds: process 0 says what is to be done, every process does its share of it, and process 0 waits for all.
+"""Rounds: process 0 says what is to be done, every process does its part of it, and process 0 waits for all.
 
 The messages are in a folder of the cache that is private to this user. Only numbers and names go over the network,
 through the store of torch.distributed. Nothing of it waits inside torch, so that Ctrl-C is heard at once.
@@ -20,7 +20,7 @@ from clipbench.distributed.process_rank import ProcessRank, Store, connect
 from clipbench.errors import RESUME, MachineError, UsageError
 
 Share = Callable[[int, int], Any]
-"""Does the share of one process, by its number and the number of all, and returns its outcome. It can be pickled."""
+"""Does the part of one process, by its number and the number of all, and returns its outcome. It can be pickled."""
 
 FOLDER = "processes"
 """Folder in the cache with one folder for each group of processes that runs."""

@@ -1,4 +1,4 @@
-"""Geometry of image and text vectors in the shared space: gap, cones, cosines and distances of pairs, relative gap.
+"""Geometry of image and text embeddings in the shared space: gap, cones, cosines and distances of pairs, relative gap.
 
 Vectors have length 1; row i of both sides is a pair. Every measure here costs O(n d) and reads the vectors in blocks;
 besides them, only numbers per pair are in memory. ``pair_geometry`` gives all measures from the same few passes. A mean
@@ -102,7 +102,7 @@ def pair_geometry(images: Images, texts: Texts) -> PairGeometry:
 
 
 def gap_vector(images: Images, texts: Texts) -> Vector:
-    """Return the mean image vector minus the mean text vector, or NaN without samples.
+    """Return the mean image embedding minus the mean text embedding, or NaN without samples.
 
     Source: Liang et al., Mind the Gap, 2022.
     """
@@ -110,7 +110,7 @@ def gap_vector(images: Images, texts: Texts) -> Vector:
 
 
 def modality_gap(images: Images, texts: Texts) -> float:
-    """Return the distance between the mean image vector and the mean text vector, in [0, 2].
+    """Return the distance between the mean image embedding and the mean text embedding, in [0, 2].
 
     Source: Liang et al., Mind the Gap, 2022 (the means are not renormalised). The square of the estimate is biased
     upwards by the variance of the gap vector, of order 1/n (``gap_noise`` has the unbiased square and its error).
@@ -348,7 +348,8 @@ def check_paired(images: Images, texts: Float32[np.ndarray, "n_texts text_dim"])
     """Raise DataError unless the numbers of texts and images are equal: numpy would pair a single one with all."""
     if len(images) != len(texts):
         raise DataError(
-            f"{len(images):,} image vectors and {len(texts):,} text vectors: expected equal numbers, one pair per row"
+            f"{len(images):,} image embeddings and {len(texts):,} text embeddings: expected equal numbers, one pair per"
+            " row"
         )
 
 

@@ -27,7 +27,9 @@ RANGES: Mapping[str, Range] = {"fraction": intervals.DIFFERENCES, "difference": 
 
 
 class OneSidedBounds(NamedTuple):
-    """The lower and the upper bound of a difference, each missed with a chance of 5 %. None if there is no evidence."""
+    """The lower and the upper bound of a difference, each missed with a chance of 5 %. None if the samples show
+    none.
+    """
 
     low: float | None
     high: float | None

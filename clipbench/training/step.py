@@ -42,7 +42,7 @@ UnitVectors = Float[Tensor, "n E"]
 ScalarTensor = Float[Tensor, ""]
 
 Loss = Callable[[UnitVectors, UnitVectors, ScalarTensor, ScalarTensor | None], ScalarTensor]
-"""A function from unit image and text vectors (paired by row), scale and bias to this process's fraction of the
+"""A function from unit image and text embeddings (paired by row), scale and bias to this process's fraction of the
 loss.
 """
 

@@ -31,8 +31,8 @@ def slug(words: str) -> str:
     """Return words as an address has them, like the addresses of headings on a Markdown site.
 
     Example:
-        >>> slug("A written label decides")
-        'a-written-label-decides'
+        >>> slug("An overlay decides")
+        'an-overlay-decides'
     """
     return re.sub(r"[^a-z0-9]+", "-", words.casefold())
 

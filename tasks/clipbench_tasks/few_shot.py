@@ -1,7 +1,7 @@
 """Few labels: how good do simple classifiers get with 1, 2, 4, 8, 16 labelled images of each class, and with all?
 
-Three classifiers are trained on unit image vectors: the vote of the nearest images, a linear probe, and a linear probe
-that starts at the class prompts, whose weights are drawn towards the logit scale times the prompts' vectors
+Three classifiers are trained on unit image embeddings: the vote of the nearest images, a linear probe, and a linear
+probe that starts at the class prompts, whose weights are drawn towards the logit scale times the prompts' vectors
 (``metrics.probes`` has the objectives). Nothing is tuned: the strength of the regularisation is the same for all data.
 
 Half of the images of each class are trained on, the other half is tested, unless the data says which images may be
@@ -93,7 +93,7 @@ class FewShot(Task):
     data_form = "training"
     summary = "k-NN, linear probe and prompt-initialised probe from 1 label per class to all, against zero-shot"
     question = (
-        "How many labelled images of each class does a classifier on the image vectors need to be as good as the"
+        "How many labelled images of each class does a classifier on the image embeddings need to be as good as the"
         " prompts?"
     )
     scoring = (

@@ -228,7 +228,7 @@ def _bivlc(row: Fields) -> ParsedContrast:
 
 
 def _one_negative(*true: str) -> Reader:
-    """Return a reader of one image, of fields with a true caption each, and of a false caption."""
+    """Return a reader of one image, of fields with a true caption each, and of a hard negative."""
     return lambda row: _choice((_image(row),), [_text(row[field]) for field in true], (_text(row["negative_caption"]),))
 
 
@@ -246,7 +246,7 @@ def _aro(row: Fields) -> ParsedContrast:
 
 
 def _distinct_choice(images: Sequence[ImageKey], true: str, false: Iterable[str]) -> ParsedContrast:
-    """Return the contrast of a caption and the distinct false captions that differ from it."""
+    """Return the contrast of a caption and the distinct hard negatives that differ from it."""
     negatives = [text for text in dict.fromkeys(false) if text != true]
     return _choice(images, (true,), negatives)._replace(is_valid=bool(negatives))
 
@@ -343,7 +343,7 @@ CREPE_COLUMNS = MappingProxyType({kind: f"valid_hard_negs_{kind}" for kind in ("
 SCHEMAS = (
     Schema("a contrast with its truth matrix", {"captions", "truth"}, True, _truth_matrix),
     Schema(
-        "a contrast with true and false captions",
+        "a contrast with true captions and hard negatives",
         {"true", "false"},
         True,
         lambda row: _choice(_images(row), _texts(row["true"]), _texts(row["false"])),

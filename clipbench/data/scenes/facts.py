@@ -1,7 +1,7 @@
 """Facts about a scene, judged true or false from the places of its solids and from nothing else.
 
 A verdict is True, False, or None where people could disagree, such as "left of" for an object that is only a little to
-the left. Captions state only facts that are True. A false caption states at least one that is False. The margins are
+the left. Captions state only facts that are True. A hard negative states at least one that is False. The margins are
 wide, so that every caption is clearly true or clearly false.
 """
 

@@ -37,8 +37,8 @@ def contrasts_of(items: Iterable[ItemLine], n_images: int, texts: Sequence[str])
     Args:
         items: with ``id``, ``images`` (rows of images), ``captions`` (rows of texts), ``truth`` (a list per image,
             with 1 for each caption that is true of it, otherwise 0) and optionally ``subset``.
-        n_images: number of image vectors.
-        texts: distinct name of each text vector.
+        n_images: number of image embeddings.
+        texts: distinct name of each text embedding.
 
     Raises:
         DataError: a field is missing or unknown, a row is not there, or the truth table has another shape.

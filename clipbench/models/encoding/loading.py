@@ -27,8 +27,8 @@ def load_embedder(  # noqa: PLR0913  those of StoreEmbedder, each by its name
 
     Args:
         root: folder of the store, or None for the user's. The other options are as in ``StoreEmbedder``.
-        owns_process: no code of the user's runs in this process. Then the description of the model may be that of its
-            last loading (``encoding.load_cache``), and the model is loaded only if something is missing.
+        owns_process: no code of the user's runs in this process. Then the model may be described by its last loading
+            (``encoding.load_cache``), and is loaded only if something is missing.
 
     Raises:
         ClipbenchError: the reference or an option is wrong, or the weights are not here.

@@ -179,7 +179,7 @@ def _encode_share(
 
 @dataclass(frozen=True)
 class _Share:
-    """The share of another process: it loads the same models, and puts vectors into the same store."""
+    """The part of another process: it loads the same models, and puts vectors into the same store."""
 
     sources: Sequence[Callable[[], Embedder]]
     fingerprints: Sequence[str]

@@ -42,7 +42,8 @@ class Sentence(NamedTuple):
 def key_sentences(sentences: Sequence[Sentence]) -> list[Sentence]:
     """Return the sentences that matter most: weaknesses, strengths, other results, then missing results.
 
-    At most ``MOST`` have numbers. Weaknesses and inconclusive results are taken from the lowest on, strengths from the
+    At most ``MOST`` have numbers. Weaknesses and results that show no difference are taken from the lowest on,
+    strengths from the
     highest on, by their distance from chance. The first of every section comes before the second of any.
     """
     waiting = [_ranked(sentences, marks) for marks in KINDS]

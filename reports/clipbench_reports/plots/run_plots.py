@@ -169,7 +169,7 @@ RUN_PLOTS: Mapping[str, RunsPlot] = {
     "track": RunsPlot(
         summary="gap, cones and recall through a training",
         definition=(
-            "The modality gap is the distance between the centroids of image and text vectors (Liang et al., 2022)."
+            "The modality gap is the distance between the centroids of image and text embeddings (Liang et al., 2022)."
         ),
         draw=_draw_track,
     ),

@@ -193,9 +193,9 @@ def hard_negatives(models: Models) -> Chart:
         read_each(models, _cosines),
         "Mean cosine of a caption",
         lambda distribution: f"with {distribution.label} {distribution.mean_words}",
-        reading="Cosines between text vectors. Each distribution is scaled to the same height, and the upright stroke "
-        "is its mean. If a caption is as near to its hard negative as to itself (cosine 1), no image can distinguish "
-        "the two.",
+        reading="Cosines between text embeddings. Each distribution is scaled to the same height, and the upright "
+        "stroke is its mean. If a caption is as near to its hard negative as to itself (cosine 1), no image can "
+        "distinguish the two.",
     )
 
 

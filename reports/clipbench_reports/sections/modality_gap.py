@@ -113,7 +113,7 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     if gap is None:
         return []
     noise = "" if gap.chance is None else f". Without a gap, noise puts them {fmt.number(gap.chance, gap.unit)} apart"
-    text = f"The mean image vector and the mean text vector are {fmt.bounded(gap)} apart{noise}."
+    text = f"The mean image embedding and the mean text embedding are {fmt.bounded(gap)} apart{noise}."
     sentences = [Finding("plain", text, weakness=APART if (gap.low or 0) > 0 else "")]
     if separability is not None and separability.value is not None:
         finding = claim(
@@ -125,7 +125,7 @@ def findings(evaluation: EvaluationRecord) -> list[Finding]:
     return sentences
 
 
-DEFINITION = "The modality gap is the distance between the centroids of image and text vectors (Liang et al., 2022)."
+DEFINITION = "The modality gap is the distance between the centroids of image and text embeddings (Liang et al., 2022)."
 SECTION = Section(
     advice={
         APART: (

@@ -258,7 +258,7 @@ def _probe_finding(evaluation: EvaluationRecord, probe: Metric) -> Finding:
     relation = against_chance(replace(difference, higher_is_better=True))[0] or "level"
     how = {"better": "fooled less often than the prompts: in", "worse": "fooled more often than the prompts: in"}
     text = (
-        f"The linear probe trained here on the same image vectors is {how.get(relation, 'fooled in')} "
+        f"The linear probe trained here on the same image embeddings is {how.get(relation, 'fooled in')} "
         f"{fmt.bounded(probe)} of {fmt.count(probe.n)} attacks, the prompts in {fmt.bounded(prompts)} among "
         f"the same classes: the difference is {fmt.number(difference.value, difference.unit)} "
         f"{fmt.symbol(difference.unit)}{interval_in_brackets(difference)}"

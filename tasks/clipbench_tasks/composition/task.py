@@ -248,8 +248,8 @@ def _scores(contrasts: Sequence[Contrast], decided: Choices, text_only: Column) 
 
 
 def _has_more_pairs(contrasts: Sequence[Contrast], name: str) -> bool:
-    """Return whether any image (or caption) has more than one pair of a true and a false caption (or image), or, for
-    the Jaccard index, any caption more than one true image.
+    """Return whether any image (or caption) has more than one pair of a true caption and a hard negative (or image),
+    or, for the Jaccard index, any caption more than one true image.
     """
     axis = 1 if name == "text_pair_acc" else 0
     truths = [contrasts[rows[0]].truth for rows in truth_groups([contrast.truth for contrast in contrasts])]

@@ -52,7 +52,7 @@ from clipbench_tasks.tables import (
 METRICS = {
     "gap": Definition(
         "Modality gap (distance of the centroids)",
-        "Euclidean distance between the mean image vector and the mean text vector.",
+        "Euclidean distance between the mean image embedding and the mean text embedding.",
         is_headline=True,
     ),
     "gap_if_none": Definition(
@@ -92,10 +92,10 @@ METRICS = {
         " modalities.",
     ),
     "image_uniformity": Definition(
-        "Uniformity of image vectors", "Logarithm of the mean Gaussian potential of two images."
+        "Uniformity of image embeddings", "Logarithm of the mean Gaussian potential of two images."
     ),
     "text_uniformity": Definition(
-        "Uniformity of text vectors", "Logarithm of the mean Gaussian potential of two texts."
+        "Uniformity of text embeddings", "Logarithm of the mean Gaussian potential of two texts."
     ),
     "cross_uniformity": Definition(
         "Cross-modal uniformity", "Logarithm of the mean Gaussian potential of an image and the text of another."
@@ -156,10 +156,10 @@ class ModalityGap(Task):
     name = "modality-gap"
     version = 1
     data_form = "paraphrases"
-    summary = "gap and cones of image and text vectors, dimensions that carry the gap, and effects of closing it"
+    summary = "gap and cones of image and text embeddings, dimensions that carry the gap, and effects of closing it"
     question = "Do images and texts share one space, or does each keep to a region of its own?"
     scoring = (
-        "The gap is the distance between the mean image and the mean text vector. Separability is the accuracy of a "
+        "The gap is the distance between the mean image and the mean text embedding. Separability is the accuracy of a "
         "linear classifier that separates the two on held-out vectors: 50 % without a gap."
     )
 

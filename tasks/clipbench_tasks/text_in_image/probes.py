@@ -236,7 +236,7 @@ def image_vectors(dataset: Dataset, embedder: Embedder, *rows: Rows) -> list[Vec
 
 
 def _credits_of_prompts(images: Vectors, classes: Vectors, of_both: Sequence[Rows]) -> list[Column]:
-    """Return the credits of the object's class and of the word's class, by the nearest class vector."""
+    """Return the credits of the object's class and of the word's class, by the nearest class embedding."""
     return [class_scores(images, classes, rows).credit() for rows in of_both]
 
 

@@ -5,8 +5,8 @@ each with a word in quotes: the nearest caption should be the true one. *Attacks
 names
 another thing, and the same object without an overlay, with a blank one and with its own name, all classified as in
 zero-shot, among all class names, of objects and words. An attack succeeds when the class of its word comes first. The
-two-way choice is SCAM's protocol (Westerhoff et al. 2025): the object or the word, with class vectors that are means of
-raw prompt vectors.
+two-way choice is SCAM's protocol (Westerhoff et al. 2025): the object or the word, with class embeddings that are
+means of raw prompt vectors.
 """
 
 from collections import defaultdict
