@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parents[1] / "tools" / "names.py"
-pytestmark = pytest.mark.skipif(not SCRIPT.is_file(), reason="experiments/ is not part of the source distribution")
+pytestmark = pytest.mark.skipif(not SCRIPT.is_file(), reason="tools/ is not part of the source distribution")
 
 SETTINGS = '[tool.names]\npackages = ["product"]\nfillers = ["each", "found"]\nshared_classes = ["Spoon"]\n'
 GOOD = "class Spoon: ...\n\n\ndef scale(ranks):\n    found = [rank + 1 for rank in ranks]\n    return found\n"

@@ -12,7 +12,7 @@ from tests.test_docs import pages_module
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "tools/prose.py"
-pytestmark = pytest.mark.skipif(not SCRIPT.is_file(), reason="experiments/ is not part of the source distribution")
+pytestmark = pytest.mark.skipif(not SCRIPT.is_file(), reason="tools/ is not part of the source distribution")
 PAGE = """# A page
 
 Distances alone

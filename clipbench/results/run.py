@@ -530,7 +530,7 @@ def _result(data: object, file: Path) -> Result:
                     )
         return result
     except SchemaError as error:
-        raise ClipbenchError(f"{file} is not a result of this clipbench ({error}): {_again(data)}") from error
+        raise ClipbenchError(f"{file} is not a clipbench result ({error}): {_again(data)}") from error
 
 
 def _again(data: object) -> str:
@@ -538,4 +538,4 @@ def _again(data: object) -> str:
     command = data.get("command") if isinstance(data, dict) else None
     if not isinstance(command, list) or command[:2] != ["clipbench", "run"]:
         return "make the run again"
-    return f"make the run again, with another --out: {shlex.join(map(str, command))}"
+    return f"make the run again: {shlex.join(map(str, command))}"

@@ -143,5 +143,5 @@ def test_each_set_of_labels_is_scored_under_its_own_name() -> None:
     near = {name: column.tolist() for name, column in found.neighbours.items()}
     assert near["sample_id"] == ["p1"] * 3 and near["label_set"] == ["colour_kind"] * 3
     assert near["text"] == ["red cat", "blue cat", "red dog"] and near["is_right"] == [False, True, False]
-    assert near["cosine"][:2] == [found.samples[f"colour_kind/{of}_cosine"][1] for of in ("chosen", "right")]
+    assert near["cosine"][:2] == [found.samples[f"colour_kind/{of}_cosine"][1] for of in ("predicted", "target")]
     assert "acc1" not in values and set(found.curves) == {"kind/reliability", "colour_kind/reliability"}

@@ -149,10 +149,10 @@ WHOLE = 'title = "x"\nkind = "retrieval"\nlicence = "ours"\n'
     [
         ("[birds", "is not TOML"),
         ('[birds]\ntitle = "x"', r"\[birds\]: kind is not there \(an entry needs title, kind \(classification, .*and licence"),
-        (f'[birds]\n{WHOLE}titel = "y"', r"\[birds\] has 'titel': did you mean 'title'\? \(an entry needs"),
+        (f'[birds]\n{WHOLE}titel = "y"', r"\[birds\]: unknown key 'titel': did you mean 'title'\? \(an entry needs"),
         (f"[birds]\n{WHOLE}n_images = 'many'", r"\[birds\]: n_images is 'many', expected an integer \(an entry needs"),
         (f'[birds]\n{WHOLE}[[birds.source]]\nhub = "a/b"', r"\[birds\]: sources\[0\].form is not there \(.* needs form"),
-        (f'[birds]\n{WHOLE}[[birds.source]]\nfrom = "urls"', r"\[birds\] has 'from': did you mean 'form'"),
+        (f'[birds]\n{WHOLE}[[birds.source]]\nfrom = "urls"', r"\[birds\]: unknown key 'from': did you mean 'form'"),
         (f"[birds]\n{WHOLE}source = 3", r"\[birds\] has source = 3, expected \[\[birds.source\]\]"),
         (f'[birds]\n{WHOLE}[[birds.source]]\nform = "zip"', r"\[birds\] has form 'zip': known: archive, by-hand"),
         (f'[birds]\n{WHOLE}[[birds.source]]\nform = "parquet"', r"\[birds\] has a source of form 'parquet' without hub \(an entry"),

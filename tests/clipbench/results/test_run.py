@@ -146,6 +146,16 @@ def test_a_field_of_a_later_schema_is_passed_over_and_an_unknown_one_of_this_sch
         assert replace(read_run(tmp_path).result, schema_version="1.0") == result()
 
 
+def test_a_result_with_names_of_before_is_refused_with_the_command_that_measures_again(tmp_path: Path) -> None:
+    write_result(replace(result(), command=["clipbench", "run", "--model", "my model"]), tmp_path)
+    file = tmp_path / "result.json"
+    file.write_text(file.read_text(encoding="utf-8").replace('"baselines"', '"controls"'), encoding="utf-8")
+    with pytest.raises(
+        ClipbenchError, match=r"evaluations.*controls\.?: make the run again: clipbench run --model 'my model'$"
+    ):
+        read_run(tmp_path)
+
+
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 1e300])
 def test_what_no_result_can_hold_is_undefined_with_the_reason(wrong: float) -> None:
     sound = Metric(value=0.5, low=0.4, high=0.6, chance=0.1, method="Wilson")

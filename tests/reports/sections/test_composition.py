@@ -23,7 +23,7 @@ METRICS = {
 }
 
 
-def test_sentences_say_the_whole_the_weak_subsets_and_the_twins() -> None:
+def test_sentences_say_the_whole_the_weak_subsets_and_hard_negatives() -> None:
     found, chance = findings(record_of("composition", metrics=METRICS)), "of 500 items, where chance is 25.0 %."
     unrelated = "a caption and an unrelated one 0.2000 (no interval)."
     assert [finding.mark for finding in found] == ["good", "level", "level", "level", "plain"]
@@ -32,7 +32,7 @@ def test_sentences_say_the_whole_the_weak_subsets_and_the_twins() -> None:
         "Not shown to prefer the right caption in “swap_att” (27.0 % [22.0, 32.0], where chance is 25.0 %).",
         f"Puts the images that a caption is true of above the others in 22.0 % [17.0, 27.0] {chance}",
         "Not shown to prefer the right image in “swap_att” (21.0 % [16.0, 26.0], where chance is 25.0 %).",
-        f"A caption and its false twin have cosine 0.9800 [0.9700, 0.9900] on average, and {unrelated}",
+        f"A caption and its hard negative have cosine 0.9800 [0.9700, 0.9900] on average, and {unrelated}",
     ]
 
 
