@@ -262,7 +262,7 @@ def test_results_print_a_table_and_show_it_in_a_notebook(tmp_path: Path) -> None
         assert len(lines) > 3 and any(word in line for line in lines), word
         assert "<table" in html and word in html and "<b>good" not in html, word
     first, _, title, *_ = str(shown["worse"]).splitlines()
-    assert first.startswith("verdict: worse (retrieval@embeddings Text-to-image R@1 ")
+    assert first.startswith("verdict: worse (retrieval@embeddings/image_retrieval_recall@1 ")
     assert title == "bad against <b>good</b>"
     assert "\n<b>good</b> against bad (7 more metrics in frame())\n" in str(cb.compare(bad, good))
 

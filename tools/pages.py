@@ -71,7 +71,7 @@ METRICS_HEAD = """# Metrics
 - DIRECTION: `image_retrieval` (text to image), `text_retrieval` (image to text), `image_image`, `text_text`
 - SCORE: another score of the task, if it has this variant; in `SCORE_strict` also `macro_SCORE`
 - M, N: `image` or `text`, and the other one
-- CONDITION: `clean` (without a label), `blank` (a blank label), `benign` (a truthful label), `attacked` (under attack)
+- CONDITION: `clean` (without an overlay), `blank` (a blank overlay), `benign` (a truthful overlay), `attacked` (under attack)
 - PAIR: `image_text`, `text_text`, `image_image`
 - PROBE: `zero_shot` (the prompts, among the classes of the probes), `linear_probe`, `knn`
 """
@@ -108,7 +108,7 @@ SHARED_ROWS: Mapping[str, Mapping[str, str]] = {
     },
     r"(?:clean|blank|benign|attacked)_(?:acc|two_way_acc|named_word)": {
         r"`(?:clean|blank|benign|attacked)_": "`CONDITION_",
-        r"without a label|with a (?:blank|truthful) label|under attack": "CONDITION",
+        r"without an overlay|with a (?:blank|truthful) label|under attack": "CONDITION",
     },
     r"(?:image_text|text_text|image_image)_calibration_error": {
         "image_text|text_text|image_image|image–text|text–text|image–image": "PAIR"

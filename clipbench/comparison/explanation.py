@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ from clipbench.comparison.paired_tests import sample_clusters, sample_values
 from clipbench.comparison.phrase_groups import EmbedInputs
 from clipbench.errors import ClipbenchError, NotComparable, UsageError, did_you_mean, option
 from clipbench.results.matching import match
+from clipbench.results.metric_name import full_name
 from clipbench.results.other_tools import Values
 from clipbench.results.record import EvaluationRecord, Metric
 from clipbench.results.run import Run
@@ -61,6 +62,19 @@ class ExplainOptions:
     """Finds the measured inputs of images."""
     embed: EmbedInputs | None = None
     """Embeds images and texts with the base's model, None for no groups of phrases."""
+
+
+class ExplainedMetric(NamedTuple):
+    """What is explained: a metric of two runs."""
+
+    labels: Sequence[str]
+    evaluation: str
+    name: str
+    title: str
+    sign: int
+    """1 if higher is better, -1 if lower is better."""
+    digest: str
+    """Hash of the groups."""
 
 
 class Outcomes(NamedTuple):
@@ -111,18 +125,16 @@ def explain(base: Side, candidate: Side, options: ExplainOptions | None = None) 
         )
     digest = groups.digest(tables.base.index[is_defined].tolist())
     outcomes = _outcomes(tables, metric, is_defined)
-    return _explained(
-        outcomes,
-        groups,
+    explained = ExplainedMetric(
         labels=align.distinct_labels(base, candidate),
         evaluation=pair.name,
         name=name,
         title=f"{pair.name}: {full_title(name, metric, pair.base.subsets)}",
-        digest=digest,
-        options=options,
         sign=1 if metric.higher_is_better else -1,
-        notes=[*match(*pair).notes, *_input_notes(pair.base)],
+        digest=digest,
     )
+    explanation = _explained(explained, outcomes, groups, options.seed)
+    return replace(explanation, notes=[*match(*pair).notes, *_input_notes(pair.base)])
 
 
 def _input_notes(record: EvaluationRecord) -> list[str]:
@@ -205,23 +217,13 @@ def _outcomes(tables: align.Tables, metric: Metric, is_defined: "np.ndarray") ->
     return Outcomes(tables.base.index[is_defined].tolist(), base, candidate, sample_clusters(tables.base, is_defined))
 
 
-def _explained(  # noqa: PLR0913
-    outcomes: Outcomes,
-    groups: SampleGroups,
-    *,
-    labels: Sequence[str],
-    evaluation: str,
-    name: str,
-    title: str,
-    digest: str,
-    options: ExplainOptions,
-    sign: int,
-    notes: list[str],
-) -> Explanation:
+def _explained(explained: ExplainedMetric, outcomes: Outcomes, groups: SampleGroups, seed: int) -> Explanation:
+    """Return the groups in which a metric changed, without notes."""
+    evaluation, name, sign = explained.evaluation, explained.name, explained.sign
     members = [np.flatnonzero(group.is_member) for group in groups.groups]
     grouping = Grouping.from_rows(members, len(outcomes.ids), outcomes.clusters)
     merits = sign * outcomes.changes  # below 0 is a loss, whatever the direction of the metric
-    tests = judge_groups(merits, grouping, generator(options.seed, evaluation, name, "explain"), alpha=ALPHA)
+    tests = judge_groups(merits, grouping, generator(seed, evaluation, name, "explain"), alpha=ALPHA)
     changes = [_group_change(index, groups, grouping, outcomes, tests, sign) for index in range(len(groups.groups))]
     loss = -float(merits.sum())
     covering = cover_changes(merits, grouping, tests, ALPHA)[:MOST_CLAIMS]
@@ -229,19 +231,19 @@ def _explained(  # noqa: PLR0913
     is_claimed = tests.is_claimed(ALPHA)
     shares = [claim.share_of_loss for claim in claims if claim.share_of_loss is not None]
     return Explanation(
-        base=labels[0],
-        candidate=labels[1],
+        base=explained.labels[0],
+        candidate=explained.labels[1],
         evaluation=evaluation,
-        metric=f"{evaluation}/{name}",
-        title=title,
+        metric=full_name(evaluation, name),
+        title=explained.title,
         n=len(outcomes.ids),
         base_value=float(outcomes.base.mean()),
         candidate_value=float(outcomes.candidate.mean()),
-        seed=options.seed,
+        seed=seed,
         alpha=ALPHA,
         uneven=Uneven(p=float(tests.p_elsewhere.min())),
         n_slices=groups.n_by_source,
-        groups_hash=digest,
+        groups_hash=explained.digest,
         claims=claims,
         n_more_claimed=int(is_claimed.sum()) - len(claims),
         spread_evenly=None if loss <= 0 else max(0.0, 1 - sum(shares)),
@@ -252,7 +254,6 @@ def _explained(  # noqa: PLR0913
             if (lost := detectable_change(merits, grouping, tests.critical_here, share)) < 1
         ],
         unavailable=groups.unavailable,
-        notes=notes,
         changes=changes,
     )
 

@@ -120,19 +120,21 @@ def diagnose(
     embedder = load_embedder(model, load) if isinstance(model, str) else model
     if embedder.dataset is not None and options.data is not None:
         raise UsageError(f"{embedder.info.ref} has samples of its own: remove the data")
-    inquiry = None
+    inquiry = score = None
     if options.expectation is not None and dataset is not None:
         scored = Datasets(RunOptions(data=options.loading, seed=options.seed, limit=options.limit)).cut(dataset)
         may_be_part = options.limit is not None or options.loading.allow_partial or bool(findings)
         inquiry = Inquiry(options.expectation, scored, embedder, tasks, seed=options.seed, may_be_part=may_be_part)
+        score = inquiry.measure()
     for finding in findings:
         on_finding(finding)
     for finding in examine(embedder, dataset, seed=options.seed, raise_bugs=options.raise_bugs):
         findings.append(finding)
         on_finding(finding)
     explanation = None
-    if inquiry is not None:
-        explanation = inquiry.explanation(_reloads(model, load, embedder.info) if isinstance(model, str) else ())
+    if inquiry is not None and score is not None:
+        reloads = _reloads(model, load, embedder.info) if isinstance(model, str) else ()
+        explanation = inquiry.explanation(score, reloads)
         findings.append(_score_finding(explanation))
         on_finding(findings[-1])
     return Diagnosis(model=embedder.info, findings=findings, explanation=explanation)

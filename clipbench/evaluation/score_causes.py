@@ -117,8 +117,17 @@ class Expectation(NamedTuple):
             return float("nan")
 
 
+class MeasuredScore(NamedTuple):
+    """The score of the model as it is, and the expected one."""
+
+    samples: "pandas.DataFrame"
+    metric: Metric
+    expected: float
+    source: str
+
+
 class Inquiry:
-    """An expected score and the measured one, whose ``explanation`` flips the switches.
+    """An expected score: ``measure`` takes the model's own, and ``explanation`` flips the switches.
 
     Args:
         expectation: the expected score.
@@ -157,32 +166,41 @@ class Inquiry:
         self._model = encoder.model
         self._embedder = embedder
         self._metric = metric or ""
-        measured = Measured(model=embedder.info, task=self.task, dataset=dataset, may_be_part=may_be_part)
-        if expectation.is_published:  # before the score, which may take hours
-            _check_published(metric, measured)
-        self.samples, base = self._score(self.task, embedder)
-        self.metric = with_published({self._metric: base}, measured)[self._metric]
-        self.expected, self.source = _expected(expectation, self.metric, self._metric)
+        self._expectation = expectation
+        self._measured = Measured(model=embedder.info, task=self.task, dataset=dataset, may_be_part=may_be_part)
+        if expectation.is_published:
+            _check_published(metric, self._measured)
 
-    def explanation(self, reloads: Iterable[tuple[str, Reload]] = ()) -> ScoreCauses:
+    def measure(self) -> MeasuredScore:
+        """Return the score of the model as it is, which may take hours, and the expected one.
+
+        Raises:
+            UsageError: the task has no such metric, or it has no value on the data.
+        """
+        samples, base = self._score(self.task, self._embedder)
+        metric = with_published({self._metric: base}, self._measured)[self._metric]
+        return MeasuredScore(samples, metric, *_expected(self._expectation, metric, self._metric))
+
+    def explanation(self, score: MeasuredScore, reloads: Iterable[tuple[str, Reload]] = ()) -> ScoreCauses:
         """Return the two scores, and the effect of each switch.
 
         Args:
+            score: what ``measure`` returned.
             reloads: other precisions, each with a function that loads the model in it.
         """
         effects, notes = [], []
         with tempfile.TemporaryDirectory(prefix="clipbench-doctor-") as root:
-            for switch, setting, score in self._flips(Path(root), reloads):
+            for switch, setting, flipped in self._flips(Path(root), reloads):
                 try:
-                    effects.append(self._effect(switch, setting, *score()))
+                    effects.append(self._effect(score, switch, setting, *flipped()))
                 except ClipbenchError as error:
                     notes.append(f"{setting}: {error}")
         return ScoreCauses(
             metric_name=full_name(evaluation_name(self.task.name, self.dataset.id), self._metric),
-            expected=self.expected,
-            source=self.source,
-            metric=self.metric,
-            effects=_ranked(effects, self.metric, self.expected),
+            expected=score.expected,
+            source=score.source,
+            metric=score.metric,
+            effects=_ranked(effects, score.metric, score.expected),
             notes=notes,
         )
 
@@ -215,15 +233,17 @@ class Inquiry:
             setting = f"{precision} instead of {self._embedder.info.precision}"
             yield "precision", setting, partial(lambda reload: self._score(self.task, reload(root)), reload)
 
-    def _effect(self, switch: str, setting: str, samples: "pandas.DataFrame", metric: Metric) -> SwitchEffect:
+    def _effect(
+        self, score: MeasuredScore, switch: str, setting: str, samples: "pandas.DataFrame", metric: Metric
+    ) -> SwitchEffect:
         """Return the paired difference between a score and the score of the unchanged model."""
-        test = paired_test(self.metric, metric, tables=Tables(self.samples, samples), rng=self._rng("test", setting))
-        assert self.metric.value is not None and metric.value is not None
+        test = paired_test(score.metric, metric, tables=Tables(score.samples, samples), rng=self._rng("test", setting))
+        assert score.metric.value is not None and metric.value is not None
         return SwitchEffect(
             switch=switch,
             setting=setting,
             value=metric.value,
-            change=metric.value - self.metric.value,
+            change=metric.value - score.metric.value,
             low=test.interval.low,
             high=test.interval.high,
             p_value=test.p_value,

@@ -169,7 +169,9 @@ def test_nothing_else_prints() -> None:
             if file.name == "output.py" and file.parent.name == "cli":
                 continue
             text = file.read_text(encoding="utf-8")
-            if file.name == "trust.py":  # shows code before it runs, to callers from Python too, made harmless itself
+            if (
+                file.name == "foreign_code.py"
+            ):  # shows code before it runs, to callers from Python too, made harmless itself
                 text = text.replace('print(f"note: {printable(note)}", file=sys.stderr, flush=True)', "pass")
             for node in ast.walk(ast.parse(text if re.search(r"print|echo|confirm|prompt|\.write", text) else "")):
                 if isinstance(node, ast.Call):

@@ -427,7 +427,7 @@ def test_what_a_model_knows_is_claimed(tmp_path: Path) -> None:
     together = simulate(1, 60, tmp_path, of_two, n_models=2, tasks=("zero-shot",), skill=0.7)
     for pages, words in (
         (alone, "Finding.mark: good is better: Puts the captions that are true of an image above"),
-        (alone, "Finding.text: Fooled by a written label in"),
+        (alone, "Finding.text: Fooled by an overlay in"),
         (together, "Finding.text: Zero-shot: top# accuracy (kind of object) rose from"),
         (together, "verdict: kind/acc# better"),
         (together, "parts: headline metrics: # better"),

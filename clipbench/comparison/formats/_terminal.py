@@ -30,6 +30,8 @@ SHORT_WIDTH = 100
 SHORT = ("metric", "base", "candidate", "difference", "95 % interval", "p (Holm)", "verdict")
 LEFT_OUT = ("p", "detectable")
 """Columns that a narrow terminal does without."""
+WITHOUT_FLIPS = [index for index, column in enumerate(tables.COLUMNS) if column.header != "flipped"]
+"""All columns but the flipped samples, which have lines of their own."""
 MARKS = {
     "regression": "REGRESSION",
     "unmet": "NOT MET",
@@ -130,11 +132,12 @@ def _lines(comparison: Comparison, width: int | None) -> Iterator[str]:
         return
     by_evaluation = tables.by_evaluation(comparison.differences)
     by_name = {
-        name: tables.difference_table(name, differences).select(range(9)) for name, differences in by_evaluation.items()
+        name: tables.difference_table(name, differences).select(WITHOUT_FLIPS)
+        for name, differences in by_evaluation.items()
     }
     widths = [max(column) for column in zip(*map(text_widths, by_name.values()), strict=True)]
     is_narrow = width is not None and sum(widths[1:]) + 2 * len(widths) > width
-    indices = [index for index in range(9) if not (is_narrow and tables.COLUMNS[index].header in LEFT_OUT)]
+    indices = [index for index in WITHOUT_FLIPS if not (is_narrow and tables.COLUMNS[index].header in LEFT_OUT)]
     widths = [widths[index] for index in indices] if widths else []
     for name, table in by_name.items():
         yield ""

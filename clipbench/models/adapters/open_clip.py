@@ -31,6 +31,9 @@ from clipbench.models.checkpoints import (
     training_settings,
 )
 from clipbench.models.fingerprint import digest
+from clipbench.models.foreign_code import no_foreign_code
+from clipbench.models.hub_files import hub_file, settings_folder
+from clipbench.models.model_settings import check_model
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import ModelInfo, Notes, TokenCounts
 from clipbench.models.towers.checkpoint_file import (
@@ -60,7 +63,6 @@ from clipbench.models.towers.torch_model import (
     scale_and_bias,
     weights_digest,
 )
-from clipbench.models.trust import check_model, hub_file, no_foreign_code, settings_folder
 from clipbench.untrusted.reading import entries, is_file, is_folder, read_json
 
 ADAPTER = "open_clip adapter 1"

@@ -18,6 +18,9 @@ from clipbench.data.modalities import IMAGE, JOINT, TEXT
 from clipbench.errors import ModelError, NoTokenCounts, UsageError, did_you_mean, model_option
 from clipbench.hub import cache_only, cached_first, local_folder, model_request
 from clipbench.models.fingerprint import digest, file_digest
+from clipbench.models.foreign_code import TrustedCode, no_foreign_code, only_shown_code, show_code
+from clipbench.models.hub_files import Pinned, resolve_source, snapshot_folder
+from clipbench.models.model_settings import check_settings
 from clipbench.models.options import LoadOptions, Tower, with_options
 from clipbench.models.protocol import ROLES, Internals, Model, ModelInfo, Role, RoleTexts, TokenCounts, Vectors
 from clipbench.models.towers.families import JINA_V4, family_of
@@ -31,16 +34,6 @@ from clipbench.models.towers.torch_model import (
     resolve_placement,
     scale_and_bias,
     weights_digest,
-)
-from clipbench.models.trust import (
-    Pinned,
-    TrustedCode,
-    check_settings,
-    no_foreign_code,
-    only_shown_code,
-    resolve_source,
-    show_code,
-    snapshot_folder,
 )
 from clipbench.plugins import import_optional
 from clipbench.untrusted.reading import read_json, refuse_special_files

@@ -22,6 +22,9 @@ from clipbench.errors import ModelError
 from clipbench.hub import cache_only, cached_first, local_folder, model_request
 from clipbench.models.checkpoints import step_in_name
 from clipbench.models.fingerprint import digest
+from clipbench.models.foreign_code import TrustedCode, is_code_request, no_foreign_code, only_shown_code, show_code
+from clipbench.models.hub_files import Pinned, resolve_source, settings_folder, snapshot_folder
+from clipbench.models.model_settings import check_model
 from clipbench.models.options import LoadOptions, with_options
 from clipbench.models.protocol import TOWERS, ModelInfo, Notes, Preprocess
 from clipbench.models.towers.checkpoint_file import causal_tower_error, stretch_table
@@ -65,18 +68,6 @@ from clipbench.models.towers.torch_model import (
     resolve_placement,
     scale_and_bias,
     weights_digest,
-)
-from clipbench.models.trust import (
-    Pinned,
-    TrustedCode,
-    check_model,
-    is_code_request,
-    no_foreign_code,
-    only_shown_code,
-    resolve_source,
-    settings_folder,
-    show_code,
-    snapshot_folder,
 )
 from clipbench.untrusted.reading import is_folder, shown
 

@@ -9,9 +9,9 @@ from jaxtyping import Float32
 
 from clipbench.errors import ModelError
 from clipbench.hub import cache_only
+from clipbench.models.hub_files import file_of
 from clipbench.models.protocol import TOWERS as TOWER_METHODS
 from clipbench.models.protocol import Preprocessing, Tokens
-from clipbench.models.trust import file_of
 from clipbench.untrusted.reading import read_json
 
 if TYPE_CHECKING:

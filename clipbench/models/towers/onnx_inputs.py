@@ -11,7 +11,9 @@ import numpy as np
 
 from clipbench.errors import ModelError
 from clipbench.hub import cache_only
+from clipbench.models.foreign_code import no_foreign_code
 from clipbench.models.introspection.modules import IMAGE_PROCESSOR, PROCESSOR
+from clipbench.models.model_settings import check_model
 from clipbench.models.protocol import Notes, Preprocess, TokenCounts
 from clipbench.models.towers.text_tower import (
     LOWERED,
@@ -27,7 +29,6 @@ from clipbench.models.towers.torch_model import (
     first_line,
     library_errors,
 )
-from clipbench.models.trust import check_model, no_foreign_code
 from clipbench.untrusted.reading import is_file, read_json, shown
 
 OPEN_CLIP, PREPROCESS_CFG = "open_clip_config.json", "preprocess_cfg.json"

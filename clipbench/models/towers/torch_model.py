@@ -28,10 +28,10 @@ from clipbench.data.images import rgb
 from clipbench.data.modalities import TEXT
 from clipbench.errors import FOREIGN, ClipbenchError, ModelError, UsageError, did_you_mean, option
 from clipbench.models.fingerprint import digest
+from clipbench.models.foreign_code import is_code_request, needs_code_error
 from clipbench.models.options import DEFAULT_BATCH_SIZE, PRECISIONS
 from clipbench.models.protocol import Internals, Model, ModelInfo, Notes, Preprocess, Role, TokenCounts, Tokens, Vectors
 from clipbench.models.towers.text_tower import WINDOW_BATCHES, TextTower
-from clipbench.models.trust import is_code_request, needs_code_error
 from clipbench.untrusted.reading import damaged_weights
 
 PIXELS = "pixels"

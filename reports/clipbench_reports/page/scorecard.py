@@ -7,7 +7,8 @@ from functools import partial
 from operator import attrgetter
 from types import MappingProxyType
 
-from clipbench.comparison.board import RANK_RULE, Entrant, MetricRanks, mean_ranks, rank_metrics
+from clipbench.comparison.board import RANK_RULE
+from clipbench.comparison.model_ranks import Entrant, MetricRanks, mean_ranks, rank_metrics
 from clipbench.results.grouping import group_values
 from clipbench.results.metric_name import subset_of
 from clipbench.results.numbers import number, symbol
@@ -132,7 +133,9 @@ def headline_card(
     for group in groups if has_ranks else ():
         entrants = [Entrant(model.position, model.run, model.evaluation) for model in group.measured]
         if len(entrants) > 1 and not group.same.differences:  # the page says which others are not compared
-            ranked[group.anchor] = rank_metrics(entrants, unranked)
+            group_ranks = rank_metrics(entrants)
+            ranked[group.anchor] = group_ranks.ranks
+            unranked |= group_ranks.reasons
     means = mean_ranks([ranks for metrics in ranked.values() for ranks in metrics], len(averages))
     names = [*averages]
     blocks = []

@@ -85,11 +85,13 @@ def zero_shot_sides(dataset: Dataset, embedder: Embedder, prompts: Prompts) -> I
     )
     yield images
     if prompts.by_class is None:
-        yield _text_side(
-            images,
-            names,
+        yield images._replace(
+            modality=TEXT,
             noun="class names",
+            disturbances=TEXT_DISTURBANCES,
+            sources=names,
             clean=classes,
+            disturb=_text_disturber(names),
             encode=encode_names,
             answer=lambda vectors: classify(clean, vectors),
             blind=lambda vectors: classify(_mean_query(clean, embedder), vectors),
@@ -121,13 +123,15 @@ def retrieval_sides(dataset: Dataset, embedder: Embedder) -> Iterator[DisturbedS
         table={"caption": words[first_captions]},
     )
     yield search
-    yield _text_side(
-        search,
-        captions,
+    yield search._replace(
+        modality=TEXT,
         noun="captions",
+        disturbances=TEXT_DISTURBANCES,
         score=TO_IMAGE,
         chance=1 / len(dataset),
+        sources=captions,
         clean=texts.query,
+        disturb=_text_disturber(captions),
         encode=lambda name, copies: embedder.scoring_vectors(embedder.encode(TEXT, copies, "query")),
         answer=search_images,
         blind=lambda vectors: search_images(_mean_query(vectors, embedder)),
@@ -140,15 +144,17 @@ def retrieval_sides(dataset: Dataset, embedder: Embedder) -> Iterator[DisturbedS
     )
 
 
-def _image_side(
+def _image_side(  # noqa: PLR0913  fields of a side, each by its name
     dataset: Dataset,
     embedder: Embedder,
     *,
+    score: str,
+    chance: float,
+    clean: Vectors,
     answer: Callable[[Vectors], Answer],
     table: Table,
-    **facts: Any,
 ) -> DisturbedSide:
-    """Return the side of the images, with facts on its score: its name, its chance, and the clean vectors."""
+    """Return the side of the images. Other arguments are fields of the side, ``table`` without ids of the images."""
     images, digests = dataset.images, embedder.digests(dataset.images)
 
     longer_side = cache(lambda row: max(image_size(images[row])))  # once for all severities: it reads the image
@@ -164,7 +170,10 @@ def _image_side(
         modality=IMAGE,
         noun="images",
         disturbances=IMAGE_DISTURBANCES,
+        score=score,
+        chance=chance,
         sources=images,
+        clean=clean,
         disturb=disturb,
         encode=lambda name, copies: embedder.scoring_vectors(embedder.encode(IMAGE, copies, "query")),
         answer=answer,
@@ -175,19 +184,16 @@ def _image_side(
             "image": np.arange(len(dataset)),
             **table,
         },
-        **facts,
     )
 
 
-def _text_side(images: DisturbedSide, texts: Sequence[str], **changes: Any) -> DisturbedSide:
-    """Return the side of the texts, which differs from the side of the images by its changes."""
-    return images._replace(
-        modality=TEXT,
-        disturbances=TEXT_DISTURBANCES,
-        sources=texts,
-        disturb=lambda name, severity: [disturb_text(text, name, severity) for text in texts],
-        **changes,
-    )
+def _text_disturber(texts: Sequence[str]) -> Callable[[str, int], list[str]]:
+    """Return the function that disturbs all texts."""
+
+    def disturb(name: str, severity: int) -> list[str]:
+        return [disturb_text(text, name, severity) for text in texts]
+
+    return disturb
 
 
 def _mean_query(queries: Vectors, embedder: Embedder) -> Vectors:

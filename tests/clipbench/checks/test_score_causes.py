@@ -32,13 +32,14 @@ class QuickGELU(nn.Module):
 
 def score(model: StoreEmbedder, data: Dataset) -> float:
     """Return what a model scores, as the number that a paper would state."""
-    inquiry = Inquiry(Expectation("0.5"), data, model, TASKS)
-    assert inquiry.metric.value is not None
-    return inquiry.metric.value
+    measured = Inquiry(Expectation("0.5"), data, model, TASKS).measure()
+    assert measured.metric.value is not None
+    return measured.metric.value
 
 
 def explained(model: StoreEmbedder, data: Dataset, expected: float) -> ScoreCauses:
-    return Inquiry(Expectation(f"{100 * expected}%"), data, model, TASKS).explanation()
+    inquiry = Inquiry(Expectation(f"{100 * expected}%"), data, model, TASKS)
+    return inquiry.explanation(inquiry.measure())
 
 
 @pytest.fixture(scope="module")
@@ -149,8 +150,8 @@ def test_the_value_that_was_published_is_expected_where_it_is_known(
 
     monkeypatch.setattr("clipbench.evaluation.score_causes.with_published", published)
     monkeypatch.setattr("clipbench.evaluation.score_causes.published_names", lambda _: {"acc1"})
-    inquiry = Inquiry(Expectation("published"), cards, embedder(toy_clip()), TASKS)
-    assert (inquiry.expected, inquiry.source) == (0.75, "a paper")
+    measured = Inquiry(Expectation("published"), cards, embedder(toy_clip()), TASKS).measure()
+    assert (measured.expected, measured.source) == (0.75, "a paper")
 
 
 @pytest.mark.parametrize(

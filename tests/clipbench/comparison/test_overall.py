@@ -81,7 +81,7 @@ def test_gated_metrics_decide_with_their_own_correction_and_limits(difference: M
     alone = Gate(rules=[replace(Gate.from_options("1pp").rules[0], pattern=str(name))])
     assert (gated(alone).verdict, gated(alone).exit_status) == ("worse", 1)
     assert gated(alone).reason == (
-        "zero-shot@birds Acc1 −10.00 pp [−11.00, −9.00], 1 of 1 gated metric, 1 beyond the limit of 1 pp"
+        "zero-shot@birds/acc1 −10.00 pp [−11.00, −9.00], 1 of 1 gated metric, 1 beyond the limit of 1 pp"
     )
     wide = Gate(rules=[replace(alone.rules[0], tolerance=Tolerance.parse("50pp", ""))])
     assert (gated(wide).verdict, gated(wide).exit_status) == ("worse", 0)
@@ -104,7 +104,7 @@ def test_a_gain_beside_a_missing_metric_or_an_untested_loss_is_undecided(differe
     found = apply_gate(comparison(gained, untested), gate, base=names, candidate=names, alpha=0.05)
     assert (found.verdict, found.reason) == (
         "undecided",
-        "zero-shot@birds Acc1 +10.00 pp [+9.00, +11.00], 1 of 2 gated metrics, untested loss: zero-shot@birds/acc5",
+        "zero-shot@birds/acc1 +10.00 pp [+9.00, +11.00], 1 of 2 gated metrics, untested loss: zero-shot@birds/acc5",
     )
     assert apply_gate(comparison(gained), gate, base=names, candidate={}, alpha=0.05).verdict == "undecided"
 

@@ -40,5 +40,5 @@ def test_a_cosine_beyond_1_by_rounding_counts_in_the_last_bin() -> None:
 
 def test_unequal_counts_are_refused() -> None:
     images, texts = pairs("random")
-    with pytest.raises(DataError, match="60 image vectors and 1 text vectors"):
+    with pytest.raises(DataError, match="60 image embeddings and 1 text embeddings"):
         cosine_counts(images, texts[:1])

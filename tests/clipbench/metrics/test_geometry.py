@@ -297,7 +297,9 @@ def test_too_few_samples_give_nan_and_no_warning() -> None:
 @pytest.mark.parametrize("measure", [pair_geometry, pair_cosine, relative_gaps, cross_uniformity])
 def test_one_text_is_not_paired_with_every_image(measure: Callable[[np.ndarray, np.ndarray], object]) -> None:
     images, texts = pairs(5, 4)
-    with pytest.raises(DataError, match="5 image vectors and 1 text vectors: expected equal numbers, one pair per row"):
+    with pytest.raises(
+        DataError, match="5 image embeddings and 1 text embeddings: expected equal numbers, one pair per row"
+    ):
         measure(images, texts[:1])
 
 

@@ -97,6 +97,6 @@ def test_a_vector_of_which_nothing_is_left_has_no_ablation() -> None:
 
 def test_unequal_counts_and_no_pairs() -> None:
     images, texts = pairs("random")
-    with pytest.raises(DataError, match="40 image vectors and 1 text vectors"):
+    with pytest.raises(DataError, match="40 image embeddings and 1 text embeddings"):
         ablations(images, texts[:1])
     assert ablations(images[:0], texts[:0]) == {}

@@ -44,7 +44,7 @@ def test_too_few_samples_are_undefined_and_unequal_numbers_an_error() -> None:
     assert np.isnan(cka(x, y).value) and np.isnan(mutual_neighbours(x, y, 3))
     assert np.isnan(shared_neighbours(x, y, 2).value)
     for measure in (cka, mutual_neighbours, shared_neighbours):
-        with pytest.raises(DataError, match="3 image vectors and 2 text vectors"):
+        with pytest.raises(DataError, match="3 image embeddings and 2 text embeddings"):
             measure(x, y[:2])
 
 

@@ -10,7 +10,7 @@ from clipbench.errors import Unavailable
 from clipbench.hub import HubRequest, cached_first, load_online
 from clipbench.models.adapters.open_clip import _fetch_weights
 from clipbench.models.adapters.transformers import WEIGHTS
-from clipbench.models.trust import file_of, snapshot_folder
+from clipbench.models.hub_files import file_of, snapshot_folder
 from tests import hub_server
 
 WANTED = HubRequest(subject="the weights of x", repository="me/small", remedy="do this instead")

@@ -182,7 +182,7 @@ def test_settings_of_open_clip_that_lead_elsewhere_are_refused_by_name(
 
 
 def test_what_published_models_have_is_taken(tmp_path: Path) -> None:
-    from clipbench.models.trust import check_model
+    from clipbench.models.model_settings import check_model
 
     settings: dict[str, dict[str, object]] = {
         "config.json": {"auto_map": {"AutoConfig": "x.X"}, "trust_remote_code": False, "attn_implementation": "sdpa"},
@@ -204,7 +204,7 @@ def test_what_published_models_have_is_taken(tmp_path: Path) -> None:
 def test_objects_are_not_unpickled_while_a_library_loads_even_where_it_asks_for_them(
     marker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from clipbench.models.trust import no_foreign_code
+    from clipbench.models.foreign_code import no_foreign_code
 
     saved = io.BytesIO()
     torch.save({"a": Payload(marker)}, saved)
@@ -220,7 +220,7 @@ def test_objects_are_not_unpickled_while_a_library_loads_even_where_it_asks_for_
 def test_python_files_are_not_imported_while_a_library_loads_even_where_it_asks_for_them(
     stranger: Path, marker: Path
 ) -> None:
-    from clipbench.models.trust import no_foreign_code
+    from clipbench.models.foreign_code import no_foreign_code
 
     with no_foreign_code(), pytest.raises(ValueError, match="the model's own code is not run"):
         transformers.AutoTokenizer.from_pretrained(stranger, trust_remote_code=True)

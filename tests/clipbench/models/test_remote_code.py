@@ -12,9 +12,10 @@ import transformers
 from clipbench.errors import ModelError, Unavailable, UsageError
 from clipbench.models.adapters import sentence_transformers
 from clipbench.models.adapters import transformers as hf
+from clipbench.models.foreign_code import TrustedCode, only_shown_code
+from clipbench.models.hub_files import Pinned
 from clipbench.models.options import LoadOptions
 from clipbench.models.protocol import Model
-from clipbench.models.trust import Pinned, TrustedCode, only_shown_code
 from tests.clipbench.models import small_models
 
 COMMIT, OTHER = "a" * 40, "b" * 40

@@ -151,7 +151,7 @@ def test_a_result_with_names_of_before_is_refused_with_the_command_that_measures
     file = tmp_path / "result.json"
     file.write_text(file.read_text(encoding="utf-8").replace('"baselines"', '"controls"'), encoding="utf-8")
     with pytest.raises(
-        ClipbenchError, match=r"evaluations.*controls\.?: make the run again: clipbench run --model 'my model'$"
+        ClipbenchError, match=r"evaluations.*controls\): make the run again: clipbench run --model 'my model'$"
     ):
         read_run(tmp_path)
 
