@@ -108,7 +108,7 @@ SHARED_ROWS: Mapping[str, Mapping[str, str]] = {
     },
     r"(?:clean|blank|benign|attacked)_(?:acc|two_way_acc|named_word)": {
         r"`(?:clean|blank|benign|attacked)_": "`CONDITION_",
-        r"without an overlay|with a (?:blank|truthful) label|under attack": "CONDITION",
+        r"without an overlay|with a (?:blank|truthful) overlay|under attack": "CONDITION",
     },
     r"(?:image_text|text_text|image_image)_calibration_error": {
         "image_text|text_text|image_image|image–text|text–text|image–image": "PAIR"
