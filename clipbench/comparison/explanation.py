@@ -96,7 +96,8 @@ def explain(base: Side, candidate: Side, options: ExplainOptions | None = None) 
 
     Groups are made of inputs only and fixed before outcomes are read. Two questions are asked of all of them at once:
     is the candidate worse here (signs of the changes are flipped), and is it worse here than elsewhere (changes are
-    permuted)? The chance of any false claim is at most 5 % for each question.
+    permuted)? The chance of any false claim is at most 5 % for each question. A group is worse, or better, only if the
+    first test says so.
 
     Args:
         base, candidate: finished runs over the same samples, or their folders.

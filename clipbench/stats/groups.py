@@ -120,12 +120,16 @@ class GroupTests(NamedTuple):
     high: OfGroups
 
     def is_claimed(self, alpha: float) -> Bool[np.ndarray, " n_groups"]:
-        """Return which groups pass a test in the direction of their change."""
-        return (self.p_here <= alpha) | self.exceeds_elsewhere(alpha)
+        """Return which groups changed by the test of their own change: worse, or better.
+
+        A group that differs from the others only because they changed has neither got better nor worse.
+        """
+        return self.p_here <= alpha
 
     def exceeds_elsewhere(self, alpha: float) -> Bool[np.ndarray, " n_groups"]:
-        """Return which groups lost more than elsewhere, or gained more. A group may lose, and less than elsewhere."""
-        return (self.p_elsewhere <= alpha) & (self.statistic_elsewhere * self.change > 0)
+        """Return which groups changed, and more than elsewhere in the same direction."""
+        differs = (self.p_elsewhere <= alpha) & (self.statistic_elsewhere * self.change > 0)
+        return self.is_claimed(alpha) & differs
 
 
 def judge_groups(
@@ -194,11 +198,11 @@ def cover_changes(changes: Values, grouping: Grouping, tests: GroupTests, alpha:
     is_left = np.ones(grouping.n_samples, bool)
     signs, exceeds_elsewhere = np.sign(tests.change), tests.exceeds_elsewhere(alpha)
     questions = (
-        (elsewhere_statistics, tests.statistic_elsewhere, tests.p_elsewhere, tests.critical_elsewhere),
-        (here_statistics, tests.statistic_here, tests.p_here, tests.critical_here),
+        (elsewhere_statistics, exceeds_elsewhere, tests.critical_elsewhere),
+        (here_statistics, tests.is_claimed(alpha), tests.critical_here),
     )
-    for statistic, observed, p_values, critical in questions:
-        claimed = np.flatnonzero((p_values <= alpha) & (observed * signs > 0))
+    for statistic, is_claimed, critical in questions:
+        claimed = np.flatnonzero(is_claimed)
         while len(claimed) and is_left.any():
             left = grouping.take(claimed, is_left)
             net_changes = left.sums(changes[is_left])

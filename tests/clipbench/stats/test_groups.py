@@ -243,3 +243,16 @@ def test_groups_of_one_sample_of_every_cluster_are_seldom_claimed_without_a_diff
         changes, grouping = copies_of_images(60, 0.0, rng)
         n_false += bool((judge_groups(changes, grouping, rng, n_draws=199).p_elsewhere <= 0.05).any())
     assert n_false <= 20  # of 200 with a chance of 5 %, more than 20 in one of a thousand
+
+
+def test_a_group_that_kept_its_credits_where_all_others_lost_is_not_better() -> None:
+    """One of ten classes gained 8 samples and lost 4, and each other one lost 34 of its 400."""
+    lost, mixed = np.zeros(400), np.zeros(400)
+    lost[:34] = -1.0
+    mixed[:12] = [1.0] * 8 + [-1.0] * 4
+    changes = np.concatenate([mixed if number == 2 else lost for number in range(10)])
+    grouping = Grouping.from_rows([np.arange(400) + 400 * number for number in range(10)], len(changes), None)
+    tests = judge_groups(changes, grouping, np.random.default_rng(0))
+    assert tests.p_elsewhere[2] < 0.001 < 0.3 < tests.p_here[2]
+    assert not tests.is_claimed(0.05)[2] and not tests.exceeds_elsewhere(0.05).any()
+    assert 2 not in [part.group for part in cover_changes(changes, grouping, tests)]
