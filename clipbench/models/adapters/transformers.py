@@ -28,22 +28,17 @@ from clipbench.models.model_settings import check_model
 from clipbench.models.options import LoadOptions, with_options
 from clipbench.models.protocol import TOWERS, ModelInfo, Notes, Preprocess
 from clipbench.models.towers.checkpoint_file import causal_tower_error, stretch_table
-from clipbench.models.towers.families import (
+from clipbench.models.towers.families import FGCLIP2, JINA_V4, OPTIONS, WITHOUT_THEIR_CODE, family_of
+from clipbench.models.towers.fgclip2 import (
     BUDGETS,
-    FGCLIP2,
-    JINA_V4,
-    OPTIONS,
     PATCHES_BY_SIZE,
     REGION_WEIGHTS,
-    WITHOUT_THEIR_CODE,
     Fgclip2Model,
-    JinaV4,
     PatchesPreprocess,
-    family_of,
-    load_jina_v4,
     patch_limit,
     walk_type,
 )
+from clipbench.models.towers.jina_v4 import JinaV4, load_jina_v4
 from clipbench.models.towers.text_tower import (
     LOWERED,
     TextLengths,
