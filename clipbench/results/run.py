@@ -534,8 +534,12 @@ def _result(data: object, file: Path) -> Result:
 
 
 def _again(data: object) -> str:
-    """Return the advice to measure again, with the command of a result if it names one."""
+    """Return the advice to measure again, with the command of a result, and another folder, if it names one."""
     command = data.get("command") if isinstance(data, dict) else None
     if not isinstance(command, list) or command[:2] != ["clipbench", "run"]:
         return "make the run again"
-    return f"make the run again: {shlex.join(map(str, command))}"
+    words = list(map(str, command))
+    for index, word in enumerate(words):  # runs are never overwritten
+        if words[index - 1] == "--out" or word.startswith("--out="):
+            words[index] = f"{word.rstrip('/')}-again"
+    return f"make the run again: {shlex.join(words)}"

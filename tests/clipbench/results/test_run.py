@@ -147,11 +147,12 @@ def test_a_field_of_a_later_schema_is_passed_over_and_an_unknown_one_of_this_sch
 
 
 def test_a_result_with_names_of_before_is_refused_with_the_command_that_measures_again(tmp_path: Path) -> None:
-    write_result(replace(result(), command=["clipbench", "run", "--model", "my model"]), tmp_path)
+    write_result(replace(result(), command=["clipbench", "run", "--out", "runs/a/", "--model", "my model"]), tmp_path)
     file = tmp_path / "result.json"
     file.write_text(file.read_text(encoding="utf-8").replace('"baselines"', '"controls"'), encoding="utf-8")
     with pytest.raises(
-        ClipbenchError, match=r"evaluations.*controls\): make the run again: clipbench run --model 'my model'$"
+        ClipbenchError,
+        match=r"evaluations.*controls\): make the run again: clipbench run --out runs/a-again --model 'my model'$",
     ):
         read_run(tmp_path)
 
