@@ -21,7 +21,7 @@ from clipbench.results.metric_name import names_data
 
 if TYPE_CHECKING:
     from clipbench.cli.printer import Printer
-    from clipbench.evaluation.session import SessionOptions
+    from clipbench.evaluation.session import Session, SessionOptions
     from clipbench.evaluation.targets import Targets
 
 
@@ -227,17 +227,22 @@ def _check(arguments: RunArguments) -> None:
 
 def _run_as_lead(arguments: RunArguments) -> int:
     """Run the command in the process that writes and prints: the only one, or the first of several."""
+    from clipbench.evaluation.session import Session
     from clipbench.evaluation.targets import find_targets
 
     targets = find_targets(arguments.models, arguments.out, writes_reports=not arguments.no_report)
-    failures: dict[str, str] = {}
+    printer = _printer(arguments, several=targets.are_several, is_series=targets.are_series)
+    session, failures = None, dict[str, str]()
     try:
-        return _measure_targets(arguments, targets, failures)
+        session = Session(_session_options(arguments), targets, printer)
+        return _measure_targets(session, printer, arguments)
     except FOREIGN as error:
         reason = str(error) if isinstance(error, ClipbenchError) else error_summary(error)
-        failures = {target.reference: reason for target in targets.models} | failures
+        failures = {target.reference: reason for target in targets.models}
         raise
     finally:
+        if session is not None:
+            failures |= session.failures
         if arguments.out is not None:  # nobody knows the name of another folder before
             _write_failures(targets, failures)
 
@@ -256,19 +261,13 @@ def _write_failures(targets: "Targets", failures: Mapping[str, str]) -> None:
             write_failure(target.folder, model=target.reference, command=command, reason=failures[target.reference])
 
 
-def _measure_targets(arguments: RunArguments, targets: "Targets", failures: dict[str, str]) -> int:
-    """Measure all models and return the exit status.
-
-    Args:
-        failures: receives why models could not be measured, by their references.
-    """
+def _measure_targets(session: "Session", printer: "Printer", arguments: RunArguments) -> int:
+    """Measure all models and return the exit status."""
     from clipbench.cli.printer import reserve_stdout
-    from clipbench.evaluation.session import Session
     from clipbench.evaluation.targets import REPORT
     from clipbench.results.run import all_evaluations
 
-    printer = _printer(arguments, several=targets.are_several, is_series=targets.are_series)
-    session = Session(_session_options(arguments), targets, printer)
+    targets = session.targets
     try:
         with reserve_stdout(arguments.as_json):
             runs = session.run_all()
@@ -283,8 +282,6 @@ def _measure_targets(arguments: RunArguments, targets: "Targets", failures: dict
     except ClipbenchError:
         printer.still_missing(session.needs)
         raise
-    finally:
-        failures.update(session.failures)
     is_done = session.is_complete and all(map(session.covers_requests, runs))
     printer.still_missing(session.needs, is_excused=is_done)
     reports = [targets.out / REPORT, *(run.folder / REPORT for run in runs)]
